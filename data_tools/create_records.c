@@ -1,0 +1,158 @@
+/*
+ * create_records: makes the records of a data set, or verifies a folder of them.
+ *
+ * Exit status 0, or 1 after one line on standard error.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <omp.h>
+
+#include "records.h"
+
+static void print_help(void)
+{
+    printf("usage: create_records NAME [options]      make the records of a data set\n"
+           "       create_records verify DIR [--jobs J]   read records again, compare everything\n"
+           "\n"
+           "NAME             default DIR of --out\n");
+    for (int i = 0; dn_dataset_at(i); i++)
+        printf("  %-14s %s\n", dn_dataset_at(i)->name, dn_dataset_at(i)->folder);
+    printf("\n"
+           "options\n"
+           "  --source DIR   folder of the original files, or the one above it (default: the\n"
+           "                 current folder, then $DN_SOURCE_DIR, then a Debian package's)\n"
+           "  --out DIR      folder of the records, made where it is missing\n"
+           "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
+           "                 gets a number in proportion\n"
+           "  --level Z      zstd level, 1 to 22 (default 6)\n"
+           "  --jobs J       threads, 1 to 1024 (default: one per processor)\n"
+           "  --help         this text\n"
+           "\n"
+           "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
+           "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done.\n");
+}
+
+static dn_status parse_integer(const char *option, const char *text, int largest, int *value)
+{
+    char *end;
+    errno = 0;
+    const long number = strtol(text, &end, 10);
+    DN_CHECK(*text && !*end && !errno && number >= 1 && number <= largest, DN_EINVAL,
+             "--%s: found \"%s\", expected 1 to %d", option, text, largest);
+    *value = (int)number;
+    return DN_OK;
+}
+
+static dn_status parse_options(int argc, char **argv, dn_records_options *options, int *help)
+{
+    static const struct option names[] = {
+        {"source", required_argument, NULL, 's'}, {"out", required_argument, NULL, 'o'},
+        {"shards", required_argument, NULL, 'n'}, {"level", required_argument, NULL, 'z'},
+        {"jobs", required_argument, NULL, 'j'},   {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":", names, NULL)) != -1;) {
+        switch (c) {
+            case 's':
+                options->source = optarg;
+                break;
+            case 'o':
+                options->out = optarg;
+                break;
+            case 'n':
+                DN_TRY(parse_integer("shards", optarg, 99999, &options->shards));
+                break;
+            case 'z':
+                DN_TRY(parse_integer("level", optarg, 22, &options->zstd_level));
+                break;
+            case 'j':
+                DN_TRY(parse_integer("jobs", optarg, 1024, &options->jobs));
+                break;
+            case 'h':
+                *help = 1;
+                break;
+            default:
+                return dn_fail(DN_EINVAL, "%s: %s; see --help", argv[optind - 1],
+                               c == ':' ? "found no value after it" : "unknown option");
+        }
+    }
+    return DN_OK;
+}
+
+static dn_status find_dataset(const char *name, const dn_dataset **set)
+{
+    char known[256] = "";
+    for (int i = 0; (*set = dn_dataset_at(i)); i++) {
+        if (strcasecmp((*set)->name, name) == 0)
+            return DN_OK;
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", (*set)->name);
+    }
+    return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s", name, known);
+}
+
+static dn_status print_summary(const char *folder, const char *what)
+{
+    dn_manifest *m;
+    DN_TRY(dn_manifest_load(&m, folder));
+    printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64
+           " in %d; mean",
+           folder, m->dataset, m->classes, m->channels, m->height, m->width,
+           m->split[DN_TRAIN].count, m->split[DN_TRAIN].shards, m->split[DN_TEST].count,
+           m->split[DN_TEST].shards);
+    for (int c = 0; c < m->channels; c++)
+        printf(" %.4f", m->mean[c]);
+    printf(", std");
+    for (int c = 0; c < m->channels; c++)
+        printf(" %.4f", m->deviation[c]);
+    printf("; %s\n", what);
+    dn_manifest_destroy(&m);
+    return DN_OK;
+}
+
+static dn_status make(const char *name, dn_records_options *options)
+{
+    const dn_dataset *set;
+    int complete;
+    DN_TRY(find_dataset(name, &set));
+    if (!options->out)
+        options->out = set->folder;
+    DN_TRY(dn_records_complete(set, options, &complete));
+    if (!complete)
+        DN_TRY(dn_records_build(set, options));
+    return print_summary(options->out, complete ? "already complete" : "written");
+}
+
+static dn_status run(int argc, char **argv)
+{
+    dn_records_options options = {.shards = 4, .zstd_level = 6, .jobs = omp_get_num_procs()};
+    int help = 0;
+    DN_TRY(parse_options(argc, argv, &options, &help));
+    const int words = argc - optind;
+    if (help) {
+        print_help();
+        return DN_OK;
+    }
+    DN_CHECK(words >= 1, DN_EINVAL, "found no data set's name; see --help");
+    const int verify = strcmp(argv[optind], "verify") == 0;
+    DN_CHECK(words == 1 + verify, DN_EINVAL, "verify %s; see --help",
+             verify ? "takes one folder" : "or one data set's name: found more words");
+    if (!verify)
+        return make(argv[optind], &options);
+    DN_TRY(dn_records_verify(argv[optind + 1], options.jobs));
+    return print_summary(argv[optind + 1], "everything verified");
+}
+
+int main(int argc, char **argv)
+{
+    if (run(argc, argv) == DN_OK)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "create_records: %s\n", dn_message());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,51 @@
+/*
+ * Checkpoints: one HDF5 file with all that a run needs to go on, on any number of ranks.
+ *
+ *     /model/<torchvision name>     float32, torchvision's shape (weights and running statistics)
+ *     /model/<norm>.num_batches_tracked   int64 scalar, as torchvision has
+ *     /optimizer/momentum/<parameter name>   float32, the parameter's shape (zero: never stepped)
+ *     /config                       the run's configuration, one INI text (UTF-8 string)
+ *     attributes of /: format "dn_dist checkpoint", format_version, model (string), step,
+ *                      weights_hash (16 hex digits)
+ *
+ * and behind the HDF5 file's own bytes a checksum of them all; docs/checkpoint-format.md specifies
+ * it. Every reader checks it first, so DN_ECORRUPT tells of any damaged byte.
+ *
+ * Written to a temporary name in the same folder, flushed to disk, then renamed; so a file under
+ * its final name checkpoint-STEP.h5 is whole. Not collective: one rank writes, any rank reads.
+ */
+#ifndef DN_CHECKPOINT_H
+#define DN_CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "dn/net.h"
+
+/* Position and configuration of a run, beside the net's own arrays. */
+typedef struct dn_checkpoint {
+    int64_t step;      /* optimizer steps done; the position in the data follows from it */
+    float *momentum;   /* (dn_net_parameter_count) or NULL where there is none */
+    char config[8192]; /* INI text of the options that decide the result */
+} dn_checkpoint;
+
+/* Writes folder/checkpoint-STEP.h5 (STEP with 8 digits) and deletes all but the `keep` newest
+ * checkpoints of the folder up to STEP (keep = 0: none is deleted), and what killed processes left
+ * under temporary names. Takes twice the file's size in memory while it works. On failure nothing
+ * is left behind. DN_EIO names the file and what the system said. */
+dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
+                             int keep);
+
+/* Reads position and configuration alone: what is needed to build the net. Fills `model`. Leaves
+ * state->momentum as it is. */
+dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state, char *model, int model_size);
+
+/* Fills the net's parameters and running statistics, the state's step and config, and
+ * state->momentum where it is not NULL. DN_ESHAPE names the first tensor that the net has with
+ * another shape or the file has not. On failure the net's arrays are undefined. */
+dn_status dn_checkpoint_load(const char *path, dn_net *net, dn_checkpoint *state);
+
+/* path = the newest whole checkpoint of the folder, an empty string where there is none. Damaged
+ * ones are passed over with a warning that names them. DN_OK also when the folder is absent. */
+dn_status dn_checkpoint_newest(const char *folder, char *path, int path_size);
+
+#endif

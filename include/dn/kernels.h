@@ -1,0 +1,137 @@
+/*
+ * The kernel table: what the layers ask of a processor.
+ *
+ * All operands are matrices of rows: a row is one channel, its pixels are contiguous floats, and
+ * `ld` is the distance between rows in floats. Vectors run along the pixels, so no lane is wasted
+ * on 12 or 48 channels, and appending channels is free.
+ *
+ * Contracts common to all kernels: a row of n pixels may be read and written up to n rounded up to
+ * a multiple of DN_LANES (the pad); pads hold finite numbers; pointers need no alignment beyond a
+ * float's. Kernels are pure and thread-safe.
+ *
+ * `generic` is the definition. The other tables give every sum one order set by the shape alone:
+ * products are added in ascending (tap, input channel) order, sums over pixels run in DN_LANES
+ * logical lanes that are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and
+ * `avx512` agree to the bit.
+ */
+#ifndef DN_KERNELS_H
+#define DN_KERNELS_H
+
+#include <stddef.h>
+
+#include "dn/status.h"
+
+enum {
+    DN_LANES = 16,
+    DN_MAX_TAPS = 9,
+    DN_PACK_OUTPUTS = 48 /* packed weights of a multiple of it are a prefix of those of more */
+};
+
+static inline size_t dn_round_lanes(size_t n)
+{
+    return (n + DN_LANES - 1) / DN_LANES * DN_LANES;
+}
+
+/*
+ * The taps of a convolution over rows of pixels: a 1x1 has one tap of shift 0; a 3x3 over planes
+ * with a border of zeros has nine, and tap t of pixel p is pixel p + shift[t].
+ */
+typedef struct dn_taps {
+    int count;
+    ptrdiff_t shift[DN_MAX_TAPS];
+} dn_taps;
+
+/* Element (out, in, tap) of a weight tensor is w[out * out_step + in * in_step + tap]. */
+typedef struct dn_weights {
+    const float *w;
+    int outputs, inputs, taps;
+    ptrdiff_t out_step, in_step;
+} dn_weights;
+
+/*
+ * How `images` planes of rows x width pixels lie in a row of floats with borders of zeros:
+ *
+ *      0 0 0 0 0        padded row 0 (and, shared, between two images)
+ *      x x x x 0        `skip` padded rows stand above the first source row
+ *      x x x x 0        each row ends in one zero, the left border of the next row
+ *      0 0 0 0 0        image_rows padded rows an image, one more after the last
+ *
+ * The float before the first is a zero as well. The source is compact: rows of `width` pixels,
+ * source_image floats from image to image. A band of a larger map has one image whose halo rows
+ * take the place of padded rows. Without border (border = 0) the source is one run of pixels that
+ * stays as it is, and only images, rows and width count.
+ */
+typedef struct dn_frame {
+    int border;
+    int images, rows, width;
+    int skip, image_rows;
+    size_t source_image;
+} dn_frame;
+
+/* Floats of a row laid out as `frame`, before the pad. */
+static inline size_t dn_frame_floats(const dn_frame *frame)
+{
+    if (!frame->border)
+        return (size_t)frame->images * (size_t)frame->rows * (size_t)frame->width;
+    return ((size_t)frame->images * (size_t)frame->image_rows + 1) * (size_t)(frame->width + 1);
+}
+
+/* Operands of the ReLU and batch norm backward step of `rows` channels over n pixels. */
+typedef struct dn_norm_grad {
+    int rows;
+    size_t n;
+    const float *gradient; /* with respect to the ReLU's output, ld gradient_ld */
+    const float *x;        /* the map that was normalised, ld x_ld */
+    float *sum;            /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; no pad */
+    size_t gradient_ld, x_ld, sum_ld;
+    const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
+    const float *mean, *gamma;  /* (rows) */
+    int accumulate;             /* 0: `sum` is written, 1: added to */
+    float *sums;                /* (rows, 2) sum of masked gradient, and of it times (x - mean) */
+} dn_norm_grad;
+
+typedef struct dn_kernels {
+    const char *name;
+
+    /* Floats of packed weights, and packing: the form `conv` reads. */
+    size_t (*packed_floats)(int outputs, int inputs, int taps);
+    void (*pack)(float *packed, const dn_weights *weights);
+
+    /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). */
+    void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
+
+    /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). */
+    void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
+                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
+
+    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
+    void (*norm_relu)(int rows, const dn_frame *frame, const float *x, size_t x_ld,
+                      const float *scale, const float *shift, float *to, size_t to_ld);
+
+    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
+    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
+                   size_t x_ld, const float *c, float *to, size_t to_ld);
+
+    /* to(rows, pixels compact) = the pixels of a convolution's output over a frame, where source
+     * row 0 of image 0 begins at y and bordered rows follow each other; exactly the pixels are
+     * written, no pad. */
+    void (*unframe)(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
+                    size_t to_ld);
+
+    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
+    void (*moments)(int rows, size_t n, const float *x, size_t x_ld, float *moments);
+
+    /* See dn_norm_grad. */
+    void (*norm_relu_grad)(const dn_norm_grad *args);
+} dn_kernels;
+
+/* Tables from the most portable to the fastest that this build and processor have; NULL past the
+ * end. Index 0 is `generic`. */
+const dn_kernels *dn_kernels_get(int index);
+
+/* The fastest table, or the named one; an empty name or NULL asks for the environment's DN_ISA
+ * first. DN_ENOENT lists what there is. */
+dn_status dn_kernels_select(const dn_kernels **kernels, const char *name);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * Elementary functions in double whose bits do not depend on the processor.
+ *
+ * The C library picks other code, with other last bits, where it finds FMA units; a run that moves
+ * between machines must not notice. Plain additions and multiplications in a fixed order, compiled
+ * without contraction; relative error below 1e-15.
+ */
+#ifndef DN_MATH_H
+#define DN_MATH_H
+
+double dn_exp(double x);
+double dn_log(double x); /* x > 0, normal */
+double dn_sin(double x); /* |x| up to a few thousand */
+double dn_cos(double x);
+
+#endif

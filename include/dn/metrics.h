@@ -1,0 +1,71 @@
+/*
+ * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
+ * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
+ *
+ *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds"}
+ *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
+ *      "test_top5", "images_per_s", "seconds", "lr", "weights_hash"}
+ *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
+ *
+ * Epochs count from 1, steps from 1 over the whole run; top1 and top5 are percent; losses are
+ * means over images; an interval's values are of its own images, an epoch's of those seen in this
+ * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
+ * of this process. test_* are null where the epoch was not evaluated, and so is a number that is
+ * not finite. A resumed run appends, so that the steps after its checkpoint can stand there twice:
+ * the later line holds.
+ *
+ * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
+ */
+#ifndef DN_METRICS_H
+#define DN_METRICS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dn/status.h"
+
+typedef struct dn_metrics dn_metrics;
+
+typedef struct dn_metrics_settings {
+    const char *folder;        /* made where it is missing */
+    FILE *progress;            /* stdout; NULL: no progress is shown */
+    int64_t steps_per_epoch;   /* >= 1 */
+    int64_t epochs, last_step; /* where the run will end: epochs for display, step for time left */
+    double interval;           /* seconds between interval objects; < 0: the default of 10 */
+} dn_metrics_settings;
+
+/* One optimizer step over the global batch. */
+typedef struct dn_step_metrics {
+    int64_t epoch, step;     /* from 1 */
+    double loss;             /* mean over the global batch */
+    int64_t correct, images; /* of the global batch */
+    double lr;
+} dn_step_metrics;
+
+/* The end of an epoch. What was trained in it is known from its steps. */
+typedef struct dn_epoch_metrics {
+    int evaluated;                          /* 0: the three test fields are not set */
+    double test_loss, test_top1, test_top5; /* mean, percent, percent */
+    uint64_t weights_hash;
+} dn_epoch_metrics;
+
+/* The end of a run, by its last epoch, --max-steps or a signal. */
+typedef struct dn_end_metrics {
+    int64_t epoch, step;
+    uint64_t weights_hash;
+    const char *checkpoint; /* the file that holds the weights, or NULL */
+} dn_end_metrics;
+
+/* Opens folder/metrics.jsonl to append; a line cut short by a crash is taken off first. The caller
+ * owns the result. DN_EIO names the folder or file and the reason, as do the functions below. */
+dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings);
+
+/* Closes the file and sets *metrics to NULL; accepts NULL inside. */
+void dn_metrics_destroy(dn_metrics **metrics);
+
+/* To be called after each step, each epoch (after its evaluation) and once at the end. */
+dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step);
+dn_status dn_metrics_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch);
+dn_status dn_metrics_end(dn_metrics *metrics, const dn_end_metrics *end);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
+ * numbers: as easy as 1, 2, 3", SC11).
+ *
+ * A draw is a pure function of what it is for, so no state has to travel with checkpoints, ranks
+ * or threads: the same (seed, stream, a, b) gives the same bits anywhere.
+ */
+#ifndef DN_RNG_H
+#define DN_RNG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a draw is for; each purpose is a stream of its own. */
+typedef enum dn_stream {
+    DN_STREAM_INIT = 1,     /* initial weights: a = parameter tensor, b = element */
+    DN_STREAM_SHUFFLE = 2,  /* epoch permutation: a = epoch, b = position */
+    DN_STREAM_AUGMENT = 3,  /* crop and flip: a = epoch, b = position in the epoch */
+    DN_STREAM_DROPOUT = 4,  /* dropout masks: a = step and virtual rank, b = element */
+    DN_STREAM_SYNTHETIC = 5 /* made-up images: a = tensor, b = element */
+} dn_stream;
+
+typedef struct dn_random4 {
+    uint32_t word[4];
+} dn_random4;
+
+/* Four independent uniform 32-bit words for the draw (seed, stream, a, b). */
+dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b);
+
+/* A uniform integer in [0, bound); the bias is below bound / 2^32. */
+static inline uint32_t dn_random_below(uint32_t word, uint32_t bound)
+{
+    return (uint32_t)(((uint64_t)word * bound) >> 32);
+}
+
+/* A uniform float in [0, 1) with 24 bits. */
+static inline float dn_random_unit(uint32_t word)
+{
+    return (float)(word >> 8) * 0x1p-24f;
+}
+
+/* x(count) = draws of N(0, deviation^2), by Box-Muller in double; element i depends on i alone. */
+void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, dn_stream stream,
+                      uint64_t a);
+
+/* x(count) = draws of U[-bound, bound); element i depends on i alone. */
+void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_stream stream,
+                       uint64_t a);
+
+/* index(count) = a permutation of 0..count-1 (Fisher-Yates), a function of (seed, epoch). */
+void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch);
+
+#endif

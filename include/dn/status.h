@@ -1,0 +1,61 @@
+/*
+ * Errors and messages.
+ *
+ * Three classes of failure (docs/errors.md): an assert is a bug of ours; a dn_status is bad input,
+ * a full disk or too little memory and travels up to the command, which prints one line and ends
+ * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/comm.h).
+ *
+ * The message is kept per thread, as errno is. A parallel region that can fail hands its first
+ * failure to the calling thread before it ends.
+ */
+#ifndef DN_STATUS_H
+#define DN_STATUS_H
+
+typedef enum dn_status {
+    DN_OK = 0,
+    DN_EINVAL = 1,   /* an option or argument out of range: nothing was changed */
+    DN_ESHAPE = 2,   /* sizes that do not fit together: nothing was changed */
+    DN_ENOENT = 3,   /* a file, data set or name that does not exist: nothing was changed */
+    DN_ENOMEM = -1,  /* out of memory */
+    DN_EIO = -2,     /* the operating system refused a read or a write */
+    DN_ECORRUPT = -3 /* the bytes are not what their checksum or format says */
+} dn_status;
+
+/* Records the message of a failure ("what, where: expected, found") and returns `status`. */
+dn_status dn_fail(dn_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The calling thread's last recorded message; valid until its next dn_fail. */
+const char *dn_message(void);
+
+/* Returns from the calling function when `call` fails. */
+#define DN_TRY(call)                                                                               \
+    do {                                                                                           \
+        const dn_status status_ = (call);                                                          \
+        if (status_ != DN_OK)                                                                      \
+            return status_;                                                                        \
+    } while (0)
+
+/* Jumps to `done` when `call` fails; the function has a `dn_status status` to return there. */
+#define DN_TRY_OR_DONE(call)                                                                       \
+    do {                                                                                           \
+        status = (call);                                                                           \
+        if (status != DN_OK)                                                                       \
+            goto done;                                                                             \
+    } while (0)
+
+/* Returns a failure with a message when `condition` does not hold. */
+#define DN_CHECK(condition, status, ...)                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            return dn_fail((status), __VA_ARGS__);                                                 \
+    } while (0)
+
+typedef enum dn_log_level { DN_QUIET = 0, DN_WARN = 1, DN_INFO = 2 } dn_log_level;
+
+/* Messages at or below the level go to standard error, one line each. Ranks other than 0 are set
+ * to DN_QUIET by the commands, so that a line appears once. */
+void dn_log_set_level(dn_log_level level);
+void dn_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void dn_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

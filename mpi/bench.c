@@ -1,0 +1,175 @@
+/*
+ * `dn_dist bench`: training steps on synthetic images, the whole of them, allreduce and update
+ * included. The JSON has the keys of the PyTorch yardstick beside which it is read.
+ */
+#include "commands.h"
+
+#include <jansson.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "dn/rng.h"
+#include "step.h"
+
+enum { SEED = 1 };
+
+typedef struct bench {
+    const dn_comm *comm;
+    const dn_options *options;
+    dn_net *net;
+    dn_step step;
+    double *seconds; /* of each counted step */
+} bench;
+
+/* The same images for every step: drawn once, before the first. */
+static void load_nothing(void *user, int virtual_rank, float *images, int32_t *labels)
+{
+    (void)user, (void)virtual_rank, (void)images, (void)labels;
+}
+
+static void draw_images(const bench *b)
+{
+    const dn_spec *spec = dn_net_spec(b->net);
+    const int batch = dn_net_batch(b->net);
+    const size_t floats =
+        (size_t)batch * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    dn_random_normal(dn_net_images(b->net), floats, 1, SEED, DN_STREAM_SYNTHETIC,
+                     (uint64_t)b->comm->rank);
+    for (int i = 0; i < batch; i++)
+        dn_net_labels(b->net)[i] = (int32_t)dn_random_below(
+            dn_random(SEED, DN_STREAM_SYNTHETIC, ~(uint64_t)b->comm->rank, (uint64_t)i).word[0],
+            (uint32_t)spec->classes);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void run(bench *b)
+{
+    const dn_sgd sgd = {.rate = 0.01f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = 1};
+    const int warmup = b->options->warmup, steps = b->options->steps;
+    for (int i = 0; i < warmup + steps; i++) {
+        if (i == warmup) {
+            dn_net_phase_reset(b->net);
+            b->step.compute_seconds = b->step.reduce_seconds = b->step.update_seconds = 0;
+        }
+        dn_comm_barrier(b->comm);
+        const double start = MPI_Wtime();
+        dn_step_result result;
+        dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &sgd, load_nothing,
+                    NULL, &result);
+        if (i >= warmup)
+            b->seconds[i - warmup] = MPI_Wtime() - start;
+    }
+    qsort(b->seconds, (size_t)steps, sizeof *b->seconds, ascending);
+}
+
+/* Multiply-adds of a training step an image, three times the forward pass, in operations. */
+static double training_flops(const dn_net *net)
+{
+    double multiply_adds = 0;
+    for (int i = 0; i < dn_net_layers(net); i++) {
+        dn_layer_info layer;
+        dn_net_layer_info(net, i, &layer);
+        multiply_adds += layer.multiply_adds;
+    }
+    return 6 * multiply_adds;
+}
+
+static double peak_mib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024;
+}
+
+static json_t *phases(const bench *b)
+{
+    const dn_phase_times *times = dn_net_phase_times(b->net);
+    const double steps = b->options->steps;
+    json_t *object = json_object();
+    for (int p = 0; p < DN_PHASES; p++)
+        json_object_set_new(object, dn_phase_name((dn_phase)p),
+                            json_pack("{s:f, s:f}", "forward", times->forward[p] / steps,
+                                      "backward", times->backward[p] / steps));
+    json_object_set_new(object, "allreduce", json_real(b->step.reduce_seconds / steps));
+    json_object_set_new(object, "update", json_real(b->step.update_seconds / steps));
+    return object;
+}
+
+static dn_status print_json(const bench *b, const char *isa)
+{
+    const double median = b->seconds[b->options->steps / 2];
+    const double images = (double)b->comm->size * dn_net_batch(b->net);
+    json_t *row = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
+        "dn_dist", "model", dn_net_spec(b->net)->name, "mode", "fp32", "isa", isa, "size",
+        dn_net_spec(b->net)->height, "batch_per_rank", dn_net_batch(b->net), "ranks", b->comm->size,
+        "threads", omp_get_max_threads(), "parameters", (json_int_t)dn_net_parameter_count(b->net),
+        "images_per_s", images / median, "images_per_s_best", images / b->seconds[0], "step_s",
+        median, "gflops", images / median * training_flops(b->net) / 1e9, "peak_rss_mib",
+        peak_mib(), "phases_s", phases(b));
+    char *text = row ? json_dumps(row, JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(row);
+    DN_CHECK(text != NULL, DN_ENOMEM, "memory: found none to print results");
+    puts(text);
+    free(text);
+    return DN_OK;
+}
+
+static void print_text(const bench *b, const char *isa)
+{
+    const dn_phase_times *times = dn_net_phase_times(b->net);
+    const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
+    const double images = (double)b->comm->size * dn_net_batch(b->net);
+    printf("%s, %d ranks x %d threads, batch %d a rank, kernels %s\n", dn_net_spec(b->net)->name,
+           b->comm->size, omp_get_max_threads(), dn_net_batch(b->net), isa);
+    printf("images/s       %9.2f median, %.2f best\n", images / median, images / b->seconds[0]);
+    printf("GFLOP/s        %9.1f\n", images / median * training_flops(b->net) / 1e9);
+    printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
+    printf("seconds a step %9.4f median; means of phases:\n", median);
+    for (int p = 0; p < DN_PHASES; p++)
+        printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name((dn_phase)p),
+               times->forward[p] / steps, times->backward[p] / steps);
+    printf("  %-12s %9.4f\n  %-12s %9.4f\n", "allreduce", b->step.reduce_seconds / steps, "update",
+           b->step.update_seconds / steps);
+}
+
+static dn_status create(bench *b, const dn_kernels **kernels)
+{
+    dn_spec spec;
+    DN_TRY(dn_spec_from_options(&spec, b->options, NULL));
+    DN_TRY(dn_kernels_from_options(kernels, b->options));
+    DN_TRY(dn_net_create(&b->net, &spec, *kernels,
+                         &(dn_net_options){.batch = b->options->batch_size, .train = 1}));
+    DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->comm->size));
+    b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
+    DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
+    return DN_OK;
+}
+
+dn_status dn_bench(const dn_comm *comm, dn_options *options)
+{
+    bench b = {.comm = comm, .options = options};
+    const dn_kernels *kernels = NULL;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_comm_agree(comm, create(&b, &kernels)));
+    dn_net_init(b.net, DN_INIT_KAIMING, SEED);
+    draw_images(&b);
+    run(&b);
+    if (comm->rank == 0 && options->json)
+        status = print_json(&b, kernels->name);
+    else if (comm->rank == 0)
+        print_text(&b, kernels->name);
+    status = dn_comm_agree(comm, status);
+done:
+    dn_step_destroy(&b.step);
+    dn_net_destroy(&b.net);
+    free(b.seconds);
+    return status;
+}

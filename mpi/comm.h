@@ -1,0 +1,83 @@
+/*
+ * The ranks of a job: the one wrapper of MPI's set-up, small collectives and error handling.
+ *
+ * An MPI failure ends the job where it happens, in one line that names the rank and the call. A
+ * dn_status that every rank can reach together is agreed on with dn_comm_agree and travels up; one
+ * that a rank meets alone in the middle of a step ends the job with dn_comm_abort. MPI is called
+ * by the main thread only (MPI_THREAD_FUNNELED).
+ */
+#ifndef DN_COMM_H
+#define DN_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mpi.h>
+
+#include "dn/status.h"
+
+typedef struct dn_comm {
+    int rank, size;           /* in the job */
+    int node_rank, node_size; /* among the ranks that share this node's memory */
+    MPI_Comm world, node;
+    int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
+} dn_comm;
+
+/* Evaluates an MPI call and ends the job with one line when it fails. */
+#define DN_MPI(call) dn_comm_check((call), #call, __func__)
+void dn_comm_check(int code, const char *call, const char *function);
+
+/* Starts MPI. Collective, the first call of a job; failures end the job. */
+void dn_comm_init(dn_comm *comm, int *argc, char ***argv);
+
+/* Ends MPI. Collective, the last call of a job. */
+void dn_comm_finalize(dn_comm *comm);
+
+/* Prints dn_message with this rank and host, and ends the job with status 1 on all ranks. Not
+ * collective. `status` is the failure that the message belongs to. */
+_Noreturn void dn_comm_abort(const dn_comm *comm, dn_status status);
+
+/*
+ * DN_OK on all ranks when `status` is DN_OK on all; else the worst status on all, with dn_message
+ * set everywhere to that of the lowest failing rank (prefixed with rank and host unless all ranks
+ * failed with the same message). Collective.
+ */
+dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
+
+/* DN_OK on all ranks when `hash` is the same on all; else DN_ECORRUPT on all, and the message
+ * names the ranks that differ from the majority and calls the value `what`. Collective. */
+dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what);
+
+/* Waits for all ranks of the job, or of the node. Collective there. */
+void dn_comm_barrier(const dn_comm *comm);
+void dn_comm_node_barrier(const dn_comm *comm);
+
+/* data(bytes) on every rank = data of rank `root`. Collective. */
+void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
+
+/* Completes x(count) on every rank, where each rank has filled its own part,
+ * [dn_tree_first(count, size, rank), dn_tree_first(count, size, rank + 1)). Collective. */
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count);
+
+/* Memory that all ranks of a node see. */
+typedef struct dn_shared {
+    void *data;
+    size_t bytes;
+} dn_shared;
+
+/*
+ * One zeroed array of `bytes` for each node, the same memory on all its ranks; starts on a page.
+ * What a rank writes is seen by the others after dn_comm_node_barrier. The kernel frees it with
+ * the last process, however that ends. DN_ENOMEM on all ranks of the job when one node is short of
+ * memory. Collective.
+ */
+dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared);
+
+/* Accepts NULL data. Not collective. */
+void dn_comm_shared_free(dn_shared *shared);
+
+/* The threads this rank should run: the processors it may run on, each divided by the ranks of the
+ * node that may run there too; at least 1. Collective over the node. */
+int dn_comm_cores(const dn_comm *comm);
+
+#endif

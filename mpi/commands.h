@@ -1,0 +1,34 @@
+/* The commands of dn_dist. Each is collective and returns the same status on all ranks, with
+ * dn_message set everywhere; results go to standard output of rank 0. */
+#ifndef DN_COMMANDS_H
+#define DN_COMMANDS_H
+
+#include "comm.h"
+#include "dn/images.h"
+#include "dn/net.h"
+#include "options.h"
+
+dn_status dn_train(const dn_comm *comm, dn_options *options);
+dn_status dn_eval(const dn_comm *comm, dn_options *options);
+dn_status dn_info_command(const dn_comm *comm, dn_options *options);
+dn_status dn_bench(const dn_comm *comm, dn_options *options);
+
+/* Fills the specification from the options, and image and classes from the data where the options
+ * leave them open. DN_ESHAPE where both are given and differ. `info` may be NULL. Not collective.
+ */
+dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info);
+
+/* The kernel table that --isa or the processor chooses; announces it on rank 0. Not collective. */
+dn_status dn_kernels_from_options(const dn_kernels **kernels, const dn_options *options);
+
+/* Loss and accuracy over all images of a split. */
+typedef struct dn_scores {
+    double loss, top1, top5; /* mean; percent */
+} dn_scores;
+
+/* Exact on any number of ranks: the images are cut into batches of the net's size, each computed
+ * once, counts are whole numbers, and losses are added along the tree over the batches. DN_ENOMEM.
+ * Collective. */
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images, dn_scores *scores);
+
+#endif

@@ -1,0 +1,95 @@
+/* Exact evaluation on any number of ranks, and the command `dn_dist eval`. */
+#include "commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataset.h"
+#include "dn/checkpoint.h"
+#include "dn/tree.h"
+
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images, dn_scores *scores)
+{
+    const int64_t count = images->info.count;
+    const int batch = dn_net_batch(net);
+    const int batches = (int)((count + batch - 1) / batch);
+    double *sums = calloc(3 * (size_t)batches, sizeof *sums);
+    DN_TRY(dn_comm_agree(
+        comm,
+        sums ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches)));
+    double *top1 = sums + batches, *top5 = top1 + batches;
+    const int first = dn_tree_first(batches, comm->size, comm->rank);
+    const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
+    for (int b = first; b < last; b++) {
+        const int64_t position = (int64_t)b * batch;
+        const int valid = count - position < batch ? (int)(count - position) : batch;
+        dn_result result;
+        dn_images_batch(images, &(dn_batch){.position = position, .count = valid},
+                        dn_net_images(net), dn_net_labels(net));
+        dn_net_forward_eval(net, valid, &result);
+        sums[b] = result.loss;
+        top1[b] = result.correct1;
+        top5[b] = result.correct5;
+    }
+    dn_comm_gather_doubles(comm, sums, batches);
+    dn_comm_gather_doubles(comm, top1, batches);
+    dn_comm_gather_doubles(comm, top5, batches);
+    *scores = (dn_scores){.loss = dn_tree_sum(sums, batches) / (double)count,
+                          .top1 = 100 * dn_tree_sum(top1, batches) / (double)count,
+                          .top5 = 100 * dn_tree_sum(top5, batches) / (double)count};
+    free(sums);
+    return DN_OK;
+}
+
+static void print_scores(const dn_options *options, const dn_scores *scores, int64_t images)
+{
+    if (options->json)
+        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %.9g}\n", scores->top1, scores->top5,
+               scores->loss);
+    else
+        printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", images,
+               scores->top1, scores->top5, scores->loss);
+}
+
+/* The net that the checkpoint holds, with its weights. The options take what the checkpoint
+ * recorded. Not collective. */
+static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info *info)
+{
+    dn_checkpoint *state = calloc(1, sizeof *state);
+    DN_CHECK(state != NULL, DN_ENOMEM, "--checkpoint: found no memory to read it");
+    char model[sizeof options->model];
+    dn_spec spec;
+    const dn_kernels *kernels;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state, model, sizeof model));
+    DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state->config));
+    DN_TRY_OR_DONE(dn_spec_from_options(&spec, options, info));
+    DN_TRY_OR_DONE(dn_kernels_from_options(&kernels, options));
+    DN_TRY_OR_DONE(
+        dn_net_create(net, &spec, kernels, &(dn_net_options){.batch = options->batch_size}));
+    status = dn_checkpoint_load(options->checkpoint, *net, state);
+done:
+    free(state);
+    return status;
+}
+
+dn_status dn_eval(const dn_comm *comm, dn_options *options)
+{
+    dn_net *net = NULL;
+    dn_split test = {0};
+    dn_scores scores;
+    dn_status status = options->checkpoint[0]
+                           ? DN_OK
+                           : dn_fail(DN_EINVAL, "--checkpoint: found none, expected a file");
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, "test"));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
+    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, &scores));
+    if (comm->rank == 0)
+        print_scores(options, &scores, test.images.info.count);
+done:
+    dn_net_destroy(&net);
+    dn_split_close(&test);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
+#include "commands.h"
+
+#include <stdio.h>
+
+static void print_layers(const dn_net *net)
+{
+    double multiply_adds = 0;
+    printf("%-44s %-13s %16s %16s %10s %14s\n", "layer", "kind", "input CxHxW", "output CxHxW",
+           "parameters", "multiply-adds");
+    for (int i = 0; i < dn_net_layers(net); i++) {
+        dn_layer_info layer;
+        char in[48], out[48];
+        dn_net_layer_info(net, i, &layer);
+        snprintf(in, sizeof in, "%dx%dx%d", layer.in_channels, layer.in_height, layer.in_width);
+        snprintf(out, sizeof out, "%dx%dx%d", layer.out_channels, layer.out_height,
+                 layer.out_width);
+        printf("%-44s %-13s %16s %16s %10zu %14.0f\n", layer.name, layer.kind, in, out,
+               layer.parameters, layer.multiply_adds);
+        multiply_adds += layer.multiply_adds;
+    }
+    printf("\nparameters %zu, multiply-adds an image forward %.0f\n", dn_net_parameter_count(net),
+           multiply_adds);
+}
+
+static void print_plan(const dn_net *net, const char *what)
+{
+    const dn_region_info *regions;
+    size_t arena;
+    const int count = dn_net_plan(net, &regions, &arena);
+    printf("\nmemory plan, %s, batch %d: %zu bytes\n", what, dn_net_batch(net), arena);
+    printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
+    for (int i = 0; i < count; i++)
+        printf("%-36s %14zu %14zu %6d %6d\n", regions[i].name, regions[i].offset, regions[i].bytes,
+               regions[i].first, regions[i].last);
+}
+
+dn_status dn_info_command(const dn_comm *comm, dn_options *options)
+{
+    dn_spec spec;
+    const dn_kernels *kernels;
+    dn_net *net = NULL;
+    DN_TRY(dn_spec_from_options(&spec, options, NULL));
+    DN_TRY(dn_kernels_from_options(&kernels, options));
+    DN_TRY(dn_net_create(&net, &spec, kernels,
+                         &(dn_net_options){.batch = options->batch_size, .train = 1}));
+    if (comm->rank == 0) {
+        printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height,
+               spec.width, spec.classes);
+        print_layers(net);
+        print_plan(net, "training");
+        printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
+               dn_net_leaf_count(net) * sizeof(float));
+    }
+    dn_net_destroy(&net);
+    return DN_OK;
+}

@@ -1,0 +1,32 @@
+/* What several commands do with their options before they start. */
+#include "commands.h"
+
+#include <string.h>
+
+/* Takes the option's value where it is given, the data's otherwise; both must agree. */
+static dn_status settle(const char *option, int given, int data, const char *dataset, int *value)
+{
+    DN_CHECK(given == 0 || data == 0 || given == data, DN_ESHAPE,
+             "%s %d: found %d in data set %s, expected the same", option, given, data, dataset);
+    if (given != 0 || data != 0)
+        *value = given != 0 ? given : data;
+    return DN_OK;
+}
+
+dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info)
+{
+    static const dn_shard_info nothing;
+    const dn_shard_info *data = info != NULL ? info : &nothing;
+    DN_TRY(dn_spec_parse(spec, options->model));
+    DN_TRY(settle("--size", options->size, data->height, data->dataset, &spec->height));
+    DN_TRY(settle("--size", options->size, data->width, data->dataset, &spec->width));
+    DN_TRY(settle("--classes", options->classes, data->classes, data->dataset, &spec->classes));
+    spec->channels = info != NULL ? data->channels : options->channels;
+    return dn_spec_check(spec);
+}
+
+dn_status dn_kernels_from_options(const dn_kernels **kernels, const dn_options *options)
+{
+    const int automatic = strcmp(options->isa, "auto") == 0;
+    return dn_kernels_select(kernels, automatic ? NULL : options->isa);
+}

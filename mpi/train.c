@@ -1,0 +1,295 @@
+/*
+ * `dn_dist train`: a run from its first step, or from a checkpoint, to its last.
+ *
+ * The position of a run is one number, its steps done: epoch, place in the epoch's order and
+ * learning rate follow from it. Rank 0 writes checkpoints and metrics; all ranks compare the hash
+ * of their weights whenever one is reported.
+ */
+#include "commands.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataset.h"
+#include "dn/checkpoint.h"
+#include "dn/metrics.h"
+#include "dn/rng.h"
+#include "step.h"
+
+typedef struct run {
+    const dn_comm *comm;
+    dn_options *options;
+    char folder[DN_PATH_SIZE], resume[DN_PATH_SIZE], saved[DN_PATH_SIZE];
+    dn_split train, test;
+    dn_net *net;
+    dn_step step;
+    dn_metrics *metrics;  /* rank 0 */
+    dn_checkpoint *state; /* momentum points at the step's */
+    dn_rate rate;
+    uint32_t *order;       /* the epoch's permutation */
+    int64_t ordered_epoch; /* that `order` is of; -1: none */
+    int64_t steps_per_epoch, done, last;
+} run;
+
+/* ---- the steps --------------------------------------------------------------------------------
+ */
+
+static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
+{
+    const run *r = user;
+    const int64_t batch = r->options->batch_size, place = r->done % r->steps_per_epoch;
+    dn_images_batch(&r->train.images,
+                    &(dn_batch){.order = r->order,
+                                .position = (place * r->step.virtual_ranks + virtual_rank) * batch,
+                                .count = (int)batch,
+                                .augment = r->options->augment == DN_AUGMENT_PAD_CROP_FLIP,
+                                .seed = (uint64_t)r->options->seed,
+                                .epoch = (uint64_t)r->ordered_epoch},
+                    images, labels);
+}
+
+/* The next step; the training step itself is dn_step_run (step.c). */
+static dn_status train_step(run *r)
+{
+    const dn_options *o = r->options;
+    const int64_t epoch = r->done / r->steps_per_epoch;
+    const double rate = dn_learning_rate(&r->rate, r->done);
+    if (epoch != r->ordered_epoch) {
+        dn_random_permutation(r->order, (size_t)r->train.images.info.count, (uint64_t)o->seed,
+                              (uint64_t)epoch);
+        r->ordered_epoch = epoch;
+    }
+    dn_step_result result;
+    dn_step_run(&r->step,
+                &(dn_pass){.seed = (uint64_t)o->seed,
+                           .step = (uint64_t)r->done,
+                           .label_smoothing = (float)o->label_smoothing},
+                &(dn_sgd){.rate = (float)rate,
+                          .momentum = (float)o->momentum,
+                          .weight_decay = (float)o->weight_decay,
+                          .nesterov = o->nesterov},
+                load_batch, r, &result);
+    r->done++;
+    return dn_metrics_step(
+        r->metrics, &(dn_step_metrics){.epoch = epoch + 1,
+                                       .step = r->done,
+                                       .loss = result.loss,
+                                       .correct = result.correct,
+                                       .images = (int64_t)o->batch_size * r->step.virtual_ranks,
+                                       .lr = rate});
+}
+
+/* ---- epochs, checkpoints, the end -------------------------------------------------------------
+ */
+
+static dn_status save(run *r)
+{
+    snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
+             (int)sizeof r->saved - 32, r->folder, r->done);
+    r->state->step = r->done;
+    dn_status status = DN_OK;
+    if (r->comm->rank == 0)
+        status = dn_checkpoint_save(r->folder, r->net, r->state, r->options->keep);
+    return dn_comm_agree(r->comm, status);
+}
+
+/* Compares the ranks' weights; *hash is what they all have. */
+static dn_status common_hash(const run *r, uint64_t *hash)
+{
+    *hash = dn_net_hash(r->net);
+    return dn_comm_same_hash(r->comm, *hash, "weights");
+}
+
+static dn_status end_epoch(run *r)
+{
+    const int64_t epoch = r->done / r->steps_per_epoch;
+    const int every = r->options->eval_every;
+    dn_epoch_metrics metrics = {.evaluated =
+                                    every > 0 && (epoch % every == 0 || r->done == r->last)};
+    dn_scores scores = {0};
+    if (metrics.evaluated)
+        DN_TRY(dn_evaluate(r->comm, r->net, &r->test.images, &scores));
+    metrics.test_loss = scores.loss;
+    metrics.test_top1 = scores.top1;
+    metrics.test_top5 = scores.top5;
+    DN_TRY(common_hash(r, &metrics.weights_hash));
+    return dn_comm_agree(r->comm, dn_metrics_epoch(r->metrics, &metrics));
+}
+
+static dn_status end_run(run *r)
+{
+    dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
+                          .step = r->done,
+                          .checkpoint = r->saved};
+    DN_TRY(common_hash(r, &end.weights_hash));
+    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
+}
+
+static dn_status train_loop(run *r)
+{
+    const int64_t every = r->options->checkpoint_every;
+    while (r->done < r->last) {
+        const dn_status status = train_step(r);
+        if (status != DN_OK) /* rank 0 alone knows */
+            dn_comm_abort(r->comm, status);
+        const int epoch_ends = r->done % r->steps_per_epoch == 0;
+        if (epoch_ends)
+            DN_TRY(end_epoch(r));
+        if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
+            DN_TRY(save(r));
+    }
+    return end_run(r);
+}
+
+/* ---- setting up -------------------------------------------------------------------------------
+ */
+
+/* Finds the checkpoint to go on from, on rank 0, and takes its options where none were given. */
+static dn_status find_checkpoint(run *r)
+{
+    const dn_options *o = r->options;
+    DN_TRY(dn_options_out(o, r->folder, sizeof r->folder));
+    if (strcmp(o->resume, "none") == 0)
+        return DN_OK;
+    if (strcmp(o->resume, "auto") != 0)
+        snprintf(r->resume, sizeof r->resume, "%s", o->resume);
+    else
+        DN_TRY(dn_checkpoint_newest(r->folder, r->resume, sizeof r->resume));
+    if (r->resume[0] == '\0')
+        return DN_OK;
+    char model[sizeof o->model];
+    return dn_checkpoint_peek(r->resume, r->state, model, sizeof model);
+}
+
+static dn_status agree_on_checkpoint(run *r)
+{
+    r->state = calloc(1, sizeof *r->state);
+    dn_status status = r->state ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
+    if (status == DN_OK && r->comm->rank == 0)
+        status = find_checkpoint(r);
+    DN_TRY(dn_comm_agree(r->comm, status));
+    dn_comm_broadcast(r->comm, r->folder, sizeof r->folder, 0);
+    dn_comm_broadcast(r->comm, r->resume, sizeof r->resume, 0);
+    dn_comm_broadcast(r->comm, r->state->config, sizeof r->state->config, 0);
+    if (r->resume[0] != '\0')
+        status = dn_options_resume_from_ini(r->options, r->state->config);
+    return dn_comm_agree(r->comm, status);
+}
+
+/* Steps of an epoch and of the run; needs the data and the number of virtual ranks. */
+static dn_status plan_steps(run *r)
+{
+    dn_options *o = r->options;
+    const int64_t images = r->train.images.info.count;
+    const int64_t global = (int64_t)o->batch_size * o->virtual_ranks;
+    r->steps_per_epoch = images / global;
+    DN_CHECK(r->steps_per_epoch > 0, DN_ESHAPE,
+             "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
+             " images, expected at most the %" PRId64 " of %s",
+             o->batch_size, o->virtual_ranks, global, images, o->data);
+    r->last = r->steps_per_epoch * o->epochs;
+    if (o->max_steps > 0 && o->max_steps < r->last)
+        r->last = o->max_steps;
+    r->rate = dn_options_rate(o, o->virtual_ranks, r->steps_per_epoch);
+    r->ordered_epoch = -1;
+    r->order = malloc((size_t)images * sizeof *r->order);
+    DN_CHECK(r->order != NULL, DN_ENOMEM, "memory: found none to order %" PRId64 " images", images);
+    return DN_OK;
+}
+
+static dn_status build(run *r)
+{
+    dn_options *o = r->options;
+    dn_spec spec;
+    const dn_kernels *kernels;
+    if (o->virtual_ranks == 0)
+        o->virtual_ranks = r->comm->size;
+    DN_TRY(dn_spec_from_options(&spec, o, &r->train.images.info));
+    o->size = spec.height;
+    o->classes = spec.classes;
+    DN_TRY(plan_steps(r));
+    DN_TRY(dn_kernels_from_options(&kernels, o));
+    DN_TRY(dn_net_create(
+        &r->net, &spec, kernels,
+        &(dn_net_options){.batch = o->batch_size, .train = 1, .dropout = (float)o->dropout}));
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, o->virtual_ranks));
+    dn_net_init(r->net, o->init, (uint64_t)o->seed);
+    dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,
+            r->train.images.info.dataset, r->comm->size, omp_get_max_threads(), o->virtual_ranks,
+            o->batch_size, kernels->name);
+    return dn_options_to_ini(o, r->state->config, sizeof r->state->config);
+}
+
+/* Rank 0 reads the weights to go on from, or to start from, into its net. */
+static dn_status read_weights(run *r)
+{
+    if (r->resume[0] != '\0') {
+        char config[sizeof r->state->config];
+        memcpy(config, r->state->config, sizeof config);
+        r->state->momentum = r->step.momentum;
+        DN_TRY(dn_checkpoint_load(r->resume, r->net, r->state));
+        memcpy(r->state->config, config, sizeof config);
+        r->done = r->state->step;
+        dn_info("resumed from %s at step %" PRId64, r->resume, r->done);
+    } else if (r->options->init_from[0] != '\0') {
+        r->state->momentum = NULL;
+        DN_TRY(dn_checkpoint_load(r->options->init_from, r->net, r->state));
+    }
+    return DN_OK;
+}
+
+/* Rank 0's weights, momentum and position on all ranks. */
+static dn_status share_weights(run *r)
+{
+    const dn_status status = r->comm->rank == 0 ? read_weights(r) : DN_OK;
+    DN_TRY(dn_comm_agree(r->comm, status));
+    const size_t parameters = dn_net_parameter_count(r->net) * sizeof(float);
+    dn_comm_broadcast(r->comm, dn_net_parameters(r->net), parameters, 0);
+    dn_comm_broadcast(r->comm, dn_net_running(r->net), dn_net_running_count(r->net) * sizeof(float),
+                      0);
+    dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
+    dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
+    r->state->momentum = r->step.momentum;
+    return DN_OK;
+}
+
+static dn_status open_metrics(run *r)
+{
+    dn_status status = DN_OK;
+    if (r->comm->rank == 0)
+        status = dn_metrics_create(&r->metrics,
+                                   &(dn_metrics_settings){.folder = r->folder,
+                                                          .progress = stdout,
+                                                          .steps_per_epoch = r->steps_per_epoch,
+                                                          .epochs = r->options->epochs,
+                                                          .last_step = r->last,
+                                                          .interval = -1});
+    return dn_comm_agree(r->comm, status);
+}
+
+dn_status dn_train(const dn_comm *comm, dn_options *options)
+{
+    run r = {.comm = comm, .options = options};
+    dn_status status;
+    DN_TRY_OR_DONE(agree_on_checkpoint(&r));
+    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, "train"));
+    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, build(&r)));
+    DN_TRY_OR_DONE(share_weights(&r));
+    DN_TRY_OR_DONE(open_metrics(&r));
+    DN_TRY_OR_DONE(train_loop(&r));
+    if (comm->rank == 0)
+        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
+done:
+    dn_metrics_destroy(&r.metrics);
+    dn_step_destroy(&r.step);
+    dn_net_destroy(&r.net);
+    dn_split_close(&r.train);
+    dn_split_close(&r.test);
+    free(r.order);
+    free(r.state);
+    return status;
+}

@@ -1,0 +1,55 @@
+# What the scripts of this folder and .ci/run share; they source it and go on from the project's
+# folder, whatever the current directory was.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build_packages=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin
+    libopenblas-serial-dev libhdf5-dev libzstd-dev libhwloc-dev libjansson-dev libinih-dev
+    libcmocka-dev libpng-dev libxxhash-dev zlib1g-dev dataset-fashion-mnist)
+test_packages=(python3-numpy python3-h5py hdf5-tools zstd)
+
+say() { printf '\n== %s\n' "$*"; }
+run() { printf '$ %s\n' "$*"; "$@"; }
+
+# install PACKAGE...: asks apt for those that are missing, and only if some are.
+install() {
+    if [[ ! -r /etc/debian_version ]]; then
+        echo "expected Debian or Ubuntu; install what these packages of Debian hold, then build" \
+            "with cmake as in CONTRIBUTING.md: $*" >&2
+        exit 1
+    fi
+    local package state missing=()
+    for package in "$@"; do
+        state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || state=missing
+        [[ $state == installed ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    local as_root=()
+    if ((EUID != 0)); then
+        as_root=(sudo)
+        command -v sudo >/dev/null || {
+            echo "expected root or sudo, to install: ${missing[*]}" >&2
+            exit 1
+        }
+    fi
+    say "Installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# build FOLDER [CMAKE-OPTION...]: configures once; ninja sees itself what changed since.
+build() {
+    local folder=$1
+    shift
+    [[ -f $folder/build.ninja ]] || cmake -S . -B "$folder" -G Ninja "$@"
+    cmake --build "$folder"
+}
+
+# Open MPI refuses to run as root, and reads other processes' memory, which containers forbid.
+mpi_settings() {
+    if ((EUID == 0)); then
+        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    fi
+    export OMPI_MCA_btl_vader_single_copy_mechanism=none
+}

@@ -1,0 +1,70 @@
+# What the Slurm scripts of this folder share; they source it with the model's name as $1.
+#
+# One MPI rank per NUMA domain and one OpenMP thread per core, unless sbatch was told otherwise.
+# DN_DATA, DN_OUT and DN_ARGS name the data folder, the run's folder and further dn_dist options.
+# A job that is about to reach its time limit is asked to save and is queued again; it goes on from
+# its newest checkpoint, as any job does that finds one in the run's folder.
+set -euo pipefail
+
+: "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
+model=$1
+home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+data=${DN_DATA:-data/cifar10}
+out=${DN_OUT:-runs/$model}
+read -ra further <<<"${DN_ARGS:-}"
+
+PATH=$home/build:$PATH
+command -v dn_dist >/dev/null || {
+    echo "dn_dist: expected in $home/build or on the PATH, found in neither; build it first" >&2
+    exit 1
+}
+
+distinct() { lscpu -p="$1" | grep -v '^#' | sort -u | wc -l; }
+smaller() { echo $(($1 < $2 ? $1 : $2)); }
+at_least_1() { echo $(($1 > 1 ? $1 : 1)); }
+
+# The batch shell runs on the first node; the others are taken to be like it.
+nodes=$SLURM_JOB_NUM_NODES
+cpus=$SLURM_CPUS_ON_NODE
+if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
+    fitting=$((cpus / ${SLURM_CPUS_PER_TASK:-1}))
+    SLURM_NTASKS_PER_NODE=$(at_least_1 "$(smaller "$(distinct NODE)" $fitting)")
+    export SLURM_NTASKS_PER_NODE
+fi
+ranks=${SLURM_NTASKS:-$((nodes * SLURM_NTASKS_PER_NODE))}
+per_node=$(((ranks + nodes - 1) / nodes))
+cpus_per_rank=${SLURM_CPUS_PER_TASK:-$(at_least_1 $((cpus / per_node)))}
+cores_per_rank=$(at_least_1 $(($(distinct SOCKET,CORE) / per_node)))
+
+export SRUN_CPUS_PER_TASK=$cpus_per_rank # srun does not inherit sbatch's --cpus-per-task
+OMP_NUM_THREADS=$(smaller "$cpus_per_rank" "$cores_per_rank")
+export OMP_NUM_THREADS
+bind=()
+if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
+    # Only where Slurm confines ranks to their CPUs: elsewhere bound threads all meet on the first.
+    export OMP_PLACES=cores OMP_PROC_BIND=close
+    bind=(--cpu-bind=cores)
+fi
+
+echo "$model on nodes: $nodes, ranks: $ranks, threads a rank: $OMP_NUM_THREADS; $data -> $out"
+srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=1 "${bind[@]}" \
+    --nodes="$nodes" --ntasks="$ranks" \
+    dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
+step=$!
+
+# The signal ends `wait` early, so it is taken up again until srun has ended. USR1 comes from Slurm
+# before the time limit (--signal in the scripts), TERM from a user or a preempting job.
+requeue=no
+trap 'requeue=yes; kill -USR1 $step' USR1
+trap 'kill -USR1 $step' TERM
+while kill -0 $step 2>/dev/null; do
+    wait $step || true
+done
+status=0
+wait $step || status=$?
+
+if [[ $status != 0 && $requeue == yes ]]; then
+    echo "$model: the time limit is near; queued again"
+    exec scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $status

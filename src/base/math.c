@@ -1,0 +1,69 @@
+/* Argument reduction and Taylor or atanh series; see include/dn/math.h. */
+#include "dn/math.h"
+
+#include <math.h>
+
+static const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
+
+double dn_exp(double x)
+{
+    if (x < -745)
+        return 0;
+    if (x > 709.7)
+        return INFINITY;
+    const double n = nearbyint(x * 0x1.71547652b82fep+0);
+    const double r = (x - n * ln2_high) - n * ln2_low; /* |r| <= ln(2) / 2 */
+    double sum = 1;
+    for (int k = 16; k > 0; k--)
+        sum = 1 + sum * r / k;
+    return ldexp(sum, (int)n);
+}
+
+double dn_log(double x)
+{
+    int exponent;
+    double m = frexp(x, &exponent); /* [0.5, 1) */
+    if (m < 0x1.6a09e667f3bcdp-1) {
+        m *= 2;
+        exponent--;
+    }
+    /* log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172 */
+    const double s = (m - 1) / (m + 1), s2 = s * s;
+    double sum = 0;
+    for (int k = 23; k > 0; k -= 2)
+        sum = sum * s2 + 1.0 / k;
+    return exponent * ln2_high + (2 * s * sum + exponent * ln2_low);
+}
+
+/* sin(r) for quadrant 0, cos(r) for 1, then their negatives; |r| <= pi/4. */
+static double quadrant(double r, int q)
+{
+    const double r2 = r * r;
+    double sum = 1;
+    const int first = q & 1 ? 0 : 1; /* cos: 1 - r2/2!...; sin: r (1 - r2/3!...) */
+    for (int k = 20 + first; k > first; k -= 2)
+        sum = 1 - sum * r2 / (k * (k - 1));
+    const double value = q & 1 ? sum : r * sum;
+    return q & 2 ? -value : value;
+}
+
+static double reduce(double x, int *q)
+{
+    const double n = nearbyint(x * 0x1.45f306dc9c883p-1);
+    *q = (int)((long long)n & 3);
+    return ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
+}
+
+double dn_sin(double x)
+{
+    int q;
+    const double r = reduce(x, &q);
+    return quadrant(r, q);
+}
+
+double dn_cos(double x)
+{
+    int q;
+    const double r = reduce(x, &q);
+    return quadrant(r, (q + 1) & 3);
+}

@@ -1,0 +1,63 @@
+/* Philox4x32-10 and what is drawn from it; see include/dn/rng.h. */
+#include "dn/rng.h"
+
+#include <math.h>
+
+#include "dn/math.h"
+
+dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b)
+{
+    /* Key: seed. Counter: b (64 bits), a (48 bits), stream (16 bits). */
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    uint32_t c0 = (uint32_t)b, c1 = (uint32_t)(b >> 32);
+    uint32_t c2 = (uint32_t)a, c3 = ((uint32_t)(a >> 32) & 0xffffu) | (uint32_t)stream << 16;
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
+        const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ key0;
+        const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3 ^ key1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        c0 = n0;
+        c2 = n2;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return (dn_random4){{c0, c1, c2, c3}};
+}
+
+void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, dn_stream stream,
+                      uint64_t a)
+{
+    for (size_t i = 0; i < count; i += 2) {
+        const dn_random4 r = dn_random(seed, stream, a, i / 2);
+        const uint64_t high = (uint64_t)r.word[0] << 21 | r.word[1] >> 11;
+        const double u = ((double)high + 1) * 0x1p-53; /* in (0, 1]: the logarithm is finite */
+        const double radius = deviation * sqrt(-2 * dn_log(u));
+        const double angle = 2 * 3.14159265358979323846 * r.word[2] * 0x1p-32;
+        x[i] = (float)(radius * dn_cos(angle));
+        if (i + 1 < count)
+            x[i + 1] = (float)(radius * dn_sin(angle));
+    }
+}
+
+void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_stream stream,
+                       uint64_t a)
+{
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t word = dn_random(seed, stream, a, i).word[0];
+        x[i] = (float)((2 * (word * 0x1p-32) - 1) * bound);
+    }
+}
+
+void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch)
+{
+    for (size_t i = 0; i < count; i++)
+        index[i] = (uint32_t)i;
+    for (size_t i = count; i > 1; i--) {
+        const dn_random4 r = dn_random(seed, DN_STREAM_SHUFFLE, epoch, i);
+        const size_t j = dn_random_below(r.word[0], (uint32_t)i);
+        const uint32_t swap = index[i - 1];
+        index[i - 1] = index[j];
+        index[j] = swap;
+    }
+}

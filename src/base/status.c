@@ -1,0 +1,52 @@
+/* The error record and the log lines of include/dn/status.h. */
+#include "dn/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char message[1024];
+static dn_log_level log_level = DN_INFO;
+
+dn_status dn_fail(dn_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    return status;
+}
+
+const char *dn_message(void)
+{
+    return message;
+}
+
+void dn_log_set_level(dn_log_level level)
+{
+    log_level = level;
+}
+
+static void log_line(dn_log_level level, const char *prefix, const char *format, va_list args)
+{
+    if (level > log_level)
+        return;
+    char line[1024];
+    vsnprintf(line, sizeof line, format, args);
+    fprintf(stderr, "%s%s\n", prefix, line);
+}
+
+void dn_warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_line(DN_WARN, "warning: ", format, args);
+    va_end(args);
+}
+
+void dn_info(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_line(DN_INFO, "", format, args);
+    va_end(args);
+}

@@ -1,0 +1,263 @@
+/*
+ * dataset.json, read and written with jansson; see include/dn/manifest.h.
+ *
+ * What is loaded is checked in full (ranges, sums, plain file names), so that its users need not.
+ */
+#include "dn/manifest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "dn/file.h"
+
+static const char file_name[] = "dataset.json";
+static const char format_name[] = "dn_dist data set";
+
+const char *dn_split_name(dn_split split)
+{
+    return split == DN_TRAIN ? "train" : "test";
+}
+
+dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
+{
+    const int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", folder);
+    return DN_OK;
+}
+
+dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS])
+{
+    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
+    DN_CHECK(m, DN_ENOMEM, "out of memory for a data set's description");
+    m->classes = classes;
+    m->class_names = calloc((size_t)classes, sizeof *m->class_names);
+    int allocated = m->class_names != NULL;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        m->split[s].shards = shards[s];
+        m->split[s].shard = calloc((size_t)shards[s], sizeof *m->split[s].shard);
+        allocated = allocated && m->split[s].shard;
+    }
+    if (allocated)
+        return DN_OK;
+    dn_manifest_destroy(manifest);
+    return dn_fail(DN_ENOMEM, "out of memory for a data set's description");
+}
+
+void dn_manifest_destroy(dn_manifest **manifest)
+{
+    dn_manifest *const m = *manifest;
+    if (!m)
+        return;
+    for (int s = 0; s < DN_SPLITS; s++)
+        free(m->split[s].shard);
+    for (int i = 0; m->class_names && i < m->classes; i++)
+        free(m->class_names[i]);
+    free(m->class_names);
+    free(m);
+    *manifest = NULL;
+}
+
+dn_status dn_manifest_set_class(dn_manifest *manifest, int index, const char *name)
+{
+    manifest->class_names[index] = strdup(name);
+    DN_CHECK(manifest->class_names[index], DN_ENOMEM, "out of memory for a class name");
+    return DN_OK;
+}
+
+static dn_status load_file(dn_manifest_file *file, const char *name, json_int_t bytes,
+                           const char *hash, const char *path)
+{
+    char *end;
+    DN_CHECK(strlen(name) < sizeof file->name && !strchr(name, '/') && name[0] != '.', DN_ECORRUPT,
+             "%s: found the file name \"%s\", expected a plain one", path, name);
+    snprintf(file->name, sizeof file->name, "%s", name);
+    file->bytes = bytes;
+    file->hash = strtoull(hash, &end, 16);
+    DN_CHECK(strlen(hash) == 16 && *end == '\0' && bytes >= 0, DN_ECORRUPT,
+             "%s: %s: found the checksum \"%s\", expected 16 hex digits", path, name, hash);
+    return DN_OK;
+}
+
+static dn_status load_shard(dn_manifest_shard *shard, json_t *json, const char *path)
+{
+    const char *name, *hash, *record_name, *record_hash;
+    json_int_t count, bytes, record_bytes;
+    json_error_t error;
+    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:I,s:I,s:s,s:{s:s,s:I,s:s}}", "file", &name,
+                            "count", &count, "bytes", &bytes, "xxh3", &hash, "tfrecord", "file",
+                            &record_name, "bytes", &record_bytes, "xxh3", &record_hash) == 0,
+             DN_ECORRUPT, "%s: a shard's entry is not valid: %s", path, error.text);
+    DN_CHECK(count >= 1, DN_ECORRUPT, "%s: %s: found a count of %" PRId64 ", expected at least 1",
+             path, name, (int64_t)count);
+    shard->count = count;
+    DN_TRY(load_file(&shard->hdf5, name, bytes, hash, path));
+    return load_file(&shard->tfrecord, record_name, record_bytes, record_hash, path);
+}
+
+static dn_status load_split(dn_manifest_split *split, json_t *shards, json_int_t count,
+                            const char *path)
+{
+    for (int i = 0; i < split->shards; i++) {
+        DN_TRY(load_shard(&split->shard[i], json_array_get(shards, (size_t)i), path));
+        split->count += split->shard[i].count;
+    }
+    DN_CHECK(split->count == count, DN_ECORRUPT,
+             "%s: found shards with %" PRId64 " images, expected %" PRId64 " as \"count\" says",
+             path, split->count, (int64_t)count);
+    return DN_OK;
+}
+
+static dn_status load_numbers(double *x, int count, const json_t *array, const char *path)
+{
+    for (int c = 0; c < count; c++) {
+        const json_t *const number = json_array_get(array, (size_t)c);
+        DN_CHECK(json_is_number(number), DN_ECORRUPT,
+                 "%s: \"mean\" and \"std\" must each hold %d numbers", path, count);
+        x[c] = json_number_value(number);
+    }
+    return DN_OK;
+}
+
+/* Only the first two keys keep their meaning in every version. */
+static dn_status check_version(json_t *root, const char *path)
+{
+    const char *format = "";
+    int version = 0;
+    json_unpack(root, "{s?s,s?i}", "format", &format, "format_version", &version);
+    DN_CHECK(strcmp(format, format_name) == 0, DN_ECORRUPT,
+             "%s: found the format \"%s\", expected \"%s\"", path, format, format_name);
+    DN_CHECK(version == DN_SHARD_FORMAT_VERSION, DN_EINVAL,
+             "%s: found format_version %d, expected %d; delete the folder and make it again with "
+             "this version's create_records",
+             path, version, DN_SHARD_FORMAT_VERSION);
+    return DN_OK;
+}
+
+static dn_status load_names(dn_manifest *m, json_t *names, const char *path)
+{
+    for (int i = 0; i < m->classes; i++) {
+        const char *const name = json_string_value(json_array_get(names, (size_t)i));
+        DN_CHECK(name, DN_ECORRUPT, "%s: class %d has no name", path, i);
+        DN_TRY(dn_manifest_set_class(m, i, name));
+    }
+    return DN_OK;
+}
+
+static dn_status from_json(dn_manifest **manifest, json_t *root, const char *path)
+{
+    const char *dataset;
+    int channels, height, width, level, classes, shards[DN_SPLITS];
+    json_t *names, *mean, *std, *list[DN_SPLITS];
+    json_int_t count[DN_SPLITS];
+    json_error_t error;
+    DN_TRY(check_version(root, path));
+    DN_CHECK(json_unpack_ex(root, &error, 0,
+                            "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
+                            "dataset", &dataset, "channels", &channels, "height", &height, "width",
+                            &width, "classes", &classes, "zstd_level", &level, "class_names",
+                            &names, "mean", &mean, "std", &std, "splits", "train", "count",
+                            &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
+                            &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
+             DN_ECORRUPT, "%s: not valid: %s", path, error.text);
+    DN_CHECK(channels >= 1 && channels <= DN_MAX_CHANNELS && height >= 1 && height <= 65535 &&
+                 width >= 1 && width <= 65535 && classes >= 1 && classes <= 65535,
+             DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels", path,
+             channels, height, width, classes, DN_MAX_CHANNELS);
+    for (int s = 0; s < DN_SPLITS; s++) {
+        shards[s] = (int)json_array_size(list[s]);
+        DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,
+                 dn_split_name(s));
+    }
+    DN_TRY(dn_manifest_create(manifest, classes, shards));
+    dn_manifest *const m = *manifest;
+    snprintf(m->dataset, sizeof m->dataset, "%s", dataset);
+    m->channels = channels;
+    m->height = height;
+    m->width = width;
+    m->zstd_level = level;
+    DN_TRY(load_names(m, names, path));
+    DN_TRY(load_numbers(m->mean, channels, mean, path));
+    DN_TRY(load_numbers(m->deviation, channels, std, path));
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY(load_split(&m->split[s], list[s], count[s], path));
+    return DN_OK;
+}
+
+dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
+{
+    char path[PATH_MAX];
+    json_error_t error;
+    *manifest = NULL;
+    DN_TRY(dn_join_path(path, folder, file_name));
+    DN_CHECK(access(path, F_OK) == 0, DN_ENOENT,
+             "%s: %s; make the data set with create_records NAME --out %s", path, strerror(errno),
+             folder);
+    json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    DN_CHECK(root, DN_ECORRUPT, "%s: line %d is not valid JSON: %s", path, error.line, error.text);
+    const dn_status status = from_json(manifest, root, path);
+    json_decref(root);
+    if (status != DN_OK)
+        dn_manifest_destroy(manifest);
+    return status;
+}
+
+static json_t *file_to_json(const dn_manifest_file *file)
+{
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, file->hash);
+    return json_pack("{s:s,s:I,s:s}", "file", file->name, "bytes", (json_int_t)file->bytes, "xxh3",
+                     hash);
+}
+
+static json_t *split_to_json(const dn_manifest_split *split)
+{
+    json_t *const shards = json_array();
+    for (int i = 0; i < split->shards; i++) {
+        json_t *const shard = file_to_json(&split->shard[i].hdf5);
+        json_object_set_new(shard, "count", json_integer(split->shard[i].count));
+        json_object_set_new(shard, "tfrecord", file_to_json(&split->shard[i].tfrecord));
+        json_array_append_new(shards, shard);
+    }
+    return json_pack("{s:I,s:o}", "count", (json_int_t)split->count, "shards", shards);
+}
+
+static json_t *to_json(const dn_manifest *m)
+{
+    json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
+    for (int i = 0; i < m->classes; i++)
+        json_array_append_new(names, json_string(m->class_names[i]));
+    for (int c = 0; c < m->channels; c++) {
+        json_array_append_new(mean, json_real(m->mean[c]));
+        json_array_append_new(std, json_real(m->deviation[c]));
+    }
+    return json_pack("{s:s,s:i,s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
+                     format_name, "format_version", DN_SHARD_FORMAT_VERSION, "dataset", m->dataset,
+                     "channels", m->channels, "height", m->height, "width", m->width, "classes",
+                     m->classes, "zstd_level", m->zstd_level, "class_names", names, "mean", mean,
+                     "std", std, "splits", "train", split_to_json(&m->split[DN_TRAIN]), "test",
+                     split_to_json(&m->split[DN_TEST]));
+}
+
+dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, file_name));
+    DN_TRY(dn_join_path(temporary, folder, "dataset.json.tmp"));
+    json_t *const root = to_json(manifest);
+    DN_CHECK(root, DN_ENOMEM, "%s: out of memory", path);
+    errno = 0;
+    const int failed = json_dump_file(root, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    const int error = errno;
+    json_decref(root);
+    if (failed) {
+        unlink(temporary);
+        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
+    }
+    return dn_file_publish(temporary, path);
+}

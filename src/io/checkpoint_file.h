@@ -1,0 +1,57 @@
+/*
+ * What the writer, the reader and the keeper of checkpoints share; docs/checkpoint-format.md
+ * specifies the file.
+ */
+#ifndef DN_CHECKPOINT_FILE_H
+#define DN_CHECKPOINT_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hdf5.h>
+
+#include "dn/net.h"
+
+#define DN_CHECKPOINT_FORMAT   "dn_dist checkpoint"
+#define DN_CHECKPOINT_MODEL    "model"
+#define DN_CHECKPOINT_MOMENTUM "optimizer/momentum"
+enum { DN_CHECKPOINT_VERSION = 1 };
+
+/* The last bytes of a file: this text, then XXH3-64 of all bytes before it as 16 hex digits. */
+#define DN_SEAL "dn_dist XXH3-64 "
+enum { DN_HASH_DIGITS = 16, DN_SEAL_BYTES = sizeof DN_SEAL - 1 + DN_HASH_DIGITS };
+
+static inline int dn_is_running(const dn_tensor *tensor)
+{
+    return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
+}
+
+static inline float *dn_tensor_values(const dn_net *net, const dn_tensor *tensor)
+{
+    return (dn_is_running(tensor) ? dn_net_running(net) : dn_net_parameters(net)) + tensor->offset;
+}
+
+/* An HDF5 type of `size` bytes that end in a zero; the caller closes it. */
+static inline hid_t dn_string_type(size_t size)
+{
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, size);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    return type;
+}
+
+/* name(size) = checkpoint-STEP.h5. */
+void dn_checkpoint_name(char *name, size_t size, int64_t step);
+
+/* What a file is called until it is whole: its final name and this. */
+#define DN_PARTIAL ".partial"
+
+/* Deletes what killed processes left under temporary names. */
+void dn_checkpoint_remove_partials(const char *folder);
+
+/* Deletes the checkpoints of steps up to `step` but the `keep` newest. Later ones are not counted:
+ * after a resumption that passed over a damaged file they are that file, and this run will replace
+ * them. */
+void dn_checkpoint_prune(const char *folder, int64_t step, int keep);
+
+#endif

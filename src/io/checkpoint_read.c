@@ -1,0 +1,238 @@
+/*
+ * Reads a checkpoint; see include/dn/checkpoint.h.
+ *
+ * The HDF5 library crashes on files with damaged metadata, so it is given none before the checksum
+ * of all bytes has proved them whole. HDF5 calls on an object that could not be opened fail in
+ * their turn, so only the last of a chain of calls is tested.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "checkpoint_file.h"
+#include "dn/checkpoint.h"
+
+enum { BLOCK = 1 << 20, SHAPE_TEXT = 64 };
+
+/* A file being read: what the messages name. */
+typedef struct reader {
+    hid_t file;
+    const char *path;
+    char model[160]; /* the file's */
+    const char *expected_model;
+} reader;
+
+/* Hashes `count` bytes from the file's beginning; returns 0, or an errno. */
+static int hash_bytes(int file, size_t count, uint64_t *hash)
+{
+    XXH3_state_t *state = XXH3_createState();
+    char *block = malloc(BLOCK);
+    int error = state && block ? 0 : ENOMEM;
+    if (!error)
+        XXH3_64bits_reset(state);
+    for (size_t done = 0; !error && done < count;) {
+        const size_t wanted = count - done < BLOCK ? count - done : BLOCK;
+        const ssize_t got = pread(file, block, wanted, (off_t)done);
+        if (got <= 0)
+            error = got < 0 ? errno : EIO;
+        else
+            XXH3_64bits_update(state, block, (size_t)got);
+        done += got > 0 ? (size_t)got : 0;
+    }
+    *hash = error ? 0 : XXH3_64bits_digest(state);
+    free(block);
+    XXH3_freeState(state);
+    return error;
+}
+
+/* The bytes of the open file `file` are those that were sealed. */
+static dn_status check_seal(int file, const char *path)
+{
+    char found[DN_SEAL_BYTES + 1] = "", expected[DN_SEAL_BYTES + 1];
+    uint64_t hash;
+    const off_t content = lseek(file, 0, SEEK_END) - DN_SEAL_BYTES;
+    DN_CHECK(content > 0 && pread(file, found, DN_SEAL_BYTES, content) == DN_SEAL_BYTES &&
+                 memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0,
+             DN_ECORRUPT,
+             "%s: found no checksum at the end, expected a whole checkpoint (cut short?)", path);
+    const int error = hash_bytes(file, (size_t)content, &hash);
+    DN_CHECK(!error, DN_EIO, "%s: cannot read: %s", path, strerror(error));
+    snprintf(expected, sizeof expected, DN_SEAL "%016" PRIx64, hash);
+    DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
+             "%s: found bytes of checksum %s, expected %s (damaged)", path,
+             expected + strlen(DN_SEAL), found + strlen(DN_SEAL));
+    return DN_OK;
+}
+
+static dn_status check_file(const char *path)
+{
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    DN_CHECK(file >= 0, errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
+             strerror(errno));
+    const dn_status status = check_seal(file, path);
+    close(file);
+    return status;
+}
+
+static dn_status read_attribute(const reader *r, const char *name, hid_t type, void *value)
+{
+    const hid_t attribute = H5Aopen(r->file, name, H5P_DEFAULT);
+    const hid_t space = H5Aget_space(attribute);
+    const int ok = H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    H5Sclose(space);
+    H5Aclose(attribute);
+    DN_CHECK(ok, DN_ECORRUPT, "%s: found no readable attribute %s, expected a dn_dist checkpoint",
+             r->path, name);
+    return DN_OK;
+}
+
+static dn_status read_text_attribute(const reader *r, const char *name, char *text, size_t size)
+{
+    const hid_t type = dn_string_type(size);
+    const dn_status status = read_attribute(r, name, type, text);
+    H5Tclose(type);
+    return status;
+}
+
+static dn_status check_format(reader *r)
+{
+    char format[64];
+    int64_t version;
+    DN_TRY(read_text_attribute(r, "format", format, sizeof format));
+    DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
+             "%s: found format \"%s\", expected \"%s\"", r->path, format, DN_CHECKPOINT_FORMAT);
+    DN_TRY(read_attribute(r, "format_version", H5T_NATIVE_INT64, &version));
+    DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
+             "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", r->path,
+             version, DN_CHECKPOINT_VERSION);
+    return read_text_attribute(r, "model", r->model, sizeof r->model);
+}
+
+/* Opens the file when it is whole and of our format; on failure nothing stays open. */
+static dn_status open_reader(reader *r, const char *path)
+{
+    *r = (reader){.file = -1, .path = path};
+    DN_TRY(check_file(path));
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_file_locking(access, 0, 1); /* nobody writes, and some file systems have no locks */
+    r->file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    H5Pclose(access);
+    DN_CHECK(r->file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", path);
+    const dn_status status = check_format(r);
+    if (status != DN_OK)
+        H5Fclose(r->file);
+    return status;
+}
+
+static dn_status read_position(const reader *r, dn_checkpoint *state)
+{
+    DN_TRY(read_attribute(r, "step", H5T_NATIVE_INT64, &state->step));
+    const hid_t text = dn_string_type(sizeof state->config);
+    const hid_t set = H5Dopen2(r->file, "config", H5P_DEFAULT);
+    const int ok = H5Dread(set, text, H5S_ALL, H5S_ALL, H5P_DEFAULT, state->config) >= 0;
+    H5Dclose(set);
+    H5Tclose(text);
+    DN_CHECK(ok, DN_ECORRUPT, "%s: found no readable config (damaged)", r->path);
+    return DN_OK;
+}
+
+/* text = "(64, 3, 7, 7)". */
+static void shape_text(char text[SHAPE_TEXT], int rank, const hsize_t *shape)
+{
+    int at = snprintf(text, SHAPE_TEXT, "(");
+    for (int i = 0; i < rank && at < SHAPE_TEXT; i++)
+        at += snprintf(text + at, (size_t)(SHAPE_TEXT - at), "%s%llu", i ? ", " : "",
+                       (unsigned long long)shape[i]);
+    if (at < SHAPE_TEXT)
+        snprintf(text + at, (size_t)(SHAPE_TEXT - at), ")");
+}
+
+static dn_status check_shape(const reader *r, hid_t set, const dn_tensor *tensor)
+{
+    hsize_t found[H5S_MAX_RANK], expected[4];
+    const hid_t space = H5Dget_space(set);
+    const int rank = H5Sget_simple_extent_dims(space, found, NULL);
+    H5Sclose(space);
+    for (int i = 0; i < tensor->rank; i++)
+        expected[i] = (hsize_t)tensor->shape[i];
+    if (rank == tensor->rank && !memcmp(found, expected, (size_t)rank * sizeof *found))
+        return DN_OK;
+    char found_text[SHAPE_TEXT], expected_text[SHAPE_TEXT];
+    shape_text(found_text, rank, found);
+    shape_text(expected_text, tensor->rank, expected);
+    return dn_fail(DN_ESHAPE, "%s: %s: found shape %s (model %s), expected %s (model %s)", r->path,
+                   tensor->name, found_text, r->model, expected_text, r->expected_model);
+}
+
+static dn_status read_tensor(const reader *r, const char *group, const dn_tensor *tensor,
+                             float *values)
+{
+    char name[sizeof tensor->name + 32];
+    snprintf(name, sizeof name, "%s/%s", group, tensor->name);
+    const hid_t set = H5Dopen2(r->file, name, H5P_DEFAULT);
+    DN_CHECK(set >= 0, DN_ESHAPE, "%s: found no tensor %s (model %s), which model %s has", r->path,
+             name, r->model, r->expected_model);
+    dn_status status = check_shape(r, set, tensor);
+    if (status == DN_OK &&
+        H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+        status = dn_fail(DN_ECORRUPT, "%s: %s cannot be read (damaged)", r->path, name);
+    H5Dclose(set);
+    return status;
+}
+
+/* A model with more tensors than the net, every one of whose tensors fits, is another model. */
+static dn_status check_tensor_count(const reader *r, int expected)
+{
+    H5G_info_t info = {0};
+    const hid_t group = H5Gopen2(r->file, DN_CHECKPOINT_MODEL, H5P_DEFAULT);
+    H5Gget_info(group, &info);
+    H5Gclose(group);
+    DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
+             "%s: found %d tensors (model %s), expected %d (model %s)", r->path, (int)info.nlinks,
+             r->model, expected, r->expected_model);
+    return DN_OK;
+}
+
+static dn_status read_tensors(const reader *r, dn_net *net, float *momentum)
+{
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(net, &tensors);
+    int norms = 0;
+    for (int i = 0; i < count; i++) {
+        const dn_tensor *t = &tensors[i];
+        norms += t->kind == DN_RUNNING_VAR;
+        DN_TRY(read_tensor(r, DN_CHECKPOINT_MODEL, t, dn_tensor_values(net, t)));
+        if (momentum && !dn_is_running(t))
+            DN_TRY(read_tensor(r, DN_CHECKPOINT_MOMENTUM, t, momentum + t->offset));
+    }
+    return check_tensor_count(r, count + norms);
+}
+
+dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state, char *model, int model_size)
+{
+    reader r;
+    DN_TRY(open_reader(&r, path));
+    const dn_status status = read_position(&r, state);
+    snprintf(model, (size_t)model_size, "%s", r.model);
+    H5Fclose(r.file);
+    return status;
+}
+
+dn_status dn_checkpoint_load(const char *path, dn_net *net, dn_checkpoint *state)
+{
+    reader r;
+    DN_TRY(open_reader(&r, path));
+    r.expected_model = dn_net_spec(net)->name;
+    dn_status status = read_position(&r, state);
+    if (status == DN_OK)
+        status = read_tensors(&r, net, state->momentum);
+    H5Fclose(r.file);
+    return status;
+}

@@ -1,0 +1,191 @@
+/*
+ * Writes a checkpoint; see include/dn/checkpoint.h.
+ *
+ * The HDF5 library crashes when the disk is full, so it writes into memory, from which plain writes
+ * go to the disk: to a temporary name, which becomes the final one when all bytes are there. HDF5
+ * calls on an object that could not be opened fail in their turn, so only the last of a chain of
+ * calls is tested.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "checkpoint_file.h"
+#include "dn/checkpoint.h"
+#include "dn/file.h"
+
+enum { GROWTH = 4 << 20 }; /* bytes by which the file in memory grows */
+
+/* These return 0 when HDF5 fails, which in memory only its lack can cause. */
+
+static int write_attribute(hid_t file, const char *name, hid_t type, const void *value)
+{
+    const hid_t space = H5Screate(H5S_SCALAR);
+    const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    const int ok = H5Awrite(attribute, type, value) >= 0;
+    H5Aclose(attribute);
+    H5Sclose(space);
+    return ok;
+}
+
+static int write_text_attribute(hid_t file, const char *name, const char *text)
+{
+    const hid_t type = dn_string_type(strlen(text) + 1);
+    const int ok = write_attribute(file, name, type, text);
+    H5Tclose(type);
+    return ok;
+}
+
+static int write_dataset(hid_t group, const char *name, hid_t type, int rank, const int *shape,
+                         const void *values)
+{
+    hsize_t sizes[4] = {0};
+    for (int i = 0; i < rank; i++)
+        sizes[i] = (hsize_t)shape[i];
+    const hid_t space = rank ? H5Screate_simple(rank, sizes, NULL) : H5Screate(H5S_SCALAR);
+    const hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const int ok = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    H5Dclose(set);
+    H5Sclose(space);
+    return ok;
+}
+
+static int write_tensor(hid_t group, const dn_tensor *tensor, const float *values)
+{
+    return write_dataset(group, tensor->name, H5T_IEEE_F32LE, tensor->rank, tensor->shape, values);
+}
+
+/* torchvision's third buffer of a batch norm, beside its running_var. */
+static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t step)
+{
+    char name[sizeof tensor->name + 32];
+    const int length = (int)(strrchr(tensor->name, '.') - tensor->name);
+    snprintf(name, sizeof name, "%.*s.num_batches_tracked", length, tensor->name);
+    return write_dataset(group, name, H5T_STD_I64LE, 0, NULL, &step);
+}
+
+static int write_tensors(hid_t file, const dn_net *net, const dn_checkpoint *state)
+{
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(net, &tensors);
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
+    const hid_t model = H5Gcreate2(file, DN_CHECKPOINT_MODEL, links, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t momentum =
+        state->momentum ? H5Gcreate2(file, DN_CHECKPOINT_MOMENTUM, links, H5P_DEFAULT, H5P_DEFAULT)
+                        : -1;
+    int ok = 1;
+    for (int i = 0; ok && i < count; i++) {
+        const dn_tensor *t = &tensors[i];
+        ok = write_tensor(model, t, dn_tensor_values(net, t));
+        if (ok && t->kind == DN_RUNNING_VAR)
+            ok = write_batches_tracked(model, t, state->step);
+        if (ok && !dn_is_running(t) && state->momentum)
+            ok = write_tensor(momentum, t, state->momentum + t->offset);
+    }
+    if (state->momentum)
+        H5Gclose(momentum);
+    H5Gclose(model);
+    H5Pclose(links);
+    return ok;
+}
+
+static int write_file(hid_t file, const dn_net *net, const dn_checkpoint *state)
+{
+    char hash[DN_HASH_DIGITS + 1];
+    const int64_t version = DN_CHECKPOINT_VERSION;
+    const hid_t text = dn_string_type(strlen(state->config) + 1);
+    snprintf(hash, sizeof hash, "%016" PRIx64, dn_net_hash(net));
+    const int ok = write_tensors(file, net, state) &&
+                   write_dataset(file, "config", text, 0, NULL, state->config) &&
+                   write_text_attribute(file, "format", DN_CHECKPOINT_FORMAT) &&
+                   write_attribute(file, "format_version", H5T_STD_I64LE, &version) &&
+                   write_text_attribute(file, "model", dn_net_spec(net)->name) &&
+                   write_attribute(file, "step", H5T_STD_I64LE, &state->step) &&
+                   write_text_attribute(file, "weights_hash", hash);
+    H5Tclose(text);
+    return ok;
+}
+
+/* bytes(count) = a copy of the HDF5 file, NULL when there is no memory for it; then the seal. */
+static char *copy_file(hid_t file, size_t *count)
+{
+    const ssize_t size =
+        H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
+    char *bytes = size > 0 ? malloc((size_t)size + DN_SEAL_BYTES + 1) : NULL;
+    if (bytes && H5Fget_file_image(file, bytes, (size_t)size) == size) {
+        const uint64_t checksum = XXH3_64bits(bytes, (size_t)size);
+        snprintf(bytes + size, DN_SEAL_BYTES + 1, DN_SEAL "%016" PRIx64, checksum);
+        *count = (size_t)size + DN_SEAL_BYTES;
+        return bytes;
+    }
+    free(bytes);
+    return NULL;
+}
+
+/* bytes(count) = the checkpoint's file; the caller frees it. */
+static dn_status build(const dn_net *net, const dn_checkpoint *state, char **bytes, size_t *count)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fapl_core(access, GROWTH, 0);
+    const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    *bytes = write_file(file, net, state) ? copy_file(file, count) : NULL;
+    H5Fclose(file);
+    H5Pclose(access);
+    DN_CHECK(*bytes, DN_ENOMEM, "out of memory while building the checkpoint of step %" PRId64,
+             state->step);
+    return DN_OK;
+}
+
+/* Returns 0, or an errno. */
+static int write_bytes(const char *path, const char *bytes, size_t count)
+{
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file < 0)
+        return errno;
+    int error = 0;
+    for (size_t done = 0; !error && done < count;) {
+        const ssize_t written = write(file, bytes + done, count - done);
+        if (written >= 0)
+            done += (size_t)written;
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (close(file) != 0 && !error)
+        error = errno;
+    return error;
+}
+
+dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
+                             int keep)
+{
+    char name[64], final[PATH_MAX], temporary[PATH_MAX];
+    char *bytes;
+    size_t count = 0;
+    dn_checkpoint_name(name, sizeof name, state->step);
+    const int length = snprintf(temporary, sizeof temporary, "%s/%s" DN_PARTIAL, folder, name);
+    DN_CHECK(length < (int)sizeof temporary, DN_EINVAL, "%s: the folder's path is too long",
+             folder);
+    snprintf(final, sizeof final, "%.*s", length - (int)strlen(DN_PARTIAL), temporary);
+    DN_TRY(dn_make_folders(folder));
+    dn_checkpoint_remove_partials(folder);
+    DN_TRY(build(net, state, &bytes, &count));
+    const int error = write_bytes(temporary, bytes, count);
+    free(bytes);
+    if (error) {
+        unlink(temporary);
+        return dn_fail(DN_EIO, "%s: cannot write: %s", final, strerror(error));
+    }
+    DN_TRY(dn_file_publish(temporary, final));
+    if (keep > 0)
+        dn_checkpoint_prune(folder, state->step, keep);
+    return DN_OK;
+}

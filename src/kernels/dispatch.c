@@ -1,0 +1,57 @@
+/*
+ * Which tables there are, and which one a run uses: generic first, then each level the build has
+ * and the processor reports, early return at the first one missing. Feature bits decide, never the
+ * model number, which virtual machines report wrongly.
+ */
+#include "tables.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if DN_X86_TABLES
+static const dn_kernels *x86_table(int index)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return NULL;
+    if (index == 1)
+        return &dn_kernels_avx2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
+        return NULL;
+    if (index == 2)
+        return &dn_kernels_avx512;
+    return NULL;
+}
+#else
+static const dn_kernels *x86_table(int index)
+{
+    (void)index;
+    return NULL;
+}
+#endif
+
+const dn_kernels *dn_kernels_get(int index)
+{
+    return index == 0 ? &dn_kernels_generic : x86_table(index);
+}
+
+dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
+{
+    if (name == NULL || name[0] == '\0')
+        name = getenv("DN_ISA");
+    const int any = name == NULL || name[0] == '\0';
+    char known[128] = "";
+    *kernels = NULL;
+    for (int i = 0; dn_kernels_get(i) != NULL; i++) {
+        const dn_kernels *table = dn_kernels_get(i);
+        if (any || strcmp(name, table->name) == 0)
+            *kernels = table;
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", table->name);
+    }
+    DN_CHECK(*kernels != NULL, DN_ENOENT, "--isa (or DN_ISA): found %s, expected one of %s", name,
+             known);
+    return DN_OK;
+}

@@ -1,0 +1,397 @@
+/*
+ * The kernels in GCC/Clang vector types, compiled once per instruction set:
+ *
+ *     DN_TABLE  name of the table        DN_TABLE_NAME  its printed name
+ *     DN_VL     floats in a register: 8 or 16
+ *
+ * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds
+ * (-ffp-contract=fast). Each expression has one product and one sum, so there is one way to
+ * contract it, and every sum has one order set by the shape: see dn/kernels.h. Hence all
+ * instances agree to the bit.
+ *
+ * Register tiles. Convolution: MR outputs x NV registers of pixels; per input and tap, NV loads
+ * and MR broadcasts feed MR * NV multiply-adds.
+ *
+ *         pixels ->                              VL = 16: 12 x 2 = 24 accumulators of 32
+ *     w0  [acc00][acc01]                         VL =  8:  6 x 2 = 12 accumulators of 16
+ *     w1  [acc10][acc11]
+ *     ..      MR rows
+ *
+ * Weight gradient: MI output rows x NJ input rows, each accumulator DN_LANES logical lanes along
+ * the pixels (one register of 16 or two of 8); MI + NJ loads feed MI * NJ multiply-adds.
+ */
+#include "tables.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#if DN_VL == 16
+enum { MR = 12, MR_STEP = 4, NV = 2, MI = 6, NJ = 4 };
+#elif DN_VL == 8
+enum { MR = 6, MR_STEP = 2, NV = 2, MI = 3, NJ = 2 };
+#else
+#error "DN_VL must be 8 or 16"
+#endif
+
+enum { HALVES = DN_LANES / DN_VL }; /* registers of DN_LANES logical lanes */
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+typedef float vec __attribute__((vector_size(4 * DN_VL)));
+typedef int32_t mask __attribute__((vector_size(4 * DN_VL)));
+typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
+typedef float vec4 __attribute__((vector_size(16)));
+typedef float vec4_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float vec8 __attribute__((vector_size(32)));
+
+INLINE vec load(const float *p)
+{
+    return *(const vec_in_memory *)p;
+}
+
+INLINE void store(float *p, vec v)
+{
+    *(vec_in_memory *)p = v;
+}
+
+INLINE vec splat(float x)
+{
+    return x - (vec){0};
+}
+
+/* max(0, v) that keeps NaN, so that a diverged run shows in the loss. */
+INLINE vec relu(vec v)
+{
+    return (vec)((mask)v & ~(v <= (vec){0}));
+}
+
+/* All bits set in the lanes, of the half-th register of DN_LANES, that are below `count`. */
+INLINE mask lanes_below(int half, int count)
+{
+    mask lane;
+    for (int i = 0; i < DN_VL; i++)
+        lane[i] = half * DN_VL + i;
+    return lane < count;
+}
+
+/* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
+INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], const vec d[HALVES])
+{
+    const vec *const in[4] = {a, b, c, d};
+    vec4 q[4];
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+#if DN_VL == 16
+        const vec8 low = __builtin_shufflevector(in[i][0], in[i][0], 0, 1, 2, 3, 4, 5, 6, 7);
+        const vec8 high = __builtin_shufflevector(in[i][0], in[i][0], 8, 9, 10, 11, 12, 13, 14, 15);
+        const vec8 eight = low + high;
+#else
+        const vec8 eight = in[i][0] + in[i][1];
+#endif
+        q[i] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
+               __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+    }
+    const vec4 ab = __builtin_shufflevector(q[0], q[1], 0, 1, 4, 5) +
+                    __builtin_shufflevector(q[0], q[1], 2, 3, 6, 7);
+    const vec4 cd = __builtin_shufflevector(q[2], q[3], 0, 1, 4, 5) +
+                    __builtin_shufflevector(q[2], q[3], 2, 3, 6, 7);
+    return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) +
+           __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+}
+
+/* ---- convolution ------------------------------------------------------------------------- */
+
+/* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. */
+INLINE int tile_rows(int outputs, int first)
+{
+    const int left = outputs - first;
+    return left >= MR ? MR : (left + MR_STEP - 1) / MR_STEP * MR_STEP;
+}
+
+static size_t packed_floats(int outputs, int inputs, int taps)
+{
+    const int full = outputs / MR * MR;
+    const int rows = full < outputs ? full + tile_rows(outputs, full) : full;
+    return (size_t)rows * (size_t)inputs * (size_t)taps;
+}
+
+/* Packed form: per tile (taps, inputs, tile rows); rows past the last output are 0. */
+static void pack(float *packed, const dn_weights *weights)
+{
+    for (int first = 0; first < weights->outputs; first += MR) {
+        const int rows = tile_rows(weights->outputs, first);
+        for (int t = 0; t < weights->taps; t++)
+            for (int c = 0; c < weights->inputs; c++)
+                for (int o = first; o < first + rows; o++)
+                    *packed++ = o < weights->outputs
+                                    ? weights->w[o * weights->out_step + c * weights->in_step + t]
+                                    : 0;
+    }
+}
+
+/* One register tile: `mr` and `nv` are constants where this is inlined. */
+INLINE void conv_tile(const int mr, const int nv, const float *w, int rows, int inputs,
+                      const dn_taps *taps, const float *x, size_t x_ld, float *y, size_t y_ld,
+                      int accumulate)
+{
+    vec acc[MR][NV];
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
+        accumulate && i < rows ? load(y + (size_t)i * y_ld + v * DN_VL) : (vec){0};
+    for (int t = 0; t < taps->count; t++) {
+        const float *p = x + taps->shift[t];
+        for (int c = 0; c < inputs; c++, p += x_ld, w += mr) {
+            vec b[NV];
+            UNROLL for (int v = 0; v < nv; v++) b[v] = load(p + v * DN_VL);
+            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] +=
+                w[i] * b[v];
+        }
+    }
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) if (i < rows)
+        store(y + (size_t)i * y_ld + v * DN_VL, acc[i][v]);
+}
+
+/* All outputs of one tile's width of pixels, so that its inputs stay in the first-level cache. */
+INLINE void conv_column(const int nv, const float *w, int outputs, int inputs, const dn_taps *taps,
+                        const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+{
+    for (int first = 0; first < outputs; first += MR) {
+        const int rows = outputs - first < MR ? outputs - first : MR;
+        const int mr = tile_rows(outputs, first);
+        float *to = y + (size_t)first * y_ld;
+        if (mr == MR)
+            conv_tile(MR, nv, w, MR, inputs, taps, x, x_ld, to, y_ld, accumulate);
+        else if (mr == 2 * MR_STEP)
+            conv_tile(2 * MR_STEP, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
+        else
+            conv_tile(MR_STEP, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
+        w += (size_t)mr * (size_t)inputs * (size_t)taps->count;
+    }
+}
+
+static void conv(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+{
+    const size_t padded = dn_round_lanes(n);
+    size_t p = 0;
+    for (; p + NV * DN_VL <= padded; p += NV * DN_VL)
+        conv_column(NV, packed, outputs, inputs, taps, x + p, x_ld, y + p, y_ld, accumulate);
+    for (; p < padded; p += DN_VL)
+        conv_column(1, packed, outputs, inputs, taps, x + p, x_ld, y + p, y_ld, accumulate);
+}
+
+/* ---- weight gradient --------------------------------------------------------------------- */
+
+/* dw(o, c) += sum over pixels of dy(o, p) * x(c, p) for `outputs` <= MI and `inputs` <= NJ rows;
+ * rows past the last repeat it and are not stored. */
+INLINE void weight_grad_tile(int outputs, int inputs, size_t n, const float *dy, size_t dy_ld,
+                             const float *x, size_t x_ld, float *dw, size_t dw_ld)
+{
+    const float *a[MI], *b[NJ];
+    UNROLL for (int i = 0; i < MI; i++) a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
+    UNROLL for (int j = 0; j < NJ; j++) b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
+    vec acc[MI][4][HALVES] = {{{{0}}}};
+    const size_t whole = n / DN_LANES * DN_LANES;
+    for (size_t p = 0; p < whole; p += DN_LANES)
+        UNROLL for (int h = 0; h < HALVES; h++)
+        {
+            vec u[NJ];
+            UNROLL for (int j = 0; j < NJ; j++) u[j] = load(b[j] + p + h * DN_VL);
+            UNROLL for (int i = 0; i < MI; i++)
+            {
+                const vec v = load(a[i] + p + h * DN_VL);
+                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] += v * u[j];
+            }
+        }
+    if (whole < n)
+        UNROLL for (int h = 0; h < HALVES; h++)
+        {
+            const mask valid = lanes_below(h, (int)(n - whole));
+            UNROLL for (int i = 0; i < MI; i++)
+            {
+                const vec v = (vec)((mask)load(a[i] + whole + h * DN_VL) & valid);
+                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] +=
+                    v * load(b[j] + whole + h * DN_VL);
+            }
+        }
+    UNROLL for (int i = 0; i < MI; i++)
+    {
+        const vec4 sum = sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
+        if (i < outputs)
+            for (int j = 0; j < NJ; j++)
+                if (j < inputs)
+                    dw[(size_t)i * dw_ld + (size_t)j] += sum[j];
+    }
+}
+
+static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
+                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
+{
+    for (int t = 0; t < taps->count; t++, dw += (size_t)outputs * (size_t)inputs)
+        for (int c = 0; c < inputs; c += NJ)
+            for (int o = 0; o < outputs; o += MI)
+                weight_grad_tile(outputs - o < MI ? outputs - o : MI,
+                                 inputs - c < NJ ? inputs - c : NJ, n, dy + (size_t)o * dy_ld,
+                                 dy_ld, x + (size_t)c * x_ld + taps->shift[t], x_ld,
+                                 dw + (size_t)o * (size_t)inputs + c, (size_t)inputs);
+}
+
+/* ---- batch norm and ReLU ----------------------------------------------------------------- */
+
+/*
+ * Both fillers write a row in ascending order, whole registers at a time: what a register spills
+ * past the end of a row of pixels is overwritten by the border and the next row.
+ */
+#define FILL_FRAME(VALUE)                                                                          \
+    do {                                                                                           \
+        const size_t width = (size_t)frame->width;                                                 \
+        const size_t total = dn_round_lanes(dn_frame_floats(frame));                               \
+        if (!frame->border) {                                                                      \
+            const size_t n = dn_frame_floats(frame);                                               \
+            for (size_t p = 0; p < n; p += DN_VL)                                                  \
+                store(to + p, VALUE(p));                                                           \
+            memset(to + n, 0, (total - n) * sizeof *to);                                           \
+            break;                                                                                 \
+        }                                                                                          \
+        float *row = to;                                                                           \
+        row[-1] = 0;                                                                               \
+        for (int i = 0; i < frame->images; i++) {                                                  \
+            size_t from = (size_t)i * frame->source_image;                                         \
+            row = clear(row, (size_t)frame->skip * (width + 1));                                   \
+            for (int r = 0; r < frame->rows; r++, from += width, row += width + 1) {               \
+                for (size_t p = 0; p < width; p += DN_VL)                                          \
+                    store(row + p, VALUE(from + p));                                               \
+                row[width] = 0;                                                                    \
+            }                                                                                      \
+        }                                                                                          \
+        memset(row, 0, (size_t)(to + total - row) * sizeof *to);                                   \
+    } while (0)
+
+/* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
+INLINE float *clear(float *p, size_t count)
+{
+    for (size_t i = 0; i < count; i += DN_VL)
+        store(p + i, (vec){0});
+    return p + count;
+}
+
+static void norm_relu(int rows, const dn_frame *frame, const float *x, size_t x_ld,
+                      const float *scale, const float *shift, float *to, size_t to_ld)
+{
+    for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
+        const vec a = splat(scale[c]), b = splat(shift[c]);
+#define NORM_RELU(p) relu(a *load(x + (p)) + b)
+        FILL_FRAME(NORM_RELU);
+    }
+}
+
+static void affine(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
+                   size_t x_ld, const float *c, float *to, size_t to_ld)
+{
+    for (int k = 0; k < rows; k++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
+        const vec c0 = splat(c[0]), c1 = splat(c[1]), c2 = splat(c[2]);
+#define AFFINE(p) (c0 * load(g + (p)) + (c1 * load(x + (p)) + c2))
+        FILL_FRAME(AFFINE);
+    }
+}
+
+static void unframe(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
+                    size_t to_ld)
+{
+    const size_t width = (size_t)frame->width;
+    const size_t n = (size_t)frame->images * (size_t)frame->rows * width;
+    const size_t spill = (width + DN_VL - 1) / DN_VL * DN_VL - width;
+    for (int c = 0; c < rows; c++, y += y_ld, to += to_ld) {
+        size_t p = 0;
+        for (int i = 0; i < frame->images; i++) {
+            const float *from = y + (size_t)i * (size_t)frame->image_rows * (width + 1);
+            for (int r = 0; r < frame->rows; r++, from += width + 1, p += width)
+                if (p + width + spill <= n)
+                    for (size_t q = 0; q < width; q += DN_VL)
+                        store(to + p + q, load(from + q));
+                else
+                    memcpy(to + p, from, width * sizeof *to);
+        }
+    }
+}
+
+static void moments(int rows, size_t n, const float *x, size_t x_ld, float *result)
+{
+    const size_t whole = n / DN_LANES * DN_LANES;
+    const vec zero[HALVES] = {{0}};
+    for (int c = 0; c < rows; c++, x += x_ld) {
+        vec sum[HALVES] = {{0}}, squares[HALVES] = {{0}};
+        for (size_t p = 0; p < whole; p += DN_LANES)
+            UNROLL for (int h = 0; h < HALVES; h++) sum[h] += load(x + p + h * DN_VL);
+        UNROLL for (int h = 0; h < HALVES && whole < n; h++) sum[h] +=
+            (vec)((mask)load(x + whole + h * DN_VL) & lanes_below(h, (int)(n - whole)));
+        const float mean = sum4(sum, zero, zero, zero)[0] / (float)n;
+        for (size_t p = 0; p < whole; p += DN_LANES)
+            UNROLL for (int h = 0; h < HALVES; h++)
+            {
+                const vec d = load(x + p + h * DN_VL) - mean;
+                squares[h] += d * d;
+            }
+        UNROLL for (int h = 0; h < HALVES && whole < n; h++)
+        {
+            const vec d = load(x + whole + h * DN_VL) - mean;
+            squares[h] += (vec)((mask)(d * d) & lanes_below(h, (int)(n - whole)));
+        }
+        result[2 * c] = mean;
+        result[2 * c + 1] = sum4(squares, zero, zero, zero)[0];
+    }
+}
+
+INLINE void norm_relu_grad_row(const dn_norm_grad *a, int c, const int accumulate)
+{
+    const float *g = a->gradient + (size_t)c * a->gradient_ld, *x = a->x + (size_t)c * a->x_ld;
+    float *to = a->sum + (size_t)c * a->sum_ld;
+    const vec scale = splat(a->scale[c]), shift = splat(a->shift[c]), gamma = splat(a->gamma[c]);
+    const vec mean = splat(a->mean[c]), zero[HALVES] = {{0}};
+    vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
+    for (size_t p = 0; p < a->n; p += DN_LANES) {
+        const int left = a->n - p < DN_LANES ? (int)(a->n - p) : DN_LANES;
+        UNROLL for (int h = 0; h < HALVES; h++)
+        {
+            const size_t q = p + (size_t)h * DN_VL;
+            const vec v = load(x + q);
+            mask open = ~(scale * v + shift <= (vec){0});
+            if (left < DN_LANES)
+                open &= lanes_below(h, left);
+            const vec masked = (vec)((mask)load(g + q) & open);
+            sum[h] += masked;
+            moment[h] += masked * (v - mean);
+            const vec result = accumulate ? gamma * masked + load(to + q) : gamma * masked;
+            if (left == DN_LANES)
+                store(to + q, result);
+            else
+                for (int l = 0; l < DN_VL && h * DN_VL + l < left; l++)
+                    to[q + (size_t)l] = result[l];
+        }
+    }
+    const vec4 sums = sum4(sum, moment, zero, zero);
+    a->sums[2 * c] = sums[0];
+    a->sums[2 * c + 1] = sums[1];
+}
+
+static void norm_relu_grad(const dn_norm_grad *args)
+{
+    for (int c = 0; c < args->rows; c++)
+        if (args->accumulate)
+            norm_relu_grad_row(args, c, 1);
+        else
+            norm_relu_grad_row(args, c, 0);
+}
+
+const dn_kernels DN_TABLE = {
+    .name = DN_TABLE_NAME,
+    .packed_floats = packed_floats,
+    .pack = pack,
+    .conv = conv,
+    .conv_weight_grad = conv_weight_grad,
+    .norm_relu = norm_relu,
+    .affine = affine,
+    .unframe = unframe,
+    .moments = moments,
+    .norm_relu_grad = norm_relu_grad,
+};

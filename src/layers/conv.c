@@ -1,0 +1,242 @@
+/*
+ * Norm, ReLU, convolution (1x1 or 3x3): the two halves of a dense layer.
+ *
+ * Forward, for one piece of the map at a time: a panel of input channels is normalised while it is
+ * packed (for a 3x3 with a border of zeros, so that a tap is an offset), multiplied, and the sums
+ * are written in place into the output map; then the moments of what was written, while it is in
+ * the cache.
+ *
+ * Backward, for one stripe of pieces at a time: the output's gradient is loaded with the deferred
+ * correction applied; then, panel by panel of input channels, the normalised input is packed again
+ * and gives the weights' gradient, the product with the transposed weights gives the input's, which
+ * the ReLU masks and adds into the input map's gradient. A panel of x is read once for all of it.
+ */
+#include "dn/rng.h"
+#include "layers.h"
+
+/* How a node sees one piece. */
+typedef struct view {
+    dn_piece piece;
+    dn_frame frame;    /* of the input, bordered for a 3x3 */
+    ptrdiff_t source;  /* where the frame's source begins, from the piece's first pixel */
+    size_t first, run; /* positions in the frame that the products go over */
+    size_t ld;         /* of framed scratch rows */
+} view;
+
+static view view_create(const dn_grid *grid, const dn_node *node, int index)
+{
+    view v = {.piece = dn_grid_piece(grid, index)};
+    if (node->kernel == 1) {
+        v.frame = dn_run_frame(v.piece.pixels);
+        v.run = v.piece.pixels;
+    } else {
+        v.frame = dn_piece_frame(grid, &v.piece, &v.source);
+        v.first = dn_frame_first(&v.frame);
+        v.run = dn_frame_run(&v.frame);
+    }
+    v.ld = dn_frame_stride(&v.frame);
+    return v;
+}
+
+/* The same positions as rows of output pixels between borders. */
+static dn_frame output_frame(const view *v)
+{
+    dn_frame frame = v->frame;
+    frame.rows = v->piece.rows;
+    return frame;
+}
+
+static dn_taps node_taps(const dn_grid *grid, const dn_node *node, int sign)
+{
+    return node->kernel == 1 ? (dn_taps){.count = 1} : dn_taps_3x3(grid->width, sign);
+}
+
+static int forward_block(const dn_node *node)
+{
+    return node->kernel == 1 ? DN_FORWARD_BLOCK_1X1 : DN_FORWARD_BLOCK_3X3;
+}
+
+/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
+ * begins at pixel `pixel` of image `image`. The draw belongs to (step, virtual rank, layer and
+ * channel, image and pixel). */
+static void dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
+                    const dn_grid *grid, const dn_frame *frame, int image, size_t pixel,
+                    int channel, float *row)
+{
+    const float keep = 1 / (1 - net->options.dropout);
+    const uint64_t a = pass->step * 65536 + pass->virtual_rank;
+    const uint64_t plane = (uint64_t)(node - net->nodes) << 16 | (uint64_t)channel;
+    const size_t pitch = (size_t)(frame->width + frame->border);
+    for (int i = 0; i < frame->images; i++)
+        for (int r = 0; r < frame->rows; r++) {
+            const int padded = frame->border ? i * frame->image_rows + frame->skip + r : r;
+            float *p = row + (size_t)padded * pitch;
+            for (int c = 0; c < frame->width; c++) {
+                const uint64_t at = (uint64_t)(image + i) * dn_grid_pixels(grid) + pixel +
+                                    (uint64_t)r * (uint64_t)frame->width + (uint64_t)c;
+                const uint32_t word =
+                    dn_random(pass->seed, DN_STREAM_DROPOUT, a, plane << 32 | at).word[0];
+                p[c] *= dn_random_unit(word) < net->options.dropout ? 0 : keep;
+            }
+        }
+}
+
+static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const dn_kernels *k = net->kernels;
+    const view v = view_create(&in->grid, node, index);
+    const dn_taps taps = node_taps(&in->grid, node, 1);
+    const int block = forward_block(node);
+    const size_t packed_block = dn_packed_forward_block(net, node, block);
+    float *panel = dn_thread_scratch(net) + DN_FRAME_LEAD;
+    float *to = dn_map_row(out, out->data, &v.piece, node->first);
+    float *y = node->kernel == 1 ? to : panel + (size_t)block * v.ld;
+    const size_t y_ld = node->kernel == 1 ? out->grid.stride : v.ld;
+    for (int c = 0; c < node->inputs; c += block) {
+        const int rows = dn_block_rows(node, c, block);
+        k->norm_relu(rows, &v.frame, dn_map_row(in, in->data, &v.piece, c) + v.source,
+                     in->grid.stride, node->scale + c, node->shift + c, panel, v.ld);
+        k->conv(net->packed + (size_t)(c / block) * packed_block, node->outputs, rows, &taps, v.run,
+                panel + v.first, v.ld, y, y_ld, c > 0);
+    }
+    if (node->kernel == 3) {
+        const dn_frame frame = output_frame(&v);
+        k->unframe(node->outputs, &frame, y, y_ld, to, out->grid.stride);
+    }
+    if (pass && node->dropout) {
+        const dn_frame run = dn_run_frame(v.piece.pixels);
+        for (int o = 0; o < node->outputs; o++)
+            dropout(net, node, pass, &in->grid, &run, v.piece.image, v.piece.offset, o,
+                    to + (size_t)o * out->grid.stride);
+    }
+}
+
+void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+{
+    dn_map *out = &net->maps[node->out];
+    dn_norm_prepare(net, node, pass);
+#pragma omp parallel
+    {
+        dn_pack_forward(net, node, forward_block(node));
+#pragma omp for schedule(dynamic)
+        for (int p = 0; p < out->grid.pieces; p++) {
+            forward_piece(net, node, pass, p);
+            if (pass)
+                dn_map_piece_moments(net, out, p, node->first, node->outputs);
+        }
+        if (pass)
+            dn_map_merge_moments(net, out, node->first, node->outputs);
+    }
+}
+
+/* dy = the output's gradient over the frame, deferred correction applied. */
+static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass, const view *v,
+                          float *dy)
+{
+    const dn_map *out = &net->maps[node->out];
+    net->kernels->affine(node->outputs, &v->frame,
+                         dn_map_row(out, out->gradient, &v->piece, node->first) + v->source,
+                         out->grid.stride,
+                         dn_map_row(out, out->data, &v->piece, node->first) + v->source,
+                         out->grid.stride, net->coefficients, dy, v->ld);
+    if (node->dropout)
+        for (int o = 0; o < node->outputs; o++)
+            dropout(net, node, pass, &out->grid, &v->frame, v->piece.image,
+                    v->piece.offset + (size_t)v->source, o, dy + (size_t)o * v->ld);
+}
+
+/* Weight gradient, input gradient and norm sums of input channels [c, c + rows) of one piece. */
+static void backward_block(dn_net *net, const dn_node *node, const view *v, int index, int stripe,
+                           int c, const float *dy, float *panel)
+{
+    const dn_map *in = &net->maps[node->in];
+    const dn_kernels *k = net->kernels;
+    const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
+    const dn_taps taps = node_taps(&in->grid, node, 1), back = node_taps(&in->grid, node, -1);
+    float *dx = panel + DN_BACKWARD_BLOCK * v->ld, *compact = dx + DN_BACKWARD_BLOCK * v->ld;
+    const float *x = dn_map_row(in, in->data, &v->piece, c);
+    k->norm_relu(rows, &v->frame, x + v->source, in->grid.stride, node->scale + c, node->shift + c,
+                 panel, v->ld);
+    k->conv_weight_grad(node->outputs, rows, &taps, v->run, dy + v->first, v->ld, panel + v->first,
+                        v->ld, dn_weight_partial(net, node, stripe, c));
+    k->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) *
+                              dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK),
+            rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx, v->ld, 0);
+    if (node->kernel == 3) {
+        const dn_frame frame = output_frame(v);
+        k->unframe(rows, &frame, dx, v->ld, compact, v->ld);
+        dx = compact;
+    }
+    float sums[DN_BACKWARD_BLOCK * 2];
+    k->norm_relu_grad(&(dn_norm_grad){.rows = rows,
+                                      .n = v->piece.pixels,
+                                      .gradient = dx,
+                                      .x = x,
+                                      .sum = dn_map_row(in, in->gradient, &v->piece, c),
+                                      .gradient_ld = v->ld,
+                                      .x_ld = in->grid.stride,
+                                      .sum_ld = in->grid.stride,
+                                      .scale = node->scale + c,
+                                      .shift = node->shift + c,
+                                      .mean = in->mean + c,
+                                      .gamma = net->parameters + node->gamma + c,
+                                      .accumulate = node->accumulate,
+                                      .sums = sums});
+    double *partial = net->partial + ((size_t)index * (size_t)node->inputs + (size_t)c) * 2;
+    for (int i = 0; i < 2 * rows; i++)
+        partial[i] = sums[i];
+}
+
+static void backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
+                          const dn_stripe *item)
+{
+    const dn_grid *grid = &net->maps[node->in].grid;
+    const int first = item->block * DN_BACKWARD_BLOCK;
+    const int end = item->block_end * DN_BACKWARD_BLOCK < node->inputs
+                        ? item->block_end * DN_BACKWARD_BLOCK
+                        : node->inputs;
+    dn_weight_partial_clear(net, node, item);
+    float *dy = dn_thread_scratch(net) + DN_FRAME_LEAD;
+    for (int p = item->piece; p < item->piece_end; p++) {
+        const view v = view_create(grid, node, p);
+        load_gradient(net, node, pass, &v, dy);
+        for (int c = first; c < end; c += DN_BACKWARD_BLOCK)
+            backward_block(net, node, &v, p, item->stripe, c, dy,
+                           dy + (size_t)node->outputs * v.ld);
+    }
+}
+
+void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
+{
+    const dn_stripes stripes = dn_stripes_create(&net->maps[node->in].grid, node->inputs);
+    dn_map_correction(&net->maps[node->out], node->first, node->outputs, net->coefficients);
+#pragma omp parallel
+    {
+        dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < stripes.stripes * stripes.columns; i++) {
+            const dn_stripe item = dn_stripes_item(&stripes, i);
+            backward_item(net, node, pass, &item);
+        }
+        dn_weight_merge(net, node, stripes.stripes, DN_BACKWARD_BLOCK);
+        dn_norm_merge_sums(net, node, stripes.pieces);
+    }
+}
+
+dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const view widest = view_create(&in->grid, node, 0);
+    const dn_stripes stripes = dn_stripes_create(&in->grid, node->inputs);
+    const int block = forward_block(node);
+    const size_t outputs = (size_t)node->outputs, inputs = (size_t)node->inputs;
+    const size_t backward = outputs + 3 * DN_BACKWARD_BLOCK;
+    const size_t forward = (size_t)block + (node->kernel == 1 ? 0 : outputs);
+    const size_t most = inputs > outputs ? inputs : outputs;
+    return dn_needs_max(
+        dn_weight_needs(net, node, block, &stripes),
+        (dn_needs){.scratch =
+                       (backward > forward ? backward : forward) * widest.ld + 2 * DN_FRAME_LEAD,
+                   .partial = (size_t)out->grid.pieces * most * 2});
+}

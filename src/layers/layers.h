@@ -1,0 +1,148 @@
+/*
+ * The layers: how each kind of node runs, forward and backward, and what they share.
+ *
+ * Every function is called outside a parallel region and opens its own, unless it says otherwise.
+ * A `pass` of NULL means evaluation: running statistics normalise, and nothing is kept for a
+ * backward pass. Work is cut by shape alone; sums of a piece of work are kept apart and combined in
+ * the order of the pieces, in double.
+ */
+#ifndef DN_LAYERS_H
+#define DN_LAYERS_H
+
+#include "nodes.h"
+
+/* stem.c */
+void dn_stem_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_stem_backward(dn_net *net, const dn_node *node);
+void dn_stem_pool_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_stem_pool_backward(dn_net *net, const dn_node *node);
+
+/* conv.c */
+void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
+
+/* transition.c */
+void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_transition_backward(dn_net *net, const dn_node *node);
+
+/* head.c */
+void dn_head_forward(dn_net *net, const dn_node *node);
+void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing);
+/* Loss and top-k of the first `count` images from the logits of the last forward pass. */
+void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result);
+
+/* What a node needs beyond the maps; computed by the memory plan. */
+typedef struct dn_needs {
+    size_t scratch;        /* floats a thread */
+    size_t packed;         /* floats */
+    size_t partial;        /* doubles */
+    size_t weight_partial; /* floats */
+} dn_needs;
+
+dn_needs dn_conv_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_transition_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_stem_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
+
+/* ---- shared by the layers: norm.c -------------------------------------------------------------
+ */
+
+/* Fills the node's scale and shift from its input map's batch statistics (pass given) or from its
+ * running statistics. Called before the parallel region. */
+void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
+
+/* Merges the pieces' moments of channels [first, first + count) into the map's statistics and the
+ * leaf. `partial` is (pieces, count, 2): means and sums of squares. Inside a parallel region. */
+void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
+
+/* The moments of a piece's `count` output channels from `first` on, into `partial`. */
+void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
+
+/* coefficients(count, 3) of the deferred correction for channels from `first` on. */
+void dn_map_correction(const dn_map *map, int first, int count, float *coefficients);
+
+/* Merges `parts` partial sums (parts, inputs, 2) into the gradients of gamma and beta and into the
+ * input map's correction sums. Inside a parallel region. */
+void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
+
+/* ---- shared by the layers: weights.c ----------------------------------------------------------
+ */
+
+enum {
+    DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */
+    DN_FORWARD_BLOCK_3X3 = 48,
+    DN_BACKWARD_BLOCK = 24 /* input channels a panel of the backward pass holds */
+};
+
+/* Pieces of backward work: `stripes` runs of consecutive pieces, each cut into `columns` runs of
+ * input channel blocks. */
+typedef struct dn_stripes {
+    int pieces, stripes, blocks, columns;
+} dn_stripes;
+
+/* For a node with so many input channels over a grid whose work is cut into grid->pieces. */
+dn_stripes dn_stripes_create(const dn_grid *grid, int inputs);
+
+/* Pieces and channel blocks of item `index` of stripes * columns. */
+typedef struct dn_stripe {
+    int stripe, piece, piece_end, block, block_end;
+} dn_stripe;
+
+dn_stripe dn_stripes_item(const dn_stripes *stripes, int index);
+
+/* Packs the node's weights block by block of `block` input channels, for the forward product
+ * (outputs from inputs) or, transposed, for the gradient of the input. Block i begins at
+ * net->packed + i * dn_packed_block floats. Inside a parallel region; ends in a barrier. */
+void dn_pack_forward(dn_net *net, const dn_node *node, int block);
+void dn_pack_transposed(dn_net *net, const dn_node *node, int block);
+size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block);
+size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block);
+
+/* Where stripe `stripe` adds up the weight gradient of the block that begins at input `first`:
+ * (taps, outputs, rows of the block). */
+float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first);
+
+/* Clears the sums an item will add to. */
+void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item);
+
+/* Packed weights and partial gradients of a node whose forward panels hold `block` channels. */
+dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
+                         const dn_stripes *stripes);
+
+/* Adds the stripes in order into the leaf's gradient. Inside a parallel region. */
+void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block);
+
+/* Taps a node's weights have: kernel * kernel. */
+static inline int dn_node_taps(const dn_node *node)
+{
+    return node->kernel * node->kernel;
+}
+
+/* Input channels of the block that begins at `first`. */
+static inline int dn_block_rows(const dn_node *node, int first, int block)
+{
+    return node->inputs - first < block ? node->inputs - first : block;
+}
+
+/* This thread's scratch. Inside a parallel region. */
+float *dn_thread_scratch(dn_net *net);
+
+/* Row stride of scratch rows that hold a framed piece: room for the leading zero, the frame, and
+ * what a convolution reads past its end. */
+static inline size_t dn_frame_stride(const dn_frame *frame)
+{
+    return dn_row_stride(dn_frame_floats(frame) + 4 * DN_LANES + (size_t)frame->width);
+}
+
+enum { DN_FRAME_LEAD = DN_LANES }; /* floats before a framed row */
+
+static inline dn_needs dn_needs_max(dn_needs a, dn_needs b)
+{
+    return (dn_needs){a.scratch > b.scratch ? a.scratch : b.scratch,
+                      a.packed > b.packed ? a.packed : b.packed,
+                      a.partial > b.partial ? a.partial : b.partial,
+                      a.weight_partial > b.weight_partial ? a.weight_partial : b.weight_partial};
+}
+
+#endif

@@ -1,0 +1,310 @@
+/*
+ * The first convolution, and what stands before the first dense block of an ImageNet model.
+ *
+ * The 3x3 stem works like conv.c without the norm: a tap is an offset into planes with a border.
+ * The 7x7 stem with stride 2 gathers the 49 pixels under its kernel into rows (im2col), one image
+ * channel at a time, and is a matrix product over them; its weights are then those of a 1x1
+ * convolution with 49 inputs an image channel. Nobody needs the gradient of the images.
+ */
+#include "layers.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SIDE_7 = 7, TAPS_7 = 49 };
+
+/* A 7x7 stem as the 1x1 convolution of gathered rows; any other node as it is. */
+static dn_node as_product(const dn_node *node)
+{
+    dn_node product = *node;
+    if (node->kernel == SIDE_7) {
+        product.inputs = node->inputs * TAPS_7;
+        product.kernel = 1;
+    }
+    return product;
+}
+
+/* Rows of a panel: the gathered taps of one image channel, or all image channels. */
+static int panel_rows(const dn_node *node)
+{
+    return node->kernel == SIDE_7 ? TAPS_7 : node->inputs;
+}
+
+/* row(pixels of the piece) = pixel (2r - 3 + kr, 2c - 3 + kc) of each output pixel (r, c). */
+static void gather_tap(const dn_net *net, const dn_piece *piece, int channel, int kr, int kc,
+                       int out_width, float *row)
+{
+    const int height = net->spec.height, width = net->spec.width;
+    const size_t plane = (size_t)height * (size_t)width;
+    for (int i = 0; i < piece->images; i++) {
+        const float *x =
+            net->images +
+            ((size_t)(piece->image + i) * (size_t)net->spec.channels + (size_t)channel) * plane;
+        for (int r = piece->row; r < piece->row + piece->rows; r++) {
+            const int y = 2 * r - 3 + kr;
+            for (int c = 0; c < out_width; c++) {
+                const int at = 2 * c - 3 + kc;
+                const int inside = y >= 0 && y < height && at >= 0 && at < width;
+                *row++ = inside ? x[(size_t)y * (size_t)width + (size_t)at] : 0;
+            }
+        }
+    }
+}
+
+/* A panel of images for one piece of the output, and how a product goes over it. */
+typedef struct panel {
+    float *rows;
+    size_t ld, first, run;
+    dn_frame frame; /* 3x3: of the panel */
+    dn_taps taps;
+} panel;
+
+static panel panel_create(const dn_node *node, const dn_grid *grid, const dn_piece *piece,
+                          ptrdiff_t *source, float *scratch)
+{
+    panel p = {.rows = scratch + DN_FRAME_LEAD, .run = piece->pixels, .taps = {.count = 1}};
+    *source = 0;
+    p.frame = dn_run_frame(piece->pixels);
+    if (node->kernel == 3) {
+        p.frame = dn_piece_frame(grid, piece, source);
+        p.first = dn_frame_first(&p.frame);
+        p.run = dn_frame_run(&p.frame);
+        p.taps = dn_taps_3x3(grid->width, 1);
+    }
+    p.ld = dn_frame_stride(&p.frame);
+    return p;
+}
+
+/* Fills the panel for image channel block `block`. */
+static void panel_fill(dn_net *net, const dn_node *node, const dn_piece *piece, ptrdiff_t source,
+                       int block, const dn_grid *grid, panel *p)
+{
+    if (node->kernel == SIDE_7) {
+        for (int t = 0; t < TAPS_7; t++) {
+            float *row = p->rows + (size_t)t * p->ld;
+            gather_tap(net, piece, block, t / SIDE_7, t % SIDE_7, grid->width, row);
+            memset(row + piece->pixels, 0,
+                   (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *row);
+        }
+        return;
+    }
+    static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
+    const size_t plane = dn_grid_pixels(grid);
+    const float *x = net->images + (size_t)piece->image * (size_t)node->inputs * plane +
+                     (ptrdiff_t)piece->offset + source;
+    dn_frame frame = p->frame;
+    frame.source_image = (size_t)node->inputs * plane;
+    net->kernels->affine(node->inputs, &frame, x, plane, x, plane, identity, p->rows, p->ld);
+}
+
+static void forward_piece(dn_net *net, const dn_node *node, int index)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_node product = as_product(node);
+    const dn_piece piece = dn_grid_piece(&out->grid, index);
+    const int rows = panel_rows(node), blocks = product.inputs / rows;
+    ptrdiff_t source;
+    panel p = panel_create(node, &out->grid, &piece, &source, dn_thread_scratch(net));
+    float *to = dn_map_row(out, out->data, &piece, node->first);
+    float *y = node->kernel == 3 ? p.rows + (size_t)rows * p.ld : to;
+    const size_t y_ld = node->kernel == 3 ? p.ld : out->grid.stride;
+    const size_t packed = dn_packed_forward_block(net, &product, rows);
+    for (int b = 0; b < blocks; b++) {
+        panel_fill(net, node, &piece, source, b, &out->grid, &p);
+        net->kernels->conv(net->packed + (size_t)b * packed, node->outputs, rows, &p.taps, p.run,
+                           p.rows + p.first, p.ld, y, y_ld, b > 0);
+    }
+    if (node->kernel == 3) {
+        dn_frame frame = p.frame;
+        frame.rows = piece.rows;
+        net->kernels->unframe(node->outputs, &frame, y, y_ld, to, out->grid.stride);
+    }
+}
+
+void dn_stem_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+{
+    dn_map *out = &net->maps[node->out];
+    const dn_node product = as_product(node);
+#pragma omp parallel
+    {
+        dn_pack_forward(net, &product, panel_rows(node));
+#pragma omp for schedule(dynamic)
+        for (int p = 0; p < out->grid.pieces; p++) {
+            forward_piece(net, node, p);
+            if (pass)
+                dn_map_piece_moments(net, out, p, node->first, node->outputs);
+        }
+        if (pass)
+            dn_map_merge_moments(net, out, node->first, node->outputs);
+    }
+}
+
+static void backward_piece(dn_net *net, const dn_node *node, int stripe, int index)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_node product = as_product(node);
+    const dn_piece piece = dn_grid_piece(&out->grid, index);
+    const int rows = panel_rows(node), blocks = product.inputs / rows;
+    ptrdiff_t source;
+    panel p = panel_create(node, &out->grid, &piece, &source, dn_thread_scratch(net));
+    float *dy = p.rows + (size_t)rows * p.ld;
+    net->kernels->affine(node->outputs, &p.frame,
+                         dn_map_row(out, out->gradient, &piece, node->first) + source,
+                         out->grid.stride, dn_map_row(out, out->data, &piece, node->first) + source,
+                         out->grid.stride, net->coefficients, dy, p.ld);
+    for (int b = 0; b < blocks; b++) {
+        panel_fill(net, node, &piece, source, b, &out->grid, &p);
+        net->kernels->conv_weight_grad(node->outputs, rows, &p.taps, p.run, dy + p.first, p.ld,
+                                       p.rows + p.first, p.ld,
+                                       dn_weight_partial(net, &product, stripe, b * rows));
+    }
+}
+
+void dn_stem_backward(dn_net *net, const dn_node *node)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_node product = as_product(node);
+    const dn_stripes stripes = dn_stripes_create(&out->grid, 1);
+    dn_map_correction(out, node->first, node->outputs, net->coefficients);
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < stripes.stripes; i++) {
+            const dn_stripe item = dn_stripes_item(&stripes, i);
+            memset(dn_weight_partial(net, &product, i, 0), 0,
+                   (size_t)(product.inputs * node->outputs * dn_node_taps(&product)) *
+                       sizeof(float));
+            for (int p = item.piece; p < item.piece_end; p++)
+                backward_piece(net, node, i, p);
+        }
+        dn_weight_merge(net, &product, stripes.stripes, panel_rows(node));
+    }
+}
+
+dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_node product = as_product(node);
+    const dn_stripes stripes = dn_stripes_create(&out->grid, 1);
+    const dn_piece piece = dn_grid_piece(&out->grid, 0);
+    ptrdiff_t source;
+    const panel p = panel_create(node, &out->grid, &piece, &source, net->scratch);
+    return dn_needs_max(
+        dn_weight_needs(net, &product, panel_rows(node), &stripes),
+        (dn_needs){.scratch = (size_t)(panel_rows(node) + node->outputs) * p.ld + 2 * DN_FRAME_LEAD,
+                   .partial = (size_t)out->grid.pieces * (size_t)node->outputs * 2});
+}
+
+/* ---- 3x3/2 max pool after norm and ReLU -------------------------------------------------------
+ */
+
+/* The largest of the window of output pixel (r, c) in x(height, width), a pad of 1 counting as
+ * nothing; the first one where several are equal, as in PyTorch. Returns its position. */
+static int window_max(const float *x, int height, int width, int r, int c)
+{
+    const int top = 2 * r > 0 ? 2 * r - 1 : 0, left = 2 * c > 0 ? 2 * c - 1 : 0;
+    const int bottom = 2 * r + 1 < height ? 2 * r + 1 : height - 1;
+    const int right = 2 * c + 1 < width ? 2 * c + 1 : width - 1;
+    int best = top * width + left;
+    for (int y = top; y <= bottom; y++)
+        for (int at = y * width + left; at <= y * width + right; at++)
+            if (x[at] > x[best] || isnan(x[at]))
+                best = at;
+    return best;
+}
+
+static void pool_piece(dn_net *net, const dn_node *node, int index)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const dn_piece piece = dn_grid_piece(&out->grid, index);
+    const int height = in->grid.height, width = in->grid.width;
+    const int from = 2 * piece.row > 0 ? 2 * piece.row - 2 : 0; /* even: windows keep their phase */
+    const int to = 2 * (piece.row + piece.rows) < height ? 2 * (piece.row + piece.rows) : height;
+    const size_t skipped = (size_t)from * (size_t)width;
+    const dn_frame run = dn_run_frame((size_t)(to - from) * (size_t)width);
+    float *x = dn_thread_scratch(net);
+    for (int c = 0; c < node->inputs; c++) {
+        float *y = dn_map_row(out, out->data, &piece, c);
+        for (int i = 0; i < piece.images; i++) {
+            net->kernels->norm_relu(1, &run,
+                                    dn_map_plane(in, in->data, piece.image + i, c) + skipped, 0,
+                                    node->scale + c, node->shift + c, x, 0);
+            for (int r = piece.row; r < piece.row + piece.rows; r++)
+                for (int q = 0; q < out->grid.width; q++)
+                    *y++ = x[window_max(x, to - from, width, r - from / 2, q)];
+        }
+    }
+}
+
+void dn_stem_pool_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+{
+    dn_map *out = &net->maps[node->out];
+    dn_norm_prepare(net, node, pass);
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic)
+        for (int p = 0; p < out->grid.pieces; p++) {
+            pool_piece(net, node, p);
+            if (pass)
+                dn_map_piece_moments(net, out, p, 0, node->outputs);
+        }
+        if (pass)
+            dn_map_merge_moments(net, out, 0, node->outputs);
+    }
+}
+
+/* One channel of one image: routes each output's gradient to the input it was taken from. */
+static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, double *partial)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const dn_grid *grid = &in->grid;
+    const size_t pixels = dn_grid_pixels(grid), outputs = dn_grid_pixels(&out->grid);
+    const dn_frame run = dn_run_frame(pixels), out_run = dn_run_frame(outputs);
+    float *x = dn_thread_scratch(net), *g = x + dn_row_stride(pixels);
+    float *dy = g + dn_row_stride(pixels), sums[2];
+    const float *plane = dn_map_plane(in, in->data, image, c);
+    net->kernels->norm_relu(1, &run, plane, 0, node->scale + c, node->shift + c, x, 0);
+    net->kernels->affine(1, &out_run, dn_map_plane(out, out->gradient, image, c), 0,
+                         dn_map_plane(out, out->data, image, c), 0, net->coefficients + 3 * c, dy,
+                         0);
+    memset(g, 0, dn_row_stride(pixels) * sizeof *g);
+    for (int r = 0; r < out->grid.height; r++)
+        for (int q = 0; q < out->grid.width; q++)
+            g[window_max(x, grid->height, grid->width, r, q)] += *dy++;
+    net->kernels->norm_relu_grad(&(dn_norm_grad){.rows = 1,
+                                                 .n = pixels,
+                                                 .gradient = g,
+                                                 .x = plane,
+                                                 .sum = dn_map_plane(in, in->gradient, image, c),
+                                                 .scale = node->scale + c,
+                                                 .shift = node->shift + c,
+                                                 .mean = in->mean + c,
+                                                 .gamma = net->parameters + node->gamma + c,
+                                                 .accumulate = node->accumulate,
+                                                 .sums = sums});
+    partial[0] = sums[0];
+    partial[1] = sums[1];
+}
+
+void dn_stem_pool_backward(dn_net *net, const dn_node *node)
+{
+    const int images = net->options.batch;
+    dn_map_correction(&net->maps[node->out], 0, node->outputs, net->coefficients);
+#pragma omp parallel
+    {
+#pragma omp for schedule(dynamic, 8) collapse(2)
+        for (int i = 0; i < images; i++)
+            for (int c = 0; c < node->inputs; c++)
+                unpool_plane(net, node, i, c,
+                             net->partial + ((size_t)i * (size_t)node->inputs + (size_t)c) * 2);
+        dn_norm_merge_sums(net, node, images);
+    }
+}
+
+dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
+    const int parts = out->grid.pieces > in->grid.images ? out->grid.pieces : in->grid.images;
+    return (dn_needs){.scratch = 3 * plane, .partial = (size_t)parts * (size_t)node->inputs * 2};
+}

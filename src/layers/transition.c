@@ -1,0 +1,200 @@
+/*
+ * Norm, ReLU, 2x2 average pool, 1x1 convolution.
+ *
+ * Average pooling and a 1x1 convolution commute, so the pool comes first and the convolution works
+ * on a quarter of the pixels: the same function for a quarter of the work. A last odd row or column
+ * of the input has no share in the output, as in PyTorch. Backward has the structure of conv.c.
+ */
+#include "layers.h"
+
+#include <string.h>
+
+enum { FORWARD_BLOCK = 48 };
+
+/* The input's share in one image of an output piece: whole rows, contiguous. */
+typedef struct source {
+    size_t offset, pixels; /* from the image's first pixel */
+    int rows, width;       /* input rows that are pooled, their width */
+} source;
+
+static source source_of(const dn_map *in, const dn_piece *piece)
+{
+    const int width = in->grid.width;
+    return (source){.offset = (size_t)(2 * piece->row) * (size_t)width,
+                    .pixels = (size_t)(2 * piece->rows) * (size_t)width,
+                    .rows = 2 * piece->rows,
+                    .width = width};
+}
+
+static void average_2x2(const float *x, int rows, int width, float *to)
+{
+    for (int r = 0; r + 1 < rows; r += 2) {
+        const float *above = x + (size_t)r * (size_t)width, *below = above + width;
+        for (int c = 0; c + 1 < width; c += 2)
+            *to++ = 0.25f * ((above[c] + above[c + 1]) + (below[c] + below[c + 1]));
+    }
+}
+
+/* panel(rows, pixels) = the pooled activations of input channels [c, c + rows); pad 0. */
+static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, int c, int rows,
+                       float *panel, size_t ld, float *plane)
+{
+    const dn_map *in = &net->maps[node->in];
+    const source from = source_of(in, piece);
+    const dn_frame run = dn_run_frame(from.pixels);
+    const size_t pixels = piece->pixels / (size_t)piece->images;
+    for (int i = 0; i < rows; i++, panel += ld) {
+        for (int image = 0; image < piece->images; image++) {
+            net->kernels->norm_relu(
+                1, &run, dn_map_plane(in, in->data, piece->image + image, c + i) + from.offset, 0,
+                node->scale + c + i, node->shift + c + i, plane, 0);
+            average_2x2(plane, from.rows, from.width, panel + (size_t)image * pixels);
+        }
+        memset(panel + piece->pixels, 0,
+               (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *panel);
+    }
+}
+
+static size_t panel_stride(const dn_map *out)
+{
+    return dn_row_stride(dn_grid_piece(&out->grid, 0).pixels);
+}
+
+static void forward_piece(dn_net *net, const dn_node *node, int index)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_piece piece = dn_grid_piece(&out->grid, index);
+    const dn_taps one = {.count = 1};
+    const size_t ld = panel_stride(out);
+    const size_t packed_block = dn_packed_forward_block(net, node, FORWARD_BLOCK);
+    float *panel = dn_thread_scratch(net), *plane = panel + FORWARD_BLOCK * ld;
+    for (int c = 0; c < node->inputs; c += FORWARD_BLOCK) {
+        const int rows = dn_block_rows(node, c, FORWARD_BLOCK);
+        pool_block(net, node, &piece, c, rows, panel, ld, plane);
+        net->kernels->conv(net->packed + (size_t)(c / FORWARD_BLOCK) * packed_block, node->outputs,
+                           rows, &one, piece.pixels, panel, ld,
+                           dn_map_row(out, out->data, &piece, 0), out->grid.stride, c > 0);
+    }
+}
+
+void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+{
+    dn_map *out = &net->maps[node->out];
+    dn_norm_prepare(net, node, pass);
+#pragma omp parallel
+    {
+        dn_pack_forward(net, node, FORWARD_BLOCK);
+#pragma omp for schedule(dynamic)
+        for (int p = 0; p < out->grid.pieces; p++) {
+            forward_piece(net, node, p);
+            if (pass)
+                dn_map_piece_moments(net, out, p, 0, node->outputs);
+        }
+        if (pass)
+            dn_map_merge_moments(net, out, 0, node->outputs);
+    }
+}
+
+/* g(rows, width) = a quarter of each output pixel's gradient; 0 past the last pair of columns. */
+static void spread_2x2(const float *dy, int rows, int width, float *g)
+{
+    const int half = width / 2;
+    for (int r = 0; r < rows; r++, g += width) {
+        const float *from = dy + (size_t)(r / 2) * (size_t)half;
+        for (int c = 0; c < half; c++)
+            g[2 * c] = g[2 * c + 1] = 0.25f * from[c];
+        if (width % 2)
+            g[width - 1] = 0;
+    }
+}
+
+/* Carries the pooled gradient of channel `c` of a piece through the ReLU into the input's. */
+static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, int c,
+                       const float *dy, float *plane, double *partial)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const source from = source_of(in, piece);
+    const int last = piece->row + piece->rows == out->grid.height;
+    const size_t rest = last ? dn_grid_pixels(&in->grid) - from.offset - from.pixels : 0;
+    const size_t pixels = piece->pixels / (size_t)piece->images;
+    partial[0] = partial[1] = 0;
+    memset(plane + from.pixels, 0, rest * sizeof *plane);
+    for (int i = 0; i < piece->images; i++) {
+        float sums[2];
+        spread_2x2(dy + (size_t)i * pixels, from.rows, from.width, plane);
+        net->kernels->norm_relu_grad(&(dn_norm_grad){
+            .rows = 1,
+            .n = from.pixels + rest,
+            .gradient = plane,
+            .x = dn_map_plane(in, in->data, piece->image + i, c) + from.offset,
+            .sum = dn_map_plane(in, in->gradient, piece->image + i, c) + from.offset,
+            .scale = node->scale + c,
+            .shift = node->shift + c,
+            .mean = in->mean + c,
+            .gamma = net->parameters + node->gamma + c,
+            .accumulate = node->accumulate,
+            .sums = sums});
+        partial[0] += sums[0];
+        partial[1] += sums[1];
+    }
+}
+
+static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *item, int index)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_piece piece = dn_grid_piece(&out->grid, index);
+    const dn_taps one = {.count = 1};
+    const dn_frame run = dn_run_frame(piece.pixels);
+    const size_t ld = panel_stride(out);
+    const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
+    float *dy = dn_thread_scratch(net), *panel = dy + (size_t)node->outputs * ld;
+    float *dx = panel + DN_BACKWARD_BLOCK * ld, *plane = dx + DN_BACKWARD_BLOCK * ld;
+    net->kernels->affine(node->outputs, &run, dn_map_row(out, out->gradient, &piece, 0),
+                         out->grid.stride, dn_map_row(out, out->data, &piece, 0), out->grid.stride,
+                         net->coefficients, dy, ld);
+    for (int b = item->block; b < item->block_end; b++) {
+        const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
+        pool_block(net, node, &piece, c, rows, panel, ld, plane);
+        net->kernels->conv_weight_grad(node->outputs, rows, &one, piece.pixels, dy, ld, panel, ld,
+                                       dn_weight_partial(net, node, item->stripe, c));
+        net->kernels->conv(net->packed + (size_t)b * packed, rows, node->outputs, &one,
+                           piece.pixels, dy, ld, dx, ld, 0);
+        for (int i = 0; i < rows; i++)
+            unpool_row(net, node, &piece, c + i, dx + (size_t)i * ld, plane,
+                       net->partial + ((size_t)index * (size_t)node->inputs + (size_t)(c + i)) * 2);
+    }
+}
+
+void dn_transition_backward(dn_net *net, const dn_node *node)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
+    dn_map_correction(out, 0, node->outputs, net->coefficients);
+#pragma omp parallel
+    {
+        dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < stripes.stripes * stripes.columns; i++) {
+            const dn_stripe item = dn_stripes_item(&stripes, i);
+            dn_weight_partial_clear(net, node, &item);
+            for (int p = item.piece; p < item.piece_end; p++)
+                backward_piece(net, node, &item, p);
+        }
+        dn_weight_merge(net, node, stripes.stripes, DN_BACKWARD_BLOCK);
+        dn_norm_merge_sums(net, node, stripes.pieces);
+    }
+}
+
+dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
+{
+    const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
+    const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
+    const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
+    const size_t rows = (size_t)node->outputs + 2 * DN_BACKWARD_BLOCK;
+    const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &stripes);
+    return dn_needs_max(
+        weights,
+        (dn_needs){.scratch =
+                       (rows > FORWARD_BLOCK ? rows : FORWARD_BLOCK) * panel_stride(out) + plane,
+                   .partial = (size_t)out->grid.pieces * (size_t)node->inputs * 2});
+}

@@ -1,0 +1,273 @@
+/*
+ * From a specification to maps, nodes and named tensors.
+ *
+ * Parameters are laid out in the order in which the backward pass finishes their gradients: the
+ * head's first, the stem's last. Names and their order are torchvision's.
+ */
+#include "build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Most nodes and maps a specification can ask for: per block its layers' two halves, a map each. */
+static int layer_count(const dn_spec *spec)
+{
+    int layers = 0;
+    for (int b = 0; b < spec->blocks; b++)
+        layers += spec->layers[b];
+    return layers;
+}
+
+static int add_map(dn_net *net, const char *name, int height, int width, int channels)
+{
+    dn_map *map = &net->maps[net->map_count];
+    *map = (dn_map){.channels = channels, .statistics = net->statistics_count, .written = -1};
+    map->grid = dn_grid_create(net->options.batch, height, width);
+    snprintf(map->name, sizeof map->name, "%s", name);
+    net->statistics_count += 2 * (size_t)channels;
+    return net->map_count++;
+}
+
+static void add_tensor(dn_net *net, const char *prefix, const char *suffix, dn_tensor_kind kind,
+                       int rank, const int shape[4])
+{
+    dn_tensor *tensor = &net->tensors[net->tensor_count++];
+    *tensor = (dn_tensor){.kind = kind, .rank = rank, .count = 1};
+    snprintf(tensor->name, sizeof tensor->name, "%s.%s", prefix, suffix);
+    for (int i = 0; i < rank; i++) {
+        tensor->shape[i] = shape[i];
+        tensor->count *= (size_t)shape[i];
+    }
+    if (kind == DN_RUNNING_MEAN || kind == DN_RUNNING_VAR) {
+        tensor->offset = net->running_count;
+        net->running_count += tensor->count;
+    } else {
+        tensor->offset = net->parameter_count; /* counted from the end: see reverse_offsets */
+        net->parameter_count += tensor->count;
+    }
+}
+
+static size_t last_offset(const dn_net *net)
+{
+    return net->tensors[net->tensor_count - 1].offset;
+}
+
+static void add_norm(dn_net *net, dn_node *node, const char *name)
+{
+    const int shape[4] = {node->inputs};
+    node->norm = 1;
+    add_tensor(net, name, "weight", DN_NORM_WEIGHT, 1, shape);
+    node->gamma = last_offset(net);
+    add_tensor(net, name, "bias", DN_NORM_BIAS, 1, shape);
+    node->beta = last_offset(net);
+    add_tensor(net, name, "running_mean", DN_RUNNING_MEAN, 1, shape);
+    node->running_mean = last_offset(net);
+    add_tensor(net, name, "running_var", DN_RUNNING_VAR, 1, shape);
+    node->running_var = last_offset(net);
+}
+
+static void add_conv(dn_net *net, dn_node *node, const char *name)
+{
+    const int shape[4] = {node->outputs, node->inputs, node->kernel, node->kernel};
+    snprintf(node->name, sizeof node->name, "%s", name);
+    add_tensor(net, name, "weight", DN_CONV_WEIGHT, 4, shape);
+    node->weight = last_offset(net);
+}
+
+/* Appends a node; its norm and convolution are named where `norm` and `conv` are given. */
+static dn_node *add_node(dn_net *net, dn_node node, const char *norm, const char *conv)
+{
+    dn_node *added = &net->nodes[net->node_count];
+    *added = node;
+    if (norm != NULL)
+        add_norm(net, added, norm);
+    if (conv != NULL)
+        add_conv(net, added, conv);
+    else
+        snprintf(added->name, sizeof added->name, "%s", norm);
+    if (node.out >= 0 && net->maps[node.out].written < 0)
+        net->maps[node.out].written = net->node_count;
+    if (node.in >= 0)
+        net->maps[node.in].read = net->node_count;
+    net->node_count++;
+    return added;
+}
+
+/* Height and width of the map that the first block works on. */
+static void stem_size(const dn_spec *spec, int *height, int *width)
+{
+    const int halvings = spec->stem == DN_STEM_CIFAR ? 0 : 1;
+    *height = halvings ? (spec->height + 1) / 2 : spec->height;
+    *width = halvings ? (spec->width + 1) / 2 : spec->width;
+}
+
+static int block_channels(const dn_spec *spec, int block, int channels)
+{
+    return channels + spec->layers[block] * spec->growth[block];
+}
+
+/* The stem; returns the first block's map. */
+static int build_stem(dn_net *net)
+{
+    const dn_spec *spec = &net->spec;
+    const int channels = block_channels(spec, 0, spec->stem_channels);
+    int height, width;
+    stem_size(spec, &height, &width);
+    const int pooled = spec->stem == DN_STEM_IMAGENET;
+    const int out = pooled ? add_map(net, "stem", height, width, spec->stem_channels)
+                           : add_map(net, "block 1", height, width, channels);
+    add_node(net,
+             (dn_node){.kind = DN_NODE_STEM,
+                       .in = -1,
+                       .out = out,
+                       .inputs = spec->channels,
+                       .outputs = spec->stem_channels,
+                       .kernel = spec->stem == DN_STEM_CIFAR ? 3 : 7},
+             NULL, "features.conv0");
+    if (!pooled)
+        return out;
+    const int block = add_map(net, "block 1", (height + 1) / 2, (width + 1) / 2, channels);
+    add_node(net,
+             (dn_node){.kind = DN_NODE_STEM_POOL,
+                       .in = out,
+                       .out = block,
+                       .inputs = spec->stem_channels,
+                       .outputs = spec->stem_channels,
+                       .kernel = 3},
+             "features.norm0", NULL);
+    return block;
+}
+
+static void build_layer(dn_net *net, int b, int l, int map, int channels)
+{
+    const dn_spec *spec = &net->spec;
+    const dn_grid grid = net->maps[map].grid;
+    const int growth = spec->growth[b], wide = spec->bottleneck * growth;
+    char layer[48], norm[64], conv[64];
+    snprintf(layer, sizeof layer, "features.denseblock%d.denselayer%d", b + 1, l + 1);
+    dn_node last = {.kind = DN_NODE_CONV,
+                    .in = map,
+                    .out = map,
+                    .inputs = channels,
+                    .outputs = growth,
+                    .first = channels,
+                    .kernel = 3,
+                    .dropout = net->options.dropout > 0};
+    if (wide > 0) {
+        char name[64];
+        snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
+        const int z = add_map(net, name, grid.height, grid.width, wide);
+        snprintf(norm, sizeof norm, "%s.norm1", layer);
+        snprintf(conv, sizeof conv, "%s.conv1", layer);
+        add_node(net,
+                 (dn_node){.kind = DN_NODE_CONV,
+                           .in = map,
+                           .out = z,
+                           .inputs = channels,
+                           .outputs = wide,
+                           .kernel = 1},
+                 norm, conv);
+        last.in = z;
+        last.inputs = wide;
+    }
+    snprintf(norm, sizeof norm, "%s.norm%d", layer, wide > 0 ? 2 : 1);
+    snprintf(conv, sizeof conv, "%s.conv%d", layer, wide > 0 ? 2 : 1);
+    add_node(net, last, norm, conv);
+}
+
+/* The transition after block `b`; returns the next block's map and its channels so far. */
+static int build_transition(dn_net *net, int b, int map, int *channels)
+{
+    const dn_spec *spec = &net->spec;
+    const dn_grid grid = net->maps[map].grid;
+    const int inputs = *channels, outputs = (int)(inputs * spec->compression);
+    const int total = b + 1 < spec->blocks ? block_channels(spec, b + 1, outputs) : outputs;
+    char name[48], norm[64], conv[64];
+    snprintf(name, sizeof name, "block %d", b + 2);
+    const int next = add_map(net, name, grid.height / 2, grid.width / 2, total);
+    snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
+    snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
+    add_node(net,
+             (dn_node){.kind = DN_NODE_TRANSITION,
+                       .in = map,
+                       .out = next,
+                       .inputs = inputs,
+                       .outputs = outputs,
+                       .kernel = 1},
+             norm, conv);
+    *channels = outputs;
+    return next;
+}
+
+static void build_head(dn_net *net, int map, int channels)
+{
+    const int shape[4] = {net->spec.classes, channels};
+    char norm[64];
+    snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
+    dn_node *head = add_node(net,
+                             (dn_node){.kind = DN_NODE_HEAD,
+                                       .in = map,
+                                       .out = -1,
+                                       .inputs = channels,
+                                       .outputs = net->spec.classes,
+                                       .kernel = 1},
+                             norm, NULL);
+    snprintf(head->name, sizeof head->name, "classifier");
+    add_tensor(net, "classifier", "weight", DN_LINEAR_WEIGHT, 2, shape);
+    head->weight = last_offset(net);
+    add_tensor(net, "classifier", "bias", DN_LINEAR_BIAS, 1, shape);
+    head->bias = last_offset(net);
+}
+
+/* Turns forward offsets of the parameters into backward ones. */
+static void reverse_offsets(dn_net *net)
+{
+    const size_t total = net->parameter_count;
+    for (int i = 0; i < net->node_count; i++) {
+        dn_node *node = &net->nodes[i];
+        const size_t weights =
+            (size_t)node->inputs * (size_t)node->outputs * (size_t)(node->kernel * node->kernel);
+        const size_t channels = (size_t)node->inputs;
+        node->weight = total - node->weight - weights;
+        node->gamma = total - node->gamma - channels;
+        node->beta = total - node->beta - channels;
+        node->bias = total - node->bias - (size_t)node->outputs;
+    }
+    for (int i = 0; i < net->tensor_count; i++) {
+        dn_tensor *tensor = &net->tensors[i];
+        if (tensor->kind != DN_RUNNING_MEAN && tensor->kind != DN_RUNNING_VAR)
+            tensor->offset = total - tensor->offset - tensor->count;
+    }
+}
+
+/* Backward visits the nodes in reverse: the last reader of a map writes its gradient first. */
+static void mark_first_writers(dn_net *net)
+{
+    for (int i = 0; i < net->node_count; i++)
+        if (net->nodes[i].in >= 0)
+            net->nodes[i].accumulate = net->maps[net->nodes[i].in].read != i;
+}
+
+dn_status dn_build(dn_net *net)
+{
+    const dn_spec *spec = &net->spec;
+    const size_t layers = (size_t)layer_count(spec);
+    const size_t nodes = 2 * layers + (size_t)spec->blocks + 3;
+    net->maps = calloc(layers + (size_t)spec->blocks + 2, sizeof *net->maps);
+    net->nodes = calloc(nodes, sizeof *net->nodes);
+    net->tensors = calloc(5 * nodes + 2, sizeof *net->tensors);
+    if (net->maps == NULL || net->nodes == NULL || net->tensors == NULL)
+        return dn_fail(DN_ENOMEM, "memory: found none to build %s", spec->name);
+    int map = build_stem(net), channels = spec->stem_channels;
+    for (int b = 0; b < spec->blocks; b++) {
+        for (int l = 0; l < spec->layers[b]; l++, channels += spec->growth[b])
+            build_layer(net, b, l, map, channels);
+        if (b + 1 < spec->blocks || spec->last_transition)
+            map = build_transition(net, b, map, &channels);
+    }
+    build_head(net, map, channels);
+    reverse_offsets(net);
+    mark_first_writers(net);
+    return DN_OK;
+}

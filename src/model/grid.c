@@ -1,0 +1,89 @@
+/* The cut of a resolution into rows and pieces; see grid.h. */
+#include "grid.h"
+
+enum {
+    ROW_PIXELS = 512,    /* images are joined up to about so many pixels */
+    PIECE_PIXELS = 1024, /* and bands cut down to about so many */
+    MIN_GROUPS = 4       /* but a batch is joined to no fewer rows than this */
+};
+
+size_t dn_row_stride(size_t floats)
+{
+    const size_t lines = (dn_round_lanes(floats) + DN_LANES) / DN_LANES;
+    return (lines | 1) * DN_LANES;
+}
+
+/* Powers of two: the images of a row then lie in one row at every smaller resolution too. */
+static int join(int images, size_t pixels)
+{
+    int group = 1;
+    while (2 * group * MIN_GROUPS <= images && (size_t)(2 * group) * pixels <= ROW_PIXELS)
+        group *= 2;
+    return group;
+}
+
+/* Rows of a band: all, or as many as make PIECE_PIXELS, whole cache lines of pixels. */
+static int band_rows(int height, int width)
+{
+    int step = 1;
+    while (step * width % DN_LANES != 0)
+        step++;
+    const int bands = (height * width + PIECE_PIXELS - 1) / PIECE_PIXELS;
+    const int rows = (height + bands - 1) / bands;
+    const int rounded = (rows + step - 1) / step * step;
+    return rounded < height ? rounded : height;
+}
+
+dn_grid dn_grid_create(int images, int height, int width)
+{
+    dn_grid grid = {.images = images, .height = height, .width = width};
+    const size_t pixels = (size_t)height * (size_t)width;
+    grid.group = join(images, pixels);
+    grid.groups = (images + grid.group - 1) / grid.group;
+    grid.band = band_rows(height, width);
+    grid.bands = (height + grid.band - 1) / grid.band;
+    grid.pieces = grid.groups * grid.bands;
+    grid.stride = dn_row_stride((size_t)grid.group * pixels);
+    return grid;
+}
+
+dn_piece dn_grid_piece(const dn_grid *grid, int index)
+{
+    dn_piece piece = {.group = index / grid->bands};
+    piece.image = piece.group * grid->group;
+    const int left = grid->images - piece.image;
+    piece.images = left < grid->group ? left : grid->group;
+    piece.row = index % grid->bands * grid->band;
+    const int rows = grid->height - piece.row;
+    piece.rows = rows < grid->band ? rows : grid->band;
+    piece.offset = (size_t)piece.row * (size_t)grid->width;
+    piece.pixels = (size_t)piece.images * (size_t)piece.rows * (size_t)grid->width;
+    return piece;
+}
+
+dn_frame dn_piece_frame(const dn_grid *grid, const dn_piece *piece, ptrdiff_t *source)
+{
+    const int above = piece->row > 0;
+    const int below = piece->row + piece->rows < grid->height;
+    *source = above ? -grid->width : 0;
+    return (dn_frame){.border = 1,
+                      .images = piece->images,
+                      .rows = piece->rows + above + below,
+                      .width = grid->width,
+                      .skip = 1 - above,
+                      .image_rows = piece->rows + 1,
+                      .source_image = dn_grid_pixels(grid)};
+}
+
+dn_frame dn_run_frame(size_t pixels)
+{
+    return (dn_frame){.images = 1, .rows = 1, .width = (int)pixels};
+}
+
+dn_taps dn_taps_3x3(int width, int sign)
+{
+    dn_taps taps = {.count = 9};
+    for (int t = 0; t < 9; t++)
+        taps.shift[t] = sign * ((t / 3 - 1) * (width + 1) + (t % 3 - 1));
+    return taps;
+}

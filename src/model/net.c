@@ -1,0 +1,485 @@
+/*
+ * A net's memory, and the walks over its nodes: forward in order, backward in reverse.
+ */
+#include "build.h"
+#include "layers.h"
+#include "dn/rng.h"
+#include "plan.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- creation ---------------------------------------------------------------------------------
+ */
+
+static dn_needs node_needs(const dn_net *net, const dn_node *node)
+{
+    switch (node->kind) {
+    case DN_NODE_STEM:
+        return dn_stem_needs(net, node);
+    case DN_NODE_STEM_POOL:
+        return dn_stem_pool_needs(net, node);
+    case DN_NODE_CONV:
+        return dn_conv_needs(net, node);
+    case DN_NODE_TRANSITION:
+        return dn_transition_needs(net, node);
+    case DN_NODE_HEAD:
+        return dn_head_needs(net, node);
+    }
+    return (dn_needs){0};
+}
+
+/* One region to plan, and the pointer that will point at it. */
+typedef struct planner {
+    dn_net *net;
+    void ***targets;
+    int capacity;
+} planner;
+
+static void add_region(planner *p, const char *name, void *target, size_t bytes, int first,
+                       int last)
+{
+    dn_net *net = p->net;
+    dn_region_info *region = &net->regions[net->region_count];
+    *region = (dn_region_info){.bytes = bytes, .first = first, .last = last};
+    snprintf(region->name, sizeof region->name, "%s", name);
+    p->targets[net->region_count++] = target;
+}
+
+/* A map's data live from its first writer's visit to that node's backward; its gradient from the
+ * backward of its last reader to that of its first writer. Evaluation goes forward only. */
+static void add_map_regions(planner *p, dn_map *map, int end)
+{
+    const size_t floats =
+        (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES;
+    const int train = p->net->options.train;
+    char name[96];
+    add_region(p, map->name, &map->data, floats * sizeof(float), map->written,
+               train ? end - map->written : map->read);
+    if (!train)
+        return;
+    snprintf(name, sizeof name, "%s gradient", map->name);
+    add_region(p, name, &map->gradient, floats * sizeof(float), end - map->read,
+               end - map->written);
+}
+
+static void add_head_regions(planner *p, int end)
+{
+    dn_net *net = p->net;
+    const dn_node *head = &net->nodes[net->node_count - 1];
+    const size_t batch = (size_t)net->options.batch, ld = dn_round_lanes(batch);
+    const size_t channels = (size_t)head->inputs, classes = (size_t)head->outputs;
+    const size_t pixels =
+        (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
+    add_region(p, "images", &net->images, (batch * pixels + 2 * DN_LANES) * sizeof(float), 0, end);
+    add_region(p, "labels", &net->labels, batch * sizeof(int32_t), 0, end);
+    add_region(p, "features", &net->features, channels * ld * sizeof(float), 0, end);
+    add_region(p, "feature gradient", &net->feature_gradient, channels * ld * sizeof(float), 0,
+               end);
+    add_region(p, "logits", &net->logits, batch * classes * sizeof(float), 0, end);
+    add_region(p, "logit rows", &net->logit_rows, classes * ld * sizeof(float), 0, end);
+    add_region(p, "losses", &net->image_loss, batch * sizeof(double), 0, end);
+}
+
+/* What any node may use while it runs: the most that one of them needs. */
+static void add_work_regions(planner *p, int end)
+{
+    dn_net *net = p->net;
+    dn_needs needs = {0};
+    size_t channels = 0;
+    for (int i = 0; i < net->node_count; i++) {
+        needs = dn_needs_max(needs, node_needs(net, &net->nodes[i]));
+        if ((size_t)net->nodes[i].outputs > channels)
+            channels = (size_t)net->nodes[i].outputs;
+    }
+    net->scratch_floats = dn_round_lanes(needs.scratch) + 4 * DN_LANES;
+    add_region(p, "packed weights", &net->packed, needs.packed * sizeof(float), 0, end);
+    add_region(p, "partial sums", &net->partial, needs.partial * sizeof(double), 0, end);
+    if (net->options.train)
+        add_region(p, "partial weight gradients", &net->weight_partial,
+                   needs.weight_partial * sizeof(float), 0, end);
+    add_region(p, "coefficients", &net->coefficients, 3 * channels * sizeof(float), 0, end);
+    add_region(p, "scratch", &net->scratch,
+               (size_t)net->threads * net->scratch_floats * sizeof(float), 0, end);
+}
+
+static void add_parameter_regions(planner *p, int end)
+{
+    dn_net *net = p->net;
+    add_region(p, "parameters", &net->parameters, net->parameter_count * sizeof(float), 0, end);
+    add_region(p, "running statistics", &net->running, net->running_count * sizeof(float), 0, end);
+    if (net->options.train)
+        add_region(p, "gradients", &net->leaf, dn_net_leaf_count(net) * sizeof(float), 0, end);
+}
+
+/* The small per-channel arrays of maps and nodes, carved from one region. */
+static size_t carve_channels(dn_net *net, char *base)
+{
+    size_t used = 0;
+    for (int i = 0; i < net->map_count; i++) {
+        dn_map *map = &net->maps[i];
+        const size_t channels = (size_t)map->channels;
+        if (base != NULL) {
+            map->correction = (double *)(void *)(base + used);
+            map->mean = (float *)(map->correction + 2 * channels);
+            map->inverse = map->mean + channels;
+        }
+        used += channels * (2 * sizeof(double) + 2 * sizeof(float));
+    }
+    for (int i = 0; i < net->node_count; i++) {
+        dn_node *node = &net->nodes[i];
+        if (!node->norm)
+            continue;
+        if (base != NULL) {
+            node->scale = (float *)(void *)(base + used);
+            node->shift = node->scale + node->inputs;
+        }
+        used += 2 * (size_t)node->inputs * sizeof(float);
+    }
+    return used;
+}
+
+static dn_status plan(dn_net *net)
+{
+    const int end = net->options.train ? 2 * net->node_count - 1 : net->node_count;
+    const int capacity = 2 * net->map_count + 24;
+    char *channels = NULL;
+    planner p = {.net = net, .capacity = capacity};
+    net->regions = calloc((size_t)capacity, sizeof *net->regions);
+    p.targets = calloc((size_t)capacity, sizeof *p.targets);
+    dn_status status = DN_OK;
+    if (net->regions == NULL || p.targets == NULL) {
+        status = dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+        goto done;
+    }
+    add_parameter_regions(&p, end);
+    add_head_regions(&p, end);
+    add_work_regions(&p, end);
+    add_region(&p, "channel statistics", &channels, carve_channels(net, NULL), 0, end);
+    for (int i = 0; i < net->map_count; i++)
+        add_map_regions(&p, &net->maps[i], end);
+    DN_TRY_OR_DONE(dn_plan_place(net->regions, net->region_count, &net->arena_bytes));
+    DN_TRY_OR_DONE(dn_arena_create(&net->arena, net->arena_bytes));
+    for (int i = 0; i < net->region_count; i++)
+        *p.targets[i] = (void *)((char *)net->arena + net->regions[i].offset);
+    carve_channels(net, channels);
+done:
+    free(p.targets);
+    return status;
+}
+
+dn_status dn_net_create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
+                        const dn_net_options *options)
+{
+    *out = NULL;
+    DN_TRY(dn_spec_check(spec));
+    DN_CHECK(options->batch >= 1 && options->batch <= 65536, DN_EINVAL,
+             "--batch-size: found %d, expected 1 to 65536", options->batch);
+    dn_net *net = calloc(1, sizeof *net);
+    DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
+    net->spec = *spec;
+    net->options = *options;
+    net->kernels = kernels;
+    net->threads = omp_get_max_threads();
+    dn_status status = dn_build(net);
+    if (status == DN_OK)
+        status = plan(net);
+    if (status != DN_OK)
+        dn_net_destroy(&net);
+    *out = net;
+    return status;
+}
+
+void dn_net_destroy(dn_net **net)
+{
+    if (*net == NULL)
+        return;
+    dn_arena_destroy(&(*net)->arena, (*net)->arena_bytes);
+    free((*net)->regions);
+    free((*net)->maps);
+    free((*net)->nodes);
+    free((*net)->tensors);
+    free(*net);
+    *net = NULL;
+}
+
+/* ---- forward and backward ---------------------------------------------------------------------
+ */
+
+static dn_phase phase_of(const dn_node *node)
+{
+    switch (node->kind) {
+    case DN_NODE_STEM:
+    case DN_NODE_STEM_POOL:
+        return DN_PHASE_STEM;
+    case DN_NODE_CONV:
+        return node->kernel == 1 ? DN_PHASE_CONV1X1 : DN_PHASE_CONV3X3;
+    case DN_NODE_TRANSITION:
+        return DN_PHASE_TRANSITION;
+    case DN_NODE_HEAD:
+        break;
+    }
+    return DN_PHASE_HEAD;
+}
+
+static void forward(dn_net *net, const dn_pass *pass)
+{
+    for (int i = 0; i < net->node_count; i++) {
+        const dn_node *node = &net->nodes[i];
+        const double start = omp_get_wtime();
+        switch (node->kind) {
+        case DN_NODE_STEM:
+            dn_stem_forward(net, node, pass);
+            break;
+        case DN_NODE_STEM_POOL:
+            dn_stem_pool_forward(net, node, pass);
+            break;
+        case DN_NODE_CONV:
+            dn_conv_forward(net, node, pass);
+            break;
+        case DN_NODE_TRANSITION:
+            dn_transition_forward(net, node, pass);
+            break;
+        case DN_NODE_HEAD:
+            dn_norm_prepare(net, node, pass);
+            dn_head_forward(net, node);
+            break;
+        }
+        net->times.forward[phase_of(node)] += omp_get_wtime() - start;
+    }
+}
+
+void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
+{
+    forward(net, pass);
+    dn_head_score(net, net->options.batch, pass->label_smoothing, result);
+    result->loss /= net->options.batch;
+}
+
+void dn_net_backward(dn_net *net, const dn_pass *pass)
+{
+    for (int i = net->node_count - 1; i >= 0; i--) {
+        const dn_node *node = &net->nodes[i];
+        const double start = omp_get_wtime();
+        switch (node->kind) {
+        case DN_NODE_HEAD:
+            dn_head_backward(net, node, pass->label_smoothing);
+            break;
+        case DN_NODE_TRANSITION:
+            dn_transition_backward(net, node);
+            break;
+        case DN_NODE_CONV:
+            dn_conv_backward(net, node, pass);
+            break;
+        case DN_NODE_STEM_POOL:
+            dn_stem_pool_backward(net, node);
+            break;
+        case DN_NODE_STEM:
+            dn_stem_backward(net, node);
+            break;
+        }
+        net->times.backward[phase_of(node)] += omp_get_wtime() - start;
+    }
+}
+
+void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
+{
+    forward(net, NULL);
+    dn_head_score(net, count, 0, result);
+}
+
+void dn_net_update_running(dn_net *net, const float *leaf)
+{
+    const float momentum = 0.1f;
+    for (int i = 0; i < net->node_count; i++) {
+        const dn_node *node = &net->nodes[i];
+        if (!node->norm)
+            continue;
+        const dn_map *map = &net->maps[node->in];
+        const float *mean = leaf + net->parameter_count + map->statistics;
+        const float *variance = mean + map->channels;
+        float *running_mean = net->running + node->running_mean;
+        float *running_var = net->running + node->running_var;
+        for (int c = 0; c < node->inputs; c++) {
+            running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
+            running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
+        }
+    }
+}
+
+/* ---- weights ----------------------------------------------------------------------------------
+ */
+
+static void init_tensor(dn_net *net, const dn_tensor *tensor, int index, dn_init init,
+                        uint64_t seed)
+{
+    const int running = tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
+    float *x = (running ? net->running : net->parameters) + tensor->offset;
+    const double kernel =
+        tensor->kind == DN_CONV_WEIGHT ? (double)tensor->shape[2] * tensor->shape[3] : 1;
+    const double fan_in = tensor->shape[1] * kernel, fan_out = tensor->shape[0] * kernel;
+    switch (tensor->kind) {
+    case DN_CONV_WEIGHT:
+        if (init == DN_INIT_KAIMING)
+            dn_random_normal(x, tensor->count, sqrt(2 / fan_in), seed, DN_STREAM_INIT,
+                             (uint64_t)index);
+        else
+            dn_random_uniform(x, tensor->count, sqrt(6 / (fan_in + fan_out)), seed, DN_STREAM_INIT,
+                              (uint64_t)index);
+        return;
+    case DN_LINEAR_WEIGHT:
+        dn_random_uniform(x, tensor->count, 1 / sqrt(fan_in), seed, DN_STREAM_INIT,
+                          (uint64_t)index);
+        return;
+    case DN_NORM_WEIGHT:
+    case DN_RUNNING_VAR:
+        for (size_t i = 0; i < tensor->count; i++)
+            x[i] = 1;
+        return;
+    case DN_NORM_BIAS:
+    case DN_LINEAR_BIAS:
+    case DN_RUNNING_MEAN:
+        memset(x, 0, tensor->count * sizeof *x);
+        return;
+    }
+}
+
+void dn_net_init(dn_net *net, dn_init init, uint64_t seed)
+{
+    for (int i = 0; i < net->tensor_count; i++)
+        init_tensor(net, &net->tensors[i], i, init, seed);
+}
+
+uint64_t dn_net_hash(const dn_net *net)
+{
+    const uint64_t parameters = XXH3_64bits(net->parameters, net->parameter_count * sizeof(float));
+    return XXH3_64bits_withSeed(net->running, net->running_count * sizeof(float), parameters);
+}
+
+/* ---- what callers may look at -----------------------------------------------------------------
+ */
+
+const dn_spec *dn_net_spec(const dn_net *net)
+{
+    return &net->spec;
+}
+
+int dn_net_batch(const dn_net *net)
+{
+    return net->options.batch;
+}
+
+int dn_net_tensors(const dn_net *net, const dn_tensor **tensors)
+{
+    *tensors = net->tensors;
+    return net->tensor_count;
+}
+
+size_t dn_net_parameter_count(const dn_net *net)
+{
+    return net->parameter_count;
+}
+
+float *dn_net_parameters(const dn_net *net)
+{
+    return net->parameters;
+}
+
+size_t dn_net_running_count(const dn_net *net)
+{
+    return net->running_count;
+}
+
+float *dn_net_running(const dn_net *net)
+{
+    return net->running;
+}
+
+size_t dn_net_leaf_count(const dn_net *net)
+{
+    return net->parameter_count + net->statistics_count;
+}
+
+float *dn_net_leaf(const dn_net *net)
+{
+    return net->leaf;
+}
+
+float *dn_net_images(const dn_net *net)
+{
+    return net->images;
+}
+
+int32_t *dn_net_labels(const dn_net *net)
+{
+    return net->labels;
+}
+
+const float *dn_net_logits(const dn_net *net)
+{
+    return net->logits;
+}
+
+int dn_net_plan(const dn_net *net, const dn_region_info **regions, size_t *arena_bytes)
+{
+    *regions = net->regions;
+    *arena_bytes = net->arena_bytes;
+    return net->region_count;
+}
+
+int dn_net_layers(const dn_net *net)
+{
+    return net->node_count;
+}
+
+void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
+{
+    static const char *const kinds[] = {[DN_NODE_STEM] = "conv",
+                                        [DN_NODE_STEM_POOL] = "max pool",
+                                        [DN_NODE_CONV] = "conv",
+                                        [DN_NODE_TRANSITION] = "pool conv",
+                                        [DN_NODE_HEAD] = "linear"};
+    const dn_node *node = &net->nodes[index];
+    const dn_grid image = {.height = net->spec.height, .width = net->spec.width};
+    const dn_grid point = {.height = 1, .width = 1};
+    const dn_grid *in = node->in >= 0 ? &net->maps[node->in].grid : &image;
+    const dn_grid *out = node->out >= 0 ? &net->maps[node->out].grid : &point;
+    const int convolves = node->kind != DN_NODE_STEM_POOL;
+    const size_t weights =
+        convolves ? (size_t)node->inputs * (size_t)node->outputs * (size_t)dn_node_taps(node) : 0;
+    *info = (dn_layer_info){.in_channels = node->inputs,
+                            .in_height = in->height,
+                            .in_width = in->width,
+                            .out_channels = node->outputs,
+                            .out_height = out->height,
+                            .out_width = out->width};
+    info->parameters = weights + (node->norm ? 2 * (size_t)node->inputs : 0) +
+                       (node->kind == DN_NODE_HEAD ? (size_t)node->outputs : 0);
+    info->multiply_adds = (double)weights * out->height * out->width;
+    snprintf(info->name, sizeof info->name, "%s", node->name);
+    snprintf(info->kind, sizeof info->kind, "%s %dx%d", kinds[node->kind], node->kernel,
+             node->kernel);
+}
+
+const char *dn_phase_name(dn_phase phase)
+{
+    static const char *const names[DN_PHASES] = {"stem", "conv1x1", "conv3x3", "transition",
+                                                 "head"};
+    return names[phase];
+}
+
+const dn_phase_times *dn_net_phase_times(const dn_net *net)
+{
+    return &net->times;
+}
+
+void dn_net_phase_reset(dn_net *net)
+{
+    net->times = (dn_phase_times){0};
+}

@@ -1,0 +1,120 @@
+/*
+ * The inside of a net: maps, and the nodes between them.
+ *
+ * A DenseNet is a list of nodes. Each reads the first `inputs` channels of one map and writes
+ * `outputs` channels into another, from channel `first` on; a dense block is one map into which
+ * its layers write in turn, so the concatenation is never built. Forward walks the list, backward
+ * walks it in reverse.
+ *
+ *     stem ─► block map ─► 1x1 ─► bottleneck map ─► 3x3 ─┐
+ *                ▲  └────────► transition ─► next block   │
+ *                └────────────────────────────────────────┘
+ *
+ * Shared statistics. Mean and variance belong to a map's channel, so they are computed once, by
+ * the node that writes it; every batch norm that reads it differs in gamma and beta only.
+ *
+ * Deferred correction. A node's backward adds gamma_i * g_i into its input map's gradient, g_i
+ * being masked by its ReLU, and keeps the sums A = sum gamma_i * dbeta_i and B = sum gamma_i *
+ * dgamma_i. When the writer of the channel loads its own gradient it applies the rest of all those
+ * batch norms' backward passes at once, an affine function of gradient and map:
+ *
+ *     dx = (D - A/M - xhat * B/M) / sqrt(variance + eps),  xhat = (x - mean) / sqrt(variance + eps)
+ */
+#ifndef DN_NODES_H
+#define DN_NODES_H
+
+#include "dn/net.h"
+#include "grid.h"
+
+#define DN_NORM_EPSILON 1e-5
+
+typedef struct dn_map {
+    char name[64];
+    dn_grid grid;
+    int channels;
+    float *data;           /* (groups, channels, stride) */
+    float *gradient;       /* the same, before the deferred correction */
+    float *mean, *inverse; /* (channels) batch mean, 1 / sqrt(variance + eps) */
+    double *correction;    /* (channels, 2) A and B above */
+    size_t statistics;     /* of the leaf: means from here, unbiased variances after them */
+    int written, read;     /* first node that writes it, last node that reads it */
+} dn_map;
+
+typedef enum dn_node_kind {
+    DN_NODE_STEM,       /* convolution of the images: 3x3, or 7x7 with stride 2 */
+    DN_NODE_STEM_POOL,  /* norm, ReLU, 3x3/2 max pool */
+    DN_NODE_CONV,       /* norm, ReLU, 1x1 or 3x3 convolution */
+    DN_NODE_TRANSITION, /* norm, ReLU, 2x2/2 average pool, 1x1 convolution */
+    DN_NODE_HEAD        /* norm, ReLU, global average pool, linear, softmax cross-entropy */
+} dn_node_kind;
+
+typedef struct dn_node {
+    char name[64]; /* of its convolution, torchvision's */
+    dn_node_kind kind;
+    int in, out; /* maps; in = -1: the images, out = -1: the logits */
+    int inputs, outputs, first, kernel;
+    int dropout;         /* 1: drops outputs */
+    int accumulate;      /* 0: its backward is the first to write the input's gradient */
+    int norm;            /* 1: batch norm and ReLU stand before */
+    size_t weight, bias; /* offsets in the parameters */
+    size_t gamma, beta;  /* the same */
+    size_t running_mean, running_var; /* offsets in the running statistics */
+    float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
+} dn_node;
+
+struct dn_net {
+    dn_spec spec;
+    dn_net_options options;
+    const dn_kernels *kernels;
+    dn_map *maps;
+    int map_count;
+    dn_node *nodes;
+    int node_count;
+    dn_tensor *tensors;
+    int tensor_count;
+    size_t parameter_count, running_count, statistics_count;
+    float *parameters, *running, *leaf;
+
+    void *arena;
+    size_t arena_bytes;
+    dn_region_info *regions;
+    int region_count;
+    float *images;
+    int32_t *labels;
+    float *features, *feature_gradient, *logits, *logit_rows; /* head.c */
+    double *image_loss;
+    float *packed;         /* weights of the running node, as the kernels want them */
+    float *coefficients;   /* (channels, 3) deferred correction of the running node's output */
+    double *partial;       /* (pieces, channels, 2) sums of the running node */
+    float *weight_partial; /* (stripes, weights) gradient sums of the running node */
+    float *scratch;        /* (threads, scratch_floats) */
+    size_t scratch_floats;
+    size_t packed_floats, partial_count, weight_partial_floats;
+    int threads;
+    dn_phase_times times;
+};
+
+/* Row of channel `channel` of a piece, in `data` or `gradient` of its map. */
+static inline float *dn_map_row(const dn_map *map, float *values, const dn_piece *piece,
+                                int channel)
+{
+    return values +
+           ((size_t)piece->group * (size_t)map->channels + (size_t)channel) * map->grid.stride +
+           piece->offset;
+}
+
+/* Plane of one channel of one image. */
+static inline float *dn_map_plane(const dn_map *map, float *values, int image, int channel)
+{
+    const dn_grid *grid = &map->grid;
+    const size_t row = (size_t)(image / grid->group) * (size_t)map->channels + (size_t)channel;
+    return values + row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid);
+}
+
+/* Pixels of all images: what a channel's statistics run over. */
+static inline double dn_map_pixels(const dn_map *map)
+{
+    return (double)map->grid.images * (double)dn_grid_pixels(&map->grid);
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* Placing of regions by lifetime, and the arena itself; see plan.h. */
+#define _GNU_SOURCE
+#include "plan.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { ALIGNMENT = 64 };
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const dn_region_info *x = *(dn_region_info *const *)a, *y = *(dn_region_info *const *)b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x < y ? -1 : 1;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const dn_region_info *x = *(dn_region_info *const *)a, *y = *(dn_region_info *const *)b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* The lowest offset at which `region` meets none of the placed ones that live when it does. */
+static size_t lowest_gap(const dn_region_info *region, dn_region_info *const *placed, int count)
+{
+    size_t offset = 0;
+    for (int i = 0; i < count; i++) {
+        const dn_region_info *other = placed[i];
+        if (other->last < region->first || other->first > region->last)
+            continue;
+        if (offset + aligned(region->bytes) <= other->offset)
+            break;
+        if (other->offset + aligned(other->bytes) > offset)
+            offset = other->offset + aligned(other->bytes);
+    }
+    return offset;
+}
+
+dn_status dn_plan_place(dn_region_info *regions, int count, size_t *arena_bytes)
+{
+    dn_region_info **order = malloc(2 * (size_t)count * sizeof *order);
+    if (order == NULL)
+        return dn_fail(DN_ENOMEM, "memory plan: no memory for %d regions", count);
+    dn_region_info **placed = order + count;
+    *arena_bytes = 0;
+    for (int i = 0; i < count; i++)
+        order[i] = &regions[i];
+    qsort(order, (size_t)count, sizeof *order, by_size);
+    for (int i = 0; i < count; i++) {
+        order[i]->offset = lowest_gap(order[i], placed, i);
+        placed[i] = order[i];
+        qsort(placed, (size_t)i + 1, sizeof *placed, by_offset);
+        if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
+            *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
+    }
+    free(order);
+    return DN_OK;
+}
+
+dn_status dn_arena_create(void **arena, size_t bytes)
+{
+    *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+    if (*arena == MAP_FAILED) {
+        *arena = NULL;
+        return dn_fail(DN_ENOMEM, "memory: found none for a net of %.1f MiB",
+                       (double)bytes / 0x1p20);
+    }
+    madvise(*arena, bytes, MADV_HUGEPAGE);
+    return DN_OK;
+}
+
+void dn_arena_destroy(void **arena, size_t bytes)
+{
+    if (*arena != NULL)
+        munmap(*arena, bytes);
+    *arena = NULL;
+}

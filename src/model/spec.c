@@ -1,0 +1,176 @@
+/* Known DenseNets, and the parser of the written form; see dn/spec.h. */
+#include "dn/spec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One table of names: each stands for a written form. */
+static const struct {
+    const char *name, *form;
+} known[] = {
+    {"densenet-40-12", "blocks=12,12,12:growth=12:bottleneck=0:compression=1:stem-channels=16"},
+    {"densenet-100-12", "blocks=32,32,32:growth=12:bottleneck=0:compression=1:stem-channels=16"},
+    {"densenet-100-24", "blocks=32,32,32:growth=24:bottleneck=0:compression=1:stem-channels=16"},
+    {"densenet-bc-100-12", "blocks=16,16,16:growth=12:stem-channels=24"},
+    {"densenet-bc-250-24", "blocks=41,41,41:growth=24:stem-channels=48"},
+    {"densenet-bc-190-40", "blocks=31,31,31:growth=40:stem-channels=80"},
+    {"densenet121", "blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64"},
+    {"densenet161", "blocks=6,12,36,24:growth=48:stem=imagenet:stem-channels=96"},
+    {"densenet169", "blocks=6,12,32,32:growth=32:stem=imagenet:stem-channels=64"},
+    {"densenet201", "blocks=6,12,48,32:growth=32:stem=imagenet:stem-channels=64"},
+    {"densenet264", "blocks=6,12,64,48:growth=32:stem=imagenet:stem-channels=64"},
+    {"fashion-mnist-tiny", "blocks=1,1:growth=16,32:bottleneck=0:compression=1:stem=7x7:"
+                           "stem-channels=16:last-transition=1"},
+};
+
+const char *dn_spec_name(int index)
+{
+    return index < (int)(sizeof known / sizeof known[0]) ? known[index].name : NULL;
+}
+
+static dn_status parse_list(const char *key, const char *text, int *values, int *count, int low)
+{
+    *count = 0;
+    for (const char *p = text;; p++) {
+        char *end;
+        const long value = strtol(p, &end, 10);
+        DN_CHECK(end != p && value >= low && value <= 4096 && (*end == ',' || *end == '\0'),
+                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", key, text,
+                 low);
+        DN_CHECK(*count < DN_MAX_BLOCKS, DN_EINVAL, "--model: %s=%s: expected at most %d numbers",
+                 key, text, DN_MAX_BLOCKS);
+        values[(*count)++] = (int)value;
+        if (*end == '\0')
+            return DN_OK;
+        p = end;
+    }
+}
+
+static dn_status parse_one(const char *key, const char *text, int *value, int low)
+{
+    int list[DN_MAX_BLOCKS], count;
+    DN_TRY(parse_list(key, text, list, &count, low));
+    DN_CHECK(count == 1, DN_EINVAL, "--model: %s=%s: expected one number", key, text);
+    *value = list[0];
+    return DN_OK;
+}
+
+static dn_status parse_growth(dn_spec *spec, const char *text, int *given)
+{
+    DN_TRY(parse_list("growth", text, spec->growth, given, 1));
+    for (int i = *given; i < DN_MAX_BLOCKS && *given == 1; i++)
+        spec->growth[i] = spec->growth[0];
+    return DN_OK;
+}
+
+static dn_status parse_stem(dn_spec *spec, const char *text)
+{
+    static const char *const names[] = {
+        [DN_STEM_CIFAR] = "cifar", [DN_STEM_IMAGENET] = "imagenet", [DN_STEM_7X7] = "7x7"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(text, names[i]) == 0) {
+            spec->stem = (dn_stem)i;
+            return DN_OK;
+        }
+    return dn_fail(DN_EINVAL, "--model: stem=%s: expected cifar, imagenet or 7x7", text);
+}
+
+static dn_status parse_compression(dn_spec *spec, const char *text)
+{
+    char *end;
+    spec->compression = strtod(text, &end);
+    DN_CHECK(end != text && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
+             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", text);
+    return DN_OK;
+}
+
+static dn_status parse_key(dn_spec *spec, const char *key, const char *value, int *growths)
+{
+    if (strcmp(key, "blocks") == 0)
+        return parse_list(key, value, spec->layers, &spec->blocks, 1);
+    if (strcmp(key, "growth") == 0)
+        return parse_growth(spec, value, growths);
+    if (strcmp(key, "bottleneck") == 0)
+        return parse_one(key, value, &spec->bottleneck, 0);
+    if (strcmp(key, "compression") == 0)
+        return parse_compression(spec, value);
+    if (strcmp(key, "stem") == 0)
+        return parse_stem(spec, value);
+    if (strcmp(key, "stem-channels") == 0)
+        return parse_one(key, value, &spec->stem_channels, 1);
+    if (strcmp(key, "last-transition") == 0)
+        return parse_one(key, value, &spec->last_transition, 0);
+    return dn_fail(DN_EINVAL,
+                   "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
+                   "stem-channels or last-transition",
+                   key);
+}
+
+static dn_status parse_form(dn_spec *spec, const char *form)
+{
+    char text[sizeof spec->name];
+    int growths = 1;
+    snprintf(text, sizeof text, "%s", form);
+    for (char *save, *part = strtok_r(text, ":", &save); part; part = strtok_r(NULL, ":", &save)) {
+        char *value = strchr(part, '=');
+        DN_CHECK(value != NULL, DN_EINVAL, "--model: found %s, expected key=value", part);
+        *value++ = '\0';
+        DN_TRY(parse_key(spec, part, value, &growths));
+    }
+    DN_CHECK(spec->blocks > 0, DN_EINVAL, "--model: %s: expected blocks=N,N,...", form);
+    DN_CHECK(growths == 1 || growths == spec->blocks, DN_EINVAL,
+             "--model: %s: found %d growth rates, expected 1 or %d", form, growths, spec->blocks);
+    return DN_OK;
+}
+
+dn_status dn_spec_parse(dn_spec *spec, const char *model)
+{
+    *spec = (dn_spec){.bottleneck = 4, .compression = 0.5, .channels = 3, .stem_channels = 24};
+    DN_CHECK(strlen(model) < sizeof spec->name, DN_EINVAL,
+             "--model: found %zu characters, expected fewer than %zu", strlen(model),
+             sizeof spec->name);
+    const char *form = strchr(model, '=') ? model : NULL;
+    for (int i = 0; dn_spec_name(i) != NULL; i++)
+        if (strcmp(model, known[i].name) == 0)
+            form = known[i].form;
+    DN_CHECK(form != NULL, DN_ENOENT,
+             "--model: found %s, expected a known name (dn_dist train --help lists them) or "
+             "blocks=...:growth=...",
+             model);
+    for (int i = 0; i < DN_MAX_BLOCKS; i++)
+        spec->growth[i] = 12;
+    DN_TRY(parse_form(spec, form));
+    strcpy(spec->name, model);
+    spec->height = spec->width = spec->stem == DN_STEM_IMAGENET ? 224 : 32;
+    spec->classes = spec->stem == DN_STEM_IMAGENET ? 1000 : 10;
+    return DN_OK;
+}
+
+static int halved_up(int pixels)
+{
+    return (pixels + 1) / 2;
+}
+
+dn_status dn_spec_check(const dn_spec *spec)
+{
+    DN_CHECK(spec->channels >= 1 && spec->channels <= DN_MAX_IMAGE_CHANNELS, DN_ESHAPE,
+             "model %s: found %d image channels, expected 1 to %d", spec->name, spec->channels,
+             DN_MAX_IMAGE_CHANNELS);
+    DN_CHECK(spec->classes >= 2 && spec->classes <= 65535, DN_ESHAPE,
+             "model %s: found %d classes, expected 2 to 65535", spec->name, spec->classes);
+    DN_CHECK(spec->height >= 1 && spec->width >= 1 && spec->height <= 4096 && spec->width <= 4096,
+             DN_ESHAPE, "model %s: found %dx%d images, expected 1 to 4096 pixels a side",
+             spec->name, spec->height, spec->width);
+    DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "--model: last-transition=%d: expected 0 or 1",
+             spec->last_transition);
+    int height = spec->height, width = spec->width;
+    for (int i = 0; i < (spec->stem == DN_STEM_CIFAR ? 0 : spec->stem == DN_STEM_7X7 ? 1 : 2); i++)
+        height = halved_up(height), width = halved_up(width);
+    const int halvings = spec->blocks - 1 + spec->last_transition;
+    DN_CHECK(height >> halvings > 0 && width >> halvings > 0, DN_ESHAPE,
+             "model %s: found %dx%d images, expected larger ones: %d transitions halve the map to "
+             "nothing",
+             spec->name, spec->height, spec->width, halvings);
+    return DN_OK;
+}

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# dn_dist from the outside: help, configuration files, evaluation, and bad input. Each bad input
+# must end in one line that names the option or file, with a failing status, without hanging and
+# without leaving a checkpoint.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+dn_dist=$build/dn_dist
+out=$tmp/run
+small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+
+# check_refusal WHAT STATUS PATTERN: $tmp/error holds one line with PATTERN, and a message's parts.
+check_refusal() {
+    local lines
+    sed -e '/^-----/,/^-----/d' -e '/^$/d' "$tmp/error" >"$tmp/lines" # without mpirun's boxes
+    lines=$(wc -l <"$tmp/lines")
+    case $2 in
+    0) fail "$1: expected a failing status, found 0" "$tmp/error" ;;
+    124 | 137) fail "$1: hangs" "$tmp/error" ;;
+    *) (($2 < 126)) || fail "$1: ended by a signal, status $2" "$tmp/error" ;;
+    esac
+    [[ $lines == 1 ]] || fail "$1: expected one line on standard error, found $lines" "$tmp/error"
+    grep -qE -e "$3" "$tmp/lines" || fail "$1: expected a line with '$3', found" "$tmp/error"
+}
+
+# refused WHAT PATTERN OPTION...: dn_dist alone ends with one line on standard error.
+refused() {
+    local what=$1 pattern=$2 status=0
+    shift 2
+    limited "$dn_dist" "$@" >"$tmp/output" 2>"$tmp/error" || status=$?
+    check_refusal "$what" $status "$pattern"
+    leaves_nothing "$what" "$out"
+}
+
+# leaves_nothing WHAT FOLDER: it holds no checkpoint and no part of one.
+leaves_nothing() {
+    [[ ! -d $2 ]] || [[ -z $(find "$2" -name '*checkpoint*') ]] ||
+        fail "$1: expected no checkpoint, found $(find "$2" -name '*checkpoint*')"
+}
+
+# --- help ---------------------------------------------------------------------------------------
+
+for command in train eval info bench; do
+    limited "$dn_dist" $command --help >"$tmp/help-$command" 2>"$tmp/error" ||
+        fail "$command --help" "$tmp/error"
+    [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
+done
+for option in model data out epochs max-steps batch-size virtual-ranks lr momentum nesterov \
+    weight-decay schedule warmup-epochs label-smoothing dropout augment init seed threads \
+    eval-every checkpoint-every keep resume classes size config init-from; do
+    grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
+done
+
+# --- options ------------------------------------------------------------------------------------
+
+refused "unknown command" "trian.*expected" trian
+refused "unknown option" "--epoch:.*found.*expected" train --epoch 3
+refused "no value" "--epochs.*found.*expected" train --epochs
+refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0
+refused "negative" "--lr.*'-1'.*expected" train --lr -1
+refused "not a number" "--epochs.*'ten'.*expected" train --epochs ten
+refused "rest behind a number" "--epochs.*'3x'.*expected" train --epochs 3x
+refused "too large" "--dropout.*'1.5'.*expected" train --dropout 1.5
+refused "not a choice" "--schedule.*'linear'.*step\|cosine\|constant" train --schedule linear
+refused "stray word" "'fast'.*expected" train fast
+refused "unknown model" "densenet122" train --model densenet122 --data "$data" --out "$out"
+refused "bad written form" "growth" info --model blocks=6,12:growth=-1
+refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
+
+printf 'epochs = 3\nepoch = 4\n' >"$tmp/bad.ini"
+refused "unknown key" "bad.ini:2.*epoch.*expected" train --config "$tmp/bad.ini" --out "$out"
+printf 'lr = high\n' >"$tmp/bad.ini"
+refused "bad value of a key" "bad.ini:1.*lr.*high.*expected" train --config "$tmp/bad.ini" --out "$out"
+refused "no configuration file" "none.ini" train --config "$tmp/none.ini" --out "$out"
+
+# --- data ---------------------------------------------------------------------------------------
+
+# damaged NAME: sets `bad` to a folder of links to the records, and `shard` to its first training
+# shard, which is a copy.
+damaged() {
+    bad=$tmp/$1
+    mkdir "$bad"
+    ln -s "$data"/* "$bad"
+    shard=$(find "$bad" -name '*.h5' | grep train | sort | head -n 1)
+    cp --remove-destination "$(readlink "$shard")" "$shard"
+}
+flip() { # FILE OFFSET: inverts one byte
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\x$(printf %x $((byte ^ 255)))" |
+        dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+train_on() { # FOLDER: the options of a run on other data
+    echo train --model fashion-mnist-tiny --data "$1" --out "$out" --batch-size 4 --threads 1 --max-steps 2
+}
+
+refused "no data" "none" $(train_on "$tmp/none")
+
+damaged short
+truncate -s -1000 "$shard"
+refused "shard cut short" "$(basename "$shard").*found.*expected" $(train_on "$bad")
+
+damaged flipped
+flip "$shard" $(($(stat -c %s "$shard") / 2))
+refused "one flipped byte" "$(basename "$shard")" $(train_on "$bad")
+
+damaged missing
+rm "$shard"
+refused "a missing shard" "$(basename "$shard")" $(train_on "$bad")
+
+damaged future
+cp --remove-destination "$data/dataset.json" "$bad/dataset.json"
+sed -i 's/\("format_version": *\)[0-9]*/\199/' "$bad/dataset.json"
+refused "data of a future format" "dataset.json.*99.*expected 1" $(train_on "$bad")
+
+python=
+for candidate in python3 /usr/bin/python3; do
+    ! "$candidate" -c 'import h5py' 2>/dev/null || python=$candidate
+done
+if [[ -n $python ]]; then
+    damaged future-shard
+    "$python" -c 'import h5py, sys; h5py.File(sys.argv[1], "r+").attrs.modify("format_version", 99)' "$shard"
+    refused "a shard of a future format" "$(basename "$shard").*99.*expected" $(train_on "$bad")
+else
+    echo "skipped: a shard of a future format, for lack of python3-h5py"
+fi
+
+refused "too small an image" "densenet121|28" train --model densenet121 --data "$data" --out "$out"
+refused "another image size" "size.*(found|expected)" train "${small[@]}" --size 64 --out "$out"
+refused "another class count" "classes.*(found|expected)" train "${small[@]}" --classes 5 --out "$out"
+
+# --- ranks --------------------------------------------------------------------------------------
+
+status=0
+on_ranks 3 "$dn_dist" train "${small[@]}" --out "$out" --virtual-ranks 2 \
+    >"$tmp/output" 2>"$tmp/error" || status=$?
+check_refusal "more ranks than virtual ranks" $status 'virtual.ranks.*(found|expected)'
+leaves_nothing "more ranks than virtual ranks" "$out"
+
+status=0
+on_ranks 3 "$dn_dist" $(train_on "$tmp/short") >"$tmp/output" 2>"$tmp/error" || status=$?
+check_refusal "shard cut short, on 3 ranks" $status "$(basename "$shard")"
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+printf '[run]\nmodel = fashion-mnist-tiny\nmax-steps = 3\nbatch-size = 9\n' >"$tmp/good.ini"
+limited "$dn_dist" train --config "$tmp/good.ini" --data "$data" --batch-size 4 --threads 1 \
+    --eval-every 0 --out "$tmp/good" >"$tmp/output" 2>&1 || fail "a configuration file" "$tmp/output"
+checkpoint=$tmp/good/checkpoint-00000003.h5
+[[ -f $checkpoint ]] || fail "expected $checkpoint, found $(ls "$tmp/good")"
+
+limited "$dn_dist" eval --checkpoint "$checkpoint" --data "$data" --json >"$tmp/json" 2>"$tmp/error" ||
+    fail "eval" "$tmp/error"
+for key in top1 top5 loss; do
+    grep -qE "\"$key\": *[0-9]" "$tmp/json" || fail "eval --json: expected the key $key" "$tmp/json"
+done
+on_ranks 3 "$dn_dist" eval --checkpoint "$checkpoint" --data "$data" --json >"$tmp/json3" 2>"$tmp/error" ||
+    fail "eval on 3 ranks" "$tmp/error"
+cmp -s "$tmp/json" "$tmp/json3" || fail "eval: expected the same on 1 and 3 ranks" "$tmp/json" "$tmp/json3"
+
+other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --batch-size 4 --threads 1)
+refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"
+refused "start from another model" "checkpoint-00000003.h5" "${other[@]}" --init-from "$checkpoint"
+refused "no checkpoint" "none.h5" train "${small[@]}" --out "$out" --resume "$tmp/none.h5"
+refused "no checkpoint to evaluate" "none.h5" eval --checkpoint "$tmp/none.h5" --data "$data"
+
+head -c 20000 "$checkpoint" >"$tmp/half.h5"
+refused "checkpoint cut short" "half.h5" train "${small[@]}" --out "$out" --resume "$tmp/half.h5"
+cp "$checkpoint" "$tmp/flipped.h5"
+flip "$tmp/flipped.h5" $(($(stat -c %s "$checkpoint") / 2))
+refused "checkpoint with a flipped byte" "flipped.h5" eval --checkpoint "$tmp/flipped.h5" --data "$data"
+
+head -c 20000 "$checkpoint" >"$tmp/good/checkpoint-00000004.h5"
+limited "$dn_dist" train "${small[@]}" --out "$tmp/good" --max-steps 5 >"$tmp/output" 2>"$tmp/error" ||
+    fail "resuming beside a damaged checkpoint" "$tmp/error"
+grep -q "checkpoint-00000004.h5" "$tmp/error" ||
+    fail "resuming beside a damaged checkpoint: expected a warning that names it" "$tmp/error"
+[[ $(last_step "$tmp/good") == 5 ]] || fail "expected step 5, found $(last_step "$tmp/good")"
+
+# --- full disks and read-only folders -----------------------------------------------------------
+
+# on_disk OPTIONS: a run whose --out is a file system of its own, mounted with the options and seen
+# by the run alone; what it left there goes to $tmp/left.
+on_disk() {
+    mkdir -p "$tmp/disk"
+    limited unshare --mount bash -c '
+        mount -t tmpfs -o "$1" none "$2/disk" || exit 99
+        status=0
+        "${@:3}" --out "$2/disk" >"$2/output" 2>"$2/error" || status=$?
+        ls -A "$2/disk" >"$2/left"
+        exit $status' bash "$1" "$tmp" "$dn_dist" train "${small[@]}" --max-steps 2
+}
+if unshare --mount bash -c 'mount -t tmpfs none "$1"' bash "$tmp" 2>/dev/null; then
+    for case in "a full disk:size=100k" "a read-only folder:ro"; do
+        status=0
+        on_disk "${case#*:}" || status=$?
+        check_refusal "${case%:*}" $status "$tmp/disk"
+        ! grep checkpoint "$tmp/left" || fail "${case%:*}: expected no checkpoint, found one"
+    done
+else
+    echo "skipped: a full disk and a read-only folder, for lack of the right to mount one"
+fi
+finish

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# A run that was stopped, or killed at a random moment, and went on with other ranks and threads
+# ends with the hash of the run that was left alone.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+steps=60
+
+# killed RANKS OUT SECONDS: trains, and kills every rank with SIGKILL after so many seconds.
+killed() {
+    local ranks=$1 out=$2 seconds=$3 launcher
+    mpirun --oversubscribe --bind-to none -np "$ranks" "$build/dn_dist" train \
+        --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 --virtual-ranks 8 \
+        --eval-every 0 --threads 1 --max-steps $steps --checkpoint-every 3 >>"$out.log" 2>&1 &
+    launcher=$!
+    sleep "$seconds"
+    cat /proc/$launcher/task/*/children 2>/dev/null | xargs -r kill -KILL 2>/dev/null ||
+        echo "the run had ended already"
+    for ((i = 0; i < 300; i++)); do
+        kill -0 $launcher 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -KILL $launcher 2>/dev/null; then
+        fail "mpirun hangs when its ranks are dead" "$out.log"
+    fi
+    wait $launcher || true
+}
+
+# compare WHAT OUT: OUT's hash is the expected one.
+compare() {
+    local hash
+    hash=$(last_hash "$2") || hash=none
+    echo "$1: $hash"
+    [[ $hash == "$expected" ]] || fail "$1: expected $expected, found $hash" "$2.log"
+}
+
+start=${EPOCHREALTIME/[.,]/}
+train 2 "$tmp/whole" --threads 1 --max-steps $steps || fail "the run left alone" "$tmp/whole.log"
+expected=$(last_hash "$tmp/whole") || expected=missing
+microseconds=$((${EPOCHREALTIME/[.,]/} - start))
+echo "left alone: $expected"
+
+train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tmp/stopped.log"
+[[ $(last_step "$tmp/stopped") == 17 ]] ||
+    fail "expected a checkpoint of step 17, found $(last_step "$tmp/stopped")" "$tmp/stopped.log"
+train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "going on" "$tmp/stopped.log"
+compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
+
+for next in 1 3 8; do
+    out=$tmp/killed-$next
+    moment=$((RANDOM * microseconds / 32768))
+    printf -v seconds '%d.%06d' $((moment / 1000000)) $((moment % 1000000))
+    killed 2 "$out" $seconds
+    from=$(last_step "$out") || from=0
+    train $next "$out" --threads 1 --max-steps $steps || fail "going on on $next ranks" "$out.log"
+    compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
+done
+finish

@@ -1,0 +1,61 @@
+"""Makes optimizer.json: SGD steps and learning rates as PyTorch computes them.
+
+    python3 make_optimizer.py        (pip install torch==2.13.0)
+
+Parameters and gradients are fp32; the gradient of step s, element i is stored, so that the C test
+needs no generator. Rates are those of the schedulers chained with a linear warm-up, before each
+step of a run.
+"""
+import json
+import pathlib
+
+import torch
+
+STEPS, COUNT = 5, 12
+
+
+def sgd_case(momentum, nesterov, weight_decay, rate):
+    generator = torch.Generator().manual_seed(1)
+    parameter = torch.nn.Parameter(torch.randn(COUNT, generator=generator))
+    optimizer = torch.optim.SGD([parameter], lr=rate, momentum=momentum, nesterov=nesterov,
+                                weight_decay=weight_decay)
+    case = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "rate": rate,
+            "start": parameter.tolist(), "gradients": [], "parameters": []}
+    for _ in range(STEPS):
+        parameter.grad = torch.randn(COUNT, generator=generator)
+        case["gradients"].append(parameter.grad.tolist())
+        optimizer.step()
+        case["parameters"].append(parameter.tolist())
+    return case
+
+
+def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+    total, warmup = epochs * steps_per_epoch, warmup_epochs * steps_per_epoch
+    schedulers = []
+    if name == "step":
+        milestones = [-(-total // 2), -(-total * 3 // 4)]  # rounded up
+        schedulers.append(torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones))
+    if name == "cosine":
+        schedulers.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total))
+    if warmup:
+        schedulers.append(torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warmup, 1, warmup - 1))
+    rates = []
+    for _ in range(total):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return {"schedule": name, "epochs": epochs, "steps_per_epoch": steps_per_epoch,
+            "warmup_epochs": warmup_epochs, "base": base, "rates": rates}
+
+
+golden = {
+    "torch": torch.__version__,
+    "sgd": [sgd_case(0.0, False, 0.0, 0.1), sgd_case(0.9, False, 1e-4, 0.1),
+            sgd_case(0.9, True, 1e-4, 0.1), sgd_case(0.5, True, 0.05, 0.01)],
+    "rates": [rate_case(name, epochs, 4, warmup, 0.3) for name in ("step", "cosine", "constant")
+              for epochs, warmup in ((8, 0), (8, 2), (5, 1))],
+}
+path = pathlib.Path(__file__).with_name("optimizer.json")
+path.write_text(json.dumps(golden) + "\n")

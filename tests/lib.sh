@@ -1,0 +1,81 @@
+# What the end-to-end tests share; they source it with the build folder as $1 and get `build`, a
+# folder `tmp` of their own, and the functions below. A test that cannot run ends with status 77,
+# which ctest reports as skipped.
+set -euo pipefail
+
+build=$(cd "${1:?usage: TEST BUILD_FOLDER}" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failures=0
+
+if ((EUID == 0)); then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid it
+export OMP_WAIT_POLICY=passive                       # there are more threads than cores
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+
+# fail MESSAGE [FILE...]: counts a failure and shows the ends of the files.
+fail() {
+    echo "FAILED: $1"
+    shift
+    (($# == 0)) || tail -n 20 "$@" | sed 's/^/    /'
+    failures=$((failures + 1))
+}
+
+finish() {
+    ((failures == 0)) || echo "$failures failed"
+    exit $((failures > 0))
+}
+
+# limited COMMAND...: no command of a test may hang.
+limited() { timeout --kill-after=10 120 "$@"; }
+
+# on_ranks R COMMAND...
+on_ranks() {
+    local ranks=$1
+    shift
+    limited mpirun --oversubscribe --bind-to none -np "$ranks" "$@"
+}
+
+# Sets `data` to the Fashion-MNIST records, made once for all tests of the build folder.
+records() {
+    data=$build/test-data/fashion_mnist
+    [[ -d /usr/share/datasets/fashion-mnist ]] ||
+        skip "Debian's package dataset-fashion-mnist is not installed"
+    mkdir -p "$build/test-data"
+    (
+        flock 9
+        [[ ! $data/dataset.json -nt $build/create_records ]] || exit 0
+        rm -rf "$data"
+        limited "$build/create_records" FASHION_MNIST --out "$data" >"$tmp/records" 2>&1 || {
+            echo "FAILED: create_records FASHION_MNIST"
+            cat "$tmp/records"
+            exit 1
+        }
+    ) 9>"$build/test-data/lock"
+}
+
+# train RANKS OUT OPTION...: the small net on the small data; output goes to OUT.log.
+train() {
+    local ranks=$1 out=$2
+    shift 2
+    on_ranks "$ranks" "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
+        --out "$out" --batch-size 4 --virtual-ranks 8 --eval-every 0 "$@" >>"$out.log" 2>&1
+}
+
+# last_hash OUT: the weights_hash of the run's last entry.
+last_hash() {
+    grep -oE '"weights_hash": *"[0-9a-f]{16}"' "$1/metrics.jsonl" | tail -n 1 | grep -oE '[0-9a-f]{16}'
+}
+
+# last_step OUT: the step of the newest checkpoint, without leading zeros.
+last_step() {
+    local path
+    path=$(find "$1" -name 'checkpoint-*.h5' | sort | tail -n 1)
+    [[ $path =~ checkpoint-0*([0-9]+)\.h5$ ]] && echo "${BASH_REMATCH[1]}"
+}

@@ -1,0 +1,118 @@
+/*
+ * Agreement, comparison of hashes, gathering, broadcast, shared memory and the share of cores, on
+ * any number of ranks under mpirun. Prints one line; its status is 1 on failure.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm.h"
+#include "dn/tree.h"
+
+static int failures;
+
+static void expect(const dn_comm *comm, int condition, const char *what)
+{
+    if (!condition) {
+        fprintf(stderr, "rank %d of %d: %s; message: %s\n", comm->rank, comm->size, what,
+                dn_message());
+        failures++;
+    }
+}
+
+static void test_agree(const dn_comm *comm)
+{
+    const int last = comm->size - 1;
+    expect(comm, dn_comm_agree(comm, DN_OK) == DN_OK, "all well");
+
+    dn_status status = dn_fail(DN_ENOENT, "data: no such folder");
+    status = dn_comm_agree(comm, status);
+    expect(comm, status == DN_ENOENT, "common failure");
+    expect(comm, strcmp(dn_message(), "data: no such folder") == 0, "common message");
+
+    status = comm->rank == last ? dn_fail(DN_EIO, "disk of rank %d", last) : DN_OK;
+    status = dn_comm_agree(comm, status);
+    expect(comm, status == DN_EIO, "failure of one rank");
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "rank %d on host ", last);
+    if (comm->size > 1)
+        expect(comm, strncmp(dn_message(), prefix, strlen(prefix)) == 0, "prefix");
+    expect(comm, strstr(dn_message(), "disk of rank") != NULL, "message of one rank");
+
+    status = comm->rank == 0 ? dn_fail(DN_EINVAL, "mild") : dn_fail(DN_ENOMEM, "bad");
+    status = dn_comm_agree(comm, status);
+    expect(comm, status == (comm->size > 1 ? DN_ENOMEM : DN_EINVAL), "worst status");
+    expect(comm, strstr(dn_message(), "mild") != NULL, "lowest rank's message");
+}
+
+static void test_same_hash(const dn_comm *comm)
+{
+    expect(comm, dn_comm_same_hash(comm, 77, "weights") == DN_OK, "same hash");
+    if (comm->size < 3)
+        return;
+    const uint64_t hash = comm->rank == 1 ? 0xabc : 0xffffffffffffffff;
+    expect(comm, dn_comm_same_hash(comm, hash, "weights") == DN_ECORRUPT, "other hash");
+    expect(comm, strstr(dn_message(), "rank 1 has 0000000000000abc; expected ffff") != NULL,
+           "the rank that differs is named");
+}
+
+static void test_gather(const dn_comm *comm)
+{
+    for (int count = 1; count < 40; count += 3) {
+        double x[40];
+        memset(x, 0, sizeof x);
+        const int last = dn_tree_first(count, comm->size, comm->rank + 1);
+        for (int i = dn_tree_first(count, comm->size, comm->rank); i < last; i++)
+            x[i] = 1.5 * i + 1;
+        dn_comm_gather_doubles(comm, x, count);
+        for (int i = 0; i < count; i++)
+            expect(comm, x[i] == 1.5 * i + 1, "gathered value");
+    }
+}
+
+static void test_broadcast(const dn_comm *comm)
+{
+    char text[32] = "nothing";
+    if (comm->rank == comm->size - 1)
+        strcpy(text, "a word to all");
+    dn_comm_broadcast(comm, text, sizeof text, comm->size - 1);
+    expect(comm, strcmp(text, "a word to all") == 0, "broadcast");
+}
+
+static void test_shared(const dn_comm *comm)
+{
+    const size_t bytes = 3 << 20;
+    dn_shared shared;
+    expect(comm, dn_comm_shared_alloc(comm, bytes, &shared) == DN_OK, "shared allocation");
+    int *x = shared.data;
+    for (size_t i = comm->node_rank; i < bytes / sizeof *x; i += comm->node_size) {
+        expect(comm, x[i] == 0, "fresh memory is zero");
+        x[i] = (int)i;
+    }
+    dn_comm_node_barrier(comm);
+    for (size_t i = 0; i < bytes / sizeof *x; i++)
+        expect(comm, x[i] == (int)i, "value of another rank");
+    dn_comm_shared_free(&shared);
+    dn_comm_shared_free(&shared);
+    const dn_status status = dn_comm_shared_alloc(comm, (size_t)1 << 60, &shared);
+    expect(comm, status == DN_ENOMEM && shared.data == NULL, "too large an allocation");
+}
+
+int main(int argc, char **argv)
+{
+    dn_comm comm;
+    dn_comm_init(&comm, &argc, &argv);
+    test_agree(&comm);
+    test_same_hash(&comm);
+    test_gather(&comm);
+    test_broadcast(&comm);
+    test_shared(&comm);
+    expect(&comm, dn_comm_cores(&comm) >= 1, "at least one core");
+    dn_comm_barrier(&comm);
+    const dn_status status = failures > 0 ? dn_fail(DN_EINVAL, "%d failures", failures) : DN_OK;
+    const int is_bad = dn_comm_agree(&comm, status) != DN_OK;
+    if (comm.rank == 0)
+        printf("small collectives on %d ranks: %s\n", comm.size, is_bad ? "wrong" : "right");
+    dn_comm_finalize(&comm);
+    return is_bad;
+}

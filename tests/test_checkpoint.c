@@ -1,0 +1,359 @@
+/*
+ * Checkpoints: a round trip to the bit, the folder's housekeeping, and every kind of damage, each
+ * of which must end in one line that says what was found and what was expected.
+ *
+ * With a folder as argument it leaves a checkpoint there, and beside it logits.txt, the logits of
+ * an evaluation, for tests/load_checkpoint.py to compare with PyTorch's.
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <hdf5.h>
+#include <xxhash.h>
+
+#include "dn/checkpoint.h"
+#include "dn/file.h"
+#include "dn/rng.h"
+
+#define SMALL  "blocks=2,1:growth=4:bottleneck=2:compression=0.5:stem=cifar:stem-channels=6"
+#define OTHER  "blocks=2,1:growth=4:bottleneck=3:compression=0.5:stem=cifar:stem-channels=6"
+#define DEEPER "blocks=2,1:growth=4:bottleneck=2:compression=0.5:stem=imagenet:stem-channels=6"
+
+enum { BATCH = 2, SIZE = 16 };
+
+static dn_net *make_net(const char *model, uint64_t seed)
+{
+    dn_spec spec;
+    dn_net *net = NULL;
+    const dn_net_options options = {.batch = BATCH, .train = 0};
+    if (dn_spec_parse(&spec, model) != DN_OK)
+        fail_msg("%s", dn_message());
+    spec.height = spec.width = SIZE;
+    spec.classes = 10;
+    if (dn_net_create(&net, &spec, dn_kernels_get(0), &options) != DN_OK)
+        fail_msg("%s", dn_message());
+    dn_net_init(net, DN_INIT_KAIMING, seed);
+    const size_t count = dn_net_running_count(net);
+    dn_random_uniform(dn_net_running(net), count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);
+    for (size_t i = 0; i < count; i++) /* not fresh, and good as means and as variances */
+        dn_net_running(net)[i] += 1;
+    return net;
+}
+
+static dn_checkpoint make_state(const dn_net *net, int64_t step)
+{
+    dn_checkpoint state = {.step = step, .config = "model = small\nlr = 0.1\n"};
+    const size_t count = dn_net_parameter_count(net);
+    state.momentum = malloc(count * sizeof(float));
+    assert_non_null(state.momentum);
+    dn_random_uniform(state.momentum, count, 1, (uint64_t)step, DN_STREAM_SYNTHETIC, 2);
+    return state;
+}
+
+static void make_folder(char folder[64])
+{
+    snprintf(folder, 64, "/tmp/dn-checkpoint-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+}
+
+static int files_in(const char *folder)
+{
+    DIR *directory = opendir(folder);
+    assert_non_null(directory);
+    int count = 0;
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count - 2; /* . and .. */
+}
+
+static void remove_folder(const char *folder)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* Saves a net of seed `seed` at `step`; path = the file. */
+static void save(const char *folder, const char *model, uint64_t seed, int64_t step, int keep,
+                 char path[128])
+{
+    dn_net *net = make_net(model, seed);
+    dn_checkpoint state = make_state(net, step);
+    if (dn_checkpoint_save(folder, net, &state, keep) != DN_OK)
+        fail_msg("%s", dn_message());
+    snprintf(path, 128, "%s/checkpoint-%08d.h5", folder, (int)step);
+    free(state.momentum);
+    dn_net_destroy(&net);
+}
+
+/* Loads into a fresh net of `model`; checks the message where it is to fail. */
+static void expect_load(const char *path, const char *model, dn_status expected, const char *part)
+{
+    dn_net *net = make_net(model, 99);
+    dn_checkpoint state = make_state(net, 1);
+    const dn_status status = dn_checkpoint_load(path, net, &state);
+    if (status != expected || (part && !strstr(dn_message(), part)))
+        fail_msg("status %d (expected %d), message: %s (expected \"%s\")", status, expected,
+                 dn_message(), part);
+    free(state.momentum);
+    dn_net_destroy(&net);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    char folder[64], path[128], model[160];
+    make_folder(folder);
+    save(folder, SMALL, 3, 42, 0, path);
+    dn_net *saved = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
+    dn_checkpoint expected = make_state(saved, 42), found = make_state(loaded, 7);
+    const size_t bytes = dn_net_parameter_count(saved) * sizeof(float);
+    assert_int_equal(dn_checkpoint_load(path, loaded, &found), DN_OK);
+    assert_memory_equal(dn_net_parameters(saved), dn_net_parameters(loaded), bytes);
+    assert_memory_equal(dn_net_running(saved), dn_net_running(loaded),
+                        dn_net_running_count(saved) * sizeof(float));
+    assert_memory_equal(expected.momentum, found.momentum, bytes);
+    assert_int_equal(found.step, 42);
+    assert_string_equal(found.config, expected.config);
+    assert_int_equal(dn_checkpoint_peek(path, &found, model, sizeof model), DN_OK);
+    assert_string_equal(model, SMALL);
+    free(expected.momentum);
+    free(found.momentum);
+    dn_net_destroy(&saved);
+    dn_net_destroy(&loaded);
+    remove_folder(folder);
+}
+
+static void test_without_momentum(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    make_folder(folder);
+    dn_net *net = make_net(SMALL, 3);
+    dn_checkpoint none = {.step = 5};
+    assert_int_equal(dn_checkpoint_save(folder, net, &none, 0), DN_OK);
+    snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
+    assert_int_equal(dn_checkpoint_load(path, net, &none), DN_OK);
+    expect_load(path, SMALL, DN_ESHAPE, "found no tensor optimizer/momentum/features.conv0.weight");
+    dn_net_destroy(&net);
+    remove_folder(folder);
+}
+
+static void test_keep(void **state)
+{
+    (void)state;
+    char folder[64], path[128], newest[128];
+    make_folder(folder);
+    for (int step = 10; step <= 50; step += 10)
+        save(folder, SMALL, 1, step, 2, path);
+    assert_int_equal(files_in(folder), 2);
+    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
+    assert_string_equal(newest, path);
+    save(folder, SMALL, 1, 15, 1, path); /* an older step never costs itself its place */
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(files_in(folder), 3);
+    remove_folder(folder);
+}
+
+static void test_leftovers(void **state)
+{
+    (void)state;
+    char folder[64], path[128], partial[128], newest[128];
+    make_folder(folder);
+    snprintf(partial, sizeof partial, "%s/checkpoint-00000003.h5.partial", folder);
+    fclose(fopen(partial, "w"));
+    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
+    assert_string_equal(newest, "");
+    save(folder, SMALL, 1, 4, 0, path);
+    assert_int_equal(files_in(folder), 1);
+    remove_folder(folder);
+    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK); /* absent */
+    assert_string_equal(newest, "");
+}
+
+static void flip(const char *path, long at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, SEEK_SET);
+    const int byte = fgetc(file);
+    fseek(file, at, SEEK_SET);
+    fputc(byte ^ 0x10, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_flipped_byte(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    struct stat info;
+    make_folder(folder);
+    save(folder, SMALL, 1, 4, 0, path);
+    assert_int_equal(stat(path, &info), 0);
+    for (long at = 0; at < info.st_size; at += 97) {
+        flip(path, at);
+        expect_load(path, SMALL, DN_ECORRUPT, path);
+        flip(path, at);
+    }
+    flip(path, info.st_size - 1);
+    expect_load(path, SMALL, DN_ECORRUPT, "found bytes of checksum ");
+    flip(path, info.st_size - 1);
+    expect_load(path, SMALL, DN_OK, NULL);
+    remove_folder(folder);
+}
+
+static void test_truncated(void **state)
+{
+    (void)state;
+    char folder[64], path[128], newest[128], good[128];
+    struct stat info;
+    make_folder(folder);
+    save(folder, SMALL, 1, 3, 0, good);
+    save(folder, SMALL, 1, 4, 0, path);
+    assert_int_equal(stat(path, &info), 0);
+    const off_t sizes[] = {info.st_size - 1, info.st_size / 2, 100, 0};
+    dn_log_set_level(DN_QUIET);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(truncate(path, sizes[i]), 0);
+        expect_load(path, SMALL, DN_ECORRUPT, "found no checksum at the end");
+        assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
+        assert_string_equal(newest, good);
+    }
+    dn_log_set_level(DN_INFO);
+    remove_folder(folder);
+}
+
+static void test_other_model(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    make_folder(folder);
+    save(folder, SMALL, 1, 4, 0, path);
+    expect_load(path, OTHER, DN_ESHAPE,
+                "features.denseblock1.denselayer1.conv1.weight: found shape (8, 6, 1, 1) (model "
+                "blocks=2,1:growth=4:bottleneck=2");
+    expect_load(path, DEEPER, DN_ESHAPE, "features.conv0.weight: found shape (6, 3, 3, 3)");
+    remove_folder(folder);
+}
+
+/* Appends the checksum of the file's bytes, as docs/checkpoint-format.md says. */
+static void seal(const char *path)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    char *bytes = malloc((size_t)info.st_size);
+    FILE *file = fopen(path, "r+b");
+    assert_true(bytes && file);
+    assert_int_equal(fread(bytes, 1, (size_t)info.st_size, file), info.st_size);
+    fseek(file, 0, SEEK_END);
+    fprintf(file, "dn_dist XXH3-64 %016" PRIx64, XXH3_64bits(bytes, (size_t)info.st_size));
+    assert_int_equal(fclose(file), 0);
+    free(bytes);
+}
+
+static void test_future_version(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    const int64_t version = 2;
+    make_folder(folder);
+    save(folder, SMALL, 1, 4, 0, path);
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
+    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &version) >= 0);
+    H5Aclose(attribute);
+    H5Fclose(file);
+    seal(path);
+    expect_load(path, SMALL, DN_ECORRUPT, "found format version 2, expected 1");
+    remove_folder(folder);
+}
+
+static void test_missing(void **state)
+{
+    (void)state;
+    expect_load("/nonexistent/x.h5", SMALL, DN_ENOENT, "/nonexistent/x.h5: cannot read: No such");
+    expect_load("/tmp", SMALL, DN_ECORRUPT, "/tmp: found no checksum at the end");
+}
+
+/* A limit on the size of files refuses bytes as a full disk does. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    char folder[64];
+    struct rlimit old, small;
+    make_folder(folder);
+    dn_net *net = make_net(SMALL, 1);
+    dn_checkpoint position = make_state(net, 4);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const dn_status status = dn_checkpoint_save(folder, net, &position, 0);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_int_equal(status, DN_EIO);
+    assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: cannot write: File too large"));
+    assert_int_equal(files_in(folder), 0);
+    free(position.momentum);
+    dn_net_destroy(&net);
+    remove_folder(folder);
+}
+
+static void test_refused_folder(void **state)
+{
+    (void)state;
+    dn_net *net = make_net(SMALL, 1);
+    const dn_checkpoint position = {.step = 4};
+    assert_int_equal(dn_checkpoint_save("/proc/none", net, &position, 0), DN_EIO);
+    assert_non_null(strstr(dn_message(), "/proc/none"));
+    assert_int_equal(dn_checkpoint_save("/proc", net, &position, 0), DN_EIO);
+    assert_non_null(strstr(dn_message(), "/proc/checkpoint-00000004.h5: cannot write"));
+    dn_net_destroy(&net);
+}
+
+/* What tests/load_checkpoint.py reads. */
+static int leave_checkpoint(const char *folder)
+{
+    char path[512];
+    dn_result result;
+    dn_net *net = make_net(SMALL, 3);
+    dn_checkpoint state = make_state(net, 42);
+    dn_random_uniform(dn_net_images(net), BATCH * 3 * SIZE * SIZE, 2, 1, DN_STREAM_SYNTHETIC, 0);
+    memset(dn_net_labels(net), 0, BATCH * sizeof(int32_t));
+    dn_net_forward_eval(net, BATCH, &result);
+    dn_status status = dn_checkpoint_save(folder, net, &state, 1);
+    snprintf(path, sizeof path, "%s/logits.txt", folder);
+    FILE *file = status == DN_OK ? fopen(path, "w") : NULL;
+    for (int i = 0; file && i < BATCH * 10; i++)
+        fprintf(file, "%.9g\n", dn_net_logits(net)[i]);
+    if (!file || fclose(file) != 0)
+        status = DN_EIO;
+    free(state.momentum);
+    dn_net_destroy(&net);
+    return status != DN_OK;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_without_momentum),
+        cmocka_unit_test(test_keep),           cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_flipped_byte),   cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_other_model),    cmocka_unit_test(test_future_version),
+        cmocka_unit_test(test_missing),        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_refused_folder),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);
+}

@@ -1,0 +1,306 @@
+/*
+ * One training step of three DenseNets against PyTorch's float64 result, for every kernel table of
+ * this machine: logits, loss, every parameter's gradient, the running statistics, and the logits
+ * in evaluation. tests/golden/make_golden.py made the files and says what a summary is; weights
+ * and images are drawn here by the same generator.
+ */
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dn/net.h"
+#include "dn/rng.h"
+
+/*
+ * Ten times what PyTorch's float32 differs from its float64 in the worst tensor of the three nets
+ * (the float32_error fields: 4.2e-7 of the largest logit, 1.7e-7 of the loss, 4.6e-6 of a
+ * gradient's norm, 2.8e-7 of a running statistic's), since another order of summation rounds
+ * differently. The seeds keep every ReLU input away from zero, so no gradient jumps.
+ */
+#define LOGITS_TOLERANCE   5e-6
+#define LOSS_TOLERANCE     2e-6
+#define GRADIENT_TOLERANCE 5e-5
+#define RUNNING_TOLERANCE  3e-6
+
+/* What both generators draw is summed in double, but the file keeps nine digits. */
+#define INPUTS_TOLERANCE 1e-8
+
+enum { PROJECTIONS = 8, SAMPLES = 16, SHOWN_MISMATCHES = 10 };
+
+typedef struct golden {
+    json_t *json;
+    dn_net *net;
+    const char *table;
+    uint64_t seed;
+    int batch, classes, learnable; /* images, logits an image, learnable tensors */
+    uint8_t *signs;                /* bit p: sign of the element in dot product p */
+    int mismatches;
+} golden;
+
+static json_t *member(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    if (!value)
+        fail_msg("the golden file has no \"%s\"", key);
+    return value;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(member(object, key));
+}
+
+static int is_running(const dn_tensor *tensor)
+{
+    return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
+}
+
+/* Compares and reports; the test goes on, so that one run shows which tensors are right. */
+static void expect(golden *g, const char *what, const char *part, double expected, double found,
+                   double error, double tolerance)
+{
+    if (error <= tolerance) /* false for NaN */
+        return;
+    if (g->mismatches++ < SHOWN_MISMATCHES)
+        print_error("%s, %s: %s: expected %.9g, found %.9g, error %.2g > %.2g\n", g->table, what,
+                    part, expected, found, error, tolerance);
+}
+
+/* Fills parameter tensor `a` as make_golden.py does and returns the sum of its absolute values. */
+static double draw_parameter(const golden *g, const dn_tensor *tensor, uint64_t a)
+{
+    float *x = dn_net_parameters(g->net) + tensor->offset;
+    const double fan_in = (double)tensor->count / tensor->shape[0];
+    double bound = 1, total = 0;
+    if (tensor->kind == DN_CONV_WEIGHT)
+        bound = sqrt(6 / fan_in);
+    else if (tensor->kind == DN_LINEAR_WEIGHT)
+        bound = 1 / sqrt(fan_in);
+    else if (tensor->kind == DN_NORM_WEIGHT)
+        bound = 0.5;
+    dn_random_uniform(x, tensor->count, bound, g->seed, DN_STREAM_SYNTHETIC, a);
+    for (size_t i = 0; i < tensor->count; i++) {
+        if (tensor->kind == DN_NORM_WEIGHT)
+            x[i] += 1;
+        else if (tensor->kind == DN_NORM_BIAS)
+            x[i] += copysignf(1, x[i]);
+        total += fabs(x[i]);
+    }
+    return total;
+}
+
+static double draw_images(const golden *g)
+{
+    const int size = (int)number(g->json, "size");
+    const size_t count = (size_t)g->batch * 3 * (size_t)size * (size_t)size;
+    float *images = dn_net_images(g->net);
+    dn_random_uniform(images, count, 2, g->seed, DN_STREAM_SYNTHETIC, (uint64_t)g->learnable);
+    double total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += fabs(images[i]);
+    return total;
+}
+
+static void draw_labels(const golden *g)
+{
+    for (int i = 0; i < g->batch; i++) {
+        const dn_random4 r =
+            dn_random(g->seed, DN_STREAM_SYNTHETIC, (uint64_t)g->learnable + 1, (uint64_t)i);
+        dn_net_labels(g->net)[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)g->classes);
+    }
+}
+
+static void draw_signs(golden *g, size_t count)
+{
+    g->signs = malloc(count);
+    assert_non_null(g->signs);
+    for (size_t i = 0; i < count; i++)
+        g->signs[i] =
+            (uint8_t)dn_random(g->seed, DN_STREAM_SYNTHETIC, (uint64_t)g->learnable + 2, i).word[0];
+}
+
+/* Fills weights, fresh running statistics, images and labels, and proves that both sides drew the
+ * same. */
+static void draw_inputs(golden *g)
+{
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(g->net, &tensors);
+    double total = 0;
+    size_t largest = 0;
+    g->learnable = 0;
+    for (int t = 0; t < count; t++) {
+        if (is_running(&tensors[t])) {
+            for (size_t i = 0; i < tensors[t].count; i++)
+                dn_net_running(g->net)[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
+            continue;
+        }
+        total += draw_parameter(g, &tensors[t], (uint64_t)g->learnable++);
+        largest = tensors[t].count > largest ? tensors[t].count : largest;
+    }
+    total += draw_images(g);
+    draw_labels(g);
+    draw_signs(g, largest);
+    const double expected = number(g->json, "inputs_abs_sum");
+    expect(g, "inputs", "sum of absolute values", expected, total,
+           fabs(total - expected) / expected, INPUTS_TOLERANCE);
+    assert_int_equal(g->mismatches, 0);
+    for (int i = 0; i < g->batch; i++)
+        assert_int_equal(dn_net_labels(g->net)[i],
+                         json_integer_value(json_array_get(member(g->json, "labels"), (size_t)i)));
+}
+
+static void compare_outputs(golden *g, const char *logits_key, const char *loss_key, double loss)
+{
+    const json_t *rows = member(g->json, logits_key);
+    const float *logits = dn_net_logits(g->net);
+    double largest = 0;
+    for (int pass = 0; pass < 2; pass++) { /* the largest first, which scales the errors */
+        for (int i = 0; i < g->batch * g->classes; i++) {
+            const json_t *row = json_array_get(rows, (size_t)(i / g->classes));
+            const double x = json_number_value(json_array_get(row, (size_t)(i % g->classes)));
+            if (pass == 0)
+                largest = fmax(largest, fabs(x));
+            else
+                expect(g, logits_key, "one logit", x, logits[i], fabs(logits[i] - x) / largest,
+                       LOGITS_TOLERANCE);
+        }
+    }
+    const double expected = number(g->json, loss_key);
+    expect(g, loss_key, "value", expected, loss, fabs(loss - expected) / expected, LOSS_TOLERANCE);
+}
+
+/* sums(PROJECTIONS) = dot products of x(count) with the random signs; returns the L2 norm. */
+static double project(const golden *g, const float *x, size_t count, double *sums)
+{
+    double squares = 0;
+    memset(sums, 0, PROJECTIONS * sizeof *sums);
+    for (size_t i = 0; i < count; i++) {
+        squares += (double)x[i] * x[i];
+        for (int p = 0; p < PROJECTIONS; p++)
+            sums[p] += g->signs[i] >> p & 1 ? (double)x[i] : -(double)x[i];
+    }
+    return sqrt(squares);
+}
+
+static void compare_shape(const json_t *summary, const dn_tensor *tensor)
+{
+    const json_t *shape = member(summary, "shape");
+    assert_string_equal(tensor->name, json_string_value(member(summary, "name")));
+    assert_int_equal(tensor->rank, json_array_size(shape));
+    for (int i = 0; i < tensor->rank; i++)
+        assert_int_equal(tensor->shape[i], json_integer_value(json_array_get(shape, (size_t)i)));
+}
+
+/* Errors are relative: of the whole to its L2 norm, of one value to the largest. */
+static void compare_tensor(golden *g, const json_t *summary, const dn_tensor *tensor,
+                           const float *x, double tolerance)
+{
+    compare_shape(summary, tensor);
+    const double norm = number(summary, "norm"), largest = number(summary, "max");
+    const json_t *projections = member(summary, "projections");
+    const json_t *samples = member(summary, "samples");
+    double sums[PROJECTIONS], squares = 0;
+    const double found = project(g, x, tensor->count, sums);
+    for (int p = 0; p < PROJECTIONS; p++) {
+        const double error = sums[p] - json_number_value(json_array_get(projections, (size_t)p));
+        squares += error * error / PROJECTIONS;
+    }
+    expect(g, tensor->name, "norm, and all values by 8 projections", norm, found,
+           fmax(sqrt(squares), fabs(found - norm)) / norm, tolerance);
+    const size_t stride = (tensor->count + SAMPLES - 1) / SAMPLES;
+    for (size_t i = 0; i < json_array_size(samples); i++) {
+        const double expected = json_number_value(json_array_get(samples, i));
+        const float value = x[i * stride];
+        expect(g, tensor->name, "one value", expected, value, fabs(value - expected) / largest,
+               tolerance);
+    }
+}
+
+/* Compares the tensors that are running statistics (or those that are not) with the file's list;
+ * `values` is the flat array that they stand in. */
+static void compare_tensors(golden *g, const char *key, int running, const float *values,
+                            double tolerance)
+{
+    const json_t *summaries = member(g->json, key);
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(g->net, &tensors);
+    size_t next = 0;
+    for (int t = 0; t < count; t++) {
+        if (is_running(&tensors[t]) != running)
+            continue;
+        const json_t *summary = json_array_get(summaries, next++);
+        if (!summary)
+            fail_msg("%s: the golden file has no tensor %s", key, tensors[t].name);
+        compare_tensor(g, summary, &tensors[t], values + tensors[t].offset, tolerance);
+    }
+    assert_int_equal(next, json_array_size(summaries));
+}
+
+/* One training step without the optimizer, then the same images in evaluation. */
+static void run_step(golden *g)
+{
+    const dn_pass pass = {.seed = 1, .step = 0, .virtual_rank = 0, .label_smoothing = 0};
+    dn_result result;
+    dn_net_forward_train(g->net, &pass, &result);
+    compare_outputs(g, "logits", "loss", result.loss);
+    dn_net_backward(g->net, &pass);
+    compare_tensors(g, "gradients", 0, dn_net_leaf(g->net), GRADIENT_TOLERANCE);
+    dn_net_update_running(g->net, dn_net_leaf(g->net));
+    compare_tensors(g, "running", 1, dn_net_running(g->net), RUNNING_TOLERANCE);
+    dn_net_forward_eval(g->net, g->batch, &result);
+    compare_outputs(g, "eval_logits", "eval_loss", result.loss);
+}
+
+static void make_net(golden *g, const char *model, const dn_kernels *kernels)
+{
+    dn_spec spec;
+    const dn_net_options options = {.batch = g->batch, .train = 1, .dropout = 0};
+    if (dn_spec_parse(&spec, model) != DN_OK)
+        fail_msg("%s", dn_message());
+    spec.height = spec.width = (int)number(g->json, "size");
+    spec.classes = g->classes;
+    if (dn_net_create(&g->net, &spec, kernels, &options) != DN_OK)
+        fail_msg("%s", dn_message());
+    assert_int_equal(dn_net_parameter_count(g->net), (int)number(g->json, "parameters"));
+}
+
+static void test_model(void **state)
+{
+    const char *model = *state;
+    char path[512];
+    json_error_t error;
+    snprintf(path, sizeof path, "%s/%s.json", DN_GOLDEN_DIR, model);
+    golden g = {.json = json_load_file(path, 0, &error)};
+    if (!g.json)
+        fail_msg("%s: %s", path, error.text);
+    g.seed = (uint64_t)number(g.json, "seed");
+    g.batch = (int)number(g.json, "batch");
+    g.classes = (int)number(g.json, "classes");
+    for (int i = 0; dn_kernels_get(i); i++) {
+        g.table = dn_kernels_get(i)->name;
+        make_net(&g, model, dn_kernels_get(i));
+        draw_inputs(&g);
+        run_step(&g);
+        free(g.signs);
+        dn_net_destroy(&g.net);
+    }
+    json_decref(g.json);
+    if (g.mismatches)
+        fail_msg("%s: %d values are not PyTorch's", model, g.mismatches);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        {"densenet-bc-100-12", test_model, NULL, NULL, "densenet-bc-100-12"},
+        {"densenet-40-12", test_model, NULL, NULL, "densenet-40-12"},
+        {"densenet121", test_model, NULL, NULL, "densenet121"},
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

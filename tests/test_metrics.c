@@ -1,0 +1,213 @@
+/* metrics.jsonl, progress on a terminal and elsewhere, and files that cannot be written. */
+#include <jansson.h>
+#include <math.h>
+#include <pty.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dn/file.h"
+#include "dn/metrics.h"
+
+typedef struct fixture {
+    char root[64], folder[128], file[160];
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    if (!f)
+        return -1;
+    strcpy(f->root, "/tmp/dn_metrics_XXXXXX");
+    if (!mkdtemp(f->root))
+        return -1;
+    snprintf(f->folder, sizeof f->folder, "%s/a/b", f->root);
+    snprintf(f->file, sizeof f->file, "%s/metrics.jsonl", f->folder);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    char path[96];
+    unlink(f->file);
+    rmdir(f->folder);
+    snprintf(path, sizeof path, "%s/a", f->root);
+    rmdir(path);
+    rmdir(f->root);
+    free(f);
+    return 0;
+}
+
+/* Two epochs of two steps; the second is cut after one. */
+static void run(const fixture *f, FILE *progress, double interval)
+{
+    dn_metrics *metrics = NULL;
+    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, interval};
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    const dn_step_metrics step[] = {
+        {1, 1, 2.0, 1, 10, 0.1}, {1, 2, 1.0, 3, 10, 0.1}, {2, 3, (double)NAN, 0, 10, 0.1}};
+    const dn_epoch_metrics epoch = {1, 1.25, 60, 95.5, 0xabc};
+    const dn_end_metrics end = {2, 3, 0x123456789abcdef0u, "runs/x/checkpoint-00000003.h5"};
+    assert_int_equal(dn_metrics_step(metrics, &step[0]), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, &step[1]), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, &epoch), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, &step[2]), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, &end), DN_OK);
+    dn_metrics_destroy(&metrics);
+    assert_null(metrics);
+}
+
+/* The object on line `index` of the file. */
+static json_t *read_object(const fixture *f, int index)
+{
+    char line[1024] = "";
+    FILE *file = fopen(f->file, "r");
+    assert_non_null(file);
+    for (int i = 0; i <= index; i++)
+        assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    json_t *object = json_loads(line, 0, NULL);
+    assert_non_null(object);
+    return object;
+}
+
+static void check_object(const fixture *f, int index, const char *kind, const char *key,
+                         const char *expected)
+{
+    json_t *object = read_object(f, index);
+    char *value = json_dumps(json_object_get(object, key), JSON_ENCODE_ANY);
+    assert_string_equal(json_string_value(json_object_get(object, "kind")), kind);
+    assert_string_equal(value, expected);
+    free(value);
+    json_decref(object);
+}
+
+static void test_file(void **state)
+{
+    const fixture *f = *state;
+    run(f, NULL, 1000);
+    check_object(f, 0, "epoch", "epoch", "1");
+    check_object(f, 0, "epoch", "step", "2");
+    check_object(f, 0, "epoch", "train_loss", "1.5");
+    check_object(f, 0, "epoch", "train_top1", "20.0");
+    check_object(f, 0, "epoch", "test_top5", "95.5");
+    check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
+    check_object(f, 1, "interval", "step", "3");
+    check_object(f, 1, "interval", "loss", "null");
+    check_object(f, 1, "interval", "top1", "0.0");
+    check_object(f, 2, "end", "weights_hash", "\"123456789abcdef0\"");
+    check_object(f, 2, "end", "checkpoint", "\"runs/x/checkpoint-00000003.h5\"");
+}
+
+static void test_append(void **state)
+{
+    const fixture *f = *state;
+    run(f, NULL, 1000);
+    FILE *file = fopen(f->file, "a");
+    fputs("{\"kind\": \"inter", file); /* as a crash leaves it */
+    fclose(file);
+    run(f, NULL, 1000);
+    check_object(f, 2, "end", "step", "3");
+    check_object(f, 3, "epoch", "step", "2");
+    check_object(f, 5, "end", "step", "3");
+}
+
+static void test_plain_progress(void **state)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = tmpfile();
+    run(*state, stream, 0);
+    rewind(stream);
+    assert_true(getdelim(&text, &size, '\0', stream) > 0);
+    fclose(stream);
+    assert_non_null(strstr(text, "epoch 1/3 step 2/2 loss 1.000 top-1 30.0% "));
+    assert_non_null(strstr(text, "test loss 1.2500  top-1 60.00 %  top-5 95.50 %"));
+    assert_non_null(strstr(text, "weights 123456789abcdef0"));
+    assert_null(strchr(text, '\r'));
+    free(text);
+}
+
+static void test_terminal_progress(void **state)
+{
+    int master, slave;
+    struct winsize wide = {.ws_row = 24, .ws_col = 120};
+    if (openpty(&master, &slave, NULL, NULL, &wide) != 0)
+        skip(); /* no pseudo-terminals here */
+    FILE *terminal = fdopen(slave, "w");
+    run(*state, terminal, 1000);
+    char text[4096] = "";
+    assert_true(read(master, text, sizeof text - 1) > 0);
+    assert_non_null(strstr(text, "\repoch 1/3 [###############...............] 1/2 loss 2.0"));
+    assert_non_null(strstr(text, "\r\033[Kepoch 1/3  train loss"));
+    fclose(terminal);
+    close(master);
+}
+
+static void test_failures(void **state)
+{
+    const fixture *f = *state;
+    dn_metrics *metrics = NULL;
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, -1};
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
+    assert_non_null(strstr(dn_message(), "/dev/null"));
+    assert_int_equal(dn_make_folders(f->folder), DN_OK);
+    assert_int_equal(mkdir(f->file, 0777), 0);
+    settings.folder = f->folder;
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
+    assert_non_null(strstr(dn_message(), "metrics.jsonl"));
+    rmdir(f->file);
+    assert_int_equal(symlink("/dev/full", f->file), 0);
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    const dn_end_metrics end = {1, 1, 1, NULL};
+    assert_int_equal(dn_metrics_end(metrics, &end), DN_EIO);
+    assert_non_null(strstr(dn_message(), "No space left"));
+    dn_metrics_destroy(&metrics);
+}
+
+static void test_publish(void **state)
+{
+    const fixture *f = *state;
+    char temporary[192];
+    assert_int_equal(dn_make_folders(f->folder), DN_OK);
+    assert_int_equal(dn_make_folders(f->folder), DN_OK);
+    snprintf(temporary, sizeof temporary, "%s.tmp", f->file);
+    fclose(fopen(temporary, "w"));
+    assert_int_equal(dn_file_publish(temporary, f->file), DN_OK);
+    assert_int_equal(access(f->file, F_OK), 0);
+    fclose(fopen(temporary, "w"));
+    assert_int_equal(dn_file_publish(temporary, "/dev/null/x"), DN_EIO);
+    assert_int_not_equal(access(temporary, F_OK), 0);
+    assert_non_null(strstr(dn_message(), "/dev/null/x"));
+}
+
+static void test_null(void **state)
+{
+    (void)state;
+    dn_metrics *metrics = NULL;
+    assert_int_equal(dn_metrics_step(NULL, NULL), DN_OK);
+    assert_int_equal(dn_metrics_epoch(NULL, NULL), DN_OK);
+    assert_int_equal(dn_metrics_end(NULL, NULL), DN_OK);
+    dn_metrics_destroy(&metrics);
+}
+
+#define METRICS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        METRICS_TEST(test_file),           METRICS_TEST(test_append),
+        METRICS_TEST(test_plain_progress), METRICS_TEST(test_terminal_progress),
+        METRICS_TEST(test_failures),       METRICS_TEST(test_publish),
+        cmocka_unit_test(test_null),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

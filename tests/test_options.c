@@ -1,0 +1,271 @@
+/* The command line: defaults, values, precedence, errors, help, and the checkpoints' INI text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../mpi/options.h"
+
+enum { CONFIG_SIZE = 8192 };
+
+static dn_options options;
+
+/* Parses a command and its arguments, NULL past the last. */
+#define PARSE(command, ...) parse(command, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static dn_status parse(const char *command, const char *const *argv)
+{
+    int argc = 0;
+    while (argv[argc])
+        argc++;
+    return dn_options_parse(&options, command, argc, argv);
+}
+
+static void expect_failure(dn_status status, const char *message)
+{
+    assert_int_equal(status, DN_EINVAL);
+    assert_string_equal(dn_message(), message);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    char out[DN_PATH_SIZE];
+    assert_int_equal(PARSE("train"), DN_OK);
+    assert_int_equal(options.command, DN_COMMAND_TRAIN);
+    assert_string_equal(options.model, "densenet-bc-100-12");
+    assert_string_equal(options.data, "data/cifar10");
+    assert_string_equal(options.resume, "auto");
+    assert_int_equal(options.epochs, 300);
+    assert_int_equal(options.batch_size, 32);
+    assert_int_equal(options.nesterov, 1);
+    assert_int_equal(options.augment, DN_AUGMENT_PAD_CROP_FLIP);
+    assert_int_equal(options.lr_scaling, DN_RATE_SCALING_LINEAR);
+    assert_int_equal(options.schedule, DN_SCHEDULE_STEP);
+    assert_int_equal(options.init, DN_INIT_KAIMING);
+    assert_true(options.lr == 0.1 && options.momentum == 0.9 && options.weight_decay == 1e-4);
+    assert_true(options.given == 0);
+    assert_int_equal(dn_options_out(&options, out, sizeof out), DN_OK);
+    assert_string_equal(out, "runs/densenet-bc-100-12");
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    char out[DN_PATH_SIZE];
+    assert_int_equal(PARSE("train", "--lr=0.05", "--seed", "77", "--schedule", "cosine",
+                           "--no-nesterov", "--init=xavier", "--model", "blocks=2,2:growth=8"),
+                     DN_OK);
+    assert_true(options.lr == 0.05 && options.seed == 77 && !options.nesterov);
+    assert_int_equal(options.schedule, DN_SCHEDULE_COSINE);
+    assert_int_equal(options.init, DN_INIT_XAVIER);
+    assert_true(dn_options_given(&options, "lr") && dn_options_given(&options, "nesterov"));
+    assert_false(dn_options_given(&options, "epochs"));
+    assert_int_equal(dn_options_out(&options, out, sizeof out), DN_OK);
+    assert_string_equal(out, "runs/blocks_2_2_growth_8");
+    assert_int_equal(PARSE("train", "--nesterov=off", "--out", "my run:1"), DN_OK);
+    assert_false(options.nesterov);
+    assert_int_equal(dn_options_out(&options, out, sizeof out), DN_OK);
+    assert_string_equal(out, "my run:1");
+    assert_int_equal(PARSE("train", "--nesterov=off", "--nesterov"), DN_OK);
+    assert_true(options.nesterov);
+    assert_int_equal(PARSE("train", "--warmup-epochs", "-1"), DN_OK);
+    assert_int_equal(PARSE("bench", "--json", "--steps=3", "--threads", "2"), DN_OK);
+    assert_true(options.json && options.steps == 3 && options.threads == 2);
+    assert_int_equal(PARSE("eval", "--checkpoint", "x.h5"), DN_OK);
+    assert_string_equal(options.checkpoint, "x.h5");
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    expect_failure(PARSE("tain"), "found the command 'tain', expected train, eval, info or bench");
+    expect_failure(PARSE("train", "--lrr", "1"),
+                   "--lrr: found an unknown option, expected one of 'dn_dist train --help'");
+    expect_failure(PARSE("train", "--json"),
+                   "--json: found an unknown option, expected one of 'dn_dist train --help'");
+    expect_failure(PARSE("train", "--no-lr"),
+                   "--no-lr: found an unknown option, expected one of 'dn_dist train --help'");
+    expect_failure(PARSE("train", "--lr", "fast"),
+                   "--lr: found 'fast', expected a number from 0 to 1000");
+    expect_failure(PARSE("train", "--lr", "nan"),
+                   "--lr: found 'nan', expected a number from 0 to 1000");
+    expect_failure(PARSE("train", "--batch-size=0"),
+                   "--batch-size: found '0', expected a whole number from 1 to 65536");
+    expect_failure(PARSE("train", "--epochs", "3.5"),
+                   "--epochs: found '3.5', expected a whole number from 1 to 1000000000");
+    expect_failure(PARSE("train", "--epochs="),
+                   "--epochs: found '', expected a whole number from 1 to 1000000000");
+    expect_failure(PARSE("train", "--seed", "99999999999999999999"),
+                   "--seed: found '99999999999999999999', expected a whole number from 0 to 1e+18");
+    expect_failure(PARSE("train", "--schedule", "cos"),
+                   "--schedule: found 'cos', expected step|cosine|constant");
+    expect_failure(PARSE("train", "--nesterov=maybe"),
+                   "--nesterov: found 'maybe', expected 0|1|off|on");
+    expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
+    expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
+    expect_failure(PARSE("train", "cifar10"), "found 'cifar10', expected an option of 'dn_dist "
+                                              "train' such as --model");
+    expect_failure(PARSE("eval"),
+                   "--checkpoint: found none, expected a checkpoint FILE to evaluate");
+}
+
+/* Writes `text` to a file and parses `dn_dist train --lr 0.7 --config FILE`. */
+static dn_status parse_config(const char *text, char *path)
+{
+    strcpy(path, "/tmp/dn_options_XXXXXX");
+    const int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
+    close(file);
+    const dn_status status = PARSE("train", "--lr", "0.7", "--config", path);
+    unlink(path);
+    return status;
+}
+
+static void expect_config_failure(const char *text, const char *message)
+{
+    char path[64], expected[256];
+    const dn_status status = parse_config(text, path);
+    snprintf(expected, sizeof expected, "%s%s", path, message);
+    expect_failure(status, expected);
+}
+
+static void test_config(void **state)
+{
+    (void)state;
+    char path[64], line[400];
+    assert_int_equal(parse_config("# comment\n[train]\nlr = 0.2\n  epochs = 7\nnesterov = off\n"
+                                  "model = blocks=2,2:growth=8\n",
+                                  path),
+                     DN_OK);
+    assert_true(options.lr == 0.7 && options.epochs == 7 && !options.nesterov);
+    assert_string_equal(options.model, "blocks=2,2:growth=8");
+    assert_true(dn_options_given(&options, "epochs"));
+    expect_config_failure("\nlearning = 1\n", ":2: found the key 'learning', expected an option of "
+                                              "'dn_dist train'");
+    expect_config_failure("epochs = x\n",
+                          ":1: epochs: found 'x', expected a whole number from 1 to 1000000000");
+    expect_config_failure("epochs = 2\nnesterov\n",
+                          ":2: found no value, expected a line of key = value");
+    memset(line, 'x', sizeof line);
+    memcpy(line, "data = ", 7);
+    line[sizeof line - 1] = '\0';
+    assert_int_equal(parse_config(line, path), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), ":1: found a longer line, expected at most "));
+    assert_int_equal(PARSE("train", "--config", "/nowhere.ini"), DN_ENOENT);
+    assert_string_equal(dn_message(),
+                        "--config: cannot read /nowhere.ini: No such file or directory");
+    assert_int_equal(PARSE("train", "--config", "/tmp"), DN_EIO);
+}
+
+static void test_ini_round_trip(void **state)
+{
+    (void)state;
+    char first[CONFIG_SIZE], second[CONFIG_SIZE], tiny[20];
+    assert_int_equal(PARSE("train", "--lr", "0.1234567890123456789", "--weight-decay", "3e-5",
+                           "--no-nesterov", "--augment", "none", "--virtual-ranks", "8", "--model",
+                           "blocks=2,2:growth=8", "--threads", "3", "--seed", "12345678901"),
+                     DN_OK);
+    const double lr = options.lr;
+    assert_int_equal(dn_options_to_ini(&options, first, sizeof first), DN_OK);
+    assert_non_null(strstr(first, "\nmodel = blocks=2,2:growth=8\n"));
+    assert_non_null(strstr(first, "\naugment = none\n"));
+    assert_non_null(strstr(first, "\nweight-decay = 3e-05\n"));
+    assert_null(strstr(first, "threads"));
+    assert_int_equal(PARSE("train"), DN_OK);
+    assert_int_equal(dn_options_resume_from_ini(&options, first), DN_OK);
+    assert_true(options.lr == lr && options.virtual_ranks == 8 && !options.nesterov);
+    assert_int_equal(dn_options_to_ini(&options, second, sizeof second), DN_OK);
+    assert_string_equal(first, second);
+    assert_false(dn_options_given(&options, "lr"));
+    assert_int_equal(dn_options_to_ini(&options, tiny, sizeof tiny), DN_EINVAL);
+    assert_int_equal(dn_options_resume_from_ini(&options, ""), DN_OK);
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    char text[CONFIG_SIZE];
+    dn_log_set_level(DN_QUIET);
+    assert_int_equal(PARSE("train", "--virtual-ranks", "8", "--lr", "0.3", "--epochs", "5"), DN_OK);
+    assert_int_equal(dn_options_to_ini(&options, text, sizeof text), DN_OK);
+    assert_int_equal(PARSE("train", "--virtual-ranks=8", "--epochs", "9"), DN_OK);
+    assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
+    assert_true(options.epochs == 9 && options.lr == 0.3);
+    assert_int_equal(PARSE("train", "--virtual-ranks=4"), DN_OK);
+    expect_failure(dn_options_resume_from_ini(&options, text),
+                   "--virtual-ranks: found 4, expected 8 as in the checkpoint (or --resume none)");
+    assert_true(options.lr == 0.1);
+    assert_int_equal(PARSE("train", "--model", "densenet121"), DN_OK);
+    expect_failure(dn_options_resume_from_ini(&options, text),
+                   "--model: found densenet121, expected densenet-bc-100-12 as in the checkpoint "
+                   "(or --resume none)");
+    assert_int_equal(PARSE("eval", "--checkpoint", "x.h5", "--batch-size", "5"), DN_OK);
+    assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
+    assert_true(options.batch_size == 5 && options.virtual_ranks == 8);
+    expect_failure(dn_options_resume_from_ini(&options, "[train]\nflux = 1\n"),
+                   "the checkpoint's configuration:2: found the key 'flux', expected an option of "
+                   "'dn_dist train'");
+}
+
+static void test_rate(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("train"), DN_OK);
+    dn_rate rate = dn_options_rate(&options, 8, 100);
+    assert_true(rate.base == 0.1 * 4 && rate.warmup_epochs == 5 && rate.epochs == 300);
+    rate = dn_options_rate(&options, 1, 100);
+    assert_true(rate.base == 0.1 / 2 && rate.warmup_epochs == 0);
+    assert_int_equal(PARSE("train", "--lr-scaling", "none", "--epochs", "10"), DN_OK);
+    rate = dn_options_rate(&options, 8, 100);
+    assert_true(rate.base == 0.1 && rate.warmup_epochs == 0);
+    assert_int_equal(PARSE("train", "--epochs", "10"), DN_OK);
+    assert_true(dn_options_rate(&options, 8, 100).warmup_epochs == 1);
+    assert_int_equal(PARSE("train", "--warmup-epochs", "2.5"), DN_OK);
+    assert_true(dn_options_rate(&options, 1, 100).warmup_epochs == 2.5);
+}
+
+static char *help_text(const char *command)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    dn_options_help(file, command);
+    fclose(file);
+    return text;
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("train", "--lr", "0.1", "--help", "rubbish"), DN_OK);
+    assert_true(options.help);
+    assert_int_equal(PARSE("eval", "-h"), DN_OK);
+    assert_true(options.help);
+    char *text = help_text(NULL);
+    assert_non_null(strstr(text, "\n  bench "));
+    free(text);
+    text = help_text("train");
+    assert_non_null(strstr(
+        text, "  --batch-size N                    images per virtual rank, or in one pass [32]"));
+    assert_non_null(strstr(text, "\n  --augment none|pad-crop-flip "));
+    assert_non_null(strstr(text, "\n  densenet121\n"));
+    assert_null(strstr(text, "--json"));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_ini_round_trip), cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),           cmocka_unit_test(test_help),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,399 @@
+/*
+ * Records of a made-up data set, from its adapter through TFRecord and HDF5 to the reader, and
+ * every kind of damage that the reader must name.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <hdf5.h>
+
+#include "dn/manifest.h"
+#include "dn/shard.h"
+#include "records.h"
+
+enum { CHANNELS = 3, HEIGHT = 5, WIDTH = 7, CLASSES = 4, IMAGE = CHANNELS * HEIGHT * WIDTH };
+enum { TRAIN = 203, TEST = 37, SHARDS = 3 };
+
+static const char *const names[CLASSES] = {"a", "b c", "Straße", "dd"};
+
+/* A pixel is a function of where it stands; some images are constant, so that they compress. */
+static uint8_t pixel(int split, int64_t image, int i)
+{
+    const uint32_t x = (uint32_t)(image * IMAGE + i) * 2654435761u + (uint32_t)split;
+    return image % 3 == 0 ? (uint8_t)image : (uint8_t)(x >> 24);
+}
+
+static int label_of(int64_t image)
+{
+    return (int)(image * 7 % CLASSES);
+}
+
+static dn_status open_source(void **source, const char *folder, int64_t count[DN_SPLITS])
+{
+    (void)folder;
+    *source = NULL;
+    count[DN_TRAIN] = TRAIN;
+    count[DN_TEST] = TEST;
+    return DN_OK;
+}
+
+static dn_status read_image(const void *source, dn_split split, int64_t index, uint8_t *image,
+                            int *label)
+{
+    (void)source;
+    for (int i = 0; i < IMAGE; i++)
+        image[i] = pixel((int)split, index, i);
+    *label = label_of(index);
+    return DN_OK;
+}
+
+static void close_source(void **source)
+{
+    (void)source;
+}
+
+static const dn_dataset made_up = {.name = "MADE_UP",
+                                   .prefix = "made_up",
+                                   .channels = CHANNELS,
+                                   .height = HEIGHT,
+                                   .width = WIDTH,
+                                   .classes = CLASSES,
+                                   .class_names = names,
+                                   .subfolder = ".",
+                                   .probe = ".",
+                                   .open = open_source,
+                                   .read = read_image,
+                                   .close = close_source};
+
+static char folder[] = "/tmp/dn_shard_XXXXXX";
+
+static dn_records_options options(int jobs)
+{
+    return (dn_records_options){
+        .source = "/", .out = folder, .shards = SHARDS, .zstd_level = 3, .jobs = jobs};
+}
+
+static void in_folder(char path[PATH_MAX], const char *name)
+{
+    assert_int_equal(dn_join_path(path, folder, name), DN_OK);
+}
+
+static int build_again(void **state)
+{
+    char path[PATH_MAX];
+    (void)state;
+    dn_log_set_level(DN_QUIET);
+    in_folder(path, "dataset.json");
+    unlink(path);
+    const dn_records_options o = options(2);
+    return dn_records_build(&made_up, &o) == DN_OK ? 0 : -1;
+}
+
+/* Opens the train split and reads all of it; the first failure. */
+static dn_status read_train(void)
+{
+    dn_shards *shards;
+    dn_status status = dn_shards_open(&shards, folder, "train");
+    if (status != DN_OK) {
+        assert_null(shards);
+        return status;
+    }
+    uint8_t *const images = malloc(TRAIN * IMAGE);
+    for (int64_t i = 0; status == DN_OK && i < dn_shards_chunks(shards); i++)
+        status = dn_shards_read(shards, i, images);
+    free(images);
+    dn_shards_close(&shards);
+    return status;
+}
+
+/* status is `expected` and the one line names the file and holds `text`. */
+static void expect(dn_status status, dn_status expected, const char *file, const char *text)
+{
+    if (status != expected || !strstr(dn_message(), file) || !strstr(dn_message(), text) ||
+        strchr(dn_message(), '\n'))
+        fail_msg("found status %d, \"%s\"; expected %d, \"%s\" and \"%s\"", status, dn_message(),
+                 expected, file, text);
+}
+
+static void check_split(dn_split split, int64_t count)
+{
+    dn_shards *shards;
+    uint8_t images[TRAIN * IMAGE];
+    int64_t seen = 0, first, n;
+    assert_int_equal(dn_shards_open(&shards, folder, dn_split_name(split)), DN_OK);
+    const dn_shard_info *const info = dn_shards_info(shards);
+    assert_string_equal(info->dataset, "MADE_UP");
+    assert_true(info->count == count && info->channels == CHANNELS && info->height == HEIGHT &&
+                info->width == WIDTH && info->classes == CLASSES);
+    for (int i = 0; i < CLASSES; i++)
+        assert_string_equal(dn_shards_class_names(shards)[i], names[i]);
+    assert_true(dn_shards_chunks(shards) >= 8);
+    for (int64_t c = 0; c < dn_shards_chunks(shards); c++) {
+        dn_shards_chunk_range(shards, c, &first, &n);
+        assert_true(first == seen && n >= 1 && first + n <= count);
+        assert_int_equal(dn_shards_read(shards, c, images), DN_OK);
+        for (int64_t i = 0; i < n; i++) {
+            assert_int_equal(dn_shards_labels(shards)[first + i], label_of(first + i));
+            for (int p = 0; p < IMAGE; p++)
+                assert_int_equal(images[i * IMAGE + p], pixel((int)split, first + i, p));
+        }
+        seen += n;
+    }
+    assert_true(seen == count);
+    dn_shards_close(&shards);
+    assert_null(shards);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    check_split(DN_TRAIN, TRAIN);
+    check_split(DN_TEST, TEST);
+    assert_int_equal(dn_records_verify(folder, 2), DN_OK);
+}
+
+/* Integer sums rounded once against a plain two-pass computation; 1e-12: its rounding errors. */
+static void test_statistics(void **state)
+{
+    (void)state;
+    const int pixels = HEIGHT * WIDTH;
+    dn_manifest *m;
+    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
+    for (int c = 0; c < CHANNELS; c++) {
+        double sum = 0, squares = 0;
+        for (int64_t i = 0; i < TRAIN; i++)
+            for (int p = 0; p < pixels; p++)
+                sum += pixel(DN_TRAIN, i, c * pixels + p) / 255.0;
+        const double mean = sum / (TRAIN * pixels);
+        for (int64_t i = 0; i < TRAIN; i++)
+            for (int p = 0; p < pixels; p++)
+                squares += pow(pixel(DN_TRAIN, i, c * pixels + p) / 255.0 - mean, 2);
+        assert_true(fabs(m->mean[c] - mean) < 1e-12);
+        assert_true(fabs(m->deviation[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
+    }
+    dn_manifest_destroy(&m);
+}
+
+/* The same source gives the same bytes, on any number of threads. */
+static void test_reproducible(void **state)
+{
+    dn_manifest *before, *after;
+    const dn_records_options o = options(1);
+    assert_int_equal(dn_manifest_load(&before, folder), DN_OK);
+    assert_int_equal(dn_records_build(&made_up, &o), DN_OK);
+    assert_int_equal(dn_manifest_load(&after, folder), DN_OK);
+    for (int i = 0; i < SHARDS; i++) {
+        const dn_manifest_shard *const a = &before->split[DN_TRAIN].shard[i];
+        const dn_manifest_shard *const b = &after->split[DN_TRAIN].shard[i];
+        assert_true(a->hdf5.hash == b->hdf5.hash && a->tfrecord.hash == b->tfrecord.hash);
+    }
+    dn_manifest_destroy(&before);
+    dn_manifest_destroy(&after);
+    (void)state;
+}
+
+static void test_complete(void **state)
+{
+    (void)state;
+    int complete;
+    char path[PATH_MAX];
+    dn_records_options o = options(1);
+    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
+    assert_true(complete);
+    o.zstd_level = 4;
+    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
+    assert_false(complete);
+    o = options(1);
+    in_folder(path, "made_up-train.tfrecord-00001-of-00003");
+    assert_int_equal(truncate(path, 100), 0);
+    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
+    assert_false(complete);
+    expect(dn_records_complete(&dn_dataset_cifar10, &o, &complete), DN_EINVAL, folder, "CIFAR10");
+}
+
+/* Fewer shards: the files of the former records are gone. */
+static void test_former_removed(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    dn_records_options o = options(2);
+    o.shards = 1;
+    assert_int_equal(dn_records_build(&made_up, &o), DN_OK);
+    in_folder(path, "made_up-train-00000-of-00003.h5");
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(dn_records_verify(folder, 1), DN_OK);
+}
+
+static void test_missing(void **state)
+{
+    (void)state;
+    dn_shards *shards;
+    char path[PATH_MAX];
+    expect(dn_shards_open(&shards, "/nonexistent", "train"), DN_ENOENT,
+           "/nonexistent/dataset.json", "create_records");
+    expect(dn_shards_open(&shards, folder, "validation"), DN_EINVAL, "validation",
+           "train or test");
+    in_folder(path, "made_up-train-00001-of-00003.h5");
+    assert_int_equal(unlink(path), 0);
+    expect(read_train(), DN_ENOENT, path, "No such file");
+}
+
+static void test_cut_short(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    in_folder(path, "made_up-train-00002-of-00003.h5");
+    assert_int_equal(truncate(path, 4000), 0);
+    expect(read_train(), DN_ECORRUPT, path, "4000 bytes");
+}
+
+static void flip(const char *path, long offset)
+{
+    FILE *const file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, offset, SEEK_SET);
+    const int byte = fgetc(file);
+    fseek(file, offset, SEEK_SET);
+    fputc(byte ^ 0x10, file);
+    fclose(file);
+}
+
+/* One changed byte anywhere in a shard is found by reading, or changed nothing that is read; verify
+ * finds all of them. */
+static void test_flipped_byte(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    dn_manifest *m;
+    in_folder(path, "made_up-train-00001-of-00003.h5");
+    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
+    const long bytes = (long)m->split[DN_TRAIN].shard[1].hdf5.bytes;
+    dn_manifest_destroy(&m);
+    int unseen = 0;
+    for (long offset = 0; offset < bytes; offset += 13) {
+        flip(path, offset);
+        if (read_train() == DN_OK) {
+            check_split(DN_TRAIN, TRAIN);
+            unseen++;
+        } else {
+            assert_non_null(strstr(dn_message(), path));
+        }
+        if (offset % 8 == 0)
+            expect(dn_records_verify(folder, 1), DN_ECORRUPT, path, "");
+        flip(path, offset);
+    }
+    assert_true(unseen < bytes / 13 / 4);
+    assert_int_equal(read_train(), DN_OK);
+}
+
+/* Sets the integer attribute `name` of a shard. */
+static void set_attribute(const char *path, const char *name, int64_t value)
+{
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
+    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &value) >= 0);
+    H5Aclose(attribute);
+    assert_true(H5Fclose(file) >= 0);
+}
+
+static void test_future_version(void **state)
+{
+    (void)state;
+    char path[PATH_MAX], command[2 * PATH_MAX];
+    in_folder(path, "made_up-train-00000-of-00003.h5");
+    set_attribute(path, "format_version", 2);
+    expect(read_train(), DN_EINVAL, path, "format_version 2, expected 1");
+    in_folder(path, "dataset.json");
+    snprintf(command, sizeof command, "sed -i 's/\"format_version\": 1/\"format_version\": 2/' %s",
+             path);
+    assert_int_equal(system(command), 0);
+    expect(read_train(), DN_EINVAL, path, "format_version 2, expected 1");
+}
+
+static void test_wrong_shard(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    in_folder(path, "made_up-train-00000-of-00003.h5");
+    set_attribute(path, "shard_index", 1);
+    expect(read_train(), DN_ECORRUPT, path, "shard_index 1, expected 0");
+}
+
+static void test_wrong_label(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    uint16_t labels[TRAIN];
+    in_folder(path, "made_up-train-00000-of-00003.h5");
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t set = H5Dopen2(file, "labels", H5P_DEFAULT);
+    assert_true(H5Dread(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0);
+    labels[5] = 2;
+    assert_true(H5Dwrite(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0);
+    H5Dclose(set);
+    H5Fclose(file);
+    expect(read_train(), DN_ECORRUPT, path, "labels: found checksum");
+}
+
+static void test_bad_manifest(void **state)
+{
+    (void)state;
+    static const char *const edits[][2] = {
+        {"s/^{/[/", "not valid JSON"},
+        {"s/dn_dist data set/another thing/", "another thing"},
+        {"s/\"channels\": 3/\"channels\": 9/", "channels"},
+        {"s/\"count\": 203/\"count\": 204/", "found shards with 203 images, expected 204"},
+        {"s/\"file\": \"made_up-test/\"file\": \"..\\/made_up-test/", "plain one"},
+        {"s/\"xxh3\": \"....../\"xxh3\": \"/", "16 hex digits"},
+        {"s/\"mean\": \\[/\"mean\": [ null,/", "3 numbers"}};
+    char path[PATH_MAX], command[3 * PATH_MAX];
+    in_folder(path, "dataset.json");
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        snprintf(command, sizeof command, "sed -i.good '%s' %s", edits[i][0], path);
+        assert_int_equal(system(command), 0);
+        expect(read_train(), DN_ECORRUPT, path, edits[i][1]);
+        snprintf(command, sizeof command, "mv %s.good %s", path, path);
+        assert_int_equal(system(command), 0);
+    }
+}
+
+/* HDF5 1.10 itself loses memory when it opens an object whose header is damaged. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5";
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_round_trip, build_again),
+        cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_reproducible),
+        cmocka_unit_test_setup(test_complete, build_again),
+        cmocka_unit_test_setup(test_former_removed, build_again),
+        cmocka_unit_test_setup(test_missing, build_again),
+        cmocka_unit_test_setup(test_cut_short, build_again),
+        cmocka_unit_test_setup(test_flipped_byte, build_again),
+        cmocka_unit_test_setup(test_future_version, build_again),
+        cmocka_unit_test_setup(test_wrong_shard, build_again),
+        cmocka_unit_test_setup(test_wrong_label, build_again),
+        cmocka_unit_test_setup(test_bad_manifest, build_again)};
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        return 1;
+    }
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command) != 0 || failed;
+}

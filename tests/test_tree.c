@@ -1,0 +1,161 @@
+/*
+ * The summation tree: its shape, and that a rank's subtrees complete to the same bits as the
+ * tree evaluated by its definition, for every number of ranks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dn/tree.h"
+
+enum { MAX_V = 40, COUNT = 37 };
+
+/* Values of mixed magnitude, so that another order of additions shows in the last bits. */
+static float mixed_value(int leaf, size_t i)
+{
+    const uint32_t x = (uint32_t)(leaf * 7919 + (int)i + 1) * 2654435761u;
+    const float unit = (float)(x >> 8) * 0x1p-24f - 0.5f;
+    return ldexpf(unit, (int)(x % 31) - 15);
+}
+
+static void fill_leaf(float *x, int leaf)
+{
+    for (size_t i = 0; i < COUNT; i++)
+        x[i] = mixed_value(leaf, i);
+}
+
+static float by_definition(int lo, int hi, size_t i)
+{
+    if (hi - lo == 1)
+        return mixed_value(lo, i);
+    int size = 1;
+    while (2 * size < hi - lo)
+        size *= 2;
+    return by_definition(lo, lo + size, i) + by_definition(lo + size, hi, i);
+}
+
+/* Is [lo, hi) a node of the tree below [a, b)? */
+static int is_node(int a, int b, int lo, int hi)
+{
+    if (a == lo && b == hi)
+        return 1;
+    if (b - a < 2)
+        return 0;
+    const int middle = dn_tree_split(a, b);
+    return hi <= middle ? is_node(a, middle, lo, hi) : is_node(middle, b, lo, hi);
+}
+
+static void test_split(void **state)
+{
+    (void)state;
+    const int expected[][3] = {{0, 2, 1}, {0, 3, 2}, {0, 4, 2}, {0, 6, 4},
+                               {4, 6, 5}, {0, 8, 4}, {0, 9, 8}, {3, 16, 11}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_int_equal(dn_tree_split(expected[i][0], expected[i][1]), expected[i][2]);
+    assert_int_equal(dn_tree_split(0, INT32_MAX), 1 << 30);
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    for (int v = 1; v <= MAX_V; v++) {
+        for (int ranks = 1; ranks <= v; ranks++) {
+            assert_int_equal(dn_tree_first(v, ranks, 0), 0);
+            assert_int_equal(dn_tree_first(v, ranks, ranks), v);
+            for (int r = 0; r < ranks; r++)
+                assert_true(dn_tree_first(v, ranks, r) < dn_tree_first(v, ranks, r + 1));
+        }
+    }
+    assert_int_equal(dn_tree_first(1 << 20, 1 << 16, (1 << 16) - 1), (1 << 20) - 16);
+}
+
+static void test_sum(void **state)
+{
+    (void)state;
+    const double x[] = {0x1p60, 1, -0x1p60, 1, 3};
+    assert_true(dn_tree_sum(x, 0) == 0);
+    assert_true(dn_tree_sum(x, 1) == 0x1p60);
+    assert_true(dn_tree_sum(x, 5) == ((0x1p60 + 1) + (-0x1p60 + 1)) + 3);
+}
+
+/* The leaves [first, last) of v: the subtrees held are nodes of the tree, tile the range, are as
+ * large as they can be, and have the right sums. */
+static void check_part(int v, int first, int last)
+{
+    dn_tree *tree = NULL;
+    assert_int_equal(dn_tree_create(&tree, v, first, last, COUNT), DN_OK);
+    const dn_subtree *subtree;
+    for (int round = 0; round < 2; round++) {
+        dn_tree_reset(tree);
+        float leaf[COUNT];
+        for (int i = first; i < last; i++) {
+            fill_leaf(leaf, i);
+            dn_tree_push(tree, leaf);
+            memset(leaf, 0xff, sizeof leaf);
+        }
+        const int held = dn_tree_subtrees(tree, &subtree);
+        for (int s = 0, next = first; s < held; next = subtree[s++].hi) {
+            assert_int_equal(subtree[s].lo, next);
+            assert_true(is_node(0, v, next, subtree[s].hi));
+            for (int hi = subtree[s].hi + 1; hi <= last; hi++)
+                assert_false(is_node(0, v, next, hi));
+            for (size_t i = 0; i < COUNT; i++)
+                assert_true(subtree[s].sum[i] == by_definition(next, subtree[s].hi, i));
+        }
+        assert_int_equal(subtree[held - 1].hi, last);
+    }
+    dn_tree_destroy(&tree);
+    assert_null(tree);
+    dn_tree_destroy(&tree);
+}
+
+static void test_subtrees(void **state)
+{
+    (void)state;
+    for (int v = 1; v <= MAX_V; v++)
+        for (int first = 0; first < v; first++)
+            for (int last = first + 1; last <= v; last++)
+                check_part(v, first, last);
+}
+
+static void test_long_vectors(void **state)
+{
+    (void)state;
+    const size_t count = 200003;
+    float *a = malloc(count * sizeof *a), *b = malloc(count * sizeof *b);
+    assert_true(a != NULL && b != NULL);
+    for (size_t i = 0; i < count; i++) {
+        a[i] = mixed_value(1, i);
+        b[i] = mixed_value(2, i);
+    }
+    dn_tree_add(a, b, count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(a[i] == mixed_value(1, i) + mixed_value(2, i));
+    free(a);
+    free(b);
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    dn_tree *tree = NULL;
+    assert_int_equal(dn_tree_create(&tree, 4, 2, 2, 8), DN_EINVAL);
+    assert_int_equal(dn_tree_create(&tree, 4, 2, 5, 8), DN_EINVAL);
+    assert_null(tree);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_split),        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_sum),          cmocka_unit_test(test_subtrees),
+        cmocka_unit_test(test_long_vectors), cmocka_unit_test(test_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -4,7 +4,9 @@
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in and runs outside HDF5's lock. Every HDF5 call stands in the critical
  * section dn_hdf5, as a library built without its own lock requires. HDF5 builds the file in memory
- * and we write it: the library does not survive a full disk.
+ * (its core driver) and we write it to the disk, since libhdf5 1.10 ends in a segmentation fault
+ * when a disk is full. The memory is taken over when the file is closed: H5Fget_file_image, which
+ * reads an open file, spoils the checksum of the superblock.
  */
 #include "shard_writer.h"
 
@@ -30,6 +32,7 @@ struct dn_shard_writer {
     void *frame;
     size_t frame_capacity;
     ZSTD_CCtx *zstd;
+    uint8_t *memory; /* the file, once HDF5 has closed it */
     hid_t file, images;
 };
 
@@ -150,15 +153,67 @@ static hid_t create_images(const dn_shard_writer *w)
     return images;
 }
 
+/* The core driver's memory is ours from the moment it is freed by closing the file. */
+static void *image_malloc(size_t size, H5FD_file_image_op_t operation, void *owner)
+{
+    (void)operation, (void)owner;
+    return malloc(size);
+}
+
+static void *image_copy(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
+                        void *owner)
+{
+    (void)operation, (void)owner;
+    return memcpy(to, from, size);
+}
+
+static void *image_realloc(void *image, size_t size, H5FD_file_image_op_t operation, void *owner)
+{
+    (void)operation, (void)owner;
+    return realloc(image, size);
+}
+
+static herr_t image_free(void *image, H5FD_file_image_op_t operation, void *owner)
+{
+    if (operation == H5FD_FILE_IMAGE_OP_FILE_CLOSE)
+        *(uint8_t **)owner = image;
+    else
+        free(image);
+    return 0;
+}
+
+static void *same_owner(void *owner)
+{
+    return owner;
+}
+
+static herr_t forget_owner(void *owner)
+{
+    (void)owner;
+    return 0;
+}
+
+/* Files of this access are built in memory, which is *memory after closing. */
+static void keep_memory(hid_t access, uint8_t **memory)
+{
+    enum { GROWTH = 1 << 22 }; /* bytes */
+    H5FD_file_image_callbacks_t callbacks = {.image_malloc = image_malloc,
+                                             .image_memcpy = image_copy,
+                                             .image_realloc = image_realloc,
+                                             .image_free = image_free,
+                                             .udata_copy = same_owner,
+                                             .udata_free = forget_owner,
+                                             .udata = memory};
+    H5Pset_fapl_core(access, GROWTH, 0);
+    H5Pset_file_image_callbacks(access, &callbacks);
+}
+
 static int create_file(dn_shard_writer *w)
 {
-    enum { GROWTH = 1 << 22 }; /* bytes that the file in memory grows by */
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
-    /* 1.8's format has checksums in its headers. H5Fget_file_image of libhdf5 1.10 spoils that of a
-     * superblock of 1.10's. */
-    H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    H5Pset_fapl_core(access, GROWTH, 0);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    keep_memory(access, &w->memory);
     H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     H5Pset_obj_track_times(creation, 0);
     w->file = H5Fcreate(w->path, H5F_ACC_TRUNC, creation, access);
@@ -240,47 +295,40 @@ dn_status dn_shard_writer_add(dn_shard_writer *writer, const uint8_t *image, int
     return DN_OK;
 }
 
-/* Labels and their checksum; then *image(*size) = the file, which the caller frees, or NULL. */
-static void finish_file(const dn_shard_writer *w, void **image, size_t *size)
+/* Labels and their checksum, then the file in memory is whole. */
+static int finish_file(dn_shard_writer *w)
 {
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64,
              XXH3_64bits(w->labels, (size_t)w->count * sizeof *w->labels));
-    const int good = put_list(w, DN_SHARD_LABELS, H5T_STD_U16LE, w->count, w->labels) &&
-                     put_string(w->file, DN_SHARD_LABELS_HASH, hash) &&
-                     H5Fflush(w->file, H5F_SCOPE_LOCAL) >= 0;
-    const ssize_t bytes = good ? H5Fget_file_image(w->file, NULL, 0) : -1;
-    *image = bytes > 0 ? malloc((size_t)bytes) : NULL;
-    *size = (size_t)bytes;
-    if (*image && H5Fget_file_image(w->file, *image, *size) != bytes) {
-        free(*image);
-        *image = NULL;
-    }
+    int good = put_list(w, DN_SHARD_LABELS, H5T_STD_U16LE, w->count, w->labels) &&
+               put_string(w->file, DN_SHARD_LABELS_HASH, hash);
+    good = H5Fclose(w->file) >= 0 && good;
+    w->file = H5I_INVALID_HID;
+    return good;
 }
 
-static dn_status write_image(const dn_shard_writer *w, const void *image, size_t size)
+static dn_status copy_to_disk(const dn_shard_writer *w)
 {
+    enum { END_OF_FILE = 28 }; /* where superblocks of version 2 and 3 hold the file's size */
+    uint64_t size;
+    memcpy(&size, w->memory + END_OF_FILE, sizeof size);
     FILE *const file = fopen(w->path, "wbe");
-    int good = file && fwrite(image, size, 1, file) == 1;
+    int good = file && fwrite(w->memory, size, 1, file) == 1;
     if (file)
         good = fclose(file) == 0 && good;
     DN_CHECK(good, DN_EIO, "%s: cannot write: %s", w->path, strerror(errno));
     return DN_OK;
 }
 
-static dn_status finish(const dn_shard_writer *w)
+static dn_status finish(dn_shard_writer *w)
 {
-    void *image = NULL;
-    size_t size = 0;
+    int good;
     DN_CHECK(w->added == w->count, DN_EINVAL,
              "%s: found %" PRId64 " images, expected %" PRId64, w->path, w->added, w->count);
 #pragma omp critical(dn_hdf5)
-    finish_file(w, &image, &size);
-    if (!image)
-        return out_of_memory(w);
-    const dn_status status = write_image(w, image, size);
-    free(image);
-    return status;
+    good = finish_file(w);
+    return good && w->memory ? copy_to_disk(w) : out_of_memory(w);
 }
 
 dn_status dn_shard_writer_finish(dn_shard_writer **writer)
@@ -299,6 +347,7 @@ void dn_shard_writer_abandon(dn_shard_writer **writer)
 #pragma omp critical(dn_hdf5)
         H5Fclose(w->file);
     }
+    free(w->memory);
     ZSTD_freeCCtx(w->zstd);
     free(w->frame);
     free(w->chunk);

@@ -8,6 +8,7 @@
 #ifndef DN_IMAGES_H
 #define DN_IMAGES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dn/shard.h"

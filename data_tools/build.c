@@ -210,7 +210,8 @@ static int names_file(const dn_manifest *manifest, const char *name)
 }
 
 /* Removes the files of the former records that the new ones have not replaced. */
-static void remove_former(const char *folder, const dn_manifest *former, const dn_manifest *manifest)
+static void remove_former(const char *folder, const dn_manifest *former,
+                          const dn_manifest *manifest)
 {
     for (int i = 0; former && i < dn_records_jobs(former); i++) {
         dn_split split;

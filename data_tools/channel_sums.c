@@ -33,8 +33,8 @@ void dn_channel_sums_result(const dn_channel_sums *sums, int channels, double *m
     for (int c = 0; c < channels; c++) {
         /* n^2 times the variance, which an int64_t cannot hold and a double difference would
          * cancel in */
-        const __int128 spread = (__int128)sums->pixels * sums->squares[c] -
-                                (__int128)sums->sum[c] * sums->sum[c];
+        const __int128 spread =
+            (__int128)sums->pixels * sums->squares[c] - (__int128)sums->sum[c] * sums->sum[c];
         mean[c] = (double)sums->sum[c] / (255.0 * n);
         deviation[c] = sqrt((double)spread) / (255.0 * n);
     }

@@ -23,19 +23,20 @@ static void print_help(void)
            "NAME             default DIR of --out\n");
     for (int i = 0; dn_dataset_at(i); i++)
         printf("  %-14s %s\n", dn_dataset_at(i)->name, dn_dataset_at(i)->folder);
-    printf("\n"
-           "options\n"
-           "  --source DIR   folder of the original files, or the one above it (default: the\n"
-           "                 current folder, then $DN_SOURCE_DIR, then a Debian package's)\n"
-           "  --out DIR      folder of the records, made where it is missing\n"
-           "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
-           "                 gets a number in proportion\n"
-           "  --level Z      zstd level, 1 to 22 (default 6)\n"
-           "  --jobs J       threads, 1 to 1024 (default: one per processor)\n"
-           "  --help         this text\n"
-           "\n"
-           "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-           "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done.\n");
+    printf(
+        "\n"
+        "options\n"
+        "  --source DIR   folder of the original files, or the one above it (default: the\n"
+        "                 current folder, then $DN_SOURCE_DIR, then a Debian package's)\n"
+        "  --out DIR      folder of the records, made where it is missing\n"
+        "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
+        "                 gets a number in proportion\n"
+        "  --level Z      zstd level, 1 to 22 (default 6)\n"
+        "  --jobs J       threads, 1 to 1024 (default: one per processor)\n"
+        "  --help         this text\n"
+        "\n"
+        "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
+        "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done.\n");
 }
 
 static dn_status parse_integer(const char *option, const char *text, int largest, int *value)
@@ -51,35 +52,37 @@ static dn_status parse_integer(const char *option, const char *text, int largest
 
 static dn_status parse_options(int argc, char **argv, dn_records_options *options, int *help)
 {
-    static const struct option names[] = {
-        {"source", required_argument, NULL, 's'}, {"out", required_argument, NULL, 'o'},
-        {"shards", required_argument, NULL, 'n'}, {"level", required_argument, NULL, 'z'},
-        {"jobs", required_argument, NULL, 'j'},   {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"source", required_argument, NULL, 's'},
+                                          {"out", required_argument, NULL, 'o'},
+                                          {"shards", required_argument, NULL, 'n'},
+                                          {"level", required_argument, NULL, 'z'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":", names, NULL)) != -1;) {
         switch (c) {
-            case 's':
-                options->source = optarg;
-                break;
-            case 'o':
-                options->out = optarg;
-                break;
-            case 'n':
-                DN_TRY(parse_integer("shards", optarg, 99999, &options->shards));
-                break;
-            case 'z':
-                DN_TRY(parse_integer("level", optarg, 22, &options->zstd_level));
-                break;
-            case 'j':
-                DN_TRY(parse_integer("jobs", optarg, 1024, &options->jobs));
-                break;
-            case 'h':
-                *help = 1;
-                break;
-            default:
-                return dn_fail(DN_EINVAL, "%s: %s; see --help", argv[optind - 1],
-                               c == ':' ? "found no value after it" : "unknown option");
+        case 's':
+            options->source = optarg;
+            break;
+        case 'o':
+            options->out = optarg;
+            break;
+        case 'n':
+            DN_TRY(parse_integer("shards", optarg, 99999, &options->shards));
+            break;
+        case 'z':
+            DN_TRY(parse_integer("level", optarg, 22, &options->zstd_level));
+            break;
+        case 'j':
+            DN_TRY(parse_integer("jobs", optarg, 1024, &options->jobs));
+            break;
+        case 'h':
+            *help = 1;
+            break;
+        default:
+            return dn_fail(DN_EINVAL, "%s: %s; see --help", argv[optind - 1],
+                           c == ':' ? "found no value after it" : "unknown option");
         }
     }
     return DN_OK;

@@ -20,8 +20,8 @@ static const char *const label_files[DN_SPLITS] = {"train-labels-idx1-ubyte.gz",
                                                    "t10k-labels-idx1-ubyte.gz"};
 static const uint32_t counts[DN_SPLITS] = {60000, 10000};
 
-static const char *const class_names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress",
-                                          "Coat",        "Sandal",  "Shirt",    "Sneaker",
+static const char *const class_names[] = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                          "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                           "Bag",         "Ankle boot"};
 
 struct source {
@@ -118,8 +118,9 @@ static dn_status read_image(const void *source, dn_split split, int64_t index, u
 {
     const struct source *const s = source;
     *label = s->labels[split][index];
-    DN_CHECK(*label < 10, DN_ECORRUPT, "%s/%s: found label %d at index %" PRId64
-             ", expected 0 to 9", s->folder, label_files[split], *label, index);
+    DN_CHECK(*label < 10, DN_ECORRUPT,
+             "%s/%s: found label %d at index %" PRId64 ", expected 0 to 9", s->folder,
+             label_files[split], *label, index);
     memcpy(image, s->images[split] + index * PIXELS, PIXELS);
     return DN_OK;
 }

@@ -2,8 +2,8 @@
  * tf.train.Example: the part of its protobuf encoding that labelled images need.
  *
  *     Example  { Features features = 1; }
- *     Features { map<string, Feature> feature = 1; }    an entry: { string key = 1; Feature value = 2; }
- *     Feature  { BytesList 1 | FloatList 2 | Int64List 3 }    a list: { repeated value = 1; }
+ *     Features { map<string, Feature> feature = 1; }    an entry: { string key = 1; Feature value =
+ * 2; } Feature  { BytesList 1 | FloatList 2 | Int64List 3 }    a list: { repeated value = 1; }
  */
 #ifndef DN_EXAMPLE_H
 #define DN_EXAMPLE_H
@@ -13,7 +13,11 @@
 
 #include "dn/status.h"
 
-typedef enum dn_feature_kind { DN_FEATURE_NONE, DN_FEATURE_BYTES, DN_FEATURE_INT64 } dn_feature_kind;
+typedef enum dn_feature_kind {
+    DN_FEATURE_NONE,
+    DN_FEATURE_BYTES,
+    DN_FEATURE_INT64
+} dn_feature_kind;
 
 /* A named value: a list with exactly one element. */
 typedef struct dn_feature {

@@ -13,8 +13,7 @@ int dn_records_jobs(const dn_manifest *manifest)
     return manifest->split[DN_TRAIN].shards + manifest->split[DN_TEST].shards;
 }
 
-dn_manifest_shard *dn_records_job(const dn_manifest *manifest, int job, dn_split *split,
-                                  int *index)
+dn_manifest_shard *dn_records_job(const dn_manifest *manifest, int job, dn_split *split, int *index)
 {
     const int train = manifest->split[DN_TRAIN].shards;
     *split = job < train ? DN_TRAIN : DN_TEST;
@@ -74,8 +73,8 @@ dn_status dn_records_load(dn_manifest **manifest, const dn_dataset *set, const c
         return status;
     if (status == DN_OK && strcmp((*manifest)->dataset, set->name) != 0) {
         const dn_status failed =
-            dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out",
-                    folder, (*manifest)->dataset, set->name);
+            dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out", folder,
+                    (*manifest)->dataset, set->name);
         dn_manifest_destroy(manifest);
         return failed;
     }

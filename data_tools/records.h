@@ -15,8 +15,8 @@ typedef struct dn_records_options {
     int jobs;           /* threads */
 } dn_records_options;
 
-/* The records that are in `folder` now; *manifest is NULL where there are none of use. DN_EINVAL when
- * they are of another data set or of another version. */
+/* The records that are in `folder` now; *manifest is NULL where there are none of use. DN_EINVAL
+ * when they are of another data set or of another version. */
 dn_status dn_records_load(dn_manifest **manifest, const dn_dataset *set, const char *folder);
 
 /* Sets *complete to whether `out` already holds these records: dataset.json says so and all its

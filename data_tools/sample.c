@@ -18,9 +18,8 @@ struct dn_sample_codec {
 
 enum { LABEL, TEXT, ENCODED, FORMAT, HEIGHT, WIDTH, FEATURES };
 
-static const char *const keys[FEATURES] = {"image/class/label", "image/class/text",
-                                           "image/encoded",     "image/format",
-                                           "image/height",      "image/width"};
+static const char *const keys[FEATURES] = {"image/class/label", "image/class/text", "image/encoded",
+                                           "image/format",      "image/height",     "image/width"};
 
 static png_image png_shape(const dn_manifest *m)
 {

@@ -101,7 +101,8 @@ static int put_list(const dn_shard_writer *w, const char *name, hid_t type, int6
                     const void *values)
 {
     const hsize_t size = (hsize_t)count;
-    const hid_t space = H5Screate_simple(1, &size, NULL), properties = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t space = H5Screate_simple(1, &size, NULL),
+                properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_obj_track_times(properties, 0); /* the same data give the same bytes */
     const hid_t set = H5Dcreate2(w->file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
     int good = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
@@ -250,7 +251,8 @@ dn_status dn_shard_writer_create(dn_shard_writer **writer, const char *path,
     w->split = split;
     w->index = index;
     w->count = manifest->split[split].shard[index].count;
-    w->image_bytes = (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
+    w->image_bytes =
+        (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
     w->chunk_images = choose_chunk_images(w->image_bytes, w->count);
     w->file = w->images = H5I_INVALID_HID;
     dn_status status = allocate(w);
@@ -324,8 +326,8 @@ static dn_status copy_to_disk(const dn_shard_writer *w)
 static dn_status finish(dn_shard_writer *w)
 {
     int good;
-    DN_CHECK(w->added == w->count, DN_EINVAL,
-             "%s: found %" PRId64 " images, expected %" PRId64, w->path, w->added, w->count);
+    DN_CHECK(w->added == w->count, DN_EINVAL, "%s: found %" PRId64 " images, expected %" PRId64,
+             w->path, w->added, w->count);
 #pragma omp critical(dn_hdf5)
     good = finish_file(w);
     return good && w->memory ? copy_to_disk(w) : out_of_memory(w);
@@ -343,9 +345,13 @@ void dn_shard_writer_abandon(dn_shard_writer **writer)
     dn_shard_writer *const w = *writer;
     if (!w)
         return;
-    if (w->file >= 0) {
 #pragma omp critical(dn_hdf5)
-        H5Fclose(w->file);
+    {
+        if (w->file >= 0)
+            H5Fclose(w->file);
+        /* HDF5 notes even on success that it does not know the filter, and cannot end the process
+         * in peace while the error stack of a thread holds anything */
+        H5Eclear2(H5E_DEFAULT);
     }
     free(w->memory);
     ZSTD_freeCCtx(w->zstd);

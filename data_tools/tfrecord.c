@@ -188,9 +188,8 @@ dn_status dn_tfrecord_next(dn_tfrecord_reader *reader, const uint8_t **data, siz
     *size = 0;
     if (left == 0)
         return DN_OK;
-    DN_CHECK(left >= frame, DN_ECORRUPT,
-             "%s: cut short in record %" PRId64 " at byte %" PRId64, r->path, r->record,
-             r->offset);
+    DN_CHECK(left >= frame, DN_ECORRUPT, "%s: cut short in record %" PRId64 " at byte %" PRId64,
+             r->path, r->record, r->offset);
     DN_TRY(read_fully(r, head, sizeof head));
     DN_TRY(check_crc(r, "length", head + 8, head, 8));
     const uint64_t length = load_little_endian(head, 8);

@@ -96,8 +96,8 @@ static dn_status compare_shard(struct verify *v, int job, int64_t first, dn_tfre
         if (status != DN_OK) {
             char reason[512];
             snprintf(reason, sizeof reason, "%s", dn_message());
-            return dn_fail(status, "%s/%s: record %" PRId64 ": %s", v->folder,
-                           shard->tfrecord.name, i, reason);
+            return dn_fail(status, "%s/%s: record %" PRId64 ": %s", v->folder, shard->tfrecord.name,
+                           i, reason);
         }
     }
 }

@@ -238,10 +238,9 @@ static void test_missing(void **state)
     (void)state;
     dn_shards *shards;
     char path[PATH_MAX];
-    expect(dn_shards_open(&shards, "/nonexistent", "train"), DN_ENOENT,
-           "/nonexistent/dataset.json", "create_records");
-    expect(dn_shards_open(&shards, folder, "validation"), DN_EINVAL, "validation",
-           "train or test");
+    expect(dn_shards_open(&shards, "/nonexistent", "train"), DN_ENOENT, "/nonexistent/dataset.json",
+           "create_records");
+    expect(dn_shards_open(&shards, folder, "validation"), DN_EINVAL, "validation", "train or test");
     in_folder(path, "made_up-train-00001-of-00003.h5");
     assert_int_equal(unlink(path), 0);
     expect(read_train(), DN_ENOENT, path, "No such file");
@@ -375,19 +374,18 @@ const char *__lsan_default_suppressions(void)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_round_trip, build_again),
-        cmocka_unit_test(test_statistics),
-        cmocka_unit_test(test_reproducible),
-        cmocka_unit_test_setup(test_complete, build_again),
-        cmocka_unit_test_setup(test_former_removed, build_again),
-        cmocka_unit_test_setup(test_missing, build_again),
-        cmocka_unit_test_setup(test_cut_short, build_again),
-        cmocka_unit_test_setup(test_flipped_byte, build_again),
-        cmocka_unit_test_setup(test_future_version, build_again),
-        cmocka_unit_test_setup(test_wrong_shard, build_again),
-        cmocka_unit_test_setup(test_wrong_label, build_again),
-        cmocka_unit_test_setup(test_bad_manifest, build_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_round_trip, build_again),
+                                       cmocka_unit_test(test_statistics),
+                                       cmocka_unit_test(test_reproducible),
+                                       cmocka_unit_test_setup(test_complete, build_again),
+                                       cmocka_unit_test_setup(test_former_removed, build_again),
+                                       cmocka_unit_test_setup(test_missing, build_again),
+                                       cmocka_unit_test_setup(test_cut_short, build_again),
+                                       cmocka_unit_test_setup(test_flipped_byte, build_again),
+                                       cmocka_unit_test_setup(test_future_version, build_again),
+                                       cmocka_unit_test_setup(test_wrong_shard, build_again),
+                                       cmocka_unit_test_setup(test_wrong_label, build_again),
+                                       cmocka_unit_test_setup(test_bad_manifest, build_again)};
     if (!mkdtemp(folder)) {
         perror(folder);
         return 1;

@@ -25,7 +25,7 @@ static const uint8_t golden[71] = {
     0x0a, 0x05, 0x0a, 0x03, 0x72, 0x61, 0x77, 0x7a, 0x13, 0xf7, 0x9b};
 enum { HEAD = 12, TAIL = 4 };
 
-static const uint8_t golden_empty[16] = {0, 0, 0, 0, 0,    0,    0,    0,
+static const uint8_t golden_empty[16] = {0,    0, 0,    0, 0,    0,    0,    0,
                                          0x29, 3, 0x98, 7, 0xd8, 0xea, 0x82, 0xa2};
 
 static char path[] = "/tmp/dn_tfrecord_XXXXXX";
@@ -125,7 +125,8 @@ static void test_golden_read(void **state)
     dn_tfrecord_reader *reader;
     const uint8_t *data;
     size_t size;
-    dn_feature features[] = {{.key = "image/format"}, {.key = "image"}, {.key = "image/class/label"}};
+    dn_feature features[] = {
+        {.key = "image/format"}, {.key = "image"}, {.key = "image/class/label"}};
     write_file(golden, sizeof golden);
     assert_int_equal(dn_tfrecord_open(&reader, path), DN_OK);
     assert_int_equal(dn_tfrecord_next(reader, &data, &size), DN_OK);
@@ -211,12 +212,12 @@ static void test_tolerance(void **state)
     /* value before key, packed 7 and 8: the first counts */
     static const uint8_t swapped[] = {0x0a, 11, 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8, 0x0a, 1, 'k'};
     /* the key twice: the last counts, an empty list */
-    static const uint8_t twice[] = {0x0a, 9, 0x0a, 1, 'k', 0x12, 4, 0x1a, 2, 8,   7,
-                                    0x0a, 7, 0x0a, 1, 'k', 0x12, 2, 0x1a, 0};
+    static const uint8_t twice[] = {0x0a, 9,    0x0a, 1,    'k', 0x12, 4,    0x1a, 2,    8,
+                                    7,    0x0a, 7,    0x0a, 1,   'k',  0x12, 2,    0x1a, 0};
     /* unknown fields of each wire type beside the value */
-    static const uint8_t unknown[] = {0x0a, 34,  0x0a, 1, 'k', 0x28, 0x80, 1,   0x31, 1,    2, 3,
-                                      4,    5,   6,    7, 8,   0x3a, 2,    'x', 'y',  0x45, 1, 2,
-                                      3,    4,   0x12, 4, 0x1a, 2,   8,    7,   0x50, 1,    0x50, 1};
+    static const uint8_t unknown[] = {0x0a, 34, 0x0a, 1, 'k',  0x28, 0x80, 1,   0x31, 1, 2, 3, 4,
+                                      5,    6,  7,    8, 0x3a, 2,    'x',  'y', 0x45, 1, 2, 3, 4,
+                                      0x12, 4,  0x1a, 2, 8,    7,    0x50, 1,   0x50, 1};
     /* a list of floats is nothing to us */
     static const uint8_t floats[] = {0x0a, 13, 0x0a, 1, 'k', 0x12, 8, 0x12, 6, 0x0a, 4, 0, 0, 0, 0};
     dn_feature f = decode_entry(unpacked, sizeof unpacked);
@@ -259,11 +260,11 @@ static void test_malformed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc_vectors),     cmocka_unit_test(test_crc_pieces),
-        cmocka_unit_test(test_golden_write),    cmocka_unit_test(test_golden_read),
-        cmocka_unit_test(test_cut_short),       cmocka_unit_test(test_one_bit_changed),
-        cmocka_unit_test(test_missing_file),    cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_tolerance),       cmocka_unit_test(test_malformed)};
+        cmocka_unit_test(test_crc_vectors),  cmocka_unit_test(test_crc_pieces),
+        cmocka_unit_test(test_golden_write), cmocka_unit_test(test_golden_read),
+        cmocka_unit_test(test_cut_short),    cmocka_unit_test(test_one_bit_changed),
+        cmocka_unit_test(test_missing_file), cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_tolerance),    cmocka_unit_test(test_malformed)};
     const int file = mkstemp(path);
     if (file < 0) {
         perror(path);

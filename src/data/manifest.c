@@ -167,8 +167,8 @@ static dn_status from_json(dn_manifest **manifest, json_t *root, const char *pat
              DN_ECORRUPT, "%s: not valid: %s", path, error.text);
     DN_CHECK(channels >= 1 && channels <= DN_MAX_CHANNELS && height >= 1 && height <= 65535 &&
                  width >= 1 && width <= 65535 && classes >= 1 && classes <= 65535,
-             DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels", path,
-             channels, height, width, classes, DN_MAX_CHANNELS);
+             DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels",
+             path, channels, height, width, classes, DN_MAX_CHANNELS);
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(list[s]);
         DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,

@@ -87,8 +87,7 @@ static dn_status read_string(hid_t file, const char *path, const char *name, cha
     return status;
 }
 
-static dn_status expect_string(hid_t file, const char *path, const char *name,
-                               const char *expected)
+static dn_status expect_string(hid_t file, const char *path, const char *name, const char *expected)
 {
     char found[64] = "";
     DN_TRY(read_string(file, path, name, found));
@@ -117,11 +116,10 @@ static dn_status check_images(hid_t images, const dn_shard_info *info, struct sh
     hsize_t size[4] = {0}, part[4] = {0};
     const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
     const hid_t properties = H5Dget_create_plist(images);
-    const int simple = H5Sget_simple_extent_ndims(space) == 4 &&
-                       H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
-                       H5Tequal(type, H5T_STD_U8LE) > 0 &&
-                       H5Pget_layout(properties) == H5D_CHUNKED &&
-                       H5Pget_chunk(properties, 4, part) == 4;
+    const int simple =
+        H5Sget_simple_extent_ndims(space) == 4 &&
+        H5Sget_simple_extent_dims(space, size, NULL) == 4 && H5Tequal(type, H5T_STD_U8LE) > 0 &&
+        H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk(properties, 4, part) == 4;
     unsigned flags, config;
     size_t values = 0;
     const int zstd = simple && H5Pget_nfilters(properties) == 1 &&
@@ -186,9 +184,8 @@ static dn_status read_labels(hid_t file, dn_shards *shards, const struct shard *
     char expected[64] = "", found[17];
     const hid_t set = H5Dopen2(file, DN_SHARD_LABELS, H5P_DEFAULT);
     const hid_t space = H5Dget_space(set);
-    const int good =
-        H5Sget_simple_extent_npoints(space) == shard->count &&
-        H5Dread(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0;
+    const int good = H5Sget_simple_extent_npoints(space) == shard->count &&
+                     H5Dread(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0;
     H5Sclose(space);
     H5Dclose(set);
     DN_CHECK(good, DN_ECORRUPT, "%s: cannot read %" PRId64 " " DN_SHARD_LABELS, shard->path,
@@ -335,8 +332,8 @@ void dn_shards_chunk_range(const dn_shards *shards, int64_t chunk, int64_t *firs
 static dn_status read_fully(const struct shard *shard, const struct chunk *chunk, char *bytes)
 {
     for (int64_t done = 0; done < chunk->bytes;) {
-        const ssize_t part = pread(shard->fd, bytes + done, (size_t)(chunk->bytes - done),
-                                   chunk->address + done);
+        const ssize_t part =
+            pread(shard->fd, bytes + done, (size_t)(chunk->bytes - done), chunk->address + done);
         if (part < 0 && errno == EINTR)
             continue;
         DN_CHECK(part >= 0, DN_EIO, "%s: cannot read: %s", shard->path, strerror(errno));
@@ -348,8 +345,8 @@ static dn_status read_fully(const struct shard *shard, const struct chunk *chunk
 }
 
 /* images(bytes) = the frame's content. */
-static dn_status decompress(const struct shard *shard, const struct chunk *chunk,
-                            const char *frame, uint8_t *images, size_t bytes)
+static dn_status decompress(const struct shard *shard, const struct chunk *chunk, const char *frame,
+                            uint8_t *images, size_t bytes)
 {
     const size_t size = ZSTD_decompress(images, bytes, frame, (size_t)chunk->bytes);
     const int64_t image = chunk->first - shard->first;

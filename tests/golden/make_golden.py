@@ -13,11 +13,11 @@ A tensor is summarised by its L2 norm, its largest absolute value, 8 dot product
 (the root mean square of 8 such differences estimates the L2 norm of the whole difference) and up to
 16 values at a constant stride from index 0.
 
-A gradient jumps where a ReLU's input changes its sign, so one rounding error next to zero could move
-a float32 gradient by a percent, in any program. Such cases are kept out, so that the tolerances can
-be tight: batch norm biases are drawn away from zero, and each case's seed is one for which no ReLU
-input of the net lies within MARGIN float32 errors of zero (the root mean square error of its
-channel in PyTorch). --search finds such seeds.
+A gradient jumps where a ReLU's input changes its sign, so one rounding error next to zero could
+move a float32 gradient by a percent, in any program. Such cases are kept out, so that the
+tolerances can be tight: batch norm biases are drawn away from zero, and each case's seed is one for
+which no ReLU input of the net lies within MARGIN float32 errors of zero (the root mean square error
+of its channel in PyTorch). --search finds such seeds.
 
 Draws, all of the case's seed and stream SYNTHETIC: a = 0..P-1 the P parameters in state_dict order,
 a = P the images, a = P + 1 the labels, a = P + 2 the signs (bit p of the first word of draw i is

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# create_records end to end: options, sources that are missing or damaged, a full disk, a read-only
+# folder, verify, and an independent reader of what was written. Needs no data set: a CIFAR-10 of
+# black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
+#
+#   cli_create_records.sh BUILD_FOLDER
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/lib.sh
+. "$here/lib.sh"
+cd "$tmp"
+unset DN_SOURCE_DIR
+records=$build/create_records
+
+# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT, and leaves nothing
+# temporary behind.
+refused() {
+    local text=$1 status=0
+    shift
+    limited "$records" "$@" >out 2>&1 || status=$?
+    ((status == 1)) || fail "create_records $*: found status $status, expected 1" out
+    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
+        fail "create_records $*: expected a last line with \"$text\"" out
+    [[ -z $(find . -name '*.tmp') ]] || fail "create_records $*: left temporary files"
+}
+
+accepted() {
+    local text=$1
+    shift
+    limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?, expected 0" out
+    grep -qF -- "$text" out || fail "create_records $*: expected \"$text\"" out
+}
+
+# black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0.
+black_cifar() {
+    mkdir -p "$1"
+    local name
+    for name in data_batch_{1..5} test_batch; do
+        truncate -s 30730000 "$1/$name.bin"
+    done
+}
+
+# change FILE OFFSET: writes byte 11 there.
+change() { printf '\x0b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+# Options
+accepted "--shards N" --help
+refused "see --help"
+refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST' MNIST
+refused "--frobnicate: unknown option" CIFAR10 --frobnicate
+refused "--level: found no value" CIFAR10 --level
+refused '--level: found "0", expected 1 to 22' CIFAR10 --level 0
+refused '--shards: found "4x", expected 1 to 99999' CIFAR10 --shards 4x
+refused '--jobs: found "-1", expected 1 to 1024' CIFAR10 --jobs -1
+refused "takes one folder" verify
+refused "found more words" CIFAR10 extra
+
+# Sources
+refused "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 c32a1d4ab5d03f1284b67883e8d87530)" \
+    CIFAR10
+refused "nowhere: found no" CIFAR10 --source nowhere
+black_cifar damaged/cifar-10-batches-bin
+truncate -s 30729999 damaged/cifar-10-batches-bin/data_batch_4.bin
+refused "data_batch_4.bin: found 30729999 bytes, expected 30730000" CIFAR10 --source damaged
+rm damaged/cifar-10-batches-bin/data_batch_4.bin
+refused "data_batch_4.bin: cannot read: No such file" CIFAR10 --source damaged
+black_cifar damaged/cifar-10-batches-bin
+change damaged/cifar-10-batches-bin/data_batch_3.bin $((3073 * 1234))
+refused "data_batch_3.bin: record 1234 at byte 3792082: found label 11, expected 0 to 9" \
+    CIFAR10 --source damaged
+[[ ! -e data/cifar10/dataset.json ]] || fail "dataset.json after a failure"
+rm -rf damaged data
+
+# The whole way, bare
+black_cifar cifar-10-batches-bin
+accepted "train 50000 in 4 shards, test 10000 in 1" CIFAR10
+accepted "already complete" CIFAR10
+mkdir elsewhere
+(cd elsewhere && DN_SOURCE_DIR=.. limited "$records" CIFAR10 --shards 7 --level 1 >../out 2>&1) ||
+    fail "a source in DN_SOURCE_DIR" out
+[[ -f elsewhere/data/cifar10/cifar10-test-00001-of-00002.h5 ]] ||
+    fail "7 train shards: expected 2 test shards"
+refused "found CIFAR10, expected FASHION_MNIST" FASHION_MNIST --out data/cifar10
+accepted "everything verified" verify data/cifar10
+change data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000
+refused "cifar10-train.tfrecord-00002-of-00004: record" verify data/cifar10
+rm -rf elsewhere
+
+status=0
+python3 "$here/read_shard.py" data/cifar10 >out 2>&1 || status=$?
+if ((status == 77)); then
+    echo "not tried: an independent reader: $(cat out)"
+elif ((status != 0)); then
+    fail "read_shard.py" out
+fi
+
+# Disks
+if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
+    trap 'umount "$tmp/disk"; rm -rf "$tmp"' EXIT
+    refused "No space left on device" CIFAR10 --out disk/a
+    [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
+    rm -rf disk/a
+    mount -o remount,ro disk
+    refused "Read-only file system" CIFAR10 --out disk/a
+else
+    echo "not tried: a full disk and a read-only one: this user cannot mount tmpfs"
+fi
+touch file
+refused "file: " CIFAR10 --out file
+
+# Fashion-MNIST
+package=/usr/share/datasets/fashion-mnist
+if [[ -d $package ]]; then
+    mkdir fashion
+    cp "$package"/*.gz fashion
+    head -c 20000 "$package/train-labels-idx1-ubyte.gz" >fashion/train-labels-idx1-ubyte.gz
+    refused "train-labels-idx1-ubyte.gz: cannot unpack: unexpected end of file" \
+        FASHION_MNIST --source fashion
+    cp "$package/t10k-labels-idx1-ubyte.gz" fashion/train-labels-idx1-ubyte.gz
+    refused "train-labels-idx1-ubyte.gz: found 10000 in word 1 of the header, expected 60000" \
+        FASHION_MNIST --source fashion
+    accepted "train 60000 in 2 shards, test 10000 in 1; mean 0.2860, std 0.3530" \
+        FASHION_MNIST --out fashion --shards 2
+else
+    echo "not tried: Fashion-MNIST: Debian's package dataset-fashion-mnist is not installed"
+fi
+finish

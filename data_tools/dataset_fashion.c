@@ -50,8 +50,7 @@ static dn_status read_bytes(gzFile file, const char *path, uint8_t *bytes, size_
     const int read = gzread(file, bytes, (unsigned)size);
     int code = Z_OK;
     const char *const message = gzerror(file, &code);
-    DN_CHECK(code == Z_OK, DN_ECORRUPT, "%s: cannot unpack: %s", path,
-             code == Z_ERRNO ? strerror(errno) : message);
+    DN_CHECK(code == Z_OK, DN_ECORRUPT, "%s", message); /* zlib's message names the file */
     DN_CHECK(read == (int)size, DN_ECORRUPT, "%s: cut short", path);
     return DN_OK;
 }

@@ -146,7 +146,9 @@ static dn_status create(bench *b, const dn_kernels **kernels)
     DN_TRY(dn_spec_from_options(&spec, b->options, NULL));
     DN_TRY(dn_kernels_from_options(kernels, b->options));
     DN_TRY(dn_net_create(&b->net, &spec, *kernels,
-                         &(dn_net_options){.batch = b->options->batch_size, .train = 1}));
+                         &(dn_net_options){.batch = b->options->batch_size,
+                                           .train = 1,
+                                           .recompute = b->options->recompute}));
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->comm->size));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);

@@ -43,7 +43,9 @@ dn_status dn_info_command(const dn_comm *comm, dn_options *options)
     DN_TRY(dn_spec_from_options(&spec, options, NULL));
     DN_TRY(dn_kernels_from_options(&kernels, options));
     DN_TRY(dn_net_create(&net, &spec, kernels,
-                         &(dn_net_options){.batch = options->batch_size, .train = 1}));
+                         &(dn_net_options){.batch = options->batch_size,
+                                           .train = 1,
+                                           .recompute = options->recompute}));
     if (comm->rank == 0) {
         printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height,
                spec.width, spec.classes);

@@ -147,11 +147,10 @@ static dn_status train_loop(run *r)
 /* ---- setting up -------------------------------------------------------------------------------
  */
 
-/* Finds the checkpoint to go on from, on rank 0, and takes its options where none were given. */
+/* Finds the checkpoint to go on from and reads its configuration. Rank 0. */
 static dn_status find_checkpoint(run *r)
 {
     const dn_options *o = r->options;
-    DN_TRY(dn_options_out(o, r->folder, sizeof r->folder));
     if (strcmp(o->resume, "none") == 0)
         return DN_OK;
     if (strcmp(o->resume, "auto") != 0)
@@ -164,19 +163,21 @@ static dn_status find_checkpoint(run *r)
     return dn_checkpoint_peek(r->resume, r->state, model, sizeof model);
 }
 
+/* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
 static dn_status agree_on_checkpoint(run *r)
 {
     r->state = calloc(1, sizeof *r->state);
-    dn_status status = r->state ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
-    if (status == DN_OK && r->comm->rank == 0)
-        status = find_checkpoint(r);
-    DN_TRY(dn_comm_agree(r->comm, status));
-    dn_comm_broadcast(r->comm, r->folder, sizeof r->folder, 0);
+    DN_TRY(dn_comm_agree(r->comm,
+                         r->state ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run")));
+    DN_TRY(dn_comm_agree(r->comm, dn_options_out(r->options, r->folder, sizeof r->folder)));
+    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r) : DN_OK));
     dn_comm_broadcast(r->comm, r->resume, sizeof r->resume, 0);
+    if (r->resume[0] == '\0')
+        return DN_OK;
     dn_comm_broadcast(r->comm, r->state->config, sizeof r->state->config, 0);
-    if (r->resume[0] != '\0')
-        status = dn_options_resume_from_ini(r->options, r->state->config);
-    return dn_comm_agree(r->comm, status);
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(r->options, r->state->config)));
+    /* The folder may carry the model's name, which is known only now. */
+    return dn_comm_agree(r->comm, dn_options_out(r->options, r->folder, sizeof r->folder));
 }
 
 /* Steps of an epoch and of the run; needs the data and the number of virtual ranks. */
@@ -212,9 +213,11 @@ static dn_status build(run *r)
     o->classes = spec.classes;
     DN_TRY(plan_steps(r));
     DN_TRY(dn_kernels_from_options(&kernels, o));
-    DN_TRY(dn_net_create(
-        &r->net, &spec, kernels,
-        &(dn_net_options){.batch = o->batch_size, .train = 1, .dropout = (float)o->dropout}));
+    DN_TRY(dn_net_create(&r->net, &spec, kernels,
+                         &(dn_net_options){.batch = o->batch_size,
+                                           .train = 1,
+                                           .recompute = o->recompute,
+                                           .dropout = (float)o->dropout}));
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, o->virtual_ranks));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,

@@ -113,7 +113,7 @@ if [[ -d $package ]]; then
     mkdir fashion
     cp "$package"/*.gz fashion
     head -c 20000 "$package/train-labels-idx1-ubyte.gz" >fashion/train-labels-idx1-ubyte.gz
-    refused "train-labels-idx1-ubyte.gz: cannot unpack: unexpected end of file" \
+    refused "train-labels-idx1-ubyte.gz: unexpected end of file" \
         FASHION_MNIST --source fashion
     cp "$package/t10k-labels-idx1-ubyte.gz" fashion/train-labels-idx1-ubyte.gz
     refused "train-labels-idx1-ubyte.gz: found 10000 in word 1 of the header, expected 60000" \

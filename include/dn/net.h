@@ -41,6 +41,8 @@ typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
 typedef struct dn_net_options {
     int batch;     /* images of one forward pass */
     int train;     /* 0: forward only, in less memory */
+    int recompute; /* 1: bottleneck maps are not kept but made again in the backward pass: the same
+                      bits, in less memory, for one more 1x1 convolution a layer */
     float dropout; /* probability, after each dense layer's last convolution */
 } dn_net_options;
 

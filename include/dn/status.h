@@ -52,8 +52,9 @@ const char *dn_message(void);
 
 typedef enum dn_log_level { DN_QUIET = 0, DN_WARN = 1, DN_INFO = 2 } dn_log_level;
 
-/* Messages at or below the level go to standard error, one line each. Ranks other than 0 are set
- * to DN_QUIET by the commands, so that a line appears once. */
+/* Messages at or below the level, one line each: warnings go to standard error, information to
+ * standard output. Ranks other than 0 are set to DN_QUIET by the commands, so that a line appears
+ * once. */
 void dn_log_set_level(dn_log_level level);
 void dn_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void dn_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -32,7 +32,9 @@ static void log_line(dn_log_level level, const char *prefix, const char *format,
         return;
     char line[1024];
     vsnprintf(line, sizeof line, format, args);
-    fprintf(stderr, "%s%s\n", prefix, line);
+    FILE *file = level == DN_INFO ? stdout : stderr;
+    fprintf(file, "%s%s\n", prefix, line);
+    fflush(file);
 }
 
 void dn_warn(const char *format, ...)

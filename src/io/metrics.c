@@ -6,6 +6,7 @@
 #include "dn/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -31,7 +32,8 @@ struct dn_metrics {
     dn_metrics_settings settings;
     char path[PATH_MAX];
     FILE *file;
-    int terminal;
+    int terminal; /* descriptor of the terminal that shows the progress; -1: there is none */
+    int has_line; /* the cursor stands behind a progress line */
     double start, last_draw, last_step_end;
     int64_t first_step; /* of this process, 0 before it */
     dn_step_metrics step;
@@ -147,10 +149,29 @@ static void progress_text(const dn_metrics *metrics, const tally *t, char head[6
              speed < 100 ? 2 : 0, speed, left);
 }
 
-static int terminal_columns(FILE *terminal)
+/* The terminal that `stream` ends at, or -1. Open MPI gives each rank a terminal of its own,
+ * wherever the output goes then: there the launcher's standard output is the one to ask. */
+static int open_terminal(FILE *stream)
+{
+    char path[64];
+    if (!isatty(fileno(stream)))
+        return -1;
+    const int is_launched = getenv("OMPI_COMM_WORLD_SIZE") != NULL;
+    if (is_launched)
+        snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
+    else
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(stream));
+    const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (terminal < 0 || isatty(terminal))
+        return terminal;
+    close(terminal);
+    return -1;
+}
+
+static int terminal_columns(int terminal)
 {
     struct winsize size;
-    const int known = ioctl(fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    const int known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     return known ? size.ws_col : 80;
 }
 
@@ -162,7 +183,7 @@ static void draw_line(dn_metrics *metrics)
                       empty[] = "..............................";
     char head[64], tail[160], line[512];
     progress_text(metrics, &metrics->epoch, head, tail);
-    const int columns = terminal_columns(metrics->settings.progress);
+    const int columns = terminal_columns(metrics->terminal);
     int bar = columns - 4 - (int)(strlen(head) + strlen(tail));
     bar = bar > BAR_MOST ? BAR_MOST : bar;
     const int64_t per_epoch = metrics->settings.steps_per_epoch;
@@ -173,15 +194,17 @@ static void draw_line(dn_metrics *metrics)
         snprintf(line, sizeof line, "%sstep %s", head, tail);
     fprintf(metrics->settings.progress, "\r%.*s\033[K", columns - 1, line);
     fflush(metrics->settings.progress);
+    metrics->has_line = 1;
 }
 
 /* A line that stays; on a terminal it takes the place of the progress line. */
-static void print_line(const dn_metrics *metrics, const char *text)
+static void print_line(dn_metrics *metrics, const char *text)
 {
     if (!metrics->settings.progress)
         return;
-    fprintf(metrics->settings.progress, "%s%s\n", metrics->terminal ? "\r\033[K" : "", text);
+    fprintf(metrics->settings.progress, "%s%s\n", metrics->has_line ? "\r\033[K" : "", text);
     fflush(metrics->settings.progress);
+    metrics->has_line = 0;
 }
 
 /* ---- the three kinds ------------------------------------------------------------------------- */
@@ -217,16 +240,16 @@ dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step)
         metrics->first_step = step->step;
     tally_add(&metrics->interval, step);
     tally_add(&metrics->epoch, step);
-    if (metrics->terminal && time - metrics->last_draw >= redraw_seconds) {
+    if (metrics->terminal >= 0 && time - metrics->last_draw >= redraw_seconds) {
         draw_line(metrics);
         metrics->last_draw = time;
     }
     if (time - metrics->interval.start < metrics->settings.interval)
         return DN_OK;
-    return write_interval(metrics, !metrics->terminal);
+    return write_interval(metrics, metrics->terminal < 0);
 }
 
-static void print_epoch(const dn_metrics *metrics, const dn_epoch_metrics *epoch)
+static void print_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
 {
     char line[512], test[128] = "", hash[17];
     const tally *t = &metrics->epoch;
@@ -294,7 +317,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     m->settings = *settings;
     if (settings->interval < 0)
         m->settings.interval = default_interval;
-    m->terminal = settings->progress && isatty(fileno(settings->progress));
+    m->terminal = settings->progress ? open_terminal(settings->progress) : -1;
     m->file = fopen(m->path, "a+e");
     if (!m->file) {
         status = file_failure(m);
@@ -314,6 +337,10 @@ void dn_metrics_destroy(dn_metrics **metrics)
     dn_metrics *m = *metrics;
     if (m && m->file)
         fclose(m->file);
+    if (m && m->has_line) /* a message follows: the run was cut short */
+        fputc('\n', m->settings.progress);
+    if (m && m->terminal >= 0)
+        close(m->terminal);
     free(m);
     *metrics = NULL;
 }

@@ -158,6 +158,7 @@ static void build_layer(dn_net *net, int b, int l, int map, int channels)
         char name[64];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
         const int z = add_map(net, name, grid.height, grid.width, wide);
+        net->maps[z].bottleneck = 1;
         snprintf(norm, sizeof norm, "%s.norm1", layer);
         snprintf(conv, sizeof conv, "%s.conv1", layer);
         add_node(net,

@@ -52,21 +52,40 @@ static void add_region(planner *p, const char *name, void *target, size_t bytes,
     p->targets[net->region_count++] = target;
 }
 
+static size_t map_bytes(const dn_map *map)
+{
+    return ((size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES) *
+           sizeof(float);
+}
+
+/* 1: the map shares the one buffer of all bottleneck maps and is made again when needed. */
+static int is_remade(const dn_net *net, const dn_map *map)
+{
+    return map->bottleneck && net->options.train && net->options.recompute;
+}
+
+static size_t largest_remade(const dn_net *net)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < net->map_count; i++)
+        if (is_remade(net, &net->maps[i]) && map_bytes(&net->maps[i]) > bytes)
+            bytes = map_bytes(&net->maps[i]);
+    return bytes;
+}
+
 /* A map's data live from its first writer's visit to that node's backward; its gradient from the
  * backward of its last reader to that of its first writer. Evaluation goes forward only. */
 static void add_map_regions(planner *p, dn_map *map, int end)
 {
-    const size_t floats =
-        (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES;
     const int train = p->net->options.train;
     char name[96];
-    add_region(p, map->name, &map->data, floats * sizeof(float), map->written,
-               train ? end - map->written : map->read);
+    if (!is_remade(p->net, map))
+        add_region(p, map->name, &map->data, map_bytes(map), map->written,
+                   train ? end - map->written : map->read);
     if (!train)
         return;
     snprintf(name, sizeof name, "%s gradient", map->name);
-    add_region(p, name, &map->gradient, floats * sizeof(float), end - map->read,
-               end - map->written);
+    add_region(p, name, &map->gradient, map_bytes(map), end - map->read, end - map->written);
 }
 
 static void add_head_regions(planner *p, int end)
@@ -164,10 +183,17 @@ static dn_status plan(dn_net *net)
     add_region(&p, "channel statistics", &channels, carve_channels(net, NULL), 0, end);
     for (int i = 0; i < net->map_count; i++)
         add_map_regions(&p, &net->maps[i], end);
+    float *remade = NULL;
+    const size_t remade_bytes = largest_remade(net);
+    if (remade_bytes > 0)
+        add_region(&p, "bottleneck, made again", &remade, remade_bytes, 0, end);
     DN_TRY_OR_DONE(dn_plan_place(net->regions, net->region_count, &net->arena_bytes));
     DN_TRY_OR_DONE(dn_arena_create(&net->arena, net->arena_bytes));
     for (int i = 0; i < net->region_count; i++)
         *p.targets[i] = (void *)((char *)net->arena + net->regions[i].offset);
+    for (int i = 0; i < net->map_count; i++)
+        if (is_remade(net, &net->maps[i]))
+            net->maps[i].data = remade;
     carve_channels(net, channels);
 done:
     free(p.targets);
@@ -275,6 +301,8 @@ void dn_net_backward(dn_net *net, const dn_pass *pass)
             dn_transition_backward(net, node);
             break;
         case DN_NODE_CONV:
+            if (is_remade(net, &net->maps[node->in]))
+                dn_conv_forward(net, node - 1, pass); /* the same bits, statistics included */
             dn_conv_backward(net, node, pass);
             break;
         case DN_NODE_STEM_POOL:

@@ -38,6 +38,7 @@ typedef struct dn_map {
     double *correction;    /* (channels, 2) A and B above */
     size_t statistics;     /* of the leaf: means from here, unbiased variances after them */
     int written, read;     /* first node that writes it, last node that reads it */
+    int bottleneck;        /* 1: private to one layer, so it can be made again */
 } dn_map;
 
 typedef enum dn_node_kind {

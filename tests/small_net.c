@@ -1,0 +1,90 @@
+/* Small nets with drawn contents; see small_net.h. */
+#include "small_net.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "dn/rng.h"
+
+enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
+
+dn_net *net_make(const net_case *c, const dn_kernels *kernels)
+{
+    const dn_net_options options = {.batch = c->batch, .train = 1, .dropout = c->dropout};
+    dn_spec spec;
+    dn_net *net = NULL;
+    if (dn_spec_parse(&spec, c->model) != DN_OK)
+        fail_msg("%s", dn_message());
+    spec.channels = c->channels;
+    spec.height = c->height;
+    spec.width = c->width;
+    spec.classes = c->classes;
+    if (dn_net_create(&net, &spec, kernels, &options) != DN_OK)
+        fail_msg("%s", dn_message());
+    return net;
+}
+
+static void draw_norm(float *x, const dn_tensor *tensor, net_draw draw)
+{
+    const int weight = tensor->kind == DN_NORM_WEIGHT;
+    for (size_t i = 0; i < tensor->count; i++)
+        if (draw == DRAW_SMOOTH)
+            x[i] = weight ? 0.15f + 0.1f * x[i] : i % 8 == 7 ? -1 : 1;
+        else
+            x[i] += (float)weight;
+}
+
+static void draw_tensor(dn_net *net, const dn_tensor *tensor, net_draw draw, uint64_t seed,
+                        uint64_t a)
+{
+    float *x = dn_net_parameters(net) + tensor->offset;
+    const double fan_in = (double)tensor->count / tensor->shape[0];
+    double bound = 0.5;
+    if (tensor->kind == DN_CONV_WEIGHT)
+        bound = sqrt(6 / fan_in);
+    else if (tensor->kind == DN_LINEAR_WEIGHT)
+        bound = sqrt(3 / fan_in);
+    dn_random_uniform(x, tensor->count, bound, seed, DN_STREAM_SYNTHETIC, a);
+    if (tensor->kind == DN_NORM_WEIGHT || tensor->kind == DN_NORM_BIAS)
+        draw_norm(x, tensor, draw);
+}
+
+void net_draw_batch(dn_net *net, uint64_t seed)
+{
+    const dn_spec *spec = dn_net_spec(net);
+    const size_t batch = (size_t)dn_net_batch(net);
+    const size_t pixels = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    dn_random_uniform(dn_net_images(net), batch * pixels, 2, seed, DN_STREAM_SYNTHETIC, IMAGES);
+    for (size_t i = 0; i < batch; i++) {
+        const dn_random4 r = dn_random(seed, DN_STREAM_SYNTHETIC, LABELS, i);
+        dn_net_labels(net)[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)spec->classes);
+    }
+}
+
+void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
+{
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(net, &tensors);
+    for (int t = 0; t < count; t++) {
+        const int running =
+            tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
+        for (size_t i = 0; running && i < tensors[t].count; i++)
+            dn_net_running(net)[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
+        if (!running)
+            draw_tensor(net, &tensors[t], draw, seed, (uint64_t)t);
+    }
+    net_draw_batch(net, seed);
+}
+
+dn_result net_step(dn_net *net, const dn_pass *pass)
+{
+    dn_result result;
+    dn_net_forward_train(net, pass, &result);
+    dn_net_backward(net, pass);
+    dn_net_update_running(net, dn_net_leaf(net));
+    return result;
+}

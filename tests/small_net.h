@@ -1,0 +1,36 @@
+/*
+ * Small nets with drawn weights, images and labels, for the tests of the engine's numbers.
+ *
+ * Every draw is a function of the case and the seed, so a test that passes passes again.
+ */
+#ifndef DN_TESTS_SMALL_NET_H
+#define DN_TESTS_SMALL_NET_H
+
+#include "dn/net.h"
+
+/* A net small enough to be run thousands of times. */
+typedef struct net_case {
+    const char *model;
+    int channels, height, width, classes, batch;
+    float dropout;
+} net_case;
+
+/* How batch norms are drawn. */
+typedef enum net_draw {
+    DRAW_PLAIN, /* gamma U[0.5, 1.5), beta U[-0.5, 0.5): ReLUs open for some pixels, not others */
+    DRAW_SMOOTH /* gamma U[0.1, 0.2), beta 1, or -1 for every eighth: all pixels or none */
+} net_draw;
+
+/* A net for training; the caller owns it. Any failure fails the test. */
+dn_net *net_make(const net_case *c, const dn_kernels *kernels);
+
+/* Fills weights, fresh running statistics, images U[-2, 2) and labels. */
+void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
+
+/* Fills images and labels alone. */
+void net_draw_batch(dn_net *net, uint64_t seed);
+
+/* Forward and backward, then the running statistics' update. */
+dn_result net_step(dn_net *net, const dn_pass *pass);
+
+#endif

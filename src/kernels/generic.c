@@ -48,6 +48,14 @@ static size_t frame_index(const dn_frame *frame, int i, int r)
            (size_t)(frame->width + 1);
 }
 
+/* Index in the source of pixel 0 of row r of image i. */
+static size_t source_index(const dn_frame *frame, int i, int r)
+{
+    const size_t width = (size_t)frame->width;
+    const size_t image = frame->border ? frame->source_image : (size_t)frame->rows * width;
+    return (size_t)i * image + (size_t)r * width;
+}
+
 static void clear_row(float *to, const dn_frame *frame)
 {
     const size_t before = frame->border ? 1 : 0;
@@ -62,8 +70,7 @@ static void norm_relu(int rows, const dn_frame *frame, const float *x, size_t x_
         for (int i = 0; i < frame->images; i++)
             for (int r = 0; r < frame->rows; r++)
                 for (int p = 0; p < frame->width; p++) {
-                    const size_t from = (size_t)i * frame->source_image +
-                                        (size_t)r * (size_t)frame->width + (size_t)p;
+                    const size_t from = source_index(frame, i, r) + (size_t)p;
                     const float v = scale[c] * x[from] + shift[c];
                     to[frame_index(frame, i, r) + (size_t)p] = v <= 0 ? 0 : v; /* keeps NaN */
                 }
@@ -78,8 +85,7 @@ static void affine(int rows, const dn_frame *frame, const float *g, size_t g_ld,
         for (int i = 0; i < frame->images; i++)
             for (int r = 0; r < frame->rows; r++)
                 for (int p = 0; p < frame->width; p++) {
-                    const size_t from = (size_t)i * frame->source_image +
-                                        (size_t)r * (size_t)frame->width + (size_t)p;
+                    const size_t from = source_index(frame, i, r) + (size_t)p;
                     to[frame_index(frame, i, r) + (size_t)p] =
                         c[0] * g[from] + (c[1] * x[from] + c[2]);
                 }

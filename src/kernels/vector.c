@@ -159,8 +159,10 @@ INLINE void conv_column(const int nv, const float *w, int outputs, int inputs, c
         const int rows = outputs - first < MR ? outputs - first : MR;
         const int mr = tile_rows(outputs, first);
         float *to = y + (size_t)first * y_ld;
-        if (mr == MR)
+        if (rows == MR)
             conv_tile(MR, nv, w, MR, inputs, taps, x, x_ld, to, y_ld, accumulate);
+        else if (mr == MR)
+            conv_tile(MR, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
         else if (mr == 2 * MR_STEP)
             conv_tile(2 * MR_STEP, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
         else

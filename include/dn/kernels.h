@@ -76,19 +76,51 @@ static inline size_t dn_frame_floats(const dn_frame *frame)
     return ((size_t)frame->images * (size_t)frame->image_rows + 1) * (size_t)(frame->width + 1);
 }
 
+/* How the elements of maps are stored. Everything else is fp32: panels, products, sums, gradients.
+ */
+typedef enum dn_dtype { DN_FP32, DN_BF16, DN_DTYPES } dn_dtype;
+
+static inline size_t dn_dtype_size(dn_dtype dtype)
+{
+    return dtype == DN_FP32 ? 4 : 2;
+}
+
 /* Operands of the ReLU and batch norm backward step of `rows` channels over n pixels. */
 typedef struct dn_norm_grad {
     int rows;
     size_t n;
     const float *gradient; /* with respect to the ReLU's output, ld gradient_ld */
-    const float *x;        /* the map that was normalised, ld x_ld */
-    float *sum;            /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; no pad */
+    const void *x;         /* the map that was normalised, ld x_ld elements */
+    float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; no pad */
     size_t gradient_ld, x_ld, sum_ld;
     const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
     int accumulate;             /* 0: `sum` is written, 1: added to */
     float *sums;                /* (rows, 2) sum of masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
+
+/* The kernels that read or write maps: one set an element type. Pointers to maps are void. */
+typedef struct dn_map_kernels {
+    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
+    void (*norm_relu)(int rows, const dn_frame *frame, const void *x, size_t x_ld,
+                      const float *scale, const float *shift, float *to, size_t to_ld);
+
+    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
+    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const void *x,
+                   size_t x_ld, const float *c, float *to, size_t to_ld);
+
+    /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
+     * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
+     * map's type (to nearest even); exactly the pixels are written, no pad. */
+    void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
+                  size_t to_ld);
+
+    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
+    void (*moments)(int rows, size_t n, const void *x, size_t x_ld, float *moments);
+
+    /* See dn_norm_grad. */
+    void (*norm_relu_grad)(const dn_norm_grad *args);
+} dn_map_kernels;
 
 typedef struct dn_kernels {
     const char *name;
@@ -105,25 +137,7 @@ typedef struct dn_kernels {
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
 
-    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
-    void (*norm_relu)(int rows, const dn_frame *frame, const float *x, size_t x_ld,
-                      const float *scale, const float *shift, float *to, size_t to_ld);
-
-    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
-    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
-                   size_t x_ld, const float *c, float *to, size_t to_ld);
-
-    /* to(rows, pixels compact) = the pixels of a convolution's output over a frame, where source
-     * row 0 of image 0 begins at y and bordered rows follow each other; exactly the pixels are
-     * written, no pad. */
-    void (*unframe)(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
-                    size_t to_ld);
-
-    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
-    void (*moments)(int rows, size_t n, const float *x, size_t x_ld, float *moments);
-
-    /* See dn_norm_grad. */
-    void (*norm_relu_grad)(const dn_norm_grad *args);
+    dn_map_kernels maps[DN_DTYPES];
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

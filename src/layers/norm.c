@@ -26,7 +26,8 @@ void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, 
     double *partial = net->partial + (size_t)index * (size_t)count * 2;
     for (int c = 0; c < count; c++) {
         float moments[2];
-        net->kernels->moments(1, piece.pixels, dn_map_row(map, map->data, &piece, first + c),
+        net->on_maps->moments(1, piece.pixels,
+                              dn_map_at(map, dn_map_index(map, &piece, first + c, 0)),
                               map->grid.stride, moments);
         partial[2 * c] = moments[0];
         partial[2 * c + 1] = moments[1];

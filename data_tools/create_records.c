@@ -50,40 +50,29 @@ static dn_status parse_integer(const char *option, const char *text, int largest
     return DN_OK;
 }
 
-static dn_status parse_options(int argc, char **argv, dn_records_options *options, int *help)
+static dn_status parse_options(int argc, char **argv, dn_records_options *o, int *help)
 {
-    static const struct option names[] = {{"source", required_argument, NULL, 's'},
-                                          {"out", required_argument, NULL, 'o'},
-                                          {"shards", required_argument, NULL, 'n'},
-                                          {"level", required_argument, NULL, 'z'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    const struct option names[] = {{"source", required_argument, NULL, 's'},
+                                   {"out", required_argument, NULL, 'o'},
+                                   {"shards", required_argument, NULL, 'n'},
+                                   {"level", required_argument, NULL, 'z'},
+                                   {"jobs", required_argument, NULL, 'j'},
+                                   {"help", no_argument, help, 1},
+                                   {NULL, 0, NULL, 0}};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":", names, NULL)) != -1;) {
-        switch (c) {
-        case 's':
-            options->source = optarg;
-            break;
-        case 'o':
-            options->out = optarg;
-            break;
-        case 'n':
-            DN_TRY(parse_integer("shards", optarg, 99999, &options->shards));
-            break;
-        case 'z':
-            DN_TRY(parse_integer("level", optarg, 22, &options->zstd_level));
-            break;
-        case 'j':
-            DN_TRY(parse_integer("jobs", optarg, 1024, &options->jobs));
-            break;
-        case 'h':
-            *help = 1;
-            break;
-        default:
-            return dn_fail(DN_EINVAL, "%s: %s; see --help", argv[optind - 1],
-                           c == ':' ? "found no value after it" : "unknown option");
-        }
+        DN_CHECK(c != '?' && c != ':', DN_EINVAL, "%s: %s; see --help", argv[optind - 1],
+                 c == ':' ? "found no value after it" : "unknown option");
+        if (c == 's')
+            o->source = optarg;
+        else if (c == 'o')
+            o->out = optarg;
+        else if (c == 'n')
+            DN_TRY(parse_integer("shards", optarg, 99999, &o->shards));
+        else if (c == 'z')
+            DN_TRY(parse_integer("level", optarg, 22, &o->zstd_level));
+        else if (c == 'j')
+            DN_TRY(parse_integer("jobs", optarg, 1024, &o->jobs));
     }
     return DN_OK;
 }
@@ -100,20 +89,23 @@ static dn_status find_dataset(const char *name, const dn_dataset **set)
     return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s", name, known);
 }
 
+static void print_numbers(const char *name, const double *values, int count)
+{
+    printf("%s", name);
+    for (int i = 0; i < count; i++)
+        printf(" %.4f", values[i]);
+}
+
 static dn_status print_summary(const char *folder, const char *what)
 {
     dn_manifest *m;
     DN_TRY(dn_manifest_load(&m, folder));
-    printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64
-           " in %d; mean",
-           folder, m->dataset, m->classes, m->channels, m->height, m->width,
-           m->split[DN_TRAIN].count, m->split[DN_TRAIN].shards, m->split[DN_TEST].count,
-           m->split[DN_TEST].shards);
-    for (int c = 0; c < m->channels; c++)
-        printf(" %.4f", m->mean[c]);
-    printf(", std");
-    for (int c = 0; c < m->channels; c++)
-        printf(" %.4f", m->deviation[c]);
+    const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST];
+    printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
+           folder, m->dataset, m->classes, m->channels, m->height, m->width, train->count,
+           train->shards, test->count, test->shards);
+    print_numbers("; mean", m->mean, m->channels);
+    print_numbers(", std", m->deviation, m->channels);
     printf("; %s\n", what);
     dn_manifest_destroy(&m);
     return DN_OK;
@@ -128,7 +120,7 @@ static dn_status make(const char *name, dn_records_options *options)
         options->out = set->folder;
     DN_TRY(dn_records_complete(set, options, &complete));
     if (!complete)
-        DN_TRY(dn_records_build(set, options));
+        DN_TRY(dn_records_make(set, options));
     return print_summary(options->out, complete ? "already complete" : "written");
 }
 

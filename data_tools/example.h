@@ -1,9 +1,11 @@
 /*
  * tf.train.Example: the part of its protobuf encoding that labelled images need.
  *
- *     Example  { Features features = 1; }
- *     Features { map<string, Feature> feature = 1; }    an entry: { string key = 1; Feature value =
- * 2; } Feature  { BytesList 1 | FloatList 2 | Int64List 3 }    a list: { repeated value = 1; }
+ *     Example    { Features features = 1; }
+ *     Features   { map<string, Feature> feature = 1; }, whose entries are messages of their own:
+ *     entry      { string key = 1; Feature value = 2; }
+ *     Feature    { one of BytesList 1, FloatList 2, Int64List 3 }
+ *     a list     { repeated value = 1; }
  */
 #ifndef DN_EXAMPLE_H
 #define DN_EXAMPLE_H
@@ -29,8 +31,8 @@ typedef struct dn_feature {
 } dn_feature;
 
 /* Encodes the features in the order given (sort them by key, so that files are reproducible) into
- * out(capacity) and returns the encoding's size; nothing is written where that is larger than the
- * capacity. */
+ * out(capacity) and returns the encoding's size; out is of no use where that is larger than the
+ * capacity, and may be NULL where that is 0. */
 size_t dn_example_encode(uint8_t *out, size_t capacity, const dn_feature *features, int count);
 
 /* Looks up the features' keys in an encoded Example and fills kind and value with the first

@@ -1,49 +1,121 @@
 /* What making and verifying records share; see records.h. */
 #include "records.h"
 
-#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <xxhash.h>
 
-int dn_records_jobs(const dn_manifest *manifest)
+#include "load.h"
+#include "sample.h"
+#include "tfrecord.h"
+
+dn_status dn_records_each(const dn_manifest *manifest, int threads, dn_shard_job *job,
+                          void *context)
 {
-    return manifest->split[DN_TRAIN].shards + manifest->split[DN_TEST].shards;
+    dn_status first = DN_OK;
+    char message[1024]; /* is per thread, so the first one is carried over */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int i = 0; i < manifest->shards; i++) {
+        dn_status seen;
+#pragma omp atomic read
+        seen = first;
+        const dn_status status = seen == DN_OK ? job(context, &manifest->shard[i]) : DN_OK;
+#pragma omp critical(dn_records)
+        if (status != DN_OK && first == DN_OK) {
+            snprintf(message, sizeof message, "%s", dn_message());
+#pragma omp atomic write
+            first = status;
+        }
+    }
+    return first == DN_OK ? DN_OK : dn_fail(first, "%s", message);
 }
 
-dn_manifest_shard *dn_records_job(const dn_manifest *manifest, int job, dn_split *split, int *index)
+static dn_status decode_records(dn_tfrecord *file, const char *path, const dn_manifest *m,
+                                int64_t count, uint8_t *images, uint16_t *labels)
 {
-    const int train = manifest->split[DN_TRAIN].shards;
-    *split = job < train ? DN_TRAIN : DN_TEST;
-    *index = job < train ? job : job - train;
-    return &manifest->split[*split].shard[*index];
+    for (int64_t i = 0;; i++, images += dn_manifest_image_bytes(m)) {
+        const uint8_t *record;
+        size_t size;
+        int label;
+        DN_TRY(dn_tfrecord_next(file, &record, &size));
+        DN_CHECK((record != NULL) == (i < count), DN_ECORRUPT,
+                 "%s: found %s than the expected %" PRId64 " records", path,
+                 record ? "more" : "fewer", count);
+        if (!record)
+            return DN_OK;
+        const dn_status status = dn_sample_decode(m, record, size, images, &label);
+        if (status != DN_OK) {
+            char reason[512];
+            snprintf(reason, sizeof reason, "%s", dn_message());
+            return dn_fail(status, "%s: record %" PRId64 ": %s", path, i, reason);
+        }
+        labels[i] = (uint16_t)label;
+    }
+}
+
+dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
+                          const dn_manifest_shard *shard, uint8_t **images, uint16_t **labels)
+{
+    char path[PATH_MAX];
+    dn_tfrecord *file;
+    *images = malloc((size_t)shard->count * dn_manifest_image_bytes(manifest));
+    *labels = malloc((size_t)shard->count * sizeof **labels);
+    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
+    DN_CHECK(*images && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
+             shard->count);
+    DN_TRY(dn_tfrecord_open(&file, path));
+    const dn_status status = decode_records(file, path, manifest, shard->count, *images, *labels);
+    dn_tfrecord_close(&file);
+    return status;
 }
 
 dn_status dn_records_measure(const char *folder, dn_manifest_file *file)
 {
-    enum { BLOCK = 1 << 16 };
     char path[PATH_MAX];
-    uint8_t block[BLOCK];
+    uint8_t *bytes;
+    size_t size;
     DN_TRY(dn_join_path(path, folder, file->name));
-    FILE *const stream = fopen(path, "rbe");
-    DN_CHECK(stream, errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
-             strerror(errno));
-    XXH3_state_t *const state = XXH3_createState();
-    dn_status status = DN_OK;
-    if (!state || XXH3_64bits_reset(state) != XXH_OK)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
-    file->bytes = 0;
-    for (size_t size; (size = fread(block, 1, BLOCK, stream)) > 0; file->bytes += (int64_t)size)
-        XXH3_64bits_update(state, block, size);
-    if (ferror(stream))
-        DN_TRY_OR_DONE(dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno)));
-    file->hash = XXH3_64bits_digest(state);
-done:
-    XXH3_freeState(state);
-    fclose(stream);
-    return status;
+    DN_TRY(dn_load_file(path, &bytes, &size));
+    file->bytes = (int64_t)size;
+    file->hash = XXH3_64bits(bytes, size);
+    free(bytes);
+    return DN_OK;
+}
+
+void dn_channel_sums_add(dn_channel_sums *sums, const dn_manifest *manifest, const uint8_t *image)
+{
+    const int pixels = manifest->height * manifest->width;
+    for (int c = 0; c < manifest->channels; c++, image += pixels) {
+        int64_t sum = 0, squares = 0;
+        for (int i = 0; i < pixels; i++) {
+            sum += image[i];
+            squares += image[i] * image[i];
+        }
+#pragma omp atomic
+        sums->sum[c] += sum;
+#pragma omp atomic
+        sums->squares[c] += squares;
+    }
+}
+
+void dn_channel_sums_result(const dn_channel_sums *sums, const dn_manifest *manifest, double *mean,
+                            double *deviation)
+{
+    const int64_t pixels = manifest->split[DN_TRAIN].count * manifest->height * manifest->width;
+    const double n = (double)pixels;
+    for (int c = 0; c < manifest->channels; c++) {
+        /* n^2 times the variance, which an int64_t cannot hold and a double difference would
+         * cancel in */
+        const __int128 spread =
+            (__int128)pixels * sums->squares[c] - (__int128)sums->sum[c] * sums->sum[c];
+        mean[c] = (double)sums->sum[c] / (255.0 * n);
+        deviation[c] = sqrt((double)spread) / (255.0 * n);
+    }
 }
 
 static int has_size(const char *folder, const dn_manifest_file *file)
@@ -54,41 +126,29 @@ static int has_size(const char *folder, const dn_manifest_file *file)
            info.st_size == file->bytes;
 }
 
-static int files_have_sizes(const char *folder, const dn_manifest *manifest)
-{
-    for (int i = 0; i < dn_records_jobs(manifest); i++) {
-        dn_split split;
-        int index;
-        const dn_manifest_shard *const shard = dn_records_job(manifest, i, &split, &index);
-        if (!has_size(folder, &shard->tfrecord) || !has_size(folder, &shard->hdf5))
-            return 0;
-    }
-    return 1;
-}
-
 dn_status dn_records_load(dn_manifest **manifest, const dn_dataset *set, const char *folder)
 {
     const dn_status status = dn_manifest_load(manifest, folder);
     if (status == DN_EINVAL)
         return status;
-    if (status == DN_OK && strcmp((*manifest)->dataset, set->name) != 0) {
-        const dn_status failed =
-            dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out", folder,
-                    (*manifest)->dataset, set->name);
-        dn_manifest_destroy(manifest);
-        return failed;
-    }
-    return DN_OK;
+    if (!*manifest || strcmp((*manifest)->dataset, set->name) == 0)
+        return DN_OK;
+    dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out", folder,
+            (*manifest)->dataset, set->name);
+    dn_manifest_destroy(manifest);
+    return DN_EINVAL;
 }
 
 dn_status dn_records_complete(const dn_dataset *set, const dn_records_options *options,
                               int *complete)
 {
-    dn_manifest *manifest;
-    DN_TRY(dn_records_load(&manifest, set, options->out));
-    *complete = manifest && manifest->zstd_level == options->zstd_level &&
-                manifest->split[DN_TRAIN].shards == options->shards &&
-                files_have_sizes(options->out, manifest);
-    dn_manifest_destroy(&manifest);
+    dn_manifest *m;
+    DN_TRY(dn_records_load(&m, set, options->out));
+    *complete =
+        m && m->zstd_level == options->zstd_level && m->split[DN_TRAIN].shards == options->shards;
+    for (int i = 0; *complete && i < m->shards; i++)
+        *complete = has_size(options->out, &m->shard[i].tfrecord) &&
+                    has_size(options->out, &m->shard[i].hdf5);
+    dn_manifest_destroy(&m);
     return DN_OK;
 }

@@ -3,53 +3,51 @@
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in and runs outside HDF5's lock. Every HDF5 call stands in the critical
- * section dn_hdf5, as a library built without its own lock requires. HDF5 builds the file in memory
- * (its core driver) and we write it to the disk, since libhdf5 1.10 ends in a segmentation fault
- * when a disk is full. The memory is taken over when the file is closed: H5Fget_file_image, which
- * reads an open file, spoils the checksum of the superblock.
+ * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
+ * memory that we copy to the disk, since libhdf5 1.10 ends in a segmentation fault when a disk is
+ * full.
  */
+#define _GNU_SOURCE /* memfd_create */
 #include "shard_writer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
 
 #include <hdf5.h>
 #include <xxhash.h>
 #include <zstd.h>
 
-struct dn_shard_writer {
-    char path[PATH_MAX];
+struct writer {
     const dn_manifest *manifest;
-    dn_split split;
-    int index;
-    int64_t count, added;
-    size_t image_bytes, chunk_images;
-    uint16_t *labels; /* (count) */
-    uint8_t *chunk;   /* (chunk_images, channels, height, width) */
-    void *frame;
-    size_t frame_capacity;
-    ZSTD_CCtx *zstd;
-    uint8_t *memory; /* the file, once HDF5 has closed it */
+    const dn_manifest_shard *shard;
+    size_t image_bytes;
+    int64_t chunk_images;
     hid_t file, images;
 };
 
 /* Largest power of two that keeps a chunk within 256 KiB and a shard at 16 chunks or more: large
  * enough to compress and read well, small enough to shuffle by chunks. */
-static size_t choose_chunk_images(size_t image_bytes, int64_t count)
+static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
-    size_t images = 1;
-    while (2 * images * image_bytes <= 256 * 1024 && (int64_t)(2 * images) * 16 <= count)
+    int64_t images = 1;
+    while (2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count)
         images *= 2;
     return images;
 }
 
-/* The file is in memory, so this is what makes HDF5 refuse. */
-static dn_status out_of_memory(const dn_shard_writer *w)
+static hid_t text_type(size_t length)
 {
-    return dn_fail(DN_ENOMEM, "%s: out of memory", w->path);
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, length);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    return type;
 }
 
 static int put_attribute(hid_t file, const char *name, hid_t type, hid_t space, const void *value)
@@ -61,11 +59,9 @@ static int put_attribute(hid_t file, const char *name, hid_t type, hid_t space, 
     return good;
 }
 
-static int put_string(hid_t file, const char *name, const char *text)
+static int put_text(hid_t file, const char *name, const char *text)
 {
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, strlen(text) + 1);
-    H5Tset_cset(type, H5T_CSET_UTF8);
+    const hid_t type = text_type(strlen(text) + 1);
     const int good = put_attribute(file, name, type, H5Screate(H5S_SCALAR), text);
     H5Tclose(type);
     return good;
@@ -82,282 +78,183 @@ static int put_numbers(hid_t file, const char *name, const double *values, int c
     return put_attribute(file, name, H5T_IEEE_F64LE, H5Screate_simple(1, &size, NULL), values);
 }
 
-static int put_attributes(const dn_shard_writer *w)
+static int put_attributes(const struct writer *w)
 {
     const dn_manifest *const m = w->manifest;
-    return put_string(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
+    const dn_manifest_shard *const s = w->shard;
+    return put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
            put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           put_string(w->file, DN_SHARD_DATASET, m->dataset) &&
-           put_string(w->file, DN_SHARD_SPLIT, dn_split_name(w->split)) &&
-           put_integer(w->file, DN_SHARD_INDEX, w->index) &&
-           put_integer(w->file, DN_SHARD_SHARDS, m->split[w->split].shards) &&
-           put_integer(w->file, DN_SHARD_COUNT, w->count) &&
+           put_text(w->file, DN_SHARD_DATASET, m->dataset) &&
+           put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
+           put_integer(w->file, DN_SHARD_INDEX, s->index) &&
+           put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
+           put_integer(w->file, DN_SHARD_COUNT, s->count) &&
            put_numbers(w->file, DN_SHARD_MEAN, m->mean, m->channels) &&
            put_numbers(w->file, DN_SHARD_STD, m->deviation, m->channels);
 }
 
-/* A one-dimensional data set, written at once. */
-static int put_list(const dn_shard_writer *w, const char *name, hid_t type, int64_t count,
-                    const void *values)
+/* Creates a data set and closes `properties`. */
+static hid_t create_set(hid_t file, const char *name, hid_t type, int dimensions,
+                        const hsize_t *size, hid_t properties)
 {
-    const hsize_t size = (hsize_t)count;
-    const hid_t space = H5Screate_simple(1, &size, NULL),
-                properties = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t space = H5Screate_simple(dimensions, size, NULL);
     H5Pset_obj_track_times(properties, 0); /* the same data give the same bytes */
-    const hid_t set = H5Dcreate2(w->file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    int good = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    good = H5Dclose(set) >= 0 && good;
+    const hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
     H5Pclose(properties);
     H5Sclose(space);
-    return good;
+    return set;
+}
+
+/* A one-dimensional data set, written at once. */
+static int put_list(hid_t file, const char *name, hid_t type, int64_t count, const void *values)
+{
+    const hsize_t size = (hsize_t)count;
+    const hid_t set = create_set(file, name, type, 1, &size, H5Pcreate(H5P_DATASET_CREATE));
+    const int good = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    return H5Dclose(set) >= 0 && good;
 }
 
 /* Class names as strings of one length, padded with zeros. */
-static int put_class_names(const dn_shard_writer *w)
+static int put_class_names(const struct writer *w)
 {
-    const dn_manifest *const m = w->manifest;
+    const size_t classes = (size_t)w->manifest->classes;
+    const char **const names = w->manifest->class_names;
     size_t length = 1;
-    for (int i = 0; i < m->classes; i++)
-        if (strlen(m->class_names[i]) > length)
-            length = strlen(m->class_names[i]);
-    char *const names = calloc((size_t)m->classes, length + 1);
-    if (!names)
+    for (size_t i = 0; i < classes; i++)
+        length = strlen(names[i]) > length ? strlen(names[i]) : length;
+    char *const padded = calloc(classes, length);
+    if (!padded)
         return 0;
-    for (int i = 0; i < m->classes; i++)
-        memcpy(names + (size_t)i * length, m->class_names[i], strlen(m->class_names[i]));
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, length);
-    H5Tset_cset(type, H5T_CSET_UTF8);
+    for (size_t i = 0; i < classes; i++)
+        memcpy(padded + i * length, names[i], strlen(names[i]));
+    const hid_t type = text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    const int good = put_list(w, DN_SHARD_CLASS_NAMES, type, m->classes, names);
+    const int good = put_list(w->file, DN_SHARD_CLASS_NAMES, type, (int64_t)classes, padded);
     H5Tclose(type);
-    free(names);
+    free(padded);
     return good;
 }
 
-static hid_t create_images(const dn_shard_writer *w)
+static int put_labels(const struct writer *w, const uint16_t *labels)
+{
+    char hash[17];
+    const size_t bytes = (size_t)w->shard->count * sizeof *labels;
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, bytes));
+    return put_list(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, w->shard->count, labels) &&
+           put_text(w->file, DN_SHARD_LABELS_HASH, hash);
+}
+
+static hid_t create_images(const struct writer *w)
 {
     const hsize_t c = (hsize_t)w->manifest->channels, h = (hsize_t)w->manifest->height;
     const hsize_t v = (hsize_t)w->manifest->width;
-    const hsize_t size[4] = {(hsize_t)w->count, c, h, v}, part[4] = {w->chunk_images, c, h, v};
+    const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
+    const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
     const unsigned level = (unsigned)w->manifest->zstd_level;
-    const hid_t space = H5Screate_simple(4, size, NULL), properties = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_obj_track_times(properties, 0);
+    const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
     /* Optional: a mandatory filter could not be named without its plug-in. */
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
-    const hid_t images = H5Dcreate2(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE, space, H5P_DEFAULT,
-                                    properties, H5P_DEFAULT);
-    H5Pclose(properties);
-    H5Sclose(space);
-    return images;
+    return create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE, 4, size, properties);
 }
 
-/* The core driver's memory is ours from the moment it is freed by closing the file. */
-static void *image_malloc(size_t size, H5FD_file_image_op_t operation, void *owner)
+static int create_file(struct writer *w, int memory, const uint16_t *labels)
 {
-    (void)operation, (void)owner;
-    return malloc(size);
-}
-
-static void *image_copy(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
-                        void *owner)
-{
-    (void)operation, (void)owner;
-    return memcpy(to, from, size);
-}
-
-static void *image_realloc(void *image, size_t size, H5FD_file_image_op_t operation, void *owner)
-{
-    (void)operation, (void)owner;
-    return realloc(image, size);
-}
-
-static herr_t image_free(void *image, H5FD_file_image_op_t operation, void *owner)
-{
-    if (operation == H5FD_FILE_IMAGE_OP_FILE_CLOSE)
-        *(uint8_t **)owner = image;
-    else
-        free(image);
-    return 0;
-}
-
-static void *same_owner(void *owner)
-{
-    return owner;
-}
-
-static herr_t forget_owner(void *owner)
-{
-    (void)owner;
-    return 0;
-}
-
-/* Files of this access are built in memory, which is *memory after closing. */
-static void keep_memory(hid_t access, uint8_t **memory)
-{
-    enum { GROWTH = 1 << 22 }; /* bytes */
-    H5FD_file_image_callbacks_t callbacks = {.image_malloc = image_malloc,
-                                             .image_memcpy = image_copy,
-                                             .image_realloc = image_realloc,
-                                             .image_free = image_free,
-                                             .udata_copy = same_owner,
-                                             .udata_free = forget_owner,
-                                             .udata = memory};
-    H5Pset_fapl_core(access, GROWTH, 0);
-    H5Pset_file_image_callbacks(access, &callbacks);
-}
-
-static int create_file(dn_shard_writer *w)
-{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
+    H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
-    keep_memory(access, &w->memory);
-    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
     H5Pset_obj_track_times(creation, 0);
-    w->file = H5Fcreate(w->path, H5F_ACC_TRUNC, creation, access);
+    w->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     H5Pclose(creation);
     H5Pclose(access);
-    if (w->file < 0 || !put_attributes(w) || !put_class_names(w))
+    if (!put_attributes(w) || !put_class_names(w) || !put_labels(w, labels))
         return 0;
     w->images = create_images(w);
     return w->images >= 0;
 }
 
-static dn_status allocate(dn_shard_writer *w)
+static int close_file(const struct writer *w)
 {
-    const size_t bytes = w->chunk_images * w->image_bytes;
-    w->frame_capacity = ZSTD_compressBound(bytes);
-    w->labels = malloc((size_t)w->count * sizeof *w->labels);
-    w->chunk = malloc(bytes);
-    w->frame = malloc(w->frame_capacity);
-    w->zstd = ZSTD_createCCtx();
-    if (!w->labels || !w->chunk || !w->frame || !w->zstd)
-        return out_of_memory(w);
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
-    return DN_OK;
-}
-
-dn_status dn_shard_writer_create(dn_shard_writer **writer, const char *path,
-                                 const dn_manifest *manifest, dn_split split, int index)
-{
-    dn_shard_writer *const w = *writer = calloc(1, sizeof *w);
-    DN_CHECK(w, DN_ENOMEM, "%s: out of memory", path);
-    snprintf(w->path, sizeof w->path, "%s", path);
-    w->manifest = manifest;
-    w->split = split;
-    w->index = index;
-    w->count = manifest->split[split].shard[index].count;
-    w->image_bytes =
-        (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
-    w->chunk_images = choose_chunk_images(w->image_bytes, w->count);
-    w->file = w->images = H5I_INVALID_HID;
-    dn_status status = allocate(w);
-    if (status == DN_OK) {
-        int good;
-#pragma omp critical(dn_hdf5)
-        good = create_file(w);
-        if (!good)
-            status = out_of_memory(w);
-    }
-    if (status != DN_OK)
-        dn_shard_writer_abandon(writer);
-    return status;
-}
-
-/* Compresses and writes the chunk that ends with the image added last, padded with zeros. */
-static dn_status write_chunk(dn_shard_writer *w)
-{
-    const size_t bytes = w->chunk_images * w->image_bytes;
-    const size_t first = (size_t)(w->added - 1) / w->chunk_images * w->chunk_images;
-    const size_t used = ((size_t)w->added - first) * w->image_bytes;
-    const hsize_t corner[4] = {first};
-    memset(w->chunk + used, 0, bytes - used);
-    const size_t size = ZSTD_compress2(w->zstd, w->frame, w->frame_capacity, w->chunk, bytes);
-    DN_CHECK(!ZSTD_isError(size), DN_ENOMEM, "%s: cannot compress: %s", w->path,
-             ZSTD_getErrorName(size));
-    herr_t result;
-#pragma omp critical(dn_hdf5)
-    result = H5Dwrite_chunk(w->images, H5P_DEFAULT, 0, corner, size, w->frame);
-    return result < 0 ? out_of_memory(w) : DN_OK;
-}
-
-dn_status dn_shard_writer_add(dn_shard_writer *writer, const uint8_t *image, int label)
-{
-    dn_shard_writer *const w = writer;
-    DN_CHECK(w->added < w->count, DN_EINVAL, "%s: found more than the expected %" PRId64 " images",
-             w->path, w->count);
-    memcpy(w->chunk + (size_t)w->added % w->chunk_images * w->image_bytes, image, w->image_bytes);
-    w->labels[w->added++] = (uint16_t)label;
-    if ((size_t)w->added % w->chunk_images == 0 || w->added == w->count)
-        return write_chunk(w);
-    return DN_OK;
-}
-
-/* Labels and their checksum, then the file in memory is whole. */
-static int finish_file(dn_shard_writer *w)
-{
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64,
-             XXH3_64bits(w->labels, (size_t)w->count * sizeof *w->labels));
-    int good = put_list(w, DN_SHARD_LABELS, H5T_STD_U16LE, w->count, w->labels) &&
-               put_string(w->file, DN_SHARD_LABELS_HASH, hash);
+    int good = H5Dclose(w->images) >= 0;
     good = H5Fclose(w->file) >= 0 && good;
-    w->file = H5I_INVALID_HID;
+    /* HDF5 notes even on success that it does not know the filter, and cannot end the process in
+     * peace while the error stack of a thread holds anything */
+    H5Eclear2(H5E_DEFAULT);
     return good;
 }
 
-static dn_status copy_to_disk(const dn_shard_writer *w)
+/* The images as frames of whole chunks, the last one padded with zeros. */
+static int put_chunks(const struct writer *w, ZSTD_CCtx *zstd, const uint8_t *images,
+                      uint8_t *padded, void *frame)
 {
-    enum { END_OF_FILE = 28 }; /* where superblocks of version 2 and 3 hold the file's size */
-    uint64_t size;
-    memcpy(&size, w->memory + END_OF_FILE, sizeof size);
-    FILE *const file = fopen(w->path, "wbe");
-    int good = file && fwrite(w->memory, size, 1, file) == 1;
-    if (file)
-        good = fclose(file) == 0 && good;
-    DN_CHECK(good, DN_EIO, "%s: cannot write: %s", w->path, strerror(errno));
+    const size_t bytes = (size_t)w->chunk_images * w->image_bytes;
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+    for (int64_t first = 0; first < w->shard->count; first += w->chunk_images) {
+        const hsize_t corner[4] = {(hsize_t)first};
+        const int64_t left = w->shard->count - first;
+        const uint8_t *chunk = images + (size_t)first * w->image_bytes;
+        if (left < w->chunk_images)
+            chunk = memcpy(padded, chunk, (size_t)left * w->image_bytes);
+        const size_t size = ZSTD_compress2(zstd, frame, ZSTD_compressBound(bytes), chunk, bytes);
+        int good = !ZSTD_isError(size);
+#pragma omp critical(dn_hdf5)
+        good = good && H5Dwrite_chunk(w->images, H5P_DEFAULT, 0, corner, size, frame) >= 0;
+        if (!good)
+            return 0;
+    }
+    return 1;
+}
+
+static int put_images(const struct writer *w, const uint8_t *images)
+{
+    const size_t bytes = (size_t)w->chunk_images * w->image_bytes;
+    ZSTD_CCtx *const zstd = ZSTD_createCCtx();
+    uint8_t *const padded = calloc(1, bytes), *const frame = malloc(ZSTD_compressBound(bytes));
+    const int good = zstd && padded && frame && put_chunks(w, zstd, images, padded, frame);
+    free(frame);
+    free(padded);
+    ZSTD_freeCCtx(zstd);
+    return good;
+}
+
+static dn_status copy_to_disk(int memory, const char *path)
+{
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
+    ssize_t part;
+    do {
+        part = sendfile(file, memory, NULL, 1 << 30);
+    } while (part > 0);
+    const int error = part < 0 ? errno : 0;
+    const int closed = close(file) == 0;
+    DN_CHECK(!error && closed, DN_EIO, "%s: cannot write: %s", path,
+             strerror(error ? error : errno));
     return DN_OK;
 }
 
-static dn_status finish(dn_shard_writer *w)
+dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
+                         const dn_manifest_shard *shard, const uint8_t *images,
+                         const uint16_t *labels)
 {
-    int good;
-    DN_CHECK(w->added == w->count, DN_EINVAL, "%s: found %" PRId64 " images, expected %" PRId64,
-             w->path, w->added, w->count);
+    struct writer w = {.manifest = manifest, .shard = shard, .images = H5I_INVALID_HID};
+    w.image_bytes = dn_manifest_image_bytes(manifest);
+    w.chunk_images = choose_chunk_images(w.image_bytes, shard->count);
+    const int memory = memfd_create("shard", MFD_CLOEXEC);
+    DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", path, strerror(errno));
+    int good, closed;
 #pragma omp critical(dn_hdf5)
-    good = finish_file(w);
-    return good && w->memory ? copy_to_disk(w) : out_of_memory(w);
-}
-
-dn_status dn_shard_writer_finish(dn_shard_writer **writer)
-{
-    const dn_status status = finish(*writer);
-    dn_shard_writer_abandon(writer);
+    good = create_file(&w, memory, labels);
+    good = good && put_images(&w, images);
+#pragma omp critical(dn_hdf5)
+    closed = close_file(&w);
+    /* The file is in memory, so this is what makes HDF5 refuse. */
+    const dn_status status =
+        good && closed ? copy_to_disk(memory, path) : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    close(memory);
     return status;
-}
-
-void dn_shard_writer_abandon(dn_shard_writer **writer)
-{
-    dn_shard_writer *const w = *writer;
-    if (!w)
-        return;
-#pragma omp critical(dn_hdf5)
-    {
-        if (w->file >= 0)
-            H5Fclose(w->file);
-        /* HDF5 notes even on success that it does not know the filter, and cannot end the process
-         * in peace while the error stack of a thread holds anything */
-        H5Eclear2(H5E_DEFAULT);
-    }
-    free(w->memory);
-    ZSTD_freeCCtx(w->zstd);
-    free(w->frame);
-    free(w->chunk);
-    free(w->labels);
-    free(w);
-    *writer = NULL;
 }

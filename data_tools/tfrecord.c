@@ -12,7 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "load.h"
+
+struct dn_tfrecord {
+    dn_crc32c crc;
+    char path[PATH_MAX];
+    FILE *output;        /* of a file that is written, else NULL */
+    uint8_t *bytes;      /* (size): the content of a file that is read */
+    size_t size, offset; /* of the next record */
+    int64_t record;      /* its number */
+};
 
 void dn_crc32c_init(dn_crc32c *crc)
 {
@@ -58,151 +68,103 @@ uint32_t dn_crc32c_of(const dn_crc32c *crc, const void *bytes, size_t size)
     return ~value;
 }
 
-uint32_t dn_crc32c_mask(uint32_t crc)
+/* As TFRecord stores it, so that a CRC of data that hold CRCs is no weaker. */
+static uint32_t masked_crc(const dn_tfrecord *f, const void *bytes, size_t size)
 {
+    const uint32_t crc = dn_crc32c_of(&f->crc, bytes, size);
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-struct dn_tfrecord_writer {
-    dn_crc32c crc;
-    char path[PATH_MAX];
-    FILE *file;
-};
-
-dn_status dn_tfrecord_create(dn_tfrecord_writer **writer, const char *path)
+static dn_status create(dn_tfrecord **file, const char *path)
 {
-    dn_tfrecord_writer *const w = *writer = calloc(1, sizeof *w);
-    DN_CHECK(w, DN_ENOMEM, "%s: out of memory", path);
-    dn_crc32c_init(&w->crc);
-    snprintf(w->path, sizeof w->path, "%s", path);
-    w->file = fopen(path, "wbe");
-    if (w->file)
-        return DN_OK;
-    free(w);
-    *writer = NULL;
-    return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(errno));
-}
-
-dn_status dn_tfrecord_write(dn_tfrecord_writer *writer, const void *data, size_t size)
-{
-    uint8_t head[12], tail[4];
-    store_little_endian(head, 8, size);
-    store_little_endian(head + 8, 4, dn_crc32c_mask(dn_crc32c_of(&writer->crc, head, 8)));
-    store_little_endian(tail, 4, dn_crc32c_mask(dn_crc32c_of(&writer->crc, data, size)));
-    DN_CHECK(fwrite(head, sizeof head, 1, writer->file) == 1 &&
-                 fwrite(data, 1, size, writer->file) == size &&
-                 fwrite(tail, sizeof tail, 1, writer->file) == 1,
-             DN_EIO, "%s: cannot write: %s", writer->path, strerror(errno));
+    *file = calloc(1, sizeof **file);
+    DN_CHECK(*file, DN_ENOMEM, "%s: out of memory", path);
+    snprintf((*file)->path, sizeof(*file)->path, "%s", path);
+    dn_crc32c_init(&(*file)->crc);
     return DN_OK;
 }
 
-dn_status dn_tfrecord_finish(dn_tfrecord_writer **writer)
+dn_status dn_tfrecord_create(dn_tfrecord **file, const char *path)
 {
-    dn_tfrecord_writer *const w = *writer;
-    if (!w)
+    DN_TRY(create(file, path));
+    (*file)->output = fopen(path, "wbe");
+    if ((*file)->output)
         return DN_OK;
-    dn_status status = DN_OK;
-    if (fclose(w->file) != 0)
-        status = dn_fail(DN_EIO, "%s: cannot write: %s", w->path, strerror(errno));
-    free(w);
-    *writer = NULL;
+    const int error = errno;
+    dn_tfrecord_close(file);
+    return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
+}
+
+dn_status dn_tfrecord_open(dn_tfrecord **file, const char *path)
+{
+    DN_TRY(create(file, path));
+    const dn_status status = dn_load_file(path, &(*file)->bytes, &(*file)->size);
+    if (status != DN_OK)
+        dn_tfrecord_close(file);
     return status;
 }
 
-struct dn_tfrecord_reader {
-    dn_crc32c crc;
-    char path[PATH_MAX];
-    FILE *file;
-    int64_t bytes, offset, record; /* of the file; of the next record; its number */
-    uint8_t *data;
-    size_t capacity;
-};
-
-dn_status dn_tfrecord_open(dn_tfrecord_reader **reader, const char *path)
+dn_status dn_tfrecord_close(dn_tfrecord **file)
 {
-    struct stat info;
-    dn_tfrecord_reader *const r = *reader = calloc(1, sizeof *r);
-    DN_CHECK(r, DN_ENOMEM, "%s: out of memory", path);
-    dn_crc32c_init(&r->crc);
-    snprintf(r->path, sizeof r->path, "%s", path);
-    r->file = fopen(path, "rbe");
-    if (r->file && fstat(fileno(r->file), &info) == 0) {
-        r->bytes = info.st_size;
-        return DN_OK;
-    }
-    const int error = errno;
-    dn_tfrecord_close(reader);
-    return dn_fail(error == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
-                   strerror(error));
+    dn_tfrecord *const f = *file;
+    dn_status status = DN_OK;
+    if (!f)
+        return status;
+    if (f->output && fclose(f->output) != 0)
+        status = dn_fail(DN_EIO, "%s: cannot write: %s", f->path, strerror(errno));
+    free(f->bytes);
+    free(f);
+    *file = NULL;
+    return status;
 }
 
-void dn_tfrecord_close(dn_tfrecord_reader **reader)
+dn_status dn_tfrecord_write(dn_tfrecord *file, const void *data, size_t size)
 {
-    if (!*reader)
-        return;
-    if ((*reader)->file)
-        fclose((*reader)->file);
-    free((*reader)->data);
-    free(*reader);
-    *reader = NULL;
-}
-
-static dn_status read_fully(dn_tfrecord_reader *r, uint8_t *bytes, size_t size)
-{
-    DN_CHECK(fread(bytes, 1, size, r->file) == size, DN_EIO,
-             "%s: cannot read record %" PRId64 " at byte %" PRId64 ": %s", r->path, r->record,
-             r->offset, ferror(r->file) ? strerror(errno) : "the file became shorter");
+    uint8_t head[12], tail[4];
+    store_little_endian(head, 8, size);
+    store_little_endian(head + 8, 4, masked_crc(file, head, 8));
+    store_little_endian(tail, 4, masked_crc(file, data, size));
+    DN_CHECK(fwrite(head, sizeof head, 1, file->output) == 1 &&
+                 fwrite(data, 1, size, file->output) == size &&
+                 fwrite(tail, sizeof tail, 1, file->output) == 1,
+             DN_EIO, "%s: cannot write: %s", file->path, strerror(errno));
     return DN_OK;
 }
 
-static dn_status check_crc(const dn_tfrecord_reader *r, const char *what, const uint8_t *stored,
-                           const uint8_t *bytes, size_t size)
+/* The masked CRC of the bytes stands after them. */
+static dn_status check_crc(const dn_tfrecord *f, const char *what, const uint8_t *bytes,
+                           size_t size)
 {
-    const uint32_t found = dn_crc32c_mask(dn_crc32c_of(&r->crc, bytes, size));
-    const uint32_t expected = (uint32_t)load_little_endian(stored, 4);
+    const uint32_t found = masked_crc(f, bytes, size);
+    const uint32_t expected = (uint32_t)load_little_endian(bytes + size, 4);
     DN_CHECK(found == expected, DN_ECORRUPT,
-             "%s: record %" PRId64 " at byte %" PRId64 ": the %s has masked CRC32C %08" PRIx32
+             "%s: record %" PRId64 " at byte %zu: the %s has masked CRC32C %08" PRIx32
              ", expected %08" PRIx32,
-             r->path, r->record, r->offset, what, found, expected);
+             f->path, f->record, f->offset, what, found, expected);
     return DN_OK;
 }
 
-/* Makes room for `size` bytes. */
-static dn_status reserve(dn_tfrecord_reader *r, size_t size)
+dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size)
 {
-    if (size <= r->capacity)
-        return DN_OK;
-    uint8_t *const grown = realloc(r->data, size);
-    DN_CHECK(grown, DN_ENOMEM, "%s: out of memory for a record of %zu bytes", r->path, size);
-    r->data = grown;
-    r->capacity = size;
-    return DN_OK;
-}
-
-dn_status dn_tfrecord_next(dn_tfrecord_reader *reader, const uint8_t **data, size_t *size)
-{
-    dn_tfrecord_reader *const r = reader;
-    const int64_t left = r->bytes - r->offset, frame = 16;
-    uint8_t head[12];
+    enum { HEAD = 12, TAIL = 4 };
+    const size_t left = file->size - file->offset;
+    const uint8_t *const head = file->bytes + file->offset;
     *data = NULL;
     *size = 0;
     if (left == 0)
         return DN_OK;
-    DN_CHECK(left >= frame, DN_ECORRUPT, "%s: cut short in record %" PRId64 " at byte %" PRId64,
-             r->path, r->record, r->offset);
-    DN_TRY(read_fully(r, head, sizeof head));
-    DN_TRY(check_crc(r, "length", head + 8, head, 8));
+    DN_CHECK(left >= HEAD + TAIL, DN_ECORRUPT, "%s: cut short in record %" PRId64 " at byte %zu",
+             file->path, file->record, file->offset);
+    DN_TRY(check_crc(file, "length", head, 8));
     const uint64_t length = load_little_endian(head, 8);
-    DN_CHECK(length <= (uint64_t)(left - frame), DN_ECORRUPT,
-             "%s: cut short in record %" PRId64 " at byte %" PRId64 ": found %" PRId64
-             " bytes of data, expected %" PRIu64,
-             r->path, r->record, r->offset, left - frame, length);
-    DN_TRY(reserve(r, (size_t)length + 4));
-    DN_TRY(read_fully(r, r->data, (size_t)length + 4));
-    DN_TRY(check_crc(r, "data", r->data + length, r->data, (size_t)length));
-    r->offset += frame + (int64_t)length;
-    r->record++;
-    *data = r->data;
-    *size = (size_t)length;
+    DN_CHECK(length <= left - HEAD - TAIL, DN_ECORRUPT,
+             "%s: cut short in record %" PRId64
+             " at byte %zu: found %zu bytes of data, expected %" PRIu64,
+             file->path, file->record, file->offset, left - HEAD - TAIL, length);
+    DN_TRY(check_crc(file, "data", head + HEAD, length));
+    file->offset += HEAD + length + TAIL;
+    file->record++;
+    *data = head + HEAD;
+    *size = length;
     return DN_OK;
 }

@@ -58,18 +58,17 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
 {
     dn_checkpoint *state = calloc(1, sizeof *state);
     DN_CHECK(state != NULL, DN_ENOMEM, "--checkpoint: found no memory to read it");
-    char model[sizeof options->model];
     dn_spec spec;
     const dn_kernels *kernels;
     dn_status status;
-    DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state, model, sizeof model));
+    DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state));
     DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state->config));
     DN_TRY_OR_DONE(dn_spec_from_options(&spec, options, info));
     DN_TRY_OR_DONE(dn_kernels_from_options(&kernels, options));
     DN_TRY_OR_DONE(
         dn_net_create(net, &spec, kernels,
                       &(dn_net_options){.batch = options->batch_size, .dtype = options->dtype}));
-    status = dn_checkpoint_load(options->checkpoint, *net, state);
+    status = dn_checkpoint_load(options->checkpoint, *net, NULL);
 done:
     free(state);
     return status;

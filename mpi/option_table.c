@@ -43,8 +43,8 @@ const dn_option dn_option_table[] = {
      DN_FIXED, "images per virtual rank, or in one pass"},
     {"virtual-ranks", TRAIN, "Data", DN_INT, FIELD(virtual_ranks), "0", 0, 65536, "N",
      DN_FIXED, "parts of a global batch; 0: number of ranks"},
-    {"augment", TRAIN, "Data", DN_CHOICE, FIELD(augment), "pad-crop-flip", 0, 0,
-     "none|pad-crop-flip", DN_DECIDES, "of the training images"},
+    {"augment", TRAIN, "Data", DN_CHOICE, FIELD(augment), "auto", 0, 0,
+     "auto|none|pad-crop-flip", DN_DECIDES, "of the training images; auto: none for grey ones"},
     {"seed", TRAIN, "Data", DN_LONG, FIELD(seed), "1", 0, 1e18, "N",
      DN_FIXED, "of weights, shuffling, augmentation and dropout"},
 

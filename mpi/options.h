@@ -21,7 +21,8 @@ typedef enum dn_command {
     DN_COMMAND_BENCH = 8
 } dn_command;
 
-typedef enum dn_augment { DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
+/* Automatic: pad, crop and flip for images in colour, none for others. */
+typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
 
 typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
 
@@ -58,7 +59,7 @@ typedef struct dn_options {
     int eval_every, keep;
     int64_t checkpoint_every;
 
-    int threads;  /* 0 = automatic */
+    int threads; /* 0 = automatic */
     dn_dtype dtype;
     int recompute;
     char isa[32]; /* kernel table, or auto */

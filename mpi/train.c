@@ -123,7 +123,7 @@ static dn_status end_run(run *r)
 {
     dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
                           .step = r->done,
-                          .checkpoint = r->saved};
+                          .checkpoint = r->saved[0] ? r->saved : r->resume};
     DN_TRY(common_hash(r, &end.weights_hash));
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
 }
@@ -159,8 +159,7 @@ static dn_status find_checkpoint(run *r)
         DN_TRY(dn_checkpoint_newest(r->folder, r->resume, sizeof r->resume));
     if (r->resume[0] == '\0')
         return DN_OK;
-    char model[sizeof o->model];
-    return dn_checkpoint_peek(r->resume, r->state, model, sizeof model);
+    return dn_checkpoint_peek(r->resume, r->state);
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
@@ -211,6 +210,8 @@ static dn_status build(run *r)
     DN_TRY(dn_spec_from_options(&spec, o, &r->train.images.info));
     o->size = spec.height;
     o->classes = spec.classes;
+    if (o->augment == DN_AUGMENT_AUTO)
+        o->augment = spec.channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(plan_steps(r));
     DN_TRY(dn_kernels_from_options(&kernels, o));
     DN_TRY(dn_net_create(&r->net, &spec, kernels,
@@ -231,16 +232,11 @@ static dn_status build(run *r)
 static dn_status read_weights(run *r)
 {
     if (r->resume[0] != '\0') {
-        char config[sizeof r->state->config];
-        memcpy(config, r->state->config, sizeof config);
-        r->state->momentum = r->step.momentum;
-        DN_TRY(dn_checkpoint_load(r->resume, r->net, r->state));
-        memcpy(r->state->config, config, sizeof config);
+        DN_TRY(dn_checkpoint_load(r->resume, r->net, r->step.momentum));
         r->done = r->state->step;
         dn_info("resumed from %s at step %" PRId64, r->resume, r->done);
     } else if (r->options->init_from[0] != '\0') {
-        r->state->momentum = NULL;
-        DN_TRY(dn_checkpoint_load(r->options->init_from, r->net, r->state));
+        DN_TRY(dn_checkpoint_load(r->options->init_from, r->net, NULL));
     }
     return DN_OK;
 }

@@ -112,11 +112,7 @@ cp --remove-destination "$data/dataset.json" "$bad/dataset.json"
 sed -i 's/\("format_version": *\)[0-9]*/\199/' "$bad/dataset.json"
 refused "data of a future format" "dataset.json.*99.*expected 1" $(train_on "$bad")
 
-python=
-for candidate in python3 /usr/bin/python3; do
-    ! "$candidate" -c 'import h5py' 2>/dev/null || python=$candidate
-done
-if [[ -n $python ]]; then
+if find_python h5py; then
     damaged future-shard
     "$python" -c 'import h5py, sys; h5py.File(sys.argv[1], "r+").attrs.modify("format_version", 99)' "$shard"
     refused "a shard of a future format" "$(basename "$shard").*99.*expected" $(train_on "$bad")
@@ -175,6 +171,26 @@ limited "$dn_dist" train "${small[@]}" --out "$tmp/good" --max-steps 5 >"$tmp/ou
 grep -q "checkpoint-00000004.h5" "$tmp/error" ||
     fail "resuming beside a damaged checkpoint: expected a warning that names it" "$tmp/error"
 [[ $(last_step "$tmp/good") == 5 ]] || fail "expected step 5, found $(last_step "$tmp/good")"
+
+# --- progress -----------------------------------------------------------------------------------
+
+# The rewritten line belongs to a terminal: not to a file, although mpirun gives ranks a terminal.
+on_ranks 2 "$dn_dist" train "${small[@]}" --out "$tmp/plain" --max-steps 50 >"$tmp/output" 2>&1 ||
+    fail "a run with its output in a file" "$tmp/output"
+! grep -q $'\r' "$tmp/output" || fail "expected plain lines in a file, found" "$tmp/output"
+grep -q "^epoch 1/300 step 50/" "$tmp/output" || fail "expected a line of progress" "$tmp/output"
+if command -v script >/dev/null; then
+    printf -v quoted '%q ' "${small[@]}" --out "$tmp/bar" --max-steps 50
+    for launch in "" "mpirun --oversubscribe --bind-to none -np 2"; do
+        rm -rf "$tmp/bar"
+        limited script -qec "$launch $dn_dist train $quoted" /dev/null >"$tmp/output" </dev/null ||
+            fail "a run on a terminal" "$tmp/output"
+        grep -q $'\repoch 1/300 ' "$tmp/output" ||
+            fail "expected a rewritten line on a terminal ($launch), found" "$tmp/output"
+    done
+else
+    echo "skipped: progress on a terminal, for lack of script (Debian: bsdutils)"
+fi
 
 # --- full disks and read-only folders -----------------------------------------------------------
 

@@ -3,15 +3,17 @@
 # ends with the hash of the run that was left alone.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
-steps=60
+steps=400
 
-# killed RANKS OUT SECONDS: trains, and kills every rank with SIGKILL after so many seconds.
+# killed RANKS OUT SECONDS: trains, and kills every rank with SIGKILL so many seconds after the run
+# began to write into its folder.
 killed() {
     local ranks=$1 out=$2 seconds=$3 launcher
     mpirun --oversubscribe --bind-to none -np "$ranks" "$build/dn_dist" train \
         --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 --virtual-ranks 8 \
-        --eval-every 0 --threads 1 --max-steps $steps --checkpoint-every 3 >>"$out.log" 2>&1 &
+        --eval-every 0 --threads 1 --max-steps $steps --checkpoint-every 25 >>"$out.log" 2>&1 &
     launcher=$!
+    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $launcher; do sleep 0.01; done
     sleep "$seconds"
     cat /proc/$launcher/task/*/children 2>/dev/null | xargs -r kill -KILL 2>/dev/null ||
         echo "the run had ended already"
@@ -33,10 +35,12 @@ compare() {
     [[ $hash == "$expected" ]] || fail "$1: expected $expected, found $hash" "$2.log"
 }
 
-start=${EPOCHREALTIME/[.,]/}
-train 2 "$tmp/whole" --threads 1 --max-steps $steps || fail "the run left alone" "$tmp/whole.log"
+train 2 "$tmp/whole" --threads 1 --max-steps $steps --checkpoint-every 25 ||
+    fail "the run left alone" "$tmp/whole.log"
 expected=$(last_hash "$tmp/whole") || expected=missing
-microseconds=$((${EPOCHREALTIME/[.,]/} - start))
+[[ $(tail -n 1 "$tmp/whole/metrics.jsonl") =~ \"seconds\":\ *([0-9]+)\.([0-9]{3}) ]] ||
+    fail "expected the run's seconds in the last line of metrics.jsonl" "$tmp/whole/metrics.jsonl"
+milliseconds=$((10#${BASH_REMATCH[1]}${BASH_REMATCH[2]}))
 echo "left alone: $expected"
 
 train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tmp/stopped.log"
@@ -47,8 +51,8 @@ compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
 for next in 1 3 8; do
     out=$tmp/killed-$next
-    moment=$((RANDOM * microseconds / 32768))
-    printf -v seconds '%d.%06d' $((moment / 1000000)) $((moment % 1000000))
+    moment=$((RANDOM * milliseconds / 32768))
+    printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
     killed 2 "$out" $seconds
     from=$(last_step "$out") || from=0
     train $next "$out" --threads 1 --max-steps $steps || fail "going on on $next ranks" "$out.log"

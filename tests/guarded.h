@@ -24,6 +24,11 @@ typedef struct dn_guarded {
     size_t map_bytes;
 } dn_guarded;
 
+static inline const float *dn_guarded_row(const dn_guarded *matrix, int row)
+{
+    return matrix->data + (size_t)row * matrix->ld;
+}
+
 /* A matrix of canaries; at least one row. Ends the process when there is no memory. */
 dn_guarded dn_guarded_create(int rows, size_t before, size_t extent, dn_guard_side side);
 void dn_guarded_destroy(dn_guarded *matrix);

@@ -42,6 +42,16 @@ on_ranks() {
     limited mpirun --oversubscribe --bind-to none -np "$ranks" "$@"
 }
 
+# find_python MODULE...: sets `python` to one that has the modules, or fails.
+find_python() {
+    local modules
+    modules=$(IFS=, && echo "$*")
+    for python in python3 /usr/bin/python3; do
+        ! "$python" -c "import $modules" 2>/dev/null || return 0
+    done
+    return 1
+}
+
 # Sets `data` to the Fashion-MNIST records, made once for all tests of the build folder.
 records() {
     data=$build/test-data/fashion_mnist

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -14,7 +15,8 @@ enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 
 dn_net *net_make(const net_case *c, const dn_kernels *kernels)
 {
-    const dn_net_options options = {.batch = c->batch, .train = 1, .dropout = c->dropout};
+    const dn_net_options options = {
+        .batch = c->batch, .train = 1, .recompute = c->recompute, .dropout = c->dropout};
     dn_spec spec;
     dn_net *net = NULL;
     if (dn_spec_parse(&spec, c->model) != DN_OK)
@@ -70,14 +72,28 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
     const dn_tensor *tensors;
     const int count = dn_net_tensors(net, &tensors);
     for (int t = 0; t < count; t++) {
-        const int running =
-            tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
+        const int running = tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
         for (size_t i = 0; running && i < tensors[t].count; i++)
             dn_net_running(net)[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
         if (!running)
             draw_tensor(net, &tensors[t], draw, seed, (uint64_t)t);
     }
     net_draw_batch(net, seed);
+}
+
+void net_spoil(dn_net *net)
+{
+    const dn_region_info *regions;
+    size_t bytes;
+    const int count = dn_net_plan(net, &regions, &bytes);
+    unsigned char *arena = NULL;
+    for (int i = 0; i < count; i++)
+        if (strcmp(regions[i].name, "parameters") == 0)
+            arena = (unsigned char *)dn_net_parameters(net) - regions[i].offset;
+    assert_non_null(arena);
+    for (int i = 0; i < count; i++)
+        if (strcmp(regions[i].name, "parameters") != 0)
+            memset(arena + regions[i].offset, 0x47, regions[i].bytes); /* floats of 51015.3 */
 }
 
 dn_result net_step(dn_net *net, const dn_pass *pass)

@@ -13,6 +13,7 @@ typedef struct net_case {
     const char *model;
     int channels, height, width, classes, batch;
     float dropout;
+    int recompute;
 } net_case;
 
 /* How batch norms are drawn. */
@@ -29,6 +30,9 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
 
 /* Fills images and labels alone. */
 void net_draw_batch(dn_net *net, uint64_t seed);
+
+/* Fills what a pass must not depend on, all memory but parameters, with large finite numbers. */
+void net_spoil(dn_net *net);
 
 /* Forward and backward, then the running statistics' update. */
 dn_result net_step(dn_net *net, const dn_pass *pass);

@@ -103,7 +103,7 @@ static void expect_load(const char *path, const char *model, dn_status expected,
 {
     dn_net *net = make_net(model, 99);
     dn_checkpoint state = make_state(net, 1);
-    const dn_status status = dn_checkpoint_load(path, net, &state);
+    const dn_status status = dn_checkpoint_load(path, net, state.momentum);
     if (status != expected || (part && !strstr(dn_message(), part)))
         fail_msg("status %d (expected %d), message: %s (expected \"%s\")", status, expected,
                  dn_message(), part);
@@ -114,21 +114,20 @@ static void expect_load(const char *path, const char *model, dn_status expected,
 static void test_round_trip(void **state)
 {
     (void)state;
-    char folder[64], path[128], model[160];
+    char folder[64], path[128];
     make_folder(folder);
     save(folder, SMALL, 3, 42, 0, path);
     dn_net *saved = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
     dn_checkpoint expected = make_state(saved, 42), found = make_state(loaded, 7);
     const size_t bytes = dn_net_parameter_count(saved) * sizeof(float);
-    assert_int_equal(dn_checkpoint_load(path, loaded, &found), DN_OK);
+    assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
     assert_memory_equal(dn_net_parameters(saved), dn_net_parameters(loaded), bytes);
     assert_memory_equal(dn_net_running(saved), dn_net_running(loaded),
                         dn_net_running_count(saved) * sizeof(float));
     assert_memory_equal(expected.momentum, found.momentum, bytes);
+    assert_int_equal(dn_checkpoint_peek(path, &found), DN_OK);
     assert_int_equal(found.step, 42);
     assert_string_equal(found.config, expected.config);
-    assert_int_equal(dn_checkpoint_peek(path, &found, model, sizeof model), DN_OK);
-    assert_string_equal(model, SMALL);
     free(expected.momentum);
     free(found.momentum);
     dn_net_destroy(&saved);
@@ -145,7 +144,7 @@ static void test_without_momentum(void **state)
     dn_checkpoint none = {.step = 5};
     assert_int_equal(dn_checkpoint_save(folder, net, &none, 0), DN_OK);
     snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
-    assert_int_equal(dn_checkpoint_load(path, net, &none), DN_OK);
+    assert_int_equal(dn_checkpoint_load(path, net, NULL), DN_OK);
     expect_load(path, SMALL, DN_ESHAPE, "found no tensor optimizer/momentum/features.conv0.weight");
     dn_net_destroy(&net);
     remove_folder(folder);

@@ -10,10 +10,10 @@
  * magnitudes, so that every element takes part and none cancels another.
  */
 #include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,28 +24,34 @@
 #include "small_net.h"
 
 /*
- * Errors relative to the derivative. Measured, worst of all tables: without kinks (DRAW_SMOOTH)
- * 1.6e-3, from rounding; with them 8e-3 for one tensor, 2e-4 for half of a net's tensors; whole
- * nets, where every kink of the net takes part, 4e-3.
+ * Errors relative to the derivative (an element's: to its tensor's largest), LOSS_NOISE taken off.
+ * Measured, worst of all tables: 4e-4 where no ReLU changes sides (DRAW_SMOOTH); else 8e-3 for a
+ * tensor and 2.3e-2 for an element, by kinks, but 4e-6 for half of the tensors; 8e-4 for the whole
+ * of a DenseNet, whose many kinks average out.
  */
-#define SMOOTH_TOLERANCE 5e-3
-#define PLAIN_TOLERANCE  3e-2
-#define MEDIAN_TOLERANCE 2e-3
-#define WHOLE_TOLERANCE  2e-2
+#define SMOOTH_TOLERANCE 2e-3
+#define PLAIN_TOLERANCE  5e-2
+#define MEDIAN_TOLERANCE 5e-4
+#define WHOLE_TOLERANCE  5e-3
 
-/* The loss is about 2 and comes from fp32 logits: it is uncertain by some 1e-7, which the widest
- * step makes 3e-6 of derivative. Counts where batch norm makes the true derivative nearly 0. */
-#define LOSS_NOISE 4e-6
+/* The loss is about 2 and comes from fp32 logits: some 3e-7 of rounding, or 5e-6 of a derivative at
+ * the widest step. It matters where batch norm makes the true derivative nearly 0. */
+#define LOSS_NOISE 1e-5
 
 /* Evaluation folds the same statistics into the same scale and shift, but the running ones have
  * been through fp32 averages: a few roundings of logits of magnitude 1, amplified by the layers. */
 #define EVAL_TOLERANCE 2e-5
 
+/* Each times the change of the loss that is asked for, or less where the direction is weak. */
 static const double steps[] = {0x1p-5, 0x1p-7, 0x1p-9, 0x1p-11, 0x1p-13};
-enum { STEPS = sizeof steps / sizeof steps[0], ELEMENTS = 4, MOST_TENSORS = 1024 };
+enum {
+    STEPS = sizeof steps / sizeof steps[0],
+    ELEMENTS = 4,
+    MOST_TENSORS = 1024,
+    MOST_LOGITS = 128
+};
 
-static const dn_pass the_pass = {
-    .seed = 7, .step = 3, .virtual_rank = 1, .label_smoothing = 0.1F};
+static const dn_pass the_pass = {.seed = 7, .step = 3, .virtual_rank = 1, .label_smoothing = 0.1F};
 
 typedef struct differences {
     dn_net *net;
@@ -120,7 +126,7 @@ static double least_error(differences *d, size_t first, size_t end, double *expe
     for (size_t i = first; i < end; i++)
         *expected += (double)d->gradient[i] * d->direction[i];
     for (int s = 0; s < STEPS; s++) {
-        const double h = steps[s];
+        const double h = steps[s] / fmax(1, *expected);
         const double found = (loss_at(d, first, end, h) - loss_at(d, first, end, -h)) / (2 * h);
         least = fmin(least, fabs(found - *expected));
     }
@@ -168,13 +174,12 @@ static void check_tensors(const net_case *c, const dn_kernels *table, net_draw d
             continue;
         double expected;
         direct(&d, &tensors[t]);
-        const double error = least_error(&d, tensors[t].offset,
-                                         tensors[t].offset + tensors[t].count, &expected);
+        const double error =
+            least_error(&d, tensors[t].offset, tensors[t].offset + tensors[t].count, &expected);
         if (!(error <= tolerance * expected + LOSS_NOISE))
             fail_msg("%s, %s, %s: expected %g, error %.2g", table->name, c->model, tensors[t].name,
                      expected, error / expected);
-        errors[checked++] = fmax(0, error - LOSS_NOISE) / expected;
-        if (getenv("DN_SHOW")) printf("%d %s %s %g %.2g\n", draw, c->model, tensors[t].name, expected, error/expected);
+        errors[checked++] = fmax(0, error - LOSS_NOISE) / (expected + LOSS_NOISE);
         check_elements(&d, &tensors[t], tolerance);
     }
     qsort(errors, checked, sizeof errors[0], ascending);
@@ -223,7 +228,6 @@ static void test_whole(void **state)
             if (is_parameter(&tensors[t]))
                 direct(&d, &tensors[t]);
         const double error = least_error(&d, 0, d.count, &expected);
-        if (getenv("DN_SHOW")) printf("%s %g %.2g\n", c->model, expected, error/expected);
         if (!(error <= WHOLE_TOLERANCE * expected))
             fail_msg("%s, %s: expected %g, error %.2g", dn_kernels_get(i)->name, c->model, expected,
                      error / expected);
@@ -252,13 +256,13 @@ static void test_evaluation(void **state)
     for (size_t k = 0; k < sizeof small_nets / sizeof small_nets[0]; k++) {
         const net_case *c = &small_nets[k];
         const int logits = c->batch * c->classes;
-        if (c->dropout > 0)
+        if (c->dropout > 0) /* the masks are training's alone */
             continue;
         dn_net *net = net_make(c, dn_kernels_get(0));
-        float trained[64];
+        float trained[MOST_LOGITS];
         dn_result train, eval;
         const dn_pass pass = {0};
-        assert_true(logits <= 64);
+        assert_true(logits <= MOST_LOGITS);
         net_draw_all(net, DRAW_PLAIN, 2);
         dn_net_forward_train(net, &pass, &train);
         memcpy(trained, dn_net_logits(net), (size_t)logits * sizeof(float));
@@ -283,6 +287,7 @@ int main(void)
         {"densenet-40-12", 3, 16, 16, 10, 4, 0},
         {"densenet121", 3, 64, 64, 100, 4, 0},
     };
+    omp_set_num_threads(1); /* threads change no bit (test_bits.c), and small nets are faster so */
     const struct CMUnitTest tests[] = {
         {"layers, no kinks", test_layers, NULL, NULL, &smooth},
         {"layers", test_layers, NULL, NULL, &plain},

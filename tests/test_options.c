@@ -43,7 +43,7 @@ static void test_defaults(void **state)
     assert_int_equal(options.epochs, 300);
     assert_int_equal(options.batch_size, 32);
     assert_int_equal(options.nesterov, 1);
-    assert_int_equal(options.augment, DN_AUGMENT_PAD_CROP_FLIP);
+    assert_int_equal(options.augment, DN_AUGMENT_AUTO);
     assert_int_equal(options.lr_scaling, DN_RATE_SCALING_LINEAR);
     assert_int_equal(options.schedule, DN_SCHEDULE_STEP);
     assert_int_equal(options.init, DN_INIT_KAIMING);
@@ -253,7 +253,7 @@ static void test_help(void **state)
     text = help_text("train");
     assert_non_null(strstr(
         text, "  --batch-size N                    images per virtual rank, or in one pass [32]"));
-    assert_non_null(strstr(text, "\n  --augment none|pad-crop-flip "));
+    assert_non_null(strstr(text, "\n  --augment auto|none|pad-crop-flip "));
     assert_non_null(strstr(text, "\n  densenet121\n"));
     assert_null(strstr(text, "--json"));
     free(text);

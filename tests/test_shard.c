@@ -37,16 +37,13 @@ static int label_of(int64_t image)
     return (int)(image * 7 % CLASSES);
 }
 
-static dn_status open_source(void **source, const char *folder, int64_t count[DN_SPLITS])
+static dn_status open_source(void *source, const char *folder)
 {
-    (void)folder;
-    *source = NULL;
-    count[DN_TRAIN] = TRAIN;
-    count[DN_TEST] = TEST;
+    (void)source, (void)folder;
     return DN_OK;
 }
 
-static dn_status read_image(const void *source, dn_split split, int64_t index, uint8_t *image,
+static dn_status read_image(const void *source, dn_split_id split, int64_t index, uint8_t *image,
                             int *label)
 {
     (void)source;
@@ -56,7 +53,7 @@ static dn_status read_image(const void *source, dn_split split, int64_t index, u
     return DN_OK;
 }
 
-static void close_source(void **source)
+static void close_source(void *source)
 {
     (void)source;
 }
@@ -68,6 +65,7 @@ static const dn_dataset made_up = {.name = "MADE_UP",
                                    .width = WIDTH,
                                    .classes = CLASSES,
                                    .class_names = names,
+                                   .count = {TRAIN, TEST},
                                    .subfolder = ".",
                                    .probe = ".",
                                    .open = open_source,
@@ -95,7 +93,7 @@ static int build_again(void **state)
     in_folder(path, "dataset.json");
     unlink(path);
     const dn_records_options o = options(2);
-    return dn_records_build(&made_up, &o) == DN_OK ? 0 : -1;
+    return dn_records_make(&made_up, &o) == DN_OK ? 0 : -1;
 }
 
 /* Opens the train split and reads all of it; the first failure. */
@@ -124,9 +122,10 @@ static void expect(dn_status status, dn_status expected, const char *file, const
                  expected, file, text);
 }
 
-static void check_split(dn_split split, int64_t count)
+static void check_split(dn_split_id split, int64_t count)
 {
     dn_shards *shards;
+    dn_manifest *m;
     uint8_t images[TRAIN * IMAGE];
     int64_t seen = 0, first, n;
     assert_int_equal(dn_shards_open(&shards, folder, dn_split_name(split)), DN_OK);
@@ -134,8 +133,10 @@ static void check_split(dn_split split, int64_t count)
     assert_string_equal(info->dataset, "MADE_UP");
     assert_true(info->count == count && info->channels == CHANNELS && info->height == HEIGHT &&
                 info->width == WIDTH && info->classes == CLASSES);
+    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
     for (int i = 0; i < CLASSES; i++)
-        assert_string_equal(dn_shards_class_names(shards)[i], names[i]);
+        assert_string_equal(m->class_names[i], names[i]);
+    dn_manifest_destroy(&m);
     assert_true(dn_shards_chunks(shards) >= 8);
     for (int64_t c = 0; c < dn_shards_chunks(shards); c++) {
         dn_shards_chunk_range(shards, c, &first, &n);
@@ -189,7 +190,7 @@ static void test_reproducible(void **state)
     dn_manifest *before, *after;
     const dn_records_options o = options(1);
     assert_int_equal(dn_manifest_load(&before, folder), DN_OK);
-    assert_int_equal(dn_records_build(&made_up, &o), DN_OK);
+    assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
     assert_int_equal(dn_manifest_load(&after, folder), DN_OK);
     for (int i = 0; i < SHARDS; i++) {
         const dn_manifest_shard *const a = &before->split[DN_TRAIN].shard[i];
@@ -227,7 +228,7 @@ static void test_former_removed(void **state)
     char path[PATH_MAX];
     dn_records_options o = options(2);
     o.shards = 1;
-    assert_int_equal(dn_records_build(&made_up, &o), DN_OK);
+    assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
     in_folder(path, "made_up-train-00000-of-00003.h5");
     assert_int_not_equal(access(path, F_OK), 0);
     assert_int_equal(dn_records_verify(folder, 1), DN_OK);

@@ -41,7 +41,7 @@ static void write_file(const uint8_t *bytes, size_t size)
 /* Reads the whole file; *records = those before the end or the failure. */
 static dn_status read_all(int *records)
 {
-    dn_tfrecord_reader *reader;
+    dn_tfrecord *reader;
     const uint8_t *data;
     size_t size;
     *records = 0;
@@ -106,11 +106,11 @@ static void test_golden_write(void **state)
     const size_t size = dn_example_encode(example, sizeof example, features, 2);
     assert_int_equal(size, sizeof golden - HEAD - TAIL);
     assert_int_equal(dn_example_encode(NULL, 0, features, 2), size);
-    dn_tfrecord_writer *writer;
+    dn_tfrecord *writer;
     assert_int_equal(dn_tfrecord_create(&writer, path), DN_OK);
     assert_int_equal(dn_tfrecord_write(writer, example, size), DN_OK);
     assert_int_equal(dn_tfrecord_write(writer, example, 0), DN_OK);
-    assert_int_equal(dn_tfrecord_finish(&writer), DN_OK);
+    assert_int_equal(dn_tfrecord_close(&writer), DN_OK);
     assert_null(writer);
     FILE *const stream = fopen(path, "rb");
     assert_int_equal(fread(file, 1, sizeof file, stream), sizeof file - 1);
@@ -122,7 +122,7 @@ static void test_golden_write(void **state)
 static void test_golden_read(void **state)
 {
     (void)state;
-    dn_tfrecord_reader *reader;
+    dn_tfrecord *reader;
     const uint8_t *data;
     size_t size;
     dn_feature features[] = {
@@ -171,8 +171,8 @@ static void test_one_bit_changed(void **state)
 static void test_missing_file(void **state)
 {
     (void)state;
-    dn_tfrecord_reader *reader;
-    dn_tfrecord_writer *writer;
+    dn_tfrecord *reader;
+    dn_tfrecord *writer;
     assert_int_equal(dn_tfrecord_open(&reader, "/nonexistent/a"), DN_ENOENT);
     assert_null(reader);
     assert_int_equal(dn_tfrecord_create(&writer, "/nonexistent/a"), DN_EIO);

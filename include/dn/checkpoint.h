@@ -35,14 +35,13 @@ typedef struct dn_checkpoint {
 dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
                              int keep);
 
-/* Reads position and configuration alone: what is needed to build the net. Fills `model`. Leaves
- * state->momentum as it is. */
-dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state, char *model, int model_size);
+/* Reads position and configuration alone: what is needed to build the net. */
+dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state);
 
-/* Fills the net's parameters and running statistics, the state's step and config, and
- * state->momentum where it is not NULL. DN_ESHAPE names the first tensor that the net has with
- * another shape or the file has not. On failure the net's arrays are undefined. */
-dn_status dn_checkpoint_load(const char *path, dn_net *net, dn_checkpoint *state);
+/* Fills the net's parameters and running statistics, and momentum(dn_net_parameter_count) where it
+ * is not NULL. DN_ESHAPE names the first tensor that the net has with another shape or the file has
+ * not. On failure the arrays are undefined. */
+dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum);
 
 /* path = the newest whole checkpoint of the folder, an empty string where there is none. Damaged
  * ones are passed over with a warning that names them. DN_OK also when the folder is absent. */

@@ -6,8 +6,9 @@
  * on 12 or 48 channels, and appending channels is free.
  *
  * Contracts common to all kernels: a row of n pixels may be read and written up to n rounded up to
- * a multiple of DN_LANES (the pad); pads hold finite numbers; pointers need no alignment beyond a
- * float's. Kernels are pure and thread-safe.
+ * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read of a pad has no
+ * effect on the pixels; pointers need no alignment beyond a float's. Vectors of
+ * channels, packed weights and sums are read and written exactly. Kernels are pure and thread-safe.
  *
  * `generic` is the definition. The other tables give every sum one order set by the shape alone:
  * products are added in ascending (tap, input channel) order, sums over pixels run in DN_LANES
@@ -56,10 +57,11 @@ typedef struct dn_weights {
  *      x x x x 0        each row ends in one zero, the left border of the next row
  *      0 0 0 0 0        image_rows padded rows an image, one more after the last
  *
- * The float before the first is a zero as well. The source is compact: rows of `width` pixels,
- * source_image floats from image to image. A band of a larger map has one image whose halo rows
- * take the place of padded rows. Without border (border = 0) the source is one run of pixels that
- * stays as it is, and only images, rows and width count.
+ * The float before the first is a zero as well, and writing a frame may spill into the DN_LANES - 1
+ * floats after its last. The source is compact: rows of `width` pixels, source_image floats from
+ * image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A band of a
+ * larger map has one image whose halo rows take the place of padded rows. Without border (border =
+ * 0) the source is one run of pixels that stays as it is, and only images, rows and width count.
  */
 typedef struct dn_frame {
     int border;
@@ -91,7 +93,8 @@ typedef struct dn_norm_grad {
     size_t n;
     const float *gradient; /* with respect to the ReLU's output, ld gradient_ld */
     const void *x;         /* the map that was normalised, ld x_ld elements */
-    float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; no pad */
+    float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; its pad may be
+                   read, but is not written */
     size_t gradient_ld, x_ld, sum_ld;
     const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
@@ -111,7 +114,8 @@ typedef struct dn_map_kernels {
 
     /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
      * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
-     * map's type (to nearest even); exactly the pixels are written, no pad. */
+     * map's type (to nearest even). Reads from the first pixel to the last, and writes exactly the
+     * pixels: no pad. */
     void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 
@@ -129,7 +133,8 @@ typedef struct dn_kernels {
     size_t (*packed_floats)(int outputs, int inputs, int taps);
     void (*pack)(float *packed, const dn_weights *weights);
 
-    /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). */
+    /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). Here
+     * and in conv_weight_grad, p runs through the pad of the row, so each tap reads its own pad. */
     void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 

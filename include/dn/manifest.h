@@ -6,14 +6,15 @@
 #define DN_MANIFEST_H
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dn/shard.h"
 
-typedef enum dn_split { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split;
+typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
 
 /* "train" or "test". */
-const char *dn_split_name(dn_split split);
+const char *dn_split_name(dn_split_id split);
 
 /* One file of the folder. */
 typedef struct dn_manifest_file {
@@ -24,33 +25,39 @@ typedef struct dn_manifest_file {
 
 /* A shard: the same images as TFRecords and as HDF5. */
 typedef struct dn_manifest_shard {
-    int64_t count; /* images */
+    dn_split_id split;
+    int index;            /* in its split */
+    int64_t first, count; /* it holds the images [first, first + count) of its split */
     dn_manifest_file hdf5, tfrecord;
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
     int64_t count; /* images: the sum over the shards */
     int shards;
-    dn_manifest_shard *shard; /* (shards) */
+    dn_manifest_shard *shard; /* (shards), a part of the manifest's */
 } dn_manifest_split;
 
 typedef struct dn_manifest {
-    char dataset[64]; /* "CIFAR10" */
+    const char *dataset; /* "CIFAR10" */
     int channels, height, width, classes;
-    char **class_names; /* UTF-8, (classes) */
+    const char **class_names; /* UTF-8, (classes) */
     int zstd_level;
     double mean[DN_MAX_CHANNELS], deviation[DN_MAX_CHANNELS]; /* of the train split, on [0, 1] */
     dn_manifest_split split[DN_SPLITS];
+    int shards;
+    dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */
+    struct json_t *json;      /* holds the strings of a manifest that was loaded */
 } dn_manifest;
 
-/* An empty manifest with room for the names and shards; the caller owns it. DN_ENOMEM. */
+/* An empty manifest with room for the names and shards; split and index of the shards are set. The
+ * caller owns it; the strings that he sets stay his. DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS]);
 
 /* Frees it and sets *manifest to NULL; accepts NULL inside. */
 void dn_manifest_destroy(dn_manifest **manifest);
 
-/* Copies a class name in, to be freed with the manifest. DN_ENOMEM. */
-dn_status dn_manifest_set_class(dn_manifest *manifest, int index, const char *name);
+/* Bytes of one image. */
+size_t dn_manifest_image_bytes(const dn_manifest *manifest);
 
 /* Reads folder/dataset.json. DN_ENOENT where there is none, DN_EINVAL when it is of another
  * format version, DN_ECORRUPT when it is not what the specification says. */

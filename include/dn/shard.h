@@ -52,9 +52,6 @@ void dn_shards_close(dn_shards **shards);
 
 const dn_shard_info *dn_shards_info(const dn_shards *shards);
 
-/* Class names, UTF-8, (classes); owned by the shards. */
-const char *const *dn_shards_class_names(const dn_shards *shards);
-
 /* Labels of all images of the split, in order, (count); owned by the shards. */
 const uint16_t *dn_shards_labels(const dn_shards *shards);
 

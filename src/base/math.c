@@ -7,8 +7,8 @@ static const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-4
 
 double dn_exp(double x)
 {
-    if (x < -745)
-        return 0;
+    if (!(x >= -745))
+        return isnan(x) ? x : 0;
     if (x > 709.7)
         return INFINITY;
     const double n = nearbyint(x * 0x1.71547652b82fep+0);

@@ -19,9 +19,14 @@
 static const char file_name[] = "dataset.json";
 static const char format_name[] = "dn_dist data set";
 
-const char *dn_split_name(dn_split split)
+const char *dn_split_name(dn_split_id split)
 {
     return split == DN_TRAIN ? "train" : "test";
+}
+
+size_t dn_manifest_image_bytes(const dn_manifest *manifest)
+{
+    return (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
 }
 
 dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
@@ -31,85 +36,92 @@ dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name
     return DN_OK;
 }
 
-dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS])
+/* The arrays of the zeroed manifest. */
+static dn_status allocate(dn_manifest *m, int classes, const int shards[DN_SPLITS])
 {
-    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
-    DN_CHECK(m, DN_ENOMEM, "out of memory for a data set's description");
+    m->shards = shards[DN_TRAIN] + shards[DN_TEST];
+    m->shard = calloc((size_t)m->shards, sizeof *m->shard);
     m->classes = classes;
     m->class_names = calloc((size_t)classes, sizeof *m->class_names);
-    int allocated = m->class_names != NULL;
-    for (int s = 0; s < DN_SPLITS; s++) {
-        m->split[s].shards = shards[s];
-        m->split[s].shard = calloc((size_t)shards[s], sizeof *m->split[s].shard);
-        allocated = allocated && m->split[s].shard;
+    DN_CHECK(m->shard && m->class_names, DN_ENOMEM, "out of memory for a data set's description");
+    for (int i = 0; i < m->shards; i++) {
+        const int test = i >= shards[DN_TRAIN];
+        m->shard[i].split = test ? DN_TEST : DN_TRAIN;
+        m->shard[i].index = test ? i - shards[DN_TRAIN] : i;
     }
-    if (allocated)
-        return DN_OK;
-    dn_manifest_destroy(manifest);
-    return dn_fail(DN_ENOMEM, "out of memory for a data set's description");
+    m->split[DN_TRAIN] = (dn_manifest_split){.shards = shards[DN_TRAIN], .shard = m->shard};
+    m->split[DN_TEST] =
+        (dn_manifest_split){.shards = shards[DN_TEST], .shard = m->shard + shards[DN_TRAIN]};
+    return DN_OK;
+}
+
+dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS])
+{
+    *manifest = calloc(1, sizeof **manifest);
+    DN_CHECK(*manifest, DN_ENOMEM, "out of memory for a data set's description");
+    const dn_status status = allocate(*manifest, classes, shards);
+    if (status != DN_OK)
+        dn_manifest_destroy(manifest);
+    return status;
 }
 
 void dn_manifest_destroy(dn_manifest **manifest)
 {
-    dn_manifest *const m = *manifest;
-    if (!m)
+    if (!*manifest)
         return;
-    for (int s = 0; s < DN_SPLITS; s++)
-        free(m->split[s].shard);
-    for (int i = 0; m->class_names && i < m->classes; i++)
-        free(m->class_names[i]);
-    free(m->class_names);
-    free(m);
+    free((*manifest)->shard);
+    free((*manifest)->class_names);
+    json_decref((*manifest)->json);
+    free(*manifest);
     *manifest = NULL;
 }
 
-dn_status dn_manifest_set_class(dn_manifest *manifest, int index, const char *name)
+static dn_status load_file(dn_manifest_file *file, json_t *json, const char *path)
 {
-    manifest->class_names[index] = strdup(name);
-    DN_CHECK(manifest->class_names[index], DN_ENOMEM, "out of memory for a class name");
-    return DN_OK;
-}
-
-static dn_status load_file(dn_manifest_file *file, const char *name, json_int_t bytes,
-                           const char *hash, const char *path)
-{
+    const char *name, *hash;
     char *end;
+    json_int_t bytes;
+    json_error_t error;
+    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:I,s:s}", "file", &name, "bytes", &bytes,
+                            "xxh3", &hash) == 0,
+             DN_ECORRUPT, "%s: a shard's entry is not valid: %s", path, error.text);
     DN_CHECK(strlen(name) < sizeof file->name && !strchr(name, '/') && name[0] != '.', DN_ECORRUPT,
              "%s: found the file name \"%s\", expected a plain one", path, name);
-    snprintf(file->name, sizeof file->name, "%s", name);
+    strcpy(file->name, name);
     file->bytes = bytes;
     file->hash = strtoull(hash, &end, 16);
-    DN_CHECK(strlen(hash) == 16 && *end == '\0' && bytes >= 0, DN_ECORRUPT,
+    DN_CHECK(strlen(hash) == 16 && *end == '\0', DN_ECORRUPT,
              "%s: %s: found the checksum \"%s\", expected 16 hex digits", path, name, hash);
     return DN_OK;
 }
 
-static dn_status load_shard(dn_manifest_shard *shard, json_t *json, const char *path)
-{
-    const char *name, *hash, *record_name, *record_hash;
-    json_int_t count, bytes, record_bytes;
-    json_error_t error;
-    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:I,s:I,s:s,s:{s:s,s:I,s:s}}", "file", &name,
-                            "count", &count, "bytes", &bytes, "xxh3", &hash, "tfrecord", "file",
-                            &record_name, "bytes", &record_bytes, "xxh3", &record_hash) == 0,
-             DN_ECORRUPT, "%s: a shard's entry is not valid: %s", path, error.text);
-    DN_CHECK(count >= 1, DN_ECORRUPT, "%s: %s: found a count of %" PRId64 ", expected at least 1",
-             path, name, (int64_t)count);
-    shard->count = count;
-    DN_TRY(load_file(&shard->hdf5, name, bytes, hash, path));
-    return load_file(&shard->tfrecord, record_name, record_bytes, record_hash, path);
-}
-
-static dn_status load_split(dn_manifest_split *split, json_t *shards, json_int_t count,
+static dn_status load_split(dn_manifest_split *split, const json_t *shards, json_int_t count,
                             const char *path)
 {
     for (int i = 0; i < split->shards; i++) {
-        DN_TRY(load_shard(&split->shard[i], json_array_get(shards, (size_t)i), path));
-        split->count += split->shard[i].count;
+        dn_manifest_shard *const shard = &split->shard[i];
+        json_t *const entry = json_array_get(shards, (size_t)i);
+        DN_TRY(load_file(&shard->hdf5, entry, path));
+        DN_TRY(load_file(&shard->tfrecord, json_object_get(entry, "tfrecord"), path));
+        shard->first = split->count;
+        shard->count = json_integer_value(json_object_get(entry, "count"));
+        DN_CHECK(shard->count >= 1, DN_ECORRUPT,
+                 "%s: %s: found a count of %" PRId64 ", expected at least 1", path,
+                 shard->hdf5.name, shard->count);
+        split->count += shard->count;
     }
     DN_CHECK(split->count == count, DN_ECORRUPT,
              "%s: found shards with %" PRId64 " images, expected %" PRId64 " as \"count\" says",
              path, split->count, (int64_t)count);
+    return DN_OK;
+}
+
+static dn_status load_names(dn_manifest *m, const json_t *names, const char *path)
+{
+    for (int i = 0; i < m->classes; i++) {
+        m->class_names[i] = json_string_value(json_array_get(names, (size_t)i));
+        DN_CHECK(m->class_names[i], DN_ECORRUPT, "%s: class %d has no name", path, i);
+    }
     return DN_OK;
 }
 
@@ -139,51 +151,35 @@ static dn_status check_version(json_t *root, const char *path)
     return DN_OK;
 }
 
-static dn_status load_names(dn_manifest *m, json_t *names, const char *path)
+static dn_status load_content(dn_manifest *m, const char *path)
 {
-    for (int i = 0; i < m->classes; i++) {
-        const char *const name = json_string_value(json_array_get(names, (size_t)i));
-        DN_CHECK(name, DN_ECORRUPT, "%s: class %d has no name", path, i);
-        DN_TRY(dn_manifest_set_class(m, i, name));
-    }
-    return DN_OK;
-}
-
-static dn_status from_json(dn_manifest **manifest, json_t *root, const char *path)
-{
-    const char *dataset;
-    int channels, height, width, level, classes, shards[DN_SPLITS];
+    int classes, shards[DN_SPLITS];
     json_t *names, *mean, *std, *list[DN_SPLITS];
     json_int_t count[DN_SPLITS];
     json_error_t error;
-    DN_TRY(check_version(root, path));
-    DN_CHECK(json_unpack_ex(root, &error, 0,
+    DN_TRY(check_version(m->json, path));
+    DN_CHECK(json_unpack_ex(m->json, &error, 0,
                             "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
-                            "dataset", &dataset, "channels", &channels, "height", &height, "width",
-                            &width, "classes", &classes, "zstd_level", &level, "class_names",
-                            &names, "mean", &mean, "std", &std, "splits", "train", "count",
-                            &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
+                            "dataset", &m->dataset, "channels", &m->channels, "height", &m->height,
+                            "width", &m->width, "classes", &classes, "zstd_level", &m->zstd_level,
+                            "class_names", &names, "mean", &mean, "std", &std, "splits", "train",
+                            "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
                             &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
              DN_ECORRUPT, "%s: not valid: %s", path, error.text);
-    DN_CHECK(channels >= 1 && channels <= DN_MAX_CHANNELS && height >= 1 && height <= 65535 &&
-                 width >= 1 && width <= 65535 && classes >= 1 && classes <= 65535,
+    DN_CHECK(m->channels >= 1 && m->channels <= DN_MAX_CHANNELS && m->height >= 1 &&
+                 m->height <= 65535 && m->width >= 1 && m->width <= 65535 && classes >= 1 &&
+                 classes <= 65535,
              DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels",
-             path, channels, height, width, classes, DN_MAX_CHANNELS);
+             path, m->channels, m->height, m->width, classes, DN_MAX_CHANNELS);
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(list[s]);
         DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,
                  dn_split_name(s));
     }
-    DN_TRY(dn_manifest_create(manifest, classes, shards));
-    dn_manifest *const m = *manifest;
-    snprintf(m->dataset, sizeof m->dataset, "%s", dataset);
-    m->channels = channels;
-    m->height = height;
-    m->width = width;
-    m->zstd_level = level;
+    DN_TRY(allocate(m, classes, shards));
     DN_TRY(load_names(m, names, path));
-    DN_TRY(load_numbers(m->mean, channels, mean, path));
-    DN_TRY(load_numbers(m->deviation, channels, std, path));
+    DN_TRY(load_numbers(m->mean, m->channels, mean, path));
+    DN_TRY(load_numbers(m->deviation, m->channels, std, path));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(load_split(&m->split[s], list[s], count[s], path));
     return DN_OK;
@@ -198,10 +194,12 @@ dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
     DN_CHECK(access(path, F_OK) == 0, DN_ENOENT,
              "%s: %s; make the data set with create_records NAME --out %s", path, strerror(errno),
              folder);
-    json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    DN_CHECK(root, DN_ECORRUPT, "%s: line %d is not valid JSON: %s", path, error.line, error.text);
-    const dn_status status = from_json(manifest, root, path);
-    json_decref(root);
+    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
+    DN_CHECK(m, DN_ENOMEM, "%s: out of memory", path);
+    m->json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    const dn_status status = m->json ? load_content(m, path)
+                                     : dn_fail(DN_ECORRUPT, "%s: line %d is not valid JSON: %s",
+                                               path, error.line, error.text);
     if (status != DN_OK)
         dn_manifest_destroy(manifest);
     return status;

@@ -23,17 +23,19 @@
 
 #include "dn/manifest.h"
 
+enum { TEXT = 64 }; /* room for a string attribute */
+
 struct shard {
+    const dn_manifest_shard *entry;
     char path[PATH_MAX];
     int fd;
     int64_t bytes;        /* of the file */
-    int64_t first, count; /* images */
     int64_t chunk_images; /* images of a chunk; the last one is padded with zeros to as many */
 };
 
 struct chunk {
-    int shard;
-    int64_t first, count; /* images */
+    const struct shard *shard;
+    int64_t first, count; /* images of the split */
     int64_t address, bytes;
     int compressed;
 };
@@ -48,193 +50,196 @@ struct dn_shards {
     uint16_t *labels;
 };
 
-static size_t image_bytes(const dn_shard_info *info)
-{
-    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-}
-
-/* Reads an attribute that holds exactly `count` elements. */
+/* Reads an attribute that holds exactly one element. */
 static dn_status read_attribute(hid_t file, const char *path, const char *name, hid_t type,
-                                int count, void *value)
+                                void *value)
 {
     const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
     const hid_t space = H5Aget_space(attribute);
     const int good =
-        H5Sget_simple_extent_npoints(space) == count && H5Aread(attribute, type, value) >= 0;
+        H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
     H5Sclose(space);
     H5Aclose(attribute);
     DN_CHECK(good, DN_ECORRUPT, "%s: attribute %s is missing or not as specified", path, name);
     return DN_OK;
 }
 
+static dn_status read_text(hid_t file, const char *path, const char *name, char value[TEXT])
+{
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, TEXT);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    const dn_status status = read_attribute(file, path, name, type, value);
+    H5Tclose(type);
+    value[TEXT - 1] = '\0';
+    return status;
+}
+
 static dn_status expect_integer(hid_t file, const char *path, const char *name, int64_t expected)
 {
     int64_t found;
-    DN_TRY(read_attribute(file, path, name, H5T_NATIVE_INT64, 1, &found));
+    DN_TRY(read_attribute(file, path, name, H5T_NATIVE_INT64, &found));
     DN_CHECK(found == expected, strcmp(name, DN_SHARD_VERSION) ? DN_ECORRUPT : DN_EINVAL,
              "%s: found %s %" PRId64 ", expected %" PRId64, path, name, found, expected);
     return DN_OK;
 }
 
-static dn_status read_string(hid_t file, const char *path, const char *name, char value[64])
+static dn_status expect_text(hid_t file, const char *path, const char *name, const char *expected)
 {
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, 64);
-    H5Tset_cset(type, H5T_CSET_UTF8);
-    const dn_status status = read_attribute(file, path, name, type, 1, value);
-    H5Tclose(type);
-    value[63] = '\0';
-    return status;
-}
-
-static dn_status expect_string(hid_t file, const char *path, const char *name, const char *expected)
-{
-    char found[64] = "";
-    DN_TRY(read_string(file, path, name, found));
+    char found[TEXT];
+    DN_TRY(read_text(file, path, name, found));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"",
              path, name, found, expected);
     return DN_OK;
 }
 
 /* The shard is the one that dataset.json means. */
-static dn_status check_attributes(hid_t file, const dn_shards *shards, dn_split split, int index)
+static dn_status check_attributes(hid_t file, const dn_shards *shards, const struct shard *shard)
 {
-    const struct shard *const shard = &shards->shard[index];
     const char *const path = shard->path;
-    DN_TRY(expect_string(file, path, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME));
+    DN_TRY(expect_text(file, path, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME));
     DN_TRY(expect_integer(file, path, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION));
-    DN_TRY(expect_string(file, path, DN_SHARD_DATASET, shards->info.dataset));
-    DN_TRY(expect_string(file, path, DN_SHARD_SPLIT, dn_split_name(split)));
-    DN_TRY(expect_integer(file, path, DN_SHARD_INDEX, index));
+    DN_TRY(expect_text(file, path, DN_SHARD_DATASET, shards->info.dataset));
+    DN_TRY(expect_text(file, path, DN_SHARD_SPLIT, dn_split_name(shard->entry->split)));
+    DN_TRY(expect_integer(file, path, DN_SHARD_INDEX, shard->entry->index));
     DN_TRY(expect_integer(file, path, DN_SHARD_SHARDS, shards->shard_count));
-    return expect_integer(file, path, DN_SHARD_COUNT, shard->count);
+    return expect_integer(file, path, DN_SHARD_COUNT, shard->entry->count);
 }
 
-/* `images` is (count, C, H, W) uint8 in chunks of whole images, with the zstd filter alone. */
-static dn_status check_images(hid_t images, const dn_shard_info *info, struct shard *shard)
+/* size = the shape and part = the chunks' shape of `images`. Returns whether it is chunked uint8 of
+ * four dimensions with the zstd filter alone. */
+static int get_shape(hid_t images, hsize_t size[4], hsize_t part[4])
 {
-    hsize_t size[4] = {0}, part[4] = {0};
     const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
     const hid_t properties = H5Dget_create_plist(images);
-    const int simple =
-        H5Sget_simple_extent_ndims(space) == 4 &&
-        H5Sget_simple_extent_dims(space, size, NULL) == 4 && H5Tequal(type, H5T_STD_U8LE) > 0 &&
-        H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk(properties, 4, part) == 4;
     unsigned flags, config;
     size_t values = 0;
-    const int zstd = simple && H5Pget_nfilters(properties) == 1 &&
+    const int good = H5Sget_simple_extent_ndims(space) == 4 &&
+                     H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
+                     H5Tequal(type, H5T_STD_U8LE) > 0 && H5Pget_layout(properties) == H5D_CHUNKED &&
+                     H5Pget_chunk(properties, 4, part) == 4 && H5Pget_nfilters(properties) == 1 &&
                      H5Pget_filter2(properties, 0, &flags, &values, NULL, 0, NULL, &config) ==
                          DN_SHARD_ZSTD_FILTER;
     H5Pclose(properties);
     H5Tclose(type);
     H5Sclose(space);
-    DN_CHECK(zstd, DN_ECORRUPT, "%s: " DN_SHARD_IMAGES " is not chunked uint8 with filter %d",
-             shard->path, DN_SHARD_ZSTD_FILTER);
-    const hsize_t c = (hsize_t)info->channels, h = (hsize_t)info->height, w = (hsize_t)info->width;
-    DN_CHECK(size[0] == (hsize_t)shard->count && size[1] == c && size[2] == h && size[3] == w,
-             DN_ECORRUPT,
+    return good;
+}
+
+static dn_status check_images(hid_t images, const dn_shard_info *info, struct shard *shard)
+{
+    hsize_t size[4], part[4];
+    DN_CHECK(get_shape(images, size, part), DN_ECORRUPT,
+             "%s: " DN_SHARD_IMAGES " is not chunked uint8 with filter %d", shard->path,
+             DN_SHARD_ZSTD_FILTER);
+    const hsize_t expected[4] = {(hsize_t)shard->entry->count, (hsize_t)info->channels,
+                                 (hsize_t)info->height, (hsize_t)info->width};
+    DN_CHECK(memcmp(size, expected, sizeof size) == 0, DN_ECORRUPT,
              "%s: found " DN_SHARD_IMAGES " (%llu, %llu, %llu, %llu), expected (%" PRId64
              ", %d, %d, %d)",
              shard->path, (unsigned long long)size[0], (unsigned long long)size[1],
-             (unsigned long long)size[2], (unsigned long long)size[3], shard->count, info->channels,
-             info->height, info->width);
-    DN_CHECK(part[0] >= 1 && part[0] <= size[0] && part[1] == c && part[2] == h && part[3] == w,
-             DN_ECORRUPT, "%s: the chunks of " DN_SHARD_IMAGES " do not hold whole images",
-             shard->path);
+             (unsigned long long)size[2], (unsigned long long)size[3], shard->entry->count,
+             info->channels, info->height, info->width);
+    DN_CHECK(
+        part[0] >= 1 && part[0] <= size[0] && memcmp(part + 1, size + 1, 3 * sizeof *part) == 0,
+        DN_ECORRUPT, "%s: the chunks of " DN_SHARD_IMAGES " do not hold whole images", shard->path);
     shard->chunk_images = (int64_t)part[0];
     return DN_OK;
 }
 
-/* Appends the shard's chunks to the table. */
-static dn_status list_chunks(hid_t images, dn_shards *shards, int index)
+/* Where the chunk that begins with image `first` of the shard stands. */
+static dn_status find_chunk(hid_t images, const struct shard *shard, int64_t first,
+                            struct chunk *chunk)
 {
-    const struct shard *const shard = &shards->shard[index];
-    const int64_t step = shard->chunk_images, count = (shard->count + step - 1) / step;
+    const hsize_t corner[4] = {(hsize_t)first};
+    const int64_t left = shard->entry->count - first;
+    unsigned mask;
+    haddr_t address = HADDR_UNDEF;
+    hsize_t bytes = 0;
+    DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0 &&
+                 address != HADDR_UNDEF && bytes > 0,
+             DN_ECORRUPT, "%s: the chunk of image %" PRId64 " is missing", shard->path, first);
+    DN_CHECK(address < (haddr_t)shard->bytes && bytes <= (hsize_t)shard->bytes - address,
+             DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, but the chunk of image %" PRId64 " ends at byte %llu",
+             shard->path, shard->bytes, first, (unsigned long long)address + bytes);
+    *chunk = (struct chunk){.shard = shard,
+                            .first = shard->entry->first + first,
+                            .count = left < shard->chunk_images ? left : shard->chunk_images,
+                            .address = (int64_t)address,
+                            .bytes = (int64_t)bytes,
+                            .compressed = !(mask & 1)};
+    return DN_OK;
+}
+
+/* Appends the shard's chunks to the table. */
+static dn_status list_chunks(hid_t images, dn_shards *shards, const struct shard *shard)
+{
+    const int64_t step = shard->chunk_images, count = (shard->entry->count + step - 1) / step;
     struct chunk *const grown =
         realloc(shards->chunk, (size_t)(shards->chunk_count + count) * sizeof *grown);
     DN_CHECK(grown, DN_ENOMEM, "%s: out of memory", shard->path);
     shards->chunk = grown;
-    for (int64_t i = 0; i < count; i++) {
-        const hsize_t corner[4] = {(hsize_t)(i * step)};
-        const int64_t left = shard->count - i * step;
-        unsigned mask;
-        haddr_t address = HADDR_UNDEF;
-        hsize_t bytes = 0;
-        DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0 &&
-                     address != HADDR_UNDEF && bytes > 0,
-                 DN_ECORRUPT, "%s: chunk %" PRId64 " of %" PRId64 " is missing", shard->path, i,
-                 count);
-        DN_CHECK(address < (haddr_t)shard->bytes && bytes <= (hsize_t)shard->bytes - address,
-                 DN_ECORRUPT,
-                 "%s: found %" PRId64 " bytes, but chunk %" PRId64 " ends at byte %llu",
-                 shard->path, shard->bytes, i, (unsigned long long)address + bytes);
-        grown[shards->chunk_count++] = (struct chunk){.shard = index,
-                                                      .first = shard->first + i * step,
-                                                      .count = left < step ? left : step,
-                                                      .address = (int64_t)address,
-                                                      .bytes = (int64_t)bytes,
-                                                      .compressed = !(mask & 1)};
-    }
+    for (int64_t i = 0; i < count; i++)
+        DN_TRY(find_chunk(images, shard, i * step, &grown[shards->chunk_count++]));
     return DN_OK;
 }
 
-static dn_status read_labels(hid_t file, dn_shards *shards, const struct shard *shard)
+static dn_status read_labels(hid_t file, const dn_shards *shards, const struct shard *shard)
 {
-    uint16_t *const labels = shards->labels + shard->first;
-    char expected[64] = "", found[17];
+    const int64_t count = shard->entry->count;
+    uint16_t *const labels = shards->labels + shard->entry->first;
+    char expected[TEXT], found[17];
     const hid_t set = H5Dopen2(file, DN_SHARD_LABELS, H5P_DEFAULT);
     const hid_t space = H5Dget_space(set);
-    const int good = H5Sget_simple_extent_npoints(space) == shard->count &&
+    const int good = H5Sget_simple_extent_npoints(space) == count &&
                      H5Dread(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0;
     H5Sclose(space);
     H5Dclose(set);
-    DN_CHECK(good, DN_ECORRUPT, "%s: cannot read %" PRId64 " " DN_SHARD_LABELS, shard->path,
-             shard->count);
-    DN_TRY(read_string(file, shard->path, DN_SHARD_LABELS_HASH, expected));
+    DN_CHECK(good, DN_ECORRUPT, "%s: cannot read %" PRId64 " " DN_SHARD_LABELS, shard->path, count);
+    DN_TRY(read_text(file, shard->path, DN_SHARD_LABELS_HASH, expected));
     snprintf(found, sizeof found, "%016" PRIx64,
-             XXH3_64bits(labels, (size_t)shard->count * sizeof *labels));
+             XXH3_64bits(labels, (size_t)count * sizeof *labels));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
              "%s: " DN_SHARD_LABELS ": found checksum %s, expected %s", shard->path, found,
              expected);
-    for (int64_t i = 0; i < shard->count; i++)
+    for (int64_t i = 0; i < count; i++)
         DN_CHECK(labels[i] < shards->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", shard->path, i, labels[i],
                  shards->info.classes - 1);
     return DN_OK;
 }
 
-static dn_status read_index(hid_t file, dn_shards *shards, dn_split split, int index)
+static dn_status read_index(hid_t file, dn_shards *shards, struct shard *shard)
 {
-    struct shard *const shard = &shards->shard[index];
-    DN_TRY(check_attributes(file, shards, split, index));
+    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", shard->path);
+    DN_TRY(check_attributes(file, shards, shard));
     const hid_t images = H5Dopen2(file, DN_SHARD_IMAGES, H5P_DEFAULT);
     DN_CHECK(images >= 0, DN_ECORRUPT, "%s: has no " DN_SHARD_IMAGES, shard->path);
     dn_status status = check_images(images, &shards->info, shard);
     if (status == DN_OK)
-        status = list_chunks(images, shards, index);
+        status = list_chunks(images, shards, shard);
     H5Dclose(images);
     return status == DN_OK ? read_labels(file, shards, shard) : status;
 }
 
-static dn_status open_shard(dn_shards *shards, const char *folder, dn_split split, int index)
+static dn_status open_shard(dn_shards *shards, const char *folder, struct shard *shard)
 {
-    const dn_manifest_file *const entry = &shards->manifest->split[split].shard[index].hdf5;
-    struct shard *const shard = &shards->shard[index];
+    const dn_manifest_file *const expected = &shard->entry->hdf5;
     struct stat info;
-    DN_TRY(dn_join_path(shard->path, folder, entry->name));
+    DN_TRY(dn_join_path(shard->path, folder, expected->name));
     shard->fd = open(shard->path, O_RDONLY | O_CLOEXEC);
     DN_CHECK(shard->fd >= 0 && fstat(shard->fd, &info) == 0, errno == ENOENT ? DN_ENOENT : DN_EIO,
              "%s: cannot read: %s", shard->path, strerror(errno));
     shard->bytes = info.st_size;
-    DN_CHECK(shard->bytes == entry->bytes, DN_ECORRUPT,
+    DN_CHECK(shard->bytes == expected->bytes, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, shard->bytes,
-             entry->bytes);
+             expected->bytes);
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, 0, 1); /* nobody writes, and some file systems have no locks */
     const hid_t file = H5Fopen(shard->path, H5F_ACC_RDONLY, access);
     H5Pclose(access);
-    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", shard->path);
-    const dn_status status = read_index(file, shards, split, index);
+    const dn_status status = read_index(file, shards, shard);
     H5Fclose(file);
     return status;
 }
@@ -246,7 +251,7 @@ static void fill_info(dn_shard_info *info, const dn_manifest *m, int64_t count)
                             .height = m->height,
                             .width = m->width,
                             .classes = m->classes};
-    memcpy(info->dataset, m->dataset, sizeof info->dataset);
+    snprintf(info->dataset, sizeof info->dataset, "%s", m->dataset);
     for (int c = 0; c < m->channels; c++) {
         info->mean[c] = (float)m->mean[c];
         info->deviation[c] = (float)m->deviation[c];
@@ -255,25 +260,20 @@ static void fill_info(dn_shard_info *info, const dn_manifest *m, int64_t count)
 
 static dn_status open_split(dn_shards *shards, const char *folder, const char *name)
 {
-    const dn_split split = strcmp(name, dn_split_name(DN_TEST)) == 0 ? DN_TEST : DN_TRAIN;
-    DN_CHECK(strcmp(name, dn_split_name(split)) == 0, DN_EINVAL,
+    const dn_split_id id = strcmp(name, dn_split_name(DN_TEST)) == 0 ? DN_TEST : DN_TRAIN;
+    DN_CHECK(strcmp(name, dn_split_name(id)) == 0, DN_EINVAL,
              "found the split \"%s\", expected train or test", name);
     DN_TRY(dn_manifest_load(&shards->manifest, folder));
-    const dn_manifest_split *const content = &shards->manifest->split[split];
-    fill_info(&shards->info, shards->manifest, content->count);
-    shards->labels = malloc((size_t)content->count * sizeof *shards->labels);
-    shards->shard = calloc((size_t)content->shards, sizeof *shards->shard);
+    const dn_manifest_split *const split = &shards->manifest->split[id];
+    fill_info(&shards->info, shards->manifest, split->count);
+    shards->labels = malloc((size_t)split->count * sizeof *shards->labels);
+    shards->shard = calloc((size_t)split->shards, sizeof *shards->shard);
     DN_CHECK(shards->labels && shards->shard, DN_ENOMEM, "%s: out of memory", folder);
-    shards->shard_count = content->shards;
-    for (int i = 0; i < shards->shard_count; i++)
-        shards->shard[i].fd = -1;
-    int64_t first = 0;
-    for (int i = 0; i < shards->shard_count; i++) {
-        shards->shard[i].first = first;
-        shards->shard[i].count = content->shard[i].count;
-        DN_TRY(open_shard(shards, folder, split, i));
-        first += shards->shard[i].count;
-    }
+    shards->shard_count = split->shards;
+    for (int i = 0; i < split->shards; i++)
+        shards->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
+    for (int i = 0; i < split->shards; i++)
+        DN_TRY(open_shard(shards, folder, &shards->shard[i]));
     return DN_OK;
 }
 
@@ -308,11 +308,6 @@ const dn_shard_info *dn_shards_info(const dn_shards *shards)
     return &shards->info;
 }
 
-const char *const *dn_shards_class_names(const dn_shards *shards)
-{
-    return (const char *const *)shards->manifest->class_names;
-}
-
 const uint16_t *dn_shards_labels(const dn_shards *shards)
 {
     return shards->labels;
@@ -329,61 +324,54 @@ void dn_shards_chunk_range(const dn_shards *shards, int64_t chunk, int64_t *firs
     *count = shards->chunk[chunk].count;
 }
 
-static dn_status read_fully(const struct shard *shard, const struct chunk *chunk, char *bytes)
+static dn_status read_fully(const struct chunk *chunk, uint8_t *bytes)
 {
+    const char *const path = chunk->shard->path;
     for (int64_t done = 0; done < chunk->bytes;) {
-        const ssize_t part =
-            pread(shard->fd, bytes + done, (size_t)(chunk->bytes - done), chunk->address + done);
+        const ssize_t part = pread(chunk->shard->fd, bytes + done, (size_t)(chunk->bytes - done),
+                                   chunk->address + done);
         if (part < 0 && errno == EINTR)
             continue;
-        DN_CHECK(part >= 0, DN_EIO, "%s: cannot read: %s", shard->path, strerror(errno));
-        DN_CHECK(part > 0, DN_ECORRUPT, "%s: cut short: nothing at byte %" PRId64, shard->path,
+        DN_CHECK(part >= 0, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+        DN_CHECK(part > 0, DN_ECORRUPT, "%s: cut short: nothing at byte %" PRId64, path,
                  chunk->address + done);
         done += part;
     }
     return DN_OK;
 }
 
-/* images(bytes) = the frame's content. */
-static dn_status decompress(const struct shard *shard, const struct chunk *chunk, const char *frame,
-                            uint8_t *images, size_t bytes)
+/* images(size) = the content of the frame, or of a chunk that is stored as it is. */
+static dn_status unpack(const struct chunk *chunk, const uint8_t *stored, uint8_t *images,
+                        size_t size)
 {
-    const size_t size = ZSTD_decompress(images, bytes, frame, (size_t)chunk->bytes);
-    const int64_t image = chunk->first - shard->first;
-    DN_CHECK(!ZSTD_isError(size), DN_ECORRUPT,
-             "%s: the chunk of image %" PRId64 " at byte %" PRId64 " is damaged: %s", shard->path,
-             image, chunk->address, ZSTD_getErrorName(size));
-    DN_CHECK(size == bytes, DN_ECORRUPT,
-             "%s: the chunk of image %" PRId64 " holds %zu bytes, expected %zu", shard->path, image,
-             size, bytes);
+    const char *const path = chunk->shard->path;
+    const int64_t image = chunk->first - chunk->shard->entry->first;
+    size_t found = (size_t)chunk->bytes;
+    if (chunk->compressed)
+        found = ZSTD_decompress(images, size, stored, found);
+    DN_CHECK(!ZSTD_isError(found), DN_ECORRUPT,
+             "%s: the chunk of image %" PRId64 " at byte %" PRId64 " is damaged: %s", path, image,
+             chunk->address, ZSTD_getErrorName(found));
+    DN_CHECK(found == size, DN_ECORRUPT,
+             "%s: the chunk of image %" PRId64 " holds %zu bytes, expected %zu", path, image, found,
+             size);
+    if (!chunk->compressed)
+        memcpy(images, stored, size);
     return DN_OK;
 }
 
 dn_status dn_shards_read(const dn_shards *shards, int64_t chunk, uint8_t *images)
 {
     const struct chunk *const c = &shards->chunk[chunk];
-    const struct shard *const shard = &shards->shard[c->shard];
-    const size_t wanted = (size_t)c->count * image_bytes(&shards->info);
-    const size_t whole = (size_t)shard->chunk_images * image_bytes(&shards->info);
-    char *const stored = malloc((size_t)c->bytes);
-    uint8_t *const padded = wanted < whole ? malloc(whole) : NULL;
-    uint8_t *const target = padded ? padded : images;
-    dn_status status = DN_OK;
-    if (!stored || (wanted < whole && !padded))
-        status = dn_fail(DN_ENOMEM, "%s: out of memory for a chunk", shard->path);
+    const size_t image = dn_manifest_image_bytes(shards->manifest);
+    const size_t size = (size_t)c->shard->chunk_images * image; /* with the padding */
+    uint8_t *const stored = malloc((size_t)c->bytes + size), *const whole = stored + c->bytes;
+    DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", c->shard->path);
+    dn_status status = read_fully(c, stored);
     if (status == DN_OK)
-        status = read_fully(shard, c, stored);
-    if (status == DN_OK && c->compressed) {
-        status = decompress(shard, c, stored, target, whole);
-    } else if (status == DN_OK && c->bytes == (int64_t)whole) {
-        memcpy(target, stored, whole);
-    } else if (status == DN_OK) {
-        status = dn_fail(DN_ECORRUPT, "%s: a chunk holds %" PRId64 " bytes, expected %zu",
-                         shard->path, c->bytes, whole);
-    }
-    if (status == DN_OK && padded)
-        memcpy(images, padded, wanted);
-    free(padded);
+        status = unpack(c, stored, whole, size);
+    if (status == DN_OK)
+        memcpy(images, whole, (size_t)c->count * image);
     free(stored);
     return status;
 }

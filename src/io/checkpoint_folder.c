@@ -83,7 +83,6 @@ dn_status dn_checkpoint_newest(const char *folder, char *path, int path_size)
 {
     struct dirent **list = NULL;
     dn_checkpoint state;
-    char model[160];
     int found = 0;
     path[0] = '\0';
     const int count = scandir(folder, &list, is_checkpoint, newest_first);
@@ -91,7 +90,7 @@ dn_status dn_checkpoint_newest(const char *folder, char *path, int path_size)
              strerror(errno));
     for (int i = 0; i < count && !found; i++) {
         snprintf(path, (size_t)path_size, "%s/%s", folder, list[i]->d_name);
-        found = dn_checkpoint_peek(path, &state, model, sizeof model) == DN_OK;
+        found = dn_checkpoint_peek(path, &state) == DN_OK;
         if (!found)
             dn_warn("a checkpoint is passed over: %s", dn_message());
     }

@@ -215,24 +215,21 @@ static dn_status read_tensors(const reader *r, dn_net *net, float *momentum)
     return check_tensor_count(r, count + norms);
 }
 
-dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state, char *model, int model_size)
+dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state)
 {
     reader r;
     DN_TRY(open_reader(&r, path));
     const dn_status status = read_position(&r, state);
-    snprintf(model, (size_t)model_size, "%s", r.model);
     H5Fclose(r.file);
     return status;
 }
 
-dn_status dn_checkpoint_load(const char *path, dn_net *net, dn_checkpoint *state)
+dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum)
 {
     reader r;
     DN_TRY(open_reader(&r, path));
     r.expected_model = dn_net_spec(net)->name;
-    dn_status status = read_position(&r, state);
-    if (status == DN_OK)
-        status = read_tensors(&r, net, state->momentum);
+    const dn_status status = read_tensors(&r, net, momentum);
     H5Fclose(r.file);
     return status;
 }

@@ -49,10 +49,12 @@ static size_t frame_index(const dn_frame *frame, int i, int r)
            (size_t)(frame->width + 1);
 }
 
-/* Element, from the start of a map's row, of pixel (r, p) of image i. */
-static size_t source_index(const dn_frame *frame, int i, int r, int p)
+/* Index in the source of pixel 0 of row r of image i. */
+static size_t source_index(const dn_frame *frame, int i, int r)
 {
-    return (size_t)i * frame->source_image + (size_t)r * (size_t)frame->width + (size_t)p;
+    const size_t width = (size_t)frame->width;
+    const size_t image = frame->border ? frame->source_image : (size_t)frame->rows * width;
+    return (size_t)i * image + (size_t)r * width;
 }
 
 static void clear_row(float *to, const dn_frame *frame)

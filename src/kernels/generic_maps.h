@@ -14,7 +14,8 @@ static void NAMED(norm_relu)(int rows, const dn_frame *frame, const void *map, s
         for (int i = 0; i < frame->images; i++)
             for (int r = 0; r < frame->rows; r++)
                 for (int p = 0; p < frame->width; p++) {
-                    const float v = scale[c] * TO_FLOAT(x[source_index(frame, i, r, p)]) + shift[c];
+                    const float v =
+                        scale[c] * TO_FLOAT(x[source_index(frame, i, r) + (size_t)p]) + shift[c];
                     to[frame_index(frame, i, r) + (size_t)p] = v <= 0 ? 0 : v; /* keeps NaN */
                 }
     }
@@ -29,7 +30,7 @@ static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_
         for (int i = 0; i < frame->images; i++)
             for (int r = 0; r < frame->rows; r++)
                 for (int p = 0; p < frame->width; p++) {
-                    const size_t from = source_index(frame, i, r, p);
+                    const size_t from = source_index(frame, i, r) + (size_t)p;
                     to[frame_index(frame, i, r) + (size_t)p] =
                         c[0] * g[from] + (c[1] * TO_FLOAT(x[from]) + c[2]);
                 }

@@ -97,8 +97,8 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
 {
     const vec *const in[4] = {a, b, c, d};
     vec4 q[4];
-    UNROLL for (int i = 0; i < 4; i++)
-    {
+    UNROLL
+    for (int i = 0; i < 4; i++) {
 #if DN_VL == 16
         const vec8 low = __builtin_shufflevector(in[i][0], in[i][0], 0, 1, 2, 3, 4, 5, 6, 7);
         const vec8 high = __builtin_shufflevector(in[i][0], in[i][0], 8, 9, 10, 11, 12, 13, 14, 15);
@@ -153,19 +153,34 @@ INLINE void conv_tile(const int mr, const int nv, const float *w, int rows, int 
                       int accumulate)
 {
     vec acc[MR][NV];
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
-        accumulate && i < rows ? load(y + (size_t)i * y_ld + v * DN_VL) : (vec){0};
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = accumulate && i < rows ? load(y + (size_t)i * y_ld + v * DN_VL) : (vec){0};
+    }
     for (int t = 0; t < taps->count; t++) {
         const float *p = x + taps->shift[t];
         for (int c = 0; c < inputs; c++, p += x_ld, w += mr) {
             vec b[NV];
-            UNROLL for (int v = 0; v < nv; v++) b[v] = load(p + v * DN_VL);
-            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] +=
-                w[i] * b[v];
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                b[v] = load(p + v * DN_VL);
+            UNROLL
+            for (int i = 0; i < mr; i++) {
+                UNROLL
+                for (int v = 0; v < nv; v++)
+                    acc[i][v] += w[i] * b[v];
+            }
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) if (i < rows)
-        store(y + (size_t)i * y_ld + v * DN_VL, acc[i][v]);
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            if (i < rows)
+                store(y + (size_t)i * y_ld + v * DN_VL, acc[i][v]);
+    }
 }
 
 /* All outputs of one tile's width of pixels, so that its inputs stay in the first-level cache. */
@@ -176,8 +191,10 @@ INLINE void conv_column(const int nv, const float *w, int outputs, int inputs, c
         const int rows = outputs - first < MR ? outputs - first : MR;
         const int mr = tile_rows(outputs, first);
         float *to = y + (size_t)first * y_ld;
-        if (mr == MR)
+        if (rows == MR)
             conv_tile(MR, nv, w, MR, inputs, taps, x, x_ld, to, y_ld, accumulate);
+        else if (mr == MR)
+            conv_tile(MR, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
         else if (mr == 2 * MR_STEP)
             conv_tile(2 * MR_STEP, nv, w, rows, inputs, taps, x, x_ld, to, y_ld, accumulate);
         else
@@ -199,40 +216,52 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient --------------------------------------------------------------------- */
 
+/* One register of pixels of every row from pixel `p` on; lanes from `valid` on count as 0. */
+INLINE void weight_grad_step(vec acc[MI][4][HALVES], const float *const a[MI],
+                             const float *const b[NJ], size_t p, int valid)
+{
+    UNROLL
+    for (int h = 0; h < HALVES; h++) {
+        const mask used = lanes_below(h, valid);
+        vec u[NJ];
+        UNROLL
+        for (int j = 0; j < NJ; j++) {
+            u[j] = load(b[j] + p + h * DN_VL);
+            if (valid < DN_LANES)
+                u[j] = (vec)((mask)u[j] & used);
+        }
+        UNROLL
+        for (int i = 0; i < MI; i++) {
+            vec v = load(a[i] + p + h * DN_VL);
+            if (valid < DN_LANES)
+                v = (vec)((mask)v & used);
+            UNROLL
+            for (int j = 0; j < NJ; j++)
+                acc[i][j][h] += v * u[j];
+        }
+    }
+}
+
 /* dw(o, c) += sum over pixels of dy(o, p) * x(c, p) for `outputs` <= MI and `inputs` <= NJ rows;
  * rows past the last repeat it and are not stored. */
 INLINE void weight_grad_tile(int outputs, int inputs, size_t n, const float *dy, size_t dy_ld,
                              const float *x, size_t x_ld, float *dw, size_t dw_ld)
 {
     const float *a[MI], *b[NJ];
-    UNROLL for (int i = 0; i < MI; i++) a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
-    UNROLL for (int j = 0; j < NJ; j++) b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
+    UNROLL
+    for (int i = 0; i < MI; i++)
+        a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
+    UNROLL
+    for (int j = 0; j < NJ; j++)
+        b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
     vec acc[MI][4][HALVES] = {{{{0}}}};
     const size_t whole = n / DN_LANES * DN_LANES;
     for (size_t p = 0; p < whole; p += DN_LANES)
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            vec u[NJ];
-            UNROLL for (int j = 0; j < NJ; j++) u[j] = load(b[j] + p + h * DN_VL);
-            UNROLL for (int i = 0; i < MI; i++)
-            {
-                const vec v = load(a[i] + p + h * DN_VL);
-                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] += v * u[j];
-            }
-        }
+        weight_grad_step(acc, a, b, p, DN_LANES);
     if (whole < n)
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            const mask valid = lanes_below(h, (int)(n - whole));
-            UNROLL for (int i = 0; i < MI; i++)
-            {
-                const vec v = (vec)((mask)load(a[i] + whole + h * DN_VL) & valid);
-                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] +=
-                    v * load(b[j] + whole + h * DN_VL);
-            }
-        }
-    UNROLL for (int i = 0; i < MI; i++)
-    {
+        weight_grad_step(acc, a, b, whole, (int)(n - whole));
+    UNROLL
+    for (int i = 0; i < MI; i++) {
         const vec4 sum = sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
         if (i < outputs)
             for (int j = 0; j < NJ; j++)

@@ -90,19 +90,24 @@ static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, flo
     const vec zero[HALVES] = {{0}};
     for (int c = 0; c < rows; c++, x += x_ld) {
         vec sum[HALVES] = {{0}}, squares[HALVES] = {{0}};
-        for (size_t p = 0; p < whole; p += DN_LANES)
-            UNROLL for (int h = 0; h < HALVES; h++) sum[h] += LOAD(x + p + h * DN_VL);
-        UNROLL for (int h = 0; h < HALVES && whole < n; h++) sum[h] +=
-            (vec)((mask)LOAD(x + whole + h * DN_VL) & lanes_below(h, (int)(n - whole)));
+        for (size_t p = 0; p < whole; p += DN_LANES) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++)
+                sum[h] += LOAD(x + p + h * DN_VL);
+        }
+        UNROLL
+        for (int h = 0; h < HALVES && whole < n; h++)
+            sum[h] += (vec)((mask)LOAD(x + whole + h * DN_VL) & lanes_below(h, (int)(n - whole)));
         const float mean = sum4(sum, zero, zero, zero)[0] / (float)n;
-        for (size_t p = 0; p < whole; p += DN_LANES)
-            UNROLL for (int h = 0; h < HALVES; h++)
-            {
+        for (size_t p = 0; p < whole; p += DN_LANES) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++) {
                 const vec d = LOAD(x + p + h * DN_VL) - mean;
                 squares[h] += d * d;
             }
-        UNROLL for (int h = 0; h < HALVES && whole < n; h++)
-        {
+        }
+        UNROLL
+        for (int h = 0; h < HALVES && whole < n; h++) {
             const vec d = LOAD(x + whole + h * DN_VL) - mean;
             squares[h] += (vec)((mask)(d * d) & lanes_below(h, (int)(n - whole)));
         }
@@ -121,16 +126,15 @@ INLINE void NAMED(norm_relu_grad_row)(const dn_norm_grad *a, int c, const int ac
     vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
     for (size_t p = 0; p < a->n; p += DN_LANES) {
         const int left = a->n - p < DN_LANES ? (int)(a->n - p) : DN_LANES;
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
             const size_t q = p + (size_t)h * DN_VL;
             const vec v = LOAD(x + q);
-            mask open = ~(mask)(scale * v + shift <= (vec){0});
-            if (left < DN_LANES)
-                open &= lanes_below(h, left);
+            const mask used = lanes_below(h, left);
+            const mask open = ~(mask)(scale * v + shift <= (vec){0}) & used;
             const vec masked = (vec)((mask)load(g + q) & open);
             sum[h] += masked;
-            moment[h] += masked * (v - mean);
+            moment[h] += masked * (vec)((mask)(v - mean) & used); /* a pad may hold anything */
             const vec result = accumulate ? gamma * masked + load(to + q) : gamma * masked;
             if (left == DN_LANES)
                 store(to + q, result);

@@ -168,21 +168,8 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, int 
         dx = compact;
     }
     float sums[DN_BACKWARD_BLOCK * 2];
-    net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = rows,
-                                                 .n = v->piece.pixels,
-                                                 .gradient = dx,
-                                                 .x = dn_map_at(in, x),
-                                                 .sum = in->gradient + x,
-                                                 .gradient_ld = v->ld,
-                                                 .x_ld = in->grid.stride,
-                                                 .sum_ld = in->grid.stride,
-                                                 .scale = node->scale + c,
-                                                 .shift = node->shift + c,
-                                                 .mean = in->mean + c,
-                                                 .gamma = net->parameters + node->gamma + c,
-                                                 .accumulate = node->accumulate,
-                                                 .sums = sums});
-    double *partial = net->partial + ((size_t)index * (size_t)node->inputs + (size_t)c) * 2;
+    dn_norm_backward(net, node, c, rows, x, v->piece.pixels, dx, v->ld, sums);
+    double *partial = dn_norm_partial(net, node, index, c);
     for (int i = 0; i < 2 * rows; i++)
         partial[i] = sums[i];
 }

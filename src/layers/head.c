@@ -174,19 +174,8 @@ static void unpool_piece(dn_net *net, const dn_node *node, int index, int c)
             g[p] = from[p / pixels] * share;
         float sums[2];
         const size_t x = dn_map_index(in, &piece, c + r, 0);
-        net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = 1,
-                                                     .n = piece.pixels,
-                                                     .gradient = g,
-                                                     .x = dn_map_at(in, x),
-                                                     .sum = in->gradient + x,
-                                                     .scale = node->scale + c + r,
-                                                     .shift = node->shift + c + r,
-                                                     .mean = in->mean + c + r,
-                                                     .gamma = net->parameters + node->gamma + c + r,
-                                                     .accumulate = node->accumulate,
-                                                     .sums = sums});
-        double *partial =
-            net->partial + ((size_t)index * (size_t)node->inputs + (size_t)(c + r)) * 2;
+        dn_norm_backward(net, node, c + r, 1, x, piece.pixels, g, 0, sums);
+        double *partial = dn_norm_partial(net, node, index, c + r);
         partial[0] = sums[0];
         partial[1] = sums[1];
     }

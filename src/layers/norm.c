@@ -76,6 +76,26 @@ void dn_map_correction(const dn_map *map, int first, int count, float *coefficie
     }
 }
 
+void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
+                      const float *gradient, size_t gradient_ld, float *sums)
+{
+    const dn_map *map = &net->maps[node->in];
+    net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = rows,
+                                                 .n = n,
+                                                 .gradient = gradient,
+                                                 .x = dn_map_at(map, index),
+                                                 .sum = map->gradient + index,
+                                                 .gradient_ld = gradient_ld,
+                                                 .x_ld = map->grid.stride,
+                                                 .sum_ld = map->grid.stride,
+                                                 .scale = node->scale + c,
+                                                 .shift = node->shift + c,
+                                                 .mean = map->mean + c,
+                                                 .gamma = net->parameters + node->gamma + c,
+                                                 .accumulate = node->accumulate,
+                                                 .sums = sums});
+}
+
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)
 {
     dn_map *map = &net->maps[node->in];

@@ -274,17 +274,7 @@ static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, dou
     for (int r = 0; r < out->grid.height; r++)
         for (int q = 0; q < out->grid.width; q++)
             g[window_max(x, grid->height, grid->width, r, q)] += *dy++;
-    net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = 1,
-                                                 .n = pixels,
-                                                 .gradient = g,
-                                                 .x = dn_map_at(in, plane),
-                                                 .sum = in->gradient + plane,
-                                                 .scale = node->scale + c,
-                                                 .shift = node->shift + c,
-                                                 .mean = in->mean + c,
-                                                 .gamma = net->parameters + node->gamma + c,
-                                                 .accumulate = node->accumulate,
-                                                 .sums = sums});
+    dn_norm_backward(net, node, c, 1, plane, pixels, g, 0, sums);
     partial[0] = sums[0];
     partial[1] = sums[1];
 }
@@ -298,8 +288,7 @@ void dn_stem_pool_backward(dn_net *net, const dn_node *node)
 #pragma omp for schedule(dynamic, 8) collapse(2)
         for (int i = 0; i < images; i++)
             for (int c = 0; c < node->inputs; c++)
-                unpool_plane(net, node, i, c,
-                             net->partial + ((size_t)i * (size_t)node->inputs + (size_t)c) * 2);
+                unpool_plane(net, node, i, c, dn_norm_partial(net, node, i, c));
         dn_norm_merge_sums(net, node, images);
     }
 }

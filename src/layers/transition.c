@@ -127,17 +127,7 @@ static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, 
         float sums[2];
         spread_2x2(dy + (size_t)i * pixels, from.rows, from.width, plane);
         const size_t x = dn_map_plane_index(in, piece->image + i, c, from.offset);
-        net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = 1,
-                                                     .n = from.pixels + rest,
-                                                     .gradient = plane,
-                                                     .x = dn_map_at(in, x),
-                                                     .sum = in->gradient + x,
-                                                     .scale = node->scale + c,
-                                                     .shift = node->shift + c,
-                                                     .mean = in->mean + c,
-                                                     .gamma = net->parameters + node->gamma + c,
-                                                     .accumulate = node->accumulate,
-                                                     .sums = sums});
+        dn_norm_backward(net, node, c, 1, x, from.pixels + rest, plane, 0, sums);
         partial[0] += sums[0];
         partial[1] += sums[1];
     }
@@ -165,7 +155,7 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
                            piece.pixels, dy, ld, dx, ld, 0);
         for (int i = 0; i < rows; i++)
             unpool_row(net, node, &piece, c + i, dx + (size_t)i * ld, plane,
-                       net->partial + ((size_t)index * (size_t)node->inputs + (size_t)(c + i)) * 2);
+                       dn_norm_partial(net, node, index, c + i));
     }
 }
 

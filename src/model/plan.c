@@ -20,12 +20,6 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const dn_region_info *x = *(dn_region_info *const *)a, *y = *(dn_region_info *const *)b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
 /* The lowest offset at which `region` meets none of the placed ones that live when it does. */
 static size_t lowest_gap(const dn_region_info *region, dn_region_info *const *placed, int count)
 {
@@ -42,6 +36,14 @@ static size_t lowest_gap(const dn_region_info *region, dn_region_info *const *pl
     return offset;
 }
 
+/* Puts a region among `count` placed ones, which are sorted by offset. */
+static void insert(dn_region_info *region, dn_region_info **placed, int count)
+{
+    for (; count > 0 && placed[count - 1]->offset > region->offset; count--)
+        placed[count] = placed[count - 1];
+    placed[count] = region;
+}
+
 dn_status dn_plan_place(dn_region_info *regions, int count, size_t *arena_bytes)
 {
     dn_region_info **order = malloc(2 * (size_t)count * sizeof *order);
@@ -54,8 +56,7 @@ dn_status dn_plan_place(dn_region_info *regions, int count, size_t *arena_bytes)
     qsort(order, (size_t)count, sizeof *order, by_size);
     for (int i = 0; i < count; i++) {
         order[i]->offset = lowest_gap(order[i], placed, i);
-        placed[i] = order[i];
-        qsort(placed, (size_t)i + 1, sizeof *placed, by_offset);
+        insert(order[i], placed, i);
         if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
             *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
     }

@@ -147,6 +147,25 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
     return DN_OK;
 }
 
+/* Channels stay countable in 16 bits, and a transition keeps at least one. */
+static dn_status check_widths(const dn_spec *spec)
+{
+    double channels = spec->stem_channels;
+    for (int b = 0; b < spec->blocks; b++) {
+        channels += (double)spec->layers[b] * spec->growth[b];
+        DN_CHECK(channels <= 65535 && (double)spec->bottleneck * spec->growth[b] <= 65535,
+                 DN_ESHAPE, "model %s: found %.0f channels in block %d, expected at most 65535",
+                 spec->name, channels, b + 1);
+        if (b + 1 < spec->blocks || spec->last_transition)
+            channels = (double)(int)(channels * spec->compression);
+        DN_CHECK(
+            channels >= 1, DN_ESHAPE,
+            "model %s: found compression %g, expected one that leaves a channel after block %d",
+            spec->name, spec->compression, b + 1);
+    }
+    return DN_OK;
+}
+
 static int halved_up(int pixels)
 {
     return (pixels + 1) / 2;
@@ -172,5 +191,5 @@ dn_status dn_spec_check(const dn_spec *spec)
              "model %s: found %dx%d images, expected larger ones: %d transitions halve the map to "
              "nothing",
              spec->name, spec->height, spec->width, halvings);
-    return DN_OK;
+    return check_widths(spec);
 }

@@ -1,0 +1,73 @@
+/* The table of data sets, and the search for their original files. */
+#include "originals.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const dn_dataset *const datasets[] = {
+    &dn_dataset_cifar10,
+    &dn_dataset_fashion_mnist,
+    NULL,
+};
+
+const dn_dataset *dn_dataset_at(int index)
+{
+    return datasets[index];
+}
+
+static int has_probe(const dn_dataset *set, const char *folder)
+{
+    char probe[PATH_MAX];
+    return dn_join_path(probe, folder, set->probe) == DN_OK && access(probe, F_OK) == 0;
+}
+
+/* `folder` may hold the files itself or be the one above. */
+static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+{
+    if (!folder || !*folder)
+        return 0;
+    if (dn_join_path(found, folder, set->subfolder) == DN_OK && has_probe(set, found))
+        return 1;
+    return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(set, folder);
+}
+
+static dn_status find(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+{
+    if (folder) {
+        DN_CHECK(search(set, folder, found), DN_ENOENT, "%s: found no %s/%s nor %s there; %s",
+                 folder, set->subfolder, set->probe, set->probe, set->hint);
+        return DN_OK;
+    }
+    DN_CHECK(search(set, ".", found) || search(set, getenv("DN_SOURCE_DIR"), found) ||
+                 search(set, set->package_folder, found),
+             DN_ENOENT,
+             "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
+             set->name, set->subfolder, set->probe, set->hint);
+    return DN_OK;
+}
+
+dn_status dn_dataset_open(const dn_dataset *set, const char *folder, void **source)
+{
+    char found[PATH_MAX], reason[1024];
+    *source = NULL;
+    DN_TRY(find(set, folder, found));
+    dn_info("%s: reading %s", set->name, found);
+    *source = calloc(1, set->source_bytes + 1); /* never of size 0 */
+    DN_CHECK(*source, DN_ENOMEM, "%s: out of memory", found);
+    const dn_status status = set->open(*source, found);
+    if (status != DN_OK)
+        dn_dataset_close(set, source);
+    if (status != DN_ENOENT)
+        return status;
+    snprintf(reason, sizeof reason, "%s", dn_message());
+    return dn_fail(status, "%s; %s", reason, set->hint);
+}
+
+void dn_dataset_close(const dn_dataset *set, void **source)
+{
+    if (*source)
+        set->close(*source);
+    free(*source);
+    *source = NULL;
+}

@@ -1,0 +1,199 @@
+/*
+ * Speeds of the kernels, one thread, at the pieces and channel blocks that the layers of two real
+ * nets hand to them; the best of several runs. Bytes are those of the operands, each counted once,
+ * though at these sizes most of them come from the caches.
+ */
+#include "bench_kernels.h"
+#include "expect.h"
+#include "grid.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { RUNS = 5 };
+#define RUN_SECONDS 0.01 /* a run repeats its kernel at least so long */
+
+typedef struct bench_shape {
+    const char *net;
+    int batch, side, outputs, inputs, taps;
+} bench_shape;
+
+static const bench_shape shapes[] = {
+    {"densenet-bc-100-12", 64, 32, 48, 96, 1}, {"densenet-bc-100-12", 64, 32, 12, 48, 9},
+    {"densenet-bc-100-12", 64, 16, 12, 48, 9}, {"densenet-bc-100-12", 64, 8, 12, 48, 9},
+    {"densenet121", 16, 56, 128, 96, 1},       {"densenet121", 16, 56, 32, 48, 9},
+    {"densenet121", 16, 28, 32, 48, 9},        {"densenet121", 16, 14, 32, 48, 9},
+    {"densenet121", 16, 7, 128, 96, 1},        {"densenet121", 16, 7, 32, 48, 9},
+};
+
+/* What one piece of a layer works on. */
+typedef struct bench {
+    const bench_shape *shape;
+    dn_piece piece;
+    dn_frame frame, out;
+    dn_taps taps;
+    size_t first, run;
+    dn_guarded x, panel, y, packed, weights, dw, rows;
+} bench;
+
+typedef enum bench_kernel {
+    CONV,
+    WEIGHT_GRAD,
+    NORM_RELU,
+    AFFINE,
+    UNFRAME,
+    MOMENTS,
+    NORM_RELU_GRAD,
+    KERNELS
+} bench_kernel;
+
+static const char *const kernel_names[KERNELS] = {
+    "conv", "conv_weight_grad", "norm_relu", "affine", "unframe", "moments", "norm_relu_grad"};
+
+static void run(const dn_kernels *k, bench_kernel kernel, bench *b)
+{
+    const int outputs = b->shape->outputs, inputs = b->shape->inputs;
+    const float *row[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = dn_guarded_row(&b->rows, i);
+    float *x = b->panel.data + b->first;
+    switch (kernel) {
+    case CONV:
+        k->conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld, b->y.data,
+                b->y.ld, 0);
+        break;
+    case WEIGHT_GRAD:
+        k->conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld, x, b->panel.ld,
+                            b->dw.data);
+        break;
+    case NORM_RELU:
+        k->norm_relu(inputs, &b->frame, b->x.data, b->x.ld, row[0], row[1], b->panel.data,
+                     b->panel.ld);
+        break;
+    case AFFINE:
+        k->affine(inputs, &b->frame, b->x.data, b->x.ld, b->x.data, b->x.ld, row[0], b->panel.data,
+                  b->panel.ld);
+        break;
+    case UNFRAME:
+        k->unframe(outputs, &b->out, b->y.data, b->y.ld, b->x.data, b->x.ld);
+        break;
+    case MOMENTS:
+        k->moments(inputs, b->piece.pixels, b->x.data, b->x.ld, b->dw.data);
+        break;
+    case NORM_RELU_GRAD:
+        k->norm_relu_grad(&(dn_norm_grad){inputs, b->piece.pixels, b->panel.data, b->x.data,
+                                          b->panel.data, b->panel.ld, b->x.ld, b->panel.ld, row[0],
+                                          row[1], row[2], row[3], 1, b->dw.data});
+        break;
+    case KERNELS:
+        break;
+    }
+}
+
+/* Floating-point operations and bytes of one call. */
+static void work_of(bench_kernel kernel, const bench *b, double *flops, double *bytes)
+{
+    const double outputs = b->shape->outputs, inputs = b->shape->inputs;
+    const double n = (double)b->piece.pixels, weights = outputs * inputs * b->shape->taps;
+    const double products[] = {2 * weights * n, 4 * ((inputs + outputs) * n + weights)};
+    const double flops_of[KERNELS] = {products[0], products[0],    2 * inputs * n, 4 * inputs * n,
+                                      0,           4 * inputs * n, 7 * inputs * n};
+    const double bytes_of[KERNELS] = {products[1],     products[1],     8 * inputs * n,
+                                      12 * inputs * n, 8 * outputs * n, 4 * inputs * n,
+                                      16 * inputs * n};
+    *flops = flops_of[kernel];
+    *bytes = bytes_of[kernel];
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Seconds of one call: the best of RUNS. */
+static double seconds_of(const dn_kernels *k, bench_kernel kernel, bench *b)
+{
+    double best = 1e9;
+    for (int i = 0; i < RUNS; i++) {
+        int calls = 0;
+        const double start = now();
+        double elapsed;
+        do {
+            run(k, kernel, b);
+            calls++;
+            elapsed = now() - start;
+        } while (elapsed < RUN_SECONDS);
+        if (elapsed / calls < best)
+            best = elapsed / calls;
+    }
+    return best;
+}
+
+static bench bench_create(const bench_shape *s)
+{
+    const dn_grid grid = dn_grid_create(s->batch, s->side, s->side);
+    bench b = {.shape = s, .piece = dn_grid_piece(&grid, 0), .taps = {.count = 1}};
+    b.frame = dn_run_frame(b.piece.pixels);
+    b.run = b.piece.pixels;
+    if (s->taps == 9) {
+        ptrdiff_t source;
+        b.frame = dn_piece_frame(&grid, &b.piece, &source);
+        b.taps = dn_taps_3x3(s->side, 1);
+        b.first = dn_frame_first(&b.frame);
+        b.run = dn_frame_run(&b.frame);
+    }
+    b.out = b.frame;
+    b.out.rows = s->taps == 9 ? b.piece.rows : 1;
+    const size_t extent = dn_frame_floats(&b.frame) + 2 * DN_LANES;
+    const size_t cells = (size_t)(s->outputs * s->inputs * s->taps);
+    const int most = s->outputs > s->inputs ? s->outputs : s->inputs;
+    b.x = dn_trial_filled(most, 0, extent, extent);
+    b.panel = dn_trial_filled(s->inputs, 1, extent, extent);
+    b.y = dn_trial_filled(s->outputs, 0, extent, extent);
+    b.weights = dn_trial_filled(1, 0, cells, cells);
+    b.dw = dn_trial_filled(1, 0, cells, cells);
+    b.rows = dn_trial_filled(4, 0, 3 * (size_t)most, 3 * (size_t)most);
+    return b;
+}
+
+static void bench_destroy(bench *b)
+{
+    dn_guarded *const all[] = {&b->x, &b->panel, &b->y, &b->weights, &b->dw, &b->rows};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        dn_guarded_destroy(all[i]);
+}
+
+static void bench_table(const dn_kernels *k, bench *b)
+{
+    const bench_shape *s = b->shape;
+    const dn_weights weights = {
+        b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
+    b->packed = dn_trial_matrix(1, 0, k->packed_floats(s->outputs, s->inputs, s->taps));
+    k->pack(b->packed.data, &weights);
+    for (int kernel = 0; kernel < KERNELS; kernel++) {
+        double flops, bytes;
+        if (kernel == UNFRAME && s->taps == 1)
+            continue;
+        work_of((bench_kernel)kernel, b, &flops, &bytes);
+        const double seconds = seconds_of(k, (bench_kernel)kernel, b);
+        printf("%-19s %3d %5d %4d %4d  %-17s %-8s %8.1f %7.1f\n", s->net, s->side, s->taps,
+               s->inputs, s->outputs, kernel_names[kernel], k->name, flops / seconds * 1e-9,
+               bytes / seconds * 1e-9);
+    }
+    dn_guarded_destroy(&b->packed);
+}
+
+void dn_bench_kernels(void)
+{
+    printf("%-19s %3s %5s %4s %4s  %-17s %-8s %8s %7s\n", "net", "map", "taps", "from", "to",
+           "kernel", "table", "GFLOP/s", "GB/s");
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        bench b = bench_create(&shapes[s]);
+        const dn_kernels *k;
+        for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)
+            bench_table(k, &b);
+        bench_destroy(&b);
+    }
+}

@@ -1,0 +1,23 @@
+/*
+ * One random case of a kernel in every table under test (expect.h): channels, sizes and frames as
+ * given, all else drawn.
+ */
+#ifndef DN_CHECK_KERNELS_H
+#define DN_CHECK_KERNELS_H
+
+#include "grid.h"
+
+/* check_products.c. One tap, or nine over planes of such a width; n positions. */
+void dn_check_conv(int outputs, int inputs, int taps, int width, size_t n);
+void dn_check_conv_weight_grad(int outputs, int inputs, int taps, int width, size_t n);
+
+/* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its frame. */
+void dn_check_piece(const dn_grid *grid, int piece, int outputs, int inputs);
+
+/* check_rows.c. norm_relu and affine into a frame; unframe from one. */
+void dn_check_fill(const dn_frame *frame);
+void dn_check_unframe(const dn_frame *frame);
+void dn_check_moments(int rows, size_t n);
+void dn_check_norm_relu_grad(int rows, size_t n);
+
+#endif

@@ -1,0 +1,309 @@
+/*
+ * The matrix products against sums over index formulas: alone, over random rows, and as a layer
+ * uses them, over the frames of the pieces of a map, where they must add up to a 3x3 convolution
+ * with a border of zeros and to its two gradients.
+ */
+#include "check_kernels.h"
+#include "expect.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One tap, or nine over planes of such a width; and the farthest a tap reaches. */
+static dn_taps make_taps(int count, int width, size_t *reach)
+{
+    *reach = count == 1 ? 0 : (size_t)width + 2;
+    return count == 1 ? (dn_taps){.count = 1} : dn_taps_3x3(width, dn_trial_draw(0, 1) ? 1 : -1);
+}
+
+/* Random weights (outputs, inputs, taps), or the transposed view of (inputs, outputs, taps). */
+static dn_weights make_weights(dn_guarded *m, int outputs, int inputs, int taps, int transposed)
+{
+    const size_t columns = (size_t)((transposed ? outputs : inputs) * taps);
+    *m = dn_trial_filled(transposed ? inputs : outputs, 0, columns, columns);
+    const ptrdiff_t ld = (ptrdiff_t)m->ld;
+    return (dn_weights){
+        m->data, outputs, inputs, taps, transposed ? taps : ld, transposed ? ld : taps};
+}
+
+static double weight(const dn_weights *w, int o, int c, int t)
+{
+    return w->w[o * w->out_step + c * w->in_step + t];
+}
+
+static dn_guarded pack(const dn_kernels *k, const dn_weights *weights)
+{
+    dn_guarded packed =
+        dn_trial_matrix(1, 0, k->packed_floats(weights->outputs, weights->inputs, weights->taps));
+    k->pack(packed.data, weights);
+    if (!dn_guarded_intact(&packed))
+        dn_trial_fail("pack: wrote outside its output");
+    return packed;
+}
+
+/* Packed weights of a multiple of DN_PACK_OUTPUTS are a prefix of those of more. */
+static void check_prefix(const dn_kernels *k, dn_weights weights, const dn_guarded *packed)
+{
+    for (weights.outputs -= 1; weights.outputs > 0; weights.outputs--)
+        if (weights.outputs % DN_PACK_OUTPUTS == 0) {
+            dn_guarded head = pack(k, &weights);
+            if (memcmp(head.data, packed->data, head.extent * sizeof(float)) != 0)
+                dn_trial_fail("pack: %d outputs are no prefix", weights.outputs);
+            dn_guarded_destroy(&head);
+        }
+}
+
+void dn_check_conv(int outputs, int inputs, int tap_count, int width, size_t n)
+{
+    const int accumulate = dn_trial_draw(0, 1), transposed = dn_trial_draw(0, 1);
+    const size_t padded = dn_round_lanes(n), terms = (size_t)inputs * (size_t)tap_count;
+    const uint64_t seed = dn_trial_seed();
+    size_t reach;
+    const dn_taps taps = make_taps(tap_count, width, &reach);
+    dn_guarded w, x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
+    dn_guarded y = dn_trial_matrix(outputs, 0, padded);
+    const dn_weights weights = make_weights(&w, outputs, inputs, tap_count, transposed);
+    dn_expect e = dn_expect_create("conv", outputs, 0, n);
+    dn_trial_describe("%d from %d channels, %d taps, width %d, n = %zu, %s%s", outputs, inputs,
+                      tap_count, width, n, accumulate ? "added" : "written",
+                      transposed ? ", transposed" : "");
+    dn_guarded_fill(&y, n, seed);
+    for (int o = 0; o < outputs; o++)
+        for (size_t p = 0; p < n; p++) {
+            double sum = accumulate ? dn_guarded_row(&y, o)[p] : 0, magnitude = fabs(sum);
+            for (int t = 0; t < tap_count; t++)
+                for (int c = 0; c < inputs; c++) {
+                    const double product = weight(&weights, o, c, t) *
+                                           dn_guarded_row(&x, c)[(ptrdiff_t)p + taps.shift[t]];
+                    sum += product;
+                    magnitude += fabs(product);
+                }
+            dn_expect_sum(&e, o, p, sum, terms, magnitude);
+        }
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded packed = pack(k, &weights);
+        check_prefix(k, weights, &packed);
+        if (accumulate)
+            dn_guarded_fill(&y, n, seed);
+        else
+            dn_guarded_blank(&y);
+        k->conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld, accumulate);
+        dn_expect_verify(&e, k, &y);
+        dn_guarded_destroy(&packed);
+    }
+    dn_expect_destroy(&e);
+    dn_guarded_destroy(&w);
+    dn_guarded_destroy(&x);
+    dn_guarded_destroy(&y);
+}
+
+void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width, size_t n)
+{
+    const size_t padded = dn_round_lanes(n), matrix_floats = (size_t)outputs * (size_t)inputs;
+    const uint64_t seed = dn_trial_seed();
+    size_t reach;
+    const dn_taps taps = make_taps(tap_count, width, &reach);
+    dn_guarded x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
+    dn_guarded dy = dn_trial_filled(outputs, 0, n, padded);
+    dn_guarded dw = dn_trial_matrix(1, 0, (size_t)tap_count * matrix_floats);
+    dn_expect e = dn_expect_create("conv_weight_grad", 1, 0, dw.extent);
+    dn_trial_describe("%d from %d channels, %d taps, width %d, n = %zu", outputs, inputs, tap_count,
+                      width, n);
+    dn_guarded_fill(&dw, dw.extent, seed);
+    for (int t = 0; t < tap_count; t++)
+        for (int o = 0; o < outputs; o++)
+            for (int c = 0; c < inputs; c++) {
+                const size_t cell =
+                    ((size_t)t * (size_t)outputs + (size_t)o) * (size_t)inputs + (size_t)c;
+                double sum = dw.data[cell], magnitude = fabs(sum);
+                for (size_t p = 0; p < n; p++) {
+                    const double product = (double)dn_guarded_row(&dy, o)[p] *
+                                           dn_guarded_row(&x, c)[(ptrdiff_t)p + taps.shift[t]];
+                    sum += product;
+                    magnitude += fabs(product);
+                }
+                dn_expect_sum(&e, 0, cell, sum, n, magnitude);
+            }
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded_fill(&dw, dw.extent, seed);
+        k->conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data, x.ld, dw.data);
+        dn_expect_verify(&e, k, &dw);
+    }
+    dn_expect_destroy(&e);
+    dn_guarded_destroy(&x);
+    dn_guarded_destroy(&dy);
+    dn_guarded_destroy(&dw);
+}
+
+/* ---- as a layer uses them ------------------------------------------------------------------ */
+
+/* A piece of a map of `images` planes, side by side in a channel's row, and its products. */
+typedef struct layer {
+    const dn_grid *grid;
+    dn_piece piece;
+    dn_frame frame, out; /* with the halo rows of a band, and without */
+    ptrdiff_t source;    /* where the frame's source begins in a channel's row */
+    int outputs, inputs;
+    dn_guarded x, dy, w;
+    dn_weights weights;
+} layer;
+
+/* Pixel (r + dr, c + dc) of an image; 0 outside. */
+static double pixel(const layer *l, const dn_guarded *m, int channel, int image, int r, int c)
+{
+    const int height = l->grid->height, width = l->grid->width;
+    if (r < 0 || r >= height || c < 0 || c >= width)
+        return 0;
+    return dn_guarded_row(m, channel)[(image * height + r) * width + c];
+}
+
+static double activation(const layer *l, int channel, int image, int r, int c)
+{
+    return fmax(0, pixel(l, &l->x, channel, image, r, c));
+}
+
+typedef struct layer_expect {
+    dn_expect y, dx, dw;
+} layer_expect;
+
+/* Forward, and the gradient of the input, at pixel (r, c) of image i: column `at`. */
+static void expect_pixel(const layer *l, layer_expect *e, int i, int r, int c, size_t at)
+{
+    for (int o = 0; o < l->outputs; o++) {
+        double y = 0, size = 0;
+        for (int k = 0; k < l->inputs; k++)
+            for (int t = 0; t < 9; t++) {
+                const double product = weight(&l->weights, o, k, t) *
+                                       activation(l, k, i, r + t / 3 - 1, c + t % 3 - 1);
+                y += product;
+                size += fabs(product);
+            }
+        dn_expect_sum(&e->y, o, at, y, (size_t)l->inputs * 9, size);
+    }
+    for (int k = 0; k < l->inputs; k++) {
+        double dx = 0, size = 0;
+        for (int o = 0; o < l->outputs; o++)
+            for (int t = 0; t < 9; t++) {
+                const double product = weight(&l->weights, o, k, t) *
+                                       pixel(l, &l->dy, o, i, r - t / 3 + 1, c - t % 3 + 1);
+                dx += product;
+                size += fabs(product);
+            }
+        dn_expect_sum(&e->dx, k, at, dx, (size_t)l->outputs * 9, size);
+    }
+}
+
+/* The weight gradient of tap t from output o and input k. */
+static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
+{
+    const dn_piece *p = &l->piece;
+    double dw = 0, size = 0;
+    for (int i = 0; i < p->images; i++)
+        for (int r = p->row; r < p->row + p->rows; r++)
+            for (int c = 0; c < l->grid->width; c++) {
+                const double product = pixel(l, &l->dy, o, i, r, c) *
+                                       activation(l, k, i, r + t / 3 - 1, c + t % 3 - 1);
+                dw += product;
+                size += fabs(product);
+            }
+    dn_expect_sum(&e->dw, 0, (size_t)((t * l->outputs + o) * l->inputs + k), dw,
+                  dn_frame_run(&l->frame), size);
+}
+
+static layer_expect expect_layer(const layer *l)
+{
+    const dn_piece *p = &l->piece;
+    layer_expect e = {
+        dn_expect_create("piece: conv", l->outputs, 0, p->pixels),
+        dn_expect_create("piece: transposed conv", l->inputs, 0, p->pixels),
+        dn_expect_create("piece: weight gradient", 1, 0, (size_t)(9 * l->outputs * l->inputs))};
+    size_t at = 0;
+    for (int i = 0; i < p->images; i++)
+        for (int r = p->row; r < p->row + p->rows; r++)
+            for (int c = 0; c < l->grid->width; c++)
+                expect_pixel(l, &e, i, r, c, at++);
+    for (int t = 0; t < 9; t++)
+        for (int o = 0; o < l->outputs; o++)
+            for (int k = 0; k < l->inputs; k++)
+                expect_weight(l, &e, t, o, k);
+    return e;
+}
+
+/* conv over the frame in `from`, unframed and compared. */
+static void run_conv(const layer *l, const dn_kernels *k, const dn_weights *weights, int sign,
+                     const dn_guarded *from, dn_expect *e)
+{
+    const size_t run = dn_frame_run(&l->frame);
+    const dn_taps taps = dn_taps_3x3(l->grid->width, sign);
+    dn_guarded packed = pack(k, weights);
+    dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run));
+    dn_guarded to = dn_trial_matrix(weights->outputs, 0, l->piece.pixels);
+    k->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
+            from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
+    k->unframe(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
+    dn_expect_verify(e, k, &to);
+    dn_guarded_destroy(&packed);
+    dn_guarded_destroy(&framed);
+    dn_guarded_destroy(&to);
+}
+
+static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
+{
+    static const float identity[3] = {1, 0, 0};
+    const size_t extent = dn_frame_floats(&l->frame) + DN_LANES - 1;
+    const size_t first = dn_frame_first(&l->frame), run = dn_frame_run(&l->frame);
+    const dn_taps taps = dn_taps_3x3(l->grid->width, 1);
+    dn_weights transposed = l->weights;
+    transposed.outputs = l->inputs, transposed.inputs = l->outputs;
+    transposed.out_step = l->weights.in_step, transposed.in_step = l->weights.out_step;
+    dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);
+    dn_guarded dy = dn_trial_matrix(l->outputs, 1, extent);
+    dn_guarded dw = dn_trial_matrix(1, 0, e->dw.columns);
+    dn_guarded_fill(&x, 0, 0); /* what conv reads behind a frame is finite, and no more */
+    dn_guarded_fill(&dy, 0, 0);
+    memset(dw.data, 0, dw.extent * sizeof *dw.data);
+    for (int c = 0; c < l->inputs; c++)
+        k->norm_relu(1, &l->frame, dn_guarded_row(&l->x, c) + l->source, 0, &identity[0],
+                     &identity[1], x.data + (size_t)c * x.ld, 0);
+    for (int o = 0; o < l->outputs; o++) {
+        const float *source = dn_guarded_row(&l->dy, o) + l->source;
+        k->affine(1, &l->frame, source, 0, source, 0, identity, dy.data + (size_t)o * dy.ld, 0);
+    }
+    run_conv(l, k, &l->weights, 1, &x, &e->y);
+    run_conv(l, k, &transposed, -1, &dy, &e->dx);
+    k->conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first, dy.ld, x.data + first,
+                        x.ld, dw.data);
+    dn_expect_verify(&e->dw, k, &dw);
+    dn_guarded_destroy(&x);
+    dn_guarded_destroy(&dy);
+    dn_guarded_destroy(&dw);
+}
+
+void dn_check_piece(const dn_grid *grid, int piece, int outputs, int inputs)
+{
+    layer l = {.grid = grid, .piece = dn_grid_piece(grid, piece)};
+    l.outputs = outputs;
+    l.inputs = inputs;
+    l.out = l.frame = dn_piece_frame(grid, &l.piece, &l.source);
+    l.source += (ptrdiff_t)l.piece.offset;
+    l.out.rows = l.piece.rows;
+    const size_t width = (size_t)grid->width;
+    const size_t n = (size_t)l.piece.images * dn_grid_pixels(grid);
+    l.x = dn_trial_filled(inputs, 0, n, n - width + dn_round_lanes(width));
+    l.dy = dn_trial_filled(outputs, 0, n, n - width + dn_round_lanes(width));
+    l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
+    dn_trial_describe("piece %d of %d images, %d x %d, %d from %d channels", piece, grid->images,
+                      grid->height, grid->width, outputs, inputs);
+    layer_expect e = expect_layer(&l);
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)
+        run_layer(&l, k, &e);
+    dn_expect_destroy(&e.y);
+    dn_expect_destroy(&e.dx);
+    dn_expect_destroy(&e.dw);
+    dn_guarded_destroy(&l.x);
+    dn_guarded_destroy(&l.dy);
+    dn_guarded_destroy(&l.w);
+}

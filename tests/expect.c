@@ -1,0 +1,220 @@
+/* The frame of the kernel tests; see expect.h. */
+#include "expect.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * A float operation is off by at most 2^-24 of its result. A sum of n products in whatever order is
+ * then off by n * 2^-24 of the sum of their magnitudes, to first order; SUM_EXTRA covers the
+ * merging of lanes, the start value and second order. A pointwise result takes at most
+ * POINT_ROUNDINGS.
+ */
+#define ROUNDING 0x1p-24
+enum { SUM_EXTRA = 8, POINT_ROUNDINGS = 4 };
+
+enum { MAX_TABLES = 8, SHOWN_FAILURES = 20 };
+
+#if DN_WIDE
+extern const dn_kernels dn_kernels_wide;
+#endif
+
+static struct {
+    const dn_kernels *tables[MAX_TABLES];
+    int count;
+    uint64_t seed, state; /* as given; of the next draw */
+    dn_guard_side side;
+    char shape[200], now[300]; /* what runs, for messages */
+    int failures;
+    long cases;
+} trial;
+
+static ssize_t say(const char *text)
+{
+    return write(STDOUT_FILENO, text, strlen(text));
+}
+
+/* Says who touched a guard page, with what a signal handler may use. */
+static void on_fault(int number)
+{
+    const ssize_t said = say(number == SIGILL ? "FAILED unknown instruction in "
+                                              : "FAILED touched a guard page (or worse) in ") +
+                         say(trial.now) + say("\n");
+    _exit(said > 0 ? EXIT_FAILURE : number);
+}
+
+/* The `wide` table needs what avx2 needs. */
+static const dn_kernels *find_table(const char *name)
+{
+    const dn_kernels *table = NULL;
+#if DN_WIDE
+    if (strcmp(name, "wide") == 0)
+        return dn_kernels_select(&table, "avx2") == DN_OK ? &dn_kernels_wide : NULL;
+#endif
+    return dn_kernels_select(&table, name) == DN_OK ? table : NULL;
+}
+
+int dn_trial_start(uint64_t seed, const char *only)
+{
+    static const char *const names[] = {"generic", "avx2", "wide", "avx512"};
+    trial.seed = trial.state = seed;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const dn_kernels *table = find_table(names[i]);
+        if (only && strcmp(only, names[i]) != 0)
+            continue;
+        if (table)
+            trial.tables[trial.count++] = table;
+        else
+            printf("%s: skipped, this build or processor does not have its instructions\n",
+                   names[i]);
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* so that lines before a fault are not lost */
+    signal(SIGSEGV, on_fault);
+    signal(SIGBUS, on_fault);
+    signal(SIGILL, on_fault);
+    return trial.count;
+}
+
+int dn_trial_end(void)
+{
+    for (int i = 0; i < trial.count; i++)
+        printf("%s%s", trial.tables[i]->name, i + 1 < trial.count ? ", " : ": ");
+    printf("%ld cases, %d failures, --seed %llu\n", trial.cases, trial.failures,
+           (unsigned long long)trial.seed);
+    return trial.failures == 0;
+}
+
+void dn_trial_guard(dn_guard_side side)
+{
+    trial.side = side;
+}
+
+void dn_trial_describe(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(trial.shape, sizeof trial.shape, format, args);
+    va_end(args);
+    trial.cases++;
+}
+
+void dn_trial_fail(const char *format, ...)
+{
+    va_list args;
+    if (++trial.failures > SHOWN_FAILURES)
+        return;
+    printf("FAILED %s: ", trial.now);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    printf("\n");
+}
+
+const dn_kernels *dn_trial_table(int index)
+{
+    if (index >= trial.count)
+        return NULL;
+    snprintf(trial.now, sizeof trial.now, "%s, %s, guard page %s, --seed %llu",
+             trial.tables[index]->name, trial.shape,
+             trial.side == DN_GUARD_AFTER ? "after" : "before", (unsigned long long)trial.seed);
+    return trial.tables[index];
+}
+
+uint64_t dn_trial_seed(void)
+{
+    return dn_guarded_draw(&trial.state);
+}
+
+int dn_trial_draw(int low, int high)
+{
+    return low + (int)(dn_trial_seed() % (uint64_t)(high - low + 1));
+}
+
+dn_guarded dn_trial_matrix(int rows, size_t before, size_t extent)
+{
+    return dn_guarded_create(rows, before, extent, trial.side);
+}
+
+dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent)
+{
+    dn_guarded m = dn_trial_matrix(rows, before, extent);
+    dn_guarded_fill(&m, n, dn_trial_seed());
+    return m;
+}
+
+dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count)
+{
+    const size_t cells = (size_t)rows * (before + count);
+    dn_expect e = {.kernel = kernel, .rows = rows, .before = before, .columns = before + count};
+    e.want = calloc(cells, sizeof *e.want);
+    e.slack = calloc(cells, sizeof *e.slack);
+    e.bits = calloc(cells, sizeof *e.bits);
+    if (!e.want || !e.slack || !e.bits) {
+        perror("expectation");
+        exit(EXIT_FAILURE);
+    }
+    return e;
+}
+
+void dn_expect_destroy(dn_expect *e)
+{
+    free(e->want);
+    free(e->slack);
+    free(e->bits);
+    *e = (dn_expect){0};
+}
+
+static void expect_at(dn_expect *e, int row, size_t column, double want, double slack)
+{
+    const size_t cell = (size_t)row * e->columns + e->before + column;
+    e->want[cell] = want;
+    e->slack[cell] = slack;
+}
+
+void dn_expect_point(dn_expect *e, int row, size_t column, double want, double magnitude)
+{
+    expect_at(e, row, column, want, POINT_ROUNDINGS * ROUNDING * magnitude);
+}
+
+void dn_expect_sum(dn_expect *e, int row, size_t column, double want, size_t terms,
+                   double magnitude)
+{
+    expect_at(e, row, column, want, (double)(terms + SUM_EXTRA) * ROUNDING * magnitude);
+}
+
+/* Reports the first number of a row that is wrong. */
+static void compare_row(const dn_expect *e, int row, const float *got)
+{
+    const double *want = e->want + (size_t)row * e->columns;
+    const double *slack = e->slack + (size_t)row * e->columns;
+    for (size_t p = 0; p < e->columns; p++)
+        if (isnan(want[p]) ? !isnan(got[p]) : !(fabs(got[p] - want[p]) <= slack[p])) {
+            dn_trial_fail("%s, row %d, column %td: found %.9g, expected %.9g within %.2g",
+                          e->kernel, row, (ptrdiff_t)p - (ptrdiff_t)e->before, (double)got[p],
+                          want[p], slack[p]);
+            return;
+        }
+}
+
+void dn_expect_verify(dn_expect *e, const dn_kernels *kernels, const dn_guarded *m)
+{
+    const int vector = kernels != &dn_kernels_generic;
+    for (int r = 0; r < e->rows; r++) {
+        const float *got = m->data + (size_t)r * m->ld - e->before;
+        float *bits = e->bits + (size_t)r * e->columns;
+        compare_row(e, r, got);
+        if (vector && !e->bits_of)
+            memcpy(bits, got, e->columns * sizeof *bits);
+        else if (vector && memcmp(bits, got, e->columns * sizeof *bits) != 0)
+            dn_trial_fail("%s, row %d: other bits than %s", e->kernel, r, e->bits_of);
+    }
+    if (vector && !e->bits_of)
+        e->bits_of = kernels->name;
+    if (!dn_guarded_intact(m))
+        dn_trial_fail("%s: wrote outside the rows of its output", e->kernel);
+}

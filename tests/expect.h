@@ -1,0 +1,66 @@
+/*
+ * What the kernel tests share: the tables under test, random cases, and results compared with what
+ * they must be and, between tables in vector types, bit for bit.
+ *
+ * One test runs at a time, so its state is one static structure in expect.c.
+ */
+#ifndef DN_EXPECT_H
+#define DN_EXPECT_H
+
+#include "guarded.h"
+#include "tables.h"
+
+/* Collects the tables to test: all that this build and processor have, or the one of that name.
+ * Says which ones are skipped, and why. Faults are reported from here on. Returns how many. */
+int dn_trial_start(uint64_t seed, const char *only);
+
+/* Whether all went well; prints the count of cases and failures. */
+int dn_trial_end(void);
+
+/* Where the guard page of the next matrices is. */
+void dn_trial_guard(dn_guard_side side);
+
+/* Says what the next case is, for messages. */
+void dn_trial_describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Reports a failure of the table that runs. */
+void dn_trial_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Table `index`, which runs from here on; NULL past the last. */
+const dn_kernels *dn_trial_table(int index);
+
+/* A number from `low` to `high`, both included; and a seed. */
+int dn_trial_draw(int low, int high);
+uint64_t dn_trial_seed(void);
+
+/* A guarded matrix of canaries; one filled at random up to column n, with a pad up to `extent`. */
+dn_guarded dn_trial_matrix(int rows, size_t before, size_t extent);
+dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent);
+
+/* Columns [-before, columns - before) of an output: wanted numbers, how far off they may be, and
+ * the bits of the first vector table. */
+typedef struct dn_expect {
+    const char *kernel;
+    int rows;
+    size_t before, columns;
+    double *want, *slack;
+    float *bits;
+    const char *bits_of;
+} dn_expect;
+
+/* Expects exact zeros in columns [-before, count) until told otherwise. */
+dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count);
+void dn_expect_destroy(dn_expect *expect);
+
+/* The result of an expression over numbers that add up, without their signs, to `magnitude`; a NaN
+ * expects a NaN. */
+void dn_expect_point(dn_expect *expect, int row, size_t column, double want, double magnitude);
+
+/* A sum of so many terms, in whatever order. */
+void dn_expect_sum(dn_expect *expect, int row, size_t column, double want, size_t terms,
+                   double magnitude);
+
+/* Compares what table `kernels` left in the matrix, and looks at its canaries. */
+void dn_expect_verify(dn_expect *expect, const dn_kernels *kernels, const dn_guarded *matrix);
+
+#endif

@@ -1,0 +1,292 @@
+/*
+ * What must not change a step's numbers: the kernel table (nearly, against `generic`; not at all,
+ * between the others), the number of threads, recomputation, and whatever the net computed before.
+ *
+ * A step is two passes over different images, so that the second meets the memory of the first,
+ * and yields the leaf, the logits and the running statistics.
+ */
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "small_net.h"
+
+#if DN_WIDE
+extern const dn_kernels dn_kernels_wide; /* the AVX-512 source on AVX2 registers */
+#endif
+
+/* Of a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured
+ * up to 1e-5, for norm0, to whose scale the later norms make the loss nearly indifferent. */
+#define GRADIENT_TOLERANCE 5e-5
+
+/* The same where a rounding error moved a ReLU's input across 0, or a max pool to another pixel:
+ * one pixel's share of the gradient. It meets one seed in twenty, so one of SEEDS seeds without is
+ * enough for the tolerance above. Measured up to 1.1e-2. */
+#define FLIP_TOLERANCE 5e-2
+
+/* Of all logits, and of all batch statistics, relative to their norm. Measured 7e-7. */
+#define FORWARD_TOLERANCE 5e-6
+
+typedef struct outcome {
+    float *values; /* leaf, logits, running statistics */
+    size_t leaf, logits, running;
+    double loss;
+} outcome;
+
+static size_t outcome_floats(const outcome *o)
+{
+    return o->leaf + o->logits + o->running;
+}
+
+static outcome run_net(dn_net *net, uint64_t seed)
+{
+    const size_t classes = (size_t)dn_net_spec(net)->classes;
+    outcome o = {.leaf = dn_net_leaf_count(net),
+                 .logits = (size_t)dn_net_batch(net) * classes,
+                 .running = dn_net_running_count(net)};
+    o.values = malloc(outcome_floats(&o) * sizeof(float));
+    assert_non_null(o.values);
+    net_draw_all(net, DRAW_PLAIN, seed);
+    const dn_pass before = {.seed = 1, .step = 1, .label_smoothing = 0.1F};
+    const dn_pass pass = {.seed = 1, .step = 2, .virtual_rank = 3, .label_smoothing = 0.1F};
+    net_step(net, &before);
+    net_draw_batch(net, seed + 1000);
+    o.loss = net_step(net, &pass).loss;
+    memcpy(o.values, dn_net_leaf(net), o.leaf * sizeof(float));
+    memcpy(o.values + o.leaf, dn_net_logits(net), o.logits * sizeof(float));
+    memcpy(o.values + o.leaf + o.logits, dn_net_running(net), o.running * sizeof(float));
+    return o;
+}
+
+static outcome run_case(const net_case *c, const dn_kernels *table, int threads, uint64_t seed)
+{
+    omp_set_num_threads(threads);
+    dn_net *net = net_make(c, table);
+    const outcome o = run_net(net, seed);
+    dn_net_destroy(&net);
+    return o;
+}
+
+static void expect_same(const outcome *a, const outcome *b, const net_case *c, const char *what)
+{
+    assert_int_equal(outcome_floats(a), outcome_floats(b));
+    size_t different = 0, first = 0;
+    for (size_t i = outcome_floats(a); i-- > 0;)
+        if (memcmp(&a->values[i], &b->values[i], sizeof(float)) != 0) {
+            different++;
+            first = i;
+        }
+    if (different > 0 || a->loss != b->loss)
+        fail_msg("%s, %dx%d, batch %d, %s: %zu of %zu floats differ, the first is %zu (%a, %a)",
+                 c->model, c->height, c->width, c->batch, what, different, outcome_floats(a), first,
+                 (double)a->values[first], (double)b->values[first]);
+}
+
+/* |a - b| / |a| */
+static double distance(const float *a, const float *b, size_t count)
+{
+    double squares = 0, differences = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double delta = (double)a[i] - (double)b[i];
+        squares += (double)a[i] * (double)a[i];
+        differences += delta * delta;
+    }
+    return sqrt(differences / squares);
+}
+
+/* Node kinds times sizes that no vector, group or band divides. */
+#define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
+#define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
+#define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
+#define TINY       "fashion-mnist-tiny"
+
+static const net_case cases[] = {
+    {BOTTLENECK, 3, 28, 28, 10, 5, 0, 0}, {BOTTLENECK, 3, 30, 34, 10, 3, 0, 0},
+    {BOTTLENECK, 3, 33, 33, 10, 1, 0, 0}, {PLAIN, 1, 28, 28, 10, 1, 0, 0},
+    {PLAIN, 3, 30, 34, 10, 5, 0.2F, 0},   {PLAIN, 3, 33, 33, 10, 3, 0, 0},
+    {IMAGENET, 3, 28, 28, 50, 3, 0, 0},   {IMAGENET, 3, 30, 34, 50, 1, 0, 0},
+    {IMAGENET, 3, 33, 33, 50, 5, 0, 0},   {TINY, 1, 28, 28, 10, 5, 0, 0},
+    {TINY, 3, 30, 34, 10, 1, 0, 0},       {TINY, 3, 33, 33, 10, 3, 0, 0},
+};
+enum { CASES = sizeof cases / sizeof cases[0], SEEDS = 3, MOST_THREADS = 4 };
+
+/* Larger ones: rows of joined images, bands of large maps, many panels of channels. */
+static const net_case larger[] = {
+    {"blocks=4,4,4:growth=12:stem-channels=24", 3, 16, 16, 10, 19, 0.1F, 0},
+    {"blocks=2,3:growth=24:stem-channels=40", 3, 66, 62, 100, 3, 0, 0},
+    {"blocks=2,2,2:growth=32:stem=imagenet:stem-channels=64", 3, 75, 70, 200, 2, 0, 0},
+};
+enum { LARGER = sizeof larger / sizeof larger[0] };
+
+static const net_case *any_case(int index)
+{
+    return index < CASES ? &cases[index] : &larger[index - CASES];
+}
+
+/* ---- against `generic` ------------------------------------------------------------------------
+ */
+
+/* Largest error of a tensor's gradient; logits and batch statistics are checked. */
+static double compare_with_generic(const net_case *c, const outcome *expected, const outcome *found,
+                                   const char *table)
+{
+    dn_net *net = net_make(c, dn_kernels_get(0));
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(net, &tensors);
+    const size_t parameters = dn_net_parameter_count(net);
+    const float *a = expected->values, *b = found->values;
+    double worst = 0;
+    for (int t = 0; t < count; t++)
+        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
+            worst = fmax(worst,
+                         distance(a + tensors[t].offset, b + tensors[t].offset, tensors[t].count));
+    const double statistics = distance(a + parameters, b + parameters, expected->leaf - parameters);
+    const double logits = distance(a + expected->leaf, b + expected->leaf, expected->logits);
+    if (!(statistics <= FORWARD_TOLERANCE && logits <= FORWARD_TOLERANCE))
+        fail_msg("%s, %s, %dx%d, batch %d: statistics err by %.2g, logits by %.2g", table, c->model,
+                 c->height, c->width, c->batch, statistics, logits);
+    dn_net_destroy(&net);
+    return worst;
+}
+
+static void test_generic(void **state)
+{
+    (void)state;
+    if (!dn_kernels_get(1)) {
+        print_message("skipped: `generic` is this processor's only table\n");
+        skip();
+    }
+    for (int c = 0; c < CASES; c++)
+        for (int i = 1; dn_kernels_get(i); i++) {
+            double least = INFINITY;
+            for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+                outcome a = run_case(&cases[c], dn_kernels_get(0), 2, seed);
+                outcome b = run_case(&cases[c], dn_kernels_get(i), 2, seed);
+                const double error =
+                    compare_with_generic(&cases[c], &a, &b, dn_kernels_get(i)->name);
+                if (!(error <= FLIP_TOLERANCE))
+                    fail_msg("%s, %s: a gradient errs by %.2g", dn_kernels_get(i)->name,
+                             cases[c].model, error);
+                least = fmin(least, error);
+                free(a.values);
+                free(b.values);
+            }
+            if (!(least <= GRADIENT_TOLERANCE))
+                fail_msg("%s, %s, %dx%d, batch %d: a gradient errs by %.2g",
+                         dn_kernels_get(i)->name, cases[c].model, cases[c].height, cases[c].width,
+                         cases[c].batch, least);
+        }
+}
+
+/* ---- the same bits ----------------------------------------------------------------------------
+ */
+
+static void check_threads(const net_case *c, const dn_kernels *table)
+{
+    outcome one = run_case(c, table, 1, 1);
+    for (int threads = 2; threads <= MOST_THREADS; threads++) {
+        char what[64];
+        outcome many = run_case(c, table, threads, 1);
+        snprintf(what, sizeof what, "%s, 1 and %d threads", table->name, threads);
+        expect_same(&one, &many, c, what);
+        free(many.values);
+    }
+    free(one.values);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    for (int i = 0; dn_kernels_get(i); i++)
+        for (int c = 0; c < CASES + LARGER; c++)
+            check_threads(any_case(c), dn_kernels_get(i));
+}
+
+static void check_tables(const net_case *c, const dn_kernels *a, const dn_kernels *b)
+{
+    char what[64];
+    outcome x = run_case(c, a, 2, 1), y = run_case(c, b, 2, 1);
+    snprintf(what, sizeof what, "%s and %s", a->name, b->name);
+    expect_same(&x, &y, c, what);
+    free(x.values);
+    free(y.values);
+}
+
+static const dn_kernels *find_table(const char *name)
+{
+    const dn_kernels *table = NULL;
+#if DN_WIDE
+    if (strcmp(name, "wide") == 0) /* needs what avx2 needs */
+        return dn_kernels_select(&table, "avx2") == DN_OK ? &dn_kernels_wide : NULL;
+#endif
+    return dn_kernels_select(&table, name) == DN_OK ? table : NULL;
+}
+
+static void test_tables(void **state)
+{
+    const dn_kernels *avx2 = find_table("avx2"), *other = find_table(*state);
+    if (!avx2 || !other) {
+        print_message("skipped: this build or processor has no %s\n",
+                      avx2 ? (const char *)*state : "avx2");
+        skip();
+    }
+    for (int c = 0; c < CASES + LARGER; c++)
+        check_tables(any_case(c), avx2, other);
+}
+
+static void test_recompute(void **state)
+{
+    (void)state;
+    for (int i = 0; dn_kernels_get(i); i++)
+        for (int c = 0; c < CASES + LARGER; c++) {
+            net_case remade = *any_case(c);
+            remade.recompute = 1;
+            outcome a = run_case(any_case(c), dn_kernels_get(i), 2, 1);
+            outcome b = run_case(&remade, dn_kernels_get(i), 2, 1);
+            expect_same(&a, &b, &remade, "bottleneck maps kept and made again");
+            free(a.values);
+            free(b.values);
+        }
+}
+
+/* A fresh net, and one whose memory other images, an evaluation and then garbage went through. */
+static void test_history(void **state)
+{
+    (void)state;
+    omp_set_num_threads(2);
+    for (int i = 0; dn_kernels_get(i); i++)
+        for (int c = 0; c < CASES; c++) {
+            dn_net *net = net_make(&cases[c], dn_kernels_get(i));
+            dn_result result;
+            outcome fresh = run_net(net, 1), other = run_net(net, 2);
+            dn_net_forward_eval(net, 1, &result);
+            net_spoil(net);
+            outcome used = run_net(net, 1);
+            expect_same(&fresh, &used, &cases[c], "a fresh and a used net");
+            free(fresh.values);
+            free(other.values);
+            free(used.values);
+            dn_net_destroy(&net);
+        }
+}
+
+int main(void)
+{
+    static char wide[] = "wide", avx512[] = "avx512";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generic),
+        cmocka_unit_test(test_threads),
+        {"avx2 and wide", test_tables, NULL, NULL, wide},
+        {"avx2 and avx512", test_tables, NULL, NULL, avx512},
+        cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_history),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+/*
+ * The memory plan: regions that live at the same time do not overlap, the arena is no larger than
+ * it must be, maps live where the nodes that use them run; and the parameters of the known nets.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dn/rng.h"
+#include "nodes.h"
+#include "plan.h"
+
+enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40 };
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static int live_together(const dn_region_info *a, const dn_region_info *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
+static void check_regions(const char *what, const dn_region_info *regions, int count,
+                          size_t arena_bytes)
+{
+    size_t most = 0;
+    for (int i = 0; i < count; i++) {
+        const dn_region_info *a = &regions[i];
+        assert_int_equal(a->offset % ALIGNMENT, 0);
+        assert_true(a->first <= a->last);
+        most = a->offset + a->bytes > most ? a->offset + a->bytes : most;
+        for (int j = 0; j < i; j++) {
+            const dn_region_info *b = &regions[j];
+            if (live_together(a, b) && a->offset < b->offset + b->bytes &&
+                b->offset < a->offset + a->bytes)
+                fail_msg("%s: %s [%zu, +%zu) and %s [%zu, +%zu) overlap", what, a->name, a->offset,
+                         a->bytes, b->name, b->offset, b->bytes);
+        }
+    }
+    assert_int_equal(arena_bytes, aligned(most));
+}
+
+/* The most bytes live at one time: no plan can do with less. */
+static size_t least_bytes(const dn_region_info *regions, int count)
+{
+    size_t most = 0;
+    for (int i = 0; i < count; i++) { /* the most is reached when some region begins */
+        size_t live = 0;
+        for (int j = 0; j < count; j++)
+            if (regions[j].first <= regions[i].first && regions[i].first <= regions[j].last)
+                live += aligned(regions[j].bytes);
+        most = live > most ? live : most;
+    }
+    return most;
+}
+
+static void test_random_plans(void **state)
+{
+    (void)state;
+    for (uint64_t p = 0; p < RANDOM_PLANS; p++) {
+        dn_region_info regions[MOST_REGIONS] = {0};
+        const int count = 1 + (int)(p % MOST_REGIONS);
+        size_t total = 0, bytes;
+        for (int i = 0; i < count; i++) {
+            const dn_random4 r = dn_random(p, DN_STREAM_SYNTHETIC, 0, (uint64_t)i);
+            regions[i].first = (int)(r.word[0] % 20);
+            regions[i].last = regions[i].first + (int)(r.word[1] % 10);
+            regions[i].bytes = r.word[2] % (p % 2 ? 1000 : 3) * (r.word[3] % 3);
+            total += aligned(regions[i].bytes);
+        }
+        assert_int_equal(dn_plan_place(regions, count, &bytes), DN_OK);
+        check_regions("random plan", regions, count, bytes);
+        assert_true(bytes >= least_bytes(regions, count) && bytes <= total);
+    }
+}
+
+static void test_known_plan(void **state)
+{
+    (void)state;
+    dn_region_info regions[] = {
+        {.name = "a", .bytes = 100, .first = 0, .last = 3},
+        {.name = "b", .bytes = 1000, .first = 2, .last = 5},
+        {.name = "c", .bytes = 64, .first = 4, .last = 9},
+        {.name = "d", .bytes = 1, .first = 0, .last = 9},
+    };
+    size_t bytes;
+    assert_int_equal(dn_plan_place(regions, 4, &bytes), DN_OK);
+    assert_int_equal(regions[1].offset, 0);    /* the largest first */
+    assert_int_equal(regions[0].offset, 1024); /* meets it */
+    assert_int_equal(regions[2].offset, 1024); /* meets it, but not `a` */
+    assert_int_equal(regions[3].offset, 1152); /* meets all */
+    assert_int_equal(bytes, 1216);
+}
+
+static dn_net *create(const char *model, int channels, int size, int classes,
+                      const dn_net_options *options)
+{
+    dn_spec spec;
+    dn_net *net = NULL;
+    if (dn_spec_parse(&spec, model) != DN_OK)
+        fail_msg("%s", dn_message());
+    spec.channels = channels;
+    spec.height = spec.width = size;
+    spec.classes = classes;
+    if (dn_net_create(&net, &spec, dn_kernels_get(0), options) != DN_OK)
+        fail_msg("%s", dn_message());
+    return net;
+}
+
+static const dn_region_info *find_region(const dn_net *net, const void *address, int time)
+{
+    const dn_region_info *found = NULL;
+    for (int i = 0; i < net->region_count; i++) {
+        const dn_region_info *region = &net->regions[i];
+        if ((const char *)address == (const char *)net->arena + region->offset &&
+            region->first <= time && time <= region->last && region->bytes > 0) {
+            assert_null(found); /* or two live regions would begin here */
+            found = region;
+        }
+    }
+    return found;
+}
+
+/* The maps a node reads and writes live when it runs: data in forward (i) and backward (end - i),
+ * gradients in backward. A map that is made again has one buffer that always lives. */
+static void check_lifetimes(const dn_net *net)
+{
+    const int end = 2 * net->node_count - 1;
+    for (int i = 0; i < net->node_count; i++)
+        for (int side = 0; side < 2; side++) {
+            const int index = side ? net->nodes[i].out : net->nodes[i].in;
+            if (index < 0)
+                continue;
+            const dn_map *map = &net->maps[index];
+            const size_t floats =
+                (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride;
+            const dn_region_info *data = find_region(net, map->data, i);
+            assert_true(data && data->bytes >= floats * sizeof(float));
+            if (!net->options.train)
+                continue;
+            const dn_region_info *gradient = find_region(net, map->gradient, end - i);
+            assert_ptr_equal(find_region(net, map->data, end - i), data);
+            assert_true(gradient && gradient->bytes >= floats * sizeof(float));
+        }
+}
+
+static void check_net(const char *model, int size, const dn_net_options *options)
+{
+    const dn_region_info *regions;
+    size_t bytes;
+    dn_net *net = create(model, 3, size, 10, options);
+    const int count = dn_net_plan(net, &regions, &bytes);
+    assert_true(count > 10);
+    check_regions(model, regions, count, bytes);
+    assert_int_equal((uintptr_t)net->arena % ALIGNMENT, 0);
+    const size_t least = least_bytes(regions, count);
+    if (bytes > least + least / 8)
+        fail_msg("%s, batch %d: found %zu bytes, and at most %zu live at a time", model,
+                 options->batch, bytes, least);
+    check_lifetimes(net);
+    dn_net_destroy(&net);
+}
+
+static void test_nets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        int size;
+    } nets[] = {{"densenet-bc-100-12", 32},
+                {"densenet-40-12", 33},
+                {"densenet121", 224},
+                {"densenet264", 64},
+                {"fashion-mnist-tiny", 28}};
+    static const int batches[] = {1, 5, 64};
+    for (size_t n = 0; n < sizeof nets / sizeof nets[0]; n++)
+        for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++)
+            for (int kind = 0; kind < 3; kind++) {
+                const dn_net_options options = {
+                    .batch = batches[b], .train = kind > 0, .recompute = kind > 1};
+                check_net(nets[n].model, nets[n].size, &options);
+            }
+}
+
+static void test_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        int channels, size, classes;
+        size_t expected;
+    } nets[] = {
+        {"densenet121", 3, 224, 1000, 7978856},      {"densenet161", 3, 224, 1000, 28681000},
+        {"densenet169", 3, 224, 1000, 14149480},     {"densenet201", 3, 224, 1000, 20013928},
+        {"densenet264", 3, 224, 1000, 33337704},     {"densenet-bc-100-12", 3, 32, 10, 769162},
+        {"densenet-40-12", 3, 32, 10, 1019722},      {"densenet-100-12", 3, 32, 10, 6979642},
+        {"densenet-100-24", 3, 32, 10, 27249082},    {"densenet-bc-250-24", 3, 32, 10, 15324406},
+        {"densenet-bc-190-40", 3, 32, 10, 25624430}, {"fashion-mnist-tiny", 1, 28, 10, 18490},
+    };
+    const dn_net_options options = {.batch = 1, .train = 1};
+    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
+        dn_net *net =
+            create(nets[i].model, nets[i].channels, nets[i].size, nets[i].classes, &options);
+        if (dn_net_parameter_count(net) != nets[i].expected)
+            fail_msg("%s: expected %zu parameters, found %zu", nets[i].model, nets[i].expected,
+                     dn_net_parameter_count(net));
+        dn_net_destroy(&net);
+    }
+}
+
+/* The tensors tile the flat arrays, and the layers' parameters add up to the net's. */
+static void test_tensors(void **state)
+{
+    (void)state;
+    const dn_net_options options = {.batch = 1, .train = 1};
+    for (int m = 0; dn_spec_name(m); m++) {
+        dn_net *net = create(dn_spec_name(m), 3, 64, 10, &options);
+        const dn_tensor *tensors;
+        const int count = dn_net_tensors(net, &tensors);
+        const size_t parameters = dn_net_parameter_count(net), running = dn_net_running_count(net);
+        unsigned char *covered = calloc(parameters + running, 1);
+        size_t total = 0, layers = 0;
+        assert_non_null(covered);
+        for (int t = 0; t < count; t++) {
+            const int is_running =
+                tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
+            const size_t offset = tensors[t].offset + (is_running ? parameters : 0);
+            assert_true(tensors[t].offset + tensors[t].count <=
+                        (is_running ? running : parameters));
+            assert_null(memchr(covered + offset, 1, tensors[t].count));
+            memset(covered + offset, 1, tensors[t].count);
+            total += tensors[t].count;
+        }
+        assert_int_equal(total, parameters + running);
+        for (int l = 0; l < dn_net_layers(net); l++) {
+            dn_layer_info info;
+            dn_net_layer_info(net, l, &info);
+            layers += info.parameters;
+        }
+        assert_int_equal(layers, parameters);
+        free(covered);
+        dn_net_destroy(&net);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_known_plan), cmocka_unit_test(test_random_plans),
+        cmocka_unit_test(test_nets),       cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_tensors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

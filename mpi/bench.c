@@ -108,7 +108,8 @@ static dn_status print_json(const bench *b, const char *isa)
     const double images = (double)b->comm->size * dn_net_batch(b->net);
     json_t *row = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
-        "dn_dist", "model", dn_net_spec(b->net)->name, "mode", "fp32", "isa", isa, "size",
+        "dn_dist", "model", dn_net_spec(b->net)->name, "mode",
+        b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa", isa, "size",
         dn_net_spec(b->net)->height, "batch_per_rank", dn_net_batch(b->net), "ranks", b->comm->size,
         "threads", omp_get_max_threads(), "parameters", (json_int_t)dn_net_parameter_count(b->net),
         "images_per_s", images / median, "images_per_s_best", images / b->seconds[0], "step_s",
@@ -148,6 +149,7 @@ static dn_status create(bench *b, const dn_kernels **kernels)
     DN_TRY(dn_net_create(&b->net, &spec, *kernels,
                          &(dn_net_options){.batch = b->options->batch_size,
                                            .train = 1,
+                                           .dtype = b->options->dtype,
                                            .recompute = b->options->recompute}));
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->comm->size));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);

@@ -66,7 +66,8 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
     DN_TRY_OR_DONE(dn_spec_from_options(&spec, options, info));
     DN_TRY_OR_DONE(dn_kernels_from_options(&kernels, options));
     DN_TRY_OR_DONE(
-        dn_net_create(net, &spec, kernels, &(dn_net_options){.batch = options->batch_size}));
+        dn_net_create(net, &spec, kernels,
+                      &(dn_net_options){.batch = options->batch_size, .dtype = options->dtype}));
     status = dn_checkpoint_load(options->checkpoint, *net, NULL);
 done:
     free(state);

@@ -45,6 +45,7 @@ dn_status dn_info_command(const dn_comm *comm, dn_options *options)
     DN_TRY(dn_net_create(&net, &spec, kernels,
                          &(dn_net_options){.batch = options->batch_size,
                                            .train = 1,
+                                           .dtype = options->dtype,
                                            .recompute = options->recompute}));
     if (comm->rank == 0) {
         printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height,

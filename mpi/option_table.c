@@ -90,6 +90,8 @@ const dn_option dn_option_table[] = {
 
     {"threads", TRAIN | EVAL | BENCH, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
      DN_FREE, "per rank; 0: automatic"},
+    {"dtype", TRAIN | EVAL | INFO | BENCH, "Machine", DN_CHOICE, FIELD(dtype), "fp32", 0, 0,
+     "fp32|bf16", DN_DECIDES, "of the stored maps; weights, sums and statistics are fp32"},
     {"recompute", TRAIN | INFO | BENCH, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,
      DN_FREE, "least memory: bottleneck maps are made again in the backward pass"},
     {"isa", TRAIN | EVAL | BENCH, "Machine", DN_TEXT, FIELD(isa), "auto", 0, 0, "NAME",

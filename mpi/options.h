@@ -60,6 +60,7 @@ typedef struct dn_options {
     int64_t checkpoint_every;
 
     int threads; /* 0 = automatic */
+    dn_dtype dtype;
     int recompute;
     char isa[32]; /* kernel table, or auto */
     int steps, warmup, json;

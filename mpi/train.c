@@ -217,6 +217,7 @@ static dn_status build(run *r)
     DN_TRY(dn_net_create(&r->net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
                                            .train = 1,
+                                           .dtype = o->dtype,
                                            .recompute = o->recompute,
                                            .dropout = (float)o->dropout}));
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, o->virtual_ranks));

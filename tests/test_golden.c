@@ -17,16 +17,23 @@
 #include "dn/net.h"
 #include "dn/rng.h"
 
-/*
- * Ten times what PyTorch's float32 differs from its float64 in the worst tensor of the three nets
- * (the float32_error fields: 4.2e-7 of the largest logit, 1.7e-7 of the loss, 4.6e-6 of a
- * gradient's norm, 2.8e-7 of a running statistic's), since another order of summation rounds
- * differently. The seeds keep every ReLU input away from zero, so no gradient jumps.
- */
-#define LOGITS_TOLERANCE   5e-6
-#define LOSS_TOLERANCE     2e-6
-#define GRADIENT_TOLERANCE 5e-5
-#define RUNNING_TOLERANCE  3e-6
+/* Largest relative errors of logits, losses, gradients and running statistics. */
+typedef struct tolerances {
+    double logits, loss, gradient, running;
+} tolerances;
+
+static const tolerances allowed[DN_DTYPES] = {
+    /* Ten times what PyTorch's float32 differs from its float64 in the worst tensor of the three
+     * nets (the float32_error fields: 4.2e-7 of the largest logit, 1.7e-7 of the loss, 4.6e-6 of
+     * a gradient's norm, 2.8e-7 of a running statistic's), since another order of summation rounds
+     * differently. The seeds keep every ReLU input away from zero, so no gradient jumps. */
+    [DN_FP32] = {5e-6, 2e-6, 5e-5, 3e-6},
+    /* Twice to thrice what was seen. A stored value is off by up to 2^-9 of itself; with these
+     * weights the gradients of batch norms are small sums of large terms, so theirs are far off in
+     * relative terms (half of the tensors by less than 0.02). Those of an ImageNet stem cancel
+     * altogether, since the norms behind it undo it, and are not compared: see compare_tensors. */
+    [DN_BF16] = {1e-2, 2e-3, 2, 1e-2},
+};
 
 /* What both generators draw is summed in double, but the file keeps nine digits. */
 #define INPUTS_TOLERANCE 1e-8
@@ -37,6 +44,7 @@ typedef struct golden {
     json_t *json;
     dn_net *net;
     const char *table;
+    const tolerances *allowed;
     uint64_t seed;
     int batch, classes, learnable; /* images, logits an image, learnable tensors */
     uint8_t *signs;                /* bit p: sign of the element in dot product p */
@@ -167,11 +175,12 @@ static void compare_outputs(golden *g, const char *logits_key, const char *loss_
                 largest = fmax(largest, fabs(x));
             else
                 expect(g, logits_key, "one logit", x, logits[i], fabs(logits[i] - x) / largest,
-                       LOGITS_TOLERANCE);
+                       g->allowed->logits);
         }
     }
     const double expected = number(g->json, loss_key);
-    expect(g, loss_key, "value", expected, loss, fabs(loss - expected) / expected, LOSS_TOLERANCE);
+    expect(g, loss_key, "value", expected, loss, fabs(loss - expected) / expected,
+           g->allowed->loss);
 }
 
 /* sums(PROJECTIONS) = dot products of x(count) with the random signs; returns the L2 norm. */
@@ -221,6 +230,13 @@ static void compare_tensor(golden *g, const json_t *summary, const dn_tensor *te
     }
 }
 
+/* 1: a parameter of the stem whose effect the batch norms behind it undo. */
+static int cancels(const dn_tensor *tensor)
+{
+    return strncmp(tensor->name, "features.norm0.", 15) == 0 ||
+           strcmp(tensor->name, "features.conv0.weight") == 0;
+}
+
 /* Compares the tensors that are running statistics (or those that are not) with the file's list;
  * `values` is the flat array that they stand in. */
 static void compare_tensors(golden *g, const char *key, int running, const float *values,
@@ -236,6 +252,8 @@ static void compare_tensors(golden *g, const char *key, int running, const float
         const json_t *summary = json_array_get(summaries, next++);
         if (!summary)
             fail_msg("%s: the golden file has no tensor %s", key, tensors[t].name);
+        if (g->allowed == &allowed[DN_BF16] && !running && cancels(&tensors[t]))
+            continue;
         compare_tensor(g, summary, &tensors[t], values + tensors[t].offset, tolerance);
     }
     assert_int_equal(next, json_array_size(summaries));
@@ -249,17 +267,17 @@ static void run_step(golden *g)
     dn_net_forward_train(g->net, &pass, &result);
     compare_outputs(g, "logits", "loss", result.loss);
     dn_net_backward(g->net, &pass);
-    compare_tensors(g, "gradients", 0, dn_net_leaf(g->net), GRADIENT_TOLERANCE);
+    compare_tensors(g, "gradients", 0, dn_net_leaf(g->net), g->allowed->gradient);
     dn_net_update_running(g->net, dn_net_leaf(g->net));
-    compare_tensors(g, "running", 1, dn_net_running(g->net), RUNNING_TOLERANCE);
+    compare_tensors(g, "running", 1, dn_net_running(g->net), g->allowed->running);
     dn_net_forward_eval(g->net, g->batch, &result);
     compare_outputs(g, "eval_logits", "eval_loss", result.loss);
 }
 
-static void make_net(golden *g, const char *model, const dn_kernels *kernels)
+static void make_net(golden *g, const char *model, const dn_kernels *kernels, dn_dtype dtype)
 {
     dn_spec spec;
-    const dn_net_options options = {.batch = g->batch, .train = 1, .dropout = 0};
+    const dn_net_options options = {.batch = g->batch, .train = 1, .dtype = dtype};
     if (dn_spec_parse(&spec, model) != DN_OK)
         fail_msg("%s", dn_message());
     spec.height = spec.width = (int)number(g->json, "size");
@@ -281,9 +299,11 @@ static void test_model(void **state)
     g.seed = (uint64_t)number(g.json, "seed");
     g.batch = (int)number(g.json, "batch");
     g.classes = (int)number(g.json, "classes");
-    for (int i = 0; dn_kernels_get(i); i++) {
-        g.table = dn_kernels_get(i)->name;
-        make_net(&g, model, dn_kernels_get(i));
+    for (int i = 0; dn_kernels_get(i / DN_DTYPES); i++) {
+        const dn_dtype dtype = (dn_dtype)(i % DN_DTYPES);
+        g.table = dn_kernels_get(i / DN_DTYPES)->name;
+        g.allowed = &allowed[dtype];
+        make_net(&g, model, dn_kernels_get(i / DN_DTYPES), dtype);
         draw_inputs(&g);
         run_step(&g);
         free(g.signs);

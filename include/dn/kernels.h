@@ -6,8 +6,8 @@
  * on 12 or 48 channels, and appending channels is free.
  *
  * Contracts common to all kernels: a row of n pixels may be read and written up to n rounded up to
- * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read of a pad must be
- * finite and has no effect on the pixels; pointers need no alignment beyond a float's. Vectors of
+ * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read of a pad has no
+ * effect on the pixels; pointers need no alignment beyond a float's. Vectors of
  * channels, packed weights and sums are read and written exactly. Kernels are pure and thread-safe.
  *
  * `generic` is the definition. The other tables give every sum one order set by the shape alone:
@@ -78,12 +78,21 @@ static inline size_t dn_frame_floats(const dn_frame *frame)
     return ((size_t)frame->images * (size_t)frame->image_rows + 1) * (size_t)(frame->width + 1);
 }
 
+/* How the elements of maps are stored. Everything else is fp32: panels, products, sums, gradients.
+ */
+typedef enum dn_dtype { DN_FP32, DN_BF16, DN_DTYPES } dn_dtype;
+
+static inline size_t dn_dtype_size(dn_dtype dtype)
+{
+    return dtype == DN_FP32 ? 4 : 2;
+}
+
 /* Operands of the ReLU and batch norm backward step of `rows` channels over n pixels. */
 typedef struct dn_norm_grad {
     int rows;
     size_t n;
     const float *gradient; /* with respect to the ReLU's output, ld gradient_ld */
-    const float *x;        /* the map that was normalised, ld x_ld */
+    const void *x;         /* the map that was normalised, ld x_ld elements */
     float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; its pad may be
                    read, but is not written */
     size_t gradient_ld, x_ld, sum_ld;
@@ -92,6 +101,30 @@ typedef struct dn_norm_grad {
     int accumulate;             /* 0: `sum` is written, 1: added to */
     float *sums;                /* (rows, 2) sum of masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
+
+/* The kernels that read or write maps: one set an element type. Pointers to maps are void. */
+typedef struct dn_map_kernels {
+    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
+    void (*norm_relu)(int rows, const dn_frame *frame, const void *x, size_t x_ld,
+                      const float *scale, const float *shift, float *to, size_t to_ld);
+
+    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
+    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const void *x,
+                   size_t x_ld, const float *c, float *to, size_t to_ld);
+
+    /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
+     * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
+     * map's type (to nearest even). Reads from the first pixel to the last, and writes exactly the
+     * pixels: no pad. */
+    void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
+                  size_t to_ld);
+
+    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
+    void (*moments)(int rows, size_t n, const void *x, size_t x_ld, float *moments);
+
+    /* See dn_norm_grad. */
+    void (*norm_relu_grad)(const dn_norm_grad *args);
+} dn_map_kernels;
 
 typedef struct dn_kernels {
     const char *name;
@@ -109,25 +142,7 @@ typedef struct dn_kernels {
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
 
-    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
-    void (*norm_relu)(int rows, const dn_frame *frame, const float *x, size_t x_ld,
-                      const float *scale, const float *shift, float *to, size_t to_ld);
-
-    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
-    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
-                   size_t x_ld, const float *c, float *to, size_t to_ld);
-
-    /* to(rows, pixels compact) = the pixels of a convolution's output over a frame, where source
-     * row 0 of image 0 begins at y and bordered rows follow each other. Reads from the first pixel
-     * to the last, and writes exactly the pixels: no pad. */
-    void (*unframe)(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
-                    size_t to_ld);
-
-    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
-    void (*moments)(int rows, size_t n, const float *x, size_t x_ld, float *moments);
-
-    /* See dn_norm_grad. */
-    void (*norm_relu_grad)(const dn_norm_grad *args);
+    dn_map_kernels maps[DN_DTYPES];
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

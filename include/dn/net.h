@@ -39,11 +39,12 @@ typedef struct dn_net dn_net;
 typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
 
 typedef struct dn_net_options {
-    int batch;     /* images of one forward pass */
-    int train;     /* 0: forward only, in less memory */
-    int recompute; /* 1: bottleneck maps are not kept but made again in the backward pass: the same
-                      bits, in less memory, for one more 1x1 convolution a layer */
-    float dropout; /* probability, after each dense layer's last convolution */
+    int batch;      /* images of one forward pass */
+    int train;      /* 0: forward only, in less memory */
+    dn_dtype dtype; /* of maps; weights, sums, statistics and gradients are fp32 */
+    int recompute;  /* 1: bottleneck maps are not kept but made again in the backward pass: the same
+                       bits, in less memory, for one more 1x1 convolution a layer */
+    float dropout;  /* probability, after each dense layer's last convolution */
 } dn_net_options;
 
 /* Plans and allocates a net; the caller owns it. DN_ENOMEM, or what dn_spec_check returns. */

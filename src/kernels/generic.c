@@ -5,6 +5,7 @@
 #include "tables.h"
 
 #include <cblas.h>
+#include <stdint.h>
 #include <string.h>
 
 static size_t packed_floats(int outputs, int inputs, int taps)
@@ -62,78 +63,33 @@ static void clear_row(float *to, const dn_frame *frame)
     memset(to - before, 0, (before + dn_round_lanes(dn_frame_floats(frame))) * sizeof *to);
 }
 
-static void norm_relu(int rows, const dn_frame *frame, const float *x, size_t x_ld,
-                      const float *scale, const float *shift, float *to, size_t to_ld)
+static float bf16_to_float(uint16_t x)
 {
-    for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
-        clear_row(to, frame);
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
-                for (int p = 0; p < frame->width; p++) {
-                    const size_t from = source_index(frame, i, r) + (size_t)p;
-                    const float v = scale[c] * x[from] + shift[c];
-                    to[frame_index(frame, i, r) + (size_t)p] = v <= 0 ? 0 : v; /* keeps NaN */
-                }
-    }
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
-static void affine(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
-                   size_t x_ld, const float *c, float *to, size_t to_ld)
+/* Rounds to nearest, ties to even. */
+static uint16_t bf16_from_float(float value)
 {
-    for (int k = 0; k < rows; k++, x += x_ld, g += g_ld, to += to_ld, c += 3) {
-        clear_row(to, frame);
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
-                for (int p = 0; p < frame->width; p++) {
-                    const size_t from = source_index(frame, i, r) + (size_t)p;
-                    to[frame_index(frame, i, r) + (size_t)p] =
-                        c[0] * g[from] + (c[1] * x[from] + c[2]);
-                }
-    }
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-static void unframe(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
-                    size_t to_ld)
-{
-    const size_t width = (size_t)frame->width;
-    for (int c = 0; c < rows; c++, y += y_ld, to += to_ld)
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
-                memcpy(to + ((size_t)i * (size_t)frame->rows + (size_t)r) * width,
-                       y + ((size_t)i * (size_t)frame->image_rows + (size_t)r) * (width + 1),
-                       width * sizeof *to);
-}
+#define ELEMENT           float
+#define NAMED(name)       name##_fp32
+#define TO_FLOAT(element) (element)
+#define TO_ELEMENT(value) (value)
+#include "generic_maps.h"
 
-static void moments(int rows, size_t n, const float *x, size_t x_ld, float *result)
-{
-    for (int c = 0; c < rows; c++, x += x_ld) {
-        double sum = 0, squares = 0;
-        for (size_t p = 0; p < n; p++)
-            sum += x[p];
-        const double mean = sum / (double)n;
-        for (size_t p = 0; p < n; p++)
-            squares += (x[p] - mean) * (x[p] - mean);
-        result[2 * c] = (float)mean;
-        result[2 * c + 1] = (float)squares;
-    }
-}
-
-static void norm_relu_grad(const dn_norm_grad *a)
-{
-    for (int c = 0; c < a->rows; c++) {
-        const float *g = a->gradient + (size_t)c * a->gradient_ld, *x = a->x + (size_t)c * a->x_ld;
-        float *to = a->sum + (size_t)c * a->sum_ld;
-        double sum = 0, moment = 0;
-        for (size_t p = 0; p < a->n; p++) {
-            const float masked = a->scale[c] * x[p] + a->shift[c] <= 0 ? 0 : g[p];
-            sum += masked;
-            moment += masked * (double)(x[p] - a->mean[c]);
-            to[p] = (a->accumulate ? to[p] : 0) + a->gamma[c] * masked;
-        }
-        a->sums[2 * c] = (float)sum;
-        a->sums[2 * c + 1] = (float)moment;
-    }
-}
+#define ELEMENT           uint16_t
+#define NAMED(name)       name##_bf16
+#define TO_FLOAT(element) bf16_to_float(element)
+#define TO_ELEMENT(value) bf16_from_float(value)
+#include "generic_maps.h"
 
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
@@ -141,9 +97,8 @@ const dn_kernels dn_kernels_generic = {
     .pack = pack,
     .conv = conv,
     .conv_weight_grad = conv_weight_grad,
-    .norm_relu = norm_relu,
-    .affine = affine,
-    .unframe = unframe,
-    .moments = moments,
-    .norm_relu_grad = norm_relu_grad,
+    .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_fp32, moments_fp32,
+                          norm_relu_grad_fp32},
+             [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,
+                          norm_relu_grad_bf16}},
 };

@@ -39,8 +39,11 @@ enum { HALVES = DN_LANES / DN_VL }; /* registers of DN_LANES logical lanes */
 #define UNROLL _Pragma("GCC unroll 16")
 
 typedef float vec __attribute__((vector_size(4 * DN_VL)));
-typedef int32_t mask __attribute__((vector_size(4 * DN_VL)));
+typedef uint32_t mask __attribute__((vector_size(4 * DN_VL)));
+typedef int32_t int_mask __attribute__((vector_size(4 * DN_VL)));
 typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
+typedef uint16_t half_mask __attribute__((vector_size(2 * DN_VL)));
+typedef uint16_t half_mask_in_memory __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec4_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float vec8 __attribute__((vector_size(32)));
@@ -55,6 +58,20 @@ INLINE void store(float *p, vec v)
     *(vec_in_memory *)p = v;
 }
 
+/* bf16 is the upper half of fp32. */
+INLINE vec load_bf16(const uint16_t *p)
+{
+    const half_mask bits = *(const half_mask_in_memory *)p;
+    return (vec)(__builtin_convertvector(bits, mask) << 16);
+}
+
+/* Rounds to nearest, ties to even. */
+INLINE void store_bf16(uint16_t *p, vec v)
+{
+    const mask bits = (mask)v, odd = (bits >> 16) & 1;
+    *(half_mask_in_memory *)p = __builtin_convertvector((bits + 0x7fff + odd) >> 16, half_mask);
+}
+
 INLINE vec splat(float x)
 {
     return x - (vec){0};
@@ -63,16 +80,16 @@ INLINE vec splat(float x)
 /* max(0, v) that keeps NaN, so that a diverged run shows in the loss. */
 INLINE vec relu(vec v)
 {
-    return (vec)((mask)v & ~(v <= (vec){0}));
+    return (vec)((mask)v & ~(mask)(v <= (vec){0}));
 }
 
 /* All bits set in the lanes, of the half-th register of DN_LANES, that are below `count`. */
 INLINE mask lanes_below(int half, int count)
 {
-    mask lane;
+    int_mask lane;
     for (int i = 0; i < DN_VL; i++)
         lane[i] = half * DN_VL + i;
-    return lane < count;
+    return (mask)(lane < count);
 }
 
 /* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
@@ -80,8 +97,8 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
 {
     const vec *const in[4] = {a, b, c, d};
     vec4 q[4];
-    UNROLL for (int i = 0; i < 4; i++)
-    {
+    UNROLL
+    for (int i = 0; i < 4; i++) {
 #if DN_VL == 16
         const vec8 low = __builtin_shufflevector(in[i][0], in[i][0], 0, 1, 2, 3, 4, 5, 6, 7);
         const vec8 high = __builtin_shufflevector(in[i][0], in[i][0], 8, 9, 10, 11, 12, 13, 14, 15);
@@ -136,19 +153,34 @@ INLINE void conv_tile(const int mr, const int nv, const float *w, int rows, int 
                       int accumulate)
 {
     vec acc[MR][NV];
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] =
-        accumulate && i < rows ? load(y + (size_t)i * y_ld + v * DN_VL) : (vec){0};
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = accumulate && i < rows ? load(y + (size_t)i * y_ld + v * DN_VL) : (vec){0};
+    }
     for (int t = 0; t < taps->count; t++) {
         const float *p = x + taps->shift[t];
         for (int c = 0; c < inputs; c++, p += x_ld, w += mr) {
             vec b[NV];
-            UNROLL for (int v = 0; v < nv; v++) b[v] = load(p + v * DN_VL);
-            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) acc[i][v] +=
-                w[i] * b[v];
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                b[v] = load(p + v * DN_VL);
+            UNROLL
+            for (int i = 0; i < mr; i++) {
+                UNROLL
+                for (int v = 0; v < nv; v++)
+                    acc[i][v] += w[i] * b[v];
+            }
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int v = 0; v < nv; v++) if (i < rows)
-        store(y + (size_t)i * y_ld + v * DN_VL, acc[i][v]);
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            if (i < rows)
+                store(y + (size_t)i * y_ld + v * DN_VL, acc[i][v]);
+    }
 }
 
 /* All outputs of one tile's width of pixels, so that its inputs stay in the first-level cache. */
@@ -184,40 +216,52 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient --------------------------------------------------------------------- */
 
+/* One register of pixels of every row from pixel `p` on; lanes from `valid` on count as 0. */
+INLINE void weight_grad_step(vec acc[MI][4][HALVES], const float *const a[MI],
+                             const float *const b[NJ], size_t p, int valid)
+{
+    UNROLL
+    for (int h = 0; h < HALVES; h++) {
+        const mask used = lanes_below(h, valid);
+        vec u[NJ];
+        UNROLL
+        for (int j = 0; j < NJ; j++) {
+            u[j] = load(b[j] + p + h * DN_VL);
+            if (valid < DN_LANES)
+                u[j] = (vec)((mask)u[j] & used);
+        }
+        UNROLL
+        for (int i = 0; i < MI; i++) {
+            vec v = load(a[i] + p + h * DN_VL);
+            if (valid < DN_LANES)
+                v = (vec)((mask)v & used);
+            UNROLL
+            for (int j = 0; j < NJ; j++)
+                acc[i][j][h] += v * u[j];
+        }
+    }
+}
+
 /* dw(o, c) += sum over pixels of dy(o, p) * x(c, p) for `outputs` <= MI and `inputs` <= NJ rows;
  * rows past the last repeat it and are not stored. */
 INLINE void weight_grad_tile(int outputs, int inputs, size_t n, const float *dy, size_t dy_ld,
                              const float *x, size_t x_ld, float *dw, size_t dw_ld)
 {
     const float *a[MI], *b[NJ];
-    UNROLL for (int i = 0; i < MI; i++) a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
-    UNROLL for (int j = 0; j < NJ; j++) b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
+    UNROLL
+    for (int i = 0; i < MI; i++)
+        a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
+    UNROLL
+    for (int j = 0; j < NJ; j++)
+        b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
     vec acc[MI][4][HALVES] = {{{{0}}}};
     const size_t whole = n / DN_LANES * DN_LANES;
     for (size_t p = 0; p < whole; p += DN_LANES)
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            vec u[NJ];
-            UNROLL for (int j = 0; j < NJ; j++) u[j] = load(b[j] + p + h * DN_VL);
-            UNROLL for (int i = 0; i < MI; i++)
-            {
-                const vec v = load(a[i] + p + h * DN_VL);
-                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] += v * u[j];
-            }
-        }
+        weight_grad_step(acc, a, b, p, DN_LANES);
     if (whole < n)
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            const mask valid = lanes_below(h, (int)(n - whole));
-            UNROLL for (int i = 0; i < MI; i++)
-            {
-                const vec v = (vec)((mask)load(a[i] + whole + h * DN_VL) & valid);
-                UNROLL for (int j = 0; j < NJ; j++) acc[i][j][h] +=
-                    v * load(b[j] + whole + h * DN_VL);
-            }
-        }
-    UNROLL for (int i = 0; i < MI; i++)
-    {
+        weight_grad_step(acc, a, b, whole, (int)(n - whole));
+    UNROLL
+    for (int i = 0; i < MI; i++) {
         const vec4 sum = sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
         if (i < outputs)
             for (int j = 0; j < NJ; j++)
@@ -238,36 +282,7 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
                                  dw + (size_t)o * (size_t)inputs + c, (size_t)inputs);
 }
 
-/* ---- batch norm and ReLU ----------------------------------------------------------------- */
-
-/*
- * Both fillers write a row in ascending order, whole registers at a time: what a register spills
- * past the end of a row of pixels is overwritten by the border and the next row.
- */
-#define FILL_FRAME(VALUE)                                                                          \
-    do {                                                                                           \
-        const size_t width = (size_t)frame->width;                                                 \
-        const size_t total = dn_round_lanes(dn_frame_floats(frame));                               \
-        if (!frame->border) {                                                                      \
-            const size_t n = dn_frame_floats(frame);                                               \
-            for (size_t p = 0; p < n; p += DN_VL)                                                  \
-                store(to + p, VALUE(p));                                                           \
-            memset(to + n, 0, (total - n) * sizeof *to);                                           \
-            break;                                                                                 \
-        }                                                                                          \
-        float *row = to;                                                                           \
-        row[-1] = 0;                                                                               \
-        for (int i = 0; i < frame->images; i++) {                                                  \
-            size_t from = (size_t)i * frame->source_image;                                         \
-            row = clear(row, (size_t)frame->skip * (width + 1));                                   \
-            for (int r = 0; r < frame->rows; r++, from += width, row += width + 1) {               \
-                for (size_t p = 0; p < width; p += DN_VL)                                          \
-                    store(row + p, VALUE(from + p));                                               \
-                row[width] = 0;                                                                    \
-            }                                                                                      \
-        }                                                                                          \
-        memset(row, 0, (size_t)(to + total - row) * sizeof *to);                                   \
-    } while (0)
+/* ---- kernels on maps ------------------------------------------------------------------------- */
 
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)
@@ -277,113 +292,17 @@ INLINE float *clear(float *p, size_t count)
     return p + count;
 }
 
-static void norm_relu(int rows, const dn_frame *frame, const float *x, size_t x_ld,
-                      const float *scale, const float *shift, float *to, size_t to_ld)
-{
-    for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
-        const vec a = splat(scale[c]), b = splat(shift[c]);
-#define NORM_RELU(p) relu(a *load(x + (p)) + b)
-        FILL_FRAME(NORM_RELU);
-    }
-}
+#define ELEMENT     float
+#define NAMED(name) name##_fp32
+#define LOAD(p)     load(p)
+#define STORE(p, v) store(p, v)
+#include "vector_maps.h"
 
-static void affine(int rows, const dn_frame *frame, const float *g, size_t g_ld, const float *x,
-                   size_t x_ld, const float *c, float *to, size_t to_ld)
-{
-    for (int k = 0; k < rows; k++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
-        const vec c0 = splat(c[0]), c1 = splat(c[1]), c2 = splat(c[2]);
-#define AFFINE(p) (c0 * load(g + (p)) + (c1 * load(x + (p)) + c2))
-        FILL_FRAME(AFFINE);
-    }
-}
-
-static void unframe(int rows, const dn_frame *frame, const float *y, size_t y_ld, float *to,
-                    size_t to_ld)
-{
-    const size_t width = (size_t)frame->width;
-    const size_t n = (size_t)frame->images * (size_t)frame->rows * width;
-    const size_t spill = (width + DN_VL - 1) / DN_VL * DN_VL - width;
-    for (int c = 0; c < rows; c++, y += y_ld, to += to_ld) {
-        size_t p = 0;
-        for (int i = 0; i < frame->images; i++) {
-            const float *from = y + (size_t)i * (size_t)frame->image_rows * (width + 1);
-            for (int r = 0; r < frame->rows; r++, from += width + 1, p += width)
-                if (p + width + spill <= n)
-                    for (size_t q = 0; q < width; q += DN_VL)
-                        store(to + p + q, load(from + q));
-                else
-                    memcpy(to + p, from, width * sizeof *to);
-        }
-    }
-}
-
-static void moments(int rows, size_t n, const float *x, size_t x_ld, float *result)
-{
-    const size_t whole = n / DN_LANES * DN_LANES;
-    const vec zero[HALVES] = {{0}};
-    for (int c = 0; c < rows; c++, x += x_ld) {
-        vec sum[HALVES] = {{0}}, squares[HALVES] = {{0}};
-        for (size_t p = 0; p < whole; p += DN_LANES)
-            UNROLL for (int h = 0; h < HALVES; h++) sum[h] += load(x + p + h * DN_VL);
-        UNROLL for (int h = 0; h < HALVES && whole < n; h++) sum[h] +=
-            (vec)((mask)load(x + whole + h * DN_VL) & lanes_below(h, (int)(n - whole)));
-        const float mean = sum4(sum, zero, zero, zero)[0] / (float)n;
-        for (size_t p = 0; p < whole; p += DN_LANES)
-            UNROLL for (int h = 0; h < HALVES; h++)
-            {
-                const vec d = load(x + p + h * DN_VL) - mean;
-                squares[h] += d * d;
-            }
-        UNROLL for (int h = 0; h < HALVES && whole < n; h++)
-        {
-            const vec d = load(x + whole + h * DN_VL) - mean;
-            squares[h] += (vec)((mask)(d * d) & lanes_below(h, (int)(n - whole)));
-        }
-        result[2 * c] = mean;
-        result[2 * c + 1] = sum4(squares, zero, zero, zero)[0];
-    }
-}
-
-INLINE void norm_relu_grad_row(const dn_norm_grad *a, int c, const int accumulate)
-{
-    const float *g = a->gradient + (size_t)c * a->gradient_ld, *x = a->x + (size_t)c * a->x_ld;
-    float *to = a->sum + (size_t)c * a->sum_ld;
-    const vec scale = splat(a->scale[c]), shift = splat(a->shift[c]), gamma = splat(a->gamma[c]);
-    const vec mean = splat(a->mean[c]), zero[HALVES] = {{0}};
-    vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
-    for (size_t p = 0; p < a->n; p += DN_LANES) {
-        const int left = a->n - p < DN_LANES ? (int)(a->n - p) : DN_LANES;
-        UNROLL for (int h = 0; h < HALVES; h++)
-        {
-            const size_t q = p + (size_t)h * DN_VL;
-            const vec v = load(x + q);
-            mask open = ~(scale * v + shift <= (vec){0});
-            if (left < DN_LANES)
-                open &= lanes_below(h, left);
-            const vec masked = (vec)((mask)load(g + q) & open);
-            sum[h] += masked;
-            moment[h] += masked * (v - mean);
-            const vec result = accumulate ? gamma * masked + load(to + q) : gamma * masked;
-            if (left == DN_LANES)
-                store(to + q, result);
-            else
-                for (int l = 0; l < DN_VL && h * DN_VL + l < left; l++)
-                    to[q + (size_t)l] = result[l];
-        }
-    }
-    const vec4 sums = sum4(sum, moment, zero, zero);
-    a->sums[2 * c] = sums[0];
-    a->sums[2 * c + 1] = sums[1];
-}
-
-static void norm_relu_grad(const dn_norm_grad *args)
-{
-    for (int c = 0; c < args->rows; c++)
-        if (args->accumulate)
-            norm_relu_grad_row(args, c, 1);
-        else
-            norm_relu_grad_row(args, c, 0);
-}
+#define ELEMENT     uint16_t
+#define NAMED(name) name##_bf16
+#define LOAD(p)     load_bf16(p)
+#define STORE(p, v) store_bf16(p, v)
+#include "vector_maps.h"
 
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
@@ -391,9 +310,8 @@ const dn_kernels DN_TABLE = {
     .pack = pack,
     .conv = conv,
     .conv_weight_grad = conv_weight_grad,
-    .norm_relu = norm_relu,
-    .affine = affine,
-    .unframe = unframe,
-    .moments = moments,
-    .norm_relu_grad = norm_relu_grad,
+    .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_map_fp32, moments_fp32,
+                          norm_relu_grad_fp32},
+             [DN_BF16] = {norm_relu_bf16, affine_bf16, store_map_bf16, moments_bf16,
+                          norm_relu_grad_bf16}},
 };

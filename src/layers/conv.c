@@ -38,11 +38,13 @@ static view view_create(const dn_grid *grid, const dn_node *node, int index)
     return v;
 }
 
-/* The same positions as rows of output pixels between borders. */
+/* A product's output over the frame: its first row holds pixels, no border stands above. */
 static dn_frame output_frame(const view *v)
 {
     dn_frame frame = v->frame;
-    frame.rows = v->piece.rows;
+    frame.skip = 0;
+    if (frame.border)
+        frame.rows = v->piece.rows;
     return frame;
 }
 
@@ -89,27 +91,26 @@ static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass,
     const dn_taps taps = node_taps(&in->grid, node, 1);
     const int block = forward_block(node);
     const size_t packed_block = dn_packed_forward_block(net, node, block);
+    /* A 1x1 into an fp32 map needs no store of its own: its sums go there at once. */
+    const int direct = node->kernel == 1 && net->options.dtype == DN_FP32;
     float *panel = dn_thread_scratch(net) + DN_FRAME_LEAD;
-    float *to = dn_map_row(out, out->data, &v.piece, node->first);
-    float *y = node->kernel == 1 ? to : panel + (size_t)block * v.ld;
-    const size_t y_ld = node->kernel == 1 ? out->grid.stride : v.ld;
+    void *to = dn_map_at(out, dn_map_index(out, &v.piece, node->first, 0));
+    float *y = direct ? to : panel + (size_t)block * v.ld;
+    const size_t y_ld = direct ? out->grid.stride : v.ld;
     for (int c = 0; c < node->inputs; c += block) {
         const int rows = dn_block_rows(node, c, block);
-        k->norm_relu(rows, &v.frame, dn_map_row(in, in->data, &v.piece, c) + v.source,
-                     in->grid.stride, node->scale + c, node->shift + c, panel, v.ld);
+        net->on_maps->norm_relu(rows, &v.frame,
+                                dn_map_at(in, dn_map_index(in, &v.piece, c, v.source)),
+                                in->grid.stride, node->scale + c, node->shift + c, panel, v.ld);
         k->conv(net->packed + (size_t)(c / block) * packed_block, node->outputs, rows, &taps, v.run,
                 panel + v.first, v.ld, y, y_ld, c > 0);
     }
-    if (node->kernel == 3) {
-        const dn_frame frame = output_frame(&v);
-        k->unframe(node->outputs, &frame, y, y_ld, to, out->grid.stride);
-    }
-    if (pass && node->dropout) {
-        const dn_frame run = dn_run_frame(v.piece.pixels);
-        for (int o = 0; o < node->outputs; o++)
-            dropout(net, node, pass, &in->grid, &run, v.piece.image, v.piece.offset, o,
-                    to + (size_t)o * out->grid.stride);
-    }
+    const dn_frame frame = output_frame(&v);
+    for (int o = 0; o < node->outputs && pass && node->dropout; o++)
+        dropout(net, node, pass, &in->grid, &frame, v.piece.image, v.piece.offset, o,
+                y + (size_t)o * y_ld);
+    if (!direct)
+        net->on_maps->store(node->outputs, &frame, y, y_ld, to, out->grid.stride);
 }
 
 void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
@@ -135,11 +136,9 @@ static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
                           float *dy)
 {
     const dn_map *out = &net->maps[node->out];
-    net->kernels->affine(node->outputs, &v->frame,
-                         dn_map_row(out, out->gradient, &v->piece, node->first) + v->source,
-                         out->grid.stride,
-                         dn_map_row(out, out->data, &v->piece, node->first) + v->source,
-                         out->grid.stride, net->coefficients, dy, v->ld);
+    const size_t first = dn_map_index(out, &v->piece, node->first, v->source);
+    net->on_maps->affine(node->outputs, &v->frame, out->gradient + first, out->grid.stride,
+                         dn_map_at(out, first), out->grid.stride, net->coefficients, dy, v->ld);
     if (node->dropout)
         for (int o = 0; o < node->outputs; o++)
             dropout(net, node, pass, &out->grid, &v->frame, v->piece.image,
@@ -155,9 +154,9 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, int 
     const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
     const dn_taps taps = node_taps(&in->grid, node, 1), back = node_taps(&in->grid, node, -1);
     float *dx = panel + DN_BACKWARD_BLOCK * v->ld, *compact = dx + DN_BACKWARD_BLOCK * v->ld;
-    const float *x = dn_map_row(in, in->data, &v->piece, c);
-    k->norm_relu(rows, &v->frame, x + v->source, in->grid.stride, node->scale + c, node->shift + c,
-                 panel, v->ld);
+    const size_t x = dn_map_index(in, &v->piece, c, 0);
+    net->on_maps->norm_relu(rows, &v->frame, dn_map_at(in, x + (size_t)v->source), in->grid.stride,
+                            node->scale + c, node->shift + c, panel, v->ld);
     k->conv_weight_grad(node->outputs, rows, &taps, v->run, dy + v->first, v->ld, panel + v->first,
                         v->ld, dn_weight_partial(net, node, stripe, c));
     k->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) *
@@ -165,25 +164,12 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, int 
             rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx, v->ld, 0);
     if (node->kernel == 3) {
         const dn_frame frame = output_frame(v);
-        k->unframe(rows, &frame, dx, v->ld, compact, v->ld);
+        k->maps[DN_FP32].store(rows, &frame, dx, v->ld, compact, v->ld);
         dx = compact;
     }
     float sums[DN_BACKWARD_BLOCK * 2];
-    k->norm_relu_grad(&(dn_norm_grad){.rows = rows,
-                                      .n = v->piece.pixels,
-                                      .gradient = dx,
-                                      .x = x,
-                                      .sum = dn_map_row(in, in->gradient, &v->piece, c),
-                                      .gradient_ld = v->ld,
-                                      .x_ld = in->grid.stride,
-                                      .sum_ld = in->grid.stride,
-                                      .scale = node->scale + c,
-                                      .shift = node->shift + c,
-                                      .mean = in->mean + c,
-                                      .gamma = net->parameters + node->gamma + c,
-                                      .accumulate = node->accumulate,
-                                      .sums = sums});
-    double *partial = net->partial + ((size_t)index * (size_t)node->inputs + (size_t)c) * 2;
+    dn_norm_backward(net, node, c, rows, x, v->piece.pixels, dx, v->ld, sums);
+    double *partial = dn_norm_partial(net, node, index, c);
     for (int i = 0; i < 2 * rows; i++)
         partial[i] = sums[i];
 }
@@ -232,7 +218,7 @@ dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
     const int block = forward_block(node);
     const size_t outputs = (size_t)node->outputs, inputs = (size_t)node->inputs;
     const size_t backward = outputs + 3 * DN_BACKWARD_BLOCK;
-    const size_t forward = (size_t)block + (node->kernel == 1 ? 0 : outputs);
+    const size_t forward = (size_t)block + outputs;
     const size_t most = inputs > outputs ? inputs : outputs;
     return dn_needs_max(
         dn_weight_needs(net, node, block, &stripes),

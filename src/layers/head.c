@@ -38,8 +38,8 @@ static void pool_channel(dn_net *net, const dn_node *node, int c)
     const dn_frame run = dn_run_frame(pixels);
     float *x = dn_thread_scratch(net), *row = net->features + (size_t)c * image_stride(net);
     for (int i = 0; i < net->options.batch; i++) {
-        net->kernels->norm_relu(1, &run, dn_map_plane(in, in->data, i, c), 0, node->scale + c,
-                                node->shift + c, x, 0);
+        net->on_maps->norm_relu(1, &run, dn_map_at(in, dn_map_plane_index(in, i, c, 0)), 0,
+                                node->scale + c, node->shift + c, x, 0);
         row[i] = row_sum(x, pixels) / (float)pixels;
     }
 }
@@ -173,20 +173,9 @@ static void unpool_piece(dn_net *net, const dn_node *node, int index, int c)
         for (size_t p = 0; p < piece.pixels; p++)
             g[p] = from[p / pixels] * share;
         float sums[2];
-        net->kernels->norm_relu_grad(
-            &(dn_norm_grad){.rows = 1,
-                            .n = piece.pixels,
-                            .gradient = g,
-                            .x = dn_map_row(in, in->data, &piece, c + r),
-                            .sum = dn_map_row(in, in->gradient, &piece, c + r),
-                            .scale = node->scale + c + r,
-                            .shift = node->shift + c + r,
-                            .mean = in->mean + c + r,
-                            .gamma = net->parameters + node->gamma + c + r,
-                            .accumulate = node->accumulate,
-                            .sums = sums});
-        double *partial =
-            net->partial + ((size_t)index * (size_t)node->inputs + (size_t)(c + r)) * 2;
+        const size_t x = dn_map_index(in, &piece, c + r, 0);
+        dn_norm_backward(net, node, c + r, 1, x, piece.pixels, g, 0, sums);
+        double *partial = dn_norm_partial(net, node, index, c + r);
         partial[0] = sums[0];
         partial[1] = sums[1];
     }

@@ -62,6 +62,18 @@ void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, 
 /* coefficients(count, 3) of the deferred correction for channels from `first` on. */
 void dn_map_correction(const dn_map *map, int first, int count, float *coefficients);
 
+/* Carries gradient(rows, n) with respect to the ReLU's output through the ReLU into the gradient of
+ * the input map, from element `index` of channel `c` on, and writes the two sums(rows, 2) of
+ * dn_norm_grad that dn_norm_merge_sums will want. */
+void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
+                      const float *gradient, size_t gradient_ld, float *sums);
+
+/* The partial sums (2) of channel `c` of part `part`, for dn_norm_merge_sums. */
+static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, int part, int c)
+{
+    return net->partial + ((size_t)part * (size_t)node->inputs + (size_t)c) * 2;
+}
+
 /* Merges `parts` partial sums (parts, inputs, 2) into the gradients of gamma and beta and into the
  * input map's correction sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);

@@ -26,7 +26,8 @@ void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, 
     double *partial = net->partial + (size_t)index * (size_t)count * 2;
     for (int c = 0; c < count; c++) {
         float moments[2];
-        net->kernels->moments(1, piece.pixels, dn_map_row(map, map->data, &piece, first + c),
+        net->on_maps->moments(1, piece.pixels,
+                              dn_map_at(map, dn_map_index(map, &piece, first + c, 0)),
                               map->grid.stride, moments);
         partial[2 * c] = moments[0];
         partial[2 * c + 1] = moments[1];
@@ -73,6 +74,26 @@ void dn_map_correction(const dn_map *map, int first, int count, float *coefficie
         coefficients[1] = (float)(-s * s * b);
         coefficients[2] = (float)(s * s * b * mean - s * a);
     }
+}
+
+void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
+                      const float *gradient, size_t gradient_ld, float *sums)
+{
+    const dn_map *map = &net->maps[node->in];
+    net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = rows,
+                                                 .n = n,
+                                                 .gradient = gradient,
+                                                 .x = dn_map_at(map, index),
+                                                 .sum = map->gradient + index,
+                                                 .gradient_ld = gradient_ld,
+                                                 .x_ld = map->grid.stride,
+                                                 .sum_ld = map->grid.stride,
+                                                 .scale = node->scale + c,
+                                                 .shift = node->shift + c,
+                                                 .mean = map->mean + c,
+                                                 .gamma = net->parameters + node->gamma + c,
+                                                 .accumulate = node->accumulate,
+                                                 .sums = sums});
 }
 
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)

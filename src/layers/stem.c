@@ -94,7 +94,8 @@ static void panel_fill(dn_net *net, const dn_node *node, const dn_piece *piece, 
                      (ptrdiff_t)piece->offset + source;
     dn_frame frame = p->frame;
     frame.source_image = (size_t)node->inputs * plane;
-    net->kernels->affine(node->inputs, &frame, x, plane, x, plane, identity, p->rows, p->ld);
+    net->kernels->maps[DN_FP32].affine(node->inputs, &frame, x, plane, x, plane, identity, p->rows,
+                                       p->ld);
 }
 
 static void forward_piece(dn_net *net, const dn_node *node, int index)
@@ -105,20 +106,19 @@ static void forward_piece(dn_net *net, const dn_node *node, int index)
     const int rows = panel_rows(node), blocks = product.inputs / rows;
     ptrdiff_t source;
     panel p = panel_create(node, &out->grid, &piece, &source, dn_thread_scratch(net));
-    float *to = dn_map_row(out, out->data, &piece, node->first);
-    float *y = node->kernel == 3 ? p.rows + (size_t)rows * p.ld : to;
-    const size_t y_ld = node->kernel == 3 ? p.ld : out->grid.stride;
+    float *y = p.rows + (size_t)rows * p.ld;
     const size_t packed = dn_packed_forward_block(net, &product, rows);
     for (int b = 0; b < blocks; b++) {
         panel_fill(net, node, &piece, source, b, &out->grid, &p);
         net->kernels->conv(net->packed + (size_t)b * packed, node->outputs, rows, &p.taps, p.run,
-                           p.rows + p.first, p.ld, y, y_ld, b > 0);
+                           p.rows + p.first, p.ld, y, p.ld, b > 0);
     }
-    if (node->kernel == 3) {
-        dn_frame frame = p.frame;
+    dn_frame frame = p.frame;
+    if (frame.border)
         frame.rows = piece.rows;
-        net->kernels->unframe(node->outputs, &frame, y, y_ld, to, out->grid.stride);
-    }
+    net->on_maps->store(node->outputs, &frame, y, p.ld,
+                        dn_map_at(out, dn_map_index(out, &piece, node->first, 0)),
+                        out->grid.stride);
 }
 
 void dn_stem_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
@@ -148,10 +148,9 @@ static void backward_piece(dn_net *net, const dn_node *node, int stripe, int ind
     ptrdiff_t source;
     panel p = panel_create(node, &out->grid, &piece, &source, dn_thread_scratch(net));
     float *dy = p.rows + (size_t)rows * p.ld;
-    net->kernels->affine(node->outputs, &p.frame,
-                         dn_map_row(out, out->gradient, &piece, node->first) + source,
-                         out->grid.stride, dn_map_row(out, out->data, &piece, node->first) + source,
-                         out->grid.stride, net->coefficients, dy, p.ld);
+    const size_t first = dn_map_index(out, &piece, node->first, source);
+    net->on_maps->affine(node->outputs, &p.frame, out->gradient + first, out->grid.stride,
+                         dn_map_at(out, first), out->grid.stride, net->coefficients, dy, p.ld);
     for (int b = 0; b < blocks; b++) {
         panel_fill(net, node, &piece, source, b, &out->grid, &p);
         net->kernels->conv_weight_grad(node->outputs, rows, &p.taps, p.run, dy + p.first, p.ld,
@@ -222,17 +221,20 @@ static void pool_piece(dn_net *net, const dn_node *node, int index)
     const int to = 2 * (piece.row + piece.rows) < height ? 2 * (piece.row + piece.rows) : height;
     const size_t skipped = (size_t)from * (size_t)width;
     const dn_frame run = dn_run_frame((size_t)(to - from) * (size_t)width);
-    float *x = dn_thread_scratch(net);
+    const dn_frame out_run = dn_run_frame(piece.pixels);
+    float *x = dn_thread_scratch(net), *row = x + dn_row_stride(dn_grid_pixels(&in->grid));
     for (int c = 0; c < node->inputs; c++) {
-        float *y = dn_map_row(out, out->data, &piece, c);
+        float *y = row;
         for (int i = 0; i < piece.images; i++) {
-            net->kernels->norm_relu(1, &run,
-                                    dn_map_plane(in, in->data, piece.image + i, c) + skipped, 0,
-                                    node->scale + c, node->shift + c, x, 0);
+            const size_t at = dn_map_plane_index(in, piece.image + i, c, skipped);
+            net->on_maps->norm_relu(1, &run, dn_map_at(in, at), 0, node->scale + c, node->shift + c,
+                                    x, 0);
             for (int r = piece.row; r < piece.row + piece.rows; r++)
                 for (int q = 0; q < out->grid.width; q++)
                     *y++ = x[window_max(x, to - from, width, r - from / 2, q)];
         }
+        net->on_maps->store(1, &out_run, row, 0, dn_map_at(out, dn_map_index(out, &piece, c, 0)),
+                            0);
     }
 }
 
@@ -262,26 +264,17 @@ static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, dou
     const dn_frame run = dn_run_frame(pixels), out_run = dn_run_frame(outputs);
     float *x = dn_thread_scratch(net), *g = x + dn_row_stride(pixels);
     float *dy = g + dn_row_stride(pixels), sums[2];
-    const float *plane = dn_map_plane(in, in->data, image, c);
-    net->kernels->norm_relu(1, &run, plane, 0, node->scale + c, node->shift + c, x, 0);
-    net->kernels->affine(1, &out_run, dn_map_plane(out, out->gradient, image, c), 0,
-                         dn_map_plane(out, out->data, image, c), 0, net->coefficients + 3 * c, dy,
-                         0);
+    const size_t plane = dn_map_plane_index(in, image, c, 0);
+    const size_t out_plane = dn_map_plane_index(out, image, c, 0);
+    net->on_maps->norm_relu(1, &run, dn_map_at(in, plane), 0, node->scale + c, node->shift + c, x,
+                            0);
+    net->on_maps->affine(1, &out_run, out->gradient + out_plane, 0, dn_map_at(out, out_plane), 0,
+                         net->coefficients + 3 * c, dy, 0);
     memset(g, 0, dn_row_stride(pixels) * sizeof *g);
     for (int r = 0; r < out->grid.height; r++)
         for (int q = 0; q < out->grid.width; q++)
             g[window_max(x, grid->height, grid->width, r, q)] += *dy++;
-    net->kernels->norm_relu_grad(&(dn_norm_grad){.rows = 1,
-                                                 .n = pixels,
-                                                 .gradient = g,
-                                                 .x = plane,
-                                                 .sum = dn_map_plane(in, in->gradient, image, c),
-                                                 .scale = node->scale + c,
-                                                 .shift = node->shift + c,
-                                                 .mean = in->mean + c,
-                                                 .gamma = net->parameters + node->gamma + c,
-                                                 .accumulate = node->accumulate,
-                                                 .sums = sums});
+    dn_norm_backward(net, node, c, 1, plane, pixels, g, 0, sums);
     partial[0] = sums[0];
     partial[1] = sums[1];
 }
@@ -295,8 +288,7 @@ void dn_stem_pool_backward(dn_net *net, const dn_node *node)
 #pragma omp for schedule(dynamic, 8) collapse(2)
         for (int i = 0; i < images; i++)
             for (int c = 0; c < node->inputs; c++)
-                unpool_plane(net, node, i, c,
-                             net->partial + ((size_t)i * (size_t)node->inputs + (size_t)c) * 2);
+                unpool_plane(net, node, i, c, dn_norm_partial(net, node, i, c));
         dn_norm_merge_sums(net, node, images);
     }
 }

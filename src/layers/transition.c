@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { FORWARD_BLOCK = 48 };
+enum { FORWARD_BLOCK = 2 * DN_BACKWARD_BLOCK };
 
 /* The input's share in one image of an output piece: whole rows, contiguous. */
 typedef struct source {
@@ -45,8 +45,9 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
     const size_t pixels = piece->pixels / (size_t)piece->images;
     for (int i = 0; i < rows; i++, panel += ld) {
         for (int image = 0; image < piece->images; image++) {
-            net->kernels->norm_relu(
-                1, &run, dn_map_plane(in, in->data, piece->image + image, c + i) + from.offset, 0,
+            net->on_maps->norm_relu(
+                1, &run,
+                dn_map_at(in, dn_map_plane_index(in, piece->image + image, c + i, from.offset)), 0,
                 node->scale + c + i, node->shift + c + i, plane, 0);
             average_2x2(plane, from.rows, from.width, panel + (size_t)image * pixels);
         }
@@ -67,14 +68,17 @@ static void forward_piece(dn_net *net, const dn_node *node, int index)
     const dn_taps one = {.count = 1};
     const size_t ld = panel_stride(out);
     const size_t packed_block = dn_packed_forward_block(net, node, FORWARD_BLOCK);
-    float *panel = dn_thread_scratch(net), *plane = panel + FORWARD_BLOCK * ld;
+    const dn_frame run = dn_run_frame(piece.pixels);
+    float *panel = dn_thread_scratch(net), *y = panel + FORWARD_BLOCK * ld;
+    float *plane = y + (size_t)node->outputs * ld;
     for (int c = 0; c < node->inputs; c += FORWARD_BLOCK) {
         const int rows = dn_block_rows(node, c, FORWARD_BLOCK);
         pool_block(net, node, &piece, c, rows, panel, ld, plane);
         net->kernels->conv(net->packed + (size_t)(c / FORWARD_BLOCK) * packed_block, node->outputs,
-                           rows, &one, piece.pixels, panel, ld,
-                           dn_map_row(out, out->data, &piece, 0), out->grid.stride, c > 0);
+                           rows, &one, piece.pixels, panel, ld, y, ld, c > 0);
     }
+    net->on_maps->store(node->outputs, &run, y, ld, dn_map_at(out, dn_map_index(out, &piece, 0, 0)),
+                        out->grid.stride);
 }
 
 void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
@@ -122,18 +126,8 @@ static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, 
     for (int i = 0; i < piece->images; i++) {
         float sums[2];
         spread_2x2(dy + (size_t)i * pixels, from.rows, from.width, plane);
-        net->kernels->norm_relu_grad(&(dn_norm_grad){
-            .rows = 1,
-            .n = from.pixels + rest,
-            .gradient = plane,
-            .x = dn_map_plane(in, in->data, piece->image + i, c) + from.offset,
-            .sum = dn_map_plane(in, in->gradient, piece->image + i, c) + from.offset,
-            .scale = node->scale + c,
-            .shift = node->shift + c,
-            .mean = in->mean + c,
-            .gamma = net->parameters + node->gamma + c,
-            .accumulate = node->accumulate,
-            .sums = sums});
+        const size_t x = dn_map_plane_index(in, piece->image + i, c, from.offset);
+        dn_norm_backward(net, node, c, 1, x, from.pixels + rest, plane, 0, sums);
         partial[0] += sums[0];
         partial[1] += sums[1];
     }
@@ -149,9 +143,9 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
     float *dy = dn_thread_scratch(net), *panel = dy + (size_t)node->outputs * ld;
     float *dx = panel + DN_BACKWARD_BLOCK * ld, *plane = dx + DN_BACKWARD_BLOCK * ld;
-    net->kernels->affine(node->outputs, &run, dn_map_row(out, out->gradient, &piece, 0),
-                         out->grid.stride, dn_map_row(out, out->data, &piece, 0), out->grid.stride,
-                         net->coefficients, dy, ld);
+    const size_t first = dn_map_index(out, &piece, 0, 0);
+    net->on_maps->affine(node->outputs, &run, out->gradient + first, out->grid.stride,
+                         dn_map_at(out, first), out->grid.stride, net->coefficients, dy, ld);
     for (int b = item->block; b < item->block_end; b++) {
         const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
         pool_block(net, node, &piece, c, rows, panel, ld, plane);
@@ -161,7 +155,7 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
                            piece.pixels, dy, ld, dx, ld, 0);
         for (int i = 0; i < rows; i++)
             unpool_row(net, node, &piece, c + i, dx + (size_t)i * ld, plane,
-                       net->partial + ((size_t)index * (size_t)node->inputs + (size_t)(c + i)) * 2);
+                       dn_norm_partial(net, node, index, c + i));
     }
 }
 
@@ -190,11 +184,9 @@ dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
     const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
-    const size_t rows = (size_t)node->outputs + 2 * DN_BACKWARD_BLOCK;
+    const size_t rows = (size_t)node->outputs + FORWARD_BLOCK; /* backward: two panels */
     const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &stripes);
-    return dn_needs_max(
-        weights,
-        (dn_needs){.scratch =
-                       (rows > FORWARD_BLOCK ? rows : FORWARD_BLOCK) * panel_stride(out) + plane,
-                   .partial = (size_t)out->grid.pieces * (size_t)node->inputs * 2});
+    return dn_needs_max(weights,
+                        (dn_needs){.scratch = rows * panel_stride(out) + plane,
+                                   .partial = (size_t)out->grid.pieces * (size_t)node->inputs * 2});
 }

@@ -22,7 +22,10 @@ static int layer_count(const dn_spec *spec)
 static int add_map(dn_net *net, const char *name, int height, int width, int channels)
 {
     dn_map *map = &net->maps[net->map_count];
-    *map = (dn_map){.channels = channels, .statistics = net->statistics_count, .written = -1};
+    *map = (dn_map){.channels = channels,
+                    .element = dn_dtype_size(net->options.dtype),
+                    .statistics = net->statistics_count,
+                    .written = -1};
     map->grid = dn_grid_create(net->options.batch, height, width);
     snprintf(map->name, sizeof map->name, "%s", name);
     net->statistics_count += 2 * (size_t)channels;

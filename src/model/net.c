@@ -52,10 +52,14 @@ static void add_region(planner *p, const char *name, void *target, size_t bytes,
     p->targets[net->region_count++] = target;
 }
 
-static size_t map_bytes(const dn_map *map)
+static size_t map_elements(const dn_map *map)
 {
-    return ((size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES) *
-           sizeof(float);
+    return (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES;
+}
+
+static size_t data_bytes(const dn_map *map)
+{
+    return map_elements(map) * map->element;
 }
 
 /* 1: the map shares the one buffer of all bottleneck maps and is made again when needed. */
@@ -68,8 +72,8 @@ static size_t largest_remade(const dn_net *net)
 {
     size_t bytes = 0;
     for (int i = 0; i < net->map_count; i++)
-        if (is_remade(net, &net->maps[i]) && map_bytes(&net->maps[i]) > bytes)
-            bytes = map_bytes(&net->maps[i]);
+        if (is_remade(net, &net->maps[i]) && data_bytes(&net->maps[i]) > bytes)
+            bytes = data_bytes(&net->maps[i]);
     return bytes;
 }
 
@@ -80,12 +84,13 @@ static void add_map_regions(planner *p, dn_map *map, int end)
     const int train = p->net->options.train;
     char name[96];
     if (!is_remade(p->net, map))
-        add_region(p, map->name, &map->data, map_bytes(map), map->written,
+        add_region(p, map->name, &map->data, data_bytes(map), map->written,
                    train ? end - map->written : map->read);
     if (!train)
         return;
     snprintf(name, sizeof name, "%s gradient", map->name);
-    add_region(p, name, &map->gradient, map_bytes(map), end - map->read, end - map->written);
+    add_region(p, name, &map->gradient, map_elements(map) * sizeof(float), end - map->read,
+               end - map->written);
 }
 
 static void add_head_regions(planner *p, int end)
@@ -183,7 +188,7 @@ static dn_status plan(dn_net *net)
     add_region(&p, "channel statistics", &channels, carve_channels(net, NULL), 0, end);
     for (int i = 0; i < net->map_count; i++)
         add_map_regions(&p, &net->maps[i], end);
-    float *remade = NULL;
+    void *remade = NULL;
     const size_t remade_bytes = largest_remade(net);
     if (remade_bytes > 0)
         add_region(&p, "bottleneck, made again", &remade, remade_bytes, 0, end);
@@ -212,6 +217,7 @@ dn_status dn_net_create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->spec = *spec;
     net->options = *options;
     net->kernels = kernels;
+    net->on_maps = &kernels->maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK)

@@ -32,8 +32,9 @@ typedef struct dn_map {
     char name[64];
     dn_grid grid;
     int channels;
-    float *data;           /* (groups, channels, stride) */
-    float *gradient;       /* the same, before the deferred correction */
+    void *data;            /* (groups, channels, stride) elements of the net's type */
+    float *gradient;       /* the same in fp32, before the deferred correction */
+    size_t element;        /* bytes of an element of data */
     float *mean, *inverse; /* (channels) batch mean, 1 / sqrt(variance + eps) */
     double *correction;    /* (channels, 2) A and B above */
     size_t statistics;     /* of the leaf: means from here, unbiased variances after them */
@@ -67,6 +68,7 @@ struct dn_net {
     dn_spec spec;
     dn_net_options options;
     const dn_kernels *kernels;
+    const dn_map_kernels *on_maps; /* those of the net's element type */
     dn_map *maps;
     int map_count;
     dn_node *nodes;
@@ -95,21 +97,26 @@ struct dn_net {
     dn_phase_times times;
 };
 
-/* Row of channel `channel` of a piece, in `data` or `gradient` of its map. */
-static inline float *dn_map_row(const dn_map *map, float *values, const dn_piece *piece,
-                                int channel)
+/* Index of the row of channel `channel` of a piece; `shift` pixels further on. */
+static inline size_t dn_map_index(const dn_map *map, const dn_piece *piece, int channel,
+                                  ptrdiff_t shift)
 {
-    return values +
-           ((size_t)piece->group * (size_t)map->channels + (size_t)channel) * map->grid.stride +
-           piece->offset;
+    const size_t row = (size_t)piece->group * (size_t)map->channels + (size_t)channel;
+    return row * map->grid.stride + piece->offset + (size_t)shift;
 }
 
-/* Plane of one channel of one image. */
-static inline float *dn_map_plane(const dn_map *map, float *values, int image, int channel)
+/* Index of the plane of one channel of one image; `shift` pixels further on. */
+static inline size_t dn_map_plane_index(const dn_map *map, int image, int channel, size_t shift)
 {
     const dn_grid *grid = &map->grid;
     const size_t row = (size_t)(image / grid->group) * (size_t)map->channels + (size_t)channel;
-    return values + row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid);
+    return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
+}
+
+/* Address of an element of the map's data. */
+static inline void *dn_map_at(const dn_map *map, size_t index)
+{
+    return (char *)map->data + index * map->element;
 }
 
 /* Pixels of all images: what a channel's statistics run over. */

@@ -145,7 +145,7 @@ static dn_status create(bench *b, const dn_kernels **kernels)
 {
     dn_spec spec;
     DN_TRY(dn_spec_from_options(&spec, b->options, NULL));
-    DN_TRY(dn_kernels_from_options(kernels, b->options));
+    DN_TRY(dn_kernels_select(kernels, b->options->isa));
     DN_TRY(dn_net_create(&b->net, &spec, *kernels,
                          &(dn_net_options){.batch = b->options->batch_size,
                                            .train = 1,

@@ -18,9 +18,6 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options);
  */
 dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info);
 
-/* The kernel table that --isa or the processor chooses; announces it on rank 0. Not collective. */
-dn_status dn_kernels_from_options(const dn_kernels **kernels, const dn_options *options);
-
 /* Loss and accuracy over all images of a split. */
 typedef struct dn_scores {
     double loss, top1, top5; /* mean; percent */

@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-/* Decodes this rank's part of the chunks with all its threads. */
+/* Checks this rank's part of the files and decodes its part of the chunks, with all its threads. */
 static dn_status decode(const dn_split *split, const dn_comm *comm)
 {
+    DN_TRY(dn_shards_check(split->shards, comm->node_rank, comm->node_size));
     const dn_shards *shards = split->shards;
     const int64_t chunks = dn_shards_chunks(shards);
     const int64_t begin = chunks * comm->node_rank / comm->node_size;

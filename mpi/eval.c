@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,9 +45,12 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
 
 static void print_scores(const dn_options *options, const dn_scores *scores, int64_t images)
 {
+    char loss[32] = "null"; /* JSON has no NaN */
+    if (isfinite(scores->loss))
+        snprintf(loss, sizeof loss, "%.9g", scores->loss);
     if (options->json)
-        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %.9g}\n", scores->top1, scores->top5,
-               scores->loss);
+        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->top1, scores->top5,
+               loss);
     else
         printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", images,
                scores->top1, scores->top5, scores->loss);
@@ -64,10 +68,11 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
     DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state));
     DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state->config));
     DN_TRY_OR_DONE(dn_spec_from_options(&spec, options, info));
-    DN_TRY_OR_DONE(dn_kernels_from_options(&kernels, options));
+    DN_TRY_OR_DONE(dn_kernels_select(&kernels, options->isa));
     DN_TRY_OR_DONE(
         dn_net_create(net, &spec, kernels,
                       &(dn_net_options){.batch = options->batch_size, .dtype = options->dtype}));
+    dn_info("%s from %s, kernels %s", spec.name, options->checkpoint, kernels->name);
     status = dn_checkpoint_load(options->checkpoint, *net, NULL);
 done:
     free(state);

@@ -41,7 +41,7 @@ dn_status dn_info_command(const dn_comm *comm, dn_options *options)
     const dn_kernels *kernels;
     dn_net *net = NULL;
     DN_TRY(dn_spec_from_options(&spec, options, NULL));
-    DN_TRY(dn_kernels_from_options(&kernels, options));
+    DN_TRY(dn_kernels_select(&kernels, options->isa));
     DN_TRY(dn_net_create(&net, &spec, kernels,
                          &(dn_net_options){.batch = options->batch_size,
                                            .train = 1,

@@ -94,8 +94,8 @@ const dn_option dn_option_table[] = {
      "fp32|bf16", DN_DECIDES, "of the stored maps; weights, sums and statistics are fp32"},
     {"recompute", TRAIN | INFO | BENCH, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,
      DN_FREE, "least memory: bottleneck maps are made again in the backward pass"},
-    {"isa", TRAIN | EVAL | BENCH, "Machine", DN_TEXT, FIELD(isa), "auto", 0, 0, "NAME",
-     DN_FREE, "kernel table"},
+    {"isa", TRAIN | EVAL | BENCH, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
+     DN_FREE, "kernel table: generic, avx2 or avx512; default: $DN_ISA, or the fastest"},
     {"help", ALL, "Machine", DN_SWITCH, FIELD(help), "0", 0, 1, NULL,
      DN_FREE, "this text"},
 };

@@ -62,7 +62,7 @@ typedef struct dn_options {
     int threads; /* 0 = automatic */
     dn_dtype dtype;
     int recompute;
-    char isa[32]; /* kernel table, or auto */
+    char isa[32]; /* kernel table; empty: the fastest */
     int steps, warmup, json;
 
     uint64_t given; /* bit i: option i of the table was given, by command line or --config */

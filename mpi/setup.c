@@ -1,8 +1,6 @@
 /* What several commands do with their options before they start. */
 #include "commands.h"
 
-#include <string.h>
-
 /* Takes the option's value where it is given, the data's otherwise; both must agree. */
 static dn_status settle(const char *option, int given, int data, const char *dataset, int *value)
 {
@@ -23,10 +21,4 @@ dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const d
     DN_TRY(settle("--classes", options->classes, data->classes, data->dataset, &spec->classes));
     spec->channels = info != NULL ? data->channels : options->channels;
     return dn_spec_check(spec);
-}
-
-dn_status dn_kernels_from_options(const dn_kernels **kernels, const dn_options *options)
-{
-    const int automatic = strcmp(options->isa, "auto") == 0;
-    return dn_kernels_select(kernels, automatic ? NULL : options->isa);
 }

@@ -32,10 +32,11 @@ typedef struct run {
     uint32_t *order;       /* the epoch's permutation */
     int64_t ordered_epoch; /* that `order` is of; -1: none */
     int64_t steps_per_epoch, done, last;
+    dn_status failure; /* of writing metrics, on rank 0: reported after the next checkpoint */
+    char reason[1024];
 } run;
 
-/* ---- the steps --------------------------------------------------------------------------------
- */
+/* ---- the steps ---- */
 
 static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
 {
@@ -51,8 +52,17 @@ static void load_batch(void *user, int virtual_rank, float *images, int32_t *lab
                     images, labels);
 }
 
+/* Keeps the first failure that rank 0 meets between checkpoints, so that no work is lost to it. */
+static void remember(run *r, dn_status status)
+{
+    if (status == DN_OK || r->failure != DN_OK)
+        return;
+    r->failure = status;
+    snprintf(r->reason, sizeof r->reason, "%s", dn_message());
+}
+
 /* The next step; the training step itself is dn_step_run (step.c). */
-static dn_status train_step(run *r)
+static void train_step(run *r)
 {
     const dn_options *o = r->options;
     const int64_t epoch = r->done / r->steps_per_epoch;
@@ -73,17 +83,16 @@ static dn_status train_step(run *r)
                           .nesterov = o->nesterov},
                 load_batch, r, &result);
     r->done++;
-    return dn_metrics_step(
-        r->metrics, &(dn_step_metrics){.epoch = epoch + 1,
-                                       .step = r->done,
-                                       .loss = result.loss,
-                                       .correct = result.correct,
-                                       .images = (int64_t)o->batch_size * r->step.virtual_ranks,
-                                       .lr = rate});
+    const dn_step_metrics metrics = {.epoch = epoch + 1,
+                                     .step = r->done,
+                                     .loss = result.loss,
+                                     .correct = result.correct,
+                                     .images = (int64_t)o->batch_size * r->step.virtual_ranks,
+                                     .lr = rate};
+    remember(r, dn_metrics_step(r->metrics, &metrics));
 }
 
-/* ---- epochs, checkpoints, the end -------------------------------------------------------------
- */
+/* ---- epochs, checkpoints, the end ---- */
 
 static dn_status save(run *r)
 {
@@ -93,6 +102,8 @@ static dn_status save(run *r)
     dn_status status = DN_OK;
     if (r->comm->rank == 0)
         status = dn_checkpoint_save(r->folder, r->net, r->state, r->options->keep);
+    if (status == DN_OK && r->failure != DN_OK)
+        status = dn_fail(r->failure, "%s", r->reason);
     return dn_comm_agree(r->comm, status);
 }
 
@@ -116,7 +127,8 @@ static dn_status end_epoch(run *r)
     metrics.test_top1 = scores.top1;
     metrics.test_top5 = scores.top5;
     DN_TRY(common_hash(r, &metrics.weights_hash));
-    return dn_comm_agree(r->comm, dn_metrics_epoch(r->metrics, &metrics));
+    remember(r, dn_metrics_epoch(r->metrics, &metrics));
+    return DN_OK;
 }
 
 static dn_status end_run(run *r)
@@ -132,9 +144,7 @@ static dn_status train_loop(run *r)
 {
     const int64_t every = r->options->checkpoint_every;
     while (r->done < r->last) {
-        const dn_status status = train_step(r);
-        if (status != DN_OK) /* rank 0 alone knows */
-            dn_comm_abort(r->comm, status);
+        train_step(r);
         const int epoch_ends = r->done % r->steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
@@ -144,15 +154,14 @@ static dn_status train_loop(run *r)
     return end_run(r);
 }
 
-/* ---- setting up -------------------------------------------------------------------------------
- */
+/* ---- setting up ---- */
 
 /* Finds the checkpoint to go on from and reads its configuration. Rank 0. */
 static dn_status find_checkpoint(run *r)
 {
     const dn_options *o = r->options;
     if (strcmp(o->resume, "none") == 0)
-        return DN_OK;
+        return dn_checkpoint_set_aside(r->folder);
     if (strcmp(o->resume, "auto") != 0)
         snprintf(r->resume, sizeof r->resume, "%s", o->resume);
     else
@@ -208,12 +217,12 @@ static dn_status build(run *r)
     if (o->virtual_ranks == 0)
         o->virtual_ranks = r->comm->size;
     DN_TRY(dn_spec_from_options(&spec, o, &r->train.images.info));
-    o->size = spec.height;
+    o->size = spec.height == spec.width ? spec.height : 0;
     o->classes = spec.classes;
     if (o->augment == DN_AUGMENT_AUTO)
         o->augment = spec.channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(plan_steps(r));
-    DN_TRY(dn_kernels_from_options(&kernels, o));
+    DN_TRY(dn_kernels_select(&kernels, o->isa));
     DN_TRY(dn_net_create(&r->net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
                                            .train = 1,

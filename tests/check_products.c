@@ -137,7 +137,7 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
     dn_guarded_destroy(&dw);
 }
 
-/* ---- as a layer uses them ------------------------------------------------------------------ */
+/* ---- as a layer uses them ---- */
 
 /* A piece of a map of `images` planes, side by side in a channel's row, and its products. */
 typedef struct layer {

@@ -130,8 +130,7 @@ static const net_case *any_case(int index)
     return index < CASES ? &cases[index] : &larger[index - CASES];
 }
 
-/* ---- against `generic` ------------------------------------------------------------------------
- */
+/* ---- against `generic` ---- */
 
 /* Largest error of a tensor's gradient; logits and batch statistics are checked. */
 static double compare_with_generic(const net_case *c, const outcome *expected, const outcome *found,
@@ -185,8 +184,7 @@ static void test_generic(void **state)
         }
 }
 
-/* ---- the same bits ----------------------------------------------------------------------------
- */
+/* ---- the same bits ---- */
 
 static void check_threads(const net_case *c, const dn_kernels *table)
 {

@@ -47,4 +47,8 @@ dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum);
  * ones are passed over with a warning that names them. DN_OK also when the folder is absent. */
 dn_status dn_checkpoint_newest(const char *folder, char *path, int path_size);
 
+/* Renames the folder's checkpoints to NAME.old, with one line that says so: a new run is to start
+ * there, and its restart must not find them. DN_OK also when there are none. */
+dn_status dn_checkpoint_set_aside(const char *folder);
+
 #endif

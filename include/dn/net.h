@@ -3,7 +3,7 @@
  *
  * All parameters stand in one flat array and their gradients in another of the same order: the
  * order in which the backward pass finishes them, so that a prefix of the gradient array is final
- * while earlier layers still compute. Maps are stored as dn/map.h describes. Nothing is allocated
+ * while earlier layers still compute. How maps are stored: src/layers/nodes.h. Nothing is allocated
  * after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the OpenMP
  * regions.
  */

@@ -47,6 +47,10 @@ typedef struct dn_shards dn_shards;
  * failure message names the file, what was found and what was expected. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, const char *split);
 
+/* Compares every byte of every parts-th file, from file `part` on, with the checksum that
+ * dataset.json has of it: what a chunk's own checksum does not cover. Thread-safe. */
+dn_status dn_shards_check(const dn_shards *shards, int part, int parts);
+
 /* Closes the files and sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -242,6 +243,26 @@ static dn_status open_shard(dn_shards *shards, const char *folder, struct shard 
     const dn_status status = read_index(file, shards, shard);
     H5Fclose(file);
     return status;
+}
+
+static dn_status check_shard(const struct shard *shard)
+{
+    const size_t bytes = (size_t)shard->bytes;
+    void *content = mmap(NULL, bytes, PROT_READ, MAP_SHARED, shard->fd, 0);
+    DN_CHECK(content != MAP_FAILED, DN_EIO, "%s: cannot read: %s", shard->path, strerror(errno));
+    const uint64_t hash = XXH3_64bits(content, bytes);
+    munmap(content, bytes);
+    DN_CHECK(hash == shard->entry->hdf5.hash, DN_ECORRUPT,
+             "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)",
+             shard->path, hash, shard->entry->hdf5.hash);
+    return DN_OK;
+}
+
+dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
+{
+    for (int i = part; i < shards->shard_count; i += parts)
+        DN_TRY(check_shard(&shards->shard[i]));
+    return DN_OK;
 }
 
 static void fill_info(dn_shard_info *info, const dn_manifest *m, int64_t count)

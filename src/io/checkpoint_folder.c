@@ -79,6 +79,28 @@ void dn_checkpoint_prune(const char *folder, int64_t step, int keep)
     free_list(list, count);
 }
 
+static dn_status set_aside(const char *folder, const char *name)
+{
+    char path[PATH_MAX], old[PATH_MAX + 4];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(old, sizeof old, "%s.old", path);
+    DN_CHECK(rename(path, old) == 0, DN_EIO, "%s: cannot rename: %s", path, strerror(errno));
+    return DN_OK;
+}
+
+dn_status dn_checkpoint_set_aside(const char *folder)
+{
+    struct dirent **list = NULL;
+    dn_status status = DN_OK;
+    const int count = scandir(folder, &list, is_checkpoint, NULL);
+    for (int i = 0; i < count && status == DN_OK; i++)
+        status = set_aside(folder, list[i]->d_name);
+    if (count > 0 && status == DN_OK)
+        dn_warn("%s: %d checkpoints of an earlier run are now named *.h5.old", folder, count);
+    free_list(list, count);
+    return status;
+}
+
 dn_status dn_checkpoint_newest(const char *folder, char *path, int path_size)
 {
     struct dirent **list = NULL;

@@ -69,7 +69,7 @@ static double tally_speed(const tally *t, double end)
     return (double)t->images / fmax(end - t->start, 1e-9);
 }
 
-/* ---- the file -------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 static dn_status file_failure(const dn_metrics *metrics)
 {
@@ -116,7 +116,7 @@ static void hash_text(uint64_t hash, char text[17])
     snprintf(text, 17, "%016" PRIx64, hash);
 }
 
-/* ---- progress -------------------------------------------------------------------------------- */
+/* ---- progress ---- */
 
 static void duration_text(double seconds, char *text, size_t size)
 {
@@ -207,7 +207,7 @@ static void print_line(dn_metrics *metrics, const char *text)
     metrics->has_line = 0;
 }
 
-/* ---- the three kinds ------------------------------------------------------------------------- */
+/* ---- the three kinds ---- */
 
 static dn_status write_interval(dn_metrics *metrics, int show)
 {

@@ -117,7 +117,7 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
            __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 
-/* ---- convolution ------------------------------------------------------------------------- */
+/* ---- convolution ---- */
 
 /* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. */
 INLINE int tile_rows(int outputs, int first)
@@ -214,7 +214,7 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
         conv_column(1, packed, outputs, inputs, taps, x + p, x_ld, y + p, y_ld, accumulate);
 }
 
-/* ---- weight gradient --------------------------------------------------------------------- */
+/* ---- weight gradient ---- */
 
 /* One register of pixels of every row from pixel `p` on; lanes from `valid` on count as 0. */
 INLINE void weight_grad_step(vec acc[MI][4][HALVES], const float *const a[MI],
@@ -282,7 +282,7 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
                                  dw + (size_t)o * (size_t)inputs + c, (size_t)inputs);
 }
 
-/* ---- kernels on maps ------------------------------------------------------------------------- */
+/* ---- kernels on maps ---- */
 
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)

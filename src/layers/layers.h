@@ -45,8 +45,7 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node);
 dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node);
 dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
 
-/* ---- shared by the layers: norm.c -------------------------------------------------------------
- */
+/* ---- shared by the layers: norm.c ---- */
 
 /* Fills the node's scale and shift from its input map's batch statistics (pass given) or from its
  * running statistics. Called before the parallel region. */
@@ -78,8 +77,7 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
  * input map's correction sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 
-/* ---- shared by the layers: weights.c ----------------------------------------------------------
- */
+/* ---- shared by the layers: weights.c ---- */
 
 enum {
     DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */

@@ -194,8 +194,7 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
                    .partial = (size_t)out->grid.pieces * (size_t)node->outputs * 2});
 }
 
-/* ---- 3x3/2 max pool after norm and ReLU -------------------------------------------------------
- */
+/* ---- 3x3/2 max pool after norm and ReLU ---- */
 
 /* The largest of the window of output pixel (r, c) in x(height, width), a pad of 1 counting as
  * nothing; the first one where several are equal, as in PyTorch. Returns its position. */

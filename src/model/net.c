@@ -15,8 +15,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* ---- creation ---------------------------------------------------------------------------------
- */
+/* ---- creation ---- */
 
 static dn_needs node_needs(const dn_net *net, const dn_node *node)
 {
@@ -241,8 +240,7 @@ void dn_net_destroy(dn_net **net)
     *net = NULL;
 }
 
-/* ---- forward and backward ---------------------------------------------------------------------
- */
+/* ---- forward and backward ---- */
 
 static dn_phase phase_of(const dn_node *node)
 {
@@ -347,8 +345,7 @@ void dn_net_update_running(dn_net *net, const float *leaf)
     }
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights ---- */
 
 static void init_tensor(dn_net *net, const dn_tensor *tensor, int index, dn_init init,
                         uint64_t seed)
@@ -396,8 +393,7 @@ uint64_t dn_net_hash(const dn_net *net)
     return XXH3_64bits_withSeed(net->running, net->running_count * sizeof(float), parameters);
 }
 
-/* ---- what callers may look at -----------------------------------------------------------------
- */
+/* ---- what callers may look at ---- */
 
 const dn_spec *dn_net_spec(const dn_net *net)
 {

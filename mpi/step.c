@@ -15,7 +15,8 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, int vi
     step->momentum = calloc(dn_net_parameter_count(net), sizeof *step->momentum);
     step->losses = calloc(2 * (size_t)virtual_ranks, sizeof *step->losses);
     if (step->momentum == NULL || step->losses == NULL)
-        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", count);
+        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum",
+                       dn_net_parameter_count(net));
     step->corrects = step->losses + virtual_ranks;
     DN_TRY(dn_tree_create(&step->tree, virtual_ranks, step->first, step->last, count));
     return dn_allreduce_create(&step->allreduce, comm, virtual_ranks, count);
@@ -44,7 +45,7 @@ static void run_virtual_rank(dn_step *step, dn_pass pass, int v, dn_load_fn *loa
     step->corrects[v] = result.correct1;
 }
 
-/* The leaf of the net = the sum over all virtual ranks, on every rank. */
+/* The net's leaf array now holds the sum of all virtual ranks' leaves, on every rank. */
 static void reduce(dn_step *step)
 {
     const dn_subtree *subtrees;

@@ -5,9 +5,9 @@
  *     DN_VL     floats in a register: 8 or 16
  *
  * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds
- * (-ffp-contract=fast). Each expression has one product and one sum, so there is one way to
- * contract it, and every sum has one order set by the shape: see dn/kernels.h. Hence all
- * instances agree to the bit.
+ * (-ffp-contract=fast). No addition has two products as operands, so there is one way to contract
+ * each, and every sum has one order set by the shape: see dn/kernels.h. Hence all instances agree
+ * to the bit.
  *
  * Register tiles. Convolution: MR outputs x NV registers of pixels; per input and tap, NV loads
  * and MR broadcasts feed MR * NV multiply-adds.

@@ -51,11 +51,13 @@ dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
  * running statistics. Called before the parallel region. */
 void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
 
-/* Merges the pieces' moments of channels [first, first + count) into the map's statistics and the
- * leaf. `partial` is (pieces, count, 2): means and sums of squares. Inside a parallel region. */
+/* Merges what dn_map_piece_moments left for all pieces into the statistics of channels [first,
+ * first
+ * + count) and into the leaf. Inside a parallel region. */
 void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
 
-/* The moments of a piece's `count` output channels from `first` on, into `partial`. */
+/* Means and sums of squares of a piece's `count` output channels from `first` on, into
+ * net->partial(pieces, count, 2). */
 void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
 
 /* coefficients(count, 3) of the deferred correction for channels from `first` on. */
@@ -73,8 +75,8 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
     return net->partial + ((size_t)part * (size_t)node->inputs + (size_t)c) * 2;
 }
 
-/* Merges `parts` partial sums (parts, inputs, 2) into the gradients of gamma and beta and into the
- * input map's correction sums. Inside a parallel region. */
+/* Merges net->partial(parts, inputs, 2) into the gradients of gamma and beta and into the input
+ * map's correction sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 
 /* ---- shared by the layers: weights.c ---- */

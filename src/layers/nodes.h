@@ -58,7 +58,8 @@ typedef struct dn_node {
     int dropout;         /* 1: drops outputs */
     int accumulate;      /* 0: its backward is the first to write the input's gradient */
     int norm;            /* 1: batch norm and ReLU stand before */
-    size_t weight, bias; /* offsets in the parameters */
+    size_t weight, bias; /* offsets in the parameters, and in the leaf, where their gradients are
+                            final once the node's backward returns */
     size_t gamma, beta;  /* the same */
     size_t running_mean, running_var; /* offsets in the running statistics */
     float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
@@ -86,9 +87,10 @@ struct dn_net {
     int32_t *labels;
     float *features, *feature_gradient, *logits, *logit_rows; /* head.c */
     double *image_loss;
-    float *packed;         /* weights of the running node, as the kernels want them */
-    float *coefficients;   /* (channels, 3) deferred correction of the running node's output */
-    double *partial;       /* (pieces, channels, 2) sums of the running node */
+    float *packed;       /* weights of the running node, as the kernels want them */
+    float *coefficients; /* (channels, 3) deferred correction of the running node's output */
+    double *partial;     /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
+                            norm     sums (parts, inputs, 2) backward */
     float *weight_partial; /* (stripes, weights) gradient sums of the running node */
     float *scratch;        /* (threads, scratch_floats) */
     size_t scratch_floats;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Most nodes and maps a specification can ask for: per block its layers' two halves, a map each. */
+/* Dense layers of all blocks. */
 static int layer_count(const dn_spec *spec)
 {
     int layers = 0;

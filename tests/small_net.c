@@ -15,8 +15,11 @@ enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 
 dn_net *net_make(const net_case *c, const dn_kernels *kernels)
 {
-    const dn_net_options options = {
-        .batch = c->batch, .train = 1, .recompute = c->recompute, .dropout = c->dropout};
+    const dn_net_options options = {.batch = c->batch,
+                                    .train = 1,
+                                    .dtype = c->dtype,
+                                    .recompute = c->recompute,
+                                    .dropout = c->dropout};
     dn_spec spec;
     dn_net *net = NULL;
     if (dn_spec_parse(&spec, c->model) != DN_OK)

@@ -14,6 +14,7 @@ typedef struct net_case {
     int channels, height, width, classes, batch;
     float dropout;
     int recompute;
+    dn_dtype dtype;
 } net_case;
 
 /* How batch norms are drawn. */

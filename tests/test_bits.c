@@ -108,26 +108,28 @@ static double distance(const float *a, const float *b, size_t count)
 #define TINY       "fashion-mnist-tiny"
 
 static const net_case cases[] = {
-    {BOTTLENECK, 3, 28, 28, 10, 5, 0, 0}, {BOTTLENECK, 3, 30, 34, 10, 3, 0, 0},
-    {BOTTLENECK, 3, 33, 33, 10, 1, 0, 0}, {PLAIN, 1, 28, 28, 10, 1, 0, 0},
-    {PLAIN, 3, 30, 34, 10, 5, 0.2F, 0},   {PLAIN, 3, 33, 33, 10, 3, 0, 0},
-    {IMAGENET, 3, 28, 28, 50, 3, 0, 0},   {IMAGENET, 3, 30, 34, 50, 1, 0, 0},
-    {IMAGENET, 3, 33, 33, 50, 5, 0, 0},   {TINY, 1, 28, 28, 10, 5, 0, 0},
-    {TINY, 3, 30, 34, 10, 1, 0, 0},       {TINY, 3, 33, 33, 10, 3, 0, 0},
+    {BOTTLENECK, 3, 28, 28, 10, 5, 0, 0, DN_FP32}, {BOTTLENECK, 3, 30, 34, 10, 3, 0, 0, DN_FP32},
+    {BOTTLENECK, 3, 33, 33, 10, 1, 0, 0, DN_FP32}, {PLAIN, 1, 28, 28, 10, 1, 0, 0, DN_FP32},
+    {PLAIN, 3, 30, 34, 10, 5, 0.2F, 0, DN_FP32},   {PLAIN, 3, 33, 33, 10, 3, 0, 0, DN_FP32},
+    {IMAGENET, 3, 28, 28, 50, 3, 0, 0, DN_FP32},   {IMAGENET, 3, 30, 34, 50, 1, 0, 0, DN_FP32},
+    {IMAGENET, 3, 33, 33, 50, 5, 0, 0, DN_FP32},   {TINY, 1, 28, 28, 10, 5, 0, 0, DN_FP32},
+    {TINY, 3, 30, 34, 10, 1, 0, 0, DN_FP32},       {TINY, 3, 33, 33, 10, 3, 0, 0, DN_FP32},
 };
 enum { CASES = sizeof cases / sizeof cases[0], SEEDS = 3, MOST_THREADS = 4 };
 
 /* Larger ones: rows of joined images, bands of large maps, many panels of channels. */
 static const net_case larger[] = {
-    {"blocks=4,4,4:growth=12:stem-channels=24", 3, 16, 16, 10, 19, 0.1F, 0},
-    {"blocks=2,3:growth=24:stem-channels=40", 3, 66, 62, 100, 3, 0, 0},
-    {"blocks=2,2,2:growth=32:stem=imagenet:stem-channels=64", 3, 75, 70, 200, 2, 0, 0},
+    {"blocks=4,4,4:growth=12:stem-channels=24", 3, 16, 16, 10, 19, 0.1F, 0, DN_FP32},
+    {"blocks=2,3:growth=24:stem-channels=40", 3, 66, 62, 100, 3, 0, 0, DN_FP32},
+    {"blocks=2,2,2:growth=32:stem=imagenet:stem-channels=64", 3, 75, 70, 200, 2, 0, 0, DN_FP32},
 };
 enum { LARGER = sizeof larger / sizeof larger[0] };
 
-static const net_case *any_case(int index)
+static net_case any_case(int index, dn_dtype dtype)
 {
-    return index < CASES ? &cases[index] : &larger[index - CASES];
+    net_case c = index < CASES ? cases[index] : larger[index - CASES];
+    c.dtype = dtype;
+    return c;
 }
 
 /* ---- against `generic` ---- */
@@ -201,10 +203,12 @@ static void check_threads(const net_case *c, const dn_kernels *table)
 
 static void test_threads(void **state)
 {
-    (void)state;
+    const dn_dtype dtype = *(const dn_dtype *)*state;
     for (int i = 0; dn_kernels_get(i); i++)
-        for (int c = 0; c < CASES + LARGER; c++)
-            check_threads(any_case(c), dn_kernels_get(i));
+        for (int k = 0; k < CASES + LARGER; k++) {
+            const net_case c = any_case(k, dtype);
+            check_threads(&c, dn_kernels_get(i));
+        }
 }
 
 static void check_tables(const net_case *c, const dn_kernels *a, const dn_kernels *b)
@@ -235,20 +239,23 @@ static void test_tables(void **state)
                       avx2 ? (const char *)*state : "avx2");
         skip();
     }
-    for (int c = 0; c < CASES + LARGER; c++)
-        check_tables(any_case(c), avx2, other);
+    for (int k = 0; k < CASES + LARGER; k++) {
+        const net_case c = any_case(k, DN_FP32);
+        check_tables(&c, avx2, other);
+    }
 }
 
 static void test_recompute(void **state)
 {
-    (void)state;
+    const dn_dtype dtype = *(const dn_dtype *)*state;
     for (int i = 0; dn_kernels_get(i); i++)
-        for (int c = 0; c < CASES + LARGER; c++) {
-            net_case remade = *any_case(c);
+        for (int k = 0; k < CASES + LARGER; k++) {
+            const net_case kept = any_case(k, dtype);
+            net_case remade = kept;
             remade.recompute = 1;
-            outcome a = run_case(any_case(c), dn_kernels_get(i), 2, 1);
+            outcome a = run_case(&kept, dn_kernels_get(i), 2, 1);
             outcome b = run_case(&remade, dn_kernels_get(i), 2, 1);
-            expect_same(&a, &b, &remade, "bottleneck maps kept and made again");
+            expect_same(&a, &b, &kept, "bottleneck maps kept and made again");
             free(a.values);
             free(b.values);
         }
@@ -257,17 +264,18 @@ static void test_recompute(void **state)
 /* A fresh net, and one whose memory other images, an evaluation and then garbage went through. */
 static void test_history(void **state)
 {
-    (void)state;
+    const dn_dtype dtype = *(const dn_dtype *)*state;
     omp_set_num_threads(2);
     for (int i = 0; dn_kernels_get(i); i++)
-        for (int c = 0; c < CASES; c++) {
-            dn_net *net = net_make(&cases[c], dn_kernels_get(i));
+        for (int k = 0; k < CASES; k++) {
+            const net_case c = any_case(k, dtype);
+            dn_net *net = net_make(&c, dn_kernels_get(i));
             dn_result result;
             outcome fresh = run_net(net, 1), other = run_net(net, 2);
             dn_net_forward_eval(net, 1, &result);
             net_spoil(net);
             outcome used = run_net(net, 1);
-            expect_same(&fresh, &used, &cases[c], "a fresh and a used net");
+            expect_same(&fresh, &used, &c, "a fresh and a used net");
             free(fresh.values);
             free(other.values);
             free(used.values);
@@ -278,13 +286,17 @@ static void test_history(void **state)
 int main(void)
 {
     static char wide[] = "wide", avx512[] = "avx512";
+    static dn_dtype fp32 = DN_FP32, bf16 = DN_BF16;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generic),
-        cmocka_unit_test(test_threads),
+        {"threads", test_threads, NULL, NULL, &fp32},
+        {"threads, bf16", test_threads, NULL, NULL, &bf16},
         {"avx2 and wide", test_tables, NULL, NULL, wide},
         {"avx2 and avx512", test_tables, NULL, NULL, avx512},
-        cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_history),
+        {"recompute", test_recompute, NULL, NULL, &fp32},
+        {"recompute, bf16", test_recompute, NULL, NULL, &bf16},
+        {"history", test_history, NULL, NULL, &fp32},
+        {"history, bf16", test_history, NULL, NULL, &bf16},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

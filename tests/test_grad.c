@@ -191,21 +191,24 @@ static void check_tensors(const net_case *c, const dn_kernels *table, net_draw d
 
 static const net_case small_nets[] = {
     /* 3x3 stem and one plain layer: map and image sizes that no vector divides */
-    {"blocks=1:growth=4:bottleneck=0:stem-channels=4", 3, 6, 7, 5, 3, 0, 0},
-    {"blocks=1:growth=3:bottleneck=0:stem-channels=5", 1, 33, 35, 3, 2, 0, 0}, /* bands */
-    {"blocks=1:growth=4:bottleneck=0:stem=7x7:stem-channels=4", 2, 13, 11, 5, 3, 0, 0},
-    {"blocks=1:growth=4:bottleneck=0:stem=imagenet:stem-channels=4", 3, 21, 19, 5, 3, 0, 0},
+    {"blocks=1:growth=4:bottleneck=0:stem-channels=4", 3, 6, 7, 5, 3, 0, 0, DN_FP32},
+    {"blocks=1:growth=3:bottleneck=0:stem-channels=5", 1, 33, 35, 3, 2, 0, 0, DN_FP32}, /* bands */
+    {"blocks=1:growth=4:bottleneck=0:stem=7x7:stem-channels=4", 2, 13, 11, 5, 3, 0, 0, DN_FP32},
+    {"blocks=1:growth=4:bottleneck=0:stem=imagenet:stem-channels=4", 3, 21, 19, 5, 3, 0, 0,
+     DN_FP32},
     /* plain and bottleneck layers that read each other: the deferred correction */
-    {"blocks=3:growth=4:bottleneck=0:stem-channels=6", 3, 5, 7, 5, 3, 0, 0},
-    {"blocks=3:growth=4:stem-channels=6", 3, 5, 7, 5, 3, 0, 0},
-    {"blocks=2:growth=13:bottleneck=2:stem-channels=26", 3, 4, 5, 5, 17, 0, 0}, /* several panels */
+    {"blocks=3:growth=4:bottleneck=0:stem-channels=6", 3, 5, 7, 5, 3, 0, 0, DN_FP32},
+    {"blocks=3:growth=4:stem-channels=6", 3, 5, 7, 5, 3, 0, 0, DN_FP32},
+    {"blocks=2:growth=13:bottleneck=2:stem-channels=26", 3, 4, 5, 5, 17, 0, 0,
+     DN_FP32}, /* several panels */
     /* transitions, of even and odd maps, and after the last block */
-    {"blocks=1,1:growth=4:bottleneck=0:stem-channels=6", 3, 8, 6, 5, 3, 0, 0},
-    {"blocks=1,2:growth=4,2:bottleneck=0:stem-channels=6", 3, 7, 9, 5, 3, 0, 0},
-    {"blocks=1,1:growth=4:compression=1:stem-channels=6:last-transition=1", 3, 9, 11, 5, 3, 0, 0},
+    {"blocks=1,1:growth=4:bottleneck=0:stem-channels=6", 3, 8, 6, 5, 3, 0, 0, DN_FP32},
+    {"blocks=1,2:growth=4,2:bottleneck=0:stem-channels=6", 3, 7, 9, 5, 3, 0, 0, DN_FP32},
+    {"blocks=1,1:growth=4:compression=1:stem-channels=6:last-transition=1", 3, 9, 11, 5, 3, 0, 0,
+     DN_FP32},
     /* dropout: the same pass draws the same masks */
-    {"blocks=2,1:growth=4:bottleneck=0:stem-channels=6", 3, 9, 8, 5, 3, 0.25F, 0},
-    {"blocks=2,1:growth=4:stem-channels=6", 3, 8, 9, 5, 3, 0.25F, 0},
+    {"blocks=2,1:growth=4:bottleneck=0:stem-channels=6", 3, 9, 8, 5, 3, 0.25F, 0, DN_FP32},
+    {"blocks=2,1:growth=4:stem-channels=6", 3, 8, 9, 5, 3, 0.25F, 0, DN_FP32},
 };
 
 static void test_layers(void **state)
@@ -283,9 +286,9 @@ int main(void)
 {
     static net_draw smooth = DRAW_SMOOTH, plain = DRAW_PLAIN;
     static net_case whole[] = {
-        {"densenet-bc-100-12", 3, 16, 16, 10, 4, 0, 0},
-        {"densenet-40-12", 3, 16, 16, 10, 4, 0, 0},
-        {"densenet121", 3, 64, 64, 100, 4, 0, 0},
+        {"densenet-bc-100-12", 3, 16, 16, 10, 4, 0, 0, DN_FP32},
+        {"densenet-40-12", 3, 16, 16, 10, 4, 0, 0, DN_FP32},
+        {"densenet121", 3, 64, 64, 100, 4, 0, 0, DN_FP32},
     };
     omp_set_num_threads(1); /* threads change no bit (test_bits.c), and small nets are faster so */
     const struct CMUnitTest tests[] = {

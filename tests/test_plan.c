@@ -139,15 +139,15 @@ static void check_lifetimes(const dn_net *net)
             if (index < 0)
                 continue;
             const dn_map *map = &net->maps[index];
-            const size_t floats =
+            const size_t elements =
                 (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride;
             const dn_region_info *data = find_region(net, map->data, i);
-            assert_true(data && data->bytes >= floats * sizeof(float));
+            assert_true(data && data->bytes >= elements * map->element);
             if (!net->options.train)
                 continue;
             const dn_region_info *gradient = find_region(net, map->gradient, end - i);
             assert_ptr_equal(find_region(net, map->data, end - i), data);
-            assert_true(gradient && gradient->bytes >= floats * sizeof(float));
+            assert_true(gradient && gradient->bytes >= elements * sizeof(float));
         }
 }
 
@@ -182,9 +182,11 @@ static void test_nets(void **state)
     static const int batches[] = {1, 5, 64};
     for (size_t n = 0; n < sizeof nets / sizeof nets[0]; n++)
         for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++)
-            for (int kind = 0; kind < 3; kind++) {
-                const dn_net_options options = {
-                    .batch = batches[b], .train = kind > 0, .recompute = kind > 1};
+            for (int kind = 0; kind < 6; kind++) {
+                const dn_net_options options = {.batch = batches[b],
+                                                .train = kind % 3 > 0,
+                                                .recompute = kind % 3 > 1,
+                                                .dtype = kind < 3 ? DN_FP32 : DN_BF16};
                 check_net(nets[n].model, nets[n].size, &options);
             }
 }

@@ -90,7 +90,7 @@ struct dn_net {
     float *packed;       /* weights of the running node, as the kernels want them */
     float *coefficients; /* (channels, 3) deferred correction of the running node's output */
     double *partial;     /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
-                            norm     sums (parts, inputs, 2) backward */
+                            norm sums (parts, inputs, 2) backward */
     float *weight_partial; /* (stripes, weights) gradient sums of the running node */
     float *scratch;        /* (threads, scratch_floats) */
     size_t scratch_floats;

@@ -35,7 +35,7 @@ static void print_plan(const dn_net *net, const char *what)
                regions[i].first, regions[i].last);
 }
 
-dn_status dn_info_command(const dn_comm *comm, dn_options *options)
+static dn_status print_info(const dn_options *options)
 {
     dn_spec spec;
     const dn_kernels *kernels;
@@ -45,16 +45,20 @@ dn_status dn_info_command(const dn_comm *comm, dn_options *options)
     DN_TRY(dn_net_create(&net, &spec, kernels,
                          &(dn_net_options){.batch = options->batch_size,
                                            .train = 1,
+                                           .plan_only = 1,
                                            .dtype = options->dtype,
                                            .recompute = options->recompute}));
-    if (comm->rank == 0) {
-        printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height,
-               spec.width, spec.classes);
-        print_layers(net);
-        print_plan(net, "training");
-        printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
-               dn_net_leaf_count(net) * sizeof(float));
-    }
+    printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height, spec.width,
+           spec.classes);
+    print_layers(net);
+    print_plan(net, "training");
+    printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
+           dn_net_leaf_count(net) * sizeof(float));
     dn_net_destroy(&net);
     return DN_OK;
+}
+
+dn_status dn_info_command(const dn_comm *comm, dn_options *options)
+{
+    return dn_comm_agree(comm, comm->rank == 0 ? print_info(options) : DN_OK);
 }

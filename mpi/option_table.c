@@ -88,7 +88,7 @@ const dn_option dn_option_table[] = {
     {"json", EVAL | BENCH, "Run", DN_SWITCH, FIELD(json), "0", 0, 1, NULL,
      DN_FREE, "print one JSON object"},
 
-    {"threads", TRAIN | EVAL | BENCH, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
+    {"threads", ALL, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
      DN_FREE, "per rank; 0: automatic"},
     {"dtype", TRAIN | EVAL | INFO | BENCH, "Machine", DN_CHOICE, FIELD(dtype), "fp32", 0, 0,
      "fp32|bf16", DN_DECIDES, "of the stored maps; weights, sums and statistics are fp32"},

@@ -1,12 +1,13 @@
 /*
- * Matrices of floats between pages that may not be touched.
+ * Matrices between pages that may not be touched, of floats or of a map's elements.
  *
  *     guard page | canaries [row 0] canaries [row 1] canaries ... [last row] | guard page
  *
  * With DN_GUARD_AFTER the last row ends at the second guard page, as drawn; with DN_GUARD_BEFORE
  * the first row begins at the first one. A read or a write beyond that end is a fault. Everywhere
- * else around the rows stand canaries: NaNs, so that a stray read spoils the result, of one bit
- * pattern, so that a stray write shows.
+ * else around the rows stand canaries, and in their pads something like them: signalling NaNs of
+ * one bit pattern each, so that a stray read spoils the result, and a stray write shows even if it
+ * writes what it computed from the canary, since computing makes a NaN quiet.
  */
 #ifndef DN_GUARDED_H
 #define DN_GUARDED_H
@@ -14,34 +15,58 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dn/kernels.h"
+
 typedef enum dn_guard_side { DN_GUARD_AFTER, DN_GUARD_BEFORE } dn_guard_side;
 
 typedef struct dn_guarded {
-    float *data; /* element p of row r is data[r * ld + p], p from -before up to `extent` */
+    dn_dtype dtype;
+    union { /* element p of row r is [r * ld + p], p from -before up to `extent` */
+        float *data;
+        uint16_t *bf16;
+    };
     int rows;
     size_t before, extent, ld;
     unsigned char *map; /* both guard pages included */
     size_t map_bytes;
 } dn_guarded;
 
+/* A row of floats. */
 static inline const float *dn_guarded_row(const dn_guarded *matrix, int row)
 {
     return matrix->data + (size_t)row * matrix->ld;
 }
 
+/* Where element p of a row is, whatever the type. */
+static inline void *dn_guarded_at(const dn_guarded *matrix, int row, ptrdiff_t p)
+{
+    const ptrdiff_t element = row * (ptrdiff_t)matrix->ld + p;
+    return (char *)matrix->data + element * (ptrdiff_t)dn_dtype_size(matrix->dtype);
+}
+
 /* A matrix of canaries; at least one row. Ends the process when there is no memory. */
-dn_guarded dn_guarded_create(int rows, size_t before, size_t extent, dn_guard_side side);
+dn_guarded dn_guarded_create(dn_dtype dtype, int rows, size_t before, size_t extent,
+                             dn_guard_side side);
 void dn_guarded_destroy(dn_guarded *matrix);
 
-/* Fills each row: [-before, n) with numbers in [-1, 1), the same for the same seed, and the pad
- * [n, extent) with numbers so large that they show in any sum they enter. */
+/* Fills each row: [-before, n) with numbers in [-1, 1), the same for the same seed, rounded to the
+ * type, and the pad [n, extent). */
 void dn_guarded_fill(dn_guarded *matrix, size_t n, uint64_t seed);
 
 /* Makes the rows canaries again. */
 void dn_guarded_blank(dn_guarded *matrix);
 
-/* Whether all canaries around the rows stand. */
+/* Whether all canaries around the rows stand; whether pads [n, extent) are as they were filled. */
 int dn_guarded_intact(const dn_guarded *matrix);
+int dn_guarded_pads_intact(const dn_guarded *matrix, size_t n);
+
+/* One element; `set` rounds to the type. */
+float dn_guarded_get(const dn_guarded *matrix, int row, ptrdiff_t p);
+void dn_guarded_set(dn_guarded *matrix, int row, ptrdiff_t p, float value);
+
+/* The nearest number that bf16 holds, of two equally near the one with an even significand; by
+ * arithmetic, where the kernels shift bits. */
+float dn_nearest_bf16(float value);
 
 /* The next number of a sequence; `state` may begin anywhere. */
 uint64_t dn_guarded_draw(uint64_t *state);

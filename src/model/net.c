@@ -192,6 +192,8 @@ static dn_status plan(dn_net *net)
     if (remade_bytes > 0)
         add_region(&p, "bottleneck, made again", &remade, remade_bytes, 0, end);
     DN_TRY_OR_DONE(dn_plan_place(net->regions, net->region_count, &net->arena_bytes));
+    if (net->options.plan_only)
+        goto done;
     DN_TRY_OR_DONE(dn_arena_create(&net->arena, net->arena_bytes));
     for (int i = 0; i < net->region_count; i++)
         *p.targets[i] = (void *)((char *)net->arena + net->regions[i].offset);

@@ -63,20 +63,26 @@ _Noreturn void dn_comm_abort(const dn_comm *comm, dn_status status)
     end_job(comm->rank, dn_message());
 }
 
-/* Idle ranks that spin would keep the others from the processors when there are too few. */
-static void yield_when_oversubscribed(void)
+/* Idle ranks and threads that spin would keep the others from the processors when there are too
+ * few. OpenMP reads its policy before main, so the program starts itself once more. */
+static void yield_when_oversubscribed(char **argv)
 {
     const char *ranks = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
     cpu_set_t mask;
     if (ranks != NULL && sched_getaffinity(0, sizeof mask, &mask) == 0 &&
-        atoi(ranks) > CPU_COUNT(&mask))
+        atoi(ranks) > CPU_COUNT(&mask)) {
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+        if (getenv("OMP_WAIT_POLICY") == NULL) {
+            setenv("OMP_WAIT_POLICY", "passive", 1);
+            execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
+        }
+    }
 }
 
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
-    yield_when_oversubscribed();
+    yield_when_oversubscribed(*argv);
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));

@@ -33,7 +33,7 @@ typedef struct bench {
     dn_frame frame, out;
     dn_taps taps;
     size_t first, run;
-    dn_guarded x, panel, y, packed, weights, dw, rows;
+    dn_guarded x[DN_DTYPES], panel, y, packed, weights, dw, rows;
 } bench;
 
 typedef enum bench_kernel {
@@ -41,17 +41,19 @@ typedef enum bench_kernel {
     WEIGHT_GRAD,
     NORM_RELU,
     AFFINE,
-    UNFRAME,
+    STORE,
     MOMENTS,
     NORM_RELU_GRAD,
     KERNELS
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "conv", "conv_weight_grad", "norm_relu", "affine", "unframe", "moments", "norm_relu_grad"};
+    "conv", "conv_weight_grad", "norm_relu", "affine", "store", "moments", "norm_relu_grad"};
 
-static void run(const dn_kernels *k, bench_kernel kernel, bench *b)
+static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
 {
+    const dn_map_kernels *on_maps = &k->maps[dtype];
+    const dn_guarded *gradient = &b->x[DN_FP32], *map = &b->x[dtype];
     const int outputs = b->shape->outputs, inputs = b->shape->inputs;
     const float *row[4];
     for (int i = 0; i < 4; i++)
@@ -67,23 +69,23 @@ static void run(const dn_kernels *k, bench_kernel kernel, bench *b)
                             b->dw.data);
         break;
     case NORM_RELU:
-        k->norm_relu(inputs, &b->frame, b->x.data, b->x.ld, row[0], row[1], b->panel.data,
-                     b->panel.ld);
+        on_maps->norm_relu(inputs, &b->frame, map->data, map->ld, row[0], row[1], b->panel.data,
+                           b->panel.ld);
         break;
     case AFFINE:
-        k->affine(inputs, &b->frame, b->x.data, b->x.ld, b->x.data, b->x.ld, row[0], b->panel.data,
-                  b->panel.ld);
+        on_maps->affine(inputs, &b->frame, gradient->data, gradient->ld, map->data, map->ld, row[0],
+                        b->panel.data, b->panel.ld);
         break;
-    case UNFRAME:
-        k->unframe(outputs, &b->out, b->y.data, b->y.ld, b->x.data, b->x.ld);
+    case STORE:
+        on_maps->store(outputs, &b->out, b->y.data, b->y.ld, map->data, map->ld);
         break;
     case MOMENTS:
-        k->moments(inputs, b->piece.pixels, b->x.data, b->x.ld, b->dw.data);
+        on_maps->moments(inputs, b->piece.pixels, map->data, map->ld, b->dw.data);
         break;
     case NORM_RELU_GRAD:
-        k->norm_relu_grad(&(dn_norm_grad){inputs, b->piece.pixels, b->panel.data, b->x.data,
-                                          b->panel.data, b->panel.ld, b->x.ld, b->panel.ld, row[0],
-                                          row[1], row[2], row[3], 1, b->dw.data});
+        on_maps->norm_relu_grad(&(dn_norm_grad){inputs, b->piece.pixels, b->panel.data, map->data,
+                                                b->panel.data, b->panel.ld, map->ld, b->panel.ld,
+                                                row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
     case KERNELS:
         break;
@@ -91,16 +93,22 @@ static void run(const dn_kernels *k, bench_kernel kernel, bench *b)
 }
 
 /* Floating-point operations and bytes of one call. */
-static void work_of(bench_kernel kernel, const bench *b, double *flops, double *bytes)
+static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double *flops,
+                    double *bytes)
 {
+    const double element = (double)dn_dtype_size(dtype);
     const double outputs = b->shape->outputs, inputs = b->shape->inputs;
     const double n = (double)b->piece.pixels, weights = outputs * inputs * b->shape->taps;
     const double products[] = {2 * weights * n, 4 * ((inputs + outputs) * n + weights)};
     const double flops_of[KERNELS] = {products[0], products[0],    2 * inputs * n, 4 * inputs * n,
                                       0,           4 * inputs * n, 7 * inputs * n};
-    const double bytes_of[KERNELS] = {products[1],     products[1],     8 * inputs * n,
-                                      12 * inputs * n, 8 * outputs * n, 4 * inputs * n,
-                                      16 * inputs * n};
+    const double bytes_of[KERNELS] = {products[1],
+                                      products[1],
+                                      (4 + element) * inputs * n,
+                                      (8 + element) * inputs * n,
+                                      (4 + element) * outputs * n,
+                                      element * inputs * n,
+                                      (12 + element) * inputs * n};
     *flops = flops_of[kernel];
     *bytes = bytes_of[kernel];
 }
@@ -113,7 +121,7 @@ static double now(void)
 }
 
 /* Seconds of one call: the best of RUNS. */
-static double seconds_of(const dn_kernels *k, bench_kernel kernel, bench *b)
+static double seconds_of(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
 {
     double best = 1e9;
     for (int i = 0; i < RUNS; i++) {
@@ -121,7 +129,7 @@ static double seconds_of(const dn_kernels *k, bench_kernel kernel, bench *b)
         const double start = now();
         double elapsed;
         do {
-            run(k, kernel, b);
+            run(k, kernel, dtype, b);
             calls++;
             elapsed = now() - start;
         } while (elapsed < RUN_SECONDS);
@@ -145,11 +153,13 @@ static bench bench_create(const bench_shape *s)
         b.run = dn_frame_run(&b.frame);
     }
     b.out = b.frame;
-    b.out.rows = s->taps == 9 ? b.piece.rows : 1;
+    if (s->taps == 9)
+        b.out.rows = b.piece.rows;
     const size_t extent = dn_frame_floats(&b.frame) + 2 * DN_LANES;
     const size_t cells = (size_t)(s->outputs * s->inputs * s->taps);
     const int most = s->outputs > s->inputs ? s->outputs : s->inputs;
-    b.x = dn_trial_filled(most, 0, extent, extent);
+    for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
+        b.x[dtype] = dn_trial_filled_map((dn_dtype)dtype, most, extent, extent);
     b.panel = dn_trial_filled(s->inputs, 1, extent, extent);
     b.y = dn_trial_filled(s->outputs, 0, extent, extent);
     b.weights = dn_trial_filled(1, 0, cells, cells);
@@ -160,11 +170,24 @@ static bench bench_create(const bench_shape *s)
 
 static void bench_destroy(bench *b)
 {
-    dn_guarded *const all[] = {&b->x, &b->panel, &b->y, &b->weights, &b->dw, &b->rows};
+    dn_guarded *const all[] = {&b->x[DN_FP32], &b->x[DN_BF16], &b->panel, &b->y,
+                               &b->weights,    &b->dw,         &b->rows};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         dn_guarded_destroy(all[i]);
 }
 
+static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
+{
+    const bench_shape *s = b->shape;
+    double flops, bytes;
+    work_of(kernel, dtype, b, &flops, &bytes);
+    const double seconds = seconds_of(k, kernel, dtype, b);
+    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-8s %8.1f %7.1f\n", s->net, s->side, s->taps,
+           s->inputs, s->outputs, kernel_names[kernel], dn_trial_type(dtype), k->name,
+           flops / seconds * 1e-9, bytes / seconds * 1e-9);
+}
+
+/* The products know no maps, and run once. */
 static void bench_table(const dn_kernels *k, bench *b)
 {
     const bench_shape *s = b->shape;
@@ -172,23 +195,16 @@ static void bench_table(const dn_kernels *k, bench *b)
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
     b->packed = dn_trial_matrix(1, 0, k->packed_floats(s->outputs, s->inputs, s->taps));
     k->pack(b->packed.data, &weights);
-    for (int kernel = 0; kernel < KERNELS; kernel++) {
-        double flops, bytes;
-        if (kernel == UNFRAME && s->taps == 1)
-            continue;
-        work_of((bench_kernel)kernel, b, &flops, &bytes);
-        const double seconds = seconds_of(k, (bench_kernel)kernel, b);
-        printf("%-19s %3d %5d %4d %4d  %-17s %-8s %8.1f %7.1f\n", s->net, s->side, s->taps,
-               s->inputs, s->outputs, kernel_names[kernel], k->name, flops / seconds * 1e-9,
-               bytes / seconds * 1e-9);
-    }
+    for (int kernel = 0; kernel < KERNELS; kernel++)
+        for (int dtype = DN_FP32; dtype < (kernel < NORM_RELU ? DN_BF16 : DN_DTYPES); dtype++)
+            bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b);
     dn_guarded_destroy(&b->packed);
 }
 
 void dn_bench_kernels(void)
 {
-    printf("%-19s %3s %5s %4s %4s  %-17s %-8s %8s %7s\n", "net", "map", "taps", "from", "to",
-           "kernel", "table", "GFLOP/s", "GB/s");
+    printf("%-19s %3s %5s %4s %4s  %-17s %-5s %-8s %8s %7s\n", "net", "map", "taps", "from", "to",
+           "kernel", "type", "table", "GFLOP/s", "GB/s");
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         bench b = bench_create(&shapes[s]);
         const dn_kernels *k;

@@ -1,5 +1,6 @@
 /*
- * Every kernel of every table against plain loops in double, in the manner of dav1d's checkasm.
+ * Every kernel of every table, and of both types of maps, against plain loops in double, in the
+ * manner of dav1d's checkasm.
  *
  *     check_kernels [--table NAME] [--seed N]      tests
  *     check_kernels --bench [--table NAME]         speeds
@@ -48,25 +49,30 @@ static void check_products(void)
         dn_check_conv_weight_grad(products[i].outputs, products[i].inputs, products[i].taps,
                                   products[i].width, n);
     }
+    for (size_t n = 1; n <= MOST_PIXELS; n++) {
+        dn_check_conv(dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
+        dn_check_conv_weight_grad(dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
+    }
 }
 
-static void check_runs(void)
+static void check_runs(dn_dtype dtype)
 {
+    const dn_frame planes = {.images = 3, .rows = 5, .width = 7};
     for (int n = 1; n <= MOST_PIXELS; n++) {
         const dn_frame run = dn_run_frame((size_t)n);
-        dn_check_conv(dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, (size_t)n);
-        dn_check_conv_weight_grad(dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, (size_t)n);
-        dn_check_moments(dn_trial_draw(1, 4), (size_t)n);
-        dn_check_norm_relu_grad(dn_trial_draw(1, 4), (size_t)n);
-        dn_check_fill(&run);
+        dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
+        dn_check_norm_relu_grad(dtype, dn_trial_draw(1, 4), (size_t)n);
+        dn_check_fill(dtype, &run);
+        dn_check_store(dtype, &run);
     }
-    dn_check_moments(2, 3136);
-    dn_check_norm_relu_grad(24, 1023);
-    dn_check_fill(&(dn_frame){.images = 3, .rows = 5, .width = 7});
+    dn_check_moments(dtype, 2, 3136);
+    dn_check_norm_relu_grad(dtype, 24, 1023);
+    dn_check_fill(dtype, &planes);
+    dn_check_store(dtype, &planes);
 }
 
 /* The first, the second and the last piece of a map: a band in each position, images joined. */
-static void check_grid(int images, int height, int width)
+static void check_grid(dn_dtype dtype, int images, int height, int width)
 {
     const dn_grid grid = dn_grid_create(images, height, width);
     for (int piece = 0; piece < grid.pieces; piece++) {
@@ -75,21 +81,21 @@ static void check_grid(int images, int height, int width)
         const dn_piece p = dn_grid_piece(&grid, piece);
         ptrdiff_t source;
         dn_frame frame = dn_piece_frame(&grid, &p, &source);
-        dn_check_fill(&frame);
-        frame.rows = p.rows; /* as a layer hands it to unframe */
-        dn_check_unframe(&frame);
-        dn_check_piece(&grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
+        dn_check_fill(dtype, &frame);
+        frame.rows = p.rows; /* as a layer hands it to store */
+        dn_check_store(dtype, &frame);
+        dn_check_piece(dtype, &grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
     }
 }
 
-static void check_frames(void)
+static void check_frames(dn_dtype dtype)
 {
     static const int maps[][3] = {{1, 1, 1},   {19, 1, 1},  {33, 7, 7},  {37, 8, 8},
                                   {3, 14, 14}, {1, 32, 32}, {1, 56, 56}, {2, 48, 24}};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
-        check_grid(maps[i][0], maps[i][1], maps[i][2]);
+        check_grid(dtype, maps[i][0], maps[i][1], maps[i][2]);
     for (int width = 1; width <= MOST_WIDTH; width++)
-        check_grid(dn_trial_draw(1, 12), dn_trial_draw(1, 12), width);
+        check_grid(dtype, dn_trial_draw(1, 12), dn_trial_draw(1, 12), width);
 }
 
 int main(int argc, char **argv)
@@ -120,8 +126,10 @@ int main(int argc, char **argv)
     for (int side = DN_GUARD_AFTER; side <= DN_GUARD_BEFORE; side++) {
         dn_trial_guard((dn_guard_side)side);
         check_products();
-        check_runs();
-        check_frames();
+        for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
+            check_runs((dn_dtype)dtype);
+            check_frames((dn_dtype)dtype);
+        }
     }
     return dn_trial_end() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

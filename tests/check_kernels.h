@@ -12,12 +12,12 @@ void dn_check_conv(int outputs, int inputs, int taps, int width, size_t n);
 void dn_check_conv_weight_grad(int outputs, int inputs, int taps, int width, size_t n);
 
 /* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its frame. */
-void dn_check_piece(const dn_grid *grid, int piece, int outputs, int inputs);
+void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs);
 
-/* check_rows.c. norm_relu and affine into a frame; unframe from one. */
-void dn_check_fill(const dn_frame *frame);
-void dn_check_unframe(const dn_frame *frame);
-void dn_check_moments(int rows, size_t n);
-void dn_check_norm_relu_grad(int rows, size_t n);
+/* check_rows.c. The kernels on maps: norm_relu and affine into a frame; store from one. */
+void dn_check_fill(dn_dtype dtype, const dn_frame *frame);
+void dn_check_store(dn_dtype dtype, const dn_frame *frame);
+void dn_check_moments(dn_dtype dtype, int rows, size_t n);
+void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n);
 
 #endif

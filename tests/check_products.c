@@ -142,6 +142,7 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
 /* A piece of a map of `images` planes, side by side in a channel's row, and its products. */
 typedef struct layer {
     const dn_grid *grid;
+    dn_dtype dtype; /* of the maps x and y; gradients are floats */
     dn_piece piece;
     dn_frame frame, out; /* with the halo rows of a band, and without */
     ptrdiff_t source;    /* where the frame's source begins in a channel's row */
@@ -156,7 +157,7 @@ static double pixel(const layer *l, const dn_guarded *m, int channel, int image,
     const int height = l->grid->height, width = l->grid->width;
     if (r < 0 || r >= height || c < 0 || c >= width)
         return 0;
-    return dn_guarded_row(m, channel)[(image * height + r) * width + c];
+    return dn_guarded_get(m, channel, (image * height + r) * width + c);
 }
 
 static double activation(const layer *l, int channel, int image, int r, int c)
@@ -231,18 +232,18 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
-/* conv over the frame in `from`, unframed and compared. */
-static void run_conv(const layer *l, const dn_kernels *k, const dn_weights *weights, int sign,
-                     const dn_guarded *from, dn_expect *e)
+/* conv over the frame in `from`, stored without its border and compared. */
+static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const dn_weights *weights,
+                     int sign, const dn_guarded *from, dn_expect *e)
 {
     const size_t run = dn_frame_run(&l->frame);
     const dn_taps taps = dn_taps_3x3(l->grid->width, sign);
     dn_guarded packed = pack(k, weights);
-    dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run));
-    dn_guarded to = dn_trial_matrix(weights->outputs, 0, l->piece.pixels);
+    dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
+    dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
     k->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
             from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
-    k->unframe(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
+    k->maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
     dn_guarded_destroy(&packed);
     dn_guarded_destroy(&framed);
@@ -252,6 +253,7 @@ static void run_conv(const layer *l, const dn_kernels *k, const dn_weights *weig
 static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
 {
     static const float identity[3] = {1, 0, 0};
+    const dn_map_kernels *on_maps = &k->maps[l->dtype];
     const size_t extent = dn_frame_floats(&l->frame) + DN_LANES - 1;
     const size_t first = dn_frame_first(&l->frame), run = dn_frame_run(&l->frame);
     const dn_taps taps = dn_taps_3x3(l->grid->width, 1);
@@ -261,18 +263,18 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);
     dn_guarded dy = dn_trial_matrix(l->outputs, 1, extent);
     dn_guarded dw = dn_trial_matrix(1, 0, e->dw.columns);
-    dn_guarded_fill(&x, 0, 0); /* what conv reads behind a frame is finite, and no more */
+    dn_guarded_fill(&x, 0, 0); /* conv reads behind a frame */
     dn_guarded_fill(&dy, 0, 0);
     memset(dw.data, 0, dw.extent * sizeof *dw.data);
     for (int c = 0; c < l->inputs; c++)
-        k->norm_relu(1, &l->frame, dn_guarded_row(&l->x, c) + l->source, 0, &identity[0],
-                     &identity[1], x.data + (size_t)c * x.ld, 0);
-    for (int o = 0; o < l->outputs; o++) {
-        const float *source = dn_guarded_row(&l->dy, o) + l->source;
-        k->affine(1, &l->frame, source, 0, source, 0, identity, dy.data + (size_t)o * dy.ld, 0);
-    }
-    run_conv(l, k, &l->weights, 1, &x, &e->y);
-    run_conv(l, k, &transposed, -1, &dy, &e->dx);
+        on_maps->norm_relu(1, &l->frame, dn_guarded_at(&l->x, c, l->source), 0, &identity[0],
+                           &identity[1], x.data + (size_t)c * x.ld, 0);
+    for (int o = 0; o < l->outputs; o++)
+        on_maps->affine(1, &l->frame, dn_guarded_row(&l->dy, o) + l->source, 0,
+                        dn_guarded_at(&l->x, 0, l->source), 0, identity,
+                        dy.data + (size_t)o * dy.ld, 0);
+    run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
+    run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
     k->conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first, dy.ld, x.data + first,
                         x.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
@@ -281,9 +283,9 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     dn_guarded_destroy(&dw);
 }
 
-void dn_check_piece(const dn_grid *grid, int piece, int outputs, int inputs)
+void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs)
 {
-    layer l = {.grid = grid, .piece = dn_grid_piece(grid, piece)};
+    layer l = {.grid = grid, .dtype = dtype, .piece = dn_grid_piece(grid, piece)};
     l.outputs = outputs;
     l.inputs = inputs;
     l.out = l.frame = dn_piece_frame(grid, &l.piece, &l.source);
@@ -291,11 +293,12 @@ void dn_check_piece(const dn_grid *grid, int piece, int outputs, int inputs)
     l.out.rows = l.piece.rows;
     const size_t width = (size_t)grid->width;
     const size_t n = (size_t)l.piece.images * dn_grid_pixels(grid);
-    l.x = dn_trial_filled(inputs, 0, n, n - width + dn_round_lanes(width));
+    l.x = dn_trial_filled_map(dtype, inputs, n, n - width + dn_round_lanes(width));
     l.dy = dn_trial_filled(outputs, 0, n, n - width + dn_round_lanes(width));
     l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
-    dn_trial_describe("piece %d of %d images, %d x %d, %d from %d channels", piece, grid->images,
-                      grid->height, grid->width, outputs, inputs);
+    dn_trial_describe("%s, piece %d of %d images, %d x %d, %d from %d channels",
+                      dn_trial_type(dtype), piece, grid->images, grid->height, grid->width, outputs,
+                      inputs);
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)

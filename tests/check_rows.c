@@ -1,11 +1,14 @@
-/* The kernels that go along rows of pixels, against index formulas. */
+/* The kernels on maps, which go along rows of pixels, against index formulas. */
 #include "check_kernels.h"
 #include "expect.h"
 
 #include <math.h>
+#include <string.h>
 
-/* A ReLU's input this close to 0 may be rounded to the other side; it is moved away by as much. */
+/* A ReLU's input this close to 0 may be rounded to the other side; x is moved until it is off by so
+ * much that rounding x to bf16 does not bring it back. */
 #define KINK 1e-3f
+#define MOVE 16e-3f
 
 /* Where pixel p of source row r of image i stands in the source, and in the framed row. */
 static size_t source_at(const dn_frame *f, int i, int r, int p)
@@ -21,12 +24,12 @@ static size_t frame_at(const dn_frame *f, int i, int r, int p)
 }
 
 /* A source of a frame: its pixels, and the pad that may be read. */
-static dn_guarded source_matrix(const dn_frame *f, int rows)
+static dn_guarded source_matrix(dn_dtype dtype, const dn_frame *f, int rows)
 {
     const size_t n = source_at(f, f->images - 1, f->rows - 1, f->width - 1) + 1;
     const size_t width = (size_t)f->width;
-    return dn_trial_filled(rows, 0, n,
-                           f->border ? n - width + dn_round_lanes(width) : dn_round_lanes(n));
+    return dn_trial_filled_map(dtype, rows, n,
+                               f->border ? n - width + dn_round_lanes(width) : dn_round_lanes(n));
 }
 
 /* A framed row as large as it may be written. */
@@ -37,23 +40,25 @@ static dn_guarded frame_matrix(const dn_frame *f, int rows)
                            f->border ? n + DN_LANES - 1 : dn_round_lanes(n));
 }
 
-void dn_check_fill(const dn_frame *f)
+void dn_check_fill(dn_dtype dtype, const dn_frame *f)
 {
     const int rows = dn_trial_draw(1, 4);
     const size_t n = (size_t)rows, lead = (size_t)f->border;
-    dn_guarded x = source_matrix(f, rows), g = source_matrix(f, rows), to = frame_matrix(f, rows);
+    dn_guarded x = source_matrix(dtype, f, rows), g = source_matrix(DN_FP32, f, rows);
+    dn_guarded to = frame_matrix(f, rows);
     dn_guarded scale = dn_trial_filled(1, 0, n, n), shift = dn_trial_filled(1, 0, n, n);
     dn_guarded c = dn_trial_filled(1, 0, 3 * n, 3 * n);
     dn_expect relu = dn_expect_create("norm_relu", rows, lead, dn_round_lanes(dn_frame_floats(f)));
     dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_frame_floats(f)));
-    dn_trial_describe("%d rows, frame of %d images, %d x %d, border %d, skip %d, image rows %d",
-                      rows, f->images, f->rows, f->width, f->border, f->skip, f->image_rows);
-    x.data[0] = NAN; /* must not be hidden by a ReLU */
+    dn_trial_describe("%s, %d rows, frame of %d images, %d x %d, border %d, skip %d, image rows %d",
+                      dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->border, f->skip,
+                      f->image_rows);
+    dn_guarded_set(&x, 0, 0, NAN); /* must not be hidden by a ReLU */
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)
             for (int r = 0; r < f->rows; r++)
                 for (int p = 0; p < f->width; p++) {
-                    const double v = dn_guarded_row(&x, k)[source_at(f, i, r, p)];
+                    const double v = dn_guarded_get(&x, k, (ptrdiff_t)source_at(f, i, r, p));
                     const double u = dn_guarded_row(&g, k)[source_at(f, i, r, p)];
                     const double a = (double)scale.data[k] * v, b = shift.data[k];
                     const double c0 = c.data[3 * k] * u, c1 = c.data[3 * k + 1] * v;
@@ -66,10 +71,10 @@ void dn_check_fill(const dn_frame *f)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&to);
-        k->norm_relu(rows, f, x.data, x.ld, scale.data, shift.data, to.data, to.ld);
+        k->maps[dtype].norm_relu(rows, f, x.data, x.ld, scale.data, shift.data, to.data, to.ld);
         dn_expect_verify(&relu, k, &to);
         dn_guarded_blank(&to);
-        k->affine(rows, f, g.data, g.ld, x.data, x.ld, c.data, to.data, to.ld);
+        k->maps[dtype].affine(rows, f, g.data, g.ld, x.data, x.ld, c.data, to.data, to.ld);
         dn_expect_verify(&affine, k, &to);
     }
     dn_expect_destroy(&relu);
@@ -79,24 +84,53 @@ void dn_check_fill(const dn_frame *f)
         dn_guarded_destroy(all[i]);
 }
 
-void dn_check_unframe(const dn_frame *f)
+/* Where pixel p of row r of image i stands in what a convolution computed. */
+static size_t stored_from(const dn_frame *f, int i, int r, int p)
+{
+    return f->border ? (size_t)((i * f->image_rows + r) * (f->width + 1) + p)
+                     : source_at(f, i, r, p);
+}
+
+/* Numbers of all magnitudes and the infinities, a half of them halfway between two of bf16 or next
+ * to that, and one NaN. */
+static void fill_extremes(dn_guarded *y, size_t n)
+{
+    static const uint32_t tails[] = {0, 0x7fff, 0x8000, 0x8001};
+    for (int r = 0; r < y->rows; r++)
+        for (size_t p = 0; p < n; p++) {
+            uint32_t bits = (uint32_t)dn_trial_seed();
+            if (dn_trial_draw(0, 1))
+                bits = (bits & 0xffff0000) | tails[dn_trial_draw(0, 3)];
+            if ((bits & 0x7f800000) == 0x7f800000)
+                bits &= 0xff800000;
+            memcpy(dn_guarded_at(y, r, (ptrdiff_t)p), &bits, sizeof bits);
+        }
+    dn_guarded_set(y, 0, 0, NAN);
+}
+
+void dn_check_store(dn_dtype dtype, const dn_frame *f)
 {
     const int rows = dn_trial_draw(1, 4);
-    const size_t n = (size_t)(f->images * f->rows * f->width), run = dn_frame_run(f);
-    dn_guarded y = dn_trial_filled(rows, 0, run, run), to = dn_trial_matrix(rows, 0, n);
-    dn_expect e = dn_expect_create("unframe", rows, 0, n);
-    dn_trial_describe("%d rows, %d images of %d x %d", rows, f->images, f->rows, f->width);
+    const size_t n = (size_t)(f->images * f->rows * f->width);
+    const size_t run =
+        stored_from(f, f->images - 1, f->rows - 1, 0) + dn_round_lanes((size_t)f->width);
+    dn_guarded y = dn_trial_filled(rows, 0, run, run), to = dn_trial_map(dtype, rows, n);
+    dn_expect e = dn_expect_create("store", rows, 0, n);
+    dn_trial_describe("%s, %d rows, %d images of %d x %d, border %d", dn_trial_type(dtype), rows,
+                      f->images, f->rows, f->width, f->border);
+    fill_extremes(&y, run);
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)
             for (int r = 0; r < f->rows; r++)
-                for (int p = 0; p < f->width; p++)
-                    dn_expect_point(
-                        &e, k, (size_t)((i * f->rows + r) * f->width + p),
-                        dn_guarded_row(&y, k)[(i * f->image_rows + r) * (f->width + 1) + p], 0);
+                for (int p = 0; p < f->width; p++) {
+                    const float v = dn_guarded_row(&y, k)[stored_from(f, i, r, p)];
+                    dn_expect_point(&e, k, (size_t)((i * f->rows + r) * f->width + p),
+                                    dtype == DN_FP32 ? v : dn_nearest_bf16(v), 0);
+                }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&to);
-        k->unframe(rows, f, y.data, y.ld, to.data, to.ld);
+        k->maps[dtype].store(rows, f, y.data, y.ld, to.data, to.ld);
         dn_expect_verify(&e, k, &to);
     }
     dn_expect_destroy(&e);
@@ -105,24 +139,24 @@ void dn_check_unframe(const dn_frame *f)
 }
 
 /* Rows far from zero, where a sum of squares that is not about the mean would cancel. */
-void dn_check_moments(int rows, size_t n)
+void dn_check_moments(dn_dtype dtype, int rows, size_t n)
 {
     const float far = (float)dn_trial_draw(-100, 100);
-    dn_guarded x = dn_trial_filled(rows, 0, n, dn_round_lanes(n));
+    dn_guarded x = dn_trial_filled_map(dtype, rows, n, dn_round_lanes(n));
     dn_guarded result = dn_trial_matrix(1, 0, 2 * (size_t)rows);
-    dn_trial_describe("%d rows, n = %zu, about %g", rows, n, (double)far);
+    dn_trial_describe("%s, %d rows, n = %zu, about %g", dn_trial_type(dtype), rows, n, (double)far);
     for (int r = 0; r < rows; r++)
-        for (size_t p = 0; p < n; p++)
-            x.data[(size_t)r * x.ld + p] += far;
+        for (ptrdiff_t p = 0; p < (ptrdiff_t)n; p++)
+            dn_guarded_set(&x, r, p, dn_guarded_get(&x, r, p) + far);
     const dn_kernels *k;
     dn_expect e = dn_expect_create("moments", 1, 0, result.extent);
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&result);
-        k->moments(rows, n, x.data, x.ld, result.data);
+        k->maps[dtype].moments(rows, n, x.data, x.ld, result.data);
         for (int r = 0; r < rows; r++) {
             double sum = 0, magnitude = 0, squares = 0;
             for (size_t p = 0; p < n; p++) {
-                const double v = dn_guarded_row(&x, r)[p], d = v - result.data[2 * r];
+                const double v = dn_guarded_get(&x, r, (ptrdiff_t)p), d = v - result.data[2 * r];
                 sum += v;
                 magnitude += fabs(v);
                 squares += d * d; /* about the mean as it was rounded */
@@ -138,16 +172,20 @@ void dn_check_moments(int rows, size_t n)
 }
 
 /* Expects `sum` and `sums` of one channel; x is moved off the kink of the ReLU. */
-static void expect_norm_relu_grad(dn_norm_grad a, int k, float *x, dn_expect *sum, dn_expect *sums)
+static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, dn_expect *sum,
+                                  dn_expect *sums)
 {
     double total = 0, moment = 0, total_size = 0, moment_size = 0;
     for (size_t p = 0; p < a.n; p++) {
-        if (x[p] != 0 && fabsf(a.scale[k] * x[p] + a.shift[k]) < KINK)
-            x[p] += 2 * KINK / a.scale[k];
-        const double open = (double)a.scale[k] * x[p] + a.shift[k] > 0;
+        const ptrdiff_t at = (ptrdiff_t)p;
+        float v = dn_guarded_get(x, k, at);
+        if (v != 0 && fabsf(a.scale[k] * v + a.shift[k]) < KINK)
+            dn_guarded_set(x, k, at, v + MOVE / a.scale[k]);
+        v = dn_guarded_get(x, k, at);
+        const double open = (double)a.scale[k] * v + a.shift[k] > 0;
         const double g = open * a.gradient[(size_t)k * a.gradient_ld + p];
         const double old = a.accumulate ? a.sum[(size_t)k * a.sum_ld + p] : 0;
-        const double product = g * ((double)x[p] - a.mean[k]);
+        const double product = g * ((double)v - a.mean[k]);
         dn_expect_point(sum, k, p, old + a.gamma[k] * g, fabs(old) + fabs(a.gamma[k] * g));
         total += g;
         total_size += fabs(g);
@@ -158,19 +196,21 @@ static void expect_norm_relu_grad(dn_norm_grad a, int k, float *x, dn_expect *su
     dn_expect_sum(sums, 0, 2 * (size_t)k + 1, moment, a.n, moment_size);
 }
 
-void dn_check_norm_relu_grad(int rows, size_t n)
+void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
 {
     const size_t padded = dn_round_lanes(n), count = (size_t)rows;
     const uint64_t seed = dn_trial_seed();
     const int accumulate = dn_trial_draw(0, 1);
-    dn_guarded x = dn_trial_filled(rows, 0, n, padded), g = dn_trial_filled(rows, 0, n, padded);
+    dn_guarded x = dn_trial_filled_map(dtype, rows, n, padded);
+    dn_guarded g = dn_trial_filled(rows, 0, n, padded);
     dn_guarded to = dn_trial_matrix(rows, 0, padded), sums = dn_trial_matrix(1, 0, 2 * count);
     dn_guarded v = dn_trial_filled(4, 0, count, count);
-    dn_expect sum_is = dn_expect_create("norm_relu_grad: sum", rows, 0, padded);
+    dn_expect sum_is = dn_expect_create("norm_relu_grad: sum", rows, 0, n);
     dn_expect sums_are = dn_expect_create("norm_relu_grad: sums", 1, 0, sums.extent);
     for (int k = 0; k < rows; k++)
         v.data[k] += v.data[k] < 0 ? -0.5f : 0.5f; /* scales with a kink that x can be moved off */
-    v.data[v.ld] = x.data[0] = 0;                  /* a ReLU's input of exactly 0 is closed */
+    v.data[v.ld] = 0;                              /* a ReLU's input of exactly 0 is closed */
+    dn_guarded_set(&x, 0, 0, 0);
     const dn_norm_grad args = {rows,
                                n,
                                g.data,
@@ -185,19 +225,19 @@ void dn_check_norm_relu_grad(int rows, size_t n)
                                dn_guarded_row(&v, 3),
                                accumulate,
                                sums.data};
-    dn_trial_describe("%d rows, n = %zu, %s", rows, n, accumulate ? "added" : "written");
+    dn_trial_describe("%s, %d rows, n = %zu, %s", dn_trial_type(dtype), rows, n,
+                      accumulate ? "added" : "written");
     dn_guarded_fill(&to, n, seed);
-    for (int k = 0; k < rows; k++) {
-        expect_norm_relu_grad(args, k, x.data + (size_t)k * x.ld, &sum_is, &sums_are);
-        for (size_t p = n; p < padded; p++) /* the pad of `sum` stays as it is */
-            dn_expect_point(&sum_is, k, p, dn_guarded_row(&to, k)[p], 0);
-    }
+    for (int k = 0; k < rows; k++)
+        expect_norm_relu_grad(args, k, &x, &sum_is, &sums_are);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_fill(&to, n, seed);
         dn_guarded_blank(&sums);
-        k->norm_relu_grad(&args);
+        k->maps[dtype].norm_relu_grad(&args);
         dn_expect_verify(&sum_is, k, &to);
+        if (!dn_guarded_pads_intact(&to, n))
+            dn_trial_fail("norm_relu_grad: wrote into the pad of its sum");
         dn_expect_verify(&sums_are, k, &sums);
     }
     dn_expect_destroy(&sum_is);

@@ -63,6 +63,7 @@ refused "too large" "--dropout.*'1.5'.*expected" train --dropout 1.5
 refused "not a choice" "--schedule.*'linear'.*step\|cosine\|constant" train --schedule linear
 refused "stray word" "'fast'.*expected" train fast
 refused "unknown model" "densenet122" train --model densenet122 --data "$data" --out "$out"
+refused "unknown kernels" "--isa.*sse.*expected" train "${small[@]}" --out "$out" --isa sse
 refused "bad written form" "growth" info --model blocks=6,12:growth=-1
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 

@@ -13,15 +13,19 @@
  * A float operation is off by at most 2^-24 of its result. A sum of n products in whatever order is
  * then off by n * 2^-24 of the sum of their magnitudes, to first order; SUM_EXTRA covers the
  * merging of lanes, the start value and second order. A pointwise result takes at most
- * POINT_ROUNDINGS.
+ * POINT_ROUNDINGS. Storing as bf16 is off by at most 2^-8 of the result.
  */
-#define ROUNDING 0x1p-24
+#define ROUNDING      0x1p-24
+#define BF16_ROUNDING 0x1p-8
 enum { SUM_EXTRA = 8, POINT_ROUNDINGS = 4 };
 
 enum { MAX_TABLES = 8, SHOWN_FAILURES = 20 };
 
 #if DN_WIDE
 extern const dn_kernels dn_kernels_wide;
+#endif
+#ifdef DN_NARROW
+extern const dn_kernels dn_kernels_narrow;
 #endif
 
 static struct {
@@ -48,11 +52,17 @@ static void on_fault(int number)
     _exit(said > 0 ? EXIT_FAILURE : number);
 }
 
-/* The `wide` table needs what avx2 needs. */
+/* Where the vector source is compiled for any processor there are `narrow` and `wide`: registers of
+ * 8 and 16 floats. Else the `wide` table needs what avx2 needs. */
 static const dn_kernels *find_table(const char *name)
 {
     const dn_kernels *table = NULL;
-#if DN_WIDE
+#ifdef DN_NARROW
+    if (strcmp(name, "narrow") == 0)
+        return &dn_kernels_narrow;
+    if (strcmp(name, "wide") == 0)
+        return &dn_kernels_wide;
+#elif DN_WIDE
     if (strcmp(name, "wide") == 0)
         return dn_kernels_select(&table, "avx2") == DN_OK ? &dn_kernels_wide : NULL;
 #endif
@@ -61,7 +71,11 @@ static const dn_kernels *find_table(const char *name)
 
 int dn_trial_start(uint64_t seed, const char *only)
 {
+#ifdef DN_NARROW
+    static const char *const names[] = {"generic", "narrow", "wide"};
+#else
     static const char *const names[] = {"generic", "avx2", "wide", "avx512"};
+#endif
     trial.seed = trial.state = seed;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const dn_kernels *table = find_table(names[i]);
@@ -137,7 +151,7 @@ int dn_trial_draw(int low, int high)
 
 dn_guarded dn_trial_matrix(int rows, size_t before, size_t extent)
 {
-    return dn_guarded_create(rows, before, extent, trial.side);
+    return dn_guarded_create(DN_FP32, rows, before, extent, trial.side);
 }
 
 dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent)
@@ -145,6 +159,23 @@ dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent)
     dn_guarded m = dn_trial_matrix(rows, before, extent);
     dn_guarded_fill(&m, n, dn_trial_seed());
     return m;
+}
+
+dn_guarded dn_trial_map(dn_dtype dtype, int rows, size_t extent)
+{
+    return dn_guarded_create(dtype, rows, 0, extent, trial.side);
+}
+
+dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent)
+{
+    dn_guarded m = dn_trial_map(dtype, rows, extent);
+    dn_guarded_fill(&m, n, dn_trial_seed());
+    return m;
+}
+
+const char *dn_trial_type(dn_dtype dtype)
+{
+    return dtype == DN_FP32 ? "fp32" : "bf16";
 }
 
 dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count)
@@ -187,30 +218,40 @@ void dn_expect_sum(dn_expect *e, int row, size_t column, double want, size_t ter
     expect_at(e, row, column, want, (double)(terms + SUM_EXTRA) * ROUNDING * magnitude);
 }
 
-/* Reports the first number of a row that is wrong. */
-static void compare_row(const dn_expect *e, int row, const float *got)
+static int agrees(double got, double want, double slack)
 {
-    const double *want = e->want + (size_t)row * e->columns;
-    const double *slack = e->slack + (size_t)row * e->columns;
-    for (size_t p = 0; p < e->columns; p++)
-        if (isnan(want[p]) ? !isnan(got[p]) : !(fabs(got[p] - want[p]) <= slack[p])) {
+    return isnan(want) ? isnan(got) : got == want || fabs(got - want) <= slack;
+}
+
+/* Reports the first number of a row that is wrong. */
+static void compare_row(const dn_expect *e, int row, const dn_guarded *m)
+{
+    for (size_t p = 0; p < e->columns; p++) {
+        const ptrdiff_t column = (ptrdiff_t)p - (ptrdiff_t)e->before;
+        const double want = e->want[(size_t)row * e->columns + p];
+        const double got = dn_guarded_get(m, row, column);
+        double slack = e->slack[(size_t)row * e->columns + p];
+        if (m->dtype == DN_BF16 && slack > 0)
+            slack += BF16_ROUNDING * (fabs(want) + slack);
+        if (!agrees(got, want, slack)) {
             dn_trial_fail("%s, row %d, column %td: found %.9g, expected %.9g within %.2g",
-                          e->kernel, row, (ptrdiff_t)p - (ptrdiff_t)e->before, (double)got[p],
-                          want[p], slack[p]);
+                          e->kernel, row, column, got, want, slack);
             return;
         }
+    }
 }
 
 void dn_expect_verify(dn_expect *e, const dn_kernels *kernels, const dn_guarded *m)
 {
     const int vector = kernels != &dn_kernels_generic;
     for (int r = 0; r < e->rows; r++) {
-        const float *got = m->data + (size_t)r * m->ld - e->before;
+        const void *got = dn_guarded_at(m, r, -(ptrdiff_t)e->before);
+        const size_t bytes = e->columns * dn_dtype_size(m->dtype);
         float *bits = e->bits + (size_t)r * e->columns;
-        compare_row(e, r, got);
+        compare_row(e, r, m);
         if (vector && !e->bits_of)
-            memcpy(bits, got, e->columns * sizeof *bits);
-        else if (vector && memcmp(bits, got, e->columns * sizeof *bits) != 0)
+            memcpy(bits, got, bytes);
+        else if (vector && memcmp(bits, got, bytes) != 0)
             dn_trial_fail("%s, row %d: other bits than %s", e->kernel, r, e->bits_of);
     }
     if (vector && !e->bits_of)

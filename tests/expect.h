@@ -37,6 +37,12 @@ uint64_t dn_trial_seed(void);
 dn_guarded dn_trial_matrix(int rows, size_t before, size_t extent);
 dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent);
 
+/* The same for rows of a map. */
+dn_guarded dn_trial_map(dn_dtype dtype, int rows, size_t extent);
+dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent);
+
+const char *dn_trial_type(dn_dtype dtype);
+
 /* Columns [-before, columns - before) of an output: wanted numbers, how far off they may be, and
  * the bits of the first vector table. */
 typedef struct dn_expect {
@@ -60,7 +66,8 @@ void dn_expect_point(dn_expect *expect, int row, size_t column, double want, dou
 void dn_expect_sum(dn_expect *expect, int row, size_t column, double want, size_t terms,
                    double magnitude);
 
-/* Compares what table `kernels` left in the matrix, and looks at its canaries. */
+/* Compares what table `kernels` left in the matrix, and looks at its canaries. Results that may be
+ * off may in bf16 be off by their rounding, too. */
 void dn_expect_verify(dn_expect *expect, const dn_kernels *kernels, const dn_guarded *matrix);
 
 #endif

@@ -58,14 +58,20 @@ static void draw_tensor(dn_net *net, const dn_tensor *tensor, net_draw draw, uin
         draw_norm(x, tensor, draw);
 }
 
+/* Each image has a brightness of its own: averages over many pixels would hardly tell images of
+ * noise apart, and their gradients would drown in rounding. */
 void net_draw_batch(dn_net *net, uint64_t seed)
 {
     const dn_spec *spec = dn_net_spec(net);
     const size_t batch = (size_t)dn_net_batch(net);
     const size_t pixels = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
-    dn_random_uniform(dn_net_images(net), batch * pixels, 2, seed, DN_STREAM_SYNTHETIC, IMAGES);
+    float *images = dn_net_images(net);
+    dn_random_uniform(images, batch * pixels, 1, seed, DN_STREAM_SYNTHETIC, IMAGES);
     for (size_t i = 0; i < batch; i++) {
         const dn_random4 r = dn_random(seed, DN_STREAM_SYNTHETIC, LABELS, i);
+        const float brightness = 2 * dn_random_unit(r.word[1]) - 1;
+        for (size_t p = 0; p < pixels; p++)
+            images[i * pixels + p] += brightness;
         dn_net_labels(net)[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)spec->classes);
     }
 }

@@ -26,7 +26,7 @@ typedef enum net_draw {
 /* A net for training; the caller owns it. Any failure fails the test. */
 dn_net *net_make(const net_case *c, const dn_kernels *kernels);
 
-/* Fills weights, fresh running statistics, images U[-2, 2) and labels. */
+/* Fills weights, fresh running statistics, images in [-2, 2) and labels. */
 void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
 
 /* Fills images and labels alone. */

@@ -239,8 +239,8 @@ static void test_tables(void **state)
                       avx2 ? (const char *)*state : "avx2");
         skip();
     }
-    for (int k = 0; k < CASES + LARGER; k++) {
-        const net_case c = any_case(k, DN_FP32);
+    for (int k = 0; k < (CASES + LARGER) * DN_DTYPES; k++) {
+        const net_case c = any_case(k / DN_DTYPES, (dn_dtype)(k % DN_DTYPES));
         check_tables(&c, avx2, other);
     }
 }

@@ -25,13 +25,13 @@
 
 /*
  * Errors relative to the derivative (an element's: to its tensor's largest), LOSS_NOISE taken off.
- * Measured, worst of all tables: 4e-4 where no ReLU changes sides (DRAW_SMOOTH); else 8e-3 for a
- * tensor and 2.3e-2 for an element, by kinks, but 4e-6 for half of the tensors; 8e-4 for the whole
- * of a DenseNet, whose many kinks average out.
+ * Measured, worst of all tables: 4e-4 where no ReLU changes sides (DRAW_SMOOTH); else, by kinks,
+ * 1e-2 for a tensor and 2e-2 for an element, but 6e-4 for half of the tensors of any net; 7e-4 for
+ * the whole of a DenseNet, whose many kinks average out.
  */
 #define SMOOTH_TOLERANCE 2e-3
 #define PLAIN_TOLERANCE  5e-2
-#define MEDIAN_TOLERANCE 5e-4
+#define MEDIAN_TOLERANCE 2e-3
 #define WHOLE_TOLERANCE  5e-3
 
 /* The loss is about 2 and comes from fp32 logits: some 3e-7 of rounding, or 5e-6 of a derivative at
@@ -196,6 +196,10 @@ static const net_case small_nets[] = {
     {"blocks=1:growth=4:bottleneck=0:stem=7x7:stem-channels=4", 2, 13, 11, 5, 3, 0, 0, DN_FP32},
     {"blocks=1:growth=4:bottleneck=0:stem=imagenet:stem-channels=4", 3, 21, 19, 5, 3, 0, 0,
      DN_FP32},
+    /* a stem, a max pool and a transition whose outputs are cut into bands */
+    {"blocks=1:growth=3:bottleneck=0:stem=imagenet:stem-channels=3", 1, 139, 133, 3, 2, 0, 0,
+     DN_FP32},
+    {"blocks=1,1:growth=3:bottleneck=0:stem-channels=3", 1, 73, 69, 3, 2, 0, 0, DN_FP32},
     /* plain and bottleneck layers that read each other: the deferred correction */
     {"blocks=3:growth=4:bottleneck=0:stem-channels=6", 3, 5, 7, 5, 3, 0, 0, DN_FP32},
     {"blocks=3:growth=4:stem-channels=6", 3, 5, 7, 5, 3, 0, 0, DN_FP32},

@@ -114,8 +114,8 @@ typedef struct dn_map_kernels {
 
     /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
      * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
-     * map's type (to nearest even). Reads from the first pixel to the last, and writes exactly the
-     * pixels: no pad. */
+     * map's type (to nearest even). Reads each row of pixels up to `width` rounded up to
+     * DN_LANES, and writes exactly the pixels: no pad. */
     void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 

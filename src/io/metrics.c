@@ -6,19 +6,17 @@
 #include "dn/metrics.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "progress.h"
 
 static const double redraw_seconds = 0.1, default_interval = 10;
 
@@ -32,8 +30,7 @@ struct dn_metrics {
     dn_metrics_settings settings;
     char path[PATH_MAX];
     FILE *file;
-    int terminal; /* descriptor of the terminal that shows the progress; -1: there is none */
-    int has_line; /* the cursor stands behind a progress line */
+    dn_progress progress;
     double start, last_draw, last_step_end;
     int64_t first_step; /* of this process, 0 before it */
     dn_step_metrics step;
@@ -149,62 +146,13 @@ static void progress_text(const dn_metrics *metrics, const tally *t, char head[6
              speed < 100 ? 2 : 0, speed, left);
 }
 
-/* The terminal that `stream` ends at, or -1. Open MPI gives each rank a terminal of its own,
- * wherever the output goes then: there the launcher's standard output is the one to ask. */
-static int open_terminal(FILE *stream)
-{
-    char path[64];
-    if (!isatty(fileno(stream)))
-        return -1;
-    const int is_launched = getenv("OMPI_COMM_WORLD_SIZE") != NULL;
-    if (is_launched)
-        snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
-    else
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(stream));
-    const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (terminal < 0 || isatty(terminal))
-        return terminal;
-    close(terminal);
-    return -1;
-}
-
-static int terminal_columns(int terminal)
-{
-    struct winsize size;
-    const int known = ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    return known ? size.ws_col : 80;
-}
-
-/* Rewrites the terminal's line: the bar takes what the text leaves, and none if that is little. */
 static void draw_line(dn_metrics *metrics)
 {
-    enum { BAR_MOST = 30, BAR_LEAST = 5 };
-    static const char full[] = "##############################",
-                      empty[] = "..............................";
-    char head[64], tail[160], line[512];
-    progress_text(metrics, &metrics->epoch, head, tail);
-    const int columns = terminal_columns(metrics->terminal);
-    int bar = columns - 4 - (int)(strlen(head) + strlen(tail));
-    bar = bar > BAR_MOST ? BAR_MOST : bar;
+    char head[64], tail[160];
     const int64_t per_epoch = metrics->settings.steps_per_epoch;
-    const int done = (int)(bar * ((metrics->step.step - 1) % per_epoch + 1) / per_epoch);
-    if (bar >= BAR_LEAST)
-        snprintf(line, sizeof line, "%s[%.*s%.*s] %s", head, done, full, bar - done, empty, tail);
-    else
-        snprintf(line, sizeof line, "%sstep %s", head, tail);
-    fprintf(metrics->settings.progress, "\r%.*s\033[K", columns - 1, line);
-    fflush(metrics->settings.progress);
-    metrics->has_line = 1;
-}
-
-/* A line that stays; on a terminal it takes the place of the progress line. */
-static void print_line(dn_metrics *metrics, const char *text)
-{
-    if (!metrics->settings.progress)
-        return;
-    fprintf(metrics->settings.progress, "%s%s\n", metrics->has_line ? "\r\033[K" : "", text);
-    fflush(metrics->settings.progress);
-    metrics->has_line = 0;
+    const double share = (double)((metrics->step.step - 1) % per_epoch + 1) / (double)per_epoch;
+    progress_text(metrics, &metrics->epoch, head, tail);
+    dn_progress_draw(&metrics->progress, head, share, tail);
 }
 
 /* ---- the three kinds ---- */
@@ -217,7 +165,7 @@ static dn_status write_interval(dn_metrics *metrics, int show)
     if (show) {
         progress_text(metrics, t, head, tail);
         snprintf(line, sizeof line, "%sstep %s", head, tail);
-        print_line(metrics, line);
+        dn_progress_print(&metrics->progress, line);
     }
     json_t *object =
         json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "kind", "interval", "epoch",
@@ -240,13 +188,13 @@ dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step)
         metrics->first_step = step->step;
     tally_add(&metrics->interval, step);
     tally_add(&metrics->epoch, step);
-    if (metrics->terminal >= 0 && time - metrics->last_draw >= redraw_seconds) {
+    if (metrics->progress.terminal >= 0 && time - metrics->last_draw >= redraw_seconds) {
         draw_line(metrics);
         metrics->last_draw = time;
     }
     if (time - metrics->interval.start < metrics->settings.interval)
         return DN_OK;
-    return write_interval(metrics, metrics->terminal < 0);
+    return write_interval(metrics, metrics->progress.terminal < 0);
 }
 
 static void print_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
@@ -262,7 +210,7 @@ static void print_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
              "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights %s",
              metrics->step.epoch, metrics->settings.epochs, tally_loss(t), tally_top1(t), test,
              tally_speed(t, metrics->last_step_end), hash);
-    print_line(metrics, line);
+    dn_progress_print(&metrics->progress, line);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
@@ -298,7 +246,7 @@ dn_status dn_metrics_end(dn_metrics *metrics, const dn_end_metrics *end)
     duration_text(now() - metrics->start, seconds, sizeof seconds);
     snprintf(line, sizeof line, "ended after step %" PRId64 ", %s  weights %s  %s", end->step,
              seconds, hash, end->checkpoint ? end->checkpoint : "");
-    print_line(metrics, line);
+    dn_progress_print(&metrics->progress, line);
     return write_object(metrics,
                         json_pack("{s:s, s:I, s:I, s:s, s:o, s:s?}", "kind", "end", "epoch",
                                   (json_int_t)end->epoch, "step", (json_int_t)end->step,
@@ -317,7 +265,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     m->settings = *settings;
     if (settings->interval < 0)
         m->settings.interval = default_interval;
-    m->terminal = settings->progress ? open_terminal(settings->progress) : -1;
+    dn_progress_open(&m->progress, settings->progress);
     m->file = fopen(m->path, "a+e");
     if (!m->file) {
         status = file_failure(m);
@@ -337,10 +285,8 @@ void dn_metrics_destroy(dn_metrics **metrics)
     dn_metrics *m = *metrics;
     if (m && m->file)
         fclose(m->file);
-    if (m && m->has_line) /* a message follows: the run was cut short */
-        fputc('\n', m->settings.progress);
-    if (m && m->terminal >= 0)
-        close(m->terminal);
+    if (m)
+        dn_progress_close(&m->progress);
     free(m);
     *metrics = NULL;
 }

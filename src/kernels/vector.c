@@ -17,9 +17,9 @@
  *     w1  [acc10][acc11]
  *     ..      MR rows
  *
- * Weight gradient: a tile of output rows x input rows, each accumulator DN_LANES logical lanes
- * along the pixels: one register of 16, 6 x 4 or 8 x 3 of them, whichever the outputs fill, or two
- * registers of 8, 3 x 2. Loads are the sum of the tile's sides, multiply-adds their product.
+ * Weight gradient: MI output rows x NJ input rows, each accumulator DN_LANES logical lanes along
+ * the pixels: one register of 16 (6 x 4 of them), or two of 8, one half after the other (3 x 4).
+ * MI + NJ loads feed MI * NJ multiply-adds.
  */
 #include "tables.h"
 
@@ -27,9 +27,9 @@
 #include <string.h>
 
 #if DN_VL == 16
-enum { MR = 12, MR_STEP = 4, NV = 2, MI = 8, MI_SMALL = 6, NJ = 4, NJ_SMALL = 3 };
+enum { MR = 12, MR_STEP = 4, NV = 2, MI = 6, NJ = 4 };
 #elif DN_VL == 8
-enum { MR = 6, MR_STEP = 2, NV = 2, MI = 3, MI_SMALL = 3, NJ = 2, NJ_SMALL = 2 };
+enum { MR = 6, MR_STEP = 2, NV = 2, MI = 3, NJ = 4 };
 #else
 #error "DN_VL must be 8 or 16"
 #endif
@@ -217,85 +217,78 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient ---- */
 
-/* One register of pixels of every row from pixel `p` on; lanes from `valid` on count as 0. */
-INLINE void weight_grad_step(const int mi, const int nj, vec acc[MI][4][HALVES],
-                             const float *const a[MI], const float *const b[NJ], size_t p,
-                             int valid)
+/* One register of pixels of every row from pixel `p` on; lanes that `used` leaves out count as 0.
+ */
+INLINE void weight_grad_step(vec acc[MI][NJ], const float *const a[MI], const float *const b[NJ],
+                             size_t p, const mask *used)
 {
+    vec u[NJ];
     UNROLL
-    for (int h = 0; h < HALVES; h++) {
-        const mask used = lanes_below(h, valid);
-        vec u[NJ];
+    for (int j = 0; j < NJ; j++) {
+        u[j] = load(b[j] + p);
+        if (used != NULL)
+            u[j] = (vec)((mask)u[j] & *used);
+    }
+    UNROLL
+    for (int i = 0; i < MI; i++) {
+        vec v = load(a[i] + p);
+        if (used != NULL)
+            v = (vec)((mask)v & *used);
         UNROLL
-        for (int j = 0; j < nj; j++) {
-            u[j] = load(b[j] + p + h * DN_VL);
-            if (valid < DN_LANES)
-                u[j] = (vec)((mask)u[j] & used);
-        }
-        UNROLL
-        for (int i = 0; i < mi; i++) {
-            vec v = load(a[i] + p + h * DN_VL);
-            if (valid < DN_LANES)
-                v = (vec)((mask)v & used);
-            UNROLL
-            for (int j = 0; j < nj; j++)
-                acc[i][j][h] += v * u[j];
-        }
+        for (int j = 0; j < NJ; j++)
+            acc[i][j] += v * u[j];
     }
 }
 
-/* dw(o, c) += sum over pixels of dy(o, p) * x(c, p) for `outputs` <= mi and `inputs` <= nj rows;
- * rows past the last repeat it and are not stored. `mi` and `nj` are constants where this is
- * inlined. */
-INLINE void weight_grad_tile(const int mi, const int nj, int outputs, int inputs, size_t n,
-                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw,
-                             size_t dw_ld)
+/* dw(o, c) += sum over pixels of dy(o, p) * x(c, p) for `outputs` <= MI and `inputs` <= NJ rows;
+ * rows past the last repeat it and are not stored. Halves of the lanes go one after the other, so
+ * that a tile fills the registers. */
+INLINE void weight_grad_tile(int outputs, int inputs, size_t n, const float *dy, size_t dy_ld,
+                             const float *x, size_t x_ld, float *dw, size_t dw_ld)
 {
     const float *a[MI], *b[NJ];
-    UNROLL
-    for (int i = 0; i < mi; i++)
-        a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld;
-    UNROLL
-    for (int j = 0; j < nj; j++)
-        b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld;
-    vec acc[MI][4][HALVES] = {{{{0}}}};
+    vec sums[MI][4][HALVES] = {{{{0}}}};
     const size_t whole = n / DN_LANES * DN_LANES;
-    for (size_t p = 0; p < whole; p += DN_LANES)
-        weight_grad_step(mi, nj, acc, a, b, p, DN_LANES);
-    if (whole < n)
-        weight_grad_step(mi, nj, acc, a, b, whole, (int)(n - whole));
+    for (int h = 0; h < HALVES; h++) {
+        UNROLL
+        for (int i = 0; i < MI; i++)
+            a[i] = dy + (size_t)(i < outputs ? i : outputs - 1) * dy_ld + h * DN_VL;
+        UNROLL
+        for (int j = 0; j < NJ; j++)
+            b[j] = x + (size_t)(j < inputs ? j : inputs - 1) * x_ld + h * DN_VL;
+        vec acc[MI][NJ] = {{{0}}};
+        for (size_t p = 0; p < whole; p += DN_LANES)
+            weight_grad_step(acc, a, b, p, NULL);
+        const mask used = lanes_below(h, (int)(n - whole));
+        if (whole < n)
+            weight_grad_step(acc, a, b, whole, &used);
+        UNROLL
+        for (int i = 0; i < MI; i++) {
+            UNROLL
+            for (int j = 0; j < NJ; j++)
+                sums[i][j][h] = acc[i][j];
+        }
+    }
     UNROLL
-    for (int i = 0; i < mi; i++) {
-        const vec4 sum = sum4(acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
+    for (int i = 0; i < MI; i++) {
+        const vec4 sum = sum4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
         if (i < outputs)
-            for (int j = 0; j < nj; j++)
+            for (int j = 0; j < NJ; j++)
                 if (j < inputs)
                     dw[(size_t)i * dw_ld + (size_t)j] += sum[j];
     }
 }
 
-/* dw(outputs, inputs) of one tap, tile by tile: the rows of x stay in the first-level cache. */
-INLINE void weight_grad_tap(const int mi, const int nj, int outputs, int inputs, size_t n,
-                            const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
-{
-    for (int c = 0; c < inputs; c += nj)
-        for (int o = 0; o < outputs; o += mi)
-            weight_grad_tile(mi, nj, outputs - o < mi ? outputs - o : mi,
-                             inputs - c < nj ? inputs - c : nj, n, dy + (size_t)o * dy_ld, dy_ld,
-                             x + (size_t)c * x_ld, x_ld, dw + (size_t)o * (size_t)inputs + c,
-                             (size_t)inputs);
-}
-
 static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
 {
-    for (int t = 0; t < taps->count; t++, dw += (size_t)outputs * (size_t)inputs) {
-        const float *from = x + taps->shift[t];
-        if (outputs % MI == 0 && outputs % MI_SMALL != 0)
-            weight_grad_tap(MI, NJ_SMALL, outputs, inputs, n, dy, dy_ld, from, x_ld, dw);
-        else
-            weight_grad_tap(MI_SMALL, NJ, outputs, inputs, n, dy, dy_ld, from, x_ld, dw);
-    }
+    for (int t = 0; t < taps->count; t++, dw += (size_t)outputs * (size_t)inputs)
+        for (int c = 0; c < inputs; c += NJ) /* NJ rows of x stay in the first-level cache */
+            for (int o = 0; o < outputs; o += MI)
+                weight_grad_tile(outputs - o < MI ? outputs - o : MI,
+                                 inputs - c < NJ ? inputs - c : NJ, n, dy + (size_t)o * dy_ld,
+                                 dy_ld, x + (size_t)c * x_ld + taps->shift[t], x_ld,
+                                 dw + (size_t)o * (size_t)inputs + c, (size_t)inputs);
 }
 
 /* ---- kernels on maps ---- */

@@ -11,7 +11,6 @@
 #endif
 #include "comm.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -54,13 +53,6 @@ void dn_comm_check(int code, const char *call, const char *function)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
     end_job(rank, message);
-}
-
-_Noreturn void dn_comm_abort(const dn_comm *comm, dn_status status)
-{
-    assert(status != DN_OK);
-    (void)status;
-    end_job(comm->rank, dn_message());
 }
 
 /* Idle ranks and threads that spin would keep the others from the processors when there are too

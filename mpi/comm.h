@@ -2,8 +2,7 @@
  * The ranks of a job: the one wrapper of MPI's set-up, small collectives and error handling.
  *
  * An MPI failure ends the job where it happens, in one line that names the rank and the call. A
- * dn_status that every rank can reach together is agreed on with dn_comm_agree and travels up; one
- * that a rank meets alone in the middle of a step ends the job with dn_comm_abort. MPI is called
+ * dn_status is agreed on with dn_comm_agree, where all ranks come by, and travels up. MPI is called
  * by the main thread only (MPI_THREAD_FUNNELED).
  */
 #ifndef DN_COMM_H
@@ -32,10 +31,6 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv);
 
 /* Ends MPI. Collective, the last call of a job. */
 void dn_comm_finalize(dn_comm *comm);
-
-/* Prints dn_message with this rank and host, and ends the job with status 1 on all ranks. Not
- * collective. `status` is the failure that the message belongs to. */
-_Noreturn void dn_comm_abort(const dn_comm *comm, dn_status status);
 
 /*
  * DN_OK on all ranks when `status` is DN_OK on all; else the worst status on all, with dn_message

@@ -1,5 +1,5 @@
 /*
- * The command line of dn_dist. One table of options (options.c) drives parsing, --help, the
+ * The command line of dn_dist. One table of options (option_table.c) drives parsing, --help, the
  * configuration file and the configuration text in checkpoints. Not collective: every rank parses
  * the same command line and comes to the same result.
  */

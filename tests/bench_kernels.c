@@ -61,12 +61,12 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
     float *x = b->panel.data + b->first;
     switch (kernel) {
     case CONV:
-        k->conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld, b->y.data,
-                b->y.ld, 0);
+        k->products[DN_FP32].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
+                                  b->y.data, b->y.ld, 0);
         break;
     case WEIGHT_GRAD:
-        k->conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld, x, b->panel.ld,
-                            b->dw.data);
+        k->products[DN_FP32].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld,
+                                              x, b->panel.ld, b->dw.data);
         break;
     case NORM_RELU:
         on_maps->norm_relu(inputs, &b->frame, map->data, map->ld, row[0], row[1], b->panel.data,
@@ -193,8 +193,9 @@ static void bench_table(const dn_kernels *k, bench *b)
     const bench_shape *s = b->shape;
     const dn_weights weights = {
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
-    b->packed = dn_trial_matrix(1, 0, k->packed_floats(s->outputs, s->inputs, s->taps));
-    k->pack(b->packed.data, &weights);
+    b->packed =
+        dn_trial_matrix(1, 0, k->products[DN_FP32].packed_floats(s->outputs, s->inputs, s->taps));
+    k->products[DN_FP32].pack(b->packed.data, &weights);
     for (int kernel = 0; kernel < KERNELS; kernel++)
         for (int dtype = DN_FP32; dtype < (kernel < NORM_RELU ? DN_BF16 : DN_DTYPES); dtype++)
             bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b);

@@ -33,9 +33,9 @@ static double weight(const dn_weights *w, int o, int c, int t)
 
 static dn_guarded pack(const dn_kernels *k, const dn_weights *weights)
 {
-    dn_guarded packed =
-        dn_trial_matrix(1, 0, k->packed_floats(weights->outputs, weights->inputs, weights->taps));
-    k->pack(packed.data, weights);
+    dn_guarded packed = dn_trial_matrix(
+        1, 0, k->products[DN_FP32].packed_floats(weights->outputs, weights->inputs, weights->taps));
+    k->products[DN_FP32].pack(packed.data, weights);
     if (!dn_guarded_intact(&packed))
         dn_trial_fail("pack: wrote outside its output");
     return packed;
@@ -88,7 +88,8 @@ void dn_check_conv(int outputs, int inputs, int tap_count, int width, size_t n)
             dn_guarded_fill(&y, n, seed);
         else
             dn_guarded_blank(&y);
-        k->conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld, accumulate);
+        k->products[DN_FP32].conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data,
+                                  y.ld, accumulate);
         dn_expect_verify(&e, k, &y);
         dn_guarded_destroy(&packed);
     }
@@ -128,7 +129,8 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_fill(&dw, dw.extent, seed);
-        k->conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data, x.ld, dw.data);
+        k->products[DN_FP32].conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data,
+                                              x.ld, dw.data);
         dn_expect_verify(&e, k, &dw);
     }
     dn_expect_destroy(&e);
@@ -241,8 +243,9 @@ static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const 
     dn_guarded packed = pack(k, weights);
     dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    k->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
-            from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
+    k->products[DN_FP32].conv(packed.data, weights->outputs, weights->inputs, &taps, run,
+                              from->data + dn_frame_first(&l->frame), from->ld, framed.data,
+                              framed.ld, 0);
     k->maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
     dn_guarded_destroy(&packed);
@@ -275,8 +278,8 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
                         dy.data + (size_t)o * dy.ld, 0);
     run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
     run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
-    k->conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first, dy.ld, x.data + first,
-                        x.ld, dw.data);
+    k->products[DN_FP32].conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first, dy.ld,
+                                          x.data + first, x.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
     dn_guarded_destroy(&x);
     dn_guarded_destroy(&dy);

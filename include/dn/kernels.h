@@ -126,9 +126,12 @@ typedef struct dn_map_kernels {
     void (*norm_relu_grad)(const dn_norm_grad *args);
 } dn_map_kernels;
 
-typedef struct dn_kernels {
-    const char *name;
-
+/*
+ * The matrix products, one set an element type of the net's maps: a set for DN_BF16 may round both
+ * operands to bf16 (to nearest even) before it multiplies them; sums are fp32 in either. Packed
+ * weights are bytes of a set's own, counted in floats.
+ */
+typedef struct dn_product_kernels {
     /* Floats of packed weights, and packing: the form `conv` reads. */
     size_t (*packed_floats)(int outputs, int inputs, int taps);
     void (*pack)(float *packed, const dn_weights *weights);
@@ -141,7 +144,11 @@ typedef struct dn_kernels {
     /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). */
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
+} dn_product_kernels;
 
+typedef struct dn_kernels {
+    const char *name;
+    dn_product_kernels products[DN_DTYPES];
     dn_map_kernels maps[DN_DTYPES];
 } dn_kernels;
 

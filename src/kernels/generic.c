@@ -93,10 +93,8 @@ static uint16_t bf16_from_float(float value)
 
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
-    .packed_floats = packed_floats,
-    .pack = pack,
-    .conv = conv,
-    .conv_weight_grad = conv_weight_grad,
+    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad},
+                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad}},
     .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_fp32, moments_fp32,
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,

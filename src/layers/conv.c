@@ -96,7 +96,6 @@ static void dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
 static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const dn_kernels *k = net->kernels;
     const view v = view_create(&in->grid, node, index);
     const dn_taps taps = node_taps(&in->grid, node, 1);
     const int block = forward_block(node);
@@ -112,8 +111,8 @@ static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass,
         net->on_maps->norm_relu(rows, &v.frame,
                                 dn_map_at(in, dn_map_index(in, &v.piece, c, v.source)),
                                 in->grid.stride, node->scale + c, node->shift + c, panel, v.ld);
-        k->conv(net->packed + (size_t)(c / block) * packed_block, node->outputs, rows, &taps, v.run,
-                panel + v.first, v.ld, y, y_ld, c > 0);
+        net->products->conv(net->packed + (size_t)(c / block) * packed_block, node->outputs, rows,
+                            &taps, v.run, panel + v.first, v.ld, y, y_ld, c > 0);
     }
     const dn_frame frame = output_frame(&v);
     for (int o = 0; o < node->outputs && pass && node->dropout; o++)
@@ -160,21 +159,21 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, int 
                            int c, const float *dy, float *panel)
 {
     const dn_map *in = &net->maps[node->in];
-    const dn_kernels *k = net->kernels;
     const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
     const dn_taps taps = node_taps(&in->grid, node, 1), back = node_taps(&in->grid, node, -1);
     float *dx = panel + DN_BACKWARD_BLOCK * v->ld, *compact = dx + DN_BACKWARD_BLOCK * v->ld;
     const size_t x = dn_map_index(in, &v->piece, c, 0);
     net->on_maps->norm_relu(rows, &v->frame, dn_map_at(in, x + (size_t)v->source), in->grid.stride,
                             node->scale + c, node->shift + c, panel, v->ld);
-    k->conv_weight_grad(node->outputs, rows, &taps, v->run, dy + v->first, v->ld, panel + v->first,
-                        v->ld, dn_weight_partial(net, node, stripe, c));
-    k->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) *
-                              dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK),
-            rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx, v->ld, 0);
+    net->products->conv_weight_grad(node->outputs, rows, &taps, v->run, dy + v->first, v->ld,
+                                    panel + v->first, v->ld,
+                                    dn_weight_partial(net, node, stripe, c));
+    net->products->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) *
+                                          dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK),
+                        rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx, v->ld, 0);
     if (node->kernel == 3) {
         const dn_frame frame = output_frame(v);
-        k->maps[DN_FP32].store(rows, &frame, dx, v->ld, compact, v->ld);
+        net->kernels->maps[DN_FP32].store(rows, &frame, dx, v->ld, compact, v->ld);
         dx = compact;
     }
     float sums[DN_BACKWARD_BLOCK * 2];

@@ -60,9 +60,9 @@ void dn_head_forward(dn_net *net, const dn_node *node)
             const int rows =
                 node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
             const float *packed =
-                net->packed + (o ? net->kernels->packed_floats(o, node->inputs, 1) : 0);
-            net->kernels->conv(packed, rows, node->inputs, &one, images, net->features, ld,
-                               net->logit_rows + (size_t)o * ld, ld, 0);
+                net->packed + (o ? net->products->packed_floats(o, node->inputs, 1) : 0);
+            net->products->conv(packed, rows, node->inputs, &one, images, net->features, ld,
+                                net->logit_rows + (size_t)o * ld, ld, 0);
         }
 #pragma omp for schedule(static)
         for (size_t i = 0; i < images; i++)
@@ -153,7 +153,8 @@ static void linear_gradient(dn_net *net, const dn_node *node, int o, int rows)
     const dn_taps one = {.count = 1};
     float *dw = net->leaf + node->weight + (size_t)o * (size_t)node->inputs;
     memset(dw, 0, (size_t)rows * (size_t)node->inputs * sizeof *dw);
-    net->kernels->conv_weight_grad(rows, node->inputs, &one, images, dy, ld, net->features, ld, dw);
+    net->products->conv_weight_grad(rows, node->inputs, &one, images, dy, ld, net->features, ld,
+                                    dw);
     for (int r = 0; r < rows; r++)
         net->leaf[node->bias + (size_t)(o + r)] = row_sum(dy + (size_t)r * ld, images);
 }
@@ -198,10 +199,10 @@ void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing)
                                                                 : DN_PACK_OUTPUTS);
 #pragma omp for schedule(static)
         for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)
-            net->kernels->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) * packed,
-                               dn_block_rows(node, c, DN_BACKWARD_BLOCK), node->outputs, &one,
-                               (size_t)net->options.batch, net->logit_rows, ld,
-                               net->feature_gradient + (size_t)c * ld, ld, 0);
+            net->products->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) * packed,
+                                dn_block_rows(node, c, DN_BACKWARD_BLOCK), node->outputs, &one,
+                                (size_t)net->options.batch, net->logit_rows, ld,
+                                net->feature_gradient + (size_t)c * ld, ld, 0);
 #pragma omp for schedule(dynamic) collapse(2)
         for (int p = 0; p < in->grid.pieces; p++)
             for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)

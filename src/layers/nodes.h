@@ -69,7 +69,8 @@ struct dn_net {
     dn_spec spec;
     dn_net_options options;
     const dn_kernels *kernels;
-    const dn_map_kernels *on_maps; /* those of the net's element type */
+    const dn_product_kernels *products; /* those of the net's element type */
+    const dn_map_kernels *on_maps;      /* the same */
     dn_map *maps;
     int map_count;
     dn_node *nodes;

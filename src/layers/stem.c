@@ -110,8 +110,8 @@ static void forward_piece(dn_net *net, const dn_node *node, int index)
     const size_t packed = dn_packed_forward_block(net, &product, rows);
     for (int b = 0; b < blocks; b++) {
         panel_fill(net, node, &piece, source, b, &out->grid, &p);
-        net->kernels->conv(net->packed + (size_t)b * packed, node->outputs, rows, &p.taps, p.run,
-                           p.rows + p.first, p.ld, y, p.ld, b > 0);
+        net->products->conv(net->packed + (size_t)b * packed, node->outputs, rows, &p.taps, p.run,
+                            p.rows + p.first, p.ld, y, p.ld, b > 0);
     }
     dn_frame frame = p.frame;
     if (frame.border)
@@ -153,9 +153,9 @@ static void backward_piece(dn_net *net, const dn_node *node, int stripe, int ind
                          dn_map_at(out, first), out->grid.stride, net->coefficients, dy, p.ld);
     for (int b = 0; b < blocks; b++) {
         panel_fill(net, node, &piece, source, b, &out->grid, &p);
-        net->kernels->conv_weight_grad(node->outputs, rows, &p.taps, p.run, dy + p.first, p.ld,
-                                       p.rows + p.first, p.ld,
-                                       dn_weight_partial(net, &product, stripe, b * rows));
+        net->products->conv_weight_grad(node->outputs, rows, &p.taps, p.run, dy + p.first, p.ld,
+                                        p.rows + p.first, p.ld,
+                                        dn_weight_partial(net, &product, stripe, b * rows));
     }
 }
 

@@ -74,8 +74,8 @@ static void forward_piece(dn_net *net, const dn_node *node, int index)
     for (int c = 0; c < node->inputs; c += FORWARD_BLOCK) {
         const int rows = dn_block_rows(node, c, FORWARD_BLOCK);
         pool_block(net, node, &piece, c, rows, panel, ld, plane);
-        net->kernels->conv(net->packed + (size_t)(c / FORWARD_BLOCK) * packed_block, node->outputs,
-                           rows, &one, piece.pixels, panel, ld, y, ld, c > 0);
+        net->products->conv(net->packed + (size_t)(c / FORWARD_BLOCK) * packed_block, node->outputs,
+                            rows, &one, piece.pixels, panel, ld, y, ld, c > 0);
     }
     net->on_maps->store(node->outputs, &run, y, ld, dn_map_at(out, dn_map_index(out, &piece, 0, 0)),
                         out->grid.stride);
@@ -149,10 +149,10 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
     for (int b = item->block; b < item->block_end; b++) {
         const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
         pool_block(net, node, &piece, c, rows, panel, ld, plane);
-        net->kernels->conv_weight_grad(node->outputs, rows, &one, piece.pixels, dy, ld, panel, ld,
-                                       dn_weight_partial(net, node, item->stripe, c));
-        net->kernels->conv(net->packed + (size_t)b * packed, rows, node->outputs, &one,
-                           piece.pixels, dy, ld, dx, ld, 0);
+        net->products->conv_weight_grad(node->outputs, rows, &one, piece.pixels, dy, ld, panel, ld,
+                                        dn_weight_partial(net, node, item->stripe, c));
+        net->products->conv(net->packed + (size_t)b * packed, rows, node->outputs, &one,
+                            piece.pixels, dy, ld, dx, ld, 0);
         for (int i = 0; i < rows; i++)
             unpool_row(net, node, &piece, c + i, dx + (size_t)i * ld, plane,
                        dn_norm_partial(net, node, index, c + i));

@@ -37,12 +37,12 @@ dn_stripe dn_stripes_item(const dn_stripes *stripes, int index)
 
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
 {
-    return net->kernels->packed_floats(node->outputs, block, dn_node_taps(node));
+    return net->products->packed_floats(node->outputs, block, dn_node_taps(node));
 }
 
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block)
 {
-    return net->kernels->packed_floats(block, node->outputs, dn_node_taps(node));
+    return net->products->packed_floats(block, node->outputs, dn_node_taps(node));
 }
 
 /* The weights of `rows` input channels from `first` on, as a matrix (outputs, rows). */
@@ -68,10 +68,10 @@ void dn_pack_forward(dn_net *net, const dn_node *node, int block)
         dn_weights weights =
             block_weights(net, node, b * block, dn_block_rows(node, b * block, block));
         float *to = net->packed + (size_t)b * floats +
-                    (o ? net->kernels->packed_floats(o, weights.inputs, weights.taps) : 0);
+                    (o ? net->products->packed_floats(o, weights.inputs, weights.taps) : 0);
         weights.w += o * weights.out_step;
         weights.outputs = node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
-        net->kernels->pack(to, &weights);
+        net->products->pack(to, &weights);
     }
 }
 
@@ -89,7 +89,7 @@ void dn_pack_transposed(dn_net *net, const dn_node *node, int block)
                                        .taps = w.taps,
                                        .out_step = w.in_step,
                                        .in_step = w.out_step};
-        net->kernels->pack(net->packed + (size_t)b * floats, &transposed);
+        net->products->pack(net->packed + (size_t)b * floats, &transposed);
     }
 }
 

@@ -218,6 +218,7 @@ dn_status dn_net_create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->spec = *spec;
     net->options = *options;
     net->kernels = kernels;
+    net->products = &kernels->products[options->dtype];
     net->on_maps = &kernels->maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);

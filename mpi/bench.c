@@ -90,13 +90,13 @@ static double peak_mib(void)
 
 static json_t *phases(const bench *b)
 {
-    const dn_phase_times *times = dn_net_phase_times(b->net);
+    const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps;
     json_t *object = json_object();
     for (int p = 0; p < DN_PHASES; p++)
         json_object_set_new(object, dn_phase_name((dn_phase)p),
-                            json_pack("{s:f, s:f}", "forward", times->forward[p] / steps,
-                                      "backward", times->backward[p] / steps));
+                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
+                                      times.backward[p] / steps));
     json_object_set_new(object, "allreduce", json_real(b->step.reduce_seconds / steps));
     json_object_set_new(object, "update", json_real(b->step.update_seconds / steps));
     return object;
@@ -125,7 +125,7 @@ static dn_status print_json(const bench *b, const char *isa)
 
 static void print_text(const bench *b, const char *isa)
 {
-    const dn_phase_times *times = dn_net_phase_times(b->net);
+    const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * dn_net_batch(b->net);
     printf("%s, %d ranks x %d threads, batch %d a rank, kernels %s\n", dn_net_spec(b->net)->name,
@@ -136,7 +136,7 @@ static void print_text(const bench *b, const char *isa)
     printf("seconds a step %9.4f median; means of phases:\n", median);
     for (int p = 0; p < DN_PHASES; p++)
         printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name((dn_phase)p),
-               times->forward[p] / steps, times->backward[p] / steps);
+               times.forward[p] / steps, times.backward[p] / steps);
     printf("  %-12s %9.4f\n  %-12s %9.4f\n", "allreduce", b->step.reduce_seconds / steps, "update",
            b->step.update_seconds / steps);
 }

@@ -120,13 +120,15 @@ void dn_net_update_running(dn_net *net, const float *leaf);
 /* XXH3-64 of parameters and running statistics. */
 uint64_t dn_net_hash(const dn_net *net);
 
-/* One line of `dn_dist info`: a layer as the forward pass runs it. */
+/* One line of `dn_dist info`: a layer as the forward pass runs it. The backward pass takes the
+ * layers in reverse and makes the gradients of a layer's parameters final, in the leaf's order. */
 typedef struct dn_layer_info {
     char name[96], kind[16];
     int in_channels, in_height, in_width;
     int out_channels, out_height, out_width;
     size_t parameters;
-    double multiply_adds; /* forward, one image */
+    double multiply_adds;                     /* forward, one image */
+    double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
 } dn_layer_info;
 
 int dn_net_layers(const dn_net *net);
@@ -157,7 +159,7 @@ typedef struct dn_phase_times {
 } dn_phase_times;
 
 const char *dn_phase_name(dn_phase phase);
-const dn_phase_times *dn_net_phase_times(const dn_net *net);
+dn_phase_times dn_net_phase_times(const dn_net *net);
 void dn_net_phase_reset(dn_net *net);
 
 #endif

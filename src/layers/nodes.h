@@ -63,6 +63,7 @@ typedef struct dn_node {
     size_t gamma, beta;  /* the same */
     size_t running_mean, running_var; /* offsets in the running statistics */
     float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
+    double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
 } dn_node;
 
 struct dn_net {
@@ -97,7 +98,6 @@ struct dn_net {
     size_t scratch_floats;
     size_t packed_floats, partial_count, weight_partial_floats;
     int threads;
-    dn_phase_times times;
 };
 
 /* Index of the row of channel `channel` of a piece; `shift` pixels further on. */

@@ -284,7 +284,7 @@ static void forward(dn_net *net, const dn_pass *pass)
             dn_head_forward(net, node);
             break;
         }
-        net->times.forward[phase_of(node)] += omp_get_wtime() - start;
+        net->nodes[i].forward_seconds += omp_get_wtime() - start;
     }
 }
 
@@ -319,7 +319,7 @@ void dn_net_backward(dn_net *net, const dn_pass *pass)
             dn_stem_backward(net, node);
             break;
         }
-        net->times.backward[phase_of(node)] += omp_get_wtime() - start;
+        net->nodes[i].backward_seconds += omp_get_wtime() - start;
     }
 }
 
@@ -495,6 +495,8 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     info->parameters = weights + (node->norm ? 2 * (size_t)node->inputs : 0) +
                        (node->kind == DN_NODE_HEAD ? (size_t)node->outputs : 0);
     info->multiply_adds = (double)weights * out->height * out->width;
+    info->forward_seconds = node->forward_seconds;
+    info->backward_seconds = node->backward_seconds;
     snprintf(info->name, sizeof info->name, "%s", node->name);
     snprintf(info->kind, sizeof info->kind, "%s %dx%d", kinds[node->kind], node->kernel,
              node->kernel);
@@ -507,12 +509,19 @@ const char *dn_phase_name(dn_phase phase)
     return names[phase];
 }
 
-const dn_phase_times *dn_net_phase_times(const dn_net *net)
+dn_phase_times dn_net_phase_times(const dn_net *net)
 {
-    return &net->times;
+    dn_phase_times times = {0};
+    for (int i = 0; i < net->node_count; i++) {
+        const dn_node *node = &net->nodes[i];
+        times.forward[phase_of(node)] += node->forward_seconds;
+        times.backward[phase_of(node)] += node->backward_seconds;
+    }
+    return times;
 }
 
 void dn_net_phase_reset(dn_net *net)
 {
-    net->times = (dn_phase_times){0};
+    for (int i = 0; i < net->node_count; i++)
+        net->nodes[i].forward_seconds = net->nodes[i].backward_seconds = 0;
 }

@@ -27,12 +27,13 @@ typedef struct run {
     dn_net *net;
     dn_step step;
     dn_metrics *metrics;  /* rank 0 */
+    dn_saver *saver;      /* rank 0 */
     dn_checkpoint *state; /* momentum points at the step's */
     dn_rate rate;
     uint32_t *order;       /* the epoch's permutation */
     int64_t ordered_epoch; /* that `order` is of; -1: none */
     int64_t steps_per_epoch, done, last;
-    dn_status failure; /* of writing metrics, on rank 0: reported after the next checkpoint */
+    dn_status failure; /* of writing metrics and checkpoints, on rank 0: reported by `save` */
     char reason[1024];
 } run;
 
@@ -94,24 +95,29 @@ static void train_step(run *r)
 
 /* ---- epochs, checkpoints, the end ---- */
 
-static dn_status save(run *r)
-{
-    snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
-             (int)sizeof r->saved - 32, r->folder, r->done);
-    r->state->step = r->done;
-    dn_status status = DN_OK;
-    if (r->comm->rank == 0)
-        status = dn_checkpoint_save(r->folder, r->net, r->state, r->options->keep);
-    if (status == DN_OK && r->failure != DN_OK)
-        status = dn_fail(r->failure, "%s", r->reason);
-    return dn_comm_agree(r->comm, status);
-}
-
 /* Compares the ranks' weights; *hash is what they all have. */
 static dn_status common_hash(const run *r, uint64_t *hash)
 {
     *hash = dn_net_hash(r->net);
     return dn_comm_same_hash(r->comm, *hash, "weights");
+}
+
+/* What rank 0 remembered, on all ranks. */
+static dn_status agree_on_failure(const run *r)
+{
+    return dn_comm_agree(r->comm,
+                         r->failure == DN_OK ? DN_OK : dn_fail(r->failure, "%s", r->reason));
+}
+
+/* Starts a checkpoint; how its writing went is known when the next one starts. */
+static dn_status save(run *r)
+{
+    snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
+             (int)sizeof r->saved - 32, r->folder, r->done);
+    r->state->step = r->done;
+    DN_TRY(common_hash(r, &r->state->hash));
+    remember(r, dn_saver_start(r->saver, r->state));
+    return agree_on_failure(r);
 }
 
 static dn_status end_epoch(run *r)
@@ -137,6 +143,8 @@ static dn_status end_run(run *r)
                           .step = r->done,
                           .checkpoint = r->saved[0] ? r->saved : r->resume};
     DN_TRY(common_hash(r, &end.weights_hash));
+    remember(r, dn_saver_wait(r->saver));
+    DN_TRY(agree_on_failure(r));
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
 }
 
@@ -183,9 +191,23 @@ static dn_status agree_on_checkpoint(run *r)
     if (r->resume[0] == '\0')
         return DN_OK;
     dn_comm_broadcast(r->comm, r->state->config, sizeof r->state->config, 0);
+    dn_comm_broadcast(r->comm, r->state->data, sizeof r->state->data, 0);
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(r->options, r->state->config)));
     /* The folder may carry the model's name, which is known only now. */
     return dn_comm_agree(r->comm, dn_options_out(r->options, r->folder, sizeof r->folder));
+}
+
+/* The checkpoint's data set is this one; the next checkpoints record it. */
+static dn_status same_data(run *r)
+{
+    char data[sizeof r->state->data];
+    dn_images_describe(&r->train.images, data, sizeof data);
+    dn_status status = DN_OK;
+    if (r->state->data[0] != '\0' && strcmp(r->state->data, data) != 0)
+        status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
+                         r->options->data, data, r->state->data, r->resume);
+    snprintf(r->state->data, sizeof r->state->data, "%s", data);
+    return dn_comm_agree(r->comm, status);
 }
 
 /* Steps of an epoch and of the run; needs the data and the number of virtual ranks. */
@@ -265,10 +287,13 @@ static dn_status share_weights(run *r)
     return DN_OK;
 }
 
-static dn_status open_metrics(run *r)
+/* What rank 0 alone does: metrics and checkpoints. */
+static dn_status open_run(run *r)
 {
     dn_status status = DN_OK;
     if (r->comm->rank == 0)
+        status = dn_saver_create(&r->saver, r->net, r->folder, r->options->keep);
+    if (r->comm->rank == 0 && status == DN_OK)
         status = dn_metrics_create(&r->metrics,
                                    &(dn_metrics_settings){.folder = r->folder,
                                                           .progress = stdout,
@@ -286,13 +311,15 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(agree_on_checkpoint(&r));
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, "train"));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
+    DN_TRY_OR_DONE(same_data(&r));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build(&r)));
     DN_TRY_OR_DONE(share_weights(&r));
-    DN_TRY_OR_DONE(open_metrics(&r));
+    DN_TRY_OR_DONE(open_run(&r));
     DN_TRY_OR_DONE(train_loop(&r));
     if (comm->rank == 0)
         printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
 done:
+    dn_saver_destroy(&r.saver);
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);

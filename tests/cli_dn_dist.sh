@@ -162,6 +162,15 @@ refused "no checkpoint to evaluate" "none.h5" eval --checkpoint "$tmp/none.h5" -
 
 head -c 20000 "$checkpoint" >"$tmp/half.h5"
 refused "checkpoint cut short" "half.h5" train "${small[@]}" --out "$out" --resume "$tmp/half.h5"
+
+mkdir "$tmp/black" # a CIFAR-10 of black images
+truncate -s 30730000 "$tmp/black"/{data_batch_{1..5},test_batch}.bin
+limited "$build/create_records" CIFAR10 --source "$tmp/black" --out "$tmp/other" --level 1 >"$tmp/output" 2>&1 ||
+    fail "records of black images" "$tmp/output"
+refused "resume with other data" \
+    "--data .*/other: found CIFAR10 .50000 images.*, expected FASHION_MNIST .*checkpoint-00000003.h5" \
+    train --out "$tmp/good" --data "$tmp/other"
+
 cp "$checkpoint" "$tmp/flipped.h5"
 flip "$tmp/flipped.h5" $(($(stat -c %s "$checkpoint") / 2))
 refused "checkpoint with a flipped byte" "flipped.h5" eval --checkpoint "$tmp/flipped.h5" --data "$data"

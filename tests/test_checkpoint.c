@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -53,7 +54,8 @@ static dn_net *make_net(const char *model, uint64_t seed)
 
 static dn_checkpoint make_state(const dn_net *net, int64_t step)
 {
-    dn_checkpoint state = {.step = step, .config = "model = small\nlr = 0.1\n"};
+    dn_checkpoint state = {.step = step, .hash = dn_net_hash(net), .data = "a set"};
+    strcpy(state.config, "model = small\nlr = 0.1\n");
     const size_t count = dn_net_parameter_count(net);
     state.momentum = malloc(count * sizeof(float));
     assert_non_null(state.momentum);
@@ -128,6 +130,7 @@ static void test_round_trip(void **state)
     assert_int_equal(dn_checkpoint_peek(path, &found), DN_OK);
     assert_int_equal(found.step, 42);
     assert_string_equal(found.config, expected.config);
+    assert_string_equal(found.data, expected.data);
     free(expected.momentum);
     free(found.momentum);
     dn_net_destroy(&saved);
@@ -321,6 +324,136 @@ static void test_refused_folder(void **state)
     dn_net_destroy(&net);
 }
 
+/* ---- in the background ---- */
+
+/* A saver of `net` into `folder`. */
+static dn_saver *make_saver(const dn_net *net, const char *folder, int keep)
+{
+    dn_saver *saver = NULL;
+    if (dn_saver_create(&saver, net, folder, keep) != DN_OK)
+        fail_msg("%s", dn_message());
+    return saver;
+}
+
+/* The file holds what the weights were when the save was started, whatever they became since. */
+static void test_background(void **state)
+{
+    (void)state;
+    char folder[64], path[128], newest[128];
+    make_folder(folder);
+    dn_net *net = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
+    dn_checkpoint position = make_state(net, 1), found = make_state(loaded, 7);
+    const size_t count = dn_net_parameter_count(net), bytes = count * sizeof(float);
+    const size_t running = dn_net_running_count(net) * sizeof(float);
+    float *expected = malloc(3 * bytes);
+    assert_true(expected && running <= bytes);
+    dn_saver *saver = make_saver(net, folder, 2);
+    for (position.step = 1; position.step <= 5; position.step++) {
+        memcpy(expected, dn_net_parameters(net), bytes);
+        memcpy(expected + count, position.momentum, bytes);
+        memcpy(expected + 2 * count, dn_net_running(net), running);
+        assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+        for (size_t i = 0; i < count; i++)
+            dn_net_parameters(net)[i] += position.momentum[i] *= 2;
+        memset(dn_net_running(net), (int)position.step, running);
+    }
+    assert_int_equal(dn_saver_wait(saver), DN_OK);
+    dn_saver_destroy(&saver);
+    assert_null(saver);
+    assert_int_equal(files_in(folder), 2);
+    snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
+    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
+    assert_string_equal(newest, path);
+    assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
+    assert_memory_equal(dn_net_parameters(loaded), expected, bytes);
+    assert_memory_equal(found.momentum, expected + count, bytes);
+    assert_memory_equal(dn_net_running(loaded), expected + 2 * count, running);
+    free(expected);
+    free(position.momentum);
+    free(found.momentum);
+    dn_net_destroy(&net);
+    dn_net_destroy(&loaded);
+    remove_folder(folder);
+}
+
+/* A failure in the background is told once, by the next call; the one after goes on. */
+static void test_background_failure(void **state)
+{
+    (void)state;
+    char parent[64], folder[80];
+    make_folder(parent);
+    snprintf(folder, sizeof folder, "%s/run", parent);
+    fclose(fopen(folder, "w")); /* a file, where a folder is to be */
+    dn_net *net = make_net(SMALL, 1);
+    const dn_checkpoint position = {.step = 4};
+    dn_saver *saver = make_saver(net, folder, 0);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    assert_int_equal(dn_saver_start(saver, &position), DN_EIO);
+    assert_non_null(strstr(dn_message(), "run: found a file, expected a folder"));
+    assert_int_equal(dn_saver_wait(saver), DN_OK);
+    assert_int_equal(unlink(folder), 0);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    assert_int_equal(dn_saver_wait(saver), DN_OK);
+    assert_int_equal(files_in(folder), 1);
+    dn_saver_destroy(&saver);
+    dn_net_destroy(&net);
+    remove_folder(parent);
+    assert_int_equal(dn_saver_start(NULL, &position), DN_OK);
+    assert_int_equal(dn_saver_wait(NULL), DN_OK);
+    dn_saver_destroy(&saver);
+}
+
+/* The step of the folder's newest checkpoint, 0 where there is none. */
+static int64_t newest_step(const char *folder)
+{
+    char path[128];
+    dn_checkpoint position = {.step = 0};
+    assert_int_equal(dn_checkpoint_newest(folder, path, sizeof path), DN_OK);
+    if (path[0])
+        assert_int_equal(dn_checkpoint_peek(path, &position), DN_OK);
+    return position.step;
+}
+
+/* Saves step after step and never ends: what test_killed kills. */
+static int save_forever(const char *folder)
+{
+    dn_net *net = make_net("densenet-bc-100-12", 1);
+    dn_checkpoint position = make_state(net, newest_step(folder) + 1);
+    dn_saver *saver = make_saver(net, folder, 0);
+    while (dn_saver_start(saver, &position) == DN_OK)
+        position.step++;
+    return 1;
+}
+
+/* Wherever a process is killed while it writes, the newest name is of a whole file. */
+static void test_killed(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    make_folder(folder);
+    for (int i = 0, step = 0; i < 10; i++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            execl("/proc/self/exe", "test_checkpoint", "--save-forever", folder, NULL);
+            _exit(127);
+        }
+        do { /* until it saves, and then some part of a save more */
+            usleep(1000);
+            snprintf(path, sizeof path, "%s/checkpoint-%08d.h5", folder, step + 1);
+        } while (access(path, F_OK) != 0 && waitpid(child, NULL, WNOHANG) == 0);
+        usleep(7919 * (useconds_t)i % 20000);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        for (int newer = step + 1; access(path, F_OK) == 0; newer++) {
+            step = newer;
+            snprintf(path, sizeof path, "%s/checkpoint-%08d.h5", folder, step + 1);
+        }
+        assert_int_equal(newest_step(folder), step);
+    }
+    remove_folder(folder);
+}
+
 /* What tests/load_checkpoint.py reads. */
 static int leave_checkpoint(const char *folder)
 {
@@ -345,13 +478,23 @@ static int leave_checkpoint(const char *folder)
 
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--save-forever") == 0)
+        return save_forever(argv[2]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_without_momentum),
-        cmocka_unit_test(test_keep),           cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_flipped_byte),   cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_other_model),    cmocka_unit_test(test_future_version),
-        cmocka_unit_test(test_missing),        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_without_momentum),
+        cmocka_unit_test(test_keep),
+        cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_flipped_byte),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_other_model),
+        cmocka_unit_test(test_future_version),
+        cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_refused_folder),
+        cmocka_unit_test(test_background),
+        cmocka_unit_test(test_background_failure),
+        cmocka_unit_test(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

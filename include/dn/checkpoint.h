@@ -6,7 +6,7 @@
  *     /optimizer/momentum/<parameter name>   float32, the parameter's shape (zero: never stepped)
  *     /config                       the run's configuration, one INI text (UTF-8 string)
  *     attributes of /: format "dn_dist checkpoint", format_version, model (string), step,
- *                      weights_hash (16 hex digits)
+ *                      weights_hash (16 hex digits), data (string)
  *
  * and behind the HDF5 file's own bytes a checksum of them all; docs/checkpoint-format.md specifies
  * it. Every reader checks it first, so DN_ECORRUPT tells of any damaged byte.
@@ -25,6 +25,8 @@
 typedef struct dn_checkpoint {
     int64_t step;      /* optimizer steps done; the position in the data follows from it */
     float *momentum;   /* (dn_net_parameter_count) or NULL where there is none */
+    uint64_t hash;     /* dn_net_hash of the weights; written, not read */
+    char data[256];    /* what tells the data set from others; empty where it is not known */
     char config[8192]; /* INI text of the options that decide the result */
 } dn_checkpoint;
 
@@ -35,7 +37,31 @@ typedef struct dn_checkpoint {
 dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
                              int keep);
 
-/* Reads position and configuration alone: what is needed to build the net. */
+/*
+ * A saver writes checkpoints while training goes on: training stops for as long as it takes to copy
+ * the weights. One thread at a time uses it. The HDF5 library is not thread-safe: from
+ * dn_saver_start to the end of dn_saver_wait no other thread may call it. Both accept NULL and then
+ * do nothing, for ranks that do not save.
+ */
+typedef struct dn_saver dn_saver;
+
+/* A saver of `net` into `folder` that keeps the `keep` newest checkpoints (0: all), with room for a
+ * copy of parameters, running statistics and momentum. The caller owns it; folder and net must
+ * outlive it. DN_ENOMEM. */
+dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const char *folder, int keep);
+
+/* Copies the weights and `state`, then writes them as dn_checkpoint_save does, in the background.
+ * Waits first for the write before; where that failed, starts none and returns its failure. */
+dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
+
+/* Waits until the last write has ended and returns its failure, once. */
+dn_status dn_saver_wait(dn_saver *saver);
+
+/* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL; accepts NULL
+ * inside. */
+void dn_saver_destroy(dn_saver **saver);
+
+/* Reads position, data and configuration alone: what is needed to build the net. */
 dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state);
 
 /* Fills the net's parameters and running statistics, and momentum(dn_net_parameter_count) where it

@@ -26,6 +26,10 @@ static inline size_t dn_image_floats(const dn_shard_info *info)
     return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
 }
 
+/* text = what tells this split from others, however it is cut and compressed: the set's name, size,
+ * mean, and a checksum of the labels in their order. */
+void dn_images_describe(const dn_images *images, char *text, size_t size);
+
 /* Names the images of one virtual rank's batch. */
 typedef struct dn_batch {
     const uint32_t *order; /* the epoch's permutation; NULL: stored order */

@@ -1,7 +1,11 @@
 /* Batches of normalised, augmented images; see dn/images.h. */
 #include "dn/images.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <xxhash.h>
 
 #include "dn/rng.h"
 
@@ -37,6 +41,17 @@ static void copy_plane(const uint8_t *from, int height, int width, const view *c
             to[c] = x < 0 || x >= width ? 0 : table[from[(size_t)y * (size_t)width + (size_t)x]];
         }
     }
+}
+
+void dn_images_describe(const dn_images *images, char *text, size_t size)
+{
+    const dn_shard_info *info = &images->info;
+    const uint64_t labels =
+        XXH3_64bits(images->labels, (size_t)info->count * sizeof *images->labels);
+    snprintf(text, size,
+             "%s (%" PRId64 " images of %d x %d x %d, mean %.6f, labels %016" PRIx64 ")",
+             info->dataset, info->count, info->channels, info->height, info->width, info->mean[0],
+             labels);
 }
 
 void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, int32_t *labels)

@@ -10,7 +10,7 @@
 
 #include <hdf5.h>
 
-#include "dn/net.h"
+#include "dn/checkpoint.h"
 
 #define DN_CHECKPOINT_FORMAT   "dn_dist checkpoint"
 #define DN_CHECKPOINT_MODEL    "model"
@@ -26,11 +26,6 @@ static inline int dn_is_running(const dn_tensor *tensor)
     return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
 }
 
-static inline float *dn_tensor_values(const dn_net *net, const dn_tensor *tensor)
-{
-    return (dn_is_running(tensor) ? dn_net_running(net) : dn_net_parameters(net)) + tensor->offset;
-}
-
 /* An HDF5 type of `size` bytes that end in a zero; the caller closes it. */
 static inline hid_t dn_string_type(size_t size)
 {
@@ -39,6 +34,16 @@ static inline hid_t dn_string_type(size_t size)
     H5Tset_cset(type, H5T_CSET_UTF8);
     return type;
 }
+
+/* What a file is made from: the net's own arrays, or copies of them. */
+typedef struct dn_snapshot {
+    const dn_net *net;                 /* names, shapes and places of the tensors */
+    const float *parameters, *running; /* as dn_net_parameters and dn_net_running have them */
+    const dn_checkpoint *state;
+} dn_snapshot;
+
+/* dn_checkpoint_save of a snapshot. */
+dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep);
 
 /* name(size) = checkpoint-STEP.h5. */
 void dn_checkpoint_name(char *name, size_t size, int64_t step);

@@ -133,6 +133,9 @@ static dn_status open_reader(reader *r, const char *path)
 
 static dn_status read_position(const reader *r, dn_checkpoint *state)
 {
+    state->data[0] = '\0';
+    if (H5Aexists(r->file, "data") > 0) /* the first files had none */
+        DN_TRY(read_text_attribute(r, "data", state->data, sizeof state->data));
     DN_TRY(read_attribute(r, "step", H5T_NATIVE_INT64, &state->step));
     const hid_t text = dn_string_type(sizeof state->config);
     const hid_t set = H5Dopen2(r->file, "config", H5P_DEFAULT);
@@ -152,6 +155,11 @@ static void shape_text(char text[SHAPE_TEXT], int rank, const hsize_t *shape)
                        (unsigned long long)shape[i]);
     if (at < SHAPE_TEXT)
         snprintf(text + at, (size_t)(SHAPE_TEXT - at), ")");
+}
+
+static float *values_of(const dn_net *net, const dn_tensor *tensor)
+{
+    return (dn_is_running(tensor) ? dn_net_running(net) : dn_net_parameters(net)) + tensor->offset;
 }
 
 static dn_status check_shape(const reader *r, hid_t set, const dn_tensor *tensor)
@@ -208,7 +216,7 @@ static dn_status read_tensors(const reader *r, dn_net *net, float *momentum)
     for (int i = 0; i < count; i++) {
         const dn_tensor *t = &tensors[i];
         norms += t->kind == DN_RUNNING_VAR;
-        DN_TRY(read_tensor(r, DN_CHECKPOINT_MODEL, t, dn_tensor_values(net, t)));
+        DN_TRY(read_tensor(r, DN_CHECKPOINT_MODEL, t, values_of(net, t)));
         if (momentum && !dn_is_running(t))
             DN_TRY(read_tensor(r, DN_CHECKPOINT_MOMENTUM, t, momentum + t->offset));
     }

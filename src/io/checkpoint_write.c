@@ -71,10 +71,11 @@ static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t s
     return write_dataset(group, name, H5T_STD_I64LE, 0, NULL, &step);
 }
 
-static int write_tensors(hid_t file, const dn_net *net, const dn_checkpoint *state)
+static int write_tensors(hid_t file, const dn_snapshot *snapshot)
 {
+    const dn_checkpoint *state = snapshot->state;
     const dn_tensor *tensors;
-    const int count = dn_net_tensors(net, &tensors);
+    const int count = dn_net_tensors(snapshot->net, &tensors);
     const hid_t links = H5Pcreate(H5P_LINK_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     const hid_t model = H5Gcreate2(file, DN_CHECKPOINT_MODEL, links, H5P_DEFAULT, H5P_DEFAULT);
@@ -84,7 +85,8 @@ static int write_tensors(hid_t file, const dn_net *net, const dn_checkpoint *sta
     int ok = 1;
     for (int i = 0; ok && i < count; i++) {
         const dn_tensor *t = &tensors[i];
-        ok = write_tensor(model, t, dn_tensor_values(net, t));
+        const float *values = dn_is_running(t) ? snapshot->running : snapshot->parameters;
+        ok = write_tensor(model, t, values + t->offset);
         if (ok && t->kind == DN_RUNNING_VAR)
             ok = write_batches_tracked(model, t, state->step);
         if (ok && !dn_is_running(t) && state->momentum)
@@ -97,19 +99,21 @@ static int write_tensors(hid_t file, const dn_net *net, const dn_checkpoint *sta
     return ok;
 }
 
-static int write_file(hid_t file, const dn_net *net, const dn_checkpoint *state)
+static int write_file(hid_t file, const dn_snapshot *snapshot)
 {
+    const dn_checkpoint *state = snapshot->state;
     char hash[DN_HASH_DIGITS + 1];
     const int64_t version = DN_CHECKPOINT_VERSION;
     const hid_t text = dn_string_type(strlen(state->config) + 1);
-    snprintf(hash, sizeof hash, "%016" PRIx64, dn_net_hash(net));
-    const int ok = write_tensors(file, net, state) &&
+    snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
+    const int ok = write_tensors(file, snapshot) &&
                    write_dataset(file, "config", text, 0, NULL, state->config) &&
                    write_text_attribute(file, "format", DN_CHECKPOINT_FORMAT) &&
                    write_attribute(file, "format_version", H5T_STD_I64LE, &version) &&
-                   write_text_attribute(file, "model", dn_net_spec(net)->name) &&
+                   write_text_attribute(file, "model", dn_net_spec(snapshot->net)->name) &&
                    write_attribute(file, "step", H5T_STD_I64LE, &state->step) &&
-                   write_text_attribute(file, "weights_hash", hash);
+                   write_text_attribute(file, "weights_hash", hash) &&
+                   write_text_attribute(file, "data", state->data);
     H5Tclose(text);
     return ok;
 }
@@ -131,17 +135,17 @@ static char *copy_file(hid_t file, size_t *count)
 }
 
 /* bytes(count) = the checkpoint's file; the caller frees it. */
-static dn_status build(const dn_net *net, const dn_checkpoint *state, char **bytes, size_t *count)
+static dn_status build(const dn_snapshot *snapshot, char **bytes, size_t *count)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_core(access, GROWTH, 0);
     const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    *bytes = write_file(file, net, state) ? copy_file(file, count) : NULL;
+    *bytes = write_file(file, snapshot) ? copy_file(file, count) : NULL;
     H5Fclose(file);
     H5Pclose(access);
     DN_CHECK(*bytes, DN_ENOMEM, "out of memory while building the checkpoint of step %" PRId64,
-             state->step);
+             snapshot->state->step);
     return DN_OK;
 }
 
@@ -164,20 +168,20 @@ static int write_bytes(const char *path, const char *bytes, size_t count)
     return error;
 }
 
-dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
-                             int keep)
+dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep)
 {
+    const int64_t step = snapshot->state->step;
     char name[64], final[PATH_MAX], temporary[PATH_MAX];
     char *bytes;
     size_t count = 0;
-    dn_checkpoint_name(name, sizeof name, state->step);
+    dn_checkpoint_name(name, sizeof name, step);
     const int length = snprintf(temporary, sizeof temporary, "%s/%s" DN_PARTIAL, folder, name);
     DN_CHECK(length < (int)sizeof temporary, DN_EINVAL, "%s: the folder's path is too long",
              folder);
     snprintf(final, sizeof final, "%.*s", length - (int)strlen(DN_PARTIAL), temporary);
     DN_TRY(dn_make_folders(folder));
     dn_checkpoint_remove_partials(folder);
-    DN_TRY(build(net, state, &bytes, &count));
+    DN_TRY(build(snapshot, &bytes, &count));
     const int error = write_bytes(temporary, bytes, count);
     free(bytes);
     if (error) {
@@ -186,6 +190,16 @@ dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_che
     }
     DN_TRY(dn_file_publish(temporary, final));
     if (keep > 0)
-        dn_checkpoint_prune(folder, state->step, keep);
+        dn_checkpoint_prune(folder, step, keep);
     return DN_OK;
+}
+
+dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
+                             int keep)
+{
+    const dn_snapshot snapshot = {.net = net,
+                                  .parameters = dn_net_parameters(net),
+                                  .running = dn_net_running(net),
+                                  .state = state};
+    return dn_snapshot_write(&snapshot, folder, keep);
 }

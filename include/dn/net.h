@@ -46,17 +46,24 @@ typedef struct dn_net_options {
     int recompute;  /* 1: bottleneck maps are not kept but made again in the backward pass: the same
                        bits, in less memory, for one more 1x1 convolution a layer */
     float dropout;  /* probability, after each dense layer's last convolution */
+    int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
+                       if more, only teams (below) train */
 } dn_net_options;
 
 /* Plans and allocates a net; the caller owns it. DN_ENOMEM, or what dn_spec_check returns. */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 
+/* Another net like `first`, for its team: with its weights, running statistics and working memory,
+ * which must outlive it; with images, maps and leaf of its own. The caller owns it. DN_ENOMEM. */
+dn_status dn_net_create_sharing(dn_net **net, const dn_net *first);
+
 /* Frees the net and sets *net to NULL; accepts NULL inside. */
 void dn_net_destroy(dn_net **net);
 
 const dn_spec *dn_net_spec(const dn_net *net);
 int dn_net_batch(const dn_net *net);
+int dn_net_norm_group(const dn_net *net);
 
 /* The tensors in torchvision's state_dict order (running statistics included). */
 int dn_net_tensors(const dn_net *net, const dn_tensor **tensors);
@@ -105,6 +112,27 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 
 /* Fills the leaf's gradients from the last dn_net_forward_train. */
 void dn_net_backward(dn_net *net, const dn_pass *pass);
+
+/* Completes rows(norm_group, width): those of this rank's team are filled, the others are to be. */
+typedef void dn_exchange_fn(void *user, double *rows, size_t width);
+
+/*
+ * The nets of one rank that belong to one norm group. They walk side by side: all visit a node, one
+ * after another, before any visits the next, and batch statistics are exchanged between the visits,
+ * 2 doubles a channel forward and backward. Other teams of the group do the same at the same time.
+ */
+typedef struct dn_team {
+    dn_net *const *nets;      /* (count) those behind the first share its memory */
+    int count, first;         /* place of the first net's batch in the group */
+    dn_exchange_fn *exchange; /* NULL: the team is the whole group */
+    void *user;
+} dn_team;
+
+/* The two functions above for all nets of a team: `pass` names the first one's virtual rank, the
+ * others' follow. Leaves hold the gradients of each batch's own mean loss, and the statistics of
+ * the group. */
+void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results);
+void dn_team_backward(const dn_team *team, const dn_pass *pass);
 
 /* Running statistics normalise. Only the first `count` images are counted in the result, and the
  * loss is their sum, not their mean. */

@@ -205,7 +205,6 @@ static void backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
 void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
     const dn_stripes stripes = dn_stripes_create(&net->maps[node->in].grid, node->inputs);
-    dn_map_correction(&net->maps[node->out], node->first, node->outputs, net->coefficients);
 #pragma omp parallel
     {
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);

@@ -51,17 +51,21 @@ dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
  * running statistics. Called before the parallel region. */
 void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
 
-/* Merges what dn_map_piece_moments left for all pieces into the statistics of channels [first,
- * first
- * + count) and into the leaf. Inside a parallel region. */
+/* Merges what dn_map_piece_moments left for all pieces into the sums of channels [first, first
+ * + count). Inside a parallel region. */
 void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
+
+/* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
+ * and in the leaf. Outside a parallel region. */
+void dn_map_statistics(dn_net *net, const dn_node *node);
+
+/* Backward, from the same rows: the coefficients of the deferred correction of the node's output
+ * channels. */
+void dn_map_correction(dn_net *net, const dn_node *node);
 
 /* Means and sums of squares of a piece's `count` output channels from `first` on, into
  * net->partial(pieces, count, 2). */
 void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
-
-/* coefficients(count, 3) of the deferred correction for channels from `first` on. */
-void dn_map_correction(const dn_map *map, int first, int count, float *coefficients);
 
 /* Carries gradient(rows, n) with respect to the ReLU's output through the ReLU into the gradient of
  * the input map, from element `index` of channel `c` on, and writes the two sums(rows, 2) of
@@ -76,7 +80,7 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
 }
 
 /* Merges net->partial(parts, inputs, 2) into the gradients of gamma and beta and into the input
- * map's correction sums. Inside a parallel region. */
+ * map's sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 
 /* ---- shared by the layers: weights.c ---- */

@@ -19,6 +19,11 @@
  * batch norms' backward passes at once, an affine function of gradient and map:
  *
  *     dx = (D - A/M - xhat * B/M) / sqrt(variance + eps),  xhat = (x - mean) / sqrt(variance + eps)
+ *
+ * Norm groups. Nets whose batches are normalised together walk side by side. After each node
+ * forward, and before it backward, they learn each other's `sums` of the channels it writes; mean,
+ * variance, A, B and M are then those of all these batches, added up along the tree. An ordinary
+ * net is a group of one.
  */
 #ifndef DN_NODES_H
 #define DN_NODES_H
@@ -35,11 +40,11 @@ typedef struct dn_map {
     void *data;            /* (groups, channels, stride) elements of the net's type */
     float *gradient;       /* the same in fp32, before the deferred correction */
     size_t element;        /* bytes of an element of data */
-    float *mean, *inverse; /* (channels) batch mean, 1 / sqrt(variance + eps) */
-    double *correction;    /* (channels, 2) A and B above */
-    size_t statistics;     /* of the leaf: means from here, unbiased variances after them */
-    int written, read;     /* first node that writes it, last node that reads it */
-    int bottleneck;        /* 1: private to one layer, so it can be made again */
+    float *mean, *inverse; /* (channels) of the group: mean, 1 / sqrt(variance + eps) */
+    double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
+    size_t statistics; /* of the leaf: means from here, unbiased variances after them */
+    int written, read; /* first node that writes it, last node that reads it */
+    int bottleneck;    /* 1: private to one layer, so it can be made again */
 } dn_map;
 
 typedef enum dn_node_kind {
@@ -91,8 +96,10 @@ struct dn_net {
     double *image_loss;
     float *packed;       /* weights of the running node, as the kernels want them */
     float *coefficients; /* (channels, 3) deferred correction of the running node's output */
-    double *partial;     /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
-                            norm sums (parts, inputs, 2) backward */
+    double *rows;    /* (norm_group, 2 * outputs) the group's sums of the running node's output */
+    double *column;  /* (norm_group) one column of rows */
+    double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
+                        norm sums (parts, inputs, 2) backward */
     float *weight_partial; /* (stripes, weights) gradient sums of the running node */
     float *scratch;        /* (threads, scratch_floats) */
     size_t scratch_floats;
@@ -114,6 +121,12 @@ static inline size_t dn_map_plane_index(const dn_map *map, int image, int channe
     const dn_grid *grid = &map->grid;
     const size_t row = (size_t)(image / grid->group) * (size_t)map->channels + (size_t)channel;
     return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
+}
+
+/* 1: the map shares the one buffer of all bottleneck maps and is made again when needed. */
+static inline int dn_map_is_remade(const dn_net *net, const dn_map *map)
+{
+    return map->bottleneck && net->options.train && net->options.recompute;
 }
 
 /* Address of an element of the map's data. */

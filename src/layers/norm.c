@@ -2,6 +2,7 @@
  * Batch norm's share of the work that is not fused into kernels: per-channel arithmetic, in
  * double, on sums that the pieces of a map left behind.
  */
+#include "dn/tree.h"
 #include "layers.h"
 
 #include <math.h>
@@ -47,7 +48,6 @@ static void merge_moments(double *count, double *mean, double *squares, double n
 void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count)
 {
     const double *partial = net->partial;
-    float *means = net->leaf + net->parameter_count + map->statistics;
 #pragma omp for schedule(static)
     for (int c = 0; c < count; c++) {
         double pixels = 0, mean = 0, squares = 0;
@@ -56,20 +56,57 @@ void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count)
             const double *moments = partial + ((size_t)p * (size_t)count + (size_t)c) * 2;
             merge_moments(&pixels, &mean, &squares, (double)piece.pixels, moments[0], moments[1]);
         }
-        const int channel = first + c;
-        map->mean[channel] = (float)mean;
-        map->inverse[channel] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
-        means[channel] = (float)mean;
-        means[map->channels + channel] = (float)(squares / (pixels > 1 ? pixels - 1 : 1));
+        map->sums[2 * (first + c)] = mean;
+        map->sums[2 * (first + c) + 1] = squares;
     }
 }
 
-void dn_map_correction(const dn_map *map, int first, int count, float *coefficients)
+/* The tree's sum over the group of element `at` of its rows of sums. */
+static double group_sum(const dn_net *net, const dn_node *node, size_t at)
 {
-    const double pixels = dn_map_pixels(map);
-    for (int c = first; c < first + count; c++, coefficients += 3) {
-        const double s = map->inverse[c], mean = map->mean[c];
-        const double a = map->correction[2 * c] / pixels, b = map->correction[2 * c + 1] / pixels;
+    for (size_t v = 0; v < (size_t)net->options.norm_group; v++)
+        net->column[v] = net->rows[v * 2 * (size_t)node->outputs + at];
+    return dn_tree_sum(net->column, net->options.norm_group);
+}
+
+/* The same of the squares about `mean` over all batches, `pixels` each, from those about each
+ * batch's own mean in element at + 1. */
+static double group_squares(const dn_net *net, const dn_node *node, size_t at, double mean,
+                            double pixels)
+{
+    for (size_t v = 0; v < (size_t)net->options.norm_group; v++) {
+        const double *moments = net->rows + v * 2 * (size_t)node->outputs + at;
+        const double delta = moments[0] - mean;
+        net->column[v] = moments[1] + pixels * delta * delta;
+    }
+    return dn_tree_sum(net->column, net->options.norm_group);
+}
+
+void dn_map_statistics(dn_net *net, const dn_node *node)
+{
+    const dn_map *map = &net->maps[node->out];
+    const double own = dn_map_pixels(map), pixels = own * net->options.norm_group;
+    float *means = net->leaf + net->parameter_count + map->statistics + node->first;
+    for (int c = 0; c < node->outputs; c++) {
+        const size_t at = 2 * (size_t)c;
+        const double mean = group_sum(net, node, at) / net->options.norm_group;
+        const double squares = group_squares(net, node, at, mean, own);
+        map->mean[node->first + c] = (float)mean;
+        map->inverse[node->first + c] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
+        means[c] = (float)mean;
+        means[map->channels + c] = (float)(squares / (pixels > 1 ? pixels - 1 : 1));
+    }
+}
+
+void dn_map_correction(dn_net *net, const dn_node *node)
+{
+    const dn_map *map = &net->maps[node->out];
+    const double pixels = dn_map_pixels(map) * net->options.norm_group;
+    float *coefficients = net->coefficients;
+    for (int c = 0; c < node->outputs; c++, coefficients += 3) {
+        const double s = map->inverse[node->first + c], mean = map->mean[node->first + c];
+        const double a = group_sum(net, node, 2 * (size_t)c) / pixels;
+        const double b = group_sum(net, node, 2 * (size_t)c + 1) / pixels;
         coefficients[0] = (float)s;
         coefficients[1] = (float)(-s * s * b);
         coefficients[2] = (float)(s * s * b * mean - s * a);
@@ -112,9 +149,9 @@ void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)
         net->leaf[node->beta + c] = (float)sum;
         net->leaf[node->gamma + c] = (float)moment;
         const double gamma = net->parameters[node->gamma + c];
-        const double before[2] = {node->accumulate ? map->correction[2 * c] : 0,
-                                  node->accumulate ? map->correction[2 * c + 1] : 0};
-        map->correction[2 * c] = before[0] + gamma * sum;
-        map->correction[2 * c + 1] = before[1] + gamma * moment;
+        const double before[2] = {node->accumulate ? map->sums[2 * c] : 0,
+                                  node->accumulate ? map->sums[2 * c + 1] : 0};
+        map->sums[2 * c] = before[0] + gamma * sum;
+        map->sums[2 * c + 1] = before[1] + gamma * moment;
     }
 }

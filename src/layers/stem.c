@@ -164,7 +164,6 @@ void dn_stem_backward(dn_net *net, const dn_node *node)
     const dn_map *out = &net->maps[node->out];
     const dn_node product = as_product(node);
     const dn_stripes stripes = dn_stripes_create(&out->grid, 1);
-    dn_map_correction(out, node->first, node->outputs, net->coefficients);
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic)
@@ -281,7 +280,6 @@ static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, dou
 void dn_stem_pool_backward(dn_net *net, const dn_node *node)
 {
     const int images = net->options.batch;
-    dn_map_correction(&net->maps[node->out], 0, node->outputs, net->coefficients);
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic, 8) collapse(2)

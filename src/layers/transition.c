@@ -163,7 +163,6 @@ void dn_transition_backward(dn_net *net, const dn_node *node)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
-    dn_map_correction(out, 0, node->outputs, net->coefficients);
 #pragma omp parallel
     {
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);

@@ -1,5 +1,5 @@
 /*
- * A net's memory, and the walks over its nodes: forward in order, backward in reverse.
+ * A net's memory: its plan, the arena, and what stands in the flat arrays.
  */
 #include "build.h"
 #include "layers.h"
@@ -61,17 +61,11 @@ static size_t data_bytes(const dn_map *map)
     return map_elements(map) * map->element;
 }
 
-/* 1: the map shares the one buffer of all bottleneck maps and is made again when needed. */
-static int is_remade(const dn_net *net, const dn_map *map)
-{
-    return map->bottleneck && net->options.train && net->options.recompute;
-}
-
 static size_t largest_remade(const dn_net *net)
 {
     size_t bytes = 0;
     for (int i = 0; i < net->map_count; i++)
-        if (is_remade(net, &net->maps[i]) && data_bytes(&net->maps[i]) > bytes)
+        if (dn_map_is_remade(net, &net->maps[i]) && data_bytes(&net->maps[i]) > bytes)
             bytes = data_bytes(&net->maps[i]);
     return bytes;
 }
@@ -82,7 +76,7 @@ static void add_map_regions(planner *p, dn_map *map, int end)
 {
     const int train = p->net->options.train;
     char name[96];
-    if (!is_remade(p->net, map))
+    if (!dn_map_is_remade(p->net, map))
         add_region(p, map->name, &map->data, data_bytes(map), map->written,
                    train ? end - map->written : map->read);
     if (!train)
@@ -114,6 +108,7 @@ static void add_head_regions(planner *p, int end)
 static void add_work_regions(planner *p, int end)
 {
     dn_net *net = p->net;
+    const size_t group = (size_t)net->options.norm_group;
     dn_needs needs = {0};
     size_t channels = 0;
     for (int i = 0; i < net->node_count; i++) {
@@ -128,6 +123,8 @@ static void add_work_regions(planner *p, int end)
         add_region(p, "partial weight gradients", &net->weight_partial,
                    needs.weight_partial * sizeof(float), 0, end);
     add_region(p, "coefficients", &net->coefficients, 3 * channels * sizeof(float), 0, end);
+    add_region(p, "norm group's sums", &net->rows, group * 2 * channels * sizeof(double), 0, end);
+    add_region(p, "norm group's column", &net->column, group * sizeof(double), 0, end);
     add_region(p, "scratch", &net->scratch,
                (size_t)net->threads * net->scratch_floats * sizeof(float), 0, end);
 }
@@ -137,42 +134,72 @@ static void add_parameter_regions(planner *p, int end)
     dn_net *net = p->net;
     add_region(p, "parameters", &net->parameters, net->parameter_count * sizeof(float), 0, end);
     add_region(p, "running statistics", &net->running, net->running_count * sizeof(float), 0, end);
-    if (net->options.train)
-        add_region(p, "gradients", &net->leaf, dn_net_leaf_count(net) * sizeof(float), 0, end);
 }
 
 /* The small per-channel arrays of maps and nodes, carved from one region. */
-static size_t carve_channels(dn_net *net, char *base)
+static size_t carve_channels(dn_net *net, float *base)
 {
     size_t used = 0;
     for (int i = 0; i < net->map_count; i++) {
         dn_map *map = &net->maps[i];
-        const size_t channels = (size_t)map->channels;
         if (base != NULL) {
-            map->correction = (double *)(void *)(base + used);
-            map->mean = (float *)(map->correction + 2 * channels);
-            map->inverse = map->mean + channels;
+            map->mean = base + used;
+            map->inverse = map->mean + map->channels;
         }
-        used += channels * (2 * sizeof(double) + 2 * sizeof(float));
+        used += 2 * (size_t)map->channels;
     }
     for (int i = 0; i < net->node_count; i++) {
         dn_node *node = &net->nodes[i];
         if (!node->norm)
             continue;
         if (base != NULL) {
-            node->scale = (float *)(void *)(base + used);
+            node->scale = base + used;
             node->shift = node->scale + node->inputs;
         }
-        used += 2 * (size_t)node->inputs * sizeof(float);
+        used += 2 * (size_t)node->inputs;
     }
     return used;
 }
 
-static dn_status plan(dn_net *net)
+static void carve_sums(dn_net *net, double *base)
+{
+    for (int i = 0; i < net->map_count; i++) {
+        net->maps[i].sums = base;
+        base += 2 * net->maps[i].channels;
+    }
+}
+
+/* What nets of one rank have in common: weights, what follows from them and the group's
+ * statistics, and what a node uses only while it runs. */
+static void share_memory(dn_net *net, const dn_net *from)
+{
+    net->parameters = from->parameters;
+    net->running = from->running;
+    net->packed = from->packed;
+    net->coefficients = from->coefficients;
+    net->rows = from->rows;
+    net->column = from->column;
+    net->partial = from->partial;
+    net->weight_partial = from->weight_partial;
+    net->scratch = from->scratch;
+    net->scratch_floats = from->scratch_floats;
+    for (int i = 0; i < net->map_count; i++) {
+        net->maps[i].mean = from->maps[i].mean;
+        net->maps[i].inverse = from->maps[i].inverse;
+    }
+    for (int i = 0; i < net->node_count; i++) {
+        net->nodes[i].scale = from->nodes[i].scale;
+        net->nodes[i].shift = from->nodes[i].shift;
+    }
+}
+
+/* Plans and allocates; what the net can have from `from` (or NULL) it takes there. */
+static dn_status plan(dn_net *net, const dn_net *from)
 {
     const int end = net->options.train ? 2 * net->node_count - 1 : net->node_count;
     const int capacity = 2 * net->map_count + 24;
-    char *channels = NULL;
+    float *channels = NULL;
+    double *sums = NULL;
     planner p = {.net = net, .capacity = capacity};
     net->regions = calloc((size_t)capacity, sizeof *net->regions);
     p.targets = calloc((size_t)capacity, sizeof *p.targets);
@@ -181,10 +208,16 @@ static dn_status plan(dn_net *net)
         status = dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
         goto done;
     }
-    add_parameter_regions(&p, end);
+    if (from == NULL) {
+        add_parameter_regions(&p, end);
+        add_work_regions(&p, end);
+        add_region(&p, "channel statistics", &channels, carve_channels(net, NULL) * sizeof(float),
+                   0, end);
+    }
+    add_region(&p, "channel sums", &sums, net->statistics_count * sizeof(double), 0, end);
+    if (net->options.train)
+        add_region(&p, "gradients", &net->leaf, dn_net_leaf_count(net) * sizeof(float), 0, end);
     add_head_regions(&p, end);
-    add_work_regions(&p, end);
-    add_region(&p, "channel statistics", &channels, carve_channels(net, NULL), 0, end);
     for (int i = 0; i < net->map_count; i++)
         add_map_regions(&p, &net->maps[i], end);
     void *remade = NULL;
@@ -198,16 +231,20 @@ static dn_status plan(dn_net *net)
     for (int i = 0; i < net->region_count; i++)
         *p.targets[i] = (void *)((char *)net->arena + net->regions[i].offset);
     for (int i = 0; i < net->map_count; i++)
-        if (is_remade(net, &net->maps[i]))
+        if (dn_map_is_remade(net, &net->maps[i]))
             net->maps[i].data = remade;
-    carve_channels(net, channels);
+    carve_sums(net, sums);
+    if (from == NULL)
+        carve_channels(net, channels);
+    else
+        share_memory(net, from);
 done:
     free(p.targets);
     return status;
 }
 
-dn_status dn_net_create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
-                        const dn_net_options *options)
+static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
+                        const dn_net_options *options, const dn_net *from)
 {
     *out = NULL;
     DN_TRY(dn_spec_check(spec));
@@ -217,17 +254,30 @@ dn_status dn_net_create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
     net->spec = *spec;
     net->options = *options;
+    if (net->options.norm_group == 0)
+        net->options.norm_group = 1;
     net->kernels = kernels;
     net->products = &kernels->products[options->dtype];
     net->on_maps = &kernels->maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK)
-        status = plan(net);
+        status = plan(net, from);
     if (status != DN_OK)
         dn_net_destroy(&net);
     *out = net;
     return status;
+}
+
+dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
+                        const dn_net_options *options)
+{
+    return create(net, spec, kernels, options, NULL);
+}
+
+dn_status dn_net_create_sharing(dn_net **net, const dn_net *first)
+{
+    return create(net, &first->spec, first->kernels, &first->options, first);
 }
 
 void dn_net_destroy(dn_net **net)
@@ -243,91 +293,7 @@ void dn_net_destroy(dn_net **net)
     *net = NULL;
 }
 
-/* ---- forward and backward ---- */
-
-static dn_phase phase_of(const dn_node *node)
-{
-    switch (node->kind) {
-    case DN_NODE_STEM:
-    case DN_NODE_STEM_POOL:
-        return DN_PHASE_STEM;
-    case DN_NODE_CONV:
-        return node->kernel == 1 ? DN_PHASE_CONV1X1 : DN_PHASE_CONV3X3;
-    case DN_NODE_TRANSITION:
-        return DN_PHASE_TRANSITION;
-    case DN_NODE_HEAD:
-        break;
-    }
-    return DN_PHASE_HEAD;
-}
-
-static void forward(dn_net *net, const dn_pass *pass)
-{
-    for (int i = 0; i < net->node_count; i++) {
-        const dn_node *node = &net->nodes[i];
-        const double start = omp_get_wtime();
-        switch (node->kind) {
-        case DN_NODE_STEM:
-            dn_stem_forward(net, node, pass);
-            break;
-        case DN_NODE_STEM_POOL:
-            dn_stem_pool_forward(net, node, pass);
-            break;
-        case DN_NODE_CONV:
-            dn_conv_forward(net, node, pass);
-            break;
-        case DN_NODE_TRANSITION:
-            dn_transition_forward(net, node, pass);
-            break;
-        case DN_NODE_HEAD:
-            dn_norm_prepare(net, node, pass);
-            dn_head_forward(net, node);
-            break;
-        }
-        net->nodes[i].forward_seconds += omp_get_wtime() - start;
-    }
-}
-
-void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
-{
-    forward(net, pass);
-    dn_head_score(net, net->options.batch, pass->label_smoothing, result);
-    result->loss /= net->options.batch;
-}
-
-void dn_net_backward(dn_net *net, const dn_pass *pass)
-{
-    for (int i = net->node_count - 1; i >= 0; i--) {
-        const dn_node *node = &net->nodes[i];
-        const double start = omp_get_wtime();
-        switch (node->kind) {
-        case DN_NODE_HEAD:
-            dn_head_backward(net, node, pass->label_smoothing);
-            break;
-        case DN_NODE_TRANSITION:
-            dn_transition_backward(net, node);
-            break;
-        case DN_NODE_CONV:
-            if (is_remade(net, &net->maps[node->in]))
-                dn_conv_forward(net, node - 1, pass); /* the same bits, statistics included */
-            dn_conv_backward(net, node, pass);
-            break;
-        case DN_NODE_STEM_POOL:
-            dn_stem_pool_backward(net, node);
-            break;
-        case DN_NODE_STEM:
-            dn_stem_backward(net, node);
-            break;
-        }
-        net->nodes[i].backward_seconds += omp_get_wtime() - start;
-    }
-}
-
-void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
-{
-    forward(net, NULL);
-    dn_head_score(net, count, 0, result);
-}
+/* ---- running statistics and weights ---- */
 
 void dn_net_update_running(dn_net *net, const float *leaf)
 {
@@ -347,8 +313,6 @@ void dn_net_update_running(dn_net *net, const float *leaf)
         }
     }
 }
-
-/* ---- weights ---- */
 
 static void init_tensor(dn_net *net, const dn_tensor *tensor, int index, dn_init init,
                         uint64_t seed)
@@ -406,6 +370,11 @@ const dn_spec *dn_net_spec(const dn_net *net)
 int dn_net_batch(const dn_net *net)
 {
     return net->options.batch;
+}
+
+int dn_net_norm_group(const dn_net *net)
+{
+    return net->options.norm_group;
 }
 
 int dn_net_tensors(const dn_net *net, const dn_tensor **tensors)
@@ -500,6 +469,22 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     snprintf(info->name, sizeof info->name, "%s", node->name);
     snprintf(info->kind, sizeof info->kind, "%s %dx%d", kinds[node->kind], node->kernel,
              node->kernel);
+}
+
+static dn_phase phase_of(const dn_node *node)
+{
+    switch (node->kind) {
+    case DN_NODE_STEM:
+    case DN_NODE_STEM_POOL:
+        return DN_PHASE_STEM;
+    case DN_NODE_CONV:
+        return node->kernel == 1 ? DN_PHASE_CONV1X1 : DN_PHASE_CONV3X3;
+    case DN_NODE_TRANSITION:
+        return DN_PHASE_TRANSITION;
+    case DN_NODE_HEAD:
+        break;
+    }
+    return DN_PHASE_HEAD;
 }
 
 const char *dn_phase_name(dn_phase phase)

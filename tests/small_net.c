@@ -13,13 +13,14 @@
 
 enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 
-dn_net *net_make(const net_case *c, const dn_kernels *kernels)
+dn_net *net_make_grouped(const net_case *c, const dn_kernels *kernels, int norm_group)
 {
     const dn_net_options options = {.batch = c->batch,
                                     .train = 1,
                                     .dtype = c->dtype,
                                     .recompute = c->recompute,
-                                    .dropout = c->dropout};
+                                    .dropout = c->dropout,
+                                    .norm_group = norm_group};
     dn_spec spec;
     dn_net *net = NULL;
     if (dn_spec_parse(&spec, c->model) != DN_OK)
@@ -31,6 +32,11 @@ dn_net *net_make(const net_case *c, const dn_kernels *kernels)
     if (dn_net_create(&net, &spec, kernels, &options) != DN_OK)
         fail_msg("%s", dn_message());
     return net;
+}
+
+dn_net *net_make(const net_case *c, const dn_kernels *kernels)
+{
+    return net_make_grouped(c, kernels, 1);
 }
 
 static void draw_norm(float *x, const dn_tensor *tensor, net_draw draw)

@@ -33,6 +33,9 @@ typedef enum net_draw {
 /* A net for training; the caller owns it. Any failure fails the test. */
 dn_net *net_make(const net_case *c, const dn_kernels *kernels);
 
+/* The same for a team that trains in a norm group of so many. */
+dn_net *net_make_grouped(const net_case *c, const dn_kernels *kernels, int norm_group);
+
 /* Fills weights, fresh running statistics, images in [-2, 2) and labels. */
 void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
 

@@ -1,0 +1,302 @@
+/*
+ * Batch statistics of a norm group: a team of nets computes what one net with all their images
+ * does, and a team that is part of its group what the whole group in one team does, to the bit.
+ *
+ * A run is two steps over different images, so that the second meets the memory of the first.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "small_net.h"
+
+enum { MEMBERS = 4, BATCH = 2, SEEDS = 3 };
+
+/* Of logits and statistics relative to their norm, between two orders of summation. In bf16 a last
+ * bit of a statistic moves some of what is stored by 2^-9. Measured 3e-7 and 1e-3. */
+static const double forward_tolerance[DN_DTYPES] = {5e-6, 1e-2};
+
+/* The same of a tensor's gradient, for the best of SEEDS seeds: in each, a ReLU or a max pool may
+ * decide otherwise for a pixel. Measured 1.3e-6 and 3.5e-2. */
+static const double gradient_tolerance[DN_DTYPES] = {2e-5, 1e-1};
+
+#define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
+#define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
+#define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
+
+static const net_case cases[] = {
+    {BOTTLENECK, 3, 28, 28, 10, BATCH, 0, 0, DN_FP32},
+    {BOTTLENECK, 3, 33, 30, 10, BATCH, 0, 1, DN_FP32},
+    {PLAIN, 1, 28, 28, 10, BATCH, 0, 0, DN_FP32},
+    {IMAGENET, 3, 66, 62, 50, BATCH, 0, 0, DN_FP32},
+    {IMAGENET, 3, 66, 62, 50, BATCH, 0, 1, DN_FP32},
+    {"fashion-mnist-tiny", 1, 28, 28, 10, BATCH, 0, 0, DN_FP32},
+    {BOTTLENECK, 3, 28, 28, 10, BATCH, 0, 0, DN_BF16},
+    {IMAGENET, 3, 66, 62, 50, BATCH, 0, 1, DN_BF16},
+};
+enum { CASES = sizeof cases / sizeof cases[0] };
+
+static const dn_kernels *best_kernels(void)
+{
+    const dn_kernels *kernels;
+    if (dn_kernels_select(&kernels, "") != DN_OK)
+        fail_msg("%s", dn_message());
+    return kernels;
+}
+
+static void make_nets(dn_net *nets[MEMBERS], const net_case *c, int count)
+{
+    nets[0] = net_make_grouped(c, best_kernels(), MEMBERS);
+    for (int m = 1; m < count; m++)
+        if (dn_net_create_sharing(&nets[m], nets[0]) != DN_OK)
+            fail_msg("%s", dn_message());
+}
+
+static void destroy_nets(dn_net *nets[MEMBERS], int count)
+{
+    for (int m = count; m-- > 0;)
+        dn_net_destroy(&nets[m]);
+}
+
+/* Member `member`'s images and labels, from a net that holds those of all. */
+static void take_batch(dn_net *net, const dn_net *all, int member)
+{
+    const dn_spec *spec = dn_net_spec(net);
+    const size_t floats =
+        BATCH * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    memcpy(dn_net_images(net), dn_net_images(all) + (size_t)member * floats,
+           floats * sizeof(float));
+    memcpy(dn_net_labels(net), dn_net_labels(all) + (ptrdiff_t)member * BATCH,
+           BATCH * sizeof(int32_t));
+}
+
+/* What is left of a run: its last step's leaf and logits, and the running statistics. */
+typedef struct outcome {
+    float *leaf, *logits, *running;
+    size_t parameters, leaf_count, logit_count, running_count;
+    double loss;
+} outcome;
+
+static outcome outcome_create(const dn_net *net, size_t images)
+{
+    outcome o = {.parameters = dn_net_parameter_count(net),
+                 .leaf_count = dn_net_leaf_count(net),
+                 .logit_count = images * (size_t)dn_net_spec(net)->classes,
+                 .running_count = dn_net_running_count(net)};
+    o.leaf = calloc(o.leaf_count + o.logit_count + o.running_count, sizeof *o.leaf);
+    assert_non_null(o.leaf);
+    o.logits = o.leaf + o.leaf_count;
+    o.running = o.logits + o.logit_count;
+    return o;
+}
+
+static const dn_pass passes[2] = {{.seed = 1, .step = 1, .label_smoothing = 0.1F},
+                                  {.seed = 1, .step = 2, .label_smoothing = 0.1F}};
+
+/* One net with all images. */
+static outcome run_whole(dn_net *whole, uint64_t seed)
+{
+    outcome o = outcome_create(whole, MEMBERS * BATCH);
+    net_draw_all(whole, DRAW_PLAIN, seed);
+    net_step(whole, &passes[0]);
+    net_draw_batch(whole, seed + 1000);
+    o.loss = net_step(whole, &passes[1]).loss;
+    memcpy(o.leaf, dn_net_leaf(whole), o.leaf_count * sizeof *o.leaf);
+    memcpy(o.logits, dn_net_logits(whole), o.logit_count * sizeof *o.logits);
+    memcpy(o.running, dn_net_running(whole), o.running_count * sizeof *o.running);
+    return o;
+}
+
+/* One step; o takes the means of losses and leaves over the team. */
+static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
+{
+    dn_result results[MEMBERS];
+    dn_team_forward(team, pass, results);
+    dn_team_backward(team, pass);
+    memset(o->leaf, 0, o->leaf_count * sizeof *o->leaf);
+    o->loss = 0;
+    for (int m = 0; m < team->count; m++) {
+        const float *leaf = dn_net_leaf(team->nets[m]);
+        for (size_t i = 0; i < o->leaf_count; i++)
+            o->leaf[i] += leaf[i] / (float)team->count;
+        o->loss += results[m].loss / team->count;
+    }
+    dn_net_update_running(team->nets[0], o->leaf);
+}
+
+/* The team on the batches that `whole` holds, drawn with the same seeds. */
+static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
+{
+    const dn_net *first = team->nets[0];
+    const size_t logits = BATCH * (size_t)dn_net_spec(first)->classes;
+    outcome o = outcome_create(first, (size_t)team->count * BATCH);
+    net_draw_all(whole, DRAW_PLAIN, seed);
+    net_draw_all(team->nets[0], DRAW_PLAIN, seed);
+    for (int s = 0; s < 2; s++) {
+        if (s > 0)
+            net_draw_batch(whole, seed + 1000);
+        for (int m = 0; m < team->count; m++)
+            take_batch(team->nets[m], whole, team->first + m);
+        step_team(team, &passes[s], &o);
+    }
+    for (int m = 0; m < team->count; m++)
+        memcpy(o.logits + (size_t)m * logits, dn_net_logits(team->nets[m]),
+               logits * sizeof *o.logits);
+    memcpy(o.running, dn_net_running(first), o.running_count * sizeof *o.running);
+    return o;
+}
+
+/* |a - b| / |a| */
+static double distance(const float *a, const float *b, size_t count)
+{
+    double squares = 0, differences = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double delta = (double)a[i] - (double)b[i];
+        squares += (double)a[i] * (double)a[i];
+        differences += delta * delta;
+    }
+    return sqrt(differences / squares);
+}
+
+/* The largest error of a tensor's gradient; all else is checked here. */
+static double compare(const net_case *c, const dn_net *net, const outcome *whole,
+                      const outcome *team)
+{
+    const double tolerance = forward_tolerance[c->dtype];
+    const double logits = distance(whole->logits, team->logits, whole->logit_count);
+    const double running = distance(whole->running, team->running, whole->running_count);
+    const double statistics =
+        distance(whole->leaf + whole->parameters, team->leaf + whole->parameters,
+                 whole->leaf_count - whole->parameters);
+    if (!(logits <= tolerance && running <= tolerance && statistics <= tolerance &&
+          fabs(whole->loss - team->loss) <= tolerance * whole->loss))
+        fail_msg(
+            "%s: logits err by %.2g, statistics by %.2g, running ones by %.2g, loss %.9g, %.9g",
+            c->model, logits, statistics, running, whole->loss, team->loss);
+    const dn_tensor *tensors;
+    const int count = dn_net_tensors(net, &tensors);
+    double worst = 0;
+    for (int t = 0; t < count; t++)
+        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
+            worst = fmax(worst, distance(whole->leaf + tensors[t].offset,
+                                         team->leaf + tensors[t].offset, tensors[t].count));
+    return worst;
+}
+
+static net_case whole_case(const net_case *c)
+{
+    net_case whole = *c;
+    whole.batch = MEMBERS * BATCH;
+    return whole;
+}
+
+static void test_one_batch(void **state)
+{
+    (void)state;
+    for (int k = 0; k < CASES; k++) {
+        const net_case *c = &cases[k], all = whole_case(c);
+        dn_net *nets[MEMBERS], *whole = net_make(&all, best_kernels());
+        make_nets(nets, c, MEMBERS);
+        double least = INFINITY;
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            outcome a = run_whole(whole, seed);
+            outcome b = run_team(&(dn_team){.nets = nets, .count = MEMBERS}, whole, seed);
+            least = fmin(least, compare(c, whole, &a, &b));
+            free(a.leaf);
+            free(b.leaf);
+        }
+        if (!(least <= gradient_tolerance[c->dtype]))
+            fail_msg("%s: a gradient errs by %.2g", c->model, least);
+        destroy_nets(nets, MEMBERS);
+        dn_net_destroy(&whole);
+    }
+}
+
+/* ---- a group in several teams ---- */
+
+/* What the whole group in one team exchanged, in order; a part of it is checked against this and
+ * gets the others' rows from it. */
+typedef struct record {
+    double *rows;
+    size_t used, capacity;
+    int replay, first, count;
+} record;
+
+static void record_or_replay(void *user, double *rows, size_t width)
+{
+    record *r = user;
+    const size_t total = MEMBERS * width;
+    if (!r->replay && r->used + total > r->capacity) {
+        r->capacity = 2 * (r->used + total);
+        r->rows = realloc(r->rows, r->capacity * sizeof *r->rows);
+        assert_non_null(r->rows);
+    }
+    double *recorded = r->rows + r->used;
+    const size_t first = (size_t)r->first * width, count = (size_t)r->count * width;
+    r->used += total;
+    if (r->replay) {
+        assert_memory_equal(rows + first, recorded + first, count * sizeof *rows);
+        memcpy(rows, recorded, total * sizeof *rows);
+    } else {
+        memcpy(recorded, rows, total * sizeof *rows);
+    }
+}
+
+/* Leaves of members [first, first + count) of the last step, behind one another. */
+static float *run_part(dn_net *whole, const net_case *c, record *r, int first, int count)
+{
+    dn_net *nets[MEMBERS];
+    make_nets(nets, c, count);
+    r->used = 0;
+    r->first = first;
+    r->count = count;
+    const size_t floats = dn_net_leaf_count(nets[0]);
+    float *leaves = calloc((size_t)count * floats, sizeof *leaves);
+    assert_non_null(leaves);
+    const dn_team team = {nets, count, first, record_or_replay, r};
+    outcome o = run_team(&team, whole, 1);
+    for (int m = 0; m < count; m++)
+        memcpy(leaves + (size_t)m * floats, dn_net_leaf(nets[m]), floats * sizeof *leaves);
+    free(o.leaf);
+    destroy_nets(nets, count);
+    return leaves;
+}
+
+static void test_parts(void **state)
+{
+    (void)state;
+    for (int k = 0; k < CASES; k++) {
+        const net_case *c = &cases[k], all = whole_case(c);
+        dn_net *whole = net_make(&all, best_kernels());
+        const size_t floats = dn_net_leaf_count(whole);
+        record r = {0};
+        float *expected = run_part(whole, c, &r, 0, MEMBERS);
+        const size_t exchanged = r.used;
+        r.replay = 1;
+        for (int first = 0; first < MEMBERS; first++)
+            for (int count = 1; first + count <= MEMBERS; count++) {
+                float *found = run_part(whole, c, &r, first, count);
+                assert_int_equal(r.used, exchanged);
+                assert_memory_equal(found, expected + (size_t)first * floats,
+                                    (size_t)count * floats * sizeof *found);
+                free(found);
+            }
+        free(r.rows);
+        free(expected);
+        dn_net_destroy(&whole);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_batch),
+        cmocka_unit_test(test_parts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

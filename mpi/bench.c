@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "dn/rng.h"
+#include "placement.h"
 #include "step.h"
 
 enum { SEED = 1 };
@@ -123,13 +124,11 @@ static dn_status print_json(const bench *b, const char *isa)
     return DN_OK;
 }
 
-static void print_text(const bench *b, const char *isa)
+static void print_text(const bench *b)
 {
     const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * dn_net_batch(b->net);
-    printf("%s, %d ranks x %d threads, batch %d a rank, kernels %s\n", dn_net_spec(b->net)->name,
-           b->comm->size, omp_get_max_threads(), dn_net_batch(b->net), isa);
     printf("images/s       %9.2f median, %.2f best\n", images / median, images / b->seconds[0]);
     printf("GFLOP/s        %9.1f\n", images / median * training_flops(b->net) / 1e9);
     printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
@@ -163,13 +162,17 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options)
     const dn_kernels *kernels = NULL;
     dn_status status;
     DN_TRY_OR_DONE(dn_comm_agree(comm, create(&b, &kernels)));
+    if (!options->json)
+        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", dn_net_spec(b.net)->name,
+                comm->size, omp_get_max_threads(), options->batch_size, kernels->name);
+    DN_TRY_OR_DONE(dn_place_report(comm, comm->size, !options->json));
     dn_net_init(b.net, DN_INIT_KAIMING, SEED);
     draw_images(&b);
     run(&b);
     if (comm->rank == 0 && options->json)
         status = print_json(&b, kernels->name);
     else if (comm->rank == 0)
-        print_text(&b, kernels->name);
+        print_text(&b);
     status = dn_comm_agree(comm, status);
 done:
     dn_step_destroy(&b.step);

@@ -269,22 +269,3 @@ void dn_comm_shared_free(dn_shared *shared)
         munmap(shared->data, shared->bytes);
     shared->data = NULL;
 }
-
-int dn_comm_cores(const dn_comm *comm)
-{
-    cpu_set_t own, *all = malloc(comm->node_size * sizeof *all);
-    if (all == NULL || sched_getaffinity(0, sizeof own, &own) != 0)
-        end_job(comm->rank, "cannot find out which processors this rank may run on");
-    DN_MPI(MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, comm->node));
-    double cores = 1e-6; /* thirds of a processor add up to whole ones */
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &own))
-            continue;
-        int ranks = 0;
-        for (int r = 0; r < comm->node_size; r++)
-            ranks += CPU_ISSET(cpu, &all[r]) != 0;
-        cores += 1.0 / ranks;
-    }
-    free(all);
-    return cores < 1 ? 1 : (int)cores;
-}

@@ -20,6 +20,7 @@ typedef struct dn_comm {
     int node_rank, node_size; /* among the ranks that share this node's memory */
     MPI_Comm world, node;
     int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
+    const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
 } dn_comm;
 
 /* Evaluates an MPI call and ends the job with one line when it fails. */
@@ -70,9 +71,5 @@ dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *sha
 
 /* Accepts NULL data. Not collective. */
 void dn_comm_shared_free(dn_shared *shared);
-
-/* The threads this rank should run: the processors it may run on, each divided by the ranks of the
- * node that may run there too; at least 1. Collective over the node. */
-int dn_comm_cores(const dn_comm *comm);
 
 #endif

@@ -1,10 +1,9 @@
 /* dn_dist: parses the command line, starts the ranks, runs one command. */
-#include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
+#include "placement.h"
 
 static const struct {
     const char *name;
@@ -20,17 +19,6 @@ static dn_status run_command(const dn_comm *comm, const char *name, dn_options *
     return dn_fail(DN_EINVAL, "command: found %s, expected train, eval, info or bench", name);
 }
 
-/* --threads, else what the environment says, else this rank's share of the cores. */
-static void set_threads(const dn_comm *comm, const dn_options *options)
-{
-    const int cores = dn_comm_cores(comm);
-    omp_set_dynamic(0);
-    if (options->threads > 0)
-        omp_set_num_threads(options->threads);
-    else if (getenv("OMP_NUM_THREADS") == NULL)
-        omp_set_num_threads(cores);
-}
-
 static int wants_help(int argc, char **argv)
 {
     return argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
@@ -39,6 +27,7 @@ static int wants_help(int argc, char **argv)
 int main(int argc, char **argv)
 {
     dn_comm comm;
+    dn_place place;
     dn_options options = {0};
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
@@ -52,7 +41,9 @@ int main(int argc, char **argv)
             &comm, dn_options_parse(&options, argv[1], argc - 2, (const char *const *)argv + 2));
         if (status == DN_OK && options.help && comm.rank == 0)
             dn_options_help(stdout, argv[1]);
-        set_threads(&comm, &options);
+        if (status == DN_OK && !options.help)
+            status = dn_place_create(&place, &comm, options.threads, options.pin);
+        comm.place = &place;
         if (status == DN_OK && !options.help)
             status = run_command(&comm, argv[1], &options);
     }

@@ -90,6 +90,8 @@ const dn_option dn_option_table[] = {
 
     {"threads", ALL, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
      DN_FREE, "per rank; 0: automatic"},
+    {"pin", ALL, "Machine", DN_CHOICE, FIELD(pin), "auto", 0, 0, "auto|off",
+     DN_FREE, "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
     {"dtype", TRAIN | EVAL | INFO | BENCH, "Machine", DN_CHOICE, FIELD(dtype), "fp32", 0, 0,
      "fp32|bf16", DN_DECIDES, "of the stored maps; weights, sums and statistics are fp32"},
     {"recompute", TRAIN | INFO | BENCH, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,

@@ -26,6 +26,9 @@ typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_
 
 typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
 
+/* Of threads to cores; placement.h. */
+typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
+
 enum { DN_PATH_SIZE = 1024 };
 
 /* Every option of every command; those of other commands hold their defaults. */
@@ -60,6 +63,7 @@ typedef struct dn_options {
     int64_t checkpoint_every;
 
     int threads; /* 0 = automatic */
+    dn_pin pin;
     dn_dtype dtype;
     int recompute;
     char isa[32]; /* kernel table; empty: the fastest */

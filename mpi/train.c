@@ -17,6 +17,7 @@
 #include "dn/checkpoint.h"
 #include "dn/metrics.h"
 #include "dn/rng.h"
+#include "placement.h"
 #include "step.h"
 
 typedef struct run {
@@ -313,6 +314,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
     DN_TRY_OR_DONE(same_data(&r));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build(&r)));
+    DN_TRY_OR_DONE(dn_place_report(comm, options->virtual_ranks, 1));
     DN_TRY_OR_DONE(share_weights(&r));
     DN_TRY_OR_DONE(open_run(&r));
     DN_TRY_OR_DONE(train_loop(&r));

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build_packages=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin
-    libopenblas-openmp-dev libhdf5-dev libzstd-dev libjansson-dev libinih-dev
+    libopenblas-openmp-dev libhwloc-dev libhdf5-dev libzstd-dev libjansson-dev libinih-dev
     libcmocka-dev libpng-dev libxxhash-dev zlib1g-dev dataset-fashion-mnist)
 test_packages=(python3-numpy python3-h5py zstd qemu-user)
 

@@ -41,8 +41,7 @@ OMP_NUM_THREADS=$(smaller "$cpus_per_rank" "$cores_per_rank")
 export OMP_NUM_THREADS
 bind=()
 if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
-    # Only where Slurm confines ranks to their CPUs: elsewhere bound threads all meet on the first.
-    export OMP_PLACES=cores OMP_PROC_BIND=close
+    # Where Slurm does not confine ranks to their cores, dn_dist divides them.
     bind=(--cpu-bind=cores)
 fi
 

@@ -28,7 +28,7 @@ esac
 EOF
 stand_in srun <<'EOF'
 trap 'echo "srun got USR1" >>"$calls"; exit "${signal_status:-75}"' USR1
-echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS bind=${OMP_PROC_BIND:-none}" >>"$calls"
+echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
@@ -71,7 +71,7 @@ for script in densenet121 densenet169 densenet201 densenet264 densenet-bc-100-12
     submit $script || fail "$script" "$tmp/out"
     called "$script: one rank per NUMA domain" '[--nodes=1][--ntasks=2]'
     called "$script: options" "[train][--model][$script][--data][data/cifar10][--out][runs/$script]["
-    called "$script: a thread per core" 'cpus=8 threads=4 bind=close'
+    called "$script: a thread per core" 'cpus=8 threads=4'
     called "$script: bound" '[--cpu-bind=cores]'
     called "$script: ranks per node" '[ntasks-per-node 2]'
 done
@@ -90,7 +90,6 @@ submit densenet121 DN_DATA='my data' DN_OUT='my run' DN_ARGS='--epochs 3  --lr 0
 called "variables" '[--data][my data][--out][my run][--epochs][3][--lr][0.2]['
 
 submit densenet121 task_plugin=task/none || fail "without binding" "$tmp/out"
-called "without binding" 'bind=none'
 not_called "without binding" 'cpu-bind'
 
 signalled USR1

@@ -1,343 +1,353 @@
 /*
- * Plan and execution of the tree sum across ranks (mpi/allreduce.h).
+ * The buckets of the tree sum across ranks on their way through the plan (mpi/allreduce.h).
  *
- * The plan is a list of moves, each "these floats of that place's subtree are added to this
- * place's". All ranks walk the same tree and find the same moves; each keeps those that it takes
- * part in, ordered by round (the height of the node above the ranks' subtrees) and within a round
- * by the walk. Nodes of one round have no subtree in common, so a round's moves are independent:
- * receives first, then sends, then one wait, whatever the size of the messages. Two ranks list
- * their common moves in the same order, so one tag is enough.
+ * All ranks cut the vector into the same buckets and start them in ascending order, so the first
+ * bucket that some rank has not finished is under way everywhere or free to start: no wait for a
+ * place under way can be a deadlock. A bucket is one message tag; two ranks post the messages
+ * between them in the same order, which MPI keeps.
+ *
+ * With a communication thread, `ready` is all that the threads share while a sum runs: the caller
+ * raises it, the thread takes what is below it. Two semaphores mark a sum's begin and end.
  */
 #include "allreduce.h"
 
-#include <assert.h>
 #include <limits.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "moves.h"
 
 enum {
-    PIECES_PER_RANK = 4, /* how finely an R that is no power of two can share out a vector */
-    PIECE_MULTIPLE = 16, /* floats: a cache line */
-    MAX_DEPTH = 32,      /* of a tree over INT_MAX leaves */
-    TAG = 1
+    LINE = 16,         /* floats: pieces and messages start on cache lines */
+    LEAST = 16 * 1024, /* floats of a bucket that are worth a message of their own */
+    PARTS = 8,         /* buckets of the gradients, at least */
+    MOST_BUCKETS = 30000,
+    FIRST_TAG = 1 /* MPI promises tags up to 32767 */
 };
 
-/* Where a piece of a sum lives: in this subtree, counted within the rank. */
-typedef struct place {
-    int rank, slot;
-} place;
-
-typedef struct move {
-    int round, order;
-    place from, to;
-    int begin, count; /* floats of the vector */
-    size_t landing;   /* where in the scratch a message from another rank is received */
-} move;
+/* A bucket under way. */
+typedef struct lane {
+    dn_bucket *bucket;          /* NULL: free */
+    const dn_move *begin, *end; /* this round's */
+    MPI_Request *request;       /* (most_requests) */
+    int requests;
+    float *landing; /* for what is received to be added */
+} lane;
 
 struct dn_allreduce {
     const dn_comm *comm;
-    int virtual_ranks, count;
-    int slots; /* subtrees of this rank */
-    int moves, capacity;
-    move *move;
-    int most_requests;
-    MPI_Request *request;
-    float *scratch;
-    /* The allgather of the root's pieces: in turn k each rank gives its k-th run of pieces. */
-    int turns;
-    int *run_count, *run_begin; /* (turns, size) floats */
-    int *run_slot;              /* (turns) this rank's */
-    dn_allreduce_cost cost;
+    const dn_subtree *subtrees;
+    dn_moves plan;
+    int buckets;
+    dn_bucket *bucket;
+    atomic_int ready;      /* buckets that may start */
+    int started, finished; /* buckets */
+    lane lane[DN_BUCKETS_UNDER_WAY];
+
+    int has_thread;
+    pthread_t thread;
+    sem_t begin, end; /* of a sum */
+    int is_over;      /* the thread is to end */
 };
 
-/* The walk over the tree that makes the plan. */
-typedef struct planner {
-    dn_allreduce *plan;
-    int pieces, piece; /* number, and floats of each but the last */
-    int rank, slot;    /* of the subtree reached */
-    int order;
-    place *work; /* (MAX_DEPTH, pieces) the homes of right children */
-    int is_out_of_memory;
-} planner;
+/* ---- one bucket ---- */
 
-/* A node as its parent sees it: its round, and the ranks below it. */
-typedef struct node {
-    int round, first_rank, last_rank;
-} node;
-
-static int piece_begin(const planner *p, int index)
+static size_t round_up(size_t x, size_t multiple)
 {
-    const int64_t begin = (int64_t)index * p->piece;
-    return begin < p->plan->count ? (int)begin : p->plan->count;
+    return (x + multiple - 1) / multiple * multiple;
 }
 
-static int same_place(place a, place b)
+/* Where piece `index` of the bucket begins. */
+static int piece_begin(const dn_allreduce *a, const dn_bucket *bucket, int index)
 {
-    return a.rank == b.rank && a.slot == b.slot;
+    const size_t pieces = (size_t)a->plan.pieces, count = (size_t)bucket->count;
+    const size_t piece = round_up((count + pieces - 1) / pieces, LINE);
+    const size_t begin = piece * (size_t)index;
+    return (int)(begin < count ? begin : count);
 }
 
-/* Pieces [first, last) at `from` are to be added to those at `to`. */
-static void plan_move(planner *p, int round, place from, place to, int first, int last)
+/* What a move means for one bucket on this rank. */
+typedef struct part {
+    int count; /* floats; may be 0 where pieces outnumber cache lines */
+    int is_sent, is_received;
+    float *from, *to; /* NULL: on the other rank */
+} part;
+
+static float *place(const dn_allreduce *a, dn_home place, size_t begin)
 {
-    dn_allreduce *plan = p->plan;
-    const int me = plan->comm->rank, begin = piece_begin(p, first);
-    const int count = piece_begin(p, last) - begin;
-    const int order = p->order++;
-    if (count == 0 || (from.rank != me && to.rank != me))
-        return;
-    if (plan->moves == plan->capacity) {
-        const int capacity = 2 * plan->capacity + 16;
-        move *grown = realloc(plan->move, capacity * sizeof *grown);
-        if (grown == NULL) {
-            p->is_out_of_memory = 1;
+    return place.rank == a->comm->rank ? a->subtrees[place.slot].sum + begin : NULL;
+}
+
+static part part_of(const dn_allreduce *a, const dn_bucket *bucket, const dn_move *m)
+{
+    const int first = piece_begin(a, bucket, m->first);
+    part p = {.count = piece_begin(a, bucket, m->last) - first,
+              .from = place(a, m->from, bucket->begin + (size_t)first),
+              .to = place(a, m->to, bucket->begin + (size_t)first)};
+    p.is_sent = p.count > 0 && p.to == NULL;
+    p.is_received = p.count > 0 && p.from == NULL;
+    return p;
+}
+
+/* The end of the round that starts with `begin`. */
+static const dn_move *round_end(const dn_allreduce *a, const dn_move *begin)
+{
+    const dn_move *end = begin;
+    while (end < a->plan.move + a->plan.count && end->round == begin->round)
+        end++;
+    return end;
+}
+
+/* Posts the messages of the round that starts with `begin`. */
+static void post(dn_allreduce *a, lane *l, const dn_move *begin)
+{
+    const MPI_Comm world = a->comm->world;
+    const int tag = FIRST_TAG + (int)(l->bucket - a->bucket);
+    float *landing = l->landing;
+    l->begin = begin;
+    l->end = round_end(a, begin);
+    l->requests = 0;
+    for (const dn_move *m = begin; m < l->end; m++) {
+        const part p = part_of(a, l->bucket, m);
+        if (!p.is_received)
+            continue;
+        DN_MPI(MPI_Irecv(m->adds ? landing : p.to, p.count, MPI_FLOAT, m->from.rank, tag, world,
+                         &l->request[l->requests++]));
+        landing += m->adds ? round_up((size_t)p.count, LINE) : 0;
+    }
+    for (const dn_move *m = begin; m < l->end; m++) {
+        const part p = part_of(a, l->bucket, m);
+        if (p.is_sent)
+            DN_MPI(MPI_Isend(p.from, p.count, MPI_FLOAT, m->to.rank, tag, world,
+                             &l->request[l->requests++]));
+    }
+}
+
+/* Adds or copies what the round brought. */
+static void apply(const dn_allreduce *a, const lane *l)
+{
+    const float *landing = l->landing;
+    for (const dn_move *m = l->begin; m < l->end; m++) {
+        const part p = part_of(a, l->bucket, m);
+        if (p.to == NULL || p.count == 0)
+            continue;
+        if (m->adds)
+            dn_tree_add(p.to, p.is_received ? landing : p.from, (size_t)p.count);
+        else if (!p.is_received)
+            memcpy(p.to, p.from, (size_t)p.count * sizeof(float));
+        landing += m->adds && p.is_received ? round_up((size_t)p.count, LINE) : 0;
+    }
+}
+
+/* Takes the bucket as far as it goes without waiting. */
+static void advance(dn_allreduce *a, lane *l)
+{
+    const dn_move *const end = a->plan.move + a->plan.count;
+    int is_done = 1;
+    while (l->bucket != NULL) {
+        DN_MPI(MPI_Testall(l->requests, l->request, &is_done, MPI_STATUSES_IGNORE));
+        if (!is_done)
             return;
+        apply(a, l);
+        if (l->end < end) {
+            post(a, l, l->end);
+        } else {
+            l->bucket->end = MPI_Wtime();
+            l->bucket = NULL;
+            a->finished++;
         }
-        plan->move = grown;
-        plan->capacity = capacity;
-    }
-    plan->move[plan->moves++] = (move){round, order, from, to, begin, count, 0};
-}
-
-/* home(pieces), the left child's, becomes that of the node: of each run of pieces with one home on
- * the left and one on the right, the first part stays and the rest goes to the right. */
-static void plan_node(planner *p, int round, int left_ranks, int right_ranks, place *home,
-                      const place *right)
-{
-    const int ranks = left_ranks + right_ranks;
-    int64_t due = ranks / 2; /* to the left, in units of 1/ranks of a piece */
-    for (int begin = 0, end; begin < p->pieces; begin = end) {
-        for (end = begin + 1; end < p->pieces && same_place(home[end], home[begin]) &&
-                              same_place(right[end], right[begin]);)
-            end++;
-        int stay = end;
-        if (home[begin].rank != right[begin].rank) {
-            due += (int64_t)(end - begin) * left_ranks;
-            stay = begin + (int)(due / ranks);
-            due %= ranks;
-        }
-        plan_move(p, round, right[begin], home[begin], begin, stay);
-        if (stay < end)
-            plan_move(p, round, home[begin], right[begin], stay, end);
-        for (int i = stay; i < end; i++)
-            home[i] = right[i];
     }
 }
 
-/* Plans the node [lo, hi) and sets home(pieces) to where its sum will be. */
-static node plan_tree(planner *p, int lo, int hi, int depth, place *home)
+static void start(dn_allreduce *a, int index)
 {
-    const int virtual_ranks = p->plan->virtual_ranks, size = p->plan->comm->size;
-    while (dn_tree_first(virtual_ranks, size, p->rank + 1) <= lo) {
-        p->rank++;
-        p->slot = 0;
-    }
-    if (hi <= dn_tree_first(virtual_ranks, size, p->rank + 1)) {
-        for (int i = 0; i < p->pieces; i++)
-            home[i] = (place){p->rank, p->slot};
-        p->slot++;
-        if (p->rank == p->plan->comm->rank)
-            p->plan->slots = p->slot;
-        return (node){0, p->rank, p->rank};
-    }
-    place *right_home = p->work + (size_t)depth * p->pieces;
-    const int middle = dn_tree_split(lo, hi);
-    const node left = plan_tree(p, lo, middle, depth + 1, home);
-    const node right = plan_tree(p, middle, hi, depth + 1, right_home);
-    const int round = 1 + (left.round > right.round ? left.round : right.round);
-    plan_node(p, round, left.last_rank - left.first_rank + 1,
-              right.last_rank - right.first_rank + 1, home, right_home);
-    return (node){round, left.first_rank, right.last_rank};
+    lane *l = &a->lane[index];
+    l->bucket = &a->bucket[a->started++];
+    l->bucket->lane = index;
+    l->bucket->start = MPI_Wtime();
+    post(a, l, a->plan.move);
 }
 
-/* The next run of pieces with one home, from *begin on; sets *begin behind it. */
-static int next_run(const planner *p, const place *home, int *begin)
+/* Starts and advances what can be; returns 1 when the sum is complete. */
+static int look_after(dn_allreduce *a)
 {
-    const int first = *begin;
-    while (*begin < p->pieces && same_place(home[*begin], home[first]))
-        ++*begin;
-    return first;
+    const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
+    for (int i = 0; i < DN_BUCKETS_UNDER_WAY; i++) {
+        if (a->lane[i].bucket == NULL && a->started < ready)
+            start(a, i);
+        advance(a, &a->lane[i]);
+    }
+    return a->finished == a->buckets;
 }
 
-/* Shares out the root's runs to turns of the allgather. turn(size) is scratch of zeros. */
-static dn_status plan_gather(planner *p, const place *home, int *turn)
+static void *communicate(void *allreduce)
 {
-    dn_allreduce *plan = p->plan;
-    const int size = plan->comm->size;
-    for (int end = 0; end < p->pieces;) {
-        const int rank = home[next_run(p, home, &end)].rank;
-        turn[rank]++;
-        plan->turns = turn[rank] > plan->turns ? turn[rank] : plan->turns;
+    dn_allreduce *a = allreduce;
+    omp_set_num_threads(1); /* the cores of the team are busy */
+    for (;;) {
+        sem_wait(&a->begin);
+        if (a->is_over)
+            return NULL;
+        while (!look_after(a))
+            sched_yield();
+        sem_post(&a->end);
     }
-    plan->run_count = calloc((size_t)plan->turns * size, sizeof *plan->run_count);
-    plan->run_begin = calloc((size_t)plan->turns * size, sizeof *plan->run_begin);
-    plan->run_slot = calloc(plan->turns, sizeof *plan->run_slot);
-    if (plan->run_count == NULL || plan->run_begin == NULL || plan->run_slot == NULL)
-        return DN_ENOMEM;
-    for (int end = 0; end < p->pieces;) {
-        const int first = next_run(p, home, &end), rank = home[first].rank;
-        const int k = --turn[rank], begin = piece_begin(p, first);
-        plan->run_begin[k * size + rank] = begin;
-        plan->run_count[k * size + rank] = piece_begin(p, end) - begin;
-        if (rank == plan->comm->rank)
-            plan->run_slot[k] = home[first].slot;
+}
+
+/* ---- the sum ---- */
+
+void dn_allreduce_ready(dn_allreduce *a, size_t end)
+{
+    const int before = atomic_load_explicit(&a->ready, memory_order_relaxed);
+    int ready = before;
+    while (ready < a->buckets && a->bucket[ready].begin + (size_t)a->bucket[ready].count <= end)
+        ready++;
+    atomic_store_explicit(&a->ready, ready, memory_order_release);
+    if (!a->has_thread)
+        look_after(a);
+    else if (before == 0 && ready > 0)
+        sem_post(&a->begin);
+}
+
+void dn_allreduce_finish(dn_allreduce *a)
+{
+    if (a->has_thread)
+        while (sem_wait(&a->end) != 0) /* a signal came */
+            ;
+    else
+        while (!look_after(a))
+            ;
+    a->started = a->finished = 0;
+    atomic_store_explicit(&a->ready, 0, memory_order_relaxed);
+}
+
+int dn_allreduce_buckets(const dn_allreduce *a, const dn_bucket **buckets)
+{
+    *buckets = a->bucket;
+    return a->buckets;
+}
+
+/* ---- creation ---- */
+
+/* Cuts [begin, end) into buckets of `size` floats; counts them only where there is no memory yet.
+ */
+static void cut(dn_allreduce *a, size_t begin, size_t end, size_t size)
+{
+    for (; begin < end; begin += size) {
+        const size_t count = end - begin < size ? end - begin : size;
+        if (a->bucket != NULL)
+            a->bucket[a->buckets] = (dn_bucket){.begin = begin, .count = (int)count};
+        a->buckets++;
+    }
+}
+
+static dn_status make_buckets(dn_allreduce *a, const dn_allreduce_settings *settings)
+{
+    const size_t most = round_up(settings->split / PARTS + 1, LINE);
+    size_t size = round_up(settings->bucket, LINE);
+    if (size > most)
+        size = most > LEAST ? most : LEAST;
+    const size_t least = round_up(settings->count / MOST_BUCKETS + 1, LINE);
+    size = size > least ? size : least;
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 1)
+            a->bucket = calloc((size_t)a->buckets + 1, sizeof *a->bucket);
+        if (pass == 1 && a->bucket == NULL)
+            return dn_fail(DN_ENOMEM, "sum across ranks: out of memory for %d buckets", a->buckets);
+        a->buckets = 0;
+        cut(a, 0, settings->split, size);
+        cut(a, settings->split, settings->count, size);
     }
     return DN_OK;
 }
 
-static int compare_moves(const void *a, const void *b)
+/* Gives every lane what the largest round of the largest bucket takes. */
+static dn_status make_lanes(dn_allreduce *a)
 {
-    const move *x = a, *y = b;
-    return x->round != y->round ? (x->round > y->round) - (x->round < y->round)
-                                : (x->order > y->order) - (x->order < y->order);
-}
-
-static int is_received(const dn_allreduce *plan, const move *m)
-{
-    return m->to.rank == plan->comm->rank && m->from.rank != plan->comm->rank;
-}
-
-static int is_sent(const dn_allreduce *plan, const move *m)
-{
-    return m->from.rank == plan->comm->rank && m->to.rank != plan->comm->rank;
-}
-
-/* Sorts the moves, gives the receives their landing, and allocates what a round needs at most. */
-static dn_status plan_rounds(dn_allreduce *plan)
-{
-    dn_allreduce_cost *cost = &plan->cost;
-    if (plan->moves > 0)
-        qsort(plan->move, plan->moves, sizeof *plan->move, compare_moves);
-    size_t landed = 0;
-    int requests = 0;
-    for (int i = 0; i < plan->moves; i++) {
-        move *m = &plan->move[i];
-        if (i == 0 || m->round != m[-1].round) {
-            landed = requests = 0;
-            cost->rounds++;
-        }
-        requests += is_received(plan, m) || is_sent(plan, m);
-        plan->most_requests = requests > plan->most_requests ? requests : plan->most_requests;
-        if (is_sent(plan, m)) {
-            cost->sent += m->count;
-            cost->messages++;
-        }
-        if (is_received(plan, m)) {
-            m->landing = landed;
-            landed += (m->count + PIECE_MULTIPLE - 1) / PIECE_MULTIPLE * PIECE_MULTIPLE;
-            cost->scratch = landed > cost->scratch ? landed : cost->scratch;
+    size_t most_landed = 0;
+    int most_requests = 0;
+    for (int b = 0; b < a->buckets; b++) {
+        const dn_move *const end = a->plan.move + a->plan.count;
+        for (const dn_move *begin = a->plan.move, *next; begin < end; begin = next) {
+            size_t landed = 0;
+            int requests = 0;
+            next = round_end(a, begin);
+            for (const dn_move *m = begin; m < next; m++) {
+                const part p = part_of(a, &a->bucket[b], m);
+                requests += p.is_sent || p.is_received;
+                landed += m->adds && p.is_received ? round_up((size_t)p.count, LINE) : 0;
+            }
+            most_landed = landed > most_landed ? landed : most_landed;
+            most_requests = requests > most_requests ? requests : most_requests;
         }
     }
-    cost->gathers = plan->turns;
-    plan->request = malloc((plan->most_requests + 1) * sizeof *plan->request);
-    plan->scratch = aligned_alloc(64, (cost->scratch + PIECE_MULTIPLE) * sizeof(float));
-    return plan->request != NULL && plan->scratch != NULL ? DN_OK : DN_ENOMEM;
+    for (int i = 0; i < DN_BUCKETS_UNDER_WAY; i++) {
+        lane *l = &a->lane[i];
+        l->request = malloc(((size_t)most_requests + 1) * sizeof *l->request);
+        l->landing = aligned_alloc(64, (most_landed + LINE) * sizeof *l->landing);
+        DN_CHECK(l->request != NULL && l->landing != NULL, DN_ENOMEM,
+                 "sum across ranks: out of memory for messages of %zu floats", most_landed);
+    }
+    return DN_OK;
 }
 
-static dn_status make_plan(dn_allreduce *plan)
+static dn_status start_thread(dn_allreduce *a)
 {
-    const int size = plan->comm->size;
-    int pieces = PIECES_PER_RANK;
-    while (pieces < PIECES_PER_RANK * size)
-        pieces *= 2;
-    const int exact = (int)(((int64_t)plan->count + pieces - 1) / pieces);
-    planner p = {.plan = plan, .pieces = pieces};
-    p.piece = (exact + PIECE_MULTIPLE - 1) / PIECE_MULTIPLE * PIECE_MULTIPLE;
-    p.work = malloc((MAX_DEPTH + 1) * (size_t)pieces * sizeof *p.work);
-    int *turn = calloc(size, sizeof *turn);
-    dn_status status = DN_ENOMEM;
-    if (p.work == NULL || turn == NULL)
-        goto done;
-    place *home = p.work + MAX_DEPTH * (size_t)pieces;
-    plan_tree(&p, 0, plan->virtual_ranks, 0, home);
-    if (p.is_out_of_memory)
-        goto done;
-    DN_TRY_OR_DONE(plan_gather(&p, home, turn));
-    DN_TRY_OR_DONE(plan_rounds(plan));
-done:
-    free(turn);
-    free(p.work);
-    return status;
+    sem_init(&a->begin, 0, 0);
+    sem_init(&a->end, 0, 0);
+    a->has_thread = pthread_create(&a->thread, NULL, communicate, a) == 0;
+    DN_CHECK(a->has_thread, DN_ENOMEM, "sum across ranks: cannot start a communication thread");
+    return DN_OK;
 }
 
-dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm, int virtual_ranks,
-                              size_t count)
+dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
+                              const dn_subtree *subtrees, const dn_allreduce_settings *settings)
 {
-    DN_CHECK(virtual_ranks >= comm->size, DN_EINVAL,
+    *result = NULL;
+    DN_CHECK(settings->virtual_ranks >= comm->size, DN_EINVAL,
              "%d ranks for %d virtual ranks: expected at most one rank for each virtual rank",
-             comm->size, virtual_ranks);
-    DN_CHECK(count <= INT_MAX, DN_EINVAL, "sum across ranks: %zu floats, expected at most %d",
-             count, INT_MAX);
-    dn_allreduce *plan = calloc(1, sizeof *plan);
-    DN_CHECK(plan != NULL, DN_ENOMEM, "sum across ranks: out of memory");
-    plan->comm = comm;
-    plan->virtual_ranks = virtual_ranks;
-    plan->count = (int)count;
-    if (make_plan(plan) != DN_OK) {
-        dn_allreduce_destroy(&plan);
-        return dn_fail(DN_ENOMEM, "sum across ranks: out of memory for %zu floats", count);
-    }
-    *result = plan;
-    return DN_OK;
+             comm->size, settings->virtual_ranks);
+    DN_CHECK(settings->bucket > 0 && settings->bucket <= INT_MAX / 2, DN_EINVAL,
+             "sum across ranks: buckets of %zu floats, expected 1 to %d", settings->bucket,
+             INT_MAX / 2);
+    dn_allreduce *a = calloc(1, sizeof *a);
+    DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
+    a->comm = comm;
+    a->subtrees = subtrees;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_moves_plan(&a->plan, settings->virtual_ranks, comm->size, comm->rank));
+    DN_TRY_OR_DONE(make_buckets(a, settings));
+    DN_TRY_OR_DONE(make_lanes(a));
+    if (settings->comm_thread && comm->size > 1)
+        DN_TRY_OR_DONE(start_thread(a));
+    *result = a;
+done:
+    if (status != DN_OK)
+        dn_allreduce_destroy(&a);
+    return status;
 }
 
 void dn_allreduce_destroy(dn_allreduce **allreduce)
 {
-    dn_allreduce *plan = *allreduce;
-    if (plan == NULL)
+    dn_allreduce *a = *allreduce;
+    if (a == NULL)
         return;
-    free(plan->move);
-    free(plan->request);
-    free(plan->scratch);
-    free(plan->run_count);
-    free(plan->run_begin);
-    free(plan->run_slot);
-    free(plan);
+    if (a->has_thread) {
+        a->is_over = 1;
+        sem_post(&a->begin);
+        pthread_join(a->thread, NULL);
+    }
+    for (int i = 0; i < DN_BUCKETS_UNDER_WAY; i++) {
+        free(a->lane[i].request);
+        free(a->lane[i].landing);
+    }
+    dn_moves_free(&a->plan);
+    free(a->bucket);
+    free(a);
     *allreduce = NULL;
-}
-
-/* Runs the round of moves that starts with `first`; returns where the next round starts. */
-static const move *run_round(const dn_allreduce *plan, const move *first,
-                             const dn_subtree *subtrees)
-{
-    const MPI_Comm world = plan->comm->world;
-    const move *end = plan->move + plan->moves, *last = first, *m;
-    int requests = 0;
-    while (last < end && last->round == first->round)
-        last++;
-    for (m = first; m < last; m++)
-        if (is_received(plan, m))
-            DN_MPI(MPI_Irecv(plan->scratch + m->landing, m->count, MPI_FLOAT, m->from.rank, TAG,
-                             world, &plan->request[requests++]));
-    for (m = first; m < last; m++)
-        if (is_sent(plan, m))
-            DN_MPI(MPI_Isend(subtrees[m->from.slot].sum + m->begin, m->count, MPI_FLOAT, m->to.rank,
-                             TAG, world, &plan->request[requests++]));
-    DN_MPI(MPI_Waitall(requests, plan->request, MPI_STATUSES_IGNORE));
-    for (m = first; m < last; m++) {
-        if (m->to.rank != plan->comm->rank)
-            continue;
-        const float *other = is_received(plan, m) ? plan->scratch + m->landing
-                                                  : subtrees[m->from.slot].sum + m->begin;
-        dn_tree_add(subtrees[m->to.slot].sum + m->begin, other, m->count);
-    }
-    return last;
-}
-
-void dn_allreduce_run(dn_allreduce *plan, const dn_subtree *subtrees, int subtree_count,
-                      float *result)
-{
-    const int rank = plan->comm->rank, size = plan->comm->size;
-    assert(subtree_count == plan->slots);
-    (void)subtree_count;
-    for (const move *next = plan->move; next < plan->move + plan->moves;)
-        next = run_round(plan, next, subtrees);
-    for (int k = 0; k < plan->turns; k++) {
-        const int *count = plan->run_count + k * size, *begin = plan->run_begin + k * size;
-        DN_MPI(MPI_Allgatherv(subtrees[plan->run_slot[k]].sum + begin[rank], count[rank], MPI_FLOAT,
-                              result, count, begin, MPI_FLOAT, plan->comm->world));
-    }
-}
-
-dn_allreduce_cost dn_allreduce_get_cost(const dn_allreduce *allreduce)
-{
-    return allreduce->cost;
 }

@@ -57,7 +57,7 @@ static void run(bench *b)
     for (int i = 0; i < warmup + steps; i++) {
         if (i == warmup) {
             dn_net_phase_reset(b->net);
-            b->step.compute_seconds = b->step.reduce_seconds = b->step.update_seconds = 0;
+            b->step.times = (dn_step_times){0};
         }
         dn_comm_barrier(b->comm);
         const double start = MPI_Wtime();
@@ -89,6 +89,12 @@ static double peak_mib(void)
     return (double)usage.ru_maxrss / 1024;
 }
 
+/* Communication under computation. */
+static double hidden(const dn_step_times *times)
+{
+    return times->flight > times->wait ? times->flight - times->wait : 0;
+}
+
 static json_t *phases(const bench *b)
 {
     const dn_phase_times times = dn_net_phase_times(b->net);
@@ -96,10 +102,13 @@ static json_t *phases(const bench *b)
     json_t *object = json_object();
     for (int p = 0; p < DN_PHASES; p++)
         json_object_set_new(object, dn_phase_name((dn_phase)p),
-                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
-                                      times.backward[p] / steps));
-    json_object_set_new(object, "allreduce", json_real(b->step.reduce_seconds / steps));
-    json_object_set_new(object, "update", json_real(b->step.update_seconds / steps));
+                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps,
+                                      "backward", times.backward[p] / steps));
+    const dn_step_times *t = &b->step.times;
+    json_object_set_new(
+        object, "communication",
+        json_pack("{s:f, s:f}", "hidden", hidden(t) / steps, "exposed", t->wait / steps));
+    json_object_set_new(object, "update", json_real(t->update / steps));
     return object;
 }
 
@@ -136,8 +145,9 @@ static void print_text(const bench *b)
     for (int p = 0; p < DN_PHASES; p++)
         printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name((dn_phase)p),
                times.forward[p] / steps, times.backward[p] / steps);
-    printf("  %-12s %9.4f\n  %-12s %9.4f\n", "allreduce", b->step.reduce_seconds / steps, "update",
-           b->step.update_seconds / steps);
+    const dn_step_times *t = &b->step.times;
+    printf("  %-12s %9.4f hidden  %9.4f exposed\n  %-12s %9.4f\n", "communication",
+           hidden(t) / steps, t->wait / steps, "update", t->update / steps);
 }
 
 static dn_status create(bench *b, const dn_kernels **kernels)
@@ -150,7 +160,8 @@ static dn_status create(bench *b, const dn_kernels **kernels)
                                            .train = 1,
                                            .dtype = b->options->dtype,
                                            .recompute = b->options->recompute}));
-    DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->comm->size));
+    const dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
+    DN_TRY(dn_step_create(&b->step, b->comm, b->net, &step));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
     return DN_OK;

@@ -75,11 +75,12 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     yield_when_oversubscribed(*argv);
-    DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
     DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
     DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
         end_job(comm->rank, "this MPI library does not support MPI_THREAD_FUNNELED");
     DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
@@ -201,11 +202,11 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
     }
 }
 
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width)
 {
     for (int r = 0; r < comm->size; r++) {
-        comm->places[r] = dn_tree_first(count, comm->size, r);
-        comm->counts[r] = dn_tree_first(count, comm->size, r + 1) - comm->places[r];
+        comm->places[r] = width * dn_tree_first(count, comm->size, r);
+        comm->counts[r] = width * dn_tree_first(count, comm->size, r + 1) - comm->places[r];
     }
     DN_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x, comm->counts, comm->places,
                           MPI_DOUBLE, comm->world));

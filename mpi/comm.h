@@ -3,7 +3,7 @@
  *
  * An MPI failure ends the job where it happens, in one line that names the rank and the call. A
  * dn_status is agreed on with dn_comm_agree, where all ranks come by, and travels up. MPI is called
- * by the main thread only (MPI_THREAD_FUNNELED).
+ * by one thread at a time: the main one, or a communication thread (MPI_THREAD_SERIALIZED).
  */
 #ifndef DN_COMM_H
 #define DN_COMM_H
@@ -19,6 +19,7 @@ typedef struct dn_comm {
     int rank, size;           /* in the job */
     int node_rank, node_size; /* among the ranks that share this node's memory */
     MPI_Comm world, node;
+    int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
 } dn_comm;
@@ -51,9 +52,9 @@ void dn_comm_node_barrier(const dn_comm *comm);
 /* data(bytes) on every rank = data of rank `root`. Collective. */
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
 
-/* Completes x(count) on every rank, where each rank has filled its own part,
+/* Completes x(count, width) on every rank, where each rank has filled its own rows,
  * [dn_tree_first(count, size, rank), dn_tree_first(count, size, rank + 1)). Collective. */
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count);
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width);
 
 /* Memory that all ranks of a node see. */
 typedef struct dn_shared {

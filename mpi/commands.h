@@ -7,6 +7,7 @@
 #include "dn/images.h"
 #include "dn/net.h"
 #include "options.h"
+#include "step.h"
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
@@ -17,6 +18,10 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options);
  * leave them open. DN_ESHAPE where both are given and differ. `info` may be NULL. Not collective.
  */
 dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info);
+
+/* How steps of so many virtual ranks are to run. Not collective. */
+dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_options *options,
+                                               int virtual_ranks);
 
 /* Loss and accuracy over all images of a split. */
 typedef struct dn_scores {

@@ -15,11 +15,11 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
     const int64_t count = images->info.count;
     const int batch = dn_net_batch(net);
     const int batches = (int)((count + batch - 1) / batch);
-    double *sums = calloc(3 * (size_t)batches, sizeof *sums);
+    enum { LOSS, TOP1, TOP5, SCORES };
+    double(*sums)[SCORES] = calloc((size_t)batches, sizeof *sums);
     DN_TRY(dn_comm_agree(
         comm,
         sums ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches)));
-    double *top1 = sums + batches, *top5 = top1 + batches;
     const int first = dn_tree_first(batches, comm->size, comm->rank);
     const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
     for (int b = first; b < last; b++) {
@@ -29,16 +29,15 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
         dn_images_batch(images, &(dn_batch){.position = position, .count = valid},
                         dn_net_images(net), dn_net_labels(net));
         dn_net_forward_eval(net, valid, &result);
-        sums[b] = result.loss;
-        top1[b] = result.correct1;
-        top5[b] = result.correct5;
+        sums[b][LOSS] = result.loss;
+        sums[b][TOP1] = result.correct1;
+        sums[b][TOP5] = result.correct5;
     }
-    dn_comm_gather_doubles(comm, sums, batches);
-    dn_comm_gather_doubles(comm, top1, batches);
-    dn_comm_gather_doubles(comm, top5, batches);
-    *scores = (dn_scores){.loss = dn_tree_sum(sums, batches) / (double)count,
-                          .top1 = 100 * dn_tree_sum(top1, batches) / (double)count,
-                          .top5 = 100 * dn_tree_sum(top5, batches) / (double)count};
+    dn_comm_gather_doubles(comm, sums[0], batches, SCORES);
+    *scores =
+        (dn_scores){.loss = dn_tree_sum(&sums[0][LOSS], batches, SCORES) / (double)count,
+                    .top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / (double)count,
+                    .top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / (double)count};
     free(sums);
     return DN_OK;
 }

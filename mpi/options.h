@@ -28,6 +28,12 @@ typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn
 
 /* Of threads to cores; placement.h. */
 typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
+/* Automatic: where a rank may use more cores than it runs threads. */
+typedef enum dn_comm_thread {
+    DN_COMM_THREAD_AUTO,
+    DN_COMM_THREAD_ON,
+    DN_COMM_THREAD_OFF
+} dn_comm_thread;
 
 enum { DN_PATH_SIZE = 1024 };
 
@@ -64,6 +70,8 @@ typedef struct dn_options {
 
     int threads; /* 0 = automatic */
     dn_pin pin;
+    dn_comm_thread comm_thread;
+    double bucket_mb; /* MiB of gradients that travel together */
     dn_dtype dtype;
     int recompute;
     char isa[32]; /* kernel table; empty: the fastest */

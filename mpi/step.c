@@ -3,23 +3,33 @@
 
 #include <stdlib.h>
 
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, int virtual_ranks)
+/* What the ranks tell each other of each virtual rank. */
+enum { LOSS, CORRECT, SCORES };
+
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
+                         const dn_step_settings *settings)
 {
-    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = virtual_ranks};
-    DN_CHECK(comm->size <= virtual_ranks, DN_EINVAL,
-             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank",
-             virtual_ranks, comm->size);
-    step->first = dn_tree_first(virtual_ranks, comm->size, comm->rank);
-    step->last = dn_tree_first(virtual_ranks, comm->size, comm->rank + 1);
-    const size_t count = dn_net_leaf_count(net);
-    step->momentum = calloc(dn_net_parameter_count(net), sizeof *step->momentum);
-    step->losses = calloc(2 * (size_t)virtual_ranks, sizeof *step->losses);
-    if (step->momentum == NULL || step->losses == NULL)
-        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum",
-                       dn_net_parameter_count(net));
-    step->corrects = step->losses + virtual_ranks;
-    DN_TRY(dn_tree_create(&step->tree, virtual_ranks, step->first, step->last, count));
-    return dn_allreduce_create(&step->allreduce, comm, virtual_ranks, count);
+    const int v = settings->virtual_ranks;
+    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v};
+    DN_CHECK(comm->size <= v, DN_EINVAL,
+             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
+             comm->size);
+    step->first = dn_tree_first(v, comm->size, comm->rank);
+    step->last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const size_t count = dn_net_leaf_count(net), parameters = dn_net_parameter_count(net);
+    step->momentum = calloc(parameters, sizeof *step->momentum);
+    step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
+    if (step->momentum == NULL || step->scores == NULL)
+        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, dn_net_leaf(net), count, 0));
+    const dn_subtree *subtrees;
+    dn_tree_subtrees(step->tree, &subtrees);
+    return dn_allreduce_create(&step->allreduce, comm, subtrees,
+                               &(dn_allreduce_settings){.virtual_ranks = v,
+                                                        .count = count,
+                                                        .split = parameters,
+                                                        .bucket = settings->bucket,
+                                                        .comm_thread = settings->comm_thread});
 }
 
 void dn_step_destroy(dn_step *step)
@@ -27,32 +37,35 @@ void dn_step_destroy(dn_step *step)
     dn_allreduce_destroy(&step->allreduce);
     dn_tree_destroy(&step->tree);
     free(step->momentum);
-    free(step->losses);
+    free(step->scores);
     *step = (dn_step){0};
+}
+
+/* The last virtual rank's backward pass has finished floats [0, end) of its leaf. */
+static void send_gradients(void *user, size_t end)
+{
+    dn_step *step = user;
+    dn_tree_push(step->tree, step->pushed, end);
+    step->pushed = end;
+    dn_allreduce_ready(step->allreduce, end);
 }
 
 /* Loss and gradient of virtual rank `v`, added into the tree. */
 static void run_virtual_rank(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
 {
     dn_net *net = step->net;
+    const int is_last = v == step->last - 1;
     dn_result result;
     pass.virtual_rank = (uint64_t)v;
+    pass.ready = is_last ? send_gradients : NULL;
+    pass.user = step;
     load(user, v, dn_net_images(net), dn_net_labels(net));
     dn_net_forward_train(net, &pass, &result);
     dn_net_backward(net, &pass);
-    dn_tree_push(step->tree, dn_net_leaf(net));
-    step->losses[v] = result.loss;
-    step->corrects[v] = result.correct1;
-}
-
-/* The net's leaf array now holds the sum of all virtual ranks' leaves, on every rank. */
-static void reduce(dn_step *step)
-{
-    const dn_subtree *subtrees;
-    const int count = dn_tree_subtrees(step->tree, &subtrees);
-    dn_allreduce_run(step->allreduce, subtrees, count, dn_net_leaf(step->net));
-    dn_comm_gather_doubles(step->comm, step->losses, step->virtual_ranks);
-    dn_comm_gather_doubles(step->comm, step->corrects, step->virtual_ranks);
+    if (!is_last)
+        dn_tree_push(step->tree, 0, dn_net_leaf_count(net));
+    step->scores[v * SCORES + LOSS] = result.loss;
+    step->scores[v * SCORES + CORRECT] = result.correct1;
 }
 
 /* Parameters and running statistics from the summed leaf. */
@@ -68,20 +81,35 @@ static void update(dn_step *step, const dn_sgd *sgd)
     dn_net_update_running(net, leaf);
 }
 
+/* Seconds from the first bucket's start to the last one's end. */
+static double flight(const dn_allreduce *allreduce)
+{
+    const dn_bucket *bucket;
+    const int buckets = dn_allreduce_buckets(allreduce, &bucket);
+    double end = 0;
+    for (int i = 0; i < buckets; i++)
+        end = bucket[i].end > end ? bucket[i].end : end;
+    return end - bucket[0].start;
+}
+
 void dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                  void *user, dn_step_result *result)
 {
+    const int v = step->virtual_ranks;
     const double start = MPI_Wtime();
     dn_tree_reset(step->tree);
-    for (int v = step->first; v < step->last; v++)
-        run_virtual_rank(step, *pass, v, load, user);
+    step->pushed = 0;
+    for (int i = step->first; i < step->last; i++)
+        run_virtual_rank(step, *pass, i, load, user);
     const double computed = MPI_Wtime();
-    reduce(step);
+    dn_allreduce_finish(step->allreduce);
+    dn_comm_gather_doubles(step->comm, step->scores, v, SCORES);
     const double reduced = MPI_Wtime();
     update(step, sgd);
-    result->loss = dn_tree_sum(step->losses, step->virtual_ranks) / step->virtual_ranks;
-    result->correct = (int64_t)dn_tree_sum(step->corrects, step->virtual_ranks);
-    step->compute_seconds += computed - start;
-    step->reduce_seconds += reduced - computed;
-    step->update_seconds += MPI_Wtime() - reduced;
+    result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
+    result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);
+    step->times.compute += computed - start;
+    step->times.wait += reduced - computed;
+    step->times.flight += flight(step->allreduce);
+    step->times.update += MPI_Wtime() - reduced;
 }

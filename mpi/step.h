@@ -2,7 +2,8 @@
  * The training step: what one optimizer update takes, on any number of ranks.
  *
  * This rank's virtual ranks run one after another and keep one set of activations; their leaves
- * are added up along the fixed tree, first here, then across ranks.
+ * are added up along the fixed tree, first here, then across ranks. What the last one's backward
+ * pass has finished is on its way to the other ranks while the rest is computed.
  */
 #ifndef DN_STEP_H
 #define DN_STEP_H
@@ -14,20 +15,36 @@
 /* Fills images and labels of virtual rank `virtual_rank` for the running step. */
 typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
 
+typedef struct dn_step_settings {
+    int virtual_ranks; /* of the job */
+    size_t bucket;     /* floats */
+    int comm_thread;
+} dn_step_settings;
+
+/* What the steps took, in seconds, since the caller cleared it. */
+typedef struct dn_step_times {
+    double compute; /* batches, forward, backward */
+    double wait;    /* for the other ranks' gradients, after the backward pass */
+    double flight;  /* from the first bucket's start to the last one's end, `wait` included */
+    double update;
+} dn_step_times;
+
 typedef struct dn_step {
     const dn_comm *comm;
     dn_net *net;                    /* not owned */
     int virtual_ranks, first, last; /* of the job; this rank's range */
     dn_tree *tree;
+    size_t pushed; /* floats of the last leaf */
     dn_allreduce *allreduce;
-    float *momentum;                                        /* (parameters) */
-    double *losses, *corrects;                              /* (virtual_ranks) */
-    double compute_seconds, reduce_seconds, update_seconds; /* since the caller cleared them */
+    float *momentum; /* (parameters) */
+    double *scores;  /* (virtual_ranks, 2): loss and images right */
+    dn_step_times times;
 } dn_step;
 
 /* Allocates what the steps of `net` over so many virtual ranks take. DN_EINVAL where ranks
  * outnumber virtual ranks. The caller destroys it, also after a failure. Not collective. */
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, int virtual_ranks);
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
+                         const dn_step_settings *settings);
 void dn_step_destroy(dn_step *step);
 
 /* Results of one step over the global batch. */

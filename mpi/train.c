@@ -252,7 +252,8 @@ static dn_status build(run *r)
                                            .dtype = o->dtype,
                                            .recompute = o->recompute,
                                            .dropout = (float)o->dropout}));
-    DN_TRY(dn_step_create(&r->step, r->comm, r->net, o->virtual_ranks));
+    const dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,
             r->train.images.info.dataset, r->comm->size, omp_get_max_threads(), o->virtual_ranks,

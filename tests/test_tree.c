@@ -30,14 +30,25 @@ static void fill_leaf(float *x, int leaf)
         x[i] = mixed_value(leaf, i);
 }
 
-static float by_definition(int lo, int hi, size_t i)
+/* x rounded to bf16, in double: seven bits of mantissa behind the first, ties to even. */
+static float rounded(float x)
 {
-    if (hi - lo == 1)
-        return mixed_value(lo, i);
-    int size = 1;
-    while (2 * size < hi - lo)
-        size *= 2;
-    return by_definition(lo, lo + size, i) + by_definition(lo + size, hi, i);
+    int exponent;
+    const double mantissa = frexp(x, &exponent);
+    return (float)ldexp(nearbyint(mantissa * 256), exponent - 8);
+}
+
+/* Floats below `round` are kept in bf16. */
+static float by_definition(int lo, int hi, size_t i, size_t round)
+{
+    float sum = mixed_value(lo, i);
+    if (hi - lo > 1) {
+        int size = 1;
+        while (2 * size < hi - lo)
+            size *= 2;
+        sum = by_definition(lo, lo + size, i, round) + by_definition(lo + size, hi, i, round);
+    }
+    return i < round ? rounded(sum) : sum;
 }
 
 /* Is [lo, hi) a node of the tree below [a, b)? */
@@ -78,27 +89,36 @@ static void test_ranges(void **state)
 static void test_sum(void **state)
 {
     (void)state;
-    const double x[] = {0x1p60, 1, -0x1p60, 1, 3};
-    assert_true(dn_tree_sum(x, 0) == 0);
-    assert_true(dn_tree_sum(x, 1) == 0x1p60);
-    assert_true(dn_tree_sum(x, 5) == ((0x1p60 + 1) + (-0x1p60 + 1)) + 3);
+    const double x[] = {0x1p60, 1, -0x1p60, 1, 3}, y[] = {1, 7, 2, 7, 3, 7};
+    assert_true(dn_tree_sum(x, 0, 1) == 0);
+    assert_true(dn_tree_sum(x, 1, 1) == 0x1p60);
+    assert_true(dn_tree_sum(x, 5, 1) == ((0x1p60 + 1) + (-0x1p60 + 1)) + 3);
+    assert_true(dn_tree_sum(y, 3, 2) == 6);
 }
 
-/* The leaves [first, last) of v: the subtrees held are nodes of the tree, tile the range, are as
+/* Pushes the leaves; the last in ranges of `range` floats. */
+static void push_all(dn_tree *tree, float *leaf, int first, int last, size_t range)
+{
+    dn_tree_reset(tree);
+    for (int i = first; i < last - 1; i++) {
+        fill_leaf(leaf, i);
+        dn_tree_push(tree, 0, COUNT);
+    }
+    fill_leaf(leaf, last - 1);
+    for (size_t begin = 0; begin < COUNT; begin += range)
+        dn_tree_push(tree, begin, begin + range < COUNT ? begin + range : COUNT);
+}
+
+/* The leaves [first, last) of v: the subtrees left are nodes of the tree, tile the range, are as
  * large as they can be, and have the right sums. */
-static void check_part(int v, int first, int last)
+static void check_part(int v, int first, int last, size_t round)
 {
     dn_tree *tree = NULL;
-    assert_int_equal(dn_tree_create(&tree, v, first, last, COUNT), DN_OK);
+    float leaf[COUNT];
+    assert_int_equal(dn_tree_create(&tree, v, first, last, leaf, COUNT, round), DN_OK);
     const dn_subtree *subtree;
-    for (int round = 0; round < 2; round++) {
-        dn_tree_reset(tree);
-        float leaf[COUNT];
-        for (int i = first; i < last; i++) {
-            fill_leaf(leaf, i);
-            dn_tree_push(tree, leaf);
-            memset(leaf, 0xff, sizeof leaf);
-        }
+    for (size_t range = 10; range < 100; range += 80) {
+        push_all(tree, leaf, first, last, range);
         const int held = dn_tree_subtrees(tree, &subtree);
         for (int s = 0, next = first; s < held; next = subtree[s++].hi) {
             assert_int_equal(subtree[s].lo, next);
@@ -106,9 +126,10 @@ static void check_part(int v, int first, int last)
             for (int hi = subtree[s].hi + 1; hi <= last; hi++)
                 assert_false(is_node(0, v, next, hi));
             for (size_t i = 0; i < COUNT; i++)
-                assert_true(subtree[s].sum[i] == by_definition(next, subtree[s].hi, i));
+                assert_true(subtree[s].sum[i] == by_definition(next, subtree[s].hi, i, round));
         }
         assert_int_equal(subtree[held - 1].hi, last);
+        assert_ptr_equal(subtree[held - 1].sum, leaf);
     }
     dn_tree_destroy(&tree);
     assert_null(tree);
@@ -121,7 +142,22 @@ static void test_subtrees(void **state)
     for (int v = 1; v <= MAX_V; v++)
         for (int first = 0; first < v; first++)
             for (int last = first + 1; last <= v; last++)
-                check_part(v, first, last);
+                check_part(v, first, last, 0);
+}
+
+static void test_rounding(void **state)
+{
+    (void)state;
+    check_part(13, 0, 13, COUNT);
+    check_part(16, 3, 15, 20);
+    float x[] = {NAN, INFINITY, -INFINITY, 3.4e38f, -0.0f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 0x1p-140f};
+    const uint32_t all_ones = 0x7fffffffu;
+    memcpy(x, &all_ones, sizeof x[0]);
+    dn_tree_round(x, sizeof x / sizeof *x);
+    assert_true(isnan(x[0]));
+    assert_true(x[1] == INFINITY && x[2] == -INFINITY && x[3] == INFINITY);
+    assert_true(x[4] == 0 && signbit(x[4]));
+    assert_true(x[5] == 1 && x[6] == 1 + 0x1p-6f && x[7] == 0);
 }
 
 static void test_long_vectors(void **state)
@@ -145,17 +181,18 @@ static void test_errors(void **state)
 {
     (void)state;
     dn_tree *tree = NULL;
-    assert_int_equal(dn_tree_create(&tree, 4, 2, 2, 8), DN_EINVAL);
-    assert_int_equal(dn_tree_create(&tree, 4, 2, 5, 8), DN_EINVAL);
+    assert_int_equal(dn_tree_create(&tree, 4, 2, 2, NULL, 8, 0), DN_EINVAL);
+    assert_int_equal(dn_tree_create(&tree, 4, 2, 5, NULL, 8, 0), DN_EINVAL);
     assert_null(tree);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split),        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_sum),          cmocka_unit_test(test_subtrees),
-        cmocka_unit_test(test_long_vectors), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_split),    cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_sum),      cmocka_unit_test(test_subtrees),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_long_vectors),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,10 +94,16 @@ void dn_net_init(dn_net *net, dn_init init, uint64_t seed);
 float *dn_net_images(const dn_net *net);
 int32_t *dn_net_labels(const dn_net *net);
 
-/* Names one training pass for the dropout masks. */
+/* Told while the backward pass runs: floats [0, end) of the leaf are final, for a team of all its
+ * nets' leaves. `end` ascends to dn_net_leaf_count. Called by the thread that drives the net, outside OpenMP regions. */
+typedef void dn_ready_fn(void *user, size_t end);
+
+/* One training pass: its name, for the dropout masks, and who follows its gradients. */
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
+    dn_ready_fn *ready; /* or NULL */
+    void *user;         /* of `ready` */
 } dn_pass;
 
 /* Results of one forward pass over the batch. */

@@ -64,9 +64,7 @@ void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count)
 /* The tree's sum over the group of element `at` of its rows of sums. */
 static double group_sum(const dn_net *net, const dn_node *node, size_t at)
 {
-    for (size_t v = 0; v < (size_t)net->options.norm_group; v++)
-        net->column[v] = net->rows[v * 2 * (size_t)node->outputs + at];
-    return dn_tree_sum(net->column, net->options.norm_group);
+    return dn_tree_sum(net->rows + at, net->options.norm_group, 2 * node->outputs);
 }
 
 /* The same of the squares about `mean` over all batches, `pixels` each, from those about each
@@ -79,7 +77,7 @@ static double group_squares(const dn_net *net, const dn_node *node, size_t at, d
         const double delta = moments[0] - mean;
         net->column[v] = moments[1] + pixels * delta * delta;
     }
-    return dn_tree_sum(net->column, net->options.norm_group);
+    return dn_tree_sum(net->column, net->options.norm_group, 1);
 }
 
 void dn_map_statistics(dn_net *net, const dn_node *node)

@@ -100,6 +100,13 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
     }
 }
 
+/* The end of the leaf's part that is final after the node's backward: of its parameters its norm's
+ * scale is the last, and only the stem, which ends the pass, has none. */
+static size_t final_end(const dn_net *net, const dn_node *node)
+{
+    return node->norm ? node->gamma + (size_t)node->inputs : dn_net_leaf_count(net);
+}
+
 void dn_team_backward(const dn_team *team, const dn_pass *pass)
 {
     dn_net *lead = team->nets[0];
@@ -115,6 +122,8 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
             node_backward(team->nets[m], &team->nets[m]->nodes[i], &own);
         }
         lead->nodes[i].backward_seconds += omp_get_wtime() - start;
+        if (pass->ready != NULL)
+            pass->ready(pass->user, final_end(lead, node));
     }
 }
 

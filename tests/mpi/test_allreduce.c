@@ -1,12 +1,14 @@
 /*
  * The sum across ranks against the tree evaluated by its definition on each rank, bit by bit, for
- * several numbers of virtual ranks and lengths; run it under mpirun with any number of ranks up to
- * 64. Prints one line; its status is 1 on failure.
+ * several numbers of virtual ranks, lengths and buckets, polled and with a communication thread, at
+ * times that differ from rank to rank; run it under mpirun with any number of ranks up to 64.
+ * Prints one line; its status is 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "allreduce.h"
 #include "comm.h"
@@ -41,51 +43,60 @@ static void sum_by_definition(float *sum, int count, int lo, int hi)
     free(right);
 }
 
-/* Vector halving sends the least possible where R and V/R are powers of two. */
-static dn_status check_cost(const dn_comm *comm, const dn_allreduce *allreduce, int v, int count)
+/* Pushes the last leaf in ranges of random length, after random delays. */
+static void push_in_parts(dn_tree *tree, dn_allreduce *allreduce, size_t count, unsigned *random)
 {
-    const dn_allreduce_cost cost = dn_allreduce_get_cost(allreduce);
-    const int size = comm->size;
-    const int leaves = v / size;
-    if ((size & (size - 1)) != 0 || v % size != 0 || (leaves & (leaves - 1)) != 0 || count < 65536)
-        return DN_OK;
-    const size_t slack = 64 * 16, least = (size_t)count * (size - 1) / size;
-    DN_CHECK(cost.sent <= least + slack, DN_EINVAL, "R %d, V %d: %zu floats sent, expected %zu",
-             size, v, cost.sent, least);
-    DN_CHECK(cost.scratch <= (size_t)count / 2 + slack, DN_EINVAL, "R %d, V %d: scratch %zu", size,
-             v, cost.scratch);
-    DN_CHECK(cost.messages <= cost.rounds && (1 << cost.rounds) == size && cost.gathers == 1,
-             DN_EINVAL, "R %d, V %d: %d messages, %d rounds, %d gathers", size, v, cost.messages,
-             cost.rounds, cost.gathers);
-    return DN_OK;
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        const size_t range = 1 + (size_t)rand_r(random) % (count / 3 + 1);
+        end = begin + range < count ? begin + range : count;
+        if (rand_r(random) % 4 == 0)
+            usleep((unsigned)rand_r(random) % 500);
+        dn_tree_push(tree, begin, end);
+        dn_allreduce_ready(allreduce, end);
+    }
 }
 
-static dn_status check_sum(const dn_comm *comm, int v, int count)
+/* The sums of three steps; the ranks are not in step with each other. */
+static dn_status run_sums(dn_tree *tree, dn_allreduce *allreduce, const dn_comm *comm, int v,
+                          float *leaf, const float *expected, size_t count)
 {
     const int first = dn_tree_first(v, comm->size, comm->rank);
     const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    unsigned random = (unsigned)(comm->rank * 7919 + v);
+    dn_status status = DN_OK;
+    for (int step = 0; step < 3; step++) {
+        dn_tree_reset(tree);
+        for (int i = first; i < last; i++) {
+            fill_leaf(leaf, (int)count, i);
+            if (i < last - 1)
+                dn_tree_push(tree, 0, count);
+        }
+        push_in_parts(tree, allreduce, count, &random);
+        dn_allreduce_finish(allreduce);
+        if (memcmp(leaf, expected, count * sizeof *leaf) != 0)
+            status = dn_fail(DN_EINVAL, "R %d, V %d, count %zu: wrong sum", comm->size, v, count);
+    }
+    return status;
+}
+
+static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
+{
+    const int v = settings.virtual_ranks;
+    const int first = dn_tree_first(v, comm->size, comm->rank);
+    const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const size_t count = settings.count;
     float *leaf = malloc(count * sizeof *leaf), *expected = malloc(count * sizeof *expected);
     dn_tree *tree = NULL;
     dn_allreduce *allreduce = NULL;
     const dn_subtree *subtrees;
     dn_status status = DN_OK;
-    DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, count));
-    DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, v, count));
-    sum_by_definition(expected, count, 0, v);
-    for (int round = 0; round < 2; round++) {
-        dn_tree_reset(tree);
-        for (int i = first; i < last; i++) {
-            fill_leaf(leaf, count, i);
-            dn_tree_push(tree, leaf);
-        }
-        memset(leaf, 0xff, count * sizeof *leaf);
-        const int held = dn_tree_subtrees(tree, &subtrees);
-        dn_allreduce_run(allreduce, subtrees, held, leaf);
-        if (memcmp(leaf, expected, count * sizeof *leaf) != 0)
-            status = dn_fail(DN_EINVAL, "R %d, V %d, count %d: wrong sum", comm->size, v, count);
-    }
-    if (status == DN_OK)
-        status = check_cost(comm, allreduce, v, count);
+    if (leaf == NULL || expected == NULL)
+        abort();
+    DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, leaf, count, 0));
+    dn_tree_subtrees(tree, &subtrees);
+    DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, subtrees, &settings));
+    sum_by_definition(expected, (int)count, 0, v);
+    status = run_sums(tree, allreduce, comm, v, leaf, expected, count);
 done:
     dn_tree_destroy(&tree);
     dn_allreduce_destroy(&allreduce);
@@ -96,19 +107,33 @@ done:
 
 static dn_status check_all(const dn_comm *comm, int *sums)
 {
-    const int count[] = {1, 5, 1000, 100003};
+    const size_t count[] = {1, 5, 1000, 100003}, bucket[] = {7, 3000, 1000000};
     const int v[] = {comm->size, 8, 13, 16, 64, comm->size + 1, 3 * comm->size};
-    dn_allreduce *none = NULL;
-    if (dn_allreduce_create(&none, comm, comm->size - 1, 1) != DN_EINVAL)
-        return dn_fail(DN_EINVAL, "more ranks than virtual ranks were accepted");
     for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
         for (size_t j = 0; j < sizeof count / sizeof *count && v[i] >= comm->size; j++) {
             if (count[j] > 1000 && v[i] * comm->size > 256)
                 continue; /* the check by definition would take too long */
-            DN_TRY(check_sum(comm, v[i], count[j]));
+            const dn_allreduce_settings settings = {.virtual_ranks = v[i],
+                                                    .count = count[j],
+                                                    .split = count[j] - count[j] / 7,
+                                                    .bucket = bucket[(i + j) % 3],
+                                                    .comm_thread = (i + j) % 2 == 1};
+            DN_TRY(check_sum(comm, settings));
             ++*sums;
         }
     }
+    return DN_OK;
+}
+
+static dn_status check_errors(const dn_comm *comm)
+{
+    dn_allreduce *none = NULL;
+    const dn_allreduce_settings few = {.virtual_ranks = comm->size - 1, .count = 1, .bucket = 1};
+    const dn_allreduce_settings nothing = {.virtual_ranks = comm->size, .count = 1};
+    DN_CHECK(dn_allreduce_create(&none, comm, NULL, &few) == DN_EINVAL, DN_EINVAL,
+             "more ranks than virtual ranks were accepted");
+    DN_CHECK(dn_allreduce_create(&none, comm, NULL, &nothing) == DN_EINVAL, DN_EINVAL,
+             "buckets of no floats were accepted");
     return DN_OK;
 }
 
@@ -117,7 +142,9 @@ int main(int argc, char **argv)
     dn_comm comm;
     dn_comm_init(&comm, &argc, &argv);
     int sums = 0;
-    const dn_status status = check_all(&comm, &sums);
+    dn_status status = dn_comm_agree(&comm, check_errors(&comm));
+    if (status == DN_OK)
+        status = check_all(&comm, &sums);
     if (comm.rank == 0 && status == DN_OK)
         printf("sum across %d ranks: %d cases agree bit by bit\n", comm.size, sums);
     if (comm.rank == 0 && status != DN_OK)

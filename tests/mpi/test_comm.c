@@ -59,14 +59,14 @@ static void test_same_hash(const dn_comm *comm)
 static void test_gather(const dn_comm *comm)
 {
     for (int count = 1; count < 40; count += 3) {
-        double x[40];
+        double x[40][2];
         memset(x, 0, sizeof x);
         const int last = dn_tree_first(count, comm->size, comm->rank + 1);
         for (int i = dn_tree_first(count, comm->size, comm->rank); i < last; i++)
-            x[i] = 1.5 * i + 1;
-        dn_comm_gather_doubles(comm, x, count);
+            x[i][0] = -(x[i][1] = 1.5 * i + 1);
+        dn_comm_gather_doubles(comm, x[0], count, 2);
         for (int i = 0; i < count; i++)
-            expect(comm, x[i] == 1.5 * i + 1, "gathered value");
+            expect(comm, x[i][1] == 1.5 * i + 1 && x[i][0] == -x[i][1], "gathered values");
     }
 }
 

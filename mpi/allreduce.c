@@ -234,19 +234,17 @@ int dn_allreduce_buckets(const dn_allreduce *a, const dn_bucket **buckets)
 
 /* ---- creation ---- */
 
-/* Cuts [begin, end) into buckets of `size` floats; counts them only where there is no memory yet.
- */
-static void cut(dn_allreduce *a, size_t begin, size_t end, size_t size)
+/* Cuts [begin, end) into buckets of `size` floats; returns where the next one goes. */
+static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size)
 {
     for (; begin < end; begin += size) {
         const size_t count = end - begin < size ? end - begin : size;
-        if (a->bucket != NULL)
-            a->bucket[a->buckets] = (dn_bucket){.begin = begin, .count = (int)count};
-        a->buckets++;
+        *bucket++ = (dn_bucket){.begin = begin, .count = (int)count};
     }
+    return bucket;
 }
 
-static dn_status make_buckets(dn_allreduce *a, const dn_allreduce_settings *settings)
+dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **buckets, int *count)
 {
     const size_t most = round_up(settings->split / PARTS + 1, LINE);
     size_t size = round_up(settings->bucket, LINE);
@@ -254,15 +252,12 @@ static dn_status make_buckets(dn_allreduce *a, const dn_allreduce_settings *sett
         size = most > LEAST ? most : LEAST;
     const size_t least = round_up(settings->count / MOST_BUCKETS + 1, LINE);
     size = size > least ? size : least;
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1)
-            a->bucket = calloc((size_t)a->buckets + 1, sizeof *a->bucket);
-        if (pass == 1 && a->bucket == NULL)
-            return dn_fail(DN_ENOMEM, "sum across ranks: out of memory for %d buckets", a->buckets);
-        a->buckets = 0;
-        cut(a, 0, settings->split, size);
-        cut(a, settings->split, settings->count, size);
-    }
+    *buckets = calloc(settings->count / size + 2, sizeof **buckets);
+    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets",
+             settings->count / size + 2);
+    dn_bucket *end = cut(*buckets, 0, settings->split, size);
+    end = cut(end, settings->split, settings->count, size);
+    *count = (int)(end - *buckets);
     return DN_OK;
 }
 
@@ -321,7 +316,7 @@ dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
     a->subtrees = subtrees;
     dn_status status;
     DN_TRY_OR_DONE(dn_moves_plan(&a->plan, settings->virtual_ranks, comm->size, comm->rank));
-    DN_TRY_OR_DONE(make_buckets(a, settings));
+    DN_TRY_OR_DONE(dn_allreduce_cut(settings, &a->bucket, &a->buckets));
     DN_TRY_OR_DONE(make_lanes(a));
     if (settings->comm_thread && comm->size > 1)
         DN_TRY_OR_DONE(start_thread(a));

@@ -37,6 +37,10 @@ typedef struct dn_bucket {
 
 enum { DN_BUCKETS_UNDER_WAY = 4 };
 
+/* The buckets of a vector, in order: of the settings, count, split and bucket matter. *buckets is
+ * the caller's to free. DN_ENOMEM. Not collective. */
+dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **buckets, int *count);
+
 /* Plans sums of `subtrees`, this rank's as dn_tree_subtrees gives them (they must stay where they
  * are), and allocates all that they take. The caller owns it; `comm` must outlive it. With
  * comm_thread, no other thread may call MPI from the first dn_allreduce_ready of a sum to the

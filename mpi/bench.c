@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "dn/rng.h"
 #include "placement.h"
+#include "profile.h"
 #include "step.h"
 
 enum { SEED = 1 };
@@ -102,8 +104,8 @@ static json_t *phases(const bench *b)
     json_t *object = json_object();
     for (int p = 0; p < DN_PHASES; p++)
         json_object_set_new(object, dn_phase_name((dn_phase)p),
-                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps,
-                                      "backward", times.backward[p] / steps));
+                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
+                                      times.backward[p] / steps));
     const dn_step_times *t = &b->step.times;
     json_object_set_new(
         object, "communication",
@@ -112,14 +114,18 @@ static json_t *phases(const bench *b)
     return object;
 }
 
+static const char *mode(const bench *b)
+{
+    return b->options->dtype == DN_BF16 ? "bf16" : "fp32";
+}
+
 static dn_status print_json(const bench *b, const char *isa)
 {
     const double median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * dn_net_batch(b->net);
     json_t *row = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
-        "dn_dist", "model", dn_net_spec(b->net)->name, "mode",
-        b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa", isa, "size",
+        "dn_dist", "model", dn_net_spec(b->net)->name, "mode", mode(b), "isa", isa, "size",
         dn_net_spec(b->net)->height, "batch_per_rank", dn_net_batch(b->net), "ranks", b->comm->size,
         "threads", omp_get_max_threads(), "parameters", (json_int_t)dn_net_parameter_count(b->net),
         "images_per_s", images / median, "images_per_s_best", images / b->seconds[0], "step_s",
@@ -167,27 +173,89 @@ static dn_status create(bench *b, const dn_kernels **kernels)
     return DN_OK;
 }
 
+/* Means over the counted steps. The last layer's floats include the batch statistics. */
+static dn_status take_profile(const bench *b, const char *isa, dn_profile *profile)
+{
+    const double steps = b->options->steps;
+    const int layers = dn_net_layers(b->net);
+    DN_TRY(dn_profile_create(profile, layers));
+    snprintf(profile->model, sizeof profile->model, "%s", dn_net_spec(b->net)->name);
+    snprintf(profile->mode, sizeof profile->mode, "%s", mode(b));
+    snprintf(profile->isa, sizeof profile->isa, "%s", isa);
+    profile->size = dn_net_spec(b->net)->height;
+    profile->batch = dn_net_batch(b->net);
+    profile->ranks = b->comm->size;
+    profile->threads = omp_get_max_threads();
+    for (int i = 0; i < layers; i++) {
+        dn_layer_info layer;
+        dn_net_layer_info(b->net, layers - 1 - i, &layer);
+        profile->stage[i] = (dn_stage){layer.backward_seconds / steps, layer.parameters};
+    }
+    profile->statistics = dn_net_leaf_count(b->net) - dn_net_parameter_count(b->net);
+    profile->stage[layers - 1].floats += profile->statistics;
+    profile->forward =
+        fmax(0, b->step.times.compute / steps - dn_profile_backward_seconds(profile));
+    profile->update = b->step.times.update / steps;
+    return DN_OK;
+}
+
+static void destroy(bench *b)
+{
+    dn_step_destroy(&b->step);
+    dn_net_destroy(&b->net);
+    free(b->seconds);
+}
+
+/* Creates and runs all; the caller destroys it, also after a failure. */
+static dn_status measure(bench *b, const dn_kernels **kernels)
+{
+    const dn_options *o = b->options;
+    DN_TRY(dn_comm_agree(b->comm, create(b, kernels)));
+    if (!o->json)
+        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", dn_net_spec(b->net)->name,
+                b->comm->size, omp_get_max_threads(), o->batch_size, (*kernels)->name);
+    DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
+    dn_net_init(b->net, DN_INIT_KAIMING, SEED);
+    draw_images(b);
+    run(b);
+    return DN_OK;
+}
+
+static dn_status report(const bench *b, const char *isa)
+{
+    dn_profile profile = {0};
+    dn_status status = DN_OK;
+    if (b->options->json)
+        DN_TRY(print_json(b, isa));
+    else
+        print_text(b);
+    if (b->options->profile[0] == '\0')
+        return DN_OK;
+    DN_TRY_OR_DONE(take_profile(b, isa, &profile));
+    DN_TRY_OR_DONE(dn_profile_write(&profile, b->options->profile));
+done:
+    dn_profile_destroy(&profile);
+    return status;
+}
+
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
 {
     bench b = {.comm = comm, .options = options};
     const dn_kernels *kernels = NULL;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_comm_agree(comm, create(&b, &kernels)));
-    if (!options->json)
-        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", dn_net_spec(b.net)->name,
-                comm->size, omp_get_max_threads(), options->batch_size, kernels->name);
-    DN_TRY_OR_DONE(dn_place_report(comm, comm->size, !options->json));
-    dn_net_init(b.net, DN_INIT_KAIMING, SEED);
-    draw_images(&b);
-    run(&b);
-    if (comm->rank == 0 && options->json)
-        status = print_json(&b, kernels->name);
-    else if (comm->rank == 0)
-        print_text(&b);
-    status = dn_comm_agree(comm, status);
-done:
-    dn_step_destroy(&b.step);
-    dn_net_destroy(&b.net);
-    free(b.seconds);
+    dn_status status = measure(&b, &kernels);
+    if (status == DN_OK)
+        status = dn_comm_agree(comm, comm->rank == 0 ? report(&b, kernels->name) : DN_OK);
+    destroy(&b);
+    return status;
+}
+
+dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile)
+{
+    bench b = {.comm = comm, .options = options};
+    const dn_kernels *kernels = NULL;
+    dn_status status = measure(&b, &kernels);
+    if (status == DN_OK)
+        status = dn_comm_agree(comm, take_profile(&b, kernels->name, profile));
+    destroy(&b);
     return status;
 }

@@ -7,12 +7,18 @@
 #include "dn/images.h"
 #include "dn/net.h"
 #include "options.h"
+#include "profile.h"
 #include "step.h"
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
 dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
+dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
+
+/* Measures steps as dn_bench does; each rank gets the profile of its own, to be destroyed by the
+ * caller also after a failure. Collective. */
+dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile);
 
 /* Fills the specification from the options, and image and classes from the data where the options
  * leave them open. DN_ESHAPE where both are given and differ. `info` may be NULL. Not collective.

@@ -8,15 +8,18 @@
 static const struct {
     const char *name;
     dn_status (*run)(const dn_comm *comm, dn_options *options);
-} commands[] = {
-    {"train", dn_train}, {"eval", dn_eval}, {"info", dn_info_command}, {"bench", dn_bench}};
+} commands[] = {{"train", dn_train},
+                {"eval", dn_eval},
+                {"info", dn_info_command},
+                {"bench", dn_bench},
+                {"plan", dn_plan_command}};
 
 static dn_status run_command(const dn_comm *comm, const char *name, dn_options *options)
 {
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(commands[i].name, name) == 0)
             return commands[i].run(comm, options);
-    return dn_fail(DN_EINVAL, "command: found %s, expected train, eval, info or bench", name);
+    return dn_fail(DN_EINVAL, "command: found %s, expected train, eval, info, bench or plan", name);
 }
 
 static int wants_help(int argc, char **argv)

@@ -17,6 +17,7 @@ static const struct {
     {"eval", "top-1, top-5 and loss of a checkpoint on a test set", DN_COMMAND_EVAL},
     {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO},
     {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH},
+    {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -64,7 +65,7 @@ dn_status dn_options_parse(dn_options *options, const char *command, int argc,
                            const char *const *argv)
 {
     const int c = find_command(command);
-    DN_CHECK(c >= 0, DN_EINVAL, "found the command '%s', expected train, eval, info or bench",
+    DN_CHECK(c >= 0, DN_EINVAL, "found the command '%s', expected train, eval, info, bench or plan",
              command);
     memset(options, 0, sizeof *options);
     for (int i = 0; i < dn_option_count; i++)

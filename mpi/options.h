@@ -18,7 +18,8 @@ typedef enum dn_command {
     DN_COMMAND_TRAIN = 1,
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
-    DN_COMMAND_BENCH = 8
+    DN_COMMAND_BENCH = 8,
+    DN_COMMAND_PLAN = 16
 } dn_command;
 
 /* Automatic: pad, crop and flip for images in colour, none for others. */
@@ -76,6 +77,10 @@ typedef struct dn_options {
     int recompute;
     char isa[32]; /* kernel table; empty: the fastest */
     int steps, warmup, json;
+    char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
+
+    int nodes, ranks_per_node;                                   /* of the cluster to plan for */
+    double latency, bandwidth, inside_latency, inside_bandwidth; /* us, GB/s */
 
     uint64_t given; /* bit i: option i of the table was given, by command line or --config */
 } dn_options;

@@ -39,7 +39,7 @@ leaves_nothing() {
 
 # --- help ---------------------------------------------------------------------------------------
 
-for command in train eval info bench; do
+for command in train eval info bench plan; do
     limited "$dn_dist" $command --help >"$tmp/help-$command" 2>"$tmp/error" ||
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
@@ -181,6 +181,34 @@ limited "$dn_dist" train "${small[@]}" --out "$tmp/good" --max-steps 5 >"$tmp/ou
 grep -q "checkpoint-00000004.h5" "$tmp/error" ||
     fail "resuming beside a damaged checkpoint: expected a warning that names it" "$tmp/error"
 [[ $(last_step "$tmp/good") == 5 ]] || fail "expected step 5, found $(last_step "$tmp/good")"
+
+# --- plans --------------------------------------------------------------------------------------
+
+tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads 1 --steps 2)
+profile=$tmp/profile.json
+on_ranks 2 "$dn_dist" bench "${tiny[@]}" --profile "$profile" >"$tmp/output" 2>"$tmp/error" ||
+    fail "bench --profile" "$tmp/error"
+limited "$dn_dist" plan --profile "$profile" --nodes 6 --latency 1000 >"$tmp/output" 2>"$tmp/error" ||
+    fail "plan" "$tmp/error"
+rows=$(awk '$1 + 0 > 0 && $2 == 2 * $1 { print $1 }' "$tmp/output" | xargs)
+[[ $rows == "1 2 4 6" ]] || fail "plan: expected rows of 1 2 4 6 nodes of 2 ranks" "$tmp/output"
+grep -q "latency of the network" "$tmp/output" || fail "plan: expected what limits" "$tmp/output"
+limited "$dn_dist" plan "${tiny[@]}" --nodes 2 --json >"$tmp/json" 2>"$tmp/error" ||
+    fail "plan --json, measuring" "$tmp/error"
+for key in step_s communication_s hidden_s exposed_s images_per_s efficiency; do
+    grep -qE "\"$key\": *[0-9]" "$tmp/json" || fail "plan --json: expected the key $key" "$tmp/json"
+done
+refused "no profile" "none.json" plan --profile "$tmp/none.json"
+refused "no profile to write" "$tmp/none/p.json" bench "${tiny[@]}" --json --profile "$tmp/none/p.json"
+head -c 300 "$profile" >"$tmp/half.json"
+refused "profile cut short" "half.json" plan --profile "$tmp/half.json"
+refused "a checkpoint as profile" "good.ini" plan --profile "$tmp/good.ini"
+refused "a model beside a profile" "--model.*found.*expected" plan --profile "$profile" --model densenet121
+refused "no nodes" "--nodes.*'0'.*expected" plan --profile "$profile" --nodes 0
+refused "no bandwidth" "--bandwidth.*'0'.*expected" plan --profile "$profile" --bandwidth 0
+refused "too many ranks" "--nodes.*found.*expected" plan --profile "$profile" --nodes 4096
+refused "more ranks than virtual ranks" "--virtual-ranks.*found.*expected" \
+    plan --profile "$profile" --nodes 8 --virtual-ranks 8
 
 # --- progress -----------------------------------------------------------------------------------
 

@@ -83,7 +83,8 @@ static void test_values(void **state)
 static void test_errors(void **state)
 {
     (void)state;
-    expect_failure(PARSE("tain"), "found the command 'tain', expected train, eval, info or bench");
+    expect_failure(PARSE("tain"),
+                   "found the command 'tain', expected train, eval, info, bench or plan");
     expect_failure(PARSE("train", "--lrr", "1"),
                    "--lrr: found an unknown option, expected one of 'dn_dist train --help'");
     expect_failure(PARSE("train", "--json"),

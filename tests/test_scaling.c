@@ -1,0 +1,358 @@
+/* The prediction of steps on a cluster against closed forms, and profiles through files. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "allreduce.h"
+#include "scaling.h"
+
+static const double rounding = 1e-12; /* relative, of sums of a few dozen doubles */
+
+static void assert_close(double found, double expected)
+{
+    if (!(fabs(found - expected) <= rounding * fabs(expected)))
+        fail_msg("found %.17g, expected %.17g", found, expected);
+}
+
+static const dn_network network = {.inside = {1e-6, 8e9}, .between = {30e-6, 1e9}};
+
+/* ---- rounds ---- */
+
+static void check_rounds(int ranks, int per_node, const dn_round *expected, int expected_count)
+{
+    dn_round *rounds;
+    int count;
+    assert_int_equal(dn_scaling_rounds(ranks, per_node, ranks, &rounds, &count), DN_OK);
+    assert_int_equal(count, expected_count);
+    for (int i = 0; i < count; i++) {
+        assert_close(rounds[i].inside, expected[i].inside);
+        assert_close(rounds[i].between, expected[i].between);
+    }
+    free(rounds);
+}
+
+/* Vector halving there, the mirror image back. With 4 ranks a node, the link carries 4 eighths. */
+static void test_rounds(void **state)
+{
+    (void)state;
+    check_rounds(1, 1, NULL, 0);
+    check_rounds(
+        8, 1,
+        (dn_round[]){{0, 1. / 2}, {0, 1. / 4}, {0, 1. / 8}, {0, 1. / 8}, {0, 1. / 4}, {0, 1. / 2}},
+        6);
+    check_rounds(
+        8, 4,
+        (dn_round[]){
+            {1. / 2, 0}, {1. / 4, 0}, {0, 4 * 1. / 8}, {0, 4 * 1. / 8}, {1. / 4, 0}, {1. / 2, 0}},
+        6);
+}
+
+/* Three ranks: the third hands over about two thirds, and is sent as much on the way back. */
+static void test_three_ranks(void **state)
+{
+    (void)state;
+    dn_round *rounds;
+    int count;
+    assert_int_equal(dn_scaling_rounds(3, 1, 3, &rounds, &count), DN_OK);
+    assert_int_equal(count, 4);
+    assert_close(rounds[0].between, 1. / 2);
+    assert_true(fabs(rounds[1].between - 2. / 3) <= 1. / 16);
+    assert_close(rounds[2].between, rounds[1].between);
+    assert_close(rounds[3].between, 1. / 2);
+    free(rounds);
+}
+
+/* ---- events ---- */
+
+static const dn_round halves[] = {{0, .5}, {0, .25}, {0, .25}, {0, .5}};
+
+enum { ROUNDS = 4, BUCKETS = DN_BUCKETS_UNDER_WAY };
+
+static double run(dn_transfer *transfers, int count, const dn_round *rounds, int round_count,
+                  const dn_network *links)
+{
+    return dn_scaling_run(
+        transfers, count,
+        &(dn_transport){.network = *links, .rounds = rounds, .round_count = round_count});
+}
+
+/* One bucket: its rounds one after the other. */
+static void test_one_bucket(void **state)
+{
+    (void)state;
+    dn_transfer b = {.bytes = 4e6, .ready = 0.25};
+    const double expected = 0.25 + 4 * 30e-6 + 1.5 * 4e6 / 1e9;
+    assert_close(run(&b, 1, halves, ROUNDS, &network), expected);
+    assert_close(b.done, expected);
+}
+
+/* Without latency, buckets that are ready together share the link: it never rests. */
+static void test_bandwidth(void **state)
+{
+    (void)state;
+    const dn_network wire = {.between = {0, 1e9}};
+    dn_transfer b[BUCKETS];
+    for (int i = 0; i < BUCKETS; i++)
+        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1};
+    assert_close(run(b, BUCKETS, halves, ROUNDS, &wire), 1 + BUCKETS * 1.5 * 4e-3);
+}
+
+/* Without limit of bandwidth, all travel at once. */
+static void test_latency(void **state)
+{
+    (void)state;
+    const dn_network wire = {.between = {1e-3, INFINITY}};
+    dn_transfer b[BUCKETS];
+    for (int i = 0; i < BUCKETS; i++)
+        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1};
+    assert_close(run(b, BUCKETS, halves, ROUNDS, &wire), 1 + ROUNDS * 1e-3);
+}
+
+/* One round: the link takes the buckets in turn, and the last arrives a latency later. */
+static void test_queue(void **state)
+{
+    (void)state;
+    const dn_round round = {0, 1};
+    dn_transfer b[BUCKETS];
+    for (int i = 0; i < BUCKETS; i++)
+        b[i] = (dn_transfer){.bytes = 1e6, .ready = 1 + i * 0.1e-3};
+    run(b, BUCKETS, &round, 1, &network);
+    for (int i = 0; i < BUCKETS; i++)
+        assert_close(b[i].done, 1 + (i + 1) * 1e-3 + 30e-6);
+}
+
+/* A round that is in part inside nodes and in part between them takes the longer of both. */
+static void test_both_links(void **state)
+{
+    (void)state;
+    const dn_round round = {.5, .125};
+    dn_transfer b = {.bytes = 8e6};
+    assert_close(run(&b, 1, &round, 1, &network), 30e-6 + 1e-3);
+    b.bytes = 8;
+    const dn_network slow_inside = {.inside = {1e-3, 8e9}, .between = {30e-6, 1e9}};
+    assert_close(run(&b, 1, &round, 1, &slow_inside), 1e-3 + 4 / 8e9);
+}
+
+/* One more than may be under way starts when the first is done. */
+static void test_lanes(void **state)
+{
+    (void)state;
+    const dn_network wire = {.between = {1e-3, INFINITY}};
+    dn_transfer b[BUCKETS + 1];
+    for (int i = 0; i <= BUCKETS; i++)
+        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1 + i * 0.1e-3};
+    run(b, BUCKETS + 1, halves, ROUNDS, &wire);
+    for (int i = 0; i < BUCKETS; i++)
+        assert_close(b[i].done, b[i].ready + ROUNDS * 1e-3);
+    assert_close(b[BUCKETS].done, b[0].done + ROUNDS * 1e-3);
+}
+
+/* A round that ends between two looks waits for the second; behind the last it does not wait. */
+static void test_polls(void **state)
+{
+    (void)state;
+    static const double polls[] = {0.0, 0.010, 0.020, 0.030};
+    const dn_transport transport = {.network = {.between = {4e-3, INFINITY}},
+                                    .rounds = halves,
+                                    .round_count = ROUNDS,
+                                    .polls = polls,
+                                    .poll_count = 4};
+    dn_transfer b = {.bytes = 1, .ready = 0.010};
+    assert_close(dn_scaling_run(&b, 1, &transport), 0.030 + 2 * 4e-3);
+    b.ready = 0.030;
+    assert_close(dn_scaling_run(&b, 1, &transport), 0.030 + 4 * 4e-3);
+}
+
+/* ---- a step ---- */
+
+/* Eight buckets of gradients, of which the last is ready when the pass ends, and the statistics. */
+enum { STAGES = 4, BUCKET = 32000, STATISTICS = 20000, FLOATS = 8 * BUCKET + STATISTICS };
+
+static dn_stage stages[STAGES] = {
+    {0.1, 64000}, {0.2, 96000}, {0.3, 68000}, {0.4, 28000 + STATISTICS}};
+static const dn_profile profile = {.model = "a \"model\"",
+                                   .mode = "fp32",
+                                   .isa = "avx2",
+                                   .size = 32,
+                                   .batch = 16,
+                                   .ranks = 2,
+                                   .threads = 3,
+                                   .forward = 0.5,
+                                   .update = 0.01,
+                                   .statistics = STATISTICS,
+                                   .stages = STAGES,
+                                   .stage = stages};
+
+static dn_prediction predict(dn_scaling_job job)
+{
+    dn_prediction p;
+    job.profile = &profile;
+    assert_int_equal(dn_scaling_predict(&job, &p), DN_OK);
+    return p;
+}
+
+/* What follows the backward pass: the last bucket, then the losses, one latency a round one way. */
+static void test_predict(void **state)
+{
+    (void)state;
+    const double compute = 0.5 + 1 + 0.01;
+    dn_scaling_job job = {
+        .network = network, .nodes = 1, .ranks_per_node = 1, .bucket_floats = BUCKET};
+    dn_prediction p = predict(job);
+    assert_close(p.step, compute);
+    assert_true(p.exposed == 0 && p.communication == 0 && p.passes == 1);
+    assert_string_equal(p.limit, "compute");
+    assert_close(p.images_per_second, 16 / compute);
+
+    job.nodes = 4;
+    job.network = (dn_network){.between = {0.02, 1e9}};
+    p = predict(job);
+    /* The statistics queue behind the last gradients in the last round. */
+    assert_close(p.exposed, (4 + 2) * 0.02 + 4 * (1.5 * BUCKET + 0.5 * STATISTICS) / 1e9);
+    assert_close(p.step, compute + p.exposed);
+    assert_string_equal(p.limit, "latency of the network, last bucket");
+    assert_close(p.images_per_second, 4 * 16 / p.step);
+}
+
+/* After the backward pass: the link never rests; nor do the places for buckets. */
+static void test_communication(void **state)
+{
+    (void)state;
+    dn_scaling_job job = {
+        .network.between = {0, 1e9}, .nodes = 4, .ranks_per_node = 1, .bucket_floats = BUCKET};
+    assert_close(predict(job).communication, 1.5 * 4 * FLOATS / 1e9);
+    job.network.between = (dn_link){0.01, INFINITY};
+    const int waves = (9 + DN_BUCKETS_UNDER_WAY - 1) / DN_BUCKETS_UNDER_WAY;
+    assert_close(predict(job).communication, (waves * 4 + 2) * 0.01);
+}
+
+/* A narrow link is still busy with the first buckets when the last becomes ready. */
+static void test_limits(void **state)
+{
+    (void)state;
+    dn_network narrow = {.inside = {1e-6, 8e9}, .between = {1e-9, 1e3}};
+    dn_scaling_job job = {.network = narrow, .nodes = 2, .ranks_per_node = 2, .bucket_floats = 100};
+    dn_prediction p = predict(job);
+    assert_string_equal(p.limit, "bandwidth of the network");
+    assert_true(p.exposed < p.communication);
+    assert_true(p.communication - p.exposed <= 0.9); /* from the first stage's end */
+    job.network = (dn_network){.inside = {0.05, 8e9}, .between = {1e-9, 1e9}};
+    job.bucket_floats = BUCKET;
+    p = predict(job);
+    assert_string_equal(p.limit, "latency in the node, last bucket");
+    job.network = (dn_network){.inside = {0, 1e3}, .between = {1e-9, 1e9}};
+    p = predict(job);
+    assert_string_equal(p.limit, "bandwidth in the node");
+}
+
+/* A fixed global batch: a rank's virtual ranks run one after the other, and only the last's
+ * backward pass has communication beside it. */
+static void test_strong(void **state)
+{
+    (void)state;
+    dn_scaling_job job = {.network = network,
+                          .nodes = 3,
+                          .ranks_per_node = 1,
+                          .virtual_ranks = 8,
+                          .bucket_floats = BUCKET};
+    const dn_prediction p = predict(job);
+    assert_int_equal(p.passes, 3);
+    assert_close(p.compute, 3 * 1.5 + 0.01);
+    assert_close(p.images_per_second, 8 * 16 / p.step);
+    dn_prediction none;
+    job.profile = &profile;
+    job.nodes = 9;
+    assert_int_equal(dn_scaling_predict(&job, &none), DN_EINVAL);
+    assert_string_equal(dn_message(),
+                        "--virtual-ranks 8: found 9 ranks, expected at most one a virtual rank");
+}
+
+/* ---- files ---- */
+
+static char path[] = "test_scaling_XXXXXX";
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    dn_profile copy;
+    assert_int_equal(dn_profile_write(&profile, path), DN_OK);
+    assert_int_equal(dn_profile_read(&copy, path), DN_OK);
+    assert_string_equal(copy.model, profile.model);
+    assert_string_equal(copy.mode, "fp32");
+    assert_string_equal(copy.isa, "avx2");
+    assert_true(copy.size == 32 && copy.batch == 16 && copy.ranks == 2 && copy.threads == 3);
+    assert_true(copy.forward == 0.5 && copy.update == 0.01 && copy.stages == STAGES);
+    assert_true(copy.statistics == STATISTICS);
+    for (int i = 0; i < STAGES; i++) {
+        assert_true(copy.stage[i].floats == stages[i].floats);
+        assert_true(copy.stage[i].seconds == stages[i].seconds);
+    }
+    dn_profile_destroy(&copy);
+    assert_null(copy.stage);
+    dn_profile_destroy(&copy);
+}
+
+static void expect_refusal(const char *text, const char *part)
+{
+    dn_profile refused;
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    assert_int_equal(dn_profile_read(&refused, path), DN_ECORRUPT);
+    if (strncmp(dn_message(), path, strlen(path)) != 0 || !strstr(dn_message(), part))
+        fail_msg("found '%s', expected '%s: ... %s'", dn_message(), path, part);
+    dn_profile_destroy(&refused);
+}
+
+#define HEAD                                                                                       \
+    "{\"format\":\"dn_dist profile\",\"format_version\":1,\"model\":\"m\",\"mode\":\"fp32\","      \
+    "\"isa\":\"avx2\",\"size\":8,\"statistics\":0,\"ranks\":1,\"threads\":1,\"forward_seconds\":"  \
+    "1,"                                                                                           \
+    "\"update_seconds\":1,"
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    dn_profile refused;
+    expect_refusal("", "1:");
+    expect_refusal("{\"peer\":\"dn_dist\"}", "bench --profile");
+    expect_refusal("{\"format\":\"dn_dist profile\",\"format_version\":9}", "version 9");
+    expect_refusal(HEAD "\"batch\":1}", "backward");
+    expect_refusal(HEAD "\"batch\":0,\"backward\":[{\"seconds\":1,\"floats\":1}]}", "out of range");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[]}", "out of range");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[7]}", "layer 0");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[{\"seconds\":-1,\"floats\":1}]}", "-1 seconds");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[{\"seconds\":1,\"floats\":0}]}", "no gradient");
+    assert_int_equal(dn_profile_read(&refused, "no such file"), DN_ENOENT);
+    assert_int_equal(dn_profile_write(&profile, "no such folder/file"), DN_EIO);
+    assert_string_equal(dn_message(), "no such folder/file: No such file or directory");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rounds),        cmocka_unit_test(test_three_ranks),
+        cmocka_unit_test(test_one_bucket),    cmocka_unit_test(test_bandwidth),
+        cmocka_unit_test(test_latency),       cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_both_links),    cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_polls),         cmocka_unit_test(test_predict),
+        cmocka_unit_test(test_communication), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_strong),        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_bad_files),
+    };
+    const int file = mkstemp(path);
+    if (file < 0)
+        return 1;
+    close(file);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}

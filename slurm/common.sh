@@ -2,8 +2,9 @@
 #
 # One MPI rank per NUMA domain and one OpenMP thread per core, unless sbatch was told otherwise.
 # DN_DATA, DN_OUT and DN_ARGS name the data folder, the run's folder and further dn_dist options.
-# A job that is about to reach its time limit is asked to save and is queued again; it goes on from
-# its newest checkpoint, as any job does that finds one in the run's folder.
+# A job that is about to reach its time limit is asked to save and is queued again; one that loses a
+# rank goes on with the nodes that remain (scripts/supervise.sh). Either goes on from its newest
+# checkpoint, as any job does that finds one in the run's folder.
 set -euo pipefail
 
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
@@ -45,25 +46,44 @@ if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
     bind=(--cpu-bind=cores)
 fi
 
-echo "$model on nodes: $nodes, ranks: $ranks, threads a rank: $OMP_NUM_THREADS; $data -> $out"
-srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=1 "${bind[@]}" \
-    --nodes="$nodes" --ntasks="$ranks" \
-    dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
-step=$!
+# The number of virtual ranks decides the weights, so it outlives the loss of a node that comes
+# before the first checkpoint; later it is in the checkpoints. A job that was queued again goes on
+# from them.
+if ! compgen -G "$out/checkpoint-*.h5" >/dev/null; then
+    [[ " ${further[*]}" == *" --"@(virtual-ranks|config)* ]] || further+=(--virtual-ranks "$ranks")
+elif ((${SLURM_RESTART_COUNT:-0} > 0)); then
+    further+=(--resume auto)
+fi
 
-# The signal ends `wait` early, so it is taken up again until srun has ended. USR1 comes from Slurm
-# before the time limit (--signal in the scripts), TERM from a user or a preempting job.
-requeue=no
-trap 'requeue=yes; kill -USR1 $step' USR1
-trap 'kill -USR1 $step' TERM
-while kill -0 $step 2>/dev/null; do
-    wait $step || true
+# hosts = node:ranks,node:ranks...: the ranks in equal parts.
+hosts= left=$ranks
+for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
+    share=$(((left + nodes - 1) / nodes))
+    ((share == 0)) || hosts+=${hosts:+,}$node:$share
+    left=$((left - share)) nodes=$((nodes - 1))
+done
+
+echo "$model on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS;" \
+    "$data -> $out"
+"$home/scripts/supervise.sh" "$out" "$hosts" \
+    srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 "${bind[@]}" -- \
+    dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
+supervisor=$!
+
+# The signal ends `wait` early, so it is taken up again. USR1 comes from Slurm before the time limit
+# (--signal in the scripts) or from a user, TERM from scancel, or from Slurm itself, which then
+# knows whether to queue the job again.
+requeue=yes
+trap 'kill -USR1 $supervisor' USR1
+trap 'requeue=no; kill -USR1 $supervisor' TERM
+while kill -0 $supervisor 2>/dev/null; do
+    wait $supervisor || true
 done
 status=0
-wait $step || status=$?
+wait $supervisor || status=$?
 
-if [[ $status != 0 && $requeue == yes ]]; then
-    echo "$model: the time limit is near; queued again"
+if [[ $status == 75 && $requeue == yes ]]; then
+    echo "$model: saved before its end; queued again"
     exec scontrol requeue "$SLURM_JOB_ID"
 fi
 exit $status

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains DenseNet-121; common.sh says how, docs/slurm.md shows examples.
 #SBATCH --job-name=densenet121 --nodes=1 --exclusive --mem=0 --time=24:00:00
-#SBATCH --signal=B:USR1@300 --requeue --open-mode=append --output=%x-%j.out
+#SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
 # sbatch runs a copy of this file elsewhere; Slurm remembers where it stood.
 home=${DN_HOME:-$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(.*\)/slurm/.*|\1|p')}
 source "${home:-$SLURM_SUBMIT_DIR}/slurm/common.sh" densenet121

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What the Slurm scripts ask of srun, and what they do with signals. Slurm's commands are replaced
-# by stand-ins that write down how they were called; the machine has 2 NUMA domains of 4 cores with
-# 2 hardware threads each.
+# What the Slurm scripts ask of srun, and what they do with signals and lost ranks. Slurm's commands
+# are replaced by stand-ins that write down how they were called; the machine has 2 NUMA domains of
+# 4 cores with 2 hardware threads each. soak.sh does it with a real Slurm.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 calls=$tmp/calls
 mkdir "$tmp/bin" "$tmp/spool folder"
-export calls repo PATH=$tmp/bin:$PATH
+cd "$tmp"
+export calls repo tmp PATH=$tmp/bin:$PATH
 
 stand_in() {
     { echo '#!/usr/bin/env bash'; cat; } >"$tmp/bin/$1"
@@ -22,17 +23,42 @@ EOF
 stand_in scontrol <<'EOF'
 case $* in
 "show job "*) echo "   Command=$repo/slurm/script.sh with an argument" ;;
+"show hostnames "*) printf '%s\n' ${3} ;;
 "show config") echo "TaskPlugin              = ${task_plugin:-task/affinity}" ;;
 *) echo "scontrol $*" >>"$calls" ;;
 esac
 EOF
+stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no time
+stand_in squeue <<<'echo 7.0; echo 7.batch'
+stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
+# Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
+# error: status 1 after a checkpoint. Node `dead` does not answer.
 stand_in srun <<'EOF'
+if [[ ${*: -1} == true ]]; then
+    [[ $* != *"--nodelist=${dead:-none}"* ]]
+    exit
+fi
+echo $$ >"$tmp/srun.pid"
 trap 'echo "srun got USR1" >>"$calls"; exit "${signal_status:-75}"' USR1
 echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
+read -ra course <<<"${course:-0}"
+turn=${course[$(grep -c ntasks= "$calls") - 1]:-0}
+all=$* && out=${all##*--out } out=${out%% --*}
+mkdir -p "$out"
+[[ $turn != loss && $turn != hang ]] || echo '{"rank": 1}' >"$out/lost.json"
+case $turn in
+loss) exit 76 ;;
+hang) exec /bin/sleep 60 ;;
+error) touch "$out/checkpoint-$RANDOM.h5" && exit 1 ;;
+*) exit "$turn" ;;
+esac
 EOF
+
+job=(SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=n1 SLURM_CPUS_ON_NODE=16)
+two_nodes=(SLURM_JOB_NUM_NODES=2 'SLURM_JOB_NODELIST=n1 n2')
 
 # submit SCRIPT VARIABLE=VALUE...: runs a copy of it, as sbatch does.
 submit() {
@@ -40,24 +66,24 @@ submit() {
     shift
     : >"$calls"
     cp "$repo/slurm/$script.sh" "$tmp/spool folder/slurm_script"
-    limited env SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=1 SLURM_CPUS_ON_NODE=16 "$@" \
+    limited env "${job[@]}" "$@" \
         bash "$tmp/spool folder/slurm_script" >"$tmp/out" 2>&1
 }
 
 # signalled SIGNAL VARIABLE=VALUE...: sets `status` to that of a job that gets the signal.
 signalled() {
-    local signal=$1 job
+    local signal=$1 shell
     shift
     : >"$calls"
     cp "$repo/slurm/densenet121.sh" "$tmp/spool folder/slurm_script"
-    env SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=1 SLURM_CPUS_ON_NODE=16 tenths=100 "$@" \
+    env "${job[@]}" tenths=100 "$@" \
         bash "$tmp/spool folder/slurm_script" >"$tmp/out" 2>&1 &
-    job=$!
+    shell=$!
     until grep -q ntasks "$calls"; do sleep 0.1; done
     sleep 0.3
-    kill -"$signal" $job
+    kill -"$signal" $shell
     status=0
-    wait $job || status=$?
+    wait $shell || status=$?
 }
 
 called() { # DESCRIPTION TEXT
@@ -76,12 +102,12 @@ for script in densenet121 densenet169 densenet201 densenet264 densenet-bc-100-12
     called "$script: ranks per node" '[ntasks-per-node 2]'
 done
 
-submit densenet121 SLURM_JOB_NUM_NODES=2 SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 \
+submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 \
     SLURM_CPUS_PER_TASK=1 || fail "overrides" "$tmp/out"
 called "overrides" '[--nodes=2][--ntasks=2]'
 called "overrides" 'cpus=1 threads=1'
 
-submit densenet121 SLURM_JOB_NUM_NODES=2 SLURM_NTASKS=3 || fail "--ntasks alone" "$tmp/out"
+submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=3 || fail "--ntasks alone" "$tmp/out"
 called "--ntasks alone" '[--nodes=2][--ntasks=3]'
 called "--ntasks alone" '[ntasks-per-node not set]'
 
@@ -105,6 +131,45 @@ signalled TERM
 called "TERM" 'srun got USR1'
 not_called "TERM" requeue
 [[ $status == 75 ]] || fail "TERM: expected srun's status 75, found $status"
+
+# after DESCRIPTION STATUS STEPS VARIABLE=VALUE...: a job whose steps take the course ends with the
+# status after so many steps.
+after() {
+    local what=$1 expected=$2 steps=$3 status=0 found
+    shift 3
+    rm -rf "$tmp/run"
+    submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" "$@" || status=$?
+    found=$(grep -c ntasks= "$calls")
+    ((status == expected && found == steps)) ||
+        fail "$what: expected status $expected after $steps steps, found $status after $found" "$tmp/out"
+}
+after "a killed rank" 0 2 course='137 0'
+called "a killed rank" '[--nodelist=n1,n2][--nodes=2][--ntasks=4]'
+after "a lost rank" 0 3 course='loss loss 0'
+not_called "a lost rank" '--resume'
+after "a lost node" 0 2 course='loss 0' dead=n1
+called "a lost node" '[--nodelist=n2][--nodes=1][--ntasks=2]'
+called "a lost node" '[--virtual-ranks][4]'
+after "all nodes lost" 76 1 course='loss 0' dead='n'
+after "a step that does not end" 0 2 course='hang 0' DN_GRACE=1
+called "a step that does not end" 'scancel --signal=KILL 7.0'
+after "too many losses" 76 4 course='loss loss loss loss loss'
+after "no loss is borne" 76 1 course='loss loss' DN_MAX_FAILURES=0
+after "an error at the start" 1 1 course='1 0'
+after "an error on the way" 0 2 course='error 0' DN_ARGS='--resume none'
+called "an error on the way" '[--resume][none][--virtual-ranks][4][--resume][auto]'
+after "an error that stays" 1 2 course='error 1'
+after "saved at --time-limit" 0 1 course='75'
+called "saved at --time-limit" 'scontrol requeue 7'
+after "virtual ranks of one's own" 0 1 DN_ARGS='--virtual-ranks 16'
+not_called "virtual ranks of one's own" '[--virtual-ranks][4]'
+
+submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
+not_called "queued again, no checkpoint" auto
+touch "$tmp/run/checkpoint-00000001.h5"
+submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
+called "queued again" '[--resume][none][--resume][auto]'
+not_called "queued again" virtual-ranks
 
 if limited env -u SLURM_JOB_ID DN_HOME="$repo" bash "$repo/slurm/densenet121.sh" >"$tmp/out" 2>&1; then
     fail "outside of Slurm: expected a failure"

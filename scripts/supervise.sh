@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# Keeps one training run going: when a rank is lost, starts it again by itself on the hosts that
+# still answer, from its newest checkpoint. The weights do not depend on the number of ranks.
+#
+#   supervise.sh OUT HOST:RANKS,HOST:RANKS... LAUNCHER... -- dn_dist train ... --out OUT
+#
+# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, TERM and INT ask the run
+# to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be run again;
+# others when it gives up: a failure is taken for one that passes when a rank was lost (status 76,
+# or killed), when a host has gone, or when the run had saved a checkpoint since its start (a disk
+# that was full may be emptied).
+#
+#   DN_MAX_FAILURES  failures that are borne (3)
+#   DN_GRACE         seconds from the loss of a rank until what is left of the step is killed (10)
+#   DN_CHECK         command that, given a host, succeeds where it can be used; for Slurm a step on
+#                    it, else ssh
+set -euo pipefail
+asked=no
+step=
+trap 'asked=yes; [[ -z $step ]] || kill -USR1 "$step" || true' USR1 TERM INT
+
+usage() {
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+    exit 2
+}
+(($# >= 5)) || usage
+out=$1
+IFS=, read -ra hosts <<<"$2"
+shift 2
+launcher=()
+while (($#)) && [[ $1 != -- ]]; do
+    launcher+=("$1")
+    shift
+done
+(($# > 1)) || usage
+command=("${@:2}")
+kind=${launcher[0]##*/}
+
+say() { echo "supervise: $*"; }
+
+newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
+
+# ---- a step: the program, started once ----
+
+# Sets `place`, the launcher's options for `hosts`, and `ranks`. Slurm may think that a step that
+# was killed still has its processors: --overlap.
+find_place() {
+    local host names=()
+    ranks=0
+    for host in "${hosts[@]}"; do
+        names+=("${host%:*}")
+        ranks=$((ranks + ${host##*:}))
+    done
+    local IFS=,
+    if [[ $kind == srun ]]; then
+        place=(--overlap --nodelist="${names[*]}" --nodes=${#hosts[@]} --ntasks=$ranks)
+    else
+        place=(--host "${hosts[*]}" -np $ranks)
+    fi
+}
+
+# Kills what is left of the step; a launcher may wait for a host that has gone for ever.
+kill_step() {
+    say "the step does not end by itself, it is killed"
+    if [[ $kind == srun ]]; then
+        squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format=%i | grep -E '\.[0-9]+$' |
+            timeout 20 xargs -r scancel --signal=KILL || true
+    else
+        kill -TERM "$step" || true
+    fi 2>/dev/null
+    for ((i = 0; i < 25; i++)); do
+        kill -0 "$step" 2>/dev/null || return 0
+        sleep 0.2
+    done
+    kill -KILL "$step" || true
+}
+
+# Starts the step and sets `status` to how it ended: 76 where a rank was lost, whatever the launcher
+# says. A signal ends `wait`, so the step is asked again.
+run_step() {
+    local deadline=0
+    "${launcher[@]}" "${place[@]}" "${command[@]}" "${resume[@]}" &
+    step=$!
+    while kill -0 "$step" 2>/dev/null; do
+        sleep 0.2 &
+        wait $! || true
+        if [[ -e $out/lost.json ]] && ((deadline == 0)); then
+            deadline=$((SECONDS + ${DN_GRACE:-10}))
+        elif ((deadline > 0 && SECONDS >= deadline)); then
+            kill_step
+            break
+        fi
+    done
+    status=0
+    wait "$step" 2>/dev/null || status=$?
+    ((status == 0)) || [[ ! -e $out/lost.json ]] || status=76
+    step=
+}
+
+# ---- after a failure ----
+
+answers() { # HOST
+    if [[ -n ${DN_CHECK:-} ]]; then
+        timeout 20 $DN_CHECK "$1"
+    elif [[ $kind == srun ]]; then
+        timeout 20 srun --overlap --mpi=none --nodelist="$1" --nodes=1 --ntasks=1 true
+    else
+        [[ $1 == "$(hostname)" ]] || timeout 20 ssh -o BatchMode=yes "$1" true
+    fi </dev/null &>/dev/null
+}
+
+# Takes the hosts that do not answer out of `hosts`.
+leave_out() {
+    local host i checks=() left=()
+    for host in "${hosts[@]}"; do
+        answers "${host%:*}" &
+        checks+=($!)
+    done
+    for i in "${!hosts[@]}"; do
+        if wait "${checks[i]}"; then
+            left+=("${hosts[i]}")
+        else
+            say "host ${hosts[i]%:*} does not answer, it is left out"
+        fi
+    done
+    hosts=("${left[@]}")
+}
+
+# Whether another attempt makes sense after `status`; `before` is the newest checkpoint then, `had`
+# the number of hosts.
+may_pass() {
+    ((status == 76 || status >= 128 || ${#hosts[@]} < had)) || [[ $(newest) != "$before" ]]
+}
+
+resume=()
+failures=0
+while [[ $asked == no ]]; do
+    find_place
+    before=$(newest)
+    rm -f "$out/lost.json"
+    say "$ranks ranks on ${hosts[*]}"
+    run_step
+    ((status != 0 && status != 75)) || exit $status
+    [[ $asked == no ]] || break
+    say "status $status: $(cat "$out/lost.json" 2>/dev/null || echo "no rank was lost")"
+    had=${#hosts[@]}
+    leave_out
+    may_pass || exit $status
+    if ((failures++ >= ${DN_MAX_FAILURES:-3} || ${#hosts[@]} == 0)); then
+        say "gives up after $failures failures, with ${#hosts[@]} hosts left"
+        exit $status
+    fi
+    # A run that was started with --resume none or FILE goes on from its own checkpoints now.
+    [[ $(newest) == "$before" ]] || resume=(--resume auto)
+    sleep $((status == 1 ? 10 : 2)) &
+    wait $! || true
+done
+exit 75

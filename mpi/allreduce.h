@@ -2,11 +2,11 @@
  * The sum over all virtual ranks, on every rank, along the tree of dn/tree.h: the same bits for
  * every number of ranks R from 1 to V. It runs while the vector is still being made.
  *
- * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and then
- * walks through the rounds of the plan (mpi/moves.h): it posts the round's receives and sends, and
- * when they are done adds what came and goes on to the next round. Up to four buckets are under way
- * at a time, so one's messages travel while another's are added. Somebody has to look after them:
- * a communication thread where a core is spare, else the caller, each time it tells of progress.
+ * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and a
+ * lane (mpi/lane.h) then carries it through the rounds of the plan. Up to four buckets are under
+ * way at a time, so one's messages travel while another's are added. Somebody has to look after
+ * them: a communication thread where a core is spare, else the caller, each time it tells of
+ * progress.
  *
  * Cost, floats sent by a rank: 2 (R - 1)/R of the vector where R and V/R are powers of two, else
  * see mpi/moves.h. Memory: four times what a round of a bucket receives, half a bucket to two.
@@ -14,8 +14,7 @@
 #ifndef DN_ALLREDUCE_H
 #define DN_ALLREDUCE_H
 
-#include "comm.h"
-#include "dn/tree.h"
+#include "lane.h"
 
 typedef struct dn_allreduce dn_allreduce;
 
@@ -24,16 +23,9 @@ typedef struct dn_allreduce_settings {
     size_t count;      /* floats of the vector */
     size_t split;      /* a bucket ends here: [0, split) are gradients, the rest statistics */
     size_t bucket;     /* floats of a bucket, > 0; at most an eighth of the gradients are taken */
+    int bf16;          /* 1: gradients travel as bf16; the tree must round them too */
     int comm_thread;   /* 1: a thread of its own looks after the buckets */
 } dn_allreduce_settings;
-
-/* One bucket, and when it was under way in the last sum, in MPI_Wtime's seconds. */
-typedef struct dn_bucket {
-    size_t begin;
-    int count;
-    int lane; /* which of the places for buckets under way it took: [0, DN_BUCKETS_UNDER_WAY) */
-    double start, end;
-} dn_bucket;
 
 enum { DN_BUCKETS_UNDER_WAY = 4 };
 

@@ -22,6 +22,7 @@ typedef struct bench {
     const dn_comm *comm;
     const dn_options *options;
     dn_net *net;
+    dn_timeline *timeline;
     dn_step step;
     double *seconds; /* of each counted step */
 } bench;
@@ -166,7 +167,8 @@ static dn_status create(bench *b, const dn_kernels **kernels)
                                            .train = 1,
                                            .dtype = b->options->dtype,
                                            .recompute = b->options->recompute}));
-    const dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
+    dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
+    step.timeline = b->timeline;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &step));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
@@ -201,6 +203,7 @@ static dn_status take_profile(const bench *b, const char *isa, dn_profile *profi
 
 static void destroy(bench *b)
 {
+    (void)dn_timeline_close(&b->timeline); /* where something failed, with what there is */
     dn_step_destroy(&b->step);
     dn_net_destroy(&b->net);
     free(b->seconds);
@@ -210,6 +213,7 @@ static void destroy(bench *b)
 static dn_status measure(bench *b, const dn_kernels **kernels)
 {
     const dn_options *o = b->options;
+    DN_TRY(dn_timeline_create(&b->timeline, b->comm, o->timeline));
     DN_TRY(dn_comm_agree(b->comm, create(b, kernels)));
     if (!o->json)
         dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", dn_net_spec(b->net)->name,
@@ -218,7 +222,7 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
     run(b);
-    return DN_OK;
+    return dn_timeline_close(&b->timeline);
 }
 
 static dn_status report(const bench *b, const char *isa)

@@ -107,6 +107,10 @@ const dn_option dn_option_table[] = {
 
     {"threads", ALL, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
      DN_FREE, "per rank; 0: automatic"},
+    {"wire", TRAIN | BENCH, "Machine", DN_CHOICE, FIELD(wire), "fp32", 0, 0, "fp32|bf16",
+     DN_DECIDES, "gradients between ranks; bf16: sums of virtual ranks are rounded to it"},
+    {"timeline", TRAIN | BENCH, "Machine", DN_TEXT, FIELD(timeline), "", 0, 0, "FILE",
+     DN_FREE, "what every rank does when, as a Chrome trace (JSON)"},
     {"pin", ALL, "Machine", DN_CHOICE, FIELD(pin), "auto", 0, 0, "auto|off",
      DN_FREE, "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
     {"comm-thread", TRAIN | BENCH | PLAN, "Machine", DN_CHOICE, FIELD(comm_thread), "auto", 0, 0,

@@ -72,6 +72,8 @@ typedef struct dn_options {
     int threads; /* 0 = automatic */
     dn_pin pin;
     dn_comm_thread comm_thread;
+    dn_dtype wire;
+    char timeline[DN_PATH_SIZE]; /* or empty */
     double bucket_mb; /* MiB of gradients that travel together */
     dn_dtype dtype;
     int recompute;

@@ -36,6 +36,7 @@ dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_opt
     return (dn_step_settings){
         .virtual_ranks = virtual_ranks,
         .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
+        .wire = options->wire,
         .comm_thread = is_wanted && comm->threads_may_call,
     };
 }

@@ -10,7 +10,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
     const int v = settings->virtual_ranks;
-    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v};
+    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .timeline = settings->timeline};
     DN_CHECK(comm->size <= v, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
              comm->size);
@@ -21,7 +21,9 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
     if (step->momentum == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
-    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, dn_net_leaf(net), count, 0));
+    const int bf16 = settings->wire == DN_BF16;
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, dn_net_leaf(net), count,
+                          bf16 ? parameters : 0));
     const dn_subtree *subtrees;
     dn_tree_subtrees(step->tree, &subtrees);
     return dn_allreduce_create(&step->allreduce, comm, subtrees,
@@ -29,6 +31,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                                                         .count = count,
                                                         .split = parameters,
                                                         .bucket = settings->bucket,
+                                                        .bf16 = bf16,
                                                         .comm_thread = settings->comm_thread});
 }
 
@@ -50,18 +53,30 @@ static void send_gradients(void *user, size_t end)
     dn_allreduce_ready(step->allreduce, end);
 }
 
+/* Ends a span that began at `start`, and returns its end. */
+static double mark(const dn_step *step, dn_span span, int64_t number, double start)
+{
+    const double now = dn_timeline_now();
+    dn_timeline_add(step->timeline, span, number, 0, start, now);
+    return now;
+}
+
 /* Loss and gradient of virtual rank `v`, added into the tree. */
 static void run_virtual_rank(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
 {
     dn_net *net = step->net;
     const int is_last = v == step->last - 1;
     dn_result result;
+    double time = dn_timeline_now();
     pass.virtual_rank = (uint64_t)v;
     pass.ready = is_last ? send_gradients : NULL;
     pass.user = step;
     load(user, v, dn_net_images(net), dn_net_labels(net));
+    time = mark(step, DN_SPAN_LOAD, v, time);
     dn_net_forward_train(net, &pass, &result);
+    time = mark(step, DN_SPAN_FORWARD, v, time);
     dn_net_backward(net, &pass);
+    mark(step, DN_SPAN_BACKWARD, v, time);
     if (!is_last)
         dn_tree_push(step->tree, 0, dn_net_leaf_count(net));
     step->scores[v * SCORES + LOSS] = result.loss;
@@ -81,35 +96,43 @@ static void update(dn_step *step, const dn_sgd *sgd)
     dn_net_update_running(net, leaf);
 }
 
-/* Seconds from the first bucket's start to the last one's end. */
-static double flight(const dn_allreduce *allreduce)
+/* Seconds with buckets under way, which go to the timeline. */
+static double record_buckets(dn_step *step)
 {
     const dn_bucket *bucket;
-    const int buckets = dn_allreduce_buckets(allreduce, &bucket);
-    double end = 0;
-    for (int i = 0; i < buckets; i++)
-        end = bucket[i].end > end ? bucket[i].end : end;
-    return end - bucket[0].start;
+    const int buckets = dn_allreduce_buckets(step->allreduce, &bucket);
+    double seconds = 0, until = 0;
+    for (int i = 0; i < buckets; i++) { /* in the order of their starts */
+        const double start = bucket[i].start > until ? bucket[i].start : until;
+        seconds += bucket[i].end > start ? bucket[i].end - start : 0;
+        until = bucket[i].end > until ? bucket[i].end : until;
+        if (step->comm->size > 1)
+            dn_timeline_add(step->timeline, DN_SPAN_BUCKET, i, bucket[i].lane, bucket[i].start,
+                            bucket[i].end);
+    }
+    return seconds;
 }
 
 void dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                  void *user, dn_step_result *result)
 {
     const int v = step->virtual_ranks;
-    const double start = MPI_Wtime();
+    const int64_t number = (int64_t)pass->step;
+    const double start = dn_timeline_now();
     dn_tree_reset(step->tree);
     step->pushed = 0;
     for (int i = step->first; i < step->last; i++)
         run_virtual_rank(step, *pass, i, load, user);
-    const double computed = MPI_Wtime();
+    const double computed = dn_timeline_now();
     dn_allreduce_finish(step->allreduce);
     dn_comm_gather_doubles(step->comm, step->scores, v, SCORES);
-    const double reduced = MPI_Wtime();
+    const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     update(step, sgd);
+    const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
     result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
-    step->times.flight += flight(step->allreduce);
-    step->times.update += MPI_Wtime() - reduced;
+    step->times.flight += record_buckets(step);
+    step->times.update += updated - reduced;
 }

@@ -11,6 +11,7 @@
 #include "allreduce.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
+#include "timeline.h"
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step. */
 typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
@@ -18,14 +19,16 @@ typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *la
 typedef struct dn_step_settings {
     int virtual_ranks; /* of the job */
     size_t bucket;     /* floats */
+    dn_dtype wire;     /* that gradients are rounded to and travel as */
     int comm_thread;
+    dn_timeline *timeline; /* or NULL; not owned */
 } dn_step_settings;
 
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
     double compute; /* batches, forward, backward */
     double wait;    /* for the other ranks' gradients, after the backward pass */
-    double flight;  /* from the first bucket's start to the last one's end, `wait` included */
+    double flight;  /* with buckets under way, `wait` included */
     double update;
 } dn_step_times;
 
@@ -38,6 +41,7 @@ typedef struct dn_step {
     dn_allreduce *allreduce;
     float *momentum; /* (parameters) */
     double *scores;  /* (virtual_ranks, 2): loss and images right */
+    dn_timeline *timeline;
     dn_step_times times;
 } dn_step;
 

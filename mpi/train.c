@@ -26,6 +26,7 @@ typedef struct run {
     char folder[DN_PATH_SIZE], resume[DN_PATH_SIZE], saved[DN_PATH_SIZE];
     dn_split train, test;
     dn_net *net;
+    dn_timeline *timeline;
     dn_step step;
     dn_metrics *metrics;  /* rank 0 */
     dn_saver *saver;      /* rank 0 */
@@ -116,9 +117,12 @@ static dn_status save(run *r)
     snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
              (int)sizeof r->saved - 32, r->folder, r->done);
     r->state->step = r->done;
+    const double start = dn_timeline_now();
     DN_TRY(common_hash(r, &r->state->hash));
     remember(r, dn_saver_start(r->saver, r->state));
-    return agree_on_failure(r);
+    const dn_status status = agree_on_failure(r);
+    dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, dn_timeline_now());
+    return status;
 }
 
 static dn_status end_epoch(run *r)
@@ -128,8 +132,11 @@ static dn_status end_epoch(run *r)
     dn_epoch_metrics metrics = {.evaluated =
                                     every > 0 && (epoch % every == 0 || r->done == r->last)};
     dn_scores scores = {0};
-    if (metrics.evaluated)
+    const double start = dn_timeline_now();
+    if (metrics.evaluated) {
         DN_TRY(dn_evaluate(r->comm, r->net, &r->test.images, &scores));
+        dn_timeline_add(r->timeline, DN_SPAN_EVALUATE, r->done, 0, start, dn_timeline_now());
+    }
     metrics.test_loss = scores.loss;
     metrics.test_top1 = scores.top1;
     metrics.test_top5 = scores.top5;
@@ -252,7 +259,8 @@ static dn_status build(run *r)
                                            .dtype = o->dtype,
                                            .recompute = o->recompute,
                                            .dropout = (float)o->dropout}));
-    const dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
+    dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
+    step.timeline = r->timeline;
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,
@@ -310,6 +318,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
     run r = {.comm = comm, .options = options};
     dn_status status;
+    DN_TRY_OR_DONE(dn_timeline_create(&r.timeline, comm, options->timeline));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r));
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, "train"));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
@@ -321,7 +330,8 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(train_loop(&r));
     if (comm->rank == 0)
         printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
-done:
+done:;
+    const dn_status closed = dn_timeline_close(&r.timeline);
     dn_saver_destroy(&r.saver);
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
@@ -330,5 +340,5 @@ done:
     dn_split_close(&r.test);
     free(r.order);
     free(r.state);
-    return status;
+    return status != DN_OK ? status : closed;
 }

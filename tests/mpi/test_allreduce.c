@@ -23,11 +23,23 @@ static void fill_leaf(float *x, int count, int leaf)
     }
 }
 
-/* sum(count) = node [lo, hi) by definition. Not by dn/tree.h, which is under test. */
-static void sum_by_definition(float *sum, int count, int lo, int hi)
+/* x(count) in bf16: seven bits of mantissa behind the first, ties to even. */
+static void round_by_definition(float *x, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int exponent;
+        const double mantissa = frexp(x[i], &exponent);
+        x[i] = (float)ldexp(nearbyint(mantissa * 256), exponent - 8);
+    }
+}
+
+/* sum(count) = node [lo, hi) by definition, the first `rounded` in bf16. Not by dn/tree.h, which is
+ * under test. */
+static void sum_by_definition(float *sum, int count, int rounded, int lo, int hi)
 {
     if (hi - lo == 1) {
         fill_leaf(sum, count, lo);
+        round_by_definition(sum, rounded);
         return;
     }
     int size = 1;
@@ -36,10 +48,11 @@ static void sum_by_definition(float *sum, int count, int lo, int hi)
     float *right = malloc(count * sizeof *right);
     if (right == NULL)
         abort();
-    sum_by_definition(sum, count, lo, lo + size);
-    sum_by_definition(right, count, lo + size, hi);
+    sum_by_definition(sum, count, rounded, lo, lo + size);
+    sum_by_definition(right, count, rounded, lo + size, hi);
     for (int i = 0; i < count; i++)
         sum[i] = sum[i] + right[i];
+    round_by_definition(sum, rounded);
     free(right);
 }
 
@@ -84,7 +97,7 @@ static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
     const int v = settings.virtual_ranks;
     const int first = dn_tree_first(v, comm->size, comm->rank);
     const int last = dn_tree_first(v, comm->size, comm->rank + 1);
-    const size_t count = settings.count;
+    const size_t count = settings.count, rounded = settings.bf16 ? settings.split : 0;
     float *leaf = malloc(count * sizeof *leaf), *expected = malloc(count * sizeof *expected);
     dn_tree *tree = NULL;
     dn_allreduce *allreduce = NULL;
@@ -92,10 +105,10 @@ static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
     dn_status status = DN_OK;
     if (leaf == NULL || expected == NULL)
         abort();
-    DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, leaf, count, 0));
+    DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, leaf, count, rounded));
     dn_tree_subtrees(tree, &subtrees);
     DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, subtrees, &settings));
-    sum_by_definition(expected, (int)count, 0, v);
+    sum_by_definition(expected, (int)count, (int)rounded, 0, v);
     status = run_sums(tree, allreduce, comm, v, leaf, expected, count);
 done:
     dn_tree_destroy(&tree);
@@ -117,6 +130,7 @@ static dn_status check_all(const dn_comm *comm, int *sums)
                                                     .count = count[j],
                                                     .split = count[j] - count[j] / 7,
                                                     .bucket = bucket[(i + j) % 3],
+                                                    .bf16 = (i + j) / 2 % 2 == 1,
                                                     .comm_thread = (i + j) % 2 == 1};
             DN_TRY(check_sum(comm, settings));
             ++*sums;

@@ -1,22 +1,39 @@
 #!/usr/bin/env bash
-# The trained weights do not depend on the number of ranks or threads: after 20 steps of 8 virtual
-# ranks, every combination ends with the same hash.
+# The trained weights do not depend on the number of ranks or threads, nor on how gradients travel:
+# after 20 steps of 8 virtual ranks, every combination ends with the same hash.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 
 expected=
-for ranks in 1 2 3 4 5 8; do
+
+# same NAME RANKS OPTION...: a run must end with the hash of those before it.
+same() {
+    local out=$tmp/${1// /-} name=$1 ranks=$2 hash
+    shift 2
+    if ! train "$ranks" "$out" --max-steps 20 "$@"; then
+        fail "training, $name" "$out.log"
+        return
+    fi
+    hash=$(last_hash "$out") || hash=none
+    expected=${expected:-$hash}
+    echo "$name: $hash"
+    [[ $hash == "$expected" && $hash != none ]] ||
+        fail "$name: expected $expected, found $hash" "$out.log"
+}
+
+for ranks in 1 2 3 4 5 6 7 8; do
     for threads in 1 2; do
-        out=$tmp/$ranks-$threads
-        if ! train "$ranks" "$out" --threads "$threads" --max-steps 20; then
-            fail "training on $ranks ranks with $threads threads" "$out.log"
-            continue
-        fi
-        hash=$(last_hash "$out") || hash=none
-        expected=${expected:-$hash}
-        echo "$ranks ranks, $threads threads: $hash"
-        [[ $hash == "$expected" && $hash != none ]] ||
-            fail "$ranks ranks, $threads threads: expected $expected, found $hash" "$out.log"
+        same "$ranks ranks x $threads threads" "$ranks" --threads "$threads"
     done
+    # Buckets of one cache line or so, and of the whole vector; shared memory and TCP.
+    same "$ranks ranks, small buckets, thread" "$ranks" --bucket-mb 0.001 --comm-thread on
+    OMPI_MCA_btl=self,tcp same "$ranks ranks, polled, TCP" "$ranks" --comm-thread off
 done
+OMPI_MCA_btl=self,tcp same "3 ranks, small buckets, thread, TCP" 3 --bucket-mb 0.001 --comm-thread on
+
+fp32=$expected expected=
+for ranks in 1 2 3 8; do
+    same "$ranks ranks, bf16 on the wire" "$ranks" --wire bf16
+done
+[[ $expected != "$fp32" ]] || fail "bf16 on the wire: found the hash of fp32"
 finish

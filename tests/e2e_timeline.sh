@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The timeline of a run on two ranks: valid JSON with every kind of span, spans of a row do not
+# overlap, and buckets are under way while the backward pass still computes.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+find_python json || skip "python3 is not installed"
+
+train 2 "$tmp/run" --max-steps 5 --eval-every 1 --timeline "$tmp/timeline.json" ||
+    fail "training with a timeline" "$tmp/run.log"
+"$python" - "$tmp/timeline.json" <<'END' || fail "the timeline"
+import collections, json, sys
+
+events = json.load(open(sys.argv[1]))["traceEvents"]
+spans = [e for e in events if e["ph"] == "X"]
+names = collections.Counter((e["pid"], e["name"]) for e in spans)
+for rank in 0, 1:
+    for name, count in ("load", 20), ("forward", 20), ("backward", 20), ("update", 5), ("wait", 5), ("checkpoint", 1):
+        assert names[rank, name] == count, (rank, name, names[rank, name])
+    assert names[rank, "bucket"] >= 10, names
+    rows = {e["tid"]: e["args"]["name"] for e in events if e["pid"] == rank and e["name"] == "thread_name"}
+    assert set(rows.values()) == {"computation", "waiting", "communication"}, rows
+    for row in rows:
+        own = sorted((e["ts"], e["ts"] + e["dur"]) for e in spans if e["pid"] == rank and e["tid"] == row)
+        assert all(b[0] >= a[1] - 1 for a, b in zip(own, own[1:])), (rank, row)
+    backward = [e for e in spans if e["pid"] == rank and e["name"] == "backward"]
+    first = [e for e in spans if e["pid"] == rank and e["name"] == "bucket" and e["args"]["bucket"] == 0]
+    for bucket in first:
+        assert any(b["ts"] <= bucket["ts"] <= b["ts"] + b["dur"] for b in backward), bucket
+END
+
+if train 2 "$tmp/refused" --max-steps 1 --timeline "$tmp/no/such/folder.json"; then
+    fail "a timeline in no folder was accepted"
+fi
+grep -q -- "--timeline: cannot write .*folder.json: No such file" "$tmp/refused.log" ||
+    fail "the message of a timeline that cannot be written" "$tmp/refused.log"
+finish

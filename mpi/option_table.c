@@ -100,9 +100,9 @@ const dn_option dn_option_table[] = {
      DN_FREE, "of a message between nodes, in microseconds"},
     {"bandwidth", PLAN, "Cluster", DN_REAL, FIELD(bandwidth), "1.1", 1e-6, 1e6, "GB/S",
      DN_FREE, "of a node's link, each way, in 10^9 bytes a second"},
-    {"node-latency", PLAN, "Cluster", DN_REAL, FIELD(inside_latency), "2", 0, 1e6, "US",
+    {"node-latency", PLAN, "Cluster", DN_REAL, FIELD(inside_latency), "1", 0, 1e6, "US",
      DN_FREE, "of a message between ranks of a node"},
-    {"node-bandwidth", PLAN, "Cluster", DN_REAL, FIELD(inside_bandwidth), "4", 1e-6, 1e6, "GB/S",
+    {"node-bandwidth", PLAN, "Cluster", DN_REAL, FIELD(inside_bandwidth), "8", 1e-6, 1e6, "GB/S",
      DN_FREE, "between two ranks of a node, each way"},
 
     {"threads", ALL, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",

@@ -233,31 +233,43 @@ static double exposed(const step *s, const dn_transport *t, int first)
     return fmax(end - computed(s), 0) + scalars(t);
 }
 
+/* The transport with one of its properties made perfect; NULL where it has no more of them. */
+static const char *perfect(dn_transport *t, int property)
+{
+    switch (property) {
+    case 0:
+        t->network.inside.latency = 0;
+        return "latency in the node";
+    case 1:
+        t->network.inside.bandwidth = INFINITY;
+        return "bandwidth in the node";
+    case 2:
+        t->network.between.latency = 0;
+        return "latency of the network";
+    case 3:
+        t->network.between.bandwidth = INFINITY;
+        return "bandwidth of the network";
+    case 4:
+        t->poll_count = 0;
+        return "looks between layers";
+    }
+    return NULL;
+}
+
 static void find_limit(const step *s, dn_prediction *p)
 {
-    static const char *const names[] = {"latency in the node", "bandwidth in the node",
-                                        "latency of the network", "bandwidth of the network"};
-    int best = 0;
+    const char *limit = "compute", *name;
     double least = INFINITY;
-    if (p->exposed < 0.01 * p->step) {
-        strcpy(p->limit, "compute");
-        return;
-    }
-    for (int i = 0; i < 4; i++) {
-        dn_transport better = s->transport;
-        dn_link *link = i < 2 ? &better.network.inside : &better.network.between;
-        if (i % 2 == 0)
-            link->latency = 0;
-        else
-            link->bandwidth = INFINITY;
+    int is_last = 0;
+    dn_transport better = s->transport;
+    for (int i = 0; p->exposed >= 0.01 * p->step && (name = perfect(&better, i)) != NULL; i++) {
         const double left = exposed(s, &better, 0);
-        if (left < least) {
-            least = left;
-            best = i;
-        }
+        limit = left < least ? name : limit;
+        least = fmin(left, least);
+        is_last = exposed(s, &s->transport, s->transfer_count - 1) >= p->exposed / 2;
+        better = s->transport;
     }
-    const int is_last = exposed(s, &s->transport, s->transfer_count - 1) >= p->exposed / 2;
-    snprintf(p->limit, sizeof p->limit, "%s%s", names[best], is_last ? ", last bucket" : "");
+    snprintf(p->limit, sizeof p->limit, "%s%s", limit, is_last ? ", last bucket" : "");
 }
 
 /* The buckets that the sum would use, and when the backward pass has made each final. */

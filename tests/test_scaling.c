@@ -250,6 +250,14 @@ static void test_limits(void **state)
     job.network = (dn_network){.inside = {0, 1e3}, .between = {1e-9, 1e9}};
     p = predict(job);
     assert_string_equal(p.limit, "bandwidth in the node");
+    /* A bucket takes four looks, and layers are few. */
+    job.network = (dn_network){.inside = {0.01, INFINITY}, .between = {0.01, INFINITY}};
+    job.bucket_floats = BUCKET / 2;
+    job.polls = 1;
+    p = predict(job);
+    assert_string_equal(p.limit, "looks between layers");
+    job.polls = 0;
+    assert_true(predict(job).exposed < p.exposed);
 }
 
 /* A fixed global batch: a rank's virtual ranks run one after the other, and only the last's

@@ -127,6 +127,32 @@ typedef struct dn_map_kernels {
 } dn_map_kernels;
 
 /*
+ * The transforms of Winograd's F(2x2, 3x3) (Lavin and Gray 2016): a 3x3 convolution's output is cut
+ * into tiles of 2x2, each from a window of 4x4 that overlaps its neighbours, and the products of a
+ * tile become 16 instead of 36:
+ *
+ *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
+ *
+ * Element (i, j) of a transformed window is number 4 i + j. Each kernel runs over one channel's row
+ * as `frame` lays it out (frame->rows: those of the output, without halo rows), tile by tile:
+ * images, then tile rows of (rows + 1) / 2, then (width + 1) / 2 tiles. Element e of tile t stands
+ * at e * step + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may be
+ * written. Two padded rows and 4 * DN_LANES floats behind the frame may be read; what is read there
+ * has no effect on tiles' valid outputs, but must be finite where it meets the zeros of dy.
+ */
+typedef struct dn_winograd_kernels {
+    /* u = B' x B of the windows of x; x points at the frame's first float. */
+    void (*input)(const dn_frame *frame, const float *x, float *u, size_t step);
+
+    /* y = A' m A; row r of image i begins at (i * 2 * tile rows + r) * y_pitch, y_pitch being at
+     * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are junk. */
+    void (*output)(const dn_frame *frame, const float *m, size_t step, float *y, size_t y_pitch);
+
+    /* m = A dy A' of the tiles of dy, which is framed as x. */
+    void (*output_grad)(const dn_frame *frame, const float *dy, float *m, size_t step);
+} dn_winograd_kernels;
+
+/*
  * The matrix products, one set an element type of the net's maps: a set for DN_BF16 may round both
  * operands to bf16 (to nearest even) before it multiplies them; sums are fp32 in either. Packed
  * weights are bytes of a set's own, counted in floats.
@@ -144,6 +170,8 @@ typedef struct dn_product_kernels {
     /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). */
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
+
+    const dn_winograd_kernels *winograd; /* where they make 3x3 convolutions faster, else NULL */
 } dn_product_kernels;
 
 typedef struct dn_kernels {

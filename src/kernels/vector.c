@@ -313,10 +313,12 @@ INLINE float *clear(float *p, size_t count)
 #define STORE(p, v) store_bf16(p, v)
 #include "vector_maps.h"
 
+#include "vector_winograd.h"
+
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
-    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad},
-                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad}},
+    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad, &winograd},
+                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad, &winograd}},
     .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_map_fp32, moments_fp32,
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_map_bf16, moments_bf16,

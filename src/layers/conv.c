@@ -68,13 +68,11 @@ static int forward_block(const dn_node *node)
     return node->kernel == 1 ? DN_FORWARD_BLOCK_1X1 : DN_FORWARD_BLOCK_3X3;
 }
 
-/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
- * begins at pixel `pixel` of image `image`. The draw belongs to (step, virtual rank, layer and
- * channel, image and pixel). */
-static void dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
-                    const dn_grid *grid, const dn_frame *frame, int image, size_t pixel,
-                    int channel, float *row)
+/* The draw belongs to (step, virtual rank, layer and channel, image and pixel). */
+void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
+                     const dn_frame *frame, int image, size_t pixel, int channel, float *row)
 {
+    const dn_grid *grid = &net->maps[node->in].grid;
     const float keep = 1 / (1 - net->options.dropout);
     const uint64_t a = pass->step * 65536 + pass->virtual_rank;
     const uint64_t plane = (uint64_t)(node - net->nodes) << 16 | (uint64_t)channel;
@@ -116,8 +114,8 @@ static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass,
     }
     const dn_frame frame = output_frame(&v);
     for (int o = 0; o < node->outputs && pass && node->dropout; o++)
-        dropout(net, node, pass, &in->grid, &frame, v.piece.image, v.piece.offset, o,
-                y + (size_t)o * y_ld);
+        dn_conv_dropout(net, node, pass, &frame, v.piece.image, v.piece.offset, o,
+                        y + (size_t)o * y_ld);
     if (!direct)
         net->on_maps->store(node->outputs, &frame, y, y_ld, to, out->grid.stride);
 }
@@ -131,7 +129,10 @@ void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
         dn_pack_forward(net, node, forward_block(node));
 #pragma omp for schedule(dynamic)
         for (int p = 0; p < out->grid.pieces; p++) {
-            forward_piece(net, node, pass, p);
+            if (dn_is_winograd(net, node))
+                dn_winograd_forward_piece(net, node, pass, p);
+            else
+                forward_piece(net, node, pass, p);
             if (pass)
                 dn_map_piece_moments(net, out, p, node->first, node->outputs);
         }
@@ -150,8 +151,8 @@ static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
                          dn_map_at(out, first), out->grid.stride, net->coefficients, dy, v->ld);
     if (node->dropout)
         for (int o = 0; o < node->outputs; o++)
-            dropout(net, node, pass, &out->grid, &v->frame, v->piece.image,
-                    v->piece.offset + (size_t)v->source, o, dy + (size_t)o * v->ld);
+            dn_conv_dropout(net, node, pass, &v->frame, v->piece.image,
+                            v->piece.offset + (size_t)v->source, o, dy + (size_t)o * v->ld);
 }
 
 /* Weight gradient, input gradient and norm sums of input channels [c, c + rows) of one piece. */
@@ -211,7 +212,10 @@ void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < stripes.stripes * stripes.columns; i++) {
             const dn_stripe item = dn_stripes_item(&stripes, i);
-            backward_item(net, node, pass, &item);
+            if (dn_is_winograd(net, node))
+                dn_winograd_backward_item(net, node, pass, &item);
+            else
+                backward_item(net, node, pass, &item);
         }
         dn_weight_merge(net, node, stripes.stripes, DN_BACKWARD_BLOCK);
         dn_norm_merge_sums(net, node, stripes.pieces);
@@ -228,9 +232,10 @@ dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
     const size_t backward = outputs + 3 * DN_BACKWARD_BLOCK;
     const size_t forward = (size_t)block + outputs;
     const size_t most = inputs > outputs ? inputs : outputs;
+    size_t scratch = (backward > forward ? backward : forward) * widest.ld + 2 * DN_FRAME_LEAD;
+    if (dn_is_winograd(net, node))
+        scratch = dn_winograd_scratch(net, node);
     return dn_needs_max(
         dn_weight_needs(net, node, block, &stripes),
-        (dn_needs){.scratch =
-                       (backward > forward ? backward : forward) * widest.ld + 2 * DN_FRAME_LEAD,
-                   .partial = (size_t)out->grid.pieces * most * 2});
+        (dn_needs){.scratch = scratch, .partial = (size_t)out->grid.pieces * most * 2});
 }

@@ -22,12 +22,12 @@ static int join(int images, size_t pixels)
     return group;
 }
 
-/* Rows of a band: all, or as many as make PIECE_PIXELS, whole cache lines of pixels. */
+/* Rows of a band: all, or an even number that makes about PIECE_PIXELS, in whole cache lines. */
 static int band_rows(int height, int width)
 {
-    int step = 1;
+    int step = 2;
     while (step * width % DN_LANES != 0)
-        step++;
+        step += 2;
     const int bands = (height * width + PIECE_PIXELS - 1) / PIECE_PIXELS;
     const int rows = (height + bands - 1) / bands;
     const int rounded = (rows + step - 1) / step * step;

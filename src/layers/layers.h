@@ -21,6 +21,15 @@ void dn_stem_pool_backward(dn_net *net, const dn_node *node);
 void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
 void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
 
+/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
+ * begins at pixel `pixel` of image `image`. */
+void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
+                     const dn_frame *frame, int image, size_t pixel, int channel, float *row);
+
+/* winograd.c: a piece forward and a stripe backward, inside a parallel region; floats a thread. */
+void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index);
+size_t dn_winograd_scratch(const dn_net *net, const dn_node *node);
+
 /* transition.c */
 void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
 void dn_transition_backward(dn_net *net, const dn_node *node);
@@ -107,6 +116,10 @@ typedef struct dn_stripe {
 
 dn_stripe dn_stripes_item(const dn_stripes *stripes, int index);
 
+/* winograd.c, inside a parallel region. */
+void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
+                               const dn_stripe *item);
+
 /* Packs the node's weights block by block of `block` input channels, for the forward product
  * (outputs from inputs) or, transposed, for the gradient of the input. Block i begins at
  * net->packed + i * dn_packed_block floats. Inside a parallel region; ends in a barrier. */
@@ -116,7 +129,7 @@ size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block);
 
 /* Where stripe `stripe` adds up the weight gradient of the block that begins at input `first`:
- * (taps, outputs, rows of the block). */
+ * (dn_node_products, outputs, rows of the block). */
 float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first);
 
 /* Clears the sums an item will add to. */
@@ -133,6 +146,18 @@ void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block);
 static inline int dn_node_taps(const dn_node *node)
 {
     return node->kernel * node->kernel;
+}
+
+/* 1: the node's products are those of winograd.c. */
+static inline int dn_is_winograd(const dn_net *net, const dn_node *node)
+{
+    return node->kind == DN_NODE_CONV && node->kernel == 3 && net->products->winograd != NULL;
+}
+
+/* Weight matrices (outputs, inputs) that the node's products take: one a tap, or 16. */
+static inline int dn_node_products(const dn_net *net, const dn_node *node)
+{
+    return dn_is_winograd(net, node) ? 16 : dn_node_taps(node);
 }
 
 /* Input channels of the block that begins at `first`. */

@@ -7,7 +7,8 @@
 enum {
     STRIPE_PIXELS = 1536, /* below that, adding up a stripe's gradient costs more than it spreads */
     MAX_STRIPES = 64,
-    WANTED_ITEMS = 16 /* pieces of work below which channels are cut as well */
+    WANTED_ITEMS = 16, /* pieces of work below which channels are cut as well */
+    WINOGRAD = 16      /* elements of a transformed window */
 };
 
 dn_stripes dn_stripes_create(const dn_grid *grid, int inputs)
@@ -37,11 +38,15 @@ dn_stripe dn_stripes_item(const dn_stripes *stripes, int index)
 
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
 {
+    if (dn_is_winograd(net, node))
+        return WINOGRAD * net->products->packed_floats(node->outputs, block, 1);
     return net->products->packed_floats(node->outputs, block, dn_node_taps(node));
 }
 
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block)
 {
+    if (dn_is_winograd(net, node))
+        return WINOGRAD * net->products->packed_floats(block, node->outputs, 1);
     return net->products->packed_floats(block, node->outputs, dn_node_taps(node));
 }
 
@@ -57,6 +62,63 @@ static dn_weights block_weights(const dn_net *net, const dn_node *node, int firs
                         .in_step = taps};
 }
 
+/* u(4, 4) = G w G' of a 3x3 kernel, or of the kernel turned by half a circle. */
+static void transform_weights(const float *w, int turned, float *u)
+{
+    float half[4][3]; /* G w */
+    for (int c = 0; c < 3; c++) {
+        const float a = w[turned ? 8 - c : c], b = w[turned ? 5 - c : 3 + c];
+        const float d = w[turned ? 2 - c : 6 + c];
+        half[0][c] = a;
+        half[1][c] = 0.5f * (a + b + d);
+        half[2][c] = 0.5f * (a - b + d);
+        half[3][c] = d;
+    }
+    for (int r = 0; r < 4; r++, u += 4) {
+        u[0] = half[r][0];
+        u[1] = 0.5f * (half[r][0] + half[r][1] + half[r][2]);
+        u[2] = 0.5f * (half[r][0] - half[r][1] + half[r][2]);
+        u[3] = half[r][2];
+    }
+}
+
+/* dw(3, 3) = G' m G of a gradient in the transformed domain. */
+static void transform_weight_gradient(const float *m, float *dw)
+{
+    float half[3][4]; /* G' m */
+    for (int c = 0; c < 4; c++) {
+        const float sum = m[4 + c] + m[8 + c], difference = m[4 + c] - m[8 + c];
+        half[0][c] = m[c] + 0.5f * sum;
+        half[1][c] = 0.5f * difference;
+        half[2][c] = 0.5f * sum + m[12 + c];
+    }
+    for (int r = 0; r < 3; r++, dw += 3) {
+        const float sum = half[r][1] + half[r][2], difference = half[r][1] - half[r][2];
+        dw[0] = half[r][0] + 0.5f * sum;
+        dw[1] = 0.5f * difference;
+        dw[2] = 0.5f * sum + half[r][3];
+    }
+}
+
+/* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
+static void pack_winograd(dn_net *net, float *to, size_t step, const dn_weights *weights,
+                          int turned)
+{
+    float *u = dn_thread_scratch(net);
+    const ptrdiff_t row = (ptrdiff_t)weights->inputs * WINOGRAD;
+    for (int o = 0; o < weights->outputs; o++)
+        for (int c = 0; c < weights->inputs; c++)
+            transform_weights(weights->w + o * weights->out_step + c * weights->in_step, turned,
+                              u + o * row + c * WINOGRAD);
+    for (int e = 0; e < WINOGRAD; e++)
+        net->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + e,
+                                                                 .outputs = weights->outputs,
+                                                                 .inputs = weights->inputs,
+                                                                 .taps = 1,
+                                                                 .out_step = row,
+                                                                 .in_step = WINOGRAD});
+}
+
 void dn_pack_forward(dn_net *net, const dn_node *node, int block)
 {
     const size_t floats = dn_packed_forward_block(net, node, block);
@@ -67,11 +129,16 @@ void dn_pack_forward(dn_net *net, const dn_node *node, int block)
         const int b = item / parts, o = item % parts * DN_PACK_OUTPUTS;
         dn_weights weights =
             block_weights(net, node, b * block, dn_block_rows(node, b * block, block));
+        const int taps = dn_is_winograd(net, node) ? 1 : weights.taps;
         float *to = net->packed + (size_t)b * floats +
-                    (o ? net->products->packed_floats(o, weights.inputs, weights.taps) : 0);
+                    (o ? net->products->packed_floats(o, weights.inputs, taps) : 0);
+        const size_t step = net->products->packed_floats(node->outputs, weights.inputs, 1);
         weights.w += o * weights.out_step;
         weights.outputs = node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
-        net->products->pack(to, &weights);
+        if (dn_is_winograd(net, node))
+            pack_winograd(net, to, step, &weights, 0);
+        else
+            net->products->pack(to, &weights);
     }
 }
 
@@ -89,13 +156,18 @@ void dn_pack_transposed(dn_net *net, const dn_node *node, int block)
                                        .taps = w.taps,
                                        .out_step = w.in_step,
                                        .in_step = w.out_step};
-        net->products->pack(net->packed + (size_t)b * floats, &transposed);
+        float *to = net->packed + (size_t)b * floats;
+        if (dn_is_winograd(net, node))
+            pack_winograd(net, to, net->products->packed_floats(w.inputs, w.outputs, 1),
+                          &transposed, 1);
+        else
+            net->products->pack(to, &transposed);
     }
 }
 
 float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first)
 {
-    const size_t column = (size_t)node->outputs * (size_t)dn_node_taps(node);
+    const size_t column = (size_t)(node->outputs * dn_node_products(net, node));
     return net->weight_partial + ((size_t)stripe * (size_t)node->inputs + (size_t)first) * column;
 }
 
@@ -104,7 +176,7 @@ void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t rows = (size_t)((end < node->inputs ? end : node->inputs) - first);
     memset(dn_weight_partial(net, node, item->stripe, first), 0,
-           rows * (size_t)(node->outputs * dn_node_taps(node)) * sizeof(float));
+           rows * (size_t)(node->outputs * dn_node_products(net, node)) * sizeof(float));
 }
 
 dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
@@ -115,31 +187,49 @@ dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
     const size_t back = (inputs + DN_BACKWARD_BLOCK - 1) / DN_BACKWARD_BLOCK;
     const size_t packed_forward = forward * dn_packed_forward_block(net, node, block);
     const size_t packed_back = back * dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    return (dn_needs){.packed = packed_forward > packed_back ? packed_forward : packed_back,
+    const size_t outputs = (size_t)node->outputs;
+    const size_t part = outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
+    const size_t transformed =
+        (part * (size_t)block > outputs * DN_BACKWARD_BLOCK ? part * (size_t)block
+                                                            : outputs * DN_BACKWARD_BLOCK) *
+        WINOGRAD;
+    return (dn_needs){.scratch = dn_is_winograd(net, node) ? transformed : 0,
+                      .packed = packed_forward > packed_back ? packed_forward : packed_back,
                       .weight_partial = (size_t)stripes->stripes * inputs *
-                                        (size_t)(node->outputs * dn_node_taps(node))};
+                                        (size_t)(node->outputs * dn_node_products(net, node))};
+}
+
+/* The sum over the stripes of one element of the partial gradients. */
+static float sum_stripes(const float *part, int stripes, size_t stripe_floats)
+{
+    float sum = part[0];
+    for (int s = 1; s < stripes; s++)
+        sum += part[(size_t)s * stripe_floats];
+    return sum;
 }
 
 void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
 {
     const int taps = dn_node_taps(node), blocks = (node->inputs + block - 1) / block;
-    const size_t stripe_floats = (size_t)node->inputs * (size_t)node->outputs * (size_t)taps;
+    const int products = dn_node_products(net, node);
+    const size_t stripe_floats = (size_t)node->inputs * (size_t)(node->outputs * products);
 #pragma omp for schedule(static) collapse(2)
     for (int b = 0; b < blocks; b++)
         for (int o = 0; o < node->outputs; o++) {
             const int rows = dn_block_rows(node, b * block, block);
-            const float *from = dn_weight_partial(net, node, 0, b * block);
+            const float *from = dn_weight_partial(net, node, 0, b * block) + (size_t)(o * rows);
             float *to = net->leaf + node->weight +
                         ((size_t)o * (size_t)node->inputs + (size_t)(b * block)) * (size_t)taps;
-            for (int t = 0; t < taps; t++)
-                for (int c = 0; c < rows; c++) {
-                    const float *part =
-                        from + ((size_t)t * (size_t)node->outputs + (size_t)o) * (size_t)rows + c;
-                    float sum = part[0];
-                    for (int s = 1; s < stripes; s++)
-                        sum += part[(size_t)s * stripe_floats];
-                    to[c * taps + t] = sum;
-                }
+            for (int c = 0; c < rows; c++, to += taps) {
+                float sums[WINOGRAD];
+                for (int p = 0; p < products; p++)
+                    sums[p] = sum_stripes(from + (size_t)p * (size_t)(node->outputs * rows) + c,
+                                          stripes, stripe_floats);
+                if (products == WINOGRAD)
+                    transform_weight_gradient(sums, to);
+                else
+                    memcpy(to, sums, (size_t)taps * sizeof *to);
+            }
         }
 }
 

@@ -1,0 +1,247 @@
+/*
+ * Winograd's transforms in the vector types of vector.c; see dn_winograd_kernels.
+ *
+ * A register is two slots of DN_VL / 2 neighbouring tiles; the second slot may lie on another tile
+ * row or image, so that narrow maps fill registers too. Windows of one slot begin two columns
+ * apart: one load of DN_VL floats has all their columns 0 and 1, a load two floats on columns 2 and
+ * 3, and a shuffle parts the even from the odd.
+ *
+ *     load      c0 c1 c0 c1 c0 c1 ..      even  c0 c0 c0 .. (slot 0) c0 c0 c0 .. (slot 1)
+ *     load + 2  c2 c3 c2 c3 c2 c3 ..      odd   c1 c1 c1 .. (slot 0) c1 c1 c1 .. (slot 1)
+ *
+ * Only sums and differences occur, each in one order, so all levels agree to the bit. Slots are
+ * stored in ascending order: what a slot spills past the end of a tile row the next one overwrites.
+ */
+
+enum { SLOT = DN_VL / 2 };
+
+typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), may_alias));
+typedef float half __attribute__((vector_size(2 * DN_VL)));
+
+/* Walks the slots of a frame. */
+typedef struct slots {
+    int image, row, column; /* of the next slot's first tile */
+    int images, rows, columns;
+    size_t tile; /* its number */
+} slots;
+
+INLINE slots slots_of(const dn_frame *frame)
+{
+    return (slots){
+        .images = frame->images, .rows = (frame->rows + 1) / 2, .columns = (frame->width + 1) / 2};
+}
+
+INLINE void next_slot(slots *s)
+{
+    const int left = s->columns - s->column;
+    s->tile += (size_t)(left < SLOT ? left : SLOT);
+    s->column += SLOT;
+    if (s->column >= s->columns) {
+        s->column = 0;
+        if (++s->row == s->rows) {
+            s->row = 0;
+            s->image++;
+        }
+    }
+}
+
+#if DN_VL == 16
+#define EVEN(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b)                                                                                  \
+    __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ZIP_LOW(a, b)                                                                              \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define LOW(v)  __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+#define HIGH(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
+#define JOIN(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#else
+#define EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define LOW(v)         __builtin_shufflevector(v, v, 0, 1, 2, 3)
+#define HIGH(v)        __builtin_shufflevector(v, v, 4, 5, 6, 7)
+#define JOIN(a, b)     __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#endif
+
+/* Two slots, and where their tiles stand in a row of tiles. */
+typedef struct pair {
+    size_t tile, second; /* second: from the first */
+    int both;            /* 0: there is no second slot, and it repeats the first */
+} pair;
+
+/* Stores both slots; slot 1 after slot 0. */
+INLINE void store_pair(float *to, const pair *p, vec v)
+{
+    if (p->second == SLOT) {
+        store(to, v);
+        return;
+    }
+    *(half_in_memory *)to = LOW(v);
+    if (p->both)
+        *(half_in_memory *)(to + p->second) = HIGH(v);
+}
+
+/* Of each row d0..d3 of the windows: d0 - d2, d1 + d2, d2 - d1, d1 - d3; then of the columns. */
+INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, size_t step,
+                              const pair *p)
+{
+    vec h[4][4];
+    UNROLL
+    for (int r = 0; r < 4; r++) {
+        const float *a = x[0] + (size_t)r * pitch, *b = x[1] + (size_t)r * pitch;
+        const vec left[2] = {load(a), load(b)}, right[2] = {load(a + 2), load(b + 2)};
+        const vec d0 = EVEN(left[0], left[1]), d1 = ODD(left[0], left[1]);
+        const vec d2 = EVEN(right[0], right[1]), d3 = ODD(right[0], right[1]);
+        h[r][0] = d0 - d2;
+        h[r][1] = d1 + d2;
+        h[r][2] = d2 - d1;
+        h[r][3] = d1 - d3;
+    }
+    u += p->tile;
+    UNROLL
+    for (int j = 0; j < 4; j++, u += step)
+        store_pair(u, p, h[0][j] - h[2][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, u += step)
+        store_pair(u, p, h[1][j] + h[2][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, u += step)
+        store_pair(u, p, h[2][j] - h[1][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, u += step)
+        store_pair(u, p, h[1][j] - h[3][j]);
+}
+
+/* Where the window of a slot's first tile begins in a framed row. */
+INLINE const float *window_at(const dn_frame *frame, const float *x, const slots *s)
+{
+    const ptrdiff_t row = (ptrdiff_t)s->image * frame->image_rows + 2 * s->row;
+    return x + row * (frame->width + 1) + 2 * s->column - 1;
+}
+
+/* The next two slots, and where in x their windows begin. */
+INLINE pair next_pair(const dn_frame *frame, const float *x, slots *s, const float *from[2])
+{
+    pair p = {.tile = s->tile};
+    from[0] = from[1] = window_at(frame, x, s);
+    next_slot(s);
+    p.both = s->image < s->images;
+    if (p.both) {
+        p.second = s->tile - p.tile;
+        from[1] = window_at(frame, x, s);
+        next_slot(s);
+    }
+    return p;
+}
+
+static void winograd_input(const dn_frame *frame, const float *x, float *u, size_t step)
+{
+    slots s = slots_of(frame);
+    while (s.image < s.images) {
+        const float *from[2];
+        const pair p = next_pair(frame, x, &s, from);
+        transform_windows(from, (size_t)frame->width + 1, u, step, &p);
+    }
+}
+
+/* Element (i, j) of A dy A' from the columns of its two rows: A = (1 0, 1 1, 1 -1, 0 -1). */
+INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, size_t step,
+                              const pair *p)
+{
+    vec row[2][4];
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const vec d[2] = {load(dy[0] + (size_t)r * pitch), load(dy[1] + (size_t)r * pitch)};
+        const vec c0 = EVEN(d[0], d[1]), c1 = ODD(d[0], d[1]);
+        row[r][0] = c0;
+        row[r][1] = c0 + c1;
+        row[r][2] = c0 - c1;
+        row[r][3] = -c1;
+    }
+    m += p->tile;
+    UNROLL
+    for (int j = 0; j < 4; j++, m += step)
+        store_pair(m, p, row[0][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, m += step)
+        store_pair(m, p, row[0][j] + row[1][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, m += step)
+        store_pair(m, p, row[0][j] - row[1][j]);
+    UNROLL
+    for (int j = 0; j < 4; j++, m += step)
+        store_pair(m, p, -row[1][j]);
+}
+
+static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t step)
+{
+    const float *first = dy + frame->width + 2; /* a window's tile is its middle */
+    slots s = slots_of(frame);
+    while (s.image < s.images) {
+        const float *from[2];
+        const pair p = next_pair(frame, first, &s, from);
+        transform_outputs(from, (size_t)frame->width + 1, m, step, &p);
+    }
+}
+
+INLINE vec load_pair(const float *m, const pair *p)
+{
+    if (p->second == SLOT)
+        return load(m);
+    const half a = *(const half_in_memory *)m, b = *(const half_in_memory *)(m + p->second);
+    return JOIN(a, b);
+}
+
+INLINE void transform_products(const float *m, size_t step, const pair *p, float *const y[2],
+                               size_t pitch)
+{
+    vec sum[2][4];
+    m += p->tile;
+    UNROLL
+    for (int j = 0; j < 4; j++, m += step) {
+        vec e[4];
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            e[i] = load_pair(m + (size_t)(4 * i) * step, p);
+        sum[0][j] = (e[0] + e[1]) + e[2];
+        sum[1][j] = (e[1] - e[2]) - e[3];
+    }
+    UNROLL
+    for (int r = 0; r < 2; r++) {
+        const vec c0 = (sum[r][0] + sum[r][1]) + sum[r][2];
+        const vec c1 = (sum[r][1] - sum[r][2]) - sum[r][3];
+        store(y[0] + (size_t)r * pitch, ZIP_LOW(c0, c1));
+        if (p->both)
+            store(y[1] + (size_t)r * pitch, ZIP_HIGH(c0, c1));
+    }
+}
+
+INLINE float *output_at(float *y, size_t pitch, const slots *s)
+{
+    return y + (size_t)(2 * (s->image * s->rows + s->row)) * pitch + 2 * s->column;
+}
+
+static void winograd_output(const dn_frame *frame, const float *m, size_t step, float *y,
+                            size_t y_pitch)
+{
+    slots s = slots_of(frame);
+    while (s.image < s.images) {
+        pair p = {.tile = s.tile};
+        float *to[2] = {output_at(y, y_pitch, &s), NULL};
+        next_slot(&s);
+        p.both = s.image < s.images;
+        if (p.both) {
+            p.second = s.tile - p.tile;
+            to[1] = output_at(y, y_pitch, &s);
+            next_slot(&s);
+        }
+        transform_products(m, step, &p, to, y_pitch);
+    }
+}
+
+static const dn_winograd_kernels winograd = {winograd_input, winograd_output, winograd_output_grad};

@@ -1,0 +1,271 @@
+/*
+ * The 3x3 convolutions by Winograd's F(2x2, 3x3) (Lavin and Gray 2016): 16 products where the taps
+ * take 36, forward, for the input's gradient and for the weights'. Where the kernel table has the
+ * transforms (dn/kernels.h), conv.c hands its 3x3 nodes to this file, piece by piece.
+ *
+ * A piece is walked in chunks of some CHUNK_TILES tiles, so that their transforms stay in the
+ * second-level cache. Each of the 16 elements of the transformed windows is a matrix (channels,
+ * tiles) of its own, and the products are 1x1 convolutions:
+ *
+ *     forward    x rows -> norm, ReLU -> u(16, block, tiles)
+ *                m(16, outputs, tiles) += w(16) u, over the blocks -> y rows -> map
+ *     backward   dy rows -> v(16, outputs, tiles), m(16, outputs, tiles) = A dy A'
+ *                block by block: x rows -> u(16, block, tiles); dw(16) += m u';
+ *                                u = w'(16) v -> dx rows -> ReLU, norm -> map's gradient
+ *
+ * Transforms run a channel at a time: a framed row of it lies in the first-level cache.
+ */
+#include "layers.h"
+
+#include <string.h>
+
+enum { ELEMENTS = 16, CHUNK_TILES = 128 };
+
+static size_t tiles_of(int images, int rows, int width)
+{
+    return (size_t)images * (size_t)((rows + 1) / 2) * (size_t)((width + 1) / 2);
+}
+
+/* Images, or image rows where the piece is (part of) one image, of a chunk. */
+static int chunk_length(const dn_grid *grid, const dn_piece *piece)
+{
+    const int columns = (grid->width + 1) / 2;
+    if (piece->images == 1)
+        return columns < CHUNK_TILES ? CHUNK_TILES / columns * 2 : 2;
+    const int tiles = columns * ((piece->rows + 1) / 2);
+    return tiles < CHUNK_TILES ? CHUNK_TILES / tiles : 1;
+}
+
+static int chunk_count(const dn_grid *grid, const dn_piece *piece)
+{
+    const int length = chunk_length(grid, piece);
+    return ((piece->images == 1 ? piece->rows : piece->images) + length - 1) / length;
+}
+
+/* What one chunk works on, and where in this thread's scratch. */
+typedef struct chunk {
+    dn_piece piece;
+    dn_frame input, output; /* with the halo rows of a band, and without */
+    dn_frame y;             /* rows as the output transform writes them */
+    ptrdiff_t source;       /* where the framed source begins, from the chunk's first pixel */
+    size_t tiles, step;     /* step: floats from channel to channel of a transformed matrix */
+    float *row, *y_row;     /* a channel framed, and one as the transform writes it */
+    size_t row_floats;      /* of `row`, from DN_FRAME_LEAD floats before it */
+} chunk;
+
+static dn_piece chunk_piece(const dn_grid *grid, const dn_piece *piece, int index)
+{
+    dn_piece part = *piece;
+    const int first = index * chunk_length(grid, piece), length = chunk_length(grid, piece);
+    if (piece->images == 1) {
+        part.row += first;
+        part.rows = piece->rows - first < length ? piece->rows - first : length;
+        part.offset += (size_t)first * (size_t)grid->width;
+    } else {
+        part.image += first;
+        part.images = piece->images - first < length ? piece->images - first : length;
+        part.offset += (size_t)first * dn_grid_pixels(grid);
+    }
+    part.pixels = (size_t)part.images * (size_t)part.rows * (size_t)grid->width;
+    return part;
+}
+
+static size_t framed_floats(const chunk *c)
+{
+    const size_t pitch = (size_t)c->input.width + 1;
+    return DN_FRAME_LEAD + dn_round_lanes(dn_frame_floats(&c->input)) + 2 * pitch + 5 * DN_LANES;
+}
+
+static size_t y_floats(const chunk *c)
+{
+    return (size_t)(c->y.images * c->y.image_rows) * (size_t)(c->y.width + c->y.border);
+}
+
+/* Describes a chunk; with scratch, also lays out its two rows there. Returns what follows them. */
+static float *chunk_create(chunk *c, const dn_grid *grid, const dn_piece *piece, int index,
+                           float *scratch)
+{
+    c->piece = chunk_piece(grid, piece, index);
+    c->input = dn_piece_frame(grid, &c->piece, &c->source);
+    c->output = c->y = c->input;
+    c->output.rows = c->y.rows = c->piece.rows;
+    c->output.skip = c->y.skip = 0;
+    c->y.image_rows = (c->piece.rows + 1) / 2 * 2;
+    c->y.border = (int)dn_round_lanes((size_t)grid->width + 1) - grid->width;
+    c->tiles = tiles_of(c->piece.images, c->piece.rows, grid->width);
+    c->step = dn_row_stride(c->tiles);
+    c->row_floats = framed_floats(c);
+    if (scratch == NULL)
+        return NULL;
+    c->row = scratch + DN_FRAME_LEAD;
+    c->y_row = scratch + dn_round_lanes(c->row_floats);
+    memset(scratch, 0, c->row_floats * sizeof *scratch);
+    return c->y_row + dn_round_lanes(y_floats(c)) + DN_LANES;
+}
+
+/* Norm, ReLU and input transform of input channels [first, first + rows). */
+static void transform_inputs(const dn_net *net, const dn_node *node, const chunk *c, int first,
+                             int rows, float *u)
+{
+    const dn_map *in = &net->maps[node->in];
+    const size_t matrix = (size_t)rows * c->step;
+    for (int r = 0; r < rows; r++) {
+        const int channel = first + r;
+        net->on_maps->norm_relu(1, &c->input,
+                                dn_map_at(in, dn_map_index(in, &c->piece, channel, c->source)), 0,
+                                node->scale + channel, node->shift + channel, c->row, 0);
+        net->products->winograd->input(&c->output, c->row, u + (size_t)r * c->step, matrix);
+    }
+}
+
+/* The 16 products of matrices that stand in[16](inputs, tiles) and out[16](outputs, tiles). */
+static void multiply(const dn_net *net, const chunk *c, const float *packed, int outputs,
+                     int inputs, const float *in, float *out, int accumulate)
+{
+    const dn_taps one = {.count = 1};
+    const size_t weights = net->products->packed_floats(outputs, inputs, 1);
+    for (int e = 0; e < ELEMENTS; e++)
+        net->products->conv(packed + (size_t)e * weights, outputs, inputs, &one, c->tiles,
+                            in + (size_t)e * (size_t)inputs * c->step, c->step,
+                            out + (size_t)e * (size_t)outputs * c->step, c->step, accumulate);
+}
+
+static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
+                          float *u)
+{
+    const dn_map *out = &net->maps[node->out];
+    const int block = DN_FORWARD_BLOCK_3X3;
+    const size_t packed = dn_packed_forward_block(net, node, block);
+    float *m = u + (size_t)ELEMENTS * (size_t)block * c->step;
+    for (int first = 0; first < node->inputs; first += block) {
+        const int rows = dn_block_rows(node, first, block);
+        transform_inputs(net, node, c, first, rows, u);
+        multiply(net, c, net->packed + (size_t)(first / block) * packed, node->outputs, rows, u, m,
+                 first > 0);
+    }
+    const size_t matrix = (size_t)node->outputs * c->step;
+    const size_t pitch = (size_t)(c->y.width + c->y.border);
+    for (int o = 0; o < node->outputs; o++) {
+        net->products->winograd->output(&c->output, m + (size_t)o * c->step, matrix, c->y_row,
+                                        pitch);
+        if (pass && node->dropout)
+            dn_conv_dropout(net, node, pass, &c->y, c->piece.image, c->piece.offset, o, c->y_row);
+        net->on_maps->store(1, &c->y, c->y_row, 0,
+                            dn_map_at(out, dn_map_index(out, &c->piece, node->first + o, 0)), 0);
+    }
+}
+
+void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index)
+{
+    const dn_grid *grid = &net->maps[node->in].grid;
+    const dn_piece piece = dn_grid_piece(grid, index);
+    const int chunks = chunk_count(grid, &piece);
+    for (int i = 0; i < chunks; i++) {
+        chunk c;
+        float *u = chunk_create(&c, grid, &piece, i, dn_thread_scratch(net));
+        forward_chunk(net, node, pass, &c, u);
+    }
+}
+
+/* v = windows of dy, and m = A dy A', of all outputs; deferred correction applied. */
+static void transform_gradients(const dn_net *net, const dn_node *node, const dn_pass *pass,
+                                const chunk *c, float *v, float *m)
+{
+    const dn_map *out = &net->maps[node->out];
+    const dn_winograd_kernels *winograd = net->products->winograd;
+    const size_t matrix = (size_t)node->outputs * c->step;
+    for (int o = 0; o < node->outputs; o++) {
+        const size_t at = dn_map_index(out, &c->piece, node->first + o, c->source);
+        net->on_maps->affine(1, &c->input, out->gradient + at, 0, dn_map_at(out, at), 0,
+                             net->coefficients + 3 * o, c->row, 0);
+        if (node->dropout)
+            dn_conv_dropout(net, node, pass, &c->input, c->piece.image,
+                            c->piece.offset + (size_t)c->source, o, c->row);
+        winograd->input(&c->output, c->row, v + (size_t)o * c->step, matrix);
+        winograd->output_grad(&c->output, c->row, m + (size_t)o * c->step, matrix);
+    }
+}
+
+/* u(16, rows, tiles) is the gradient of the transformed windows: through the output transform, the
+ * ReLU and the norm into the map's gradient; the norm's sums are added to those of piece `index`.
+ */
+static void store_gradients(dn_net *net, const dn_node *node, const chunk *c, int index, int first,
+                            int rows, const float *u)
+{
+    const dn_map *in = &net->maps[node->in];
+    const size_t matrix = (size_t)rows * c->step;
+    const size_t pitch = (size_t)(c->y.width + c->y.border);
+    for (int r = 0; r < rows; r++) {
+        float sums[2];
+        net->products->winograd->output(&c->output, u + (size_t)r * c->step, matrix, c->y_row,
+                                        pitch);
+        net->kernels->maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
+        dn_norm_backward(net, node, first + r, 1, dn_map_index(in, &c->piece, first + r, 0),
+                         c->piece.pixels, c->row, 0, sums);
+        double *partial = dn_norm_partial(net, node, index, first + r);
+        partial[0] += sums[0];
+        partial[1] += sums[1];
+    }
+}
+
+static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, int stripe,
+                             int first, int rows, const float *m, const float *u)
+{
+    const dn_taps one = {.count = 1};
+    float *dw = dn_weight_partial(net, node, stripe, first);
+    for (int e = 0; e < ELEMENTS; e++, dw += node->outputs * rows)
+        net->products->conv_weight_grad(node->outputs, rows, &one, c->tiles,
+                                        m + (size_t)e * (size_t)node->outputs * c->step, c->step,
+                                        u + (size_t)e * (size_t)rows * c->step, c->step, dw);
+}
+
+static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
+                           const dn_stripe *item, int index, float *v)
+{
+    const size_t matrices = (size_t)ELEMENTS * (size_t)node->outputs * c->step;
+    const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
+    float *m = v + matrices, *u = m + matrices;
+    transform_gradients(net, node, pass, c, v, m);
+    for (int b = item->block; b < item->block_end; b++) {
+        const int first = b * DN_BACKWARD_BLOCK;
+        const int rows = dn_block_rows(node, first, DN_BACKWARD_BLOCK);
+        memset(c->row - DN_FRAME_LEAD, 0, c->row_floats * sizeof *c->row);
+        transform_inputs(net, node, c, first, rows, u);
+        weight_gradients(net, node, c, item->stripe, first, rows, m, u);
+        multiply(net, c, net->packed + (size_t)b * packed, rows, node->outputs, v, u, 0);
+        store_gradients(net, node, c, index, first, rows, u);
+    }
+}
+
+void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
+                               const dn_stripe *item)
+{
+    const dn_grid *grid = &net->maps[node->in].grid;
+    const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
+    const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);
+    dn_weight_partial_clear(net, node, item);
+    for (int p = item->piece; p < item->piece_end; p++) {
+        const dn_piece piece = dn_grid_piece(grid, p);
+        const int chunks = chunk_count(grid, &piece);
+        memset(dn_norm_partial(net, node, p, first), 0, 2 * channels * sizeof(double));
+        for (int i = 0; i < chunks; i++) {
+            chunk c;
+            float *v = chunk_create(&c, grid, &piece, i, dn_thread_scratch(net));
+            backward_chunk(net, node, pass, &c, item, p, v);
+        }
+    }
+}
+
+size_t dn_winograd_scratch(const dn_net *net, const dn_node *node)
+{
+    const dn_grid *grid = &net->maps[node->in].grid;
+    const dn_piece piece = dn_grid_piece(grid, 0); /* no piece is larger than the first */
+    chunk c;
+    chunk_create(&c, grid, &piece, 0, NULL);
+    const size_t outputs = (size_t)node->outputs;
+    const size_t forward = DN_FORWARD_BLOCK_3X3 + outputs;
+    const size_t backward = DN_BACKWARD_BLOCK + 2 * outputs;
+    const size_t rows = forward > backward ? forward : backward;
+    return dn_round_lanes(c.row_floats) + dn_round_lanes(y_floats(&c)) + 2 * DN_LANES +
+           (size_t)ELEMENTS * rows * c.step;
+}

@@ -96,17 +96,24 @@ INLINE mask lanes_below(int half, int count)
 /* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
 INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], const vec d[HALVES])
 {
+#if DN_VL == 16
+#define LANES(v, w, i, j)                                                                          \
+    __builtin_shufflevector(v, w, i, i + 1, i + 2, i + 3, j, j + 1, j + 2, j + 3, i + 16, i + 17,  \
+                            i + 18, i + 19, j + 16, j + 17, j + 18, j + 19)
+    const vec ab = LANES(a[0], b[0], 0, 4) + LANES(a[0], b[0], 8, 12); /* 8 lanes of each */
+    const vec cd = LANES(c[0], d[0], 0, 4) + LANES(c[0], d[0], 8, 12);
+    const vec four = LANES(ab, cd, 0, 8) + LANES(ab, cd, 4, 12); /* a, b, c, d: 4 lanes of each */
+    const vec two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9,
+                                                   14, 15, 12, 13);
+    const vec one = two + __builtin_shufflevector(two, two, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10,
+                                                  13, 12, 15, 14);
+    return __builtin_shufflevector(one, one, 0, 4, 8, 12);
+#else
     const vec *const in[4] = {a, b, c, d};
     vec4 q[4];
     UNROLL
     for (int i = 0; i < 4; i++) {
-#if DN_VL == 16
-        const vec8 low = __builtin_shufflevector(in[i][0], in[i][0], 0, 1, 2, 3, 4, 5, 6, 7);
-        const vec8 high = __builtin_shufflevector(in[i][0], in[i][0], 8, 9, 10, 11, 12, 13, 14, 15);
-        const vec8 eight = low + high;
-#else
         const vec8 eight = in[i][0] + in[i][1];
-#endif
         q[i] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
                __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
     }
@@ -116,6 +123,7 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
                     __builtin_shufflevector(q[2], q[3], 2, 3, 6, 7);
     return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) +
            __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+#endif
 }
 
 /* ---- convolution ---- */
@@ -272,10 +280,12 @@ INLINE void weight_grad_tile(int outputs, int inputs, size_t n, const float *dy,
     UNROLL
     for (int i = 0; i < MI; i++) {
         const vec4 sum = sum4(sums[i][0], sums[i][1], sums[i][2], sums[i][3]);
-        if (i < outputs)
-            for (int j = 0; j < NJ; j++)
-                if (j < inputs)
-                    dw[(size_t)i * dw_ld + (size_t)j] += sum[j];
+        float *to = dw + (size_t)i * dw_ld;
+        if (i < outputs && inputs == NJ)
+            *(vec4_in_memory *)to += sum;
+        else if (i < outputs)
+            for (int j = 0; j < inputs; j++)
+                to[j] += sum[j];
     }
 }
 

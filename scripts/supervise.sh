@@ -76,14 +76,17 @@ kill_step() {
 }
 
 # Starts the step and sets `status` to how it ended: 76 where a rank was lost, whatever the launcher
-# says. A signal ends `wait`, so the step is asked again.
+# says. A signal ends `wait`, so the step is asked again; a request to stop is repeated, because a
+# launcher that has no ranks yet loses it. mpirun may turn a common 75 into 0; a run that had
+# finished has nothing to do when it is run again.
 run_step() {
-    local deadline=0
+    local deadline=0 polls=0
     "${launcher[@]}" "${place[@]}" "${command[@]}" "${resume[@]}" &
     step=$!
     while kill -0 "$step" 2>/dev/null; do
         sleep 0.2 &
         wait $! || true
+        ((++polls % 5)) || [[ $asked == no ]] || kill -USR1 "$step" 2>/dev/null || true
         if [[ -e $out/lost.json ]] && ((deadline == 0)); then
             deadline=$((SECONDS + ${DN_GRACE:-10}))
         elif ((deadline > 0 && SECONDS >= deadline)); then
@@ -93,7 +96,8 @@ run_step() {
     done
     status=0
     wait "$step" 2>/dev/null || status=$?
-    ((status == 0)) || [[ ! -e $out/lost.json ]] || status=76
+    [[ ! -e $out/lost.json ]] || status=76
+    [[ $kind == srun || $asked == no ]] || ((status != 0)) || status=75
     step=
 }
 
@@ -103,7 +107,8 @@ answers() { # HOST
     if [[ -n ${DN_CHECK:-} ]]; then
         timeout 20 $DN_CHECK "$1"
     elif [[ $kind == srun ]]; then
-        timeout 20 srun --overlap --mpi=none --nodelist="$1" --nodes=1 --ntasks=1 true
+        timeout 20 srun --overlap --mpi=none --nodelist="$1" --nodes=1 --ntasks=1 \
+            --cpus-per-task=1 true
     else
         [[ $1 == "$(hostname)" ]] || timeout 20 ssh -o BatchMode=yes "$1" true
     fi </dev/null &>/dev/null

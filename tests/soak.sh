@@ -1,0 +1,226 @@
+#!/usr/bin/env bash
+# One training run through random faults, and nobody helps it: ranks are killed or stopped, the run
+# is asked to stop, the disk is full, under a Slurm of 4 emulated nodes; links are cut between 4
+# hosts (network namespaces) with scripts/supervise.sh and mpirun. After each fault the run goes on
+# by itself, where it is or as a new job on a random number of ranks. Its last hash is that of a run
+# left alone.
+#
+#   soak.sh BUILD_FOLDER [FAULTS [SEED]]
+#
+# Needs root and the tools local-slurm and local-hosts on the PATH.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+count=${2:-20}
+seed=${3:-$RANDOM}
+RANDOM=$seed
+stride=150 # steps from a fault to the next
+steps=$(((count + 2) * stride))
+log=$tmp/log
+export LOCAL_SLURM_DIR=$tmp/slurm DN_SOAK=$tmp
+export DN_OUT=$tmp/disk/run DN_GRACE=2 DN_CHECK
+
+((EUID == 0)) || skip "needs root"
+slurm=$(command -v local-slurm) && hosts=$(command -v local-hosts) ||
+    skip "found no local-slurm and local-hosts on the PATH"
+[[ -z $(ip netns list) ]] || skip "there are network namespaces already: $(ip netns list | xargs)"
+records
+export DN_DATA=$data
+options=(--batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps --epochs 9)
+export DN_ARGS="${options[*]} --checkpoint-every 10 --deadline 4"
+
+say() { printf '%4d s  %s\n' $((SECONDS - began)) "$*"; }
+began=$SECONDS
+
+# ---- the machines ----
+
+clean_up() {
+    local pid
+    [[ $leg != job* ]] || scancel "${leg#job }" || true
+    [[ $leg != pid* ]] || kill -TERM "${leg#pid }" || true
+    sleep 1
+    for pid in $(ranks); do kill -KILL "$pid" || true; done
+    "$slurm" stop || true
+    "$hosts" down || true
+    umount "$tmp/disk" || true
+    rm -rf "$tmp"
+} >/dev/null 2>&1
+
+# The processes of the run.
+ranks() {
+    local folder
+    for folder in /proc/[0-9]*; do
+        [[ $(cat "$folder/comm" 2>/dev/null) == dn_dist ]] || continue
+        ! grep -qzxF "DN_SOAK=$tmp" "$folder/environ" 2>/dev/null || echo "${folder#/proc/}"
+    done
+}
+
+set_up() {
+    mkdir "$tmp/disk" "$tmp/home"
+    mount -t tmpfs -o size=16M soak "$tmp/disk"
+    mkdir "$DN_OUT"
+    ln -s "$repo/slurm" "$repo/scripts" "$tmp/home"
+    ln -s "$build" "$tmp/home/build"
+    printf '%s\n' '#!/usr/bin/env bash' "source '$tmp/home/slurm/common.sh' fashion-mnist-tiny" \
+        >"$tmp/job"
+    # A host answers where it refuses a connection.
+    DN_CHECK=$tmp/answers
+    printf '%s\n' '#!/usr/bin/env bash' \
+        'timeout 3 bash -c "</dev/tcp/10.99.0.${1#h}/9" 2>&1 | grep -q refused' >"$DN_CHECK"
+    chmod +x "$DN_CHECK"
+    "$slurm" start 4 4 >"$tmp/slurm.log" 2>&1 || { cat "$tmp/slurm.log"; exit 1; }
+    "$hosts" up 4 >/dev/null
+    eval "$("$slurm" env)"
+}
+
+# ---- legs: one after the other, a job of Slurm or a supervised mpirun ----
+
+leg=none # "job ID" or "pid PROCESS"
+
+start_job() {
+    local nodes=$((2 + RANDOM % 3)) tasks
+    tasks=$((nodes + RANDOM % (9 - nodes)))
+    leg="job $(env -u DN_CHECK sbatch --parsable --nodes=$nodes --ntasks=$tasks --exclusive \
+        --no-kill --requeue --open-mode=append --output="$log" "$tmp/job")"
+    say "$leg: $tasks ranks on $nodes nodes, failures borne: $DN_MAX_FAILURES"
+}
+
+start_mpirun() {
+    local list=h1:1 number=$((2 + RANDOM % 3)) i
+    for ((i = 2; i <= number; i++)); do list+=,h$i:$((1 + RANDOM % 2)); done
+    (
+        unset OMPI_MCA_btl OMPI_MCA_btl_tcp_if_include
+        exec "$hosts" exec h1 "$repo/scripts/supervise.sh" "$DN_OUT" "$list" \
+            mpirun --mca plm_rsh_agent "$hosts agent" --mca oob_tcp_if_include 10.99.0.0/24 \
+            --mca btl_tcp_if_include 10.99.0.0/24 --mca btl self,tcp --bind-to none \
+            --oversubscribe -- "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
+            --out "$DN_OUT" $DN_ARGS
+    ) >>"$log" 2>&1 &
+    leg="pid $!"
+    say "$leg: ranks on $list, failures borne: $DN_MAX_FAILURES"
+}
+
+is_running() {
+    case $leg in
+    job*) [[ -n $(squeue -h -j "${leg#job }" -o %T 2>/dev/null) ]] ;;
+    pid*) kill -0 "${leg#pid }" 2>/dev/null ;;
+    *) false ;;
+    esac
+}
+
+# until_or_fail SECONDS WHAT COMMAND...: waits until COMMAND succeeds.
+until_or_fail() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        if ((SECONDS > end)); then
+            fail "$what took too long" "$log"
+            finish
+        fi
+        sleep 0.1
+    done
+}
+
+has_reached() { [[ $(last_step "$DN_OUT" || echo 0) -ge $1 ]] || ! is_running; }
+has_ended() { ! is_running; }
+has_no_ranks() { [[ -z $(ranks) ]]; }
+starts() { grep -c '^supervise: .* ranks on' "$log" || true; }
+failures_seen() { grep -c '^supervise: status' "$log" || true; }
+has_failed() { (($(failures_seen) > $1)) || ! is_running; }
+has_gone_on() { (($(starts) > $1)) || ! is_running; }
+is_queued() { [[ $(squeue -h -j "${leg#job }" -o %T) == PENDING ]] || ! is_running; }
+
+# ---- faults ----
+
+random_rank() {
+    local all
+    mapfile -t all < <(ranks)
+    echo "${all[RANDOM % ${#all[@]}]}"
+}
+
+# Those of the last start, n1... or h1....
+hosts_in_use() {
+    grep '^supervise: .* ranks on' "$log" | tail -n 1 | grep -oE '[nh][0-9]+:' | tr -d :
+}
+
+# inflict FAULT; then waits until the run goes on or its leg has ended, and repairs what broke.
+inflict() {
+    local fault=$1 rank before seen cut= all
+    before=$(starts) seen=$(failures_seen)
+    case $fault in
+    kill | stop)
+        rank=$(random_rank)
+        kill -"${fault^^}" "$rank" ;;
+    full) dd if=/dev/zero of="$tmp/disk/filler" bs=64k status=none 2>/dev/null || true ;;
+    cut)
+        mapfile -t all < <(hosts_in_use)
+        cut=${all[RANDOM % ${#all[@]}]}
+        "$hosts" cut "$cut" ;;
+    usr1)
+        scancel --signal=USR1 --batch "${leg#job }"
+        until_or_fail 60 "saving and queueing again" is_queued
+        if ((RANDOM % 2)); then
+            say "    the job is queued again"
+            sleep 1
+            scontrol update JobId="${leg#job }" StartTime=now
+        else
+            scancel "${leg#job }"
+            until_or_fail 60 "the end of the job" has_ended
+        fi ;;
+    esac
+    [[ $fault == usr1 ]] || until_or_fail 90 "noticing the fault" has_failed "$seen"
+    rm -f "$tmp/disk/filler"
+    until_or_fail 90 "going on" has_gone_on "$before"
+    [[ -z $cut ]] || "$hosts" join "$cut"
+}
+
+# ---- the run ----
+
+trap clean_up EXIT
+set_up
+train 2 "$tmp/alone" --max-steps $steps --epochs 9 --threads 1 ||
+    fail "the run left alone" "$tmp/alone.log"
+expected=$(last_hash "$tmp/alone") || expected=missing
+say "left alone, $steps steps: $expected; seed $seed"
+
+kinds=(kill stop cut usr1 full)
+for ((i = 0; i < count; i++)); do plan+=("${kinds[i % 5]}"); done
+for ((i = count - 1; i > 0; i--)); do
+    j=$((RANDOM % (i + 1)))
+    swap=${plan[i]} plan[i]=${plan[j]} plan[j]=$swap
+done
+say "faults: ${plan[*]}"
+
+touch "$log"
+for ((i = 0; i < count; i++)); do
+    fault=${plan[i]}
+    world=job
+    [[ $fault != cut ]] || world=pid
+    if is_running && { [[ $leg != "$world"* ]] || (($(hosts_in_use | wc -l) < 2)); }; then
+        say "    $leg is asked to stop, for a fault elsewhere"
+        if [[ $leg == job* ]]; then scancel "${leg#job }"; else kill -TERM "${leg#pid }"; fi
+        until_or_fail 60 "the end of the leg" has_ended
+    fi
+    if ! is_running; then
+        until_or_fail 30 "the end of all ranks" has_no_ranks
+        export DN_MAX_FAILURES=$((RANDOM % 2))
+        if [[ $world == job ]]; then start_job; else start_mpirun; fi
+    fi
+    until_or_fail 120 "step $((i * stride))" has_reached $((i * stride + stride / 2 + RANDOM % 50))
+    if ! is_running || [[ $(last_step "$DN_OUT") == "$steps" ]]; then
+        fail "fault $((i + 1)): the leg ended by itself before it" "$log"
+        finish
+    fi
+    say "fault $((i + 1)), $fault, at step $(last_step "$DN_OUT")"
+    inflict "$fault"
+done
+if ! is_running; then
+    until_or_fail 30 "the end of all ranks" has_no_ranks
+    DN_MAX_FAILURES=0 start_job
+fi
+until_or_fail 120 "the end of the run" has_ended
+until_or_fail 30 "the end of all ranks" has_no_ranks
+
+hash=$(last_hash "$DN_OUT") || hash=none
+say "after $count faults, step $(last_step "$DN_OUT"): $hash"
+[[ $hash == "$expected" ]] || fail "expected $expected, found $hash" "$log"
+finish

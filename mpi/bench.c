@@ -53,7 +53,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void run(bench *b)
+static dn_status run(bench *b)
 {
     const dn_sgd sgd = {.rate = 0.01f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = 1};
     const int warmup = b->options->warmup, steps = b->options->steps;
@@ -65,12 +65,13 @@ static void run(bench *b)
         dn_comm_barrier(b->comm);
         const double start = MPI_Wtime();
         dn_step_result result;
-        dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &sgd, load_nothing,
-                    NULL, &result);
+        DN_TRY(dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &sgd,
+                           load_nothing, NULL, &result));
         if (i >= warmup)
             b->seconds[i - warmup] = MPI_Wtime() - start;
     }
     qsort(b->seconds, (size_t)steps, sizeof *b->seconds, ascending);
+    return DN_OK;
 }
 
 /* Multiply-adds of a training step an image, three times the forward pass, in operations. */
@@ -221,7 +222,7 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
-    run(b);
+    DN_TRY(run(b));
     return dn_timeline_close(&b->timeline);
 }
 

@@ -20,23 +20,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dn/tree.h"
 
-enum { MESSAGE_BYTES = 1024, HOST_BYTES = 64, NAMED_RANKS = 8 };
+enum { MESSAGE_BYTES = 1024, NAMED_RANKS = 8 };
 
-static void host_name(char host[HOST_BYTES])
+void dn_comm_host(char host[DN_HOST_BYTES])
 {
-    memset(host, 0, HOST_BYTES);
-    if (gethostname(host, HOST_BYTES - 1) != 0)
+    memset(host, 0, DN_HOST_BYTES);
+    if (gethostname(host, DN_HOST_BYTES - 1) != 0)
         strcpy(host, "unknown");
 }
 
 static _Noreturn void end_job(int rank, const char *message)
 {
-    char host[HOST_BYTES];
-    host_name(host);
+    char host[DN_HOST_BYTES];
+    dn_comm_host(host);
     fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -74,6 +75,9 @@ static void yield_when_oversubscribed(char **argv)
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    *comm = (dn_comm){.start = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec};
     yield_when_oversubscribed(*argv);
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
@@ -120,11 +124,11 @@ dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
         return DN_OK;
 
     struct {
-        char host[HOST_BYTES], message[MESSAGE_BYTES];
+        char host[DN_HOST_BYTES], message[MESSAGE_BYTES];
     } report;
     const int rank = comm->size - worst[1]; /* the lowest that failed */
     memset(&report, 0, sizeof report);
-    host_name(report.host);
+    dn_comm_host(report.host);
     snprintf(report.message, sizeof report.message, "%s", dn_message());
     DN_MPI(MPI_Bcast(&report, sizeof report, MPI_BYTE, rank, comm->world));
 
@@ -134,6 +138,12 @@ dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
         return dn_fail(status_of(worst[0]), "%s", report.message);
     return dn_fail(status_of(worst[0]), "rank %d on host %s: %s", rank, report.host,
                    report.message);
+}
+
+int dn_comm_max(const dn_comm *comm, int value)
+{
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MAX, comm->world));
+    return value;
 }
 
 /* The value that most of hash(size) have; of equally frequent ones the lowest rank's. */

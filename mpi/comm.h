@@ -15,6 +15,18 @@
 
 #include "dn/status.h"
 
+enum { DN_HOST_BYTES = 64 };
+
+/* What dn_dist ends with, on every rank that can still say so (docs/faults.md). */
+typedef enum dn_exit {
+    DN_EXIT_DONE = 0,
+    DN_EXIT_FAILED = 1,
+    DN_EXIT_AGAIN = 75, /* saved on request or by the time limit: run again to go on */
+    DN_EXIT_LOST = 76   /* a rank was lost: run again, perhaps without its host */
+} dn_exit;
+
+struct dn_watch;
+
 typedef struct dn_comm {
     int rank, size;           /* in the job */
     int node_rank, node_size; /* among the ranks that share this node's memory */
@@ -22,6 +34,8 @@ typedef struct dn_comm {
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
+    struct dn_watch *watch;       /* watch.h; NULL: none. Not owned */
+    double start;                 /* when the process began, in seconds of the monotonic clock */
 } dn_comm;
 
 /* Evaluates an MPI call and ends the job with one line when it fails. */
@@ -44,6 +58,12 @@ dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
 /* DN_OK on all ranks when `hash` is the same on all; else DN_ECORRUPT on all, and the message
  * names the ranks that differ from the majority and calls the value `what`. Collective. */
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what);
+
+/* The largest value that a rank gives, on all ranks. Collective. */
+int dn_comm_max(const dn_comm *comm, int value);
+
+/* host = this host's name, padded with zeros. Not collective. */
+void dn_comm_host(char host[DN_HOST_BYTES]);
 
 /* Waits for all ranks of the job, or of the node. Collective there. */
 void dn_comm_barrier(const dn_comm *comm);

@@ -9,6 +9,7 @@
 #include "options.h"
 #include "profile.h"
 #include "step.h"
+#include "stop.h"
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
@@ -35,8 +36,9 @@ typedef struct dn_scores {
 } dn_scores;
 
 /* Exact on any number of ranks: the images are cut into batches of the net's size, each computed
- * once, counts are whole numbers, and losses are added along the tree over the batches. DN_ENOMEM.
- * Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images, dn_scores *scores);
+ * once, counts are whole numbers, and losses are added along the tree over the batches. Ends with
+ * DN_STOPPED, without scores, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
+                      const dn_stop *stop, dn_scores *scores);
 
 #endif

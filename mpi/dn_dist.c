@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "placement.h"
+#include "watch.h"
 
 static const struct {
     const char *name;
@@ -47,11 +48,15 @@ int main(int argc, char **argv)
         if (status == DN_OK && !options.help)
             status = dn_place_create(&place, &comm, options.threads, options.pin);
         comm.place = &place;
-        if (status == DN_OK && !options.help)
+        if (status == DN_OK && !options.help) {
+            dn_watch_start(&comm.watch, &comm, options.deadline);
             status = run_command(&comm, argv[1], &options);
+        }
     }
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
+    dn_watch_doing(comm.watch, DN_ENDING);
     dn_comm_finalize(&comm);
-    return status == DN_OK ? 0 : 1;
+    dn_watch_stop(&comm.watch);
+    return status == DN_OK ? DN_EXIT_DONE : status == DN_STOPPED ? DN_EXIT_AGAIN : DN_EXIT_FAILED;
 }

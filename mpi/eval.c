@@ -9,8 +9,10 @@
 #include "dataset.h"
 #include "dn/checkpoint.h"
 #include "dn/tree.h"
+#include "watch.h"
 
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images, dn_scores *scores)
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
+                      const dn_stop *stop, dn_scores *scores)
 {
     const int64_t count = images->info.count;
     const int batch = dn_net_batch(net);
@@ -22,16 +24,19 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
         sums ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches)));
     const int first = dn_tree_first(batches, comm->size, comm->rank);
     const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
-    for (int b = first; b < last; b++) {
+    int reason = 0; /* to stop */
+    for (int b = first; b < last && reason == 0; b++) {
         const int64_t position = (int64_t)b * batch;
         const int valid = count - position < batch ? (int)(count - position) : batch;
         dn_result result;
+        dn_watch_doing(comm->watch, DN_EVALUATING);
         dn_images_batch(images, &(dn_batch){.position = position, .count = valid},
                         dn_net_images(net), dn_net_labels(net));
         dn_net_forward_eval(net, valid, &result);
         sums[b][LOSS] = result.loss;
         sums[b][TOP1] = result.correct1;
         sums[b][TOP5] = result.correct5;
+        reason = stop ? dn_stop_reason(stop) : 0;
     }
     dn_comm_gather_doubles(comm, sums[0], batches, SCORES);
     *scores =
@@ -39,6 +44,8 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
                     .top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / (double)count,
                     .top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / (double)count};
     free(sums);
+    reason = dn_comm_max(comm, reason);
+    DN_CHECK(reason == 0, DN_STOPPED, "the evaluation was stopped by %s", dn_stop_name(reason));
     return DN_OK;
 }
 
@@ -89,7 +96,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, "test"));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
-    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, &scores));
+    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, NULL, &scores));
     if (comm->rank == 0)
         print_scores(options, &scores, test.images.info.count);
 done:

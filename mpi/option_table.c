@@ -81,6 +81,8 @@ const dn_option dn_option_table[] = {
      DN_FREE, "newest checkpoints kept; 0: all"},
     {"resume", TRAIN, "Run", DN_TEXT, FIELD(resume), "auto", 0, 0, "auto|FILE|none",
      DN_FREE, "auto: from the newest checkpoint in --out"},
+    {"time-limit", TRAIN, "Run", DN_TEXT, FIELD(time_limit), "", 0, 0, "TIME",
+     DN_FREE, "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
     {"config", TRAIN, "Run", DN_TEXT, FIELD(config), "", 0, 0, "FILE",
      DN_FREE, "INI file of these keys; the command line wins"},
     {"steps", BENCH | PLAN, "Run", DN_INT, FIELD(steps), "7", 1, 1e9, "N",
@@ -123,6 +125,8 @@ const dn_option dn_option_table[] = {
      DN_FREE, "least memory: bottleneck maps are made again in the backward pass"},
     {"isa", TRAIN | EVAL | BENCH | PLAN, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
      DN_FREE, "kernel table: generic, avx2 or avx512; default: $DN_ISA, or the fastest"},
+    {"deadline", TRAIN | EVAL | BENCH, "Machine", DN_REAL, FIELD(deadline), "60", 0, 86400,
+     "SECONDS", DN_FREE, "a rank silent for so long is lost and ends the job; 0: wait for ever"},
     {"help", ALL, "Machine", DN_SWITCH, FIELD(help), "0", 0, 1, NULL,
      DN_FREE, "this text"},
 };

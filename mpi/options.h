@@ -68,6 +68,7 @@ typedef struct dn_options {
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     int eval_every, keep;
     int64_t checkpoint_every;
+    char time_limit[32]; /* mpi/stop.h */
 
     int threads; /* 0 = automatic */
     dn_pin pin;
@@ -77,7 +78,8 @@ typedef struct dn_options {
     double bucket_mb; /* MiB of gradients that travel together */
     dn_dtype dtype;
     int recompute;
-    char isa[32]; /* kernel table; empty: the fastest */
+    char isa[32];    /* kernel table; empty: the fastest */
+    double deadline; /* seconds; mpi/watch.h */
     int steps, warmup, json;
     char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
 

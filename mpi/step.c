@@ -1,7 +1,11 @@
 /* The training step; see step.h. */
 #include "step.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
+
+#include "watch.h"
 
 /* What the ranks tell each other of each virtual rank. */
 enum { LOSS, CORRECT, SCORES };
@@ -71,16 +75,65 @@ static void run_virtual_rank(dn_step *step, dn_pass pass, int v, dn_load_fn *loa
     pass.virtual_rank = (uint64_t)v;
     pass.ready = is_last ? send_gradients : NULL;
     pass.user = step;
+    dn_watch_doing(step->comm->watch, DN_FORWARD);
     load(user, v, dn_net_images(net), dn_net_labels(net));
     time = mark(step, DN_SPAN_LOAD, v, time);
     dn_net_forward_train(net, &pass, &result);
     time = mark(step, DN_SPAN_FORWARD, v, time);
+    dn_watch_doing(step->comm->watch, DN_BACKWARD);
     dn_net_backward(net, &pass);
     mark(step, DN_SPAN_BACKWARD, v, time);
     if (!is_last)
         dn_tree_push(step->tree, 0, dn_net_leaf_count(net));
     step->scores[v * SCORES + LOSS] = result.loss;
     step->scores[v * SCORES + CORRECT] = result.correct1;
+}
+
+/* ---- numbers that are none ---- */
+
+static int is_finite(const float *x, size_t count)
+{
+    int bad = 0;
+#pragma omp parallel for simd reduction(| : bad)
+    for (size_t i = 0; i < count; i++)
+        bad |= !(fabsf(x[i]) <= FLT_MAX);
+    return !bad;
+}
+
+/* The virtual rank whose gradient made the sum infinite, -1 where each is finite: nothing was
+ * updated yet, so computing them once more gives the same. */
+static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
+{
+    dn_net *net = step->net;
+    dn_result result;
+    for (int v = step->first; v < step->last; v++) {
+        pass.virtual_rank = (uint64_t)v;
+        load(user, v, dn_net_images(net), dn_net_labels(net));
+        dn_net_forward_train(net, &pass, &result);
+        dn_net_backward(net, &pass);
+        step->scores[v * SCORES] = is_finite(dn_net_leaf(net), dn_net_leaf_count(net));
+    }
+    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
+    for (int v = 0; v < step->virtual_ranks; v++)
+        if (!step->scores[v * SCORES])
+            return v;
+    return -1;
+}
+
+/* Looks at the losses and the summed gradient, which all ranks have. */
+static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
+                               int *culprit)
+{
+    for (int v = 0; v < step->virtual_ranks; v++) {
+        const double loss = step->scores[v * SCORES + LOSS];
+        *culprit = v;
+        DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
+    }
+    if (is_finite(dn_net_leaf(step->net), dn_net_leaf_count(step->net)))
+        return DN_OK;
+    *culprit = find_gradient(step, *pass, load, user);
+    DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
+    return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
 
 /* Parameters and running statistics from the summed leaf. */
@@ -113,20 +166,24 @@ static double record_buckets(dn_step *step)
     return seconds;
 }
 
-void dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
-                 void *user, dn_step_result *result)
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
+                      void *user, dn_step_result *result)
 {
     const int v = step->virtual_ranks;
     const int64_t number = (int64_t)pass->step;
     const double start = dn_timeline_now();
+    dn_watch_step(step->comm->watch, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
     for (int i = step->first; i < step->last; i++)
         run_virtual_rank(step, *pass, i, load, user);
     const double computed = dn_timeline_now();
+    dn_watch_doing(step->comm->watch, DN_SUMMING);
     dn_allreduce_finish(step->allreduce);
     dn_comm_gather_doubles(step->comm, step->scores, v, SCORES);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
+    dn_watch_doing(step->comm->watch, DN_UPDATING);
+    DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
     update(step, sgd);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
@@ -135,4 +192,5 @@ void dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);
     step->times.update += updated - reduced;
+    return DN_OK;
 }

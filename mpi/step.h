@@ -55,11 +55,13 @@ void dn_step_destroy(dn_step *step);
 typedef struct dn_step_result {
     double loss;     /* mean over the images */
     int64_t correct; /* top-1 */
+    int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is not finite */
 } dn_step_result;
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
- * label smoothing. Collective. */
-void dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
-                 void *user, dn_step_result *result);
+ * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is no finite
+ * number: then nothing was updated. Collective. */
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
+                      void *user, dn_step_result *result);
 
 #endif

@@ -19,6 +19,9 @@
 #include "dn/rng.h"
 #include "placement.h"
 #include "step.h"
+#include "watch.h"
+
+static const double slow_disk = 20e6; /* bytes/s */
 
 typedef struct run {
     const dn_comm *comm;
@@ -35,6 +38,7 @@ typedef struct run {
     uint32_t *order;       /* the epoch's permutation */
     int64_t ordered_epoch; /* that `order` is of; -1: none */
     int64_t steps_per_epoch, done, last;
+    dn_stop stop;
     dn_status failure; /* of writing metrics and checkpoints, on rank 0: reported by `save` */
     char reason[1024];
 } run;
@@ -64,9 +68,16 @@ static void remember(run *r, dn_status status)
     snprintf(r->reason, sizeof r->reason, "%s", dn_message());
 }
 
-/* The next step; the training step itself is dn_step_run (step.c). */
-static void train_step(run *r)
+static double longer(double a, double b)
 {
+    return a > b ? a : b;
+}
+
+/* The next step; the training step itself is dn_step_run (step.c). On DN_EDIVERGED *culprit is the
+ * virtual rank. */
+static dn_status train_step(run *r, int *culprit)
+{
+    const double start = dn_timeline_now();
     const dn_options *o = r->options;
     const int64_t epoch = r->done / r->steps_per_epoch;
     const double rate = dn_learning_rate(&r->rate, r->done);
@@ -76,15 +87,17 @@ static void train_step(run *r)
         r->ordered_epoch = epoch;
     }
     dn_step_result result;
-    dn_step_run(&r->step,
-                &(dn_pass){.seed = (uint64_t)o->seed,
-                           .step = (uint64_t)r->done,
-                           .label_smoothing = (float)o->label_smoothing},
-                &(dn_sgd){.rate = (float)rate,
-                          .momentum = (float)o->momentum,
-                          .weight_decay = (float)o->weight_decay,
-                          .nesterov = o->nesterov},
-                load_batch, r, &result);
+    const dn_status status = dn_step_run(&r->step,
+                                         &(dn_pass){.seed = (uint64_t)o->seed,
+                                                    .step = (uint64_t)r->done,
+                                                    .label_smoothing = (float)o->label_smoothing},
+                                         &(dn_sgd){.rate = (float)rate,
+                                                   .momentum = (float)o->momentum,
+                                                   .weight_decay = (float)o->weight_decay,
+                                                   .nesterov = o->nesterov},
+                                         load_batch, r, &result);
+    *culprit = result.culprit;
+    DN_TRY(status);
     r->done++;
     const dn_step_metrics metrics = {.epoch = epoch + 1,
                                      .step = r->done,
@@ -93,6 +106,8 @@ static void train_step(run *r)
                                      .images = (int64_t)o->batch_size * r->step.virtual_ranks,
                                      .lr = rate};
     remember(r, dn_metrics_step(r->metrics, &metrics));
+    r->stop.longest_step = longer(r->stop.longest_step, dn_timeline_now() - start);
+    return DN_OK;
 }
 
 /* ---- epochs, checkpoints, the end ---- */
@@ -114,15 +129,50 @@ static dn_status agree_on_failure(const run *r)
 /* Starts a checkpoint; how its writing went is known when the next one starts. */
 static dn_status save(run *r)
 {
+    dn_watch_doing(r->comm->watch, DN_SAVING);
     snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
              (int)sizeof r->saved - 32, r->folder, r->done);
     r->state->step = r->done;
     const double start = dn_timeline_now();
     DN_TRY(common_hash(r, &r->state->hash));
     remember(r, dn_saver_start(r->saver, r->state));
+    r->stop.longest_saving = longer(r->stop.longest_saving, dn_timeline_now() - start);
     const dn_status status = agree_on_failure(r);
     dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, dn_timeline_now());
     return status;
+}
+
+/* The numbers of a virtual rank's images in this step, all or the first and the last. */
+static void sample_text(const run *r, int virtual_rank, char *text, size_t size)
+{
+    const int64_t batch = r->options->batch_size, place = r->done % r->steps_per_epoch;
+    const uint32_t *sample = r->order + (place * r->step.virtual_ranks + virtual_rank) * batch;
+    size_t used = 0;
+    for (int64_t i = 0; i < batch && used + 1 < size; i++) {
+        if (batch > 12 && i == 8) {
+            i = batch - 2;
+            used += (size_t)snprintf(text + used, size - used, " ...");
+        }
+        used += (size_t)snprintf(text + used, size - used, " %" PRIu32, sample[i]);
+    }
+}
+
+/* After a step that ended in numbers that are none, and updated nothing: saves the state before it
+ * and says what is known. */
+static dn_status keep_diverged(run *r, int virtual_rank)
+{
+    char reason[256], samples[256] = " none by itself";
+    snprintf(reason, sizeof reason, "%s", dn_message());
+    if (virtual_rank >= 0)
+        sample_text(r, virtual_rank, samples, sizeof samples);
+    DN_TRY(save(r));
+    remember(r, dn_saver_wait(r->saver));
+    DN_TRY(agree_on_failure(r));
+    return dn_fail(DN_EDIVERGED,
+                   "step %" PRId64
+                   ": %s; its images of %s, counted from 0:%s; nothing was updated, "
+                   "the state before the step is in %s",
+                   r->done + 1, reason, r->options->data, samples, r->saved);
 }
 
 static dn_status end_epoch(run *r)
@@ -134,7 +184,10 @@ static dn_status end_epoch(run *r)
     dn_scores scores = {0};
     const double start = dn_timeline_now();
     if (metrics.evaluated) {
-        DN_TRY(dn_evaluate(r->comm, r->net, &r->test.images, &scores));
+        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &scores);
+        if (status != DN_OK && status != DN_STOPPED)
+            return status;
+        metrics.evaluated = status == DN_OK;
         dn_timeline_add(r->timeline, DN_SPAN_EVALUATE, r->done, 0, start, dn_timeline_now());
     }
     metrics.test_loss = scores.loss;
@@ -156,11 +209,26 @@ static dn_status end_run(run *r)
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
 }
 
+/* Saves, unless that was just done, and ends the run before its last step. */
+static dn_status stop_run(run *r, int reason)
+{
+    if (r->saved[0] == '\0' || r->state->step != r->done)
+        DN_TRY(save(r));
+    DN_TRY(end_run(r));
+    return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",
+                   dn_stop_name(reason), r->done);
+}
+
 static dn_status train_loop(run *r)
 {
     const int64_t every = r->options->checkpoint_every;
     while (r->done < r->last) {
-        train_step(r);
+        const int reason = dn_comm_max(r->comm, dn_stop_reason(&r->stop));
+        if (reason != 0)
+            return stop_run(r, reason);
+        int culprit;
+        if (train_step(r, &culprit) != DN_OK)
+            return keep_diverged(r, culprit);
         const int epoch_ends = r->done % r->steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
@@ -294,6 +362,7 @@ static dn_status share_weights(run *r)
     dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
     dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
     r->state->momentum = r->step.momentum;
+    r->stop.longest_saving = (double)(2 * parameters) / slow_disk; /* until one was measured */
     return DN_OK;
 }
 
@@ -318,8 +387,11 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
     run r = {.comm = comm, .options = options};
     dn_status status;
+    DN_TRY_OR_DONE(dn_stop_open(&r.stop, options->time_limit, comm->start));
     DN_TRY_OR_DONE(dn_timeline_create(&r.timeline, comm, options->timeline));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r));
+    dn_watch_record(comm, r.folder);
+    dn_watch_doing(comm->watch, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, "train"));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
     DN_TRY_OR_DONE(same_data(&r));

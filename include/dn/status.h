@@ -1,7 +1,7 @@
 /*
  * Errors and messages.
  *
- * Three classes of failure (docs/errors.md): an assert is a bug of ours; a dn_status is bad input,
+ * Classes of failure (docs/errors.md): an assert is a bug of ours; a dn_status is bad input,
  * a full disk or too little memory and travels up to the command, which prints one line and ends
  * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/comm.h).
  *
@@ -13,12 +13,14 @@
 
 typedef enum dn_status {
     DN_OK = 0,
-    DN_EINVAL = 1,   /* an option or argument out of range: nothing was changed */
-    DN_ESHAPE = 2,   /* sizes that do not fit together: nothing was changed */
-    DN_ENOENT = 3,   /* a file, data set or name that does not exist: nothing was changed */
-    DN_ENOMEM = -1,  /* out of memory */
-    DN_EIO = -2,     /* the operating system refused a read or a write */
-    DN_ECORRUPT = -3 /* the bytes are not what their checksum or format says */
+    DN_EINVAL = 1,    /* an option or argument out of range: nothing was changed */
+    DN_ESHAPE = 2,    /* sizes that do not fit together: nothing was changed */
+    DN_ENOENT = 3,    /* a file, data set or name that does not exist: nothing was changed */
+    DN_STOPPED = 4,   /* no failure: the run was asked to stop, and has saved where it was */
+    DN_EDIVERGED = 5, /* a loss or gradient that is no finite number: nothing was updated */
+    DN_ENOMEM = -1,   /* out of memory */
+    DN_EIO = -2,      /* the operating system refused a read or a write */
+    DN_ECORRUPT = -3  /* the bytes are not what their checksum or format says */
 } dn_status;
 
 /* Records the message of a failure ("what, where: expected, found") and returns `status`. */

@@ -1,0 +1,35 @@
+/*
+ * Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a time limit.
+ *
+ * A signal is only noted; the training loop asks between steps, agrees with the other ranks, saves
+ * and ends with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts from
+ * the process's start and acts as a signal does, early enough for one more step and one checkpoint.
+ */
+#ifndef DN_STOP_H
+#define DN_STOP_H
+
+#include "dn/status.h"
+
+/* Why: a signal's number, or this. */
+enum { DN_STOP_TIME = 1000 };
+
+typedef struct dn_stop {
+    double limit;                        /* seconds of the monotonic clock; infinite: none */
+    double longest_step, longest_saving; /* seconds; the caller keeps them up to date */
+} dn_stop;
+
+/* seconds = what a text as Slurm takes it means: MINUTES, MM:SS, HH:MM:SS, D-HH:MM:SS. DN_EINVAL.
+ */
+dn_status dn_stop_parse(const char *text, double *seconds);
+
+/* Catches the signals. The limit is `text` after `start` (seconds of the monotonic clock); where
+ * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
+dn_status dn_stop_open(dn_stop *stop, const char *text, double start);
+
+/* 0, or why this process should stop now. */
+int dn_stop_reason(const dn_stop *stop);
+
+/* "SIGUSR1", or "the time limit". */
+const char *dn_stop_name(int reason);
+
+#endif

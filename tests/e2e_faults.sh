@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Faults and requests to stop: a rank killed, stopped or cut off ends the job in time, with one line
+# that names it and status 76 on every survivor; signals and a time limit save and end with 75, and
+# the run that goes on has the hash of one left alone; an infinite gradient changes nothing. Nothing
+# stays behind.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+export TERM=dumb
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+launcher=(mpirun --oversubscribe --bind-to none -np)
+steps=400 lost=76 again=75
+
+# started RANKS OUT OPTION...: starts a run in the background, as $job, and waits for its first steps.
+started() {
+    local ranks=$1 out=$2
+    shift 2
+    rm -rf "$out.ranks"
+    mkdir -p "$out.ranks"
+    timeout --foreground --kill-after=10 100 "${launcher[@]}" "$ranks" "$here/rank.sh" "$out.ranks" \
+        "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
+        --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps --deadline 3 "$@" \
+        >"$out.log" 2>&1 &
+    job=$!
+    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    sleep 0.3
+}
+
+# ended RANKS OUT STATUS [VICTIM VICTIMS_STATUS]: waits for the run, at most the deadline and what
+# mpirun takes, and compares every rank's status.
+ended() {
+    local ranks=$1 out=$2 expected rank found
+    for ((i = 0; i < 150; i++)); do
+        (($(find "$out.ranks" -name 'status.*' | wc -l) < ranks)) || break
+        sleep 0.1
+    done
+    for ((rank = 0; rank < ranks; rank++)); do
+        expected=$3
+        [[ ${4:-} != "$rank" ]] || expected=$5
+        found=$(cat "$out.ranks/status.$rank" 2>/dev/null) || found=none
+        [[ $found == "$expected" ]] ||
+            fail "$out: rank $rank: expected status $expected, found $found" "$out.log"
+    done
+}
+
+# says OUT PATTERN: the log has exactly one line of dn_dist's with it.
+says() {
+    local lines
+    lines=$(tr '\r' '\n' <"$1.log" | grep -cE "dn_dist: .*$2") || true
+    [[ $lines == 1 ]] || fail "$1: expected one line '$2', found $lines" "$1.log"
+}
+
+# goes_on OUT WHAT: the run that is started again ends with the hash of the one left alone.
+goes_on() {
+    local hash
+    train 3 "$1" --threads 1 --max-steps $steps || fail "going on" "$1.log"
+    hash=$(last_hash "$1") || hash=none
+    echo "$2: $hash"
+    [[ $hash == "$expected_hash" ]] || fail "$2: expected $expected_hash, found $hash" "$1.log"
+    [[ ! -e $1/lost.json ]] || fail "$2: lost.json is still there" "$1.log"
+}
+
+# Open MPI's files of these runs, in folders of their own.
+mkdir "$tmp/shm" "$tmp/session"
+export OMPI_MCA_btl_vader_backing_directory=$tmp/shm OMPI_MCA_orte_tmpdir_base=$tmp/session
+
+train 2 "$tmp/whole" --threads 1 --max-steps $steps || fail "the run left alone" "$tmp/whole.log"
+expected_hash=$(last_hash "$tmp/whole") || expected_hash=missing
+echo "left alone: $expected_hash"
+
+# ---- a rank is lost ----
+
+for victim in 0 1 3; do
+    out=$tmp/killed-$victim
+    started 4 "$out" --checkpoint-every 10
+    kill -KILL "$(<"$out.ranks/pid.$victim")"
+    ended 4 "$out" $lost $victim 137
+    wait $job && fail "$out: mpirun ended with 0" "$out.log"
+    says "$out" "rank $victim on host [^ ]+ was lost in step [0-9]+, last heard of during .*ended"
+    grep -qE "^\{\"rank\": $victim, \"host\": .*\"step\": [0-9]+, \"operation\": " "$out/lost.json" ||
+        fail "$out: expected lost.json" "$out.log"
+    goes_on "$out" "rank $victim killed"
+done
+
+for victim in 0 2; do
+    out=$tmp/stopped-$victim
+    started 4 "$out"
+    kill -STOP "$(<"$out.ranks/pid.$victim")"
+    wait $job && fail "$out: mpirun ended with 0" "$out.log"
+    kill -KILL "$(<"$out.ranks/pid.$victim")" 2>/dev/null || true
+    sleep 0.2
+    victims=$(cat "$out.ranks/status.$victim" 2>/dev/null) || victims=none
+    ended 4 "$out" $lost $victim "$victims" # continued or killed by mpirun
+    says "$out" "rank $victim on host .*no sign of life for 3 s, its host answers"
+done
+goes_on "$out" "rank $victim stopped"
+
+# ---- asked to stop ----
+
+for signal in USR1 TERM INT; do
+    out=$tmp/signal-$signal
+    started 3 "$out"
+    kill -$signal "$(<"$out.ranks/pid.1")"
+    ended 3 "$out" $again
+    wait $job || true
+    says "$out" "stopped on SIG$signal at step [0-9]+; run again to go on"
+    (($(last_step "$out") < steps)) || fail "SIG$signal: the run was not stopped" "$out.log"
+    goes_on "$out" "SIG$signal at step $(last_step "$out")"
+done
+
+out=$tmp/limit
+steps=100000 started 3 "$out" --time-limit 0:06
+SECONDS=0
+ended 3 "$out" $again
+((SECONDS <= 6)) || fail "the time limit: found $SECONDS s" "$out.log"
+wait $job || true
+says "$out" "stopped on the time limit at step [0-9]+; run again to go on"
+rm -rf "$out"
+started 3 "$out" --time-limit 0:01
+ended 3 "$out" $again
+[[ $(last_step "$out") == 0 ]] || fail "a limit that is too short: expected step 0" "$out.log"
+goes_on "$out" "stopped before the first step"
+
+# ---- numbers that are none ----
+
+out=$tmp/diverged
+started 2 "$out" --lr 1000
+ended 2 "$out" 1
+wait $job || true
+says "$out" "step [0-9]+: the (loss|gradient) of virtual rank [0-7] is .* 0:( [0-9]+){4}; nothing was"
+checkpoint=$(grep -oE "$out/checkpoint-[0-9]+.h5" "$out.log" | tail -n 1) || checkpoint=missing
+limited "$build/dn_dist" eval --checkpoint "$checkpoint" --data "$data" >"$out.eval" 2>&1 ||
+    fail "the checkpoint before the step that diverged" "$out.eval"
+
+# ---- a host is cut off ----
+
+if hosts=$(command -v local-hosts) && ((EUID == 0)); then
+    "$hosts" up 2 >/dev/null
+    launcher=("$hosts" mpirun)
+    out=$tmp/cut
+    started 4 "$out"
+    "$hosts" cut h2
+    ended 4 "$out" $lost
+    "$hosts" join h2
+    wait $job && fail "$out: mpirun ended with 0" "$out.log"
+    "$hosts" down
+    grep -q '"host": "h2".*its host does not answer' "$out/lost.json" ||
+        fail "$out: expected h2 in lost.json" "$out.log"
+    goes_on "$out" "h2 cut off"
+else
+    echo "not tested: cutting off a host (needs root, and local-hosts on the PATH)"
+fi
+
+for ((i = 0; i < 100; i++)); do # the daemon of the program without mpirun ends after it
+    find "$tmp/shm" "$tmp/session" -type f >"$tmp/left"
+    [[ -s $tmp/left ]] || break
+    sleep 0.1
+done
+[[ ! -s $tmp/left ]] || fail "Open MPI's files stay behind" "$tmp/left"
+if pgrep -f -- "--out $tmp/" >"$tmp/left"; then fail "processes stay behind" "$tmp/left"; fi
+finish

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# rank.sh FOLDER COMMAND...: runs a rank under mpirun and leaves its process id and its exit status in
+# FOLDER/pid.R and FOLDER/status.R. The rank stays in the process group to which mpirun sends its
+# signals; this script's part that waits for it does not, and so outlives them.
+folder=$1 group=$$ rank=${OMPI_COMM_WORLD_RANK:?}
+shift
+set -m
+(
+    perl -e 'setpgrp(0, shift); open(F, ">", shift) and print(F $$) and close(F); exec(@ARGV)' \
+        "$group" "$folder/pid.$rank" "$@"
+    echo $? >"$folder/status.$rank"
+) &
+wait $!

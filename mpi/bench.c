@@ -14,6 +14,7 @@
 #include "dn/rng.h"
 #include "placement.h"
 #include "profile.h"
+#include "roofline.h"
 #include "step.h"
 
 enum { SEED = 1 };
@@ -25,6 +26,7 @@ typedef struct bench {
     dn_timeline *timeline;
     dn_step step;
     double *seconds; /* of each counted step */
+    dn_peaks peaks;  /* with --roofline */
 } bench;
 
 /* The same images for every step: drawn once, before the first. */
@@ -133,6 +135,9 @@ static dn_status print_json(const bench *b, const char *isa)
         "images_per_s", images / median, "images_per_s_best", images / b->seconds[0], "step_s",
         median, "gflops", images / median * training_flops(b->net) / 1e9, "peak_rss_mib",
         peak_mib(), "phases_s", phases(b));
+    if (row != NULL && b->options->roofline)
+        json_object_set_new(row, "roofline",
+                            dn_roofline_json(b->net, &b->peaks, b->options->steps));
     char *text = row ? json_dumps(row, JSON_REAL_PRECISION(6)) : NULL;
     json_decref(row);
     DN_CHECK(text != NULL, DN_ENOMEM, "memory: found none to print results");
@@ -223,7 +228,12 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
     DN_TRY(run(b));
-    return dn_timeline_close(&b->timeline);
+    DN_TRY(dn_timeline_close(&b->timeline));
+    if (!o->roofline)
+        return DN_OK;
+    dn_comm_barrier(b->comm); /* all ranks measure at once, as they work */
+    return dn_comm_agree(b->comm,
+                         dn_peaks_measure(&b->peaks, *kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }
 
 static dn_status report(const bench *b, const char *isa)
@@ -234,6 +244,8 @@ static dn_status report(const bench *b, const char *isa)
         DN_TRY(print_json(b, isa));
     else
         print_text(b);
+    if (b->options->roofline && !b->options->json)
+        DN_TRY(dn_roofline_print(b->net, &b->peaks, b->options->steps));
     if (b->options->profile[0] == '\0')
         return DN_OK;
     DN_TRY_OR_DONE(take_profile(b, isa, &profile));

@@ -91,6 +91,8 @@ const dn_option dn_option_table[] = {
      DN_FREE, "steps before those"},
     {"json", EVAL | BENCH | PLAN, "Run", DN_SWITCH, FIELD(json), "0", 0, 1, NULL,
      DN_FREE, "print one JSON object"},
+    {"roofline", BENCH, "Run", DN_SWITCH, FIELD(roofline), "0", 0, 1, NULL,
+     DN_FREE, "measure the machine's peaks, and compare phases and layers"},
     {"profile", BENCH | PLAN, "Run", DN_TEXT, FIELD(profile), "", 0, 0, "FILE",
      DN_FREE, "a step's times by layer: written by bench, read by plan"},
 

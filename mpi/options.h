@@ -80,7 +80,7 @@ typedef struct dn_options {
     int recompute;
     char isa[32];    /* kernel table; empty: the fastest */
     double deadline; /* seconds; mpi/watch.h */
-    int steps, warmup, json;
+    int steps, warmup, json, roofline;
     char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
 
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */

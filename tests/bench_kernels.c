@@ -1,14 +1,17 @@
 /*
  * Speeds of the kernels, one thread, at the pieces and channel blocks that the layers of two real
- * nets hand to them; the best of several runs. Bytes are those of the operands, each counted once,
- * though at these sizes most of them come from the caches.
+ * nets hand to them; the best of several runs. Bytes are those of the operands, each counted once;
+ * at these sizes they come from the caches, so the bound they are held against is that of passes
+ * over an array as large as they.
  */
 #include "bench_kernels.h"
+#include "dn/peaks.h"
 #include "expect.h"
 #include "grid.h"
 
+#include <omp.h>
 #include <stdio.h>
-#include <time.h>
+#include <stdlib.h>
 
 enum { RUNS = 5 };
 #define RUN_SECONDS 0.01 /* a run repeats its kernel at least so long */
@@ -113,25 +116,18 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
     *bytes = bytes_of[kernel];
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of one call: the best of RUNS. */
 static double seconds_of(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
 {
     double best = 1e9;
     for (int i = 0; i < RUNS; i++) {
         int calls = 0;
-        const double start = now();
+        const double start = omp_get_wtime();
         double elapsed;
         do {
             run(k, kernel, dtype, b);
             calls++;
-            elapsed = now() - start;
+            elapsed = omp_get_wtime() - start;
         } while (elapsed < RUN_SECONDS);
         if (elapsed / calls < best)
             best = elapsed / calls;
@@ -176,21 +172,28 @@ static void bench_destroy(bench *b)
         dn_guarded_destroy(all[i]);
 }
 
-static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
+static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b,
+                      const dn_peaks *peaks)
 {
     const bench_shape *s = b->shape;
     double flops, bytes;
     work_of(kernel, dtype, b, &flops, &bytes);
     const double seconds = seconds_of(k, kernel, dtype, b);
-    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-8s %8.1f %7.1f\n", s->net, s->side, s->taps,
+    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-8s %8.1f %7.1f %8.2f\n", s->net, s->side, s->taps,
            s->inputs, s->outputs, kernel_names[kernel], dn_trial_type(dtype), k->name,
-           flops / seconds * 1e-9, bytes / seconds * 1e-9);
+           flops / seconds * 1e-9, bytes / seconds * 1e-9,
+           dn_peaks_bound(peaks, flops, bytes) / seconds);
 }
 
 /* The products know no maps, and run once. */
 static void bench_table(const dn_kernels *k, bench *b)
 {
     const bench_shape *s = b->shape;
+    dn_peaks peaks;
+    if (dn_peaks_measure(&peaks, k, DN_FP32, 8 * (size_t)s->inputs * b->piece.pixels) != DN_OK) {
+        fprintf(stderr, "%s\n", dn_message());
+        exit(EXIT_FAILURE);
+    }
     const dn_weights weights = {
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
     b->packed =
@@ -198,14 +201,15 @@ static void bench_table(const dn_kernels *k, bench *b)
     k->products[DN_FP32].pack(b->packed.data, &weights);
     for (int kernel = 0; kernel < KERNELS; kernel++)
         for (int dtype = DN_FP32; dtype < (kernel < NORM_RELU ? DN_BF16 : DN_DTYPES); dtype++)
-            bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b);
+            bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
     dn_guarded_destroy(&b->packed);
 }
 
 void dn_bench_kernels(void)
 {
-    printf("%-19s %3s %5s %4s %4s  %-17s %-5s %-8s %8s %7s\n", "net", "map", "taps", "from", "to",
-           "kernel", "type", "table", "GFLOP/s", "GB/s");
+    omp_set_num_threads(1);
+    printf("%-19s %3s %5s %4s %4s  %-17s %-5s %-8s %8s %7s %8s\n", "net", "map", "taps", "from",
+           "to", "kernel", "type", "table", "GFLOP/s", "GB/s", "of bound");
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         bench b = bench_create(&shapes[s]);
         const dn_kernels *k;

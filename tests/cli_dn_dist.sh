@@ -230,6 +230,28 @@ else
     echo "skipped: progress on a terminal, for lack of script (Debian: bsdutils)"
 fi
 
+# --- bench --------------------------------------------------------------------------------------
+
+bench=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0 --threads 1 --roofline)
+limited "$dn_dist" "${bench[@]}" >"$tmp/output" 2>"$tmp/error" || fail "bench --roofline" "$tmp/error"
+for line in "1 ranks x 1 threads, .* kernels" "^0 .* 1 " "roofs of a rank's 1 threads" \
+    "^conv3x3 .*backward" "^layers that lose most"; do
+    grep -qE "$line" "$tmp/output" || fail "bench --roofline: expected '$line', found" "$tmp/output"
+done
+on_ranks 2 "$dn_dist" "${bench[@]}" --json >"$tmp/output" 2>"$tmp/error" ||
+    fail "bench --roofline --json" "$tmp/error"
+if find_python json; then
+    "$python" -c 'import json, sys
+roofline = json.load(open(sys.argv[1]))["roofline"]
+assert roofline["peak_gflops"] > 0 and roofline["read_gb_per_s"] > 0
+layers = [x["s"] - x["bound_s"] for x in roofline["layers"]]
+assert layers == sorted(layers, reverse=True) and len(layers) > 8
+for key in "s", "flops", "bytes":
+    parts = [sum(x[key] for x in roofline[of]) for of in ("phases", "layers")]
+    assert abs(parts[0] - parts[1]) <= 1e-4 * parts[0] and parts[0] > 0, (key, parts)
+' "$tmp/output" 2>"$tmp/error" || fail "bench --roofline --json: found" "$tmp/output" "$tmp/error"
+fi
+
 # --- full disks and read-only folders -----------------------------------------------------------
 
 # on_disk OPTIONS: a run whose --out is a file system of its own, mounted with the options and seen

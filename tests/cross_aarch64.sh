@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The kernels on another processor: `generic`, and the vector source in registers of 8 and of 16
 # floats without any instruction-set flag, compiled for aarch64 and tested on an emulated one. No
-# library but libc is needed there: plain_blas/ stands in for OpenBLAS.
+# library but the compiler's own is needed there: plain_blas/ stands in for OpenBLAS.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,7 @@ root=/usr/aarch64-linux-gnu
 # compile OBJECT SOURCE OPTION...
 compile() {
     limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc/kernels -Isrc/layers \
-        -Itests/plain_blas -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
+        -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
         -o "$tmp/$1.o" 2>"$tmp/error" || {
         fail "compiling $2 for aarch64" "$tmp/error"
         finish
@@ -25,11 +25,11 @@ compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_TABLE=dn_k
     -DDN_TABLE_NAME='"narrow"'
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_TABLE=dn_kernels_wide \
     -DDN_TABLE_NAME='"wide"'
-for source in src/base/status src/kernels/{dispatch,generic} src/layers/grid \
+for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
     tests/{check_kernels,check_products,check_rows,expect,guarded,bench_kernels}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
-limited "$compiler" "$tmp"/*.o -lm -o "$tmp/check_kernels"
+limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
 
 unset DN_ISA # it would choose among tables that are not there
 timeout --kill-after=10 600 "$qemu" -L "$root" "$tmp/check_kernels" >"$tmp/out" 2>&1 ||

@@ -252,12 +252,44 @@ static void test_tensors(void **state)
     }
 }
 
+/* By hand: 16 images of 32x32, DenseNet-BC's first layers in fp32 and bf16. */
+static void test_work(void **state)
+{
+    (void)state;
+    const double pixels = 16 * 1024, weights = 24 * 48;
+    for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
+        for (int recompute = 0; recompute < 2; recompute++) {
+            const dn_net_options options = {
+                .batch = 16, .train = 1, .plan_only = 1, .dtype = dtype, .recompute = recompute};
+            const double element = (double)dn_dtype_size((dn_dtype)dtype);
+            dn_net *net = create("densenet-bc-100-12", 3, 32, 10, &options);
+            dn_layer_work stem, first, backward, second;
+            dn_net_layer_work(net, 0, 1, &stem);
+            dn_net_layer_work(net, 1, 0, &first);
+            dn_net_layer_work(net, 1, 1, &backward);
+            dn_net_layer_work(net, 2, 1, &second);
+            assert_true(stem.phase == DN_PHASE_STEM && first.phase == DN_PHASE_CONV1X1 &&
+                        second.phase == DN_PHASE_CONV3X3);
+            assert_true(stem.flops == 2 * 27 * 24 * pixels);
+            assert_true(first.flops == 2 * weights * pixels && backward.flops == 2 * first.flops);
+            assert_true(first.bytes == (24 + 48) * pixels * element + 4 * weights);
+            /* Its input has later readers, which wrote the gradient that it adds to. */
+            assert_true(backward.bytes ==
+                        pixels * (48 * (element + 4) + 24 * (element + 8)) + 12 * weights);
+            /* The only reader of its input; made again, that is the first layer's work too. */
+            assert_true(second.flops == 4 * 9 * 48 * 12 * pixels + recompute * first.flops);
+            assert_true(second.bytes == pixels * (12 + 48) * (element + 4) + 12 * 9 * 48 * 12 +
+                                            recompute * first.bytes);
+            dn_net_destroy(&net);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_plan), cmocka_unit_test(test_random_plans),
         cmocka_unit_test(test_nets),       cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_tensors),    cmocka_unit_test(test_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,13 +171,25 @@ typedef struct dn_product_kernels {
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
 
+    /* What bounds these (dn/peaks.h): `rounds` rounds of the products' multiply-adds on operands in
+     * registers. Returns the operations, two a multiply-add. */
+    double (*peak)(size_t rounds);
+
     const dn_winograd_kernels *winograd; /* where they make 3x3 convolutions faster, else NULL */
 } dn_product_kernels;
+
+/* Passes over an array of n floats, for its bandwidth. Up to 63 of the last floats may be left out.
+ */
+typedef struct dn_stream_kernels {
+    void (*read)(const float *x, size_t n);
+    void (*scale)(float *x, size_t n, float factor); /* x = factor * x */
+} dn_stream_kernels;
 
 typedef struct dn_kernels {
     const char *name;
     dn_product_kernels products[DN_DTYPES];
     dn_map_kernels maps[DN_DTYPES];
+    dn_stream_kernels stream;
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

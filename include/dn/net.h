@@ -178,7 +178,7 @@ typedef struct dn_region_info {
 /* The plan's regions; returns their number and the arena's bytes. Owned by the net. */
 int dn_net_plan(const dn_net *net, const dn_region_info **regions, size_t *arena_bytes);
 
-/* Seconds spent since the last call of dn_net_phase_reset, by phase. */
+/* Layers of a kind, whose times are told together. */
 typedef enum dn_phase {
     DN_PHASE_STEM,
     DN_PHASE_CONV1X1,
@@ -188,6 +188,17 @@ typedef enum dn_phase {
     DN_PHASES
 } dn_phase;
 
+/* What one pass of a layer over the batch has to do. */
+typedef struct dn_layer_work {
+    dn_phase phase;
+    double flops; /* of its products, two a multiply-add */
+    double bytes; /* maps, gradients and weights to and from memory, each element once */
+} dn_layer_work;
+
+/* Of layer `index`, forward, or backward where that is 1. */
+void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work *work);
+
+/* Seconds since the last dn_net_phase_reset. */
 typedef struct dn_phase_times {
     double forward[DN_PHASES], backward[DN_PHASES];
 } dn_phase_times;

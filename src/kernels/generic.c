@@ -91,12 +91,47 @@ static uint16_t bf16_from_float(float value)
 #define TO_ELEMENT(value) bf16_from_float(value)
 #include "generic_maps.h"
 
+/* The peak of plain C; the products are OpenBLAS's, which may do better. */
+static double peak(size_t rounds)
+{
+    enum { CHAINS = 64 };
+    float acc[CHAINS], sum = 0;
+    for (int i = 0; i < CHAINS; i++)
+        acc[i] = (float)i;
+    for (size_t r = 0; r < rounds; r++)
+        for (int i = 0; i < CHAINS; i++)
+            acc[i] = acc[i] * 0.5f + 0.25f;
+    for (int i = 0; i < CHAINS; i++)
+        sum += acc[i];
+    volatile float sink = sum;
+    (void)sink;
+    return 2.0 * CHAINS * (double)rounds;
+}
+
+static void stream_read(const float *x, size_t n)
+{
+    enum { CHAINS = 16 };
+    float acc[CHAINS] = {0};
+    for (size_t i = 0; i + CHAINS <= n; i += CHAINS)
+        for (int j = 0; j < CHAINS; j++)
+            acc[j] += x[i + (size_t)j];
+    volatile float sink = acc[0];
+    (void)sink;
+}
+
+static void stream_scale(float *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
-    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad},
-                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad}},
+    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad, peak},
+                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad, peak}},
     .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_fp32, moments_fp32,
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,
                           norm_relu_grad_bf16}},
+    .stream = {stream_read, stream_scale},
 };

@@ -325,12 +325,15 @@ INLINE float *clear(float *p, size_t count)
 
 #include "vector_winograd.h"
 
+#include "vector_peak.h"
+
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
-    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad, &winograd},
-                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad, &winograd}},
+    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad, peak, &winograd},
+                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad, peak, &winograd}},
     .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_map_fp32, moments_fp32,
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_map_bf16, moments_bf16,
                           norm_relu_grad_bf16}},
+    .stream = {stream_read, stream_scale},
 };

@@ -471,7 +471,7 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
              node->kernel);
 }
 
-static dn_phase phase_of(const dn_node *node)
+dn_phase dn_node_phase(const dn_node *node)
 {
     switch (node->kind) {
     case DN_NODE_STEM:
@@ -499,8 +499,8 @@ dn_phase_times dn_net_phase_times(const dn_net *net)
     dn_phase_times times = {0};
     for (int i = 0; i < net->node_count; i++) {
         const dn_node *node = &net->nodes[i];
-        times.forward[phase_of(node)] += node->forward_seconds;
-        times.backward[phase_of(node)] += node->backward_seconds;
+        times.forward[dn_node_phase(node)] += node->forward_seconds;
+        times.backward[dn_node_phase(node)] += node->backward_seconds;
     }
     return times;
 }

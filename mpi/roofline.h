@@ -1,0 +1,17 @@
+/* How near a bench comes to the machine's roofs (dn/peaks.h): by phase, and the layers that lose
+ * most. Not collective. */
+#ifndef DN_ROOFLINE_H
+#define DN_ROOFLINE_H
+
+#include <jansson.h>
+
+#include "dn/net.h"
+#include "dn/peaks.h"
+
+/* Prints what the net's layers took since dn_net_phase_reset, `steps` training steps ago. */
+dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps);
+
+/* The same as an object of the caller's; NULL when memory is short. */
+json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps);
+
+#endif

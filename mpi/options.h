@@ -75,7 +75,7 @@ typedef struct dn_options {
     dn_comm_thread comm_thread;
     dn_dtype wire;
     char timeline[DN_PATH_SIZE]; /* or empty */
-    double bucket_mb; /* MiB of gradients that travel together */
+    double bucket_mb;            /* MiB of gradients that travel together */
     dn_dtype dtype;
     int recompute;
     char isa[32];    /* kernel table; empty: the fastest */

@@ -95,7 +95,8 @@ float *dn_net_images(const dn_net *net);
 int32_t *dn_net_labels(const dn_net *net);
 
 /* Told while the backward pass runs: floats [0, end) of the leaf are final, for a team of all its
- * nets' leaves. `end` ascends to dn_net_leaf_count. Called by the thread that drives the net, outside OpenMP regions. */
+ * nets' leaves. `end` ascends to dn_net_leaf_count. Called by the thread that drives the net,
+ * outside OpenMP regions. */
 typedef void dn_ready_fn(void *user, size_t end);
 
 /* One training pass: its name, for the dropout masks, and who follows its gradients. */

@@ -7,12 +7,12 @@
 static double peak(size_t rounds)
 {
     vec acc[MR * NV];
-    const vec half = splat(0.5f), quarter = splat(0.25f);
+    const vec shrink = splat(0.5f), add = splat(0.25f);
     UNROLL
     for (int i = 0; i < MR * NV; i++)
         acc[i] = splat((float)i);
     for (size_t r = 0; r < rounds; r++) {
-        _Pragma("GCC unroll 32") for (int i = 0; i < MR * NV; i++) acc[i] = acc[i] * half + quarter;
+        _Pragma("GCC unroll 32") for (int i = 0; i < MR * NV; i++) acc[i] = acc[i] * shrink + add;
     }
     vec sum = acc[0];
     for (int i = 1; i < MR * NV; i++)

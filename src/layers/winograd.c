@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-enum { ELEMENTS = 16, CHUNK_TILES = 128 };
+enum { ELEMENTS = 16, CHUNK_TILES = 128, AHEAD = 2 };
 
 static size_t tiles_of(int images, int rows, int width)
 {
@@ -103,6 +103,15 @@ static float *chunk_create(chunk *c, const dn_grid *grid, const dn_piece *piece,
     return c->y_row + dn_round_lanes(y_floats(c)) + DN_LANES;
 }
 
+/* Asks for a channel's pixels of a chunk: rows this short end before the processor has noticed that
+ * they are read in order. */
+static void prefetch(const dn_map *map, const chunk *c, int channel)
+{
+    const char *from = dn_map_at(map, dn_map_index(map, &c->piece, channel, 0));
+    for (size_t byte = 0; byte < c->piece.pixels * map->element; byte += 64)
+        __builtin_prefetch(from + byte);
+}
+
 /* Norm, ReLU and input transform of input channels [first, first + rows). */
 static void transform_inputs(const dn_net *net, const dn_node *node, const chunk *c, int first,
                              int rows, float *u)
@@ -111,6 +120,8 @@ static void transform_inputs(const dn_net *net, const dn_node *node, const chunk
     const size_t matrix = (size_t)rows * c->step;
     for (int r = 0; r < rows; r++) {
         const int channel = first + r;
+        if (channel + AHEAD < node->inputs)
+            prefetch(in, c, channel + AHEAD);
         net->on_maps->norm_relu(1, &c->input,
                                 dn_map_at(in, dn_map_index(in, &c->piece, channel, c->source)), 0,
                                 node->scale + channel, node->shift + channel, c->row, 0);

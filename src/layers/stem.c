@@ -36,17 +36,25 @@ static void gather_tap(const dn_net *net, const dn_piece *piece, int channel, in
 {
     const int height = net->spec.height, width = net->spec.width;
     const size_t plane = (size_t)height * (size_t)width;
+    const int first = kc < 3 ? (4 - kc) / 2 : 0; /* columns that read inside the image */
+    const int past = (width + 4 - kc) / 2, end = past < out_width ? past : out_width;
     for (int i = 0; i < piece->images; i++) {
         const float *x =
             net->images +
             ((size_t)(piece->image + i) * (size_t)net->spec.channels + (size_t)channel) * plane;
-        for (int r = piece->row; r < piece->row + piece->rows; r++) {
+        for (int r = piece->row; r < piece->row + piece->rows; r++, row += out_width) {
             const int y = 2 * r - 3 + kr;
-            for (int c = 0; c < out_width; c++) {
-                const int at = 2 * c - 3 + kc;
-                const int inside = y >= 0 && y < height && at >= 0 && at < width;
-                *row++ = inside ? x[(size_t)y * (size_t)width + (size_t)at] : 0;
+            if (y < 0 || y >= height) {
+                memset(row, 0, (size_t)out_width * sizeof *row);
+                continue;
             }
+            const float *from = x + (size_t)y * (size_t)width;
+            for (int c = 0; c < first; c++)
+                row[c] = 0;
+            for (int c = first; c < end; c++)
+                row[c] = from[2 * c - 3 + kc];
+            for (int c = end; c < out_width; c++)
+                row[c] = 0;
         }
     }
 }
@@ -195,19 +203,52 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
 
 /* ---- 3x3/2 max pool after norm and ReLU ---- */
 
-/* The largest of the window of output pixel (r, c) in x(height, width), a pad of 1 counting as
- * nothing; the first one where several are equal, as in PyTorch. Returns its position. */
-static int window_max(const float *x, int height, int width, int r, int c)
+/* 1: `b` is taken instead of `a`, which stands before it. NaN wins, so that it shows. */
+static inline int is_larger(float b, float a)
 {
-    const int top = 2 * r > 0 ? 2 * r - 1 : 0, left = 2 * c > 0 ? 2 * c - 1 : 0;
+    return b > a || isnan(b);
+}
+
+/* Work space of largest_of_row: floats and ints for (width) columns, ints for (outputs) pixels. */
+typedef struct pool_space {
+    float *value;
+    int *row, *best;
+} pool_space;
+
+static pool_space pool_space_at(float *scratch, int width)
+{
+    const size_t ld = dn_round_lanes((size_t)width);
+    return (pool_space){scratch, (int *)(scratch + ld), (int *)(scratch + 2 * ld)};
+}
+
+/* best(outputs): where in x(height, width) the largest of each window of output row `r` stands, the
+ * first one in memory where several are equal, as in PyTorch; a pad of 1 counts as nothing. Columns
+ * first: of each the largest and the row it stands in, then of three columns. */
+static void largest_of_row(const float *x, int height, int width, int r, int outputs,
+                           const pool_space *w)
+{
+    const int top = 2 * r > 0 ? 2 * r - 1 : 0;
     const int bottom = 2 * r + 1 < height ? 2 * r + 1 : height - 1;
-    const int right = 2 * c + 1 < width ? 2 * c + 1 : width - 1;
-    int best = top * width + left;
-    for (int y = top; y <= bottom; y++)
-        for (int at = y * width + left; at <= y * width + right; at++)
-            if (x[at] > x[best] || isnan(x[at]))
-                best = at;
-    return best;
+    for (int c = 0; c < width; c++) {
+        w->value[c] = x[top * width + c];
+        w->row[c] = top;
+    }
+    for (int y = top + 1; y <= bottom; y++)
+        for (int c = 0; c < width; c++) {
+            const float v = x[y * width + c];
+            const int take = is_larger(v, w->value[c]);
+            w->value[c] = take ? v : w->value[c];
+            w->row[c] = take ? y : w->row[c];
+        }
+    for (int q = 0; q < outputs; q++) {
+        const int right = 2 * q + 1 < width ? 2 * q + 1 : width - 1;
+        int best = q > 0 ? 2 * q - 1 : 0;
+        for (int c = best + 1; c <= right; c++) {
+            const int above = w->value[c] == w->value[best] && w->row[c] < w->row[best];
+            best = is_larger(w->value[c], w->value[best]) || above ? c : best;
+        }
+        w->best[q] = w->row[best] * width + best;
+    }
 }
 
 static void pool_piece(dn_net *net, const dn_node *node, int index)
@@ -221,15 +262,18 @@ static void pool_piece(dn_net *net, const dn_node *node, int index)
     const dn_frame run = dn_run_frame((size_t)(to - from) * (size_t)width);
     const dn_frame out_run = dn_run_frame(piece.pixels);
     float *x = dn_thread_scratch(net), *row = x + dn_row_stride(dn_grid_pixels(&in->grid));
+    const pool_space space = pool_space_at(row + dn_row_stride(piece.pixels), width);
     for (int c = 0; c < node->inputs; c++) {
         float *y = row;
         for (int i = 0; i < piece.images; i++) {
             const size_t at = dn_map_plane_index(in, piece.image + i, c, skipped);
             net->on_maps->norm_relu(1, &run, dn_map_at(in, at), 0, node->scale + c, node->shift + c,
                                     x, 0);
-            for (int r = piece.row; r < piece.row + piece.rows; r++)
+            for (int r = piece.row; r < piece.row + piece.rows; r++) {
+                largest_of_row(x, to - from, width, r - from / 2, out->grid.width, &space);
                 for (int q = 0; q < out->grid.width; q++)
-                    *y++ = x[window_max(x, to - from, width, r - from / 2, q)];
+                    *y++ = x[space.best[q]];
+            }
         }
         net->on_maps->store(1, &out_run, row, 0, dn_map_at(out, dn_map_index(out, &piece, c, 0)),
                             0);
@@ -269,9 +313,12 @@ static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, dou
     net->on_maps->affine(1, &out_run, out->gradient + out_plane, 0, dn_map_at(out, out_plane), 0,
                          net->coefficients + 3 * c, dy, 0);
     memset(g, 0, dn_row_stride(pixels) * sizeof *g);
-    for (int r = 0; r < out->grid.height; r++)
+    const pool_space space = pool_space_at(dy + dn_row_stride(outputs), grid->width);
+    for (int r = 0; r < out->grid.height; r++) {
+        largest_of_row(x, grid->height, grid->width, r, out->grid.width, &space);
         for (int q = 0; q < out->grid.width; q++)
-            g[window_max(x, grid->height, grid->width, r, q)] += *dy++;
+            g[space.best[q]] += *dy++;
+    }
     dn_norm_backward(net, node, c, 1, plane, pixels, g, 0, sums);
     partial[0] = sums[0];
     partial[1] = sums[1];
@@ -295,5 +342,7 @@ dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node)
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
     const int parts = out->grid.pieces > in->grid.images ? out->grid.pieces : in->grid.images;
-    return (dn_needs){.scratch = 3 * plane, .partial = (size_t)parts * (size_t)node->inputs * 2};
+    const size_t space = 3 * dn_round_lanes((size_t)in->grid.width);
+    return (dn_needs){.scratch = 3 * plane + space,
+                      .partial = (size_t)parts * (size_t)node->inputs * 2};
 }

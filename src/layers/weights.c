@@ -1,6 +1,7 @@
 /* Packing of weights, cutting of backward work, and sums of weight gradients; see layers.h. */
 #include "layers.h"
 
+#include <assert.h>
 #include <omp.h>
 #include <string.h>
 
@@ -199,13 +200,19 @@ dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
                                         (size_t)(node->outputs * dn_node_products(net, node))};
 }
 
-/* The sum over the stripes of one element of the partial gradients. */
-static float sum_stripes(const float *part, int stripes, size_t stripe_floats)
+/* sums(products, rows) = the stripes' partial gradients of one output, added in order; `step`
+ * floats lie between products and `stripe_floats` between stripes. */
+static void sum_stripes(const float *partial, int products, int rows, size_t step, int stripes,
+                        size_t stripe_floats, float *sums)
 {
-    float sum = part[0];
+    for (int p = 0; p < products; p++)
+        memcpy(sums + p * rows, partial + (size_t)p * step, (size_t)rows * sizeof *sums);
     for (int s = 1; s < stripes; s++)
-        sum += part[(size_t)s * stripe_floats];
-    return sum;
+        for (int p = 0; p < products; p++) {
+            const float *from = partial + (size_t)s * stripe_floats + (size_t)p * step;
+            for (int c = 0; c < rows; c++)
+                sums[p * rows + c] += from[c];
+        }
 }
 
 void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
@@ -216,19 +223,20 @@ void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
 #pragma omp for schedule(static) collapse(2)
     for (int b = 0; b < blocks; b++)
         for (int o = 0; o < node->outputs; o++) {
+            float sums[WINOGRAD * DN_BACKWARD_BLOCK], turned[WINOGRAD];
             const int rows = dn_block_rows(node, b * block, block);
-            const float *from = dn_weight_partial(net, node, 0, b * block) + (size_t)(o * rows);
+            assert(products * rows <= WINOGRAD * DN_BACKWARD_BLOCK);
+            sum_stripes(dn_weight_partial(net, node, 0, b * block) + (size_t)(o * rows), products,
+                        rows, (size_t)(node->outputs * rows), stripes, stripe_floats, sums);
             float *to = net->leaf + node->weight +
                         ((size_t)o * (size_t)node->inputs + (size_t)(b * block)) * (size_t)taps;
             for (int c = 0; c < rows; c++, to += taps) {
-                float sums[WINOGRAD];
                 for (int p = 0; p < products; p++)
-                    sums[p] = sum_stripes(from + (size_t)p * (size_t)(node->outputs * rows) + c,
-                                          stripes, stripe_floats);
+                    turned[p] = sums[p * rows + c];
                 if (products == WINOGRAD)
-                    transform_weight_gradient(sums, to);
+                    transform_weight_gradient(turned, to);
                 else
-                    memcpy(to, sums, (size_t)taps * sizeof *to);
+                    memcpy(to, turned, (size_t)taps * sizeof *to);
             }
         }
 }

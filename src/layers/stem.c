@@ -36,8 +36,8 @@ static void gather_tap(const dn_net *net, const dn_piece *piece, int channel, in
 {
     const int height = net->spec.height, width = net->spec.width;
     const size_t plane = (size_t)height * (size_t)width;
-    const int first = kc < 3 ? (4 - kc) / 2 : 0; /* columns that read inside the image */
     const int past = (width + 4 - kc) / 2, end = past < out_width ? past : out_width;
+    const int before = kc < 3 ? (4 - kc) / 2 : 0, first = before < end ? before : end;
     for (int i = 0; i < piece->images; i++) {
         const float *x =
             net->images +

@@ -122,11 +122,13 @@ const dn_option dn_option_table[] = {
     {"bucket-mb", TRAIN | BENCH | PLAN, "Machine", DN_REAL, FIELD(bucket_mb), "1", 1e-5, 1024, "X",
      DN_FREE, "gradients that travel together, MiB; at most an eighth of all"},
     {"dtype", ALL, "Machine", DN_CHOICE, FIELD(dtype), "fp32", 0, 0,
-     "fp32|bf16", DN_DECIDES, "of the stored maps; weights, sums and statistics are fp32"},
+     "fp32|bf16", DN_DECIDES, "of the stored maps, and of products where the processor has such; "
+     "weights, sums and statistics are fp32"},
     {"recompute", STEP, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,
      DN_FREE, "least memory: bottleneck maps are made again in the backward pass"},
     {"isa", TRAIN | EVAL | BENCH | PLAN, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
-     DN_FREE, "kernel table: generic, avx2 or avx512; default: $DN_ISA, or the fastest"},
+     DN_FREE, "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in "
+     "bf16 with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", TRAIN | EVAL | BENCH, "Machine", DN_REAL, FIELD(deadline), "60", 0, 86400,
      "SECONDS", DN_FREE, "a rank silent for so long is lost and ends the job; 0: wait for ever"},
     {"help", ALL, "Machine", DN_SWITCH, FIELD(help), "0", 0, 1, NULL,

@@ -8,6 +8,7 @@
 #include "dn/peaks.h"
 #include "expect.h"
 #include "grid.h"
+#include "test_tables.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@ static const bench_shape shapes[] = {
     {"densenet121", 16, 56, 128, 96, 1},       {"densenet121", 16, 56, 32, 48, 9},
     {"densenet121", 16, 28, 32, 48, 9},        {"densenet121", 16, 14, 32, 48, 9},
     {"densenet121", 16, 7, 128, 96, 1},        {"densenet121", 16, 7, 32, 48, 9},
+    {"densenet-bc-100-12", 64, 32, 24, 48, 1}, {"densenet-bc-100-12", 64, 32, 24, 12, 9},
+    {"densenet-bc-100-12", 64, 32, 48, 24, 1}, {"densenet-bc-100-12", 64, 32, 12, 24, 9},
+    {"densenet121", 16, 14, 24, 128, 1},       {"densenet121", 16, 14, 24, 32, 9},
+    {"densenet121", 16, 14, 128, 24, 1},       {"densenet121", 16, 14, 32, 24, 9},
 };
 
 /* What one piece of a layer works on. */
@@ -64,12 +69,12 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
     float *x = b->panel.data + b->first;
     switch (kernel) {
     case CONV:
-        k->products[DN_FP32].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
-                                  b->y.data, b->y.ld, 0);
+        k->products[dtype].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
+                                b->y.data, b->y.ld, 0);
         break;
     case WEIGHT_GRAD:
-        k->products[DN_FP32].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld,
-                                              x, b->panel.ld, b->dw.data);
+        k->products[dtype].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld,
+                                            x, b->panel.ld, b->dw.data);
         break;
     case NORM_RELU:
         on_maps->norm_relu(inputs, &b->frame, map->data, map->ld, row[0], row[1], b->panel.data,
@@ -179,36 +184,39 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
     double flops, bytes;
     work_of(kernel, dtype, b, &flops, &bytes);
     const double seconds = seconds_of(k, kernel, dtype, b);
-    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-8s %8.1f %7.1f %8.2f\n", s->net, s->side, s->taps,
+    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-11s %8.1f %7.1f %8.2f\n", s->net, s->side, s->taps,
            s->inputs, s->outputs, kernel_names[kernel], dn_trial_type(dtype), k->name,
            flops / seconds * 1e-9, bytes / seconds * 1e-9,
            dn_peaks_bound(peaks, flops, bytes) / seconds);
 }
 
-/* The products know no maps, and run once. */
+/* Products for DN_BF16 only where they are others than those for DN_FP32. */
 static void bench_table(const dn_kernels *k, bench *b)
 {
     const bench_shape *s = b->shape;
-    dn_peaks peaks;
-    if (dn_peaks_measure(&peaks, k, DN_FP32, 8 * (size_t)s->inputs * b->piece.pixels) != DN_OK) {
-        fprintf(stderr, "%s\n", dn_message());
-        exit(EXIT_FAILURE);
-    }
     const dn_weights weights = {
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
-    b->packed =
-        dn_trial_matrix(1, 0, k->products[DN_FP32].packed_floats(s->outputs, s->inputs, s->taps));
-    k->products[DN_FP32].pack(b->packed.data, &weights);
-    for (int kernel = 0; kernel < KERNELS; kernel++)
-        for (int dtype = DN_FP32; dtype < (kernel < NORM_RELU ? DN_BF16 : DN_DTYPES); dtype++)
-            bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
-    dn_guarded_destroy(&b->packed);
+    for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
+        dn_peaks peaks;
+        if (dn_peaks_measure(&peaks, k, (dn_dtype)dtype, 8 * (size_t)s->inputs * b->piece.pixels) !=
+            DN_OK) {
+            fprintf(stderr, "%s\n", dn_message());
+            exit(EXIT_FAILURE);
+        }
+        const dn_product_kernels *products = &k->products[dtype];
+        b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
+        products->pack(b->packed.data, &weights);
+        for (int kernel = 0; kernel < KERNELS; kernel++)
+            if (dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k))
+                bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
+        dn_guarded_destroy(&b->packed);
+    }
 }
 
 void dn_bench_kernels(void)
 {
     omp_set_num_threads(1);
-    printf("%-19s %3s %5s %4s %4s  %-17s %-5s %-8s %8s %7s %8s\n", "net", "map", "taps", "from",
+    printf("%-19s %3s %5s %4s %4s  %-17s %-5s %-11s %8s %7s %8s\n", "net", "map", "taps", "from",
            "to", "kernel", "type", "table", "GFLOP/s", "GB/s", "of bound");
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         bench b = bench_create(&shapes[s]);

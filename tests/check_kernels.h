@@ -7,9 +7,11 @@
 
 #include "grid.h"
 
-/* check_products.c. One tap, or nine over planes of such a width; n positions. */
-void dn_check_conv(int outputs, int inputs, int taps, int width, size_t n);
-void dn_check_conv_weight_grad(int outputs, int inputs, int taps, int width, size_t n);
+/* check_products.c. The products for maps of that type (for DN_BF16 those that round, with operands
+ * to be rounded): one tap, or nine over planes of such a width; n positions. */
+void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int taps, int width, size_t n);
+void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int taps, int width,
+                               size_t n);
 
 /* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its frame. */
 void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs);

@@ -5,6 +5,7 @@
  */
 #include "check_kernels.h"
 #include "expect.h"
+#include "test_tables.h"
 
 #include <math.h>
 #include <string.h>
@@ -26,34 +27,47 @@ static dn_weights make_weights(dn_guarded *m, int outputs, int inputs, int taps,
         m->data, outputs, inputs, taps, transposed ? taps : ld, transposed ? ld : taps};
 }
 
+/* The numbers [-before, n) of a matrix as products for that type may see them. */
+static dn_guarded seen_by(dn_dtype dtype, const dn_guarded *m, size_t n)
+{
+    dn_guarded seen = dn_trial_matrix(m->rows, m->before, m->extent);
+    for (int r = 0; r < m->rows; r++)
+        for (ptrdiff_t p = -(ptrdiff_t)m->before; p < (ptrdiff_t)n; p++) {
+            const float x = dn_guarded_get(m, r, p);
+            dn_guarded_set(&seen, r, p, dtype == DN_BF16 ? dn_nearest_bf16(x) : x);
+        }
+    return seen;
+}
+
 static double weight(const dn_weights *w, int o, int c, int t)
 {
     return w->w[o * w->out_step + c * w->in_step + t];
 }
 
-static dn_guarded pack(const dn_kernels *k, const dn_weights *weights)
+static dn_guarded pack(const dn_product_kernels *products, const dn_weights *weights)
 {
     dn_guarded packed = dn_trial_matrix(
-        1, 0, k->products[DN_FP32].packed_floats(weights->outputs, weights->inputs, weights->taps));
-    k->products[DN_FP32].pack(packed.data, weights);
+        1, 0, products->packed_floats(weights->outputs, weights->inputs, weights->taps));
+    products->pack(packed.data, weights);
     if (!dn_guarded_intact(&packed))
         dn_trial_fail("pack: wrote outside its output");
     return packed;
 }
 
 /* Packed weights of a multiple of DN_PACK_OUTPUTS are a prefix of those of more. */
-static void check_prefix(const dn_kernels *k, dn_weights weights, const dn_guarded *packed)
+static void check_prefix(const dn_product_kernels *products, dn_weights weights,
+                         const dn_guarded *packed)
 {
     for (weights.outputs -= 1; weights.outputs > 0; weights.outputs--)
         if (weights.outputs % DN_PACK_OUTPUTS == 0) {
-            dn_guarded head = pack(k, &weights);
+            dn_guarded head = pack(products, &weights);
             if (memcmp(head.data, packed->data, head.extent * sizeof(float)) != 0)
                 dn_trial_fail("pack: %d outputs are no prefix", weights.outputs);
             dn_guarded_destroy(&head);
         }
 }
 
-void dn_check_conv(int outputs, int inputs, int tap_count, int width, size_t n)
+void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int width, size_t n)
 {
     const int accumulate = dn_trial_draw(0, 1), transposed = dn_trial_draw(0, 1);
     const size_t padded = dn_round_lanes(n), terms = (size_t)inputs * (size_t)tap_count;
@@ -63,18 +77,22 @@ void dn_check_conv(int outputs, int inputs, int tap_count, int width, size_t n)
     dn_guarded w, x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
     dn_guarded y = dn_trial_matrix(outputs, 0, padded);
     const dn_weights weights = make_weights(&w, outputs, inputs, tap_count, transposed);
+    dn_guarded seen = seen_by(dtype, &x, n + reach), seen_w = seen_by(dtype, &w, w.extent);
+    dn_weights seen_weights = weights;
+    seen_weights.w = seen_w.data;
     dn_expect e = dn_expect_create("conv", outputs, 0, n);
-    dn_trial_describe("%d from %d channels, %d taps, width %d, n = %zu, %s%s", outputs, inputs,
-                      tap_count, width, n, accumulate ? "added" : "written",
-                      transposed ? ", transposed" : "");
+    e.products = dtype;
+    dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu, %s%s",
+                      dn_trial_type(dtype), outputs, inputs, tap_count, width, n,
+                      accumulate ? "added" : "written", transposed ? ", transposed" : "");
     dn_guarded_fill(&y, n, seed);
     for (int o = 0; o < outputs; o++)
         for (size_t p = 0; p < n; p++) {
             double sum = accumulate ? dn_guarded_row(&y, o)[p] : 0, magnitude = fabs(sum);
             for (int t = 0; t < tap_count; t++)
                 for (int c = 0; c < inputs; c++) {
-                    const double product = weight(&weights, o, c, t) *
-                                           dn_guarded_row(&x, c)[(ptrdiff_t)p + taps.shift[t]];
+                    const double product = weight(&seen_weights, o, c, t) *
+                                           dn_guarded_row(&seen, c)[(ptrdiff_t)p + taps.shift[t]];
                     sum += product;
                     magnitude += fabs(product);
                 }
@@ -82,24 +100,30 @@ void dn_check_conv(int outputs, int inputs, int tap_count, int width, size_t n)
         }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        dn_guarded packed = pack(k, &weights);
-        check_prefix(k, weights, &packed);
+        const dn_product_kernels *products = &k->products[dtype];
+        if (dtype == DN_BF16 && !dn_test_rounds(k)) /* the same kernels as for fp32 */
+            continue;
+        dn_guarded packed = pack(products, &weights);
+        check_prefix(products, weights, &packed);
         if (accumulate)
             dn_guarded_fill(&y, n, seed);
         else
             dn_guarded_blank(&y);
-        k->products[DN_FP32].conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data,
-                                  y.ld, accumulate);
+        products->conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld,
+                       accumulate);
         dn_expect_verify(&e, k, &y);
         dn_guarded_destroy(&packed);
     }
     dn_expect_destroy(&e);
+    dn_guarded_destroy(&seen);
+    dn_guarded_destroy(&seen_w);
     dn_guarded_destroy(&w);
     dn_guarded_destroy(&x);
     dn_guarded_destroy(&y);
 }
 
-void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width, size_t n)
+void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_count, int width,
+                               size_t n)
 {
     const size_t padded = dn_round_lanes(n), matrix_floats = (size_t)outputs * (size_t)inputs;
     const uint64_t seed = dn_trial_seed();
@@ -108,9 +132,11 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
     dn_guarded x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
     dn_guarded dy = dn_trial_filled(outputs, 0, n, padded);
     dn_guarded dw = dn_trial_matrix(1, 0, (size_t)tap_count * matrix_floats);
+    dn_guarded seen = seen_by(dtype, &x, n + reach), seen_dy = seen_by(dtype, &dy, n);
     dn_expect e = dn_expect_create("conv_weight_grad", 1, 0, dw.extent);
-    dn_trial_describe("%d from %d channels, %d taps, width %d, n = %zu", outputs, inputs, tap_count,
-                      width, n);
+    e.products = dtype;
+    dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu", dn_trial_type(dtype),
+                      outputs, inputs, tap_count, width, n);
     dn_guarded_fill(&dw, dw.extent, seed);
     for (int t = 0; t < tap_count; t++)
         for (int o = 0; o < outputs; o++)
@@ -119,8 +145,8 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
                     ((size_t)t * (size_t)outputs + (size_t)o) * (size_t)inputs + (size_t)c;
                 double sum = dw.data[cell], magnitude = fabs(sum);
                 for (size_t p = 0; p < n; p++) {
-                    const double product = (double)dn_guarded_row(&dy, o)[p] *
-                                           dn_guarded_row(&x, c)[(ptrdiff_t)p + taps.shift[t]];
+                    const double product = (double)dn_guarded_row(&seen_dy, o)[p] *
+                                           dn_guarded_row(&seen, c)[(ptrdiff_t)p + taps.shift[t]];
                     sum += product;
                     magnitude += fabs(product);
                 }
@@ -128,12 +154,16 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
             }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        if (dtype == DN_BF16 && !dn_test_rounds(k))
+            continue;
         dn_guarded_fill(&dw, dw.extent, seed);
-        k->products[DN_FP32].conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data,
-                                              x.ld, dw.data);
+        k->products[dtype].conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data, x.ld,
+                                            dw.data);
         dn_expect_verify(&e, k, &dw);
     }
     dn_expect_destroy(&e);
+    dn_guarded_destroy(&seen);
+    dn_guarded_destroy(&seen_dy);
     dn_guarded_destroy(&x);
     dn_guarded_destroy(&dy);
     dn_guarded_destroy(&dw);
@@ -141,7 +171,8 @@ void dn_check_conv_weight_grad(int outputs, int inputs, int tap_count, int width
 
 /* ---- as a layer uses them ---- */
 
-/* A piece of a map of `images` planes, side by side in a channel's row, and its products. */
+/* A piece of a map of `images` planes, side by side in a channel's row, and its products. Where
+ * these may round to bf16, their operands are such numbers already. */
 typedef struct layer {
     const dn_grid *grid;
     dn_dtype dtype; /* of the maps x and y; gradients are floats */
@@ -222,6 +253,7 @@ static layer_expect expect_layer(const layer *l)
         dn_expect_create("piece: conv", l->outputs, 0, p->pixels),
         dn_expect_create("piece: transposed conv", l->inputs, 0, p->pixels),
         dn_expect_create("piece: weight gradient", 1, 0, (size_t)(9 * l->outputs * l->inputs))};
+    e.y.products = e.dx.products = e.dw.products = l->dtype;
     size_t at = 0;
     for (int i = 0; i < p->images; i++)
         for (int r = p->row; r < p->row + p->rows; r++)
@@ -240,12 +272,12 @@ static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const 
 {
     const size_t run = dn_frame_run(&l->frame);
     const dn_taps taps = dn_taps_3x3(l->grid->width, sign);
-    dn_guarded packed = pack(k, weights);
+    const dn_product_kernels *products = &k->products[l->dtype];
+    dn_guarded packed = pack(products, weights);
     dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    k->products[DN_FP32].conv(packed.data, weights->outputs, weights->inputs, &taps, run,
-                              from->data + dn_frame_first(&l->frame), from->ld, framed.data,
-                              framed.ld, 0);
+    products->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
+                   from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
     k->maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
     dn_guarded_destroy(&packed);
@@ -278,12 +310,19 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
                         dy.data + (size_t)o * dy.ld, 0);
     run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
     run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
-    k->products[DN_FP32].conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first, dy.ld,
-                                          x.data + first, x.ld, dw.data);
+    k->products[l->dtype].conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first,
+                                           dy.ld, x.data + first, x.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
     dn_guarded_destroy(&x);
     dn_guarded_destroy(&dy);
     dn_guarded_destroy(&dw);
+}
+
+static void round_rows(dn_guarded *m, size_t count)
+{
+    for (int r = 0; r < m->rows; r++)
+        for (size_t p = 0; p < count; p++)
+            dn_guarded_set(m, r, (ptrdiff_t)p, dn_nearest_bf16(dn_guarded_get(m, r, (ptrdiff_t)p)));
 }
 
 void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs)
@@ -299,6 +338,10 @@ void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs,
     l.x = dn_trial_filled_map(dtype, inputs, n, n - width + dn_round_lanes(width));
     l.dy = dn_trial_filled(outputs, 0, n, n - width + dn_round_lanes(width));
     l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
+    if (dtype == DN_BF16) {
+        round_rows(&l.dy, n);
+        round_rows(&l.w, l.w.extent);
+    }
     dn_trial_describe("%s, piece %d of %d images, %d x %d, %d from %d channels",
                       dn_trial_type(dtype), piece, grid->images, grid->height, grid->width, outputs,
                       inputs);

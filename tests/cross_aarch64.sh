@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The kernels on another processor: `generic`, and the vector source in registers of 8 and of 16
-# floats without any instruction-set flag, compiled for aarch64 and tested on an emulated one. No
-# library but the compiler's own is needed there: plain_blas/ stands in for OpenBLAS.
+# The kernels on another processor: `generic`, the vector source in registers of 8 and of 16 floats
+# and the products in bf16, without any instruction-set flag, compiled for aarch64 and tested on an
+# emulated one. No library but the compiler's own is needed there: plain_blas/ stands in for
+# OpenBLAS.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,8 +26,10 @@ compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_TABLE=dn_k
     -DDN_TABLE_NAME='"narrow"'
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_TABLE=dn_kernels_wide \
     -DDN_TABLE_NAME='"wide"'
+compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_PRODUCTS=dn_products_dot_twin
+compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_PRODUCTS=dn_products_amx_twin
 for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
-    tests/{check_kernels,check_products,check_rows,expect,guarded,bench_kernels}; do
+    tests/{check_kernels,check_products,check_rows,expect,test_tables,guarded,bench_kernels}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
@@ -34,6 +37,6 @@ limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
 unset DN_ISA # it would choose among tables that are not there
 timeout --kill-after=10 600 "$qemu" -L "$root" "$tmp/check_kernels" >"$tmp/out" 2>&1 ||
     fail "check_kernels on aarch64 ended with status $?" "$tmp/out"
-grep '^generic, narrow, wide: .* 0 failures' "$tmp/out" ||
-    fail "expected \"generic, narrow, wide: ... 0 failures\" in" "$tmp/out"
+grep '^generic, narrow, wide, dot_twin, amx_twin: .* 0 failures' "$tmp/out" ||
+    fail "expected \"generic, narrow, wide, dot_twin, amx_twin: ... 0 failures\" in" "$tmp/out"
 finish

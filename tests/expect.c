@@ -1,5 +1,6 @@
 /* The frame of the kernel tests; see expect.h. */
 #include "expect.h"
+#include "test_tables.h"
 
 #include <math.h>
 #include <signal.h>
@@ -19,14 +20,7 @@
 #define BF16_ROUNDING 0x1p-8
 enum { SUM_EXTRA = 8, POINT_ROUNDINGS = 4 };
 
-enum { MAX_TABLES = 8, SHOWN_FAILURES = 20 };
-
-#if DN_WIDE
-extern const dn_kernels dn_kernels_wide;
-#endif
-#ifdef DN_NARROW
-extern const dn_kernels dn_kernels_narrow;
-#endif
+enum { MAX_TABLES = 10, SHOWN_FAILURES = 20 };
 
 static struct {
     const dn_kernels *tables[MAX_TABLES];
@@ -52,40 +46,18 @@ static void on_fault(int number)
     _exit(said > 0 ? EXIT_FAILURE : number);
 }
 
-/* Where the vector source is compiled for any processor there are `narrow` and `wide`: registers of
- * 8 and 16 floats. Else the `wide` table needs what avx2 needs. */
-static const dn_kernels *find_table(const char *name)
-{
-    const dn_kernels *table = NULL;
-#ifdef DN_NARROW
-    if (strcmp(name, "narrow") == 0)
-        return &dn_kernels_narrow;
-    if (strcmp(name, "wide") == 0)
-        return &dn_kernels_wide;
-#elif DN_WIDE
-    if (strcmp(name, "wide") == 0)
-        return dn_kernels_select(&table, "avx2") == DN_OK ? &dn_kernels_wide : NULL;
-#endif
-    return dn_kernels_select(&table, name) == DN_OK ? table : NULL;
-}
-
 int dn_trial_start(uint64_t seed, const char *only)
 {
-#ifdef DN_NARROW
-    static const char *const names[] = {"generic", "narrow", "wide"};
-#else
-    static const char *const names[] = {"generic", "avx2", "wide", "avx512"};
-#endif
+    const char *name;
     trial.seed = trial.state = seed;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const dn_kernels *table = find_table(names[i]);
-        if (only && strcmp(only, names[i]) != 0)
+    for (int i = 0; (name = dn_test_table_name(i)) != NULL; i++) {
+        if (only && strcmp(only, name) != 0)
             continue;
+        const dn_kernels *table = dn_test_table(name);
         if (table)
             trial.tables[trial.count++] = table;
         else
-            printf("%s: skipped, this build or processor does not have its instructions\n",
-                   names[i]);
+            printf("%s: skipped, this build or processor does not have its instructions\n", name);
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* so that lines before a fault are not lost */
     signal(SIGSEGV, on_fault);
@@ -173,6 +145,14 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
     return m;
 }
 
+int dn_trial_rounds(void)
+{
+    for (int i = 0; i < trial.count; i++)
+        if (dn_test_rounds(trial.tables[i]))
+            return 1;
+    return 0;
+}
+
 const char *dn_trial_type(dn_dtype dtype)
 {
     return dtype == DN_FP32 ? "fp32" : "bf16";
@@ -243,7 +223,8 @@ static void compare_row(const dn_expect *e, int row, const dn_guarded *m)
 
 void dn_expect_verify(dn_expect *e, const dn_kernels *kernels, const dn_guarded *m)
 {
-    const int vector = kernels != &dn_kernels_generic;
+    const int vector =
+        kernels != &dn_kernels_generic && (e->products == DN_FP32 || !dn_test_rounds(kernels));
     for (int r = 0; r < e->rows; r++) {
         const void *got = dn_guarded_at(m, r, -(ptrdiff_t)e->before);
         const size_t bytes = e->columns * dn_dtype_size(m->dtype);

@@ -29,6 +29,9 @@ void dn_trial_fail(const char *format, ...) __attribute__((format(printf, 1, 2))
 /* Table `index`, which runs from here on; NULL past the last. */
 const dn_kernels *dn_trial_table(int index);
 
+/* Whether a table under test has products that round their operands. */
+int dn_trial_rounds(void);
+
 /* A number from `low` to `high`, both included; and a seed. */
 int dn_trial_draw(int low, int high);
 uint64_t dn_trial_seed(void);
@@ -47,6 +50,7 @@ const char *dn_trial_type(dn_dtype dtype);
  * the bits of the first vector table. */
 typedef struct dn_expect {
     const char *kernel;
+    dn_dtype products; /* DN_BF16: not the same bits in tables whose products round */
     int rows;
     size_t before, columns;
     double *want, *slack;

@@ -17,10 +17,7 @@
 #include <cmocka.h>
 
 #include "small_net.h"
-
-#if DN_WIDE
-extern const dn_kernels dn_kernels_wide; /* the AVX-512 source on AVX2 registers */
-#endif
+#include "test_tables.h"
 
 /* Of a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured
  * up to 1e-5, for norm0, to whose scale the later norms make the loss nearly indifferent. */
@@ -160,20 +157,20 @@ static double compare_with_generic(const net_case *c, const outcome *expected, c
 static void test_generic(void **state)
 {
     (void)state;
-    if (!dn_kernels_get(1)) {
+    if (!dn_test_kernels(1, DN_FP32)) {
         print_message("skipped: `generic` is this processor's only table\n");
         skip();
     }
     for (int c = 0; c < CASES; c += CASE_STEP)
-        for (int i = 1; dn_kernels_get(i); i++) {
+        for (int i = 1; dn_test_kernels(i, DN_FP32); i++) {
             double least = INFINITY;
             for (uint64_t seed = 1; seed <= SEEDS; seed++) {
                 outcome a = run_case(&cases[c], dn_kernels_get(0), 2, seed);
-                outcome b = run_case(&cases[c], dn_kernels_get(i), 2, seed);
+                outcome b = run_case(&cases[c], dn_test_kernels(i, DN_FP32), 2, seed);
                 const double error =
-                    compare_with_generic(&cases[c], &a, &b, dn_kernels_get(i)->name);
+                    compare_with_generic(&cases[c], &a, &b, dn_test_kernels(i, DN_FP32)->name);
                 if (!(error <= FLIP_TOLERANCE))
-                    fail_msg("%s, %s: a gradient errs by %.2g", dn_kernels_get(i)->name,
+                    fail_msg("%s, %s: a gradient errs by %.2g", dn_test_kernels(i, DN_FP32)->name,
                              cases[c].model, error);
                 least = fmin(least, error);
                 free(a.values);
@@ -181,8 +178,8 @@ static void test_generic(void **state)
             }
             if (!(least <= GRADIENT_TOLERANCE))
                 fail_msg("%s, %s, %dx%d, batch %d: a gradient errs by %.2g",
-                         dn_kernels_get(i)->name, cases[c].model, cases[c].height, cases[c].width,
-                         cases[c].batch, least);
+                         dn_test_kernels(i, DN_FP32)->name, cases[c].model, cases[c].height,
+                         cases[c].width, cases[c].batch, least);
         }
 }
 
@@ -204,10 +201,10 @@ static void check_threads(const net_case *c, const dn_kernels *table)
 static void test_threads(void **state)
 {
     const dn_dtype dtype = *(const dn_dtype *)*state;
-    for (int i = 0; dn_kernels_get(i); i++)
+    for (int i = 0; dn_test_kernels(i, dtype); i++)
         for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
             const net_case c = any_case(k, dtype);
-            check_threads(&c, dn_kernels_get(i));
+            check_threads(&c, dn_test_kernels(i, dtype));
         }
 }
 
@@ -221,19 +218,9 @@ static void check_tables(const net_case *c, const dn_kernels *a, const dn_kernel
     free(y.values);
 }
 
-static const dn_kernels *find_table(const char *name)
-{
-    const dn_kernels *table = NULL;
-#if DN_WIDE
-    if (strcmp(name, "wide") == 0) /* needs what avx2 needs */
-        return dn_kernels_select(&table, "avx2") == DN_OK ? &dn_kernels_wide : NULL;
-#endif
-    return dn_kernels_select(&table, name) == DN_OK ? table : NULL;
-}
-
 static void test_tables(void **state)
 {
-    const dn_kernels *avx2 = find_table("avx2"), *other = find_table(*state);
+    const dn_kernels *avx2 = dn_test_table("avx2"), *other = dn_test_table(*state);
     if (!avx2 || !other) {
         print_message("skipped: this build or processor has no %s\n",
                       avx2 ? (const char *)*state : "avx2");
@@ -248,13 +235,13 @@ static void test_tables(void **state)
 static void test_recompute(void **state)
 {
     const dn_dtype dtype = *(const dn_dtype *)*state;
-    for (int i = 0; dn_kernels_get(i); i++)
+    for (int i = 0; dn_test_kernels(i, dtype); i++)
         for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
             const net_case kept = any_case(k, dtype);
             net_case remade = kept;
             remade.recompute = 1;
-            outcome a = run_case(&kept, dn_kernels_get(i), 2, 1);
-            outcome b = run_case(&remade, dn_kernels_get(i), 2, 1);
+            outcome a = run_case(&kept, dn_test_kernels(i, dtype), 2, 1);
+            outcome b = run_case(&remade, dn_test_kernels(i, dtype), 2, 1);
             expect_same(&a, &b, &kept, "bottleneck maps kept and made again");
             free(a.values);
             free(b.values);
@@ -266,10 +253,10 @@ static void test_history(void **state)
 {
     const dn_dtype dtype = *(const dn_dtype *)*state;
     omp_set_num_threads(2);
-    for (int i = 0; dn_kernels_get(i); i++)
+    for (int i = 0; dn_test_kernels(i, dtype); i++)
         for (int k = 0; k < CASES; k += CASE_STEP) {
             const net_case c = any_case(k, dtype);
-            dn_net *net = net_make(&c, dn_kernels_get(i));
+            dn_net *net = net_make(&c, dn_test_kernels(i, dtype));
             dn_result result;
             outcome fresh = run_net(net, 1), other = run_net(net, 2);
             dn_net_forward_eval(net, 1, &result);

@@ -10,10 +10,10 @@
  * effect on the pixels; pointers need no alignment beyond a float's. Vectors of
  * channels, packed weights and sums are read and written exactly. Kernels are pure and thread-safe.
  *
- * `generic` is the definition. The other tables give every sum one order set by the shape alone:
- * products are added in ascending (tap, input channel) order, sums over pixels run in DN_LANES
- * logical lanes that are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and
- * `avx512` agree to the bit.
+ * `generic` is the definition. The other tables, but for products in bf16, give every sum one order
+ * set by the shape alone: products are added in ascending (tap, input channel) order, sums over
+ * pixels run in DN_LANES logical lanes that are merged pairwise (lane l with l+8, then +4, +2, +1).
+ * So `avx2` and `avx512` agree to the bit.
  */
 #ifndef DN_KERNELS_H
 #define DN_KERNELS_H
@@ -167,7 +167,8 @@ typedef struct dn_product_kernels {
     void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 
-    /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). */
+    /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). From the
+     * first pixel of x that a tap reads to the last, all are numbers. */
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
 

@@ -1,0 +1,167 @@
+/*
+ * Matrix products that round their operands to bf16, compiled once a backend:
+ *
+ *     DN_PRODUCTS  name of the set of kernels      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
+ *
+ * Operands arrive as rows of floats. A convolution goes over blocks of pixels: those of up to
+ * DN_BF16_CONV_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
+ * a buffer that stays in the second-level cache, whence all taps and outputs read them; a tap is an
+ * offset in the buffer.
+ *
+ *     buffer   pair 0   | a0 b0 a1 b1 a2 b2 ...        a, b: two rows of x
+ *              pair 1   | c0 d0 c1 d1 c2 d2 ...        tap t of pixel p: p + shift[t] - first
+ *
+ * Packed form: per tile of PACK_ROWS outputs (blocks of DN_BF16_CONV_INPUTS inputs, taps, 16 pairs
+ * of inputs, tile rows, pairs, 2); what is past the last output or input is 0.
+ *
+ * The order of every sum follows from the shape. It is another one in each backend.
+ */
+#include "tables.h"
+
+#if DN_AMX
+#include "bf16_amx.h"
+#else
+#include "bf16_dot.h"
+#endif
+
+enum {
+    TILE = PACK_ROWS * DN_BF16_STEP, /* numbers */
+    BLOCK_1X1 = 128,                 /* pixels of a block without a halo: the first-level cache holds it */
+    MARGINS = 4 * DN_BF16_STEP       /* of a weight gradient's buffers */
+};
+
+/* Numbers of a packed tile of outputs. */
+static size_t tile_numbers(int inputs, int taps)
+{
+    return (size_t)(inputs + DN_BF16_STEP - 1) / DN_BF16_STEP * (size_t)taps * TILE;
+}
+
+static size_t packed_floats(int outputs, int inputs, int taps)
+{
+    const size_t tiles = (size_t)(outputs + PACK_ROWS - 1) / PACK_ROWS;
+    return tiles * tile_numbers(inputs, taps) * sizeof(uint16_t) / sizeof(float);
+}
+
+/* The weights of PACK_ROWS outputs from `o` on and DN_BF16_STEP inputs from `c` on. */
+static void pack_tile(uint16_t *packed, const dn_weights *from, int o, int c, int tap)
+{
+    for (int i = 0; i < PACK_ROWS; i++, packed += DN_BF16_STEP) {
+        float row[DN_BF16_STEP] = {0};
+        for (int k = 0; k < DN_BF16_STEP && o + i < from->outputs && c + k < from->inputs; k++)
+            row[k] = from->w[(o + i) * from->out_step + (c + k) * from->in_step + tap];
+        dn_store_words(packed, dn_planar_step(row, DN_BF16_STEP));
+    }
+}
+
+static void pack(float *packed, const dn_weights *weights)
+{
+    uint16_t *to = (uint16_t *)packed;
+    for (int o = 0; o < weights->outputs; o += PACK_ROWS)
+        for (int block = 0; block < weights->inputs; block += DN_BF16_CONV_INPUTS)
+            for (int t = 0; t < weights->taps; t++)
+                for (int c = block; c < weights->inputs && c < block + DN_BF16_CONV_INPUTS;
+                     c += DN_BF16_STEP, to += TILE)
+                    pack_tile(to, weights, o, c, t);
+}
+
+/* Taps that share a buffer: all, or one of them where they reach too far. */
+typedef struct tap_group {
+    int tap, count;
+    ptrdiff_t first; /* the least shift */
+    size_t reach;    /* from there to the largest */
+    ptrdiff_t offset[DN_MAX_TAPS];
+} tap_group;
+
+static tap_group group_of(const dn_taps *taps, int tap, int count)
+{
+    tap_group g = {.tap = tap, .count = count, .first = taps->shift[tap]};
+    ptrdiff_t last = g.first;
+    for (int t = tap; t < tap + count; t++) {
+        g.first = taps->shift[t] < g.first ? taps->shift[t] : g.first;
+        last = taps->shift[t] > last ? taps->shift[t] : last;
+    }
+    g.reach = (size_t)(last - g.first);
+    for (int t = 0; t < count; t++)
+        g.offset[t] = taps->shift[tap + t] - g.first;
+    return g;
+}
+
+/* The group that begins at `tap`; at the end one of count 0. */
+static tap_group next_group(const dn_taps *taps, int tap)
+{
+    if (tap == taps->count)
+        return (tap_group){0};
+    const tap_group all = group_of(taps, 0, taps->count);
+    return all.reach <= DN_BF16_WINDOW / 2 ? group_of(taps, tap, taps->count - tap)
+                                           : group_of(taps, tap, 1);
+}
+
+/* Adds the products of one block of pixels and all taps of a group; the block lacks what depends on
+ * the buffer. */
+static void conv_group(const float *packed, int inputs, const tap_group *g, int taps,
+                       const float *x, size_t x_ld, dn_bf16_block b)
+{
+    uint32_t buffer[DN_BF16_CONV_INPUTS / 2][DN_BF16_WINDOW] __attribute__((aligned(64)));
+    b.taps = g->count;
+    b.offset = g->offset;
+    b.x = buffer;
+    for (int c = 0; c < inputs; c += DN_BF16_CONV_INPUTS, b.accumulate = 1) {
+        const int rows = inputs - c < DN_BF16_CONV_INPUTS ? inputs - c : DN_BF16_CONV_INPUTS;
+        const size_t steps = dn_bf16_room((size_t)rows) / DN_BF16_STEP;
+        const size_t before = (size_t)c / DN_BF16_STEP * (size_t)taps + steps * (size_t)g->tap;
+        b.packed = (const uint16_t *)packed + before * TILE;
+        b.pairs = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
+        dn_bf16_interleave(buffer, b.pairs, x + (size_t)c * x_ld + g->first, x_ld, rows,
+                           b.pixels + g->reach);
+        conv_block(&b);
+    }
+}
+
+static void conv(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+{
+    const size_t padded = dn_round_lanes(n);
+    const tap_group first = next_group(taps, 0);
+    const size_t room = (DN_BF16_WINDOW - first.reach) / DN_BF16_STEP * DN_BF16_STEP;
+    const size_t most = first.count == 1 ? BLOCK_1X1 : room;
+    for (size_t p = 0; p < padded; p += most) {
+        dn_bf16_block b = {.outputs = outputs,
+                           .tile = tile_numbers(inputs, taps->count),
+                           .pixels = padded - p < most ? padded - p : most,
+                           .y = y + p,
+                           .y_ld = y_ld,
+                           .accumulate = accumulate};
+        for (tap_group g = first; g.count > 0; g = next_group(taps, g.tap + g.count)) {
+            conv_group(packed, inputs, &g, taps->count, x + p, x_ld, b);
+            b.accumulate = 1;
+        }
+    }
+}
+
+static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
+                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
+{
+    const size_t matrix = (size_t)outputs * (size_t)inputs;
+    for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
+        const size_t most = (DN_BF16_WINDOW - MARGINS - g.reach) / DN_BF16_STEP * DN_BF16_STEP;
+        for (size_t p = 0; p < n; p += most)
+            for (int c = 0; c < inputs; c += DN_BF16_GRAD_INPUTS)
+                grad_block(&(dn_bf16_grad){
+                    .outputs = outputs,
+                    .inputs = inputs - c < DN_BF16_GRAD_INPUTS ? inputs - c : DN_BF16_GRAD_INPUTS,
+                    .taps = g.count,
+                    .first = g.first,
+                    .offset = g.offset,
+                    .reach = g.reach,
+                    .pixels = n - p < most ? n - p : most,
+                    .dy = dy + p,
+                    .x = x + (size_t)c * x_ld + p,
+                    .dy_ld = dy_ld,
+                    .x_ld = x_ld,
+                    .dw = dw + (size_t)g.tap * matrix + (size_t)c,
+                    .dw_ld = (size_t)inputs,
+                    .dw_tap = matrix});
+    }
+}
+
+const dn_product_kernels DN_PRODUCTS = {packed_floats, pack, conv, conv_weight_grad, peak, NULL};

@@ -172,7 +172,8 @@ static dn_status create(bench *b, const dn_kernels **kernels)
                          &(dn_net_options){.batch = b->options->batch_size,
                                            .train = 1,
                                            .dtype = b->options->dtype,
-                                           .recompute = b->options->recompute}));
+                                           .recompute = b->options->recompute,
+                                           .norm_group = b->options->sync_bn ? b->comm->size : 1}));
     dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
     step.timeline = b->timeline;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &step));

@@ -35,11 +35,25 @@ static void print_plan(const dn_net *net, const char *what)
                regions[i].first, regions[i].last);
 }
 
+/* What a rank with more than one virtual rank takes for each of the others. */
+static dn_status print_further_net(const dn_net *net)
+{
+    const dn_region_info *regions;
+    size_t arena;
+    dn_net *further;
+    DN_TRY(dn_net_create_sharing(&further, net));
+    dn_net_plan(further, &regions, &arena);
+    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n", arena);
+    dn_net_destroy(&further);
+    return DN_OK;
+}
+
 static dn_status print_info(const dn_options *options)
 {
     dn_spec spec;
     const dn_kernels *kernels;
     dn_net *net = NULL;
+    dn_status status;
     DN_TRY(dn_spec_from_options(&spec, options, NULL));
     DN_TRY(dn_kernels_select(&kernels, options->isa));
     DN_TRY(dn_net_create(&net, &spec, kernels,
@@ -54,8 +68,9 @@ static dn_status print_info(const dn_options *options)
     print_plan(net, "training");
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
            dn_net_leaf_count(net) * sizeof(float));
+    status = print_further_net(net);
     dn_net_destroy(&net);
-    return DN_OK;
+    return status;
 }
 
 dn_status dn_info_command(const dn_comm *comm, dn_options *options)

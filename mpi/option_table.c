@@ -32,6 +32,8 @@ const dn_option dn_option_table[] = {
      DN_FREE, "of the input image"},
     {"dropout", TRAIN, "Model", DN_REAL, FIELD(dropout), "0", 0, 0.99, "P",
      DN_DECIDES, "probability, after each dense layer"},
+    {"sync-bn", TRAIN | BENCH, "Model", DN_SWITCH, FIELD(sync_bn), "0", 0, 1, NULL,
+     DN_DECIDES, "batch statistics of the global batch, not of each virtual rank"},
     {"init", TRAIN, "Model", DN_CHOICE, FIELD(init), "kaiming", 0, 0, "kaiming|xavier",
      DN_DECIDES, "initial weights"},
     {"init-from", TRAIN, "Model", DN_TEXT, FIELD(init_from), "", 0, 0, "FILE",

@@ -48,6 +48,7 @@ typedef struct dn_options {
     int batch_size;              /* images per virtual rank */
     dn_init init;
     double dropout;
+    int sync_bn;
 
     char data[DN_PATH_SIZE];
     dn_augment augment;

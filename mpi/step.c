@@ -4,11 +4,49 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "watch.h"
 
 /* What the ranks tell each other of each virtual rank. */
 enum { LOSS, CORRECT, SCORES };
+
+/* Ends a span that began at `start`, and returns its end. */
+static double mark(const dn_step *step, dn_span span, int64_t number, double start)
+{
+    const double now = dn_timeline_now();
+    dn_timeline_add(step->timeline, span, number, 0, start, now);
+    return now;
+}
+
+/* Completes the statistics that a norm group's ranks tell each other. */
+static void exchange(void *user, double *rows, size_t width)
+{
+    const dn_step *step = user;
+    const double start = dn_timeline_now();
+    dn_comm_gather_doubles(step->comm, rows, step->virtual_ranks, (int)width);
+    mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
+}
+
+/* The nets that compute at once: all of a norm group's on this rank, else one in turn for each. */
+static dn_status make_team(dn_step *step)
+{
+    const int is_group = dn_net_norm_group(step->net) > 1;
+    const int count = is_group ? step->last - step->first : 1;
+    step->nets = calloc((size_t)count, sizeof *step->nets);
+    step->results = calloc((size_t)count, sizeof *step->results);
+    if (step->nets == NULL || step->results == NULL)
+        return dn_fail(DN_ENOMEM, "memory: found none for %d virtual ranks", count);
+    step->nets[0] = step->net;
+    step->team = (dn_team){.nets = step->nets, .count = 1, .user = step};
+    if (is_group) {
+        step->team.first = step->first;
+        step->team.exchange = exchange;
+    }
+    for (; step->team.count < count; step->team.count++)
+        DN_TRY(dn_net_create_sharing(&step->nets[step->team.count], step->net));
+    return DN_OK;
+}
 
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
@@ -25,6 +63,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
     if (step->momentum == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
+    DN_TRY(make_team(step));
     const int bf16 = settings->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, dn_net_leaf(net), count,
                           bf16 ? parameters : 0));
@@ -43,6 +82,10 @@ void dn_step_destroy(dn_step *step)
 {
     dn_allreduce_destroy(&step->allreduce);
     dn_tree_destroy(&step->tree);
+    for (int m = step->team.count; --m > 0;)
+        dn_net_destroy(&step->nets[m]);
+    free(step->nets);
+    free(step->results);
     free(step->momentum);
     free(step->scores);
     *step = (dn_step){0};
@@ -57,36 +100,48 @@ static void send_gradients(void *user, size_t end)
     dn_allreduce_ready(step->allreduce, end);
 }
 
-/* Ends a span that began at `start`, and returns its end. */
-static double mark(const dn_step *step, dn_span span, int64_t number, double start)
+/* What is left to add of member `m`'s leaf, virtual rank `v`'s. The tree takes all leaves from the
+ * first net's array. */
+static void add_leaf(dn_step *step, int m, int v)
 {
-    const double now = dn_timeline_now();
-    dn_timeline_add(step->timeline, span, number, 0, start, now);
-    return now;
+    const size_t count = dn_net_leaf_count(step->net);
+    if (m > 0)
+        memcpy(dn_net_leaf(step->net), dn_net_leaf(step->nets[m]), count * sizeof(float));
+    if (v < step->last - 1)
+        dn_tree_push(step->tree, 0, count);
+    else if (step->pushed < count)
+        send_gradients(step, count);
 }
 
-/* Loss and gradient of virtual rank `v`, added into the tree. */
-static void run_virtual_rank(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+/* Losses and gradients of the team's virtual ranks from `v` on. */
+static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
 {
-    dn_net *net = step->net;
-    const int is_last = v == step->last - 1;
-    dn_result result;
+    const dn_team *team = &step->team;
     double time = dn_timeline_now();
     pass.virtual_rank = (uint64_t)v;
-    pass.ready = is_last ? send_gradients : NULL;
-    pass.user = step;
     dn_watch_doing(step->comm->watch, DN_FORWARD);
-    load(user, v, dn_net_images(net), dn_net_labels(net));
+    for (int m = 0; m < team->count; m++)
+        load(user, v + m, dn_net_images(team->nets[m]), dn_net_labels(team->nets[m]));
     time = mark(step, DN_SPAN_LOAD, v, time);
-    dn_net_forward_train(net, &pass, &result);
+    dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
     dn_watch_doing(step->comm->watch, DN_BACKWARD);
-    dn_net_backward(net, &pass);
+    dn_team_backward(team, &pass);
     mark(step, DN_SPAN_BACKWARD, v, time);
-    if (!is_last)
-        dn_tree_push(step->tree, 0, dn_net_leaf_count(net));
-    step->scores[v * SCORES + LOSS] = result.loss;
-    step->scores[v * SCORES + CORRECT] = result.correct1;
+}
+
+/* The same, added into the tree. A norm group's gradients are sent after its last exchange. */
+static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+{
+    const dn_team *team = &step->team;
+    pass.ready = v == step->last - 1 && team->exchange == NULL ? send_gradients : NULL;
+    pass.user = step;
+    compute(step, pass, v, load, user);
+    for (int m = 0; m < team->count; m++) {
+        add_leaf(step, m, v + m);
+        step->scores[(v + m) * SCORES + LOSS] = step->results[m].loss;
+        step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
+    }
 }
 
 /* ---- numbers that are none ---- */
@@ -104,14 +159,12 @@ static int is_finite(const float *x, size_t count)
  * updated yet, so computing them once more gives the same. */
 static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
 {
-    dn_net *net = step->net;
-    dn_result result;
-    for (int v = step->first; v < step->last; v++) {
-        pass.virtual_rank = (uint64_t)v;
-        load(user, v, dn_net_images(net), dn_net_labels(net));
-        dn_net_forward_train(net, &pass, &result);
-        dn_net_backward(net, &pass);
-        step->scores[v * SCORES] = is_finite(dn_net_leaf(net), dn_net_leaf_count(net));
+    const dn_team *team = &step->team;
+    for (int v = step->first; v < step->last; v += team->count) {
+        compute(step, pass, v, load, user);
+        for (int m = 0; m < team->count; m++)
+            step->scores[(v + m) * SCORES] =
+                is_finite(dn_net_leaf(team->nets[m]), dn_net_leaf_count(team->nets[m]));
     }
     dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
     for (int v = 0; v < step->virtual_ranks; v++)
@@ -175,8 +228,8 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
     dn_watch_step(step->comm->watch, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
-    for (int i = step->first; i < step->last; i++)
-        run_virtual_rank(step, *pass, i, load, user);
+    for (int i = step->first; i < step->last; i += step->team.count)
+        run_team(step, *pass, i, load, user);
     const double computed = dn_timeline_now();
     dn_watch_doing(step->comm->watch, DN_SUMMING);
     dn_allreduce_finish(step->allreduce);

@@ -4,6 +4,9 @@
  * This rank's virtual ranks run one after another and keep one set of activations; their leaves
  * are added up along the fixed tree, first here, then across ranks. What the last one's backward
  * pass has finished is on its way to the other ranks while the rest is computed.
+ *
+ * Only those of a norm group (--sync-bn) run side by side, each with activations of its own, and
+ * send their gradients when all are done.
  */
 #ifndef DN_STEP_H
 #define DN_STEP_H
@@ -36,6 +39,9 @@ typedef struct dn_step {
     const dn_comm *comm;
     dn_net *net;                    /* not owned */
     int virtual_ranks, first, last; /* of the job; this rank's range */
+    dn_team team;       /* what computes at once: one virtual rank, or all of a norm group */
+    dn_net **nets;      /* (team.count) the first is `net`, the others are owned */
+    dn_result *results; /* (team.count) */
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf */
     dn_allreduce *allreduce;

@@ -53,6 +53,7 @@ static const struct {
     [DN_SPAN_EVALUATE] = {"evaluate", "step", ROW_COMPUTE},
     [DN_SPAN_SAVE] = {"checkpoint", "step", ROW_COMPUTE},
     [DN_SPAN_WAIT] = {"wait", "step", ROW_WAIT},
+    [DN_SPAN_STATISTICS] = {"statistics", "doubles", ROW_WAIT},
     [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
 };
 

@@ -13,14 +13,15 @@
 #include "comm.h"
 
 typedef enum dn_span {
-    DN_SPAN_LOAD,     /* number: the virtual rank */
-    DN_SPAN_FORWARD,  /* the virtual rank */
-    DN_SPAN_BACKWARD, /* the virtual rank */
-    DN_SPAN_UPDATE,   /* the step */
-    DN_SPAN_EVALUATE, /* the step */
-    DN_SPAN_SAVE,     /* the step */
-    DN_SPAN_WAIT,     /* the step */
-    DN_SPAN_BUCKET,   /* the bucket */
+    DN_SPAN_LOAD,       /* number: the virtual rank */
+    DN_SPAN_FORWARD,    /* the virtual rank */
+    DN_SPAN_BACKWARD,   /* the virtual rank */
+    DN_SPAN_UPDATE,     /* the step */
+    DN_SPAN_EVALUATE,   /* the step */
+    DN_SPAN_SAVE,       /* the step */
+    DN_SPAN_WAIT,       /* the step */
+    DN_SPAN_STATISTICS, /* the doubles that a virtual rank gives */
+    DN_SPAN_BUCKET,     /* the bucket */
     DN_SPANS
 } dn_span;
 

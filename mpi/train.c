@@ -326,7 +326,8 @@ static dn_status build(run *r)
                                            .train = 1,
                                            .dtype = o->dtype,
                                            .recompute = o->recompute,
-                                           .dropout = (float)o->dropout}));
+                                           .dropout = (float)o->dropout,
+                                           .norm_group = o->sync_bn ? o->virtual_ranks : 1}));
     dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
     step.timeline = r->timeline;
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));

@@ -36,4 +36,14 @@ for ranks in 1 2 3 8; do
     same "$ranks ranks, bf16 on the wire" "$ranks" --wire bf16
 done
 [[ $expected != "$fp32" ]] || fail "bf16 on the wire: found the hash of fp32"
+
+expected=
+for ranks in 1 2 3 5 8; do
+    for threads in 1 2; do
+        same "$ranks ranks x $threads threads, sync-bn" "$ranks" --threads "$threads" --sync-bn
+    done
+done
+OMPI_MCA_btl=self,tcp same "4 ranks, sync-bn, thread, recompute, TCP" 4 --sync-bn --comm-thread on \
+    --recompute
+[[ $expected != "$fp32" ]] || fail "--sync-bn: found the hash of statistics a virtual rank"
 finish

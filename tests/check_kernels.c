@@ -87,13 +87,14 @@ static void check_grid(dn_dtype dtype, int images, int height, int width)
         frame.rows = p.rows; /* as a layer hands it to store */
         dn_check_store(dtype, &frame);
         dn_check_piece(dtype, &grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
+        dn_check_winograd(dtype, &grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
     }
 }
 
 static void check_frames(dn_dtype dtype)
 {
-    static const int maps[][3] = {{1, 1, 1},   {19, 1, 1},  {33, 7, 7},  {37, 8, 8},
-                                  {3, 14, 14}, {1, 32, 32}, {1, 56, 56}, {2, 48, 24}};
+    static const int maps[][3] = {{1, 1, 1},   {19, 1, 1},  {33, 7, 7},  {37, 8, 8}, {3, 14, 14},
+                                  {1, 32, 32}, {1, 56, 56}, {2, 48, 24}, {1, 45, 40}};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         check_grid(dtype, maps[i][0], maps[i][1], maps[i][2]);
     for (int width = 1; width <= MOST_WIDTH; width++)

@@ -16,6 +16,10 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int taps
 /* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its frame. */
 void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs);
 
+/* check_winograd.c. The same by way of Winograd's transforms, and each of these, where a table has
+ * them among its products for maps of that type. */
+void dn_check_winograd(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs);
+
 /* check_rows.c. The kernels on maps: norm_relu and affine into a frame; store from one. */
 void dn_check_fill(dn_dtype dtype, const dn_frame *frame);
 void dn_check_store(dn_dtype dtype, const dn_frame *frame);

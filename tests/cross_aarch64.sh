@@ -29,7 +29,8 @@ compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_TABLE=dn_ke
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_PRODUCTS=dn_products_dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_PRODUCTS=dn_products_amx_twin
 for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
-    tests/{check_kernels,check_products,check_rows,expect,test_tables,guarded,bench_kernels}; do
+    tests/{check_kernels,check_products,check_winograd,check_winograd_conv,check_rows} \
+    tests/{expect,test_tables,guarded,bench_kernels}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"

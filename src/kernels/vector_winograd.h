@@ -68,10 +68,10 @@ INLINE void next_slot(slots *s)
 #define JOIN(a, b)     __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
 #endif
 
-/* Two slots, and where their tiles stand in a row of tiles. */
+/* Two slots, and where their tiles stand in a row of tiles. After the last slot the second is the
+ * first once more. */
 typedef struct pair {
     size_t tile, second; /* second: from the first */
-    int both;            /* 0: there is no second slot, and it repeats the first */
 } pair;
 
 /* Stores both slots; slot 1 after slot 0. */
@@ -82,8 +82,7 @@ INLINE void store_pair(float *to, const pair *p, vec v)
         return;
     }
     *(half_in_memory *)to = LOW(v);
-    if (p->both)
-        *(half_in_memory *)(to + p->second) = HIGH(v);
+    *(half_in_memory *)(to + p->second) = HIGH(v);
 }
 
 /* Of each row d0..d3 of the windows: d0 - d2, d1 + d2, d2 - d1, d1 - d3; then of the columns. */
@@ -130,8 +129,7 @@ INLINE pair next_pair(const dn_frame *frame, const float *x, slots *s, const flo
     pair p = {.tile = s->tile};
     from[0] = from[1] = window_at(frame, x, s);
     next_slot(s);
-    p.both = s->image < s->images;
-    if (p.both) {
+    if (s->image < s->images) {
         p.second = s->tile - p.tile;
         from[1] = window_at(frame, x, s);
         next_slot(s);
@@ -216,8 +214,7 @@ INLINE void transform_products(const float *m, size_t step, const pair *p, float
         const vec c0 = (sum[r][0] + sum[r][1]) + sum[r][2];
         const vec c1 = (sum[r][1] - sum[r][2]) - sum[r][3];
         store(y[0] + (size_t)r * pitch, ZIP_LOW(c0, c1));
-        if (p->both)
-            store(y[1] + (size_t)r * pitch, ZIP_HIGH(c0, c1));
+        store(y[1] + (size_t)r * pitch, ZIP_HIGH(c0, c1));
     }
 }
 
@@ -232,10 +229,9 @@ static void winograd_output(const dn_frame *frame, const float *m, size_t step, 
     slots s = slots_of(frame);
     while (s.image < s.images) {
         pair p = {.tile = s.tile};
-        float *to[2] = {output_at(y, y_pitch, &s), NULL};
+        float *const first = output_at(y, y_pitch, &s), *to[2] = {first, first};
         next_slot(&s);
-        p.both = s.image < s.images;
-        if (p.both) {
+        if (s.image < s.images) {
             p.second = s.tile - p.tile;
             to[1] = output_at(y, y_pitch, &s);
             next_slot(&s);

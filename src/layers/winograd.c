@@ -72,8 +72,7 @@ static dn_piece chunk_piece(const dn_grid *grid, const dn_piece *piece, int inde
 
 static size_t framed_floats(const chunk *c)
 {
-    const size_t pitch = (size_t)c->input.width + 1;
-    return DN_FRAME_LEAD + dn_round_lanes(dn_frame_floats(&c->input)) + 2 * pitch + 5 * DN_LANES;
+    return DN_FRAME_LEAD + dn_frame_floats(&c->input) + (size_t)c->input.width + DN_LANES;
 }
 
 static size_t y_floats(const chunk *c)

@@ -1,0 +1,242 @@
+/*
+ * What layers make of Winograd's transforms, sixteen products between two of them, against the 3x3
+ * convolution and its two gradients in double. Behind the frames stand NaNs, which must not reach
+ * an output; the weights' gradient meets them with zeros, so it finds large numbers there.
+ */
+#include "check_winograd.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROUNDINGS = 7 }; /* of an element of both operands (2 + 1) and of the result (4) */
+
+/*
+ * How large the products of one input channel that make up an output may get without their signs,
+ * where all numbers are in [-1, 1): B' x B has up to four; G w G' has up to 1, 3/2, 3/2, 1 by rows
+ * as by columns, of which an output takes three, so 4^2; the convolution itself has nine. Likewise
+ * of one tile for a weight's gradient: 3^2, since A dy A' has 1, 2, 2, 1 and G' 1, 1/2, 1/2, 0.
+ */
+static const double conv_growth = 4 * 16, weight_growth = 4 * 9;
+
+static const double from_weight[4 * 3] = {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1};
+static const double to_weight[3 * 4] = {1, .5, .5, 0, 0, .5, -.5, 0, 0, .5, .5, 1};
+
+/* Floats of a row of tiles that products, too, run over. */
+static size_t tile_extent(size_t tiles)
+{
+    const size_t padded = dn_round_lanes(tiles);
+    return padded > tiles + SPILL ? padded : tiles + SPILL;
+}
+
+typedef struct layer {
+    dn_dtype dtype;
+    dn_frame frame, out; /* with the halo rows of a band, and without */
+    size_t tiles, pixels;
+    int outputs, inputs;
+    dn_guarded x, dy; /* framed */
+    dn_guarded w;     /* (outputs, inputs * 9) */
+} layer;
+
+/* A frame filled at random, zeros in its borders. */
+static dn_guarded framed(const dn_frame *f, int channels)
+{
+    dn_guarded m = dn_trial_filled(channels, 1, dn_frame_floats(f), readable(f));
+    dn_guarded pixels = dn_trial_filled(channels, 1, dn_frame_floats(f), readable(f));
+    for (int c = 0; c < channels; c++) {
+        for (ptrdiff_t p = -1; p < (ptrdiff_t)dn_frame_floats(f); p++)
+            dn_guarded_set(&m, c, p, 0);
+        for (int i = 0; i < f->images; i++)
+            for (int r = 0; r < f->rows; r++)
+                for (int q = 0; q < f->width; q++) {
+                    const ptrdiff_t at = frame_at(f, i, f->skip + r - 1, q);
+                    dn_guarded_set(&m, c, at, dn_guarded_get(&pixels, c, at));
+                }
+    }
+    dn_guarded_destroy(&pixels);
+    return m;
+}
+
+static void set_behind(const dn_frame *f, dn_guarded *m, float value)
+{
+    for (int c = 0; c < m->rows; c++)
+        for (size_t p = dn_frame_floats(f); p < readable(f); p++)
+            dn_guarded_set(m, c, (ptrdiff_t)p, value);
+}
+
+typedef struct layer_expect {
+    dn_expect y, dx, dw;
+} layer_expect;
+
+/* All at output pixel `at` of the frame, number `pixel`; dw(outputs, inputs, 9) is added to. */
+static void expect_pixel(const layer *l, layer_expect *e, double *dw, ptrdiff_t at, size_t pixel)
+{
+    const dn_taps taps = dn_taps_3x3(l->frame.width, 1);
+    for (int o = 0; o < l->outputs; o++) {
+        double y = 0;
+        for (int k = 0; k < 9 * l->inputs; k++, dw++) {
+            const double x = dn_guarded_get(&l->x, k / 9, at + taps.shift[k % 9]);
+            y += dn_guarded_get(&l->w, o, k) * x;
+            *dw += dn_guarded_get(&l->dy, o, at) * x;
+        }
+        dn_expect_sum(&e->y, o, pixel, y, (size_t)(l->inputs + ROUNDINGS), conv_growth * l->inputs);
+    }
+    for (int c = 0; c < l->inputs; c++) {
+        double dx = 0;
+        for (int k = 0; k < 9 * l->outputs; k++)
+            dx += (double)dn_guarded_get(&l->w, k / 9, 9 * c + k % 9) *
+                  dn_guarded_get(&l->dy, k / 9, at - taps.shift[k % 9]);
+        dn_expect_sum(&e->dx, c, pixel, dx, (size_t)(l->outputs + ROUNDINGS),
+                      conv_growth * l->outputs);
+    }
+}
+
+static layer_expect expect_layer(const layer *l)
+{
+    const dn_frame *f = &l->out;
+    const size_t weights = (size_t)(9 * l->inputs), cells = (size_t)l->outputs * weights;
+    layer_expect e = {dn_expect_create("Winograd conv", l->outputs, 0, l->pixels),
+                      dn_expect_create("Winograd input gradient", l->inputs, 0, l->pixels),
+                      dn_expect_create("Winograd weight gradient", l->outputs, 0, weights)};
+    double *dw = calloc(cells, sizeof *dw);
+    if (dw == NULL) {
+        perror("weight gradient");
+        exit(EXIT_FAILURE);
+    }
+    size_t pixel = 0;
+    for (int i = 0; i < f->images; i++)
+        for (int r = 0; r < f->rows; r++)
+            for (int c = 0; c < f->width; c++)
+                expect_pixel(l, &e, dw, frame_at(f, i, r, c), pixel++);
+    for (size_t k = 0; k < cells; k++)
+        dn_expect_sum(&e.dw, (int)(k / weights), k % weights, dw[k], l->tiles + ROUNDINGS,
+                      weight_growth * (double)l->tiles);
+    free(dw);
+    return e;
+}
+
+typedef void transform(const dn_frame *frame, const float *x, float *u, size_t step);
+
+/* u(16, channels, tiles) of framed channels. */
+static dn_guarded transformed(const layer *l, transform *kernel, const dn_guarded *x)
+{
+    dn_guarded u = dn_trial_matrix(ELEMENTS * x->rows, 0, tile_extent(l->tiles));
+    for (int c = 0; c < x->rows; c++)
+        kernel(&l->out, dn_guarded_row(x, c), u.data + (size_t)c * u.ld, (size_t)x->rows * u.ld);
+    return u;
+}
+
+/* G w G' as (16, outputs, inputs); turned: of the kernels turned by half a circle, transposed. */
+static dn_guarded transformed_weights(const layer *l, int turned)
+{
+    const int pairs = l->outputs * l->inputs;
+    dn_guarded u = dn_trial_matrix(ELEMENTS, 0, (size_t)pairs);
+    for (int p = 0; p < pairs; p++) {
+        const int o = p / l->inputs, c = p % l->inputs;
+        double in[9], out[ELEMENTS];
+        for (int t = 0; t < 9; t++)
+            in[t] = dn_guarded_get(&l->w, o, 9 * c + (turned ? 8 - t : t));
+        dn_sandwich(out, from_weight, 4, 3, in);
+        for (int k = 0; k < ELEMENTS; k++)
+            dn_guarded_set(&u, k, turned ? c * l->outputs + o : p, (float)out[k]);
+    }
+    return u;
+}
+
+/* The 3x3 convolution of framed channels, or its transpose. */
+static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_guarded *from,
+                     dn_expect *e)
+{
+    const dn_product_kernels *products = &k->products[l->dtype];
+    const dn_taps one = {.count = 1};
+    const int outputs = turned ? l->inputs : l->outputs, inputs = from->rows;
+    const int rows = (l->out.rows + 1) / 2 * 2, width = l->out.width;
+    dn_guarded w = transformed_weights(l, turned);
+    dn_guarded u = transformed(l, products->winograd->input, from);
+    dn_guarded m = dn_trial_matrix(ELEMENTS * outputs, 0, tile_extent(l->tiles));
+    dn_guarded y = dn_trial_matrix(l->out.images * rows, 0, dn_round_lanes((size_t)width + 1));
+    dn_guarded to = dn_trial_matrix(outputs, 0, l->pixels);
+    dn_guarded packed = dn_trial_matrix(1, 0, products->packed_floats(outputs, inputs, 1));
+    dn_frame compact = l->out;
+    compact.border = (int)y.ld - width, compact.image_rows = rows;
+    for (int i = 0; i < ELEMENTS; i++) {
+        products->pack(packed.data,
+                       &(dn_weights){dn_guarded_row(&w, i), outputs, inputs, 1, inputs, 1});
+        products->conv(packed.data, outputs, inputs, &one, l->tiles, dn_guarded_row(&u, i * inputs),
+                       u.ld, m.data + (size_t)(i * outputs) * m.ld, m.ld, 0);
+    }
+    for (int o = 0; o < outputs; o++) {
+        products->winograd->output(&l->out, dn_guarded_row(&m, o), (size_t)outputs * m.ld, y.data,
+                                   y.ld);
+        k->maps[DN_FP32].store(1, &compact, y.data, 0, to.data + (size_t)o * to.ld, 0);
+    }
+    if (!dn_guarded_intact(&u) || !dn_guarded_intact(&m) || !dn_guarded_intact(&y))
+        dn_trial_fail("%s: wrote outside a matrix on the way", e->kernel);
+    dn_expect_verify(e, k, &to);
+    dn_guarded *const all[] = {&w, &u, &m, &y, &to, &packed};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        dn_guarded_destroy(all[i]);
+}
+
+static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
+{
+    const dn_product_kernels *products = &k->products[l->dtype];
+    const dn_taps one = {.count = 1};
+    const int pairs = l->outputs * l->inputs;
+    dn_guarded m = transformed(l, products->winograd->output_grad, &l->dy);
+    dn_guarded u = transformed(l, products->winograd->input, &l->x);
+    dn_guarded sums = dn_trial_matrix(ELEMENTS, 0, (size_t)pairs);
+    dn_guarded dw = dn_trial_matrix(l->outputs, 0, (size_t)(9 * l->inputs));
+    for (int i = 0; i < ELEMENTS; i++) {
+        for (int p = 0; p < pairs; p++)
+            dn_guarded_set(&sums, i, p, 0);
+        products->conv_weight_grad(
+            l->outputs, l->inputs, &one, l->tiles, dn_guarded_row(&m, i * l->outputs), m.ld,
+            dn_guarded_row(&u, i * l->inputs), u.ld, sums.data + (size_t)i * sums.ld);
+    }
+    for (int p = 0; p < pairs; p++) {
+        double in[ELEMENTS], out[9];
+        for (int i = 0; i < ELEMENTS; i++)
+            in[i] = dn_guarded_get(&sums, i, p);
+        dn_sandwich(out, to_weight, 3, 4, in);
+        for (int t = 0; t < 9; t++)
+            dn_guarded_set(&dw, p / l->inputs, p % l->inputs * 9 + t, (float)out[t]);
+    }
+    dn_expect_verify(e, k, &dw);
+    dn_guarded *const all[] = {&m, &u, &sums, &dw};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        dn_guarded_destroy(all[i]);
+}
+
+void dn_check_winograd_conv(dn_dtype dtype, const dn_frame *frame, const dn_frame *out, int outputs,
+                            int inputs)
+{
+    const size_t weights = (size_t)(9 * inputs);
+    layer l = {.dtype = dtype,
+               .frame = *frame,
+               .out = *out,
+               .tiles = tiles_of(out),
+               .pixels = (size_t)(out->images * out->rows * out->width),
+               .outputs = outputs,
+               .inputs = inputs};
+    l.x = framed(frame, inputs);
+    l.dy = framed(frame, outputs);
+    l.w = dn_trial_filled(outputs, 0, weights, weights);
+    layer_expect e = expect_layer(&l);
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        if (k->products[l.dtype].winograd == NULL)
+            continue;
+        set_behind(&l.frame, &l.x, NAN);
+        run_conv(&l, k, 0, &l.x, &e.y);
+        run_conv(&l, k, 1, &l.dy, &e.dx);
+        set_behind(&l.frame, &l.x, 1e30f);
+        run_weight_grad(&l, k, &e.dw);
+    }
+    dn_expect_destroy(&e.y);
+    dn_expect_destroy(&e.dx);
+    dn_expect_destroy(&e.dw);
+    dn_guarded_destroy(&l.x);
+    dn_guarded_destroy(&l.dy);
+    dn_guarded_destroy(&l.w);
+}

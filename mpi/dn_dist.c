@@ -1,4 +1,5 @@
-/* dn_dist: parses the command line, starts the ranks, runs one command. */
+/* dn_dist: starts MPI, parses the command line, finds the rank's cores, starts the watch, runs one
+ * command. */
 #include <stdio.h>
 #include <string.h>
 

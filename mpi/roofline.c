@@ -1,4 +1,6 @@
 /*
+ * The table of phases and layers beside the machine's roofs; see roofline.h.
+ *
  * A layer's bound is the longer of its operations at the peak rate and its bytes at memory's best
  * rate; the fraction is that over the seconds it took. Layers are ranked by the seconds between
  * the two. Small maps stay in the caches from layer to layer, so a layer may beat memory's bound.

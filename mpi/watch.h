@@ -2,9 +2,9 @@
  * The watch: no rank waits for ever for one that is gone.
  *
  * Every process has one small thread with a TCP connection of its own, independent of MPI: from
- * each rank to rank 0. Both ends send a sign of life once a second or oftener, with the step and
- * the operation their main thread is at. A killed process's connection ends at once; a stopped one,
- * or one cut off, falls silent. Rank 0 then tells the others. Who finds rank 0 gone knows by
+ * each rank to rank 0. Both ends send a sign of life four times a second or oftener, with the step
+ * and the operation their main thread is at. A killed process's connection ends at once; a stopped
+ * one, or one cut off, falls silent. Rank 0 then tells the others. Who finds rank 0 gone knows by
  * itself.
  *
  * When a rank is lost, one survivor prints one line that names it and writes it to lost.json in the
@@ -40,7 +40,8 @@ void dn_watch_start(dn_watch **watch, const dn_comm *comm, double deadline);
  * all ranks. Not collective. */
 void dn_watch_stop(dn_watch **watch);
 
-/* Where the calling rank is; steps count from 1. Cheap: three stores. Not collective. */
+/* Where the calling rank is; steps count from 1. Cheap: a look at the clock and a few stores.
+ * Not collective. */
 void dn_watch_step(dn_watch *watch, int64_t step);
 void dn_watch_doing(dn_watch *watch, dn_operation operation);
 

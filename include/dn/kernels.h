@@ -78,8 +78,8 @@ static inline size_t dn_frame_floats(const dn_frame *frame)
     return ((size_t)frame->images * (size_t)frame->image_rows + 1) * (size_t)(frame->width + 1);
 }
 
-/* How the elements of maps are stored. Everything else is fp32: panels, products, sums, gradients.
- */
+/* How the elements of maps are stored. Everything else is fp32 (panels, sums, gradients), but for
+ * operands of products that round them to bf16 (dn_product_kernels). */
 typedef enum dn_dtype { DN_FP32, DN_BF16, DN_DTYPES } dn_dtype;
 
 static inline size_t dn_dtype_size(dn_dtype dtype)

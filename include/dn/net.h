@@ -41,7 +41,8 @@ typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
 typedef struct dn_net_options {
     int batch;      /* images of one forward pass */
     int train;      /* 0: forward only, in less memory */
-    dn_dtype dtype; /* of maps; weights, sums, statistics and gradients are fp32 */
+    dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
+                       gradients are fp32 */
     int plan_only;  /* 1: for dn_net_plan and dn_net_layer_info alone; nothing is allocated */
     int recompute;  /* 1: bottleneck maps are not kept but made again in the backward pass: the same
                        bits, in less memory, for one more 1x1 convolution a layer */

@@ -2,9 +2,9 @@
  * Tiles of 16 rows of 64 bytes: AMX's instructions where the compiler was told that they exist,
  * else the same in plain C.
  *
- *                    B6 B7      16 pairs x 16 columns each, row k of a tile: b[2k], b[2k+1] by
- * turns rows 0-15  A4 C0 C1      16 rows x 16 pairs each of A rows 16-31 A5 C2 C3      16 rows x 16
- * floats each of C
+ *                     B6  B7      A: 16 rows x 16 pairs a tile
+ *     rows  0-15  A4  C0  C1      B: 16 pairs x 16 columns; row k: b[2k], b[2k+1] by turns
+ *     rows 16-31  A5  C2  C3      C: 16 rows x 16 columns of floats
  *
  * The names are macros because an instruction holds the number of its tile. The compiler does not
  * know what memory a tile load reads: hence the fences.

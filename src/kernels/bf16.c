@@ -14,7 +14,8 @@
  * Packed form: per tile of PACK_ROWS outputs (blocks of DN_BF16_CONV_INPUTS inputs, taps, 16 pairs
  * of inputs, tile rows, pairs, 2); what is past the last output or input is 0.
  *
- * The order of every sum follows from the shape. It is another one in each backend.
+ * The order of every sum follows from the shape. It is another one in each backend. There are no
+ * Winograd transforms: a 3x3 goes tap by tap.
  */
 #include "tables.h"
 
@@ -26,7 +27,7 @@
 
 enum {
     TILE = PACK_ROWS * DN_BF16_STEP, /* numbers */
-    BLOCK_1X1 = 128,                 /* pixels of a block without a halo: the first-level cache holds it */
+    BLOCK_1X1 = 128,                 /* pixels of a block without halo: in the first-level cache */
     MARGINS = 4 * DN_BF16_STEP       /* of a weight gradient's buffers */
 };
 

@@ -11,12 +11,14 @@
  * and gives the weights' gradient, the product with the transposed weights gives the input's, which
  * the ReLU masks and adds into the input map's gradient. A panel of x is read once for all of it.
  *
- * A 3x3 over the frame of a piece (dn/kernels.h), one channel's row, here one image of 2 x 4:
+ * The pieces of a 3x3 go to winograd.c where the net's products have Winograd's transforms. Where
+ * they have none, a 3x3 goes tap by tap over the frame of a piece (dn/kernels.h), one channel's
+ * row, here one image of 2 x 4:
  *
- *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0       source: where the piece's x begins, with
- *                 ^first      . . . . run                         the rows above and below in a
- * band
+ *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0
+ *                 ^ first           ^ last of the run
  *
+ * The frame's source begins where the piece's x does; in a band, with the rows above and below.
  * Output position first + p has tap t at first + p + shift[t], shift = (dr) * 5 + (dc), so each tap
  * is the same product over the `run` of positions from the first pixel to the last. What is
  * computed on border positions is dropped by `store`, or meets a zero of dy.

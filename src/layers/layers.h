@@ -26,7 +26,8 @@ void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
 void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
                      const dn_frame *frame, int image, size_t pixel, int channel, float *row);
 
-/* winograd.c: a piece forward and a stripe backward, inside a parallel region; floats a thread. */
+/* winograd.c: a piece forward, inside a parallel region (dn_winograd_backward_item, below, is the
+ * backward half); and the scratch it takes, floats a thread. */
 void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index);
 size_t dn_winograd_scratch(const dn_net *net, const dn_node *node);
 
@@ -40,10 +41,10 @@ void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing);
 /* Loss and top-k of the first `count` images from the logits of the last forward pass. */
 void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result);
 
-/* The phase of `bench` that a node belongs to. */
+/* net.c: the phase of `bench` that a node belongs to. */
 dn_phase dn_node_phase(const dn_node *node);
 
-/* What a node needs beyond the maps; computed by the memory plan. */
+/* What a node needs beyond the maps; the memory plan (net.c) asks each kind of node. */
 typedef struct dn_needs {
     size_t scratch;        /* floats a thread */
     size_t packed;         /* floats */
@@ -124,8 +125,9 @@ void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *
                                const dn_stripe *item);
 
 /* Packs the node's weights block by block of `block` input channels, for the forward product
- * (outputs from inputs) or, transposed, for the gradient of the input. Block i begins at
- * net->packed + i * dn_packed_block floats. Inside a parallel region; ends in a barrier. */
+ * (outputs from inputs) or, transposed, for the gradient of the input; a Winograd node's blocks are
+ * 16 matrices each. Block i begins at net->packed + i * dn_packed_*_block floats. Inside a parallel
+ * region; ends in a barrier. */
 void dn_pack_forward(dn_net *net, const dn_node *node, int block);
 void dn_pack_transposed(dn_net *net, const dn_node *node, int block);
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block);

@@ -1,4 +1,7 @@
-/* Packing of weights, cutting of backward work, and sums of weight gradients; see layers.h. */
+/*
+ * Packing of weights, cutting of backward work, and sums of weight gradients; see layers.h. Those
+ * of a Winograd node are transformed on the way: G w G' when packed, G' m G when added up.
+ */
 #include "layers.h"
 
 #include <assert.h>

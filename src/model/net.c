@@ -1,5 +1,6 @@
 /*
- * A net's memory: its plan, the arena, and what stands in the flat arrays.
+ * A net's memory: its plan, the arena, and what stands in the flat arrays. Then what callers may
+ * look at: sizes, layers, and the seconds of layers and phases.
  */
 #include "build.h"
 #include "layers.h"

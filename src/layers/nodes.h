@@ -103,7 +103,6 @@ struct dn_net {
     float *weight_partial; /* (stripes, weights) gradient sums of the running node */
     float *scratch;        /* (threads, scratch_floats) */
     size_t scratch_floats;
-    size_t packed_floats, partial_count, weight_partial_floats;
     int threads;
 };
 

@@ -39,7 +39,6 @@ static dn_needs node_needs(const dn_net *net, const dn_node *node)
 typedef struct planner {
     dn_net *net;
     void ***targets;
-    int capacity;
 } planner;
 
 static void add_region(planner *p, const char *name, void *target, size_t bytes, int first,
@@ -201,7 +200,7 @@ static dn_status plan(dn_net *net, const dn_net *from)
     const int capacity = 2 * net->map_count + 24;
     float *channels = NULL;
     double *sums = NULL;
-    planner p = {.net = net, .capacity = capacity};
+    planner p = {.net = net};
     net->regions = calloc((size_t)capacity, sizeof *net->regions);
     p.targets = calloc((size_t)capacity, sizeof *p.targets);
     dn_status status = DN_OK;

@@ -7,21 +7,21 @@
 #include "placement.h"
 #include "watch.h"
 
-static const struct {
-    const char *name;
-    dn_status (*run)(const dn_comm *comm, dn_options *options);
-} commands[] = {{"train", dn_train},
-                {"eval", dn_eval},
-                {"info", dn_info_command},
-                {"bench", dn_bench},
-                {"plan", dn_plan_command}};
-
-static dn_status run_command(const dn_comm *comm, const char *name, dn_options *options)
+static dn_status run_command(const dn_comm *comm, dn_options *options)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(comm, options);
-    return dn_fail(DN_EINVAL, "command: found %s, expected train, eval, info, bench or plan", name);
+    switch (options->command) {
+    case DN_COMMAND_TRAIN:
+        return dn_train(comm, options);
+    case DN_COMMAND_EVAL:
+        return dn_eval(comm, options);
+    case DN_COMMAND_INFO:
+        return dn_info_command(comm, options);
+    case DN_COMMAND_BENCH:
+        return dn_bench(comm, options);
+    case DN_COMMAND_PLAN:
+        break;
+    }
+    return dn_plan_command(comm, options);
 }
 
 static int wants_help(int argc, char **argv)
@@ -51,7 +51,7 @@ int main(int argc, char **argv)
         comm.place = &place;
         if (status == DN_OK && !options.help) {
             dn_watch_start(&comm.watch, &comm, options.deadline);
-            status = run_command(&comm, argv[1], &options);
+            status = run_command(&comm, &options);
         }
     }
     if (status != DN_OK && comm.rank == 0)

@@ -90,10 +90,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
     dn_net *net = NULL;
     dn_split test = {0};
     dn_scores scores;
-    dn_status status = options->checkpoint[0]
-                           ? DN_OK
-                           : dn_fail(DN_EINVAL, "--checkpoint: found none, expected a file");
-    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    dn_status status;
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, "test"));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
     DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, NULL, &scores));

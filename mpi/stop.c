@@ -25,7 +25,8 @@ static double seconds_of(clockid_t clock)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-dn_status dn_stop_parse(const char *text, double *seconds)
+/* seconds = what a text as Slurm takes it means. */
+static dn_status parse(const char *text, double *seconds)
 {
     const char *dash = strchr(text, '-'), *time = dash ? dash + 1 : text;
     unsigned part[3] = {0};
@@ -53,7 +54,7 @@ dn_status dn_stop_open(dn_stop *stop, const char *text, double start)
     double seconds;
     *stop = (dn_stop){.limit = INFINITY};
     if (text[0] != '\0') {
-        DN_TRY(dn_stop_parse(text, &seconds));
+        DN_TRY(parse(text, &seconds));
         stop->limit = start + seconds;
     } else if (job_end != NULL && atof(job_end) > 0) {
         stop->limit = seconds_of(CLOCK_MONOTONIC) + atof(job_end) - seconds_of(CLOCK_REALTIME);

@@ -18,10 +18,6 @@ typedef struct dn_stop {
     double longest_step, longest_saving; /* seconds; the caller keeps them up to date */
 } dn_stop;
 
-/* seconds = what a text as Slurm takes it means: MINUTES, MM:SS, HH:MM:SS, D-HH:MM:SS. DN_EINVAL.
- */
-dn_status dn_stop_parse(const char *text, double *seconds);
-
 /* Catches the signals. The limit is `text` after `start` (seconds of the monotonic clock); where
  * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
 dn_status dn_stop_open(dn_stop *stop, const char *text, double start);

@@ -20,9 +20,10 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
-#include <hdf5.h>
 #include <xxhash.h>
 #include <zstd.h>
+
+#include "dn/hdf5.h"
 
 struct writer {
     const dn_manifest *manifest;
@@ -42,50 +43,25 @@ static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
     return images;
 }
 
-static hid_t text_type(size_t length)
-{
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, length);
-    H5Tset_cset(type, H5T_CSET_UTF8);
-    return type;
-}
-
-static int put_attribute(hid_t file, const char *name, hid_t type, hid_t space, const void *value)
-{
-    const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    const int good = H5Awrite(attribute, type, value) >= 0;
-    H5Aclose(attribute);
-    H5Sclose(space);
-    return good;
-}
-
-static int put_text(hid_t file, const char *name, const char *text)
-{
-    const hid_t type = text_type(strlen(text) + 1);
-    const int good = put_attribute(file, name, type, H5Screate(H5S_SCALAR), text);
-    H5Tclose(type);
-    return good;
-}
-
 static int put_integer(hid_t file, const char *name, int64_t value)
 {
-    return put_attribute(file, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &value);
+    return dn_hdf5_put(file, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &value);
 }
 
 static int put_numbers(hid_t file, const char *name, const double *values, int count)
 {
     const hsize_t size = (hsize_t)count;
-    return put_attribute(file, name, H5T_IEEE_F64LE, H5Screate_simple(1, &size, NULL), values);
+    return dn_hdf5_put(file, name, H5T_IEEE_F64LE, H5Screate_simple(1, &size, NULL), values);
 }
 
 static int put_attributes(const struct writer *w)
 {
     const dn_manifest *const m = w->manifest;
     const dn_manifest_shard *const s = w->shard;
-    return put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
+    return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
            put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           put_text(w->file, DN_SHARD_DATASET, m->dataset) &&
-           put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->dataset) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
            put_integer(w->file, DN_SHARD_INDEX, s->index) &&
            put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
            put_integer(w->file, DN_SHARD_COUNT, s->count) &&
@@ -127,7 +103,7 @@ static int put_class_names(const struct writer *w)
         return 0;
     for (size_t i = 0; i < classes; i++)
         memcpy(padded + i * length, names[i], strlen(names[i]));
-    const hid_t type = text_type(length);
+    const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
     const int good = put_list(w->file, DN_SHARD_CLASS_NAMES, type, (int64_t)classes, padded);
     H5Tclose(type);
@@ -141,7 +117,7 @@ static int put_labels(const struct writer *w, const uint16_t *labels)
     const size_t bytes = (size_t)w->shard->count * sizeof *labels;
     snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, bytes));
     return put_list(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, w->shard->count, labels) &&
-           put_text(w->file, DN_SHARD_LABELS_HASH, hash);
+           dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 
 static hid_t create_images(const struct writer *w)

@@ -18,10 +18,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <hdf5.h>
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "dn/hdf5.h"
 #include "dn/manifest.h"
 
 enum { TEXT = 64 }; /* room for a string attribute */
@@ -51,35 +51,10 @@ struct dn_shards {
     uint16_t *labels;
 };
 
-/* Reads an attribute that holds exactly one element. */
-static dn_status read_attribute(hid_t file, const char *path, const char *name, hid_t type,
-                                void *value)
-{
-    const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
-    const hid_t space = H5Aget_space(attribute);
-    const int good =
-        H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
-    H5Sclose(space);
-    H5Aclose(attribute);
-    DN_CHECK(good, DN_ECORRUPT, "%s: attribute %s is missing or not as specified", path, name);
-    return DN_OK;
-}
-
-static dn_status read_text(hid_t file, const char *path, const char *name, char value[TEXT])
-{
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, TEXT);
-    H5Tset_cset(type, H5T_CSET_UTF8);
-    const dn_status status = read_attribute(file, path, name, type, value);
-    H5Tclose(type);
-    value[TEXT - 1] = '\0';
-    return status;
-}
-
 static dn_status expect_integer(hid_t file, const char *path, const char *name, int64_t expected)
 {
     int64_t found;
-    DN_TRY(read_attribute(file, path, name, H5T_NATIVE_INT64, &found));
+    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &found));
     DN_CHECK(found == expected, strcmp(name, DN_SHARD_VERSION) ? DN_ECORRUPT : DN_EINVAL,
              "%s: found %s %" PRId64 ", expected %" PRId64, path, name, found, expected);
     return DN_OK;
@@ -88,7 +63,7 @@ static dn_status expect_integer(hid_t file, const char *path, const char *name, 
 static dn_status expect_text(hid_t file, const char *path, const char *name, const char *expected)
 {
     char found[TEXT];
-    DN_TRY(read_text(file, path, name, found));
+    DN_TRY(dn_hdf5_get_text(file, path, name, found, TEXT));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"",
              path, name, found, expected);
     return DN_OK;
@@ -198,7 +173,7 @@ static dn_status read_labels(hid_t file, const dn_shards *shards, const struct s
     H5Sclose(space);
     H5Dclose(set);
     DN_CHECK(good, DN_ECORRUPT, "%s: cannot read %" PRId64 " " DN_SHARD_LABELS, shard->path, count);
-    DN_TRY(read_text(file, shard->path, DN_SHARD_LABELS_HASH, expected));
+    DN_TRY(dn_hdf5_get_text(file, shard->path, DN_SHARD_LABELS_HASH, expected, TEXT));
     snprintf(found, sizeof found, "%016" PRIx64,
              XXH3_64bits(labels, (size_t)count * sizeof *labels));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
@@ -236,10 +211,7 @@ static dn_status open_shard(dn_shards *shards, const char *folder, struct shard 
     DN_CHECK(shard->bytes == expected->bytes, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, shard->bytes,
              expected->bytes);
-    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(access, 0, 1); /* nobody writes, and some file systems have no locks */
-    const hid_t file = H5Fopen(shard->path, H5F_ACC_RDONLY, access);
-    H5Pclose(access);
+    const hid_t file = dn_hdf5_open(shard->path);
     const dn_status status = read_index(file, shards, shard);
     H5Fclose(file);
     return status;

@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <hdf5.h>
-
 #include "dn/checkpoint.h"
 
 #define DN_CHECKPOINT_FORMAT   "dn_dist checkpoint"
@@ -24,15 +22,6 @@ enum { DN_HASH_DIGITS = 16, DN_SEAL_BYTES = sizeof DN_SEAL - 1 + DN_HASH_DIGITS 
 static inline int dn_is_running(const dn_tensor *tensor)
 {
     return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
-}
-
-/* An HDF5 type of `size` bytes that end in a zero; the caller closes it. */
-static inline hid_t dn_string_type(size_t size)
-{
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, size);
-    H5Tset_cset(type, H5T_CSET_UTF8);
-    return type;
 }
 
 /* What a file is made from: the net's own arrays, or copies of them. */

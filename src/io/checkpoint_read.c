@@ -17,6 +17,7 @@
 
 #include "checkpoint_file.h"
 #include "dn/checkpoint.h"
+#include "dn/hdf5.h"
 
 enum { BLOCK = 1 << 20, SHAPE_TEXT = 64 };
 
@@ -80,38 +81,18 @@ static dn_status check_file(const char *path)
     return status;
 }
 
-static dn_status read_attribute(const reader *r, const char *name, hid_t type, void *value)
-{
-    const hid_t attribute = H5Aopen(r->file, name, H5P_DEFAULT);
-    const hid_t space = H5Aget_space(attribute);
-    const int ok = H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
-    H5Sclose(space);
-    H5Aclose(attribute);
-    DN_CHECK(ok, DN_ECORRUPT, "%s: found no readable attribute %s, expected a dn_dist checkpoint",
-             r->path, name);
-    return DN_OK;
-}
-
-static dn_status read_text_attribute(const reader *r, const char *name, char *text, size_t size)
-{
-    const hid_t type = dn_string_type(size);
-    const dn_status status = read_attribute(r, name, type, text);
-    H5Tclose(type);
-    return status;
-}
-
 static dn_status check_format(reader *r)
 {
     char format[64];
     int64_t version;
-    DN_TRY(read_text_attribute(r, "format", format, sizeof format));
+    DN_TRY(dn_hdf5_get_text(r->file, r->path, "format", format, sizeof format));
     DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
              "%s: found format \"%s\", expected \"%s\"", r->path, format, DN_CHECKPOINT_FORMAT);
-    DN_TRY(read_attribute(r, "format_version", H5T_NATIVE_INT64, &version));
+    DN_TRY(dn_hdf5_get(r->file, r->path, "format_version", H5T_NATIVE_INT64, &version));
     DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
              "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", r->path,
              version, DN_CHECKPOINT_VERSION);
-    return read_text_attribute(r, "model", r->model, sizeof r->model);
+    return dn_hdf5_get_text(r->file, r->path, "model", r->model, sizeof r->model);
 }
 
 /* Opens the file when it is whole and of our format; on failure nothing stays open. */
@@ -120,10 +101,7 @@ static dn_status open_reader(reader *r, const char *path)
     *r = (reader){.file = -1, .path = path};
     DN_TRY(check_file(path));
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_file_locking(access, 0, 1); /* nobody writes, and some file systems have no locks */
-    r->file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    H5Pclose(access);
+    r->file = dn_hdf5_open(path);
     DN_CHECK(r->file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", path);
     const dn_status status = check_format(r);
     if (status != DN_OK)
@@ -135,9 +113,9 @@ static dn_status read_position(const reader *r, dn_checkpoint *state)
 {
     state->data[0] = '\0';
     if (H5Aexists(r->file, "data") > 0) /* the first files had none */
-        DN_TRY(read_text_attribute(r, "data", state->data, sizeof state->data));
-    DN_TRY(read_attribute(r, "step", H5T_NATIVE_INT64, &state->step));
-    const hid_t text = dn_string_type(sizeof state->config);
+        DN_TRY(dn_hdf5_get_text(r->file, r->path, "data", state->data, sizeof state->data));
+    DN_TRY(dn_hdf5_get(r->file, r->path, "step", H5T_NATIVE_INT64, &state->step));
+    const hid_t text = dn_hdf5_text_type(sizeof state->config);
     const hid_t set = H5Dopen2(r->file, "config", H5P_DEFAULT);
     const int ok = H5Dread(set, text, H5S_ALL, H5S_ALL, H5P_DEFAULT, state->config) >= 0;
     H5Dclose(set);

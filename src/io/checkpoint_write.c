@@ -20,28 +20,11 @@
 #include "checkpoint_file.h"
 #include "dn/checkpoint.h"
 #include "dn/file.h"
+#include "dn/hdf5.h"
 
 enum { GROWTH = 4 << 20 }; /* bytes by which the file in memory grows */
 
 /* These return 0 when HDF5 fails, which in memory only its lack can cause. */
-
-static int write_attribute(hid_t file, const char *name, hid_t type, const void *value)
-{
-    const hid_t space = H5Screate(H5S_SCALAR);
-    const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    const int ok = H5Awrite(attribute, type, value) >= 0;
-    H5Aclose(attribute);
-    H5Sclose(space);
-    return ok;
-}
-
-static int write_text_attribute(hid_t file, const char *name, const char *text)
-{
-    const hid_t type = dn_string_type(strlen(text) + 1);
-    const int ok = write_attribute(file, name, type, text);
-    H5Tclose(type);
-    return ok;
-}
 
 static int write_dataset(hid_t group, const char *name, hid_t type, int rank, const int *shape,
                          const void *values)
@@ -104,16 +87,16 @@ static int write_file(hid_t file, const dn_snapshot *snapshot)
     const dn_checkpoint *state = snapshot->state;
     char hash[DN_HASH_DIGITS + 1];
     const int64_t version = DN_CHECKPOINT_VERSION;
-    const hid_t text = dn_string_type(strlen(state->config) + 1);
+    const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
-    const int ok = write_tensors(file, snapshot) &&
-                   write_dataset(file, "config", text, 0, NULL, state->config) &&
-                   write_text_attribute(file, "format", DN_CHECKPOINT_FORMAT) &&
-                   write_attribute(file, "format_version", H5T_STD_I64LE, &version) &&
-                   write_text_attribute(file, "model", dn_net_spec(snapshot->net)->name) &&
-                   write_attribute(file, "step", H5T_STD_I64LE, &state->step) &&
-                   write_text_attribute(file, "weights_hash", hash) &&
-                   write_text_attribute(file, "data", state->data);
+    const int ok =
+        write_tensors(file, snapshot) &&
+        write_dataset(file, "config", text, 0, NULL, state->config) &&
+        dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
+        dn_hdf5_put(file, "format_version", H5T_STD_I64LE, H5Screate(H5S_SCALAR), &version) &&
+        dn_hdf5_put_text(file, "model", dn_net_spec(snapshot->net)->name) &&
+        dn_hdf5_put(file, "step", H5T_STD_I64LE, H5Screate(H5S_SCALAR), &state->step) &&
+        dn_hdf5_put_text(file, "weights_hash", hash) && dn_hdf5_put_text(file, "data", state->data);
     H5Tclose(text);
     return ok;
 }

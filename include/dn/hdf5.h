@@ -1,0 +1,31 @@
+/*
+ * Attributes of HDF5 files, as shards and checkpoints write and read them.
+ *
+ * HDF5 calls on an object that could not be opened fail in their turn, so only the last of a chain
+ * of calls is tested. Not thread-safe: HDF5 may have been built without its lock.
+ */
+#ifndef DN_HDF5_H
+#define DN_HDF5_H
+
+#include <stddef.h>
+
+#include <hdf5.h>
+
+#include "dn/status.h"
+
+/* The type of a UTF-8 text in `size` bytes, the last of them zero; the caller closes it. */
+hid_t dn_hdf5_text_type(size_t size);
+
+/* Write an attribute of the file, and close `space`; 0 when HDF5 fails. */
+int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const void *value);
+int dn_hdf5_put_text(hid_t file, const char *name, const char *text);
+
+/* Opens a file to read, without a lock: nobody writes, and some file systems have none. */
+hid_t dn_hdf5_open(const char *path);
+
+/* Read an attribute of one element, a text cut to `size` bytes; DN_ECORRUPT names file and
+ * attribute. */
+dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
+dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
+
+#endif

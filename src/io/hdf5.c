@@ -1,0 +1,59 @@
+/* Attributes of HDF5 files; see include/dn/hdf5.h. */
+#include "dn/hdf5.h"
+
+#include <string.h>
+
+hid_t dn_hdf5_text_type(size_t size)
+{
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, size);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    return type;
+}
+
+int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const void *value)
+{
+    const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    const int good = H5Awrite(attribute, type, value) >= 0;
+    H5Aclose(attribute);
+    H5Sclose(space);
+    return good;
+}
+
+int dn_hdf5_put_text(hid_t file, const char *name, const char *text)
+{
+    const hid_t type = dn_hdf5_text_type(strlen(text) + 1);
+    const int good = dn_hdf5_put(file, name, type, H5Screate(H5S_SCALAR), text);
+    H5Tclose(type);
+    return good;
+}
+
+hid_t dn_hdf5_open(const char *path)
+{
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_file_locking(access, 0, 1);
+    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
+    H5Pclose(access);
+    return file;
+}
+
+dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value)
+{
+    const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
+    const hid_t space = H5Aget_space(attribute);
+    const int good =
+        H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    H5Sclose(space);
+    H5Aclose(attribute);
+    DN_CHECK(good, DN_ECORRUPT, "%s: attribute %s is missing or not as specified", path, name);
+    return DN_OK;
+}
+
+dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size)
+{
+    const hid_t type = dn_hdf5_text_type(size);
+    const dn_status status = dn_hdf5_get(file, path, name, type, text);
+    H5Tclose(type);
+    text[size - 1] = '\0';
+    return status;
+}

@@ -54,7 +54,7 @@ dn_status dn_records_measure(const char *folder, dn_manifest_file *file);
 /* Integer sums over the train split, so that mean and deviation are exact and rounded once. Good
  * for 10^14 pixels. */
 typedef struct dn_channel_sums {
-    int64_t sum[DN_MAX_CHANNELS], squares[DN_MAX_CHANNELS];
+    int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
 } dn_channel_sums;
 
 /* Adds an image(channels, height, width). Thread-safe. */

@@ -13,8 +13,8 @@ static const char label_key[] = "image/class/label", image_key[] = "image/encode
 
 static png_image png_shape(const dn_manifest *m)
 {
-    static const png_uint_32 formats[DN_MAX_CHANNELS] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA,
-                                                         PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
+    static const png_uint_32 formats[DN_MAX_IMAGE_CHANNELS] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA,
+                                                               PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
     return (png_image){.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)m->width,
                        .height = (png_uint_32)m->height,

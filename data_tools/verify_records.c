@@ -84,7 +84,7 @@ done:
 static dn_status check_sums(const struct verify *v)
 {
     const dn_manifest *const m = v->manifest;
-    double mean[DN_MAX_CHANNELS], deviation[DN_MAX_CHANNELS];
+    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS];
     dn_channel_sums_result(&v->sums, m, mean, deviation);
     for (int c = 0; c < m->channels; c++)
         DN_CHECK(mean[c] == m->mean[c] && deviation[c] == m->deviation[c], DN_ECORRUPT,

@@ -11,7 +11,7 @@ static dn_status decode(const dn_split *split, const dn_comm *comm)
     const int64_t chunks = dn_shards_chunks(shards);
     const int64_t begin = chunks * comm->node_rank / comm->node_size;
     const int64_t end = chunks * (comm->node_rank + 1) / comm->node_size;
-    const size_t image = dn_image_floats(dn_shards_info(shards));
+    const size_t image = dn_image_values(dn_shards_info(shards));
     dn_status worst = DN_OK;
     char message[1024] = "";
 #pragma omp parallel for schedule(dynamic)
@@ -36,7 +36,7 @@ dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder
     *split = (dn_split){0};
     DN_TRY(dn_comm_agree(comm, dn_shards_open(&split->shards, folder, name)));
     const dn_shard_info *info = dn_shards_info(split->shards);
-    DN_TRY(dn_comm_shared_alloc(comm, (size_t)info->count * dn_image_floats(info), &split->pixels));
+    DN_TRY(dn_comm_shared_alloc(comm, (size_t)info->count * dn_image_values(info), &split->pixels));
     DN_TRY(dn_comm_agree(comm, decode(split, comm)));
     dn_comm_node_barrier(comm);
     split->images = (dn_images){

@@ -20,8 +20,8 @@ typedef struct dn_images {
     const uint16_t *labels; /* (count) */
 } dn_images;
 
-/* Floats of one image. */
-static inline size_t dn_image_floats(const dn_shard_info *info)
+/* Values of one image: bytes as stored, floats in a batch. */
+static inline size_t dn_image_values(const dn_shard_info *info)
 {
     return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
 }

@@ -42,7 +42,7 @@ typedef struct dn_manifest {
     int channels, height, width, classes;
     const char **class_names; /* UTF-8, (classes) */
     int zstd_level;
-    double mean[DN_MAX_CHANNELS], deviation[DN_MAX_CHANNELS]; /* of the train split, on [0, 1] */
+    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */

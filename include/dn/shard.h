@@ -9,12 +9,12 @@
 
 #include <stdint.h>
 
+#include "dn/spec.h"
 #include "dn/status.h"
 
 enum {
-    DN_SHARD_FORMAT_VERSION = 1,  /* of dataset.json and of the shards */
-    DN_SHARD_ZSTD_FILTER = 32015, /* registered number of the zstd filter */
-    DN_MAX_CHANNELS = 4
+    DN_SHARD_FORMAT_VERSION = 1, /* of dataset.json and of the shards */
+    DN_SHARD_ZSTD_FILTER = 32015 /* registered number of the zstd filter */
 };
 
 /* Names in a shard, for its writer and its readers: data sets, then attributes of the root. */
@@ -38,7 +38,7 @@ typedef struct dn_shard_info {
     char dataset[64]; /* "CIFAR10" */
     int64_t count;    /* images of the split */
     int channels, height, width, classes;
-    float mean[DN_MAX_CHANNELS], deviation[DN_MAX_CHANNELS]; /* of the train split, on [0, 1] */
+    float mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
 } dn_shard_info;
 
 typedef struct dn_shards dn_shards;

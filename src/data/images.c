@@ -57,8 +57,8 @@ void dn_images_describe(const dn_images *images, char *text, size_t size)
 void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, int32_t *labels)
 {
     const dn_shard_info *info = &images->info;
-    const size_t plane = (size_t)info->height * (size_t)info->width, image = dn_image_floats(info);
-    float table[DN_MAX_CHANNELS][256];
+    const size_t plane = (size_t)info->height * (size_t)info->width, image = dn_image_values(info);
+    float table[DN_MAX_IMAGE_CHANNELS][256];
     for (int c = 0; c < info->channels; c++)
         for (int v = 0; v < 256; v++)
             table[c][v] = ((float)v / 255 - info->mean[c]) / info->deviation[c];

@@ -166,11 +166,11 @@ static dn_status load_content(dn_manifest *m, const char *path)
                             "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
                             &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
              DN_ECORRUPT, "%s: not valid: %s", path, error.text);
-    DN_CHECK(m->channels >= 1 && m->channels <= DN_MAX_CHANNELS && m->height >= 1 &&
+    DN_CHECK(m->channels >= 1 && m->channels <= DN_MAX_IMAGE_CHANNELS && m->height >= 1 &&
                  m->height <= 65535 && m->width >= 1 && m->width <= 65535 && classes >= 1 &&
                  classes <= 65535,
              DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels",
-             path, m->channels, m->height, m->width, classes, DN_MAX_CHANNELS);
+             path, m->channels, m->height, m->width, classes, DN_MAX_IMAGE_CHANNELS);
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(list[s]);
         DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,

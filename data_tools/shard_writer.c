@@ -43,11 +43,6 @@ static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
     return images;
 }
 
-static int put_integer(hid_t file, const char *name, int64_t value)
-{
-    return dn_hdf5_put(file, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &value);
-}
-
 static int put_numbers(hid_t file, const char *name, const double *values, int count)
 {
     const hsize_t size = (hsize_t)count;
@@ -59,12 +54,12 @@ static int put_attributes(const struct writer *w)
     const dn_manifest *const m = w->manifest;
     const dn_manifest_shard *const s = w->shard;
     return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
-           put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
            dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->dataset) &&
            dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
-           put_integer(w->file, DN_SHARD_INDEX, s->index) &&
-           put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
-           put_integer(w->file, DN_SHARD_COUNT, s->count) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_INDEX, s->index) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
            put_numbers(w->file, DN_SHARD_MEAN, m->mean, m->channels) &&
            put_numbers(w->file, DN_SHARD_STD, m->deviation, m->channels);
 }

@@ -87,13 +87,26 @@ static void remove_folder(const char *folder)
     assert_int_equal(system(command), 0);
 }
 
+/* Saves at once. */
+static dn_status save_net(const char *folder, const dn_net *net, const dn_checkpoint *state,
+                          int keep)
+{
+    dn_saver *saver = NULL;
+    DN_TRY(dn_saver_create(&saver, net, folder, keep));
+    dn_status status = dn_saver_start(saver, state);
+    if (status == DN_OK)
+        status = dn_saver_wait(saver);
+    dn_saver_destroy(&saver);
+    return status;
+}
+
 /* Saves a net of seed `seed` at `step`; path = the file. */
 static void save(const char *folder, const char *model, uint64_t seed, int64_t step, int keep,
                  char path[128])
 {
     dn_net *net = make_net(model, seed);
     dn_checkpoint state = make_state(net, step);
-    if (dn_checkpoint_save(folder, net, &state, keep) != DN_OK)
+    if (save_net(folder, net, &state, keep) != DN_OK)
         fail_msg("%s", dn_message());
     snprintf(path, 128, "%s/checkpoint-%08d.h5", folder, (int)step);
     free(state.momentum);
@@ -145,7 +158,7 @@ static void test_without_momentum(void **state)
     make_folder(folder);
     dn_net *net = make_net(SMALL, 3);
     dn_checkpoint none = {.step = 5};
-    assert_int_equal(dn_checkpoint_save(folder, net, &none, 0), DN_OK);
+    assert_int_equal(save_net(folder, net, &none, 0), DN_OK);
     snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
     assert_int_equal(dn_checkpoint_load(path, net, NULL), DN_OK);
     expect_load(path, SMALL, DN_ESHAPE, "found no tensor optimizer/momentum/features.conv0.weight");
@@ -302,7 +315,7 @@ static void test_full_disk(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    const dn_status status = dn_checkpoint_save(folder, net, &position, 0);
+    const dn_status status = save_net(folder, net, &position, 0);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: cannot write: File too large"));
@@ -317,9 +330,9 @@ static void test_refused_folder(void **state)
     (void)state;
     dn_net *net = make_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4};
-    assert_int_equal(dn_checkpoint_save("/proc/none", net, &position, 0), DN_EIO);
+    assert_int_equal(save_net("/proc/none", net, &position, 0), DN_EIO);
     assert_non_null(strstr(dn_message(), "/proc/none"));
-    assert_int_equal(dn_checkpoint_save("/proc", net, &position, 0), DN_EIO);
+    assert_int_equal(save_net("/proc", net, &position, 0), DN_EIO);
     assert_non_null(strstr(dn_message(), "/proc/checkpoint-00000004.h5: cannot write"));
     dn_net_destroy(&net);
 }
@@ -464,7 +477,7 @@ static int leave_checkpoint(const char *folder)
     dn_random_uniform(dn_net_images(net), BATCH * 3 * SIZE * SIZE, 2, 1, DN_STREAM_SYNTHETIC, 0);
     memset(dn_net_labels(net), 0, BATCH * sizeof(int32_t));
     dn_net_forward_eval(net, BATCH, &result);
-    dn_status status = dn_checkpoint_save(folder, net, &state, 1);
+    dn_status status = save_net(folder, net, &state, 1);
     snprintf(path, sizeof path, "%s/logits.txt", folder);
     FILE *file = status == DN_OK ? fopen(path, "w") : NULL;
     for (int i = 0; file && i < BATCH * 10; i++)

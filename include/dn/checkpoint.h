@@ -30,13 +30,6 @@ typedef struct dn_checkpoint {
     char config[8192]; /* INI text of the options that decide the result */
 } dn_checkpoint;
 
-/* Writes folder/checkpoint-STEP.h5 (STEP with 8 digits) and deletes all but the `keep` newest
- * checkpoints of the folder up to STEP (keep = 0: none is deleted), and what killed processes left
- * under temporary names. Takes twice the file's size in memory while it works. On failure nothing
- * is left behind. DN_EIO names the file and what the system said. */
-dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
-                             int keep);
-
 /*
  * A saver writes checkpoints while training goes on: training stops for as long as it takes to copy
  * the weights. One thread at a time uses it. The HDF5 library is not thread-safe: from
@@ -50,8 +43,11 @@ typedef struct dn_saver dn_saver;
  * outlive it. DN_ENOMEM. */
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const char *folder, int keep);
 
-/* Copies the weights and `state`, then writes them as dn_checkpoint_save does, in the background.
- * Waits first for the write before; where that failed, starts none and returns its failure. */
+/* Copies the weights and `state`, then writes folder/checkpoint-STEP.h5 (STEP with 8 digits) in the
+ * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
+ * killed processes left under temporary names. Takes twice the file's size in memory while it
+ * works. Waits first for the write before; where that failed, starts none and returns its failure:
+ * DN_EIO names the file and what the system said; nothing is left behind. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
 /* Waits until the last write has ended and returns its failure, once. */

@@ -8,6 +8,7 @@
 #define DN_HDF5_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <hdf5.h>
 
@@ -18,6 +19,7 @@ hid_t dn_hdf5_text_type(size_t size);
 
 /* Write an attribute of the file, and close `space`; 0 when HDF5 fails. */
 int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const void *value);
+int dn_hdf5_put_integer(hid_t file, const char *name, int64_t value);
 int dn_hdf5_put_text(hid_t file, const char *name, const char *text);
 
 /* Opens a file to read, without a lock: nobody writes, and some file systems have none. */

@@ -31,7 +31,7 @@ typedef struct dn_snapshot {
     const dn_checkpoint *state;
 } dn_snapshot;
 
-/* dn_checkpoint_save of a snapshot. */
+/* What dn_saver_start promises, at once. */
 dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep);
 
 /* name(size) = checkpoint-STEP.h5. */

@@ -86,17 +86,16 @@ static int write_file(hid_t file, const dn_snapshot *snapshot)
 {
     const dn_checkpoint *state = snapshot->state;
     char hash[DN_HASH_DIGITS + 1];
-    const int64_t version = DN_CHECKPOINT_VERSION;
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
-    const int ok =
-        write_tensors(file, snapshot) &&
-        write_dataset(file, "config", text, 0, NULL, state->config) &&
-        dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
-        dn_hdf5_put(file, "format_version", H5T_STD_I64LE, H5Screate(H5S_SCALAR), &version) &&
-        dn_hdf5_put_text(file, "model", dn_net_spec(snapshot->net)->name) &&
-        dn_hdf5_put(file, "step", H5T_STD_I64LE, H5Screate(H5S_SCALAR), &state->step) &&
-        dn_hdf5_put_text(file, "weights_hash", hash) && dn_hdf5_put_text(file, "data", state->data);
+    const int ok = write_tensors(file, snapshot) &&
+                   write_dataset(file, "config", text, 0, NULL, state->config) &&
+                   dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
+                   dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
+                   dn_hdf5_put_text(file, "model", dn_net_spec(snapshot->net)->name) &&
+                   dn_hdf5_put_integer(file, "step", state->step) &&
+                   dn_hdf5_put_text(file, "weights_hash", hash) &&
+                   dn_hdf5_put_text(file, "data", state->data);
     H5Tclose(text);
     return ok;
 }
@@ -175,14 +174,4 @@ dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int
     if (keep > 0)
         dn_checkpoint_prune(folder, step, keep);
     return DN_OK;
-}
-
-dn_status dn_checkpoint_save(const char *folder, const dn_net *net, const dn_checkpoint *state,
-                             int keep)
-{
-    const dn_snapshot snapshot = {.net = net,
-                                  .parameters = dn_net_parameters(net),
-                                  .running = dn_net_running(net),
-                                  .state = state};
-    return dn_snapshot_write(&snapshot, folder, keep);
 }

@@ -20,6 +20,11 @@ int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const voi
     return good;
 }
 
+int dn_hdf5_put_integer(hid_t file, const char *name, int64_t value)
+{
+    return dn_hdf5_put(file, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &value);
+}
+
 int dn_hdf5_put_text(hid_t file, const char *name, const char *text)
 {
     const hid_t type = dn_hdf5_text_type(strlen(text) + 1);

@@ -51,7 +51,7 @@ static dn_status parse(const char *text, double *seconds)
 dn_status dn_stop_open(dn_stop *stop, const char *text, double start)
 {
     const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
-    double seconds;
+    double seconds = 0;
     *stop = (dn_stop){.limit = INFINITY};
     if (text[0] != '\0') {
         DN_TRY(parse(text, &seconds));

@@ -5,6 +5,7 @@
  * over an array as large as they.
  */
 #include "bench_kernels.h"
+#include "bench_winograd.h"
 #include "dn/peaks.h"
 #include "expect.h"
 #include "grid.h"
@@ -42,6 +43,7 @@ typedef struct bench {
     dn_taps taps;
     size_t first, run;
     dn_guarded x[DN_DTYPES], panel, y, packed, weights, dw, rows;
+    dn_winograd_bench winograd;
 } bench;
 
 typedef enum bench_kernel {
@@ -52,11 +54,14 @@ typedef enum bench_kernel {
     STORE,
     MOMENTS,
     NORM_RELU_GRAD,
-    KERNELS
+    WINOGRAD, /* and its parts */
+    KERNELS = WINOGRAD + DN_WINOGRAD_PARTS
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "conv", "conv_weight_grad", "norm_relu", "affine", "store", "moments", "norm_relu_grad"};
+    "conv",   "conv_weight_grad", "norm_relu",      "affine",
+    "store",  "moments",          "norm_relu_grad", "B' x B",
+    "A' m A", "A dy A'",          "Winograd conv",  "Winograd weights"};
 
 static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
 {
@@ -95,8 +100,8 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
                                                 b->panel.data, b->panel.ld, map->ld, b->panel.ld,
                                                 row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
-    case KERNELS:
-        break;
+    default:
+        dn_winograd_bench_run(&b->winograd, (dn_winograd_part)(kernel - WINOGRAD));
     }
 }
 
@@ -104,19 +109,23 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
 static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double *flops,
                     double *bytes)
 {
+    if (kernel >= WINOGRAD) {
+        dn_winograd_bench_work(&b->winograd, (dn_winograd_part)(kernel - WINOGRAD), flops, bytes);
+        return;
+    }
     const double element = (double)dn_dtype_size(dtype);
     const double outputs = b->shape->outputs, inputs = b->shape->inputs;
     const double n = (double)b->piece.pixels, weights = outputs * inputs * b->shape->taps;
     const double products[] = {2 * weights * n, 4 * ((inputs + outputs) * n + weights)};
-    const double flops_of[KERNELS] = {products[0], products[0],    2 * inputs * n, 4 * inputs * n,
-                                      0,           4 * inputs * n, 7 * inputs * n};
-    const double bytes_of[KERNELS] = {products[1],
-                                      products[1],
-                                      (4 + element) * inputs * n,
-                                      (8 + element) * inputs * n,
-                                      (4 + element) * outputs * n,
-                                      element * inputs * n,
-                                      (12 + element) * inputs * n};
+    const double flops_of[WINOGRAD] = {products[0], products[0],    2 * inputs * n, 4 * inputs * n,
+                                       0,           4 * inputs * n, 7 * inputs * n};
+    const double bytes_of[WINOGRAD] = {products[1],
+                                       products[1],
+                                       (4 + element) * inputs * n,
+                                       (8 + element) * inputs * n,
+                                       (4 + element) * outputs * n,
+                                       element * inputs * n,
+                                       (12 + element) * inputs * n};
     *flops = flops_of[kernel];
     *bytes = bytes_of[kernel];
 }
@@ -190,7 +199,15 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
            dn_peaks_bound(peaks, flops, bytes) / seconds);
 }
 
-/* Products for DN_BF16 only where they are others than those for DN_FP32. */
+/* Whether there is such a kernel; products for DN_BF16 only where they are others than those for
+ * DN_FP32. */
+static int is_there(const dn_kernels *k, int kernel, int dtype, const bench *b)
+{
+    if (kernel >= WINOGRAD)
+        return dtype == DN_FP32 && b->shape->taps == 9 && k->products[dtype].winograd != NULL;
+    return dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k);
+}
+
 static void bench_table(const dn_kernels *k, bench *b)
 {
     const bench_shape *s = b->shape;
@@ -206,10 +223,13 @@ static void bench_table(const dn_kernels *k, bench *b)
         const dn_product_kernels *products = &k->products[dtype];
         b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
         products->pack(b->packed.data, &weights);
+        if (is_there(k, WINOGRAD, dtype, b))
+            b->winograd = dn_winograd_bench_create(products, &b->out, s->outputs, s->inputs);
         for (int kernel = 0; kernel < KERNELS; kernel++)
-            if (dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k))
+            if (is_there(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
         dn_guarded_destroy(&b->packed);
+        dn_winograd_bench_destroy(&b->winograd);
     }
 }
 

@@ -1,0 +1,117 @@
+/* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices lie as those
+ * of winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
+#include "bench_winograd.h"
+#include "expect.h"
+#include "grid.h"
+
+enum { ELEMENTS = 16, CHUNK_TILES = 128 };
+
+static int at_most(int value, int limit)
+{
+    return value < limit ? value : limit;
+}
+
+static dn_guarded matrices(int channels, size_t step)
+{
+    const size_t floats = (size_t)(ELEMENTS * channels) * step;
+    return dn_trial_filled(1, 0, floats, floats);
+}
+
+dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
+                                           const dn_frame *piece, int outputs, int inputs)
+{
+    const int columns = (piece->width + 1) / 2, tile_rows = (piece->rows + 1) / 2;
+    const int most = outputs > inputs ? outputs : inputs;
+    dn_winograd_bench b = {
+        .products = products, .frame = *piece, .outputs = outputs, .inputs = inputs};
+    if (piece->images == 1) {
+        b.frame.rows = at_most(piece->rows, CHUNK_TILES / columns * 2);
+        b.frame.image_rows = b.frame.rows + 1;
+    } else {
+        b.frame.images = at_most(piece->images, CHUNK_TILES / (columns * tile_rows));
+    }
+    const int rows = b.frame.images * ((b.frame.rows + 1) / 2);
+    b.tiles = (size_t)(rows * columns);
+    b.step = dn_row_stride(b.tiles);
+    const size_t floats = dn_frame_floats(&b.frame) + (size_t)piece->width + DN_LANES;
+    const size_t packed = ELEMENTS * products->packed_floats(outputs, inputs, 1);
+    const size_t pairs = (size_t)(ELEMENTS * outputs * inputs);
+    b.x = dn_trial_filled(most, 1, floats, floats);
+    b.u = matrices(inputs, b.step);
+    b.m = matrices(outputs, b.step);
+    b.y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(2 * (size_t)columns));
+    b.packed = dn_trial_filled(1, 0, packed, packed);
+    b.weight = dn_trial_filled(1, 0, pairs, pairs);
+    return b;
+}
+
+void dn_winograd_bench_destroy(dn_winograd_bench *b)
+{
+    dn_guarded *const all[] = {&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        dn_guarded_destroy(all[i]);
+}
+
+typedef void transform(const dn_frame *frame, const float *x, float *u, size_t step);
+
+static void run_transform(const dn_winograd_bench *b, transform *kernel, int channels, float *u)
+{
+    for (int c = 0; c < channels; c++)
+        kernel(&b->frame, dn_guarded_row(&b->x, c), u + (size_t)c * b->step,
+               (size_t)channels * b->step);
+}
+
+static void run_output(const dn_winograd_bench *b)
+{
+    for (int o = 0; o < b->outputs; o++)
+        b->products->winograd->output(&b->frame, b->m.data + (size_t)o * b->step,
+                                      (size_t)b->outputs * b->step, b->y.data, b->y.ld);
+}
+
+static void run_products(const dn_winograd_bench *b, int gradient)
+{
+    const dn_taps one = {.count = 1};
+    const size_t packed = b->products->packed_floats(b->outputs, b->inputs, 1);
+    float *u = b->u.data, *m = b->m.data;
+    for (size_t e = 0; e < ELEMENTS; e++) {
+        if (gradient)
+            b->products->conv_weight_grad(b->outputs, b->inputs, &one, b->tiles, m, b->step, u,
+                                          b->step,
+                                          b->weight.data + e * (size_t)(b->outputs * b->inputs));
+        else
+            b->products->conv(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
+                              b->step, m, b->step, 0);
+        u += (size_t)b->inputs * b->step;
+        m += (size_t)b->outputs * b->step;
+    }
+}
+
+void dn_winograd_bench_run(const dn_winograd_bench *b, dn_winograd_part part)
+{
+    const dn_winograd_kernels *winograd = b->products->winograd;
+    if (part != DN_WINOGRAD_OUTPUT && part != DN_WINOGRAD_OUTPUT_GRAD)
+        run_transform(b, winograd->input, b->inputs, b->u.data);
+    if (part == DN_WINOGRAD_OUTPUT_GRAD || part == DN_WINOGRAD_WEIGHT_GRAD)
+        run_transform(b, winograd->output_grad, b->outputs, b->m.data);
+    if (part == DN_WINOGRAD_CONV || part == DN_WINOGRAD_WEIGHT_GRAD)
+        run_products(b, part == DN_WINOGRAD_WEIGHT_GRAD);
+    if (part == DN_WINOGRAD_OUTPUT || part == DN_WINOGRAD_CONV)
+        run_output(b);
+}
+
+void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, double *flops,
+                            double *bytes)
+{
+    /* additions of a tile: 4 a row and column of a window; 4 a column and row of A' m; 2 and 4 */
+    static const double additions[] = {32, 24, 12};
+    const double inputs = b->inputs, outputs = b->outputs, tiles = (double)b->tiles;
+    const double pixels = (double)b->frame.images * b->frame.rows * b->frame.width;
+    const double channels = part == DN_WINOGRAD_INPUT ? inputs : outputs;
+    if (part < DN_WINOGRAD_CONV) {
+        *flops = additions[part] * channels * tiles;
+        *bytes = 4 * channels * (pixels + ELEMENTS * tiles);
+    } else {
+        *flops = 2 * 9 * inputs * outputs * pixels;
+        *bytes = 4 * ((inputs + outputs) * pixels + ELEMENTS * inputs * outputs);
+    }
+}

@@ -59,12 +59,18 @@ static int look_after(dn_allreduce *a)
     return a->started == a->buckets && under_way == 0;
 }
 
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) /* a signal came */
+        ;
+}
+
 static void *communicate(void *allreduce)
 {
     dn_allreduce *a = allreduce;
     omp_set_num_threads(1); /* the cores of the team are busy */
     for (;;) {
-        sem_wait(&a->begin);
+        wait_for(&a->begin);
         if (a->is_over)
             return NULL;
         while (!look_after(a))
@@ -91,8 +97,7 @@ void dn_allreduce_ready(dn_allreduce *a, size_t end)
 void dn_allreduce_finish(dn_allreduce *a)
 {
     if (a->has_thread)
-        while (sem_wait(&a->end) != 0) /* a signal came */
-            ;
+        wait_for(&a->end);
     else
         while (!look_after(a))
             ;

@@ -137,6 +137,7 @@ static dn_status save(run *r)
     DN_TRY(common_hash(r, &r->state->hash));
     remember(r, dn_saver_start(r->saver, r->state));
     r->stop.longest_saving = longer(r->stop.longest_saving, dn_timeline_now() - start);
+    r->stop.longest_saving = longer(r->stop.longest_saving, dn_saver_longest(r->saver));
     const dn_status status = agree_on_failure(r);
     dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, dn_timeline_now());
     return status;

@@ -3,6 +3,7 @@
  *
  * Rank 0 has all other ranks for peers, each other rank has rank 0. The thread reads everything
  * that has arrived before it judges, so a process that was itself asleep does not accuse others.
+ * Signs of life do not wake rank 0's: there may be thousands a second.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -134,15 +135,14 @@ static void park_others(void)
     }
 }
 
-/* Of the survivors: rank 0, or when that is lost the lowest rank, which must not be on rank 0's
- * host where the whole host is gone. Who was stopped itself finds that others have given it up. */
-static int is_speaker(const dn_watch *w, int is_host_lost)
+/* Of the survivors: rank 0, or when that is lost the lowest rank on another host, since ranks of
+ * one host often end together. Who was stopped itself finds that others have given it up. */
+static int is_speaker(const dn_watch *w)
 {
     if (now() - w->woke < 2 * w->period)
         return 0;
     int speaker = w->rank == 0 ? 0 : 1;
-    while (speaker > 0 && speaker < w->size - 1 && is_host_lost &&
-           strcmp(w->host[speaker], w->host[0]) == 0)
+    while (speaker > 0 && speaker < w->size - 1 && strcmp(w->host[speaker], w->host[0]) == 0)
         speaker++;
     return w->rank == speaker;
 }
@@ -165,14 +165,14 @@ static void write_record(dn_watch *w, const peer *p, const char *reason)
         close(file);
 }
 
-static _Noreturn void end_job(dn_watch *w, peer *p, const char *reason, int is_host_lost)
+static _Noreturn void end_job(dn_watch *w, peer *p, const char *reason)
 {
     char line[1024];
     const int64_t own_step = atomic_load(&w->step); /* ranks keep step; the peer's may be older */
     park_others();
     if (w->rank == 0)
         tell_all(w, LOST);
-    if (is_speaker(w, is_host_lost)) {
+    if (is_speaker(w)) {
         p->last.step = own_step > p->last.step ? own_step : p->last.step;
         const int size = snprintf(line, sizeof line,
                                   "dn_dist: rank %d on host %s was lost in step %" PRId64
@@ -199,13 +199,12 @@ static _Noreturn void end_in_silence(dn_watch *w, peer *silent, double time)
     for (int i = 0; i < w->peers; i++)
         others += w->peer[i].socket >= 0 && &w->peer[i] != silent &&
                   time - w->peer[i].heard > w->deadline / 2;
-    const int answers = host_answers(silent);
     int used = snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s",
-                        time - silent->heard, answers ? "answers" : "does not answer");
+                        time - silent->heard, host_answers(silent) ? "answers" : "does not answer");
     if (others > 0)
         snprintf(reason + used, sizeof reason - (size_t)used, "; %d more ranks are as silent",
                  others);
-    end_job(w, silent, reason, !answers);
+    end_job(w, silent, reason);
 }
 
 /* ---- what peers say ---- */
@@ -236,7 +235,7 @@ static void read_peer(dn_watch *w, peer *p, double time)
             char reason[256];
             snprintf(reason, sizeof reason, "its process ended%s%s", got < 0 ? ": " : "",
                      got < 0 ? strerror(errno) : "");
-            end_job(w, p, reason, 0);
+            end_job(w, p, reason);
         }
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
@@ -292,7 +291,7 @@ static void *watch(void *user)
         for (int i = 0; i < w->peers; i++) {
             if (w->woke == time)
                 w->peer[i].heard = time;
-            if (w->poll[i].revents)
+            if (w->poll[i].revents || time >= beat)
                 read_peer(w, &w->peer[i], time);
         }
         if (time < beat)
@@ -350,7 +349,8 @@ static dn_status start_thread(dn_watch *w)
     const double time = now();
     for (int i = 0; i < w->peers; i++) {
         w->peer[i].heard = time;
-        w->poll[i] = (struct pollfd){.fd = w->peer[i].socket, .events = POLLIN};
+        w->poll[i] =
+            (struct pollfd){.fd = w->peer[i].socket, .events = w->rank == 0 ? POLLRDHUP : POLLIN};
     }
     w->poll[w->peers] = (struct pollfd){.fd = w->bell, .events = POLLIN};
     sigaction(PARK, &(struct sigaction){.sa_handler = park}, NULL);

@@ -81,6 +81,12 @@ for victim in 0 1 3; do
     goes_on "$out" "rank $victim killed"
 done
 
+out=$tmp/killed-both
+started 4 "$out"
+kill -KILL "$(<"$out.ranks/pid.0")" "$(<"$out.ranks/pid.1")"
+wait $job && fail "$out: mpirun ended with 0" "$out.log"
+says "$out" "rank 0 on host [^ ]+ was lost in step [0-9]+, last heard of during .*ended"
+
 for victim in 0 2; do
     out=$tmp/stopped-$victim
     started 4 "$out"

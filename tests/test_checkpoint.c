@@ -371,6 +371,7 @@ static void test_background(void **state)
         memset(dn_net_running(net), (int)position.step, running);
     }
     assert_int_equal(dn_saver_wait(saver), DN_OK);
+    assert_true(dn_saver_longest(saver) > 0);
     dn_saver_destroy(&saver);
     assert_null(saver);
     assert_int_equal(files_in(folder), 2);

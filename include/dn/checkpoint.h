@@ -53,6 +53,10 @@ dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 /* Waits until the last write has ended and returns its failure, once. */
 dn_status dn_saver_wait(dn_saver *saver);
 
+/* The seconds of the longest write that dn_saver_start or dn_saver_wait saw the end of; 0 for NULL.
+ */
+double dn_saver_longest(const dn_saver *saver);
+
 /* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL; accepts NULL
  * inside. */
 void dn_saver_destroy(dn_saver **saver);

@@ -5,6 +5,7 @@
  * own for each file builds and writes it from there. The copy is written only while no such thread
  * runs: dn_saver_start joins the one before.
  */
+#include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,9 @@ struct dn_saver {
     dn_checkpoint state;        /* the copy's; its momentum points into it, or is NULL */
     dn_snapshot snapshot;
     pthread_t thread;
-    int is_writing;   /* the thread has to be joined */
-    dn_status status; /* of the last write, until it was reported */
+    int is_writing;          /* the thread has to be joined */
+    double seconds, longest; /* of the last write; of those that were joined */
+    dn_status status;        /* of the last write, until it was reported */
     char message[1024];
 };
 
@@ -69,9 +71,11 @@ static void copy_weights(dn_saver *s, const dn_checkpoint *state)
 static void *write_file(void *user)
 {
     dn_saver *s = user;
+    const double start = omp_get_wtime();
     s->status = dn_snapshot_write(&s->snapshot, s->folder, s->keep);
     if (s->status != DN_OK)
         snprintf(s->message, sizeof s->message, "%s", dn_message());
+    s->seconds = omp_get_wtime() - start;
     return NULL;
 }
 
@@ -80,6 +84,7 @@ static void join(dn_saver *s)
     if (s->is_writing)
         pthread_join(s->thread, NULL);
     s->is_writing = 0;
+    s->longest = s->seconds > s->longest ? s->seconds : s->longest;
 }
 
 dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
@@ -102,6 +107,11 @@ dn_status dn_saver_wait(dn_saver *s)
     const dn_status status = s->status;
     s->status = DN_OK;
     return status == DN_OK ? DN_OK : dn_fail(status, "%s", s->message);
+}
+
+double dn_saver_longest(const dn_saver *s)
+{
+    return s == NULL ? 0 : s->longest;
 }
 
 void dn_saver_destroy(dn_saver **saver)

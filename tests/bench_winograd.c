@@ -4,7 +4,7 @@
 #include "expect.h"
 #include "grid.h"
 
-enum { ELEMENTS = 16, CHUNK_TILES = 128 };
+enum { ELEMENTS = 16, CHUNK_TILES = 256 };
 
 static int at_most(int value, int limit)
 {

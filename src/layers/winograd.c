@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-enum { ELEMENTS = 16, CHUNK_TILES = 128, AHEAD = 2 };
+enum { ELEMENTS = 16, CHUNK_TILES = 256, AHEAD = 2 };
 
 static size_t tiles_of(int images, int rows, int width)
 {

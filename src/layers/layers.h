@@ -101,7 +101,8 @@ void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 enum {
     DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */
     DN_FORWARD_BLOCK_3X3 = 48,
-    DN_BACKWARD_BLOCK = 24 /* input channels a panel of the backward pass holds */
+    DN_BACKWARD_BLOCK = 24, /* input channels a panel of the backward pass holds */
+    DN_WINOGRAD = 16 /* elements of a transformed window, and matrices of transformed weights */
 };
 
 /* Pieces of backward work: `stripes` runs of consecutive pieces, each cut into `columns` runs of
@@ -162,7 +163,7 @@ static inline int dn_is_winograd(const dn_net *net, const dn_node *node)
 /* Weight matrices (outputs, inputs) that the node's products take: one a tap, or 16. */
 static inline int dn_node_products(const dn_net *net, const dn_node *node)
 {
-    return dn_is_winograd(net, node) ? 16 : dn_node_taps(node);
+    return dn_is_winograd(net, node) ? DN_WINOGRAD : dn_node_taps(node);
 }
 
 /* Input channels of the block that begins at `first`. */

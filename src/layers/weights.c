@@ -11,8 +11,7 @@
 enum {
     STRIPE_PIXELS = 1536, /* below that, adding up a stripe's gradient costs more than it spreads */
     MAX_STRIPES = 64,
-    WANTED_ITEMS = 16, /* pieces of work below which channels are cut as well */
-    WINOGRAD = 16      /* elements of a transformed window */
+    WANTED_ITEMS = 16 /* pieces of work below which channels are cut as well */
 };
 
 dn_stripes dn_stripes_create(const dn_grid *grid, int inputs)
@@ -43,14 +42,14 @@ dn_stripe dn_stripes_item(const dn_stripes *stripes, int index)
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
 {
     if (dn_is_winograd(net, node))
-        return WINOGRAD * net->products->packed_floats(node->outputs, block, 1);
+        return DN_WINOGRAD * net->products->packed_floats(node->outputs, block, 1);
     return net->products->packed_floats(node->outputs, block, dn_node_taps(node));
 }
 
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block)
 {
     if (dn_is_winograd(net, node))
-        return WINOGRAD * net->products->packed_floats(block, node->outputs, 1);
+        return DN_WINOGRAD * net->products->packed_floats(block, node->outputs, 1);
     return net->products->packed_floats(block, node->outputs, dn_node_taps(node));
 }
 
@@ -109,18 +108,18 @@ static void pack_winograd(dn_net *net, float *to, size_t step, const dn_weights 
                           int turned)
 {
     float *u = dn_thread_scratch(net);
-    const ptrdiff_t row = (ptrdiff_t)weights->inputs * WINOGRAD;
+    const ptrdiff_t row = (ptrdiff_t)weights->inputs * DN_WINOGRAD;
     for (int o = 0; o < weights->outputs; o++)
         for (int c = 0; c < weights->inputs; c++)
             transform_weights(weights->w + o * weights->out_step + c * weights->in_step, turned,
-                              u + o * row + c * WINOGRAD);
-    for (int e = 0; e < WINOGRAD; e++)
+                              u + o * row + c * DN_WINOGRAD);
+    for (int e = 0; e < DN_WINOGRAD; e++)
         net->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + e,
                                                                  .outputs = weights->outputs,
                                                                  .inputs = weights->inputs,
                                                                  .taps = 1,
                                                                  .out_step = row,
-                                                                 .in_step = WINOGRAD});
+                                                                 .in_step = DN_WINOGRAD});
 }
 
 void dn_pack_forward(dn_net *net, const dn_node *node, int block)
@@ -196,7 +195,7 @@ dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
     const size_t transformed =
         (part * (size_t)block > outputs * DN_BACKWARD_BLOCK ? part * (size_t)block
                                                             : outputs * DN_BACKWARD_BLOCK) *
-        WINOGRAD;
+        DN_WINOGRAD;
     return (dn_needs){.scratch = dn_is_winograd(net, node) ? transformed : 0,
                       .packed = packed_forward > packed_back ? packed_forward : packed_back,
                       .weight_partial = (size_t)stripes->stripes * inputs *
@@ -226,9 +225,9 @@ void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
 #pragma omp for schedule(static) collapse(2)
     for (int b = 0; b < blocks; b++)
         for (int o = 0; o < node->outputs; o++) {
-            float sums[WINOGRAD * DN_BACKWARD_BLOCK], turned[WINOGRAD];
+            float sums[DN_WINOGRAD * DN_BACKWARD_BLOCK], turned[DN_WINOGRAD];
             const int rows = dn_block_rows(node, b * block, block);
-            assert(products * rows <= WINOGRAD * DN_BACKWARD_BLOCK);
+            assert(products * rows <= DN_WINOGRAD * DN_BACKWARD_BLOCK);
             sum_stripes(dn_weight_partial(net, node, 0, b * block) + (size_t)(o * rows), products,
                         rows, (size_t)(node->outputs * rows), stripes, stripe_floats, sums);
             float *to = net->leaf + node->weight +
@@ -236,7 +235,7 @@ void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
             for (int c = 0; c < rows; c++, to += taps) {
                 for (int p = 0; p < products; p++)
                     turned[p] = sums[p * rows + c];
-                if (products == WINOGRAD)
+                if (products == DN_WINOGRAD)
                     transform_weight_gradient(turned, to);
                 else
                     memcpy(to, turned, (size_t)taps * sizeof *to);

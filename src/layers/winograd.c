@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-enum { ELEMENTS = 16, CHUNK_TILES = 256, AHEAD = 2 };
+enum { CHUNK_TILES = 256, AHEAD = 2 };
 
 static size_t tiles_of(int images, int rows, int width)
 {
@@ -134,7 +134,7 @@ static void multiply(const dn_net *net, const chunk *c, const float *packed, int
 {
     const dn_taps one = {.count = 1};
     const size_t weights = net->products->packed_floats(outputs, inputs, 1);
-    for (int e = 0; e < ELEMENTS; e++)
+    for (int e = 0; e < DN_WINOGRAD; e++)
         net->products->conv(packed + (size_t)e * weights, outputs, inputs, &one, c->tiles,
                             in + (size_t)e * (size_t)inputs * c->step, c->step,
                             out + (size_t)e * (size_t)outputs * c->step, c->step, accumulate);
@@ -146,7 +146,7 @@ static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass,
     const dn_map *out = &net->maps[node->out];
     const int block = DN_FORWARD_BLOCK_3X3;
     const size_t packed = dn_packed_forward_block(net, node, block);
-    float *m = u + (size_t)ELEMENTS * (size_t)block * c->step;
+    float *m = u + (size_t)DN_WINOGRAD * (size_t)block * c->step;
     for (int first = 0; first < node->inputs; first += block) {
         const int rows = dn_block_rows(node, first, block);
         transform_inputs(net, node, c, first, rows, u);
@@ -223,7 +223,7 @@ static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, i
 {
     const dn_taps one = {.count = 1};
     float *dw = dn_weight_partial(net, node, stripe, first);
-    for (int e = 0; e < ELEMENTS; e++, dw += node->outputs * rows)
+    for (int e = 0; e < DN_WINOGRAD; e++, dw += node->outputs * rows)
         net->products->conv_weight_grad(node->outputs, rows, &one, c->tiles,
                                         m + (size_t)e * (size_t)node->outputs * c->step, c->step,
                                         u + (size_t)e * (size_t)rows * c->step, c->step, dw);
@@ -232,7 +232,7 @@ static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, i
 static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
                            const dn_stripe *item, int index, float *v)
 {
-    const size_t matrices = (size_t)ELEMENTS * (size_t)node->outputs * c->step;
+    const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->step;
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
     float *m = v + matrices, *u = m + matrices;
     transform_gradients(net, node, pass, c, v, m);
@@ -277,5 +277,5 @@ size_t dn_winograd_scratch(const dn_net *net, const dn_node *node)
     const size_t backward = DN_BACKWARD_BLOCK + 2 * outputs;
     const size_t rows = forward > backward ? forward : backward;
     return dn_round_lanes(c.row_floats) + dn_round_lanes(y_floats(&c)) + 2 * DN_LANES +
-           (size_t)ELEMENTS * rows * c.step;
+           (size_t)DN_WINOGRAD * rows * c.step;
 }

@@ -129,9 +129,11 @@ static dn_status agree_on_failure(const run *r)
 /* Starts a checkpoint; how its writing went is known when the next one starts. */
 static dn_status save(run *r)
 {
+    char name[32];
     dn_watch_doing(r->comm->watch, DN_SAVING);
-    snprintf(r->saved, sizeof r->saved, "%.*s/checkpoint-%08" PRId64 ".h5",
-             (int)sizeof r->saved - 32, r->folder, r->done);
+    dn_checkpoint_name(name, sizeof name, r->done);
+    snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
+             r->folder, name);
     r->state->step = r->done;
     const double start = dn_timeline_now();
     DN_TRY(common_hash(r, &r->state->hash));

@@ -43,7 +43,7 @@ typedef struct dn_saver dn_saver;
  * outlive it. DN_ENOMEM. */
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const char *folder, int keep);
 
-/* Copies the weights and `state`, then writes folder/checkpoint-STEP.h5 (STEP with 8 digits) in the
+/* Copies the weights and `state`, then writes dn_checkpoint_name of the step into the folder in the
  * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
  * killed processes left under temporary names. Takes twice the file's size in memory while it
  * works. Waits first for the write before; where that failed, starts none and returns its failure:
@@ -60,6 +60,9 @@ double dn_saver_longest(const dn_saver *saver);
 /* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL; accepts NULL
  * inside. */
 void dn_saver_destroy(dn_saver **saver);
+
+/* name(size) = "checkpoint-STEP.h5", STEP with 8 digits or more. */
+void dn_checkpoint_name(char *name, size_t size, int64_t step);
 
 /* Reads position, data and configuration alone: what is needed to build the net. */
 dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state);

@@ -34,9 +34,6 @@ typedef struct dn_snapshot {
 /* What dn_saver_start promises, at once. */
 dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep);
 
-/* name(size) = checkpoint-STEP.h5. */
-void dn_checkpoint_name(char *name, size_t size, int64_t step);
-
 /* What a file is called until it is whole: its final name and this. */
 #define DN_PARTIAL ".partial"
 

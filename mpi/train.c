@@ -160,22 +160,30 @@ static void sample_text(const run *r, int virtual_rank, char *text, size_t size)
     }
 }
 
+/* Saves and waits until that is written. */
+static dn_status save_now(run *r)
+{
+    DN_TRY(save(r));
+    remember(r, dn_saver_wait(r->saver));
+    return agree_on_failure(r);
+}
+
 /* After a step that ended in numbers that are none, and updated nothing: saves the state before it
  * and says what is known. */
 static dn_status keep_diverged(run *r, int virtual_rank)
 {
-    char reason[256], samples[256] = " none by itself";
+    char reason[256], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
     snprintf(reason, sizeof reason, "%s", dn_message());
     if (virtual_rank >= 0)
         sample_text(r, virtual_rank, samples, sizeof samples);
-    DN_TRY(save(r));
-    remember(r, dn_saver_wait(r->saver));
-    DN_TRY(agree_on_failure(r));
+    const int is_saved = save_now(r) == DN_OK;
+    snprintf(kept, sizeof kept, "%s %s",
+             is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
     return dn_fail(DN_EDIVERGED,
                    "step %" PRId64
                    ": %s; its images of %s, counted from 0:%s; nothing was updated, "
-                   "the state before the step is in %s",
-                   r->done + 1, reason, r->options->data, samples, r->saved);
+                   "the state before the step is %s",
+                   r->done + 1, reason, r->options->data, samples, kept);
 }
 
 static dn_status end_epoch(run *r)

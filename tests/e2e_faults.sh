@@ -137,6 +137,13 @@ checkpoint=$(grep -oE "$out/checkpoint-[0-9]+.h5" "$out.log" | tail -n 1) || che
 limited "$build/dn_dist" eval --checkpoint "$checkpoint" --data "$data" >"$out.eval" 2>&1 ||
     fail "the checkpoint before the step that diverged" "$out.eval"
 
+out=$tmp/diverged-unsaved
+mkdir -p "$out/${checkpoint##*/}.partial" # no file can be written there
+started 2 "$out" --lr 1000
+ended 2 "$out" 1
+wait $job || true
+says "$out" "step [0-9]+: the .* of virtual rank .* nothing was .* not saved: .*h5: cannot write"
+
 # ---- a host is cut off ----
 
 if hosts=$(command -v local-hosts) && ((EUID == 0)); then

@@ -9,7 +9,7 @@
 #include "watch.h"
 
 /* What the ranks tell each other of each virtual rank. */
-enum { LOSS, CORRECT, SCORES };
+enum { LOSS, CORRECT, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -52,7 +52,11 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
     const int v = settings->virtual_ranks;
-    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .timeline = settings->timeline};
+    *step = (dn_step){.comm = comm,
+                      .net = net,
+                      .virtual_ranks = v,
+                      .timeline = settings->timeline,
+                      .stop = settings->stop};
     DN_CHECK(comm->size <= v, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
              comm->size);
@@ -219,6 +223,21 @@ static double record_buckets(dn_step *step)
     return seconds;
 }
 
+/* Completes the scores of a step that has taken `seconds`; returns why a rank should stop. */
+static int exchange_scores(dn_step *step, double seconds)
+{
+    dn_stop *stop = step->stop;
+    int reason = 0;
+    if (stop)
+        stop->longest_step = fmax(stop->longest_step, seconds);
+    for (int v = step->first; v < step->last; v++)
+        step->scores[v * SCORES + STOP] = stop ? dn_stop_reason(stop) : 0;
+    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
+    for (int v = 0; v < step->virtual_ranks; v++)
+        reason = (int)fmax(reason, step->scores[v * SCORES + STOP]);
+    return reason;
+}
+
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                       void *user, dn_step_result *result)
 {
@@ -233,7 +252,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
     const double computed = dn_timeline_now();
     dn_watch_doing(step->comm->watch, DN_SUMMING);
     dn_allreduce_finish(step->allreduce);
-    dn_comm_gather_doubles(step->comm, step->scores, v, SCORES);
+    result->stop = exchange_scores(step, dn_timeline_now() - start);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_watch_doing(step->comm->watch, DN_UPDATING);
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));

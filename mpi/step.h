@@ -14,6 +14,7 @@
 #include "allreduce.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
+#include "stop.h"
 #include "timeline.h"
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step. */
@@ -25,6 +26,7 @@ typedef struct dn_step_settings {
     dn_dtype wire;     /* that gradients are rounded to and travel as */
     int comm_thread;
     dn_timeline *timeline; /* or NULL; not owned */
+    dn_stop *stop;         /* as well; the steps keep its longest_step up to date */
 } dn_step_settings;
 
 /* What the steps took, in seconds, since the caller cleared it. */
@@ -46,8 +48,9 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf */
     dn_allreduce *allreduce;
     float *momentum; /* (parameters) */
-    double *scores;  /* (virtual_ranks, 2): loss and images right */
+    double *scores;  /* (virtual_ranks, 3): loss, images right, why its rank should stop */
     dn_timeline *timeline;
+    dn_stop *stop;
     dn_step_times times;
 } dn_step;
 
@@ -62,6 +65,7 @@ typedef struct dn_step_result {
     double loss;     /* mean over the images */
     int64_t correct; /* top-1 */
     int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is not finite */
+    int stop;        /* why a rank should stop after this step (stop.h), the same on all; or 0 */
 } dn_step_result;
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and

@@ -8,6 +8,7 @@
 #include "commands.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +36,8 @@ typedef struct run {
     dn_saver *saver;      /* rank 0 */
     dn_checkpoint *state; /* momentum points at the step's */
     dn_rate rate;
-    uint32_t *order;       /* the epoch's permutation */
-    int64_t ordered_epoch; /* that `order` is of; -1: none */
+    uint32_t *order;                            /* the epoch's permutation */
+    int64_t ordered_epoch;                      /* that `order` is of; -1: none */
     int64_t steps_per_epoch, done, last;
     dn_stop stop;
     dn_status failure; /* of writing metrics and checkpoints, on rank 0: reported by `save` */
@@ -68,16 +69,9 @@ static void remember(run *r, dn_status status)
     snprintf(r->reason, sizeof r->reason, "%s", dn_message());
 }
 
-static double longer(double a, double b)
+/* The next step; the training step itself is dn_step_run (step.c). */
+static dn_status train_step(run *r, dn_step_result *result)
 {
-    return a > b ? a : b;
-}
-
-/* The next step; the training step itself is dn_step_run (step.c). On DN_EDIVERGED *culprit is the
- * virtual rank. */
-static dn_status train_step(run *r, int *culprit)
-{
-    const double start = dn_timeline_now();
     const dn_options *o = r->options;
     const int64_t epoch = r->done / r->steps_per_epoch;
     const double rate = dn_learning_rate(&r->rate, r->done);
@@ -86,27 +80,23 @@ static dn_status train_step(run *r, int *culprit)
                               (uint64_t)epoch);
         r->ordered_epoch = epoch;
     }
-    dn_step_result result;
-    const dn_status status = dn_step_run(&r->step,
-                                         &(dn_pass){.seed = (uint64_t)o->seed,
-                                                    .step = (uint64_t)r->done,
-                                                    .label_smoothing = (float)o->label_smoothing},
-                                         &(dn_sgd){.rate = (float)rate,
-                                                   .momentum = (float)o->momentum,
-                                                   .weight_decay = (float)o->weight_decay,
-                                                   .nesterov = o->nesterov},
-                                         load_batch, r, &result);
-    *culprit = result.culprit;
-    DN_TRY(status);
+    DN_TRY(dn_step_run(&r->step,
+                       &(dn_pass){.seed = (uint64_t)o->seed,
+                                  .step = (uint64_t)r->done,
+                                  .label_smoothing = (float)o->label_smoothing},
+                       &(dn_sgd){.rate = (float)rate,
+                                 .momentum = (float)o->momentum,
+                                 .weight_decay = (float)o->weight_decay,
+                                 .nesterov = o->nesterov},
+                       load_batch, r, result));
     r->done++;
     const dn_step_metrics metrics = {.epoch = epoch + 1,
                                      .step = r->done,
-                                     .loss = result.loss,
-                                     .correct = result.correct,
+                                     .loss = result->loss,
+                                     .correct = result->correct,
                                      .images = (int64_t)o->batch_size * r->step.virtual_ranks,
                                      .lr = rate};
     remember(r, dn_metrics_step(r->metrics, &metrics));
-    r->stop.longest_step = longer(r->stop.longest_step, dn_timeline_now() - start);
     return DN_OK;
 }
 
@@ -138,8 +128,8 @@ static dn_status save(run *r)
     const double start = dn_timeline_now();
     DN_TRY(common_hash(r, &r->state->hash));
     remember(r, dn_saver_start(r->saver, r->state));
-    r->stop.longest_saving = longer(r->stop.longest_saving, dn_timeline_now() - start);
-    r->stop.longest_saving = longer(r->stop.longest_saving, dn_saver_longest(r->saver));
+    const double seconds = fmax(dn_timeline_now() - start, dn_saver_longest(r->saver));
+    r->stop.longest_saving = fmax(r->stop.longest_saving, seconds);
     const dn_status status = agree_on_failure(r);
     dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, dn_timeline_now());
     return status;
@@ -230,23 +220,28 @@ static dn_status stop_run(run *r, int reason)
                    dn_stop_name(reason), r->done);
 }
 
+/* Why to stop is agreed on in every step, and after what takes long between steps. */
+static int agree_to_stop(const run *r)
+{
+    return dn_comm_max(r->comm, dn_stop_reason(&r->stop));
+}
+
 static dn_status train_loop(run *r)
 {
     const int64_t every = r->options->checkpoint_every;
-    while (r->done < r->last) {
-        const int reason = dn_comm_max(r->comm, dn_stop_reason(&r->stop));
-        if (reason != 0)
-            return stop_run(r, reason);
-        int culprit;
-        if (train_step(r, &culprit) != DN_OK)
-            return keep_diverged(r, culprit);
+    dn_step_result result = {.stop = agree_to_stop(r)};
+    while (r->done < r->last && result.stop == 0) {
+        if (train_step(r, &result) != DN_OK)
+            return keep_diverged(r, result.culprit);
         const int epoch_ends = r->done % r->steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
         if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
             DN_TRY(save(r));
+        if (epoch_ends)
+            result.stop = agree_to_stop(r);
     }
-    return end_run(r);
+    return r->done < r->last ? stop_run(r, result.stop) : end_run(r);
 }
 
 /* ---- setting up ---- */
@@ -341,6 +336,7 @@ static dn_status build(run *r)
                                            .norm_group = o->sync_bn ? o->virtual_ranks : 1}));
     dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
     step.timeline = r->timeline;
+    step.stop = &r->stop;
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,

@@ -38,7 +38,7 @@ typedef struct run {
     dn_rate rate;
     uint32_t *order;                            /* the epoch's permutation */
     int64_t ordered_epoch;                      /* that `order` is of; -1: none */
-    int64_t steps_per_epoch, done, last;
+    int64_t steps_per_epoch, first, done, last; /* steps; first: done at the start */
     dn_stop stop;
     dn_status failure; /* of writing metrics and checkpoints, on rank 0: reported by `save` */
     char reason[1024];
@@ -210,9 +210,13 @@ static dn_status end_run(run *r)
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
 }
 
-/* Saves, unless that was just done, and ends the run before its last step. */
+/* Saves, unless that was just done, and ends the run before its last step. A time limit that counts
+ * from the run's start and leaves no time for a step would do so again. */
 static dn_status stop_run(run *r, int reason)
 {
+    const char *limit = r->options->time_limit;
+    DN_CHECK(reason != DN_STOP_TIME || limit[0] == '\0' || r->done > r->first, DN_EINVAL,
+             "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
     if (r->saved[0] == '\0' || r->state->step != r->done)
         DN_TRY(save(r));
     DN_TRY(end_run(r));
@@ -369,6 +373,7 @@ static dn_status share_weights(run *r)
                       0);
     dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
     dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
+    r->first = r->done;
     r->state->momentum = r->step.momentum;
     r->stop.longest_saving = (double)(2 * parameters) / slow_disk; /* until one was measured */
     return DN_OK;

@@ -55,6 +55,10 @@ elif ((${SLURM_RESTART_COUNT:-0} > 0)); then
     further+=(--resume auto)
 fi
 
+# The newest checkpoint but that of a run's start.
+newest() { compgen -G "$out/checkpoint-*[1-9]*.h5" | sort | tail -n 1 || true; }
+before=$(newest)
+
 # hosts = node:ranks,node:ranks...: the ranks in equal parts.
 hosts= left=$ranks
 for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
@@ -83,6 +87,10 @@ status=0
 wait $supervisor || status=$?
 
 if [[ $status == 75 && $requeue == yes ]]; then
+    if [[ $(newest) == "$before" ]]; then
+        echo "$model: no step since the job began, not queued again: its time is too short" >&2
+        exit 1
+    fi
     echo "$model: saved before its end; queued again"
     exec scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -32,27 +32,29 @@ stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no tim
 stand_in squeue <<<'echo 7.0; echo 7.batch'
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
-# error: status 1 after a checkpoint. Node `dead` does not answer.
+# error: status 1 after a checkpoint; saved: status 75 after one. Node `dead` does not answer.
 stand_in srun <<'EOF'
 if [[ ${*: -1} == true ]]; then
     [[ $* != *"--nodelist=${dead:-none}"* ]]
     exit
 fi
 echo $$ >"$tmp/srun.pid"
-trap 'echo "srun got USR1" >>"$calls"; exit "${signal_status:-75}"' USR1
+all=$* && out=${all##*--out } out=${out%% --*}
+mkdir -p "$out"
+trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
+save() { touch "$out/checkpoint-1$RANDOM.h5"; }
 echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
 read -ra course <<<"${course:-0}"
 turn=${course[$(grep -c ntasks= "$calls") - 1]:-0}
-all=$* && out=${all##*--out } out=${out%% --*}
-mkdir -p "$out"
 [[ $turn != loss && $turn != hang ]] || echo '{"rank": 1}' >"$out/lost.json"
 case $turn in
 loss) exit 76 ;;
 hang) exec /bin/sleep 60 ;;
-error) touch "$out/checkpoint-$RANDOM.h5" && exit 1 ;;
+error) save && exit 1 ;;
+saved) save && exit 75 ;;
 *) exit "$turn" ;;
 esac
 EOF
@@ -159,8 +161,11 @@ after "an error at the start" 1 1 course='1 0'
 after "an error on the way" 0 2 course='error 0' DN_ARGS='--resume none'
 called "an error on the way" '[--resume][none][--virtual-ranks][4][--resume][auto]'
 after "an error that stays" 1 2 course='error 1'
-after "saved at --time-limit" 0 1 course='75'
+after "saved at --time-limit" 0 1 course='saved'
 called "saved at --time-limit" 'scontrol requeue 7'
+after "no step before --time-limit" 1 1 course='75'
+not_called "no step before --time-limit" requeue
+grep -q 'no step since' "$tmp/out" || fail "no step before --time-limit: expected a line" "$tmp/out"
 after "virtual ranks of one's own" 0 1 DN_ARGS='--virtual-ranks 16'
 not_called "virtual ranks of one's own" '[--virtual-ranks][4]'
 

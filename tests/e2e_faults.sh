@@ -122,8 +122,12 @@ wait $job || true
 says "$out" "stopped on the time limit at step [0-9]+; run again to go on"
 rm -rf "$out"
 started 3 "$out" --time-limit 0:01
+ended 3 "$out" 1
+wait $job || true
+says "$out" "--time-limit 0:01: found too little for a step"
+SLURM_JOB_END_TIME=$(date +%s) started 3 "$out"
 ended 3 "$out" $again
-[[ $(last_step "$out") == 0 ]] || fail "a limit that is too short: expected step 0" "$out.log"
+[[ $(last_step "$out") == 0 ]] || fail "the end of a job: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 
 # ---- numbers that are none ----

@@ -113,7 +113,8 @@ static json_t *phases(const bench *b)
     const dn_step_times *t = &b->step.times;
     json_object_set_new(
         object, "communication",
-        json_pack("{s:f, s:f}", "hidden", hidden(t) / steps, "exposed", t->wait / steps));
+        json_pack("{s:f, s:f}", "hidden", hidden(t) / steps, "exposed", t->exposed / steps));
+    json_object_set_new(object, "imbalance", json_real(t->imbalance / steps));
     json_object_set_new(object, "update", json_real(t->update / steps));
     return object;
 }
@@ -159,8 +160,10 @@ static void print_text(const bench *b)
         printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name((dn_phase)p),
                times.forward[p] / steps, times.backward[p] / steps);
     const dn_step_times *t = &b->step.times;
-    printf("  %-12s %9.4f hidden  %9.4f exposed\n  %-12s %9.4f\n", "communication",
-           hidden(t) / steps, t->wait / steps, "update", t->update / steps);
+    printf("  %-12s %9.4f hidden  %9.4f exposed\n", "communication", hidden(t) / steps,
+           t->exposed / steps);
+    printf("  %-12s %9.4f between ranks\n  %-12s %9.4f\n", "imbalance", t->imbalance / steps,
+           "update", t->update / steps);
 }
 
 static dn_status create(bench *b, const dn_kernels **kernels)

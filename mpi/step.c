@@ -9,7 +9,7 @@
 #include "watch.h"
 
 /* What the ranks tell each other of each virtual rank. */
-enum { LOSS, CORRECT, STOP, SCORES };
+enum { LOSS, CORRECT, WAIT, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -223,19 +223,30 @@ static double record_buckets(dn_step *step)
     return seconds;
 }
 
-/* Completes the scores of a step that has taken `seconds`; returns why a rank should stop. */
-static int exchange_scores(dn_step *step, double seconds)
+/* Completes the sum and the scores of a step that began at `start` and computed until `computed`;
+ * returns why a rank should stop. What even the latest rank waits for the sum is communication;
+ * what the others wait beyond that, they wait for the latest. */
+static int reduce(dn_step *step, double start, double computed)
 {
+    dn_allreduce_finish(step->allreduce);
+    const double now = dn_timeline_now();
     dn_stop *stop = step->stop;
-    int reason = 0;
     if (stop)
-        stop->longest_step = fmax(stop->longest_step, seconds);
-    for (int v = step->first; v < step->last; v++)
+        stop->longest_step = fmax(stop->longest_step, now - start);
+    for (int v = step->first; v < step->last; v++) {
+        step->scores[v * SCORES + WAIT] = now - computed;
         step->scores[v * SCORES + STOP] = stop ? dn_stop_reason(stop) : 0;
+    }
     dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
-    for (int v = 0; v < step->virtual_ranks; v++)
-        reason = (int)fmax(reason, step->scores[v * SCORES + STOP]);
-    return reason;
+    double least = now - computed, most = least, reason = 0;
+    for (int v = 0; v < step->virtual_ranks; v++) {
+        least = fmin(least, step->scores[v * SCORES + WAIT]);
+        most = fmax(most, step->scores[v * SCORES + WAIT]);
+        reason = fmax(reason, step->scores[v * SCORES + STOP]);
+    }
+    step->times.exposed += least;
+    step->times.imbalance += most - least;
+    return (int)reason;
 }
 
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
@@ -251,8 +262,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
         run_team(step, *pass, i, load, user);
     const double computed = dn_timeline_now();
     dn_watch_doing(step->comm->watch, DN_SUMMING);
-    dn_allreduce_finish(step->allreduce);
-    result->stop = exchange_scores(step, dn_timeline_now() - start);
+    result->stop = reduce(step, start, computed);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_watch_doing(step->comm->watch, DN_UPDATING);
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));

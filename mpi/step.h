@@ -31,9 +31,11 @@ typedef struct dn_step_settings {
 
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
-    double compute; /* batches, forward, backward */
-    double wait;    /* for the other ranks' gradients, after the backward pass */
-    double flight;  /* with buckets under way, `wait` included */
+    double compute;   /* batches, forward, backward */
+    double wait;      /* for the other ranks' gradients, after the backward pass */
+    double flight;    /* with buckets under way, `wait` included */
+    double exposed;   /* what the rank that waited least did: communication that nothing hid */
+    double imbalance; /* what the one that waited longest did beyond that: for the latest rank */
     double update;
 } dn_step_times;
 
@@ -48,7 +50,7 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf */
     dn_allreduce *allreduce;
     float *momentum; /* (parameters) */
-    double *scores;  /* (virtual_ranks, 3): loss, images right, why its rank should stop */
+    double *scores;  /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
     dn_timeline *timeline;
     dn_stop *stop;
     dn_step_times times;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The timeline of a run on two ranks: valid JSON with every kind of span, spans of a row do not
-# overlap, and buckets are under way while the backward pass still computes.
+# overlap, and buckets are under way while the backward pass still computes. And the bench on two
+# ranks, one of them late: not communication, but imbalance, whichever is late.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 find_python json || skip "python3 is not installed"
@@ -26,6 +27,22 @@ for rank in 0, 1:
     first = [e for e in spans if e["pid"] == rank and e["name"] == "bucket" and e["args"]["bucket"] == 0]
     for bucket in first:
         assert any(b["ts"] <= bucket["ts"] <= b["ts"] + b["dur"] for b in backward), bucket
+END
+
+bench=("$build/dn_dist" bench --model densenet-40-12 --batch-size 2 --threads 1 --steps 3 --json)
+late=("${bench[@]}" --isa generic)
+limited mpirun --oversubscribe --bind-to none -np 1 "${bench[@]}" : -np 1 "${late[@]}" \
+    >"$tmp/1.json" 2>"$tmp/error" || fail "bench with a late rank 1" "$tmp/error"
+limited mpirun --oversubscribe --bind-to none -np 1 "${late[@]}" : -np 1 "${bench[@]}" \
+    >"$tmp/0.json" 2>"$tmp/error" || fail "bench with a late rank 0" "$tmp/error"
+"$python" - "$tmp/1.json" "$tmp/0.json" <<'END' || fail "the bench's imbalance" "$tmp/1.json" "$tmp/0.json"
+import json, sys
+
+late_1, late_0 = (json.load(open(path)) for path in sys.argv[1:])
+for run in (late_1, late_0) if late_1["isa"] != "generic" else ():
+    phases = run["phases_s"]
+    assert phases["imbalance"] > run["step_s"] / 4, run
+    assert phases["imbalance"] > 2 * phases["communication"]["exposed"], run
 END
 
 if train 2 "$tmp/refused" --max-steps 1 --timeline "$tmp/no/such/folder.json"; then

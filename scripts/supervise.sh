@@ -40,6 +40,27 @@ say() { echo "supervise: $*"; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 
+# The value of an option, the last one in `command`; empty where it is not there.
+value() { # OPTION
+    local i found=
+    for i in "${!command[@]}"; do
+        [[ ${command[i]} != "$1" ]] || found=${command[i + 1]:-}
+        [[ ${command[i]} != "$1="* ]] || found=${command[i]#*=}
+    done
+    echo "$found"
+}
+
+# Whether the command leaves open how many virtual ranks there are, and no checkpoint knows.
+leaves_virtual_ranks_open() {
+    [[ -z $(value --virtual-ranks) ]] || return 1
+    ! grep -qs '^[[:blank:]]*virtual-ranks' "$(value --config)" || return 1
+    case $(value --resume) in
+    none) ;;
+    '' | auto) [[ -z $(newest) ]] ;;
+    *) return 1 ;;
+    esac
+}
+
 # ---- a step: the program, started once ----
 
 # Sets `place`, the launcher's options for `hosts`, and `ranks`. Slurm may think that a step that
@@ -136,6 +157,11 @@ leave_out() {
 may_pass() {
     ((status == 76 || status >= 128 || ${#hosts[@]} < had)) || [[ $(newest) != "$before" ]]
 }
+
+# The number of virtual ranks decides the weights: restarts keep that of the first start, also those
+# that come before the first checkpoint.
+find_place
+! leaves_virtual_ranks_open || command+=(--virtual-ranks "$ranks")
 
 resume=()
 failures=0

@@ -46,12 +46,8 @@ if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
     bind=(--cpu-bind=cores)
 fi
 
-# The number of virtual ranks decides the weights, so it outlives the loss of a node that comes
-# before the first checkpoint; later it is in the checkpoints. A job that was queued again goes on
-# from them.
-if ! compgen -G "$out/checkpoint-*.h5" >/dev/null; then
-    [[ " ${further[*]}" == *" --"@(virtual-ranks|config)* ]] || further+=(--virtual-ranks "$ranks")
-elif ((${SLURM_RESTART_COUNT:-0} > 0)); then
+# A job that was queued again goes on from its checkpoints, however it was started.
+if ((${SLURM_RESTART_COUNT:-0} > 0)) && compgen -G "$out/checkpoint-*.h5" >/dev/null; then
     further+=(--resume auto)
 fi
 

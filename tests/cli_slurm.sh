@@ -48,7 +48,7 @@ printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
 read -ra course <<<"${course:-0}"
-turn=${course[$(grep -c ntasks= "$calls") - 1]:-0}
+turn=${course[$(grep -c ^cpus= "$calls") - 1]:-0}
 [[ $turn != loss && $turn != hang ]] || echo '{"rank": 1}' >"$out/lost.json"
 case $turn in
 loss) exit 76 ;;
@@ -58,6 +58,7 @@ saved) save && exit 75 ;;
 *) exit "$turn" ;;
 esac
 EOF
+ln -s srun "$tmp/bin/mpirun"
 
 job=(SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=n1 SLURM_CPUS_ON_NODE=16)
 two_nodes=(SLURM_JOB_NUM_NODES=2 'SLURM_JOB_NODELIST=n1 n2')
@@ -175,6 +176,31 @@ touch "$tmp/run/checkpoint-00000001.h5"
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
 called "queued again" '[--resume][none][--resume][auto]'
 not_called "queued again" virtual-ranks
+
+# supervised OPTION...: with mpirun, 1 rank on host a and 2 on b, which dies; then 1.
+supervised() {
+    : >"$calls"
+    rm -f "$tmp/run/lost.json"
+    limited env course='loss 0' DN_CHECK='test b !=' "$repo/scripts/supervise.sh" "$tmp/run" \
+        a:1,b:2 mpirun -- dn_dist train "$@" --out "$tmp/run" >"$tmp/out" 2>&1 ||
+        fail "supervised $*" "$tmp/out"
+    called "supervised $*" '[--host][a:1][-np][1]'
+}
+keeps_3="[$tmp/run][--virtual-ranks][3]"
+supervised --resume none
+[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "--resume none: expected 3 virtual ranks" "$calls"
+supervised
+not_called "going on" virtual-ranks
+rm "$tmp"/run/checkpoint-*
+supervised
+[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "a new run: expected 3 virtual ranks" "$calls"
+supervised --virtual-ranks=8
+not_called "virtual ranks of one's own, with mpirun" "$keeps_3"
+supervised --resume x.h5
+not_called "a checkpoint elsewhere" "$keeps_3"
+echo 'virtual-ranks = 8' >"$tmp/my config"
+supervised --config "$tmp/my config"
+not_called "virtual ranks in a file" "$keeps_3"
 
 if limited env -u SLURM_JOB_ID DN_HOME="$repo" bash "$repo/slurm/densenet121.sh" >"$tmp/out" 2>&1; then
     fail "outside of Slurm: expected a failure"

@@ -200,7 +200,8 @@ static void update(dn_step *step, const dn_sgd *sgd)
     const size_t parameters = dn_net_parameter_count(net), count = dn_net_leaf_count(net);
     const float share = 1 / (float)step->virtual_ranks;
     float *leaf = dn_net_leaf(net);
-    dn_sgd_update(dn_net_parameters(net), step->momentum, leaf, parameters, share, sgd);
+    dn_sgd_update(dn_net_kernels(net), dn_net_parameters(net), step->momentum, leaf, parameters,
+                  share, sgd);
     for (size_t i = parameters; i < count; i++)
         leaf[i] *= share;
     dn_net_update_running(net, leaf);

@@ -101,6 +101,37 @@ static void check_frames(dn_dtype dtype)
         check_grid(dtype, dn_trial_draw(1, 12), dn_trial_draw(1, 12), width);
 }
 
+/* A whole map, and a band of it: the middle, or the lower end. */
+static void check_halves(int height, int width)
+{
+    const int rows = (height + 1) / 2, row = dn_trial_draw(0, rows - 1);
+    const int count = dn_trial_draw(1, rows - row), left = height - 2 * row + 1;
+    const dn_frame whole = {.border = 1,
+                            .images = 1,
+                            .rows = height,
+                            .width = width,
+                            .skip = 1,
+                            .image_rows = 2 * rows};
+    dn_frame band = whole;
+    band.skip = 0;
+    band.rows = left < 2 * count + 1 ? left : 2 * count + 1;
+    band.image_rows = 2 * count;
+    dn_check_gather(height, width, 0, rows);
+    dn_check_gather(height, width, row, count);
+    dn_check_max_pool(&whole);
+    dn_check_max_pool(&band);
+    dn_check_average_pool(height, width);
+}
+
+static void check_strides(void)
+{
+    for (int width = 1; width <= 2 * MOST_WIDTH; width++)
+        check_halves(dn_trial_draw(1, 12), width);
+    check_halves(112, 112);
+    for (size_t n = 1; n <= MOST_PIXELS; n++)
+        dn_check_sgd(n);
+}
+
 int main(int argc, char **argv)
 {
     const char *only = NULL;
@@ -128,6 +159,7 @@ int main(int argc, char **argv)
     }
     for (int side = DN_GUARD_AFTER; side <= DN_GUARD_BEFORE; side++) {
         dn_trial_guard((dn_guard_side)side);
+        check_strides();
         for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
             if (dtype == DN_FP32 || dn_trial_rounds())
                 check_products((dn_dtype)dtype);

@@ -29,7 +29,7 @@ compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_TABLE=dn_ke
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_PRODUCTS=dn_products_dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_PRODUCTS=dn_products_amx_twin
 for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
-    tests/{check_kernels,check_products,check_winograd,check_winograd_conv,check_rows} \
+    tests/check_{kernels,products,winograd,winograd_conv,rows,stride} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "dn/optimizer.h"
+#include "dn/kernels.h"
 #include "dn/rng.h"
 
 /* Both compute in fp32 but may contract or order the few operations differently: some roundings
@@ -43,7 +43,7 @@ static void check_case(const json_t *golden)
         read_floats(json_array_get(json_object_get(golden, "parameters"), s), expected);
         for (size_t i = 0; i < count; i++)
             gradients[i] *= 4; /* as the sum over four virtual ranks; exact */
-        dn_sgd_update(parameters, momentum, gradients, count, 0.25F, &settings);
+        dn_sgd_update(dn_kernels_get(0), parameters, momentum, gradients, count, 0.25F, &settings);
         for (size_t i = 0; i < count; i++)
             if (!(fabs((double)parameters[i] - (double)expected[i]) <= TOLERANCE))
                 fail_msg("step %zu, element %zu: found %.9g, expected %.9g", s, i,
@@ -76,7 +76,8 @@ static void test_threads(void **state)
         omp_set_num_threads(t + 1);
         dn_random_normal(parameters[t], COUNT, 1, 1, DN_STREAM_SYNTHETIC, 1);
         for (int step = 0; step < 3; step++)
-            dn_sgd_update(parameters[t], momentum[t], gradients, COUNT, 1 / 3.0F, &settings);
+            dn_sgd_update(dn_kernels_get(0), parameters[t], momentum[t], gradients, COUNT, 1 / 3.0F,
+                          &settings);
         assert_memory_equal(parameters[t], parameters[0], sizeof parameters[0]);
         assert_memory_equal(momentum[t], momentum[0], sizeof momentum[0]);
     }

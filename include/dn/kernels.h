@@ -20,6 +20,7 @@
 
 #include <stddef.h>
 
+#include "dn/optimizer.h"
 #include "dn/status.h"
 
 enum {
@@ -180,6 +181,35 @@ typedef struct dn_product_kernels {
     const dn_winograd_kernels *winograd; /* where they make 3x3 convolutions faster, else NULL */
 } dn_product_kernels;
 
+/*
+ * What halves a map and goes back, on fp32 planes (height, width) of one channel of one image; the
+ * same bits in every table. Results are compact: rows of so many pixels as there are. Unless said
+ * otherwise DN_LANES - 1 floats behind a result may be written, 3 * DN_LANES behind an operand
+ * read.
+ */
+typedef struct dn_stride_kernels {
+    /* to(49, rows * columns): row 7 i + j of it has the pixels x(2r - 3 + i, 2c - 3 + j), 0 outside
+     * the plane, under `rows` rows r from `row` on of (width + 1) / 2 columns c. */
+    void (*gather)(int height, int width, const float *x, int row, int rows, float *to,
+                   size_t to_ld);
+
+    /* y(rows, columns) = the largest of each window of 3x3 pixels, two apart, of what a ReLU made;
+     * NaN counts as larger than all. x is a frame of one image with a border, window (r, c) begins
+     * at its padded row 2r and column 2c - 1; rows are image_rows / 2, columns (width + 1) / 2. */
+    void (*max)(const dn_frame *frame, const float *x, float *y);
+
+    /* dx(frame->rows, width) = sum of dy(r, c) over the windows whose largest stands there, the
+     * first such of a window, row by row; windows of zeros give nothing. The frame has a whole
+     * plane, so `skip` is 1. The float before dx, and 2 * DN_LANES behind it, may be written, too.
+     */
+    void (*max_grad)(const dn_frame *frame, const float *x, const float *dy, float *dx);
+
+    /* y(rows / 2, width / 2) = the means of 2x2 pixels; dx(rows, width) = a quarter of dy where
+     * there is one, else 0. 2 * DN_LANES floats behind dx may be written. */
+    void (*average)(int rows, int width, const float *x, float *y);
+    void (*average_grad)(int rows, int width, const float *dy, float *dx);
+} dn_stride_kernels;
+
 /* Passes over an array of n floats, for its bandwidth. Up to 63 of the last floats may be left out.
  */
 typedef struct dn_stream_kernels {
@@ -191,7 +221,13 @@ typedef struct dn_kernels {
     const char *name;
     dn_product_kernels products[DN_DTYPES];
     dn_map_kernels maps[DN_DTYPES];
+    dn_stride_kernels stride;
     dn_stream_kernels stream;
+
+    /* dn_sgd_update (dn/optimizer.h) of n floats, by this thread alone; reads and writes exactly.
+     */
+    void (*sgd)(float *parameters, float *momentum, const float *gradients, size_t n,
+                float gradient_scale, const dn_sgd *settings);
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

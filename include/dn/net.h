@@ -65,6 +65,7 @@ void dn_net_destroy(dn_net **net);
 const dn_spec *dn_net_spec(const dn_net *net);
 int dn_net_batch(const dn_net *net);
 int dn_net_norm_group(const dn_net *net);
+const dn_kernels *dn_net_kernels(const dn_net *net);
 
 /* The tensors in torchvision's state_dict order (running statistics included). */
 int dn_net_tensors(const dn_net *net, const dn_tensor **tensors);

@@ -21,10 +21,14 @@ typedef struct dn_sgd {
  *     momentum = mu * momentum + g
  *     parameters -= rate * (nesterov ? g + mu * momentum : momentum)
  *
+ * Each sum is a fused multiply-add, with the first term of g and the Nesterov step rounded before.
  * `gradient_scale` is 1 / V where the gradients are a sum over V virtual ranks. `momentum` is zero
- * before the first step. The result is the same bits on any number of threads.
+ * before the first step. The result is the same bits on any number of threads and with any table of
+ * kernels.
  */
-void dn_sgd_update(float *parameters, float *momentum, const float *gradients, size_t count,
-                   float gradient_scale, const dn_sgd *settings);
+struct dn_kernels;
+void dn_sgd_update(const struct dn_kernels *kernels, float *parameters, float *momentum,
+                   const float *gradients, size_t count, float gradient_scale,
+                   const dn_sgd *settings);
 
 #endif

@@ -2,6 +2,7 @@
  * The `generic` table: plain loops that define what every kernel computes, with OpenBLAS for the
  * matrix products. Sums over pixels run in double.
  */
+#include "sgd.h"
 #include "tables.h"
 
 #include <cblas.h>
@@ -108,6 +109,71 @@ static double peak(size_t rounds)
     return 2.0 * CHAINS * (double)rounds;
 }
 
+static void gather(int height, int width, const float *x, int row, int rows, float *to,
+                   size_t to_ld)
+{
+    const int columns = (width + 1) / 2;
+    for (int t = 0; t < 49; t++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < columns; c++) {
+                const int i = 2 * (row + r) - 3 + t / 7, j = 2 * c - 3 + t % 7;
+                const int inside = i >= 0 && i < height && j >= 0 && j < width;
+                to[(size_t)t * to_ld + (size_t)(r * columns + c)] = inside ? x[i * width + j] : 0;
+            }
+}
+
+/* Where in x the first largest pixel of a window stands; -1: all are zeros. */
+static ptrdiff_t largest(const dn_frame *frame, const float *x, int r, int c)
+{
+    const int pitch = frame->width + 1;
+    ptrdiff_t best = -1;
+    for (int i = 2 * r; i < 2 * r + 3; i++)
+        for (int j = 2 * c - 1; j < 2 * c + 2; j++) {
+            const float v = x[i * pitch + j];
+            if (v > (best < 0 ? 0 : x[best]) || isnan(v))
+                best = i * pitch + j;
+        }
+    return best;
+}
+
+static void max_pool(const dn_frame *frame, const float *x, float *y)
+{
+    for (int r = 0; r < frame->image_rows / 2; r++)
+        for (int c = 0; c < (frame->width + 1) / 2; c++) {
+            const ptrdiff_t best = largest(frame, x, r, c);
+            *y++ = best < 0 ? 0 : x[best];
+        }
+}
+
+static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy, float *dx)
+{
+    const int width = frame->width, pitch = width + 1;
+    memset(dx, 0, (size_t)frame->rows * (size_t)width * sizeof *dx);
+    for (int r = 0; r < frame->image_rows / 2; r++)
+        for (int c = 0; c < pitch / 2; c++, dy++) {
+            const ptrdiff_t best = largest(frame, x, r, c);
+            if (best >= 0)
+                dx[(best / pitch - 1) * width + best % pitch] += *dy;
+        }
+}
+
+static void average_pool(int rows, int width, const float *x, float *y)
+{
+    for (int r = 0; r + 1 < rows; r += 2)
+        for (int c = 0; c + 1 < width; c += 2) {
+            const float *above = x + r * width + c, *below = above + width;
+            *y++ = 0.25f * ((above[0] + above[1]) + (below[0] + below[1]));
+        }
+}
+
+static void average_pool_grad(int rows, int width, const float *dy, float *dx)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < width; c++)
+            *dx++ =
+                r / 2 < rows / 2 && c / 2 < width / 2 ? 0.25f * dy[r / 2 * (width / 2) + c / 2] : 0;
+}
+
 static void stream_read(const float *x, size_t n)
 {
     enum { CHAINS = 16 };
@@ -133,5 +199,7 @@ const dn_kernels dn_kernels_generic = {
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,
                           norm_relu_grad_bf16}},
+    .stride = {gather, max_pool, max_pool_grad, average_pool, average_pool_grad},
     .stream = {stream_read, stream_scale},
+    .sgd = sgd,
 };

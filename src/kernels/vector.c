@@ -21,6 +21,7 @@
  * the pixels: one register of 16 (6 x 4 of them), or two of 8, one half after the other (3 x 4).
  * MI + NJ loads feed MI * NJ multiply-adds.
  */
+#include "sgd.h"
 #include "tables.h"
 
 #include <stdint.h>
@@ -303,6 +304,23 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
 
 /* ---- kernels on maps ---- */
 
+/* The even and the odd lanes of two registers, and registers from such lanes in turn. */
+#if DN_VL == 16
+#define EVEN(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b)                                                                                  \
+    __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ZIP_LOW(a, b)                                                                              \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#else
+#define EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#endif
+
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)
 {
@@ -323,6 +341,8 @@ INLINE float *clear(float *p, size_t count)
 #define STORE(p, v) store_bf16(p, v)
 #include "vector_maps.h"
 
+#include "vector_stride.h"
+
 #include "vector_winograd.h"
 
 #include "vector_peak.h"
@@ -335,5 +355,7 @@ const dn_kernels DN_TABLE = {
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_map_bf16, moments_bf16,
                           norm_relu_grad_bf16}},
+    .stride = {gather, max_pool, max_pool_grad, average_pool, average_pool_grad},
     .stream = {stream_read, stream_scale},
+    .sgd = sgd,
 };

@@ -8,7 +8,6 @@
  */
 #include "layers.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { SIDE_7 = 7, TAPS_7 = 49 };
@@ -28,35 +27,6 @@ static dn_node as_product(const dn_node *node)
 static int panel_rows(const dn_node *node)
 {
     return node->kernel == SIDE_7 ? TAPS_7 : node->inputs;
-}
-
-/* row(pixels of the piece) = pixel (2r - 3 + kr, 2c - 3 + kc) of each output pixel (r, c). */
-static void gather_tap(const dn_net *net, const dn_piece *piece, int channel, int kr, int kc,
-                       int out_width, float *row)
-{
-    const int height = net->spec.height, width = net->spec.width;
-    const size_t plane = (size_t)height * (size_t)width;
-    const int past = (width + 4 - kc) / 2, end = past < out_width ? past : out_width;
-    const int before = kc < 3 ? (4 - kc) / 2 : 0, first = before < end ? before : end;
-    for (int i = 0; i < piece->images; i++) {
-        const float *x =
-            net->images +
-            ((size_t)(piece->image + i) * (size_t)net->spec.channels + (size_t)channel) * plane;
-        for (int r = piece->row; r < piece->row + piece->rows; r++, row += out_width) {
-            const int y = 2 * r - 3 + kr;
-            if (y < 0 || y >= height) {
-                memset(row, 0, (size_t)out_width * sizeof *row);
-                continue;
-            }
-            const float *from = x + (size_t)y * (size_t)width;
-            for (int c = 0; c < first; c++)
-                row[c] = 0;
-            for (int c = first; c < end; c++)
-                row[c] = from[2 * c - 3 + kc];
-            for (int c = end; c < out_width; c++)
-                row[c] = 0;
-        }
-    }
 }
 
 /* A panel of images for one piece of the output, and how a product goes over it. */
@@ -83,17 +53,27 @@ static panel panel_create(const dn_node *node, const dn_grid *grid, const dn_pie
     return p;
 }
 
+/* The panel of a 7x7 stem for one image channel; pad 0. */
+static void gather(const dn_net *net, const dn_piece *piece, int channel, panel *p)
+{
+    const int height = net->spec.height, width = net->spec.width;
+    const size_t plane = (size_t)height * (size_t)width, channels = (size_t)net->spec.channels;
+    const float *x = net->images + ((size_t)piece->image * channels + (size_t)channel) * plane;
+    for (int i = 0; i < piece->images; i++, x += channels * plane)
+        net->kernels->stride.gather(height, width, x, piece->row, piece->rows,
+                                    p->rows + (size_t)i * (piece->pixels / (size_t)piece->images),
+                                    p->ld);
+    for (int t = 0; t < TAPS_7; t++)
+        memset(p->rows + (size_t)t * p->ld + piece->pixels, 0,
+               (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *p->rows);
+}
+
 /* Fills the panel for image channel block `block`. */
 static void panel_fill(dn_net *net, const dn_node *node, const dn_piece *piece, ptrdiff_t source,
                        int block, const dn_grid *grid, panel *p)
 {
     if (node->kernel == SIDE_7) {
-        for (int t = 0; t < TAPS_7; t++) {
-            float *row = p->rows + (size_t)t * p->ld;
-            gather_tap(net, piece, block, t / SIDE_7, t % SIDE_7, grid->width, row);
-            memset(row + piece->pixels, 0,
-                   (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *row);
-        }
+        gather(net, piece, block, p);
         return;
     }
     static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
@@ -203,80 +183,42 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
 
 /* ---- 3x3/2 max pool after norm and ReLU ---- */
 
-/* 1: `b` is taken instead of `a`, which stands before it. NaN wins, so that it shows. */
-static inline int is_larger(float b, float a)
+/* What lies under `rows` output rows from `row` on, of one image, and its first pixel. */
+static dn_frame pool_frame(const dn_grid *in, int row, int rows, size_t *first)
 {
-    return b > a || isnan(b);
+    const int above = row > 0, top = 2 * row - above, bottom = 2 * (row + rows);
+    *first = (size_t)top * (size_t)in->width;
+    return (dn_frame){.border = 1,
+                      .images = 1,
+                      .rows = (bottom < in->height ? bottom : in->height) - top,
+                      .width = in->width,
+                      .skip = 1 - above,
+                      .image_rows = 2 * rows};
 }
 
-/* Work space of largest_of_row: floats and ints for (width) columns, ints for (outputs) pixels. */
-typedef struct pool_space {
-    float *value;
-    int *row, *best;
-} pool_space;
-
-static pool_space pool_space_at(float *scratch, int width)
+/* x(frame) = what channel `c` of one image's frame is after norm and ReLU. */
+static void load_frame(const dn_net *net, const dn_node *node, const dn_frame *frame, size_t plane,
+                       int c, float *x)
 {
-    const size_t ld = dn_round_lanes((size_t)width);
-    return (pool_space){scratch, (int *)(scratch + ld), (int *)(scratch + 2 * ld)};
-}
-
-/* best(outputs): where in x(height, width) the largest of each window of output row `r` stands, the
- * first one in memory where several are equal, as in PyTorch; a pad of 1 counts as nothing. Columns
- * first: of each the largest and the row it stands in, then of three columns. */
-static void largest_of_row(const float *x, int height, int width, int r, int outputs,
-                           const pool_space *w)
-{
-    const int top = 2 * r > 0 ? 2 * r - 1 : 0;
-    const int bottom = 2 * r + 1 < height ? 2 * r + 1 : height - 1;
-    for (int c = 0; c < width; c++) {
-        w->value[c] = x[top * width + c];
-        w->row[c] = top;
-    }
-    for (int y = top + 1; y <= bottom; y++)
-        for (int c = 0; c < width; c++) {
-            const float v = x[y * width + c];
-            const int take = is_larger(v, w->value[c]);
-            w->value[c] = take ? v : w->value[c];
-            w->row[c] = take ? y : w->row[c];
-        }
-    for (int q = 0; q < outputs; q++) {
-        const int right = 2 * q + 1 < width ? 2 * q + 1 : width - 1;
-        int best = q > 0 ? 2 * q - 1 : 0;
-        for (int c = best + 1; c <= right; c++) {
-            const int above = w->value[c] == w->value[best] && w->row[c] < w->row[best];
-            best = is_larger(w->value[c], w->value[best]) || above ? c : best;
-        }
-        w->best[q] = w->row[best] * width + best;
-    }
+    net->on_maps->norm_relu(1, frame, dn_map_at(&net->maps[node->in], plane), 0, node->scale + c,
+                            node->shift + c, x, 0);
 }
 
 static void pool_piece(dn_net *net, const dn_node *node, int index)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const dn_piece piece = dn_grid_piece(&out->grid, index);
-    const int height = in->grid.height, width = in->grid.width;
-    const int from = 2 * piece.row > 0 ? 2 * piece.row - 2 : 0; /* even: windows keep their phase */
-    const int to = 2 * (piece.row + piece.rows) < height ? 2 * (piece.row + piece.rows) : height;
-    const size_t skipped = (size_t)from * (size_t)width;
-    const dn_frame run = dn_run_frame((size_t)(to - from) * (size_t)width);
     const dn_frame out_run = dn_run_frame(piece.pixels);
-    float *x = dn_thread_scratch(net), *row = x + dn_row_stride(dn_grid_pixels(&in->grid));
-    const pool_space space = pool_space_at(row + dn_row_stride(piece.pixels), width);
+    size_t first;
+    const dn_frame frame = pool_frame(&in->grid, piece.row, piece.rows, &first);
+    float *x = dn_thread_scratch(net) + DN_FRAME_LEAD, *y = x + dn_frame_stride(&frame);
     for (int c = 0; c < node->inputs; c++) {
-        float *y = row;
         for (int i = 0; i < piece.images; i++) {
-            const size_t at = dn_map_plane_index(in, piece.image + i, c, skipped);
-            net->on_maps->norm_relu(1, &run, dn_map_at(in, at), 0, node->scale + c, node->shift + c,
-                                    x, 0);
-            for (int r = piece.row; r < piece.row + piece.rows; r++) {
-                largest_of_row(x, to - from, width, r - from / 2, out->grid.width, &space);
-                for (int q = 0; q < out->grid.width; q++)
-                    *y++ = x[space.best[q]];
-            }
+            load_frame(net, node, &frame, dn_map_plane_index(in, piece.image + i, c, first), c, x);
+            net->kernels->stride.max(&frame, x,
+                                     y + (size_t)i * (piece.pixels / (size_t)piece.images));
         }
-        net->on_maps->store(1, &out_run, row, 0, dn_map_at(out, dn_map_index(out, &piece, c, 0)),
-                            0);
+        net->on_maps->store(1, &out_run, y, 0, dn_map_at(out, dn_map_index(out, &piece, c, 0)), 0);
     }
 }
 
@@ -297,29 +239,23 @@ void dn_stem_pool_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
     }
 }
 
-/* One channel of one image: routes each output's gradient to the input it was taken from. */
+/* One channel of one image: hands each output's gradient to the input it was taken from. */
 static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, double *partial)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const dn_grid *grid = &in->grid;
-    const size_t pixels = dn_grid_pixels(grid), outputs = dn_grid_pixels(&out->grid);
-    const dn_frame run = dn_run_frame(pixels), out_run = dn_run_frame(outputs);
-    float *x = dn_thread_scratch(net), *g = x + dn_row_stride(pixels);
-    float *dy = g + dn_row_stride(pixels), sums[2];
+    const size_t pixels = dn_grid_pixels(&in->grid), outputs = dn_grid_pixels(&out->grid);
+    const dn_frame out_run = dn_run_frame(outputs);
+    size_t first;
+    const dn_frame frame = pool_frame(&in->grid, 0, out->grid.height, &first);
+    float *x = dn_thread_scratch(net) + DN_FRAME_LEAD, *dy = x + dn_frame_stride(&frame);
+    float *dx = dy + dn_row_stride(outputs), sums[2];
     const size_t plane = dn_map_plane_index(in, image, c, 0);
     const size_t out_plane = dn_map_plane_index(out, image, c, 0);
-    net->on_maps->norm_relu(1, &run, dn_map_at(in, plane), 0, node->scale + c, node->shift + c, x,
-                            0);
+    load_frame(net, node, &frame, plane, c, x);
     net->on_maps->affine(1, &out_run, out->gradient + out_plane, 0, dn_map_at(out, out_plane), 0,
                          net->coefficients + 3 * c, dy, 0);
-    memset(g, 0, dn_row_stride(pixels) * sizeof *g);
-    const pool_space space = pool_space_at(dy + dn_row_stride(outputs), grid->width);
-    for (int r = 0; r < out->grid.height; r++) {
-        largest_of_row(x, grid->height, grid->width, r, out->grid.width, &space);
-        for (int q = 0; q < out->grid.width; q++)
-            g[space.best[q]] += *dy++;
-    }
-    dn_norm_backward(net, node, c, 1, plane, pixels, g, 0, sums);
+    net->kernels->stride.max_grad(&frame, x, dy, dx);
+    dn_norm_backward(net, node, c, 1, plane, pixels, dx, 0, sums);
     partial[0] = sums[0];
     partial[1] = sums[1];
 }
@@ -340,9 +276,11 @@ void dn_stem_pool_backward(dn_net *net, const dn_node *node)
 dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
     const int parts = out->grid.pieces > in->grid.images ? out->grid.pieces : in->grid.images;
-    const size_t space = 3 * dn_round_lanes((size_t)in->grid.width);
-    return (dn_needs){.scratch = 3 * plane + space,
+    size_t first;
+    const dn_frame frame = pool_frame(&in->grid, 0, out->grid.height, &first);
+    return (dn_needs){.scratch = DN_FRAME_LEAD + dn_frame_stride(&frame) +
+                                 dn_row_stride(dn_grid_pixels(&in->grid)) + out->grid.stride +
+                                 2 * DN_LANES,
                       .partial = (size_t)parts * (size_t)node->inputs * 2};
 }

@@ -11,28 +11,21 @@
 
 enum { FORWARD_BLOCK = 2 * DN_BACKWARD_BLOCK };
 
-/* The input's share in one image of an output piece: whole rows, contiguous. */
+/* The input's share in one image of an output piece: whole rows, contiguous. The last piece has an
+ * odd row that is in no output, too. */
 typedef struct source {
     size_t offset, pixels; /* from the image's first pixel */
-    int rows, width;       /* input rows that are pooled, their width */
+    int rows, width;
 } source;
 
-static source source_of(const dn_map *in, const dn_piece *piece)
+static source source_of(const dn_map *in, const dn_map *out, const dn_piece *piece)
 {
-    const int width = in->grid.width;
-    return (source){.offset = (size_t)(2 * piece->row) * (size_t)width,
-                    .pixels = (size_t)(2 * piece->rows) * (size_t)width,
-                    .rows = 2 * piece->rows,
-                    .width = width};
-}
-
-static void average_2x2(const float *x, int rows, int width, float *to)
-{
-    for (int r = 0; r + 1 < rows; r += 2) {
-        const float *above = x + (size_t)r * (size_t)width, *below = above + width;
-        for (int c = 0; c + 1 < width; c += 2)
-            *to++ = 0.25f * ((above[c] + above[c + 1]) + (below[c] + below[c + 1]));
-    }
+    const int last = piece->row + piece->rows == out->grid.height;
+    source s = {.rows = last ? in->grid.height - 2 * piece->row : 2 * piece->rows,
+                .width = in->grid.width};
+    s.offset = (size_t)(2 * piece->row) * (size_t)s.width;
+    s.pixels = (size_t)s.rows * (size_t)s.width;
+    return s;
 }
 
 /* panel(rows, pixels) = the pooled activations of input channels [c, c + rows); pad 0. */
@@ -40,7 +33,7 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
                        float *panel, size_t ld, float *plane)
 {
     const dn_map *in = &net->maps[node->in];
-    const source from = source_of(in, piece);
+    const source from = source_of(in, &net->maps[node->out], piece);
     const dn_frame run = dn_run_frame(from.pixels);
     const size_t pixels = piece->pixels / (size_t)piece->images;
     for (int i = 0; i < rows; i++, panel += ld) {
@@ -49,7 +42,8 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
                 1, &run,
                 dn_map_at(in, dn_map_plane_index(in, piece->image + image, c + i, from.offset)), 0,
                 node->scale + c + i, node->shift + c + i, plane, 0);
-            average_2x2(plane, from.rows, from.width, panel + (size_t)image * pixels);
+            net->kernels->stride.average(from.rows, from.width, plane,
+                                         panel + (size_t)image * pixels);
         }
         memset(panel + piece->pixels, 0,
                (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *panel);
@@ -99,35 +93,19 @@ void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass
     }
 }
 
-/* g(rows, width) = a quarter of each output pixel's gradient; 0 past the last pair of columns. */
-static void spread_2x2(const float *dy, int rows, int width, float *g)
-{
-    const int half = width / 2;
-    for (int r = 0; r < rows; r++, g += width) {
-        const float *from = dy + (size_t)(r / 2) * (size_t)half;
-        for (int c = 0; c < half; c++)
-            g[2 * c] = g[2 * c + 1] = 0.25f * from[c];
-        if (width % 2)
-            g[width - 1] = 0;
-    }
-}
-
 /* Carries the pooled gradient of channel `c` of a piece through the ReLU into the input's. */
 static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, int c,
                        const float *dy, float *plane, double *partial)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const source from = source_of(in, piece);
-    const int last = piece->row + piece->rows == out->grid.height;
-    const size_t rest = last ? dn_grid_pixels(&in->grid) - from.offset - from.pixels : 0;
+    const source from = source_of(in, out, piece);
     const size_t pixels = piece->pixels / (size_t)piece->images;
     partial[0] = partial[1] = 0;
-    memset(plane + from.pixels, 0, rest * sizeof *plane);
     for (int i = 0; i < piece->images; i++) {
         float sums[2];
-        spread_2x2(dy + (size_t)i * pixels, from.rows, from.width, plane);
+        net->kernels->stride.average_grad(from.rows, from.width, dy + (size_t)i * pixels, plane);
         const size_t x = dn_map_plane_index(in, piece->image + i, c, from.offset);
-        dn_norm_backward(net, node, c, 1, x, from.pixels + rest, plane, 0, sums);
+        dn_norm_backward(net, node, c, 1, x, from.pixels, plane, 0, sums);
         partial[0] += sums[0];
         partial[1] += sums[1];
     }
@@ -182,7 +160,7 @@ dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
-    const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid));
+    const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid)) + DN_LANES;
     const size_t rows = (size_t)node->outputs + FORWARD_BLOCK; /* backward: two panels */
     const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &stripes);
     return dn_needs_max(weights,

@@ -94,7 +94,7 @@ static void add_head_regions(planner *p, int end)
     const size_t channels = (size_t)head->inputs, classes = (size_t)head->outputs;
     const size_t pixels =
         (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
-    add_region(p, "images", &net->images, (batch * pixels + 2 * DN_LANES) * sizeof(float), 0, end);
+    add_region(p, "images", &net->images, (batch * pixels + 3 * DN_LANES) * sizeof(float), 0, end);
     add_region(p, "labels", &net->labels, batch * sizeof(int32_t), 0, end);
     add_region(p, "features", &net->features, channels * ld * sizeof(float), 0, end);
     add_region(p, "feature gradient", &net->feature_gradient, channels * ld * sizeof(float), 0,
@@ -396,6 +396,11 @@ float *dn_net_parameters(const dn_net *net)
 size_t dn_net_running_count(const dn_net *net)
 {
     return net->running_count;
+}
+
+const dn_kernels *dn_net_kernels(const dn_net *net)
+{
+    return net->kernels;
 }
 
 float *dn_net_running(const dn_net *net)

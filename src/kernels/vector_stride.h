@@ -1,0 +1,161 @@
+/*
+ * The kernels of vector.c that halve a map and go back; see dn_stride_kernels.
+ *
+ * Two registers of inputs make one of outputs: a shuffle parts the even columns from the odd, and
+ * another joins gradients of even and odd columns again.
+ *
+ *     load, load + VL    c0 c1 c0 c1 ..    even  c0 c0 ..    odd  c1 c1 ..
+ *
+ * Rows go in ascending order: what a register spills past the end of a row the next one overwrites,
+ * or it is 0 and added.
+ */
+
+INLINE vec even(const float *p)
+{
+    return EVEN(load(p), load(p + DN_VL));
+}
+
+INLINE vec odd(const float *p)
+{
+    return ODD(load(p), load(p + DN_VL));
+}
+
+static void gather(int height, int width, const float *x, int row, int rows, float *to,
+                   size_t to_ld)
+{
+    const int columns = (width + 1) / 2;
+    for (int t = 0; t < 49; t++, to += to_ld) {
+        const int shift = t % 7 - 3, first = shift < 0 ? (1 - shift) / 2 : 0;
+        const int end = (width + 1 - shift) / 2;
+        float *out = to;
+        for (int r = row; r < row + rows; r++, out += columns) {
+            const int y = 2 * r - 3 + t / 7;
+            if (y < 0 || y >= height) {
+                clear(out, (size_t)columns);
+                continue;
+            }
+            const float *from = x + (ptrdiff_t)y * width + shift;
+            store(out, (vec){0});
+            for (int c = first; c < columns; c += DN_VL)
+                store(out + c, (vec)((mask)even(from + 2 * c) & lanes_below(0, end - c)));
+        }
+    }
+}
+
+/* In each lane a where `first`, else b. */
+INLINE mask either(mask first, mask a, mask b)
+{
+    return (a & first) | (b & ~first);
+}
+
+/* What a ReLU made compares as its bits do, and those of NaN are the largest. */
+INLINE mask larger(mask a, mask b)
+{
+    return either((mask)(a > b), a, b);
+}
+
+static void max_pool(const dn_frame *frame, const float *x, float *y)
+{
+    const size_t pitch = (size_t)frame->width + 1, columns = pitch / 2;
+    for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, y += columns)
+        for (size_t c = 0; c < columns; c += DN_VL) {
+            mask best = {0};
+            UNROLL
+            for (int i = 0; i < 3; i++) {
+                const float *p = x + (size_t)i * pitch + 2 * c - 1;
+                best = larger(best, (mask)even(p));
+                best = larger(best, (mask)odd(p));
+                best = larger(best, (mask)even(p + 2));
+            }
+            store(y + c, (vec)best);
+        }
+}
+
+/* The number of the first largest pixel of windows that begin at x, row by row; none where all are
+ * zeros. */
+INLINE mask first_largest(const float *x, size_t pitch)
+{
+    mask best = {0}, number = best - 1;
+    UNROLL
+    for (int i = 0; i < 3; i++, x += pitch) {
+        const mask window[3] = {(mask)even(x), (mask)odd(x), (mask)even(x + 2)};
+        UNROLL
+        for (int j = 0; j < 3; j++) {
+            const mask is = (mask)(window[j] > best);
+            best = either(is, window[j], best);
+            number = either(is, (mask){0} + (uint32_t)(3 * i + j), number);
+        }
+    }
+    return number;
+}
+
+/* The lanes of b, moved up by one after the last of a. */
+#if DN_VL == 16
+#define FOLLOW(a, b)                                                                               \
+    __builtin_shufflevector(a, b, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+#else
+#define FOLLOW(a, b) __builtin_shufflevector(a, b, 7, 8, 9, 10, 11, 12, 13, 14)
+#endif
+
+/* to += the lanes of `a` and `b` in turn, and before that of `first` those of `a`. */
+INLINE void add_zipped(float *to, vec first, vec a, vec b)
+{
+    const vec zero = {0};
+    store(to, (load(to) + ZIP_LOW(first, zero)) + ZIP_LOW(a, b));
+    store(to + DN_VL, (load(to + DN_VL) + ZIP_HIGH(first, zero)) + ZIP_HIGH(a, b));
+}
+
+static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy, float *dx)
+{
+    const size_t width = (size_t)frame->width, pitch = width + 1, columns = pitch / 2;
+    memset(dx, 0, (size_t)frame->rows * width * sizeof *dx);
+    for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
+        vec right[3] = {{0}}; /* what the windows before give to their third columns */
+        for (size_t c = 0; 2 * c <= width; c += DN_VL) {
+            const mask number = first_largest(x + 2 * c - 1, pitch);
+            const mask used = lanes_below(0, (int)(columns - c));
+            const mask g = (mask)load(dy + c) & used;
+            UNROLL
+            for (int i = 0; i < 3; i++) {
+                vec part[3];
+                UNROLL
+                for (int j = 0; j < 3; j++)
+                    part[j] = (vec)(g & (mask)(number == (uint32_t)(3 * i + j)));
+                const int row = 2 * r - 1 + i;
+                if (row >= 0 && row < frame->rows)
+                    add_zipped(dx + (size_t)row * width + 2 * c - 1, FOLLOW(right[i], part[2]),
+                               part[0], part[1]);
+                right[i] = part[2];
+            }
+        }
+    }
+}
+
+static void average_pool(int rows, int width, const float *x, float *y)
+{
+    const size_t columns = (size_t)(width / 2);
+    for (int r = 0; r + 1 < rows; r += 2, x += 2 * width, y += columns)
+        for (size_t c = 0; c < columns; c += DN_VL) {
+            const float *above = x + 2 * c, *below = above + width;
+            store(y + c, 0.25f * ((even(above) + odd(above)) + (even(below) + odd(below))));
+        }
+}
+
+static void average_pool_grad(int rows, int width, const float *dy, float *dx)
+{
+    const size_t columns = (size_t)(width / 2);
+    for (int r = 0; r < rows; r++, dx += width) {
+        if (r + 1 == rows && rows % 2) {
+            clear(dx, (size_t)width);
+            return;
+        }
+        const float *from = dy + (size_t)(r / 2) * columns;
+        for (size_t c = 0; c < columns; c += DN_VL) {
+            const vec g = 0.25f * load(from + c);
+            store(dx + 2 * c, ZIP_LOW(g, g));
+            store(dx + 2 * c + DN_VL, ZIP_HIGH(g, g));
+        }
+        if (width % 2)
+            dx[width - 1] = 0;
+    }
+}

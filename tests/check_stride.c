@@ -1,0 +1,162 @@
+/* The kernels that halve maps, and the update of the weights, against index formulas, to the bit.
+ */
+#include "check_kernels.h"
+#include "expect.h"
+
+#include <math.h>
+
+static void destroy(dn_guarded *const *matrices, size_t count, dn_expect *e)
+{
+    for (size_t i = 0; i < count; i++)
+        dn_guarded_destroy(matrices[i]);
+    dn_expect_destroy(e);
+}
+
+void dn_check_gather(int height, int width, int row, int rows)
+{
+    const int columns = (width + 1) / 2;
+    const size_t n = (size_t)(rows * columns), plane = (size_t)(height * width);
+    dn_guarded x = dn_trial_filled(1, 0, plane, plane + 3 * DN_LANES);
+    dn_guarded to = dn_trial_matrix(49, 0, n + DN_LANES - 1);
+    dn_expect e = dn_expect_create("gather", 49, 0, n);
+    dn_trial_describe("%d x %d, rows %d to %d", height, width, row, row + rows);
+    for (int t = 0; t < 49; t++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < columns; c++) {
+                const int i = 2 * (row + r) - 3 + t / 7, j = 2 * c - 3 + t % 7;
+                if (i >= 0 && i < height && j >= 0 && j < width)
+                    dn_expect_point(&e, t, (size_t)(r * columns + c), x.data[i * width + j], 0);
+            }
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded_blank(&to);
+        k->stride.gather(height, width, x.data, row, rows, to.data, to.ld);
+        dn_expect_verify(&e, k, &to);
+    }
+    destroy((dn_guarded *const[]){&x, &to}, 2, &e);
+}
+
+/* What a ReLU could have made, in a frame: a half zeros, many equal, sometimes a NaN. */
+static dn_guarded rectified(const dn_frame *f)
+{
+    const int pitch = f->width + 1, below = f->skip + f->rows;
+    const size_t n = dn_frame_floats(f);
+    dn_guarded x = dn_trial_filled(1, 1, n, n + 3 * DN_LANES);
+    for (int i = -1; i < (int)n; i++) {
+        const int inside = i >= f->skip * pitch && i < below * pitch && i % pitch < f->width;
+        x.data[i] = inside && x.data[i] > 0 ? ceilf(4 * x.data[i]) : 0;
+    }
+    if (dn_trial_draw(0, 3) == 0)
+        x.data[(f->skip + dn_trial_draw(0, f->rows - 1)) * pitch + dn_trial_draw(0, f->width - 1)] =
+            dn_trial_draw(0, 1) ? NAN : -NAN;
+    return x;
+}
+
+/* Where in x the largest pixel of window (r, c) stands, or -1: PyTorch's rule, a window of zeros
+ * apart. */
+static int largest(const dn_frame *f, const float *x, int r, int c)
+{
+    int best = -1;
+    for (int t = 0; t < 9; t++) {
+        const int at = (2 * r + t / 3) * (f->width + 1) + 2 * c - 1 + t % 3;
+        if (x[at] > (best < 0 ? 0 : x[best]) || isnan(x[at]))
+            best = at;
+    }
+    return best;
+}
+
+void dn_check_max_pool(const dn_frame *f)
+{
+    const int rows = f->image_rows / 2, columns = (f->width + 1) / 2, whole = f->skip == 1;
+    const size_t outputs = (size_t)(rows * columns), inputs = (size_t)(f->rows * f->width);
+    dn_guarded x = rectified(f), y = dn_trial_matrix(1, 0, outputs + DN_LANES - 1);
+    dn_guarded dy = dn_trial_filled(1, 0, outputs, outputs + 3 * DN_LANES);
+    dn_guarded dx = dn_trial_filled(1, 1, inputs, inputs + 2 * DN_LANES);
+    dn_expect max = dn_expect_create("max", 1, 0, outputs);
+    dn_expect grad = dn_expect_create("max_grad", 1, 0, inputs);
+    dn_trial_describe("%d rows of %d into %d, skip %d", f->rows, f->width, rows, f->skip);
+    for (size_t i = 0; i < inputs; i++)
+        dx.data[i] = 0;
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) {
+            const int best = largest(f, x.data, r, c), pitch = f->width + 1;
+            dn_expect_point(&max, 0, (size_t)(r * columns + c), best < 0 ? 0 : x.data[best], 0);
+            if (best >= 0 && whole)
+                dx.data[(best / pitch - 1) * f->width + best % pitch] += dy.data[r * columns + c];
+        }
+    for (size_t i = 0; i < inputs; i++)
+        dn_expect_point(&grad, 0, i, dx.data[i], 0);
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded_blank(&y);
+        k->stride.max(f, x.data, y.data);
+        dn_expect_verify(&max, k, &y);
+        dn_guarded_blank(&dx);
+        if (whole) {
+            k->stride.max_grad(f, x.data, dy.data, dx.data);
+            dn_expect_verify(&grad, k, &dx);
+        }
+    }
+    dn_expect_destroy(&max);
+    destroy((dn_guarded *const[]){&x, &y, &dy, &dx}, 4, &grad);
+}
+
+void dn_check_average_pool(int rows, int width)
+{
+    const int columns = width / 2;
+    const size_t outputs = (size_t)(rows / 2 * columns), inputs = (size_t)(rows * width);
+    dn_guarded x = dn_trial_filled(1, 0, inputs, inputs + 3 * DN_LANES);
+    dn_guarded dy = dn_trial_filled(1, 0, outputs, outputs + 3 * DN_LANES);
+    dn_guarded y = dn_trial_matrix(1, 0, outputs + DN_LANES - 1);
+    dn_guarded dx = dn_trial_matrix(1, 0, inputs + 2 * DN_LANES);
+    dn_expect average = dn_expect_create("average", 1, 0, outputs);
+    dn_expect grad = dn_expect_create("average_grad", 1, 0, inputs);
+    dn_trial_describe("%d rows of %d", rows, width);
+    for (int r = 0; r < rows / 2; r++)
+        for (int c = 0; c < columns; c++) {
+            const float *above = x.data + 2 * r * width + 2 * c, *below = above + width;
+            const int at = r * columns + c;
+            const float sum = (above[0] + above[1]) + (below[0] + below[1]);
+            dn_expect_point(&average, 0, (size_t)at, sum / 4, 0);
+            for (int t = 0; t < 4; t++)
+                dn_expect_point(&grad, 0, (size_t)((2 * r + t / 2) * width + 2 * c + t % 2),
+                                dy.data[at] / 4, 0);
+        }
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded_blank(&y);
+        k->stride.average(rows, width, x.data, y.data);
+        dn_expect_verify(&average, k, &y);
+        dn_guarded_blank(&dx);
+        k->stride.average_grad(rows, width, dy.data, dx.data);
+        dn_expect_verify(&grad, k, &dx);
+    }
+    dn_expect_destroy(&average);
+    destroy((dn_guarded *const[]){&x, &dy, &y, &dx}, 4, &grad);
+}
+
+void dn_check_sgd(size_t n)
+{
+    const uint64_t seed = dn_trial_seed();
+    const dn_sgd s = {
+        .rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.3f, .nesterov = dn_trial_draw(0, 1)};
+    dn_guarded to = dn_trial_matrix(2, 0, n), gradients = dn_trial_filled(1, 0, n, n);
+    dn_expect e = dn_expect_create("sgd", 2, 0, n);
+    dn_trial_describe("%zu parameters, nesterov %d", n, s.nesterov);
+    dn_guarded_fill(&to, n, seed);
+    for (size_t i = 0; i < n; i++) {
+        const float p = dn_guarded_row(&to, 0)[i], m = dn_guarded_row(&to, 1)[i];
+        const float g = fmaf(s.weight_decay, p, 1 / 3.0f * gradients.data[i]);
+        const float next = fmaf(s.momentum, m, g);
+        const float step = s.nesterov ? fmaf(s.momentum, next, g) : next;
+        dn_expect_point(&e, 0, i, fmaf(-s.rate, step, p), 0);
+        dn_expect_point(&e, 1, i, next, 0);
+    }
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        dn_guarded_fill(&to, n, seed);
+        k->sgd(to.data, to.data + to.ld, gradients.data, n, 1 / 3.0f, &s);
+        dn_expect_verify(&e, k, &to);
+    }
+    destroy((dn_guarded *const[]){&to, &gradients}, 2, &e);
+}

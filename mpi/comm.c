@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,29 +55,12 @@ void dn_comm_check(int code, const char *call, const char *function)
     end_job(rank, message);
 }
 
-/* Idle ranks and threads that spin would keep the others from the processors when there are too
- * few. OpenMP reads its policy before main, so the program starts itself once more. */
-static void yield_when_oversubscribed(char **argv)
-{
-    const char *ranks = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    cpu_set_t mask;
-    if (ranks != NULL && sched_getaffinity(0, sizeof mask, &mask) == 0 &&
-        atoi(ranks) > CPU_COUNT(&mask)) {
-        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-        if (getenv("OMP_WAIT_POLICY") == NULL) {
-            setenv("OMP_WAIT_POLICY", "passive", 1);
-            execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
-        }
-    }
-}
-
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     *comm = (dn_comm){.start = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec};
-    yield_when_oversubscribed(*argv);
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));

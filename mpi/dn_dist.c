@@ -1,4 +1,4 @@
-/* dn_dist: starts MPI, parses the command line, finds the rank's cores, starts the watch, runs one
+/* dn_dist: parses the command line, starts MPI, finds the rank's cores, starts the watch, runs one
  * command. */
 #include <stdio.h>
 #include <string.h>
@@ -33,26 +33,24 @@ int main(int argc, char **argv)
 {
     dn_comm comm;
     dn_place place;
-    dn_options options = {0};
+    dn_options options = {.help = wants_help(argc, argv)};
+    const char *command = options.help ? NULL : argv[1];
+    dn_status status = DN_OK;
+    if (command)
+        status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
+    dn_place_yield(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
-    dn_status status = DN_OK;
-    if (wants_help(argc, argv)) {
-        if (comm.rank == 0)
-            dn_options_help(stdout, NULL);
-    } else {
-        status = dn_comm_agree(
-            &comm, dn_options_parse(&options, argv[1], argc - 2, (const char *const *)argv + 2));
-        if (status == DN_OK && options.help && comm.rank == 0)
-            dn_options_help(stdout, argv[1]);
-        if (status == DN_OK && !options.help)
-            status = dn_place_create(&place, &comm, options.threads, options.pin);
-        comm.place = &place;
-        if (status == DN_OK && !options.help) {
-            dn_watch_start(&comm.watch, &comm, options.deadline);
-            status = run_command(&comm, &options);
-        }
+    status = dn_comm_agree(&comm, status);
+    if (status == DN_OK && options.help && comm.rank == 0)
+        dn_options_help(stdout, command);
+    if (status == DN_OK && !options.help)
+        status = dn_place_create(&place, &comm, options.threads, options.pin);
+    comm.place = &place;
+    if (status == DN_OK && !options.help) {
+        dn_watch_start(&comm.watch, &comm, options.deadline);
+        status = run_command(&comm, &options);
     }
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());

@@ -10,7 +10,9 @@
 
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cores.h"
@@ -136,6 +138,51 @@ static int pin_threads(const finder *f, const dn_place *place)
     free_later_threads(f);
     return failed == 0;
 }
+
+/* ---- too few processors ---- */
+
+static int number(const char *variable)
+{
+    const char *text = getenv(variable);
+    return text != NULL ? atoi(text) : 0;
+}
+
+/* The ranks of this node; of a step of Slurm, the mean of its nodes. */
+static int launched_ranks(void)
+{
+    const int ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE"), nodes = number("SLURM_STEP_NUM_NODES");
+    if (ranks > 0 || nodes <= 0)
+        return ranks;
+    return (number("SLURM_STEP_NUM_TASKS") + nodes - 1) / nodes;
+}
+
+/* What the node's ranks have together: more than this one's, where its launcher bound it. */
+static int node_processors(void)
+{
+    cpu_set_t own, all;
+    memset(&all, 0xff, sizeof all);
+    if (sched_getaffinity(0, sizeof own, &own) != 0)
+        return DN_MOST_CORES;
+    if (sched_setaffinity(0, sizeof all, &all) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
+        all = own;
+    sched_setaffinity(0, sizeof own, &own);
+    const int count = CPU_COUNT(&all), granted = number("SLURM_CPUS_ON_NODE");
+    return granted > 0 && granted < count ? granted : count;
+}
+
+void dn_place_yield(char **argv, int threads)
+{
+    const int each = threads > 0 ? threads : number("OMP_NUM_THREADS");
+    if (launched_ranks() * (each > 0 ? each : 1) <= node_processors())
+        return;
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    if (getenv("OMP_WAIT_POLICY") == NULL) {
+        setenv("OMP_WAIT_POLICY", "passive", 1);
+        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
+    }
+}
+
+/* ---- the place ---- */
 
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin)
 {

@@ -25,6 +25,14 @@ typedef struct dn_place {
 } dn_place;
 
 /*
+ * Before all else: where ranks times threads (`threads`, else OMP_NUM_THREADS, else one) outnumber
+ * the node's processors, as far as mpirun or srun tell, waiting ranks and threads yield instead of
+ * spinning. OpenMP reads its policy before main, so the program then starts itself once more. Not
+ * collective.
+ */
+void dn_place_yield(char **argv, int threads);
+
+/*
  * Finds this rank's place and sets the number of OpenMP threads: `threads`, else OMP_NUM_THREADS,
  * else one a core. Ranks of a node that may all use the same cores divide them. Threads as many as
  * the cores are pinned to one each, fewer to all of the rank's cores together; not where `pin` is

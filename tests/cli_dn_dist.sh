@@ -50,6 +50,23 @@ for option in model data out epochs max-steps batch-size virtual-ranks lr moment
     grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
 done
 
+# --- more ranks x threads than processors ---------------------------------------------------------
+
+# starts N VARIABLE=VALUE...: OpenMP starts N times on a node whose one processor srun grants: a
+# second time to wait passively.
+starts() {
+    limited env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS OMP_DISPLAY_ENV=true SLURM_CPUS_ON_NODE=1 \
+        SLURM_STEP_NUM_TASKS=2 "${@:2}" >"$tmp/output" 2>&1 || fail "${*:2}" "$tmp/output"
+    [[ $(grep -c 'ENVIRONMENT BEGIN' "$tmp/output") == "$1" ]] ||
+        fail "${*:2}: expected OpenMP to start $1 times" "$tmp/output"
+}
+info=("$dn_dist" info --model fashion-mnist-tiny)
+starts 1 SLURM_STEP_NUM_NODES=2 "${info[@]}"
+starts 2 SLURM_STEP_NUM_NODES=1 "${info[@]}"
+starts 2 SLURM_STEP_NUM_NODES=2 "${info[@]}" --threads 2
+starts 2 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
+starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
+
 # --- options ------------------------------------------------------------------------------------
 
 refused "unknown command" "trian.*expected" trian

@@ -1,257 +1,23 @@
 /*
- * `dn_dist train`: a run from its first step, or from a checkpoint, to its last.
- *
- * The position of a run is one number, its steps done: epoch, place in the epoch's order and
- * learning rate follow from it. Rank 0 writes checkpoints and metrics; all ranks compare the hash
- * of their weights whenever one is reported.
+ * `dn_dist train`: sets a run up, from its first step or from a checkpoint, and lets it go to its
+ * end (run.c).
  */
 #include "commands.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataset.h"
-#include "dn/checkpoint.h"
-#include "dn/metrics.h"
-#include "dn/rng.h"
 #include "placement.h"
-#include "step.h"
+#include "run.h"
 #include "watch.h"
 
 static const double slow_disk = 20e6; /* bytes/s */
 
-typedef struct run {
-    const dn_comm *comm;
-    dn_options *options;
-    char folder[DN_PATH_SIZE], resume[DN_PATH_SIZE], saved[DN_PATH_SIZE];
-    dn_split train, test;
-    dn_net *net;
-    dn_timeline *timeline;
-    dn_step step;
-    dn_metrics *metrics;  /* rank 0 */
-    dn_saver *saver;      /* rank 0 */
-    dn_checkpoint *state; /* momentum points at the step's */
-    dn_rate rate;
-    uint32_t *order;                            /* the epoch's permutation */
-    int64_t ordered_epoch;                      /* that `order` is of; -1: none */
-    int64_t steps_per_epoch, first, done, last; /* steps; first: done at the start */
-    dn_stop stop;
-    dn_status failure; /* of writing metrics and checkpoints, on rank 0: reported by `save` */
-    char reason[1024];
-} run;
-
-/* ---- the steps ---- */
-
-static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
-{
-    const run *r = user;
-    const int64_t batch = r->options->batch_size, place = r->done % r->steps_per_epoch;
-    dn_images_batch(&r->train.images,
-                    &(dn_batch){.order = r->order,
-                                .position = (place * r->step.virtual_ranks + virtual_rank) * batch,
-                                .count = (int)batch,
-                                .augment = r->options->augment == DN_AUGMENT_PAD_CROP_FLIP,
-                                .seed = (uint64_t)r->options->seed,
-                                .epoch = (uint64_t)r->ordered_epoch},
-                    images, labels);
-}
-
-/* Keeps the first failure that rank 0 meets between checkpoints, so that no work is lost to it. */
-static void remember(run *r, dn_status status)
-{
-    if (status == DN_OK || r->failure != DN_OK)
-        return;
-    r->failure = status;
-    snprintf(r->reason, sizeof r->reason, "%s", dn_message());
-}
-
-/* The next step; the training step itself is dn_step_run (step.c). */
-static dn_status train_step(run *r, dn_step_result *result)
-{
-    const dn_options *o = r->options;
-    const int64_t epoch = r->done / r->steps_per_epoch;
-    const double rate = dn_learning_rate(&r->rate, r->done);
-    if (epoch != r->ordered_epoch) {
-        dn_random_permutation(r->order, (size_t)r->train.images.info.count, (uint64_t)o->seed,
-                              (uint64_t)epoch);
-        r->ordered_epoch = epoch;
-    }
-    DN_TRY(dn_step_run(&r->step,
-                       &(dn_pass){.seed = (uint64_t)o->seed,
-                                  .step = (uint64_t)r->done,
-                                  .label_smoothing = (float)o->label_smoothing},
-                       &(dn_sgd){.rate = (float)rate,
-                                 .momentum = (float)o->momentum,
-                                 .weight_decay = (float)o->weight_decay,
-                                 .nesterov = o->nesterov},
-                       load_batch, r, result));
-    r->done++;
-    const dn_step_metrics metrics = {.epoch = epoch + 1,
-                                     .step = r->done,
-                                     .loss = result->loss,
-                                     .correct = result->correct,
-                                     .images = (int64_t)o->batch_size * r->step.virtual_ranks,
-                                     .lr = rate};
-    remember(r, dn_metrics_step(r->metrics, &metrics));
-    return DN_OK;
-}
-
-/* ---- epochs, checkpoints, the end ---- */
-
-/* Compares the ranks' weights; *hash is what they all have. */
-static dn_status common_hash(const run *r, uint64_t *hash)
-{
-    *hash = dn_net_hash(r->net);
-    return dn_comm_same_hash(r->comm, *hash, "weights");
-}
-
-/* What rank 0 remembered, on all ranks. */
-static dn_status agree_on_failure(const run *r)
-{
-    return dn_comm_agree(r->comm,
-                         r->failure == DN_OK ? DN_OK : dn_fail(r->failure, "%s", r->reason));
-}
-
-/* Starts a checkpoint; how its writing went is known when the next one starts. */
-static dn_status save(run *r)
-{
-    char name[32];
-    dn_watch_doing(r->comm->watch, DN_SAVING);
-    dn_checkpoint_name(name, sizeof name, r->done);
-    snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
-             r->folder, name);
-    r->state->step = r->done;
-    const double start = dn_timeline_now();
-    DN_TRY(common_hash(r, &r->state->hash));
-    remember(r, dn_saver_start(r->saver, r->state));
-    const double seconds = fmax(dn_timeline_now() - start, dn_saver_longest(r->saver));
-    r->stop.longest_saving = fmax(r->stop.longest_saving, seconds);
-    const dn_status status = agree_on_failure(r);
-    dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, dn_timeline_now());
-    return status;
-}
-
-/* The numbers of a virtual rank's images in this step, all or the first and the last. */
-static void sample_text(const run *r, int virtual_rank, char *text, size_t size)
-{
-    const int64_t batch = r->options->batch_size, place = r->done % r->steps_per_epoch;
-    const uint32_t *sample = r->order + (place * r->step.virtual_ranks + virtual_rank) * batch;
-    size_t used = 0;
-    for (int64_t i = 0; i < batch && used + 1 < size; i++) {
-        if (batch > 12 && i == 8) {
-            i = batch - 2;
-            used += (size_t)snprintf(text + used, size - used, " ...");
-        }
-        used += (size_t)snprintf(text + used, size - used, " %" PRIu32, sample[i]);
-    }
-}
-
-/* Saves and waits until that is written. */
-static dn_status save_now(run *r)
-{
-    DN_TRY(save(r));
-    remember(r, dn_saver_wait(r->saver));
-    return agree_on_failure(r);
-}
-
-/* After a step that ended in numbers that are none, and updated nothing: saves the state before it
- * and says what is known. */
-static dn_status keep_diverged(run *r, int virtual_rank)
-{
-    char reason[256], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
-    snprintf(reason, sizeof reason, "%s", dn_message());
-    if (virtual_rank >= 0)
-        sample_text(r, virtual_rank, samples, sizeof samples);
-    const int is_saved = save_now(r) == DN_OK;
-    snprintf(kept, sizeof kept, "%s %s",
-             is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
-    return dn_fail(DN_EDIVERGED,
-                   "step %" PRId64
-                   ": %s; its images of %s, counted from 0:%s; nothing was updated, "
-                   "the state before the step is %s",
-                   r->done + 1, reason, r->options->data, samples, kept);
-}
-
-static dn_status end_epoch(run *r)
-{
-    const int64_t epoch = r->done / r->steps_per_epoch;
-    const int every = r->options->eval_every;
-    dn_epoch_metrics metrics = {.evaluated =
-                                    every > 0 && (epoch % every == 0 || r->done == r->last)};
-    dn_scores scores = {0};
-    const double start = dn_timeline_now();
-    if (metrics.evaluated) {
-        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &scores);
-        if (status != DN_OK && status != DN_STOPPED)
-            return status;
-        metrics.evaluated = status == DN_OK;
-        dn_timeline_add(r->timeline, DN_SPAN_EVALUATE, r->done, 0, start, dn_timeline_now());
-    }
-    metrics.test_loss = scores.loss;
-    metrics.test_top1 = scores.top1;
-    metrics.test_top5 = scores.top5;
-    DN_TRY(common_hash(r, &metrics.weights_hash));
-    remember(r, dn_metrics_epoch(r->metrics, &metrics));
-    return DN_OK;
-}
-
-static dn_status end_run(run *r)
-{
-    dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
-                          .step = r->done,
-                          .checkpoint = r->saved[0] ? r->saved : r->resume};
-    DN_TRY(common_hash(r, &end.weights_hash));
-    remember(r, dn_saver_wait(r->saver));
-    DN_TRY(agree_on_failure(r));
-    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
-}
-
-/* Saves, unless that was just done, and ends the run before its last step. A time limit that counts
- * from the run's start and leaves no time for a step would do so again. */
-static dn_status stop_run(run *r, int reason)
-{
-    const char *limit = r->options->time_limit;
-    DN_CHECK(reason != DN_STOP_TIME || limit[0] == '\0' || r->done > r->first, DN_EINVAL,
-             "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
-    if (r->saved[0] == '\0' || r->state->step != r->done)
-        DN_TRY(save(r));
-    DN_TRY(end_run(r));
-    return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",
-                   dn_stop_name(reason), r->done);
-}
-
-/* Why to stop is agreed on in every step, and after what takes long between steps. */
-static int agree_to_stop(const run *r)
-{
-    return dn_comm_max(r->comm, dn_stop_reason(&r->stop));
-}
-
-static dn_status train_loop(run *r)
-{
-    const int64_t every = r->options->checkpoint_every;
-    dn_step_result result = {.stop = agree_to_stop(r)};
-    while (r->done < r->last && result.stop == 0) {
-        if (train_step(r, &result) != DN_OK)
-            return keep_diverged(r, result.culprit);
-        const int epoch_ends = r->done % r->steps_per_epoch == 0;
-        if (epoch_ends)
-            DN_TRY(end_epoch(r));
-        if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
-            DN_TRY(save(r));
-        if (epoch_ends)
-            result.stop = agree_to_stop(r);
-    }
-    return r->done < r->last ? stop_run(r, result.stop) : end_run(r);
-}
-
-/* ---- setting up ---- */
-
 /* Finds the checkpoint to go on from and reads its configuration. Rank 0. */
-static dn_status find_checkpoint(run *r)
+static dn_status find_checkpoint(dn_run *r)
 {
     const dn_options *o = r->options;
     if (strcmp(o->resume, "none") == 0)
@@ -266,7 +32,7 @@ static dn_status find_checkpoint(run *r)
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
-static dn_status agree_on_checkpoint(run *r)
+static dn_status agree_on_checkpoint(dn_run *r)
 {
     r->state = calloc(1, sizeof *r->state);
     DN_TRY(dn_comm_agree(r->comm,
@@ -284,7 +50,7 @@ static dn_status agree_on_checkpoint(run *r)
 }
 
 /* The checkpoint's data set is this one; the next checkpoints record it. */
-static dn_status same_data(run *r)
+static dn_status same_data(dn_run *r)
 {
     char data[sizeof r->state->data];
     dn_images_describe(&r->train.images, data, sizeof data);
@@ -297,7 +63,7 @@ static dn_status same_data(run *r)
 }
 
 /* Steps of an epoch and of the run; needs the data and the number of virtual ranks. */
-static dn_status plan_steps(run *r)
+static dn_status plan_steps(dn_run *r)
 {
     dn_options *o = r->options;
     const int64_t images = r->train.images.info.count;
@@ -317,7 +83,7 @@ static dn_status plan_steps(run *r)
     return DN_OK;
 }
 
-static dn_status build(run *r)
+static dn_status build(dn_run *r)
 {
     dn_options *o = r->options;
     dn_spec spec;
@@ -350,7 +116,7 @@ static dn_status build(run *r)
 }
 
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
-static dn_status read_weights(run *r)
+static dn_status read_weights(dn_run *r)
 {
     if (r->resume[0] != '\0') {
         DN_TRY(dn_checkpoint_load(r->resume, r->net, r->step.momentum));
@@ -363,7 +129,7 @@ static dn_status read_weights(run *r)
 }
 
 /* Rank 0's weights, momentum and position on all ranks. */
-static dn_status share_weights(run *r)
+static dn_status share_weights(dn_run *r)
 {
     const dn_status status = r->comm->rank == 0 ? read_weights(r) : DN_OK;
     DN_TRY(dn_comm_agree(r->comm, status));
@@ -380,7 +146,7 @@ static dn_status share_weights(run *r)
 }
 
 /* What rank 0 alone does: metrics and checkpoints. */
-static dn_status open_run(run *r)
+static dn_status open_run(dn_run *r)
 {
     dn_status status = DN_OK;
     if (r->comm->rank == 0)
@@ -398,7 +164,7 @@ static dn_status open_run(run *r)
 
 dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
-    run r = {.comm = comm, .options = options};
+    dn_run r = {.comm = comm, .options = options};
     dn_status status;
     DN_TRY_OR_DONE(dn_stop_open(&r.stop, options->time_limit, comm->start));
     DN_TRY_OR_DONE(dn_timeline_create(&r.timeline, comm, options->timeline));
@@ -412,7 +178,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_place_report(comm, options->virtual_ranks, 1));
     DN_TRY_OR_DONE(share_weights(&r));
     DN_TRY_OR_DONE(open_run(&r));
-    DN_TRY_OR_DONE(train_loop(&r));
+    DN_TRY_OR_DONE(dn_run_to_end(&r));
     if (comm->rank == 0)
         printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
 done:;

@@ -26,13 +26,18 @@ static void print_layers(const dn_net *net)
 static void print_plan(const dn_net *net, const char *what)
 {
     const dn_region_info *regions;
-    size_t arena;
+    size_t arena, most = 0;
     const int count = dn_net_plan(net, &regions, &arena);
     printf("\nmemory plan, %s, batch %d: %zu bytes\n", what, dn_net_batch(net), arena);
     printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
-    for (int i = 0; i < count; i++)
-        printf("%-36s %14zu %14zu %6d %6d\n", regions[i].name, regions[i].offset, regions[i].bytes,
-               regions[i].first, regions[i].last);
+    for (int i = 0; i < count; i++) {
+        const dn_region_info *r = &regions[i];
+        if (r->first < r->last)
+            printf("%-36s %14zu %14zu %6d %6d\n", r->name, r->offset, r->bytes, r->first, r->last);
+        else if (r->bytes > most)
+            most = r->bytes;
+    }
+    printf("packed weights and partial sums of one step each: at most %zu bytes\n", most);
 }
 
 /* What a rank with more than one virtual rank takes for each of the others. */

@@ -96,7 +96,7 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
     net_draw_batch(net, seed);
 }
 
-void net_spoil(dn_net *net)
+void net_spoil(dn_net *net, int time)
 {
     const dn_region_info *regions;
     size_t bytes;
@@ -107,8 +107,8 @@ void net_spoil(dn_net *net)
             arena = (unsigned char *)dn_net_parameters(net) - regions[i].offset;
     assert_non_null(arena);
     for (int i = 0; i < count; i++)
-        if (strcmp(regions[i].name, "parameters") != 0)
-            memset(arena + regions[i].offset, 0x47, regions[i].bytes); /* floats of 51015.3 */
+        if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time)
+            memset(arena + regions[i].offset, 0xff, regions[i].bytes);
 }
 
 dn_result net_step(dn_net *net, const dn_pass *pass)

@@ -42,8 +42,9 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
 /* Fills images and labels alone. */
 void net_draw_batch(dn_net *net, uint64_t seed);
 
-/* Fills what a pass must not depend on, all memory but parameters, with large finite numbers. */
-void net_spoil(dn_net *net);
+/* Fills with numbers that are none: all memory but parameters, which is what a pass must not depend
+ * on, or, of a running pass, what ends its life with the visit `time` (not -1). */
+void net_spoil(dn_net *net, int time);
 
 /* Forward and backward, then the running statistics' update. */
 dn_result net_step(dn_net *net, const dn_pass *pass);

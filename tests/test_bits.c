@@ -260,13 +260,64 @@ static void test_history(void **state)
             dn_result result;
             outcome fresh = run_net(net, 1), other = run_net(net, 2);
             dn_net_forward_eval(net, 1, &result);
-            net_spoil(net);
+            net_spoil(net, -1);
             outcome used = run_net(net, 1);
             expect_same(&fresh, &used, &c, "a fresh and a used net");
             free(fresh.values);
             free(other.values);
             free(used.values);
             dn_net_destroy(&net);
+        }
+}
+
+/* A walk, and the visit that it has made last. */
+typedef struct walk {
+    dn_net *net;
+    int time;
+} walk;
+
+/* In the place of an exchange: called between one visit and the next. */
+static void spoil(void *user, double *rows, size_t width)
+{
+    walk *w = user;
+    (void)rows, (void)width;
+    net_spoil(w->net, ++w->time);
+}
+
+static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_fn *between)
+{
+    walk w = {net_make(c, table), -1};
+    const dn_team team = {.nets = &w.net, .count = 1, .exchange = between, .user = &w};
+    const dn_pass pass = {.seed = 1, .step = 2};
+    outcome o = {.leaf = dn_net_leaf_count(w.net)};
+    dn_result result;
+    o.values = malloc(o.leaf * sizeof(float));
+    assert_non_null(o.values);
+    net_draw_all(w.net, DRAW_PLAIN, 1);
+    dn_team_forward(&team, &pass, &result);
+    if (between != NULL)
+        between(&w, NULL, 0);
+    dn_team_backward(&team, &pass);
+    o.loss = result.loss;
+    memcpy(o.values, dn_net_leaf(w.net), o.leaf * sizeof(float));
+    dn_net_destroy(&w.net);
+    return o;
+}
+
+/* What lives at no visit after this one is not read again. */
+static void test_lifetimes(void **state)
+{
+    const dn_dtype dtype = *(const dn_dtype *)*state;
+    omp_set_num_threads(2);
+    for (int i = 0; dn_test_kernels(i, dtype); i++)
+        for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
+            net_case c = any_case(k, dtype);
+            c.recompute = k / CASE_STEP % 2;
+            outcome clean = run_walk(&c, dn_test_kernels(i, dtype), NULL);
+            outcome spoiled = run_walk(&c, dn_test_kernels(i, dtype), spoil);
+            expect_same(&clean, &spoiled, &c, "a walk and one through spoiled memory");
+            free(clean.values);
+            free(spoiled.values);
         }
 }
 
@@ -284,6 +335,8 @@ int main(void)
         {"recompute, bf16", test_recompute, NULL, NULL, &bf16},
         {"history", test_history, NULL, NULL, &fp32},
         {"history, bf16", test_history, NULL, NULL, &bf16},
+        {"lifetimes", test_lifetimes, NULL, NULL, &fp32},
+        {"lifetimes, bf16", test_lifetimes, NULL, NULL, &bf16},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

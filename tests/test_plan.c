@@ -75,7 +75,7 @@ static void test_random_plans(void **state)
             regions[i].bytes = r.word[2] % (p % 2 ? 1000 : 3) * (r.word[3] % 3);
             total += aligned(regions[i].bytes);
         }
-        assert_int_equal(dn_plan_place(regions, count, &bytes), DN_OK);
+        assert_int_equal(dn_plan_place(regions, 0, count, &bytes), DN_OK);
         check_regions("random plan", regions, count, bytes);
         assert_true(bytes >= least_bytes(regions, count) && bytes <= total);
     }
@@ -91,12 +91,31 @@ static void test_known_plan(void **state)
         {.name = "d", .bytes = 1, .first = 0, .last = 9},
     };
     size_t bytes;
-    assert_int_equal(dn_plan_place(regions, 4, &bytes), DN_OK);
+    assert_int_equal(dn_plan_place(regions, 0, 4, &bytes), DN_OK);
     assert_int_equal(regions[1].offset, 0);    /* the largest first */
     assert_int_equal(regions[0].offset, 1024); /* meets it */
     assert_int_equal(regions[2].offset, 1024); /* meets it, but not `a` */
     assert_int_equal(regions[3].offset, 1152); /* meets all */
     assert_int_equal(bytes, 1216);
+}
+
+/* What has its place stays there, and others go around it. */
+static void test_fixed(void **state)
+{
+    (void)state;
+    dn_region_info regions[] = {
+        {.name = "a", .bytes = 64, .first = 7, .last = 9},
+        {.name = "b", .offset = 64, .bytes = 64, .first = 4, .last = 9},
+        {.name = "c", .bytes = 128, .first = 0, .last = 5},
+        {.name = "d", .bytes = 64, .first = 0, .last = 6},
+    };
+    size_t bytes;
+    assert_int_equal(dn_plan_place(regions, 2, 4, &bytes), DN_OK);
+    assert_int_equal(regions[0].offset, 0);
+    assert_int_equal(regions[1].offset, 64);
+    assert_int_equal(regions[2].offset, 128); /* meets b */
+    assert_int_equal(regions[3].offset, 0);   /* does not meet a */
+    assert_int_equal(bytes, 256);
 }
 
 static dn_net *create(const char *model, int channels, int size, int classes,
@@ -128,27 +147,32 @@ static const dn_region_info *find_region(const dn_net *net, const void *address,
     return found;
 }
 
-/* The maps a node reads and writes live when it runs: data in forward (i) and backward (end - i),
- * gradients in backward. A map that is made again has one buffer that always lives. */
-static void check_lifetimes(const dn_net *net)
+/* The maps a node reads and writes live when it runs, gradients in its backward; and so does what
+ * it works with. */
+static void check_visits(dn_net *net)
 {
     const int end = 2 * net->node_count - 1;
-    for (int i = 0; i < net->node_count; i++)
+    for (int t = 0; t <= (net->options.train ? end : net->node_count - 1); t++) {
+        const int is_backward = t >= net->node_count;
+        const dn_node *node = &net->nodes[is_backward ? end - t : t];
+        dn_memory_visit(net, t);
         for (int side = 0; side < 2; side++) {
-            const int index = side ? net->nodes[i].out : net->nodes[i].in;
+            const int index = side ? node->out : node->in;
             if (index < 0)
                 continue;
             const dn_map *map = &net->maps[index];
             const size_t elements =
                 (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride;
-            const dn_region_info *data = find_region(net, map->data, i);
+            const dn_region_info *data = find_region(net, map->data, t);
             assert_true(data && data->bytes >= elements * map->element);
-            if (!net->options.train)
+            if (!is_backward)
                 continue;
-            const dn_region_info *gradient = find_region(net, map->gradient, end - i);
-            assert_ptr_equal(find_region(net, map->data, end - i), data);
+            const dn_region_info *gradient = find_region(net, map->gradient, t);
             assert_true(gradient && gradient->bytes >= elements * sizeof(float));
         }
+        assert_non_null(find_region(net, net->partial, t));
+        assert_true(node->kind == DN_NODE_STEM_POOL || find_region(net, net->packed, t));
+    }
 }
 
 static void check_net(const char *model, int size, const dn_net_options *options)
@@ -164,7 +188,7 @@ static void check_net(const char *model, int size, const dn_net_options *options
     if (bytes > least + least / 8)
         fail_msg("%s, batch %d: found %zu bytes, and at most %zu live at a time", model,
                  options->batch, bytes, least);
-    check_lifetimes(net);
+    check_visits(net);
     dn_net_destroy(&net);
 }
 
@@ -287,9 +311,10 @@ static void test_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_plan), cmocka_unit_test(test_random_plans),
-        cmocka_unit_test(test_nets),       cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_tensors),    cmocka_unit_test(test_work),
+        cmocka_unit_test(test_known_plan),   cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
+        cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@ void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *res
 /* net.c: the phase of `bench` that a node belongs to. */
 dn_phase dn_node_phase(const dn_node *node);
 
-/* What a node needs beyond the maps; the memory plan (net.c) asks each kind of node. */
+/* What a node needs beyond the maps; the memory plan (memory.c) asks each kind of node. */
 typedef struct dn_needs {
     size_t scratch;        /* floats a thread */
     size_t packed;         /* floats */

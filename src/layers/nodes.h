@@ -89,13 +89,17 @@ struct dn_net {
     void *arena;
     size_t arena_bytes;
     dn_region_info *regions;
+    void ***targets; /* (region_count) the pointer to a region while it lives, or NULL */
     int region_count;
+    const dn_net *lead; /* whose weights and working memory it uses: its own, or its team's first */
     float *images;
     int32_t *labels;
     float *features, *feature_gradient, *logits, *logit_rows; /* head.c */
     double *image_loss;
-    float *packed;       /* weights of the running node, as the kernels want them */
-    float *coefficients; /* (channels, 3) deferred correction of the running node's output */
+    float *channel_statistics; /* of all maps and nodes */
+    double *channel_sums;      /* of all maps */
+    float *packed;             /* weights of the running node, as the kernels want them */
+    float *coefficients;       /* (channels, 3) deferred correction of the running node's output */
     double *rows;    /* (norm_group, 2 * outputs) the group's sums of the running node's output */
     double *column;  /* (norm_group) one column of rows */
     double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
@@ -122,7 +126,7 @@ static inline size_t dn_map_plane_index(const dn_map *map, int image, int channe
     return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
 }
 
-/* 1: the map shares the one buffer of all bottleneck maps and is made again when needed. */
+/* 1: the map is not kept for the backward pass but made again there. */
 static inline int dn_map_is_remade(const dn_net *net, const dn_map *map)
 {
     return map->bottleneck && net->options.train && net->options.recompute;
@@ -132,6 +136,14 @@ static inline int dn_map_is_remade(const dn_net *net, const dn_map *map)
 static inline void *dn_map_at(const dn_map *map, size_t index)
 {
     return (char *)map->data + index * map->element;
+}
+
+/* The end of the leaf's part that is final after the node's backward: of its parameters its norm's
+ * scale is the last, and only the stem, which ends the pass, has none. */
+static inline size_t dn_node_leaf_end(const dn_net *net, const dn_node *node)
+{
+    return node->norm ? node->gamma + (size_t)node->inputs
+                      : net->parameter_count + net->statistics_count;
 }
 
 /* Pixels of all images: what a channel's statistics run over. */

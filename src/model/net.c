@@ -1,5 +1,5 @@
 /*
- * A net's memory: its plan, the arena, and what stands in the flat arrays. Then what callers may
+ * A net from its creation to its end, and what stands in its flat arrays. Then what callers may
  * look at: sizes, layers, and the seconds of layers and phases.
  */
 #include "build.h"
@@ -16,233 +16,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* ---- creation ---- */
-
-static dn_needs node_needs(const dn_net *net, const dn_node *node)
-{
-    switch (node->kind) {
-    case DN_NODE_STEM:
-        return dn_stem_needs(net, node);
-    case DN_NODE_STEM_POOL:
-        return dn_stem_pool_needs(net, node);
-    case DN_NODE_CONV:
-        return dn_conv_needs(net, node);
-    case DN_NODE_TRANSITION:
-        return dn_transition_needs(net, node);
-    case DN_NODE_HEAD:
-        return dn_head_needs(net, node);
-    }
-    return (dn_needs){0};
-}
-
-/* One region to plan, and the pointer that will point at it. */
-typedef struct planner {
-    dn_net *net;
-    void ***targets;
-} planner;
-
-static void add_region(planner *p, const char *name, void *target, size_t bytes, int first,
-                       int last)
-{
-    dn_net *net = p->net;
-    dn_region_info *region = &net->regions[net->region_count];
-    *region = (dn_region_info){.bytes = bytes, .first = first, .last = last};
-    snprintf(region->name, sizeof region->name, "%s", name);
-    p->targets[net->region_count++] = target;
-}
-
-static size_t map_elements(const dn_map *map)
-{
-    return (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES;
-}
-
-static size_t data_bytes(const dn_map *map)
-{
-    return map_elements(map) * map->element;
-}
-
-static size_t largest_remade(const dn_net *net)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < net->map_count; i++)
-        if (dn_map_is_remade(net, &net->maps[i]) && data_bytes(&net->maps[i]) > bytes)
-            bytes = data_bytes(&net->maps[i]);
-    return bytes;
-}
-
-/* A map's data live from its first writer's visit to that node's backward; its gradient from the
- * backward of its last reader to that of its first writer. Evaluation goes forward only. */
-static void add_map_regions(planner *p, dn_map *map, int end)
-{
-    const int train = p->net->options.train;
-    char name[96];
-    if (!dn_map_is_remade(p->net, map))
-        add_region(p, map->name, &map->data, data_bytes(map), map->written,
-                   train ? end - map->written : map->read);
-    if (!train)
-        return;
-    snprintf(name, sizeof name, "%s gradient", map->name);
-    add_region(p, name, &map->gradient, map_elements(map) * sizeof(float), end - map->read,
-               end - map->written);
-}
-
-static void add_head_regions(planner *p, int end)
-{
-    dn_net *net = p->net;
-    const dn_node *head = &net->nodes[net->node_count - 1];
-    const size_t batch = (size_t)net->options.batch, ld = dn_round_lanes(batch);
-    const size_t channels = (size_t)head->inputs, classes = (size_t)head->outputs;
-    const size_t pixels =
-        (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
-    add_region(p, "images", &net->images, (batch * pixels + 3 * DN_LANES) * sizeof(float), 0, end);
-    add_region(p, "labels", &net->labels, batch * sizeof(int32_t), 0, end);
-    add_region(p, "features", &net->features, channels * ld * sizeof(float), 0, end);
-    add_region(p, "feature gradient", &net->feature_gradient, channels * ld * sizeof(float), 0,
-               end);
-    add_region(p, "logits", &net->logits, batch * classes * sizeof(float), 0, end);
-    add_region(p, "logit rows", &net->logit_rows, classes * ld * sizeof(float), 0, end);
-    add_region(p, "losses", &net->image_loss, batch * sizeof(double), 0, end);
-}
-
-/* What any node may use while it runs: the most that one of them needs. */
-static void add_work_regions(planner *p, int end)
-{
-    dn_net *net = p->net;
-    const size_t group = (size_t)net->options.norm_group;
-    dn_needs needs = {0};
-    size_t channels = 0;
-    for (int i = 0; i < net->node_count; i++) {
-        needs = dn_needs_max(needs, node_needs(net, &net->nodes[i]));
-        if ((size_t)net->nodes[i].outputs > channels)
-            channels = (size_t)net->nodes[i].outputs;
-    }
-    net->scratch_floats = dn_round_lanes(needs.scratch) + 4 * DN_LANES;
-    add_region(p, "packed weights", &net->packed, needs.packed * sizeof(float), 0, end);
-    add_region(p, "partial sums", &net->partial, needs.partial * sizeof(double), 0, end);
-    if (net->options.train)
-        add_region(p, "partial weight gradients", &net->weight_partial,
-                   needs.weight_partial * sizeof(float), 0, end);
-    add_region(p, "coefficients", &net->coefficients, 3 * channels * sizeof(float), 0, end);
-    add_region(p, "norm group's sums", &net->rows, group * 2 * channels * sizeof(double), 0, end);
-    add_region(p, "norm group's column", &net->column, group * sizeof(double), 0, end);
-    add_region(p, "scratch", &net->scratch,
-               (size_t)net->threads * net->scratch_floats * sizeof(float), 0, end);
-}
-
-static void add_parameter_regions(planner *p, int end)
-{
-    dn_net *net = p->net;
-    add_region(p, "parameters", &net->parameters, net->parameter_count * sizeof(float), 0, end);
-    add_region(p, "running statistics", &net->running, net->running_count * sizeof(float), 0, end);
-}
-
-/* The small per-channel arrays of maps and nodes, carved from one region. */
-static size_t carve_channels(dn_net *net, float *base)
-{
-    size_t used = 0;
-    for (int i = 0; i < net->map_count; i++) {
-        dn_map *map = &net->maps[i];
-        if (base != NULL) {
-            map->mean = base + used;
-            map->inverse = map->mean + map->channels;
-        }
-        used += 2 * (size_t)map->channels;
-    }
-    for (int i = 0; i < net->node_count; i++) {
-        dn_node *node = &net->nodes[i];
-        if (!node->norm)
-            continue;
-        if (base != NULL) {
-            node->scale = base + used;
-            node->shift = node->scale + node->inputs;
-        }
-        used += 2 * (size_t)node->inputs;
-    }
-    return used;
-}
-
-static void carve_sums(dn_net *net, double *base)
-{
-    for (int i = 0; i < net->map_count; i++) {
-        net->maps[i].sums = base;
-        base += 2 * net->maps[i].channels;
-    }
-}
-
-/* What nets of one rank have in common: weights, what follows from them and the group's
- * statistics, and what a node uses only while it runs. */
-static void share_memory(dn_net *net, const dn_net *from)
-{
-    net->parameters = from->parameters;
-    net->running = from->running;
-    net->packed = from->packed;
-    net->coefficients = from->coefficients;
-    net->rows = from->rows;
-    net->column = from->column;
-    net->partial = from->partial;
-    net->weight_partial = from->weight_partial;
-    net->scratch = from->scratch;
-    net->scratch_floats = from->scratch_floats;
-    for (int i = 0; i < net->map_count; i++) {
-        net->maps[i].mean = from->maps[i].mean;
-        net->maps[i].inverse = from->maps[i].inverse;
-    }
-    for (int i = 0; i < net->node_count; i++) {
-        net->nodes[i].scale = from->nodes[i].scale;
-        net->nodes[i].shift = from->nodes[i].shift;
-    }
-}
-
-/* Plans and allocates; what the net can have from `from` (or NULL) it takes there. */
-static dn_status plan(dn_net *net, const dn_net *from)
-{
-    const int end = net->options.train ? 2 * net->node_count - 1 : net->node_count;
-    const int capacity = 2 * net->map_count + 24;
-    float *channels = NULL;
-    double *sums = NULL;
-    planner p = {.net = net};
-    net->regions = calloc((size_t)capacity, sizeof *net->regions);
-    p.targets = calloc((size_t)capacity, sizeof *p.targets);
-    dn_status status = DN_OK;
-    if (net->regions == NULL || p.targets == NULL) {
-        status = dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
-        goto done;
-    }
-    if (from == NULL) {
-        add_parameter_regions(&p, end);
-        add_work_regions(&p, end);
-        add_region(&p, "channel statistics", &channels, carve_channels(net, NULL) * sizeof(float),
-                   0, end);
-    }
-    add_region(&p, "channel sums", &sums, net->statistics_count * sizeof(double), 0, end);
-    if (net->options.train)
-        add_region(&p, "gradients", &net->leaf, dn_net_leaf_count(net) * sizeof(float), 0, end);
-    add_head_regions(&p, end);
-    for (int i = 0; i < net->map_count; i++)
-        add_map_regions(&p, &net->maps[i], end);
-    void *remade = NULL;
-    const size_t remade_bytes = largest_remade(net);
-    if (remade_bytes > 0)
-        add_region(&p, "bottleneck, made again", &remade, remade_bytes, 0, end);
-    DN_TRY_OR_DONE(dn_plan_place(net->regions, net->region_count, &net->arena_bytes));
-    if (net->options.plan_only)
-        goto done;
-    DN_TRY_OR_DONE(dn_arena_create(&net->arena, net->arena_bytes));
-    for (int i = 0; i < net->region_count; i++)
-        *p.targets[i] = (void *)((char *)net->arena + net->regions[i].offset);
-    for (int i = 0; i < net->map_count; i++)
-        if (dn_map_is_remade(net, &net->maps[i]))
-            net->maps[i].data = remade;
-    carve_sums(net, sums);
-    if (from == NULL)
-        carve_channels(net, channels);
-    else
-        share_memory(net, from);
-done:
-    free(p.targets);
-    return status;
-}
-
 static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options, const dn_net *from)
 {
@@ -256,13 +29,14 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->options = *options;
     if (net->options.norm_group == 0)
         net->options.norm_group = 1;
+    net->lead = from != NULL ? from : net;
     net->kernels = kernels;
     net->products = &kernels->products[options->dtype];
     net->on_maps = &kernels->maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK)
-        status = plan(net, from);
+        status = dn_memory_create(net);
     if (status != DN_OK)
         dn_net_destroy(&net);
     *out = net;
@@ -284,8 +58,7 @@ void dn_net_destroy(dn_net **net)
 {
     if (*net == NULL)
         return;
-    dn_arena_destroy(&(*net)->arena, (*net)->arena_bytes);
-    free((*net)->regions);
+    dn_memory_destroy(*net);
     free((*net)->maps);
     free((*net)->nodes);
     free((*net)->tensors);

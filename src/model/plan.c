@@ -44,7 +44,7 @@ static void insert(dn_region_info *region, dn_region_info **placed, int count)
     placed[count] = region;
 }
 
-dn_status dn_plan_place(dn_region_info *regions, int count, size_t *arena_bytes)
+dn_status dn_plan_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes)
 {
     dn_region_info **order = malloc(2 * (size_t)count * sizeof *order);
     if (order == NULL)
@@ -53,9 +53,10 @@ dn_status dn_plan_place(dn_region_info *regions, int count, size_t *arena_bytes)
     *arena_bytes = 0;
     for (int i = 0; i < count; i++)
         order[i] = &regions[i];
-    qsort(order, (size_t)count, sizeof *order, by_size);
+    qsort(order + fixed, (size_t)(count - fixed), sizeof *order, by_size);
     for (int i = 0; i < count; i++) {
-        order[i]->offset = lowest_gap(order[i], placed, i);
+        if (i >= fixed)
+            order[i]->offset = lowest_gap(order[i], placed, i);
         insert(order[i], placed, i);
         if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
             *arena_bytes = order[i]->offset + aligned(order[i]->bytes);

@@ -4,6 +4,7 @@
  * A single net is a team of one, alone in its norm group.
  */
 #include "layers.h"
+#include "plan.h"
 
 #include <assert.h>
 #include <omp.h>
@@ -11,6 +12,7 @@
 
 static void node_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
+    dn_memory_visit(net, (int)(node - net->nodes));
     switch (node->kind) {
     case DN_NODE_STEM:
         dn_stem_forward(net, node, pass);
@@ -33,6 +35,7 @@ static void node_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
 
 static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
+    dn_memory_visit(net, 2 * net->node_count - 1 - (int)(node - net->nodes));
     switch (node->kind) {
     case DN_NODE_HEAD:
         dn_head_backward(net, node, pass->label_smoothing);
@@ -100,13 +103,6 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
     }
 }
 
-/* The end of the leaf's part that is final after the node's backward: of its parameters its norm's
- * scale is the last, and only the stem, which ends the pass, has none. */
-static size_t final_end(const dn_net *net, const dn_node *node)
-{
-    return node->norm ? node->gamma + (size_t)node->inputs : dn_net_leaf_count(net);
-}
-
 void dn_team_backward(const dn_team *team, const dn_pass *pass)
 {
     dn_net *lead = team->nets[0];
@@ -123,7 +119,7 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
         }
         lead->nodes[i].backward_seconds += omp_get_wtime() - start;
         if (pass->ready != NULL)
-            pass->ready(pass->user, final_end(lead, node));
+            pass->ready(pass->user, dn_node_leaf_end(lead, node));
     }
 }
 

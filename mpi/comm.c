@@ -15,11 +15,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dn/tree.h"
@@ -58,9 +58,7 @@ void dn_comm_check(int code, const char *call, const char *function)
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    *comm = (dn_comm){.start = (double)time.tv_sec + 1e-9 * (double)time.tv_nsec};
+    *comm = (dn_comm){.start = omp_get_wtime()};
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));

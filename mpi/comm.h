@@ -35,7 +35,7 @@ typedef struct dn_comm {
     int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
     struct dn_watch *watch;       /* watch.h; NULL: none. Not owned */
-    double start;                 /* when the process began, in seconds of the monotonic clock */
+    double start;                 /* when the process began, in omp_get_wtime's seconds */
 } dn_comm;
 
 /* Evaluates an MPI call and ends the job with one line when it fails. */

@@ -2,6 +2,7 @@
 #include "stop.h"
 
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +17,6 @@ static const double spare_seconds = 2; /* for agreeing, and for the processes' e
 static void note(int signal)
 {
     caught = signal;
-}
-
-static double seconds_of(clockid_t clock)
-{
-    struct timespec time;
-    clock_gettime(clock, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 /* seconds = what a text as Slurm takes it means. */
@@ -57,7 +51,7 @@ dn_status dn_stop_open(dn_stop *stop, const char *text, double start)
         DN_TRY(parse(text, &seconds));
         stop->limit = start + seconds;
     } else if (job_end != NULL && atof(job_end) > 0) {
-        stop->limit = seconds_of(CLOCK_MONOTONIC) + atof(job_end) - seconds_of(CLOCK_REALTIME);
+        stop->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
     }
     const struct sigaction again = {.sa_handler = note, .sa_flags = SA_RESTART};
     const struct sigaction once = {.sa_handler = note, .sa_flags = SA_RESTART | SA_RESETHAND};
@@ -72,7 +66,7 @@ int dn_stop_reason(const dn_stop *stop)
     if (caught != 0)
         return caught;
     const double needed = spare_seconds + 2 * (stop->longest_step + stop->longest_saving);
-    return seconds_of(CLOCK_MONOTONIC) + needed > stop->limit ? DN_STOP_TIME : 0;
+    return omp_get_wtime() + needed > stop->limit ? DN_STOP_TIME : 0;
 }
 
 const char *dn_stop_name(int reason)

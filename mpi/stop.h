@@ -15,11 +15,11 @@
 enum { DN_STOP_TIME = 1000 };
 
 typedef struct dn_stop {
-    double limit;                        /* seconds of the monotonic clock; infinite: none */
+    double limit;                        /* omp_get_wtime's seconds; infinite: none */
     double longest_step, longest_saving; /* seconds; the caller keeps them up to date */
 } dn_stop;
 
-/* Catches the signals. The limit is `text` after `start` (seconds of the monotonic clock); where
+/* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where
  * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
 dn_status dn_stop_open(dn_stop *stop, const char *text, double start);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "placement.h"
 #include "profile.h"
@@ -37,14 +38,13 @@ static void load_nothing(void *user, int virtual_rank, float *images, int32_t *l
 
 static void draw_images(const bench *b)
 {
-    const dn_spec *spec = dn_net_spec(b->net);
-    const int batch = dn_net_batch(b->net);
+    const dn_view net = dn_net_view(b->net);
+    const dn_spec *spec = net.spec;
     const size_t floats =
-        (size_t)batch * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
-    dn_random_normal(dn_net_images(b->net), floats, 1, SEED, DN_STREAM_SYNTHETIC,
-                     (uint64_t)b->comm->rank);
-    for (int i = 0; i < batch; i++)
-        dn_net_labels(b->net)[i] = (int32_t)dn_random_below(
+        (size_t)net.batch * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    dn_random_normal(net.images, floats, 1, SEED, DN_STREAM_SYNTHETIC, (uint64_t)b->comm->rank);
+    for (int i = 0; i < net.batch; i++)
+        net.labels[i] = (int32_t)dn_random_below(
             dn_random(SEED, DN_STREAM_SYNTHETIC, ~(uint64_t)b->comm->rank, (uint64_t)i).word[0],
             (uint32_t)spec->classes);
 }
@@ -80,7 +80,7 @@ static dn_status run(bench *b)
 static double training_flops(const dn_net *net)
 {
     double multiply_adds = 0;
-    for (int i = 0; i < dn_net_layers(net); i++) {
+    for (int i = 0; i < dn_net_view(net).layers; i++) {
         dn_layer_info layer;
         dn_net_layer_info(net, i, &layer);
         multiply_adds += layer.multiply_adds;
@@ -127,15 +127,16 @@ static const char *mode(const bench *b)
 static dn_status print_json(const bench *b, const char *isa)
 {
     const double median = b->seconds[b->options->steps / 2];
-    const double images = (double)b->comm->size * dn_net_batch(b->net);
-    json_t *row = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
-        "dn_dist", "model", dn_net_spec(b->net)->name, "mode", mode(b), "isa", isa, "size",
-        dn_net_spec(b->net)->height, "batch_per_rank", dn_net_batch(b->net), "ranks", b->comm->size,
-        "threads", omp_get_max_threads(), "parameters", (json_int_t)dn_net_parameter_count(b->net),
-        "images_per_s", images / median, "images_per_s_best", images / b->seconds[0], "step_s",
-        median, "gflops", images / median * training_flops(b->net) / 1e9, "peak_rss_mib",
-        peak_mib(), "phases_s", phases(b));
+    const dn_view net = dn_net_view(b->net);
+    const double images = (double)b->comm->size * net.batch;
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
+                  "peer", "dn_dist", "model", net.spec->name, "mode", mode(b), "isa", isa, "size",
+                  net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
+                  omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count,
+                  "images_per_s", images / median, "images_per_s_best", images / b->seconds[0],
+                  "step_s", median, "gflops", images / median * training_flops(b->net) / 1e9,
+                  "peak_rss_mib", peak_mib(), "phases_s", phases(b));
     if (row != NULL && b->options->roofline)
         json_object_set_new(row, "roofline",
                             dn_roofline_json(b->net, &b->peaks, b->options->steps));
@@ -151,7 +152,7 @@ static void print_text(const bench *b)
 {
     const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
-    const double images = (double)b->comm->size * dn_net_batch(b->net);
+    const double images = (double)b->comm->size * dn_net_view(b->net).batch;
     printf("images/s       %9.2f median, %.2f best\n", images / median, images / b->seconds[0]);
     printf("GFLOP/s        %9.1f\n", images / median * training_flops(b->net) / 1e9);
     printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
@@ -189,13 +190,14 @@ static dn_status create(bench *b, const dn_kernels **kernels)
 static dn_status take_profile(const bench *b, const char *isa, dn_profile *profile)
 {
     const double steps = b->options->steps;
-    const int layers = dn_net_layers(b->net);
+    const dn_view net = dn_net_view(b->net);
+    const int layers = net.layers;
     DN_TRY(dn_profile_create(profile, layers));
-    snprintf(profile->model, sizeof profile->model, "%s", dn_net_spec(b->net)->name);
+    snprintf(profile->model, sizeof profile->model, "%s", net.spec->name);
     snprintf(profile->mode, sizeof profile->mode, "%s", mode(b));
     snprintf(profile->isa, sizeof profile->isa, "%s", isa);
-    profile->size = dn_net_spec(b->net)->height;
-    profile->batch = dn_net_batch(b->net);
+    profile->size = net.spec->height;
+    profile->batch = net.batch;
     profile->ranks = b->comm->size;
     profile->threads = omp_get_max_threads();
     for (int i = 0; i < layers; i++) {
@@ -203,7 +205,7 @@ static dn_status take_profile(const bench *b, const char *isa, dn_profile *profi
         dn_net_layer_info(b->net, layers - 1 - i, &layer);
         profile->stage[i] = (dn_stage){layer.backward_seconds / steps, layer.parameters};
     }
-    profile->statistics = dn_net_leaf_count(b->net) - dn_net_parameter_count(b->net);
+    profile->statistics = net.leaf_count - net.parameter_count;
     profile->stage[layers - 1].floats += profile->statistics;
     profile->forward =
         fmax(0, b->step.times.compute / steps - dn_profile_backward_seconds(profile));
@@ -226,8 +228,9 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
     DN_TRY(dn_timeline_create(&b->timeline, b->comm, o->timeline));
     DN_TRY(dn_comm_agree(b->comm, create(b, kernels)));
     if (!o->json)
-        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", dn_net_spec(b->net)->name,
-                b->comm->size, omp_get_max_threads(), o->batch_size, (*kernels)->name);
+        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s",
+                dn_net_view(b->net).spec->name, b->comm->size, omp_get_max_threads(), o->batch_size,
+                (*kernels)->name);
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);

@@ -15,7 +15,8 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
                       const dn_stop *stop, dn_scores *scores)
 {
     const int64_t count = images->info.count;
-    const int batch = dn_net_batch(net);
+    const dn_view view = dn_net_view(net);
+    const int batch = view.batch;
     const int batches = (int)((count + batch - 1) / batch);
     enum { LOSS, TOP1, TOP5, SCORES };
     double(*sums)[SCORES] = calloc((size_t)batches, sizeof *sums);
@@ -30,8 +31,8 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
         const int valid = count - position < batch ? (int)(count - position) : batch;
         dn_result result;
         dn_watch_doing(comm->watch, DN_EVALUATING);
-        dn_images_batch(images, &(dn_batch){.position = position, .count = valid},
-                        dn_net_images(net), dn_net_labels(net));
+        dn_images_batch(images, &(dn_batch){.position = position, .count = valid}, view.images,
+                        view.labels);
         dn_net_forward_eval(net, valid, &result);
         sums[b][LOSS] = result.loss;
         sums[b][TOP1] = result.correct1;

@@ -1,5 +1,6 @@
 /* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
 #include "commands.h"
+#include "dn/layer_info.h"
 
 #include <stdio.h>
 
@@ -8,7 +9,7 @@ static void print_layers(const dn_net *net)
     double multiply_adds = 0;
     printf("%-44s %-13s %16s %16s %10s %14s\n", "layer", "kind", "input CxHxW", "output CxHxW",
            "parameters", "multiply-adds");
-    for (int i = 0; i < dn_net_layers(net); i++) {
+    for (int i = 0; i < dn_net_view(net).layers; i++) {
         dn_layer_info layer;
         char in[48], out[48];
         dn_net_layer_info(net, i, &layer);
@@ -19,19 +20,18 @@ static void print_layers(const dn_net *net)
                layer.parameters, layer.multiply_adds);
         multiply_adds += layer.multiply_adds;
     }
-    printf("\nparameters %zu, multiply-adds an image forward %.0f\n", dn_net_parameter_count(net),
-           multiply_adds);
+    printf("\nparameters %zu, multiply-adds an image forward %.0f\n",
+           dn_net_view(net).parameter_count, multiply_adds);
 }
 
 static void print_plan(const dn_net *net, const char *what)
 {
-    const dn_region_info *regions;
-    size_t arena, most = 0;
-    const int count = dn_net_plan(net, &regions, &arena);
-    printf("\nmemory plan, %s, batch %d: %zu bytes\n", what, dn_net_batch(net), arena);
+    const dn_view view = dn_net_view(net);
+    size_t most = 0;
+    printf("\nmemory plan, %s, batch %d: %zu bytes\n", what, view.batch, view.arena_bytes);
     printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
-    for (int i = 0; i < count; i++) {
-        const dn_region_info *r = &regions[i];
+    for (int i = 0; i < view.region_count; i++) {
+        const dn_region_info *r = &view.regions[i];
         if (r->first < r->last)
             printf("%-36s %14zu %14zu %6d %6d\n", r->name, r->offset, r->bytes, r->first, r->last);
         else if (r->bytes > most)
@@ -43,12 +43,10 @@ static void print_plan(const dn_net *net, const char *what)
 /* What a rank with more than one virtual rank takes for each of the others. */
 static dn_status print_further_net(const dn_net *net)
 {
-    const dn_region_info *regions;
-    size_t arena;
     dn_net *further;
     DN_TRY(dn_net_create_sharing(&further, net));
-    dn_net_plan(further, &regions, &arena);
-    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n", arena);
+    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
+           dn_net_view(further).arena_bytes);
     dn_net_destroy(&further);
     return DN_OK;
 }
@@ -72,7 +70,7 @@ static dn_status print_info(const dn_options *options)
     print_layers(net);
     print_plan(net, "training");
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
-           dn_net_leaf_count(net) * sizeof(float));
+           dn_net_view(net).leaf_count * sizeof(float));
     status = print_further_net(net);
     dn_net_destroy(&net);
     return status;

@@ -6,6 +6,7 @@
  * the two. Small maps stay in the caches from layer to layer, so a layer may beat memory's bound.
  */
 #include "roofline.h"
+#include "dn/layer_info.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -38,7 +39,13 @@ static int most_lost_first(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-/* rows(2 * layers) of the layers, forward and backward, most lost first; phases(2 * DN_PHASES)
+/* Each layer forward and backward. */
+static int row_count(const dn_net *net)
+{
+    return 2 * dn_net_view(net).layers;
+}
+
+/* rows(row_count) of the layers, forward and backward, most lost first; phases(2 * DN_PHASES)
  * their sums. */
 static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows, row *phases)
 {
@@ -46,7 +53,7 @@ static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows,
         phases[p] = (row){.direction = p % 2 ? "backward" : "forward"};
         snprintf(phases[p].name, sizeof phases->name, "%s", dn_phase_name((dn_phase)(p / 2)));
     }
-    for (int i = 0; i < 2 * dn_net_layers(net); i++) {
+    for (int i = 0; i < row_count(net); i++) {
         dn_layer_info info;
         dn_layer_work work;
         dn_net_layer_info(net, i / 2, &info);
@@ -60,12 +67,7 @@ static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows,
                  info.out_width);
         row_add(&phases[2 * work.phase + i % 2], &rows[i]);
     }
-    qsort(rows, 2 * (size_t)dn_net_layers(net), sizeof *rows, most_lost_first);
-}
-
-static row *rows_create(const dn_net *net)
-{
-    return calloc(2 * (size_t)dn_net_layers(net), sizeof(row));
+    qsort(rows, (size_t)row_count(net), sizeof *rows, most_lost_first);
 }
 
 static void print_row(const row *r)
@@ -85,7 +87,7 @@ static void print_heading(const char *what)
 dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
 {
     row phases[2 * DN_PHASES], total = {.name = "all layers", .direction = "both"};
-    row *rows = rows_create(net);
+    row *rows = calloc((size_t)row_count(net), sizeof *rows);
     DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
     fill(net, peaks, steps, rows, phases);
     printf(
@@ -99,7 +101,7 @@ dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
     }
     print_row(&total);
     print_heading("layers that lose most");
-    for (int i = 0; i < WORST && i < 2 * dn_net_layers(net); i++)
+    for (int i = 0; i < WORST && i < row_count(net); i++)
         print_row(&rows[i]);
     free(rows);
     return DN_OK;
@@ -118,14 +120,14 @@ static json_t *json_of(const row *rows, int count)
 
 json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps)
 {
-    row phases[2 * DN_PHASES], *rows = rows_create(net);
+    row phases[2 * DN_PHASES], *rows = calloc((size_t)row_count(net), sizeof *rows);
     if (rows == NULL)
         return NULL;
     fill(net, peaks, steps, rows, phases);
     json_t *object =
         json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops", peaks->flops * 1e-9, "read_gb_per_s",
                   peaks->read * 1e-9, "scale_gb_per_s", peaks->scale * 1e-9, "phases",
-                  json_of(phases, 2 * DN_PHASES), "layers", json_of(rows, 2 * dn_net_layers(net)));
+                  json_of(phases, 2 * DN_PHASES), "layers", json_of(rows, row_count(net)));
     free(rows);
     return object;
 }

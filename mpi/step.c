@@ -31,7 +31,7 @@ static void exchange(void *user, double *rows, size_t width)
 /* The nets that compute at once: all of a norm group's on this rank, else one in turn for each. */
 static dn_status make_team(dn_step *step)
 {
-    const int is_group = dn_net_norm_group(step->net) > 1;
+    const int is_group = dn_net_view(step->net).norm_group > 1;
     const int count = is_group ? step->last - step->first : 1;
     step->nets = calloc((size_t)count, sizeof *step->nets);
     step->results = calloc((size_t)count, sizeof *step->results);
@@ -62,14 +62,15 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
              comm->size);
     step->first = dn_tree_first(v, comm->size, comm->rank);
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
-    const size_t count = dn_net_leaf_count(net), parameters = dn_net_parameter_count(net);
+    const dn_view view = dn_net_view(net);
+    const size_t count = view.leaf_count, parameters = view.parameter_count;
     step->momentum = calloc(parameters, sizeof *step->momentum);
     step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
     if (step->momentum == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
     DN_TRY(make_team(step));
     const int bf16 = settings->wire == DN_BF16;
-    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, dn_net_leaf(net), count,
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
     dn_tree_subtrees(step->tree, &subtrees);
@@ -108,9 +109,10 @@ static void send_gradients(void *user, size_t end)
  * first net's array. */
 static void add_leaf(dn_step *step, int m, int v)
 {
-    const size_t count = dn_net_leaf_count(step->net);
+    const dn_view lead = dn_net_view(step->net);
+    const size_t count = lead.leaf_count;
     if (m > 0)
-        memcpy(dn_net_leaf(step->net), dn_net_leaf(step->nets[m]), count * sizeof(float));
+        memcpy(lead.leaf, dn_net_view(step->nets[m]).leaf, count * sizeof(float));
     if (v < step->last - 1)
         dn_tree_push(step->tree, 0, count);
     else if (step->pushed < count)
@@ -125,7 +127,7 @@ static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *
     pass.virtual_rank = (uint64_t)v;
     dn_watch_doing(step->comm->watch, DN_FORWARD);
     for (int m = 0; m < team->count; m++)
-        load(user, v + m, dn_net_images(team->nets[m]), dn_net_labels(team->nets[m]));
+        load(user, v + m, dn_net_view(team->nets[m]).images, dn_net_view(team->nets[m]).labels);
     time = mark(step, DN_SPAN_LOAD, v, time);
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
@@ -150,12 +152,14 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
 
 /* ---- numbers that are none ---- */
 
-static int is_finite(const float *x, size_t count)
+static int is_leaf_finite(const dn_net *net)
 {
+    const float *leaf = dn_net_view(net).leaf;
+    const size_t count = dn_net_view(net).leaf_count;
     int bad = 0;
 #pragma omp parallel for simd reduction(| : bad)
     for (size_t i = 0; i < count; i++)
-        bad |= !(fabsf(x[i]) <= FLT_MAX);
+        bad |= !(fabsf(leaf[i]) <= FLT_MAX);
     return !bad;
 }
 
@@ -167,8 +171,7 @@ static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *us
     for (int v = step->first; v < step->last; v += team->count) {
         compute(step, pass, v, load, user);
         for (int m = 0; m < team->count; m++)
-            step->scores[(v + m) * SCORES] =
-                is_finite(dn_net_leaf(team->nets[m]), dn_net_leaf_count(team->nets[m]));
+            step->scores[(v + m) * SCORES] = is_leaf_finite(team->nets[m]);
     }
     dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
     for (int v = 0; v < step->virtual_ranks; v++)
@@ -186,7 +189,7 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
         *culprit = v;
         DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
     }
-    if (is_finite(dn_net_leaf(step->net), dn_net_leaf_count(step->net)))
+    if (is_leaf_finite(step->net))
         return DN_OK;
     *culprit = find_gradient(step, *pass, load, user);
     DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
@@ -196,15 +199,13 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
 /* Parameters and running statistics from the summed leaf. */
 static void update(dn_step *step, const dn_sgd *sgd)
 {
-    dn_net *net = step->net;
-    const size_t parameters = dn_net_parameter_count(net), count = dn_net_leaf_count(net);
+    const dn_view net = dn_net_view(step->net);
     const float share = 1 / (float)step->virtual_ranks;
-    float *leaf = dn_net_leaf(net);
-    dn_sgd_update(dn_net_kernels(net), dn_net_parameters(net), step->momentum, leaf, parameters,
-                  share, sgd);
-    for (size_t i = parameters; i < count; i++)
-        leaf[i] *= share;
-    dn_net_update_running(net, leaf);
+    dn_sgd_update(net.kernels, net.parameters, step->momentum, net.leaf, net.parameter_count, share,
+                  sgd);
+    for (size_t i = net.parameter_count; i < net.leaf_count; i++)
+        net.leaf[i] *= share;
+    dn_net_update_running(step->net, net.leaf);
 }
 
 /* Seconds with buckets under way, which go to the timeline. */

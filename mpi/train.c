@@ -133,10 +133,10 @@ static dn_status share_weights(dn_run *r)
 {
     const dn_status status = r->comm->rank == 0 ? read_weights(r) : DN_OK;
     DN_TRY(dn_comm_agree(r->comm, status));
-    const size_t parameters = dn_net_parameter_count(r->net) * sizeof(float);
-    dn_comm_broadcast(r->comm, dn_net_parameters(r->net), parameters, 0);
-    dn_comm_broadcast(r->comm, dn_net_running(r->net), dn_net_running_count(r->net) * sizeof(float),
-                      0);
+    const dn_view net = dn_net_view(r->net);
+    const size_t parameters = net.parameter_count * sizeof(float);
+    dn_comm_broadcast(r->comm, net.parameters, parameters, 0);
+    dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
     dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
     dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
     r->first = r->done;

@@ -52,7 +52,7 @@ static void draw_norm(float *x, const dn_tensor *tensor, net_draw draw)
 static void draw_tensor(dn_net *net, const dn_tensor *tensor, net_draw draw, uint64_t seed,
                         uint64_t a)
 {
-    float *x = dn_net_parameters(net) + tensor->offset;
+    float *x = dn_net_view(net).parameters + tensor->offset;
     const double fan_in = (double)tensor->count / tensor->shape[0];
     double bound = 0.5;
     if (tensor->kind == DN_CONV_WEIGHT)
@@ -68,28 +68,28 @@ static void draw_tensor(dn_net *net, const dn_tensor *tensor, net_draw draw, uin
  * noise apart, and their gradients would drown in rounding. */
 void net_draw_batch(dn_net *net, uint64_t seed)
 {
-    const dn_spec *spec = dn_net_spec(net);
-    const size_t batch = (size_t)dn_net_batch(net);
+    const dn_spec *spec = dn_net_view(net).spec;
+    const size_t batch = (size_t)dn_net_view(net).batch;
     const size_t pixels = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
-    float *images = dn_net_images(net);
+    float *images = dn_net_view(net).images;
     dn_random_uniform(images, batch * pixels, 1, seed, DN_STREAM_SYNTHETIC, IMAGES);
     for (size_t i = 0; i < batch; i++) {
         const dn_random4 r = dn_random(seed, DN_STREAM_SYNTHETIC, LABELS, i);
         const float brightness = 2 * dn_random_unit(r.word[1]) - 1;
         for (size_t p = 0; p < pixels; p++)
             images[i * pixels + p] += brightness;
-        dn_net_labels(net)[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)spec->classes);
+        dn_net_view(net).labels[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)spec->classes);
     }
 }
 
 void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
 {
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(net, &tensors);
+    const dn_tensor *tensors = dn_net_view(net).tensors;
+    const int count = dn_net_view(net).tensor_count;
     for (int t = 0; t < count; t++) {
         const int running = tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
         for (size_t i = 0; running && i < tensors[t].count; i++)
-            dn_net_running(net)[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
+            dn_net_view(net).running[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
         if (!running)
             draw_tensor(net, &tensors[t], draw, seed, (uint64_t)t);
     }
@@ -98,13 +98,12 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
 
 void net_spoil(dn_net *net, int time)
 {
-    const dn_region_info *regions;
-    size_t bytes;
-    const int count = dn_net_plan(net, &regions, &bytes);
+    const dn_region_info *regions = dn_net_view(net).regions;
+    const int count = dn_net_view(net).region_count;
     unsigned char *arena = NULL;
     for (int i = 0; i < count; i++)
         if (strcmp(regions[i].name, "parameters") == 0)
-            arena = (unsigned char *)dn_net_parameters(net) - regions[i].offset;
+            arena = (unsigned char *)dn_net_view(net).parameters - regions[i].offset;
     assert_non_null(arena);
     for (int i = 0; i < count; i++)
         if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time)
@@ -116,6 +115,6 @@ dn_result net_step(dn_net *net, const dn_pass *pass)
     dn_result result;
     dn_net_forward_train(net, pass, &result);
     dn_net_backward(net, pass);
-    dn_net_update_running(net, dn_net_leaf(net));
+    dn_net_update_running(net, dn_net_view(net).leaf);
     return result;
 }

@@ -44,10 +44,10 @@ static size_t outcome_floats(const outcome *o)
 
 static outcome run_net(dn_net *net, uint64_t seed)
 {
-    const size_t classes = (size_t)dn_net_spec(net)->classes;
-    outcome o = {.leaf = dn_net_leaf_count(net),
-                 .logits = (size_t)dn_net_batch(net) * classes,
-                 .running = dn_net_running_count(net)};
+    const dn_view view = dn_net_view(net);
+    outcome o = {.leaf = view.leaf_count,
+                 .logits = (size_t)view.batch * (size_t)view.spec->classes,
+                 .running = view.running_count};
     o.values = malloc(outcome_floats(&o) * sizeof(float));
     assert_non_null(o.values);
     net_draw_all(net, DRAW_PLAIN, seed);
@@ -56,9 +56,9 @@ static outcome run_net(dn_net *net, uint64_t seed)
     net_step(net, &before);
     net_draw_batch(net, seed + 1000);
     o.loss = net_step(net, &pass).loss;
-    memcpy(o.values, dn_net_leaf(net), o.leaf * sizeof(float));
-    memcpy(o.values + o.leaf, dn_net_logits(net), o.logits * sizeof(float));
-    memcpy(o.values + o.leaf + o.logits, dn_net_running(net), o.running * sizeof(float));
+    memcpy(o.values, view.leaf, o.leaf * sizeof(float));
+    memcpy(o.values + o.leaf, view.logits, o.logits * sizeof(float));
+    memcpy(o.values + o.leaf + o.logits, view.running, o.running * sizeof(float));
     return o;
 }
 
@@ -136,9 +136,9 @@ static double compare_with_generic(const net_case *c, const outcome *expected, c
                                    const char *table)
 {
     dn_net *net = net_make(c, dn_kernels_get(0));
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(net, &tensors);
-    const size_t parameters = dn_net_parameter_count(net);
+    const dn_tensor *tensors = dn_net_view(net).tensors;
+    const int count = dn_net_view(net).tensor_count;
+    const size_t parameters = dn_net_view(net).parameter_count;
     const float *a = expected->values, *b = found->values;
     double worst = 0;
     for (int t = 0; t < count; t++)
@@ -289,7 +289,7 @@ static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_
     walk w = {net_make(c, table), -1};
     const dn_team team = {.nets = &w.net, .count = 1, .exchange = between, .user = &w};
     const dn_pass pass = {.seed = 1, .step = 2};
-    outcome o = {.leaf = dn_net_leaf_count(w.net)};
+    outcome o = {.leaf = dn_net_view(w.net).leaf_count};
     dn_result result;
     o.values = malloc(o.leaf * sizeof(float));
     assert_non_null(o.values);
@@ -299,7 +299,7 @@ static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_
         between(&w, NULL, 0);
     dn_team_backward(&team, &pass);
     o.loss = result.loss;
-    memcpy(o.values, dn_net_leaf(w.net), o.leaf * sizeof(float));
+    memcpy(o.values, dn_net_view(w.net).leaf, o.leaf * sizeof(float));
     dn_net_destroy(&w.net);
     return o;
 }

@@ -45,10 +45,10 @@ static dn_net *make_net(const char *model, uint64_t seed)
     if (dn_net_create(&net, &spec, dn_kernels_get(0), &options) != DN_OK)
         fail_msg("%s", dn_message());
     dn_net_init(net, DN_INIT_KAIMING, seed);
-    const size_t count = dn_net_running_count(net);
-    dn_random_uniform(dn_net_running(net), count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);
+    const size_t count = dn_net_view(net).running_count;
+    dn_random_uniform(dn_net_view(net).running, count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);
     for (size_t i = 0; i < count; i++) /* not fresh, and good as means and as variances */
-        dn_net_running(net)[i] += 1;
+        dn_net_view(net).running[i] += 1;
     return net;
 }
 
@@ -56,7 +56,7 @@ static dn_checkpoint make_state(const dn_net *net, int64_t step)
 {
     dn_checkpoint state = {.step = step, .hash = dn_net_hash(net), .data = "a set"};
     strcpy(state.config, "model = small\nlr = 0.1\n");
-    const size_t count = dn_net_parameter_count(net);
+    const size_t count = dn_net_view(net).parameter_count;
     state.momentum = malloc(count * sizeof(float));
     assert_non_null(state.momentum);
     dn_random_uniform(state.momentum, count, 1, (uint64_t)step, DN_STREAM_SYNTHETIC, 2);
@@ -134,11 +134,11 @@ static void test_round_trip(void **state)
     save(folder, SMALL, 3, 42, 0, path);
     dn_net *saved = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
     dn_checkpoint expected = make_state(saved, 42), found = make_state(loaded, 7);
-    const size_t bytes = dn_net_parameter_count(saved) * sizeof(float);
+    const size_t bytes = dn_net_view(saved).parameter_count * sizeof(float);
     assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
-    assert_memory_equal(dn_net_parameters(saved), dn_net_parameters(loaded), bytes);
-    assert_memory_equal(dn_net_running(saved), dn_net_running(loaded),
-                        dn_net_running_count(saved) * sizeof(float));
+    assert_memory_equal(dn_net_view(saved).parameters, dn_net_view(loaded).parameters, bytes);
+    assert_memory_equal(dn_net_view(saved).running, dn_net_view(loaded).running,
+                        dn_net_view(saved).running_count * sizeof(float));
     assert_memory_equal(expected.momentum, found.momentum, bytes);
     assert_int_equal(dn_checkpoint_peek(path, &found), DN_OK);
     assert_int_equal(found.step, 42);
@@ -356,19 +356,19 @@ static void test_background(void **state)
     make_folder(folder);
     dn_net *net = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
     dn_checkpoint position = make_state(net, 1), found = make_state(loaded, 7);
-    const size_t count = dn_net_parameter_count(net), bytes = count * sizeof(float);
-    const size_t running = dn_net_running_count(net) * sizeof(float);
+    const size_t count = dn_net_view(net).parameter_count, bytes = count * sizeof(float);
+    const size_t running = dn_net_view(net).running_count * sizeof(float);
     float *expected = malloc(3 * bytes);
     assert_true(expected && running <= bytes);
     dn_saver *saver = make_saver(net, folder, 2);
     for (position.step = 1; position.step <= 5; position.step++) {
-        memcpy(expected, dn_net_parameters(net), bytes);
+        memcpy(expected, dn_net_view(net).parameters, bytes);
         memcpy(expected + count, position.momentum, bytes);
-        memcpy(expected + 2 * count, dn_net_running(net), running);
+        memcpy(expected + 2 * count, dn_net_view(net).running, running);
         assert_int_equal(dn_saver_start(saver, &position), DN_OK);
         for (size_t i = 0; i < count; i++)
-            dn_net_parameters(net)[i] += position.momentum[i] *= 2;
-        memset(dn_net_running(net), (int)position.step, running);
+            dn_net_view(net).parameters[i] += position.momentum[i] *= 2;
+        memset(dn_net_view(net).running, (int)position.step, running);
     }
     assert_int_equal(dn_saver_wait(saver), DN_OK);
     assert_true(dn_saver_longest(saver) > 0);
@@ -379,9 +379,9 @@ static void test_background(void **state)
     assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
     assert_string_equal(newest, path);
     assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
-    assert_memory_equal(dn_net_parameters(loaded), expected, bytes);
+    assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
     assert_memory_equal(found.momentum, expected + count, bytes);
-    assert_memory_equal(dn_net_running(loaded), expected + 2 * count, running);
+    assert_memory_equal(dn_net_view(loaded).running, expected + 2 * count, running);
     free(expected);
     free(position.momentum);
     free(found.momentum);
@@ -475,14 +475,15 @@ static int leave_checkpoint(const char *folder)
     dn_result result;
     dn_net *net = make_net(SMALL, 3);
     dn_checkpoint state = make_state(net, 42);
-    dn_random_uniform(dn_net_images(net), BATCH * 3 * SIZE * SIZE, 2, 1, DN_STREAM_SYNTHETIC, 0);
-    memset(dn_net_labels(net), 0, BATCH * sizeof(int32_t));
+    dn_random_uniform(dn_net_view(net).images, BATCH * 3 * SIZE * SIZE, 2, 1, DN_STREAM_SYNTHETIC,
+                      0);
+    memset(dn_net_view(net).labels, 0, BATCH * sizeof(int32_t));
     dn_net_forward_eval(net, BATCH, &result);
     dn_status status = save_net(folder, net, &state, 1);
     snprintf(path, sizeof path, "%s/logits.txt", folder);
     FILE *file = status == DN_OK ? fopen(path, "w") : NULL;
     for (int i = 0; file && i < BATCH * 10; i++)
-        fprintf(file, "%.9g\n", dn_net_logits(net)[i]);
+        fprintf(file, "%.9g\n", dn_net_view(net).logits[i]);
     if (!file || fclose(file) != 0)
         status = DN_EIO;
     free(state.momentum);

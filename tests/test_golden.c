@@ -88,7 +88,7 @@ static void expect(golden *g, const char *what, const char *part, double expecte
 /* Fills parameter tensor `a` as make_golden.py does and returns the sum of its absolute values. */
 static double draw_parameter(const golden *g, const dn_tensor *tensor, uint64_t a)
 {
-    float *x = dn_net_parameters(g->net) + tensor->offset;
+    float *x = dn_net_view(g->net).parameters + tensor->offset;
     const double fan_in = (double)tensor->count / tensor->shape[0];
     double bound = 1, total = 0;
     if (tensor->kind == DN_CONV_WEIGHT)
@@ -112,7 +112,7 @@ static double draw_images(const golden *g)
 {
     const int size = (int)number(g->json, "size");
     const size_t count = (size_t)g->batch * 3 * (size_t)size * (size_t)size;
-    float *images = dn_net_images(g->net);
+    float *images = dn_net_view(g->net).images;
     dn_random_uniform(images, count, 2, g->seed, DN_STREAM_SYNTHETIC, (uint64_t)g->learnable);
     double total = 0;
     for (size_t i = 0; i < count; i++)
@@ -125,7 +125,7 @@ static void draw_labels(const golden *g)
     for (int i = 0; i < g->batch; i++) {
         const dn_random4 r =
             dn_random(g->seed, DN_STREAM_SYNTHETIC, (uint64_t)g->learnable + 1, (uint64_t)i);
-        dn_net_labels(g->net)[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)g->classes);
+        dn_net_view(g->net).labels[i] = (int32_t)dn_random_below(r.word[0], (uint32_t)g->classes);
     }
 }
 
@@ -142,15 +142,16 @@ static void draw_signs(golden *g, size_t count)
  * same. */
 static void draw_inputs(golden *g)
 {
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(g->net, &tensors);
+    const dn_tensor *tensors = dn_net_view(g->net).tensors;
+    const int count = dn_net_view(g->net).tensor_count;
     double total = 0;
     size_t largest = 0;
     g->learnable = 0;
     for (int t = 0; t < count; t++) {
         if (is_running(&tensors[t])) {
             for (size_t i = 0; i < tensors[t].count; i++)
-                dn_net_running(g->net)[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
+                dn_net_view(g->net).running[tensors[t].offset + i] =
+                    tensors[t].kind == DN_RUNNING_VAR;
             continue;
         }
         total += draw_parameter(g, &tensors[t], (uint64_t)g->learnable++);
@@ -163,14 +164,14 @@ static void draw_inputs(golden *g)
     if (!(fabs(total - expected) <= INPUTS_TOLERANCE * expected))
         fail_msg("inputs: expected a sum of %.9g, found %.9g: another generator", expected, total);
     for (int i = 0; i < g->batch; i++)
-        assert_int_equal(dn_net_labels(g->net)[i],
+        assert_int_equal(dn_net_view(g->net).labels[i],
                          json_integer_value(json_array_get(member(g->json, "labels"), (size_t)i)));
 }
 
 static void compare_outputs(golden *g, const char *logits_key, const char *loss_key, double loss)
 {
     const json_t *rows = member(g->json, logits_key);
-    const float *logits = dn_net_logits(g->net);
+    const float *logits = dn_net_view(g->net).logits;
     double largest = 0;
     for (int pass = 0; pass < 2; pass++) { /* the largest first, which scales the errors */
         for (int i = 0; i < g->batch * g->classes; i++) {
@@ -248,8 +249,8 @@ static void compare_tensors(golden *g, const char *key, int running, const float
                             double tolerance)
 {
     const json_t *summaries = member(g->json, key);
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(g->net, &tensors);
+    const dn_tensor *tensors = dn_net_view(g->net).tensors;
+    const int count = dn_net_view(g->net).tensor_count;
     size_t next = 0;
     for (int t = 0; t < count; t++) {
         if (is_running(&tensors[t]) != running)
@@ -272,9 +273,9 @@ static void run_step(golden *g)
     dn_net_forward_train(g->net, &pass, &result);
     compare_outputs(g, "logits", "loss", result.loss);
     dn_net_backward(g->net, &pass);
-    compare_tensors(g, "gradients", 0, dn_net_leaf(g->net), g->allowed->gradient);
-    dn_net_update_running(g->net, dn_net_leaf(g->net));
-    compare_tensors(g, "running", 1, dn_net_running(g->net), g->allowed->running);
+    compare_tensors(g, "gradients", 0, dn_net_view(g->net).leaf, g->allowed->gradient);
+    dn_net_update_running(g->net, dn_net_view(g->net).leaf);
+    compare_tensors(g, "running", 1, dn_net_view(g->net).running, g->allowed->running);
     dn_net_forward_eval(g->net, g->batch, &result);
     compare_outputs(g, "eval_logits", "eval_loss", result.loss);
 }
@@ -289,7 +290,7 @@ static void make_net(golden *g, const char *model, const dn_kernels *kernels, dn
     spec.classes = g->classes;
     if (dn_net_create(&g->net, &spec, kernels, &options) != DN_OK)
         fail_msg("%s", dn_message());
-    assert_int_equal(dn_net_parameter_count(g->net), (int)number(g->json, "parameters"));
+    assert_int_equal(dn_net_view(g->net).parameter_count, (int)number(g->json, "parameters"));
 }
 
 static void test_model(void **state)

@@ -63,15 +63,15 @@ typedef struct differences {
 static differences differences_create(const net_case *c, const dn_kernels *table, net_draw draw)
 {
     differences d = {.net = net_make(c, table)};
-    d.count = dn_net_parameter_count(d.net);
+    d.count = dn_net_view(d.net).parameter_count;
     d.weights = malloc(d.count * sizeof(float));
     d.gradient = malloc(d.count * sizeof(float));
     d.direction = calloc(d.count, sizeof(float));
     assert_true(d.weights && d.gradient && d.direction);
     net_draw_all(d.net, draw, 1);
-    memcpy(d.weights, dn_net_parameters(d.net), d.count * sizeof(float));
+    memcpy(d.weights, dn_net_view(d.net).parameters, d.count * sizeof(float));
     net_step(d.net, &the_pass);
-    memcpy(d.gradient, dn_net_leaf(d.net), d.count * sizeof(float));
+    memcpy(d.gradient, dn_net_view(d.net).leaf, d.count * sizeof(float));
     return d;
 }
 
@@ -109,7 +109,7 @@ static void direct(differences *d, const dn_tensor *tensor)
 /* The loss at weights + h * direction, where only elements [first, end) differ. */
 static double loss_at(differences *d, size_t first, size_t end, double h)
 {
-    float *w = dn_net_parameters(d->net);
+    float *w = dn_net_view(d->net).parameters;
     dn_result result;
     for (size_t i = first; i < end; i++)
         w[i] = (float)(d->weights[i] + h * d->direction[i]);
@@ -130,7 +130,8 @@ static double least_error(differences *d, size_t first, size_t end, double *expe
         const double found = (loss_at(d, first, end, h) - loss_at(d, first, end, -h)) / (2 * h);
         least = fmin(least, fabs(found - *expected));
     }
-    memcpy(dn_net_parameters(d->net) + first, d->weights + first, (end - first) * sizeof(float));
+    memcpy(dn_net_view(d->net).parameters + first, d->weights + first,
+           (end - first) * sizeof(float));
     return least;
 }
 
@@ -149,7 +150,7 @@ static void check_elements(differences *d, const dn_tensor *tensor, double toler
         const double error = least_error(d, i, i + 1, &expected);
         if (!(error <= tolerance * scale * largest + LOSS_NOISE))
             fail_msg("%s, %s[%zu]: expected %g, error %.2g of the largest",
-                     dn_net_spec(d->net)->name, tensor->name, i - tensor->offset, expected,
+                     dn_net_view(d->net).spec->name, tensor->name, i - tensor->offset, expected,
                      error / (scale * largest));
     }
 }
@@ -164,8 +165,8 @@ static void check_tensors(const net_case *c, const dn_kernels *table, net_draw d
 {
     const double tolerance = draw == DRAW_SMOOTH ? SMOOTH_TOLERANCE : PLAIN_TOLERANCE;
     differences d = differences_create(c, table, draw);
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(d.net, &tensors);
+    const dn_tensor *tensors = dn_net_view(d.net).tensors;
+    const int count = dn_net_view(d.net).tensor_count;
     double errors[MOST_TENSORS];
     size_t checked = 0;
     assert_true(count <= MOST_TENSORS);
@@ -228,8 +229,8 @@ static void test_whole(void **state)
     const net_case *c = *state;
     for (int i = 0; dn_kernels_get(i); i++) {
         differences d = differences_create(c, dn_kernels_get(i), DRAW_PLAIN);
-        const dn_tensor *tensors;
-        const int count = dn_net_tensors(d.net, &tensors);
+        const dn_tensor *tensors = dn_net_view(d.net).tensors;
+        const int count = dn_net_view(d.net).tensor_count;
         double expected;
         for (int t = 0; t < count; t++)
             if (is_parameter(&tensors[t]))
@@ -245,7 +246,7 @@ static void test_whole(void **state)
 /* Running statistics = the last batch's, with the biased variance that training normalises by. */
 static void settle_running(dn_net *net)
 {
-    float *leaf = dn_net_leaf(net);
+    float *leaf = dn_net_view(net).leaf;
     for (int m = 0; m < net->map_count; m++) {
         const dn_map *map = &net->maps[m];
         const double pixels = dn_map_pixels(map);
@@ -272,13 +273,13 @@ static void test_evaluation(void **state)
         assert_true(logits <= MOST_LOGITS);
         net_draw_all(net, DRAW_PLAIN, 2);
         dn_net_forward_train(net, &pass, &train);
-        memcpy(trained, dn_net_logits(net), (size_t)logits * sizeof(float));
+        memcpy(trained, dn_net_view(net).logits, (size_t)logits * sizeof(float));
         settle_running(net);
         dn_net_forward_eval(net, c->batch, &eval);
         for (int i = 0; i < logits; i++)
-            if (!(fabsf(dn_net_logits(net)[i] - trained[i]) <= EVAL_TOLERANCE))
+            if (!(fabsf(dn_net_view(net).logits[i] - trained[i]) <= EVAL_TOLERANCE))
                 fail_msg("%s: logit %d: train %.9g, evaluation %.9g", c->model, i,
-                         (double)trained[i], (double)dn_net_logits(net)[i]);
+                         (double)trained[i], (double)dn_net_view(net).logits[i]);
         assert_true(fabs(eval.loss / c->batch - train.loss) <= EVAL_TOLERANCE);
         assert_int_equal(eval.correct1, train.correct1);
         assert_int_equal(eval.correct5, train.correct5);

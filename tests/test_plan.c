@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "nodes.h"
 #include "plan.h"
@@ -177,14 +178,13 @@ static void check_visits(dn_net *net)
 
 static void check_net(const char *model, int size, const dn_net_options *options)
 {
-    const dn_region_info *regions;
-    size_t bytes;
     dn_net *net = create(model, 3, size, 10, options);
-    const int count = dn_net_plan(net, &regions, &bytes);
+    const int count = net->region_count;
+    const size_t bytes = net->arena_bytes;
     assert_true(count > 10);
-    check_regions(model, regions, count, bytes);
+    check_regions(model, net->regions, count, bytes);
     assert_int_equal((uintptr_t)net->arena % ALIGNMENT, 0);
-    const size_t least = least_bytes(regions, count);
+    const size_t least = least_bytes(net->regions, count);
     if (bytes > least + least / 8)
         fail_msg("%s, batch %d: found %zu bytes, and at most %zu live at a time", model,
                  options->batch, bytes, least);
@@ -234,9 +234,9 @@ static void test_parameters(void **state)
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         dn_net *net =
             create(nets[i].model, nets[i].channels, nets[i].size, nets[i].classes, &options);
-        if (dn_net_parameter_count(net) != nets[i].expected)
+        if (net->parameter_count != nets[i].expected)
             fail_msg("%s: expected %zu parameters, found %zu", nets[i].model, nets[i].expected,
-                     dn_net_parameter_count(net));
+                     net->parameter_count);
         dn_net_destroy(&net);
     }
 }
@@ -248,13 +248,12 @@ static void test_tensors(void **state)
     const dn_net_options options = {.batch = 1, .train = 1};
     for (int m = 0; dn_spec_name(m); m++) {
         dn_net *net = create(dn_spec_name(m), 3, 64, 10, &options);
-        const dn_tensor *tensors;
-        const int count = dn_net_tensors(net, &tensors);
-        const size_t parameters = dn_net_parameter_count(net), running = dn_net_running_count(net);
+        const dn_tensor *tensors = net->tensors;
+        const size_t parameters = net->parameter_count, running = net->running_count;
         unsigned char *covered = calloc(parameters + running, 1);
         size_t total = 0, layers = 0;
         assert_non_null(covered);
-        for (int t = 0; t < count; t++) {
+        for (int t = 0; t < net->tensor_count; t++) {
             const int is_running =
                 tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
             const size_t offset = tensors[t].offset + (is_running ? parameters : 0);
@@ -265,7 +264,7 @@ static void test_tensors(void **state)
             total += tensors[t].count;
         }
         assert_int_equal(total, parameters + running);
-        for (int l = 0; l < dn_net_layers(net); l++) {
+        for (int l = 0; l < net->node_count; l++) {
             dn_layer_info info;
             dn_net_layer_info(net, l, &info);
             layers += info.parameters;

@@ -66,12 +66,12 @@ static void destroy_nets(dn_net *nets[MEMBERS], int count)
 /* Member `member`'s images and labels, from a net that holds those of all. */
 static void take_batch(dn_net *net, const dn_net *all, int member)
 {
-    const dn_spec *spec = dn_net_spec(net);
+    const dn_spec *spec = dn_net_view(net).spec;
     const size_t floats =
         BATCH * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
-    memcpy(dn_net_images(net), dn_net_images(all) + (size_t)member * floats,
+    memcpy(dn_net_view(net).images, dn_net_view(all).images + (size_t)member * floats,
            floats * sizeof(float));
-    memcpy(dn_net_labels(net), dn_net_labels(all) + (ptrdiff_t)member * BATCH,
+    memcpy(dn_net_view(net).labels, dn_net_view(all).labels + (ptrdiff_t)member * BATCH,
            BATCH * sizeof(int32_t));
 }
 
@@ -84,10 +84,11 @@ typedef struct outcome {
 
 static outcome outcome_create(const dn_net *net, size_t images)
 {
-    outcome o = {.parameters = dn_net_parameter_count(net),
-                 .leaf_count = dn_net_leaf_count(net),
-                 .logit_count = images * (size_t)dn_net_spec(net)->classes,
-                 .running_count = dn_net_running_count(net)};
+    const dn_view view = dn_net_view(net);
+    outcome o = {.parameters = view.parameter_count,
+                 .leaf_count = view.leaf_count,
+                 .logit_count = images * (size_t)view.spec->classes,
+                 .running_count = view.running_count};
     o.leaf = calloc(o.leaf_count + o.logit_count + o.running_count, sizeof *o.leaf);
     assert_non_null(o.leaf);
     o.logits = o.leaf + o.leaf_count;
@@ -106,9 +107,10 @@ static outcome run_whole(dn_net *whole, uint64_t seed)
     net_step(whole, &passes[0]);
     net_draw_batch(whole, seed + 1000);
     o.loss = net_step(whole, &passes[1]).loss;
-    memcpy(o.leaf, dn_net_leaf(whole), o.leaf_count * sizeof *o.leaf);
-    memcpy(o.logits, dn_net_logits(whole), o.logit_count * sizeof *o.logits);
-    memcpy(o.running, dn_net_running(whole), o.running_count * sizeof *o.running);
+    const dn_view view = dn_net_view(whole);
+    memcpy(o.leaf, view.leaf, o.leaf_count * sizeof *o.leaf);
+    memcpy(o.logits, view.logits, o.logit_count * sizeof *o.logits);
+    memcpy(o.running, view.running, o.running_count * sizeof *o.running);
     return o;
 }
 
@@ -121,7 +123,7 @@ static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
     memset(o->leaf, 0, o->leaf_count * sizeof *o->leaf);
     o->loss = 0;
     for (int m = 0; m < team->count; m++) {
-        const float *leaf = dn_net_leaf(team->nets[m]);
+        const float *leaf = dn_net_view(team->nets[m]).leaf;
         for (size_t i = 0; i < o->leaf_count; i++)
             o->leaf[i] += leaf[i] / (float)team->count;
         o->loss += results[m].loss / team->count;
@@ -133,7 +135,7 @@ static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
 static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
 {
     const dn_net *first = team->nets[0];
-    const size_t logits = BATCH * (size_t)dn_net_spec(first)->classes;
+    const size_t logits = BATCH * (size_t)dn_net_view(first).spec->classes;
     outcome o = outcome_create(first, (size_t)team->count * BATCH);
     net_draw_all(whole, DRAW_PLAIN, seed);
     net_draw_all(team->nets[0], DRAW_PLAIN, seed);
@@ -145,9 +147,9 @@ static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
         step_team(team, &passes[s], &o);
     }
     for (int m = 0; m < team->count; m++)
-        memcpy(o.logits + (size_t)m * logits, dn_net_logits(team->nets[m]),
+        memcpy(o.logits + (size_t)m * logits, dn_net_view(team->nets[m]).logits,
                logits * sizeof *o.logits);
-    memcpy(o.running, dn_net_running(first), o.running_count * sizeof *o.running);
+    memcpy(o.running, dn_net_view(first).running, o.running_count * sizeof *o.running);
     return o;
 }
 
@@ -178,8 +180,8 @@ static double compare(const net_case *c, const dn_net *net, const outcome *whole
         fail_msg(
             "%s: logits err by %.2g, statistics by %.2g, running ones by %.2g, loss %.9g, %.9g",
             c->model, logits, statistics, running, whole->loss, team->loss);
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(net, &tensors);
+    const dn_tensor *tensors = dn_net_view(net).tensors;
+    const int count = dn_net_view(net).tensor_count;
     double worst = 0;
     for (int t = 0; t < count; t++)
         if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
@@ -255,13 +257,13 @@ static float *run_part(dn_net *whole, const net_case *c, record *r, int first, i
     r->used = 0;
     r->first = first;
     r->count = count;
-    const size_t floats = dn_net_leaf_count(nets[0]);
+    const size_t floats = dn_net_view(nets[0]).leaf_count;
     float *leaves = calloc((size_t)count * floats, sizeof *leaves);
     assert_non_null(leaves);
     const dn_team team = {nets, count, first, record_or_replay, r};
     outcome o = run_team(&team, whole, 1);
     for (int m = 0; m < count; m++)
-        memcpy(leaves + (size_t)m * floats, dn_net_leaf(nets[m]), floats * sizeof *leaves);
+        memcpy(leaves + (size_t)m * floats, dn_net_view(nets[m]).leaf, floats * sizeof *leaves);
     free(o.leaf);
     destroy_nets(nets, count);
     return leaves;
@@ -273,7 +275,7 @@ static void test_parts(void **state)
     for (int k = 0; k < CASES; k++) {
         const net_case *c = &cases[k], all = whole_case(c);
         dn_net *whole = net_make(&all, best_kernels());
-        const size_t floats = dn_net_leaf_count(whole);
+        const size_t floats = dn_net_view(whole).leaf_count;
         record r = {0};
         float *expected = run_part(whole, c, &r, 0, MEMBERS);
         const size_t exchanged = r.used;

@@ -24,7 +24,7 @@
 /* Position and configuration of a run, beside the net's own arrays. */
 typedef struct dn_checkpoint {
     int64_t step;      /* optimizer steps done; the position in the data follows from it */
-    float *momentum;   /* (dn_net_parameter_count) or NULL where there is none */
+    float *momentum;   /* (parameter_count) or NULL where there is none */
     uint64_t hash;     /* dn_net_hash of the weights; written, not read */
     char data[256];    /* what tells the data set from others; empty where it is not known */
     char config[8192]; /* INI text of the options that decide the result */
@@ -67,7 +67,7 @@ void dn_checkpoint_name(char *name, size_t size, int64_t step);
 /* Reads position, data and configuration alone: what is needed to build the net. */
 dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state);
 
-/* Fills the net's parameters and running statistics, and momentum(dn_net_parameter_count) where it
+/* Fills the net's parameters and running statistics, and momentum(parameter_count) where it
  * is not NULL. DN_ESHAPE names the first tensor that the net has with another shape or the file has
  * not. On failure the arrays are undefined. */
 dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum);

@@ -27,7 +27,7 @@ static inline int dn_is_running(const dn_tensor *tensor)
 /* What a file is made from: the net's own arrays, or copies of them. */
 typedef struct dn_snapshot {
     const dn_net *net;                 /* names, shapes and places of the tensors */
-    const float *parameters, *running; /* as dn_net_parameters and dn_net_running have them */
+    const float *parameters, *running; /* as dn_net_view has them */
     const dn_checkpoint *state;
 } dn_snapshot;
 

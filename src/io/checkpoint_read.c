@@ -137,7 +137,8 @@ static void shape_text(char text[SHAPE_TEXT], int rank, const hsize_t *shape)
 
 static float *values_of(const dn_net *net, const dn_tensor *tensor)
 {
-    return (dn_is_running(tensor) ? dn_net_running(net) : dn_net_parameters(net)) + tensor->offset;
+    const dn_view view = dn_net_view(net);
+    return (dn_is_running(tensor) ? view.running : view.parameters) + tensor->offset;
 }
 
 static dn_status check_shape(const reader *r, hid_t set, const dn_tensor *tensor)
@@ -188,17 +189,16 @@ static dn_status check_tensor_count(const reader *r, int expected)
 
 static dn_status read_tensors(const reader *r, dn_net *net, float *momentum)
 {
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(net, &tensors);
+    const dn_view view = dn_net_view(net);
     int norms = 0;
-    for (int i = 0; i < count; i++) {
-        const dn_tensor *t = &tensors[i];
+    for (int i = 0; i < view.tensor_count; i++) {
+        const dn_tensor *t = &view.tensors[i];
         norms += t->kind == DN_RUNNING_VAR;
         DN_TRY(read_tensor(r, DN_CHECKPOINT_MODEL, t, values_of(net, t)));
         if (momentum && !dn_is_running(t))
             DN_TRY(read_tensor(r, DN_CHECKPOINT_MOMENTUM, t, momentum + t->offset));
     }
-    return check_tensor_count(r, count + norms);
+    return check_tensor_count(r, view.tensor_count + norms);
 }
 
 dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state)
@@ -214,7 +214,7 @@ dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum)
 {
     reader r;
     DN_TRY(open_reader(&r, path));
-    r.expected_model = dn_net_spec(net)->name;
+    r.expected_model = dn_net_view(net).spec->name;
     const dn_status status = read_tensors(&r, net, momentum);
     H5Fclose(r.file);
     return status;

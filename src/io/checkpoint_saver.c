@@ -31,7 +31,8 @@ struct dn_saver {
 
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const char *folder, int keep)
 {
-    const size_t parameters = dn_net_parameter_count(net), running = dn_net_running_count(net);
+    const dn_view view = dn_net_view(net);
+    const size_t parameters = view.parameter_count, running = view.running_count;
     dn_saver *s = calloc(1, sizeof *s);
     float *copy = malloc((2 * parameters + running) * sizeof *copy);
     if (s == NULL || copy == NULL) {
@@ -58,9 +59,10 @@ static void copy_floats(float *to, const float *from, size_t count)
 
 static void copy_weights(dn_saver *s, const dn_checkpoint *state)
 {
+    const dn_view view = dn_net_view(s->snapshot.net);
     float *momentum = s->copy + s->parameters + s->running;
-    copy_floats(s->copy, dn_net_parameters(s->snapshot.net), s->parameters);
-    copy_floats(s->copy + s->parameters, dn_net_running(s->snapshot.net), s->running);
+    copy_floats(s->copy, view.parameters, s->parameters);
+    copy_floats(s->copy + s->parameters, view.running, s->running);
     s->state = *state;
     if (state->momentum) {
         copy_floats(momentum, state->momentum, s->parameters);

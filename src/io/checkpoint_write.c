@@ -57,8 +57,7 @@ static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t s
 static int write_tensors(hid_t file, const dn_snapshot *snapshot)
 {
     const dn_checkpoint *state = snapshot->state;
-    const dn_tensor *tensors;
-    const int count = dn_net_tensors(snapshot->net, &tensors);
+    const dn_view net = dn_net_view(snapshot->net);
     const hid_t links = H5Pcreate(H5P_LINK_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     const hid_t model = H5Gcreate2(file, DN_CHECKPOINT_MODEL, links, H5P_DEFAULT, H5P_DEFAULT);
@@ -66,8 +65,8 @@ static int write_tensors(hid_t file, const dn_snapshot *snapshot)
         state->momentum ? H5Gcreate2(file, DN_CHECKPOINT_MOMENTUM, links, H5P_DEFAULT, H5P_DEFAULT)
                         : -1;
     int ok = 1;
-    for (int i = 0; ok && i < count; i++) {
-        const dn_tensor *t = &tensors[i];
+    for (int i = 0; ok && i < net.tensor_count; i++) {
+        const dn_tensor *t = &net.tensors[i];
         const float *values = dn_is_running(t) ? snapshot->running : snapshot->parameters;
         ok = write_tensor(model, t, values + t->offset);
         if (ok && t->kind == DN_RUNNING_VAR)
@@ -92,7 +91,7 @@ static int write_file(hid_t file, const dn_snapshot *snapshot)
                    write_dataset(file, "config", text, 0, NULL, state->config) &&
                    dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
                    dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
-                   dn_hdf5_put_text(file, "model", dn_net_spec(snapshot->net)->name) &&
+                   dn_hdf5_put_text(file, "model", dn_net_view(snapshot->net).spec->name) &&
                    dn_hdf5_put_integer(file, "step", state->step) &&
                    dn_hdf5_put_text(file, "weights_hash", hash) &&
                    dn_hdf5_put_text(file, "data", state->data);

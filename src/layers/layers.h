@@ -41,9 +41,6 @@ void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing);
 /* Loss and top-k of the first `count` images from the logits of the last forward pass. */
 void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result);
 
-/* net.c: the phase of `bench` that a node belongs to. */
-dn_phase dn_node_phase(const dn_node *node);
-
 /* What a node needs beyond the maps; the memory plan (memory.c) asks each kind of node. */
 typedef struct dn_needs {
     size_t scratch;        /* floats a thread */

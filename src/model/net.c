@@ -133,158 +133,25 @@ uint64_t dn_net_hash(const dn_net *net)
     return XXH3_64bits_withSeed(net->running, net->running_count * sizeof(float), parameters);
 }
 
-/* ---- what callers may look at ---- */
-
-const dn_spec *dn_net_spec(const dn_net *net)
+dn_view dn_net_view(const dn_net *net)
 {
-    return &net->spec;
-}
-
-int dn_net_batch(const dn_net *net)
-{
-    return net->options.batch;
-}
-
-int dn_net_norm_group(const dn_net *net)
-{
-    return net->options.norm_group;
-}
-
-int dn_net_tensors(const dn_net *net, const dn_tensor **tensors)
-{
-    *tensors = net->tensors;
-    return net->tensor_count;
-}
-
-size_t dn_net_parameter_count(const dn_net *net)
-{
-    return net->parameter_count;
-}
-
-float *dn_net_parameters(const dn_net *net)
-{
-    return net->parameters;
-}
-
-size_t dn_net_running_count(const dn_net *net)
-{
-    return net->running_count;
-}
-
-const dn_kernels *dn_net_kernels(const dn_net *net)
-{
-    return net->kernels;
-}
-
-float *dn_net_running(const dn_net *net)
-{
-    return net->running;
-}
-
-size_t dn_net_leaf_count(const dn_net *net)
-{
-    return net->parameter_count + net->statistics_count;
-}
-
-float *dn_net_leaf(const dn_net *net)
-{
-    return net->leaf;
-}
-
-float *dn_net_images(const dn_net *net)
-{
-    return net->images;
-}
-
-int32_t *dn_net_labels(const dn_net *net)
-{
-    return net->labels;
-}
-
-const float *dn_net_logits(const dn_net *net)
-{
-    return net->logits;
-}
-
-int dn_net_plan(const dn_net *net, const dn_region_info **regions, size_t *arena_bytes)
-{
-    *regions = net->regions;
-    *arena_bytes = net->arena_bytes;
-    return net->region_count;
-}
-
-int dn_net_layers(const dn_net *net)
-{
-    return net->node_count;
-}
-
-void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
-{
-    static const char *const kinds[] = {[DN_NODE_STEM] = "conv",
-                                        [DN_NODE_STEM_POOL] = "max pool",
-                                        [DN_NODE_CONV] = "conv",
-                                        [DN_NODE_TRANSITION] = "pool conv",
-                                        [DN_NODE_HEAD] = "linear"};
-    const dn_node *node = &net->nodes[index];
-    const dn_grid image = {.height = net->spec.height, .width = net->spec.width};
-    const dn_grid point = {.height = 1, .width = 1};
-    const dn_grid *in = node->in >= 0 ? &net->maps[node->in].grid : &image;
-    const dn_grid *out = node->out >= 0 ? &net->maps[node->out].grid : &point;
-    const int convolves = node->kind != DN_NODE_STEM_POOL;
-    const size_t weights =
-        convolves ? (size_t)node->inputs * (size_t)node->outputs * (size_t)dn_node_taps(node) : 0;
-    *info = (dn_layer_info){.in_channels = node->inputs,
-                            .in_height = in->height,
-                            .in_width = in->width,
-                            .out_channels = node->outputs,
-                            .out_height = out->height,
-                            .out_width = out->width};
-    info->parameters = weights + (node->norm ? 2 * (size_t)node->inputs : 0) +
-                       (node->kind == DN_NODE_HEAD ? (size_t)node->outputs : 0);
-    info->multiply_adds = (double)weights * out->height * out->width;
-    info->forward_seconds = node->forward_seconds;
-    info->backward_seconds = node->backward_seconds;
-    snprintf(info->name, sizeof info->name, "%s", node->name);
-    snprintf(info->kind, sizeof info->kind, "%s %dx%d", kinds[node->kind], node->kernel,
-             node->kernel);
-}
-
-dn_phase dn_node_phase(const dn_node *node)
-{
-    switch (node->kind) {
-    case DN_NODE_STEM:
-    case DN_NODE_STEM_POOL:
-        return DN_PHASE_STEM;
-    case DN_NODE_CONV:
-        return node->kernel == 1 ? DN_PHASE_CONV1X1 : DN_PHASE_CONV3X3;
-    case DN_NODE_TRANSITION:
-        return DN_PHASE_TRANSITION;
-    case DN_NODE_HEAD:
-        break;
-    }
-    return DN_PHASE_HEAD;
-}
-
-const char *dn_phase_name(dn_phase phase)
-{
-    static const char *const names[DN_PHASES] = {"stem", "conv1x1", "conv3x3", "transition",
-                                                 "head"};
-    return names[phase];
-}
-
-dn_phase_times dn_net_phase_times(const dn_net *net)
-{
-    dn_phase_times times = {0};
-    for (int i = 0; i < net->node_count; i++) {
-        const dn_node *node = &net->nodes[i];
-        times.forward[dn_node_phase(node)] += node->forward_seconds;
-        times.backward[dn_node_phase(node)] += node->backward_seconds;
-    }
-    return times;
-}
-
-void dn_net_phase_reset(dn_net *net)
-{
-    for (int i = 0; i < net->node_count; i++)
-        net->nodes[i].forward_seconds = net->nodes[i].backward_seconds = 0;
+    return (dn_view){.spec = &net->spec,
+                     .kernels = net->kernels,
+                     .batch = net->options.batch,
+                     .norm_group = net->options.norm_group,
+                     .parameter_count = net->parameter_count,
+                     .running_count = net->running_count,
+                     .leaf_count = net->parameter_count + net->statistics_count,
+                     .parameters = net->parameters,
+                     .running = net->running,
+                     .leaf = net->leaf,
+                     .images = net->images,
+                     .labels = net->labels,
+                     .logits = net->logits,
+                     .tensors = net->tensors,
+                     .tensor_count = net->tensor_count,
+                     .layers = net->node_count,
+                     .regions = net->regions,
+                     .region_count = net->region_count,
+                     .arena_bytes = net->arena_bytes};
 }

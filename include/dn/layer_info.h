@@ -1,0 +1,52 @@
+/*
+ * What a net's layers are, what they have to do, and how long they took: for `dn_dist info` and
+ * `bench`.
+ */
+#ifndef DN_LAYER_INFO_H
+#define DN_LAYER_INFO_H
+
+#include "dn/net.h"
+
+/* One line of `dn_dist info`: a layer as the forward pass runs it. The backward pass takes the
+ * layers in reverse and makes the gradients of a layer's parameters final, in the leaf's order. */
+typedef struct dn_layer_info {
+    char name[96], kind[16];
+    int in_channels, in_height, in_width;
+    int out_channels, out_height, out_width;
+    size_t parameters;
+    double multiply_adds;                     /* forward, one image */
+    double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
+} dn_layer_info;
+
+void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info);
+
+/* Layers of a kind, whose times are told together. */
+typedef enum dn_phase {
+    DN_PHASE_STEM,
+    DN_PHASE_CONV1X1,
+    DN_PHASE_CONV3X3,
+    DN_PHASE_TRANSITION,
+    DN_PHASE_HEAD,
+    DN_PHASES
+} dn_phase;
+
+/* What one pass of a layer over the batch has to do. */
+typedef struct dn_layer_work {
+    dn_phase phase;
+    double flops; /* of its products, two a multiply-add */
+    double bytes; /* maps, gradients and weights to and from memory, each element once */
+} dn_layer_work;
+
+/* Of layer `index`, forward, or backward where that is 1. */
+void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work *work);
+
+/* Seconds since the last dn_net_phase_reset. */
+typedef struct dn_phase_times {
+    double forward[DN_PHASES], backward[DN_PHASES];
+} dn_phase_times;
+
+const char *dn_phase_name(dn_phase phase);
+dn_phase_times dn_net_phase_times(const dn_net *net);
+void dn_net_phase_reset(dn_net *net);
+
+#endif

@@ -42,12 +42,14 @@ typedef struct bench {
     dn_frame frame, out;
     dn_taps taps;
     size_t first, run;
-    dn_guarded x[DN_DTYPES], panel, y, packed, weights, dw, rows;
+    dn_guarded x[DN_DTYPES], panel, y, packed, packed_grad, weights, dw, rows;
     dn_winograd_bench winograd;
 } bench;
 
 typedef enum bench_kernel {
     CONV,
+    CONV_NORM_GRAD,
+    PACK_GRAD,
     WEIGHT_GRAD,
     NORM_RELU,
     AFFINE,
@@ -59,9 +61,9 @@ typedef enum bench_kernel {
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "conv",   "conv_weight_grad", "norm_relu",      "affine",
-    "store",  "moments",          "norm_relu_grad", "B' x B",
-    "A' m A", "A dy A'",          "Winograd conv",  "Winograd weights"};
+    "conv",   "conv_norm_grad", "pack_grad",     "conv_weight_grad", "norm_relu",
+    "affine", "store",          "moments",       "norm_relu_grad",   "B' x B",
+    "A' m A", "A dy A'",        "Winograd conv", "Winograd weights"};
 
 static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
 {
@@ -77,8 +79,17 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
         k->products[dtype].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
                                 b->y.data, b->y.ld, 0);
         break;
+    case CONV_NORM_GRAD:
+        k->products[dtype].conv_norm_grad(b->packed.data, inputs, x, b->panel.ld,
+                                          &(dn_norm_grad){outputs, b->run, NULL, map->data,
+                                                          b->y.data, 0, map->ld, b->y.ld, row[0],
+                                                          row[1], row[2], row[3], 1, b->dw.data});
+        break;
+    case PACK_GRAD:
+        k->products[dtype].pack_grad(b->packed_grad.data, outputs, b->run, b->y.data, b->y.ld);
+        break;
     case WEIGHT_GRAD:
-        k->products[dtype].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->y.data, b->y.ld,
+        k->products[dtype].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->packed_grad.data,
                                             x, b->panel.ld, b->dw.data);
         break;
     case NORM_RELU:
@@ -117,9 +128,12 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
     const double outputs = b->shape->outputs, inputs = b->shape->inputs;
     const double n = (double)b->piece.pixels, weights = outputs * inputs * b->shape->taps;
     const double products[] = {2 * weights * n, 4 * ((inputs + outputs) * n + weights)};
-    const double flops_of[WINOGRAD] = {products[0], products[0],    2 * inputs * n, 4 * inputs * n,
+    const double flops_of[WINOGRAD] = {products[0], products[0],    0,
+                                       products[0], 2 * inputs * n, 4 * inputs * n,
                                        0,           4 * inputs * n, 7 * inputs * n};
     const double bytes_of[WINOGRAD] = {products[1],
+                                       products[1] + (4 + element) * outputs * n,
+                                       8 * outputs * n,
                                        products[1],
                                        (4 + element) * inputs * n,
                                        (8 + element) * inputs * n,
@@ -173,7 +187,8 @@ static bench bench_create(const bench_shape *s)
     b.panel = dn_trial_filled(s->inputs, 1, extent, extent);
     b.y = dn_trial_filled(s->outputs, 0, extent, extent);
     b.weights = dn_trial_filled(1, 0, cells, cells);
-    b.dw = dn_trial_filled(1, 0, cells, cells);
+    const size_t padded = (size_t)(s->inputs * s->taps) * dn_round_lanes((size_t)s->outputs);
+    b.dw = dn_trial_filled(1, 0, padded, padded);
     b.rows = dn_trial_filled(4, 0, 3 * (size_t)most, 3 * (size_t)most);
     return b;
 }
@@ -203,6 +218,9 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
  * DN_FP32. */
 static int is_there(const dn_kernels *k, int kernel, int dtype, const bench *b)
 {
+    if (kernel == CONV_NORM_GRAD)
+        return b->shape->taps == 1 && b->shape->outputs <= DN_PACK_OUTPUTS &&
+               k->products[dtype].conv_norm_grad != NULL;
     if (kernel >= WINOGRAD)
         return dtype == DN_FP32 && b->shape->taps == 9 && k->products[dtype].winograd != NULL;
     return dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k);
@@ -223,12 +241,14 @@ static void bench_table(const dn_kernels *k, bench *b)
         const dn_product_kernels *products = &k->products[dtype];
         b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
         products->pack(b->packed.data, &weights);
+        b->packed_grad = dn_trial_packed_grad(products, s->outputs, b->run, b->y.data, b->y.ld);
         if (is_there(k, WINOGRAD, dtype, b))
             b->winograd = dn_winograd_bench_create(products, &b->out, s->outputs, s->inputs);
         for (int kernel = 0; kernel < KERNELS; kernel++)
             if (is_there(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
         dn_guarded_destroy(&b->packed);
+        dn_guarded_destroy(&b->packed_grad);
         dn_winograd_bench_destroy(&b->winograd);
     }
 }

@@ -35,19 +35,21 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
     b.step = dn_row_stride(b.tiles);
     const size_t floats = dn_frame_floats(&b.frame) + (size_t)piece->width + DN_LANES;
     const size_t packed = ELEMENTS * products->packed_floats(outputs, inputs, 1);
-    const size_t pairs = (size_t)(ELEMENTS * outputs * inputs);
+    const size_t pairs = (size_t)(ELEMENTS * inputs) * dn_round_lanes((size_t)outputs);
+    const size_t packed_grad = ELEMENTS * products->packed_grad_floats(outputs, b.tiles);
     b.x = dn_trial_filled(most, 1, floats, floats);
     b.u = matrices(inputs, b.step);
     b.m = matrices(outputs, b.step);
     b.y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(2 * (size_t)columns));
     b.packed = dn_trial_filled(1, 0, packed, packed);
     b.weight = dn_trial_filled(1, 0, pairs, pairs);
+    b.packed_grad = dn_trial_filled(1, 0, packed_grad, packed_grad);
     return b;
 }
 
 void dn_winograd_bench_destroy(dn_winograd_bench *b)
 {
-    dn_guarded *const all[] = {&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight};
+    dn_guarded *const all[] = {&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_grad};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         dn_guarded_destroy(all[i]);
 }
@@ -72,12 +74,17 @@ static void run_products(const dn_winograd_bench *b, int gradient)
 {
     const dn_taps one = {.count = 1};
     const size_t packed = b->products->packed_floats(b->outputs, b->inputs, 1);
+    const size_t packed_grad = b->products->packed_grad_floats(b->outputs, b->tiles);
+    const size_t matrix = (size_t)b->inputs * dn_round_lanes((size_t)b->outputs);
     float *u = b->u.data, *m = b->m.data;
     for (size_t e = 0; e < ELEMENTS; e++) {
         if (gradient)
-            b->products->conv_weight_grad(b->outputs, b->inputs, &one, b->tiles, m, b->step, u,
-                                          b->step,
-                                          b->weight.data + e * (size_t)(b->outputs * b->inputs));
+            b->products->pack_grad(b->packed_grad.data + e * packed_grad, b->outputs, b->tiles, m,
+                                   b->step);
+        if (gradient)
+            b->products->conv_weight_grad(b->outputs, b->inputs, &one, b->tiles,
+                                          b->packed_grad.data + e * packed_grad, u, b->step,
+                                          b->weight.data + e * matrix);
         else
             b->products->conv(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
                               b->step, m, b->step, 0);

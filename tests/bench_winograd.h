@@ -14,6 +14,7 @@ typedef struct dn_winograd_bench {
     int outputs, inputs;
     size_t tiles, step;                    /* step: floats from channel to channel */
     dn_guarded x, u, m, y, packed, weight; /* framed rows; transformed; outputs; weights */
+    dn_guarded packed_grad;
 } dn_winograd_bench;
 
 typedef enum dn_winograd_part {

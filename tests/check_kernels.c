@@ -64,11 +64,14 @@ static void check_runs(dn_dtype dtype)
         const dn_frame run = dn_run_frame((size_t)n);
         dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
         dn_check_norm_relu_grad(dtype, dn_trial_draw(1, 4), (size_t)n);
+        dn_check_conv_norm_grad(dtype, dn_trial_draw(1, DN_PACK_OUTPUTS), dn_trial_draw(1, 9),
+                                (size_t)n);
         dn_check_fill(dtype, &run);
         dn_check_store(dtype, &run);
     }
     dn_check_moments(dtype, 2, 3136);
     dn_check_norm_relu_grad(dtype, 24, 1023);
+    dn_check_conv_norm_grad(dtype, 24, 128, 1023);
     dn_check_fill(dtype, &planes);
     dn_check_store(dtype, &planes);
 }

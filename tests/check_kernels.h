@@ -13,6 +13,9 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int taps, int width,
 void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int taps, int width,
                                size_t n);
 
+/* conv_norm_grad, where a table has it. */
+void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n);
+
 /* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its frame. */
 void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs);
 

@@ -122,27 +122,88 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
     dn_guarded_destroy(&y);
 }
 
+/* Fused and one after the other: the same bits. */
+void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
+{
+    const size_t padded = dn_round_lanes(n), count = (size_t)rows;
+    const uint64_t seed = dn_trial_seed();
+    const dn_taps one = {.count = 1};
+    dn_guarded w, x = dn_trial_filled(inputs, 0, n, padded);
+    dn_guarded map = dn_trial_filled_map(dtype, rows, n, padded);
+    dn_guarded v = dn_trial_filled(4, 0, count, count), y = dn_trial_matrix(rows, 0, padded);
+    dn_guarded to[2] = {dn_trial_matrix(rows, 0, padded), dn_trial_matrix(rows, 0, padded)};
+    dn_guarded sums[2] = {dn_trial_matrix(1, 0, 2 * count), dn_trial_matrix(1, 0, 2 * count)};
+    const dn_weights weights = make_weights(&w, rows, inputs, 1, 0);
+    dn_norm_grad args[2];
+    for (int i = 0; i < 2; i++)
+        args[i] = (dn_norm_grad){rows,
+                                 n,
+                                 y.data,
+                                 map.data,
+                                 to[i].data,
+                                 y.ld,
+                                 map.ld,
+                                 to[i].ld,
+                                 v.data,
+                                 v.data + v.ld,
+                                 v.data + 2 * v.ld,
+                                 v.data + 3 * v.ld,
+                                 dn_trial_draw(0, 1),
+                                 sums[i].data};
+    args[1].accumulate = args[0].accumulate;
+    dn_trial_describe("%s, fused gradient, %d from %d channels, n = %zu", dn_trial_type(dtype),
+                      rows, inputs, n);
+    const dn_kernels *k;
+    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
+        const dn_product_kernels *products = &k->products[dtype];
+        if (products->conv_norm_grad == NULL)
+            continue;
+        dn_guarded packed = pack(products, &weights);
+        for (int j = 0; j < 2; j++) {
+            dn_guarded_fill(&to[j], n, seed);
+            dn_guarded_blank(&sums[j]);
+        }
+        products->conv(packed.data, rows, inputs, &one, n, x.data, x.ld, y.data, y.ld, 0);
+        k->maps[dtype].norm_relu_grad(&args[0]);
+        products->conv_norm_grad(packed.data, inputs, x.data, x.ld, &args[1]);
+        for (int r = 0; r < rows; r++)
+            if (memcmp(dn_guarded_row(&to[0], r), dn_guarded_row(&to[1], r), n * sizeof(float)) !=
+                0)
+                dn_trial_fail("conv_norm_grad, row %d: other bits than in two steps", r);
+        if (memcmp(sums[0].data, sums[1].data, 2 * count * sizeof(float)) != 0)
+            dn_trial_fail("conv_norm_grad: other sums than in two steps");
+        if (!dn_guarded_intact(&to[1]) || !dn_guarded_pads_intact(&to[1], n) ||
+            !dn_guarded_intact(&sums[1]))
+            dn_trial_fail("conv_norm_grad: wrote outside its rows");
+        dn_guarded_destroy(&packed);
+    }
+    dn_guarded *const all[] = {&w, &x, &map, &v, &y, &to[0], &to[1], &sums[0], &sums[1]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        dn_guarded_destroy(all[i]);
+}
+
 void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_count, int width,
                                size_t n)
 {
-    const size_t padded = dn_round_lanes(n), matrix_floats = (size_t)outputs * (size_t)inputs;
+    const size_t padded = dn_round_lanes(n), ld = dn_round_lanes((size_t)outputs);
     const uint64_t seed = dn_trial_seed();
     size_t reach;
     const dn_taps taps = make_taps(tap_count, width, &reach);
     dn_guarded x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
     dn_guarded dy = dn_trial_filled(outputs, 0, n, padded);
-    dn_guarded dw = dn_trial_matrix(1, 0, (size_t)tap_count * matrix_floats);
+    dn_guarded dw = dn_trial_matrix(1, 0, (size_t)(tap_count * inputs) * ld);
     dn_guarded seen = seen_by(dtype, &x, n + reach), seen_dy = seen_by(dtype, &dy, n);
     dn_expect e = dn_expect_create("conv_weight_grad", 1, 0, dw.extent);
     e.products = dtype;
     dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu", dn_trial_type(dtype),
                       outputs, inputs, tap_count, width, n);
     dn_guarded_fill(&dw, dw.extent, seed);
+    for (size_t cell = 0; cell < dw.extent; cell++) /* what is past the last output stays */
+        dn_expect_sum(&e, 0, cell, dw.data[cell], 0, 0);
     for (int t = 0; t < tap_count; t++)
         for (int o = 0; o < outputs; o++)
             for (int c = 0; c < inputs; c++) {
-                const size_t cell =
-                    ((size_t)t * (size_t)outputs + (size_t)o) * (size_t)inputs + (size_t)c;
+                const size_t cell = (size_t)(t * inputs + c) * ld + (size_t)o;
                 double sum = dw.data[cell], magnitude = fabs(sum);
                 for (size_t p = 0; p < n; p++) {
                     const double product = (double)dn_guarded_row(&seen_dy, o)[p] *
@@ -156,10 +217,12 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         if (dtype == DN_BF16 && !dn_test_rounds(k))
             continue;
+        const dn_product_kernels *products = &k->products[dtype];
+        dn_guarded packed = dn_trial_packed_grad(products, outputs, n, dy.data, dy.ld);
         dn_guarded_fill(&dw, dw.extent, seed);
-        k->products[dtype].conv_weight_grad(outputs, inputs, &taps, n, dy.data, dy.ld, x.data, x.ld,
-                                            dw.data);
+        products->conv_weight_grad(outputs, inputs, &taps, n, packed.data, x.data, x.ld, dw.data);
         dn_expect_verify(&e, k, &dw);
+        dn_guarded_destroy(&packed);
     }
     dn_expect_destroy(&e);
     dn_guarded_destroy(&seen);
@@ -242,7 +305,8 @@ static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
                 dw += product;
                 size += fabs(product);
             }
-    dn_expect_sum(&e->dw, 0, (size_t)((t * l->outputs + o) * l->inputs + k), dw,
+    const size_t ld = dn_round_lanes((size_t)l->outputs);
+    dn_expect_sum(&e->dw, 0, (size_t)(t * l->inputs + k) * ld + (size_t)o, dw,
                   dn_frame_run(&l->frame), size);
 }
 
@@ -252,7 +316,8 @@ static layer_expect expect_layer(const layer *l)
     layer_expect e = {
         dn_expect_create("piece: conv", l->outputs, 0, p->pixels),
         dn_expect_create("piece: transposed conv", l->inputs, 0, p->pixels),
-        dn_expect_create("piece: weight gradient", 1, 0, (size_t)(9 * l->outputs * l->inputs))};
+        dn_expect_create("piece: weight gradient", 1, 0,
+                         (size_t)(9 * l->inputs) * dn_round_lanes((size_t)l->outputs))};
     e.y.products = e.dx.products = e.dw.products = l->dtype;
     size_t at = 0;
     for (int i = 0; i < p->images; i++)
@@ -310,9 +375,12 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
                         dy.data + (size_t)o * dy.ld, 0);
     run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
     run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
-    k->products[l->dtype].conv_weight_grad(l->outputs, l->inputs, &taps, run, dy.data + first,
-                                           dy.ld, x.data + first, x.ld, dw.data);
+    const dn_product_kernels *products = &k->products[l->dtype];
+    dn_guarded packed = dn_trial_packed_grad(products, l->outputs, run, dy.data + first, dy.ld);
+    products->conv_weight_grad(l->outputs, l->inputs, &taps, run, packed.data, x.data + first, x.ld,
+                               dw.data);
     dn_expect_verify(&e->dw, k, &dw);
+    dn_guarded_destroy(&packed);
     dn_guarded_destroy(&x);
     dn_guarded_destroy(&dy);
     dn_guarded_destroy(&dw);

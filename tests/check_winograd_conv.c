@@ -6,6 +6,7 @@
 #include "check_winograd.h"
 
 #include <math.h>
+#include <string.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -182,26 +183,29 @@ static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
 {
     const dn_product_kernels *products = &k->products[l->dtype];
     const dn_taps one = {.count = 1};
-    const int pairs = l->outputs * l->inputs;
+    const size_t ld = dn_round_lanes((size_t)l->outputs);
     dn_guarded m = transformed(l, products->winograd->output_grad, &l->dy);
     dn_guarded u = transformed(l, products->winograd->input, &l->x);
-    dn_guarded sums = dn_trial_matrix(ELEMENTS, 0, (size_t)pairs);
+    dn_guarded sums = dn_trial_matrix(ELEMENTS, 0, (size_t)l->inputs * ld);
     dn_guarded dw = dn_trial_matrix(l->outputs, 0, (size_t)(9 * l->inputs));
     for (int i = 0; i < ELEMENTS; i++) {
-        for (int p = 0; p < pairs; p++)
-            dn_guarded_set(&sums, i, p, 0);
-        products->conv_weight_grad(
-            l->outputs, l->inputs, &one, l->tiles, dn_guarded_row(&m, i * l->outputs), m.ld,
-            dn_guarded_row(&u, i * l->inputs), u.ld, sums.data + (size_t)i * sums.ld);
+        memset(sums.data + (size_t)i * sums.ld, 0, sums.extent * sizeof *sums.data);
+        dn_guarded packed = dn_trial_packed_grad(products, l->outputs, l->tiles,
+                                                 dn_guarded_row(&m, i * l->outputs), m.ld);
+        products->conv_weight_grad(l->outputs, l->inputs, &one, l->tiles, packed.data,
+                                   dn_guarded_row(&u, i * l->inputs), u.ld,
+                                   sums.data + (size_t)i * sums.ld);
+        dn_guarded_destroy(&packed);
     }
-    for (int p = 0; p < pairs; p++) {
-        double in[ELEMENTS], out[9];
-        for (int i = 0; i < ELEMENTS; i++)
-            in[i] = dn_guarded_get(&sums, i, p);
-        dn_sandwich(out, to_weight, 3, 4, in);
-        for (int t = 0; t < 9; t++)
-            dn_guarded_set(&dw, p / l->inputs, p % l->inputs * 9 + t, (float)out[t]);
-    }
+    for (int o = 0; o < l->outputs; o++)
+        for (int c = 0; c < l->inputs; c++) {
+            double in[ELEMENTS], out[9];
+            for (int i = 0; i < ELEMENTS; i++)
+                in[i] = dn_guarded_get(&sums, i, c * (ptrdiff_t)ld + o);
+            dn_sandwich(out, to_weight, 3, 4, in);
+            for (int t = 0; t < 9; t++)
+                dn_guarded_set(&dw, o, c * 9 + t, (float)out[t]);
+        }
     dn_expect_verify(e, k, &dw);
     dn_guarded *const all[] = {&m, &u, &sums, &dw};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

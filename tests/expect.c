@@ -145,6 +145,16 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
     return m;
 }
 
+dn_guarded dn_trial_packed_grad(const dn_product_kernels *products, int outputs, size_t n,
+                                const float *dy, size_t dy_ld)
+{
+    dn_guarded packed = dn_trial_matrix(1, 0, products->packed_grad_floats(outputs, n));
+    products->pack_grad(packed.data, outputs, n, dy, dy_ld);
+    if (!dn_guarded_intact(&packed))
+        dn_trial_fail("pack_grad: wrote outside its room");
+    return packed;
+}
+
 int dn_trial_rounds(void)
 {
     for (int i = 0; i < trial.count; i++)

@@ -11,9 +11,9 @@
  * channels, packed weights and sums are read and written exactly. Kernels are pure and thread-safe.
  *
  * `generic` is the definition. The other tables, but for products in bf16, give every sum one order
- * set by the shape alone: products are added in ascending (tap, input channel) order, sums over
- * pixels run in DN_LANES logical lanes that are merged pairwise (lane l with l+8, then +4, +2, +1).
- * So `avx2` and `avx512` agree to the bit.
+ * set by the shape alone: products are added in ascending (tap, input channel) order, those of
+ * weight gradients in the order of pixels; other sums over pixels run in DN_LANES logical lanes that
+ * are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and `avx512` agree to the bit.
  */
 #ifndef DN_KERNELS_H
 #define DN_KERNELS_H
@@ -169,10 +169,20 @@ typedef struct dn_product_kernels {
     void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 
-    /* dw(taps, outputs, inputs) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]). From the
-     * first pixel of x that a tap reads to the last, all are numbers. */
+    /* `conv` of one tap without shift, then norm_relu_grad of what it would have written: one pass
+     * over grad->sum, under the products. Outputs are grad->rows, at most DN_PACK_OUTPUTS;
+     * grad->gradient is not used. NULL where it is not faster than the two. */
+    void (*conv_norm_grad)(const float *packed, int inputs, const float *x, size_t x_ld,
+                           const dn_norm_grad *grad);
+
+    /* Floats of dy(outputs, n) packed, and packing: the form conv_weight_grad reads. */
+    size_t (*packed_grad_floats)(int outputs, size_t n);
+    void (*pack_grad)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld);
+
+    /* dw(taps, inputs, outputs and pad) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]).
+     * From the first pixel of x that a tap reads to the last, all are numbers. */
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw);
+                             const float *packed, const float *x, size_t x_ld, float *dw);
 
     /* What bounds these (dn/peaks.h): `rounds` rounds of the products' multiply-adds on operands in
      * registers. Returns the operations, two a multiply-add. */

@@ -28,7 +28,8 @@
 enum {
     TILE = PACK_ROWS * DN_BF16_STEP, /* numbers */
     BLOCK_1X1 = 128,                 /* pixels of a block without halo: in the first-level cache */
-    MARGINS = 4 * DN_BF16_STEP       /* of a weight gradient's buffers */
+    MARGINS = 4 * DN_BF16_STEP,      /* of a weight gradient's buffer */
+    GRAD_PIXELS = 256                /* of a chunk whose operands stay in the first-level cache */
 };
 
 /* Numbers of a packed tile of outputs. */
@@ -139,30 +140,72 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
     }
 }
 
-static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
+/* ---- weight gradient ---- */
+
+static size_t packed_grad_floats(int outputs, size_t n)
 {
-    const size_t matrix = (size_t)outputs * (size_t)inputs;
+    return dn_round_lanes((size_t)outputs) * dn_bf16_room(n) / 2;
+}
+
+/* Packed form: per DN_LANES outputs (pairs of pixels, outputs, 2); past the last output and the
+ * last pixel, up to whole tiles, are zeros. */
+static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+{
+    uint32_t *to = (uint32_t *)packed;
+    for (int o = 0; o < outputs; o += DN_LANES)
+        for (size_t p = 0; p < n; p += DN_BF16_STEP, to += DN_LANES * DN_LANES) {
+            dn_words m[DN_LANES] = {{0}};
+            for (int i = 0; i < DN_LANES && o + i < outputs; i++)
+                m[i] = dn_planar_step(dy + (size_t)(o + i) * dy_ld + p, n - p);
+            dn_transpose(m);
+            DN_UNROLL
+            for (int i = 0; i < DN_LANES; i++)
+                dn_store_words(to + i * DN_LANES, m[i]);
+        }
+}
+
+/* All taps of a group and up to DN_BF16_GRAD_INPUTS inputs, whose pixels are rounded once. */
+static void grad_group(const tap_group *g, dn_bf16_grad grad, size_t pixels, const float *x,
+                       size_t x_ld, size_t matrix)
+{
+    uint16_t buffer[DN_BF16_GRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
+    const size_t room = dn_bf16_room(dn_bf16_room(pixels) + g->reach);
+    dn_bf16_planar(buffer[0], room, x + g->first, x_ld, grad.inputs, pixels + g->reach);
+    for (int t = 0; t < g->count; t++, grad.dw += matrix)
+        for (size_t p = 0; p < pixels; p += GRAD_PIXELS) {
+            const size_t left = pixels - p < GRAD_PIXELS ? pixels - p : GRAD_PIXELS;
+            dn_bf16_grad part = grad;
+            part.x = buffer[0] + g->offset[t] + p;
+            part.dy += p / 2 * DN_LANES;
+            part.pairs = dn_bf16_room(left) / 2;
+            grad_block(part);
+        }
+}
+
+static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
+                             const float *packed, const float *x, size_t x_ld, float *dw)
+{
+    const size_t padded = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * padded;
     for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
         const size_t most = (DN_BF16_WINDOW - MARGINS - g.reach) / DN_BF16_STEP * DN_BF16_STEP;
         for (size_t p = 0; p < n; p += most)
             for (int c = 0; c < inputs; c += DN_BF16_GRAD_INPUTS)
-                grad_block(&(dn_bf16_grad){
-                    .outputs = outputs,
-                    .inputs = inputs - c < DN_BF16_GRAD_INPUTS ? inputs - c : DN_BF16_GRAD_INPUTS,
-                    .taps = g.count,
-                    .first = g.first,
-                    .offset = g.offset,
-                    .reach = g.reach,
-                    .pixels = n - p < most ? n - p : most,
-                    .dy = dy + p,
-                    .x = x + (size_t)c * x_ld + p,
-                    .dy_ld = dy_ld,
-                    .x_ld = x_ld,
-                    .dw = dw + (size_t)g.tap * matrix + (size_t)c,
-                    .dw_ld = (size_t)inputs,
-                    .dw_tap = matrix});
+                grad_group(&g,
+                           (dn_bf16_grad){.inputs = inputs - c < DN_BF16_GRAD_INPUTS
+                                                        ? inputs - c
+                                                        : DN_BF16_GRAD_INPUTS,
+                                          .dy = (const uint32_t *)packed + p / 2 * DN_LANES,
+                                          .panel = dn_bf16_room(n) / 2 * DN_LANES,
+                                          .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
+                                          .dw_ld = padded},
+                           n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
     }
 }
 
-const dn_product_kernels DN_PRODUCTS = {packed_floats, pack, conv, conv_weight_grad, peak, NULL};
+const dn_product_kernels DN_PRODUCTS = {.packed_floats = packed_floats,
+                                        .pack = pack,
+                                        .conv = conv,
+                                        .packed_grad_floats = packed_grad_floats,
+                                        .pack_grad = pack_grad,
+                                        .conv_weight_grad = conv_weight_grad,
+                                        .peak = peak};

@@ -26,8 +26,7 @@ enum {
     DN_BF16_STEP = 2 * DN_LANES, /* numbers in a register, or a row of a tile, of pairs */
     DN_BF16_WINDOW = 1248,    /* pixels a buffer's row holds: rows spread over the cache's sets */
     DN_BF16_CONV_INPUTS = 96, /* rows of x that the buffer of a convolution holds */
-    DN_BF16_GRAD_INPUTS = 32, /* and that of a weight gradient */
-    DN_BF16_GRAD_OUTPUTS = 48 /* and of dy */
+    DN_BF16_GRAD_INPUTS = 32  /* and that of a weight gradient */
 };
 
 /* Whole registers of so many numbers. */
@@ -57,16 +56,14 @@ typedef struct dn_bf16_block {
     int accumulate;
 } dn_bf16_block;
 
-/* dw(taps, outputs, inputs) += sum over pixels of dy(o, p) * x(c, first + offset[t] + p). */
+/* dw(inputs, outputs and pad) += sum over pixels of dy(o, p) * x(c, p) of one tap. */
 typedef struct dn_bf16_grad {
-    int outputs, inputs, taps;
-    ptrdiff_t first;         /* before which no pixel of x is read */
-    const ptrdiff_t *offset; /* (taps) 0 to reach */
-    size_t reach, pixels;
-    const float *dy, *x;
-    size_t dy_ld, x_ld;
+    int inputs;
+    const uint32_t *dy;  /* (outputs / DN_LANES, pairs of pixels, DN_LANES), zeros past the last */
+    size_t panel, pairs; /* words from DN_LANES outputs to the next; a multiple of DN_LANES */
+    const uint16_t *x;   /* (inputs, pixels), rows DN_BF16_WINDOW apart */
     float *dw;
-    size_t dw_ld, dw_tap; /* floats from output to output, and from tap to tap */
+    size_t dw_ld;
 } dn_bf16_grad;
 
 DN_INLINE dn_vec dn_load(const float *p)
@@ -158,16 +155,14 @@ DN_INLINE dn_words dn_interleaved_step(const float *a, const float *b, size_t co
                                              29, 14, 30, 15, 31);
 }
 
-/* to(room_rows, room), rows DN_BF16_WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple
- * of DN_BF16_STEP. */
-static inline void dn_bf16_planar(uint16_t *to, int room_rows, size_t room, const float *x,
-                                  size_t x_ld, int rows, size_t pixels)
+/* to(rows, room), rows DN_BF16_WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
+ * DN_BF16_STEP. */
+static inline void dn_bf16_planar(uint16_t *to, size_t room, const float *x, size_t x_ld, int rows,
+                                  size_t pixels)
 {
     for (int r = 0; r < rows; r++, to += DN_BF16_WINDOW, x += x_ld)
         for (size_t p = 0; p < room; p += DN_BF16_STEP)
             dn_store_words(to + p, dn_planar_step(x + p, p < pixels ? pixels - p : 0));
-    for (int r = rows; r < room_rows; r++, to += DN_BF16_WINDOW)
-        memset(to, 0, room * sizeof *to);
 }
 
 /* to(pairs, pixels and zeros up to DN_LANES) = x(rows, pixels), and zeros past the last row. */
@@ -185,6 +180,23 @@ static inline void dn_bf16_interleave(uint32_t (*to)[DN_BF16_WINDOW], int pairs,
     }
     for (int pair = (rows + 1) / 2; pair < pairs; pair++, to++)
         memset(*to, 0, dn_round_lanes(pixels) * sizeof **to);
+}
+
+/* In place: word j of register i becomes word i of register j. Each round puts the words of
+ * registers i and i + 8 by turns. */
+DN_INLINE void dn_transpose(dn_words m[DN_LANES])
+{
+    for (int round = 0; round < 4; round++) {
+        dn_words to[DN_LANES];
+        DN_UNROLL
+        for (int i = 0; i < DN_LANES / 2; i++) {
+            to[2 * i] = __builtin_shufflevector(m[i], m[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
+                                                5, 21, 6, 22, 7, 23);
+            to[2 * i + 1] = __builtin_shufflevector(m[i], m[i + 8], 8, 24, 9, 25, 10, 26, 11, 27,
+                                                    12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        memcpy(m, to, sizeof to);
+    }
 }
 
 #endif

@@ -5,10 +5,8 @@
  * Convolution: rows are outputs, columns pixels, the inner dimension (tap, pairs of inputs). B is
  * the interleaved buffer as it is, and a tap is an offset in it.
  *
- * Weight gradient: rows are outputs, columns inputs, the inner dimension pairs of pixels. A is
- * planar dy between margins of zeros, B is x transposed. B's pairs stand still, so a tap shifts A:
- *
- *     dw(t, o, c) = sum over q of dy(o, q - offset[t]) * x(c, first + q)
+ * Weight gradient: rows are inputs, columns outputs, the inner dimension pairs of pixels. A is x as
+ * it lies, and a tap is an offset in it; B is packed dy.
  */
 #ifndef DN_KERNELS_BF16_AMX_H
 #define DN_KERNELS_BF16_AMX_H
@@ -19,8 +17,7 @@
 enum {
     PACK_ROWS = DN_TILE_ROWS, /* outputs of a packed tile */
     PAIR_STEP = DN_LANES,     /* pairs of inputs are a multiple of it */
-    BLOCK = 2 * DN_TILE_ROWS, /* rows and columns of a block of sums */
-    MARGIN = DN_BF16_STEP     /* zeros before dy; as many follow */
+    BLOCK = 2 * DN_TILE_ROWS  /* rows and columns of a block of sums */
 };
 
 /* Where the next tiles are: of A upper and, if there is one, lower; of B left and right. */
@@ -106,79 +103,36 @@ static void conv_block(const dn_bf16_block *b)
 
 /* ---- weight gradient ---- */
 
-/* In place: word j of register i becomes word i of register j. Each round puts the words of
- * registers i and i + 8 by turns. */
-DN_INLINE void transpose(dn_words m[DN_LANES])
+/* Up to 32 inputs of up to 32 outputs. */
+static void grad_tiles(dn_tiles *t, const dn_bf16_grad *g, int first)
 {
-    for (int round = 0; round < 4; round++) {
-        dn_words to[DN_LANES];
-        DN_UNROLL
-        for (int i = 0; i < DN_LANES / 2; i++) {
-            to[2 * i] = __builtin_shufflevector(m[i], m[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
-                                                5, 21, 6, 22, 7, 23);
-            to[2 * i + 1] = __builtin_shufflevector(m[i], m[i + 8], 8, 24, 9, 25, 10, 26, 11, 27,
-                                                    12, 28, 13, 29, 14, 30, 15, 31);
-        }
-        memcpy(m, to, sizeof to);
-    }
-}
-
-/* to(room / 2 pairs of pixels, BLOCK) = pairs of x(rows, pixels) and zeros. */
-static void transposed(uint32_t (*to)[BLOCK], size_t room, const float *x, size_t x_ld, int rows,
-                       size_t pixels)
-{
-    for (int c = 0; c < BLOCK; c += DN_LANES)
-        for (size_t p = 0; p < room; p += DN_BF16_STEP) {
-            dn_words m[DN_LANES] = {{0}};
-            for (int i = 0; i < DN_LANES && c + i < rows; i++)
-                m[i] = dn_planar_step(x + (size_t)(c + i) * x_ld + p, p < pixels ? pixels - p : 0);
-            transpose(m);
-            for (size_t i = 0; i < DN_LANES; i++)
-                dn_store_words(&to[p / 2 + i][c], m[i]);
-        }
-}
-
-/* Adds one tap's products of up to 32 outputs, whose dy begins in that row of the buffer. */
-static void grad_tiles(dn_tiles *t, const dn_bf16_grad *g, int tap, int rows,
-                       const uint16_t (*dy)[DN_BF16_WINDOW], const uint32_t (*x)[BLOCK], float *dw)
-{
-    const int lower = rows > DN_TILE_ROWS, right = g->inputs > DN_LANES;
-    const size_t offset = (size_t)g->offset[tap], end = offset + g->pixels;
-    float sum[BLOCK][BLOCK];
+    const int rows = g->inputs - first < BLOCK ? g->inputs - first : BLOCK;
+    const int lower = rows > DN_TILE_ROWS;
+    const uint16_t *x = g->x + first * DN_BF16_WINDOW;
     dn_tiles_use(t, rows);
-    open_block(t, sum[0], BLOCK, lower, right, 0);
-    for (size_t q = offset / DN_BF16_STEP * DN_BF16_STEP; q < end; q += DN_BF16_STEP) {
-        const uint16_t *a = dy[0] + MARGIN + q - offset;
-        const operands o = {a,          a + DN_TILE_ROWS * DN_BF16_WINDOW,
-                            x[q / 2],   x[q / 2] + DN_LANES,
-                            sizeof *dy, sizeof *x};
-        multiply(t, &o, lower, right);
+    for (size_t o = 0; o < g->dw_ld; o += BLOCK) {
+        const int right = g->dw_ld - o > DN_LANES;
+        const uint32_t *dy = g->dy + o / DN_LANES * g->panel;
+        float *dw = g->dw + (size_t)first * g->dw_ld + o;
+        open_block(t, dw, g->dw_ld, lower, right, 1);
+        for (size_t p = 0; p < g->pairs; p += DN_LANES) {
+            const operands at = {x + 2 * p,
+                                 x + DN_TILE_ROWS * DN_BF16_WINDOW + 2 * p,
+                                 dy + p * DN_LANES,
+                                 dy + g->panel + p * DN_LANES,
+                                 DN_BF16_WINDOW * sizeof *x,
+                                 DN_TILE_BYTES};
+            multiply(t, &at, lower, right);
+        }
+        close_block(t, dw, g->dw_ld, lower, right);
     }
-    close_block(t, sum[0], BLOCK, lower, right);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < g->inputs; c++)
-            dw[(size_t)r * g->dw_ld + (size_t)c] += sum[r][c];
 }
 
-static void grad_block(const dn_bf16_grad *g)
+static void grad_block(dn_bf16_grad g)
 {
-    uint16_t dy[DN_BF16_GRAD_OUTPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    uint32_t x[DN_BF16_WINDOW / 2][BLOCK] __attribute__((aligned(64)));
     dn_tiles t = {0};
-    transposed(x, dn_bf16_room(g->pixels + g->reach), g->x + g->first, g->x_ld, g->inputs,
-               g->pixels + g->reach);
-    for (int o = 0; o < g->outputs; o += DN_BF16_GRAD_OUTPUTS) {
-        const int rows =
-            g->outputs - o < DN_BF16_GRAD_OUTPUTS ? g->outputs - o : DN_BF16_GRAD_OUTPUTS;
-        for (int r = 0; r < rows; r++)
-            memset(dy[r], 0, MARGIN * sizeof **dy);
-        dn_bf16_planar(dy[0] + MARGIN, rows, dn_bf16_room(g->pixels) + MARGIN,
-                       g->dy + (size_t)o * g->dy_ld, g->dy_ld, rows, g->pixels);
-        for (int tap = 0; tap < g->taps; tap++)
-            for (int r = 0; r < rows; r += BLOCK)
-                grad_tiles(&t, g, tap, rows - r < BLOCK ? rows - r : BLOCK, dy + r, x,
-                           g->dw + (size_t)tap * g->dw_tap + (size_t)(o + r) * g->dw_ld);
-    }
+    for (int c = 0; c < g.inputs; c += BLOCK)
+        grad_tiles(&t, &g, c);
     DN_TILE_RELEASE(&t);
 }
 

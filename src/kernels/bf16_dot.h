@@ -9,8 +9,8 @@
  *     w1   [acc10][acc11]
  *     ..   MR rows
  *
- * Weight gradient: MI rows of dy x NJ rows of x, each accumulator 16 lanes along pairs of pixels,
- * which are added up at the end: 6 x 4 = 24 accumulators.
+ * Weight gradient: inputs x registers of outputs, tiles of 8 x 3, 12 x 2 and 12 x 1, as in
+ * vector_products.h, two pixels a time.
  */
 #ifndef DN_KERNELS_BF16_DOT_H
 #define DN_KERNELS_BF16_DOT_H
@@ -23,8 +23,11 @@ enum {
     MR = PACK_ROWS,
     MR_STEP = 4,
     NV = 2,
-    MI = 6,
-    NJ = 4
+    GRAD_WIDE = 8,
+    GRAD_MIDDLE = 12,
+    GRAD_NARROW = 12,
+    GRAD_FEW = 4,
+    GRAD_VECTORS = 3
 };
 
 /* One register tile: `mr` and `nv` are constants where this is inlined. */
@@ -96,89 +99,66 @@ static void conv_block(const dn_bf16_block *b)
 
 /* ---- weight gradient ---- */
 
-typedef float vec8 __attribute__((vector_size(32)));
-
-/* Lane l of the result: the sums of the halves, then quarters, ... of a and b side by side. */
-DN_INLINE dn_vec merge8(dn_vec a, dn_vec b)
+/* Adds to `nv` registers of outputs of `ni` inputs, from input `first` on; rows past the last input
+ * repeat it and are not stored. */
+DN_INLINE void grad_tile(const int nv, const int ni, const dn_bf16_grad *g, int first)
 {
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-           __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
-                                   31);
-}
-
-DN_INLINE dn_vec merge4(dn_vec a, dn_vec b)
-{
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-           __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30,
-                                   31);
-}
-
-DN_INLINE dn_vec merge2(dn_vec a, dn_vec b)
-{
-    return __builtin_shufflevector(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29) +
-           __builtin_shufflevector(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30,
-                                   31);
-}
-
-/* The sums of the lanes of eight registers, in their order. */
-DN_INLINE vec8 sum8(const dn_vec a[2][NJ])
-{
-    const dn_vec s = merge2(merge4(merge8(a[0][0], a[0][1]), merge8(a[0][2], a[0][3])),
-                            merge4(merge8(a[1][0], a[1][1]), merge8(a[1][2], a[1][3])));
-    return __builtin_shufflevector(s, s, 0, 2, 4, 6, 8, 10, 12, 14) +
-           __builtin_shufflevector(s, s, 1, 3, 5, 7, 9, 11, 13, 15);
-}
-
-/* dw(o, c) += sum over pixels of dy(o, p) * x(c, p), rows of the two buffers. */
-DN_INLINE void grad_tile(int outputs, int inputs, size_t pixels, const uint16_t *dy,
-                         const uint16_t *x, float *dw, size_t dw_ld)
-{
-    dn_vec acc[MI][NJ] = {{{0}}};
-    for (size_t p = 0; p < pixels; p += DN_BF16_STEP) {
-        dn_words u[NJ];
+    const int rows = g->inputs - first < ni ? g->inputs - first : ni;
+    float *const dw = g->dw + (size_t)first * g->dw_ld;
+    const uint16_t *x[GRAD_NARROW];
+    dn_vec acc[GRAD_NARROW][GRAD_VECTORS];
+    DN_UNROLL
+    for (int i = 0; i < ni; i++) {
+        x[i] = g->x + (first + (i < rows ? i : rows - 1)) * DN_BF16_WINDOW;
         DN_UNROLL
-        for (int j = 0; j < NJ; j++)
-            u[j] = dn_load_words(x + j * DN_BF16_WINDOW + p);
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = i < rows ? dn_load(dw + (size_t)i * g->dw_ld + v * DN_LANES) : (dn_vec){0};
+    }
+    for (size_t p = 0; p < g->pairs; p++) {
+        dn_words u[GRAD_VECTORS];
         DN_UNROLL
-        for (int i = 0; i < MI; i++) {
-            const dn_words a = dn_load_words(dy + i * DN_BF16_WINDOW + p);
+        for (int v = 0; v < nv; v++)
+            u[v] = dn_load_words(g->dy + (size_t)v * g->panel + p * DN_LANES);
+        DN_UNROLL
+        for (int i = 0; i < ni; i++) {
+            const dn_words a = dn_splat_pair(x[i] + 2 * p);
             DN_UNROLL
-            for (int j = 0; j < NJ; j++)
-                acc[i][j] = dn_dot(acc[i][j], a, u[j]);
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = dn_dot(acc[i][v], a, u[v]);
         }
     }
     DN_UNROLL
-    for (int i = 0; i < MI; i += 2) {
-        const vec8 sum = sum8(&acc[i]);
-        for (int k = 0; k < 2 * NJ; k++)
-            if (i + k / NJ < outputs && k % NJ < inputs)
-                dw[(size_t)(i + k / NJ) * dw_ld + (size_t)(k % NJ)] += sum[k];
+    for (int i = 0; i < ni; i++) {
+        DN_UNROLL
+        for (int v = 0; v < nv; v++)
+            if (i < rows)
+                dn_store(dw + (size_t)i * g->dw_ld + v * DN_LANES, acc[i][v]);
     }
 }
 
-static void grad_rows(const dn_bf16_grad *g, int outputs, const uint16_t (*dy)[DN_BF16_WINDOW],
-                      const uint16_t (*x)[DN_BF16_WINDOW], float *dw)
+DN_INLINE void grad_column(const int nv, const int ni, const dn_bf16_grad *g)
 {
-    for (int t = 0; t < g->taps; t++, dw += g->dw_tap)
-        for (int c = 0; c < g->inputs; c += NJ) /* which stay in the first-level cache */
-            for (int o = 0; o < outputs; o += MI)
-                grad_tile(outputs - o, g->inputs - c, g->pixels, dy[o], x[c] + g->offset[t],
-                          dw + (size_t)o * g->dw_ld + c, g->dw_ld);
+    int c = 0;
+    for (; g->inputs - c > GRAD_FEW; c += ni)
+        grad_tile(nv, ni, g, c);
+    if (c < g->inputs)
+        grad_tile(nv, GRAD_FEW, g, c);
 }
 
-static void grad_block(const dn_bf16_grad *g)
+static void grad_block(dn_bf16_grad g)
 {
-    uint16_t dy[DN_BF16_GRAD_OUTPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    uint16_t x[DN_BF16_GRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    const size_t room = dn_bf16_room(g->pixels);
-    dn_bf16_planar(x[0], (g->inputs + NJ - 1) / NJ * NJ, dn_bf16_room(room + g->reach),
-                   g->x + g->first, g->x_ld, g->inputs, g->pixels + g->reach);
-    for (int o = 0; o < g->outputs; o += DN_BF16_GRAD_OUTPUTS) {
-        const int rows =
-            g->outputs - o < DN_BF16_GRAD_OUTPUTS ? g->outputs - o : DN_BF16_GRAD_OUTPUTS;
-        dn_bf16_planar(dy[0], (rows + MI - 1) / MI * MI, room, g->dy + (size_t)o * g->dy_ld,
-                       g->dy_ld, rows, g->pixels);
-        grad_rows(g, rows, dy, x, g->dw + (size_t)o * g->dw_ld);
+    const int vectors = (int)(g.dw_ld / DN_LANES);
+    for (int v = 0, wide; v < vectors; v += wide) {
+        const int left = vectors - v;
+        wide = left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
+        if (wide == 3)
+            grad_column(3, GRAD_WIDE, &g);
+        else if (wide == 2)
+            grad_column(2, GRAD_MIDDLE, &g);
+        else
+            grad_column(1, GRAD_NARROW, &g);
+        g.dy += (size_t)wide * g.panel;
+        g.dw += wide * DN_LANES;
     }
 }
 

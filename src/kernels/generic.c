@@ -32,13 +32,27 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
                     (int)x_ld, accumulate || t > 0 ? 1 : 0, y, (int)y_ld);
 }
 
-static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *dy, size_t dy_ld, const float *x, size_t x_ld, float *dw)
+static size_t packed_grad_floats(int outputs, size_t n)
 {
-    const size_t matrix = (size_t)outputs * (size_t)inputs;
-    for (int t = 0; t < taps->count; t++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, outputs, inputs, (int)n, 1, dy,
-                    (int)dy_ld, x + taps->shift[t], (int)x_ld, 1, dw + (size_t)t * matrix, inputs);
+    return dn_round_lanes((size_t)outputs) * n;
+}
+
+/* Packed form: (n, outputs and zeros up to a multiple of DN_LANES). */
+static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+{
+    const int ld = (int)dn_round_lanes((size_t)outputs);
+    for (size_t p = 0; p < n; p++)
+        for (int o = 0; o < ld; o++)
+            *packed++ = o < outputs ? dy[(size_t)o * dy_ld + p] : 0;
+}
+
+static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
+                             const float *packed, const float *x, size_t x_ld, float *dw)
+{
+    const int ld = (int)dn_round_lanes((size_t)outputs);
+    for (int t = 0; t < taps->count; t++, dw += inputs * ld)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, inputs, ld, (int)n, 1,
+                    x + taps->shift[t], (int)x_ld, packed, ld, 1, dw, ld);
 }
 
 /* Index in a framed row of pixel 0 of source row r of image i. */
@@ -191,10 +205,16 @@ static void stream_scale(float *x, size_t n, float factor)
         x[i] *= factor;
 }
 
+#define PRODUCTS                                                                                   \
+    {                                                                                              \
+        .packed_floats = packed_floats, .pack = pack, .conv = conv,                                \
+        .packed_grad_floats = packed_grad_floats, .pack_grad = pack_grad,                          \
+        .conv_weight_grad = conv_weight_grad, .peak = peak                                         \
+    }
+
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
-    .products = {[DN_FP32] = {packed_floats, pack, conv, conv_weight_grad, peak},
-                 [DN_BF16] = {packed_floats, pack, conv, conv_weight_grad, peak}},
+    .products = {[DN_FP32] = PRODUCTS, [DN_BF16] = PRODUCTS},
     .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_fp32, moments_fp32,
                           norm_relu_grad_fp32},
              [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,

@@ -15,8 +15,10 @@
         const size_t width = (size_t)frame->width, n = dn_frame_floats(frame);                     \
         const size_t total = dn_round_lanes(n);                                                    \
         if (!frame->border) {                                                                      \
-            for (size_t p = 0; p < n; p += DN_VL)                                                  \
+            for (size_t p = 0; p < n; p += DN_VL) {                                                \
+                ASK(p);                                                                            \
                 store(to + p, VALUE(p));                                                           \
+            }                                                                                      \
             memset(to + n, 0, (total - n) * sizeof *to);                                           \
             break;                                                                                 \
         }                                                                                          \
@@ -41,7 +43,9 @@ static void NAMED(norm_relu)(int rows, const dn_frame *frame, const void *map, s
     for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
         const vec a = splat(scale[c]), b = splat(shift[c]);
 #define NORM_RELU(p) relu(a *LOAD(x + (p)) + b)
+#define ASK(p)       __builtin_prefetch(x + ASK_ROWS * x_ld + (p))
         FILL_FRAME(NORM_RELU);
+#undef ASK
     }
 }
 
@@ -52,7 +56,10 @@ static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_
     for (int k = 0; k < rows; k++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
         const vec c0 = splat(c[0]), c1 = splat(c[1]), c2 = splat(c[2]);
 #define AFFINE(p) (c0 * load(g + (p)) + (c1 * LOAD(x + (p)) + c2))
+#define ASK(p)                                                                                     \
+    (__builtin_prefetch(g + ASK_ROWS * g_ld + (p)), __builtin_prefetch(x + ASK_ROWS * x_ld + (p)))
         FILL_FRAME(AFFINE);
+#undef ASK
     }
 }
 
@@ -116,45 +123,133 @@ static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, flo
     }
 }
 
-INLINE void NAMED(norm_relu_grad_row)(const dn_norm_grad *a, int c, const int accumulate)
+/* What norm_relu_grad does to one register: g is the gradient, x and to where its pixels are; the
+ * first `count` of them, which is DN_VL or more where `whole`, are used. */
+INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, float *to,
+                                  const int whole, int count, vec *sum, vec *moment)
 {
-    const float *g = a->gradient + (size_t)c * a->gradient_ld;
-    const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
-    float *to = a->sum + (size_t)c * a->sum_ld;
-    const vec scale = splat(a->scale[c]), shift = splat(a->shift[c]), gamma = splat(a->gamma[c]);
-    const vec mean = splat(a->mean[c]), zero[HALVES] = {{0}};
-    vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
-    for (size_t p = 0; p < a->n; p += DN_LANES) {
-        const int left = a->n - p < DN_LANES ? (int)(a->n - p) : DN_LANES;
-        UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            const size_t q = p + (size_t)h * DN_VL;
-            const vec v = LOAD(x + q);
-            const mask used = lanes_below(h, left);
-            const mask open = ~(mask)(scale * v + shift <= (vec){0}) & used;
-            const vec masked = (vec)((mask)load(g + q) & open);
-            sum[h] += masked;
-            moment[h] += masked * (vec)((mask)(v - mean) & used); /* a pad may hold anything */
-            const vec result = accumulate ? gamma * masked + load(to + q) : gamma * masked;
-            if (left == DN_LANES)
-                store(to + q, result);
-            else
-                for (int l = 0; l < DN_VL && h * DN_VL + l < left; l++)
-                    to[q + (size_t)l] = result[l];
-        }
-    }
+    const vec v = LOAD(x);
+    const mask used = whole ? ~(mask){0} : lanes_below(0, count);
+    const mask open = ~(mask)(r->scale * v + r->shift <= (vec){0}) & used;
+    const vec masked = (vec)((mask)g & open);
+    *sum += masked;
+    *moment += masked * (vec)((mask)(v - r->mean) & used); /* a pad may hold anything */
+    const vec before = r->accumulate ? load(to) : (vec){0}; /* one expression, one contraction */
+    const vec result = r->gamma * masked + before;
+    if (whole || count >= DN_VL)
+        store(to, result);
+    else
+        for (int l = 0; l < DN_VL && l < count; l++)
+            to[l] = result[l];
+}
+
+INLINE void NAMED(norm_grad_sums)(const dn_norm_grad *a, int c, const vec sum[HALVES],
+                                  const vec moment[HALVES])
+{
+    const vec zero[HALVES] = {{0}};
     const vec4 sums = sum4(sum, moment, zero, zero);
     a->sums[2 * c] = sums[0];
     a->sums[2 * c + 1] = sums[1];
 }
 
-static void NAMED(norm_relu_grad)(const dn_norm_grad *args)
+static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
 {
-    for (int c = 0; c < args->rows; c++)
-        if (args->accumulate)
-            NAMED(norm_relu_grad_row)(args, c, 1);
+    for (int c = 0; c < a->rows; c++) {
+        const float *g = a->gradient + (size_t)c * a->gradient_ld;
+        const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
+        float *to = a->sum + (size_t)c * a->sum_ld;
+        const norm_row row = norm_row_of(a, c);
+        vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
+        size_t p = 0;
+        for (; p + DN_LANES <= a->n; p += DN_LANES) {
+            UNROLL
+            for (int h = 0; h < HALVES; h++) {
+                const size_t q = p + (size_t)h * DN_VL;
+                NAMED(norm_grad_step)
+                (&row, load(g + q), x + q, to + q, 1, DN_VL, sum + h, moment + h);
+            }
+        }
+        for (int h = 0; h < HALVES && p < a->n; h++) {
+            const size_t q = p + (size_t)h * DN_VL;
+            NAMED(norm_grad_step)
+            (&row, load(g + q), x + q, to + q, 0, (int)(a->n - p) - h * DN_VL, sum + h, moment + h);
+        }
+        NAMED(norm_grad_sums)(a, c, sum, moment);
+    }
+}
+
+/* One row of a convolution's tile: `left` pixels to the end of the row. */
+INLINE void NAMED(norm_grad_pixels)(const int nv, const int whole, const vec g[NV],
+                                    const dn_norm_grad *a, int c, const ELEMENT *x, float *to,
+                                    int left, lane_sums *lanes)
+{
+    const norm_row row = norm_row_of(a, c);
+    lane_sums l = lanes[c];
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        NAMED(norm_grad_step)
+    (&row, g[v], x + v * DN_VL, to + v * DN_VL, whole, left - v * DN_VL, &l.sum[v % HALVES],
+     &l.moment[v % HALVES]);
+    lanes[c] = l;
+}
+
+/* A convolution's tile of rows from `first` on and pixels from `p` on, whose sums go on as those of
+ * norm_relu_grad. What the next pixels will touch is asked for before the products, whose time
+ * covers memory's. */
+INLINE void NAMED(norm_grad_tile)(const int mr, const int nv, const int whole, const float *w,
+                                  int inputs, const float *dy, size_t dy_ld, const dn_norm_grad *a,
+                                  int first, size_t p, lane_sums *lanes)
+{
+    const int rows = a->rows - first < mr ? a->rows - first : mr;
+    const ELEMENT *x = (const ELEMENT *)a->x + (size_t)first * a->x_ld + p;
+    float *to = a->sum + (size_t)first * a->sum_ld + p;
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < nv * DN_VL; v += DN_LANES)
+            __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 1);
+    vec acc[MR][NV];
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = (vec){0};
+    }
+    conv_products(acc, mr, nv, w, inputs, dy + p, dy_ld);
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        if (i < rows)
+            NAMED(norm_grad_pixels)
+    (nv, whole, acc[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->sum_ld,
+     (int)(a->n - p), lanes);
+}
+
+/* All rows of one tile's width of pixels. */
+INLINE void NAMED(norm_grad_column)(const int nv, const int whole, const float *w, int inputs,
+                                    const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
+                                    lane_sums *lanes)
+{
+    for (int first = 0; first < a->rows; first += MR) {
+        const int mr = tile_rows(a->rows, first);
+        if (mr == MR)
+            NAMED(norm_grad_tile)(MR, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
+        else if (mr == 2 * MR_STEP)
+            NAMED(norm_grad_tile)(2 * MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
         else
-            NAMED(norm_relu_grad_row)(args, c, 0);
+            NAMED(norm_grad_tile)(MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
+        w += mr * inputs;
+    }
+}
+
+static void NAMED(conv_norm_grad)(const float *packed, int inputs, const float *dy, size_t dy_ld,
+                                  const dn_norm_grad *a)
+{
+    lane_sums lanes[DN_PACK_OUTPUTS] = {0};
+    size_t p = 0;
+    for (; p + NV * DN_VL <= a->n; p += NV * DN_VL)
+        NAMED(norm_grad_column)(NV, 1, packed, inputs, dy, dy_ld, a, p, lanes);
+    for (; p < a->n; p += DN_LANES)
+        NAMED(norm_grad_column)(HALVES, 0, packed, inputs, dy, dy_ld, a, p, lanes);
+    for (int c = 0; c < a->rows; c++)
+        NAMED(norm_grad_sums)(a, c, lanes[c].sum, lanes[c].moment);
 }
 
 #undef FILL_FRAME

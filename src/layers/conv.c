@@ -50,6 +50,28 @@ static view view_create(const dn_grid *grid, const dn_node *node, int index)
     return v;
 }
 
+enum { RUN_FLOATS = 32768, RUN_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
+
+/* Pixels of a 1x1's piece that go backward at once. */
+static size_t backward_run(const dn_node *node, const view *v)
+{
+    const size_t run = RUN_FLOATS / (size_t)node->outputs / RUN_STEP * RUN_STEP;
+    return node->kernel == 3 || run >= v->run ? v->run : run > 0 ? run : RUN_STEP;
+}
+
+/* Up to `count` pixels of a view, from pixel `at` on; a 3x3's are all of them. */
+static view view_of_run(const view *whole, size_t at, size_t count)
+{
+    view v = *whole;
+    if (count == whole->run)
+        return v;
+    v.piece.offset += at;
+    v.piece.pixels = v.run = whole->run - at < count ? whole->run - at : count;
+    v.frame = dn_run_frame(v.run);
+    v.ld = dn_frame_stride(&v.frame);
+    return v;
+}
+
 /* A product's output over the frame: its first row holds pixels, no border stands above. */
 static dn_frame output_frame(const view *v)
 {
@@ -143,9 +165,10 @@ void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
     }
 }
 
-/* dy = the output's gradient over the frame, deferred correction applied. */
+/* dy = the output's gradient over the frame, deferred correction applied; packed = the same for the
+ * weights' gradient. */
 static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass, const view *v,
-                          float *dy)
+                          float *dy, float *packed)
 {
     const dn_map *out = &net->maps[node->out];
     const size_t first = dn_map_index(out, &v->piece, node->first, v->source);
@@ -155,53 +178,80 @@ static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
         for (int o = 0; o < node->outputs; o++)
             dn_conv_dropout(net, node, pass, &v->frame, v->piece.image,
                             v->piece.offset + (size_t)v->source, o, dy + (size_t)o * v->ld);
+    net->products->pack_grad(packed, node->outputs, v->run, dy + v->first, v->ld);
 }
 
-/* Weight gradient, input gradient and norm sums of input channels [c, c + rows) of one piece. */
-static void backward_block(dn_net *net, const dn_node *node, const view *v, int index, int stripe,
-                           int c, const float *dy, float *panel)
+/* The input's gradient of a block of channels, through the ReLU into the map's. */
+static void input_gradient(dn_net *net, const dn_node *node, const view *v, const float *dy,
+                           float *dx, dn_norm_grad *grad, const float *packed)
+{
+    const dn_taps back = node_taps(&net->maps[node->in].grid, node, -1);
+    if (node->kernel == 1 && net->products->conv_norm_grad != NULL) {
+        net->products->conv_norm_grad(packed, node->outputs, dy, v->ld, grad);
+        return;
+    }
+    net->products->conv(packed, grad->rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx,
+                        v->ld, 0);
+    grad->gradient = dx;
+    grad->gradient_ld = v->ld;
+    if (node->kernel == 3) {
+        float *compact = dx + DN_BACKWARD_BLOCK * v->ld;
+        const dn_frame frame = output_frame(v);
+        net->kernels->maps[DN_FP32].store(grad->rows, &frame, dx, v->ld, compact, v->ld);
+        grad->gradient = compact;
+    }
+    net->on_maps->norm_relu_grad(grad);
+}
+
+/* Weight gradient, input gradient and norm sums of block `b` of input channels of one view. */
+static void backward_block(dn_net *net, const dn_node *node, const view *v, const dn_stripe *item,
+                           int b, const float *dy, const float *packed_dy, float *panel,
+                           double *partial)
 {
     const dn_map *in = &net->maps[node->in];
-    const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
-    const dn_taps taps = node_taps(&in->grid, node, 1), back = node_taps(&in->grid, node, -1);
-    float *dx = panel + DN_BACKWARD_BLOCK * v->ld, *compact = dx + DN_BACKWARD_BLOCK * v->ld;
+    const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
+    const dn_taps taps = node_taps(&in->grid, node, 1);
     const size_t x = dn_map_index(in, &v->piece, c, 0);
+    float sums[DN_BACKWARD_BLOCK * 2];
     net->on_maps->norm_relu(rows, &v->frame, dn_map_at(in, x + (size_t)v->source), in->grid.stride,
                             node->scale + c, node->shift + c, panel, v->ld);
-    net->products->conv_weight_grad(node->outputs, rows, &taps, v->run, dy + v->first, v->ld,
-                                    panel + v->first, v->ld,
-                                    dn_weight_partial(net, node, stripe, c));
-    net->products->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) *
-                                          dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK),
-                        rows, node->outputs, &back, v->run, dy + v->first, v->ld, dx, v->ld, 0);
-    if (node->kernel == 3) {
-        const dn_frame frame = output_frame(v);
-        net->kernels->maps[DN_FP32].store(rows, &frame, dx, v->ld, compact, v->ld);
-        dx = compact;
-    }
-    float sums[DN_BACKWARD_BLOCK * 2];
-    dn_norm_backward(net, node, c, rows, x, v->piece.pixels, dx, v->ld, sums);
-    double *partial = dn_norm_partial(net, node, index, c);
+    net->products->conv_weight_grad(node->outputs, rows, &taps, v->run, packed_dy, panel + v->first,
+                                    v->ld, dn_weight_partial(net, node, item->stripe, c));
+    dn_norm_grad grad = dn_norm_backward_args(net, node, c, rows, x, v->piece.pixels, sums);
+    input_gradient(net, node, v, dy, panel + DN_BACKWARD_BLOCK * v->ld, &grad,
+                   net->packed +
+                       (size_t)b * dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK));
     for (int i = 0; i < 2 * rows; i++)
-        partial[i] = sums[i];
+        partial[i] += sums[i];
+}
+
+static void backward_view(dn_net *net, const dn_node *node, const dn_pass *pass,
+                          const dn_stripe *item, int index, const view *v)
+{
+    float *dy = dn_thread_scratch(net) + DN_FRAME_LEAD;
+    float *packed = dy + (size_t)node->outputs * v->ld;
+    float *panel = packed +
+                   dn_round_lanes(net->products->packed_grad_floats(node->outputs, v->run)) +
+                   DN_FRAME_LEAD;
+    load_gradient(net, node, pass, v, dy, packed);
+    for (int b = item->block; b < item->block_end; b++)
+        backward_block(net, node, v, item, b, dy, packed, panel,
+                       dn_norm_partial(net, node, index, b * DN_BACKWARD_BLOCK));
 }
 
 static void backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
                           const dn_stripe *item)
 {
     const dn_grid *grid = &net->maps[node->in].grid;
-    const int first = item->block * DN_BACKWARD_BLOCK;
-    const int end = item->block_end * DN_BACKWARD_BLOCK < node->inputs
-                        ? item->block_end * DN_BACKWARD_BLOCK
-                        : node->inputs;
     dn_weight_partial_clear(net, node, item);
-    float *dy = dn_thread_scratch(net) + DN_FRAME_LEAD;
     for (int p = item->piece; p < item->piece_end; p++) {
-        const view v = view_create(grid, node, p);
-        load_gradient(net, node, pass, &v, dy);
-        for (int c = first; c < end; c += DN_BACKWARD_BLOCK)
-            backward_block(net, node, &v, p, item->stripe, c, dy,
-                           dy + (size_t)node->outputs * v.ld);
+        const view whole = view_create(grid, node, p);
+        const size_t step = backward_run(node, &whole);
+        dn_norm_partial_clear(net, node, item, p);
+        for (size_t at = 0; at < whole.run; at += step) {
+            const view v = view_of_run(&whole, at, step);
+            backward_view(net, node, pass, item, p, &v);
+        }
     }
 }
 
@@ -228,13 +278,16 @@ dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const view widest = view_create(&in->grid, node, 0);
+    const view run = view_of_run(&widest, 0, backward_run(node, &widest));
     const dn_stripes stripes = dn_stripes_create(&in->grid, node->inputs);
     const int block = forward_block(node);
     const size_t outputs = (size_t)node->outputs, inputs = (size_t)node->inputs;
-    const size_t backward = outputs + 3 * DN_BACKWARD_BLOCK;
-    const size_t forward = (size_t)block + outputs;
+    const size_t forward = ((size_t)block + outputs) * widest.ld;
+    const size_t backward =
+        (outputs + 3 * DN_BACKWARD_BLOCK) * run.ld +
+        dn_round_lanes(net->products->packed_grad_floats(node->outputs, run.run)) + DN_FRAME_LEAD;
     const size_t most = inputs > outputs ? inputs : outputs;
-    size_t scratch = (backward > forward ? backward : forward) * widest.ld + 2 * DN_FRAME_LEAD;
+    size_t scratch = (backward > forward ? backward : forward) + 2 * DN_FRAME_LEAD;
     if (dn_is_winograd(net, node))
         scratch = dn_winograd_scratch(net, node);
     return dn_needs_max(

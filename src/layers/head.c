@@ -145,16 +145,21 @@ static void logit_gradient(dn_net *net, float smoothing)
     }
 }
 
-/* Gradients of `rows` rows of the linear layer's weight and bias from class `o` on. */
+/* Gradients of `rows` rows of the linear layer's weight and bias from class `o` on. The features
+ * are the packed operand: there are more of them than rows. */
 static void linear_gradient(dn_net *net, const dn_node *node, int o, int rows)
 {
     const size_t ld = image_stride(net), images = (size_t)net->options.batch;
     const float *dy = net->logit_rows + (size_t)o * ld;
     const dn_taps one = {.count = 1};
-    float *dw = net->leaf + node->weight + (size_t)o * (size_t)node->inputs;
-    memset(dw, 0, (size_t)rows * (size_t)node->inputs * sizeof *dw);
-    net->products->conv_weight_grad(rows, node->inputs, &one, images, dy, ld, net->features, ld,
-                                    dw);
+    const size_t inputs = (size_t)node->inputs, padded = dn_round_lanes(inputs);
+    float *to = net->leaf + node->weight + (size_t)o * inputs;
+    float *dw = dn_thread_scratch(net), *features = dw + (size_t)rows * padded;
+    memset(dw, 0, (size_t)rows * padded * sizeof *dw);
+    net->products->pack_grad(features, node->inputs, images, net->features, ld);
+    net->products->conv_weight_grad(node->inputs, rows, &one, images, features, dy, ld, dw);
+    for (int r = 0; r < rows; r++)
+        memcpy(to + (size_t)r * inputs, dw + (size_t)r * padded, inputs * sizeof *to);
     for (int r = 0; r < rows; r++)
         net->leaf[node->bias + (size_t)(o + r)] = row_sum(dy + (size_t)r * ld, images);
 }
@@ -218,7 +223,12 @@ dn_needs dn_head_needs(const dn_net *net, const dn_node *node)
     const size_t image = dn_row_stride(dn_grid_pixels(&in->grid));
     const size_t piece = dn_row_stride(dn_grid_piece(&in->grid, 0).pixels);
     dn_needs needs = dn_weight_needs(net, node, node->inputs, &none);
+    const size_t gradient =
+        DN_PACK_OUTPUTS * dn_round_lanes((size_t)node->inputs) +
+        net->products->packed_grad_floats(node->inputs, (size_t)net->options.batch);
     needs.scratch = image > piece ? image : piece;
+    if (net->options.train && gradient > needs.scratch)
+        needs.scratch = gradient;
     needs.partial = (size_t)in->grid.pieces * (size_t)node->inputs * 2;
     return needs;
 }

@@ -55,45 +55,7 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node);
 dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node);
 dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
 
-/* ---- shared by the layers: norm.c ---- */
-
-/* Fills the node's scale and shift from its input map's batch statistics (pass given) or from its
- * running statistics. Called before the parallel region. */
-void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
-
-/* Merges what dn_map_piece_moments left for all pieces into the sums of channels [first, first
- * + count). Inside a parallel region. */
-void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
-
-/* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
- * and in the leaf. Outside a parallel region. */
-void dn_map_statistics(dn_net *net, const dn_node *node);
-
-/* Backward, from the same rows: the coefficients of the deferred correction of the node's output
- * channels. */
-void dn_map_correction(dn_net *net, const dn_node *node);
-
-/* Means and sums of squares of a piece's `count` output channels from `first` on, into
- * net->partial(pieces, count, 2). */
-void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
-
-/* Carries gradient(rows, n) with respect to the ReLU's output through the ReLU into the gradient of
- * the input map, from element `index` of channel `c` on, and writes the two sums(rows, 2) of
- * dn_norm_grad that dn_norm_merge_sums will want. */
-void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
-                      const float *gradient, size_t gradient_ld, float *sums);
-
-/* The partial sums (2) of channel `c` of part `part`, for dn_norm_merge_sums. */
-static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, int part, int c)
-{
-    return net->partial + ((size_t)part * (size_t)node->inputs + (size_t)c) * 2;
-}
-
-/* Merges net->partial(parts, inputs, 2) into the gradients of gamma and beta and into the input
- * map's sums. Inside a parallel region. */
-void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
-
-/* ---- shared by the layers: weights.c ---- */
+/* ---- how a node's channels and pieces are cut ---- */
 
 enum {
     DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */
@@ -118,6 +80,53 @@ typedef struct dn_stripe {
 
 dn_stripe dn_stripes_item(const dn_stripes *stripes, int index);
 
+/* ---- shared by the layers: norm.c ---- */
+
+/* Fills the node's scale and shift from its input map's batch statistics (pass given) or from its
+ * running statistics. Called before the parallel region. */
+void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
+
+/* Merges what dn_map_piece_moments left for all pieces into the sums of channels [first, first
+ * + count). Inside a parallel region. */
+void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
+
+/* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
+ * and in the leaf. Outside a parallel region. */
+void dn_map_statistics(dn_net *net, const dn_node *node);
+
+/* Backward, from the same rows: the coefficients of the deferred correction of the node's output
+ * channels. */
+void dn_map_correction(dn_net *net, const dn_node *node);
+
+/* Means and sums of squares of a piece's `count` output channels from `first` on, into
+ * net->partial(pieces, count, 2). */
+void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
+
+/* What carries a gradient with respect to the ReLU's output, of channels [c, c + rows), through the
+ * ReLU into the gradient of the input map, from element `index` of channel `c` on, over n pixels.
+ * The two sums(rows, 2) are what dn_norm_merge_sums will want. */
+dn_norm_grad dn_norm_backward_args(const dn_net *net, const dn_node *node, int c, int rows,
+                                   size_t index, size_t n, float *sums);
+
+/* Does that with gradient(rows, n). */
+void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
+                      const float *gradient, size_t gradient_ld, float *sums);
+
+/* The partial sums (2) of channel `c` of part `part`, for dn_norm_merge_sums. */
+static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, int part, int c)
+{
+    return net->partial + ((size_t)part * (size_t)node->inputs + (size_t)c) * 2;
+}
+
+/* Clears those of the item's channels, of part `part`. */
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item, int part);
+
+/* Merges net->partial(parts, inputs, 2) into the gradients of gamma and beta and into the input
+ * map's sums. Inside a parallel region. */
+void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
+
+/* ---- shared by the layers: weights.c ---- */
+
 /* winograd.c, inside a parallel region. */
 void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
                                const dn_stripe *item);
@@ -132,7 +141,7 @@ size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block);
 
 /* Where stripe `stripe` adds up the weight gradient of the block that begins at input `first`:
- * (dn_node_products, outputs, rows of the block). */
+ * (dn_node_products, rows of the block, outputs and pad). */
 float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first);
 
 /* Clears the sums an item will add to. */

@@ -6,6 +6,7 @@
 #include "layers.h"
 
 #include <math.h>
+#include <string.h>
 
 void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
@@ -111,24 +112,38 @@ void dn_map_correction(dn_net *net, const dn_node *node)
     }
 }
 
+dn_norm_grad dn_norm_backward_args(const dn_net *net, const dn_node *node, int c, int rows,
+                                   size_t index, size_t n, float *sums)
+{
+    const dn_map *map = &net->maps[node->in];
+    return (dn_norm_grad){.rows = rows,
+                          .n = n,
+                          .x = dn_map_at(map, index),
+                          .sum = map->gradient + index,
+                          .x_ld = map->grid.stride,
+                          .sum_ld = map->grid.stride,
+                          .scale = node->scale + c,
+                          .shift = node->shift + c,
+                          .mean = map->mean + c,
+                          .gamma = net->parameters + node->gamma + c,
+                          .accumulate = node->accumulate,
+                          .sums = sums};
+}
+
 void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
                       const float *gradient, size_t gradient_ld, float *sums)
 {
-    const dn_map *map = &net->maps[node->in];
-    net->on_maps->norm_relu_grad(&(dn_norm_grad){.rows = rows,
-                                                 .n = n,
-                                                 .gradient = gradient,
-                                                 .x = dn_map_at(map, index),
-                                                 .sum = map->gradient + index,
-                                                 .gradient_ld = gradient_ld,
-                                                 .x_ld = map->grid.stride,
-                                                 .sum_ld = map->grid.stride,
-                                                 .scale = node->scale + c,
-                                                 .shift = node->shift + c,
-                                                 .mean = map->mean + c,
-                                                 .gamma = net->parameters + node->gamma + c,
-                                                 .accumulate = node->accumulate,
-                                                 .sums = sums});
+    dn_norm_grad args = dn_norm_backward_args(net, node, c, rows, index, n, sums);
+    args.gradient = gradient;
+    args.gradient_ld = gradient_ld;
+    net->on_maps->norm_relu_grad(&args);
+}
+
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item, int part)
+{
+    const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
+    const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);
+    memset(dn_norm_partial(net, node, part, first), 0, 2 * channels * sizeof(double));
 }
 
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)

@@ -135,13 +135,14 @@ static void backward_piece(dn_net *net, const dn_node *node, int stripe, int ind
     const int rows = panel_rows(node), blocks = product.inputs / rows;
     ptrdiff_t source;
     panel p = panel_create(node, &out->grid, &piece, &source, dn_thread_scratch(net));
-    float *dy = p.rows + (size_t)rows * p.ld;
+    float *dy = p.rows + (size_t)rows * p.ld, *packed = dy + (size_t)node->outputs * p.ld;
     const size_t first = dn_map_index(out, &piece, node->first, source);
     net->on_maps->affine(node->outputs, &p.frame, out->gradient + first, out->grid.stride,
                          dn_map_at(out, first), out->grid.stride, net->coefficients, dy, p.ld);
+    net->products->pack_grad(packed, node->outputs, p.run, dy + p.first, p.ld);
     for (int b = 0; b < blocks; b++) {
         panel_fill(net, node, &piece, source, b, &out->grid, &p);
-        net->products->conv_weight_grad(node->outputs, rows, &p.taps, p.run, dy + p.first, p.ld,
+        net->products->conv_weight_grad(node->outputs, rows, &p.taps, p.run, packed,
                                         p.rows + p.first, p.ld,
                                         dn_weight_partial(net, &product, stripe, b * rows));
     }
@@ -158,8 +159,8 @@ void dn_stem_backward(dn_net *net, const dn_node *node)
         for (int i = 0; i < stripes.stripes; i++) {
             const dn_stripe item = dn_stripes_item(&stripes, i);
             memset(dn_weight_partial(net, &product, i, 0), 0,
-                   (size_t)(product.inputs * node->outputs * dn_node_taps(&product)) *
-                       sizeof(float));
+                   dn_round_lanes((size_t)node->outputs) *
+                       (size_t)(product.inputs * dn_node_taps(&product)) * sizeof(float));
             for (int p = item.piece; p < item.piece_end; p++)
                 backward_piece(net, node, i, p);
         }
@@ -177,7 +178,9 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
     const panel p = panel_create(node, &out->grid, &piece, &source, net->scratch);
     return dn_needs_max(
         dn_weight_needs(net, &product, panel_rows(node), &stripes),
-        (dn_needs){.scratch = (size_t)(panel_rows(node) + node->outputs) * p.ld + 2 * DN_FRAME_LEAD,
+        (dn_needs){.scratch = (size_t)(panel_rows(node) + node->outputs) * p.ld +
+                              net->products->packed_grad_floats(node->outputs, p.run) +
+                              2 * DN_FRAME_LEAD,
                    .partial = (size_t)out->grid.pieces * (size_t)node->outputs * 2});
 }
 

@@ -119,16 +119,19 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
     const dn_frame run = dn_run_frame(piece.pixels);
     const size_t ld = panel_stride(out);
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    float *dy = dn_thread_scratch(net), *panel = dy + (size_t)node->outputs * ld;
+    float *dy = dn_thread_scratch(net), *packed_dy = dy + (size_t)node->outputs * ld;
+    float *panel =
+        packed_dy + dn_round_lanes(net->products->packed_grad_floats(node->outputs, piece.pixels));
     float *dx = panel + DN_BACKWARD_BLOCK * ld, *plane = dx + DN_BACKWARD_BLOCK * ld;
     const size_t first = dn_map_index(out, &piece, 0, 0);
     net->on_maps->affine(node->outputs, &run, out->gradient + first, out->grid.stride,
                          dn_map_at(out, first), out->grid.stride, net->coefficients, dy, ld);
+    net->products->pack_grad(packed_dy, node->outputs, piece.pixels, dy, ld);
     for (int b = item->block; b < item->block_end; b++) {
         const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
         pool_block(net, node, &piece, c, rows, panel, ld, plane);
-        net->products->conv_weight_grad(node->outputs, rows, &one, piece.pixels, dy, ld, panel, ld,
-                                        dn_weight_partial(net, node, item->stripe, c));
+        net->products->conv_weight_grad(node->outputs, rows, &one, piece.pixels, packed_dy, panel,
+                                        ld, dn_weight_partial(net, node, item->stripe, c));
         net->products->conv(net->packed + (size_t)b * packed, rows, node->outputs, &one,
                             piece.pixels, dy, ld, dx, ld, 0);
         for (int i = 0; i < rows; i++)
@@ -163,7 +166,9 @@ dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
     const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid)) + DN_LANES;
     const size_t rows = (size_t)node->outputs + FORWARD_BLOCK; /* backward: two panels */
     const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &stripes);
+    const size_t packed_dy = dn_round_lanes(
+        net->products->packed_grad_floats(node->outputs, dn_grid_piece(&out->grid, 0).pixels));
     return dn_needs_max(weights,
-                        (dn_needs){.scratch = rows * panel_stride(out) + plane,
+                        (dn_needs){.scratch = rows * panel_stride(out) + packed_dy + plane,
                                    .partial = (size_t)out->grid.pieces * (size_t)node->inputs * 2});
 }

@@ -168,10 +168,16 @@ void dn_pack_transposed(dn_net *net, const dn_node *node, int block)
     }
 }
 
+/* Floats of a partial gradient that belong to one input channel. */
+static size_t weight_column(const dn_net *net, const dn_node *node)
+{
+    return dn_round_lanes((size_t)node->outputs) * (size_t)dn_node_products(net, node);
+}
+
 float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first)
 {
-    const size_t column = (size_t)(node->outputs * dn_node_products(net, node));
-    return net->weight_partial + ((size_t)stripe * (size_t)node->inputs + (size_t)first) * column;
+    return net->weight_partial +
+           ((size_t)stripe * (size_t)node->inputs + (size_t)first) * weight_column(net, node);
 }
 
 void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item)
@@ -179,7 +185,7 @@ void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t rows = (size_t)((end < node->inputs ? end : node->inputs) - first);
     memset(dn_weight_partial(net, node, item->stripe, first), 0,
-           rows * (size_t)(node->outputs * dn_node_products(net, node)) * sizeof(float));
+           rows * weight_column(net, node) * sizeof(float));
 }
 
 dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
@@ -198,48 +204,57 @@ dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
         DN_WINOGRAD;
     return (dn_needs){.scratch = dn_is_winograd(net, node) ? transformed : 0,
                       .packed = packed_forward > packed_back ? packed_forward : packed_back,
-                      .weight_partial = (size_t)stripes->stripes * inputs *
-                                        (size_t)(node->outputs * dn_node_products(net, node))};
+                      .weight_partial =
+                          (size_t)stripes->stripes * inputs * weight_column(net, node)};
 }
 
-/* sums(products, rows) = the stripes' partial gradients of one output, added in order; `step`
- * floats lie between products and `stripe_floats` between stripes. */
-static void sum_stripes(const float *partial, int products, int rows, size_t step, int stripes,
-                        size_t stripe_floats, float *sums)
+/* sums(products * rows, DN_LANES) = the stripes' partial gradients of so many outputs, added in
+ * order; `ld` floats lie between rows and `stripe_floats` between stripes. */
+static void sum_stripes(const float *partial, int rows, size_t ld, int stripes,
+                        size_t stripe_floats, float (*sums)[DN_LANES])
 {
-    for (int p = 0; p < products; p++)
-        memcpy(sums + p * rows, partial + (size_t)p * step, (size_t)rows * sizeof *sums);
+    for (int r = 0; r < rows; r++)
+        memcpy(sums[r], partial + (size_t)r * ld, sizeof sums[r]);
     for (int s = 1; s < stripes; s++)
-        for (int p = 0; p < products; p++) {
-            const float *from = partial + (size_t)s * stripe_floats + (size_t)p * step;
-            for (int c = 0; c < rows; c++)
-                sums[p * rows + c] += from[c];
+        for (int r = 0; r < rows; r++) {
+            const float *from = partial + (size_t)s * stripe_floats + (size_t)r * ld;
+            for (int o = 0; o < DN_LANES; o++)
+                sums[r][o] += from[o];
         }
+}
+
+/* The gradient of one output's weights of `rows` inputs, from column `o` of its sums. */
+static void turn_sums(float (*sums)[DN_LANES], int o, int products, int rows, int taps, float *to)
+{
+    for (int c = 0; c < rows; c++, to += taps) {
+        float turned[DN_WINOGRAD];
+        for (int p = 0; p < products; p++)
+            turned[p] = sums[p * rows + c][o];
+        if (products == DN_WINOGRAD)
+            transform_weight_gradient(turned, to);
+        else
+            memcpy(to, turned, (size_t)taps * sizeof *to);
+    }
 }
 
 void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
 {
     const int taps = dn_node_taps(node), blocks = (node->inputs + block - 1) / block;
     const int products = dn_node_products(net, node);
-    const size_t stripe_floats = (size_t)node->inputs * (size_t)(node->outputs * products);
+    const size_t ld = dn_round_lanes((size_t)node->outputs);
+    const size_t stripe_floats = (size_t)node->inputs * weight_column(net, node);
 #pragma omp for schedule(static) collapse(2)
     for (int b = 0; b < blocks; b++)
-        for (int o = 0; o < node->outputs; o++) {
-            float sums[DN_WINOGRAD * DN_BACKWARD_BLOCK], turned[DN_WINOGRAD];
+        for (int first = 0; first < node->outputs; first += DN_LANES) {
+            float sums[DN_WINOGRAD * DN_BACKWARD_BLOCK][DN_LANES];
             const int rows = dn_block_rows(node, b * block, block);
             assert(products * rows <= DN_WINOGRAD * DN_BACKWARD_BLOCK);
-            sum_stripes(dn_weight_partial(net, node, 0, b * block) + (size_t)(o * rows), products,
-                        rows, (size_t)(node->outputs * rows), stripes, stripe_floats, sums);
-            float *to = net->leaf + node->weight +
-                        ((size_t)o * (size_t)node->inputs + (size_t)(b * block)) * (size_t)taps;
-            for (int c = 0; c < rows; c++, to += taps) {
-                for (int p = 0; p < products; p++)
-                    turned[p] = sums[p * rows + c];
-                if (products == DN_WINOGRAD)
-                    transform_weight_gradient(turned, to);
-                else
-                    memcpy(to, turned, (size_t)taps * sizeof *to);
-            }
+            sum_stripes(dn_weight_partial(net, node, 0, b * block) + first, products * rows, ld,
+                        stripes, stripe_floats, sums);
+            float *to = net->leaf + node->weight + (size_t)(b * block * taps);
+            for (int o = first; o < first + DN_LANES && o < node->outputs; o++)
+                turn_sums(sums, o - first, products, rows, taps,
+                          to + (size_t)o * (size_t)(node->inputs * taps));
         }
 }
 

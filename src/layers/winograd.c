@@ -177,13 +177,15 @@ void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *
     }
 }
 
-/* v = windows of dy, and m = A dy A', of all outputs; deferred correction applied. */
+/* v = windows of dy, and m = A dy A' packed, of all outputs; deferred correction applied. `work` is
+ * room for m before it is packed. */
 static void transform_gradients(const dn_net *net, const dn_node *node, const dn_pass *pass,
-                                const chunk *c, float *v, float *m)
+                                const chunk *c, float *v, float *m, float *work)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_winograd_kernels *winograd = net->products->winograd;
     const size_t matrix = (size_t)node->outputs * c->step;
+    const size_t packed = net->products->packed_grad_floats(node->outputs, c->tiles);
     for (int o = 0; o < node->outputs; o++) {
         const size_t at = dn_map_index(out, &c->piece, node->first + o, c->source);
         net->on_maps->affine(1, &c->input, out->gradient + at, 0, dn_map_at(out, at), 0,
@@ -192,8 +194,11 @@ static void transform_gradients(const dn_net *net, const dn_node *node, const dn
             dn_conv_dropout(net, node, pass, &c->input, c->piece.image,
                             c->piece.offset + (size_t)c->source, o, c->row);
         winograd->input(&c->output, c->row, v + (size_t)o * c->step, matrix);
-        winograd->output_grad(&c->output, c->row, m + (size_t)o * c->step, matrix);
+        winograd->output_grad(&c->output, c->row, work + (size_t)o * c->step, matrix);
     }
+    for (size_t e = 0; e < DN_WINOGRAD; e++)
+        net->products->pack_grad(m + e * packed, node->outputs, c->tiles, work + e * matrix,
+                                 c->step);
 }
 
 /* u(16, rows, tiles) is the gradient of the transformed windows: through the output transform, the
@@ -222,11 +227,12 @@ static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, i
                              int first, int rows, const float *m, const float *u)
 {
     const dn_taps one = {.count = 1};
+    const size_t packed = net->products->packed_grad_floats(node->outputs, c->tiles);
+    const size_t matrix = dn_round_lanes((size_t)node->outputs) * (size_t)rows;
     float *dw = dn_weight_partial(net, node, stripe, first);
-    for (int e = 0; e < DN_WINOGRAD; e++, dw += node->outputs * rows)
-        net->products->conv_weight_grad(node->outputs, rows, &one, c->tiles,
-                                        m + (size_t)e * (size_t)node->outputs * c->step, c->step,
-                                        u + (size_t)e * (size_t)rows * c->step, c->step, dw);
+    for (size_t e = 0; e < DN_WINOGRAD; e++)
+        net->products->conv_weight_grad(node->outputs, rows, &one, c->tiles, m + e * packed,
+                                        u + e * (size_t)rows * c->step, c->step, dw + e * matrix);
 }
 
 static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
@@ -234,8 +240,9 @@ static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass
 {
     const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->step;
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    float *m = v + matrices, *u = m + matrices;
-    transform_gradients(net, node, pass, c, v, m);
+    float *m = v + matrices;
+    float *u = m + DN_WINOGRAD * net->products->packed_grad_floats(node->outputs, c->tiles);
+    transform_gradients(net, node, pass, c, v, m, u);
     for (int b = item->block; b < item->block_end; b++) {
         const int first = b * DN_BACKWARD_BLOCK;
         const int rows = dn_block_rows(node, first, DN_BACKWARD_BLOCK);
@@ -251,13 +258,11 @@ void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *
                                const dn_stripe *item)
 {
     const dn_grid *grid = &net->maps[node->in].grid;
-    const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
-    const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);
     dn_weight_partial_clear(net, node, item);
     for (int p = item->piece; p < item->piece_end; p++) {
         const dn_piece piece = dn_grid_piece(grid, p);
         const int chunks = chunk_count(grid, &piece);
-        memset(dn_norm_partial(net, node, p, first), 0, 2 * channels * sizeof(double));
+        dn_norm_partial_clear(net, node, item, p);
         for (int i = 0; i < chunks; i++) {
             chunk c;
             float *v = chunk_create(&c, grid, &piece, i, dn_thread_scratch(net));
@@ -273,9 +278,10 @@ size_t dn_winograd_scratch(const dn_net *net, const dn_node *node)
     chunk c;
     chunk_create(&c, grid, &piece, 0, NULL);
     const size_t outputs = (size_t)node->outputs;
-    const size_t forward = DN_FORWARD_BLOCK_3X3 + outputs;
-    const size_t backward = DN_BACKWARD_BLOCK + 2 * outputs;
-    const size_t rows = forward > backward ? forward : backward;
+    const size_t block = outputs > DN_BACKWARD_BLOCK ? outputs : DN_BACKWARD_BLOCK;
+    const size_t forward = (DN_FORWARD_BLOCK_3X3 + outputs) * c.step;
+    const size_t backward =
+        (block + outputs) * c.step + net->products->packed_grad_floats(node->outputs, c.tiles);
     return dn_round_lanes(c.row_floats) + dn_round_lanes(y_floats(&c)) + 2 * DN_LANES +
-           (size_t)DN_WINOGRAD * rows * c.step;
+           DN_WINOGRAD * (forward > backward ? forward : backward);
 }

@@ -65,8 +65,20 @@ static const char *const kernel_names[KERNELS] = {
     "affine", "store",          "moments",       "norm_relu_grad",   "B' x B",
     "A' m A", "A dy A'",        "Winograd conv", "Winograd weights"};
 
-static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
+/* A kernel at work. */
+typedef struct work {
+    const dn_kernels *k;
+    bench_kernel kernel;
+    dn_dtype dtype;
+    const bench *b;
+} work;
+
+static void run(const void *of)
 {
+    const work *w = of;
+    const dn_kernels *k = w->k;
+    const bench *b = w->b;
+    const dn_dtype dtype = w->dtype;
     const dn_map_kernels *on_maps = &k->maps[dtype];
     const dn_guarded *gradient = &b->x[DN_FP32], *map = &b->x[dtype];
     const int outputs = b->shape->outputs, inputs = b->shape->inputs;
@@ -74,7 +86,7 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
     for (int i = 0; i < 4; i++)
         row[i] = dn_guarded_row(&b->rows, i);
     float *x = b->panel.data + b->first;
-    switch (kernel) {
+    switch (w->kernel) {
     case CONV:
         k->products[dtype].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
                                 b->y.data, b->y.ld, 0);
@@ -112,7 +124,7 @@ static void run(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench 
                                                 row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
     default:
-        dn_winograd_bench_run(&b->winograd, (dn_winograd_part)(kernel - WINOGRAD));
+        dn_winograd_bench_run(&b->winograd, (dn_winograd_part)(w->kernel - WINOGRAD));
     }
 }
 
@@ -144,8 +156,7 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
     *bytes = bytes_of[kernel];
 }
 
-/* Seconds of one call: the best of RUNS. */
-static double seconds_of(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b)
+double dn_bench_seconds(void (*call)(const void *work), const void *of)
 {
     double best = 1e9;
     for (int i = 0; i < RUNS; i++) {
@@ -153,7 +164,7 @@ static double seconds_of(const dn_kernels *k, bench_kernel kernel, dn_dtype dtyp
         const double start = omp_get_wtime();
         double elapsed;
         do {
-            run(k, kernel, dtype, b);
+            call(of);
             calls++;
             elapsed = omp_get_wtime() - start;
         } while (elapsed < RUN_SECONDS);
@@ -161,6 +172,22 @@ static double seconds_of(const dn_kernels *k, bench_kernel kernel, dn_dtype dtyp
             best = elapsed / calls;
     }
     return best;
+}
+
+void dn_bench_peaks(dn_peaks *peaks, const dn_kernels *k, dn_dtype dtype, size_t bytes)
+{
+    if (dn_peaks_measure(peaks, k, dtype, bytes) == DN_OK)
+        return;
+    fprintf(stderr, "%s\n", dn_message());
+    exit(EXIT_FAILURE);
+}
+
+void dn_bench_print(const dn_bench_line *l, const dn_kernels *k, const dn_peaks *peaks)
+{
+    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-11s %8.1f %7.1f %8.2f\n", l->net, l->side, l->taps,
+           l->inputs, l->outputs, l->kernel, dn_trial_type(l->dtype), k->name,
+           l->flops / l->seconds * 1e-9, l->bytes / l->seconds * 1e-9,
+           dn_peaks_bound(peaks, l->flops, l->bytes) / l->seconds);
 }
 
 static bench bench_create(const bench_shape *s)
@@ -205,13 +232,17 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
                       const dn_peaks *peaks)
 {
     const bench_shape *s = b->shape;
-    double flops, bytes;
-    work_of(kernel, dtype, b, &flops, &bytes);
-    const double seconds = seconds_of(k, kernel, dtype, b);
-    printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-11s %8.1f %7.1f %8.2f\n", s->net, s->side, s->taps,
-           s->inputs, s->outputs, kernel_names[kernel], dn_trial_type(dtype), k->name,
-           flops / seconds * 1e-9, bytes / seconds * 1e-9,
-           dn_peaks_bound(peaks, flops, bytes) / seconds);
+    const work w = {k, kernel, dtype, b};
+    dn_bench_line line = {.net = s->net,
+                          .side = s->side,
+                          .taps = s->taps,
+                          .inputs = s->inputs,
+                          .outputs = s->outputs,
+                          .kernel = kernel_names[kernel],
+                          .dtype = dtype};
+    work_of(kernel, dtype, b, &line.flops, &line.bytes);
+    line.seconds = dn_bench_seconds(run, &w);
+    dn_bench_print(&line, k, peaks);
 }
 
 /* Whether there is such a kernel; products for DN_BF16 only where they are others than those for
@@ -233,11 +264,7 @@ static void bench_table(const dn_kernels *k, bench *b)
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
     for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
         dn_peaks peaks;
-        if (dn_peaks_measure(&peaks, k, (dn_dtype)dtype, 8 * (size_t)s->inputs * b->piece.pixels) !=
-            DN_OK) {
-            fprintf(stderr, "%s\n", dn_message());
-            exit(EXIT_FAILURE);
-        }
+        dn_bench_peaks(&peaks, k, (dn_dtype)dtype, 8 * (size_t)s->inputs * b->piece.pixels);
         const dn_product_kernels *products = &k->products[dtype];
         b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
         products->pack(b->packed.data, &weights);
@@ -265,4 +292,5 @@ void dn_bench_kernels(void)
             bench_table(k, &b);
         bench_destroy(&b);
     }
+    dn_bench_stride();
 }

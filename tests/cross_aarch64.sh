@@ -30,7 +30,7 @@ compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_PRODUCTS=
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_PRODUCTS=dn_products_amx_twin
 for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
     tests/check_{kernels,products,winograd,winograd_conv,rows,stride} \
-    tests/{expect,test_tables,guarded,bench_kernels,bench_winograd}; do
+    tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"

@@ -42,16 +42,23 @@ static void gather(int height, int width, const float *x, int row, int rows, flo
     }
 }
 
-/* In each lane a where `first`, else b. */
-INLINE mask either(mask first, mask a, mask b)
+/* The pixels of windows that begin at x, row by row, and the largest: what a ReLU made compares as
+ * its bits do, and those of NaN are the largest. */
+INLINE mask largest(const float *x, size_t pitch, mask window[9])
 {
-    return (a & first) | (b & ~first);
-}
-
-/* What a ReLU made compares as its bits do, and those of NaN are the largest. */
-INLINE mask larger(mask a, mask b)
-{
-    return either((mask)(a > b), a, b);
+    mask best = {0};
+    UNROLL
+    for (int i = 0; i < 3; i++, x += pitch) {
+        window[3 * i] = (mask)even(x);
+        window[3 * i + 1] = (mask)odd(x);
+        window[3 * i + 2] = (mask)even(x + 2);
+        UNROLL
+        for (int j = 3 * i; j < 3 * i + 3; j++) {
+            const mask larger = (mask)(window[j] > best);
+            best = (window[j] & larger) | (best & ~larger);
+        }
+    }
+    return best;
 }
 
 static void max_pool(const dn_frame *frame, const float *x, float *y)
@@ -59,34 +66,9 @@ static void max_pool(const dn_frame *frame, const float *x, float *y)
     const size_t pitch = (size_t)frame->width + 1, columns = pitch / 2;
     for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, y += columns)
         for (size_t c = 0; c < columns; c += DN_VL) {
-            mask best = {0};
-            UNROLL
-            for (int i = 0; i < 3; i++) {
-                const float *p = x + (size_t)i * pitch + 2 * c - 1;
-                best = larger(best, (mask)even(p));
-                best = larger(best, (mask)odd(p));
-                best = larger(best, (mask)even(p + 2));
-            }
-            store(y + c, (vec)best);
+            mask window[9];
+            store(y + c, (vec)largest(x + 2 * c - 1, pitch, window));
         }
-}
-
-/* The number of the first largest pixel of windows that begin at x, row by row; none where all are
- * zeros. */
-INLINE mask first_largest(const float *x, size_t pitch)
-{
-    mask best = {0}, number = best - 1;
-    UNROLL
-    for (int i = 0; i < 3; i++, x += pitch) {
-        const mask window[3] = {(mask)even(x), (mask)odd(x), (mask)even(x + 2)};
-        UNROLL
-        for (int j = 0; j < 3; j++) {
-            const mask is = (mask)(window[j] > best);
-            best = either(is, window[j], best);
-            number = either(is, (mask){0} + (uint32_t)(3 * i + j), number);
-        }
-    }
-    return number;
 }
 
 /* The lanes of b, moved up by one after the last of a. */
@@ -112,15 +94,19 @@ static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy
     for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
         vec right[3] = {{0}}; /* what the windows before give to their third columns */
         for (size_t c = 0; 2 * c <= width; c += DN_VL) {
-            const mask number = first_largest(x + 2 * c - 1, pitch);
-            const mask used = lanes_below(0, (int)(columns - c));
-            const mask g = (mask)load(dy + c) & used;
+            mask window[9];
+            const mask best = largest(x + 2 * c - 1, pitch, window);
+            const mask used = lanes_below(0, (int)(columns - c)) & (mask)(best != 0);
+            mask g = (mask)load(dy + c) & used; /* what is not handed out yet */
             UNROLL
             for (int i = 0; i < 3; i++) {
                 vec part[3];
                 UNROLL
-                for (int j = 0; j < 3; j++)
-                    part[j] = (vec)(g & (mask)(number == (uint32_t)(3 * i + j)));
+                for (int j = 0; j < 3; j++) {
+                    const mask here = (mask)(window[3 * i + j] == best);
+                    part[j] = (vec)(g & here);
+                    g &= ~here;
+                }
                 const int row = 2 * r - 1 + i;
                 if (row >= 0 && row < frame->rows)
                     add_zipped(dx + (size_t)row * width + 2 * c - 1, FOLLOW(right[i], part[2]),

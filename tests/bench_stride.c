@@ -1,0 +1,108 @@
+/* Speeds of the kernels that halve maps, on planes of densenet121 at 224x224, and of the update on
+ * a block of parameters. */
+#include "bench_kernels.h"
+#include "expect.h"
+
+#include <stdlib.h>
+
+typedef enum stride_kernel {
+    GATHER,
+    MAX,
+    MAX_GRAD,
+    AVERAGE,
+    AVERAGE_GRAD,
+    SGD,
+    STRIDE_KERNELS
+} stride_kernel;
+
+enum { PIECE_ROWS = 10 }; /* of outputs, that one call gathers */
+
+/* Side of the larger map, and how many of its pixels a call goes over; operations, and floats read
+ * and written, of each. */
+static const struct {
+    const char *name;
+    int side, taps;
+    double pixels, flops, floats;
+} cases[STRIDE_KERNELS] = {
+    [GATHER] = {"gather", 224, 49, 2 * PIECE_ROWS * 224, 0, 1 + 49 / 4.0},
+    [MAX] = {"max", 112, 9, 112 * 112, 9 / 4.0, 1.25},
+    [MAX_GRAD] = {"max_grad", 112, 9, 112 * 112, 10 / 4.0, 2.25},
+    [AVERAGE] = {"average", 56, 4, 56 * 56, 1, 1.25},
+    [AVERAGE_GRAD] = {"average_grad", 56, 4, 56 * 56, 0.25, 1.25},
+    [SGD] = {"sgd", 64, 1, 64 * 64, 8, 5},
+};
+
+typedef struct work {
+    const dn_kernels *k;
+    stride_kernel kernel;
+    dn_frame frame;
+    dn_guarded x, y, z;
+} work;
+
+static void run(const void *of)
+{
+    static const dn_sgd settings = {.rate = 1e-3f, .momentum = 0.9f, .nesterov = 1};
+    const work *w = of;
+    const int side = w->frame.width;
+    const dn_stride_kernels *s = &w->k->stride;
+    float *x = w->x.data, *y = w->y.data, *z = w->z.data;
+    switch (w->kernel) {
+    case GATHER:
+        s->gather(side, side, x, PIECE_ROWS, PIECE_ROWS, y, w->y.ld);
+        break;
+    case MAX:
+        s->max(&w->frame, x, y);
+        break;
+    case MAX_GRAD:
+        s->max_grad(&w->frame, x, y, z);
+        break;
+    case AVERAGE:
+        s->average(side, side, x, y);
+        break;
+    case AVERAGE_GRAD:
+        s->average_grad(side, side, y, x);
+        break;
+    default:
+        w->k->sgd(x, y, z, (size_t)(side * side), 1, &settings);
+    }
+}
+
+static void bench_one(const dn_kernels *k, stride_kernel kernel)
+{
+    const int side = cases[kernel].side;
+    const size_t extent = (size_t)(side * side + 4 * side);
+    work w = {.k = k, .kernel = kernel};
+    w.frame = (dn_frame){
+        .border = 1, .images = 1, .rows = side, .width = side, .skip = 1, .image_rows = side};
+    w.x = dn_trial_filled(1, 1, extent, extent);
+    w.y = dn_trial_filled(kernel == GATHER ? 49 : 1, 1, extent, extent);
+    w.z = dn_trial_filled(1, 1, extent, extent);
+    for (ptrdiff_t p = -1; p < (ptrdiff_t)extent && kernel <= MAX_GRAD; p++)
+        if (w.x.data[p] < 0)
+            w.x.data[p] = 0; /* as a ReLU does */
+    const double n = cases[kernel].pixels;
+    dn_bench_line line = {.net = "densenet121",
+                          .side = side,
+                          .taps = cases[kernel].taps,
+                          .inputs = 1,
+                          .outputs = kernel == GATHER ? 49 : 1,
+                          .kernel = cases[kernel].name,
+                          .dtype = DN_FP32,
+                          .flops = cases[kernel].flops * n,
+                          .bytes = 4 * cases[kernel].floats * n};
+    dn_peaks peaks;
+    dn_bench_peaks(&peaks, k, DN_FP32, (size_t)line.bytes);
+    line.seconds = dn_bench_seconds(run, &w);
+    dn_bench_print(&line, k, &peaks);
+    dn_guarded_destroy(&w.x);
+    dn_guarded_destroy(&w.y);
+    dn_guarded_destroy(&w.z);
+}
+
+void dn_bench_stride(void)
+{
+    const dn_kernels *k;
+    for (int kernel = 0; kernel < STRIDE_KERNELS; kernel++)
+        for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)
+            bench_one(k, (stride_kernel)kernel);
+}

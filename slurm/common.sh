@@ -38,6 +38,8 @@ cpus_per_rank=${SLURM_CPUS_PER_TASK:-$(at_least_1 $((cpus / per_node)))}
 cores_per_rank=$(at_least_1 $(($(distinct SOCKET,CORE) / per_node)))
 
 export SRUN_CPUS_PER_TASK=$cpus_per_rank # srun does not inherit sbatch's --cpus-per-task
+# With Slurm's own choice a fence in MPI_Init now and then opens early, and ranks crash.
+export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
 OMP_NUM_THREADS=$(smaller "$cpus_per_rank" "$cores_per_rank")
 export OMP_NUM_THREADS
 bind=()

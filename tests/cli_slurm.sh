@@ -43,7 +43,7 @@ all=$* && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
 trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
 save() { touch "$out/checkpoint-1$RANDOM.h5"; }
-echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS" >>"$calls"
+echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS fence=$SLURM_PMIX_FENCE" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
@@ -100,7 +100,7 @@ for script in densenet121 densenet169 densenet201 densenet264 densenet-bc-100-12
     submit $script || fail "$script" "$tmp/out"
     called "$script: one rank per NUMA domain" '[--nodes=1][--ntasks=2]'
     called "$script: options" "[train][--model][$script][--data][data/cifar10][--out][runs/$script]["
-    called "$script: a thread per core" 'cpus=8 threads=4'
+    called "$script: a thread per core" 'cpus=8 threads=4 fence=ring'
     called "$script: bound" '[--cpu-bind=cores]'
     called "$script: ranks per node" '[ntasks-per-node 2]'
 done

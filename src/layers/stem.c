@@ -53,7 +53,7 @@ static panel panel_create(const dn_node *node, const dn_grid *grid, const dn_pie
     return p;
 }
 
-/* The panel of a 7x7 stem for one image channel; pad 0. */
+/* The panel of a 7x7 stem for one image channel. */
 static void gather(const dn_net *net, const dn_piece *piece, int channel, panel *p)
 {
     const int height = net->spec.height, width = net->spec.width;
@@ -63,9 +63,6 @@ static void gather(const dn_net *net, const dn_piece *piece, int channel, panel 
         net->kernels->stride.gather(height, width, x, piece->row, piece->rows,
                                     p->rows + (size_t)i * (piece->pixels / (size_t)piece->images),
                                     p->ld);
-    for (int t = 0; t < TAPS_7; t++)
-        memset(p->rows + (size_t)t * p->ld + piece->pixels, 0,
-               (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *p->rows);
 }
 
 /* Fills the panel for image channel block `block`. */

@@ -28,7 +28,7 @@ static source source_of(const dn_map *in, const dn_map *out, const dn_piece *pie
     return s;
 }
 
-/* panel(rows, pixels) = the pooled activations of input channels [c, c + rows); pad 0. */
+/* panel(rows, pixels) = the pooled activations of input channels [c, c + rows). */
 static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, int c, int rows,
                        float *panel, size_t ld, float *plane)
 {
@@ -36,7 +36,7 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
     const source from = source_of(in, &net->maps[node->out], piece);
     const dn_frame run = dn_run_frame(from.pixels);
     const size_t pixels = piece->pixels / (size_t)piece->images;
-    for (int i = 0; i < rows; i++, panel += ld) {
+    for (int i = 0; i < rows; i++, panel += ld)
         for (int image = 0; image < piece->images; image++) {
             net->on_maps->norm_relu(
                 1, &run,
@@ -45,9 +45,6 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
             net->kernels->stride.average(from.rows, from.width, plane,
                                          panel + (size_t)image * pixels);
         }
-        memset(panel + piece->pixels, 0,
-               (dn_round_lanes(piece->pixels) - piece->pixels) * sizeof *panel);
-    }
 }
 
 static size_t panel_stride(const dn_map *out)

@@ -12,8 +12,9 @@
  *
  * `generic` is the definition. The other tables, but for products in bf16, give every sum one order
  * set by the shape alone: products are added in ascending (tap, input channel) order, those of
- * weight gradients in the order of pixels; other sums over pixels run in DN_LANES logical lanes that
- * are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and `avx512` agree to the bit.
+ * weight gradients in the order of pixels; other sums over pixels run in DN_LANES logical lanes
+ * that are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and `avx512` agree to the
+ * bit.
  */
 #ifndef DN_KERNELS_H
 #define DN_KERNELS_H

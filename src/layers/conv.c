@@ -50,7 +50,7 @@ static view view_create(const dn_grid *grid, const dn_node *node, int index)
     return v;
 }
 
-enum { RUN_FLOATS = 32768, RUN_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
+enum { RUN_FLOATS = 65536, RUN_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
 
 /* Pixels of a 1x1's piece that go backward at once. */
 static size_t backward_run(const dn_node *node, const view *v)

@@ -52,8 +52,9 @@ value() { # OPTION
 
 # Whether the command leaves open how many virtual ranks there are, and no checkpoint knows.
 leaves_virtual_ranks_open() {
-    [[ -z $(value --virtual-ranks) ]] || return 1
-    ! grep -qs '^[[:blank:]]*virtual-ranks' "$(value --config)" || return 1
+    local given='^[[:blank:]]*virtual-ranks[[:blank:]]*[=:][[:blank:]]*[1-9]' # 0: as many as ranks
+    [[ $(value --virtual-ranks) =~ ^0*$ ]] || return 1
+    ! grep -qs "$given" "$(value --config)" || return 1
     case $(value --resume) in
     none) ;;
     '' | auto) [[ -z $(newest) ]] ;;

@@ -85,8 +85,8 @@ status=0
 wait $supervisor || status=$?
 
 if [[ $status == 75 && $requeue == yes ]]; then
-    if [[ $(newest) == "$before" ]]; then
-        echo "$model: no step since the job began, not queued again: its time is too short" >&2
+    if [[ $(newest) == "$before" && ${SLURM_RESTART_COUNT:-0} -gt 0 ]]; then
+        echo "$model: again no step since the job began, not queued again: is its time too short?" >&2
         exit 1
     fi
     echo "$model: saved before its end; queued again"

@@ -164,9 +164,11 @@ called "an error on the way" '[--resume][none][--virtual-ranks][4][--resume][aut
 after "an error that stays" 1 2 course='error 1'
 after "saved at --time-limit" 0 1 course='saved'
 called "saved at --time-limit" 'scontrol requeue 7'
-after "no step before --time-limit" 1 1 course='75'
-not_called "no step before --time-limit" requeue
-grep -q 'no step since' "$tmp/out" || fail "no step before --time-limit: expected a line" "$tmp/out"
+after "no step before its end" 0 1 course='75'
+called "no step before its end" 'scontrol requeue 7'
+after "again no step before its end" 1 1 course='75' SLURM_RESTART_COUNT=1
+not_called "again no step before its end" requeue
+grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"
 after "virtual ranks of one's own" 0 1 DN_ARGS='--virtual-ranks 16'
 not_called "virtual ranks of one's own" '[--virtual-ranks][4]'
 

@@ -14,6 +14,8 @@ typedef struct dn_sgd {
     int nesterov;
 } dn_sgd;
 
+struct dn_kernels;
+
 /*
  * One step over flat arrays of `count` floats, which do not overlap:
  *
@@ -26,7 +28,6 @@ typedef struct dn_sgd {
  * before the first step. The result is the same bits on any number of threads and with any table of
  * kernels.
  */
-struct dn_kernels;
 void dn_sgd_update(const struct dn_kernels *kernels, float *parameters, float *momentum,
                    const float *gradients, size_t count, float gradient_scale,
                    const dn_sgd *settings);

@@ -104,7 +104,7 @@ struct dn_net {
     double *column;  /* (norm_group) one column of rows */
     double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
                         norm sums (parts, inputs, 2) backward */
-    float *weight_partial; /* (stripes, weights) gradient sums of the running node */
+    float *weight_partial; /* gradient sums of the running node; see dn_weight_partial */
     float *scratch;        /* (threads, scratch_floats) */
     size_t scratch_floats;
     int threads;

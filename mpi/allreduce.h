@@ -39,17 +39,20 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **bu
  * return of its dn_allreduce_finish. Not collective. */
 dn_status dn_allreduce_create(dn_allreduce **allreduce, const dn_comm *comm,
                               const dn_subtree *subtrees, const dn_allreduce_settings *settings);
+/* Ends its thread, frees, and sets *allreduce to NULL; accepts NULL inside. Not collective. */
 void dn_allreduce_destroy(dn_allreduce **allreduce);
 
 /* Floats [0, end) of this rank's subtrees are final. Starts their buckets, and looks after those
- * under way. Ranks may cut a vector differently; all must come to its end. Does not wait. */
+ * under way. Ranks may tell of other ends on the way; all must come to the vector's. Does not wait.
+ * Not collective. */
 void dn_allreduce_ready(dn_allreduce *allreduce, size_t end);
 
 /* Waits until the last subtree holds the sum of all leaves on this rank; the others are
  * overwritten. The vector was said to be ready to its end. Collective. */
 void dn_allreduce_finish(dn_allreduce *allreduce);
 
-/* The buckets of the vector, in order. Owned by the sum. */
+/* The buckets of the vector, in order, with the times of the last finished sum. Owned by the sum.
+ * Not collective. */
 int dn_allreduce_buckets(const dn_allreduce *allreduce, const dn_bucket **buckets);
 
 #endif

@@ -47,7 +47,7 @@ typedef struct dn_step {
     dn_net **nets;      /* (team.count) the first is `net`, the others are owned */
     dn_result *results; /* (team.count) */
     dn_tree *tree;
-    size_t pushed; /* floats of the last leaf */
+    size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
     float *momentum; /* (parameters) */
     double *scores;  /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
@@ -56,8 +56,9 @@ typedef struct dn_step {
     dn_step_times times;
 } dn_step;
 
-/* Allocates what the steps of `net` over so many virtual ranks take. DN_EINVAL where ranks
- * outnumber virtual ranks. The caller destroys it, also after a failure. Not collective. */
+/* Allocates what the steps of `net` over so many virtual ranks take; the net's norm group is 1, or
+ * all the virtual ranks. DN_EINVAL where ranks outnumber virtual ranks, DN_ENOMEM. The caller
+ * destroys it, also after a failure. Not collective. */
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings);
 void dn_step_destroy(dn_step *step);

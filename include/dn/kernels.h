@@ -1,9 +1,9 @@
 /*
  * The kernel table: what the layers ask of a processor.
  *
- * All operands are matrices of rows: a row is one channel, its pixels are contiguous floats, and
- * `ld` is the distance between rows in floats. Vectors run along the pixels, so no lane is wasted
- * on 12 or 48 channels, and appending channels is free.
+ * All operands are matrices of rows: a row is one channel, its pixels are contiguous, and `ld` is
+ * the distance between rows, in floats or, of a map, in its elements. Vectors run along the pixels,
+ * so no lane is wasted on 12 or 48 channels, and appending channels is free.
  *
  * Contracts common to all kernels: a row of n pixels may be read and written up to n rounded up to
  * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read of a pad has no
@@ -60,7 +60,7 @@ typedef struct dn_weights {
  *      0 0 0 0 0        image_rows padded rows an image, one more after the last
  *
  * The float before the first is a zero as well, and writing a frame may spill into the DN_LANES - 1
- * floats after its last. The source is compact: rows of `width` pixels, source_image floats from
+ * floats after its last. The source is compact: rows of `width` pixels, source_image pixels from
  * image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A band of a
  * larger map has one image whose halo rows take the place of padded rows. Without border (border =
  * 0) the source is one run of pixels that stays as it is, and only images, rows and width count.
@@ -101,7 +101,7 @@ typedef struct dn_norm_grad {
     const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
     int accumulate;             /* 0: `sum` is written, 1: added to */
-    float *sums;                /* (rows, 2) sum of masked gradient, and of it times (x - mean) */
+    float *sums; /* (rows, 2), written: sum of masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
 
 /* The kernels that read or write maps: one set an element type. Pointers to maps are void. */
@@ -116,8 +116,9 @@ typedef struct dn_map_kernels {
 
     /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
      * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
-     * map's type (to nearest even). Reads each row of pixels up to `width` rounded up to
-     * DN_LANES, and writes exactly the pixels: no pad. */
+     * map's type (to nearest even). Here `border` may be any number of floats behind a row. Reads
+     * each row of pixels up to `width` rounded up to DN_LANES, and writes exactly the pixels: no
+     * pad. */
     void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 
@@ -170,17 +171,19 @@ typedef struct dn_product_kernels {
     void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 
-    /* `conv` of one tap without shift, then norm_relu_grad of what it would have written: one pass
-     * over grad->sum, under the products. Outputs are grad->rows, at most DN_PACK_OUTPUTS;
-     * grad->gradient is not used. NULL where it is not faster than the two. */
-    void (*conv_norm_grad)(const float *packed, int inputs, const float *x, size_t x_ld,
+    /* `conv` of one tap without shift over grad->n pixels of dy(inputs, n), then norm_relu_grad of
+     * what it would have written: one pass over grad->sum, under the products. Outputs are
+     * grad->rows, at most DN_PACK_OUTPUTS; grad->gradient is not used. NULL where it is not faster
+     * than the two. */
+    void (*conv_norm_grad)(const float *packed, int inputs, const float *dy, size_t dy_ld,
                            const dn_norm_grad *grad);
 
     /* Floats of dy(outputs, n) packed, and packing: the form conv_weight_grad reads. */
     size_t (*packed_grad_floats)(int outputs, size_t n);
     void (*pack_grad)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld);
 
-    /* dw(taps, inputs, outputs and pad) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]).
+    /* dw(taps, inputs, outputs and pad) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]);
+     * `packed` is dy by pack_grad of the same outputs and n.
      * From the first pixel of x that a tap reads to the last, all are numbers. */
     void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
                              const float *packed, const float *x, size_t x_ld, float *dw);

@@ -9,7 +9,9 @@
  * Backward, for one stripe of pieces at a time: the output's gradient is loaded with the deferred
  * correction applied; then, panel by panel of input channels, the normalised input is packed again
  * and gives the weights' gradient, the product with the transposed weights gives the input's, which
- * the ReLU masks and adds into the input map's gradient. A panel of x is read once for all of it.
+ * the ReLU masks and adds into the input map's gradient: of a 1x1 both in one kernel where there is
+ * one (conv_norm_grad). A panel of x is read once for all of it. A 1x1's piece is cut further, into
+ * runs of pixels whose dy stays near.
  *
  * The pieces of a 3x3 go to winograd.c where the net's products have Winograd's transforms. Where
  * they have none, a 3x3 goes tap by tap over the frame of a piece (dn/kernels.h), one channel's
@@ -171,9 +173,9 @@ static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
                           float *dy, float *packed)
 {
     const dn_map *out = &net->maps[node->out];
-    const size_t first = dn_map_index(out, &v->piece, node->first, v->source);
-    net->on_maps->affine(node->outputs, &v->frame, out->gradient + first, out->grid.stride,
-                         dn_map_at(out, first), out->grid.stride, net->coefficients, dy, v->ld);
+    const size_t at = dn_map_index(out, &v->piece, node->first, v->source);
+    net->on_maps->affine(node->outputs, &v->frame, out->gradient + at, out->grid.stride,
+                         dn_map_at(out, at), out->grid.stride, net->coefficients, dy, v->ld);
     if (node->dropout)
         for (int o = 0; o < node->outputs; o++)
             dn_conv_dropout(net, node, pass, &v->frame, v->piece.image,
@@ -203,7 +205,8 @@ static void input_gradient(dn_net *net, const dn_node *node, const view *v, cons
     net->on_maps->norm_relu_grad(grad);
 }
 
-/* Weight gradient, input gradient and norm sums of block `b` of input channels of one view. */
+/* Weight gradient, input gradient and norm sums of block `b` of input channels of one view; adds to
+ * partial(rows, 2). `panel` has room for the block's rows of x and, behind them, of dx. */
 static void backward_block(dn_net *net, const dn_node *node, const view *v, const dn_stripe *item,
                            int b, const float *dy, const float *packed_dy, float *panel,
                            double *partial)
@@ -211,13 +214,13 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, cons
     const dn_map *in = &net->maps[node->in];
     const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
     const dn_taps taps = node_taps(&in->grid, node, 1);
-    const size_t x = dn_map_index(in, &v->piece, c, 0);
+    const size_t at = dn_map_index(in, &v->piece, c, 0);
     float sums[DN_BACKWARD_BLOCK * 2];
-    net->on_maps->norm_relu(rows, &v->frame, dn_map_at(in, x + (size_t)v->source), in->grid.stride,
+    net->on_maps->norm_relu(rows, &v->frame, dn_map_at(in, at + (size_t)v->source), in->grid.stride,
                             node->scale + c, node->shift + c, panel, v->ld);
     net->products->conv_weight_grad(node->outputs, rows, &taps, v->run, packed_dy, panel + v->first,
                                     v->ld, dn_weight_partial(net, node, item->stripe, c));
-    dn_norm_grad grad = dn_norm_backward_args(net, node, c, rows, x, v->piece.pixels, sums);
+    dn_norm_grad grad = dn_norm_backward_args(net, node, c, rows, at, v->piece.pixels, sums);
     input_gradient(net, node, v, dy, panel + DN_BACKWARD_BLOCK * v->ld, &grad,
                    net->packed +
                        (size_t)b * dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK));

@@ -21,14 +21,14 @@ typedef struct dn_grid {
     int group, groups; /* images in a row; rows */
     int band, bands;   /* image rows in a piece; pieces in a row */
     int pieces;
-    size_t stride; /* floats from channel to channel: an odd number of cache lines */
+    size_t stride; /* elements from channel to channel: of floats, an odd number of cache lines */
 } dn_grid;
 
 typedef struct dn_piece {
     int group;
     int image, images; /* first image, and how many */
     int row, rows;     /* first image row, and how many (of each image) */
-    size_t offset;     /* floats from the start of the group's row */
+    size_t offset;     /* elements from the start of the group's row */
     size_t pixels;
 } dn_piece;
 

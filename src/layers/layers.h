@@ -91,11 +91,11 @@ void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
 void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
 
 /* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
- * and in the leaf. Outside a parallel region. */
+ * and in the leaf. Called by the walk after the node's forward, outside a parallel region. */
 void dn_map_statistics(dn_net *net, const dn_node *node);
 
-/* Backward, from the same rows: the coefficients of the deferred correction of the node's output
- * channels. */
+/* From the same rows, which now hold A and B (nodes.h): net->coefficients, the deferred correction
+ * of the node's output channels. Called by the walk before the node's backward. */
 void dn_map_correction(dn_net *net, const dn_node *node);
 
 /* Means and sums of squares of a piece's `count` output channels from `first` on, into
@@ -121,8 +121,8 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
 /* Clears those of the item's channels, of part `part`. */
 void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item, int part);
 
-/* Merges net->partial(parts, inputs, 2) into the gradients of gamma and beta and into the input
- * map's sums. Inside a parallel region. */
+/* Merges net->partial(parts, inputs, 2): writes the leaf's gradients of gamma and beta, and writes
+ * (node->accumulate: adds to) the input map's sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 
 /* ---- shared by the layers: weights.c ---- */
@@ -151,7 +151,8 @@ void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *
 dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
                          const dn_stripes *stripes);
 
-/* Adds the stripes in order into the leaf's gradient. Inside a parallel region. */
+/* The leaf's gradient = the stripes' sums, of blocks of `block` inputs, added in order. Inside a
+ * parallel region. */
 void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block);
 
 /* Taps a node's weights have: kernel * kernel. */

@@ -42,7 +42,7 @@ typedef struct dn_map {
     size_t element;        /* bytes of an element of data */
     float *mean, *inverse; /* (channels) of the group: mean, 1 / sqrt(variance + eps) */
     double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
-    size_t statistics; /* of the leaf: means from here, unbiased variances after them */
+    size_t statistics; /* in the leaf, from its gradients' end: means, then unbiased variances */
     int written, read; /* first node that writes it, last node that reads it */
     int bottleneck;    /* 1: private to one layer, so it can be made again */
 } dn_map;
@@ -99,7 +99,8 @@ struct dn_net {
     float *channel_statistics; /* of all maps and nodes */
     double *channel_sums;      /* of all maps */
     float *packed;             /* weights of the running node, as the kernels want them */
-    float *coefficients;       /* (channels, 3) deferred correction of the running node's output */
+    float *coefficients;       /* (outputs, 3) deferred correction of the running node's output,
+                                  by dn_map_correction before its backward */
     double *rows;    /* (norm_group, 2 * outputs) the group's sums of the running node's output */
     double *column;  /* (norm_group) one column of rows */
     double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,

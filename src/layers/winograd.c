@@ -9,9 +9,12 @@
  *
  *     forward    x rows -> norm, ReLU -> u(16, block, tiles)
  *                m(16, outputs, tiles) += w(16) u, over the blocks -> y rows -> map
- *     backward   dy rows -> v(16, outputs, tiles), m(16, outputs, tiles) = A dy A'
+ *     backward   dy rows -> v(16, outputs, tiles) = B' dy B, m(16, outputs, tiles) = A dy A'
  *                block by block: x rows -> u(16, block, tiles); dw(16) += m u';
  *                                u = w'(16) v -> dx rows -> ReLU, norm -> map's gradient
+ *
+ * The input's gradient is a forward product once more: of dy with the kernel turned by half a
+ * circle (w', weights.c). u is used twice, for the windows of x and then for the products of dx.
  *
  * Transforms run a channel at a time: a framed row of it lies in the first-level cache.
  */
@@ -48,7 +51,7 @@ typedef struct chunk {
     dn_frame input, output; /* with the halo rows of a band, and without */
     dn_frame y;             /* rows as the output transform writes them */
     ptrdiff_t source;       /* where the framed source begins, from the chunk's first pixel */
-    size_t tiles, step;     /* step: floats from channel to channel of a transformed matrix */
+    size_t tiles, ld;       /* ld: floats from channel to channel of a transformed matrix */
     float *row, *y_row;     /* a channel framed, and one as the transform writes it */
     size_t row_floats;      /* of `row`, from DN_FRAME_LEAD floats before it */
 } chunk;
@@ -92,7 +95,7 @@ static float *chunk_create(chunk *c, const dn_grid *grid, const dn_piece *piece,
     c->y.image_rows = (c->piece.rows + 1) / 2 * 2;
     c->y.border = (int)dn_round_lanes((size_t)grid->width + 1) - grid->width;
     c->tiles = tiles_of(c->piece.images, c->piece.rows, grid->width);
-    c->step = dn_row_stride(c->tiles);
+    c->ld = dn_row_stride(c->tiles);
     c->row_floats = framed_floats(c);
     if (scratch == NULL)
         return NULL;
@@ -116,7 +119,7 @@ static void transform_inputs(const dn_net *net, const dn_node *node, const chunk
                              int rows, float *u)
 {
     const dn_map *in = &net->maps[node->in];
-    const size_t matrix = (size_t)rows * c->step;
+    const size_t matrix = (size_t)rows * c->ld;
     for (int r = 0; r < rows; r++) {
         const int channel = first + r;
         if (channel + AHEAD < node->inputs)
@@ -124,7 +127,7 @@ static void transform_inputs(const dn_net *net, const dn_node *node, const chunk
         net->on_maps->norm_relu(1, &c->input,
                                 dn_map_at(in, dn_map_index(in, &c->piece, channel, c->source)), 0,
                                 node->scale + channel, node->shift + channel, c->row, 0);
-        net->products->winograd->input(&c->output, c->row, u + (size_t)r * c->step, matrix);
+        net->products->winograd->input(&c->output, c->row, u + (size_t)r * c->ld, matrix);
     }
 }
 
@@ -136,8 +139,8 @@ static void multiply(const dn_net *net, const chunk *c, const float *packed, int
     const size_t weights = net->products->packed_floats(outputs, inputs, 1);
     for (int e = 0; e < DN_WINOGRAD; e++)
         net->products->conv(packed + (size_t)e * weights, outputs, inputs, &one, c->tiles,
-                            in + (size_t)e * (size_t)inputs * c->step, c->step,
-                            out + (size_t)e * (size_t)outputs * c->step, c->step, accumulate);
+                            in + (size_t)e * (size_t)inputs * c->ld, c->ld,
+                            out + (size_t)e * (size_t)outputs * c->ld, c->ld, accumulate);
 }
 
 static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
@@ -146,18 +149,17 @@ static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass,
     const dn_map *out = &net->maps[node->out];
     const int block = DN_FORWARD_BLOCK_3X3;
     const size_t packed = dn_packed_forward_block(net, node, block);
-    float *m = u + (size_t)DN_WINOGRAD * (size_t)block * c->step;
+    float *m = u + (size_t)DN_WINOGRAD * (size_t)block * c->ld;
     for (int first = 0; first < node->inputs; first += block) {
         const int rows = dn_block_rows(node, first, block);
         transform_inputs(net, node, c, first, rows, u);
         multiply(net, c, net->packed + (size_t)(first / block) * packed, node->outputs, rows, u, m,
                  first > 0);
     }
-    const size_t matrix = (size_t)node->outputs * c->step;
+    const size_t matrix = (size_t)node->outputs * c->ld;
     const size_t pitch = (size_t)(c->y.width + c->y.border);
     for (int o = 0; o < node->outputs; o++) {
-        net->products->winograd->output(&c->output, m + (size_t)o * c->step, matrix, c->y_row,
-                                        pitch);
+        net->products->winograd->output(&c->output, m + (size_t)o * c->ld, matrix, c->y_row, pitch);
         if (pass && node->dropout)
             dn_conv_dropout(net, node, pass, &c->y, c->piece.image, c->piece.offset, o, c->y_row);
         net->on_maps->store(1, &c->y, c->y_row, 0,
@@ -184,7 +186,7 @@ static void transform_gradients(const dn_net *net, const dn_node *node, const dn
 {
     const dn_map *out = &net->maps[node->out];
     const dn_winograd_kernels *winograd = net->products->winograd;
-    const size_t matrix = (size_t)node->outputs * c->step;
+    const size_t matrix = (size_t)node->outputs * c->ld;
     const size_t packed = net->products->packed_grad_floats(node->outputs, c->tiles);
     for (int o = 0; o < node->outputs; o++) {
         const size_t at = dn_map_index(out, &c->piece, node->first + o, c->source);
@@ -193,27 +195,25 @@ static void transform_gradients(const dn_net *net, const dn_node *node, const dn
         if (node->dropout)
             dn_conv_dropout(net, node, pass, &c->input, c->piece.image,
                             c->piece.offset + (size_t)c->source, o, c->row);
-        winograd->input(&c->output, c->row, v + (size_t)o * c->step, matrix);
-        winograd->output_grad(&c->output, c->row, work + (size_t)o * c->step, matrix);
+        winograd->input(&c->output, c->row, v + (size_t)o * c->ld, matrix);
+        winograd->output_grad(&c->output, c->row, work + (size_t)o * c->ld, matrix);
     }
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        net->products->pack_grad(m + e * packed, node->outputs, c->tiles, work + e * matrix,
-                                 c->step);
+        net->products->pack_grad(m + e * packed, node->outputs, c->tiles, work + e * matrix, c->ld);
 }
 
-/* u(16, rows, tiles) is the gradient of the transformed windows: through the output transform, the
- * ReLU and the norm into the map's gradient; the norm's sums are added to those of piece `index`.
- */
+/* u(16, rows, tiles) = the products of v with the turned weights: through the output transform,
+ * which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums are added to
+ * those of piece `index`. */
 static void store_gradients(dn_net *net, const dn_node *node, const chunk *c, int index, int first,
                             int rows, const float *u)
 {
     const dn_map *in = &net->maps[node->in];
-    const size_t matrix = (size_t)rows * c->step;
+    const size_t matrix = (size_t)rows * c->ld;
     const size_t pitch = (size_t)(c->y.width + c->y.border);
     for (int r = 0; r < rows; r++) {
         float sums[2];
-        net->products->winograd->output(&c->output, u + (size_t)r * c->step, matrix, c->y_row,
-                                        pitch);
+        net->products->winograd->output(&c->output, u + (size_t)r * c->ld, matrix, c->y_row, pitch);
         net->kernels->maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
         dn_norm_backward(net, node, first + r, 1, dn_map_index(in, &c->piece, first + r, 0),
                          c->piece.pixels, c->row, 0, sums);
@@ -232,13 +232,13 @@ static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, i
     float *dw = dn_weight_partial(net, node, stripe, first);
     for (size_t e = 0; e < DN_WINOGRAD; e++)
         net->products->conv_weight_grad(node->outputs, rows, &one, c->tiles, m + e * packed,
-                                        u + e * (size_t)rows * c->step, c->step, dw + e * matrix);
+                                        u + e * (size_t)rows * c->ld, c->ld, dw + e * matrix);
 }
 
 static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
                            const dn_stripe *item, int index, float *v)
 {
-    const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->step;
+    const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->ld;
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
     float *m = v + matrices;
     float *u = m + DN_WINOGRAD * net->products->packed_grad_floats(node->outputs, c->tiles);
@@ -279,9 +279,9 @@ size_t dn_winograd_scratch(const dn_net *net, const dn_node *node)
     chunk_create(&c, grid, &piece, 0, NULL);
     const size_t outputs = (size_t)node->outputs;
     const size_t block = outputs > DN_BACKWARD_BLOCK ? outputs : DN_BACKWARD_BLOCK;
-    const size_t forward = (DN_FORWARD_BLOCK_3X3 + outputs) * c.step;
+    const size_t forward = (DN_FORWARD_BLOCK_3X3 + outputs) * c.ld;
     const size_t backward =
-        (block + outputs) * c.step + net->products->packed_grad_floats(node->outputs, c.tiles);
+        (block + outputs) * c.ld + net->products->packed_grad_floats(node->outputs, c.tiles);
     return dn_round_lanes(c.row_floats) + dn_round_lanes(y_floats(&c)) + 2 * DN_LANES +
            DN_WINOGRAD * (forward > backward ? forward : backward);
 }

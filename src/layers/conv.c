@@ -7,11 +7,11 @@
  * the cache.
  *
  * Backward, for one stripe of pieces at a time: the output's gradient is loaded with the deferred
- * correction applied; then, panel by panel of input channels, the normalised input is packed again
- * and gives the weights' gradient, the product with the transposed weights gives the input's, which
- * the ReLU masks and adds into the input map's gradient: of a 1x1 both in one kernel where there is
- * one (conv_norm_grad). A panel of x is read once for all of it. A 1x1's piece is cut further, into
- * runs of pixels whose dy stays near.
+ * correction applied, and packed for the weights' gradient; then, panel by panel of input channels,
+ * the normalised input is packed again and gives the weights' gradient, the product with the
+ * transposed weights gives the input's, which the ReLU masks and adds into the input map's
+ * gradient: of a 1x1 both in one kernel where there is one (conv_norm_grad). A panel of x is read
+ * once for all of it. A 1x1's piece is cut further, into runs of pixels whose dy stays near.
  *
  * The pieces of a 3x3 go to winograd.c where the net's products have Winograd's transforms. Where
  * they have none, a 3x3 goes tap by tap over the frame of a piece (dn/kernels.h), one channel's

@@ -28,7 +28,8 @@
  * A rank is sent every piece that it is not home to exactly once on the way back. Where R and V/R
  * are powers of two it sends (R - 1)/R of the vector each way in log2(R) rounds: the least
  * possible. Otherwise it has up to 2 log2(V) subtrees, each of which it sends at most once before
- * the way back. Rounds each way: at most log2(V), rounded up.
+ * the way back. Rounds each way: at most log2(V), rounded up. Not collective: every rank plans by
+ * itself, and the plans agree.
  */
 #ifndef DN_MOVES_H
 #define DN_MOVES_H

@@ -1,6 +1,7 @@
 /*
  * The table of options, and values by its rows: what the command line, the configuration file and
  * the help share. Only mpi/options.c, mpi/config.c and mpi/option_table.c include this.
+ * Not collective.
  */
 #ifndef DN_OPTION_TABLE_H
 #define DN_OPTION_TABLE_H

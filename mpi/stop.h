@@ -4,7 +4,7 @@
  * A signal is only noted; the ranks tell each other in every step whether they should stop, save
  * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
  * from the process's start and acts as a signal does, early enough for one more step and one
- * checkpoint.
+ * checkpoint. Not collective.
  */
 #ifndef DN_STOP_H
 #define DN_STOP_H

@@ -25,11 +25,13 @@ typedef struct dn_invitation {
 /* Opens rank 0's listening socket and fills the invitation. DN_EIO. Not collective. */
 dn_status dn_watch_listen(int *listener, dn_invitation *invitation);
 
-/* socket[r] for r in [1, size) = the connection of rank r. Waits until all are there; DN_EIO when
- * none comes for half a minute. The caller closes what is not -1, also after a failure. */
+/* Rank 0, while every other rank connects: socket[r] for r in [1, size) = the connection of rank r.
+ * Waits until all are there; DN_EIO when none comes for half a minute. The caller closes what is
+ * not -1, also after a failure. */
 dn_status dn_watch_accept(int listener, const dn_invitation *invitation, int *socket, int size);
 
-/* *socket = a connection to rank 0. DN_EIO when no address leads there; it is -1 then. */
+/* Another rank, once rank 0 listens: *socket = a connection to it. DN_EIO when no address leads
+ * there; it is -1 then. */
 dn_status dn_watch_connect(int *socket, const dn_invitation *invitation, int rank,
                            int is_same_host);
 

@@ -65,7 +65,7 @@ enum {
 };
 
 /* Pieces of backward work: `stripes` runs of consecutive pieces, each cut into `columns` runs of
- * input channel blocks. */
+ * blocks of DN_BACKWARD_BLOCK input channels. A stripe adds up its own weight gradient. */
 typedef struct dn_stripes {
     int pieces, stripes, blocks, columns;
 } dn_stripes;

@@ -133,7 +133,7 @@ INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, fl
     const mask open = ~(mask)(r->scale * v + r->shift <= (vec){0}) & used;
     const vec masked = (vec)((mask)g & open);
     *sum += masked;
-    *moment += masked * (vec)((mask)(v - r->mean) & used); /* a pad may hold anything */
+    *moment += masked * (vec)((mask)(v - r->mean) & used);  /* a pad may hold anything */
     const vec before = r->accumulate ? load(to) : (vec){0}; /* one expression, one contraction */
     const vec result = r->gamma * masked + before;
     if (whole || count >= DN_VL)

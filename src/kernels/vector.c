@@ -31,7 +31,6 @@ typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), m
 typedef uint16_t half_mask __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_mask_in_memory __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 typedef float vec4 __attribute__((vector_size(16)));
-typedef float vec4_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float vec8 __attribute__((vector_size(32)));
 
 /* The even and the odd lanes of two registers, and registers from such lanes in turn. */

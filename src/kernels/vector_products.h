@@ -129,10 +129,7 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient ---- */
 
-enum {
-    GRAD_PIXELS = 128, /* of a chunk whose operands stay in the first-level cache */
-    TURN = DN_VL       /* rows and pixels of a block that is transposed in registers */
-};
+enum { GRAD_PIXELS = 128 }; /* of a chunk whose operands stay in the first-level cache */
 
 static size_t packed_grad_floats(int outputs, size_t n)
 {
@@ -140,19 +137,19 @@ static size_t packed_grad_floats(int outputs, size_t n)
 }
 
 /* Word j of register i becomes word i of register j: each round puts the words of registers i and
- * i + TURN / 2 by turns. */
-INLINE void transpose(vec m[TURN])
+ * i + DN_VL / 2 by turns. */
+INLINE void transpose(vec m[DN_VL])
 {
     UNROLL
-    for (int round = 1; round < TURN; round *= 2) {
-        vec to[TURN];
+    for (int round = 1; round < DN_VL; round *= 2) {
+        vec to[DN_VL];
         UNROLL
-        for (int i = 0; i < TURN / 2; i++) {
-            to[2 * i] = ZIP_LOW(m[i], m[i + TURN / 2]);
-            to[2 * i + 1] = ZIP_HIGH(m[i], m[i + TURN / 2]);
+        for (int i = 0; i < DN_VL / 2; i++) {
+            to[2 * i] = ZIP_LOW(m[i], m[i + DN_VL / 2]);
+            to[2 * i + 1] = ZIP_HIGH(m[i], m[i + DN_VL / 2]);
         }
         UNROLL
-        for (int i = 0; i < TURN; i++)
+        for (int i = 0; i < DN_VL; i++)
             m[i] = to[i];
     }
 }
@@ -161,18 +158,18 @@ INLINE void transpose(vec m[TURN])
 static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const size_t padded = dn_round_lanes(n), panels = dn_round_lanes((size_t)outputs);
-    for (size_t o = 0; o < panels; o += TURN) {
-        for (size_t p = 0; p < padded; p += TURN, packed += TURN * TURN) {
-            vec m[TURN];
+    for (size_t o = 0; o < panels; o += DN_VL) {
+        for (size_t p = 0; p < padded; p += DN_VL, packed += DN_VL * DN_VL) {
+            vec m[DN_VL];
             UNROLL
-            for (int i = 0; i < TURN; i++) {
+            for (int i = 0; i < DN_VL; i++) {
                 const size_t row = o + (size_t)i;
                 m[i] = row < (size_t)outputs ? load(dy + row * dy_ld + p) : (vec){0};
             }
             transpose(m);
             UNROLL
-            for (int i = 0; i < TURN; i++)
-                store(packed + i * TURN, m[i]);
+            for (int i = 0; i < DN_VL; i++)
+                store(packed + i * DN_VL, m[i]);
         }
     }
 }

@@ -7,7 +7,6 @@
  * memory that we copy to the disk, since libhdf5 1.10 ends in a segmentation fault when a disk is
  * full.
  */
-#define _GNU_SOURCE /* memfd_create */
 #include "shard_writer.h"
 
 #include <errno.h>

@@ -64,7 +64,7 @@ static dn_status run(bench *b)
             dn_net_phase_reset(b->net);
             b->step.times = (dn_step_times){0};
         }
-        dn_comm_barrier(b->comm);
+        DN_MPI(MPI_Barrier(b->comm->world));
         const double start = MPI_Wtime();
         dn_step_result result;
         DN_TRY(dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &sgd,
@@ -238,7 +238,7 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
     DN_TRY(dn_timeline_close(&b->timeline));
     if (!o->roofline)
         return DN_OK;
-    dn_comm_barrier(b->comm); /* all ranks measure at once, as they work */
+    DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
     return dn_comm_agree(b->comm,
                          dn_peaks_measure(&b->peaks, *kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }

@@ -1,16 +1,14 @@
 /*
  * Set-up, agreement and the small collectives of mpi/comm.h.
  *
- * Agreement costs one reduction of two integers when all is well; who failed, where and why is
- * only exchanged when a rank did. Shared memory is a file without a name (memfd), which the other
+ * Agreement costs one reduction of an integer when all is well; why a rank failed is only exchanged
+ * when one did. Shared memory is a file without a name (memfd), which the other
  * ranks of the node open through /proc: unlike MPI's shared windows it is not bound by the size of
  * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "comm.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,17 +24,20 @@
 
 enum { MESSAGE_BYTES = 1024, NAMED_RANKS = 8 };
 
-void dn_comm_host(char host[DN_HOST_BYTES])
+static void own_host(char host[DN_HOST_BYTES])
 {
     memset(host, 0, DN_HOST_BYTES);
     if (gethostname(host, DN_HOST_BYTES - 1) != 0)
         strcpy(host, "unknown");
+    for (char *c = host; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr(".-", *c) == NULL)
+            *c = '_';
 }
 
 static _Noreturn void end_job(int rank, const char *message)
 {
     char host[DN_HOST_BYTES];
-    dn_comm_host(host);
+    own_host(host);
     fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -71,53 +72,44 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
                                &comm->node));
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
     DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
+    comm->host = calloc(comm->size, sizeof *comm->host);
     comm->counts = calloc(comm->size, sizeof *comm->counts);
     comm->places = calloc(comm->size, sizeof *comm->places);
-    if (comm->counts == NULL || comm->places == NULL)
+    if (comm->host == NULL || comm->counts == NULL || comm->places == NULL)
         end_job(comm->rank, "out of memory at the start");
+    own_host(comm->host[comm->rank]);
+    DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
+                         comm->world));
 }
 
 void dn_comm_finalize(dn_comm *comm)
 {
+    free(comm->host);
     free(comm->counts);
     free(comm->places);
     DN_MPI(MPI_Comm_free(&comm->node));
     DN_MPI(MPI_Finalize());
 }
 
-/* A failure that left the state intact (positive) is the milder one. */
-static int severity(dn_status status)
-{
-    return status >= 0 ? (int)status : 1000 - (int)status;
-}
-
-static dn_status status_of(int value)
-{
-    return (dn_status)(value < 1000 ? value : 1000 - value);
-}
-
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
 {
-    int worst[2] = {severity(status), status == DN_OK ? 0 : comm->size - comm->rank};
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, worst, 2, MPI_INT, MPI_MAX, comm->world));
-    if (worst[0] == 0)
+    int rank = status == DN_OK ? comm->size : comm->rank; /* the lowest that failed */
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &rank, 1, MPI_INT, MPI_MIN, comm->world));
+    if (rank == comm->size)
         return DN_OK;
 
     struct {
-        char host[DN_HOST_BYTES], message[MESSAGE_BYTES];
-    } report;
-    const int rank = comm->size - worst[1]; /* the lowest that failed */
-    memset(&report, 0, sizeof report);
-    dn_comm_host(report.host);
+        dn_status status;
+        char message[MESSAGE_BYTES];
+    } report = {.status = status};
     snprintf(report.message, sizeof report.message, "%s", dn_message());
     DN_MPI(MPI_Bcast(&report, sizeof report, MPI_BYTE, rank, comm->world));
 
     int is_common = status != DN_OK && strcmp(report.message, dn_message()) == 0;
     DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &is_common, 1, MPI_INT, MPI_LAND, comm->world));
     if (is_common)
-        return dn_fail(status_of(worst[0]), "%s", report.message);
-    return dn_fail(status_of(worst[0]), "rank %d on host %s: %s", rank, report.host,
-                   report.message);
+        return dn_fail(report.status, "%s", report.message);
+    return dn_fail(report.status, "rank %d on host %s: %s", rank, comm->host[rank], report.message);
 }
 
 int dn_comm_max(const dn_comm *comm, int value)
@@ -172,16 +164,6 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
     const dn_status status = name_the_odd(all, comm->size, what);
     free(all);
     return status;
-}
-
-void dn_comm_barrier(const dn_comm *comm)
-{
-    DN_MPI(MPI_Barrier(comm->world));
-}
-
-void dn_comm_node_barrier(const dn_comm *comm)
-{
-    DN_MPI(MPI_Barrier(comm->node));
 }
 
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)

@@ -32,7 +32,8 @@ typedef struct dn_comm {
     int node_rank, node_size; /* among the ranks that share this node's memory */
     MPI_Comm world, node;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
-    int *counts, *places; /* (size) each: scratch of dn_comm_gather_doubles */
+    char (*host)[DN_HOST_BYTES];  /* (size) names, all but letters, digits, '.', '-' made '_' */
+    int *counts, *places;         /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
     struct dn_watch *watch;       /* watch.h; NULL: none. Not owned */
     double start;                 /* when the process began, in omp_get_wtime's seconds */
@@ -49,9 +50,9 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv);
 void dn_comm_finalize(dn_comm *comm);
 
 /*
- * DN_OK on all ranks when `status` is DN_OK on all; else the worst status on all, with dn_message
- * set everywhere to that of the lowest failing rank (prefixed with rank and host unless all ranks
- * failed with the same message). Collective.
+ * DN_OK on all ranks when `status` is DN_OK on all; else the failure of the lowest rank that has
+ * one on all, with dn_message set everywhere to its message (prefixed with rank and host unless all
+ * ranks failed with the same message). Collective.
  */
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
 
@@ -61,13 +62,6 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
 
 /* The largest value that a rank gives, on all ranks. Collective. */
 int dn_comm_max(const dn_comm *comm, int value);
-
-/* host = this host's name, padded with zeros. Not collective. */
-void dn_comm_host(char host[DN_HOST_BYTES]);
-
-/* Waits for all ranks of the job, or of the node. Collective there. */
-void dn_comm_barrier(const dn_comm *comm);
-void dn_comm_node_barrier(const dn_comm *comm);
 
 /* data(bytes) on every rank = data of rank `root`. Collective. */
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
@@ -84,7 +78,7 @@ typedef struct dn_shared {
 
 /*
  * One zeroed array of `bytes` for each node, the same memory on all its ranks; starts on a page.
- * What a rank writes is seen by the others after dn_comm_node_barrier. The kernel frees it with
+ * What a rank writes is seen by the others after a barrier of comm->node. The kernel frees it with
  * the last process, however that ends. DN_ENOMEM on all ranks of the job when one node is short of
  * memory. Collective.
  */

@@ -38,7 +38,7 @@ dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder
     const dn_shard_info *info = dn_shards_info(split->shards);
     DN_TRY(dn_comm_shared_alloc(comm, (size_t)info->count * dn_image_values(info), &split->pixels));
     DN_TRY(dn_comm_agree(comm, decode(split, comm)));
-    dn_comm_node_barrier(comm);
+    DN_MPI(MPI_Barrier(comm->node));
     split->images = (dn_images){
         .info = *info, .pixels = split->pixels.data, .labels = dn_shards_labels(split->shards)};
     return DN_OK;

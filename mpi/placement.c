@@ -3,9 +3,6 @@
  * started; where OpenMP binds threads it has already bound the main one, and its places hold what
  * the rank was given.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "placement.h"
 
 #include <omp.h>
@@ -189,7 +186,7 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     finder f = {0};
     dn_status status;
     *place = (dn_place){.node_ranks = comm->node_size};
-    gethostname(place->host, sizeof place->host - 1);
+    memcpy(place->host, comm->host[comm->rank], sizeof place->host);
     DN_TRY_OR_DONE(dn_comm_agree(comm, find(&f, comm->node_size)));
     DN_MPI(MPI_Allgather(&f.share, sizeof f.share, MPI_BYTE, f.allowed, sizeof f.share, MPI_BYTE,
                          comm->node));

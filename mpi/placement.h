@@ -15,7 +15,7 @@
 
 /* One rank's place, and its node as far as a cure needs it. */
 typedef struct dn_place {
-    char host[64];
+    char host[DN_HOST_BYTES];
     int cores, numa_nodes; /* its own, or those it shares */
     int sharers;           /* ranks that run on these cores, itself included */
     int threads;

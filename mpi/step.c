@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum { LOSS, CORRECT, WAIT, STOP, SCORES };
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
 {
-    const double now = dn_timeline_now();
+    const double now = omp_get_wtime();
     dn_timeline_add(step->timeline, span, number, 0, start, now);
     return now;
 }
@@ -23,7 +24,7 @@ static double mark(const dn_step *step, dn_span span, int64_t number, double sta
 static void exchange(void *user, double *rows, size_t width)
 {
     const dn_step *step = user;
-    const double start = dn_timeline_now();
+    const double start = omp_get_wtime();
     dn_comm_gather_doubles(step->comm, rows, step->virtual_ranks, (int)width);
     mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
 }
@@ -123,7 +124,7 @@ static void add_leaf(dn_step *step, int m, int v)
 static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
 {
     const dn_team *team = &step->team;
-    double time = dn_timeline_now();
+    double time = omp_get_wtime();
     pass.virtual_rank = (uint64_t)v;
     dn_watch_doing(step->comm->watch, DN_FORWARD);
     for (int m = 0; m < team->count; m++)
@@ -231,7 +232,7 @@ static double record_buckets(dn_step *step)
 static int reduce(dn_step *step, double start, double computed)
 {
     dn_allreduce_finish(step->allreduce);
-    const double now = dn_timeline_now();
+    const double now = omp_get_wtime();
     dn_stop *stop = step->stop;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, now - start);
@@ -256,13 +257,13 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
 {
     const int v = step->virtual_ranks;
     const int64_t number = (int64_t)pass->step;
-    const double start = dn_timeline_now();
+    const double start = omp_get_wtime();
     dn_watch_step(step->comm->watch, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, *pass, i, load, user);
-    const double computed = dn_timeline_now();
+    const double computed = omp_get_wtime();
     dn_watch_doing(step->comm->watch, DN_SUMMING);
     result->stop = reduce(step, start, computed);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);

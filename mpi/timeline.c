@@ -6,16 +6,14 @@
  */
 #include "timeline.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { TAG = 0, HOST_BYTES = 64 };
+enum { TAG = 0 };
 
 typedef struct span {
     int kind, lane;
@@ -25,7 +23,6 @@ typedef struct span {
 
 /* What a rank hands in. */
 typedef struct record {
-    char host[HOST_BYTES];
     int count;
     int64_t dropped;
     span spans[DN_TIMELINE_SPANS];
@@ -57,21 +54,6 @@ static const struct {
     [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
 };
 
-double dn_timeline_now(void)
-{
-    return omp_get_wtime();
-}
-
-/* host(HOST_BYTES) = this host's name, of which only harmless characters go into the JSON. */
-static void host_name(char *host)
-{
-    if (gethostname(host, HOST_BYTES - 1) != 0)
-        strcpy(host, "unknown");
-    for (char *c = host; *c != '\0'; c++)
-        if (!isalnum((unsigned char)*c) && strchr(".-", *c) == NULL)
-            *c = '_';
-}
-
 static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
     dn_timeline *t = calloc(1, sizeof *t);
@@ -79,7 +61,6 @@ static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, cons
     *timeline = t;
     t->comm = comm;
     t->path = path;
-    host_name(t->own.host);
     if (comm->rank == 0)
         t->file = fopen(path, "w");
     DN_CHECK(comm->rank != 0 || t->file != NULL, DN_EIO, "--timeline: cannot write %s: %s", path,
@@ -105,8 +86,8 @@ dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const 
         destroy(timeline);
         return status;
     }
-    dn_comm_barrier(comm);
-    (*timeline)->zero = dn_timeline_now();
+    DN_MPI(MPI_Barrier(comm->world));
+    (*timeline)->zero = omp_get_wtime();
     return DN_OK;
 }
 
@@ -122,14 +103,14 @@ void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int lane, dou
 }
 
 /* Names the rank, and the row of a span where it is the first in it. */
-static void print_names(FILE *file, int rank, const record *r)
+static void print_names(FILE *file, const dn_comm *comm, int rank, const record *r)
 {
     static const char *const rows[] = {"computation", "waiting", "communication"};
     uint64_t named = 0;
     fprintf(file,
             "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\","
             "\"args\":{\"name\":\"rank %d on %s\",\"dropped\":%" PRId64 "}},\n",
-            rank, rank, r->host, r->dropped);
+            rank, rank, comm->host[rank], r->dropped);
     for (int i = 0; i < r->count; i++) {
         const int row = kinds[r->spans[i].kind].row, tid = row + r->spans[i].lane;
         if (named >> tid & 1)
@@ -142,9 +123,9 @@ static void print_names(FILE *file, int rank, const record *r)
     }
 }
 
-static void print_record(FILE *file, int rank, const record *r)
+static void print_record(FILE *file, const dn_comm *comm, int rank, const record *r)
 {
-    print_names(file, rank, r);
+    print_names(file, comm, rank, r);
     for (int i = 0; i < r->count; i++) {
         const span *s = &r->spans[i];
         fprintf(file,
@@ -162,10 +143,10 @@ static dn_status print_all(dn_timeline *t)
     FILE *file = t->file;
     int64_t dropped = t->own.dropped;
     fprintf(file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-    print_record(file, 0, &t->own);
+    print_record(file, comm, 0, &t->own);
     for (int r = 1; r < comm->size; r++) {
         DN_MPI(MPI_Recv(&t->own, sizeof t->own, MPI_BYTE, r, TAG, comm->world, MPI_STATUS_IGNORE));
-        print_record(file, r, &t->own);
+        print_record(file, comm, r, &t->own);
         dropped += t->own.dropped;
     }
     fprintf(file, "{\"ph\":\"M\",\"pid\":0,\"name\":\"process_sort_index\","

@@ -29,16 +29,12 @@ enum { DN_TIMELINE_SPANS = 1 << 16 };
 
 typedef struct dn_timeline dn_timeline;
 
-/* The seconds in which spans are given: omp_get_wtime's. May be called by any thread. Not
- * collective. */
-double dn_timeline_now(void);
-
 /* Starts a timeline that rank 0 will write to `path`, NULL where that is empty; time 0 is now, the
  * same on all ranks. DN_EIO, DN_ENOMEM. Collective. */
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path);
 
-/* Records a span; `lane` is 0 but where several of a kind overlap. Called by one thread. Not
- * collective. */
+/* Records a span, in omp_get_wtime's seconds; `lane` is 0 but where several of a kind overlap.
+ * Called by one thread. Not collective. */
 void dn_timeline_add(dn_timeline *timeline, dn_span span, int64_t number, int lane, double start,
                      double end);
 

@@ -69,9 +69,7 @@ static dn_status start(dn_watch **result, const dn_comm *comm, double deadline)
     int listener = -1;
     DN_TRY(dn_comm_agree(comm, create(result, comm, deadline)));
     dn_watch *w = *result;
-    dn_comm_host(w->host[w->rank]);
-    DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, w->host, DN_HOST_BYTES, MPI_BYTE,
-                         comm->world));
+    memcpy(w->host, comm->host, (size_t)w->size * sizeof *w->host);
     dn_status status = w->rank == 0 ? dn_watch_listen(&listener, &invitation) : DN_OK;
     dn_comm_broadcast(comm, &invitation, sizeof invitation, 0);
     if (status == DN_OK)

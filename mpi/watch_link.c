@@ -1,7 +1,4 @@
 /* Listening, finding rank 0 and shaking hands; see watch_link.h. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "watch_link.h"
 
 #include <arpa/inet.h>

@@ -5,9 +5,6 @@
  * asleep does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
  * second.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "watch_state.h"
 
 #include <dirent.h>

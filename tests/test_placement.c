@@ -3,9 +3,6 @@
  * nodes, 64 cores of two processors) or reads from a file (the same with 16 cores, of which a
  * cgroup grants the upper 14); the table; the warnings, word for word.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,4 @@
 /* Placing of regions by lifetime, and the arena itself; see plan.h. */
-#define _GNU_SOURCE
 #include "plan.h"
 
 #include <stdlib.h>

@@ -29,7 +29,7 @@ static double exchange(const dn_comm *comm, char *out, char *in, int bytes)
         MPI_Request request[2];
         const int at = i * LARGE % MEMORY;
         const int peer = 1 - comm->rank;
-        dn_comm_barrier(comm);
+        MPI_Barrier(comm->world);
         const double start = MPI_Wtime();
         DN_MPI(MPI_Irecv(in + at, bytes, MPI_CHAR, peer, 1, comm->world, &request[0]));
         DN_MPI(MPI_Isend(out + at, bytes, MPI_CHAR, peer, 1, comm->world, &request[1]));

@@ -2,9 +2,6 @@
  * Real ranks on this machine: ranks that are not bound divide the cores, each thread is
  * bound to one core of its rank's share, and a thread made later may use the whole share.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>

@@ -63,25 +63,9 @@ static dn_status plan(dn_manifest **manifest, const dn_dataset *set,
     return DN_OK;
 }
 
-static dn_status temporary_path(char path[PATH_MAX], const struct make *k,
-                                const dn_manifest_file *file)
+/* Measures a file that was written. */
+static dn_status measure(const struct make *k, int64_t images, dn_manifest_file *file)
 {
-    char name[sizeof file->name + 8];
-    snprintf(name, sizeof name, "%s.tmp", file->name);
-    return dn_join_path(path, k->out, name);
-}
-
-/* Gives the written temporary file its name and measures it, or removes it after a failure. */
-static dn_status publish(const struct make *k, const char *temporary, int64_t images,
-                         dn_manifest_file *file, dn_status written)
-{
-    char path[PATH_MAX];
-    if (written != DN_OK) {
-        unlink(temporary);
-        return written;
-    }
-    DN_TRY(dn_join_path(path, k->out, file->name));
-    DN_TRY(dn_file_publish(temporary, path));
     DN_TRY(dn_records_measure(k->out, file));
     dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)file->bytes / 1e6);
     return DN_OK;
@@ -96,7 +80,7 @@ static dn_status copy_sample(struct make *k, dn_split_id split, int64_t index, u
     size_t size;
     DN_TRY(k->set->read(k->source, split, index, image, &label));
     DN_TRY(dn_sample_encode(k->manifest, image, label, &record, &size));
-    const dn_status status = dn_tfrecord_write(file, record, size);
+    const dn_status status = dn_tfrecord_append(file, record, size);
     free(record);
     if (split == DN_TRAIN)
         dn_channel_sums_add(&k->sums, k->manifest, image);
@@ -106,17 +90,22 @@ static dn_status copy_sample(struct make *k, dn_split_id split, int64_t index, u
 static dn_status make_tfrecord(void *context, dn_manifest_shard *shard)
 {
     struct make *const k = context;
-    dn_tfrecord *file;
-    char temporary[PATH_MAX];
-    DN_TRY(temporary_path(temporary, k, &shard->tfrecord));
-    DN_TRY(dn_tfrecord_create(&file, temporary));
+    dn_tfrecord *file = NULL;
+    char path[PATH_MAX];
+    dn_status status;
     uint8_t *const image = malloc(dn_manifest_image_bytes(k->manifest));
-    dn_status status = image ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", temporary);
-    for (int64_t i = 0; i < shard->count && status == DN_OK; i++)
-        status = copy_sample(k, shard->split, shard->first + i, image, file);
-    const dn_status closed = dn_tfrecord_close(&file);
+    if (!image)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name));
+    DN_TRY_OR_DONE(dn_join_path(path, k->out, shard->tfrecord.name));
+    DN_TRY_OR_DONE(dn_tfrecord_create(&file, path));
+    for (int64_t i = 0; i < shard->count; i++)
+        DN_TRY_OR_DONE(copy_sample(k, shard->split, shard->first + i, image, file));
+    DN_TRY_OR_DONE(dn_tfrecord_save(file));
+    DN_TRY_OR_DONE(measure(k, shard->count, &shard->tfrecord));
+done:
+    dn_tfrecord_close(&file);
     free(image);
-    return publish(k, temporary, shard->count, &shard->tfrecord, status == DN_OK ? closed : status);
+    return status;
 }
 
 static dn_status make_hdf5(void *context, dn_manifest_shard *shard)
@@ -124,14 +113,16 @@ static dn_status make_hdf5(void *context, dn_manifest_shard *shard)
     struct make *const k = context;
     uint8_t *images;
     uint16_t *labels;
-    char temporary[PATH_MAX];
-    DN_TRY(temporary_path(temporary, k, &shard->hdf5));
-    dn_status status = dn_records_read(k->out, k->manifest, shard, &images, &labels);
-    if (status == DN_OK)
-        status = dn_shard_write(temporary, k->manifest, shard, images, labels);
+    char path[PATH_MAX];
+    dn_status status;
+    DN_TRY(dn_join_path(path, k->out, shard->hdf5.name));
+    DN_TRY_OR_DONE(dn_records_read(k->out, k->manifest, shard, &images, &labels));
+    DN_TRY_OR_DONE(dn_shard_write(path, k->manifest, shard, images, labels));
+    DN_TRY_OR_DONE(measure(k, shard->count, &shard->hdf5));
+done:
     free(labels);
     free(images);
-    return publish(k, temporary, shard->count, &shard->hdf5, status);
+    return status;
 }
 
 static dn_status remove_file(const char *folder, const char *name)

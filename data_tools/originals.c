@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "dn/file.h"
+
 static const dn_dataset *const datasets[] = {
     &dn_dataset_cifar10,
     &dn_dataset_fashion_mnist,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "dn/file.h"
 
 enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, RECORDS = 10000, FILES = 6, TRAIN_FILES = 5 };
 
@@ -31,7 +31,7 @@ static dn_status open_files(void *source, const char *folder)
     for (int i = 0; i < FILES; i++) {
         size_t size;
         DN_TRY(dn_join_path(s->path[i], folder, file_names[i]));
-        DN_TRY(dn_load_file(s->path[i], &s->records[i], &size));
+        DN_TRY(dn_file_load(s->path[i], &s->records[i], &size));
         DN_CHECK(size == expected, DN_ECORRUPT, "%s: found %zu bytes, expected %zu", s->path[i],
                  size, expected);
     }

@@ -13,6 +13,8 @@
 
 #include <zlib.h>
 
+#include "dn/file.h"
+
 enum { SIDE = 28, PIXELS = SIDE * SIDE, TRAIN = 60000, TEST = 10000 };
 enum { IMAGES, LABELS, KINDS };
 

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include <xxhash.h>
-
-#include "load.h"
+#include "dn/file.h"
 #include "sample.h"
 #include "tfrecord.h"
 
@@ -77,14 +76,14 @@ dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
 dn_status dn_records_measure(const char *folder, dn_manifest_file *file)
 {
     char path[PATH_MAX];
-    uint8_t *bytes;
-    size_t size;
+    int opened;
     DN_TRY(dn_join_path(path, folder, file->name));
-    DN_TRY(dn_load_file(path, &bytes, &size));
-    file->bytes = (int64_t)size;
-    file->hash = XXH3_64bits(bytes, size);
-    free(bytes);
-    return DN_OK;
+    dn_status status = dn_file_open(path, &opened, &file->bytes);
+    if (status == DN_OK)
+        status = dn_file_hash(opened, path, file->bytes, &file->hash);
+    if (opened >= 0)
+        close(opened);
+    return status;
 }
 
 void dn_channel_sums_add(dn_channel_sums *sums, const dn_manifest *manifest, const uint8_t *image)

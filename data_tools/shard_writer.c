@@ -10,18 +10,18 @@
 #include "shard_writer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "dn/file.h"
 #include "dn/hdf5.h"
 
 struct writer {
@@ -194,17 +194,14 @@ static int put_images(const struct writer *w, const uint8_t *images)
 
 static dn_status copy_to_disk(int memory, const char *path)
 {
-    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
-    ssize_t part;
-    do {
-        part = sendfile(file, memory, NULL, 1 << 30);
-    } while (part > 0);
-    const int error = part < 0 ? errno : 0;
-    const int closed = close(file) == 0;
-    DN_CHECK(!error && closed, DN_EIO, "%s: cannot write: %s", path,
-             strerror(error ? error : errno));
-    return DN_OK;
+    struct stat info;
+    void *bytes = MAP_FAILED;
+    if (fstat(memory, &info) == 0)
+        bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, memory, 0);
+    DN_CHECK(bytes != MAP_FAILED, DN_ENOMEM, "%s: cannot map it: %s", path, strerror(errno));
+    const dn_status status = dn_file_write(path, bytes, (size_t)info.st_size);
+    munmap(bytes, (size_t)info.st_size);
+    return status;
 }
 
 dn_status dn_shard_write(const char *path, const dn_manifest *manifest,

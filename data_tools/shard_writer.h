@@ -4,10 +4,10 @@
 
 #include "dn/manifest.h"
 
-/* Writes the file `path`, not yet flushed to the disk: one of the manifest's shards, with its
+/* Writes the file `path`: one of the manifest's shards, with its
  * images(count, channels, height, width) and labels(count). What else stands in it (class names,
- * mean and deviation, zstd level) is the manifest's too. DN_EIO names the file and the reason; the
- * file is of no use then. Thread-safe. */
+ * mean and deviation, zstd level) is the manifest's too. As dn_file_write; DN_ENOMEM. Thread-safe.
+ */
 dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
                          const dn_manifest_shard *shard, const uint8_t *images,
                          const uint16_t *labels);

@@ -6,20 +6,19 @@
  */
 #include "tfrecord.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "dn/file.h"
 
 struct dn_tfrecord {
     dn_crc32c crc;
     char path[PATH_MAX];
-    FILE *output;        /* of a file that is written, else NULL */
-    uint8_t *bytes;      /* (size): the content of a file that is read */
+    FILE *output;        /* into `bytes`, of a file that is written, else NULL */
+    uint8_t *bytes;      /* (size): the content */
     size_t size, offset; /* of the next record */
     int64_t record;      /* its number */
 };
@@ -87,38 +86,35 @@ static dn_status create(dn_tfrecord **file, const char *path)
 dn_status dn_tfrecord_create(dn_tfrecord **file, const char *path)
 {
     DN_TRY(create(file, path));
-    (*file)->output = fopen(path, "wbe");
+    (*file)->output = open_memstream((char **)&(*file)->bytes, &(*file)->size);
     if ((*file)->output)
         return DN_OK;
-    const int error = errno;
     dn_tfrecord_close(file);
-    return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
+    return dn_fail(DN_ENOMEM, "%s: out of memory", path);
 }
 
 dn_status dn_tfrecord_open(dn_tfrecord **file, const char *path)
 {
     DN_TRY(create(file, path));
-    const dn_status status = dn_load_file(path, &(*file)->bytes, &(*file)->size);
+    const dn_status status = dn_file_load(path, &(*file)->bytes, &(*file)->size);
     if (status != DN_OK)
         dn_tfrecord_close(file);
     return status;
 }
 
-dn_status dn_tfrecord_close(dn_tfrecord **file)
+void dn_tfrecord_close(dn_tfrecord **file)
 {
     dn_tfrecord *const f = *file;
-    dn_status status = DN_OK;
     if (!f)
-        return status;
-    if (f->output && fclose(f->output) != 0)
-        status = dn_fail(DN_EIO, "%s: cannot write: %s", f->path, strerror(errno));
+        return;
+    if (f->output)
+        fclose(f->output);
     free(f->bytes);
     free(f);
     *file = NULL;
-    return status;
 }
 
-dn_status dn_tfrecord_write(dn_tfrecord *file, const void *data, size_t size)
+dn_status dn_tfrecord_append(dn_tfrecord *file, const void *data, size_t size)
 {
     uint8_t head[12], tail[4];
     store_little_endian(head, 8, size);
@@ -127,8 +123,14 @@ dn_status dn_tfrecord_write(dn_tfrecord *file, const void *data, size_t size)
     DN_CHECK(fwrite(head, sizeof head, 1, file->output) == 1 &&
                  fwrite(data, 1, size, file->output) == size &&
                  fwrite(tail, sizeof tail, 1, file->output) == 1,
-             DN_EIO, "%s: cannot write: %s", file->path, strerror(errno));
+             DN_ENOMEM, "%s: out of memory", file->path);
     return DN_OK;
+}
+
+dn_status dn_tfrecord_save(dn_tfrecord *file)
+{
+    DN_CHECK(fflush(file->output) == 0, DN_ENOMEM, "%s: out of memory", file->path);
+    return dn_file_write(file->path, file->bytes, file->size);
 }
 
 /* The masked CRC of the bytes stands after them. */

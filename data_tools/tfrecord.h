@@ -2,7 +2,7 @@
  * TFRecord files: uint64 length, uint32 masked CRC32C of these 8 bytes, the data, uint32 masked
  * CRC32C of the data; little-endian, records simply follow each other.
  *
- * An open file is an object of one thread, which either writes or reads it.
+ * An open file is in memory, and an object of one thread, which either writes or reads it.
  */
 #ifndef DN_TFRECORD_H
 #define DN_TFRECORD_H
@@ -24,19 +24,20 @@ uint32_t dn_crc32c_of(const dn_crc32c *crc, const void *bytes, size_t size);
 
 typedef struct dn_tfrecord dn_tfrecord;
 
-/* Opens `path` to write it, emptying it. DN_EIO names the file and the reason. */
+/* Begins a file in memory, appends a record, writes it as `path` (as dn_file_write). Nothing is
+ * appended once it is saved. DN_ENOMEM. */
 dn_status dn_tfrecord_create(dn_tfrecord **file, const char *path);
-dn_status dn_tfrecord_write(dn_tfrecord *file, const void *data, size_t size);
+dn_status dn_tfrecord_append(dn_tfrecord *file, const void *data, size_t size);
+dn_status dn_tfrecord_save(dn_tfrecord *file);
 
-/* Reads `path` into memory. */
+/* Reads `path`. As dn_file_load. */
 dn_status dn_tfrecord_open(dn_tfrecord **file, const char *path);
 
 /* The next record; *data is the file's, and NULL after the last record. DN_ECORRUPT names the
  * file, the record and its byte offset. */
 dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size);
 
-/* Closes and frees it; DN_EIO when the last bytes could not be written. Sets *file to NULL; accepts
- * NULL inside. */
-dn_status dn_tfrecord_close(dn_tfrecord **file);
+/* Frees it and sets *file to NULL; accepts NULL inside. */
+void dn_tfrecord_close(dn_tfrecord **file);
 
 #endif

@@ -20,7 +20,7 @@ refused() {
     ((status == 1)) || fail "create_records $*: found status $status, expected 1" out
     [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
         fail "create_records $*: expected a last line with \"$text\"" out
-    [[ -z $(find . -name '*.tmp') ]] || fail "create_records $*: left temporary files"
+    [[ -z $(find . -name '*.partial') ]] || fail "create_records $*: left temporary files"
 }
 
 accepted() {

@@ -173,20 +173,30 @@ static void test_failures(void **state)
     dn_metrics_destroy(&metrics);
 }
 
-static void test_publish(void **state)
+/* A file is written whole, in place of a former one; where that fails nothing partial is left. */
+static void test_file_write(void **state)
 {
     const fixture *f = *state;
-    char temporary[192];
+    char partial[192];
+    uint8_t *bytes;
+    size_t size;
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
-    snprintf(temporary, sizeof temporary, "%s.tmp", f->file);
-    fclose(fopen(temporary, "w"));
-    assert_int_equal(dn_file_publish(temporary, f->file), DN_OK);
-    assert_int_equal(access(f->file, F_OK), 0);
-    fclose(fopen(temporary, "w"));
-    assert_int_equal(dn_file_publish(temporary, "/dev/null/x"), DN_EIO);
-    assert_int_not_equal(access(temporary, F_OK), 0);
-    assert_non_null(strstr(dn_message(), "/dev/null/x"));
+    assert_int_equal(dn_file_write(f->file, "former", 6), DN_OK);
+    assert_int_equal(dn_file_write(f->file, "four", 4), DN_OK);
+    assert_int_equal(dn_file_load(f->file, &bytes, &size), DN_OK);
+    assert_int_equal(size, 4);
+    assert_memory_equal(bytes, "four", 4);
+    free(bytes);
+    assert_int_equal(dn_file_write("/dev/null/x", "four", 4), DN_EIO);
+    assert_non_null(strstr(dn_message(), "/dev/null/x: cannot write"));
+    unlink(f->file);
+    assert_int_equal(mkdir(f->file, 0777), 0); /* which no file can replace */
+    assert_int_equal(dn_file_write(f->file, "four", 4), DN_EIO);
+    assert_non_null(strstr(dn_message(), f->file));
+    snprintf(partial, sizeof partial, "%s" DN_PARTIAL, f->file);
+    assert_int_not_equal(access(partial, F_OK), 0);
+    rmdir(f->file);
 }
 
 static void test_null(void **state)
@@ -206,7 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         METRICS_TEST(test_file),           METRICS_TEST(test_append),
         METRICS_TEST(test_plain_progress), METRICS_TEST(test_terminal_progress),
-        METRICS_TEST(test_failures),       METRICS_TEST(test_publish),
+        METRICS_TEST(test_failures),       METRICS_TEST(test_file_write),
         cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 #include <hdf5.h>
 
+#include "dn/file.h"
 #include "dn/manifest.h"
 #include "dn/shard.h"
 #include "records.h"

@@ -108,9 +108,10 @@ static void test_golden_write(void **state)
     assert_int_equal(dn_example_encode(NULL, 0, features, 2), size);
     dn_tfrecord *writer;
     assert_int_equal(dn_tfrecord_create(&writer, path), DN_OK);
-    assert_int_equal(dn_tfrecord_write(writer, example, size), DN_OK);
-    assert_int_equal(dn_tfrecord_write(writer, example, 0), DN_OK);
-    assert_int_equal(dn_tfrecord_close(&writer), DN_OK);
+    assert_int_equal(dn_tfrecord_append(writer, example, size), DN_OK);
+    assert_int_equal(dn_tfrecord_append(writer, example, 0), DN_OK);
+    assert_int_equal(dn_tfrecord_save(writer), DN_OK);
+    dn_tfrecord_close(&writer);
     assert_null(writer);
     FILE *const stream = fopen(path, "rb");
     assert_int_equal(fread(file, 1, sizeof file, stream), sizeof file - 1);
@@ -175,7 +176,9 @@ static void test_missing_file(void **state)
     dn_tfrecord *writer;
     assert_int_equal(dn_tfrecord_open(&reader, "/nonexistent/a"), DN_ENOENT);
     assert_null(reader);
-    assert_int_equal(dn_tfrecord_create(&writer, "/nonexistent/a"), DN_EIO);
+    assert_int_equal(dn_tfrecord_create(&writer, "/nonexistent/a"), DN_OK);
+    assert_int_equal(dn_tfrecord_save(writer), DN_EIO);
+    dn_tfrecord_close(&writer);
     assert_null(writer);
 }
 

@@ -1,21 +1,46 @@
 /*
- * Folders, and files that appear whole or not at all.
+ * Folders and files: what is written appears whole or not at all, and what is read is read whole.
  *
- * A file is written under a temporary name in the folder of its final one and then published: when
- * the final name exists, all its bytes are on the disk. Thread-safe for different paths.
+ * A file is written under its final name and DN_PARTIAL after it, flushed to the disk and renamed:
+ * when the final name exists, all its bytes are on the disk. Thread-safe for different paths.
+ * Failures name the file or folder and what the system said.
  */
 #ifndef DN_FILE_H
 #define DN_FILE_H
 
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "dn/status.h"
 
-/* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO
- * names the folder that the system refused and why. */
+/* What a file's name ends in until it is whole. */
+#define DN_PARTIAL ".partial"
+
+/* path = folder/name, or DN_EINVAL where that is too long. */
+dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name);
+
+/* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO. */
 dn_status dn_make_folders(const char *path);
 
-/* Flushes the closed file `temporary` to the disk, renames it to `final` in the same folder
- * (replacing a file of that name) and flushes the folder. When flushing or renaming fails,
- * `temporary` is removed, `final` is as it was, and DN_EIO names it and the reason. */
-dn_status dn_file_publish(const char *temporary, const char *final);
+/* Makes the file `path` of bytes(size), in place of one of that name. On DN_EIO nothing partial is
+ * left; unless it was the folder that could not be flushed, `path` is as it was. */
+dn_status dn_file_write(const char *path, const void *bytes, size_t size);
+
+/* Opens a file to read; *size = its bytes. The caller closes *file where it is not -1, after a
+ * failure too. DN_ENOENT, DN_EIO. */
+dn_status dn_file_open(const char *path, int *file, int64_t *size);
+
+/* bytes(size) = those at the offset `at` of the open file `path`. DN_EIO, or DN_ECORRUPT where the
+ * file is shorter. */
+dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int64_t at);
+
+/* *hash = XXH3-64 with seed 0 of the first `size` bytes of the open file `path`. As dn_file_read;
+ * DN_ENOMEM. */
+dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash);
+
+/* *bytes(*size) = the whole file, to be freed by the caller; NULL after a failure. As dn_file_open
+ * and dn_file_read; DN_ENOMEM. */
+dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size);
 
 #endif

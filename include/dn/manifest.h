@@ -5,7 +5,6 @@
 #ifndef DN_MANIFEST_H
 #define DN_MANIFEST_H
 
-#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,10 +62,7 @@ size_t dn_manifest_image_bytes(const dn_manifest *manifest);
  * format version, DN_ECORRUPT when it is not what the specification says. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
-/* Writes folder/dataset.json, whole or not at all. DN_EIO. */
+/* Writes folder/dataset.json, whole or not at all. DN_EIO, DN_ENOMEM. */
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder);
-
-/* path = folder/name, or DN_EINVAL where that is too long. */
-dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name);
 
 #endif

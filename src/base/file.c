@@ -1,5 +1,5 @@
 /*
- * Folders and published files; see include/dn/file.h.
+ * Folders and files; see include/dn/file.h.
  *
  * fsync before rename: without it a crash can leave the new name on an empty file. The folder is
  * flushed afterwards so that the new name itself outlives a crash.
@@ -8,11 +8,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <xxhash.h>
+
+dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
+{
+    const int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", folder);
+    return DN_OK;
+}
 
 static dn_status make_folder(const char *path)
 {
@@ -42,38 +52,122 @@ dn_status dn_make_folders(const char *path)
     return make_folder(part);
 }
 
-/* Returns 0, or -1 with errno set. */
-static int flush_to_disk(const char *path)
+/* Writes bytes(size) and flushes them to the disk. Returns 0, or an errno. */
+static int write_bytes(const char *path, const uint8_t *bytes, size_t size)
 {
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0)
-        return -1;
-    const int result = fsync(file), error = errno;
-    close(file);
-    errno = error;
-    return result;
+        return errno;
+    int error = 0;
+    for (size_t done = 0; !error && done < size;) {
+        const ssize_t part = write(file, bytes + done, size - done);
+        if (part >= 0)
+            done += (size_t)part;
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (!error && fsync(file) != 0)
+        error = errno;
+    if (close(file) != 0 && !error)
+        error = errno;
+    return error;
 }
 
-static void folder_of(const char *path, char folder[PATH_MAX])
-{
-    const char *slash = strrchr(path, '/');
-    const int length = slash ? (int)(slash - path) : 0;
-    if (!slash)
-        snprintf(folder, PATH_MAX, ".");
-    else
-        snprintf(folder, PATH_MAX, "%.*s", length ? length : 1, path);
-}
-
-dn_status dn_file_publish(const char *temporary, const char *final)
+/* Flushes the folder that `path` is in. Returns 0, or an errno. */
+static int flush_folder(const char *path)
 {
     char folder[PATH_MAX];
-    if (flush_to_disk(temporary) != 0 || rename(temporary, final) != 0) {
-        const int error = errno;
-        unlink(temporary);
-        return dn_fail(DN_EIO, "%s: cannot write: %s", final, strerror(error));
+    const char *const slash = strrchr(path, '/');
+    const int length = slash == path ? 1 : slash ? (int)(slash - path) : 0;
+    snprintf(folder, PATH_MAX, "%.*s", length ? length : 1, length ? path : ".");
+    const int file = open(folder, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return errno;
+    const int error = fsync(file) == 0 || errno == EINVAL ? 0 : errno; /* some cannot be flushed */
+    close(file);
+    return error;
+}
+
+dn_status dn_file_write(const char *path, const void *bytes, size_t size)
+{
+    char partial[PATH_MAX];
+    const int length = snprintf(partial, sizeof partial, "%s" DN_PARTIAL, path);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", path);
+    int error = write_bytes(partial, bytes, size);
+    if (!error && rename(partial, path) != 0)
+        error = errno;
+    if (error) {
+        unlink(partial);
+        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
     }
-    folder_of(final, folder);
-    if (flush_to_disk(folder) != 0 && errno != EINVAL) /* some file systems cannot flush folders */
-        return dn_fail(DN_EIO, "%s: cannot flush the folder: %s", folder, strerror(errno));
+    error = flush_folder(path);
+    DN_CHECK(!error, DN_EIO, "%s: cannot flush its folder: %s", path, strerror(error));
     return DN_OK;
+}
+
+dn_status dn_file_open(const char *path, int *file, int64_t *size)
+{
+    struct stat info;
+    *file = open(path, O_RDONLY | O_CLOEXEC);
+    DN_CHECK(*file >= 0 && fstat(*file, &info) == 0, errno == ENOENT ? DN_ENOENT : DN_EIO,
+             "%s: cannot read: %s", path, strerror(errno));
+    *size = info.st_size;
+    return DN_OK;
+}
+
+dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int64_t at)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t part = pread(file, (uint8_t *)bytes + done, size - done, at + (int64_t)done);
+        if (part < 0 && errno == EINTR)
+            continue;
+        DN_CHECK(part >= 0, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+        DN_CHECK(part > 0, DN_ECORRUPT, "%s: cut short: nothing at byte %" PRId64, path,
+                 at + (int64_t)done);
+        done += (size_t)part;
+    }
+    return DN_OK;
+}
+
+dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash)
+{
+    enum { BLOCK = 1 << 20 };
+    XXH3_state_t *const state = XXH3_createState();
+    uint8_t *const block = malloc(BLOCK);
+    dn_status status = DN_OK;
+    if (!state || !block)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
+    XXH3_64bits_reset(state);
+    for (int64_t at = 0; at < size; at += BLOCK) {
+        const size_t part = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
+        DN_TRY_OR_DONE(dn_file_read(file, path, block, part, at));
+        XXH3_64bits_update(state, block, part);
+    }
+    *hash = XXH3_64bits_digest(state);
+done:
+    free(block);
+    XXH3_freeState(state);
+    return status;
+}
+
+dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
+{
+    int file;
+    int64_t found;
+    *bytes = NULL;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_file_open(path, &file, &found));
+    *size = (size_t)found;
+    *bytes = malloc(*size + 1); /* never of size 0 */
+    if (!*bytes)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
+    DN_TRY_OR_DONE(dn_file_read(file, path, *bytes, *size, 0));
+done:
+    if (file >= 0)
+        close(file);
+    if (status != DN_OK) {
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return status;
 }

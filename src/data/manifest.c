@@ -29,13 +29,6 @@ size_t dn_manifest_image_bytes(const dn_manifest *manifest)
     return (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
 }
 
-dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
-{
-    const int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
-    DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", folder);
-    return DN_OK;
-}
-
 /* The arrays of the zeroed manifest. */
 static dn_status allocate(dn_manifest *m, int classes, const int shards[DN_SPLITS])
 {
@@ -244,18 +237,13 @@ static json_t *to_json(const dn_manifest *m)
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
 {
-    char path[PATH_MAX], temporary[PATH_MAX];
+    char path[PATH_MAX];
     DN_TRY(dn_join_path(path, folder, file_name));
-    DN_TRY(dn_join_path(temporary, folder, "dataset.json.tmp"));
     json_t *const root = to_json(manifest);
-    DN_CHECK(root, DN_ENOMEM, "%s: out of memory", path);
-    errno = 0;
-    const int failed = json_dump_file(root, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    const int error = errno;
+    char *const text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     json_decref(root);
-    if (failed) {
-        unlink(temporary);
-        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
-    }
-    return dn_file_publish(temporary, path);
+    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", path);
+    const dn_status status = dn_file_write(path, text, strlen(text));
+    free(text);
+    return status;
 }

@@ -7,20 +7,16 @@
  */
 #include "dn/shard.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "dn/file.h"
 #include "dn/hdf5.h"
 #include "dn/manifest.h"
 
@@ -202,12 +198,8 @@ static dn_status read_index(hid_t file, dn_shards *shards, struct shard *shard)
 static dn_status open_shard(dn_shards *shards, const char *folder, struct shard *shard)
 {
     const dn_manifest_file *const expected = &shard->entry->hdf5;
-    struct stat info;
     DN_TRY(dn_join_path(shard->path, folder, expected->name));
-    shard->fd = open(shard->path, O_RDONLY | O_CLOEXEC);
-    DN_CHECK(shard->fd >= 0 && fstat(shard->fd, &info) == 0, errno == ENOENT ? DN_ENOENT : DN_EIO,
-             "%s: cannot read: %s", shard->path, strerror(errno));
-    shard->bytes = info.st_size;
+    DN_TRY(dn_file_open(shard->path, &shard->fd, &shard->bytes));
     DN_CHECK(shard->bytes == expected->bytes, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, shard->bytes,
              expected->bytes);
@@ -219,11 +211,8 @@ static dn_status open_shard(dn_shards *shards, const char *folder, struct shard 
 
 static dn_status check_shard(const struct shard *shard)
 {
-    const size_t bytes = (size_t)shard->bytes;
-    void *content = mmap(NULL, bytes, PROT_READ, MAP_SHARED, shard->fd, 0);
-    DN_CHECK(content != MAP_FAILED, DN_EIO, "%s: cannot read: %s", shard->path, strerror(errno));
-    const uint64_t hash = XXH3_64bits(content, bytes);
-    munmap(content, bytes);
+    uint64_t hash;
+    DN_TRY(dn_file_hash(shard->fd, shard->path, shard->bytes, &hash));
     DN_CHECK(hash == shard->entry->hdf5.hash, DN_ECORRUPT,
              "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)",
              shard->path, hash, shard->entry->hdf5.hash);
@@ -317,22 +306,6 @@ void dn_shards_chunk_range(const dn_shards *shards, int64_t chunk, int64_t *firs
     *count = shards->chunk[chunk].count;
 }
 
-static dn_status read_fully(const struct chunk *chunk, uint8_t *bytes)
-{
-    const char *const path = chunk->shard->path;
-    for (int64_t done = 0; done < chunk->bytes;) {
-        const ssize_t part = pread(chunk->shard->fd, bytes + done, (size_t)(chunk->bytes - done),
-                                   chunk->address + done);
-        if (part < 0 && errno == EINTR)
-            continue;
-        DN_CHECK(part >= 0, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
-        DN_CHECK(part > 0, DN_ECORRUPT, "%s: cut short: nothing at byte %" PRId64, path,
-                 chunk->address + done);
-        done += part;
-    }
-    return DN_OK;
-}
-
 /* images(size) = the content of the frame, or of a chunk that is stored as it is. */
 static dn_status unpack(const struct chunk *chunk, const uint8_t *stored, uint8_t *images,
                         size_t size)
@@ -360,7 +333,8 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t chunk, uint8_t *images
     const size_t size = (size_t)c->shard->chunk_images * image; /* with the padding */
     uint8_t *const stored = malloc((size_t)c->bytes + size), *const whole = stored + c->bytes;
     DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", c->shard->path);
-    dn_status status = read_fully(c, stored);
+    dn_status status =
+        dn_file_read(c->shard->fd, c->shard->path, stored, (size_t)c->bytes, c->address);
     if (status == DN_OK)
         status = unpack(c, stored, whole, size);
     if (status == DN_OK)

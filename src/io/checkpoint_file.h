@@ -34,10 +34,7 @@ typedef struct dn_snapshot {
 /* What dn_saver_start promises, at once. */
 dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep);
 
-/* What a file is called until it is whole: its final name and this. */
-#define DN_PARTIAL ".partial"
-
-/* Deletes what killed processes left under temporary names. */
+/* Deletes what killed processes left under names that end in DN_PARTIAL. */
 void dn_checkpoint_remove_partials(const char *folder);
 
 /* Deletes the checkpoints of steps up to `step` but the `keep` newest. Later ones are not counted:

@@ -10,6 +10,7 @@
 
 #include "checkpoint_file.h"
 #include "dn/checkpoint.h"
+#include "dn/file.h"
 
 void dn_checkpoint_name(char *name, size_t size, int64_t step)
 {

@@ -5,21 +5,17 @@
  * of all bytes has proved them whole. HDF5 calls on an object that could not be opened fail in
  * their turn, so only the last of a chain of calls is tested.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <xxhash.h>
-
 #include "checkpoint_file.h"
 #include "dn/checkpoint.h"
+#include "dn/file.h"
 #include "dn/hdf5.h"
 
-enum { BLOCK = 1 << 20, SHAPE_TEXT = 64 };
+enum { SHAPE_TEXT = 64 };
 
 /* A file being read: what the messages name. */
 typedef struct reader {
@@ -29,41 +25,17 @@ typedef struct reader {
     const char *expected_model;
 } reader;
 
-/* Hashes `count` bytes from the file's beginning; returns 0, or an errno. */
-static int hash_bytes(int file, size_t count, uint64_t *hash)
-{
-    XXH3_state_t *state = XXH3_createState();
-    char *block = malloc(BLOCK);
-    int error = state && block ? 0 : ENOMEM;
-    if (!error)
-        XXH3_64bits_reset(state);
-    for (size_t done = 0; !error && done < count;) {
-        const size_t wanted = count - done < BLOCK ? count - done : BLOCK;
-        const ssize_t got = pread(file, block, wanted, (off_t)done);
-        if (got <= 0)
-            error = got < 0 ? errno : EIO;
-        else
-            XXH3_64bits_update(state, block, (size_t)got);
-        done += got > 0 ? (size_t)got : 0;
-    }
-    *hash = error ? 0 : XXH3_64bits_digest(state);
-    free(block);
-    XXH3_freeState(state);
-    return error;
-}
-
-/* The bytes of the open file `file` are those that were sealed. */
-static dn_status check_seal(int file, const char *path)
+/* The bytes of the open file are those that were sealed. */
+static dn_status check_seal(int file, int64_t size, const char *path)
 {
     char found[DN_SEAL_BYTES + 1] = "", expected[DN_SEAL_BYTES + 1];
+    const int64_t content = size - DN_SEAL_BYTES;
     uint64_t hash;
-    const off_t content = lseek(file, 0, SEEK_END) - DN_SEAL_BYTES;
-    DN_CHECK(content > 0 && pread(file, found, DN_SEAL_BYTES, content) == DN_SEAL_BYTES &&
-                 memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0,
-             DN_ECORRUPT,
+    if (content > 0)
+        DN_TRY(dn_file_read(file, path, found, DN_SEAL_BYTES, content));
+    DN_CHECK(memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0, DN_ECORRUPT,
              "%s: found no checksum at the end, expected a whole checkpoint (cut short?)", path);
-    const int error = hash_bytes(file, (size_t)content, &hash);
-    DN_CHECK(!error, DN_EIO, "%s: cannot read: %s", path, strerror(error));
+    DN_TRY(dn_file_hash(file, path, content, &hash));
     snprintf(expected, sizeof expected, DN_SEAL "%016" PRIx64, hash);
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
              "%s: found bytes of checksum %s, expected %s (damaged)", path,
@@ -73,11 +45,13 @@ static dn_status check_seal(int file, const char *path)
 
 static dn_status check_file(const char *path)
 {
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    DN_CHECK(file >= 0, errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
-             strerror(errno));
-    const dn_status status = check_seal(file, path);
-    close(file);
+    int file;
+    int64_t size;
+    dn_status status = dn_file_open(path, &file, &size);
+    if (status == DN_OK)
+        status = check_seal(file, size, path);
+    if (file >= 0)
+        close(file);
     return status;
 }
 

@@ -1,19 +1,15 @@
 /*
  * Writes a checkpoint; see include/dn/checkpoint.h.
  *
- * The HDF5 library crashes when the disk is full, so it writes into memory, from which plain writes
- * go to the disk: to a temporary name, which becomes the final one when all bytes are there. HDF5
- * calls on an object that could not be opened fail in their turn, so only the last of a chain of
- * calls is tested.
+ * The HDF5 library crashes when the disk is full, so it writes into memory, from which
+ * dn_file_write takes the bytes to the disk. HDF5 calls on an object that could not be opened fail
+ * in their turn, so only the last of a chain of calls is tested.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -130,47 +126,20 @@ static dn_status build(const dn_snapshot *snapshot, char **bytes, size_t *count)
     return DN_OK;
 }
 
-/* Returns 0, or an errno. */
-static int write_bytes(const char *path, const char *bytes, size_t count)
-{
-    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0)
-        return errno;
-    int error = 0;
-    for (size_t done = 0; !error && done < count;) {
-        const ssize_t written = write(file, bytes + done, count - done);
-        if (written >= 0)
-            done += (size_t)written;
-        else if (errno != EINTR)
-            error = errno;
-    }
-    if (close(file) != 0 && !error)
-        error = errno;
-    return error;
-}
-
 dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep)
 {
     const int64_t step = snapshot->state->step;
-    char name[64], final[PATH_MAX], temporary[PATH_MAX];
+    char name[64], path[PATH_MAX];
     char *bytes;
     size_t count = 0;
     dn_checkpoint_name(name, sizeof name, step);
-    const int length = snprintf(temporary, sizeof temporary, "%s/%s" DN_PARTIAL, folder, name);
-    DN_CHECK(length < (int)sizeof temporary, DN_EINVAL, "%s: the folder's path is too long",
-             folder);
-    snprintf(final, sizeof final, "%.*s", length - (int)strlen(DN_PARTIAL), temporary);
+    DN_TRY(dn_join_path(path, folder, name));
     DN_TRY(dn_make_folders(folder));
     dn_checkpoint_remove_partials(folder);
     DN_TRY(build(snapshot, &bytes, &count));
-    const int error = write_bytes(temporary, bytes, count);
+    const dn_status status = dn_file_write(path, bytes, count);
     free(bytes);
-    if (error) {
-        unlink(temporary);
-        return dn_fail(DN_EIO, "%s: cannot write: %s", final, strerror(error));
-    }
-    DN_TRY(dn_file_publish(temporary, final));
-    if (keep > 0)
+    if (status == DN_OK && keep > 0)
         dn_checkpoint_prune(folder, step, keep);
-    return DN_OK;
+    return status;
 }

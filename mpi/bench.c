@@ -124,19 +124,19 @@ static const char *mode(const bench *b)
     return b->options->dtype == DN_BF16 ? "bf16" : "fp32";
 }
 
-static dn_status print_json(const bench *b, const char *isa)
+static dn_status print_json(const bench *b)
 {
     const double median = b->seconds[b->options->steps / 2];
     const dn_view net = dn_net_view(b->net);
     const double images = (double)b->comm->size * net.batch;
-    json_t *row =
-        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
-                  "peer", "dn_dist", "model", net.spec->name, "mode", mode(b), "isa", isa, "size",
-                  net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
-                  omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count,
-                  "images_per_s", images / median, "images_per_s_best", images / b->seconds[0],
-                  "step_s", median, "gflops", images / median * training_flops(b->net) / 1e9,
-                  "peak_rss_mib", peak_mib(), "phases_s", phases(b));
+    json_t *row = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
+        "dn_dist", "model", net.spec->name, "mode", mode(b), "isa", net.kernels->name, "size",
+        net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
+        omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count, "images_per_s",
+        images / median, "images_per_s_best", images / b->seconds[0], "step_s", median, "gflops",
+        images / median * training_flops(b->net) / 1e9, "peak_rss_mib", peak_mib(), "phases_s",
+        phases(b));
     if (row != NULL && b->options->roofline)
         json_object_set_new(row, "roofline",
                             dn_roofline_json(b->net, &b->peaks, b->options->steps));
@@ -167,17 +167,9 @@ static void print_text(const bench *b)
            "update", t->update / steps);
 }
 
-static dn_status create(bench *b, const dn_kernels **kernels)
+static dn_status create(bench *b)
 {
-    dn_spec spec;
-    DN_TRY(dn_spec_from_options(&spec, b->options, NULL));
-    DN_TRY(dn_kernels_select(kernels, b->options->isa));
-    DN_TRY(dn_net_create(&b->net, &spec, *kernels,
-                         &(dn_net_options){.batch = b->options->batch_size,
-                                           .train = 1,
-                                           .dtype = b->options->dtype,
-                                           .recompute = b->options->recompute,
-                                           .norm_group = b->options->sync_bn ? b->comm->size : 1}));
+    DN_TRY(dn_net_from_options(&b->net, b->options, NULL, b->comm->size));
     dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
     step.timeline = b->timeline;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &step));
@@ -187,7 +179,7 @@ static dn_status create(bench *b, const dn_kernels **kernels)
 }
 
 /* Means over the counted steps. The last layer's floats include the batch statistics. */
-static dn_status take_profile(const bench *b, const char *isa, dn_profile *profile)
+static dn_status take_profile(const bench *b, dn_profile *profile)
 {
     const double steps = b->options->steps;
     const dn_view net = dn_net_view(b->net);
@@ -195,7 +187,7 @@ static dn_status take_profile(const bench *b, const char *isa, dn_profile *profi
     DN_TRY(dn_profile_create(profile, layers));
     snprintf(profile->model, sizeof profile->model, "%s", net.spec->name);
     snprintf(profile->mode, sizeof profile->mode, "%s", mode(b));
-    snprintf(profile->isa, sizeof profile->isa, "%s", isa);
+    snprintf(profile->isa, sizeof profile->isa, "%s", net.kernels->name);
     profile->size = net.spec->height;
     profile->batch = net.batch;
     profile->ranks = b->comm->size;
@@ -222,15 +214,15 @@ static void destroy(bench *b)
 }
 
 /* Creates and runs all; the caller destroys it, also after a failure. */
-static dn_status measure(bench *b, const dn_kernels **kernels)
+static dn_status measure(bench *b)
 {
     const dn_options *o = b->options;
     DN_TRY(dn_timeline_create(&b->timeline, b->comm, o->timeline));
-    DN_TRY(dn_comm_agree(b->comm, create(b, kernels)));
+    DN_TRY(dn_comm_agree(b->comm, create(b)));
+    const dn_view net = dn_net_view(b->net);
     if (!o->json)
-        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s",
-                dn_net_view(b->net).spec->name, b->comm->size, omp_get_max_threads(), o->batch_size,
-                (*kernels)->name);
+        dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", net.spec->name,
+                b->comm->size, omp_get_max_threads(), o->batch_size, net.kernels->name);
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
@@ -240,22 +232,22 @@ static dn_status measure(bench *b, const dn_kernels **kernels)
         return DN_OK;
     DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
     return dn_comm_agree(b->comm,
-                         dn_peaks_measure(&b->peaks, *kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
+                         dn_peaks_measure(&b->peaks, net.kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }
 
-static dn_status report(const bench *b, const char *isa)
+static dn_status report(const bench *b)
 {
     dn_profile profile = {0};
     dn_status status = DN_OK;
     if (b->options->json)
-        DN_TRY(print_json(b, isa));
+        DN_TRY(print_json(b));
     else
         print_text(b);
     if (b->options->roofline && !b->options->json)
         DN_TRY(dn_roofline_print(b->net, &b->peaks, b->options->steps));
     if (b->options->profile[0] == '\0')
         return DN_OK;
-    DN_TRY_OR_DONE(take_profile(b, isa, &profile));
+    DN_TRY_OR_DONE(take_profile(b, &profile));
     DN_TRY_OR_DONE(dn_profile_write(&profile, b->options->profile));
 done:
     dn_profile_destroy(&profile);
@@ -265,10 +257,9 @@ done:
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
 {
     bench b = {.comm = comm, .options = options};
-    const dn_kernels *kernels = NULL;
-    dn_status status = measure(&b, &kernels);
+    dn_status status = measure(&b);
     if (status == DN_OK)
-        status = dn_comm_agree(comm, comm->rank == 0 ? report(&b, kernels->name) : DN_OK);
+        status = dn_comm_agree(comm, comm->rank == 0 ? report(&b) : DN_OK);
     destroy(&b);
     return status;
 }
@@ -276,10 +267,9 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options)
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile)
 {
     bench b = {.comm = comm, .options = options};
-    const dn_kernels *kernels = NULL;
-    dn_status status = measure(&b, &kernels);
+    dn_status status = measure(&b);
     if (status == DN_OK)
-        status = dn_comm_agree(comm, take_profile(&b, kernels->name, profile));
+        status = dn_comm_agree(comm, take_profile(&b, profile));
     destroy(&b);
     return status;
 }

@@ -21,10 +21,11 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
  * caller also after a failure. Collective. */
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile);
 
-/* Fills the specification from the options, and image and classes from the data where the options
- * leave them open. DN_ESHAPE where both are given and differ. `info` may be NULL. Not collective.
- */
-dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info);
+/* The net that the options ask for, for their command. What they leave open of its images and
+ * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
+ * DN_ENOMEM. The caller owns it. Not collective. */
+dn_status dn_net_from_options(dn_net **net, const dn_options *options, const dn_shard_info *data,
+                              int virtual_ranks);
 
 /* How steps of so many virtual ranks are to run. Not collective. */
 dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_options *options,

@@ -69,17 +69,12 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
 {
     dn_checkpoint *state = calloc(1, sizeof *state);
     DN_CHECK(state != NULL, DN_ENOMEM, "--checkpoint: found no memory to read it");
-    dn_spec spec;
-    const dn_kernels *kernels;
     dn_status status;
     DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state));
     DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state->config));
-    DN_TRY_OR_DONE(dn_spec_from_options(&spec, options, info));
-    DN_TRY_OR_DONE(dn_kernels_select(&kernels, options->isa));
-    DN_TRY_OR_DONE(
-        dn_net_create(net, &spec, kernels,
-                      &(dn_net_options){.batch = options->batch_size, .dtype = options->dtype}));
-    dn_info("%s from %s, kernels %s", spec.name, options->checkpoint, kernels->name);
+    DN_TRY_OR_DONE(dn_net_from_options(net, options, info, 1));
+    dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
+            dn_net_view(*net).kernels->name);
     status = dn_checkpoint_load(options->checkpoint, *net, NULL);
 done:
     free(state);

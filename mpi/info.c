@@ -53,25 +53,16 @@ static dn_status print_further_net(const dn_net *net)
 
 static dn_status print_info(const dn_options *options)
 {
-    dn_spec spec;
-    const dn_kernels *kernels;
     dn_net *net = NULL;
-    dn_status status;
-    DN_TRY(dn_spec_from_options(&spec, options, NULL));
-    DN_TRY(dn_kernels_select(&kernels, options->isa));
-    DN_TRY(dn_net_create(&net, &spec, kernels,
-                         &(dn_net_options){.batch = options->batch_size,
-                                           .train = 1,
-                                           .plan_only = 1,
-                                           .dtype = options->dtype,
-                                           .recompute = options->recompute}));
-    printf("%s, %dx%dx%d images, %d classes\n\n", spec.name, spec.channels, spec.height, spec.width,
-           spec.classes);
+    DN_TRY(dn_net_from_options(&net, options, NULL, 1));
+    const dn_spec *spec = dn_net_view(net).spec;
+    printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
+           spec->width, spec->classes);
     print_layers(net);
     print_plan(net, "training");
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
            dn_net_view(net).leaf_count * sizeof(float));
-    status = print_further_net(net);
+    const dn_status status = print_further_net(net);
     dn_net_destroy(&net);
     return status;
 }

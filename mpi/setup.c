@@ -13,16 +13,32 @@ static dn_status settle(const char *option, int given, int data, const char *dat
     return DN_OK;
 }
 
-dn_status dn_spec_from_options(dn_spec *spec, const dn_options *options, const dn_shard_info *info)
+static dn_status make_spec(dn_spec *spec, const dn_options *options, const dn_shard_info *data)
 {
-    static const dn_shard_info nothing;
-    const dn_shard_info *data = info != NULL ? info : &nothing;
     DN_TRY(dn_spec_parse(spec, options->model));
+    spec->channels = data != NULL ? data->channels : options->channels;
+    data = data != NULL ? data : &(dn_shard_info){0};
     DN_TRY(settle("--size", options->size, data->height, data->dataset, &spec->height));
     DN_TRY(settle("--size", options->size, data->width, data->dataset, &spec->width));
     DN_TRY(settle("--classes", options->classes, data->classes, data->dataset, &spec->classes));
-    spec->channels = info != NULL ? data->channels : options->channels;
     return dn_spec_check(spec);
+}
+
+dn_status dn_net_from_options(dn_net **net, const dn_options *o, const dn_shard_info *data,
+                              int virtual_ranks)
+{
+    dn_spec spec;
+    const dn_kernels *kernels;
+    DN_TRY(make_spec(&spec, o, data));
+    DN_TRY(dn_kernels_select(&kernels, o->isa));
+    return dn_net_create(net, &spec, kernels,
+                         &(dn_net_options){.batch = o->batch_size,
+                                           .train = o->command != DN_COMMAND_EVAL,
+                                           .plan_only = o->command == DN_COMMAND_INFO,
+                                           .dtype = o->dtype,
+                                           .recompute = o->recompute,
+                                           .dropout = (float)o->dropout,
+                                           .norm_group = o->sync_bn ? virtual_ranks : 1});
 }
 
 dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_options *options,

@@ -86,32 +86,23 @@ static dn_status plan_steps(dn_run *r)
 static dn_status build(dn_run *r)
 {
     dn_options *o = r->options;
-    dn_spec spec;
-    const dn_kernels *kernels;
     if (o->virtual_ranks == 0)
         o->virtual_ranks = r->comm->size;
-    DN_TRY(dn_spec_from_options(&spec, o, &r->train.images.info));
-    o->size = spec.height == spec.width ? spec.height : 0;
-    o->classes = spec.classes;
-    if (o->augment == DN_AUGMENT_AUTO)
-        o->augment = spec.channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(plan_steps(r));
-    DN_TRY(dn_kernels_select(&kernels, o->isa));
-    DN_TRY(dn_net_create(&r->net, &spec, kernels,
-                         &(dn_net_options){.batch = o->batch_size,
-                                           .train = 1,
-                                           .dtype = o->dtype,
-                                           .recompute = o->recompute,
-                                           .dropout = (float)o->dropout,
-                                           .norm_group = o->sync_bn ? o->virtual_ranks : 1}));
+    DN_TRY(dn_net_from_options(&r->net, o, &r->train.images.info, o->virtual_ranks));
+    const dn_view net = dn_net_view(r->net);
+    o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
+    o->classes = net.spec->classes;
+    if (o->augment == DN_AUGMENT_AUTO)
+        o->augment = net.spec->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
     step.timeline = r->timeline;
     step.stop = &r->stop;
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
-    dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s", spec.name,
-            r->train.images.info.dataset, r->comm->size, omp_get_max_threads(), o->virtual_ranks,
-            o->batch_size, kernels->name);
+    dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
+            net.spec->name, r->train.images.info.dataset, r->comm->size, omp_get_max_threads(),
+            o->virtual_ranks, o->batch_size, net.kernels->name);
     return dn_options_to_ini(o, r->state->config, sizeof r->state->config);
 }
 

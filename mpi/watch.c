@@ -22,32 +22,18 @@ static dn_status create(dn_watch **result, const dn_comm *comm, double deadline)
     w->size = comm->size;
     w->deadline = deadline;
     w->period = deadline / 10 < longest_period ? deadline / 10 : longest_period;
-    w->peers = comm->rank == 0 ? comm->size - 1 : 1;
     w->since = omp_get_wtime();
     w->woke = -INFINITY;
-    w->bell = eventfd(0, EFD_CLOEXEC);
-    w->peer = calloc((size_t)w->peers, sizeof *w->peer);
-    w->poll = calloc((size_t)w->peers + 1, sizeof *w->poll);
+    w->line = calloc((size_t)w->size + 1, sizeof *w->line);
+    w->peer = calloc((size_t)w->size, sizeof *w->peer);
     w->host = calloc((size_t)w->size, sizeof *w->host);
-    for (int i = 0; w->peer && i < w->peers; i++)
-        w->peer[i] = (dn_watch_peer){.rank = comm->rank == 0 ? i + 1 : 0, .socket = -1};
-    DN_CHECK(w->bell >= 0 && w->peer && w->poll && w->host, DN_ENOMEM, "out of memory");
+    for (int r = 0; w->line && r < w->size; r++)
+        w->line[r] = (struct pollfd){.fd = -1, .events = w->rank == 0 ? POLLRDHUP : POLLIN};
+    if (w->line)
+        w->line[w->size] = (struct pollfd){.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
+    DN_CHECK(w->line && w->line[w->size].fd >= 0 && w->peer && w->host, DN_ENOMEM, "out of memory");
+    memcpy(w->host, comm->host, (size_t)w->size * sizeof *w->host);
     return DN_OK;
-}
-
-/* Connects this rank with its peers, by the invitation that rank 0 broadcast. */
-static dn_status connect_peers(dn_watch *w, int listener, const dn_invitation *invitation)
-{
-    if (w->rank > 0)
-        return dn_watch_connect(&w->peer[0].socket, invitation, w->rank,
-                                strcmp(w->host[w->rank], w->host[0]) == 0);
-    int *socket = malloc((size_t)w->size * sizeof *socket);
-    DN_CHECK(socket, DN_ENOMEM, "out of memory");
-    const dn_status status = dn_watch_accept(listener, invitation, socket, w->size);
-    for (int i = 0; i < w->peers; i++)
-        w->peer[i].socket = socket[i + 1];
-    free(socket);
-    return status;
 }
 
 /* The thread gets no signals: they are the main thread's. */
@@ -67,13 +53,16 @@ static dn_status start(dn_watch **result, const dn_comm *comm, double deadline)
 {
     dn_invitation invitation = {0};
     int listener = -1;
-    DN_TRY(dn_comm_agree(comm, create(result, comm, deadline)));
+    dn_status status = create(result, comm, deadline);
     dn_watch *w = *result;
-    memcpy(w->host, comm->host, (size_t)w->size * sizeof *w->host);
-    dn_status status = w->rank == 0 ? dn_watch_listen(&listener, &invitation) : DN_OK;
+    if (status == DN_OK && w->rank == 0)
+        status = dn_watch_listen(&listener, &invitation);
     dn_comm_broadcast(comm, &invitation, sizeof invitation, 0);
-    if (status == DN_OK)
-        status = connect_peers(w, listener, &invitation);
+    if (status == DN_OK && w->rank == 0)
+        status = dn_watch_accept(listener, &invitation, w->line, w->size);
+    else if (status == DN_OK)
+        status = dn_watch_connect(&w->line[0].fd, &invitation, w->rank,
+                                  strcmp(w->host[w->rank], w->host[0]) == 0);
     if (listener >= 0)
         close(listener);
     DN_TRY(dn_comm_agree(comm, status));
@@ -98,16 +87,14 @@ void dn_watch_stop(dn_watch **result)
     if (!w)
         return;
     if (w->has_thread) {
-        eventfd_write(w->bell, 1);
+        eventfd_write(w->line[w->size].fd, 1);
         pthread_join(w->thread, NULL);
     }
-    for (int i = 0; w->peer && i < w->peers; i++)
-        if (w->peer[i].socket >= 0)
-            close(w->peer[i].socket);
-    if (w->bell >= 0)
-        close(w->bell);
+    for (int i = 0; w->line && i <= w->size; i++)
+        if (w->line[i].fd >= 0)
+            close(w->line[i].fd);
+    free(w->line);
     free(w->peer);
-    free(w->poll);
     free(w->host);
     free(w);
     *result = NULL;

@@ -109,10 +109,9 @@ static void hurry(int socket)
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
-dn_status dn_watch_accept(int listener, const dn_invitation *invitation, int *socket, int size)
+dn_status dn_watch_accept(int listener, const dn_invitation *invitation, struct pollfd *line,
+                          int size)
 {
-    for (int r = 0; r < size; r++)
-        socket[r] = -1;
     for (int missing = size - 1; missing > 0;) {
         DN_CHECK(is_ready(listener, POLLIN, SILENCE_MS), DN_EIO, "%d of %d ranks did not call",
                  missing, size - 1);
@@ -123,9 +122,9 @@ dn_status dn_watch_accept(int listener, const dn_invitation *invitation, int *so
             continue;
         greeting heard;
         if (hear(caller, &heard, HANDSHAKE_MS) && heard.token == invitation->token &&
-            heard.rank > 0 && heard.rank < size && socket[heard.rank] < 0 && say(caller, &heard)) {
+            heard.rank > 0 && heard.rank < size && line[heard.rank].fd < 0 && say(caller, &heard)) {
             hurry(caller);
-            socket[heard.rank] = caller;
+            line[heard.rank].fd = caller;
             missing--;
         } else {
             close(caller);

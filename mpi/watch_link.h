@@ -8,6 +8,7 @@
 #ifndef DN_WATCH_LINK_H
 #define DN_WATCH_LINK_H
 
+#include <poll.h>
 #include <stdint.h>
 
 #include "dn/status.h"
@@ -25,10 +26,11 @@ typedef struct dn_invitation {
 /* Opens rank 0's listening socket and fills the invitation. DN_EIO. Not collective. */
 dn_status dn_watch_listen(int *listener, dn_invitation *invitation);
 
-/* Rank 0, while every other rank connects: socket[r] for r in [1, size) = the connection of rank r.
- * Waits until all are there; DN_EIO when none comes for half a minute. The caller closes what is
- * not -1, also after a failure. */
-dn_status dn_watch_accept(int listener, const dn_invitation *invitation, int *socket, int size);
+/* Rank 0, while every other rank connects: line[r].fd for r in [1, size), -1 before, = the
+ * connection of rank r. Waits until all are there; DN_EIO when none comes for half a minute. The
+ * caller closes what is not -1, also after a failure. */
+dn_status dn_watch_accept(int listener, const dn_invitation *invitation, struct pollfd *line,
+                          int size);
 
 /* Another rank, once rank 0 listens: *socket = a connection to it. DN_EIO when no address leads
  * there; it is -1 then. */

@@ -18,26 +18,23 @@ typedef struct dn_watch_message {
     double seconds; /* at the operation */
 } dn_watch_message;
 
-/* A rank at the other end of a connection: of rank 0 all others, of the others rank 0. */
+/* What is known of a rank at the other end of a connection. */
 typedef struct dn_watch_peer {
-    int rank, socket;      /* -1: it said goodbye */
     int is_deaf;           /* its buffer is full: nothing more is sent */
     double heard;          /* when, on this process's clock */
     dn_watch_message last; /* ALIVE */
-    size_t have;           /* bytes of `incoming` */
-    union {
-        dn_watch_message whole;
-        char bytes[sizeof(dn_watch_message)];
-    } incoming;
+    dn_watch_message incoming;
+    size_t have; /* bytes of `incoming` */
 } dn_watch_peer;
 
 struct dn_watch {
-    int rank, size, peers;
+    int rank, size;
     double deadline, period;     /* seconds */
-    dn_watch_peer *peer;         /* (peers) */
-    struct pollfd *poll;         /* (peers + 1): theirs, and the bell */
+    struct pollfd *line;         /* (size + 1) connections by rank: of rank 0 to all others, of the
+                                    others to rank 0; fd -1: none, or it said goodbye. The last is
+                                    the bell, rung to end the thread */
+    dn_watch_peer *peer;         /* (size) */
     char (*host)[DN_HOST_BYTES]; /* (size) */
-    int bell;                    /* rung to end the thread */
     int has_thread;
     double warned, woke; /* when: last warned of a stall; found that it had been stopped itself */
     pthread_t thread;

@@ -45,10 +45,10 @@ static dn_watch_message own_state(dn_watch *w, kind what, double time)
 static void tell_all(dn_watch *w, kind what)
 {
     const dn_watch_message m = own_state(w, what, omp_get_wtime());
-    for (int i = 0; i < w->peers; i++) {
-        dn_watch_peer *p = &w->peer[i];
-        if (p->socket >= 0 && !p->is_deaf)
-            p->is_deaf = send(p->socket, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
+    for (int r = 0; r < w->size; r++) {
+        const int line = w->line[r].fd;
+        if (line >= 0 && !w->peer[r].is_deaf)
+            w->peer[r].is_deaf = send(line, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
     }
 }
 
@@ -92,7 +92,7 @@ static int is_speaker(const dn_watch *w)
     return w->rank == speaker;
 }
 
-static void write_record(dn_watch *w, const dn_watch_peer *p, const char *reason)
+static void write_record(dn_watch *w, int rank, const char *reason)
 {
     char text[1024];
     if (!atomic_load(&w->has_record))
@@ -100,8 +100,8 @@ static void write_record(dn_watch *w, const dn_watch_peer *p, const char *reason
     const int size = snprintf(text, sizeof text,
                               "{\"rank\": %d, \"host\": \"%s\", \"step\": %" PRId64
                               ", \"operation\": \"%s\", \"reason\": \"%s\"}\n",
-                              p->rank, w->host[p->rank], p->last.step,
-                              operation_names[p->last.operation], reason);
+                              rank, w->host[rank], w->peer[rank].last.step,
+                              operation_names[w->peer[rank].last.operation], reason);
     /* Where hosts were cut apart, each side has a speaker: rank 0's word counts. */
     const int how = w->rank == 0 ? O_TRUNC : O_EXCL;
     alarm(RECORD_SECONDS);
@@ -110,42 +110,43 @@ static void write_record(dn_watch *w, const dn_watch_peer *p, const char *reason
         close(file);
 }
 
-static _Noreturn void end_job(dn_watch *w, dn_watch_peer *p, const char *reason)
+static _Noreturn void end_job(dn_watch *w, int rank, const char *reason)
 {
+    dn_watch_message *last = &w->peer[rank].last;
     char line[1024];
     const int64_t own_step = atomic_load(&w->step); /* ranks keep step; the peer's may be older */
     park_others();
     if (w->rank == 0)
         tell_all(w, LOST);
     if (is_speaker(w)) {
-        p->last.step = own_step > p->last.step ? own_step : p->last.step;
-        const int size = snprintf(line, sizeof line,
-                                  "dn_dist: rank %d on host %s was lost in step %" PRId64
-                                  ", last heard of during %s: %s\n",
-                                  p->rank, w->host[p->rank], p->last.step,
-                                  operation_names[p->last.operation], reason);
+        last->step = own_step > last->step ? own_step : last->step;
+        const int size =
+            snprintf(line, sizeof line,
+                     "dn_dist: rank %d on host %s was lost in step %" PRId64
+                     ", last heard of during %s: %s\n",
+                     rank, w->host[rank], last->step, operation_names[last->operation], reason);
         if (write(STDERR_FILENO, line, (size_t)size) == size)
-            write_record(w, p, reason);
+            write_record(w, rank, reason);
     }
     _exit(DN_EXIT_LOST);
 }
 
 /* A host whose kernel takes in what was sent to it is there, though the process may be stopped. */
-static int host_answers(const dn_watch_peer *p)
+static int host_answers(int line)
 {
     int unread = 0;
-    return ioctl(p->socket, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(dn_watch_message));
+    return ioctl(line, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(dn_watch_message));
 }
 
-static _Noreturn void end_in_silence(dn_watch *w, dn_watch_peer *silent, double time)
+static _Noreturn void end_in_silence(dn_watch *w, int silent, double time)
 {
     char reason[256];
     int others = 0;
-    for (int i = 0; i < w->peers; i++)
-        others += w->peer[i].socket >= 0 && &w->peer[i] != silent &&
-                  time - w->peer[i].heard > w->deadline / 2;
+    for (int r = 0; r < w->size; r++)
+        others += w->line[r].fd >= 0 && r != silent && time - w->peer[r].heard > w->deadline / 2;
     int used = snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s",
-                        time - silent->heard, host_answers(silent) ? "answers" : "does not answer");
+                        time - w->peer[silent].heard,
+                        host_answers(w->line[silent].fd) ? "answers" : "does not answer");
     if (others > 0)
         snprintf(reason + used, sizeof reason - (size_t)used, "; %d more ranks are as silent",
                  others);
@@ -154,25 +155,26 @@ static _Noreturn void end_in_silence(dn_watch *w, dn_watch_peer *silent, double 
 
 /* ---- what peers say ---- */
 
-static void take_message(dn_watch *w, dn_watch_peer *p, const dn_watch_message *m, double time)
+static void take_message(dn_watch *w, int rank, const dn_watch_message *m, double time)
 {
-    p->heard = time;
+    w->peer[rank].heard = time;
     if (m->kind == LOST) {
         park_others();
         _exit(DN_EXIT_LOST);
     }
     if (m->kind == GOODBYE) {
-        close(p->socket);
-        p->socket = w->poll[p - w->peer].fd = -1;
+        close(w->line[rank].fd);
+        w->line[rank].fd = -1;
     } else if (m->operation >= 0 && m->operation <= DN_ENDING) {
-        p->last = *m;
+        w->peer[rank].last = *m;
     }
 }
 
-static void read_peer(dn_watch *w, dn_watch_peer *p, double time)
+static void read_peer(dn_watch *w, int rank, double time)
 {
-    while (p->socket >= 0) {
-        const ssize_t got = recv(p->socket, p->incoming.bytes + p->have,
+    dn_watch_peer *p = &w->peer[rank];
+    while (w->line[rank].fd >= 0) {
+        const ssize_t got = recv(w->line[rank].fd, (char *)&p->incoming + p->have,
                                  sizeof p->incoming - p->have, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
@@ -180,12 +182,12 @@ static void read_peer(dn_watch *w, dn_watch_peer *p, double time)
             char reason[256];
             snprintf(reason, sizeof reason, "its process ended%s%s", got < 0 ? ": " : "",
                      got < 0 ? strerror(errno) : "");
-            end_job(w, p, reason);
+            end_job(w, rank, reason);
         }
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
             p->have = 0;
-            take_message(w, p, &p->incoming.whole, time);
+            take_message(w, rank, &p->incoming, time);
         }
     }
 }
@@ -198,13 +200,13 @@ static void warn_of_stall(dn_watch *w, double time)
 {
     dn_watch_message longest = own_state(w, ALIVE, time);
     int rank = 0;
-    for (int i = 0; i < w->peers; i++) {
-        const dn_watch_peer *p = &w->peer[i];
+    for (int r = 0; r < w->size; r++) {
+        const dn_watch_peer *p = &w->peer[r];
         const double seconds = p->last.seconds + time - p->heard;
-        if (p->socket >= 0 && p->last.kind == ALIVE && seconds > longest.seconds) {
+        if (w->line[r].fd >= 0 && p->last.kind == ALIVE && seconds > longest.seconds) {
             longest = p->last;
             longest.seconds = seconds;
-            rank = p->rank;
+            rank = r;
         }
     }
     if (longest.seconds < w->deadline || time - w->warned < w->deadline)
@@ -216,21 +218,17 @@ static void warn_of_stall(dn_watch *w, double time)
 
 static void judge(dn_watch *w, double time)
 {
-    for (int i = 0; i < w->peers; i++)
-        if (w->peer[i].socket >= 0 && time - w->peer[i].heard > w->deadline - w->period)
-            end_in_silence(w, &w->peer[i], time);
+    for (int r = 0; r < w->size; r++)
+        if (w->line[r].fd >= 0 && time - w->peer[r].heard > w->deadline - w->period)
+            end_in_silence(w, r, time);
     if (w->rank == 0)
         warn_of_stall(w, time);
 }
 
 static void begin(dn_watch *w, double time)
 {
-    for (int i = 0; i < w->peers; i++) {
-        w->peer[i].heard = time;
-        w->poll[i] =
-            (struct pollfd){.fd = w->peer[i].socket, .events = w->rank == 0 ? POLLRDHUP : POLLIN};
-    }
-    w->poll[w->peers] = (struct pollfd){.fd = w->bell, .events = POLLIN};
+    for (int r = 0; r < w->size; r++)
+        w->peer[r].heard = time;
     sigaction(PARK, &(struct sigaction){.sa_handler = park}, NULL);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = end_late}, NULL);
 }
@@ -240,17 +238,17 @@ void *dn_watch_thread(void *watch)
     dn_watch *w = watch;
     double beat = omp_get_wtime();
     begin(w, beat);
-    while (!w->poll[w->peers].revents) {
+    while (!w->line[w->size].revents) {
         const double start = omp_get_wtime();
-        poll(w->poll, (nfds_t)w->peers + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
+        poll(w->line, (nfds_t)w->size + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
         const double time = omp_get_wtime();
         if (time - start > w->deadline / 2) /* this process was stopped itself */
             w->woke = time;
-        for (int i = 0; i < w->peers; i++) {
+        for (int r = 0; r < w->size; r++) {
             if (w->woke == time)
-                w->peer[i].heard = time;
-            if (w->poll[i].revents || time >= beat)
-                read_peer(w, &w->peer[i], time);
+                w->peer[r].heard = time;
+            if (w->line[r].revents || time >= beat)
+                read_peer(w, r, time);
         }
         if (time < beat)
             continue;

@@ -1,18 +1,6 @@
 /* Sets of cores; see cores.h. */
 #include "cores.h"
 
-#include <string.h>
-
-static int has(const dn_cores *cores, int i)
-{
-    return (int)(cores->word[i / DN_CORE_WORD] >> (i % DN_CORE_WORD) & 1);
-}
-
-static void add(dn_cores *cores, int i)
-{
-    cores->word[i / DN_CORE_WORD] |= 1ul << (i % DN_CORE_WORD);
-}
-
 /* Some virtual machines tell of processors only, which are then the cores. */
 static int core_depth(hwloc_topology_t topology)
 {
@@ -24,24 +12,16 @@ dn_status dn_cores_of(hwloc_topology_t topology, hwloc_const_bitmap_t processors
     const int depth = core_depth(topology);
     const int count = (int)hwloc_get_nbobjs_by_depth(topology, depth);
     const hwloc_const_bitmap_t granted = hwloc_topology_get_allowed_cpuset(topology);
-    *cores = (dn_cores){0};
-    DN_CHECK(count <= DN_MOST_CORES, DN_EINVAL, "node: found %d cores, expected at most %d", count,
-             DN_MOST_CORES);
+    CPU_ZERO(cores);
+    DN_CHECK(count <= CPU_SETSIZE, DN_EINVAL, "node: found %d cores, expected at most %d", count,
+             CPU_SETSIZE);
     for (int i = 0; i < count; i++) {
         const hwloc_obj_t core = hwloc_get_obj_by_depth(topology, depth, (unsigned)i);
         if (hwloc_bitmap_intersects(core->cpuset, processors) &&
             hwloc_bitmap_intersects(core->cpuset, granted))
-            add(cores, i);
+            CPU_SET(i, cores);
     }
     return DN_OK;
-}
-
-int dn_cores_count(const dn_cores *cores)
-{
-    int count = 0;
-    for (int i = 0; i < DN_MOST_CORES / DN_CORE_WORD; i++)
-        count += __builtin_popcountl(cores->word[i]);
-    return count;
 }
 
 void dn_cores_processors(hwloc_topology_t topology, const dn_cores *cores, int n,
@@ -49,8 +29,8 @@ void dn_cores_processors(hwloc_topology_t topology, const dn_cores *cores, int n
 {
     const int depth = core_depth(topology);
     hwloc_bitmap_zero(processors);
-    for (int i = 0, found = 0; i < DN_MOST_CORES; i++) {
-        if (!has(cores, i))
+    for (int i = 0, found = 0; i < CPU_SETSIZE; i++) {
+        if (!CPU_ISSET(i, cores))
             continue;
         if (n < 0 || found == n)
             hwloc_bitmap_or(processors, processors,
@@ -79,46 +59,41 @@ int dn_cores_numa_nodes(hwloc_topology_t topology, const dn_cores *cores)
         dn_cores near;
         if (dn_cores_of(topology, node->cpuset, &near) != DN_OK || !is_first_memory(topology, node))
             continue;
-        const dn_cores both[2] = {*cores, near};
-        count += dn_cores_sharers(both, 2, 0) == 2;
+        CPU_AND(&near, &near, cores);
+        count += CPU_COUNT(&near) > 0;
     }
     return count;
-}
-
-static int overlap(const dn_cores *a, const dn_cores *b)
-{
-    for (int i = 0; i < DN_MOST_CORES / DN_CORE_WORD; i++)
-        if (a->word[i] & b->word[i])
-            return 1;
-    return 0;
 }
 
 int dn_cores_sharers(const dn_cores *allowed, int ranks, int rank)
 {
     int sharers = 0;
-    for (int r = 0; r < ranks; r++)
-        sharers += overlap(&allowed[r], &allowed[rank]);
+    for (int r = 0; r < ranks; r++) {
+        dn_cores both;
+        CPU_AND(&both, &allowed[r], &allowed[rank]);
+        sharers += CPU_COUNT(&both) > 0;
+    }
     return sharers;
 }
 
 int dn_cores_divide(const dn_cores *allowed, int ranks, int rank, dn_cores *share)
 {
-    const int count = dn_cores_count(&allowed[rank]);
+    const int count = CPU_COUNT(&allowed[rank]);
     int parts = 0, part = 0;
     for (int r = 0; r < ranks; r++) {
-        const int same = memcmp(&allowed[r], &allowed[rank], sizeof *allowed) == 0;
+        const int same = CPU_EQUAL(&allowed[r], &allowed[rank]);
         parts += same;
         part += same && r < rank;
     }
     *share = allowed[rank];
     if (count < parts || parts < dn_cores_sharers(allowed, ranks, rank))
         return 0;
-    *share = (dn_cores){0};
+    CPU_ZERO(share);
     const int first = part * count / parts, last = (part + 1) * count / parts;
-    for (int i = 0, n = 0; i < DN_MOST_CORES; i++)
-        if (has(&allowed[rank], i)) {
+    for (int i = 0, n = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &allowed[rank])) {
             if (n >= first && n < last)
-                add(share, i);
+                CPU_SET(i, share);
             n++;
         }
     return 1;

@@ -76,7 +76,7 @@ static dn_status describe_node(const finder *f, dn_place *place)
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
     dn_cores cores;
     DN_TRY(dn_cores_of(f->topology, all, &cores));
-    place->node_cores = dn_cores_count(&cores);
+    place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
     return DN_OK;
@@ -159,7 +159,7 @@ static int node_processors(void)
     cpu_set_t own, all;
     memset(&all, 0xff, sizeof all);
     if (sched_getaffinity(0, sizeof own, &own) != 0)
-        return DN_MOST_CORES;
+        return CPU_SETSIZE;
     if (sched_setaffinity(0, sizeof all, &all) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
         all = own;
     sched_setaffinity(0, sizeof own, &own);
@@ -193,7 +193,7 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     place->sharers = dn_cores_sharers(f.allowed, comm->node_size, comm->node_rank);
     if (!f.openmp_binds && dn_cores_divide(f.allowed, comm->node_size, comm->node_rank, &f.share))
         place->sharers = 1;
-    place->cores = dn_cores_count(&f.share);
+    place->cores = CPU_COUNT(&f.share);
     place->numa_nodes = dn_cores_numa_nodes(f.topology, &f.share);
     DN_TRY_OR_DONE(dn_comm_agree(comm, describe_node(&f, place)));
     set_threads(place, threads);

@@ -95,13 +95,13 @@ static void test_sets(void **state)
 {
     (void)state;
     const dn_cores all = cores_between(0, 127), one = cores_between(17, 17);
-    assert_int_equal(dn_cores_count(&all), 64);
+    assert_int_equal(CPU_COUNT(&all), 64);
     assert_int_equal(dn_cores_numa_nodes(topology, &all), 8);
-    assert_int_equal(dn_cores_count(&one), 1);
+    assert_int_equal(CPU_COUNT(&one), 1);
     check_processors(&one, 0, "16-17");
     check_processors(&all, 63, "126-127");
     const dn_cores seam = cores_between(60, 67);
-    assert_int_equal(dn_cores_count(&seam), 4);
+    assert_int_equal(CPU_COUNT(&seam), 4);
     assert_int_equal(dn_cores_numa_nodes(topology, &seam), 2);
 }
 
@@ -126,7 +126,7 @@ static void test_too_few_cores(void **state)
     dn_cores share;
     bind_ranks(0, MOST_RANKS, 0, 127);
     assert_int_equal(dn_cores_divide(allowed, MOST_RANKS, 0, &share), 0);
-    assert_int_equal(dn_cores_count(&share), 64);
+    assert_int_equal(CPU_COUNT(&share), 64);
     assert_int_equal(dn_cores_sharers(allowed, MOST_RANKS, 0), MOST_RANKS);
 }
 
@@ -143,7 +143,7 @@ static void test_bound_ranks(void **state)
     bind_ranks(1, 2, 8, 31);
     bind_ranks(2, 3, 32, 47);
     assert_int_equal(dn_cores_divide(allowed, 3, 0, &share), 0);
-    assert_int_equal(dn_cores_count(&share), 8);
+    assert_int_equal(CPU_COUNT(&share), 8);
     assert_int_equal(dn_cores_sharers(allowed, 3, 1), 2);
     check_share(3, 2, "32-47", 1);
     bind_ranks(0, 1, 0, 0); /* the two processors of one core */
@@ -156,7 +156,7 @@ static void test_cgroup(void **state)
 {
     (void)state;
     bind_ranks(0, 7, 0, 31);
-    assert_int_equal(dn_cores_count(&allowed[0]), 14);
+    assert_int_equal(CPU_COUNT(&allowed[0]), 14);
     check_share(1, 0, "4-31", 7);
     check_share(7, 0, "4-7", 1);
     check_share(7, 6, "28-31", 1);

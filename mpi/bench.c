@@ -24,7 +24,6 @@ typedef struct bench {
     const dn_comm *comm;
     const dn_options *options;
     dn_net *net;
-    dn_timeline *timeline;
     dn_step step;
     double *seconds; /* of each counted step */
     dn_peaks peaks;  /* with --roofline */
@@ -170,9 +169,7 @@ static void print_text(const bench *b)
 static dn_status create(bench *b)
 {
     DN_TRY(dn_net_from_options(&b->net, b->options, NULL, b->comm->size));
-    dn_step_settings step = dn_step_settings_from_options(b->comm, b->options, b->comm->size);
-    step.timeline = b->timeline;
-    DN_TRY(dn_step_create(&b->step, b->comm, b->net, &step));
+    DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->options, b->comm->size, NULL));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
     return DN_OK;
@@ -207,7 +204,6 @@ static dn_status take_profile(const bench *b, dn_profile *profile)
 
 static void destroy(bench *b)
 {
-    (void)dn_timeline_close(&b->timeline); /* where something failed, with what there is */
     dn_step_destroy(&b->step);
     dn_net_destroy(&b->net);
     free(b->seconds);
@@ -217,7 +213,6 @@ static void destroy(bench *b)
 static dn_status measure(bench *b)
 {
     const dn_options *o = b->options;
-    DN_TRY(dn_timeline_create(&b->timeline, b->comm, o->timeline));
     DN_TRY(dn_comm_agree(b->comm, create(b)));
     const dn_view net = dn_net_view(b->net);
     if (!o->json)
@@ -227,7 +222,6 @@ static dn_status measure(bench *b)
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
     DN_TRY(run(b));
-    DN_TRY(dn_timeline_close(&b->timeline));
     if (!o->roofline)
         return DN_OK;
     DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */

@@ -26,6 +26,7 @@ typedef enum dn_exit {
 } dn_exit;
 
 struct dn_watch;
+struct dn_timeline;
 
 typedef struct dn_comm {
     int rank, size;           /* in the job */
@@ -35,7 +36,8 @@ typedef struct dn_comm {
     char (*host)[DN_HOST_BYTES];  /* (size) names, all but letters, digits, '.', '-' made '_' */
     int *counts, *places;         /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place; /* where this rank runs (placement.h), once that is known */
-    struct dn_watch *watch;       /* watch.h; NULL: none. Not owned */
+    struct dn_watch *watch;       /* watch.h; NULL: none. Not owned, nor is the timeline */
+    struct dn_timeline *timeline; /* timeline.h; NULL: none */
     double start;                 /* when the process began, in omp_get_wtime's seconds */
 } dn_comm;
 

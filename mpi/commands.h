@@ -27,10 +27,6 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
 dn_status dn_net_from_options(dn_net **net, const dn_options *options, const dn_shard_info *data,
                               int virtual_ranks);
 
-/* How steps of so many virtual ranks are to run. Not collective. */
-dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_options *options,
-                                               int virtual_ranks);
-
 /* Loss and accuracy over all images of a split. */
 typedef struct dn_scores {
     double loss, top1, top5; /* mean; percent */

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "placement.h"
+#include "timeline.h"
 #include "watch.h"
 
 static dn_status run_command(const dn_comm *comm, dn_options *options)
@@ -50,7 +51,11 @@ int main(int argc, char **argv)
     comm.place = &place;
     if (status == DN_OK && !options.help) {
         dn_watch_start(&comm.watch, &comm, options.deadline);
-        status = run_command(&comm, &options);
+        status = dn_timeline_create(&comm.timeline, &comm, options.timeline);
+        if (status == DN_OK)
+            status = run_command(&comm, &options);
+        const dn_status closed = dn_timeline_close(&comm.timeline);
+        status = status != DN_OK ? status : closed;
     }
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());

@@ -67,18 +67,13 @@ static void print_scores(const dn_options *options, const dn_scores *scores, int
  * recorded. Not collective. */
 static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info *info)
 {
-    dn_checkpoint *state = calloc(1, sizeof *state);
-    DN_CHECK(state != NULL, DN_ENOMEM, "--checkpoint: found no memory to read it");
-    dn_status status;
-    DN_TRY_OR_DONE(dn_checkpoint_peek(options->checkpoint, state));
-    DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state->config));
-    DN_TRY_OR_DONE(dn_net_from_options(net, options, info, 1));
+    dn_checkpoint state;
+    DN_TRY(dn_checkpoint_peek(options->checkpoint, &state));
+    DN_TRY(dn_options_resume_from_ini(options, state.config));
+    DN_TRY(dn_net_from_options(net, options, info, 1));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);
-    status = dn_checkpoint_load(options->checkpoint, *net, NULL);
-done:
-    free(state);
-    return status;
+    return dn_checkpoint_load(options->checkpoint, *net, NULL);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *options)

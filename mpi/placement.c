@@ -93,15 +93,22 @@ static void set_threads(dn_place *place, int threads)
     place->threads = omp_get_max_threads();
 }
 
-/* Binds this thread to the rank's n-th core, or to all of them where n < 0; returns 1 if it did. */
-static int bind_thread(const finder *f, int n)
+/* What the rank may use of its n-th core, or of all of them where n < 0; NULL without memory. */
+static hwloc_bitmap_t usable(const finder *f, int n)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    if (set == NULL)
-        return 0;
-    dn_cores_processors(f->topology, &f->share, n, set);
-    hwloc_bitmap_and(set, set, f->processors);
-    const int bound = hwloc_set_cpubind(f->topology, set, HWLOC_CPUBIND_THREAD) == 0;
+    if (set != NULL) {
+        dn_cores_processors(f->topology, &f->share, n, set);
+        hwloc_bitmap_and(set, set, f->processors);
+    }
+    return set;
+}
+
+/* Binds this thread there; returns 1 if it did. */
+static int bind_thread(const finder *f, int n)
+{
+    hwloc_bitmap_t set = usable(f, n);
+    const int bound = set != NULL && hwloc_set_cpubind(f->topology, set, HWLOC_CPUBIND_THREAD) == 0;
     hwloc_bitmap_free(set);
     return bound;
 }
@@ -111,12 +118,9 @@ static void free_later_threads(const finder *f)
 {
     cpu_set_t mask;
     pthread_attr_t attributes;
-    hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    if (set == NULL)
-        return;
-    dn_cores_processors(f->topology, &f->share, -1, set);
-    hwloc_bitmap_and(set, set, f->processors);
-    if (hwloc_cpuset_to_glibc_sched_affinity(f->topology, set, &mask, sizeof mask) == 0 &&
+    hwloc_bitmap_t set = usable(f, -1);
+    if (set != NULL &&
+        hwloc_cpuset_to_glibc_sched_affinity(f->topology, set, &mask, sizeof mask) == 0 &&
         pthread_attr_init(&attributes) == 0) {
         if (pthread_attr_setaffinity_np(&attributes, sizeof mask, &mask) == 0)
             pthread_setattr_default_np(&attributes);

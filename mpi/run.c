@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "dn/rng.h"
+#include "timeline.h"
 #include "watch.h"
 
 /* ---- the steps ---- */
@@ -96,14 +97,14 @@ static dn_status save(dn_run *r)
     dn_checkpoint_name(name, sizeof name, r->done);
     snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
              r->folder, name);
-    r->state->step = r->done;
+    r->state.step = r->done;
     const double start = omp_get_wtime();
-    DN_TRY(common_hash(r, &r->state->hash));
-    remember(r, dn_saver_start(r->saver, r->state));
+    DN_TRY(common_hash(r, &r->state.hash));
+    remember(r, dn_saver_start(r->saver, &r->state));
     const double seconds = fmax(omp_get_wtime() - start, dn_saver_longest(r->saver));
     r->stop.longest_saving = fmax(r->stop.longest_saving, seconds);
     const dn_status status = agree_on_failure(r);
-    dn_timeline_add(r->timeline, DN_SPAN_SAVE, r->done, 0, start, omp_get_wtime());
+    dn_timeline_add(r->comm->timeline, DN_SPAN_SAVE, r->done, 0, start, omp_get_wtime());
     return status;
 }
 
@@ -161,7 +162,7 @@ static dn_status end_epoch(dn_run *r)
         if (status != DN_OK && status != DN_STOPPED)
             return status;
         metrics.evaluated = status == DN_OK;
-        dn_timeline_add(r->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
+        dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     metrics.test_loss = scores.loss;
     metrics.test_top1 = scores.top1;
@@ -189,7 +190,7 @@ static dn_status stop_run(dn_run *r, int reason)
     const char *limit = r->options->time_limit;
     DN_CHECK(reason != DN_STOP_TIME || limit[0] == '\0' || r->done > r->first, DN_EINVAL,
              "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
-    if (r->saved[0] == '\0' || r->state->step != r->done)
+    if (r->saved[0] == '\0' || r->state.step != r->done)
         DN_TRY(save(r));
     DN_TRY(end_run(r));
     return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",

@@ -20,11 +20,10 @@ typedef struct dn_run {
     char resume[DN_PATH_SIZE], saved[DN_PATH_SIZE]; /* checkpoints: gone on from, last; or empty */
     dn_split train, test;
     dn_net *net;
-    dn_timeline *timeline;
     dn_step step;
-    dn_metrics *metrics;  /* rank 0 */
-    dn_saver *saver;      /* rank 0 */
-    dn_checkpoint *state; /* momentum points at the step's */
+    dn_metrics *metrics; /* rank 0 */
+    dn_saver *saver;     /* rank 0 */
+    dn_checkpoint state; /* momentum points at the step's */
     dn_rate rate;
     uint32_t *order;                            /* the epoch's permutation */
     int64_t ordered_epoch;                      /* that `order` is of; -1: none */

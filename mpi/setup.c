@@ -1,7 +1,5 @@
-/* What several commands do with their options before they start. */
+/* The net of the options, which several commands begin with. */
 #include "commands.h"
-
-#include "placement.h"
 
 /* Takes the option's value where it is given, the data's otherwise; both must agree. */
 static dn_status settle(const char *option, int given, int data, const char *dataset, int *value)
@@ -39,20 +37,4 @@ dn_status dn_net_from_options(dn_net **net, const dn_options *o, const dn_shard_
                                            .recompute = o->recompute,
                                            .dropout = (float)o->dropout,
                                            .norm_group = o->sync_bn ? virtual_ranks : 1});
-}
-
-dn_step_settings dn_step_settings_from_options(const dn_comm *comm, const dn_options *options,
-                                               int virtual_ranks)
-{
-    const dn_place *place = comm->place;
-    const int has_spare_core = place->cores >= place->sharers * (place->threads + 1);
-    const int is_wanted = options->comm_thread == DN_COMM_THREAD_AUTO
-                              ? has_spare_core
-                              : options->comm_thread == DN_COMM_THREAD_ON;
-    return (dn_step_settings){
-        .virtual_ranks = virtual_ranks,
-        .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
-        .wire = options->wire,
-        .comm_thread = is_wanted && comm->threads_may_call,
-    };
 }

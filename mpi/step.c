@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "placement.h"
+#include "timeline.h"
 #include "watch.h"
 
 /* What the ranks tell each other of each virtual rank. */
@@ -16,7 +18,7 @@ enum { LOSS, CORRECT, WAIT, STOP, SCORES };
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
 {
     const double now = omp_get_wtime();
-    dn_timeline_add(step->timeline, span, number, 0, start, now);
+    dn_timeline_add(step->comm->timeline, span, number, 0, start, now);
     return now;
 }
 
@@ -49,15 +51,20 @@ static dn_status make_team(dn_step *step)
     return DN_OK;
 }
 
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
-                         const dn_step_settings *settings)
+/* 1 where a thread is to look after the gradients, and may. */
+static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 {
-    const int v = settings->virtual_ranks;
-    *step = (dn_step){.comm = comm,
-                      .net = net,
-                      .virtual_ranks = v,
-                      .timeline = settings->timeline,
-                      .stop = settings->stop};
+    const dn_place *place = comm->place;
+    const int has_spare_core = place->cores >= place->sharers * (place->threads + 1);
+    return comm->threads_may_call &&
+           (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
+}
+
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const dn_options *options,
+                         int virtual_ranks, dn_stop *stop)
+{
+    const int v = virtual_ranks;
+    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .stop = stop};
     DN_CHECK(comm->size <= v, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
              comm->size);
@@ -70,18 +77,19 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     if (step->momentum == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
     DN_TRY(make_team(step));
-    const int bf16 = settings->wire == DN_BF16;
+    const int bf16 = options->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
     dn_tree_subtrees(step->tree, &subtrees);
-    return dn_allreduce_create(&step->allreduce, comm, subtrees,
-                               &(dn_allreduce_settings){.virtual_ranks = v,
-                                                        .count = count,
-                                                        .split = parameters,
-                                                        .bucket = settings->bucket,
-                                                        .bf16 = bf16,
-                                                        .comm_thread = settings->comm_thread});
+    return dn_allreduce_create(
+        &step->allreduce, comm, subtrees,
+        &(dn_allreduce_settings){.virtual_ranks = v,
+                                 .count = count,
+                                 .split = parameters,
+                                 .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
+                                 .bf16 = bf16,
+                                 .comm_thread = wants_thread(comm, options->comm_thread)});
 }
 
 void dn_step_destroy(dn_step *step)
@@ -220,8 +228,8 @@ static double record_buckets(dn_step *step)
         seconds += bucket[i].end > start ? bucket[i].end - start : 0;
         until = bucket[i].end > until ? bucket[i].end : until;
         if (step->comm->size > 1)
-            dn_timeline_add(step->timeline, DN_SPAN_BUCKET, i, bucket[i].lane, bucket[i].start,
-                            bucket[i].end);
+            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].lane,
+                            bucket[i].start, bucket[i].end);
     }
     return seconds;
 }

@@ -14,20 +14,11 @@
 #include "allreduce.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
+#include "options.h"
 #include "stop.h"
-#include "timeline.h"
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step. */
 typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
-
-typedef struct dn_step_settings {
-    int virtual_ranks; /* of the job */
-    size_t bucket;     /* floats */
-    dn_dtype wire;     /* that gradients are rounded to and travel as */
-    int comm_thread;
-    dn_timeline *timeline; /* or NULL; not owned */
-    dn_stop *stop;         /* as well; the steps keep its longest_step up to date */
-} dn_step_settings;
 
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
@@ -51,16 +42,17 @@ typedef struct dn_step {
     dn_allreduce *allreduce;
     float *momentum; /* (parameters) */
     double *scores;  /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
-    dn_timeline *timeline;
-    dn_stop *stop;
+    dn_stop *stop;   /* or NULL; not owned */
     dn_step_times times;
 } dn_step;
 
 /* Allocates what the steps of `net` over so many virtual ranks take; the net's norm group is 1, or
- * all the virtual ranks. DN_EINVAL where ranks outnumber virtual ranks, DN_ENOMEM. The caller
- * destroys it, also after a failure. Not collective. */
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
-                         const dn_step_settings *settings);
+ * all the virtual ranks. Of the options, those about gradients between ranks matter. The steps keep
+ * the longest_step of `stop` (or NULL) up to date, and tell of its reason. DN_EINVAL where ranks
+ * outnumber virtual ranks, DN_ENOMEM. The caller destroys it, also after a failure. Not
+ * collective. */
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const dn_options *options,
+                         int virtual_ranks, dn_stop *stop);
 void dn_step_destroy(dn_step *step);
 
 /* Results of one step over the global batch. */

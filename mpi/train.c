@@ -28,37 +28,34 @@ static dn_status find_checkpoint(dn_run *r)
         DN_TRY(dn_checkpoint_newest(r->folder, r->resume, sizeof r->resume));
     if (r->resume[0] == '\0')
         return DN_OK;
-    return dn_checkpoint_peek(r->resume, r->state);
+    return dn_checkpoint_peek(r->resume, &r->state);
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
 static dn_status agree_on_checkpoint(dn_run *r)
 {
-    r->state = calloc(1, sizeof *r->state);
-    DN_TRY(dn_comm_agree(r->comm,
-                         r->state ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run")));
-    DN_TRY(dn_comm_agree(r->comm, dn_options_out(r->options, r->folder, sizeof r->folder)));
+    DN_TRY(dn_options_out(r->options, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r) : DN_OK));
     dn_comm_broadcast(r->comm, r->resume, sizeof r->resume, 0);
     if (r->resume[0] == '\0')
         return DN_OK;
-    dn_comm_broadcast(r->comm, r->state->config, sizeof r->state->config, 0);
-    dn_comm_broadcast(r->comm, r->state->data, sizeof r->state->data, 0);
-    DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(r->options, r->state->config)));
+    dn_comm_broadcast(r->comm, r->state.config, sizeof r->state.config, 0);
+    dn_comm_broadcast(r->comm, r->state.data, sizeof r->state.data, 0);
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(r->options, r->state.config)));
     /* The folder may carry the model's name, which is known only now. */
-    return dn_comm_agree(r->comm, dn_options_out(r->options, r->folder, sizeof r->folder));
+    return dn_options_out(r->options, r->folder, sizeof r->folder);
 }
 
 /* The checkpoint's data set is this one; the next checkpoints record it. */
 static dn_status same_data(dn_run *r)
 {
-    char data[sizeof r->state->data];
+    char data[sizeof r->state.data];
     dn_images_describe(&r->train.images, data, sizeof data);
     dn_status status = DN_OK;
-    if (r->state->data[0] != '\0' && strcmp(r->state->data, data) != 0)
+    if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
         status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
-                         r->options->data, data, r->state->data, r->resume);
-    snprintf(r->state->data, sizeof r->state->data, "%s", data);
+                         r->options->data, data, r->state.data, r->resume);
+    snprintf(r->state.data, sizeof r->state.data, "%s", data);
     return dn_comm_agree(r->comm, status);
 }
 
@@ -95,15 +92,12 @@ static dn_status build(dn_run *r)
     o->classes = net.spec->classes;
     if (o->augment == DN_AUGMENT_AUTO)
         o->augment = net.spec->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
-    dn_step_settings step = dn_step_settings_from_options(r->comm, o, o->virtual_ranks);
-    step.timeline = r->timeline;
-    step.stop = &r->stop;
-    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &step));
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, o, o->virtual_ranks, &r->stop));
     dn_net_init(r->net, o->init, (uint64_t)o->seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
             net.spec->name, r->train.images.info.dataset, r->comm->size, omp_get_max_threads(),
             o->virtual_ranks, o->batch_size, net.kernels->name);
-    return dn_options_to_ini(o, r->state->config, sizeof r->state->config);
+    return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
@@ -111,7 +105,7 @@ static dn_status read_weights(dn_run *r)
 {
     if (r->resume[0] != '\0') {
         DN_TRY(dn_checkpoint_load(r->resume, r->net, r->step.momentum));
-        r->done = r->state->step;
+        r->done = r->state.step;
         dn_info("resumed from %s at step %" PRId64, r->resume, r->done);
     } else if (r->options->init_from[0] != '\0') {
         DN_TRY(dn_checkpoint_load(r->options->init_from, r->net, NULL));
@@ -131,7 +125,7 @@ static dn_status share_weights(dn_run *r)
     dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
     dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
     r->first = r->done;
-    r->state->momentum = r->step.momentum;
+    r->state.momentum = r->step.momentum;
     r->stop.longest_saving = (double)(2 * parameters) / slow_disk; /* until one was measured */
     return DN_OK;
 }
@@ -158,7 +152,6 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     dn_run r = {.comm = comm, .options = options};
     dn_status status;
     DN_TRY_OR_DONE(dn_stop_open(&r.stop, options->time_limit, comm->start));
-    DN_TRY_OR_DONE(dn_timeline_create(&r.timeline, comm, options->timeline));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r));
     dn_watch_record(comm, r.folder);
     dn_watch_doing(comm->watch, DN_READING_DATA);
@@ -172,8 +165,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     if (comm->rank == 0)
         printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
-done:;
-    const dn_status closed = dn_timeline_close(&r.timeline);
+done:
     dn_saver_destroy(&r.saver);
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
@@ -181,6 +173,5 @@ done:;
     dn_split_close(&r.train);
     dn_split_close(&r.test);
     free(r.order);
-    free(r.state);
-    return status != DN_OK ? status : closed;
+    return status;
 }

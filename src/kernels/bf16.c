@@ -26,14 +26,14 @@
 #endif
 
 enum {
-    TILE = PACK_ROWS * DN_BF16_STEP, /* numbers */
-    BLOCK_1X1 = 128,                 /* pixels of a block without halo: in the first-level cache */
-    MARGINS = 4 * DN_BF16_STEP,      /* of a weight gradient's buffer */
-    GRAD_PIXELS = 256                /* of a chunk whose operands stay in the first-level cache */
+    TILE = PACK_ROWS * DN_LANES, /* pairs */
+    BLOCK_1X1 = 128,             /* pixels of a block without halo: in the first-level cache */
+    MARGINS = 4 * DN_BF16_STEP,  /* of a weight gradient's buffer */
+    GRAD_PIXELS = 256            /* of a chunk whose operands stay in the first-level cache */
 };
 
-/* Numbers of a packed tile of outputs. */
-static size_t tile_numbers(int inputs, int taps)
+/* Of the outputs of a packed tile. */
+static size_t tile_pairs(int inputs, int taps)
 {
     return (size_t)(inputs + DN_BF16_STEP - 1) / DN_BF16_STEP * (size_t)taps * TILE;
 }
@@ -41,7 +41,7 @@ static size_t tile_numbers(int inputs, int taps)
 static size_t packed_floats(int outputs, int inputs, int taps)
 {
     const size_t tiles = (size_t)(outputs + PACK_ROWS - 1) / PACK_ROWS;
-    return tiles * tile_numbers(inputs, taps) * sizeof(uint16_t) / sizeof(float);
+    return tiles * tile_pairs(inputs, taps);
 }
 
 /* The weights of PACK_ROWS outputs from `o` on and DN_BF16_STEP inputs from `c` on. */
@@ -51,7 +51,7 @@ static void pack_tile(uint16_t *packed, const dn_weights *from, int o, int c, in
         float row[DN_BF16_STEP] = {0};
         for (int k = 0; k < DN_BF16_STEP && o + i < from->outputs && c + k < from->inputs; k++)
             row[k] = from->w[(o + i) * from->out_step + (c + k) * from->in_step + tap];
-        dn_store_words(packed, dn_planar_step(row, DN_BF16_STEP));
+        store_words(packed, planar_step(row, DN_BF16_STEP));
     }
 }
 
@@ -62,7 +62,7 @@ static void pack(float *packed, const dn_weights *weights)
         for (int block = 0; block < weights->inputs; block += DN_BF16_CONV_INPUTS)
             for (int t = 0; t < weights->taps; t++)
                 for (int c = block; c < weights->inputs && c < block + DN_BF16_CONV_INPUTS;
-                     c += DN_BF16_STEP, to += TILE)
+                     c += DN_BF16_STEP, to += 2 * TILE)
                     pack_tile(to, weights, o, c, t);
 }
 
@@ -98,24 +98,25 @@ static tap_group next_group(const dn_taps *taps, int tap)
                                            : group_of(taps, tap, 1);
 }
 
-/* Adds the products of one block of pixels and all taps of a group; the block lacks what depends on
- * the buffer. */
+/* Adds the products of one block of pixels and all taps of a group; the arguments lack what depends
+ * on the buffer. */
 static void conv_group(const float *packed, int inputs, const tap_group *g, int taps,
-                       const float *x, size_t x_ld, dn_bf16_block b)
+                       const float *x, size_t x_ld, conv_args a)
 {
     uint32_t buffer[DN_BF16_CONV_INPUTS / 2][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    b.taps = g->count;
-    b.offset = g->offset;
-    b.x = buffer;
-    for (int c = 0; c < inputs; c += DN_BF16_CONV_INPUTS, b.accumulate = 1) {
+    a.taps = g->count;
+    a.shift = g->offset;
+    a.x = buffer[0];
+    a.x_ld = DN_BF16_WINDOW;
+    for (int c = 0; c < inputs; c += DN_BF16_CONV_INPUTS, a.accumulate = 1) {
         const int rows = inputs - c < DN_BF16_CONV_INPUTS ? inputs - c : DN_BF16_CONV_INPUTS;
-        const size_t steps = dn_bf16_room((size_t)rows) / DN_BF16_STEP;
+        const size_t steps = bf16_room((size_t)rows) / DN_BF16_STEP;
         const size_t before = (size_t)c / DN_BF16_STEP * (size_t)taps + steps * (size_t)g->tap;
-        b.packed = (const uint16_t *)packed + before * TILE;
-        b.pairs = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
-        dn_bf16_interleave(buffer, b.pairs, x + (size_t)c * x_ld + g->first, x_ld, rows,
-                           b.pixels + g->reach);
-        conv_block(&b);
+        a.packed = (const factor *)packed + before * TILE;
+        a.rows = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
+        interleave(buffer, a.rows, x + (size_t)c * x_ld + g->first, x_ld, rows,
+                   a.pixels + g->reach);
+        conv_block(&a);
     }
 }
 
@@ -127,15 +128,15 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
     const size_t room = (DN_BF16_WINDOW - first.reach) / DN_BF16_STEP * DN_BF16_STEP;
     const size_t most = first.count == 1 ? BLOCK_1X1 : room;
     for (size_t p = 0; p < padded; p += most) {
-        dn_bf16_block b = {.outputs = outputs,
-                           .tile = tile_numbers(inputs, taps->count),
-                           .pixels = padded - p < most ? padded - p : most,
-                           .y = y + p,
-                           .y_ld = y_ld,
-                           .accumulate = accumulate};
+        conv_args a = {.outputs = outputs,
+                       .tile = tile_pairs(inputs, taps->count),
+                       .pixels = padded - p < most ? padded - p : most,
+                       .y = y + p,
+                       .y_ld = y_ld,
+                       .accumulate = accumulate};
         for (tap_group g = first; g.count > 0; g = next_group(taps, g.tap + g.count)) {
-            conv_group(packed, inputs, &g, taps->count, x + p, x_ld, b);
-            b.accumulate = 1;
+            conv_group(packed, inputs, &g, taps->count, x + p, x_ld, a);
+            a.accumulate = 1;
         }
     }
 }
@@ -144,40 +145,40 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 static size_t packed_grad_floats(int outputs, size_t n)
 {
-    return dn_round_lanes((size_t)outputs) * dn_bf16_room(n) / 2;
+    return dn_round_lanes((size_t)outputs) * bf16_room(n) / 2;
 }
 
 /* Packed form: per DN_LANES outputs (pairs of pixels, outputs, 2); past the last output and the
  * last pixel, up to whole tiles, are zeros. */
 static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
-    uint32_t *to = (uint32_t *)packed;
     for (int o = 0; o < outputs; o += DN_LANES)
-        for (size_t p = 0; p < n; p += DN_BF16_STEP, to += DN_LANES * DN_LANES) {
-            dn_words m[DN_LANES] = {{0}};
+        for (size_t p = 0; p < n; p += DN_BF16_STEP, packed += DN_LANES * DN_LANES) {
+            vec m[DN_LANES] = {{0}};
             for (int i = 0; i < DN_LANES && o + i < outputs; i++)
-                m[i] = dn_planar_step(dy + (size_t)(o + i) * dy_ld + p, n - p);
-            dn_transpose(m);
-            DN_UNROLL
+                m[i] = (vec)planar_step(dy + (size_t)(o + i) * dy_ld + p, n - p);
+            transpose(m);
+            UNROLL
             for (int i = 0; i < DN_LANES; i++)
-                dn_store_words(to + i * DN_LANES, m[i]);
+                store(packed + i * DN_LANES, m[i]);
         }
 }
 
 /* All taps of a group and up to DN_BF16_GRAD_INPUTS inputs, whose pixels are rounded once. */
-static void grad_group(const tap_group *g, dn_bf16_grad grad, size_t pixels, const float *x,
+static void grad_group(const tap_group *g, grad_args grad, size_t pixels, const float *x,
                        size_t x_ld, size_t matrix)
 {
     uint16_t buffer[DN_BF16_GRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    const size_t room = dn_bf16_room(dn_bf16_room(pixels) + g->reach);
-    dn_bf16_planar(buffer[0], room, x + g->first, x_ld, grad.inputs, pixels + g->reach);
+    const size_t room = bf16_room(bf16_room(pixels) + g->reach);
+    grad.x_ld = DN_BF16_WINDOW / 2;
+    planar(buffer[0], room, x + g->first, x_ld, grad.inputs, pixels + g->reach);
     for (int t = 0; t < g->count; t++, grad.dw += matrix)
         for (size_t p = 0; p < pixels; p += GRAD_PIXELS) {
             const size_t left = pixels - p < GRAD_PIXELS ? pixels - p : GRAD_PIXELS;
-            dn_bf16_grad part = grad;
-            part.x = buffer[0] + g->offset[t] + p;
+            grad_args part = grad;
+            part.x = (const factor *)(buffer[0] + g->offset[t] + p);
             part.dy += p / 2 * DN_LANES;
-            part.pairs = dn_bf16_room(left) / 2;
+            part.pixels = bf16_room(left) / 2;
             grad_block(part);
         }
 }
@@ -191,13 +192,13 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
         for (size_t p = 0; p < n; p += most)
             for (int c = 0; c < inputs; c += DN_BF16_GRAD_INPUTS)
                 grad_group(&g,
-                           (dn_bf16_grad){.inputs = inputs - c < DN_BF16_GRAD_INPUTS
-                                                        ? inputs - c
-                                                        : DN_BF16_GRAD_INPUTS,
-                                          .dy = (const uint32_t *)packed + p / 2 * DN_LANES,
-                                          .panel = dn_bf16_room(n) / 2 * DN_LANES,
-                                          .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
-                                          .dw_ld = padded},
+                           (grad_args){.inputs = inputs - c < DN_BF16_GRAD_INPUTS
+                                                     ? inputs - c
+                                                     : DN_BF16_GRAD_INPUTS,
+                                       .dy = (const factor *)packed + p / 2 * DN_LANES,
+                                       .panel = bf16_room(n) / 2 * DN_LANES,
+                                       .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
+                                       .dw_ld = padded},
                            n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
     }
 }

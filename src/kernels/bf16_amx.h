@@ -26,7 +26,7 @@ typedef struct operands {
     size_t a_stride, b_stride; /* bytes */
 } operands;
 
-DN_INLINE void open_block(dn_tiles *t, const float *c, size_t ld, int lower, int right, int load)
+INLINE void open_block(dn_tiles *t, const float *c, size_t ld, int lower, int right, int load)
 {
     if (!load) {
         DN_TILE_ZERO(t, 0);
@@ -45,7 +45,7 @@ DN_INLINE void open_block(dn_tiles *t, const float *c, size_t ld, int lower, int
         DN_TILE_LOAD(t, 3, below + DN_LANES, 4 * ld);
 }
 
-DN_INLINE void close_block(dn_tiles *t, float *c, size_t ld, int lower, int right)
+INLINE void close_block(dn_tiles *t, float *c, size_t ld, int lower, int right)
 {
     float *below = c + DN_TILE_ROWS * ld;
     DN_TILE_STORE(t, 0, c, 4 * ld);
@@ -57,7 +57,7 @@ DN_INLINE void close_block(dn_tiles *t, float *c, size_t ld, int lower, int righ
         DN_TILE_STORE(t, 3, below + DN_LANES, 4 * ld);
 }
 
-DN_INLINE void multiply(dn_tiles *t, const operands *o, int lower, int right)
+INLINE void multiply(dn_tiles *t, const operands *o, int lower, int right)
 {
     DN_TILE_LOAD(t, 6, o->left, o->b_stride);
     DN_TILE_LOAD(t, 4, o->upper, o->a_stride);
@@ -75,60 +75,61 @@ DN_INLINE void multiply(dn_tiles *t, const operands *o, int lower, int right)
 }
 
 /* Up to 32 outputs of up to 32 pixels. */
-static void conv_tiles(dn_tiles *t, const dn_bf16_block *b, int first, size_t pixel)
+static void conv_tiles(dn_tiles *t, const conv_args *a, int first, size_t pixel)
 {
-    const int rows = b->outputs - first < BLOCK ? b->outputs - first : BLOCK;
-    const int lower = rows > DN_TILE_ROWS, right = b->pixels - pixel > DN_LANES;
-    const uint16_t *w = b->packed + (size_t)(first / DN_TILE_ROWS) * b->tile;
-    float *y = b->y + (size_t)first * b->y_ld + pixel;
+    const int rows = a->outputs - first < BLOCK ? a->outputs - first : BLOCK;
+    const int lower = rows > DN_TILE_ROWS, right = a->pixels - pixel > DN_LANES;
+    const factor *w = a->packed + (size_t)(first / DN_TILE_ROWS) * a->tile;
+    float *y = a->y + (size_t)first * a->y_ld + pixel;
     dn_tiles_use(t, rows);
-    open_block(t, y, b->y_ld, lower, right, b->accumulate);
-    for (int tap = 0; tap < b->taps; tap++)
-        for (int pair = 0; pair < b->pairs; pair += DN_LANES, w += PACK_ROWS * DN_BF16_STEP) {
-            const uint32_t *x = b->x[pair] + b->offset[tap] + pixel;
-            const operands o = {w, w + b->tile, x, x + DN_LANES, DN_TILE_BYTES, sizeof *b->x};
+    open_block(t, y, a->y_ld, lower, right, a->accumulate);
+    for (int tap = 0; tap < a->taps; tap++) {
+        const factor *x = a->x + a->shift[tap] + pixel;
+        for (int pair = 0; pair < a->rows; pair += DN_LANES) {
+            const operands o = {w, w + a->tile, x, x + DN_LANES, DN_TILE_BYTES, 4 * a->x_ld};
             multiply(t, &o, lower, right);
+            w += PACK_ROWS * DN_LANES;
+            x += DN_LANES * a->x_ld;
         }
-    close_block(t, y, b->y_ld, lower, right);
+    }
+    close_block(t, y, a->y_ld, lower, right);
 }
 
-static void conv_block(const dn_bf16_block *b)
+static void conv_block(const conv_args *a)
 {
     dn_tiles t = {0};
-    for (size_t p = 0; p < b->pixels; p += BLOCK)
-        for (int first = 0; first < b->outputs; first += BLOCK)
-            conv_tiles(&t, b, first, p);
+    for (size_t p = 0; p < a->pixels; p += BLOCK)
+        for (int first = 0; first < a->outputs; first += BLOCK)
+            conv_tiles(&t, a, first, p);
     DN_TILE_RELEASE(&t);
 }
 
 /* ---- weight gradient ---- */
 
 /* Up to 32 inputs of up to 32 outputs. */
-static void grad_tiles(dn_tiles *t, const dn_bf16_grad *g, int first)
+static void grad_tiles(dn_tiles *t, const grad_args *g, int first)
 {
     const int rows = g->inputs - first < BLOCK ? g->inputs - first : BLOCK;
     const int lower = rows > DN_TILE_ROWS;
-    const uint16_t *x = g->x + first * DN_BF16_WINDOW;
+    const factor *x = g->x + (size_t)first * g->x_ld;
     dn_tiles_use(t, rows);
     for (size_t o = 0; o < g->dw_ld; o += BLOCK) {
         const int right = g->dw_ld - o > DN_LANES;
-        const uint32_t *dy = g->dy + o / DN_LANES * g->panel;
+        const factor *dy = g->dy + o / DN_LANES * g->panel;
         float *dw = g->dw + (size_t)first * g->dw_ld + o;
         open_block(t, dw, g->dw_ld, lower, right, 1);
-        for (size_t p = 0; p < g->pairs; p += DN_LANES) {
-            const operands at = {x + 2 * p,
-                                 x + DN_TILE_ROWS * DN_BF16_WINDOW + 2 * p,
-                                 dy + p * DN_LANES,
-                                 dy + g->panel + p * DN_LANES,
-                                 DN_BF16_WINDOW * sizeof *x,
-                                 DN_TILE_BYTES};
+        for (size_t p = 0; p < g->pixels; p += DN_LANES) {
+            const factor *left = dy + p * DN_LANES;
+            const operands at = {x + p,       x + DN_TILE_ROWS * g->x_ld + p,
+                                 left,        left + g->panel,
+                                 4 * g->x_ld, DN_TILE_BYTES};
             multiply(t, &at, lower, right);
         }
         close_block(t, dw, g->dw_ld, lower, right);
     }
 }
 
-static void grad_block(dn_bf16_grad g)
+static void grad_block(grad_args g)
 {
     dn_tiles t = {0};
     for (int c = 0; c < g.inputs; c += BLOCK)

@@ -11,54 +11,18 @@
  */
 #include "sgd.h"
 #include "tables.h"
+#include "vector_types.h"
 
-#include <stdint.h>
 #include <string.h>
-
-#if DN_VL != 8 && DN_VL != 16
-#error "DN_VL must be 8 or 16"
-#endif
 
 enum { HALVES = DN_LANES / DN_VL }; /* registers of DN_LANES logical lanes */
 
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-
-typedef float vec __attribute__((vector_size(4 * DN_VL)));
-typedef uint32_t mask __attribute__((vector_size(4 * DN_VL)));
+typedef words mask; /* all bits of a lane, or none */
 typedef int32_t int_mask __attribute__((vector_size(4 * DN_VL)));
-typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
 typedef uint16_t half_mask __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_mask_in_memory __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec8 __attribute__((vector_size(32)));
-
-/* The even and the odd lanes of two registers, and registers from such lanes in turn. */
-#if DN_VL == 16
-#define EVEN(a, b)                                                                                 \
-    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define ODD(a, b)                                                                                  \
-    __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
-#define ZIP_LOW(a, b)                                                                              \
-    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define ZIP_HIGH(a, b)                                                                             \
-    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#else
-#define EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
-#define ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
-#define ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#endif
-
-INLINE vec load(const float *p)
-{
-    return *(const vec_in_memory *)p;
-}
-
-INLINE void store(float *p, vec v)
-{
-    *(vec_in_memory *)p = v;
-}
 
 /* bf16 is the upper half of fp32. */
 INLINE vec load_bf16(const uint16_t *p)
@@ -173,7 +137,23 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
 
 #include "vector_winograd.h"
 
-#include "vector_peak.h"
+static void stream_read(const float *x, size_t n)
+{
+    vec sum[4] = {{0}};
+    for (size_t i = 0; i + 4 * DN_VL <= n; i += 4 * DN_VL) {
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            sum[j] += load(x + i + j * DN_VL);
+    }
+    volatile float sink = (sum[0] + sum[1] + sum[2] + sum[3])[0];
+    (void)sink;
+}
+
+static void stream_scale(float *x, size_t n, float by)
+{
+    for (size_t i = 0; i + DN_VL <= n; i += DN_VL)
+        store(x + i, load(x + i) * by);
+}
 
 #define PRODUCTS(fused)                                                                            \
     {                                                                                              \

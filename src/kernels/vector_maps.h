@@ -179,7 +179,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
 }
 
 /* One row of a convolution's tile: `left` pixels to the end of the row. */
-INLINE void NAMED(norm_grad_pixels)(const int nv, const int whole, const vec g[NV],
+INLINE void NAMED(norm_grad_pixels)(const int nv, const int whole, const vec g[TILE_VECTORS],
                                     const dn_norm_grad *a, int c, const ELEMENT *x, float *to,
                                     int left, lane_sums *lanes)
 {
@@ -206,19 +206,14 @@ INLINE void NAMED(norm_grad_tile)(const int mr, const int nv, const int whole, c
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < nv * DN_VL; v += DN_LANES)
             __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 1);
-    vec acc[MR][NV];
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        UNROLL
-        for (int v = 0; v < nv; v++)
-            acc[i][v] = (vec){0};
-    }
-    conv_products(acc, mr, nv, w, inputs, dy + p, dy_ld);
+    tile sums;
+    open_tile(sums, mr, nv, 0, NULL, 0, 0);
+    conv_products(sums, mr, nv, w, inputs, dy + p, dy_ld);
     UNROLL
     for (int i = 0; i < mr; i++)
         if (i < rows)
             NAMED(norm_grad_pixels)
-    (nv, whole, acc[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->sum_ld,
+    (nv, whole, sums[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->sum_ld,
      (int)(a->n - p), lanes);
 }
 

@@ -1,0 +1,66 @@
+/*
+ * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the products in
+ * bf16 share.
+ */
+#ifndef DN_KERNELS_VECTOR_TYPES_H
+#define DN_KERNELS_VECTOR_TYPES_H
+
+#include <stdint.h>
+
+#if DN_VL != 8 && DN_VL != 16
+#error "DN_VL must be 8 or 16"
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+typedef float vec __attribute__((vector_size(4 * DN_VL)));
+typedef uint32_t words __attribute__((vector_size(4 * DN_VL)));
+typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
+
+/* The even and the odd lanes of two registers, and registers from such lanes in turn. */
+#if DN_VL == 16
+#define EVEN(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b)                                                                                  \
+    __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ZIP_LOW(a, b)                                                                              \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#else
+#define EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#endif
+
+INLINE vec load(const float *p)
+{
+    return *(const vec_in_memory *)p;
+}
+
+INLINE void store(float *p, vec v)
+{
+    *(vec_in_memory *)p = v;
+}
+
+/* Word j of register i becomes word i of register j: each round puts the words of registers i and
+ * i + DN_VL / 2 by turns. */
+INLINE void transpose(vec m[DN_VL])
+{
+    UNROLL
+    for (int round = 1; round < DN_VL; round *= 2) {
+        vec to[DN_VL];
+        UNROLL
+        for (int i = 0; i < DN_VL / 2; i++) {
+            to[2 * i] = ZIP_LOW(m[i], m[i + DN_VL / 2]);
+            to[2 * i + 1] = ZIP_HIGH(m[i], m[i + DN_VL / 2]);
+        }
+        UNROLL
+        for (int i = 0; i < DN_VL; i++)
+            m[i] = to[i];
+    }
+}
+
+#endif

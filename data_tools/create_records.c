@@ -22,7 +22,7 @@ static void print_help(void)
            "\n"
            "NAME             default DIR of --out\n");
     for (int i = 0; dn_dataset_at(i); i++)
-        printf("  %-14s %s\n", dn_dataset_at(i)->name, dn_dataset_at(i)->folder);
+        printf("  %-14s %s\n", dn_dataset_at(i)->info.dataset, dn_dataset_at(i)->folder);
     printf(
         "\n"
         "options\n"
@@ -50,7 +50,7 @@ static dn_status parse_integer(const char *option, const char *text, int largest
     return DN_OK;
 }
 
-static dn_status parse_options(int argc, char **argv, dn_records_options *o, int *help)
+static dn_status parse_options(int argc, char **argv, dn_records_options *o, int *jobs, int *help)
 {
     const struct option names[] = {{"source", required_argument, NULL, 's'},
                                    {"out", required_argument, NULL, 'o'},
@@ -72,7 +72,7 @@ static dn_status parse_options(int argc, char **argv, dn_records_options *o, int
         else if (c == 'z')
             DN_TRY(parse_integer("level", optarg, 22, &o->zstd_level));
         else if (c == 'j')
-            DN_TRY(parse_integer("jobs", optarg, 1024, &o->jobs));
+            DN_TRY(parse_integer("jobs", optarg, 1024, jobs));
     }
     return DN_OK;
 }
@@ -81,10 +81,10 @@ static dn_status find_dataset(const char *name, const dn_dataset **set)
 {
     char known[256] = "";
     for (int i = 0; (*set = dn_dataset_at(i)); i++) {
-        if (strcasecmp((*set)->name, name) == 0)
+        if (strcasecmp((*set)->info.dataset, name) == 0)
             return DN_OK;
         const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", (*set)->name);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", (*set)->info.dataset);
     }
     return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s", name, known);
 }
@@ -100,12 +100,13 @@ static dn_status print_summary(const char *folder, const char *what)
 {
     dn_manifest *m;
     DN_TRY(dn_manifest_load(&m, folder));
+    const dn_shard_info *const info = &m->info;
     const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST];
     printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
-           folder, m->dataset, m->classes, m->channels, m->height, m->width, train->count,
-           train->shards, test->count, test->shards);
-    print_numbers("; mean", m->mean, m->channels);
-    print_numbers(", std", m->deviation, m->channels);
+           folder, info->dataset, info->classes, info->channels, info->height, info->width,
+           train->count, train->shards, test->count, test->shards);
+    print_numbers("; mean", info->mean, info->channels);
+    print_numbers(", std", info->deviation, info->channels);
     printf("; %s\n", what);
     dn_manifest_destroy(&m);
     return DN_OK;
@@ -126,9 +127,10 @@ static dn_status make(const char *name, dn_records_options *options)
 
 static dn_status run(int argc, char **argv)
 {
-    dn_records_options options = {.shards = 4, .zstd_level = 6, .jobs = omp_get_num_procs()};
-    int help = 0;
-    DN_TRY(parse_options(argc, argv, &options, &help));
+    dn_records_options options = {.shards = 4, .zstd_level = 6};
+    int jobs = omp_get_num_procs(), help = 0;
+    DN_TRY(parse_options(argc, argv, &options, &jobs, &help));
+    omp_set_num_threads(jobs);
     const int words = argc - optind;
     if (help) {
         print_help();
@@ -140,7 +142,7 @@ static dn_status run(int argc, char **argv)
              verify ? "takes one folder" : "or one data set's name: found more words");
     if (!verify)
         return make(argv[optind], &options);
-    DN_TRY(dn_records_verify(argv[optind + 1], options.jobs));
+    DN_TRY(dn_records_verify(argv[optind + 1]));
     return print_summary(argv[optind + 1], "everything verified");
 }
 

@@ -20,11 +20,10 @@
 
 /* What the jobs share. */
 struct make {
-    const dn_dataset *set;
-    void *source;
     const char *out;
     dn_manifest *manifest;
-    dn_channel_sums sums;
+    uint8_t *pixels[DN_SPLITS]; /* the originals */
+    uint16_t *labels[DN_SPLITS];
 };
 
 static void plan_shard(dn_manifest_shard *shard, const dn_dataset *set, int shards)
@@ -48,19 +47,30 @@ static dn_status plan(dn_manifest **manifest, const dn_dataset *set,
              options->shards, train);
     const int shards[DN_SPLITS] = {options->shards,
                                    (int)((options->shards * test + train - 1) / train)};
-    DN_TRY(dn_manifest_create(manifest, set->classes, shards));
+    DN_TRY(dn_manifest_create(manifest, &set->info, shards));
     dn_manifest *const m = *manifest;
-    m->dataset = set->name;
-    m->channels = set->channels;
-    m->height = set->height;
-    m->width = set->width;
     m->zstd_level = options->zstd_level;
-    memcpy(m->class_names, set->class_names, (size_t)set->classes * sizeof *m->class_names);
+    memcpy(m->class_names, set->class_names, (size_t)m->info.classes * sizeof *m->class_names);
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = set->count[s];
     for (int i = 0; i < m->shards; i++)
         plan_shard(&m->shard[i], set, shards[m->shard[i].split]);
     return DN_OK;
+}
+
+/* Reads the originals of a split. */
+static dn_status load(struct make *k, const dn_dataset *set, const char *source, dn_split_id s)
+{
+    const size_t count = (size_t)set->count[s];
+    k->pixels[s] = malloc(count * dn_image_values(&set->info));
+    k->labels[s] = malloc(count * sizeof *k->labels[s]);
+    DN_CHECK(k->pixels[s] && k->labels[s], DN_ENOMEM, "%s: out of memory", source);
+    const dn_status status = set->load(source, s, k->pixels[s], k->labels[s]);
+    if (status != DN_ENOENT)
+        return status;
+    char reason[1024];
+    snprintf(reason, sizeof reason, "%s", dn_message());
+    return dn_fail(status, "%s; %s", reason, set->hint);
 }
 
 /* Measures a file that was written. */
@@ -71,58 +81,55 @@ static dn_status measure(const struct make *k, int64_t images, dn_manifest_file 
     return DN_OK;
 }
 
-/* `image` is room for one. */
-static dn_status copy_sample(struct make *k, dn_split_id split, int64_t index, uint8_t *image,
-                             dn_tfrecord *file)
+static dn_status append_sample(const dn_manifest *m, const uint8_t *image, int label,
+                               dn_tfrecord *file)
 {
-    int label;
     uint8_t *record;
     size_t size;
-    DN_TRY(k->set->read(k->source, split, index, image, &label));
-    DN_TRY(dn_sample_encode(k->manifest, image, label, &record, &size));
+    DN_TRY(dn_sample_encode(m, image, label, &record, &size));
     const dn_status status = dn_tfrecord_append(file, record, size);
     free(record);
-    if (split == DN_TRAIN)
-        dn_channel_sums_add(&k->sums, k->manifest, image);
     return status;
 }
 
-static dn_status make_tfrecord(void *context, dn_manifest_shard *shard)
+static dn_status make_tfrecord(const struct make *k, dn_manifest_shard *shard)
 {
-    struct make *const k = context;
+    const size_t image = dn_image_values(&k->manifest->info);
     dn_tfrecord *file = NULL;
     char path[PATH_MAX];
     dn_status status;
-    uint8_t *const image = malloc(dn_manifest_image_bytes(k->manifest));
-    if (!image)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name));
     DN_TRY_OR_DONE(dn_join_path(path, k->out, shard->tfrecord.name));
     DN_TRY_OR_DONE(dn_tfrecord_create(&file, path));
-    for (int64_t i = 0; i < shard->count; i++)
-        DN_TRY_OR_DONE(copy_sample(k, shard->split, shard->first + i, image, file));
+    for (int64_t i = shard->first; i < shard->first + shard->count; i++)
+        DN_TRY_OR_DONE(append_sample(k->manifest, k->pixels[shard->split] + (size_t)i * image,
+                                     k->labels[shard->split][i], file));
     DN_TRY_OR_DONE(dn_tfrecord_save(file));
     DN_TRY_OR_DONE(measure(k, shard->count, &shard->tfrecord));
 done:
     dn_tfrecord_close(&file);
-    free(image);
     return status;
 }
 
-static dn_status make_hdf5(void *context, dn_manifest_shard *shard)
+static dn_status make_hdf5(const struct make *k, dn_manifest_shard *shard)
 {
-    struct make *const k = context;
-    uint8_t *images;
+    uint8_t *pixels;
     uint16_t *labels;
     char path[PATH_MAX];
     dn_status status;
     DN_TRY(dn_join_path(path, k->out, shard->hdf5.name));
-    DN_TRY_OR_DONE(dn_records_read(k->out, k->manifest, shard, &images, &labels));
-    DN_TRY_OR_DONE(dn_shard_write(path, k->manifest, shard, images, labels));
+    DN_TRY_OR_DONE(dn_records_read(k->out, k->manifest, shard, &pixels, &labels));
+    DN_TRY_OR_DONE(dn_shard_write(path, k->manifest, shard, pixels, labels));
     DN_TRY_OR_DONE(measure(k, shard->count, &shard->hdf5));
 done:
     free(labels);
-    free(images);
+    free(pixels);
     return status;
+}
+
+static dn_status make_shard(void *context, dn_manifest_shard *shard)
+{
+    DN_TRY(make_tfrecord(context, shard));
+    return make_hdf5(context, shard);
 }
 
 static dn_status remove_file(const char *folder, const char *name)
@@ -147,20 +154,27 @@ static dn_status remove_former(const char *folder, const dn_manifest *former)
 
 dn_status dn_records_make(const dn_dataset *set, const dn_records_options *options)
 {
-    struct make k = {.set = set, .out = options->out};
+    struct make k = {.out = options->out};
     dn_manifest *former = NULL;
+    char source[PATH_MAX];
     dn_status status;
-    DN_TRY_OR_DONE(dn_records_load(&former, set, options->out));
-    DN_TRY_OR_DONE(dn_dataset_open(set, options->source, &k.source));
+    DN_TRY_OR_DONE(dn_records_load(&former, set, k.out));
+    DN_TRY_OR_DONE(dn_dataset_find(set, options->source, source));
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY_OR_DONE(load(&k, set, source, (dn_split_id)s));
     DN_TRY_OR_DONE(plan(&k.manifest, set, options));
     DN_TRY_OR_DONE(dn_make_folders(k.out));
     DN_TRY_OR_DONE(remove_former(k.out, former));
-    DN_TRY_OR_DONE(dn_records_each(k.manifest, options->jobs, make_tfrecord, &k));
-    dn_channel_sums_result(&k.sums, k.manifest, k.manifest->mean, k.manifest->deviation);
-    DN_TRY_OR_DONE(dn_records_each(k.manifest, options->jobs, make_hdf5, &k));
+    dn_shard_info *const info = &k.manifest->info;
+    dn_records_statistics(info, k.pixels[DN_TRAIN], set->count[DN_TRAIN], info->mean,
+                          info->deviation);
+    DN_TRY_OR_DONE(dn_records_each(k.manifest, make_shard, &k));
     DN_TRY_OR_DONE(dn_manifest_save(k.manifest, k.out));
 done:
-    dn_dataset_close(set, &k.source);
+    for (int s = 0; s < DN_SPLITS; s++) {
+        free(k.pixels[s]);
+        free(k.labels[s]);
+    }
     dn_manifest_destroy(&k.manifest);
     dn_manifest_destroy(&former);
     return status;

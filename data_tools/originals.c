@@ -34,42 +34,17 @@ static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX
     return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(set, folder);
 }
 
-static dn_status find(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX])
 {
-    if (folder) {
+    if (folder)
         DN_CHECK(search(set, folder, found), DN_ENOENT, "%s: found no %s/%s nor %s there; %s",
                  folder, set->subfolder, set->probe, set->probe, set->hint);
-        return DN_OK;
-    }
-    DN_CHECK(search(set, ".", found) || search(set, getenv("DN_SOURCE_DIR"), found) ||
-                 search(set, set->package_folder, found),
-             DN_ENOENT,
-             "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
-             set->name, set->subfolder, set->probe, set->hint);
+    else
+        DN_CHECK(search(set, ".", found) || search(set, getenv("DN_SOURCE_DIR"), found) ||
+                     search(set, set->package_folder, found),
+                 DN_ENOENT,
+                 "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
+                 set->info.dataset, set->subfolder, set->probe, set->hint);
+    dn_info("%s: reading %s", set->info.dataset, found);
     return DN_OK;
-}
-
-dn_status dn_dataset_open(const dn_dataset *set, const char *folder, void **source)
-{
-    char found[PATH_MAX], reason[1024];
-    *source = NULL;
-    DN_TRY(find(set, folder, found));
-    dn_info("%s: reading %s", set->name, found);
-    *source = calloc(1, set->source_bytes + 1); /* never of size 0 */
-    DN_CHECK(*source, DN_ENOMEM, "%s: out of memory", found);
-    const dn_status status = set->open(*source, found);
-    if (status != DN_OK)
-        dn_dataset_close(set, source);
-    if (status != DN_ENOENT)
-        return status;
-    snprintf(reason, sizeof reason, "%s", dn_message());
-    return dn_fail(status, "%s; %s", reason, set->hint);
-}
-
-void dn_dataset_close(const dn_dataset *set, void **source)
-{
-    if (*source)
-        set->close(*source);
-    free(*source);
-    *source = NULL;
 }

@@ -5,13 +5,14 @@
 #ifndef DN_ORIGINALS_H
 #define DN_ORIGINALS_H
 
-#include "dn/manifest.h"
+#include <limits.h>
+
+#include "dn/shard.h"
 
 typedef struct dn_dataset {
-    const char *name;   /* as on the command line: "CIFAR10" */
+    dn_shard_info info; /* without mean and deviation; the name is as on the command line */
     const char *prefix; /* of the shards' names: "cifar10" */
     const char *folder; /* default output */
-    int channels, height, width, classes;
     const char *const *class_names; /* (classes) */
     int64_t count[DN_SPLITS];       /* images */
 
@@ -20,18 +21,10 @@ typedef struct dn_dataset {
     const char *package_folder; /* where a distribution's package puts the files, or NULL */
     const char *hint;           /* where to get the files, and their checksum */
 
-    size_t source_bytes; /* of the adapter's state, zero before `open` */
-
-    /* Opens the files in `folder` and checks that they are all there; `close` follows in any case.
-     * DN_ENOENT names the file that is missing. */
-    dn_status (*open)(void *source, const char *folder);
-
-    /* image(channels, height, width) and its label, in the source's order. Thread-safe.
-     * DN_ECORRUPT names the file and the record that is not valid. */
-    dn_status (*read)(const void *source, dn_split_id split, int64_t index, uint8_t *image,
-                      int *label);
-
-    void (*close)(void *source);
+    /* pixels(count, channels, height, width) and labels(count) of a split, in the order of the
+     * files in `folder`. DN_ENOENT names the file that is missing, DN_ECORRUPT the file and record
+     * that is not valid. */
+    dn_status (*load)(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels);
 } dn_dataset;
 
 extern const dn_dataset dn_dataset_cifar10, dn_dataset_fashion_mnist;
@@ -39,11 +32,8 @@ extern const dn_dataset dn_dataset_cifar10, dn_dataset_fashion_mnist;
 /* The data sets by index, NULL after the last. */
 const dn_dataset *dn_dataset_at(int index);
 
-/* Finds the original files and opens them: in `folder` where it is given, else in the current
- * folder, in $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
-dn_status dn_dataset_open(const dn_dataset *set, const char *folder, void **source);
-
-/* Frees the source and sets *source to NULL; accepts NULL inside. */
-void dn_dataset_close(const dn_dataset *set, void **source);
+/* found = where the original files are: in `folder` where it is given, else in the current folder,
+ * in $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
+dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX]);
 
 #endif

@@ -1,7 +1,6 @@
 /*
  * Fashion-MNIST: four gzipped IDX files (big-endian magic 0x00000801 for labels or 0x00000803 for
- * images, the dimensions, then bytes). They are unpacked into memory at open, so that images can
- * be read in any order; zlib checks gzip's CRC on the way.
+ * images, the dimensions, then bytes). zlib checks gzip's CRC on the way.
  */
 #include "originals.h"
 
@@ -15,23 +14,13 @@
 
 #include "dn/file.h"
 
-enum { SIDE = 28, PIXELS = SIDE * SIDE, TRAIN = 60000, TEST = 10000 };
-enum { IMAGES, LABELS, KINDS };
+enum { SIDE = 28, PIXELS = SIDE * SIDE, TRAIN = 60000, TEST = 10000, CLASSES = 10 };
 
 static const char *const class_names[] = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
                                           "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                           "Bag",         "Ankle boot"};
 
-static const char *const file_names[DN_SPLITS][KINDS] = {
-    {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"},
-    {"t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}};
-
 enum { IMAGE_WORDS = 4, LABEL_WORDS = 2, WORD = 4 }; /* of the headers; bytes */
-
-struct fashion {
-    char path[DN_SPLITS][KINDS][PATH_MAX];
-    uint8_t *bytes[DN_SPLITS][KINDS]; /* with the headers */
-};
 
 /* bytes(size) = the file's content and zeros after it; one byte more is asked for, since gzip's CRC
  * stands at the end. */
@@ -50,13 +39,17 @@ static dn_status unpack(const char *path, uint8_t *bytes, size_t size, size_t *f
     return code == Z_OK ? DN_OK : DN_ECORRUPT;
 }
 
-/* *bytes = a whole IDX file, whose header (words) is exactly the expected one. */
-static dn_status read_idx(const char *path, const uint32_t *header, int words, uint8_t **bytes)
+/* *bytes = a whole IDX file, whose header (words) is exactly the expected one, to be freed by the
+ * caller, after a failure too. */
+static dn_status read_idx(const char *folder, const char *name, const uint32_t *header, int words,
+                          uint8_t **bytes)
 {
+    char path[PATH_MAX];
     size_t size = 1, found;
     for (int i = 1; i < words; i++)
         size *= header[i];
     size += (size_t)words * WORD;
+    DN_TRY(dn_join_path(path, folder, name));
     *bytes = calloc(1, size + 1);
     DN_CHECK(*bytes, DN_ENOMEM, "%s: out of memory for %zu bytes", path, size);
     DN_TRY(unpack(path, *bytes, size, &found));
@@ -72,48 +65,51 @@ static dn_status read_idx(const char *path, const uint32_t *header, int words, u
     return DN_OK;
 }
 
-static dn_status open_files(void *source, const char *folder)
+static dn_status load_labels(const char *folder, const char *name, uint32_t count, uint16_t *labels)
 {
-    struct fashion *const s = source;
-    for (int i = 0; i < DN_SPLITS; i++) {
-        const uint32_t count = i == DN_TRAIN ? TRAIN : TEST;
-        const uint32_t images[IMAGE_WORDS] = {0x803, count, SIDE, SIDE};
-        const uint32_t labels[LABEL_WORDS] = {0x801, count};
-        for (int k = 0; k < KINDS; k++)
-            DN_TRY(dn_join_path(s->path[i][k], folder, file_names[i][k]));
-        DN_TRY(read_idx(s->path[i][IMAGES], images, IMAGE_WORDS, &s->bytes[i][IMAGES]));
-        DN_TRY(read_idx(s->path[i][LABELS], labels, LABEL_WORDS, &s->bytes[i][LABELS]));
+    const uint32_t header[LABEL_WORDS] = {0x801, count};
+    uint8_t *bytes = NULL;
+    dn_status status = read_idx(folder, name, header, LABEL_WORDS, &bytes);
+    for (uint32_t i = 0; i < count && status == DN_OK; i++) {
+        labels[i] = bytes[LABEL_WORDS * WORD + i];
+        if (labels[i] >= CLASSES)
+            status =
+                dn_fail(DN_ECORRUPT, "%s/%s: found label %d at index %" PRIu32 ", expected 0 to %d",
+                        folder, name, labels[i], i, CLASSES - 1);
     }
-    return DN_OK;
+    free(bytes);
+    return status;
 }
 
-static dn_status read_image(const void *source, dn_split_id split, int64_t index, uint8_t *image,
-                            int *label)
+static dn_status load_images(const char *folder, const char *name, uint32_t count, uint8_t *pixels)
 {
-    const struct fashion *const s = source;
-    *label = s->bytes[split][LABELS][LABEL_WORDS * WORD + index];
-    DN_CHECK(*label < 10, DN_ECORRUPT, "%s: found label %d at index %" PRId64 ", expected 0 to 9",
-             s->path[split][LABELS], *label, index);
-    memcpy(image, s->bytes[split][IMAGES] + IMAGE_WORDS * WORD + index * PIXELS, PIXELS);
-    return DN_OK;
+    const uint32_t header[IMAGE_WORDS] = {0x803, count, SIDE, SIDE};
+    uint8_t *bytes = NULL;
+    const dn_status status = read_idx(folder, name, header, IMAGE_WORDS, &bytes);
+    if (status == DN_OK)
+        memcpy(pixels, bytes + IMAGE_WORDS * WORD, (size_t)count * PIXELS);
+    free(bytes);
+    return status;
 }
 
-static void close_files(void *source)
+static dn_status load(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels)
 {
-    struct fashion *const s = source;
-    for (int i = 0; i < DN_SPLITS; i++)
-        for (int k = 0; k < KINDS; k++)
-            free(s->bytes[i][k]);
+    const int train = split == DN_TRAIN;
+    const uint32_t count = train ? TRAIN : TEST;
+    DN_TRY(load_images(folder, train ? "train-images-idx3-ubyte.gz" : "t10k-images-idx3-ubyte.gz",
+                       count, pixels));
+    return load_labels(folder, train ? "train-labels-idx1-ubyte.gz" : "t10k-labels-idx1-ubyte.gz",
+                       count, labels);
 }
 
 const dn_dataset dn_dataset_fashion_mnist = {
-    .name = "FASHION_MNIST",
+    .info = {.dataset = "FASHION_MNIST",
+             .channels = 1,
+             .height = SIDE,
+             .width = SIDE,
+             .classes = CLASSES},
     .prefix = "fashion_mnist",
     .folder = "data/fashion_mnist",
-    .channels = 1,
-    .height = SIDE,
-    .width = SIDE,
-    .classes = 10,
     .class_names = class_names,
     .count = {TRAIN, TEST},
     .subfolder = "fashion-mnist",
@@ -123,8 +119,5 @@ const dn_dataset dn_dataset_fashion_mnist = {
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz "
             "(md5 8d4fb7e6c68d591d4c3dfef9ec88bf0d) and the other three, and name their folder "
             "with --source",
-    .source_bytes = sizeof(struct fashion),
-    .open = open_files,
-    .read = read_image,
-    .close = close_files,
+    .load = load,
 };

@@ -13,12 +13,11 @@
 #include "sample.h"
 #include "tfrecord.h"
 
-dn_status dn_records_each(const dn_manifest *manifest, int threads, dn_shard_job *job,
-                          void *context)
+dn_status dn_records_each(const dn_manifest *manifest, dn_shard_job *job, void *context)
 {
     dn_status first = DN_OK;
     char message[1024]; /* is per thread, so the first one is carried over */
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < manifest->shards; i++) {
         dn_status seen;
 #pragma omp atomic read
@@ -35,9 +34,9 @@ dn_status dn_records_each(const dn_manifest *manifest, int threads, dn_shard_job
 }
 
 static dn_status decode_records(dn_tfrecord *file, const char *path, const dn_manifest *m,
-                                int64_t count, uint8_t *images, uint16_t *labels)
+                                int64_t count, uint8_t *pixels, uint16_t *labels)
 {
-    for (int64_t i = 0;; i++, images += dn_manifest_image_bytes(m)) {
+    for (int64_t i = 0;; i++, pixels += dn_image_values(&m->info)) {
         const uint8_t *record;
         size_t size;
         int label;
@@ -47,7 +46,7 @@ static dn_status decode_records(dn_tfrecord *file, const char *path, const dn_ma
                  record ? "more" : "fewer", count);
         if (!record)
             return DN_OK;
-        const dn_status status = dn_sample_decode(m, record, size, images, &label);
+        const dn_status status = dn_sample_decode(m, record, size, pixels, &label);
         if (status != DN_OK) {
             char reason[512];
             snprintf(reason, sizeof reason, "%s", dn_message());
@@ -58,17 +57,17 @@ static dn_status decode_records(dn_tfrecord *file, const char *path, const dn_ma
 }
 
 dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
-                          const dn_manifest_shard *shard, uint8_t **images, uint16_t **labels)
+                          const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels)
 {
     char path[PATH_MAX];
     dn_tfrecord *file;
-    *images = malloc((size_t)shard->count * dn_manifest_image_bytes(manifest));
+    *pixels = malloc((size_t)shard->count * dn_image_values(&manifest->info));
     *labels = malloc((size_t)shard->count * sizeof **labels);
     DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
-    DN_CHECK(*images && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
+    DN_CHECK(*pixels && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
              shard->count);
     DN_TRY(dn_tfrecord_open(&file, path));
-    const dn_status status = decode_records(file, path, manifest, shard->count, *images, *labels);
+    const dn_status status = decode_records(file, path, manifest, shard->count, *pixels, *labels);
     dn_tfrecord_close(&file);
     return status;
 }
@@ -86,34 +85,35 @@ dn_status dn_records_measure(const char *folder, dn_manifest_file *file)
     return status;
 }
 
-void dn_channel_sums_add(dn_channel_sums *sums, const dn_manifest *manifest, const uint8_t *image)
+/* Adds the channel's pixels and their squares, of the images that stand `image` bytes apart. */
+static void add_channel(const uint8_t *pixels, int64_t count, size_t image, size_t plane,
+                        int64_t *sum, int64_t *squares)
 {
-    const int pixels = manifest->height * manifest->width;
-    for (int c = 0; c < manifest->channels; c++, image += pixels) {
-        int64_t sum = 0, squares = 0;
-        for (int i = 0; i < pixels; i++) {
-            sum += image[i];
-            squares += image[i] * image[i];
+    int64_t s = 0, q = 0;
+#pragma omp parallel for schedule(static) reduction(+ : s, q)
+    for (int64_t i = 0; i < count; i++)
+        for (size_t p = 0; p < plane; p++) {
+            const int64_t x = pixels[(size_t)i * image + p];
+            s += x;
+            q += x * x;
         }
-#pragma omp atomic
-        sums->sum[c] += sum;
-#pragma omp atomic
-        sums->squares[c] += squares;
-    }
+    *sum = s;
+    *squares = q;
 }
 
-void dn_channel_sums_result(const dn_channel_sums *sums, const dn_manifest *manifest, double *mean,
-                            double *deviation)
+void dn_records_statistics(const dn_shard_info *info, const uint8_t *pixels, int64_t count,
+                           double *mean, double *deviation)
 {
-    const int64_t pixels = manifest->split[DN_TRAIN].count * manifest->height * manifest->width;
-    const double n = (double)pixels;
-    for (int c = 0; c < manifest->channels; c++) {
+    const size_t image = dn_image_values(info), plane = image / (size_t)info->channels;
+    const int64_t n = count * (int64_t)plane;
+    for (int c = 0; c < info->channels; c++, pixels += plane) {
+        int64_t sum, squares;
+        add_channel(pixels, count, image, plane, &sum, &squares);
         /* n^2 times the variance, which an int64_t cannot hold and a double difference would
          * cancel in */
-        const __int128 spread =
-            (__int128)pixels * sums->squares[c] - (__int128)sums->sum[c] * sums->sum[c];
-        mean[c] = (double)sums->sum[c] / (255.0 * n);
-        deviation[c] = sqrt((double)spread) / (255.0 * n);
+        const __int128 spread = (__int128)n * squares - (__int128)sum * sum;
+        mean[c] = (double)sum / (255.0 * (double)n);
+        deviation[c] = sqrt((double)spread) / (255.0 * (double)n);
     }
 }
 
@@ -130,10 +130,10 @@ dn_status dn_records_load(dn_manifest **manifest, const dn_dataset *set, const c
     const dn_status status = dn_manifest_load(manifest, folder);
     if (status == DN_EINVAL)
         return status;
-    if (!*manifest || strcmp((*manifest)->dataset, set->name) == 0)
+    if (!*manifest || strcmp((*manifest)->info.dataset, set->info.dataset) == 0)
         return DN_OK;
     dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out", folder,
-            (*manifest)->dataset, set->name);
+            (*manifest)->info.dataset, set->info.dataset);
     dn_manifest_destroy(manifest);
     return DN_EINVAL;
 }

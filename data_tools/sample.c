@@ -16,9 +16,9 @@ static png_image png_shape(const dn_manifest *m)
     static const png_uint_32 formats[DN_MAX_IMAGE_CHANNELS] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA,
                                                                PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
     return (png_image){.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)m->width,
-                       .height = (png_uint_32)m->height,
-                       .format = formats[m->channels - 1],
+                       .width = (png_uint_32)m->info.width,
+                       .height = (png_uint_32)m->info.height,
+                       .format = formats[m->info.channels - 1],
                        .flags = PNG_IMAGE_FLAG_FAST};
 }
 
@@ -32,7 +32,7 @@ static void transpose(const uint8_t *from, uint8_t *to, size_t rows, size_t colu
 
 static size_t pixels(const dn_manifest *m)
 {
-    return (size_t)m->height * (size_t)m->width;
+    return (size_t)m->info.height * (size_t)m->info.width;
 }
 
 /* png(*size) = the image; *size is the room for it before. */
@@ -40,9 +40,9 @@ static dn_status encode_png(const dn_manifest *m, const uint8_t *image, uint8_t 
                             png_alloc_size_t *size)
 {
     png_image shape = png_shape(m);
-    uint8_t *const interleaved = malloc(dn_manifest_image_bytes(m));
+    uint8_t *const interleaved = malloc(dn_image_values(&m->info));
     DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
-    transpose(image, interleaved, (size_t)m->channels, pixels(m));
+    transpose(image, interleaved, (size_t)m->info.channels, pixels(m));
     const int good = png_image_write_to_memory(&shape, png, size, 0, interleaved, 0, NULL);
     free(interleaved);
     DN_CHECK(good, DN_ENOMEM, "cannot encode a PNG: %s", shape.message);
@@ -77,8 +77,8 @@ dn_status dn_sample_encode(const dn_manifest *manifest, const uint8_t *image, in
         text_feature("image/class/text", manifest->class_names[label]),
         {.key = image_key, .kind = DN_FEATURE_BYTES, .bytes = png, .size = png_size},
         text_feature("image/format", "png"),
-        integer_feature("image/height", manifest->height),
-        integer_feature("image/width", manifest->width)};
+        integer_feature("image/height", manifest->info.height),
+        integer_feature("image/width", manifest->info.width)};
     *size = dn_example_encode(NULL, 0, features, FEATURES);
     *record = malloc(*size);
     if (!*record)
@@ -94,10 +94,10 @@ static dn_status decode_png(const dn_manifest *m, const dn_feature *encoded, uin
     png_image png = {.version = PNG_IMAGE_VERSION};
     DN_CHECK(png_image_begin_read_from_memory(&png, encoded->bytes, encoded->size), DN_ECORRUPT,
              "not a PNG: %s", png.message);
-    if ((int)png.width != m->width || (int)png.height != m->height) {
+    if ((int)png.width != m->info.width || (int)png.height != m->info.height) {
         png_image_free(&png);
         return dn_fail(DN_ECORRUPT, "found a PNG of %ux%u pixels, expected %dx%d", png.width,
-                       png.height, m->width, m->height);
+                       png.height, m->info.width, m->info.height);
     }
     png.format = png_shape(m).format;
     DN_CHECK(png_image_finish_read(&png, NULL, interleaved, 0, NULL), DN_ECORRUPT,
@@ -113,14 +113,15 @@ dn_status dn_sample_decode(const dn_manifest *manifest, const uint8_t *record, s
     DN_TRY(dn_example_decode(record, size, features, 2));
     DN_CHECK(class->kind == DN_FEATURE_INT64 && encoded->kind == DN_FEATURE_BYTES, DN_ECORRUPT,
              "%s or %s is missing", class->key, encoded->key);
-    DN_CHECK(class->integer >= 0 && class->integer < manifest->classes, DN_ECORRUPT,
-             "found label %" PRId64 ", expected 0 to %d", class->integer, manifest->classes - 1);
+    DN_CHECK(class->integer >= 0 && class->integer < manifest->info.classes, DN_ECORRUPT,
+             "found label %" PRId64 ", expected 0 to %d", class->integer,
+             manifest->info.classes - 1);
     *label = (int)class->integer;
-    uint8_t *const interleaved = malloc(dn_manifest_image_bytes(manifest));
+    uint8_t *const interleaved = malloc(dn_image_values(&manifest->info));
     DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
     const dn_status status = decode_png(manifest, encoded, interleaved);
     if (status == DN_OK)
-        transpose(interleaved, image, pixels(manifest), (size_t)manifest->channels);
+        transpose(interleaved, image, pixels(manifest), (size_t)manifest->info.channels);
     free(interleaved);
     return status;
 }

@@ -54,13 +54,13 @@ static int put_attributes(const struct writer *w)
     const dn_manifest_shard *const s = w->shard;
     return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->dataset) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->info.dataset) &&
            dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_INDEX, s->index) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
-           put_numbers(w->file, DN_SHARD_MEAN, m->mean, m->channels) &&
-           put_numbers(w->file, DN_SHARD_STD, m->deviation, m->channels);
+           put_numbers(w->file, DN_SHARD_MEAN, m->info.mean, m->info.channels) &&
+           put_numbers(w->file, DN_SHARD_STD, m->info.deviation, m->info.channels);
 }
 
 /* Creates a data set and closes `properties`. */
@@ -87,7 +87,7 @@ static int put_list(hid_t file, const char *name, hid_t type, int64_t count, con
 /* Class names as strings of one length, padded with zeros. */
 static int put_class_names(const struct writer *w)
 {
-    const size_t classes = (size_t)w->manifest->classes;
+    const size_t classes = (size_t)w->manifest->info.classes;
     const char **const names = w->manifest->class_names;
     size_t length = 1;
     for (size_t i = 0; i < classes; i++)
@@ -116,8 +116,8 @@ static int put_labels(const struct writer *w, const uint16_t *labels)
 
 static hid_t create_images(const struct writer *w)
 {
-    const hsize_t c = (hsize_t)w->manifest->channels, h = (hsize_t)w->manifest->height;
-    const hsize_t v = (hsize_t)w->manifest->width;
+    const hsize_t c = (hsize_t)w->manifest->info.channels, h = (hsize_t)w->manifest->info.height;
+    const hsize_t v = (hsize_t)w->manifest->info.width;
     const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
     const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
     const unsigned level = (unsigned)w->manifest->zstd_level;
@@ -209,7 +209,7 @@ dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
                          const uint16_t *labels)
 {
     struct writer w = {.manifest = manifest, .shard = shard, .images = H5I_INVALID_HID};
-    w.image_bytes = dn_manifest_image_bytes(manifest);
+    w.image_bytes = dn_image_values(&manifest->info);
     w.chunk_images = choose_chunk_images(w.image_bytes, shard->count);
     const int memory = memfd_create("shard", MFD_CLOEXEC);
     DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", path, strerror(errno));

@@ -14,7 +14,7 @@
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
                       const dn_stop *stop, dn_scores *scores)
 {
-    const int64_t count = images->info.count;
+    const int64_t count = images->count;
     const dn_view view = dn_net_view(net);
     const int batch = view.batch;
     const int batches = (int)((count + batch - 1) / batch);
@@ -82,11 +82,11 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
     dn_split test = {0};
     dn_scores scores;
     dn_status status;
-    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, "test"));
+    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
     DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, NULL, &scores));
     if (comm->rank == 0)
-        print_scores(options, &scores, test.images.info.count);
+        print_scores(options, &scores, test.images.count);
 done:
     dn_net_destroy(&net);
     dn_split_close(&test);

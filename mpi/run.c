@@ -49,7 +49,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     const int64_t epoch = r->done / r->steps_per_epoch;
     const double rate = dn_learning_rate(&r->rate, r->done);
     if (epoch != r->ordered_epoch) {
-        dn_random_permutation(r->order, (size_t)r->train.images.info.count, (uint64_t)o->seed,
+        dn_random_permutation(r->order, (size_t)r->train.images.count, (uint64_t)o->seed,
                               (uint64_t)epoch);
         r->ordered_epoch = epoch;
     }

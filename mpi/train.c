@@ -63,7 +63,7 @@ static dn_status same_data(dn_run *r)
 static dn_status plan_steps(dn_run *r)
 {
     dn_options *o = r->options;
-    const int64_t images = r->train.images.info.count;
+    const int64_t images = r->train.images.count;
     const int64_t global = (int64_t)o->batch_size * o->virtual_ranks;
     r->steps_per_epoch = images / global;
     DN_CHECK(r->steps_per_epoch > 0, DN_ESHAPE,
@@ -155,8 +155,8 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(agree_on_checkpoint(&r));
     dn_watch_record(comm, r.folder);
     dn_watch_doing(comm->watch, DN_READING_DATA);
-    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, "train"));
-    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, "test"));
+    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
+    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(same_data(&r));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->virtual_ranks, 1));

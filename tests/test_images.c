@@ -39,13 +39,13 @@ static int set_up(void **state)
         f->labels[i] = (uint16_t)(1000 + i);
     dn_random_permutation(f->order, COUNT, 9, 0);
     f->images = (dn_images){.info = {.dataset = "TEST",
-                                     .count = COUNT,
                                      .channels = CHANNELS,
                                      .height = HEIGHT,
                                      .width = WIDTH,
                                      .classes = 2000,
-                                     .mean = {0.4F, 0.5F, 0.6F},
-                                     .deviation = {0.2F, 0.25F, 0.3F}},
+                                     .mean = {0.4, 0.5, 0.6},
+                                     .deviation = {0.2, 0.25, 0.3}},
+                            .count = COUNT,
                             .pixels = f->pixels,
                             .labels = f->labels};
     *state = f;
@@ -65,7 +65,7 @@ static double stored(const fixture *f, size_t image, int channel, int r, int c)
         return 0;
     const dn_shard_info *info = &f->images.info;
     const uint8_t value = f->pixels[image * FLOATS + (size_t)(channel * PLANE + r * WIDTH + c)];
-    return (value / 255.0 - (double)info->mean[channel]) / (double)info->deviation[channel];
+    return (value / 255.0 - info->mean[channel]) / info->deviation[channel];
 }
 
 /* Whether `x` is the stored image seen from (top, left), mirrored after the cut where flip. */

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include <hdf5.h>
+#include <omp.h>
 
 #include "dn/file.h"
 #include "dn/manifest.h"
@@ -38,47 +39,34 @@ static int label_of(int64_t image)
     return (int)(image * 7 % CLASSES);
 }
 
-static dn_status open_source(void *source, const char *folder)
+static dn_status load(const char *source, dn_split_id split, uint8_t *pixels, uint16_t *labels)
 {
-    (void)source, (void)folder;
+    (void)source;
+    for (int64_t image = 0; image < (split == DN_TRAIN ? TRAIN : TEST); image++) {
+        for (int i = 0; i < IMAGE; i++)
+            *pixels++ = pixel((int)split, image, i);
+        labels[image] = (uint16_t)label_of(image);
+    }
     return DN_OK;
 }
 
-static dn_status read_image(const void *source, dn_split_id split, int64_t index, uint8_t *image,
-                            int *label)
-{
-    (void)source;
-    for (int i = 0; i < IMAGE; i++)
-        image[i] = pixel((int)split, index, i);
-    *label = label_of(index);
-    return DN_OK;
-}
-
-static void close_source(void *source)
-{
-    (void)source;
-}
-
-static const dn_dataset made_up = {.name = "MADE_UP",
+static const dn_dataset made_up = {.info = {.dataset = "MADE_UP",
+                                            .channels = CHANNELS,
+                                            .height = HEIGHT,
+                                            .width = WIDTH,
+                                            .classes = CLASSES},
                                    .prefix = "made_up",
-                                   .channels = CHANNELS,
-                                   .height = HEIGHT,
-                                   .width = WIDTH,
-                                   .classes = CLASSES,
                                    .class_names = names,
                                    .count = {TRAIN, TEST},
                                    .subfolder = ".",
                                    .probe = ".",
-                                   .open = open_source,
-                                   .read = read_image,
-                                   .close = close_source};
+                                   .load = load};
 
 static char folder[] = "/tmp/dn_shard_XXXXXX";
 
-static dn_records_options options(int jobs)
+static dn_records_options options(void)
 {
-    return (dn_records_options){
-        .source = "/", .out = folder, .shards = SHARDS, .zstd_level = 3, .jobs = jobs};
+    return (dn_records_options){.source = "/", .out = folder, .shards = SHARDS, .zstd_level = 3};
 }
 
 static void in_folder(char path[PATH_MAX], const char *name)
@@ -93,7 +81,7 @@ static int build_again(void **state)
     dn_log_set_level(DN_QUIET);
     in_folder(path, "dataset.json");
     unlink(path);
-    const dn_records_options o = options(2);
+    const dn_records_options o = options();
     return dn_records_make(&made_up, &o) == DN_OK ? 0 : -1;
 }
 
@@ -101,15 +89,12 @@ static int build_again(void **state)
 static dn_status read_train(void)
 {
     dn_shards *shards;
-    dn_status status = dn_shards_open(&shards, folder, "train");
-    if (status != DN_OK) {
+    uint8_t pixels[TRAIN * IMAGE];
+    dn_status status = dn_shards_open(&shards, folder, DN_TRAIN);
+    if (status != DN_OK)
         assert_null(shards);
-        return status;
-    }
-    uint8_t *const images = malloc(TRAIN * IMAGE);
-    for (int64_t i = 0; status == DN_OK && i < dn_shards_chunks(shards); i++)
-        status = dn_shards_read(shards, i, images);
-    free(images);
+    else
+        status = dn_shards_read(shards, 0, TRAIN, pixels);
     dn_shards_close(&shards);
     return status;
 }
@@ -123,34 +108,38 @@ static void expect(dn_status status, dn_status expected, const char *file, const
                  expected, file, text);
 }
 
+/* The images [first, first + count), and nothing beside them, come out right. */
+static void check_range(const dn_shards *shards, dn_split_id split, int64_t first, int64_t count)
+{
+    uint8_t pixels[TRAIN * IMAGE + 1];
+    memset(pixels, 0xa5, sizeof pixels);
+    assert_int_equal(dn_shards_read(shards, first, count, pixels), DN_OK);
+    for (int64_t i = 0; i < count; i++)
+        for (int p = 0; p < IMAGE; p++)
+            assert_int_equal(pixels[i * IMAGE + p], pixel((int)split, first + i, p));
+    assert_int_equal(pixels[count * IMAGE], 0xa5);
+}
+
 static void check_split(dn_split_id split, int64_t count)
 {
     dn_shards *shards;
     dn_manifest *m;
-    uint8_t images[TRAIN * IMAGE];
-    int64_t seen = 0, first, n;
-    assert_int_equal(dn_shards_open(&shards, folder, dn_split_name(split)), DN_OK);
-    const dn_shard_info *const info = dn_shards_info(shards);
+    assert_int_equal(dn_shards_open(&shards, folder, split), DN_OK);
+    const dn_images images = dn_shards_images(shards);
+    const dn_shard_info *const info = &images.info;
     assert_string_equal(info->dataset, "MADE_UP");
-    assert_true(info->count == count && info->channels == CHANNELS && info->height == HEIGHT &&
+    assert_true(images.count == count && info->channels == CHANNELS && info->height == HEIGHT &&
                 info->width == WIDTH && info->classes == CLASSES);
     assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
     for (int i = 0; i < CLASSES; i++)
         assert_string_equal(m->class_names[i], names[i]);
     dn_manifest_destroy(&m);
-    assert_true(dn_shards_chunks(shards) >= 8);
-    for (int64_t c = 0; c < dn_shards_chunks(shards); c++) {
-        dn_shards_chunk_range(shards, c, &first, &n);
-        assert_true(first == seen && n >= 1 && first + n <= count);
-        assert_int_equal(dn_shards_read(shards, c, images), DN_OK);
-        for (int64_t i = 0; i < n; i++) {
-            assert_int_equal(dn_shards_labels(shards)[first + i], label_of(first + i));
-            for (int p = 0; p < IMAGE; p++)
-                assert_int_equal(images[i * IMAGE + p], pixel((int)split, first + i, p));
-        }
-        seen += n;
-    }
-    assert_true(seen == count);
+    for (int64_t i = 0; i < count; i++)
+        assert_int_equal(images.labels[i], label_of(i));
+    check_range(shards, split, 0, count);
+    for (int64_t first = 0; first + 19 <= count; first += 11) /* across chunks and shards */
+        check_range(shards, split, first, 1 + first % 19);
+    check_range(shards, split, count, 0);
     dn_shards_close(&shards);
     assert_null(shards);
 }
@@ -160,7 +149,7 @@ static void test_round_trip(void **state)
     (void)state;
     check_split(DN_TRAIN, TRAIN);
     check_split(DN_TEST, TEST);
-    assert_int_equal(dn_records_verify(folder, 2), DN_OK);
+    assert_int_equal(dn_records_verify(folder), DN_OK);
 }
 
 /* Integer sums rounded once against a plain two-pass computation; 1e-12: its rounding errors. */
@@ -179,8 +168,8 @@ static void test_statistics(void **state)
         for (int64_t i = 0; i < TRAIN; i++)
             for (int p = 0; p < pixels; p++)
                 squares += pow(pixel(DN_TRAIN, i, c * pixels + p) / 255.0 - mean, 2);
-        assert_true(fabs(m->mean[c] - mean) < 1e-12);
-        assert_true(fabs(m->deviation[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
+        assert_true(fabs(m->info.mean[c] - mean) < 1e-12);
+        assert_true(fabs(m->info.deviation[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
     }
     dn_manifest_destroy(&m);
 }
@@ -189,9 +178,12 @@ static void test_statistics(void **state)
 static void test_reproducible(void **state)
 {
     dn_manifest *before, *after;
-    const dn_records_options o = options(1);
+    const dn_records_options o = options();
+    const int threads = omp_get_max_threads();
     assert_int_equal(dn_manifest_load(&before, folder), DN_OK);
+    omp_set_num_threads(threads == 1 ? 2 : 1);
     assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
+    omp_set_num_threads(threads);
     assert_int_equal(dn_manifest_load(&after, folder), DN_OK);
     for (int i = 0; i < SHARDS; i++) {
         const dn_manifest_shard *const a = &before->split[DN_TRAIN].shard[i];
@@ -208,13 +200,13 @@ static void test_complete(void **state)
     (void)state;
     int complete;
     char path[PATH_MAX];
-    dn_records_options o = options(1);
+    dn_records_options o = options();
     assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
     assert_true(complete);
     o.zstd_level = 4;
     assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
     assert_false(complete);
-    o = options(1);
+    o = options();
     in_folder(path, "made_up-train.tfrecord-00001-of-00003");
     assert_int_equal(truncate(path, 100), 0);
     assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
@@ -227,12 +219,12 @@ static void test_former_removed(void **state)
 {
     (void)state;
     char path[PATH_MAX];
-    dn_records_options o = options(2);
+    dn_records_options o = options();
     o.shards = 1;
     assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
     in_folder(path, "made_up-train-00000-of-00003.h5");
     assert_int_not_equal(access(path, F_OK), 0);
-    assert_int_equal(dn_records_verify(folder, 1), DN_OK);
+    assert_int_equal(dn_records_verify(folder), DN_OK);
 }
 
 static void test_missing(void **state)
@@ -240,9 +232,8 @@ static void test_missing(void **state)
     (void)state;
     dn_shards *shards;
     char path[PATH_MAX];
-    expect(dn_shards_open(&shards, "/nonexistent", "train"), DN_ENOENT, "/nonexistent/dataset.json",
-           "create_records");
-    expect(dn_shards_open(&shards, folder, "validation"), DN_EINVAL, "validation", "train or test");
+    expect(dn_shards_open(&shards, "/nonexistent", DN_TRAIN), DN_ENOENT,
+           "/nonexistent/dataset.json", "create_records");
     in_folder(path, "made_up-train-00001-of-00003.h5");
     assert_int_equal(unlink(path), 0);
     expect(read_train(), DN_ENOENT, path, "No such file");
@@ -289,7 +280,7 @@ static void test_flipped_byte(void **state)
             assert_non_null(strstr(dn_message(), path));
         }
         if (offset % 8 == 0)
-            expect(dn_records_verify(folder, 1), DN_ECORRUPT, path, "");
+            expect(dn_records_verify(folder), DN_ECORRUPT, path, "");
         flip(path, offset);
     }
     assert_true(unseen < bytes / 13 / 4);

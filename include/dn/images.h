@@ -13,19 +13,6 @@
 
 #include "dn/shard.h"
 
-/* A split in memory. Owned by whoever filled it. */
-typedef struct dn_images {
-    dn_shard_info info;
-    const uint8_t *pixels;  /* (count, channels, height, width) */
-    const uint16_t *labels; /* (count) */
-} dn_images;
-
-/* Values of one image: bytes as stored, floats in a batch. */
-static inline size_t dn_image_values(const dn_shard_info *info)
-{
-    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-}
-
 /* text = what tells this split from others, however it is cut and compressed: the set's name, size,
  * mean, and a checksum of the labels in their order. */
 void dn_images_describe(const dn_images *images, char *text, size_t size);

@@ -10,11 +10,6 @@
 
 #include "dn/shard.h"
 
-typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
-
-/* "train" or "test". */
-const char *dn_split_name(dn_split_id split);
-
 /* One file of the folder. */
 typedef struct dn_manifest_file {
     char name[128]; /* without a folder */
@@ -37,26 +32,22 @@ typedef struct dn_manifest_split {
 } dn_manifest_split;
 
 typedef struct dn_manifest {
-    const char *dataset; /* "CIFAR10" */
-    int channels, height, width, classes;
+    dn_shard_info info;
     const char **class_names; /* UTF-8, (classes) */
     int zstd_level;
-    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */
-    struct json_t *json;      /* holds the strings of a manifest that was loaded */
+    struct json_t *json;      /* holds the names of a manifest that was loaded */
 } dn_manifest;
 
-/* An empty manifest with room for the names and shards; split and index of the shards are set. The
- * caller owns it; the strings that he sets stay his. DN_ENOMEM. */
-dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS]);
+/* A manifest with room for the names and shards; split and index of the shards are set. The caller
+ * owns it; the names that he sets stay his. DN_ENOMEM. */
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
+                             const int shards[DN_SPLITS]);
 
 /* Frees it and sets *manifest to NULL; accepts NULL inside. */
 void dn_manifest_destroy(dn_manifest **manifest);
-
-/* Bytes of one image. */
-size_t dn_manifest_image_bytes(const dn_manifest *manifest);
 
 /* Reads folder/dataset.json. DN_ENOENT where there is none, DN_EINVAL when it is of another
  * format version, DN_ECORRUPT when it is not what the specification says. */

@@ -2,11 +2,12 @@
  * Reader of HDF5 image shards; docs/shard-format.md specifies the files.
  *
  * HDF5 is asked for the chunk addresses once, at open. Afterwards chunks are read with pread and
- * decompressed without the HDF5 library, so any number of threads may read at once.
+ * decompressed without the HDF5 library, by all threads at once.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dn/spec.h"
@@ -33,19 +34,37 @@ enum {
 #define DN_SHARD_STD         "std"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
 
-/* What dataset.json and the shards say about a split; all shards of it agree. */
+typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
+
+/* "train" or "test". */
+const char *dn_split_name(dn_split_id split);
+
+/* What all images of a data set share, as dataset.json says. */
 typedef struct dn_shard_info {
     char dataset[64]; /* "CIFAR10" */
-    int64_t count;    /* images of the split */
     int channels, height, width, classes;
-    float mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
+    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
 } dn_shard_info;
+
+/* Values of one image: bytes as stored, floats in a batch. */
+static inline size_t dn_image_values(const dn_shard_info *info)
+{
+    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+}
+
+/* A split in memory. Owned by whoever filled it. */
+typedef struct dn_images {
+    dn_shard_info info;
+    int64_t count;
+    const uint8_t *pixels;  /* (count, channels, height, width) */
+    const uint16_t *labels; /* (count) */
+} dn_images;
 
 typedef struct dn_shards dn_shards;
 
-/* Opens the shards of `split` ("train" or "test") in `folder`; the caller owns the result. One
- * failure message names the file, what was found and what was expected. */
-dn_status dn_shards_open(dn_shards **shards, const char *folder, const char *split);
+/* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
+ * the file, what was found and what was expected. */
+dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
 /* Compares every byte of every parts-th file, from file `part` on, with the checksum that
  * dataset.json has of it: what a chunk's own checksum does not cover. Thread-safe. */
@@ -54,17 +73,12 @@ dn_status dn_shards_check(const dn_shards *shards, int part, int parts);
 /* Closes the files and sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
 
-const dn_shard_info *dn_shards_info(const dn_shards *shards);
+/* The split without its pixels (NULL); the labels are the shards'. */
+dn_images dn_shards_images(const dn_shards *shards);
 
-/* Labels of all images of the split, in order, (count); owned by the shards. */
-const uint16_t *dn_shards_labels(const dn_shards *shards);
-
-/* Chunks are numbered through all shards. Chunk i holds images [first, first + count). */
-int64_t dn_shards_chunks(const dn_shards *shards);
-void dn_shards_chunk_range(const dn_shards *shards, int64_t chunk, int64_t *first, int64_t *count);
-
-/* images(count, channels, height, width) = the chunk's images. Thread-safe. DN_ECORRUPT when the
- * frame's size or checksum is not right, naming the file and the chunk. */
-dn_status dn_shards_read(const dn_shards *shards, int64_t chunk, uint8_t *images);
+/* pixels(count, channels, height, width) = the images [first, first + count) of the split, by all
+ * threads. Thread-safe. DN_ECORRUPT when a chunk's size or checksum is not right, naming the file
+ * and the chunk. */
+dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels);
 
 #endif

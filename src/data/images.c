@@ -47,11 +47,11 @@ void dn_images_describe(const dn_images *images, char *text, size_t size)
 {
     const dn_shard_info *info = &images->info;
     const uint64_t labels =
-        XXH3_64bits(images->labels, (size_t)info->count * sizeof *images->labels);
+        XXH3_64bits(images->labels, (size_t)images->count * sizeof *images->labels);
     snprintf(text, size,
              "%s (%" PRId64 " images of %d x %d x %d, mean %.6f, labels %016" PRIx64 ")",
-             info->dataset, info->count, info->channels, info->height, info->width, info->mean[0],
-             labels);
+             info->dataset, images->count, info->channels, info->height, info->width,
+             (float)info->mean[0], labels);
 }
 
 void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, int32_t *labels)
@@ -61,7 +61,7 @@ void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, 
     float table[DN_MAX_IMAGE_CHANNELS][256];
     for (int c = 0; c < info->channels; c++)
         for (int v = 0; v < 256; v++)
-            table[c][v] = ((float)v / 255 - info->mean[c]) / info->deviation[c];
+            table[c][v] = ((float)v / 255 - (float)info->mean[c]) / (float)info->deviation[c];
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < batch->count; i++) {
         const int64_t position = batch->position + i;

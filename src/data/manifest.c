@@ -24,35 +24,29 @@ const char *dn_split_name(dn_split_id split)
     return split == DN_TRAIN ? "train" : "test";
 }
 
-size_t dn_manifest_image_bytes(const dn_manifest *manifest)
-{
-    return (size_t)manifest->channels * (size_t)manifest->height * (size_t)manifest->width;
-}
-
-/* The arrays of the zeroed manifest. */
-static dn_status allocate(dn_manifest *m, int classes, const int shards[DN_SPLITS])
+/* The arrays of a manifest that has only its info. */
+static dn_status allocate(dn_manifest *m, const int shards[DN_SPLITS])
 {
     m->shards = shards[DN_TRAIN] + shards[DN_TEST];
     m->shard = calloc((size_t)m->shards, sizeof *m->shard);
-    m->classes = classes;
-    m->class_names = calloc((size_t)classes, sizeof *m->class_names);
+    m->class_names = calloc((size_t)m->info.classes, sizeof *m->class_names);
     DN_CHECK(m->shard && m->class_names, DN_ENOMEM, "out of memory for a data set's description");
-    for (int i = 0; i < m->shards; i++) {
-        const int test = i >= shards[DN_TRAIN];
-        m->shard[i].split = test ? DN_TEST : DN_TRAIN;
-        m->shard[i].index = test ? i - shards[DN_TRAIN] : i;
+    dn_manifest_shard *next = m->shard;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        m->split[s] = (dn_manifest_split){.shards = shards[s], .shard = next};
+        for (int i = 0; i < shards[s]; i++)
+            *next++ = (dn_manifest_shard){.split = (dn_split_id)s, .index = i};
     }
-    m->split[DN_TRAIN] = (dn_manifest_split){.shards = shards[DN_TRAIN], .shard = m->shard};
-    m->split[DN_TEST] =
-        (dn_manifest_split){.shards = shards[DN_TEST], .shard = m->shard + shards[DN_TRAIN]};
     return DN_OK;
 }
 
-dn_status dn_manifest_create(dn_manifest **manifest, int classes, const int shards[DN_SPLITS])
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
+                             const int shards[DN_SPLITS])
 {
     *manifest = calloc(1, sizeof **manifest);
     DN_CHECK(*manifest, DN_ENOMEM, "out of memory for a data set's description");
-    const dn_status status = allocate(*manifest, classes, shards);
+    (*manifest)->info = *info;
+    const dn_status status = allocate(*manifest, shards);
     if (status != DN_OK)
         dn_manifest_destroy(manifest);
     return status;
@@ -111,7 +105,7 @@ static dn_status load_split(dn_manifest_split *split, const json_t *shards, json
 
 static dn_status load_names(dn_manifest *m, const json_t *names, const char *path)
 {
-    for (int i = 0; i < m->classes; i++) {
+    for (int i = 0; i < m->info.classes; i++) {
         m->class_names[i] = json_string_value(json_array_get(names, (size_t)i));
         DN_CHECK(m->class_names[i], DN_ECORRUPT, "%s: class %d has no name", path, i);
     }
@@ -146,33 +140,39 @@ static dn_status check_version(json_t *root, const char *path)
 
 static dn_status load_content(dn_manifest *m, const char *path)
 {
-    int classes, shards[DN_SPLITS];
+    dn_shard_info *const info = &m->info;
+    const char *name;
+    int shards[DN_SPLITS];
     json_t *names, *mean, *std, *list[DN_SPLITS];
     json_int_t count[DN_SPLITS];
     json_error_t error;
     DN_TRY(check_version(m->json, path));
     DN_CHECK(json_unpack_ex(m->json, &error, 0,
                             "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
-                            "dataset", &m->dataset, "channels", &m->channels, "height", &m->height,
-                            "width", &m->width, "classes", &classes, "zstd_level", &m->zstd_level,
-                            "class_names", &names, "mean", &mean, "std", &std, "splits", "train",
-                            "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
-                            &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
+                            "dataset", &name, "channels", &info->channels, "height", &info->height,
+                            "width", &info->width, "classes", &info->classes, "zstd_level",
+                            &m->zstd_level, "class_names", &names, "mean", &mean, "std", &std,
+                            "splits", "train", "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN],
+                            "test", "count", &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
              DN_ECORRUPT, "%s: not valid: %s", path, error.text);
-    DN_CHECK(m->channels >= 1 && m->channels <= DN_MAX_IMAGE_CHANNELS && m->height >= 1 &&
-                 m->height <= 65535 && m->width >= 1 && m->width <= 65535 && classes >= 1 &&
-                 classes <= 65535,
+    DN_CHECK(strlen(name) < sizeof info->dataset, DN_ECORRUPT,
+             "%s: found a name of %zu bytes, expected at most %zu", path, strlen(name),
+             sizeof info->dataset - 1);
+    strcpy(info->dataset, name);
+    DN_CHECK(info->channels >= 1 && info->channels <= DN_MAX_IMAGE_CHANNELS && info->height >= 1 &&
+                 info->height <= 65535 && info->width >= 1 && info->width <= 65535 &&
+                 info->classes >= 1 && info->classes <= 65535,
              DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels",
-             path, m->channels, m->height, m->width, classes, DN_MAX_IMAGE_CHANNELS);
+             path, info->channels, info->height, info->width, info->classes, DN_MAX_IMAGE_CHANNELS);
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(list[s]);
         DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,
                  dn_split_name(s));
     }
-    DN_TRY(allocate(m, classes, shards));
+    DN_TRY(allocate(m, shards));
     DN_TRY(load_names(m, names, path));
-    DN_TRY(load_numbers(m->mean, m->channels, mean, path));
-    DN_TRY(load_numbers(m->deviation, m->channels, std, path));
+    DN_TRY(load_numbers(info->mean, info->channels, mean, path));
+    DN_TRY(load_numbers(info->deviation, info->channels, std, path));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(load_split(&m->split[s], list[s], count[s], path));
     return DN_OK;
@@ -221,17 +221,18 @@ static json_t *split_to_json(const dn_manifest_split *split)
 static json_t *to_json(const dn_manifest *m)
 {
     json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
-    for (int i = 0; i < m->classes; i++)
+    for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
-    for (int c = 0; c < m->channels; c++) {
-        json_array_append_new(mean, json_real(m->mean[c]));
-        json_array_append_new(std, json_real(m->deviation[c]));
+    for (int c = 0; c < m->info.channels; c++) {
+        json_array_append_new(mean, json_real(m->info.mean[c]));
+        json_array_append_new(std, json_real(m->info.deviation[c]));
     }
     return json_pack("{s:s,s:i,s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
-                     format_name, "format_version", DN_SHARD_FORMAT_VERSION, "dataset", m->dataset,
-                     "channels", m->channels, "height", m->height, "width", m->width, "classes",
-                     m->classes, "zstd_level", m->zstd_level, "class_names", names, "mean", mean,
-                     "std", std, "splits", "train", split_to_json(&m->split[DN_TRAIN]), "test",
+                     format_name, "format_version", DN_SHARD_FORMAT_VERSION, "dataset",
+                     m->info.dataset, "channels", m->info.channels, "height", m->info.height,
+                     "width", m->info.width, "classes", m->info.classes, "zstd_level",
+                     m->zstd_level, "class_names", names, "mean", mean, "std", std, "splits",
+                     "train", split_to_json(&m->split[DN_TRAIN]), "test",
                      split_to_json(&m->split[DN_TEST]));
 }
 

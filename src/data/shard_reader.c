@@ -38,10 +38,9 @@ struct chunk {
 };
 
 struct dn_shards {
-    dn_shard_info info;
     dn_manifest *manifest;
-    int shard_count;
-    struct shard *shard;
+    const dn_manifest_split *split; /* the manifest's */
+    struct shard *shard;            /* (split->shards) */
     int64_t chunk_count;
     struct chunk *chunk;
     uint16_t *labels;
@@ -71,10 +70,10 @@ static dn_status check_attributes(hid_t file, const dn_shards *shards, const str
     const char *const path = shard->path;
     DN_TRY(expect_text(file, path, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME));
     DN_TRY(expect_integer(file, path, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION));
-    DN_TRY(expect_text(file, path, DN_SHARD_DATASET, shards->info.dataset));
+    DN_TRY(expect_text(file, path, DN_SHARD_DATASET, shards->manifest->info.dataset));
     DN_TRY(expect_text(file, path, DN_SHARD_SPLIT, dn_split_name(shard->entry->split)));
     DN_TRY(expect_integer(file, path, DN_SHARD_INDEX, shard->entry->index));
-    DN_TRY(expect_integer(file, path, DN_SHARD_SHARDS, shards->shard_count));
+    DN_TRY(expect_integer(file, path, DN_SHARD_SHARDS, shards->split->shards));
     return expect_integer(file, path, DN_SHARD_COUNT, shard->entry->count);
 }
 
@@ -176,9 +175,9 @@ static dn_status read_labels(hid_t file, const dn_shards *shards, const struct s
              "%s: " DN_SHARD_LABELS ": found checksum %s, expected %s", shard->path, found,
              expected);
     for (int64_t i = 0; i < count; i++)
-        DN_CHECK(labels[i] < shards->info.classes, DN_ECORRUPT,
+        DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", shard->path, i, labels[i],
-                 shards->info.classes - 1);
+                 shards->manifest->info.classes - 1);
     return DN_OK;
 }
 
@@ -188,7 +187,7 @@ static dn_status read_index(hid_t file, dn_shards *shards, struct shard *shard)
     DN_TRY(check_attributes(file, shards, shard));
     const hid_t images = H5Dopen2(file, DN_SHARD_IMAGES, H5P_DEFAULT);
     DN_CHECK(images >= 0, DN_ECORRUPT, "%s: has no " DN_SHARD_IMAGES, shard->path);
-    dn_status status = check_images(images, &shards->info, shard);
+    dn_status status = check_images(images, &shards->manifest->info, shard);
     if (status == DN_OK)
         status = list_chunks(images, shards, shard);
     H5Dclose(images);
@@ -221,37 +220,18 @@ static dn_status check_shard(const struct shard *shard)
 
 dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
 {
-    for (int i = part; i < shards->shard_count; i += parts)
+    for (int i = part; i < shards->split->shards; i += parts)
         DN_TRY(check_shard(&shards->shard[i]));
     return DN_OK;
 }
 
-static void fill_info(dn_shard_info *info, const dn_manifest *m, int64_t count)
+static dn_status open_split(dn_shards *shards, const char *folder, dn_split_id id)
 {
-    *info = (dn_shard_info){.count = count,
-                            .channels = m->channels,
-                            .height = m->height,
-                            .width = m->width,
-                            .classes = m->classes};
-    snprintf(info->dataset, sizeof info->dataset, "%s", m->dataset);
-    for (int c = 0; c < m->channels; c++) {
-        info->mean[c] = (float)m->mean[c];
-        info->deviation[c] = (float)m->deviation[c];
-    }
-}
-
-static dn_status open_split(dn_shards *shards, const char *folder, const char *name)
-{
-    const dn_split_id id = strcmp(name, dn_split_name(DN_TEST)) == 0 ? DN_TEST : DN_TRAIN;
-    DN_CHECK(strcmp(name, dn_split_name(id)) == 0, DN_EINVAL,
-             "found the split \"%s\", expected train or test", name);
     DN_TRY(dn_manifest_load(&shards->manifest, folder));
-    const dn_manifest_split *const split = &shards->manifest->split[id];
-    fill_info(&shards->info, shards->manifest, split->count);
+    const dn_manifest_split *const split = shards->split = &shards->manifest->split[id];
     shards->labels = malloc((size_t)split->count * sizeof *shards->labels);
     shards->shard = calloc((size_t)split->shards, sizeof *shards->shard);
     DN_CHECK(shards->labels && shards->shard, DN_ENOMEM, "%s: out of memory", folder);
-    shards->shard_count = split->shards;
     for (int i = 0; i < split->shards; i++)
         shards->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
     for (int i = 0; i < split->shards; i++)
@@ -259,7 +239,7 @@ static dn_status open_split(dn_shards *shards, const char *folder, const char *n
     return DN_OK;
 }
 
-dn_status dn_shards_open(dn_shards **shards, const char *folder, const char *split)
+dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split)
 {
     *shards = calloc(1, sizeof **shards);
     DN_CHECK(*shards, DN_ENOMEM, "%s: out of memory", folder);
@@ -274,7 +254,7 @@ void dn_shards_close(dn_shards **shards)
 {
     if (!*shards)
         return;
-    for (int i = 0; i < (*shards)->shard_count; i++)
+    for (int i = 0; (*shards)->shard && i < (*shards)->split->shards; i++)
         if ((*shards)->shard[i].fd >= 0)
             close((*shards)->shard[i].fd);
     dn_manifest_destroy(&(*shards)->manifest);
@@ -285,25 +265,10 @@ void dn_shards_close(dn_shards **shards)
     *shards = NULL;
 }
 
-const dn_shard_info *dn_shards_info(const dn_shards *shards)
+dn_images dn_shards_images(const dn_shards *shards)
 {
-    return &shards->info;
-}
-
-const uint16_t *dn_shards_labels(const dn_shards *shards)
-{
-    return shards->labels;
-}
-
-int64_t dn_shards_chunks(const dn_shards *shards)
-{
-    return shards->chunk_count;
-}
-
-void dn_shards_chunk_range(const dn_shards *shards, int64_t chunk, int64_t *first, int64_t *count)
-{
-    *first = shards->chunk[chunk].first;
-    *count = shards->chunk[chunk].count;
+    return (dn_images){
+        .info = shards->manifest->info, .count = shards->split->count, .labels = shards->labels};
 }
 
 /* images(size) = the content of the frame, or of a chunk that is stored as it is. */
@@ -326,10 +291,14 @@ static dn_status unpack(const struct chunk *chunk, const uint8_t *stored, uint8_
     return DN_OK;
 }
 
-dn_status dn_shards_read(const dn_shards *shards, int64_t chunk, uint8_t *images)
+/* Those of the chunk's images that are of [first, last) go to their places in pixels. */
+static dn_status read_chunk(const struct chunk *c, size_t image, int64_t first, int64_t last,
+                            uint8_t *pixels)
 {
-    const struct chunk *const c = &shards->chunk[chunk];
-    const size_t image = dn_manifest_image_bytes(shards->manifest);
+    const int64_t begin = c->first > first ? c->first : first;
+    const int64_t end = c->first + c->count < last ? c->first + c->count : last;
+    if (begin >= end)
+        return DN_OK;
     const size_t size = (size_t)c->shard->chunk_images * image; /* with the padding */
     uint8_t *const stored = malloc((size_t)c->bytes + size), *const whole = stored + c->bytes;
     DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", c->shard->path);
@@ -338,7 +307,27 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t chunk, uint8_t *images
     if (status == DN_OK)
         status = unpack(c, stored, whole, size);
     if (status == DN_OK)
-        memcpy(images, whole, (size_t)c->count * image);
+        memcpy(pixels + (size_t)(begin - first) * image, whole + (size_t)(begin - c->first) * image,
+               (size_t)(end - begin) * image);
     free(stored);
     return status;
+}
+
+dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels)
+{
+    const size_t image = dn_image_values(&shards->manifest->info);
+    dn_status worst = DN_OK;
+    char message[1024] = ""; /* is per thread, so one is carried over */
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t i = 0; i < shards->chunk_count; i++) {
+        const dn_status status = read_chunk(&shards->chunk[i], image, first, first + count, pixels);
+        if (status != DN_OK) {
+#pragma omp critical(dn_shards)
+            {
+                worst = status;
+                snprintf(message, sizeof message, "%s", dn_message());
+            }
+        }
+    }
+    return worst == DN_OK ? DN_OK : dn_fail(worst, "%s", message);
 }

@@ -2,18 +2,16 @@
  * of winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
 #include "bench_winograd.h"
 #include "expect.h"
-#include "grid.h"
-
-enum { ELEMENTS = 16, CHUNK_TILES = 256 };
+#include "layers.h"
 
 static int at_most(int value, int limit)
 {
     return value < limit ? value : limit;
 }
 
-static dn_guarded matrices(int channels, size_t step)
+static dn_guarded matrices(int channels, size_t ld)
 {
-    const size_t floats = (size_t)(ELEMENTS * channels) * step;
+    const size_t floats = (size_t)(DN_WINOGRAD * channels) * ld;
     return dn_trial_filled(1, 0, floats, floats);
 }
 
@@ -25,21 +23,21 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
     dn_winograd_bench b = {
         .products = products, .frame = *piece, .outputs = outputs, .inputs = inputs};
     if (piece->images == 1) {
-        b.frame.rows = at_most(piece->rows, CHUNK_TILES / columns * 2);
+        b.frame.rows = at_most(piece->rows, DN_WINOGRAD_TILES / columns * 2);
         b.frame.image_rows = b.frame.rows + 1;
     } else {
-        b.frame.images = at_most(piece->images, CHUNK_TILES / (columns * tile_rows));
+        b.frame.images = at_most(piece->images, DN_WINOGRAD_TILES / (columns * tile_rows));
     }
     const int rows = b.frame.images * ((b.frame.rows + 1) / 2);
     b.tiles = (size_t)(rows * columns);
-    b.step = dn_row_stride(b.tiles);
+    b.ld = dn_row_stride(b.tiles);
     const size_t floats = dn_frame_floats(&b.frame) + (size_t)piece->width + DN_LANES;
-    const size_t packed = ELEMENTS * products->packed_floats(outputs, inputs, 1);
-    const size_t pairs = (size_t)(ELEMENTS * inputs) * dn_round_lanes((size_t)outputs);
-    const size_t packed_grad = ELEMENTS * products->packed_grad_floats(outputs, b.tiles);
+    const size_t packed = DN_WINOGRAD * products->packed_floats(outputs, inputs, 1);
+    const size_t pairs = (size_t)(DN_WINOGRAD * inputs) * dn_round_lanes((size_t)outputs);
+    const size_t packed_grad = DN_WINOGRAD * products->packed_grad_floats(outputs, b.tiles);
     b.x = dn_trial_filled(most, 1, floats, floats);
-    b.u = matrices(inputs, b.step);
-    b.m = matrices(outputs, b.step);
+    b.u = matrices(inputs, b.ld);
+    b.m = matrices(outputs, b.ld);
     b.y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(2 * (size_t)columns));
     b.packed = dn_trial_filled(1, 0, packed, packed);
     b.weight = dn_trial_filled(1, 0, pairs, pairs);
@@ -54,20 +52,20 @@ void dn_winograd_bench_destroy(dn_winograd_bench *b)
         dn_guarded_destroy(all[i]);
 }
 
-typedef void transform(const dn_frame *frame, const float *x, float *u, size_t step);
+typedef void transform(const dn_frame *frame, const float *x, float *u, size_t matrix);
 
 static void run_transform(const dn_winograd_bench *b, transform *kernel, int channels, float *u)
 {
     for (int c = 0; c < channels; c++)
-        kernel(&b->frame, dn_guarded_row(&b->x, c), u + (size_t)c * b->step,
-               (size_t)channels * b->step);
+        kernel(&b->frame, dn_guarded_row(&b->x, c), u + (size_t)c * b->ld,
+               (size_t)channels * b->ld);
 }
 
 static void run_output(const dn_winograd_bench *b)
 {
     for (int o = 0; o < b->outputs; o++)
-        b->products->winograd->output(&b->frame, b->m.data + (size_t)o * b->step,
-                                      (size_t)b->outputs * b->step, b->y.data, b->y.ld);
+        b->products->winograd->output(&b->frame, b->m.data + (size_t)o * b->ld,
+                                      (size_t)b->outputs * b->ld, b->y.data, b->y.ld);
 }
 
 static void run_products(const dn_winograd_bench *b, int gradient)
@@ -77,19 +75,19 @@ static void run_products(const dn_winograd_bench *b, int gradient)
     const size_t packed_grad = b->products->packed_grad_floats(b->outputs, b->tiles);
     const size_t matrix = (size_t)b->inputs * dn_round_lanes((size_t)b->outputs);
     float *u = b->u.data, *m = b->m.data;
-    for (size_t e = 0; e < ELEMENTS; e++) {
+    for (size_t e = 0; e < DN_WINOGRAD; e++) {
         if (gradient)
             b->products->pack_grad(b->packed_grad.data + e * packed_grad, b->outputs, b->tiles, m,
-                                   b->step);
+                                   b->ld);
         if (gradient)
             b->products->conv_weight_grad(b->outputs, b->inputs, &one, b->tiles,
-                                          b->packed_grad.data + e * packed_grad, u, b->step,
+                                          b->packed_grad.data + e * packed_grad, u, b->ld,
                                           b->weight.data + e * matrix);
         else
             b->products->conv(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
-                              b->step, m, b->step, 0);
-        u += (size_t)b->inputs * b->step;
-        m += (size_t)b->outputs * b->step;
+                              b->ld, m, b->ld, 0);
+        u += (size_t)b->inputs * b->ld;
+        m += (size_t)b->outputs * b->ld;
     }
 }
 
@@ -116,9 +114,9 @@ void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, d
     const double channels = part == DN_WINOGRAD_INPUT ? inputs : outputs;
     if (part < DN_WINOGRAD_CONV) {
         *flops = additions[part] * channels * tiles;
-        *bytes = 4 * channels * (pixels + ELEMENTS * tiles);
+        *bytes = 4 * channels * (pixels + DN_WINOGRAD * tiles);
     } else {
         *flops = 2 * 9 * inputs * outputs * pixels;
-        *bytes = 4 * ((inputs + outputs) * pixels + ELEMENTS * inputs * outputs);
+        *bytes = 4 * ((inputs + outputs) * pixels + DN_WINOGRAD * inputs * outputs);
     }
 }

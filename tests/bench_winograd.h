@@ -12,7 +12,7 @@ typedef struct dn_winograd_bench {
     const dn_product_kernels *products;
     dn_frame frame; /* of the outputs */
     int outputs, inputs;
-    size_t tiles, step;                    /* step: floats from channel to channel */
+    size_t tiles, ld;                      /* ld: floats from channel to channel */
     dn_guarded x, u, m, y, packed, weight; /* framed rows; transformed; outputs; weights */
     dn_guarded packed_grad;
 } dn_winograd_bench;

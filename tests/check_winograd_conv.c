@@ -116,7 +116,7 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
-typedef void transform(const dn_frame *frame, const float *x, float *u, size_t step);
+typedef void transform(const dn_frame *frame, const float *x, float *u, size_t matrix);
 
 /* u(16, channels, tiles) of framed channels. */
 static dn_guarded transformed(const layer *l, transform *kernel, const dn_guarded *x)

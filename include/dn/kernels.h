@@ -139,21 +139,21 @@ typedef struct dn_map_kernels {
  * Element (i, j) of a transformed window is number 4 i + j. Each kernel runs over one channel's row
  * as `frame` lays it out (frame->rows: those of the output, without halo rows), tile by tile:
  * images, then tile rows of (rows + 1) / 2, then (width + 1) / 2 tiles. Element e of tile t stands
- * at e * step + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may be read
+ * at e * matrix + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may be read
  * and written. The float before the frame, and a padded row and DN_LANES - 1 floats behind it, may
  * be read; what is read behind has no effect on tiles' valid outputs, but must be finite where it
  * meets the zeros of dy. Where `rows` is odd, zeros must stand below the last row of dy.
  */
 typedef struct dn_winograd_kernels {
     /* u = B' x B of the windows of x; x points at the frame's first float. */
-    void (*input)(const dn_frame *frame, const float *x, float *u, size_t step);
+    void (*input)(const dn_frame *frame, const float *x, float *u, size_t matrix);
 
     /* y = A' m A; row r of image i begins at (i * 2 * tile rows + r) * y_pitch, y_pitch being at
      * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are junk. */
-    void (*output)(const dn_frame *frame, const float *m, size_t step, float *y, size_t y_pitch);
+    void (*output)(const dn_frame *frame, const float *m, size_t matrix, float *y, size_t y_pitch);
 
     /* m = A dy A' of the tiles of dy, which is framed as x. */
-    void (*output_grad)(const dn_frame *frame, const float *dy, float *m, size_t step);
+    void (*output_grad)(const dn_frame *frame, const float *dy, float *m, size_t matrix);
 } dn_winograd_kernels;
 
 /*

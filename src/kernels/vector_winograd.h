@@ -74,7 +74,7 @@ INLINE void store_pair(float *to, const pair *p, vec v)
 }
 
 /* Of each row d0..d3 of the windows: d0 - d2, d1 + d2, d2 - d1, d1 - d3; then of the columns. */
-INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, size_t step,
+INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, size_t matrix,
                               const pair *p)
 {
     vec h[4][4];
@@ -91,16 +91,16 @@ INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, s
     }
     u += p->tile;
     UNROLL
-    for (int j = 0; j < 4; j++, u += step)
+    for (int j = 0; j < 4; j++, u += matrix)
         store_pair(u, p, h[0][j] - h[2][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, u += step)
+    for (int j = 0; j < 4; j++, u += matrix)
         store_pair(u, p, h[1][j] + h[2][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, u += step)
+    for (int j = 0; j < 4; j++, u += matrix)
         store_pair(u, p, h[2][j] - h[1][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, u += step)
+    for (int j = 0; j < 4; j++, u += matrix)
         store_pair(u, p, h[1][j] - h[3][j]);
 }
 
@@ -125,18 +125,18 @@ INLINE pair next_pair(const dn_frame *frame, const float *x, slots *s, const flo
     return p;
 }
 
-static void winograd_input(const dn_frame *frame, const float *x, float *u, size_t step)
+static void winograd_input(const dn_frame *frame, const float *x, float *u, size_t matrix)
 {
     slots s = slots_of(frame);
     while (s.image < s.images) {
         const float *from[2];
         const pair p = next_pair(frame, x, &s, from);
-        transform_windows(from, (size_t)frame->width + 1, u, step, &p);
+        transform_windows(from, (size_t)frame->width + 1, u, matrix, &p);
     }
 }
 
 /* Element (i, j) of A dy A' from the columns of its two rows: A = (1 0, 1 1, 1 -1, 0 -1). */
-INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, size_t step,
+INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, size_t matrix,
                               const pair *p)
 {
     vec row[2][4];
@@ -151,27 +151,27 @@ INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, 
     }
     m += p->tile;
     UNROLL
-    for (int j = 0; j < 4; j++, m += step)
+    for (int j = 0; j < 4; j++, m += matrix)
         store_pair(m, p, row[0][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, m += step)
+    for (int j = 0; j < 4; j++, m += matrix)
         store_pair(m, p, row[0][j] + row[1][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, m += step)
+    for (int j = 0; j < 4; j++, m += matrix)
         store_pair(m, p, row[0][j] - row[1][j]);
     UNROLL
-    for (int j = 0; j < 4; j++, m += step)
+    for (int j = 0; j < 4; j++, m += matrix)
         store_pair(m, p, -row[1][j]);
 }
 
-static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t step)
+static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t matrix)
 {
     const float *first = dy + frame->width + 2; /* a window's tile is its middle */
     slots s = slots_of(frame);
     while (s.image < s.images) {
         const float *from[2];
         const pair p = next_pair(frame, first, &s, from);
-        transform_outputs(from, (size_t)frame->width + 1, m, step, &p);
+        transform_outputs(from, (size_t)frame->width + 1, m, matrix, &p);
     }
 }
 
@@ -183,17 +183,17 @@ INLINE vec load_pair(const float *m, const pair *p)
     return JOIN(a, b);
 }
 
-INLINE void transform_products(const float *m, size_t step, const pair *p, float *const y[2],
+INLINE void transform_products(const float *m, size_t matrix, const pair *p, float *const y[2],
                                size_t pitch)
 {
     vec sum[2][4];
     m += p->tile;
     UNROLL
-    for (int j = 0; j < 4; j++, m += step) {
+    for (int j = 0; j < 4; j++, m += matrix) {
         vec e[4];
         UNROLL
         for (int i = 0; i < 4; i++)
-            e[i] = load_pair(m + (size_t)(4 * i) * step, p);
+            e[i] = load_pair(m + (size_t)(4 * i) * matrix, p);
         sum[0][j] = (e[0] + e[1]) + e[2];
         sum[1][j] = (e[1] - e[2]) - e[3];
     }
@@ -211,7 +211,7 @@ INLINE float *output_at(float *y, size_t pitch, const slots *s)
     return y + (size_t)(2 * (s->image * s->rows + s->row)) * pitch + 2 * s->column;
 }
 
-static void winograd_output(const dn_frame *frame, const float *m, size_t step, float *y,
+static void winograd_output(const dn_frame *frame, const float *m, size_t matrix, float *y,
                             size_t y_pitch)
 {
     slots s = slots_of(frame);
@@ -224,7 +224,7 @@ static void winograd_output(const dn_frame *frame, const float *m, size_t step, 
             to[1] = output_at(y, y_pitch, &s);
             next_slot(&s);
         }
-        transform_products(m, step, &p, to, y_pitch);
+        transform_products(m, matrix, &p, to, y_pitch);
     }
 }
 

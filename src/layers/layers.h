@@ -61,7 +61,8 @@ enum {
     DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */
     DN_FORWARD_BLOCK_3X3 = 48,
     DN_BACKWARD_BLOCK = 24, /* input channels a panel of the backward pass holds */
-    DN_WINOGRAD = 16 /* elements of a transformed window, and matrices of transformed weights */
+    DN_WINOGRAD = 16, /* elements of a transformed window, and matrices of transformed weights */
+    DN_WINOGRAD_TILES = 256 /* about so many of a channel are transformed at once */
 };
 
 /* Pieces of backward work: `stripes` runs of consecutive pieces, each cut into `columns` runs of

@@ -3,7 +3,7 @@
  * take 36, forward, for the input's gradient and for the weights'. Where the kernel table has the
  * transforms (dn/kernels.h), conv.c hands its 3x3 nodes to this file, piece by piece.
  *
- * A piece is walked in chunks of some CHUNK_TILES tiles, so that their transforms stay in the
+ * A piece is walked in chunks of some DN_WINOGRAD_TILES tiles, so that their transforms stay in the
  * second-level cache. Each of the 16 elements of the transformed windows is a matrix (channels,
  * tiles) of its own, and the products are 1x1 convolutions:
  *
@@ -22,7 +22,7 @@
 
 #include <string.h>
 
-enum { CHUNK_TILES = 256, AHEAD = 2 };
+enum { AHEAD = 2 };
 
 static size_t tiles_of(int images, int rows, int width)
 {
@@ -34,9 +34,9 @@ static int chunk_length(const dn_grid *grid, const dn_piece *piece)
 {
     const int columns = (grid->width + 1) / 2;
     if (piece->images == 1)
-        return columns < CHUNK_TILES ? CHUNK_TILES / columns * 2 : 2;
+        return columns < DN_WINOGRAD_TILES ? DN_WINOGRAD_TILES / columns * 2 : 2;
     const int tiles = columns * ((piece->rows + 1) / 2);
-    return tiles < CHUNK_TILES ? CHUNK_TILES / tiles : 1;
+    return tiles < DN_WINOGRAD_TILES ? DN_WINOGRAD_TILES / tiles : 1;
 }
 
 static int chunk_count(const dn_grid *grid, const dn_piece *piece)

@@ -5,6 +5,7 @@
 
 #include "comm.h"
 #include "dn/images.h"
+#include "dn/metrics.h"
 #include "dn/net.h"
 #include "options.h"
 #include "profile.h"
@@ -27,15 +28,11 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
 dn_status dn_net_from_options(dn_net **net, const dn_options *options, const dn_shard_info *data,
                               int virtual_ranks);
 
-/* Loss and accuracy over all images of a split. */
-typedef struct dn_scores {
-    double loss, top1, top5; /* mean; percent */
-} dn_scores;
-
-/* Exact on any number of ranks: the images are cut into batches of the net's size, each computed
- * once, counts are whole numbers, and losses are added along the tree over the batches. Ends with
- * DN_STOPPED, without scores, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
+/* Fills the test fields of `scores` with loss and accuracy over all images of a split. Exact on any
+ * number of ranks: the images are cut into batches of the net's size, each computed once, counts
+ * are whole numbers, and losses are added along the tree over the batches. Ends with DN_STOPPED,
+ * not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
-                      const dn_stop *stop, dn_scores *scores);
+                      const dn_stop *stop, dn_epoch_metrics *scores);
 
 #endif

@@ -12,7 +12,7 @@
 #include "watch.h"
 
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
-                      const dn_stop *stop, dn_scores *scores)
+                      const dn_stop *stop, dn_epoch_metrics *scores)
 {
     const int64_t count = images->count;
     const dn_view view = dn_net_view(net);
@@ -40,27 +40,27 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
         reason = stop ? dn_stop_reason(stop) : 0;
     }
     dn_comm_gather_doubles(comm, sums[0], batches, SCORES);
-    *scores =
-        (dn_scores){.loss = dn_tree_sum(&sums[0][LOSS], batches, SCORES) / (double)count,
-                    .top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / (double)count,
-                    .top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / (double)count};
+    scores->test_loss = dn_tree_sum(&sums[0][LOSS], batches, SCORES) / (double)count;
+    scores->test_top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / (double)count;
+    scores->test_top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / (double)count;
     free(sums);
     reason = dn_comm_max(comm, reason);
+    scores->evaluated = reason == 0;
     DN_CHECK(reason == 0, DN_STOPPED, "the evaluation was stopped by %s", dn_stop_name(reason));
     return DN_OK;
 }
 
-static void print_scores(const dn_options *options, const dn_scores *scores, int64_t images)
+static void print_scores(const dn_options *options, const dn_epoch_metrics *scores, int64_t images)
 {
     char loss[32] = "null"; /* JSON has no NaN */
-    if (isfinite(scores->loss))
-        snprintf(loss, sizeof loss, "%.9g", scores->loss);
+    if (isfinite(scores->test_loss))
+        snprintf(loss, sizeof loss, "%.9g", scores->test_loss);
     if (options->json)
-        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->top1, scores->top5,
-               loss);
+        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->test_top1,
+               scores->test_top5, loss);
     else
         printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", images,
-               scores->top1, scores->top5, scores->loss);
+               scores->test_top1, scores->test_top5, scores->test_loss);
 }
 
 /* The net that the checkpoint holds, with its weights. The options take what the checkpoint
@@ -80,7 +80,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
 {
     dn_net *net = NULL;
     dn_split test = {0};
-    dn_scores scores;
+    dn_epoch_metrics scores;
     dn_status status;
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));

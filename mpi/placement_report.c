@@ -33,30 +33,20 @@ static int at_least_1(int n)
     return n > 1 ? n : 1;
 }
 
-static int concerns(const dn_place *p, dn_place_warning warning)
-{
-    switch (warning) {
-    case DN_WARN_THREADS:
-        return p->threads > p->cores;
-    case DN_WARN_SHARED:
-        return p->sharers > 1;
-    case DN_WARN_NUMA:
-        return p->numa_nodes > 1;
-    case DN_PLACE_WARNINGS:
-        break;
-    }
-    return 0;
-}
-
-/* What is wrong with a rank's place. */
+/* text(size) = what could be wrong with a rank's place; returns 1 where it is. */
 static int describe(const dn_place *p, dn_place_warning warning, char *text, size_t size)
 {
-    if (warning == DN_WARN_THREADS)
-        return snprintf(text, size, "%d threads on %d cores", p->threads, p->cores);
-    if (warning == DN_WARN_SHARED)
-        return snprintf(text, size, "%d ranks share %d of the node's %d cores", p->sharers,
-                        p->cores, p->node_cores);
-    return snprintf(text, size, "its %d cores lie on %d NUMA nodes", p->cores, p->numa_nodes);
+    if (warning == DN_WARN_THREADS) {
+        snprintf(text, size, "%d threads on %d cores", p->threads, p->cores);
+        return p->threads > p->cores;
+    }
+    if (warning == DN_WARN_SHARED) {
+        snprintf(text, size, "%d ranks share %d of the node's %d cores", p->sharers, p->cores,
+                 p->node_cores);
+        return p->sharers > 1;
+    }
+    snprintf(text, size, "its %d cores lie on %d NUMA nodes", p->cores, p->numa_nodes);
+    return p->numa_nodes > 1;
 }
 
 /* Launch options for `ranks` on each `unit` of `cores` cores. Slurm counts processors. */
@@ -73,29 +63,27 @@ static void cure(const dn_place *p, int ranks, int units, char *text, size_t siz
 /* Fewer threads, or more cores where the node has them. */
 static void cure_threads(const dn_place *p, char *text, size_t size)
 {
-    const int fitting = p->node_cores / p->threads;
-    const int used = snprintf(text, size, "--threads %d", at_least_1(p->cores / p->sharers));
-    if (fitting < 1)
-        return;
-    const char * or = ", or with more cores a rank ";
-    snprintf(text + used, size - (size_t)used, "%s", or);
-    cure(p, fitting < p->node_ranks ? fitting : p->node_ranks, 1, text + used + strlen(or),
-         size - (size_t)used - strlen(or));
+    const int fitting = p->node_cores / p->threads; /* ranks on the node */
+    char launch[224] = "";
+    if (fitting > 0)
+        cure(p, fitting < p->node_ranks ? fitting : p->node_ranks, 1, launch, sizeof launch);
+    snprintf(text, size, "--threads %d%s%s", at_least_1(p->cores / p->sharers),
+             fitting > 0 ? ", or with more cores a rank " : "", launch);
 }
 
 int dn_place_warn(const dn_place *places, int ranks, dn_place_warning warning, char *text,
                   size_t size)
 {
+    char what[128], more[48] = "", how[256];
     int first = -1, others = -1;
     for (int r = ranks - 1; r >= 0; r--)
-        if (concerns(&places[r], warning)) {
+        if (describe(&places[r], warning, what, sizeof what)) {
             first = r;
             others++;
         }
     if (first < 0)
         return 0;
     const dn_place *p = &places[first];
-    char what[128], more[48] = "", how[256];
     describe(p, warning, what, sizeof what);
     if (others > 0)
         snprintf(more, sizeof more, " (and %d more)", others);

@@ -153,20 +153,14 @@ static dn_status end_epoch(dn_run *r)
 {
     const int64_t epoch = r->done / r->steps_per_epoch;
     const int every = r->options->eval_every;
-    dn_epoch_metrics metrics = {.evaluated =
-                                    every > 0 && (epoch % every == 0 || r->done == r->last)};
-    dn_scores scores = {0};
-    const double start = omp_get_wtime();
-    if (metrics.evaluated) {
-        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &scores);
+    dn_epoch_metrics metrics = {0};
+    if (every > 0 && (epoch % every == 0 || r->done == r->last)) {
+        const double start = omp_get_wtime();
+        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &metrics);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
-        metrics.evaluated = status == DN_OK;
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
-    metrics.test_loss = scores.loss;
-    metrics.test_top1 = scores.top1;
-    metrics.test_top5 = scores.top5;
     DN_TRY(common_hash(r, &metrics.weights_hash));
     remember(r, dn_metrics_epoch(r->metrics, &metrics));
     return DN_OK;

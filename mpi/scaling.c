@@ -19,71 +19,60 @@
 
 /* ---- rounds ---- */
 
-/* Pieces of one round: inside by rank, between by node, sent and received. */
+/* Pieces that a rank, or a node, has sent and received in a round. */
 typedef struct traffic {
-    int ranks, ranks_per_node;
-    int *inside, *between; /* (ranks, 2) */
+    int sent, received;
 } traffic;
 
-static void count_move(traffic *t, const dn_move *m)
+static void count_move(traffic *from, traffic *to, int pieces, double *most)
 {
-    const int from = m->from.rank / t->ranks_per_node, to = m->to.rank / t->ranks_per_node;
-    const int pieces = m->last - m->first;
-    int *of = from == to ? t->inside : t->between;
-    const int sender = from == to ? m->from.rank : from, receiver = from == to ? m->to.rank : to;
-    if (m->from.rank == m->to.rank)
-        return;
-    of[2 * sender] += pieces;
-    of[2 * receiver + 1] += pieces;
+    from->sent += pieces;
+    to->received += pieces;
+    *most = fmax(*most, fmax(from->sent, to->received));
 }
 
-static double largest(const int *x, int count, int pieces)
+/* Counts the moves of the round that starts with `m`; returns where the next one starts. Scratch:
+ * inside(ranks), of ranks in their nodes, and between(nodes), of nodes. */
+static const dn_move *count_round(const dn_move *m, const dn_move *end, int ranks_per_node,
+                                  traffic *inside, traffic *between, dn_round *round)
 {
-    int most = 0;
-    for (int i = 0; i < count; i++)
-        most = x[i] > most ? x[i] : most;
-    return (double)most / pieces;
-}
-
-/* Adds up the moves of the round that starts at `first`; returns where the next one starts. */
-static int take_round(traffic *t, const dn_moves *moves, int first, dn_round *round)
-{
-    const size_t bytes = 2 * (size_t)t->ranks * sizeof(int);
-    int end = first;
-    memset(t->inside, 0, bytes);
-    memset(t->between, 0, bytes);
-    while (end < moves->count && moves->move[end].round == moves->move[first].round)
-        count_move(t, &moves->move[end++]);
-    round->inside = largest(t->inside, 2 * t->ranks, moves->pieces);
-    round->between = largest(t->between, 2 * t->ranks, moves->pieces);
-    return end;
+    for (const int number = m->round; m < end && m->round == number; m++) {
+        const int from = m->from.rank, to = m->to.rank, pieces = m->last - m->first;
+        const int node = from / ranks_per_node, to_node = to / ranks_per_node;
+        if (node != to_node)
+            count_move(&between[node], &between[to_node], pieces, &round->between);
+        else if (from != to)
+            count_move(&inside[from], &inside[to], pieces, &round->inside);
+    }
+    return m;
 }
 
 dn_status dn_scaling_rounds(int ranks, int ranks_per_node, int virtual_ranks, dn_round **rounds,
                             int *count)
 {
     dn_moves moves;
-    traffic t = {.ranks = ranks, .ranks_per_node = ranks_per_node};
+    const size_t scratch = 2 * (size_t)ranks * sizeof(traffic);
+    traffic *inside = malloc(scratch);
     *rounds = NULL;
     *count = 0;
     dn_status status;
     DN_TRY_OR_DONE(dn_moves_plan(&moves, virtual_ranks, ranks, DN_ALL_RANKS));
-    const int last = moves.count > 0 ? moves.move[moves.count - 1].round : 0;
-    t.inside = calloc(2 * (size_t)ranks, sizeof *t.inside);
-    t.between = calloc(2 * (size_t)ranks, sizeof *t.between);
-    *rounds = calloc((size_t)last + 1, sizeof **rounds);
-    if (t.inside == NULL || t.between == NULL || *rounds == NULL) {
+    const dn_move *m = moves.move, *end = m + moves.count;
+    *rounds = calloc(m < end ? (size_t)end[-1].round + 1 : 1, sizeof **rounds);
+    if (inside == NULL || *rounds == NULL) {
         status = dn_fail(DN_ENOMEM, "memory: found none for the rounds of %d ranks", ranks);
         goto done;
     }
-    for (int i = 0; i < moves.count;) {
+    while (m < end) {
         dn_round *round = &(*rounds)[*count];
-        i = take_round(&t, &moves, i, round);
+        memset(inside, 0, scratch);
+        m = count_round(m, end, ranks_per_node, inside, inside + ranks, round);
+        round->inside /= moves.pieces;
+        round->between /= moves.pieces;
         *count += round->inside > 0 || round->between > 0;
     }
 done:
-    free(t.inside);
-    free(t.between);
+    free(inside);
     dn_moves_free(&moves);
     return status;
 }
@@ -97,7 +86,7 @@ typedef struct carrier {
 
 /* A place for a transfer under way; see mpi/allreduce.h. */
 typedef struct lane {
-    dn_transfer *transfer; /* NULL: free */
+    dn_transfer *transfer; /* NULL: there is none left */
     int round;             /* the next */
     double at;             /* seconds: when that can start, as far as the lane is concerned */
 } lane;
@@ -127,62 +116,52 @@ static double carry(carrier *c, double at, double bytes)
 /* When a rank sees what has happened at `at`. */
 static double seen(const dn_transport *t, double at)
 {
-    int low = 0, high = t->poll_count;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (t->polls[middle] < at)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < t->poll_count ? t->polls[low] : at;
+    for (int i = 0; i < t->poll_count; i++)
+        if (t->polls[i] >= at)
+            return t->polls[i];
+    return at;
 }
 
-/* When the lane's next event is due: the start of a round, of its own transfer or the next one. */
+static void take_next(simulation *s, lane *l)
+{
+    l->transfer = s->next < s->end ? s->next++ : NULL;
+    l->round = 0;
+    if (l->transfer != NULL)
+        l->at = fmax(l->at, l->transfer->ready);
+}
+
+/* When the next round of the lane's transfer can start. */
 static double due(const simulation *s, const lane *l)
 {
-    if (l->transfer == NULL)
-        return s->next < s->end ? fmax(l->at, s->next->ready) : INFINITY;
     const dn_round *round = &s->transport->rounds[l->round];
     const double bytes = l->transfer->bytes;
     return fmax(earliest(&s->inside, l->at, bytes * round->inside),
                 earliest(&s->between, l->at, bytes * round->between));
 }
 
-static void take_event(simulation *s, lane *l)
+/* Returns when the round is over. They end in the order in which they start, as all buckets go
+ * through the same ones: a lane that starts its last round first is free first, and the next
+ * transfer is its. */
+static double take_round(simulation *s, lane *l)
 {
-    const dn_transport *t = s->transport;
-    if (l->transfer == NULL) {
-        l->transfer = s->next++;
-        l->at = fmax(l->at, l->transfer->ready);
-        l->round = 0;
-    } else {
-        const dn_round *round = &t->rounds[l->round++];
-        const double bytes = l->transfer->bytes, at = l->at;
-        l->at = seen(t, fmax(carry(&s->inside, at, bytes * round->inside),
-                             carry(&s->between, at, bytes * round->between)));
-    }
-    if (l->round == t->round_count) {
-        l->transfer->done = l->at;
-        l->transfer = NULL;
-    }
+    const dn_round *round = &s->transport->rounds[l->round++];
+    const double bytes = l->transfer->bytes, at = l->at;
+    const double done = seen(s->transport, fmax(carry(&s->inside, at, bytes * round->inside),
+                                                carry(&s->between, at, bytes * round->between)));
+    l->transfer->done = l->at = done;
+    if (l->round == s->transport->round_count)
+        take_next(s, l);
+    return done;
 }
 
-/* Of events that are due together, the one of the foremost transfer. */
+/* Of rounds that are due together, that of the foremost transfer; NULL when all is done. */
 static lane *next_lane(simulation *s)
 {
     lane *next = NULL;
-    double first = INFINITY;
-    for (int i = 0; i < DN_BUCKETS_UNDER_WAY; i++) {
-        lane *l = &s->lane[i];
-        const double at = due(s, l);
-        const int is_foremost = next != NULL && l->transfer != NULL &&
-                                (next->transfer == NULL || l->transfer < next->transfer);
-        if (at < first || (at == first && is_foremost)) {
-            first = at;
+    for (lane *l = s->lane; l < s->lane + DN_BUCKETS_UNDER_WAY; l++)
+        if (l->transfer != NULL && (next == NULL || due(s, l) < due(s, next) ||
+                                    (due(s, l) == due(s, next) && l->transfer < next->transfer)))
             next = l;
-        }
-    }
     return next;
 }
 
@@ -192,12 +171,14 @@ double dn_scaling_run(dn_transfer *transfers, int count, const dn_transport *tra
                     .inside.link = transport->network.inside,
                     .between.link = transport->network.between,
                     .next = transfers,
-                    .end = transfers + count};
+                    .end = transport->round_count > 0 ? transfers + count : transfers};
     double end = 0;
-    for (lane *l; (l = next_lane(&s)) != NULL;)
-        take_event(&s, l);
     for (int i = 0; i < count; i++)
-        end = fmax(end, transfers[i].done);
+        end = fmax(end, transfers[i].done = transfers[i].ready);
+    for (int i = 0; i < DN_BUCKETS_UNDER_WAY; i++)
+        take_next(&s, &s.lane[i]);
+    for (lane *l; (l = next_lane(&s)) != NULL;)
+        end = fmax(end, take_round(&s, l));
     return end;
 }
 
@@ -207,14 +188,10 @@ typedef struct step {
     dn_transport transport;
     dn_transfer *transfers;
     dn_round *rounds;
-    double *ends; /* (layers) seconds: of the backward pass' layers; the last is its own end */
-    int transfer_count, layers;
+    double *ends;    /* (layers) seconds: of the backward pass' layers */
+    double computed; /* its end, the last of these */
+    int transfer_count;
 } step;
-
-static double computed(const step *s)
-{
-    return s->ends[s->layers - 1];
-}
 
 /* The step's losses and counts, gathered when all else is summed: one message a round one way. */
 static double scalars(const dn_transport *t)
@@ -230,64 +207,48 @@ static double scalars(const dn_transport *t)
 static double exposed(const step *s, const dn_transport *t, int first)
 {
     const double end = dn_scaling_run(s->transfers + first, s->transfer_count - first, t);
-    return fmax(end - computed(s), 0) + scalars(t);
+    return fmax(end - s->computed, 0) + scalars(t);
 }
 
-/* The transport with one of its properties made perfect; NULL where it has no more of them. */
-static const char *perfect(dn_transport *t, int property)
-{
-    switch (property) {
-    case 0:
-        t->network.inside.latency = 0;
-        return "latency in the node";
-    case 1:
-        t->network.inside.bandwidth = INFINITY;
-        return "bandwidth in the node";
-    case 2:
-        t->network.between.latency = 0;
-        return "latency of the network";
-    case 3:
-        t->network.between.bandwidth = INFINITY;
-        return "bandwidth of the network";
-    case 4:
-        t->poll_count = 0;
-        return "looks between layers";
-    }
-    return NULL;
-}
-
+/* Asks what would be left to wait for if one property of the transport were perfect. */
 static void find_limit(const step *s, dn_prediction *p)
 {
-    const char *limit = "compute", *name;
+    static const char *const name[] = {"latency in the node", "bandwidth in the node",
+                                       "latency of the network", "bandwidth of the network",
+                                       "looks between layers"};
+    enum { PROPERTIES = sizeof name / sizeof *name };
+    const dn_transport *t = &s->transport;
+    dn_transport better[PROPERTIES] = {*t, *t, *t, *t, *t};
+    better[0].network.inside.latency = 0;
+    better[1].network.inside.bandwidth = INFINITY;
+    better[2].network.between.latency = 0;
+    better[3].network.between.bandwidth = INFINITY;
+    better[4].poll_count = 0;
+    const int is_last = exposed(s, t, s->transfer_count - 1) >= p->exposed / 2;
     double least = INFINITY;
-    int is_last = 0;
-    dn_transport better = s->transport;
-    for (int i = 0; p->exposed >= 0.01 * p->step && (name = perfect(&better, i)) != NULL; i++) {
-        const double left = exposed(s, &better, 0);
-        limit = left < least ? name : limit;
+    for (int i = 0; i < PROPERTIES; i++) {
+        const double left = exposed(s, &better[i], 0);
+        if (left < least)
+            snprintf(p->limit, sizeof p->limit, "%s%s", name[i], is_last ? ", last bucket" : "");
         least = fmin(left, least);
-        is_last = exposed(s, &s->transport, s->transfer_count - 1) >= p->exposed / 2;
-        better = s->transport;
     }
-    snprintf(p->limit, sizeof p->limit, "%s%s", limit, is_last ? ", last bucket" : "");
 }
 
 /* The buckets that the sum would use, and when the backward pass has made each final. */
 static dn_status plan_transfers(const dn_profile *profile, size_t bucket_floats, step *s)
 {
+    const size_t floats = dn_profile_floats(profile);
+    const dn_allreduce_settings settings = {
+        .count = floats, .split = floats - profile->statistics, .bucket = bucket_floats};
     dn_bucket *buckets;
-    const dn_allreduce_settings settings = {.count = dn_profile_floats(profile),
-                                            .split =
-                                                dn_profile_floats(profile) - profile->statistics,
-                                            .bucket = bucket_floats};
     DN_TRY(dn_allreduce_cut(&settings, &buckets, &s->transfer_count));
     s->transfers = calloc((size_t)s->transfer_count, sizeof *s->transfers);
-    size_t final = 0;
-    for (int i = 0, b = 0; i < s->layers && s->transfers != NULL; i++) {
-        final += profile->stage[i].floats;
-        for (; b < s->transfer_count && buckets[b].begin + (size_t)buckets[b].count <= final; b++)
-            s->transfers[b] = (dn_transfer){.bytes = buckets[b].count * (double)sizeof(float),
-                                            .ready = s->ends[i]};
+    size_t final = 0; /* floats, after so many layers */
+    for (int b = 0, layers = 0; b < s->transfer_count && s->transfers != NULL; b++) {
+        while (final < buckets[b].begin + (size_t)buckets[b].count)
+            final += profile->stage[layers++].floats;
+        s->transfers[b] = (dn_transfer){.bytes = buckets[b].count * (double)sizeof(float),
+                                        .ready = s->ends[layers - 1]};
     }
     free(buckets);
     DN_CHECK(s->transfers != NULL, DN_ENOMEM, "memory: found none for %d buckets",
@@ -299,13 +260,13 @@ static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double 
 {
     const dn_profile *profile = job->profile;
     dn_transport *t = &s->transport;
-    s->layers = profile->stages;
-    s->ends = malloc((size_t)s->layers * sizeof *s->ends);
-    DN_CHECK(s->ends != NULL, DN_ENOMEM, "memory: found none for %d layers", s->layers);
-    for (int i = 0; i < s->layers; i++)
+    s->ends = malloc((size_t)profile->stages * sizeof *s->ends);
+    DN_CHECK(s->ends != NULL, DN_ENOMEM, "memory: found none for %d layers", profile->stages);
+    for (int i = 0; i < profile->stages; i++)
         s->ends[i] = start += profile->stage[i].seconds;
+    s->computed = start;
     *t = (dn_transport){
-        .network = job->network, .polls = s->ends, .poll_count = job->polls ? s->layers : 0};
+        .network = job->network, .polls = s->ends, .poll_count = job->polls ? profile->stages : 0};
     DN_TRY(dn_scaling_rounds(job->nodes * job->ranks_per_node, job->ranks_per_node, virtual_ranks,
                              &s->rounds, &t->round_count));
     t->rounds = s->rounds;
@@ -314,12 +275,14 @@ static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double 
 
 static void predict(const dn_profile *profile, step *s, dn_prediction *p)
 {
-    p->compute = computed(s) + profile->update;
+    p->compute = s->computed + profile->update;
     p->exposed = exposed(s, &s->transport, 0);
     p->step = p->compute + p->exposed;
-    find_limit(s, p);
+    snprintf(p->limit, sizeof p->limit, "compute");
+    if (p->exposed >= 0.01 * p->step)
+        find_limit(s, p);
     for (int i = 0; i < s->transfer_count; i++)
-        s->transfers[i].ready = computed(s);
+        s->transfers[i].ready = s->computed;
     p->communication = exposed(s, &s->transport, 0);
 }
 

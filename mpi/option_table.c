@@ -127,7 +127,7 @@ const dn_option dn_option_table[] = {
      "fp32|bf16", DN_DECIDES, "of the stored maps, and of products where the processor has such; "
      "weights, sums and statistics are fp32"},
     {"recompute", STEP, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,
-     DN_FREE, "least memory: bottleneck maps are made again in the backward pass"},
+     DN_FREE, "least memory: all bottleneck maps are made again in the backward pass"},
     {"isa", TRAIN | EVAL | BENCH | PLAN, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
      DN_FREE, "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in "
      "bf16 with --dtype bf16); default: $DN_ISA, or the fastest"},

@@ -307,13 +307,36 @@ static void test_work(void **state)
         }
 }
 
+/* Bottleneck maps that densenet264 makes again, of its 6 + 12 + 64 + 48. */
+static int count_remade(int batch, int recompute)
+{
+    const dn_net_options options = {
+        .batch = batch, .train = 1, .plan_only = 1, .recompute = recompute};
+    dn_net *net = create("densenet264", 3, 224, 1000, &options);
+    int count = 0;
+    for (int m = 0; m < net->map_count; m++)
+        count += net->maps[m].remade;
+    dn_net_destroy(&net);
+    return count;
+}
+
+/* Where weights outweigh the maps, those of the first block and some more; else as asked. */
+static void test_remade(void **state)
+{
+    (void)state;
+    const int cheap = count_remade(8, 0);
+    assert_in_range(cheap, 6, 6 + 12 + 6);
+    assert_int_equal(count_remade(8, 1), 6 + 12 + 64 + 48);
+    assert_int_equal(count_remade(32, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_plan),   cmocka_unit_test(test_fixed),
         cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_work),         cmocka_unit_test(test_remade),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,8 +44,9 @@ typedef struct dn_net_options {
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */
     int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
-    int recompute;  /* 1: bottleneck maps are not kept but made again in the backward pass: the same
-                       bits, in less memory, for one more 1x1 convolution a layer */
+    int recompute;  /* 1: no bottleneck map is kept, all are made again in the backward pass: the
+                       same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
+                       cheapest, where weights, momentum and gradients outweigh the maps */
     float dropout;  /* probability, after each dense layer's last convolution */
     int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
                        if more, only teams (below) train */

@@ -44,7 +44,7 @@ typedef struct dn_map {
     double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
     size_t statistics; /* in the leaf, from its gradients' end: means, then unbiased variances */
     int written, read; /* first node that writes it, last node that reads it */
-    int bottleneck;    /* 1: private to one layer, so it can be made again */
+    int remade;        /* 1: not kept for the backward pass but made again there */
 } dn_map;
 
 typedef enum dn_node_kind {
@@ -125,12 +125,6 @@ static inline size_t dn_map_plane_index(const dn_map *map, int image, int channe
     const dn_grid *grid = &map->grid;
     const size_t row = (size_t)(image / grid->group) * (size_t)map->channels + (size_t)channel;
     return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
-}
-
-/* 1: the map is not kept for the backward pass but made again there. */
-static inline int dn_map_is_remade(const dn_net *net, const dn_map *map)
-{
-    return map->bottleneck && net->options.train && net->options.recompute;
 }
 
 /* Address of an element of the map's data. */

@@ -76,7 +76,7 @@ void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work
 {
     const dn_node *node = &net->nodes[index];
     *work = backward ? backward_work(net, node) : forward_work(net, node);
-    if (backward && node->in >= 0 && dn_map_is_remade(net, &net->maps[node->in])) {
+    if (backward && node->in >= 0 && net->maps[node->in].remade) {
         const dn_layer_work again = forward_work(net, node - 1);
         work->flops += again.flops;
         work->bytes += again.bytes;

@@ -76,7 +76,7 @@ static size_t map_elements(const dn_map *map)
  * reader to that of its first writer. */
 static void add_map_regions(dn_net *net, dn_map *map)
 {
-    const int end = last_visit(net), is_remade = dn_map_is_remade(net, map);
+    const int end = last_visit(net), is_remade = map->remade;
     const size_t elements = map_elements(map), bytes = elements * map->element;
     char name[96];
     add_region(net, map->name, &map->data, bytes, map->written,
@@ -117,7 +117,7 @@ static void add_work_regions(dn_net *net)
         const int is_backward = t >= net->node_count;
         const dn_node *node = &net->nodes[is_backward ? last_visit(net) - t : t];
         dn_needs needs = node_needs(net, node);
-        if (is_backward && node->in >= 0 && dn_map_is_remade(net, &net->maps[node->in]))
+        if (is_backward && node->in >= 0 && net->maps[node->in].remade)
             needs = dn_needs_max(needs, node_needs(net, node - 1));
         add_region(net, "packed weights", &net->packed, needs.packed * sizeof(float), t, t);
         add_region(net, "partial sums", &net->partial, needs.partial * sizeof(double), t, t);

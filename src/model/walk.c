@@ -44,7 +44,7 @@ static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
         dn_transition_backward(net, node);
         break;
     case DN_NODE_CONV:
-        if (dn_map_is_remade(net, &net->maps[node->in]))
+        if (net->maps[node->in].remade)
             dn_conv_forward(net, node - 1, pass); /* the same bits; its statistics stand already */
         dn_conv_backward(net, node, pass);
         break;

@@ -24,11 +24,11 @@ static void print_layers(const dn_net *net)
            dn_net_view(net).parameter_count, multiply_adds);
 }
 
-static void print_plan(const dn_net *net, const char *what)
+static void print_plan(const dn_net *net)
 {
     const dn_view view = dn_net_view(net);
     size_t most = 0;
-    printf("\nmemory plan, %s, batch %d: %zu bytes\n", what, view.batch, view.arena_bytes);
+    printf("\nmemory plan, training, batch %d: %zu bytes\n", view.batch, view.arena_bytes);
     printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
     for (int i = 0; i < view.region_count; i++) {
         const dn_region_info *r = &view.regions[i];
@@ -59,7 +59,7 @@ static dn_status print_info(const dn_options *options)
     printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
            spec->width, spec->classes);
     print_layers(net);
-    print_plan(net, "training");
+    print_plan(net);
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
            dn_net_view(net).leaf_count * sizeof(float));
     const dn_status status = print_further_net(net);

@@ -74,27 +74,13 @@ static void pack(uint16_t *to, const float *from, size_t count)
     }
 }
 
-static void add(float *to, const float *from, size_t count, int rounds)
-{
-    dn_tree_add(to, from, count);
-    if (rounds)
-        dn_tree_round(to, count);
-}
-
 static void unpack(float *to, const uint16_t *from, size_t count, int adds)
 {
-    enum { CHUNK = 1024 };
-    float wide[CHUNK];
-    for (size_t begin = 0; begin < count; begin += CHUNK) {
-        const size_t n = count - begin < CHUNK ? count - begin : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t bits = (uint32_t)from[begin + i] << 16;
-            memcpy(wide + i, &bits, sizeof bits);
-        }
-        if (adds)
-            add(to + begin, wide, n, 1);
-        else
-            memcpy(to + begin, wide, n * sizeof *wide);
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t bits = (uint32_t)from[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        to[i] = adds ? to[i] + value : value;
     }
 }
 
@@ -143,10 +129,11 @@ static void apply(const dn_lane *lane, const dn_route *route)
         if (p.is_received && bucket->bf16)
             unpack(p.to, (const uint16_t *)(const void *)landing, count, m->adds);
         else if (m->adds)
-            add(p.to, p.is_received ? (const float *)(const void *)landing : p.from, count,
-                bucket->bf16);
+            dn_tree_add(p.to, p.is_received ? (const float *)(const void *)landing : p.from, count);
         else if (!p.is_received)
             memcpy(p.to, p.from, count * sizeof(float));
+        if (m->adds && bucket->bf16)
+            dn_tree_round(p.to, count);
         landing += p.is_received ? p.landing : 0;
     }
 }

@@ -54,17 +54,13 @@ static void tell_all(dn_watch *w, kind what)
 
 /* ---- the end of a job that lost a rank ---- */
 
-static void park(int signal)
+/* A handler: stops the thread for good, or the process when lost.json takes too long. */
+static void stop_here(int signal)
 {
-    (void)signal;
+    if (signal == SIGALRM)
+        _exit(DN_EXIT_LOST);
     for (;;)
         pause();
-}
-
-static void end_late(int signal)
-{
-    (void)signal;
-    _exit(DN_EXIT_LOST);
 }
 
 /* Stops all threads but the caller: when MPI sees connections close, it would end the process with
@@ -229,8 +225,8 @@ static void begin(dn_watch *w, double time)
 {
     for (int r = 0; r < w->size; r++)
         w->peer[r].heard = time;
-    sigaction(PARK, &(struct sigaction){.sa_handler = park}, NULL);
-    sigaction(SIGALRM, &(struct sigaction){.sa_handler = end_late}, NULL);
+    sigaction(PARK, &(struct sigaction){.sa_handler = stop_here}, NULL);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = stop_here}, NULL);
 }
 
 void *dn_watch_thread(void *watch)

@@ -51,9 +51,9 @@ static int look_after(dn_allreduce *a)
         dn_lane *lane = &a->lane[i];
         if (lane->bucket == NULL && a->started < ready) {
             a->bucket[a->started].lane = i;
-            dn_lane_start(lane, &a->route, &a->bucket[a->started++]);
+            dn_lane_start(lane, &a->bucket[a->started++]);
         }
-        dn_lane_advance(lane, &a->route);
+        dn_lane_advance(lane);
         under_way += lane->bucket != NULL;
     }
     return a->started == a->buckets && under_way == 0;

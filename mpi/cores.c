@@ -7,21 +7,19 @@ static int core_depth(hwloc_topology_t topology)
     return hwloc_get_type_or_below_depth(topology, HWLOC_OBJ_CORE);
 }
 
-dn_status dn_cores_of(hwloc_topology_t topology, hwloc_const_bitmap_t processors, dn_cores *cores)
+dn_cores dn_cores_of(hwloc_topology_t topology, hwloc_const_bitmap_t processors)
 {
     const int depth = core_depth(topology);
-    const int count = (int)hwloc_get_nbobjs_by_depth(topology, depth);
     const hwloc_const_bitmap_t granted = hwloc_topology_get_allowed_cpuset(topology);
-    CPU_ZERO(cores);
-    DN_CHECK(count <= CPU_SETSIZE, DN_EINVAL, "node: found %d cores, expected at most %d", count,
-             CPU_SETSIZE);
-    for (int i = 0; i < count; i++) {
+    dn_cores cores;
+    CPU_ZERO(&cores);
+    for (int i = 0; i < CPU_SETSIZE; i++) {
         const hwloc_obj_t core = hwloc_get_obj_by_depth(topology, depth, (unsigned)i);
-        if (hwloc_bitmap_intersects(core->cpuset, processors) &&
+        if (core != NULL && hwloc_bitmap_intersects(core->cpuset, processors) &&
             hwloc_bitmap_intersects(core->cpuset, granted))
-            CPU_SET(i, cores);
+            CPU_SET(i, &cores);
     }
-    return DN_OK;
+    return cores;
 }
 
 void dn_cores_processors(hwloc_topology_t topology, const dn_cores *cores, int n,
@@ -56,11 +54,9 @@ int dn_cores_numa_nodes(hwloc_topology_t topology, const dn_cores *cores)
     int count = 0;
     for (int i = 0; i < all; i++) {
         const hwloc_obj_t node = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, (unsigned)i);
-        dn_cores near;
-        if (dn_cores_of(topology, node->cpuset, &near) != DN_OK || !is_first_memory(topology, node))
-            continue;
+        dn_cores near = dn_cores_of(topology, node->cpuset);
         CPU_AND(&near, &near, cores);
-        count += CPU_COUNT(&near) > 0;
+        count += CPU_COUNT(&near) > 0 && is_first_memory(topology, node);
     }
     return count;
 }

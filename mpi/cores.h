@@ -9,16 +9,14 @@
 
 #include <hwloc.h>
 
-#include "dn/status.h"
-
 /* A set of the C library's, plain data: i stands for the core of hwloc's logical index i.
  * Neighbouring indices are neighbours in the machine: those of a NUMA node follow each other, and
  * so do those of a cache. */
 typedef cpu_set_t dn_cores;
 
 /* The cores with a processor among `processors`; those that the operating system (a cgroup) keeps
- * from this process are left out. DN_EINVAL for a node of more than CPU_SETSIZE cores. */
-dn_status dn_cores_of(hwloc_topology_t topology, hwloc_const_bitmap_t processors, dn_cores *cores);
+ * from this process are left out, and so are those beyond the first CPU_SETSIZE. */
+dn_cores dn_cores_of(hwloc_topology_t topology, hwloc_const_bitmap_t processors);
 
 /* processors = those of the set's n-th core, or of all its cores where n < 0. */
 void dn_cores_processors(hwloc_topology_t topology, const dn_cores *cores, int n,

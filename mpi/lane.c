@@ -87,8 +87,9 @@ static void unpack(float *to, const uint16_t *from, size_t count, int adds)
 /* ---- rounds ---- */
 
 /* Posts the messages of the round that starts with `begin`, the receives first. */
-static void post(dn_lane *lane, const dn_route *route, const dn_move *begin)
+static void post(dn_lane *lane, const dn_move *begin)
 {
+    const dn_route *route = lane->route;
     const dn_bucket *bucket = lane->bucket;
     const MPI_Comm world = route->comm->world;
     const MPI_Datatype type = bucket->bf16 ? MPI_UINT16_T : MPI_FLOAT;
@@ -117,12 +118,12 @@ static void post(dn_lane *lane, const dn_route *route, const dn_move *begin)
 }
 
 /* Adds or copies what the round brought. */
-static void apply(const dn_lane *lane, const dn_route *route)
+static void apply(const dn_lane *lane)
 {
     const dn_bucket *bucket = lane->bucket;
     const char *landing = lane->landing;
     for (const dn_move *m = lane->begin; m < lane->end; m++) {
-        const part p = part_of(route, bucket, m);
+        const part p = part_of(lane->route, bucket, m);
         const size_t count = (size_t)p.count;
         if (p.to == NULL || count == 0)
             continue;
@@ -138,23 +139,23 @@ static void apply(const dn_lane *lane, const dn_route *route)
     }
 }
 
-void dn_lane_start(dn_lane *lane, const dn_route *route, dn_bucket *bucket)
+void dn_lane_start(dn_lane *lane, dn_bucket *bucket)
 {
     lane->bucket = bucket;
     bucket->start = omp_get_wtime();
-    post(lane, route, route->plan.move);
+    post(lane, lane->route->plan.move);
 }
 
-void dn_lane_advance(dn_lane *lane, const dn_route *route)
+void dn_lane_advance(dn_lane *lane)
 {
     int is_done = 1;
     while (lane->bucket != NULL) {
         DN_MPI(MPI_Testall(lane->requests, lane->request, &is_done, MPI_STATUSES_IGNORE));
         if (!is_done)
             return;
-        apply(lane, route);
-        if (lane->end < plan_end(route)) {
-            post(lane, route, lane->end);
+        apply(lane);
+        if (lane->end < plan_end(lane->route)) {
+            post(lane, lane->end);
         } else {
             lane->bucket->end = omp_get_wtime();
             lane->bucket = NULL;
@@ -187,7 +188,8 @@ dn_status dn_lane_create(dn_lane *lane, const dn_route *route, const dn_bucket *
     int requests = 0;
     for (int i = 0; i < count; i++)
         need(route, &buckets[i], &bytes, &requests);
-    *lane = (dn_lane){.request = malloc(((size_t)requests + 1) * sizeof *lane->request),
+    *lane = (dn_lane){.route = route,
+                      .request = malloc(((size_t)requests + 1) * sizeof *lane->request),
                       .landing = aligned_alloc(LINE, bytes + LINE)};
     DN_CHECK(lane->request != NULL && lane->landing != NULL, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);

@@ -30,6 +30,7 @@ typedef struct dn_route {
 } dn_route;
 
 typedef struct dn_lane {
+    const dn_route *route;      /* not owned */
     dn_bucket *bucket;          /* NULL: free */
     const dn_move *begin, *end; /* this round's */
     MPI_Request *request;
@@ -37,16 +38,16 @@ typedef struct dn_lane {
     char *landing; /* for messages that do not come from or go to their place directly */
 } dn_lane;
 
-/* Allocates what the largest round of any of buckets(count) takes. DN_ENOMEM; the caller destroys
- * the lane, also after a failure. Not collective. */
+/* Allocates what the largest round of any of buckets(count) takes. `route` must outlive the lane.
+ * DN_ENOMEM; the caller destroys the lane, also after a failure. Not collective. */
 dn_status dn_lane_create(dn_lane *lane, const dn_route *route, const dn_bucket *buckets, int count);
 void dn_lane_destroy(dn_lane *lane);
 
 /* Puts a bucket on a free lane and posts its first round. Not collective. */
-void dn_lane_start(dn_lane *lane, const dn_route *route, dn_bucket *bucket);
+void dn_lane_start(dn_lane *lane, dn_bucket *bucket);
 
 /* Takes the bucket as far as it goes without waiting; the lane is free again when it has arrived.
  * Not collective. */
-void dn_lane_advance(dn_lane *lane, const dn_route *route);
+void dn_lane_advance(dn_lane *lane);
 
 #endif

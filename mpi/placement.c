@@ -67,19 +67,18 @@ static dn_status find(finder *f, int node_size)
         add_openmp_places(f->processors);
     else if (hwloc_get_cpubind(f->topology, f->processors, HWLOC_CPUBIND_THREAD) != 0)
         hwloc_bitmap_fill(f->processors); /* a system without bindings */
-    return dn_cores_of(f->topology, f->processors, &f->share);
+    f->share = dn_cores_of(f->topology, f->processors);
+    return DN_OK;
 }
 
 /* The node as far as this rank may know it. */
-static dn_status describe_node(const finder *f, dn_place *place)
+static void describe_node(const finder *f, dn_place *place)
 {
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
-    dn_cores cores;
-    DN_TRY(dn_cores_of(f->topology, all, &cores));
+    const dn_cores cores = dn_cores_of(f->topology, all);
     place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
-    return DN_OK;
 }
 
 static void set_threads(dn_place *place, int threads)
@@ -199,7 +198,7 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
         place->sharers = 1;
     place->cores = CPU_COUNT(&f.share);
     place->numa_nodes = dn_cores_numa_nodes(f.topology, &f.share);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, describe_node(&f, place)));
+    describe_node(&f, place);
     set_threads(place, threads);
     place->pinned = f.openmp_binds;
     if (!f.openmp_binds && pin == DN_PIN_AUTO && place->sharers == 1 &&

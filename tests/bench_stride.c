@@ -72,8 +72,12 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
     const int side = cases[kernel].side;
     const size_t extent = (size_t)(side * side + 4 * side);
     work w = {.k = k, .kernel = kernel};
-    w.frame = (dn_frame){
-        .border = 1, .images = 1, .rows = side, .width = side, .skip = 1, .image_rows = side};
+    w.frame = (dn_frame){.images = 1,
+                         .rows = side,
+                         .width = side,
+                         .skip = 1,
+                         .image_rows = side,
+                         .pitch = (size_t)side + 1};
     w.x = dn_trial_filled(1, 1, extent, extent);
     w.y = dn_trial_filled(kernel == GATHER ? 49 : 1, 1, extent, extent);
     w.z = dn_trial_filled(1, 1, extent, extent);

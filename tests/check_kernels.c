@@ -59,7 +59,8 @@ static void check_products(dn_dtype dtype)
 
 static void check_runs(dn_dtype dtype)
 {
-    const dn_frame planes = {.images = 3, .rows = 5, .width = 7};
+    const dn_frame planes = {
+        .images = 3, .rows = 5, .width = 7, .image_rows = 5, .pitch = 7, .source_image = 35};
     for (int n = 1; n <= MOST_PIXELS; n++) {
         const dn_frame run = dn_run_frame((size_t)n);
         dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
@@ -109,12 +110,12 @@ static void check_halves(int height, int width)
 {
     const int rows = (height + 1) / 2, row = dn_trial_draw(0, rows - 1);
     const int count = dn_trial_draw(1, rows - row), left = height - 2 * row + 1;
-    const dn_frame whole = {.border = 1,
-                            .images = 1,
+    const dn_frame whole = {.images = 1,
                             .rows = height,
                             .width = width,
                             .skip = 1,
-                            .image_rows = 2 * rows};
+                            .image_rows = 2 * rows,
+                            .pitch = (size_t)width + 1};
     dn_frame band = whole;
     band.skip = 0;
     band.rows = left < 2 * count + 1 ? left : 2 * count + 1;

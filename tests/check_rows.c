@@ -13,14 +13,12 @@
 /* Where pixel p of source row r of image i stands in the source, and in the framed row. */
 static size_t source_at(const dn_frame *f, int i, int r, int p)
 {
-    const size_t image = f->border ? f->source_image : (size_t)(f->rows * f->width);
-    return (size_t)i * image + (size_t)(r * f->width + p);
+    return (size_t)i * f->source_image + (size_t)(r * f->width + p);
 }
 
 static size_t frame_at(const dn_frame *f, int i, int r, int p)
 {
-    return f->border ? (size_t)((i * f->image_rows + f->skip + r) * (f->width + 1) + p)
-                     : source_at(f, i, r, p);
+    return (size_t)(i * f->image_rows + f->skip + r) * f->pitch + (size_t)p;
 }
 
 /* A source of a frame: its pixels, and the pad that may be read. */
@@ -29,29 +27,30 @@ static dn_guarded source_matrix(dn_dtype dtype, const dn_frame *f, int rows)
     const size_t n = source_at(f, f->images - 1, f->rows - 1, f->width - 1) + 1;
     const size_t width = (size_t)f->width;
     return dn_trial_filled_map(dtype, rows, n,
-                               f->border ? n - width + dn_round_lanes(width) : dn_round_lanes(n));
+                               dn_frame_bordered(f) ? n - width + dn_round_lanes(width)
+                                                    : dn_round_lanes(n));
 }
 
 /* A framed row as large as it may be written. */
 static dn_guarded frame_matrix(const dn_frame *f, int rows)
 {
     const size_t n = dn_frame_floats(f);
-    return dn_trial_matrix(rows, (size_t)f->border,
-                           f->border ? n + DN_LANES - 1 : dn_round_lanes(n));
+    return dn_trial_matrix(rows, (size_t)dn_frame_bordered(f),
+                           dn_frame_bordered(f) ? n + DN_LANES - 1 : dn_round_lanes(n));
 }
 
 void dn_check_fill(dn_dtype dtype, const dn_frame *f)
 {
     const int rows = dn_trial_draw(1, 4);
-    const size_t n = (size_t)rows, lead = (size_t)f->border;
+    const size_t n = (size_t)rows, lead = (size_t)dn_frame_bordered(f);
     dn_guarded x = source_matrix(dtype, f, rows), g = source_matrix(DN_FP32, f, rows);
     dn_guarded to = frame_matrix(f, rows);
     dn_guarded scale = dn_trial_filled(1, 0, n, n), shift = dn_trial_filled(1, 0, n, n);
     dn_guarded c = dn_trial_filled(1, 0, 3 * n, 3 * n);
     dn_expect relu = dn_expect_create("norm_relu", rows, lead, dn_round_lanes(dn_frame_floats(f)));
     dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_frame_floats(f)));
-    dn_trial_describe("%s, %d rows, frame of %d images, %d x %d, border %d, skip %d, image rows %d",
-                      dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->border, f->skip,
+    dn_trial_describe("%s, %d rows, frame of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
+                      dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip,
                       f->image_rows);
     dn_guarded_set(&x, 0, 0, NAN); /* must not be hidden by a ReLU */
     for (int k = 0; k < rows; k++)
@@ -87,8 +86,7 @@ void dn_check_fill(dn_dtype dtype, const dn_frame *f)
 /* Where pixel p of row r of image i stands in what a convolution computed. */
 static size_t stored_from(const dn_frame *f, int i, int r, int p)
 {
-    return f->border ? (size_t)((i * f->image_rows + r) * (f->width + 1) + p)
-                     : source_at(f, i, r, p);
+    return (size_t)(i * f->image_rows + r) * f->pitch + (size_t)p;
 }
 
 /* Numbers of all magnitudes and the infinities, a half of them halfway between two of bf16 or next
@@ -116,8 +114,8 @@ void dn_check_store(dn_dtype dtype, const dn_frame *f)
         stored_from(f, f->images - 1, f->rows - 1, 0) + dn_round_lanes((size_t)f->width);
     dn_guarded y = dn_trial_filled(rows, 0, run, run), to = dn_trial_map(dtype, rows, n);
     dn_expect e = dn_expect_create("store", rows, 0, n);
-    dn_trial_describe("%s, %d rows, %d images of %d x %d, border %d", dn_trial_type(dtype), rows,
-                      f->images, f->rows, f->width, f->border);
+    dn_trial_describe("%s, %d rows, %d images of %d x %d, pitch %zu", dn_trial_type(dtype), rows,
+                      f->images, f->rows, f->width, f->pitch);
     fill_extremes(&y, run);
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)

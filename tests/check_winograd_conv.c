@@ -159,7 +159,7 @@ static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_g
     dn_guarded to = dn_trial_matrix(outputs, 0, l->pixels);
     dn_guarded packed = dn_trial_matrix(1, 0, products->packed_floats(outputs, inputs, 1));
     dn_frame compact = l->out;
-    compact.border = (int)y.ld - width, compact.image_rows = rows;
+    compact.pitch = y.ld, compact.image_rows = rows;
     for (int i = 0; i < ELEMENTS; i++) {
         products->pack(packed.data,
                        &(dn_weights){dn_guarded_row(&w, i), outputs, inputs, 1, inputs, 1});

@@ -62,22 +62,26 @@ typedef struct dn_weights {
  * The float before the first is a zero as well, and writing a frame may spill into the DN_LANES - 1
  * floats after its last. The source is compact: rows of `width` pixels, source_image pixels from
  * image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A band of a
- * larger map has one image whose halo rows take the place of padded rows. Without border (border =
- * 0) the source is one run of pixels that stays as it is, and only images, rows and width count.
+ * larger map has one image whose halo rows take the place of padded rows. Without border
+ * (a pitch of `width`, no row skipped) the source is one run of pixels that stays as it is.
  */
 typedef struct dn_frame {
-    int border;
     int images, rows, width;
     int skip, image_rows;
+    size_t pitch; /* floats from row to row: width + 1, or without border width */
     size_t source_image;
 } dn_frame;
+
+static inline int dn_frame_bordered(const dn_frame *frame)
+{
+    return frame->pitch > (size_t)frame->width;
+}
 
 /* Floats of a row laid out as `frame`, before the pad. */
 static inline size_t dn_frame_floats(const dn_frame *frame)
 {
-    if (!frame->border)
-        return (size_t)frame->images * (size_t)frame->rows * (size_t)frame->width;
-    return ((size_t)frame->images * (size_t)frame->image_rows + 1) * (size_t)(frame->width + 1);
+    const size_t rows = (size_t)frame->images * (size_t)frame->image_rows;
+    return (rows + (size_t)dn_frame_bordered(frame)) * frame->pitch;
 }
 
 /* How the elements of maps are stored. Everything else is fp32 (panels, sums, gradients), but for
@@ -115,10 +119,9 @@ typedef struct dn_map_kernels {
                    size_t x_ld, const float *c, float *to, size_t to_ld);
 
     /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
-     * source row 0 of image 0 begins at y and bordered rows follow each other, rounded to the
-     * map's type (to nearest even). Here `border` may be any number of floats behind a row. Reads
-     * each row of pixels up to `width` rounded up to DN_LANES, and writes exactly the pixels: no
-     * pad. */
+     * source row 0 of image 0 begins at y and rows follow each other, rounded to the map's type
+     * (to nearest even). Here `pitch` may be any from `width` on. Reads each row of pixels up to
+     * `width` rounded up to DN_LANES, and writes exactly the pixels: no pad. */
     void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 

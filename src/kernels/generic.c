@@ -58,23 +58,18 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
 /* Index in a framed row of pixel 0 of source row r of image i. */
 static size_t frame_index(const dn_frame *frame, int i, int r)
 {
-    if (!frame->border)
-        return ((size_t)i * (size_t)frame->rows + (size_t)r) * (size_t)frame->width;
-    return ((size_t)i * (size_t)frame->image_rows + (size_t)(frame->skip + r)) *
-           (size_t)(frame->width + 1);
+    return (size_t)(i * frame->image_rows + frame->skip + r) * frame->pitch;
 }
 
 /* Index in the source of pixel 0 of row r of image i. */
 static size_t source_index(const dn_frame *frame, int i, int r)
 {
-    const size_t width = (size_t)frame->width;
-    const size_t image = frame->border ? frame->source_image : (size_t)frame->rows * width;
-    return (size_t)i * image + (size_t)r * width;
+    return (size_t)i * frame->source_image + (size_t)r * (size_t)frame->width;
 }
 
 static void clear_row(float *to, const dn_frame *frame)
 {
-    const size_t before = frame->border ? 1 : 0;
+    const size_t before = (size_t)dn_frame_bordered(frame);
     memset(to - before, 0, (before + dn_round_lanes(dn_frame_floats(frame))) * sizeof *to);
 }
 

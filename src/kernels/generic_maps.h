@@ -41,14 +41,14 @@ static void NAMED(store)(int rows, const dn_frame *frame, const float *y, size_t
                          size_t to_ld)
 {
     ELEMENT *to = map;
-    const size_t pitch = (size_t)(frame->width + frame->border);
-    const int rows_apart = frame->border ? frame->image_rows : frame->rows;
     for (int c = 0; c < rows; c++, y += y_ld, to += to_ld)
         for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
+            for (int r = 0; r < frame->rows; r++) {
+                const float *from = y + (size_t)(i * frame->image_rows + r) * frame->pitch;
+                const size_t row = (size_t)(i * frame->rows + r) * (size_t)frame->width;
                 for (int p = 0; p < frame->width; p++)
-                    to[(size_t)(i * frame->rows + r) * (size_t)frame->width + (size_t)p] =
-                        TO_ELEMENT(y[(size_t)(i * rows_apart + r) * pitch + (size_t)p]);
+                    to[row + (size_t)p] = TO_ELEMENT(from[p]);
+            }
 }
 
 static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, float *result)

@@ -12,9 +12,9 @@
 /* Fills one framed row with VALUE(p), p counting source elements. */
 #define FILL_FRAME(VALUE)                                                                          \
     do {                                                                                           \
-        const size_t width = (size_t)frame->width, n = dn_frame_floats(frame);                     \
-        const size_t total = dn_round_lanes(n);                                                    \
-        if (!frame->border) {                                                                      \
+        const size_t width = (size_t)frame->width, pitch = frame->pitch;                           \
+        const size_t n = dn_frame_floats(frame), total = dn_round_lanes(n);                        \
+        if (!dn_frame_bordered(frame)) {                                                           \
             for (size_t p = 0; p < n; p += DN_VL) {                                                \
                 ASK(p);                                                                            \
                 store(to + p, VALUE(p));                                                           \
@@ -26,8 +26,8 @@
         row[-1] = 0;                                                                               \
         for (int i = 0; i < frame->images; i++) {                                                  \
             size_t from = (size_t)i * frame->source_image;                                         \
-            row = clear(row, (size_t)frame->skip * (width + 1));                                   \
-            for (int r = 0; r < frame->rows; r++, from += width, row += width + 1) {               \
+            row = clear(row, (size_t)frame->skip * pitch);                                         \
+            for (int r = 0; r < frame->rows; r++, from += width, row += pitch) {                   \
                 for (size_t p = 0; p < width; p += DN_VL)                                          \
                     store(row + p, VALUE(from + p));                                               \
                 row[width] = 0;                                                                    \
@@ -67,14 +67,13 @@ static void NAMED(store_map)(int rows, const dn_frame *frame, const float *y, si
                              void *map, size_t to_ld)
 {
     ELEMENT *to = map;
-    const size_t width = (size_t)frame->width, pitch = width + (size_t)frame->border;
-    const size_t rows_apart = (size_t)(frame->border ? frame->image_rows : frame->rows);
+    const size_t width = (size_t)frame->width, pitch = frame->pitch;
     const size_t n = (size_t)frame->images * (size_t)frame->rows * width;
     const size_t written = (width + DN_VL - 1) / DN_VL * DN_VL;
     for (int c = 0; c < rows; c++, y += y_ld, to += to_ld) {
         size_t p = 0;
         for (int i = 0; i < frame->images; i++) {
-            const float *from = y + (size_t)i * rows_apart * pitch;
+            const float *from = y + (size_t)(i * frame->image_rows) * pitch;
             for (int r = 0; r < frame->rows; r++, from += pitch, p += width) {
                 const size_t room = n - p < written ? (n - p) / DN_VL * DN_VL : written;
                 size_t q = 0;

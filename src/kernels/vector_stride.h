@@ -63,7 +63,7 @@ INLINE mask largest(const float *x, size_t pitch, mask window[9])
 
 static void max_pool(const dn_frame *frame, const float *x, float *y)
 {
-    const size_t pitch = (size_t)frame->width + 1, columns = pitch / 2;
+    const size_t pitch = frame->pitch, columns = pitch / 2;
     for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, y += columns)
         for (size_t c = 0; c < columns; c += DN_VL) {
             mask window[9];
@@ -89,7 +89,7 @@ INLINE void add_zipped(float *to, vec first, vec a, vec b)
 
 static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy, float *dx)
 {
-    const size_t width = (size_t)frame->width, pitch = width + 1, columns = pitch / 2;
+    const size_t width = (size_t)frame->width, pitch = frame->pitch, columns = pitch / 2;
     memset(dx, 0, (size_t)frame->rows * width * sizeof *dx);
     for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
         vec right[3] = {{0}}; /* what the windows before give to their third columns */

@@ -108,7 +108,7 @@ INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, s
 INLINE const float *window_at(const dn_frame *frame, const float *x, const slots *s)
 {
     const ptrdiff_t row = (ptrdiff_t)s->image * frame->image_rows + 2 * s->row;
-    return x + row * (frame->width + 1) + 2 * s->column - 1;
+    return x + row * (ptrdiff_t)frame->pitch + 2 * s->column - 1;
 }
 
 /* The next two slots, and where in x their windows begin. */
@@ -131,7 +131,7 @@ static void winograd_input(const dn_frame *frame, const float *x, float *u, size
     while (s.image < s.images) {
         const float *from[2];
         const pair p = next_pair(frame, x, &s, from);
-        transform_windows(from, (size_t)frame->width + 1, u, matrix, &p);
+        transform_windows(from, frame->pitch, u, matrix, &p);
     }
 }
 
@@ -166,12 +166,12 @@ INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, 
 
 static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t matrix)
 {
-    const float *first = dy + frame->width + 2; /* a window's tile is its middle */
+    const float *first = dy + frame->pitch + 1; /* a window's tile is its middle */
     slots s = slots_of(frame);
     while (s.image < s.images) {
         const float *from[2];
         const pair p = next_pair(frame, first, &s, from);
-        transform_outputs(from, (size_t)frame->width + 1, m, matrix, &p);
+        transform_outputs(from, frame->pitch, m, matrix, &p);
     }
 }
 

@@ -79,7 +79,7 @@ static dn_frame output_frame(const view *v)
 {
     dn_frame frame = v->frame;
     frame.skip = 0;
-    if (frame.border)
+    if (dn_frame_bordered(&frame))
         frame.rows = v->piece.rows;
     return frame;
 }
@@ -102,11 +102,9 @@ void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass
     const float keep = 1 / (1 - net->options.dropout);
     const uint64_t a = pass->step * 65536 + pass->virtual_rank;
     const uint64_t plane = (uint64_t)(node - net->nodes) << 16 | (uint64_t)channel;
-    const size_t pitch = (size_t)(frame->width + frame->border);
     for (int i = 0; i < frame->images; i++)
         for (int r = 0; r < frame->rows; r++) {
-            const int padded = frame->border ? i * frame->image_rows + frame->skip + r : r;
-            float *p = row + (size_t)padded * pitch;
+            float *p = row + (size_t)(i * frame->image_rows + frame->skip + r) * frame->pitch;
             for (int c = 0; c < frame->width; c++) {
                 const uint64_t at = (uint64_t)(image + i) * dn_grid_pixels(grid) + pixel +
                                     (uint64_t)r * (uint64_t)frame->width + (uint64_t)c;

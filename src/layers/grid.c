@@ -66,18 +66,23 @@ dn_frame dn_piece_frame(const dn_grid *grid, const dn_piece *piece, ptrdiff_t *s
     const int above = piece->row > 0;
     const int below = piece->row + piece->rows < grid->height;
     *source = above ? -grid->width : 0;
-    return (dn_frame){.border = 1,
-                      .images = piece->images,
+    return (dn_frame){.images = piece->images,
                       .rows = piece->rows + above + below,
                       .width = grid->width,
                       .skip = 1 - above,
                       .image_rows = piece->rows + 1,
+                      .pitch = (size_t)grid->width + 1,
                       .source_image = dn_grid_pixels(grid)};
 }
 
 dn_frame dn_run_frame(size_t pixels)
 {
-    return (dn_frame){.images = 1, .rows = 1, .width = (int)pixels};
+    return (dn_frame){.images = 1,
+                      .rows = 1,
+                      .width = (int)pixels,
+                      .image_rows = 1,
+                      .pitch = pixels,
+                      .source_image = pixels};
 }
 
 dn_taps dn_taps_3x3(int width, int sign)

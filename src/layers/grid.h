@@ -58,12 +58,12 @@ dn_taps dn_taps_3x3(int width, int sign);
 /* The first output pixel of a frame, and the run of positions a convolution goes over. */
 static inline size_t dn_frame_first(const dn_frame *frame)
 {
-    return (size_t)frame->width + 1;
+    return frame->pitch;
 }
 
 static inline size_t dn_frame_run(const dn_frame *frame)
 {
-    return ((size_t)frame->images * (size_t)frame->image_rows - 1) * (size_t)(frame->width + 1) - 1;
+    return ((size_t)frame->images * (size_t)frame->image_rows - 1) * frame->pitch - 1;
 }
 
 #endif

@@ -187,7 +187,7 @@ float *dn_thread_scratch(dn_net *net);
  * what a convolution reads past its end. */
 static inline size_t dn_frame_stride(const dn_frame *frame)
 {
-    const size_t taps = frame->border ? (size_t)frame->width : 0;
+    const size_t taps = dn_frame_bordered(frame) ? (size_t)frame->width : 0;
     return dn_row_stride(dn_frame_floats(frame) + 4 * DN_LANES + taps);
 }
 

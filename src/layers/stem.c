@@ -99,7 +99,7 @@ static void forward_piece(dn_net *net, const dn_node *node, int index)
                             p.rows + p.first, p.ld, y, p.ld, b > 0);
     }
     dn_frame frame = p.frame;
-    if (frame.border)
+    if (dn_frame_bordered(&frame))
         frame.rows = piece.rows;
     net->on_maps->store(node->outputs, &frame, y, p.ld,
                         dn_map_at(out, dn_map_index(out, &piece, node->first, 0)),
@@ -188,12 +188,12 @@ static dn_frame pool_frame(const dn_grid *in, int row, int rows, size_t *first)
 {
     const int above = row > 0, top = 2 * row - above, bottom = 2 * (row + rows);
     *first = (size_t)top * (size_t)in->width;
-    return (dn_frame){.border = 1,
-                      .images = 1,
+    return (dn_frame){.images = 1,
                       .rows = (bottom < in->height ? bottom : in->height) - top,
                       .width = in->width,
                       .skip = 1 - above,
-                      .image_rows = 2 * rows};
+                      .image_rows = 2 * rows,
+                      .pitch = (size_t)in->width + 1};
 }
 
 /* x(frame) = what channel `c` of one image's frame is after norm and ReLU. */

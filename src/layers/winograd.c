@@ -80,7 +80,7 @@ static size_t framed_floats(const chunk *c)
 
 static size_t y_floats(const chunk *c)
 {
-    return (size_t)(c->y.images * c->y.image_rows) * (size_t)(c->y.width + c->y.border);
+    return (size_t)(c->y.images * c->y.image_rows) * c->y.pitch;
 }
 
 /* Describes a chunk; with scratch, also lays out its two rows there. Returns what follows them. */
@@ -93,7 +93,7 @@ static float *chunk_create(chunk *c, const dn_grid *grid, const dn_piece *piece,
     c->output.rows = c->y.rows = c->piece.rows;
     c->output.skip = c->y.skip = 0;
     c->y.image_rows = (c->piece.rows + 1) / 2 * 2;
-    c->y.border = (int)dn_round_lanes((size_t)grid->width + 1) - grid->width;
+    c->y.pitch = dn_round_lanes((size_t)grid->width + 1);
     c->tiles = tiles_of(c->piece.images, c->piece.rows, grid->width);
     c->ld = dn_row_stride(c->tiles);
     c->row_floats = framed_floats(c);
@@ -157,9 +157,9 @@ static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass,
                  first > 0);
     }
     const size_t matrix = (size_t)node->outputs * c->ld;
-    const size_t pitch = (size_t)(c->y.width + c->y.border);
     for (int o = 0; o < node->outputs; o++) {
-        net->products->winograd->output(&c->output, m + (size_t)o * c->ld, matrix, c->y_row, pitch);
+        net->products->winograd->output(&c->output, m + (size_t)o * c->ld, matrix, c->y_row,
+                                        c->y.pitch);
         if (pass && node->dropout)
             dn_conv_dropout(net, node, pass, &c->y, c->piece.image, c->piece.offset, o, c->y_row);
         net->on_maps->store(1, &c->y, c->y_row, 0,
@@ -210,10 +210,10 @@ static void store_gradients(dn_net *net, const dn_node *node, const chunk *c, in
 {
     const dn_map *in = &net->maps[node->in];
     const size_t matrix = (size_t)rows * c->ld;
-    const size_t pitch = (size_t)(c->y.width + c->y.border);
     for (int r = 0; r < rows; r++) {
         float sums[2];
-        net->products->winograd->output(&c->output, u + (size_t)r * c->ld, matrix, c->y_row, pitch);
+        net->products->winograd->output(&c->output, u + (size_t)r * c->ld, matrix, c->y_row,
+                                        c->y.pitch);
         net->kernels->maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
         dn_norm_backward(net, node, first + r, 1, dn_map_index(in, &c->piece, first + r, 0),
                          c->piece.pixels, c->row, 0, sums);

@@ -2,7 +2,7 @@
  * Writer of HDF5 image shards; see shard_writer.h.
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
- * needs no filter plug-in and runs outside HDF5's lock. Every HDF5 call stands in the critical
+ * needs no filter plug-in and runs on several threads. Every HDF5 call stands in the critical
  * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
  * memory that we copy to the disk, since libhdf5 1.10 ends in a segmentation fault when a disk is
  * full.
@@ -27,9 +27,10 @@
 struct writer {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
-    size_t image_bytes;
-    int64_t chunk_images;
-    hid_t file, images;
+    int64_t chunk_images, chunks;
+    uint8_t *frames; /* the compressed chunks, one after another */
+    size_t *size;    /* (chunks): of each frame */
+    hid_t file;
 };
 
 /* Largest power of two that keeps a chunk within 256 KiB and a shard at 16 chunks or more: large
@@ -63,25 +64,11 @@ static int put_attributes(const struct writer *w)
            put_numbers(w->file, DN_SHARD_STD, m->info.deviation, m->info.channels);
 }
 
-/* Creates a data set and closes `properties`. */
-static hid_t create_set(hid_t file, const char *name, hid_t type, int dimensions,
-                        const hsize_t *size, hid_t properties)
-{
-    const hid_t space = H5Screate_simple(dimensions, size, NULL);
-    H5Pset_obj_track_times(properties, 0); /* the same data give the same bytes */
-    const hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    H5Pclose(properties);
-    H5Sclose(space);
-    return set;
-}
-
-/* A one-dimensional data set, written at once. */
+/* A one-dimensional data set. */
 static int put_list(hid_t file, const char *name, hid_t type, int64_t count, const void *values)
 {
     const hsize_t size = (hsize_t)count;
-    const hid_t set = create_set(file, name, type, 1, &size, H5Pcreate(H5P_DATASET_CREATE));
-    const int good = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    return H5Dclose(set) >= 0 && good;
+    return dn_hdf5_write(file, name, type, H5Screate_simple(1, &size, NULL), values);
 }
 
 /* Class names as strings of one length, padded with zeros. */
@@ -114,22 +101,31 @@ static int put_labels(const struct writer *w, const uint16_t *labels)
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 
-static hid_t create_images(const struct writer *w)
+static int put_images(const struct writer *w)
 {
-    const hsize_t c = (hsize_t)w->manifest->info.channels, h = (hsize_t)w->manifest->info.height;
-    const hsize_t v = (hsize_t)w->manifest->info.width;
+    const dn_shard_info *const info = &w->manifest->info;
+    const hsize_t c = (hsize_t)info->channels, h = (hsize_t)info->height, v = (hsize_t)info->width;
     const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
     const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
     const unsigned level = (unsigned)w->manifest->zstd_level;
+    const uint8_t *frame = w->frames;
+    int good = 1;
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
     /* Optional: a mandatory filter could not be named without its plug-in. */
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
-    return create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE, 4, size, properties);
+    const hid_t images = dn_hdf5_create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE,
+                                            H5Screate_simple(4, size, NULL), properties);
+    for (int64_t i = 0; good && i < w->chunks; frame += w->size[i++]) {
+        const hsize_t corner[4] = {(hsize_t)(i * w->chunk_images)};
+        good = H5Dwrite_chunk(images, H5P_DEFAULT, 0, corner, w->size[i], frame) >= 0;
+    }
+    return H5Dclose(images) >= 0 && good;
 }
 
-static int create_file(struct writer *w, int memory, const uint16_t *labels)
+/* Returns 0 when HDF5 fails, which in memory only its lack can cause. */
+static int write_file(struct writer *w, int memory, const uint16_t *labels)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
@@ -141,52 +137,39 @@ static int create_file(struct writer *w, int memory, const uint16_t *labels)
     w->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     H5Pclose(creation);
     H5Pclose(access);
-    if (!put_attributes(w) || !put_class_names(w) || !put_labels(w, labels))
-        return 0;
-    w->images = create_images(w);
-    return w->images >= 0;
-}
-
-static int close_file(const struct writer *w)
-{
-    int good = H5Dclose(w->images) >= 0;
-    good = H5Fclose(w->file) >= 0 && good;
+    const int good =
+        put_attributes(w) && put_class_names(w) && put_labels(w, labels) && put_images(w);
+    const int closed = H5Fclose(w->file) >= 0;
     /* HDF5 notes even on success that it does not know the filter, and cannot end the process in
      * peace while the error stack of a thread holds anything */
     H5Eclear2(H5E_DEFAULT);
-    return good;
+    return good && closed;
 }
 
-/* The images as frames of whole chunks, the last one padded with zeros. */
-static int put_chunks(const struct writer *w, ZSTD_CCtx *zstd, const uint8_t *images,
-                      uint8_t *padded, void *frame)
+/* Fills frames and size; the last chunk is padded with zeros. Returns whether there was memory. */
+static int compress_images(struct writer *w, const uint8_t *images)
 {
-    const size_t bytes = (size_t)w->chunk_images * w->image_bytes;
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
-    for (int64_t first = 0; first < w->shard->count; first += w->chunk_images) {
-        const hsize_t corner[4] = {(hsize_t)first};
-        const int64_t left = w->shard->count - first;
-        const uint8_t *chunk = images + (size_t)first * w->image_bytes;
-        if (left < w->chunk_images)
-            chunk = memcpy(padded, chunk, (size_t)left * w->image_bytes);
-        const size_t size = ZSTD_compress2(zstd, frame, ZSTD_compressBound(bytes), chunk, bytes);
-        int good = !ZSTD_isError(size);
-#pragma omp critical(dn_hdf5)
-        good = good && H5Dwrite_chunk(w->images, H5P_DEFAULT, 0, corner, size, frame) >= 0;
-        if (!good)
-            return 0;
-    }
-    return 1;
-}
-
-static int put_images(const struct writer *w, const uint8_t *images)
-{
-    const size_t bytes = (size_t)w->chunk_images * w->image_bytes;
+    const size_t image = dn_image_values(&w->manifest->info);
+    const size_t bytes = (size_t)w->chunk_images * image, bound = ZSTD_compressBound(bytes);
     ZSTD_CCtx *const zstd = ZSTD_createCCtx();
-    uint8_t *const padded = calloc(1, bytes), *const frame = malloc(ZSTD_compressBound(bytes));
-    const int good = zstd && padded && frame && put_chunks(w, zstd, images, padded, frame);
-    free(frame);
+    uint8_t *const padded = calloc(1, bytes);
+    w->frames = malloc((size_t)w->chunks * bound);
+    w->size = malloc((size_t)w->chunks * sizeof *w->size);
+    int good = zstd && padded && w->frames && w->size;
+    if (good) {
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+    }
+    uint8_t *frame = w->frames;
+    for (int64_t i = 0; good && i < w->chunks; i++) {
+        const int64_t first = i * w->chunk_images, left = w->shard->count - first;
+        const uint8_t *chunk = images + (size_t)first * image;
+        if (left < w->chunk_images)
+            chunk = memcpy(padded, chunk, (size_t)left * image);
+        w->size[i] = ZSTD_compress2(zstd, frame, bound, chunk, bytes);
+        good = !ZSTD_isError(w->size[i]);
+        frame += good ? w->size[i] : 0;
+    }
     free(padded);
     ZSTD_freeCCtx(zstd);
     return good;
@@ -208,20 +191,20 @@ dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
                          const dn_manifest_shard *shard, const uint8_t *images,
                          const uint16_t *labels)
 {
-    struct writer w = {.manifest = manifest, .shard = shard, .images = H5I_INVALID_HID};
-    w.image_bytes = dn_image_values(&manifest->info);
-    w.chunk_images = choose_chunk_images(w.image_bytes, shard->count);
+    struct writer w = {.manifest = manifest, .shard = shard};
+    w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
+    w.chunks = (shard->count + w.chunk_images - 1) / w.chunk_images;
     const int memory = memfd_create("shard", MFD_CLOEXEC);
     DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", path, strerror(errno));
-    int good, closed;
+    int good = compress_images(&w, images);
+    if (good) {
 #pragma omp critical(dn_hdf5)
-    good = create_file(&w, memory, labels);
-    good = good && put_images(&w, images);
-#pragma omp critical(dn_hdf5)
-    closed = close_file(&w);
-    /* The file is in memory, so this is what makes HDF5 refuse. */
+        good = write_file(&w, memory, labels);
+    }
     const dn_status status =
-        good && closed ? copy_to_disk(memory, path) : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+        good ? copy_to_disk(memory, path) : dn_fail(DN_ENOMEM, "%s: out of memory", path);
     close(memory);
+    free(w.frames);
+    free(w.size);
     return status;
 }

@@ -1,5 +1,5 @@
 /*
- * Attributes of HDF5 files, as shards and checkpoints write and read them.
+ * Attributes and data sets of HDF5 files, as shards and checkpoints write and read them.
  *
  * HDF5 calls on an object that could not be opened fail in their turn, so only the last of a chain
  * of calls is tested. Not thread-safe: HDF5 may have been built without its lock.
@@ -21,6 +21,13 @@ hid_t dn_hdf5_text_type(size_t size);
 int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const void *value);
 int dn_hdf5_put_integer(hid_t file, const char *name, int64_t value);
 int dn_hdf5_put_text(hid_t file, const char *name, const char *text);
+
+/* Creates a data set, and closes `space` and `properties`. It has no times: the same data give the
+ * same bytes. */
+hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space, hid_t properties);
+
+/* Creates a data set, writes it and closes `space`; 0 when HDF5 fails. */
+int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const void *values);
 
 /* Opens a file to read, without a lock: nobody writes, and some file systems have none. */
 hid_t dn_hdf5_open(const char *path);

@@ -22,23 +22,13 @@ enum { GROWTH = 4 << 20 }; /* bytes by which the file in memory grows */
 
 /* These return 0 when HDF5 fails, which in memory only its lack can cause. */
 
-static int write_dataset(hid_t group, const char *name, hid_t type, int rank, const int *shape,
-                         const void *values)
-{
-    hsize_t sizes[4] = {0};
-    for (int i = 0; i < rank; i++)
-        sizes[i] = (hsize_t)shape[i];
-    const hid_t space = rank ? H5Screate_simple(rank, sizes, NULL) : H5Screate(H5S_SCALAR);
-    const hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    const int ok = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    H5Dclose(set);
-    H5Sclose(space);
-    return ok;
-}
-
 static int write_tensor(hid_t group, const dn_tensor *tensor, const float *values)
 {
-    return write_dataset(group, tensor->name, H5T_IEEE_F32LE, tensor->rank, tensor->shape, values);
+    hsize_t shape[4];
+    for (int i = 0; i < tensor->rank; i++)
+        shape[i] = (hsize_t)tensor->shape[i];
+    return dn_hdf5_write(group, tensor->name, H5T_IEEE_F32LE,
+                         H5Screate_simple(tensor->rank, shape, NULL), values);
 }
 
 /* torchvision's third buffer of a batch norm, beside its running_var. */
@@ -47,7 +37,7 @@ static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t s
     char name[sizeof tensor->name + 32];
     const int length = (int)(strrchr(tensor->name, '.') - tensor->name);
     snprintf(name, sizeof name, "%.*s.num_batches_tracked", length, tensor->name);
-    return write_dataset(group, name, H5T_STD_I64LE, 0, NULL, &step);
+    return dn_hdf5_write(group, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &step);
 }
 
 static int write_tensors(hid_t file, const dn_snapshot *snapshot)
@@ -84,7 +74,7 @@ static int write_file(hid_t file, const dn_snapshot *snapshot)
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
     const int ok = write_tensors(file, snapshot) &&
-                   write_dataset(file, "config", text, 0, NULL, state->config) &&
+                   dn_hdf5_write(file, "config", text, H5Screate(H5S_SCALAR), state->config) &&
                    dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
                    dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
                    dn_hdf5_put_text(file, "model", dn_net_view(snapshot->net).spec->name) &&

@@ -1,4 +1,4 @@
-/* Attributes of HDF5 files; see include/dn/hdf5.h. */
+/* Attributes and data sets of HDF5 files; see include/dn/hdf5.h. */
 #include "dn/hdf5.h"
 
 #include <string.h>
@@ -31,6 +31,22 @@ int dn_hdf5_put_text(hid_t file, const char *name, const char *text)
     const int good = dn_hdf5_put(file, name, type, H5Screate(H5S_SCALAR), text);
     H5Tclose(type);
     return good;
+}
+
+hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space, hid_t properties)
+{
+    H5Pset_obj_track_times(properties, 0);
+    const hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    H5Pclose(properties);
+    H5Sclose(space);
+    return set;
+}
+
+int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const void *values)
+{
+    const hid_t set = dn_hdf5_create_set(group, name, type, space, H5Pcreate(H5P_DATASET_CREATE));
+    const int good = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    return H5Dclose(set) >= 0 && good;
 }
 
 hid_t dn_hdf5_open(const char *path)

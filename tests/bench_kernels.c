@@ -222,10 +222,8 @@ static bench bench_create(const bench_shape *s)
 
 static void bench_destroy(bench *b)
 {
-    dn_guarded *const all[] = {&b->x[DN_FP32], &b->x[DN_BF16], &b->panel, &b->y,
-                               &b->weights,    &b->dw,         &b->rows};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&b->x[DN_FP32], &b->x[DN_BF16], &b->panel, &b->y, &b->weights, &b->dw,
+                       &b->rows);
 }
 
 static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b,
@@ -274,8 +272,7 @@ static void bench_table(const dn_kernels *k, bench *b)
         for (int kernel = 0; kernel < KERNELS; kernel++)
             if (is_there(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
-        dn_guarded_destroy(&b->packed);
-        dn_guarded_destroy(&b->packed_grad);
+        DN_GUARDED_DESTROY(&b->packed, &b->packed_grad);
         dn_winograd_bench_destroy(&b->winograd);
     }
 }

@@ -98,9 +98,7 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
     dn_bench_peaks(&peaks, k, DN_FP32, (size_t)line.bytes);
     line.seconds = dn_bench_seconds(run, &w);
     dn_bench_print(&line, k, &peaks);
-    dn_guarded_destroy(&w.x);
-    dn_guarded_destroy(&w.y);
-    dn_guarded_destroy(&w.z);
+    DN_GUARDED_DESTROY(&w.x, &w.y, &w.z);
 }
 
 void dn_bench_stride(void)

@@ -47,9 +47,7 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
 
 void dn_winograd_bench_destroy(dn_winograd_bench *b)
 {
-    dn_guarded *const all[] = {&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_grad};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_grad);
 }
 
 typedef void transform(const dn_frame *frame, const float *x, float *u, size_t matrix);

@@ -115,11 +115,7 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
         dn_guarded_destroy(&packed);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&seen);
-    dn_guarded_destroy(&seen_w);
-    dn_guarded_destroy(&w);
-    dn_guarded_destroy(&x);
-    dn_guarded_destroy(&y);
+    DN_GUARDED_DESTROY(&seen, &seen_w, &w, &x, &y);
 }
 
 /* Fused and one after the other: the same bits. */
@@ -177,9 +173,7 @@ void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
             dn_trial_fail("conv_norm_grad: wrote outside its rows");
         dn_guarded_destroy(&packed);
     }
-    dn_guarded *const all[] = {&w, &x, &map, &v, &y, &to[0], &to[1], &sums[0], &sums[1]};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&w, &x, &map, &v, &y, &to[0], &to[1], &sums[0], &sums[1]);
 }
 
 void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_count, int width,
@@ -225,11 +219,7 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
         dn_guarded_destroy(&packed);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&seen);
-    dn_guarded_destroy(&seen_dy);
-    dn_guarded_destroy(&x);
-    dn_guarded_destroy(&dy);
-    dn_guarded_destroy(&dw);
+    DN_GUARDED_DESTROY(&seen, &seen_dy, &x, &dy, &dw);
 }
 
 /* ---- as a layer uses them ---- */
@@ -345,9 +335,7 @@ static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const 
                    from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
     k->maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
-    dn_guarded_destroy(&packed);
-    dn_guarded_destroy(&framed);
-    dn_guarded_destroy(&to);
+    DN_GUARDED_DESTROY(&packed, &framed, &to);
 }
 
 static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
@@ -380,10 +368,7 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     products->conv_weight_grad(l->outputs, l->inputs, &taps, run, packed.data, x.data + first, x.ld,
                                dw.data);
     dn_expect_verify(&e->dw, k, &dw);
-    dn_guarded_destroy(&packed);
-    dn_guarded_destroy(&x);
-    dn_guarded_destroy(&dy);
-    dn_guarded_destroy(&dw);
+    DN_GUARDED_DESTROY(&packed, &x, &dy, &dw);
 }
 
 static void round_rows(dn_guarded *m, size_t count)
@@ -420,7 +405,5 @@ void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs,
     dn_expect_destroy(&e.y);
     dn_expect_destroy(&e.dx);
     dn_expect_destroy(&e.dw);
-    dn_guarded_destroy(&l.x);
-    dn_guarded_destroy(&l.dy);
-    dn_guarded_destroy(&l.w);
+    DN_GUARDED_DESTROY(&l.x, &l.dy, &l.w);
 }

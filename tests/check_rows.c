@@ -78,9 +78,7 @@ void dn_check_fill(dn_dtype dtype, const dn_frame *f)
     }
     dn_expect_destroy(&relu);
     dn_expect_destroy(&affine);
-    dn_guarded *const all[] = {&x, &g, &to, &scale, &shift, &c};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&x, &g, &to, &scale, &shift, &c);
 }
 
 /* Where pixel p of row r of image i stands in what a convolution computed. */
@@ -132,8 +130,7 @@ void dn_check_store(dn_dtype dtype, const dn_frame *f)
         dn_expect_verify(&e, k, &to);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&y);
-    dn_guarded_destroy(&to);
+    DN_GUARDED_DESTROY(&y, &to);
 }
 
 /* Rows far from zero, where a sum of squares that is not about the mean would cancel. */
@@ -165,8 +162,7 @@ void dn_check_moments(dn_dtype dtype, int rows, size_t n)
         dn_expect_verify(&e, k, &result);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&x);
-    dn_guarded_destroy(&result);
+    DN_GUARDED_DESTROY(&x, &result);
 }
 
 /* Expects `sum` and `sums` of one channel; x is moved off the kink of the ReLU. */
@@ -240,7 +236,5 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
     }
     dn_expect_destroy(&sum_is);
     dn_expect_destroy(&sums_are);
-    dn_guarded *const all[] = {&x, &g, &to, &sums, &v};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&x, &g, &to, &sums, &v);
 }

@@ -5,13 +5,6 @@
 
 #include <math.h>
 
-static void destroy(dn_guarded *const *matrices, size_t count, dn_expect *e)
-{
-    for (size_t i = 0; i < count; i++)
-        dn_guarded_destroy(matrices[i]);
-    dn_expect_destroy(e);
-}
-
 void dn_check_gather(int height, int width, int row, int rows)
 {
     const int columns = (width + 1) / 2;
@@ -33,7 +26,8 @@ void dn_check_gather(int height, int width, int row, int rows)
         k->stride.gather(height, width, x.data, row, rows, to.data, to.ld);
         dn_expect_verify(&e, k, &to);
     }
-    destroy((dn_guarded *const[]){&x, &to}, 2, &e);
+    DN_GUARDED_DESTROY(&x, &to);
+    dn_expect_destroy(&e);
 }
 
 /* What a ReLU could have made, in a frame: a half zeros, many equal, sometimes a NaN. */
@@ -98,7 +92,8 @@ void dn_check_max_pool(const dn_frame *f)
         }
     }
     dn_expect_destroy(&max);
-    destroy((dn_guarded *const[]){&x, &y, &dy, &dx}, 4, &grad);
+    DN_GUARDED_DESTROY(&x, &y, &dy, &dx);
+    dn_expect_destroy(&grad);
 }
 
 void dn_check_average_pool(int rows, int width)
@@ -132,7 +127,8 @@ void dn_check_average_pool(int rows, int width)
         dn_expect_verify(&grad, k, &dx);
     }
     dn_expect_destroy(&average);
-    destroy((dn_guarded *const[]){&x, &dy, &y, &dx}, 4, &grad);
+    DN_GUARDED_DESTROY(&x, &dy, &y, &dx);
+    dn_expect_destroy(&grad);
 }
 
 void dn_check_sgd(size_t n)
@@ -158,5 +154,6 @@ void dn_check_sgd(size_t n)
         k->sgd(to.data, to.data + to.ld, gradients.data, n, 1 / 3.0f, &s);
         dn_expect_verify(&e, k, &to);
     }
-    destroy((dn_guarded *const[]){&to, &gradients}, 2, &e);
+    DN_GUARDED_DESTROY(&to, &gradients);
+    dn_expect_destroy(&e);
 }

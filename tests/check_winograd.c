@@ -61,8 +61,7 @@ static void check_windows(dn_dtype dtype, const dn_frame *f, int gradient)
         dn_expect_verify(&e, k, &u);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&x);
-    dn_guarded_destroy(&u);
+    DN_GUARDED_DESTROY(&x, &u);
 }
 
 /* y = A' m A, its odd last row and column included. */
@@ -91,8 +90,7 @@ static void check_output(dn_dtype dtype, const dn_frame *f)
         dn_expect_verify(&e, k, &y);
     }
     dn_expect_destroy(&e);
-    dn_guarded_destroy(&m);
-    dn_guarded_destroy(&y);
+    DN_GUARDED_DESTROY(&m, &y);
 }
 
 void dn_check_winograd(dn_dtype dtype, const dn_grid *grid, int index, int outputs, int inputs)

@@ -174,9 +174,7 @@ static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_g
     if (!dn_guarded_intact(&u) || !dn_guarded_intact(&m) || !dn_guarded_intact(&y))
         dn_trial_fail("%s: wrote outside a matrix on the way", e->kernel);
     dn_expect_verify(e, k, &to);
-    dn_guarded *const all[] = {&w, &u, &m, &y, &to, &packed};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&w, &u, &m, &y, &to, &packed);
 }
 
 static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
@@ -207,9 +205,7 @@ static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
                 dn_guarded_set(&dw, o, c * 9 + t, (float)out[t]);
         }
     dn_expect_verify(e, k, &dw);
-    dn_guarded *const all[] = {&m, &u, &sums, &dw};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        dn_guarded_destroy(all[i]);
+    DN_GUARDED_DESTROY(&m, &u, &sums, &dw);
 }
 
 void dn_check_winograd_conv(dn_dtype dtype, const dn_frame *frame, const dn_frame *out, int outputs,
@@ -240,7 +236,5 @@ void dn_check_winograd_conv(dn_dtype dtype, const dn_frame *frame, const dn_fram
     dn_expect_destroy(&e.y);
     dn_expect_destroy(&e.dx);
     dn_expect_destroy(&e.dw);
-    dn_guarded_destroy(&l.x);
-    dn_guarded_destroy(&l.dy);
-    dn_guarded_destroy(&l.w);
+    DN_GUARDED_DESTROY(&l.x, &l.dy, &l.w);
 }

@@ -72,6 +72,12 @@ void dn_guarded_destroy(dn_guarded *m)
     *m = (dn_guarded){0};
 }
 
+void dn_guarded_destroy_all(dn_guarded *const *matrices)
+{
+    while (*matrices)
+        dn_guarded_destroy(*matrices++);
+}
+
 uint64_t dn_guarded_draw(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15; /* splitmix64 */

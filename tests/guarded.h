@@ -49,6 +49,10 @@ dn_guarded dn_guarded_create(dn_dtype dtype, int rows, size_t before, size_t ext
                              dn_guard_side side);
 void dn_guarded_destroy(dn_guarded *matrix);
 
+/* Destroys those listed: pointers, up to a NULL. */
+void dn_guarded_destroy_all(dn_guarded *const *matrices);
+#define DN_GUARDED_DESTROY(...) dn_guarded_destroy_all((dn_guarded *const[]){__VA_ARGS__, NULL})
+
 /* Fills each row: [-before, n) with numbers in [-1, 1), the same for the same seed, rounded to the
  * type, and the pad [n, extent). */
 void dn_guarded_fill(dn_guarded *matrix, size_t n, uint64_t seed);

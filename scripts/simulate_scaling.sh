@@ -7,7 +7,8 @@
 # PROFILE is what `dn_dist bench --profile FILE` writes; NODES is 16, 64, 256 or 1024, one rank on
 # each. Two levels of switches with full bisection; a node's link has the bandwidth, and the four
 # links of the longest way have the latency together. What SimGrid assumes of an old Ethernet by
-# default (bandwidth and latency factors, TCP's window) is switched off.
+# default (bandwidth and latency factors, TCP's window) is switched off, and so is what it takes from
+# a link for acknowledgements the other way: a bandwidth measured with both sides sending has paid.
 set -euo pipefail
 
 (($# == 5 || $# == 6)) || {
@@ -44,7 +45,7 @@ processes=$("$build/tests/step_traces" "$profile" "$nodes" "$bucket" "$folder")
 simulated=$(smpirun -no-privatize -np "$processes" -platform "$folder/platform.xml" \
     -hostfile "$folder/hosts" -replay "$folder/list" --cfg=contexts/stack-size:256 \
     --cfg=smpi/host-speed:1Gf --cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1 \
-    --cfg=network/TCP-gamma:1e9 --cfg=network/weight-S:0 2>&1 |
+    --cfg=network/TCP-gamma:1e9 --cfg=network/weight-S:0 --cfg=network/crosstraffic:0 2>&1 |
     sed -n 's/.*Simulation time \([0-9.e+-]*\).*/\1/p' | tail -n 1)
 [[ -n $simulated ]] || {
     echo "SimGrid printed no time" >&2

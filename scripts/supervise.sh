@@ -40,22 +40,23 @@ say() { echo "supervise: $*"; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 
-# The value of an option, the last one in `command`; empty where it is not there.
+# The value of an option: the last one in `command`, else in its --config; empty where it is in
+# neither.
 value() { # OPTION
-    local i found=
+    local i found= line="^[[:space:]]*$1[[:space:]]*[=:][[:space:]]*\([^[:space:];]*\).*"
     for i in "${!command[@]}"; do
-        [[ ${command[i]} != "$1" ]] || found=${command[i + 1]:-}
-        [[ ${command[i]} != "$1="* ]] || found=${command[i]#*=}
+        [[ ${command[i]} != "--$1" ]] || found=${command[i + 1]:-}
+        [[ ${command[i]} != "--$1="* ]] || found=${command[i]#*=}
     done
+    [[ -n $found || $1 == config ]] ||
+        found=$(sed -n "s/$line/\1/p" "$(value config)" 2>/dev/null | tail -n 1) || true
     echo "$found"
 }
 
 # Whether the command leaves open how many virtual ranks there are, and no checkpoint knows.
 leaves_virtual_ranks_open() {
-    local given='^[[:blank:]]*virtual-ranks[[:blank:]]*[=:][[:blank:]]*[1-9]' # 0: as many as ranks
-    [[ $(value --virtual-ranks) =~ ^0*$ ]] || return 1
-    ! grep -qs "$given" "$(value --config)" || return 1
-    case $(value --resume) in
+    [[ $(value virtual-ranks) =~ ^0*$ ]] || return 1
+    case $(value resume) in
     none) ;;
     '' | auto) [[ -z $(newest) ]] ;;
     *) return 1 ;;

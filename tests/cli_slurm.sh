@@ -203,6 +203,14 @@ not_called "a checkpoint elsewhere" "$keeps_3"
 echo 'virtual-ranks = 8' >"$tmp/my config"
 supervised --config "$tmp/my config"
 not_called "virtual ranks in a file" "$keeps_3"
+echo ' resume: none ; and what is there is set aside' >"$tmp/my config"
+touch "$tmp/run/checkpoint-00000001.h5"
+supervised --config="$tmp/my config"
+[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "no resume, in a file: expected 3" "$calls"
+rm "$tmp"/run/checkpoint-*
+echo 'resume = x.h5' >"$tmp/my config"
+supervised --config "$tmp/my config"
+not_called "a checkpoint elsewhere, in a file" "$keeps_3"
 
 if limited env -u SLURM_JOB_ID DN_HOME="$repo" bash "$repo/slurm/densenet121.sh" >"$tmp/out" 2>&1; then
     fail "outside of Slurm: expected a failure"

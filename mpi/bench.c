@@ -139,11 +139,9 @@ static dn_status print_json(const bench *b)
     if (row != NULL && b->options->roofline)
         json_object_set_new(row, "roofline",
                             dn_roofline_json(b->net, &b->peaks, b->options->steps));
-    char *text = row ? json_dumps(row, JSON_REAL_PRECISION(6)) : NULL;
+    const int failed = json_dumpf(row, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF;
     json_decref(row);
-    DN_CHECK(text != NULL, DN_ENOMEM, "memory: found none to print results");
-    puts(text);
-    free(text);
+    DN_CHECK(!failed, DN_EIO, "standard output: results not written");
     return DN_OK;
 }
 

@@ -9,7 +9,6 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "scaling.h"
 
@@ -71,11 +70,9 @@ static dn_status print_json(json_t *rows, const dn_profile *profile)
 {
     json_t *root = json_pack("{s:s,s:i,s:i,s:O}", "model", profile->model, "size", profile->size,
                              "batch_per_virtual_rank", profile->batch, "plan", rows);
-    char *text = root ? json_dumps(root, JSON_REAL_PRECISION(6)) : NULL;
+    const int failed = json_dumpf(root, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF;
     json_decref(root);
-    DN_CHECK(text != NULL, DN_ENOMEM, "memory: found none to print results");
-    puts(text);
-    free(text);
+    DN_CHECK(!failed, DN_EIO, "standard output: results not written");
     return DN_OK;
 }
 

@@ -14,7 +14,7 @@ static const char format_name[] = "dn_dist profile";
 
 dn_status dn_profile_create(dn_profile *profile, int stages)
 {
-    *profile = (dn_profile){.stages = stages};
+    profile->stages = stages;
     profile->stage = calloc((size_t)stages, sizeof *profile->stage);
     DN_CHECK(profile->stage != NULL, DN_ENOMEM, "memory: found none for a profile of %d layers",
              stages);
@@ -69,7 +69,6 @@ static dn_status load(dn_profile *p, json_t *root, const char *path)
 {
     const char *format = "", *model, *mode, *isa;
     int version = 0;
-    dn_profile head = {0};
     json_int_t statistics;
     json_t *stages;
     json_error_t error;
@@ -79,21 +78,17 @@ static dn_status load(dn_profile *p, json_t *root, const char *path)
              "--profile' wrote",
              path, format, version, format_name, VERSION);
     DN_CHECK(json_unpack_ex(root, &error, 0, "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:F,s:F,s:I,s:o}",
-                            "model", &model, "mode", &mode, "isa", &isa, "size", &head.size,
-                            "batch", &head.batch, "ranks", &head.ranks, "threads", &head.threads,
-                            "forward_seconds", &head.forward, "update_seconds", &head.update,
+                            "model", &model, "mode", &mode, "isa", &isa, "size", &p->size, "batch",
+                            &p->batch, "ranks", &p->ranks, "threads", &p->threads,
+                            "forward_seconds", &p->forward, "update_seconds", &p->update,
                             "statistics", &statistics, "backward", &stages) == 0,
              DN_ECORRUPT, "%s: not valid: %s", path, error.text);
-    DN_CHECK(strlen(model) < sizeof head.model && strlen(mode) < sizeof head.mode &&
-                 strlen(isa) < sizeof head.isa && head.batch >= 1 && head.ranks >= 1 &&
-                 head.threads >= 1 && is_time(head.forward) && is_time(head.update) &&
-                 json_array_size(stages) >= 1,
+    DN_CHECK(strlen(model) < sizeof p->model && strlen(mode) < sizeof p->mode &&
+                 strlen(isa) < sizeof p->isa && p->batch >= 1 && p->ranks >= 1 && p->threads >= 1 &&
+                 is_time(p->forward) && is_time(p->update) && json_array_size(stages) >= 1,
              DN_ECORRUPT, "%s: found a value out of range, expected a measured profile", path);
     DN_TRY(dn_profile_create(p, (int)json_array_size(stages)));
-    head.statistics = (size_t)statistics;
-    head.stages = p->stages;
-    head.stage = p->stage;
-    *p = head;
+    p->statistics = (size_t)statistics;
     strcpy(p->model, model);
     strcpy(p->mode, mode);
     strcpy(p->isa, isa);

@@ -25,7 +25,7 @@ typedef struct dn_profile {
     dn_stage *stage; /* (stages) in backward order; together they hold the whole leaf */
 } dn_profile;
 
-/* Allocates (stages) zeroed stages in an otherwise empty profile. DN_ENOMEM. */
+/* Allocates (stages) zeroed stages in a profile that has none. DN_ENOMEM. */
 dn_status dn_profile_create(dn_profile *profile, int stages);
 
 /* DN_ENOENT, DN_EIO or DN_ECORRUPT name the file. The caller destroys it, also after a failure. */

@@ -1,5 +1,5 @@
-/* dn_dist: parses the command line, starts MPI, finds the rank's cores, starts the watch, runs one
- * command. */
+/* dn_dist: parses the command line, starts MPI, finds the rank's cores, starts the watch and the
+ * timeline, runs one command. */
 #include <stdio.h>
 #include <string.h>
 

@@ -143,7 +143,7 @@ static dn_status open_run(dn_run *r)
                                                           .steps_per_epoch = r->steps_per_epoch,
                                                           .epochs = r->options->epochs,
                                                           .last_step = r->last,
-                                                          .interval = -1});
+                                                          .interval = 10});
     return dn_comm_agree(r->comm, status);
 }
 

@@ -156,7 +156,7 @@ static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, -1};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);

@@ -333,7 +333,7 @@ static void test_wrong_label(void **state)
     assert_true(H5Dwrite(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0);
     H5Dclose(set);
     H5Fclose(file);
-    expect(read_train(), DN_ECORRUPT, path, "labels: found checksum");
+    expect(read_train(), DN_ECORRUPT, path, "found labels_xxh3");
 }
 
 static void test_bad_manifest(void **state)

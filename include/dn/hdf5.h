@@ -37,4 +37,8 @@ hid_t dn_hdf5_open(const char *path);
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
+/* Reads a data set of `count` elements; DN_ECORRUPT names file and data set. */
+dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
+                       void *values);
+
 #endif

@@ -31,7 +31,7 @@ typedef struct dn_metrics_settings {
     FILE *progress;            /* stdout; NULL: no progress is shown */
     int64_t steps_per_epoch;   /* >= 1 */
     int64_t epochs, last_step; /* where the run will end: epochs for display, step for time left */
-    double interval;           /* seconds between interval objects; < 0: the default of 10 */
+    double interval;           /* least seconds between interval objects */
 } dn_metrics_settings;
 
 /* One optimizer step over the global batch. */

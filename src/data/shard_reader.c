@@ -20,13 +20,10 @@
 #include "dn/hdf5.h"
 #include "dn/manifest.h"
 
-enum { TEXT = 64 }; /* room for a string attribute */
-
 struct shard {
     const dn_manifest_shard *entry;
     char path[PATH_MAX];
     int fd;
-    int64_t bytes;        /* of the file */
     int64_t chunk_images; /* images of a chunk; the last one is padded with zeros to as many */
 };
 
@@ -57,8 +54,8 @@ static dn_status expect_integer(hid_t file, const char *path, const char *name, 
 
 static dn_status expect_text(hid_t file, const char *path, const char *name, const char *expected)
 {
-    char found[TEXT];
-    DN_TRY(dn_hdf5_get_text(file, path, name, found, TEXT));
+    char found[64];
+    DN_TRY(dn_hdf5_get_text(file, path, name, found, sizeof found));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"",
              path, name, found, expected);
     return DN_OK;
@@ -77,8 +74,8 @@ static dn_status check_attributes(hid_t file, const dn_shards *shards, const str
     return expect_integer(file, path, DN_SHARD_COUNT, shard->entry->count);
 }
 
-/* size = the shape and part = the chunks' shape of `images`. Returns whether it is chunked uint8 of
- * four dimensions with the zstd filter alone. */
+/* size = the shape and part = the chunks' shape of `images`. Returns whether it is uint8 of four
+ * dimensions, in chunks of whole images, with the zstd filter alone. */
 static int get_shape(hid_t images, hsize_t size[4], hsize_t part[4])
 {
     const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
@@ -88,7 +85,9 @@ static int get_shape(hid_t images, hsize_t size[4], hsize_t part[4])
     const int good = H5Sget_simple_extent_ndims(space) == 4 &&
                      H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
                      H5Tequal(type, H5T_STD_U8LE) > 0 && H5Pget_layout(properties) == H5D_CHUNKED &&
-                     H5Pget_chunk(properties, 4, part) == 4 && H5Pget_nfilters(properties) == 1 &&
+                     H5Pget_chunk(properties, 4, part) == 4 && part[0] >= 1 && part[0] <= size[0] &&
+                     memcmp(part + 1, size + 1, 3 * sizeof *part) == 0 &&
+                     H5Pget_nfilters(properties) == 1 &&
                      H5Pget_filter2(properties, 0, &flags, &values, NULL, 0, NULL, &config) ==
                          DN_SHARD_ZSTD_FILTER;
     H5Pclose(properties);
@@ -101,8 +100,8 @@ static dn_status check_images(hid_t images, const dn_shard_info *info, struct sh
 {
     hsize_t size[4], part[4];
     DN_CHECK(get_shape(images, size, part), DN_ECORRUPT,
-             "%s: " DN_SHARD_IMAGES " is not chunked uint8 with filter %d", shard->path,
-             DN_SHARD_ZSTD_FILTER);
+             "%s: " DN_SHARD_IMAGES " is not uint8 in chunks of whole images with filter %d",
+             shard->path, DN_SHARD_ZSTD_FILTER);
     const hsize_t expected[4] = {(hsize_t)shard->entry->count, (hsize_t)info->channels,
                                  (hsize_t)info->height, (hsize_t)info->width};
     DN_CHECK(memcmp(size, expected, sizeof size) == 0, DN_ECORRUPT,
@@ -111,9 +110,6 @@ static dn_status check_images(hid_t images, const dn_shard_info *info, struct sh
              shard->path, (unsigned long long)size[0], (unsigned long long)size[1],
              (unsigned long long)size[2], (unsigned long long)size[3], shard->entry->count,
              info->channels, info->height, info->width);
-    DN_CHECK(
-        part[0] >= 1 && part[0] <= size[0] && memcmp(part + 1, size + 1, 3 * sizeof *part) == 0,
-        DN_ECORRUPT, "%s: the chunks of " DN_SHARD_IMAGES " do not hold whole images", shard->path);
     shard->chunk_images = (int64_t)part[0];
     return DN_OK;
 }
@@ -127,13 +123,13 @@ static dn_status find_chunk(hid_t images, const struct shard *shard, int64_t fir
     unsigned mask;
     haddr_t address = HADDR_UNDEF;
     hsize_t bytes = 0;
+    const hsize_t size = (hsize_t)shard->entry->hdf5.bytes;
     DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0 &&
                  address != HADDR_UNDEF && bytes > 0,
              DN_ECORRUPT, "%s: the chunk of image %" PRId64 " is missing", shard->path, first);
-    DN_CHECK(address < (haddr_t)shard->bytes && bytes <= (hsize_t)shard->bytes - address,
-             DN_ECORRUPT,
+    DN_CHECK(address < size && bytes <= size - address, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, but the chunk of image %" PRId64 " ends at byte %llu",
-             shard->path, shard->bytes, first, (unsigned long long)address + bytes);
+             shard->path, shard->entry->hdf5.bytes, first, (unsigned long long)address + bytes);
     *chunk = (struct chunk){.shard = shard,
                             .first = shard->entry->first + first,
                             .count = left < shard->chunk_images ? left : shard->chunk_images,
@@ -160,20 +156,10 @@ static dn_status read_labels(hid_t file, const dn_shards *shards, const struct s
 {
     const int64_t count = shard->entry->count;
     uint16_t *const labels = shards->labels + shard->entry->first;
-    char expected[TEXT], found[17];
-    const hid_t set = H5Dopen2(file, DN_SHARD_LABELS, H5P_DEFAULT);
-    const hid_t space = H5Dget_space(set);
-    const int good = H5Sget_simple_extent_npoints(space) == count &&
-                     H5Dread(set, H5T_NATIVE_UINT16, H5S_ALL, H5S_ALL, H5P_DEFAULT, labels) >= 0;
-    H5Sclose(space);
-    H5Dclose(set);
-    DN_CHECK(good, DN_ECORRUPT, "%s: cannot read %" PRId64 " " DN_SHARD_LABELS, shard->path, count);
-    DN_TRY(dn_hdf5_get_text(file, shard->path, DN_SHARD_LABELS_HASH, expected, TEXT));
-    snprintf(found, sizeof found, "%016" PRIx64,
-             XXH3_64bits(labels, (size_t)count * sizeof *labels));
-    DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
-             "%s: " DN_SHARD_LABELS ": found checksum %s, expected %s", shard->path, found,
-             expected);
+    char hash[17];
+    DN_TRY(dn_hdf5_read(file, shard->path, DN_SHARD_LABELS, H5T_NATIVE_UINT16, count, labels));
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
+    DN_TRY(expect_text(file, shard->path, DN_SHARD_LABELS_HASH, hash));
     for (int64_t i = 0; i < count; i++)
         DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", shard->path, i, labels[i],
@@ -197,54 +183,47 @@ static dn_status read_index(hid_t file, dn_shards *shards, struct shard *shard)
 static dn_status open_shard(dn_shards *shards, const char *folder, struct shard *shard)
 {
     const dn_manifest_file *const expected = &shard->entry->hdf5;
+    int64_t bytes;
     DN_TRY(dn_join_path(shard->path, folder, expected->name));
-    DN_TRY(dn_file_open(shard->path, &shard->fd, &shard->bytes));
-    DN_CHECK(shard->bytes == expected->bytes, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, shard->bytes,
-             expected->bytes);
+    DN_TRY(dn_file_open(shard->path, &shard->fd, &bytes));
+    DN_CHECK(bytes == expected->bytes, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, bytes, expected->bytes);
     const hid_t file = dn_hdf5_open(shard->path);
     const dn_status status = read_index(file, shards, shard);
     H5Fclose(file);
     return status;
 }
 
-static dn_status check_shard(const struct shard *shard)
-{
-    uint64_t hash;
-    DN_TRY(dn_file_hash(shard->fd, shard->path, shard->bytes, &hash));
-    DN_CHECK(hash == shard->entry->hdf5.hash, DN_ECORRUPT,
-             "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)",
-             shard->path, hash, shard->entry->hdf5.hash);
-    return DN_OK;
-}
-
 dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
 {
-    for (int i = part; i < shards->split->shards; i += parts)
-        DN_TRY(check_shard(&shards->shard[i]));
+    for (int i = part; i < shards->split->shards; i += parts) {
+        const struct shard *const shard = &shards->shard[i];
+        const dn_manifest_file *const expected = &shard->entry->hdf5;
+        uint64_t hash;
+        DN_TRY(dn_file_hash(shard->fd, shard->path, expected->bytes, &hash));
+        DN_CHECK(hash == expected->hash, DN_ECORRUPT,
+                 "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)",
+                 shard->path, hash, expected->hash);
+    }
     return DN_OK;
 }
 
-static dn_status open_split(dn_shards *shards, const char *folder, dn_split_id id)
+dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
 {
-    DN_TRY(dn_manifest_load(&shards->manifest, folder));
-    const dn_manifest_split *const split = shards->split = &shards->manifest->split[id];
-    shards->labels = malloc((size_t)split->count * sizeof *shards->labels);
-    shards->shard = calloc((size_t)split->shards, sizeof *shards->shard);
-    DN_CHECK(shards->labels && shards->shard, DN_ENOMEM, "%s: out of memory", folder);
+    dn_status status;
+    dn_shards *const s = *shards = calloc(1, sizeof *s);
+    DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
+    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder));
+    const dn_manifest_split *const split = s->split = &s->manifest->split[id];
+    s->labels = malloc((size_t)split->count * sizeof *s->labels);
+    s->shard = calloc((size_t)split->shards, sizeof *s->shard);
+    if (!s->labels || !s->shard)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", folder));
     for (int i = 0; i < split->shards; i++)
-        shards->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
+        s->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
     for (int i = 0; i < split->shards; i++)
-        DN_TRY(open_shard(shards, folder, &shards->shard[i]));
-    return DN_OK;
-}
-
-dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split)
-{
-    *shards = calloc(1, sizeof **shards);
-    DN_CHECK(*shards, DN_ENOMEM, "%s: out of memory", folder);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
-    const dn_status status = open_split(*shards, folder, split);
+        DN_TRY_OR_DONE(open_shard(s, folder, &s->shard[i]));
+done:
     if (status != DN_OK)
         dn_shards_close(shards);
     return status;

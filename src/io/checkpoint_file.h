@@ -24,11 +24,11 @@ static inline int dn_is_running(const dn_tensor *tensor)
     return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
 }
 
-/* What a file is made from: the net's own arrays, or copies of them. */
+/* What a file is made from: copies of a net's arrays. */
 typedef struct dn_snapshot {
-    const dn_net *net;                 /* names, shapes and places of the tensors */
-    const float *parameters, *running; /* as dn_net_view has them */
-    const dn_checkpoint *state;
+    const dn_net *net;                      /* names, shapes and places of the tensors */
+    float *parameters, *momentum, *running; /* one allocation; as dn_net_view has them */
+    dn_checkpoint state;                    /* its momentum is the copy, or NULL */
 } dn_snapshot;
 
 /* What dn_saver_start promises, at once. */

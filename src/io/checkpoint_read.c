@@ -74,7 +74,6 @@ static dn_status open_reader(reader *r, const char *path)
 {
     *r = (reader){.file = -1, .path = path};
     DN_TRY(check_file(path));
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     r->file = dn_hdf5_open(path);
     DN_CHECK(r->file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", path);
     const dn_status status = check_format(r);
@@ -90,12 +89,9 @@ static dn_status read_position(const reader *r, dn_checkpoint *state)
         DN_TRY(dn_hdf5_get_text(r->file, r->path, "data", state->data, sizeof state->data));
     DN_TRY(dn_hdf5_get(r->file, r->path, "step", H5T_NATIVE_INT64, &state->step));
     const hid_t text = dn_hdf5_text_type(sizeof state->config);
-    const hid_t set = H5Dopen2(r->file, "config", H5P_DEFAULT);
-    const int ok = H5Dread(set, text, H5S_ALL, H5S_ALL, H5P_DEFAULT, state->config) >= 0;
-    H5Dclose(set);
+    const dn_status status = dn_hdf5_read(r->file, r->path, "config", text, 1, state->config);
     H5Tclose(text);
-    DN_CHECK(ok, DN_ECORRUPT, "%s: found no readable config (damaged)", r->path);
-    return DN_OK;
+    return status;
 }
 
 /* text = "(64, 3, 7, 7)". */

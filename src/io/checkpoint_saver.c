@@ -18,9 +18,6 @@ enum { PIECE = 1 << 18 }; /* floats that one OpenMP thread copies at a time */
 struct dn_saver {
     const char *folder;
     int keep;
-    size_t parameters, running; /* floats */
-    float *copy;                /* (parameters + running + parameters): then momentum */
-    dn_checkpoint state;        /* the copy's; its momentum points into it, or is NULL */
     dn_snapshot snapshot;
     pthread_t thread;
     int is_writing;          /* the thread has to be joined */
@@ -32,19 +29,19 @@ struct dn_saver {
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const char *folder, int keep)
 {
     const dn_view view = dn_net_view(net);
-    const size_t parameters = view.parameter_count, running = view.running_count;
+    const size_t floats = 2 * view.parameter_count + view.running_count;
     dn_saver *s = calloc(1, sizeof *s);
-    float *copy = malloc((2 * parameters + running) * sizeof *copy);
+    float *copy = malloc(floats * sizeof *copy);
     if (s == NULL || copy == NULL) {
         free(s);
         free(copy);
-        return dn_fail(DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints",
-                       2 * parameters + running);
+        return dn_fail(DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
     }
-    *s = (dn_saver){
-        .folder = folder, .keep = keep, .parameters = parameters, .running = running, .copy = copy};
-    s->snapshot = (dn_snapshot){
-        .net = net, .parameters = copy, .running = copy + parameters, .state = &s->state};
+    *s = (dn_saver){.folder = folder, .keep = keep};
+    s->snapshot = (dn_snapshot){.net = net,
+                                .parameters = copy,
+                                .momentum = copy + view.parameter_count,
+                                .running = copy + 2 * view.parameter_count};
     *saver = s;
     return DN_OK;
 }
@@ -57,16 +54,15 @@ static void copy_floats(float *to, const float *from, size_t count)
                (count - begin < PIECE ? count - begin : PIECE) * sizeof *to);
 }
 
-static void copy_weights(dn_saver *s, const dn_checkpoint *state)
+static void copy_weights(dn_snapshot *s, const dn_checkpoint *state)
 {
-    const dn_view view = dn_net_view(s->snapshot.net);
-    float *momentum = s->copy + s->parameters + s->running;
-    copy_floats(s->copy, view.parameters, s->parameters);
-    copy_floats(s->copy + s->parameters, view.running, s->running);
+    const dn_view view = dn_net_view(s->net);
+    copy_floats(s->parameters, view.parameters, view.parameter_count);
+    copy_floats(s->running, view.running, view.running_count);
     s->state = *state;
     if (state->momentum) {
-        copy_floats(momentum, state->momentum, s->parameters);
-        s->state.momentum = momentum;
+        copy_floats(s->momentum, state->momentum, view.parameter_count);
+        s->state.momentum = s->momentum;
     }
 }
 
@@ -94,7 +90,7 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     if (s == NULL)
         return DN_OK;
     DN_TRY(dn_saver_wait(s));
-    copy_weights(s, state);
+    copy_weights(&s->snapshot, state);
     s->is_writing = pthread_create(&s->thread, NULL, write_file, s) == 0;
     if (!s->is_writing) /* the system is short of threads, not of disks */
         write_file(s);
@@ -124,7 +120,7 @@ void dn_saver_destroy(dn_saver **saver)
     join(s);
     if (s->status != DN_OK)
         dn_warn("%s", s->message);
-    free(s->copy);
+    free(s->snapshot.parameters);
     free(s);
     *saver = NULL;
 }

@@ -42,7 +42,7 @@ static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t s
 
 static int write_tensors(hid_t file, const dn_snapshot *snapshot)
 {
-    const dn_checkpoint *state = snapshot->state;
+    const dn_checkpoint *state = &snapshot->state;
     const dn_view net = dn_net_view(snapshot->net);
     const hid_t links = H5Pcreate(H5P_LINK_CREATE);
     H5Pset_create_intermediate_group(links, 1);
@@ -69,7 +69,7 @@ static int write_tensors(hid_t file, const dn_snapshot *snapshot)
 
 static int write_file(hid_t file, const dn_snapshot *snapshot)
 {
-    const dn_checkpoint *state = snapshot->state;
+    const dn_checkpoint *state = &snapshot->state;
     char hash[DN_HASH_DIGITS + 1];
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
@@ -112,13 +112,13 @@ static dn_status build(const dn_snapshot *snapshot, char **bytes, size_t *count)
     H5Fclose(file);
     H5Pclose(access);
     DN_CHECK(*bytes, DN_ENOMEM, "out of memory while building the checkpoint of step %" PRId64,
-             snapshot->state->step);
+             snapshot->state.step);
     return DN_OK;
 }
 
 dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep)
 {
-    const int64_t step = snapshot->state->step;
+    const int64_t step = snapshot->state.step;
     char name[64], path[PATH_MAX];
     char *bytes;
     size_t count = 0;

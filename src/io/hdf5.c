@@ -52,6 +52,7 @@ int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const 
 hid_t dn_hdf5_open(const char *path)
 {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     H5Pset_file_locking(access, 0, 1);
     const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
     H5Pclose(access);
@@ -77,4 +78,16 @@ dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char 
     H5Tclose(type);
     text[size - 1] = '\0';
     return status;
+}
+
+dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
+                       void *values)
+{
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(set);
+    const int good = H5Sget_simple_extent_npoints(space) == count &&
+                     H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    H5Sclose(space);
+    H5Dclose(set);
+    DN_CHECK(good, DN_ECORRUPT, "%s: %s is missing or not as specified", path, name);
+    return DN_OK;
 }

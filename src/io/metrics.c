@@ -10,18 +10,18 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dn/file.h"
 #include "progress.h"
 
-static const double redraw_seconds = 0.1, default_interval = 10;
+static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start; /* seconds on the monotonic clock */
+    double start; /* seconds of omp_get_wtime */
     double loss;  /* summed over images */
     int64_t correct, images;
 } tally;
@@ -36,13 +36,6 @@ struct dn_metrics {
     dn_step_metrics step;
     tally interval, epoch;
 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void tally_add(tally *t, const dn_step_metrics *step)
 {
@@ -129,7 +122,7 @@ static double time_left(const dn_metrics *metrics)
 {
     const int64_t done = metrics->step.step - metrics->first_step + 1;
     const int64_t todo = metrics->settings.last_step - metrics->step.step;
-    return todo > 0 ? (now() - metrics->start) / (double)done * (double)todo : 0;
+    return todo > 0 ? (omp_get_wtime() - metrics->start) / (double)done * (double)todo : 0;
 }
 
 /* "epoch 3/300 " and "120/780 loss ...", between which stands a bar or the word step. */
@@ -181,7 +174,7 @@ dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step)
 {
     if (!metrics)
         return DN_OK;
-    const double time = now();
+    const double time = omp_get_wtime();
     metrics->step = *step;
     metrics->last_step_end = time;
     if (!metrics->first_step)
@@ -231,7 +224,7 @@ dn_status dn_metrics_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
                   number(epoch->evaluated ? epoch->test_top5 : none), "images_per_s",
                   number(tally_speed(t, end)), "seconds", number(end - t->start), "lr",
                   number(metrics->step.lr), "weights_hash", hash);
-    metrics->epoch = metrics->interval = (tally){.start = now()};
+    metrics->epoch = metrics->interval = (tally){.start = omp_get_wtime()};
     return write_object(metrics, object);
 }
 
@@ -243,40 +236,31 @@ dn_status dn_metrics_end(dn_metrics *metrics, const dn_end_metrics *end)
     if (metrics->interval.images > 0)
         DN_TRY(write_interval(metrics, 1));
     hash_text(end->weights_hash, hash);
-    duration_text(now() - metrics->start, seconds, sizeof seconds);
+    duration_text(omp_get_wtime() - metrics->start, seconds, sizeof seconds);
     snprintf(line, sizeof line, "ended after step %" PRId64 ", %s  weights %s  %s", end->step,
              seconds, hash, end->checkpoint ? end->checkpoint : "");
     dn_progress_print(&metrics->progress, line);
-    return write_object(metrics,
-                        json_pack("{s:s, s:I, s:I, s:s, s:o, s:s?}", "kind", "end", "epoch",
-                                  (json_int_t)end->epoch, "step", (json_int_t)end->step,
-                                  "weights_hash", hash, "seconds", number(now() - metrics->start),
-                                  "checkpoint", end->checkpoint));
+    return write_object(metrics, json_pack("{s:s, s:I, s:I, s:s, s:o, s:s?}", "kind", "end",
+                                           "epoch", (json_int_t)end->epoch, "step",
+                                           (json_int_t)end->step, "weights_hash", hash, "seconds",
+                                           number(omp_get_wtime() - metrics->start), "checkpoint",
+                                           end->checkpoint));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
 {
-    dn_status status = DN_OK;
     *metrics = NULL;
     DN_TRY(dn_make_folders(settings->folder));
-    dn_metrics *m = calloc(1, sizeof *m);
+    dn_metrics *const m = *metrics = calloc(1, sizeof *m);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", settings->folder);
     m->settings = *settings;
-    if (settings->interval < 0)
-        m->settings.interval = default_interval;
+    m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     dn_progress_open(&m->progress, settings->progress);
     m->file = fopen(m->path, "a+e");
-    if (!m->file) {
-        status = file_failure(m);
-        goto done;
-    }
-    DN_TRY_OR_DONE(drop_partial_line(m));
-    m->start = m->last_step_end = m->interval.start = m->epoch.start = now();
-    *metrics = m;
-    m = NULL;
-done:
-    dn_metrics_destroy(&m);
+    const dn_status status = m->file ? drop_partial_line(m) : file_failure(m);
+    if (status != DN_OK)
+        dn_metrics_destroy(metrics);
     return status;
 }
 

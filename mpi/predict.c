@@ -76,30 +76,35 @@ static dn_status print_json(json_t *rows, const dn_profile *profile)
     return DN_OK;
 }
 
-static dn_status print_plan(const dn_options *options, const dn_profile *profile)
+/* 1, 2, 4, ... and the most. */
+static int next_nodes(int nodes, int most)
 {
-    dn_scaling_job job = job_of(options, profile);
+    return nodes < most && 2 * nodes > most ? most : 2 * nodes;
+}
+
+static dn_status print_plan(const dn_options *o, const dn_profile *profile)
+{
+    dn_scaling_job job = job_of(o, profile);
+    const int ranks = job.ranks_per_node * o->nodes;
+    DN_CHECK(ranks <= DN_SCALING_MOST_RANKS, DN_EINVAL,
+             "--nodes %d of %d ranks: found %d ranks, expected at most %d", o->nodes,
+             job.ranks_per_node, ranks, DN_SCALING_MOST_RANKS);
     json_t *rows = json_array();
     double single = 0;
     dn_status status = DN_OK;
-    DN_CHECK(job.ranks_per_node * options->nodes <= DN_SCALING_MOST_RANKS, DN_EINVAL,
-             "--nodes %d of %d ranks: found %d ranks, expected at most %d", options->nodes,
-             job.ranks_per_node, job.ranks_per_node * options->nodes, DN_SCALING_MOST_RANKS);
-    if (!options->json)
+    if (!o->json)
         print_head(&job);
-    for (int nodes = 1; nodes <= options->nodes;
-         nodes = 2 * nodes > options->nodes && nodes < options->nodes ? options->nodes
-                                                                      : 2 * nodes) {
+    for (int nodes = 1; nodes <= o->nodes; nodes = next_nodes(nodes, o->nodes)) {
         dn_prediction p;
         job.nodes = nodes;
         DN_TRY_OR_DONE(dn_scaling_predict(&job, &p));
         single = nodes == 1 ? p.images_per_second : single;
-        if (options->json)
+        if (o->json)
             json_array_append_new(rows, row(&p, nodes, single));
         else
             print_row(&p, nodes, single);
     }
-    if (options->json)
+    if (o->json)
         status = print_json(rows, profile);
 done:
     json_decref(rows);

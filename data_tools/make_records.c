@@ -74,9 +74,9 @@ static dn_status load(struct make *k, const dn_dataset *set, const char *source,
 }
 
 /* Measures a file that was written. */
-static dn_status measure(const struct make *k, int64_t images, dn_manifest_file *file)
+static dn_status measure(const char *path, int64_t images, dn_manifest_file *file)
 {
-    DN_TRY(dn_records_measure(k->out, file));
+    DN_TRY(dn_manifest_measure(path, file));
     dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)file->bytes / 1e6);
     return DN_OK;
 }
@@ -104,7 +104,7 @@ static dn_status make_tfrecord(const struct make *k, dn_manifest_shard *shard)
         DN_TRY_OR_DONE(append_sample(k->manifest, k->pixels[shard->split] + (size_t)i * image,
                                      k->labels[shard->split][i], file));
     DN_TRY_OR_DONE(dn_tfrecord_save(file));
-    DN_TRY_OR_DONE(measure(k, shard->count, &shard->tfrecord));
+    DN_TRY_OR_DONE(measure(path, shard->count, &shard->tfrecord));
 done:
     dn_tfrecord_close(&file);
     return status;
@@ -119,7 +119,7 @@ static dn_status make_hdf5(const struct make *k, dn_manifest_shard *shard)
     DN_TRY(dn_join_path(path, k->out, shard->hdf5.name));
     DN_TRY_OR_DONE(dn_records_read(k->out, k->manifest, shard, &pixels, &labels));
     DN_TRY_OR_DONE(dn_shard_write(path, k->manifest, shard, pixels, labels));
-    DN_TRY_OR_DONE(measure(k, shard->count, &shard->hdf5));
+    DN_TRY_OR_DONE(measure(path, shard->count, &shard->hdf5));
 done:
     free(labels);
     free(pixels);

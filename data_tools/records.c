@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "dn/file.h"
 #include "sample.h"
@@ -69,19 +68,6 @@ dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
     DN_TRY(dn_tfrecord_open(&file, path));
     const dn_status status = decode_records(file, path, manifest, shard->count, *pixels, *labels);
     dn_tfrecord_close(&file);
-    return status;
-}
-
-dn_status dn_records_measure(const char *folder, dn_manifest_file *file)
-{
-    char path[PATH_MAX];
-    int opened;
-    DN_TRY(dn_join_path(path, folder, file->name));
-    dn_status status = dn_file_open(path, &opened, &file->bytes);
-    if (status == DN_OK)
-        status = dn_file_hash(opened, path, file->bytes, &file->hash);
-    if (opened >= 0)
-        close(opened);
     return status;
 }
 

@@ -47,9 +47,6 @@ dn_status dn_records_each(const dn_manifest *manifest, dn_shard_job *job, void *
 dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
                           const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels);
 
-/* bytes and hash of the file folder/file->name, as it is on the disk. */
-dn_status dn_records_measure(const char *folder, dn_manifest_file *file);
-
 /* mean and deviation (channels) on [0, 1] of all pixels(count, channels, height, width). The sums
  * are integers, so both are exact and rounded once; good for 10^14 pixels. The deviation divides by
  * the number of pixels. */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/file.h"
+
 /* What the jobs share. */
 struct verify {
     const char *folder;
@@ -49,13 +51,9 @@ static dn_status compare(const struct verify *v, const dn_manifest_shard *shard,
 
 static dn_status check_file(const struct verify *v, const dn_manifest_file *expected)
 {
-    dn_manifest_file found = *expected;
-    DN_TRY(dn_records_measure(v->folder, &found));
-    DN_CHECK(found.bytes == expected->bytes && found.hash == expected->hash, DN_ECORRUPT,
-             "%s/%s: found %" PRId64 " bytes with checksum %016" PRIx64 ", expected %" PRId64
-             " with %016" PRIx64,
-             v->folder, found.name, found.bytes, found.hash, expected->bytes, expected->hash);
-    return DN_OK;
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, v->folder, expected->name));
+    return dn_manifest_check(path, expected);
 }
 
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)

@@ -248,3 +248,25 @@ dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
     free(text);
     return status;
 }
+
+dn_status dn_manifest_measure(const char *path, dn_manifest_file *file)
+{
+    int opened;
+    dn_status status = dn_file_open(path, &opened, &file->bytes);
+    if (status == DN_OK)
+        status = dn_file_hash(opened, path, file->bytes, &file->hash);
+    if (opened >= 0)
+        close(opened);
+    return status;
+}
+
+dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected)
+{
+    dn_manifest_file found;
+    DN_TRY(dn_manifest_measure(path, &found));
+    DN_CHECK(found.bytes == expected->bytes && found.hash == expected->hash, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes with checksum %016" PRIx64 ", expected %" PRId64
+             " with %016" PRIx64 " (damaged)",
+             path, found.bytes, found.hash, expected->bytes, expected->hash);
+    return DN_OK;
+}

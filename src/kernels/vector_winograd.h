@@ -62,6 +62,26 @@ typedef struct pair {
     size_t tile, second; /* second: from the first */
 } pair;
 
+/* Where a slot's first tile begins in images of `rows` rows that are `pitch` apart. */
+INLINE size_t slot_at(const slots *s, int rows, size_t pitch)
+{
+    return (size_t)(s->image * rows + 2 * s->row) * pitch + 2 * (size_t)s->column;
+}
+
+/* The next two slots, and where they begin. */
+INLINE pair next_pair(slots *s, int rows, size_t pitch, size_t at[2])
+{
+    pair p = {.tile = s->tile};
+    at[0] = at[1] = slot_at(s, rows, pitch);
+    next_slot(s);
+    if (s->image < s->images) {
+        p.second = s->tile - p.tile;
+        at[1] = slot_at(s, rows, pitch);
+        next_slot(s);
+    }
+    return p;
+}
+
 /* Stores both slots; slot 1 after slot 0. */
 INLINE void store_pair(float *to, const pair *p, vec v)
 {
@@ -104,34 +124,17 @@ INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, s
         store_pair(u, p, h[1][j] - h[3][j]);
 }
 
-/* Where the window of a slot's first tile begins in a framed row. */
-INLINE const float *window_at(const dn_frame *frame, const float *x, const slots *s)
-{
-    const ptrdiff_t row = (ptrdiff_t)s->image * frame->image_rows + 2 * s->row;
-    return x + row * (ptrdiff_t)frame->pitch + 2 * s->column - 1;
-}
-
-/* The next two slots, and where in x their windows begin. */
-INLINE pair next_pair(const dn_frame *frame, const float *x, slots *s, const float *from[2])
-{
-    pair p = {.tile = s->tile};
-    from[0] = from[1] = window_at(frame, x, s);
-    next_slot(s);
-    if (s->image < s->images) {
-        p.second = s->tile - p.tile;
-        from[1] = window_at(frame, x, s);
-        next_slot(s);
-    }
-    return p;
-}
-
 static void winograd_input(const dn_frame *frame, const float *x, float *u, size_t matrix)
 {
+    const float *first = x - 1; /* a window begins a column before its tile */
+    const size_t pitch = frame->pitch;
+    const int rows = frame->image_rows;
     slots s = slots_of(frame);
     while (s.image < s.images) {
-        const float *from[2];
-        const pair p = next_pair(frame, x, &s, from);
-        transform_windows(from, frame->pitch, u, matrix, &p);
+        size_t at[2];
+        const pair p = next_pair(&s, rows, pitch, at);
+        const float *from[2] = {first + at[0], first + at[1]};
+        transform_windows(from, pitch, u, matrix, &p);
     }
 }
 
@@ -166,12 +169,15 @@ INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, 
 
 static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t matrix)
 {
-    const float *first = dy + frame->pitch + 1; /* a window's tile is its middle */
+    const size_t pitch = frame->pitch;
+    const float *first = dy + pitch; /* below padded row 0 */
+    const int rows = frame->image_rows;
     slots s = slots_of(frame);
     while (s.image < s.images) {
-        const float *from[2];
-        const pair p = next_pair(frame, first, &s, from);
-        transform_outputs(from, frame->pitch, m, matrix, &p);
+        size_t at[2];
+        const pair p = next_pair(&s, rows, pitch, at);
+        const float *from[2] = {first + at[0], first + at[1]};
+        transform_outputs(from, pitch, m, matrix, &p);
     }
 }
 
@@ -206,24 +212,14 @@ INLINE void transform_products(const float *m, size_t matrix, const pair *p, flo
     }
 }
 
-INLINE float *output_at(float *y, size_t pitch, const slots *s)
-{
-    return y + (size_t)(2 * (s->image * s->rows + s->row)) * pitch + 2 * s->column;
-}
-
 static void winograd_output(const dn_frame *frame, const float *m, size_t matrix, float *y,
                             size_t y_pitch)
 {
     slots s = slots_of(frame);
     while (s.image < s.images) {
-        pair p = {.tile = s.tile};
-        float *const first = output_at(y, y_pitch, &s), *to[2] = {first, first};
-        next_slot(&s);
-        if (s.image < s.images) {
-            p.second = s.tile - p.tile;
-            to[1] = output_at(y, y_pitch, &s);
-            next_slot(&s);
-        }
+        size_t at[2];
+        const pair p = next_pair(&s, 2 * s.rows, y_pitch, at);
+        float *const to[2] = {y + at[0], y + at[1]};
         transform_products(m, matrix, &p, to, y_pitch);
     }
 }

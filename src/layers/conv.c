@@ -258,7 +258,7 @@ static void backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
 
 void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
-    const dn_stripes stripes = dn_stripes_create(&net->maps[node->in].grid, node->inputs);
+    const dn_stripes stripes = dn_stripes_create(net, &net->maps[node->in].grid, node->inputs);
 #pragma omp parallel
     {
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
@@ -280,7 +280,7 @@ dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
     const view widest = view_create(&in->grid, node, 0);
     const view run = view_of_run(&widest, 0, backward_run(node, &widest));
-    const dn_stripes stripes = dn_stripes_create(&in->grid, node->inputs);
+    const dn_stripes stripes = dn_stripes_create(net, &in->grid, node->inputs);
     const int block = forward_block(node);
     const size_t outputs = (size_t)node->outputs, inputs = (size_t)node->inputs;
     const size_t forward = ((size_t)block + outputs) * widest.ld;

@@ -71,8 +71,9 @@ typedef struct dn_stripes {
     int pieces, stripes, blocks, columns;
 } dn_stripes;
 
-/* For a node with so many input channels over a grid whose work is cut into grid->pieces. */
-dn_stripes dn_stripes_create(const dn_grid *grid, int inputs);
+/* For a node with so many input channels over a grid whose work is cut into grid->pieces. Stripes
+ * follow from the shape alone; columns, which change no sum's order, from the threads as well. */
+dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs);
 
 /* Pieces and channel blocks of item `index` of stripes * columns. */
 typedef struct dn_stripe {

@@ -149,7 +149,7 @@ void dn_stem_backward(dn_net *net, const dn_node *node)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_node product = as_product(node);
-    const dn_stripes stripes = dn_stripes_create(&out->grid, 1);
+    const dn_stripes stripes = dn_stripes_create(net, &out->grid, 1);
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic)
@@ -169,7 +169,7 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_node product = as_product(node);
-    const dn_stripes stripes = dn_stripes_create(&out->grid, 1);
+    const dn_stripes stripes = dn_stripes_create(net, &out->grid, 1);
     const dn_piece piece = dn_grid_piece(&out->grid, 0);
     ptrdiff_t source;
     const panel p = panel_create(node, &out->grid, &piece, &source, net->scratch);

@@ -140,7 +140,7 @@ static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *it
 void dn_transition_backward(dn_net *net, const dn_node *node)
 {
     const dn_map *out = &net->maps[node->out];
-    const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
+    const dn_stripes stripes = dn_stripes_create(net, &out->grid, node->inputs);
 #pragma omp parallel
     {
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
@@ -159,7 +159,7 @@ void dn_transition_backward(dn_net *net, const dn_node *node)
 dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const dn_stripes stripes = dn_stripes_create(&out->grid, node->inputs);
+    const dn_stripes stripes = dn_stripes_create(net, &out->grid, node->inputs);
     const size_t plane = dn_row_stride(dn_grid_pixels(&in->grid)) + DN_LANES;
     const size_t rows = (size_t)node->outputs + FORWARD_BLOCK; /* backward: two panels */
     const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &stripes);

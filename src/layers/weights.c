@@ -9,24 +9,26 @@
 #include <string.h>
 
 enum {
-    STRIPE_PIXELS = 1536, /* below that, adding up a stripe's gradient costs more than it spreads */
+    STRIPE_PIXELS = 2048, /* fewer, and adding up a stripe's gradient costs more than it spreads */
     MAX_STRIPES = 64,
-    WANTED_ITEMS = 16 /* pieces of work below which channels are cut as well */
+    ITEMS_A_THREAD = 8 /* below which channels are cut as well */
 };
 
-dn_stripes dn_stripes_create(const dn_grid *grid, int inputs)
+static int divide_up(int x, int by)
+{
+    return (x + by - 1) / by;
+}
+
+dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs)
 {
     const size_t pixels = (size_t)grid->images * dn_grid_pixels(grid);
-    size_t stripes = (pixels + STRIPE_PIXELS - 1) / STRIPE_PIXELS;
-    if (stripes > MAX_STRIPES)
-        stripes = MAX_STRIPES;
-    if (stripes > (size_t)grid->pieces)
-        stripes = (size_t)grid->pieces;
-    const int blocks = (inputs + DN_BACKWARD_BLOCK - 1) / DN_BACKWARD_BLOCK;
-    int columns = (WANTED_ITEMS + (int)stripes - 1) / (int)stripes;
-    if (columns > blocks)
-        columns = blocks;
-    return (dn_stripes){grid->pieces, (int)stripes, blocks, columns};
+    const size_t wanted = (pixels + STRIPE_PIXELS - 1) / STRIPE_PIXELS;
+    const int most = wanted < MAX_STRIPES ? (int)wanted : MAX_STRIPES;
+    /* As many pieces in each, so that no thread waits for another's longer one. */
+    const int stripes = divide_up(grid->pieces, divide_up(grid->pieces, most));
+    const int blocks = divide_up(inputs, DN_BACKWARD_BLOCK);
+    const int columns = divide_up(ITEMS_A_THREAD * net->threads, stripes);
+    return (dn_stripes){grid->pieces, stripes, blocks, columns < blocks ? columns : blocks};
 }
 
 dn_stripe dn_stripes_item(const dn_stripes *stripes, int index)

@@ -6,13 +6,9 @@
  */
 #include "build.h"
 
-#include "dn/layer_info.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { REMADE_PART = 24 }; /* of a step's products may go into bottleneck maps made again */
 
 /* Dense layers of all blocks. */
 static int layer_count(const dn_spec *spec)
@@ -256,51 +252,6 @@ static void mark_first_writers(dn_net *net)
             net->nodes[i].accumulate = net->maps[net->nodes[i].in].read != i;
 }
 
-/* A dense layer's 1x1 into a bottleneck map that is kept so far; its inputs are what a value costs
- * to make again. */
-static int cheapest_bottleneck(const dn_net *net)
-{
-    int cheapest = -1;
-    for (int i = 0; i < net->node_count; i++) {
-        const dn_node *node = &net->nodes[i];
-        if (node->kind == DN_NODE_CONV && node->kernel == 1 && !net->maps[node->out].remade &&
-            (cheapest < 0 || node->inputs < net->nodes[cheapest].inputs))
-            cheapest = i;
-    }
-    return cheapest;
-}
-
-static double forward_flops(const dn_net *net, int index)
-{
-    dn_layer_work work;
-    dn_net_layer_work(net, index, 0, &work);
-    return work.flops;
-}
-
-/* 1: parameters, momentum and gradients take more memory than the maps. */
-static int weights_outweigh_maps(const dn_net *net)
-{
-    double maps = 0;
-    for (int i = 0; i < net->map_count; i++)
-        maps += net->maps[i].channels * dn_map_pixels(&net->maps[i]) * (double)net->maps[i].element;
-    return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
-}
-
-/* All bottleneck maps are made again where asked for. Elsewhere those of the first layers may be:
- * few products for large maps, a bargain in deep nets with small batches. */
-static void mark_remade(dn_net *net)
-{
-    double left = 0;
-    for (int i = 0; i < net->node_count && weights_outweigh_maps(net); i++)
-        left += 3 * forward_flops(net, i) / REMADE_PART;
-    for (int i; (i = cheapest_bottleneck(net)) >= 0;) {
-        left -= forward_flops(net, i);
-        if (left < 0 && !net->options.recompute)
-            return;
-        net->maps[net->nodes[i].out].remade = 1;
-    }
-}
-
 dn_status dn_build(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
@@ -321,7 +272,5 @@ dn_status dn_build(dn_net *net)
     build_head(net, map, channels);
     reverse_offsets(net);
     mark_first_writers(net);
-    if (net->options.train)
-        mark_remade(net);
     return DN_OK;
 }

@@ -1,16 +1,69 @@
 /*
- * A net's memory: what regions it has, when each of them lives (plan.h), and which pointer points
- * at it then.
+ * A net's memory: which maps are kept, what regions there are, when each of them lives (plan.h),
+ * and which pointer points at it then.
  *
  * The leaf stands at the arena's beginning, as it must be in one piece; a node's part of it lives
  * from that node's backward on, and until then what dies before may stand there. The node that runs
  * has its packed weights and partial sums for that visit alone.
  */
+#include "dn/layer_info.h"
 #include "layers.h"
 #include "plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { REMADE_PART = 24 }; /* of a step's products may go into bottleneck maps made again */
+
+/* ---- what is made again ---- */
+
+/* A dense layer's 1x1 into a bottleneck map that is kept so far; its inputs are what a value costs
+ * to make again. */
+static int cheapest_bottleneck(const dn_net *net)
+{
+    int cheapest = -1;
+    for (int i = 0; i < net->node_count; i++) {
+        const dn_node *node = &net->nodes[i];
+        if (node->kind == DN_NODE_CONV && node->kernel == 1 && !net->maps[node->out].remade &&
+            (cheapest < 0 || node->inputs < net->nodes[cheapest].inputs))
+            cheapest = i;
+    }
+    return cheapest;
+}
+
+static double forward_flops(const dn_net *net, int index)
+{
+    dn_layer_work work;
+    dn_net_layer_work(net, index, 0, &work);
+    return work.flops;
+}
+
+/* 1: parameters, momentum and gradients take more memory than the maps. */
+static int weights_outweigh_maps(const dn_net *net)
+{
+    double maps = 0;
+    for (int i = 0; i < net->map_count; i++)
+        maps += net->maps[i].channels * dn_map_pixels(&net->maps[i]) * (double)net->maps[i].element;
+    return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
+}
+
+/* All bottleneck maps are made again where asked for. Elsewhere those of the first layers may be:
+ * few products for large maps, a bargain in deep nets with small batches. */
+static void mark_remade(dn_net *net)
+{
+    const double share = weights_outweigh_maps(net) ? 3.0 / REMADE_PART : 0;
+    double left = 0;
+    for (int i = 0; i < net->node_count; i++)
+        left += share * forward_flops(net, i);
+    for (int i; (i = cheapest_bottleneck(net)) >= 0;) {
+        left -= forward_flops(net, i);
+        if (left < 0 && !net->options.recompute)
+            return;
+        net->maps[net->nodes[i].out].remade = 1;
+    }
+}
+
+/* ---- regions ---- */
 
 static dn_needs node_needs(const dn_net *net, const dn_node *node)
 {
@@ -201,8 +254,10 @@ dn_status dn_memory_create(dn_net *net)
     net->targets = calloc(most, sizeof *net->targets);
     DN_CHECK(net->regions != NULL && net->targets != NULL, DN_ENOMEM,
              "memory: found none to plan %s", net->spec.name);
-    if (net->options.train)
+    if (net->options.train) {
+        mark_remade(net);
         add_leaf_regions(net);
+    }
     const int fixed = net->region_count;
     add_regions(net);
     DN_TRY(dn_plan_place(net->regions, fixed, net->region_count, &net->arena_bytes));

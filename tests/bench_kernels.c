@@ -79,7 +79,7 @@ static void run(const void *of)
     const dn_kernels *k = w->k;
     const bench *b = w->b;
     const dn_dtype dtype = w->dtype;
-    const dn_map_kernels *on_maps = &k->maps[dtype];
+    const dn_map_kernels *on_maps = &k->on_maps[dtype];
     const dn_guarded *gradient = &b->x[DN_FP32], *map = &b->x[dtype];
     const int outputs = b->shape->outputs, inputs = b->shape->inputs;
     const float *row[4];

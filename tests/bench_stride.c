@@ -51,16 +51,16 @@ static void run(const void *of)
         s->gather(side, side, x, PIECE_ROWS, PIECE_ROWS, y, w->y.ld);
         break;
     case MAX:
-        s->max(&w->frame, x, y);
+        s->max_pool(&w->frame, x, y);
         break;
     case MAX_GRAD:
-        s->max_grad(&w->frame, x, y, z);
+        s->max_pool_grad(&w->frame, x, y, z);
         break;
     case AVERAGE:
-        s->average(side, side, x, y);
+        s->average_pool(side, side, x, y);
         break;
     case AVERAGE_GRAD:
-        s->average_grad(side, side, y, x);
+        s->average_pool_grad(side, side, y, x);
         break;
     default:
         w->k->sgd(x, y, z, (size_t)(side * side), 1, &settings);

@@ -160,7 +160,7 @@ void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
             dn_guarded_blank(&sums[j]);
         }
         products->conv(packed.data, rows, inputs, &one, n, x.data, x.ld, y.data, y.ld, 0);
-        k->maps[dtype].norm_relu_grad(&args[0]);
+        k->on_maps[dtype].norm_relu_grad(&args[0]);
         products->conv_norm_grad(packed.data, inputs, x.data, x.ld, &args[1]);
         for (int r = 0; r < rows; r++)
             if (memcmp(dn_guarded_row(&to[0], r), dn_guarded_row(&to[1], r), n * sizeof(float)) !=
@@ -333,7 +333,7 @@ static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const 
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
     products->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
                    from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
-    k->maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
+    k->on_maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
     DN_GUARDED_DESTROY(&packed, &framed, &to);
 }
@@ -341,7 +341,7 @@ static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const 
 static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
 {
     static const float identity[3] = {1, 0, 0};
-    const dn_map_kernels *on_maps = &k->maps[l->dtype];
+    const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
     const size_t extent = dn_frame_floats(&l->frame) + DN_LANES - 1;
     const size_t first = dn_frame_first(&l->frame), run = dn_frame_run(&l->frame);
     const dn_taps taps = dn_taps_3x3(l->grid->width, 1);

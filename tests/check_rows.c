@@ -70,10 +70,10 @@ void dn_check_fill(dn_dtype dtype, const dn_frame *f)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&to);
-        k->maps[dtype].norm_relu(rows, f, x.data, x.ld, scale.data, shift.data, to.data, to.ld);
+        k->on_maps[dtype].norm_relu(rows, f, x.data, x.ld, scale.data, shift.data, to.data, to.ld);
         dn_expect_verify(&relu, k, &to);
         dn_guarded_blank(&to);
-        k->maps[dtype].affine(rows, f, g.data, g.ld, x.data, x.ld, c.data, to.data, to.ld);
+        k->on_maps[dtype].affine(rows, f, g.data, g.ld, x.data, x.ld, c.data, to.data, to.ld);
         dn_expect_verify(&affine, k, &to);
     }
     dn_expect_destroy(&relu);
@@ -126,7 +126,7 @@ void dn_check_store(dn_dtype dtype, const dn_frame *f)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&to);
-        k->maps[dtype].store(rows, f, y.data, y.ld, to.data, to.ld);
+        k->on_maps[dtype].store(rows, f, y.data, y.ld, to.data, to.ld);
         dn_expect_verify(&e, k, &to);
     }
     dn_expect_destroy(&e);
@@ -147,7 +147,7 @@ void dn_check_moments(dn_dtype dtype, int rows, size_t n)
     dn_expect e = dn_expect_create("moments", 1, 0, result.extent);
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&result);
-        k->maps[dtype].moments(rows, n, x.data, x.ld, result.data);
+        k->on_maps[dtype].moments(rows, n, x.data, x.ld, result.data);
         for (int r = 0; r < rows; r++) {
             double sum = 0, magnitude = 0, squares = 0;
             for (size_t p = 0; p < n; p++) {
@@ -228,7 +228,7 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_fill(&to, n, seed);
         dn_guarded_blank(&sums);
-        k->maps[dtype].norm_relu_grad(&args);
+        k->on_maps[dtype].norm_relu_grad(&args);
         dn_expect_verify(&sum_is, k, &to);
         if (!dn_guarded_pads_intact(&to, n))
             dn_trial_fail("norm_relu_grad: wrote into the pad of its sum");

@@ -83,11 +83,11 @@ void dn_check_max_pool(const dn_frame *f)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&y);
-        k->stride.max(f, x.data, y.data);
+        k->stride.max_pool(f, x.data, y.data);
         dn_expect_verify(&max, k, &y);
         dn_guarded_blank(&dx);
         if (whole) {
-            k->stride.max_grad(f, x.data, dy.data, dx.data);
+            k->stride.max_pool_grad(f, x.data, dy.data, dx.data);
             dn_expect_verify(&grad, k, &dx);
         }
     }
@@ -120,10 +120,10 @@ void dn_check_average_pool(int rows, int width)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&y);
-        k->stride.average(rows, width, x.data, y.data);
+        k->stride.average_pool(rows, width, x.data, y.data);
         dn_expect_verify(&average, k, &y);
         dn_guarded_blank(&dx);
-        k->stride.average_grad(rows, width, dy.data, dx.data);
+        k->stride.average_pool_grad(rows, width, dy.data, dx.data);
         dn_expect_verify(&grad, k, &dx);
     }
     dn_expect_destroy(&average);

@@ -169,7 +169,7 @@ static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_g
     for (int o = 0; o < outputs; o++) {
         products->winograd->output(&l->out, dn_guarded_row(&m, o), (size_t)outputs * m.ld, y.data,
                                    y.ld);
-        k->maps[DN_FP32].store(1, &compact, y.data, 0, to.data + (size_t)o * to.ld, 0);
+        k->on_maps[DN_FP32].store(1, &compact, y.data, 0, to.data + (size_t)o * to.ld, 0);
     }
     if (!dn_guarded_intact(&u) || !dn_guarded_intact(&m) || !dn_guarded_intact(&y))
         dn_trial_fail("%s: wrote outside a matrix on the way", e->kernel);

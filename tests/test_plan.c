@@ -76,7 +76,7 @@ static void test_random_plans(void **state)
             regions[i].bytes = r.word[2] % (p % 2 ? 1000 : 3) * (r.word[3] % 3);
             total += aligned(regions[i].bytes);
         }
-        assert_int_equal(dn_plan_place(regions, 0, count, &bytes), DN_OK);
+        assert_int_equal(dn_memory_place(regions, 0, count, &bytes), DN_OK);
         check_regions("random plan", regions, count, bytes);
         assert_true(bytes >= least_bytes(regions, count) && bytes <= total);
     }
@@ -92,7 +92,7 @@ static void test_known_plan(void **state)
         {.name = "d", .bytes = 1, .first = 0, .last = 9},
     };
     size_t bytes;
-    assert_int_equal(dn_plan_place(regions, 0, 4, &bytes), DN_OK);
+    assert_int_equal(dn_memory_place(regions, 0, 4, &bytes), DN_OK);
     assert_int_equal(regions[1].offset, 0);    /* the largest first */
     assert_int_equal(regions[0].offset, 1024); /* meets it */
     assert_int_equal(regions[2].offset, 1024); /* meets it, but not `a` */
@@ -111,7 +111,7 @@ static void test_fixed(void **state)
         {.name = "d", .bytes = 64, .first = 0, .last = 6},
     };
     size_t bytes;
-    assert_int_equal(dn_plan_place(regions, 2, 4, &bytes), DN_OK);
+    assert_int_equal(dn_memory_place(regions, 2, 4, &bytes), DN_OK);
     assert_int_equal(regions[0].offset, 0);
     assert_int_equal(regions[1].offset, 64);
     assert_int_equal(regions[2].offset, 128); /* meets b */

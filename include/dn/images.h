@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dn/shard.h"
+#include "dn/shard.h" /* dn_images: a split in memory */
 
 /* text = what tells this split from others, however it is cut and compressed: the set's name, size,
  * mean, and a checksum of the labels in their order. */

@@ -213,18 +213,18 @@ typedef struct dn_stride_kernels {
     /* y(rows, columns) = the largest of each window of 3x3 pixels, two apart, of what a ReLU made;
      * NaN counts as larger than all. x is a frame of one image with a border, window (r, c) begins
      * at its padded row 2r and column 2c - 1; rows are image_rows / 2, columns (width + 1) / 2. */
-    void (*max)(const dn_frame *frame, const float *x, float *y);
+    void (*max_pool)(const dn_frame *frame, const float *x, float *y);
 
     /* dx(frame->rows, width) = sum of dy(r, c) over the windows whose largest stands there, the
      * first such of a window, row by row; windows of zeros give nothing. The frame has a whole
      * plane, so `skip` is 1. The float before dx, and 2 * DN_LANES behind it, may be written, too.
      */
-    void (*max_grad)(const dn_frame *frame, const float *x, const float *dy, float *dx);
+    void (*max_pool_grad)(const dn_frame *frame, const float *x, const float *dy, float *dx);
 
     /* y(rows / 2, width / 2) = the means of 2x2 pixels; dx(rows, width) = a quarter of dy where
      * there is one, else 0. 2 * DN_LANES floats behind dx may be written. */
-    void (*average)(int rows, int width, const float *x, float *y);
-    void (*average_grad)(int rows, int width, const float *dy, float *dx);
+    void (*average_pool)(int rows, int width, const float *x, float *y);
+    void (*average_pool_grad)(int rows, int width, const float *dy, float *dx);
 } dn_stride_kernels;
 
 /* Passes over an array of n floats, for its bandwidth. Up to 63 of the last floats may be left out.
@@ -237,7 +237,7 @@ typedef struct dn_stream_kernels {
 typedef struct dn_kernels {
     const char *name;
     dn_product_kernels products[DN_DTYPES];
-    dn_map_kernels maps[DN_DTYPES];
+    dn_map_kernels on_maps[DN_DTYPES];
     dn_stride_kernels stride;
     dn_stream_kernels stream;
 

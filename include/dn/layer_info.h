@@ -1,6 +1,6 @@
 /*
- * What a net's layers are, what they have to do, and how long they took: for `dn_dist info` and
- * `bench`.
+ * What a net's layers (the nodes of src/layers/nodes.h) are, what they have to do, and how long
+ * they took: for `dn_dist info` and `bench`.
  */
 #ifndef DN_LAYER_INFO_H
 #define DN_LAYER_INFO_H

@@ -11,23 +11,23 @@
 
 enum { PAD = 4 };
 
-typedef struct view {
+typedef struct window {
     int top, left, flip; /* pixel (r, c) comes from (r + top, c + left), or mirrored */
-} view;
+} window;
 
-static view draw_crop(const dn_batch *batch, int64_t position)
+static window draw_crop(const dn_batch *batch, int64_t position)
 {
     if (!batch->augment)
-        return (view){0};
+        return (window){0};
     const dn_random4 r =
         dn_random(batch->seed, DN_STREAM_AUGMENT, batch->epoch, (uint64_t)position);
-    return (view){.top = (int)dn_random_below(r.word[0], 2 * PAD + 1) - PAD,
-                  .left = (int)dn_random_below(r.word[1], 2 * PAD + 1) - PAD,
-                  .flip = (int)(r.word[2] >> 31)};
+    return (window){.top = (int)dn_random_below(r.word[0], 2 * PAD + 1) - PAD,
+                    .left = (int)dn_random_below(r.word[1], 2 * PAD + 1) - PAD,
+                    .flip = (int)(r.word[2] >> 31)};
 }
 
 /* One channel: normalise by `table`, crop, flip. */
-static void copy_plane(const uint8_t *from, int height, int width, const view *crop,
+static void copy_plane(const uint8_t *from, int height, int width, const window *crop,
                        const float table[256], float *to)
 {
     for (int r = 0; r < height; r++, to += width) {
@@ -66,7 +66,7 @@ void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, 
     for (int i = 0; i < batch->count; i++) {
         const int64_t position = batch->position + i;
         const size_t index = batch->order ? batch->order[position] : (size_t)position;
-        const view crop = draw_crop(batch, position);
+        const window crop = draw_crop(batch, position);
         for (int c = 0; c < info->channels; c++)
             copy_plane(images->pixels + index * image + (size_t)c * plane, info->height,
                        info->width, &crop, table[c], to + (size_t)i * image + (size_t)c * plane);

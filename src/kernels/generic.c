@@ -1,6 +1,8 @@
 /*
- * The `generic` table: plain loops that define what every kernel computes, with OpenBLAS for the
- * matrix products. Sums over pixels run in double.
+ * The `generic` table: plain loops that define what the fp32 kernels compute, with OpenBLAS for the
+ * matrix products. Sums over pixels run in double. Its products for bf16 maps are the fp32 ones;
+ * those in bf16 and Winograd's transforms are defined by tests/check_products.c and
+ * check_winograd.c.
  */
 #include "sgd.h"
 #include "tables.h"
@@ -207,14 +209,21 @@ static void stream_scale(float *x, size_t n, float factor)
         .conv_weight_grad = conv_weight_grad, .peak = peak                                         \
     }
 
+#define ON_MAPS(type)                                                                              \
+    {                                                                                              \
+        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
+        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
+    }
+
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
     .products = {[DN_FP32] = PRODUCTS, [DN_BF16] = PRODUCTS},
-    .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_fp32, moments_fp32,
-                          norm_relu_grad_fp32},
-             [DN_BF16] = {norm_relu_bf16, affine_bf16, store_bf16, moments_bf16,
-                          norm_relu_grad_bf16}},
-    .stride = {gather, max_pool, max_pool_grad, average_pool, average_pool_grad},
-    .stream = {stream_read, stream_scale},
+    .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
+    .stride = {.gather = gather,
+               .max_pool = max_pool,
+               .max_pool_grad = max_pool_grad,
+               .average_pool = average_pool,
+               .average_pool_grad = average_pool_grad},
+    .stream = {.read = stream_read, .scale = stream_scale},
     .sgd = sgd,
 };

@@ -37,8 +37,8 @@ static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_
     }
 }
 
-static void NAMED(store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *map,
-                         size_t to_ld)
+static void NAMED(store_map)(int rows, const dn_frame *frame, const float *y, size_t y_ld,
+                             void *map, size_t to_ld)
 {
     ELEMENT *to = map;
     for (int c = 0; c < rows; c++, y += y_ld, to += to_ld)

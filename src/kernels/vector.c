@@ -162,15 +162,22 @@ static void stream_scale(float *x, size_t n, float by)
         .conv_weight_grad = conv_weight_grad, .peak = peak, .winograd = &winograd                  \
     }
 
+#define ON_MAPS(type)                                                                              \
+    {                                                                                              \
+        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
+        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
+    }
+
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
     .products =
         {[DN_FP32] = PRODUCTS(conv_norm_grad_fp32), [DN_BF16] = PRODUCTS(conv_norm_grad_bf16)},
-    .maps = {[DN_FP32] = {norm_relu_fp32, affine_fp32, store_map_fp32, moments_fp32,
-                          norm_relu_grad_fp32},
-             [DN_BF16] = {norm_relu_bf16, affine_bf16, store_map_bf16, moments_bf16,
-                          norm_relu_grad_bf16}},
-    .stride = {gather, max_pool, max_pool_grad, average_pool, average_pool_grad},
-    .stream = {stream_read, stream_scale},
+    .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
+    .stride = {.gather = gather,
+               .max_pool = max_pool,
+               .max_pool_grad = max_pool_grad,
+               .average_pool = average_pool,
+               .average_pool_grad = average_pool_grad},
+    .stream = {.read = stream_read, .scale = stream_scale},
     .sgd = sgd,
 };

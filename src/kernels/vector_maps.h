@@ -1,5 +1,6 @@
 /*
- * The kernels of vector.c that read or write maps, included once an element type:
+ * The kernels of vector.c that read or write maps, and at the end the product that goes on as one
+ * of them (conv_norm_grad); included once an element type, after vector_tile.h:
  *
  *     ELEMENT         how a map's element is stored
  *     NAMED(name)     a kernel's name for that type

@@ -9,7 +9,7 @@
  *     load      c0 c1 c0 c1 c0 c1 ..      even  c0 c0 c0 .. (slot 0) c0 c0 c0 .. (slot 1)
  *     load + 2  c2 c3 c2 c3 c2 c3 ..      odd   c1 c1 c1 .. (slot 0) c1 c1 c1 .. (slot 1)
  *
- * Only sums and differences occur, each in one order, so all levels agree to the bit. Slots are
+ * Only sums and differences occur, each in one order, so all tables agree to the bit. Slots are
  * stored in ascending order: what a slot spills past the end of a tile row the next one overwrites.
  */
 

@@ -6,12 +6,13 @@
  * are written in place into the output map; then the moments of what was written, while it is in
  * the cache.
  *
- * Backward, for one stripe of pieces at a time: the output's gradient is loaded with the deferred
- * correction applied, and packed for the weights' gradient; then, panel by panel of input channels,
- * the normalised input is packed again and gives the weights' gradient, the product with the
- * transposed weights gives the input's, which the ReLU masks and adds into the input map's
- * gradient: of a 1x1 both in one kernel where there is one (conv_norm_grad). A panel of x is read
- * once for all of it. A 1x1's piece is cut further, into runs of pixels whose dy stays near.
+ * Backward, for one item at a time, a stripe of pieces and a column of input channels: the output's
+ * gradient is loaded with the deferred correction applied, and packed for the weights' gradient,
+ * once for the column; then, panel by panel of its channels, the normalised input is packed again
+ * and gives the weights' gradient, the product with the transposed weights gives the input's, which
+ * the ReLU masks and adds into the input map's gradient: of a 1x1 both in one kernel where there is
+ * one (conv_norm_grad). A panel of x is read once for all of it. A 1x1's piece is cut further, into
+ * runs of pixels whose dy stays near.
  *
  * The pieces of a 3x3 go to winograd.c where the net's products have Winograd's transforms. Where
  * they have none, a 3x3 goes tap by tap over the frame of a piece (dn/kernels.h), one channel's
@@ -29,17 +30,17 @@
 #include "layers.h"
 
 /* How a node sees one piece. */
-typedef struct view {
+typedef struct piece_view {
     dn_piece piece;
     dn_frame frame;    /* of the input, bordered for a 3x3 */
     ptrdiff_t source;  /* where the frame's source begins, from the piece's first pixel */
     size_t first, run; /* positions in the frame that the products go over */
     size_t ld;         /* of framed scratch rows */
-} view;
+} piece_view;
 
-static view view_create(const dn_grid *grid, const dn_node *node, int index)
+static piece_view view_create(const dn_grid *grid, const dn_node *node, int index)
 {
-    view v = {.piece = dn_grid_piece(grid, index)};
+    piece_view v = {.piece = dn_grid_piece(grid, index)};
     if (node->kernel == 1) {
         v.frame = dn_run_frame(v.piece.pixels);
         v.run = v.piece.pixels;
@@ -55,16 +56,16 @@ static view view_create(const dn_grid *grid, const dn_node *node, int index)
 enum { RUN_FLOATS = 65536, RUN_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
 
 /* Pixels of a 1x1's piece that go backward at once. */
-static size_t backward_run(const dn_node *node, const view *v)
+static size_t backward_run(const dn_node *node, const piece_view *v)
 {
     const size_t run = RUN_FLOATS / (size_t)node->outputs / RUN_STEP * RUN_STEP;
     return node->kernel == 3 || run >= v->run ? v->run : run > 0 ? run : RUN_STEP;
 }
 
 /* Up to `count` pixels of a view, from pixel `at` on; a 3x3's are all of them. */
-static view view_of_run(const view *whole, size_t at, size_t count)
+static piece_view view_of_run(const piece_view *whole, size_t at, size_t count)
 {
-    view v = *whole;
+    piece_view v = *whole;
     if (count == whole->run)
         return v;
     v.piece.offset += at;
@@ -75,7 +76,7 @@ static view view_of_run(const view *whole, size_t at, size_t count)
 }
 
 /* A product's output over the frame: its first row holds pixels, no border stands above. */
-static dn_frame output_frame(const view *v)
+static dn_frame output_frame(const piece_view *v)
 {
     dn_frame frame = v->frame;
     frame.skip = 0;
@@ -118,7 +119,7 @@ void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass
 static void forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const view v = view_create(&in->grid, node, index);
+    const piece_view v = view_create(&in->grid, node, index);
     const dn_taps taps = node_taps(&in->grid, node, 1);
     const int block = forward_block(node);
     const size_t packed_block = dn_packed_forward_block(net, node, block);
@@ -167,8 +168,8 @@ void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
 
 /* dy = the output's gradient over the frame, deferred correction applied; packed = the same for the
  * weights' gradient. */
-static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass, const view *v,
-                          float *dy, float *packed)
+static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
+                          const piece_view *v, float *dy, float *packed)
 {
     const dn_map *out = &net->maps[node->out];
     const size_t at = dn_map_index(out, &v->piece, node->first, v->source);
@@ -182,7 +183,7 @@ static void load_gradient(dn_net *net, const dn_node *node, const dn_pass *pass,
 }
 
 /* The input's gradient of a block of channels, through the ReLU into the map's. */
-static void input_gradient(dn_net *net, const dn_node *node, const view *v, const float *dy,
+static void input_gradient(dn_net *net, const dn_node *node, const piece_view *v, const float *dy,
                            float *dx, dn_norm_grad *grad, const float *packed)
 {
     const dn_taps back = node_taps(&net->maps[node->in].grid, node, -1);
@@ -197,17 +198,18 @@ static void input_gradient(dn_net *net, const dn_node *node, const view *v, cons
     if (node->kernel == 3) {
         float *compact = dx + DN_BACKWARD_BLOCK * v->ld;
         const dn_frame frame = output_frame(v);
-        net->kernels->maps[DN_FP32].store(grad->rows, &frame, dx, v->ld, compact, v->ld);
+        net->kernels->on_maps[DN_FP32].store(grad->rows, &frame, dx, v->ld, compact, v->ld);
         grad->gradient = compact;
     }
     net->on_maps->norm_relu_grad(grad);
 }
 
 /* Weight gradient, input gradient and norm sums of block `b` of input channels of one view; adds to
- * partial(rows, 2). `panel` has room for the block's rows of x and, behind them, of dx. */
-static void backward_block(dn_net *net, const dn_node *node, const view *v, const dn_stripe *item,
-                           int b, const float *dy, const float *packed_dy, float *panel,
-                           double *partial)
+ * partial(rows, 2). `panel` has room for the block's rows of x, of dx, and of dx without borders.
+ */
+static void backward_block(dn_net *net, const dn_node *node, const piece_view *v,
+                           const dn_item *item, int b, const float *dy, const float *packed_dy,
+                           float *panel, double *partial)
 {
     const dn_map *in = &net->maps[node->in];
     const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
@@ -227,7 +229,7 @@ static void backward_block(dn_net *net, const dn_node *node, const view *v, cons
 }
 
 static void backward_view(dn_net *net, const dn_node *node, const dn_pass *pass,
-                          const dn_stripe *item, int index, const view *v)
+                          const dn_item *item, int index, const piece_view *v)
 {
     float *dy = dn_thread_scratch(net) + DN_FRAME_LEAD;
     float *packed = dy + (size_t)node->outputs * v->ld;
@@ -241,16 +243,16 @@ static void backward_view(dn_net *net, const dn_node *node, const dn_pass *pass,
 }
 
 static void backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
-                          const dn_stripe *item)
+                          const dn_item *item)
 {
     const dn_grid *grid = &net->maps[node->in].grid;
     dn_weight_partial_clear(net, node, item);
     for (int p = item->piece; p < item->piece_end; p++) {
-        const view whole = view_create(grid, node, p);
+        const piece_view whole = view_create(grid, node, p);
         const size_t step = backward_run(node, &whole);
         dn_norm_partial_clear(net, node, item, p);
         for (size_t at = 0; at < whole.run; at += step) {
-            const view v = view_of_run(&whole, at, step);
+            const piece_view v = view_of_run(&whole, at, step);
             backward_view(net, node, pass, item, p, &v);
         }
     }
@@ -264,7 +266,7 @@ void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < stripes.stripes * stripes.columns; i++) {
-            const dn_stripe item = dn_stripes_item(&stripes, i);
+            const dn_item item = dn_stripes_item(&stripes, i);
             if (dn_is_winograd(net, node))
                 dn_winograd_backward_item(net, node, pass, &item);
             else
@@ -278,8 +280,8 @@ void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
 dn_needs dn_conv_needs(const dn_net *net, const dn_node *node)
 {
     const dn_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const view widest = view_create(&in->grid, node, 0);
-    const view run = view_of_run(&widest, 0, backward_run(node, &widest));
+    const piece_view widest = view_create(&in->grid, node, 0);
+    const piece_view run = view_of_run(&widest, 0, backward_run(node, &widest));
     const dn_stripes stripes = dn_stripes_create(net, &in->grid, node->inputs);
     const int block = forward_block(node);
     const size_t outputs = (size_t)node->outputs, inputs = (size_t)node->inputs;

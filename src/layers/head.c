@@ -44,11 +44,12 @@ static void pool_channel(dn_net *net, const dn_node *node, int c)
     }
 }
 
-void dn_head_forward(dn_net *net, const dn_node *node)
+void dn_head_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
     const size_t ld = image_stride(net), images = (size_t)net->options.batch;
     const dn_taps one = {.count = 1};
     const float *bias = net->parameters + node->bias;
+    dn_norm_prepare(net, node, pass);
 #pragma omp parallel
     {
         dn_pack_forward(net, node, node->inputs);

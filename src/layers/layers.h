@@ -3,59 +3,16 @@
  *
  * Every function is called outside a parallel region and opens its own, unless it says otherwise.
  * A `pass` of NULL means evaluation: running statistics normalise, and nothing is kept for a
- * backward pass. Work is cut by shape alone; sums of a piece of work are kept apart and combined in
- * the order of the pieces, in double.
+ * backward pass. The order of every sum follows from the shape alone: a piece's sums are kept apart
+ * and combined in the order of the pieces, statistics and the norm's in double, weight gradients in
+ * float. Who computes a piece, and in how many columns of channels, may follow from the threads.
  */
 #ifndef DN_LAYERS_H
 #define DN_LAYERS_H
 
 #include "nodes.h"
 
-/* stem.c */
-void dn_stem_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
-void dn_stem_backward(dn_net *net, const dn_node *node);
-void dn_stem_pool_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
-void dn_stem_pool_backward(dn_net *net, const dn_node *node);
-
-/* conv.c */
-void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
-void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
-
-/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
- * begins at pixel `pixel` of image `image`. */
-void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
-                     const dn_frame *frame, int image, size_t pixel, int channel, float *row);
-
-/* winograd.c: a piece forward, inside a parallel region (dn_winograd_backward_item, below, is the
- * backward half); and the scratch it takes, floats a thread. */
-void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index);
-size_t dn_winograd_scratch(const dn_net *net, const dn_node *node);
-
-/* transition.c */
-void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
-void dn_transition_backward(dn_net *net, const dn_node *node);
-
-/* head.c */
-void dn_head_forward(dn_net *net, const dn_node *node);
-void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing);
-/* Loss and top-k of the first `count` images from the logits of the last forward pass. */
-void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result);
-
-/* What a node needs beyond the maps; the memory plan (memory.c) asks each kind of node. */
-typedef struct dn_needs {
-    size_t scratch;        /* floats a thread */
-    size_t packed;         /* floats */
-    size_t partial;        /* doubles */
-    size_t weight_partial; /* floats */
-} dn_needs;
-
-dn_needs dn_conv_needs(const dn_net *net, const dn_node *node);
-dn_needs dn_transition_needs(const dn_net *net, const dn_node *node);
-dn_needs dn_stem_needs(const dn_net *net, const dn_node *node);
-dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node);
-dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
-
-/* ---- how a node's channels and pieces are cut ---- */
+/* ---- how a node's channels and pieces are cut: weights.c ---- */
 
 enum {
     DN_FORWARD_BLOCK_1X1 = 96, /* input channels a panel of the forward pass holds */
@@ -76,11 +33,59 @@ typedef struct dn_stripes {
 dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs);
 
 /* Pieces and channel blocks of item `index` of stripes * columns. */
-typedef struct dn_stripe {
+typedef struct dn_item {
     int stripe, piece, piece_end, block, block_end;
-} dn_stripe;
+} dn_item;
 
-dn_stripe dn_stripes_item(const dn_stripes *stripes, int index);
+dn_item dn_stripes_item(const dn_stripes *stripes, int index);
+
+/* ---- the kinds of nodes ---- */
+
+/* stem.c */
+void dn_stem_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_stem_backward(dn_net *net, const dn_node *node);
+void dn_stem_pool_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_stem_pool_backward(dn_net *net, const dn_node *node);
+
+/* conv.c */
+void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
+
+/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
+ * begins at pixel `pixel` of image `image`. */
+void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
+                     const dn_frame *frame, int image, size_t pixel, int channel, float *row);
+
+/* winograd.c: a piece forward and an item backward, inside a parallel region; and the scratch they
+ * take, floats a thread. */
+void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index);
+void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
+                               const dn_item *item);
+size_t dn_winograd_scratch(const dn_net *net, const dn_node *node);
+
+/* transition.c */
+void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_transition_backward(dn_net *net, const dn_node *node);
+
+/* head.c */
+void dn_head_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
+void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing);
+/* Loss and top-k of the first `count` images from the logits of the last forward pass. */
+void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result);
+
+/* What a node needs beyond the maps; the memory plan (memory.c) asks each kind of node. */
+typedef struct dn_needs {
+    size_t scratch;        /* floats a thread */
+    size_t packed;         /* floats */
+    size_t partial;        /* doubles */
+    size_t weight_partial; /* floats */
+} dn_needs;
+
+dn_needs dn_conv_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_transition_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_stem_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_stem_pool_needs(const dn_net *net, const dn_node *node);
+dn_needs dn_head_needs(const dn_net *net, const dn_node *node);
 
 /* ---- shared by the layers: norm.c ---- */
 
@@ -121,17 +126,13 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
 }
 
 /* Clears those of the item's channels, of part `part`. */
-void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item, int part);
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_item *item, int part);
 
 /* Merges net->partial(parts, inputs, 2): writes the leaf's gradients of gamma and beta, and writes
  * (node->accumulate: adds to) the input map's sums. Inside a parallel region. */
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts);
 
 /* ---- shared by the layers: weights.c ---- */
-
-/* winograd.c, inside a parallel region. */
-void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
-                               const dn_stripe *item);
 
 /* Packs the node's weights block by block of `block` input channels, for the forward product
  * (outputs from inputs) or, transposed, for the gradient of the input; a Winograd node's blocks are
@@ -147,7 +148,7 @@ size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int bl
 float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first);
 
 /* Clears the sums an item will add to. */
-void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item);
+void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_item *item);
 
 /* Packed weights and partial gradients of a node whose forward panels hold `block` channels. */
 dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,

@@ -127,6 +127,12 @@ static inline size_t dn_map_plane_index(const dn_map *map, int image, int channe
     return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
 }
 
+/* The 1x1 that writes the bottleneck map which a layer's 3x3 reads: it was built just before. */
+static inline const dn_node *dn_node_before(const dn_node *node)
+{
+    return node - 1;
+}
+
 /* Address of an element of the map's data. */
 static inline void *dn_map_at(const dn_map *map, size_t index)
 {

@@ -139,7 +139,7 @@ void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t 
     net->on_maps->norm_relu_grad(&args);
 }
 
-void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item, int part)
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_item *item, int part)
 {
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);

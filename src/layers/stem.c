@@ -40,7 +40,9 @@ typedef struct panel {
 static panel panel_create(const dn_node *node, const dn_grid *grid, const dn_piece *piece,
                           ptrdiff_t *source, float *scratch)
 {
-    panel p = {.rows = scratch + DN_FRAME_LEAD, .run = piece->pixels, .taps = {.count = 1}};
+    panel p = {.rows = scratch ? scratch + DN_FRAME_LEAD : NULL,
+               .run = piece->pixels,
+               .taps = {.count = 1}};
     *source = 0;
     p.frame = dn_run_frame(piece->pixels);
     if (node->kernel == 3) {
@@ -79,8 +81,8 @@ static void panel_fill(dn_net *net, const dn_node *node, const dn_piece *piece, 
                      (ptrdiff_t)piece->offset + source;
     dn_frame frame = p->frame;
     frame.source_image = (size_t)node->inputs * plane;
-    net->kernels->maps[DN_FP32].affine(node->inputs, &frame, x, plane, x, plane, identity, p->rows,
-                                       p->ld);
+    net->kernels->on_maps[DN_FP32].affine(node->inputs, &frame, x, plane, x, plane, identity,
+                                          p->rows, p->ld);
 }
 
 static void forward_piece(dn_net *net, const dn_node *node, int index)
@@ -149,12 +151,12 @@ void dn_stem_backward(dn_net *net, const dn_node *node)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_node product = as_product(node);
-    const dn_stripes stripes = dn_stripes_create(net, &out->grid, 1);
+    const dn_stripes stripes = dn_stripes_create(net, &out->grid, 1); /* one block: no columns */
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < stripes.stripes; i++) {
-            const dn_stripe item = dn_stripes_item(&stripes, i);
+            const dn_item item = dn_stripes_item(&stripes, i);
             memset(dn_weight_partial(net, &product, i, 0), 0,
                    dn_round_lanes((size_t)node->outputs) *
                        (size_t)(product.inputs * dn_node_taps(&product)) * sizeof(float));
@@ -172,7 +174,7 @@ dn_needs dn_stem_needs(const dn_net *net, const dn_node *node)
     const dn_stripes stripes = dn_stripes_create(net, &out->grid, 1);
     const dn_piece piece = dn_grid_piece(&out->grid, 0);
     ptrdiff_t source;
-    const panel p = panel_create(node, &out->grid, &piece, &source, net->scratch);
+    const panel p = panel_create(node, &out->grid, &piece, &source, NULL);
     return dn_needs_max(
         dn_weight_needs(net, &product, panel_rows(node), &stripes),
         (dn_needs){.scratch = (size_t)(panel_rows(node) + node->outputs) * p.ld +
@@ -215,8 +217,8 @@ static void pool_piece(dn_net *net, const dn_node *node, int index)
     for (int c = 0; c < node->inputs; c++) {
         for (int i = 0; i < piece.images; i++) {
             load_frame(net, node, &frame, dn_map_plane_index(in, piece.image + i, c, first), c, x);
-            net->kernels->stride.max(&frame, x,
-                                     y + (size_t)i * (piece.pixels / (size_t)piece.images));
+            net->kernels->stride.max_pool(&frame, x,
+                                          y + (size_t)i * (piece.pixels / (size_t)piece.images));
         }
         net->on_maps->store(1, &out_run, y, 0, dn_map_at(out, dn_map_index(out, &piece, c, 0)), 0);
     }
@@ -254,7 +256,7 @@ static void unpool_plane(dn_net *net, const dn_node *node, int image, int c, dou
     load_frame(net, node, &frame, plane, c, x);
     net->on_maps->affine(1, &out_run, out->gradient + out_plane, 0, dn_map_at(out, out_plane), 0,
                          net->coefficients + 3 * c, dy, 0);
-    net->kernels->stride.max_grad(&frame, x, dy, dx);
+    net->kernels->stride.max_pool_grad(&frame, x, dy, dx);
     dn_norm_backward(net, node, c, 1, plane, pixels, dx, 0, sums);
     partial[0] = sums[0];
     partial[1] = sums[1];

@@ -42,8 +42,8 @@ static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, 
                 1, &run,
                 dn_map_at(in, dn_map_plane_index(in, piece->image + image, c + i, from.offset)), 0,
                 node->scale + c + i, node->shift + c + i, plane, 0);
-            net->kernels->stride.average(from.rows, from.width, plane,
-                                         panel + (size_t)image * pixels);
+            net->kernels->stride.average_pool(from.rows, from.width, plane,
+                                              panel + (size_t)image * pixels);
         }
 }
 
@@ -100,7 +100,8 @@ static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, 
     partial[0] = partial[1] = 0;
     for (int i = 0; i < piece->images; i++) {
         float sums[2];
-        net->kernels->stride.average_grad(from.rows, from.width, dy + (size_t)i * pixels, plane);
+        net->kernels->stride.average_pool_grad(from.rows, from.width, dy + (size_t)i * pixels,
+                                               plane);
         const size_t x = dn_map_plane_index(in, piece->image + i, c, from.offset);
         dn_norm_backward(net, node, c, 1, x, from.pixels, plane, 0, sums);
         partial[0] += sums[0];
@@ -108,7 +109,7 @@ static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, 
     }
 }
 
-static void backward_piece(dn_net *net, const dn_node *node, const dn_stripe *item, int index)
+static void backward_piece(dn_net *net, const dn_node *node, const dn_item *item, int index)
 {
     const dn_map *out = &net->maps[node->out];
     const dn_piece piece = dn_grid_piece(&out->grid, index);
@@ -146,7 +147,7 @@ void dn_transition_backward(dn_net *net, const dn_node *node)
         dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < stripes.stripes * stripes.columns; i++) {
-            const dn_stripe item = dn_stripes_item(&stripes, i);
+            const dn_item item = dn_stripes_item(&stripes, i);
             dn_weight_partial_clear(net, node, &item);
             for (int p = item.piece; p < item.piece_end; p++)
                 backward_piece(net, node, &item, p);

@@ -31,14 +31,14 @@ dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs)
     return (dn_stripes){grid->pieces, stripes, blocks, columns < blocks ? columns : blocks};
 }
 
-dn_stripe dn_stripes_item(const dn_stripes *stripes, int index)
+dn_item dn_stripes_item(const dn_stripes *stripes, int index)
 {
     const int s = index / stripes->columns, c = index % stripes->columns;
-    return (dn_stripe){.stripe = s,
-                       .piece = stripes->pieces * s / stripes->stripes,
-                       .piece_end = stripes->pieces * (s + 1) / stripes->stripes,
-                       .block = stripes->blocks * c / stripes->columns,
-                       .block_end = stripes->blocks * (c + 1) / stripes->columns};
+    return (dn_item){.stripe = s,
+                     .piece = stripes->pieces * s / stripes->stripes,
+                     .piece_end = stripes->pieces * (s + 1) / stripes->stripes,
+                     .block = stripes->blocks * c / stripes->columns,
+                     .block_end = stripes->blocks * (c + 1) / stripes->columns};
 }
 
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
@@ -182,7 +182,7 @@ float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first
            ((size_t)stripe * (size_t)node->inputs + (size_t)first) * weight_column(net, node);
 }
 
-void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_stripe *item)
+void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_item *item)
 {
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t rows = (size_t)((end < node->inputs ? end : node->inputs) - first);

@@ -214,7 +214,7 @@ static void store_gradients(dn_net *net, const dn_node *node, const chunk *c, in
         float sums[2];
         net->products->winograd->output(&c->output, u + (size_t)r * c->ld, matrix, c->y_row,
                                         c->y.pitch);
-        net->kernels->maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
+        net->kernels->on_maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
         dn_norm_backward(net, node, first + r, 1, dn_map_index(in, &c->piece, first + r, 0),
                          c->piece.pixels, c->row, 0, sums);
         double *partial = dn_norm_partial(net, node, index, first + r);
@@ -236,7 +236,7 @@ static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, i
 }
 
 static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
-                           const dn_stripe *item, int index, float *v)
+                           const dn_item *item, int index, float *v)
 {
     const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->ld;
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
@@ -255,7 +255,7 @@ static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass
 }
 
 void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
-                               const dn_stripe *item)
+                               const dn_item *item)
 {
     const dn_grid *grid = &net->maps[node->in].grid;
     dn_weight_partial_clear(net, node, item);

@@ -77,7 +77,7 @@ void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work
     const dn_node *node = &net->nodes[index];
     *work = backward ? backward_work(net, node) : forward_work(net, node);
     if (backward && node->in >= 0 && net->maps[node->in].remade) {
-        const dn_layer_work again = forward_work(net, node - 1);
+        const dn_layer_work again = forward_work(net, dn_node_before(node));
         work->flops += again.flops;
         work->bytes += again.bytes;
     }

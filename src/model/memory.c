@@ -171,7 +171,7 @@ static void add_work_regions(dn_net *net)
         const dn_node *node = &net->nodes[is_backward ? last_visit(net) - t : t];
         dn_needs needs = node_needs(net, node);
         if (is_backward && node->in >= 0 && net->maps[node->in].remade)
-            needs = dn_needs_max(needs, node_needs(net, node - 1));
+            needs = dn_needs_max(needs, node_needs(net, dn_node_before(node)));
         add_region(net, "packed weights", &net->packed, needs.packed * sizeof(float), t, t);
         add_region(net, "partial sums", &net->partial, needs.partial * sizeof(double), t, t);
         if (is_backward)
@@ -260,7 +260,7 @@ dn_status dn_memory_create(dn_net *net)
     }
     const int fixed = net->region_count;
     add_regions(net);
-    DN_TRY(dn_plan_place(net->regions, fixed, net->region_count, &net->arena_bytes));
+    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
     if (net->options.plan_only)
         return DN_OK;
     DN_TRY(dn_arena_create(&net->arena, net->arena_bytes));

@@ -1,7 +1,5 @@
-/*
- * A net from its creation to its end, and what stands in its flat arrays. Then what callers may
- * look at: sizes, layers, and the seconds of layers and phases.
- */
+/* A net from its creation to its end: its first weights, its running statistics, its hash, and what
+ * callers may look at. */
 #include "build.h"
 #include "layers.h"
 #include "dn/rng.h"
@@ -32,7 +30,7 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->lead = from != NULL ? from : net;
     net->kernels = kernels;
     net->products = &kernels->products[options->dtype];
-    net->on_maps = &kernels->maps[options->dtype];
+    net->on_maps = &kernels->on_maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK)

@@ -43,7 +43,7 @@ static void insert(dn_region_info *region, dn_region_info **placed, int count)
     placed[count] = region;
 }
 
-dn_status dn_plan_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes)
+dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes)
 {
     dn_region_info **order = malloc(2 * (size_t)count * sizeof *order);
     if (order == NULL)

@@ -12,7 +12,7 @@
 /* Places each region (bytes, first, last given; offset filled) and returns the arena's bytes. The
  * first `fixed` ones, in ascending order, have their offsets already; then largest first, each at
  * the lowest address that is free during its whole life. Offsets are multiples of 64. DN_ENOMEM. */
-dn_status dn_plan_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes);
+dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes);
 
 /* An arena of zeroed pages, huge ones where the system grants them, not yet touched. DN_ENOMEM
  * names the size. */

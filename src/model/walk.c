@@ -27,8 +27,7 @@ static void node_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
         dn_transition_forward(net, node, pass);
         break;
     case DN_NODE_HEAD:
-        dn_norm_prepare(net, node, pass);
-        dn_head_forward(net, node);
+        dn_head_forward(net, node, pass);
         break;
     }
 }
@@ -45,7 +44,7 @@ static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
         break;
     case DN_NODE_CONV:
         if (net->maps[node->in].remade)
-            dn_conv_forward(net, node - 1, pass); /* the same bits; its statistics stand already */
+            dn_conv_forward(net, dn_node_before(node), pass); /* its statistics stand already */
         dn_conv_backward(net, node, pass);
         break;
     case DN_NODE_STEM_POOL:

@@ -1,6 +1,7 @@
 /*
  * `dn_dist bench`: training steps on synthetic images, the whole of them, allreduce and update
- * included. The JSON has the keys of the PyTorch yardstick beside which it is read.
+ * included. The JSON's common keys are those of the PyTorch script that was measured beside it,
+ * which is not part of this project; README.md says what it does.
  */
 #include "commands.h"
 
@@ -166,7 +167,7 @@ static void print_text(const bench *b)
 
 static dn_status create(bench *b)
 {
-    DN_TRY(dn_net_from_options(&b->net, b->options, NULL, b->comm->size));
+    DN_TRY(dn_options_net(b->options, NULL, b->comm->size, &b->net));
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->options, b->comm->size, NULL));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);

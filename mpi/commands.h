@@ -22,12 +22,6 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
  * caller also after a failure. Collective. */
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile);
 
-/* The net that the options ask for, for their command. What they leave open of its images and
- * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
- * DN_ENOMEM. The caller owns it. Not collective. */
-dn_status dn_net_from_options(dn_net **net, const dn_options *options, const dn_shard_info *data,
-                              int virtual_ranks);
-
 /* Fills the test fields of `scores` with loss and accuracy over all images of a split. Exact on any
  * number of ranks: the images are cut into batches of the net's size, each computed once, counts
  * are whole numbers, and losses are added along the tree over the batches. Ends with DN_STOPPED,

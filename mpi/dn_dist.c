@@ -1,5 +1,6 @@
-/* dn_dist: parses the command line, starts MPI, finds the rank's cores, starts the watch and the
- * timeline, runs one command. */
+/* dn_dist: parses the command line, begins again with other environment variables where too many
+ * ranks would spin, starts MPI, finds the rank's cores, starts the watch and the timeline, runs one
+ * command. */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,7 +40,7 @@ int main(int argc, char **argv)
     dn_status status = DN_OK;
     if (command)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
-    dn_place_yield(argv, options.threads);
+    dn_place_restart_if_crowded(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);

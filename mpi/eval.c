@@ -70,7 +70,7 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
     dn_checkpoint state;
     DN_TRY(dn_checkpoint_peek(options->checkpoint, &state));
     DN_TRY(dn_options_resume_from_ini(options, state.config));
-    DN_TRY(dn_net_from_options(net, options, info, 1));
+    DN_TRY(dn_options_net(options, info, 1, net));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);
     return dn_checkpoint_load(options->checkpoint, *net, NULL);

@@ -54,7 +54,7 @@ static dn_status print_further_net(const dn_net *net)
 static dn_status print_info(const dn_options *options)
 {
     dn_net *net = NULL;
-    DN_TRY(dn_net_from_options(&net, options, NULL, 1));
+    DN_TRY(dn_options_net(options, NULL, 1, &net));
     const dn_spec *spec = dn_net_view(net).spec;
     printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
            spec->width, spec->classes);

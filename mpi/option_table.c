@@ -131,8 +131,8 @@ const dn_option dn_option_table[] = {
     {"isa", TRAIN | EVAL | BENCH | PLAN, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
      DN_FREE, "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in "
      "bf16 with --dtype bf16); default: $DN_ISA, or the fastest"},
-    {"deadline", TRAIN | EVAL | BENCH, "Machine", DN_REAL, FIELD(deadline), "60", 0, 86400,
-     "SECONDS", DN_FREE, "a rank silent for so long is lost and ends the job; 0: wait for ever"},
+    {"deadline", ALL, "Machine", DN_REAL, FIELD(deadline), "60", 0, 86400, "SECONDS",
+     DN_FREE, "a rank silent for so long is lost and ends the job; 0: wait for ever"},
     {"help", ALL, "Machine", DN_SWITCH, FIELD(help), "0", 0, 1, NULL,
      DN_FREE, "this text"},
 };

@@ -12,6 +12,7 @@
 
 #include "dn/net.h"
 #include "dn/schedule.h"
+#include "dn/shard.h"
 #include "dn/status.h"
 
 typedef enum dn_command {
@@ -57,7 +58,7 @@ typedef struct dn_options {
     int64_t max_steps; /* in all, those before a resumption counted; 0 = no limit */
     int virtual_ranks; /* 0 = number of ranks */
     int64_t seed;
-    double lr; /* for a global batch of 64 where rate_scaling is linear */
+    double lr; /* for a global batch of 64 where lr_scaling is linear */
     dn_rate_scaling lr_scaling;
     dn_schedule schedule;
     double warmup_epochs; /* < 0: dn_options_rate decides */
@@ -120,5 +121,11 @@ dn_status dn_options_out(const dn_options *options, char *path, size_t size);
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
  * tenth of the run, where scaling raises the rate, and none elsewhere. */
 dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
+
+/* *net = the net for their command, which the caller owns. What they leave open of its images and
+ * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
+ * DN_ENOMEM. */
+dn_status dn_options_net(const dn_options *options, const dn_shard_info *data, int virtual_ranks,
+                         dn_net **net);
 
 #endif

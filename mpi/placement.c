@@ -170,7 +170,7 @@ static int node_processors(void)
     return granted > 0 && granted < count ? granted : count;
 }
 
-void dn_place_yield(char **argv, int threads)
+void dn_place_restart_if_crowded(char **argv, int threads)
 {
     const int each = threads > 0 ? threads : number("OMP_NUM_THREADS");
     if (launched_ranks() * (each > 0 ? each : 1) <= node_processors())

@@ -26,11 +26,11 @@ typedef struct dn_place {
 
 /*
  * Before all else: where ranks times threads (`threads`, else OMP_NUM_THREADS, else one) outnumber
- * the node's processors, as far as mpirun or srun tell, waiting ranks and threads yield instead of
- * spinning. OpenMP reads its policy before main, so the program then starts itself once more. Not
- * collective.
+ * the node's processors, as far as mpirun or srun tell, waiting ranks and threads are to yield
+ * instead of spinning. That is said in environment variables, and since OpenMP reads its policy
+ * before main, the program then starts itself once more (execv). Not collective.
  */
-void dn_place_yield(char **argv, int threads);
+void dn_place_restart_if_crowded(char **argv, int threads);
 
 /*
  * Finds this rank's place and sets the number of OpenMP threads: `threads`, else OMP_NUM_THREADS,

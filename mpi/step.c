@@ -13,6 +13,8 @@
 
 /* What the ranks tell each other of each virtual rank. */
 enum { LOSS, CORRECT, WAIT, STOP, SCORES };
+/* 1 where its gradient is finite: asked when the losses have been looked at, in their place. */
+enum { FINITE = LOSS };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -180,11 +182,11 @@ static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *us
     for (int v = step->first; v < step->last; v += team->count) {
         compute(step, pass, v, load, user);
         for (int m = 0; m < team->count; m++)
-            step->scores[(v + m) * SCORES] = is_leaf_finite(team->nets[m]);
+            step->scores[(v + m) * SCORES + FINITE] = is_leaf_finite(team->nets[m]);
     }
     dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
     for (int v = 0; v < step->virtual_ranks; v++)
-        if (!step->scores[v * SCORES])
+        if (!step->scores[v * SCORES + FINITE])
             return v;
     return -1;
 }

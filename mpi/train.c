@@ -86,7 +86,7 @@ static dn_status build(dn_run *r)
     if (o->virtual_ranks == 0)
         o->virtual_ranks = r->comm->size;
     DN_TRY(plan_steps(r));
-    DN_TRY(dn_net_from_options(&r->net, o, &r->train.images.info, o->virtual_ranks));
+    DN_TRY(dn_options_net(o, &r->train.images.info, o->virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;

@@ -1,6 +1,6 @@
 /*
  * Writes one training step as SimGrid's time-independent traces, from the same profile, the same
- * buckets and the same plan of messages as the program's own (tests/simulate_scaling.sh).
+ * buckets and the same plan of messages as the program's own (scripts/simulate_scaling.sh).
  *
  *     step_traces PROFILE RANKS BUCKET_MB FOLDER
  *

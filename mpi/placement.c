@@ -68,6 +68,9 @@ static dn_status find(finder *f, int node_size)
     else if (hwloc_get_cpubind(f->topology, f->processors, HWLOC_CPUBIND_THREAD) != 0)
         hwloc_bitmap_fill(f->processors); /* a system without bindings */
     f->share = dn_cores_of(f->topology, f->processors);
+    DN_CHECK(CPU_COUNT(&f->share) > 0, DN_EINVAL,
+             "cores: this rank's are not among the node's first %d, the most that are known",
+             CPU_SETSIZE);
     return DN_OK;
 }
 

@@ -53,9 +53,10 @@ static dn_status start(dn_watch **result, const dn_comm *comm, double deadline)
 {
     dn_invitation invitation = {0};
     int listener = -1;
-    dn_status status = create(result, comm, deadline);
+    dn_status status = DN_OK;
+    DN_TRY(dn_comm_agree(comm, create(result, comm, deadline)));
     dn_watch *w = *result;
-    if (status == DN_OK && w->rank == 0)
+    if (w->rank == 0)
         status = dn_watch_listen(&listener, &invitation);
     dn_comm_broadcast(comm, &invitation, sizeof invitation, 0);
     if (status == DN_OK && w->rank == 0)

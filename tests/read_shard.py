@@ -51,6 +51,7 @@ def read_images(path, dataset):
     step = dataset.chunks[0]
     frame_count = dataset.id.get_num_chunks()
     assert frame_count == -(-len(images) // step), (path, frame_count)
+    assert frame_count >= 16 or step == 1, (path, frame_count)
     for i in range(frame_count):
         mask, frame = dataset.id.read_direct_chunk((i * step, 0, 0, 0))
         info = dataset.id.get_chunk_info(i)

@@ -207,10 +207,10 @@ dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
     const dn_manifest_split *const split = s->split = &s->manifest->split[id];
     s->labels = malloc((size_t)split->count * sizeof *s->labels);
     s->shard = calloc((size_t)split->shards, sizeof *s->shard);
+    for (int i = 0; s->shard && i < split->shards; i++)
+        s->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
     if (!s->labels || !s->shard)
         DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", folder));
-    for (int i = 0; i < split->shards; i++)
-        s->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
     for (int i = 0; i < split->shards; i++)
         DN_TRY_OR_DONE(open_shard(s, folder, &s->shard[i]));
 done:

@@ -70,7 +70,9 @@ static dn_status print_json(json_t *rows, const dn_profile *profile)
 {
     json_t *root = json_pack("{s:s,s:i,s:i,s:O}", "model", profile->model, "size", profile->size,
                              "batch_per_virtual_rank", profile->batch, "plan", rows);
-    const int failed = json_dumpf(root, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF;
+    DN_CHECK(root != NULL, DN_ENOMEM, "memory: found none for the results");
+    const int failed = json_dumpf(root, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF ||
+                       fflush(stdout) == EOF;
     json_decref(root);
     DN_CHECK(!failed, DN_EIO, "standard output: results not written");
     return DN_OK;

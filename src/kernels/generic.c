@@ -209,12 +209,6 @@ static void stream_scale(float *x, size_t n, float factor)
         .conv_weight_grad = conv_weight_grad, .peak = peak                                         \
     }
 
-#define ON_MAPS(type)                                                                              \
-    {                                                                                              \
-        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
-        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
-    }
-
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
     .products = {[DN_FP32] = PRODUCTS, [DN_BF16] = PRODUCTS},

@@ -1,4 +1,5 @@
-/* The kernel tables of this build, for dispatch.c and the tests that compare them. */
+/* The kernel tables of this build, for dispatch.c and the tests that compare them; and what the
+ * files that fill one have in common. */
 #ifndef DN_KERNELS_TABLES_H
 #define DN_KERNELS_TABLES_H
 
@@ -22,5 +23,12 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     table.products[DN_BF16] = *bf16;
     return table;
 }
+
+/* The kernels on maps of fp32 or bf16 elements, by the names that both files give them. */
+#define ON_MAPS(type)                                                                              \
+    {                                                                                              \
+        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
+        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
+    }
 
 #endif

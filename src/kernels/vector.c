@@ -162,12 +162,6 @@ static void stream_scale(float *x, size_t n, float by)
         .conv_weight_grad = conv_weight_grad, .peak = peak, .winograd = &winograd                  \
     }
 
-#define ON_MAPS(type)                                                                              \
-    {                                                                                              \
-        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
-        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
-    }
-
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
     .products =

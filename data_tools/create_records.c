@@ -106,7 +106,7 @@ static dn_status print_summary(const char *folder, const char *what)
            folder, info->dataset, info->classes, info->channels, info->height, info->width,
            train->count, train->shards, test->count, test->shards);
     print_numbers("; mean", info->mean, info->channels);
-    print_numbers(", std", info->deviation, info->channels);
+    print_numbers(", std", info->std, info->channels);
     printf("; %s\n", what);
     dn_manifest_destroy(&m);
     return DN_OK;

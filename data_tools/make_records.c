@@ -166,8 +166,7 @@ dn_status dn_records_make(const dn_dataset *set, const dn_records_options *optio
     DN_TRY_OR_DONE(dn_make_folders(k.out));
     DN_TRY_OR_DONE(remove_former(k.out, former));
     dn_shard_info *const info = &k.manifest->info;
-    dn_records_statistics(info, k.pixels[DN_TRAIN], set->count[DN_TRAIN], info->mean,
-                          info->deviation);
+    dn_records_statistics(info, k.pixels[DN_TRAIN], set->count[DN_TRAIN], info->mean, info->std);
     DN_TRY_OR_DONE(dn_records_each(k.manifest, make_shard, &k));
     DN_TRY_OR_DONE(dn_manifest_save(k.manifest, k.out));
 done:

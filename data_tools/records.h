@@ -8,7 +8,7 @@
 #define DN_RECORDS_H
 
 #include "dn/manifest.h"
-#include "originals.h"
+#include "raw_sets.h"
 
 typedef struct dn_records_options {
     const char *source; /* folder of the original files, NULL: search */

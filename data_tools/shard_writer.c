@@ -61,7 +61,7 @@ static int put_attributes(const struct writer *w)
            dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
            put_numbers(w->file, DN_SHARD_MEAN, m->info.mean, m->info.channels) &&
-           put_numbers(w->file, DN_SHARD_STD, m->info.deviation, m->info.channels);
+           put_numbers(w->file, DN_SHARD_STD, m->info.std, m->info.channels);
 }
 
 /* A one-dimensional data set. */

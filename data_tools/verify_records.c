@@ -75,14 +75,13 @@ done:
 static dn_status check_statistics(const struct verify *v)
 {
     const dn_shard_info *const info = &v->manifest->info;
-    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS];
-    dn_records_statistics(info, v->pixels[DN_TRAIN], v->manifest->split[DN_TRAIN].count, mean,
-                          deviation);
+    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS];
+    dn_records_statistics(info, v->pixels[DN_TRAIN], v->manifest->split[DN_TRAIN].count, mean, std);
     for (int c = 0; c < info->channels; c++)
-        DN_CHECK(mean[c] == info->mean[c] && deviation[c] == info->deviation[c], DN_ECORRUPT,
+        DN_CHECK(mean[c] == info->mean[c] && std[c] == info->std[c], DN_ECORRUPT,
                  "%s/dataset.json: channel %d: found mean %.17g and std %.17g, expected %.17g and "
                  "%.17g",
-                 v->folder, c, info->mean[c], info->deviation[c], mean[c], deviation[c]);
+                 v->folder, c, info->mean[c], info->std[c], mean[c], std[c]);
     return DN_OK;
 }
 

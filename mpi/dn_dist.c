@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "commands.h"
-#include "placement.h"
-#include "timeline.h"
-#include "watch.h"
+#include "commands/commands.h"
+#include "job/placement.h"
+#include "job/timeline.h"
+#include "job/heartbeat.h"
 
 static dn_status run_command(const dn_comm *comm, dn_options *options)
 {
@@ -51,7 +51,7 @@ int main(int argc, char **argv)
         status = dn_place_create(&place, &comm, options.threads, options.pin);
     comm.place = &place;
     if (status == DN_OK && !options.help) {
-        dn_watch_start(&comm.watch, &comm, options.deadline);
+        dn_heartbeat_start(&comm.heartbeat, &comm, options.deadline);
         status = dn_timeline_create(&comm.timeline, &comm, options.timeline);
         if (status == DN_OK)
             status = run_command(&comm, &options);
@@ -60,8 +60,8 @@ int main(int argc, char **argv)
     }
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
-    dn_watch_doing(comm.watch, DN_ENDING);
+    dn_heartbeat_doing(comm.heartbeat, DN_ENDING);
     dn_comm_finalize(&comm);
-    dn_watch_stop(&comm.watch);
+    dn_heartbeat_stop(&comm.heartbeat);
     return status == DN_OK ? DN_EXIT_DONE : status == DN_STOPPED ? DN_EXIT_AGAIN : DN_EXIT_FAILED;
 }

@@ -8,7 +8,7 @@
 #include "bench_winograd.h"
 #include "dn/peaks.h"
 #include "expect.h"
-#include "grid.h"
+#include "layout.h"
 #include "test_tables.h"
 
 #include <omp.h>
@@ -39,7 +39,7 @@ static const bench_shape shapes[] = {
 typedef struct bench {
     const bench_shape *shape;
     dn_piece piece;
-    dn_frame frame, out;
+    dn_padded padded, out;
     dn_taps taps;
     size_t first, run;
     dn_guarded x[DN_DTYPES], panel, y, packed, packed_grad, weights, dw, rows;
@@ -61,9 +61,9 @@ typedef enum bench_kernel {
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "conv",   "conv_norm_grad", "pack_grad",     "conv_weight_grad", "norm_relu",
-    "affine", "store",          "moments",       "norm_relu_grad",   "B' x B",
-    "A' m A", "A dy A'",        "Winograd conv", "Winograd weights"};
+    "conv",   "dgrad_norm_relu", "pack_dy",       "wgrad",           "norm_relu",
+    "affine", "store",           "moments",       "norm_relu_grad",  "B' x B",
+    "A' m A", "A dy A'",         "Winograd conv", "Winograd weights"};
 
 /* A kernel at work. */
 typedef struct work {
@@ -88,29 +88,29 @@ static void run(const void *of)
     float *x = b->panel.data + b->first;
     switch (w->kernel) {
     case CONV:
-        k->products[dtype].conv(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
+        k->products[dtype].gemm(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
                                 b->y.data, b->y.ld, 0);
         break;
     case CONV_NORM_GRAD:
-        k->products[dtype].conv_norm_grad(b->packed.data, inputs, x, b->panel.ld,
-                                          &(dn_norm_grad){outputs, b->run, NULL, map->data,
-                                                          b->y.data, 0, map->ld, b->y.ld, row[0],
-                                                          row[1], row[2], row[3], 1, b->dw.data});
+        k->products[dtype].dgrad_norm_relu(b->packed.data, inputs, x, b->panel.ld,
+                                           &(dn_norm_grad){outputs, b->run, NULL, map->data,
+                                                           b->y.data, 0, map->ld, b->y.ld, row[0],
+                                                           row[1], row[2], row[3], 1, b->dw.data});
         break;
     case PACK_GRAD:
-        k->products[dtype].pack_grad(b->packed_grad.data, outputs, b->run, b->y.data, b->y.ld);
+        k->products[dtype].pack_dy(b->packed_grad.data, outputs, b->run, b->y.data, b->y.ld);
         break;
     case WEIGHT_GRAD:
-        k->products[dtype].conv_weight_grad(outputs, inputs, &b->taps, b->run, b->packed_grad.data,
-                                            x, b->panel.ld, b->dw.data);
+        k->products[dtype].wgrad(outputs, inputs, &b->taps, b->run, b->packed_grad.data, x,
+                                 b->panel.ld, b->dw.data);
         break;
     case NORM_RELU:
-        on_maps->norm_relu(inputs, &b->frame, map->data, map->ld, row[0], row[1], b->panel.data,
+        on_maps->norm_relu(inputs, &b->padded, map->data, map->ld, row[0], row[1], b->panel.data,
                            b->panel.ld);
         break;
     case AFFINE:
-        on_maps->affine(inputs, &b->frame, gradient->data, gradient->ld, map->data, map->ld, row[0],
-                        b->panel.data, b->panel.ld);
+        on_maps->affine(inputs, &b->padded, gradient->data, gradient->ld, map->data, map->ld,
+                        row[0], b->panel.data, b->panel.ld);
         break;
     case STORE:
         on_maps->store(outputs, &b->out, b->y.data, b->y.ld, map->data, map->ld);
@@ -192,21 +192,21 @@ void dn_bench_print(const dn_bench_line *l, const dn_kernels *k, const dn_peaks 
 
 static bench bench_create(const bench_shape *s)
 {
-    const dn_grid grid = dn_grid_create(s->batch, s->side, s->side);
-    bench b = {.shape = s, .piece = dn_grid_piece(&grid, 0), .taps = {.count = 1}};
-    b.frame = dn_run_frame(b.piece.pixels);
+    const dn_layout layout = dn_layout_create(s->batch, s->side, s->side);
+    bench b = {.shape = s, .piece = dn_layout_piece(&layout, 0), .taps = {.count = 1}};
+    b.padded = dn_padded_none(b.piece.pixels);
     b.run = b.piece.pixels;
     if (s->taps == 9) {
         ptrdiff_t source;
-        b.frame = dn_piece_frame(&grid, &b.piece, &source);
+        b.padded = dn_piece_padded(&layout, &b.piece, &source);
         b.taps = dn_taps_3x3(s->side, 1);
-        b.first = dn_frame_first(&b.frame);
-        b.run = dn_frame_run(&b.frame);
+        b.first = dn_padded_first(&b.padded);
+        b.run = dn_padded_run(&b.padded);
     }
-    b.out = b.frame;
+    b.out = b.padded;
     if (s->taps == 9)
         b.out.rows = b.piece.rows;
-    const size_t extent = dn_frame_floats(&b.frame) + 2 * DN_LANES;
+    const size_t extent = dn_padded_floats(&b.padded) + 2 * DN_LANES;
     const size_t cells = (size_t)(s->outputs * s->inputs * s->taps);
     const int most = s->outputs > s->inputs ? s->outputs : s->inputs;
     for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
@@ -249,7 +249,7 @@ static int is_there(const dn_kernels *k, int kernel, int dtype, const bench *b)
 {
     if (kernel == CONV_NORM_GRAD)
         return b->shape->taps == 1 && b->shape->outputs <= DN_PACK_OUTPUTS &&
-               k->products[dtype].conv_norm_grad != NULL;
+               k->products[dtype].dgrad_norm_relu != NULL;
     if (kernel >= WINOGRAD)
         return dtype == DN_FP32 && b->shape->taps == 9 && k->products[dtype].winograd != NULL;
     return dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k);

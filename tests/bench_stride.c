@@ -24,7 +24,7 @@ static const struct {
     int side, taps;
     double pixels, flops, floats;
 } cases[STRIDE_KERNELS] = {
-    [GATHER] = {"gather", 224, 49, 2 * PIECE_ROWS * 224, 0, 1 + 49 / 4.0},
+    [GATHER] = {"im2col", 224, 49, 2 * PIECE_ROWS * 224, 0, 1 + 49 / 4.0},
     [MAX] = {"max", 112, 9, 112 * 112, 9 / 4.0, 1.25},
     [MAX_GRAD] = {"max_grad", 112, 9, 112 * 112, 10 / 4.0, 2.25},
     [AVERAGE] = {"average", 56, 4, 56 * 56, 1, 1.25},
@@ -35,7 +35,7 @@ static const struct {
 typedef struct work {
     const dn_kernels *k;
     stride_kernel kernel;
-    dn_frame frame;
+    dn_padded padded;
     dn_guarded x, y, z;
 } work;
 
@@ -43,18 +43,18 @@ static void run(const void *of)
 {
     static const dn_sgd settings = {.rate = 1e-3f, .momentum = 0.9f, .nesterov = 1};
     const work *w = of;
-    const int side = w->frame.width;
+    const int side = w->padded.width;
     const dn_stride_kernels *s = &w->k->stride;
     float *x = w->x.data, *y = w->y.data, *z = w->z.data;
     switch (w->kernel) {
     case GATHER:
-        s->gather(side, side, x, PIECE_ROWS, PIECE_ROWS, y, w->y.ld);
+        s->im2col(side, side, x, PIECE_ROWS, PIECE_ROWS, y, w->y.ld);
         break;
     case MAX:
-        s->max_pool(&w->frame, x, y);
+        s->max_pool(&w->padded, x, y);
         break;
     case MAX_GRAD:
-        s->max_pool_grad(&w->frame, x, y, z);
+        s->max_pool_grad(&w->padded, x, y, z);
         break;
     case AVERAGE:
         s->average_pool(side, side, x, y);
@@ -72,12 +72,12 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
     const int side = cases[kernel].side;
     const size_t extent = (size_t)(side * side + 4 * side);
     work w = {.k = k, .kernel = kernel};
-    w.frame = (dn_frame){.images = 1,
-                         .rows = side,
-                         .width = side,
-                         .skip = 1,
-                         .image_rows = side,
-                         .pitch = (size_t)side + 1};
+    w.padded = (dn_padded){.images = 1,
+                           .rows = side,
+                           .width = side,
+                           .skip = 1,
+                           .image_rows = side,
+                           .pitch = (size_t)side + 1};
     w.x = dn_trial_filled(1, 1, extent, extent);
     w.y = dn_trial_filled(kernel == GATHER ? 49 : 1, 1, extent, extent);
     w.z = dn_trial_filled(1, 1, extent, extent);

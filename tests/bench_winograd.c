@@ -16,25 +16,25 @@ static dn_guarded matrices(int channels, size_t ld)
 }
 
 dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
-                                           const dn_frame *piece, int outputs, int inputs)
+                                           const dn_padded *piece, int outputs, int inputs)
 {
     const int columns = (piece->width + 1) / 2, tile_rows = (piece->rows + 1) / 2;
     const int most = outputs > inputs ? outputs : inputs;
     dn_winograd_bench b = {
-        .products = products, .frame = *piece, .outputs = outputs, .inputs = inputs};
+        .products = products, .padded = *piece, .outputs = outputs, .inputs = inputs};
     if (piece->images == 1) {
-        b.frame.rows = at_most(piece->rows, DN_WINOGRAD_TILES / columns * 2);
-        b.frame.image_rows = b.frame.rows + 1;
+        b.padded.rows = at_most(piece->rows, DN_WINOGRAD_TILES / columns * 2);
+        b.padded.image_rows = b.padded.rows + 1;
     } else {
-        b.frame.images = at_most(piece->images, DN_WINOGRAD_TILES / (columns * tile_rows));
+        b.padded.images = at_most(piece->images, DN_WINOGRAD_TILES / (columns * tile_rows));
     }
-    const int rows = b.frame.images * ((b.frame.rows + 1) / 2);
+    const int rows = b.padded.images * ((b.padded.rows + 1) / 2);
     b.tiles = (size_t)(rows * columns);
     b.ld = dn_row_stride(b.tiles);
-    const size_t floats = dn_frame_floats(&b.frame) + (size_t)piece->width + DN_LANES;
+    const size_t floats = dn_padded_floats(&b.padded) + (size_t)piece->width + DN_LANES;
     const size_t packed = DN_WINOGRAD * products->packed_floats(outputs, inputs, 1);
     const size_t pairs = (size_t)(DN_WINOGRAD * inputs) * dn_round_lanes((size_t)outputs);
-    const size_t packed_grad = DN_WINOGRAD * products->packed_grad_floats(outputs, b.tiles);
+    const size_t packed_grad = DN_WINOGRAD * products->packed_dy_floats(outputs, b.tiles);
     b.x = dn_trial_filled(most, 1, floats, floats);
     b.u = matrices(inputs, b.ld);
     b.m = matrices(outputs, b.ld);
@@ -50,19 +50,19 @@ void dn_winograd_bench_destroy(dn_winograd_bench *b)
     DN_GUARDED_DESTROY(&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_grad);
 }
 
-typedef void transform(const dn_frame *frame, const float *x, float *u, size_t matrix);
+typedef void transform(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
 static void run_transform(const dn_winograd_bench *b, transform *kernel, int channels, float *u)
 {
     for (int c = 0; c < channels; c++)
-        kernel(&b->frame, dn_guarded_row(&b->x, c), u + (size_t)c * b->ld,
+        kernel(&b->padded, dn_guarded_row(&b->x, c), u + (size_t)c * b->ld,
                (size_t)channels * b->ld);
 }
 
 static void run_output(const dn_winograd_bench *b)
 {
     for (int o = 0; o < b->outputs; o++)
-        b->products->winograd->output(&b->frame, b->m.data + (size_t)o * b->ld,
+        b->products->winograd->output(&b->padded, b->m.data + (size_t)o * b->ld,
                                       (size_t)b->outputs * b->ld, b->y.data, b->y.ld);
 }
 
@@ -70,19 +70,19 @@ static void run_products(const dn_winograd_bench *b, int gradient)
 {
     const dn_taps one = {.count = 1};
     const size_t packed = b->products->packed_floats(b->outputs, b->inputs, 1);
-    const size_t packed_grad = b->products->packed_grad_floats(b->outputs, b->tiles);
+    const size_t packed_grad = b->products->packed_dy_floats(b->outputs, b->tiles);
     const size_t matrix = (size_t)b->inputs * dn_round_lanes((size_t)b->outputs);
     float *u = b->u.data, *m = b->m.data;
     for (size_t e = 0; e < DN_WINOGRAD; e++) {
         if (gradient)
-            b->products->pack_grad(b->packed_grad.data + e * packed_grad, b->outputs, b->tiles, m,
-                                   b->ld);
+            b->products->pack_dy(b->packed_grad.data + e * packed_grad, b->outputs, b->tiles, m,
+                                 b->ld);
         if (gradient)
-            b->products->conv_weight_grad(b->outputs, b->inputs, &one, b->tiles,
-                                          b->packed_grad.data + e * packed_grad, u, b->ld,
-                                          b->weight.data + e * matrix);
+            b->products->wgrad(b->outputs, b->inputs, &one, b->tiles,
+                               b->packed_grad.data + e * packed_grad, u, b->ld,
+                               b->weight.data + e * matrix);
         else
-            b->products->conv(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
+            b->products->gemm(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
                               b->ld, m, b->ld, 0);
         u += (size_t)b->inputs * b->ld;
         m += (size_t)b->outputs * b->ld;
@@ -108,7 +108,7 @@ void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, d
     /* additions of a tile: 4 a row and column of a window; 4 a column and row of A' m; 2 and 4 */
     static const double additions[] = {32, 24, 12};
     const double inputs = b->inputs, outputs = b->outputs, tiles = (double)b->tiles;
-    const double pixels = (double)b->frame.images * b->frame.rows * b->frame.width;
+    const double pixels = (double)b->padded.images * b->padded.rows * b->padded.width;
     const double channels = part == DN_WINOGRAD_INPUT ? inputs : outputs;
     if (part < DN_WINOGRAD_CONV) {
         *flops = additions[part] * channels * tiles;

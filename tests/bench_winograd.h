@@ -1,7 +1,7 @@
 /*
  * A chunk of a 3x3 convolution by way of Winograd's transforms, to be timed: the transforms alone,
- * over all channels that take them, and the whole from framed rows to rows of outputs and to the
- * gradients of the transformed weights. Not the frames and stores around it.
+ * over all channels that take them, and the whole from padded rows to rows of outputs and to the
+ * gradients of the transformed weights. Not the padded layouts and stores around it.
  */
 #ifndef DN_BENCH_WINOGRAD_H
 #define DN_BENCH_WINOGRAD_H
@@ -10,10 +10,10 @@
 
 typedef struct dn_winograd_bench {
     const dn_product_kernels *products;
-    dn_frame frame; /* of the outputs */
+    dn_padded padded; /* of the outputs */
     int outputs, inputs;
     size_t tiles, ld;                      /* ld: floats from channel to channel */
-    dn_guarded x, u, m, y, packed, weight; /* framed rows; transformed; outputs; weights */
+    dn_guarded x, u, m, y, packed, weight; /* padded rows; transformed; outputs; weights */
     dn_guarded packed_grad;
 } dn_winograd_bench;
 
@@ -26,9 +26,9 @@ typedef enum dn_winograd_part {
     DN_WINOGRAD_PARTS
 } dn_winograd_part;
 
-/* The first chunk, as large as those of winograd.c, of a piece whose outputs are so framed. */
+/* The first chunk, as large as those of winograd.c, of a piece whose outputs are so padded. */
 dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
-                                           const dn_frame *piece, int outputs, int inputs);
+                                           const dn_padded *piece, int outputs, int inputs);
 void dn_winograd_bench_destroy(dn_winograd_bench *bench);
 
 void dn_winograd_bench_run(const dn_winograd_bench *bench, dn_winograd_part part);

@@ -59,10 +59,10 @@ static void check_products(dn_dtype dtype)
 
 static void check_runs(dn_dtype dtype)
 {
-    const dn_frame planes = {
+    const dn_padded planes = {
         .images = 3, .rows = 5, .width = 7, .image_rows = 5, .pitch = 7, .source_image = 35};
     for (int n = 1; n <= MOST_PIXELS; n++) {
-        const dn_frame run = dn_run_frame((size_t)n);
+        const dn_padded run = dn_padded_none((size_t)n);
         dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
         dn_check_norm_relu_grad(dtype, dn_trial_draw(1, 4), (size_t)n);
         dn_check_conv_norm_grad(dtype, dn_trial_draw(1, DN_PACK_OUTPUTS), dn_trial_draw(1, 9),
@@ -80,18 +80,18 @@ static void check_runs(dn_dtype dtype)
 /* The first, the second and the last piece of a map: a band in each position, images joined. */
 static void check_grid(dn_dtype dtype, int images, int height, int width)
 {
-    const dn_grid grid = dn_grid_create(images, height, width);
-    for (int piece = 0; piece < grid.pieces; piece++) {
-        if (piece > 1 && piece + 1 < grid.pieces)
+    const dn_layout layout = dn_layout_create(images, height, width);
+    for (int piece = 0; piece < layout.pieces; piece++) {
+        if (piece > 1 && piece + 1 < layout.pieces)
             continue;
-        const dn_piece p = dn_grid_piece(&grid, piece);
+        const dn_piece p = dn_layout_piece(&layout, piece);
         ptrdiff_t source;
-        dn_frame frame = dn_piece_frame(&grid, &p, &source);
-        dn_check_fill(dtype, &frame);
-        frame.rows = p.rows; /* as a layer hands it to store */
-        dn_check_store(dtype, &frame);
-        dn_check_piece(dtype, &grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
-        dn_check_winograd(dtype, &grid, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
+        dn_padded padded = dn_piece_padded(&layout, &p, &source);
+        dn_check_fill(dtype, &padded);
+        padded.rows = p.rows; /* as a layer hands it to store */
+        dn_check_store(dtype, &padded);
+        dn_check_piece(dtype, &layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
+        dn_check_winograd(dtype, &layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
     }
 }
 
@@ -110,13 +110,13 @@ static void check_halves(int height, int width)
 {
     const int rows = (height + 1) / 2, row = dn_trial_draw(0, rows - 1);
     const int count = dn_trial_draw(1, rows - row), left = height - 2 * row + 1;
-    const dn_frame whole = {.images = 1,
-                            .rows = height,
-                            .width = width,
-                            .skip = 1,
-                            .image_rows = 2 * rows,
-                            .pitch = (size_t)width + 1};
-    dn_frame band = whole;
+    const dn_padded whole = {.images = 1,
+                             .rows = height,
+                             .width = width,
+                             .skip = 1,
+                             .image_rows = 2 * rows,
+                             .pitch = (size_t)width + 1};
+    dn_padded band = whole;
     band.skip = 0;
     band.rows = left < 2 * count + 1 ? left : 2 * count + 1;
     band.image_rows = 2 * count;

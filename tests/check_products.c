@@ -1,7 +1,7 @@
 /*
  * The matrix products against sums over index formulas: alone, over random rows, and as a layer
- * uses them, over the frames of the pieces of a map, where they must add up to a 3x3 convolution
- * with a border of zeros and to its two gradients.
+ * uses them, over the padded layouts of the pieces of a map, where they must add up to a 3x3
+ * convolution with a border of zeros and to its two gradients.
  */
 #include "check_kernels.h"
 #include "expect.h"
@@ -109,7 +109,7 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
             dn_guarded_fill(&y, n, seed);
         else
             dn_guarded_blank(&y);
-        products->conv(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld,
+        products->gemm(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld,
                        accumulate);
         dn_expect_verify(&e, k, &y);
         dn_guarded_destroy(&packed);
@@ -152,25 +152,25 @@ void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         const dn_product_kernels *products = &k->products[dtype];
-        if (products->conv_norm_grad == NULL)
+        if (products->dgrad_norm_relu == NULL)
             continue;
         dn_guarded packed = pack(products, &weights);
         for (int j = 0; j < 2; j++) {
             dn_guarded_fill(&to[j], n, seed);
             dn_guarded_blank(&sums[j]);
         }
-        products->conv(packed.data, rows, inputs, &one, n, x.data, x.ld, y.data, y.ld, 0);
+        products->gemm(packed.data, rows, inputs, &one, n, x.data, x.ld, y.data, y.ld, 0);
         k->on_maps[dtype].norm_relu_grad(&args[0]);
-        products->conv_norm_grad(packed.data, inputs, x.data, x.ld, &args[1]);
+        products->dgrad_norm_relu(packed.data, inputs, x.data, x.ld, &args[1]);
         for (int r = 0; r < rows; r++)
             if (memcmp(dn_guarded_row(&to[0], r), dn_guarded_row(&to[1], r), n * sizeof(float)) !=
                 0)
-                dn_trial_fail("conv_norm_grad, row %d: other bits than in two steps", r);
+                dn_trial_fail("dgrad_norm_relu, row %d: other bits than in two steps", r);
         if (memcmp(sums[0].data, sums[1].data, 2 * count * sizeof(float)) != 0)
-            dn_trial_fail("conv_norm_grad: other sums than in two steps");
+            dn_trial_fail("dgrad_norm_relu: other sums than in two steps");
         if (!dn_guarded_intact(&to[1]) || !dn_guarded_pads_intact(&to[1], n) ||
             !dn_guarded_intact(&sums[1]))
-            dn_trial_fail("conv_norm_grad: wrote outside its rows");
+            dn_trial_fail("dgrad_norm_relu: wrote outside its rows");
         dn_guarded_destroy(&packed);
     }
     DN_GUARDED_DESTROY(&w, &x, &map, &v, &y, &to[0], &to[1], &sums[0], &sums[1]);
@@ -187,7 +187,7 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
     dn_guarded dy = dn_trial_filled(outputs, 0, n, padded);
     dn_guarded dw = dn_trial_matrix(1, 0, (size_t)(tap_count * inputs) * ld);
     dn_guarded seen = seen_by(dtype, &x, n + reach), seen_dy = seen_by(dtype, &dy, n);
-    dn_expect e = dn_expect_create("conv_weight_grad", 1, 0, dw.extent);
+    dn_expect e = dn_expect_create("wgrad", 1, 0, dw.extent);
     e.products = dtype;
     dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu", dn_trial_type(dtype),
                       outputs, inputs, tap_count, width, n);
@@ -214,7 +214,7 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
         const dn_product_kernels *products = &k->products[dtype];
         dn_guarded packed = dn_trial_packed_grad(products, outputs, n, dy.data, dy.ld);
         dn_guarded_fill(&dw, dw.extent, seed);
-        products->conv_weight_grad(outputs, inputs, &taps, n, packed.data, x.data, x.ld, dw.data);
+        products->wgrad(outputs, inputs, &taps, n, packed.data, x.data, x.ld, dw.data);
         dn_expect_verify(&e, k, &dw);
         dn_guarded_destroy(&packed);
     }
@@ -227,11 +227,11 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
 /* A piece of a map of `images` planes, side by side in a channel's row, and its products. Where
  * these may round to bf16, their operands are such numbers already. */
 typedef struct layer {
-    const dn_grid *grid;
+    const dn_layout *layout;
     dn_dtype dtype; /* of the maps x and y; gradients are floats */
     dn_piece piece;
-    dn_frame frame, out; /* with the halo rows of a band, and without */
-    ptrdiff_t source;    /* where the frame's source begins in a channel's row */
+    dn_padded padded, out; /* with the halo rows of a band, and without */
+    ptrdiff_t source;      /* where the padded layout's source begins in a channel's row */
     int outputs, inputs;
     dn_guarded x, dy, w;
     dn_weights weights;
@@ -240,7 +240,7 @@ typedef struct layer {
 /* Pixel (r + dr, c + dc) of an image; 0 outside. */
 static double pixel(const layer *l, const dn_guarded *m, int channel, int image, int r, int c)
 {
-    const int height = l->grid->height, width = l->grid->width;
+    const int height = l->layout->height, width = l->layout->width;
     if (r < 0 || r >= height || c < 0 || c >= width)
         return 0;
     return dn_guarded_get(m, channel, (image * height + r) * width + c);
@@ -289,7 +289,7 @@ static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
     double dw = 0, size = 0;
     for (int i = 0; i < p->images; i++)
         for (int r = p->row; r < p->row + p->rows; r++)
-            for (int c = 0; c < l->grid->width; c++) {
+            for (int c = 0; c < l->layout->width; c++) {
                 const double product = pixel(l, &l->dy, o, i, r, c) *
                                        activation(l, k, i, r + t / 3 - 1, c + t % 3 - 1);
                 dw += product;
@@ -297,7 +297,7 @@ static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
             }
     const size_t ld = dn_round_lanes((size_t)l->outputs);
     dn_expect_sum(&e->dw, 0, (size_t)(t * l->inputs + k) * ld + (size_t)o, dw,
-                  dn_frame_run(&l->frame), size);
+                  dn_padded_run(&l->padded), size);
 }
 
 static layer_expect expect_layer(const layer *l)
@@ -312,7 +312,7 @@ static layer_expect expect_layer(const layer *l)
     size_t at = 0;
     for (int i = 0; i < p->images; i++)
         for (int r = p->row; r < p->row + p->rows; r++)
-            for (int c = 0; c < l->grid->width; c++)
+            for (int c = 0; c < l->layout->width; c++)
                 expect_pixel(l, &e, i, r, c, at++);
     for (int t = 0; t < 9; t++)
         for (int o = 0; o < l->outputs; o++)
@@ -321,52 +321,51 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
-/* conv over the frame in `from`, stored without its border and compared. */
+/* conv over the padded layout in `from`, stored without its border and compared. */
 static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const dn_weights *weights,
                      int sign, const dn_guarded *from, dn_expect *e)
 {
-    const size_t run = dn_frame_run(&l->frame);
-    const dn_taps taps = dn_taps_3x3(l->grid->width, sign);
+    const size_t run = dn_padded_run(&l->padded);
+    const dn_taps taps = dn_taps_3x3(l->layout->width, sign);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = pack(products, weights);
-    dn_guarded framed = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
+    dn_guarded padded = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    products->conv(packed.data, weights->outputs, weights->inputs, &taps, run,
-                   from->data + dn_frame_first(&l->frame), from->ld, framed.data, framed.ld, 0);
-    k->on_maps[dtype].store(weights->outputs, &l->out, framed.data, framed.ld, to.data, to.ld);
+    products->gemm(packed.data, weights->outputs, weights->inputs, &taps, run,
+                   from->data + dn_padded_first(&l->padded), from->ld, padded.data, padded.ld, 0);
+    k->on_maps[dtype].store(weights->outputs, &l->out, padded.data, padded.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
-    DN_GUARDED_DESTROY(&packed, &framed, &to);
+    DN_GUARDED_DESTROY(&packed, &padded, &to);
 }
 
 static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
 {
     static const float identity[3] = {1, 0, 0};
     const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
-    const size_t extent = dn_frame_floats(&l->frame) + DN_LANES - 1;
-    const size_t first = dn_frame_first(&l->frame), run = dn_frame_run(&l->frame);
-    const dn_taps taps = dn_taps_3x3(l->grid->width, 1);
+    const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
+    const size_t first = dn_padded_first(&l->padded), run = dn_padded_run(&l->padded);
+    const dn_taps taps = dn_taps_3x3(l->layout->width, 1);
     dn_weights transposed = l->weights;
     transposed.outputs = l->inputs, transposed.inputs = l->outputs;
     transposed.out_step = l->weights.in_step, transposed.in_step = l->weights.out_step;
     dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);
     dn_guarded dy = dn_trial_matrix(l->outputs, 1, extent);
     dn_guarded dw = dn_trial_matrix(1, 0, e->dw.columns);
-    dn_guarded_fill(&x, 0, 0); /* conv reads behind a frame */
+    dn_guarded_fill(&x, 0, 0); /* conv reads behind a padded layout */
     dn_guarded_fill(&dy, 0, 0);
     memset(dw.data, 0, dw.extent * sizeof *dw.data);
     for (int c = 0; c < l->inputs; c++)
-        on_maps->norm_relu(1, &l->frame, dn_guarded_at(&l->x, c, l->source), 0, &identity[0],
+        on_maps->norm_relu(1, &l->padded, dn_guarded_at(&l->x, c, l->source), 0, &identity[0],
                            &identity[1], x.data + (size_t)c * x.ld, 0);
     for (int o = 0; o < l->outputs; o++)
-        on_maps->affine(1, &l->frame, dn_guarded_row(&l->dy, o) + l->source, 0,
+        on_maps->affine(1, &l->padded, dn_guarded_row(&l->dy, o) + l->source, 0,
                         dn_guarded_at(&l->x, 0, l->source), 0, identity,
                         dy.data + (size_t)o * dy.ld, 0);
     run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
     run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = dn_trial_packed_grad(products, l->outputs, run, dy.data + first, dy.ld);
-    products->conv_weight_grad(l->outputs, l->inputs, &taps, run, packed.data, x.data + first, x.ld,
-                               dw.data);
+    products->wgrad(l->outputs, l->inputs, &taps, run, packed.data, x.data + first, x.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
     DN_GUARDED_DESTROY(&packed, &x, &dy, &dw);
 }
@@ -378,16 +377,16 @@ static void round_rows(dn_guarded *m, size_t count)
             dn_guarded_set(m, r, (ptrdiff_t)p, dn_nearest_bf16(dn_guarded_get(m, r, (ptrdiff_t)p)));
 }
 
-void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs, int inputs)
+void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs)
 {
-    layer l = {.grid = grid, .dtype = dtype, .piece = dn_grid_piece(grid, piece)};
+    layer l = {.layout = layout, .dtype = dtype, .piece = dn_layout_piece(layout, piece)};
     l.outputs = outputs;
     l.inputs = inputs;
-    l.out = l.frame = dn_piece_frame(grid, &l.piece, &l.source);
+    l.out = l.padded = dn_piece_padded(layout, &l.piece, &l.source);
     l.source += (ptrdiff_t)l.piece.offset;
     l.out.rows = l.piece.rows;
-    const size_t width = (size_t)grid->width;
-    const size_t n = (size_t)l.piece.images * dn_grid_pixels(grid);
+    const size_t width = (size_t)layout->width;
+    const size_t n = (size_t)l.piece.images * dn_layout_pixels(layout);
     l.x = dn_trial_filled_map(dtype, inputs, n, n - width + dn_round_lanes(width));
     l.dy = dn_trial_filled(outputs, 0, n, n - width + dn_round_lanes(width));
     l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
@@ -396,8 +395,8 @@ void dn_check_piece(dn_dtype dtype, const dn_grid *grid, int piece, int outputs,
         round_rows(&l.w, l.w.extent);
     }
     dn_trial_describe("%s, piece %d of %d images, %d x %d, %d from %d channels",
-                      dn_trial_type(dtype), piece, grid->images, grid->height, grid->width, outputs,
-                      inputs);
+                      dn_trial_type(dtype), piece, layout->images, layout->height, layout->width,
+                      outputs, inputs);
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)

@@ -10,48 +10,48 @@
 #define KINK 1e-3f
 #define MOVE 16e-3f
 
-/* Where pixel p of source row r of image i stands in the source, and in the framed row. */
-static size_t source_at(const dn_frame *f, int i, int r, int p)
+/* Where pixel p of source row r of image i stands in the source, and in the padded row. */
+static size_t source_at(const dn_padded *f, int i, int r, int p)
 {
     return (size_t)i * f->source_image + (size_t)(r * f->width + p);
 }
 
-static size_t frame_at(const dn_frame *f, int i, int r, int p)
+static size_t padded_at(const dn_padded *f, int i, int r, int p)
 {
     return (size_t)(i * f->image_rows + f->skip + r) * f->pitch + (size_t)p;
 }
 
-/* A source of a frame: its pixels, and the pad that may be read. */
-static dn_guarded source_matrix(dn_dtype dtype, const dn_frame *f, int rows)
+/* A source of a padded layout: its pixels, and the pad that may be read. */
+static dn_guarded source_matrix(dn_dtype dtype, const dn_padded *f, int rows)
 {
     const size_t n = source_at(f, f->images - 1, f->rows - 1, f->width - 1) + 1;
     const size_t width = (size_t)f->width;
     return dn_trial_filled_map(dtype, rows, n,
-                               dn_frame_bordered(f) ? n - width + dn_round_lanes(width)
-                                                    : dn_round_lanes(n));
+                               dn_padded_bordered(f) ? n - width + dn_round_lanes(width)
+                                                     : dn_round_lanes(n));
 }
 
-/* A framed row as large as it may be written. */
-static dn_guarded frame_matrix(const dn_frame *f, int rows)
+/* A padded row as large as it may be written. */
+static dn_guarded padded_matrix(const dn_padded *f, int rows)
 {
-    const size_t n = dn_frame_floats(f);
-    return dn_trial_matrix(rows, (size_t)dn_frame_bordered(f),
-                           dn_frame_bordered(f) ? n + DN_LANES - 1 : dn_round_lanes(n));
+    const size_t n = dn_padded_floats(f);
+    return dn_trial_matrix(rows, (size_t)dn_padded_bordered(f),
+                           dn_padded_bordered(f) ? n + DN_LANES - 1 : dn_round_lanes(n));
 }
 
-void dn_check_fill(dn_dtype dtype, const dn_frame *f)
+void dn_check_fill(dn_dtype dtype, const dn_padded *f)
 {
     const int rows = dn_trial_draw(1, 4);
-    const size_t n = (size_t)rows, lead = (size_t)dn_frame_bordered(f);
+    const size_t n = (size_t)rows, lead = (size_t)dn_padded_bordered(f);
     dn_guarded x = source_matrix(dtype, f, rows), g = source_matrix(DN_FP32, f, rows);
-    dn_guarded to = frame_matrix(f, rows);
+    dn_guarded to = padded_matrix(f, rows);
     dn_guarded scale = dn_trial_filled(1, 0, n, n), shift = dn_trial_filled(1, 0, n, n);
     dn_guarded c = dn_trial_filled(1, 0, 3 * n, 3 * n);
-    dn_expect relu = dn_expect_create("norm_relu", rows, lead, dn_round_lanes(dn_frame_floats(f)));
-    dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_frame_floats(f)));
-    dn_trial_describe("%s, %d rows, frame of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
-                      dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip,
-                      f->image_rows);
+    dn_expect relu = dn_expect_create("norm_relu", rows, lead, dn_round_lanes(dn_padded_floats(f)));
+    dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_padded_floats(f)));
+    dn_trial_describe(
+        "%s, %d rows, padded of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
+        dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip, f->image_rows);
     dn_guarded_set(&x, 0, 0, NAN); /* must not be hidden by a ReLU */
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)
@@ -62,9 +62,9 @@ void dn_check_fill(dn_dtype dtype, const dn_frame *f)
                     const double a = (double)scale.data[k] * v, b = shift.data[k];
                     const double c0 = c.data[3 * k] * u, c1 = c.data[3 * k + 1] * v;
                     const double c2 = c.data[3 * k + 2];
-                    dn_expect_point(&relu, k, frame_at(f, i, r, p), a + b <= 0 ? 0 : a + b,
+                    dn_expect_point(&relu, k, padded_at(f, i, r, p), a + b <= 0 ? 0 : a + b,
                                     fabs(a) + fabs(b));
-                    dn_expect_point(&affine, k, frame_at(f, i, r, p), c0 + c1 + c2,
+                    dn_expect_point(&affine, k, padded_at(f, i, r, p), c0 + c1 + c2,
                                     fabs(c0) + fabs(c1) + fabs(c2));
                 }
     const dn_kernels *k;
@@ -82,7 +82,7 @@ void dn_check_fill(dn_dtype dtype, const dn_frame *f)
 }
 
 /* Where pixel p of row r of image i stands in what a convolution computed. */
-static size_t stored_from(const dn_frame *f, int i, int r, int p)
+static size_t stored_from(const dn_padded *f, int i, int r, int p)
 {
     return (size_t)(i * f->image_rows + r) * f->pitch + (size_t)p;
 }
@@ -104,7 +104,7 @@ static void fill_extremes(dn_guarded *y, size_t n)
     dn_guarded_set(y, 0, 0, NAN);
 }
 
-void dn_check_store(dn_dtype dtype, const dn_frame *f)
+void dn_check_store(dn_dtype dtype, const dn_padded *f)
 {
     const int rows = dn_trial_draw(1, 4);
     const size_t n = (size_t)(f->images * f->rows * f->width);

@@ -11,7 +11,7 @@ void dn_check_gather(int height, int width, int row, int rows)
     const size_t n = (size_t)(rows * columns), plane = (size_t)(height * width);
     dn_guarded x = dn_trial_filled(1, 0, plane, plane + 3 * DN_LANES);
     dn_guarded to = dn_trial_matrix(49, 0, n + DN_LANES - 1);
-    dn_expect e = dn_expect_create("gather", 49, 0, n);
+    dn_expect e = dn_expect_create("im2col", 49, 0, n);
     dn_trial_describe("%d x %d, rows %d to %d", height, width, row, row + rows);
     for (int t = 0; t < 49; t++)
         for (int r = 0; r < rows; r++)
@@ -23,18 +23,18 @@ void dn_check_gather(int height, int width, int row, int rows)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_blank(&to);
-        k->stride.gather(height, width, x.data, row, rows, to.data, to.ld);
+        k->stride.im2col(height, width, x.data, row, rows, to.data, to.ld);
         dn_expect_verify(&e, k, &to);
     }
     DN_GUARDED_DESTROY(&x, &to);
     dn_expect_destroy(&e);
 }
 
-/* What a ReLU could have made, in a frame: a half zeros, many equal, sometimes a NaN. */
-static dn_guarded rectified(const dn_frame *f)
+/* What a ReLU could have made, in a padded layout: a half zeros, many equal, sometimes a NaN. */
+static dn_guarded rectified(const dn_padded *f)
 {
     const int pitch = f->width + 1, below = f->skip + f->rows;
-    const size_t n = dn_frame_floats(f);
+    const size_t n = dn_padded_floats(f);
     dn_guarded x = dn_trial_filled(1, 1, n, n + 3 * DN_LANES);
     for (int i = -1; i < (int)n; i++) {
         const int inside = i >= f->skip * pitch && i < below * pitch && i % pitch < f->width;
@@ -48,7 +48,7 @@ static dn_guarded rectified(const dn_frame *f)
 
 /* Where in x the largest pixel of window (r, c) stands, or -1: PyTorch's rule, a window of zeros
  * apart. */
-static int largest(const dn_frame *f, const float *x, int r, int c)
+static int largest(const dn_padded *f, const float *x, int r, int c)
 {
     int best = -1;
     for (int t = 0; t < 9; t++) {
@@ -59,7 +59,7 @@ static int largest(const dn_frame *f, const float *x, int r, int c)
     return best;
 }
 
-void dn_check_max_pool(const dn_frame *f)
+void dn_check_max_pool(const dn_padded *f)
 {
     const int rows = f->image_rows / 2, columns = (f->width + 1) / 2, whole = f->skip == 1;
     const size_t outputs = (size_t)(rows * columns), inputs = (size_t)(f->rows * f->width);

@@ -1,6 +1,7 @@
 /*
- * Winograd's transforms against products of matrices in double, tile by tile. Behind a frame stand
- * NaNs, and a wanted NaN shows that just the elements that no valid output uses take from there.
+ * Winograd's transforms against products of matrices in double, tile by tile. Behind a padded
+ * layout stand NaNs, and a wanted NaN shows that just the elements that no valid output uses take
+ * from there.
  */
 #include "check_winograd.h"
 #include "check_kernels.h"
@@ -28,19 +29,19 @@ void dn_sandwich(double *out, const double *left, int rows, int columns, const d
         }
 }
 
-/* Where the tile's first pixel stands in a framed row. */
-static ptrdiff_t tile_at(const dn_frame *f, size_t tile)
+/* Where the tile's first pixel stands in a padded row. */
+static ptrdiff_t tile_at(const dn_padded *f, size_t tile)
 {
     const int columns = (f->width + 1) / 2, rows = (f->rows + 1) / 2, t = (int)tile;
-    return frame_at(f, t / columns / rows, t / columns % rows * 2, t % columns * 2);
+    return padded_at(f, t / columns / rows, t / columns % rows * 2, t % columns * 2);
 }
 
 /* u = B' x B, or m = A dy A'. */
-static void check_windows(dn_dtype dtype, const dn_frame *f, int gradient)
+static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
 {
     const int size = gradient ? 2 : 4, offset = gradient ? 0 : -1, pitch = f->width + 1;
     const size_t tiles = tiles_of(f);
-    dn_guarded x = dn_trial_filled(1, 1, dn_frame_floats(f), readable(f));
+    dn_guarded x = dn_trial_filled(1, 1, dn_padded_floats(f), readable(f));
     dn_guarded u = dn_trial_matrix(ELEMENTS, 0, tiles + SPILL);
     dn_expect e = dn_expect_create(gradient ? "A dy A'" : "B' x B", ELEMENTS, 0, tiles);
     for (size_t t = 0; t < tiles; t++) {
@@ -65,7 +66,7 @@ static void check_windows(dn_dtype dtype, const dn_frame *f, int gradient)
 }
 
 /* y = A' m A, its odd last row and column included. */
-static void check_output(dn_dtype dtype, const dn_frame *f)
+static void check_output(dn_dtype dtype, const dn_padded *f)
 {
     const int columns = (f->width + 1) / 2, rows = f->images * ((f->rows + 1) / 2);
     const size_t tiles = tiles_of(f), width = 2 * (size_t)columns;
@@ -93,19 +94,19 @@ static void check_output(dn_dtype dtype, const dn_frame *f)
     DN_GUARDED_DESTROY(&m, &y);
 }
 
-void dn_check_winograd(dn_dtype dtype, const dn_grid *grid, int index, int outputs, int inputs)
+void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int index, int outputs, int inputs)
 {
-    const dn_piece piece = dn_grid_piece(grid, index);
+    const dn_piece piece = dn_layout_piece(layout, index);
     ptrdiff_t source;
-    const dn_frame frame = dn_piece_frame(grid, &piece, &source);
-    dn_frame out = frame;
+    const dn_padded padded = dn_piece_padded(layout, &piece, &source);
+    dn_padded out = padded;
     out.rows = piece.rows;
     out.skip = 0;
     dn_trial_describe("Winograd, %s, piece %d of %d images, %d x %d, %d from %d channels",
-                      dn_trial_type(dtype), index, grid->images, grid->height, grid->width, outputs,
-                      inputs);
+                      dn_trial_type(dtype), index, layout->images, layout->height, layout->width,
+                      outputs, inputs);
     check_windows(dtype, &out, 0);
     check_windows(dtype, &out, 1);
     check_output(dtype, &out);
-    dn_check_winograd_conv(dtype, &frame, &out, outputs, inputs);
+    dn_check_winograd_conv(dtype, &padded, &out, outputs, inputs);
 }

@@ -1,7 +1,7 @@
 /*
  * What layers make of Winograd's transforms, sixteen products between two of them, against the 3x3
- * convolution and its two gradients in double. Behind the frames stand NaNs, which must not reach
- * an output; the weights' gradient meets them with zeros, so it finds large numbers there.
+ * convolution and its two gradients in double. Behind the padded layouts stand NaNs, which must not
+ * reach an output; the weights' gradient meets them with zeros, so it finds large numbers there.
  */
 #include "check_winograd.h"
 
@@ -32,25 +32,25 @@ static size_t tile_extent(size_t tiles)
 
 typedef struct layer {
     dn_dtype dtype;
-    dn_frame frame, out; /* with the halo rows of a band, and without */
+    dn_padded padded, out; /* with the halo rows of a band, and without */
     size_t tiles, pixels;
     int outputs, inputs;
-    dn_guarded x, dy; /* framed */
+    dn_guarded x, dy; /* padded */
     dn_guarded w;     /* (outputs, inputs * 9) */
 } layer;
 
-/* A frame filled at random, zeros in its borders. */
-static dn_guarded framed(const dn_frame *f, int channels)
+/* A padded layout filled at random, zeros in its borders. */
+static dn_guarded random_padded(const dn_padded *f, int channels)
 {
-    dn_guarded m = dn_trial_filled(channels, 1, dn_frame_floats(f), readable(f));
-    dn_guarded pixels = dn_trial_filled(channels, 1, dn_frame_floats(f), readable(f));
+    dn_guarded m = dn_trial_filled(channels, 1, dn_padded_floats(f), readable(f));
+    dn_guarded pixels = dn_trial_filled(channels, 1, dn_padded_floats(f), readable(f));
     for (int c = 0; c < channels; c++) {
-        for (ptrdiff_t p = -1; p < (ptrdiff_t)dn_frame_floats(f); p++)
+        for (ptrdiff_t p = -1; p < (ptrdiff_t)dn_padded_floats(f); p++)
             dn_guarded_set(&m, c, p, 0);
         for (int i = 0; i < f->images; i++)
             for (int r = 0; r < f->rows; r++)
                 for (int q = 0; q < f->width; q++) {
-                    const ptrdiff_t at = frame_at(f, i, f->skip + r - 1, q);
+                    const ptrdiff_t at = padded_at(f, i, f->skip + r - 1, q);
                     dn_guarded_set(&m, c, at, dn_guarded_get(&pixels, c, at));
                 }
     }
@@ -58,10 +58,10 @@ static dn_guarded framed(const dn_frame *f, int channels)
     return m;
 }
 
-static void set_behind(const dn_frame *f, dn_guarded *m, float value)
+static void set_behind(const dn_padded *f, dn_guarded *m, float value)
 {
     for (int c = 0; c < m->rows; c++)
-        for (size_t p = dn_frame_floats(f); p < readable(f); p++)
+        for (size_t p = dn_padded_floats(f); p < readable(f); p++)
             dn_guarded_set(m, c, (ptrdiff_t)p, value);
 }
 
@@ -69,10 +69,11 @@ typedef struct layer_expect {
     dn_expect y, dx, dw;
 } layer_expect;
 
-/* All at output pixel `at` of the frame, number `pixel`; dw(outputs, inputs, 9) is added to. */
+/* All at output pixel `at` of the padded layout, number `pixel`; dw(outputs, inputs, 9) is added
+ * to. */
 static void expect_pixel(const layer *l, layer_expect *e, double *dw, ptrdiff_t at, size_t pixel)
 {
-    const dn_taps taps = dn_taps_3x3(l->frame.width, 1);
+    const dn_taps taps = dn_taps_3x3(l->padded.width, 1);
     for (int o = 0; o < l->outputs; o++) {
         double y = 0;
         for (int k = 0; k < 9 * l->inputs; k++, dw++) {
@@ -94,7 +95,7 @@ static void expect_pixel(const layer *l, layer_expect *e, double *dw, ptrdiff_t 
 
 static layer_expect expect_layer(const layer *l)
 {
-    const dn_frame *f = &l->out;
+    const dn_padded *f = &l->out;
     const size_t weights = (size_t)(9 * l->inputs), cells = (size_t)l->outputs * weights;
     layer_expect e = {dn_expect_create("Winograd conv", l->outputs, 0, l->pixels),
                       dn_expect_create("Winograd input gradient", l->inputs, 0, l->pixels),
@@ -108,7 +109,7 @@ static layer_expect expect_layer(const layer *l)
     for (int i = 0; i < f->images; i++)
         for (int r = 0; r < f->rows; r++)
             for (int c = 0; c < f->width; c++)
-                expect_pixel(l, &e, dw, frame_at(f, i, r, c), pixel++);
+                expect_pixel(l, &e, dw, padded_at(f, i, r, c), pixel++);
     for (size_t k = 0; k < cells; k++)
         dn_expect_sum(&e.dw, (int)(k / weights), k % weights, dw[k], l->tiles + ROUNDINGS,
                       weight_growth * (double)l->tiles);
@@ -116,9 +117,9 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
-typedef void transform(const dn_frame *frame, const float *x, float *u, size_t matrix);
+typedef void transform(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
-/* u(16, channels, tiles) of framed channels. */
+/* u(16, channels, tiles) of padded channels. */
 static dn_guarded transformed(const layer *l, transform *kernel, const dn_guarded *x)
 {
     dn_guarded u = dn_trial_matrix(ELEMENTS * x->rows, 0, tile_extent(l->tiles));
@@ -144,7 +145,7 @@ static dn_guarded transformed_weights(const layer *l, int turned)
     return u;
 }
 
-/* The 3x3 convolution of framed channels, or its transpose. */
+/* The 3x3 convolution of padded channels, or its transpose. */
 static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_guarded *from,
                      dn_expect *e)
 {
@@ -158,12 +159,12 @@ static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_g
     dn_guarded y = dn_trial_matrix(l->out.images * rows, 0, dn_round_lanes((size_t)width + 1));
     dn_guarded to = dn_trial_matrix(outputs, 0, l->pixels);
     dn_guarded packed = dn_trial_matrix(1, 0, products->packed_floats(outputs, inputs, 1));
-    dn_frame compact = l->out;
+    dn_padded compact = l->out;
     compact.pitch = y.ld, compact.image_rows = rows;
     for (int i = 0; i < ELEMENTS; i++) {
         products->pack(packed.data,
                        &(dn_weights){dn_guarded_row(&w, i), outputs, inputs, 1, inputs, 1});
-        products->conv(packed.data, outputs, inputs, &one, l->tiles, dn_guarded_row(&u, i * inputs),
+        products->gemm(packed.data, outputs, inputs, &one, l->tiles, dn_guarded_row(&u, i * inputs),
                        u.ld, m.data + (size_t)(i * outputs) * m.ld, m.ld, 0);
     }
     for (int o = 0; o < outputs; o++) {
@@ -190,9 +191,8 @@ static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
         memset(sums.data + (size_t)i * sums.ld, 0, sums.extent * sizeof *sums.data);
         dn_guarded packed = dn_trial_packed_grad(products, l->outputs, l->tiles,
                                                  dn_guarded_row(&m, i * l->outputs), m.ld);
-        products->conv_weight_grad(l->outputs, l->inputs, &one, l->tiles, packed.data,
-                                   dn_guarded_row(&u, i * l->inputs), u.ld,
-                                   sums.data + (size_t)i * sums.ld);
+        products->wgrad(l->outputs, l->inputs, &one, l->tiles, packed.data,
+                        dn_guarded_row(&u, i * l->inputs), u.ld, sums.data + (size_t)i * sums.ld);
         dn_guarded_destroy(&packed);
     }
     for (int o = 0; o < l->outputs; o++)
@@ -208,29 +208,29 @@ static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
     DN_GUARDED_DESTROY(&m, &u, &sums, &dw);
 }
 
-void dn_check_winograd_conv(dn_dtype dtype, const dn_frame *frame, const dn_frame *out, int outputs,
-                            int inputs)
+void dn_check_winograd_conv(dn_dtype dtype, const dn_padded *padded, const dn_padded *out,
+                            int outputs, int inputs)
 {
     const size_t weights = (size_t)(9 * inputs);
     layer l = {.dtype = dtype,
-               .frame = *frame,
+               .padded = *padded,
                .out = *out,
                .tiles = tiles_of(out),
                .pixels = (size_t)(out->images * out->rows * out->width),
                .outputs = outputs,
                .inputs = inputs};
-    l.x = framed(frame, inputs);
-    l.dy = framed(frame, outputs);
+    l.x = random_padded(padded, inputs);
+    l.dy = random_padded(padded, outputs);
     l.w = dn_trial_filled(outputs, 0, weights, weights);
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         if (k->products[l.dtype].winograd == NULL)
             continue;
-        set_behind(&l.frame, &l.x, NAN);
+        set_behind(&l.padded, &l.x, NAN);
         run_conv(&l, k, 0, &l.x, &e.y);
         run_conv(&l, k, 1, &l.dy, &e.dx);
-        set_behind(&l.frame, &l.x, 1e30f);
+        set_behind(&l.padded, &l.x, 1e30f);
         run_weight_grad(&l, k, &e.dw);
     }
     dn_expect_destroy(&e.y);

@@ -1,4 +1,4 @@
-/* The frame of the kernel tests; see expect.h. */
+/* The padded layout of the kernel tests; see expect.h. */
 #include "expect.h"
 #include "test_tables.h"
 
@@ -148,10 +148,10 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
 dn_guarded dn_trial_packed_grad(const dn_product_kernels *products, int outputs, size_t n,
                                 const float *dy, size_t dy_ld)
 {
-    dn_guarded packed = dn_trial_matrix(1, 0, products->packed_grad_floats(outputs, n));
-    products->pack_grad(packed.data, outputs, n, dy, dy_ld);
+    dn_guarded packed = dn_trial_matrix(1, 0, products->packed_dy_floats(outputs, n));
+    products->pack_dy(packed.data, outputs, n, dy, dy_ld);
     if (!dn_guarded_intact(&packed))
-        dn_trial_fail("pack_grad: wrote outside its room");
+        dn_trial_fail("pack_dy: wrote outside its room");
     return packed;
 }
 

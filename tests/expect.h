@@ -44,7 +44,7 @@ dn_guarded dn_trial_filled(int rows, size_t before, size_t n, size_t extent);
 dn_guarded dn_trial_map(dn_dtype dtype, int rows, size_t extent);
 dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent);
 
-/* dy(outputs, n) packed for conv_weight_grad. */
+/* dy(outputs, n) packed for wgrad. */
 dn_guarded dn_trial_packed_grad(const dn_product_kernels *products, int outputs, size_t n,
                                 const float *dy, size_t dy_ld);
 

@@ -13,16 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "allreduce.h"
-#include "moves.h"
-#include "profile.h"
+#include "allreduce/allreduce.h"
+#include "allreduce/comm_schedule.h"
+#include "planning/profile.h"
 
-enum { PLACES = DN_BUCKETS_UNDER_WAY, LOSSES = -1 };
+enum { PLACES = DN_BUCKETS_IN_FLIGHT, LOSSES = -1 };
 enum { READY = 1, DONE = 2, ROUND = 16 }; /* tags */
 
 typedef struct writer {
     dn_profile profile;
-    dn_moves moves;
+    dn_comm_schedule moves;
     dn_bucket *bucket;
     int buckets, ranks;
     const char *folder;
@@ -60,7 +60,7 @@ static int process_of(const writer *w, int rank, int bucket)
     return bucket == LOSSES ? rank : w->ranks * (1 + bucket % PLACES) + rank;
 }
 
-static size_t move_bytes(const writer *w, const dn_move *m, int bucket)
+static size_t move_bytes(const writer *w, const dn_transfer *m, int bucket)
 {
     const double share = (double)(m->last - m->first) / w->moves.pieces;
     return bucket == LOSSES ? sizeof(double)
@@ -68,9 +68,10 @@ static size_t move_bytes(const writer *w, const dn_move *m, int bucket)
 }
 
 /* The receives and sends of a rank in the round that starts with `m`; returns the next round. */
-static const dn_move *write_round(const writer *w, FILE *file, int rank, int b, const dn_move *m)
+static const dn_transfer *write_round(const writer *w, FILE *file, int rank, int b,
+                                      const dn_transfer *m)
 {
-    const dn_move *end = w->moves.move + w->moves.count;
+    const dn_transfer *end = w->moves.move + w->moves.count;
     const int me = process_of(w, rank, b), round = m->round;
     int messages = 0;
     for (; m < end && m->round == round; m++) {
@@ -90,7 +91,7 @@ static const dn_move *write_round(const writer *w, FILE *file, int rank, int b, 
 static int write_compute(const writer *w, int rank)
 {
     const dn_profile *p = &w->profile;
-    const dn_move *end = w->moves.move + w->moves.count;
+    const dn_transfer *end = w->moves.move + w->moves.count;
     FILE *file = open_trace(w, rank);
     double seconds = p->forward;
     size_t final = 0;
@@ -109,7 +110,7 @@ static int write_compute(const writer *w, int rank)
     fprintf(file, "%d compute %.0f\n", rank, seconds * 1e9);
     for (b = 0; b < w->buckets; b++)
         fprintf(file, "%d recv %d %d 0\n", rank, process_of(w, rank, b), DONE);
-    for (const dn_move *m = w->moves.move; m < end && m->adds;)
+    for (const dn_transfer *m = w->moves.move; m < end && m->adds;)
         m = write_round(w, file, rank, LOSSES, m);
     fprintf(file, "%d compute %.0f\n", rank, p->update * 1e9);
     return close_trace(file, rank);
@@ -118,13 +119,13 @@ static int write_compute(const writer *w, int rank)
 static int write_place(const writer *w, int rank, int place)
 {
     const int me = process_of(w, rank, place);
-    const dn_move *end = w->moves.move + w->moves.count;
+    const dn_transfer *end = w->moves.move + w->moves.count;
     FILE *file = open_trace(w, me);
     if (file == NULL)
         return 0;
     for (int b = place; b < w->buckets; b += PLACES) {
         fprintf(file, "%d recv %d %d 0\n", me, rank, READY);
-        for (const dn_move *m = w->moves.move; m < end;)
+        for (const dn_transfer *m = w->moves.move; m < end;)
             m = write_round(w, file, rank, b, m);
         fprintf(file, "%d isend %d %d 0\n", me, rank, DONE);
     }
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
     settings.count = dn_profile_floats(&w.profile);
     settings.split = settings.count - w.profile.statistics;
     DN_TRY_OR_DONE(dn_allreduce_cut(&settings, &w.bucket, &w.buckets));
-    DN_TRY_OR_DONE(dn_moves_plan(&w.moves, w.ranks, w.ranks, DN_ALL_RANKS));
+    DN_TRY_OR_DONE(dn_comm_schedule_create(&w.moves, w.ranks, w.ranks, DN_ALL_RANKS));
     if (!write_all(&w))
         status = dn_fail(DN_EIO, "%s: traces not written", w.folder);
     else
@@ -174,7 +175,7 @@ int main(int argc, char **argv)
 done:
     if (status != DN_OK)
         fprintf(stderr, "step_traces: %s\n", dn_message());
-    dn_moves_free(&w.moves);
+    dn_comm_schedule_destroy(&w.moves);
     free(w.bucket);
     dn_profile_destroy(&w.profile);
     return status != DN_OK;

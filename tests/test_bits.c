@@ -238,10 +238,10 @@ static void test_recompute(void **state)
     for (int i = 0; dn_test_kernels(i, dtype); i++)
         for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
             const net_case kept = any_case(k, dtype);
-            net_case remade = kept;
-            remade.recompute = 1;
+            net_case recomputed = kept;
+            recomputed.recompute = 1;
             outcome a = run_case(&kept, dn_test_kernels(i, dtype), 2, 1);
-            outcome b = run_case(&remade, dn_test_kernels(i, dtype), 2, 1);
+            outcome b = run_case(&recomputed, dn_test_kernels(i, dtype), 2, 1);
             expect_same(&a, &b, &kept, "bottleneck maps kept and made again");
             free(a.values);
             free(b.values);

@@ -248,7 +248,7 @@ static void settle_running(dn_net *net)
 {
     float *leaf = dn_net_view(net).leaf;
     for (int m = 0; m < net->map_count; m++) {
-        const dn_map *map = &net->maps[m];
+        const dn_feature_map *map = &net->maps[m];
         const double pixels = dn_map_pixels(map);
         float *variance = leaf + net->parameter_count + map->statistics + map->channels;
         for (int c = 0; c < map->channels; c++)

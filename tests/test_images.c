@@ -44,7 +44,7 @@ static int set_up(void **state)
                                      .width = WIDTH,
                                      .classes = 2000,
                                      .mean = {0.4, 0.5, 0.6},
-                                     .deviation = {0.2, 0.25, 0.3}},
+                                     .std = {0.2, 0.25, 0.3}},
                             .count = COUNT,
                             .pixels = f->pixels,
                             .labels = f->labels};
@@ -65,7 +65,7 @@ static double stored(const fixture *f, size_t image, int channel, int r, int c)
         return 0;
     const dn_shard_info *info = &f->images.info;
     const uint8_t value = f->pixels[image * FLOATS + (size_t)(channel * PLANE + r * WIDTH + c)];
-    return (value / 255.0 - info->mean[channel]) / info->deviation[channel];
+    return (value / 255.0 - info->mean[channel]) / info->std[channel];
 }
 
 /* Whether `x` is the stored image seen from (top, left), mirrored after the cut where flip. */
@@ -99,8 +99,8 @@ static void test_order(void **state)
     }
 }
 
-/* Each augmented image is one of the 9 x 9 crops of the padded one, mirrored or not; all nine
- * shifts either way and both flips occur among COUNT images of a few epochs. */
+/* Each augmented image is one of the 9 x 9 crops of the padded layout one, mirrored or not; all
+ * nine shifts either way and both flips occur among COUNT images of a few epochs. */
 static void test_augmentation(void **state)
 {
     const fixture *f = *state;

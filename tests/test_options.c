@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "../mpi/options.h"
+#include "options/options.h"
 
 enum { CONFIG_SIZE = 8192 };
 

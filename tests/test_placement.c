@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "../mpi/cores.h"
-#include "../mpi/placement.h"
+#include "job/cores.h"
+#include "job/placement.h"
 
 enum { MOST_RANKS = 65 };
 

@@ -161,9 +161,9 @@ static void check_visits(dn_net *net)
             const int index = side ? node->out : node->in;
             if (index < 0)
                 continue;
-            const dn_map *map = &net->maps[index];
+            const dn_feature_map *map = &net->maps[index];
             const size_t elements =
-                (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride;
+                (size_t)map->layout.groups * (size_t)map->channels * map->layout.stride;
             const dn_region_info *data = find_region(net, map->data, t);
             assert_true(data && data->bytes >= elements * map->element);
             if (!is_backward)
@@ -315,13 +315,13 @@ static int count_remade(int batch, int recompute)
     dn_net *net = create("densenet264", 3, 224, 1000, &options);
     int count = 0;
     for (int m = 0; m < net->map_count; m++)
-        count += net->maps[m].remade;
+        count += net->maps[m].recomputed;
     dn_net_destroy(&net);
     return count;
 }
 
 /* Where weights outweigh the maps, those of the first block and some more; else as asked. */
-static void test_remade(void **state)
+static void test_recomputed(void **state)
 {
     (void)state;
     const int cheap = count_remade(8, 0);
@@ -336,7 +336,7 @@ int main(void)
         cmocka_unit_test(test_known_plan),   cmocka_unit_test(test_fixed),
         cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_work),         cmocka_unit_test(test_remade),
+        cmocka_unit_test(test_work),         cmocka_unit_test(test_recomputed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "allreduce.h"
-#include "scaling.h"
+#include "allreduce/allreduce.h"
+#include "planning/scaling.h"
 
 static const double rounding = 1e-12; /* relative, of sums of a few dozen doubles */
 
@@ -73,9 +73,9 @@ static void test_three_ranks(void **state)
 
 static const dn_round halves[] = {{0, .5}, {0, .25}, {0, .25}, {0, .5}};
 
-enum { ROUNDS = 4, BUCKETS = DN_BUCKETS_UNDER_WAY };
+enum { ROUNDS = 4, BUCKETS = DN_BUCKETS_IN_FLIGHT };
 
-static double run(dn_transfer *transfers, int count, const dn_round *rounds, int round_count,
+static double run(dn_sim_bucket *transfers, int count, const dn_round *rounds, int round_count,
                   const dn_network *links)
 {
     return dn_scaling_run(
@@ -87,7 +87,7 @@ static double run(dn_transfer *transfers, int count, const dn_round *rounds, int
 static void test_one_bucket(void **state)
 {
     (void)state;
-    dn_transfer b = {.bytes = 4e6, .ready = 0.25};
+    dn_sim_bucket b = {.bytes = 4e6, .ready = 0.25};
     const double expected = 0.25 + 4 * 30e-6 + 1.5 * 4e6 / 1e9;
     assert_close(run(&b, 1, halves, ROUNDS, &network), expected);
     assert_close(b.done, expected);
@@ -98,9 +98,9 @@ static void test_bandwidth(void **state)
 {
     (void)state;
     const dn_network wire = {.between = {0, 1e9}};
-    dn_transfer b[BUCKETS];
+    dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
-        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1};
+        b[i] = (dn_sim_bucket){.bytes = 4e6, .ready = 1};
     assert_close(run(b, BUCKETS, halves, ROUNDS, &wire), 1 + BUCKETS * 1.5 * 4e-3);
 }
 
@@ -109,9 +109,9 @@ static void test_latency(void **state)
 {
     (void)state;
     const dn_network wire = {.between = {1e-3, INFINITY}};
-    dn_transfer b[BUCKETS];
+    dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
-        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1};
+        b[i] = (dn_sim_bucket){.bytes = 4e6, .ready = 1};
     assert_close(run(b, BUCKETS, halves, ROUNDS, &wire), 1 + ROUNDS * 1e-3);
 }
 
@@ -120,9 +120,9 @@ static void test_queue(void **state)
 {
     (void)state;
     const dn_round round = {0, 1};
-    dn_transfer b[BUCKETS];
+    dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
-        b[i] = (dn_transfer){.bytes = 1e6, .ready = 1 + i * 0.1e-3};
+        b[i] = (dn_sim_bucket){.bytes = 1e6, .ready = 1 + i * 0.1e-3};
     run(b, BUCKETS, &round, 1, &network);
     for (int i = 0; i < BUCKETS; i++)
         assert_close(b[i].done, 1 + (i + 1) * 1e-3 + 30e-6);
@@ -133,7 +133,7 @@ static void test_both_links(void **state)
 {
     (void)state;
     const dn_round round = {.5, .125};
-    dn_transfer b = {.bytes = 8e6};
+    dn_sim_bucket b = {.bytes = 8e6};
     assert_close(run(&b, 1, &round, 1, &network), 30e-6 + 1e-3);
     b.bytes = 8;
     const dn_network slow_inside = {.inside = {1e-3, 8e9}, .between = {30e-6, 1e9}};
@@ -145,9 +145,9 @@ static void test_lanes(void **state)
 {
     (void)state;
     const dn_network wire = {.between = {1e-3, INFINITY}};
-    dn_transfer b[BUCKETS + 1];
+    dn_sim_bucket b[BUCKETS + 1];
     for (int i = 0; i <= BUCKETS; i++)
-        b[i] = (dn_transfer){.bytes = 4e6, .ready = 1 + i * 0.1e-3};
+        b[i] = (dn_sim_bucket){.bytes = 4e6, .ready = 1 + i * 0.1e-3};
     run(b, BUCKETS + 1, halves, ROUNDS, &wire);
     for (int i = 0; i < BUCKETS; i++)
         assert_close(b[i].done, b[i].ready + ROUNDS * 1e-3);
@@ -164,7 +164,7 @@ static void test_polls(void **state)
                                     .round_count = ROUNDS,
                                     .polls = polls,
                                     .poll_count = 4};
-    dn_transfer b = {.bytes = 1, .ready = 0.010};
+    dn_sim_bucket b = {.bytes = 1, .ready = 0.010};
     assert_close(dn_scaling_run(&b, 1, &transport), 0.030 + 2 * 4e-3);
     b.ready = 0.030;
     assert_close(dn_scaling_run(&b, 1, &transport), 0.030 + 4 * 4e-3);
@@ -229,7 +229,7 @@ static void test_communication(void **state)
         .network.between = {0, 1e9}, .nodes = 4, .ranks_per_node = 1, .bucket_floats = BUCKET};
     assert_close(predict(job).communication, 1.5 * 4 * FLOATS / 1e9);
     job.network.between = (dn_link){0.01, INFINITY};
-    const int waves = (9 + DN_BUCKETS_UNDER_WAY - 1) / DN_BUCKETS_UNDER_WAY;
+    const int waves = (9 + DN_BUCKETS_IN_FLIGHT - 1) / DN_BUCKETS_IN_FLIGHT;
     assert_close(predict(job).communication, (waves * 4 + 2) * 0.01);
 }
 

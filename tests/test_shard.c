@@ -169,7 +169,7 @@ static void test_statistics(void **state)
             for (int p = 0; p < pixels; p++)
                 squares += pow(pixel(DN_TRAIN, i, c * pixels + p) / 255.0 - mean, 2);
         assert_true(fabs(m->info.mean[c] - mean) < 1e-12);
-        assert_true(fabs(m->info.deviation[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
+        assert_true(fabs(m->info.std[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
     }
     dn_manifest_destroy(&m);
 }

@@ -62,7 +62,7 @@ const dn_kernels *dn_test_table(const char *name)
 
 int dn_test_rounds(const dn_kernels *kernels)
 {
-    return kernels->products[DN_BF16].conv != kernels->products[DN_FP32].conv;
+    return kernels->products[DN_BF16].gemm != kernels->products[DN_FP32].gemm;
 }
 
 const dn_kernels *dn_test_kernels(int index, dn_dtype dtype)

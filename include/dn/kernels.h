@@ -59,29 +59,29 @@ typedef struct dn_weights {
  *      x x x x 0        each row ends in one zero, the left border of the next row
  *      0 0 0 0 0        image_rows padded rows an image, one more after the last
  *
- * The float before the first is a zero as well, and writing a frame may spill into the DN_LANES - 1
- * floats after its last. The source is compact: rows of `width` pixels, source_image pixels from
- * image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A band of a
- * larger map has one image whose halo rows take the place of padded rows. Without border
+ * The float before the first is a zero as well, and writing a padded layout may spill into the
+ * DN_LANES - 1 floats after its last. The source is compact: rows of `width` pixels, source_image
+ * pixels from image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A
+ * band of a larger map has one image whose halo rows take the place of padded rows. Without border
  * (a pitch of `width`, no row skipped) the source is one run of pixels that stays as it is.
  */
-typedef struct dn_frame {
+typedef struct dn_padded {
     int images, rows, width;
     int skip, image_rows;
     size_t pitch; /* floats from row to row: width + 1, or without border width */
     size_t source_image;
-} dn_frame;
+} dn_padded;
 
-static inline int dn_frame_bordered(const dn_frame *frame)
+static inline int dn_padded_bordered(const dn_padded *padded)
 {
-    return frame->pitch > (size_t)frame->width;
+    return padded->pitch > (size_t)padded->width;
 }
 
-/* Floats of a row laid out as `frame`, before the pad. */
-static inline size_t dn_frame_floats(const dn_frame *frame)
+/* Floats of a row laid out as `padded`, before the pad. */
+static inline size_t dn_padded_floats(const dn_padded *padded)
 {
-    const size_t rows = (size_t)frame->images * (size_t)frame->image_rows;
-    return (rows + (size_t)dn_frame_bordered(frame)) * frame->pitch;
+    const size_t rows = (size_t)padded->images * (size_t)padded->image_rows;
+    return (rows + (size_t)dn_padded_bordered(padded)) * padded->pitch;
 }
 
 /* How the elements of maps are stored. Everything else is fp32 (panels, sums, gradients), but for
@@ -110,19 +110,19 @@ typedef struct dn_norm_grad {
 
 /* The kernels that read or write maps: one set an element type. Pointers to maps are void. */
 typedef struct dn_map_kernels {
-    /* to(rows, frame) = max(0, scale * x + shift); borders and pad are set to 0. */
-    void (*norm_relu)(int rows, const dn_frame *frame, const void *x, size_t x_ld,
+    /* to(rows, padded) = max(0, scale * x + shift); borders and pad are set to 0. */
+    void (*norm_relu)(int rows, const dn_padded *padded, const void *x, size_t x_ld,
                       const float *scale, const float *shift, float *to, size_t to_ld);
 
-    /* to(rows, frame) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
-    void (*affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld, const void *x,
+    /* to(rows, padded) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
+    void (*affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld, const void *x,
                    size_t x_ld, const float *c, float *to, size_t to_ld);
 
-    /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a frame, where
-     * source row 0 of image 0 begins at y and rows follow each other, rounded to the map's type
-     * (to nearest even). Here `pitch` may be any from `width` on. Reads each row of pixels up to
-     * `width` rounded up to DN_LANES, and writes exactly the pixels: no pad. */
-    void (*store)(int rows, const dn_frame *frame, const float *y, size_t y_ld, void *to,
+    /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a padded
+     * layout, where source row 0 of image 0 begins at y and rows follow each other, rounded to the
+     * map's type (to nearest even). Here `pitch` may be any from `width` on. Reads each row of
+     * pixels up to `width` rounded up to DN_LANES, and writes exactly the pixels: no pad. */
+    void (*store)(int rows, const dn_padded *padded, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 
     /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
@@ -140,23 +140,24 @@ typedef struct dn_map_kernels {
  *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
  *
  * Element (i, j) of a transformed window is number 4 i + j. Each kernel runs over one channel's row
- * as `frame` lays it out (frame->rows: those of the output, without halo rows), tile by tile:
+ * as `padded` lays it out (padded->rows: those of the output, without halo rows), tile by tile:
  * images, then tile rows of (rows + 1) / 2, then (width + 1) / 2 tiles. Element e of tile t stands
  * at e * matrix + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may be read
- * and written. The float before the frame, and a padded row and DN_LANES - 1 floats behind it, may
- * be read; what is read behind has no effect on tiles' valid outputs, but must be finite where it
- * meets the zeros of dy. Where `rows` is odd, zeros must stand below the last row of dy.
+ * and written. The float before the padded layout, and a padded row and DN_LANES - 1 floats behind
+ * it, may be read; what is read behind has no effect on tiles' valid outputs, but must be finite
+ * where it meets the zeros of dy. Where `rows` is odd, zeros must stand below the last row of dy.
  */
 typedef struct dn_winograd_kernels {
-    /* u = B' x B of the windows of x; x points at the frame's first float. */
-    void (*input)(const dn_frame *frame, const float *x, float *u, size_t matrix);
+    /* u = B' x B of the windows of x; x points at the padded layout's first float. */
+    void (*input)(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
     /* y = A' m A; row r of image i begins at (i * 2 * tile rows + r) * y_pitch, y_pitch being at
      * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are junk. */
-    void (*output)(const dn_frame *frame, const float *m, size_t matrix, float *y, size_t y_pitch);
+    void (*output)(const dn_padded *padded, const float *m, size_t matrix, float *y,
+                   size_t y_pitch);
 
-    /* m = A dy A' of the tiles of dy, which is framed as x. */
-    void (*output_grad)(const dn_frame *frame, const float *dy, float *m, size_t matrix);
+    /* m = A dy A' of the tiles of dy, which is padded as x. */
+    void (*output_grad)(const dn_padded *padded, const float *dy, float *m, size_t matrix);
 } dn_winograd_kernels;
 
 /*
@@ -165,31 +166,31 @@ typedef struct dn_winograd_kernels {
  * weights are bytes of a set's own, counted in floats.
  */
 typedef struct dn_product_kernels {
-    /* Floats of packed weights, and packing: the form `conv` reads. */
+    /* Floats of packed weights, and packing: the form `gemm` reads. */
     size_t (*packed_floats)(int outputs, int inputs, int taps);
     void (*pack)(float *packed, const dn_weights *weights);
 
     /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). Here
-     * and in conv_weight_grad, p runs through the pad of the row, so each tap reads its own pad. */
-    void (*conv)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+     * and in wgrad, p runs through the pad of the row, so each tap reads its own pad. */
+    void (*gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 
-    /* `conv` of one tap without shift over grad->n pixels of dy(inputs, n), then norm_relu_grad of
+    /* `gemm` of one tap without shift over grad->n pixels of dy(inputs, n), then norm_relu_grad of
      * what it would have written: one pass over grad->sum, under the products. Outputs are
      * grad->rows, at most DN_PACK_OUTPUTS; grad->gradient is not used. NULL where it is not faster
      * than the two. */
-    void (*conv_norm_grad)(const float *packed, int inputs, const float *dy, size_t dy_ld,
-                           const dn_norm_grad *grad);
+    void (*dgrad_norm_relu)(const float *packed, int inputs, const float *dy, size_t dy_ld,
+                            const dn_norm_grad *grad);
 
-    /* Floats of dy(outputs, n) packed, and packing: the form conv_weight_grad reads. */
-    size_t (*packed_grad_floats)(int outputs, size_t n);
-    void (*pack_grad)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld);
+    /* Floats of dy(outputs, n) packed, and packing: the form wgrad reads. */
+    size_t (*packed_dy_floats)(int outputs, size_t n);
+    void (*pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld);
 
     /* dw(taps, inputs, outputs and pad) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]);
-     * `packed` is dy by pack_grad of the same outputs and n.
+     * `packed` is dy by pack_dy of the same outputs and n.
      * From the first pixel of x that a tap reads to the last, all are numbers. */
-    void (*conv_weight_grad)(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *packed, const float *x, size_t x_ld, float *dw);
+    void (*wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                  const float *x, size_t x_ld, float *dw);
 
     /* What bounds these (dn/peaks.h): `rounds` rounds of the products' multiply-adds on operands in
      * registers. Returns the operations, two a multiply-add. */
@@ -207,19 +208,21 @@ typedef struct dn_product_kernels {
 typedef struct dn_stride_kernels {
     /* to(49, rows * columns): row 7 i + j of it has the pixels x(2r - 3 + i, 2c - 3 + j), 0 outside
      * the plane, under `rows` rows r from `row` on of (width + 1) / 2 columns c. */
-    void (*gather)(int height, int width, const float *x, int row, int rows, float *to,
+    void (*im2col)(int height, int width, const float *x, int row, int rows, float *to,
                    size_t to_ld);
 
     /* y(rows, columns) = the largest of each window of 3x3 pixels, two apart, of what a ReLU made;
-     * NaN counts as larger than all. x is a frame of one image with a border, window (r, c) begins
-     * at its padded row 2r and column 2c - 1; rows are image_rows / 2, columns (width + 1) / 2. */
-    void (*max_pool)(const dn_frame *frame, const float *x, float *y);
+     * NaN counts as larger than all. x is a padded layout of one image with a border, window (r, c)
+     * begins at its padded row 2r and column 2c - 1; rows are image_rows / 2, columns (width + 1)
+     * / 2. */
+    void (*max_pool)(const dn_padded *padded, const float *x, float *y);
 
-    /* dx(frame->rows, width) = sum of dy(r, c) over the windows whose largest stands there, the
-     * first such of a window, row by row; windows of zeros give nothing. The frame has a whole
-     * plane, so `skip` is 1. The float before dx, and 2 * DN_LANES behind it, may be written, too.
+    /* dx(padded->rows, width) = sum of dy(r, c) over the windows whose largest stands there, the
+     * first such of a window, row by row; windows of zeros give nothing. The padded layout has a
+     * whole plane, so `skip` is 1. The float before dx, and 2 * DN_LANES behind it, may be written,
+     * too.
      */
-    void (*max_pool_grad)(const dn_frame *frame, const float *x, const float *dy, float *dx);
+    void (*max_pool_grad)(const dn_padded *padded, const float *x, const float *dy, float *dx);
 
     /* y(rows / 2, width / 2) = the means of 2x2 pixels; dx(rows, width) = a quarter of dy where
      * there is one, else 0. 2 * DN_LANES floats behind dx may be written. */

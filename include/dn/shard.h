@@ -43,7 +43,7 @@ const char *dn_split_name(dn_split_id split);
 typedef struct dn_shard_info {
     char dataset[64]; /* "CIFAR10" */
     int channels, height, width, classes;
-    double mean[DN_MAX_IMAGE_CHANNELS], deviation[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
+    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
 } dn_shard_info;
 
 /* Values of one image: bytes as stored, floats in a batch. */

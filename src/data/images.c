@@ -61,7 +61,7 @@ void dn_images_batch(const dn_images *images, const dn_batch *batch, float *to, 
     float table[DN_MAX_IMAGE_CHANNELS][256];
     for (int c = 0; c < info->channels; c++)
         for (int v = 0; v < 256; v++)
-            table[c][v] = ((float)v / 255 - (float)info->mean[c]) / (float)info->deviation[c];
+            table[c][v] = ((float)v / 255 - (float)info->mean[c]) / (float)info->std[c];
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < batch->count; i++) {
         const int64_t position = batch->position + i;

@@ -172,7 +172,7 @@ static dn_status load_content(dn_manifest *m, const char *path)
     DN_TRY(allocate(m, shards));
     DN_TRY(load_names(m, names, path));
     DN_TRY(load_numbers(info->mean, info->channels, mean, path));
-    DN_TRY(load_numbers(info->deviation, info->channels, std, path));
+    DN_TRY(load_numbers(info->std, info->channels, std, path));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(load_split(&m->split[s], list[s], count[s], path));
     return DN_OK;
@@ -225,7 +225,7 @@ static json_t *to_json(const dn_manifest *m)
         json_array_append_new(names, json_string(m->class_names[i]));
     for (int c = 0; c < m->info.channels; c++) {
         json_array_append_new(mean, json_real(m->info.mean[c]));
-        json_array_append_new(std, json_real(m->info.deviation[c]));
+        json_array_append_new(std, json_real(m->info.std[c]));
     }
     return json_pack("{s:s,s:i,s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
                      format_name, "format_version", DN_SHARD_FORMAT_VERSION, "dataset",

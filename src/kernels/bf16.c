@@ -120,7 +120,7 @@ static void conv_group(const float *packed, int inputs, const tap_group *g, int 
     }
 }
 
-static void conv(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
     const size_t padded = dn_round_lanes(n);
@@ -143,14 +143,14 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient ---- */
 
-static size_t packed_grad_floats(int outputs, size_t n)
+static size_t packed_dy_floats(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * bf16_room(n) / 2;
 }
 
 /* Packed form: per DN_LANES outputs (pairs of pixels, outputs, 2); past the last output and the
  * last pixel, up to whole tiles, are zeros. */
-static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     for (int o = 0; o < outputs; o += DN_LANES)
         for (size_t p = 0; p < n; p += DN_BF16_STEP, packed += DN_LANES * DN_LANES) {
@@ -183,8 +183,8 @@ static void grad_group(const tap_group *g, grad_args grad, size_t pixels, const 
         }
 }
 
-static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *packed, const float *x, size_t x_ld, float *dw)
+static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                  const float *x, size_t x_ld, float *dw)
 {
     const size_t padded = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * padded;
     for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
@@ -205,8 +205,8 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
 
 const dn_product_kernels DN_PRODUCTS = {.packed_floats = packed_floats,
                                         .pack = pack,
-                                        .conv = conv,
-                                        .packed_grad_floats = packed_grad_floats,
-                                        .pack_grad = pack_grad,
-                                        .conv_weight_grad = conv_weight_grad,
+                                        .gemm = gemm,
+                                        .packed_dy_floats = packed_dy_floats,
+                                        .pack_dy = pack_dy,
+                                        .wgrad = wgrad,
                                         .peak = peak};

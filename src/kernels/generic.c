@@ -25,7 +25,7 @@ static void pack(float *packed, const dn_weights *weights)
                 *packed++ = weights->w[o * weights->out_step + c * weights->in_step + t];
 }
 
-static void conv(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
     for (int t = 0; t < taps->count; t++)
@@ -34,13 +34,13 @@ static void conv(const float *packed, int outputs, int inputs, const dn_taps *ta
                     (int)x_ld, accumulate || t > 0 ? 1 : 0, y, (int)y_ld);
 }
 
-static size_t packed_grad_floats(int outputs, size_t n)
+static size_t packed_dy_floats(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * n;
 }
 
 /* Packed form: (n, outputs and zeros up to a multiple of DN_LANES). */
-static void pack_grad(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const int ld = (int)dn_round_lanes((size_t)outputs);
     for (size_t p = 0; p < n; p++)
@@ -48,8 +48,8 @@ static void pack_grad(float *packed, int outputs, size_t n, const float *dy, siz
             *packed++ = o < outputs ? dy[(size_t)o * dy_ld + p] : 0;
 }
 
-static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_t n,
-                             const float *packed, const float *x, size_t x_ld, float *dw)
+static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                  const float *x, size_t x_ld, float *dw)
 {
     const int ld = (int)dn_round_lanes((size_t)outputs);
     for (int t = 0; t < taps->count; t++, dw += inputs * ld)
@@ -57,22 +57,22 @@ static void conv_weight_grad(int outputs, int inputs, const dn_taps *taps, size_
                     x + taps->shift[t], (int)x_ld, packed, ld, 1, dw, ld);
 }
 
-/* Index in a framed row of pixel 0 of source row r of image i. */
-static size_t frame_index(const dn_frame *frame, int i, int r)
+/* Index in a padded row of pixel 0 of source row r of image i. */
+static size_t padded_index(const dn_padded *padded, int i, int r)
 {
-    return (size_t)(i * frame->image_rows + frame->skip + r) * frame->pitch;
+    return (size_t)(i * padded->image_rows + padded->skip + r) * padded->pitch;
 }
 
 /* Index in the source of pixel 0 of row r of image i. */
-static size_t source_index(const dn_frame *frame, int i, int r)
+static size_t source_index(const dn_padded *padded, int i, int r)
 {
-    return (size_t)i * frame->source_image + (size_t)r * (size_t)frame->width;
+    return (size_t)i * padded->source_image + (size_t)r * (size_t)padded->width;
 }
 
-static void clear_row(float *to, const dn_frame *frame)
+static void clear_row(float *to, const dn_padded *padded)
 {
-    const size_t before = (size_t)dn_frame_bordered(frame);
-    memset(to - before, 0, (before + dn_round_lanes(dn_frame_floats(frame))) * sizeof *to);
+    const size_t before = (size_t)dn_padded_bordered(padded);
+    memset(to - before, 0, (before + dn_round_lanes(dn_padded_floats(padded))) * sizeof *to);
 }
 
 static float bf16_to_float(uint16_t x)
@@ -120,7 +120,7 @@ static double peak(size_t rounds)
     return 2.0 * CHAINS * (double)rounds;
 }
 
-static void gather(int height, int width, const float *x, int row, int rows, float *to,
+static void im2col(int height, int width, const float *x, int row, int rows, float *to,
                    size_t to_ld)
 {
     const int columns = (width + 1) / 2;
@@ -134,9 +134,9 @@ static void gather(int height, int width, const float *x, int row, int rows, flo
 }
 
 /* Where in x the first largest pixel of a window stands; -1: all are zeros. */
-static ptrdiff_t largest(const dn_frame *frame, const float *x, int r, int c)
+static ptrdiff_t largest(const dn_padded *padded, const float *x, int r, int c)
 {
-    const int pitch = frame->width + 1;
+    const int pitch = padded->width + 1;
     ptrdiff_t best = -1;
     for (int i = 2 * r; i < 2 * r + 3; i++)
         for (int j = 2 * c - 1; j < 2 * c + 2; j++) {
@@ -147,22 +147,22 @@ static ptrdiff_t largest(const dn_frame *frame, const float *x, int r, int c)
     return best;
 }
 
-static void max_pool(const dn_frame *frame, const float *x, float *y)
+static void max_pool(const dn_padded *padded, const float *x, float *y)
 {
-    for (int r = 0; r < frame->image_rows / 2; r++)
-        for (int c = 0; c < (frame->width + 1) / 2; c++) {
-            const ptrdiff_t best = largest(frame, x, r, c);
+    for (int r = 0; r < padded->image_rows / 2; r++)
+        for (int c = 0; c < (padded->width + 1) / 2; c++) {
+            const ptrdiff_t best = largest(padded, x, r, c);
             *y++ = best < 0 ? 0 : x[best];
         }
 }
 
-static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy, float *dx)
+static void max_pool_grad(const dn_padded *padded, const float *x, const float *dy, float *dx)
 {
-    const int width = frame->width, pitch = width + 1;
-    memset(dx, 0, (size_t)frame->rows * (size_t)width * sizeof *dx);
-    for (int r = 0; r < frame->image_rows / 2; r++)
+    const int width = padded->width, pitch = width + 1;
+    memset(dx, 0, (size_t)padded->rows * (size_t)width * sizeof *dx);
+    for (int r = 0; r < padded->image_rows / 2; r++)
         for (int c = 0; c < pitch / 2; c++, dy++) {
-            const ptrdiff_t best = largest(frame, x, r, c);
+            const ptrdiff_t best = largest(padded, x, r, c);
             if (best >= 0)
                 dx[(best / pitch - 1) * width + best % pitch] += *dy;
         }
@@ -204,16 +204,15 @@ static void stream_scale(float *x, size_t n, float factor)
 
 #define PRODUCTS                                                                                   \
     {                                                                                              \
-        .packed_floats = packed_floats, .pack = pack, .conv = conv,                                \
-        .packed_grad_floats = packed_grad_floats, .pack_grad = pack_grad,                          \
-        .conv_weight_grad = conv_weight_grad, .peak = peak                                         \
+        .packed_floats = packed_floats, .pack = pack, .gemm = gemm,                                \
+        .packed_dy_floats = packed_dy_floats, .pack_dy = pack_dy, .wgrad = wgrad, .peak = peak     \
     }
 
 const dn_kernels dn_kernels_generic = {
     .name = "generic",
     .products = {[DN_FP32] = PRODUCTS, [DN_BF16] = PRODUCTS},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
-    .stride = {.gather = gather,
+    .stride = {.im2col = im2col,
                .max_pool = max_pool,
                .max_pool_grad = max_pool_grad,
                .average_pool = average_pool,

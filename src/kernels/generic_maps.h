@@ -5,48 +5,48 @@
  *     NAMED(name)        a kernel's name for that type
  *     TO_FLOAT, TO_ELEMENT   conversions; the latter rounds to nearest even
  */
-static void NAMED(norm_relu)(int rows, const dn_frame *frame, const void *map, size_t x_ld,
+static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map, size_t x_ld,
                              const float *scale, const float *shift, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
     for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
-        clear_row(to, frame);
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
-                for (int p = 0; p < frame->width; p++) {
+        clear_row(to, padded);
+        for (int i = 0; i < padded->images; i++)
+            for (int r = 0; r < padded->rows; r++)
+                for (int p = 0; p < padded->width; p++) {
                     const float v =
-                        scale[c] * TO_FLOAT(x[source_index(frame, i, r) + (size_t)p]) + shift[c];
-                    to[frame_index(frame, i, r) + (size_t)p] = v <= 0 ? 0 : v; /* keeps NaN */
+                        scale[c] * TO_FLOAT(x[source_index(padded, i, r) + (size_t)p]) + shift[c];
+                    to[padded_index(padded, i, r) + (size_t)p] = v <= 0 ? 0 : v; /* keeps NaN */
                 }
     }
 }
 
-static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld,
+static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld,
                           const void *map, size_t x_ld, const float *c, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
     for (int k = 0; k < rows; k++, x += x_ld, g += g_ld, to += to_ld, c += 3) {
-        clear_row(to, frame);
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++)
-                for (int p = 0; p < frame->width; p++) {
-                    const size_t from = source_index(frame, i, r) + (size_t)p;
-                    to[frame_index(frame, i, r) + (size_t)p] =
+        clear_row(to, padded);
+        for (int i = 0; i < padded->images; i++)
+            for (int r = 0; r < padded->rows; r++)
+                for (int p = 0; p < padded->width; p++) {
+                    const size_t from = source_index(padded, i, r) + (size_t)p;
+                    to[padded_index(padded, i, r) + (size_t)p] =
                         c[0] * g[from] + (c[1] * TO_FLOAT(x[from]) + c[2]);
                 }
     }
 }
 
-static void NAMED(store_map)(int rows, const dn_frame *frame, const float *y, size_t y_ld,
+static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, size_t y_ld,
                              void *map, size_t to_ld)
 {
     ELEMENT *to = map;
     for (int c = 0; c < rows; c++, y += y_ld, to += to_ld)
-        for (int i = 0; i < frame->images; i++)
-            for (int r = 0; r < frame->rows; r++) {
-                const float *from = y + (size_t)(i * frame->image_rows + r) * frame->pitch;
-                const size_t row = (size_t)(i * frame->rows + r) * (size_t)frame->width;
-                for (int p = 0; p < frame->width; p++)
+        for (int i = 0; i < padded->images; i++)
+            for (int r = 0; r < padded->rows; r++) {
+                const float *from = y + (size_t)(i * padded->image_rows + r) * padded->pitch;
+                const size_t row = (size_t)(i * padded->rows + r) * (size_t)padded->width;
+                for (int p = 0; p < padded->width; p++)
                     to[row + (size_t)p] = TO_ELEMENT(from[p]);
             }
 }

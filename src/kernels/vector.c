@@ -157,17 +157,17 @@ static void stream_scale(float *x, size_t n, float by)
 
 #define PRODUCTS(fused)                                                                            \
     {                                                                                              \
-        .packed_floats = packed_floats, .pack = pack, .conv = conv, .conv_norm_grad = fused,       \
-        .packed_grad_floats = packed_grad_floats, .pack_grad = pack_grad,                          \
-        .conv_weight_grad = conv_weight_grad, .peak = peak, .winograd = &winograd                  \
+        .packed_floats = packed_floats, .pack = pack, .gemm = gemm, .dgrad_norm_relu = fused,      \
+        .packed_dy_floats = packed_dy_floats, .pack_dy = pack_dy, .wgrad = wgrad, .peak = peak,    \
+        .winograd = &winograd                                                                      \
     }
 
 const dn_kernels DN_TABLE = {
     .name = DN_TABLE_NAME,
     .products =
-        {[DN_FP32] = PRODUCTS(conv_norm_grad_fp32), [DN_BF16] = PRODUCTS(conv_norm_grad_bf16)},
+        {[DN_FP32] = PRODUCTS(dgrad_norm_relu_fp32), [DN_BF16] = PRODUCTS(dgrad_norm_relu_bf16)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
-    .stride = {.gather = gather,
+    .stride = {.im2col = im2col,
                .max_pool = max_pool,
                .max_pool_grad = max_pool_grad,
                .average_pool = average_pool,

@@ -1,6 +1,6 @@
 /*
  * The kernels of vector.c that read or write maps, and at the end the product that goes on as one
- * of them (conv_norm_grad); included once an element type, after vector_tile.h:
+ * of them (dgrad_norm_relu); included once an element type, after vector_tile.h:
  *
  *     ELEMENT         how a map's element is stored
  *     NAMED(name)     a kernel's name for that type
@@ -10,12 +10,12 @@
  * end of a row of pixels is overwritten by the border and the next row.
  */
 
-/* Fills one framed row with VALUE(p), p counting source elements. */
+/* Fills one padded row with VALUE(p), p counting source elements. */
 #define FILL_FRAME(VALUE)                                                                          \
     do {                                                                                           \
-        const size_t width = (size_t)frame->width, pitch = frame->pitch;                           \
-        const size_t n = dn_frame_floats(frame), total = dn_round_lanes(n);                        \
-        if (!dn_frame_bordered(frame)) {                                                           \
+        const size_t width = (size_t)padded->width, pitch = padded->pitch;                         \
+        const size_t n = dn_padded_floats(padded), total = dn_round_lanes(n);                      \
+        if (!dn_padded_bordered(padded)) {                                                         \
             for (size_t p = 0; p < n; p += DN_VL) {                                                \
                 ASK(p);                                                                            \
                 store(to + p, VALUE(p));                                                           \
@@ -25,10 +25,10 @@
         }                                                                                          \
         float *row = to;                                                                           \
         row[-1] = 0;                                                                               \
-        for (int i = 0; i < frame->images; i++) {                                                  \
-            size_t from = (size_t)i * frame->source_image;                                         \
-            row = clear(row, (size_t)frame->skip * pitch);                                         \
-            for (int r = 0; r < frame->rows; r++, from += width, row += pitch) {                   \
+        for (int i = 0; i < padded->images; i++) {                                                 \
+            size_t from = (size_t)i * padded->source_image;                                        \
+            row = clear(row, (size_t)padded->skip * pitch);                                        \
+            for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {                  \
                 for (size_t p = 0; p < width; p += DN_VL)                                          \
                     store(row + p, VALUE(from + p));                                               \
                 row[width] = 0;                                                                    \
@@ -37,7 +37,7 @@
         memset(row, 0, (size_t)(to + total - row) * sizeof *to);                                   \
     } while (0)
 
-static void NAMED(norm_relu)(int rows, const dn_frame *frame, const void *map, size_t x_ld,
+static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map, size_t x_ld,
                              const float *scale, const float *shift, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
@@ -50,7 +50,7 @@ static void NAMED(norm_relu)(int rows, const dn_frame *frame, const void *map, s
     }
 }
 
-static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_t g_ld,
+static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld,
                           const void *map, size_t x_ld, const float *c, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
@@ -64,18 +64,18 @@ static void NAMED(affine)(int rows, const dn_frame *frame, const float *g, size_
     }
 }
 
-static void NAMED(store_map)(int rows, const dn_frame *frame, const float *y, size_t y_ld,
+static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, size_t y_ld,
                              void *map, size_t to_ld)
 {
     ELEMENT *to = map;
-    const size_t width = (size_t)frame->width, pitch = frame->pitch;
-    const size_t n = (size_t)frame->images * (size_t)frame->rows * width;
+    const size_t width = (size_t)padded->width, pitch = padded->pitch;
+    const size_t n = (size_t)padded->images * (size_t)padded->rows * width;
     const size_t written = (width + DN_VL - 1) / DN_VL * DN_VL;
     for (int c = 0; c < rows; c++, y += y_ld, to += to_ld) {
         size_t p = 0;
-        for (int i = 0; i < frame->images; i++) {
-            const float *from = y + (size_t)(i * frame->image_rows) * pitch;
-            for (int r = 0; r < frame->rows; r++, from += pitch, p += width) {
+        for (int i = 0; i < padded->images; i++) {
+            const float *from = y + (size_t)(i * padded->image_rows) * pitch;
+            for (int r = 0; r < padded->rows; r++, from += pitch, p += width) {
                 const size_t room = n - p < written ? (n - p) / DN_VL * DN_VL : written;
                 size_t q = 0;
                 for (; q < width && q < room; q += DN_VL)
@@ -234,8 +234,8 @@ INLINE void NAMED(norm_grad_column)(const int nv, const int whole, const float *
     }
 }
 
-static void NAMED(conv_norm_grad)(const float *packed, int inputs, const float *dy, size_t dy_ld,
-                                  const dn_norm_grad *a)
+static void NAMED(dgrad_norm_relu)(const float *packed, int inputs, const float *dy, size_t dy_ld,
+                                   const dn_norm_grad *a)
 {
     lane_sums lanes[DN_PACK_OUTPUTS] = {0};
     size_t p = 0;

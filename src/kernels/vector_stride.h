@@ -20,7 +20,7 @@ INLINE vec odd(const float *p)
     return ODD(load(p), load(p + DN_VL));
 }
 
-static void gather(int height, int width, const float *x, int row, int rows, float *to,
+static void im2col(int height, int width, const float *x, int row, int rows, float *to,
                    size_t to_ld)
 {
     const int columns = (width + 1) / 2;
@@ -61,10 +61,10 @@ INLINE mask largest(const float *x, size_t pitch, mask window[9])
     return best;
 }
 
-static void max_pool(const dn_frame *frame, const float *x, float *y)
+static void max_pool(const dn_padded *padded, const float *x, float *y)
 {
-    const size_t pitch = frame->pitch, columns = pitch / 2;
-    for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, y += columns)
+    const size_t pitch = padded->pitch, columns = pitch / 2;
+    for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, y += columns)
         for (size_t c = 0; c < columns; c += DN_VL) {
             mask window[9];
             store(y + c, (vec)largest(x + 2 * c - 1, pitch, window));
@@ -87,11 +87,11 @@ INLINE void add_zipped(float *to, vec first, vec a, vec b)
     store(to + DN_VL, (load(to + DN_VL) + ZIP_HIGH(first, zero)) + ZIP_HIGH(a, b));
 }
 
-static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy, float *dx)
+static void max_pool_grad(const dn_padded *padded, const float *x, const float *dy, float *dx)
 {
-    const size_t width = (size_t)frame->width, pitch = frame->pitch, columns = pitch / 2;
-    memset(dx, 0, (size_t)frame->rows * width * sizeof *dx);
-    for (int r = 0; r < frame->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
+    const size_t width = (size_t)padded->width, pitch = padded->pitch, columns = pitch / 2;
+    memset(dx, 0, (size_t)padded->rows * width * sizeof *dx);
+    for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
         vec right[3] = {{0}}; /* what the windows before give to their third columns */
         for (size_t c = 0; 2 * c <= width; c += DN_VL) {
             mask window[9];
@@ -108,7 +108,7 @@ static void max_pool_grad(const dn_frame *frame, const float *x, const float *dy
                     g &= ~here;
                 }
                 const int row = 2 * r - 1 + i;
-                if (row >= 0 && row < frame->rows)
+                if (row >= 0 && row < padded->rows)
                     add_zipped(dx + (size_t)row * width + 2 * c - 1, FOLLOW(right[i], part[2]),
                                part[0], part[1]);
                 right[i] = part[2];

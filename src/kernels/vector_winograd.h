@@ -18,17 +18,18 @@ enum { SLOT = DN_VL / 2 };
 typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), may_alias));
 typedef float half __attribute__((vector_size(2 * DN_VL)));
 
-/* Walks the slots of a frame. */
+/* Walks the slots of a padded layout. */
 typedef struct slots {
     int image, row, column; /* of the next slot's first tile */
     int images, rows, columns;
     size_t tile; /* its number */
 } slots;
 
-INLINE slots slots_of(const dn_frame *frame)
+INLINE slots slots_of(const dn_padded *padded)
 {
-    return (slots){
-        .images = frame->images, .rows = (frame->rows + 1) / 2, .columns = (frame->width + 1) / 2};
+    return (slots){.images = padded->images,
+                   .rows = (padded->rows + 1) / 2,
+                   .columns = (padded->width + 1) / 2};
 }
 
 INLINE void next_slot(slots *s)
@@ -124,12 +125,12 @@ INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, s
         store_pair(u, p, h[1][j] - h[3][j]);
 }
 
-static void winograd_input(const dn_frame *frame, const float *x, float *u, size_t matrix)
+static void winograd_input(const dn_padded *padded, const float *x, float *u, size_t matrix)
 {
     const float *first = x - 1; /* a window begins a column before its tile */
-    const size_t pitch = frame->pitch;
-    const int rows = frame->image_rows;
-    slots s = slots_of(frame);
+    const size_t pitch = padded->pitch;
+    const int rows = padded->image_rows;
+    slots s = slots_of(padded);
     while (s.image < s.images) {
         size_t at[2];
         const pair p = next_pair(&s, rows, pitch, at);
@@ -167,12 +168,12 @@ INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, 
         store_pair(m, p, -row[1][j]);
 }
 
-static void winograd_output_grad(const dn_frame *frame, const float *dy, float *m, size_t matrix)
+static void winograd_output_grad(const dn_padded *padded, const float *dy, float *m, size_t matrix)
 {
-    const size_t pitch = frame->pitch;
+    const size_t pitch = padded->pitch;
     const float *first = dy + pitch; /* below padded row 0 */
-    const int rows = frame->image_rows;
-    slots s = slots_of(frame);
+    const int rows = padded->image_rows;
+    slots s = slots_of(padded);
     while (s.image < s.images) {
         size_t at[2];
         const pair p = next_pair(&s, rows, pitch, at);
@@ -212,10 +213,10 @@ INLINE void transform_products(const float *m, size_t matrix, const pair *p, flo
     }
 }
 
-static void winograd_output(const dn_frame *frame, const float *m, size_t matrix, float *y,
+static void winograd_output(const dn_padded *padded, const float *m, size_t matrix, float *y,
                             size_t y_pitch)
 {
-    slots s = slots_of(frame);
+    slots s = slots_of(padded);
     while (s.image < s.images) {
         size_t at[2];
         const pair p = next_pair(&s, 2 * s.rows, y_pitch, at);

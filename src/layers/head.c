@@ -33,9 +33,9 @@ static float row_sum(const float *x, size_t n)
 
 static void pool_channel(dn_net *net, const dn_node *node, int c)
 {
-    const dn_map *in = &net->maps[node->in];
-    const size_t pixels = dn_grid_pixels(&in->grid);
-    const dn_frame run = dn_run_frame(pixels);
+    const dn_feature_map *in = &net->maps[node->in];
+    const size_t pixels = dn_layout_pixels(&in->layout);
+    const dn_padded run = dn_padded_none(pixels);
     float *x = dn_thread_scratch(net), *row = net->features + (size_t)c * image_stride(net);
     for (int i = 0; i < net->options.batch; i++) {
         net->on_maps->norm_relu(1, &run, dn_map_at(in, dn_map_plane_index(in, i, c, 0)), 0,
@@ -62,7 +62,7 @@ void dn_head_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
                 node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
             const float *packed =
                 net->packed + (o ? net->products->packed_floats(o, node->inputs, 1) : 0);
-            net->products->conv(packed, rows, node->inputs, &one, images, net->features, ld,
+            net->products->gemm(packed, rows, node->inputs, &one, images, net->features, ld,
                                 net->logit_rows + (size_t)o * ld, ld, 0);
         }
 #pragma omp for schedule(static)
@@ -157,8 +157,8 @@ static void linear_gradient(dn_net *net, const dn_node *node, int o, int rows)
     float *to = net->leaf + node->weight + (size_t)o * inputs;
     float *dw = dn_thread_scratch(net), *features = dw + (size_t)rows * padded;
     memset(dw, 0, (size_t)rows * padded * sizeof *dw);
-    net->products->pack_grad(features, node->inputs, images, net->features, ld);
-    net->products->conv_weight_grad(node->inputs, rows, &one, images, features, dy, ld, dw);
+    net->products->pack_dy(features, node->inputs, images, net->features, ld);
+    net->products->wgrad(node->inputs, rows, &one, images, features, dy, ld, dw);
     for (int r = 0; r < rows; r++)
         memcpy(to + (size_t)r * inputs, dw + (size_t)r * padded, inputs * sizeof *to);
     for (int r = 0; r < rows; r++)
@@ -168,10 +168,10 @@ static void linear_gradient(dn_net *net, const dn_node *node, int o, int rows)
 /* Spreads the features' gradient over one piece of the last map, channels from `c` on. */
 static void unpool_piece(dn_net *net, const dn_node *node, int index, int c)
 {
-    const dn_map *in = &net->maps[node->in];
-    const dn_piece piece = dn_grid_piece(&in->grid, index);
+    const dn_feature_map *in = &net->maps[node->in];
+    const dn_piece piece = dn_layout_piece(&in->layout, index);
     const size_t pixels = piece.pixels / (size_t)piece.images;
-    const float share = 1 / (float)dn_grid_pixels(&in->grid);
+    const float share = 1 / (float)dn_layout_pixels(&in->layout);
     const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
     float *g = dn_thread_scratch(net);
     for (int r = 0; r < rows; r++) {
@@ -190,7 +190,7 @@ static void unpool_piece(dn_net *net, const dn_node *node, int index, int c)
 
 void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing)
 {
-    const dn_map *in = &net->maps[node->in];
+    const dn_feature_map *in = &net->maps[node->in];
     const size_t ld = image_stride(net);
     const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
     const dn_taps one = {.count = 1};
@@ -205,31 +205,31 @@ void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing)
                                                                 : DN_PACK_OUTPUTS);
 #pragma omp for schedule(static)
         for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)
-            net->products->conv(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) * packed,
+            net->products->gemm(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) * packed,
                                 dn_block_rows(node, c, DN_BACKWARD_BLOCK), node->outputs, &one,
                                 (size_t)net->options.batch, net->logit_rows, ld,
                                 net->feature_gradient + (size_t)c * ld, ld, 0);
 #pragma omp for schedule(dynamic) collapse(2)
-        for (int p = 0; p < in->grid.pieces; p++)
+        for (int p = 0; p < in->layout.pieces; p++)
             for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)
                 unpool_piece(net, node, p, c);
-        dn_norm_merge_sums(net, node, in->grid.pieces);
+        dn_norm_merge_sums(net, node, in->layout.pieces);
     }
 }
 
 dn_needs dn_head_needs(const dn_net *net, const dn_node *node)
 {
-    const dn_map *in = &net->maps[node->in];
-    const dn_stripes none = {0};
-    const size_t image = dn_row_stride(dn_grid_pixels(&in->grid));
-    const size_t piece = dn_row_stride(dn_grid_piece(&in->grid, 0).pixels);
+    const dn_feature_map *in = &net->maps[node->in];
+    const dn_slices none = {0};
+    const size_t image = dn_row_stride(dn_layout_pixels(&in->layout));
+    const size_t piece = dn_row_stride(dn_layout_piece(&in->layout, 0).pixels);
     dn_needs needs = dn_weight_needs(net, node, node->inputs, &none);
     const size_t gradient =
         DN_PACK_OUTPUTS * dn_round_lanes((size_t)node->inputs) +
-        net->products->packed_grad_floats(node->inputs, (size_t)net->options.batch);
+        net->products->packed_dy_floats(node->inputs, (size_t)net->options.batch);
     needs.scratch = image > piece ? image : piece;
     if (net->options.train && gradient > needs.scratch)
         needs.scratch = gradient;
-    needs.partial = (size_t)in->grid.pieces * (size_t)node->inputs * 2;
+    needs.partial = (size_t)in->layout.pieces * (size_t)node->inputs * 2;
     return needs;
 }

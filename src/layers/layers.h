@@ -22,22 +22,23 @@ enum {
     DN_WINOGRAD_TILES = 256 /* about so many of a channel are transformed at once */
 };
 
-/* Pieces of backward work: `stripes` runs of consecutive pieces, each cut into `columns` runs of
- * blocks of DN_BACKWARD_BLOCK input channels. A stripe adds up its own weight gradient. */
-typedef struct dn_stripes {
-    int pieces, stripes, blocks, columns;
-} dn_stripes;
+/* Pieces of backward work: `slices` runs of consecutive pieces, each cut into `columns` runs of
+ * blocks of DN_BACKWARD_BLOCK input channels. A slice adds up its own weight gradient. */
+typedef struct dn_slices {
+    int pieces, slices, blocks, columns;
+} dn_slices;
 
-/* For a node with so many input channels over a grid whose work is cut into grid->pieces. Stripes
- * follow from the shape alone; columns, which change no sum's order, from the threads as well. */
-dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs);
+/* For a node with so many input channels over a layout whose work is cut into layout->pieces.
+ * Stripes follow from the shape alone; columns, which change no sum's order, from the threads as
+ * well. */
+dn_slices dn_slices_create(const dn_net *net, const dn_layout *layout, int inputs);
 
-/* Pieces and channel blocks of item `index` of stripes * columns. */
-typedef struct dn_item {
-    int stripe, piece, piece_end, block, block_end;
-} dn_item;
+/* Pieces and channel blocks of item `index` of slices * columns. */
+typedef struct dn_task {
+    int slice, piece, piece_end, block, block_end;
+} dn_task;
 
-dn_item dn_stripes_item(const dn_stripes *stripes, int index);
+dn_task dn_slices_task(const dn_slices *slices, int index);
 
 /* ---- the kinds of nodes ---- */
 
@@ -51,16 +52,16 @@ void dn_stem_pool_backward(dn_net *net, const dn_node *node);
 void dn_conv_forward(dn_net *net, const dn_node *node, const dn_pass *pass);
 void dn_conv_backward(dn_net *net, const dn_node *node, const dn_pass *pass);
 
-/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `frame`, whose source
+/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `padded`, whose source
  * begins at pixel `pixel` of image `image`. */
 void dn_conv_dropout(const dn_net *net, const dn_node *node, const dn_pass *pass,
-                     const dn_frame *frame, int image, size_t pixel, int channel, float *row);
+                     const dn_padded *padded, int image, size_t pixel, int channel, float *row);
 
 /* winograd.c: a piece forward and an item backward, inside a parallel region; and the scratch they
  * take, floats a thread. */
 void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index);
 void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
-                               const dn_item *item);
+                               const dn_task *item);
 size_t dn_winograd_scratch(const dn_net *net, const dn_node *node);
 
 /* transition.c */
@@ -75,10 +76,10 @@ void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *res
 
 /* What a node needs beyond the maps; the memory plan (memory.c) asks each kind of node. */
 typedef struct dn_needs {
-    size_t scratch;        /* floats a thread */
-    size_t packed;         /* floats */
-    size_t partial;        /* doubles */
-    size_t weight_partial; /* floats */
+    size_t scratch;       /* floats a thread */
+    size_t packed;        /* floats */
+    size_t partial;       /* doubles */
+    size_t wgrad_partial; /* floats */
 } dn_needs;
 
 dn_needs dn_conv_needs(const dn_net *net, const dn_node *node);
@@ -95,7 +96,7 @@ void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
 
 /* Merges what dn_map_piece_moments left for all pieces into the sums of channels [first, first
  * + count). Inside a parallel region. */
-void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count);
+void dn_map_merge_moments(dn_net *net, dn_feature_map *map, int first, int count);
 
 /* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
  * and in the leaf. Called by the walk after the node's forward, outside a parallel region. */
@@ -107,7 +108,7 @@ void dn_map_correction(dn_net *net, const dn_node *node);
 
 /* Means and sums of squares of a piece's `count` output channels from `first` on, into
  * net->partial(pieces, count, 2). */
-void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count);
+void dn_map_piece_moments(dn_net *net, const dn_feature_map *map, int index, int first, int count);
 
 /* What carries a gradient with respect to the ReLU's output, of channels [c, c + rows), through the
  * ReLU into the gradient of the input map, from element `index` of channel `c` on, over n pixels.
@@ -126,7 +127,7 @@ static inline double *dn_norm_partial(const dn_net *net, const dn_node *node, in
 }
 
 /* Clears those of the item's channels, of part `part`. */
-void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_item *item, int part);
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_task *item, int part);
 
 /* Merges net->partial(parts, inputs, 2): writes the leaf's gradients of gamma and beta, and writes
  * (node->accumulate: adds to) the input map's sums. Inside a parallel region. */
@@ -143,20 +144,20 @@ void dn_pack_transposed(dn_net *net, const dn_node *node, int block);
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block);
 size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block);
 
-/* Where stripe `stripe` adds up the weight gradient of the block that begins at input `first`:
+/* Where slice `slice` adds up the weight gradient of the block that begins at input `first`:
  * (dn_node_products, rows of the block, outputs and pad). */
-float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first);
+float *dn_wgrad_partial(dn_net *net, const dn_node *node, int slice, int first);
 
 /* Clears the sums an item will add to. */
-void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_item *item);
+void dn_wgrad_partial_clear(dn_net *net, const dn_node *node, const dn_task *item);
 
 /* Packed weights and partial gradients of a node whose forward panels hold `block` channels. */
 dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
-                         const dn_stripes *stripes);
+                         const dn_slices *slices);
 
-/* The leaf's gradient = the stripes' sums, of blocks of `block` inputs, added in order. Inside a
+/* The leaf's gradient = the slices' sums, of blocks of `block` inputs, added in order. Inside a
  * parallel region. */
-void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block);
+void dn_wgrad_merge(dn_net *net, const dn_node *node, int slices, int block);
 
 /* Taps a node's weights have: kernel * kernel. */
 static inline int dn_node_taps(const dn_node *node)
@@ -185,22 +186,22 @@ static inline int dn_block_rows(const dn_node *node, int first, int block)
 /* This thread's scratch. Inside a parallel region. */
 float *dn_thread_scratch(dn_net *net);
 
-/* Row stride of scratch rows that hold a framed piece: room for the leading zero, the frame, and
- * what a convolution reads past its end. */
-static inline size_t dn_frame_stride(const dn_frame *frame)
+/* Row stride of scratch rows that hold a padded piece: room for the leading zero, the padded
+ * layout, and what a convolution reads past its end. */
+static inline size_t dn_padded_stride(const dn_padded *padded)
 {
-    const size_t taps = dn_frame_bordered(frame) ? (size_t)frame->width : 0;
-    return dn_row_stride(dn_frame_floats(frame) + 4 * DN_LANES + taps);
+    const size_t taps = dn_padded_bordered(padded) ? (size_t)padded->width : 0;
+    return dn_row_stride(dn_padded_floats(padded) + 4 * DN_LANES + taps);
 }
 
-enum { DN_FRAME_LEAD = DN_LANES }; /* floats before a framed row */
+enum { DN_PADDED_LEAD = DN_LANES }; /* floats before a padded row */
 
 static inline dn_needs dn_needs_max(dn_needs a, dn_needs b)
 {
     return (dn_needs){a.scratch > b.scratch ? a.scratch : b.scratch,
                       a.packed > b.packed ? a.packed : b.packed,
                       a.partial > b.partial ? a.partial : b.partial,
-                      a.weight_partial > b.weight_partial ? a.weight_partial : b.weight_partial};
+                      a.wgrad_partial > b.wgrad_partial ? a.wgrad_partial : b.wgrad_partial};
 }
 
 #endif

@@ -29,13 +29,13 @@
 #define DN_NODES_H
 
 #include "dn/net.h"
-#include "grid.h"
+#include "layout.h"
 
 #define DN_NORM_EPSILON 1e-5
 
-typedef struct dn_map {
+typedef struct dn_feature_map {
     char name[64];
-    dn_grid grid;
+    dn_layout layout;
     int channels;
     void *data;            /* (groups, channels, stride) elements of the net's type */
     float *gradient;       /* the same in fp32, before the deferred correction */
@@ -44,8 +44,8 @@ typedef struct dn_map {
     double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
     size_t statistics; /* in the leaf, from its gradients' end: means, then unbiased variances */
     int written, read; /* first node that writes it, last node that reads it */
-    int remade;        /* 1: not kept for the backward pass but made again there */
-} dn_map;
+    int recomputed;    /* 1: not kept for the backward pass but made again there */
+} dn_feature_map;
 
 typedef enum dn_node_kind {
     DN_NODE_STEM,       /* convolution of the images: 3x3, or 7x7 with stride 2 */
@@ -77,7 +77,7 @@ struct dn_net {
     const dn_kernels *kernels;
     const dn_product_kernels *products; /* those of the net's element type */
     const dn_map_kernels *on_maps;      /* the same */
-    dn_map *maps;
+    dn_feature_map *maps;
     int map_count;
     dn_node *nodes;
     int node_count;
@@ -105,26 +105,28 @@ struct dn_net {
     double *column;  /* (norm_group) one column of rows */
     double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
                         norm sums (parts, inputs, 2) backward */
-    float *weight_partial; /* gradient sums of the running node; see dn_weight_partial */
-    float *scratch;        /* (threads, scratch_floats) */
+    float *wgrad_partial; /* gradient sums of the running node; see dn_wgrad_partial */
+    float *scratch;       /* (threads, scratch_floats) */
     size_t scratch_floats;
     int threads;
 };
 
 /* Index of the row of channel `channel` of a piece; `shift` pixels further on. */
-static inline size_t dn_map_index(const dn_map *map, const dn_piece *piece, int channel,
+static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *piece, int channel,
                                   ptrdiff_t shift)
 {
     const size_t row = (size_t)piece->group * (size_t)map->channels + (size_t)channel;
-    return row * map->grid.stride + piece->offset + (size_t)shift;
+    return row * map->layout.stride + piece->offset + (size_t)shift;
 }
 
 /* Index of the plane of one channel of one image; `shift` pixels further on. */
-static inline size_t dn_map_plane_index(const dn_map *map, int image, int channel, size_t shift)
+static inline size_t dn_map_plane_index(const dn_feature_map *map, int image, int channel,
+                                        size_t shift)
 {
-    const dn_grid *grid = &map->grid;
-    const size_t row = (size_t)(image / grid->group) * (size_t)map->channels + (size_t)channel;
-    return row * grid->stride + (size_t)(image % grid->group) * dn_grid_pixels(grid) + shift;
+    const dn_layout *layout = &map->layout;
+    const size_t row = (size_t)(image / layout->group) * (size_t)map->channels + (size_t)channel;
+    return row * layout->stride + (size_t)(image % layout->group) * dn_layout_pixels(layout) +
+           shift;
 }
 
 /* The 1x1 that writes the bottleneck map which a layer's 3x3 reads: it was built just before. */
@@ -134,7 +136,7 @@ static inline const dn_node *dn_node_before(const dn_node *node)
 }
 
 /* Address of an element of the map's data. */
-static inline void *dn_map_at(const dn_map *map, size_t index)
+static inline void *dn_map_at(const dn_feature_map *map, size_t index)
 {
     return (char *)map->data + index * map->element;
 }
@@ -148,9 +150,9 @@ static inline size_t dn_node_leaf_end(const dn_net *net, const dn_node *node)
 }
 
 /* Pixels of all images: what a channel's statistics run over. */
-static inline double dn_map_pixels(const dn_map *map)
+static inline double dn_map_pixels(const dn_feature_map *map)
 {
-    return (double)map->grid.images * (double)dn_grid_pixels(&map->grid);
+    return (double)map->layout.images * (double)dn_layout_pixels(&map->layout);
 }
 
 #endif

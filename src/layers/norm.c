@@ -10,7 +10,7 @@
 
 void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass)
 {
-    const dn_map *map = &net->maps[node->in];
+    const dn_feature_map *map = &net->maps[node->in];
     const float *gamma = net->parameters + node->gamma, *beta = net->parameters + node->beta;
     const float *mean = net->running + node->running_mean;
     const float *variance = net->running + node->running_var;
@@ -22,15 +22,15 @@ void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass)
     }
 }
 
-void dn_map_piece_moments(dn_net *net, const dn_map *map, int index, int first, int count)
+void dn_map_piece_moments(dn_net *net, const dn_feature_map *map, int index, int first, int count)
 {
-    const dn_piece piece = dn_grid_piece(&map->grid, index);
+    const dn_piece piece = dn_layout_piece(&map->layout, index);
     double *partial = net->partial + (size_t)index * (size_t)count * 2;
     for (int c = 0; c < count; c++) {
         float moments[2];
         net->on_maps->moments(1, piece.pixels,
                               dn_map_at(map, dn_map_index(map, &piece, first + c, 0)),
-                              map->grid.stride, moments);
+                              map->layout.stride, moments);
         partial[2 * c] = moments[0];
         partial[2 * c + 1] = moments[1];
     }
@@ -46,14 +46,14 @@ static void merge_moments(double *count, double *mean, double *squares, double n
     *count = total;
 }
 
-void dn_map_merge_moments(dn_net *net, dn_map *map, int first, int count)
+void dn_map_merge_moments(dn_net *net, dn_feature_map *map, int first, int count)
 {
     const double *partial = net->partial;
 #pragma omp for schedule(static)
     for (int c = 0; c < count; c++) {
         double pixels = 0, mean = 0, squares = 0;
-        for (int p = 0; p < map->grid.pieces; p++) {
-            const dn_piece piece = dn_grid_piece(&map->grid, p);
+        for (int p = 0; p < map->layout.pieces; p++) {
+            const dn_piece piece = dn_layout_piece(&map->layout, p);
             const double *moments = partial + ((size_t)p * (size_t)count + (size_t)c) * 2;
             merge_moments(&pixels, &mean, &squares, (double)piece.pixels, moments[0], moments[1]);
         }
@@ -83,7 +83,7 @@ static double group_squares(const dn_net *net, const dn_node *node, size_t at, d
 
 void dn_map_statistics(dn_net *net, const dn_node *node)
 {
-    const dn_map *map = &net->maps[node->out];
+    const dn_feature_map *map = &net->maps[node->out];
     const double own = dn_map_pixels(map), pixels = own * net->options.norm_group;
     float *means = net->leaf + net->parameter_count + map->statistics + node->first;
     for (int c = 0; c < node->outputs; c++) {
@@ -99,7 +99,7 @@ void dn_map_statistics(dn_net *net, const dn_node *node)
 
 void dn_map_correction(dn_net *net, const dn_node *node)
 {
-    const dn_map *map = &net->maps[node->out];
+    const dn_feature_map *map = &net->maps[node->out];
     const double pixels = dn_map_pixels(map) * net->options.norm_group;
     float *coefficients = net->coefficients;
     for (int c = 0; c < node->outputs; c++, coefficients += 3) {
@@ -115,13 +115,13 @@ void dn_map_correction(dn_net *net, const dn_node *node)
 dn_norm_grad dn_norm_backward_args(const dn_net *net, const dn_node *node, int c, int rows,
                                    size_t index, size_t n, float *sums)
 {
-    const dn_map *map = &net->maps[node->in];
+    const dn_feature_map *map = &net->maps[node->in];
     return (dn_norm_grad){.rows = rows,
                           .n = n,
                           .x = dn_map_at(map, index),
                           .sum = map->gradient + index,
-                          .x_ld = map->grid.stride,
-                          .sum_ld = map->grid.stride,
+                          .x_ld = map->layout.stride,
+                          .sum_ld = map->layout.stride,
                           .scale = node->scale + c,
                           .shift = node->shift + c,
                           .mean = map->mean + c,
@@ -139,7 +139,7 @@ void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t 
     net->on_maps->norm_relu_grad(&args);
 }
 
-void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_item *item, int part)
+void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_task *item, int part)
 {
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);
@@ -148,7 +148,7 @@ void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_item *item
 
 void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)
 {
-    dn_map *map = &net->maps[node->in];
+    dn_feature_map *map = &net->maps[node->in];
     const double *partial = net->partial;
     const size_t inputs = (size_t)node->inputs;
 #pragma omp for schedule(static)

@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum {
-    STRIPE_PIXELS = 2048, /* fewer, and adding up a stripe's gradient costs more than it spreads */
-    MAX_STRIPES = 64,
+    SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
+    MAX_SLICES = 64,
     ITEMS_A_THREAD = 8 /* below which channels are cut as well */
 };
 
@@ -19,26 +19,26 @@ static int divide_up(int x, int by)
     return (x + by - 1) / by;
 }
 
-dn_stripes dn_stripes_create(const dn_net *net, const dn_grid *grid, int inputs)
+dn_slices dn_slices_create(const dn_net *net, const dn_layout *layout, int inputs)
 {
-    const size_t pixels = (size_t)grid->images * dn_grid_pixels(grid);
-    const size_t wanted = (pixels + STRIPE_PIXELS - 1) / STRIPE_PIXELS;
-    const int most = wanted < MAX_STRIPES ? (int)wanted : MAX_STRIPES;
+    const size_t pixels = (size_t)layout->images * dn_layout_pixels(layout);
+    const size_t wanted = (pixels + SLICE_PIXELS - 1) / SLICE_PIXELS;
+    const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
     /* As many pieces in each, so that no thread waits for another's longer one. */
-    const int stripes = divide_up(grid->pieces, divide_up(grid->pieces, most));
+    const int slices = divide_up(layout->pieces, divide_up(layout->pieces, most));
     const int blocks = divide_up(inputs, DN_BACKWARD_BLOCK);
-    const int columns = divide_up(ITEMS_A_THREAD * net->threads, stripes);
-    return (dn_stripes){grid->pieces, stripes, blocks, columns < blocks ? columns : blocks};
+    const int columns = divide_up(ITEMS_A_THREAD * net->threads, slices);
+    return (dn_slices){layout->pieces, slices, blocks, columns < blocks ? columns : blocks};
 }
 
-dn_item dn_stripes_item(const dn_stripes *stripes, int index)
+dn_task dn_slices_task(const dn_slices *slices, int index)
 {
-    const int s = index / stripes->columns, c = index % stripes->columns;
-    return (dn_item){.stripe = s,
-                     .piece = stripes->pieces * s / stripes->stripes,
-                     .piece_end = stripes->pieces * (s + 1) / stripes->stripes,
-                     .block = stripes->blocks * c / stripes->columns,
-                     .block_end = stripes->blocks * (c + 1) / stripes->columns};
+    const int s = index / slices->columns, c = index % slices->columns;
+    return (dn_task){.slice = s,
+                     .piece = slices->pieces * s / slices->slices,
+                     .piece_end = slices->pieces * (s + 1) / slices->slices,
+                     .block = slices->blocks * c / slices->columns,
+                     .block_end = slices->blocks * (c + 1) / slices->columns};
 }
 
 size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
@@ -176,22 +176,21 @@ static size_t weight_column(const dn_net *net, const dn_node *node)
     return dn_round_lanes((size_t)node->outputs) * (size_t)dn_node_products(net, node);
 }
 
-float *dn_weight_partial(dn_net *net, const dn_node *node, int stripe, int first)
+float *dn_wgrad_partial(dn_net *net, const dn_node *node, int slice, int first)
 {
-    return net->weight_partial +
-           ((size_t)stripe * (size_t)node->inputs + (size_t)first) * weight_column(net, node);
+    return net->wgrad_partial +
+           ((size_t)slice * (size_t)node->inputs + (size_t)first) * weight_column(net, node);
 }
 
-void dn_weight_partial_clear(dn_net *net, const dn_node *node, const dn_item *item)
+void dn_wgrad_partial_clear(dn_net *net, const dn_node *node, const dn_task *item)
 {
     const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
     const size_t rows = (size_t)((end < node->inputs ? end : node->inputs) - first);
-    memset(dn_weight_partial(net, node, item->stripe, first), 0,
+    memset(dn_wgrad_partial(net, node, item->slice, first), 0,
            rows * weight_column(net, node) * sizeof(float));
 }
 
-dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
-                         const dn_stripes *stripes)
+dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block, const dn_slices *slices)
 {
     const size_t inputs = (size_t)node->inputs;
     const size_t forward = (inputs + (size_t)block - 1) / (size_t)block;
@@ -206,18 +205,17 @@ dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block,
         DN_WINOGRAD;
     return (dn_needs){.scratch = dn_is_winograd(net, node) ? transformed : 0,
                       .packed = packed_forward > packed_back ? packed_forward : packed_back,
-                      .weight_partial =
-                          (size_t)stripes->stripes * inputs * weight_column(net, node)};
+                      .wgrad_partial = (size_t)slices->slices * inputs * weight_column(net, node)};
 }
 
-/* sums(products * rows, DN_LANES) = the stripes' partial gradients of so many outputs, added in
- * order; `ld` floats lie between rows and `stripe_floats` between stripes. */
-static void sum_stripes(const float *partial, int rows, size_t ld, int stripes,
-                        size_t stripe_floats, float (*sums)[DN_LANES])
+/* sums(products * rows, DN_LANES) = the slices' partial gradients of so many outputs, added in
+ * order; `ld` floats lie between rows and `stripe_floats` between slices. */
+static void sum_stripes(const float *partial, int rows, size_t ld, int slices, size_t stripe_floats,
+                        float (*sums)[DN_LANES])
 {
     for (int r = 0; r < rows; r++)
         memcpy(sums[r], partial + (size_t)r * ld, sizeof sums[r]);
-    for (int s = 1; s < stripes; s++)
+    for (int s = 1; s < slices; s++)
         for (int r = 0; r < rows; r++) {
             const float *from = partial + (size_t)s * stripe_floats + (size_t)r * ld;
             for (int o = 0; o < DN_LANES; o++)
@@ -239,7 +237,7 @@ static void turn_sums(float (*sums)[DN_LANES], int o, int products, int rows, in
     }
 }
 
-void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
+void dn_wgrad_merge(dn_net *net, const dn_node *node, int slices, int block)
 {
     const int taps = dn_node_taps(node), blocks = (node->inputs + block - 1) / block;
     const int products = dn_node_products(net, node);
@@ -251,8 +249,8 @@ void dn_weight_merge(dn_net *net, const dn_node *node, int stripes, int block)
             float sums[DN_WINOGRAD * DN_BACKWARD_BLOCK][DN_LANES];
             const int rows = dn_block_rows(node, b * block, block);
             assert(products * rows <= DN_WINOGRAD * DN_BACKWARD_BLOCK);
-            sum_stripes(dn_weight_partial(net, node, 0, b * block) + first, products * rows, ld,
-                        stripes, stripe_floats, sums);
+            sum_stripes(dn_wgrad_partial(net, node, 0, b * block) + first, products * rows, ld,
+                        slices, stripe_floats, sums);
             float *to = net->leaf + node->weight + (size_t)(b * block * taps);
             for (int o = first; o < first + DN_LANES && o < node->outputs; o++)
                 turn_sums(sums, o - first, products, rows, taps,

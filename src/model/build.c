@@ -21,12 +21,12 @@ static int layer_count(const dn_spec *spec)
 
 static int add_map(dn_net *net, const char *name, int height, int width, int channels)
 {
-    dn_map *map = &net->maps[net->map_count];
-    *map = (dn_map){.channels = channels,
-                    .element = dn_dtype_size(net->options.dtype),
-                    .statistics = net->statistics_count,
-                    .written = -1};
-    map->grid = dn_grid_create(net->options.batch, height, width);
+    dn_feature_map *map = &net->maps[net->map_count];
+    *map = (dn_feature_map){.channels = channels,
+                            .element = dn_dtype_size(net->options.dtype),
+                            .statistics = net->statistics_count,
+                            .written = -1};
+    map->layout = dn_layout_create(net->options.batch, height, width);
     snprintf(map->name, sizeof map->name, "%s", name);
     net->statistics_count += 2 * (size_t)channels;
     return net->map_count++;
@@ -145,7 +145,7 @@ static int build_stem(dn_net *net)
 static void build_layer(dn_net *net, int b, int l, int map, int channels)
 {
     const dn_spec *spec = &net->spec;
-    const dn_grid grid = net->maps[map].grid;
+    const dn_layout layout = net->maps[map].layout;
     const int growth = spec->growth[b], wide = spec->bottleneck * growth;
     char layer[48], norm[64], conv[64];
     snprintf(layer, sizeof layer, "features.denseblock%d.denselayer%d", b + 1, l + 1);
@@ -160,7 +160,7 @@ static void build_layer(dn_net *net, int b, int l, int map, int channels)
     if (wide > 0) {
         char name[64];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
-        const int z = add_map(net, name, grid.height, grid.width, wide);
+        const int z = add_map(net, name, layout.height, layout.width, wide);
         snprintf(norm, sizeof norm, "%s.norm1", layer);
         snprintf(conv, sizeof conv, "%s.conv1", layer);
         add_node(net,
@@ -183,12 +183,12 @@ static void build_layer(dn_net *net, int b, int l, int map, int channels)
 static int build_transition(dn_net *net, int b, int map, int *channels)
 {
     const dn_spec *spec = &net->spec;
-    const dn_grid grid = net->maps[map].grid;
+    const dn_layout layout = net->maps[map].layout;
     const int inputs = *channels, outputs = (int)(inputs * spec->compression);
     const int total = b + 1 < spec->blocks ? block_channels(spec, b + 1, outputs) : outputs;
     char name[48], norm[64], conv[64];
     snprintf(name, sizeof name, "block %d", b + 2);
-    const int next = add_map(net, name, grid.height / 2, grid.width / 2, total);
+    const int next = add_map(net, name, layout.height / 2, layout.width / 2, total);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
     add_node(net,

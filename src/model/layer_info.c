@@ -76,7 +76,7 @@ void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work
 {
     const dn_node *node = &net->nodes[index];
     *work = backward ? backward_work(net, node) : forward_work(net, node);
-    if (backward && node->in >= 0 && net->maps[node->in].remade) {
+    if (backward && node->in >= 0 && net->maps[node->in].recomputed) {
         const dn_layer_work again = forward_work(net, dn_node_before(node));
         work->flops += again.flops;
         work->bytes += again.bytes;
@@ -92,10 +92,10 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
                                         [DN_NODE_TRANSITION] = "pool conv",
                                         [DN_NODE_HEAD] = "linear"};
     const dn_node *node = &net->nodes[index];
-    const dn_grid image = {.height = net->spec.height, .width = net->spec.width};
-    const dn_grid point = {.height = 1, .width = 1};
-    const dn_grid *in = node->in >= 0 ? &net->maps[node->in].grid : &image;
-    const dn_grid *out = node->out >= 0 ? &net->maps[node->out].grid : &point;
+    const dn_layout image = {.height = net->spec.height, .width = net->spec.width};
+    const dn_layout point = {.height = 1, .width = 1};
+    const dn_layout *in = node->in >= 0 ? &net->maps[node->in].layout : &image;
+    const dn_layout *out = node->out >= 0 ? &net->maps[node->out].layout : &point;
     const size_t weights = weights_of(node);
     *info = (dn_layer_info){.in_channels = node->inputs,
                             .in_height = in->height,

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { REMADE_PART = 24 }; /* of a step's products may go into bottleneck maps made again */
+enum { RECOMPUTED_PART = 24 }; /* of a step's products may go into bottleneck maps made again */
 
 /* ---- what is made again ---- */
 
@@ -24,7 +24,7 @@ static int cheapest_bottleneck(const dn_net *net)
     int cheapest = -1;
     for (int i = 0; i < net->node_count; i++) {
         const dn_node *node = &net->nodes[i];
-        if (node->kind == DN_NODE_CONV && node->kernel == 1 && !net->maps[node->out].remade &&
+        if (node->kind == DN_NODE_CONV && node->kernel == 1 && !net->maps[node->out].recomputed &&
             (cheapest < 0 || node->inputs < net->nodes[cheapest].inputs))
             cheapest = i;
     }
@@ -49,9 +49,9 @@ static int weights_outweigh_maps(const dn_net *net)
 
 /* All bottleneck maps are made again where asked for. Elsewhere those of the first layers may be:
  * few products for large maps, a bargain in deep nets with small batches. */
-static void mark_remade(dn_net *net)
+static void mark_recomputed(dn_net *net)
 {
-    const double share = weights_outweigh_maps(net) ? 3.0 / REMADE_PART : 0;
+    const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
     double left = 0;
     for (int i = 0; i < net->node_count; i++)
         left += share * forward_flops(net, i);
@@ -59,7 +59,7 @@ static void mark_remade(dn_net *net)
         left -= forward_flops(net, i);
         if (left < 0 && !net->options.recompute)
             return;
-        net->maps[net->nodes[i].out].remade = 1;
+        net->maps[net->nodes[i].out].recomputed = 1;
     }
 }
 
@@ -119,25 +119,25 @@ static void add_leaf_regions(dn_net *net)
     }
 }
 
-static size_t map_elements(const dn_map *map)
+static size_t map_elements(const dn_feature_map *map)
 {
-    return (size_t)map->grid.groups * (size_t)map->channels * map->grid.stride + DN_LANES;
+    return (size_t)map->layout.groups * (size_t)map->channels * map->layout.stride + DN_LANES;
 }
 
 /* A map's data live from its first writer's visit to that node's backward, or to its last reader's
  * and then anew from there where it is made again; its gradient from the backward of its last
  * reader to that of its first writer. */
-static void add_map_regions(dn_net *net, dn_map *map)
+static void add_map_regions(dn_net *net, dn_feature_map *map)
 {
-    const int end = last_visit(net), is_remade = map->remade;
+    const int end = last_visit(net), is_recomputed = map->recomputed;
     const size_t elements = map_elements(map), bytes = elements * map->element;
     char name[96];
     add_region(net, map->name, &map->data, bytes, map->written,
-               net->options.train && !is_remade ? end - map->written : map->read);
+               net->options.train && !is_recomputed ? end - map->written : map->read);
     if (!net->options.train)
         return;
     snprintf(name, sizeof name, "%s, made again", map->name);
-    if (is_remade)
+    if (is_recomputed)
         add_region(net, name, &map->data, bytes, end - map->read, end - map->written);
     snprintf(name, sizeof name, "%s gradient", map->name);
     add_region(net, name, &map->gradient, elements * sizeof(float), end - map->read,
@@ -170,13 +170,13 @@ static void add_work_regions(dn_net *net)
         const int is_backward = t >= net->node_count;
         const dn_node *node = &net->nodes[is_backward ? last_visit(net) - t : t];
         dn_needs needs = node_needs(net, node);
-        if (is_backward && node->in >= 0 && net->maps[node->in].remade)
+        if (is_backward && node->in >= 0 && net->maps[node->in].recomputed)
             needs = dn_needs_max(needs, node_needs(net, dn_node_before(node)));
         add_region(net, "packed weights", &net->packed, needs.packed * sizeof(float), t, t);
         add_region(net, "partial sums", &net->partial, needs.partial * sizeof(double), t, t);
         if (is_backward)
-            add_region(net, "partial weight gradients", &net->weight_partial,
-                       needs.weight_partial * sizeof(float), t, t);
+            add_region(net, "partial weight gradients", &net->wgrad_partial,
+                       needs.wgrad_partial * sizeof(float), t, t);
         if (net->scratch_floats < dn_round_lanes(needs.scratch) + 4 * DN_LANES)
             net->scratch_floats = dn_round_lanes(needs.scratch) + 4 * DN_LANES;
         if ((size_t)node->outputs > channels)
@@ -209,7 +209,7 @@ static void carve_channels(dn_net *net)
     float *next = net->channel_statistics;
     double *sums = net->channel_sums;
     for (int i = 0; i < net->map_count; i++) {
-        dn_map *map = &net->maps[i];
+        dn_feature_map *map = &net->maps[i];
         map->mean = next;
         map->inverse = next + map->channels;
         map->sums = sums;
@@ -255,7 +255,7 @@ dn_status dn_memory_create(dn_net *net)
     DN_CHECK(net->regions != NULL && net->targets != NULL, DN_ENOMEM,
              "memory: found none to plan %s", net->spec.name);
     if (net->options.train) {
-        mark_remade(net);
+        mark_recomputed(net);
         add_leaf_regions(net);
     }
     const int fixed = net->region_count;
@@ -280,7 +280,7 @@ void dn_memory_visit(dn_net *net, int time)
             point(net, i);
     net->packed = net->lead->packed;
     net->partial = net->lead->partial;
-    net->weight_partial = net->lead->weight_partial;
+    net->wgrad_partial = net->lead->wgrad_partial;
 }
 
 void dn_memory_destroy(dn_net *net)

@@ -73,7 +73,7 @@ void dn_net_update_running(dn_net *net, const float *leaf)
         const dn_node *node = &net->nodes[i];
         if (!node->norm)
             continue;
-        const dn_map *map = &net->maps[node->in];
+        const dn_feature_map *map = &net->maps[node->in];
         const float *mean = leaf + net->parameter_count + map->statistics;
         const float *variance = mean + map->channels;
         float *running_mean = net->running + node->running_mean;

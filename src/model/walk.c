@@ -43,7 +43,7 @@ static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
         dn_transition_backward(net, node);
         break;
     case DN_NODE_CONV:
-        if (net->maps[node->in].remade)
+        if (net->maps[node->in].recomputed)
             dn_conv_forward(net, dn_node_before(node), pass); /* its statistics stand already */
         dn_conv_backward(net, node, pass);
         break;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm.h"
+#include "job/comm.h"
 
 enum { SMALL = 64, LARGE = 512 * 1024, MEMORY = 128 * LARGE, REPEATS = 501 };
 

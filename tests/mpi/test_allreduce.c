@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "allreduce.h"
-#include "comm.h"
+#include "allreduce/allreduce.h"
+#include "job/comm.h"
 
 /* Values of mixed magnitude, so that another order of additions shows in the last bits. */
 static void fill_leaf(float *x, int count, int leaf)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm.h"
+#include "job/comm.h"
 #include "dn/tree.h"
 
 static int failures;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../mpi/placement.h"
+#include "job/placement.h"
 
 static int failures;
 

@@ -1,0 +1,39 @@
+/*
+ * Adapters to the original files of data sets. A new data set is one file with its dn_dataset and
+ * one line in the table of originals.c.
+ */
+#ifndef DN_RAW_SETS_H
+#define DN_RAW_SETS_H
+
+#include <limits.h>
+
+#include "dn/shard.h"
+
+typedef struct dn_dataset {
+    dn_shard_info info; /* without mean and deviation; the name is as on the command line */
+    const char *prefix; /* of the shards' names: "cifar10" */
+    const char *folder; /* default output */
+    const char *const *class_names; /* (classes) */
+    int64_t count[DN_SPLITS];       /* images */
+
+    const char *subfolder;      /* where the files stand below a folder that holds them */
+    const char *probe;          /* the file by which a source is known */
+    const char *package_folder; /* where a distribution's package puts the files, or NULL */
+    const char *hint;           /* where to get the files, and their checksum */
+
+    /* pixels(count, channels, height, width) and labels(count) of a split, in the order of the
+     * files in `folder`. DN_ENOENT names the file that is missing, DN_ECORRUPT the file and record
+     * that is not valid. */
+    dn_status (*load)(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels);
+} dn_dataset;
+
+extern const dn_dataset dn_dataset_cifar10, dn_dataset_fashion_mnist;
+
+/* The data sets by index, NULL after the last. */
+const dn_dataset *dn_dataset_at(int index);
+
+/* found = where the original files are: in `folder` where it is given, else in the current folder,
+ * in $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
+dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX]);
+
+#endif

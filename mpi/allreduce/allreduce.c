@@ -1,0 +1,203 @@
+/*
+ * The buckets of the tree sum across ranks: their order, and who looks after them
+ * (mpi/allreduce.h).
+ *
+ * All ranks cut the vector into the same buckets and start them in ascending order, so the first
+ * bucket that some rank has not finished is under way everywhere or free to start: no wait for a
+ * place under way can be a deadlock. A bucket is one message tag; two ranks post the messages
+ * between them in the same order, which MPI keeps.
+ *
+ * With a communication thread, `ready` is all that the threads share while a sum runs: the caller
+ * raises it, the thread takes what is below it. Two semaphores mark a sum's begin and end.
+ */
+#include "allreduce/allreduce.h"
+
+#include <limits.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum {
+    LINE = 16,         /* floats: buckets start on cache lines */
+    LEAST = 16 * 1024, /* floats of a bucket that are worth a message of their own */
+    PARTS = 8,         /* buckets of the gradients, at least */
+    MOST_BUCKETS = 30000,
+    FIRST_TAG = 1 /* MPI promises tags up to 32767 */
+};
+
+struct dn_allreduce {
+    dn_route route;
+    int buckets;
+    dn_bucket *bucket;
+    atomic_int ready; /* buckets that may start */
+    int started;
+    dn_inflight lane[DN_BUCKETS_IN_FLIGHT];
+
+    int has_thread;
+    pthread_t thread;
+    sem_t begin, end; /* of a sum */
+    int is_over;      /* the thread is to end */
+};
+
+/* Starts and advances what can be; returns 1 when the sum is complete. */
+static int look_after(dn_allreduce *a)
+{
+    const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
+    int under_way = 0;
+    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
+        dn_inflight *lane = &a->lane[i];
+        if (lane->bucket == NULL && a->started < ready) {
+            a->bucket[a->started].lane = i;
+            dn_inflight_start(lane, &a->bucket[a->started++]);
+        }
+        dn_inflight_advance(lane);
+        under_way += lane->bucket != NULL;
+    }
+    return a->started == a->buckets && under_way == 0;
+}
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) /* a signal came */
+        ;
+}
+
+static void *communicate(void *allreduce)
+{
+    dn_allreduce *a = allreduce;
+    omp_set_num_threads(1); /* the cores of the team are busy */
+    for (;;) {
+        wait_for(&a->begin);
+        if (a->is_over)
+            return NULL;
+        while (!look_after(a))
+            sched_yield();
+        sem_post(&a->end);
+    }
+}
+
+/* ---- the sum ---- */
+
+void dn_allreduce_ready(dn_allreduce *a, size_t end)
+{
+    const int before = atomic_load_explicit(&a->ready, memory_order_relaxed);
+    int ready = before;
+    while (ready < a->buckets && a->bucket[ready].begin + (size_t)a->bucket[ready].count <= end)
+        ready++;
+    atomic_store_explicit(&a->ready, ready, memory_order_release);
+    if (!a->has_thread)
+        look_after(a);
+    else if (before == 0 && ready > 0)
+        sem_post(&a->begin);
+}
+
+void dn_allreduce_finish(dn_allreduce *a)
+{
+    if (a->has_thread)
+        wait_for(&a->end);
+    else
+        while (!look_after(a))
+            ;
+    a->started = 0;
+    atomic_store_explicit(&a->ready, 0, memory_order_relaxed);
+}
+
+int dn_allreduce_buckets(const dn_allreduce *a, const dn_bucket **buckets)
+{
+    *buckets = a->bucket;
+    return a->buckets;
+}
+
+/* ---- creation ---- */
+
+static size_t round_up(size_t floats)
+{
+    return (floats + LINE - 1) / LINE * LINE;
+}
+
+/* Cuts [begin, end) into buckets of `size` floats; returns where the next one goes. */
+static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, int bf16)
+{
+    for (; begin < end; begin += size) {
+        const size_t count = end - begin < size ? end - begin : size;
+        *bucket++ = (dn_bucket){.begin = begin, .count = (int)count, .bf16 = bf16};
+    }
+    return bucket;
+}
+
+dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **buckets, int *count)
+{
+    const size_t most = round_up(settings->split / PARTS + 1);
+    const size_t least = round_up(settings->count / MOST_BUCKETS + 1);
+    size_t size = round_up(settings->bucket);
+    if (size > most)
+        size = most > LEAST ? most : LEAST;
+    size = size > least ? size : least;
+    *buckets = calloc(settings->count / size + 2, sizeof **buckets);
+    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets",
+             settings->count / size + 2);
+    dn_bucket *end = cut(*buckets, 0, settings->split, size, settings->bf16);
+    end = cut(end, settings->split, settings->count, size, 0);
+    *count = (int)(end - *buckets);
+    for (int i = 0; i < *count; i++)
+        (*buckets)[i].tag = FIRST_TAG + i;
+    return DN_OK;
+}
+
+static dn_status start_thread(dn_allreduce *a)
+{
+    sem_init(&a->begin, 0, 0);
+    sem_init(&a->end, 0, 0);
+    a->has_thread = pthread_create(&a->thread, NULL, communicate, a) == 0;
+    DN_CHECK(a->has_thread, DN_ENOMEM, "sum across ranks: cannot start a communication thread");
+    return DN_OK;
+}
+
+dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
+                              const dn_subtree *subtrees, const dn_allreduce_settings *settings)
+{
+    *result = NULL;
+    DN_CHECK(settings->virtual_ranks >= comm->size, DN_EINVAL,
+             "%d ranks for %d virtual ranks: expected at most one rank for each virtual rank",
+             comm->size, settings->virtual_ranks);
+    DN_CHECK(settings->bucket > 0 && settings->bucket <= INT_MAX / 2, DN_EINVAL,
+             "sum across ranks: buckets of %zu floats, expected 1 to %d", settings->bucket,
+             INT_MAX / 2);
+    dn_allreduce *a = calloc(1, sizeof *a);
+    DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
+    a->route = (dn_route){.comm = comm, .subtrees = subtrees};
+    dn_status status;
+    DN_TRY_OR_DONE(
+        dn_comm_schedule_create(&a->route.plan, settings->virtual_ranks, comm->size, comm->rank));
+    DN_TRY_OR_DONE(dn_allreduce_cut(settings, &a->bucket, &a->buckets));
+    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
+        DN_TRY_OR_DONE(dn_inflight_create(&a->lane[i], &a->route, a->bucket, a->buckets));
+    if (settings->comm_thread && comm->size > 1)
+        DN_TRY_OR_DONE(start_thread(a));
+    *result = a;
+done:
+    if (status != DN_OK)
+        dn_allreduce_destroy(&a);
+    return status;
+}
+
+void dn_allreduce_destroy(dn_allreduce **allreduce)
+{
+    dn_allreduce *a = *allreduce;
+    if (a == NULL)
+        return;
+    if (a->has_thread) {
+        a->is_over = 1;
+        sem_post(&a->begin);
+        pthread_join(a->thread, NULL);
+    }
+    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
+        dn_inflight_destroy(&a->lane[i]);
+    dn_comm_schedule_destroy(&a->route.plan);
+    free(a->bucket);
+    free(a);
+    *allreduce = NULL;
+}

@@ -1,0 +1,73 @@
+/* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
+#include "commands/commands.h"
+#include "dn/layer_info.h"
+
+#include <stdio.h>
+
+static void print_layers(const dn_net *net)
+{
+    double multiply_adds = 0;
+    printf("%-44s %-13s %16s %16s %10s %14s\n", "layer", "kind", "input CxHxW", "output CxHxW",
+           "parameters", "multiply-adds");
+    for (int i = 0; i < dn_net_view(net).layers; i++) {
+        dn_layer_info layer;
+        char in[48], out[48];
+        dn_net_layer_info(net, i, &layer);
+        snprintf(in, sizeof in, "%dx%dx%d", layer.in_channels, layer.in_height, layer.in_width);
+        snprintf(out, sizeof out, "%dx%dx%d", layer.out_channels, layer.out_height,
+                 layer.out_width);
+        printf("%-44s %-13s %16s %16s %10zu %14.0f\n", layer.name, layer.kind, in, out,
+               layer.parameters, layer.multiply_adds);
+        multiply_adds += layer.multiply_adds;
+    }
+    printf("\nparameters %zu, multiply-adds an image forward %.0f\n",
+           dn_net_view(net).parameter_count, multiply_adds);
+}
+
+static void print_plan(const dn_net *net)
+{
+    const dn_view view = dn_net_view(net);
+    size_t most = 0;
+    printf("\nmemory plan, training, batch %d: %zu bytes\n", view.batch, view.arena_bytes);
+    printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
+    for (int i = 0; i < view.region_count; i++) {
+        const dn_region_info *r = &view.regions[i];
+        if (r->first < r->last)
+            printf("%-36s %14zu %14zu %6d %6d\n", r->name, r->offset, r->bytes, r->first, r->last);
+        else if (r->bytes > most)
+            most = r->bytes;
+    }
+    printf("packed weights and partial sums of one step each: at most %zu bytes\n", most);
+}
+
+/* What a rank with more than one virtual rank takes for each of the others. */
+static dn_status print_further_net(const dn_net *net)
+{
+    dn_net *further;
+    DN_TRY(dn_net_create_sharing(&further, net));
+    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
+           dn_net_view(further).arena_bytes);
+    dn_net_destroy(&further);
+    return DN_OK;
+}
+
+static dn_status print_info(const dn_options *options)
+{
+    dn_net *net = NULL;
+    DN_TRY(dn_options_net(options, NULL, 1, &net));
+    const dn_spec *spec = dn_net_view(net).spec;
+    printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
+           spec->width, spec->classes);
+    print_layers(net);
+    print_plan(net);
+    printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
+           dn_net_view(net).leaf_count * sizeof(float));
+    const dn_status status = print_further_net(net);
+    dn_net_destroy(&net);
+    return status;
+}
+
+dn_status dn_info_command(const dn_comm *comm, dn_options *options)
+{
+    return dn_comm_agree(comm, comm->rank == 0 ? print_info(options) : DN_OK);
+}

@@ -1,0 +1,244 @@
+/*
+ * Set-up, agreement and the small collectives of mpi/comm.h.
+ *
+ * Agreement costs one reduction of an integer when all is well; why a rank failed is only exchanged
+ * when one did. Shared memory is a file without a name (memfd), which the other
+ * ranks of the node open through /proc: unlike MPI's shared windows it is not bound by the size of
+ * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed.
+ */
+#include "job/comm.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dn/tree.h"
+
+enum { MESSAGE_BYTES = 1024, NAMED_RANKS = 8 };
+
+static void own_host(char host[DN_HOST_BYTES])
+{
+    memset(host, 0, DN_HOST_BYTES);
+    if (gethostname(host, DN_HOST_BYTES - 1) != 0)
+        strcpy(host, "unknown");
+    for (char *c = host; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && strchr(".-", *c) == NULL)
+            *c = '_';
+}
+
+static _Noreturn void end_job(int rank, const char *message)
+{
+    char host[DN_HOST_BYTES];
+    own_host(host);
+    fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
+    fflush(NULL);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    abort();
+}
+
+void dn_comm_check(int code, const char *call, const char *function)
+{
+    if (code == MPI_SUCCESS)
+        return;
+    char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
+    int length, rank = -1;
+    MPI_Error_string(code, reason, &length);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
+    end_job(rank, message);
+}
+
+void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
+{
+    int provided;
+    *comm = (dn_comm){.start = omp_get_wtime()};
+    DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
+    comm->world = MPI_COMM_WORLD;
+    DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
+    DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
+    DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
+    if (provided < MPI_THREAD_FUNNELED)
+        end_job(comm->rank, "this MPI library does not support MPI_THREAD_FUNNELED");
+    DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
+                               &comm->node));
+    DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
+    DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
+    comm->host = calloc(comm->size, sizeof *comm->host);
+    comm->counts = calloc(comm->size, sizeof *comm->counts);
+    comm->places = calloc(comm->size, sizeof *comm->places);
+    if (comm->host == NULL || comm->counts == NULL || comm->places == NULL)
+        end_job(comm->rank, "out of memory at the start");
+    own_host(comm->host[comm->rank]);
+    DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
+                         comm->world));
+}
+
+void dn_comm_finalize(dn_comm *comm)
+{
+    free(comm->host);
+    free(comm->counts);
+    free(comm->places);
+    DN_MPI(MPI_Comm_free(&comm->node));
+    DN_MPI(MPI_Finalize());
+}
+
+dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
+{
+    int rank = status == DN_OK ? comm->size : comm->rank; /* the lowest that failed */
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &rank, 1, MPI_INT, MPI_MIN, comm->world));
+    if (rank == comm->size)
+        return DN_OK;
+
+    struct {
+        dn_status status;
+        char message[MESSAGE_BYTES];
+    } report = {.status = status};
+    snprintf(report.message, sizeof report.message, "%s", dn_message());
+    DN_MPI(MPI_Bcast(&report, sizeof report, MPI_BYTE, rank, comm->world));
+
+    int is_common = status != DN_OK && strcmp(report.message, dn_message()) == 0;
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &is_common, 1, MPI_INT, MPI_LAND, comm->world));
+    if (is_common)
+        return dn_fail(report.status, "%s", report.message);
+    return dn_fail(report.status, "rank %d on host %s: %s", rank, comm->host[rank], report.message);
+}
+
+int dn_comm_max(const dn_comm *comm, int value)
+{
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MAX, comm->world));
+    return value;
+}
+
+/* The value that most of hash(size) have; of equally frequent ones the lowest rank's. */
+static uint64_t majority(const uint64_t *hash, int size, int *most)
+{
+    uint64_t value = hash[0];
+    *most = 0;
+    for (int i = 0; i < size; i++) {
+        int votes = 0;
+        for (int j = 0; j < size; j++)
+            votes += hash[j] == hash[i];
+        if (votes > *most) {
+            *most = votes;
+            value = hash[i];
+        }
+    }
+    return value;
+}
+
+static dn_status name_the_odd(const uint64_t *hash, int size, const char *what)
+{
+    char list[NAMED_RANKS * 48] = "";
+    int most, named = 0, length = 0;
+    const uint64_t value = majority(hash, size, &most);
+    for (int r = 0; r < size && named < NAMED_RANKS; r++) {
+        if (hash[r] != value)
+            length += snprintf(list + length, sizeof list - length, "%srank %d has %016" PRIx64,
+                               named++ > 0 ? ", " : "", r, hash[r]);
+    }
+    const char *more = size - most > named ? ", and more" : "";
+    return dn_fail(DN_ECORRUPT,
+                   "%s differ between ranks: %s%s; expected %016" PRIx64 " as on %d of %d ranks",
+                   what, list, more, value, most, size);
+}
+
+dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what)
+{
+    uint64_t least[2] = {hash, ~hash};
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_UINT64_T, MPI_MIN, comm->world));
+    if (least[0] == ~least[1])
+        return DN_OK;
+    uint64_t *all = malloc(comm->size * sizeof *all);
+    if (all == NULL)
+        end_job(comm->rank, "out of memory while comparing the hashes of the ranks");
+    DN_MPI(MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
+    const dn_status status = name_the_odd(all, comm->size, what);
+    free(all);
+    return status;
+}
+
+void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
+{
+    for (size_t begin = 0; begin < bytes; begin += INT_MAX) {
+        const size_t part = bytes - begin < INT_MAX ? bytes - begin : INT_MAX;
+        DN_MPI(MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, root, comm->world));
+    }
+}
+
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width)
+{
+    for (int r = 0; r < comm->size; r++) {
+        comm->places[r] = width * dn_tree_first(count, comm->size, r);
+        comm->counts[r] = width * dn_tree_first(count, comm->size, r + 1) - comm->places[r];
+    }
+    DN_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x, comm->counts, comm->places,
+                          MPI_DOUBLE, comm->world));
+}
+
+/* Makes the nameless file; only memory that the node can have at all is promised. */
+static dn_status make_file(size_t bytes, int *file)
+{
+    const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    DN_CHECK(bytes <= memory, DN_ENOMEM, "shared memory of the node: %zu MiB, it has %zu MiB",
+             bytes >> 20, memory >> 20);
+    *file = memfd_create("dn_shared", MFD_CLOEXEC);
+    DN_CHECK(*file >= 0 && ftruncate(*file, (off_t)bytes) == 0, DN_ENOMEM,
+             "shared memory of the node: %zu MiB: %s", bytes >> 20, strerror(errno));
+    return DN_OK;
+}
+
+/* The node's file, made by its rank 0 and opened by the others. Collective over the node. */
+static dn_status open_file(const dn_comm *comm, size_t bytes, int *file)
+{
+    const int is_maker = comm->node_rank == 0;
+    *file = -1;
+    const dn_status status = is_maker ? make_file(bytes, file) : DN_OK;
+    int maker[3] = {status, (int)getpid(), *file};
+    DN_MPI(MPI_Bcast(maker, 3, MPI_INT, 0, comm->node));
+    if (is_maker)
+        return status;
+    DN_CHECK(maker[0] == DN_OK, (dn_status)maker[0], "shared memory of the node: not made");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", maker[1], maker[2]);
+    *file = open(path, O_RDWR | O_CLOEXEC);
+    DN_CHECK(*file >= 0, DN_EIO, "shared memory of the node: %s: %s", path, strerror(errno));
+    return DN_OK;
+}
+
+dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared)
+{
+    int file;
+    shared->data = NULL;
+    shared->bytes = bytes > 0 ? bytes : 1;
+    dn_status status = open_file(comm, shared->bytes, &file);
+    if (status == DN_OK) {
+        shared->data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        if (shared->data == MAP_FAILED) {
+            shared->data = NULL;
+            status = dn_fail(DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
+                             bytes >> 20, strerror(errno));
+        }
+    }
+    status = dn_comm_agree(comm, status); /* now all have opened the file */
+    if (file >= 0)
+        close(file);
+    if (status != DN_OK)
+        dn_comm_shared_free(shared);
+    return status;
+}
+
+void dn_comm_shared_free(dn_shared *shared)
+{
+    if (shared->data != NULL)
+        munmap(shared->data, shared->bytes);
+    shared->data = NULL;
+}

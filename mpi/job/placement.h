@@ -1,0 +1,63 @@
+/*
+ * Where the ranks of a job run: the cores of each, its threads, and whether they are pinned.
+ *
+ * Memory is first touched where it is used: the arena's pages are untouched when a net is made,
+ * and the rank's own threads write them first. So all of a rank's memory is on its NUMA node
+ * when its threads are, and warnings tell where they are not.
+ */
+#ifndef DN_PLACEMENT_H
+#define DN_PLACEMENT_H
+
+#include <stdio.h>
+
+#include "job/comm.h"
+#include "options/options.h"
+
+/* One rank's place, and its node as far as a cure needs it. */
+typedef struct dn_place {
+    char host[DN_HOST_BYTES];
+    int cores, numa_nodes; /* its own, or those it shares */
+    int sharers;           /* ranks that run on these cores, itself included */
+    int threads;
+    int pinned; /* 1: each thread to a core, or all to the rank's cores; by us or by OpenMP */
+    int virtual_ranks;
+    int node_ranks, node_cores, node_numa_nodes, node_processors;
+} dn_place;
+
+/*
+ * Before all else: where ranks times threads (`threads`, else OMP_NUM_THREADS, else one) outnumber
+ * the node's processors, as far as mpirun or srun tell, waiting ranks and threads are to yield
+ * instead of spinning. That is said in environment variables, and since OpenMP reads its policy
+ * before main, the program then starts itself once more (execv). Not collective.
+ */
+void dn_place_restart_if_crowded(char **argv, int threads);
+
+/*
+ * Finds this rank's place and sets the number of OpenMP threads: `threads`, else OMP_NUM_THREADS,
+ * else one a core. Ranks of a node that may all use the same cores divide them. Threads as many as
+ * the cores are pinned to one each, fewer to all of the rank's cores together; not where `pin` is
+ * off, OMP_PLACES or OMP_PROC_BIND bind them, they outnumber the cores, or ranks share cores.
+ * Threads made later may use all of the rank's cores. Collective.
+ */
+dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin);
+
+/* Rank 0 prints the table of all ranks where `table` is set, and warns, with the cure.
+ * `virtual_ranks` are the job's. DN_ENOMEM. Collective. */
+dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table);
+
+/* The table of places(ranks); equal ones that follow each other share a row. Not collective. */
+void dn_place_print(FILE *file, const dn_place *places, int ranks);
+
+typedef enum dn_place_warning {
+    DN_WARN_THREADS, /* threads outnumber cores */
+    DN_WARN_SHARED,  /* ranks share cores */
+    DN_WARN_NUMA,    /* a rank spans NUMA nodes */
+    DN_PLACE_WARNINGS
+} dn_place_warning;
+
+/* text(size) = the first rank concerned, the number of others, and the cure; returns 0 where there
+ * is nothing to warn of. Not collective. */
+int dn_place_warn(const dn_place *places, int ranks, dn_place_warning warning, char *text,
+                  size_t size);
+
+#endif

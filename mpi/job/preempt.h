@@ -1,0 +1,32 @@
+/*
+ * Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a time limit.
+ *
+ * A signal is only noted; the ranks tell each other in every step whether they should stop, save
+ * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
+ * from the process's start and acts as a signal does, early enough for one more step and one
+ * checkpoint. Not collective.
+ */
+#ifndef DN_PREEMPT_H
+#define DN_PREEMPT_H
+
+#include "dn/status.h"
+
+/* Why: a signal's number, or this. */
+enum { DN_PREEMPT_TIME = 1000 };
+
+typedef struct dn_preempt {
+    double limit;                        /* omp_get_wtime's seconds; infinite: none */
+    double longest_step, longest_saving; /* seconds; the caller keeps them up to date */
+} dn_preempt;
+
+/* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where
+ * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
+dn_status dn_preempt_open(dn_preempt *stop, const char *text, double start);
+
+/* 0, or why this process should stop now. */
+int dn_preempt_reason(const dn_preempt *stop);
+
+/* "SIGUSR1", or "the time limit". */
+const char *dn_preempt_name(int reason);
+
+#endif

@@ -1,0 +1,178 @@
+/*
+ * Spans in memory, and the trace that rank 0 writes of them (mpi/timeline.h).
+ *
+ * The clocks of hosts are unrelated: a barrier at the start gives them a common zero, as exact as
+ * the barrier is short. At the end each rank in turn sends rank 0 its spans.
+ */
+#include "job/timeline.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TAG = 0 };
+
+typedef struct span {
+    int kind, lane;
+    int64_t number;
+    double start, end; /* since the start of the timeline */
+} span;
+
+/* What a rank hands in. */
+typedef struct record {
+    int count;
+    int64_t dropped;
+    span spans[DN_TIMELINE_SPANS];
+} record;
+
+struct dn_timeline {
+    const dn_comm *comm;
+    const char *path;
+    FILE *file; /* rank 0 */
+    double zero;
+    record own;
+};
+
+/* The rows of a rank: name, and the first row of its kind. */
+enum { ROW_COMPUTE, ROW_WAIT, ROW_COMMUNICATE };
+
+static const struct {
+    const char *name, *counts; /* what its number is the number of */
+    int row;
+} kinds[DN_SPANS] = {
+    [DN_SPAN_LOAD] = {"load", "virtual rank", ROW_COMPUTE},
+    [DN_SPAN_FORWARD] = {"forward", "virtual rank", ROW_COMPUTE},
+    [DN_SPAN_BACKWARD] = {"backward", "virtual rank", ROW_COMPUTE},
+    [DN_SPAN_UPDATE] = {"update", "step", ROW_COMPUTE},
+    [DN_SPAN_EVALUATE] = {"evaluate", "step", ROW_COMPUTE},
+    [DN_SPAN_SAVE] = {"checkpoint", "step", ROW_COMPUTE},
+    [DN_SPAN_WAIT] = {"wait", "step", ROW_WAIT},
+    [DN_SPAN_STATISTICS] = {"statistics", "doubles", ROW_WAIT},
+    [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
+};
+
+static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, const char *path)
+{
+    dn_timeline *t = calloc(1, sizeof *t);
+    DN_CHECK(t != NULL, DN_ENOMEM, "--timeline: found no memory for %d spans", DN_TIMELINE_SPANS);
+    *timeline = t;
+    t->comm = comm;
+    t->path = path;
+    if (comm->rank == 0)
+        t->file = fopen(path, "w");
+    DN_CHECK(comm->rank != 0 || t->file != NULL, DN_EIO, "--timeline: cannot write %s: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+static void destroy(dn_timeline **timeline)
+{
+    if (*timeline != NULL && (*timeline)->file != NULL)
+        fclose((*timeline)->file);
+    free(*timeline);
+    *timeline = NULL;
+}
+
+dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)
+{
+    *timeline = NULL;
+    if (path[0] == '\0')
+        return DN_OK;
+    const dn_status status = dn_comm_agree(comm, open_timeline(timeline, comm, path));
+    if (status != DN_OK) {
+        destroy(timeline);
+        return status;
+    }
+    DN_MPI(MPI_Barrier(comm->world));
+    (*timeline)->zero = omp_get_wtime();
+    return DN_OK;
+}
+
+void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int lane, double start,
+                     double end)
+{
+    if (t == NULL)
+        return;
+    if (t->own.count == DN_TIMELINE_SPANS)
+        t->own.dropped++;
+    else
+        t->own.spans[t->own.count++] = (span){kind, lane, number, start - t->zero, end - t->zero};
+}
+
+/* Names the rank, and the row of a span where it is the first in it. */
+static void print_names(FILE *file, const dn_comm *comm, int rank, const record *r)
+{
+    static const char *const rows[] = {"computation", "waiting", "communication"};
+    uint64_t named = 0;
+    fprintf(file,
+            "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\","
+            "\"args\":{\"name\":\"rank %d on %s\",\"dropped\":%" PRId64 "}},\n",
+            rank, rank, comm->host[rank], r->dropped);
+    for (int i = 0; i < r->count; i++) {
+        const int row = kinds[r->spans[i].kind].row, tid = row + r->spans[i].lane;
+        if (named >> tid & 1)
+            continue;
+        named |= UINT64_C(1) << tid;
+        fprintf(file,
+                "{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\","
+                "\"args\":{\"name\":\"%s\"}},\n",
+                rank, tid, rows[row]);
+    }
+}
+
+static void print_record(FILE *file, const dn_comm *comm, int rank, const record *r)
+{
+    print_names(file, comm, rank, r);
+    for (int i = 0; i < r->count; i++) {
+        const span *s = &r->spans[i];
+        fprintf(file,
+                "{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"name\":\"%s\",\"ts\":%.1f,\"dur\":%.1f,"
+                "\"args\":{\"%s\":%" PRId64 "}},\n",
+                rank, kinds[s->kind].row + s->lane, kinds[s->kind].name, s->start * 1e6,
+                (s->end - s->start) * 1e6, kinds[s->kind].counts, s->number);
+    }
+}
+
+/* Rank 0 prints all ranks' records one after another. */
+static dn_status print_all(dn_timeline *t)
+{
+    const dn_comm *comm = t->comm;
+    FILE *file = t->file;
+    int64_t dropped = t->own.dropped;
+    fprintf(file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
+    print_record(file, comm, 0, &t->own);
+    for (int r = 1; r < comm->size; r++) {
+        DN_MPI(MPI_Recv(&t->own, sizeof t->own, MPI_BYTE, r, TAG, comm->world, MPI_STATUS_IGNORE));
+        print_record(file, comm, r, &t->own);
+        dropped += t->own.dropped;
+    }
+    fprintf(file, "{\"ph\":\"M\",\"pid\":0,\"name\":\"process_sort_index\","
+                  "\"args\":{\"sort_index\":0}}\n]}\n");
+    if (dropped > 0)
+        dn_warn("--timeline: kept the first %d spans of each rank, %" PRId64 " came later",
+                DN_TIMELINE_SPANS, dropped);
+    const int failed = ferror(file);
+    t->file = NULL;
+    DN_CHECK((fclose(file) == 0) && !failed, DN_EIO, "--timeline: cannot write %s: %s", t->path,
+             strerror(errno));
+    return DN_OK;
+}
+
+dn_status dn_timeline_close(dn_timeline **timeline)
+{
+    dn_timeline *t = *timeline;
+    if (t == NULL)
+        return DN_OK;
+    dn_status status = DN_OK;
+    const size_t bytes = offsetof(record, spans) + (size_t)t->own.count * sizeof(span);
+    if (t->comm->rank == 0)
+        status = print_all(t);
+    else
+        DN_MPI(MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, TAG, t->comm->world));
+    status = dn_comm_agree(t->comm, status);
+    destroy(timeline);
+    return status;
+}

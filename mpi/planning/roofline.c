@@ -1,0 +1,133 @@
+/*
+ * The table of phases and layers beside the machine's roofs; see roofline.h.
+ *
+ * A layer's bound is the longer of its operations at the peak rate and its bytes at memory's best
+ * rate; the fraction is that over the seconds it took. Layers are ranked by the seconds between
+ * the two. Small maps stay in the caches from layer to layer, so a layer may beat memory's bound.
+ */
+#include "planning/roofline.h"
+#include "dn/layer_info.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WORST = 8 };
+
+typedef struct row {
+    char name[128];
+    const char *direction;
+    double seconds, flops, bytes, bound; /* of one step */
+} row;
+
+static void row_add(row *to, const row *from)
+{
+    to->seconds += from->seconds;
+    to->flops += from->flops;
+    to->bytes += from->bytes;
+    to->bound += from->bound;
+}
+
+static double lost(const row *r)
+{
+    return r->seconds - r->bound;
+}
+
+static int most_lost_first(const void *a, const void *b)
+{
+    const double x = lost(a), y = lost(b);
+    return x > y ? -1 : x < y;
+}
+
+/* Each layer forward and backward. */
+static int row_count(const dn_net *net)
+{
+    return 2 * dn_net_view(net).layers;
+}
+
+/* rows(row_count) of the layers, forward and backward, most lost first; phases(2 * DN_PHASES)
+ * their sums. */
+static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows, row *phases)
+{
+    for (int p = 0; p < 2 * DN_PHASES; p++) {
+        phases[p] = (row){.direction = p % 2 ? "backward" : "forward"};
+        snprintf(phases[p].name, sizeof phases->name, "%s", dn_phase_name((dn_phase)(p / 2)));
+    }
+    for (int i = 0; i < row_count(net); i++) {
+        dn_layer_info info;
+        dn_layer_work work;
+        dn_net_layer_info(net, i / 2, &info);
+        dn_net_layer_work(net, i / 2, i % 2, &work);
+        rows[i] = (row){.direction = i % 2 ? "backward" : "forward",
+                        .seconds = (i % 2 ? info.backward_seconds : info.forward_seconds) / steps,
+                        .flops = work.flops,
+                        .bytes = work.bytes,
+                        .bound = dn_peaks_bound(peaks, work.flops, work.bytes)};
+        snprintf(rows[i].name, sizeof rows->name, "%s %dx%d", info.name, info.out_height,
+                 info.out_width);
+        row_add(&phases[2 * work.phase + i % 2], &rows[i]);
+    }
+    qsort(rows, (size_t)row_count(net), sizeof *rows, most_lost_first);
+}
+
+static void print_row(const row *r)
+{
+    if (r->seconds > 0)
+        printf("%-46s %-8s %9.5f %9.1f %9.1f %7.1f %9.2f\n", r->name, r->direction, r->seconds,
+               r->flops / r->seconds * 1e-9, r->bytes * 1e-6, r->bytes / r->seconds * 1e-9,
+               r->bound / r->seconds);
+}
+
+static void print_heading(const char *what)
+{
+    printf("%-46s %-8s %9s %9s %9s %7s %9s\n", what, "pass", "seconds", "GFLOP/s", "MB", "GB/s",
+           "of bound");
+}
+
+dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
+{
+    row phases[2 * DN_PHASES], total = {.name = "all layers", .direction = "both"};
+    row *rows = calloc((size_t)row_count(net), sizeof *rows);
+    DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
+    fill(net, peaks, steps, rows, phases);
+    printf(
+        "\nroofs of a rank's %d threads: %.1f GFLOP/s, memory %.1f GB/s read, %.1f GB/s read and "
+        "written\n",
+        omp_get_max_threads(), peaks->flops * 1e-9, peaks->read * 1e-9, peaks->scale * 1e-9);
+    print_heading("phase");
+    for (int p = 0; p < 2 * DN_PHASES; p++) {
+        print_row(&phases[p]);
+        row_add(&total, &phases[p]);
+    }
+    print_row(&total);
+    print_heading("layers that lose most");
+    for (int i = 0; i < WORST && i < row_count(net); i++)
+        print_row(&rows[i]);
+    free(rows);
+    return DN_OK;
+}
+
+static json_t *json_of(const row *rows, int count)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(array, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}", "name",
+                                               rows[i].name, "pass", rows[i].direction, "s",
+                                               rows[i].seconds, "flops", rows[i].flops, "bytes",
+                                               rows[i].bytes, "bound_s", rows[i].bound));
+    return array;
+}
+
+json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps)
+{
+    row phases[2 * DN_PHASES], *rows = calloc((size_t)row_count(net), sizeof *rows);
+    if (rows == NULL)
+        return NULL;
+    fill(net, peaks, steps, rows, phases);
+    json_t *object =
+        json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops", peaks->flops * 1e-9, "read_gb_per_s",
+                  peaks->read * 1e-9, "scale_gb_per_s", peaks->scale * 1e-9, "phases",
+                  json_of(phases, 2 * DN_PHASES), "layers", json_of(rows, row_count(net)));
+    free(rows);
+    return object;
+}

@@ -1,0 +1,82 @@
+/*
+ * How long a training step takes on a cluster, predicted: an event-by-event simulation of the
+ * buckets of gradients that travel while the backward pass still computes.
+ *
+ * The step's shape is measured (mpi/profile.h); messages follow the plan that the sum really uses
+ * (mpi/comm_schedule.h); a message of n bytes over a link takes latency + n / bandwidth, and a link
+ * carries one at a time. All nodes are alike and compute at one pace, so a round is as long as it
+ * is for the node that has most to send or to receive in it. Not collective; nothing here calls
+ * MPI.
+ */
+#ifndef DN_SCALING_H
+#define DN_SCALING_H
+
+#include "planning/profile.h"
+
+enum { DN_SCALING_MOST_RANKS = 4096 }; /* memory and time grow with their square */
+
+typedef struct dn_link {
+    double latency;   /* seconds before the first byte of a message arrives */
+    double bandwidth; /* bytes a second, each way */
+} dn_link;
+
+/* One round of the sum, as parts of the vector's length: the most that a rank sends or receives
+ * inside its node, and the most that all ranks of a node send or receive between nodes. */
+typedef struct dn_round {
+    double inside, between;
+} dn_round;
+
+/* The rounds for `ranks` ranks in nodes of `ranks_per_node` (the last may have fewer), in order,
+ * for V = virtual_ranks. *rounds is the caller's to free; 0 rounds and NULL for one rank.
+ * DN_ENOMEM. */
+dn_status dn_scaling_rounds(int ranks, int ranks_per_node, int virtual_ranks, dn_round **rounds,
+                            int *count);
+
+typedef struct dn_network {
+    dn_link inside, between; /* of ranks of one node (each its own); of nodes (one for all ranks) */
+} dn_network;
+
+/* A bucket of the leaf on its way through the rounds. */
+typedef struct dn_sim_bucket {
+    double bytes;
+    double ready; /* seconds: final on all ranks */
+    double done;  /* seconds: its sum is on all ranks */
+} dn_sim_bucket;
+
+/* What all transfers have in common. */
+typedef struct dn_transport {
+    dn_network network;
+    const dn_round *rounds; /* (round_count) */
+    int round_count;
+    const double
+        *polls;     /* (poll_count), ascending seconds: a rank looks after its messages then, */
+    int poll_count; /* and all the time once these are over */
+} dn_transport;
+
+/* Sends all transfers, started in their order, through all rounds, at most DN_BUCKETS_IN_FLIGHT at
+ * a time; of those under way, always the one that can start first, and of these the foremost. Sets
+ * their `done`; returns the last. */
+double dn_scaling_run(dn_sim_bucket *transfers, int count, const dn_transport *transport);
+
+typedef struct dn_scaling_job {
+    const dn_profile *profile;
+    dn_network network;
+    int nodes, ranks_per_node;
+    int virtual_ranks;    /* 0: the number of ranks */
+    size_t bucket_floats; /* at least 1; see dn_allreduce_settings */
+    int polls;            /* 1: no communication thread: messages are looked after between layers */
+} dn_scaling_job;
+
+typedef struct dn_prediction {
+    int ranks, passes;    /* passes: virtual ranks of the busiest rank */
+    double step, compute; /* seconds; compute: forward, backward and update */
+    double communication; /* were it to start only after the backward pass */
+    double exposed;       /* that of it that the step waits for */
+    double images_per_second;
+    char limit[64]; /* what the step would gain most from */
+} dn_prediction;
+
+/* DN_EINVAL where ranks outnumber virtual ranks, DN_ENOMEM. */
+dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *prediction);
+
+#endif

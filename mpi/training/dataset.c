@@ -1,0 +1,33 @@
+/* Decoding of a split into node-shared memory; see dataset.h. */
+#include "training/dataset.h"
+
+/* Checks this rank's part of the files and decodes its part of the images. */
+static dn_status decode(const dn_split *split, const dn_comm *comm)
+{
+    const int64_t count = split->images.count;
+    const int64_t first = count * comm->node_rank / comm->node_size;
+    const int64_t last = count * (comm->node_rank + 1) / comm->node_size;
+    const size_t image = dn_image_values(&split->images.info);
+    DN_TRY(dn_shards_check(split->shards, comm->node_rank, comm->node_size));
+    return dn_shards_read(split->shards, first, last - first,
+                          (uint8_t *)split->pixels.data + (size_t)first * image);
+}
+
+dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id)
+{
+    *split = (dn_split){0};
+    DN_TRY(dn_comm_agree(comm, dn_shards_open(&split->shards, folder, id)));
+    split->images = dn_shards_images(split->shards);
+    const size_t image = dn_image_values(&split->images.info);
+    DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
+    DN_TRY(dn_comm_agree(comm, decode(split, comm)));
+    DN_MPI(MPI_Barrier(comm->node));
+    split->images.pixels = split->pixels.data;
+    return DN_OK;
+}
+
+void dn_split_close(dn_split *split)
+{
+    dn_comm_shared_free(&split->pixels);
+    dn_shards_close(&split->shards);
+}

@@ -1,0 +1,216 @@
+/* The steps of a run, its epochs, checkpoints and end; see run.h. */
+#include "training/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+
+#include "commands/commands.h"
+#include "dn/rng.h"
+#include "job/timeline.h"
+#include "job/heartbeat.h"
+
+/* ---- the steps ---- */
+
+/* Where in the epoch's order a virtual rank's images of the next step begin. */
+static int64_t position(const dn_run *r, int virtual_rank)
+{
+    const int64_t place = r->done % r->steps_per_epoch;
+    return (place * r->step.virtual_ranks + virtual_rank) * r->options->batch_size;
+}
+
+static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
+{
+    const dn_run *r = user;
+    dn_images_batch(&r->train.images,
+                    &(dn_batch){.order = r->order,
+                                .position = position(r, virtual_rank),
+                                .count = r->options->batch_size,
+                                .augment = r->options->augment == DN_AUGMENT_PAD_CROP_FLIP,
+                                .seed = (uint64_t)r->options->seed,
+                                .epoch = (uint64_t)r->ordered_epoch},
+                    images, labels);
+}
+
+/* Keeps the first failure that rank 0 meets between checkpoints, so that no work is lost to it. */
+static void remember(dn_run *r, dn_status status)
+{
+    if (status == DN_OK || r->failure != DN_OK)
+        return;
+    r->failure = status;
+    snprintf(r->reason, sizeof r->reason, "%s", dn_message());
+}
+
+/* The next step; the training step itself is dn_step_run (step.c). */
+static dn_status train_step(dn_run *r, dn_step_result *result)
+{
+    const dn_options *o = r->options;
+    const int64_t epoch = r->done / r->steps_per_epoch;
+    const double rate = dn_learning_rate(&r->rate, r->done);
+    if (epoch != r->ordered_epoch) {
+        dn_random_permutation(r->order, (size_t)r->train.images.count, (uint64_t)o->seed,
+                              (uint64_t)epoch);
+        r->ordered_epoch = epoch;
+    }
+    DN_TRY(dn_step_run(&r->step,
+                       &(dn_pass){.seed = (uint64_t)o->seed,
+                                  .step = (uint64_t)r->done,
+                                  .label_smoothing = (float)o->label_smoothing},
+                       &(dn_sgd){.rate = (float)rate,
+                                 .momentum = (float)o->momentum,
+                                 .weight_decay = (float)o->weight_decay,
+                                 .nesterov = o->nesterov},
+                       load_batch, r, result));
+    r->done++;
+    const dn_step_metrics metrics = {.epoch = epoch + 1,
+                                     .step = r->done,
+                                     .loss = result->loss,
+                                     .correct = result->correct,
+                                     .images = (int64_t)o->batch_size * r->step.virtual_ranks,
+                                     .lr = rate};
+    remember(r, dn_metrics_step(r->metrics, &metrics));
+    return DN_OK;
+}
+
+/* ---- epochs, checkpoints, the end ---- */
+
+/* Compares the ranks' weights; *hash is what they all have. */
+static dn_status common_hash(const dn_run *r, uint64_t *hash)
+{
+    *hash = dn_net_hash(r->net);
+    return dn_comm_same_hash(r->comm, *hash, "weights");
+}
+
+/* What rank 0 remembered, on all ranks. */
+static dn_status agree_on_failure(const dn_run *r)
+{
+    return dn_comm_agree(r->comm,
+                         r->failure == DN_OK ? DN_OK : dn_fail(r->failure, "%s", r->reason));
+}
+
+/* Starts a checkpoint; how its writing went is known when the next one starts. */
+static dn_status save(dn_run *r)
+{
+    char name[32];
+    dn_heartbeat_doing(r->comm->heartbeat, DN_SAVING);
+    dn_checkpoint_name(name, sizeof name, r->done);
+    snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
+             r->folder, name);
+    r->state.step = r->done;
+    const double start = omp_get_wtime();
+    DN_TRY(common_hash(r, &r->state.hash));
+    remember(r, dn_saver_start(r->saver, &r->state));
+    const double seconds = fmax(omp_get_wtime() - start, dn_saver_longest(r->saver));
+    r->stop.longest_saving = fmax(r->stop.longest_saving, seconds);
+    const dn_status status = agree_on_failure(r);
+    dn_timeline_add(r->comm->timeline, DN_SPAN_SAVE, r->done, 0, start, omp_get_wtime());
+    return status;
+}
+
+/* The numbers of a virtual rank's images in this step, all or the first and the last. */
+static void sample_text(const dn_run *r, int virtual_rank, char *text, size_t size)
+{
+    const uint32_t *sample = r->order + position(r, virtual_rank);
+    const int batch = r->options->batch_size;
+    size_t used = 0;
+    for (int i = 0; i < batch && used + 1 < size; i++) {
+        if (batch > 12 && i == 8) {
+            i = batch - 2;
+            used += (size_t)snprintf(text + used, size - used, " ...");
+        }
+        used += (size_t)snprintf(text + used, size - used, " %" PRIu32, sample[i]);
+    }
+}
+
+/* Saves and waits until that is written. */
+static dn_status save_now(dn_run *r)
+{
+    DN_TRY(save(r));
+    remember(r, dn_saver_wait(r->saver));
+    return agree_on_failure(r);
+}
+
+/* After a step that ended in numbers that are none, and updated nothing: saves the state before it
+ * and says what is known. */
+static dn_status keep_diverged(dn_run *r, int virtual_rank)
+{
+    char reason[256], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
+    snprintf(reason, sizeof reason, "%s", dn_message());
+    if (virtual_rank >= 0)
+        sample_text(r, virtual_rank, samples, sizeof samples);
+    const int is_saved = save_now(r) == DN_OK;
+    snprintf(kept, sizeof kept, "%s %s",
+             is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
+    return dn_fail(DN_EDIVERGED,
+                   "step %" PRId64
+                   ": %s; its images of %s, counted from 0:%s; nothing was updated, "
+                   "the state before the step is %s",
+                   r->done + 1, reason, r->options->data, samples, kept);
+}
+
+static dn_status end_epoch(dn_run *r)
+{
+    const int64_t epoch = r->done / r->steps_per_epoch;
+    const int every = r->options->eval_every;
+    dn_epoch_metrics metrics = {0};
+    if (every > 0 && (epoch % every == 0 || r->done == r->last)) {
+        const double start = omp_get_wtime();
+        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &metrics);
+        if (status != DN_OK && status != DN_STOPPED)
+            return status;
+        dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
+    }
+    DN_TRY(common_hash(r, &metrics.weights_hash));
+    remember(r, dn_metrics_epoch(r->metrics, &metrics));
+    return DN_OK;
+}
+
+static dn_status end_run(dn_run *r)
+{
+    dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
+                          .step = r->done,
+                          .checkpoint = r->saved[0] ? r->saved : r->resume};
+    DN_TRY(common_hash(r, &end.weights_hash));
+    remember(r, dn_saver_wait(r->saver));
+    DN_TRY(agree_on_failure(r));
+    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
+}
+
+/* Saves, unless that was just done, and ends the run before its last step. A time limit that counts
+ * from the run's start and leaves no time for a step would do so again. */
+static dn_status stop_run(dn_run *r, int reason)
+{
+    const char *limit = r->options->time_limit;
+    DN_CHECK(reason != DN_PREEMPT_TIME || limit[0] == '\0' || r->done > r->first, DN_EINVAL,
+             "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
+    if (r->saved[0] == '\0' || r->state.step != r->done)
+        DN_TRY(save(r));
+    DN_TRY(end_run(r));
+    return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",
+                   dn_preempt_name(reason), r->done);
+}
+
+/* Why to stop is agreed on in every step, and after what takes long between steps. */
+static int agree_to_stop(const dn_run *r)
+{
+    return dn_comm_max(r->comm, dn_preempt_reason(&r->stop));
+}
+
+dn_status dn_run_to_end(dn_run *r)
+{
+    const int64_t every = r->options->checkpoint_every;
+    dn_step_result result = {.stop = agree_to_stop(r)};
+    while (r->done < r->last && result.stop == 0) {
+        if (train_step(r, &result) != DN_OK)
+            return keep_diverged(r, result.culprit);
+        const int epoch_ends = r->done % r->steps_per_epoch == 0;
+        if (epoch_ends)
+            DN_TRY(end_epoch(r));
+        if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
+            DN_TRY(save(r));
+        if (epoch_ends)
+            result.stop = agree_to_stop(r);
+    }
+    return r->done < r->last ? stop_run(r, result.stop) : end_run(r);
+}

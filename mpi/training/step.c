@@ -1,0 +1,291 @@
+/* The training step; see step.h. */
+#include "training/step.h"
+
+#include <float.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "job/placement.h"
+#include "job/timeline.h"
+#include "job/heartbeat.h"
+
+/* What the ranks tell each other of each virtual rank. */
+enum { LOSS, CORRECT, WAIT, STOP, SCORES };
+/* 1 where its gradient is finite: asked when the losses have been looked at, in their place. */
+enum { FINITE = LOSS };
+
+/* Ends a span that began at `start`, and returns its end. */
+static double mark(const dn_step *step, dn_span span, int64_t number, double start)
+{
+    const double now = omp_get_wtime();
+    dn_timeline_add(step->comm->timeline, span, number, 0, start, now);
+    return now;
+}
+
+/* Completes the statistics that a norm group's ranks tell each other. */
+static void exchange(void *user, double *rows, size_t width)
+{
+    const dn_step *step = user;
+    const double start = omp_get_wtime();
+    dn_comm_gather_doubles(step->comm, rows, step->virtual_ranks, (int)width);
+    mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
+}
+
+/* The nets that compute at once: all of a norm group's on this rank, else one in turn for each. */
+static dn_status make_team(dn_step *step)
+{
+    const int is_group = dn_net_view(step->net).norm_group > 1;
+    const int count = is_group ? step->last - step->first : 1;
+    step->nets = calloc((size_t)count, sizeof *step->nets);
+    step->results = calloc((size_t)count, sizeof *step->results);
+    if (step->nets == NULL || step->results == NULL)
+        return dn_fail(DN_ENOMEM, "memory: found none for %d virtual ranks", count);
+    step->nets[0] = step->net;
+    step->team = (dn_team){.nets = step->nets, .count = 1, .user = step};
+    if (is_group) {
+        step->team.first = step->first;
+        step->team.exchange = exchange;
+    }
+    for (; step->team.count < count; step->team.count++)
+        DN_TRY(dn_net_create_sharing(&step->nets[step->team.count], step->net));
+    return DN_OK;
+}
+
+/* 1 where a thread is to look after the gradients, and may. */
+static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
+{
+    const dn_place *place = comm->place;
+    const int has_spare_core = place->cores >= place->sharers * (place->threads + 1);
+    return comm->threads_may_call &&
+           (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
+}
+
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const dn_options *options,
+                         int virtual_ranks, dn_preempt *stop)
+{
+    const int v = virtual_ranks;
+    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .stop = stop};
+    DN_CHECK(comm->size <= v, DN_EINVAL,
+             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
+             comm->size);
+    step->first = dn_tree_first(v, comm->size, comm->rank);
+    step->last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const dn_view view = dn_net_view(net);
+    const size_t count = view.leaf_count, parameters = view.parameter_count;
+    step->momentum = calloc(parameters, sizeof *step->momentum);
+    step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
+    if (step->momentum == NULL || step->scores == NULL)
+        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
+    DN_TRY(make_team(step));
+    const int bf16 = options->wire == DN_BF16;
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
+                          bf16 ? parameters : 0));
+    const dn_subtree *subtrees;
+    dn_tree_subtrees(step->tree, &subtrees);
+    return dn_allreduce_create(
+        &step->allreduce, comm, subtrees,
+        &(dn_allreduce_settings){.virtual_ranks = v,
+                                 .count = count,
+                                 .split = parameters,
+                                 .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
+                                 .bf16 = bf16,
+                                 .comm_thread = wants_thread(comm, options->comm_thread)});
+}
+
+void dn_step_destroy(dn_step *step)
+{
+    dn_allreduce_destroy(&step->allreduce);
+    dn_tree_destroy(&step->tree);
+    for (int m = step->team.count; --m > 0;)
+        dn_net_destroy(&step->nets[m]);
+    free(step->nets);
+    free(step->results);
+    free(step->momentum);
+    free(step->scores);
+    *step = (dn_step){0};
+}
+
+/* The last virtual rank's backward pass has finished floats [0, end) of its leaf. */
+static void send_gradients(void *user, size_t end)
+{
+    dn_step *step = user;
+    dn_tree_push(step->tree, step->pushed, end);
+    step->pushed = end;
+    dn_allreduce_ready(step->allreduce, end);
+}
+
+/* What is left to add of member `m`'s leaf, virtual rank `v`'s. The tree takes all leaves from the
+ * first net's array. */
+static void add_leaf(dn_step *step, int m, int v)
+{
+    const dn_view lead = dn_net_view(step->net);
+    const size_t count = lead.leaf_count;
+    if (m > 0)
+        memcpy(lead.leaf, dn_net_view(step->nets[m]).leaf, count * sizeof(float));
+    if (v < step->last - 1)
+        dn_tree_push(step->tree, 0, count);
+    else if (step->pushed < count)
+        send_gradients(step, count);
+}
+
+/* Losses and gradients of the team's virtual ranks from `v` on. */
+static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+{
+    const dn_team *team = &step->team;
+    double time = omp_get_wtime();
+    pass.virtual_rank = (uint64_t)v;
+    dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
+    for (int m = 0; m < team->count; m++)
+        load(user, v + m, dn_net_view(team->nets[m]).images, dn_net_view(team->nets[m]).labels);
+    time = mark(step, DN_SPAN_LOAD, v, time);
+    dn_team_forward(team, &pass, step->results);
+    time = mark(step, DN_SPAN_FORWARD, v, time);
+    dn_heartbeat_doing(step->comm->heartbeat, DN_BACKWARD);
+    dn_team_backward(team, &pass);
+    mark(step, DN_SPAN_BACKWARD, v, time);
+}
+
+/* The same, added into the tree. A norm group's gradients are sent after its last exchange. */
+static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+{
+    const dn_team *team = &step->team;
+    pass.ready = v == step->last - 1 && team->exchange == NULL ? send_gradients : NULL;
+    pass.user = step;
+    compute(step, pass, v, load, user);
+    for (int m = 0; m < team->count; m++) {
+        add_leaf(step, m, v + m);
+        step->scores[(v + m) * SCORES + LOSS] = step->results[m].loss;
+        step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
+    }
+}
+
+/* ---- numbers that are none ---- */
+
+static int is_leaf_finite(const dn_net *net)
+{
+    const float *leaf = dn_net_view(net).leaf;
+    const size_t count = dn_net_view(net).leaf_count;
+    int bad = 0;
+#pragma omp parallel for simd reduction(| : bad)
+    for (size_t i = 0; i < count; i++)
+        bad |= !(fabsf(leaf[i]) <= FLT_MAX);
+    return !bad;
+}
+
+/* The virtual rank whose gradient made the sum infinite, -1 where each is finite: nothing was
+ * updated yet, so computing them once more gives the same. */
+static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
+{
+    const dn_team *team = &step->team;
+    for (int v = step->first; v < step->last; v += team->count) {
+        compute(step, pass, v, load, user);
+        for (int m = 0; m < team->count; m++)
+            step->scores[(v + m) * SCORES + FINITE] = is_leaf_finite(team->nets[m]);
+    }
+    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
+    for (int v = 0; v < step->virtual_ranks; v++)
+        if (!step->scores[v * SCORES + FINITE])
+            return v;
+    return -1;
+}
+
+/* Looks at the losses and the summed gradient, which all ranks have. */
+static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
+                               int *culprit)
+{
+    for (int v = 0; v < step->virtual_ranks; v++) {
+        const double loss = step->scores[v * SCORES + LOSS];
+        *culprit = v;
+        DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
+    }
+    if (is_leaf_finite(step->net))
+        return DN_OK;
+    *culprit = find_gradient(step, *pass, load, user);
+    DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
+    return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
+}
+
+/* Parameters and running statistics from the summed leaf. */
+static void update(dn_step *step, const dn_sgd *sgd)
+{
+    const dn_view net = dn_net_view(step->net);
+    const float share = 1 / (float)step->virtual_ranks;
+    dn_sgd_update(net.kernels, net.parameters, step->momentum, net.leaf, net.parameter_count, share,
+                  sgd);
+    for (size_t i = net.parameter_count; i < net.leaf_count; i++)
+        net.leaf[i] *= share;
+    dn_net_update_running(step->net, net.leaf);
+}
+
+/* Seconds with buckets under way, which go to the timeline. */
+static double record_buckets(dn_step *step)
+{
+    const dn_bucket *bucket;
+    const int buckets = dn_allreduce_buckets(step->allreduce, &bucket);
+    double seconds = 0, until = 0;
+    for (int i = 0; i < buckets; i++) { /* in the order of their starts */
+        const double start = bucket[i].start > until ? bucket[i].start : until;
+        seconds += bucket[i].end > start ? bucket[i].end - start : 0;
+        until = bucket[i].end > until ? bucket[i].end : until;
+        if (step->comm->size > 1)
+            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].lane,
+                            bucket[i].start, bucket[i].end);
+    }
+    return seconds;
+}
+
+/* Completes the sum and the scores of a step that began at `start` and computed until `computed`;
+ * returns why a rank should stop. What even the latest rank waits for the sum is communication;
+ * what the others wait beyond that, they wait for the latest. */
+static int reduce(dn_step *step, double start, double computed)
+{
+    dn_allreduce_finish(step->allreduce);
+    const double now = omp_get_wtime();
+    dn_preempt *stop = step->stop;
+    if (stop)
+        stop->longest_step = fmax(stop->longest_step, now - start);
+    for (int v = step->first; v < step->last; v++) {
+        step->scores[v * SCORES + WAIT] = now - computed;
+        step->scores[v * SCORES + STOP] = stop ? dn_preempt_reason(stop) : 0;
+    }
+    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
+    double least = now - computed, most = least, reason = 0;
+    for (int v = 0; v < step->virtual_ranks; v++) {
+        least = fmin(least, step->scores[v * SCORES + WAIT]);
+        most = fmax(most, step->scores[v * SCORES + WAIT]);
+        reason = fmax(reason, step->scores[v * SCORES + STOP]);
+    }
+    step->times.exposed += least;
+    step->times.imbalance += most - least;
+    return (int)reason;
+}
+
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
+                      void *user, dn_step_result *result)
+{
+    const int v = step->virtual_ranks;
+    const int64_t number = (int64_t)pass->step;
+    const double start = omp_get_wtime();
+    dn_heartbeat_step(step->comm->heartbeat, number + 1);
+    dn_tree_reset(step->tree);
+    step->pushed = 0;
+    for (int i = step->first; i < step->last; i += step->team.count)
+        run_team(step, *pass, i, load, user);
+    const double computed = omp_get_wtime();
+    dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
+    result->stop = reduce(step, start, computed);
+    const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
+    dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
+    DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
+    update(step, sgd);
+    const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
+    result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
+    result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);
+    step->times.compute += computed - start;
+    step->times.wait += reduced - computed;
+    step->times.flight += record_buckets(step);
+    step->times.update += updated - reduced;
+    return DN_OK;
+}

@@ -1,0 +1,70 @@
+/*
+ * How the pixels of one resolution are stored, and the pieces that work on them is cut into.
+ *
+ * Small maps: `group` images stand side by side in a row, so that vectors and matrix products run
+ * over enough pixels. Large maps: a row holds one image, and bands of image rows are pieces of
+ * their own. Both follow from the shape alone, never from the number of threads.
+ *
+ *     group = 2, bands = 1                      group = 1, bands = 2
+ *     row of a channel: [image 0][image 1]pad   row of a channel: [band 0][band 1]pad
+ *     piece:            <------ 0 ------>       pieces:            <- 0 -><- 1 ->
+ */
+#ifndef DN_LAYOUT_H
+#define DN_LAYOUT_H
+
+#include <stddef.h>
+
+#include "dn/kernels.h"
+
+typedef struct dn_layout {
+    int images, height, width;
+    int group, groups; /* images in a row; rows */
+    int band, bands;   /* image rows in a piece; pieces in a row */
+    int pieces;
+    size_t stride; /* elements from channel to channel: of floats, an odd number of cache lines */
+} dn_layout;
+
+typedef struct dn_piece {
+    int group;
+    int image, images; /* first image, and how many */
+    int row, rows;     /* first image row, and how many (of each image) */
+    size_t offset;     /* elements from the start of the group's row */
+    size_t pixels;
+} dn_piece;
+
+dn_layout dn_layout_create(int images, int height, int width);
+dn_piece dn_layout_piece(const dn_layout *layout, int index);
+
+/* A row stride of at least `floats` plus a vector of slack: an odd number of cache lines, so that
+ * rows do not fall into the same cache sets. */
+size_t dn_row_stride(size_t floats);
+
+/* Pixels of one image. */
+static inline size_t dn_layout_pixels(const dn_layout *layout)
+{
+    return (size_t)layout->height * (size_t)layout->width;
+}
+
+/* The padded layout of a piece with a border of one pixel, and where its source begins relative to
+ * the piece's first pixel (a band reads the rows above and below it). */
+dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source);
+
+/* A run of pixels without border. */
+dn_padded dn_padded_none(size_t pixels);
+
+/* The nine taps of a 3x3 convolution over such padded layouts: sign +1 forward, -1 for its
+ * transpose. */
+dn_taps dn_taps_3x3(int width, int sign);
+
+/* The first output pixel of a padded layout, and the run of positions a convolution goes over. */
+static inline size_t dn_padded_first(const dn_padded *padded)
+{
+    return padded->pitch;
+}
+
+static inline size_t dn_padded_run(const dn_padded *padded)
+{
+    return ((size_t)padded->images * (size_t)padded->image_rows - 1) * padded->pitch - 1;
+}
+
+#endif

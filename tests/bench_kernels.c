@@ -8,7 +8,7 @@
 #include "bench_winograd.h"
 #include "dn/peaks.h"
 #include "expect.h"
-#include "layout.h"
+#include "layers/layout.h"
 #include "test_tables.h"
 
 #include <omp.h>
@@ -201,7 +201,7 @@ static bench bench_create(const bench_shape *s)
         b.padded = dn_piece_padded(&layout, &b.piece, &source);
         b.taps = dn_taps_3x3(s->side, 1);
         b.first = dn_padded_first(&b.padded);
-        b.run = dn_padded_run(&b.padded);
+        b.run = dn_padded_positions(&b.padded);
     }
     b.out = b.padded;
     if (s->taps == 9)

@@ -1,8 +1,11 @@
 /* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices lie as those
  * of winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
 #include "bench_winograd.h"
+#include "layers/weights.h"
 #include "expect.h"
-#include "layers.h"
+#include "layers/gemm.h"
+
+enum { TILES_AT_ONCE = 256 }; /* as in src/layers/winograd.c */
 
 static int at_most(int value, int limit)
 {
@@ -23,10 +26,10 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
     dn_winograd_bench b = {
         .products = products, .padded = *piece, .outputs = outputs, .inputs = inputs};
     if (piece->images == 1) {
-        b.padded.rows = at_most(piece->rows, DN_WINOGRAD_TILES / columns * 2);
+        b.padded.rows = at_most(piece->rows, TILES_AT_ONCE / columns * 2);
         b.padded.image_rows = b.padded.rows + 1;
     } else {
-        b.padded.images = at_most(piece->images, DN_WINOGRAD_TILES / (columns * tile_rows));
+        b.padded.images = at_most(piece->images, TILES_AT_ONCE / (columns * tile_rows));
     }
     const int rows = b.padded.images * ((b.padded.rows + 1) / 2);
     b.tiles = (size_t)(rows * columns);

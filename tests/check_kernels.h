@@ -5,7 +5,7 @@
 #ifndef DN_CHECK_KERNELS_H
 #define DN_CHECK_KERNELS_H
 
-#include "layout.h"
+#include "layers/layout.h"
 
 /* check_products.c. The products for maps of that type (for DN_BF16 those that round, with operands
  * to be rounded): one tap, or nine over planes of such a width; n positions. */

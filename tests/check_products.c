@@ -297,7 +297,7 @@ static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
             }
     const size_t ld = dn_round_lanes((size_t)l->outputs);
     dn_expect_sum(&e->dw, 0, (size_t)(t * l->inputs + k) * ld + (size_t)o, dw,
-                  dn_padded_run(&l->padded), size);
+                  dn_padded_positions(&l->padded), size);
 }
 
 static layer_expect expect_layer(const layer *l)
@@ -325,7 +325,7 @@ static layer_expect expect_layer(const layer *l)
 static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const dn_weights *weights,
                      int sign, const dn_guarded *from, dn_expect *e)
 {
-    const size_t run = dn_padded_run(&l->padded);
+    const size_t run = dn_padded_positions(&l->padded);
     const dn_taps taps = dn_taps_3x3(l->layout->width, sign);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = pack(products, weights);
@@ -343,7 +343,7 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     static const float identity[3] = {1, 0, 0};
     const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
     const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
-    const size_t first = dn_padded_first(&l->padded), run = dn_padded_run(&l->padded);
+    const size_t first = dn_padded_first(&l->padded), run = dn_padded_positions(&l->padded);
     const dn_taps taps = dn_taps_3x3(l->layout->width, 1);
     dn_weights transposed = l->weights;
     transposed.outputs = l->inputs, transposed.inputs = l->outputs;

@@ -6,7 +6,7 @@
 #define DN_CHECK_WINOGRAD_H
 
 #include "expect.h"
-#include "layout.h"
+#include "layers/layout.h"
 
 enum {
     ELEMENTS = 16,           /* of a transformed window */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "dn/rng.h"
+#include "layers/scratch.h"
 
 enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 
@@ -106,8 +107,12 @@ void net_spoil(dn_net *net, int time)
             arena = (unsigned char *)dn_net_view(net).parameters - regions[i].offset;
     assert_non_null(arena);
     for (int i = 0; i < count; i++)
-        if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time)
+        if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time) {
+#if DN_RED_ZONES
+            dn_memory_open(arena + regions[i].offset, regions[i].bytes);
+#endif
             memset(arena + regions[i].offset, 0xff, regions[i].bytes);
+        }
 }
 
 dn_result net_step(dn_net *net, const dn_pass *pass)

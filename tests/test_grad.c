@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 #include "dn/rng.h"
-#include "nodes.h"
+#include "model/model.h"
 #include "small_net.h"
 
 /*
@@ -250,7 +250,7 @@ static void settle_running(dn_net *net)
     for (int m = 0; m < net->map_count; m++) {
         const dn_feature_map *map = &net->maps[m];
         const double pixels = dn_map_pixels(map);
-        float *variance = leaf + net->parameter_count + map->statistics + map->channels;
+        float *variance = leaf + map->statistics + map->channels;
         for (int c = 0; c < map->channels; c++)
             variance[c] = (float)(variance[c] * ((pixels - 1) / pixels));
     }

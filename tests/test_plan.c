@@ -1,6 +1,6 @@
 /*
  * The memory plan: regions that live at the same time do not overlap, the arena is no larger than
- * it must be, maps live where the nodes that use them run; and the parameters of the known nets.
+ * it must be, maps live where the layers that use them run; and the parameters of the known nets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,7 @@
 
 #include "dn/layer_info.h"
 #include "dn/rng.h"
-#include "nodes.h"
-#include "plan.h"
+#include "model/model.h"
 
 enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40 };
 
@@ -148,31 +147,40 @@ static const dn_region_info *find_region(const dn_net *net, const void *address,
     return found;
 }
 
-/* The maps a node reads and writes live when it runs, gradients in its backward; and so does what
- * it works with. */
-static void check_visits(dn_net *net)
+/* A map's data or gradient is a region that lives at the time of the visit. */
+static void check_map(const dn_net *net, const dn_visit *v, const dn_feature_map *map,
+                      const void *data, const void *gradient)
 {
-    const int end = 2 * net->node_count - 1;
-    for (int t = 0; t <= (net->options.train ? end : net->node_count - 1); t++) {
-        const int is_backward = t >= net->node_count;
-        const dn_node *node = &net->nodes[is_backward ? end - t : t];
-        dn_memory_visit(net, t);
-        for (int side = 0; side < 2; side++) {
-            const int index = side ? node->out : node->in;
-            if (index < 0)
-                continue;
-            const dn_feature_map *map = &net->maps[index];
-            const size_t elements =
-                (size_t)map->layout.groups * (size_t)map->channels * map->layout.stride;
-            const dn_region_info *data = find_region(net, map->data, t);
-            assert_true(data && data->bytes >= elements * map->element);
-            if (!is_backward)
-                continue;
-            const dn_region_info *gradient = find_region(net, map->gradient, t);
-            assert_true(gradient && gradient->bytes >= elements * sizeof(float));
+    if (map == NULL)
+        return;
+    const size_t elements = (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride;
+    const dn_region_info *region = find_region(net, data, v->time);
+    assert_true(region && region->bytes >= elements * map->element);
+    if (!v->backward)
+        return;
+    region = find_region(net, gradient, v->time);
+    assert_true(region && region->bytes >= elements * sizeof(float));
+}
+
+/* What a visit is handed lives when it runs. */
+static void check_visit(const dn_net *net, const dn_visit *v)
+{
+    check_map(net, v, v->in, v->x, v->dx);
+    check_map(net, v, v->out, v->y, v->dy);
+    const dn_region_info *workspace = find_region(net, v->workspace, v->time);
+    assert_true(workspace && workspace->first == v->time && workspace->last == v->time);
+    assert_true(v->packed || v->partial || v->wgrad);
+}
+
+static void check_visits(const dn_net *net)
+{
+    for (int t = 0; t < (net->options.train ? 2 : 1) * net->layer_count; t++) {
+        const dn_visit *v = &net->visits[t], *input = dn_visit_recomputing(net, v);
+        check_visit(net, v);
+        if (input != NULL) {
+            check_visit(net, input);
+            assert_true(input->y == v->x && input->time == t);
         }
-        assert_non_null(find_region(net, net->partial, t));
-        assert_true(node->kind == DN_NODE_STEM_POOL || find_region(net, net->packed, t));
     }
 }
 
@@ -264,7 +272,7 @@ static void test_tensors(void **state)
             total += tensors[t].count;
         }
         assert_int_equal(total, parameters + running);
-        for (int l = 0; l < net->node_count; l++) {
+        for (int l = 0; l < net->layer_count; l++) {
             dn_layer_info info;
             dn_net_layer_info(net, l, &info);
             layers += info.parameters;
@@ -291,15 +299,16 @@ static void test_work(void **state)
             dn_net_layer_work(net, 1, 0, &first);
             dn_net_layer_work(net, 1, 1, &backward);
             dn_net_layer_work(net, 2, 1, &second);
-            assert_true(stem.phase == DN_PHASE_STEM && first.phase == DN_PHASE_CONV1X1 &&
-                        second.phase == DN_PHASE_CONV3X3);
+            assert_string_equal(dn_phase_name(stem.phase), "stem");
+            assert_string_equal(dn_phase_name(first.phase), "conv1x1");
+            assert_string_equal(dn_phase_name(second.phase), "conv3x3");
             assert_true(stem.flops == 2 * 27 * 24 * pixels);
             assert_true(first.flops == 2 * weights * pixels && backward.flops == 2 * first.flops);
             assert_true(first.bytes == (24 + 48) * pixels * element + 4 * weights);
             /* Its input has later readers, which wrote the gradient that it adds to. */
             assert_true(backward.bytes ==
                         pixels * (48 * (element + 4) + 24 * (element + 8)) + 12 * weights);
-            /* The only reader of its input; made again, that is the first layer's work too. */
+            /* The only reader of its input; recomputed, that is the first layer's work too. */
             assert_true(second.flops == 4 * 9 * 48 * 12 * pixels + recompute * first.flops);
             assert_true(second.bytes == pixels * (12 + 48) * (element + 4) + 12 * 9 * 48 * 12 +
                                             recompute * first.bytes);
@@ -307,8 +316,8 @@ static void test_work(void **state)
         }
 }
 
-/* Bottleneck maps that densenet264 makes again, of its 6 + 12 + 64 + 48. */
-static int count_remade(int batch, int recompute)
+/* Bottleneck maps that densenet264 recomputes, of its 6 + 12 + 64 + 48. */
+static int count_recomputed(int batch, int recompute)
 {
     const dn_net_options options = {
         .batch = batch, .train = 1, .plan_only = 1, .recompute = recompute};
@@ -324,10 +333,10 @@ static int count_remade(int batch, int recompute)
 static void test_recomputed(void **state)
 {
     (void)state;
-    const int cheap = count_remade(8, 0);
+    const int cheap = count_recomputed(8, 0);
     assert_in_range(cheap, 6, 6 + 12 + 6);
-    assert_int_equal(count_remade(8, 1), 6 + 12 + 64 + 48);
-    assert_int_equal(count_remade(32, 0), 0);
+    assert_int_equal(count_recomputed(8, 1), 6 + 12 + 64 + 48);
+    assert_int_equal(count_recomputed(32, 0), 0);
 }
 
 int main(void)

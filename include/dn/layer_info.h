@@ -1,5 +1,5 @@
 /*
- * What a net's layers (the nodes of src/layers/nodes.h) are, what they have to do, and how long
+ * What a net's layers (src/layers/layer.h) are, what they have to do, and how long
  * they took: for `dn_dist info` and `bench`.
  */
 #ifndef DN_LAYER_INFO_H
@@ -20,19 +20,15 @@ typedef struct dn_layer_info {
 
 void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info);
 
-/* Layers of a kind, whose times are told together. */
-typedef enum dn_phase {
-    DN_PHASE_STEM,
-    DN_PHASE_CONV1X1,
-    DN_PHASE_CONV3X3,
-    DN_PHASE_TRANSITION,
-    DN_PHASE_HEAD,
-    DN_PHASES
-} dn_phase;
+/* Phases: layers whose times are summed, as their kinds say ("conv3x3"). */
+enum { DN_MAX_PHASES = 16 };
+
+int dn_phase_count(void);
+const char *dn_phase_name(int phase);
 
 /* What one pass of a layer over the batch has to do. */
 typedef struct dn_layer_work {
-    dn_phase phase;
+    int phase;
     double flops; /* of its products, two a multiply-add */
     double bytes; /* maps, gradients and weights to and from memory, each element once */
 } dn_layer_work;
@@ -42,10 +38,9 @@ void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work
 
 /* Seconds since the last dn_net_phase_reset. */
 typedef struct dn_phase_times {
-    double forward[DN_PHASES], backward[DN_PHASES];
+    double forward[DN_MAX_PHASES], backward[DN_MAX_PHASES];
 } dn_phase_times;
 
-const char *dn_phase_name(dn_phase phase);
 dn_phase_times dn_net_phase_times(const dn_net *net);
 void dn_net_phase_reset(dn_net *net);
 

@@ -45,13 +45,13 @@ static int row_count(const dn_net *net)
     return 2 * dn_net_view(net).layers;
 }
 
-/* rows(row_count) of the layers, forward and backward, most lost first; phases(2 * DN_PHASES)
+/* rows(row_count) of the layers, forward and backward, most lost first; phases(2 * phases)
  * their sums. */
 static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows, row *phases)
 {
-    for (int p = 0; p < 2 * DN_PHASES; p++) {
+    for (int p = 0; p < 2 * dn_phase_count(); p++) {
         phases[p] = (row){.direction = p % 2 ? "backward" : "forward"};
-        snprintf(phases[p].name, sizeof phases->name, "%s", dn_phase_name((dn_phase)(p / 2)));
+        snprintf(phases[p].name, sizeof phases->name, "%s", dn_phase_name(p / 2));
     }
     for (int i = 0; i < row_count(net); i++) {
         dn_layer_info info;
@@ -86,7 +86,7 @@ static void print_heading(const char *what)
 
 dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
 {
-    row phases[2 * DN_PHASES], total = {.name = "all layers", .direction = "both"};
+    row phases[2 * DN_MAX_PHASES], total = {.name = "all layers", .direction = "both"};
     row *rows = calloc((size_t)row_count(net), sizeof *rows);
     DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
     fill(net, peaks, steps, rows, phases);
@@ -95,7 +95,7 @@ dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
         "written\n",
         omp_get_max_threads(), peaks->flops * 1e-9, peaks->read * 1e-9, peaks->scale * 1e-9);
     print_heading("phase");
-    for (int p = 0; p < 2 * DN_PHASES; p++) {
+    for (int p = 0; p < 2 * dn_phase_count(); p++) {
         print_row(&phases[p]);
         row_add(&total, &phases[p]);
     }
@@ -120,14 +120,14 @@ static json_t *json_of(const row *rows, int count)
 
 json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps)
 {
-    row phases[2 * DN_PHASES], *rows = calloc((size_t)row_count(net), sizeof *rows);
+    row phases[2 * DN_MAX_PHASES], *rows = calloc((size_t)row_count(net), sizeof *rows);
     if (rows == NULL)
         return NULL;
     fill(net, peaks, steps, rows, phases);
     json_t *object =
         json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops", peaks->flops * 1e-9, "read_gb_per_s",
                   peaks->read * 1e-9, "scale_gb_per_s", peaks->scale * 1e-9, "phases",
-                  json_of(phases, 2 * DN_PHASES), "layers", json_of(rows, row_count(net)));
+                  json_of(phases, 2 * dn_phase_count()), "layers", json_of(rows, row_count(net)));
     free(rows);
     return object;
 }

@@ -4,16 +4,32 @@
  * The pooled features are kept as rows of images, (channels, batch), and so are the logits: the
  * linear layer is then a 1x1 convolution whose pixels are images, with the same kernels.
  */
-#include "dn/math.h"
-#include "layers.h"
-
 #include <math.h>
 #include <string.h>
 
-static size_t image_stride(const dn_net *net)
+#include "dn/math.h"
+#include "layers/norm.h"
+#include "layers/weights.h"
+
+/* What is kept: rows(channels, batch and pad) of features and their gradient, rows(classes, batch
+ * and pad) of logits, later of their gradient, and the images' losses, which are doubles. */
+enum { FEATURES, FEATURE_GRADIENT, LOGIT_ROWS };
+
+static size_t image_stride(const dn_visit *v)
 {
-    return dn_round_lanes((size_t)net->options.batch);
+    return dn_round_lanes((size_t)v->batch);
 }
+
+static void head_kept(dn_visit *v, dn_carver *c)
+{
+    const size_t channels = (size_t)v->layer->inputs, ld = image_stride(v);
+    v->kept[FEATURES] = dn_carve_floats(c, channels * ld);
+    v->kept[FEATURE_GRADIENT] = dn_carve_floats(c, channels * ld);
+    v->kept[LOGIT_ROWS] = dn_carve_floats(c, (size_t)v->layer->outputs * ld);
+    v->losses = dn_carve_doubles(c, (size_t)v->batch);
+}
+
+/* ---- forward ---- */
 
 /* Sum of a row in DN_LANES lanes merged pairwise. */
 static float row_sum(const float *x, size_t n)
@@ -31,46 +47,60 @@ static float row_sum(const float *x, size_t n)
     return lane[0];
 }
 
-static void pool_channel(dn_net *net, const dn_node *node, int c)
+static void pool_channel(const dn_visit *v, int c)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const size_t pixels = dn_layout_pixels(&in->layout);
-    const dn_padded run = dn_padded_none(pixels);
-    float *x = dn_thread_scratch(net), *row = net->features + (size_t)c * image_stride(net);
-    for (int i = 0; i < net->options.batch; i++) {
-        net->on_maps->norm_relu(1, &run, dn_map_at(in, dn_map_plane_index(in, i, c, 0)), 0,
-                                node->scale + c, node->shift + c, x, 0);
+    const size_t pixels = dn_layout_pixels(&v->in->layout);
+    const dn_padded compact = dn_padded_none(pixels);
+    dn_carver carver = dn_thread_scratch(v);
+    float *x = dn_carve_floats(&carver, dn_round_lanes(pixels));
+    float *row = v->kept[FEATURES] + (size_t)c * image_stride(v);
+    for (int i = 0; i < v->batch; i++) {
+        const size_t at = dn_map_plane_index(v->in, i, c, 0);
+        v->on_maps->norm_relu(1, &compact, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
+                              v->layer->shift + c, x, 0);
         row[i] = row_sum(x, pixels) / (float)pixels;
     }
 }
 
-void dn_head_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+static int rows_from(int o, int outputs)
 {
-    const size_t ld = image_stride(net), images = (size_t)net->options.batch;
+    return outputs - o < DN_PACK_OUTPUTS ? outputs - o : DN_PACK_OUTPUTS;
+}
+
+/* Rows of logits, without the bias, from class `o` on. */
+static void multiply_features(const dn_visit *v, int o)
+{
+    const dn_layer *l = v->layer;
+    const size_t ld = image_stride(v);
     const dn_taps one = {.count = 1};
-    const float *bias = net->parameters + node->bias;
-    dn_norm_prepare(net, node, pass);
+    const float *packed = v->packed + (o ? v->products->packed_floats(o, l->inputs, 1) : 0);
+    v->products->gemm(packed, rows_from(o, l->outputs), l->inputs, &one, (size_t)v->batch,
+                      v->kept[FEATURES], ld, v->kept[LOGIT_ROWS] + (size_t)o * ld, ld, 0);
+}
+
+static void head_forward(const dn_visit *v, const dn_pass *pass)
+{
+    const dn_layer *l = v->layer;
+    const size_t ld = image_stride(v), classes = (size_t)l->outputs;
+    const float *bias = v->parameters + l->bias, *rows = v->kept[LOGIT_ROWS];
+    dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
-        dn_pack_forward(net, node, node->inputs);
+        dn_pack_weights(v);
 #pragma omp for schedule(static)
-        for (int c = 0; c < node->inputs; c++)
-            pool_channel(net, node, c);
+        for (int c = 0; c < l->inputs; c++)
+            pool_channel(v, c);
 #pragma omp for schedule(static)
-        for (int o = 0; o < node->outputs; o += DN_PACK_OUTPUTS) {
-            const int rows =
-                node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
-            const float *packed =
-                net->packed + (o ? net->products->packed_floats(o, node->inputs, 1) : 0);
-            net->products->gemm(packed, rows, node->inputs, &one, images, net->features, ld,
-                                net->logit_rows + (size_t)o * ld, ld, 0);
-        }
+        for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
+            multiply_features(v, o);
 #pragma omp for schedule(static)
-        for (size_t i = 0; i < images; i++)
-            for (size_t o = 0; o < (size_t)node->outputs; o++)
-                net->logits[i * (size_t)node->outputs + o] = net->logit_rows[o * ld + i] + bias[o];
+        for (size_t i = 0; i < (size_t)v->batch; i++)
+            for (size_t o = 0; o < classes; o++)
+                v->logits[i * classes + o] = rows[o * ld + i] + bias[o];
     }
 }
+
+/* ---- loss ---- */
 
 /* Largest logit, and the logarithm of the sum of exp(logit - largest). */
 static double log_sum(const float *logits, int classes, double *largest)
@@ -105,131 +135,147 @@ static int label_rank(const float *logits, int classes, int label)
     return rank;
 }
 
-void dn_head_score(dn_net *net, int count, float label_smoothing, dn_result *result)
+void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_result *result)
 {
-    const int classes = net->spec.classes;
+    const int classes = v->layer->outputs;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < count; i++)
-        net->image_loss[i] = image_loss(net->logits + (size_t)i * (size_t)classes, classes,
-                                        net->labels[i], label_smoothing);
+        v->losses[i] = image_loss(v->logits + (size_t)i * (size_t)classes, classes, v->labels[i],
+                                  label_smoothing);
     *result = (dn_result){0};
     for (int i = 0; i < count; i++) {
-        const int rank =
-            label_rank(net->logits + (size_t)i * (size_t)classes, classes, net->labels[i]);
-        result->loss += net->image_loss[i];
+        const int rank = label_rank(v->logits + (size_t)i * (size_t)classes, classes, v->labels[i]);
+        result->loss += v->losses[i];
         result->correct1 += rank < 1;
         result->correct5 += rank < 5;
     }
 }
 
-/* logit_rows(classes, batch) = the gradient of the mean loss; pad 0. Inside a parallel region. */
-static void logit_gradient(dn_net *net, float smoothing)
+/* ---- backward ---- */
+
+/* The logits' rows become the gradient of the mean loss; pad 0. Inside a parallel region. */
+static void logit_gradient(const dn_visit *v, float smoothing)
 {
-    const int classes = net->spec.classes, images = net->options.batch;
-    const size_t ld = image_stride(net);
+    const int classes = v->layer->outputs, images = v->batch;
+    const size_t ld = image_stride(v);
 #pragma omp for schedule(static)
     for (int i = 0; i < (int)ld; i++) {
-        const float *logits = net->logits + (size_t)i * (size_t)classes;
+        const float *logits = v->logits + (size_t)i * (size_t)classes;
         double largest = 0, normal = 0;
         if (i < images)
             normal = log_sum(logits, classes, &largest);
         for (int o = 0; o < classes; o++) {
-            float *to = net->logit_rows + (size_t)o * ld + (size_t)i;
+            float *to = v->kept[LOGIT_ROWS] + (size_t)o * ld + (size_t)i;
             if (i >= images) {
                 *to = 0;
                 continue;
             }
             const double target =
-                (o == net->labels[i] ? 1 - (double)smoothing : 0) + (double)smoothing / classes;
+                (o == v->labels[i] ? 1 - (double)smoothing : 0) + (double)smoothing / classes;
             *to = (float)((dn_exp(logits[o] - largest - normal) - target) / images);
         }
     }
 }
 
-/* Gradients of `rows` rows of the linear layer's weight and bias from class `o` on. The features
- * are the packed operand: there are more of them than rows. */
-static void linear_gradient(dn_net *net, const dn_node *node, int o, int rows)
+/* What linear_gradient works in: rows of the weight's gradient, and the features packed. */
+static void carve_gradient(const dn_visit *v, dn_carver *c, float **dw, float **features)
 {
-    const size_t ld = image_stride(net), images = (size_t)net->options.batch;
-    const float *dy = net->logit_rows + (size_t)o * ld;
+    const size_t padded = dn_round_lanes((size_t)v->layer->inputs);
+    *dw = dn_carve_floats(c, (size_t)rows_from(0, v->layer->outputs) * padded);
+    *features =
+        dn_carve_floats(c, v->products->packed_dy_floats(v->layer->inputs, (size_t)v->batch));
+}
+
+/* Gradients of rows of the linear layer's weight and bias from class `o` on. The features are the
+ * packed operand: there are more of them than rows. */
+static void linear_gradient(const dn_visit *v, int o)
+{
+    const dn_layer *l = v->layer;
+    const int rows = rows_from(o, l->outputs);
+    const size_t ld = image_stride(v), images = (size_t)v->batch;
+    const size_t inputs = (size_t)l->inputs, padded = dn_round_lanes(inputs);
     const dn_taps one = {.count = 1};
-    const size_t inputs = (size_t)node->inputs, padded = dn_round_lanes(inputs);
-    float *to = net->leaf + node->weight + (size_t)o * inputs;
-    float *dw = dn_thread_scratch(net), *features = dw + (size_t)rows * padded;
+    const float *dy = v->kept[LOGIT_ROWS] + (size_t)o * ld;
+    float *to = v->leaf + l->weight + (size_t)o * inputs, *dw, *features;
+    dn_carver carver = dn_thread_scratch(v);
+    carve_gradient(v, &carver, &dw, &features);
     memset(dw, 0, (size_t)rows * padded * sizeof *dw);
-    net->products->pack_dy(features, node->inputs, images, net->features, ld);
-    net->products->wgrad(node->inputs, rows, &one, images, features, dy, ld, dw);
+    v->products->pack_dy(features, l->inputs, images, v->kept[FEATURES], ld);
+    v->products->wgrad(l->inputs, rows, &one, images, features, dy, ld, dw);
     for (int r = 0; r < rows; r++)
         memcpy(to + (size_t)r * inputs, dw + (size_t)r * padded, inputs * sizeof *to);
     for (int r = 0; r < rows; r++)
-        net->leaf[node->bias + (size_t)(o + r)] = row_sum(dy + (size_t)r * ld, images);
+        v->leaf[l->bias + (size_t)(o + r)] = row_sum(dy + (size_t)r * ld, images);
 }
 
-/* Spreads the features' gradient over one piece of the last map, channels from `c` on. */
-static void unpool_piece(dn_net *net, const dn_node *node, int index, int c)
+static void feature_gradient(const dn_visit *v, int first)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const dn_piece piece = dn_layout_piece(&in->layout, index);
+    const size_t ld = image_stride(v);
+    const dn_taps one = {.count = 1};
+    v->products->gemm(dn_packed_at(v, first), dn_block_rows(v, first), v->layer->outputs, &one,
+                      (size_t)v->batch, v->kept[LOGIT_ROWS], ld,
+                      v->kept[FEATURE_GRADIENT] + (size_t)first * ld, ld, 0);
+}
+
+/* Spreads the features' gradient over one piece of the last map, channels from `first` on. */
+static void spread_gradient(const dn_visit *v, int index, int first)
+{
+    const dn_piece piece = dn_layout_piece(&v->in->layout, index);
     const size_t pixels = piece.pixels / (size_t)piece.images;
-    const float share = 1 / (float)dn_layout_pixels(&in->layout);
-    const int rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
-    float *g = dn_thread_scratch(net);
-    for (int r = 0; r < rows; r++) {
-        const float *from =
-            net->feature_gradient + (size_t)(c + r) * image_stride(net) + piece.image;
+    const float share = 1 / (float)dn_layout_pixels(&v->in->layout);
+    dn_carver carver = dn_thread_scratch(v);
+    float *g = dn_carve_floats(&carver, dn_round_lanes(piece.pixels));
+    for (int c = first; c < first + dn_block_rows(v, first); c++) {
+        const float *from = v->kept[FEATURE_GRADIENT] + (size_t)c * image_stride(v) + piece.image;
+        double *sums = dn_norm_sums(v, index, c);
         for (size_t p = 0; p < piece.pixels; p++)
             g[p] = from[p / pixels] * share;
-        float sums[2];
-        const size_t x = dn_map_index(in, &piece, c + r, 0);
-        dn_norm_backward(net, node, c + r, 1, x, piece.pixels, g, 0, sums);
-        double *partial = dn_norm_partial(net, node, index, c + r);
-        partial[0] = sums[0];
-        partial[1] = sums[1];
+        sums[0] = sums[1] = 0;
+        dn_norm_relu_grad(v, c, dn_map_index(v->in, &piece, c, 0), piece.pixels, g, sums);
     }
 }
 
-void dn_head_backward(dn_net *net, const dn_node *node, float label_smoothing)
+static void head_backward(const dn_visit *v, const dn_pass *pass)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const size_t ld = image_stride(net);
-    const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    const dn_taps one = {.count = 1};
+    const dn_layer *l = v->layer;
+    const int block = dn_visit_block(v);
 #pragma omp parallel
     {
-        logit_gradient(net, label_smoothing);
-        dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
+        logit_gradient(v, pass->label_smoothing);
+        dn_pack_weights(v);
 #pragma omp for schedule(static)
-        for (int o = 0; o < node->outputs; o += DN_PACK_OUTPUTS)
-            linear_gradient(net, node, o,
-                            node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o
-                                                                : DN_PACK_OUTPUTS);
+        for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
+            linear_gradient(v, o);
 #pragma omp for schedule(static)
-        for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)
-            net->products->gemm(net->packed + (size_t)(c / DN_BACKWARD_BLOCK) * packed,
-                                dn_block_rows(node, c, DN_BACKWARD_BLOCK), node->outputs, &one,
-                                (size_t)net->options.batch, net->logit_rows, ld,
-                                net->feature_gradient + (size_t)c * ld, ld, 0);
+        for (int c = 0; c < l->inputs; c += block)
+            feature_gradient(v, c);
 #pragma omp for schedule(dynamic) collapse(2)
-        for (int p = 0; p < in->layout.pieces; p++)
-            for (int c = 0; c < node->inputs; c += DN_BACKWARD_BLOCK)
-                unpool_piece(net, node, p, c);
-        dn_norm_merge_sums(net, node, in->layout.pieces);
+        for (int p = 0; p < v->in->layout.pieces; p++)
+            for (int c = 0; c < l->inputs; c += block)
+                spread_gradient(v, p, c);
+        dn_norm_sums_merge(v);
     }
 }
 
-dn_needs dn_head_needs(const dn_net *net, const dn_node *node)
+/* Either the linear layer's, or pixels of a channel: of an image, or of a piece. */
+static void head_scratch(const dn_visit *v, dn_carver *c)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const dn_slices none = {0};
-    const size_t image = dn_row_stride(dn_layout_pixels(&in->layout));
-    const size_t piece = dn_row_stride(dn_layout_piece(&in->layout, 0).pixels);
-    dn_needs needs = dn_weight_needs(net, node, node->inputs, &none);
-    const size_t gradient =
-        DN_PACK_OUTPUTS * dn_round_lanes((size_t)node->inputs) +
-        net->products->packed_dy_floats(node->inputs, (size_t)net->options.batch);
-    needs.scratch = image > piece ? image : piece;
-    if (net->options.train && gradient > needs.scratch)
-        needs.scratch = gradient;
-    needs.partial = (size_t)in->layout.pieces * (size_t)node->inputs * 2;
-    return needs;
+    const size_t image = dn_layout_pixels(&v->in->layout);
+    dn_carver linear = {0}, pixels = {0};
+    float *dw, *features;
+    dn_carve_floats(
+        &pixels, dn_round_lanes(v->backward ? dn_layout_piece(&v->in->layout, 0).pixels : image));
+    if (v->backward)
+        carve_gradient(v, &linear, &dw, &features);
+    c->bytes += linear.bytes > pixels.bytes ? linear.bytes : pixels.bytes;
 }
+
+const dn_layer_kind dn_layer_head = {
+    .name = "linear",
+    .phase = "head",
+    .forward = head_forward,
+    .backward = head_backward,
+    .scratch = head_scratch,
+    .kept = head_kept,
+    .backward_block = 24,
+};

@@ -1,10 +1,10 @@
-/* The cut of a resolution into rows and pieces; see layout.h. */
-#include "layout.h"
+/* The cut of a resolution into image blocks and pieces; see layout.h. */
+#include "layers/layout.h"
 
 enum {
-    ROW_PIXELS = 512,    /* images are joined up to about so many pixels */
-    PIECE_PIXELS = 1024, /* and bands cut down to about so many */
-    MIN_GROUPS = 4       /* but a batch is joined to no fewer rows than this */
+    ROW_PIXELS = 512,    /* images are put side by side up to about so many pixels */
+    PIECE_PIXELS = 1024, /* and larger ones cut into pieces of about so many */
+    MIN_BLOCKS = 4       /* but a batch makes no fewer image blocks than this */
 };
 
 size_t dn_row_stride(size_t floats)
@@ -13,23 +13,24 @@ size_t dn_row_stride(size_t floats)
     return (lines | 1) * DN_LANES;
 }
 
-/* Powers of two: the images of a row then lie in one row at every smaller resolution too. */
-static int join(int images, size_t pixels)
+/* A power of two: images of one block are then in one block at every smaller resolution too. */
+static int images_of_block(int images, size_t pixels)
 {
-    int group = 1;
-    while (2 * group * MIN_GROUPS <= images && (size_t)(2 * group) * pixels <= ROW_PIXELS)
-        group *= 2;
-    return group;
+    int count = 1;
+    while (2 * count * MIN_BLOCKS <= images && (size_t)(2 * count) * pixels <= ROW_PIXELS)
+        count *= 2;
+    return count;
 }
 
-/* Rows of a band: all, or an even number that makes about PIECE_PIXELS, in whole cache lines. */
-static int band_rows(int height, int width)
+/* Image rows of a piece: all, or an even number that makes about PIECE_PIXELS, in whole cache
+ * lines. */
+static int rows_of_piece(int height, int width)
 {
     int step = 2;
     while (step * width % DN_LANES != 0)
         step += 2;
-    const int bands = (height * width + PIECE_PIXELS - 1) / PIECE_PIXELS;
-    const int rows = (height + bands - 1) / bands;
+    const int parts = (height * width + PIECE_PIXELS - 1) / PIECE_PIXELS;
+    const int rows = (height + parts - 1) / parts;
     const int rounded = (rows + step - 1) / step * step;
     return rounded < height ? rounded : height;
 }
@@ -38,24 +39,24 @@ dn_layout dn_layout_create(int images, int height, int width)
 {
     dn_layout layout = {.images = images, .height = height, .width = width};
     const size_t pixels = (size_t)height * (size_t)width;
-    layout.group = join(images, pixels);
-    layout.groups = (images + layout.group - 1) / layout.group;
-    layout.band = band_rows(height, width);
-    layout.bands = (height + layout.band - 1) / layout.band;
-    layout.pieces = layout.groups * layout.bands;
-    layout.stride = dn_row_stride((size_t)layout.group * pixels);
+    layout.block_images = images_of_block(images, pixels);
+    layout.blocks = (images + layout.block_images - 1) / layout.block_images;
+    layout.piece_rows = rows_of_piece(height, width);
+    layout.row_parts = (height + layout.piece_rows - 1) / layout.piece_rows;
+    layout.pieces = layout.blocks * layout.row_parts;
+    layout.stride = dn_row_stride((size_t)layout.block_images * pixels);
     return layout;
 }
 
 dn_piece dn_layout_piece(const dn_layout *layout, int index)
 {
-    dn_piece piece = {.group = index / layout->bands};
-    piece.image = piece.group * layout->group;
+    dn_piece piece = {.index = index, .block = index / layout->row_parts};
+    piece.image = piece.block * layout->block_images;
     const int left = layout->images - piece.image;
-    piece.images = left < layout->group ? left : layout->group;
-    piece.row = index % layout->bands * layout->band;
+    piece.images = left < layout->block_images ? left : layout->block_images;
+    piece.row = index % layout->row_parts * layout->piece_rows;
     const int rows = layout->height - piece.row;
-    piece.rows = rows < layout->band ? rows : layout->band;
+    piece.rows = rows < layout->piece_rows ? rows : layout->piece_rows;
     piece.offset = (size_t)piece.row * (size_t)layout->width;
     piece.pixels = (size_t)piece.images * (size_t)piece.rows * (size_t)layout->width;
     return piece;

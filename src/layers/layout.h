@@ -1,13 +1,13 @@
 /*
  * How the pixels of one resolution are stored, and the pieces that work on them is cut into.
  *
- * Small maps: `group` images stand side by side in a row, so that vectors and matrix products run
- * over enough pixels. Large maps: a row holds one image, and bands of image rows are pieces of
+ * Small maps: the images of a block stand side by side in a row, so that vectors and gemms run over
+ * enough pixels. Large maps: a row holds one image, and some image rows at a time are pieces of
  * their own. Both follow from the shape alone, never from the number of threads.
  *
- *     group = 2, bands = 1                      group = 1, bands = 2
- *     row of a channel: [image 0][image 1]pad   row of a channel: [band 0][band 1]pad
- *     piece:            <------ 0 ------>       pieces:            <- 0 -><- 1 ->
+ *     block_images = 2, row_parts = 1           block_images = 1, row_parts = 2
+ *     row of a channel: [image 0][image 1]pad   row of a channel: [rows 0..][rows r..]pad
+ *     piece:            <------ 0 ------>       pieces:           <-- 0 -->  <-- 1 -->
  */
 #ifndef DN_LAYOUT_H
 #define DN_LAYOUT_H
@@ -18,17 +18,17 @@
 
 typedef struct dn_layout {
     int images, height, width;
-    int group, groups; /* images in a row; rows */
-    int band, bands;   /* image rows in a piece; pieces in a row */
+    int block_images, blocks;  /* images side by side in a row of a channel; such blocks */
+    int piece_rows, row_parts; /* image rows of a piece; pieces of a block */
     int pieces;
     size_t stride; /* elements from channel to channel: of floats, an odd number of cache lines */
 } dn_layout;
 
 typedef struct dn_piece {
-    int group;
+    int index, block;  /* in the layout; the image block that it is of */
     int image, images; /* first image, and how many */
     int row, rows;     /* first image row, and how many (of each image) */
-    size_t offset;     /* elements from the start of the group's row */
+    size_t offset;     /* elements from the start of the block's row */
     size_t pixels;
 } dn_piece;
 
@@ -46,23 +46,22 @@ static inline size_t dn_layout_pixels(const dn_layout *layout)
 }
 
 /* The padded layout of a piece with a border of one pixel, and where its source begins relative to
- * the piece's first pixel (a band reads the rows above and below it). */
+ * the piece's first pixel (part of an image reads the rows above and below it). */
 dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source);
 
-/* A run of pixels without border. */
+/* So many pixels without border. */
 dn_padded dn_padded_none(size_t pixels);
 
-/* The nine taps of a 3x3 convolution over such padded layouts: sign +1 forward, -1 for its
- * transpose. */
+/* The nine taps of a 3x3 convolution over padded pixels: sign +1 forward, -1 for its transpose. */
 dn_taps dn_taps_3x3(int width, int sign);
 
-/* The first output pixel of a padded layout, and the run of positions a convolution goes over. */
+/* The first output pixel in a padded layout, and the positions that a convolution goes over. */
 static inline size_t dn_padded_first(const dn_padded *padded)
 {
     return padded->pitch;
 }
 
-static inline size_t dn_padded_run(const dn_padded *padded)
+static inline size_t dn_padded_positions(const dn_padded *padded)
 {
     return ((size_t)padded->images * (size_t)padded->image_rows - 1) * padded->pitch - 1;
 }

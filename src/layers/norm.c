@@ -2,35 +2,42 @@
  * Batch norm's share of the work that is not fused into kernels: per-channel arithmetic, in
  * double, on sums that the pieces of a map left behind.
  */
-#include "dn/tree.h"
-#include "layers.h"
+#include "layers/norm.h"
 
 #include <math.h>
 #include <string.h>
 
-void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass)
+#include "dn/tree.h"
+
+void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 {
-    const dn_feature_map *map = &net->maps[node->in];
-    const float *gamma = net->parameters + node->gamma, *beta = net->parameters + node->beta;
-    const float *mean = net->running + node->running_mean;
-    const float *variance = net->running + node->running_var;
-    for (int c = 0; c < node->inputs; c++) {
-        const double m = pass ? map->mean[c] : mean[c];
-        const double inverse = pass ? map->inverse[c] : 1 / sqrt(variance[c] + DN_NORM_EPSILON);
-        node->scale[c] = (float)(gamma[c] * inverse);
-        node->shift[c] = (float)(beta[c] - m * gamma[c] * inverse);
+    const dn_layer *l = v->layer;
+    const float *gamma = v->parameters + l->gamma, *beta = v->parameters + l->beta;
+    const float *mean = v->running + l->running_mean, *variance = v->running + l->running_var;
+    for (int c = 0; c < l->inputs; c++) {
+        const double m = pass ? v->in->mean[c] : mean[c];
+        const double inverse = pass ? v->in->inverse[c] : 1 / sqrt(variance[c] + DN_NORM_EPSILON);
+        l->scale[c] = (float)(gamma[c] * inverse);
+        l->shift[c] = (float)(beta[c] - m * gamma[c] * inverse);
     }
 }
 
-void dn_map_piece_moments(dn_net *net, const dn_feature_map *map, int index, int first, int count)
+/* ---- moments ---- */
+
+size_t dn_moments_size(const dn_visit *v)
 {
-    const dn_piece piece = dn_layout_piece(&map->layout, index);
-    double *partial = net->partial + (size_t)index * (size_t)count * 2;
-    for (int c = 0; c < count; c++) {
+    return (size_t)v->out->layout.pieces * (size_t)v->layer->outputs * 2;
+}
+
+void dn_moments_of_piece(const dn_visit *v, const dn_piece *piece)
+{
+    const dn_layer *l = v->layer;
+    double *partial = v->partial + (size_t)piece->index * (size_t)l->outputs * 2;
+    for (int c = 0; c < l->outputs; c++) {
         float moments[2];
-        net->on_maps->moments(1, piece.pixels,
-                              dn_map_at(map, dn_map_index(map, &piece, first + c, 0)),
-                              map->layout.stride, moments);
+        const size_t at = dn_map_index(v->out, piece, l->first + c, 0);
+        v->on_maps->moments(1, piece->pixels, dn_map_at(v->out, v->y, at), v->out->layout.stride,
+                            moments);
         partial[2 * c] = moments[0];
         partial[2 * c + 1] = moments[1];
     }
@@ -46,125 +53,151 @@ static void merge_moments(double *count, double *mean, double *squares, double n
     *count = total;
 }
 
-void dn_map_merge_moments(dn_net *net, dn_feature_map *map, int first, int count)
+void dn_moments_merge(const dn_visit *v)
 {
-    const double *partial = net->partial;
+    const dn_layout *layout = &v->out->layout;
+    const int outputs = v->layer->outputs;
+    double *sums = v->out->sums + 2 * v->layer->first;
 #pragma omp for schedule(static)
-    for (int c = 0; c < count; c++) {
+    for (int c = 0; c < outputs; c++) {
         double pixels = 0, mean = 0, squares = 0;
-        for (int p = 0; p < map->layout.pieces; p++) {
-            const dn_piece piece = dn_layout_piece(&map->layout, p);
-            const double *moments = partial + ((size_t)p * (size_t)count + (size_t)c) * 2;
-            merge_moments(&pixels, &mean, &squares, (double)piece.pixels, moments[0], moments[1]);
+        for (int p = 0; p < layout->pieces; p++) {
+            const double *moments = v->partial + ((size_t)p * (size_t)outputs + (size_t)c) * 2;
+            merge_moments(&pixels, &mean, &squares, (double)dn_layout_piece(layout, p).pixels,
+                          moments[0], moments[1]);
         }
-        map->sums[2 * (first + c)] = mean;
-        map->sums[2 * (first + c) + 1] = squares;
+        sums[2 * c] = mean;
+        sums[2 * c + 1] = squares;
     }
 }
 
+/* ---- the norm group ---- */
+
 /* The tree's sum over the group of element `at` of its rows of sums. */
-static double group_sum(const dn_net *net, const dn_node *node, size_t at)
+static double group_sum(const dn_visit *v, const dn_norm_group *group, size_t at)
 {
-    return dn_tree_sum(net->rows + at, net->options.norm_group, 2 * node->outputs);
+    return dn_tree_sum(group->rows + at, group->size, 2 * v->layer->outputs);
 }
 
 /* The same of the squares about `mean` over all batches, `pixels` each, from those about each
  * batch's own mean in element at + 1. */
-static double group_squares(const dn_net *net, const dn_node *node, size_t at, double mean,
+static double group_squares(const dn_visit *v, const dn_norm_group *group, size_t at, double mean,
                             double pixels)
 {
-    for (size_t v = 0; v < (size_t)net->options.norm_group; v++) {
-        const double *moments = net->rows + v * 2 * (size_t)node->outputs + at;
+    for (size_t b = 0; b < (size_t)group->size; b++) {
+        const double *moments = group->rows + b * 2 * (size_t)v->layer->outputs + at;
         const double delta = moments[0] - mean;
-        net->column[v] = moments[1] + pixels * delta * delta;
+        group->column[b] = moments[1] + pixels * delta * delta;
     }
-    return dn_tree_sum(net->column, net->options.norm_group, 1);
+    return dn_tree_sum(group->column, group->size, 1);
 }
 
-void dn_map_statistics(dn_net *net, const dn_node *node)
+void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group)
 {
-    const dn_feature_map *map = &net->maps[node->out];
-    const double own = dn_map_pixels(map), pixels = own * net->options.norm_group;
-    float *means = net->leaf + net->parameter_count + map->statistics + node->first;
-    for (int c = 0; c < node->outputs; c++) {
+    const dn_feature_map *map = v->out;
+    const int first = v->layer->first;
+    const double own = dn_map_pixels(map), pixels = own * group->size;
+    float *means = v->leaf + map->statistics + first, *variances = means + map->channels;
+    for (int c = 0; c < v->layer->outputs; c++) {
         const size_t at = 2 * (size_t)c;
-        const double mean = group_sum(net, node, at) / net->options.norm_group;
-        const double squares = group_squares(net, node, at, mean, own);
-        map->mean[node->first + c] = (float)mean;
-        map->inverse[node->first + c] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
+        const double mean = group_sum(v, group, at) / group->size;
+        const double squares = group_squares(v, group, at, mean, own);
+        map->mean[first + c] = (float)mean;
+        map->inverse[first + c] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
         means[c] = (float)mean;
-        means[map->channels + c] = (float)(squares / (pixels > 1 ? pixels - 1 : 1));
+        variances[c] = (float)(squares / (pixels > 1 ? pixels - 1 : 1));
     }
 }
 
-void dn_map_correction(dn_net *net, const dn_node *node)
+void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, float *correction)
 {
-    const dn_feature_map *map = &net->maps[node->out];
-    const double pixels = dn_map_pixels(map) * net->options.norm_group;
-    float *coefficients = net->coefficients;
-    for (int c = 0; c < node->outputs; c++, coefficients += 3) {
-        const double s = map->inverse[node->first + c], mean = map->mean[node->first + c];
-        const double a = group_sum(net, node, 2 * (size_t)c) / pixels;
-        const double b = group_sum(net, node, 2 * (size_t)c + 1) / pixels;
-        coefficients[0] = (float)s;
-        coefficients[1] = (float)(-s * s * b);
-        coefficients[2] = (float)(s * s * b * mean - s * a);
+    const dn_feature_map *map = v->out;
+    const int first = v->layer->first;
+    const double pixels = dn_map_pixels(map) * group->size;
+    for (int c = 0; c < v->layer->outputs; c++, correction += 3) {
+        const double s = map->inverse[first + c], mean = map->mean[first + c];
+        const double a = group_sum(v, group, 2 * (size_t)c) / pixels;
+        const double b = group_sum(v, group, 2 * (size_t)c + 1) / pixels;
+        correction[0] = (float)s;
+        correction[1] = (float)(-s * s * b);
+        correction[2] = (float)(s * s * b * mean - s * a);
     }
 }
 
-dn_norm_grad dn_norm_backward_args(const dn_net *net, const dn_node *node, int c, int rows,
-                                   size_t index, size_t n, float *sums)
+/* ---- backward ---- */
+
+static int norm_parts(const dn_visit *v)
 {
-    const dn_feature_map *map = &net->maps[node->in];
+    if (v->layer->kind->norm_parts != NULL)
+        return v->layer->kind->norm_parts(v);
+    return (v->out ? v->out : v->in)->layout.pieces;
+}
+
+size_t dn_norm_sums_size(const dn_visit *v)
+{
+    return (size_t)norm_parts(v) * (size_t)v->layer->inputs * 2;
+}
+
+double *dn_norm_sums(const dn_visit *v, int part, int c)
+{
+    return v->partial + ((size_t)part * (size_t)v->layer->inputs + (size_t)c) * 2;
+}
+
+void dn_norm_sums_clear(const dn_visit *v, const dn_task *task, int part)
+{
+    const int block = dn_visit_block(v), inputs = v->layer->inputs;
+    const int first = task->block * block, end = task->block_end * block;
+    const size_t channels = (size_t)((end < inputs ? end : inputs) - first);
+    memset(dn_norm_sums(v, part, first), 0, 2 * channels * sizeof(double));
+}
+
+void dn_norm_sums_merge(const dn_visit *v)
+{
+    const dn_layer *l = v->layer;
+    const dn_feature_map *map = v->in;
+    const int parts = norm_parts(v);
+#pragma omp for schedule(static)
+    for (int c = 0; c < l->inputs; c++) {
+        double sum = 0, moment = 0;
+        for (int p = 0; p < parts; p++) {
+            sum += dn_norm_sums(v, p, c)[0];
+            moment += dn_norm_sums(v, p, c)[1];
+        }
+        moment *= map->inverse[c];
+        v->leaf[l->beta + (size_t)c] = (float)sum;
+        v->leaf[l->gamma + (size_t)c] = (float)moment;
+        const double gamma = v->parameters[l->gamma + (size_t)c];
+        double *sums = map->sums + 2 * c;
+        sums[0] = (l->accumulate ? sums[0] : 0) + gamma * sum;
+        sums[1] = (l->accumulate ? sums[1] : 0) + gamma * moment;
+    }
+}
+
+dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index, size_t n,
+                               float *sums)
+{
+    const dn_layer *l = v->layer;
     return (dn_norm_grad){.rows = rows,
                           .n = n,
-                          .x = dn_map_at(map, index),
-                          .sum = map->gradient + index,
-                          .x_ld = map->layout.stride,
-                          .sum_ld = map->layout.stride,
-                          .scale = node->scale + c,
-                          .shift = node->shift + c,
-                          .mean = map->mean + c,
-                          .gamma = net->parameters + node->gamma + c,
-                          .accumulate = node->accumulate,
+                          .x = dn_map_at(v->in, v->x, index),
+                          .sum = v->dx + index,
+                          .x_ld = v->in->layout.stride,
+                          .sum_ld = v->in->layout.stride,
+                          .scale = l->scale + c,
+                          .shift = l->shift + c,
+                          .mean = v->in->mean + c,
+                          .gamma = v->parameters + l->gamma + c,
+                          .accumulate = l->accumulate,
                           .sums = sums};
 }
 
-void dn_norm_backward(dn_net *net, const dn_node *node, int c, int rows, size_t index, size_t n,
-                      const float *gradient, size_t gradient_ld, float *sums)
+void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient,
+                       double *sums)
 {
-    dn_norm_grad args = dn_norm_backward_args(net, node, c, rows, index, n, sums);
+    float added[2];
+    dn_norm_grad args = dn_norm_grad_args(v, c, 1, index, n, added);
     args.gradient = gradient;
-    args.gradient_ld = gradient_ld;
-    net->on_maps->norm_relu_grad(&args);
-}
-
-void dn_norm_partial_clear(dn_net *net, const dn_node *node, const dn_task *item, int part)
-{
-    const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
-    const size_t channels = (size_t)((end < node->inputs ? end : node->inputs) - first);
-    memset(dn_norm_partial(net, node, part, first), 0, 2 * channels * sizeof(double));
-}
-
-void dn_norm_merge_sums(dn_net *net, const dn_node *node, int parts)
-{
-    dn_feature_map *map = &net->maps[node->in];
-    const double *partial = net->partial;
-    const size_t inputs = (size_t)node->inputs;
-#pragma omp for schedule(static)
-    for (size_t c = 0; c < inputs; c++) {
-        double sum = 0, moment = 0;
-        for (size_t p = 0; p < (size_t)parts; p++) {
-            sum += partial[(p * inputs + c) * 2];
-            moment += partial[(p * inputs + c) * 2 + 1];
-        }
-        moment *= map->inverse[c];
-        net->leaf[node->beta + c] = (float)sum;
-        net->leaf[node->gamma + c] = (float)moment;
-        const double gamma = net->parameters[node->gamma + c];
-        const double before[2] = {node->accumulate ? map->sums[2 * c] : 0,
-                                  node->accumulate ? map->sums[2 * c + 1] : 0};
-        map->sums[2 * c] = before[0] + gamma * sum;
-        map->sums[2 * c + 1] = before[1] + gamma * moment;
-    }
+    v->on_maps->norm_relu_grad(&args);
+    sums[0] += added[0];
+    sums[1] += added[1];
 }

@@ -1,172 +1,82 @@
 /*
- * Norm, ReLU, 2x2 average pool, 1x1 convolution.
+ * Norm, ReLU, 2x2 average pool, 1x1 convolution, as a gemm (gemm.h) over the pooled pixels.
  *
  * Average pooling and a 1x1 convolution commute, so the pool comes first and the convolution works
  * on a quarter of the pixels: the same function for a quarter of the work. A last odd row or column
- * of the input has no share in the output, as in PyTorch. Backward has the structure of conv.c.
+ * of the input has no share in the output, as in PyTorch.
  */
-#include "layers.h"
-
-#include <string.h>
-
-enum { FORWARD_BLOCK = 2 * DN_BACKWARD_BLOCK };
+#include "layers/gemm.h"
+#include "layers/norm.h"
 
 /* The input's share in one image of an output piece: whole rows, contiguous. The last piece has an
  * odd row that is in no output, too. */
-typedef struct source {
+typedef struct pooled_rows {
     size_t offset, pixels; /* from the image's first pixel */
     int rows, width;
-} source;
+} pooled_rows;
 
-static source source_of(const dn_feature_map *in, const dn_feature_map *out, const dn_piece *piece)
+static pooled_rows rows_under(const dn_visit *v, const dn_piece *piece)
 {
-    const int last = piece->row + piece->rows == out->layout.height;
-    source s = {.rows = last ? in->layout.height - 2 * piece->row : 2 * piece->rows,
-                .width = in->layout.width};
+    const int last = piece->row + piece->rows == v->out->layout.height;
+    const int height = v->in->layout.height;
+    pooled_rows s = {.rows = last ? height - 2 * piece->row : 2 * piece->rows,
+                     .width = v->in->layout.width};
     s.offset = (size_t)(2 * piece->row) * (size_t)s.width;
     s.pixels = (size_t)s.rows * (size_t)s.width;
     return s;
 }
 
-/* panel(rows, pixels) = the pooled activations of input channels [c, c + rows). */
-static void pool_block(dn_net *net, const dn_node *node, const dn_piece *piece, int c, int rows,
-                       float *panel, size_t ld, float *plane)
+/* Rows of one image before they are pooled, and what the pooling kernels touch behind them. */
+static size_t plane_floats(const dn_visit *v, const dn_piece *piece)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const source from = source_of(in, &net->maps[node->out], piece);
-    const dn_padded run = dn_padded_none(from.pixels);
+    const int rows = 2 * piece->rows + v->in->layout.height % 2;
+    return (size_t)(rows * v->in->layout.width) + 2 * DN_LANES;
+}
+
+/* The pooled activations of the block's channels. */
+static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, float *panel)
+{
+    const dn_piece *piece = &b->view->piece;
+    const pooled_rows from = rows_under(v, piece);
+    const dn_padded padded = dn_padded_none(from.pixels);
     const size_t pixels = piece->pixels / (size_t)piece->images;
-    for (int i = 0; i < rows; i++, panel += ld)
-        for (int image = 0; image < piece->images; image++) {
-            net->on_maps->norm_relu(
-                1, &run,
-                dn_map_at(in, dn_map_plane_index(in, piece->image + image, c + i, from.offset)), 0,
-                node->scale + c + i, node->shift + c + i, plane, 0);
-            net->kernels->stride.average_pool(from.rows, from.width, plane,
-                                              panel + (size_t)image * pixels);
+    for (int c = b->first; c < b->first + b->rows; c++, panel += b->view->ld)
+        for (int i = 0; i < piece->images; i++) {
+            const size_t at = dn_map_plane_index(v->in, piece->image + i, c, from.offset);
+            v->on_maps->norm_relu(1, &padded, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
+                                  v->layer->shift + c, b->plane, 0);
+            v->kernels->stride.average_pool(from.rows, from.width, b->plane,
+                                            panel + (size_t)i * pixels);
         }
 }
 
-static size_t panel_stride(const dn_feature_map *out)
+/* Carries the pooled gradient through the ReLU into the input's. */
+static void dgrad_unpooled(const dn_visit *v, const dn_gemm_block *b, const float *dy,
+                           const float *packed)
 {
-    return dn_row_stride(dn_layout_piece(&out->layout, 0).pixels);
-}
-
-static void forward_piece(dn_net *net, const dn_node *node, int index)
-{
-    const dn_feature_map *out = &net->maps[node->out];
-    const dn_piece piece = dn_layout_piece(&out->layout, index);
-    const dn_taps one = {.count = 1};
-    const size_t ld = panel_stride(out);
-    const size_t packed_block = dn_packed_forward_block(net, node, FORWARD_BLOCK);
-    const dn_padded run = dn_padded_none(piece.pixels);
-    float *panel = dn_thread_scratch(net), *y = panel + FORWARD_BLOCK * ld;
-    float *plane = y + (size_t)node->outputs * ld;
-    for (int c = 0; c < node->inputs; c += FORWARD_BLOCK) {
-        const int rows = dn_block_rows(node, c, FORWARD_BLOCK);
-        pool_block(net, node, &piece, c, rows, panel, ld, plane);
-        net->products->gemm(net->packed + (size_t)(c / FORWARD_BLOCK) * packed_block, node->outputs,
-                            rows, &one, piece.pixels, panel, ld, y, ld, c > 0);
-    }
-    net->on_maps->store(node->outputs, &run, y, ld, dn_map_at(out, dn_map_index(out, &piece, 0, 0)),
-                        out->layout.stride);
-}
-
-void dn_transition_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
-{
-    dn_feature_map *out = &net->maps[node->out];
-    dn_norm_prepare(net, node, pass);
-#pragma omp parallel
-    {
-        dn_pack_forward(net, node, FORWARD_BLOCK);
-#pragma omp for schedule(dynamic)
-        for (int p = 0; p < out->layout.pieces; p++) {
-            forward_piece(net, node, p);
-            if (pass)
-                dn_map_piece_moments(net, out, p, 0, node->outputs);
-        }
-        if (pass)
-            dn_map_merge_moments(net, out, 0, node->outputs);
-    }
-}
-
-/* Carries the pooled gradient of channel `c` of a piece through the ReLU into the input's. */
-static void unpool_row(dn_net *net, const dn_node *node, const dn_piece *piece, int c,
-                       const float *dy, float *plane, double *partial)
-{
-    const dn_feature_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const source from = source_of(in, out, piece);
+    const dn_piece *piece = &b->view->piece;
+    const pooled_rows from = rows_under(v, piece);
     const size_t pixels = piece->pixels / (size_t)piece->images;
-    partial[0] = partial[1] = 0;
-    for (int i = 0; i < piece->images; i++) {
-        float sums[2];
-        net->kernels->stride.average_pool_grad(from.rows, from.width, dy + (size_t)i * pixels,
-                                               plane);
-        const size_t x = dn_map_plane_index(in, piece->image + i, c, from.offset);
-        dn_norm_backward(net, node, c, 1, x, from.pixels, plane, 0, sums);
-        partial[0] += sums[0];
-        partial[1] += sums[1];
-    }
-}
-
-static void backward_piece(dn_net *net, const dn_node *node, const dn_task *item, int index)
-{
-    const dn_feature_map *out = &net->maps[node->out];
-    const dn_piece piece = dn_layout_piece(&out->layout, index);
-    const dn_taps one = {.count = 1};
-    const dn_padded run = dn_padded_none(piece.pixels);
-    const size_t ld = panel_stride(out);
-    const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    float *dy = dn_thread_scratch(net), *packed_dy = dy + (size_t)node->outputs * ld;
-    float *panel =
-        packed_dy + dn_round_lanes(net->products->packed_dy_floats(node->outputs, piece.pixels));
-    float *dx = panel + DN_BACKWARD_BLOCK * ld, *plane = dx + DN_BACKWARD_BLOCK * ld;
-    const size_t first = dn_map_index(out, &piece, 0, 0);
-    net->on_maps->affine(node->outputs, &run, out->gradient + first, out->layout.stride,
-                         dn_map_at(out, first), out->layout.stride, net->coefficients, dy, ld);
-    net->products->pack_dy(packed_dy, node->outputs, piece.pixels, dy, ld);
-    for (int b = item->block; b < item->block_end; b++) {
-        const int c = b * DN_BACKWARD_BLOCK, rows = dn_block_rows(node, c, DN_BACKWARD_BLOCK);
-        pool_block(net, node, &piece, c, rows, panel, ld, plane);
-        net->products->wgrad(node->outputs, rows, &one, piece.pixels, packed_dy, panel, ld,
-                             dn_wgrad_partial(net, node, item->slice, c));
-        net->products->gemm(net->packed + (size_t)b * packed, rows, node->outputs, &one,
-                            piece.pixels, dy, ld, dx, ld, 0);
-        for (int i = 0; i < rows; i++)
-            unpool_row(net, node, &piece, c + i, dx + (size_t)i * ld, plane,
-                       dn_norm_partial(net, node, index, c + i));
-    }
-}
-
-void dn_transition_backward(dn_net *net, const dn_node *node)
-{
-    const dn_feature_map *out = &net->maps[node->out];
-    const dn_slices slices = dn_slices_create(net, &out->layout, node->inputs);
-#pragma omp parallel
-    {
-        dn_pack_transposed(net, node, DN_BACKWARD_BLOCK);
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < slices.slices * slices.columns; i++) {
-            const dn_task item = dn_slices_task(&slices, i);
-            dn_wgrad_partial_clear(net, node, &item);
-            for (int p = item.piece; p < item.piece_end; p++)
-                backward_piece(net, node, &item, p);
+    dn_gemm_dgrad(v, b, dy, packed);
+    for (int r = 0; r < b->rows; r++)
+        for (int i = 0; i < piece->images; i++) {
+            const float *dx = b->dx + (size_t)r * b->view->ld + (size_t)i * pixels;
+            const int c = b->first + r;
+            v->kernels->stride.average_pool_grad(from.rows, from.width, dx, b->plane);
+            dn_norm_relu_grad(v, c, dn_map_plane_index(v->in, piece->image + i, c, from.offset),
+                              from.pixels, b->plane, b->sums + 2 * r);
         }
-        dn_wgrad_merge(net, node, slices.slices, DN_BACKWARD_BLOCK);
-        dn_norm_merge_sums(net, node, slices.pieces);
-    }
 }
 
-dn_needs dn_transition_needs(const dn_net *net, const dn_node *node)
-{
-    const dn_feature_map *in = &net->maps[node->in], *out = &net->maps[node->out];
-    const dn_slices slices = dn_slices_create(net, &out->layout, node->inputs);
-    const size_t plane = dn_row_stride(dn_layout_pixels(&in->layout)) + DN_LANES;
-    const size_t rows = (size_t)node->outputs + FORWARD_BLOCK; /* backward: two panels */
-    const dn_needs weights = dn_weight_needs(net, node, FORWARD_BLOCK, &slices);
-    const size_t packed_dy = dn_round_lanes(
-        net->products->packed_dy_floats(node->outputs, dn_layout_piece(&out->layout, 0).pixels));
-    return dn_needs_max(
-        weights, (dn_needs){.scratch = rows * panel_stride(out) + packed_dy + plane,
-                            .partial = (size_t)out->layout.pieces * (size_t)node->inputs * 2});
-}
+const dn_layer_kind dn_layer_transition = {
+    .name = "pool conv",
+    .phase = "transition",
+    .forward = dn_gemm_forward,
+    .backward = dn_gemm_backward,
+    .scratch = dn_gemm_scratch,
+    .forward_block = 48,
+    .backward_block = 24,
+    .fill = fill_pooled,
+    .dgrad = dgrad_unpooled,
+    .plane = plane_floats,
+};

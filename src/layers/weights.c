@@ -1,70 +1,57 @@
-/*
- * Packing of weights, cutting of backward work, and sums of weight gradients; see layers.h. Those
- * of a Winograd node are transformed on the way: G w G' when packed, G' m G when added up.
- */
-#include "layers.h"
+/* Packing of weights, and sums of their gradients; see weights.h. */
+#include "layers/weights.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
-enum {
-    SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
-    MAX_SLICES = 64,
-    ITEMS_A_THREAD = 8 /* below which channels are cut as well */
-};
-
-static int divide_up(int x, int by)
+static int is_transformed(const dn_visit *v)
 {
-    return (x + by - 1) / by;
+    return v->layer->kind->matrices == DN_WINOGRAD;
 }
 
-dn_slices dn_slices_create(const dn_net *net, const dn_layout *layout, int inputs)
+/* Weight matrices (outputs, inputs) that the layer's gemms take. */
+static int matrices_of(const dn_visit *v)
 {
-    const size_t pixels = (size_t)layout->images * dn_layout_pixels(layout);
-    const size_t wanted = (pixels + SLICE_PIXELS - 1) / SLICE_PIXELS;
-    const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
-    /* As many pieces in each, so that no thread waits for another's longer one. */
-    const int slices = divide_up(layout->pieces, divide_up(layout->pieces, most));
-    const int blocks = divide_up(inputs, DN_BACKWARD_BLOCK);
-    const int columns = divide_up(ITEMS_A_THREAD * net->threads, slices);
-    return (dn_slices){layout->pieces, slices, blocks, columns < blocks ? columns : blocks};
+    return is_transformed(v) ? DN_WINOGRAD : v->layer->taps;
 }
 
-dn_task dn_slices_task(const dn_slices *slices, int index)
+/* ---- packing ---- */
+
+/* Floats of a block of so many input channels. */
+static size_t packed_block(const dn_visit *v, int channels)
 {
-    const int s = index / slices->columns, c = index % slices->columns;
-    return (dn_task){.slice = s,
-                     .piece = slices->pieces * s / slices->slices,
-                     .piece_end = slices->pieces * (s + 1) / slices->slices,
-                     .block = slices->blocks * c / slices->columns,
-                     .block_end = slices->blocks * (c + 1) / slices->columns};
+    const int outputs = v->layer->outputs;
+    const int rows = v->backward ? channels : outputs, columns = v->backward ? outputs : channels;
+    if (is_transformed(v))
+        return DN_WINOGRAD * v->products->packed_floats(rows, columns, 1);
+    return v->products->packed_floats(rows, columns, v->layer->taps);
 }
 
-size_t dn_packed_forward_block(const dn_net *net, const dn_node *node, int block)
+size_t dn_packed_size(const dn_visit *v)
 {
-    if (dn_is_winograd(net, node))
-        return DN_WINOGRAD * net->products->packed_floats(node->outputs, block, 1);
-    return net->products->packed_floats(node->outputs, block, dn_node_taps(node));
+    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
+    if (inputs == 0)
+        return 0;
+    const int last = (inputs - 1) / block * block;
+    return (size_t)(last / block) * packed_block(v, block) + packed_block(v, inputs - last);
 }
 
-size_t dn_packed_transposed_block(const dn_net *net, const dn_node *node, int block)
+const float *dn_packed_at(const dn_visit *v, int first)
 {
-    if (dn_is_winograd(net, node))
-        return DN_WINOGRAD * net->products->packed_floats(block, node->outputs, 1);
-    return net->products->packed_floats(block, node->outputs, dn_node_taps(node));
+    const int block = dn_visit_block(v);
+    return v->packed + (size_t)(first / block) * packed_block(v, block);
 }
 
-/* The weights of `rows` input channels from `first` on, as a matrix (outputs, rows). */
-static dn_weights block_weights(const dn_net *net, const dn_node *node, int first, int rows)
+/* The weights of the channel block that begins at input `first`, as a matrix (outputs, rows). */
+static dn_weights block_weights(const dn_visit *v, int first)
 {
-    const int taps = dn_node_taps(node);
-    return (dn_weights){.w = net->parameters + node->weight + (size_t)first * (size_t)taps,
-                        .outputs = node->outputs,
-                        .inputs = rows,
-                        .taps = taps,
-                        .out_step = (ptrdiff_t)node->inputs * taps,
-                        .in_step = taps};
+    const dn_layer *l = v->layer;
+    return (dn_weights){.w = v->parameters + l->weight + (size_t)first * (size_t)l->taps,
+                        .outputs = l->outputs,
+                        .inputs = dn_block_rows(v, first),
+                        .taps = l->taps,
+                        .out_step = (ptrdiff_t)l->weights_in * l->taps,
+                        .in_step = l->taps};
 }
 
 /* u(4, 4) = G w G' of a 3x3 kernel, or of the kernel turned by half a circle. */
@@ -105,119 +92,123 @@ static void transform_weight_gradient(const float *m, float *dw)
     }
 }
 
-/* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
-static void pack_winograd(dn_net *net, float *to, size_t step, const dn_weights *weights,
-                          int turned)
+void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 {
-    float *u = dn_thread_scratch(net);
-    const ptrdiff_t row = (ptrdiff_t)weights->inputs * DN_WINOGRAD;
-    for (int o = 0; o < weights->outputs; o++)
-        for (int c = 0; c < weights->inputs; c++)
-            transform_weights(weights->w + o * weights->out_step + c * weights->in_step, turned,
-                              u + o * row + c * DN_WINOGRAD);
-    for (int e = 0; e < DN_WINOGRAD; e++)
-        net->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + e,
-                                                                 .outputs = weights->outputs,
-                                                                 .inputs = weights->inputs,
-                                                                 .taps = 1,
-                                                                 .out_step = row,
-                                                                 .in_step = DN_WINOGRAD});
+    const int outputs = v->layer->outputs;
+    const int rows = v->backward || outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
+    if (is_transformed(v))
+        dn_carve_floats(c, (size_t)(rows * dn_visit_block(v)) * DN_WINOGRAD);
 }
 
-void dn_pack_forward(dn_net *net, const dn_node *node, int block)
+/* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
+static void pack_transformed(const dn_visit *v, float *to, size_t step, const dn_weights *weights)
 {
-    const size_t floats = dn_packed_forward_block(net, node, block);
-    const int blocks = (node->inputs + block - 1) / block;
-    const int parts = (node->outputs + DN_PACK_OUTPUTS - 1) / DN_PACK_OUTPUTS;
+    const ptrdiff_t row = (ptrdiff_t)weights->inputs * DN_WINOGRAD;
+    dn_carver scratch = dn_thread_scratch(v);
+    float *u = dn_carve_floats(&scratch, (size_t)(weights->outputs * row));
+    for (int o = 0; o < weights->outputs; o++)
+        for (int c = 0; c < weights->inputs; c++)
+            transform_weights(weights->w + o * weights->out_step + c * weights->in_step,
+                              v->backward, u + o * row + c * DN_WINOGRAD);
+    for (int e = 0; e < DN_WINOGRAD; e++)
+        v->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + e,
+                                                               .outputs = weights->outputs,
+                                                               .inputs = weights->inputs,
+                                                               .taps = 1,
+                                                               .out_step = row,
+                                                               .in_step = DN_WINOGRAD});
+}
+
+/* Packs some rows of a block's matrix. `whole` is the block's number of rows. */
+static void pack_rows(const dn_visit *v, float *to, const dn_weights *weights, int whole)
+{
+    if (is_transformed(v))
+        pack_transformed(v, to, v->products->packed_floats(whole, weights->inputs, 1), weights);
+    else
+        v->products->pack(to, weights);
+}
+
+/* Forward, in parts of a block's outputs: there may be few blocks. */
+static void pack_forward(const dn_visit *v)
+{
+    const dn_layer *l = v->layer;
+    const int block = dn_visit_block(v), blocks = (l->weights_in + block - 1) / block;
+    const int parts = (l->outputs + DN_PACK_OUTPUTS - 1) / DN_PACK_OUTPUTS;
 #pragma omp for schedule(static)
-    for (int item = 0; item < blocks * parts; item++) {
-        const int b = item / parts, o = item % parts * DN_PACK_OUTPUTS;
-        dn_weights weights =
-            block_weights(net, node, b * block, dn_block_rows(node, b * block, block));
-        const int taps = dn_is_winograd(net, node) ? 1 : weights.taps;
-        float *to = net->packed + (size_t)b * floats +
-                    (o ? net->products->packed_floats(o, weights.inputs, taps) : 0);
-        const size_t step = net->products->packed_floats(node->outputs, weights.inputs, 1);
-        weights.w += o * weights.out_step;
-        weights.outputs = node->outputs - o < DN_PACK_OUTPUTS ? node->outputs - o : DN_PACK_OUTPUTS;
-        if (dn_is_winograd(net, node))
-            pack_winograd(net, to, step, &weights, 0);
-        else
-            net->products->pack(to, &weights);
+    for (int i = 0; i < blocks * parts; i++) {
+        const int first = i / parts * block, o = i % parts * DN_PACK_OUTPUTS;
+        const int left = l->outputs - o;
+        dn_weights w = block_weights(v, first);
+        float *to = v->packed + (size_t)(i / parts) * packed_block(v, block);
+        if (o > 0)
+            to += v->products->packed_floats(o, w.inputs, is_transformed(v) ? 1 : w.taps);
+        w.w += o * w.out_step;
+        w.outputs = left < DN_PACK_OUTPUTS ? left : DN_PACK_OUTPUTS;
+        pack_rows(v, to, &w, l->outputs);
     }
 }
 
-void dn_pack_transposed(dn_net *net, const dn_node *node, int block)
+static void pack_transposed(const dn_visit *v)
 {
-    const size_t floats = dn_packed_transposed_block(net, node, block);
-    const int blocks = (node->inputs + block - 1) / block;
+    const int block = dn_visit_block(v);
 #pragma omp for schedule(static)
-    for (int b = 0; b < blocks; b++) {
-        const dn_weights w =
-            block_weights(net, node, b * block, dn_block_rows(node, b * block, block));
+    for (int first = 0; first < v->layer->weights_in; first += block) {
+        const dn_weights w = block_weights(v, first);
         const dn_weights transposed = {.w = w.w,
                                        .outputs = w.inputs,
                                        .inputs = w.outputs,
                                        .taps = w.taps,
                                        .out_step = w.in_step,
                                        .in_step = w.out_step};
-        float *to = net->packed + (size_t)b * floats;
-        if (dn_is_winograd(net, node))
-            pack_winograd(net, to, net->products->packed_floats(w.inputs, w.outputs, 1),
-                          &transposed, 1);
-        else
-            net->products->pack(to, &transposed);
+        pack_rows(v, v->packed + (size_t)(first / block) * packed_block(v, block), &transposed,
+                  w.inputs);
     }
 }
 
+void dn_pack_weights(const dn_visit *v)
+{
+    if (v->backward)
+        pack_transposed(v);
+    else
+        pack_forward(v);
+}
+
+/* ---- weight gradients ---- */
+
 /* Floats of a partial gradient that belong to one input channel. */
-static size_t weight_column(const dn_net *net, const dn_node *node)
+static size_t wgrad_column(const dn_visit *v)
 {
-    return dn_round_lanes((size_t)node->outputs) * (size_t)dn_node_products(net, node);
+    return dn_round_lanes((size_t)v->layer->outputs) * (size_t)matrices_of(v);
 }
 
-float *dn_wgrad_partial(dn_net *net, const dn_node *node, int slice, int first)
+size_t dn_wgrad_size(const dn_visit *v)
 {
-    return net->wgrad_partial +
-           ((size_t)slice * (size_t)node->inputs + (size_t)first) * weight_column(net, node);
+    return (size_t)v->layer->weights_in * wgrad_column(v);
 }
 
-void dn_wgrad_partial_clear(dn_net *net, const dn_node *node, const dn_task *item)
+float *dn_wgrad_at(const dn_visit *v, int slice, int first)
 {
-    const int first = item->block * DN_BACKWARD_BLOCK, end = item->block_end * DN_BACKWARD_BLOCK;
-    const size_t rows = (size_t)((end < node->inputs ? end : node->inputs) - first);
-    memset(dn_wgrad_partial(net, node, item->slice, first), 0,
-           rows * weight_column(net, node) * sizeof(float));
+    return v->wgrad + (size_t)slice * dn_wgrad_size(v) + (size_t)first * wgrad_column(v);
 }
 
-dn_needs dn_weight_needs(const dn_net *net, const dn_node *node, int block, const dn_slices *slices)
+void dn_wgrad_clear(const dn_visit *v, const dn_task *task)
 {
-    const size_t inputs = (size_t)node->inputs;
-    const size_t forward = (inputs + (size_t)block - 1) / (size_t)block;
-    const size_t back = (inputs + DN_BACKWARD_BLOCK - 1) / DN_BACKWARD_BLOCK;
-    const size_t packed_forward = forward * dn_packed_forward_block(net, node, block);
-    const size_t packed_back = back * dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    const size_t outputs = (size_t)node->outputs;
-    const size_t part = outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
-    const size_t transformed =
-        (part * (size_t)block > outputs * DN_BACKWARD_BLOCK ? part * (size_t)block
-                                                            : outputs * DN_BACKWARD_BLOCK) *
-        DN_WINOGRAD;
-    return (dn_needs){.scratch = dn_is_winograd(net, node) ? transformed : 0,
-                      .packed = packed_forward > packed_back ? packed_forward : packed_back,
-                      .wgrad_partial = (size_t)slices->slices * inputs * weight_column(net, node)};
+    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
+    const int first = task->block * block, end = task->block_end * block;
+    const size_t rows = (size_t)((end < inputs ? end : inputs) - first);
+    memset(dn_wgrad_at(v, task->slice, first), 0, rows * wgrad_column(v) * sizeof(float));
 }
 
 /* sums(products * rows, DN_LANES) = the slices' partial gradients of so many outputs, added in
- * order; `ld` floats lie between rows and `stripe_floats` between slices. */
-static void sum_stripes(const float *partial, int rows, size_t ld, int slices, size_t stripe_floats,
-                        float (*sums)[DN_LANES])
+ * order; `ld` floats lie between rows and `slice_floats` between slices. */
+static void sum_slices(const float *partial, int rows, size_t ld, int slices, size_t slice_floats,
+                       float (*sums)[DN_LANES])
 {
     for (int r = 0; r < rows; r++)
         memcpy(sums[r], partial + (size_t)r * ld, sizeof sums[r]);
     for (int s = 1; s < slices; s++)
         for (int r = 0; r < rows; r++) {
-            const float *from = partial + (size_t)s * stripe_floats + (size_t)r * ld;
+            const float *from = partial + (size_t)s * slice_floats + (size_t)r * ld;
             for (int o = 0; o < DN_LANES; o++)
                 sums[r][o] += from[o];
         }
@@ -237,28 +228,27 @@ static void turn_sums(float (*sums)[DN_LANES], int o, int products, int rows, in
     }
 }
 
-void dn_wgrad_merge(dn_net *net, const dn_node *node, int slices, int block)
+/* Outputs [o, o + DN_LANES) of the block that begins at input `first`. */
+static void merge_block(const dn_visit *v, int slices, int first, int o)
 {
-    const int taps = dn_node_taps(node), blocks = (node->inputs + block - 1) / block;
-    const int products = dn_node_products(net, node);
-    const size_t ld = dn_round_lanes((size_t)node->outputs);
-    const size_t stripe_floats = (size_t)node->inputs * weight_column(net, node);
-#pragma omp for schedule(static) collapse(2)
-    for (int b = 0; b < blocks; b++)
-        for (int first = 0; first < node->outputs; first += DN_LANES) {
-            float sums[DN_WINOGRAD * DN_BACKWARD_BLOCK][DN_LANES];
-            const int rows = dn_block_rows(node, b * block, block);
-            assert(products * rows <= DN_WINOGRAD * DN_BACKWARD_BLOCK);
-            sum_stripes(dn_wgrad_partial(net, node, 0, b * block) + first, products * rows, ld,
-                        slices, stripe_floats, sums);
-            float *to = net->leaf + node->weight + (size_t)(b * block * taps);
-            for (int o = first; o < first + DN_LANES && o < node->outputs; o++)
-                turn_sums(sums, o - first, products, rows, taps,
-                          to + (size_t)o * (size_t)(node->inputs * taps));
-        }
+    enum { MOST = 384 }; /* matrices * rows */
+    const dn_layer *l = v->layer;
+    const int rows = dn_block_rows(v, first), matrices = matrices_of(v);
+    float sums[MOST][DN_LANES];
+    assert(matrices * rows <= MOST);
+    sum_slices(dn_wgrad_at(v, 0, first) + o, matrices * rows, dn_round_lanes((size_t)l->outputs),
+               slices, dn_wgrad_size(v), sums);
+    float *to = v->leaf + l->weight + (size_t)(first * l->taps);
+    for (int i = o; i < o + DN_LANES && i < l->outputs; i++)
+        turn_sums(sums, i - o, matrices, rows, l->taps,
+                  to + (size_t)i * (size_t)(l->weights_in * l->taps));
 }
 
-float *dn_thread_scratch(dn_net *net)
+void dn_wgrad_merge(const dn_visit *v, int slices)
 {
-    return net->scratch + (size_t)omp_get_thread_num() * net->scratch_floats;
+    const int block = dn_visit_block(v);
+#pragma omp for schedule(static) collapse(2)
+    for (int first = 0; first < v->layer->weights_in; first += block)
+        for (int o = 0; o < v->layer->outputs; o += DN_LANES)
+            merge_block(v, slices, first, o);
 }

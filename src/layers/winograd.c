@@ -1,65 +1,57 @@
 /*
  * The 3x3 convolutions by Winograd's F(2x2, 3x3) (Lavin and Gray 2016): 16 products where the taps
- * take 36, forward, for the input's gradient and for the weights'. Where the kernel table has the
- * transforms (dn/kernels.h), conv.c hands its 3x3 nodes to this file, piece by piece.
+ * take 36, forward, for the input's gradient and for the weights'. The kind of a dense layer's 3x3
+ * where the kernel table has the transforms (dn/kernels.h).
  *
- * A piece is walked in chunks of some DN_WINOGRAD_TILES tiles, so that their transforms stay in the
+ * A piece is walked in blocks of some TILES tiles, so that their transforms stay in the
  * second-level cache. Each of the 16 elements of the transformed windows is a matrix (channels,
- * tiles) of its own, and the products are 1x1 convolutions:
+ * tiles) of its own, and the products are gemms of one tap:
  *
- *     forward    x rows -> norm, ReLU -> u(16, block, tiles)
- *                m(16, outputs, tiles) += w(16) u, over the blocks -> y rows -> map
+ *     forward    x rows -> norm, ReLU -> u(16, channels, tiles)
+ *                m(16, outputs, tiles) += w(16) u, over the channel blocks -> y rows -> map
  *     backward   dy rows -> v(16, outputs, tiles) = B' dy B, m(16, outputs, tiles) = A dy A'
- *                block by block: x rows -> u(16, block, tiles); dw(16) += m u';
- *                                u = w'(16) v -> dx rows -> ReLU, norm -> map's gradient
+ *                by channel block: x rows -> u(16, channels, tiles); dw(16) += m u';
+ *                                  u = w'(16) v -> dx rows -> ReLU, norm -> map's gradient
  *
  * The input's gradient is a forward product once more: of dy with the kernel turned by half a
  * circle (w', weights.c). u is used twice, for the windows of x and then for the products of dx.
  *
  * Transforms run a channel at a time: a padded row of it lies in the first-level cache.
  */
-#include "layers.h"
+#include "layers/gemm.h"
+#include "layers/norm.h"
+#include "layers/weights.h"
 
 #include <string.h>
 
-enum { AHEAD = 2 };
+enum {
+    TILES = 256,    /* about so many of a channel are transformed at once */
+    ROWS_AHEAD = 2, /* channels ahead that are prefetched */
+    FORWARD_CHANNELS = 48,
+    BACKWARD_CHANNELS = 24
+};
 
-static size_t tiles_of(int images, int rows, int width)
-{
-    return (size_t)images * (size_t)((rows + 1) / 2) * (size_t)((width + 1) / 2);
-}
-
-/* Images, or image rows where the piece is (part of) one image, of a chunk. */
-static int chunk_length(const dn_layout *layout, const dn_piece *piece)
+/* Images, or image rows where the piece is (part of) one image, of a tile block. */
+static int tile_block_length(const dn_layout *layout, const dn_piece *piece)
 {
     const int columns = (layout->width + 1) / 2;
     if (piece->images == 1)
-        return columns < DN_WINOGRAD_TILES ? DN_WINOGRAD_TILES / columns * 2 : 2;
+        return columns < TILES ? TILES / columns * 2 : 2;
     const int tiles = columns * ((piece->rows + 1) / 2);
-    return tiles < DN_WINOGRAD_TILES ? DN_WINOGRAD_TILES / tiles : 1;
+    return tiles < TILES ? TILES / tiles : 1;
 }
 
-static int chunk_count(const dn_layout *layout, const dn_piece *piece)
+static int tile_block_count(const dn_layout *layout, const dn_piece *piece)
 {
-    const int length = chunk_length(layout, piece);
+    const int length = tile_block_length(layout, piece);
     return ((piece->images == 1 ? piece->rows : piece->images) + length - 1) / length;
 }
 
-/* What one chunk works on, and where in this thread's scratch. */
-typedef struct chunk {
-    dn_piece piece;
-    dn_padded input, output; /* with the halo rows of a band, and without */
-    dn_padded y;             /* rows as the output transform writes them */
-    ptrdiff_t source;   /* where the padded layout source begins, from the chunk's first pixel */
-    size_t tiles, ld;   /* ld: floats from channel to channel of a transformed matrix */
-    float *row, *y_row; /* a channel padded, and one as the transform writes it */
-    size_t row_floats;  /* of `row`, from DN_PADDED_LEAD floats before it */
-} chunk;
-
-static dn_piece chunk_piece(const dn_layout *layout, const dn_piece *piece, int index)
+/* The part of a piece that is tile block `index`. */
+static dn_piece tile_block_piece(const dn_layout *layout, const dn_piece *piece, int index)
 {
     dn_piece part = *piece;
-    const int first = index * chunk_length(layout, piece), length = chunk_length(layout, piece);
+    const int length = tile_block_length(layout, piece), first = index * length;
     if (piece->images == 1) {
         part.row += first;
         part.rows = piece->rows - first < length ? piece->rows - first : length;
@@ -73,215 +65,235 @@ static dn_piece chunk_piece(const dn_layout *layout, const dn_piece *piece, int 
     return part;
 }
 
-static size_t framed_floats(const chunk *c)
+/* A tile block: its pixels, and this thread's scratch for it. */
+typedef struct tile_block {
+    dn_piece piece;
+    dn_padded input, output; /* with the rows above and below of a part of an image, and without */
+    dn_padded written;       /* rows as the output transform writes them */
+    ptrdiff_t source;        /* where the padded source begins, from the first pixel */
+    size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
+    size_t row_floats, written_floats; /* of `row`, with its lead, and of `y_row` */
+    float *row, *y_row;                /* a padded channel, and one as the transform writes it */
+    float *u, *m; /* (16, channels, tiles); (16, outputs, tiles), backward packed */
+    float *v;     /* backward: (16, outputs, tiles) */
+} tile_block;
+
+/* Floats of 16 matrices of so many rows. Gemms touch the pad of the last one, transforms half a
+ * vector behind its tiles. */
+static size_t matrices_floats(const tile_block *t, int rows)
 {
-    return DN_PADDED_LEAD + dn_padded_floats(&c->input) + (size_t)c->input.width + DN_LANES;
+    const size_t pad = dn_round_lanes(t->tiles), behind = t->tiles + DN_LANES / 2 - 1;
+    return (DN_WINOGRAD * (size_t)rows - 1) * t->ld + (pad > behind ? pad : behind);
 }
 
-static size_t y_floats(const chunk *c)
+static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
 {
-    return (size_t)(c->y.images * c->y.image_rows) * c->y.pitch;
+    const int outputs = v->layer->outputs;
+    const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
+    float *row = dn_carve_floats(c, t->row_floats);
+    t->row = row != NULL ? row + DN_PADDED_LEAD : NULL;
+    t->y_row = dn_carve_floats(c, t->written_floats);
+    if (!v->backward) {
+        t->u = dn_carve_floats(c, matrices_floats(t, FORWARD_CHANNELS));
+        t->m = dn_carve_floats(c, matrices_floats(t, outputs));
+        return;
+    }
+    /* u is also room for the output's transform before it is packed. */
+    t->u = dn_carve_floats(
+        c, matrices_floats(t, outputs > BACKWARD_CHANNELS ? outputs : BACKWARD_CHANNELS));
+    t->m = dn_carve_floats(c, DN_WINOGRAD * packed);
+    t->v = dn_carve_floats(c, matrices_floats(t, outputs));
 }
 
-/* Describes a chunk; with scratch, also lays out its two rows there. Returns what follows them. */
-static float *chunk_create(chunk *c, const dn_layout *layout, const dn_piece *piece, int index,
-                           float *scratch)
+static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, int index,
+                                    dn_carver *c)
 {
-    c->piece = chunk_piece(layout, piece, index);
-    c->input = dn_piece_padded(layout, &c->piece, &c->source);
-    c->output = c->y = c->input;
-    c->output.rows = c->y.rows = c->piece.rows;
-    c->output.skip = c->y.skip = 0;
-    c->y.image_rows = (c->piece.rows + 1) / 2 * 2;
-    c->y.pitch = dn_round_lanes((size_t)layout->width + 1);
-    c->tiles = tiles_of(c->piece.images, c->piece.rows, layout->width);
-    c->ld = dn_row_stride(c->tiles);
-    c->row_floats = framed_floats(c);
-    if (scratch == NULL)
-        return NULL;
-    c->row = scratch + DN_PADDED_LEAD;
-    c->y_row = scratch + dn_round_lanes(c->row_floats);
-    memset(scratch, 0, c->row_floats * sizeof *scratch);
-    return c->y_row + dn_round_lanes(y_floats(c)) + DN_LANES;
+    const dn_layout *layout = &v->out->layout;
+    const size_t columns = ((size_t)layout->width + 1) / 2;
+    tile_block t = {.piece = tile_block_piece(layout, piece, index)};
+    t.input = dn_piece_padded(layout, &t.piece, &t.source);
+    t.output = t.written = t.input;
+    t.output.rows = t.written.rows = t.piece.rows;
+    t.output.skip = t.written.skip = 0;
+    t.written.image_rows = (t.piece.rows + 1) / 2 * 2;
+    t.written.pitch = dn_round_lanes((size_t)layout->width + 1);
+    t.tiles = (size_t)t.piece.images * (size_t)(t.written.image_rows / 2) * columns;
+    t.ld = dn_row_stride(t.tiles);
+    t.row_floats = DN_PADDED_LEAD + dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
+    t.written_floats = (size_t)(t.piece.images * t.written.image_rows) * t.written.pitch;
+    carve_tile_block(v, &t, c);
+    if (t.row != NULL)
+        memset(t.row - DN_PADDED_LEAD, 0, t.row_floats * sizeof(float));
+    return t;
 }
 
-/* Asks for a channel's pixels of a chunk: rows this short end before the processor has noticed that
- * they are read in order. */
-static void prefetch(const dn_feature_map *map, const chunk *c, int channel)
+/* Asks for a channel's pixels of a tile block: rows this short end before the processor has noticed
+ * that they are read in order. */
+static void prefetch_channel(const dn_visit *v, const tile_block *t, int channel)
 {
-    const char *from = dn_map_at(map, dn_map_index(map, &c->piece, channel, 0));
-    for (size_t byte = 0; byte < c->piece.pixels * map->element; byte += 64)
+    const char *from = dn_map_at(v->in, v->x, dn_map_index(v->in, &t->piece, channel, 0));
+    for (size_t byte = 0; byte < t->piece.pixels * v->in->element; byte += 64)
         __builtin_prefetch(from + byte);
 }
 
 /* Norm, ReLU and input transform of input channels [first, first + rows). */
-static void transform_inputs(const dn_net *net, const dn_node *node, const chunk *c, int first,
-                             int rows, float *u)
+static void transform_inputs(const dn_visit *v, const tile_block *t, int first, int rows)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const size_t matrix = (size_t)rows * c->ld;
+    const size_t matrix = (size_t)rows * t->ld;
     for (int r = 0; r < rows; r++) {
-        const int channel = first + r;
-        if (channel + AHEAD < node->inputs)
-            prefetch(in, c, channel + AHEAD);
-        net->on_maps->norm_relu(1, &c->input,
-                                dn_map_at(in, dn_map_index(in, &c->piece, channel, c->source)), 0,
-                                node->scale + channel, node->shift + channel, c->row, 0);
-        net->products->winograd->input(&c->output, c->row, u + (size_t)r * c->ld, matrix);
+        const int c = first + r;
+        const size_t at = dn_map_index(v->in, &t->piece, c, t->source);
+        if (c + ROWS_AHEAD < v->layer->inputs)
+            prefetch_channel(v, t, c + ROWS_AHEAD);
+        v->on_maps->norm_relu(1, &t->input, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
+                              v->layer->shift + c, t->row, 0);
+        v->products->winograd->input(&t->output, t->row, t->u + (size_t)r * t->ld, matrix);
     }
 }
 
-/* The 16 products of matrices that stand in[16](inputs, tiles) and out[16](outputs, tiles). */
-static void multiply(const dn_net *net, const chunk *c, const float *packed, int outputs,
-                     int inputs, const float *in, float *out, int accumulate)
+/* The 16 products of matrices that stand in from[16](inputs, tiles) and to[16](outputs, tiles). */
+static void multiply_matrices(const dn_visit *v, const tile_block *t, const float *packed,
+                              int outputs, int inputs, const float *from, float *to, int accumulate)
 {
     const dn_taps one = {.count = 1};
-    const size_t weights = net->products->packed_floats(outputs, inputs, 1);
+    const size_t weights = v->products->packed_floats(outputs, inputs, 1);
     for (int e = 0; e < DN_WINOGRAD; e++)
-        net->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one, c->tiles,
-                            in + (size_t)e * (size_t)inputs * c->ld, c->ld,
-                            out + (size_t)e * (size_t)outputs * c->ld, c->ld, accumulate);
+        v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one, t->tiles,
+                          from + (size_t)e * (size_t)inputs * t->ld, t->ld,
+                          to + (size_t)e * (size_t)outputs * t->ld, t->ld, accumulate);
 }
 
-static void forward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
-                          float *u)
+/* ---- forward ---- */
+
+static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const tile_block *t)
 {
-    const dn_feature_map *out = &net->maps[node->out];
-    const int block = DN_FORWARD_BLOCK_3X3;
-    const size_t packed = dn_packed_forward_block(net, node, block);
-    float *m = u + (size_t)DN_WINOGRAD * (size_t)block * c->ld;
-    for (int first = 0; first < node->inputs; first += block) {
-        const int rows = dn_block_rows(node, first, block);
-        transform_inputs(net, node, c, first, rows, u);
-        multiply(net, c, net->packed + (size_t)(first / block) * packed, node->outputs, rows, u, m,
-                 first > 0);
+    const dn_layer *l = v->layer;
+    for (int first = 0; first < l->inputs; first += FORWARD_CHANNELS) {
+        const int rows = dn_block_rows(v, first);
+        transform_inputs(v, t, first, rows);
+        multiply_matrices(v, t, dn_packed_at(v, first), l->outputs, rows, t->u, t->m, first > 0);
     }
-    const size_t matrix = (size_t)node->outputs * c->ld;
-    for (int o = 0; o < node->outputs; o++) {
-        net->products->winograd->output(&c->output, m + (size_t)o * c->ld, matrix, c->y_row,
-                                        c->y.pitch);
-        if (pass && node->dropout)
-            dn_conv_dropout(net, node, pass, &c->y, c->piece.image, c->piece.offset, o, c->y_row);
-        net->on_maps->store(1, &c->y, c->y_row, 0,
-                            dn_map_at(out, dn_map_index(out, &c->piece, node->first + o, 0)), 0);
+    const size_t matrix = (size_t)l->outputs * t->ld;
+    for (int o = 0; o < l->outputs; o++) {
+        v->products->winograd->output(&t->output, t->m + (size_t)o * t->ld, matrix, t->y_row,
+                                      t->written.pitch);
+        if (pass && l->dropout)
+            dn_dropout(v, pass, &t->written, t->piece.image, t->piece.offset, o, t->y_row);
+        const size_t at = dn_map_index(v->out, &t->piece, l->first + o, 0);
+        v->on_maps->store(1, &t->written, t->y_row, 0, dn_map_at(v->out, v->y, at), 0);
     }
 }
 
-void dn_winograd_forward_piece(dn_net *net, const dn_node *node, const dn_pass *pass, int index)
+static void forward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
-    const dn_layout *layout = &net->maps[node->in].layout;
-    const dn_piece piece = dn_layout_piece(layout, index);
-    const int chunks = chunk_count(layout, &piece);
-    for (int i = 0; i < chunks; i++) {
-        chunk c;
-        float *u = chunk_create(&c, layout, &piece, i, dn_thread_scratch(net));
-        forward_chunk(net, node, pass, &c, u);
+    const int count = tile_block_count(&v->out->layout, piece);
+    for (int i = 0; i < count; i++) {
+        dn_carver c = dn_thread_scratch(v);
+        const tile_block t = tile_block_create(v, piece, i, &c);
+        forward_tile_block(v, pass, &t);
     }
 }
 
-/* v = windows of dy, and m = A dy A' packed, of all outputs; deferred correction applied. `work` is
- * room for m before it is packed. */
-static void transform_gradients(const dn_net *net, const dn_node *node, const dn_pass *pass,
-                                const chunk *c, float *v, float *m, float *work)
+/* ---- backward ---- */
+
+/* v = windows of dy, and m = A dy A' packed, of all outputs; deferred correction applied. */
+static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_block *t)
 {
-    const dn_feature_map *out = &net->maps[node->out];
-    const dn_winograd_kernels *winograd = net->products->winograd;
-    const size_t matrix = (size_t)node->outputs * c->ld;
-    const size_t packed = net->products->packed_dy_floats(node->outputs, c->tiles);
-    for (int o = 0; o < node->outputs; o++) {
-        const size_t at = dn_map_index(out, &c->piece, node->first + o, c->source);
-        net->on_maps->affine(1, &c->input, out->gradient + at, 0, dn_map_at(out, at), 0,
-                             net->coefficients + 3 * o, c->row, 0);
-        if (node->dropout)
-            dn_conv_dropout(net, node, pass, &c->input, c->piece.image,
-                            c->piece.offset + (size_t)c->source, o, c->row);
-        winograd->input(&c->output, c->row, v + (size_t)o * c->ld, matrix);
-        winograd->output_grad(&c->output, c->row, work + (size_t)o * c->ld, matrix);
+    const dn_layer *l = v->layer;
+    const dn_winograd_kernels *winograd = v->products->winograd;
+    const size_t matrix = (size_t)l->outputs * t->ld;
+    const size_t packed = v->products->packed_dy_floats(l->outputs, t->tiles);
+    for (int o = 0; o < l->outputs; o++) {
+        const size_t at = dn_map_index(v->out, &t->piece, l->first + o, t->source);
+        v->on_maps->affine(1, &t->input, v->dy + at, 0, dn_map_at(v->out, v->y, at), 0,
+                           v->correction + 3 * o, t->row, 0);
+        if (l->dropout)
+            dn_dropout(v, pass, &t->input, t->piece.image, t->piece.offset + (size_t)t->source, o,
+                       t->row);
+        winograd->input(&t->output, t->row, t->v + (size_t)o * t->ld, matrix);
+        winograd->output_grad(&t->output, t->row, t->u + (size_t)o * t->ld, matrix);
     }
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        net->products->pack_dy(m + e * packed, node->outputs, c->tiles, work + e * matrix, c->ld);
+        v->products->pack_dy(t->m + e * packed, l->outputs, t->tiles, t->u + e * matrix, t->ld);
 }
 
 /* u(16, rows, tiles) = the products of v with the turned weights: through the output transform,
  * which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums are added to
- * those of piece `index`. */
-static void store_gradients(dn_net *net, const dn_node *node, const chunk *c, int index, int first,
-                            int rows, const float *u)
+ * those of the piece. */
+static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows)
 {
-    const dn_feature_map *in = &net->maps[node->in];
-    const size_t matrix = (size_t)rows * c->ld;
+    const size_t matrix = (size_t)rows * t->ld;
     for (int r = 0; r < rows; r++) {
-        float sums[2];
-        net->products->winograd->output(&c->output, u + (size_t)r * c->ld, matrix, c->y_row,
-                                        c->y.pitch);
-        net->kernels->on_maps[DN_FP32].store(1, &c->y, c->y_row, 0, c->row, 0);
-        dn_norm_backward(net, node, first + r, 1, dn_map_index(in, &c->piece, first + r, 0),
-                         c->piece.pixels, c->row, 0, sums);
-        double *partial = dn_norm_partial(net, node, index, first + r);
-        partial[0] += sums[0];
-        partial[1] += sums[1];
+        v->products->winograd->output(&t->output, t->u + (size_t)r * t->ld, matrix, t->y_row,
+                                      t->written.pitch);
+        v->kernels->on_maps[DN_FP32].store(1, &t->written, t->y_row, 0, t->row, 0);
+        dn_norm_relu_grad(v, first + r, dn_map_index(v->in, &t->piece, first + r, 0),
+                          t->piece.pixels, t->row, dn_norm_sums(v, t->piece.index, first + r));
     }
 }
 
-static void weight_gradients(dn_net *net, const dn_node *node, const chunk *c, int slice, int first,
-                             int rows, const float *m, const float *u)
+static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, int first, int rows)
 {
+    const int outputs = v->layer->outputs;
     const dn_taps one = {.count = 1};
-    const size_t packed = net->products->packed_dy_floats(node->outputs, c->tiles);
-    const size_t matrix = dn_round_lanes((size_t)node->outputs) * (size_t)rows;
-    float *dw = dn_wgrad_partial(net, node, slice, first);
+    const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
+    const size_t matrix = dn_round_lanes((size_t)outputs) * (size_t)rows;
+    float *dw = dn_wgrad_at(v, slice, first);
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        net->products->wgrad(node->outputs, rows, &one, c->tiles, m + e * packed,
-                             u + e * (size_t)rows * c->ld, c->ld, dw + e * matrix);
+        v->products->wgrad(outputs, rows, &one, t->tiles, t->m + e * packed,
+                           t->u + e * (size_t)rows * t->ld, t->ld, dw + e * matrix);
 }
 
-static void backward_chunk(dn_net *net, const dn_node *node, const dn_pass *pass, const chunk *c,
-                           const dn_task *item, int index, float *v)
+static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                                const tile_block *t)
 {
-    const size_t matrices = (size_t)DN_WINOGRAD * (size_t)node->outputs * c->ld;
-    const size_t packed = dn_packed_transposed_block(net, node, DN_BACKWARD_BLOCK);
-    float *m = v + matrices;
-    float *u = m + DN_WINOGRAD * net->products->packed_dy_floats(node->outputs, c->tiles);
-    transform_gradients(net, node, pass, c, v, m, u);
-    for (int b = item->block; b < item->block_end; b++) {
-        const int first = b * DN_BACKWARD_BLOCK;
-        const int rows = dn_block_rows(node, first, DN_BACKWARD_BLOCK);
-        memset(c->row - DN_PADDED_LEAD, 0, c->row_floats * sizeof *c->row);
-        transform_inputs(net, node, c, first, rows, u);
-        weight_gradients(net, node, c, item->slice, first, rows, m, u);
-        multiply(net, c, net->packed + (size_t)b * packed, rows, node->outputs, v, u, 0);
-        store_gradients(net, node, c, index, first, rows, u);
+    transform_dy(v, pass, t);
+    for (int b = task->block; b < task->block_end; b++) {
+        const int first = b * BACKWARD_CHANNELS, rows = dn_block_rows(v, first);
+        memset(t->row - DN_PADDED_LEAD, 0, t->row_floats * sizeof(float));
+        transform_inputs(v, t, first, rows);
+        multiply_wgrad(v, t, task->slice, first, rows);
+        multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
+        store_dx(v, t, first, rows);
     }
 }
 
-void dn_winograd_backward_item(dn_net *net, const dn_node *node, const dn_pass *pass,
-                               const dn_task *item)
+static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                                    const dn_piece *piece)
 {
-    const dn_layout *layout = &net->maps[node->in].layout;
-    dn_wgrad_partial_clear(net, node, item);
-    for (int p = item->piece; p < item->piece_end; p++) {
-        const dn_piece piece = dn_layout_piece(layout, p);
-        const int chunks = chunk_count(layout, &piece);
-        dn_norm_partial_clear(net, node, item, p);
-        for (int i = 0; i < chunks; i++) {
-            chunk c;
-            float *v = chunk_create(&c, layout, &piece, i, dn_thread_scratch(net));
-            backward_chunk(net, node, pass, &c, item, p, v);
-        }
+    const int count = tile_block_count(&v->out->layout, piece);
+    for (int i = 0; i < count; i++) {
+        dn_carver c = dn_thread_scratch(v);
+        const tile_block t = tile_block_create(v, piece, i, &c);
+        backward_tile_block(v, pass, task, &t);
     }
 }
 
-size_t dn_winograd_scratch(const dn_net *net, const dn_node *node)
+/* ---- the kind ---- */
+
+static void winograd_forward(const dn_visit *v, const dn_pass *pass)
 {
-    const dn_layout *layout = &net->maps[node->in].layout;
-    const dn_piece piece = dn_layout_piece(layout, 0); /* no piece is larger than the first */
-    chunk c;
-    chunk_create(&c, layout, &piece, 0, NULL);
-    const size_t outputs = (size_t)node->outputs;
-    const size_t block = outputs > DN_BACKWARD_BLOCK ? outputs : DN_BACKWARD_BLOCK;
-    const size_t forward = (DN_FORWARD_BLOCK_3X3 + outputs) * c.ld;
-    const size_t backward =
-        (block + outputs) * c.ld + net->products->packed_dy_floats(node->outputs, c.tiles);
-    return dn_round_lanes(c.row_floats) + dn_round_lanes(y_floats(&c)) + 2 * DN_LANES +
-           DN_WINOGRAD * (forward > backward ? forward : backward);
+    dn_drive_forward(v, pass, forward_winograd_piece);
 }
+
+static void winograd_backward(const dn_visit *v, const dn_pass *pass)
+{
+    dn_drive_backward(v, pass, backward_winograd_piece);
+}
+
+static void winograd_scratch(const dn_visit *v, dn_carver *c)
+{
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger */
+    tile_block_create(v, &piece, 0, c);
+}
+
+const dn_layer_kind dn_layer_winograd = {
+    .name = "conv",
+    .phase = "conv3x3",
+    .forward = winograd_forward,
+    .backward = winograd_backward,
+    .scratch = winograd_scratch,
+    .forward_block = FORWARD_CHANNELS,
+    .backward_block = BACKWARD_CHANNELS,
+    .matrices = DN_WINOGRAD,
+};

@@ -1,14 +1,14 @@
 /*
- * From a specification to maps, nodes and named tensors.
+ * From a specification to feature maps, layers and named tensors.
  *
  * Parameters are laid out in the order in which the backward pass finishes their gradients: the
  * head's first, the stem's last. Names and their order are torchvision's.
  */
-#include "build.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "model/model.h"
 
 /* Dense layers of all blocks. */
 static int layer_count(const dn_spec *spec)
@@ -56,44 +56,48 @@ static size_t last_offset(const dn_net *net)
     return net->tensors[net->tensor_count - 1].offset;
 }
 
-static void add_norm(dn_net *net, dn_node *node, const char *name)
+static void add_norm(dn_net *net, dn_layer *layer, const char *name)
 {
-    const int shape[4] = {node->inputs};
-    node->norm = 1;
+    const int shape[4] = {layer->inputs};
+    layer->norm = 1;
     add_tensor(net, name, "weight", DN_NORM_WEIGHT, 1, shape);
-    node->gamma = last_offset(net);
+    layer->gamma = last_offset(net);
     add_tensor(net, name, "bias", DN_NORM_BIAS, 1, shape);
-    node->beta = last_offset(net);
+    layer->beta = last_offset(net);
     add_tensor(net, name, "running_mean", DN_RUNNING_MEAN, 1, shape);
-    node->running_mean = last_offset(net);
+    layer->running_mean = last_offset(net);
     add_tensor(net, name, "running_var", DN_RUNNING_VAR, 1, shape);
-    node->running_var = last_offset(net);
+    layer->running_var = last_offset(net);
 }
 
-static void add_conv(dn_net *net, dn_node *node, const char *name)
+static void add_conv(dn_net *net, dn_layer *layer, const char *name)
 {
-    const int shape[4] = {node->outputs, node->inputs, node->kernel, node->kernel};
-    snprintf(node->name, sizeof node->name, "%s", name);
+    const int shape[4] = {layer->outputs, layer->inputs, layer->kernel, layer->kernel};
+    snprintf(layer->name, sizeof layer->name, "%s", name);
     add_tensor(net, name, "weight", DN_CONV_WEIGHT, 4, shape);
-    node->weight = last_offset(net);
+    layer->weight = last_offset(net);
 }
 
-/* Appends a node; its norm and convolution are named where `norm` and `conv` are given. */
-static dn_node *add_node(dn_net *net, dn_node node, const char *norm, const char *conv)
+/* Appends a layer; its norm and convolution are named where `norm` and `conv` are given. */
+static dn_layer *add_layer(dn_net *net, dn_layer layer, const char *norm, const char *conv)
 {
-    dn_node *added = &net->nodes[net->node_count];
-    *added = node;
+    dn_layer *added = &net->layers[net->layer_count];
+    const int taps = layer.kernel * layer.kernel;
+    layer.index = net->layer_count;
+    layer.taps = layer.kind->im2col ? 1 : taps;
+    layer.weights_in = conv == NULL ? 0 : layer.kind->im2col ? layer.inputs * taps : layer.inputs;
+    *added = layer;
     if (norm != NULL)
         add_norm(net, added, norm);
     if (conv != NULL)
         add_conv(net, added, conv);
     else
         snprintf(added->name, sizeof added->name, "%s", norm);
-    if (node.out >= 0 && net->maps[node.out].written < 0)
-        net->maps[node.out].written = net->node_count;
-    if (node.in >= 0)
-        net->maps[node.in].read = net->node_count;
-    net->node_count++;
+    if (layer.out >= 0 && net->maps[layer.out].written < 0)
+        net->maps[layer.out].written = net->layer_count;
+    if (layer.in >= 0)
+        net->maps[layer.in].read = net->layer_count;
+    net->layer_count++;
     return added;
 }
 
@@ -120,63 +124,70 @@ static int build_stem(dn_net *net)
     const int pooled = spec->stem == DN_STEM_IMAGENET;
     const int out = pooled ? add_map(net, "stem", height, width, spec->stem_channels)
                            : add_map(net, "block 1", height, width, channels);
-    add_node(net,
-             (dn_node){.kind = DN_NODE_STEM,
-                       .in = -1,
-                       .out = out,
-                       .inputs = spec->channels,
-                       .outputs = spec->stem_channels,
-                       .kernel = spec->stem == DN_STEM_CIFAR ? 3 : 7},
-             NULL, "features.conv0");
+    add_layer(
+        net,
+        (dn_layer){.kind = spec->stem == DN_STEM_CIFAR ? &dn_layer_stem3x3 : &dn_layer_stem7x7,
+                   .in = -1,
+                   .out = out,
+                   .inputs = spec->channels,
+                   .outputs = spec->stem_channels,
+                   .kernel = spec->stem == DN_STEM_CIFAR ? 3 : 7},
+        NULL, "features.conv0");
     if (!pooled)
         return out;
     const int block = add_map(net, "block 1", (height + 1) / 2, (width + 1) / 2, channels);
-    add_node(net,
-             (dn_node){.kind = DN_NODE_STEM_POOL,
-                       .in = out,
-                       .out = block,
-                       .inputs = spec->stem_channels,
-                       .outputs = spec->stem_channels,
-                       .kernel = 3},
-             "features.norm0", NULL);
+    add_layer(net,
+              (dn_layer){.kind = &dn_layer_max_pool,
+                         .in = out,
+                         .out = block,
+                         .inputs = spec->stem_channels,
+                         .outputs = spec->stem_channels,
+                         .kernel = 3},
+              "features.norm0", NULL);
     return block;
 }
 
-static void build_layer(dn_net *net, int b, int l, int map, int channels)
+static const dn_layer_kind *kind_of_3x3(const dn_net *net)
+{
+    const int has_transforms = net->kernels->products[net->options.dtype].winograd != NULL;
+    return has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3;
+}
+
+static void build_dense_layer(dn_net *net, int b, int l, int map, int channels)
 {
     const dn_spec *spec = &net->spec;
     const dn_layout layout = net->maps[map].layout;
     const int growth = spec->growth[b], wide = spec->bottleneck * growth;
     char layer[48], norm[64], conv[64];
     snprintf(layer, sizeof layer, "features.denseblock%d.denselayer%d", b + 1, l + 1);
-    dn_node last = {.kind = DN_NODE_CONV,
-                    .in = map,
-                    .out = map,
-                    .inputs = channels,
-                    .outputs = growth,
-                    .first = channels,
-                    .kernel = 3,
-                    .dropout = net->options.dropout > 0};
+    dn_layer last = {.kind = kind_of_3x3(net),
+                     .in = map,
+                     .out = map,
+                     .inputs = channels,
+                     .outputs = growth,
+                     .first = channels,
+                     .kernel = 3,
+                     .dropout = net->options.dropout > 0};
     if (wide > 0) {
         char name[64];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
         const int z = add_map(net, name, layout.height, layout.width, wide);
         snprintf(norm, sizeof norm, "%s.norm1", layer);
         snprintf(conv, sizeof conv, "%s.conv1", layer);
-        add_node(net,
-                 (dn_node){.kind = DN_NODE_CONV,
-                           .in = map,
-                           .out = z,
-                           .inputs = channels,
-                           .outputs = wide,
-                           .kernel = 1},
-                 norm, conv);
+        add_layer(net,
+                  (dn_layer){.kind = &dn_layer_conv1x1,
+                             .in = map,
+                             .out = z,
+                             .inputs = channels,
+                             .outputs = wide,
+                             .kernel = 1},
+                  norm, conv);
         last.in = z;
         last.inputs = wide;
     }
     snprintf(norm, sizeof norm, "%s.norm%d", layer, wide > 0 ? 2 : 1);
     snprintf(conv, sizeof conv, "%s.conv%d", layer, wide > 0 ? 2 : 1);
-    add_node(net, last, norm, conv);
+    add_layer(net, last, norm, conv);
 }
 
 /* The transition after block `b`; returns the next block's map and its channels so far. */
@@ -191,14 +202,14 @@ static int build_transition(dn_net *net, int b, int map, int *channels)
     const int next = add_map(net, name, layout.height / 2, layout.width / 2, total);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
-    add_node(net,
-             (dn_node){.kind = DN_NODE_TRANSITION,
-                       .in = map,
-                       .out = next,
-                       .inputs = inputs,
-                       .outputs = outputs,
-                       .kernel = 1},
-             norm, conv);
+    add_layer(net,
+              (dn_layer){.kind = &dn_layer_transition,
+                         .in = map,
+                         .out = next,
+                         .inputs = inputs,
+                         .outputs = outputs,
+                         .kernel = 1},
+              norm, conv);
     *channels = outputs;
     return next;
 }
@@ -208,64 +219,65 @@ static void build_head(dn_net *net, int map, int channels)
     const int shape[4] = {net->spec.classes, channels};
     char norm[64];
     snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
-    dn_node *head = add_node(net,
-                             (dn_node){.kind = DN_NODE_HEAD,
-                                       .in = map,
-                                       .out = -1,
-                                       .inputs = channels,
-                                       .outputs = net->spec.classes,
-                                       .kernel = 1},
-                             norm, NULL);
+    dn_layer *head = add_layer(net,
+                               (dn_layer){.kind = &dn_layer_head,
+                                          .in = map,
+                                          .out = -1,
+                                          .inputs = channels,
+                                          .outputs = net->spec.classes,
+                                          .kernel = 1},
+                               norm, NULL);
     snprintf(head->name, sizeof head->name, "classifier");
+    head->weights_in = channels;
     add_tensor(net, "classifier", "weight", DN_LINEAR_WEIGHT, 2, shape);
     head->weight = last_offset(net);
     add_tensor(net, "classifier", "bias", DN_LINEAR_BIAS, 1, shape);
     head->bias = last_offset(net);
 }
 
-/* Turns forward offsets of the parameters into backward ones. */
+/* Turns forward offsets of the parameters into backward ones; statistics stand behind them. */
 static void reverse_offsets(dn_net *net)
 {
     const size_t total = net->parameter_count;
-    for (int i = 0; i < net->node_count; i++) {
-        dn_node *node = &net->nodes[i];
-        const size_t weights =
-            (size_t)node->inputs * (size_t)node->outputs * (size_t)(node->kernel * node->kernel);
-        const size_t channels = (size_t)node->inputs;
-        node->weight = total - node->weight - weights;
-        node->gamma = total - node->gamma - channels;
-        node->beta = total - node->beta - channels;
-        node->bias = total - node->bias - (size_t)node->outputs;
+    for (int i = 0; i < net->layer_count; i++) {
+        dn_layer *layer = &net->layers[i];
+        const size_t channels = (size_t)layer->inputs;
+        layer->weight = total - layer->weight - dn_layer_weights(layer);
+        layer->gamma = total - layer->gamma - channels;
+        layer->beta = total - layer->beta - channels;
+        layer->bias = total - layer->bias - (size_t)layer->outputs;
     }
     for (int i = 0; i < net->tensor_count; i++) {
         dn_tensor *tensor = &net->tensors[i];
         if (tensor->kind != DN_RUNNING_MEAN && tensor->kind != DN_RUNNING_VAR)
             tensor->offset = total - tensor->offset - tensor->count;
     }
+    for (int i = 0; i < net->map_count; i++)
+        net->maps[i].statistics += total;
 }
 
-/* Backward visits the nodes in reverse: the last reader of a map writes its gradient first. */
+/* Backward visits the layers in reverse: the last reader of a map writes its gradient first. */
 static void mark_first_writers(dn_net *net)
 {
-    for (int i = 0; i < net->node_count; i++)
-        if (net->nodes[i].in >= 0)
-            net->nodes[i].accumulate = net->maps[net->nodes[i].in].read != i;
+    for (int i = 0; i < net->layer_count; i++)
+        if (net->layers[i].in >= 0)
+            net->layers[i].accumulate = net->maps[net->layers[i].in].read != i;
 }
 
 dn_status dn_build(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const size_t layers = (size_t)layer_count(spec);
-    const size_t nodes = 2 * layers + (size_t)spec->blocks + 3;
+    const size_t most = 2 * layers + (size_t)spec->blocks + 3;
     net->maps = calloc(layers + (size_t)spec->blocks + 2, sizeof *net->maps);
-    net->nodes = calloc(nodes, sizeof *net->nodes);
-    net->tensors = calloc(5 * nodes + 2, sizeof *net->tensors);
-    if (net->maps == NULL || net->nodes == NULL || net->tensors == NULL)
+    net->layers = calloc(most, sizeof *net->layers);
+    net->tensors = calloc(5 * most + 2, sizeof *net->tensors);
+    if (net->maps == NULL || net->layers == NULL || net->tensors == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none to build %s", spec->name);
     int map = build_stem(net), channels = spec->stem_channels;
     for (int b = 0; b < spec->blocks; b++) {
         for (int l = 0; l < spec->layers[b]; l++, channels += spec->growth[b])
-            build_layer(net, b, l, map, channels);
+            build_dense_layer(net, b, l, map, channels);
         if (b + 1 < spec->blocks || spec->last_transition)
             map = build_transition(net, b, map, &channels);
     }

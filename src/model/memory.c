@@ -1,31 +1,48 @@
 /*
- * A net's memory: which maps are kept, what regions there are, when each of them lives (plan.h),
- * and which pointer points at it then.
+ * A net's memory: which maps are recomputed, what regions there are and when each of them lives
+ * (plan.c places them), and the visits, which hand every layer its operands.
  *
- * The leaf stands at the arena's beginning, as it must be in one piece; a node's part of it lives
- * from that node's backward on, and until then what dies before may stand there. The node that runs
- * has its packed weights and partial sums for that visit alone.
+ * The leaf stands at the arena's beginning, as it must be in one piece; a layer's part of it lives
+ * from that layer's backward on, and until then what dies before may stand there.
  */
-#include "dn/layer_info.h"
-#include "layers.h"
-#include "plan.h"
-
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
-enum { RECOMPUTED_PART = 24 }; /* of a step's products may go into bottleneck maps made again */
+#include "layers/weights.h"
+#include "model/model.h"
 
-/* ---- what is made again ---- */
+enum { RECOMPUTED_PART = 24 }; /* of a step's products may go into recomputed bottleneck maps */
+
+/* What the planning needs and the net does not keep. */
+typedef struct planner {
+    dn_net *net;
+    void ***target;  /* (regions) the pointer to a region that always lives, or NULL */
+    int *map_region; /* (maps, 3): data, data recomputed, gradient */
+    int *work;       /* (times) workspace regions */
+    int *kept;       /* (layers) */
+} planner;
+
+enum { DATA, RECOMPUTED, GRADIENT, MAP_REGIONS };
+
+/* Evaluation goes forward only. */
+static int last_time(const dn_net *net)
+{
+    return (net->options.train ? 2 : 1) * net->layer_count - 1;
+}
+
+/* ---- what is recomputed ---- */
 
 /* A dense layer's 1x1 into a bottleneck map that is kept so far; its inputs are what a value costs
- * to make again. */
+ * to compute again. */
 static int cheapest_bottleneck(const dn_net *net)
 {
     int cheapest = -1;
-    for (int i = 0; i < net->node_count; i++) {
-        const dn_node *node = &net->nodes[i];
-        if (node->kind == DN_NODE_CONV && node->kernel == 1 && !net->maps[node->out].recomputed &&
-            (cheapest < 0 || node->inputs < net->nodes[cheapest].inputs))
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_layer *l = &net->layers[i];
+        if (l->kind == &dn_layer_conv1x1 && !net->maps[l->out].recomputed &&
+            (cheapest < 0 || l->inputs < net->layers[cheapest].inputs))
             cheapest = i;
     }
     return cheapest;
@@ -47,163 +64,227 @@ static int weights_outweigh_maps(const dn_net *net)
     return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
 }
 
-/* All bottleneck maps are made again where asked for. Elsewhere those of the first layers may be:
+/* All bottleneck maps are recomputed where asked for. Elsewhere those of the first layers may be:
  * few products for large maps, a bargain in deep nets with small batches. */
 static void mark_recomputed(dn_net *net)
 {
     const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
     double left = 0;
-    for (int i = 0; i < net->node_count; i++)
+    for (int i = 0; i < net->layer_count; i++)
         left += share * forward_flops(net, i);
     for (int i; (i = cheapest_bottleneck(net)) >= 0;) {
         left -= forward_flops(net, i);
         if (left < 0 && !net->options.recompute)
             return;
-        net->maps[net->nodes[i].out].recomputed = 1;
+        net->maps[net->layers[i].out].recomputed = 1;
     }
+}
+
+const dn_visit *dn_visit_recomputing(const dn_net *net, const dn_visit *v)
+{
+    if (!v->backward || v->in == NULL || !v->in->recomputed)
+        return NULL;
+    return &net->recomputing[v->in->written];
+}
+
+/* ---- visits ---- */
+
+/* What a visit is handed before there is memory: all that its needs follow from. */
+static dn_visit make_visit(const dn_net *net, int index, int time)
+{
+    const dn_layer *l = &net->layers[index];
+    return (dn_visit){.layer = l,
+                      .time = time,
+                      .backward = time == 2 * net->layer_count - 1 - index,
+                      .in = l->in >= 0 ? &net->maps[l->in] : NULL,
+                      .out = l->out >= 0 ? &net->maps[l->out] : NULL,
+                      .spec = &net->spec,
+                      .kernels = net->kernels,
+                      .products = &net->kernels->products[net->options.dtype],
+                      .on_maps = &net->kernels->on_maps[net->options.dtype],
+                      .dtype = net->options.dtype,
+                      .batch = net->options.batch,
+                      .threads = net->threads,
+                      .dropout = net->options.dropout};
+}
+
+static void make_visits(dn_net *net)
+{
+    const int count = net->layer_count, end = 2 * count - 1;
+    for (int i = 0; i < count; i++) {
+        const dn_feature_map *out = net->layers[i].out >= 0 ? &net->maps[net->layers[i].out] : NULL;
+        net->visits[i] = make_visit(net, i, i);
+        net->visits[end - i] = make_visit(net, i, end - i);
+        if (net->options.train && out != NULL && out->recomputed)
+            net->recomputing[i] = make_visit(net, i, end - out->read);
+    }
+}
+
+/* Bytes of what the visit's threads share, and of what each of them works in. */
+static size_t workspace_bytes(dn_visit v)
+{
+    dn_carver c = {0};
+    dn_workspace_carve(&v, &c);
+    return c.bytes;
+}
+
+static size_t scratch_bytes(const dn_visit *v)
+{
+    dn_carver own = {0}, pack = {0};
+    v->layer->kind->scratch(v, &own);
+    dn_pack_scratch(v, &pack);
+    return own.bytes > pack.bytes ? own.bytes : pack.bytes;
+}
+
+static size_t kept_bytes(dn_visit v)
+{
+    dn_carver c = {0};
+    if (v.layer->kind->kept != NULL)
+        v.layer->kind->kept(&v, &c);
+    return c.bytes;
 }
 
 /* ---- regions ---- */
 
-static dn_needs node_needs(const dn_net *net, const dn_node *node)
+static int add_region(planner *p, const char *name, size_t bytes, int first, int last)
 {
-    switch (node->kind) {
-    case DN_NODE_STEM:
-        return dn_stem_needs(net, node);
-    case DN_NODE_STEM_POOL:
-        return dn_stem_pool_needs(net, node);
-    case DN_NODE_CONV:
-        return dn_conv_needs(net, node);
-    case DN_NODE_TRANSITION:
-        return dn_transition_needs(net, node);
-    case DN_NODE_HEAD:
-        return dn_head_needs(net, node);
-    }
-    return (dn_needs){0};
-}
-
-/* Evaluation goes forward only. */
-static int last_visit(const dn_net *net)
-{
-    return (net->options.train ? 2 : 1) * net->node_count - 1;
-}
-
-/* `target` is the pointer that will point at the region, or NULL. */
-static dn_region_info *add_region(dn_net *net, const char *name, void *target, size_t bytes,
-                                  int first, int last)
-{
+    dn_net *net = p->net;
     dn_region_info *region = &net->regions[net->region_count];
     *region = (dn_region_info){.bytes = bytes, .first = first, .last = last};
     snprintf(region->name, sizeof region->name, "%s", name);
-    net->targets[net->region_count++] = target;
-    return region;
+    return net->region_count++;
 }
 
-/* A region that always lives. */
-static void add_lasting(dn_net *net, const char *name, void *target, size_t bytes)
+/* A region that always lives, and the pointer to it. */
+static void add_lasting(planner *p, const char *name, void *target, size_t bytes)
 {
-    add_region(net, name, target, bytes, 0, last_visit(net));
+    p->target[add_region(p, name, bytes, 0, last_time(p->net))] = target;
+}
+
+size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
+{
+    return layer->norm ? layer->gamma + (size_t)layer->inputs
+                       : net->parameter_count + net->statistics_count;
 }
 
 /* In whole cache lines. The stem's gradients come last, and with them the statistics, which the
  * forward pass writes. */
-static void add_leaf_regions(dn_net *net)
+static void add_leaf_regions(planner *p)
 {
-    const int end = last_visit(net);
+    dn_net *net = p->net;
+    const int end = last_time(net);
     size_t offset = 0;
-    for (int i = net->node_count - 1; i >= 0; i--) {
-        const size_t next = dn_round_lanes(dn_node_leaf_end(net, &net->nodes[i])) * sizeof(float);
-        add_region(net, "gradients", NULL, next - offset, i > 0 ? end - i : 0, end)->offset =
-            offset;
+    for (int i = net->layer_count - 1; i >= 0; i--) {
+        const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
+        const int region = add_region(p, "gradients", next - offset, i > 0 ? end - i : 0, end);
+        net->regions[region].offset = offset;
         offset = next;
     }
 }
 
-static size_t map_elements(const dn_feature_map *map)
-{
-    return (size_t)map->layout.groups * (size_t)map->channels * map->layout.stride + DN_LANES;
-}
-
-/* A map's data live from its first writer's visit to that node's backward, or to its last reader's
- * and then anew from there where it is made again; its gradient from the backward of its last
+/* A map's data live from its first writer's visit to that layer's backward, or to its last reader's
+ * and then anew from there where it is recomputed; its gradient from the backward of its last
  * reader to that of its first writer. */
-static void add_map_regions(dn_net *net, dn_feature_map *map)
+static void add_map_regions(planner *p, int index)
 {
-    const int end = last_visit(net), is_recomputed = map->recomputed;
-    const size_t elements = map_elements(map), bytes = elements * map->element;
+    const dn_feature_map *map = &p->net->maps[index];
+    const int end = last_time(p->net), train = p->net->options.train;
+    const size_t elements =
+        (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
+    const size_t bytes = elements * map->element;
+    int *region = p->map_region + MAP_REGIONS * index;
     char name[96];
-    add_region(net, map->name, &map->data, bytes, map->written,
-               net->options.train && !is_recomputed ? end - map->written : map->read);
-    if (!net->options.train)
+    region[DATA] = add_region(p, map->name, bytes, map->written,
+                              train && !map->recomputed ? end - map->written : map->read);
+    if (!train)
         return;
-    snprintf(name, sizeof name, "%s, made again", map->name);
-    if (is_recomputed)
-        add_region(net, name, &map->data, bytes, end - map->read, end - map->written);
+    snprintf(name, sizeof name, "%s, recomputed", map->name);
+    region[RECOMPUTED] = map->recomputed
+                             ? add_region(p, name, bytes, end - map->read, end - map->written)
+                             : region[DATA];
     snprintf(name, sizeof name, "%s gradient", map->name);
-    add_region(net, name, &map->gradient, elements * sizeof(float), end - map->read,
-               end - map->written);
+    region[GRADIENT] =
+        add_region(p, name, elements * sizeof(float), end - map->read, end - map->written);
 }
 
-static void add_head_regions(dn_net *net)
+/* What the visits of one time share among their threads; and the threads' scratch, one region for
+ * all times: it stays in their caches. */
+static void add_work_regions(planner *p)
 {
-    const dn_node *head = &net->nodes[net->node_count - 1];
-    const size_t batch = (size_t)net->options.batch, ld = dn_round_lanes(batch);
-    const size_t channels = (size_t)head->inputs, classes = (size_t)head->outputs;
-    const size_t pixels =
-        (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
-    add_lasting(net, "images", &net->images, (batch * pixels + 3 * DN_LANES) * sizeof(float));
-    add_lasting(net, "labels", &net->labels, batch * sizeof(int32_t));
-    add_lasting(net, "features", &net->features, channels * ld * sizeof(float));
-    add_lasting(net, "feature gradient", &net->feature_gradient, channels * ld * sizeof(float));
-    add_lasting(net, "logits", &net->logits, batch * classes * sizeof(float));
-    add_lasting(net, "logit rows", &net->logit_rows, classes * ld * sizeof(float));
-    add_lasting(net, "losses", &net->image_loss, batch * sizeof(double));
-}
-
-/* What the node that runs may use; backward, where its input is made again, also the node before.
- * The threads' scratch is one region for all: it stays in their caches. */
-static void add_work_regions(dn_net *net)
-{
-    const size_t group = (size_t)net->options.norm_group;
-    size_t channels = 0;
-    for (int t = 0; t <= last_visit(net); t++) {
-        const int is_backward = t >= net->node_count;
-        const dn_node *node = &net->nodes[is_backward ? last_visit(net) - t : t];
-        dn_needs needs = node_needs(net, node);
-        if (is_backward && node->in >= 0 && net->maps[node->in].recomputed)
-            needs = dn_needs_max(needs, node_needs(net, dn_node_before(node)));
-        add_region(net, "packed weights", &net->packed, needs.packed * sizeof(float), t, t);
-        add_region(net, "partial sums", &net->partial, needs.partial * sizeof(double), t, t);
-        if (is_backward)
-            add_region(net, "partial weight gradients", &net->wgrad_partial,
-                       needs.wgrad_partial * sizeof(float), t, t);
-        if (net->scratch_floats < dn_round_lanes(needs.scratch) + 4 * DN_LANES)
-            net->scratch_floats = dn_round_lanes(needs.scratch) + 4 * DN_LANES;
-        if ((size_t)node->outputs > channels)
-            channels = (size_t)node->outputs;
+    dn_net *net = p->net;
+    size_t scratch = 0, channels = 0;
+    for (int t = 0; t <= last_time(net); t++) {
+        const dn_visit *v = &net->visits[t], *input = dn_visit_recomputing(net, v);
+        size_t bytes = workspace_bytes(*v), most = scratch_bytes(v);
+        if (input != NULL && workspace_bytes(*input) > bytes)
+            bytes = workspace_bytes(*input);
+        p->work[t] = add_region(p, "workspace", bytes, t, t);
+        scratch = most > scratch ? most : scratch;
+        if ((size_t)v->layer->outputs > channels)
+            channels = (size_t)v->layer->outputs;
     }
-    add_lasting(net, "coefficients", &net->coefficients, 3 * channels * sizeof(float));
-    add_lasting(net, "norm group's sums", &net->rows, group * 2 * channels * sizeof(double));
-    add_lasting(net, "norm group's column", &net->column, group * sizeof(double));
-    add_lasting(net, "scratch", &net->scratch,
+    const size_t group = (size_t)net->options.norm_group;
+    net->group.size = net->options.norm_group;
+    net->scratch_floats = dn_row_stride(scratch / sizeof(float));
+    add_lasting(p, "correction", &net->correction, 3 * channels * sizeof(float));
+    add_lasting(p, "norm group's sums", &net->group.rows, group * 2 * channels * sizeof(double));
+    add_lasting(p, "norm group's column", &net->group.column, group * sizeof(double));
+    add_lasting(p, "scratch", &net->scratch,
                 (size_t)net->threads * net->scratch_floats * sizeof(float));
 }
 
+/* What a layer keeps from its forward to its backward. */
+static void add_kept_regions(planner *p)
+{
+    const dn_net *net = p->net;
+    const int end = last_time(net);
+    for (int i = 0; i < net->layer_count; i++) {
+        const size_t bytes = kept_bytes(net->visits[i]);
+        p->kept[i] = -1;
+        if (bytes > 0)
+            p->kept[i] =
+                add_region(p, net->layers[i].name, bytes, i, net->options.train ? end - i : end);
+    }
+}
+
+static void add_regions(planner *p)
+{
+    dn_net *net = p->net;
+    const size_t batch = (size_t)net->options.batch, classes = (size_t)net->spec.classes;
+    const size_t image =
+        (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
+    if (net->lead == net) {
+        const size_t channels = net->statistics_count + net->running_count;
+        add_lasting(p, "parameters", &net->parameters, net->parameter_count * sizeof(float));
+        add_lasting(p, "running statistics", &net->running, net->running_count * sizeof(float));
+        add_lasting(p, "channel statistics", &net->channel_statistics, channels * sizeof(float));
+        add_work_regions(p);
+    }
+    add_lasting(p, "channel sums", &net->channel_sums, net->statistics_count * sizeof(double));
+    add_lasting(p, "images", &net->images, (batch * image + 3 * DN_LANES) * sizeof(float));
+    add_lasting(p, "labels", &net->labels, batch * sizeof(int32_t));
+    add_lasting(p, "logits", &net->logits, batch * classes * sizeof(float));
+    add_kept_regions(p);
+    for (int i = 0; i < net->map_count; i++)
+        add_map_regions(p, i);
+}
+
+/* ---- pointers ---- */
+
 /* What nets of one rank have in common: weights, what follows from them and the group's
- * statistics, and (see dn_memory_visit) what a node uses only while it runs. */
+ * statistics, and what a layer uses only while it runs. */
 static void share_memory(dn_net *net, const dn_net *lead)
 {
     net->parameters = lead->parameters;
     net->running = lead->running;
     net->channel_statistics = lead->channel_statistics;
-    net->coefficients = lead->coefficients;
-    net->rows = lead->rows;
-    net->column = lead->column;
+    net->correction = lead->correction;
+    net->group = lead->group;
     net->scratch = lead->scratch;
     net->scratch_floats = lead->scratch_floats;
 }
 
-/* The small per-channel arrays of maps and nodes. */
+/* The small per-channel arrays of maps and layers. */
 static void carve_channels(dn_net *net)
 {
     float *next = net->channel_statistics;
@@ -216,76 +297,180 @@ static void carve_channels(dn_net *net)
         next += 2 * map->channels;
         sums += 2 * map->channels;
     }
-    for (int i = 0; i < net->node_count; i++) {
-        dn_node *node = &net->nodes[i];
-        if (!node->norm)
+    for (int i = 0; i < net->layer_count; i++) {
+        dn_layer *l = &net->layers[i];
+        if (!l->norm)
             continue;
-        node->scale = next;
-        node->shift = next + node->inputs;
-        next += 2 * node->inputs;
+        l->scale = next;
+        l->shift = next + l->inputs;
+        next += 2 * l->inputs;
     }
 }
 
-static void add_regions(dn_net *net)
+static void *region_at(const dn_net *net, int region)
 {
-    if (net->lead == net) {
-        const size_t channels = net->statistics_count + net->running_count;
-        add_lasting(net, "parameters", &net->parameters, net->parameter_count * sizeof(float));
-        add_lasting(net, "running statistics", &net->running, net->running_count * sizeof(float));
-        add_lasting(net, "channel statistics", &net->channel_statistics, channels * sizeof(float));
-        add_work_regions(net);
-    }
-    add_lasting(net, "channel sums", &net->channel_sums, net->statistics_count * sizeof(double));
-    add_head_regions(net);
-    for (int i = 0; i < net->map_count; i++)
-        add_map_regions(net, &net->maps[i]);
+    return (char *)net->arena + net->regions[region].offset;
 }
 
-static void point(const dn_net *net, int region)
+/* Points the visit at its operands. Those of a team's further nets share the first one's
+ * workspace. */
+static void point_visit(const planner *p, dn_visit *v, const dn_visit *lead)
 {
-    if (net->targets[region] != NULL)
-        *net->targets[region] = (char *)net->arena + net->regions[region].offset;
+    const dn_net *net = p->net;
+    const dn_layer *l = v->layer;
+    const int is_late = v->time >= net->layer_count;
+    for (int side = 0; side < 2; side++) {
+        const int map = side ? l->out : l->in;
+        if (map < 0)
+            continue;
+        const int *region = p->map_region + MAP_REGIONS * map;
+        *(side ? &v->y : &v->x) = region_at(net, region[is_late ? RECOMPUTED : DATA]);
+        if (v->backward)
+            *(side ? &v->dy : &v->dx) = region_at(net, region[GRADIENT]);
+    }
+    v->images = net->images;
+    v->labels = net->labels;
+    v->logits = net->logits;
+    v->parameters = net->parameters;
+    v->running = net->running;
+    v->leaf = net->leaf;
+    v->correction = net->correction;
+    v->scratch = net->scratch;
+    v->scratch_floats = net->scratch_floats;
+    v->workspace = lead ? lead->workspace : region_at(net, p->work[v->time]);
+    dn_carver work = {.memory = v->workspace};
+    dn_workspace_carve(v, &work);
+    if (p->kept[l->index] < 0)
+        return;
+    dn_carver kept = {.memory = region_at(net, p->kept[l->index])};
+    l->kind->kept(v, &kept);
+}
+
+static void point_visits(const planner *p)
+{
+    dn_net *net = p->net;
+    const dn_net *lead = net->lead != net ? net->lead : NULL;
+    for (int t = 0; t <= last_time(net); t++)
+        point_visit(p, &net->visits[t], lead ? &lead->visits[t] : NULL);
+    for (int i = 0; i < net->layer_count; i++)
+        if (net->recomputing[i].layer != NULL)
+            point_visit(p, &net->recomputing[i], lead ? &lead->recomputing[i] : NULL);
+}
+
+/* ---- all of it ---- */
+
+/* An arena of zeroed pages, huge ones where the system grants them, not yet touched. */
+static dn_status create_arena(dn_net *net)
+{
+    net->arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (net->arena == MAP_FAILED) {
+        net->arena = NULL;
+        return dn_fail(DN_ENOMEM, "memory: found none for a net of %.1f MiB",
+                       (double)net->arena_bytes / 0x1p20);
+    }
+    madvise(net->arena, net->arena_bytes, MADV_HUGEPAGE);
+    return DN_OK;
+}
+
+static dn_status plan(planner *p)
+{
+    dn_net *net = p->net;
+    if (net->options.train)
+        mark_recomputed(net);
+    make_visits(net);
+    if (net->options.train)
+        add_leaf_regions(p);
+    const int fixed = net->region_count;
+    add_regions(p);
+    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
+    if (net->options.plan_only)
+        return DN_OK;
+    DN_TRY(create_arena(net));
+    net->leaf = net->options.train ? net->arena : NULL;
+    for (int i = 0; i < net->region_count; i++)
+        if (p->target[i] != NULL)
+            *p->target[i] = region_at(net, i);
+    if (net->lead != net)
+        share_memory(net, net->lead);
+    carve_channels(net);
+    point_visits(p);
+    return DN_OK;
 }
 
 dn_status dn_memory_create(dn_net *net)
 {
-    const size_t most = 7 * (size_t)net->node_count + 3 * (size_t)net->map_count + 24;
-    net->regions = calloc(most, sizeof *net->regions);
-    net->targets = calloc(most, sizeof *net->targets);
-    DN_CHECK(net->regions != NULL && net->targets != NULL, DN_ENOMEM,
-             "memory: found none to plan %s", net->spec.name);
-    if (net->options.train) {
-        mark_recomputed(net);
-        add_leaf_regions(net);
-    }
-    const int fixed = net->region_count;
-    add_regions(net);
-    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
-    if (net->options.plan_only)
-        return DN_OK;
-    DN_TRY(dn_arena_create(&net->arena, net->arena_bytes));
-    net->leaf = net->options.train ? net->arena : NULL;
-    for (int i = 0; i < net->region_count; i++)
-        point(net, i);
-    if (net->lead != net)
-        share_memory(net, net->lead);
-    carve_channels(net);
-    return DN_OK;
-}
-
-void dn_memory_visit(dn_net *net, int time)
-{
-    for (int i = 0; i < net->region_count; i++)
-        if (net->regions[i].first == time)
-            point(net, i);
-    net->packed = net->lead->packed;
-    net->partial = net->lead->partial;
-    net->wgrad_partial = net->lead->wgrad_partial;
+    const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
+    const size_t regions = 4 * layers + MAP_REGIONS * maps + 16;
+    planner p = {.net = net,
+                 .target = calloc(regions, sizeof *p.target),
+                 .map_region = calloc(MAP_REGIONS * maps, sizeof *p.map_region),
+                 .work = calloc(2 * layers, sizeof *p.work),
+                 .kept = calloc(layers, sizeof *p.kept)};
+    net->regions = calloc(regions, sizeof *net->regions);
+    net->visits = calloc(2 * layers, sizeof *net->visits);
+    net->recomputing = calloc(layers, sizeof *net->recomputing);
+    const int has_memory = p.target && p.map_region && p.work && p.kept && net->regions &&
+                           net->visits && net->recomputing;
+    const dn_status status =
+        has_memory ? plan(&p) : dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+    free(p.target);
+    free(p.map_region);
+    free(p.work);
+    free(p.kept);
+    return status;
 }
 
 void dn_memory_destroy(dn_net *net)
 {
-    dn_arena_destroy(&net->arena, net->arena_bytes);
+#if DN_RED_ZONES
+    dn_memory_open(net->arena, net->arena_bytes);
+#endif
+    if (net->arena != NULL)
+        munmap(net->arena, net->arena_bytes);
     free(net->regions);
-    free(net->targets);
+    free(net->visits);
+    free(net->recomputing);
 }
+
+/* ---- red zones ---- */
+
+#if DN_RED_ZONES
+/* Regions that always live are what callers fill. */
+static int is_fresh(const dn_net *net, const dn_region_info *r, int time)
+{
+    return r->first == time && !(r->first == 0 && r->last == last_time(net));
+}
+
+/* Opens what lives, of which what begins now is fresh. */
+static void open_regions(const dn_net *net, int time, int spoils)
+{
+    dn_memory_close(net->arena, net->arena_bytes);
+    for (int i = 0; i < net->region_count; i++) {
+        const dn_region_info *r = &net->regions[i];
+        if (r->first > time || r->last < time)
+            continue;
+        dn_memory_open(region_at(net, i), r->bytes);
+        if (spoils && is_fresh(net, r, time))
+            dn_memory_spoil(region_at(net, i), r->bytes);
+    }
+}
+
+void dn_memory_enter(const dn_net *net, const dn_visit *v)
+{
+    const int is_second = !v->backward ? 0 : dn_visit_recomputing(net, v) != NULL;
+    dn_visit copy = *v;
+    dn_carver work = {.memory = v->workspace, .short_part = v->short_part - DN_SHORT_WORKSPACE};
+    dn_carver kept = {.memory = (char *)v->kept[0], .short_part = v->short_part - DN_SHORT_KEPT};
+    open_regions(net, v->time, !is_second);
+    dn_workspace_carve(&copy, &work);
+    kept.keeps = v->backward;
+    if (v->kept[0] != NULL)
+        v->layer->kind->kept(&copy, &kept);
+}
+#else
+void dn_memory_enter(const dn_net *net, const dn_visit *v)
+{
+    (void)net, (void)v;
+}
+#endif

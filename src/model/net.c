@@ -1,15 +1,13 @@
 /* A net from its creation to its end: its first weights, its running statistics, its hash, and what
  * callers may look at. */
-#include "build.h"
-#include "layers.h"
-#include "dn/rng.h"
-#include "plan.h"
-
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "dn/rng.h"
+#include "model/model.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -29,8 +27,6 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
         net->options.norm_group = 1;
     net->lead = from != NULL ? from : net;
     net->kernels = kernels;
-    net->products = &kernels->products[options->dtype];
-    net->on_maps = &kernels->on_maps[options->dtype];
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK)
@@ -58,7 +54,7 @@ void dn_net_destroy(dn_net **net)
         return;
     dn_memory_destroy(*net);
     free((*net)->maps);
-    free((*net)->nodes);
+    free((*net)->layers);
     free((*net)->tensors);
     free(*net);
     *net = NULL;
@@ -69,16 +65,16 @@ void dn_net_destroy(dn_net **net)
 void dn_net_update_running(dn_net *net, const float *leaf)
 {
     const float momentum = 0.1f;
-    for (int i = 0; i < net->node_count; i++) {
-        const dn_node *node = &net->nodes[i];
-        if (!node->norm)
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_layer *l = &net->layers[i];
+        if (!l->norm)
             continue;
-        const dn_feature_map *map = &net->maps[node->in];
-        const float *mean = leaf + net->parameter_count + map->statistics;
+        const dn_feature_map *map = &net->maps[l->in];
+        const float *mean = leaf + map->statistics;
         const float *variance = mean + map->channels;
-        float *running_mean = net->running + node->running_mean;
-        float *running_var = net->running + node->running_var;
-        for (int c = 0; c < node->inputs; c++) {
+        float *running_mean = net->running + l->running_mean;
+        float *running_var = net->running + l->running_var;
+        for (int c = 0; c < l->inputs; c++) {
             running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
             running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
         }
@@ -148,7 +144,7 @@ dn_view dn_net_view(const dn_net *net)
                      .logits = net->logits,
                      .tensors = net->tensors,
                      .tensor_count = net->tensor_count,
-                     .layers = net->node_count,
+                     .layers = net->layer_count,
                      .regions = net->regions,
                      .region_count = net->region_count,
                      .arena_bytes = net->arena_bytes};

@@ -1,8 +1,7 @@
-/* Placing of regions by lifetime, and the arena itself; see plan.h. */
-#include "plan.h"
-
+/* Placing of regions by lifetime: those that never live together share addresses; see model.h. */
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "model/model.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -36,7 +35,7 @@ static size_t lowest_gap(const dn_region_info *region, dn_region_info *const *pl
 }
 
 /* Puts a region among `count` placed ones, which are sorted by offset. */
-static void insert(dn_region_info *region, dn_region_info **placed, int count)
+static void insert_placed(dn_region_info *region, dn_region_info **placed, int count)
 {
     for (; count > 0 && placed[count - 1]->offset > region->offset; count--)
         placed[count] = placed[count - 1];
@@ -56,30 +55,10 @@ dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t 
     for (int i = 0; i < count; i++) {
         if (i >= fixed)
             order[i]->offset = lowest_gap(order[i], placed, i);
-        insert(order[i], placed, i);
+        insert_placed(order[i], placed, i);
         if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
             *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
     }
     free(order);
     return DN_OK;
-}
-
-dn_status dn_arena_create(void **arena, size_t bytes)
-{
-    *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
-    if (*arena == MAP_FAILED) {
-        *arena = NULL;
-        return dn_fail(DN_ENOMEM, "memory: found none for a net of %.1f MiB",
-                       (double)bytes / 0x1p20);
-    }
-    madvise(*arena, bytes, MADV_HUGEPAGE);
-    return DN_OK;
-}
-
-void dn_arena_destroy(void **arena, size_t bytes)
-{
-    if (*arena != NULL)
-        munmap(*arena, bytes);
-    *arena = NULL;
 }

@@ -1,71 +1,39 @@
 /*
- * The walks over the nodes: forward in order, backward in reverse, the nets of a team side by side.
- *
- * A single net is a team of one, alone in its norm group.
+ * The walks over the layers: forward in order, backward in reverse, the nets of a team side by
+ * side. A single net is a team of one, alone in its norm group.
  */
-#include "layers.h"
-#include "plan.h"
-
 #include <assert.h>
 #include <omp.h>
 #include <string.h>
 
-static void node_forward(dn_net *net, const dn_node *node, const dn_pass *pass)
+#include "model/model.h"
+
+static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
-    dn_memory_visit(net, (int)(node - net->nodes));
-    switch (node->kind) {
-    case DN_NODE_STEM:
-        dn_stem_forward(net, node, pass);
-        break;
-    case DN_NODE_STEM_POOL:
-        dn_stem_pool_forward(net, node, pass);
-        break;
-    case DN_NODE_CONV:
-        dn_conv_forward(net, node, pass);
-        break;
-    case DN_NODE_TRANSITION:
-        dn_transition_forward(net, node, pass);
-        break;
-    case DN_NODE_HEAD:
-        dn_head_forward(net, node, pass);
-        break;
-    }
+    dn_memory_enter(net, v);
+    v->layer->kind->forward(v, pass);
 }
 
-static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
+/* A recomputed input is computed first; its statistics stand already. */
+static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
-    dn_memory_visit(net, 2 * net->node_count - 1 - (int)(node - net->nodes));
-    switch (node->kind) {
-    case DN_NODE_HEAD:
-        dn_head_backward(net, node, pass->label_smoothing);
-        break;
-    case DN_NODE_TRANSITION:
-        dn_transition_backward(net, node);
-        break;
-    case DN_NODE_CONV:
-        if (net->maps[node->in].recomputed)
-            dn_conv_forward(net, dn_node_before(node), pass); /* its statistics stand already */
-        dn_conv_backward(net, node, pass);
-        break;
-    case DN_NODE_STEM_POOL:
-        dn_stem_pool_backward(net, node);
-        break;
-    case DN_NODE_STEM:
-        dn_stem_backward(net, node);
-        break;
-    }
+    const dn_visit *input = dn_visit_recomputing(net, v);
+    if (input != NULL)
+        run_forward(net, input, pass);
+    dn_memory_enter(net, v);
+    v->layer->kind->backward(v, pass);
 }
 
-/* The first net's rows(norm_group, 2 * outputs) = the sums of the node's output of all batches. */
-static void gather_sums(const dn_team *team, const dn_node *node)
+/* The group's rows(group size, 2 * outputs) = the sums of the layer's output of all batches. */
+static void gather_sums(const dn_team *team, const dn_layer *layer)
 {
-    const dn_net *lead = team->nets[0];
-    const size_t width = 2 * (size_t)node->outputs;
+    double *rows = team->nets[0]->group.rows;
+    const size_t width = 2 * (size_t)layer->outputs;
     for (int m = 0; m < team->count; m++)
-        memcpy(lead->rows + (size_t)(team->first + m) * width,
-               team->nets[m]->maps[node->out].sums + 2 * node->first, width * sizeof *lead->rows);
+        memcpy(rows + (size_t)(team->first + m) * width,
+               team->nets[m]->maps[layer->out].sums + 2 * layer->first, width * sizeof *rows);
     if (team->exchange != NULL)
-        team->exchange(team->user, lead->rows, width);
+        team->exchange(team->user, rows, width);
 }
 
 static dn_pass pass_of(const dn_pass *pass, int member)
@@ -75,50 +43,59 @@ static dn_pass pass_of(const dn_pass *pass, int member)
     return own;
 }
 
-void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
+/* All members share the group's statistics, and each has a loss of its own. */
+static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
 {
-    dn_net *lead = team->nets[0];
-    assert(team->first + team->count <= lead->options.norm_group);
-    for (int i = 0; i < lead->node_count; i++) {
-        const dn_node *node = &lead->nodes[i];
-        const double start = omp_get_wtime();
-        for (int m = 0; m < team->count; m++) {
-            const dn_pass own = pass_of(pass, m);
-            node_forward(team->nets[m], &team->nets[m]->nodes[i], &own);
-        }
-        if (node->out >= 0) {
-            gather_sums(team, node);
-            dn_map_statistics(lead, node);
-        }
-        lead->nodes[i].forward_seconds += omp_get_wtime() - start;
-    }
+    const dn_net *lead = team->nets[0];
     for (int m = 0; m < team->count; m++) {
-        dn_net *net = team->nets[m];
+        const dn_net *net = team->nets[m];
         if (net != lead)
             memcpy(net->leaf + net->parameter_count, lead->leaf + lead->parameter_count,
                    net->statistics_count * sizeof *net->leaf);
-        dn_head_score(net, net->options.batch, pass->label_smoothing, &results[m]);
+        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, pass->label_smoothing,
+                      &results[m]);
         results[m].loss /= net->options.batch;
     }
 }
 
+void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
+{
+    const dn_net *lead = team->nets[0];
+    assert(team->first + team->count <= lead->options.norm_group);
+    for (int i = 0; i < lead->layer_count; i++) {
+        dn_layer *layer = &lead->layers[i];
+        const double start = omp_get_wtime();
+        for (int m = 0; m < team->count; m++) {
+            const dn_pass own = pass_of(pass, m);
+            run_forward(team->nets[m], &team->nets[m]->visits[i], &own);
+        }
+        if (layer->out >= 0) {
+            gather_sums(team, layer);
+            dn_norm_statistics(&lead->visits[i], &lead->group);
+        }
+        layer->forward_seconds += omp_get_wtime() - start;
+    }
+    finish_forward(team, pass, results);
+}
+
 void dn_team_backward(const dn_team *team, const dn_pass *pass)
 {
-    dn_net *lead = team->nets[0];
-    for (int i = lead->node_count - 1; i >= 0; i--) {
-        const dn_node *node = &lead->nodes[i];
+    const dn_net *lead = team->nets[0];
+    for (int t = lead->layer_count; t < 2 * lead->layer_count; t++) {
+        const dn_visit *v = &lead->visits[t];
+        dn_layer *layer = &lead->layers[v->layer->index];
         const double start = omp_get_wtime();
-        if (node->out >= 0) {
-            gather_sums(team, node);
-            dn_map_correction(lead, node);
+        if (layer->out >= 0) {
+            gather_sums(team, layer);
+            dn_norm_correction(v, &lead->group, lead->correction);
         }
         for (int m = 0; m < team->count; m++) {
             const dn_pass own = pass_of(pass, m);
-            node_backward(team->nets[m], &team->nets[m]->nodes[i], &own);
+            run_backward(team->nets[m], &team->nets[m]->visits[t], &own);
         }
-        lead->nodes[i].backward_seconds += omp_get_wtime() - start;
+        layer->backward_seconds += omp_get_wtime() - start;
         if (pass->ready != NULL)
-            pass->ready(pass->user, dn_node_leaf_end(lead, node));
+            pass->ready(pass->user, dn_layer_leaf_end(lead, layer));
     }
 }
 
@@ -134,10 +111,10 @@ void dn_net_backward(dn_net *net, const dn_pass *pass)
 
 void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
 {
-    for (int i = 0; i < net->node_count; i++) {
+    for (int i = 0; i < net->layer_count; i++) {
         const double start = omp_get_wtime();
-        node_forward(net, &net->nodes[i], NULL);
-        net->nodes[i].forward_seconds += omp_get_wtime() - start;
+        run_forward(net, &net->visits[i], NULL);
+        net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    dn_head_score(net, count, 0, result);
+    dn_head_score(&net->visits[net->layer_count - 1], count, 0, result);
 }

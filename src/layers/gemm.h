@@ -1,0 +1,67 @@
+/*
+ * Layers that are a gemm over panels: convolutions, the stem's and the transition's.
+ *
+ * A kind of layer says what fills a panel (`fill`: a block of input channels over a piece, as the
+ * gemm reads them) and what becomes of the gradient of one (`dgrad`); the loops are here. A 3x3
+ * goes tap by tap over the padded layout of a piece (dn/kernels.h), one channel's row, here one
+ * image of 2 x 4:
+ *
+ *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0
+ *                 ^ first           ^ last of the positions
+ *
+ * Its source begins where the piece's x does, or with the row above. Output position first + p has
+ * tap t at first + p + shift[t], shift = (dr) * 5 + (dc), so each tap is the same gemm over the
+ * positions from the first pixel to the last. What is computed on border positions is dropped by
+ * `store`, or meets a zero of dy.
+ */
+#ifndef DN_GEMM_H
+#define DN_GEMM_H
+
+#include "layers/drive.h"
+
+enum { DN_PADDED_LEAD = DN_LANES }; /* floats before a padded row: the first of them is a zero */
+
+/* How a gemm goes over a piece, or over some pixels of one. */
+typedef struct dn_gemm_view {
+    dn_piece piece;
+    dn_padded padded;        /* of a panel's rows: bordered for a 3x3 */
+    ptrdiff_t source;        /* where its source begins, from the piece's first pixel */
+    size_t first, positions; /* in the padded layout: what the gemm goes over */
+    dn_taps taps;
+    size_t ld; /* floats from row to row of a panel */
+} dn_gemm_view;
+
+struct dn_gemm_block {
+    const dn_gemm_view *view;
+    int first, rows;    /* input channels [first, first + rows) */
+    float *plane;       /* scratch of the kind */
+    float *dx, *pixels; /* backward: scratch(rows, ld), of a 3x3 the latter without border */
+    double *sums;       /* backward: the norm's, of the piece, of channel `first` */
+};
+
+dn_gemm_view dn_gemm_view_create(const dn_visit *v, const dn_piece *piece);
+
+/* One piece, forward and backward, of a kind with `fill`. */
+void dn_gemm_forward(const dn_visit *v, const dn_pass *pass);
+void dn_gemm_backward(const dn_visit *v, const dn_pass *pass);
+void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
+
+/* b->dx = the transposed weights times dy. */
+void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
+
+/* A row's part of scratch that a padded layout fills and a gemm reads: `reach` floats from its
+ * first on, with DN_PADDED_LEAD before it. */
+float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach);
+
+/* Floats of a padded row that kernels touch: fill, and the taps of a gemm. */
+size_t dn_padded_reach(const dn_padded *padded);
+
+/* Row stride of scratch rows that hold a padded layout. */
+size_t dn_padded_stride(const dn_padded *padded);
+
+/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `padded`, whose source
+ * begins at pixel `pixel` of image `image`. */
+void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded, int image,
+                size_t pixel, int channel, float *row);
+
+#endif

@@ -1,0 +1,12 @@
+/* The table of layer kinds. A new kind is a file with its row, and a line here. */
+#include "layers/layer.h"
+
+static const dn_layer_kind *const kinds[] = {
+    &dn_layer_stem3x3, &dn_layer_stem7x7,  &dn_layer_max_pool,   &dn_layer_conv1x1,
+    &dn_layer_conv3x3, &dn_layer_winograd, &dn_layer_transition, &dn_layer_head,
+};
+
+const dn_layer_kind *dn_layer_kind_get(int index)
+{
+    return index < (int)(sizeof kinds / sizeof *kinds) ? kinds[index] : NULL;
+}

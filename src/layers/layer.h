@@ -1,0 +1,199 @@
+/*
+ * A layer: what it is, and what it is handed when it runs.
+ *
+ * A DenseNet is a list of layers. Each reads the first `inputs` channels of one feature map and
+ * writes `outputs` channels into another, from channel `first` on; a dense block is one map into
+ * which its layers write in turn, so the concatenation is never built. Forward walks the list,
+ * backward walks it in reverse (src/model/walk.c).
+ *
+ *     stem ─► block map ─► 1x1 ─► bottleneck map ─► 3x3 ─┐
+ *                ▲  └────────► transition ─► next block   │
+ *                └────────────────────────────────────────┘
+ *
+ * Shared statistics. Mean and variance belong to a map's channel, so they are computed once, by
+ * the layer that writes it; every batch norm that reads it differs in gamma and beta only.
+ *
+ * Deferred correction. A layer's backward adds gamma_i * g_i into its input map's gradient, g_i
+ * being masked by its ReLU, and keeps the sums A = sum gamma_i * dbeta_i and B = sum gamma_i *
+ * dgamma_i. When the writer of the channel loads its own gradient it applies the rest of all those
+ * batch norms' backward passes at once, an affine function of gradient and map:
+ *
+ *     dx = (D - A/M - xhat * B/M) / sqrt(variance + eps),  xhat = (x - mean) / sqrt(variance + eps)
+ *
+ * Norm groups. Nets whose batches are normalised together walk side by side. After each layer
+ * forward, and before it backward, they learn the sums of all their batches; mean, variance, A, B
+ * and M are then those of the group, added up along the tree. An ordinary net is a group of one.
+ *
+ * The order of every sum follows from the shape alone: a piece's sums are kept apart and combined
+ * in the order of the pieces, statistics and the norm's in double, weight gradients in float. Who
+ * computes a piece, and into how many ranges its channels are cut, may follow from the threads.
+ */
+#ifndef DN_LAYER_H
+#define DN_LAYER_H
+
+#include "dn/layer_info.h"
+#include "layers/layout.h"
+#include "layers/scratch.h"
+
+#define DN_NORM_EPSILON 1e-5
+
+typedef struct dn_feature_map {
+    char name[64];
+    dn_layout layout;
+    int channels;
+    size_t element;        /* bytes of an element */
+    float *mean, *inverse; /* (channels) of the group: mean, 1 / sqrt(variance + eps) */
+    double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
+    size_t statistics; /* offset in the leaf: means, then unbiased variances */
+    int written, read; /* first layer that writes it, last layer that reads it */
+    int recomputed;    /* 1: not kept for the backward pass but computed again there */
+} dn_feature_map;
+
+typedef struct dn_layer dn_layer;
+
+/* What one layer is handed to run once, forward or backward: all that it reads and writes, but for
+ * the pass. Made with the memory plan, and const from then on. */
+typedef struct dn_visit {
+    const dn_layer *layer;
+    int time, backward; /* when, counted in visits; 0: forward */
+
+    const dn_feature_map *in, *out; /* NULL: the images, the logits */
+    void *x, *y;    /* the maps: (image blocks, channels, stride) elements of the net's type */
+    float *dx, *dy; /* their gradients in fp32, before the deferred correction; backward */
+    float *images;  /* (batch, channels, height, width) */
+    const int32_t *labels; /* (batch) */
+    float *logits;         /* (batch, classes) */
+
+    const float *parameters, *running; /* all of the net's; a layer knows its offsets */
+    float *leaf;
+    const float *correction; /* (outputs, 3) deferred correction of the output; backward */
+    float *kept[3];          /* what the layer keeps from forward to backward (kind->kept) */
+    double *losses;          /* (batch) of the head, kept too */
+
+    /* Shared by the threads, of this visit alone (drive.h); then (threads, scratch_floats). */
+    void *workspace; /* packed, partial and wgrad are its parts */
+    float *packed;   /* the weights as the kernels want them */
+    double *partial; /* sums of pieces: moments (pieces, outputs, 2) forward, the norm's (parts,
+                        inputs, 2) backward */
+    float *wgrad;    /* weight gradients of slices */
+    float *scratch;
+    size_t scratch_floats;
+#if DN_RED_ZONES
+    int short_part; /* for tests; scratch.h */
+#endif
+
+    const dn_spec *spec;
+    const dn_kernels *kernels;
+    const dn_product_kernels *products; /* those of the net's element type */
+    const dn_map_kernels *on_maps;      /* the same */
+    dn_dtype dtype;
+    int batch, threads;
+    float dropout; /* probability */
+} dn_visit;
+
+/* A block of input channels of a gemm layer over (part of) a piece; gemm.h. */
+typedef struct dn_gemm_block dn_gemm_block;
+
+/*
+ * A kind of layer: a row in its own file, and in the table of kinds.c. `forward` and `backward` are
+ * called outside a parallel region and open their own. A pass of NULL means evaluation: running
+ * statistics normalise, and nothing is kept for a backward pass.
+ */
+typedef struct dn_layer_kind {
+    const char *name;  /* of the operation: "conv" */
+    const char *phase; /* layers whose times are summed: "conv1x1" */
+    void (*forward)(const dn_visit *v, const dn_pass *pass);
+    void (*backward)(const dn_visit *v, const dn_pass *pass);
+    void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
+    void (*kept)(dn_visit *v, dn_carver *c);          /* carves v->kept, or NULL */
+    int (*norm_parts)(const dn_visit *v); /* parts of its norm's backward sums; NULL: pieces */
+
+    /* Of kinds with weights: */
+    int forward_block, backward_block; /* input channels of a panel, 0: all */
+    int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
+    int matrices; /* weight matrices of a transformed domain; 0: one a tap */
+
+    /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
+    int pointwise; /* 1: a 1x1 on the input's own pixels: backward, a piece is cut into pixels whose
+                      dy stays in the cache, and the dgrad is fused where there is a kernel */
+    size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
+    void (*fill)(const dn_visit *v, const dn_gemm_block *b, float *panel);
+    void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
+} dn_layer_kind;
+
+struct dn_layer {
+    char name[64]; /* of its convolution, torchvision's */
+    const dn_layer_kind *kind;
+    int index;   /* in the net */
+    int in, out; /* maps; in = -1: the images, out = -1: the logits */
+    int inputs, outputs, first, kernel;
+    int weights_in, taps; /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
+    int dropout;          /* 1: drops outputs */
+    int accumulate;       /* 0: its backward is the first to write the input's gradient */
+    int norm;             /* 1: batch norm and ReLU stand before */
+    size_t weight, bias;  /* offsets in the parameters, and in the leaf, where their gradients are
+                             final once the layer's backward returns */
+    size_t gamma, beta;   /* the same */
+    size_t running_mean, running_var; /* offsets in the running statistics */
+    float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
+    double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
+};
+
+/* The kinds, in the order in which --roofline and bench list their phases; NULL past the end. */
+const dn_layer_kind *dn_layer_kind_get(int index);
+
+extern const dn_layer_kind dn_layer_stem3x3, dn_layer_stem7x7; /* stem.c: conv of the images */
+extern const dn_layer_kind dn_layer_max_pool;   /* max_pool.c: norm, ReLU, 3x3/2 max pool */
+extern const dn_layer_kind dn_layer_conv1x1;    /* conv.c: norm, ReLU, convolution */
+extern const dn_layer_kind dn_layer_conv3x3;    /* conv.c: the same */
+extern const dn_layer_kind dn_layer_winograd;   /* winograd.c: the same for a 3x3 */
+extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, average pool, 1x1 */
+extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, linear, softmax */
+
+/* Loss and top-k of the first `count` images from the logits that the head's forward visit `v`
+ * left.
+ */
+void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_result *result);
+
+/* ---- small geometry ---- */
+
+/* Floats of the layer's weights. */
+static inline size_t dn_layer_weights(const dn_layer *l)
+{
+    return (size_t)l->outputs * (size_t)l->weights_in * (size_t)l->taps;
+}
+
+/* Index of the row of channel `channel` of a piece; `shift` pixels further on. */
+static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *piece, int channel,
+                                  ptrdiff_t shift)
+{
+    const size_t row = (size_t)piece->block * (size_t)map->channels + (size_t)channel;
+    return row * map->layout.stride + piece->offset + (size_t)shift;
+}
+
+/* Index of the plane of one channel of one image; `shift` pixels further on. */
+static inline size_t dn_map_plane_index(const dn_feature_map *map, int image, int channel,
+                                        size_t shift)
+{
+    const dn_layout *layout = &map->layout;
+    const size_t row = (size_t)(image / layout->block_images) * (size_t)map->channels;
+    return (row + (size_t)channel) * layout->stride +
+           (size_t)(image % layout->block_images) * dn_layout_pixels(layout) + shift;
+}
+
+/* Address of element `index` of a map's data. */
+static inline void *dn_map_at(const dn_feature_map *map, void *data, size_t index)
+{
+    return (char *)data + index * map->element;
+}
+
+/* Pixels of all images: what a channel's statistics run over. */
+static inline double dn_map_pixels(const dn_feature_map *map)
+{
+    return (double)map->layout.images * (double)dn_layout_pixels(&map->layout);
+}
+
+/* This thread's scratch. Inside a parallel region. */
+dn_carver dn_thread_scratch(const dn_visit *v);
+
+#endif

@@ -1,0 +1,58 @@
+/* Parts of working memory and the zones between them; see scratch.h. */
+#include "layers/scratch.h"
+
+#include <string.h>
+
+#if DN_RED_ZONES
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes)   ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
+void dn_memory_open(void *bytes, size_t count)
+{
+    ASAN_UNPOISON_MEMORY_REGION(bytes, count);
+}
+
+void dn_memory_close(void *bytes, size_t count)
+{
+    ASAN_POISON_MEMORY_REGION(bytes, count);
+}
+
+void dn_memory_spoil(void *bytes, size_t count)
+{
+    memset(bytes, 0xff, count); /* NaN in every type of ours */
+}
+#endif
+
+static void *carve(dn_carver *c, size_t bytes)
+{
+    if (bytes == 0)
+        return NULL;
+    char *const part = c->memory != NULL ? c->memory + c->bytes : NULL;
+    const size_t room = (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
+    c->bytes += room + DN_RED_ZONE_BYTES;
+    if (part == NULL)
+        return NULL;
+#if DN_RED_ZONES
+    if (++c->part == c->short_part)
+        bytes = bytes > DN_LINE_BYTES ? bytes - DN_LINE_BYTES : 0;
+    dn_memory_open(part, room + DN_RED_ZONE_BYTES);
+    if (!c->keeps)
+        dn_memory_spoil(part, room + DN_RED_ZONE_BYTES);
+    dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);
+#endif
+    return part;
+}
+
+float *dn_carve_floats(dn_carver *c, size_t count)
+{
+    return carve(c, count * sizeof(float));
+}
+
+double *dn_carve_doubles(dn_carver *c, size_t count)
+{
+    return carve(c, count * sizeof(double));
+}

@@ -1,0 +1,164 @@
+/*
+ * Red zones of working memory (src/layers/scratch.h): every part that a layer describes is as large
+ * as it must be, and no larger by a vector. Each part in turn is made a vector too short, in a
+ * process of its own, which the sanitizer must then end; where no shape reaches the last vector of
+ * a part, the part is too large.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "model/model.h"
+#include "small_net.h"
+#include "test_tables.h"
+
+#if DN_RED_ZONES && defined(__SANITIZE_ADDRESS__)
+
+/* Each kind of layer, over shapes with pieces of one image and of several. */
+static const net_case cases[] = {
+    {"blocks=2,1:growth=12:bottleneck=4:stem-channels=16", 3, 16, 16, 10, 16, 0, 0, DN_FP32},
+    {"blocks=2,1:growth=12:bottleneck=0:stem-channels=16", 3, 40, 40, 10, 2, 0, 0, DN_FP32},
+    {"blocks=1,1:growth=8:bottleneck=2:stem=imagenet:stem-channels=16", 3, 132, 132, 10, 3, 0, 0,
+     DN_FP32},
+    {"blocks=1,1:growth=8:bottleneck=2:stem=7x7:stem-channels=8", 1, 28, 28, 70, 16, 0, 0, DN_BF16},
+    {"blocks=1,1:growth=8:bottleneck=2:stem=7x7:stem-channels=8", 1, 60, 60, 10, 16, 0, 0, DN_FP32},
+};
+
+enum { CASES = sizeof cases / sizeof *cases, MOST_PARTS = 8 };
+
+/* Runs a step with part `part` of the visits of `kind` in one direction a vector too short; the
+ * exit status is 0 where nobody noticed. */
+static int run_short(const net_case *c, const dn_kernels *kernels, const dn_layer_kind *kind,
+                     int backward, int part)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        fclose(stderr);
+        dn_net *net = net_make(c, kernels);
+        net_draw_all(net, DRAW_PLAIN, 1);
+        for (int t = 0; t < 2 * net->layer_count; t++)
+            if (net->visits[t].layer->kind == kind &&
+                (net->visits[t].backward == backward || part >= DN_SHORT_KEPT))
+                net->visits[t].short_part = part;
+        net_step(net, &(dn_pass){.seed = 1});
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+/* Parts of scratch, workspace and what is kept that the kind has in some case, in one direction. */
+static int count_parts(const dn_net *net, const dn_layer_kind *kind, int backward, int set)
+{
+    for (int t = 0; t < 2 * net->layer_count; t++) {
+        dn_visit v = net->visits[t];
+        if (v.layer->kind != kind || v.backward != backward)
+            continue;
+        static _Alignas(64) char room[1 << 24];
+        dn_carver c = {.memory = room};
+        dn_memory_open(room, sizeof room);
+        if (set == 0)
+            kind->scratch(&v, &c);
+        else if (set == DN_SHORT_WORKSPACE)
+            dn_workspace_carve(&v, &c);
+        else if (kind->kept != NULL && !backward)
+            kind->kept(&v, &c);
+        assert_true(c.bytes <= sizeof room);
+        dn_memory_open(room, sizeof room);
+        return c.part;
+    }
+    return 0;
+}
+
+/* One kind in one direction: every part is noticed in one of the cases. */
+static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int backward)
+{
+    static const int sets[] = {0, DN_SHORT_WORKSPACE, DN_SHORT_KEPT};
+    int failures = 0;
+    for (int s = 0; s < 3; s++)
+        for (int part = 1, exists = 1; exists && part < MOST_PARTS; part++) {
+            int noticed = 0;
+            exists = 0;
+            for (int i = 0; i < CASES && !noticed; i++) {
+                dn_net *net = net_make(&cases[i], kernels);
+                const int has = part <= count_parts(net, kind, backward, sets[s]);
+                dn_net_destroy(&net);
+                exists |= has;
+                noticed = has && run_short(&cases[i], kernels, kind, backward, sets[s] + part) != 0;
+            }
+            if (!exists || noticed)
+                continue;
+            print_error("%s: part %d of %s (%s), %s, is too large\n", kernels->name, sets[s] + part,
+                        kind->name, kind->phase, backward ? "backward" : "forward");
+            failures++;
+        }
+    return failures;
+}
+
+static void test_short_parts(void **state)
+{
+    (void)state;
+    int failures = 0;
+    /* Registers of DN_LANES floats reach as far as any may; without AVX-512 they are pairs. */
+    const dn_kernels *wide = dn_test_table("wide");
+    if (wide == NULL)
+        skip();
+    for (int k = 0; dn_layer_kind_get(k) != NULL; k++)
+        for (int backward = 0; backward < 2; backward++)
+            failures += check_kind(wide, dn_layer_kind_get(k), backward);
+    assert_int_equal(failures, 0);
+}
+
+static void test_whole_parts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++)
+        for (int k = 0; dn_kernels_get(k) != NULL; k++)
+            assert_int_equal(run_short(&cases[i], dn_kernels_get(k), NULL, 0, 0), 0);
+}
+
+int main(void)
+{
+    setenv("OMP_NUM_THREADS", "1", 1);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole_parts),
+                                       cmocka_unit_test(test_short_parts)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#else
+
+/* Without the sanitizer: parts stand in order, on cache lines, and measuring equals handing out. */
+static void test_carving(void **state)
+{
+    (void)state;
+    static _Alignas(64) char room[1024];
+    dn_carver measure = {0}, hand_out = {.memory = room};
+    static const size_t floats[] = {1, 16, 0, 17, 40};
+    const char *end = room;
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+        assert_null(dn_carve_floats(&measure, floats[i]));
+        const char *part = (const char *)dn_carve_floats(&hand_out, floats[i]);
+        assert_int_equal(measure.bytes, hand_out.bytes);
+        if (floats[i] == 0)
+            continue;
+        assert_true(part >= end && (part - room) % 64 == 0);
+        end = part + floats[i] * sizeof(float);
+    }
+    assert_true(end <= room + hand_out.bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_carving)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#endif

@@ -23,7 +23,7 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info);
 /* Phases: layers whose times are summed, as their kinds say ("conv3x3"). */
 enum { DN_MAX_PHASES = 16 };
 
-int dn_phase_count(void);
+/* NULL past the last. */
 const char *dn_phase_name(int phase);
 
 /* What one pass of a layer over the batch has to do. */

@@ -106,7 +106,7 @@ static json_t *phases(const bench *b)
     const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps;
     json_t *object = json_object();
-    for (int p = 0; p < dn_phase_count(); p++)
+    for (int p = 0; dn_phase_name(p); p++)
         json_object_set_new(object, dn_phase_name(p),
                             json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
                                       times.backward[p] / steps));
@@ -157,7 +157,7 @@ static void print_text(const bench *b)
     printf("GFLOP/s        %9.1f\n", images / median * training_flops(b->net) / 1e9);
     printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
     printf("seconds a step %9.4f median; means of phases:\n", median);
-    for (int p = 0; p < dn_phase_count(); p++)
+    for (int p = 0; dn_phase_name(p); p++)
         printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name(p),
                times.forward[p] / steps, times.backward[p] / steps);
     const dn_step_times *t = &b->step.times;

@@ -45,11 +45,20 @@ static int row_count(const dn_net *net)
     return 2 * dn_net_view(net).layers;
 }
 
-/* rows(row_count) of the layers, forward and backward, most lost first; phases(2 * phases)
- * their sums. */
+/* Each phase forward and backward. */
+static int phase_rows(void)
+{
+    int phases = 0;
+    while (dn_phase_name(phases))
+        phases++;
+    return 2 * phases;
+}
+
+/* rows(row_count) of the layers, forward and backward, most lost first; phases(phase_rows) their
+ * sums. */
 static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows, row *phases)
 {
-    for (int p = 0; p < 2 * dn_phase_count(); p++) {
+    for (int p = 0; p < phase_rows(); p++) {
         phases[p] = (row){.direction = p % 2 ? "backward" : "forward"};
         snprintf(phases[p].name, sizeof phases->name, "%s", dn_phase_name(p / 2));
     }
@@ -95,7 +104,7 @@ dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
         "written\n",
         omp_get_max_threads(), peaks->flops * 1e-9, peaks->read * 1e-9, peaks->scale * 1e-9);
     print_heading("phase");
-    for (int p = 0; p < 2 * dn_phase_count(); p++) {
+    for (int p = 0; p < phase_rows(); p++) {
         print_row(&phases[p]);
         row_add(&total, &phases[p]);
     }
@@ -127,7 +136,7 @@ json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps)
     json_t *object =
         json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops", peaks->flops * 1e-9, "read_gb_per_s",
                   peaks->read * 1e-9, "scale_gb_per_s", peaks->scale * 1e-9, "phases",
-                  json_of(phases, 2 * dn_phase_count()), "layers", json_of(rows, row_count(net)));
+                  json_of(phases, phase_rows()), "layers", json_of(rows, row_count(net)));
     free(rows);
     return object;
 }

@@ -15,39 +15,23 @@
 
 /* ---- phases ---- */
 
-/* The kinds' phases, each once; returns how many there are. */
-static int list_phases(const char *names[DN_MAX_PHASES])
+/* The number of a kind's phase: kinds of one phase follow each other in the table. */
+static int phase_number(const dn_layer_kind *kind)
 {
-    int count = 0;
-    for (int k = 0; dn_layer_kind_get(k) != NULL; k++) {
-        int known = 0;
-        while (known < count && strcmp(names[known], dn_layer_kind_get(k)->phase) != 0)
-            known++;
-        if (known == count && count < DN_MAX_PHASES)
-            names[count++] = dn_layer_kind_get(k)->phase;
-    }
-    return count;
-}
-
-int dn_phase_count(void)
-{
-    const char *names[DN_MAX_PHASES];
-    return list_phases(names);
+    int phase = 0;
+    const dn_layer_kind *k;
+    for (int i = 0; (k = dn_layer_kind_get(i)) != kind; i++)
+        phase += strcmp(k->phase, dn_layer_kind_get(i + 1)->phase) != 0;
+    return phase;
 }
 
 const char *dn_phase_name(int phase)
 {
-    const char *names[DN_MAX_PHASES];
-    list_phases(names);
-    return names[phase];
-}
-
-static int phase_of(const dn_layer *l)
-{
-    int phase = 0;
-    while (strcmp(dn_phase_name(phase), l->kind->phase) != 0)
-        phase++;
-    return phase;
+    const dn_layer_kind *k;
+    for (int i = 0; (k = dn_layer_kind_get(i)) != NULL; i++)
+        if (phase_number(k) == phase)
+            return k->phase;
+    return NULL;
 }
 
 /* ---- layers ---- */
@@ -94,7 +78,7 @@ static void add_backward_work(const dn_net *net, const dn_layer *l, dn_layer_wor
 void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work *work)
 {
     const dn_layer *l = &net->layers[index];
-    *work = (dn_layer_work){.phase = phase_of(l)};
+    *work = (dn_layer_work){.phase = phase_number(l->kind)};
     if (!backward) {
         add_forward_work(net, l, work);
         return;
@@ -133,8 +117,8 @@ dn_phase_times dn_net_phase_times(const dn_net *net)
     dn_phase_times times = {0};
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
-        times.forward[phase_of(l)] += l->forward_seconds;
-        times.backward[phase_of(l)] += l->backward_seconds;
+        times.forward[phase_number(l->kind)] += l->forward_seconds;
+        times.backward[phase_number(l->kind)] += l->backward_seconds;
     }
     return times;
 }

@@ -15,13 +15,11 @@
 
 enum { RECOMPUTED_PART = 24 }; /* of a step's products may go into recomputed bottleneck maps */
 
-/* What the planning needs and the net does not keep. */
+/* What the planning needs and the net does not keep. Regions of one sort follow each other. */
 typedef struct planner {
     dn_net *net;
-    void ***target;  /* (regions) the pointer to a region that always lives, or NULL */
-    int *map_region; /* (maps, 3): data, data recomputed, gradient */
-    int *work;       /* (times) workspace regions */
-    int *kept;       /* (layers) */
+    void ***target;             /* (regions) the pointer to a region that always lives, or NULL */
+    int maps, workspaces, kept; /* first regions: of maps, MAP_REGIONS each; of times; of layers */
 } planner;
 
 enum { DATA, RECOMPUTED, GRADIENT, MAP_REGIONS };
@@ -89,7 +87,7 @@ const dn_visit *dn_visit_recomputing(const dn_net *net, const dn_visit *v)
 
 /* ---- visits ---- */
 
-/* What a visit is handed before there is memory: all that its needs follow from. */
+/* Before there is memory: what its needs follow from; then also the arrays that all share. */
 static dn_visit make_visit(const dn_net *net, int index, int time)
 {
     const dn_layer *l = &net->layers[index];
@@ -98,6 +96,15 @@ static dn_visit make_visit(const dn_net *net, int index, int time)
                       .backward = time == 2 * net->layer_count - 1 - index,
                       .in = l->in >= 0 ? &net->maps[l->in] : NULL,
                       .out = l->out >= 0 ? &net->maps[l->out] : NULL,
+                      .images = net->images,
+                      .labels = net->labels,
+                      .logits = net->logits,
+                      .parameters = net->parameters,
+                      .running = net->running,
+                      .leaf = net->leaf,
+                      .correction = net->correction,
+                      .scratch = net->scratch,
+                      .scratch_floats = net->scratch_floats,
                       .spec = &net->spec,
                       .kernels = net->kernels,
                       .products = &net->kernels->products[net->options.dtype],
@@ -112,11 +119,10 @@ static void make_visits(dn_net *net)
 {
     const int count = net->layer_count, end = 2 * count - 1;
     for (int i = 0; i < count; i++) {
-        const dn_feature_map *out = net->layers[i].out >= 0 ? &net->maps[net->layers[i].out] : NULL;
-        net->visits[i] = make_visit(net, i, i);
+        const dn_visit forward = net->visits[i] = make_visit(net, i, i);
         net->visits[end - i] = make_visit(net, i, end - i);
-        if (net->options.train && out != NULL && out->recomputed)
-            net->recomputing[i] = make_visit(net, i, end - out->read);
+        if (net->options.train && forward.out != NULL && forward.out->recomputed)
+            net->recomputing[i] = make_visit(net, i, end - forward.out->read);
     }
 }
 
@@ -185,26 +191,19 @@ static void add_leaf_regions(planner *p)
 /* A map's data live from its first writer's visit to that layer's backward, or to its last reader's
  * and then anew from there where it is recomputed; its gradient from the backward of its last
  * reader to that of its first writer. */
-static void add_map_regions(planner *p, int index)
+static void add_map_regions(planner *p, const dn_feature_map *map)
 {
-    const dn_feature_map *map = &p->net->maps[index];
-    const int end = last_time(p->net), train = p->net->options.train;
+    const int end = last_time(p->net), train = p->net->options.train, again = map->recomputed;
     const size_t elements =
         (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
     const size_t bytes = elements * map->element;
-    int *region = p->map_region + MAP_REGIONS * index;
+    const int from = end - map->read, to = end - map->written;
     char name[96];
-    region[DATA] = add_region(p, map->name, bytes, map->written,
-                              train && !map->recomputed ? end - map->written : map->read);
-    if (!train)
-        return;
+    add_region(p, map->name, bytes, map->written, train && !again ? to : map->read);
     snprintf(name, sizeof name, "%s, recomputed", map->name);
-    region[RECOMPUTED] = map->recomputed
-                             ? add_region(p, name, bytes, end - map->read, end - map->written)
-                             : region[DATA];
+    add_region(p, name, train && again ? bytes : 0, from, to);
     snprintf(name, sizeof name, "%s gradient", map->name);
-    region[GRADIENT] =
-        add_region(p, name, elements * sizeof(float), end - map->read, end - map->written);
+    add_region(p, name, train ? elements * sizeof(float) : 0, from, to);
 }
 
 /* What the visits of one time share among their threads; and the threads' scratch, one region for
@@ -213,12 +212,13 @@ static void add_work_regions(planner *p)
 {
     dn_net *net = p->net;
     size_t scratch = 0, channels = 0;
+    p->workspaces = net->region_count;
     for (int t = 0; t <= last_time(net); t++) {
         const dn_visit *v = &net->visits[t], *input = dn_visit_recomputing(net, v);
         size_t bytes = workspace_bytes(*v), most = scratch_bytes(v);
         if (input != NULL && workspace_bytes(*input) > bytes)
             bytes = workspace_bytes(*input);
-        p->work[t] = add_region(p, "workspace", bytes, t, t);
+        add_region(p, "workspace", bytes, t, t);
         scratch = most > scratch ? most : scratch;
         if ((size_t)v->layer->outputs > channels)
             channels = (size_t)v->layer->outputs;
@@ -238,13 +238,10 @@ static void add_kept_regions(planner *p)
 {
     const dn_net *net = p->net;
     const int end = last_time(net);
-    for (int i = 0; i < net->layer_count; i++) {
-        const size_t bytes = kept_bytes(net->visits[i]);
-        p->kept[i] = -1;
-        if (bytes > 0)
-            p->kept[i] =
-                add_region(p, net->layers[i].name, bytes, i, net->options.train ? end - i : end);
-    }
+    p->kept = net->region_count;
+    for (int i = 0; i < net->layer_count; i++)
+        add_region(p, net->layers[i].name, kept_bytes(net->visits[i]), i,
+                   net->options.train ? end - i : end);
 }
 
 static void add_regions(planner *p)
@@ -265,8 +262,9 @@ static void add_regions(planner *p)
     add_lasting(p, "labels", &net->labels, batch * sizeof(int32_t));
     add_lasting(p, "logits", &net->logits, batch * classes * sizeof(float));
     add_kept_regions(p);
+    p->maps = net->region_count;
     for (int i = 0; i < net->map_count; i++)
-        add_map_regions(p, i);
+        add_map_regions(p, &net->maps[i]);
 }
 
 /* ---- pointers ---- */
@@ -312,38 +310,30 @@ static void *region_at(const dn_net *net, int region)
     return (char *)net->arena + net->regions[region].offset;
 }
 
-/* Points the visit at its operands. Those of a team's further nets share the first one's
- * workspace. */
+/* Points the visit at a map and its gradient. */
+static void point_at_map(const planner *p, const dn_visit *v, int map, void **data,
+                         float **gradient)
+{
+    const int first = p->maps + MAP_REGIONS * map, is_late = v->time >= p->net->layer_count;
+    *data =
+        region_at(p->net, first + (is_late && p->net->maps[map].recomputed ? RECOMPUTED : DATA));
+    if (v->backward)
+        *gradient = region_at(p->net, first + GRADIENT);
+}
+
+/* Those of a team's further nets share the first one's workspace. */
 static void point_visit(const planner *p, dn_visit *v, const dn_visit *lead)
 {
-    const dn_net *net = p->net;
     const dn_layer *l = v->layer;
-    const int is_late = v->time >= net->layer_count;
-    for (int side = 0; side < 2; side++) {
-        const int map = side ? l->out : l->in;
-        if (map < 0)
-            continue;
-        const int *region = p->map_region + MAP_REGIONS * map;
-        *(side ? &v->y : &v->x) = region_at(net, region[is_late ? RECOMPUTED : DATA]);
-        if (v->backward)
-            *(side ? &v->dy : &v->dx) = region_at(net, region[GRADIENT]);
-    }
-    v->images = net->images;
-    v->labels = net->labels;
-    v->logits = net->logits;
-    v->parameters = net->parameters;
-    v->running = net->running;
-    v->leaf = net->leaf;
-    v->correction = net->correction;
-    v->scratch = net->scratch;
-    v->scratch_floats = net->scratch_floats;
-    v->workspace = lead ? lead->workspace : region_at(net, p->work[v->time]);
-    dn_carver work = {.memory = v->workspace};
-    dn_workspace_carve(v, &work);
-    if (p->kept[l->index] < 0)
-        return;
-    dn_carver kept = {.memory = region_at(net, p->kept[l->index])};
-    l->kind->kept(v, &kept);
+    *v = make_visit(p->net, l->index, v->time);
+    if (l->in >= 0)
+        point_at_map(p, v, l->in, &v->x, &v->dx);
+    if (l->out >= 0)
+        point_at_map(p, v, l->out, &v->y, &v->dy);
+    v->workspace = lead ? lead->workspace : region_at(p->net, p->workspaces + v->time);
+    dn_workspace_carve(v, &(dn_carver){.memory = v->workspace});
+    if (l->kind->kept != NULL)
+        l->kind->kept(v, &(dn_carver){.memory = region_at(p->net, p->kept + l->index)});
 }
 
 static void point_visits(const planner *p)
@@ -402,22 +392,16 @@ dn_status dn_memory_create(dn_net *net)
 {
     const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
     const size_t regions = 4 * layers + MAP_REGIONS * maps + 16;
-    planner p = {.net = net,
-                 .target = calloc(regions, sizeof *p.target),
-                 .map_region = calloc(MAP_REGIONS * maps, sizeof *p.map_region),
-                 .work = calloc(2 * layers, sizeof *p.work),
-                 .kept = calloc(layers, sizeof *p.kept)};
+    planner p = {.net = net, .target = calloc(regions, sizeof *p.target)};
     net->regions = calloc(regions, sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
-    const int has_memory = p.target && p.map_region && p.work && p.kept && net->regions &&
-                           net->visits && net->recomputing;
-    const dn_status status =
-        has_memory ? plan(&p) : dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+    dn_status status = DN_OK;
+    if (!p.target || !net->regions || !net->visits || !net->recomputing)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name));
+    DN_TRY_OR_DONE(plan(&p));
+done:
     free(p.target);
-    free(p.map_region);
-    free(p.work);
-    free(p.kept);
     return status;
 }
 

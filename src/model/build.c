@@ -10,6 +10,8 @@
 
 #include "model/model.h"
 
+#define LAYER_NAME "features.denseblock%d.denselayer%d."
+
 /* Dense layers of all blocks. */
 static int layer_count(const dn_spec *spec)
 {
@@ -78,35 +80,30 @@ static void add_conv(dn_net *net, dn_layer *layer, const char *name)
     layer->weight = last_offset(net);
 }
 
-/* Appends a layer; its norm and convolution are named where `norm` and `conv` are given. */
-static dn_layer *add_layer(dn_net *net, dn_layer layer, const char *norm, const char *conv)
+/* Appends a layer of `kind` that reads `inputs` channels of map `in` and writes `outputs` channels
+ * of map `out`; its norm and convolution are named where `norm` and `conv` are given. */
+static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int inputs, int out,
+                           int outputs, int kernel, const char *norm, const char *conv)
 {
-    dn_layer *added = &net->layers[net->layer_count];
-    const int taps = layer.kernel * layer.kernel;
-    layer.index = net->layer_count;
-    layer.taps = layer.kind->im2col ? 1 : taps;
-    layer.weights_in = conv == NULL ? 0 : layer.kind->im2col ? layer.inputs * taps : layer.inputs;
-    *added = layer;
+    dn_layer *l = &net->layers[net->layer_count];
+    *l = (dn_layer){.kind = kind, .index = net->layer_count, .kernel = kernel};
+    l->in = in;
+    l->inputs = inputs;
+    l->out = out;
+    l->outputs = outputs;
+    l->taps = kind->im2col ? 1 : kernel * kernel;
+    l->weights_in = conv == NULL ? 0 : kind->im2col ? inputs * kernel * kernel : inputs;
+    snprintf(l->name, sizeof l->name, "%s", norm ? norm : conv);
     if (norm != NULL)
-        add_norm(net, added, norm);
+        add_norm(net, l, norm);
     if (conv != NULL)
-        add_conv(net, added, conv);
-    else
-        snprintf(added->name, sizeof added->name, "%s", norm);
-    if (layer.out >= 0 && net->maps[layer.out].written < 0)
-        net->maps[layer.out].written = net->layer_count;
-    if (layer.in >= 0)
-        net->maps[layer.in].read = net->layer_count;
+        add_conv(net, l, conv);
+    if (out >= 0 && net->maps[out].written < 0)
+        net->maps[out].written = l->index;
+    if (in >= 0)
+        net->maps[in].read = l->index;
     net->layer_count++;
-    return added;
-}
-
-/* Height and width of the map that the first block works on. */
-static void stem_size(const dn_spec *spec, int *height, int *width)
-{
-    const int halvings = spec->stem == DN_STEM_CIFAR ? 0 : 1;
-    *height = halvings ? (spec->height + 1) / 2 : spec->height;
-    *width = halvings ? (spec->width + 1) / 2 : spec->width;
+    return l;
 }
 
 static int block_channels(const dn_spec *spec, int block, int channels)
@@ -114,36 +111,27 @@ static int block_channels(const dn_spec *spec, int block, int channels)
     return channels + spec->layers[block] * spec->growth[block];
 }
 
+static int halved_up(int pixels)
+{
+    return (pixels + 1) / 2;
+}
+
 /* The stem; returns the first block's map. */
 static int build_stem(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
-    const int channels = block_channels(spec, 0, spec->stem_channels);
-    int height, width;
-    stem_size(spec, &height, &width);
-    const int pooled = spec->stem == DN_STEM_IMAGENET;
-    const int out = pooled ? add_map(net, "stem", height, width, spec->stem_channels)
-                           : add_map(net, "block 1", height, width, channels);
-    add_layer(
-        net,
-        (dn_layer){.kind = spec->stem == DN_STEM_CIFAR ? &dn_layer_stem3x3 : &dn_layer_stem7x7,
-                   .in = -1,
-                   .out = out,
-                   .inputs = spec->channels,
-                   .outputs = spec->stem_channels,
-                   .kernel = spec->stem == DN_STEM_CIFAR ? 3 : 7},
-        NULL, "features.conv0");
-    if (!pooled)
+    const int is_cifar = spec->stem == DN_STEM_CIFAR, is_pooled = spec->stem == DN_STEM_IMAGENET;
+    const int width = spec->stem_channels, channels = block_channels(spec, 0, width);
+    const int rows = is_cifar ? spec->height : halved_up(spec->height);
+    const int columns = is_cifar ? spec->width : halved_up(spec->width);
+    const int out = is_pooled ? add_map(net, "stem", rows, columns, width)
+                              : add_map(net, "block 1", rows, columns, channels);
+    add_layer(net, is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7, -1, spec->channels, out, width,
+              is_cifar ? 3 : 7, NULL, "features.conv0");
+    if (!is_pooled)
         return out;
-    const int block = add_map(net, "block 1", (height + 1) / 2, (width + 1) / 2, channels);
-    add_layer(net,
-              (dn_layer){.kind = &dn_layer_max_pool,
-                         .in = out,
-                         .out = block,
-                         .inputs = spec->stem_channels,
-                         .outputs = spec->stem_channels,
-                         .kernel = 3},
-              "features.norm0", NULL);
+    const int block = add_map(net, "block 1", halved_up(rows), halved_up(columns), channels);
+    add_layer(net, &dn_layer_max_pool, out, width, block, width, 3, "features.norm0", NULL);
     return block;
 }
 
@@ -153,41 +141,27 @@ static const dn_layer_kind *kind_of_3x3(const dn_net *net)
     return has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3;
 }
 
+/* Dense layer `l` of block `b`: after the map's first `channels` it writes its own. */
 static void build_dense_layer(dn_net *net, int b, int l, int map, int channels)
 {
-    const dn_spec *spec = &net->spec;
     const dn_layout layout = net->maps[map].layout;
-    const int growth = spec->growth[b], wide = spec->bottleneck * growth;
-    char layer[48], norm[64], conv[64];
-    snprintf(layer, sizeof layer, "features.denseblock%d.denselayer%d", b + 1, l + 1);
-    dn_layer last = {.kind = kind_of_3x3(net),
-                     .in = map,
-                     .out = map,
-                     .inputs = channels,
-                     .outputs = growth,
-                     .first = channels,
-                     .kernel = 3,
-                     .dropout = net->options.dropout > 0};
+    const int growth = net->spec.growth[b], wide = net->spec.bottleneck * growth;
+    char name[48], norm[64], conv[64];
+    int in = map, inputs = channels, number = 1;
     if (wide > 0) {
-        char name[64];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
-        const int z = add_map(net, name, layout.height, layout.width, wide);
-        snprintf(norm, sizeof norm, "%s.norm1", layer);
-        snprintf(conv, sizeof conv, "%s.conv1", layer);
-        add_layer(net,
-                  (dn_layer){.kind = &dn_layer_conv1x1,
-                             .in = map,
-                             .out = z,
-                             .inputs = channels,
-                             .outputs = wide,
-                             .kernel = 1},
-                  norm, conv);
-        last.in = z;
-        last.inputs = wide;
+        in = add_map(net, name, layout.height, layout.width, wide);
+        snprintf(norm, sizeof norm, LAYER_NAME "norm1", b + 1, l + 1);
+        snprintf(conv, sizeof conv, LAYER_NAME "conv1", b + 1, l + 1);
+        add_layer(net, &dn_layer_conv1x1, map, channels, in, wide, 1, norm, conv);
+        inputs = wide;
+        number = 2;
     }
-    snprintf(norm, sizeof norm, "%s.norm%d", layer, wide > 0 ? 2 : 1);
-    snprintf(conv, sizeof conv, "%s.conv%d", layer, wide > 0 ? 2 : 1);
-    add_layer(net, last, norm, conv);
+    snprintf(norm, sizeof norm, LAYER_NAME "norm%d", b + 1, l + 1, number);
+    snprintf(conv, sizeof conv, LAYER_NAME "conv%d", b + 1, l + 1, number);
+    dn_layer *last = add_layer(net, kind_of_3x3(net), in, inputs, map, growth, 3, norm, conv);
+    last->first = channels;
+    last->dropout = net->options.dropout > 0;
 }
 
 /* The transition after block `b`; returns the next block's map and its channels so far. */
@@ -199,34 +173,20 @@ static int build_transition(dn_net *net, int b, int map, int *channels)
     const int total = b + 1 < spec->blocks ? block_channels(spec, b + 1, outputs) : outputs;
     char name[48], norm[64], conv[64];
     snprintf(name, sizeof name, "block %d", b + 2);
-    const int next = add_map(net, name, layout.height / 2, layout.width / 2, total);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
-    add_layer(net,
-              (dn_layer){.kind = &dn_layer_transition,
-                         .in = map,
-                         .out = next,
-                         .inputs = inputs,
-                         .outputs = outputs,
-                         .kernel = 1},
-              norm, conv);
+    const int next = add_map(net, name, layout.height / 2, layout.width / 2, total);
+    add_layer(net, &dn_layer_transition, map, inputs, next, outputs, 1, norm, conv);
     *channels = outputs;
     return next;
 }
 
 static void build_head(dn_net *net, int map, int channels)
 {
-    const int shape[4] = {net->spec.classes, channels};
+    const int classes = net->spec.classes, shape[4] = {classes, channels};
     char norm[64];
     snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
-    dn_layer *head = add_layer(net,
-                               (dn_layer){.kind = &dn_layer_head,
-                                          .in = map,
-                                          .out = -1,
-                                          .inputs = channels,
-                                          .outputs = net->spec.classes,
-                                          .kernel = 1},
-                               norm, NULL);
+    dn_layer *head = add_layer(net, &dn_layer_head, map, channels, -1, classes, 1, norm, NULL);
     snprintf(head->name, sizeof head->name, "classifier");
     head->weights_in = channels;
     add_tensor(net, "classifier", "weight", DN_LINEAR_WEIGHT, 2, shape);

@@ -1,7 +1,7 @@
 /*
  * Matrix products that round their operands to bf16, compiled once a backend:
  *
- *     DN_PRODUCTS  name of the set of kernels      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
+ *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
  * Operands arrive as rows of floats. A convolution goes over blocks of pixels: those of up to
  * DN_BF16_CONV_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
@@ -38,7 +38,7 @@ static size_t tile_pairs(int inputs, int taps)
     return (size_t)(inputs + DN_BF16_STEP - 1) / DN_BF16_STEP * (size_t)taps * TILE;
 }
 
-static size_t packed_floats(int outputs, int inputs, int taps)
+static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     const size_t tiles = (size_t)(outputs + PACK_ROWS - 1) / PACK_ROWS;
     return tiles * tile_pairs(inputs, taps);
@@ -55,7 +55,7 @@ static void pack_tile(uint16_t *packed, const dn_weights *from, int o, int c, in
     }
 }
 
-static void pack(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     uint16_t *to = (uint16_t *)packed;
     for (int o = 0; o < weights->outputs; o += PACK_ROWS)
@@ -120,8 +120,8 @@ static void conv_group(const float *packed, int inputs, const tap_group *g, int 
     }
 }
 
-static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
     const size_t padded = dn_round_lanes(n);
     const tap_group first = next_group(taps, 0);
@@ -143,14 +143,14 @@ static void gemm(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 /* ---- weight gradient ---- */
 
-static size_t packed_dy_floats(int outputs, size_t n)
+static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * bf16_room(n) / 2;
 }
 
 /* Packed form: per DN_LANES outputs (pairs of pixels, outputs, 2); past the last output and the
  * last pixel, up to whole tiles, are zeros. */
-static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     for (int o = 0; o < outputs; o += DN_LANES)
         for (size_t p = 0; p < n; p += DN_BF16_STEP, packed += DN_LANES * DN_LANES) {
@@ -183,8 +183,8 @@ static void grad_group(const tap_group *g, grad_args grad, size_t pixels, const 
         }
 }
 
-static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
-                  const float *x, size_t x_ld, float *dw)
+static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                       const float *x, size_t x_ld, float *dw)
 {
     const size_t padded = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * padded;
     for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
@@ -203,10 +203,4 @@ static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const 
     }
 }
 
-const dn_product_kernels DN_PRODUCTS = {.packed_floats = packed_floats,
-                                        .pack = pack,
-                                        .gemm = gemm,
-                                        .packed_dy_floats = packed_dy_floats,
-                                        .pack_dy = pack_dy,
-                                        .wgrad = wgrad,
-                                        .peak = peak};
+const dn_product_kernels ISA(dn_products) = PRODUCTS();

@@ -138,7 +138,7 @@ static void grad_block(grad_args g)
 }
 
 /* The tile products of a block, on zeros. */
-static double peak(size_t rounds)
+static double ISA(peak)(size_t rounds)
 {
     dn_tiles t = {0};
     dn_tiles_use(&t, BLOCK); /* clears them */

@@ -1,7 +1,7 @@
 /*
  * The kernels in GCC/Clang vector types, compiled once per instruction set:
  *
- *     DN_TABLE  name of the table        DN_TABLE_NAME  its printed name
+ *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
  *
  * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds
@@ -122,13 +122,13 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
 }
 
 #define ELEMENT     float
-#define NAMED(name) name##_fp32
+#define NAMED(name) ISA(name##_fp32)
 #define LOAD(p)     load(p)
 #define STORE(p, v) store(p, v)
 #include "vector_maps.h"
 
 #define ELEMENT     uint16_t
-#define NAMED(name) name##_bf16
+#define NAMED(name) ISA(name##_bf16)
 #define LOAD(p)     load_bf16(p)
 #define STORE(p, v) store_bf16(p, v)
 #include "vector_maps.h"
@@ -137,7 +137,7 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
 
 #include "vector_winograd.h"
 
-static void stream_read(const float *x, size_t n)
+static void ISA(stream_read)(const float *x, size_t n)
 {
     vec sum[4] = {{0}};
     for (size_t i = 0; i + 4 * DN_VL <= n; i += 4 * DN_VL) {
@@ -149,29 +149,21 @@ static void stream_read(const float *x, size_t n)
     (void)sink;
 }
 
-static void stream_scale(float *x, size_t n, float by)
+static void ISA(stream_scale)(float *x, size_t n, float by)
 {
     for (size_t i = 0; i + DN_VL <= n; i += DN_VL)
         store(x + i, load(x + i) * by);
 }
 
-#define PRODUCTS(fused)                                                                            \
-    {                                                                                              \
-        .packed_floats = packed_floats, .pack = pack, .gemm = gemm, .dgrad_norm_relu = fused,      \
-        .packed_dy_floats = packed_dy_floats, .pack_dy = pack_dy, .wgrad = wgrad, .peak = peak,    \
-        .winograd = &winograd                                                                      \
-    }
+/* The products of either type are those of floats; what follows them differs. */
+#define VECTOR_PRODUCTS(type)                                                                      \
+    PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_##type), .winograd = &winograd)
 
-const dn_kernels DN_TABLE = {
-    .name = DN_TABLE_NAME,
-    .products =
-        {[DN_FP32] = PRODUCTS(dgrad_norm_relu_fp32), [DN_BF16] = PRODUCTS(dgrad_norm_relu_bf16)},
+const dn_kernels ISA(dn_kernels) = {
+    .name = ISA_NAME,
+    .products = {[DN_FP32] = VECTOR_PRODUCTS(fp32), [DN_BF16] = VECTOR_PRODUCTS(bf16)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
-    .stride = {.im2col = im2col,
-               .max_pool = max_pool,
-               .max_pool_grad = max_pool_grad,
-               .average_pool = average_pool,
-               .average_pool_grad = average_pool_grad},
-    .stream = {.read = stream_read, .scale = stream_scale},
+    .stride = STRIDE,
+    .stream = STREAM,
     .sgd = sgd,
 };

@@ -21,7 +21,7 @@ INLINE vec multiply_add(vec sums, float a, vec b)
 
 /* ---- convolution ---- */
 
-static size_t packed_floats(int outputs, int inputs, int taps)
+static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     const int full = outputs / MR * MR;
     const int rows = full < outputs ? full + tile_rows(outputs, full) : full;
@@ -29,7 +29,7 @@ static size_t packed_floats(int outputs, int inputs, int taps)
 }
 
 /* Packed form: per tile (taps, inputs, tile rows); rows past the last output are 0. */
-static void pack(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     for (int first = 0; first < weights->outputs; first += MR) {
         const int rows = tile_rows(weights->outputs, first);
@@ -60,8 +60,8 @@ INLINE const float *conv_tap(tile sums, const int mr, const int nv, const conv_a
     return w + a->rows * mr;
 }
 
-static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
     conv_block(&(conv_args){.outputs = outputs,
                             .rows = inputs,
@@ -81,13 +81,13 @@ static void gemm(const float *packed, int outputs, int inputs, const dn_taps *ta
 
 enum { GRAD_PIXELS = 128 }; /* of a chunk whose operands stay in the first-level cache */
 
-static size_t packed_dy_floats(int outputs, size_t n)
+static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * dn_round_lanes(n);
 }
 
 /* Packed form: per DN_VL outputs (pixels and pad, outputs); past the last output are zeros. */
-static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const size_t padded = dn_round_lanes(n), panels = dn_round_lanes((size_t)outputs);
     for (size_t o = 0; o < panels; o += DN_VL) {
@@ -106,8 +106,8 @@ static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_
     }
 }
 
-static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
-                  const float *x, size_t x_ld, float *dw)
+static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                       const float *x, size_t x_ld, float *dw)
 {
     const size_t padded = dn_round_lanes((size_t)outputs);
     for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * padded)

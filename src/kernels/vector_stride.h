@@ -20,8 +20,8 @@ INLINE vec odd(const float *p)
     return ODD(load(p), load(p + DN_VL));
 }
 
-static void im2col(int height, int width, const float *x, int row, int rows, float *to,
-                   size_t to_ld)
+static void ISA(im2col)(int height, int width, const float *x, int row, int rows, float *to,
+                        size_t to_ld)
 {
     const int columns = (width + 1) / 2;
     for (int t = 0; t < 49; t++, to += to_ld) {
@@ -61,7 +61,7 @@ INLINE mask largest(const float *x, size_t pitch, mask window[9])
     return best;
 }
 
-static void max_pool(const dn_padded *padded, const float *x, float *y)
+static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
 {
     const size_t pitch = padded->pitch, columns = pitch / 2;
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, y += columns)
@@ -87,7 +87,7 @@ INLINE void add_zipped(float *to, vec first, vec a, vec b)
     store(to + DN_VL, (load(to + DN_VL) + ZIP_HIGH(first, zero)) + ZIP_HIGH(a, b));
 }
 
-static void max_pool_grad(const dn_padded *padded, const float *x, const float *dy, float *dx)
+static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const float *dy, float *dx)
 {
     const size_t width = (size_t)padded->width, pitch = padded->pitch, columns = pitch / 2;
     memset(dx, 0, (size_t)padded->rows * width * sizeof *dx);
@@ -117,7 +117,7 @@ static void max_pool_grad(const dn_padded *padded, const float *x, const float *
     }
 }
 
-static void average_pool(int rows, int width, const float *x, float *y)
+static void ISA(average_pool)(int rows, int width, const float *x, float *y)
 {
     const size_t columns = (size_t)(width / 2);
     for (int r = 0; r + 1 < rows; r += 2, x += 2 * width, y += columns)
@@ -127,7 +127,7 @@ static void average_pool(int rows, int width, const float *x, float *y)
         }
 }
 
-static void average_pool_grad(int rows, int width, const float *dy, float *dx)
+static void ISA(average_pool_grad)(int rows, int width, const float *dy, float *dx)
 {
     const size_t columns = (size_t)(width / 2);
     for (int r = 0; r < rows; r++, dx += width) {

@@ -179,7 +179,7 @@ static void grad_block(grad_args g)
 /* ---- peak ---- */
 
 /* As many chains of multiply-adds as the convolution's tile has. */
-static double peak(size_t rounds)
+static double ISA(peak)(size_t rounds)
 {
     const volatile factor none = 0;
     const factor a = none;

@@ -125,7 +125,7 @@ INLINE void transform_windows(const float *const x[2], size_t pitch, float *u, s
         store_pair(u, p, h[1][j] - h[3][j]);
 }
 
-static void winograd_input(const dn_padded *padded, const float *x, float *u, size_t matrix)
+static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)
 {
     const float *first = x - 1; /* a window begins a column before its tile */
     const size_t pitch = padded->pitch;
@@ -168,7 +168,8 @@ INLINE void transform_outputs(const float *const dy[2], size_t pitch, float *m, 
         store_pair(m, p, -row[1][j]);
 }
 
-static void winograd_output_grad(const dn_padded *padded, const float *dy, float *m, size_t matrix)
+static void ISA(winograd_output_grad)(const dn_padded *padded, const float *dy, float *m,
+                                      size_t matrix)
 {
     const size_t pitch = padded->pitch;
     const float *first = dy + pitch; /* below padded row 0 */
@@ -213,8 +214,8 @@ INLINE void transform_products(const float *m, size_t matrix, const pair *p, flo
     }
 }
 
-static void winograd_output(const dn_padded *padded, const float *m, size_t matrix, float *y,
-                            size_t y_pitch)
+static void ISA(winograd_output)(const dn_padded *padded, const float *m, size_t matrix, float *y,
+                                 size_t y_pitch)
 {
     slots s = slots_of(padded);
     while (s.image < s.images) {
@@ -225,4 +226,5 @@ static void winograd_output(const dn_padded *padded, const float *m, size_t matr
     }
 }
 
-static const dn_winograd_kernels winograd = {winograd_input, winograd_output, winograd_output_grad};
+static const dn_winograd_kernels winograd = {ISA(winograd_input), ISA(winograd_output),
+                                             ISA(winograd_output_grad)};

@@ -4,14 +4,14 @@
  *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
  * Operands arrive as rows of floats. A convolution goes over blocks of pixels: those of up to
- * DN_BF16_CONV_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
+ * DN_BF16_GEMM_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
  * a buffer that stays in the second-level cache, whence all taps and outputs read them; a tap is an
  * offset in the buffer.
  *
  *     buffer   pair 0   | a0 b0 a1 b1 a2 b2 ...        a, b: two rows of x
  *              pair 1   | c0 d0 c1 d1 c2 d2 ...        tap t of pixel p: p + shift[t] - first
  *
- * Packed form: per tile of PACK_ROWS outputs (blocks of DN_BF16_CONV_INPUTS inputs, taps, 16 pairs
+ * Packed form: per tile of PACK_ROWS outputs (blocks of DN_BF16_GEMM_INPUTS inputs, taps, 16 pairs
  * of inputs, tile rows, pairs, 2); what is past the last output or input is 0.
  *
  * The order of every sum follows from the shape. It is another one in each backend. There are no
@@ -29,7 +29,7 @@ enum {
     TILE = PACK_ROWS * DN_LANES, /* pairs */
     BLOCK_1X1 = 128,             /* pixels of a block without halo: in the first-level cache */
     MARGINS = 4 * DN_BF16_STEP,  /* of a weight gradient's buffer */
-    GRAD_PIXELS = 256            /* of a chunk whose operands stay in the first-level cache */
+    WGRAD_PIXELS = 256           /* of a chunk whose operands stay in the first-level cache */
 };
 
 /* Of the outputs of a packed tile. */
@@ -59,9 +59,9 @@ static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     uint16_t *to = (uint16_t *)packed;
     for (int o = 0; o < weights->outputs; o += PACK_ROWS)
-        for (int block = 0; block < weights->inputs; block += DN_BF16_CONV_INPUTS)
+        for (int block = 0; block < weights->inputs; block += DN_BF16_GEMM_INPUTS)
             for (int t = 0; t < weights->taps; t++)
-                for (int c = block; c < weights->inputs && c < block + DN_BF16_CONV_INPUTS;
+                for (int c = block; c < weights->inputs && c < block + DN_BF16_GEMM_INPUTS;
                      c += DN_BF16_STEP, to += 2 * TILE)
                     pack_tile(to, weights, o, c, t);
 }
@@ -100,23 +100,23 @@ static tap_group next_group(const dn_taps *taps, int tap)
 
 /* Adds the products of one block of pixels and all taps of a group; the arguments lack what depends
  * on the buffer. */
-static void conv_group(const float *packed, int inputs, const tap_group *g, int taps,
-                       const float *x, size_t x_ld, conv_args a)
+static void gemm_group(const float *packed, int inputs, const tap_group *g, int taps,
+                       const float *x, size_t x_ld, gemm_args a)
 {
-    uint32_t buffer[DN_BF16_CONV_INPUTS / 2][DN_BF16_WINDOW] __attribute__((aligned(64)));
+    uint32_t buffer[DN_BF16_GEMM_INPUTS / 2][DN_BF16_WINDOW] __attribute__((aligned(64)));
     a.taps = g->count;
     a.shift = g->offset;
     a.x = buffer[0];
     a.x_ld = DN_BF16_WINDOW;
-    for (int c = 0; c < inputs; c += DN_BF16_CONV_INPUTS, a.accumulate = 1) {
-        const int rows = inputs - c < DN_BF16_CONV_INPUTS ? inputs - c : DN_BF16_CONV_INPUTS;
+    for (int c = 0; c < inputs; c += DN_BF16_GEMM_INPUTS, a.accumulate = 1) {
+        const int rows = inputs - c < DN_BF16_GEMM_INPUTS ? inputs - c : DN_BF16_GEMM_INPUTS;
         const size_t steps = bf16_room((size_t)rows) / DN_BF16_STEP;
         const size_t before = (size_t)c / DN_BF16_STEP * (size_t)taps + steps * (size_t)g->tap;
         a.packed = (const factor *)packed + before * TILE;
         a.rows = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
         interleave(buffer, a.rows, x + (size_t)c * x_ld + g->first, x_ld, rows,
                    a.pixels + g->reach);
-        conv_block(&a);
+        ISA(gemm_block)(&a);
     }
 }
 
@@ -128,14 +128,14 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
     const size_t room = (DN_BF16_WINDOW - first.reach) / DN_BF16_STEP * DN_BF16_STEP;
     const size_t most = first.count == 1 ? BLOCK_1X1 : room;
     for (size_t p = 0; p < padded; p += most) {
-        conv_args a = {.outputs = outputs,
+        gemm_args a = {.outputs = outputs,
                        .tile = tile_pairs(inputs, taps->count),
                        .pixels = padded - p < most ? padded - p : most,
                        .y = y + p,
                        .y_ld = y_ld,
                        .accumulate = accumulate};
         for (tap_group g = first; g.count > 0; g = next_group(taps, g.tap + g.count)) {
-            conv_group(packed, inputs, &g, taps->count, x + p, x_ld, a);
+            gemm_group(packed, inputs, &g, taps->count, x + p, x_ld, a);
             a.accumulate = 1;
         }
     }
@@ -157,29 +157,29 @@ static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, 
             vec m[DN_LANES] = {{0}};
             for (int i = 0; i < DN_LANES && o + i < outputs; i++)
                 m[i] = (vec)planar_step(dy + (size_t)(o + i) * dy_ld + p, n - p);
-            transpose(m);
+            transpose_words(m);
             UNROLL
             for (int i = 0; i < DN_LANES; i++)
                 store(packed + i * DN_LANES, m[i]);
         }
 }
 
-/* All taps of a group and up to DN_BF16_GRAD_INPUTS inputs, whose pixels are rounded once. */
-static void grad_group(const tap_group *g, grad_args grad, size_t pixels, const float *x,
-                       size_t x_ld, size_t matrix)
+/* All taps of a group and up to DN_BF16_WGRAD_INPUTS inputs, whose pixels are rounded once. */
+static void wgrad_group(const tap_group *g, wgrad_args grad, size_t pixels, const float *x,
+                        size_t x_ld, size_t matrix)
 {
-    uint16_t buffer[DN_BF16_GRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
+    uint16_t buffer[DN_BF16_WGRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
     const size_t room = bf16_room(bf16_room(pixels) + g->reach);
     grad.x_ld = DN_BF16_WINDOW / 2;
     planar(buffer[0], room, x + g->first, x_ld, grad.inputs, pixels + g->reach);
     for (int t = 0; t < g->count; t++, grad.dw += matrix)
-        for (size_t p = 0; p < pixels; p += GRAD_PIXELS) {
-            const size_t left = pixels - p < GRAD_PIXELS ? pixels - p : GRAD_PIXELS;
-            grad_args part = grad;
+        for (size_t p = 0; p < pixels; p += WGRAD_PIXELS) {
+            const size_t left = pixels - p < WGRAD_PIXELS ? pixels - p : WGRAD_PIXELS;
+            wgrad_args part = grad;
             part.x = (const factor *)(buffer[0] + g->offset[t] + p);
             part.dy += p / 2 * DN_LANES;
             part.pixels = bf16_room(left) / 2;
-            grad_block(part);
+            ISA(wgrad_block)(part);
         }
 }
 
@@ -190,16 +190,16 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
     for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
         const size_t most = (DN_BF16_WINDOW - MARGINS - g.reach) / DN_BF16_STEP * DN_BF16_STEP;
         for (size_t p = 0; p < n; p += most)
-            for (int c = 0; c < inputs; c += DN_BF16_GRAD_INPUTS)
-                grad_group(&g,
-                           (grad_args){.inputs = inputs - c < DN_BF16_GRAD_INPUTS
-                                                     ? inputs - c
-                                                     : DN_BF16_GRAD_INPUTS,
-                                       .dy = (const factor *)packed + p / 2 * DN_LANES,
-                                       .panel = bf16_room(n) / 2 * DN_LANES,
-                                       .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
-                                       .dw_ld = padded},
-                           n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
+            for (int c = 0; c < inputs; c += DN_BF16_WGRAD_INPUTS)
+                wgrad_group(&g,
+                            (wgrad_args){.inputs = inputs - c < DN_BF16_WGRAD_INPUTS
+                                                       ? inputs - c
+                                                       : DN_BF16_WGRAD_INPUTS,
+                                         .dy = (const factor *)packed + p / 2 * DN_LANES,
+                                         .panel = bf16_room(n) / 2 * DN_LANES,
+                                         .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
+                                         .dw_ld = padded},
+                            n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
     }
 }
 

@@ -24,8 +24,8 @@
 enum {
     DN_BF16_STEP = 2 * DN_LANES, /* numbers in a register, or a row of a tile, of pairs */
     DN_BF16_WINDOW = 1248,    /* pixels a buffer's row holds: rows spread over the cache's sets */
-    DN_BF16_CONV_INPUTS = 96, /* rows of x that the buffer of a convolution holds */
-    DN_BF16_GRAD_INPUTS = 32  /* and that of a weight gradient */
+    DN_BF16_GEMM_INPUTS = 96, /* rows of x that the buffer of a convolution holds */
+    DN_BF16_WGRAD_INPUTS = 32 /* and that of a weight gradient */
 };
 
 /* Whole registers of so many numbers. */

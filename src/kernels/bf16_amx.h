@@ -75,7 +75,7 @@ INLINE void multiply(dn_tiles *t, const operands *o, int lower, int right)
 }
 
 /* Up to 32 outputs of up to 32 pixels. */
-static void conv_tiles(dn_tiles *t, const conv_args *a, int first, size_t pixel)
+static void gemm_tiles(dn_tiles *t, const gemm_args *a, int first, size_t pixel)
 {
     const int rows = a->outputs - first < BLOCK ? a->outputs - first : BLOCK;
     const int lower = rows > DN_TILE_ROWS, right = a->pixels - pixel > DN_LANES;
@@ -95,19 +95,19 @@ static void conv_tiles(dn_tiles *t, const conv_args *a, int first, size_t pixel)
     close_block(t, y, a->y_ld, lower, right);
 }
 
-static void conv_block(const conv_args *a)
+static void ISA(gemm_block)(const gemm_args *a)
 {
     dn_tiles t = {0};
     for (size_t p = 0; p < a->pixels; p += BLOCK)
         for (int first = 0; first < a->outputs; first += BLOCK)
-            conv_tiles(&t, a, first, p);
+            gemm_tiles(&t, a, first, p);
     DN_TILE_RELEASE(&t);
 }
 
 /* ---- weight gradient ---- */
 
 /* Up to 32 inputs of up to 32 outputs. */
-static void grad_tiles(dn_tiles *t, const grad_args *g, int first)
+static void wgrad_tiles(dn_tiles *t, const wgrad_args *g, int first)
 {
     const int rows = g->inputs - first < BLOCK ? g->inputs - first : BLOCK;
     const int lower = rows > DN_TILE_ROWS;
@@ -129,11 +129,11 @@ static void grad_tiles(dn_tiles *t, const grad_args *g, int first)
     }
 }
 
-static void grad_block(grad_args g)
+static void ISA(wgrad_block)(wgrad_args g)
 {
     dn_tiles t = {0};
     for (int c = 0; c < g.inputs; c += BLOCK)
-        grad_tiles(&t, &g, c);
+        wgrad_tiles(&t, &g, c);
     DN_TILE_RELEASE(&t);
 }
 

@@ -28,7 +28,7 @@ enum {
     PAIR_STEP = 1   /* pairs of inputs are a multiple of it */
 };
 
-INLINE const factor *conv_tap(tile sums, const int mr, const int nv, const conv_args *a,
+INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x)
 {
     for (int first = 0; first < a->rows; first += DN_LANES, w += PACK_ROWS * DN_LANES) {

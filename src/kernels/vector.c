@@ -95,7 +95,7 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
 
 /* ---- kernels on maps ---- */
 
-enum { ASK_ROWS = 2 }; /* rows ahead that are prefetched: one is too short to be noticed in time */
+enum { PREFETCH_ROWS = 2 }; /* how many rows ahead: one is too short to arrive in time */
 
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)
@@ -105,12 +105,13 @@ INLINE float *clear(float *p, size_t count)
     return p + count;
 }
 
-/* A channel's part of dn_norm_grad in registers, and the sums of its lanes. */
+/* A channel's part of dn_norm_grad in registers. */
 typedef struct norm_row {
     vec scale, shift, mean, gamma;
     int accumulate;
 } norm_row;
 
+/* A channel's two sums, lane by lane. */
 typedef struct lane_sums {
     vec sum[HALVES], moment[HALVES];
 } lane_sums;
@@ -119,6 +120,14 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
 {
     return (norm_row){splat(a->scale[c]), splat(a->shift[c]), splat(a->mean[c]), splat(a->gamma[c]),
                       a->accumulate};
+}
+
+INLINE void store_lane_sums(const dn_norm_grad *a, int c, const lane_sums *lanes)
+{
+    const vec zero[HALVES] = {{0}};
+    const vec4 sums = sum4(lanes->sum, lanes->moment, zero, zero);
+    a->sums[2 * c] = sums[0];
+    a->sums[2 * c + 1] = sums[1];
 }
 
 #define ELEMENT     float

@@ -1,6 +1,6 @@
 /*
- * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the products in
- * bf16 share.
+ * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the bf16 products
+ * share.
  */
 #ifndef DN_KERNELS_VECTOR_TYPES_H
 #define DN_KERNELS_VECTOR_TYPES_H
@@ -18,7 +18,7 @@ typedef float vec __attribute__((vector_size(4 * DN_VL)));
 typedef uint32_t words __attribute__((vector_size(4 * DN_VL)));
 typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
 
-/* The even and the odd lanes of two registers, and registers from such lanes in turn. */
+/* The even and the odd lanes of two registers, and their inverse: the lanes of both interleaved. */
 #if DN_VL == 16
 #define EVEN(a, b)                                                                                 \
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
@@ -45,9 +45,9 @@ INLINE void store(float *p, vec v)
     *(vec_in_memory *)p = v;
 }
 
-/* Word j of register i becomes word i of register j: each round puts the words of registers i and
- * i + DN_VL / 2 by turns. */
-INLINE void transpose(vec m[DN_VL])
+/* Word j of register i becomes word i of register j: each round interleaves the words of registers
+ * i and i + DN_VL / 2. */
+INLINE void transpose_words(vec m[DN_VL])
 {
     UNROLL
     for (int round = 1; round < DN_VL; round *= 2) {

@@ -114,12 +114,12 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
     for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * dw_ld)
         for (size_t p = 0; p < n; p += WGRAD_PIXELS)
             ISA(wgrad_block)
-            ((wgrad_args){.inputs = inputs,
-                          .dy = packed + p * DN_VL,
-                          .panel = dn_round_lanes(n) * DN_VL,
-                          .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
-                          .x = x + taps->shift[t] + p,
-                          .x_ld = x_ld,
-                          .dw = dw,
-                          .dw_ld = dw_ld});
+    ((wgrad_args){.inputs = inputs,
+                  .dy = packed + p * DN_VL,
+                  .panel = dn_round_lanes(n) * DN_VL,
+                  .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
+                  .x = x + taps->shift[t] + p,
+                  .x_ld = x_ld,
+                  .dw = dw,
+                  .dw_ld = dw_ld});
 }

@@ -3,21 +3,22 @@
  *
  *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
- * Operands arrive as rows of floats. A convolution goes over blocks of pixels: those of up to
+ * Operands arrive as rows of floats. gemm goes over blocks of pixels: those of up to
  * DN_BF16_GEMM_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
- * a buffer that stays in the second-level cache, whence all taps and outputs read them; a tap is an
- * offset in the buffer.
+ * a buffer that stays in the second-level cache, from which all taps and outputs read them; a tap
+ * is an offset in the buffer.
  *
  *     buffer   pair 0   | a0 b0 a1 b1 a2 b2 ...        a, b: two rows of x
  *              pair 1   | c0 d0 c1 d1 c2 d2 ...        tap t of pixel p: p + shift[t] - first
  *
- * Packed form: per tile of PACK_ROWS outputs (blocks of DN_BF16_GEMM_INPUTS inputs, taps, 16 pairs
- * of inputs, tile rows, pairs, 2); what is past the last output or input is 0.
+ * Packed form: (blocks of DN_BF16_GEMM_INPUTS inputs, taps, steps of 16 pairs of inputs, tile rows,
+ * pairs, 2) a tile of PACK_ROWS outputs; what is past the last output or input is 0.
  *
- * The order of every sum follows from the shape. It is another one in each backend. There are no
- * Winograd transforms: a 3x3 goes tap by tap.
+ * The order of every sum follows from the shape; each backend has its own. There are no Winograd
+ * transforms: a 3x3 goes tap by tap.
  */
 #include "tables.h"
+#include "bf16.h"
 
 #if DN_AMX
 #include "bf16_amx.h"
@@ -28,11 +29,11 @@
 enum {
     TILE = PACK_ROWS * DN_LANES, /* pairs */
     BLOCK_1X1 = 128,             /* pixels of a block without halo: in the first-level cache */
-    MARGINS = 4 * DN_BF16_STEP,  /* of a weight gradient's buffer */
-    WGRAD_PIXELS = 256           /* of a chunk whose operands stay in the first-level cache */
+    MARGINS = 4 * DN_BF16_STEP,  /* of wgrad's buffer */
+    WGRAD_PIXELS = 256           /* whose operands stay in the first-level cache */
 };
 
-/* Of the outputs of a packed tile. */
+/* Pairs of a packed tile of outputs. */
 static size_t tile_pairs(int inputs, int taps)
 {
     return (size_t)(inputs + DN_BF16_STEP - 1) / DN_BF16_STEP * (size_t)taps * TILE;
@@ -45,7 +46,7 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 }
 
 /* The weights of PACK_ROWS outputs from `o` on and DN_BF16_STEP inputs from `c` on. */
-static void pack_tile(uint16_t *packed, const dn_weights *from, int o, int c, int tap)
+static void ISA(pack_tile)(uint16_t *packed, const dn_weights *from, int o, int c, int tap)
 {
     for (int i = 0; i < PACK_ROWS; i++, packed += DN_BF16_STEP) {
         float row[DN_BF16_STEP] = {0};
@@ -63,10 +64,10 @@ static void ISA(pack)(float *packed, const dn_weights *weights)
             for (int t = 0; t < weights->taps; t++)
                 for (int c = block; c < weights->inputs && c < block + DN_BF16_GEMM_INPUTS;
                      c += DN_BF16_STEP, to += 2 * TILE)
-                    pack_tile(to, weights, o, c, t);
+                    ISA(pack_tile)(to, weights, o, c, t);
 }
 
-/* Taps that share a buffer: all, or one of them where they reach too far. */
+/* Taps that share a buffer: all, or one where they reach too far. */
 typedef struct tap_group {
     int tap, count;
     ptrdiff_t first; /* the least shift */
@@ -74,7 +75,7 @@ typedef struct tap_group {
     ptrdiff_t offset[DN_MAX_TAPS];
 } tap_group;
 
-static tap_group group_of(const dn_taps *taps, int tap, int count)
+static tap_group make_group(const dn_taps *taps, int tap, int count)
 {
     tap_group g = {.tap = tap, .count = count, .first = taps->shift[tap]};
     ptrdiff_t last = g.first;
@@ -89,19 +90,18 @@ static tap_group group_of(const dn_taps *taps, int tap, int count)
 }
 
 /* The group that begins at `tap`; at the end one of count 0. */
-static tap_group next_group(const dn_taps *taps, int tap)
+static tap_group ISA(next_group)(const dn_taps *taps, int tap)
 {
     if (tap == taps->count)
         return (tap_group){0};
-    const tap_group all = group_of(taps, 0, taps->count);
-    return all.reach <= DN_BF16_WINDOW / 2 ? group_of(taps, tap, taps->count - tap)
-                                           : group_of(taps, tap, 1);
+    const tap_group all = make_group(taps, 0, taps->count);
+    return all.reach <= DN_BF16_WINDOW / 2 ? all : make_group(taps, tap, 1);
 }
 
-/* Adds the products of one block of pixels and all taps of a group; the arguments lack what depends
- * on the buffer. */
-static void gemm_group(const float *packed, int inputs, const tap_group *g, int taps,
-                       const float *x, size_t x_ld, gemm_args a)
+/* The products of one block of pixels with all taps of a group; `a` lacks what depends on the
+ * buffer. */
+static void ISA(gemm_group)(const float *packed, int inputs, const tap_group *g, int taps,
+                            const float *x, size_t x_ld, gemm_args a)
 {
     uint32_t buffer[DN_BF16_GEMM_INPUTS / 2][DN_BF16_WINDOW] __attribute__((aligned(64)));
     a.taps = g->count;
@@ -110,7 +110,7 @@ static void gemm_group(const float *packed, int inputs, const tap_group *g, int 
     a.x_ld = DN_BF16_WINDOW;
     for (int c = 0; c < inputs; c += DN_BF16_GEMM_INPUTS, a.accumulate = 1) {
         const int rows = inputs - c < DN_BF16_GEMM_INPUTS ? inputs - c : DN_BF16_GEMM_INPUTS;
-        const size_t steps = bf16_room((size_t)rows) / DN_BF16_STEP;
+        const size_t steps = round_step((size_t)rows) / DN_BF16_STEP;
         const size_t before = (size_t)c / DN_BF16_STEP * (size_t)taps + steps * (size_t)g->tap;
         a.packed = (const factor *)packed + before * TILE;
         a.rows = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
@@ -123,33 +123,33 @@ static void gemm_group(const float *packed, int inputs, const tap_group *g, int 
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    const size_t padded = dn_round_lanes(n);
-    const tap_group first = next_group(taps, 0);
+    const size_t pixels = dn_round_lanes(n);
+    const tap_group first = ISA(next_group)(taps, 0);
     const size_t room = (DN_BF16_WINDOW - first.reach) / DN_BF16_STEP * DN_BF16_STEP;
     const size_t most = first.count == 1 ? BLOCK_1X1 : room;
-    for (size_t p = 0; p < padded; p += most) {
+    for (size_t p = 0; p < pixels; p += most) {
         gemm_args a = {.outputs = outputs,
                        .tile = tile_pairs(inputs, taps->count),
-                       .pixels = padded - p < most ? padded - p : most,
+                       .pixels = pixels - p < most ? pixels - p : most,
                        .y = y + p,
                        .y_ld = y_ld,
                        .accumulate = accumulate};
-        for (tap_group g = first; g.count > 0; g = next_group(taps, g.tap + g.count)) {
-            gemm_group(packed, inputs, &g, taps->count, x + p, x_ld, a);
+        for (tap_group g = first; g.count > 0; g = ISA(next_group)(taps, g.tap + g.count)) {
+            ISA(gemm_group)(packed, inputs, &g, taps->count, x + p, x_ld, a);
             a.accumulate = 1;
         }
     }
 }
 
-/* ---- weight gradient ---- */
+/* ---- wgrad ---- */
 
 static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
-    return dn_round_lanes((size_t)outputs) * bf16_room(n) / 2;
+    return dn_round_lanes((size_t)outputs) * round_step(n) / 2;
 }
 
-/* Packed form: per DN_LANES outputs (pairs of pixels, outputs, 2); past the last output and the
- * last pixel, up to whole tiles, are zeros. */
+/* Packed form: panels (pairs of pixels, DN_LANES outputs, 2); past the last output and the last
+ * pixel, up to whole registers, are zeros. */
 static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     for (int o = 0; o < outputs; o += DN_LANES)
@@ -164,12 +164,12 @@ static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, 
         }
 }
 
-/* All taps of a group and up to DN_BF16_WGRAD_INPUTS inputs, whose pixels are rounded once. */
-static void wgrad_group(const tap_group *g, wgrad_args grad, size_t pixels, const float *x,
-                        size_t x_ld, size_t matrix)
+/* All taps of a group with up to DN_BF16_WGRAD_INPUTS inputs, whose pixels are rounded once. */
+static void ISA(wgrad_group)(const tap_group *g, wgrad_args grad, size_t pixels, const float *x,
+                             size_t x_ld, size_t matrix)
 {
     uint16_t buffer[DN_BF16_WGRAD_INPUTS][DN_BF16_WINDOW] __attribute__((aligned(64)));
-    const size_t room = bf16_room(bf16_room(pixels) + g->reach);
+    const size_t room = round_step(round_step(pixels) + g->reach);
     grad.x_ld = DN_BF16_WINDOW / 2;
     planar(buffer[0], room, x + g->first, x_ld, grad.inputs, pixels + g->reach);
     for (int t = 0; t < g->count; t++, grad.dw += matrix)
@@ -178,7 +178,7 @@ static void wgrad_group(const tap_group *g, wgrad_args grad, size_t pixels, cons
             wgrad_args part = grad;
             part.x = (const factor *)(buffer[0] + g->offset[t] + p);
             part.dy += p / 2 * DN_LANES;
-            part.pixels = bf16_room(left) / 2;
+            part.pixels = round_step(left) / 2;
             ISA(wgrad_block)(part);
         }
 }
@@ -186,20 +186,21 @@ static void wgrad_group(const tap_group *g, wgrad_args grad, size_t pixels, cons
 static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
                        const float *x, size_t x_ld, float *dw)
 {
-    const size_t padded = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * padded;
-    for (tap_group g = next_group(taps, 0); g.count > 0; g = next_group(taps, g.tap + g.count)) {
+    const size_t dw_ld = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * dw_ld;
+    for (tap_group g = ISA(next_group)(taps, 0); g.count > 0;
+         g = ISA(next_group)(taps, g.tap + g.count)) {
         const size_t most = (DN_BF16_WINDOW - MARGINS - g.reach) / DN_BF16_STEP * DN_BF16_STEP;
         for (size_t p = 0; p < n; p += most)
             for (int c = 0; c < inputs; c += DN_BF16_WGRAD_INPUTS)
-                wgrad_group(&g,
-                            (wgrad_args){.inputs = inputs - c < DN_BF16_WGRAD_INPUTS
-                                                       ? inputs - c
-                                                       : DN_BF16_WGRAD_INPUTS,
-                                         .dy = (const factor *)packed + p / 2 * DN_LANES,
-                                         .panel = bf16_room(n) / 2 * DN_LANES,
-                                         .dw = dw + (size_t)g.tap * matrix + (size_t)c * padded,
-                                         .dw_ld = padded},
-                            n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
+                ISA(wgrad_group)
+        (&g,
+         (wgrad_args){.inputs =
+                          inputs - c < DN_BF16_WGRAD_INPUTS ? inputs - c : DN_BF16_WGRAD_INPUTS,
+                      .dy = (const factor *)packed + p / 2 * DN_LANES,
+                      .panel = round_step(n) / 2 * DN_LANES,
+                      .dw = dw + (size_t)g.tap * matrix + (size_t)c * dw_ld,
+                      .dw_ld = dw_ld},
+         n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
     }
 }
 

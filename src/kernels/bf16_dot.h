@@ -1,12 +1,7 @@
 /*
- * The loops of bf16.c in dot products of pairs, lane by lane, in the tiles of vector_tile.h: two
- * rows of inputs a time, two pixels of a weight gradient.
+ * The loops of bf16.c in dot products of pairs, lane by lane, in the tiles of vector_tile.h: gemm
+ * takes two inputs at a time, wgrad two pixels.
  */
-#ifndef DN_KERNELS_BF16_DOT_H
-#define DN_KERNELS_BF16_DOT_H
-
-#include "bf16.h"
-
 typedef words factors;
 
 enum { PER_FACTOR = 2 };
@@ -25,7 +20,7 @@ INLINE vec multiply_add(vec sums, uint32_t a, words b)
 
 enum {
     PACK_ROWS = MR, /* outputs of a packed tile */
-    PAIR_STEP = 1   /* pairs of inputs are a multiple of it */
+    PAIR_STEP = 1   /* pairs of inputs are padded to a multiple of it */
 };
 
 INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
@@ -42,5 +37,3 @@ INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_
     }
     return w;
 }
-
-#endif

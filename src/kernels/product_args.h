@@ -2,9 +2,6 @@
  * Arguments of the loops of matrix products. The includer has defined `factor`, what is multiplied:
  * a float or a pair of bf16. Strides are counted in factors.
  */
-#ifndef DN_KERNELS_PRODUCT_ARGS_H
-#define DN_KERNELS_PRODUCT_ARGS_H
-
 #include <stddef.h>
 
 /* y(outputs, pixels) = or += the sums over taps and rows of x, each of which holds an input or a
@@ -32,5 +29,3 @@ typedef struct wgrad_args {
     float *dw;
     size_t dw_ld;
 } wgrad_args;
-
-#endif

@@ -58,37 +58,31 @@ INLINE mask lanes_below(int half, int count)
     return (mask)(lane < count);
 }
 
+/* Lanes merge l with l+8. */
+INLINE vec8 sum_halves(const vec a[HALVES])
+{
+#if DN_VL == 16
+    return LOW(a[0]) + HIGH(a[0]);
+#else
+    return a[0] + a[1];
+#endif
+}
+
 /* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
 INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], const vec d[HALVES])
 {
-#if DN_VL == 16
-#define LANES(v, w, i, j)                                                                          \
-    __builtin_shufflevector(v, w, i, i + 1, i + 2, i + 3, j, j + 1, j + 2, j + 3, i + 16, i + 17,  \
-                            i + 18, i + 19, j + 16, j + 17, j + 18, j + 19)
-    const vec ab = LANES(a[0], b[0], 0, 4) + LANES(a[0], b[0], 8, 12); /* 8 lanes of each */
-    const vec cd = LANES(c[0], d[0], 0, 4) + LANES(c[0], d[0], 8, 12);
-    const vec four = LANES(ab, cd, 0, 8) + LANES(ab, cd, 4, 12); /* a, b, c, d: 4 lanes of each */
-    const vec two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9,
-                                                   14, 15, 12, 13);
-    const vec one = two + __builtin_shufflevector(two, two, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10,
-                                                  13, 12, 15, 14);
-    return __builtin_shufflevector(one, one, 0, 4, 8, 12);
-#else
-    const vec *const in[4] = {a, b, c, d};
-    vec4 q[4];
+    const vec8 eight[4] = {sum_halves(a), sum_halves(b), sum_halves(c), sum_halves(d)};
+    vec4 four[4];
     UNROLL
-    for (int i = 0; i < 4; i++) {
-        const vec8 eight = in[i][0] + in[i][1];
-        q[i] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
-               __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
-    }
-    const vec4 ab = __builtin_shufflevector(q[0], q[1], 0, 1, 4, 5) +
-                    __builtin_shufflevector(q[0], q[1], 2, 3, 6, 7);
-    const vec4 cd = __builtin_shufflevector(q[2], q[3], 0, 1, 4, 5) +
-                    __builtin_shufflevector(q[2], q[3], 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++)
+        four[i] = __builtin_shufflevector(eight[i], eight[i], 0, 1, 2, 3) +
+                  __builtin_shufflevector(eight[i], eight[i], 4, 5, 6, 7);
+    const vec4 ab = __builtin_shufflevector(four[0], four[1], 0, 1, 4, 5) +
+                    __builtin_shufflevector(four[0], four[1], 2, 3, 6, 7);
+    const vec4 cd = __builtin_shufflevector(four[2], four[3], 0, 1, 4, 5) +
+                    __builtin_shufflevector(four[2], four[3], 2, 3, 6, 7);
     return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) +
            __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
-#endif
 }
 
 #include "vector_products.h"
@@ -164,13 +158,12 @@ static void ISA(stream_scale)(float *x, size_t n, float by)
         store(x + i, load(x + i) * by);
 }
 
-/* The products of either type are those of floats; what follows them differs. */
-#define VECTOR_PRODUCTS(type)                                                                      \
-    PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_##type), .winograd = &winograd)
-
 const dn_kernels ISA(dn_kernels) = {
     .name = ISA_NAME,
-    .products = {[DN_FP32] = VECTOR_PRODUCTS(fp32), [DN_BF16] = VECTOR_PRODUCTS(bf16)},
+    .products = {[DN_FP32] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_fp32),
+                                      .winograd = &winograd),
+                 [DN_BF16] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_bf16),
+                                      .winograd = &winograd)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = STREAM,

@@ -17,6 +17,7 @@ INLINE vec multiply_add(vec sums, float a, vec b)
     return sums + a * b;
 }
 
+#include "product_args.h"
 #include "vector_tile.h"
 
 /* ---- gemm ---- */

@@ -24,7 +24,6 @@
  *     x1  [acc10][acc11][acc12]                  the last inputs: 4 x any
  *     ..
  */
-#include "product_args.h"
 
 #if DN_VL == 16
 enum { MR = 12, MR_STEP = 4, NV = 2, WGRAD_WIDE = 8, WGRAD_MIDDLE = 12 };

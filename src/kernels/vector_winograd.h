@@ -15,9 +15,6 @@
 
 enum { SLOT = DN_VL / 2 };
 
-typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), may_alias));
-typedef float half __attribute__((vector_size(2 * DN_VL)));
-
 /* A walk over the slots of a padded layout, whose planes are image_rows x pitch pixels. */
 typedef struct slots {
     int images, rows, columns; /* rows x columns tiles an image */
@@ -73,22 +70,11 @@ INLINE pair next_pair(slots *s)
     return p;
 }
 
-#if DN_VL == 16
-#define LOW(v)  __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
-#define HIGH(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
-#define JOIN(a, b)                                                                                 \
-    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#else
-#define LOW(v)     __builtin_shufflevector(v, v, 0, 1, 2, 3)
-#define HIGH(v)    __builtin_shufflevector(v, v, 4, 5, 6, 7)
-#define JOIN(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
-#endif
-
 INLINE vec load_pair(const float *u, const pair *p)
 {
     if (p->second == SLOT)
         return load(u);
-    const half a = *(const half_in_memory *)u, b = *(const half_in_memory *)(u + p->second);
+    const half_vec a = *(const half_in_memory *)u, b = *(const half_in_memory *)(u + p->second);
     return JOIN(a, b);
 }
 

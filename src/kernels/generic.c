@@ -1,7 +1,7 @@
 /*
  * The `generic` table: plain loops that define what the fp32 kernels compute, with OpenBLAS for the
- * matrix products. Sums over pixels run in double. Its products for bf16 maps are the fp32 ones;
- * those in bf16 and Winograd's transforms are defined by tests/check_products.c and
+ * matrix products. Sums over pixels are taken in double. Its products for bf16 maps are the fp32
+ * ones; products in bf16 and Winograd's transforms are defined by tests/check_products.c and
  * check_winograd.c.
  */
 #define DN_ISA generic
@@ -59,7 +59,7 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
                     x + taps->shift[t], (int)x_ld, packed, ld, 1, dw, ld);
 }
 
-/* Index in a padded row of pixel 0 of source row r of image i. */
+/* Index in the padded layout of pixel 0 of source row r of image i. */
 static size_t padded_index(const dn_padded *padded, int i, int r)
 {
     return (size_t)(i * padded->image_rows + padded->skip + r) * padded->pitch;
@@ -71,7 +71,7 @@ static size_t source_index(const dn_padded *padded, int i, int r)
     return (size_t)i * padded->source_image + (size_t)r * (size_t)padded->width;
 }
 
-static void clear_row(float *to, const dn_padded *padded)
+static void clear_padded(float *to, const dn_padded *padded)
 {
     const size_t before = (size_t)dn_padded_bordered(padded);
     memset(to - before, 0, (before + dn_round_lanes(dn_padded_floats(padded))) * sizeof *to);
@@ -105,7 +105,7 @@ static uint16_t bf16_from_float(float value)
 #define TO_ELEMENT(value) bf16_from_float(value)
 #include "generic_maps.h"
 
-/* The peak of plain C; the products are OpenBLAS's, which may do better. */
+/* The peak of plain C; OpenBLAS, which computes the products, may do better. */
 static double ISA(peak)(size_t rounds)
 {
     enum { CHAINS = 64 };
@@ -135,8 +135,8 @@ static void ISA(im2col)(int height, int width, const float *x, int row, int rows
             }
 }
 
-/* Where in x the first largest pixel of a window stands; -1: all are zeros. */
-static ptrdiff_t first_largest(const dn_padded *padded, const float *x, int r, int c)
+/* Index in x of the first maximum of window (r, c); -1: all are zeros. */
+static ptrdiff_t window_maximum(const dn_padded *padded, const float *x, int r, int c)
 {
     const int pitch = padded->width + 1;
     ptrdiff_t best = -1;
@@ -153,7 +153,7 @@ static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
 {
     for (int r = 0; r < padded->image_rows / 2; r++)
         for (int c = 0; c < (padded->width + 1) / 2; c++) {
-            const ptrdiff_t best = first_largest(padded, x, r, c);
+            const ptrdiff_t best = window_maximum(padded, x, r, c);
             *y++ = best < 0 ? 0 : x[best];
         }
 }
@@ -164,7 +164,7 @@ static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const fl
     memset(dx, 0, (size_t)padded->rows * (size_t)width * sizeof *dx);
     for (int r = 0; r < padded->image_rows / 2; r++)
         for (int c = 0; c < pitch / 2; c++, dy++) {
-            const ptrdiff_t best = first_largest(padded, x, r, c);
+            const ptrdiff_t best = window_maximum(padded, x, r, c);
             if (best >= 0)
                 dx[(best / pitch - 1) * width + best % pitch] += *dy;
         }

@@ -1,5 +1,5 @@
 /*
- * The kernels in GCC/Clang vector types, compiled once per instruction set:
+ * The kernels in GCC/Clang vector types, compiled once an instruction set:
  *
  *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
@@ -43,13 +43,13 @@ INLINE vec splat(float x)
     return x - (vec){0};
 }
 
-/* max(0, v) that keeps NaN, so that a diverged run shows in the loss. */
+/* max(0, v) that keeps NaN, so that divergence shows in the loss. */
 INLINE vec relu(vec v)
 {
     return (vec)((mask)v & ~(mask)(v <= (vec){0}));
 }
 
-/* All bits set in the lanes, of the half-th register of DN_LANES, that are below `count`. */
+/* All bits set in those lanes of the half-th register of DN_LANES that are below `count`. */
 INLINE mask lanes_below(int half, int count)
 {
     int_mask lane;

@@ -1,13 +1,13 @@
 /*
- * The kernels of vector.c that halve a map and go back; see dn_stride_kernels.
+ * The kernels of vector.c that work with a stride of 2; see dn_stride_kernels.
  *
- * Two registers of inputs make one of outputs: a shuffle parts the even columns from the odd, and
- * another joins gradients of even and odd columns again.
+ * Two registers of inputs make one of outputs: a shuffle separates the even columns from the odd,
+ * and another interleaves the gradients of even and odd columns again.
  *
  *     load, load + VL    c0 c1 c0 c1 ..    even  c0 c0 ..    odd  c1 c1 ..
  *
- * Rows go in ascending order: what a register spills past the end of a row the next one overwrites,
- * or it is 0 and added.
+ * Rows are written in ascending order: what a register spills past the end of a row is overwritten
+ * by the next row, or is 0 and added.
  */
 
 INLINE vec even(const float *p)
@@ -42,9 +42,9 @@ static void ISA(im2col)(int height, int width, const float *x, int row, int rows
     }
 }
 
-/* The pixels of windows that begin at x, row by row, and the largest: what a ReLU made compares as
- * its bits do, and those of NaN are the largest. */
-INLINE mask largest(const float *x, size_t pitch, mask window[9])
+/* The pixels of windows that begin at x, row by row, and their maxima. A ReLU's outputs compare as
+ * their bits do, and those of NaN are the largest. */
+INLINE mask window_maxima(const float *x, size_t pitch, mask window[9])
 {
     mask best = {0};
     UNROLL
@@ -67,11 +67,11 @@ static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, y += columns)
         for (size_t c = 0; c < columns; c += DN_VL) {
             mask window[9];
-            store(y + c, (vec)largest(x + 2 * c - 1, pitch, window));
+            store(y + c, (vec)window_maxima(x + 2 * c - 1, pitch, window));
         }
 }
 
-/* The lanes of b, moved up by one after the last of a. */
+/* The last lane of a, then all but the last of b. */
 #if DN_VL == 16
 #define FOLLOW(a, b)                                                                               \
     __builtin_shufflevector(a, b, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
@@ -79,7 +79,7 @@ static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
 #define FOLLOW(a, b) __builtin_shufflevector(a, b, 7, 8, 9, 10, 11, 12, 13, 14)
 #endif
 
-/* to += the lanes of `a` and `b` in turn, and before that of `first` those of `a`. */
+/* to += `first` at even lanes, then `a` and `b` interleaved. */
 INLINE void add_zipped(float *to, vec first, vec a, vec b)
 {
     const vec zero = {0};
@@ -92,12 +92,12 @@ static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const fl
     const size_t width = (size_t)padded->width, pitch = padded->pitch, columns = pitch / 2;
     memset(dx, 0, (size_t)padded->rows * width * sizeof *dx);
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
-        vec right[3] = {{0}}; /* what the windows before give to their third columns */
+        vec right[3] = {{0}}; /* what the windows on the left add to their third columns */
         for (size_t c = 0; 2 * c <= width; c += DN_VL) {
             mask window[9];
-            const mask best = largest(x + 2 * c - 1, pitch, window);
+            const mask best = window_maxima(x + 2 * c - 1, pitch, window);
             const mask used = lanes_below(0, (int)(columns - c)) & (mask)(best != 0);
-            mask g = (mask)load(dy + c) & used; /* what is not handed out yet */
+            mask g = (mask)load(dy + c) & used; /* 0 once the maximum is found */
             UNROLL
             for (int i = 0; i < 3; i++) {
                 vec part[3];

@@ -1,7 +1,6 @@
 /*
  * Winograd's transforms against products of matrices in double, tile by tile. Behind a padded
- * layout stand NaNs, and a wanted NaN shows that just the elements that no valid output uses take
- * from there.
+ * layout stand NaNs, which may reach only the elements that no valid output uses.
  */
 #include "check_winograd.h"
 #include "check_kernels.h"

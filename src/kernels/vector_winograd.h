@@ -78,7 +78,7 @@ INLINE vec load_pair(const float *u, const pair *p)
     return JOIN(a, b);
 }
 
-/* Slot 1 after slot 0. */
+/* Slot 1 after slot 0, whose spill it overwrites. */
 INLINE void store_pair(float *u, const pair *p, vec v)
 {
     if (p->second == SLOT) {

@@ -19,15 +19,15 @@
 #include "vector_types.h"
 
 enum {
-    DN_BF16_STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
-    DN_BF16_WINDOW = 1248,    /* pixels a buffer's row holds: rows spread over the cache's sets */
-    DN_BF16_GEMM_INPUTS = 96, /* rows of x that the buffer of gemm holds */
-    DN_BF16_WGRAD_INPUTS = 32 /* and that of wgrad */
+    STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
+    WINDOW = 1248,       /* pixels that a buffer's row holds: rows spread over the cache's sets */
+    GEMM_INPUTS = 96,    /* rows of x that gemm's buffer holds */
+    WGRAD_INPUTS = 32    /* and wgrad's */
 };
 
 static inline size_t round_step(size_t n)
 {
-    return (n + DN_BF16_STEP - 1) / DN_BF16_STEP * DN_BF16_STEP;
+    return (n + STEP - 1) / STEP * STEP;
 }
 
 typedef uint16_t halves __attribute__((vector_size(64)));
@@ -93,7 +93,7 @@ INLINE vec load_some(const float *p, size_t count)
 /* 32 pixels rounded, those from `count` on 0. */
 INLINE words planar_step(const float *x, size_t count)
 {
-    if (count >= DN_BF16_STEP)
+    if (count >= STEP)
         return (words)round_pairs(load(x), load(x + DN_LANES));
     const size_t second = count > DN_LANES ? count - DN_LANES : 0;
     return (words)round_pairs(load_some(x, count), load_some(x + DN_LANES, second));
@@ -108,19 +108,19 @@ INLINE words interleaved_step(const float *a, const float *b, size_t count)
                                           14, 30, 15, 31);
 }
 
-/* to(rows, room), rows DN_BF16_WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
- * DN_BF16_STEP. */
+/* to(rows, room), rows WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
+ * STEP. */
 static inline void planar(uint16_t *to, size_t room, const float *x, size_t x_ld, int rows,
                           size_t pixels)
 {
-    for (int r = 0; r < rows; r++, to += DN_BF16_WINDOW, x += x_ld)
-        for (size_t p = 0; p < room; p += DN_BF16_STEP)
+    for (int r = 0; r < rows; r++, to += WINDOW, x += x_ld)
+        for (size_t p = 0; p < room; p += STEP)
             store_words(to + p, planar_step(x + p, p < pixels ? pixels - p : 0));
 }
 
 /* to(pairs, pixels and zeros up to DN_LANES) = x(rows, pixels), and zeros past the last row. */
-static inline void interleave(uint32_t (*to)[DN_BF16_WINDOW], int pairs, const float *x,
-                              size_t x_ld, int rows, size_t pixels)
+static inline void interleave(uint32_t (*to)[WINDOW], int pairs, const float *x, size_t x_ld,
+                              int rows, size_t pixels)
 {
     for (int r = 0; r + 1 < rows; r += 2, to++, x += 2 * x_ld)
         for (size_t p = 0; p < pixels; p += DN_LANES)

@@ -134,5 +134,5 @@ static double ISA(peak)(size_t rounds)
         amx_dot(&t, 3, 5, 7);
     }
     amx_release(&t);
-    return 2.0 * BLOCK * BLOCK * DN_BF16_STEP * (double)rounds;
+    return 2.0 * BLOCK * BLOCK * STEP * (double)rounds;
 }

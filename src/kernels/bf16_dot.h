@@ -32,8 +32,8 @@ INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_
         UNROLL
         for (int i = 0; i < mr; i++)
             rows[i] = w + i * DN_LANES;
-        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, DN_BF16_WINDOW);
-        x += some * DN_BF16_WINDOW;
+        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, WINDOW);
+        x += some * WINDOW;
     }
     return w;
 }

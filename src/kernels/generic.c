@@ -209,6 +209,6 @@ const dn_kernels ISA(dn_kernels) = {
     .products = {[DN_FP32] = PRODUCTS(), [DN_BF16] = PRODUCTS()},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
-    .stream = STREAM,
+    .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
     .sgd = sgd,
 };

@@ -36,8 +36,8 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
 #define ISA_STRING(isa)         ISA_QUOTED(isa)
 #define ISA_QUOTED(isa)         #isa
 
-/* The parts of this instance's table: products, with members that only some have; kernels on maps
- * of fp32 or bf16 elements; the rest. */
+/* Parts of this instance's table: products, whose arguments are members that only some have;
+ * kernels on maps of `type`, fp32 or bf16; those with a stride of 2. */
 #define PRODUCTS(...)                                                                              \
     {                                                                                              \
         .packed_floats = ISA(packed_floats), .pack = ISA(pack), .gemm = ISA(gemm),                 \
@@ -54,10 +54,6 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     {                                                                                              \
         .im2col = ISA(im2col), .max_pool = ISA(max_pool), .max_pool_grad = ISA(max_pool_grad),     \
         .average_pool = ISA(average_pool), .average_pool_grad = ISA(average_pool_grad)             \
-    }
-#define STREAM                                                                                     \
-    {                                                                                              \
-        .read = ISA(stream_read), .scale = ISA(stream_scale)                                       \
     }
 
 #endif

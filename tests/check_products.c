@@ -27,7 +27,7 @@ static dn_weights make_weights(dn_guarded *m, int outputs, int inputs, int taps,
         m->data, outputs, inputs, taps, transposed ? taps : ld, transposed ? ld : taps};
 }
 
-/* The numbers [-before, n) of a matrix as products for that type may see them. */
+/* The values [-before, n) of a matrix as products for that type may see them. */
 static dn_guarded seen_by(dn_dtype dtype, const dn_guarded *m, size_t n)
 {
     dn_guarded seen = dn_trial_matrix(m->rows, m->before, m->extent);
@@ -224,7 +224,7 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int 
 /* ---- as a layer uses them ---- */
 
 /* A piece of a map of `images` planes, side by side in a channel's row, and its products. Where
- * these may round to bf16, their operands are such numbers already. */
+ * these may round to bf16, their operands are bf16 values already. */
 typedef struct layer {
     const dn_layout *layout;
     dn_dtype dtype; /* of the maps x and y; gradients are floats */

@@ -28,7 +28,7 @@ void dn_sandwich(double *out, const double *left, int rows, int columns, const d
         }
 }
 
-/* Where the tile's first pixel stands in a padded row. */
+/* Index in a padded layout of the tile's first pixel. */
 static ptrdiff_t tile_at(const dn_padded *f, size_t tile)
 {
     const int columns = (f->width + 1) / 2, rows = (f->rows + 1) / 2, t = (int)tile;

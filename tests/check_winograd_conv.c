@@ -14,7 +14,7 @@ enum { ROUNDINGS = 7 }; /* of an element of both operands (2 + 1) and of the res
 
 /*
  * How large the products of one input channel that make up an output may get without their signs,
- * where all numbers are in [-1, 1): B' x B has up to four; G w G' has up to 1, 3/2, 3/2, 1 by rows
+ * where all values are in [-1, 1): B' x B has up to four; G w G' has up to 1, 3/2, 3/2, 1 by rows
  * as by columns, of which an output takes three, so 4^2; the convolution itself has nine. Likewise
  * of one tile for a weight's gradient: 3^2, since A dy A' has 1, 2, 2, 1 and G' 1, 1/2, 1/2, 0.
  */

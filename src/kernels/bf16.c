@@ -132,7 +132,7 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
     const size_t most = groups[0].count == 1 ? BLOCK_1X1 : room;
     for (size_t p = 0; p < pixels; p += most) {
         gemm_args a = {.outputs = outputs,
-                       .tile = tile_pairs(inputs, taps->count),
+                       .tile_stride = tile_pairs(inputs, taps->count),
                        .pixels = pixels - p < most ? pixels - p : most,
                        .y = y + p,
                        .y_ld = y_ld,
@@ -197,7 +197,7 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
                 const int left = inputs - c;
                 const wgrad_args a = {.inputs = left < WGRAD_INPUTS ? left : WGRAD_INPUTS,
                                       .dy = (const factor *)packed + p / 2 * DN_LANES,
-                                      .panel = round_step(n) / 2 * DN_LANES,
+                                      .panel_stride = round_step(n) / 2 * DN_LANES,
                                       .dw = dw + (size_t)g->tap * matrix + (size_t)c * dw_ld,
                                       .dw_ld = dw_ld};
                 ISA(wgrad_group)

@@ -64,7 +64,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, int first, size_t pixel
 {
     const int rows = a->outputs - first < BLOCK ? a->outputs - first : BLOCK;
     const int lower = rows > AMX_ROWS, right = a->pixels - pixel > DN_LANES;
-    const factor *w = a->packed + (size_t)(first / AMX_ROWS) * a->tile;
+    const factor *w = a->packed + (size_t)(first / AMX_ROWS) * a->tile_stride;
     float *y = a->y + (size_t)first * a->y_ld + pixel;
     amx_use(t, rows);
     if (a->accumulate)
@@ -74,7 +74,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, int first, size_t pixel
     for (int tap = 0; tap < a->taps; tap++) {
         const factor *x = a->x + a->shift[tap] + pixel;
         for (int pair = 0; pair < a->rows; pair += DN_LANES) {
-            const operands o = {w, w + a->tile, x, x + DN_LANES, AMX_BYTES, 4 * a->x_ld};
+            const operands o = {w, w + a->tile_stride, x, x + DN_LANES, AMX_BYTES, 4 * a->x_ld};
             multiply_block(t, &o, lower, right);
             w += PACK_ROWS * DN_LANES;
             x += DN_LANES * a->x_ld;
@@ -101,13 +101,14 @@ INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, int first)
     amx_use(t, rows);
     for (size_t o = 0; o < g->dw_ld; o += BLOCK) {
         const int right = g->dw_ld - o > DN_LANES;
-        const factor *dy = g->dy + o / DN_LANES * g->panel;
+        const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
         float *dw = g->dw + (size_t)first * g->dw_ld + o;
         MOVE_BLOCK(amx_load, t, dw, g->dw_ld, lower, right);
         for (size_t p = 0; p < g->pixels; p += DN_LANES) {
             const factor *left = dy + p * DN_LANES;
-            const operands at = {
-                x + p, x + AMX_ROWS * g->x_ld + p, left, left + g->panel, 4 * g->x_ld, AMX_BYTES};
+            const operands at = {x + p,       x + AMX_ROWS * g->x_ld + p,
+                                 left,        left + g->panel_stride,
+                                 4 * g->x_ld, AMX_BYTES};
             multiply_block(t, &at, lower, right);
         }
         MOVE_BLOCK(amx_store, t, dw, g->dw_ld, lower, right);

@@ -9,7 +9,7 @@
 typedef struct gemm_args {
     int outputs, rows, taps;
     const factor *packed;
-    size_t tile;            /* from one tile of packed outputs to the next */
+    size_t tile_stride;     /* from one tile of packed outputs to the next */
     const factor *x;        /* (rows, pixels), rows x_ld apart */
     const ptrdiff_t *shift; /* (taps) where pixel 0 is, relative to x */
     size_t x_ld, pixels;
@@ -22,9 +22,9 @@ typedef struct gemm_args {
  * dy(o, p) * x(c, p). */
 typedef struct wgrad_args {
     int inputs;
-    const factor *dy;     /* panels (pixels, a register of outputs), zeros past the last output */
-    size_t panel, pixels; /* panel: the distance from one to the next */
-    const factor *x;      /* (inputs, pixels), rows x_ld apart */
+    const factor *dy; /* panels (pixels, a register of outputs), zeros past the last output */
+    size_t panel_stride, pixels;
+    const factor *x; /* (inputs, pixels), rows x_ld apart */
     size_t x_ld;
     float *dw;
     size_t dw_ld;

@@ -69,7 +69,7 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
                   .rows = inputs,
                   .taps = taps->count,
                   .packed = packed,
-                  .tile = (size_t)MR * (size_t)inputs * (size_t)taps->count,
+                  .tile_stride = (size_t)MR * (size_t)inputs * (size_t)taps->count,
                   .x = x,
                   .shift = taps->shift,
                   .x_ld = x_ld,
@@ -117,7 +117,7 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
             ISA(wgrad_block)
     ((wgrad_args){.inputs = inputs,
                   .dy = packed + p * DN_VL,
-                  .panel = dn_round_lanes(n) * DN_VL,
+                  .panel_stride = dn_round_lanes(n) * DN_VL,
                   .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
                   .x = x + taps->shift[t] + p,
                   .x_ld = x_ld,

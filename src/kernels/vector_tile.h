@@ -106,7 +106,7 @@ INLINE void gemm_tile(const int mr, const int nv, const gemm_args *a, const fact
 INLINE void gemm_strip(const int nv, const gemm_args *a, size_t pixel)
 {
     const factor *w = a->packed;
-    for (int first = 0; first < a->outputs; first += MR, w += a->tile) {
+    for (int first = 0; first < a->outputs; first += MR, w += a->tile_stride) {
         const int rows = a->outputs - first < MR ? a->outputs - first : MR;
         const int mr = tile_rows(a->outputs, first);
         float *y = a->y + (size_t)first * a->y_ld + pixel;
@@ -144,7 +144,7 @@ INLINE void wgrad_tile(const int mr, const int nv, const wgrad_args *g, int firs
     for (int i = 0; i < mr; i++)
         x[i] = g->x + (size_t)(first + (i < rows ? i : rows - 1)) * g->x_ld;
     open_tile(sums, mr, nv, rows, dw, g->dw_ld, 1);
-    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->panel, DN_VL);
+    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->panel_stride, DN_VL);
     close_tile(sums, mr, nv, rows, dw, g->dw_ld);
 }
 
@@ -170,7 +170,7 @@ static void ISA(wgrad_block)(wgrad_args g)
             wgrad_strip(WGRAD_MIDDLE, 2, &g);
         else
             wgrad_strip(WGRAD_NARROW, 1, &g);
-        g.dy += (size_t)wide * g.panel;
+        g.dy += (size_t)wide * g.panel_stride;
         g.dw += wide * DN_VL;
     }
 }

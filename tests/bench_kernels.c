@@ -1,8 +1,8 @@
 /*
- * Speeds of the kernels, one thread, at the pieces and channel blocks that the layers of two real
- * nets hand to them; the best of several runs. Bytes are those of the operands, each counted once;
- * at these sizes they come from the caches, so the bound they are held against is that of passes
- * over an array as large as they.
+ * Speeds of the kernels on one thread, on the pieces and channel blocks that the layers of two real
+ * nets hand to them; the best of several trials. Bytes are those of the operands, each counted
+ * once; at these sizes they come from the caches, so they are held against the bandwidth of passes
+ * over an array of the same size.
  */
 #include "bench_kernels.h"
 #include "bench_winograd.h"
@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RUNS = 5 };
-#define RUN_SECONDS 0.01 /* a run repeats its kernel at least so long */
+enum { TRIALS = 5 };
+#define TRIAL_SECONDS 0.01 /* a trial repeats its kernel for at least so long */
 
 typedef struct bench_shape {
     const char *net;
@@ -41,29 +41,29 @@ typedef struct bench {
     dn_piece piece;
     dn_padded padded, out;
     dn_taps taps;
-    size_t first, run;
-    dn_guarded x[DN_DTYPES], panel, y, packed, packed_grad, weights, dw, rows;
+    size_t first, n; /* what products go over: n pixels from `first` on */
+    dn_guarded x[DN_DTYPES], padded_x, y, packed, packed_dy, weights, dw, rows;
     dn_winograd_bench winograd;
 } bench;
 
 typedef enum bench_kernel {
-    CONV,
-    CONV_NORM_GRAD,
-    PACK_GRAD,
-    WEIGHT_GRAD,
+    GEMM,
+    DGRAD_NORM_RELU,
+    PACK_DY,
+    WGRAD,
     NORM_RELU,
     AFFINE,
     STORE,
     MOMENTS,
     NORM_RELU_GRAD,
-    WINOGRAD, /* and its parts */
+    WINOGRAD, /* the first of its parts */
     KERNELS = WINOGRAD + DN_WINOGRAD_PARTS
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "conv",   "dgrad_norm_relu", "pack_dy",       "wgrad",           "norm_relu",
-    "affine", "store",           "moments",       "norm_relu_grad",  "B' x B",
-    "A' m A", "A dy A'",         "Winograd conv", "Winograd weights"};
+    "gemm",   "dgrad_norm_relu", "pack_dy",       "wgrad",          "norm_relu",
+    "affine", "store",           "moments",       "norm_relu_grad", "B' x B",
+    "A' m A", "A dy A'",         "Winograd gemm", "Winograd wgrad"};
 
 /* A kernel at work. */
 typedef struct work {
@@ -73,7 +73,7 @@ typedef struct work {
     const bench *b;
 } work;
 
-static void run(const void *of)
+static void call_kernel(const void *of)
 {
     const work *w = of;
     const dn_kernels *k = w->k;
@@ -85,32 +85,32 @@ static void run(const void *of)
     const float *row[4];
     for (int i = 0; i < 4; i++)
         row[i] = dn_guarded_row(&b->rows, i);
-    float *x = b->panel.data + b->first;
+    float *x = b->padded_x.data + b->first;
     switch (w->kernel) {
-    case CONV:
-        k->products[dtype].gemm(b->packed.data, outputs, inputs, &b->taps, b->run, x, b->panel.ld,
+    case GEMM:
+        k->products[dtype].gemm(b->packed.data, outputs, inputs, &b->taps, b->n, x, b->padded_x.ld,
                                 b->y.data, b->y.ld, 0);
         break;
-    case CONV_NORM_GRAD:
-        k->products[dtype].dgrad_norm_relu(b->packed.data, inputs, x, b->panel.ld,
-                                           &(dn_norm_grad){outputs, b->run, NULL, map->data,
+    case DGRAD_NORM_RELU:
+        k->products[dtype].dgrad_norm_relu(b->packed.data, inputs, x, b->padded_x.ld,
+                                           &(dn_norm_grad){outputs, b->n, NULL, map->data,
                                                            b->y.data, 0, map->ld, b->y.ld, row[0],
                                                            row[1], row[2], row[3], 1, b->dw.data});
         break;
-    case PACK_GRAD:
-        k->products[dtype].pack_dy(b->packed_grad.data, outputs, b->run, b->y.data, b->y.ld);
+    case PACK_DY:
+        k->products[dtype].pack_dy(b->packed_dy.data, outputs, b->n, b->y.data, b->y.ld);
         break;
-    case WEIGHT_GRAD:
-        k->products[dtype].wgrad(outputs, inputs, &b->taps, b->run, b->packed_grad.data, x,
-                                 b->panel.ld, b->dw.data);
+    case WGRAD:
+        k->products[dtype].wgrad(outputs, inputs, &b->taps, b->n, b->packed_dy.data, x,
+                                 b->padded_x.ld, b->dw.data);
         break;
     case NORM_RELU:
-        on_maps->norm_relu(inputs, &b->padded, map->data, map->ld, row[0], row[1], b->panel.data,
-                           b->panel.ld);
+        on_maps->norm_relu(inputs, &b->padded, map->data, map->ld, row[0], row[1], b->padded_x.data,
+                           b->padded_x.ld);
         break;
     case AFFINE:
         on_maps->affine(inputs, &b->padded, gradient->data, gradient->ld, map->data, map->ld,
-                        row[0], b->panel.data, b->panel.ld);
+                        row[0], b->padded_x.data, b->padded_x.ld);
         break;
     case STORE:
         on_maps->store(outputs, &b->out, b->y.data, b->y.ld, map->data, map->ld);
@@ -119,12 +119,12 @@ static void run(const void *of)
         on_maps->moments(inputs, b->piece.pixels, map->data, map->ld, b->dw.data);
         break;
     case NORM_RELU_GRAD:
-        on_maps->norm_relu_grad(&(dn_norm_grad){inputs, b->piece.pixels, b->panel.data, map->data,
-                                                b->panel.data, b->panel.ld, map->ld, b->panel.ld,
-                                                row[0], row[1], row[2], row[3], 1, b->dw.data});
+        on_maps->norm_relu_grad(&(dn_norm_grad){
+            inputs, b->piece.pixels, b->padded_x.data, map->data, b->padded_x.data, b->padded_x.ld,
+            map->ld, b->padded_x.ld, row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
     default:
-        dn_winograd_bench_run(&b->winograd, (dn_winograd_part)(w->kernel - WINOGRAD));
+        dn_winograd_bench_call(&b->winograd, (dn_winograd_part)(w->kernel - WINOGRAD));
     }
 }
 
@@ -159,7 +159,7 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
 double dn_bench_seconds(void (*call)(const void *work), const void *of)
 {
     double best = 1e9;
-    for (int i = 0; i < RUNS; i++) {
+    for (int i = 0; i < TRIALS; i++) {
         int calls = 0;
         const double start = omp_get_wtime();
         double elapsed;
@@ -167,7 +167,7 @@ double dn_bench_seconds(void (*call)(const void *work), const void *of)
             call(of);
             calls++;
             elapsed = omp_get_wtime() - start;
-        } while (elapsed < RUN_SECONDS);
+        } while (elapsed < TRIAL_SECONDS);
         if (elapsed / calls < best)
             best = elapsed / calls;
     }
@@ -195,13 +195,13 @@ static bench bench_create(const bench_shape *s)
     const dn_layout layout = dn_layout_create(s->batch, s->side, s->side);
     bench b = {.shape = s, .piece = dn_layout_piece(&layout, 0), .taps = {.count = 1}};
     b.padded = dn_padded_none(b.piece.pixels);
-    b.run = b.piece.pixels;
+    b.n = b.piece.pixels;
     if (s->taps == 9) {
         ptrdiff_t source;
         b.padded = dn_piece_padded(&layout, &b.piece, &source);
         b.taps = dn_taps_3x3(s->side, 1);
         b.first = dn_padded_first(&b.padded);
-        b.run = dn_padded_positions(&b.padded);
+        b.n = dn_padded_positions(&b.padded);
     }
     b.out = b.padded;
     if (s->taps == 9)
@@ -211,7 +211,7 @@ static bench bench_create(const bench_shape *s)
     const int most = s->outputs > s->inputs ? s->outputs : s->inputs;
     for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
         b.x[dtype] = dn_trial_filled_map((dn_dtype)dtype, most, extent, extent);
-    b.panel = dn_trial_filled(s->inputs, 1, extent, extent);
+    b.padded_x = dn_trial_filled(s->inputs, 1, extent, extent);
     b.y = dn_trial_filled(s->outputs, 0, extent, extent);
     b.weights = dn_trial_filled(1, 0, cells, cells);
     const size_t padded = (size_t)(s->inputs * s->taps) * dn_round_lanes((size_t)s->outputs);
@@ -222,7 +222,7 @@ static bench bench_create(const bench_shape *s)
 
 static void bench_destroy(bench *b)
 {
-    DN_GUARDED_DESTROY(&b->x[DN_FP32], &b->x[DN_BF16], &b->panel, &b->y, &b->weights, &b->dw,
+    DN_GUARDED_DESTROY(&b->x[DN_FP32], &b->x[DN_BF16], &b->padded_x, &b->y, &b->weights, &b->dw,
                        &b->rows);
 }
 
@@ -239,15 +239,15 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
                           .kernel = kernel_names[kernel],
                           .dtype = dtype};
     work_of(kernel, dtype, b, &line.flops, &line.bytes);
-    line.seconds = dn_bench_seconds(run, &w);
+    line.seconds = dn_bench_seconds(call_kernel, &w);
     dn_bench_print(&line, k, peaks);
 }
 
-/* Whether there is such a kernel; products for DN_BF16 only where they are others than those for
+/* Whether there is such a kernel; products for DN_BF16 only where they differ from those for
  * DN_FP32. */
-static int is_there(const dn_kernels *k, int kernel, int dtype, const bench *b)
+static int has_kernel(const dn_kernels *k, int kernel, int dtype, const bench *b)
 {
-    if (kernel == CONV_NORM_GRAD)
+    if (kernel == DGRAD_NORM_RELU)
         return b->shape->taps == 1 && b->shape->outputs <= DN_PACK_OUTPUTS &&
                k->products[dtype].dgrad_norm_relu != NULL;
     if (kernel >= WINOGRAD)
@@ -266,13 +266,13 @@ static void bench_table(const dn_kernels *k, bench *b)
         const dn_product_kernels *products = &k->products[dtype];
         b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
         products->pack(b->packed.data, &weights);
-        b->packed_grad = dn_trial_packed_grad(products, s->outputs, b->run, b->y.data, b->y.ld);
-        if (is_there(k, WINOGRAD, dtype, b))
+        b->packed_dy = dn_trial_pack_dy(products, s->outputs, b->n, b->y.data, b->y.ld);
+        if (has_kernel(k, WINOGRAD, dtype, b))
             b->winograd = dn_winograd_bench_create(products, &b->out, s->outputs, s->inputs);
         for (int kernel = 0; kernel < KERNELS; kernel++)
-            if (is_there(k, kernel, dtype, b))
+            if (has_kernel(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
-        DN_GUARDED_DESTROY(&b->packed, &b->packed_grad);
+        DN_GUARDED_DESTROY(&b->packed, &b->packed_dy);
         dn_winograd_bench_destroy(&b->winograd);
     }
 }

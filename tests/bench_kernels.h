@@ -6,7 +6,7 @@
 
 void dn_bench_kernels(void);
 
-/* bench_stride.c: those among them that halve maps, and the update. */
+/* bench_stride.c: those with a stride of 2, and the update. */
 void dn_bench_stride(void);
 
 /* A line of the table. */
@@ -20,8 +20,8 @@ typedef struct dn_bench_line {
 
 void dn_bench_print(const dn_bench_line *line, const dn_kernels *kernels, const dn_peaks *peaks);
 
-/* Seconds of one call: the best of some runs. */
-double dn_bench_seconds(void (*run)(const void *work), const void *work);
+/* Seconds of one call: the best of some trials. */
+double dn_bench_seconds(void (*call)(const void *work), const void *work);
 
 /* dn_peaks_measure; ends the process where there is no memory. */
 void dn_bench_peaks(dn_peaks *peaks, const dn_kernels *kernels, dn_dtype dtype, size_t bytes);

@@ -1,12 +1,12 @@
-/* Speeds of the kernels that halve maps, on planes of densenet121 at 224x224, and of the update on
- * a block of parameters. */
+/* Speeds of the kernels with a stride of 2, on planes of densenet121 at 224x224, and of the update
+ * on a block of parameters. */
 #include "bench_kernels.h"
 #include "expect.h"
 
 #include <stdlib.h>
 
 typedef enum stride_kernel {
-    GATHER,
+    IM2COL,
     MAX,
     MAX_GRAD,
     AVERAGE,
@@ -15,16 +15,16 @@ typedef enum stride_kernel {
     STRIDE_KERNELS
 } stride_kernel;
 
-enum { PIECE_ROWS = 10 }; /* of outputs, that one call gathers */
+enum { PIECE_ROWS = 10 }; /* output rows of an im2col call */
 
-/* Side of the larger map, and how many of its pixels a call goes over; operations, and floats read
- * and written, of each. */
+/* Side of the larger map, and how many of its pixels a call goes over; operations on each, and
+ * floats read and written. */
 static const struct {
     const char *name;
     int side, taps;
     double pixels, flops, floats;
 } cases[STRIDE_KERNELS] = {
-    [GATHER] = {"im2col", 224, 49, 2 * PIECE_ROWS * 224, 0, 1 + 49 / 4.0},
+    [IM2COL] = {"im2col", 224, 49, 2 * PIECE_ROWS * 224, 0, 1 + 49 / 4.0},
     [MAX] = {"max", 112, 9, 112 * 112, 9 / 4.0, 1.25},
     [MAX_GRAD] = {"max_grad", 112, 9, 112 * 112, 10 / 4.0, 2.25},
     [AVERAGE] = {"average", 56, 4, 56 * 56, 1, 1.25},
@@ -39,7 +39,7 @@ typedef struct work {
     dn_guarded x, y, z;
 } work;
 
-static void run(const void *of)
+static void call_stride(const void *of)
 {
     static const dn_sgd settings = {.rate = 1e-3f, .momentum = 0.9f, .nesterov = 1};
     const work *w = of;
@@ -47,7 +47,7 @@ static void run(const void *of)
     const dn_stride_kernels *s = &w->k->stride;
     float *x = w->x.data, *y = w->y.data, *z = w->z.data;
     switch (w->kernel) {
-    case GATHER:
+    case IM2COL:
         s->im2col(side, side, x, PIECE_ROWS, PIECE_ROWS, y, w->y.ld);
         break;
     case MAX:
@@ -79,7 +79,7 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
                            .image_rows = side,
                            .pitch = (size_t)side + 1};
     w.x = dn_trial_filled(1, 1, extent, extent);
-    w.y = dn_trial_filled(kernel == GATHER ? 49 : 1, 1, extent, extent);
+    w.y = dn_trial_filled(kernel == IM2COL ? 49 : 1, 1, extent, extent);
     w.z = dn_trial_filled(1, 1, extent, extent);
     for (ptrdiff_t p = -1; p < (ptrdiff_t)extent && kernel <= MAX_GRAD; p++)
         if (w.x.data[p] < 0)
@@ -89,14 +89,14 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
                           .side = side,
                           .taps = cases[kernel].taps,
                           .inputs = 1,
-                          .outputs = kernel == GATHER ? 49 : 1,
+                          .outputs = kernel == IM2COL ? 49 : 1,
                           .kernel = cases[kernel].name,
                           .dtype = DN_FP32,
                           .flops = cases[kernel].flops * n,
                           .bytes = 4 * cases[kernel].floats * n};
     dn_peaks peaks;
     dn_bench_peaks(&peaks, k, DN_FP32, (size_t)line.bytes);
-    line.seconds = dn_bench_seconds(run, &w);
+    line.seconds = dn_bench_seconds(call_stride, &w);
     dn_bench_print(&line, k, &peaks);
     DN_GUARDED_DESTROY(&w.x, &w.y, &w.z);
 }

@@ -1,5 +1,5 @@
-/* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices lie as those
- * of winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
+/* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices are laid out
+ * as in winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
 #include "bench_winograd.h"
 #include "layers/weights.h"
 #include "expect.h"
@@ -37,52 +37,51 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
     const size_t floats = dn_padded_floats(&b.padded) + (size_t)piece->width + DN_LANES;
     const size_t packed = DN_WINOGRAD * products->packed_floats(outputs, inputs, 1);
     const size_t pairs = (size_t)(DN_WINOGRAD * inputs) * dn_round_lanes((size_t)outputs);
-    const size_t packed_grad = DN_WINOGRAD * products->packed_dy_floats(outputs, b.tiles);
+    const size_t packed_dy = DN_WINOGRAD * products->packed_dy_floats(outputs, b.tiles);
     b.x = dn_trial_filled(most, 1, floats, floats);
     b.u = matrices(inputs, b.ld);
     b.m = matrices(outputs, b.ld);
     b.y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(2 * (size_t)columns));
     b.packed = dn_trial_filled(1, 0, packed, packed);
     b.weight = dn_trial_filled(1, 0, pairs, pairs);
-    b.packed_grad = dn_trial_filled(1, 0, packed_grad, packed_grad);
+    b.packed_dy = dn_trial_filled(1, 0, packed_dy, packed_dy);
     return b;
 }
 
 void dn_winograd_bench_destroy(dn_winograd_bench *b)
 {
-    DN_GUARDED_DESTROY(&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_grad);
+    DN_GUARDED_DESTROY(&b->x, &b->u, &b->m, &b->y, &b->packed, &b->weight, &b->packed_dy);
 }
 
 typedef void transform(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
-static void run_transform(const dn_winograd_bench *b, transform *kernel, int channels, float *u)
+static void call_transform(const dn_winograd_bench *b, transform *kernel, int channels, float *u)
 {
     for (int c = 0; c < channels; c++)
         kernel(&b->padded, dn_guarded_row(&b->x, c), u + (size_t)c * b->ld,
                (size_t)channels * b->ld);
 }
 
-static void run_output(const dn_winograd_bench *b)
+static void call_output(const dn_winograd_bench *b)
 {
     for (int o = 0; o < b->outputs; o++)
         b->products->winograd->output(&b->padded, b->m.data + (size_t)o * b->ld,
                                       (size_t)b->outputs * b->ld, b->y.data, b->y.ld);
 }
 
-static void run_products(const dn_winograd_bench *b, int gradient)
+static void call_products(const dn_winograd_bench *b, int gradient)
 {
     const dn_taps one = {.count = 1};
     const size_t packed = b->products->packed_floats(b->outputs, b->inputs, 1);
-    const size_t packed_grad = b->products->packed_dy_floats(b->outputs, b->tiles);
+    const size_t packed_dy = b->products->packed_dy_floats(b->outputs, b->tiles);
     const size_t matrix = (size_t)b->inputs * dn_round_lanes((size_t)b->outputs);
     float *u = b->u.data, *m = b->m.data;
     for (size_t e = 0; e < DN_WINOGRAD; e++) {
         if (gradient)
-            b->products->pack_dy(b->packed_grad.data + e * packed_grad, b->outputs, b->tiles, m,
-                                 b->ld);
+            b->products->pack_dy(b->packed_dy.data + e * packed_dy, b->outputs, b->tiles, m, b->ld);
         if (gradient)
             b->products->wgrad(b->outputs, b->inputs, &one, b->tiles,
-                               b->packed_grad.data + e * packed_grad, u, b->ld,
+                               b->packed_dy.data + e * packed_dy, u, b->ld,
                                b->weight.data + e * matrix);
         else
             b->products->gemm(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
@@ -92,17 +91,17 @@ static void run_products(const dn_winograd_bench *b, int gradient)
     }
 }
 
-void dn_winograd_bench_run(const dn_winograd_bench *b, dn_winograd_part part)
+void dn_winograd_bench_call(const dn_winograd_bench *b, dn_winograd_part part)
 {
     const dn_winograd_kernels *winograd = b->products->winograd;
     if (part != DN_WINOGRAD_OUTPUT && part != DN_WINOGRAD_OUTPUT_GRAD)
-        run_transform(b, winograd->input, b->inputs, b->u.data);
-    if (part == DN_WINOGRAD_OUTPUT_GRAD || part == DN_WINOGRAD_WEIGHT_GRAD)
-        run_transform(b, winograd->output_grad, b->outputs, b->m.data);
-    if (part == DN_WINOGRAD_CONV || part == DN_WINOGRAD_WEIGHT_GRAD)
-        run_products(b, part == DN_WINOGRAD_WEIGHT_GRAD);
-    if (part == DN_WINOGRAD_OUTPUT || part == DN_WINOGRAD_CONV)
-        run_output(b);
+        call_transform(b, winograd->input, b->inputs, b->u.data);
+    if (part == DN_WINOGRAD_OUTPUT_GRAD || part == DN_WINOGRAD_WGRAD)
+        call_transform(b, winograd->output_grad, b->outputs, b->m.data);
+    if (part == DN_WINOGRAD_GEMM || part == DN_WINOGRAD_WGRAD)
+        call_products(b, part == DN_WINOGRAD_WGRAD);
+    if (part == DN_WINOGRAD_OUTPUT || part == DN_WINOGRAD_GEMM)
+        call_output(b);
 }
 
 void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, double *flops,
@@ -113,7 +112,7 @@ void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, d
     const double inputs = b->inputs, outputs = b->outputs, tiles = (double)b->tiles;
     const double pixels = (double)b->padded.images * b->padded.rows * b->padded.width;
     const double channels = part == DN_WINOGRAD_INPUT ? inputs : outputs;
-    if (part < DN_WINOGRAD_CONV) {
+    if (part < DN_WINOGRAD_GEMM) {
         *flops = additions[part] * channels * tiles;
         *bytes = 4 * channels * (pixels + DN_WINOGRAD * tiles);
     } else {

@@ -21,10 +21,10 @@
 enum {
     MOST_OUTPUTS = 50, /* every count of outputs up to here, so every edge of a register tile */
     MOST_WIDTH = 40,
-    MOST_PIXELS = 2 * DN_LANES * 2 + 3 /* every n up to here: two wide registers and their edges */
+    MOST_PIXELS = 2 * DN_LANES * 2 + 3 /* every n up to here: two tiles' widths and their edges */
 };
 
-/* Channels and positions of real layers and at the edges of blocks. */
+/* Channels and pixels of real layers, and at the edges of blocks. */
 static const struct {
     int outputs, inputs, taps, width, n;
 } products[] = {
@@ -40,45 +40,44 @@ static void check_products(dn_dtype dtype)
     for (int outputs = 1; outputs <= MOST_OUTPUTS; outputs++)
         for (int taps = 1; taps <= 9; taps += 8) {
             const int inputs = dn_trial_draw(1, 19), width = dn_trial_draw(1, MOST_WIDTH);
-            dn_check_conv(dtype, outputs, inputs, taps, width, (size_t)dn_trial_draw(1, 100));
-            dn_check_conv_weight_grad(dtype, outputs, inputs, taps, width,
-                                      (size_t)dn_trial_draw(1, 100));
+            dn_check_gemm(dtype, outputs, inputs, taps, width, (size_t)dn_trial_draw(1, 100));
+            dn_check_wgrad(dtype, outputs, inputs, taps, width, (size_t)dn_trial_draw(1, 100));
         }
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
         const size_t n = (size_t)products[i].n;
-        dn_check_conv(dtype, products[i].outputs, products[i].inputs, products[i].taps,
+        dn_check_gemm(dtype, products[i].outputs, products[i].inputs, products[i].taps,
                       products[i].width, n);
-        dn_check_conv_weight_grad(dtype, products[i].outputs, products[i].inputs, products[i].taps,
-                                  products[i].width, n);
+        dn_check_wgrad(dtype, products[i].outputs, products[i].inputs, products[i].taps,
+                       products[i].width, n);
     }
     for (size_t n = 1; n <= MOST_PIXELS; n++) {
-        dn_check_conv(dtype, dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
-        dn_check_conv_weight_grad(dtype, dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
+        dn_check_gemm(dtype, dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
+        dn_check_wgrad(dtype, dn_trial_draw(1, 13), dn_trial_draw(1, 5), 1, 1, n);
     }
 }
 
-static void check_runs(dn_dtype dtype)
+static void check_spans(dn_dtype dtype)
 {
     const dn_padded planes = {
         .images = 3, .rows = 5, .width = 7, .image_rows = 5, .pitch = 7, .source_image = 35};
     for (int n = 1; n <= MOST_PIXELS; n++) {
-        const dn_padded run = dn_padded_none((size_t)n);
+        const dn_padded span = dn_padded_none((size_t)n);
         dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
         dn_check_norm_relu_grad(dtype, dn_trial_draw(1, 4), (size_t)n);
-        dn_check_conv_norm_grad(dtype, dn_trial_draw(1, DN_PACK_OUTPUTS), dn_trial_draw(1, 9),
-                                (size_t)n);
-        dn_check_fill(dtype, &run);
-        dn_check_store(dtype, &run);
+        dn_check_dgrad_norm_relu(dtype, dn_trial_draw(1, DN_PACK_OUTPUTS), dn_trial_draw(1, 9),
+                                 (size_t)n);
+        dn_check_fill(dtype, &span);
+        dn_check_store(dtype, &span);
     }
     dn_check_moments(dtype, 2, 3136);
     dn_check_norm_relu_grad(dtype, 24, 1023);
-    dn_check_conv_norm_grad(dtype, 24, 128, 1023);
+    dn_check_dgrad_norm_relu(dtype, 24, 128, 1023);
     dn_check_fill(dtype, &planes);
     dn_check_store(dtype, &planes);
 }
 
-/* The first, the second and the last piece of a map: a band in each position, images joined. */
-static void check_grid(dn_dtype dtype, int images, int height, int width)
+/* The first, the second and the last piece of a map: a band in each place, images side by side. */
+static void check_layout(dn_dtype dtype, int images, int height, int width)
 {
     const dn_layout layout = dn_layout_create(images, height, width);
     for (int piece = 0; piece < layout.pieces; piece++) {
@@ -95,18 +94,18 @@ static void check_grid(dn_dtype dtype, int images, int height, int width)
     }
 }
 
-static void check_frames(dn_dtype dtype)
+static void check_layouts(dn_dtype dtype)
 {
     static const int maps[][3] = {{1, 1, 1},   {19, 1, 1},  {33, 7, 7},  {37, 8, 8}, {3, 14, 14},
                                   {1, 32, 32}, {1, 56, 56}, {2, 48, 24}, {1, 45, 40}};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
-        check_grid(dtype, maps[i][0], maps[i][1], maps[i][2]);
+        check_layout(dtype, maps[i][0], maps[i][1], maps[i][2]);
     for (int width = 1; width <= MOST_WIDTH; width++)
-        check_grid(dtype, dn_trial_draw(1, 12), dn_trial_draw(1, 12), width);
+        check_layout(dtype, dn_trial_draw(1, 12), dn_trial_draw(1, 12), width);
 }
 
-/* A whole map, and a band of it: the middle, or the lower end. */
-static void check_halves(int height, int width)
+/* A whole plane, and a band of it: the middle, or the lower end. */
+static void check_plane(int height, int width)
 {
     const int rows = (height + 1) / 2, row = dn_trial_draw(0, rows - 1);
     const int count = dn_trial_draw(1, rows - row), left = height - 2 * row + 1;
@@ -120,8 +119,8 @@ static void check_halves(int height, int width)
     band.skip = 0;
     band.rows = left < 2 * count + 1 ? left : 2 * count + 1;
     band.image_rows = 2 * count;
-    dn_check_gather(height, width, 0, rows);
-    dn_check_gather(height, width, row, count);
+    dn_check_im2col(height, width, 0, rows);
+    dn_check_im2col(height, width, row, count);
     dn_check_max_pool(&whole);
     dn_check_max_pool(&band);
     dn_check_average_pool(height, width);
@@ -130,8 +129,8 @@ static void check_halves(int height, int width)
 static void check_strides(void)
 {
     for (int width = 1; width <= 2 * MOST_WIDTH; width++)
-        check_halves(dn_trial_draw(1, 12), width);
-    check_halves(112, 112);
+        check_plane(dn_trial_draw(1, 12), width);
+    check_plane(112, 112);
     for (size_t n = 1; n <= MOST_PIXELS; n++)
         dn_check_sgd(n);
 }
@@ -167,8 +166,8 @@ int main(int argc, char **argv)
         for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
             if (dtype == DN_FP32 || dn_trial_rounds())
                 check_products((dn_dtype)dtype);
-            check_runs((dn_dtype)dtype);
-            check_frames((dn_dtype)dtype);
+            check_spans((dn_dtype)dtype);
+            check_layouts((dn_dtype)dtype);
         }
     }
     return dn_trial_end() ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -1,23 +1,21 @@
 /*
- * One random case of a kernel in every table under test (expect.h): channels, sizes and padded
- * layouts as given, all else drawn.
+ * Each checks one random case of a kernel in every table under test (expect.h): channels, sizes and
+ * padded layouts as given, all else drawn.
  */
 #ifndef DN_CHECK_KERNELS_H
 #define DN_CHECK_KERNELS_H
 
 #include "layers/layout.h"
 
-/* check_products.c. The products for maps of that type (for DN_BF16 those that round, with operands
- * to be rounded): one tap, or nine over planes of such a width; n positions. */
-void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int taps, int width, size_t n);
-void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int taps, int width,
-                               size_t n);
+/* check_products.c. The products for maps of that type (for DN_BF16 those that round, on operands
+ * that need it): one tap, or nine over planes of such a width; n pixels. */
+void dn_check_gemm(dn_dtype dtype, int outputs, int inputs, int taps, int width, size_t n);
+void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int taps, int width, size_t n);
 
 /* dgrad_norm_relu, where a table has it. */
-void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n);
+void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n);
 
-/* A 3x3 convolution of one piece of a map, forward and both gradients, by way of its padded layout.
- */
+/* A 3x3 convolution of one piece of a map, forward and both gradients, over its padded layout. */
 void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs);
 
 /* check_winograd.c. The same by way of Winograd's transforms, and each of these, where a table has
@@ -30,8 +28,9 @@ void dn_check_store(dn_dtype dtype, const dn_padded *padded);
 void dn_check_moments(dn_dtype dtype, int rows, size_t n);
 void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n);
 
-/* check_stride.c. The 7x7 stem's rows; pools, max from a padded layout of one image; the update. */
-void dn_check_gather(int height, int width, int row, int rows);
+/* check_stride.c. The rows of a 7x7's operand; pools, max over a padded layout of one image; the
+ * update. */
+void dn_check_im2col(int height, int width, int row, int rows);
 void dn_check_max_pool(const dn_padded *padded);
 void dn_check_average_pool(int rows, int width);
 void dn_check_sgd(size_t n);

@@ -27,7 +27,7 @@ static dn_weights make_weights(dn_guarded *m, int outputs, int inputs, int taps,
         m->data, outputs, inputs, taps, transposed ? taps : ld, transposed ? ld : taps};
 }
 
-/* The numbers [-before, n) of a matrix as products for that type may see them. */
+/* The values [-before, n) of a matrix as products for that type may see them. */
 static dn_guarded seen_by(dn_dtype dtype, const dn_guarded *m, size_t n)
 {
     dn_guarded seen = dn_trial_matrix(m->rows, m->before, m->extent);
@@ -67,7 +67,7 @@ static void check_prefix(const dn_product_kernels *products, dn_weights weights,
         }
 }
 
-void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int width, size_t n)
+void dn_check_gemm(dn_dtype dtype, int outputs, int inputs, int tap_count, int width, size_t n)
 {
     const int accumulate = dn_trial_draw(0, 1), transposed = dn_trial_draw(0, 1);
     const size_t padded = dn_round_lanes(n), terms = (size_t)inputs * (size_t)tap_count;
@@ -80,7 +80,7 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
     dn_guarded seen = seen_by(dtype, &x, n + reach), seen_w = seen_by(dtype, &w, w.extent);
     dn_weights seen_weights = weights;
     seen_weights.w = seen_w.data;
-    dn_expect e = dn_expect_create("conv", outputs, 0, n);
+    dn_expect e = dn_expect_create("gemm", outputs, 0, n);
     e.products = dtype;
     dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu, %s%s",
                       dn_trial_type(dtype), outputs, inputs, tap_count, width, n,
@@ -119,7 +119,7 @@ void dn_check_conv(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
 }
 
 /* Fused and one after the other: the same bits. */
-void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
+void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n)
 {
     const size_t padded = dn_round_lanes(n), count = (size_t)rows;
     const uint64_t seed = dn_trial_seed();
@@ -147,7 +147,7 @@ void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
                                  dn_trial_draw(0, 1),
                                  sums[i].data};
     args[1].accumulate = args[0].accumulate;
-    dn_trial_describe("%s, fused gradient, %d from %d channels, n = %zu", dn_trial_type(dtype),
+    dn_trial_describe("%s, dgrad_norm_relu, %d from %d channels, n = %zu", dn_trial_type(dtype),
                       rows, inputs, n);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
@@ -176,8 +176,7 @@ void dn_check_conv_norm_grad(dn_dtype dtype, int rows, int inputs, size_t n)
     DN_GUARDED_DESTROY(&w, &x, &map, &v, &y, &to[0], &to[1], &sums[0], &sums[1]);
 }
 
-void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_count, int width,
-                               size_t n)
+void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int width, size_t n)
 {
     const size_t padded = dn_round_lanes(n), ld = dn_round_lanes((size_t)outputs);
     const uint64_t seed = dn_trial_seed();
@@ -212,7 +211,7 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
         if (dtype == DN_BF16 && !dn_test_rounds(k))
             continue;
         const dn_product_kernels *products = &k->products[dtype];
-        dn_guarded packed = dn_trial_packed_grad(products, outputs, n, dy.data, dy.ld);
+        dn_guarded packed = dn_trial_pack_dy(products, outputs, n, dy.data, dy.ld);
         dn_guarded_fill(&dw, dw.extent, seed);
         products->wgrad(outputs, inputs, &taps, n, packed.data, x.data, x.ld, dw.data);
         dn_expect_verify(&e, k, &dw);
@@ -225,7 +224,7 @@ void dn_check_conv_weight_grad(dn_dtype dtype, int outputs, int inputs, int tap_
 /* ---- as a layer uses them ---- */
 
 /* A piece of a map of `images` planes, side by side in a channel's row, and its products. Where
- * these may round to bf16, their operands are such numbers already. */
+ * these may round to bf16, their operands are bf16 values already. */
 typedef struct layer {
     const dn_layout *layout;
     dn_dtype dtype; /* of the maps x and y; gradients are floats */
@@ -304,9 +303,9 @@ static layer_expect expect_layer(const layer *l)
 {
     const dn_piece *p = &l->piece;
     layer_expect e = {
-        dn_expect_create("piece: conv", l->outputs, 0, p->pixels),
-        dn_expect_create("piece: transposed conv", l->inputs, 0, p->pixels),
-        dn_expect_create("piece: weight gradient", 1, 0,
+        dn_expect_create("piece: gemm", l->outputs, 0, p->pixels),
+        dn_expect_create("piece: dgrad", l->inputs, 0, p->pixels),
+        dn_expect_create("piece: wgrad", 1, 0,
                          (size_t)(9 * l->inputs) * dn_round_lanes((size_t)l->outputs))};
     e.y.products = e.dx.products = e.dw.products = l->dtype;
     size_t at = 0;
@@ -321,29 +320,29 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
-/* conv over the padded layout in `from`, stored without its border and compared. */
-static void run_conv(const layer *l, const dn_kernels *k, dn_dtype dtype, const dn_weights *weights,
-                     int sign, const dn_guarded *from, dn_expect *e)
+/* gemm over the padded layout in `from`, stored without its border and compared. */
+static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
+                         const dn_weights *weights, int sign, const dn_guarded *from, dn_expect *e)
 {
-    const size_t run = dn_padded_positions(&l->padded);
+    const size_t n = dn_padded_positions(&l->padded);
     const dn_taps taps = dn_taps_3x3(l->layout->width, sign);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = pack(products, weights);
-    dn_guarded padded = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(run) + DN_LANES);
+    dn_guarded y = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(n) + DN_LANES);
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    products->gemm(packed.data, weights->outputs, weights->inputs, &taps, run,
-                   from->data + dn_padded_first(&l->padded), from->ld, padded.data, padded.ld, 0);
-    k->on_maps[dtype].store(weights->outputs, &l->out, padded.data, padded.ld, to.data, to.ld);
+    products->gemm(packed.data, weights->outputs, weights->inputs, &taps, n,
+                   from->data + dn_padded_first(&l->padded), from->ld, y.data, y.ld, 0);
+    k->on_maps[dtype].store(weights->outputs, &l->out, y.data, y.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
-    DN_GUARDED_DESTROY(&packed, &padded, &to);
+    DN_GUARDED_DESTROY(&packed, &y, &to);
 }
 
-static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
+static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
 {
     static const float identity[3] = {1, 0, 0};
     const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
     const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
-    const size_t first = dn_padded_first(&l->padded), run = dn_padded_positions(&l->padded);
+    const size_t first = dn_padded_first(&l->padded), n = dn_padded_positions(&l->padded);
     const dn_taps taps = dn_taps_3x3(l->layout->width, 1);
     dn_weights transposed = l->weights;
     transposed.outputs = l->inputs, transposed.inputs = l->outputs;
@@ -351,7 +350,7 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);
     dn_guarded dy = dn_trial_matrix(l->outputs, 1, extent);
     dn_guarded dw = dn_trial_matrix(1, 0, e->dw.columns);
-    dn_guarded_fill(&x, 0, 0); /* conv reads behind a padded layout */
+    dn_guarded_fill(&x, 0, 0); /* gemm reads behind a padded layout */
     dn_guarded_fill(&dy, 0, 0);
     memset(dw.data, 0, dw.extent * sizeof *dw.data);
     for (int c = 0; c < l->inputs; c++)
@@ -361,11 +360,11 @@ static void run_layer(const layer *l, const dn_kernels *k, layer_expect *e)
         on_maps->affine(1, &l->padded, dn_guarded_row(&l->dy, o) + l->source, 0,
                         dn_guarded_at(&l->x, 0, l->source), 0, identity,
                         dy.data + (size_t)o * dy.ld, 0);
-    run_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
-    run_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
+    compute_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
+    compute_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
     const dn_product_kernels *products = &k->products[l->dtype];
-    dn_guarded packed = dn_trial_packed_grad(products, l->outputs, run, dy.data + first, dy.ld);
-    products->wgrad(l->outputs, l->inputs, &taps, run, packed.data, x.data + first, x.ld, dw.data);
+    dn_guarded packed = dn_trial_pack_dy(products, l->outputs, n, dy.data + first, dy.ld);
+    products->wgrad(l->outputs, l->inputs, &taps, n, packed.data, x.data + first, x.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
     DN_GUARDED_DESTROY(&packed, &x, &dy, &dw);
 }
@@ -400,7 +399,7 @@ void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outp
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)
-        run_layer(&l, k, &e);
+        compute_layer(&l, k, &e);
     dn_expect_destroy(&e.y);
     dn_expect_destroy(&e.dx);
     dn_expect_destroy(&e.dw);

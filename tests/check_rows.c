@@ -1,16 +1,16 @@
-/* The kernels on maps, which go along rows of pixels, against index formulas. */
+/* The kernels on maps against index formulas. */
 #include "check_kernels.h"
 #include "expect.h"
 
 #include <math.h>
 #include <string.h>
 
-/* A ReLU's input this close to 0 may be rounded to the other side; x is moved until it is off by so
- * much that rounding x to bf16 does not bring it back. */
+/* A ReLU's input this close to 0 may be rounded to the other side; x is moved away by so much that
+ * rounding it to bf16 does not bring it back. */
 #define KINK 1e-3f
 #define MOVE 16e-3f
 
-/* Where pixel p of source row r of image i stands in the source, and in the padded row. */
+/* Where pixel p of source row r of image i stands in the source, and in the padded layout. */
 static size_t source_at(const dn_padded *f, int i, int r, int p)
 {
     return (size_t)i * f->source_image + (size_t)(r * f->width + p);
@@ -31,7 +31,7 @@ static dn_guarded source_matrix(dn_dtype dtype, const dn_padded *f, int rows)
                                                      : dn_round_lanes(n));
 }
 
-/* A padded row as large as it may be written. */
+/* Padded rows, as large as they may be written. */
 static dn_guarded padded_matrix(const dn_padded *f, int rows)
 {
     const size_t n = dn_padded_floats(f);
@@ -50,7 +50,7 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
     dn_expect relu = dn_expect_create("norm_relu", rows, lead, dn_round_lanes(dn_padded_floats(f)));
     dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_padded_floats(f)));
     dn_trial_describe(
-        "%s, %d rows, padded of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
+        "%s, %d rows, padded layout of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
         dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip, f->image_rows);
     dn_guarded_set(&x, 0, 0, NAN); /* must not be hidden by a ReLU */
     for (int k = 0; k < rows; k++)
@@ -81,14 +81,14 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
     DN_GUARDED_DESTROY(&x, &g, &to, &scale, &shift, &c);
 }
 
-/* Where pixel p of row r of image i stands in what a convolution computed. */
+/* Where pixel p of row r of image i stands in what gemm wrote. */
 static size_t stored_from(const dn_padded *f, int i, int r, int p)
 {
     return (size_t)(i * f->image_rows + r) * f->pitch + (size_t)p;
 }
 
-/* Numbers of all magnitudes and the infinities, a half of them halfway between two of bf16 or next
- * to that, and one NaN. */
+/* Values of all magnitudes, infinities, and one NaN; half of them are halfway between two of bf16
+ * or next to that. */
 static void fill_extremes(dn_guarded *y, size_t n)
 {
     static const uint32_t tails[] = {0, 0x7fff, 0x8000, 0x8001};
@@ -108,13 +108,13 @@ void dn_check_store(dn_dtype dtype, const dn_padded *f)
 {
     const int rows = dn_trial_draw(1, 4);
     const size_t n = (size_t)(f->images * f->rows * f->width);
-    const size_t run =
+    const size_t extent =
         stored_from(f, f->images - 1, f->rows - 1, 0) + dn_round_lanes((size_t)f->width);
-    dn_guarded y = dn_trial_filled(rows, 0, run, run), to = dn_trial_map(dtype, rows, n);
+    dn_guarded y = dn_trial_filled(rows, 0, extent, extent), to = dn_trial_map(dtype, rows, n);
     dn_expect e = dn_expect_create("store", rows, 0, n);
     dn_trial_describe("%s, %d rows, %d images of %d x %d, pitch %zu", dn_trial_type(dtype), rows,
                       f->images, f->rows, f->width, f->pitch);
-    fill_extremes(&y, run);
+    fill_extremes(&y, extent);
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)
             for (int r = 0; r < f->rows; r++)

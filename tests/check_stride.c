@@ -1,11 +1,12 @@
-/* The kernels that halve maps, and the update of the weights, against index formulas, to the bit.
+/* The kernels with a stride of 2, and the update of the weights, against index formulas, to the
+ * bit.
  */
 #include "check_kernels.h"
 #include "expect.h"
 
 #include <math.h>
 
-void dn_check_gather(int height, int width, int row, int rows)
+void dn_check_im2col(int height, int width, int row, int rows)
 {
     const int columns = (width + 1) / 2;
     const size_t n = (size_t)(rows * columns), plane = (size_t)(height * width);
@@ -30,7 +31,7 @@ void dn_check_gather(int height, int width, int row, int rows)
     dn_expect_destroy(&e);
 }
 
-/* What a ReLU could have made, in a padded layout: a half zeros, many equal, sometimes a NaN. */
+/* What a ReLU could have written, in a padded layout: half zeros, many equal, sometimes a NaN. */
 static dn_guarded rectified(const dn_padded *f)
 {
     const int pitch = f->width + 1, below = f->skip + f->rows;
@@ -46,8 +47,7 @@ static dn_guarded rectified(const dn_padded *f)
     return x;
 }
 
-/* Where in x the largest pixel of window (r, c) stands, or -1: PyTorch's rule, a window of zeros
- * apart. */
+/* Index in x of the maximum of window (r, c) by PyTorch's rule, but -1 for a window of zeros. */
 static int largest(const dn_padded *f, const float *x, int r, int c)
 {
     int best = -1;

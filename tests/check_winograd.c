@@ -1,7 +1,6 @@
 /*
  * Winograd's transforms against products of matrices in double, tile by tile. Behind a padded
- * layout stand NaNs, and a wanted NaN shows that just the elements that no valid output uses take
- * from there.
+ * layout stand NaNs, which may reach only the elements that no valid output uses.
  */
 #include "check_winograd.h"
 #include "check_kernels.h"
@@ -29,7 +28,7 @@ void dn_sandwich(double *out, const double *left, int rows, int columns, const d
         }
 }
 
-/* Where the tile's first pixel stands in a padded row. */
+/* Index in a padded layout of the tile's first pixel. */
 static ptrdiff_t tile_at(const dn_padded *f, size_t tile)
 {
     const int columns = (f->width + 1) / 2, rows = (f->rows + 1) / 2, t = (int)tile;

@@ -1,5 +1,5 @@
 /*
- * What the tests of Winograd's transforms and of the convolutions by way of them share: tiles of a
+ * What the tests of Winograd's transforms and of the convolutions that use them share: tiles of a
  * padded layout, and the transforms as products of matrices.
  */
 #ifndef DN_CHECK_WINOGRAD_H
@@ -24,14 +24,14 @@ static inline size_t readable(const dn_padded *f)
     return dn_padded_floats(f) + (size_t)f->width + 1 + DN_LANES - 1;
 }
 
-/* Pixel (r, c) of an image in a padded row. */
+/* Index in a padded layout of pixel (r, c) of an image. */
 static inline ptrdiff_t padded_at(const dn_padded *f, int image, int r, int c)
 {
     return ((ptrdiff_t)image * f->image_rows + 1 + r) * (f->width + 1) + c;
 }
 
-/* out(rows, rows) = left(rows, columns) * in(columns, columns) * left'. What has the factor 0 is
- * left out, be it NaN. */
+/* out(rows, rows) = left(rows, columns) * in(columns, columns) * left'. Factors of 0 drop what they
+ * multiply, even NaN. */
 void dn_sandwich(double *out, const double *left, int rows, int columns, const double *in);
 
 /* The convolution over `padded` (a piece's, with its halo rows) and its two gradients; `out` is the

@@ -1,7 +1,7 @@
 /*
- * What layers make of Winograd's transforms, sixteen products between two of them, against the 3x3
+ * What layers make of Winograd's transforms, with sixteen products between them, against the 3x3
  * convolution and its two gradients in double. Behind the padded layouts stand NaNs, which must not
- * reach an output; the weights' gradient meets them with zeros, so it finds large numbers there.
+ * reach an output; wgrad multiplies them by zeros, so it finds large numbers there instead.
  */
 #include "check_winograd.h"
 
@@ -14,7 +14,7 @@ enum { ROUNDINGS = 7 }; /* of an element of both operands (2 + 1) and of the res
 
 /*
  * How large the products of one input channel that make up an output may get without their signs,
- * where all numbers are in [-1, 1): B' x B has up to four; G w G' has up to 1, 3/2, 3/2, 1 by rows
+ * where all values are in [-1, 1): B' x B has up to four; G w G' has up to 1, 3/2, 3/2, 1 by rows
  * as by columns, of which an output takes three, so 4^2; the convolution itself has nine. Likewise
  * of one tile for a weight's gradient: 3^2, since A dy A' has 1, 2, 2, 1 and G' 1, 1/2, 1/2, 0.
  */
@@ -23,7 +23,7 @@ static const double conv_growth = 4 * 16, weight_growth = 4 * 9;
 static const double from_weight[4 * 3] = {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1};
 static const double to_weight[3 * 4] = {1, .5, .5, 0, 0, .5, -.5, 0, 0, .5, .5, 1};
 
-/* Floats of a row of tiles that products, too, run over. */
+/* Floats of a row of tiles, with what products may touch behind them. */
 static size_t tile_extent(size_t tiles)
 {
     const size_t padded = dn_round_lanes(tiles);
@@ -69,8 +69,8 @@ typedef struct layer_expect {
     dn_expect y, dx, dw;
 } layer_expect;
 
-/* All at output pixel `at` of the padded layout, number `pixel`; dw(outputs, inputs, 9) is added
- * to. */
+/* Expects y and dx at pixel `at` of the padded layout, number `pixel` of the piece, and adds to
+ * dw(outputs, inputs, 9) what it contributes. */
 static void expect_pixel(const layer *l, layer_expect *e, double *dw, ptrdiff_t at, size_t pixel)
 {
     const dn_taps taps = dn_taps_3x3(l->padded.width, 1);
@@ -97,9 +97,9 @@ static layer_expect expect_layer(const layer *l)
 {
     const dn_padded *f = &l->out;
     const size_t weights = (size_t)(9 * l->inputs), cells = (size_t)l->outputs * weights;
-    layer_expect e = {dn_expect_create("Winograd conv", l->outputs, 0, l->pixels),
-                      dn_expect_create("Winograd input gradient", l->inputs, 0, l->pixels),
-                      dn_expect_create("Winograd weight gradient", l->outputs, 0, weights)};
+    layer_expect e = {dn_expect_create("Winograd forward", l->outputs, 0, l->pixels),
+                      dn_expect_create("Winograd dgrad", l->inputs, 0, l->pixels),
+                      dn_expect_create("Winograd wgrad", l->outputs, 0, weights)};
     double *dw = calloc(cells, sizeof *dw);
     if (dw == NULL) {
         perror("weight gradient");
@@ -128,7 +128,7 @@ static dn_guarded transformed(const layer *l, transform *kernel, const dn_guarde
     return u;
 }
 
-/* G w G' as (16, outputs, inputs); turned: of the kernels turned by half a circle, transposed. */
+/* G w G' as (16, outputs, inputs); `turned`: of the kernels rotated by 180 degrees, transposed. */
 static dn_guarded transformed_weights(const layer *l, int turned)
 {
     const int pairs = l->outputs * l->inputs;
@@ -145,9 +145,9 @@ static dn_guarded transformed_weights(const layer *l, int turned)
     return u;
 }
 
-/* The 3x3 convolution of padded channels, or its transpose. */
-static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_guarded *from,
-                     dn_expect *e)
+/* The 3x3 convolution of padded channels, or with `turned` its transpose. */
+static void compute_conv(const layer *l, const dn_kernels *k, int turned, const dn_guarded *from,
+                         dn_expect *e)
 {
     const dn_product_kernels *products = &k->products[l->dtype];
     const dn_taps one = {.count = 1};
@@ -178,7 +178,7 @@ static void run_conv(const layer *l, const dn_kernels *k, int turned, const dn_g
     DN_GUARDED_DESTROY(&w, &u, &m, &y, &to, &packed);
 }
 
-static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
+static void compute_wgrad(const layer *l, const dn_kernels *k, dn_expect *e)
 {
     const dn_product_kernels *products = &k->products[l->dtype];
     const dn_taps one = {.count = 1};
@@ -189,8 +189,8 @@ static void run_weight_grad(const layer *l, const dn_kernels *k, dn_expect *e)
     dn_guarded dw = dn_trial_matrix(l->outputs, 0, (size_t)(9 * l->inputs));
     for (int i = 0; i < ELEMENTS; i++) {
         memset(sums.data + (size_t)i * sums.ld, 0, sums.extent * sizeof *sums.data);
-        dn_guarded packed = dn_trial_packed_grad(products, l->outputs, l->tiles,
-                                                 dn_guarded_row(&m, i * l->outputs), m.ld);
+        dn_guarded packed = dn_trial_pack_dy(products, l->outputs, l->tiles,
+                                             dn_guarded_row(&m, i * l->outputs), m.ld);
         products->wgrad(l->outputs, l->inputs, &one, l->tiles, packed.data,
                         dn_guarded_row(&u, i * l->inputs), u.ld, sums.data + (size_t)i * sums.ld);
         dn_guarded_destroy(&packed);
@@ -228,10 +228,10 @@ void dn_check_winograd_conv(dn_dtype dtype, const dn_padded *padded, const dn_pa
         if (k->products[l.dtype].winograd == NULL)
             continue;
         set_behind(&l.padded, &l.x, NAN);
-        run_conv(&l, k, 0, &l.x, &e.y);
-        run_conv(&l, k, 1, &l.dy, &e.dx);
+        compute_conv(&l, k, 0, &l.x, &e.y);
+        compute_conv(&l, k, 1, &l.dy, &e.dx);
         set_behind(&l.padded, &l.x, 1e30f);
-        run_weight_grad(&l, k, &e.dw);
+        compute_wgrad(&l, k, &e.dw);
     }
     dn_expect_destroy(&e.y);
     dn_expect_destroy(&e.dx);

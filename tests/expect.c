@@ -1,4 +1,4 @@
-/* The padded layout of the kernel tests; see expect.h. */
+/* The scaffolding of the kernel tests; see expect.h. */
 #include "expect.h"
 #include "test_tables.h"
 
@@ -145,13 +145,13 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
     return m;
 }
 
-dn_guarded dn_trial_packed_grad(const dn_product_kernels *products, int outputs, size_t n,
-                                const float *dy, size_t dy_ld)
+dn_guarded dn_trial_pack_dy(const dn_product_kernels *products, int outputs, size_t n,
+                            const float *dy, size_t dy_ld)
 {
     dn_guarded packed = dn_trial_matrix(1, 0, products->packed_dy_floats(outputs, n));
     products->pack_dy(packed.data, outputs, n, dy, dy_ld);
     if (!dn_guarded_intact(&packed))
-        dn_trial_fail("pack_dy: wrote outside its room");
+        dn_trial_fail("pack_dy: wrote outside its output");
     return packed;
 }
 
@@ -213,7 +213,7 @@ static int agrees(double got, double want, double slack)
     return isnan(want) ? isnan(got) : got == want || fabs(got - want) <= slack;
 }
 
-/* Reports the first number of a row that is wrong. */
+/* Reports the first wrong value of a row. */
 static void compare_row(const dn_expect *e, int row, const dn_guarded *m)
 {
     for (size_t p = 0; p < e->columns; p++) {

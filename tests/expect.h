@@ -10,14 +10,14 @@
 #include "guarded.h"
 #include "tables.h"
 
-/* Collects the tables to test: all that this build and processor have, or the one of that name.
- * Says which ones are skipped, and why. Faults are reported from here on. Returns how many. */
+/* Collects the tables to test, all that this build and processor have or the one of that name, and
+ * returns how many. Says which ones are skipped, and why. Faults are reported from here on. */
 int dn_trial_start(uint64_t seed, const char *only);
 
 /* Whether all went well; prints the count of cases and failures. */
 int dn_trial_end(void);
 
-/* Where the guard page of the next matrices is. */
+/* On which side the next matrices have their guard page. */
 void dn_trial_guard(dn_guard_side side);
 
 /* Says what the next case is, for messages. */
@@ -32,7 +32,7 @@ const dn_kernels *dn_trial_table(int index);
 /* Whether a table under test has products that round their operands. */
 int dn_trial_rounds(void);
 
-/* A number from `low` to `high`, both included; and a seed. */
+/* A random integer in [low, high]; and a seed. */
 int dn_trial_draw(int low, int high);
 uint64_t dn_trial_seed(void);
 
@@ -45,12 +45,12 @@ dn_guarded dn_trial_map(dn_dtype dtype, int rows, size_t extent);
 dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent);
 
 /* dy(outputs, n) packed for wgrad. */
-dn_guarded dn_trial_packed_grad(const dn_product_kernels *products, int outputs, size_t n,
-                                const float *dy, size_t dy_ld);
+dn_guarded dn_trial_pack_dy(const dn_product_kernels *products, int outputs, size_t n,
+                            const float *dy, size_t dy_ld);
 
 const char *dn_trial_type(dn_dtype dtype);
 
-/* Columns [-before, columns - before) of an output: wanted numbers, how far off they may be, and
+/* Columns [-before, columns - before) of an output: expected values, how far off they may be, and
  * the bits of the first vector table. */
 typedef struct dn_expect {
     const char *kernel;
@@ -66,16 +66,16 @@ typedef struct dn_expect {
 dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count);
 void dn_expect_destroy(dn_expect *expect);
 
-/* The result of an expression over numbers that add up, without their signs, to `magnitude`; a NaN
- * expects a NaN. */
+/* The result of an expression over values whose magnitudes add up to `magnitude`; a NaN expects a
+ * NaN. */
 void dn_expect_point(dn_expect *expect, int row, size_t column, double want, double magnitude);
 
-/* A sum of so many terms, in whatever order. */
+/* A sum of so many terms, in any order. */
 void dn_expect_sum(dn_expect *expect, int row, size_t column, double want, size_t terms,
                    double magnitude);
 
-/* Compares what table `kernels` left in the matrix, and looks at its canaries. Results that may be
- * off may in bf16 be off by their rounding, too. */
+/* Compares what table `kernels` left in the matrix, and checks its canaries. In bf16, results that
+ * may be off may be off by their rounding as well. */
 void dn_expect_verify(dn_expect *expect, const dn_kernels *kernels, const dn_guarded *matrix);
 
 #endif

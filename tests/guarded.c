@@ -11,7 +11,7 @@
 enum {
     GAP = 5, /* canaries between rows: odd, so that rows have every alignment */
     SIGNIFICAND = 8,
-    LEAST_EXPONENT = -125 /* of frexp, for numbers that are not subnormal */
+    LEAST_EXPONENT = -125 /* of frexp, for values that are not subnormal */
 };
 
 /* Signalling NaNs of bf16, and twice in a row of fp32. */
@@ -34,7 +34,7 @@ static void fill_pattern(void *from, size_t bytes, uint16_t pattern)
         memcpy((char *)from + i, &pattern, sizeof pattern);
 }
 
-static int pattern_stands(const void *from, const void *to, uint16_t pattern)
+static int pattern_intact(const void *from, const void *to, uint16_t pattern)
 {
     for (const char *p = from; p < (const char *)to; p += sizeof pattern)
         if (memcmp(p, &pattern, sizeof pattern) != 0)
@@ -138,10 +138,10 @@ int dn_guarded_intact(const dn_guarded *m)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const char *first = dn_guarded_at(m, 0, -(ptrdiff_t)m->before), *end = first + span_bytes(m);
-    int intact = pattern_stands(m->map + page, first, canary) &&
-                 pattern_stands(end, m->map + m->map_bytes - page, canary);
+    int intact = pattern_intact(m->map + page, first, canary) &&
+                 pattern_intact(end, m->map + m->map_bytes - page, canary);
     for (int r = 0; r + 1 < m->rows; r++)
-        intact = intact && pattern_stands(dn_guarded_at(m, r, (ptrdiff_t)m->extent),
+        intact = intact && pattern_intact(dn_guarded_at(m, r, (ptrdiff_t)m->extent),
                                           dn_guarded_at(m, r + 1, -(ptrdiff_t)m->before), canary);
     return intact;
 }
@@ -150,7 +150,7 @@ int dn_guarded_pads_intact(const dn_guarded *m, size_t n)
 {
     int intact = 1;
     for (int r = 0; r < m->rows; r++)
-        intact = intact && pattern_stands(dn_guarded_at(m, r, (ptrdiff_t)n),
+        intact = intact && pattern_intact(dn_guarded_at(m, r, (ptrdiff_t)n),
                                           dn_guarded_at(m, r, (ptrdiff_t)m->extent), pad);
     return intact;
 }

@@ -52,8 +52,9 @@ static const dn_kernels *own_table(const char *name)
 
 const dn_kernels *dn_test_table(const char *name)
 {
-    const dn_kernels *table = own_table(name), *avx2;
+    const dn_kernels *table = own_table(name);
 #ifndef DN_NARROW
+    const dn_kernels *avx2;
     if (table) /* which is compiled for what avx2 needs */
         return dn_kernels_select(&avx2, "avx2") == DN_OK ? table : NULL;
 #endif

@@ -1,7 +1,8 @@
-/* The kernel tables that tests know by name: those of dn/kernels.h, and those that exist only here:
+/* The kernel tables that tests know by name: those of dn/kernels.h, and some that exist only here.
  * `wide` is the AVX-512 source on AVX2 registers; `dot_twin` and `amx_twin` are `wide` with the
  * products of `avx512_bf16` and `amx_bf16` in plain C. Where the sources are compiled for any
- * processor (DN_NARROW), `narrow` takes the place of avx2, in registers of 8 floats. */
+ * processor (DN_NARROW), `narrow` takes the place of avx2: the same source in registers of 8
+ * floats. */
 #ifndef DN_TEST_TABLES_H
 #define DN_TEST_TABLES_H
 
@@ -13,8 +14,8 @@ const char *dn_test_table_name(int index);
 /* The table of that name; NULL where the build or the processor lacks it. */
 const dn_kernels *dn_test_table(const char *name);
 
-/* Table `index` of those that run here and compute something of their own for that type: those that
- * only round products' operands count for DN_BF16, `wide` for none. NULL past the last. */
+/* Table `index` of those that run here and differ in what they compute for that type: tables that
+ * only round products' operands count for DN_BF16 alone, `wide` never. NULL past the last. */
 const dn_kernels *dn_test_kernels(int index, dn_dtype dtype);
 
 /* Whether its products for DN_BF16 round their operands. */

@@ -2,19 +2,18 @@
  * The kernel table: what the layers ask of a processor.
  *
  * All operands are matrices of rows: a row is one channel, its pixels are contiguous, and `ld` is
- * the distance between rows, in floats or, of a map, in its elements. Vectors run along the pixels,
+ * the distance between rows, in floats or, in a map, in its elements. Vectors go along the pixels,
  * so no lane is wasted on 12 or 48 channels, and appending channels is free.
  *
  * Contracts common to all kernels: a row of n pixels may be read and written up to n rounded up to
- * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read of a pad has no
- * effect on the pixels; pointers need no alignment beyond a float's. Vectors of
- * channels, packed weights and sums are read and written exactly. Kernels are pure and thread-safe.
+ * a multiple of DN_LANES (the pad), unless the kernel says otherwise; what is read from a pad has
+ * no effect on the pixels; pointers need no alignment beyond a float's. Vectors of channels, packed
+ * weights and sums are read and written exactly. Kernels are pure and thread-safe.
  *
- * `generic` is the definition. The other tables, but for products in bf16, give every sum one order
- * set by the shape alone: products are added in ascending (tap, input channel) order, those of
- * weight gradients in the order of pixels; other sums over pixels run in DN_LANES logical lanes
- * that are merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and `avx512` agree to the
- * bit.
+ * `generic` is the definition. The other tables, but for products in bf16, add up every sum in one
+ * order set by the shape alone: products in ascending (tap, input channel) order, those of weight
+ * gradients in the order of pixels; other sums over pixels in DN_LANES logical lanes that are
+ * merged pairwise (lane l with l+8, then +4, +2, +1). So `avx2` and `avx512` agree to the bit.
  */
 #ifndef DN_KERNELS_H
 #define DN_KERNELS_H
@@ -35,10 +34,8 @@ static inline size_t dn_round_lanes(size_t n)
     return (n + DN_LANES - 1) / DN_LANES * DN_LANES;
 }
 
-/*
- * The taps of a convolution over rows of pixels: a 1x1 has one tap of shift 0; a 3x3 over planes
- * with a border of zeros has nine, and tap t of pixel p is pixel p + shift[t].
- */
+/* The taps of a convolution over rows of pixels: tap t of pixel p is pixel p + shift[t]. A 1x1 has
+ * one tap of shift 0, a 3x3 over planes with a border of zeros has nine. */
 typedef struct dn_taps {
     int count;
     ptrdiff_t shift[DN_MAX_TAPS];
@@ -52,23 +49,24 @@ typedef struct dn_weights {
 } dn_weights;
 
 /*
- * How `images` planes of rows x width pixels lie in a row of floats with borders of zeros:
+ * A padded layout: how `images` planes of rows x width pixels lie, with borders of zeros, in a
+ * channel's row of floats.
  *
  *      0 0 0 0 0        padded row 0 (and, shared, between two images)
  *      x x x x 0        `skip` padded rows stand above the first source row
  *      x x x x 0        each row ends in one zero, the left border of the next row
  *      0 0 0 0 0        image_rows padded rows an image, one more after the last
  *
- * The float before the first is a zero as well, and writing a padded layout may spill into the
- * DN_LANES - 1 floats after its last. The source is compact: rows of `width` pixels, source_image
+ * The float before the first is a zero as well, and kernels that fill the layout may write the
+ * DN_LANES - 1 floats behind its last. The source is compact: rows of `width` pixels, source_image
  * pixels from image to image; each of its rows may be read up to `width` rounded up to DN_LANES. A
- * band of a larger map has one image whose halo rows take the place of padded rows. Without border
- * (a pitch of `width`, no row skipped) the source is one run of pixels that stays as it is.
+ * band of a larger map is one image, whose halo rows take the place of padded rows. Without border
+ * (a pitch of `width`, no row skipped) the source is one span of pixels that stays as it is.
  */
 typedef struct dn_padded {
     int images, rows, width;
     int skip, image_rows;
-    size_t pitch; /* floats from row to row: width + 1, or without border width */
+    size_t pitch; /* floats from row to row: width + 1, or `width` without border */
     size_t source_image;
 } dn_padded;
 
@@ -77,15 +75,15 @@ static inline int dn_padded_bordered(const dn_padded *padded)
     return padded->pitch > (size_t)padded->width;
 }
 
-/* Floats of a row laid out as `padded`, before the pad. */
+/* Floats of a channel's row in that layout, without the pad. */
 static inline size_t dn_padded_floats(const dn_padded *padded)
 {
     const size_t rows = (size_t)padded->images * (size_t)padded->image_rows;
     return (rows + (size_t)dn_padded_bordered(padded)) * padded->pitch;
 }
 
-/* How the elements of maps are stored. Everything else is fp32 (panels, sums, gradients), but for
- * operands of products that round them to bf16 (dn_product_kernels). */
+/* How the elements of maps are stored. All else is fp32 (padded rows, sums, gradients), except what
+ * products packed or rounded to bf16 (dn_product_kernels). */
 typedef enum dn_dtype { DN_FP32, DN_BF16, DN_DTYPES } dn_dtype;
 
 static inline size_t dn_dtype_size(dn_dtype dtype)
@@ -93,11 +91,11 @@ static inline size_t dn_dtype_size(dn_dtype dtype)
     return dtype == DN_FP32 ? 4 : 2;
 }
 
-/* Operands of the ReLU and batch norm backward step of `rows` channels over n pixels. */
+/* Operands of the backward step through ReLU and batch norm, of `rows` channels over n pixels. */
 typedef struct dn_norm_grad {
     int rows;
     size_t n;
-    const float *gradient; /* with respect to the ReLU's output, ld gradient_ld */
+    const float *gradient; /* of the ReLU's output, ld gradient_ld */
     const void *x;         /* the map that was normalised, ld x_ld elements */
     float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; its pad may be
                    read, but is not written */
@@ -105,27 +103,28 @@ typedef struct dn_norm_grad {
     const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
     int accumulate;             /* 0: `sum` is written, 1: added to */
-    float *sums; /* (rows, 2), written: sum of masked gradient, and of it times (x - mean) */
+    float *sums; /* (rows, 2), written: sums of the masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
 
-/* The kernels that read or write maps: one set an element type. Pointers to maps are void. */
+/* The kernels that read or write maps, one set for each element type. Pointers to maps are void. */
 typedef struct dn_map_kernels {
-    /* to(rows, padded) = max(0, scale * x + shift); borders and pad are set to 0. */
+    /* to(rows, padded layout) = max(0, scale * x + shift); borders and pad are set to 0. */
     void (*norm_relu)(int rows, const dn_padded *padded, const void *x, size_t x_ld,
                       const float *scale, const float *shift, float *to, size_t to_ld);
 
-    /* to(rows, padded) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0. */
+    /* to(rows, padded layout) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0.
+     */
     void (*affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld, const void *x,
                    size_t x_ld, const float *c, float *to, size_t to_ld);
 
-    /* Map rows to(rows, pixels compact) = the pixels of a convolution's output over a padded
-     * layout, where source row 0 of image 0 begins at y and rows follow each other, rounded to the
-     * map's type (to nearest even). Here `pitch` may be any from `width` on. Reads each row of
-     * pixels up to `width` rounded up to DN_LANES, and writes exactly the pixels: no pad. */
+    /* Map rows to(rows, compact pixels) = the pixels of what gemm wrote over a padded layout,
+     * rounded to the map's type (to nearest even). Source row 0 of image 0 begins at y; `pitch` may
+     * be any from `width` on. Reads each row of pixels up to `width` rounded up to DN_LANES, and
+     * writes exactly the pixels: no pad. */
     void (*store)(int rows, const dn_padded *padded, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 
-    /* moments(rows, 2) = mean over n pixels, and the sum of squares about that mean. */
+    /* moments(rows, 2) = the mean over n pixels, and the sum of squares about that mean. */
     void (*moments)(int rows, size_t n, const void *x, size_t x_ld, float *moments);
 
     /* See dn_norm_grad. */
@@ -139,88 +138,90 @@ typedef struct dn_map_kernels {
  *
  *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
  *
- * Element (i, j) of a transformed window is number 4 i + j. Each kernel runs over one channel's row
- * as `padded` lays it out (padded->rows: those of the output, without halo rows), tile by tile:
- * images, then tile rows of (rows + 1) / 2, then (width + 1) / 2 tiles. Element e of tile t stands
- * at e * matrix + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may be read
- * and written. The float before the padded layout, and a padded row and DN_LANES - 1 floats behind
- * it, may be read; what is read behind has no effect on tiles' valid outputs, but must be finite
- * where it meets the zeros of dy. Where `rows` is odd, zeros must stand below the last row of dy.
+ * Element (i, j) of a transformed window is number 4 i + j. Each kernel goes over one channel's row
+ * in the padded layout (padded->rows: those of the output, without halo rows), tile by tile:
+ * images, in each (rows + 1) / 2 tile rows, in each (width + 1) / 2 tiles. Element e of tile t
+ * stands at e * matrix + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may
+ * be read and written. The float before the padded layout, and a padded row and DN_LANES - 1 floats
+ * behind it, may be read; what is read there has no effect on the tiles' valid outputs, but must be
+ * finite where it meets the zeros of dy. Where `rows` is odd, zeros must stand below dy's last row.
  */
 typedef struct dn_winograd_kernels {
-    /* u = B' x B of the windows of x; x points at the padded layout's first float. */
+    /* u = B' x B of the windows of x, which points at the padded layout's first float. */
     void (*input)(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
     /* y = A' m A; row r of image i begins at (i * 2 * tile rows + r) * y_pitch, y_pitch being at
-     * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are junk. */
+     * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are
+     * undefined.
+     */
     void (*output)(const dn_padded *padded, const float *m, size_t matrix, float *y,
                    size_t y_pitch);
 
-    /* m = A dy A' of the tiles of dy, which is padded as x. */
+    /* m = A dy A' of the tiles of dy, which is padded like x. */
     void (*output_grad)(const dn_padded *padded, const float *dy, float *m, size_t matrix);
 } dn_winograd_kernels;
 
 /*
- * The matrix products, one set an element type of the net's maps: a set for DN_BF16 may round both
- * operands to bf16 (to nearest even) before it multiplies them; sums are fp32 in either. Packed
- * weights are bytes of a set's own, counted in floats.
+ * The matrix products, one set for each element type of the net's maps: a set for DN_BF16 may round
+ * both operands to bf16 (to nearest even) before it multiplies them; sums are fp32 in either. What
+ * is packed has a format of the set's own, and is counted in floats.
  */
 typedef struct dn_product_kernels {
-    /* Floats of packed weights, and packing: the form `gemm` reads. */
+    /* Weights packed into the form that gemm reads, and the floats of it. */
     size_t (*packed_floats)(int outputs, int inputs, int taps);
     void (*pack)(float *packed, const dn_weights *weights);
 
     /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). Here
-     * and in wgrad, p runs through the pad of the row, so each tap reads its own pad. */
+     * and in wgrad, p goes through the pad of the row as well, so each tap reads a pad of its own.
+     */
     void (*gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 
-    /* `gemm` of one tap without shift over grad->n pixels of dy(inputs, n), then norm_relu_grad of
-     * what it would have written: one pass over grad->sum, under the products. Outputs are
-     * grad->rows, at most DN_PACK_OUTPUTS; grad->gradient is not used. NULL where it is not faster
-     * than the two. */
+    /* dgrad of a 1x1, fused with what follows it backward: gemm over grad->n pixels of dy(inputs,
+     * n), then norm_relu_grad of what it would have written, in one pass over grad->sum whose
+     * memory accesses hide under the products. Outputs are grad->rows, at most DN_PACK_OUTPUTS;
+     * grad->gradient is not used. NULL where it is not faster than the two. */
     void (*dgrad_norm_relu)(const float *packed, int inputs, const float *dy, size_t dy_ld,
                             const dn_norm_grad *grad);
 
-    /* Floats of dy(outputs, n) packed, and packing: the form wgrad reads. */
+    /* dy(outputs, n) packed into the form that wgrad reads, and the floats of it. */
     size_t (*packed_dy_floats)(int outputs, size_t n);
     void (*pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld);
 
     /* dw(taps, inputs, outputs and pad) += sum over n pixels p of dy(o, p) * x(c, p + shift[t]);
-     * `packed` is dy by pack_dy of the same outputs and n.
-     * From the first pixel of x that a tap reads to the last, all are numbers. */
+     * `packed` is dy as pack_dy leaves it for the same outputs and n. Between the first and the
+     * last pixel of x that any tap reads, x must be finite throughout. */
     void (*wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
                   const float *x, size_t x_ld, float *dw);
 
-    /* What bounds these (dn/peaks.h): `rounds` rounds of the products' multiply-adds on operands in
-     * registers. Returns the operations, two a multiply-add. */
+    /* What bounds these (dn/peaks.h): `rounds` rounds of their multiply-adds on operands in
+     * registers. Returns the number of operations, two a multiply-add. */
     double (*peak)(size_t rounds);
 
-    const dn_winograd_kernels *winograd; /* where they make 3x3 convolutions faster, else NULL */
+    const dn_winograd_kernels *winograd; /* NULL where they do not make a 3x3 faster */
 } dn_product_kernels;
 
 /*
- * What halves a map and goes back, on fp32 planes (height, width) of one channel of one image; the
- * same bits in every table. Results are compact: rows of so many pixels as there are. Unless said
- * otherwise DN_LANES - 1 floats behind a result may be written, 3 * DN_LANES behind an operand
- * read.
+ * What works with a stride of 2, forward and backward, on fp32 planes (height, width) of one
+ * channel of one image; the same bits in every table. Results are compact, without a border. Unless
+ * said otherwise, DN_LANES - 1 floats behind a result may be written, and 3 * DN_LANES behind an
+ * operand read.
  */
 typedef struct dn_stride_kernels {
-    /* to(49, rows * columns): row 7 i + j of it has the pixels x(2r - 3 + i, 2c - 3 + j), 0 outside
-     * the plane, under `rows` rows r from `row` on of (width + 1) / 2 columns c. */
+    /* The operand of a 7x7 convolution, to(49, rows * columns): its row 7 i + j holds the pixels
+     * x(2r - 3 + i, 2c - 3 + j), 0 outside the plane, of `rows` output rows r from `row` on and all
+     * (width + 1) / 2 output columns c. */
     void (*im2col)(int height, int width, const float *x, int row, int rows, float *to,
                    size_t to_ld);
 
-    /* y(rows, columns) = the largest of each window of 3x3 pixels, two apart, of what a ReLU made;
-     * NaN counts as larger than all. x is a padded layout of one image with a border, window (r, c)
-     * begins at its padded row 2r and column 2c - 1; rows are image_rows / 2, columns (width + 1)
-     * / 2. */
+    /* y(image_rows / 2, (width + 1) / 2) = the maxima of windows of 3x3 pixels, two apart, of a
+     * ReLU's output; NaN counts as larger than all. x is a padded layout of one image with a
+     * border; window (r, c) begins at its padded row 2r and column 2c - 1. */
     void (*max_pool)(const dn_padded *padded, const float *x, float *y);
 
-    /* dx(padded->rows, width) = sum of dy(r, c) over the windows whose largest stands there, the
-     * first such of a window, row by row; windows of zeros give nothing. The padded layout has a
-     * whole plane, so `skip` is 1. The float before dx, and 2 * DN_LANES behind it, may be written,
-     * too.
+    /* dx(padded->rows, width) = the sum of dy(r, c) over the windows whose maximum stands there,
+     * the first one of several, row by row; windows of zeros add nothing. The padded layout holds a
+     * whole plane, so `skip` is 1. The float before dx and 2 * DN_LANES behind it may be written.
      */
     void (*max_pool_grad)(const dn_padded *padded, const float *x, const float *dy, float *dx);
 
@@ -230,7 +231,8 @@ typedef struct dn_stride_kernels {
     void (*average_pool_grad)(int rows, int width, const float *dy, float *dx);
 } dn_stride_kernels;
 
-/* Passes over an array of n floats, for its bandwidth. Up to 63 of the last floats may be left out.
+/* Passes over an array of n floats that measure bandwidth; may leave out up to 63 floats at the
+ * end.
  */
 typedef struct dn_stream_kernels {
     void (*read)(const float *x, size_t n);

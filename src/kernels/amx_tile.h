@@ -3,11 +3,11 @@
  * else the same in plain C.
  *
  *                     B6  B7      A: 16 rows x 16 pairs a tile
- *     rows  0-15  A4  C0  C1      B: 16 pairs x 16 columns; row k: b[2k], b[2k+1] by turns
+ *     rows  0-15  A4  C0  C1      B: 16 pairs x 16 columns; row k: b[2k], b[2k+1] interleaved
  *     rows 16-31  A5  C2  C3      C: 16 rows x 16 columns of floats
  *
- * The names are macros because an instruction holds the number of its tile. The compiler does not
- * know what memory a tile load reads: hence the fences.
+ * An instruction holds the number of its tile, so what takes one is a macro there. The compiler
+ * does not know what memory a tile load reads: hence the fences.
  */
 #ifndef DN_KERNELS_AMX_TILE_H
 #define DN_KERNELS_AMX_TILE_H
@@ -15,64 +15,71 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { DN_TILE_ROWS = 16, DN_TILE_BYTES = 64, DN_TILES = 8 };
+enum { AMX_ROWS = 16, AMX_BYTES = 64, AMX_TILES = 8 };
 
 /* What LDTILECFG reads: palette 1, bytes of a row and rows of each tile. */
-typedef struct dn_tile_config {
+typedef struct amx_config {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
     uint8_t rows[16];
-} dn_tile_config;
+} amx_config;
 
-typedef struct dn_tiles {
-    dn_tile_config config;
+typedef struct amx_tiles {
+    amx_config config;
 #ifndef __AMX_BF16__
-    unsigned char tile[DN_TILES][DN_TILE_ROWS][DN_TILE_BYTES];
+    unsigned char tile[AMX_TILES][AMX_ROWS][AMX_BYTES];
 #endif
-} dn_tiles;
+} amx_tiles;
 
 #ifdef __AMX_BF16__
 #include <immintrin.h>
 
-#define DN_TILE_FENCE() __asm__ volatile("" ::: "memory")
-#define DN_TILE_DO(t, what)                                                                        \
+#define AMX_FENCED(t, instruction)                                                                 \
     do {                                                                                           \
         (void)(t);                                                                                 \
-        DN_TILE_FENCE();                                                                           \
-        what;                                                                                      \
+        __asm__ volatile("" ::: "memory");                                                         \
+        instruction;                                                                               \
     } while (0)
 
-#define DN_TILE_CONFIGURE(t)             DN_TILE_DO(t, _tile_loadconfig(&(t)->config))
-#define DN_TILE_RELEASE(t)               DN_TILE_DO(t, _tile_release())
-#define DN_TILE_ZERO(t, n)               DN_TILE_DO(t, _tile_zero(n))
-#define DN_TILE_LOAD(t, n, from, stride) DN_TILE_DO(t, _tile_loadd(n, from, stride))
-#define DN_TILE_STORE(t, n, to, stride)  DN_TILE_DO(t, _tile_stored(n, to, stride))
-#define DN_TILE_DOT(t, c, a, b)          DN_TILE_DO(t, _tile_dpbf16ps(c, a, b))
+#define amx_configure(t)             AMX_FENCED(t, _tile_loadconfig(&(t)->config))
+#define amx_release(t)               AMX_FENCED(t, _tile_release())
+#define amx_zero(t, n)               AMX_FENCED(t, _tile_zero(n))
+#define amx_load(t, n, from, stride) AMX_FENCED(t, _tile_loadd(n, from, stride))
+#define amx_store(t, n, to, stride)  AMX_FENCED(t, _tile_stored(n, to, stride))
+#define amx_dot(t, c, a, b)          AMX_FENCED(t, _tile_dpbf16ps(c, a, b))
 
 #else
 
-#define DN_TILE_CONFIGURE(t)             memset((t)->tile, 0, sizeof(t)->tile)
-#define DN_TILE_RELEASE(t)               ((void)(t))
-#define DN_TILE_ZERO(t, n)               memset((t)->tile[n], 0, sizeof(t)->tile[n])
-#define DN_TILE_LOAD(t, n, from, stride) dn_tile_load(t, n, from, stride)
-#define DN_TILE_STORE(t, n, to, stride)  dn_tile_store(t, n, to, stride)
-#define DN_TILE_DOT(t, c, a, b)          dn_tile_dot(t, c, a, b)
+static inline void amx_configure(amx_tiles *t)
+{
+    memset(t->tile, 0, sizeof t->tile);
+}
 
-/* Rows past the configured ones become 0. */
-static inline void dn_tile_load(dn_tiles *t, int n, const void *from, size_t stride)
+static inline void amx_release(amx_tiles *t)
+{
+    (void)t;
+}
+
+static inline void amx_zero(amx_tiles *t, int n)
 {
     memset(t->tile[n], 0, sizeof t->tile[n]);
+}
+
+/* Rows past the configured ones become 0. */
+static inline void amx_load(amx_tiles *t, int n, const void *from, size_t stride)
+{
+    amx_zero(t, n);
     for (int r = 0; r < t->config.rows[n]; r++)
         memcpy(t->tile[n][r], (const char *)from + (size_t)r * stride, t->config.row_bytes[n]);
 }
 
-static inline void dn_tile_store(const dn_tiles *t, int n, void *to, size_t stride)
+static inline void amx_store(const amx_tiles *t, int n, void *to, size_t stride)
 {
     for (int r = 0; r < t->config.rows[n]; r++)
         memcpy((char *)to + (size_t)r * stride, t->tile[n][r], t->config.row_bytes[n]);
 }
 
-static inline float dn_tile_number(uint16_t bf16)
+static inline float amx_float(uint16_t bf16)
 {
     const uint32_t bits = (uint32_t)bf16 << 16;
     float value;
@@ -80,9 +87,9 @@ static inline float dn_tile_number(uint16_t bf16)
     return value;
 }
 
-static inline void dn_tile_dot(dn_tiles *t, int c, int a, int b)
+static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 {
-    enum { COLUMNS = DN_TILE_BYTES / 4 };
+    enum { COLUMNS = AMX_BYTES / 4 };
     uint16_t x[2 * COLUMNS], w[2 * COLUMNS];
     float sum[COLUMNS];
     for (int r = 0; r < t->config.rows[c]; r++) {
@@ -91,8 +98,8 @@ static inline void dn_tile_dot(dn_tiles *t, int c, int a, int b)
         for (int k = 0; k < t->config.rows[b]; k++) {
             memcpy(x, t->tile[b][k], sizeof x);
             for (int j = 0; j < COLUMNS; j++) {
-                sum[j] += dn_tile_number(w[2 * k]) * dn_tile_number(x[2 * j]);
-                sum[j] += dn_tile_number(w[2 * k + 1]) * dn_tile_number(x[2 * j + 1]);
+                sum[j] += amx_float(w[2 * k]) * amx_float(x[2 * j]);
+                sum[j] += amx_float(w[2 * k + 1]) * amx_float(x[2 * j + 1]);
             }
         }
         memcpy(t->tile[c][r], sum, sizeof sum);
@@ -100,23 +107,23 @@ static inline void dn_tile_dot(dn_tiles *t, int c, int a, int b)
 }
 #endif
 
-/* Sets the tiles up for 1 to 32 rows of A and C; they lose what they hold if that changes them.
- * `tiles` begins as zeros and ends with DN_TILE_RELEASE. */
-static inline void dn_tiles_use(dn_tiles *tiles, int rows)
+/* Configures the tiles for 1 to 32 rows of A and C; where that changes them, they become undefined.
+ * `tiles` begins as zeros and ends with amx_release. */
+static inline void amx_use(amx_tiles *tiles, int rows)
 {
-    const uint8_t upper = (uint8_t)(rows < DN_TILE_ROWS ? rows : DN_TILE_ROWS);
-    const uint8_t lower = (uint8_t)(rows > DN_TILE_ROWS ? rows - DN_TILE_ROWS : DN_TILE_ROWS);
-    dn_tile_config *config = &tiles->config;
+    const uint8_t upper = (uint8_t)(rows < AMX_ROWS ? rows : AMX_ROWS);
+    const uint8_t lower = (uint8_t)(rows > AMX_ROWS ? rows - AMX_ROWS : AMX_ROWS);
+    amx_config *config = &tiles->config;
     if (config->rows[0] == upper && config->rows[2] == lower)
         return;
-    *config = (dn_tile_config){.palette = 1};
-    for (int n = 0; n < DN_TILES; n++) {
-        config->row_bytes[n] = DN_TILE_BYTES;
-        config->rows[n] = DN_TILE_ROWS;
+    *config = (amx_config){.palette = 1};
+    for (int n = 0; n < AMX_TILES; n++) {
+        config->row_bytes[n] = AMX_BYTES;
+        config->rows[n] = AMX_ROWS;
     }
     config->rows[0] = config->rows[1] = config->rows[4] = upper;
     config->rows[2] = config->rows[3] = config->rows[5] = lower;
-    DN_TILE_CONFIGURE(tiles);
+    amx_configure(tiles);
 }
 
 #endif

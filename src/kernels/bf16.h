@@ -1,6 +1,6 @@
 /*
- * Operands in bf16: how rows of floats become what a dot product of pairs reads. Included by bf16.c
- * and its two backends.
+ * Operands in bf16: how rows of floats become what a dot product of pairs reads. Included by
+ * bf16.c, before the backend.
  *
  *     planar        [row][pixel]                pairs along pixels, for sums over pixels
  *     interleaved   [row / 2][pixel][row % 2]   pairs of rows, for sums over rows
@@ -8,9 +8,6 @@
  * A dot product of pairs is lane += a0 * b0 + a1 * b1, products and sums in fp32. It and the
  * conversion are instructions where the compiler was told that they exist, else plain C.
  */
-#ifndef DN_KERNELS_BF16_H
-#define DN_KERNELS_BF16_H
-
 #include <string.h>
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -22,16 +19,15 @@
 #include "vector_types.h"
 
 enum {
-    DN_BF16_STEP = 2 * DN_LANES, /* numbers in a register, or a row of a tile, of pairs */
-    DN_BF16_WINDOW = 1248,    /* pixels a buffer's row holds: rows spread over the cache's sets */
-    DN_BF16_CONV_INPUTS = 96, /* rows of x that the buffer of a convolution holds */
-    DN_BF16_GRAD_INPUTS = 32  /* and that of a weight gradient */
+    STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
+    WINDOW = 1248,       /* pixels that a buffer's row holds: rows spread over the cache's sets */
+    GEMM_INPUTS = 96,    /* rows of x that gemm's buffer holds */
+    WGRAD_INPUTS = 32    /* and wgrad's */
 };
 
-/* Whole registers of so many numbers. */
-static inline size_t bf16_room(size_t numbers)
+static inline size_t round_step(size_t n)
 {
-    return (numbers + DN_BF16_STEP - 1) / DN_BF16_STEP * DN_BF16_STEP;
+    return (n + STEP - 1) / STEP * STEP;
 }
 
 typedef uint16_t halves __attribute__((vector_size(64)));
@@ -51,7 +47,7 @@ INLINE void store_words(void *p, words v)
 }
 
 #ifdef __AVX512BF16__
-/* 32 numbers rounded to nearest, ties to even. */
+/* 32 values rounded to nearest, ties to even. */
 INLINE halves round_pairs(vec low, vec high)
 {
     return (halves)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
@@ -97,11 +93,10 @@ INLINE vec load_some(const float *p, size_t count)
 /* 32 pixels rounded, those from `count` on 0. */
 INLINE words planar_step(const float *x, size_t count)
 {
-    if (count >= DN_BF16_STEP)
+    if (count >= STEP)
         return (words)round_pairs(load(x), load(x + DN_LANES));
-    return (words)round_pairs(load_some(x, count), count > DN_LANES
-                                                       ? load_some(x + DN_LANES, count - DN_LANES)
-                                                       : (vec){0});
+    const size_t second = count > DN_LANES ? count - DN_LANES : 0;
+    return (words)round_pairs(load_some(x, count), load_some(x + DN_LANES, second));
 }
 
 /* 16 pixels of two rows rounded and interleaved, those from `count` on 0. */
@@ -113,19 +108,19 @@ INLINE words interleaved_step(const float *a, const float *b, size_t count)
                                           14, 30, 15, 31);
 }
 
-/* to(rows, room), rows DN_BF16_WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
- * DN_BF16_STEP. */
+/* to(rows, room), rows WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
+ * STEP. */
 static inline void planar(uint16_t *to, size_t room, const float *x, size_t x_ld, int rows,
                           size_t pixels)
 {
-    for (int r = 0; r < rows; r++, to += DN_BF16_WINDOW, x += x_ld)
-        for (size_t p = 0; p < room; p += DN_BF16_STEP)
+    for (int r = 0; r < rows; r++, to += WINDOW, x += x_ld)
+        for (size_t p = 0; p < room; p += STEP)
             store_words(to + p, planar_step(x + p, p < pixels ? pixels - p : 0));
 }
 
 /* to(pairs, pixels and zeros up to DN_LANES) = x(rows, pixels), and zeros past the last row. */
-static inline void interleave(uint32_t (*to)[DN_BF16_WINDOW], int pairs, const float *x,
-                              size_t x_ld, int rows, size_t pixels)
+static inline void interleave(uint32_t (*to)[WINDOW], int pairs, const float *x, size_t x_ld,
+                              int rows, size_t pixels)
 {
     for (int r = 0; r + 1 < rows; r += 2, to++, x += 2 * x_ld)
         for (size_t p = 0; p < pixels; p += DN_LANES)
@@ -138,5 +133,3 @@ static inline void interleave(uint32_t (*to)[DN_BF16_WINDOW], int pairs, const f
     for (int pair = (rows + 1) / 2; pair < pairs; pair++, to++)
         memset(*to, 0, dn_round_lanes(pixels) * sizeof **to);
 }
-
-#endif

@@ -1,12 +1,7 @@
 /*
- * The loops of bf16.c in dot products of pairs, lane by lane, in the tiles of vector_tile.h: two
- * rows of inputs a time, two pixels of a weight gradient.
+ * The loops of bf16.c in dot products of pairs, lane by lane, in the tiles of vector_tile.h: gemm
+ * takes two inputs at a time, wgrad two pixels.
  */
-#ifndef DN_KERNELS_BF16_DOT_H
-#define DN_KERNELS_BF16_DOT_H
-
-#include "bf16.h"
-
 typedef words factors;
 
 enum { PER_FACTOR = 2 };
@@ -25,10 +20,10 @@ INLINE vec multiply_add(vec sums, uint32_t a, words b)
 
 enum {
     PACK_ROWS = MR, /* outputs of a packed tile */
-    PAIR_STEP = 1   /* pairs of inputs are a multiple of it */
+    PAIR_STEP = 1   /* pairs of inputs are padded to a multiple of it */
 };
 
-INLINE const factor *conv_tap(tile sums, const int mr, const int nv, const conv_args *a,
+INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x)
 {
     for (int first = 0; first < a->rows; first += DN_LANES, w += PACK_ROWS * DN_LANES) {
@@ -37,10 +32,8 @@ INLINE const factor *conv_tap(tile sums, const int mr, const int nv, const conv_
         UNROLL
         for (int i = 0; i < mr; i++)
             rows[i] = w + i * DN_LANES;
-        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, DN_BF16_WINDOW);
-        x += some * DN_BF16_WINDOW;
+        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, WINDOW);
+        x += some * WINDOW;
     }
     return w;
 }
-
-#endif

@@ -1,30 +1,35 @@
 /*
- * Which tables there are, and which one a run uses: generic first, then each level the build has
- * and the processor reports, early return at the first one missing. Feature bits decide, never the
- * model number, which virtual machines report wrongly.
+ * Which tables there are, and which one a run uses: generic first, then each level that the build
+ * and the processor have, up to the first one missing. Feature bits decide, never the model number,
+ * which virtual machines report wrongly.
  *
  *     generic    avx2    avx512    avx512_bf16            amx_bf16
- *                                  avx512, with the       the same, with those
- *                                  bf16 products of dot   of tiles
+ *                                  avx512 with the bf16   the same with those
+ *                                  products of `dot`      of `amx`
  */
 #include "tables.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if DN_X86_TABLES
-#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the overlays of avx512 need; set up once. */
+/* Written once, by find_tables. */
 static struct {
     pthread_once_t once;
-    int tables; /* 0 to 2 */
-    dn_kernels table[2];
-} overlays = {.once = PTHREAD_ONCE_INIT};
+    int count;
+    const dn_kernels *table[5];
+    dn_kernels avx512_bf16, amx_bf16;
+} found = {.once = PTHREAD_ONCE_INIT};
 
+static void add_table(const dn_kernels *table)
+{
+    found.table[found.count++] = table;
+}
+
+#if DN_X86_TABLES
 /* Asks the kernel for the tile registers, without which the first AMX instruction is a fault. */
 static int tiles_permitted(void)
 {
@@ -32,44 +37,40 @@ static int tiles_permitted(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-static void make_overlays(void)
-{
-    if (!__builtin_cpu_supports("avx512bf16"))
-        return;
-    overlays.table[overlays.tables++] =
-        dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot);
-    if (__builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
-        tiles_permitted())
-        overlays.table[overlays.tables++] =
-            dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx);
-}
-
-static const dn_kernels *x86_table(int index)
+static void find_x86_tables(void)
 {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-        return NULL;
-    if (index == 1)
-        return &dn_kernels_avx2;
+        return;
+    add_table(&dn_kernels_avx2);
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
-        return NULL;
-    if (index == 2)
-        return &dn_kernels_avx512;
-    pthread_once(&overlays.once, make_overlays);
-    return index - 3 < overlays.tables ? &overlays.table[index - 3] : NULL;
-}
-#else
-static const dn_kernels *x86_table(int index)
-{
-    (void)index;
-    return NULL;
+        return;
+    add_table(&dn_kernels_avx512);
+    if (!__builtin_cpu_supports("avx512bf16"))
+        return;
+    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot);
+    add_table(&found.avx512_bf16);
+    if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16") ||
+        !tiles_permitted())
+        return;
+    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx);
+    add_table(&found.amx_bf16);
 }
 #endif
 
+static void find_tables(void)
+{
+    add_table(&dn_kernels_generic);
+#if DN_X86_TABLES
+    find_x86_tables();
+#endif
+}
+
 const dn_kernels *dn_kernels_get(int index)
 {
-    return index == 0 ? &dn_kernels_generic : x86_table(index);
+    pthread_once(&found.once, find_tables);
+    return index < found.count ? found.table[index] : NULL;
 }
 
 dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
@@ -78,9 +79,9 @@ dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
         name = getenv("DN_ISA");
     const int any = name == NULL || name[0] == '\0';
     char known[128] = "";
+    const dn_kernels *table;
     *kernels = NULL;
-    for (int i = 0; dn_kernels_get(i) != NULL; i++) {
-        const dn_kernels *table = dn_kernels_get(i);
+    for (int i = 0; (table = dn_kernels_get(i)) != NULL; i++) {
         if (any || strcmp(name, table->name) == 0)
             *kernels = table;
         const size_t used = strlen(known);

@@ -1,9 +1,11 @@
 /*
  * The `generic` table: plain loops that define what the fp32 kernels compute, with OpenBLAS for the
- * matrix products. Sums over pixels run in double. Its products for bf16 maps are the fp32 ones;
- * those in bf16 and Winograd's transforms are defined by tests/check_products.c and
+ * matrix products. Sums over pixels are taken in double. Its products for bf16 maps are the fp32
+ * ones; products in bf16 and Winograd's transforms are defined by tests/check_products.c and
  * check_winograd.c.
  */
+#define DN_ISA generic
+
 #include "sgd.h"
 #include "tables.h"
 
@@ -11,13 +13,13 @@
 #include <stdint.h>
 #include <string.h>
 
-static size_t packed_floats(int outputs, int inputs, int taps)
+static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     return (size_t)outputs * (size_t)inputs * (size_t)taps;
 }
 
 /* Packed form: (outputs, taps, inputs). */
-static void pack(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     for (int o = 0; o < weights->outputs; o++)
         for (int t = 0; t < weights->taps; t++)
@@ -25,8 +27,8 @@ static void pack(float *packed, const dn_weights *weights)
                 *packed++ = weights->w[o * weights->out_step + c * weights->in_step + t];
 }
 
-static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
     for (int t = 0; t < taps->count; t++)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, outputs, (int)dn_round_lanes(n),
@@ -34,13 +36,13 @@ static void gemm(const float *packed, int outputs, int inputs, const dn_taps *ta
                     (int)x_ld, accumulate || t > 0 ? 1 : 0, y, (int)y_ld);
 }
 
-static size_t packed_dy_floats(int outputs, size_t n)
+static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * n;
 }
 
 /* Packed form: (n, outputs and zeros up to a multiple of DN_LANES). */
-static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const int ld = (int)dn_round_lanes((size_t)outputs);
     for (size_t p = 0; p < n; p++)
@@ -48,8 +50,8 @@ static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_
             *packed++ = o < outputs ? dy[(size_t)o * dy_ld + p] : 0;
 }
 
-static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
-                  const float *x, size_t x_ld, float *dw)
+static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                       const float *x, size_t x_ld, float *dw)
 {
     const int ld = (int)dn_round_lanes((size_t)outputs);
     for (int t = 0; t < taps->count; t++, dw += inputs * ld)
@@ -57,7 +59,7 @@ static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const 
                     x + taps->shift[t], (int)x_ld, packed, ld, 1, dw, ld);
 }
 
-/* Index in a padded row of pixel 0 of source row r of image i. */
+/* Index in the padded layout of pixel 0 of source row r of image i. */
 static size_t padded_index(const dn_padded *padded, int i, int r)
 {
     return (size_t)(i * padded->image_rows + padded->skip + r) * padded->pitch;
@@ -69,7 +71,7 @@ static size_t source_index(const dn_padded *padded, int i, int r)
     return (size_t)i * padded->source_image + (size_t)r * (size_t)padded->width;
 }
 
-static void clear_row(float *to, const dn_padded *padded)
+static void clear_padded(float *to, const dn_padded *padded)
 {
     const size_t before = (size_t)dn_padded_bordered(padded);
     memset(to - before, 0, (before + dn_round_lanes(dn_padded_floats(padded))) * sizeof *to);
@@ -92,19 +94,19 @@ static uint16_t bf16_from_float(float value)
 }
 
 #define ELEMENT           float
-#define NAMED(name)       name##_fp32
+#define NAMED(name)       ISA(name##_fp32)
 #define TO_FLOAT(element) (element)
 #define TO_ELEMENT(value) (value)
 #include "generic_maps.h"
 
 #define ELEMENT           uint16_t
-#define NAMED(name)       name##_bf16
+#define NAMED(name)       ISA(name##_bf16)
 #define TO_FLOAT(element) bf16_to_float(element)
 #define TO_ELEMENT(value) bf16_from_float(value)
 #include "generic_maps.h"
 
-/* The peak of plain C; the products are OpenBLAS's, which may do better. */
-static double peak(size_t rounds)
+/* The peak of plain C; OpenBLAS, which computes the products, may do better. */
+static double ISA(peak)(size_t rounds)
 {
     enum { CHAINS = 64 };
     float acc[CHAINS], sum = 0;
@@ -120,8 +122,8 @@ static double peak(size_t rounds)
     return 2.0 * CHAINS * (double)rounds;
 }
 
-static void im2col(int height, int width, const float *x, int row, int rows, float *to,
-                   size_t to_ld)
+static void ISA(im2col)(int height, int width, const float *x, int row, int rows, float *to,
+                        size_t to_ld)
 {
     const int columns = (width + 1) / 2;
     for (int t = 0; t < 49; t++)
@@ -133,8 +135,8 @@ static void im2col(int height, int width, const float *x, int row, int rows, flo
             }
 }
 
-/* Where in x the first largest pixel of a window stands; -1: all are zeros. */
-static ptrdiff_t largest(const dn_padded *padded, const float *x, int r, int c)
+/* Index in x of the first maximum of window (r, c); -1: all are zeros. */
+static ptrdiff_t window_maximum(const dn_padded *padded, const float *x, int r, int c)
 {
     const int pitch = padded->width + 1;
     ptrdiff_t best = -1;
@@ -147,28 +149,28 @@ static ptrdiff_t largest(const dn_padded *padded, const float *x, int r, int c)
     return best;
 }
 
-static void max_pool(const dn_padded *padded, const float *x, float *y)
+static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
 {
     for (int r = 0; r < padded->image_rows / 2; r++)
         for (int c = 0; c < (padded->width + 1) / 2; c++) {
-            const ptrdiff_t best = largest(padded, x, r, c);
+            const ptrdiff_t best = window_maximum(padded, x, r, c);
             *y++ = best < 0 ? 0 : x[best];
         }
 }
 
-static void max_pool_grad(const dn_padded *padded, const float *x, const float *dy, float *dx)
+static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const float *dy, float *dx)
 {
     const int width = padded->width, pitch = width + 1;
     memset(dx, 0, (size_t)padded->rows * (size_t)width * sizeof *dx);
     for (int r = 0; r < padded->image_rows / 2; r++)
         for (int c = 0; c < pitch / 2; c++, dy++) {
-            const ptrdiff_t best = largest(padded, x, r, c);
+            const ptrdiff_t best = window_maximum(padded, x, r, c);
             if (best >= 0)
                 dx[(best / pitch - 1) * width + best % pitch] += *dy;
         }
 }
 
-static void average_pool(int rows, int width, const float *x, float *y)
+static void ISA(average_pool)(int rows, int width, const float *x, float *y)
 {
     for (int r = 0; r + 1 < rows; r += 2)
         for (int c = 0; c + 1 < width; c += 2) {
@@ -177,7 +179,7 @@ static void average_pool(int rows, int width, const float *x, float *y)
         }
 }
 
-static void average_pool_grad(int rows, int width, const float *dy, float *dx)
+static void ISA(average_pool_grad)(int rows, int width, const float *dy, float *dx)
 {
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < width; c++)
@@ -185,7 +187,7 @@ static void average_pool_grad(int rows, int width, const float *dy, float *dx)
                 r / 2 < rows / 2 && c / 2 < width / 2 ? 0.25f * dy[r / 2 * (width / 2) + c / 2] : 0;
 }
 
-static void stream_read(const float *x, size_t n)
+static void ISA(stream_read)(const float *x, size_t n)
 {
     enum { CHAINS = 16 };
     float acc[CHAINS] = {0};
@@ -196,27 +198,17 @@ static void stream_read(const float *x, size_t n)
     (void)sink;
 }
 
-static void stream_scale(float *x, size_t n, float factor)
+static void ISA(stream_scale)(float *x, size_t n, float factor)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= factor;
 }
 
-#define PRODUCTS                                                                                   \
-    {                                                                                              \
-        .packed_floats = packed_floats, .pack = pack, .gemm = gemm,                                \
-        .packed_dy_floats = packed_dy_floats, .pack_dy = pack_dy, .wgrad = wgrad, .peak = peak     \
-    }
-
-const dn_kernels dn_kernels_generic = {
-    .name = "generic",
-    .products = {[DN_FP32] = PRODUCTS, [DN_BF16] = PRODUCTS},
+const dn_kernels ISA(dn_kernels) = {
+    .name = ISA_NAME,
+    .products = {[DN_FP32] = PRODUCTS(), [DN_BF16] = PRODUCTS()},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
-    .stride = {.im2col = im2col,
-               .max_pool = max_pool,
-               .max_pool_grad = max_pool_grad,
-               .average_pool = average_pool,
-               .average_pool_grad = average_pool_grad},
-    .stream = {.read = stream_read, .scale = stream_scale},
+    .stride = STRIDE,
+    .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
     .sgd = sgd,
 };

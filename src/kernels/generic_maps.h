@@ -1,16 +1,16 @@
 /*
- * The kernels of `generic` that read or write maps, included once an element type:
+ * The kernels of `generic` that read or write maps; included once an element type:
  *
- *     ELEMENT            how a map's element is stored
- *     NAMED(name)        a kernel's name for that type
- *     TO_FLOAT, TO_ELEMENT   conversions; the latter rounds to nearest even
+ *     ELEMENT        how a map's element is stored
+ *     NAMED(name)    a kernel's name for that type
+ *     TO_FLOAT(element), TO_ELEMENT(value)    conversions; the latter rounds to nearest even
  */
 static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map, size_t x_ld,
                              const float *scale, const float *shift, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
     for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
-        clear_row(to, padded);
+        clear_padded(to, padded);
         for (int i = 0; i < padded->images; i++)
             for (int r = 0; r < padded->rows; r++)
                 for (int p = 0; p < padded->width; p++) {
@@ -26,7 +26,7 @@ static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, siz
 {
     const ELEMENT *x = map;
     for (int k = 0; k < rows; k++, x += x_ld, g += g_ld, to += to_ld, c += 3) {
-        clear_row(to, padded);
+        clear_padded(to, padded);
         for (int i = 0; i < padded->images; i++)
             for (int r = 0; r < padded->rows; r++)
                 for (int p = 0; p < padded->width; p++) {

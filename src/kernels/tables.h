@@ -1,5 +1,8 @@
-/* The kernel tables of this build, for dispatch.c and the tests that compare them; and what the
- * files that fill one have in common. */
+/*
+ * The kernel tables of this build, for dispatch.c and the tests that compare them; and how a file
+ * that is compiled for one of them (DN_ISA: avx2, generic, dot, ...) names and collects its
+ * kernels.
+ */
 #ifndef DN_KERNELS_TABLES_H
 #define DN_KERNELS_TABLES_H
 
@@ -24,11 +27,33 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     return table;
 }
 
-/* The kernels on maps of fp32 or bf16 elements, by the names that both files give them. */
+/* A name of this instance's own, so that profilers and debuggers tell the instances apart: gemm is
+ * gemm_avx512 there. */
+#define ISA(name)               ISA_EXPANDED(name, DN_ISA)
+#define ISA_EXPANDED(name, isa) ISA_PASTED(name, isa)
+#define ISA_PASTED(name, isa)   name##_##isa
+#define ISA_NAME                ISA_STRING(DN_ISA)
+#define ISA_STRING(isa)         ISA_QUOTED(isa)
+#define ISA_QUOTED(isa)         #isa
+
+/* Parts of this instance's table: products, whose arguments are members that only some have;
+ * kernels on maps of `type`, fp32 or bf16; those with a stride of 2. */
+#define PRODUCTS(...)                                                                              \
+    {                                                                                              \
+        .packed_floats = ISA(packed_floats), .pack = ISA(pack), .gemm = ISA(gemm),                 \
+        .packed_dy_floats = ISA(packed_dy_floats), .pack_dy = ISA(pack_dy), .wgrad = ISA(wgrad),   \
+        .peak = ISA(peak), __VA_ARGS__                                                             \
+    }
 #define ON_MAPS(type)                                                                              \
     {                                                                                              \
-        .norm_relu = norm_relu_##type, .affine = affine_##type, .store = store_map_##type,         \
-        .moments = moments_##type, .norm_relu_grad = norm_relu_grad_##type                         \
+        .norm_relu = ISA(norm_relu_##type), .affine = ISA(affine_##type),                          \
+        .store = ISA(store_map_##type), .moments = ISA(moments_##type),                            \
+        .norm_relu_grad = ISA(norm_relu_grad_##type)                                               \
+    }
+#define STRIDE                                                                                     \
+    {                                                                                              \
+        .im2col = ISA(im2col), .max_pool = ISA(max_pool), .max_pool_grad = ISA(max_pool_grad),     \
+        .average_pool = ISA(average_pool), .average_pool_grad = ISA(average_pool_grad)             \
     }
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The kernels in GCC/Clang vector types, compiled once per instruction set:
+ * The kernels in GCC/Clang vector types, compiled once an instruction set:
  *
- *     DN_TABLE  name of the table        DN_TABLE_NAME  its printed name
+ *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
  *
  * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds
@@ -43,13 +43,13 @@ INLINE vec splat(float x)
     return x - (vec){0};
 }
 
-/* max(0, v) that keeps NaN, so that a diverged run shows in the loss. */
+/* max(0, v) that keeps NaN, so that divergence shows in the loss. */
 INLINE vec relu(vec v)
 {
     return (vec)((mask)v & ~(mask)(v <= (vec){0}));
 }
 
-/* All bits set in the lanes, of the half-th register of DN_LANES, that are below `count`. */
+/* All bits set in those lanes of the half-th register of DN_LANES that are below `count`. */
 INLINE mask lanes_below(int half, int count)
 {
     int_mask lane;
@@ -58,44 +58,38 @@ INLINE mask lanes_below(int half, int count)
     return (mask)(lane < count);
 }
 
+/* Lanes merge l with l+8. */
+INLINE vec8 sum_halves(const vec a[HALVES])
+{
+#if DN_VL == 16
+    return LOW(a[0]) + HIGH(a[0]);
+#else
+    return a[0] + a[1];
+#endif
+}
+
 /* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
 INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], const vec d[HALVES])
 {
-#if DN_VL == 16
-#define LANES(v, w, i, j)                                                                          \
-    __builtin_shufflevector(v, w, i, i + 1, i + 2, i + 3, j, j + 1, j + 2, j + 3, i + 16, i + 17,  \
-                            i + 18, i + 19, j + 16, j + 17, j + 18, j + 19)
-    const vec ab = LANES(a[0], b[0], 0, 4) + LANES(a[0], b[0], 8, 12); /* 8 lanes of each */
-    const vec cd = LANES(c[0], d[0], 0, 4) + LANES(c[0], d[0], 8, 12);
-    const vec four = LANES(ab, cd, 0, 8) + LANES(ab, cd, 4, 12); /* a, b, c, d: 4 lanes of each */
-    const vec two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9,
-                                                   14, 15, 12, 13);
-    const vec one = two + __builtin_shufflevector(two, two, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10,
-                                                  13, 12, 15, 14);
-    return __builtin_shufflevector(one, one, 0, 4, 8, 12);
-#else
-    const vec *const in[4] = {a, b, c, d};
-    vec4 q[4];
+    const vec8 eight[4] = {sum_halves(a), sum_halves(b), sum_halves(c), sum_halves(d)};
+    vec4 four[4];
     UNROLL
-    for (int i = 0; i < 4; i++) {
-        const vec8 eight = in[i][0] + in[i][1];
-        q[i] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
-               __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
-    }
-    const vec4 ab = __builtin_shufflevector(q[0], q[1], 0, 1, 4, 5) +
-                    __builtin_shufflevector(q[0], q[1], 2, 3, 6, 7);
-    const vec4 cd = __builtin_shufflevector(q[2], q[3], 0, 1, 4, 5) +
-                    __builtin_shufflevector(q[2], q[3], 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++)
+        four[i] = __builtin_shufflevector(eight[i], eight[i], 0, 1, 2, 3) +
+                  __builtin_shufflevector(eight[i], eight[i], 4, 5, 6, 7);
+    const vec4 ab = __builtin_shufflevector(four[0], four[1], 0, 1, 4, 5) +
+                    __builtin_shufflevector(four[0], four[1], 2, 3, 6, 7);
+    const vec4 cd = __builtin_shufflevector(four[2], four[3], 0, 1, 4, 5) +
+                    __builtin_shufflevector(four[2], four[3], 2, 3, 6, 7);
     return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) +
            __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
-#endif
 }
 
 #include "vector_products.h"
 
 /* ---- kernels on maps ---- */
 
-enum { ASK_ROWS = 2 }; /* rows ahead that are prefetched: one is too short to be noticed in time */
+enum { PREFETCH_ROWS = 2 }; /* how many rows ahead: one is too short to arrive in time */
 
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)
@@ -105,12 +99,13 @@ INLINE float *clear(float *p, size_t count)
     return p + count;
 }
 
-/* A channel's part of dn_norm_grad in registers, and the sums of its lanes. */
+/* A channel's part of dn_norm_grad in registers. */
 typedef struct norm_row {
     vec scale, shift, mean, gamma;
     int accumulate;
 } norm_row;
 
+/* A channel's two sums, lane by lane. */
 typedef struct lane_sums {
     vec sum[HALVES], moment[HALVES];
 } lane_sums;
@@ -121,14 +116,22 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
                       a->accumulate};
 }
 
+INLINE void store_lane_sums(const dn_norm_grad *a, int c, const lane_sums *lanes)
+{
+    const vec zero[HALVES] = {{0}};
+    const vec4 sums = sum4(lanes->sum, lanes->moment, zero, zero);
+    a->sums[2 * c] = sums[0];
+    a->sums[2 * c + 1] = sums[1];
+}
+
 #define ELEMENT     float
-#define NAMED(name) name##_fp32
+#define NAMED(name) ISA(name##_fp32)
 #define LOAD(p)     load(p)
 #define STORE(p, v) store(p, v)
 #include "vector_maps.h"
 
 #define ELEMENT     uint16_t
-#define NAMED(name) name##_bf16
+#define NAMED(name) ISA(name##_bf16)
 #define LOAD(p)     load_bf16(p)
 #define STORE(p, v) store_bf16(p, v)
 #include "vector_maps.h"
@@ -137,7 +140,7 @@ INLINE norm_row norm_row_of(const dn_norm_grad *a, int c)
 
 #include "vector_winograd.h"
 
-static void stream_read(const float *x, size_t n)
+static void ISA(stream_read)(const float *x, size_t n)
 {
     vec sum[4] = {{0}};
     for (size_t i = 0; i + 4 * DN_VL <= n; i += 4 * DN_VL) {
@@ -149,29 +152,20 @@ static void stream_read(const float *x, size_t n)
     (void)sink;
 }
 
-static void stream_scale(float *x, size_t n, float by)
+static void ISA(stream_scale)(float *x, size_t n, float by)
 {
     for (size_t i = 0; i + DN_VL <= n; i += DN_VL)
         store(x + i, load(x + i) * by);
 }
 
-#define PRODUCTS(fused)                                                                            \
-    {                                                                                              \
-        .packed_floats = packed_floats, .pack = pack, .gemm = gemm, .dgrad_norm_relu = fused,      \
-        .packed_dy_floats = packed_dy_floats, .pack_dy = pack_dy, .wgrad = wgrad, .peak = peak,    \
-        .winograd = &winograd                                                                      \
-    }
-
-const dn_kernels DN_TABLE = {
-    .name = DN_TABLE_NAME,
-    .products =
-        {[DN_FP32] = PRODUCTS(dgrad_norm_relu_fp32), [DN_BF16] = PRODUCTS(dgrad_norm_relu_bf16)},
+const dn_kernels ISA(dn_kernels) = {
+    .name = ISA_NAME,
+    .products = {[DN_FP32] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_fp32),
+                                      .winograd = &winograd),
+                 [DN_BF16] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_bf16),
+                                      .winograd = &winograd)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
-    .stride = {.im2col = im2col,
-               .max_pool = max_pool,
-               .max_pool_grad = max_pool_grad,
-               .average_pool = average_pool,
-               .average_pool_grad = average_pool_grad},
-    .stream = {.read = stream_read, .scale = stream_scale},
+    .stride = STRIDE,
+    .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
     .sgd = sgd,
 };

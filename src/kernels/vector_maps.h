@@ -3,50 +3,60 @@
  * of them (dgrad_norm_relu); included once an element type, after vector_tile.h:
  *
  *     ELEMENT         how a map's element is stored
- *     NAMED(name)     a kernel's name for that type
+ *     NAMED(name)     a function's name for that type
  *     LOAD, STORE     a register of elements, widened from or rounded to that type
  *
  * Rows are written in ascending order, whole registers at a time: what a register spills past the
  * end of a row of pixels is overwritten by the border and the next row.
  */
 
-/* Fills one padded row with VALUE(p), p counting source elements. */
-#define FILL_FRAME(VALUE)                                                                          \
-    do {                                                                                           \
-        const size_t width = (size_t)padded->width, pitch = padded->pitch;                         \
-        const size_t n = dn_padded_floats(padded), total = dn_round_lanes(n);                      \
-        if (!dn_padded_bordered(padded)) {                                                         \
-            for (size_t p = 0; p < n; p += DN_VL) {                                                \
-                ASK(p);                                                                            \
-                store(to + p, VALUE(p));                                                           \
-            }                                                                                      \
-            memset(to + n, 0, (total - n) * sizeof *to);                                           \
-            break;                                                                                 \
-        }                                                                                          \
-        float *row = to;                                                                           \
-        row[-1] = 0;                                                                               \
-        for (int i = 0; i < padded->images; i++) {                                                 \
-            size_t from = (size_t)i * padded->source_image;                                        \
-            row = clear(row, (size_t)padded->skip * pitch);                                        \
-            for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {                  \
-                for (size_t p = 0; p < width; p += DN_VL)                                          \
-                    store(row + p, VALUE(from + p));                                               \
-                row[width] = 0;                                                                    \
-            }                                                                                      \
-        }                                                                                          \
-        memset(row, 0, (size_t)(to + total - row) * sizeof *to);                                   \
-    } while (0)
+/* Source pixels from p on as a register: of affine k[0] * g + (k[1] * x + k[2]), else of norm_relu,
+ * which is max(0, k[1] * x + k[2]) and has no g. */
+INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const float *g, const ELEMENT *x,
+                             size_t p)
+{
+    const vec value = k[1] * LOAD(x + p) + k[2];
+    return affine ? k[0] * load(g + p) + value : relu(value);
+}
+
+/* Fills one channel's row as `padded` lays it out, from its source g and x. */
+INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const vec k[3],
+                               const float *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
+                               float *to)
+{
+    const size_t width = (size_t)padded->width, pitch = padded->pitch;
+    const size_t n = dn_padded_floats(padded), total = dn_round_lanes(n);
+    if (!dn_padded_bordered(padded)) {
+        for (size_t p = 0; p < n; p += DN_VL) {
+            if (affine)
+                __builtin_prefetch(g + PREFETCH_ROWS * g_ld + p);
+            __builtin_prefetch(x + PREFETCH_ROWS * x_ld + p);
+            store(to + p, NAMED(fill_value)(affine, k, g, x, p));
+        }
+        memset(to + n, 0, (total - n) * sizeof *to);
+        return;
+    }
+    float *row = to;
+    row[-1] = 0;
+    for (int i = 0; i < padded->images; i++) {
+        size_t from = (size_t)i * padded->source_image;
+        row = clear(row, (size_t)padded->skip * pitch);
+        for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {
+            for (size_t p = 0; p < width; p += DN_VL)
+                store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
+            row[width] = 0;
+        }
+    }
+    memset(row, 0, (size_t)(to + total - row) * sizeof *to);
+}
 
 static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map, size_t x_ld,
                              const float *scale, const float *shift, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
     for (int c = 0; c < rows; c++, x += x_ld, to += to_ld) {
-        const vec a = splat(scale[c]), b = splat(shift[c]);
-#define NORM_RELU(p) relu(a *LOAD(x + (p)) + b)
-#define ASK(p)       __builtin_prefetch(x + ASK_ROWS * x_ld + (p))
-        FILL_FRAME(NORM_RELU);
-#undef ASK
+        const vec k[3] = {{0}, splat(scale[c]), splat(shift[c])};
+        NAMED(fill_padded)(padded, 0, k, NULL, 0, x, x_ld, to);
     }
 }
 
@@ -54,13 +64,9 @@ static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, siz
                           const void *map, size_t x_ld, const float *c, float *to, size_t to_ld)
 {
     const ELEMENT *x = map;
-    for (int k = 0; k < rows; k++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
-        const vec c0 = splat(c[0]), c1 = splat(c[1]), c2 = splat(c[2]);
-#define AFFINE(p) (c0 * load(g + (p)) + (c1 * LOAD(x + (p)) + c2))
-#define ASK(p)                                                                                     \
-    (__builtin_prefetch(g + ASK_ROWS * g_ld + (p)), __builtin_prefetch(x + ASK_ROWS * x_ld + (p)))
-        FILL_FRAME(AFFINE);
-#undef ASK
+    for (int row = 0; row < rows; row++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
+        const vec k[3] = {splat(c[0]), splat(c[1]), splat(c[2])};
+        NAMED(fill_padded)(padded, 1, k, g, g_ld, x, x_ld, to);
     }
 }
 
@@ -90,41 +96,39 @@ static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, 
     }
 }
 
+/* The sum over n pixels of x, or with `squares` of (x - mean)^2. */
+INLINE float NAMED(sum_pixels)(const ELEMENT *x, size_t n, const int squares, float mean)
+{
+    const size_t whole = n / DN_LANES * DN_LANES;
+    const vec zero[HALVES] = {{0}};
+    vec sum[HALVES] = {{0}};
+    for (size_t p = 0; p < whole; p += DN_LANES) {
+        UNROLL
+        for (int h = 0; h < HALVES; h++) {
+            const vec v = LOAD(x + p + h * DN_VL), d = v - mean;
+            sum[h] += squares ? d * d : v;
+        }
+    }
+    UNROLL
+    for (int h = 0; h < HALVES && whole < n; h++) {
+        const vec v = LOAD(x + whole + h * DN_VL), d = v - mean;
+        sum[h] += (vec)((mask)(squares ? d * d : v) & lanes_below(h, (int)(n - whole)));
+    }
+    return sum4(sum, zero, zero, zero)[0];
+}
+
 static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, float *result)
 {
     const ELEMENT *x = map;
-    const size_t whole = n / DN_LANES * DN_LANES;
-    const vec zero[HALVES] = {{0}};
     for (int c = 0; c < rows; c++, x += x_ld) {
-        vec sum[HALVES] = {{0}}, squares[HALVES] = {{0}};
-        for (size_t p = 0; p < whole; p += DN_LANES) {
-            UNROLL
-            for (int h = 0; h < HALVES; h++)
-                sum[h] += LOAD(x + p + h * DN_VL);
-        }
-        UNROLL
-        for (int h = 0; h < HALVES && whole < n; h++)
-            sum[h] += (vec)((mask)LOAD(x + whole + h * DN_VL) & lanes_below(h, (int)(n - whole)));
-        const float mean = sum4(sum, zero, zero, zero)[0] / (float)n;
-        for (size_t p = 0; p < whole; p += DN_LANES) {
-            UNROLL
-            for (int h = 0; h < HALVES; h++) {
-                const vec d = LOAD(x + p + h * DN_VL) - mean;
-                squares[h] += d * d;
-            }
-        }
-        UNROLL
-        for (int h = 0; h < HALVES && whole < n; h++) {
-            const vec d = LOAD(x + whole + h * DN_VL) - mean;
-            squares[h] += (vec)((mask)(d * d) & lanes_below(h, (int)(n - whole)));
-        }
+        const float mean = NAMED(sum_pixels)(x, n, 0, 0) / (float)n;
         result[2 * c] = mean;
-        result[2 * c + 1] = sum4(squares, zero, zero, zero)[0];
+        result[2 * c + 1] = NAMED(sum_pixels)(x, n, 1, mean);
     }
 }
 
-/* What norm_relu_grad does to one register: g is the gradient, x and to where its pixels are; the
- * first `count` of them, which is DN_VL or more where `whole`, are used. */
+/* One register of norm_relu_grad: g is the gradient, x and `to` are where its pixels are. Unless
+ * `whole`, only the first `count` of them are used. */
 INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, float *to,
                                   const int whole, int count, vec *sum, vec *moment)
 {
@@ -143,15 +147,6 @@ INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, fl
             to[l] = result[l];
 }
 
-INLINE void NAMED(norm_grad_sums)(const dn_norm_grad *a, int c, const vec sum[HALVES],
-                                  const vec moment[HALVES])
-{
-    const vec zero[HALVES] = {{0}};
-    const vec4 sums = sum4(sum, moment, zero, zero);
-    a->sums[2 * c] = sums[0];
-    a->sums[2 * c + 1] = sums[1];
-}
-
 static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
 {
     for (int c = 0; c < a->rows; c++) {
@@ -159,29 +154,30 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
         const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
         float *to = a->sum + (size_t)c * a->sum_ld;
         const norm_row row = norm_row_of(a, c);
-        vec sum[HALVES] = {{0}}, moment[HALVES] = {{0}};
+        lane_sums l = {0};
         size_t p = 0;
         for (; p + DN_LANES <= a->n; p += DN_LANES) {
             UNROLL
             for (int h = 0; h < HALVES; h++) {
                 const size_t q = p + (size_t)h * DN_VL;
                 NAMED(norm_grad_step)
-                (&row, load(g + q), x + q, to + q, 1, DN_VL, sum + h, moment + h);
+                (&row, load(g + q), x + q, to + q, 1, DN_VL, l.sum + h, l.moment + h);
             }
         }
         for (int h = 0; h < HALVES && p < a->n; h++) {
             const size_t q = p + (size_t)h * DN_VL;
+            const int left = (int)(a->n - p) - h * DN_VL;
             NAMED(norm_grad_step)
-            (&row, load(g + q), x + q, to + q, 0, (int)(a->n - p) - h * DN_VL, sum + h, moment + h);
+            (&row, load(g + q), x + q, to + q, 0, left, l.sum + h, l.moment + h);
         }
-        NAMED(norm_grad_sums)(a, c, sum, moment);
+        store_lane_sums(a, c, &l);
     }
 }
 
-/* One row of a convolution's tile: `left` pixels to the end of the row. */
-INLINE void NAMED(norm_grad_pixels)(const int nv, const int whole, const vec g[TILE_VECTORS],
-                                    const dn_norm_grad *a, int c, const ELEMENT *x, float *to,
-                                    int left, lane_sums *lanes)
+/* One row of a gemm tile; `left` pixels to the end of the channel's row. */
+INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VECTORS],
+                             const dn_norm_grad *a, int c, const ELEMENT *x, float *to, int left,
+                             lane_sums *lanes)
 {
     const norm_row row = norm_row_of(a, c);
     lane_sums l = lanes[c];
@@ -193,12 +189,12 @@ INLINE void NAMED(norm_grad_pixels)(const int nv, const int whole, const vec g[T
     lanes[c] = l;
 }
 
-/* A convolution's tile of rows from `first` on and pixels from `p` on, whose sums go on as those of
- * norm_relu_grad. What the next pixels will touch is asked for before the products, whose time
+/* A gemm tile of rows from `first` on and pixels from `p` on, whose sums go on as the gradient of
+ * norm_relu_grad. What the next pixels will touch is prefetched before the products, whose time
  * covers memory's. */
-INLINE void NAMED(norm_grad_tile)(const int mr, const int nv, const int whole, const float *w,
-                                  int inputs, const float *dy, size_t dy_ld, const dn_norm_grad *a,
-                                  int first, size_t p, lane_sums *lanes)
+INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const float *w,
+                              int inputs, const float *dy, size_t dy_ld, const dn_norm_grad *a,
+                              int first, size_t p, lane_sums *lanes)
 {
     const int rows = a->rows - first < mr ? a->rows - first : mr;
     const ELEMENT *x = (const ELEMENT *)a->x + (size_t)first * a->x_ld + p;
@@ -208,28 +204,28 @@ INLINE void NAMED(norm_grad_tile)(const int mr, const int nv, const int whole, c
             __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 1);
     tile sums;
     open_tile(sums, mr, nv, 0, NULL, 0, 0);
-    conv_products(sums, mr, nv, w, inputs, dy + p, dy_ld);
+    gemm_products(sums, mr, nv, w, inputs, dy + p, dy_ld);
     UNROLL
     for (int i = 0; i < mr; i++)
         if (i < rows)
-            NAMED(norm_grad_pixels)
+            NAMED(dgrad_row)
     (nv, whole, sums[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->sum_ld,
      (int)(a->n - p), lanes);
 }
 
-/* All rows of one tile's width of pixels. */
-INLINE void NAMED(norm_grad_column)(const int nv, const int whole, const float *w, int inputs,
-                                    const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
-                                    lane_sums *lanes)
+/* All rows over one tile's width of pixels. */
+INLINE void NAMED(dgrad_strip)(const int nv, const int whole, const float *w, int inputs,
+                               const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
+                               lane_sums *lanes)
 {
     for (int first = 0; first < a->rows; first += MR) {
         const int mr = tile_rows(a->rows, first);
         if (mr == MR)
-            NAMED(norm_grad_tile)(MR, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
+            NAMED(dgrad_tile)(MR, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
         else if (mr == 2 * MR_STEP)
-            NAMED(norm_grad_tile)(2 * MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
+            NAMED(dgrad_tile)(2 * MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
         else
-            NAMED(norm_grad_tile)(MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
+            NAMED(dgrad_tile)(MR_STEP, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
         w += mr * inputs;
     }
 }
@@ -240,16 +236,13 @@ static void NAMED(dgrad_norm_relu)(const float *packed, int inputs, const float 
     lane_sums lanes[DN_PACK_OUTPUTS] = {0};
     size_t p = 0;
     for (; p + NV * DN_VL <= a->n; p += NV * DN_VL)
-        NAMED(norm_grad_column)(NV, 1, packed, inputs, dy, dy_ld, a, p, lanes);
+        NAMED(dgrad_strip)(NV, 1, packed, inputs, dy, dy_ld, a, p, lanes);
     for (; p < a->n; p += DN_LANES)
-        NAMED(norm_grad_column)(HALVES, 0, packed, inputs, dy, dy_ld, a, p, lanes);
+        NAMED(dgrad_strip)(HALVES, 0, packed, inputs, dy, dy_ld, a, p, lanes);
     for (int c = 0; c < a->rows; c++)
-        NAMED(norm_grad_sums)(a, c, lanes[c].sum, lanes[c].moment);
+        store_lane_sums(a, c, &lanes[c]);
 }
 
-#undef FILL_FRAME
-#undef NORM_RELU
-#undef AFFINE
 #undef ELEMENT
 #undef NAMED
 #undef LOAD

@@ -1,5 +1,5 @@
 /*
- * The matrix products of vector.c, which includes this file, in the tiles of vector_tile.h.
+ * The matrix products of fp32 operands, in the tiles of vector_tile.h; included by vector.c.
  */
 
 typedef float factor;
@@ -17,19 +17,20 @@ INLINE vec multiply_add(vec sums, float a, vec b)
     return sums + a * b;
 }
 
+#include "product_args.h"
 #include "vector_tile.h"
 
-/* ---- convolution ---- */
+/* ---- gemm ---- */
 
-static size_t packed_floats(int outputs, int inputs, int taps)
+static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     const int full = outputs / MR * MR;
     const int rows = full < outputs ? full + tile_rows(outputs, full) : full;
     return (size_t)rows * (size_t)inputs * (size_t)taps;
 }
 
-/* Packed form: per tile (taps, inputs, tile rows); rows past the last output are 0. */
-static void pack(float *packed, const dn_weights *weights)
+/* Packed form: (taps, inputs, tile rows) a tile of outputs; rows past the last output are 0. */
+static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     for (int first = 0; first < weights->outputs; first += MR) {
         const int rows = tile_rows(weights->outputs, first);
@@ -42,8 +43,8 @@ static void pack(float *packed, const dn_weights *weights)
     }
 }
 
-/* The products of one tile over rows of x. */
-INLINE void conv_products(tile sums, const int mr, const int nv, const float *w, int inputs,
+/* The products of one tile with one tap of x(inputs, pixels). */
+INLINE void gemm_products(tile sums, const int mr, const int nv, const float *w, int inputs,
                           const float *x, size_t x_ld)
 {
     const float *a[TILE_ROWS];
@@ -53,52 +54,53 @@ INLINE void conv_products(tile sums, const int mr, const int nv, const float *w,
     add_products(sums, mr, nv, (size_t)inputs, a, (size_t)mr, x, DN_VL, x_ld);
 }
 
-INLINE const float *conv_tap(tile sums, const int mr, const int nv, const conv_args *a,
+INLINE const float *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                              const float *w, const float *x)
 {
-    conv_products(sums, mr, nv, w, a->rows, x, a->x_ld);
+    gemm_products(sums, mr, nv, w, a->rows, x, a->x_ld);
     return w + a->rows * mr;
 }
 
-static void gemm(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                 const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
+static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
+                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    conv_block(&(conv_args){.outputs = outputs,
-                            .rows = inputs,
-                            .taps = taps->count,
-                            .packed = packed,
-                            .tile = (size_t)MR * (size_t)inputs * (size_t)taps->count,
-                            .x = x,
-                            .shift = taps->shift,
-                            .x_ld = x_ld,
-                            .pixels = dn_round_lanes(n),
-                            .y = y,
-                            .y_ld = y_ld,
-                            .accumulate = accumulate});
+    ISA(gemm_block)
+    (&(gemm_args){.outputs = outputs,
+                  .rows = inputs,
+                  .taps = taps->count,
+                  .packed = packed,
+                  .tile_stride = (size_t)MR * (size_t)inputs * (size_t)taps->count,
+                  .x = x,
+                  .shift = taps->shift,
+                  .x_ld = x_ld,
+                  .pixels = dn_round_lanes(n),
+                  .y = y,
+                  .y_ld = y_ld,
+                  .accumulate = accumulate});
 }
 
-/* ---- weight gradient ---- */
+/* ---- wgrad ---- */
 
-enum { GRAD_PIXELS = 128 }; /* of a chunk whose operands stay in the first-level cache */
+enum { WGRAD_PIXELS = 128 }; /* whose operands stay in the first-level cache */
 
-static size_t packed_dy_floats(int outputs, size_t n)
+static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * dn_round_lanes(n);
 }
 
-/* Packed form: per DN_VL outputs (pixels and pad, outputs); past the last output are zeros. */
-static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
+/* Packed form: panels (pixels and pad, DN_VL outputs); past the last output are zeros. */
+static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
-    const size_t padded = dn_round_lanes(n), panels = dn_round_lanes((size_t)outputs);
-    for (size_t o = 0; o < panels; o += DN_VL) {
-        for (size_t p = 0; p < padded; p += DN_VL, packed += DN_VL * DN_VL) {
+    const size_t pixels = dn_round_lanes(n), columns = dn_round_lanes((size_t)outputs);
+    for (size_t o = 0; o < columns; o += DN_VL) {
+        for (size_t p = 0; p < pixels; p += DN_VL, packed += DN_VL * DN_VL) {
             vec m[DN_VL];
             UNROLL
             for (int i = 0; i < DN_VL; i++) {
                 const size_t row = o + (size_t)i;
                 m[i] = row < (size_t)outputs ? load(dy + row * dy_ld + p) : (vec){0};
             }
-            transpose(m);
+            transpose_words(m);
             UNROLL
             for (int i = 0; i < DN_VL; i++)
                 store(packed + i * DN_VL, m[i]);
@@ -106,18 +108,19 @@ static void pack_dy(float *packed, int outputs, size_t n, const float *dy, size_
     }
 }
 
-static void wgrad(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
-                  const float *x, size_t x_ld, float *dw)
+static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
+                       const float *x, size_t x_ld, float *dw)
 {
-    const size_t padded = dn_round_lanes((size_t)outputs);
-    for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * padded)
-        for (size_t p = 0; p < n; p += GRAD_PIXELS)
-            grad_block((grad_args){.inputs = inputs,
-                                   .dy = packed + p * DN_VL,
-                                   .panel = dn_round_lanes(n) * DN_VL,
-                                   .pixels = n - p < GRAD_PIXELS ? n - p : GRAD_PIXELS,
-                                   .x = x + taps->shift[t] + p,
-                                   .x_ld = x_ld,
-                                   .dw = dw,
-                                   .dw_ld = padded});
+    const size_t dw_ld = dn_round_lanes((size_t)outputs);
+    for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * dw_ld)
+        for (size_t p = 0; p < n; p += WGRAD_PIXELS)
+            ISA(wgrad_block)
+    ((wgrad_args){.inputs = inputs,
+                  .dy = packed + p * DN_VL,
+                  .panel_stride = dn_round_lanes(n) * DN_VL,
+                  .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
+                  .x = x + taps->shift[t] + p,
+                  .x_ld = x_ld,
+                  .dw = dw,
+                  .dw_ld = dw_ld});
 }

@@ -1,13 +1,13 @@
 /*
- * The kernels of vector.c that halve a map and go back; see dn_stride_kernels.
+ * The kernels of vector.c that work with a stride of 2; see dn_stride_kernels.
  *
- * Two registers of inputs make one of outputs: a shuffle parts the even columns from the odd, and
- * another joins gradients of even and odd columns again.
+ * Two registers of inputs make one of outputs: a shuffle separates the even columns from the odd,
+ * and another interleaves the gradients of even and odd columns again.
  *
  *     load, load + VL    c0 c1 c0 c1 ..    even  c0 c0 ..    odd  c1 c1 ..
  *
- * Rows go in ascending order: what a register spills past the end of a row the next one overwrites,
- * or it is 0 and added.
+ * Rows are written in ascending order: what a register spills past the end of a row is overwritten
+ * by the next row, or is 0 and added.
  */
 
 INLINE vec even(const float *p)
@@ -20,8 +20,8 @@ INLINE vec odd(const float *p)
     return ODD(load(p), load(p + DN_VL));
 }
 
-static void im2col(int height, int width, const float *x, int row, int rows, float *to,
-                   size_t to_ld)
+static void ISA(im2col)(int height, int width, const float *x, int row, int rows, float *to,
+                        size_t to_ld)
 {
     const int columns = (width + 1) / 2;
     for (int t = 0; t < 49; t++, to += to_ld) {
@@ -42,9 +42,9 @@ static void im2col(int height, int width, const float *x, int row, int rows, flo
     }
 }
 
-/* The pixels of windows that begin at x, row by row, and the largest: what a ReLU made compares as
- * its bits do, and those of NaN are the largest. */
-INLINE mask largest(const float *x, size_t pitch, mask window[9])
+/* The pixels of windows that begin at x, row by row, and their maxima. A ReLU's outputs compare as
+ * their bits do, and those of NaN are the largest. */
+INLINE mask window_maxima(const float *x, size_t pitch, mask window[9])
 {
     mask best = {0};
     UNROLL
@@ -61,17 +61,17 @@ INLINE mask largest(const float *x, size_t pitch, mask window[9])
     return best;
 }
 
-static void max_pool(const dn_padded *padded, const float *x, float *y)
+static void ISA(max_pool)(const dn_padded *padded, const float *x, float *y)
 {
     const size_t pitch = padded->pitch, columns = pitch / 2;
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, y += columns)
         for (size_t c = 0; c < columns; c += DN_VL) {
             mask window[9];
-            store(y + c, (vec)largest(x + 2 * c - 1, pitch, window));
+            store(y + c, (vec)window_maxima(x + 2 * c - 1, pitch, window));
         }
 }
 
-/* The lanes of b, moved up by one after the last of a. */
+/* The last lane of a, then all but the last of b. */
 #if DN_VL == 16
 #define FOLLOW(a, b)                                                                               \
     __builtin_shufflevector(a, b, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
@@ -79,7 +79,7 @@ static void max_pool(const dn_padded *padded, const float *x, float *y)
 #define FOLLOW(a, b) __builtin_shufflevector(a, b, 7, 8, 9, 10, 11, 12, 13, 14)
 #endif
 
-/* to += the lanes of `a` and `b` in turn, and before that of `first` those of `a`. */
+/* to += `first` at even lanes, then `a` and `b` interleaved. */
 INLINE void add_zipped(float *to, vec first, vec a, vec b)
 {
     const vec zero = {0};
@@ -87,17 +87,17 @@ INLINE void add_zipped(float *to, vec first, vec a, vec b)
     store(to + DN_VL, (load(to + DN_VL) + ZIP_HIGH(first, zero)) + ZIP_HIGH(a, b));
 }
 
-static void max_pool_grad(const dn_padded *padded, const float *x, const float *dy, float *dx)
+static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const float *dy, float *dx)
 {
     const size_t width = (size_t)padded->width, pitch = padded->pitch, columns = pitch / 2;
     memset(dx, 0, (size_t)padded->rows * width * sizeof *dx);
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
-        vec right[3] = {{0}}; /* what the windows before give to their third columns */
+        vec right[3] = {{0}}; /* what the windows on the left add to their third columns */
         for (size_t c = 0; 2 * c <= width; c += DN_VL) {
             mask window[9];
-            const mask best = largest(x + 2 * c - 1, pitch, window);
+            const mask best = window_maxima(x + 2 * c - 1, pitch, window);
             const mask used = lanes_below(0, (int)(columns - c)) & (mask)(best != 0);
-            mask g = (mask)load(dy + c) & used; /* what is not handed out yet */
+            mask g = (mask)load(dy + c) & used; /* 0 once the maximum is found */
             UNROLL
             for (int i = 0; i < 3; i++) {
                 vec part[3];
@@ -117,7 +117,7 @@ static void max_pool_grad(const dn_padded *padded, const float *x, const float *
     }
 }
 
-static void average_pool(int rows, int width, const float *x, float *y)
+static void ISA(average_pool)(int rows, int width, const float *x, float *y)
 {
     const size_t columns = (size_t)(width / 2);
     for (int r = 0; r + 1 < rows; r += 2, x += 2 * width, y += columns)
@@ -127,7 +127,7 @@ static void average_pool(int rows, int width, const float *x, float *y)
         }
 }
 
-static void average_pool_grad(int rows, int width, const float *dy, float *dx)
+static void ISA(average_pool_grad)(int rows, int width, const float *dy, float *dx)
 {
     const size_t columns = (size_t)(width / 2);
     for (int r = 0; r < rows; r++, dx += width) {

@@ -1,22 +1,22 @@
 /*
- * Matrix products in tiles of registers, for vector_products.h and bf16_dot.h, which define
+ * Matrix products in register tiles, for vector_products.h and bf16_dot.h, which define
  *
  *     factor, factors           a float or a pair of bf16, and a register of them
- *     PER_FACTOR                multiplications of a factor: 1 or 2
+ *     PER_FACTOR                multiplications a factor: 1 or 2
  *     load_factors(p)           a register from memory
- *     multiply_add(sums, a, b)  sums + a * b by lanes, the factor `a` in all
- *     conv_tap                  see below
+ *     multiply_add(sums, a, b)  sums + a * b lane by lane, the factor `a` broadcast
+ *     gemm_tap                  declared below
  *
- * Convolution: MR outputs x NV registers of pixels; per row of x and tap, NV loads and MR
- * broadcasts feed MR * NV multiply-adds.
+ * gemm: MR outputs x NV registers of pixels; per input and tap, NV loads and MR broadcasts feed
+ * MR * NV multiply-adds.
  *
  *         pixels ->                              DN_VL = 16: 12 x 2 = 24 accumulators of 32
  *     w0  [acc00][acc01]                         DN_VL =  8:  6 x 2 = 12 accumulators of 16
  *     w1  [acc10][acc11]
  *     ..      MR rows
  *
- * Weight gradient: inputs x registers of outputs; per pixel, a load of each register of packed dy
- * and a broadcast from each row of x. The same sums in tiles of three shapes, so that 16, 32 and 48
+ * wgrad: inputs x registers of outputs; per pixel, a load of each register of packed dy and a
+ * broadcast from each row of x. The same sums in tiles of three shapes, so that 16, 32 and 48
  * outputs fill the registers:
  *
  *         outputs ->                             DN_VL = 16: 8 x 3, 12 x 2, 12 x 1
@@ -24,19 +24,18 @@
  *     x1  [acc10][acc11][acc12]                  the last inputs: 4 x any
  *     ..
  */
-#include "product_args.h"
 
 #if DN_VL == 16
-enum { MR = 12, MR_STEP = 4, NV = 2, GRAD_WIDE = 8, GRAD_MIDDLE = 12 };
+enum { MR = 12, MR_STEP = 4, NV = 2, WGRAD_WIDE = 8, WGRAD_MIDDLE = 12 };
 #else
-enum { MR = 6, MR_STEP = 2, NV = 2, GRAD_WIDE = 4, GRAD_MIDDLE = 6 };
+enum { MR = 6, MR_STEP = 2, NV = 2, WGRAD_WIDE = 4, WGRAD_MIDDLE = 6 };
 #endif
-enum { GRAD_NARROW = 12, GRAD_FEW = 4, TILE_ROWS = 12, TILE_VECTORS = 3 };
+enum { WGRAD_NARROW = 12, WGRAD_FEW = 4, TILE_ROWS = 12, TILE_VECTORS = 3 };
 
-/* Sums in registers: those that the constants `mr` and `nv` of the functions below name. */
+/* Accumulators, of which the constants `mr` and `nv` below say how many are used. */
 typedef vec tile[TILE_ROWS][TILE_VECTORS];
 
-/* Zeros, or what stands in memory; rows from `rows` on are zeros, and are not stored. */
+/* Loads the accumulators, or sets them to 0; rows from `rows` on are 0, and are not stored. */
 INLINE void open_tile(tile sums, const int mr, const int nv, int rows, const float *from, size_t ld,
                       int accumulate)
 {
@@ -60,8 +59,8 @@ INLINE void close_tile(tile sums, const int mr, const int nv, int rows, float *t
     }
 }
 
-/* sums += over `count` steps the products of factor a[i][step * a_step] and register v of b, whose
- * registers are b_vector apart and steps b_step. */
+/* sums[i][v] += over steps k < count, a[i][k * a_step] * the register at
+ * b + v * b_vector + k * b_step. */
 INLINE void add_products(tile sums, const int mr, const int nv, size_t count,
                          const factor *const a[TILE_ROWS], const size_t a_step, const factor *b,
                          const size_t b_vector, const size_t b_step)
@@ -80,10 +79,10 @@ INLINE void add_products(tile sums, const int mr, const int nv, size_t count,
     }
 }
 
-/* ---- convolution ---- */
+/* ---- gemm ---- */
 
-/* Adds one tap's products of pixels from x on; returns where the next tap's weights begin. */
-INLINE const factor *conv_tap(tile sums, const int mr, const int nv, const conv_args *a,
+/* Adds one tap's products with the pixels from x on; returns where the next tap's weights begin. */
+INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x);
 
 /* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. */
@@ -93,49 +92,49 @@ INLINE int tile_rows(int outputs, int first)
     return left >= MR ? MR : (left + MR_STEP - 1) / MR_STEP * MR_STEP;
 }
 
-INLINE void conv_tile(const int mr, const int nv, const conv_args *a, const factor *w, int rows,
+INLINE void gemm_tile(const int mr, const int nv, const gemm_args *a, const factor *w, int rows,
                       size_t pixel, float *y)
 {
     tile sums;
     open_tile(sums, mr, nv, rows, y, a->y_ld, a->accumulate);
     for (int t = 0; t < a->taps; t++)
-        w = conv_tap(sums, mr, nv, a, w, a->x + a->shift[t] + pixel);
+        w = gemm_tap(sums, mr, nv, a, w, a->x + a->shift[t] + pixel);
     close_tile(sums, mr, nv, rows, y, a->y_ld);
 }
 
-/* All outputs of one tile's width of pixels, so that its inputs stay in the first-level cache. */
-INLINE void conv_column(const int nv, const conv_args *a, size_t pixel)
+/* All outputs over one tile's width of pixels, whose inputs stay in the first-level cache. */
+INLINE void gemm_strip(const int nv, const gemm_args *a, size_t pixel)
 {
     const factor *w = a->packed;
-    for (int first = 0; first < a->outputs; first += MR, w += a->tile) {
+    for (int first = 0; first < a->outputs; first += MR, w += a->tile_stride) {
         const int rows = a->outputs - first < MR ? a->outputs - first : MR;
         const int mr = tile_rows(a->outputs, first);
         float *y = a->y + (size_t)first * a->y_ld + pixel;
         if (rows == MR)
-            conv_tile(MR, nv, a, w, MR, pixel, y);
+            gemm_tile(MR, nv, a, w, MR, pixel, y);
         else if (mr == MR)
-            conv_tile(MR, nv, a, w, rows, pixel, y);
+            gemm_tile(MR, nv, a, w, rows, pixel, y);
         else if (mr == 2 * MR_STEP)
-            conv_tile(2 * MR_STEP, nv, a, w, rows, pixel, y);
+            gemm_tile(2 * MR_STEP, nv, a, w, rows, pixel, y);
         else
-            conv_tile(MR_STEP, nv, a, w, rows, pixel, y);
+            gemm_tile(MR_STEP, nv, a, w, rows, pixel, y);
     }
 }
 
-static void conv_block(const conv_args *a)
+static void ISA(gemm_block)(const gemm_args *a)
 {
     size_t p = 0;
     for (; p + NV * DN_VL <= a->pixels; p += NV * DN_VL)
-        conv_column(NV, a, p);
+        gemm_strip(NV, a, p);
     for (; p < a->pixels; p += DN_VL)
-        conv_column(1, a, p);
+        gemm_strip(1, a, p);
 }
 
-/* ---- weight gradient ---- */
+/* ---- wgrad ---- */
 
-/* Adds to `nv` registers of outputs of `mr` inputs, from input `first` on; rows past the last input
- * repeat it and are not stored. */
-INLINE void grad_tile(const int mr, const int nv, const grad_args *g, int first)
+/* `mr` inputs from `first` on x `nv` registers of outputs. Rows past the last input repeat it and
+ * are not stored. */
+INLINE void wgrad_tile(const int mr, const int nv, const wgrad_args *g, int first)
 {
     const int rows = g->inputs - first < mr ? g->inputs - first : mr;
     float *const dw = g->dw + (size_t)first * g->dw_ld;
@@ -145,41 +144,39 @@ INLINE void grad_tile(const int mr, const int nv, const grad_args *g, int first)
     for (int i = 0; i < mr; i++)
         x[i] = g->x + (size_t)(first + (i < rows ? i : rows - 1)) * g->x_ld;
     open_tile(sums, mr, nv, rows, dw, g->dw_ld, 1);
-    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->panel, DN_VL);
+    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->panel_stride, DN_VL);
     close_tile(sums, mr, nv, rows, dw, g->dw_ld);
 }
 
-/* All inputs of some registers of outputs; the last few in a small tile. */
-INLINE void grad_column(const int mr, const int nv, const grad_args *g)
+/* All inputs x `nv` registers of outputs; the last few inputs in a small tile. */
+INLINE void wgrad_strip(const int mr, const int nv, const wgrad_args *g)
 {
     int c = 0;
-    for (; g->inputs - c > GRAD_FEW; c += mr)
-        grad_tile(mr, nv, g, c);
+    for (; g->inputs - c > WGRAD_FEW; c += mr)
+        wgrad_tile(mr, nv, g, c);
     if (c < g->inputs)
-        grad_tile(GRAD_FEW, nv, g, c);
+        wgrad_tile(WGRAD_FEW, nv, g, c);
 }
 
-static void grad_block(grad_args g)
+static void ISA(wgrad_block)(wgrad_args g)
 {
     const int vectors = (int)(g.dw_ld / DN_VL);
     for (int v = 0, wide; v < vectors; v += wide) {
         const int left = vectors - v;
         wide = left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
         if (wide == 3)
-            grad_column(GRAD_WIDE, 3, &g);
+            wgrad_strip(WGRAD_WIDE, 3, &g);
         else if (wide == 2)
-            grad_column(GRAD_MIDDLE, 2, &g);
+            wgrad_strip(WGRAD_MIDDLE, 2, &g);
         else
-            grad_column(GRAD_NARROW, 1, &g);
-        g.dy += (size_t)wide * g.panel;
+            wgrad_strip(WGRAD_NARROW, 1, &g);
+        g.dy += (size_t)wide * g.panel_stride;
         g.dw += wide * DN_VL;
     }
 }
 
-/* ---- peak ---- */
-
-/* As many chains of multiply-adds as the convolution's tile has. */
-static double peak(size_t rounds)
+/* As many chains of multiply-adds as a tile of gemm has. */
+static double ISA(peak)(size_t rounds)
 {
     const volatile factor none = 0;
     const factor a = none;

@@ -1,6 +1,6 @@
 /*
- * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the products in
- * bf16 share.
+ * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the bf16 products
+ * share.
  */
 #ifndef DN_KERNELS_VECTOR_TYPES_H
 #define DN_KERNELS_VECTOR_TYPES_H
@@ -17,8 +17,11 @@
 typedef float vec __attribute__((vector_size(4 * DN_VL)));
 typedef uint32_t words __attribute__((vector_size(4 * DN_VL)));
 typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), may_alias));
+typedef float half_vec __attribute__((vector_size(2 * DN_VL)));
+typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), may_alias));
 
-/* The even and the odd lanes of two registers, and registers from such lanes in turn. */
+/* The even and the odd lanes of two registers, and their inverse: the lanes of both interleaved.
+ * The lower and the upper half of a register, and both again. */
 #if DN_VL == 16
 #define EVEN(a, b)                                                                                 \
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
@@ -28,11 +31,18 @@ typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), m
     __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define ZIP_HIGH(a, b)                                                                             \
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define LOW(v)  __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+#define HIGH(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
+#define JOIN(a, b)                                                                                 \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #else
 #define EVEN(a, b)     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define ODD(a, b)      __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #define ZIP_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define LOW(v)         __builtin_shufflevector(v, v, 0, 1, 2, 3)
+#define HIGH(v)        __builtin_shufflevector(v, v, 4, 5, 6, 7)
+#define JOIN(a, b)     __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
 #endif
 
 INLINE vec load(const float *p)
@@ -45,9 +55,9 @@ INLINE void store(float *p, vec v)
     *(vec_in_memory *)p = v;
 }
 
-/* Word j of register i becomes word i of register j: each round puts the words of registers i and
- * i + DN_VL / 2 by turns. */
-INLINE void transpose(vec m[DN_VL])
+/* Word j of register i becomes word i of register j: each round interleaves the words of registers
+ * i and i + DN_VL / 2. */
+INLINE void transpose_words(vec m[DN_VL])
 {
     UNROLL
     for (int round = 1; round < DN_VL; round *= 2) {

@@ -11,9 +11,9 @@
 
 enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, RECORDS = 10000, TRAIN_FILES = 5, CLASSES = 10 };
 
-static const char *const train_names[TRAIN_FILES] = {"data_batch_1.bin", "data_batch_2.bin",
-                                                     "data_batch_3.bin", "data_batch_4.bin",
-                                                     "data_batch_5.bin"};
+static const char *const file_names[TRAIN_FILES + 1] = {"data_batch_1.bin", "data_batch_2.bin",
+                                                        "data_batch_3.bin", "data_batch_4.bin",
+                                                        "data_batch_5.bin", "test_batch.bin"};
 
 static const char *const class_names[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                           "dog",      "frog",       "horse", "ship", "truck"};
@@ -31,7 +31,8 @@ static dn_status copy_records(const char *path, const uint8_t *records, uint8_t 
     return DN_OK;
 }
 
-static dn_status load_file(const char *folder, const char *name, uint8_t *pixels, uint16_t *labels)
+static dn_status load_batch_file(const char *folder, const char *name, uint8_t *pixels,
+                                 uint16_t *labels)
 {
     char path[PATH_MAX];
     uint8_t *records;
@@ -47,17 +48,17 @@ static dn_status load_file(const char *folder, const char *name, uint8_t *pixels
     return status;
 }
 
-static dn_status load(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels)
+static dn_status load_cifar10(const char *folder, dn_split_id split, uint8_t *pixels,
+                              uint16_t *labels)
 {
-    if (split == DN_TEST)
-        return load_file(folder, "test_batch.bin", pixels, labels);
-    for (size_t i = 0; i < TRAIN_FILES; i++)
-        DN_TRY(
-            load_file(folder, train_names[i], pixels + i * RECORDS * PIXELS, labels + i * RECORDS));
+    const int first = split == DN_TRAIN ? 0 : TRAIN_FILES,
+              files = split == DN_TRAIN ? TRAIN_FILES : 1;
+    for (int i = first; i < first + files; i++, pixels += RECORDS * PIXELS, labels += RECORDS)
+        DN_TRY(load_batch_file(folder, file_names[i], pixels, labels));
     return DN_OK;
 }
 
-const dn_dataset dn_dataset_cifar10 = {
+const dn_raw_set dn_raw_cifar10 = {
     .info = {.dataset = "CIFAR10", .channels = 3, .height = 32, .width = 32, .classes = CLASSES},
     .prefix = "cifar10",
     .folder = "data/cifar10",
@@ -67,5 +68,5 @@ const dn_dataset dn_dataset_cifar10 = {
     .probe = "data_batch_1.bin",
     .hint = "get https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 "
             "c32a1d4ab5d03f1284b67883e8d87530), unpack it and name its folder with --source",
-    .load = load,
+    .load = load_cifar10,
 };

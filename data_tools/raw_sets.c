@@ -1,4 +1,4 @@
-/* The table of data sets, and the search for their original files. */
+/* The table of raw data sets, and the search for their files. */
 #include "raw_sets.h"
 
 #include <stdio.h>
@@ -7,25 +7,20 @@
 
 #include "dn/file.h"
 
-static const dn_dataset *const datasets[] = {
-    &dn_dataset_cifar10,
-    &dn_dataset_fashion_mnist,
+const dn_raw_set *const dn_raw_sets[] = {
+    &dn_raw_cifar10,
+    &dn_raw_fashion_mnist,
     NULL,
 };
 
-const dn_dataset *dn_dataset_at(int index)
-{
-    return datasets[index];
-}
-
-static int has_probe(const dn_dataset *set, const char *folder)
+static int has_probe(const dn_raw_set *set, const char *folder)
 {
     char probe[PATH_MAX];
     return dn_join_path(probe, folder, set->probe) == DN_OK && access(probe, F_OK) == 0;
 }
 
 /* `folder` may hold the files itself or be the one above. */
-static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+static int search_folder(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
 {
     if (!folder || !*folder)
         return 0;
@@ -34,14 +29,16 @@ static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX
     return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(set, folder);
 }
 
-dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
 {
     if (folder)
-        DN_CHECK(search(set, folder, found), DN_ENOENT, "%s: found no %s/%s nor %s there; %s",
-                 folder, set->subfolder, set->probe, set->probe, set->hint);
+        DN_CHECK(search_folder(set, folder, found), DN_ENOENT,
+                 "%s: found no %s/%s nor %s there; %s", folder, set->subfolder, set->probe,
+                 set->probe, set->hint);
     else
-        DN_CHECK(search(set, ".", found) || search(set, getenv("DN_SOURCE_DIR"), found) ||
-                     search(set, set->package_folder, found),
+        DN_CHECK(search_folder(set, ".", found) ||
+                     search_folder(set, getenv("DN_SOURCE_DIR"), found) ||
+                     search_folder(set, set->package_folder, found),
                  DN_ENOENT,
                  "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
                  set->info.dataset, set->subfolder, set->probe, set->hint);

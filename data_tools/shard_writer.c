@@ -1,21 +1,18 @@
 /*
- * Writer of HDF5 image shards; see shard_writer.h.
+ * Writer of HDF5 image shards; see records.h and docs/shard-format.md.
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in and runs on several threads. Every HDF5 call stands in the critical
  * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
- * memory that we copy to the disk, since libhdf5 1.10 ends in a segmentation fault when a disk is
- * full.
+ * memory (memfd_create), since libhdf5 1.10 ends in a segmentation fault when a disk is full, and
+ * the file image that it makes of its core driver has a wrong checksum in the superblock.
  */
-#include "shard_writer.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
@@ -23,6 +20,7 @@
 
 #include "dn/file.h"
 #include "dn/hdf5.h"
+#include "records.h"
 
 struct writer {
     const dn_manifest *manifest;
@@ -125,10 +123,8 @@ static int put_images(const struct writer *w)
 }
 
 /* Returns 0 when HDF5 fails, which in memory only its lack can cause. */
-static int write_file(struct writer *w, int memory, const uint16_t *labels)
+static int write_shard(struct writer *w, const char *path, const uint16_t *labels)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
@@ -175,35 +171,33 @@ static int compress_images(struct writer *w, const uint8_t *images)
     return good;
 }
 
-static dn_status copy_to_disk(int memory, const char *path)
+/* *bytes(size) = the file that HDF5 writes. */
+static dn_status build_file(struct writer *w, const uint16_t *labels, uint8_t **bytes, size_t *size)
 {
-    struct stat info;
-    void *bytes = MAP_FAILED;
-    if (fstat(memory, &info) == 0)
-        bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, memory, 0);
-    DN_CHECK(bytes != MAP_FAILED, DN_ENOMEM, "%s: cannot map it: %s", path, strerror(errno));
-    const dn_status status = dn_file_write(path, bytes, (size_t)info.st_size);
-    munmap(bytes, (size_t)info.st_size);
+    char path[32];
+    int good;
+    const int memory = memfd_create("shard", MFD_CLOEXEC);
+    DN_CHECK(memory >= 0, DN_ENOMEM, "no file in memory: %s", strerror(errno));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
+#pragma omp critical(dn_hdf5)
+    good = write_shard(w, path, labels);
+    const dn_status status = good ? dn_file_load(path, bytes, size)
+                                  : dn_fail(DN_ENOMEM, "%s: out of memory", w->shard->hdf5.name);
+    close(memory);
     return status;
 }
 
-dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
-                         const dn_manifest_shard *shard, const uint8_t *images,
-                         const uint16_t *labels)
+dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                          const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
+                          size_t *size)
 {
     struct writer w = {.manifest = manifest, .shard = shard};
     w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
     w.chunks = (shard->count + w.chunk_images - 1) / w.chunk_images;
-    const int memory = memfd_create("shard", MFD_CLOEXEC);
-    DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", path, strerror(errno));
-    int good = compress_images(&w, images);
-    if (good) {
-#pragma omp critical(dn_hdf5)
-        good = write_file(&w, memory, labels);
-    }
-    const dn_status status =
-        good ? copy_to_disk(memory, path) : dn_fail(DN_ENOMEM, "%s: out of memory", path);
-    close(memory);
+    *bytes = NULL;
+    const dn_status status = compress_images(&w, images)
+                                 ? build_file(&w, labels, bytes, size)
+                                 : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
     free(w.frames);
     free(w.size);
     return status;

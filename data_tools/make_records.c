@@ -64,11 +64,7 @@ static dn_status load_split(struct make *k, const char *source, dn_split_id s)
     k->labels[s] = malloc(count * sizeof *k->labels[s]);
     DN_CHECK(k->pixels[s] && k->labels[s], DN_ENOMEM, "%s: out of memory", source);
     const dn_status status = k->set->load(source, s, k->pixels[s], k->labels[s]);
-    if (status != DN_ENOENT)
-        return status;
-    char reason[1024];
-    snprintf(reason, sizeof reason, "%s", dn_message());
-    return dn_fail(status, "%s; %s", reason, k->set->hint);
+    return status == DN_ENOENT ? dn_fail(status, "%s; %s", dn_message(), k->set->hint) : status;
 }
 
 static void plan_shard(const dn_raw_set *set, int shards, dn_manifest_shard *shard)

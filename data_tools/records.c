@@ -42,11 +42,8 @@ static dn_status decode_records(dn_tfrecord *file, const dn_shard_info *info, in
         if (!record)
             return DN_OK;
         const dn_status status = dn_example_decode(info, record, size, pixels, &labels[i]);
-        if (status != DN_OK) {
-            char reason[512];
-            snprintf(reason, sizeof reason, "%s", dn_message());
-            return dn_fail(status, "%s: record %" PRId64 ": %s", file->path, i, reason);
-        }
+        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
+                 dn_message());
     }
 }
 

@@ -4,8 +4,8 @@
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in and runs on several threads. Every HDF5 call stands in the critical
  * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
- * memory (memfd_create), since libhdf5 1.10 ends in a segmentation fault when a disk is full, and
- * the file image that it makes of its core driver has a wrong checksum in the superblock.
+ * memory, made by memfd_create: libhdf5 1.10 ends in a segmentation fault when a disk is full, and
+ * cannot read again what its core driver makes in this file format.
  */
 #include <errno.h>
 #include <inttypes.h>

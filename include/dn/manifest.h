@@ -53,10 +53,8 @@ void dn_manifest_destroy(dn_manifest **manifest);
  * format version, DN_ECORRUPT when it is not what the specification says. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
-/* bytes and hash of `file` = those of the file `path`, as it is on the disk. As dn_file_hash. */
-dn_status dn_manifest_measure(const char *path, dn_manifest_file *file);
-
-/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT. */
+/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
+ * or as dn_file_hash. */
 dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected);
 
 /* Writes folder/dataset.json, whole or not at all. DN_EIO, DN_ENOMEM. */

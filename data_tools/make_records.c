@@ -21,22 +21,23 @@
 /* What the jobs share. */
 struct make {
     const dn_raw_set *set;
-    const char *out;
-    dn_manifest *manifest;
-    uint8_t *pixels[DN_SPLITS]; /* the raw data set */
+    const dn_records_options *options;
+    dn_manifest *former, *manifest; /* of the records that are replaced, and of the new ones */
+    uint8_t *pixels[DN_SPLITS];     /* the raw data set */
     uint16_t *labels[DN_SPLITS];
 };
 
-/* The records that are in the folder now; *former is NULL where there are none of use. */
-static dn_status load_former(const struct make *k, dn_manifest **former)
+/* Leaves `former` NULL where there are no records of use. */
+static dn_status load_former(struct make *k)
 {
-    const dn_status status = dn_manifest_load(former, k->out);
-    if (status == DN_EINVAL)
-        return status;
-    if (!*former || strcmp((*former)->info.dataset, k->set->info.dataset) == 0)
-        return DN_OK;
-    return dn_fail(DN_EINVAL, "%s/dataset.json: found %s, expected %s; name another --out", k->out,
-                   (*former)->info.dataset, k->set->info.dataset);
+    const char *const name = k->set->info.dataset, *const folder = k->options->out;
+    const dn_status status = dn_manifest_load(&k->former, folder);
+    if (!k->former)
+        return status == DN_EINVAL ? status : DN_OK;
+    DN_CHECK(strcmp(k->former->info.dataset, name) == 0, DN_EINVAL,
+             "%s/dataset.json: found %s, expected %s; name another --out", folder,
+             k->former->info.dataset, name);
+    return DN_OK;
 }
 
 static int has_size(const char *folder, const dn_manifest_file *file)
@@ -47,6 +48,7 @@ static int has_size(const char *folder, const dn_manifest_file *file)
            info.st_size == file->bytes;
 }
 
+/* The former records are those that were asked for. */
 static int is_complete(const dn_manifest *former, const dn_records_options *options)
 {
     int complete = former && former->zstd_level == options->zstd_level &&
@@ -80,19 +82,19 @@ static void plan_shard(const dn_raw_set *set, int shards, dn_manifest_shard *sha
 }
 
 /* Makes the manifest, in which the files' sizes and checksums are missing yet. */
-static dn_status plan_records(struct make *k, const dn_records_options *options)
+static dn_status plan_records(struct make *k)
 {
     const dn_raw_set *const set = k->set;
     const int64_t train = set->count[DN_TRAIN], test = set->count[DN_TEST];
-    DN_CHECK(options->shards <= train, DN_EINVAL,
-             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split",
-             options->shards, train);
-    const int shards[DN_SPLITS] = {options->shards,
-                                   (int)((options->shards * test + train - 1) / train)};
+    const int asked = k->options->shards;
+    DN_CHECK(asked <= train, DN_EINVAL,
+             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
+             train);
+    const int shards[DN_SPLITS] = {asked, (int)((asked * test + train - 1) / train)};
     DN_TRY(dn_manifest_create(&k->manifest, &set->info, shards));
     dn_manifest *const m = k->manifest;
-    m->zstd_level = options->zstd_level;
-    memcpy(m->class_names, set->class_names, (size_t)m->info.classes * sizeof *m->class_names);
+    m->class_names = set->class_names;
+    m->zstd_level = k->options->zstd_level;
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = set->count[s];
     for (int i = 0; i < m->shards; i++)
@@ -123,12 +125,39 @@ static dn_status remove_former(const char *folder, const dn_manifest *former)
     return DN_OK;
 }
 
+/* Appends an image of the split to the stream. */
+static dn_status append_image(const struct make *k, dn_split_id split, int64_t image, FILE *stream)
+{
+    const size_t values = dn_image_values(&k->manifest->info);
+    uint8_t *record;
+    size_t size;
+    DN_TRY(dn_example_encode(k->manifest, k->pixels[split] + (size_t)image * values,
+                             k->labels[split][image], &record, &size));
+    const dn_status status = dn_tfrecord_append(stream, record, size);
+    free(record);
+    return status;
+}
+
+/* *bytes(size) = the shard's TFRecord file, to be freed by the caller, after a failure too. */
+static dn_status encode_tfrecord(const struct make *k, const dn_manifest_shard *shard,
+                                 uint8_t **bytes, size_t *size)
+{
+    FILE *const stream = open_memstream((char **)bytes, size);
+    dn_status status = DN_OK;
+    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    for (int64_t i = 0; i < shard->count && status == DN_OK; i++)
+        status = append_image(k, shard->split, shard->first + i, stream);
+    if (fclose(stream) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    return status;
+}
+
 /* Writes a file of a shard of so many images, and notes its size and checksum. */
 static dn_status save_file(const struct make *k, dn_manifest_file *file, int64_t images,
-                           const void *bytes, size_t size)
+                           const uint8_t *bytes, size_t size)
 {
     char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, k->out, file->name));
+    DN_TRY(dn_join_path(path, k->options->out, file->name));
     DN_TRY(dn_file_write(path, bytes, size));
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
@@ -136,85 +165,51 @@ static dn_status save_file(const struct make *k, dn_manifest_file *file, int64_t
     return DN_OK;
 }
 
-/* Appends an image of the split to the stream. */
-static dn_status append_image(const struct make *k, dn_split_id split, int64_t image, FILE *stream)
-{
-    const uint8_t *const pixels =
-        k->pixels[split] + (size_t)image * dn_image_values(&k->manifest->info);
-    uint8_t *record;
-    size_t size;
-    DN_TRY(dn_example_encode(k->manifest, pixels, k->labels[split][image], &record, &size));
-    const dn_status status = dn_tfrecord_append(stream, record, size);
-    free(record);
-    return status;
-}
-
-static dn_status make_tfrecord(const struct make *k, dn_manifest_shard *shard)
-{
-    char *bytes = NULL;
-    size_t size;
-    dn_status status = DN_OK;
-    FILE *const stream = open_memstream(&bytes, &size);
-    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    for (int64_t i = 0; i < shard->count && status == DN_OK; i++)
-        status = append_image(k, shard->split, shard->first + i, stream);
-    if (fclose(stream) != 0 && status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    if (status == DN_OK)
-        status = save_file(k, &shard->tfrecord, shard->count, bytes, size);
-    free(bytes);
-    return status;
-}
-
-static dn_status make_hdf5(const struct make *k, dn_manifest_shard *shard)
-{
-    uint8_t *pixels, *bytes = NULL;
-    uint16_t *labels;
-    size_t size;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_records_read(k->out, k->manifest, shard, &pixels, &labels));
-    DN_TRY_OR_DONE(dn_shard_encode(k->manifest, shard, pixels, labels, &bytes, &size));
-    DN_TRY_OR_DONE(save_file(k, &shard->hdf5, shard->count, bytes, size));
-done:
-    free(bytes);
-    free(labels);
-    free(pixels);
-    return status;
-}
-
 static dn_status make_shard(void *context, dn_manifest_shard *shard)
 {
-    DN_TRY(make_tfrecord(context, shard));
-    return make_hdf5(context, shard);
+    const struct make *const k = context;
+    uint8_t *tfrecord = NULL, *hdf5 = NULL, *pixels = NULL;
+    uint16_t *labels = NULL;
+    size_t size;
+    dn_status status;
+    DN_TRY_OR_DONE(encode_tfrecord(k, shard, &tfrecord, &size));
+    DN_TRY_OR_DONE(save_file(k, &shard->tfrecord, shard->count, tfrecord, size));
+    DN_TRY_OR_DONE(dn_records_read(k->options->out, k->manifest, shard, &pixels, &labels));
+    DN_TRY_OR_DONE(dn_shard_encode(k->manifest, shard, pixels, labels, &hdf5, &size));
+    DN_TRY_OR_DONE(save_file(k, &shard->hdf5, shard->count, hdf5, size));
+done:
+    free(tfrecord);
+    free(hdf5);
+    free(pixels);
+    free(labels);
+    return status;
 }
 
-static dn_status make_all(struct make *k, const dn_records_options *options,
-                          const dn_manifest *former)
+static dn_status make_all(struct make *k)
 {
     char source[PATH_MAX];
-    DN_TRY(dn_raw_set_find(k->set, options->source, source));
+    DN_TRY(dn_raw_set_find(k->set, k->options->source, source));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(load_split(k, source, (dn_split_id)s));
-    DN_TRY(plan_records(k, options));
-    DN_TRY(dn_make_folders(k->out));
-    DN_TRY(remove_former(k->out, former));
+    DN_TRY(plan_records(k));
+    DN_TRY(dn_make_folders(k->options->out));
+    DN_TRY(remove_former(k->options->out, k->former));
     DN_TRY(dn_records_each(k->manifest, make_shard, k));
-    return dn_manifest_save(k->manifest, k->out);
+    return dn_manifest_save(k->manifest, k->options->out);
 }
 
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made)
 {
-    struct make k = {.set = set, .out = options->out};
-    dn_manifest *former = NULL;
-    dn_status status = load_former(&k, &former);
-    *made = status == DN_OK && !is_complete(former, options);
+    struct make k = {.set = set, .options = options};
+    dn_status status = load_former(&k);
+    *made = status == DN_OK && !is_complete(k.former, options);
     if (*made)
-        status = make_all(&k, options, former);
+        status = make_all(&k);
     for (int s = 0; s < DN_SPLITS; s++) {
         free(k.pixels[s]);
         free(k.labels[s]);
     }
     dn_manifest_destroy(&k.manifest);
-    dn_manifest_destroy(&former);
+    dn_manifest_destroy(&k.former);
     return status;
 }

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/file.h"
-
 enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, RECORDS = 10000, TRAIN_FILES = 5, CLASSES = 10 };
 
 static const char *const file_names[TRAIN_FILES + 1] = {"data_batch_1.bin", "data_batch_2.bin",
@@ -18,44 +16,33 @@ static const char *const file_names[TRAIN_FILES + 1] = {"data_batch_1.bin", "dat
 static const char *const class_names[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                           "dog",      "frog",       "horse", "ship", "truck"};
 
-static dn_status copy_records(const char *path, const uint8_t *records, uint8_t *pixels,
-                              uint16_t *labels)
+static dn_status load_batch_file(const char *folder, const char *name, uint8_t *records,
+                                 uint8_t *pixels, uint16_t *labels)
 {
+    DN_TRY(dn_raw_file_read(folder, name, NULL, 0, records, RECORDS * RECORD));
     for (int i = 0; i < RECORDS; i++, records += RECORD, pixels += PIXELS) {
         DN_CHECK(records[0] < CLASSES, DN_ECORRUPT,
-                 "%s: record %d at byte %d: found label %d, expected 0 to %d", path, i, i * RECORD,
-                 records[0], CLASSES - 1);
+                 "%s/%s: record %d at byte %d: found label %d, expected 0 to %d", folder, name, i,
+                 i * RECORD, records[0], CLASSES - 1);
         labels[i] = records[0];
         memcpy(pixels, records + 1, PIXELS);
     }
     return DN_OK;
 }
 
-static dn_status load_batch_file(const char *folder, const char *name, uint8_t *pixels,
-                                 uint16_t *labels)
-{
-    char path[PATH_MAX];
-    uint8_t *records;
-    size_t size;
-    DN_TRY(dn_join_path(path, folder, name));
-    DN_TRY(dn_file_load(path, &records, &size));
-    const size_t expected = (size_t)RECORDS * RECORD;
-    const dn_status status =
-        size == expected
-            ? copy_records(path, records, pixels, labels)
-            : dn_fail(DN_ECORRUPT, "%s: found %zu bytes, expected %zu", path, size, expected);
-    free(records);
-    return status;
-}
-
 static dn_status load_cifar10(const char *folder, dn_split_id split, uint8_t *pixels,
                               uint16_t *labels)
 {
-    const int first = split == DN_TRAIN ? 0 : TRAIN_FILES,
-              files = split == DN_TRAIN ? TRAIN_FILES : 1;
-    for (int i = first; i < first + files; i++, pixels += RECORDS * PIXELS, labels += RECORDS)
-        DN_TRY(load_batch_file(folder, file_names[i], pixels, labels));
-    return DN_OK;
+    const int first = split == DN_TRAIN ? 0 : TRAIN_FILES;
+    const int files = split == DN_TRAIN ? TRAIN_FILES : 1;
+    uint8_t *const records = malloc(RECORDS * RECORD);
+    DN_CHECK(records, DN_ENOMEM, "%s: out of memory", folder);
+    dn_status status = DN_OK;
+    for (int i = 0; i < files && status == DN_OK; i++)
+        status = load_batch_file(folder, file_names[first + i], records,
+                                 pixels + (size_t)i * RECORDS * PIXELS, labels + i * RECORDS);
+    free(records);
+    return status;
 }
 
 const dn_raw_set dn_raw_cifar10 = {

@@ -36,4 +36,9 @@ extern const dn_raw_set *const dn_raw_sets[];
  * $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
 dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX]);
 
+/* For adapters: bytes(size) = all that the file folder/name holds after its header, which must be
+ * exactly these words, big-endian; gzipped or not. DN_ENOENT, DN_EIO, DN_ECORRUPT. */
+dn_status dn_raw_file_read(const char *folder, const char *name, const uint32_t *header,
+                           size_t words, uint8_t *bytes, size_t size);
+
 #endif

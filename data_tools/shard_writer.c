@@ -41,50 +41,43 @@ static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
     return images;
 }
 
-static int put_numbers(hid_t file, const char *name, const double *values, int count)
+/* The shape of a list. */
+static hid_t list_space(int64_t count)
 {
-    const hsize_t size = (hsize_t)count;
-    return dn_hdf5_put(file, name, H5T_IEEE_F64LE, H5Screate_simple(1, &size, NULL), values);
+    return H5Screate_simple(1, &(hsize_t){(hsize_t)count}, NULL);
 }
 
 static int put_attributes(const struct writer *w)
 {
-    const dn_manifest *const m = w->manifest;
+    const dn_shard_info *const info = &w->manifest->info;
     const dn_manifest_shard *const s = w->shard;
+    const int channels = info->channels;
     return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->info.dataset) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, info->dataset) &&
            dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_INDEX, s->index) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, w->manifest->split[s->split].shards) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
-           put_numbers(w->file, DN_SHARD_MEAN, m->info.mean, m->info.channels) &&
-           put_numbers(w->file, DN_SHARD_STD, m->info.std, m->info.channels);
-}
-
-/* A one-dimensional data set. */
-static int put_list(hid_t file, const char *name, hid_t type, int64_t count, const void *values)
-{
-    const hsize_t size = (hsize_t)count;
-    return dn_hdf5_write(file, name, type, H5Screate_simple(1, &size, NULL), values);
+           dn_hdf5_put(w->file, DN_SHARD_MEAN, H5T_IEEE_F64LE, list_space(channels), info->mean) &&
+           dn_hdf5_put(w->file, DN_SHARD_STD, H5T_IEEE_F64LE, list_space(channels), info->std);
 }
 
 /* Class names as strings of one length, padded with zeros. */
 static int put_class_names(const struct writer *w)
 {
-    const size_t classes = (size_t)w->manifest->info.classes;
-    const char **const names = w->manifest->class_names;
+    const int classes = w->manifest->info.classes;
+    const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (size_t i = 0; i < classes; i++)
+    for (int i = 0; i < classes; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc(classes, length);
-    if (!padded)
-        return 0;
-    for (size_t i = 0; i < classes; i++)
-        memcpy(padded + i * length, names[i], strlen(names[i]));
+    char *const padded = calloc((size_t)classes, length);
+    for (int i = 0; padded && i < classes; i++)
+        memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    const int good = put_list(w->file, DN_SHARD_CLASS_NAMES, type, (int64_t)classes, padded);
+    const int good =
+        padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type, list_space(classes), padded);
     H5Tclose(type);
     free(padded);
     return good;
@@ -92,10 +85,10 @@ static int put_class_names(const struct writer *w)
 
 static int put_labels(const struct writer *w, const uint16_t *labels)
 {
+    const int64_t count = w->shard->count;
     char hash[17];
-    const size_t bytes = (size_t)w->shard->count * sizeof *labels;
-    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, bytes));
-    return put_list(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, w->shard->count, labels) &&
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
+    return dn_hdf5_write(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, list_space(count), labels) &&
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 
@@ -157,14 +150,13 @@ static int compress_images(struct writer *w, const uint8_t *images)
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     }
     uint8_t *frame = w->frames;
-    for (int64_t i = 0; good && i < w->chunks; i++) {
+    for (int64_t i = 0; good && i < w->chunks; frame += w->size[i++]) {
         const int64_t first = i * w->chunk_images, left = w->shard->count - first;
         const uint8_t *chunk = images + (size_t)first * image;
         if (left < w->chunk_images)
             chunk = memcpy(padded, chunk, (size_t)left * image);
         w->size[i] = ZSTD_compress2(zstd, frame, bound, chunk, bytes);
         good = !ZSTD_isError(w->size[i]);
-        frame += good ? w->size[i] : 0;
     }
     free(padded);
     ZSTD_freeCCtx(zstd);

@@ -33,16 +33,15 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_shard_info info;
-    const char **class_names; /* UTF-8, (classes) */
+    const char *const *class_names; /* UTF-8, (classes): what is saved; NULL once loaded */
     int zstd_level;
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */
-    struct json_t *json;      /* holds the names of a manifest that was loaded */
 } dn_manifest;
 
-/* A manifest with room for the names and shards; split and index of the shards are set. The caller
- * owns it; the names that he sets stay his. DN_ENOMEM. */
+/* A manifest with room for the shards, whose split and index are set. The caller owns it; the class
+ * names that he sets stay his. DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS]);
 

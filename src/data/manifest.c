@@ -28,16 +28,13 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS])
 {
     dn_manifest *const m = *manifest = calloc(1, sizeof *m);
-    DN_CHECK(m, DN_ENOMEM, "out of memory for a data set's description");
-    m->info = *info;
-    m->shards = shards[DN_TRAIN] + shards[DN_TEST];
-    m->shard = calloc((size_t)m->shards, sizeof *m->shard);
-    m->class_names = calloc((size_t)info->classes, sizeof *m->class_names);
-    if (!m->shard || !m->class_names) {
+    dn_manifest_shard *next = calloc((size_t)(shards[DN_TRAIN] + shards[DN_TEST]), sizeof *next);
+    if (!m || !next) {
+        free(next);
         dn_manifest_destroy(manifest);
         return dn_fail(DN_ENOMEM, "out of memory for a data set's description");
     }
-    dn_manifest_shard *next = m->shard;
+    *m = (dn_manifest){.info = *info, .shards = shards[DN_TRAIN] + shards[DN_TEST], .shard = next};
     for (int s = 0; s < DN_SPLITS; s++) {
         m->split[s] = (dn_manifest_split){.shards = shards[s], .shard = next};
         for (int i = 0; i < shards[s]; i++)
@@ -48,11 +45,8 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
 
 void dn_manifest_destroy(dn_manifest **manifest)
 {
-    if (!*manifest)
-        return;
-    free((*manifest)->shard);
-    free((*manifest)->class_names);
-    json_decref((*manifest)->json);
+    if (*manifest)
+        free((*manifest)->shard);
     free(*manifest);
     *manifest = NULL;
 }
@@ -93,15 +87,6 @@ static dn_status parse_split(dn_manifest_split *split, const json_t *shards, int
     DN_CHECK(split->count == count, DN_ECORRUPT,
              "found shards with %" PRId64 " images, expected %" PRId64 " as \"count\" says",
              split->count, count);
-    return DN_OK;
-}
-
-static dn_status parse_class_names(dn_manifest *m, const json_t *names)
-{
-    for (int i = 0; i < m->info.classes; i++) {
-        m->class_names[i] = json_string_value(json_array_get(names, (size_t)i));
-        DN_CHECK(m->class_names[i], DN_ECORRUPT, "class %d has no name", i);
-    }
     return DN_OK;
 }
 
@@ -163,6 +148,8 @@ static dn_status parse(dn_manifest **manifest, json_t *root)
              DN_ECORRUPT, "not valid: %s", error.text);
     DN_TRY(check_info(&info, name));
     strcpy(info.dataset, name);
+    DN_CHECK(json_array_size(names) == (size_t)info.classes, DN_ECORRUPT,
+             "found %zu class names, expected %d", json_array_size(names), info.classes);
     DN_TRY(parse_channels(info.mean, info.channels, mean));
     DN_TRY(parse_channels(info.std, info.channels, std));
     for (int s = 0; s < DN_SPLITS; s++) {
@@ -172,8 +159,6 @@ static dn_status parse(dn_manifest **manifest, json_t *root)
     }
     DN_TRY(dn_manifest_create(manifest, &info, shards));
     (*manifest)->zstd_level = level;
-    (*manifest)->json = json_incref(root);
-    DN_TRY(parse_class_names(*manifest, names));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(parse_split(&(*manifest)->split[s], list[s], count[s]));
     return DN_OK;

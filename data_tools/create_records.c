@@ -107,7 +107,7 @@ static dn_status print_summary(const char *folder, const char *what)
     return DN_OK;
 }
 
-static dn_status make(const char *name, dn_records_options *options)
+static dn_status make_set(const char *name, dn_records_options *options)
 {
     const dn_raw_set *set;
     int made;
@@ -118,7 +118,7 @@ static dn_status make(const char *name, dn_records_options *options)
     return print_summary(options->out, made ? "written" : "already complete");
 }
 
-static dn_status run(int argc, char **argv)
+static dn_status run_arguments(int argc, char **argv)
 {
     dn_records_options options = {.shards = 4, .zstd_level = 6};
     int jobs = omp_get_num_procs(), help = 0;
@@ -134,14 +134,14 @@ static dn_status run(int argc, char **argv)
     DN_CHECK(words == 1 + verify, DN_EINVAL, "verify %s; see --help",
              verify ? "takes one folder" : "or one data set's name: found more words");
     if (!verify)
-        return make(argv[optind], &options);
+        return make_set(argv[optind], &options);
     DN_TRY(dn_records_verify(argv[optind + 1]));
     return print_summary(argv[optind + 1], "everything verified");
 }
 
 int main(int argc, char **argv)
 {
-    if (run(argc, argv) == DN_OK)
+    if (run_arguments(argc, argv) == DN_OK)
         return EXIT_SUCCESS;
     fprintf(stderr, "create_records: %s\n", dn_message());
     return EXIT_FAILURE;

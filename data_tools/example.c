@@ -120,8 +120,8 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
     return DN_OK;
 }
 
-static dn_status read_png(const dn_shard_info *info, const ProtobufCBinaryData *encoded,
-                          uint8_t *interleaved)
+static dn_status decode_png(const dn_shard_info *info, const ProtobufCBinaryData *encoded,
+                            uint8_t *interleaved)
 {
     png_image png = {.version = PNG_IMAGE_VERSION};
     DN_CHECK(png_image_begin_read_from_memory(&png, encoded->data, encoded->len), DN_ECORRUPT,
@@ -135,19 +135,6 @@ static dn_status read_png(const dn_shard_info *info, const ProtobufCBinaryData *
     DN_CHECK(png_image_finish_read(&png, NULL, interleaved, 0, NULL), DN_ECORRUPT,
              "damaged PNG: %s", png.message);
     return DN_OK;
-}
-
-static dn_status decode_png(const dn_shard_info *info, const ProtobufCBinaryData *encoded,
-                            uint8_t *image)
-{
-    const size_t values = dn_image_values(info), channels = (size_t)info->channels;
-    uint8_t *const interleaved = malloc(values);
-    DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
-    const dn_status status = read_png(info, encoded, interleaved);
-    if (status == DN_OK)
-        transpose_bytes(interleaved, image, values / channels, channels);
-    free(interleaved);
-    return status;
 }
 
 /* The last feature of the key counts, as in any protobuf map; an empty one where there is none. */
@@ -165,7 +152,7 @@ static const Tensorflow__Feature *find_feature(const Tensorflow__Example *exampl
 }
 
 static dn_status decode_features(const dn_shard_info *info, const Tensorflow__Example *example,
-                                 uint8_t *image, uint16_t *label)
+                                 uint8_t *interleaved, uint16_t *label)
 {
     const Tensorflow__Feature *const class = find_feature(example, label_key);
     const Tensorflow__Feature *const encoded = find_feature(example, image_key);
@@ -178,15 +165,21 @@ static dn_status decode_features(const dn_shard_info *info, const Tensorflow__Ex
     DN_CHECK(found >= 0 && found < info->classes, DN_ECORRUPT,
              "found label %" PRId64 ", expected 0 to %d", found, info->classes - 1);
     *label = (uint16_t)found;
-    return decode_png(info, &encoded->bytes_list->value[0], image);
+    return decode_png(info, &encoded->bytes_list->value[0], interleaved);
 }
 
 dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label)
 {
+    const size_t values = dn_image_values(info), channels = (size_t)info->channels;
+    uint8_t *const interleaved = malloc(values);
+    DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
     Tensorflow__Example *const example = tensorflow__example__unpack(NULL, size, record);
-    DN_CHECK(example, DN_ECORRUPT, "not a tf.train.Example: malformed");
-    const dn_status status = decode_features(info, example, image, label);
+    const dn_status status = example ? decode_features(info, example, interleaved, label)
+                                     : dn_fail(DN_ECORRUPT, "not a tf.train.Example: malformed");
+    if (status == DN_OK)
+        transpose_bytes(interleaved, image, values / channels, channels);
     tensorflow__example__free_unpacked(example, NULL);
+    free(interleaved);
     return status;
 }

@@ -101,11 +101,11 @@ static dn_status plan_records(struct make *k)
         plan_shard(set, shards[m->shard[i].split], &m->shard[i]);
     dn_pixel_sums sums = {0};
     dn_pixel_sums_add(&sums, &m->info, k->pixels[DN_TRAIN], train);
-    dn_pixel_sums_finish(&sums, &m->info);
+    dn_pixel_sums_finish(&sums, train, &m->info);
     return DN_OK;
 }
 
-static dn_status remove_file(const char *folder, const char *name)
+static dn_status remove_record_file(const char *folder, const char *name)
 {
     char path[PATH_MAX];
     DN_TRY(dn_join_path(path, folder, name));
@@ -117,10 +117,10 @@ static dn_status remove_file(const char *folder, const char *name)
 /* dataset.json first: without it the folder is not taken for a data set. */
 static dn_status remove_former(const char *folder, const dn_manifest *former)
 {
-    DN_TRY(remove_file(folder, "dataset.json"));
+    DN_TRY(remove_record_file(folder, "dataset.json"));
     for (int i = 0; former && i < former->shards; i++) {
-        DN_TRY(remove_file(folder, former->shard[i].tfrecord.name));
-        DN_TRY(remove_file(folder, former->shard[i].hdf5.name));
+        DN_TRY(remove_record_file(folder, former->shard[i].tfrecord.name));
+        DN_TRY(remove_record_file(folder, former->shard[i].hdf5.name));
     }
     return DN_OK;
 }

@@ -14,7 +14,8 @@ static const char *const class_names[] = {"T-shirt/top", "Trouser",   "Pullover"
                                           "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                           "Bag",         "Ankle boot"};
 
-static dn_status read_labels(const char *folder, const char *name, uint32_t count, uint16_t *labels)
+static dn_status load_idx_labels(const char *folder, const char *name, uint32_t count,
+                                 uint16_t *labels)
 {
     const uint32_t header[LABEL_WORDS] = {0x801, count};
     uint8_t *const values = malloc(count);
@@ -39,8 +40,9 @@ static dn_status load_fashion_mnist(const char *folder, dn_split_id split, uint8
     DN_TRY(dn_raw_file_read(folder,
                             train ? "train-images-idx3-ubyte.gz" : "t10k-images-idx3-ubyte.gz",
                             header, IMAGE_WORDS, pixels, (size_t)header[1] * SIDE * SIDE));
-    return read_labels(folder, train ? "train-labels-idx1-ubyte.gz" : "t10k-labels-idx1-ubyte.gz",
-                       header[1], labels);
+    return load_idx_labels(folder,
+                           train ? "train-labels-idx1-ubyte.gz" : "t10k-labels-idx1-ubyte.gz",
+                           header[1], labels);
 }
 
 const dn_raw_set dn_raw_fashion_mnist = {

@@ -83,13 +83,11 @@ void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uin
 #pragma omp atomic
         sums->squares[c] += squares;
     }
-#pragma omp atomic
-    sums->pixels += count * (int64_t)plane;
 }
 
-void dn_pixel_sums_finish(const dn_pixel_sums *sums, dn_shard_info *info)
+void dn_pixel_sums_finish(const dn_pixel_sums *sums, int64_t count, dn_shard_info *info)
 {
-    const int64_t n = sums->pixels;
+    const int64_t n = count * info->height * info->width;
     for (int c = 0; c < info->channels; c++) {
         const int64_t sum = sums->sum[c];
         /* n^2 times the variance, which an int64_t cannot hold and a double difference would

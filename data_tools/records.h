@@ -45,7 +45,6 @@ dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
 /* Sums over pixels by channel; integers, so that no order of adding changes a bit of mean and std.
  * Good for 10^14 pixels. */
 typedef struct dn_pixel_sums {
-    int64_t pixels; /* of a channel */
     int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
 } dn_pixel_sums;
 
@@ -53,8 +52,9 @@ typedef struct dn_pixel_sums {
 void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
                        int64_t count);
 
-/* mean and std of the info, on [0, 1], each rounded once; std divides by the number of pixels. */
-void dn_pixel_sums_finish(const dn_pixel_sums *sums, dn_shard_info *info);
+/* mean and std of the info, on [0, 1], from the sums over `count` images; each is rounded once, and
+ * std divides by the number of pixels. */
+void dn_pixel_sums_finish(const dn_pixel_sums *sums, int64_t count, dn_shard_info *info);
 
 /* ---- the two forms of a labelled image; thread-safe ---- */
 

@@ -26,7 +26,8 @@ struct writer {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
     int64_t chunk_images, chunks;
-    uint8_t *frames; /* the compressed chunks, one after another */
+    uint8_t *frames; /* (chunks, bound): the compressed chunks */
+    size_t bound;    /* of a frame's size */
     size_t *size;    /* (chunks): of each frame */
     hid_t file;
 };
@@ -99,7 +100,6 @@ static int put_images(const struct writer *w)
     const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
     const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
     const unsigned level = (unsigned)w->manifest->zstd_level;
-    const uint8_t *frame = w->frames;
     int good = 1;
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
@@ -108,8 +108,9 @@ static int put_images(const struct writer *w)
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
     const hid_t images = dn_hdf5_create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE,
                                             H5Screate_simple(4, size, NULL), properties);
-    for (int64_t i = 0; good && i < w->chunks; frame += w->size[i++]) {
+    for (int64_t i = 0; good && i < w->chunks; i++) {
         const hsize_t corner[4] = {(hsize_t)(i * w->chunk_images)};
+        const uint8_t *const frame = w->frames + (size_t)i * w->bound;
         good = H5Dwrite_chunk(images, H5P_DEFAULT, 0, corner, w->size[i], frame) >= 0;
     }
     return H5Dclose(images) >= 0 && good;
@@ -139,44 +140,28 @@ static int write_shard(struct writer *w, const char *path, const uint16_t *label
 static int compress_images(struct writer *w, const uint8_t *images)
 {
     const size_t image = dn_image_values(&w->manifest->info);
-    const size_t bytes = (size_t)w->chunk_images * image, bound = ZSTD_compressBound(bytes);
+    const size_t bytes = (size_t)w->chunk_images * image;
     ZSTD_CCtx *const zstd = ZSTD_createCCtx();
     uint8_t *const padded = calloc(1, bytes);
-    w->frames = malloc((size_t)w->chunks * bound);
+    w->bound = ZSTD_compressBound(bytes);
+    w->frames = malloc((size_t)w->chunks * w->bound);
     w->size = malloc((size_t)w->chunks * sizeof *w->size);
     int good = zstd && padded && w->frames && w->size;
     if (good) {
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     }
-    uint8_t *frame = w->frames;
-    for (int64_t i = 0; good && i < w->chunks; frame += w->size[i++]) {
+    for (int64_t i = 0; good && i < w->chunks; i++) {
         const int64_t first = i * w->chunk_images, left = w->shard->count - first;
         const uint8_t *chunk = images + (size_t)first * image;
         if (left < w->chunk_images)
             chunk = memcpy(padded, chunk, (size_t)left * image);
-        w->size[i] = ZSTD_compress2(zstd, frame, bound, chunk, bytes);
+        w->size[i] = ZSTD_compress2(zstd, w->frames + (size_t)i * w->bound, w->bound, chunk, bytes);
         good = !ZSTD_isError(w->size[i]);
     }
     free(padded);
     ZSTD_freeCCtx(zstd);
     return good;
-}
-
-/* *bytes(size) = the file that HDF5 writes. */
-static dn_status build_file(struct writer *w, const uint16_t *labels, uint8_t **bytes, size_t *size)
-{
-    char path[32];
-    int good;
-    const int memory = memfd_create("shard", MFD_CLOEXEC);
-    DN_CHECK(memory >= 0, DN_ENOMEM, "no file in memory: %s", strerror(errno));
-    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
-#pragma omp critical(dn_hdf5)
-    good = write_shard(w, path, labels);
-    const dn_status status = good ? dn_file_load(path, bytes, size)
-                                  : dn_fail(DN_ENOMEM, "%s: out of memory", w->shard->hdf5.name);
-    close(memory);
-    return status;
 }
 
 dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
@@ -187,9 +172,17 @@ dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *
     w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
     w.chunks = (shard->count + w.chunk_images - 1) / w.chunk_images;
     *bytes = NULL;
-    const dn_status status = compress_images(&w, images)
-                                 ? build_file(&w, labels, bytes, size)
-                                 : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
+    const int memory = memfd_create("shard", MFD_CLOEXEC);
+    DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", shard->hdf5.name,
+             strerror(errno));
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
+    int good = compress_images(&w, images);
+#pragma omp critical(dn_hdf5)
+    good = good && write_shard(&w, path, labels);
+    const dn_status status = good ? dn_file_load(path, bytes, size)
+                                  : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
+    close(memory);
     free(w.frames);
     free(w.size);
     return status;

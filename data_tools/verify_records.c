@@ -71,7 +71,7 @@ static dn_status check_statistics(const struct verify *v)
 {
     const dn_shard_info *const found = &v->manifest->info;
     dn_shard_info expected = *found;
-    dn_pixel_sums_finish(&v->sums, &expected);
+    dn_pixel_sums_finish(&v->sums, v->manifest->split[DN_TRAIN].count, &expected);
     for (int c = 0; c < found->channels; c++)
         DN_CHECK(found->mean[c] == expected.mean[c] && found->std[c] == expected.std[c],
                  DN_ECORRUPT,

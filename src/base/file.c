@@ -149,16 +149,13 @@ dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash)
 dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
 {
     int file;
-    int64_t found;
-    *bytes = NULL;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_file_open(path, &file, &found));
+    int64_t found = 0;
+    dn_status status = dn_file_open(path, &file, &found);
     *size = (size_t)found;
-    *bytes = malloc(*size + 1); /* never of size 0 */
-    if (!*bytes)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
-    DN_TRY_OR_DONE(dn_file_read(file, path, *bytes, *size, 0));
-done:
+    *bytes = status == DN_OK ? malloc(*size + 1) : NULL; /* never of size 0 */
+    if (status == DN_OK)
+        status = *bytes ? dn_file_read(file, path, *bytes, *size, 0)
+                        : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
     if (file >= 0)
         close(file);
     if (status != DN_OK) {

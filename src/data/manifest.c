@@ -129,7 +129,7 @@ static dn_status check_info(const dn_shard_info *info, const char *name)
     return DN_OK;
 }
 
-static dn_status parse(dn_manifest **manifest, json_t *root)
+static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
 {
     dn_shard_info info = {0};
     const char *name;
@@ -175,7 +175,7 @@ dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
              folder);
     json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     DN_CHECK(root, DN_ECORRUPT, "%s: line %d is not valid JSON: %s", path, error.line, error.text);
-    const dn_status status = parse(manifest, root);
+    const dn_status status = parse_manifest(manifest, root);
     json_decref(root);
     if (status == DN_OK)
         return DN_OK;

@@ -11,18 +11,14 @@
 
 dn_status dn_records_each(const dn_manifest *manifest, dn_shard_job *job, void *context)
 {
-    dn_status first = DN_OK;
+    _Atomic dn_status first = DN_OK;
     char message[1024]; /* is per thread, so the first one is carried over */
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < manifest->shards; i++) {
-        dn_status seen;
-#pragma omp atomic read
-        seen = first;
-        const dn_status status = seen == DN_OK ? job(context, &manifest->shard[i]) : DN_OK;
+        const dn_status status = first == DN_OK ? job(context, &manifest->shard[i]) : DN_OK;
 #pragma omp critical(dn_records)
         if (status != DN_OK && first == DN_OK) {
             snprintf(message, sizeof message, "%s", dn_message());
-#pragma omp atomic write
             first = status;
         }
     }

@@ -195,7 +195,7 @@ static void test_labels(void **state)
     (void)state;
     static const int labels[] = {0, 1, 127, 128, 299};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
-        assert_int_equal(decode_with(labels[i], NULL, 0), labels[i]);
+        assert_int_equal(decode_with(labels[i], image, 0), labels[i]);
 }
 
 #define FEATURES(size) 0x0a, size, 0x0a, size - 2 /* of an Example with one entry, less this head  \
@@ -263,7 +263,7 @@ static void test_malformed(void **state)
     uint8_t *record, found[IMAGE];
     size_t size;
     uint16_t label;
-    encode_with(3, NULL, 0, &record, &size);
+    encode_with(3, image, 0, &record, &size);
     for (size_t cut = 0; cut < size; cut++) {
         uint8_t *const copy = malloc(cut + !cut);
         memcpy(copy, record, cut);

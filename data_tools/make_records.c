@@ -139,10 +139,10 @@ static dn_status append_image(const struct make *k, dn_split_id split, int64_t i
 }
 
 /* *bytes(size) = the shard's TFRecord file, to be freed by the caller, after a failure too. */
-static dn_status encode_tfrecord(const struct make *k, const dn_manifest_shard *shard,
-                                 uint8_t **bytes, size_t *size)
+static dn_status encode_tfrecord(const struct make *k, const dn_manifest_shard *shard, char **bytes,
+                                 size_t *size)
 {
-    FILE *const stream = open_memstream((char **)bytes, size);
+    FILE *const stream = open_memstream(bytes, size);
     dn_status status = DN_OK;
     DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
     for (int64_t i = 0; i < shard->count && status == DN_OK; i++)
@@ -154,7 +154,7 @@ static dn_status encode_tfrecord(const struct make *k, const dn_manifest_shard *
 
 /* Writes a file of a shard of so many images, and notes its size and checksum. */
 static dn_status save_file(const struct make *k, dn_manifest_file *file, int64_t images,
-                           const uint8_t *bytes, size_t size)
+                           const void *bytes, size_t size)
 {
     char path[PATH_MAX];
     DN_TRY(dn_join_path(path, k->options->out, file->name));
@@ -168,7 +168,8 @@ static dn_status save_file(const struct make *k, dn_manifest_file *file, int64_t
 static dn_status make_shard(void *context, dn_manifest_shard *shard)
 {
     const struct make *const k = context;
-    uint8_t *tfrecord = NULL, *hdf5 = NULL, *pixels = NULL;
+    char *tfrecord = NULL;
+    uint8_t *hdf5 = NULL, *pixels = NULL;
     uint16_t *labels = NULL;
     size_t size;
     dn_status status;

@@ -198,8 +198,8 @@ static void test_labels(void **state)
         assert_int_equal(decode_with(labels[i], image, 0), labels[i]);
 }
 
-#define FEATURES(size) 0x0a, size, 0x0a, size - 2 /* of an Example with one entry, less this head  \
-                                                   */
+/* The heads of an Example and of its one entry, for an Example of `size` bytes more; a key. */
+#define ENTRY(size) 0x0a, size, 0x0a, size - 2
 #define LABEL                                                                                      \
     0x0a, 17, 'i', 'm', 'a', 'g', 'e', '/', 'c', 'l', 'a', 's', 's', '/', 'l', 'a', 'b', 'e', 'l'
 
@@ -207,13 +207,13 @@ static void test_labels(void **state)
 static void test_tolerance(void **state)
 {
     (void)state;
-    static const uint8_t unpacked[] = {FEATURES(27), LABEL, 0x12, 4, 0x1a, 2, 8, 7};
+    static const uint8_t unpacked[] = {ENTRY(27), LABEL, 0x12, 4, 0x1a, 2, 8, 7};
     /* value before key, packed 7 and 8: the first counts */
-    static const uint8_t swapped[] = {FEATURES(29), 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8, LABEL};
+    static const uint8_t swapped[] = {ENTRY(29), 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8, LABEL};
     /* unknown fields of each wire type beside the value */
-    static const uint8_t unknown[] = {
-        FEATURES(52), LABEL, 0x28, 0x80, 1, 0x31, 1,    2, 3,    4, 5, 6, 7,    8, 0x3a, 2, 'x',
-        'y',          0x45,  1,    2,    3, 4,    0x12, 4, 0x1a, 2, 8, 7, 0x50, 1, 0x50, 1};
+    static const uint8_t unknown[] = {ENTRY(52), LABEL, 0x28, 0x80, 1, 0x31, 1,   2,    3, 4,    5,
+                                      6,         7,     8,    0x3a, 2, 'x',  'y', 0x45, 1, 2,    3,
+                                      4,         0x12,  4,    0x1a, 2, 8,    7,   0x50, 1, 0x50, 1};
     assert_int_equal(decode_with(3, unpacked, sizeof unpacked), 7);
     assert_int_equal(decode_with(3, swapped, sizeof swapped), 7);
     assert_int_equal(decode_with(3, unknown, sizeof unknown), 7);
@@ -223,14 +223,13 @@ static void test_tolerance(void **state)
 static void test_no_label(void **state)
 {
     (void)state;
-    static const uint8_t empty[] = {FEATURES(25), LABEL, 0x12, 2, 0x1a, 0};
-    static const uint8_t valueless[] = {FEATURES(21), LABEL};
-    static const uint8_t floats[] = {FEATURES(31), LABEL, 0x12, 8, 0x12, 6, 0x0a, 4, 0, 0, 0, 0};
-    static const uint8_t bytes[] = {FEATURES(28), LABEL, 0x12, 5, 0x0a, 3, 0x0a, 1, 7};
-    static const uint8_t negative[] = {FEATURES(36), LABEL, 0x12, 13,   0x1a, 11,   8,
-                                       0xff,         0xff,  0xff, 0xff, 0xff, 0xff, 0xff,
-                                       0xff,         0xff,  1};
-    static const uint8_t above[] = {FEATURES(28), LABEL, 0x12, 5, 0x1a, 3, 8, 0xac, 2};
+    static const uint8_t empty[] = {ENTRY(25), LABEL, 0x12, 2, 0x1a, 0};
+    static const uint8_t valueless[] = {ENTRY(21), LABEL};
+    static const uint8_t floats[] = {ENTRY(31), LABEL, 0x12, 8, 0x12, 6, 0x0a, 4, 0, 0, 0, 0};
+    static const uint8_t bytes[] = {ENTRY(28), LABEL, 0x12, 5, 0x0a, 3, 0x0a, 1, 7};
+    static const uint8_t negative[] = {ENTRY(36), LABEL, 0x12, 13,   0x1a, 11,   8,    0xff, 0xff,
+                                       0xff,      0xff,  0xff, 0xff, 0xff, 0xff, 0xff, 1};
+    static const uint8_t above[] = {ENTRY(28), LABEL, 0x12, 5, 0x1a, 3, 8, 0xac, 2};
     const struct {
         const uint8_t *wire;
         size_t size;

@@ -53,24 +53,15 @@ dn_status dn_make_folders(const char *path)
 }
 
 /* Writes bytes(size) and flushes them to the disk. Returns 0, or an errno. */
-static int write_bytes(const char *path, const uint8_t *bytes, size_t size)
+static int write_bytes(const char *path, const void *bytes, size_t size)
 {
-    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0)
+    FILE *const file = fopen(path, "we");
+    if (!file)
         return errno;
-    int error = 0;
-    for (size_t done = 0; !error && done < size;) {
-        const ssize_t part = write(file, bytes + done, size - done);
-        if (part >= 0)
-            done += (size_t)part;
-        else if (errno != EINTR)
-            error = errno;
-    }
-    if (!error && fsync(file) != 0)
-        error = errno;
-    if (close(file) != 0 && !error)
-        error = errno;
-    return error;
+    const int good =
+        fwrite(bytes, 1, size, file) == size && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    const int error = good ? 0 : errno;
+    return fclose(file) == 0 || error ? error : errno;
 }
 
 /* Flushes the folder that `path` is in. Returns 0, or an errno. */

@@ -21,8 +21,8 @@ static void print_help(void)
            "       create_records verify DIR [--jobs J]   read records again, compare everything\n"
            "\n"
            "NAME             default DIR of --out\n");
-    for (int i = 0; dn_dataset_at(i); i++)
-        printf("  %-14s %s\n", dn_dataset_at(i)->info.dataset, dn_dataset_at(i)->folder);
+    for (const dn_raw_set *const *set = dn_raw_sets; *set; set++)
+        printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
     printf(
         "\n"
         "options\n"
@@ -77,23 +77,16 @@ static dn_status parse_options(int argc, char **argv, dn_records_options *o, int
     return DN_OK;
 }
 
-static dn_status find_dataset(const char *name, const dn_dataset **set)
+static dn_status find_set(const char *name, const dn_raw_set **set)
 {
     char known[256] = "";
-    for (int i = 0; (*set = dn_dataset_at(i)); i++) {
+    for (int i = 0; (*set = dn_raw_sets[i]); i++) {
         if (strcasecmp((*set)->info.dataset, name) == 0)
             return DN_OK;
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", (*set)->info.dataset);
     }
     return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s", name, known);
-}
-
-static void print_numbers(const char *name, const double *values, int count)
-{
-    printf("%s", name);
-    for (int i = 0; i < count; i++)
-        printf(" %.4f", values[i]);
 }
 
 static dn_status print_summary(const char *folder, const char *what)
@@ -105,27 +98,27 @@ static dn_status print_summary(const char *folder, const char *what)
     printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
            folder, info->dataset, info->classes, info->channels, info->height, info->width,
            train->count, train->shards, test->count, test->shards);
-    print_numbers("; mean", info->mean, info->channels);
-    print_numbers(", std", info->std, info->channels);
+    for (int c = 0; c < info->channels; c++)
+        printf("%s %.4f", c == 0 ? "; mean" : "", info->mean[c]);
+    for (int c = 0; c < info->channels; c++)
+        printf("%s %.4f", c == 0 ? ", std" : "", info->std[c]);
     printf("; %s\n", what);
     dn_manifest_destroy(&m);
     return DN_OK;
 }
 
-static dn_status make(const char *name, dn_records_options *options)
+static dn_status make_set(const char *name, dn_records_options *options)
 {
-    const dn_dataset *set;
-    int complete;
-    DN_TRY(find_dataset(name, &set));
+    const dn_raw_set *set;
+    int made;
+    DN_TRY(find_set(name, &set));
     if (!options->out)
         options->out = set->folder;
-    DN_TRY(dn_records_complete(set, options, &complete));
-    if (!complete)
-        DN_TRY(dn_records_make(set, options));
-    return print_summary(options->out, complete ? "already complete" : "written");
+    DN_TRY(dn_records_make(set, options, &made));
+    return print_summary(options->out, made ? "written" : "already complete");
 }
 
-static dn_status run(int argc, char **argv)
+static dn_status run_arguments(int argc, char **argv)
 {
     dn_records_options options = {.shards = 4, .zstd_level = 6};
     int jobs = omp_get_num_procs(), help = 0;
@@ -141,14 +134,14 @@ static dn_status run(int argc, char **argv)
     DN_CHECK(words == 1 + verify, DN_EINVAL, "verify %s; see --help",
              verify ? "takes one folder" : "or one data set's name: found more words");
     if (!verify)
-        return make(argv[optind], &options);
+        return make_set(argv[optind], &options);
     DN_TRY(dn_records_verify(argv[optind + 1]));
     return print_summary(argv[optind + 1], "everything verified");
 }
 
 int main(int argc, char **argv)
 {
-    if (run(argc, argv) == DN_OK)
+    if (run_arguments(argc, argv) == DN_OK)
         return EXIT_SUCCESS;
     fprintf(stderr, "create_records: %s\n", dn_message());
     return EXIT_FAILURE;

@@ -1,189 +1,185 @@
 /*
- * tf.train.Example in protobuf's wire format; see example.h.
+ * Labelled images as tf.train.Example with a PNG inside; see records.h.
  *
- * A message is a sequence of fields: a varint (number << 3 | wire type), then by wire type a varint
- * (0), 8 bytes (1), a length and that many bytes (2) or 4 bytes (5).
+ * protobuf-c packs and unpacks the messages of example.proto. It leaves the order of the keys to
+ * us: they are sorted, so that the same image always gives the same bytes.
  */
-#include "example.h"
-
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
-enum { BYTES_LIST = 1, INT64_LIST = 3 }; /* fields of a Feature */
+#include <png.h>
 
-/* The encoding grows from the end of out(capacity) to the front, so that a message's length, which
- * stands before it, is known. What does not fit is counted only. */
-struct tail {
-    uint8_t *out;
-    size_t capacity, size;
+#include "example.pb-c.h"
+#include "records.h"
+
+static const char label_key[] = "image/class/label", image_key[] = "image/encoded";
+
+/* A feature of one value, and the messages around it. */
+struct feature {
+    Tensorflow__Features__FeatureEntry entry;
+    Tensorflow__Feature feature;
+    Tensorflow__BytesList bytes_list;
+    Tensorflow__Int64List int64_list;
+    ProtobufCBinaryData bytes;
+    int64_t integer;
 };
 
-static void put(struct tail *t, const void *bytes, size_t size)
+static void set_key(struct feature *f, const char *key)
 {
-    t->size += size;
-    if (t->size <= t->capacity)
-        memcpy(t->out + t->capacity - t->size, bytes, size);
+    *f = (struct feature){.entry = TENSORFLOW__FEATURES__FEATURE_ENTRY__INIT,
+                          .feature = TENSORFLOW__FEATURE__INIT,
+                          .bytes_list = TENSORFLOW__BYTES_LIST__INIT,
+                          .int64_list = TENSORFLOW__INT64_LIST__INIT};
+    f->entry.key = (char *)key;
+    f->entry.value = &f->feature;
 }
 
-static void put_varint(struct tail *t, uint64_t value)
+static void set_bytes(struct feature *f, const char *key, const void *bytes, size_t size)
 {
-    uint8_t bytes[10];
-    size_t size = 0;
-    for (; value >= 128; value >>= 7)
-        bytes[size++] = (uint8_t)(value | 128);
-    bytes[size++] = (uint8_t)value;
-    put(t, bytes, size);
+    set_key(f, key);
+    f->bytes = (ProtobufCBinaryData){.data = (uint8_t *)bytes, .len = size};
+    f->bytes_list.value = &f->bytes;
+    f->bytes_list.n_value = 1;
+    f->feature.bytes_list = &f->bytes_list;
+    f->feature.kind_case = TENSORFLOW__FEATURE__KIND_BYTES_LIST;
 }
 
-/* Makes what was put since the size was `inner` the content of a delimited field. */
-static void wrap(struct tail *t, int number, size_t inner)
+static void set_integer(struct feature *f, const char *key, int64_t integer)
 {
-    put_varint(t, t->size - inner);
-    put_varint(t, (uint64_t)number << 3 | DELIMITED);
+    set_key(f, key);
+    f->integer = integer;
+    f->int64_list.value = &f->integer;
+    f->int64_list.n_value = 1;
+    f->feature.int64_list = &f->int64_list;
+    f->feature.kind_case = TENSORFLOW__FEATURE__KIND_INT64_LIST;
 }
 
-static void put_entry(struct tail *t, const dn_feature *f)
+/* *record(size) = the features in the order of their keys, NULL when there is no memory for it. */
+static void pack_example(const dn_manifest *m, int label, const uint8_t *png, size_t png_size,
+                         uint8_t **record, size_t *size)
 {
-    const size_t start = t->size;
-    if (f->kind == DN_FEATURE_BYTES)
-        put(t, f->bytes, f->size);
-    else
-        put_varint(t, (uint64_t)f->integer);
-    wrap(t, 1, start); /* an element of a BytesList, or packed integers */
-    wrap(t, f->kind == DN_FEATURE_BYTES ? BYTES_LIST : INT64_LIST, start);
-    wrap(t, 2, start); /* the Feature as the entry's value */
-    const size_t value = t->size;
-    put(t, f->key, strlen(f->key));
-    wrap(t, 1, value);
-    wrap(t, 1, start);
+    enum { FEATURES = 6 };
+    const char *const text = m->class_names[label];
+    struct feature f[FEATURES];
+    Tensorflow__Features__FeatureEntry *entries[FEATURES];
+    set_integer(&f[0], label_key, label);
+    set_bytes(&f[1], "image/class/text", text, strlen(text));
+    set_bytes(&f[2], image_key, png, png_size);
+    set_bytes(&f[3], "image/format", "png", 3);
+    set_integer(&f[4], "image/height", m->info.height);
+    set_integer(&f[5], "image/width", m->info.width);
+    for (int i = 0; i < FEATURES; i++)
+        entries[i] = &f[i].entry;
+    Tensorflow__Features features = TENSORFLOW__FEATURES__INIT;
+    features.feature = entries;
+    features.n_feature = FEATURES;
+    Tensorflow__Example example = TENSORFLOW__EXAMPLE__INIT;
+    example.features = &features;
+    *size = tensorflow__example__get_packed_size(&example);
+    *record = malloc(*size);
+    if (*record)
+        tensorflow__example__pack(&example, *record);
 }
 
-size_t dn_example_encode(uint8_t *out, size_t capacity, const dn_feature *features, int count)
+static png_image png_shape(const dn_shard_info *info)
 {
-    struct tail t = {.out = out, .capacity = capacity};
-    for (int i = count - 1; i >= 0; i--)
-        put_entry(&t, &features[i]);
-    wrap(&t, 1, 0);
-    if (t.size < capacity)
-        memmove(out, out + capacity - t.size, t.size);
-    return t.size;
+    static const png_uint_32 formats[DN_MAX_IMAGE_CHANNELS] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA,
+                                                               PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
+    return (png_image){.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)info->width,
+                       .height = (png_uint_32)info->height,
+                       .format = formats[info->channels - 1],
+                       .flags = PNG_IMAGE_FLAG_FAST};
 }
 
-/* A part of an encoding, consumed from the front. */
-struct cursor {
-    const uint8_t *p, *end;
-};
-
-/* One field. For the wire type VARINT `value` holds what it carries, for the others `content`. */
-struct field {
-    int number, type;
-    uint64_t value;
-    struct cursor content;
-};
-
-/* Returns whether a varint stands there. */
-static int get_varint(struct cursor *c, uint64_t *value)
+/* to(columns, rows) = from(rows, columns) transposed: PNG interleaves the channels. */
+static void transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t columns)
 {
-    *value = 0;
-    for (int shift = 0; shift < 64 && c->p < c->end; shift += 7) {
-        const uint8_t byte = *c->p++;
-        *value |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128)
-            return 1;
-    }
-    return 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            to[c * rows + r] = from[r * columns + c];
 }
 
-/* Returns whether a whole field stands there. */
-static int get_field(struct cursor *c, struct field *f)
+dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
+                            uint8_t **record, size_t *size)
 {
-    uint64_t tag, length = 0;
-    if (!get_varint(c, &tag))
-        return 0;
-    *f = (struct field){.number = (int)(tag >> 3), .type = (int)(tag & 7)};
-    if (f->type == VARINT)
-        return get_varint(c, &f->value);
-    if (f->type == FIXED64 || f->type == FIXED32)
-        length = f->type == FIXED64 ? 8 : 4;
-    else if (f->type != DELIMITED || !get_varint(c, &length))
-        return 0;
-    if (length > (uint64_t)(c->end - c->p))
-        return 0;
-    f->content = (struct cursor){.p = c->p, .end = c->p + length};
-    c->p += length;
-    return 1;
-}
-
-/* The next field: 1, or 0 after the last one, or 0 and *bad = where the encoding is malformed. */
-static int next(struct cursor *c, struct field *f, const uint8_t **bad)
-{
-    if (*bad || c->p == c->end)
-        return 0;
-    if (!get_field(c, f))
-        *bad = c->p;
-    return !*bad;
-}
-
-/* The first element of a BytesList or an Int64List, whose integers may be packed. */
-static void decode_list(struct cursor c, dn_feature_kind kind, dn_feature *found,
-                        const uint8_t **bad)
-{
-    for (struct field f; found->kind == DN_FEATURE_NONE && next(&c, &f, bad);) {
-        if (f.number != 1)
-            continue;
-        if (kind == DN_FEATURE_BYTES && f.type == DELIMITED) {
-            found->bytes = f.content.p;
-            found->size = (size_t)(f.content.end - f.content.p);
-            found->kind = kind;
-        } else if (kind == DN_FEATURE_INT64 &&
-                   (f.type == VARINT || (f.type == DELIMITED && f.content.p < f.content.end))) {
-            if (f.type == DELIMITED && !get_varint(&f.content, &f.value))
-                *bad = f.content.p;
-            found->integer = (int64_t)f.value;
-            found->kind = kind;
-        }
-    }
-}
-
-static void decode_feature(struct cursor c, dn_feature *found, const uint8_t **bad)
-{
-    for (struct field f; next(&c, &f, bad);) {
-        if (f.type != DELIMITED || f.number < BYTES_LIST || f.number > INT64_LIST)
-            continue;
-        found->kind = DN_FEATURE_NONE; /* one of: the last list counts */
-        if (f.number == BYTES_LIST)
-            decode_list(f.content, DN_FEATURE_BYTES, found, bad);
-        else if (f.number == INT64_LIST)
-            decode_list(f.content, DN_FEATURE_INT64, found, bad);
-    }
-}
-
-static void decode_entry(struct cursor c, dn_feature *features, int count, const uint8_t **bad)
-{
-    struct cursor part[3] = {{0}}; /* key 1 and value 2 */
-    for (struct field f; next(&c, &f, bad);)
-        if (f.type == DELIMITED && (f.number == 1 || f.number == 2))
-            part[f.number] = f.content;
-    const size_t length = (size_t)(part[1].end - part[1].p);
-    for (int i = 0; i < count; i++) {
-        if (strlen(features[i].key) != length || memcmp(features[i].key, part[1].p, length) != 0)
-            continue;
-        features[i].kind = DN_FEATURE_NONE;
-        decode_feature(part[2], &features[i], bad);
-    }
-}
-
-dn_status dn_example_decode(const uint8_t *data, size_t size, dn_feature *features, int count)
-{
-    struct cursor example = {.p = data, .end = data + size};
-    const uint8_t *bad = NULL;
-    for (int i = 0; i < count; i++)
-        features[i].kind = DN_FEATURE_NONE;
-    for (struct field f; next(&example, &f, &bad);)
-        for (struct field entry;
-             f.type == DELIMITED && f.number == 1 && next(&f.content, &entry, &bad);)
-            if (entry.type == DELIMITED && entry.number == 1)
-                decode_entry(entry.content, features, count, &bad);
-    DN_CHECK(!bad, DN_ECORRUPT, "not a tf.train.Example: malformed at byte %td", bad - data);
+    const size_t values = dn_image_values(&manifest->info);
+    const size_t channels = (size_t)manifest->info.channels;
+    png_image shape = png_shape(&manifest->info);
+    png_alloc_size_t png_size = PNG_IMAGE_PNG_SIZE_MAX(shape);
+    uint8_t *const interleaved = malloc(values + png_size), *const png = interleaved + values;
+    *record = NULL;
+    DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
+    transpose_bytes(image, interleaved, channels, values / channels);
+    if (png_image_write_to_memory(&shape, png, &png_size, 0, interleaved, 0, NULL))
+        pack_example(manifest, label, png, png_size, record, size);
+    free(interleaved);
+    DN_CHECK(*record, DN_ENOMEM, "cannot encode an image: %s",
+             *shape.message ? shape.message : "out of memory");
     return DN_OK;
+}
+
+static dn_status decode_png(const dn_shard_info *info, const ProtobufCBinaryData *encoded,
+                            uint8_t *interleaved)
+{
+    png_image png = {.version = PNG_IMAGE_VERSION};
+    DN_CHECK(png_image_begin_read_from_memory(&png, encoded->data, encoded->len), DN_ECORRUPT,
+             "not a PNG: %s", png.message);
+    if ((int)png.width != info->width || (int)png.height != info->height) {
+        png_image_free(&png);
+        return dn_fail(DN_ECORRUPT, "found a PNG of %ux%u pixels, expected %dx%d", png.width,
+                       png.height, info->width, info->height);
+    }
+    png.format = png_shape(info).format;
+    DN_CHECK(png_image_finish_read(&png, NULL, interleaved, 0, NULL), DN_ECORRUPT,
+             "damaged PNG: %s", png.message);
+    return DN_OK;
+}
+
+/* The last feature of the key counts, as in any protobuf map; an empty one where there is none. */
+static const Tensorflow__Feature *find_feature(const Tensorflow__Example *example, const char *key)
+{
+    static const Tensorflow__Feature none = TENSORFLOW__FEATURE__INIT;
+    const Tensorflow__Feature *found = &none;
+    const size_t count = example->features ? example->features->n_feature : 0;
+    for (size_t i = 0; i < count; i++) {
+        const Tensorflow__Features__FeatureEntry *const entry = example->features->feature[i];
+        if (strcmp(entry->key, key) == 0)
+            found = entry->value ? entry->value : &none;
+    }
+    return found;
+}
+
+static dn_status decode_features(const dn_shard_info *info, const Tensorflow__Example *example,
+                                 uint8_t *interleaved, uint16_t *label)
+{
+    const Tensorflow__Feature *const class = find_feature(example, label_key);
+    const Tensorflow__Feature *const encoded = find_feature(example, image_key);
+    DN_CHECK(class->kind_case == TENSORFLOW__FEATURE__KIND_INT64_LIST &&
+                 class->int64_list->n_value > 0 &&
+                 encoded->kind_case == TENSORFLOW__FEATURE__KIND_BYTES_LIST &&
+                 encoded->bytes_list->n_value > 0,
+             DN_ECORRUPT, "%s or %s is missing", label_key, image_key);
+    const int64_t found = class->int64_list->value[0];
+    DN_CHECK(found >= 0 && found < info->classes, DN_ECORRUPT,
+             "found label %" PRId64 ", expected 0 to %d", found, info->classes - 1);
+    *label = (uint16_t)found;
+    return decode_png(info, &encoded->bytes_list->value[0], interleaved);
+}
+
+dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
+                            uint8_t *image, uint16_t *label)
+{
+    const size_t values = dn_image_values(info), channels = (size_t)info->channels;
+    uint8_t *const interleaved = malloc(values);
+    DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
+    Tensorflow__Example *const example = tensorflow__example__unpack(NULL, size, record);
+    const dn_status status = example ? decode_features(info, example, interleaved, label)
+                                     : dn_fail(DN_ECORRUPT, "not a tf.train.Example: malformed");
+    if (status == DN_OK)
+        transpose_bytes(interleaved, image, values / channels, channels);
+    tensorflow__example__free_unpacked(example, NULL);
+    free(interleaved);
+    return status;
 }

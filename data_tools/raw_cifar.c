@@ -7,57 +7,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/file.h"
-
 enum { PIXELS = 3 * 32 * 32, RECORD = 1 + PIXELS, RECORDS = 10000, TRAIN_FILES = 5, CLASSES = 10 };
 
-static const char *const train_names[TRAIN_FILES] = {"data_batch_1.bin", "data_batch_2.bin",
-                                                     "data_batch_3.bin", "data_batch_4.bin",
-                                                     "data_batch_5.bin"};
+static const char *const file_names[TRAIN_FILES + 1] = {"data_batch_1.bin", "data_batch_2.bin",
+                                                        "data_batch_3.bin", "data_batch_4.bin",
+                                                        "data_batch_5.bin", "test_batch.bin"};
 
 static const char *const class_names[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                           "dog",      "frog",       "horse", "ship", "truck"};
 
-static dn_status copy_records(const char *path, const uint8_t *records, uint8_t *pixels,
-                              uint16_t *labels)
+static dn_status load_batch_file(const char *folder, const char *name, uint8_t *records,
+                                 uint8_t *pixels, uint16_t *labels)
 {
+    DN_TRY(dn_raw_file_read(folder, name, NULL, 0, records, RECORDS * RECORD));
     for (int i = 0; i < RECORDS; i++, records += RECORD, pixels += PIXELS) {
         DN_CHECK(records[0] < CLASSES, DN_ECORRUPT,
-                 "%s: record %d at byte %d: found label %d, expected 0 to %d", path, i, i * RECORD,
-                 records[0], CLASSES - 1);
+                 "%s/%s: record %d at byte %d: found label %d, expected 0 to %d", folder, name, i,
+                 i * RECORD, records[0], CLASSES - 1);
         labels[i] = records[0];
         memcpy(pixels, records + 1, PIXELS);
     }
     return DN_OK;
 }
 
-static dn_status load_file(const char *folder, const char *name, uint8_t *pixels, uint16_t *labels)
+static dn_status load_cifar10(const char *folder, dn_split_id split, uint8_t *pixels,
+                              uint16_t *labels)
 {
-    char path[PATH_MAX];
-    uint8_t *records;
-    size_t size;
-    DN_TRY(dn_join_path(path, folder, name));
-    DN_TRY(dn_file_load(path, &records, &size));
-    const size_t expected = (size_t)RECORDS * RECORD;
-    const dn_status status =
-        size == expected
-            ? copy_records(path, records, pixels, labels)
-            : dn_fail(DN_ECORRUPT, "%s: found %zu bytes, expected %zu", path, size, expected);
+    const int first = split == DN_TRAIN ? 0 : TRAIN_FILES;
+    const int files = split == DN_TRAIN ? TRAIN_FILES : 1;
+    uint8_t *const records = malloc(RECORDS * RECORD);
+    DN_CHECK(records, DN_ENOMEM, "%s: out of memory", folder);
+    dn_status status = DN_OK;
+    for (int i = 0; i < files && status == DN_OK; i++)
+        status = load_batch_file(folder, file_names[first + i], records,
+                                 pixels + (size_t)i * RECORDS * PIXELS, labels + i * RECORDS);
     free(records);
     return status;
 }
 
-static dn_status load(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels)
-{
-    if (split == DN_TEST)
-        return load_file(folder, "test_batch.bin", pixels, labels);
-    for (size_t i = 0; i < TRAIN_FILES; i++)
-        DN_TRY(
-            load_file(folder, train_names[i], pixels + i * RECORDS * PIXELS, labels + i * RECORDS));
-    return DN_OK;
-}
-
-const dn_dataset dn_dataset_cifar10 = {
+const dn_raw_set dn_raw_cifar10 = {
     .info = {.dataset = "CIFAR10", .channels = 3, .height = 32, .width = 32, .classes = CLASSES},
     .prefix = "cifar10",
     .folder = "data/cifar10",
@@ -67,5 +55,5 @@ const dn_dataset dn_dataset_cifar10 = {
     .probe = "data_batch_1.bin",
     .hint = "get https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 "
             "c32a1d4ab5d03f1284b67883e8d87530), unpack it and name its folder with --source",
-    .load = load,
+    .load = load_cifar10,
 };

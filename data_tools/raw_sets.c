@@ -1,31 +1,36 @@
-/* The table of data sets, and the search for their original files. */
+/*
+ * The table of raw data sets, the search for their files, and reading them; see raw_sets.h.
+ *
+ * zlib reads files that are not gzipped as they are, and checks the CRC of those that are.
+ */
 #include "raw_sets.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include <zlib.h>
 
 #include "dn/file.h"
 
-static const dn_dataset *const datasets[] = {
-    &dn_dataset_cifar10,
-    &dn_dataset_fashion_mnist,
+const dn_raw_set *const dn_raw_sets[] = {
+    &dn_raw_cifar10,
+    &dn_raw_fashion_mnist,
     NULL,
 };
 
-const dn_dataset *dn_dataset_at(int index)
-{
-    return datasets[index];
-}
-
-static int has_probe(const dn_dataset *set, const char *folder)
+static int has_probe(const dn_raw_set *set, const char *folder)
 {
     char probe[PATH_MAX];
     return dn_join_path(probe, folder, set->probe) == DN_OK && access(probe, F_OK) == 0;
 }
 
 /* `folder` may hold the files itself or be the one above. */
-static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+static int search_folder(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
 {
     if (!folder || !*folder)
         return 0;
@@ -34,17 +39,62 @@ static int search(const dn_dataset *set, const char *folder, char found[PATH_MAX
     return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(set, folder);
 }
 
-dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX])
+dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
 {
     if (folder)
-        DN_CHECK(search(set, folder, found), DN_ENOENT, "%s: found no %s/%s nor %s there; %s",
-                 folder, set->subfolder, set->probe, set->probe, set->hint);
+        DN_CHECK(search_folder(set, folder, found), DN_ENOENT,
+                 "%s: found no %s/%s nor %s there; %s", folder, set->subfolder, set->probe,
+                 set->probe, set->hint);
     else
-        DN_CHECK(search(set, ".", found) || search(set, getenv("DN_SOURCE_DIR"), found) ||
-                     search(set, set->package_folder, found),
+        DN_CHECK(search_folder(set, ".", found) ||
+                     search_folder(set, getenv("DN_SOURCE_DIR"), found) ||
+                     search_folder(set, set->package_folder, found),
                  DN_ENOENT,
                  "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
                  set->info.dataset, set->subfolder, set->probe, set->hint);
     dn_info("%s: reading %s", set->info.dataset, found);
     return DN_OK;
+}
+
+/* Reads bytes(size), fewer only at the end of the file. zlib's message names the file. */
+static dn_status unpack_bytes(gzFile file, void *bytes, size_t size, size_t *found)
+{
+    int code;
+    *found = (size_t)gzread(file, bytes, (unsigned)size);
+    const char *const message = gzerror(file, &code);
+    DN_CHECK(code == Z_OK, DN_ECORRUPT, "%s", message);
+    return DN_OK;
+}
+
+static dn_status unpack_file(gzFile file, const char *path, const uint32_t *header, size_t words,
+                             uint8_t *bytes, size_t size)
+{
+    size_t found, more;
+    for (size_t i = 0; i < words; i++) {
+        uint32_t word = 0;
+        DN_TRY(unpack_bytes(file, &word, sizeof word, &found));
+        DN_CHECK(ntohl(word) == header[i], DN_ECORRUPT,
+                 "%s: found %" PRIu32 " in word %zu of the header, expected %" PRIu32, path,
+                 ntohl(word), i, header[i]);
+    }
+    DN_TRY(unpack_bytes(file, bytes, size, &found));
+    DN_TRY(unpack_bytes(file, &(uint8_t){0}, 1, &more)); /* gzip's CRC stands at the end */
+    const size_t head = words * sizeof *header;
+    DN_CHECK(found == size && more == 0, DN_ECORRUPT, "%s: found %zu%s bytes, expected %zu", path,
+             head + found + more, more ? " or more" : "", head + size);
+    return DN_OK;
+}
+
+dn_status dn_raw_file_read(const char *folder, const char *name, const uint32_t *header,
+                           size_t words, uint8_t *bytes, size_t size)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, name));
+    errno = ENOMEM; /* where gzopen fails without an error of the system */
+    const gzFile file = gzopen(path, "rb");
+    DN_CHECK(file, errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
+             strerror(errno));
+    const dn_status status = unpack_file(file, path, header, words, bytes, size);
+    gzclose(file);
+    return status;
 }

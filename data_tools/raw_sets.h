@@ -1,6 +1,6 @@
 /*
- * Adapters to the original files of data sets. A new data set is one file with its dn_dataset and
- * one line in the table of originals.c.
+ * Adapters to raw data sets: the files that their authors publish. A new data set is one file with
+ * its dn_raw_set and one row in the table of raw_sets.c.
  */
 #ifndef DN_RAW_SETS_H
 #define DN_RAW_SETS_H
@@ -9,10 +9,10 @@
 
 #include "dn/shard.h"
 
-typedef struct dn_dataset {
-    dn_shard_info info; /* without mean and deviation; the name is as on the command line */
-    const char *prefix; /* of the shards' names: "cifar10" */
-    const char *folder; /* default output */
+typedef struct dn_raw_set {
+    dn_shard_info info;             /* without mean and std; the name is as on the command line */
+    const char *prefix;             /* of the shards' names: "cifar10" */
+    const char *folder;             /* default output */
     const char *const *class_names; /* (classes) */
     int64_t count[DN_SPLITS];       /* images */
 
@@ -25,15 +25,20 @@ typedef struct dn_dataset {
      * files in `folder`. DN_ENOENT names the file that is missing, DN_ECORRUPT the file and record
      * that is not valid. */
     dn_status (*load)(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels);
-} dn_dataset;
+} dn_raw_set;
 
-extern const dn_dataset dn_dataset_cifar10, dn_dataset_fashion_mnist;
+extern const dn_raw_set dn_raw_cifar10, dn_raw_fashion_mnist;
 
-/* The data sets by index, NULL after the last. */
-const dn_dataset *dn_dataset_at(int index);
+/* All of them, NULL after the last. */
+extern const dn_raw_set *const dn_raw_sets[];
 
-/* found = where the original files are: in `folder` where it is given, else in the current folder,
- * in $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
-dn_status dn_dataset_find(const dn_dataset *set, const char *folder, char found[PATH_MAX]);
+/* found = where the files are: in `folder` where it is given, else in the current folder, in
+ * $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
+dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX]);
+
+/* For adapters: bytes(size) = all that the file folder/name holds after its header, which must be
+ * exactly these words, big-endian; gzipped or not. DN_ENOENT, DN_EIO, DN_ECORRUPT. */
+dn_status dn_raw_file_read(const char *folder, const char *name, const uint32_t *header,
+                           size_t words, uint8_t *bytes, size_t size);
 
 #endif

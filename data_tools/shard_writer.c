@@ -1,21 +1,18 @@
 /*
- * Writer of HDF5 image shards; see shard_writer.h.
+ * Writer of HDF5 image shards; see records.h and docs/shard-format.md.
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in and runs on several threads. Every HDF5 call stands in the critical
  * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
- * memory that we copy to the disk, since libhdf5 1.10 ends in a segmentation fault when a disk is
- * full.
+ * memory, made by memfd_create: libhdf5 1.10 ends in a segmentation fault when a disk is full, and
+ * cannot read again what its core driver makes in this file format.
  */
-#include "shard_writer.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
@@ -23,12 +20,14 @@
 
 #include "dn/file.h"
 #include "dn/hdf5.h"
+#include "records.h"
 
 struct writer {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
     int64_t chunk_images, chunks;
-    uint8_t *frames; /* the compressed chunks, one after another */
+    uint8_t *frames; /* (chunks, bound): the compressed chunks */
+    size_t bound;    /* of a frame's size */
     size_t *size;    /* (chunks): of each frame */
     hid_t file;
 };
@@ -43,50 +42,43 @@ static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
     return images;
 }
 
-static int put_numbers(hid_t file, const char *name, const double *values, int count)
+/* The shape of a list. */
+static hid_t list_space(int64_t count)
 {
-    const hsize_t size = (hsize_t)count;
-    return dn_hdf5_put(file, name, H5T_IEEE_F64LE, H5Screate_simple(1, &size, NULL), values);
+    return H5Screate_simple(1, &(hsize_t){(hsize_t)count}, NULL);
 }
 
 static int put_attributes(const struct writer *w)
 {
-    const dn_manifest *const m = w->manifest;
+    const dn_shard_info *const info = &w->manifest->info;
     const dn_manifest_shard *const s = w->shard;
+    const int channels = info->channels;
     return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, m->info.dataset) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, info->dataset) &&
            dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_INDEX, s->index) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, m->split[s->split].shards) &&
+           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, w->manifest->split[s->split].shards) &&
            dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
-           put_numbers(w->file, DN_SHARD_MEAN, m->info.mean, m->info.channels) &&
-           put_numbers(w->file, DN_SHARD_STD, m->info.std, m->info.channels);
-}
-
-/* A one-dimensional data set. */
-static int put_list(hid_t file, const char *name, hid_t type, int64_t count, const void *values)
-{
-    const hsize_t size = (hsize_t)count;
-    return dn_hdf5_write(file, name, type, H5Screate_simple(1, &size, NULL), values);
+           dn_hdf5_put(w->file, DN_SHARD_MEAN, H5T_IEEE_F64LE, list_space(channels), info->mean) &&
+           dn_hdf5_put(w->file, DN_SHARD_STD, H5T_IEEE_F64LE, list_space(channels), info->std);
 }
 
 /* Class names as strings of one length, padded with zeros. */
 static int put_class_names(const struct writer *w)
 {
-    const size_t classes = (size_t)w->manifest->info.classes;
-    const char **const names = w->manifest->class_names;
+    const int classes = w->manifest->info.classes;
+    const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (size_t i = 0; i < classes; i++)
+    for (int i = 0; i < classes; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc(classes, length);
-    if (!padded)
-        return 0;
-    for (size_t i = 0; i < classes; i++)
-        memcpy(padded + i * length, names[i], strlen(names[i]));
+    char *const padded = calloc((size_t)classes, length);
+    for (int i = 0; padded && i < classes; i++)
+        memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    const int good = put_list(w->file, DN_SHARD_CLASS_NAMES, type, (int64_t)classes, padded);
+    const int good =
+        padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type, list_space(classes), padded);
     H5Tclose(type);
     free(padded);
     return good;
@@ -94,10 +86,10 @@ static int put_class_names(const struct writer *w)
 
 static int put_labels(const struct writer *w, const uint16_t *labels)
 {
+    const int64_t count = w->shard->count;
     char hash[17];
-    const size_t bytes = (size_t)w->shard->count * sizeof *labels;
-    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, bytes));
-    return put_list(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, w->shard->count, labels) &&
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
+    return dn_hdf5_write(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, list_space(count), labels) &&
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 
@@ -108,7 +100,6 @@ static int put_images(const struct writer *w)
     const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
     const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
     const unsigned level = (unsigned)w->manifest->zstd_level;
-    const uint8_t *frame = w->frames;
     int good = 1;
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
@@ -117,18 +108,17 @@ static int put_images(const struct writer *w)
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
     const hid_t images = dn_hdf5_create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE,
                                             H5Screate_simple(4, size, NULL), properties);
-    for (int64_t i = 0; good && i < w->chunks; frame += w->size[i++]) {
+    for (int64_t i = 0; good && i < w->chunks; i++) {
         const hsize_t corner[4] = {(hsize_t)(i * w->chunk_images)};
+        const uint8_t *const frame = w->frames + (size_t)i * w->bound;
         good = H5Dwrite_chunk(images, H5P_DEFAULT, 0, corner, w->size[i], frame) >= 0;
     }
     return H5Dclose(images) >= 0 && good;
 }
 
 /* Returns 0 when HDF5 fails, which in memory only its lack can cause. */
-static int write_file(struct writer *w, int memory, const uint16_t *labels)
+static int write_shard(struct writer *w, const char *path, const uint16_t *labels)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
@@ -150,59 +140,48 @@ static int write_file(struct writer *w, int memory, const uint16_t *labels)
 static int compress_images(struct writer *w, const uint8_t *images)
 {
     const size_t image = dn_image_values(&w->manifest->info);
-    const size_t bytes = (size_t)w->chunk_images * image, bound = ZSTD_compressBound(bytes);
+    const size_t bytes = (size_t)w->chunk_images * image;
     ZSTD_CCtx *const zstd = ZSTD_createCCtx();
     uint8_t *const padded = calloc(1, bytes);
-    w->frames = malloc((size_t)w->chunks * bound);
+    w->bound = ZSTD_compressBound(bytes);
+    w->frames = malloc((size_t)w->chunks * w->bound);
     w->size = malloc((size_t)w->chunks * sizeof *w->size);
     int good = zstd && padded && w->frames && w->size;
     if (good) {
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     }
-    uint8_t *frame = w->frames;
     for (int64_t i = 0; good && i < w->chunks; i++) {
         const int64_t first = i * w->chunk_images, left = w->shard->count - first;
         const uint8_t *chunk = images + (size_t)first * image;
         if (left < w->chunk_images)
             chunk = memcpy(padded, chunk, (size_t)left * image);
-        w->size[i] = ZSTD_compress2(zstd, frame, bound, chunk, bytes);
+        w->size[i] = ZSTD_compress2(zstd, w->frames + (size_t)i * w->bound, w->bound, chunk, bytes);
         good = !ZSTD_isError(w->size[i]);
-        frame += good ? w->size[i] : 0;
     }
     free(padded);
     ZSTD_freeCCtx(zstd);
     return good;
 }
 
-static dn_status copy_to_disk(int memory, const char *path)
-{
-    struct stat info;
-    void *bytes = MAP_FAILED;
-    if (fstat(memory, &info) == 0)
-        bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, memory, 0);
-    DN_CHECK(bytes != MAP_FAILED, DN_ENOMEM, "%s: cannot map it: %s", path, strerror(errno));
-    const dn_status status = dn_file_write(path, bytes, (size_t)info.st_size);
-    munmap(bytes, (size_t)info.st_size);
-    return status;
-}
-
-dn_status dn_shard_write(const char *path, const dn_manifest *manifest,
-                         const dn_manifest_shard *shard, const uint8_t *images,
-                         const uint16_t *labels)
+dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                          const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
+                          size_t *size)
 {
     struct writer w = {.manifest = manifest, .shard = shard};
     w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
     w.chunks = (shard->count + w.chunk_images - 1) / w.chunk_images;
+    *bytes = NULL;
     const int memory = memfd_create("shard", MFD_CLOEXEC);
-    DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", path, strerror(errno));
+    DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", shard->hdf5.name,
+             strerror(errno));
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
     int good = compress_images(&w, images);
-    if (good) {
 #pragma omp critical(dn_hdf5)
-        good = write_file(&w, memory, labels);
-    }
-    const dn_status status =
-        good ? copy_to_disk(memory, path) : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    good = good && write_shard(&w, path, labels);
+    const dn_status status = good ? dn_file_load(path, bytes, size)
+                                  : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
     close(memory);
     free(w.frames);
     free(w.size);

@@ -3,53 +3,42 @@
  *
  * The content is checked before the files' checksums: its messages say where the fault is.
  */
-#include "records.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dn/file.h"
+#include "records.h"
 
 /* What the jobs share. */
 struct verify {
     const char *folder;
     dn_manifest *manifest;
     dn_shards *shards[DN_SPLITS];
-    uint8_t *pixels[DN_SPLITS]; /* from HDF5 */
+    dn_pixel_sums sums; /* of the train split */
 };
 
-/* Opens the HDF5 shards of a split and reads them. */
-static dn_status read_split(struct verify *v, dn_split_id split)
-{
-    DN_TRY(dn_shards_open(&v->shards[split], v->folder, split));
-    const int64_t count = v->manifest->split[split].count;
-    v->pixels[split] = malloc((size_t)count * dn_image_values(&v->manifest->info));
-    DN_CHECK(v->pixels[split], DN_ENOMEM, "%s: out of memory", v->folder);
-    return dn_shards_read(v->shards[split], 0, count, v->pixels[split]);
-}
-
 /* pixels and labels, from the TFRecords, are those of the HDF5 shard. */
-static dn_status compare(const struct verify *v, const dn_manifest_shard *shard,
-                         const uint8_t *pixels, const uint16_t *labels)
+static dn_status compare_images(const struct verify *v, const dn_manifest_shard *shard,
+                                const uint8_t *pixels, const uint16_t *labels, uint8_t *hdf5_pixels)
 {
-    const size_t bytes = dn_image_values(&v->manifest->info);
-    const uint16_t *const expected = dn_shards_images(v->shards[shard->split]).labels;
+    const dn_shards *const hdf5 = v->shards[shard->split];
+    const uint16_t *const expected = dn_shards_images(hdf5).labels + shard->first;
+    const size_t image = dn_image_values(&v->manifest->info);
+    DN_TRY(dn_shards_read(hdf5, shard->first, shard->count, hdf5_pixels));
     for (int64_t i = 0; i < shard->count; i++) {
-        const int64_t image = shard->first + i;
-        DN_CHECK(labels[i] == expected[image], DN_ECORRUPT,
+        DN_CHECK(labels[i] == expected[i], DN_ECORRUPT,
                  "%s/%s: record %" PRId64 ": found label %d, expected %d as in HDF5", v->folder,
-                 shard->tfrecord.name, i, labels[i], expected[image]);
-        DN_CHECK(memcmp(pixels + (size_t)i * bytes, v->pixels[shard->split] + (size_t)image * bytes,
-                        bytes) == 0,
-                 DN_ECORRUPT,
+                 shard->tfrecord.name, i, labels[i], expected[i]);
+        const size_t at = (size_t)i * image;
+        DN_CHECK(memcmp(pixels + at, hdf5_pixels + at, image) == 0, DN_ECORRUPT,
                  "%s/%s: record %" PRId64 ": found pixels that differ from those in HDF5",
                  v->folder, shard->tfrecord.name, i);
     }
     return DN_OK;
 }
 
-static dn_status check_file(const struct verify *v, const dn_manifest_file *expected)
+static dn_status check_checksum(const struct verify *v, const dn_manifest_file *expected)
 {
     char path[PATH_MAX];
     DN_TRY(dn_join_path(path, v->folder, expected->name));
@@ -58,30 +47,37 @@ static dn_status check_file(const struct verify *v, const dn_manifest_file *expe
 
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
-    const struct verify *const v = context;
-    uint8_t *pixels;
+    struct verify *const v = context;
+    const dn_shard_info *const info = &v->manifest->info;
+    uint8_t *pixels, *const hdf5_pixels = malloc((size_t)shard->count * dn_image_values(info));
     uint16_t *labels;
     dn_status status;
     DN_TRY_OR_DONE(dn_records_read(v->folder, v->manifest, shard, &pixels, &labels));
-    DN_TRY_OR_DONE(compare(v, shard, pixels, labels));
-    DN_TRY_OR_DONE(check_file(v, &shard->tfrecord));
-    DN_TRY_OR_DONE(check_file(v, &shard->hdf5));
+    if (!hdf5_pixels)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
+    DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
+    DN_TRY_OR_DONE(check_checksum(v, &shard->tfrecord));
+    DN_TRY_OR_DONE(check_checksum(v, &shard->hdf5));
+    if (shard->split == DN_TRAIN)
+        dn_pixel_sums_add(&v->sums, info, pixels, shard->count);
 done:
     free(labels);
     free(pixels);
+    free(hdf5_pixels);
     return status;
 }
 
 static dn_status check_statistics(const struct verify *v)
 {
-    const dn_shard_info *const info = &v->manifest->info;
-    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS];
-    dn_records_statistics(info, v->pixels[DN_TRAIN], v->manifest->split[DN_TRAIN].count, mean, std);
-    for (int c = 0; c < info->channels; c++)
-        DN_CHECK(mean[c] == info->mean[c] && std[c] == info->std[c], DN_ECORRUPT,
+    const dn_shard_info *const found = &v->manifest->info;
+    dn_shard_info expected = *found;
+    dn_pixel_sums_finish(&v->sums, v->manifest->split[DN_TRAIN].count, &expected);
+    for (int c = 0; c < found->channels; c++)
+        DN_CHECK(found->mean[c] == expected.mean[c] && found->std[c] == expected.std[c],
+                 DN_ECORRUPT,
                  "%s/dataset.json: channel %d: found mean %.17g and std %.17g, expected %.17g and "
                  "%.17g",
-                 v->folder, c, info->mean[c], info->std[c], mean[c], std[c]);
+                 v->folder, c, found->mean[c], found->std[c], expected.mean[c], expected.std[c]);
     return DN_OK;
 }
 
@@ -91,14 +87,12 @@ dn_status dn_records_verify(const char *folder)
     dn_status status;
     DN_TRY_OR_DONE(dn_manifest_load(&v.manifest, folder));
     for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY_OR_DONE(read_split(&v, (dn_split_id)s));
+        DN_TRY_OR_DONE(dn_shards_open(&v.shards[s], folder, (dn_split_id)s));
     DN_TRY_OR_DONE(dn_records_each(v.manifest, verify_shard, &v));
     DN_TRY_OR_DONE(check_statistics(&v));
 done:
-    for (int s = 0; s < DN_SPLITS; s++) {
+    for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&v.shards[s]);
-        free(v.pixels[s]);
-    }
     dn_manifest_destroy(&v.manifest);
     return status;
 }

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include <hdf5.h>
+#include <jansson.h>
 #include <omp.h>
 
 #include "dn/file.h"
@@ -39,7 +40,8 @@ static int label_of(int64_t image)
     return (int)(image * 7 % CLASSES);
 }
 
-static dn_status load(const char *source, dn_split_id split, uint8_t *pixels, uint16_t *labels)
+static dn_status load_made_up(const char *source, dn_split_id split, uint8_t *pixels,
+                              uint16_t *labels)
 {
     (void)source;
     for (int64_t image = 0; image < (split == DN_TRAIN ? TRAIN : TEST); image++) {
@@ -50,7 +52,7 @@ static dn_status load(const char *source, dn_split_id split, uint8_t *pixels, ui
     return DN_OK;
 }
 
-static const dn_dataset made_up = {.info = {.dataset = "MADE_UP",
+static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                             .channels = CHANNELS,
                                             .height = HEIGHT,
                                             .width = WIDTH,
@@ -60,7 +62,7 @@ static const dn_dataset made_up = {.info = {.dataset = "MADE_UP",
                                    .count = {TRAIN, TEST},
                                    .subfolder = ".",
                                    .probe = ".",
-                                   .load = load};
+                                   .load = load_made_up};
 
 static char folder[] = "/tmp/dn_shard_XXXXXX";
 
@@ -82,7 +84,8 @@ static int build_again(void **state)
     in_folder(path, "dataset.json");
     unlink(path);
     const dn_records_options o = options();
-    return dn_records_make(&made_up, &o) == DN_OK ? 0 : -1;
+    int made;
+    return dn_records_make(&made_up, &o, &made) == DN_OK && made ? 0 : -1;
 }
 
 /* Opens the train split and reads all of it; the first failure. */
@@ -123,17 +126,12 @@ static void check_range(const dn_shards *shards, dn_split_id split, int64_t firs
 static void check_split(dn_split_id split, int64_t count)
 {
     dn_shards *shards;
-    dn_manifest *m;
     assert_int_equal(dn_shards_open(&shards, folder, split), DN_OK);
     const dn_images images = dn_shards_images(shards);
     const dn_shard_info *const info = &images.info;
     assert_string_equal(info->dataset, "MADE_UP");
     assert_true(images.count == count && info->channels == CHANNELS && info->height == HEIGHT &&
                 info->width == WIDTH && info->classes == CLASSES);
-    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
-    for (int i = 0; i < CLASSES; i++)
-        assert_string_equal(m->class_names[i], names[i]);
-    dn_manifest_destroy(&m);
     for (int64_t i = 0; i < count; i++)
         assert_int_equal(images.labels[i], label_of(i));
     check_range(shards, split, 0, count);
@@ -150,6 +148,30 @@ static void test_round_trip(void **state)
     check_split(DN_TRAIN, TRAIN);
     check_split(DN_TEST, TEST);
     assert_int_equal(dn_records_verify(folder), DN_OK);
+}
+
+/* Names of any length and in UTF-8 stand in dataset.json and in every shard. */
+static void test_class_names(void **state)
+{
+    (void)state;
+    char path[PATH_MAX], found[CLASSES][8];
+    in_folder(path, "dataset.json");
+    json_t *const root = json_load_file(path, 0, NULL);
+    json_t *const listed = json_object_get(root, "class_names");
+    in_folder(path, "made_up-test-00000-of-00001.h5");
+    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    const hid_t set = H5Dopen2(file, "class_names", H5P_DEFAULT), type = H5Tcopy(set);
+    assert_int_equal(H5Tget_size(type), strlen("Straße"));
+    H5Tset_size(type, sizeof *found);
+    assert_true(H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, found) >= 0);
+    for (int i = 0; i < CLASSES; i++) {
+        assert_string_equal(json_string_value(json_array_get(listed, (size_t)i)), names[i]);
+        assert_string_equal(found[i], names[i]);
+    }
+    H5Tclose(type);
+    H5Dclose(set);
+    H5Fclose(file);
+    json_decref(root);
 }
 
 /* Integer sums rounded once against a plain two-pass computation; 1e-12: its rounding errors. */
@@ -178,11 +200,10 @@ static void test_statistics(void **state)
 static void test_reproducible(void **state)
 {
     dn_manifest *before, *after;
-    const dn_records_options o = options();
     const int threads = omp_get_max_threads();
     assert_int_equal(dn_manifest_load(&before, folder), DN_OK);
     omp_set_num_threads(threads == 1 ? 2 : 1);
-    assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
+    assert_int_equal(build_again(state), 0);
     omp_set_num_threads(threads);
     assert_int_equal(dn_manifest_load(&after, folder), DN_OK);
     for (int i = 0; i < SHARDS; i++) {
@@ -192,26 +213,31 @@ static void test_reproducible(void **state)
     }
     dn_manifest_destroy(&before);
     dn_manifest_destroy(&after);
-    (void)state;
+}
+
+/* Whether records of these options had to be made. */
+static int made_by(const dn_records_options *o)
+{
+    int made;
+    assert_int_equal(dn_records_make(&made_up, o, &made), DN_OK);
+    return made;
 }
 
 static void test_complete(void **state)
 {
     (void)state;
-    int complete;
+    int made;
     char path[PATH_MAX];
     dn_records_options o = options();
-    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
-    assert_true(complete);
+    assert_false(made_by(&o));
     o.zstd_level = 4;
-    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
-    assert_false(complete);
-    o = options();
+    assert_true(made_by(&o));
+    assert_false(made_by(&o));
     in_folder(path, "made_up-train.tfrecord-00001-of-00003");
     assert_int_equal(truncate(path, 100), 0);
-    assert_int_equal(dn_records_complete(&made_up, &o, &complete), DN_OK);
-    assert_false(complete);
-    expect(dn_records_complete(&dn_dataset_cifar10, &o, &complete), DN_EINVAL, folder, "CIFAR10");
+    assert_true(made_by(&o));
+    expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, folder, "CIFAR10");
+    assert_false(made);
 }
 
 /* Fewer shards: the files of the former records are gone. */
@@ -221,7 +247,7 @@ static void test_former_removed(void **state)
     char path[PATH_MAX];
     dn_records_options o = options();
     o.shards = 1;
-    assert_int_equal(dn_records_make(&made_up, &o), DN_OK);
+    assert_true(made_by(&o));
     in_folder(path, "made_up-train-00000-of-00003.h5");
     assert_int_not_equal(access(path, F_OK), 0);
     assert_int_equal(dn_records_verify(folder), DN_OK);
@@ -346,6 +372,7 @@ static void test_bad_manifest(void **state)
         {"s/\"count\": 203/\"count\": 204/", "found shards with 203 images, expected 204"},
         {"s/\"file\": \"made_up-test/\"file\": \"..\\/made_up-test/", "plain one"},
         {"s/\"xxh3\": \"....../\"xxh3\": \"/", "16 hex digits"},
+        {"s/\"class_names\": \\[/\"class_names\": [ null,/", "found 5 class names, expected 4"},
         {"s/\"mean\": \\[/\"mean\": [ null,/", "3 numbers"}};
     char path[PATH_MAX], command[3 * PATH_MAX];
     in_folder(path, "dataset.json");
@@ -368,6 +395,7 @@ const char *__lsan_default_suppressions(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_round_trip, build_again),
+                                       cmocka_unit_test(test_class_names),
                                        cmocka_unit_test(test_statistics),
                                        cmocka_unit_test(test_reproducible),
                                        cmocka_unit_test_setup(test_complete, build_again),

@@ -33,16 +33,15 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_shard_info info;
-    const char **class_names; /* UTF-8, (classes) */
+    const char *const *class_names; /* UTF-8, (classes): what is saved; NULL once loaded */
     int zstd_level;
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */
-    struct json_t *json;      /* holds the names of a manifest that was loaded */
 } dn_manifest;
 
-/* A manifest with room for the names and shards; split and index of the shards are set. The caller
- * owns it; the names that he sets stay his. DN_ENOMEM. */
+/* A manifest with room for the shards, whose split and index are set. The caller owns it; the class
+ * names that he sets stay his. DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS]);
 
@@ -53,10 +52,8 @@ void dn_manifest_destroy(dn_manifest **manifest);
  * format version, DN_ECORRUPT when it is not what the specification says. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
-/* bytes and hash of `file` = those of the file `path`, as it is on the disk. As dn_file_hash. */
-dn_status dn_manifest_measure(const char *path, dn_manifest_file *file);
-
-/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT. */
+/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
+ * or as dn_file_hash. */
 dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected);
 
 /* Writes folder/dataset.json, whole or not at all. DN_EIO, DN_ENOMEM. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,10 @@ static dn_status make_folder(const char *path)
     if (mkdir(path, 0777) == 0)
         return DN_OK;
     const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
-    if (stat(path, &info) == 0) {
-        DN_CHECK(S_ISDIR(info.st_mode), DN_EIO, "%s: found a file, expected a folder", path);
-        return DN_OK;
-    }
-    return dn_fail(DN_EIO, "%s: cannot make the folder: %s", path, strerror(error));
+    DN_CHECK(stat(path, &info) == 0, DN_EIO, "%s: cannot make the folder: %s", path,
+             strerror(error));
+    DN_CHECK(S_ISDIR(info.st_mode), DN_EIO, "%s: found a file, expected a folder", path);
+    return DN_OK;
 }
 
 dn_status dn_make_folders(const char *path)
@@ -53,34 +53,23 @@ dn_status dn_make_folders(const char *path)
 }
 
 /* Writes bytes(size) and flushes them to the disk. Returns 0, or an errno. */
-static int write_bytes(const char *path, const uint8_t *bytes, size_t size)
+static int write_bytes(const char *path, const void *bytes, size_t size)
 {
-    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0)
+    FILE *const file = fopen(path, "we");
+    if (!file)
         return errno;
-    int error = 0;
-    for (size_t done = 0; !error && done < size;) {
-        const ssize_t part = write(file, bytes + done, size - done);
-        if (part >= 0)
-            done += (size_t)part;
-        else if (errno != EINTR)
-            error = errno;
-    }
-    if (!error && fsync(file) != 0)
-        error = errno;
-    if (close(file) != 0 && !error)
-        error = errno;
-    return error;
+    const int good =
+        fwrite(bytes, 1, size, file) == size && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    const int error = good ? 0 : errno;
+    return fclose(file) == 0 || error ? error : errno;
 }
 
 /* Flushes the folder that `path` is in. Returns 0, or an errno. */
 static int flush_folder(const char *path)
 {
-    char folder[PATH_MAX];
-    const char *const slash = strrchr(path, '/');
-    const int length = slash == path ? 1 : slash ? (int)(slash - path) : 0;
-    snprintf(folder, PATH_MAX, "%.*s", length ? length : 1, length ? path : ".");
-    const int file = open(folder, O_RDONLY | O_CLOEXEC);
+    char copy[PATH_MAX]; /* dirname writes in it */
+    snprintf(copy, sizeof copy, "%s", path);
+    const int file = open(dirname(copy), O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return errno;
     const int error = fsync(file) == 0 || errno == EINVAL ? 0 : errno; /* some cannot be flushed */
@@ -131,21 +120,19 @@ dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int
 
 dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash)
 {
-    enum { BLOCK = 1 << 20 };
-    XXH3_state_t *const state = XXH3_createState();
-    uint8_t *const block = malloc(BLOCK);
+    uint8_t block[1 << 16];
     dn_status status = DN_OK;
-    if (!state || !block)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
+    XXH3_state_t *const state = XXH3_createState();
+    DN_CHECK(state, DN_ENOMEM, "%s: out of memory", path);
     XXH3_64bits_reset(state);
-    for (int64_t at = 0; at < size; at += BLOCK) {
-        const size_t part = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
-        DN_TRY_OR_DONE(dn_file_read(file, path, block, part, at));
-        XXH3_64bits_update(state, block, part);
+    for (int64_t at = 0; at < size && status == DN_OK; at += (int64_t)sizeof block) {
+        const int64_t left = size - at;
+        const size_t part = left < (int64_t)sizeof block ? (size_t)left : sizeof block;
+        status = dn_file_read(file, path, block, part, at);
+        if (status == DN_OK)
+            XXH3_64bits_update(state, block, part);
     }
     *hash = XXH3_64bits_digest(state);
-done:
-    free(block);
     XXH3_freeState(state);
     return status;
 }
@@ -153,16 +140,13 @@ done:
 dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
 {
     int file;
-    int64_t found;
-    *bytes = NULL;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_file_open(path, &file, &found));
+    int64_t found = 0;
+    dn_status status = dn_file_open(path, &file, &found);
     *size = (size_t)found;
-    *bytes = malloc(*size + 1); /* never of size 0 */
-    if (!*bytes)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", path));
-    DN_TRY_OR_DONE(dn_file_read(file, path, *bytes, *size, 0));
-done:
+    *bytes = status == DN_OK ? malloc(*size + 1) : NULL; /* never of size 0 */
+    if (status == DN_OK)
+        status = *bytes ? dn_file_read(file, path, *bytes, *size, 0)
+                        : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
     if (file >= 0)
         close(file);
     if (status != DN_OK) {

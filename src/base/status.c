@@ -3,16 +3,19 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
 
 dn_status dn_fail(dn_status status, const char *format, ...)
 {
+    char text[sizeof message]; /* the former message may be one of the arguments */
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    strcpy(message, text);
     return status;
 }
 

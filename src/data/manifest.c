@@ -24,14 +24,17 @@ const char *dn_split_name(dn_split_id split)
     return split == DN_TRAIN ? "train" : "test";
 }
 
-/* The arrays of a manifest that has only its info. */
-static dn_status allocate(dn_manifest *m, const int shards[DN_SPLITS])
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
+                             const int shards[DN_SPLITS])
 {
-    m->shards = shards[DN_TRAIN] + shards[DN_TEST];
-    m->shard = calloc((size_t)m->shards, sizeof *m->shard);
-    m->class_names = calloc((size_t)m->info.classes, sizeof *m->class_names);
-    DN_CHECK(m->shard && m->class_names, DN_ENOMEM, "out of memory for a data set's description");
-    dn_manifest_shard *next = m->shard;
+    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
+    dn_manifest_shard *next = calloc((size_t)(shards[DN_TRAIN] + shards[DN_TEST]), sizeof *next);
+    if (!m || !next) {
+        free(next);
+        dn_manifest_destroy(manifest);
+        return dn_fail(DN_ENOMEM, "out of memory for a data set's description");
+    }
+    *m = (dn_manifest){.info = *info, .shards = shards[DN_TRAIN] + shards[DN_TEST], .shard = next};
     for (int s = 0; s < DN_SPLITS; s++) {
         m->split[s] = (dn_manifest_split){.shards = shards[s], .shard = next};
         for (int i = 0; i < shards[s]; i++)
@@ -40,30 +43,15 @@ static dn_status allocate(dn_manifest *m, const int shards[DN_SPLITS])
     return DN_OK;
 }
 
-dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
-                             const int shards[DN_SPLITS])
-{
-    *manifest = calloc(1, sizeof **manifest);
-    DN_CHECK(*manifest, DN_ENOMEM, "out of memory for a data set's description");
-    (*manifest)->info = *info;
-    const dn_status status = allocate(*manifest, shards);
-    if (status != DN_OK)
-        dn_manifest_destroy(manifest);
-    return status;
-}
-
 void dn_manifest_destroy(dn_manifest **manifest)
 {
-    if (!*manifest)
-        return;
-    free((*manifest)->shard);
-    free((*manifest)->class_names);
-    json_decref((*manifest)->json);
+    if (*manifest)
+        free((*manifest)->shard);
     free(*manifest);
     *manifest = NULL;
 }
 
-static dn_status load_file(dn_manifest_file *file, json_t *json, const char *path)
+static dn_status parse_file(dn_manifest_file *file, json_t *json)
 {
     const char *name, *hash;
     char *end;
@@ -71,110 +59,108 @@ static dn_status load_file(dn_manifest_file *file, json_t *json, const char *pat
     json_error_t error;
     DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:I,s:s}", "file", &name, "bytes", &bytes,
                             "xxh3", &hash) == 0,
-             DN_ECORRUPT, "%s: a shard's entry is not valid: %s", path, error.text);
+             DN_ECORRUPT, "a shard's entry is not valid: %s", error.text);
     DN_CHECK(strlen(name) < sizeof file->name && !strchr(name, '/') && name[0] != '.', DN_ECORRUPT,
-             "%s: found the file name \"%s\", expected a plain one", path, name);
+             "found the file name \"%s\", expected a plain one", name);
     strcpy(file->name, name);
     file->bytes = bytes;
     file->hash = strtoull(hash, &end, 16);
     DN_CHECK(strlen(hash) == 16 && *end == '\0', DN_ECORRUPT,
-             "%s: %s: found the checksum \"%s\", expected 16 hex digits", path, name, hash);
+             "%s: found the checksum \"%s\", expected 16 hex digits", name, hash);
     return DN_OK;
 }
 
-static dn_status load_split(dn_manifest_split *split, const json_t *shards, json_int_t count,
-                            const char *path)
+static dn_status parse_split(dn_manifest_split *split, const json_t *shards, int64_t count)
 {
     for (int i = 0; i < split->shards; i++) {
         dn_manifest_shard *const shard = &split->shard[i];
         json_t *const entry = json_array_get(shards, (size_t)i);
-        DN_TRY(load_file(&shard->hdf5, entry, path));
-        DN_TRY(load_file(&shard->tfrecord, json_object_get(entry, "tfrecord"), path));
+        DN_TRY(parse_file(&shard->hdf5, entry));
+        DN_TRY(parse_file(&shard->tfrecord, json_object_get(entry, "tfrecord")));
         shard->first = split->count;
         shard->count = json_integer_value(json_object_get(entry, "count"));
         DN_CHECK(shard->count >= 1, DN_ECORRUPT,
-                 "%s: %s: found a count of %" PRId64 ", expected at least 1", path,
-                 shard->hdf5.name, shard->count);
+                 "%s: found a count of %" PRId64 ", expected at least 1", shard->hdf5.name,
+                 shard->count);
         split->count += shard->count;
     }
     DN_CHECK(split->count == count, DN_ECORRUPT,
-             "%s: found shards with %" PRId64 " images, expected %" PRId64 " as \"count\" says",
-             path, split->count, (int64_t)count);
+             "found shards with %" PRId64 " images, expected %" PRId64 " as \"count\" says",
+             split->count, count);
     return DN_OK;
 }
 
-static dn_status load_names(dn_manifest *m, const json_t *names, const char *path)
+static dn_status parse_channels(double *x, int channels, const json_t *array)
 {
-    for (int i = 0; i < m->info.classes; i++) {
-        m->class_names[i] = json_string_value(json_array_get(names, (size_t)i));
-        DN_CHECK(m->class_names[i], DN_ECORRUPT, "%s: class %d has no name", path, i);
-    }
-    return DN_OK;
-}
-
-static dn_status load_numbers(double *x, int count, const json_t *array, const char *path)
-{
-    for (int c = 0; c < count; c++) {
+    for (int c = 0; c < channels; c++) {
         const json_t *const number = json_array_get(array, (size_t)c);
         DN_CHECK(json_is_number(number), DN_ECORRUPT,
-                 "%s: \"mean\" and \"std\" must each hold %d numbers", path, count);
+                 "\"mean\" and \"std\" must each hold %d numbers", channels);
         x[c] = json_number_value(number);
     }
     return DN_OK;
 }
 
 /* Only the first two keys keep their meaning in every version. */
-static dn_status check_version(json_t *root, const char *path)
+static dn_status check_version(json_t *root)
 {
     const char *format = "";
     int version = 0;
     json_unpack(root, "{s?s,s?i}", "format", &format, "format_version", &version);
     DN_CHECK(strcmp(format, format_name) == 0, DN_ECORRUPT,
-             "%s: found the format \"%s\", expected \"%s\"", path, format, format_name);
+             "found the format \"%s\", expected \"%s\"", format, format_name);
     DN_CHECK(version == DN_SHARD_FORMAT_VERSION, DN_EINVAL,
-             "%s: found format_version %d, expected %d; delete the folder and make it again with "
-             "this version's create_records",
-             path, version, DN_SHARD_FORMAT_VERSION);
+             "found format_version %d, expected %d; delete the folder and make it again with this "
+             "version's create_records",
+             version, DN_SHARD_FORMAT_VERSION);
     return DN_OK;
 }
 
-static dn_status load_content(dn_manifest *m, const char *path)
+static dn_status check_info(const dn_shard_info *info, const char *name)
 {
-    dn_shard_info *const info = &m->info;
-    const char *name;
-    int shards[DN_SPLITS];
-    json_t *names, *mean, *std, *list[DN_SPLITS];
-    json_int_t count[DN_SPLITS];
-    json_error_t error;
-    DN_TRY(check_version(m->json, path));
-    DN_CHECK(json_unpack_ex(m->json, &error, 0,
-                            "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
-                            "dataset", &name, "channels", &info->channels, "height", &info->height,
-                            "width", &info->width, "classes", &info->classes, "zstd_level",
-                            &m->zstd_level, "class_names", &names, "mean", &mean, "std", &std,
-                            "splits", "train", "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN],
-                            "test", "count", &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
-             DN_ECORRUPT, "%s: not valid: %s", path, error.text);
     DN_CHECK(strlen(name) < sizeof info->dataset, DN_ECORRUPT,
-             "%s: found a name of %zu bytes, expected at most %zu", path, strlen(name),
+             "found a name of %zu bytes, expected at most %zu", strlen(name),
              sizeof info->dataset - 1);
-    strcpy(info->dataset, name);
     DN_CHECK(info->channels >= 1 && info->channels <= DN_MAX_IMAGE_CHANNELS && info->height >= 1 &&
                  info->height <= 65535 && info->width >= 1 && info->width <= 65535 &&
                  info->classes >= 1 && info->classes <= 65535,
-             DN_ECORRUPT, "%s: found %dx%dx%d images of %d classes, expected 1 to %d channels",
-             path, info->channels, info->height, info->width, info->classes, DN_MAX_IMAGE_CHANNELS);
+             DN_ECORRUPT, "found %dx%dx%d images of %d classes, expected 1 to %d channels",
+             info->channels, info->height, info->width, info->classes, DN_MAX_IMAGE_CHANNELS);
+    return DN_OK;
+}
+
+static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
+{
+    dn_shard_info info = {0};
+    const char *name;
+    int level, shards[DN_SPLITS];
+    json_t *names, *mean, *std, *list[DN_SPLITS];
+    json_int_t count[DN_SPLITS];
+    json_error_t error;
+    DN_TRY(check_version(root));
+    DN_CHECK(json_unpack_ex(root, &error, 0,
+                            "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
+                            "dataset", &name, "channels", &info.channels, "height", &info.height,
+                            "width", &info.width, "classes", &info.classes, "zstd_level", &level,
+                            "class_names", &names, "mean", &mean, "std", &std, "splits", "train",
+                            "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
+                            &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
+             DN_ECORRUPT, "not valid: %s", error.text);
+    DN_TRY(check_info(&info, name));
+    strcpy(info.dataset, name);
+    DN_CHECK(json_array_size(names) == (size_t)info.classes, DN_ECORRUPT,
+             "found %zu class names, expected %d", json_array_size(names), info.classes);
+    DN_TRY(parse_channels(info.mean, info.channels, mean));
+    DN_TRY(parse_channels(info.std, info.channels, std));
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(list[s]);
-        DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "%s: found no %s shards, expected at least 1", path,
+        DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "found no %s shards, expected at least 1",
                  dn_split_name(s));
     }
-    DN_TRY(allocate(m, shards));
-    DN_TRY(load_names(m, names, path));
-    DN_TRY(load_numbers(info->mean, info->channels, mean, path));
-    DN_TRY(load_numbers(info->std, info->channels, std, path));
+    DN_TRY(dn_manifest_create(manifest, &info, shards));
+    (*manifest)->zstd_level = level;
     for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY(load_split(&m->split[s], list[s], count[s], path));
+        DN_TRY(parse_split(&(*manifest)->split[s], list[s], count[s]));
     return DN_OK;
 }
 
@@ -187,15 +173,14 @@ dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
     DN_CHECK(access(path, F_OK) == 0, DN_ENOENT,
              "%s: %s; make the data set with create_records NAME --out %s", path, strerror(errno),
              folder);
-    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
-    DN_CHECK(m, DN_ENOMEM, "%s: out of memory", path);
-    m->json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    const dn_status status = m->json ? load_content(m, path)
-                                     : dn_fail(DN_ECORRUPT, "%s: line %d is not valid JSON: %s",
-                                               path, error.line, error.text);
-    if (status != DN_OK)
-        dn_manifest_destroy(manifest);
-    return status;
+    json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    DN_CHECK(root, DN_ECORRUPT, "%s: line %d is not valid JSON: %s", path, error.line, error.text);
+    const dn_status status = parse_manifest(manifest, root);
+    json_decref(root);
+    if (status == DN_OK)
+        return DN_OK;
+    dn_manifest_destroy(manifest);
+    return dn_fail(status, "%s: %s", path, dn_message());
 }
 
 static json_t *file_to_json(const dn_manifest_file *file)
@@ -249,24 +234,20 @@ dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
     return status;
 }
 
-dn_status dn_manifest_measure(const char *path, dn_manifest_file *file)
-{
-    int opened;
-    dn_status status = dn_file_open(path, &opened, &file->bytes);
-    if (status == DN_OK)
-        status = dn_file_hash(opened, path, file->bytes, &file->hash);
-    if (opened >= 0)
-        close(opened);
-    return status;
-}
-
 dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected)
 {
-    dn_manifest_file found;
-    DN_TRY(dn_manifest_measure(path, &found));
-    DN_CHECK(found.bytes == expected->bytes && found.hash == expected->hash, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes with checksum %016" PRIx64 ", expected %" PRId64
-             " with %016" PRIx64 " (damaged)",
-             path, found.bytes, found.hash, expected->bytes, expected->hash);
-    return DN_OK;
+    int file;
+    int64_t bytes;
+    uint64_t hash;
+    dn_status status = dn_file_open(path, &file, &bytes);
+    if (status == DN_OK)
+        status = dn_file_hash(file, path, bytes, &hash);
+    if (file >= 0)
+        close(file);
+    if (status != DN_OK || (bytes == expected->bytes && hash == expected->hash))
+        return status;
+    return dn_fail(DN_ECORRUPT,
+                   "%s: found %" PRId64 " bytes with checksum %016" PRIx64 ", expected %" PRId64
+                   " with %016" PRIx64 " (damaged)",
+                   path, bytes, hash, expected->bytes, expected->hash);
 }

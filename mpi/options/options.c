@@ -1,34 +1,246 @@
 /*
- * The command line: commands, options, help, and what the options amount to.
+ * Options by the table's rows: values as text and back, the command line, --help, and INI text
+ * (read by inih), which the --config file and the configuration in checkpoints are.
  */
 #include "options/options.h"
 
-#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dn/spec.h"
-#include "options/option_table.h"
 
-static const struct {
-    const char *name, *help;
-    dn_command command;
-} commands[] = {
-    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN},
-    {"eval", "top-1, top-5 and loss of a checkpoint on a test set", DN_COMMAND_EVAL},
-    {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO},
-    {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH},
-    {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN},
-};
-
-enum { COMMANDS = sizeof commands / sizeof *commands };
-
-static int find_command(const char *name)
+/* The row of a command's option (name: `length` characters), or -1; several commands are or-ed. */
+static int find_option(int commands, const char *name, size_t length)
 {
-    for (int i = 0; name && i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
+    for (int i = 0; i < dn_option_count; i++)
+        if ((dn_option_table[i].commands & commands) && strlen(dn_option_table[i].name) == length &&
+            memcmp(dn_option_table[i].name, name, length) == 0)
             return i;
     return -1;
 }
+
+/* The row's bit in dn_options.given. */
+static uint64_t given_bit(int row)
+{
+    return UINT64_C(1) << row;
+}
+
+/* ---- values ---- */
+
+enum { CHOICES_SIZE = 256 };
+
+/* What --help shows behind the option: its argument, for a choice its names, as "none|linear". */
+static const char *argument_text(const dn_option *o, char names[CHOICES_SIZE])
+{
+    if (o->choice == NULL)
+        return o->argument ? o->argument : "";
+    int used = 0;
+    for (int i = 0; o->choice(i) != NULL && used < CHOICES_SIZE; i++)
+        used += snprintf(names + used, (size_t)(CHOICES_SIZE - used), "%s%s", i > 0 ? "|" : "",
+                         o->choice(i));
+    return names;
+}
+
+static dn_status set_choice(int *field, const dn_option *o, const char *text, const char *where)
+{
+    char list[CHOICES_SIZE];
+    const int is_switch = o->kind == DN_SWITCH;
+    const char *names = is_switch ? "0|1|off|on" : argument_text(o, list), *name = names;
+    const size_t length = strlen(text);
+    for (int i = 0; *name != '\0'; i++) {
+        const size_t candidate = strcspn(name, "|");
+        *field = is_switch ? i % 2 : i;
+        if (candidate == length && memcmp(name, text, length) == 0)
+            return DN_OK;
+        name += candidate + (name[candidate] == '|');
+    }
+    return dn_fail(DN_EINVAL, "%s%s: found '%s', expected %s", where, o->name, text, names);
+}
+
+static dn_status set_number(void *field, const dn_option *o, const char *text, const char *where)
+{
+    char *end;
+    errno = 0;
+    const int is_real = o->kind == DN_REAL;
+    const double real = is_real ? strtod(text, &end) : 0;
+    const int64_t whole = is_real ? 0 : strtoll(text, &end, 10);
+    const double value = is_real ? real : (double)whole;
+    const int in_range = value >= o->min && value <= o->max; /* not so for NaN */
+    DN_CHECK(end != text && *end == '\0' && !errno && in_range, DN_EINVAL,
+             "%s%s: found '%s', expected a %s from %.15g to %.15g", where, o->name, text,
+             is_real ? "number" : "whole number", o->min, o->max);
+    if (is_real)
+        *(double *)field = real;
+    else if (o->size == sizeof(int64_t))
+        *(int64_t *)field = whole;
+    else
+        *(int *)field = (int)whole;
+    return DN_OK;
+}
+
+/* Parses `text` into the row's field. `where` stands before the option's name in the message of a
+ * DN_EINVAL: "--" or "run.ini:3: ". */
+static dn_status set_option(dn_options *options, int row, const char *text, const char *where)
+{
+    const dn_option *o = &dn_option_table[row];
+    void *field = (char *)options + o->offset;
+    if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
+        return set_choice(field, o, text, where);
+    if (o->kind != DN_TEXT)
+        return set_number(field, o, text, where);
+    const size_t length = strlen(text);
+    DN_CHECK(length < o->size, DN_EINVAL, "%s%s: found %zu characters, expected at most %zu", where,
+             o->name, length, o->size - 1);
+    memcpy(field, text, length + 1);
+    return DN_OK;
+}
+
+/* The shortest decimal number that reads back to the same bits. */
+static void real_text(double value, char text[DN_PATH_SIZE])
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, DN_PATH_SIZE, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
+/* text = the value of the row's field as set_option reads it, to the same bits. */
+static void option_text(const dn_options *options, int row, char text[DN_PATH_SIZE])
+{
+    const dn_option *o = &dn_option_table[row];
+    const void *field = (const char *)options + o->offset;
+    char list[CHOICES_SIZE];
+    if (o->kind == DN_TEXT) {
+        snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
+    } else if (o->kind == DN_REAL) {
+        real_text(*(const double *)field, text);
+    } else if (o->kind == DN_CHOICE) {
+        const char *name = argument_text(o, list);
+        for (int i = *(const int *)field; i > 0; i--)
+            name = strchr(name, '|') + 1;
+        snprintf(text, DN_PATH_SIZE, "%.*s", (int)strcspn(name, "|"), name);
+    } else if (o->size == sizeof(int64_t)) {
+        snprintf(text, DN_PATH_SIZE, "%lld", (long long)*(const int64_t *)field);
+    } else {
+        snprintf(text, DN_PATH_SIZE, "%d", *(const int *)field);
+    }
+}
+
+/* ---- INI text ---- */
+
+/* A line of INI text on its way through inih. */
+typedef struct ini_place {
+    dn_options *options;
+    uint64_t keep;                 /* options that stay as they are */
+    char where[DN_PATH_SIZE + 32]; /* "run.ini:3: " */
+    dn_status status;
+} ini_place;
+
+static int take_ini_value(void *user, const char *section, const char *name, const char *value)
+{
+    (void)section;
+    ini_place *at = user;
+    const int row = find_option(DN_COMMAND_TRAIN, name, strlen(name));
+    if (row < 0 || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
+        at->status =
+            dn_fail(DN_EINVAL, "%sfound the key '%s', expected an option of 'dn_dist train'",
+                    at->where, name);
+    else if (!(at->keep & given_bit(row)))
+        at->status = set_option(at->options, row, value, at->where);
+    if (at->status == DN_OK)
+        at->options->given |= given_bit(row);
+    return at->status == DN_OK;
+}
+
+/* One line at a time: so its number is known, and an indented one does not continue another. */
+static dn_status read_ini(FILE *file, const char *name, dn_options *options, uint64_t keep)
+{
+    char line[INI_MAX_LINE];
+    ini_place at = {.options = options, .keep = keep};
+    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
+        snprintf(at.where, sizeof at.where, "%s:%d: ", name, number);
+        DN_CHECK(strlen(line) + 1 < sizeof line || strchr(line, '\n'), DN_EINVAL,
+                 "%sfound a longer line, expected at most %zu bytes", at.where, sizeof line - 2);
+        const int bad = ini_parse_string(line, take_ini_value, &at);
+        DN_TRY(at.status);
+        DN_CHECK(bad == 0, DN_EINVAL, "%sfound no value, expected a line of key = value", at.where);
+    }
+    DN_CHECK(!ferror(file), DN_EIO, "%s: cannot read: %s", name, strerror(errno));
+    return DN_OK;
+}
+
+/* Takes from options.config what was not given yet. */
+static dn_status read_config(dn_options *options)
+{
+    FILE *file = fopen(options->config, "r");
+    DN_CHECK(file, DN_ENOENT, "--config: cannot read %s: %s", options->config, strerror(errno));
+    const dn_status status = read_ini(file, options->config, options, options->given);
+    fclose(file);
+    return status;
+}
+
+/* The option's bit where checkpoints record it, else 0. */
+static uint64_t recorded_bit(int row)
+{
+    return dn_option_table[row].bearing == DN_FREE ? 0 : given_bit(row);
+}
+
+dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
+{
+    char value[DN_PATH_SIZE];
+    size_t used = (size_t)snprintf(text, size, "[train]\n");
+    for (int i = 0; i < dn_option_count && used < size; i++) {
+        if (!recorded_bit(i))
+            continue;
+        option_text(options, i, value);
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s = %s\n", dn_option_table[i].name, value);
+    }
+    DN_CHECK(used < size, DN_EINVAL, "the configuration text: expected at most %zu bytes",
+             size - 1);
+    return DN_OK;
+}
+
+/* Brings a given option and the checkpoint's value together. */
+static dn_status reconcile(const dn_options *given, const dn_options *saved, int row)
+{
+    const dn_option *o = &dn_option_table[row];
+    char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
+    option_text(given, row, ours);
+    option_text(saved, row, theirs);
+    if (strcmp(ours, theirs) == 0)
+        return DN_OK;
+    DN_CHECK(o->bearing != DN_FIXED, DN_EINVAL,
+             "--%s: found %s, expected %s as in the checkpoint (or --resume none)", o->name, ours,
+             theirs);
+    dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
+    return DN_OK;
+}
+
+dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
+{
+    dn_options saved = *options;
+    saved.given = 0;
+    FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
+    DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
+    const dn_status status = read_ini(file, "the checkpoint's configuration", &saved, 0);
+    fclose(file);
+    DN_TRY(status);
+    for (int i = 0; i < dn_option_count; i++)
+        if (options->command == DN_COMMAND_TRAIN &&
+            (recorded_bit(i) & saved.given & options->given))
+            DN_TRY(reconcile(options, &saved, i));
+    for (int i = 0; i < dn_option_count; i++)
+        if (recorded_bit(i) & saved.given & ~options->given)
+            memcpy((char *)options + dn_option_table[i].offset,
+                   (const char *)&saved + dn_option_table[i].offset, dn_option_table[i].size);
+    return DN_OK;
+}
+
+/* ---- the command line ---- */
 
 /* Takes the option at argv[*at], moves *at past it and its value. */
 static dn_status parse_argument(dn_options *options, const char *command, int argc,
@@ -41,42 +253,39 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && strncmp(name, "no-", 3) == 0;
-    int index = dn_option_find((int)options->command, name, length);
-    if (index < 0 && no) {
-        index = dn_option_find((int)options->command, name + 3, length - 3);
-        index = index >= 0 && dn_option_table[index].kind == DN_SWITCH ? index : -1;
+    int row = find_option((int)options->command, name, length);
+    if (row < 0 && no) {
+        row = find_option((int)options->command, name + 3, length - 3);
+        row = row >= 0 && dn_option_table[row].kind == DN_SWITCH ? row : -1;
         value = "0";
     }
-    DN_CHECK(index >= 0, DN_EINVAL,
+    DN_CHECK(row >= 0, DN_EINVAL,
              "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'", (int)length,
              name, command);
-    if (!value && dn_option_table[index].kind == DN_SWITCH)
+    char list[CHOICES_SIZE];
+    if (!value && dn_option_table[row].kind == DN_SWITCH)
         value = "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
-    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", dn_option_table[index].name,
-             dn_option_table[index].argument);
+    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", dn_option_table[row].name,
+             argument_text(&dn_option_table[row], list));
     ++*at;
-    options->given |= dn_option_bit(index);
-    return dn_option_set(options, index, value, "--");
+    options->given |= given_bit(row);
+    return set_option(options, row, value, "--");
 }
 
-dn_status dn_options_parse(dn_options *options, const char *command, int argc,
+dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
-    const int c = find_command(command);
-    DN_CHECK(c >= 0, DN_EINVAL, "found the command '%s', expected train, eval, info, bench or plan",
-             command);
-    memset(options, 0, sizeof *options);
+    *options = (dn_options){.command = command->bit};
     for (int i = 0; i < dn_option_count; i++)
-        DN_TRY(dn_option_set(options, i, dn_option_table[i].initial, "default of --"));
-    options->command = commands[c].command;
+        DN_TRY(set_option(options, i, dn_option_table[i].initial, "default of --"));
     for (int i = 0; i < argc && !options->help;)
-        DN_TRY(parse_argument(options, command, argc, argv, &i));
+        DN_TRY(parse_argument(options, command->name, argc, argv, &i));
     if (options->help)
         return DN_OK;
     if (options->config[0])
-        DN_TRY(dn_options_read_config(options));
+        DN_TRY(read_config(options));
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;
@@ -84,14 +293,14 @@ dn_status dn_options_parse(dn_options *options, const char *command, int argc,
 
 int dn_options_given(const dn_options *options, const char *name)
 {
-    const int index = dn_option_find((int)options->command, name, strlen(name));
-    return index >= 0 && (options->given & dn_option_bit(index)) != 0;
+    const int row = find_option((int)options->command, name, strlen(name));
+    return row >= 0 && (options->given & given_bit(row)) != 0;
 }
 
 static void print_option(FILE *file, const dn_option *o)
 {
-    char left[80];
-    snprintf(left, sizeof left, "--%s %s", o->name, o->argument ? o->argument : "");
+    char left[CHOICES_SIZE + 32], list[CHOICES_SIZE];
+    snprintf(left, sizeof left, "--%s %s", o->name, argument_text(o, list));
     fprintf(file, "  %-34s", left);
     if (strlen(left) > 33)
         fprintf(file, "\n  %34s", "");
@@ -103,97 +312,25 @@ static void print_option(FILE *file, const dn_option *o)
     fprintf(file, "\n");
 }
 
-void dn_options_help(FILE *file, const char *command)
+void dn_options_help(FILE *file, const dn_command *command)
 {
-    const int c = find_command(command);
-    fprintf(file, "usage: dn_dist %s [OPTIONS]\n", c >= 0 ? commands[c].name : "COMMAND");
-    for (int i = 0; c < 0 && i < COMMANDS; i++)
-        fprintf(file, "%s  %-8s%s\n", i ? "" : "\ncommands:\n", commands[i].name, commands[i].help);
-    if (c < 0) {
-        fprintf(file, "\n'dn_dist COMMAND --help' lists the options of a command.\n");
-        return;
-    }
-    fprintf(file, "%s; defaults in [brackets]\n", commands[c].help);
+    fprintf(file, "usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
+            command->help);
     const char *group = "";
     for (int i = 0; i < dn_option_count; i++) {
-        if (!(dn_option_table[i].commands & (int)commands[c].command))
+        const dn_option *o = &dn_option_table[i];
+        if (!(o->commands & (int)command->bit))
             continue;
-        if (strcmp(group, dn_option_table[i].group) != 0)
-            fprintf(file, "\n%s\n", dn_option_table[i].group);
-        group = dn_option_table[i].group;
-        print_option(file, &dn_option_table[i]);
+        if (strcmp(group, o->group) != 0)
+            fprintf(file, "\n%s\n", o->group);
+        group = o->group;
+        print_option(file, o);
     }
-    if (commands[c].command == DN_COMMAND_EVAL)
+    if (command->bit == DN_COMMAND_EVAL)
         return;
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));
     fprintf(file, "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
                   "7x7:\n     stem-channels=64:last-transition=0\n");
-}
-
-dn_status dn_options_out(const dn_options *options, char *path, size_t size)
-{
-    const char *prefix = options->out[0] ? "" : "runs/";
-    const char *folder = options->out[0] ? options->out : options->model;
-    const int used = snprintf(path, size, "%s%s", prefix, folder);
-    DN_CHECK((size_t)used < size, DN_EINVAL, "--out: expected at most %zu characters", size - 1);
-    for (char *c = path + strlen(prefix); !options->out[0] && *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr(".-_", *c))
-            *c = '_';
-    return DN_OK;
-}
-
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch)
-{
-    const double global_batch = (double)options->batch_size * virtual_ranks;
-    const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
-    const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
-    return (dn_rate){
-        .schedule = options->schedule,
-        .base = options->lr * scale,
-        .steps_per_epoch = steps_per_epoch,
-        .epochs = options->epochs,
-        .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
-    };
-}
-
-/* ---- the net of the options ---- */
-
-/* Takes the option's value where it is given, the data's otherwise; both must agree. */
-static dn_status settle(const char *option, int given, int data, const char *dataset, int *value)
-{
-    DN_CHECK(given == 0 || data == 0 || given == data, DN_ESHAPE,
-             "%s %d: found %d in data set %s, expected the same", option, given, data, dataset);
-    if (given != 0 || data != 0)
-        *value = given != 0 ? given : data;
-    return DN_OK;
-}
-
-static dn_status make_spec(dn_spec *spec, const dn_options *options, const dn_shard_info *data)
-{
-    DN_TRY(dn_spec_parse(spec, options->model));
-    spec->channels = data != NULL ? data->channels : options->channels;
-    data = data != NULL ? data : &(dn_shard_info){0};
-    DN_TRY(settle("--size", options->size, data->height, data->dataset, &spec->height));
-    DN_TRY(settle("--size", options->size, data->width, data->dataset, &spec->width));
-    DN_TRY(settle("--classes", options->classes, data->classes, data->dataset, &spec->classes));
-    return dn_spec_check(spec);
-}
-
-dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net)
-{
-    dn_spec spec;
-    const dn_kernels *kernels;
-    DN_TRY(make_spec(&spec, o, data));
-    DN_TRY(dn_kernels_select(&kernels, o->isa));
-    return dn_net_create(net, &spec, kernels,
-                         &(dn_net_options){.batch = o->batch_size,
-                                           .train = o->command != DN_COMMAND_EVAL,
-                                           .plan_only = o->command == DN_COMMAND_INFO,
-                                           .dtype = o->dtype,
-                                           .recompute = o->recompute,
-                                           .dropout = (float)o->dropout,
-                                           .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

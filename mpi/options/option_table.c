@@ -92,12 +92,9 @@ const dn_option dn_option_table[] = {
      "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_FREE,
      "INI file of these keys; the command line wins"},
-    {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE,
-     "steps timed"},
-    {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE,
-     "steps before those"},
-    {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE,
-     "print one JSON object"},
+    {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
+    {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},
+    {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
     {"roofline", "Run", BENCH, SWITCH(roofline), "0", DN_FREE,
      "measure the machine's peaks, and compare phases and layers"},
     {"profile", "Run", BENCH | PLAN, TEXT(profile, "FILE"), "", DN_FREE,
@@ -138,11 +135,10 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE,
-     "this text"},
+    {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE, "this text"},
+    {0},
 };
 /* clang-format on */
 
-const int dn_option_count = sizeof dn_option_table / sizeof *dn_option_table;
-_Static_assert(sizeof dn_option_table / sizeof *dn_option_table <= 64,
+_Static_assert(sizeof dn_option_table / sizeof *dn_option_table <= 64 + 1,
                "dn_options.given has one bit for each option");

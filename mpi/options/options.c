@@ -11,20 +11,25 @@
 
 #include "dn/spec.h"
 
-/* The row of a command's option (name: `length` characters), or -1; several commands are or-ed. */
-static int find_option(int commands, const char *name, size_t length)
+/* The row of a command's option (name: `length` characters), or NULL. */
+static const dn_option *find_option(dn_command_bit command, const char *name, size_t length)
 {
-    for (int i = 0; i < dn_option_count; i++)
-        if ((dn_option_table[i].commands & commands) && strlen(dn_option_table[i].name) == length &&
-            memcmp(dn_option_table[i].name, name, length) == 0)
-            return i;
-    return -1;
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if ((o->commands & (int)command) && strlen(o->name) == length &&
+            memcmp(o->name, name, length) == 0)
+            return o;
+    return NULL;
 }
 
 /* The row's bit in dn_options.given. */
-static uint64_t given_bit(int row)
+static uint64_t given_bit(const dn_option *o)
 {
-    return UINT64_C(1) << row;
+    return UINT64_C(1) << (o - dn_option_table);
+}
+
+static void *field_of(const dn_options *options, const dn_option *o)
+{
+    return (char *)options + o->offset;
 }
 
 /* ---- values ---- */
@@ -82,10 +87,10 @@ static dn_status set_number(void *field, const dn_option *o, const char *text, c
 
 /* Parses `text` into the row's field. `where` stands before the option's name in the message of a
  * DN_EINVAL: "--" or "run.ini:3: ". */
-static dn_status set_option(dn_options *options, int row, const char *text, const char *where)
+static dn_status set_option(dn_options *options, const dn_option *o, const char *text,
+                            const char *where)
 {
-    const dn_option *o = &dn_option_table[row];
-    void *field = (char *)options + o->offset;
+    void *field = field_of(options, o);
     if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
         return set_choice(field, o, text, where);
     if (o->kind != DN_TEXT)
@@ -108,10 +113,9 @@ static void real_text(double value, char text[DN_PATH_SIZE])
 }
 
 /* text = the value of the row's field as set_option reads it, to the same bits. */
-static void option_text(const dn_options *options, int row, char text[DN_PATH_SIZE])
+static void option_text(const dn_options *options, const dn_option *o, char text[DN_PATH_SIZE])
 {
-    const dn_option *o = &dn_option_table[row];
-    const void *field = (const char *)options + o->offset;
+    const void *field = field_of(options, o);
     char list[CHOICES_SIZE];
     if (o->kind == DN_TEXT) {
         snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
@@ -143,15 +147,15 @@ static int take_ini_value(void *user, const char *section, const char *name, con
 {
     (void)section;
     ini_place *at = user;
-    const int row = find_option(DN_COMMAND_TRAIN, name, strlen(name));
-    if (row < 0 || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
+    const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
+    if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
         at->status =
             dn_fail(DN_EINVAL, "%sfound the key '%s', expected an option of 'dn_dist train'",
                     at->where, name);
-    else if (!(at->keep & given_bit(row)))
-        at->status = set_option(at->options, row, value, at->where);
+    else if (!(at->keep & given_bit(o)))
+        at->status = set_option(at->options, o, value, at->where);
     if (at->status == DN_OK)
-        at->options->given |= given_bit(row);
+        at->options->given |= given_bit(o);
     return at->status == DN_OK;
 }
 
@@ -182,22 +186,15 @@ static dn_status read_config(dn_options *options)
     return status;
 }
 
-/* The option's bit where checkpoints record it, else 0. */
-static uint64_t recorded_bit(int row)
-{
-    return dn_option_table[row].bearing == DN_FREE ? 0 : given_bit(row);
-}
-
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
 {
     char value[DN_PATH_SIZE];
     size_t used = (size_t)snprintf(text, size, "[train]\n");
-    for (int i = 0; i < dn_option_count && used < size; i++) {
-        if (!recorded_bit(i))
+    for (const dn_option *o = dn_option_table; o->name && used < size; o++) {
+        if (o->bearing == DN_FREE)
             continue;
-        option_text(options, i, value);
-        used +=
-            (size_t)snprintf(text + used, size - used, "%s = %s\n", dn_option_table[i].name, value);
+        option_text(options, o, value);
+        used += (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
     }
     DN_CHECK(used < size, DN_EINVAL, "the configuration text: expected at most %zu bytes",
              size - 1);
@@ -205,12 +202,11 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
 }
 
 /* Brings a given option and the checkpoint's value together. */
-static dn_status reconcile(const dn_options *given, const dn_options *saved, int row)
+static dn_status reconcile(const dn_options *given, const dn_options *saved, const dn_option *o)
 {
-    const dn_option *o = &dn_option_table[row];
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
-    option_text(given, row, ours);
-    option_text(saved, row, theirs);
+    option_text(given, o, ours);
+    option_text(saved, o, theirs);
     if (strcmp(ours, theirs) == 0)
         return DN_OK;
     DN_CHECK(o->bearing != DN_FIXED, DN_EINVAL,
@@ -222,21 +218,22 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, int
 
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 {
-    dn_options saved = *options;
+    dn_options saved = *options, merged = *options;
     saved.given = 0;
     FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     const dn_status status = read_ini(file, "the checkpoint's configuration", &saved, 0);
     fclose(file);
     DN_TRY(status);
-    for (int i = 0; i < dn_option_count; i++)
-        if (options->command == DN_COMMAND_TRAIN &&
-            (recorded_bit(i) & saved.given & options->given))
-            DN_TRY(reconcile(options, &saved, i));
-    for (int i = 0; i < dn_option_count; i++)
-        if (recorded_bit(i) & saved.given & ~options->given)
-            memcpy((char *)options + dn_option_table[i].offset,
-                   (const char *)&saved + dn_option_table[i].offset, dn_option_table[i].size);
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (o->bearing == DN_FREE || !(saved.given & given_bit(o)))
+            continue;
+        if (!(options->given & given_bit(o)))
+            memcpy(field_of(&merged, o), field_of(&saved, o), o->size);
+        else if (options->command == DN_COMMAND_TRAIN)
+            DN_TRY(reconcile(options, &saved, o));
+    }
+    *options = merged;
     return DN_OK;
 }
 
@@ -253,33 +250,32 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && strncmp(name, "no-", 3) == 0;
-    int row = find_option((int)options->command, name, length);
-    if (row < 0 && no) {
-        row = find_option((int)options->command, name + 3, length - 3);
-        row = row >= 0 && dn_option_table[row].kind == DN_SWITCH ? row : -1;
+    const dn_option *o = find_option(options->command, name, length);
+    if (!o && no) {
+        o = find_option(options->command, name + 3, length - 3);
+        o = o && o->kind == DN_SWITCH ? o : NULL;
         value = "0";
     }
-    DN_CHECK(row >= 0, DN_EINVAL,
-             "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'", (int)length,
-             name, command);
+    DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'",
+             (int)length, name, command);
     char list[CHOICES_SIZE];
-    if (!value && dn_option_table[row].kind == DN_SWITCH)
+    if (!value && o->kind == DN_SWITCH)
         value = "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
-    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", dn_option_table[row].name,
-             argument_text(&dn_option_table[row], list));
+    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", o->name,
+             argument_text(o, list));
     ++*at;
-    options->given |= given_bit(row);
-    return set_option(options, row, value, "--");
+    options->given |= given_bit(o);
+    return set_option(options, o, value, "--");
 }
 
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
     *options = (dn_options){.command = command->bit};
-    for (int i = 0; i < dn_option_count; i++)
-        DN_TRY(set_option(options, i, dn_option_table[i].initial, "default of --"));
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        DN_TRY(set_option(options, o, o->initial, "default of --"));
     for (int i = 0; i < argc && !options->help;)
         DN_TRY(parse_argument(options, command->name, argc, argv, &i));
     if (options->help)
@@ -293,8 +289,8 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
 
 int dn_options_given(const dn_options *options, const char *name)
 {
-    const int row = find_option((int)options->command, name, strlen(name));
-    return row >= 0 && (options->given & given_bit(row)) != 0;
+    const dn_option *o = find_option(options->command, name, strlen(name));
+    return o && (options->given & given_bit(o)) != 0;
 }
 
 static void print_option(FILE *file, const dn_option *o)
@@ -317,8 +313,7 @@ void dn_options_help(FILE *file, const dn_command *command)
     fprintf(file, "usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
             command->help);
     const char *group = "";
-    for (int i = 0; i < dn_option_count; i++) {
-        const dn_option *o = &dn_option_table[i];
+    for (const dn_option *o = dn_option_table; o->name; o++) {
         if (!(o->commands & (int)command->bit))
             continue;
         if (strcmp(group, o->group) != 0)

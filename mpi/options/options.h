@@ -139,8 +139,7 @@ typedef struct dn_option {
     const char *help;
 } dn_option;
 
-/* The table, and how many rows it has (at most 64). */
+/* The table; a row without a name ends it. */
 extern const dn_option dn_option_table[];
-extern const int dn_option_count;
 
 #endif

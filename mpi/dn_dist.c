@@ -38,9 +38,14 @@ static dn_status find_command(const dn_command **command, const char *name)
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
             *command = &commands[i];
-    DN_CHECK(*command, DN_EINVAL,
-             "found the command '%s', expected train, eval, info, bench or plan", name);
-    return DN_OK;
+    if (*command != NULL)
+        return DN_OK;
+    char names[128];
+    int used = snprintf(names, sizeof names, "%s", commands[0].name);
+    for (int i = 1; i < COMMANDS && used < (int)sizeof names; i++)
+        used += snprintf(names + used, sizeof names - (size_t)used, "%s%s",
+                         i < COMMANDS - 1 ? ", " : " or ", commands[i].name);
+    return dn_fail(DN_EINVAL, "found the command '%s', expected %s", name, names);
 }
 
 /* Runs the command with what every command has beside it. */

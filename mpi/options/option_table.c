@@ -17,15 +17,16 @@ enum {
     ALL = EVAL | STEP
 };
 
-#define FIELD(name)                      offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
-#define TEXT(field, argument)            DN_TEXT, FIELD(field), 0, 0, argument, NULL
-#define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL
-#define REAL(field, min, max, argument)  DN_REAL, FIELD(field), min, max, argument, NULL
-#define SWITCH(field)                    DN_SWITCH, FIELD(field), 0, 0, NULL, NULL
-#define CHOICE(field, names)             DN_CHOICE, FIELD(field), 0, 0, names, NULL
-#define CHOICE_OF(field, name)           DN_CHOICE, FIELD(field), 0, 0, NULL, name
-
 /* clang-format off */
+#define FIELD(name) offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
+#define TEXT(field, argument) DN_TEXT, FIELD(field), 0, 0, argument, NULL, NULL
+#define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
+#define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on"), NULL
+#define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
+#define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
+
 const dn_option dn_option_table[] = {
     {"model", "Model", STEP, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
      "a model's name or written form, see below"},
@@ -39,7 +40,7 @@ const dn_option dn_option_table[] = {
      "probability, after each dense layer"},
     {"sync-bn", "Model", TRAIN | BENCH, SWITCH(sync_bn), "0", DN_DECIDES,
      "batch statistics of the global batch, not of each virtual rank"},
-    {"init", "Model", TRAIN, CHOICE(init, "kaiming|xavier"), "kaiming", DN_DECIDES,
+    {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
      "initial weights"},
     {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
      "start from a checkpoint's weights"},
@@ -52,7 +53,7 @@ const dn_option dn_option_table[] = {
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
-    {"augment", "Data", TRAIN, CHOICE(augment, "auto|none|pad-crop-flip"), "auto", DN_DECIDES,
+    {"augment", "Data", TRAIN, CHOICE(augment, "auto", "none", "pad-crop-flip"), "auto", DN_DECIDES,
      "of the training images; auto: none for grey ones"},
     {"seed", "Data", TRAIN, WHOLE(seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
@@ -63,9 +64,9 @@ const dn_option dn_option_table[] = {
      "end after so many steps in all; 0: no limit"},
     {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
      "learning rate, for a global batch of 64"},
-    {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none|linear"), "linear", DN_DECIDES,
-     "linear: lr x global batch / 64"},
-    {"schedule", "Optimisation", TRAIN, CHOICE(schedule, "step|cosine|constant"), "step",
+    {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear"), "linear",
+     DN_DECIDES, "linear: lr x global batch / 64"},
+    {"schedule", "Optimisation", TRAIN, CHOICE(schedule, "step", "cosine", "constant"), "step",
      DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %"},
     {"warmup-epochs", "Optimisation", TRAIN, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
      "-1: 5 (at most epochs / 10) when scaling raises lr"},
@@ -115,17 +116,17 @@ const dn_option dn_option_table[] = {
 
     {"threads", "Machine", ALL, WHOLE(threads, 0, 4096, "N"), "0", DN_FREE,
      "per rank; 0: automatic"},
-    {"wire", "Machine", TRAIN | BENCH, CHOICE(wire, "fp32|bf16"), "fp32", DN_DECIDES,
+    {"wire", "Machine", TRAIN | BENCH, CHOICE(wire, "fp32", "bf16"), "fp32", DN_DECIDES,
      "gradients between ranks; bf16: sums of virtual ranks are rounded to it"},
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "what every rank does when, as a Chrome trace (JSON)"},
-    {"pin", "Machine", ALL, CHOICE(pin, "auto|off"), "auto", DN_FREE,
+    {"pin", "Machine", ALL, CHOICE(pin, "auto", "off"), "auto", DN_FREE,
      "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
-    {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(comm_thread, "auto|on|off"), "auto",
-     DN_FREE, "a thread a rank that only communicates; auto: on a spare core"},
+    {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(comm_thread, "auto", "on", "off"),
+     "auto", DN_FREE, "a thread a rank that only communicates; auto: on a spare core"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(bucket_mb, 1e-5, 1024, "X"), "1", DN_FREE,
      "gradients that travel together, MiB; at most an eighth of all"},
-    {"dtype", "Machine", ALL, CHOICE(dtype, "fp32|bf16"), "fp32", DN_DECIDES,
+    {"dtype", "Machine", ALL, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
      "of the stored maps, and of products where the processor has such; weights, sums and "
      "statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <ini.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,32 +37,34 @@ static void *field_of(const dn_options *options, const dn_option *o)
 
 enum { CHOICES_SIZE = 256 };
 
-/* What --help shows behind the option: its argument, for a choice its names, as "none|linear". */
-static const char *argument_text(const dn_option *o, char names[CHOICES_SIZE])
+/* The name of a choice, NULL past the last. */
+static const char *choice_name(const dn_option *o, int index)
 {
-    if (o->choice == NULL)
-        return o->argument ? o->argument : "";
+    return o->choice ? o->choice(index) : o->names[index];
+}
+
+/* What stands behind the option in --help: its argument, for a choice "none|linear". */
+static const char *argument_text(const dn_option *o, char list[CHOICES_SIZE])
+{
+    if (o->argument != NULL)
+        return o->argument;
     int used = 0;
-    for (int i = 0; o->choice(i) != NULL && used < CHOICES_SIZE; i++)
-        used += snprintf(names + used, (size_t)(CHOICES_SIZE - used), "%s%s", i > 0 ? "|" : "",
-                         o->choice(i));
-    return names;
+    for (int i = 0; choice_name(o, i) != NULL && used < CHOICES_SIZE; i++)
+        used += snprintf(list + used, (size_t)(CHOICES_SIZE - used), "%s%s", i > 0 ? "|" : "",
+                         choice_name(o, i));
+    return list;
 }
 
 static dn_status set_choice(int *field, const dn_option *o, const char *text, const char *where)
 {
     char list[CHOICES_SIZE];
-    const int is_switch = o->kind == DN_SWITCH;
-    const char *names = is_switch ? "0|1|off|on" : argument_text(o, list), *name = names;
-    const size_t length = strlen(text);
-    for (int i = 0; *name != '\0'; i++) {
-        const size_t candidate = strcspn(name, "|");
-        *field = is_switch ? i % 2 : i;
-        if (candidate == length && memcmp(name, text, length) == 0)
+    for (int i = 0; choice_name(o, i) != NULL; i++)
+        if (strcmp(choice_name(o, i), text) == 0) {
+            *field = o->kind == DN_SWITCH ? i % 2 : i;
             return DN_OK;
-        name += candidate + (name[candidate] == '|');
-    }
-    return dn_fail(DN_EINVAL, "%s%s: found '%s', expected %s", where, o->name, text, names);
+        }
+    return dn_fail(DN_EINVAL, "%s%s: found '%s', expected %s", where, o->name, text,
+                   argument_text(o, list));
 }
 
 static dn_status set_number(void *field, const dn_option *o, const char *text, const char *where)
@@ -102,34 +105,24 @@ static dn_status set_option(dn_options *options, const dn_option *o, const char 
     return DN_OK;
 }
 
-/* The shortest decimal number that reads back to the same bits. */
-static void real_text(double value, char text[DN_PATH_SIZE])
-{
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, DN_PATH_SIZE, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
-    }
-}
-
 /* text = the value of the row's field as set_option reads it, to the same bits. */
 static void option_text(const dn_options *options, const dn_option *o, char text[DN_PATH_SIZE])
 {
     const void *field = field_of(options, o);
-    char list[CHOICES_SIZE];
     if (o->kind == DN_TEXT) {
         snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
-    } else if (o->kind == DN_REAL) {
-        real_text(*(const double *)field, text);
-    } else if (o->kind == DN_CHOICE) {
-        const char *name = argument_text(o, list);
-        for (int i = *(const int *)field; i > 0; i--)
-            name = strchr(name, '|') + 1;
-        snprintf(text, DN_PATH_SIZE, "%.*s", (int)strcspn(name, "|"), name);
-    } else if (o->size == sizeof(int64_t)) {
-        snprintf(text, DN_PATH_SIZE, "%lld", (long long)*(const int64_t *)field);
-    } else {
+    } else if (o->kind == DN_REAL) { /* in as few digits as will do, 17 at most */
+        const double value = *(const double *)field;
+        int digits = 6;
+        do
+            snprintf(text, DN_PATH_SIZE, "%.*g", digits, value);
+        while (strtod(text, NULL) != value && ++digits <= 17);
+    } else if (o->kind == DN_WHOLE && o->size == sizeof(int64_t)) {
+        snprintf(text, DN_PATH_SIZE, "%" PRId64, *(const int64_t *)field);
+    } else if (o->kind == DN_WHOLE) {
         snprintf(text, DN_PATH_SIZE, "%d", *(const int *)field);
+    } else {
+        snprintf(text, DN_PATH_SIZE, "%s", choice_name(o, *(const int *)field));
     }
 }
 
@@ -296,7 +289,8 @@ int dn_options_given(const dn_options *options, const char *name)
 static void print_option(FILE *file, const dn_option *o)
 {
     char left[CHOICES_SIZE + 32], list[CHOICES_SIZE];
-    snprintf(left, sizeof left, "--%s %s", o->name, argument_text(o, list));
+    snprintf(left, sizeof left, "--%s %s", o->name,
+             o->kind == DN_SWITCH ? "" : argument_text(o, list));
     fprintf(file, "  %-34s", left);
     if (strlen(left) > 33)
         fprintf(file, "\n  %34s", "");

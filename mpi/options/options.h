@@ -130,11 +130,12 @@ typedef struct dn_option {
     const char *name, *group;
     int commands; /* their bits */
     dn_option_kind kind;
-    size_t offset, size;  /* of the field in dn_options */
-    double min, max;      /* of a number */
-    const char *argument; /* as --help shows it; a choice's names, "none|linear" ... */
-    dn_name_fn *choice;   /* ... or where they come from */
-    const char *initial;  /* default */
+    size_t offset, size;      /* of the field in dn_options */
+    double min, max;          /* of a number */
+    const char *argument;     /* of text or a number, as --help shows it */
+    const char *const *names; /* of a choice or switch, up to a NULL ... */
+    dn_name_fn *choice;       /* ... or where a choice's come from */
+    const char *initial;      /* default */
     dn_bearing bearing;
     const char *help;
 } dn_option;

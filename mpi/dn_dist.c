@@ -1,63 +1,90 @@
 /* dn_dist: parses the command line, begins again with other environment variables where too many
- * ranks would spin, starts MPI, finds the rank's cores, starts the watch and the timeline, runs one
- * command. */
+ * ranks would spin, starts MPI, finds the rank's cores, starts the heartbeat and the timeline, runs
+ * one command. */
 #include <stdio.h>
 #include <string.h>
 
 #include "commands/commands.h"
+#include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/timeline.h"
-#include "job/heartbeat.h"
 
-static dn_status run_command(const dn_comm *comm, dn_options *options)
+static const dn_command commands[] = {
+    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train},
+    {"eval", "top-1, top-5 and loss of a checkpoint on a test set", DN_COMMAND_EVAL, dn_eval},
+    {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO,
+     dn_info_command},
+    {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench},
+    {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN,
+     dn_plan_command},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_commands(void)
 {
-    switch (options->command) {
-    case DN_COMMAND_TRAIN:
-        return dn_train(comm, options);
-    case DN_COMMAND_EVAL:
-        return dn_eval(comm, options);
-    case DN_COMMAND_INFO:
-        return dn_info_command(comm, options);
-    case DN_COMMAND_BENCH:
-        return dn_bench(comm, options);
-    case DN_COMMAND_PLAN:
-        break;
-    }
-    return dn_plan_command(comm, options);
+    printf("usage: dn_dist COMMAND [OPTIONS]\n\ncommands:\n");
+    for (int i = 0; i < COMMANDS; i++)
+        printf("  %-8s%s\n", commands[i].name, commands[i].help);
+    printf("\n'dn_dist COMMAND --help' lists the options of a command.\n");
 }
 
-static int wants_help(int argc, char **argv)
+/* *command = the one that is named, NULL where help is asked for instead. */
+static dn_status find_command(const dn_command **command, const char *name)
 {
-    return argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+    *command = NULL;
+    if (name == NULL || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return DN_OK;
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            *command = &commands[i];
+    if (*command != NULL)
+        return DN_OK;
+    char names[128];
+    int used = snprintf(names, sizeof names, "%s", commands[0].name);
+    for (int i = 1; i < COMMANDS && used < (int)sizeof names; i++)
+        used += snprintf(names + used, sizeof names - (size_t)used, "%s%s",
+                         i < COMMANDS - 1 ? ", " : " or ", commands[i].name);
+    return dn_fail(DN_EINVAL, "found the command '%s', expected %s", name, names);
+}
+
+/* Runs the command with what every command has beside it. */
+static dn_status run_command(const dn_command *command, dn_comm *comm, dn_options *options)
+{
+    dn_heartbeat_start(&comm->heartbeat, comm, options->deadline);
+    dn_status status = dn_timeline_create(&comm->timeline, comm, options->timeline);
+    if (status == DN_OK)
+        status = command->run(comm, options);
+    const dn_status closed = dn_timeline_close(&comm->timeline);
+    return status != DN_OK ? status : closed;
 }
 
 int main(int argc, char **argv)
 {
     dn_comm comm;
     dn_place place;
-    dn_options options = {.help = wants_help(argc, argv)};
-    const char *command = options.help ? NULL : argv[1];
-    dn_status status = DN_OK;
+    dn_options options = {0};
+    const dn_command *command;
+    dn_status status = find_command(&command, argv[1]);
     if (command)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
+    const int is_help = command == NULL || options.help;
     dn_place_restart_if_crowded(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
-    if (status == DN_OK && options.help && comm.rank == 0)
-        dn_options_help(stdout, command);
-    if (status == DN_OK && !options.help)
-        status = dn_place_create(&place, &comm, options.threads, options.pin);
-    comm.place = &place;
-    if (status == DN_OK && !options.help) {
-        dn_heartbeat_start(&comm.heartbeat, &comm, options.deadline);
-        status = dn_timeline_create(&comm.timeline, &comm, options.timeline);
-        if (status == DN_OK)
-            status = run_command(&comm, &options);
-        const dn_status closed = dn_timeline_close(&comm.timeline);
-        status = status != DN_OK ? status : closed;
+    if (status == DN_OK && is_help && comm.rank == 0) {
+        if (command)
+            dn_options_help(stdout, command);
+        else
+            print_commands();
     }
+    if (status == DN_OK && !is_help)
+        status = dn_place_create(&place, &comm, options.threads, (dn_pin)options.pin);
+    comm.place = &place;
+    if (status == DN_OK && !is_help)
+        status = run_command(command, &comm, &options);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     dn_heartbeat_doing(comm.heartbeat, DN_ENDING);

@@ -44,6 +44,8 @@ for command in train eval info bench plan; do
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
 done
+limited "$dn_dist" >"$tmp/help" 2>"$tmp/error" || fail "dn_dist alone" "$tmp/error"
+grep -q "^  bench   time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
 for option in model data out epochs max-steps batch-size virtual-ranks lr momentum nesterov \
     weight-decay schedule warmup-epochs label-smoothing dropout augment init seed threads \
     eval-every checkpoint-every keep resume classes size config init-from; do
@@ -69,7 +71,7 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "trian.*expected" trian
+refused "unknown command" "'trian', expected train, eval, info, bench or plan" trian
 refused "unknown option" "--epoch:.*found.*expected" train --epoch 3
 refused "no value" "--epochs.*found.*expected" train --epochs
 refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0

@@ -10,9 +10,9 @@
  * Epochs count from 1, steps from 1 over the whole run; top1 and top5 are percent; losses are
  * means over images; an interval's values are of its own images, an epoch's of those seen in this
  * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
- * of this process. test_* are null where the epoch was not evaluated, and so is a number that is
- * not finite. A resumed run appends, so that the steps after its checkpoint can stand there twice:
- * the later line holds.
+ * of this process. test_* are null where the epoch was not evaluated, and so is a non-finite
+ * number. A resumed run appends, so that the steps after its checkpoint can stand there twice: the
+ * later line holds.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */

@@ -170,7 +170,8 @@ static void print_text(const bench *b)
 static dn_status create(bench *b)
 {
     DN_TRY(dn_options_net(b->options, NULL, b->comm->size, &b->net));
-    DN_TRY(dn_step_create(&b->step, b->comm, b->net, b->options, b->comm->size, NULL));
+    const dn_step_settings settings = dn_options_step(b->options, b->comm->size);
+    DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings, NULL));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
     return DN_OK;

@@ -1,16 +1,17 @@
-/* The commands of dn_dist. Each is collective and returns the same status on all ranks, with
- * dn_message set everywhere; results go to standard output of rank 0. */
+/* The commands of dn_dist, and what their options amount to. */
 #ifndef DN_COMMANDS_H
 #define DN_COMMANDS_H
 
-#include "job/comm.h"
-#include "dn/images.h"
-#include "dn/metrics.h"
 #include "dn/net.h"
+#include "dn/schedule.h"
+#include "dn/shard.h"
+#include "job/comm.h"
 #include "options/options.h"
 #include "planning/profile.h"
 #include "training/step.h"
-#include "job/preempt.h"
+
+/* ---- the commands: collective; the same status on all ranks, with dn_message set everywhere.
+ * Results go to standard output of rank 0. ---- */
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
@@ -22,11 +23,33 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
  * caller also after a failure. Collective. */
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile);
 
-/* Fills the test fields of `scores` with loss and accuracy over all images of a split. Exact on any
- * number of ranks: the images are cut into batches of the net's size, each computed once, counts
- * are whole numbers, and losses are added along the tree over the batches. Ends with DN_STOPPED,
- * not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
-                      const dn_preempt *stop, dn_epoch_metrics *scores);
+/* ---- settings: not collective ---- */
+
+/* How a run begins. */
+typedef enum dn_resume {
+    DN_RESUME_AUTO, /* from the newest checkpoint of its folder, if there is one */
+    DN_RESUME_NONE, /* afresh */
+    DN_RESUME_FILE  /* from options.resume */
+} dn_resume;
+
+dn_resume dn_options_resume(const dn_options *options);
+
+/* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
+ * and '_' turned into '_'. DN_EINVAL where that is too long. */
+dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
+
+/* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
+ * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
+ * tenth of the run, where scaling raises the rate, and none elsewhere. */
+dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
+
+/* The settings of a training step over `virtual_ranks`. */
+dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks);
+
+/* *net = the net for their command, which the caller owns. What they leave open of its images and
+ * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
+ * DN_ENOMEM. */
+dn_status dn_options_net(const dn_options *options, const dn_shard_info *data, int virtual_ranks,
+                         dn_net **net);
 
 #endif

@@ -24,7 +24,7 @@ static void print_layers(const dn_net *net)
            dn_net_view(net).parameter_count, multiply_adds);
 }
 
-static void print_plan(const dn_net *net)
+static void print_memory_plan(const dn_net *net)
 {
     const dn_view view = dn_net_view(net);
     size_t most = 0;
@@ -59,7 +59,7 @@ static dn_status print_info(const dn_options *options)
     printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
            spec->width, spec->classes);
     print_layers(net);
-    print_plan(net);
+    print_memory_plan(net);
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
            dn_net_view(net).leaf_count * sizeof(float));
     const dn_status status = print_further_net(net);

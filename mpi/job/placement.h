@@ -11,7 +11,9 @@
 #include <stdio.h>
 
 #include "job/comm.h"
-#include "options/options.h"
+
+/* Of threads to cores. */
+typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
 
 /* One rank's place, and its node as far as a cure needs it. */
 typedef struct dn_place {

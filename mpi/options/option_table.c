@@ -1,12 +1,11 @@
 /*
- * The table of options, and reading and writing of values by its rows. A new option is a field of
- * dn_options and a row here.
+ * The table of options. A new option is a field of dn_options and a row here.
+ *
+ * A row: name, heading in --help, commands, field with its kind, limits and argument, default, how
+ * it bears on a checkpoint, help. A choice lists its names in the order of its enum, or takes them
+ * from the table of the module that it chooses from (CHOICE_OF).
  */
-#include "options/option_table.h"
-
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include "options/options.h"
 
 enum {
     TRAIN = DN_COMMAND_TRAIN,
@@ -18,233 +17,129 @@ enum {
     ALL = EVAL | STEP
 };
 
-#define FIELD(name) offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
-
 /* clang-format off */
+#define FIELD(name) offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
+#define TEXT(field, argument) DN_TEXT, FIELD(field), 0, 0, argument, NULL, NULL
+#define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
+#define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on"), NULL
+#define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
+#define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
+
 const dn_option dn_option_table[] = {
-    {"model", STEP, "Model", DN_TEXT, FIELD(model), "densenet-bc-100-12", 0, 0,
-     "NAME", DN_FIXED, "a model's name or written form, see below"},
-    {"size", STEP, "Model", DN_INT, FIELD(size), "0", 0, 4096, "N",
-     DN_FIXED, "image height and width; 0: from the data, or the model's own"},
-    {"classes", STEP, "Model", DN_INT, FIELD(classes), "0", 0, 65536, "N",
-     DN_FIXED, "0: from the data, or the model's own"},
-    {"channels", INFO | BENCH | PLAN, "Model", DN_INT, FIELD(channels), "3", 1, 4, "N",
-     DN_FREE, "of the input image"},
-    {"dropout", TRAIN, "Model", DN_REAL, FIELD(dropout), "0", 0, 0.99, "P",
-     DN_DECIDES, "probability, after each dense layer"},
-    {"sync-bn", TRAIN | BENCH, "Model", DN_SWITCH, FIELD(sync_bn), "0", 0, 1, NULL,
-     DN_DECIDES, "batch statistics of the global batch, not of each virtual rank"},
-    {"init", TRAIN, "Model", DN_CHOICE, FIELD(init), "kaiming", 0, 0, "kaiming|xavier",
-     DN_DECIDES, "initial weights"},
-    {"init-from", TRAIN, "Model", DN_TEXT, FIELD(init_from), "", 0, 0, "FILE",
-     DN_FREE, "start from a checkpoint's weights"},
-    {"checkpoint", EVAL, "Model", DN_TEXT, FIELD(checkpoint), "", 0, 0, "FILE",
-     DN_FREE, "the checkpoint to evaluate (required)"},
+    {"model", "Model", STEP, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
+     "a model's name or written form, see below"},
+    {"size", "Model", STEP, WHOLE(size, 0, 4096, "N"), "0", DN_FIXED,
+     "image height and width; 0: from the data, or the model's own"},
+    {"classes", "Model", STEP, WHOLE(classes, 0, 65536, "N"), "0", DN_FIXED,
+     "0: from the data, or the model's own"},
+    {"channels", "Model", INFO | BENCH | PLAN, WHOLE(channels, 1, 4, "N"), "3", DN_FREE,
+     "of the input image"},
+    {"dropout", "Model", TRAIN, REAL(dropout, 0, 0.99, "P"), "0", DN_DECIDES,
+     "probability, after each dense layer"},
+    {"sync-bn", "Model", TRAIN | BENCH, SWITCH(sync_bn), "0", DN_DECIDES,
+     "batch statistics of the global batch, not of each virtual rank"},
+    {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
+     "initial weights"},
+    {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
+     "start from a checkpoint's weights"},
+    {"checkpoint", "Model", EVAL, TEXT(checkpoint, "FILE"), "", DN_FREE,
+     "the checkpoint to evaluate (required)"},
 
-    {"data", TRAIN | EVAL, "Data", DN_TEXT, FIELD(data), "data/cifar10", 0, 0, "DIR",
-     DN_FREE, "folder made by create_records"},
-    {"batch-size", ALL, "Data", DN_INT, FIELD(batch_size), "32", 1, 65536, "N",
-     DN_FIXED, "images per virtual rank, or in one pass"},
-    {"virtual-ranks", TRAIN | PLAN, "Data", DN_INT, FIELD(virtual_ranks), "0", 0, 65536, "N",
-     DN_FIXED, "parts of a global batch; 0: number of ranks"},
-    {"augment", TRAIN, "Data", DN_CHOICE, FIELD(augment), "auto", 0, 0,
-     "auto|none|pad-crop-flip", DN_DECIDES, "of the training images; auto: none for grey ones"},
-    {"seed", TRAIN, "Data", DN_LONG, FIELD(seed), "1", 0, 1e18, "N",
-     DN_FIXED, "of weights, shuffling, augmentation and dropout"},
+    {"data", "Data", TRAIN | EVAL, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
+     "folder made by create_records"},
+    {"batch-size", "Data", ALL, WHOLE(batch_size, 1, 65536, "N"), "32", DN_FIXED,
+     "images per virtual rank, or in one pass"},
+    {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
+     "parts of a global batch; 0: number of ranks"},
+    {"augment", "Data", TRAIN, CHOICE(augment, "auto", "none", "pad-crop-flip"), "auto", DN_DECIDES,
+     "of the training images; auto: none for grey ones"},
+    {"seed", "Data", TRAIN, WHOLE(seed, 0, 1e18, "N"), "1", DN_FIXED,
+     "of weights, shuffling, augmentation and dropout"},
 
-    {"epochs", TRAIN, "Optimisation", DN_INT, FIELD(epochs), "300", 1, 1e9, "N",
-     DN_DECIDES, "length of the run, and of the schedule"},
-    {"max-steps", TRAIN, "Optimisation", DN_LONG, FIELD(max_steps), "0", 0, 1e18, "N",
-     DN_FREE, "end after so many steps in all; 0: no limit"},
-    {"lr", TRAIN, "Optimisation", DN_REAL, FIELD(lr), "0.1", 0, 1000, "X",
-     DN_DECIDES, "learning rate, for a global batch of 64"},
-    {"lr-scaling", TRAIN, "Optimisation", DN_CHOICE, FIELD(lr_scaling), "linear", 0, 0,
-     "none|linear", DN_DECIDES, "linear: lr x global batch / 64"},
-    {"schedule", TRAIN, "Optimisation", DN_CHOICE, FIELD(schedule), "step", 0, 0,
-     "step|cosine|constant", DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %"},
-    {"warmup-epochs", TRAIN, "Optimisation", DN_REAL, FIELD(warmup_epochs), "-1", -1, 1e6, "X",
-     DN_DECIDES, "-1: 5 (at most epochs / 10) when scaling raises lr"},
-    {"momentum", TRAIN, "Optimisation", DN_REAL, FIELD(momentum), "0.9", 0, 0.9999, "X",
-     DN_DECIDES, "of SGD"},
-    {"nesterov", TRAIN, "Optimisation", DN_SWITCH, FIELD(nesterov), "1", 0, 1, NULL,
-     DN_DECIDES, "Nesterov's momentum; --no-nesterov: off"},
-    {"weight-decay", TRAIN, "Optimisation", DN_REAL, FIELD(weight_decay), "0.0001", 0, 1, "X",
-     DN_DECIDES, "of all parameters"},
-    {"label-smoothing", TRAIN, "Optimisation", DN_REAL, FIELD(label_smoothing), "0", 0, 0.99, "X",
-     DN_DECIDES, "of the training loss"},
+    {"epochs", "Optimisation", TRAIN, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
+     "length of the run, and of the schedule"},
+    {"max-steps", "Optimisation", TRAIN, WHOLE(max_steps, 0, 1e18, "N"), "0", DN_FREE,
+     "end after so many steps in all; 0: no limit"},
+    {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
+     "learning rate, for a global batch of 64"},
+    {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear"), "linear",
+     DN_DECIDES, "linear: lr x global batch / 64"},
+    {"schedule", "Optimisation", TRAIN, CHOICE(schedule, "step", "cosine", "constant"), "step",
+     DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %"},
+    {"warmup-epochs", "Optimisation", TRAIN, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
+     "-1: 5 (at most epochs / 10) when scaling raises lr"},
+    {"momentum", "Optimisation", TRAIN, REAL(momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
+     "of SGD"},
+    {"nesterov", "Optimisation", TRAIN, SWITCH(nesterov), "1", DN_DECIDES,
+     "Nesterov's momentum; --no-nesterov: off"},
+    {"weight-decay", "Optimisation", TRAIN, REAL(weight_decay, 0, 1, "X"), "0.0001", DN_DECIDES,
+     "of all parameters"},
+    {"label-smoothing", "Optimisation", TRAIN, REAL(label_smoothing, 0, 0.99, "X"), "0", DN_DECIDES,
+     "of the training loss"},
 
-    {"out", TRAIN, "Run", DN_TEXT, FIELD(out), "", 0, 0, "DIR",
-     DN_FREE, "checkpoints and metrics; default runs/<model>"},
-    {"eval-every", TRAIN, "Run", DN_INT, FIELD(eval_every), "1", 0, 1e9, "N",
-     DN_FREE, "epochs between evaluations; 0: none"},
-    {"checkpoint-every", TRAIN, "Run", DN_LONG, FIELD(checkpoint_every), "0", 0, 1e18, "N",
-     DN_FREE, "steps, besides every epoch's and the run's end"},
-    {"keep", TRAIN, "Run", DN_INT, FIELD(keep), "3", 0, 1e9, "N",
-     DN_FREE, "newest checkpoints kept; 0: all"},
-    {"resume", TRAIN, "Run", DN_TEXT, FIELD(resume), "auto", 0, 0, "auto|FILE|none",
-     DN_FREE, "auto: from the newest checkpoint in --out"},
-    {"time-limit", TRAIN, "Run", DN_TEXT, FIELD(time_limit), "", 0, 0, "TIME",
-     DN_FREE, "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
-    {"config", TRAIN, "Run", DN_TEXT, FIELD(config), "", 0, 0, "FILE",
-     DN_FREE, "INI file of these keys; the command line wins"},
-    {"steps", BENCH | PLAN, "Run", DN_INT, FIELD(steps), "7", 1, 1e9, "N",
-     DN_FREE, "steps timed"},
-    {"warmup", BENCH | PLAN, "Run", DN_INT, FIELD(warmup), "2", 0, 1e9, "N",
-     DN_FREE, "steps before those"},
-    {"json", EVAL | BENCH | PLAN, "Run", DN_SWITCH, FIELD(json), "0", 0, 1, NULL,
-     DN_FREE, "print one JSON object"},
-    {"roofline", BENCH, "Run", DN_SWITCH, FIELD(roofline), "0", 0, 1, NULL,
-     DN_FREE, "measure the machine's peaks, and compare phases and layers"},
-    {"profile", BENCH | PLAN, "Run", DN_TEXT, FIELD(profile), "", 0, 0, "FILE",
-     DN_FREE, "a step's times by layer: written by bench, read by plan"},
+    {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
+     "checkpoints and metrics; default runs/<model>"},
+    {"eval-every", "Run", TRAIN, WHOLE(eval_every, 0, 1e9, "N"), "1", DN_FREE,
+     "epochs between evaluations; 0: none"},
+    {"checkpoint-every", "Run", TRAIN, WHOLE(checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,
+     "steps, besides every epoch's and the run's end"},
+    {"keep", "Run", TRAIN, WHOLE(keep, 0, 1e9, "N"), "3", DN_FREE,
+     "newest checkpoints kept; 0: all"},
+    {"resume", "Run", TRAIN, TEXT(resume, "auto|FILE|none"), "auto", DN_FREE,
+     "auto: from the newest checkpoint in --out"},
+    {"time-limit", "Run", TRAIN, TEXT(time_limit, "TIME"), "", DN_FREE,
+     "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
+    {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_FREE,
+     "INI file of these keys; the command line wins"},
+    {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
+    {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},
+    {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
+    {"roofline", "Run", BENCH, SWITCH(roofline), "0", DN_FREE,
+     "measure the machine's peaks, and compare phases and layers"},
+    {"profile", "Run", BENCH | PLAN, TEXT(profile, "FILE"), "", DN_FREE,
+     "a step's times by layer: written by bench, read by plan"},
 
-    {"nodes", PLAN, "Cluster", DN_INT, FIELD(nodes), "16", 1, 4096, "N",
-     DN_FREE, "plan for 1, 2, 4, ... N nodes"},
-    {"ranks-per-node", PLAN, "Cluster", DN_INT, FIELD(ranks_per_node), "0", 0, 256, "N",
-     DN_FREE, "each as the one measured; 0: as many as ran when measured"},
-    {"latency", PLAN, "Cluster", DN_REAL, FIELD(latency), "30", 0, 1e6, "US",
-     DN_FREE, "of a message between nodes, in microseconds"},
-    {"bandwidth", PLAN, "Cluster", DN_REAL, FIELD(bandwidth), "1.1", 1e-6, 1e6, "GB/S",
-     DN_FREE, "of a node's link, each way, in 10^9 bytes a second"},
-    {"node-latency", PLAN, "Cluster", DN_REAL, FIELD(inside_latency), "1", 0, 1e6, "US",
-     DN_FREE, "of a message between ranks of a node"},
-    {"node-bandwidth", PLAN, "Cluster", DN_REAL, FIELD(inside_bandwidth), "8", 1e-6, 1e6, "GB/S",
-     DN_FREE, "between two ranks of a node, each way"},
+    {"nodes", "Cluster", PLAN, WHOLE(nodes, 1, 4096, "N"), "16", DN_FREE,
+     "plan for 1, 2, 4, ... N nodes"},
+    {"ranks-per-node", "Cluster", PLAN, WHOLE(ranks_per_node, 0, 256, "N"), "0", DN_FREE,
+     "each as the one measured; 0: as many as ran when measured"},
+    {"latency", "Cluster", PLAN, REAL(latency, 0, 1e6, "US"), "30", DN_FREE,
+     "of a message between nodes, in microseconds"},
+    {"bandwidth", "Cluster", PLAN, REAL(bandwidth, 1e-6, 1e6, "GB/S"), "1.1", DN_FREE,
+     "of a node's link, each way, in 10^9 bytes a second"},
+    {"node-latency", "Cluster", PLAN, REAL(inside_latency, 0, 1e6, "US"), "1", DN_FREE,
+     "of a message between ranks of a node"},
+    {"node-bandwidth", "Cluster", PLAN, REAL(inside_bandwidth, 1e-6, 1e6, "GB/S"), "8", DN_FREE,
+     "between two ranks of a node, each way"},
 
-    {"threads", ALL, "Machine", DN_INT, FIELD(threads), "0", 0, 4096, "N",
-     DN_FREE, "per rank; 0: automatic"},
-    {"wire", TRAIN | BENCH, "Machine", DN_CHOICE, FIELD(wire), "fp32", 0, 0, "fp32|bf16",
-     DN_DECIDES, "gradients between ranks; bf16: sums of virtual ranks are rounded to it"},
-    {"timeline", TRAIN | BENCH, "Machine", DN_TEXT, FIELD(timeline), "", 0, 0, "FILE",
-     DN_FREE, "what every rank does when, as a Chrome trace (JSON)"},
-    {"pin", ALL, "Machine", DN_CHOICE, FIELD(pin), "auto", 0, 0, "auto|off",
-     DN_FREE, "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
-    {"comm-thread", TRAIN | BENCH | PLAN, "Machine", DN_CHOICE, FIELD(comm_thread), "auto", 0, 0,
-     "auto|on|off", DN_FREE, "a thread a rank that only communicates; auto: on a spare core"},
-    {"bucket-mb", TRAIN | BENCH | PLAN, "Machine", DN_REAL, FIELD(bucket_mb), "1", 1e-5, 1024, "X",
-     DN_FREE, "gradients that travel together, MiB; at most an eighth of all"},
-    {"dtype", ALL, "Machine", DN_CHOICE, FIELD(dtype), "fp32", 0, 0,
-     "fp32|bf16", DN_DECIDES, "of the stored maps, and of products where the processor has such; "
-     "weights, sums and statistics are fp32"},
-    {"recompute", STEP, "Machine", DN_SWITCH, FIELD(recompute), "0", 0, 1, NULL,
-     DN_FREE, "least memory: all bottleneck maps are made again in the backward pass"},
-    {"isa", TRAIN | EVAL | BENCH | PLAN, "Machine", DN_TEXT, FIELD(isa), "", 0, 0, "NAME",
-     DN_FREE, "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in "
-     "bf16 with --dtype bf16); default: $DN_ISA, or the fastest"},
-    {"deadline", ALL, "Machine", DN_REAL, FIELD(deadline), "60", 0, 86400, "SECONDS",
-     DN_FREE, "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", ALL, "Machine", DN_SWITCH, FIELD(help), "0", 0, 1, NULL,
-     DN_FREE, "this text"},
+    {"threads", "Machine", ALL, WHOLE(threads, 0, 4096, "N"), "0", DN_FREE,
+     "per rank; 0: automatic"},
+    {"wire", "Machine", TRAIN | BENCH, CHOICE(wire, "fp32", "bf16"), "fp32", DN_DECIDES,
+     "gradients between ranks; bf16: sums of virtual ranks are rounded to it"},
+    {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
+     "what every rank does when, as a Chrome trace (JSON)"},
+    {"pin", "Machine", ALL, CHOICE(pin, "auto", "off"), "auto", DN_FREE,
+     "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
+    {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(comm_thread, "auto", "on", "off"),
+     "auto", DN_FREE, "a thread a rank that only communicates; auto: on a spare core"},
+    {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(bucket_mb, 1e-5, 1024, "X"), "1", DN_FREE,
+     "gradients that travel together, MiB; at most an eighth of all"},
+    {"dtype", "Machine", ALL, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
+     "of the stored maps, and of products where the processor has such; weights, sums and "
+     "statistics are fp32"},
+    {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
+     "least memory: all bottleneck maps are made again in the backward pass"},
+    {"isa", "Machine", TRAIN | EVAL | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
+     "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
+     "with --dtype bf16); default: $DN_ISA, or the fastest"},
+    {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
+     "a rank silent for so long is lost and ends the job; 0: wait for ever"},
+    {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE, "this text"},
+    {0},
 };
 /* clang-format on */
 
-const int dn_option_count = sizeof dn_option_table / sizeof *dn_option_table;
-_Static_assert(sizeof dn_option_table / sizeof *dn_option_table <= 64,
+_Static_assert(sizeof dn_option_table / sizeof *dn_option_table <= 64 + 1,
                "dn_options.given has one bit for each option");
-
-int dn_option_find(int command_set, const char *name, size_t length)
-{
-    for (int i = 0; i < dn_option_count; i++)
-        if ((dn_option_table[i].commands & command_set) &&
-            strlen(dn_option_table[i].name) == length &&
-            strncmp(dn_option_table[i].name, name, length) == 0)
-            return i;
-    return -1;
-}
-
-/* The index of `text` among names as "none|linear", or -1. */
-static int find_choice(const char *names, const char *text)
-{
-    const size_t length = strlen(text);
-    for (int i = 0;; i++) {
-        const size_t candidate = strcspn(names, "|");
-        if (candidate == length && memcmp(names, text, length) == 0)
-            return i;
-        if (names[candidate] == '\0')
-            return -1;
-        names += candidate + 1;
-    }
-}
-
-static dn_status set_text(char *field, size_t size, const char *text, const char *where,
-                          const char *name)
-{
-    const size_t length = strlen(text);
-    DN_CHECK(length < size, DN_EINVAL, "%s%s: found %zu characters, expected at most %zu", where,
-             name, length, size - 1);
-    memcpy(field, text, length + 1);
-    return DN_OK;
-}
-
-static dn_status set_choice(int *field, const char *names, const char *text, const char *where,
-                            const char *name)
-{
-    int value = find_choice(names ? names : "0|1", text);
-    if (!names && value < 0)
-        value = find_choice("off|on", text);
-    DN_CHECK(value >= 0, DN_EINVAL, "%s%s: found '%s', expected %s", where, name, text,
-             names ? names : "0|1|off|on");
-    *field = value;
-    return DN_OK;
-}
-
-static dn_status set_number(void *field, const dn_option *o, const char *text, const char *where)
-{
-    char *end;
-    errno = 0;
-    const double real = o->kind == DN_REAL ? strtod(text, &end) : 0;
-    const int64_t whole = o->kind == DN_REAL ? 0 : strtoll(text, &end, 10);
-    const double value = o->kind == DN_REAL ? real : (double)whole;
-    const int in_range = value >= o->min && value <= o->max; /* not so for NaN */
-    DN_CHECK(end != text && *end == '\0' && !errno && in_range, DN_EINVAL,
-             "%s%s: found '%s', expected a %s from %.15g to %.15g", where, o->name, text,
-             o->kind == DN_REAL ? "number" : "whole number", o->min, o->max);
-    if (o->kind == DN_REAL)
-        *(double *)field = real;
-    else if (o->kind == DN_LONG)
-        *(int64_t *)field = whole;
-    else
-        *(int *)field = (int)whole;
-    return DN_OK;
-}
-
-dn_status dn_option_set(dn_options *options, int index, const char *text, const char *where)
-{
-    const dn_option *o = &dn_option_table[index];
-    void *field = (char *)options + o->offset;
-    if (o->kind == DN_TEXT)
-        return set_text(field, o->size, text, where, o->name);
-    if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
-        return set_choice(field, o->argument, text, where, o->name);
-    return set_number(field, o, text, where);
-}
-
-/* The shortest decimal number that reads back to the same bits. */
-static void real_text(double value, char *text, size_t size)
-{
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, size, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
-    }
-}
-
-void dn_option_text(const dn_options *options, int index, char text[DN_PATH_SIZE])
-{
-    const dn_option *o = &dn_option_table[index];
-    const void *field = (const char *)options + o->offset;
-    const char *name = o->argument;
-    if (o->kind == DN_TEXT) {
-        snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
-    } else if (o->kind == DN_REAL) {
-        real_text(*(const double *)field, text, DN_PATH_SIZE);
-    } else if (o->kind == DN_CHOICE) {
-        for (int i = *(const int *)field; i > 0; i--)
-            name = strchr(name, '|') + 1;
-        snprintf(text, DN_PATH_SIZE, "%.*s", (int)strcspn(name, "|"), name);
-    } else {
-        const int64_t value =
-            o->kind == DN_LONG ? *(const int64_t *)field : (int64_t) * (const int *)field;
-        snprintf(text, DN_PATH_SIZE, "%lld", (long long)value);
-    }
-}

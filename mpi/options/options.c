@@ -1,34 +1,236 @@
 /*
- * The command line: commands, options, help, and what the options amount to.
+ * Options by the table's rows: values as text and back, the command line, --help, and INI text
+ * (read by inih), which the --config file and the configuration in checkpoints are.
  */
 #include "options/options.h"
 
-#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dn/spec.h"
-#include "options/option_table.h"
 
-static const struct {
-    const char *name, *help;
-    dn_command command;
-} commands[] = {
-    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN},
-    {"eval", "top-1, top-5 and loss of a checkpoint on a test set", DN_COMMAND_EVAL},
-    {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO},
-    {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH},
-    {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN},
-};
-
-enum { COMMANDS = sizeof commands / sizeof *commands };
-
-static int find_command(const char *name)
+/* The row of a command's option (name: `length` characters), or NULL. */
+static const dn_option *find_option(dn_command_bit command, const char *name, size_t length)
 {
-    for (int i = 0; name && i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return i;
-    return -1;
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if ((o->commands & (int)command) && strlen(o->name) == length &&
+            memcmp(o->name, name, length) == 0)
+            return o;
+    return NULL;
 }
+
+/* The row's bit in dn_options.given. */
+static uint64_t given_bit(const dn_option *o)
+{
+    return UINT64_C(1) << (o - dn_option_table);
+}
+
+static void *field_of(const dn_options *options, const dn_option *o)
+{
+    return (char *)options + o->offset;
+}
+
+/* ---- values ---- */
+
+enum { CHOICES_SIZE = 256 };
+
+/* The name of a choice, NULL past the last. */
+static const char *choice_name(const dn_option *o, int index)
+{
+    return o->choice ? o->choice(index) : o->names[index];
+}
+
+/* What stands behind the option in --help: its argument, for a choice "none|linear". */
+static const char *argument_text(const dn_option *o, char list[CHOICES_SIZE])
+{
+    if (o->argument != NULL)
+        return o->argument;
+    int used = 0;
+    for (int i = 0; choice_name(o, i) != NULL && used < CHOICES_SIZE; i++)
+        used += snprintf(list + used, (size_t)(CHOICES_SIZE - used), "%s%s", i > 0 ? "|" : "",
+                         choice_name(o, i));
+    return list;
+}
+
+static dn_status set_choice(int *field, const dn_option *o, const char *text, const char *where)
+{
+    char list[CHOICES_SIZE];
+    for (int i = 0; choice_name(o, i) != NULL; i++)
+        if (strcmp(choice_name(o, i), text) == 0) {
+            *field = o->kind == DN_SWITCH ? i % 2 : i;
+            return DN_OK;
+        }
+    return dn_fail(DN_EINVAL, "%s%s: found '%s', expected %s", where, o->name, text,
+                   argument_text(o, list));
+}
+
+static dn_status set_number(void *field, const dn_option *o, const char *text, const char *where)
+{
+    char *end;
+    errno = 0;
+    const int is_real = o->kind == DN_REAL;
+    const double real = is_real ? strtod(text, &end) : 0;
+    const int64_t whole = is_real ? 0 : strtoll(text, &end, 10);
+    const double value = is_real ? real : (double)whole;
+    const int in_range = value >= o->min && value <= o->max; /* not so for NaN */
+    DN_CHECK(end != text && *end == '\0' && !errno && in_range, DN_EINVAL,
+             "%s%s: found '%s', expected a %s from %.15g to %.15g", where, o->name, text,
+             is_real ? "number" : "whole number", o->min, o->max);
+    if (is_real)
+        *(double *)field = real;
+    else if (o->size == sizeof(int64_t))
+        *(int64_t *)field = whole;
+    else
+        *(int *)field = (int)whole;
+    return DN_OK;
+}
+
+/* Parses `text` into the row's field. `where` stands before the option's name in the message of a
+ * DN_EINVAL: "--" or "run.ini:3: ". */
+static dn_status set_option(dn_options *options, const dn_option *o, const char *text,
+                            const char *where)
+{
+    void *field = field_of(options, o);
+    if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
+        return set_choice(field, o, text, where);
+    if (o->kind != DN_TEXT)
+        return set_number(field, o, text, where);
+    const size_t length = strlen(text);
+    DN_CHECK(length < o->size, DN_EINVAL, "%s%s: found %zu characters, expected at most %zu", where,
+             o->name, length, o->size - 1);
+    memcpy(field, text, length + 1);
+    return DN_OK;
+}
+
+/* text = the value of the row's field as set_option reads it, to the same bits. */
+static void option_text(const dn_options *options, const dn_option *o, char text[DN_PATH_SIZE])
+{
+    const void *field = field_of(options, o);
+    if (o->kind == DN_TEXT) {
+        snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
+    } else if (o->kind == DN_REAL) { /* in as few digits as will do, 17 at most */
+        const double value = *(const double *)field;
+        int digits = 6;
+        do
+            snprintf(text, DN_PATH_SIZE, "%.*g", digits, value);
+        while (strtod(text, NULL) != value && ++digits <= 17);
+    } else if (o->kind == DN_WHOLE && o->size == sizeof(int64_t)) {
+        snprintf(text, DN_PATH_SIZE, "%" PRId64, *(const int64_t *)field);
+    } else if (o->kind == DN_WHOLE) {
+        snprintf(text, DN_PATH_SIZE, "%d", *(const int *)field);
+    } else {
+        snprintf(text, DN_PATH_SIZE, "%s", choice_name(o, *(const int *)field));
+    }
+}
+
+/* ---- INI text ---- */
+
+/* A line of INI text on its way through inih. */
+typedef struct ini_place {
+    dn_options *options;
+    uint64_t keep;                 /* options that stay as they are */
+    char where[DN_PATH_SIZE + 32]; /* "run.ini:3: " */
+    dn_status status;
+} ini_place;
+
+static int take_ini_value(void *user, const char *section, const char *name, const char *value)
+{
+    (void)section;
+    ini_place *at = user;
+    const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
+    if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
+        at->status =
+            dn_fail(DN_EINVAL, "%sfound the key '%s', expected an option of 'dn_dist train'",
+                    at->where, name);
+    else if (!(at->keep & given_bit(o)))
+        at->status = set_option(at->options, o, value, at->where);
+    if (at->status == DN_OK)
+        at->options->given |= given_bit(o);
+    return at->status == DN_OK;
+}
+
+/* One line at a time: so its number is known, and an indented one does not continue another. */
+static dn_status read_ini(FILE *file, const char *name, dn_options *options, uint64_t keep)
+{
+    char line[INI_MAX_LINE];
+    ini_place at = {.options = options, .keep = keep};
+    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
+        snprintf(at.where, sizeof at.where, "%s:%d: ", name, number);
+        DN_CHECK(strlen(line) + 1 < sizeof line || strchr(line, '\n'), DN_EINVAL,
+                 "%sfound a longer line, expected at most %zu bytes", at.where, sizeof line - 2);
+        const int bad = ini_parse_string(line, take_ini_value, &at);
+        DN_TRY(at.status);
+        DN_CHECK(bad == 0, DN_EINVAL, "%sfound no value, expected a line of key = value", at.where);
+    }
+    DN_CHECK(!ferror(file), DN_EIO, "%s: cannot read: %s", name, strerror(errno));
+    return DN_OK;
+}
+
+/* Takes from options.config what was not given yet. */
+static dn_status read_config(dn_options *options)
+{
+    FILE *file = fopen(options->config, "r");
+    DN_CHECK(file, DN_ENOENT, "--config: cannot read %s: %s", options->config, strerror(errno));
+    const dn_status status = read_ini(file, options->config, options, options->given);
+    fclose(file);
+    return status;
+}
+
+dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
+{
+    char value[DN_PATH_SIZE];
+    size_t used = (size_t)snprintf(text, size, "[train]\n");
+    for (const dn_option *o = dn_option_table; o->name && used < size; o++) {
+        if (o->bearing == DN_FREE)
+            continue;
+        option_text(options, o, value);
+        used += (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
+    }
+    DN_CHECK(used < size, DN_EINVAL, "the configuration text: expected at most %zu bytes",
+             size - 1);
+    return DN_OK;
+}
+
+/* Brings a given option and the checkpoint's value together. */
+static dn_status reconcile(const dn_options *given, const dn_options *saved, const dn_option *o)
+{
+    char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
+    option_text(given, o, ours);
+    option_text(saved, o, theirs);
+    if (strcmp(ours, theirs) == 0)
+        return DN_OK;
+    DN_CHECK(o->bearing != DN_FIXED, DN_EINVAL,
+             "--%s: found %s, expected %s as in the checkpoint (or --resume none)", o->name, ours,
+             theirs);
+    dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
+    return DN_OK;
+}
+
+dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
+{
+    dn_options saved = *options, merged = *options;
+    saved.given = 0;
+    FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
+    DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
+    const dn_status status = read_ini(file, "the checkpoint's configuration", &saved, 0);
+    fclose(file);
+    DN_TRY(status);
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (o->bearing == DN_FREE || !(saved.given & given_bit(o)))
+            continue;
+        if (!(options->given & given_bit(o)))
+            memcpy(field_of(&merged, o), field_of(&saved, o), o->size);
+        else if (options->command == DN_COMMAND_TRAIN)
+            DN_TRY(reconcile(options, &saved, o));
+    }
+    *options = merged;
+    return DN_OK;
+}
+
+/* ---- the command line ---- */
 
 /* Takes the option at argv[*at], moves *at past it and its value. */
 static dn_status parse_argument(dn_options *options, const char *command, int argc,
@@ -41,42 +243,38 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && strncmp(name, "no-", 3) == 0;
-    int index = dn_option_find((int)options->command, name, length);
-    if (index < 0 && no) {
-        index = dn_option_find((int)options->command, name + 3, length - 3);
-        index = index >= 0 && dn_option_table[index].kind == DN_SWITCH ? index : -1;
+    const dn_option *o = find_option(options->command, name, length);
+    if (!o && no) {
+        o = find_option(options->command, name + 3, length - 3);
+        o = o && o->kind == DN_SWITCH ? o : NULL;
         value = "0";
     }
-    DN_CHECK(index >= 0, DN_EINVAL,
-             "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'", (int)length,
-             name, command);
-    if (!value && dn_option_table[index].kind == DN_SWITCH)
+    DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'",
+             (int)length, name, command);
+    char list[CHOICES_SIZE];
+    if (!value && o->kind == DN_SWITCH)
         value = "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
-    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", dn_option_table[index].name,
-             dn_option_table[index].argument);
+    DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", o->name,
+             argument_text(o, list));
     ++*at;
-    options->given |= dn_option_bit(index);
-    return dn_option_set(options, index, value, "--");
+    options->given |= given_bit(o);
+    return set_option(options, o, value, "--");
 }
 
-dn_status dn_options_parse(dn_options *options, const char *command, int argc,
+dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
-    const int c = find_command(command);
-    DN_CHECK(c >= 0, DN_EINVAL, "found the command '%s', expected train, eval, info, bench or plan",
-             command);
-    memset(options, 0, sizeof *options);
-    for (int i = 0; i < dn_option_count; i++)
-        DN_TRY(dn_option_set(options, i, dn_option_table[i].initial, "default of --"));
-    options->command = commands[c].command;
+    *options = (dn_options){.command = command->bit};
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        DN_TRY(set_option(options, o, o->initial, "default of --"));
     for (int i = 0; i < argc && !options->help;)
-        DN_TRY(parse_argument(options, command, argc, argv, &i));
+        DN_TRY(parse_argument(options, command->name, argc, argv, &i));
     if (options->help)
         return DN_OK;
     if (options->config[0])
-        DN_TRY(dn_options_read_config(options));
+        DN_TRY(read_config(options));
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;
@@ -84,14 +282,15 @@ dn_status dn_options_parse(dn_options *options, const char *command, int argc,
 
 int dn_options_given(const dn_options *options, const char *name)
 {
-    const int index = dn_option_find((int)options->command, name, strlen(name));
-    return index >= 0 && (options->given & dn_option_bit(index)) != 0;
+    const dn_option *o = find_option(options->command, name, strlen(name));
+    return o && (options->given & given_bit(o)) != 0;
 }
 
 static void print_option(FILE *file, const dn_option *o)
 {
-    char left[80];
-    snprintf(left, sizeof left, "--%s %s", o->name, o->argument ? o->argument : "");
+    char left[CHOICES_SIZE + 32], list[CHOICES_SIZE];
+    snprintf(left, sizeof left, "--%s %s", o->name,
+             o->kind == DN_SWITCH ? "" : argument_text(o, list));
     fprintf(file, "  %-34s", left);
     if (strlen(left) > 33)
         fprintf(file, "\n  %34s", "");
@@ -103,97 +302,24 @@ static void print_option(FILE *file, const dn_option *o)
     fprintf(file, "\n");
 }
 
-void dn_options_help(FILE *file, const char *command)
+void dn_options_help(FILE *file, const dn_command *command)
 {
-    const int c = find_command(command);
-    fprintf(file, "usage: dn_dist %s [OPTIONS]\n", c >= 0 ? commands[c].name : "COMMAND");
-    for (int i = 0; c < 0 && i < COMMANDS; i++)
-        fprintf(file, "%s  %-8s%s\n", i ? "" : "\ncommands:\n", commands[i].name, commands[i].help);
-    if (c < 0) {
-        fprintf(file, "\n'dn_dist COMMAND --help' lists the options of a command.\n");
-        return;
-    }
-    fprintf(file, "%s; defaults in [brackets]\n", commands[c].help);
+    fprintf(file, "usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
+            command->help);
     const char *group = "";
-    for (int i = 0; i < dn_option_count; i++) {
-        if (!(dn_option_table[i].commands & (int)commands[c].command))
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (!(o->commands & (int)command->bit))
             continue;
-        if (strcmp(group, dn_option_table[i].group) != 0)
-            fprintf(file, "\n%s\n", dn_option_table[i].group);
-        group = dn_option_table[i].group;
-        print_option(file, &dn_option_table[i]);
+        if (strcmp(group, o->group) != 0)
+            fprintf(file, "\n%s\n", o->group);
+        group = o->group;
+        print_option(file, o);
     }
-    if (commands[c].command == DN_COMMAND_EVAL)
+    if (command->bit == DN_COMMAND_EVAL)
         return;
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));
     fprintf(file, "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
                   "7x7:\n     stem-channels=64:last-transition=0\n");
-}
-
-dn_status dn_options_out(const dn_options *options, char *path, size_t size)
-{
-    const char *prefix = options->out[0] ? "" : "runs/";
-    const char *folder = options->out[0] ? options->out : options->model;
-    const int used = snprintf(path, size, "%s%s", prefix, folder);
-    DN_CHECK((size_t)used < size, DN_EINVAL, "--out: expected at most %zu characters", size - 1);
-    for (char *c = path + strlen(prefix); !options->out[0] && *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr(".-_", *c))
-            *c = '_';
-    return DN_OK;
-}
-
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch)
-{
-    const double global_batch = (double)options->batch_size * virtual_ranks;
-    const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
-    const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
-    return (dn_rate){
-        .schedule = options->schedule,
-        .base = options->lr * scale,
-        .steps_per_epoch = steps_per_epoch,
-        .epochs = options->epochs,
-        .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
-    };
-}
-
-/* ---- the net of the options ---- */
-
-/* Takes the option's value where it is given, the data's otherwise; both must agree. */
-static dn_status settle(const char *option, int given, int data, const char *dataset, int *value)
-{
-    DN_CHECK(given == 0 || data == 0 || given == data, DN_ESHAPE,
-             "%s %d: found %d in data set %s, expected the same", option, given, data, dataset);
-    if (given != 0 || data != 0)
-        *value = given != 0 ? given : data;
-    return DN_OK;
-}
-
-static dn_status make_spec(dn_spec *spec, const dn_options *options, const dn_shard_info *data)
-{
-    DN_TRY(dn_spec_parse(spec, options->model));
-    spec->channels = data != NULL ? data->channels : options->channels;
-    data = data != NULL ? data : &(dn_shard_info){0};
-    DN_TRY(settle("--size", options->size, data->height, data->dataset, &spec->height));
-    DN_TRY(settle("--size", options->size, data->width, data->dataset, &spec->width));
-    DN_TRY(settle("--classes", options->classes, data->classes, data->dataset, &spec->classes));
-    return dn_spec_check(spec);
-}
-
-dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net)
-{
-    dn_spec spec;
-    const dn_kernels *kernels;
-    DN_TRY(make_spec(&spec, o, data));
-    DN_TRY(dn_kernels_select(&kernels, o->isa));
-    return dn_net_create(net, &spec, kernels,
-                         &(dn_net_options){.batch = o->batch_size,
-                                           .train = o->command != DN_COMMAND_EVAL,
-                                           .plan_only = o->command == DN_COMMAND_INFO,
-                                           .dtype = o->dtype,
-                                           .recompute = o->recompute,
-                                           .dropout = (float)o->dropout,
-                                           .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

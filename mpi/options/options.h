@@ -1,7 +1,8 @@
 /*
  * The command line of dn_dist. One table of options (option_table.c) drives parsing, --help, the
- * configuration file and the configuration text in checkpoints. Not collective: every rank parses
- * the same command line and comes to the same result.
+ * configuration file and the configuration text in checkpoints. Only the commands (mpi/commands)
+ * see options: what they start receives settings of its own. Not collective: every rank parses the
+ * same command line and comes to the same result.
  */
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
@@ -10,78 +11,67 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "dn/net.h"
-#include "dn/schedule.h"
-#include "dn/shard.h"
 #include "dn/status.h"
 
-typedef enum dn_command {
+/* The commands, as bits: a row of the table names those that have the option. */
+typedef enum dn_command_bit {
     DN_COMMAND_TRAIN = 1,
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
     DN_COMMAND_BENCH = 8,
     DN_COMMAND_PLAN = 16
-} dn_command;
+} dn_command_bit;
 
 /* Automatic: pad, crop and flip for images in colour, none for others. */
 typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
 
 typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
 
-/* Of threads to cores; placement.h. */
-typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
-/* Automatic: where a rank may use more cores than it runs threads. */
-typedef enum dn_comm_thread {
-    DN_COMM_THREAD_AUTO,
-    DN_COMM_THREAD_ON,
-    DN_COMM_THREAD_OFF
-} dn_comm_thread;
-
 enum { DN_PATH_SIZE = 1024 };
 
-/* Every option of every command; those of other commands hold their defaults. */
+/* Every option of every command; those of other commands hold their defaults. A choice is the index
+ * of its name; the enum that names it stands beside it. */
 typedef struct dn_options {
-    dn_command command;
+    dn_command_bit command;
     int help; /* --help was given: nothing else was checked */
 
     char model[160];             /* dn/spec.h */
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
-    dn_init init;
+    int init;                    /* dn_init */
     double dropout;
     int sync_bn;
 
     char data[DN_PATH_SIZE];
-    dn_augment augment;
+    int augment; /* dn_augment */
 
     int epochs;
     int64_t max_steps; /* in all, those before a resumption counted; 0 = no limit */
     int virtual_ranks; /* 0 = number of ranks */
     int64_t seed;
-    double lr; /* for a global batch of 64 where lr_scaling is linear */
-    dn_rate_scaling lr_scaling;
-    dn_schedule schedule;
+    double lr;            /* for a global batch of 64 where lr_scaling is linear */
+    int lr_scaling;       /* dn_rate_scaling */
+    int schedule;         /* dn_schedule */
     double warmup_epochs; /* < 0: dn_options_rate decides */
     double momentum, weight_decay, label_smoothing;
     int nesterov;
 
-    char out[DN_PATH_SIZE];    /* empty: dn_options_out decides */
+    char out[DN_PATH_SIZE];    /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE]; /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     int eval_every, keep;
     int64_t checkpoint_every;
-    char time_limit[32]; /* mpi/preempt.h */
+    char time_limit[32]; /* job/preempt.h */
 
-    int threads; /* 0 = automatic */
-    dn_pin pin;
-    dn_comm_thread comm_thread;
-    dn_dtype wire;
+    int threads;                 /* 0 = automatic */
+    int pin;                     /* dn_pin */
+    int comm_thread;             /* dn_comm_thread */
+    int wire, dtype;             /* dn_dtype */
     char timeline[DN_PATH_SIZE]; /* or empty */
     double bucket_mb;            /* MiB of gradients that travel together */
-    dn_dtype dtype;
     int recompute;
     char isa[32];    /* kernel table; empty: the fastest */
-    double deadline; /* seconds; mpi/heartbeat.h */
+    double deadline; /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
     char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
 
@@ -91,14 +81,23 @@ typedef struct dn_options {
     uint64_t given; /* bit i: option i of the table was given, by command line or --config */
 } dn_options;
 
+struct dn_comm;
+
+/* A command of dn_dist; the table of them is in dn_dist.c. */
+typedef struct dn_command {
+    const char *name, *help;
+    dn_command_bit bit;
+    dn_status (*run)(const struct dn_comm *comm, dn_options *options);
+} dn_command;
+
 /* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
  * --config file say; the command line wins. DN_EINVAL names the option (or file:line), what was
  * found and what was expected. */
-dn_status dn_options_parse(dn_options *options, const char *command, int argc,
+dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
 
-/* Prints the options of one command, or the commands where `command` is NULL or unknown. */
-void dn_options_help(FILE *file, const char *command);
+/* Prints what the command does, and its options with their defaults. */
+void dn_options_help(FILE *file, const dn_command *command);
 
 /* 1 where the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);
@@ -113,19 +112,35 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
  * the position in the data would not fit. On failure the options are as they were. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
-/* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
- * and '_' turned into '_'. */
-dn_status dn_options_out(const dn_options *options, char *path, size_t size);
+/* ---- the table ---- */
 
-/* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
- * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
- * tenth of the run, where scaling raises the rate, and none elsewhere. */
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
+typedef enum dn_option_kind { DN_TEXT, DN_WHOLE, DN_REAL, DN_SWITCH, DN_CHOICE } dn_option_kind;
 
-/* *net = the net for their command, which the caller owns. What they leave open of its images and
- * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
- * DN_ENOMEM. */
-dn_status dn_options_net(const dn_options *options, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net);
+/* How an option bears on a checkpoint. */
+typedef enum dn_bearing {
+    DN_FREE,    /* not on the weights: not recorded */
+    DN_DECIDES, /* on the weights: recorded, may be changed when a run resumes */
+    DN_FIXED    /* on the net or the position in the data: recorded, may not be changed */
+} dn_bearing;
+
+/* The name at `index` of another module's table; NULL past its end. */
+typedef const char *dn_name_fn(int index);
+
+typedef struct dn_option {
+    const char *name, *group;
+    int commands; /* their bits */
+    dn_option_kind kind;
+    size_t offset, size;      /* of the field in dn_options */
+    double min, max;          /* of a number */
+    const char *argument;     /* of text or a number, as --help shows it */
+    const char *const *names; /* of a choice or switch, up to a NULL ... */
+    dn_name_fn *choice;       /* ... or where a choice's come from */
+    const char *initial;      /* default */
+    dn_bearing bearing;
+    const char *help;
+} dn_option;
+
+/* The table; a row without a name ends it. */
+extern const dn_option dn_option_table[];
 
 #endif

@@ -6,29 +6,29 @@
 #include <omp.h>
 #include <stdio.h>
 
-#include "commands/commands.h"
 #include "dn/rng.h"
-#include "job/timeline.h"
 #include "job/heartbeat.h"
+#include "job/timeline.h"
 
 /* ---- the steps ---- */
 
 /* Where in the epoch's order a virtual rank's images of the next step begin. */
 static int64_t position(const dn_run *r, int virtual_rank)
 {
-    const int64_t place = r->done % r->steps_per_epoch;
-    return (place * r->step.virtual_ranks + virtual_rank) * r->options->batch_size;
+    const int64_t place = r->done % r->settings.steps_per_epoch;
+    return (place * r->step.virtual_ranks + virtual_rank) * r->settings.batch_size;
 }
 
 static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
 {
     const dn_run *r = user;
+    const dn_run_settings *s = &r->settings;
     dn_images_batch(&r->train.images,
                     &(dn_batch){.order = r->order,
                                 .position = position(r, virtual_rank),
-                                .count = r->options->batch_size,
-                                .augment = r->options->augment == DN_AUGMENT_PAD_CROP_FLIP,
-                                .seed = (uint64_t)r->options->seed,
+                                .count = s->batch_size,
+                                .augment = s->augment,
+                                .seed = s->seed,
                                 .epoch = (uint64_t)r->ordered_epoch},
                     images, labels);
 }
@@ -45,29 +45,26 @@ static void remember(dn_run *r, dn_status status)
 /* The next step; the training step itself is dn_step_run (step.c). */
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
-    const dn_options *o = r->options;
-    const int64_t epoch = r->done / r->steps_per_epoch;
-    const double rate = dn_learning_rate(&r->rate, r->done);
+    const dn_run_settings *s = &r->settings;
+    const int64_t epoch = r->done / s->steps_per_epoch;
+    const double rate = dn_learning_rate(&s->rate, r->done);
+    dn_sgd sgd = s->sgd;
+    sgd.rate = (float)rate;
     if (epoch != r->ordered_epoch) {
-        dn_random_permutation(r->order, (size_t)r->train.images.count, (uint64_t)o->seed,
-                              (uint64_t)epoch);
+        dn_random_permutation(r->order, (size_t)r->train.images.count, s->seed, (uint64_t)epoch);
         r->ordered_epoch = epoch;
     }
     DN_TRY(dn_step_run(&r->step,
-                       &(dn_pass){.seed = (uint64_t)o->seed,
+                       &(dn_pass){.seed = s->seed,
                                   .step = (uint64_t)r->done,
-                                  .label_smoothing = (float)o->label_smoothing},
-                       &(dn_sgd){.rate = (float)rate,
-                                 .momentum = (float)o->momentum,
-                                 .weight_decay = (float)o->weight_decay,
-                                 .nesterov = o->nesterov},
-                       load_batch, r, result));
+                                  .label_smoothing = s->label_smoothing},
+                       &sgd, load_batch, r, result));
     r->done++;
     const dn_step_metrics metrics = {.epoch = epoch + 1,
                                      .step = r->done,
                                      .loss = result->loss,
                                      .correct = result->correct,
-                                     .images = (int64_t)o->batch_size * r->step.virtual_ranks,
+                                     .images = (int64_t)s->batch_size * r->step.virtual_ranks,
                                      .lr = rate};
     remember(r, dn_metrics_step(r->metrics, &metrics));
     return DN_OK;
@@ -109,17 +106,17 @@ static dn_status save(dn_run *r)
 }
 
 /* The numbers of a virtual rank's images in this step, all or the first and the last. */
-static void sample_text(const dn_run *r, int virtual_rank, char *text, size_t size)
+static void list_examples(const dn_run *r, int virtual_rank, char *text, size_t size)
 {
-    const uint32_t *sample = r->order + position(r, virtual_rank);
-    const int batch = r->options->batch_size;
+    const uint32_t *example = r->order + position(r, virtual_rank);
+    const int batch = r->settings.batch_size;
     size_t used = 0;
     for (int i = 0; i < batch && used + 1 < size; i++) {
         if (batch > 12 && i == 8) {
             i = batch - 2;
             used += (size_t)snprintf(text + used, size - used, " ...");
         }
-        used += (size_t)snprintf(text + used, size - used, " %" PRIu32, sample[i]);
+        used += (size_t)snprintf(text + used, size - used, " %" PRIu32, example[i]);
     }
 }
 
@@ -131,14 +128,14 @@ static dn_status save_now(dn_run *r)
     return agree_on_failure(r);
 }
 
-/* After a step that ended in numbers that are none, and updated nothing: saves the state before it
+/* After a step with a non-finite loss or gradient, which updated nothing: saves the state before it
  * and says what is known. */
 static dn_status keep_diverged(dn_run *r, int virtual_rank)
 {
-    char reason[256], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
+    char reason[256], examples[256] = " none by itself", kept[PATH_MAX + 16];
     snprintf(reason, sizeof reason, "%s", dn_message());
     if (virtual_rank >= 0)
-        sample_text(r, virtual_rank, samples, sizeof samples);
+        list_examples(r, virtual_rank, examples, sizeof examples);
     const int is_saved = save_now(r) == DN_OK;
     snprintf(kept, sizeof kept, "%s %s",
              is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
@@ -146,15 +143,15 @@ static dn_status keep_diverged(dn_run *r, int virtual_rank)
                    "step %" PRId64
                    ": %s; its images of %s, counted from 0:%s; nothing was updated, "
                    "the state before the step is %s",
-                   r->done + 1, reason, r->options->data, samples, kept);
+                   r->done + 1, reason, r->settings.data, examples, kept);
 }
 
 static dn_status end_epoch(dn_run *r)
 {
-    const int64_t epoch = r->done / r->steps_per_epoch;
-    const int every = r->options->eval_every;
+    const int64_t epoch = r->done / r->settings.steps_per_epoch;
+    const int every = r->settings.eval_every;
     dn_epoch_metrics metrics = {0};
-    if (every > 0 && (epoch % every == 0 || r->done == r->last)) {
+    if (every > 0 && (epoch % every == 0 || r->done == r->settings.last)) {
         const double start = omp_get_wtime();
         const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &metrics);
         if (status != DN_OK && status != DN_STOPPED)
@@ -168,7 +165,8 @@ static dn_status end_epoch(dn_run *r)
 
 static dn_status end_run(dn_run *r)
 {
-    dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
+    const int64_t per_epoch = r->settings.steps_per_epoch;
+    dn_end_metrics end = {.epoch = (r->done + per_epoch - 1) / per_epoch,
                           .step = r->done,
                           .checkpoint = r->saved[0] ? r->saved : r->resume};
     DN_TRY(common_hash(r, &end.weights_hash));
@@ -177,13 +175,9 @@ static dn_status end_run(dn_run *r)
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, &end));
 }
 
-/* Saves, unless that was just done, and ends the run before its last step. A time limit that counts
- * from the run's start and leaves no time for a step would do so again. */
+/* Saves, unless that was just done, and ends the run before its last step. */
 static dn_status stop_run(dn_run *r, int reason)
 {
-    const char *limit = r->options->time_limit;
-    DN_CHECK(reason != DN_PREEMPT_TIME || limit[0] == '\0' || r->done > r->first, DN_EINVAL,
-             "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
     if (r->saved[0] == '\0' || r->state.step != r->done)
         DN_TRY(save(r));
     DN_TRY(end_run(r));
@@ -199,18 +193,18 @@ static int agree_to_stop(const dn_run *r)
 
 dn_status dn_run_to_end(dn_run *r)
 {
-    const int64_t every = r->options->checkpoint_every;
+    const int64_t last = r->settings.last, every = r->settings.checkpoint_every;
     dn_step_result result = {.stop = agree_to_stop(r)};
-    while (r->done < r->last && result.stop == 0) {
+    while (r->done < last && result.stop == 0) {
         if (train_step(r, &result) != DN_OK)
             return keep_diverged(r, result.culprit);
-        const int epoch_ends = r->done % r->steps_per_epoch == 0;
+        const int epoch_ends = r->done % r->settings.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
-        if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
+        if (epoch_ends || r->done == last || (every > 0 && r->done % every == 0))
             DN_TRY(save(r));
         if (epoch_ends)
             result.stop = agree_to_stop(r);
     }
-    return r->done < r->last ? stop_run(r, result.stop) : end_run(r);
+    return r->done < last ? stop_run(r, result.stop) : end_run(r);
 }

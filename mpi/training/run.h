@@ -7,27 +7,42 @@
 #ifndef DN_RUN_H
 #define DN_RUN_H
 
-#include "training/dataset.h"
+#include <limits.h>
+
 #include "dn/checkpoint.h"
 #include "dn/metrics.h"
-#include "options/options.h"
+#include "dn/optimizer.h"
+#include "dn/schedule.h"
+#include "training/dataset.h"
 #include "training/step.h"
+
+typedef struct dn_run_settings {
+    const char *data;              /* the data set's folder, for messages */
+    uint64_t seed;                 /* of order, augmentation and dropout */
+    int batch_size;                /* images of a virtual rank */
+    int augment;                   /* 1: pad, crop and flip */
+    int64_t steps_per_epoch, last; /* last: steps done when it ends */
+    dn_rate rate;
+    dn_sgd sgd; /* its rate is set in each step */
+    float label_smoothing;
+    int eval_every;           /* epochs between evaluations; 0: none */
+    int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
+} dn_run_settings;
 
 typedef struct dn_run {
     const dn_comm *comm;
-    dn_options *options;
-    char folder[DN_PATH_SIZE];
-    char resume[DN_PATH_SIZE], saved[DN_PATH_SIZE]; /* checkpoints: gone on from, last; or empty */
+    dn_run_settings settings;
+    char folder[PATH_MAX];                  /* of checkpoints and metrics */
+    char resume[PATH_MAX], saved[PATH_MAX]; /* checkpoints: gone on from, last; or empty */
     dn_split train, test;
     dn_net *net;
     dn_step step;
-    dn_metrics *metrics; /* rank 0 */
-    dn_saver *saver;     /* rank 0 */
-    dn_checkpoint state; /* momentum points at the step's */
-    dn_rate rate;
-    uint32_t *order;                            /* the epoch's permutation */
-    int64_t ordered_epoch;                      /* that `order` is of; -1: none */
-    int64_t steps_per_epoch, first, done, last; /* steps; first: done at the start */
+    dn_metrics *metrics;   /* rank 0 */
+    dn_saver *saver;       /* rank 0 */
+    dn_checkpoint state;   /* momentum points at the step's */
+    uint32_t *order;       /* the epoch's permutation */
+    int64_t ordered_epoch; /* that `order` is of; -1: none */
+    int64_t done;          /* steps */
     dn_preempt stop;
     dn_status failure; /* of metrics and checkpoints, met by rank 0, told at the next checkpoint */
     char reason[1024]; /* its message */
@@ -39,5 +54,12 @@ typedef struct dn_run {
  * and metrics; all ranks compare the hash of their weights whenever one is reported. Collective.
  */
 dn_status dn_run_to_end(dn_run *run);
+
+/* Fills the test fields of `scores` with loss and accuracy over all images of a split (evaluate.c).
+ * Exact on any number of ranks: the images are cut into batches of the net's size, each computed
+ * once, counts are whole numbers, and losses are added along the tree over the batches. Ends with
+ * DN_STOPPED, not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
+                      const dn_preempt *stop, dn_epoch_metrics *scores);
 
 #endif

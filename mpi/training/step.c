@@ -62,14 +62,11 @@ static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }
 
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const dn_options *options,
-                         int virtual_ranks, dn_preempt *stop)
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
+                         const dn_step_settings *settings, dn_preempt *stop)
 {
-    const int v = virtual_ranks;
+    const int v = settings->virtual_ranks;
     *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .stop = stop};
-    DN_CHECK(comm->size <= v, DN_EINVAL,
-             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank", v,
-             comm->size);
     step->first = dn_tree_first(v, comm->size, comm->rank);
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
@@ -79,7 +76,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const 
     if (step->momentum == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
     DN_TRY(make_team(step));
-    const int bf16 = options->wire == DN_BF16;
+    const int bf16 = settings->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
@@ -89,9 +86,9 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const 
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
                                  .split = parameters,
-                                 .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
+                                 .bucket = settings->bucket,
                                  .bf16 = bf16,
-                                 .comm_thread = wants_thread(comm, options->comm_thread)});
+                                 .comm_thread = wants_thread(comm, settings->comm_thread)});
 }
 
 void dn_step_destroy(dn_step *step)
@@ -161,7 +158,7 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
     }
 }
 
-/* ---- numbers that are none ---- */
+/* ---- non-finite losses and gradients ---- */
 
 static int is_leaf_finite(const dn_net *net)
 {
@@ -174,7 +171,7 @@ static int is_leaf_finite(const dn_net *net)
     return !bad;
 }
 
-/* The virtual rank whose gradient made the sum infinite, -1 where each is finite: nothing was
+/* The virtual rank whose gradient made the sum non-finite, -1 where each is finite: nothing was
  * updated yet, so computing them once more gives the same. */
 static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
 {
@@ -219,7 +216,7 @@ static void update(dn_step *step, const dn_sgd *sgd)
     dn_net_update_running(step->net, net.leaf);
 }
 
-/* Seconds with buckets under way, which go to the timeline. */
+/* Seconds with buckets in flight, which go to the timeline. */
 static double record_buckets(dn_step *step)
 {
     const dn_bucket *bucket;

@@ -14,8 +14,21 @@
 #include "allreduce/allreduce.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
-#include "options/options.h"
 #include "job/preempt.h"
+
+/* Automatic: where a rank may use more cores than it runs threads. */
+typedef enum dn_comm_thread {
+    DN_COMM_THREAD_AUTO,
+    DN_COMM_THREAD_ON,
+    DN_COMM_THREAD_OFF
+} dn_comm_thread;
+
+typedef struct dn_step_settings {
+    int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
+    size_t bucket;     /* floats of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire;     /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    dn_comm_thread comm_thread; /* a thread that only communicates */
+} dn_step_settings;
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step. */
 typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
@@ -24,7 +37,7 @@ typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *la
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
     double wait;      /* for the other ranks' gradients, after the backward pass */
-    double flight;    /* with buckets under way, `wait` included */
+    double flight;    /* with buckets in flight, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */
     double imbalance; /* what the one that waited longest did beyond that: for the latest rank */
     double update;
@@ -46,26 +59,24 @@ typedef struct dn_step {
     dn_step_times times;
 } dn_step;
 
-/* Allocates what the steps of `net` over so many virtual ranks take; the net's norm group is 1, or
- * all the virtual ranks. Of the options, those about gradients between ranks matter. The steps keep
- * the longest_step of `stop` (or NULL) up to date, and tell of its reason. DN_EINVAL where ranks
- * outnumber virtual ranks, DN_ENOMEM. The caller destroys it, also after a failure. Not
- * collective. */
-dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const dn_options *options,
-                         int virtual_ranks, dn_preempt *stop);
+/* Allocates what the steps of `net` take; its norm group is 1, or all virtual ranks. The steps keep
+ * the longest_step of `stop` (or NULL) up to date, and tell of its reason. DN_ENOMEM. The caller
+ * destroys it, also after a failure. Not collective. */
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
+                         const dn_step_settings *settings, dn_preempt *stop);
 void dn_step_destroy(dn_step *step);
 
 /* Results of one step over the global batch. */
 typedef struct dn_step_result {
     double loss;     /* mean over the images */
     int64_t correct; /* top-1 */
-    int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is not finite */
-    int stop;        /* why a rank should stop after this step (stop.h), the same on all; or 0 */
+    int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
+    int stop;        /* why a rank should stop after this step (preempt.h), the same on all; or 0 */
 } dn_step_result;
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
- * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is no finite
- * number: then nothing was updated. Collective. */
+ * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is
+ * non-finite: then nothing was updated. Collective. */
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                       void *user, dn_step_result *result);
 

@@ -1,11 +1,12 @@
 /*
- * metrics.jsonl (encoded by jansson) and the progress line; see include/dn/metrics.h.
+ * metrics.jsonl (encoded by jansson) and progress on standard output; see include/dn/metrics.h.
  *
  * Two tallies run along: one since the last interval object, one since the last epoch object.
  */
 #include "dn/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -13,10 +14,12 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "dn/file.h"
-#include "progress.h"
+
+#define HASH "%016" PRIx64
 
 static const double redraw_seconds = 0.1;
 
@@ -30,7 +33,8 @@ struct dn_metrics {
     dn_metrics_settings settings;
     char path[PATH_MAX];
     FILE *file;
-    dn_progress progress;
+    int terminal; /* that progress ends at, a descriptor; -1: there is none */
+    int has_line; /* the cursor stands behind a line that will be rewritten */
     double start, last_draw, last_step_end;
     int64_t first_step; /* of this process, 0 before it */
     dn_step_metrics step;
@@ -44,207 +48,235 @@ static void tally_add(tally *t, const dn_step_metrics *step)
     t->images += step->images;
 }
 
-static double tally_loss(const tally *t)
-{
-    return t->loss / (double)t->images;
-}
+typedef struct summary {
+    double loss, top1, speed, seconds; /* mean, percent, images/s, since the tally's start */
+} summary;
 
-static double tally_top1(const tally *t)
+static summary summarize(const tally *t, double end)
 {
-    return 100 * (double)t->correct / (double)t->images;
-}
-
-static double tally_speed(const tally *t, double end)
-{
-    return (double)t->images / fmax(end - t->start, 1e-9);
+    const double images = (double)t->images, seconds = end - t->start;
+    return (summary){t->loss / images, 100 * (double)t->correct / images,
+                     images / fmax(seconds, 1e-9), seconds};
 }
 
 /* ---- the file ---- */
 
-static dn_status file_failure(const dn_metrics *metrics)
+static dn_status metrics_failure(const dn_metrics *m)
 {
-    return dn_fail(DN_EIO, "%s: cannot write: %s", metrics->path, strerror(errno));
+    return dn_fail(DN_EIO, "%s: cannot write: %s", m->path, strerror(errno));
 }
 
 /* Cuts the file after its last newline. */
-static dn_status drop_partial_line(const dn_metrics *metrics)
+static dn_status drop_partial_line(const dn_metrics *m)
 {
-    if (fseeko(metrics->file, 0, SEEK_END) != 0)
-        return file_failure(metrics);
-    const off_t size = ftello(metrics->file);
+    if (fseeko(m->file, 0, SEEK_END) != 0)
+        return metrics_failure(m);
+    const off_t size = ftello(m->file);
     off_t keep = size;
     for (; keep > 0; keep--) {
-        fseeko(metrics->file, keep - 1, SEEK_SET);
-        if (fgetc(metrics->file) == '\n')
+        fseeko(m->file, keep - 1, SEEK_SET);
+        if (fgetc(m->file) == '\n')
             break;
     }
-    fseeko(metrics->file, 0, SEEK_END); /* between reading and writing, C asks for a seek */
-    if (keep != size && ftruncate(fileno(metrics->file), keep) != 0)
-        return file_failure(metrics);
+    fseeko(m->file, 0, SEEK_END); /* between reading and writing, C asks for a seek */
+    if (keep != size && ftruncate(fileno(m->file), keep) != 0)
+        return metrics_failure(m);
     return DN_OK;
 }
 
-/* JSON has no NaN and no infinity. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
+/* A pair of an object: `text`, or where that is NULL the number, null where it is non-finite. */
+typedef struct pair {
+    const char *key; /* NULL: behind the last */
+    double number;
+    const char *text;
+} pair;
 
-/* Appends the object as one line, and releases it. */
-static dn_status write_object(dn_metrics *metrics, json_t *object)
+/* Appends an object as one line. */
+static dn_status write_object(dn_metrics *m, const char *kind, int64_t epoch, int64_t step,
+                              const pair *pairs)
 {
-    char *text = object ? json_dumps(object, JSON_REAL_PRECISION(9)) : NULL;
+    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)epoch, "step",
+                               (json_int_t)step);
+    for (; pairs->key != NULL; pairs++) {
+        json_t *value = pairs->text               ? json_string(pairs->text)
+                        : isfinite(pairs->number) ? json_real(pairs->number)
+                                                  : json_null();
+        json_object_set_new(object, pairs->key, value);
+    }
+    const int failed = json_dumpf(object, m->file, JSON_REAL_PRECISION(9)) ||
+                       fputc('\n', m->file) == EOF || fflush(m->file) != 0;
     json_decref(object);
-    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", metrics->path);
-    const int written = fprintf(metrics->file, "%s\n", text) >= 0 && fflush(metrics->file) == 0;
-    free(text);
-    return written ? DN_OK : file_failure(metrics);
-}
-
-static void hash_text(uint64_t hash, char text[17])
-{
-    snprintf(text, 17, "%016" PRIx64, hash);
+    return failed ? metrics_failure(m) : DN_OK;
 }
 
 /* ---- progress ---- */
 
-static void duration_text(double seconds, char *text, size_t size)
+/* The terminal that `stream` ends at. Open MPI gives each rank a terminal of its own, wherever the
+ * output goes in the end: there the launcher's standard output is the one to ask. */
+static int open_terminal(FILE *stream)
+{
+    char path[64];
+    if (!stream || !isatty(fileno(stream)))
+        return -1;
+    if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
+        snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
+    else
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(stream));
+    const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (terminal < 0 || isatty(terminal))
+        return terminal;
+    close(terminal);
+    return -1;
+}
+
+static void duration_text(double seconds, char text[32])
 {
     const long long s = (long long)(seconds + 0.5);
     if (s >= 3600)
-        snprintf(text, size, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+        snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
     else
-        snprintf(text, size, "%lld:%02lld", s / 60, s % 60);
+        snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
 }
 
-/* Time left, from the steps this process has done and the time they took, evaluations included. */
-static double time_left(const dn_metrics *metrics)
+enum { LINE_SIZE = 512 };
+
+/* "epoch 3/300 [###...] 120/780 loss ..."; where the columns are too few for a bar, "step" stands
+ * in its place. The time left follows from this process's steps, evaluations included. */
+static void progress_line(const dn_metrics *m, const tally *t, int columns, char line[LINE_SIZE])
 {
-    const int64_t done = metrics->step.step - metrics->first_step + 1;
-    const int64_t todo = metrics->settings.last_step - metrics->step.step;
-    return todo > 0 ? (omp_get_wtime() - metrics->start) / (double)done * (double)todo : 0;
+    enum { BAR_MOST = 30, BAR_LEAST = 5 };
+    static const char full[] = "##############################",
+                      empty[] = "..............................";
+    char head[64], tail[160], left[32];
+    const int64_t step = m->step.step, per_epoch = m->settings.steps_per_epoch;
+    const int64_t place = (step - 1) % per_epoch + 1;
+    const double per_step = (omp_get_wtime() - m->start) / (double)(step - m->first_step + 1);
+    const summary s = summarize(t, m->last_step_end);
+    duration_text(fmax(per_step * (double)(m->settings.last_step - step), 0), left);
+    snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, m->step.epoch, m->settings.epochs);
+    snprintf(tail, sizeof tail,
+             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left", place,
+             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, left);
+    const int room = columns - 5 - (int)(strlen(head) + strlen(tail));
+    const int bar = room < BAR_MOST ? room : BAR_MOST;
+    const int done = (int)(bar * (double)place / (double)per_epoch);
+    if (bar >= BAR_LEAST)
+        snprintf(line, LINE_SIZE, "%s [%.*s%.*s] %s", head, done, full, bar - done, empty, tail);
+    else
+        snprintf(line, LINE_SIZE, "%s step %s", head, tail);
 }
 
-/* "epoch 3/300 " and "120/780 loss ...", between which stands a bar or the word step. */
-static void progress_text(const dn_metrics *metrics, const tally *t, char head[64], char tail[160])
+/* Rewrites the terminal's line. */
+static void draw_line(dn_metrics *m)
 {
-    const int64_t per_epoch = metrics->settings.steps_per_epoch, step = metrics->step.step;
-    const double speed = tally_speed(t, metrics->last_step_end);
-    char left[32];
-    duration_text(time_left(metrics), left, sizeof left);
-    snprintf(head, 64, "epoch %" PRId64 "/%" PRId64 " ", metrics->step.epoch,
-             metrics->settings.epochs);
-    snprintf(tail, 160, "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left",
-             (step - 1) % per_epoch + 1, per_epoch, tally_loss(t), tally_top1(t),
-             speed < 100 ? 2 : 0, speed, left);
+    char line[LINE_SIZE];
+    struct winsize size;
+    const int is_known = ioctl(m->terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    const int columns = is_known ? size.ws_col : 80;
+    progress_line(m, &m->epoch, columns, line);
+    fprintf(m->settings.progress, "\r%.*s\033[K", columns - 1, line);
+    fflush(m->settings.progress);
+    m->has_line = 1;
 }
 
-static void draw_line(dn_metrics *metrics)
+/* A line that stays; on a terminal it takes the place of the rewritten one. */
+static void print_line(dn_metrics *m, const char *text)
 {
-    char head[64], tail[160];
-    const int64_t per_epoch = metrics->settings.steps_per_epoch;
-    const double share = (double)((metrics->step.step - 1) % per_epoch + 1) / (double)per_epoch;
-    progress_text(metrics, &metrics->epoch, head, tail);
-    dn_progress_draw(&metrics->progress, head, share, tail);
+    if (!m->settings.progress)
+        return;
+    fprintf(m->settings.progress, "%s%s\n", m->has_line ? "\r\033[K" : "", text);
+    fflush(m->settings.progress);
+    m->has_line = 0;
 }
 
 /* ---- the three kinds ---- */
 
-static dn_status write_interval(dn_metrics *metrics, int show)
+static dn_status end_interval(dn_metrics *m, int is_shown)
 {
-    char head[64], tail[160], line[256];
-    const tally *t = &metrics->interval;
-    const double end = metrics->last_step_end;
-    if (show) {
-        progress_text(metrics, t, head, tail);
-        snprintf(line, sizeof line, "%sstep %s", head, tail);
-        dn_progress_print(&metrics->progress, line);
+    char line[LINE_SIZE];
+    const double end = m->last_step_end;
+    const summary s = summarize(&m->interval, end);
+    if (is_shown) {
+        progress_line(m, &m->interval, 0, line);
+        print_line(m, line);
     }
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "kind", "interval", "epoch",
-                  (json_int_t)metrics->step.epoch, "step", (json_int_t)metrics->step.step, "loss",
-                  number(tally_loss(t)), "top1", number(tally_top1(t)), "images_per_s",
-                  number(tally_speed(t, end)), "lr", number(metrics->step.lr), "seconds",
-                  number(end - t->start));
-    metrics->interval = (tally){.start = end};
-    return write_object(metrics, object);
+    m->interval = (tally){.start = end};
+    const pair pairs[] = {{"loss", s.loss, NULL},          {"top1", s.top1, NULL},
+                          {"images_per_s", s.speed, NULL}, {"lr", m->step.lr, NULL},
+                          {"seconds", s.seconds, NULL},    {0}};
+    return write_object(m, "interval", m->step.epoch, m->step.step, pairs);
 }
 
-dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step)
+dn_status dn_metrics_step(dn_metrics *m, const dn_step_metrics *step)
 {
-    if (!metrics)
+    if (!m)
         return DN_OK;
     const double time = omp_get_wtime();
-    metrics->step = *step;
-    metrics->last_step_end = time;
-    if (!metrics->first_step)
-        metrics->first_step = step->step;
-    tally_add(&metrics->interval, step);
-    tally_add(&metrics->epoch, step);
-    if (metrics->progress.terminal >= 0 && time - metrics->last_draw >= redraw_seconds) {
-        draw_line(metrics);
-        metrics->last_draw = time;
+    m->step = *step;
+    m->last_step_end = time;
+    if (!m->first_step)
+        m->first_step = step->step;
+    tally_add(&m->interval, step);
+    tally_add(&m->epoch, step);
+    if (m->terminal >= 0 && time - m->last_draw >= redraw_seconds) {
+        draw_line(m);
+        m->last_draw = time;
     }
-    if (time - metrics->interval.start < metrics->settings.interval)
+    if (time - m->interval.start < m->settings.interval)
         return DN_OK;
-    return write_interval(metrics, metrics->progress.terminal < 0);
+    return end_interval(m, m->terminal < 0);
 }
 
-static void print_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
+dn_status dn_metrics_epoch(dn_metrics *m, const dn_epoch_metrics *epoch)
 {
-    char line[512], test[128] = "", hash[17];
-    const tally *t = &metrics->epoch;
-    hash_text(epoch->weights_hash, hash);
+    if (!m)
+        return DN_OK;
+    char line[LINE_SIZE], test[128] = "", hash[17];
+    const double none = (double)NAN;
+    const dn_epoch_metrics scores =
+        epoch->evaluated ? *epoch : (dn_epoch_metrics){0, none, none, none, 0};
+    const summary s = summarize(&m->epoch, m->last_step_end);
+    snprintf(hash, sizeof hash, HASH, epoch->weights_hash);
     if (epoch->evaluated)
         snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%",
-                 epoch->test_loss, epoch->test_top1, epoch->test_top5);
+                 scores.test_loss, scores.test_top1, scores.test_top5);
     snprintf(line, sizeof line,
              "epoch %" PRId64 "/%" PRId64
              "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights %s",
-             metrics->step.epoch, metrics->settings.epochs, tally_loss(t), tally_top1(t), test,
-             tally_speed(t, metrics->last_step_end), hash);
-    dn_progress_print(&metrics->progress, line);
+             m->step.epoch, m->settings.epochs, s.loss, s.top1, test, s.speed, hash);
+    print_line(m, line);
+    m->epoch = m->interval = (tally){.start = omp_get_wtime()};
+    const pair pairs[] = {{"train_loss", s.loss, NULL},
+                          {"train_top1", s.top1, NULL},
+                          {"test_loss", scores.test_loss, NULL},
+                          {"test_top1", scores.test_top1, NULL},
+                          {"test_top5", scores.test_top5, NULL},
+                          {"images_per_s", s.speed, NULL},
+                          {"seconds", s.seconds, NULL},
+                          {"lr", m->step.lr, NULL},
+                          {"weights_hash", 0, hash},
+                          {0}};
+    return write_object(m, "epoch", m->step.epoch, m->step.step, pairs);
 }
 
-dn_status dn_metrics_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch)
+dn_status dn_metrics_end(dn_metrics *m, const dn_end_metrics *end)
 {
-    if (!metrics)
+    if (!m)
         return DN_OK;
-    const tally *t = &metrics->epoch;
-    const double end = metrics->last_step_end, none = (double)NAN;
-    char hash[17];
-    hash_text(epoch->weights_hash, hash);
-    print_epoch(metrics, epoch);
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "kind", "epoch",
-                  "epoch", (json_int_t)metrics->step.epoch, "step", (json_int_t)metrics->step.step,
-                  "train_loss", number(tally_loss(t)), "train_top1", number(tally_top1(t)),
-                  "test_loss", number(epoch->evaluated ? epoch->test_loss : none), "test_top1",
-                  number(epoch->evaluated ? epoch->test_top1 : none), "test_top5",
-                  number(epoch->evaluated ? epoch->test_top5 : none), "images_per_s",
-                  number(tally_speed(t, end)), "seconds", number(end - t->start), "lr",
-                  number(metrics->step.lr), "weights_hash", hash);
-    metrics->epoch = metrics->interval = (tally){.start = omp_get_wtime()};
-    return write_object(metrics, object);
-}
-
-dn_status dn_metrics_end(dn_metrics *metrics, const dn_end_metrics *end)
-{
-    if (!metrics)
-        return DN_OK;
-    char hash[17], seconds[32], line[PATH_MAX + 128];
-    if (metrics->interval.images > 0)
-        DN_TRY(write_interval(metrics, 1));
-    hash_text(end->weights_hash, hash);
-    duration_text(omp_get_wtime() - metrics->start, seconds, sizeof seconds);
+    char hash[17], duration[32], line[PATH_MAX + 128];
+    if (m->interval.images > 0)
+        DN_TRY(end_interval(m, 1));
+    const double seconds = omp_get_wtime() - m->start;
+    snprintf(hash, sizeof hash, HASH, end->weights_hash);
+    duration_text(seconds, duration);
     snprintf(line, sizeof line, "ended after step %" PRId64 ", %s  weights %s  %s", end->step,
-             seconds, hash, end->checkpoint ? end->checkpoint : "");
-    dn_progress_print(&metrics->progress, line);
-    return write_object(metrics, json_pack("{s:s, s:I, s:I, s:s, s:o, s:s?}", "kind", "end",
-                                           "epoch", (json_int_t)end->epoch, "step",
-                                           (json_int_t)end->step, "weights_hash", hash, "seconds",
-                                           number(omp_get_wtime() - metrics->start), "checkpoint",
-                                           end->checkpoint));
+             duration, hash, end->checkpoint ? end->checkpoint : "");
+    print_line(m, line);
+    const pair pairs[] = {{"weights_hash", 0, hash},
+                          {"seconds", seconds, NULL},
+                          {"checkpoint", (double)NAN, end->checkpoint},
+                          {0}};
+    return write_object(m, "end", end->epoch, end->step, pairs);
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
@@ -256,9 +288,9 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", settings->folder);
     m->settings = *settings;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
-    dn_progress_open(&m->progress, settings->progress);
+    m->terminal = open_terminal(settings->progress);
     m->file = fopen(m->path, "a+e");
-    const dn_status status = m->file ? drop_partial_line(m) : file_failure(m);
+    const dn_status status = m->file ? drop_partial_line(m) : metrics_failure(m);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;
@@ -267,10 +299,14 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
 void dn_metrics_destroy(dn_metrics **metrics)
 {
     dn_metrics *m = *metrics;
-    if (m && m->file)
-        fclose(m->file);
-    if (m)
-        dn_progress_close(&m->progress);
-    free(m);
     *metrics = NULL;
+    if (!m)
+        return;
+    if (m->has_line)
+        fputc('\n', m->settings.progress);
+    if (m->terminal >= 0)
+        close(m->terminal);
+    if (m->file)
+        fclose(m->file);
+    free(m);
 }

@@ -1,6 +1,7 @@
 /* Known DenseNets, and the parser of the written form; see dn/spec.h. */
 #include "dn/spec.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,17 +30,42 @@ const char *dn_spec_name(int index)
     return index < (int)(sizeof known / sizeof known[0]) ? known[index].name : NULL;
 }
 
-static dn_status parse_list(const char *key, const char *text, int *values, int *count, int low)
+static const struct {
+    const char *name;
+    int halvings; /* of the image's sides */
+} stems[] = {[DN_STEM_CIFAR] = {"cifar", 0},
+             [DN_STEM_IMAGENET] = {"imagenet", 2},
+             [DN_STEM_7X7] = {"7x7", 1}};
+
+/* The keys of whole numbers: how many they take, and the least of each. */
+enum { BLOCKS, GROWTH, NUMBER_KEYS = 5 };
+static const struct {
+    const char *name;
+    size_t offset; /* in dn_spec */
+    int most, least;
+} keys[NUMBER_KEYS] = {
+    [BLOCKS] = {"blocks", offsetof(dn_spec, layers), DN_MAX_BLOCKS, 1},
+    [GROWTH] = {"growth", offsetof(dn_spec, growth), DN_MAX_BLOCKS, 1},
+    {"bottleneck", offsetof(dn_spec, bottleneck), 1, 0},
+    {"stem-channels", offsetof(dn_spec, stem_channels), 1, 1},
+    {"last-transition", offsetof(dn_spec, last_transition), 1, 0},
+};
+
+/* *count = the numbers of a list as "6,12,24". */
+static dn_status parse_numbers(dn_spec *spec, int key, const char *text, int *count)
 {
+    const char *name = keys[key].name;
+    const int most = keys[key].most, least = keys[key].least;
+    int *values = (int *)((char *)spec + keys[key].offset);
     *count = 0;
     for (const char *p = text;; p++) {
         char *end;
         const long value = strtol(p, &end, 10);
-        DN_CHECK(end != p && value >= low && value <= 4096 && (*end == ',' || *end == '\0'),
-                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", key, text,
-                 low);
-        DN_CHECK(*count < DN_MAX_BLOCKS, DN_EINVAL, "--model: %s=%s: expected at most %d numbers",
-                 key, text, DN_MAX_BLOCKS);
+        DN_CHECK(end != p && value >= least && value <= 4096 && (*end == ',' || *end == '\0'),
+                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", name, text,
+                 least);
+        DN_CHECK(*count < most, DN_EINVAL, "--model: %s=%s: expected at most %d number%s", name,
+                 text, most, most == 1 ? "" : "s");
         values[(*count)++] = (int)value;
         if (*end == '\0')
             return DN_OK;
@@ -47,29 +73,10 @@ static dn_status parse_list(const char *key, const char *text, int *values, int 
     }
 }
 
-static dn_status parse_one(const char *key, const char *text, int *value, int low)
-{
-    int list[DN_MAX_BLOCKS], count;
-    DN_TRY(parse_list(key, text, list, &count, low));
-    DN_CHECK(count == 1, DN_EINVAL, "--model: %s=%s: expected one number", key, text);
-    *value = list[0];
-    return DN_OK;
-}
-
-static dn_status parse_growth(dn_spec *spec, const char *text, int *given)
-{
-    DN_TRY(parse_list("growth", text, spec->growth, given, 1));
-    for (int i = *given; i < DN_MAX_BLOCKS && *given == 1; i++)
-        spec->growth[i] = spec->growth[0];
-    return DN_OK;
-}
-
 static dn_status parse_stem(dn_spec *spec, const char *text)
 {
-    static const char *const names[] = {
-        [DN_STEM_CIFAR] = "cifar", [DN_STEM_IMAGENET] = "imagenet", [DN_STEM_7X7] = "7x7"};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(text, names[i]) == 0) {
+    for (int i = 0; i < (int)(sizeof stems / sizeof stems[0]); i++)
+        if (strcmp(text, stems[i].name) == 0) {
             spec->stem = (dn_stem)i;
             return DN_OK;
         }
@@ -85,48 +92,47 @@ static dn_status parse_compression(dn_spec *spec, const char *text)
     return DN_OK;
 }
 
-static dn_status parse_key(dn_spec *spec, const char *key, const char *value, int *growths)
+static dn_status parse_key(dn_spec *spec, const char *name, const char *value,
+                           int counts[NUMBER_KEYS])
 {
-    if (strcmp(key, "blocks") == 0)
-        return parse_list(key, value, spec->layers, &spec->blocks, 1);
-    if (strcmp(key, "growth") == 0)
-        return parse_growth(spec, value, growths);
-    if (strcmp(key, "bottleneck") == 0)
-        return parse_one(key, value, &spec->bottleneck, 0);
-    if (strcmp(key, "compression") == 0)
+    for (int key = 0; key < NUMBER_KEYS; key++)
+        if (strcmp(name, keys[key].name) == 0)
+            return parse_numbers(spec, key, value, &counts[key]);
+    if (strcmp(name, "compression") == 0)
         return parse_compression(spec, value);
-    if (strcmp(key, "stem") == 0)
+    if (strcmp(name, "stem") == 0)
         return parse_stem(spec, value);
-    if (strcmp(key, "stem-channels") == 0)
-        return parse_one(key, value, &spec->stem_channels, 1);
-    if (strcmp(key, "last-transition") == 0)
-        return parse_one(key, value, &spec->last_transition, 0);
     return dn_fail(DN_EINVAL,
                    "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
                    "stem-channels or last-transition",
-                   key);
+                   name);
 }
 
 static dn_status parse_form(dn_spec *spec, const char *form)
 {
     char text[sizeof spec->name];
-    int growths = 1;
+    int counts[NUMBER_KEYS] = {[GROWTH] = 1};
     snprintf(text, sizeof text, "%s", form);
     for (char *save, *part = strtok_r(text, ":", &save); part; part = strtok_r(NULL, ":", &save)) {
         char *value = strchr(part, '=');
         DN_CHECK(value != NULL, DN_EINVAL, "--model: found %s, expected key=value", part);
         *value++ = '\0';
-        DN_TRY(parse_key(spec, part, value, &growths));
+        DN_TRY(parse_key(spec, part, value, counts));
     }
+    spec->blocks = counts[BLOCKS];
     DN_CHECK(spec->blocks > 0, DN_EINVAL, "--model: %s: expected blocks=N,N,...", form);
-    DN_CHECK(growths == 1 || growths == spec->blocks, DN_EINVAL,
-             "--model: %s: found %d growth rates, expected 1 or %d", form, growths, spec->blocks);
+    DN_CHECK(counts[GROWTH] == 1 || counts[GROWTH] == spec->blocks, DN_EINVAL,
+             "--model: %s: found %d growth rates, expected 1 or %d", form, counts[GROWTH],
+             spec->blocks);
+    for (int b = 1; b < DN_MAX_BLOCKS && counts[GROWTH] == 1; b++)
+        spec->growth[b] = spec->growth[0];
     return DN_OK;
 }
 
 dn_status dn_spec_parse(dn_spec *spec, const char *model)
 {
-    *spec = (dn_spec){.bottleneck = 4, .compression = 0.5, .channels = 3, .stem_channels = 24};
+    *spec = (dn_spec){
+        .growth = {12}, .bottleneck = 4, .compression = 0.5, .channels = 3, .stem_channels = 24};
     DN_CHECK(strlen(model) < sizeof spec->name, DN_EINVAL,
              "--model: found %zu characters, expected fewer than %zu", strlen(model),
              sizeof spec->name);
@@ -138,8 +144,6 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
              "--model: found %s, expected a known name (dn_dist train --help lists them) or "
              "blocks=...:growth=...",
              model);
-    for (int i = 0; i < DN_MAX_BLOCKS; i++)
-        spec->growth[i] = 12;
     DN_TRY(parse_form(spec, form));
     strcpy(spec->name, model);
     spec->height = spec->width = spec->stem == DN_STEM_IMAGENET ? 224 : 32;
@@ -184,7 +188,7 @@ dn_status dn_spec_check(const dn_spec *spec)
     DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "--model: last-transition=%d: expected 0 or 1",
              spec->last_transition);
     int height = spec->height, width = spec->width;
-    for (int i = 0; i < (spec->stem == DN_STEM_CIFAR ? 0 : spec->stem == DN_STEM_7X7 ? 1 : 2); i++)
+    for (int i = 0; i < stems[spec->stem].halvings; i++)
         height = halved_up(height), width = halved_up(width);
     const int halvings = spec->blocks - 1 + spec->last_transition;
     DN_CHECK(height >> halvings > 0 && width >> halvings > 0, DN_ESHAPE,

@@ -34,10 +34,12 @@ static void own_host(char host[DN_HOST_BYTES])
             *c = '_';
 }
 
-static _Noreturn void abort_job(int rank, const char *message)
+static _Noreturn void abort_job(const char *message)
 {
     char host[DN_HOST_BYTES];
+    int rank = -1;
     own_host(host);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -49,11 +51,10 @@ void dn_comm_check(int code, const char *call, const char *function)
     if (code == MPI_SUCCESS)
         return;
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
-    int length, rank = -1;
+    int length;
     MPI_Error_string(code, reason, &length);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
-    abort_job(rank, message);
+    abort_job(message);
 }
 
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
@@ -67,7 +68,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     DN_MPI(MPI_Comm_size(comm->world, &comm->size));
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
-        abort_job(comm->rank, "this MPI library does not support MPI_THREAD_FUNNELED");
+        abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
     DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
                                &comm->node));
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
@@ -76,7 +77,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->counts = calloc(comm->size, sizeof *comm->counts);
     comm->places = calloc(comm->size, sizeof *comm->places);
     if (comm->host == NULL || comm->counts == NULL || comm->places == NULL)
-        abort_job(comm->rank, "out of memory at the start");
+        abort_job("out of memory at the start");
     own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
                          comm->world));
@@ -150,7 +151,7 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
         return DN_OK;
     uint64_t *all = malloc(comm->size * sizeof *all);
     if (all == NULL)
-        abort_job(comm->rank, "out of memory while comparing the hashes of the ranks");
+        abort_job("out of memory while comparing the hashes of the ranks");
     DN_MPI(MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
     const dn_status status = name_odd_hashes(all, comm->size, what);
     free(all);

@@ -241,15 +241,6 @@ static void warn_of_stall(dn_heartbeat *hb, double now)
             operation_names[p->last.operation], p->last.step, now - p->since);
 }
 
-static void judge(dn_heartbeat *hb, double now)
-{
-    for (int r = 0; r < hb->size; r++)
-        if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
-            end_as_silent(hb, r, now);
-    if (hb->rank == 0)
-        warn_of_stall(hb, now);
-}
-
 /* The thread: until the bell is rung; ends the process when a rank is lost. */
 static void *keep_beating(void *heartbeat)
 {
@@ -271,7 +262,11 @@ static void *keep_beating(void *heartbeat)
         }
         if (now < beat)
             continue;
-        judge(hb, now);
+        for (int r = 0; r < hb->size; r++)
+            if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
+                end_as_silent(hb, r, now);
+        if (hb->rank == 0)
+            warn_of_stall(hb, now);
         tell_all(hb, ALIVE);
         beat = now + hb->period;
     }
@@ -291,7 +286,6 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->deadline = deadline;
     hb->period = fmin(deadline / 10, longest_period);
     hb->since = omp_get_wtime();
-    hb->woke = -INFINITY;
     hb->line = calloc(size + 1, sizeof *hb->line);
     DN_CHECK(hb->line, DN_ENOMEM, "out of memory");
     for (int r = 0; r < hb->size; r++) {

@@ -38,11 +38,11 @@ static int node_processors(void)
 {
     cpu_set_t own, all;
     memset(&all, 0xff, sizeof all);
-    if (sched_getaffinity(0, sizeof own, &own) != 0)
-        return CPU_SETSIZE;
-    if (sched_setaffinity(0, sizeof all, &all) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
-        all = own;
-    sched_setaffinity(0, sizeof own, &own);
+    if (sched_getaffinity(0, sizeof own, &own) == 0) {
+        sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
+        sched_getaffinity(0, sizeof all, &all);
+        sched_setaffinity(0, sizeof own, &own);
+    }
     const int count = CPU_COUNT(&all), granted = env_number("SLURM_CPUS_ON_NODE");
     return granted > 0 && granted < count ? granted : count;
 }
@@ -61,7 +61,7 @@ void dn_place_restart_if_crowded(char **argv, int threads)
 
 /* ---- the cores of a rank ---- */
 
-/* What a rank is given; released by finder_destroy. */
+/* What a rank is given. */
 typedef struct finder {
     hwloc_topology_t topology;
     hwloc_bitmap_t processors; /* that the rank may use */
@@ -69,14 +69,6 @@ typedef struct finder {
     dn_cores share;            /* those this rank takes */
     int openmp_binds;
 } finder;
-
-static void finder_destroy(finder *f)
-{
-    if (f->topology != NULL)
-        hwloc_topology_destroy(f->topology);
-    hwloc_bitmap_free(f->processors);
-    free(f->allowed);
-}
 
 /* The processors of OpenMP's places. */
 static void add_openmp_places(hwloc_bitmap_t processors)
@@ -199,7 +191,10 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
             (pin == DN_PIN_AUTO && place->sharers == 1 && place->threads <= place->cores &&
              hwloc_topology_is_thissystem(f.topology) && pin_threads(&f, place));
     }
-    finder_destroy(&f);
+    if (f.topology != NULL)
+        hwloc_topology_destroy(f.topology);
+    hwloc_bitmap_free(f.processors);
+    free(f.allowed);
     return status;
 }
 

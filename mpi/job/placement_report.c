@@ -20,13 +20,27 @@ void dn_place_print(FILE *file, const dn_place *places, int ranks)
     }
 }
 
-typedef enum flaw { CROWDED, SHARED, SPREAD, FLAWS } flaw;
+typedef enum flaw { CROWDED, SHARED, SPREAD } flaw;
 
-static int has_flaw(const dn_place *p, flaw what)
+/* Begins a warning and returns the first place with that flaw; NULL where no place has it. */
+static const dn_place *begin_warning(FILE *file, const dn_place *places, int ranks, flaw what)
 {
-    return what == CROWDED  ? p->threads > p->cores
-           : what == SHARED ? p->sharers > 1
-                            : p->numa_nodes > 1;
+    int first = -1, count = 0;
+    for (int r = ranks - 1; r >= 0; r--) {
+        const dn_place *p = &places[r];
+        if (what == CROWDED  ? p->threads > p->cores
+            : what == SHARED ? p->sharers > 1
+                             : p->numa_nodes > 1) {
+            first = r;
+            count++;
+        }
+    }
+    if (count == 0)
+        return NULL;
+    fprintf(file, "warning: rank %d on %s", first, places[first].host);
+    if (count > 1)
+        fprintf(file, " (and %d more)", count - 1);
+    return &places[first];
 }
 
 static int at_least_1(int n)
@@ -34,65 +48,48 @@ static int at_least_1(int n)
     return n > 1 ? n : 1;
 }
 
-/* Launch options for `ranks` on each of `units` equal parts of the node. Slurm counts processors.
- */
+/* Ends a warning: launch options for `ranks` on each of `units` equal parts of the node. Slurm
+ * counts processors. */
 static void print_launch(FILE *file, const dn_place *p, int ranks, int units)
 {
     const int cores = at_least_1(p->node_cores / units / ranks);
     const int processors = at_least_1(p->node_processors / at_least_1(p->node_cores));
     fprintf(file,
             "mpirun --map-by ppr:%d:%s:PE=%d --bind-to core, or srun --ntasks-per-node=%d "
-            "--cpus-per-task=%d --cpu-bind=cores",
+            "--cpus-per-task=%d --cpu-bind=cores\n",
             ranks, units > 1 ? "numa" : "node", cores, ranks * units, cores * processors);
 }
 
-static void print_cure(FILE *file, const dn_place *p, flaw what)
+static int at_most(int n, int most)
 {
-    if (what == CROWDED) { /* fewer threads, or more cores where the node has them */
-        const int fitting = p->node_cores / p->threads; /* ranks on the node */
-        fprintf(file, "%d threads on %d cores; use --threads %d", p->threads, p->cores,
-                at_least_1(p->cores / p->sharers));
-        if (fitting > 0) {
-            fprintf(file, ", or with more cores a rank ");
-            print_launch(file, p, fitting < p->node_ranks ? fitting : p->node_ranks, 1);
-        }
-    } else if (what == SHARED) {
-        const int most = at_least_1(p->node_cores);
-        fprintf(file, "%d ranks share %d of the node's %d cores; use ", p->sharers, p->cores,
-                p->node_cores);
-        print_launch(file, p, p->node_ranks < most ? p->node_ranks : most, 1);
-    } else {
-        fprintf(file, "its %d cores lie on %d NUMA nodes; use ", p->cores, p->numa_nodes);
-        print_launch(file, p, at_least_1(p->node_ranks / p->node_numa_nodes), p->node_numa_nodes);
-    }
-}
-
-static void print_warning(FILE *file, const dn_place *places, int ranks, flaw what)
-{
-    int first = -1, count = 0;
-    for (int r = ranks - 1; r >= 0; r--)
-        if (has_flaw(&places[r], what)) {
-            first = r;
-            count++;
-        }
-    if (count == 0)
-        return;
-    fprintf(file, "warning: rank %d on %s", first, places[first].host);
-    if (count > 1)
-        fprintf(file, " (and %d more)", count - 1);
-    fprintf(file, ": ");
-    print_cure(file, &places[first], what);
-    fprintf(file, "\n");
+    return n < most ? n : most;
 }
 
 char *dn_place_warnings(const dn_place *places, int ranks)
 {
+    const dn_place *p;
     char *text = NULL;
     size_t size;
     FILE *file = open_memstream(&text, &size);
-    for (flaw what = 0; file != NULL && what < FLAWS; what++)
-        print_warning(file, places, ranks, what);
-    if (file != NULL)
-        fclose(file);
+    if (file == NULL)
+        return NULL;
+    if ((p = begin_warning(file, places, ranks, CROWDED)) != NULL) {
+        const int fitting = p->node_cores / p->threads; /* ranks on the node */
+        fprintf(file, ": %d threads on %d cores; use --threads %d%s", p->threads, p->cores,
+                at_least_1(p->cores / p->sharers),
+                fitting > 0 ? ", or with more cores a rank " : "\n");
+        if (fitting > 0)
+            print_launch(file, p, at_most(p->node_ranks, fitting), 1);
+    }
+    if ((p = begin_warning(file, places, ranks, SHARED)) != NULL) {
+        fprintf(file, ": %d ranks share %d of the node's %d cores; use ", p->sharers, p->cores,
+                p->node_cores);
+        print_launch(file, p, at_most(p->node_ranks, at_least_1(p->node_cores)), 1);
+    }
+    if ((p = begin_warning(file, places, ranks, SPREAD)) != NULL) {
+        fprintf(file, ": its %d cores lie on %d NUMA nodes; use ", p->cores, p->numa_nodes);
+        print_launch(file, p, at_least_1(p->node_ranks / p->node_numa_nodes), p->node_numa_nodes);
+    }
+    fclose(file);
     return text;
 }

@@ -69,26 +69,22 @@ static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, cons
     return DN_OK;
 }
 
-static void destroy_timeline(dn_timeline **timeline)
-{
-    if (*timeline != NULL && (*timeline)->file != NULL)
-        fclose((*timeline)->file);
-    free(*timeline);
-    *timeline = NULL;
-}
-
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
+    dn_timeline *t = NULL;
     *timeline = NULL;
     if (path[0] == '\0')
         return DN_OK;
-    const dn_status status = dn_comm_agree(comm, open_timeline(timeline, comm, path));
+    const dn_status status = dn_comm_agree(comm, open_timeline(&t, comm, path));
     if (status != DN_OK) {
-        destroy_timeline(timeline);
+        if (t != NULL && t->file != NULL)
+            fclose(t->file);
+        free(t);
         return status;
     }
     DN_MPI(MPI_Barrier(comm->world));
-    (*timeline)->zero = omp_get_wtime();
+    t->zero = omp_get_wtime();
+    *timeline = t;
     return DN_OK;
 }
 
@@ -128,7 +124,7 @@ static void print_rank(FILE *file, const dn_comm *comm, int rank, const record *
                 rank, row, row_names[row < ROW_COMMUNICATE ? row : ROW_COMMUNICATE]);
 }
 
-/* Rank 0: all ranks' records, one after another. */
+/* Rank 0: all ranks' records, one after another; closes the file. */
 static dn_status write_trace(dn_timeline *t)
 {
     const dn_comm *comm = t->comm;
@@ -147,9 +143,7 @@ static dn_status write_trace(dn_timeline *t)
         dn_warn("--timeline: kept the first %d spans of each rank, %" PRId64 " came later",
                 DN_TIMELINE_SPANS, dropped);
     const int failed = ferror(t->file);
-    const int closed = fclose(t->file);
-    t->file = NULL;
-    DN_CHECK(!failed && closed == 0, DN_EIO, "--timeline: cannot write %s: %s", t->path,
+    DN_CHECK(fclose(t->file) == 0 && !failed, DN_EIO, "--timeline: cannot write %s: %s", t->path,
              strerror(errno));
     return DN_OK;
 }
@@ -166,6 +160,7 @@ dn_status dn_timeline_close(dn_timeline **timeline)
     else
         DN_MPI(MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, SPANS_TAG, t->comm->world));
     status = dn_comm_agree(t->comm, status);
-    destroy_timeline(timeline);
+    free(t);
+    *timeline = NULL;
     return status;
 }

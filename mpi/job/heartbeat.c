@@ -1,10 +1,10 @@
 /*
- * The heartbeat's thread: signs of life, judgement, and the end of a job that lost a rank; its
- * start and end, and what the main thread tells it (heartbeat.h).
+ * The heartbeat's thread: sends signs of life, checks those of the peers, ends a job that lost a
+ * rank. And the main thread's side: start, end, and what it notes for the thread (heartbeat.h).
  *
- * The thread reads everything that has arrived before it judges, so a process that was itself
- * asleep does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
- * second. The thread calls nothing of MPI; once it has stopped the other threads, which may hold
+ * The thread reads everything that has arrived before it checks, so a process that was itself
+ * stopped does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
+ * second. The thread calls nothing of MPI; once it has parked the other threads, which may hold
  * locks, it allocates nothing.
  */
 #include "job/heartbeat.h"
@@ -51,7 +51,7 @@ typedef struct message {
 /* What is known of a rank at the other end of a connection. */
 typedef struct peer {
     char host[DN_HOST_BYTES];
-    int is_deaf;         /* its buffer is full: nothing more is sent */
+    int is_full;         /* its buffer: nothing more is sent */
     double heard, since; /* when, on this process's clock: it last spoke; its operation began */
     message last;        /* ALIVE */
     message incoming;
@@ -69,7 +69,7 @@ struct dn_heartbeat {
     _Atomic double since;   /* of the operation */
     _Atomic(char *) record; /* the path of lost.json; NULL: none yet */
     struct pollfd *line;    /* (size + 1) connections by rank, fd -1: none, or it said goodbye. The
-                               last is the bell, rung to end the thread */
+                               last is an eventfd that ends the thread */
     peer peer[];            /* (size) */
 };
 
@@ -81,13 +81,13 @@ static message own_state(dn_heartbeat *hb, message_kind kind, double now)
                      .seconds = now - atomic_load(&hb->since)};
 }
 
-static void tell_all(dn_heartbeat *hb, message_kind kind)
+static void send_to_all(dn_heartbeat *hb, message_kind kind)
 {
     const message m = own_state(hb, kind, omp_get_wtime());
     for (int r = 0; r < hb->size; r++) {
         const int line = hb->line[r].fd;
-        if (line >= 0 && !hb->peer[r].is_deaf)
-            hb->peer[r].is_deaf = send(line, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
+        if (line >= 0 && !hb->peer[r].is_full)
+            hb->peer[r].is_full = send(line, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
     }
 }
 
@@ -117,15 +117,15 @@ static void park_others(void)
 
 /* Of the survivors: rank 0, or when that is lost the lowest rank on another host, since ranks of
  * one host often end together. Who was stopped itself finds that others have given it up. */
-static int is_speaker(const dn_heartbeat *hb)
+static int is_reporter(const dn_heartbeat *hb)
 {
     if (omp_get_wtime() - hb->woke < 2 * hb->period)
         return 0;
-    int speaker = hb->rank == 0 ? 0 : 1;
-    while (speaker > 0 && speaker < hb->size - 1 &&
-           strcmp(hb->peer[speaker].host, hb->peer[0].host) == 0)
-        speaker++;
-    return hb->rank == speaker;
+    int reporter = hb->rank == 0 ? 0 : 1;
+    while (reporter > 0 && reporter < hb->size - 1 &&
+           strcmp(hb->peer[reporter].host, hb->peer[0].host) == 0)
+        reporter++;
+    return hb->rank == reporter;
 }
 
 /* One line on standard error, and lost.json where the run's folder is known. */
@@ -147,7 +147,7 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
                     "{\"rank\": %d, \"host\": \"%s\", \"step\": %" PRId64
                     ", \"operation\": \"%s\", \"reason\": \"%s\"}\n",
                     rank, lost->host, step, operation, reason);
-    /* Where hosts were cut apart, each side has a speaker: rank 0's word counts. */
+    /* Where hosts were cut apart, each side reports: rank 0's word counts. */
     const int how = hb->rank == 0 ? O_TRUNC : O_EXCL;
     alarm(RECORD_SECONDS);
     const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
@@ -159,8 +159,8 @@ static _Noreturn void end_as_lost(dn_heartbeat *hb, int rank, const char *reason
 {
     park_others();
     if (hb->rank == 0)
-        tell_all(hb, LOST);
-    if (is_speaker(hb))
+        send_to_all(hb, LOST);
+    if (is_reporter(hb))
         report_loss(hb, rank, reason);
     _exit(DN_EXIT_LOST);
 }
@@ -183,9 +183,9 @@ static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
     end_as_lost(hb, silent, reason);
 }
 
-/* ---- what peers say, and judgement ---- */
+/* ---- messages, and checks ---- */
 
-static void take_message(dn_heartbeat *hb, int rank, const message *m, double now)
+static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
 {
     hb->peer[rank].heard = now;
     if (m->kind == LOST) {
@@ -218,7 +218,7 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
             p->have = 0;
-            take_message(hb, rank, &p->incoming, now);
+            handle_message(hb, rank, &p->incoming, now);
         }
     }
 }
@@ -241,7 +241,7 @@ static void warn_of_stall(dn_heartbeat *hb, double now)
             operation_names[p->last.operation], p->last.step, now - p->since);
 }
 
-/* The thread: until the bell is rung; ends the process when a rank is lost. */
+/* The thread; ends the process when a rank is lost. */
 static void *keep_beating(void *heartbeat)
 {
     dn_heartbeat *hb = heartbeat;
@@ -267,10 +267,10 @@ static void *keep_beating(void *heartbeat)
                 end_as_silent(hb, r, now);
         if (hb->rank == 0)
             warn_of_stall(hb, now);
-        tell_all(hb, ALIVE);
+        send_to_all(hb, ALIVE);
         beat = now + hb->period;
     }
-    tell_all(hb, GOODBYE);
+    send_to_all(hb, GOODBYE);
     return NULL;
 }
 

@@ -78,7 +78,7 @@ static void test_values(void **state)
     assert_true(options.json && options.steps == 3 && options.threads == 2);
     assert_int_equal(PARSE("eval", "--checkpoint", "x.h5"), DN_OK);
     assert_string_equal(options.checkpoint, "x.h5");
-    assert_int_equal(PARSE("info", "--deadline", "5"), DN_OK); /* every command starts the heartbeat */
+    assert_int_equal(PARSE("info", "--deadline", "5"), DN_OK); /* every command starts the watch */
     assert_true(options.deadline == 5);
     assert_int_equal(PARSE("plan", "--deadline", "0"), DN_OK);
     assert_true(options.deadline == 0);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Faults and requests to stop: a rank killed, stopped or cut off ends the job in time, with one line
+# Faults and preemption: a rank killed, stopped or cut off ends the job in time, with one line
 # that names it and status 76 on every survivor; signals and a time limit save and end with 75, and
 # the run that goes on has the hash of one left alone; an infinite gradient changes nothing. Nothing
 # stays behind.
@@ -100,7 +100,7 @@ for victim in 0 2; do
 done
 goes_on "$out" "rank $victim stopped"
 
-# ---- asked to stop ----
+# ---- preempted ----
 
 for signal in USR1 TERM INT; do
     out=$tmp/signal-$signal
@@ -130,7 +130,7 @@ ended 3 "$out" $again
 [[ $(last_step "$out") == 0 ]] || fail "the end of a job: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 
-# ---- numbers that are none ----
+# ---- non-finite numbers ----
 
 out=$tmp/diverged
 started 2 "$out" --lr 1000

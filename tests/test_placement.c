@@ -74,8 +74,7 @@ static void bind_ranks(int first, int last, int from, int to)
 static void check_processors(const dn_cores *cores, int n, const char *expected)
 {
     char list[256];
-    hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    dn_cores_processors(topology, cores, n, set);
+    hwloc_bitmap_t set = dn_cores_processors(topology, cores, n);
     hwloc_bitmap_list_snprintf(list, sizeof list, set);
     hwloc_bitmap_free(set);
     assert_string_equal(list, expected);
@@ -124,7 +123,7 @@ static void test_too_few_cores(void **state)
     (void)state;
     dn_cores share;
     bind_ranks(0, MOST_RANKS, 0, 127);
-    assert_int_equal(dn_cores_divide(allowed, MOST_RANKS, 0, &share), 0);
+    assert_int_equal(dn_cores_divide(allowed, MOST_RANKS, 0, &share), MOST_RANKS);
     assert_int_equal(CPU_COUNT(&share), 64);
     assert_int_equal(dn_cores_sharers(allowed, MOST_RANKS, 0), MOST_RANKS);
 }
@@ -141,14 +140,14 @@ static void test_bound_ranks(void **state)
     bind_ranks(0, 1, 0, 15); /* overlapping, but not the same */
     bind_ranks(1, 2, 8, 31);
     bind_ranks(2, 3, 32, 47);
-    assert_int_equal(dn_cores_divide(allowed, 3, 0, &share), 0);
+    assert_int_equal(dn_cores_divide(allowed, 3, 0, &share), 2);
     assert_int_equal(CPU_COUNT(&share), 8);
     assert_int_equal(dn_cores_sharers(allowed, 3, 1), 2);
     check_share(3, 2, "32-47", 1);
     bind_ranks(0, 1, 0, 0); /* the two processors of one core */
     bind_ranks(1, 2, 1, 1);
     assert_int_equal(dn_cores_sharers(allowed, 2, 0), 2);
-    assert_int_equal(dn_cores_divide(allowed, 2, 0, &share), 0);
+    assert_int_equal(dn_cores_divide(allowed, 2, 0, &share), 2);
 }
 
 static void test_cgroup(void **state)
@@ -201,17 +200,12 @@ static void test_table(void **state)
     free(text);
 }
 
-static void check_warning(const dn_place *places, int ranks, dn_place_warning only,
-                          const char *expected)
+/* All that is found wrong with the places, word for word. */
+static void check_warnings(const dn_place *places, int ranks, const char *expected)
 {
-    char text[512];
-    for (int w = 0; w < DN_PLACE_WARNINGS; w++)
-        assert_int_equal(dn_place_warn(places, ranks, (dn_place_warning)w, text, sizeof text),
-                         expected != NULL && w == (int)only);
-    if (expected == NULL)
-        return;
-    dn_place_warn(places, ranks, only, text, sizeof text);
+    char *text = dn_place_warnings(places, ranks);
     assert_string_equal(text, expected);
+    free(text);
 }
 
 static void test_warnings(void **state)
@@ -220,34 +214,40 @@ static void test_warnings(void **state)
     dn_place places[8];
     for (int r = 0; r < 8; r++)
         places[r] = usual;
-    check_warning(places, 8, DN_PLACE_WARNINGS, NULL);
+    check_warnings(places, 8, "");
     for (int r = 3; r < 8; r++)
         places[r].threads = 16;
-    check_warning(places, 8, DN_WARN_THREADS,
-                  "rank 3 on n01 (and 4 more): 16 threads on 8 cores; use --threads 8, or with "
-                  "more cores a rank mpirun --map-by ppr:4:node:PE=16 --bind-to core, or srun "
-                  "--ntasks-per-node=4 --cpus-per-task=32 --cpu-bind=cores");
+    check_warnings(places, 8,
+                   "warning: rank 3 on n01 (and 4 more): 16 threads on 8 cores; use --threads 8, "
+                   "or with more cores a rank mpirun --map-by ppr:4:node:PE=16 --bind-to core, or "
+                   "srun --ntasks-per-node=4 --cpus-per-task=32 --cpu-bind=cores\n");
     places[0] = usual;
     places[0].threads = 100; /* more than the node has */
-    check_warning(places, 1, DN_WARN_THREADS,
-                  "rank 0 on n01: 100 threads on 8 cores; use --threads 8");
+    check_warnings(places, 1, "warning: rank 0 on n01: 100 threads on 8 cores; use --threads 8\n");
     for (int r = 0; r < 2; r++) {
         places[r] = usual;
         places[r].sharers = places[r].node_ranks = 2;
         places[r].threads = 4;
     }
-    check_warning(places, 2, DN_WARN_SHARED,
-                  "rank 0 on n01 (and 1 more): 2 ranks share 8 of the node's 64 cores; use mpirun "
-                  "--map-by ppr:2:node:PE=32 --bind-to core, or srun --ntasks-per-node=2 "
-                  "--cpus-per-task=64 --cpu-bind=cores");
+    check_warnings(places, 2,
+                   "warning: rank 0 on n01 (and 1 more): 2 ranks share 8 of the node's 64 cores; "
+                   "use mpirun --map-by ppr:2:node:PE=32 --bind-to core, or srun "
+                   "--ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=cores\n");
     places[0] = usual;
     places[0].node_ranks = 1;
     places[0].cores = places[0].threads = 64;
     places[0].numa_nodes = 8;
-    check_warning(places, 1, DN_WARN_NUMA,
-                  "rank 0 on n01: its 64 cores lie on 8 NUMA nodes; use mpirun --map-by "
-                  "ppr:1:numa:PE=8 --bind-to core, or srun --ntasks-per-node=8 --cpus-per-task=16 "
-                  "--cpu-bind=cores");
+    check_warnings(places, 1,
+                   "warning: rank 0 on n01: its 64 cores lie on 8 NUMA nodes; use mpirun --map-by "
+                   "ppr:1:numa:PE=8 --bind-to core, or srun --ntasks-per-node=8 "
+                   "--cpus-per-task=16 --cpu-bind=cores\n");
+    places[0].threads = 65;
+    places[1] = usual;
+    check_warnings(places, 2,
+                   "warning: rank 0 on n01: 65 threads on 64 cores; use --threads 64\n"
+                   "warning: rank 0 on n01: its 64 cores lie on 8 NUMA nodes; use mpirun --map-by "
+                   "ppr:1:numa:PE=8 --bind-to core, or srun --ntasks-per-node=8 "
+                   "--cpus-per-task=16 --cpu-bind=cores\n");
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 /*
- * Set-up, agreement and the small collectives of mpi/comm.h.
+ * Set-up, agreement and the small collectives of comm.h.
  *
  * Agreement costs one reduction of an integer when all is well; why a rank failed is only exchanged
- * when one did. Shared memory is a file without a name (memfd), which the other
- * ranks of the node open through /proc: unlike MPI's shared windows it is not bound by the size of
- * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed.
+ * when one did. Shared memory is a file without a name (memfd) of the node's rank 0, which all its
+ * ranks open through /proc: unlike MPI's shared windows it is not bound by the size of /dev/shm,
+ * reports a shortage as a status, and leaves nothing behind when a job is killed.
  */
 #include "job/comm.h"
 
@@ -34,10 +34,12 @@ static void own_host(char host[DN_HOST_BYTES])
             *c = '_';
 }
 
-static _Noreturn void end_job(int rank, const char *message)
+static _Noreturn void abort_job(const char *message)
 {
     char host[DN_HOST_BYTES];
+    int rank = -1;
     own_host(host);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -49,11 +51,10 @@ void dn_comm_check(int code, const char *call, const char *function)
     if (code == MPI_SUCCESS)
         return;
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
-    int length, rank = -1;
+    int length;
     MPI_Error_string(code, reason, &length);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
-    end_job(rank, message);
+    abort_job(message);
 }
 
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
@@ -67,7 +68,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     DN_MPI(MPI_Comm_size(comm->world, &comm->size));
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
-        end_job(comm->rank, "this MPI library does not support MPI_THREAD_FUNNELED");
+        abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
     DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
                                &comm->node));
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
@@ -76,7 +77,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->counts = calloc(comm->size, sizeof *comm->counts);
     comm->places = calloc(comm->size, sizeof *comm->places);
     if (comm->host == NULL || comm->counts == NULL || comm->places == NULL)
-        end_job(comm->rank, "out of memory at the start");
+        abort_job("out of memory at the start");
     own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
                          comm->world));
@@ -118,37 +119,28 @@ int dn_comm_max(const dn_comm *comm, int value)
     return value;
 }
 
-/* The value that most of hash(size) have; of equally frequent ones the lowest rank's. */
-static uint64_t majority(const uint64_t *hash, int size, int *most)
+/* Expected is what most of hash(size) are; of equally frequent ones the lowest rank's. */
+static dn_status name_odd_hashes(const uint64_t *hash, int size, const char *what)
 {
-    uint64_t value = hash[0];
-    *most = 0;
+    char list[NAMED_RANKS * 48] = "";
+    uint64_t expected = 0;
+    int most = 0, named = 0, length = 0;
     for (int i = 0; i < size; i++) {
         int votes = 0;
         for (int j = 0; j < size; j++)
             votes += hash[j] == hash[i];
-        if (votes > *most) {
-            *most = votes;
-            value = hash[i];
+        if (votes > most) {
+            most = votes;
+            expected = hash[i];
         }
     }
-    return value;
-}
-
-static dn_status name_the_odd(const uint64_t *hash, int size, const char *what)
-{
-    char list[NAMED_RANKS * 48] = "";
-    int most, named = 0, length = 0;
-    const uint64_t value = majority(hash, size, &most);
-    for (int r = 0; r < size && named < NAMED_RANKS; r++) {
-        if (hash[r] != value)
-            length += snprintf(list + length, sizeof list - length, "%srank %d has %016" PRIx64,
-                               named++ > 0 ? ", " : "", r, hash[r]);
-    }
-    const char *more = size - most > named ? ", and more" : "";
+    for (int r = 0; r < size && named < NAMED_RANKS; r++)
+        if (hash[r] != expected)
+            length += snprintf(list + length, sizeof list - (size_t)length,
+                               "%srank %d has %016" PRIx64, named++ > 0 ? ", " : "", r, hash[r]);
     return dn_fail(DN_ECORRUPT,
                    "%s differ between ranks: %s%s; expected %016" PRIx64 " as on %d of %d ranks",
-                   what, list, more, value, most, size);
+                   what, list, size - most > named ? ", and more" : "", expected, most, size);
 }
 
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what)
@@ -159,9 +151,9 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
         return DN_OK;
     uint64_t *all = malloc(comm->size * sizeof *all);
     if (all == NULL)
-        end_job(comm->rank, "out of memory while comparing the hashes of the ranks");
+        abort_job("out of memory while comparing the hashes of the ranks");
     DN_MPI(MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
-    const dn_status status = name_the_odd(all, comm->size, what);
+    const dn_status status = name_odd_hashes(all, comm->size, what);
     free(all);
     return status;
 }
@@ -185,7 +177,7 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width
 }
 
 /* Makes the nameless file; only memory that the node can have at all is promised. */
-static dn_status make_file(size_t bytes, int *file)
+static dn_status make_shared_file(size_t bytes, int *file)
 {
     const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     DN_CHECK(bytes <= memory, DN_ENOMEM, "shared memory of the node: %zu MiB, it has %zu MiB",
@@ -196,38 +188,32 @@ static dn_status make_file(size_t bytes, int *file)
     return DN_OK;
 }
 
-/* The node's file, made by its rank 0 and opened by the others. Collective over the node. */
-static dn_status open_file(const dn_comm *comm, size_t bytes, int *file)
+/* A maker that failed has named no file: its failure counts, as that of the node's lowest rank. */
+static dn_status map_shared_file(const char *path, dn_shared *shared)
 {
-    const int is_maker = comm->node_rank == 0;
-    *file = -1;
-    const dn_status status = is_maker ? make_file(bytes, file) : DN_OK;
-    int maker[3] = {status, (int)getpid(), *file};
-    DN_MPI(MPI_Bcast(maker, 3, MPI_INT, 0, comm->node));
-    if (is_maker)
-        return status;
-    DN_CHECK(maker[0] == DN_OK, (dn_status)maker[0], "shared memory of the node: not made");
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", maker[1], maker[2]);
-    *file = open(path, O_RDWR | O_CLOEXEC);
-    DN_CHECK(*file >= 0, DN_EIO, "shared memory of the node: %s: %s", path, strerror(errno));
+    const int file = open(path, O_RDWR | O_CLOEXEC);
+    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: %s: %s", path, strerror(errno));
+    void *data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    DN_CHECK(data != MAP_FAILED, DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
+             shared->bytes >> 20, strerror(errno));
+    shared->data = data;
     return DN_OK;
 }
 
 dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared)
 {
-    int file;
-    shared->data = NULL;
-    shared->bytes = bytes > 0 ? bytes : 1;
-    dn_status status = open_file(comm, shared->bytes, &file);
-    if (status == DN_OK) {
-        shared->data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        if (shared->data == MAP_FAILED) {
-            shared->data = NULL;
-            status = dn_fail(DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
-                             bytes >> 20, strerror(errno));
-        }
+    int file = -1;
+    char path[64] = "";
+    dn_status status = DN_OK;
+    *shared = (dn_shared){.bytes = bytes > 0 ? bytes : 1};
+    if (comm->node_rank == 0) {
+        status = make_shared_file(shared->bytes, &file);
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), file);
     }
+    DN_MPI(MPI_Bcast(path, sizeof path, MPI_CHAR, 0, comm->node));
+    if (status == DN_OK)
+        status = map_shared_file(path, shared);
     status = dn_comm_agree(comm, status); /* now all have opened the file */
     if (file >= 0)
         close(file);

@@ -1,5 +1,5 @@
 /*
- * The watch: no rank waits for ever for one that is gone.
+ * The heartbeat: no rank waits for ever for one that is gone.
  *
  * Every process has one small thread with a TCP connection of its own, independent of MPI: from
  * each rank to rank 0. Both ends send a sign of life four times a second or oftener, with the step
@@ -14,6 +14,8 @@
  */
 #ifndef DN_HEARTBEAT_H
 #define DN_HEARTBEAT_H
+
+#include <poll.h>
 
 #include "job/comm.h"
 
@@ -31,21 +33,26 @@ typedef enum dn_operation {
 
 typedef struct dn_heartbeat dn_heartbeat;
 
-/* Starts the watch, with `deadline` seconds of silence after which a rank is lost. *watch is NULL
- * where it is not needed (one rank, deadline 0) or, with a warning, where ranks cannot reach rank
- * 0; the functions below accept that. Collective. */
-void dn_heartbeat_start(dn_heartbeat **watch, const dn_comm *comm, double deadline);
+/* Starts it, with `deadline` seconds of silence after which a rank is lost. *heartbeat is NULL
+ * where none is needed (one rank, deadline 0) or, with a warning, where ranks cannot reach rank 0;
+ * the functions below accept that. Takes two signals: SIGURG and SIGALRM. Collective. */
+void dn_heartbeat_start(dn_heartbeat **heartbeat, const dn_comm *comm, double deadline);
 
 /* Says goodbye, so that nobody takes this rank's end for a loss. After MPI's end, which waits for
  * all ranks. Not collective. */
-void dn_heartbeat_stop(dn_heartbeat **watch);
+void dn_heartbeat_stop(dn_heartbeat **heartbeat);
 
 /* Where the calling rank is; steps count from 1. Cheap: a look at the clock and a few stores.
  * Not collective. */
-void dn_heartbeat_step(dn_heartbeat *watch, int64_t step);
-void dn_heartbeat_doing(dn_heartbeat *watch, dn_operation operation);
+void dn_heartbeat_step(dn_heartbeat *heartbeat, int64_t step);
+void dn_heartbeat_doing(dn_heartbeat *heartbeat, dn_operation operation);
 
-/* Names the folder for lost.json; rank 0 removes one of an earlier loss. Not collective. */
+/* Names the folder for lost.json, once; rank 0 removes one of an earlier loss. Not collective. */
 void dn_heartbeat_record(const dn_comm *comm, const char *folder);
+
+/* The connections (heartbeat_link.c): line[r].fd, all -1 before, = rank 0's to each other rank r,
+ * and on the others line[0].fd = the one to rank 0. The caller closes what is not -1, also after a
+ * failure. DN_EIO on all ranks where one finds no way to rank 0. Collective. */
+dn_status dn_heartbeat_connect(const dn_comm *comm, struct pollfd *line);
 
 #endif

@@ -1,176 +1,166 @@
-/* Listening, finding rank 0 and shaking hands; see heartbeat_link.h. */
-#include "job/heartbeat_link.h"
+/*
+ * Connections of the heartbeat (heartbeat.h): TCP from every rank to rank 0, apart from MPI's.
+ *
+ * Rank 0 listens and broadcasts by MPI at which addresses; every other rank connects to the first
+ * that leads there. A greeting with a random token, which rank 0 sends back, tells the job's own
+ * processes from others. The sockets block, with a timeout, in this file only.
+ */
+#include "job/heartbeat.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+enum { ADDRESSES = 16, BACKLOG = 4096 };
+
+/* Timeouts. */
 enum {
-    BACKLOG = 4096,
-    CONNECT_MS = 3000,   /* for one address */
-    HANDSHAKE_MS = 2000, /* rank 0's patience with one caller, who has spoken before it listens */
-    WELCOME_MS = 15000,  /* a caller's patience: many call at once */
-    SILENCE_MS = 30000   /* rank 0 gives up on ranks that have not called */
+    CONNECT_SECONDS = 2,  /* for one address */
+    GREETING_SECONDS = 2, /* which a rank sends as soon as it is connected */
+    REPLY_SECONDS = 15,   /* rank 0 accepts one rank after another */
+    ACCEPT_SECONDS = 30   /* since the last rank that connected */
 };
+
+/* Where rank 0 listens. */
+typedef struct endpoint {
+    uint64_t token;
+    in_port_t port; /* network order */
+    int count;
+    struct in_addr address[ADDRESSES];
+} endpoint;
 
 typedef struct greeting {
     uint64_t token;
-    int64_t rank; /* of the caller */
+    int64_t rank; /* that connects */
 } greeting;
 
-/* This host's IPv4 addresses but the loopback's; returns how many. */
-static int own_addresses(uint32_t *address, uint32_t *mask)
+/* This host's IPv4 addresses, the loopback's too: for ranks on the same host. */
+static void list_addresses(endpoint *rank_0)
 {
-    struct ifaddrs *list;
-    int count = 0;
-    if (getifaddrs(&list) != 0)
-        return 0;
-    for (const struct ifaddrs *i = list; i && count < DN_HEARTBEAT_ADDRESSES; i = i->ifa_next) {
-        const int usable = (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK);
-        if (!usable || !i->ifa_addr || !i->ifa_netmask || i->ifa_addr->sa_family != AF_INET)
-            continue;
-        address[count] = ((const struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr;
-        mask[count++] = ((const struct sockaddr_in *)i->ifa_netmask)->sin_addr.s_addr;
-    }
+    struct ifaddrs *list = NULL;
+    getifaddrs(&list);
+    for (const struct ifaddrs *i = list; i && rank_0->count < ADDRESSES; i = i->ifa_next)
+        if ((i->ifa_flags & IFF_UP) && i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
+            rank_0->address[rank_0->count++] = ((struct sockaddr_in *)i->ifa_addr)->sin_addr;
     freeifaddrs(list);
-    return count;
 }
 
-/* A connection a rank may be more than the default limit of open files. */
+/* One connection a rank may exceed the default limit of open files. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
 
-dn_status dn_heartbeat_listen(int *listener, dn_invitation *invitation)
+static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
 {
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
     socklen_t size = sizeof name;
-    *invitation = (dn_invitation){0};
     raise_file_limit();
-    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     DN_CHECK(*listener >= 0 && bind(*listener, (struct sockaddr *)&name, size) == 0 &&
                  listen(*listener, BACKLOG) == 0 &&
                  getsockname(*listener, (struct sockaddr *)&name, &size) == 0 &&
-                 getrandom(&invitation->token, sizeof invitation->token, 0) > 0,
+                 getrandom(&rank_0->token, sizeof rank_0->token, 0) > 0,
              DN_EIO, "cannot listen: %s", strerror(errno));
-    invitation->count = own_addresses(invitation->address, invitation->mask);
-    invitation->port = ntohs(name.sin_port);
+    rank_0->port = name.sin_port;
+    list_addresses(rank_0);
     return DN_OK;
 }
 
-static int is_ready(int socket, short events, int milliseconds)
+/* Of accept and recv: SO_RCVTIMEO; of connect: SO_SNDTIMEO. */
+static void set_timeout(int socket, int option, int seconds)
 {
-    struct pollfd ready = {.fd = socket, .events = events};
-    int count;
-    do
-        count = poll(&ready, 1, milliseconds);
-    while (count < 0 && errno == EINTR);
-    return count > 0;
+    const struct timeval time = {.tv_sec = seconds};
+    setsockopt(socket, SOL_SOCKET, option, &time, sizeof time);
 }
 
-/* Reads a greeting whole; 1 on success. */
-static int hear(int socket, greeting *heard, int milliseconds)
+/* Returns 1 on success, as does send_greeting. */
+static int receive_greeting(int socket, greeting *received, int seconds)
 {
-    size_t have = 0;
-    while (have < sizeof *heard) {
-        if (!is_ready(socket, POLLIN, milliseconds))
-            return 0;
-        const ssize_t got = recv(socket, (char *)heard + have, sizeof *heard - have, MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            return 0;
-        have += got > 0 ? (size_t)got : 0;
-    }
-    return 1;
+    set_timeout(socket, SO_RCVTIMEO, seconds);
+    return recv(socket, received, sizeof *received, MSG_WAITALL) == sizeof *received;
 }
 
-/* A fresh connection's buffer has room for a greeting. */
-static int say(int socket, const greeting *said)
+/* A fresh connection's buffer has room for it. */
+static int send_greeting(int socket, const greeting *sent)
 {
-    return send(socket, said, sizeof *said, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof *said;
+    return send(socket, sent, sizeof *sent, MSG_NOSIGNAL) == sizeof *sent;
 }
 
-static void hurry(int socket)
+/* Rank 0: line[r].fd = the connection of rank r, for all others. */
+static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line, int size)
 {
-    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-}
-
-dn_status dn_heartbeat_accept(int listener, const dn_invitation *invitation, struct pollfd *line,
-                              int size)
-{
+    set_timeout(listener, SO_RCVTIMEO, ACCEPT_SECONDS);
     for (int missing = size - 1; missing > 0;) {
-        DN_CHECK(is_ready(listener, POLLIN, SILENCE_MS), DN_EIO, "%d of %d ranks did not call",
-                 missing, size - 1);
-        const int caller = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        DN_CHECK(caller >= 0 || errno == EAGAIN || errno == EINTR || errno == ECONNABORTED, DN_EIO,
-                 "cannot take a call: %s", strerror(errno));
-        if (caller < 0)
-            continue;
-        greeting heard;
-        if (hear(caller, &heard, HANDSHAKE_MS) && heard.token == invitation->token &&
-            heard.rank > 0 && heard.rank < size && line[heard.rank].fd < 0 && say(caller, &heard)) {
-            hurry(caller);
-            line[heard.rank].fd = caller;
+        greeting received;
+        const int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (socket < 0) {
+            DN_CHECK(errno != EAGAIN, DN_EIO, "%d of %d ranks did not connect", missing, size - 1);
+            DN_CHECK(errno == EINTR || errno == ECONNABORTED, DN_EIO, "cannot accept a rank: %s",
+                     strerror(errno));
+        } else if (receive_greeting(socket, &received, GREETING_SECONDS) &&
+                   received.token == token && received.rank > 0 && received.rank < size &&
+                   line[received.rank].fd < 0 && send_greeting(socket, &received)) {
+            line[received.rank].fd = socket;
             missing--;
         } else {
-            close(caller);
+            close(socket);
         }
     }
     return DN_OK;
 }
 
-/* A connection to that address where rank 0 answers there, else -1. */
-static int call(uint32_t address, const dn_invitation *invitation, int rank)
+/* Whether rank 0 is where the socket leads when it is connected to that address. */
+static int reaches_rank_0(int line, struct in_addr address, const endpoint *rank_0, int rank)
 {
-    const struct sockaddr_in name = {.sin_family = AF_INET,
-                                     .sin_port = htons((uint16_t)invitation->port),
-                                     .sin_addr.s_addr = address};
-    const greeting own = {.token = invitation->token, .rank = rank};
-    greeting heard;
-    const int line = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (line < 0)
-        return -1;
-    if ((connect(line, (const struct sockaddr *)&name, sizeof name) == 0 || errno == EINPROGRESS) &&
-        is_ready(line, POLLOUT, CONNECT_MS) && say(line, &own) && hear(line, &heard, WELCOME_MS) &&
-        memcmp(&heard, &own, sizeof own) == 0) {
-        hurry(line);
-        return line;
-    }
-    close(line);
-    return -1;
+    const struct sockaddr_in name = {
+        .sin_family = AF_INET, .sin_port = rank_0->port, .sin_addr = address};
+    const greeting own = {.token = rank_0->token, .rank = rank};
+    greeting received;
+    set_timeout(line, SO_SNDTIMEO, CONNECT_SECONDS);
+    return connect(line, (const struct sockaddr *)&name, sizeof name) == 0 &&
+           send_greeting(line, &own) && receive_greeting(line, &received, REPLY_SECONDS) &&
+           memcmp(&received, &own, sizeof own) == 0;
 }
 
-dn_status dn_heartbeat_connect(int *socket, const dn_invitation *invitation, int rank,
-                               int is_same_host)
+/* Another rank: *line = a connection to rank 0. */
+static dn_status connect_to_rank_0(int *line, const endpoint *rank_0, int rank)
 {
-    uint32_t address[DN_HEARTBEAT_ADDRESSES], mask[DN_HEARTBEAT_ADDRESSES];
-    const int own = own_addresses(address, mask);
-    *socket = -1;
-    DN_CHECK(invitation->port > 0, DN_EIO, "rank 0 does not listen");
-    if (is_same_host)
-        *socket = call(htonl(INADDR_LOOPBACK), invitation, rank);
-    for (int far = 0; far < 2; far++) /* addresses of a network that this host is in come first */
-        for (int i = 0; i < invitation->count && *socket < 0; i++) {
-            int near = 0;
-            for (int j = 0; j < own; j++)
-                near |= (address[j] & mask[j]) == (invitation->address[i] & mask[j]);
-            if (near != far)
-                *socket = call(invitation->address[i], invitation, rank);
-        }
-    DN_CHECK(*socket >= 0, DN_EIO, "none of rank 0's %d addresses leads there", invitation->count);
-    return DN_OK;
+    for (int i = 0; i < rank_0->count; i++) {
+        *line = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        DN_CHECK(*line >= 0, DN_EIO, "no socket: %s", strerror(errno));
+        if (reaches_rank_0(*line, rank_0->address[i], rank_0, rank))
+            return DN_OK;
+        close(*line);
+        *line = -1;
+    }
+    return dn_fail(DN_EIO, "none of rank 0's %d addresses leads there", rank_0->count);
+}
+
+dn_status dn_heartbeat_connect(const dn_comm *comm, struct pollfd *line)
+{
+    endpoint rank_0 = {0};
+    int listener = -1;
+    dn_status status = DN_OK;
+    if (comm->rank == 0)
+        status = listen_for_ranks(&listener, &rank_0);
+    dn_comm_broadcast(comm, &rank_0, sizeof rank_0, 0);
+    if (comm->rank > 0)
+        status = connect_to_rank_0(&line[0].fd, &rank_0, comm->rank);
+    else if (status == DN_OK)
+        status = accept_ranks(listener, rank_0.token, line, comm->size);
+    if (listener >= 0)
+        close(listener);
+    return dn_comm_agree(comm, status);
 }

@@ -12,12 +12,56 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "job/cores.h"
-#include <hwloc/glibc-sched.h>
-
 #include "dn/tree.h"
+#include "job/cores.h"
 
-/* What a rank is given; released by destroy. */
+/* ---- too few processors ---- */
+
+static int env_number(const char *variable)
+{
+    const char *text = getenv(variable);
+    return text != NULL ? atoi(text) : 0;
+}
+
+/* The ranks of this node; of a step of Slurm, the mean of its nodes. */
+static int launched_ranks(void)
+{
+    const int ranks = env_number("OMPI_COMM_WORLD_LOCAL_SIZE");
+    const int nodes = env_number("SLURM_STEP_NUM_NODES");
+    if (ranks > 0 || nodes <= 0)
+        return ranks;
+    return (env_number("SLURM_STEP_NUM_TASKS") + nodes - 1) / nodes;
+}
+
+/* What the node's ranks have together: more than this one's, where its launcher bound it. */
+static int node_processors(void)
+{
+    cpu_set_t own, all;
+    memset(&all, 0xff, sizeof all);
+    if (sched_getaffinity(0, sizeof own, &own) == 0) {
+        sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
+        sched_getaffinity(0, sizeof all, &all);
+        sched_setaffinity(0, sizeof own, &own);
+    }
+    const int count = CPU_COUNT(&all), granted = env_number("SLURM_CPUS_ON_NODE");
+    return granted > 0 && granted < count ? granted : count;
+}
+
+void dn_place_restart_if_crowded(char **argv, int threads)
+{
+    const int each = threads > 0 ? threads : env_number("OMP_NUM_THREADS");
+    if (launched_ranks() * (each > 0 ? each : 1) <= node_processors())
+        return;
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    if (getenv("OMP_WAIT_POLICY") == NULL) {
+        setenv("OMP_WAIT_POLICY", "passive", 1);
+        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
+    }
+}
+
+/* ---- the cores of a rank ---- */
+
+/* What a rank is given. */
 typedef struct finder {
     hwloc_topology_t topology;
     hwloc_bitmap_t processors; /* that the rank may use */
@@ -25,15 +69,6 @@ typedef struct finder {
     dn_cores share;            /* those this rank takes */
     int openmp_binds;
 } finder;
-
-static void finder_destroy(finder *f)
-{
-    if (f->topology != NULL)
-        hwloc_topology_destroy(f->topology);
-    hwloc_bitmap_free(f->processors);
-    free(f->allowed);
-    *f = (finder){0};
-}
 
 /* The processors of OpenMP's places. */
 static void add_openmp_places(hwloc_bitmap_t processors)
@@ -50,7 +85,7 @@ static void add_openmp_places(hwloc_bitmap_t processors)
     }
 }
 
-static dn_status find(finder *f, int node_size)
+static dn_status find_cores(finder *f, int node_size)
 {
     f->processors = hwloc_bitmap_alloc();
     f->allowed = calloc((size_t)node_size, sizeof *f->allowed);
@@ -74,15 +109,26 @@ static dn_status find(finder *f, int node_size)
     return DN_OK;
 }
 
-/* The node as far as this rank may know it. */
-static void describe_node(const finder *f, dn_place *place)
+/* Collective over the node. */
+static void divide_cores(finder *f, const dn_comm *comm, dn_place *place)
 {
+    DN_MPI(MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed, sizeof f->share,
+                         MPI_BYTE, comm->node));
+    place->sharers = f->openmp_binds
+                         ? dn_cores_sharers(f->allowed, comm->node_size, comm->node_rank)
+                         : dn_cores_divide(f->allowed, comm->node_size, comm->node_rank, &f->share);
+    place->cores = CPU_COUNT(&f->share);
+    place->numa_nodes = dn_cores_numa_nodes(f->topology, &f->share);
+    /* The node as far as this rank may know it. */
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
     const dn_cores cores = dn_cores_of(f->topology, all);
+    place->node_ranks = comm->node_size;
     place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
 }
+
+/* ---- its threads ---- */
 
 static void set_threads(dn_place *place, int threads)
 {
@@ -95,94 +141,38 @@ static void set_threads(dn_place *place, int threads)
     place->threads = omp_get_max_threads();
 }
 
-/* What the rank may use of its n-th core, or of all of them where n < 0; NULL without memory. */
-static hwloc_bitmap_t usable(const finder *f, int n)
-{
-    hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    if (set != NULL) {
-        dn_cores_processors(f->topology, &f->share, n, set);
-        hwloc_bitmap_and(set, set, f->processors);
-    }
-    return set;
-}
-
-/* Binds this thread there; returns 1 if it did. */
+/* Binds this thread to what the rank may use of its n-th core, or of all of them where n < 0;
+ * returns 1 if it did. */
 static int bind_thread(const finder *f, int n)
 {
-    hwloc_bitmap_t set = usable(f, n);
-    const int bound = set != NULL && hwloc_set_cpubind(f->topology, set, HWLOC_CPUBIND_THREAD) == 0;
+    hwloc_bitmap_t set = dn_cores_processors(f->topology, &f->share, n);
+    const int bound = set != NULL && hwloc_bitmap_and(set, set, f->processors) == 0 &&
+                      hwloc_set_cpubind(f->topology, set, HWLOC_CPUBIND_THREAD) == 0;
     hwloc_bitmap_free(set);
     return bound;
 }
 
-/* Threads made from now on would inherit the main thread's one core. */
-static void free_later_threads(const finder *f)
+/* Threads made from now on may use what this one may, also when it is bound elsewhere later. */
+static void inherit_binding(void)
 {
-    cpu_set_t mask;
+    cpu_set_t own;
     pthread_attr_t attributes;
-    hwloc_bitmap_t set = usable(f, -1);
-    if (set != NULL &&
-        hwloc_cpuset_to_glibc_sched_affinity(f->topology, set, &mask, sizeof mask) == 0 &&
-        pthread_attr_init(&attributes) == 0) {
-        if (pthread_attr_setaffinity_np(&attributes, sizeof mask, &mask) == 0)
-            pthread_setattr_default_np(&attributes);
-        pthread_attr_destroy(&attributes);
-    }
-    hwloc_bitmap_free(set);
+    if (sched_getaffinity(0, sizeof own, &own) != 0 || pthread_attr_init(&attributes) != 0)
+        return;
+    if (pthread_attr_setaffinity_np(&attributes, sizeof own, &own) == 0)
+        pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
 }
 
 /* Returns 1 where all threads were bound. */
 static int pin_threads(const finder *f, const dn_place *place)
 {
     const int one_each = place->threads == place->cores;
-    int failed = 0;
+    int failed = !bind_thread(f, -1);
+    inherit_binding();
 #pragma omp parallel reduction(+ : failed)
     failed += !bind_thread(f, one_each ? omp_get_thread_num() : -1);
-    free_later_threads(f);
     return failed == 0;
-}
-
-/* ---- too few processors ---- */
-
-static int number(const char *variable)
-{
-    const char *text = getenv(variable);
-    return text != NULL ? atoi(text) : 0;
-}
-
-/* The ranks of this node; of a step of Slurm, the mean of its nodes. */
-static int launched_ranks(void)
-{
-    const int ranks = number("OMPI_COMM_WORLD_LOCAL_SIZE"), nodes = number("SLURM_STEP_NUM_NODES");
-    if (ranks > 0 || nodes <= 0)
-        return ranks;
-    return (number("SLURM_STEP_NUM_TASKS") + nodes - 1) / nodes;
-}
-
-/* What the node's ranks have together: more than this one's, where its launcher bound it. */
-static int node_processors(void)
-{
-    cpu_set_t own, all;
-    memset(&all, 0xff, sizeof all);
-    if (sched_getaffinity(0, sizeof own, &own) != 0)
-        return CPU_SETSIZE;
-    if (sched_setaffinity(0, sizeof all, &all) != 0 || sched_getaffinity(0, sizeof all, &all) != 0)
-        all = own;
-    sched_setaffinity(0, sizeof own, &own);
-    const int count = CPU_COUNT(&all), granted = number("SLURM_CPUS_ON_NODE");
-    return granted > 0 && granted < count ? granted : count;
-}
-
-void dn_place_restart_if_crowded(char **argv, int threads)
-{
-    const int each = threads > 0 ? threads : number("OMP_NUM_THREADS");
-    if (launched_ranks() * (each > 0 ? each : 1) <= node_processors())
-        return;
-    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-    if (getenv("OMP_WAIT_POLICY") == NULL) {
-        setenv("OMP_WAIT_POLICY", "passive", 1);
-        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
-    }
 }
 
 /* ---- the place ---- */
@@ -190,25 +180,21 @@ void dn_place_restart_if_crowded(char **argv, int threads)
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin)
 {
     finder f = {0};
-    dn_status status;
-    *place = (dn_place){.node_ranks = comm->node_size};
+    *place = (dn_place){0};
     memcpy(place->host, comm->host[comm->rank], sizeof place->host);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, find(&f, comm->node_size)));
-    DN_MPI(MPI_Allgather(&f.share, sizeof f.share, MPI_BYTE, f.allowed, sizeof f.share, MPI_BYTE,
-                         comm->node));
-    place->sharers = dn_cores_sharers(f.allowed, comm->node_size, comm->node_rank);
-    if (!f.openmp_binds && dn_cores_divide(f.allowed, comm->node_size, comm->node_rank, &f.share))
-        place->sharers = 1;
-    place->cores = CPU_COUNT(&f.share);
-    place->numa_nodes = dn_cores_numa_nodes(f.topology, &f.share);
-    describe_node(&f, place);
-    set_threads(place, threads);
-    place->pinned = f.openmp_binds;
-    if (!f.openmp_binds && pin == DN_PIN_AUTO && place->sharers == 1 &&
-        place->threads <= place->cores && hwloc_topology_is_thissystem(f.topology))
-        place->pinned = pin_threads(&f, place);
-done:
-    finder_destroy(&f);
+    const dn_status status = dn_comm_agree(comm, find_cores(&f, comm->node_size));
+    if (status == DN_OK) {
+        divide_cores(&f, comm, place);
+        set_threads(place, threads);
+        place->pinned =
+            f.openmp_binds ||
+            (pin == DN_PIN_AUTO && place->sharers == 1 && place->threads <= place->cores &&
+             hwloc_topology_is_thissystem(f.topology) && pin_threads(&f, place));
+    }
+    if (f.topology != NULL)
+        hwloc_topology_destroy(f.topology);
+    hwloc_bitmap_free(f.processors);
+    free(f.allowed);
     return status;
 }
 
@@ -218,18 +204,17 @@ dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
     own.virtual_ranks = dn_tree_first(virtual_ranks, comm->size, comm->rank + 1) -
                         dn_tree_first(virtual_ranks, comm->size, comm->rank);
     dn_status status = DN_OK;
-    if (comm->rank == 0)
-        all = malloc((size_t)comm->size * sizeof *all);
-    if (comm->rank == 0 && all == NULL)
+    if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
         status = dn_fail(DN_ENOMEM, "memory: found none for a table of %d ranks", comm->size);
     DN_TRY(dn_comm_agree(comm, status));
     DN_MPI(MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
-    if (all != NULL && table)
+    if (all == NULL)
+        return DN_OK;
+    if (table)
         dn_place_print(stdout, all, comm->size);
-    char text[512];
-    for (int w = 0; all != NULL && w < DN_PLACE_WARNINGS; w++)
-        if (dn_place_warn(all, comm->size, (dn_place_warning)w, text, sizeof text))
-            dn_warn("%s", text);
+    char *warnings = dn_place_warnings(all, comm->size);
+    fputs(warnings != NULL ? warnings : "", stderr);
+    free(warnings);
     free(all);
     return DN_OK;
 }

@@ -15,7 +15,8 @@
 /* Of threads to cores. */
 typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
 
-/* One rank's place, and its node as far as a cure needs it. */
+/* One rank's place, and its node as far as a cure needs it. Without padding: ranks compare and send
+ * it as bytes. */
 typedef struct dn_place {
     char host[DN_HOST_BYTES];
     int cores, numa_nodes; /* its own, or those it shares */
@@ -50,16 +51,9 @@ dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table);
 /* The table of places(ranks); equal ones that follow each other share a row. Not collective. */
 void dn_place_print(FILE *file, const dn_place *places, int ranks);
 
-typedef enum dn_place_warning {
-    DN_WARN_THREADS, /* threads outnumber cores */
-    DN_WARN_SHARED,  /* ranks share cores */
-    DN_WARN_NUMA,    /* a rank spans NUMA nodes */
-    DN_PLACE_WARNINGS
-} dn_place_warning;
-
-/* text(size) = the first rank concerned, the number of others, and the cure; returns 0 where there
- * is nothing to warn of. Not collective. */
-int dn_place_warn(const dn_place *places, int ranks, dn_place_warning warning, char *text,
-                  size_t size);
+/* A line for each thing that is wrong with places(ranks): threads outnumber cores, ranks share
+ * cores, a rank spans NUMA nodes. It names the first rank concerned, the number of others, and the
+ * cure. The caller frees it; NULL without memory. Not collective. */
+char *dn_place_warnings(const dn_place *places, int ranks);
 
 #endif

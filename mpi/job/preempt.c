@@ -14,59 +14,58 @@ static volatile sig_atomic_t caught;
 
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
 
-static void note(int signal)
+static void note_signal(int signal)
 {
     caught = signal;
 }
 
 /* seconds = what a text as Slurm takes it means. */
-static dn_status parse(const char *text, double *seconds)
+static dn_status parse_time(const char *text, double *seconds)
 {
-    const char *dash = strchr(text, '-'), *time = dash ? dash + 1 : text;
-    unsigned part[3] = {0};
+    unsigned d = 0, h = 0, m = 0, s = 0;
     int end = 0;
-    const int parts =
-        sscanf(time, "%9u%n:%9u%n:%9u%n", &part[0], &end, &part[1], &end, &part[2], &end);
-    const int is_whole = parts >= 1 && time[end] == '\0' && (!dash || parts == 3);
-    const int days = dash ? (int)strspn(text, "0123456789") : 0; /* digits */
-    DN_CHECK(is_whole && time + strspn(time, "0123456789:") == time + end &&
-                 (!dash || (days > 0 && text + days == dash)),
+    const char *dash = strchr(text, '-');
+    if (dash) {
+        sscanf(text, "%9u-%9u:%9u:%9u%n", &d, &h, &m, &s, &end);
+    } else if (sscanf(text, "%9u:%9u:%9u%n", &h, &m, &s, &end) < 3) {
+        h = s = 0;
+        sscanf(text, "%9u%n:%9u%n", &m, &end, &s, &end);
+    }
+    /* One dash at most, and neither signs nor spaces, which sscanf would take. */
+    DN_CHECK(end > 0 && text[end] == '\0' && text[strspn(text, "0123456789:-")] == '\0' &&
+                 (!dash || (dash > text && !strchr(dash + 1, '-'))),
              DN_EINVAL, "--time-limit: found '%s', expected MINUTES, MM:SS, HH:MM:SS or D-HH:MM:SS",
              text);
-    *seconds = part[0];
-    for (int i = 1; i < parts; i++)
-        *seconds = 60 * *seconds + part[i];
-    if (parts == 1)
-        *seconds *= 60;
-    *seconds += dash ? 86400.0 * atof(text) : 0;
+    *seconds = 86400.0 * d + 3600.0 * h + 60.0 * m + s;
     return DN_OK;
 }
 
-dn_status dn_preempt_open(dn_preempt *stop, const char *text, double start)
+dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
     const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
     double seconds = 0;
-    *stop = (dn_preempt){.limit = INFINITY};
+    *preempt = (dn_preempt){.limit = INFINITY};
     if (text[0] != '\0') {
-        DN_TRY(parse(text, &seconds));
-        stop->limit = start + seconds;
+        DN_TRY(parse_time(text, &seconds));
+        preempt->limit = start + seconds;
     } else if (job_end != NULL && atof(job_end) > 0) {
-        stop->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
+        preempt->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
     }
-    const struct sigaction again = {.sa_handler = note, .sa_flags = SA_RESTART};
-    const struct sigaction once = {.sa_handler = note, .sa_flags = SA_RESTART | SA_RESETHAND};
+    const struct sigaction again = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    const struct sigaction once = {.sa_handler = note_signal,
+                                   .sa_flags = SA_RESTART | SA_RESETHAND};
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
     sigaction(SIGINT, &once, NULL);
     return DN_OK;
 }
 
-int dn_preempt_reason(const dn_preempt *stop)
+int dn_preempt_reason(const dn_preempt *preempt)
 {
     if (caught != 0)
         return caught;
-    const double needed = spare_seconds + 2 * (stop->longest_step + stop->longest_saving);
-    return omp_get_wtime() + needed > stop->limit ? DN_PREEMPT_TIME : 0;
+    const double needed = spare_seconds + 2 * (preempt->longest_step + preempt->longest_saving);
+    return omp_get_wtime() + needed > preempt->limit ? DN_PREEMPT_TIME : 0;
 }
 
 const char *dn_preempt_name(int reason)

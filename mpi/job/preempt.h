@@ -1,7 +1,7 @@
 /*
- * Requests to stop: SIGTERM, SIGUSR1, SIGINT, and a time limit.
+ * Preemption: the job is asked to end early, by SIGTERM, SIGUSR1, SIGINT or a time limit.
  *
- * A signal is only noted; the ranks tell each other in every step whether they should stop, save
+ * A signal is only noted; the ranks tell each other in every step whether one is preempted, save
  * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
  * from the process's start and acts as a signal does, early enough for one more step and one
  * checkpoint. Not collective.
@@ -21,10 +21,10 @@ typedef struct dn_preempt {
 
 /* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where
  * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
-dn_status dn_preempt_open(dn_preempt *stop, const char *text, double start);
+dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
-/* 0, or why this process should stop now. */
-int dn_preempt_reason(const dn_preempt *stop);
+/* 0, or why this process should end now. */
+int dn_preempt_reason(const dn_preempt *preempt);
 
 /* "SIGUSR1", or "the time limit". */
 const char *dn_preempt_name(int reason);

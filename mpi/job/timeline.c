@@ -1,5 +1,5 @@
 /*
- * Spans in memory, and the trace that rank 0 writes of them (mpi/timeline.h).
+ * Spans in memory, and the trace that rank 0 writes of them (timeline.h).
  *
  * The clocks of hosts are unrelated: a barrier at the start gives them a common zero, as exact as
  * the barrier is short. At the end each rank in turn sends rank 0 its spans.
@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAG = 0 };
+enum { SPANS_TAG = 0 };
 
 typedef struct span {
-    int kind, lane;
+    int kind, slot;
     int64_t number;
     double start, end; /* since the start of the timeline */
 } span;
@@ -36,8 +36,10 @@ struct dn_timeline {
     record own;
 };
 
-/* The rows of a rank: name, and the first row of its kind. */
+/* The rows of a rank; the last is the first of as many as there are slots. */
 enum { ROW_COMPUTE, ROW_WAIT, ROW_COMMUNICATE };
+
+static const char *const row_names[] = {"computation", "waiting", "communication"};
 
 static const struct {
     const char *name, *counts; /* what its number is the number of */
@@ -56,9 +58,8 @@ static const struct {
 
 static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
-    dn_timeline *t = calloc(1, sizeof *t);
+    dn_timeline *t = *timeline = calloc(1, sizeof *t);
     DN_CHECK(t != NULL, DN_ENOMEM, "--timeline: found no memory for %d spans", DN_TIMELINE_SPANS);
-    *timeline = t;
     t->comm = comm;
     t->path = path;
     if (comm->rank == 0)
@@ -68,30 +69,26 @@ static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, cons
     return DN_OK;
 }
 
-static void destroy(dn_timeline **timeline)
-{
-    if (*timeline != NULL && (*timeline)->file != NULL)
-        fclose((*timeline)->file);
-    free(*timeline);
-    *timeline = NULL;
-}
-
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
+    dn_timeline *t = NULL;
     *timeline = NULL;
     if (path[0] == '\0')
         return DN_OK;
-    const dn_status status = dn_comm_agree(comm, open_timeline(timeline, comm, path));
+    const dn_status status = dn_comm_agree(comm, open_timeline(&t, comm, path));
     if (status != DN_OK) {
-        destroy(timeline);
+        if (t != NULL && t->file != NULL)
+            fclose(t->file);
+        free(t);
         return status;
     }
     DN_MPI(MPI_Barrier(comm->world));
-    (*timeline)->zero = omp_get_wtime();
+    t->zero = omp_get_wtime();
+    *timeline = t;
     return DN_OK;
 }
 
-void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int lane, double start,
+void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int slot, double start,
                      double end)
 {
     if (t == NULL)
@@ -99,64 +96,54 @@ void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int lane, dou
     if (t->own.count == DN_TIMELINE_SPANS)
         t->own.dropped++;
     else
-        t->own.spans[t->own.count++] = (span){kind, lane, number, start - t->zero, end - t->zero};
+        t->own.spans[t->own.count++] = (span){kind, slot, number, start - t->zero, end - t->zero};
 }
 
-/* Names the rank, and the row of a span where it is the first in it. */
-static void print_names(FILE *file, const dn_comm *comm, int rank, const record *r)
+/* The names of a rank and of its rows, and its spans. */
+static void print_rank(FILE *file, const dn_comm *comm, int rank, const record *r)
 {
-    static const char *const rows[] = {"computation", "waiting", "communication"};
-    uint64_t named = 0;
+    int last_row = ROW_COMMUNICATE;
     fprintf(file,
-            "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\","
-            "\"args\":{\"name\":\"rank %d on %s\",\"dropped\":%" PRId64 "}},\n",
-            rank, rank, comm->host[rank], r->dropped);
-    for (int i = 0; i < r->count; i++) {
-        const int row = kinds[r->spans[i].kind].row, tid = row + r->spans[i].lane;
-        if (named >> tid & 1)
-            continue;
-        named |= UINT64_C(1) << tid;
-        fprintf(file,
-                "{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\","
-                "\"args\":{\"name\":\"%s\"}},\n",
-                rank, tid, rows[row]);
-    }
-}
-
-static void print_record(FILE *file, const dn_comm *comm, int rank, const record *r)
-{
-    print_names(file, comm, rank, r);
+            "%s{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\","
+            "\"args\":{\"name\":\"rank %d on %s\",\"dropped\":%" PRId64 "}}",
+            rank > 0 ? ",\n" : "", rank, rank, comm->host[rank], r->dropped);
     for (int i = 0; i < r->count; i++) {
         const span *s = &r->spans[i];
+        const int row = kinds[s->kind].row + s->slot;
+        last_row = row > last_row ? row : last_row;
         fprintf(file,
-                "{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"name\":\"%s\",\"ts\":%.1f,\"dur\":%.1f,"
-                "\"args\":{\"%s\":%" PRId64 "}},\n",
-                rank, kinds[s->kind].row + s->lane, kinds[s->kind].name, s->start * 1e6,
-                (s->end - s->start) * 1e6, kinds[s->kind].counts, s->number);
+                ",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"name\":\"%s\",\"ts\":%.1f,\"dur\":%.1f,"
+                "\"args\":{\"%s\":%" PRId64 "}}",
+                rank, row, kinds[s->kind].name, s->start * 1e6, (s->end - s->start) * 1e6,
+                kinds[s->kind].counts, s->number);
     }
+    for (int row = 0; row <= last_row; row++)
+        fprintf(file,
+                ",\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\","
+                "\"args\":{\"name\":\"%s\"}}",
+                rank, row, row_names[row < ROW_COMMUNICATE ? row : ROW_COMMUNICATE]);
 }
 
-/* Rank 0 prints all ranks' records one after another. */
-static dn_status print_all(dn_timeline *t)
+/* Rank 0: all ranks' records, one after another; closes the file. */
+static dn_status write_trace(dn_timeline *t)
 {
     const dn_comm *comm = t->comm;
-    FILE *file = t->file;
-    int64_t dropped = t->own.dropped;
-    fprintf(file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-    print_record(file, comm, 0, &t->own);
-    for (int r = 1; r < comm->size; r++) {
-        DN_MPI(MPI_Recv(&t->own, sizeof t->own, MPI_BYTE, r, TAG, comm->world, MPI_STATUS_IGNORE));
-        print_record(file, comm, r, &t->own);
-        dropped += t->own.dropped;
+    record *r = &t->own;
+    int64_t dropped = 0;
+    fprintf(t->file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
+    for (int rank = 0; rank < comm->size; rank++) {
+        if (rank > 0)
+            DN_MPI(
+                MPI_Recv(r, sizeof *r, MPI_BYTE, rank, SPANS_TAG, comm->world, MPI_STATUS_IGNORE));
+        print_rank(t->file, comm, rank, r);
+        dropped += r->dropped;
     }
-    fprintf(file, "{\"ph\":\"M\",\"pid\":0,\"name\":\"process_sort_index\","
-                  "\"args\":{\"sort_index\":0}}\n]}\n");
+    fprintf(t->file, "\n]}\n");
     if (dropped > 0)
         dn_warn("--timeline: kept the first %d spans of each rank, %" PRId64 " came later",
                 DN_TIMELINE_SPANS, dropped);
-    const int failed = ferror(file);
-    t->file = NULL;
-    DN_CHECK((fclose(file) == 0) && !failed, DN_EIO, "--timeline: cannot write %s: %s", t->path,
+    const int failed = ferror(t->file);
+    DN_CHECK(fclose(t->file) == 0 && !failed, DN_EIO, "--timeline: cannot write %s: %s", t->path,
              strerror(errno));
     return DN_OK;
 }
@@ -169,10 +156,11 @@ dn_status dn_timeline_close(dn_timeline **timeline)
     dn_status status = DN_OK;
     const size_t bytes = offsetof(record, spans) + (size_t)t->own.count * sizeof(span);
     if (t->comm->rank == 0)
-        status = print_all(t);
+        status = write_trace(t);
     else
-        DN_MPI(MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, TAG, t->comm->world));
+        DN_MPI(MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, SPANS_TAG, t->comm->world));
     status = dn_comm_agree(t->comm, status);
-    destroy(timeline);
+    free(t);
+    *timeline = NULL;
     return status;
 }

@@ -33,9 +33,9 @@ typedef struct dn_timeline dn_timeline;
  * same on all ranks. DN_EIO, DN_ENOMEM. Collective. */
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path);
 
-/* Records a span, in omp_get_wtime's seconds; `lane` is 0 but where several of a kind overlap.
- * Called by one thread. Not collective. */
-void dn_timeline_add(dn_timeline *timeline, dn_span span, int64_t number, int lane, double start,
+/* Records a span, in omp_get_wtime's seconds; `slot` is 0 but where several of a kind overlap, each
+ * in a row of its own. Called by one thread. Not collective. */
+void dn_timeline_add(dn_timeline *timeline, dn_span span, int64_t number, int slot, double start,
                      double end);
 
 /* Writes the file, frees the timeline and sets it to NULL, also after a failure; accepts NULL

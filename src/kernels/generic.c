@@ -4,7 +4,8 @@
  * those in bf16 and Winograd's transforms are defined by tests/check_products.c and
  * check_winograd.c.
  */
-#include "sgd.h"
+#define DN_ISA generic
+
 #include "tables.h"
 
 #include <cblas.h>
@@ -218,5 +219,5 @@ const dn_kernels dn_kernels_generic = {
                .average_pool = average_pool,
                .average_pool_grad = average_pool_grad},
     .stream = {.read = stream_read, .scale = stream_scale},
-    .sgd = sgd,
+    .optimizers = ISA(dn_optimizers),
 };

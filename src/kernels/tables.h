@@ -24,6 +24,15 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     return table;
 }
 
+/* A name of this instance's own, so that profilers and debuggers tell the instances apart: gemm is
+ * gemm_avx512 there. */
+#define ISA(name)               ISA_EXPANDED(name, DN_ISA)
+#define ISA_EXPANDED(name, isa) ISA_PASTED(name, isa)
+#define ISA_PASTED(name, isa)   name##_##isa
+
+/* The rules of this instance's optimizers (src/train/optimizer_table.c). */
+extern const struct dn_optimizer *const ISA(dn_optimizers)[];
+
 /* The kernels on maps of fp32 or bf16 elements, by the names that both files give them. */
 #define ON_MAPS(type)                                                                              \
     {                                                                                              \

@@ -9,7 +9,6 @@
  * each, and every sum has one order set by the shape: see dn/kernels.h. Hence all instances agree
  * to the bit.
  */
-#include "sgd.h"
 #include "tables.h"
 #include "vector_types.h"
 
@@ -173,5 +172,5 @@ const dn_kernels DN_TABLE = {
                .average_pool = average_pool,
                .average_pool_grad = average_pool_grad},
     .stream = {.read = stream_read, .scale = stream_scale},
-    .sgd = sgd,
+    .optimizers = ISA(dn_optimizers),
 };

@@ -22,13 +22,9 @@ static dn_status find_checkpoint(dn_run *r)
     const dn_options *o = r->options;
     if (strcmp(o->resume, "none") == 0)
         return dn_checkpoint_set_aside(r->folder);
-    if (strcmp(o->resume, "auto") != 0)
-        snprintf(r->resume, sizeof r->resume, "%s", o->resume);
-    else
-        DN_TRY(dn_checkpoint_newest(r->folder, r->resume, sizeof r->resume));
-    if (r->resume[0] == '\0')
-        return DN_OK;
-    return dn_checkpoint_peek(r->resume, &r->state);
+    if (strcmp(o->resume, "auto") == 0)
+        return dn_checkpoint_open_newest(&r->from, r->folder, &r->state);
+    return dn_checkpoint_open(&r->from, o->resume, &r->state);
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
@@ -36,11 +32,9 @@ static dn_status agree_on_checkpoint(dn_run *r)
 {
     DN_TRY(dn_options_out(r->options, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r) : DN_OK));
-    dn_comm_broadcast(r->comm, r->resume, sizeof r->resume, 0);
-    if (r->resume[0] == '\0')
+    dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
+    if (r->state.path[0] == '\0')
         return DN_OK;
-    dn_comm_broadcast(r->comm, r->state.config, sizeof r->state.config, 0);
-    dn_comm_broadcast(r->comm, r->state.data, sizeof r->state.data, 0);
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(r->options, r->state.config)));
     /* The folder may carry the model's name, which is known only now. */
     return dn_options_out(r->options, r->folder, sizeof r->folder);
@@ -54,9 +48,18 @@ static dn_status same_data(dn_run *r)
     dn_status status = DN_OK;
     if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
         status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
-                         r->options->data, data, r->state.data, r->resume);
+                         r->options->data, data, r->state.data, r->state.path);
     snprintf(r->state.data, sizeof r->state.data, "%s", data);
     return dn_comm_agree(r->comm, status);
+}
+
+/* The schedule, in the state that a checkpoint has of it. */
+static void set_rate(dn_run *r)
+{
+    r->rate = dn_options_rate(r->options, r->options->virtual_ranks, r->steps_per_epoch);
+    if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
+        r->rate.state = r->state.schedule_state;
+    snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
 }
 
 /* Steps of an epoch and of the run; needs the data and the number of virtual ranks. */
@@ -73,7 +76,7 @@ static dn_status plan_steps(dn_run *r)
     r->last = r->steps_per_epoch * o->epochs;
     if (o->max_steps > 0 && o->max_steps < r->last)
         r->last = o->max_steps;
-    r->rate = dn_options_rate(o, o->virtual_ranks, r->steps_per_epoch);
+    set_rate(r);
     r->ordered_epoch = -1;
     r->order = malloc((size_t)images * sizeof *r->order);
     DN_CHECK(r->order != NULL, DN_ENOMEM, "memory: found none to order %" PRId64 " images", images);
@@ -103,30 +106,32 @@ static dn_status build(dn_run *r)
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
 static dn_status read_weights(dn_run *r)
 {
-    if (r->resume[0] != '\0') {
-        DN_TRY(dn_checkpoint_load(r->resume, r->net, r->step.momentum));
-        r->done = r->state.step;
-        dn_info("resumed from %s at step %" PRId64, r->resume, r->done);
+    dn_checkpoint start;
+    dn_status status = DN_OK;
+    if (r->from != NULL) {
+        status = dn_checkpoint_load(r->from, r->net, &r->step.optimizer);
+        dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
     } else if (r->options->init_from[0] != '\0') {
-        DN_TRY(dn_checkpoint_load(r->options->init_from, r->net, NULL));
+        DN_TRY(dn_checkpoint_open(&r->from, r->options->init_from, &start));
+        status = dn_checkpoint_load(r->from, r->net, NULL);
     }
-    return DN_OK;
+    dn_checkpoint_close(&r->from);
+    return status;
 }
 
-/* Rank 0's weights, momentum and position on all ranks. */
+/* Rank 0's weights and the optimizer's state on all ranks. */
 static dn_status share_weights(dn_run *r)
 {
     const dn_status status = r->comm->rank == 0 ? read_weights(r) : DN_OK;
     DN_TRY(dn_comm_agree(r->comm, status));
     const dn_view net = dn_net_view(r->net);
     const size_t parameters = net.parameter_count * sizeof(float);
+    const size_t states = r->step.optimizer.floats * sizeof(float);
     dn_comm_broadcast(r->comm, net.parameters, parameters, 0);
     dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
-    dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
-    dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
-    r->first = r->done;
-    r->state.momentum = r->step.momentum;
-    r->stop.longest_saving = (double)(2 * parameters) / slow_disk; /* until one was measured */
+    dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states, 0);
+    r->first = r->done = r->state.step;
+    r->stop.longest_saving = (double)(parameters + states) / slow_disk; /* until one was measured */
     return DN_OK;
 }
 
@@ -135,7 +140,8 @@ static dn_status open_run(dn_run *r)
 {
     dn_status status = DN_OK;
     if (r->comm->rank == 0)
-        status = dn_saver_create(&r->saver, r->net, r->folder, r->options->keep);
+        status =
+            dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, r->options->keep);
     if (r->comm->rank == 0 && status == DN_OK)
         status = dn_metrics_create(&r->metrics,
                                    &(dn_metrics_settings){.folder = r->folder,
@@ -164,9 +170,11 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(open_run(&r));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     if (comm->rank == 0)
-        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
+        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.state.path,
+               r.folder);
 done:
     dn_saver_destroy(&r.saver);
+    dn_checkpoint_close(&r.from);
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);

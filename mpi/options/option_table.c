@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/optimizer.h"
+
 enum {
     TRAIN = DN_COMMAND_TRAIN,
     EVAL = DN_COMMAND_EVAL,
@@ -21,6 +23,7 @@ enum {
 #define FIELD(name) offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
 
 /* clang-format off */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* most rows have no `choice` */
 const dn_option dn_option_table[] = {
     {"model", STEP, "Model", DN_TEXT, FIELD(model), "densenet-bc-100-12", 0, 0,
      "NAME", DN_FIXED, "a model's name or written form, see below"},
@@ -57,17 +60,25 @@ const dn_option dn_option_table[] = {
     {"max-steps", TRAIN, "Optimisation", DN_LONG, FIELD(max_steps), "0", 0, 1e18, "N",
      DN_FREE, "end after so many steps in all; 0: no limit"},
     {"lr", TRAIN, "Optimisation", DN_REAL, FIELD(lr), "0.1", 0, 1000, "X",
-     DN_DECIDES, "learning rate, for a global batch of 64"},
+     DN_DECIDES, "learning rate, for a global batch of 64; adam and adamw: default 0.001"},
     {"lr-scaling", TRAIN, "Optimisation", DN_CHOICE, FIELD(lr_scaling), "linear", 0, 0,
      "none|linear", DN_DECIDES, "linear: lr x global batch / 64"},
-    {"schedule", TRAIN, "Optimisation", DN_CHOICE, FIELD(schedule), "step", 0, 0,
-     "step|cosine|constant", DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %"},
+    {"schedule", TRAIN, "Optimisation", DN_CHOICE, FIELD(schedule), "step", 0, 0, NULL,
+     DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %", dn_schedule_name},
     {"warmup-epochs", TRAIN, "Optimisation", DN_REAL, FIELD(warmup_epochs), "-1", -1, 1e6, "X",
      DN_DECIDES, "-1: 5 (at most epochs / 10) when scaling raises lr"},
+    {"optimizer", STEP, "Optimisation", DN_CHOICE, FIELD(optimizer), "sgd", 0, 0, NULL,
+     DN_FIXED, "adam: weight decay in the gradient; adamw: beside it", dn_optimizer_name},
     {"momentum", TRAIN, "Optimisation", DN_REAL, FIELD(momentum), "0.9", 0, 0.9999, "X",
      DN_DECIDES, "of SGD"},
     {"nesterov", TRAIN, "Optimisation", DN_SWITCH, FIELD(nesterov), "1", 0, 1, NULL,
      DN_DECIDES, "Nesterov's momentum; --no-nesterov: off"},
+    {"beta1", TRAIN, "Optimisation", DN_REAL, FIELD(beta1), "0.9", 0, 0.999999, "X",
+     DN_DECIDES, "of Adam: decay of the average gradient"},
+    {"beta2", TRAIN, "Optimisation", DN_REAL, FIELD(beta2), "0.999", 0, 0.999999, "X",
+     DN_DECIDES, "of Adam: decay of the average squared gradient"},
+    {"eps", TRAIN, "Optimisation", DN_REAL, FIELD(eps), "1e-08", 1e-30, 1, "X",
+     DN_DECIDES, "of Adam: added to the root of that average"},
     {"weight-decay", TRAIN, "Optimisation", DN_REAL, FIELD(weight_decay), "0.0001", 0, 1, "X",
      DN_DECIDES, "of all parameters"},
     {"label-smoothing", TRAIN, "Optimisation", DN_REAL, FIELD(label_smoothing), "0", 0, 0.99, "X",
@@ -152,6 +163,16 @@ int dn_option_find(int command_set, const char *name, size_t length)
     return -1;
 }
 
+const char *dn_option_argument(const dn_option *option, char *text)
+{
+    int used = 0;
+    if (option->choice == NULL)
+        return option->argument ? option->argument : "";
+    for (int i = 0; option->choice(i); i++)
+        used += snprintf(text + used, 64 - (size_t)used, "%s%s", i ? "|" : "", option->choice(i));
+    return text;
+}
+
 /* The index of `text` among names as "none|linear", or -1. */
 static int find_choice(const char *names, const char *text)
 {
@@ -212,10 +233,12 @@ dn_status dn_option_set(dn_options *options, int index, const char *text, const 
 {
     const dn_option *o = &dn_option_table[index];
     void *field = (char *)options + o->offset;
+    char names[64];
     if (o->kind == DN_TEXT)
         return set_text(field, o->size, text, where, o->name);
     if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
-        return set_choice(field, o->argument, text, where, o->name);
+        return set_choice(field, o->kind == DN_SWITCH ? NULL : dn_option_argument(o, names), text,
+                          where, o->name);
     return set_number(field, o, text, where);
 }
 
@@ -233,7 +256,8 @@ void dn_option_text(const dn_options *options, int index, char text[DN_PATH_SIZE
 {
     const dn_option *o = &dn_option_table[index];
     const void *field = (const char *)options + o->offset;
-    const char *name = o->argument;
+    char names[64];
+    const char *name = dn_option_argument(o, names);
     if (o->kind == DN_TEXT) {
         snprintf(text, DN_PATH_SIZE, "%s", (const char *)field);
     } else if (o->kind == DN_REAL) {

@@ -35,6 +35,7 @@ typedef struct dn_option {
     const char *argument; /* as --help shows it; the names of a choice, in its enum's order */
     dn_bearing bearing;
     const char *help;
+    const char *(*choice)(int index); /* where `argument` is NULL: a choice's names, then NULL */
 } dn_option;
 
 /* The table, and how many rows it has (at most 64). */
@@ -50,6 +51,9 @@ dn_status dn_option_set(dn_options *options, int index, const char *text, const 
 
 /* text = the value of the row's field as dn_option_set reads it, to the same bits. */
 void dn_option_text(const dn_options *options, int index, char text[DN_PATH_SIZE]);
+
+/* What --help shows: `argument`, or the names of `choice` written into text(64); never NULL. */
+const char *dn_option_argument(const dn_option *option, char *text);
 
 /* The row's bit in dn_options.given. */
 static inline uint64_t dn_option_bit(int index)

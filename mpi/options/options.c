@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "dn/optimizer.h"
 #include "dn/spec.h"
 #include "options/option_table.h"
 
@@ -55,7 +56,7 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
     DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", dn_option_table[index].name,
-             dn_option_table[index].argument);
+             dn_option_argument(&dn_option_table[index], (char[64]){0}));
     ++*at;
     options->given |= dn_option_bit(index);
     return dn_option_set(options, index, value, "--");
@@ -77,6 +78,8 @@ dn_status dn_options_parse(dn_options *options, const char *command, int argc,
         return DN_OK;
     if (options->config[0])
         DN_TRY(dn_options_read_config(options));
+    if (!dn_options_given(options, "lr"))
+        options->lr = dn_kernels_get(0)->optimizers[options->optimizer]->rate;
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;
@@ -90,8 +93,8 @@ int dn_options_given(const dn_options *options, const char *name)
 
 static void print_option(FILE *file, const dn_option *o)
 {
-    char left[80];
-    snprintf(left, sizeof left, "--%s %s", o->name, o->argument ? o->argument : "");
+    char left[80], argument[64];
+    snprintf(left, sizeof left, "--%s %s", o->name, dn_option_argument(o, argument));
     fprintf(file, "  %-34s", left);
     if (strlen(left) > 33)
         fprintf(file, "\n  %34s", "");
@@ -150,7 +153,7 @@ dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t st
     const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
     return (dn_rate){
-        .schedule = options->schedule,
+        .schedule = dn_schedule_get(options->schedule),
         .base = options->lr * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,

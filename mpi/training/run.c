@@ -57,10 +57,13 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                        &(dn_pass){.seed = (uint64_t)o->seed,
                                   .step = (uint64_t)r->done,
                                   .label_smoothing = (float)o->label_smoothing},
-                       &(dn_sgd){.rate = (float)rate,
-                                 .momentum = (float)o->momentum,
-                                 .weight_decay = (float)o->weight_decay,
-                                 .nesterov = o->nesterov},
+                       &(dn_optimizer_settings){.rate = rate,
+                                                .weight_decay = o->weight_decay,
+                                                .momentum = o->momentum,
+                                                .nesterov = o->nesterov,
+                                                .beta1 = o->beta1,
+                                                .beta2 = o->beta2,
+                                                .eps = o->eps},
                        load_batch, r, result));
     r->done++;
     const dn_step_metrics metrics = {.epoch = epoch + 1,
@@ -92,12 +95,10 @@ static dn_status agree_on_failure(const dn_run *r)
 /* Starts a checkpoint; how its writing went is known when the next one starts. */
 static dn_status save(dn_run *r)
 {
-    char name[32];
     dn_heartbeat_doing(r->comm->heartbeat, DN_SAVING);
-    dn_checkpoint_name(name, sizeof name, r->done);
-    snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
-             r->folder, name);
+    dn_checkpoint_path(r->saved, sizeof r->saved, r->folder, r->done);
     r->state.step = r->done;
+    r->state.schedule_state = r->rate.state;
     const double start = omp_get_wtime();
     DN_TRY(common_hash(r, &r->state.hash));
     remember(r, dn_saver_start(r->saver, &r->state));
@@ -154,11 +155,14 @@ static dn_status end_epoch(dn_run *r)
     const int64_t epoch = r->done / r->steps_per_epoch;
     const int every = r->options->eval_every;
     dn_epoch_metrics metrics = {0};
-    if (every > 0 && (epoch % every == 0 || r->done == r->last)) {
+    const int is_due = every > 0 && (epoch % every == 0 || r->done == r->last);
+    if (is_due || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
         const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &metrics);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
+        if (status == DN_OK)
+            dn_rate_observe(&r->rate, epoch, metrics.test_loss);
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     DN_TRY(common_hash(r, &metrics.weights_hash));
@@ -170,7 +174,7 @@ static dn_status end_run(dn_run *r)
 {
     dn_end_metrics end = {.epoch = (r->done + r->steps_per_epoch - 1) / r->steps_per_epoch,
                           .step = r->done,
-                          .checkpoint = r->saved[0] ? r->saved : r->resume};
+                          .checkpoint = r->saved[0] ? r->saved : r->state.path};
     DN_TRY(common_hash(r, &end.weights_hash));
     remember(r, dn_saver_wait(r->saver));
     DN_TRY(agree_on_failure(r));
@@ -200,6 +204,8 @@ static int agree_to_stop(const dn_run *r)
 dn_status dn_run_to_end(dn_run *r)
 {
     const int64_t every = r->options->checkpoint_every;
+    if (dn_rate_awaits(&r->rate, r->done / r->steps_per_epoch))
+        DN_TRY(end_epoch(r)); /* whose evaluation the run was stopped in */
     dn_step_result result = {.stop = agree_to_stop(r)};
     while (r->done < r->last && result.stop == 0) {
         if (train_step(r, &result) != DN_OK)

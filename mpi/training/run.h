@@ -1,8 +1,8 @@
 /*
  * A training run that is set up (train.c), and its way from the step it begins with to its end.
  *
- * The position of a run is one number, its steps done: epoch, place in the epoch's order and
- * learning rate follow from it.
+ * The position of a run is one number, its steps done: epoch and place in the epoch's order follow
+ * from it, and the learning rate from it and the schedule's state.
  */
 #ifndef DN_RUN_H
 #define DN_RUN_H
@@ -17,13 +17,14 @@ typedef struct dn_run {
     const dn_comm *comm;
     dn_options *options;
     char folder[DN_PATH_SIZE];
-    char resume[DN_PATH_SIZE], saved[DN_PATH_SIZE]; /* checkpoints: gone on from, last; or empty */
+    char saved[DN_PATH_SIZE]; /* the last checkpoint, or empty */
     dn_split train, test;
     dn_net *net;
     dn_step step;
-    dn_metrics *metrics; /* rank 0 */
-    dn_saver *saver;     /* rank 0 */
-    dn_checkpoint state; /* momentum points at the step's */
+    dn_metrics *metrics;      /* rank 0 */
+    dn_saver *saver;          /* rank 0 */
+    dn_checkpoint state;      /* what the run goes on from, or saved last */
+    dn_checkpoint_file *from; /* rank 0: what it goes on from, until that is loaded; or NULL */
     dn_rate rate;
     uint32_t *order;                            /* the epoch's permutation */
     int64_t ordered_epoch;                      /* that `order` is of; -1: none */

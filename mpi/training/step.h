@@ -40,7 +40,7 @@ typedef struct dn_step {
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
-    float *momentum;  /* (parameters) */
+    dn_optimizer_state optimizer;
     double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
     dn_preempt *stop; /* or NULL; not owned */
     dn_step_times times;
@@ -64,9 +64,9 @@ typedef struct dn_step_result {
 } dn_step_result;
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
- * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is no finite
- * number: then nothing was updated. Collective. */
-dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
-                      void *user, dn_step_result *result);
+ * label smoothing, `settings` go to the optimizer. DN_EDIVERGED, the same on all ranks, when a loss
+ * or the gradient is no finite number: then nothing was updated. Collective. */
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
+                      dn_load_fn *load, void *user, dn_step_result *result);
 
 #endif

@@ -9,6 +9,7 @@
 #include "tables.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 

@@ -22,14 +22,19 @@ compile() {
         finish
     }
 }
-compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_TABLE=dn_kernels_narrow \
+compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow -DDN_TABLE=dn_kernels_narrow \
     -DDN_TABLE_NAME='"narrow"'
-compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_TABLE=dn_kernels_wide \
+compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide -DDN_TABLE=dn_kernels_wide \
     -DDN_TABLE_NAME='"wide"'
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_PRODUCTS=dn_products_dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_PRODUCTS=dn_products_amx_twin
-for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/grid \
-    tests/check_{kernels,products,winograd,winograd_conv,rows,stride} \
+for table in generic narrow wide; do
+    for source in optimizer_table sgd adam adamw; do
+        compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
+    done
+done
+for source in src/base/{status,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
+    tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done

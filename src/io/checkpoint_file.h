@@ -22,12 +22,10 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
     return H5Screate_simple(tensor->rank, shape, NULL);
 }
 
-/* Deletes what killed processes left under names that end in DN_PARTIAL. */
-void dn_checkpoint_remove_partials(const char *folder);
-
-/* Deletes the checkpoints of steps up to `step` but the `keep` newest. Later ones are not counted:
- * after a resumption that passed over a damaged file they are that file, and this run will replace
- * them. */
-void dn_checkpoint_prune(const char *folder, int64_t step, int keep);
+/* Deletes the folder's files of steps up to `step` under a checkpoint's name and `suffix`
+ * (DN_PARTIAL: what killed processes left) but the `keep` newest. Later ones are not counted: after
+ * a resumption that passed over a damaged file they are that file, and this run will replace them.
+ */
+void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t step, int keep);
 
 #endif

@@ -12,9 +12,12 @@
 
 enum { NONE = -1, UNREADABLE = -2 };
 
+#define CHECKPOINT_NAME "checkpoint-%08" PRId64 ".h5%s" /* step, suffix */
+#define CHECKPOINT_PATH "%s/" CHECKPOINT_NAME
+
 void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t step)
 {
-    snprintf(path, size, "%s/checkpoint-%08" PRId64 ".h5", folder, step);
+    snprintf(path, size, CHECKPOINT_PATH, folder, step, "");
 }
 
 /* The greatest step below `limit` of which the folder has a file checkpoint-STEP.h5 and `suffix`,
@@ -29,7 +32,7 @@ static int64_t step_below(const char *folder, const char *suffix, int64_t limit)
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         if (sscanf(entry->d_name, "checkpoint-%" SCNd64, &step) != 1)
             continue;
-        snprintf(name, sizeof name, "checkpoint-%08" PRId64 ".h5%s", step, suffix);
+        snprintf(name, sizeof name, CHECKPOINT_NAME, step, suffix);
         if (strcmp(name, entry->d_name) == 0 && step < limit && step > greatest)
             greatest = step;
     }
@@ -37,27 +40,16 @@ static int64_t step_below(const char *folder, const char *suffix, int64_t limit)
     return greatest;
 }
 
-static void remove_file(const char *folder, int64_t step, const char *suffix)
+void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t step, int keep)
 {
     char path[PATH_MAX];
-    dn_checkpoint_path(path, sizeof path - strlen(suffix), folder, step);
-    strcat(path, suffix);
-    if (unlink(path) != 0)
-        dn_warn("%s: cannot delete: %s", path, strerror(errno));
-}
-
-void dn_checkpoint_remove_partials(const char *folder)
-{
-    int64_t step = INT64_MAX;
-    while ((step = step_below(folder, DN_PARTIAL, step)) >= 0)
-        remove_file(folder, step, DN_PARTIAL);
-}
-
-void dn_checkpoint_prune(const char *folder, int64_t step, int keep)
-{
-    for (step++; (step = step_below(folder, "", step)) >= 0; keep--)
-        if (keep <= 0)
-            remove_file(folder, step, "");
+    for (step++; (step = step_below(folder, suffix, step)) >= 0; keep--) {
+        if (keep > 0)
+            continue;
+        snprintf(path, sizeof path, CHECKPOINT_PATH, folder, step, suffix);
+        if (unlink(path) != 0)
+            dn_warn("%s: cannot delete: %s", path, strerror(errno));
+    }
 }
 
 dn_status dn_checkpoint_set_aside(const char *folder)

@@ -49,14 +49,12 @@ static dn_status check_whole(const char *path)
     return status;
 }
 
-/* A text attribute that the first files of this version do not have. */
-static dn_status get_newer_text(const dn_checkpoint_file *f, const char *name, const char *absent,
-                                char *text, size_t size)
+/* A text attribute that the first files of this version do not have: then `text` stays as it is. */
+static dn_status get_newer_text(const dn_checkpoint_file *f, const char *name, char *text,
+                                size_t size)
 {
-    if (H5Aexists(f->file, name) > 0)
-        return dn_hdf5_get_text(f->file, f->path, name, text, size);
-    snprintf(text, size, "%s", absent);
-    return DN_OK;
+    return H5Aexists(f->file, name) > 0 ? dn_hdf5_get_text(f->file, f->path, name, text, size)
+                                        : DN_OK;
 }
 
 static dn_status read_state(dn_checkpoint_file *f, dn_checkpoint *state)

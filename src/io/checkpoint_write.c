@@ -135,12 +135,12 @@ static dn_status write_file(const dn_saver *s)
     size_t count = 0;
     dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
     DN_TRY(dn_make_folders(s->folder));
-    dn_checkpoint_remove_partials(s->folder);
+    dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX - 1, 0);
     DN_TRY(build_file(s, &bytes, &count));
     const dn_status status = dn_file_write(path, bytes, count);
     free(bytes);
     if (status == DN_OK && s->keep > 0)
-        dn_checkpoint_prune(s->folder, s->state.step, s->keep);
+        dn_checkpoint_prune(s->folder, "", s->state.step, s->keep);
     return status;
 }
 

@@ -57,10 +57,10 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
     const dn_optimizer *optimizer = view.kernels->optimizers[options->optimizer];
-    printf("\nbeside the plan, of the optimizer %s:", optimizer->name);
+    printf("\nbeside the plan: ");
     for (int i = 0; optimizer->states[i]; i++)
-        printf(" %s, %zu bytes;", optimizer->states[i], view.parameter_count * sizeof(float));
-    printf(" sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
+        printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));
+    printf("sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
 }
 
 static dn_status print_info(const dn_options *options)

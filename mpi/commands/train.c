@@ -107,16 +107,15 @@ static dn_status build(dn_run *r)
 static dn_status read_weights(dn_run *r)
 {
     dn_checkpoint start;
-    dn_status status = DN_OK;
-    if (r->from != NULL) {
-        status = dn_checkpoint_load(r->from, r->net, &r->step.optimizer);
-        dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
-    } else if (r->options->init_from[0] != '\0') {
+    dn_optimizer_state *optimizer = r->from ? &r->step.optimizer : NULL;
+    if (!r->from && r->options->init_from[0] != '\0')
         DN_TRY(dn_checkpoint_open(&r->from, r->options->init_from, &start));
-        status = dn_checkpoint_load(r->from, r->net, NULL);
-    }
+    if (r->from)
+        DN_TRY(dn_checkpoint_load(r->from, r->net, optimizer));
+    if (optimizer)
+        dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
     dn_checkpoint_close(&r->from);
-    return status;
+    return DN_OK;
 }
 
 /* Rank 0's weights and the optimizer's state on all ranks. */

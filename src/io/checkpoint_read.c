@@ -70,9 +70,10 @@ static dn_status read_state(dn_checkpoint_file *f, dn_checkpoint *state)
              version, DN_CHECKPOINT_VERSION);
     DN_TRY(dn_hdf5_get_text(f->file, f->path, "model", f->model, sizeof f->model));
     DN_TRY(dn_hdf5_get(f->file, f->path, "step", H5T_NATIVE_INT64, &state->step));
-    DN_TRY(get_newer_text(f, "data", "", state->data, sizeof state->data));
-    DN_TRY(get_newer_text(f, "optimizer", "sgd", f->optimizer, sizeof f->optimizer));
-    DN_TRY(get_newer_text(f, "schedule", "", state->schedule, sizeof state->schedule));
+    DN_TRY(get_newer_text(f, "data", state->data, sizeof state->data));
+    strcpy(f->optimizer, "sgd");
+    DN_TRY(get_newer_text(f, "optimizer", f->optimizer, sizeof f->optimizer));
+    DN_TRY(get_newer_text(f, "schedule", state->schedule, sizeof state->schedule));
     if (state->schedule[0])
         DN_TRY(dn_hdf5_read(f->file, f->path, "schedule_state", H5T_NATIVE_DOUBLE,
                             DN_SCHEDULE_DOUBLES, &state->schedule_state));
@@ -84,21 +85,19 @@ static dn_status read_state(dn_checkpoint_file *f, dn_checkpoint *state)
 
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
 {
-    dn_checkpoint_file *f = NULL;
-    dn_status status;
     *file = NULL;
     DN_TRY(check_whole(path));
-    f = calloc(1, sizeof *f);
+    dn_checkpoint_file *f = calloc(1, sizeof *f);
     DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
     *state = (dn_checkpoint){0};
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(state->path, sizeof state->path, "%s", path);
     f->file = dn_hdf5_open(path);
-    status =
+    *file = f;
+    const dn_status status =
         f->file >= 0 ? read_state(f, state) : dn_fail(DN_ECORRUPT, "%s: HDF5 cannot open it", path);
     if (status != DN_OK)
-        dn_checkpoint_close(&f);
-    *file = f;
+        dn_checkpoint_close(file);
     return status;
 }
 

@@ -129,7 +129,7 @@ static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
     return DN_OK;
 }
 
-static dn_status write_file(const dn_saver *s)
+static dn_status write_checkpoint(const dn_saver *s)
 {
     char path[PATH_MAX], *bytes;
     size_t count = 0;
@@ -172,7 +172,7 @@ static void *save_copy(void *user)
 {
     dn_saver *s = user;
     const double start = omp_get_wtime();
-    s->status = write_file(s);
+    s->status = write_checkpoint(s);
     if (s->status != DN_OK)
         snprintf(s->message, sizeof s->message, "%s", dn_message());
     s->seconds = omp_get_wtime() - start;

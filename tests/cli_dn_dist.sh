@@ -45,8 +45,8 @@ for command in train eval info bench plan; do
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
 done
 for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
-    nesterov beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment init \
-    seed threads eval-every checkpoint-every keep resume classes size config init-from; do
+    nesterov beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
+    init seed threads eval-every checkpoint-every keep resume classes size config init-from; do
     grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
 done
 

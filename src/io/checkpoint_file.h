@@ -22,10 +22,9 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
     return H5Screate_simple(tensor->rank, shape, NULL);
 }
 
-/* Deletes the folder's files of steps up to `step` under a checkpoint's name and `suffix`
- * (DN_PARTIAL: what killed processes left) but the `keep` newest. Later ones are not counted: after
- * a resumption that passed over a damaged file they are that file, and this run will replace them.
- */
-void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t step, int keep);
+/* Deletes the folder's files of steps below `limit` under a checkpoint's name and `suffix`
+ * (DN_PARTIAL: what killed processes left) but the `keep` newest of them. Those from `limit` on are
+ * what a resumption passed over as damaged, and will be replaced. */
+void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, int keep);
 
 #endif

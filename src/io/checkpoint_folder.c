@@ -40,10 +40,10 @@ static int64_t step_below(const char *folder, const char *suffix, int64_t limit)
     return greatest;
 }
 
-void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t step, int keep)
+void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, int keep)
 {
     char path[PATH_MAX];
-    for (step++; (step = step_below(folder, suffix, step)) >= 0; keep--) {
+    for (int64_t step = limit; (step = step_below(folder, suffix, step)) >= 0; keep--) {
         if (keep > 0)
             continue;
         snprintf(path, sizeof path, CHECKPOINT_PATH, folder, step, suffix);

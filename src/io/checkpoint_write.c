@@ -114,8 +114,8 @@ static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
     const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
     const int ok = write_content(s, file) && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
     const ssize_t size = ok ? H5Fget_file_image(file, NULL, 0) : 0;
-    *bytes = malloc((size_t)size + DN_SEAL_BYTES + 1);
-    const int is_whole = ok && *bytes && H5Fget_file_image(file, *bytes, (size_t)size) == size;
+    *bytes = size <= 0 ? NULL : malloc((size_t)size + DN_SEAL_BYTES + 1);
+    const int is_whole = *bytes && H5Fget_file_image(file, *bytes, (size_t)size) == size;
     H5Fclose(file);
     H5Pclose(access);
     if (!is_whole) {
@@ -135,12 +135,12 @@ static dn_status write_checkpoint(const dn_saver *s)
     size_t count = 0;
     dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
     DN_TRY(dn_make_folders(s->folder));
-    dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX - 1, 0);
+    dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX, 0);
     DN_TRY(build_file(s, &bytes, &count));
     const dn_status status = dn_file_write(path, bytes, count);
     free(bytes);
     if (status == DN_OK && s->keep > 0)
-        dn_checkpoint_prune(s->folder, "", s->state.step, s->keep);
+        dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return status;
 }
 

@@ -30,8 +30,9 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
 #define ISA_EXPANDED(name, isa) ISA_PASTED(name, isa)
 #define ISA_PASTED(name, isa)   name##_##isa
 
-/* The rules of this instance's optimizers (src/train/optimizer_table.c). */
+#ifdef DN_ISA /* this instance's optimizers, src/train/optimizer_table.c */
 extern const struct dn_optimizer *const ISA(dn_optimizers)[];
+#endif
 
 /* The kernels on maps of fp32 or bf16 elements, by the names that both files give them. */
 #define ON_MAPS(type)                                                                              \

@@ -60,7 +60,7 @@ const dn_option dn_option_table[] = {
     {"max-steps", TRAIN, "Optimisation", DN_LONG, FIELD(max_steps), "0", 0, 1e18, "N",
      DN_FREE, "end after so many steps in all; 0: no limit"},
     {"lr", TRAIN, "Optimisation", DN_REAL, FIELD(lr), "0.1", 0, 1000, "X",
-     DN_DECIDES, "learning rate, for a global batch of 64; of adam and adamw: [0.001]"},
+     DN_DECIDES, "learning rate, for a global batch of 64; adam, adamw: 0.001"},
     {"lr-scaling", TRAIN, "Optimisation", DN_CHOICE, FIELD(lr_scaling), "linear", 0, 0,
      "none|linear", DN_DECIDES, "linear: lr x global batch / 64"},
     {"schedule", TRAIN, "Optimisation", DN_CHOICE, FIELD(schedule), "step", 0, 0, NULL,

@@ -9,6 +9,7 @@
 #ifndef DN_CHECKPOINT_H
 #define DN_CHECKPOINT_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "dn/net.h"
@@ -17,12 +18,12 @@
 
 /* Position and configuration of a run, beside the vectors of its net and optimizer. */
 typedef struct dn_checkpoint {
-    int64_t step;      /* optimizer steps done; the position in the data follows from it */
-    uint64_t hash;     /* dn_net_hash of the weights; written, not read */
-    char path[1024];   /* of the file it was read from, or empty */
-    char data[256];    /* what tells the data set from others; empty where it is not known */
-    char config[8192]; /* INI text of the options that decide the result */
-    char schedule[32]; /* the name of the one that `schedule_state` is of, or empty */
+    int64_t step;        /* optimizer steps done; the position in the data follows from it */
+    uint64_t hash;       /* dn_net_hash of the weights; written, not read */
+    char path[PATH_MAX]; /* of the file it was read from, or empty */
+    char data[256];      /* what tells the data set from others; empty where it is not known */
+    char config[8192];   /* INI text of the options that decide the result */
+    char schedule[32];   /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
 } dn_checkpoint;
 

@@ -16,7 +16,7 @@
 
 struct dn_checkpoint_file {
     hid_t file;
-    char path[1024], model[160], optimizer[32];
+    char path[PATH_MAX], model[160], optimizer[32];
 };
 
 /* The bytes of the open file are those that were sealed. */

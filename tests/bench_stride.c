@@ -1,6 +1,7 @@
-/* Speeds of the kernels with a stride of 2, on planes of densenet121 at 224x224, and of the update
+/* Speeds of the kernels with a stride of 2, on planes of densenet121 at 224x224, and of optimizers
  * on a block of parameters. */
 #include "bench_kernels.h"
+#include "dn/optimizer.h"
 #include "expect.h"
 
 #include <stdlib.h>
@@ -11,7 +12,8 @@ typedef enum stride_kernel {
     MAX_GRAD,
     AVERAGE,
     AVERAGE_GRAD,
-    SGD,
+    SGD, /* and the next: rows of the table of optimizers, in their order */
+    ADAM,
     STRIDE_KERNELS
 } stride_kernel;
 
@@ -30,6 +32,7 @@ static const struct {
     [AVERAGE] = {"average", 56, 4, 56 * 56, 1, 1.25},
     [AVERAGE_GRAD] = {"average_grad", 56, 4, 56 * 56, 0.25, 1.25},
     [SGD] = {"sgd", 64, 1, 64 * 64, 8, 5},
+    [ADAM] = {"adam", 64, 1, 64 * 64, 14, 7},
 };
 
 typedef struct work {
@@ -39,9 +42,23 @@ typedef struct work {
     dn_guarded x, y, z;
 } work;
 
+static void update(const work *w, size_t count)
+{
+    const dn_tensor tensor = {.kind = DN_CONV_WEIGHT, .count = count};
+    w->k->optimizers[w->kernel - SGD]->update(&(dn_update){
+        .settings = {.rate = 1e-3, .momentum = 0.9, .nesterov = 1, .beta1 = 0.9, .beta2 = 0.99},
+        .step = 1000,
+        .count = count,
+        .parameters = w->x.data,
+        .states = w->y.data,
+        .gradients = w->z.data,
+        .gradient_scale = 1,
+        .tensors = &tensor,
+        .tensor_count = 1});
+}
+
 static void call_stride(const void *of)
 {
-    static const dn_sgd settings = {.rate = 1e-3f, .momentum = 0.9f, .nesterov = 1};
     const work *w = of;
     const int side = w->padded.width;
     const dn_stride_kernels *s = &w->k->stride;
@@ -63,7 +80,7 @@ static void call_stride(const void *of)
         s->average_pool_grad(side, side, y, x);
         break;
     default:
-        w->k->sgd(x, y, z, (size_t)(side * side), 1, &settings);
+        update(w, (size_t)(side * side));
     }
 }
 
@@ -71,6 +88,7 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
 {
     const int side = cases[kernel].side;
     const size_t extent = (size_t)(side * side + 4 * side);
+    const size_t states = kernel == ADAM ? 2 * extent : extent;
     work w = {.k = k, .kernel = kernel};
     w.padded = (dn_padded){.images = 1,
                            .rows = side,
@@ -79,7 +97,7 @@ static void bench_one(const dn_kernels *k, stride_kernel kernel)
                            .image_rows = side,
                            .pitch = (size_t)side + 1};
     w.x = dn_trial_filled(1, 1, extent, extent);
-    w.y = dn_trial_filled(kernel == IM2COL ? 49 : 1, 1, extent, extent);
+    w.y = dn_trial_filled(kernel == IM2COL ? 49 : 1, 1, states, states);
     w.z = dn_trial_filled(1, 1, extent, extent);
     for (ptrdiff_t p = -1; p < (ptrdiff_t)extent && kernel <= MAX_GRAD; p++)
         if (w.x.data[p] < 0)

@@ -132,7 +132,7 @@ static void check_strides(void)
         check_plane(dn_trial_draw(1, 12), width);
     check_plane(112, 112);
     for (size_t n = 1; n <= MOST_PIXELS; n++)
-        dn_check_sgd(n);
+        dn_check_update(n);
 }
 
 int main(int argc, char **argv)

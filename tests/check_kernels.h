@@ -28,11 +28,12 @@ void dn_check_store(dn_dtype dtype, const dn_padded *padded);
 void dn_check_moments(dn_dtype dtype, int rows, size_t n);
 void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n);
 
-/* check_stride.c. The rows of a 7x7's operand; pools, max over a padded layout of one image; the
- * update. */
+/* check_stride.c. The rows of a 7x7's operand; pools, max over a padded layout of one image. */
 void dn_check_im2col(int height, int width, int row, int rows);
 void dn_check_max_pool(const dn_padded *padded);
 void dn_check_average_pool(int rows, int width);
-void dn_check_sgd(size_t n);
+
+/* check_update.c. Every optimizer. */
+void dn_check_update(size_t n);
 
 #endif

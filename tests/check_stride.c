@@ -130,30 +130,3 @@ void dn_check_average_pool(int rows, int width)
     DN_GUARDED_DESTROY(&x, &dy, &y, &dx);
     dn_expect_destroy(&grad);
 }
-
-void dn_check_sgd(size_t n)
-{
-    const uint64_t seed = dn_trial_seed();
-    const dn_sgd s = {
-        .rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.3f, .nesterov = dn_trial_draw(0, 1)};
-    dn_guarded to = dn_trial_matrix(2, 0, n), gradients = dn_trial_filled(1, 0, n, n);
-    dn_expect e = dn_expect_create("sgd", 2, 0, n);
-    dn_trial_describe("%zu parameters, nesterov %d", n, s.nesterov);
-    dn_guarded_fill(&to, n, seed);
-    for (size_t i = 0; i < n; i++) {
-        const float p = dn_guarded_row(&to, 0)[i], m = dn_guarded_row(&to, 1)[i];
-        const float g = fmaf(s.weight_decay, p, 1 / 3.0f * gradients.data[i]);
-        const float next = fmaf(s.momentum, m, g);
-        const float step = s.nesterov ? fmaf(s.momentum, next, g) : next;
-        dn_expect_point(&e, 0, i, fmaf(-s.rate, step, p), 0);
-        dn_expect_point(&e, 1, i, next, 0);
-    }
-    const dn_kernels *k;
-    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        dn_guarded_fill(&to, n, seed);
-        k->sgd(to.data, to.data + to.ld, gradients.data, n, 1 / 3.0f, &s);
-        dn_expect_verify(&e, k, &to);
-    }
-    DN_GUARDED_DESTROY(&to, &gradients);
-    dn_expect_destroy(&e);
-}

@@ -46,9 +46,9 @@ for command in train eval info bench plan; do
 done
 limited "$dn_dist" >"$tmp/help" 2>"$tmp/error" || fail "dn_dist alone" "$tmp/error"
 grep -q "^  bench   time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
-for option in model data out epochs max-steps batch-size virtual-ranks lr momentum nesterov \
-    weight-decay schedule warmup-epochs label-smoothing dropout augment init seed threads \
-    eval-every checkpoint-every keep resume classes size config init-from; do
+for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
+    nesterov beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
+    init seed threads eval-every checkpoint-every keep resume classes size config init-from; do
     grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
 done
 

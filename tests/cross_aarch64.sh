@@ -26,8 +26,13 @@ compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_ISA=dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_ISA=amx_twin
-for source in src/base/{status,peaks} src/kernels/{dispatch,generic} src/layers/layout \
-    tests/check_{kernels,products,winograd,winograd_conv,rows,stride} \
+for table in generic narrow wide; do
+    for source in optimizer_table sgd adam adamw; do
+        compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
+    done
+done
+for source in src/base/{status,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
+    tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done

@@ -49,11 +49,18 @@ train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tm
 train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "going on" "$tmp/stopped.log"
 compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
-train 2 "$tmp/sync" --sync-bn --threads 1 --max-steps 40 || fail "--sync-bn" "$tmp/sync.log"
-train 3 "$tmp/goes-on" --sync-bn --threads 2 --max-steps 17 || fail "--sync-bn" "$tmp/goes-on.log"
-train 8 "$tmp/goes-on" --threads 1 --max-steps 40 || fail "going on" "$tmp/goes-on.log"
-[[ $(last_hash "$tmp/goes-on") == "$(last_hash "$tmp/sync")" ]] ||
-    fail "--sync-bn, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp"/{sync,goes-on}.log
+# goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then 8 ranks, against 2 left alone.
+goes_on() {
+    local name=$1
+    shift
+    train 2 "$tmp/$name" "$@" --threads 1 --max-steps 40 || fail "$*" "$tmp/$name.log"
+    train 3 "$tmp/$name-on" "$@" --threads 2 --max-steps 17 || fail "$*" "$tmp/$name-on.log"
+    train 8 "$tmp/$name-on" --threads 1 --max-steps 40 || fail "$*, going on" "$tmp/$name-on.log"
+    [[ $(last_hash "$tmp/$name-on") == "$(last_hash "$tmp/$name")" ]] ||
+        fail "$*, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp/$name"{,-on}.log
+}
+goes_on sync --sync-bn
+goes_on adamw --optimizer adamw
 
 for next in 1 3 8; do
     out=$tmp/killed-$next

@@ -73,12 +73,14 @@ def main():
     said = [check_seal(path)]
     with h5py.File(path) as file:
         state = {k: torch.from_numpy(np.asarray(v[()])) for k, v in file["model"].items()}
-        momentum = {k: v.shape for k, v in file.get("optimizer/momentum", {}).items()}
+        vectors = {name: {k: v.shape for k, v in group.items()}
+                   for name, group in file["optimizer"].items()}
         step = int(file.attrs["step"])
     net = build(state)
     net.load_state_dict(state)
     parameters = {k: tuple(p.shape) for k, p in net.named_parameters()}
-    assert momentum in ({}, parameters), "momentum: found other tensors than the parameters"
+    for name, shapes in vectors.items():
+        assert shapes == parameters, f"{name}: found other tensors than the parameters"
     assert all(int(v) == step for k, v in state.items() if k.endswith("num_batches_tracked"))
     if (path.parent / "logits.txt").exists():
         said.append(check_logits(net, path.parent / "logits.txt"))

@@ -56,10 +56,26 @@ static dn_checkpoint make_state(const dn_net *net, int64_t step)
 {
     dn_checkpoint state = {.step = step, .hash = dn_net_hash(net), .data = "a set"};
     strcpy(state.config, "model = small\nlr = 0.1\n");
+    return state;
+}
+
+/* The row of that name. */
+static const dn_optimizer *find_row(const char *name)
+{
+    int i = 0;
+    while (strcmp(dn_optimizer_name(i), name) != 0)
+        i++;
+    return dn_kernels_get(0)->optimizers[i];
+}
+
+/* Vectors for the net, drawn with `seed`. */
+static dn_optimizer_state make_vectors(const dn_net *net, const char *name, int64_t seed)
+{
+    dn_optimizer_state state;
     const size_t count = dn_net_view(net).parameter_count;
-    state.momentum = malloc(count * sizeof(float));
-    assert_non_null(state.momentum);
-    dn_random_uniform(state.momentum, count, 1, (uint64_t)step, DN_STREAM_SYNTHETIC, 2);
+    if (dn_optimizer_state_create(&state, find_row(name), count) != DN_OK)
+        fail_msg("%s", dn_message());
+    dn_random_uniform(state.vectors, state.floats, 1, (uint64_t)seed, DN_STREAM_SYNTHETIC, 2);
     return state;
 }
 
@@ -89,93 +105,193 @@ static void remove_folder(const char *folder)
 
 /* Saves at once. */
 static dn_status save_net(const char *folder, const dn_net *net, const dn_checkpoint *state,
-                          int keep)
+                          const char *optimizer, int keep)
 {
     dn_saver *saver = NULL;
-    DN_TRY(dn_saver_create(&saver, net, folder, keep));
-    dn_status status = dn_saver_start(saver, state);
+    dn_optimizer_state vectors = make_vectors(net, optimizer, state->step);
+    dn_status status = dn_saver_create(&saver, net, &vectors, folder, keep);
+    if (status == DN_OK)
+        status = dn_saver_start(saver, state);
     if (status == DN_OK)
         status = dn_saver_wait(saver);
     dn_saver_destroy(&saver);
+    dn_optimizer_state_destroy(&vectors);
     return status;
 }
 
 /* Saves a net of seed `seed` at `step`; path = the file. */
+static void save_with(const char *optimizer, const char *folder, const char *model, uint64_t seed,
+                      int64_t step, int keep, char path[128])
+{
+    dn_net *net = make_net(model, seed);
+    const dn_checkpoint state = make_state(net, step);
+    if (save_net(folder, net, &state, optimizer, keep) != DN_OK)
+        fail_msg("%s", dn_message());
+    dn_checkpoint_path(path, 128, folder, step);
+    dn_net_destroy(&net);
+}
+
 static void save(const char *folder, const char *model, uint64_t seed, int64_t step, int keep,
                  char path[128])
 {
-    dn_net *net = make_net(model, seed);
-    dn_checkpoint state = make_state(net, step);
-    if (save_net(folder, net, &state, keep) != DN_OK)
-        fail_msg("%s", dn_message());
-    snprintf(path, 128, "%s/checkpoint-%08d.h5", folder, (int)step);
-    free(state.momentum);
-    dn_net_destroy(&net);
+    save_with("sgd", folder, model, seed, step, keep, path);
+}
+
+/* Opens the file and fills the net and, unless they are NULL, the vectors. */
+static dn_status load(const char *path, dn_net *net, dn_optimizer_state *vectors)
+{
+    dn_checkpoint state;
+    dn_checkpoint_file *file;
+    DN_TRY(dn_checkpoint_open(&file, path, &state));
+    const dn_status status = dn_checkpoint_load(file, net, vectors);
+    dn_checkpoint_close(&file);
+    return status;
 }
 
 /* Loads into a fresh net of `model`; checks the message where it is to fail. */
 static void expect_load(const char *path, const char *model, dn_status expected, const char *part)
 {
     dn_net *net = make_net(model, 99);
-    dn_checkpoint state = make_state(net, 1);
-    const dn_status status = dn_checkpoint_load(path, net, state.momentum);
+    dn_optimizer_state vectors = make_vectors(net, "sgd", 1);
+    const dn_status status = load(path, net, &vectors);
     if (status != expected || (part && !strstr(dn_message(), part)))
         fail_msg("status %d (expected %d), message: %s (expected \"%s\")", status, expected,
-                 dn_message(), part);
-    free(state.momentum);
+                 dn_message(), part ? part : "");
+    dn_optimizer_state_destroy(&vectors);
     dn_net_destroy(&net);
 }
 
-static void test_round_trip(void **state)
+/* The folder's newest whole checkpoint, or an empty path. */
+static dn_checkpoint newest_in(const char *folder)
 {
-    (void)state;
+    dn_checkpoint state;
+    dn_checkpoint_file *file;
+    if (dn_checkpoint_open_newest(&file, folder, &state) != DN_OK)
+        fail_msg("%s", dn_message());
+    assert_true((file != NULL) == (state.path[0] != '\0'));
+    dn_checkpoint_close(&file);
+    return state;
+}
+
+/* What step 42 of a net of seed 3 saved with `optimizer` comes back. */
+static void check_round_trip(const char *optimizer)
+{
     char folder[64], path[128];
     make_folder(folder);
-    save(folder, SMALL, 3, 42, 0, path);
+    save_with(optimizer, folder, SMALL, 3, 42, 0, path);
     dn_net *saved = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
-    dn_checkpoint expected = make_state(saved, 42), found = make_state(loaded, 7);
-    const size_t bytes = dn_net_view(saved).parameter_count * sizeof(float);
-    assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
-    assert_memory_equal(dn_net_view(saved).parameters, dn_net_view(loaded).parameters, bytes);
+    dn_optimizer_state expected = make_vectors(saved, optimizer, 42);
+    dn_optimizer_state found = make_vectors(loaded, optimizer, 7);
+    assert_int_equal(load(path, loaded, &found), DN_OK);
+    assert_memory_equal(dn_net_view(saved).parameters, dn_net_view(loaded).parameters,
+                        dn_net_view(saved).parameter_count * sizeof(float));
     assert_memory_equal(dn_net_view(saved).running, dn_net_view(loaded).running,
                         dn_net_view(saved).running_count * sizeof(float));
-    assert_memory_equal(expected.momentum, found.momentum, bytes);
-    assert_int_equal(dn_checkpoint_peek(path, &found), DN_OK);
-    assert_int_equal(found.step, 42);
-    assert_string_equal(found.config, expected.config);
-    assert_string_equal(found.data, expected.data);
-    free(expected.momentum);
-    free(found.momentum);
+    assert_memory_equal(expected.vectors, found.vectors, found.floats * sizeof(float));
+    dn_optimizer_state_destroy(&expected);
+    dn_optimizer_state_destroy(&found);
     dn_net_destroy(&saved);
     dn_net_destroy(&loaded);
     remove_folder(folder);
 }
 
-static void test_without_momentum(void **state)
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (int i = 0; dn_optimizer_name(i); i++)
+        check_round_trip(dn_optimizer_name(i));
+}
+
+static void test_position(void **state)
+{
+    (void)state;
+    char folder[64];
+    make_folder(folder);
+    dn_net *net = make_net(SMALL, 3);
+    dn_checkpoint saved = make_state(net, 42);
+    strcpy(saved.schedule, "plateau");
+    for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
+        ((double *)&saved.schedule_state)[i] = 1 / (i + 3.0);
+    assert_int_equal(save_net(folder, net, &saved, "sgd", 0), DN_OK);
+    const dn_checkpoint found = newest_in(folder);
+    assert_int_equal(found.step, 42);
+    assert_string_equal(found.config, saved.config);
+    assert_string_equal(found.data, saved.data);
+    assert_string_equal(found.schedule, "plateau");
+    assert_memory_equal(&found.schedule_state, &saved.schedule_state, sizeof found.schedule_state);
+    dn_net_destroy(&net);
+    remove_folder(folder);
+}
+
+/* Appends the checksum of the file's bytes, as docs/checkpoint-format.md says. */
+static void seal(const char *path)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    char *bytes = malloc((size_t)info.st_size);
+    FILE *file = fopen(path, "r+b");
+    assert_true(bytes && file);
+    assert_int_equal(fread(bytes, 1, (size_t)info.st_size, file), info.st_size);
+    fseek(file, 0, SEEK_END);
+    fprintf(file, "dn_dist XXH3-64 %016" PRIx64, XXH3_64bits(bytes, (size_t)info.st_size));
+    assert_int_equal(fclose(file), 0);
+    free(bytes);
+}
+
+static void test_other_optimizer(void **state)
 {
     (void)state;
     char folder[64], path[128];
     make_folder(folder);
-    dn_net *net = make_net(SMALL, 3);
-    dn_checkpoint none = {.step = 5};
-    assert_int_equal(save_net(folder, net, &none, 0), DN_OK);
-    snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
-    assert_int_equal(dn_checkpoint_load(path, net, NULL), DN_OK);
-    expect_load(path, SMALL, DN_ESHAPE, "found no tensor optimizer/momentum/features.conv0.weight");
+    save_with("adamw", folder, SMALL, 3, 5, 0, path);
+    expect_load(path, SMALL, DN_EINVAL,
+                "--optimizer sgd: found the state of adamw in /tmp/dn-checkpoint-");
+    dn_net *net = make_net(SMALL, 4);
+    assert_int_equal(load(path, net, NULL), DN_OK); /* the weights alone */
     dn_net_destroy(&net);
+    remove_folder(folder);
+}
+
+/* The first files of this format told of no optimizer, which was sgd, and of no schedule. */
+static void test_first_files(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    make_folder(folder);
+    save(folder, SMALL, 3, 42, 0, path);
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Adelete(file, "optimizer") >= 0 && H5Adelete(file, "schedule") >= 0 &&
+                H5Adelete(file, "data") >= 0);
+    assert_true(H5Ldelete(file, "schedule_state", H5P_DEFAULT) >= 0);
+    H5Fclose(file);
+    seal(path);
+    expect_load(path, SMALL, DN_OK, NULL);
+    const dn_checkpoint found = newest_in(folder);
+    assert_int_equal(found.step, 42);
+    assert_true(found.data[0] == '\0' && found.schedule[0] == '\0');
+    dn_net *net = make_net(SMALL, 4);
+    dn_optimizer_state vectors = make_vectors(net, "adam", 1);
+    assert_int_equal(load(path, net, &vectors), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), "--optimizer adam: found the state of sgd in "));
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+    file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(H5Ldelete(file, "optimizer", H5P_DEFAULT) >= 0);
+    H5Fclose(file);
+    seal(path);
+    expect_load(path, SMALL, DN_ESHAPE, "found no tensor optimizer/momentum/features.conv0.weight");
     remove_folder(folder);
 }
 
 static void test_keep(void **state)
 {
     (void)state;
-    char folder[64], path[128], newest[128];
+    char folder[64], path[128];
     make_folder(folder);
     for (int step = 10; step <= 50; step += 10)
         save(folder, SMALL, 1, step, 2, path);
     assert_int_equal(files_in(folder), 2);
-    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
-    assert_string_equal(newest, path);
+    assert_string_equal(newest_in(folder).path, path);
     save(folder, SMALL, 1, 15, 1, path); /* an older step never costs itself its place */
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(files_in(folder), 3);
@@ -185,17 +301,15 @@ static void test_keep(void **state)
 static void test_leftovers(void **state)
 {
     (void)state;
-    char folder[64], path[128], partial[128], newest[128];
+    char folder[64], path[128], partial[128];
     make_folder(folder);
     snprintf(partial, sizeof partial, "%s/checkpoint-00000003.h5.partial", folder);
     fclose(fopen(partial, "w"));
-    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
-    assert_string_equal(newest, "");
+    assert_string_equal(newest_in(folder).path, "");
     save(folder, SMALL, 1, 4, 0, path);
     assert_int_equal(files_in(folder), 1);
     remove_folder(folder);
-    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK); /* absent */
-    assert_string_equal(newest, "");
+    assert_string_equal(newest_in(folder).path, ""); /* the folder is absent */
 }
 
 static void flip(const char *path, long at)
@@ -232,7 +346,7 @@ static void test_flipped_byte(void **state)
 static void test_truncated(void **state)
 {
     (void)state;
-    char folder[64], path[128], newest[128], good[128];
+    char folder[64], path[128], good[128];
     struct stat info;
     make_folder(folder);
     save(folder, SMALL, 1, 3, 0, good);
@@ -243,8 +357,7 @@ static void test_truncated(void **state)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         assert_int_equal(truncate(path, sizes[i]), 0);
         expect_load(path, SMALL, DN_ECORRUPT, "found no checksum at the end");
-        assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
-        assert_string_equal(newest, good);
+        assert_string_equal(newest_in(folder).path, good);
     }
     dn_log_set_level(DN_INFO);
     remove_folder(folder);
@@ -261,21 +374,6 @@ static void test_other_model(void **state)
                 "blocks=2,1:growth=4:bottleneck=2");
     expect_load(path, DEEPER, DN_ESHAPE, "features.conv0.weight: found shape (6, 3, 3, 3)");
     remove_folder(folder);
-}
-
-/* Appends the checksum of the file's bytes, as docs/checkpoint-format.md says. */
-static void seal(const char *path)
-{
-    struct stat info;
-    assert_int_equal(stat(path, &info), 0);
-    char *bytes = malloc((size_t)info.st_size);
-    FILE *file = fopen(path, "r+b");
-    assert_true(bytes && file);
-    assert_int_equal(fread(bytes, 1, (size_t)info.st_size, file), info.st_size);
-    fseek(file, 0, SEEK_END);
-    fprintf(file, "dn_dist XXH3-64 %016" PRIx64, XXH3_64bits(bytes, (size_t)info.st_size));
-    assert_int_equal(fclose(file), 0);
-    free(bytes);
 }
 
 static void test_future_version(void **state)
@@ -315,12 +413,11 @@ static void test_full_disk(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    const dn_status status = save_net(folder, net, &position, 0);
+    const dn_status status = save_net(folder, net, &position, "sgd", 0);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: cannot write: File too large"));
     assert_int_equal(files_in(folder), 0);
-    free(position.momentum);
     dn_net_destroy(&net);
     remove_folder(folder);
 }
@@ -330,44 +427,47 @@ static void test_refused_folder(void **state)
     (void)state;
     dn_net *net = make_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4};
-    assert_int_equal(save_net("/proc/none", net, &position, 0), DN_EIO);
+    assert_int_equal(save_net("/proc/none", net, &position, "sgd", 0), DN_EIO);
     assert_non_null(strstr(dn_message(), "/proc/none"));
-    assert_int_equal(save_net("/proc", net, &position, 0), DN_EIO);
+    assert_int_equal(save_net("/proc", net, &position, "sgd", 0), DN_EIO);
     assert_non_null(strstr(dn_message(), "/proc/checkpoint-00000004.h5: cannot write"));
     dn_net_destroy(&net);
 }
 
 /* ---- in the background ---- */
 
-/* A saver of `net` into `folder`. */
-static dn_saver *make_saver(const dn_net *net, const char *folder, int keep)
+/* A saver into `folder`. */
+static dn_saver *make_saver(const dn_net *net, const dn_optimizer_state *vectors,
+                            const char *folder, int keep)
 {
     dn_saver *saver = NULL;
-    if (dn_saver_create(&saver, net, folder, keep) != DN_OK)
+    if (dn_saver_create(&saver, net, vectors, folder, keep) != DN_OK)
         fail_msg("%s", dn_message());
     return saver;
 }
 
-/* The file holds what the weights were when the save was started, whatever they became since. */
+/* The file holds what the vectors were when the save was started, whatever they became since. */
 static void test_background(void **state)
 {
     (void)state;
-    char folder[64], path[128], newest[128];
+    char folder[64], path[128];
     make_folder(folder);
     dn_net *net = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
-    dn_checkpoint position = make_state(net, 1), found = make_state(loaded, 7);
+    dn_checkpoint position = make_state(net, 1);
+    dn_optimizer_state vectors = make_vectors(net, "adam", 1), found = make_vectors(net, "adam", 7);
     const size_t count = dn_net_view(net).parameter_count, bytes = count * sizeof(float);
     const size_t running = dn_net_view(net).running_count * sizeof(float);
-    float *expected = malloc(3 * bytes);
+    float *expected = malloc(4 * bytes);
     assert_true(expected && running <= bytes);
-    dn_saver *saver = make_saver(net, folder, 2);
+    dn_saver *saver = make_saver(net, &vectors, folder, 2);
     for (position.step = 1; position.step <= 5; position.step++) {
         memcpy(expected, dn_net_view(net).parameters, bytes);
-        memcpy(expected + count, position.momentum, bytes);
-        memcpy(expected + 2 * count, dn_net_view(net).running, running);
+        memcpy(expected + count, vectors.vectors, 2 * bytes);
+        memcpy(expected + 3 * count, dn_net_view(net).running, running);
         assert_int_equal(dn_saver_start(saver, &position), DN_OK);
         for (size_t i = 0; i < count; i++)
-            dn_net_view(net).parameters[i] += position.momentum[i] *= 2;
+            dn_net_view(net).parameters[i] += vectors.vectors[i] *= 2;
+        memset(vectors.vectors + count, (int)position.step, bytes);
         memset(dn_net_view(net).running, (int)position.step, running);
     }
     assert_int_equal(dn_saver_wait(saver), DN_OK);
@@ -376,15 +476,14 @@ static void test_background(void **state)
     assert_null(saver);
     assert_int_equal(files_in(folder), 2);
     snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
-    assert_int_equal(dn_checkpoint_newest(folder, newest, sizeof newest), DN_OK);
-    assert_string_equal(newest, path);
-    assert_int_equal(dn_checkpoint_load(path, loaded, found.momentum), DN_OK);
+    assert_string_equal(newest_in(folder).path, path);
+    assert_int_equal(load(path, loaded, &found), DN_OK);
     assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
-    assert_memory_equal(found.momentum, expected + count, bytes);
-    assert_memory_equal(dn_net_view(loaded).running, expected + 2 * count, running);
+    assert_memory_equal(found.vectors, expected + count, 2 * bytes);
+    assert_memory_equal(dn_net_view(loaded).running, expected + 3 * count, running);
     free(expected);
-    free(position.momentum);
-    free(found.momentum);
+    dn_optimizer_state_destroy(&vectors);
+    dn_optimizer_state_destroy(&found);
     dn_net_destroy(&net);
     dn_net_destroy(&loaded);
     remove_folder(folder);
@@ -400,7 +499,8 @@ static void test_background_failure(void **state)
     fclose(fopen(folder, "w")); /* a file, where a folder is to be */
     dn_net *net = make_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4};
-    dn_saver *saver = make_saver(net, folder, 0);
+    dn_optimizer_state vectors = make_vectors(net, "sgd", 1);
+    dn_saver *saver = make_saver(net, &vectors, folder, 0);
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
     assert_int_equal(dn_saver_start(saver, &position), DN_EIO);
     assert_non_null(strstr(dn_message(), "run: found a file, expected a folder"));
@@ -410,6 +510,7 @@ static void test_background_failure(void **state)
     assert_int_equal(dn_saver_wait(saver), DN_OK);
     assert_int_equal(files_in(folder), 1);
     dn_saver_destroy(&saver);
+    dn_optimizer_state_destroy(&vectors);
     dn_net_destroy(&net);
     remove_folder(parent);
     assert_int_equal(dn_saver_start(NULL, &position), DN_OK);
@@ -417,23 +518,13 @@ static void test_background_failure(void **state)
     dn_saver_destroy(&saver);
 }
 
-/* The step of the folder's newest checkpoint, 0 where there is none. */
-static int64_t newest_step(const char *folder)
-{
-    char path[128];
-    dn_checkpoint position = {.step = 0};
-    assert_int_equal(dn_checkpoint_newest(folder, path, sizeof path), DN_OK);
-    if (path[0])
-        assert_int_equal(dn_checkpoint_peek(path, &position), DN_OK);
-    return position.step;
-}
-
 /* Saves step after step and never ends: what test_killed kills. */
 static int save_forever(const char *folder)
 {
     dn_net *net = make_net("densenet-bc-100-12", 1);
-    dn_checkpoint position = make_state(net, newest_step(folder) + 1);
-    dn_saver *saver = make_saver(net, folder, 0);
+    dn_checkpoint position = make_state(net, newest_in(folder).step + 1);
+    const dn_optimizer_state vectors = make_vectors(net, "sgd", 1);
+    dn_saver *saver = make_saver(net, &vectors, folder, 0);
     while (dn_saver_start(saver, &position) == DN_OK)
         position.step++;
     return 1;
@@ -463,7 +554,7 @@ static void test_killed(void **state)
             step = newer;
             snprintf(path, sizeof path, "%s/checkpoint-%08d.h5", folder, step + 1);
         }
-        assert_int_equal(newest_step(folder), step);
+        assert_int_equal(newest_in(folder).step, step);
     }
     remove_folder(folder);
 }
@@ -479,14 +570,13 @@ static int leave_checkpoint(const char *folder)
                       0);
     memset(dn_net_view(net).labels, 0, BATCH * sizeof(int32_t));
     dn_net_forward_eval(net, BATCH, &result);
-    dn_status status = save_net(folder, net, &state, 1);
+    dn_status status = save_net(folder, net, &state, "sgd", 1);
     snprintf(path, sizeof path, "%s/logits.txt", folder);
     FILE *file = status == DN_OK ? fopen(path, "w") : NULL;
     for (int i = 0; file && i < BATCH * 10; i++)
         fprintf(file, "%.9g\n", dn_net_view(net).logits[i]);
     if (!file || fclose(file) != 0)
         status = DN_EIO;
-    free(state.momentum);
     dn_net_destroy(&net);
     return status != DN_OK;
 }
@@ -497,7 +587,9 @@ int main(int argc, char **argv)
         return save_forever(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_without_momentum),
+        cmocka_unit_test(test_position),
+        cmocka_unit_test(test_other_optimizer),
+        cmocka_unit_test(test_first_files),
         cmocka_unit_test(test_keep),
         cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_flipped_byte),

@@ -51,6 +51,16 @@ static void test_log(void **state)
     assert_true(dn_log(1) == 0);
 }
 
+static void test_power(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n < 2000; n++)
+        expect_close("0.999^", (double)n, pow(0.999, (double)n), dn_power(0.999, n),
+                     (double)n * 0x1p-52 * pow(0.999, (double)n));
+    assert_true(dn_power(3, 0) == 1 && dn_power(-3, 3) == -27);
+    assert_true(dn_power(0.9, INT64_MAX) == 0 && dn_power(0, 1) == 0);
+}
+
 static void test_sin_cos(void **state)
 {
     (void)state;
@@ -191,11 +201,11 @@ static void test_permutation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp),          cmocka_unit_test(test_log),
-        cmocka_unit_test(test_sin_cos),      cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_draws_differ), cmocka_unit_test(test_words),
-        cmocka_unit_test(test_normal),       cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_exp),     cmocka_unit_test(test_log),
+        cmocka_unit_test(test_power),   cmocka_unit_test(test_sin_cos),
+        cmocka_unit_test(test_philox),  cmocka_unit_test(test_draws_differ),
+        cmocka_unit_test(test_words),   cmocka_unit_test(test_normal),
+        cmocka_unit_test(test_uniform), cmocka_unit_test(test_permutation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* SGD against PyTorch's torch.optim.SGD (golden/make_optimizer.py), and its bits over threads. */
+/* Optimizers against PyTorch's (golden/make_optimizer.py), and their bits over tables and threads.
+ */
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
@@ -9,14 +10,32 @@
 
 #include <cmocka.h>
 
-#include "dn/kernels.h"
+#include "dn/optimizer.h"
 #include "dn/rng.h"
+#include "test_tables.h"
 
 /* Both compute in fp32 but may contract or order the few operations differently: some roundings
- * of 2^-24 of values near 1, over five steps. */
+ * of 2^-24 of values near 1, over five or fifty steps. */
 #define TOLERANCE 1e-6
 
 enum { MOST = 64 };
+
+/* The row of that name. */
+static const dn_optimizer *find_row(const dn_kernels *kernels, const char *name)
+{
+    for (int i = 0; dn_optimizer_name(i); i++)
+        if (strcmp(dn_optimizer_name(i), name) == 0)
+            return kernels->optimizers[i];
+    fail_msg("no optimizer %s", name);
+    return NULL;
+}
+
+/* ---- PyTorch ---- */
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key)); /* 0 where there is none */
+}
 
 static size_t read_floats(const json_t *array, float *x)
 {
@@ -26,27 +45,40 @@ static size_t read_floats(const json_t *array, float *x)
     return json_array_size(array);
 }
 
-static void check_case(const json_t *golden)
+static void check_case(const json_t *golden, const dn_kernels *kernels)
 {
-    float parameters[MOST], momentum[MOST] = {0}, gradients[MOST], expected[MOST];
-    const dn_sgd settings = {
-        .rate = (float)json_number_value(json_object_get(golden, "rate")),
-        .momentum = (float)json_number_value(json_object_get(golden, "momentum")),
-        .weight_decay = (float)json_number_value(json_object_get(golden, "weight_decay")),
-        .nesterov = json_is_true(json_object_get(golden, "nesterov")),
-    };
-    const size_t count = read_floats(json_object_get(golden, "start"), parameters);
+    float parameters[MOST], states[2 * MOST] = {0}, gradients[MOST], expected[MOST];
+    const char *name = json_string_value(json_object_get(golden, "optimizer"));
+    const json_t *settings = json_object_get(golden, "settings");
     const json_t *steps = json_object_get(golden, "gradients");
+    const size_t count = read_floats(json_object_get(golden, "start"), parameters);
+    const dn_tensor tensor = {.kind = DN_CONV_WEIGHT, .count = count};
+    dn_update update = {
+        .settings = {.rate = number(settings, "rate"),
+                     .weight_decay = number(settings, "weight_decay"),
+                     .momentum = number(settings, "momentum"),
+                     .nesterov = json_is_true(json_object_get(settings, "nesterov")),
+                     .beta1 = number(settings, "beta1"),
+                     .beta2 = number(settings, "beta2"),
+                     .eps = number(settings, "eps")},
+        .count = count,
+        .parameters = parameters,
+        .states = states,
+        .gradients = gradients,
+        .gradient_scale = 0.25F,
+        .tensors = &tensor,
+        .tensor_count = 1};
     assert_true(json_array_size(steps) > 1);
     for (size_t s = 0; s < json_array_size(steps); s++) {
         read_floats(json_array_get(steps, s), gradients);
         read_floats(json_array_get(json_object_get(golden, "parameters"), s), expected);
         for (size_t i = 0; i < count; i++)
             gradients[i] *= 4; /* as the sum over four virtual ranks; exact */
-        dn_sgd_update(dn_kernels_get(0), parameters, momentum, gradients, count, 0.25F, &settings);
+        update.step = (int64_t)s + 1;
+        find_row(kernels, name)->update(&update);
         for (size_t i = 0; i < count; i++)
             if (!(fabs((double)parameters[i] - (double)expected[i]) <= TOLERANCE))
-                fail_msg("step %zu, element %zu: found %.9g, expected %.9g", s, i,
+                fail_msg("%s, step %zu, element %zu: found %.9g, expected %.9g", name, s, i,
                          (double)parameters[i], (double)expected[i]);
     }
 }
@@ -57,36 +89,111 @@ static void test_pytorch(void **state)
     json_error_t error;
     json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
     assert_non_null(golden);
-    const json_t *cases = json_object_get(golden, "sgd");
+    const json_t *cases = json_object_get(golden, "optimizers");
     assert_true(json_array_size(cases) > 0);
     for (size_t i = 0; i < json_array_size(cases); i++)
-        check_case(json_array_get(cases, i));
+        check_case(json_array_get(cases, i), dn_kernels_get(0));
     json_decref(golden);
 }
 
-static void test_threads(void **state)
+/* ---- bits ---- */
+
+/* Parameters as a net has them: not in the order of their places, running statistics between. */
+enum { COUNT = 100 + 12 + 5000 + 17, STATES = 2 };
+static const dn_tensor tensors[] = {
+    {.kind = DN_CONV_WEIGHT, .offset = 5029, .count = 100},
+    {.kind = DN_NORM_WEIGHT, .offset = 5017, .count = 12},
+    {.kind = DN_RUNNING_MEAN, .offset = 0, .count = 12},
+    {.kind = DN_LINEAR_WEIGHT, .offset = 17, .count = 5000},
+    {.kind = DN_LINEAR_BIAS, .offset = 0, .count = 17},
+};
+
+/* Three steps from the same start; result(1 + STATES, COUNT). */
+static void step_thrice(const dn_optimizer *row, float *result)
+{
+    static float gradients[COUNT];
+    dn_update update = {.settings = {.rate = 0.1,
+                                     .weight_decay = 0.3,
+                                     .undecayed = 1U << DN_NORM_WEIGHT | 1U << DN_LINEAR_BIAS,
+                                     .momentum = 0.9,
+                                     .nesterov = 1,
+                                     .beta1 = 0.9,
+                                     .beta2 = 0.99,
+                                     .eps = 1e-8},
+                        .count = COUNT,
+                        .parameters = result,
+                        .states = result + COUNT,
+                        .gradients = gradients,
+                        .gradient_scale = 1 / 3.0F,
+                        .tensors = tensors,
+                        .tensor_count = sizeof tensors / sizeof *tensors};
+    dn_random_normal(gradients, COUNT, 1, 1, DN_STREAM_SYNTHETIC, 0);
+    dn_random_normal(result, COUNT, 1, 1, DN_STREAM_SYNTHETIC, 1);
+    memset(update.states, 0, STATES * COUNT * sizeof *result);
+    for (update.step = 1; update.step <= 3; update.step++)
+        row->update(&update);
+}
+
+static void test_bits(void **state)
 {
     (void)state;
-    enum { COUNT = 1009, THREADS = 4 };
-    static float parameters[THREADS][COUNT], momentum[THREADS][COUNT], gradients[COUNT];
-    const dn_sgd settings = {.rate = 0.1F, .momentum = 0.9F, .weight_decay = 1e-4F, .nesterov = 1};
-    dn_random_normal(gradients, COUNT, 1, 1, DN_STREAM_SYNTHETIC, 0);
+    static float expected[(1 + STATES) * COUNT], found[(1 + STATES) * COUNT];
     const int before = omp_get_max_threads();
-    for (int t = 0; t < THREADS; t++) {
-        omp_set_num_threads(t + 1);
-        dn_random_normal(parameters[t], COUNT, 1, 1, DN_STREAM_SYNTHETIC, 1);
-        for (int step = 0; step < 3; step++)
-            dn_sgd_update(dn_kernels_get(0), parameters[t], momentum[t], gradients, COUNT, 1 / 3.0F,
-                          &settings);
-        assert_memory_equal(parameters[t], parameters[0], sizeof parameters[0]);
-        assert_memory_equal(momentum[t], momentum[0], sizeof momentum[0]);
+    for (int r = 0; dn_optimizer_name(r); r++) {
+        const dn_optimizer *row = dn_kernels_get(0)->optimizers[r];
+        assert_true(dn_optimizer_states(row) <= STATES);
+        omp_set_num_threads(1);
+        step_thrice(row, expected);
+        for (int i = 0; dn_test_table_name(i); i++) {
+            const dn_kernels *kernels = dn_test_table(dn_test_table_name(i));
+            for (int threads = 1; kernels && threads <= 5; threads++) {
+                omp_set_num_threads(threads);
+                step_thrice(kernels->optimizers[r], found);
+                if (memcmp(found, expected, sizeof found) != 0)
+                    fail_msg("%s: other bits on %d threads with %s", row->name, threads,
+                             kernels->name);
+            }
+        }
     }
     omp_set_num_threads(before);
 }
 
+/* Tensors of undecayed kinds end as without weight decay, all others otherwise. */
+static void test_groups(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"sgd", "adam", "adamw"};
+    for (int r = 0; r < 3; r++) {
+        float parameters[2][2] = {{1, 1}, {1, 1}}, states[STATES * 2] = {0};
+        const float gradients[2] = {0.5F, 0.5F};
+        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 1},
+                                  {.kind = DN_NORM_BIAS, .offset = 1, .count = 1}};
+        for (int decay = 0; decay < 2; decay++) {
+            memset(states, 0, sizeof states);
+            find_row(dn_kernels_get(0), names[r])
+                ->update(&(dn_update){.settings = {.rate = 0.1,
+                                                   .weight_decay = decay,
+                                                   .undecayed = 1U << DN_NORM_BIAS,
+                                                   .beta1 = 0.9,
+                                                   .beta2 = 0.99,
+                                                   .eps = 1},
+                                      .step = 1,
+                                      .count = 2,
+                                      .parameters = parameters[decay],
+                                      .states = states,
+                                      .gradients = gradients,
+                                      .gradient_scale = 1,
+                                      .tensors = pair,
+                                      .tensor_count = 2});
+        }
+        assert_true(parameters[0][0] > parameters[1][0]);
+        assert_true(parameters[0][1] == parameters[1][1]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch),
-                                       cmocka_unit_test(test_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch), cmocka_unit_test(test_bits),
+                                       cmocka_unit_test(test_groups)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "commands/commands.h"
+#include "dn/optimizer.h"
 
 enum { CONFIG_SIZE = 8192 };
 
@@ -59,7 +60,8 @@ static void test_defaults(void **state)
     assert_int_equal(options.nesterov, 1);
     assert_int_equal(options.augment, DN_AUGMENT_AUTO);
     assert_int_equal(options.lr_scaling, DN_RATE_SCALING_LINEAR);
-    assert_int_equal(options.schedule, DN_SCHEDULE_STEP);
+    assert_string_equal(dn_schedule_name(options.schedule), "step");
+    assert_string_equal(dn_optimizer_name(options.optimizer), "sgd");
     assert_int_equal(options.init, DN_INIT_KAIMING);
     assert_true(options.lr == 0.1 && options.momentum == 0.9 && options.weight_decay == 1e-4);
     assert_true(options.given == 0);
@@ -75,12 +77,16 @@ static void test_values(void **state)
                            "--no-nesterov", "--init=xavier", "--model", "blocks=2,2:growth=8"),
                      DN_OK);
     assert_true(options.lr == 0.05 && options.seed == 77 && !options.nesterov);
-    assert_int_equal(options.schedule, DN_SCHEDULE_COSINE);
+    assert_string_equal(dn_schedule_name(options.schedule), "cosine");
     assert_int_equal(options.init, DN_INIT_XAVIER);
     assert_true(dn_options_given(&options, "lr") && dn_options_given(&options, "nesterov"));
     assert_false(dn_options_given(&options, "epochs"));
     assert_int_equal(dn_options_folder(&options, out, sizeof out), DN_OK);
     assert_string_equal(out, "runs/blocks_2_2_growth_8");
+    assert_int_equal(PARSE("train", "--optimizer", "adamw"), DN_OK);
+    assert_true(options.lr == 0.001 && options.beta1 == 0.9 && options.beta2 == 0.999);
+    assert_int_equal(PARSE("train", "--optimizer", "adamw", "--lr", "0.1"), DN_OK);
+    assert_true(options.lr == 0.1);
     assert_int_equal(PARSE("train", "--nesterov=off", "--out", "my run:1"), DN_OK);
     assert_false(options.nesterov);
     assert_int_equal(dn_options_folder(&options, out, sizeof out), DN_OK);
@@ -122,6 +128,8 @@ static void test_errors(void **state)
                    "--seed: found '99999999999999999999', expected a whole number from 0 to 1e+18");
     expect_failure(PARSE("train", "--schedule", "cos"),
                    "--schedule: found 'cos', expected step|cosine|constant");
+    expect_failure(PARSE("train", "--optimizer", "lion"),
+                   "--optimizer: found 'lion', expected sgd|adam|adamw");
     expect_failure(PARSE("train", "--nesterov=maybe"),
                    "--nesterov: found 'maybe', expected 0|1|off|on");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
@@ -219,6 +227,9 @@ static void test_resume(void **state)
     expect_failure(dn_options_resume_from_ini(&options, text),
                    "--virtual-ranks: found 4, expected 8 as in the checkpoint (or --resume none)");
     assert_true(options.lr == 0.1);
+    assert_int_equal(PARSE("train", "--optimizer", "adam"), DN_OK);
+    expect_failure(dn_options_resume_from_ini(&options, text),
+                   "--optimizer: found adam, expected sgd as in the checkpoint (or --resume none)");
     assert_int_equal(PARSE("train", "--model", "densenet121"), DN_OK);
     expect_failure(dn_options_resume_from_ini(&options, text),
                    "--model: found densenet121, expected densenet-bc-100-12 as in the checkpoint "

@@ -22,8 +22,8 @@ int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const voi
 int dn_hdf5_put_integer(hid_t file, const char *name, int64_t value);
 int dn_hdf5_put_text(hid_t file, const char *name, const char *text);
 
-/* Creates a data set, and closes `space` and `properties`. It has no times: the same data give the
- * same bytes. */
+/* Creates a data set, and the groups in its name, and closes `space` and `properties`. It has no
+ * times: the same data give the same bytes. */
 hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space, hid_t properties);
 
 /* Creates a data set, writes it and closes `space`; 0 when HDF5 fails. */

@@ -20,7 +20,6 @@
 
 #include <stddef.h>
 
-#include "dn/optimizer.h"
 #include "dn/status.h"
 
 enum {
@@ -246,10 +245,7 @@ typedef struct dn_kernels {
     dn_stride_kernels stride;
     dn_stream_kernels stream;
 
-    /* dn_sgd_update (dn/optimizer.h) of n floats, by this thread alone; reads and writes exactly.
-     */
-    void (*sgd)(float *parameters, float *momentum, const float *gradients, size_t n,
-                float gradient_scale, const dn_sgd *settings);
+    const struct dn_optimizer *const *optimizers; /* dn/optimizer.h; NULL behind the last */
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

@@ -8,9 +8,12 @@
 #ifndef DN_MATH_H
 #define DN_MATH_H
 
+#include <stdint.h>
+
 double dn_exp(double x);
 double dn_log(double x); /* x > 0, normal */
 double dn_sin(double x); /* |x| up to a few thousand */
 double dn_cos(double x);
+double dn_power(double x, int64_t n); /* x^n, n >= 0; relative error below n 2^-52 */
 
 #endif

@@ -34,6 +34,12 @@ typedef struct dn_tensor {
     size_t offset, count; /* floats */
 } dn_tensor;
 
+/* 0 for a running statistic. */
+static inline int dn_is_parameter(const dn_tensor *tensor)
+{
+    return tensor->kind < DN_RUNNING_MEAN;
+}
+
 typedef struct dn_net dn_net;
 
 typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;

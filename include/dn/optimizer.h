@@ -1,35 +1,79 @@
 /*
- * Stochastic gradient descent with momentum, Nesterov's variant and weight decay, as PyTorch's
- * torch.optim.SGD defines them (dampening 0).
+ * Optimizers: rules that make new parameters of a step's gradients, over flat vectors of all
+ * parameters in the order of dn/net.h. A new one is a file in src/train, named in CMakeLists.txt,
+ * and a row in src/train/optimizer_table.c.
+ *
+ * What a rule remembers stands in state vectors with names, outside of it; all that go on with a
+ * run (checkpoints, ranks that share weights) take them from its row. Results are the same bits on
+ * any number of threads and with any table of kernels.
  */
 #ifndef DN_OPTIMIZER_H
 #define DN_OPTIMIZER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-typedef struct dn_sgd {
-    float rate;         /* learning rate of this step */
-    float momentum;     /* mu, 0 = none */
-    float weight_decay; /* of all parameters, batch norms and biases too */
-    int nesterov;
-} dn_sgd;
+#include "dn/net.h"
 
-struct dn_kernels;
+enum { DN_OPTIMIZER_STATES = 4 }; /* the most state vectors of an optimizer */
 
-/*
- * One step over flat arrays of `count` floats, which do not overlap:
- *
- *     g = gradient_scale * gradients + weight_decay * parameters
- *     momentum = mu * momentum + g
- *     parameters -= rate * (nesterov ? g + mu * momentum : momentum)
- *
- * Each sum is a fused multiply-add, with the first term of g and the Nesterov step rounded before.
- * `gradient_scale` is 1 / V where the gradients are a sum over V virtual ranks. `momentum` is zero
- * before the first step. The result is the same bits on any number of threads and with any table of
- * kernels.
- */
-void dn_sgd_update(const struct dn_kernels *kernels, float *parameters, float *momentum,
-                   const float *gradients, size_t count, float gradient_scale,
-                   const dn_sgd *settings);
+/* A rule reads those that it has. */
+typedef struct dn_optimizer_settings {
+    double rate; /* learning rate of this step */
+    double weight_decay;
+    unsigned undecayed;  /* bit k: tensors of the dn_tensor_kind k have no weight decay */
+    double momentum;     /* SGD: mu, 0 = none */
+    int nesterov;        /* SGD: Nesterov's variant */
+    double beta1, beta2; /* Adam: decay of the averages of gradients and of their squares */
+    double eps;          /* Adam: added to the root of the latter */
+} dn_optimizer_settings;
+
+/* One step. The vectors do not overlap. */
+typedef struct dn_update {
+    dn_optimizer_settings settings;
+    int64_t step;             /* 1 for the first */
+    size_t count;             /* of all parameters */
+    float *parameters;        /* (count) */
+    float *states;            /* (states of the optimizer, count), zero before the first step */
+    const float *gradients;   /* (count) */
+    float gradient_scale;     /* 1 / V where they are a sum over V virtual ranks */
+    const dn_tensor *tensors; /* (tensor_count) names and places in the vectors; those that are no
+                                 parameters are passed over */
+    int tensor_count;
+} dn_update;
+
+typedef struct dn_optimizer {
+    const char *name;
+    double rate;                                 /* learning rate where none was chosen */
+    const char *states[DN_OPTIMIZER_STATES + 1]; /* names, as PyTorch's; NULL behind the last */
+    void (*update)(const dn_update *update);
+} dn_optimizer;
+
+/* The name of row `index` of every kernel table's `optimizers`, NULL past the end. */
+const char *dn_optimizer_name(int index);
+
+/* How many state vectors it keeps. */
+int dn_optimizer_states(const dn_optimizer *optimizer);
+
+/* The weight decay of a tensor. */
+static inline double dn_weight_decay(const dn_optimizer_settings *settings, const dn_tensor *tensor)
+{
+    return settings->undecayed >> tensor->kind & 1 ? 0 : settings->weight_decay;
+}
+
+/* What an optimizer keeps from step to step. */
+typedef struct dn_optimizer_state {
+    const dn_optimizer *optimizer;
+    size_t count;   /* floats of a vector */
+    size_t floats;  /* of all vectors */
+    float *vectors; /* (states of the optimizer, count) */
+} dn_optimizer_state;
+
+/* Vectors of zeros for `count` parameters. The caller destroys it. DN_ENOMEM. */
+dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
+                                    size_t count);
+
+/* Accepts a zeroed state. */
+void dn_optimizer_state_destroy(dn_optimizer_state *state);
 
 #endif

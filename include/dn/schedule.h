@@ -1,28 +1,50 @@
 /*
- * The learning rate of a step: a pure function of the step's number, so that nothing has to be
- * kept or restored when a run resumes, and the same bits on any machine.
+ * The learning rate of a step: the same bits on any machine, from the step's number and, where a
+ * schedule has one, a state that goes with the run's checkpoints. A new schedule is a row in
+ * src/train/schedule.c.
  */
 #ifndef DN_SCHEDULE_H
 #define DN_SCHEDULE_H
 
 #include <stdint.h>
 
-typedef enum dn_schedule {
-    DN_SCHEDULE_STEP,   /* a tenth from 50 % and a hundredth from 75 % of the run (DenseNet) */
-    DN_SCHEDULE_COSINE, /* half a cosine from 1 to 0 (Loshchilov and Hutter, ICLR 2017) */
-    DN_SCHEDULE_CONSTANT
+/* What a schedule knows of the epochs that have ended, zero before the first. Doubles alone. */
+typedef struct dn_schedule_state {
+    double epochs;   /* that it was told of */
+    double value[7]; /* the schedule's own */
+} dn_schedule_state;
+
+enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double) };
+
+typedef struct dn_schedule {
+    const char *name;
+    /* The factor of the base rate at `progress`, the part of the run in [0, 1] that is done. */
+    double (*factor)(double progress, const dn_schedule_state *state);
+    /* Takes an epoch's loss on the test set into the state; NULL for a schedule without one. */
+    void (*observe)(dn_schedule_state *state, double loss);
 } dn_schedule;
 
+/* Row `index` of the table and its name, NULL past the end. */
+const dn_schedule *dn_schedule_get(int index);
+const char *dn_schedule_name(int index);
+
 typedef struct dn_rate {
-    dn_schedule schedule;
+    const dn_schedule *schedule;
     double base;             /* the rate after the warm-up */
     int64_t steps_per_epoch; /* >= 1 */
     int64_t epochs;          /* of the whole run, >= 1 */
     double warmup_epochs;    /* 0: none */
+    dn_schedule_state state;
 } dn_rate;
 
 /* The rate of step `step` (0 is the first). The warm-up is a linear ramp from base / W at step 0
  * to base at step W - 1, W its number of steps (Goyal et al. 2017), times the schedule. */
 double dn_learning_rate(const dn_rate *rate, int64_t step);
+
+/* 1 where the schedule has to be told of the end of epoch `epoch` (1 is the first). */
+int dn_rate_awaits(const dn_rate *rate, int64_t epoch);
+
+/* Tells a schedule that awaits it the loss of epoch `epoch`; does nothing for others. */
+void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss);
 
 #endif

@@ -57,7 +57,13 @@ static int ascending(const void *a, const void *b)
 
 static dn_status run(bench *b)
 {
-    const dn_sgd sgd = {.rate = 0.01f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = 1};
+    const dn_optimizer_settings settings = {.rate = 0.01,
+                                            .weight_decay = 1e-4,
+                                            .momentum = 0.9,
+                                            .nesterov = 1,
+                                            .beta1 = 0.9,
+                                            .beta2 = 0.999,
+                                            .eps = 1e-8};
     const int warmup = b->options->warmup, steps = b->options->steps;
     for (int i = 0; i < warmup + steps; i++) {
         if (i == warmup) {
@@ -67,7 +73,7 @@ static dn_status run(bench *b)
         DN_MPI(MPI_Barrier(b->comm->world));
         const double start = MPI_Wtime();
         dn_step_result result;
-        DN_TRY(dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &sgd,
+        DN_TRY(dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &settings,
                            load_nothing, NULL, &result));
         if (i >= warmup)
             b->seconds[i - warmup] = MPI_Wtime() - start;

@@ -44,6 +44,7 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
 
 /* The settings of a training step over `virtual_ranks`. */
+dn_optimizer_settings dn_options_optimizer(const dn_options *options);
 dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks);
 
 /* *net = the net for their command, which the caller owns. What they leave open of its images and

@@ -25,12 +25,17 @@ static void print_scores(const dn_options *options, const dn_epoch_metrics *scor
 static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info *info)
 {
     dn_checkpoint state;
-    DN_TRY(dn_checkpoint_peek(options->checkpoint, &state));
-    DN_TRY(dn_options_resume_from_ini(options, state.config));
-    DN_TRY(dn_options_net(options, info, 1, net));
+    dn_checkpoint_file *file;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
+    DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state.config));
+    DN_TRY_OR_DONE(dn_options_net(options, info, 1, net));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);
-    return dn_checkpoint_load(options->checkpoint, *net, NULL);
+    DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
+done:
+    dn_checkpoint_close(&file);
+    return status;
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *options)

@@ -1,6 +1,7 @@
 /* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
 #include "commands/commands.h"
 #include "dn/layer_info.h"
+#include "dn/optimizer.h"
 
 #include <stdio.h>
 
@@ -51,6 +52,17 @@ static dn_status print_further_net(const dn_net *net)
     return DN_OK;
 }
 
+/* The optimizer's vectors have the parameters alone, sums the batch statistics as well. */
+static void print_beside_plan(const dn_net *net, const dn_options *options)
+{
+    const dn_view view = dn_net_view(net);
+    const dn_optimizer *optimizer = view.kernels->optimizers[options->optimizer];
+    printf("\nbeside the plan: ");
+    for (int i = 0; optimizer->states[i]; i++)
+        printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));
+    printf("sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
+}
+
 static dn_status print_info(const dn_options *options)
 {
     dn_net *net = NULL;
@@ -60,8 +72,7 @@ static dn_status print_info(const dn_options *options)
            spec->width, spec->classes);
     print_layers(net);
     print_memory_plan(net);
-    printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
-           dn_net_view(net).leaf_count * sizeof(float));
+    print_beside_plan(net, options);
     const dn_status status = print_further_net(net);
     dn_net_destroy(&net);
     return status;

@@ -29,7 +29,7 @@ dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t st
     const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
     return (dn_rate){
-        .schedule = (dn_schedule)options->schedule,
+        .schedule = dn_schedule_get(options->schedule),
         .base = options->lr * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
@@ -37,10 +37,23 @@ dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t st
     };
 }
 
+dn_optimizer_settings dn_options_optimizer(const dn_options *options)
+{
+    return (dn_optimizer_settings){
+        .weight_decay = options->weight_decay,
+        .momentum = options->momentum,
+        .nesterov = options->nesterov,
+        .beta1 = options->beta1,
+        .beta2 = options->beta2,
+        .eps = options->eps,
+    };
+}
+
 dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks)
 {
     return (dn_step_settings){
         .virtual_ranks = virtual_ranks,
+        .optimizer = options->optimizer,
         .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
         .wire = (dn_dtype)options->wire,
         .comm_thread = (dn_comm_thread)options->comm_thread,

@@ -23,12 +23,11 @@ static dn_status find_checkpoint(dn_run *r, const dn_options *o)
     case DN_RESUME_NONE:
         return dn_checkpoint_set_aside(r->folder);
     case DN_RESUME_FILE:
-        snprintf(r->resume, sizeof r->resume, "%s", o->resume);
-        break;
+        return dn_checkpoint_open(&r->from, o->resume, &r->state);
     case DN_RESUME_AUTO:
-        DN_TRY(dn_checkpoint_newest(r->folder, r->resume, sizeof r->resume));
+        break;
     }
-    return r->resume[0] == '\0' ? DN_OK : dn_checkpoint_peek(r->resume, &r->state);
+    return dn_checkpoint_open_newest(&r->from, r->folder, &r->state);
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
@@ -36,11 +35,9 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o) : DN_OK));
-    dn_comm_broadcast(r->comm, r->resume, sizeof r->resume, 0);
-    if (r->resume[0] == '\0')
+    dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
+    if (r->state.path[0] == '\0')
         return DN_OK;
-    dn_comm_broadcast(r->comm, r->state.config, sizeof r->state.config, 0);
-    dn_comm_broadcast(r->comm, r->state.data, sizeof r->state.data, 0);
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(o, r->state.config)));
     /* The folder may carry the model's name, which is known only now. */
     return dn_options_folder(o, r->folder, sizeof r->folder);
@@ -54,9 +51,18 @@ static dn_status same_data(dn_run *r, const char *folder)
     dn_status status = DN_OK;
     if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
         status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
-                         folder, data, r->state.data, r->resume);
+                         folder, data, r->state.data, r->state.path);
     snprintf(r->state.data, sizeof r->state.data, "%s", data);
     return dn_comm_agree(r->comm, status);
+}
+
+/* The schedule, in the state that a checkpoint has of it. */
+static void set_rate(dn_run *r, const dn_options *o, int64_t steps_per_epoch)
+{
+    r->rate = dn_options_rate(o, o->virtual_ranks, steps_per_epoch);
+    if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
+        r->rate.state = r->state.schedule_state;
+    snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
 }
 
 /* The run's settings; needs the data. */
@@ -79,14 +85,12 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
         .augment = o->augment == DN_AUGMENT_PAD_CROP_FLIP,
         .steps_per_epoch = per_epoch,
         .last = o->max_steps > 0 && o->max_steps < all ? o->max_steps : all,
-        .rate = dn_options_rate(o, o->virtual_ranks, per_epoch),
-        .sgd = {.momentum = (float)o->momentum,
-                .weight_decay = (float)o->weight_decay,
-                .nesterov = o->nesterov},
+        .optimizer = dn_options_optimizer(o),
         .label_smoothing = (float)o->label_smoothing,
         .eval_every = o->eval_every,
         .checkpoint_every = o->checkpoint_every,
     };
+    set_rate(r, o, per_epoch);
     r->ordered_epoch = -1;
     r->order = malloc((size_t)images * sizeof *r->order);
     DN_CHECK(r->order != NULL, DN_ENOMEM, "memory: found none to order %" PRId64 " images", images);
@@ -118,29 +122,31 @@ static dn_status build_run(dn_run *r, dn_options *o)
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
 static dn_status read_weights(dn_run *r, const char *init_from)
 {
-    if (r->resume[0] != '\0') {
-        DN_TRY(dn_checkpoint_load(r->resume, r->net, r->step.momentum));
-        r->done = r->state.step;
-        dn_info("resumed from %s at step %" PRId64, r->resume, r->done);
-    } else if (init_from[0] != '\0') {
-        DN_TRY(dn_checkpoint_load(init_from, r->net, NULL));
-    }
+    dn_checkpoint start;
+    dn_optimizer_state *optimizer = r->from ? &r->step.optimizer : NULL;
+    if (!r->from && init_from[0] != '\0')
+        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
+    if (r->from)
+        DN_TRY(dn_checkpoint_load(r->from, r->net, optimizer));
+    if (optimizer)
+        dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
+    dn_checkpoint_close(&r->from);
     return DN_OK;
 }
 
-/* Rank 0's weights, momentum and position on all ranks. */
+/* Rank 0's weights and the optimizer's state on all ranks. */
 static dn_status share_weights(dn_run *r, const char *init_from)
 {
     const dn_status status = r->comm->rank == 0 ? read_weights(r, init_from) : DN_OK;
     DN_TRY(dn_comm_agree(r->comm, status));
     const dn_view net = dn_net_view(r->net);
     const size_t parameters = net.parameter_count * sizeof(float);
+    const size_t states = r->step.optimizer.floats * sizeof(float);
     dn_comm_broadcast(r->comm, net.parameters, parameters, 0);
     dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
-    dn_comm_broadcast(r->comm, r->step.momentum, parameters, 0);
-    dn_comm_broadcast(r->comm, &r->done, sizeof r->done, 0);
-    r->state.momentum = r->step.momentum;
-    r->stop.longest_saving = (double)(2 * parameters) / slow_disk; /* until one was measured */
+    dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states, 0);
+    r->done = r->state.step;
+    r->stop.longest_saving = (double)(parameters + states) / slow_disk; /* until one was measured */
     return DN_OK;
 }
 
@@ -155,7 +161,7 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                          .interval = 10};
     dn_status status = DN_OK;
     if (r->comm->rank == 0)
-        status = dn_saver_create(&r->saver, r->net, r->folder, o->keep);
+        status = dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->keep);
     if (r->comm->rank == 0 && status == DN_OK)
         status = dn_metrics_create(&r->metrics, &metrics);
     return dn_comm_agree(r->comm, status);
@@ -189,9 +195,11 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     if (comm->rank == 0)
-        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.resume, r.folder);
+        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.state.path,
+               r.folder);
 done:
     dn_saver_destroy(&r.saver);
+    dn_checkpoint_close(&r.from);
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);

@@ -7,6 +7,9 @@
  */
 #include "options/options.h"
 
+#include "dn/optimizer.h"
+#include "dn/schedule.h"
+
 enum {
     TRAIN = DN_COMMAND_TRAIN,
     EVAL = DN_COMMAND_EVAL,
@@ -63,17 +66,25 @@ const dn_option dn_option_table[] = {
     {"max-steps", "Optimisation", TRAIN, WHOLE(max_steps, 0, 1e18, "N"), "0", DN_FREE,
      "end after so many steps in all; 0: no limit"},
     {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
-     "learning rate, for a global batch of 64"},
+     "learning rate, for a global batch of 64; adam, adamw: 0.001"},
     {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear"), "linear",
      DN_DECIDES, "linear: lr x global batch / 64"},
-    {"schedule", "Optimisation", TRAIN, CHOICE(schedule, "step", "cosine", "constant"), "step",
+    {"schedule", "Optimisation", TRAIN, CHOICE_OF(schedule, dn_schedule_name), "step",
      DN_DECIDES, "step: a tenth from 50 %, a hundredth from 75 %"},
     {"warmup-epochs", "Optimisation", TRAIN, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
      "-1: 5 (at most epochs / 10) when scaling raises lr"},
+    {"optimizer", "Optimisation", STEP, CHOICE_OF(optimizer, dn_optimizer_name), "sgd", DN_FIXED,
+     "adam: weight decay in the gradient; adamw: beside it"},
     {"momentum", "Optimisation", TRAIN, REAL(momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
      "of SGD"},
     {"nesterov", "Optimisation", TRAIN, SWITCH(nesterov), "1", DN_DECIDES,
      "Nesterov's momentum; --no-nesterov: off"},
+    {"beta1", "Optimisation", TRAIN, REAL(beta1, 0, 0.999999, "X"), "0.9", DN_DECIDES,
+     "of Adam: decay of the average gradient"},
+    {"beta2", "Optimisation", TRAIN, REAL(beta2, 0, 0.999999, "X"), "0.999", DN_DECIDES,
+     "of Adam: decay of the average squared gradient"},
+    {"eps", "Optimisation", TRAIN, REAL(eps, 1e-30, 1, "X"), "1e-08", DN_DECIDES,
+     "of Adam: added to the root of that average"},
     {"weight-decay", "Optimisation", TRAIN, REAL(weight_decay, 0, 1, "X"), "0.0001", DN_DECIDES,
      "of all parameters"},
     {"label-smoothing", "Optimisation", TRAIN, REAL(label_smoothing, 0, 0.99, "X"), "0", DN_DECIDES,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/optimizer.h"
 #include "dn/spec.h"
 
 /* The row of a command's option (name: `length` characters), or NULL. */
@@ -275,6 +276,8 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));
+    if (!dn_options_given(options, "lr"))
+        options->lr = dn_kernels_get(0)->optimizers[options->optimizer]->rate;
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;

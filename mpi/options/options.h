@@ -49,11 +49,13 @@ typedef struct dn_options {
     int64_t max_steps; /* in all, those before a resumption counted; 0 = no limit */
     int virtual_ranks; /* 0 = number of ranks */
     int64_t seed;
-    double lr;            /* for a global batch of 64 where lr_scaling is linear */
+    double lr; /* for a global batch of 64 where lr_scaling is linear; its default is the
+                  optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
-    int schedule;         /* dn_schedule */
+    int schedule;         /* dn_schedule_get */
+    int optimizer;        /* dn_optimizer_name */
     double warmup_epochs; /* < 0: dn_options_rate decides */
-    double momentum, weight_decay, label_smoothing;
+    double momentum, beta1, beta2, eps, weight_decay, label_smoothing;
     int nesterov;
 
     char out[DN_PATH_SIZE];    /* empty: dn_options_folder decides */

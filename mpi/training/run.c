@@ -47,9 +47,9 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
 {
     const dn_run_settings *s = &r->settings;
     const int64_t epoch = r->done / s->steps_per_epoch;
-    const double rate = dn_learning_rate(&s->rate, r->done);
-    dn_sgd sgd = s->sgd;
-    sgd.rate = (float)rate;
+    const double rate = dn_learning_rate(&r->rate, r->done);
+    dn_optimizer_settings optimizer = s->optimizer;
+    optimizer.rate = rate;
     if (epoch != r->ordered_epoch) {
         dn_random_permutation(r->order, (size_t)r->train.images.count, s->seed, (uint64_t)epoch);
         r->ordered_epoch = epoch;
@@ -58,7 +58,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                        &(dn_pass){.seed = s->seed,
                                   .step = (uint64_t)r->done,
                                   .label_smoothing = s->label_smoothing},
-                       &sgd, load_batch, r, result));
+                       &optimizer, load_batch, r, result));
     r->done++;
     const dn_step_metrics metrics = {.epoch = epoch + 1,
                                      .step = r->done,
@@ -89,12 +89,10 @@ static dn_status agree_on_failure(const dn_run *r)
 /* Starts a checkpoint; how its writing went is known when the next one starts. */
 static dn_status save(dn_run *r)
 {
-    char name[32];
     dn_heartbeat_doing(r->comm->heartbeat, DN_SAVING);
-    dn_checkpoint_name(name, sizeof name, r->done);
-    snprintf(r->saved, sizeof r->saved, "%.*s/%s", (int)(sizeof r->saved - sizeof name - 1),
-             r->folder, name);
+    dn_checkpoint_path(r->saved, sizeof r->saved, r->folder, r->done);
     r->state.step = r->done;
+    r->state.schedule_state = r->rate.state;
     const double start = omp_get_wtime();
     DN_TRY(common_hash(r, &r->state.hash));
     remember(r, dn_saver_start(r->saver, &r->state));
@@ -151,11 +149,14 @@ static dn_status end_epoch(dn_run *r)
     const int64_t epoch = r->done / r->settings.steps_per_epoch;
     const int every = r->settings.eval_every;
     dn_epoch_metrics metrics = {0};
-    if (every > 0 && (epoch % every == 0 || r->done == r->settings.last)) {
+    const int is_due = every > 0 && (epoch % every == 0 || r->done == r->settings.last);
+    if (is_due || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
         const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, &r->stop, &metrics);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
+        if (status == DN_OK)
+            dn_rate_observe(&r->rate, epoch, metrics.test_loss);
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     DN_TRY(common_hash(r, &metrics.weights_hash));
@@ -168,7 +169,7 @@ static dn_status end_run(dn_run *r)
     const int64_t per_epoch = r->settings.steps_per_epoch;
     dn_end_metrics end = {.epoch = (r->done + per_epoch - 1) / per_epoch,
                           .step = r->done,
-                          .checkpoint = r->saved[0] ? r->saved : r->resume};
+                          .checkpoint = r->saved[0] ? r->saved : r->state.path};
     DN_TRY(common_hash(r, &end.weights_hash));
     remember(r, dn_saver_wait(r->saver));
     DN_TRY(agree_on_failure(r));
@@ -194,6 +195,8 @@ static int agree_to_stop(const dn_run *r)
 dn_status dn_run_to_end(dn_run *r)
 {
     const int64_t last = r->settings.last, every = r->settings.checkpoint_every;
+    if (dn_rate_awaits(&r->rate, r->done / r->settings.steps_per_epoch))
+        DN_TRY(end_epoch(r)); /* whose evaluation the run was stopped in */
     dn_step_result result = {.stop = agree_to_stop(r)};
     while (r->done < last && result.stop == 0) {
         if (train_step(r, &result) != DN_OK)

@@ -1,8 +1,8 @@
 /*
  * A training run that is set up (train.c), and its way from the step it begins with to its end.
  *
- * The position of a run is one number, its steps done: epoch, place in the epoch's order and
- * learning rate follow from it.
+ * The position of a run is one number, its steps done: epoch and place in the epoch's order follow
+ * from it, and the learning rate from it and the schedule's state.
  */
 #ifndef DN_RUN_H
 #define DN_RUN_H
@@ -22,8 +22,7 @@ typedef struct dn_run_settings {
     int batch_size;                /* images of a virtual rank */
     int augment;                   /* 1: pad, crop and flip */
     int64_t steps_per_epoch, last; /* last: steps done when it ends */
-    dn_rate rate;
-    dn_sgd sgd; /* its rate is set in each step */
+    dn_optimizer_settings optimizer; /* its rate is set in each step */
     float label_smoothing;
     int eval_every;           /* epochs between evaluations; 0: none */
     int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
@@ -32,14 +31,16 @@ typedef struct dn_run_settings {
 typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
-    char folder[PATH_MAX];                  /* of checkpoints and metrics */
-    char resume[PATH_MAX], saved[PATH_MAX]; /* checkpoints: gone on from, last; or empty */
+    char folder[PATH_MAX]; /* of checkpoints and metrics */
+    char saved[PATH_MAX];  /* the last checkpoint, or empty */
     dn_split train, test;
     dn_net *net;
     dn_step step;
-    dn_metrics *metrics;   /* rank 0 */
-    dn_saver *saver;       /* rank 0 */
-    dn_checkpoint state;   /* momentum points at the step's */
+    dn_metrics *metrics;      /* rank 0 */
+    dn_saver *saver;          /* rank 0 */
+    dn_checkpoint state;      /* what the run goes on from, or saved last */
+    dn_checkpoint_file *from; /* rank 0: what it goes on from, until that is loaded; or NULL */
+    dn_rate rate;
     uint32_t *order;       /* the epoch's permutation */
     int64_t ordered_epoch; /* that `order` is of; -1: none */
     int64_t done;          /* steps */

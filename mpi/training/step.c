@@ -71,10 +71,10 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, parameters = view.parameter_count;
-    step->momentum = calloc(parameters, sizeof *step->momentum);
+    DN_TRY(dn_optimizer_state_create(&step->optimizer, view.kernels->optimizers[settings->optimizer],
+                                     parameters));
     step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
-    if (step->momentum == NULL || step->scores == NULL)
-        return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
+    DN_CHECK(step->scores, DN_ENOMEM, "memory: found none for the scores of %d virtual ranks", v);
     DN_TRY(make_team(step));
     const int bf16 = settings->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
@@ -99,7 +99,7 @@ void dn_step_destroy(dn_step *step)
         dn_net_destroy(&step->nets[m]);
     free(step->nets);
     free(step->results);
-    free(step->momentum);
+    dn_optimizer_state_destroy(&step->optimizer);
     free(step->scores);
     *step = (dn_step){0};
 }
@@ -205,12 +205,19 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
 }
 
 /* Parameters and running statistics from the summed leaf. */
-static void update(dn_step *step, const dn_sgd *sgd)
+static void update(dn_step *step, int64_t number, const dn_optimizer_settings *settings)
 {
     const dn_view net = dn_net_view(step->net);
     const float share = 1 / (float)step->virtual_ranks;
-    dn_sgd_update(net.kernels, net.parameters, step->momentum, net.leaf, net.parameter_count, share,
-                  sgd);
+    step->optimizer.optimizer->update(&(dn_update){.settings = *settings,
+                                                   .step = number + 1,
+                                                   .count = net.parameter_count,
+                                                   .parameters = net.parameters,
+                                                   .states = step->optimizer.vectors,
+                                                   .gradients = net.leaf,
+                                                   .gradient_scale = share,
+                                                   .tensors = net.tensors,
+                                                   .tensor_count = net.tensor_count});
     for (size_t i = net.parameter_count; i < net.leaf_count; i++)
         net.leaf[i] *= share;
     dn_net_update_running(step->net, net.leaf);
@@ -259,8 +266,8 @@ static int reduce(dn_step *step, double start, double computed)
     return (int)reason;
 }
 
-dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
-                      void *user, dn_step_result *result)
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
+                      dn_load_fn *load, void *user, dn_step_result *result)
 {
     const int v = step->virtual_ranks;
     const int64_t number = (int64_t)pass->step;
@@ -276,7 +283,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
-    update(step, sgd);
+    update(step, number, settings);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
     result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);

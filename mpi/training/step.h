@@ -25,6 +25,7 @@ typedef enum dn_comm_thread {
 
 typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
+    int optimizer;     /* row of the kernel table's optimizers */
     size_t bucket;     /* floats of the gradient that travel together; at most an eighth of all */
     dn_dtype wire;     /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
@@ -53,7 +54,7 @@ typedef struct dn_step {
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
-    float *momentum;  /* (parameters) */
+    dn_optimizer_state optimizer;
     double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
     dn_preempt *stop; /* or NULL; not owned */
     dn_step_times times;
@@ -75,9 +76,9 @@ typedef struct dn_step_result {
 } dn_step_result;
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
- * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is
- * non-finite: then nothing was updated. Collective. */
-dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
-                      void *user, dn_step_result *result);
+ * label smoothing, `settings` go to the optimizer. DN_EDIVERGED, the same on all ranks, when a loss
+ * or the gradient is non-finite: then nothing was updated. Collective. */
+dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
+                      dn_load_fn *load, void *user, dn_step_result *result);
 
 #endif

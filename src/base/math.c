@@ -67,3 +67,12 @@ double dn_cos(double x)
     const double r = reduce(x, &q);
     return quadrant(r, (q + 1) & 3);
 }
+
+double dn_power(double x, int64_t n)
+{
+    double power = 1;
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1)
+            power *= x;
+    return power;
+}

@@ -7,23 +7,17 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "checkpoint_file.h"
-#include "dn/checkpoint.h"
 #include "dn/file.h"
-#include "dn/hdf5.h"
 
-enum { SHAPE_TEXT = 64 };
-
-/* A file being read: what the messages name. */
-typedef struct reader {
+struct dn_checkpoint_file {
     hid_t file;
-    const char *path;
-    char model[160]; /* the file's */
-    const char *expected_model;
-} reader;
+    char path[PATH_MAX], model[160], optimizer[32];
+};
 
 /* The bytes of the open file are those that were sealed. */
 static dn_status check_seal(int file, int64_t size, const char *path)
@@ -43,7 +37,7 @@ static dn_status check_seal(int file, int64_t size, const char *path)
     return DN_OK;
 }
 
-static dn_status check_file(const char *path)
+static dn_status check_whole(const char *path)
 {
     int file;
     int64_t size;
@@ -55,137 +49,142 @@ static dn_status check_file(const char *path)
     return status;
 }
 
-static dn_status check_format(reader *r)
+/* A text attribute that the first files of this version do not have: then `text` stays as it is. */
+static dn_status get_newer_text(const dn_checkpoint_file *f, const char *name, char *text,
+                                size_t size)
+{
+    return H5Aexists(f->file, name) > 0 ? dn_hdf5_get_text(f->file, f->path, name, text, size)
+                                        : DN_OK;
+}
+
+static dn_status read_state(dn_checkpoint_file *f, dn_checkpoint *state)
 {
     char format[64];
     int64_t version;
-    DN_TRY(dn_hdf5_get_text(r->file, r->path, "format", format, sizeof format));
+    DN_TRY(dn_hdf5_get_text(f->file, f->path, "format", format, sizeof format));
     DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
-             "%s: found format \"%s\", expected \"%s\"", r->path, format, DN_CHECKPOINT_FORMAT);
-    DN_TRY(dn_hdf5_get(r->file, r->path, "format_version", H5T_NATIVE_INT64, &version));
+             "%s: found format \"%s\", expected \"%s\"", f->path, format, DN_CHECKPOINT_FORMAT);
+    DN_TRY(dn_hdf5_get(f->file, f->path, "format_version", H5T_NATIVE_INT64, &version));
     DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
-             "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", r->path,
+             "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", f->path,
              version, DN_CHECKPOINT_VERSION);
-    return dn_hdf5_get_text(r->file, r->path, "model", r->model, sizeof r->model);
-}
-
-/* Opens the file when it is whole and of our format; on failure nothing stays open. */
-static dn_status open_reader(reader *r, const char *path)
-{
-    *r = (reader){.file = -1, .path = path};
-    DN_TRY(check_file(path));
-    r->file = dn_hdf5_open(path);
-    DN_CHECK(r->file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", path);
-    const dn_status status = check_format(r);
-    if (status != DN_OK)
-        H5Fclose(r->file);
-    return status;
-}
-
-static dn_status read_position(const reader *r, dn_checkpoint *state)
-{
-    state->data[0] = '\0';
-    if (H5Aexists(r->file, "data") > 0) /* the first files had none */
-        DN_TRY(dn_hdf5_get_text(r->file, r->path, "data", state->data, sizeof state->data));
-    DN_TRY(dn_hdf5_get(r->file, r->path, "step", H5T_NATIVE_INT64, &state->step));
+    DN_TRY(dn_hdf5_get_text(f->file, f->path, "model", f->model, sizeof f->model));
+    DN_TRY(dn_hdf5_get(f->file, f->path, "step", H5T_NATIVE_INT64, &state->step));
+    DN_TRY(get_newer_text(f, "data", state->data, sizeof state->data));
+    strcpy(f->optimizer, "sgd");
+    DN_TRY(get_newer_text(f, "optimizer", f->optimizer, sizeof f->optimizer));
+    DN_TRY(get_newer_text(f, "schedule", state->schedule, sizeof state->schedule));
+    if (state->schedule[0])
+        DN_TRY(dn_hdf5_read(f->file, f->path, "schedule_state", H5T_NATIVE_DOUBLE,
+                            DN_SCHEDULE_DOUBLES, &state->schedule_state));
     const hid_t text = dn_hdf5_text_type(sizeof state->config);
-    const dn_status status = dn_hdf5_read(r->file, r->path, "config", text, 1, state->config);
+    const dn_status status = dn_hdf5_read(f->file, f->path, "config", text, 1, state->config);
     H5Tclose(text);
     return status;
 }
 
-/* text = "(64, 3, 7, 7)". */
-static void shape_text(char text[SHAPE_TEXT], int rank, const hsize_t *shape)
+dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
 {
-    int at = snprintf(text, SHAPE_TEXT, "(");
-    for (int i = 0; i < rank && at < SHAPE_TEXT; i++)
-        at += snprintf(text + at, (size_t)(SHAPE_TEXT - at), "%s%llu", i ? ", " : "",
-                       (unsigned long long)shape[i]);
-    if (at < SHAPE_TEXT)
-        snprintf(text + at, (size_t)(SHAPE_TEXT - at), ")");
-}
-
-static float *values_of(const dn_net *net, const dn_tensor *tensor)
-{
-    const dn_view view = dn_net_view(net);
-    return (dn_is_running(tensor) ? view.running : view.parameters) + tensor->offset;
-}
-
-static dn_status check_shape(const reader *r, hid_t set, const dn_tensor *tensor)
-{
-    hsize_t found[H5S_MAX_RANK], expected[4];
-    const hid_t space = H5Dget_space(set);
-    const int rank = H5Sget_simple_extent_dims(space, found, NULL);
-    H5Sclose(space);
-    for (int i = 0; i < tensor->rank; i++)
-        expected[i] = (hsize_t)tensor->shape[i];
-    if (rank == tensor->rank && !memcmp(found, expected, (size_t)rank * sizeof *found))
-        return DN_OK;
-    char found_text[SHAPE_TEXT], expected_text[SHAPE_TEXT];
-    shape_text(found_text, rank, found);
-    shape_text(expected_text, tensor->rank, expected);
-    return dn_fail(DN_ESHAPE, "%s: %s: found shape %s (model %s), expected %s (model %s)", r->path,
-                   tensor->name, found_text, r->model, expected_text, r->expected_model);
-}
-
-static dn_status read_tensor(const reader *r, const char *group, const dn_tensor *tensor,
-                             float *values)
-{
-    char name[sizeof tensor->name + 32];
-    snprintf(name, sizeof name, "%s/%s", group, tensor->name);
-    const hid_t set = H5Dopen2(r->file, name, H5P_DEFAULT);
-    DN_CHECK(set >= 0, DN_ESHAPE, "%s: found no tensor %s (model %s), which model %s has", r->path,
-             name, r->model, r->expected_model);
-    dn_status status = check_shape(r, set, tensor);
-    if (status == DN_OK &&
-        H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-        status = dn_fail(DN_ECORRUPT, "%s: %s cannot be read (damaged)", r->path, name);
-    H5Dclose(set);
+    *file = NULL;
+    DN_TRY(check_whole(path));
+    dn_checkpoint_file *f = calloc(1, sizeof *f);
+    DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
+    *state = (dn_checkpoint){0};
+    snprintf(f->path, sizeof f->path, "%s", path);
+    snprintf(state->path, sizeof state->path, "%s", path);
+    f->file = dn_hdf5_open(path);
+    *file = f;
+    const dn_status status =
+        f->file >= 0 ? read_state(f, state) : dn_fail(DN_ECORRUPT, "%s: HDF5 cannot open it", path);
+    if (status != DN_OK)
+        dn_checkpoint_close(file);
     return status;
 }
 
-/* A model with more tensors than the net, every one of whose tensors fits, is another model. */
-static dn_status check_tensor_count(const reader *r, int expected)
+void dn_checkpoint_close(dn_checkpoint_file **file)
 {
-    H5G_info_t info = {0};
-    const hid_t group = H5Gopen2(r->file, DN_CHECKPOINT_MODEL, H5P_DEFAULT);
-    H5Gget_info(group, &info);
-    H5Gclose(group);
-    DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
-             "%s: found %d tensors (model %s), expected %d (model %s)", r->path, (int)info.nlinks,
-             r->model, expected, r->expected_model);
+    if (*file && (*file)->file >= 0)
+        H5Fclose((*file)->file);
+    free(*file);
+    *file = NULL;
+}
+
+/* text(64) = "(64, 3, 7, 7)". */
+static void shape_text(char *text, hid_t space)
+{
+    hsize_t shape[H5S_MAX_RANK];
+    const int rank = H5Sget_simple_extent_dims(space, shape, NULL);
+    int at = snprintf(text, 64, "(");
+    for (int i = 0; i < rank && at < 64; i++)
+        at += snprintf(text + at, (size_t)(64 - at), "%s%llu%s", i ? ", " : "",
+                       (unsigned long long)shape[i], i == rank - 1 ? ")" : "");
+}
+
+/* The file has the tensor under that name, in its shape. */
+static dn_status check_tensor(const dn_checkpoint_file *f, const char *name,
+                              const dn_tensor *tensor, const char *model)
+{
+    char found_text[64], expected_text[64];
+    const hid_t set = H5Dopen2(f->file, name, H5P_DEFAULT);
+    DN_CHECK(set >= 0, DN_ESHAPE, "%s: found no tensor %s (model %s), which model %s has", f->path,
+             name, f->model, model);
+    const hid_t found = H5Dget_space(set), expected = dn_tensor_space(tensor);
+    const int same = H5Sextent_equal(found, expected) > 0;
+    shape_text(found_text, found);
+    shape_text(expected_text, expected);
+    H5Sclose(expected);
+    H5Sclose(found);
+    H5Dclose(set);
+    DN_CHECK(same, DN_ESHAPE, "%s: %s: found shape %s (model %s), expected %s (model %s)", f->path,
+             tensor->name, found_text, f->model, expected_text, model);
     return DN_OK;
 }
 
-static dn_status read_tensors(const reader *r, dn_net *net, float *momentum)
+/* A group's tensors into `parameters` and, unless it is NULL, into `running`. */
+static dn_status read_group(const dn_checkpoint_file *f, const char *group, const dn_view *net,
+                            float *parameters, float *running)
+{
+    char name[DN_TENSOR_PATH];
+    for (int i = 0; i < net->tensor_count; i++) {
+        const dn_tensor *t = &net->tensors[i];
+        float *values = dn_is_parameter(t) ? parameters : running;
+        if (values == NULL)
+            continue;
+        snprintf(name, sizeof name, "%s/%s", group, t->name);
+        DN_TRY(check_tensor(f, name, t, net->spec->name));
+        DN_TRY(dn_hdf5_read(f->file, f->path, name, H5T_NATIVE_FLOAT, (int64_t)t->count,
+                            values + t->offset));
+    }
+    return DN_OK;
+}
+
+/* A model with more tensors than the net, every one of whose tensors fits, is another model. */
+static dn_status read_model(const dn_checkpoint_file *f, const dn_view *net)
+{
+    H5G_info_t info = {0};
+    int expected = net->tensor_count;
+    for (int i = 0; i < net->tensor_count; i++)
+        expected += net->tensors[i].kind == DN_RUNNING_VAR; /* its num_batches_tracked */
+    DN_TRY(read_group(f, "model", net, net->parameters, net->running));
+    H5Gget_info_by_name(f->file, "model", &info, H5P_DEFAULT);
+    DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
+             "%s: found %d tensors (model %s), expected %d (model %s)", f->path, (int)info.nlinks,
+             f->model, expected, net->spec->name);
+    return DN_OK;
+}
+
+dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
 {
     const dn_view view = dn_net_view(net);
-    int norms = 0;
-    for (int i = 0; i < view.tensor_count; i++) {
-        const dn_tensor *t = &view.tensors[i];
-        norms += t->kind == DN_RUNNING_VAR;
-        DN_TRY(read_tensor(r, DN_CHECKPOINT_MODEL, t, values_of(net, t)));
-        if (momentum && !dn_is_running(t))
-            DN_TRY(read_tensor(r, DN_CHECKPOINT_MOMENTUM, t, momentum + t->offset));
+    const dn_optimizer *optimizer = state ? state->optimizer : NULL;
+    char group[64];
+    DN_TRY(read_model(f, &view));
+    DN_CHECK(!optimizer || strcmp(f->optimizer, optimizer->name) == 0, DN_EINVAL,
+             "--optimizer %s: found the state of %s in %s, expected the same (or --resume none)",
+             optimizer->name, f->optimizer, f->path);
+    for (int i = 0; optimizer && optimizer->states[i]; i++) {
+        snprintf(group, sizeof group, "optimizer/%s", optimizer->states[i]);
+        DN_TRY(read_group(f, group, &view, state->vectors + (size_t)i * state->count, NULL));
     }
-    return check_tensor_count(r, view.tensor_count + norms);
-}
-
-dn_status dn_checkpoint_peek(const char *path, dn_checkpoint *state)
-{
-    reader r;
-    DN_TRY(open_reader(&r, path));
-    const dn_status status = read_position(&r, state);
-    H5Fclose(r.file);
-    return status;
-}
-
-dn_status dn_checkpoint_load(const char *path, dn_net *net, float *momentum)
-{
-    reader r;
-    DN_TRY(open_reader(&r, path));
-    r.expected_model = dn_net_view(net).spec->name;
-    const dn_status status = read_tensors(&r, net, momentum);
-    H5Fclose(r.file);
-    return status;
+    return DN_OK;
 }

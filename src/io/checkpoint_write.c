@@ -1,5 +1,9 @@
 /*
- * Writes a checkpoint; see include/dn/checkpoint.h.
+ * Writes checkpoints in the background; see include/dn/checkpoint.h.
+ *
+ * The calling thread copies the vectors; a thread of its own for each file builds and writes it
+ * from there. The copy is written only while no such thread runs: dn_saver_start joins the one
+ * before.
  *
  * The HDF5 library crashes when the disk is full, so it writes into memory, from which
  * dn_file_write takes the bytes to the disk. HDF5 calls on an object that could not be opened fail
@@ -7,6 +11,8 @@
  */
 #include <inttypes.h>
 #include <limits.h>
+#include <omp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,122 +20,203 @@
 #include <xxhash.h>
 
 #include "checkpoint_file.h"
-#include "dn/checkpoint.h"
 #include "dn/file.h"
-#include "dn/hdf5.h"
 
-enum { GROWTH = 4 << 20 }; /* bytes by which the file in memory grows */
+enum {
+    GROWTH = 4 << 20, /* bytes by which the file in memory grows */
+    PIECE = 1 << 18   /* floats that one OpenMP thread copies at a time */
+};
 
-/* These return 0 when HDF5 fails, which in memory only its lack can cause. */
+struct dn_saver {
+    const dn_net *net;
+    const dn_optimizer_state *optimizer;
+    const char *folder;
+    int keep;
+    dn_checkpoint state;
+    pthread_t thread;
+    int is_writing;          /* the thread has to be joined */
+    double seconds, longest; /* of the last write; of those that were joined */
+    dn_status status;        /* of the last write, until it was reported */
+    char message[1024];
+    float copy[]; /* of parameters, running statistics, the optimizer's vectors */
+};
 
-static int write_tensor(hid_t group, const dn_tensor *tensor, const float *values)
-{
-    hsize_t shape[4];
-    for (int i = 0; i < tensor->rank; i++)
-        shape[i] = (hsize_t)tensor->shape[i];
-    return dn_hdf5_write(group, tensor->name, H5T_IEEE_F32LE,
-                         H5Screate_simple(tensor->rank, shape, NULL), values);
-}
+/* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
 
 /* torchvision's third buffer of a batch norm, beside its running_var. */
-static int write_batches_tracked(hid_t group, const dn_tensor *tensor, int64_t step)
+static int write_batches_tracked(hid_t file, char *running_var, int64_t step)
 {
-    char name[sizeof tensor->name + 32];
-    const int length = (int)(strrchr(tensor->name, '.') - tensor->name);
-    snprintf(name, sizeof name, "%.*s.num_batches_tracked", length, tensor->name);
-    return dn_hdf5_write(group, name, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &step);
+    strcpy(strrchr(running_var, '.'), ".num_batches_tracked");
+    return dn_hdf5_write(file, running_var, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &step);
 }
 
-static int write_tensors(hid_t file, const dn_snapshot *snapshot)
+/* The tensors of `parameters` and, unless it is NULL, of `running`. */
+static int write_group(const dn_saver *s, hid_t file, const char *group, const float *parameters,
+                       const float *running)
 {
-    const dn_checkpoint *state = &snapshot->state;
-    const dn_view net = dn_net_view(snapshot->net);
-    const hid_t links = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(links, 1);
-    const hid_t model = H5Gcreate2(file, DN_CHECKPOINT_MODEL, links, H5P_DEFAULT, H5P_DEFAULT);
-    const hid_t momentum =
-        state->momentum ? H5Gcreate2(file, DN_CHECKPOINT_MOMENTUM, links, H5P_DEFAULT, H5P_DEFAULT)
-                        : -1;
+    const dn_view net = dn_net_view(s->net);
+    char name[DN_TENSOR_PATH];
     int ok = 1;
     for (int i = 0; ok && i < net.tensor_count; i++) {
         const dn_tensor *t = &net.tensors[i];
-        const float *values = dn_is_running(t) ? snapshot->running : snapshot->parameters;
-        ok = write_tensor(model, t, values + t->offset);
-        if (ok && t->kind == DN_RUNNING_VAR)
-            ok = write_batches_tracked(model, t, state->step);
-        if (ok && !dn_is_running(t) && state->momentum)
-            ok = write_tensor(momentum, t, state->momentum + t->offset);
+        const float *values = dn_is_parameter(t) ? parameters : running;
+        if (values == NULL)
+            continue;
+        snprintf(name, sizeof name, "%s/%s", group, t->name);
+        ok = dn_hdf5_write(file, name, H5T_IEEE_F32LE, dn_tensor_space(t), values + t->offset) &&
+             (t->kind != DN_RUNNING_VAR || write_batches_tracked(file, name, s->state.step));
     }
-    if (state->momentum)
-        H5Gclose(momentum);
-    H5Gclose(model);
-    H5Pclose(links);
     return ok;
 }
 
-static int write_file(hid_t file, const dn_snapshot *snapshot)
+static int write_state(const dn_saver *s, hid_t file)
 {
-    const dn_checkpoint *state = &snapshot->state;
-    char hash[DN_HASH_DIGITS + 1];
+    const dn_checkpoint *state = &s->state;
+    const hsize_t doubles = DN_SCHEDULE_DOUBLES;
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
+    char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
-    const int ok = write_tensors(file, snapshot) &&
-                   dn_hdf5_write(file, "config", text, H5Screate(H5S_SCALAR), state->config) &&
+    const int ok = dn_hdf5_write(file, "config", text, H5Screate(H5S_SCALAR), state->config) &&
+                   dn_hdf5_write(file, "schedule_state", H5T_IEEE_F64LE,
+                                 H5Screate_simple(1, &doubles, NULL), &state->schedule_state) &&
                    dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
                    dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
-                   dn_hdf5_put_text(file, "model", dn_net_view(snapshot->net).spec->name) &&
+                   dn_hdf5_put_text(file, "model", dn_net_view(s->net).spec->name) &&
                    dn_hdf5_put_integer(file, "step", state->step) &&
                    dn_hdf5_put_text(file, "weights_hash", hash) &&
-                   dn_hdf5_put_text(file, "data", state->data);
+                   dn_hdf5_put_text(file, "data", state->data) &&
+                   dn_hdf5_put_text(file, "optimizer", s->optimizer->optimizer->name) &&
+                   dn_hdf5_put_text(file, "schedule", state->schedule);
     H5Tclose(text);
     return ok;
 }
 
-/* bytes(count) = a copy of the HDF5 file, NULL when there is no memory for it; then the seal. */
-static char *copy_file(hid_t file, size_t *count)
+static int write_content(const dn_saver *s, hid_t file)
 {
-    const ssize_t size =
-        H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(file, NULL, 0) : -1;
-    char *bytes = size > 0 ? malloc((size_t)size + DN_SEAL_BYTES + 1) : NULL;
-    if (bytes && H5Fget_file_image(file, bytes, (size_t)size) == size) {
-        const uint64_t checksum = XXH3_64bits(bytes, (size_t)size);
-        snprintf(bytes + size, DN_SEAL_BYTES + 1, DN_SEAL "%016" PRIx64, checksum);
-        *count = (size_t)size + DN_SEAL_BYTES;
-        return bytes;
+    const dn_view net = dn_net_view(s->net);
+    const float *running = s->copy + net.parameter_count, *vector = running + net.running_count;
+    const char *const *states = s->optimizer->optimizer->states;
+    char group[64];
+    int ok = write_group(s, file, "model", s->copy, running);
+    for (int i = 0; ok && states[i]; i++, vector += net.parameter_count) {
+        snprintf(group, sizeof group, "optimizer/%s", states[i]);
+        ok = write_group(s, file, group, vector, NULL);
     }
-    free(bytes);
-    return NULL;
+    return ok && write_state(s, file);
 }
 
-/* bytes(count) = the checkpoint's file; the caller frees it. */
-static dn_status build(const dn_snapshot *snapshot, char **bytes, size_t *count)
+/* bytes(count) = the checkpoint's file, sealed; the caller frees it. */
+static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_core(access, GROWTH, 0);
     const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    *bytes = write_file(file, snapshot) ? copy_file(file, count) : NULL;
+    const int ok = write_content(s, file) && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+    const ssize_t size = ok ? H5Fget_file_image(file, NULL, 0) : 0;
+    *bytes = size <= 0 ? NULL : malloc((size_t)size + DN_SEAL_BYTES + 1);
+    const int is_whole = *bytes && H5Fget_file_image(file, *bytes, (size_t)size) == size;
     H5Fclose(file);
     H5Pclose(access);
-    DN_CHECK(*bytes, DN_ENOMEM, "out of memory while building the checkpoint of step %" PRId64,
-             snapshot->state.step);
+    if (!is_whole) {
+        free(*bytes);
+        return dn_fail(DN_ENOMEM, "memory: found none to build the checkpoint of step %" PRId64,
+                       s->state.step);
+    }
+    snprintf(*bytes + size, DN_SEAL_BYTES + 1, DN_SEAL "%016" PRIx64,
+             XXH3_64bits(*bytes, (size_t)size));
+    *count = (size_t)size + DN_SEAL_BYTES;
     return DN_OK;
 }
 
-dn_status dn_snapshot_write(const dn_snapshot *snapshot, const char *folder, int keep)
+static dn_status write_checkpoint(const dn_saver *s)
 {
-    const int64_t step = snapshot->state.step;
-    char name[64], path[PATH_MAX];
-    char *bytes;
+    char path[PATH_MAX], *bytes;
     size_t count = 0;
-    dn_checkpoint_name(name, sizeof name, step);
-    DN_TRY(dn_join_path(path, folder, name));
-    DN_TRY(dn_make_folders(folder));
-    dn_checkpoint_remove_partials(folder);
-    DN_TRY(build(snapshot, &bytes, &count));
+    dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
+    DN_TRY(dn_make_folders(s->folder));
+    dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX, 0);
+    DN_TRY(build_file(s, &bytes, &count));
     const dn_status status = dn_file_write(path, bytes, count);
     free(bytes);
-    if (status == DN_OK && keep > 0)
-        dn_checkpoint_prune(folder, step, keep);
+    if (status == DN_OK && s->keep > 0)
+        dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return status;
+}
+
+/* ---- the saver ---- */
+
+dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimizer_state *optimizer,
+                          const char *folder, int keep)
+{
+    const dn_view view = dn_net_view(net);
+    const size_t floats = view.parameter_count + view.running_count + optimizer->floats;
+    dn_saver *s = malloc(sizeof *s + floats * sizeof *s->copy);
+    DN_CHECK(s, DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
+    *s = (dn_saver){.net = net, .optimizer = optimizer, .folder = folder, .keep = keep};
+    *saver = s;
+    return DN_OK;
+}
+
+/* Returns the end of the copy. */
+static float *copy_floats(float *to, const float *from, size_t count)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t begin = 0; begin < count; begin += PIECE)
+        memcpy(to + begin, from + begin,
+               (count - begin < PIECE ? count - begin : PIECE) * sizeof *to);
+    return to + count;
+}
+
+static void *save_copy(void *user)
+{
+    dn_saver *s = user;
+    const double start = omp_get_wtime();
+    s->status = write_checkpoint(s);
+    if (s->status != DN_OK)
+        snprintf(s->message, sizeof s->message, "%s", dn_message());
+    s->seconds = omp_get_wtime() - start;
+    return NULL;
+}
+
+dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
+{
+    if (s == NULL)
+        return DN_OK;
+    DN_TRY(dn_saver_wait(s));
+    const dn_view net = dn_net_view(s->net);
+    float *to = copy_floats(s->copy, net.parameters, net.parameter_count);
+    to = copy_floats(to, net.running, net.running_count);
+    copy_floats(to, s->optimizer->vectors, s->optimizer->floats);
+    s->state = *state;
+    s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
+    if (!s->is_writing) /* the system is short of threads, not of disks */
+        save_copy(s);
+    return DN_OK;
+}
+
+dn_status dn_saver_wait(dn_saver *s)
+{
+    if (s == NULL)
+        return DN_OK;
+    if (s->is_writing)
+        pthread_join(s->thread, NULL);
+    s->is_writing = 0;
+    s->longest = s->seconds > s->longest ? s->seconds : s->longest;
+    const dn_status status = s->status;
+    s->status = DN_OK;
+    return status == DN_OK ? DN_OK : dn_fail(status, "%s", s->message);
+}
+
+double dn_saver_longest(const dn_saver *s)
+{
+    return s == NULL ? 0 : s->longest;
+}
+
+void dn_saver_destroy(dn_saver **saver)
+{
+    if (dn_saver_wait(*saver) != DN_OK)
+        dn_warn("%s", dn_message());
+    free(*saver);
+    *saver = NULL;
 }

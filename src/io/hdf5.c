@@ -35,8 +35,11 @@ int dn_hdf5_put_text(hid_t file, const char *name, const char *text)
 
 hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space, hid_t properties)
 {
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(properties, 0);
-    const hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    const hid_t set = H5Dcreate2(group, name, type, space, links, properties, H5P_DEFAULT);
+    H5Pclose(links);
     H5Pclose(properties);
     H5Sclose(space);
     return set;

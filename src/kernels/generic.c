@@ -6,10 +6,10 @@
  */
 #define DN_ISA generic
 
-#include "sgd.h"
 #include "tables.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -210,5 +210,5 @@ const dn_kernels ISA(dn_kernels) = {
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
-    .sgd = sgd,
+    .optimizers = ISA(dn_optimizers),
 };

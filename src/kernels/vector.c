@@ -9,7 +9,6 @@
  * each, and every sum has one order set by the shape: see dn/kernels.h. Hence all instances agree
  * to the bit.
  */
-#include "sgd.h"
 #include "tables.h"
 #include "vector_types.h"
 
@@ -167,5 +166,5 @@ const dn_kernels ISA(dn_kernels) = {
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
-    .sgd = sgd,
+    .optimizers = ISA(dn_optimizers),
 };

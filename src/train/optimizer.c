@@ -1,14 +1,35 @@
-/* The SGD step of include/dn/optimizer.h, cut into blocks for the threads. */
-#include "dn/kernels.h"
+/* What all optimizers have in common; see include/dn/optimizer.h. */
+#include "dn/optimizer.h"
 
-enum { BLOCK = 4096 };
+#include <stdlib.h>
 
-void dn_sgd_update(const dn_kernels *kernels, float *parameters, float *momentum,
-                   const float *gradients, size_t count, float gradient_scale,
-                   const dn_sgd *settings)
+const char *dn_optimizer_name(int index)
 {
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < count; i += BLOCK)
-        kernels->sgd(parameters + i, momentum + i, gradients + i,
-                     count - i < BLOCK ? count - i : BLOCK, gradient_scale, settings);
+    const dn_optimizer *optimizer = dn_kernels_get(0)->optimizers[index];
+    return optimizer ? optimizer->name : NULL;
+}
+
+int dn_optimizer_states(const dn_optimizer *optimizer)
+{
+    int count = 0;
+    while (optimizer->states[count] != NULL)
+        count++;
+    return count;
+}
+
+dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
+                                    size_t count)
+{
+    const size_t floats = (size_t)dn_optimizer_states(optimizer) * count;
+    *state = (dn_optimizer_state){.optimizer = optimizer, .count = count, .floats = floats};
+    state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never of size 0 */
+    DN_CHECK(state->vectors, DN_ENOMEM, "memory: found none for %zu floats of the optimizer %s",
+             floats, optimizer->name);
+    return DN_OK;
+}
+
+void dn_optimizer_state_destroy(dn_optimizer_state *state)
+{
+    free(state->vectors);
+    *state = (dn_optimizer_state){0};
 }

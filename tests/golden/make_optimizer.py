@@ -1,4 +1,4 @@
-"""Makes optimizer.json: SGD steps and learning rates as PyTorch computes them.
+"""Makes optimizer.json: optimizers' steps and learning rates as PyTorch computes them.
 
     python3 make_optimizer.py        (pip install torch==2.13.0)
 
@@ -11,22 +11,41 @@ import pathlib
 
 import torch
 
-STEPS, COUNT = 5, 12
+COUNT = 8
+
+
+def values(tensor):
+    return [float(f"{x:.9g}") for x in tensor.tolist()]  # of float32: no bit is lost
+
+
+def optimizer_case(name, steps, **settings):
+    """The settings by their names in dn_optimizer_settings; what PyTorch calls otherwise: below."""
+    generator = torch.Generator().manual_seed(1)
+    parameter = torch.nn.Parameter(torch.randn(COUNT, generator=generator))
+    arguments = {"lr": settings["rate"], "weight_decay": settings["weight_decay"]}
+    if name == "SGD":
+        arguments.update(momentum=settings["momentum"], nesterov=settings["nesterov"])
+    else:
+        arguments.update(betas=(settings["beta1"], settings["beta2"]), eps=settings["eps"])
+    optimizer = getattr(torch.optim, name)([parameter], **arguments)
+    case = {"optimizer": name.lower(), "settings": settings, "start": values(parameter),
+            "gradients": [], "parameters": []}
+    for _ in range(steps):
+        parameter.grad = torch.randn(COUNT, generator=generator)
+        case["gradients"].append(values(parameter.grad))
+        optimizer.step()
+        case["parameters"].append(values(parameter))
+    return case
 
 
 def sgd_case(momentum, nesterov, weight_decay, rate):
-    generator = torch.Generator().manual_seed(1)
-    parameter = torch.nn.Parameter(torch.randn(COUNT, generator=generator))
-    optimizer = torch.optim.SGD([parameter], lr=rate, momentum=momentum, nesterov=nesterov,
-                                weight_decay=weight_decay)
-    case = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "rate": rate,
-            "start": parameter.tolist(), "gradients": [], "parameters": []}
-    for _ in range(STEPS):
-        parameter.grad = torch.randn(COUNT, generator=generator)
-        case["gradients"].append(parameter.grad.tolist())
-        optimizer.step()
-        case["parameters"].append(parameter.tolist())
-    return case
+    return optimizer_case("SGD", 5, momentum=momentum, nesterov=nesterov,
+                          weight_decay=weight_decay, rate=rate)
+
+
+def adam_cases(name):
+    return [optimizer_case(name, 50, rate=0.001, weight_decay=0.0, beta1=0.9, beta2=0.999, eps=1e-8),
+            optimizer_case(name, 50, rate=0.01, weight_decay=0.1, beta1=0.8, beta2=0.95, eps=1e-3)]
 
 
 def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base):
@@ -52,8 +71,9 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base):
 
 golden = {
     "torch": torch.__version__,
-    "sgd": [sgd_case(0.0, False, 0.0, 0.1), sgd_case(0.9, False, 1e-4, 0.1),
-            sgd_case(0.9, True, 1e-4, 0.1), sgd_case(0.5, True, 0.05, 0.01)],
+    "optimizers": [sgd_case(0.0, False, 0.0, 0.1), sgd_case(0.9, False, 1e-4, 0.1),
+                   sgd_case(0.9, True, 1e-4, 0.1), sgd_case(0.5, True, 0.05, 0.01),
+                   *adam_cases("Adam"), *adam_cases("AdamW")],
     "rates": [rate_case(name, epochs, 4, warmup, 0.3) for name in ("step", "cosine", "constant")
               for epochs, warmup in ((8, 0), (8, 2), (5, 1))],
 }

@@ -1,0 +1,8 @@
+/* The table of optimizers, in the order of --optimizer's choices: the first is the default. Its
+ * rows stand in files of their own, and are compiled once for every kernel table. */
+#include "rule.h"
+
+extern const dn_optimizer ISA(dn_sgd), ISA(dn_adam), ISA(dn_adamw);
+
+const dn_optimizer *const ISA(dn_optimizers)[] = {&ISA(dn_sgd), &ISA(dn_adam), &ISA(dn_adamw),
+                                                  NULL};

@@ -34,7 +34,7 @@ static dn_status compare(const struct verify *v, const dn_manifest_shard *shard,
                          const uint8_t *pixels, const uint16_t *labels)
 {
     const size_t bytes = dn_image_values(&v->manifest->info);
-    const uint16_t *const expected = dn_shards_images(v->shards[shard->split]).labels;
+    const uint16_t *const expected = dn_shards_source(v->shards[shard->split], NULL).labels;
     for (int64_t i = 0; i < shard->count; i++) {
         const int64_t image = shard->first + i;
         DN_CHECK(labels[i] == expected[image], DN_ECORRUPT,

@@ -4,7 +4,7 @@
 #define DN_COMMANDS_H
 
 #include "job/comm.h"
-#include "dn/images.h"
+#include "dn/source.h"
 #include "dn/metrics.h"
 #include "dn/net.h"
 #include "options/options.h"
@@ -26,7 +26,7 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
  * number of ranks: the images are cut into batches of the net's size, each computed once, counts
  * are whole numbers, and losses are added along the tree over the batches. Ends with DN_STOPPED,
  * not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
                       const dn_preempt *stop, dn_epoch_metrics *scores);
 
 #endif

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "commands/commands.h"
 #include "dn/rng.h"
@@ -13,24 +14,33 @@
 
 /* ---- the steps ---- */
 
-/* Where in the epoch's order a virtual rank's images of the next step begin. */
-static int64_t position(const dn_run *r, int virtual_rank)
+static dn_status open_loader(dn_run *r)
 {
-    const int64_t place = r->done % r->steps_per_epoch;
-    return (place * r->step.virtual_ranks + virtual_rank) * r->options->batch_size;
+    const dn_options *o = r->options;
+    const int own = r->step.last - r->step.first;
+    r->sequence = (dn_sequence){.first = r->step.first,
+                                .last = r->step.last,
+                                .virtual_ranks = r->step.virtual_ranks,
+                                .batch = o->batch_size,
+                                .steps = r->steps_per_epoch};
+    return dn_loader_create(&r->loader,
+                            &(dn_loader_settings){.source = &r->train.images,
+                                                  .sequence = r->sequence,
+                                                  .begin = r->done * own,
+                                                  .end = r->last * own,
+                                                  .shuffle = 1,
+                                                  .augment = o->augment == DN_AUGMENT_PAD_CROP_FLIP,
+                                                  .seed = (uint64_t)o->seed,
+                                                  .threads = 1,
+                                                  .depth = 2 * r->step.team.count});
 }
 
-static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
+/* Virtual rank `virtual_rank`'s batch of the next step. */
+static dn_status load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
 {
     const dn_run *r = user;
-    dn_images_batch(&r->train.images,
-                    &(dn_batch){.order = r->order,
-                                .position = position(r, virtual_rank),
-                                .count = r->options->batch_size,
-                                .augment = r->options->augment == DN_AUGMENT_PAD_CROP_FLIP,
-                                .seed = (uint64_t)r->options->seed,
-                                .epoch = (uint64_t)r->ordered_epoch},
-                    images, labels);
+    const int first = r->step.first, own = r->step.last - first;
+    return dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
 }
 
 /* Keeps the first failure that rank 0 meets between checkpoints, so that no work is lost to it. */
@@ -48,11 +58,6 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     const dn_options *o = r->options;
     const int64_t epoch = r->done / r->steps_per_epoch;
     const double rate = dn_learning_rate(&r->rate, r->done);
-    if (epoch != r->ordered_epoch) {
-        dn_random_permutation(r->order, (size_t)r->train.images.count, (uint64_t)o->seed,
-                              (uint64_t)epoch);
-        r->ordered_epoch = epoch;
-    }
     DN_TRY(dn_step_run(&r->step,
                        &(dn_pass){.seed = (uint64_t)o->seed,
                                   .step = (uint64_t)r->done,
@@ -111,7 +116,15 @@ static dn_status save(dn_run *r)
 /* The numbers of a virtual rank's images in this step, all or the first and the last. */
 static void sample_text(const dn_run *r, int virtual_rank, char *text, size_t size)
 {
-    const uint32_t *sample = r->order + position(r, virtual_rank);
+    const size_t images = (size_t)r->train.images.count;
+    uint32_t *order = malloc(images * sizeof *order);
+    if (order == NULL) {
+        snprintf(text, size, " (no memory to order them)");
+        return;
+    }
+    dn_random_permutation(order, images, (uint64_t)r->options->seed,
+                          (uint64_t)(r->done / r->steps_per_epoch));
+    const uint32_t *sample = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
     const int batch = r->options->batch_size;
     size_t used = 0;
     for (int i = 0; i < batch && used + 1 < size; i++) {
@@ -121,6 +134,7 @@ static void sample_text(const dn_run *r, int virtual_rank, char *text, size_t si
         }
         used += (size_t)snprintf(text + used, size - used, " %" PRIu32, sample[i]);
     }
+    free(order);
 }
 
 /* Saves and waits until that is written. */
@@ -131,22 +145,25 @@ static dn_status save_now(dn_run *r)
     return agree_on_failure(r);
 }
 
-/* After a step that ended in numbers that are none, and updated nothing: saves the state before it
- * and says what is known. */
-static dn_status keep_diverged(dn_run *r, int virtual_rank)
+/* After a step that failed, and updated nothing: saves the state before it and says what is known;
+ * of one that diverged, the images of the virtual rank where it did. */
+static dn_status keep_failed(dn_run *r, dn_status failure, int virtual_rank)
 {
-    char reason[256], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
+    char reason[1024], samples[256] = " none by itself", kept[DN_PATH_SIZE + 16];
+    char images[DN_PATH_SIZE + 300] = "";
     snprintf(reason, sizeof reason, "%s", dn_message());
-    if (virtual_rank >= 0)
-        sample_text(r, virtual_rank, samples, sizeof samples);
+    if (failure == DN_EDIVERGED) {
+        if (virtual_rank >= 0)
+            sample_text(r, virtual_rank, samples, sizeof samples);
+        snprintf(images, sizeof images, "; its images of %s, counted from 0:%s", r->options->data,
+                 samples);
+    }
     const int is_saved = save_now(r) == DN_OK;
     snprintf(kept, sizeof kept, "%s %s",
              is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
-    return dn_fail(DN_EDIVERGED,
-                   "step %" PRId64
-                   ": %s; its images of %s, counted from 0:%s; nothing was updated, "
-                   "the state before the step is %s",
-                   r->done + 1, reason, r->options->data, samples, kept);
+    return dn_fail(failure,
+                   "step %" PRId64 ": %s%s; nothing was updated, the state before the step is %s",
+                   r->done + 1, reason, images, kept);
 }
 
 static dn_status end_epoch(dn_run *r)
@@ -197,13 +214,14 @@ static int agree_to_stop(const dn_run *r)
     return dn_comm_max(r->comm, dn_preempt_reason(&r->stop));
 }
 
-dn_status dn_run_to_end(dn_run *r)
+static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->options->checkpoint_every;
     dn_step_result result = {.stop = agree_to_stop(r)};
     while (r->done < r->last && result.stop == 0) {
-        if (train_step(r, &result) != DN_OK)
-            return keep_diverged(r, result.culprit);
+        const dn_status status = train_step(r, &result);
+        if (status != DN_OK)
+            return keep_failed(r, status, result.culprit);
         const int epoch_ends = r->done % r->steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
@@ -213,4 +231,12 @@ dn_status dn_run_to_end(dn_run *r)
             result.stop = agree_to_stop(r);
     }
     return r->done < r->last ? stop_run(r, result.stop) : end_run(r);
+}
+
+dn_status dn_run_to_end(dn_run *r)
+{
+    DN_TRY(dn_comm_agree(r->comm, open_loader(r)));
+    const dn_status status = run_steps(r);
+    dn_loader_destroy(&r->loader);
+    return status;
 }

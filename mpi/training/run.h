@@ -9,6 +9,7 @@
 
 #include "training/dataset.h"
 #include "dn/checkpoint.h"
+#include "dn/loader.h"
 #include "dn/metrics.h"
 #include "options/options.h"
 #include "training/step.h"
@@ -25,8 +26,8 @@ typedef struct dn_run {
     dn_saver *saver;     /* rank 0 */
     dn_checkpoint state; /* momentum points at the step's */
     dn_rate rate;
-    uint32_t *order;                            /* the epoch's permutation */
-    int64_t ordered_epoch;                      /* that `order` is of; -1: none */
+    dn_sequence sequence; /* of this rank's batches */
+    dn_loader *loader;    /* of batch done x (virtual ranks of this rank), and on */
     int64_t steps_per_epoch, first, done, last; /* steps; first: done at the start */
     dn_preempt stop;
     dn_status failure; /* of metrics and checkpoints, met by rank 0, told at the next checkpoint */

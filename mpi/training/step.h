@@ -17,12 +17,14 @@
 #include "options/options.h"
 #include "job/preempt.h"
 
-/* Fills images and labels of virtual rank `virtual_rank` for the running step. */
-typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
+/* Fills images and labels of virtual rank `virtual_rank` for the running step, or leaves them as
+ * they are and fails. */
+typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
 
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
+    double load;      /* of that, waiting for batches and copying them */
     double wait;      /* for the other ranks' gradients, after the backward pass */
     double flight;    /* with buckets under way, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */
@@ -40,9 +42,11 @@ typedef struct dn_step {
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
-    float *momentum;  /* (parameters) */
-    double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
-    dn_preempt *stop; /* or NULL; not owned */
+    float *momentum;   /* (parameters) */
+    double *scores;    /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
+    dn_preempt *stop;  /* or NULL; not owned */
+    dn_status loaded;  /* of the step's batches: the first failure */
+    char reason[1024]; /* its message */
     dn_step_times times;
 } dn_step;
 
@@ -65,7 +69,7 @@ typedef struct dn_step_result {
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
  * label smoothing. DN_EDIVERGED, the same on all ranks, when a loss or the gradient is no finite
- * number: then nothing was updated. Collective. */
+ * number, and what `load` returned on a rank: then nothing was updated. Collective. */
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                       void *user, dn_step_result *result);
 

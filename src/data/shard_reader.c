@@ -234,10 +234,12 @@ void dn_shards_close(dn_shards **shards)
     *shards = NULL;
 }
 
-dn_images dn_shards_images(const dn_shards *shards)
+dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
 {
-    return (dn_images){
-        .info = shards->manifest->info, .count = shards->split->count, .labels = shards->labels};
+    return (dn_source){.info = shards->manifest->info,
+                       .count = shards->split->count,
+                       .labels = shards->labels,
+                       .read = read};
 }
 
 /* images(size) = the content of the frame, or of a chunk that is stored as it is. */

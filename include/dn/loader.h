@@ -51,7 +51,7 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *setting
  * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
  * `batch`, or what is left of the split. Waits until it is read, copies it by the OpenMP team, and
  * gives its place to the next one. Any n but the one after the last loaded begins anew there. On
- * failure, the first image's that has one, the arrays stay as they were. One thread calls it.
+ * failure, of one of its images, the arrays stay as they were. One thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 

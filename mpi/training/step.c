@@ -4,7 +4,6 @@
 #include <float.h>
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,13 +138,9 @@ static void load_team(dn_step *step, int v, dn_load_fn *load, void *user)
     for (int m = 0; m < step->team.count; m++) {
         const dn_view net = dn_net_view(step->team.nets[m]);
         const dn_status status = load(user, v + m, net.images, net.labels);
-        if (status == DN_OK)
-            continue;
-        memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
-        if (step->loaded != DN_OK)
-            continue;
-        step->loaded = status;
-        snprintf(step->reason, sizeof step->reason, "%s", dn_message());
+        dn_failure_keep(&step->loading, status);
+        if (status != DN_OK)
+            memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
     }
     step->times.load += mark(step, DN_SPAN_LOAD, v, start) - start;
 }
@@ -174,7 +169,8 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
     compute(step, pass, v, load, user);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
-        step->scores[(v + m) * SCORES + LOSS] = step->loaded == DN_OK ? step->results[m].loss : NAN;
+        step->scores[(v + m) * SCORES + LOSS] =
+            step->loading.status == DN_OK ? step->results[m].loss : NAN;
         step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
     }
 }
@@ -209,13 +205,6 @@ static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *us
     return -1;
 }
 
-/* Why a rank's batches could not be loaded, on all ranks. */
-static dn_status agree_on_batches(const dn_step *step)
-{
-    const dn_status own = step->loaded;
-    return dn_comm_agree(step->comm, own == DN_OK ? DN_OK : dn_fail(own, "%s", step->reason));
-}
-
 /* Looks at the losses and the summed gradient, which all ranks have. */
 static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
                                int *culprit)
@@ -223,14 +212,14 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
     for (int v = 0; v < step->virtual_ranks; v++) {
         const double loss = step->scores[v * SCORES + LOSS];
         *culprit = v;
-        if (!isfinite(loss))
-            DN_TRY(agree_on_batches(step));
+        if (!isfinite(loss)) /* or none, as a rank could not load its batch */
+            DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
     }
     if (is_leaf_finite(step->net))
         return DN_OK;
     *culprit = find_gradient(step, *pass, load, user);
-    DN_TRY(agree_on_batches(step));
+    DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
     DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
     return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
@@ -299,7 +288,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
     dn_heartbeat_step(step->comm->heartbeat, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
-    step->loaded = DN_OK;
+    step->loading.status = DN_OK;
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, *pass, i, load, user);
     const double computed = omp_get_wtime();

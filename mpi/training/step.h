@@ -42,11 +42,10 @@ typedef struct dn_step {
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
-    float *momentum;   /* (parameters) */
-    double *scores;    /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
-    dn_preempt *stop;  /* or NULL; not owned */
-    dn_status loaded;  /* of the step's batches: the first failure */
-    char reason[1024]; /* its message */
+    float *momentum;  /* (parameters) */
+    double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
+    dn_preempt *stop; /* or NULL; not owned */
+    dn_failure loading; /* of this rank's batches of the step */
     dn_step_times times;
 } dn_step;
 

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +17,7 @@
 
 struct slot {
     int count, unread; /* images of its batch; those that are not yet read */
-    int failed;        /* the first image that could not be read; `count`: none */
-    dn_status status;  /* its failure */
-    char message[1024];
+    dn_failure failure;
     float *images;   /* (batch, channels, height, width) */
     int32_t *labels; /* (batch) */
 };
@@ -36,7 +33,7 @@ struct dn_loader {
     struct slot *slot; /* (depth) */
 
     pthread_mutex_t lock; /* of what follows, of the slots but for the images, and of the order */
-    pthread_cond_t free_slot, ready, idle;
+    pthread_cond_t work, progress; /* the threads wait for one, the caller for the other */
     int64_t taken, next;
     int image;   /* the next of batch `next` to claim */
     int reading; /* threads */
@@ -74,8 +71,8 @@ static void open_batch(dn_loader *l, struct slot *slot, const dn_request *first)
 {
     const int64_t left = l->settings.source->count - first->position;
     const int batch = l->settings.sequence.batch;
-    slot->count = slot->unread = slot->failed = left < batch ? (int)left : batch;
-    slot->status = DN_OK;
+    slot->count = slot->unread = left < batch ? (int)left : batch;
+    slot->failure.status = DN_OK;
     if (l->order != NULL && l->ordered != first->epoch) {
         l->ordered = first->epoch;
         dn_random_permutation(l->order, (size_t)l->settings.source->count, l->settings.seed,
@@ -104,21 +101,6 @@ static int claim_image(dn_loader *l, struct claim *claim)
     return 1;
 }
 
-/* Notes that the claimed image was read, or why not: the message is the reading thread's own. */
-static void finish_image(dn_loader *l, const struct claim *claim, dn_status status)
-{
-    struct slot *slot = claim->slot;
-    if (status != DN_OK && claim->image < slot->failed) {
-        slot->failed = claim->image;
-        slot->status = status;
-        snprintf(slot->message, sizeof slot->message, "%s", dn_message());
-    }
-    if (--slot->unread == 0)
-        pthread_cond_signal(&l->ready);
-    if (--l->reading == 0)
-        pthread_cond_signal(&l->idle);
-}
-
 static void *read_ahead(void *user)
 {
     dn_loader *l = user;
@@ -127,14 +109,17 @@ static void *read_ahead(void *user)
     pthread_mutex_lock(&l->lock);
     while (!l->closing) {
         if (!claim_image(l, &c)) {
-            pthread_cond_wait(&l->free_slot, &l->lock);
+            pthread_cond_wait(&l->work, &l->lock);
             continue;
         }
         pthread_mutex_unlock(&l->lock);
         float *to = c.slot->images + (size_t)c.image * l->image_floats;
         const dn_status status = source->read(source, &c.request, &l->transform, to);
         pthread_mutex_lock(&l->lock);
-        finish_image(l, &c, status);
+        dn_failure_keep(&c.slot->failure, status);
+        l->reading--;
+        if (--c.slot->unread == 0 || l->reading == 0)
+            pthread_cond_signal(&l->progress);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -147,7 +132,7 @@ static void advance(dn_loader *l, int64_t n, int64_t next)
 {
     l->taken = n;
     l->next = next;
-    pthread_cond_broadcast(&l->free_slot);
+    pthread_cond_broadcast(&l->work);
 }
 
 /* Forgets what is in the ring; the threads begin anew at batch n. */
@@ -155,7 +140,7 @@ static void seek(dn_loader *l, int64_t n)
 {
     l->next = l->settings.end; /* nothing more is claimed */
     while (l->reading > 0)
-        pthread_cond_wait(&l->idle, &l->lock);
+        pthread_cond_wait(&l->progress, &l->lock);
     l->image = 0;
     advance(l, n, n);
 }
@@ -178,10 +163,9 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
     if (n != l->taken)
         seek(l, n);
     while (l->next <= n || slot->unread > 0)
-        pthread_cond_wait(&l->ready, &l->lock);
+        pthread_cond_wait(&l->progress, &l->lock);
     pthread_mutex_unlock(&l->lock);
-    const dn_status status =
-        slot->status == DN_OK ? DN_OK : dn_fail(slot->status, "%s", slot->message);
+    const dn_status status = dn_failure_report(&slot->failure);
     if (status == DN_OK)
         copy_batch(l, slot, images, labels);
     pthread_mutex_lock(&l->lock);
@@ -223,9 +207,8 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
                      .taken = s->begin,
                      .next = s->begin};
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->free_slot, NULL);
-    pthread_cond_init(&l->ready, NULL);
-    pthread_cond_init(&l->idle, NULL);
+    pthread_cond_init(&l->work, NULL);
+    pthread_cond_init(&l->progress, NULL);
     DN_TRY_OR_DONE(allocate_ring(l));
     for (; l->threads < s->threads; l->threads++)
         if (pthread_create(&l->thread[l->threads], NULL, read_ahead, l) != 0)
@@ -244,13 +227,12 @@ void dn_loader_destroy(dn_loader **loader)
         return;
     pthread_mutex_lock(&l->lock);
     l->closing = 1;
-    pthread_cond_broadcast(&l->free_slot);
+    pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
     for (int i = 0; i < l->threads; i++)
         pthread_join(l->thread[i], NULL);
-    pthread_cond_destroy(&l->free_slot);
-    pthread_cond_destroy(&l->ready);
-    pthread_cond_destroy(&l->idle);
+    pthread_cond_destroy(&l->work);
+    pthread_cond_destroy(&l->progress);
     pthread_mutex_destroy(&l->lock);
     free(l->images);
     free(l->labels);

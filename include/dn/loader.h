@@ -14,10 +14,13 @@
 
 #include "dn/source.h"
 
+/* Batches in a ring for each net that computes: one that is ready and one that is being read. */
+enum { DN_READ_AHEAD = 2 };
+
 /*
  * Which images a batch holds. An epoch has `steps` steps of virtual_ranks x batch images; in each,
  * one rank loads the batches of the virtual ranks [first, last). Batch n is virtual rank
- * first + n % (last - first)'s of step n / (last - first), which counts from the run's begin.
+ * first + n % (last - first)'s of step n / (last - first), counted from the run's first.
  */
 typedef struct dn_sequence {
     int first, last, virtual_ranks;
@@ -31,9 +34,8 @@ int64_t dn_sequence_position(const dn_sequence *sequence, int64_t step, int virt
 typedef struct dn_loader_settings {
     const dn_source *source; /* not owned */
     dn_sequence sequence;
-    int64_t begin, end; /* the batches read, unless asked otherwise */
-    int shuffle;        /* 1: each epoch in an order of its own, dn_random_permutation's; 0: stored
-                           order */
+    int64_t begin, end; /* reads the batches [begin, end), unless it is asked for others */
+    int shuffle;        /* 1: each epoch in dn_random_permutation's order; 0: in stored order */
     int augment;        /* dn_transform_of's */
     uint64_t seed;      /* of order and augmentation */
     int threads;

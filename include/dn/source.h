@@ -27,11 +27,10 @@ static inline size_t dn_image_values(const dn_shard_info *info)
     return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
 }
 
-/* One image of an epoch. */
+/* One image of an epoch; its augmentation is drawn from (seed, epoch, position). */
 typedef struct dn_request {
-    int64_t index;    /* in the split */
-    int64_t epoch;    /* this and */
-    int64_t position; /* in the epoch are what its augmentation is drawn from */
+    int64_t index; /* in the split */
+    int64_t epoch, position;
 } dn_request;
 
 /* How stored pixels become the net's input: (pixel / 255 - mean) / std, cropped and flipped. */
@@ -39,7 +38,7 @@ typedef struct dn_transform {
     int channels, height, width;
     int augment; /* 1: pad 4, crop at random, flip at random (He et al. 2016) */
     uint64_t seed;
-    float value[DN_MAX_IMAGE_CHANNELS][256]; /* of a channel's byte */
+    float value[DN_MAX_IMAGE_CHANNELS][256]; /* of each byte of a channel */
 } dn_transform;
 
 /* The transform of a data set's images. */
@@ -51,7 +50,7 @@ void dn_transform_apply(const dn_transform *transform, const dn_request *request
                         const uint8_t *pixels, float *to);
 
 /* A split whose images can be read, wherever they are kept: the first member of a structure that
- * knows where. Owned by whoever filled it. */
+ * knows where, such as dn_split (mpi/training/dataset.h). Owned by whoever filled it. */
 typedef struct dn_source dn_source;
 
 /* image(channels, height, width) = the transformed image. Several threads call it at once. */

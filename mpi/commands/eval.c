@@ -31,7 +31,7 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
             .begin = b,
             .end = last,
             .threads = 1,
-            .depth = 2});
+            .depth = DN_READ_AHEAD});
     for (; b < last && *reason == 0 && status == DN_OK; b++) {
         const int64_t left = images->count - (int64_t)b * view.batch;
         dn_result result;

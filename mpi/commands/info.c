@@ -1,6 +1,7 @@
 /* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
 #include "commands/commands.h"
 #include "dn/layer_info.h"
+#include "dn/loader.h"
 
 #include <stdio.h>
 
@@ -62,6 +63,9 @@ static dn_status print_info(const dn_options *options)
     print_plan(net);
     printf("\nbeside the plan: momentum and sums over virtual ranks, %zu bytes a vector\n",
            dn_net_view(net).leaf_count * sizeof(float));
+    printf("batches that are read ahead: %zu bytes\n",
+           DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * (size_t)spec->channels *
+               (size_t)spec->height * (size_t)spec->width);
     const dn_status status = print_further_net(net);
     dn_net_destroy(&net);
     return status;

@@ -32,7 +32,7 @@ static dn_status open_loader(dn_run *r)
                                                   .augment = o->augment == DN_AUGMENT_PAD_CROP_FLIP,
                                                   .seed = (uint64_t)o->seed,
                                                   .threads = 1,
-                                                  .depth = 2 * r->step.team.count});
+                                                  .depth = DN_READ_AHEAD * r->step.team.count});
 }
 
 /* Virtual rank `virtual_rank`'s batch of the next step. */

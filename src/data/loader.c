@@ -36,7 +36,7 @@ struct dn_loader {
     pthread_cond_t work, progress; /* the threads wait for one, the caller for the other */
     int64_t taken, next;
     int image;   /* the next of batch `next` to claim */
-    int reading; /* threads */
+    int reading; /* threads that are */
     int closing;
 
     int threads; /* that were started */
@@ -127,14 +127,6 @@ static void *read_ahead(void *user)
 
 /* ---- the caller ---- */
 
-/* Batch n is the next, and the threads may go on from `next`. */
-static void advance(dn_loader *l, int64_t n, int64_t next)
-{
-    l->taken = n;
-    l->next = next;
-    pthread_cond_broadcast(&l->work);
-}
-
 /* Forgets what is in the ring; the threads begin anew at batch n. */
 static void seek(dn_loader *l, int64_t n)
 {
@@ -142,7 +134,8 @@ static void seek(dn_loader *l, int64_t n)
     while (l->reading > 0)
         pthread_cond_wait(&l->progress, &l->lock);
     l->image = 0;
-    advance(l, n, n);
+    l->next = l->taken = n;
+    pthread_cond_broadcast(&l->work);
 }
 
 static void copy_batch(const dn_loader *l, const struct slot *slot, float *images, int32_t *labels)
@@ -169,7 +162,8 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
     if (status == DN_OK)
         copy_batch(l, slot, images, labels);
     pthread_mutex_lock(&l->lock);
-    advance(l, n + 1, l->next);
+    l->taken = n + 1;
+    pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
     return status;
 }

@@ -23,7 +23,7 @@ static dn_status compare_images(const struct verify *v, const dn_manifest_shard 
                                 const uint8_t *pixels, const uint16_t *labels, uint8_t *hdf5_pixels)
 {
     const dn_shards *const hdf5 = v->shards[shard->split];
-    const uint16_t *const expected = dn_shards_images(hdf5).labels + shard->first;
+    const uint16_t *const expected = dn_shards_source(hdf5, NULL).labels + shard->first;
     const size_t image = dn_image_values(&v->manifest->info);
     DN_TRY(dn_shards_read(hdf5, shard->first, shard->count, hdf5_pixels));
     for (int64_t i = 0; i < shard->count; i++) {

@@ -127,7 +127,7 @@ static void check_split(dn_split_id split, int64_t count)
 {
     dn_shards *shards;
     assert_int_equal(dn_shards_open(&shards, folder, split), DN_OK);
-    const dn_images images = dn_shards_images(shards);
+    const dn_source images = dn_shards_source(shards, NULL);
     const dn_shard_info *const info = &images.info;
     assert_string_equal(info->dataset, "MADE_UP");
     assert_true(images.count == count && info->channels == CHANNELS && info->height == HEIGHT &&

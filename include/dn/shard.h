@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "dn/spec.h"
+#include "dn/source.h"
 #include "dn/status.h"
 
 enum {
@@ -39,27 +39,6 @@ typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
 /* "train" or "test". */
 const char *dn_split_name(dn_split_id split);
 
-/* What all images of a data set share, as dataset.json says. */
-typedef struct dn_shard_info {
-    char dataset[64]; /* "CIFAR10" */
-    int channels, height, width, classes;
-    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
-} dn_shard_info;
-
-/* Values of one image: bytes as stored, floats in a batch. */
-static inline size_t dn_image_values(const dn_shard_info *info)
-{
-    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-}
-
-/* A split in memory. Owned by whoever filled it. */
-typedef struct dn_images {
-    dn_shard_info info;
-    int64_t count;
-    const uint8_t *pixels;  /* (count, channels, height, width) */
-    const uint16_t *labels; /* (count) */
-} dn_images;
-
 typedef struct dn_shards dn_shards;
 
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
@@ -73,8 +52,8 @@ dn_status dn_shards_check(const dn_shards *shards, int part, int parts);
 /* Closes the files and sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
 
-/* The split without its pixels (NULL); the labels are the shards'. */
-dn_images dn_shards_images(const dn_shards *shards);
+/* The split as a source by `read`; the labels are the shards'. */
+dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read);
 
 /* pixels(count, channels, height, width) = the images [first, first + count) of the split, by all
  * threads. Thread-safe. DN_ECORRUPT when a chunk's size or checksum is not right, naming the file

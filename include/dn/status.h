@@ -5,8 +5,8 @@
  * a full disk or too little memory and travels up to the command, which prints one line and ends
  * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/comm.h).
  *
- * The message is kept per thread, as errno is. A parallel region that can fail hands its first
- * failure to the calling thread before it ends.
+ * The message is kept per thread, as errno is. A parallel region or thread that can fail hands its
+ * first failure to the calling thread, in a dn_failure.
  */
 #ifndef DN_STATUS_H
 #define DN_STATUS_H
@@ -29,6 +29,18 @@ dn_status dn_fail(dn_status status, const char *format, ...) __attribute__((form
 
 /* The calling thread's last recorded message; valid until its next dn_fail. */
 const char *dn_message(void);
+
+/* A failure on its way from one thread to another; zeroed: none. */
+typedef struct dn_failure {
+    dn_status status;
+    char message[1024];
+} dn_failure;
+
+/* Keeps `status` and the calling thread's message, unless it is DN_OK or another is kept. */
+void dn_failure_keep(dn_failure *failure, dn_status status);
+
+/* Returns what was kept, and makes its message the calling thread's. */
+dn_status dn_failure_report(const dn_failure *failure);
 
 /* Returns from the calling function when `call` fails. */
 #define DN_TRY(call)                                                                               \

@@ -31,9 +31,10 @@ typedef struct bench {
 } bench;
 
 /* The same images for every step: drawn once, before the first. */
-static void load_nothing(void *user, int virtual_rank, float *images, int32_t *labels)
+static dn_status load_nothing(void *user, int virtual_rank, float *images, int32_t *labels)
 {
     (void)user, (void)virtual_rank, (void)images, (void)labels;
+    return DN_OK;
 }
 
 static void draw_images(const bench *b)

@@ -1,6 +1,7 @@
 /* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
 #include "commands/commands.h"
 #include "dn/layer_info.h"
+#include "dn/loader.h"
 #include "dn/optimizer.h"
 
 #include <stdio.h>
@@ -73,6 +74,9 @@ static dn_status print_info(const dn_options *options)
     print_layers(net);
     print_memory_plan(net);
     print_beside_plan(net, options);
+    printf("batches that are read ahead: %zu bytes\n",
+           DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * (size_t)spec->channels *
+               (size_t)spec->height * (size_t)spec->width);
     const dn_status status = print_further_net(net);
     dn_net_destroy(&net);
     return status;

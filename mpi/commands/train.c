@@ -47,7 +47,7 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
 static dn_status same_data(dn_run *r, const char *folder)
 {
     char data[sizeof r->state.data];
-    dn_images_describe(&r->train.images, data, sizeof data);
+    dn_source_describe(&r->train.images, data, sizeof data);
     dn_status status = DN_OK;
     if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
         status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
@@ -91,9 +91,6 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
         .checkpoint_every = o->checkpoint_every,
     };
     set_rate(r, o, per_epoch);
-    r->ordered_epoch = -1;
-    r->order = malloc((size_t)images * sizeof *r->order);
-    DN_CHECK(r->order != NULL, DN_ENOMEM, "memory: found none to order %" PRId64 " images", images);
     return DN_OK;
 }
 
@@ -205,6 +202,5 @@ done:
     dn_net_destroy(&r.net);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
-    free(r.order);
     return status;
 }

@@ -13,7 +13,7 @@
 #include "job/comm.h"
 
 typedef enum dn_span {
-    DN_SPAN_LOAD,       /* number: the virtual rank */
+    DN_SPAN_LOAD,       /* wait for a batch, and its copy; number: the virtual rank */
     DN_SPAN_FORWARD,    /* the virtual rank */
     DN_SPAN_BACKWARD,   /* the virtual rank */
     DN_SPAN_UPDATE,     /* the step */

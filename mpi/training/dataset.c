@@ -1,6 +1,16 @@
 /* Decoding of a split into node-shared memory; see dataset.h. */
 #include "training/dataset.h"
 
+static dn_status read_decoded(const dn_source *source, const dn_request *request,
+                              const dn_transform *transform, float *image)
+{
+    const dn_split *split = (const dn_split *)source;
+    const uint8_t *pixels = split->pixels.data;
+    dn_transform_apply(transform, request,
+                       pixels + (size_t)request->index * dn_image_values(&source->info), image);
+    return DN_OK;
+}
+
 /* Checks this rank's part of the files and decodes its part of the images. */
 static dn_status decode(const dn_split *split, const dn_comm *comm)
 {
@@ -17,12 +27,11 @@ dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder
 {
     *split = (dn_split){0};
     DN_TRY(dn_comm_agree(comm, dn_shards_open(&split->shards, folder, id)));
-    split->images = dn_shards_images(split->shards);
+    split->images = dn_shards_source(split->shards, read_decoded);
     const size_t image = dn_image_values(&split->images.info);
     DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
     DN_TRY(dn_comm_agree(comm, decode(split, comm)));
     DN_MPI(MPI_Barrier(comm->node));
-    split->images.pixels = split->pixels.data;
     return DN_OK;
 }
 

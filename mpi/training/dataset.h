@@ -1,14 +1,14 @@
-/* A data set's splits in memory, once a node. */
+/* A split that is decoded into memory, once a node: a source. */
 #ifndef DN_DATASET_H
 #define DN_DATASET_H
 
 #include "job/comm.h"
-#include "dn/images.h"
+#include "dn/shard.h"
 
 typedef struct dn_split {
-    dn_images images;
+    dn_source images; /* reads from `pixels` */
     dn_shards *shards;
-    dn_shared pixels;
+    dn_shared pixels; /* (count, channels, height, width) */
 } dn_split;
 
 /* Opens the split and decodes it into memory that the node's ranks share, each rank a part of the

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "dn/rng.h"
 #include "job/heartbeat.h"
@@ -12,25 +13,33 @@
 
 /* ---- the steps ---- */
 
-/* Where in the epoch's order a virtual rank's images of the next step begin. */
-static int64_t position(const dn_run *r, int virtual_rank)
+static dn_status open_loader(dn_run *r)
 {
-    const int64_t place = r->done % r->settings.steps_per_epoch;
-    return (place * r->step.virtual_ranks + virtual_rank) * r->settings.batch_size;
+    const dn_run_settings *s = &r->settings;
+    const int own = r->step.last - r->step.first;
+    r->sequence = (dn_sequence){.first = r->step.first,
+                                .last = r->step.last,
+                                .virtual_ranks = r->step.virtual_ranks,
+                                .batch = s->batch_size,
+                                .steps = s->steps_per_epoch};
+    return dn_loader_create(&r->loader,
+                            &(dn_loader_settings){.source = &r->train.images,
+                                                  .sequence = r->sequence,
+                                                  .begin = r->done * own,
+                                                  .end = s->last * own,
+                                                  .shuffle = 1,
+                                                  .augment = s->augment,
+                                                  .seed = s->seed,
+                                                  .threads = 1,
+                                                  .depth = DN_READ_AHEAD * r->step.team.count});
 }
 
-static void load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
+/* Virtual rank `virtual_rank`'s batch of the next step. */
+static dn_status load_batch(void *user, int virtual_rank, float *images, int32_t *labels)
 {
     const dn_run *r = user;
-    const dn_run_settings *s = &r->settings;
-    dn_images_batch(&r->train.images,
-                    &(dn_batch){.order = r->order,
-                                .position = position(r, virtual_rank),
-                                .count = s->batch_size,
-                                .augment = s->augment,
-                                .seed = s->seed,
-                                .epoch = (uint64_t)r->ordered_epoch},
-                    images, labels);
+    const int first = r->step.first, own = r->step.last - first;
+    return dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
 }
 
 /* Keeps the first failure that rank 0 meets between checkpoints, so that no work is lost to it. */
@@ -50,10 +59,6 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     const double rate = dn_learning_rate(&r->rate, r->done);
     dn_optimizer_settings optimizer = s->optimizer;
     optimizer.rate = rate;
-    if (epoch != r->ordered_epoch) {
-        dn_random_permutation(r->order, (size_t)r->train.images.count, s->seed, (uint64_t)epoch);
-        r->ordered_epoch = epoch;
-    }
     DN_TRY(dn_step_run(&r->step,
                        &(dn_pass){.seed = s->seed,
                                   .step = (uint64_t)r->done,
@@ -106,7 +111,15 @@ static dn_status save(dn_run *r)
 /* The numbers of a virtual rank's images in this step, all or the first and the last. */
 static void list_examples(const dn_run *r, int virtual_rank, char *text, size_t size)
 {
-    const uint32_t *example = r->order + position(r, virtual_rank);
+    const size_t images = (size_t)r->train.images.count;
+    uint32_t *order = malloc(images * sizeof *order);
+    if (order == NULL) {
+        snprintf(text, size, " (no memory to order them)");
+        return;
+    }
+    dn_random_permutation(order, images, r->settings.seed,
+                          (uint64_t)(r->done / r->settings.steps_per_epoch));
+    const uint32_t *example = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
     const int batch = r->settings.batch_size;
     size_t used = 0;
     for (int i = 0; i < batch && used + 1 < size; i++) {
@@ -116,6 +129,7 @@ static void list_examples(const dn_run *r, int virtual_rank, char *text, size_t 
         }
         used += (size_t)snprintf(text + used, size - used, " %" PRIu32, example[i]);
     }
+    free(order);
 }
 
 /* Saves and waits until that is written. */
@@ -126,22 +140,25 @@ static dn_status save_now(dn_run *r)
     return agree_on_failure(r);
 }
 
-/* After a step with a non-finite loss or gradient, which updated nothing: saves the state before it
- * and says what is known. */
-static dn_status keep_diverged(dn_run *r, int virtual_rank)
+/* After a step that failed, and updated nothing: saves the state before it and says what is known;
+ * of one that diverged, the images of the virtual rank where it did. */
+static dn_status keep_failed(dn_run *r, dn_status failure, int virtual_rank)
 {
-    char reason[256], examples[256] = " none by itself", kept[PATH_MAX + 16];
+    char reason[1024], examples[256] = " none by itself", kept[PATH_MAX + 16];
+    char images[PATH_MAX + 300] = "";
     snprintf(reason, sizeof reason, "%s", dn_message());
-    if (virtual_rank >= 0)
-        list_examples(r, virtual_rank, examples, sizeof examples);
+    if (failure == DN_EDIVERGED) {
+        if (virtual_rank >= 0)
+            list_examples(r, virtual_rank, examples, sizeof examples);
+        snprintf(images, sizeof images, "; its images of %s, counted from 0:%s", r->settings.data,
+                 examples);
+    }
     const int is_saved = save_now(r) == DN_OK;
     snprintf(kept, sizeof kept, "%s %s",
              is_saved ? "in" : "not saved:", is_saved ? r->saved : dn_message());
-    return dn_fail(DN_EDIVERGED,
-                   "step %" PRId64
-                   ": %s; its images of %s, counted from 0:%s; nothing was updated, "
-                   "the state before the step is %s",
-                   r->done + 1, reason, r->settings.data, examples, kept);
+    return dn_fail(failure,
+                   "step %" PRId64 ": %s%s; nothing was updated, the state before the step is %s",
+                   r->done + 1, reason, images, kept);
 }
 
 static dn_status end_epoch(dn_run *r)
@@ -192,15 +209,16 @@ static int agree_to_stop(const dn_run *r)
     return dn_comm_max(r->comm, dn_preempt_reason(&r->stop));
 }
 
-dn_status dn_run_to_end(dn_run *r)
+static dn_status run_steps(dn_run *r)
 {
     const int64_t last = r->settings.last, every = r->settings.checkpoint_every;
     if (dn_rate_awaits(&r->rate, r->done / r->settings.steps_per_epoch))
         DN_TRY(end_epoch(r)); /* whose evaluation the run was stopped in */
     dn_step_result result = {.stop = agree_to_stop(r)};
     while (r->done < last && result.stop == 0) {
-        if (train_step(r, &result) != DN_OK)
-            return keep_diverged(r, result.culprit);
+        const dn_status status = train_step(r, &result);
+        if (status != DN_OK)
+            return keep_failed(r, status, result.culprit);
         const int epoch_ends = r->done % r->settings.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
@@ -210,4 +228,12 @@ dn_status dn_run_to_end(dn_run *r)
             result.stop = agree_to_stop(r);
     }
     return r->done < last ? stop_run(r, result.stop) : end_run(r);
+}
+
+dn_status dn_run_to_end(dn_run *r)
+{
+    DN_TRY(dn_comm_agree(r->comm, open_loader(r)));
+    const dn_status status = run_steps(r);
+    dn_loader_destroy(&r->loader);
+    return status;
 }

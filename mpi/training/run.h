@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "dn/checkpoint.h"
+#include "dn/loader.h"
 #include "dn/metrics.h"
 #include "dn/optimizer.h"
 #include "dn/schedule.h"
@@ -41,9 +42,9 @@ typedef struct dn_run {
     dn_checkpoint state;      /* what the run goes on from, or saved last */
     dn_checkpoint_file *from; /* rank 0: what it goes on from, until that is loaded; or NULL */
     dn_rate rate;
-    uint32_t *order;       /* the epoch's permutation */
-    int64_t ordered_epoch; /* that `order` is of; -1: none */
-    int64_t done;          /* steps */
+    dn_sequence sequence; /* of this rank's batches */
+    dn_loader *loader;    /* of batch done x (virtual ranks of this rank), and on */
+    int64_t done;         /* steps */
     dn_preempt stop;
     dn_status failure; /* of metrics and checkpoints, met by rank 0, told at the next checkpoint */
     char reason[1024]; /* its message */
@@ -60,7 +61,7 @@ dn_status dn_run_to_end(dn_run *run);
  * Exact on any number of ranks: the images are cut into batches of the net's size, each computed
  * once, counts are whole numbers, and losses are added along the tree over the batches. Ends with
  * DN_STOPPED, not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_images *images,
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
                       const dn_preempt *stop, dn_epoch_metrics *scores);
 
 #endif

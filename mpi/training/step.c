@@ -127,16 +127,29 @@ static void add_leaf(dn_step *step, int m, int v)
         send_gradients(step, count);
 }
 
+/* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
+ * one cannot be loaded the pass goes on with what images there are, and has no loss. */
+static void load_team(dn_step *step, int v, dn_load_fn *load, void *user)
+{
+    const double start = omp_get_wtime();
+    for (int m = 0; m < step->team.count; m++) {
+        const dn_view net = dn_net_view(step->team.nets[m]);
+        const dn_status status = load(user, v + m, net.images, net.labels);
+        dn_failure_keep(&step->loading, status);
+        if (status != DN_OK)
+            memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
+    }
+    step->times.load += mark(step, DN_SPAN_LOAD, v, start) - start;
+}
+
 /* Losses and gradients of the team's virtual ranks from `v` on. */
 static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
 {
     const dn_team *team = &step->team;
-    double time = omp_get_wtime();
     pass.virtual_rank = (uint64_t)v;
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
-    for (int m = 0; m < team->count; m++)
-        load(user, v + m, dn_net_view(team->nets[m]).images, dn_net_view(team->nets[m]).labels);
-    time = mark(step, DN_SPAN_LOAD, v, time);
+    load_team(step, v, load, user);
+    double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
     dn_heartbeat_doing(step->comm->heartbeat, DN_BACKWARD);
@@ -153,7 +166,8 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
     compute(step, pass, v, load, user);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
-        step->scores[(v + m) * SCORES + LOSS] = step->results[m].loss;
+        step->scores[(v + m) * SCORES + LOSS] =
+            step->loading.status == DN_OK ? step->results[m].loss : NAN;
         step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
     }
 }
@@ -195,11 +209,14 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
     for (int v = 0; v < step->virtual_ranks; v++) {
         const double loss = step->scores[v * SCORES + LOSS];
         *culprit = v;
+        if (!isfinite(loss)) /* or none, as a rank could not load its batch */
+            DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
     }
     if (is_leaf_finite(step->net))
         return DN_OK;
     *culprit = find_gradient(step, *pass, load, user);
+    DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
     DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
     return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
@@ -275,6 +292,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_set
     dn_heartbeat_step(step->comm->heartbeat, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
+    step->loading.status = DN_OK;
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, *pass, i, load, user);
     const double computed = omp_get_wtime();

@@ -31,12 +31,14 @@ typedef struct dn_step_settings {
     dn_comm_thread comm_thread; /* a thread that only communicates */
 } dn_step_settings;
 
-/* Fills images and labels of virtual rank `virtual_rank` for the running step. */
-typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
+/* Fills images and labels of virtual rank `virtual_rank` for the running step, or leaves them as
+ * they are and fails. */
+typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
 
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
+    double load;      /* of that, waiting for batches and copying them */
     double wait;      /* for the other ranks' gradients, after the backward pass */
     double flight;    /* with buckets in flight, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */
@@ -57,6 +59,7 @@ typedef struct dn_step {
     dn_optimizer_state optimizer;
     double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
     dn_preempt *stop; /* or NULL; not owned */
+    dn_failure loading; /* of this rank's batches of the step */
     dn_step_times times;
 } dn_step;
 
@@ -77,7 +80,8 @@ typedef struct dn_step_result {
 
 /* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
  * label smoothing, `settings` go to the optimizer. DN_EDIVERGED, the same on all ranks, when a loss
- * or the gradient is non-finite: then nothing was updated. Collective. */
+ * or the gradient is non-finite, and what `load` returned on a rank: then nothing was updated.
+ * Collective. */
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
                       dn_load_fn *load, void *user, dn_step_result *result);
 

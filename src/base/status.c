@@ -24,6 +24,19 @@ const char *dn_message(void)
     return message;
 }
 
+void dn_failure_keep(dn_failure *failure, dn_status status)
+{
+    if (status == DN_OK || failure->status != DN_OK)
+        return;
+    failure->status = status;
+    snprintf(failure->message, sizeof failure->message, "%s", message);
+}
+
+dn_status dn_failure_report(const dn_failure *failure)
+{
+    return failure->status == DN_OK ? DN_OK : dn_fail(failure->status, "%s", failure->message);
+}
+
 void dn_log_set_level(dn_log_level level)
 {
     log_level = level;

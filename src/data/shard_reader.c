@@ -74,56 +74,40 @@ static dn_status check_attributes(hid_t file, const dn_shards *shards, const str
     return expect_integer(file, path, DN_SHARD_COUNT, shard->entry->count);
 }
 
-/* size = the shape and part = the chunks' shape of `images`. Returns whether it is uint8 of four
- * dimensions, in chunks of whole images, with the zstd filter alone. */
-static int get_shape(hid_t images, hsize_t size[4], hsize_t part[4])
+/* Whether the data set is uint8 of `shape`, in chunks of whole images with the zstd filter alone;
+ * *chunk_images = the images of a chunk. */
+static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_images)
 {
     const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
     const hid_t properties = H5Dget_create_plist(images);
+    hsize_t size[4], part[4];
     unsigned flags, config;
     size_t values = 0;
     const int good = H5Sget_simple_extent_ndims(space) == 4 &&
                      H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
-                     H5Tequal(type, H5T_STD_U8LE) > 0 && H5Pget_layout(properties) == H5D_CHUNKED &&
-                     H5Pget_chunk(properties, 4, part) == 4 && part[0] >= 1 && part[0] <= size[0] &&
-                     memcmp(part + 1, size + 1, 3 * sizeof *part) == 0 &&
+                     memcmp(size, shape, sizeof size) == 0 && H5Tequal(type, H5T_STD_U8LE) > 0 &&
+                     H5Pget_layout(properties) == H5D_CHUNKED &&
+                     H5Pget_chunk(properties, 4, part) == 4 && part[0] >= 1 &&
+                     part[0] <= shape[0] && memcmp(part + 1, shape + 1, 3 * sizeof *part) == 0 &&
                      H5Pget_nfilters(properties) == 1 &&
                      H5Pget_filter2(properties, 0, &flags, &values, NULL, 0, NULL, &config) ==
                          DN_SHARD_ZSTD_FILTER;
     H5Pclose(properties);
     H5Tclose(type);
     H5Sclose(space);
+    *chunk_images = good ? part[0] : 0;
     return good;
-}
-
-static dn_status check_images(hid_t images, const dn_shard_info *info, struct shard *shard)
-{
-    hsize_t size[4], part[4];
-    DN_CHECK(get_shape(images, size, part), DN_ECORRUPT,
-             "%s: " DN_SHARD_IMAGES " is not uint8 in chunks of whole images with filter %d",
-             shard->path, DN_SHARD_ZSTD_FILTER);
-    const hsize_t expected[4] = {(hsize_t)shard->entry->count, (hsize_t)info->channels,
-                                 (hsize_t)info->height, (hsize_t)info->width};
-    DN_CHECK(memcmp(size, expected, sizeof size) == 0, DN_ECORRUPT,
-             "%s: found " DN_SHARD_IMAGES " (%llu, %llu, %llu, %llu), expected (%" PRId64
-             ", %d, %d, %d)",
-             shard->path, (unsigned long long)size[0], (unsigned long long)size[1],
-             (unsigned long long)size[2], (unsigned long long)size[3], shard->entry->count,
-             info->channels, info->height, info->width);
-    shard->chunk_images = (int64_t)part[0];
-    return DN_OK;
 }
 
 /* Where the chunk that begins with image `first` of the shard stands. */
 static dn_status find_chunk(hid_t images, const struct shard *shard, int64_t first,
                             struct chunk *chunk)
 {
-    const hsize_t corner[4] = {(hsize_t)first};
+    const hsize_t corner[4] = {(hsize_t)first}, size = (hsize_t)shard->entry->hdf5.bytes;
     const int64_t left = shard->entry->count - first;
     unsigned mask;
     haddr_t address;
     hsize_t bytes;
-    const hsize_t size = (hsize_t)shard->entry->hdf5.bytes;
     DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0 &&
                  bytes > 0 && address < size && bytes <= size - address,
              DN_ECORRUPT, "%s: the chunk of image %" PRId64 " is not within the %llu bytes",
@@ -138,15 +122,25 @@ static dn_status find_chunk(hid_t images, const struct shard *shard, int64_t fir
 }
 
 /* Appends the shard's chunks to the table. */
-static dn_status list_chunks(hid_t images, dn_shards *shards, const struct shard *shard)
+static dn_status list_chunks(hid_t images, dn_shards *shards, struct shard *shard)
 {
-    const int64_t step = shard->chunk_images, count = (shard->entry->count + step - 1) / step;
+    const dn_shard_info *const info = &shards->manifest->info;
+    const hsize_t shape[4] = {(hsize_t)shard->entry->count, (hsize_t)info->channels,
+                              (hsize_t)info->height, (hsize_t)info->width};
+    hsize_t step;
+    DN_CHECK(is_as_specified(images, shape, &step), DN_ECORRUPT,
+             "%s: " DN_SHARD_IMAGES " is not uint8 (%" PRId64
+             ", %d, %d, %d) in chunks of whole images with filter %d",
+             shard->path, shard->entry->count, info->channels, info->height, info->width,
+             DN_SHARD_ZSTD_FILTER);
+    shard->chunk_images = (int64_t)step;
+    const hsize_t count = (shape[0] + step - 1) / step;
     struct chunk *const grown =
-        realloc(shards->chunk, (size_t)(shards->chunk_count + count) * sizeof *grown);
+        realloc(shards->chunk, ((size_t)shards->chunk_count + count) * sizeof *grown);
     DN_CHECK(grown, DN_ENOMEM, "%s: out of memory", shard->path);
     shards->chunk = grown;
-    for (int64_t i = 0; i < count; i++)
-        DN_TRY(find_chunk(images, shard, i * step, &grown[shards->chunk_count++]));
+    for (hsize_t i = 0; i < count; i++)
+        DN_TRY(find_chunk(images, shard, (int64_t)(i * step), &grown[shards->chunk_count++]));
     return DN_OK;
 }
 
@@ -165,28 +159,23 @@ static dn_status read_labels(hid_t file, const dn_shards *shards, const struct s
     return DN_OK;
 }
 
-static dn_status read_index(hid_t file, dn_shards *shards, struct shard *shard)
-{
-    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", shard->path);
-    DN_TRY(check_attributes(file, shards, shard));
-    const hid_t images = H5Dopen2(file, DN_SHARD_IMAGES, H5P_DEFAULT);
-    dn_status status = check_images(images, &shards->manifest->info, shard);
-    if (status == DN_OK)
-        status = list_chunks(images, shards, shard);
-    H5Dclose(images);
-    return status == DN_OK ? read_labels(file, shards, shard) : status;
-}
-
 static dn_status open_shard(dn_shards *shards, const char *folder, struct shard *shard)
 {
     const dn_manifest_file *const expected = &shard->entry->hdf5;
     int64_t bytes;
+    dn_status status;
     DN_TRY(dn_join_path(shard->path, folder, expected->name));
     DN_TRY(dn_file_open(shard->path, &shard->fd, &bytes));
     DN_CHECK(bytes == expected->bytes, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, bytes, expected->bytes);
     const hid_t file = dn_hdf5_open(shard->path);
-    const dn_status status = read_index(file, shards, shard);
+    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", shard->path);
+    const hid_t images = H5Dopen2(file, DN_SHARD_IMAGES, H5P_DEFAULT);
+    DN_TRY_OR_DONE(check_attributes(file, shards, shard));
+    DN_TRY_OR_DONE(list_chunks(images, shards, shard));
+    DN_TRY_OR_DONE(read_labels(file, shards, shard));
+done:
+    H5Dclose(images);
     H5Fclose(file);
     return status;
 }
@@ -234,29 +223,31 @@ void dn_shards_close(dn_shards **shards)
     *shards = NULL;
 }
 
-dn_images dn_shards_images(const dn_shards *shards)
+dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
 {
-    return (dn_images){
-        .info = shards->manifest->info, .count = shards->split->count, .labels = shards->labels};
+    return (dn_source){.info = shards->manifest->info,
+                       .count = shards->split->count,
+                       .labels = shards->labels,
+                       .read = read};
 }
 
-/* images(size) = the content of the frame, or of a chunk that is stored as it is. */
-static dn_status unpack(const struct chunk *chunk, const uint8_t *stored, uint8_t *images,
-                        size_t size)
+/* images(size) = the content of a chunk as it is stored: a zstd frame, or the images. */
+static dn_status unpack_chunk(const struct chunk *chunk, const uint8_t *stored, uint8_t *images,
+                              size_t size)
 {
     const char *const path = chunk->shard->path;
     const int64_t image = chunk->first - chunk->shard->entry->first;
     size_t found = (size_t)chunk->bytes;
     if (chunk->compressed)
         found = ZSTD_decompress(images, size, stored, found);
+    else if (found == size)
+        memcpy(images, stored, size);
     DN_CHECK(!ZSTD_isError(found), DN_ECORRUPT,
              "%s: the chunk of image %" PRId64 " at byte %" PRId64 " is damaged: %s", path, image,
              chunk->address, ZSTD_getErrorName(found));
     DN_CHECK(found == size, DN_ECORRUPT,
              "%s: the chunk of image %" PRId64 " holds %zu bytes, expected %zu", path, image, found,
              size);
-    if (!chunk->compressed)
-        memcpy(images, stored, size);
     return DN_OK;
 }
 
@@ -270,14 +261,14 @@ static dn_status read_chunk(const struct chunk *c, size_t image, int64_t first, 
         return DN_OK;
     const size_t size = (size_t)c->shard->chunk_images * image; /* with the padding */
     uint8_t *const stored = malloc((size_t)c->bytes + size), *const whole = stored + c->bytes;
+    dn_status status;
     DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", c->shard->path);
-    dn_status status =
-        dn_file_read(c->shard->fd, c->shard->path, stored, (size_t)c->bytes, c->address);
-    if (status == DN_OK)
-        status = unpack(c, stored, whole, size);
-    if (status == DN_OK)
-        memcpy(pixels + (size_t)(begin - first) * image, whole + (size_t)(begin - c->first) * image,
-               (size_t)(end - begin) * image);
+    DN_TRY_OR_DONE(
+        dn_file_read(c->shard->fd, c->shard->path, stored, (size_t)c->bytes, c->address));
+    DN_TRY_OR_DONE(unpack_chunk(c, stored, whole, size));
+    memcpy(pixels + (size_t)(begin - first) * image, whole + (size_t)(begin - c->first) * image,
+           (size_t)(end - begin) * image);
+done:
     free(stored);
     return status;
 }
@@ -285,16 +276,12 @@ static dn_status read_chunk(const struct chunk *c, size_t image, int64_t first, 
 dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels)
 {
     const size_t image = dn_image_values(&shards->manifest->info);
-    dn_status worst = DN_OK;
-    char message[1024] = ""; /* is per thread, so one is carried over */
+    dn_failure failure = {0};
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < shards->chunk_count; i++) {
         const dn_status status = read_chunk(&shards->chunk[i], image, first, first + count, pixels);
 #pragma omp critical(dn_shards)
-        if (status != DN_OK) {
-            worst = status;
-            snprintf(message, sizeof message, "%s", dn_message());
-        }
+        dn_failure_keep(&failure, status);
     }
-    return worst == DN_OK ? DN_OK : dn_fail(worst, "%s", message);
+    return dn_failure_report(&failure);
 }

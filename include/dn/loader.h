@@ -1,0 +1,64 @@
+/*
+ * Reads ahead: I/O threads fill a ring with the next batches while the caller computes.
+ *
+ * The batches of a loader have numbers, and what batch n holds follows from n alone; so a loader
+ * may begin anywhere, and any batch may be loaded again. They are handed over in order, each with
+ * its own failure if it has one. Images are read one by one, each by the next free thread.
+ *
+ * The threads are plain ones that may run on any core of the rank, beside OpenMP threads that fill
+ * all of them: reading a decoded image is less than a thousandth of a training step's work on it,
+ * and the team's dynamic schedules absorb that. Where reading costs more, leave it a core.
+ */
+#ifndef DN_LOADER_H
+#define DN_LOADER_H
+
+#include "dn/source.h"
+
+/* Batches in a ring for each net that computes: one that is ready and one that is being read. */
+enum { DN_READ_AHEAD = 2 };
+
+/*
+ * Which images a batch holds. An epoch has `steps` steps of virtual_ranks x batch images; in each,
+ * one rank loads the batches of the virtual ranks [first, last). Batch n is virtual rank
+ * first + n % (last - first)'s of step n / (last - first), counted from the run's first.
+ */
+typedef struct dn_sequence {
+    int first, last, virtual_ranks;
+    int batch; /* images */
+    int64_t steps;
+} dn_sequence;
+
+/* Where in its epoch's order virtual rank `virtual_rank`'s images of a step begin. */
+int64_t dn_sequence_position(const dn_sequence *sequence, int64_t step, int virtual_rank);
+
+typedef struct dn_loader_settings {
+    const dn_source *source; /* not owned */
+    dn_sequence sequence;
+    int64_t begin, end; /* reads the batches [begin, end), unless it is asked for others */
+    int shuffle;        /* 1: each epoch in dn_random_permutation's order; 0: in stored order */
+    int augment;        /* dn_transform_of's */
+    uint64_t seed;      /* of order and augmentation */
+    int threads;
+    int depth; /* batches in the ring */
+} dn_loader_settings;
+
+typedef struct dn_loader dn_loader;
+
+/* Starts the threads, which read from `begin` on. Memory: `depth` batches in fp32 and, with
+ * `shuffle`, 4 bytes an image of the split; no more is taken later. The caller owns it. DN_ENOMEM,
+ * also where the system grants no thread. */
+dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *settings);
+
+/*
+ * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
+ * `batch`, or what is left of the split. Waits until it is read, copies it by the OpenMP team, and
+ * gives its place to the next one. Any n but the one after the last loaded begins anew there. On
+ * failure, of one of its images, the arrays stay as they were. One thread calls it.
+ */
+dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
+
+/* Ends the threads after the image that each is reading. Sets *loader to NULL and accepts NULL
+ * inside. */
+void dn_loader_destroy(dn_loader **loader);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * Reading ahead against reading directly: the same bits in any order of asking, on any number of
+ * threads, whatever the source's times; failures arrive with their batch; an end at any moment.
+ *
+ * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dn/loader.h"
+#include "dn/rng.h"
+
+enum { COUNT = 53, CHANNELS = 2, HEIGHT = 3, WIDTH = 5, FLOATS = CHANNELS * HEIGHT * WIDTH };
+enum { RANKS = 3, BATCH = 4, STEPS = COUNT / (RANKS * BATCH), OWN = 2, EPOCHS = 3 };
+enum { BATCHES = OWN * STEPS * EPOCHS, SEED = 11, NOBODY = -1, MICROSECONDS = 200 };
+
+/* Made-up pixels, read in times that differ from image to image. */
+typedef struct made_up {
+    dn_source source;
+    uint16_t labels[COUNT];
+    int64_t bad; /* an image that cannot be read */
+    int is_slow;
+    atomic_int reads, ended;
+} made_up;
+
+static void fill_pixels(int64_t index, uint8_t pixels[FLOATS])
+{
+    for (int p = 0; p < FLOATS; p++)
+        pixels[p] =
+            (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, (uint64_t)index, (uint64_t)p).word[0];
+}
+
+static dn_status read_made_up(const dn_source *source, const dn_request *request,
+                              const dn_transform *transform, float *image)
+{
+    made_up *m = (made_up *)source;
+    uint8_t pixels[FLOATS];
+    atomic_fetch_add(&m->reads, 1);
+    if (m->is_slow)
+        usleep((useconds_t)dn_random_below(
+            dn_random(5, DN_STREAM_SYNTHETIC, 0, (uint64_t)request->position).word[0],
+            2 * MICROSECONDS));
+    fill_pixels(request->index, pixels);
+    dn_transform_apply(transform, request, pixels, image);
+    atomic_fetch_add(&m->ended, 1);
+    DN_CHECK(request->index != m->bad, DN_ECORRUPT, "image %d is damaged", (int)request->index);
+    return DN_OK;
+}
+
+static void make_up(made_up *m)
+{
+    *m = (made_up){.bad = NOBODY, .is_slow = 1};
+    for (int i = 0; i < COUNT; i++)
+        m->labels[i] = (uint16_t)(1000 + i);
+    m->source = (dn_source){.info = {.channels = CHANNELS,
+                                     .height = HEIGHT,
+                                     .width = WIDTH,
+                                     .mean = {0.4, 0.5},
+                                     .std = {0.2, 0.25}},
+                            .count = COUNT,
+                            .labels = m->labels,
+                            .read = read_made_up};
+}
+
+/* The last two of three virtual ranks, from batch `begin` on. */
+static dn_loader_settings settings(const made_up *m, int64_t begin, int threads, int depth)
+{
+    return (dn_loader_settings){.source = &m->source,
+                                .sequence = {.first = RANKS - OWN,
+                                             .last = RANKS,
+                                             .virtual_ranks = RANKS,
+                                             .batch = BATCH,
+                                             .steps = STEPS},
+                                .begin = begin,
+                                .end = BATCHES,
+                                .shuffle = 1,
+                                .augment = 1,
+                                .seed = SEED,
+                                .threads = threads,
+                                .depth = depth};
+}
+
+static dn_loader *start(const dn_loader_settings *s)
+{
+    dn_loader *loader;
+    assert_int_equal(dn_loader_create(&loader, s), DN_OK);
+    return loader;
+}
+
+/* Which image stands at place i of batch n, by definition. */
+static dn_request request_of(int64_t n, int i)
+{
+    uint32_t order[COUNT];
+    const int64_t step = n / OWN, rank = RANKS - OWN + n % OWN;
+    const int64_t epoch = step / STEPS, place = step % STEPS;
+    const int64_t position = (place * RANKS + rank) * BATCH + i;
+    dn_random_permutation(order, COUNT, SEED, (uint64_t)epoch);
+    return (dn_request){.index = order[position], .epoch = epoch, .position = position};
+}
+
+static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
+{
+    const dn_transform transform = dn_transform_of(&m->source.info, 1, SEED);
+    float images[BATCH * FLOATS], expected[FLOATS];
+    int32_t labels[BATCH];
+    uint8_t pixels[FLOATS];
+    assert_int_equal(dn_loader_load(loader, n, images, labels), DN_OK);
+    for (int i = 0; i < BATCH; i++) {
+        const dn_request request = request_of(n, i);
+        fill_pixels(request.index, pixels);
+        dn_transform_apply(&transform, &request, pixels, expected);
+        assert_int_equal(labels[i], 1000 + request.index);
+        assert_memory_equal(images + (ptrdiff_t)i * FLOATS, expected, sizeof expected);
+    }
+}
+
+/* Whole runs, from their first batch and from one in the middle of the second epoch. */
+static void test_in_order(void **state)
+{
+    (void)state;
+    static const struct {
+        int threads, depth, begin;
+    } cases[] = {
+        {1, 1, 0}, {1, 2, 0}, {1, 5, OWN * (STEPS + 1) + 1}, {3, 1, 0}, {3, 2, OWN * (STEPS + 2)},
+        {3, 40, 0}};
+    made_up m;
+    make_up(&m);
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        const int64_t begin = cases[c].begin;
+        const dn_loader_settings s = settings(&m, begin, cases[c].threads, cases[c].depth);
+        m.is_slow = c != 0;
+        m.reads = 0;
+        dn_loader *loader = start(&s);
+        for (int64_t n = begin; n < BATCHES; n++)
+            check_batch(loader, &m, n);
+        dn_loader_destroy(&loader);
+        assert_null(loader);
+        assert_int_equal(m.reads, (BATCHES - begin) * BATCH); /* each once, none after the end */
+    }
+}
+
+/* A step's batches again, one batch twice, back to the start, ahead, and to the last. */
+static void test_any_order(void **state)
+{
+    (void)state;
+    static const int asked[] = {0, 1, 2, 3,  2, 3,           3,           3,
+                                0, 1, 9, 10, 8, BATCHES - 1, BATCHES - 1, 4};
+    made_up m;
+    make_up(&m);
+    for (int threads = 1; threads <= 3; threads += 2)
+        for (int depth = 1; depth <= 4; depth += 3) {
+            const dn_loader_settings s = settings(&m, 5, threads, depth);
+            dn_loader *loader = start(&s);
+            for (size_t a = 0; a < sizeof asked / sizeof asked[0]; a++)
+                check_batch(loader, &m, asked[a]);
+            dn_loader_destroy(&loader);
+        }
+}
+
+static void wait_for(atomic_int *count, int value)
+{
+    while (*count < value)
+        usleep(MICROSECONDS);
+}
+
+/* The ring fills, no further, and its threads end when they wait for a place; when none was asked
+ * for; and in the middle of reading. */
+static void test_end(void **state)
+{
+    (void)state;
+    enum { DEPTH = 3 };
+    made_up m;
+    make_up(&m);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        const dn_loader_settings s = settings(&m, 0, threads, DEPTH);
+        m.reads = m.ended = 0;
+        dn_loader *loader = start(&s);
+        check_batch(loader, &m, 0);
+        wait_for(&m.ended, (1 + DEPTH) * BATCH);
+        usleep(20 * MICROSECONDS);
+        assert_int_equal(m.reads, (1 + DEPTH) * BATCH);
+        dn_loader_destroy(&loader);
+
+        loader = start(&s);
+        dn_loader_destroy(&loader);
+
+        m.reads = m.ended = 0;
+        loader = start(&s);
+        wait_for(&m.reads, BATCH + 1);
+        dn_loader_destroy(&loader);
+        assert_int_equal(m.reads, m.ended);
+    }
+    dn_loader *none = NULL;
+    dn_loader_destroy(&none);
+}
+
+/* An image is damaged: its batch fails with the reading thread's message, no other batch does, and
+ * what it was to fill stays as it was. */
+static void test_failure(void **state)
+{
+    (void)state;
+    enum { BAD = 5 };
+    made_up m;
+    make_up(&m);
+    m.bad = request_of(BAD, 2).index;
+    char expected[64];
+    snprintf(expected, sizeof expected, "image %d is damaged", (int)m.bad);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        const dn_loader_settings s = settings(&m, 0, threads, 4);
+        dn_loader *loader = start(&s);
+        for (int64_t n = 0; n < BAD; n++)
+            check_batch(loader, &m, n);
+        for (int times = 0; times < 2; times++) {
+            float images[BATCH * FLOATS] = {7};
+            int32_t labels[BATCH] = {7};
+            assert_int_equal(dn_loader_load(loader, BAD, images, labels), DN_ECORRUPT);
+            assert_string_equal(dn_message(), expected);
+            assert_true(images[0] == 7 && images[1] == 0 && labels[0] == 7 && labels[1] == 0);
+        }
+        check_batch(loader, &m, BAD + 1);
+        assert_int_equal(
+            dn_loader_load(loader, BAD, (float[BATCH * FLOATS]){0}, (int32_t[BATCH]){0}),
+            DN_ECORRUPT);
+        dn_loader_destroy(&loader);
+    }
+}
+
+/* Evaluation: stored order, as stored, and a last batch of what is left. */
+static void test_stored_order(void **state)
+{
+    (void)state;
+    enum { ALL = (COUNT + BATCH - 1) / BATCH, LAST = COUNT - (ALL - 1) * BATCH };
+    made_up m;
+    make_up(&m);
+    const dn_loader_settings s = {
+        .source = &m.source,
+        .sequence = {.last = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
+        .begin = 2,
+        .end = ALL,
+        .threads = 2,
+        .depth = 2};
+    dn_loader *loader = start(&s);
+    float images[BATCH * FLOATS];
+    for (int n = 2; n < ALL; n++) {
+        int32_t labels[BATCH] = {-1, -1, -1, -1};
+        assert_int_equal(dn_loader_load(loader, n, images, labels), DN_OK);
+        for (int i = 0; i < BATCH; i++)
+            assert_int_equal(labels[i], n < ALL - 1 || i < LAST ? 1000 + n * BATCH + i : -1);
+    }
+    dn_loader_destroy(&loader);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_in_order),     cmocka_unit_test(test_any_order),
+        cmocka_unit_test(test_end),          cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_stored_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

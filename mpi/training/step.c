@@ -230,7 +230,7 @@ static double record_buckets(dn_step *step)
         seconds += bucket[i].end > start ? bucket[i].end - start : 0;
         until = bucket[i].end > until ? bucket[i].end : until;
         if (step->comm->size > 1)
-            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].lane,
+            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].flight,
                             bucket[i].start, bucket[i].end);
     }
     return seconds;

@@ -121,6 +121,7 @@ done:
 static dn_status check_all(const dn_comm *comm, int *sums)
 {
     const size_t count[] = {1, 5, 1000, 100003}, bucket[] = {7, 3000, 1000000};
+    const int segments[] = {0, 1, 2, 8, 64};
     const int v[] = {comm->size, 8, 13, 16, 64, comm->size + 1, 3 * comm->size};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
         for (size_t j = 0; j < sizeof count / sizeof *count && v[i] >= comm->size; j++) {
@@ -130,6 +131,7 @@ static dn_status check_all(const dn_comm *comm, int *sums)
                                                     .count = count[j],
                                                     .split = count[j] - count[j] / 7,
                                                     .bucket = bucket[(i + j) % 3],
+                                                    .segments = segments[(2 * i + j) % 5],
                                                     .bf16 = (i + j) / 2 % 2 == 1,
                                                     .comm_thread = (i + j) % 2 == 1};
             DN_TRY(check_sum(comm, settings));

@@ -255,8 +255,8 @@ static void test_limits(void **state)
     job.network = (dn_network){.inside = {0, 1e3}, .between = {1e-9, 1e9}};
     p = predict(job);
     assert_string_equal(p.limit, "bandwidth in the node");
-    /* A bucket takes four looks, and layers are few. */
-    job.network = (dn_network){.inside = {0.01, INFINITY}, .between = {0.01, INFINITY}};
+    /* A bucket takes three looks, and layers are few. */
+    job.network = (dn_network){.inside = {5e-3, 1e7}, .between = {5e-3, 1e7}};
     job.bucket_floats = BUCKET / 2;
     job.polls = 1;
     p = predict(job);

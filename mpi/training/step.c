@@ -11,10 +11,9 @@
 #include "job/timeline.h"
 #include "job/heartbeat.h"
 
-/* What the ranks tell each other of each virtual rank. */
-enum { LOSS, CORRECT, WAIT, STOP, SCORES };
-/* 1 where its gradient is finite: asked when the losses have been looked at, in their place. */
-enum { FINITE = LOSS };
+/* What a step adds up over the virtual ranks, and what of it is the largest of theirs: how long a
+ * rank waited, how long less than not at all, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NO_WAIT, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -24,12 +23,12 @@ static double mark(const dn_step *step, dn_span span, int64_t number, double sta
     return now;
 }
 
-/* Completes the statistics that a norm group's ranks tell each other. */
-static void exchange(void *user, double *rows, size_t width)
+/* Adds up the statistics of a norm group's batches. */
+static void sum_statistics(void *user, double *rows, size_t width)
 {
     const dn_step *step = user;
     const double start = omp_get_wtime();
-    dn_comm_gather_doubles(step->comm, rows, step->virtual_ranks, (int)width);
+    dn_small_sum_run(&step->small_sum, rows, width, 0);
     mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
 }
 
@@ -46,7 +45,7 @@ static dn_status make_team(dn_step *step)
     step->team = (dn_team){.nets = step->nets, .count = 1, .user = step};
     if (is_group) {
         step->team.first = step->first;
-        step->team.exchange = exchange;
+        step->team.exchange = sum_statistics;
     }
     for (; step->team.count < count; step->team.count++)
         DN_TRY(dn_net_create_sharing(&step->nets[step->team.count], step->net));
@@ -75,15 +74,19 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net, const 
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, parameters = view.parameter_count;
     step->momentum = calloc(parameters, sizeof *step->momentum);
-    step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
-    if (step->momentum == NULL || step->scores == NULL)
+    step->losses = calloc((size_t)(step->last - step->first), sizeof *step->losses);
+    step->scores = calloc((size_t)(step->last - step->first) * SCORES, sizeof *step->scores);
+    if (step->momentum == NULL || step->losses == NULL || step->scores == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none for %zu floats of momentum", parameters);
     DN_TRY(make_team(step));
     const int bf16 = options->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
-    dn_tree_subtrees(step->tree, &subtrees);
+    const int subtree_count = dn_tree_subtrees(step->tree, &subtrees);
+    const size_t widest = count - parameters; /* the statistics of all maps: two a channel */
+    DN_TRY(dn_small_sum_create(&step->small_sum, comm, v, subtrees, subtree_count,
+                               widest > SCORES ? widest : SCORES));
     return dn_allreduce_create(
         &step->allreduce, comm, subtrees,
         &(dn_allreduce_settings){.virtual_ranks = v,
@@ -102,7 +105,9 @@ void dn_step_destroy(dn_step *step)
         dn_net_destroy(&step->nets[m]);
     free(step->nets);
     free(step->results);
+    dn_small_sum_destroy(&step->small_sum);
     free(step->momentum);
+    free(step->losses);
     free(step->scores);
     *step = (dn_step){0};
 }
@@ -156,8 +161,10 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
     compute(step, pass, v, load, user);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
-        step->scores[(v + m) * SCORES + LOSS] = step->results[m].loss;
-        step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
+        const int row = v + m - step->first;
+        step->losses[row] = step->results[m].loss;
+        step->scores[row * SCORES + LOSS] = step->results[m].loss;
+        step->scores[row * SCORES + CORRECT] = step->results[m].correct1;
     }
 }
 
@@ -174,31 +181,50 @@ static int is_leaf_finite(const dn_net *net)
     return !bad;
 }
 
+/* The lowest of the virtual ranks that the ranks give, -1 where all give step->virtual_ranks. */
+static int lowest(const dn_step *step, int v)
+{
+    const int none = step->virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
+    return least < none ? least : -1;
+}
+
+/* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
+static int find_loss(const dn_step *step, double *loss)
+{
+    int own = step->first, root = 0;
+    while (own < step->last && isfinite(step->losses[own - step->first]))
+        own++;
+    const int found = lowest(step, own < step->last ? own : step->virtual_ranks);
+    while (dn_tree_first(step->virtual_ranks, step->comm->size, root + 1) <= found)
+        root++;
+    *loss = found == own ? step->losses[own - step->first] : 0;
+    dn_comm_broadcast(step->comm, loss, sizeof *loss, root);
+    return found;
+}
+
 /* The virtual rank whose gradient made the sum infinite, -1 where each is finite: nothing was
  * updated yet, so computing them once more gives the same. */
 static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
 {
     const dn_team *team = &step->team;
+    int own = step->virtual_ranks;
     for (int v = step->first; v < step->last; v += team->count) {
         compute(step, pass, v, load, user);
-        for (int m = 0; m < team->count; m++)
-            step->scores[(v + m) * SCORES + FINITE] = is_leaf_finite(team->nets[m]);
+        for (int m = team->count; m-- > 0;)
+            if (v + m < own && !is_leaf_finite(team->nets[m]))
+                own = v + m;
     }
-    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
-    for (int v = 0; v < step->virtual_ranks; v++)
-        if (!step->scores[v * SCORES + FINITE])
-            return v;
-    return -1;
+    return lowest(step, own);
 }
 
 /* Looks at the losses and the summed gradient, which all ranks have. */
 static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
                                int *culprit)
 {
-    for (int v = 0; v < step->virtual_ranks; v++) {
-        const double loss = step->scores[v * SCORES + LOSS];
-        *culprit = v;
-        DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
+    if (!isfinite(step->scores[LOSS])) {
+        double loss;
+        *culprit = find_loss(step, &loss);
+        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
     }
     if (is_leaf_finite(step->net))
         return DN_OK;
@@ -219,7 +245,7 @@ static void update(dn_step *step, const dn_sgd *sgd)
     dn_net_update_running(step->net, net.leaf);
 }
 
-/* Seconds with buckets under way, which go to the timeline. */
+/* Seconds with buckets in flight, which go to the timeline. */
 static double record_buckets(dn_step *step)
 {
     const dn_bucket *bucket;
@@ -246,26 +272,22 @@ static int reduce(dn_step *step, double start, double computed)
     dn_preempt *stop = step->stop;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, now - start);
-    for (int v = step->first; v < step->last; v++) {
-        step->scores[v * SCORES + WAIT] = now - computed;
-        step->scores[v * SCORES + STOP] = stop ? dn_preempt_reason(stop) : 0;
+    for (int row = 0; row < step->last - step->first; row++) {
+        double *scores = step->scores + (ptrdiff_t)row * SCORES;
+        scores[WAIT] = now - computed;
+        scores[NO_WAIT] = computed - now;
+        scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
-    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
-    double least = now - computed, most = least, reason = 0;
-    for (int v = 0; v < step->virtual_ranks; v++) {
-        least = fmin(least, step->scores[v * SCORES + WAIT]);
-        most = fmax(most, step->scores[v * SCORES + WAIT]);
-        reason = fmax(reason, step->scores[v * SCORES + STOP]);
-    }
+    dn_small_sum_run(&step->small_sum, step->scores, SCORES, SCORES - SUMS);
+    const double most = step->scores[WAIT], least = -step->scores[NO_WAIT];
     step->times.exposed += least;
     step->times.imbalance += most - least;
-    return (int)reason;
+    return (int)step->scores[STOP];
 }
 
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_load_fn *load,
                       void *user, dn_step_result *result)
 {
-    const int v = step->virtual_ranks;
     const int64_t number = (int64_t)pass->step;
     const double start = omp_get_wtime();
     dn_heartbeat_step(step->comm->heartbeat, number + 1);
@@ -281,8 +303,8 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_sgd *sgd, dn_
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
     update(step, sgd);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
-    result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
-    result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);
+    result->loss = step->scores[LOSS] / step->virtual_ranks;
+    result->correct = (int64_t)step->scores[CORRECT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

@@ -12,6 +12,7 @@
 #define DN_STEP_H
 
 #include "allreduce/allreduce.h"
+#include "allreduce/small_sum.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "options/options.h"
@@ -40,9 +41,11 @@ typedef struct dn_step {
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
-    float *momentum;  /* (parameters) */
-    double *scores;   /* (virtual_ranks, 4): loss, images right; its rank's wait and why to stop */
-    dn_preempt *stop; /* or NULL; not owned */
+    dn_small_sum small_sum; /* of statistics and scores */
+    float *momentum;        /* (parameters) */
+    double *losses;         /* (last - first) of this rank's virtual ranks */
+    double *scores;         /* (last - first, 5); after the sum the first row is the step's */
+    dn_preempt *stop;       /* or NULL; not owned */
     dn_step_times times;
 } dn_step;
 

@@ -98,13 +98,14 @@ void dn_norm_prepare(dn_net *net, const dn_node *node, const dn_pass *pass);
  * + count). Inside a parallel region. */
 void dn_map_merge_moments(dn_net *net, dn_feature_map *map, int first, int count);
 
-/* From the group's sums in net->rows: mean and variance of the node's output channels, in its map
- * and in the leaf. Called by the walk after the node's forward, outside a parallel region. */
-void dn_map_statistics(dn_net *net, const dn_node *node);
+/* Mean and variance of the node's output channels, in its map and in the leaf, from mean(outputs)
+ * and the sums of squares about it of the whole norm group, squares(outputs). Called by the walk
+ * after the node's forward, outside a parallel region. */
+void dn_map_statistics(dn_net *net, const dn_node *node, const double *mean, const double *squares);
 
-/* From the same rows, which now hold A and B (nodes.h): net->coefficients, the deferred correction
- * of the node's output channels. Called by the walk before the node's backward. */
-void dn_map_correction(dn_net *net, const dn_node *node);
+/* net->coefficients, the deferred correction of the node's output channels, from the norm group's
+ * sums(outputs, 2) of A and B (nodes.h). Called by the walk before the node's backward. */
+void dn_map_correction(dn_net *net, const dn_node *node, const double *sums);
 
 /* Means and sums of squares of a piece's `count` output channels from `first` on, into
  * net->partial(pieces, count, 2). */

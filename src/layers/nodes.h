@@ -101,8 +101,8 @@ struct dn_net {
     float *packed;             /* weights of the running node, as the kernels want them */
     float *coefficients;       /* (outputs, 3) deferred correction of the running node's output,
                                   by dn_map_correction before its backward */
-    double *rows;    /* (norm_group, 2 * outputs) the group's sums of the running node's output */
-    double *column;  /* (norm_group) one column of rows */
+    double *rows;    /* (norm_group, 2 * outputs) what the team adds up of the running node's output */
+    double *means;   /* (outputs) of the norm group, of the running node's output */
     double *partial; /* sums of the running node's pieces: moments (pieces, outputs, 2) forward,
                         norm sums (parts, inputs, 2) backward */
     float *wgrad_partial; /* gradient sums of the running node; see dn_wgrad_partial */

@@ -2,7 +2,6 @@
  * Batch norm's share of the work that is not fused into kernels: per-channel arithmetic, in
  * double, on sums that the pieces of a map left behind.
  */
-#include "dn/tree.h"
 #include "layers.h"
 
 #include <math.h>
@@ -62,50 +61,27 @@ void dn_map_merge_moments(dn_net *net, dn_feature_map *map, int first, int count
     }
 }
 
-/* The tree's sum over the group of element `at` of its rows of sums. */
-static double group_sum(const dn_net *net, const dn_node *node, size_t at)
-{
-    return dn_tree_sum(net->rows + at, net->options.norm_group, 2 * node->outputs);
-}
-
-/* The same of the squares about `mean` over all batches, `pixels` each, from those about each
- * batch's own mean in element at + 1. */
-static double group_squares(const dn_net *net, const dn_node *node, size_t at, double mean,
-                            double pixels)
-{
-    for (size_t v = 0; v < (size_t)net->options.norm_group; v++) {
-        const double *moments = net->rows + v * 2 * (size_t)node->outputs + at;
-        const double delta = moments[0] - mean;
-        net->column[v] = moments[1] + pixels * delta * delta;
-    }
-    return dn_tree_sum(net->column, net->options.norm_group, 1);
-}
-
-void dn_map_statistics(dn_net *net, const dn_node *node)
+void dn_map_statistics(dn_net *net, const dn_node *node, const double *mean, const double *squares)
 {
     const dn_feature_map *map = &net->maps[node->out];
-    const double own = dn_map_pixels(map), pixels = own * net->options.norm_group;
+    const double pixels = dn_map_pixels(map) * net->options.norm_group;
     float *means = net->leaf + net->parameter_count + map->statistics + node->first;
     for (int c = 0; c < node->outputs; c++) {
-        const size_t at = 2 * (size_t)c;
-        const double mean = group_sum(net, node, at) / net->options.norm_group;
-        const double squares = group_squares(net, node, at, mean, own);
-        map->mean[node->first + c] = (float)mean;
-        map->inverse[node->first + c] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
-        means[c] = (float)mean;
-        means[map->channels + c] = (float)(squares / (pixels > 1 ? pixels - 1 : 1));
+        map->mean[node->first + c] = (float)mean[c];
+        map->inverse[node->first + c] = (float)(1 / sqrt(squares[c] / pixels + DN_NORM_EPSILON));
+        means[c] = (float)mean[c];
+        means[map->channels + c] = (float)(squares[c] / (pixels > 1 ? pixels - 1 : 1));
     }
 }
 
-void dn_map_correction(dn_net *net, const dn_node *node)
+void dn_map_correction(dn_net *net, const dn_node *node, const double *sums)
 {
     const dn_feature_map *map = &net->maps[node->out];
     const double pixels = dn_map_pixels(map) * net->options.norm_group;
     float *coefficients = net->coefficients;
     for (int c = 0; c < node->outputs; c++, coefficients += 3) {
         const double s = map->inverse[node->first + c], mean = map->mean[node->first + c];
-        const double a = group_sum(net, node, 2 * (size_t)c) / pixels;
-        const double b = group_sum(net, node, 2 * (size_t)c + 1) / pixels;
+        const double a = sums[2 * c] / pixels, b = sums[2 * c + 1] / pixels;
         coefficients[0] = (float)s;
         coefficients[1] = (float)(-s * s * b);
         coefficients[2] = (float)(s * s * b * mean - s * a);

@@ -184,7 +184,7 @@ static void add_work_regions(dn_net *net)
     }
     add_lasting(net, "coefficients", &net->coefficients, 3 * channels * sizeof(float));
     add_lasting(net, "norm group's sums", &net->rows, group * 2 * channels * sizeof(double));
-    add_lasting(net, "norm group's column", &net->column, group * sizeof(double));
+    add_lasting(net, "norm group's means", &net->means, channels * sizeof(double));
     add_lasting(net, "scratch", &net->scratch,
                 (size_t)net->threads * net->scratch_floats * sizeof(float));
 }
@@ -198,7 +198,7 @@ static void share_memory(dn_net *net, const dn_net *lead)
     net->channel_statistics = lead->channel_statistics;
     net->coefficients = lead->coefficients;
     net->rows = lead->rows;
-    net->column = lead->column;
+    net->means = lead->means;
     net->scratch = lead->scratch;
     net->scratch_floats = lead->scratch_floats;
 }

@@ -3,6 +3,7 @@
  *
  * A single net is a team of one, alone in its norm group.
  */
+#include "dn/tree.h"
 #include "layers.h"
 #include "plan.h"
 
@@ -56,16 +57,55 @@ static void node_backward(dn_net *net, const dn_node *node, const dn_pass *pass)
     }
 }
 
-/* The first net's rows(norm_group, 2 * outputs) = the sums of the node's output of all batches. */
-static void gather_sums(const dn_team *team, const dn_node *node)
+/* What member `m` has of the node's output: (outputs, 2). */
+static const double *sums_of(const dn_team *team, const dn_node *node, int m)
 {
-    const dn_net *lead = team->nets[0];
+    return team->nets[m]->maps[node->out].sums + 2 * node->first;
+}
+
+/* The first of the lead's rows(team.count, width) = the sum of those of the whole norm group. */
+static void sum_over_group(const dn_team *team, size_t width)
+{
+    double *rows = team->nets[0]->rows;
+    if (team->exchange != NULL)
+        team->exchange(team->user, rows, width);
+    else
+        for (size_t i = 0; i < width; i++)
+            rows[i] = dn_tree_sum(rows + i, team->count, (int)width);
+}
+
+/* Mean and variance of the norm group from each batch's mean and sum of squares about it: first
+ * the group's mean, then the squares about that. */
+static void group_statistics(const dn_team *team, const dn_node *node)
+{
+    dn_net *lead = team->nets[0];
+    const size_t outputs = (size_t)node->outputs;
+    const double pixels = dn_map_pixels(&lead->maps[node->out]);
+    double *rows = lead->rows, *means = lead->means;
+    for (int m = 0; m < team->count; m++)
+        for (size_t c = 0; c < outputs; c++)
+            rows[(size_t)m * outputs + c] = sums_of(team, node, m)[2 * c];
+    sum_over_group(team, outputs);
+    for (size_t c = 0; c < outputs; c++)
+        means[c] = rows[c] / lead->options.norm_group;
+    for (int m = 0; m < team->count; m++)
+        for (size_t c = 0; c < outputs; c++) {
+            const double *moments = sums_of(team, node, m) + 2 * c;
+            const double delta = moments[0] - means[c];
+            rows[(size_t)m * outputs + c] = moments[1] + pixels * delta * delta;
+        }
+    sum_over_group(team, outputs);
+    dn_map_statistics(lead, node, means, rows);
+}
+
+static void group_correction(const dn_team *team, const dn_node *node)
+{
+    dn_net *lead = team->nets[0];
     const size_t width = 2 * (size_t)node->outputs;
     for (int m = 0; m < team->count; m++)
-        memcpy(lead->rows + (size_t)(team->first + m) * width,
-               team->nets[m]->maps[node->out].sums + 2 * node->first, width * sizeof *lead->rows);
-    if (team->exchange != NULL)
-        team->exchange(team->user, lead->rows, width);
+        memcpy(lead->rows + (size_t)m * width, sums_of(team, node, m), width * sizeof *lead->rows);
+    sum_over_group(team, width);
+    dn_map_correction(lead, node, lead->rows);
 }
 
 static dn_pass pass_of(const dn_pass *pass, int member)
@@ -86,10 +126,8 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
             const dn_pass own = pass_of(pass, m);
             node_forward(team->nets[m], &team->nets[m]->nodes[i], &own);
         }
-        if (node->out >= 0) {
-            gather_sums(team, node);
-            dn_map_statistics(lead, node);
-        }
+        if (node->out >= 0)
+            group_statistics(team, node);
         lead->nodes[i].forward_seconds += omp_get_wtime() - start;
     }
     for (int m = 0; m < team->count; m++) {
@@ -108,10 +146,8 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
     for (int i = lead->node_count - 1; i >= 0; i--) {
         const dn_node *node = &lead->nodes[i];
         const double start = omp_get_wtime();
-        if (node->out >= 0) {
-            gather_sums(team, node);
-            dn_map_correction(lead, node);
-        }
+        if (node->out >= 0)
+            group_correction(team, node);
         for (int m = 0; m < team->count; m++) {
             const dn_pass own = pass_of(pass, m);
             node_backward(team->nets[m], &team->nets[m]->nodes[i], &own);

@@ -140,12 +140,7 @@ static dn_status print_json(const bench *b)
     if (row != NULL && b->options->roofline)
         json_object_set_new(row, "roofline",
                             dn_roofline_json(b->net, &b->peaks, b->options->steps));
-    DN_CHECK(row != NULL, DN_ENOMEM, "memory: found none for the results");
-    const int failed = json_dumpf(row, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF ||
-                       fflush(stdout) == EOF;
-    json_decref(row);
-    DN_CHECK(!failed, DN_EIO, "standard output: results not written");
-    return DN_OK;
+    return dn_json_write(row, NULL);
 }
 
 static void print_text(const bench *b)

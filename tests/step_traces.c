@@ -21,7 +21,7 @@ enum { READY = 1, DONE = 2, ROUND = 16 }; /* tags */
 
 typedef struct writer {
     dn_profile profile;
-    dn_comm_schedule schedule[3]; /* of all ranks: for gradients, statistics and scores */
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* of all ranks, by log2 of their segments */
     dn_bucket *bucket, scores;
     int buckets, ranks;
     const char *folder;
@@ -151,6 +151,15 @@ static int write_all(const writer *w)
     return ok;
 }
 
+static dn_status plan_bucket(writer *w, dn_bucket *bucket)
+{
+    dn_comm_schedule *s = &w->schedule[__builtin_ctz((unsigned)bucket->segments)];
+    if (s->segments == 0)
+        DN_TRY(dn_comm_schedule_create(s, w->ranks, w->ranks, DN_ALL_RANKS, bucket->segments));
+    bucket->schedule = s;
+    return DN_OK;
+}
+
 /* The buckets that the sum would use, and their schedules. */
 static dn_status plan_step(writer *w, size_t bucket_floats)
 {
@@ -158,14 +167,10 @@ static dn_status plan_step(writer *w, size_t bucket_floats)
     const dn_allreduce_settings settings = {
         .count = floats, .split = floats - w->profile.statistics, .bucket = bucket_floats};
     DN_TRY(dn_allreduce_cut(&settings, w->ranks, &w->bucket, &w->buckets));
-    const int segments[] = {w->bucket[0].segments, w->bucket[w->buckets - 1].segments, 1};
-    for (int i = 0; i < 3; i++)
-        DN_TRY(dn_comm_schedule_create(&w->schedule[i], w->ranks, w->ranks, DN_ALL_RANKS,
-                                       segments[i]));
     for (int b = 0; b < w->buckets; b++)
-        w->bucket[b].schedule = &w->schedule[w->bucket[b].begin >= settings.split];
-    w->scores = (dn_bucket){.count = 2, .segments = 1, .schedule = &w->schedule[2]};
-    return DN_OK;
+        DN_TRY(plan_bucket(w, &w->bucket[b]));
+    w->scores = (dn_bucket){.count = 2, .segments = 1};
+    return plan_bucket(w, &w->scores);
 }
 
 int main(int argc, char **argv)
@@ -185,7 +190,7 @@ int main(int argc, char **argv)
 done:
     if (status != DN_OK)
         fprintf(stderr, "step_traces: %s\n", dn_message());
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < DN_SCHEDULES; i++)
         dn_comm_schedule_destroy(&w.schedule[i]);
     free(w.bucket);
     dn_profile_destroy(&w.profile);

@@ -25,12 +25,11 @@ enum {
     LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
     PARTS = 8,         /* buckets of the gradients, at least */
     MOST_BUCKETS = 30000,
-    SCHEDULES = 2, /* for buckets of gradients, and of statistics */
-    FIRST_TAG = 1  /* MPI promises tags up to 32767 */
+    FIRST_TAG = 1 /* MPI promises tags up to 32767 */
 };
 
 struct dn_allreduce {
-    dn_comm_schedule schedule[SCHEDULES];
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, those in use */
     int buckets;
     dn_bucket *bucket;
     atomic_int ready; /* buckets that may start */
@@ -119,19 +118,16 @@ static size_t round_up(size_t floats)
     return (floats + LINE - 1) / LINE * LINE;
 }
 
-/* Cuts [begin, end) into equal buckets of at most `most` floats; returns where the next one goes.
+/* Cuts [begin, end) into buckets of `size` floats, the last ones of half of what is left, down to
+ * `least`: nothing hides the last one, so it is to be short. Returns where the next one goes.
  */
-static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t most, int segments,
-                      int ranks)
+static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, size_t least)
 {
-    const size_t parts = (end - begin + most - 1) / most;
-    const size_t size = parts > 0 ? round_up((end - begin + parts - 1) / parts) : 0;
-    for (; begin < end; begin += size) {
-        const size_t count = end - begin < size ? end - begin : size;
-        *bucket++ = (dn_bucket){.begin = begin,
-                                .count = (int)count,
-                                .segments = segments > 0 ? segments
-                                                         : dn_comm_schedule_segments(size, ranks)};
+    for (; begin < end; begin += (size_t)bucket++->count) {
+        const size_t left = end - begin, half = round_up((left + 1) / 2);
+        size_t count = half < least ? left : half;
+        count = count < size ? count : size;
+        *bucket = (dn_bucket){.begin = begin, .count = (int)count};
     }
     return bucket;
 }
@@ -145,26 +141,27 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
     if (size > most)
         size = most > LEAST ? most : LEAST;
     size = size > least ? size : least;
-    *buckets = calloc(settings->count / size + 2, sizeof **buckets);
-    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets",
-             settings->count / size + 2);
-    dn_bucket *end = cut(*buckets, 0, settings->split, size, settings->segments, ranks);
-    end = cut(end, settings->split, settings->count, size, settings->segments, ranks);
+    const size_t room = settings->count / size + 2 + CHAR_BIT * sizeof size;
+    *buckets = calloc(room, sizeof **buckets);
+    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets", room);
+    dn_bucket *end = cut(*buckets, 0, settings->split, size, size < LEAST ? size : LEAST);
+    end = cut(end, settings->split, settings->count, size, size);
     *count = (int)(end - *buckets);
     for (int i = 0; i < *count; i++) {
-        (*buckets)[i].tag = FIRST_TAG + i;
-        (*buckets)[i].bf16 = settings->bf16 && (*buckets)[i].begin < settings->split;
+        dn_bucket *b = &(*buckets)[i];
+        b->tag = FIRST_TAG + i;
+        b->bf16 = settings->bf16 && b->begin < settings->split;
+        b->segments = settings->segments > 0 ? settings->segments
+                                             : dn_comm_schedule_segments((size_t)b->count, ranks);
     }
     return DN_OK;
 }
 
-/* Gives each bucket this rank's schedule; buckets of as many segments share one. */
+/* Gives each bucket this rank's schedule. */
 static dn_status plan_buckets(dn_allreduce *a, const dn_comm *comm, int virtual_ranks)
 {
     for (dn_bucket *b = a->bucket; b < a->bucket + a->buckets; b++) {
-        dn_comm_schedule *s = a->schedule;
-        if (s->segments != 0 && s->segments != b->segments)
-            s++;
+        dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)b->segments)];
         if (s->segments == 0)
             DN_TRY(dn_comm_schedule_create(s, virtual_ranks, comm->size, comm->rank, b->segments));
         b->schedule = s;
@@ -219,7 +216,7 @@ void dn_allreduce_destroy(dn_allreduce **allreduce)
     }
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
         dn_inflight_destroy(&a->flight[i]);
-    for (int i = 0; i < SCHEDULES; i++)
+    for (int i = 0; i < DN_SCHEDULES; i++)
         dn_comm_schedule_destroy(&a->schedule[i]);
     free(a->bucket);
     free(a);

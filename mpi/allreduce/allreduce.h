@@ -30,9 +30,8 @@ typedef struct dn_allreduce_settings {
 enum { DN_BUCKETS_IN_FLIGHT = 4 };
 
 /* The buckets of a vector over `ranks` ranks, in order and without their schedules: of the
- * settings, count, split, bucket and segments matter. Those before `split` have one number of
- * segments, the others one of their own. *buckets is the caller's to free. DN_ENOMEM. Not
- * collective. */
+ * settings, count, split, bucket and segments matter. *buckets is the caller's to free. DN_ENOMEM.
+ * Not collective. */
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count);
 

@@ -57,7 +57,7 @@ typedef struct dn_comm_schedule {
     dn_transfer *transfer; /* (count), by round and order */
 } dn_comm_schedule;
 
-enum { DN_ALL_RANKS = -1 };
+enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number of segments */ };
 
 /* How many segments make the sum of a vector of `count` floats over `ranks` ranks fastest: a power
  * of two, at least 1, at most a few a rank. */

@@ -148,8 +148,8 @@ static double due(const simulation *s, const flight *f)
                 earliest(&s->between, f->at, bytes * round->between));
 }
 
-/* Returns when the round is over. Buckets with the same rounds end in the order in which they
- * start: a flight that starts its last round first is free first, and the next bucket is its. */
+/* Returns when the round is over. A flight that starts its bucket's last round first takes the next
+ * bucket: as a rule it is free first, too. */
 static double take_round(simulation *s, flight *f)
 {
     const dn_round *round = &f->bucket->rounds->round[f->round++];
@@ -193,25 +193,22 @@ double dn_scaling_run(dn_sim_bucket *buckets, int count, const dn_transport *tra
 
 /* ---- a step ---- */
 
-/* The rounds of buckets of gradients and of statistics, and of the scores: a single segment. */
-enum { GRADIENTS, STATISTICS, SCORES, KINDS };
-
 typedef struct step {
     dn_transport transport;
-    dn_rounds rounds[KINDS];
+    dn_rounds rounds[DN_SCHEDULES]; /* by log2 of their segments, those in use */
     dn_sim_bucket *buckets;
     int count;
     double *ends;    /* (layers) seconds: of the backward pass' layers */
     double computed; /* its end, the last of these */
 } step;
 
-/* The step's losses and counts, summed when all else is: a latency a round. */
+/* The step's losses and counts, a single segment, summed when all else is: a latency a round. */
 static double scores(const step *s, const dn_network *network)
 {
     double seconds = 0;
-    for (int i = 0; i < s->rounds[SCORES].count; i++)
-        seconds += s->rounds[SCORES].round[i].between > 0 ? network->between.latency
-                                                          : network->inside.latency;
+    for (int i = 0; i < s->rounds[0].count; i++)
+        seconds +=
+            s->rounds[0].round[i].between > 0 ? network->between.latency : network->inside.latency;
     return seconds;
 }
 
@@ -261,56 +258,66 @@ static int by_bytes(const void *a, const void *b)
 /* How many messages of gradients and statistics a rank sends, and how long they are. */
 static dn_status count_messages(const step *s, dn_prediction *p)
 {
-    const int lengths = s->rounds[GRADIENTS].segments + s->rounds[STATISTICS].segments + 2;
-    message *all = calloc((size_t)s->count * (size_t)lengths, sizeof *all), *end = all;
-    DN_CHECK(all != NULL, DN_ENOMEM, "memory: found none for %d lengths", lengths);
-    double total = 0;
+    size_t lengths = 1;
+    double total = 0, below = 0;
+    for (int b = 0; b < s->count; b++)
+        lengths += (size_t)s->buckets[b].rounds->segments;
+    message *all = malloc(lengths * sizeof *all), *end = all;
+    DN_CHECK(all != NULL, DN_ENOMEM, "memory: found none for %zu lengths", lengths);
     for (const dn_sim_bucket *b = s->buckets; b < s->buckets + s->count; b++)
-        for (int n = 1; n <= b->rounds->segments; n++)
+        for (int n = 1, segments = b->rounds->segments; n <= segments; n++)
             if (b->rounds->messages[n] > 0) {
-                *end++ = (message){b->bytes * n / b->rounds->segments, b->rounds->messages[n]};
+                *end++ = (message){b->bytes * n / segments, b->rounds->messages[n]};
                 total += b->rounds->messages[n];
             }
     qsort(all, (size_t)(end - all), sizeof *all, by_bytes);
+    p->rounds = s->buckets[0].rounds->count;
     p->messages = total / p->ranks;
-    p->rounds = s->rounds[GRADIENTS].count;
     p->least_message = total > 0 ? all->bytes : 0;
-    double below = 0;
     for (const message *m = all; m < end && below <= total / 2; below += m++->count)
         p->median_message = m->bytes;
     free(all);
     return DN_OK;
 }
 
+/* The rounds for so many segments. */
+static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int segments, step *s,
+                             const dn_rounds **rounds)
+{
+    dn_rounds *r = &s->rounds[__builtin_ctz((unsigned)segments)];
+    *rounds = r;
+    return r->segments > 0 ? DN_OK
+                           : dn_scaling_rounds(r, job->nodes * job->ranks_per_node,
+                                               job->ranks_per_node, virtual_ranks, segments);
+}
+
 /* The buckets that the sum would use, and when the backward pass has made each final. */
-static dn_status plan_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
+static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
 {
     const dn_profile *profile = job->profile;
-    const int ranks = job->nodes * job->ranks_per_node;
-    const size_t floats = dn_profile_floats(profile), split = floats - profile->statistics;
+    const size_t floats = dn_profile_floats(profile);
     const dn_allreduce_settings settings = {
-        .count = floats, .split = split, .bucket = job->bucket_floats};
+        .count = floats, .split = floats - profile->statistics, .bucket = job->bucket_floats};
     dn_bucket *buckets = NULL;
+    const dn_rounds *rounds;
+    size_t final = 0; /* floats, after so many layers */
     dn_status status;
-    DN_TRY_OR_DONE(dn_allreduce_cut(&settings, ranks, &buckets, &s->count));
-    const int segments[KINDS] = {buckets[0].segments, buckets[s->count - 1].segments, 1};
-    for (int i = 0; i < KINDS; i++)
-        DN_TRY_OR_DONE(dn_scaling_rounds(&s->rounds[i], ranks, job->ranks_per_node, virtual_ranks,
-                                         segments[i]));
+    DN_TRY_OR_DONE(
+        dn_allreduce_cut(&settings, job->nodes * job->ranks_per_node, &buckets, &s->count));
     s->buckets = calloc((size_t)s->count, sizeof *s->buckets);
     if (s->buckets == NULL) {
         status = dn_fail(DN_ENOMEM, "memory: found none for %d buckets", s->count);
         goto done;
     }
-    size_t final = 0; /* floats, after so many layers */
     for (int b = 0, layers = 0; b < s->count; b++) {
+        DN_TRY_OR_DONE(find_rounds(job, virtual_ranks, buckets[b].segments, s, &rounds));
         while (final < buckets[b].begin + (size_t)buckets[b].count)
             final += profile->stage[layers++].floats;
-        s->buckets[b] =
-            (dn_sim_bucket){.bytes = buckets[b].count * (double)sizeof(float),
-                            .rounds = &s->rounds[buckets[b].begin < split ? GRADIENTS : STATISTICS],
-                            .ready = s->ends[layers - 1]};
+        s->buckets[b] = (dn_sim_bucket){.bytes = buckets[b].count * (double)sizeof(float),
+                                        .rounds = rounds,
+                                        .ready = s->ends[layers - 1]};
     }
+    status = find_rounds(job, virtual_ranks, 1, s, &rounds); /* of the scores */
 done:
     free(buckets);
     return status;
@@ -326,7 +333,7 @@ static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double 
     s->computed = start;
     s->transport = (dn_transport){
         .network = job->network, .polls = s->ends, .poll_count = job->polls ? profile->stages : 0};
-    return plan_buckets(job, virtual_ranks, s);
+    return plan_sim_buckets(job, virtual_ranks, s);
 }
 
 static void predict_times(const dn_profile *profile, step *s, dn_prediction *p)
@@ -361,7 +368,7 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
     predict_times(profile, &s, prediction);
     prediction->images_per_second = (double)virtual_ranks * profile->batch / prediction->step;
 done:
-    for (int i = 0; i < KINDS; i++)
+    for (int i = 0; i < DN_SCHEDULES; i++)
         dn_scaling_rounds_destroy(&s.rounds[i]);
     free(s.buckets);
     free(s.ends);

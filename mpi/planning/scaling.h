@@ -78,9 +78,9 @@ typedef struct dn_prediction {
     double communication; /* were it to start only after the backward pass */
     double exposed;       /* that of it that the step waits for */
     double images_per_second;
-    double messages;                      /* of gradients that a rank sends a step, in the mean */
+    double messages;                      /* of buckets, that a rank sends a step, in the mean */
     double median_message, least_message; /* bytes */
-    int rounds;                           /* of a bucket of gradients */
+    int rounds;                           /* of the first bucket */
     char limit[64];                       /* what the step would gain most from */
 } dn_prediction;
 

@@ -1,6 +1,6 @@
 /*
  * The buckets of the tree sum across ranks: their order, and who looks after them
- * (mpi/allreduce.h).
+ * (allreduce.h).
  *
  * All ranks cut the vector into the same buckets and start them in ascending order, so the first
  * bucket that some rank has not finished is in flight everywhere or free to start: no wait for one
@@ -169,7 +169,7 @@ static dn_status plan_buckets(dn_allreduce *a, const dn_comm *comm, int virtual_
     return DN_OK;
 }
 
-static dn_status start_thread(dn_allreduce *a)
+static dn_status start_comm_thread(dn_allreduce *a)
 {
     sem_init(&a->begin, 0, 0);
     sem_init(&a->end, 0, 0);
@@ -196,7 +196,7 @@ dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
         DN_TRY_OR_DONE(dn_inflight_create(&a->flight[i], comm, subtrees, a->bucket, a->buckets));
     if (settings->comm_thread && comm->size > 1)
-        DN_TRY_OR_DONE(start_thread(a));
+        DN_TRY_OR_DONE(start_comm_thread(a));
     *result = a;
 done:
     if (status != DN_OK)

@@ -65,7 +65,7 @@ static const dn_transfer *round_end(const dn_bucket *bucket, const dn_transfer *
 
 /* ---- bf16 ---- */
 
-static void pack(uint16_t *to, const float *from, size_t count)
+static void pack_bf16(uint16_t *to, const float *from, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
@@ -74,7 +74,7 @@ static void pack(uint16_t *to, const float *from, size_t count)
     }
 }
 
-static void unpack(float *to, const uint16_t *from, size_t count, int adds)
+static void unpack_bf16(float *to, const uint16_t *from, size_t count, int adds)
 {
     for (size_t i = 0; i < count; i++) {
         const uint32_t bits = (uint32_t)from[i] << 16;
@@ -109,7 +109,7 @@ static void post_round(dn_inflight *flight, const dn_transfer *begin)
         if (!p.is_sent)
             continue;
         if (bucket->bf16)
-            pack((uint16_t *)(void *)landing, p.from, (size_t)p.count);
+            pack_bf16((uint16_t *)(void *)landing, p.from, (size_t)p.count);
         DN_MPI(MPI_Isend(p.landing > 0 ? (void *)landing : p.from, p.count, type, t->to.rank,
                          bucket->tag, world, &flight->request[flight->requests++]));
         landing += p.landing;
@@ -127,7 +127,7 @@ static void apply_round(const dn_inflight *flight)
         if (p.to == NULL || count == 0)
             continue;
         if (p.is_received && bucket->bf16)
-            unpack(p.to, (const uint16_t *)(const void *)landing, count, t->adds);
+            unpack_bf16(p.to, (const uint16_t *)(const void *)landing, count, t->adds);
         else if (t->adds)
             dn_tree_add(p.to, p.is_received ? (const float *)(const void *)landing : p.from, count);
         else if (!p.is_received)

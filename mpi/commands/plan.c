@@ -72,7 +72,7 @@ static int next_nodes(int nodes, int most)
     return nodes < most && 2 * nodes > most ? most : 2 * nodes;
 }
 
-static dn_status print_plan(const dn_options *o, const dn_profile *profile)
+static dn_status print_predictions(const dn_options *o, const dn_profile *profile)
 {
     dn_scaling_job job = job_of(o, profile);
     const int ranks = job.ranks_per_node * o->nodes;
@@ -128,7 +128,7 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
     else
         DN_TRY_OR_DONE(dn_comm_agree(
             comm, comm->rank == 0 ? dn_profile_read(&profile, options->profile) : DN_OK));
-    status = dn_comm_agree(comm, comm->rank == 0 ? print_plan(options, &profile) : DN_OK);
+    status = dn_comm_agree(comm, comm->rank == 0 ? print_predictions(options, &profile) : DN_OK);
 done:
     dn_profile_destroy(&profile);
     return status;

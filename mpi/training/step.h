@@ -25,7 +25,7 @@ typedef void dn_load_fn(void *user, int virtual_rank, float *images, int32_t *la
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
     double wait;      /* for the other ranks' gradients, after the backward pass */
-    double flight;    /* with buckets under way, `wait` included */
+    double flight;    /* with buckets in flight, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */
     double imbalance; /* what the one that waited longest did beyond that: for the latest rank */
     double update;

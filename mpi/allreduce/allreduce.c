@@ -125,7 +125,7 @@ static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, 
 {
     for (; begin < end; begin += (size_t)bucket++->count) {
         const size_t left = end - begin, half = round_up((left + 1) / 2);
-        size_t count = half < least ? left : half;
+        size_t count = half < least || half > left ? left : half;
         count = count < size ? count : size;
         *bucket = (dn_bucket){.begin = begin, .count = (int)count};
     }

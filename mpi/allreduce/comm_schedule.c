@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dn/tree.h"
 
@@ -85,14 +86,8 @@ static void add_holder(planner *p, holder_list *list, dn_holder holder)
 
 static int same_holders(const planner *p, holder_list a, holder_list b)
 {
-    if (a.count != b.count)
-        return 0;
-    for (int i = 0; i < a.count; i++) {
-        const dn_holder x = p->holder[a.begin + i], y = p->holder[b.begin + i];
-        if (x.rank != y.rank || x.slot != y.slot)
-            return 0;
-    }
-    return 1;
+    return a.count == b.count && memcmp(p->holder + a.begin, p->holder + b.begin,
+                                        (size_t)a.count * sizeof *p->holder) == 0;
 }
 
 /* Doubling of the segments [first, last): holders left and right are paired. A rank that is the

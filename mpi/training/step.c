@@ -11,9 +11,9 @@
 #include "job/timeline.h"
 #include "job/heartbeat.h"
 
-/* What a step adds up over the virtual ranks, and what of it is the largest of theirs: how long a
- * rank waited, how long less than not at all, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NO_WAIT, STOP, SCORES };
+/* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
+ * waited, the negative of that, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -191,10 +191,11 @@ static int lowest(const dn_step *step, int v)
 /* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
 static int find_loss(const dn_step *step, double *loss)
 {
-    int own = step->first, root = 0;
-    while (own < step->last && isfinite(step->losses[own - step->first]))
-        own++;
-    const int found = lowest(step, own < step->last ? own : step->virtual_ranks);
+    int own = step->virtual_ranks, root = 0;
+    for (int v = step->last; v-- > step->first;)
+        if (!isfinite(step->losses[v - step->first]))
+            own = v;
+    const int found = lowest(step, own);
     while (dn_tree_first(step->virtual_ranks, step->comm->size, root + 1) <= found)
         root++;
     *loss = found == own ? step->losses[own - step->first] : 0;
@@ -275,11 +276,11 @@ static int reduce(dn_step *step, double start, double computed)
     for (int row = 0; row < step->last - step->first; row++) {
         double *scores = step->scores + (ptrdiff_t)row * SCORES;
         scores[WAIT] = now - computed;
-        scores[NO_WAIT] = computed - now;
+        scores[NEGATIVE_WAIT] = computed - now;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
     dn_small_sum_run(&step->small_sum, step->scores, SCORES, SCORES - SUMS);
-    const double most = step->scores[WAIT], least = -step->scores[NO_WAIT];
+    const double most = step->scores[WAIT], least = -step->scores[NEGATIVE_WAIT];
     step->times.exposed += least;
     step->times.imbalance += most - least;
     return (int)step->scores[STOP];

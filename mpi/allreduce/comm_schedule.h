@@ -26,9 +26,9 @@
  *
  * Where R and V/R are powers of two, a rank takes part in one transfer each way a round. With S =
  * 2^k segments, k <= log2(R), there are log2(R) + k rounds, and a rank sends 2 (S - 1)/S + (log2(R)
- * - k)/S of the vector. Otherwise a rank has up to 2 log2(V) subtrees, each of which it sends at
- * most once before the way back, and there are at most log2(V) rounds each way, rounded up. Not
- * collective: every rank plans by itself, and the plans agree.
+ * - k)/S of the vector. Otherwise a rank has up to 2 log2(V) subtrees to send, a
+ * few ranks carry several segments through the doubling, and there are at most log2(V) rounds each
+ * way, rounded up. Not collective: every rank plans by itself, and the plans agree.
  */
 #ifndef DN_COMM_SCHEDULE_H
 #define DN_COMM_SCHEDULE_H

@@ -20,7 +20,7 @@ typedef struct dn_bucket {
     int bf16;     /* 1: its values are bf16's, travel as such, and sums are rounded to them */
     int segments; /* of its schedule */
     const dn_comm_schedule *schedule; /* this rank's; not owned */
-    int flight;                       /* which of those at a time it was */
+    int flight;                       /* its place among those in flight */
     double start, end;
 } dn_bucket;
 

@@ -14,12 +14,13 @@ simulate=$(dirname "${BASH_SOURCE[0]}")/../scripts/simulate_scaling.sh
     printf '{"seconds": 0.001, "floats": 21000}]}'
 } >"$tmp/profile.json"
 
-# check WHAT LATENCY BANDWIDTH: within 3 % of each other, of which communication is more.
+# check WHAT LATENCY BANDWIDTH: within 4 % of each other, of which communication is more. (In SimGrid
+# ways inside a switch have half the latency, which the prediction does not know.)
 check() {
     limited "$simulate" "$build" "$tmp/profile.json" 64 "$2" "$3" >"$tmp/output" 2>&1 ||
         fail "$1" "$tmp/output"
-    awk '{ ok = $8 > 0.97 && $8 < 1.03 && $6 > 0.16 } END { exit !ok }' "$tmp/output" ||
-        fail "$1: expected a ratio from 0.97 to 1.03 and more than 0.16 s, found" "$tmp/output"
+    awk '{ ok = $8 > 0.96 && $8 < 1.04 && $6 > 0.16 } END { exit !ok }' "$tmp/output" ||
+        fail "$1: expected a ratio from 0.96 to 1.04 and more than 0.16 s, found" "$tmp/output"
 }
 check "bandwidth" 5 0.15
 check "latency" 1000 10

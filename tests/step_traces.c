@@ -1,10 +1,10 @@
 /*
  * Writes one training step as SimGrid's time-independent traces, from the same profile, the same
- * buckets and the same plan of messages as the program's own (scripts/simulate_scaling.sh).
+ * buckets and the same communication schedules as the program's own (scripts/simulate_scaling.sh).
  *
  *     step_traces PROFILE RANKS BUCKET_MB FOLDER
  *
- * Process r computes for rank r, on node r. Each place for a bucket under way is a process of its
+ * Process r computes for rank r, on node r. Each of the buckets in flight is a process of its
  * own there, RANKS (1 + place) + r: what a communication thread does. It takes the buckets b with
  * b mod places = place in turn: it waits for an empty message that b is ready, walks through the
  * rounds, and sends one back that b's sum is done. FOLDER gets a file for each process, their names
@@ -14,16 +14,15 @@
 #include <stdlib.h>
 
 #include "allreduce/allreduce.h"
-#include "allreduce/comm_schedule.h"
 #include "planning/profile.h"
 
-enum { PLACES = DN_BUCKETS_IN_FLIGHT, LOSSES = -1 };
+enum { PLACES = DN_BUCKETS_IN_FLIGHT, COMPUTES = -1 };
 enum { READY = 1, DONE = 2, ROUND = 16 }; /* tags */
 
 typedef struct writer {
     dn_profile profile;
-    dn_comm_schedule moves;
-    dn_bucket *bucket;
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* of all ranks, by log2 of their segments */
+    dn_bucket *bucket, scores;
     int buckets, ranks;
     const char *folder;
 } writer;
@@ -54,44 +53,46 @@ static int close_trace(FILE *file, int process)
     return fclose(file) == 0;
 }
 
-/* The process of `rank` that takes the bucket; of the losses' messages, the one that computes. */
-static int process_of(const writer *w, int rank, int bucket)
+/* The process of a rank that takes the buckets of a place, or computes. */
+static int process_of(const writer *w, int rank, int place)
 {
-    return bucket == LOSSES ? rank : w->ranks * (1 + bucket % PLACES) + rank;
+    return w->ranks * (1 + place) + rank;
 }
 
-static size_t move_bytes(const writer *w, const dn_transfer *m, int bucket)
+/* The receives and sends of a rank in the round of the bucket that starts with `t`; returns the
+ * next round. */
+static const dn_transfer *write_round(const writer *w, FILE *file, int rank, int place,
+                                      const dn_bucket *bucket, const dn_transfer *t)
 {
-    const double share = (double)(m->last - m->first) / w->moves.pieces;
-    return bucket == LOSSES ? sizeof(double)
-                            : (size_t)(share * w->bucket[bucket].count * sizeof(float));
-}
-
-/* The receives and sends of a rank in the round that starts with `m`; returns the next round. */
-static const dn_transfer *write_round(const writer *w, FILE *file, int rank, int b,
-                                      const dn_transfer *m)
-{
-    const dn_transfer *end = w->moves.move + w->moves.count;
-    const int me = process_of(w, rank, b), round = m->round;
+    const dn_transfer *end = bucket->schedule->transfer + bucket->schedule->count;
+    const int me = process_of(w, rank, place), round = t->round;
     int messages = 0;
-    for (; m < end && m->round == round; m++) {
-        const int from = m->from.rank, to = m->to.rank;
+    for (; t < end && t->round == round; t++) {
+        const int from = t->from.rank, to = t->to.rank;
         if (from == to || (from != rank && to != rank))
             continue;
-        fprintf(file, "%d %s %d %d %zu\n", me, to == rank ? "irecv" : "isend",
-                process_of(w, to == rank ? from : to, b), ROUND + round, move_bytes(w, m, b));
+        const double share = (double)(t->last - t->first) / bucket->segments;
+        fprintf(file, "%d %s %d %d %.0f\n", me, to == rank ? "irecv" : "isend",
+                process_of(w, to == rank ? from : to, place), ROUND + round,
+                share * bucket->count * sizeof(float));
         messages++;
     }
     if (messages > 0)
         fprintf(file, "%d waitall\n", me);
-    return m;
+    return t;
 }
 
-/* Forward, backward with its buckets, the wait for their sums, the losses, update. */
+static void write_rounds(const writer *w, FILE *file, int rank, int place, const dn_bucket *bucket)
+{
+    const dn_transfer *t = bucket->schedule->transfer, *end = t + bucket->schedule->count;
+    while (t < end)
+        t = write_round(w, file, rank, place, bucket, t);
+}
+
+/* Forward, backward with its buckets, the wait for their sums, the scores, update. */
 static int write_compute(const writer *w, int rank)
 {
     const dn_profile *p = &w->profile;
-    const dn_transfer *end = w->moves.move + w->moves.count;
     FILE *file = open_trace(w, rank);
     double seconds = p->forward;
     size_t final = 0;
@@ -103,15 +104,14 @@ static int write_compute(const writer *w, int rank)
         final += p->stage[i].floats;
         for (; b < w->buckets && w->bucket[b].begin + (size_t)w->bucket[b].count <= final; b++) {
             fprintf(file, "%d compute %.0f\n", rank, seconds * 1e9);
-            fprintf(file, "%d isend %d %d 0\n", rank, process_of(w, rank, b), READY);
+            fprintf(file, "%d isend %d %d 0\n", rank, process_of(w, rank, b % PLACES), READY);
             seconds = 0;
         }
     }
     fprintf(file, "%d compute %.0f\n", rank, seconds * 1e9);
     for (b = 0; b < w->buckets; b++)
-        fprintf(file, "%d recv %d %d 0\n", rank, process_of(w, rank, b), DONE);
-    for (const dn_transfer *m = w->moves.move; m < end && m->adds;)
-        m = write_round(w, file, rank, LOSSES, m);
+        fprintf(file, "%d recv %d %d 0\n", rank, process_of(w, rank, b % PLACES), DONE);
+    write_rounds(w, file, rank, COMPUTES, &w->scores);
     fprintf(file, "%d compute %.0f\n", rank, p->update * 1e9);
     return close_trace(file, rank);
 }
@@ -119,14 +119,12 @@ static int write_compute(const writer *w, int rank)
 static int write_place(const writer *w, int rank, int place)
 {
     const int me = process_of(w, rank, place);
-    const dn_transfer *end = w->moves.move + w->moves.count;
     FILE *file = open_trace(w, me);
     if (file == NULL)
         return 0;
     for (int b = place; b < w->buckets; b += PLACES) {
         fprintf(file, "%d recv %d %d 0\n", me, rank, READY);
-        for (const dn_transfer *m = w->moves.move; m < end;)
-            m = write_round(w, file, rank, b, m);
+        write_rounds(w, file, rank, place, &w->bucket[b]);
         fprintf(file, "%d isend %d %d 0\n", me, rank, DONE);
     }
     return close_trace(file, me);
@@ -153,6 +151,28 @@ static int write_all(const writer *w)
     return ok;
 }
 
+static dn_status plan_bucket(writer *w, dn_bucket *bucket)
+{
+    dn_comm_schedule *s = &w->schedule[__builtin_ctz((unsigned)bucket->segments)];
+    if (s->segments == 0)
+        DN_TRY(dn_comm_schedule_create(s, w->ranks, w->ranks, DN_ALL_RANKS, bucket->segments));
+    bucket->schedule = s;
+    return DN_OK;
+}
+
+/* The buckets that the sum would use, and their schedules. */
+static dn_status plan_step(writer *w, size_t bucket_floats)
+{
+    const size_t floats = dn_profile_floats(&w->profile);
+    const dn_allreduce_settings settings = {
+        .count = floats, .split = floats - w->profile.statistics, .bucket = bucket_floats};
+    DN_TRY(dn_allreduce_cut(&settings, w->ranks, &w->bucket, &w->buckets));
+    for (int b = 0; b < w->buckets; b++)
+        DN_TRY(plan_bucket(w, &w->bucket[b]));
+    w->scores = (dn_bucket){.count = 2, .segments = 1};
+    return plan_bucket(w, &w->scores);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 5) {
@@ -160,14 +180,9 @@ int main(int argc, char **argv)
         return 2;
     }
     writer w = {.ranks = atoi(argv[2]), .folder = argv[4]};
-    dn_allreduce_settings settings = {.bucket =
-                                          (size_t)(atof(argv[3]) * (1 << 20) / sizeof(float))};
     dn_status status;
     DN_TRY_OR_DONE(dn_profile_read(&w.profile, argv[1]));
-    settings.count = dn_profile_floats(&w.profile);
-    settings.split = settings.count - w.profile.statistics;
-    DN_TRY_OR_DONE(dn_allreduce_cut(&settings, &w.bucket, &w.buckets));
-    DN_TRY_OR_DONE(dn_comm_schedule_create(&w.moves, w.ranks, w.ranks, DN_ALL_RANKS));
+    DN_TRY_OR_DONE(plan_step(&w, (size_t)(atof(argv[3]) * (1 << 20) / sizeof(float))));
     if (!write_all(&w))
         status = dn_fail(DN_EIO, "%s: traces not written", w.folder);
     else
@@ -175,7 +190,8 @@ int main(int argc, char **argv)
 done:
     if (status != DN_OK)
         fprintf(stderr, "step_traces: %s\n", dn_message());
-    dn_comm_schedule_destroy(&w.moves);
+    for (int i = 0; i < DN_SCHEDULES; i++)
+        dn_comm_schedule_destroy(&w.schedule[i]);
     free(w.bucket);
     dn_profile_destroy(&w.profile);
     return status != DN_OK;

@@ -270,23 +270,27 @@ static void test_history(void **state)
         }
 }
 
-/* A walk, and the visit that it has made last. */
+/* A walk, the visit that it has made last, and the exchanges until the next: forward two, backward
+ * one. */
 typedef struct walk {
     dn_net *net;
-    int time;
+    int time, exchanges, left;
 } walk;
 
-/* In the place of an exchange: called between one visit and the next. */
+/* In the place of an exchange: at the last between one visit and the next. */
 static void spoil(void *user, double *rows, size_t width)
 {
     walk *w = user;
     (void)rows, (void)width;
+    if (--w->left > 0)
+        return;
+    w->left = w->exchanges;
     net_spoil(w->net, ++w->time);
 }
 
 static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_fn *between)
 {
-    walk w = {net_make(c, table), -1};
+    walk w = {net_make(c, table), -1, 2, 2};
     const dn_team team = {.nets = &w.net, .count = 1, .exchange = between, .user = &w};
     const dn_pass pass = {.seed = 1, .step = 2};
     outcome o = {.leaf = dn_net_view(w.net).leaf_count};
@@ -295,6 +299,7 @@ static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_
     assert_non_null(o.values);
     net_draw_all(w.net, DRAW_PLAIN, 1);
     dn_team_forward(&team, &pass, &result);
+    w.exchanges = w.left = 1;
     if (between != NULL)
         between(&w, NULL, 0);
     dn_team_backward(&team, &pass);

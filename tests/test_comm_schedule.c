@@ -1,7 +1,7 @@
 /*
- * The plan of the sum across ranks, carried out on all ranks at once without MPI: every rank ends
- * with every leaf in every piece exactly once, moves of a round are independent, and the volume is
- * the least possible where it can be.
+ * The communication schedule, carried out on all ranks at once without MPI: every rank ends with
+ * every leaf in every segment exactly once, whatever the number of segments; transfers of a round
+ * are independent; and rounds and volume are the fewest where they can be.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,28 +10,35 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "dn/tree.h"
 #include "allreduce/comm_schedule.h"
+#include "dn/tree.h"
 
 enum { MAX_SLOTS = 16 };
 
-/* What a place holds of a piece: how many leaves were added up, and the sum of their numbers'
+/* What a holder has of a segment: how many leaves were added up, and the sum of their numbers'
  * squares, which tells a leaf that was added twice. */
 typedef struct content {
     int64_t leaves, squares;
 } content;
 
 typedef struct state {
-    int v, ranks, pieces;
-    content *content; /* (ranks, MAX_SLOTS, pieces) */
+    int v, ranks, segments;
+    content *content; /* (ranks, MAX_SLOTS, segments) */
+    content *before;  /* the same, before the round */
     int *slots;       /* (ranks) */
 } state;
 
-static content *at(const state *s, dn_home place, int piece)
+static size_t contents(const state *s)
 {
-    return &s->content[((size_t)place.rank * MAX_SLOTS + (size_t)place.slot) * (size_t)s->pieces +
-                       (size_t)piece];
+    return (size_t)s->ranks * MAX_SLOTS * (size_t)s->segments;
+}
+
+static size_t at(const state *s, dn_holder holder, int segment)
+{
+    return ((size_t)holder.rank * MAX_SLOTS + (size_t)holder.slot) * (size_t)s->segments +
+           (size_t)segment;
 }
 
 static void fill(state *s)
@@ -46,98 +53,132 @@ static void fill(state *s)
         s->slots[r] = dn_tree_subtrees(tree, &subtree);
         assert_true(s->slots[r] <= MAX_SLOTS);
         for (int slot = 0; slot < s->slots[r]; slot++)
-            for (int i = 0; i < s->pieces; i++)
-                for (int64_t leaf_number = subtree[slot].lo; leaf_number < subtree[slot].hi;
-                     leaf_number++) {
-                    at(s, (dn_home){r, slot}, i)->leaves++;
-                    at(s, (dn_home){r, slot}, i)->squares += leaf_number * leaf_number;
+            for (int i = 0; i < s->segments; i++)
+                for (int64_t n = subtree[slot].lo; n < subtree[slot].hi; n++) {
+                    content *own = &s->content[at(s, (dn_holder){r, slot}, i)];
+                    own->leaves++;
+                    own->squares += n * n;
                 }
         dn_tree_destroy(&tree);
     }
 }
 
-/* Carries out one round: all reads see what was there before it. Returns the pieces that `rank`
- * sent to other ranks. */
+/* Carries out one round: all reads see what was there before it, and nothing is written twice.
+ * Returns the segments that `rank` sent to other ranks. */
 static int64_t run_round(state *s, const dn_transfer *begin, const dn_transfer *end, int rank)
 {
     int64_t sent = 0;
-    for (const dn_transfer *m = begin; m < end; m++) {
-        for (const dn_transfer *other = begin; other < end;
-             other++) /* what is written is not read */
-            assert_false(m->to.rank == other->from.rank && m->to.slot == other->from.slot &&
-                         m->first < other->last && other->first < m->last);
-        for (int i = m->first; i < m->last; i++) {
-            const content from = *at(s, m->from, i);
-            content *to = at(s, m->to, i);
-            to->leaves = (m->adds ? to->leaves : 0) + from.leaves;
-            to->squares = (m->adds ? to->squares : 0) + from.squares;
+    memcpy(s->before, s->content, contents(s) * sizeof *s->content);
+    for (const dn_transfer *t = begin; t < end; t++) {
+        for (const dn_transfer *other = begin; other < t; other++)
+            assert_false(t->to.rank == other->to.rank && t->to.slot == other->to.slot &&
+                         t->first < other->last && other->first < t->last);
+        for (int i = t->first; i < t->last; i++) {
+            const content from = s->before[at(s, t->from, i)];
+            content *to = &s->content[at(s, t->to, i)];
+            to->leaves = (t->adds ? to->leaves : 0) + from.leaves;
+            to->squares = (t->adds ? to->squares : 0) + from.squares;
         }
-        sent += m->from.rank == rank && m->to.rank != rank ? m->last - m->first : 0;
+        sent += t->from.rank == rank && t->to.rank != rank ? t->last - t->first : 0;
     }
     return sent;
 }
 
-static void check_plan(int v, int ranks)
+/* Where ranks are a power of two and their leaves too: rounds and volume as comm_schedule.h says.
+ */
+static void check_costs(const state *s, int rounds, int64_t sent)
 {
-    dn_comm_schedule moves;
-    assert_int_equal(dn_comm_schedule_create(&moves, v, ranks, DN_ALL_RANKS), DN_OK);
-    state s = {.v = v, .ranks = ranks, .pieces = moves.pieces};
-    s.content = calloc((size_t)ranks * MAX_SLOTS * (size_t)s.pieces, sizeof *s.content);
+    const int leaves = s->v / s->ranks;
+    if ((s->ranks & (s->ranks - 1)) != 0 || s->v % s->ranks != 0 || (leaves & (leaves - 1)) != 0)
+        return;
+    int doublings = 0, halvings = 0;
+    while (1 << (doublings + halvings) < s->ranks)
+        if (1 << halvings < s->segments)
+            halvings++;
+        else
+            doublings++;
+    assert_int_equal(rounds, 2 * halvings + doublings);
+    assert_true(sent ==
+                2 * ((int64_t)s->segments - (s->segments >> halvings)) + (int64_t)doublings);
+}
+
+static void check_schedule(int v, int ranks, int segments)
+{
+    dn_comm_schedule schedule;
+    assert_int_equal(dn_comm_schedule_create(&schedule, v, ranks, DN_ALL_RANKS, segments), DN_OK);
+    state s = {.v = v, .ranks = ranks, .segments = schedule.segments};
+    s.content = calloc(contents(&s), sizeof *s.content);
+    s.before = calloc(contents(&s), sizeof *s.before);
     s.slots = calloc((size_t)ranks, sizeof *s.slots);
-    assert_true(s.content != NULL && s.slots != NULL);
+    assert_true(s.content != NULL && s.before != NULL && s.slots != NULL);
     fill(&s);
-    int64_t sent = 0;
+    int64_t sent = 0, squares = 0;
     int rounds = 0;
-    const dn_transfer *const last = moves.move + moves.count;
-    for (const dn_transfer *begin = moves.move, *end; begin < last; begin = end, rounds++) {
+    const dn_transfer *const last = schedule.transfer + schedule.count;
+    for (const dn_transfer *begin = schedule.transfer, *end; begin < last; begin = end, rounds++) {
         for (end = begin; end < last && end->round == begin->round;)
             end++;
         sent += run_round(&s, begin, end, ranks - 1);
     }
-    int64_t squares = 0;
     for (int64_t i = 0; i < v; i++)
         squares += i * i;
     for (int r = 0; r < ranks; r++)
-        for (int i = 0; i < s.pieces; i++) {
-            const content *c = at(&s, (dn_home){r, s.slots[r] - 1}, i);
+        for (int i = 0; i < s.segments; i++) {
+            const content *c = &s.content[at(&s, (dn_holder){r, s.slots[r] - 1}, i)];
             assert_true(c->leaves == v && c->squares == squares);
         }
-    const int leaves = v / ranks;
-    if ((ranks & (ranks - 1)) == 0 && v % ranks == 0 && (leaves & (leaves - 1)) == 0) {
-        assert_true(sent == (int64_t)2 * (ranks - 1) * s.pieces / ranks);
-        assert_int_equal(1 << rounds, ranks * ranks);
-    }
+    check_costs(&s, rounds, sent);
     free(s.slots);
+    free(s.before);
     free(s.content);
-    dn_comm_schedule_destroy(&moves);
+    dn_comm_schedule_destroy(&schedule);
 }
 
-static void test_plans(void **unused)
+static void test_schedules(void **unused)
 {
     (void)unused;
-    for (int v = 1; v <= 20; v++)
-        for (int ranks = 1; ranks <= v; ranks++)
-            check_plan(v, ranks);
-    check_plan(64, 64);
-    check_plan(70, 33);
-    check_plan(96, 7);
+    for (int segments = 1; segments <= 16; segments *= 2) {
+        for (int v = 1; v <= 20; v++)
+            for (int ranks = 1; ranks <= v; ranks++)
+                check_schedule(v, ranks, segments);
+        check_schedule(64, 64, segments);
+        check_schedule(65, 65, segments);
+        check_schedule(70, 33, segments);
+        check_schedule(96, 7, segments);
+        check_schedule(100, 99, segments);
+    }
+    check_schedule(64, 64, 64);
+    check_schedule(33, 33, 256);
+}
+
+/* Long vectors are halved down to a few segments a rank, short ones are not. */
+static void test_segments(void **unused)
+{
+    (void)unused;
+    assert_int_equal(dn_comm_schedule_segments(1, 1024), 1);
+    assert_int_equal(dn_comm_schedule_segments(1000, 2), 1);
+    assert_int_equal(dn_comm_schedule_segments(1 << 18, 1), 4);
+    assert_int_equal(dn_comm_schedule_segments(1 << 18, 3), 16);
+    assert_int_equal(dn_comm_schedule_segments(1 << 18, 1024), 64);
+    assert_int_equal(dn_comm_schedule_segments(1 << 18, 1000), 64);
+    assert_int_equal(dn_comm_schedule_segments(1 << 28, 1024), 4096);
 }
 
 /* Every rank lists what it takes part in, as it stands in the whole plan. */
-static void test_own_moves(void **unused)
+static void test_own_transfers(void **unused)
 {
     (void)unused;
     dn_comm_schedule all, own;
-    assert_int_equal(dn_comm_schedule_create(&all, 13, 5, DN_ALL_RANKS), DN_OK);
+    assert_int_equal(dn_comm_schedule_create(&all, 13, 5, DN_ALL_RANKS, 4), DN_OK);
     for (int rank = 0; rank < 5; rank++) {
-        assert_int_equal(dn_comm_schedule_create(&own, 13, 5, rank), DN_OK);
+        assert_int_equal(dn_comm_schedule_create(&own, 13, 5, rank, 4), DN_OK);
         int next = 0;
         for (int i = 0; i < all.count; i++) {
-            const dn_transfer *m = &all.move[i];
-            if (m->from.rank != rank && m->to.rank != rank)
+            const dn_transfer *t = &all.transfer[i];
+            if (t->from.rank != rank && t->to.rank != rank)
                 continue;
             assert_true(next < own.count);
-            assert_memory_equal(m, &own.move[next], sizeof *m);
+            assert_memory_equal(t, &own.transfer[next], sizeof *t);
             next++;
         }
         assert_int_equal(next, own.count);
@@ -148,7 +189,8 @@ static void test_own_moves(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plans),
-                                       cmocka_unit_test(test_own_moves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedules),
+                                       cmocka_unit_test(test_segments),
+                                       cmocka_unit_test(test_own_transfers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

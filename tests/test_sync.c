@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "dn/tree.h"
 #include "small_net.h"
 
 enum { MEMBERS = 4, BATCH = 2, SEEDS = 3 };
@@ -221,8 +222,8 @@ static void test_one_batch(void **state)
 
 /* ---- a group in several teams ---- */
 
-/* What the whole group in one team exchanged, in order; a part of it is checked against this and
- * gets the others' rows from it. */
+/* What the whole group in one team added up, in order, and the sums; a part of it is checked
+ * against its rows and gets the sums. */
 typedef struct record {
     double *rows;
     size_t used, capacity;
@@ -232,21 +233,23 @@ typedef struct record {
 static void record_or_replay(void *user, double *rows, size_t width)
 {
     record *r = user;
-    const size_t total = MEMBERS * width;
+    const size_t total = (MEMBERS + 1) * width;
     if (!r->replay && r->used + total > r->capacity) {
         r->capacity = 2 * (r->used + total);
         r->rows = realloc(r->rows, r->capacity * sizeof *r->rows);
         assert_non_null(r->rows);
     }
-    double *recorded = r->rows + r->used;
-    const size_t first = (size_t)r->first * width, count = (size_t)r->count * width;
+    double *recorded = r->rows + r->used, *sum = recorded + MEMBERS * width;
     r->used += total;
     if (r->replay) {
-        assert_memory_equal(rows + first, recorded + first, count * sizeof *rows);
-        memcpy(rows, recorded, total * sizeof *rows);
+        assert_memory_equal(rows, recorded + (size_t)r->first * width,
+                            (size_t)r->count * width * sizeof *rows);
     } else {
-        memcpy(recorded, rows, total * sizeof *rows);
+        memcpy(recorded, rows, MEMBERS * width * sizeof *rows);
+        for (size_t i = 0; i < width; i++)
+            sum[i] = dn_tree_sum(rows + i, MEMBERS, (int)width);
     }
+    memcpy(rows, sum, width * sizeof *rows);
 }
 
 /* Leaves of members [first, first + count) of the last step, behind one another. */

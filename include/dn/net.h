@@ -135,13 +135,15 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 /* Fills the leaf's gradients from the last dn_net_forward_train. */
 void dn_net_backward(dn_net *net, const dn_pass *pass);
 
-/* Completes rows(norm_group, width): those of this rank's team are filled, the others are to be. */
+/* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
+ * dn/tree.h. May overwrite the others. */
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
 
 /*
  * The nets of one rank that belong to one norm group. They walk side by side: all visit a node, one
  * after another, before any visits the next, and batch statistics are exchanged between the visits,
- * 2 doubles a channel forward and backward. Other teams of the group do the same at the same time.
+ * twice a double a channel forward, 2 at once backward. Other teams of the group do the same at the
+ * same time.
  */
 typedef struct dn_team {
     dn_net *const *nets;      /* (count) those behind the first share its memory */

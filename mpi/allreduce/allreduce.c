@@ -1,10 +1,10 @@
 /*
  * The buckets of the tree sum across ranks: their order, and who looks after them
- * (mpi/allreduce.h).
+ * (allreduce.h).
  *
  * All ranks cut the vector into the same buckets and start them in ascending order, so the first
- * bucket that some rank has not finished is under way everywhere or free to start: no wait for a
- * place under way can be a deadlock. A bucket is one message tag; two ranks post the messages
+ * bucket that some rank has not finished is in flight everywhere or free to start: no wait for one
+ * in flight can be a deadlock. A bucket is one message tag; two ranks post the messages
  * between them in the same order, which MPI keeps.
  *
  * With a communication thread, `ready` is all that the threads share while a sum runs: the caller
@@ -22,19 +22,19 @@
 
 enum {
     LINE = 16,         /* floats: buckets start on cache lines */
-    LEAST = 16 * 1024, /* floats of a bucket that are worth a message of their own */
+    LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
     PARTS = 8,         /* buckets of the gradients, at least */
     MOST_BUCKETS = 30000,
     FIRST_TAG = 1 /* MPI promises tags up to 32767 */
 };
 
 struct dn_allreduce {
-    dn_route route;
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, those in use */
     int buckets;
     dn_bucket *bucket;
     atomic_int ready; /* buckets that may start */
     int started;
-    dn_inflight lane[DN_BUCKETS_IN_FLIGHT];
+    dn_inflight flight[DN_BUCKETS_IN_FLIGHT];
 
     int has_thread;
     pthread_t thread;
@@ -46,17 +46,17 @@ struct dn_allreduce {
 static int look_after(dn_allreduce *a)
 {
     const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
-    int under_way = 0;
+    int in_flight = 0;
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
-        dn_inflight *lane = &a->lane[i];
-        if (lane->bucket == NULL && a->started < ready) {
-            a->bucket[a->started].lane = i;
-            dn_inflight_start(lane, &a->bucket[a->started++]);
+        dn_inflight *flight = &a->flight[i];
+        if (flight->bucket == NULL && a->started < ready) {
+            a->bucket[a->started].flight = i;
+            dn_inflight_start(flight, &a->bucket[a->started++]);
         }
-        dn_inflight_advance(lane);
-        under_way += lane->bucket != NULL;
+        dn_inflight_advance(flight);
+        in_flight += flight->bucket != NULL;
     }
-    return a->started == a->buckets && under_way == 0;
+    return a->started == a->buckets && in_flight == 0;
 }
 
 static void wait_for(sem_t *semaphore)
@@ -118,17 +118,22 @@ static size_t round_up(size_t floats)
     return (floats + LINE - 1) / LINE * LINE;
 }
 
-/* Cuts [begin, end) into buckets of `size` floats; returns where the next one goes. */
-static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, int bf16)
+/* Cuts [begin, end) into buckets of `size` floats, the last ones of half of what is left, down to
+ * `least`: nothing hides the last one, so it is to be short. Returns where the next one goes.
+ */
+static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, size_t least)
 {
-    for (; begin < end; begin += size) {
-        const size_t count = end - begin < size ? end - begin : size;
-        *bucket++ = (dn_bucket){.begin = begin, .count = (int)count, .bf16 = bf16};
+    for (; begin < end; begin += (size_t)bucket++->count) {
+        const size_t left = end - begin, half = round_up((left + 1) / 2);
+        size_t count = half < least || half > left ? left : half;
+        count = count < size ? count : size;
+        *bucket = (dn_bucket){.begin = begin, .count = (int)count};
     }
     return bucket;
 }
 
-dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **buckets, int *count)
+dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
+                           int *count)
 {
     const size_t most = round_up(settings->split / PARTS + 1);
     const size_t least = round_up(settings->count / MOST_BUCKETS + 1);
@@ -136,18 +141,35 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **bu
     if (size > most)
         size = most > LEAST ? most : LEAST;
     size = size > least ? size : least;
-    *buckets = calloc(settings->count / size + 2, sizeof **buckets);
-    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets",
-             settings->count / size + 2);
-    dn_bucket *end = cut(*buckets, 0, settings->split, size, settings->bf16);
-    end = cut(end, settings->split, settings->count, size, 0);
+    const size_t room = settings->count / size + 2 + CHAR_BIT * sizeof size;
+    *buckets = calloc(room, sizeof **buckets);
+    DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets", room);
+    dn_bucket *end = cut(*buckets, 0, settings->split, size, size < LEAST ? size : LEAST);
+    end = cut(end, settings->split, settings->count, size, size);
     *count = (int)(end - *buckets);
-    for (int i = 0; i < *count; i++)
-        (*buckets)[i].tag = FIRST_TAG + i;
+    for (int i = 0; i < *count; i++) {
+        dn_bucket *b = &(*buckets)[i];
+        b->tag = FIRST_TAG + i;
+        b->bf16 = settings->bf16 && b->begin < settings->split;
+        b->segments = settings->segments > 0 ? settings->segments
+                                             : dn_comm_schedule_segments((size_t)b->count, ranks);
+    }
     return DN_OK;
 }
 
-static dn_status start_thread(dn_allreduce *a)
+/* Gives each bucket this rank's schedule. */
+static dn_status plan_buckets(dn_allreduce *a, const dn_comm *comm, int virtual_ranks)
+{
+    for (dn_bucket *b = a->bucket; b < a->bucket + a->buckets; b++) {
+        dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)b->segments)];
+        if (s->segments == 0)
+            DN_TRY(dn_comm_schedule_create(s, virtual_ranks, comm->size, comm->rank, b->segments));
+        b->schedule = s;
+    }
+    return DN_OK;
+}
+
+static dn_status start_comm_thread(dn_allreduce *a)
 {
     sem_init(&a->begin, 0, 0);
     sem_init(&a->end, 0, 0);
@@ -168,15 +190,13 @@ dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
              INT_MAX / 2);
     dn_allreduce *a = calloc(1, sizeof *a);
     DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
-    a->route = (dn_route){.comm = comm, .subtrees = subtrees};
     dn_status status;
-    DN_TRY_OR_DONE(
-        dn_comm_schedule_create(&a->route.plan, settings->virtual_ranks, comm->size, comm->rank));
-    DN_TRY_OR_DONE(dn_allreduce_cut(settings, &a->bucket, &a->buckets));
+    DN_TRY_OR_DONE(dn_allreduce_cut(settings, comm->size, &a->bucket, &a->buckets));
+    DN_TRY_OR_DONE(plan_buckets(a, comm, settings->virtual_ranks));
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
-        DN_TRY_OR_DONE(dn_inflight_create(&a->lane[i], &a->route, a->bucket, a->buckets));
+        DN_TRY_OR_DONE(dn_inflight_create(&a->flight[i], comm, subtrees, a->bucket, a->buckets));
     if (settings->comm_thread && comm->size > 1)
-        DN_TRY_OR_DONE(start_thread(a));
+        DN_TRY_OR_DONE(start_comm_thread(a));
     *result = a;
 done:
     if (status != DN_OK)
@@ -195,8 +215,9 @@ void dn_allreduce_destroy(dn_allreduce **allreduce)
         pthread_join(a->thread, NULL);
     }
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
-        dn_inflight_destroy(&a->lane[i]);
-    dn_comm_schedule_destroy(&a->route.plan);
+        dn_inflight_destroy(&a->flight[i]);
+    for (int i = 0; i < DN_SCHEDULES; i++)
+        dn_comm_schedule_destroy(&a->schedule[i]);
     free(a->bucket);
     free(a);
     *allreduce = NULL;

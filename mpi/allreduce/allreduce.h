@@ -2,14 +2,12 @@
  * The sum over all virtual ranks, on every rank, along the tree of dn/tree.h: the same bits for
  * every number of ranks R from 1 to V. It runs while the vector is still being made.
  *
- * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and a
- * lane (mpi/inflight.h) then carries it through the rounds of the plan. Up to four buckets are
- * under way at a time, so one's messages travel while another's are added. Somebody has to look
- * after them: a communication thread where a core is spare, else the caller, each time it tells of
- * progress.
+ * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and goes
+ * through the rounds of its communication schedule (inflight.h). Up to four buckets are in flight
+ * at a time, so one's messages travel while another's are added. Somebody has to look after them: a
+ * communication thread where a core is spare, else the caller, each time it tells of progress.
  *
- * Cost, floats sent by a rank: 2 (R - 1)/R of the vector where R and V/R are powers of two, else
- * see mpi/comm_schedule.h. Memory: four times what a round of a bucket receives, half a bucket to
+ * Cost: comm_schedule.h. Memory: four times what a round of a bucket receives, half a bucket to
  * two.
  */
 #ifndef DN_ALLREDUCE_H
@@ -24,15 +22,18 @@ typedef struct dn_allreduce_settings {
     size_t count;      /* floats of the vector */
     size_t split;      /* a bucket ends here: [0, split) are gradients, the rest statistics */
     size_t bucket;     /* floats of a bucket, > 0; at most an eighth of the gradients are taken */
+    int segments;      /* of every bucket, a power of two; 0: as suits its length and the ranks */
     int bf16;          /* 1: gradients travel as bf16; the tree must round them too */
     int comm_thread;   /* 1: a thread of its own looks after the buckets */
 } dn_allreduce_settings;
 
 enum { DN_BUCKETS_IN_FLIGHT = 4 };
 
-/* The buckets of a vector, in order: of the settings, count, split and bucket matter. *buckets is
- * the caller's to free. DN_ENOMEM. Not collective. */
-dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, dn_bucket **buckets, int *count);
+/* The buckets of a vector over `ranks` ranks, in order and without their schedules: of the
+ * settings, count, split, bucket and segments matter. *buckets is the caller's to free. DN_ENOMEM.
+ * Not collective. */
+dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
+                           int *count);
 
 /* Plans sums of `subtrees`, this rank's as dn_tree_subtrees gives them (they must stay where they
  * are), and allocates all that they take. The caller owns it; `comm` must outlive it. With
@@ -44,7 +45,7 @@ dn_status dn_allreduce_create(dn_allreduce **allreduce, const dn_comm *comm,
 void dn_allreduce_destroy(dn_allreduce **allreduce);
 
 /* Floats [0, end) of this rank's subtrees are final. Starts their buckets, and looks after those
- * under way. Ranks may tell of other ends on the way; all must come to the vector's. Does not wait.
+ * in flight. Ranks may tell of other ends on the way; all must come to the vector's. Does not wait.
  * Not collective. */
 void dn_allreduce_ready(dn_allreduce *allreduce, size_t end);
 

@@ -6,66 +6,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64, FLOATS = LINE / sizeof(float) }; /* pieces and messages start on cache lines */
+enum { LINE = 64, FLOATS = LINE / sizeof(float) }; /* segments and messages start on cache lines */
 
-static size_t round_up(size_t x, size_t multiple)
+static size_t in_lines(size_t x, size_t line)
 {
-    return (x + multiple - 1) / multiple * multiple;
+    return (x + line - 1) / line * line;
 }
 
-/* Where piece `index` of the bucket begins. */
-static int piece_begin(const dn_route *route, const dn_bucket *bucket, int index)
+/* Where segment `index` of the bucket begins. */
+static int segment_begin(const dn_bucket *bucket, int index)
 {
-    const size_t pieces = (size_t)route->plan.pieces, count = (size_t)bucket->count;
-    const size_t begin = round_up((count + pieces - 1) / pieces, FLOATS) * (size_t)index;
+    const size_t segments = (size_t)bucket->segments, count = (size_t)bucket->count;
+    const size_t begin = in_lines((count + segments - 1) / segments, FLOATS) * (size_t)index;
     return (int)(begin < count ? begin : count);
 }
 
-/* What a move means for one bucket on this rank. */
+/* What a transfer means for one bucket on this rank. */
 typedef struct part {
-    int count;        /* floats; may be 0 where pieces outnumber cache lines */
+    int count;        /* floats; may be 0 where segments outnumber cache lines */
     float *from, *to; /* NULL: on the other rank */
     int is_sent, is_received;
-    size_t landing; /* bytes of the lane's memory */
+    size_t landing; /* bytes */
 } part;
 
-static float *place(const dn_route *route, dn_home home, size_t begin)
+static float *vector_of(const dn_inflight *flight, dn_holder holder, size_t begin)
 {
-    return home.rank == route->comm->rank ? route->subtrees[home.slot].sum + begin : NULL;
+    return holder.rank == flight->comm->rank ? flight->subtrees[holder.slot].sum + begin : NULL;
 }
 
-static part part_of(const dn_route *route, const dn_bucket *bucket, const dn_transfer *m)
+static part part_of(const dn_inflight *flight, const dn_bucket *bucket, const dn_transfer *t)
 {
-    const int first = piece_begin(route, bucket, m->first);
-    part p = {.count = piece_begin(route, bucket, m->last) - first,
-              .from = place(route, m->from, bucket->begin + (size_t)first),
-              .to = place(route, m->to, bucket->begin + (size_t)first)};
+    const int first = segment_begin(bucket, t->first);
+    part p = {.count = segment_begin(bucket, t->last) - first,
+              .from = vector_of(flight, t->from, bucket->begin + (size_t)first),
+              .to = vector_of(flight, t->to, bucket->begin + (size_t)first)};
     p.is_sent = p.count > 0 && p.to == NULL;
     p.is_received = p.count > 0 && p.from == NULL;
     if (bucket->bf16 && (p.is_sent || p.is_received))
-        p.landing = round_up((size_t)p.count * sizeof(uint16_t), LINE);
-    else if (p.is_received && m->adds)
-        p.landing = round_up((size_t)p.count * sizeof(float), LINE);
+        p.landing = in_lines((size_t)p.count * sizeof(uint16_t), LINE);
+    else if (p.is_received && t->adds)
+        p.landing = in_lines((size_t)p.count * sizeof(float), LINE);
     return p;
 }
 
-static const dn_transfer *plan_end(const dn_route *route)
+static const dn_transfer *schedule_end(const dn_bucket *bucket)
 {
-    return route->plan.move + route->plan.count;
+    return bucket->schedule->transfer + bucket->schedule->count;
 }
 
 /* The end of the round that starts with `begin`. */
-static const dn_transfer *round_end(const dn_route *route, const dn_transfer *begin)
+static const dn_transfer *round_end(const dn_bucket *bucket, const dn_transfer *begin)
 {
     const dn_transfer *end = begin;
-    while (end < plan_end(route) && end->round == begin->round)
+    while (end < schedule_end(bucket) && end->round == begin->round)
         end++;
     return end;
 }
 
 /* ---- bf16 ---- */
 
-static void pack(uint16_t *to, const float *from, size_t count)
+static void pack_bf16(uint16_t *to, const float *from, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
@@ -74,7 +74,7 @@ static void pack(uint16_t *to, const float *from, size_t count)
     }
 }
 
-static void unpack(float *to, const uint16_t *from, size_t count, int adds)
+static void unpack_bf16(float *to, const uint16_t *from, size_t count, int adds)
 {
     for (size_t i = 0; i < count; i++) {
         const uint32_t bits = (uint32_t)from[i] << 16;
@@ -87,78 +87,77 @@ static void unpack(float *to, const uint16_t *from, size_t count, int adds)
 /* ---- rounds ---- */
 
 /* Posts the messages of the round that starts with `begin`, the receives first. */
-static void post(dn_inflight *lane, const dn_transfer *begin)
+static void post_round(dn_inflight *flight, const dn_transfer *begin)
 {
-    const dn_route *route = lane->route;
-    const dn_bucket *bucket = lane->bucket;
-    const MPI_Comm world = route->comm->world;
+    const dn_bucket *bucket = flight->bucket;
+    const MPI_Comm world = flight->comm->world;
     const MPI_Datatype type = bucket->bf16 ? MPI_UINT16_T : MPI_FLOAT;
-    char *landing = lane->landing;
-    lane->begin = begin;
-    lane->end = round_end(route, begin);
-    lane->requests = 0;
-    for (const dn_transfer *m = begin; m < lane->end; m++) {
-        const part p = part_of(route, bucket, m);
+    char *landing = flight->landing;
+    flight->begin = begin;
+    flight->end = round_end(bucket, begin);
+    flight->requests = 0;
+    for (const dn_transfer *t = begin; t < flight->end; t++) {
+        const part p = part_of(flight, bucket, t);
         if (!p.is_received)
             continue;
-        DN_MPI(MPI_Irecv(p.landing > 0 ? (void *)landing : p.to, p.count, type, m->from.rank,
-                         bucket->tag, world, &lane->request[lane->requests++]));
+        DN_MPI(MPI_Irecv(p.landing > 0 ? (void *)landing : p.to, p.count, type, t->from.rank,
+                         bucket->tag, world, &flight->request[flight->requests++]));
         landing += p.landing;
     }
-    for (const dn_transfer *m = begin; m < lane->end; m++) {
-        const part p = part_of(route, bucket, m);
+    for (const dn_transfer *t = begin; t < flight->end; t++) {
+        const part p = part_of(flight, bucket, t);
         if (!p.is_sent)
             continue;
         if (bucket->bf16)
-            pack((uint16_t *)(void *)landing, p.from, (size_t)p.count);
-        DN_MPI(MPI_Isend(p.landing > 0 ? (void *)landing : p.from, p.count, type, m->to.rank,
-                         bucket->tag, world, &lane->request[lane->requests++]));
+            pack_bf16((uint16_t *)(void *)landing, p.from, (size_t)p.count);
+        DN_MPI(MPI_Isend(p.landing > 0 ? (void *)landing : p.from, p.count, type, t->to.rank,
+                         bucket->tag, world, &flight->request[flight->requests++]));
         landing += p.landing;
     }
 }
 
-/* Adds or copies what the round brought. */
-static void apply(const dn_inflight *lane)
+/* Adds or copies what the round brought; all that it sends has left. */
+static void apply_round(const dn_inflight *flight)
 {
-    const dn_bucket *bucket = lane->bucket;
-    const char *landing = lane->landing;
-    for (const dn_transfer *m = lane->begin; m < lane->end; m++) {
-        const part p = part_of(lane->route, bucket, m);
+    const dn_bucket *bucket = flight->bucket;
+    const char *landing = flight->landing;
+    for (const dn_transfer *t = flight->begin; t < flight->end; t++) {
+        const part p = part_of(flight, bucket, t);
         const size_t count = (size_t)p.count;
         if (p.to == NULL || count == 0)
             continue;
         if (p.is_received && bucket->bf16)
-            unpack(p.to, (const uint16_t *)(const void *)landing, count, m->adds);
-        else if (m->adds)
+            unpack_bf16(p.to, (const uint16_t *)(const void *)landing, count, t->adds);
+        else if (t->adds)
             dn_tree_add(p.to, p.is_received ? (const float *)(const void *)landing : p.from, count);
         else if (!p.is_received)
             memcpy(p.to, p.from, count * sizeof(float));
-        if (m->adds && bucket->bf16)
+        if (t->adds && bucket->bf16)
             dn_tree_round(p.to, count);
         landing += p.is_received ? p.landing : 0;
     }
 }
 
-void dn_inflight_start(dn_inflight *lane, dn_bucket *bucket)
+void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket)
 {
-    lane->bucket = bucket;
+    flight->bucket = bucket;
     bucket->start = omp_get_wtime();
-    post(lane, lane->route->plan.move);
+    post_round(flight, bucket->schedule->transfer);
 }
 
-void dn_inflight_advance(dn_inflight *lane)
+void dn_inflight_advance(dn_inflight *flight)
 {
     int is_done = 1;
-    while (lane->bucket != NULL) {
-        DN_MPI(MPI_Testall(lane->requests, lane->request, &is_done, MPI_STATUSES_IGNORE));
+    while (flight->bucket != NULL) {
+        DN_MPI(MPI_Testall(flight->requests, flight->request, &is_done, MPI_STATUSES_IGNORE));
         if (!is_done)
             return;
-        apply(lane);
-        if (lane->end < plan_end(lane->route)) {
-            post(lane, lane->end);
+        apply_round(flight);
+        if (flight->end < schedule_end(flight->bucket)) {
+            post_round(flight, flight->end);
         } else {
-            lane->bucket->end = omp_get_wtime();
-            lane->bucket = NULL;
+            flight->bucket->end = omp_get_wtime();
+            flight->bucket = NULL;
         }
     }
 }
@@ -166,14 +165,15 @@ void dn_inflight_advance(dn_inflight *lane)
 /* ---- creation ---- */
 
 /* Raises *bytes and *requests to what the bucket's largest rounds take. */
-static void need(const dn_route *route, const dn_bucket *bucket, size_t *bytes, int *requests)
+static void measure_rounds(const dn_inflight *flight, const dn_bucket *bucket, size_t *bytes,
+                           int *requests)
 {
-    for (const dn_transfer *begin = route->plan.move, *end; begin < plan_end(route); begin = end) {
+    const dn_transfer *t = bucket->schedule->transfer;
+    while (t < schedule_end(bucket)) {
         size_t landing = 0;
         int messages = 0;
-        end = round_end(route, begin);
-        for (const dn_transfer *m = begin; m < end; m++) {
-            const part p = part_of(route, bucket, m);
+        for (const dn_transfer *end = round_end(bucket, t); t < end; t++) {
+            const part p = part_of(flight, bucket, t);
             messages += p.is_sent || p.is_received;
             landing += p.landing;
         }
@@ -182,24 +182,24 @@ static void need(const dn_route *route, const dn_bucket *bucket, size_t *bytes, 
     }
 }
 
-dn_status dn_inflight_create(dn_inflight *lane, const dn_route *route, const dn_bucket *buckets,
-                             int count)
+dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_subtree *subtrees,
+                             const dn_bucket *buckets, int count)
 {
     size_t bytes = 0;
     int requests = 0;
+    *flight = (dn_inflight){.comm = comm, .subtrees = subtrees};
     for (int i = 0; i < count; i++)
-        need(route, &buckets[i], &bytes, &requests);
-    *lane = (dn_inflight){.route = route,
-                          .request = malloc(((size_t)requests + 1) * sizeof *lane->request),
-                          .landing = aligned_alloc(LINE, bytes + LINE)};
-    DN_CHECK(lane->request != NULL && lane->landing != NULL, DN_ENOMEM,
+        measure_rounds(flight, &buckets[i], &bytes, &requests);
+    flight->request = malloc(((size_t)requests + 1) * sizeof *flight->request);
+    flight->landing = aligned_alloc(LINE, bytes + LINE);
+    DN_CHECK(flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;
 }
 
-void dn_inflight_destroy(dn_inflight *lane)
+void dn_inflight_destroy(dn_inflight *flight)
 {
-    free(lane->request);
-    free(lane->landing);
-    *lane = (dn_inflight){0};
+    free(flight->request);
+    free(flight->landing);
+    *flight = (dn_inflight){0};
 }

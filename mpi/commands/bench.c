@@ -56,7 +56,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static dn_status run(bench *b)
+static dn_status run_steps(bench *b)
 {
     const dn_optimizer_settings settings = {.rate = 0.01,
                                             .weight_decay = 1e-4,
@@ -131,7 +131,7 @@ static const char *mode(const bench *b)
     return b->options->dtype == DN_BF16 ? "bf16" : "fp32";
 }
 
-static dn_status print_json(const bench *b)
+static dn_status print_bench_json(const bench *b)
 {
     const double median = b->seconds[b->options->steps / 2];
     const dn_view net = dn_net_view(b->net);
@@ -144,18 +144,14 @@ static dn_status print_json(const bench *b)
         images / median, "images_per_s_best", images / b->seconds[0], "step_s", median, "gflops",
         images / median * training_flops(b->net) / 1e9, "peak_rss_mib", peak_mib(), "phases_s",
         phases(b));
+    dn_status status = DN_OK;
     if (row != NULL && b->options->roofline)
-        json_object_set_new(row, "roofline",
-                            dn_roofline_json(b->net, &b->peaks, b->options->steps));
-    DN_CHECK(row != NULL, DN_ENOMEM, "memory: found none for the results");
-    const int failed = json_dumpf(row, stdout, JSON_REAL_PRECISION(6)) || putchar('\n') == EOF ||
-                       fflush(stdout) == EOF;
-    json_decref(row);
-    DN_CHECK(!failed, DN_EIO, "standard output: results not written");
-    return DN_OK;
+        status = dn_roofline_report(b->net, &b->peaks, b->options->steps, row);
+    const dn_status written = dn_json_write(row, NULL);
+    return status == DN_OK ? written : status;
 }
 
-static void print_text(const bench *b)
+static void print_bench_text(const bench *b)
 {
     const dn_phase_times times = dn_net_phase_times(b->net);
     const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
@@ -174,7 +170,7 @@ static void print_text(const bench *b)
            "update", t->update / steps);
 }
 
-static dn_status create(bench *b)
+static dn_status create_bench(bench *b)
 {
     DN_TRY(dn_options_net(b->options, NULL, b->comm->size, &b->net));
     const dn_step_settings settings = dn_options_step(b->options, b->comm->size);
@@ -211,7 +207,7 @@ static dn_status take_profile(const bench *b, dn_profile *profile)
     return DN_OK;
 }
 
-static void destroy(bench *b)
+static void destroy_bench(bench *b)
 {
     dn_step_destroy(&b->step);
     dn_net_destroy(&b->net);
@@ -219,10 +215,10 @@ static void destroy(bench *b)
 }
 
 /* Creates and runs all; the caller destroys it, also after a failure. */
-static dn_status measure(bench *b)
+static dn_status run_bench(bench *b)
 {
     const dn_options *o = b->options;
-    DN_TRY(dn_comm_agree(b->comm, create(b)));
+    DN_TRY(dn_comm_agree(b->comm, create_bench(b)));
     const dn_view net = dn_net_view(b->net);
     if (!o->json)
         dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", net.spec->name,
@@ -230,7 +226,7 @@ static dn_status measure(bench *b)
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
-    DN_TRY(run(b));
+    DN_TRY(run_steps(b));
     if (!o->roofline)
         return DN_OK;
     DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
@@ -238,16 +234,17 @@ static dn_status measure(bench *b)
                          dn_peaks_measure(&b->peaks, net.kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }
 
-static dn_status report(const bench *b)
+static dn_status report_bench(const bench *b)
 {
     dn_profile profile = {0};
     dn_status status = DN_OK;
-    if (b->options->json)
-        DN_TRY(print_json(b));
-    else
-        print_text(b);
-    if (b->options->roofline && !b->options->json)
-        DN_TRY(dn_roofline_print(b->net, &b->peaks, b->options->steps));
+    if (b->options->json) {
+        DN_TRY(print_bench_json(b));
+    } else {
+        print_bench_text(b);
+        if (b->options->roofline)
+            DN_TRY(dn_roofline_report(b->net, &b->peaks, b->options->steps, NULL));
+    }
     if (b->options->profile[0] == '\0')
         return DN_OK;
     DN_TRY_OR_DONE(take_profile(b, &profile));
@@ -260,19 +257,19 @@ done:
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
 {
     bench b = {.comm = comm, .options = options};
-    dn_status status = measure(&b);
+    dn_status status = run_bench(&b);
     if (status == DN_OK)
-        status = dn_comm_agree(comm, comm->rank == 0 ? report(&b) : DN_OK);
-    destroy(&b);
+        status = dn_comm_agree(comm, comm->rank == 0 ? report_bench(&b) : DN_OK);
+    destroy_bench(&b);
     return status;
 }
 
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile)
 {
     bench b = {.comm = comm, .options = options};
-    dn_status status = measure(&b);
+    dn_status status = run_bench(&b);
     if (status == DN_OK)
         status = dn_comm_agree(comm, take_profile(&b, profile));
-    destroy(&b);
+    destroy_bench(&b);
     return status;
 }

@@ -1,9 +1,9 @@
-/* Profiles of a step as JSON (mpi/profile.h), by jansson. */
+/* Profiles of a step as JSON (profile.h), by jansson. */
 #include "planning/profile.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,7 +48,7 @@ static int is_time(double seconds)
     return isfinite(seconds) && seconds >= 0;
 }
 
-static dn_status load_stages(dn_profile *p, const json_t *stages, const char *path)
+static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *path)
 {
     for (int i = 0; i < p->stages; i++) {
         json_int_t floats;
@@ -65,7 +65,7 @@ static dn_status load_stages(dn_profile *p, const json_t *stages, const char *pa
     return DN_OK;
 }
 
-static dn_status load(dn_profile *p, json_t *root, const char *path)
+static dn_status decode_profile(dn_profile *p, json_t *root, const char *path)
 {
     const char *format = "", *model, *mode, *isa;
     int version = 0;
@@ -92,7 +92,7 @@ static dn_status load(dn_profile *p, json_t *root, const char *path)
     strcpy(p->model, model);
     strcpy(p->mode, mode);
     strcpy(p->isa, isa);
-    DN_TRY(load_stages(p, stages, path));
+    DN_TRY(decode_stages(p, stages, path));
     DN_CHECK(statistics >= 0 && p->stage[p->stages - 1].floats >= p->statistics &&
                  dn_profile_floats(p) > p->statistics && dn_profile_backward_seconds(p) > 0,
              DN_ECORRUPT, "%s: found no gradient or no time in \"backward\", expected some", path);
@@ -106,12 +106,12 @@ dn_status dn_profile_read(dn_profile *profile, const char *path)
     DN_CHECK(access(path, R_OK) == 0, DN_ENOENT, "%s: %s", path, strerror(errno));
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     DN_CHECK(root != NULL, DN_ECORRUPT, "%s:%d: %s", path, error.line, error.text);
-    const dn_status status = load(profile, root, path);
+    const dn_status status = decode_profile(profile, root, path);
     json_decref(root);
     return status;
 }
 
-static json_t *encode(const dn_profile *p)
+static json_t *encode_profile(const dn_profile *p)
 {
     json_t *stages = json_array();
     for (int i = 0; i < p->stages; i++)
@@ -124,13 +124,20 @@ static json_t *encode(const dn_profile *p)
                      (json_int_t)p->statistics, "backward", stages);
 }
 
+dn_status dn_json_write(json_t *object, const char *path)
+{
+    const char *name = path ? path : "standard output";
+    DN_CHECK(object != NULL, DN_ENOMEM, "%s: out of memory for the results", name);
+    errno = 0;
+    const int failed =
+        path ? json_dump_file(object, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9))
+             : json_dumpf(object, stdout, JSON_REAL_PRECISION(6)) || puts("") < 0 || fflush(stdout);
+    json_decref(object);
+    DN_CHECK(!failed, DN_EIO, "%s: %s", name, errno ? strerror(errno) : "not written");
+    return DN_OK;
+}
+
 dn_status dn_profile_write(const dn_profile *profile, const char *path)
 {
-    json_t *root = encode(profile);
-    DN_CHECK(root != NULL, DN_ENOMEM, "%s: out of memory", path);
-    errno = 0;
-    const int failed = json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    json_decref(root);
-    DN_CHECK(!failed, DN_EIO, "%s: %s", path, errno ? strerror(errno) : "not written");
-    return DN_OK;
+    return dn_json_write(encode_profile(profile), path);
 }

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include <jansson.h>
+
 #include "dn/status.h"
 
 /* A layer of the backward pass, and the floats of the leaf that are final when it ends. */
@@ -34,6 +36,10 @@ dn_status dn_profile_write(const dn_profile *profile, const char *path);
 
 /* Accepts an empty one. */
 void dn_profile_destroy(dn_profile *profile);
+
+/* Writes the object, or NULL where memory was short, to a file, or on one line to standard output
+ * where `path` is NULL; takes it. DN_ENOMEM, DN_EIO. */
+dn_status dn_json_write(json_t *object, const char *path);
 
 double dn_profile_backward_seconds(const dn_profile *profile);
 size_t dn_profile_floats(const dn_profile *profile);

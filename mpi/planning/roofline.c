@@ -56,7 +56,8 @@ static int phase_rows(void)
 
 /* rows(row_count) of the layers, forward and backward, most lost first; phases(phase_rows) their
  * sums. */
-static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows, row *phases)
+static void measure_rows(const dn_net *net, const dn_peaks *peaks, int steps, row *rows,
+                         row *phases)
 {
     for (int p = 0; p < phase_rows(); p++) {
         phases[p] = (row){.direction = p % 2 ? "backward" : "forward"};
@@ -79,7 +80,7 @@ static void fill(const dn_net *net, const dn_peaks *peaks, int steps, row *rows,
     qsort(rows, (size_t)row_count(net), sizeof *rows, most_lost_first);
 }
 
-static void print_row(const row *r)
+static void print_roofline_row(const row *r)
 {
     if (r->seconds > 0)
         printf("%-46s %-8s %9.5f %9.1f %9.1f %7.1f %9.2f\n", r->name, r->direction, r->seconds,
@@ -87,36 +88,31 @@ static void print_row(const row *r)
                r->bound / r->seconds);
 }
 
-static void print_heading(const char *what)
+static void print_roofline_heading(const char *what)
 {
     printf("%-46s %-8s %9s %9s %9s %7s %9s\n", what, "pass", "seconds", "GFLOP/s", "MB", "GB/s",
            "of bound");
 }
 
-dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps)
+static void print_roofline(const dn_peaks *peaks, const row *phases, const row *rows, int count)
 {
-    row phases[2 * DN_MAX_PHASES], total = {.name = "all layers", .direction = "both"};
-    row *rows = calloc((size_t)row_count(net), sizeof *rows);
-    DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
-    fill(net, peaks, steps, rows, phases);
+    row total = {.name = "all layers", .direction = "both"};
     printf(
         "\nroofs of a rank's %d threads: %.1f GFLOP/s, memory %.1f GB/s read, %.1f GB/s read and "
         "written\n",
         omp_get_max_threads(), peaks->flops * 1e-9, peaks->read * 1e-9, peaks->scale * 1e-9);
-    print_heading("phase");
+    print_roofline_heading("phase");
     for (int p = 0; p < phase_rows(); p++) {
-        print_row(&phases[p]);
+        print_roofline_row(&phases[p]);
         row_add(&total, &phases[p]);
     }
-    print_row(&total);
-    print_heading("layers that lose most");
-    for (int i = 0; i < WORST && i < row_count(net); i++)
-        print_row(&rows[i]);
-    free(rows);
-    return DN_OK;
+    print_roofline_row(&total);
+    print_roofline_heading("layers that lose most");
+    for (int i = 0; i < WORST && i < count; i++)
+        print_roofline_row(&rows[i]);
 }
 
-static json_t *json_of(const row *rows, int count)
+static json_t *encode_rows(const row *rows, int count)
 {
     json_t *array = json_array();
     for (int i = 0; i < count; i++)
@@ -127,16 +123,21 @@ static json_t *json_of(const row *rows, int count)
     return array;
 }
 
-json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps)
+dn_status dn_roofline_report(const dn_net *net, const dn_peaks *peaks, int steps, json_t *report)
 {
-    row phases[2 * DN_MAX_PHASES], *rows = calloc((size_t)row_count(net), sizeof *rows);
-    if (rows == NULL)
-        return NULL;
-    fill(net, peaks, steps, rows, phases);
-    json_t *object =
-        json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops", peaks->flops * 1e-9, "read_gb_per_s",
-                  peaks->read * 1e-9, "scale_gb_per_s", peaks->scale * 1e-9, "phases",
-                  json_of(phases, phase_rows()), "layers", json_of(rows, row_count(net)));
+    const int count = row_count(net);
+    row phases[2 * DN_MAX_PHASES], *rows = calloc((size_t)count, sizeof *rows);
+    DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
+    measure_rows(net, peaks, steps, rows, phases);
+    if (report == NULL)
+        print_roofline(peaks, phases, rows, count);
+    else
+        json_object_set_new(report, "roofline",
+                            json_pack("{s:f, s:f, s:f, s:o, s:o}", "peak_gflops",
+                                      peaks->flops * 1e-9, "read_gb_per_s", peaks->read * 1e-9,
+                                      "scale_gb_per_s", peaks->scale * 1e-9, "phases",
+                                      encode_rows(phases, phase_rows()), "layers",
+                                      encode_rows(rows, count)));
     free(rows);
-    return object;
+    return DN_OK;
 }

@@ -8,10 +8,8 @@
 #include "dn/net.h"
 #include "dn/peaks.h"
 
-/* Prints what the net's layers took since dn_net_phase_reset, `steps` training steps ago. */
-dn_status dn_roofline_print(const dn_net *net, const dn_peaks *peaks, int steps);
-
-/* The same as an object of the caller's; NULL when memory is short. */
-json_t *dn_roofline_json(const dn_net *net, const dn_peaks *peaks, int steps);
+/* Prints what the net's layers took since dn_net_phase_reset, `steps` training steps ago; or, where
+ * `report` is not NULL, adds it there as "roofline". DN_ENOMEM. */
+dn_status dn_roofline_report(const dn_net *net, const dn_peaks *peaks, int steps, json_t *report);
 
 #endif

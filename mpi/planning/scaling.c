@@ -1,5 +1,5 @@
 /*
- * The simulation of a step on a cluster (mpi/scaling.h).
+ * The simulation of a step on a cluster (scaling.h).
  *
  * Two resources carry messages, a node's memory and its link; each is described by the time from
  * which it is free. An event is the start of one round of one bucket: the bucket takes the link for
@@ -15,67 +15,75 @@
 #include <string.h>
 
 #include "allreduce/allreduce.h"
-#include "allreduce/comm_schedule.h"
 
 /* ---- rounds ---- */
 
-/* Pieces that a rank, or a node, has sent and received in a round. */
+/* Segments that a rank, or a node, has sent and received in a round. */
 typedef struct traffic {
     int sent, received;
 } traffic;
 
-static void count_move(traffic *from, traffic *to, int pieces, double *most)
+static void count_transfer(traffic *from, traffic *to, int segments, double *most)
 {
-    from->sent += pieces;
-    to->received += pieces;
+    from->sent += segments;
+    to->received += segments;
     *most = fmax(*most, fmax(from->sent, to->received));
 }
 
-/* Counts the moves of the round that starts with `m`; returns where the next one starts. Scratch:
- * inside(ranks), of ranks in their nodes, and between(nodes), of nodes. */
-static const dn_transfer *count_round(const dn_transfer *m, const dn_transfer *end,
+/* Counts the round that starts with `t`; returns where the next one starts. Scratch: inside(ranks),
+ * of ranks in their nodes, and between(nodes), of nodes. */
+static const dn_transfer *count_round(const dn_transfer *t, const dn_transfer *end,
                                       int ranks_per_node, traffic *inside, traffic *between,
-                                      dn_round *round)
+                                      dn_rounds *rounds)
 {
-    for (const int number = m->round; m < end && m->round == number; m++) {
-        const int from = m->from.rank, to = m->to.rank, pieces = m->last - m->first;
+    dn_round *round = &rounds->round[rounds->count];
+    for (const int number = t->round; t < end && t->round == number; t++) {
+        const int from = t->from.rank, to = t->to.rank, segments = t->last - t->first;
         const int node = from / ranks_per_node, to_node = to / ranks_per_node;
         if (node != to_node)
-            count_move(&between[node], &between[to_node], pieces, &round->between);
+            count_transfer(&between[node], &between[to_node], segments, &round->between);
         else if (from != to)
-            count_move(&inside[from], &inside[to], pieces, &round->inside);
+            count_transfer(&inside[from], &inside[to], segments, &round->inside);
+        rounds->messages[segments] += from != to;
     }
-    return m;
+    rounds->count += round->inside > 0 || round->between > 0;
+    round->inside /= rounds->segments;
+    round->between /= rounds->segments;
+    return t;
 }
 
-dn_status dn_scaling_rounds(int ranks, int ranks_per_node, int virtual_ranks, dn_round **rounds,
-                            int *count)
+dn_status dn_scaling_rounds(dn_rounds *rounds, int ranks, int ranks_per_node, int virtual_ranks,
+                            int segments)
 {
-    dn_comm_schedule moves;
+    dn_comm_schedule schedule;
     const size_t scratch = 2 * (size_t)ranks * sizeof(traffic);
     traffic *inside = malloc(scratch);
-    *rounds = NULL;
-    *count = 0;
+    *rounds = (dn_rounds){.segments = segments};
     dn_status status;
-    DN_TRY_OR_DONE(dn_comm_schedule_create(&moves, virtual_ranks, ranks, DN_ALL_RANKS));
-    const dn_transfer *m = moves.move, *end = m + moves.count;
-    *rounds = calloc(m < end ? (size_t)end[-1].round + 1 : 1, sizeof **rounds);
-    if (inside == NULL || *rounds == NULL) {
+    DN_TRY_OR_DONE(
+        dn_comm_schedule_create(&schedule, virtual_ranks, ranks, DN_ALL_RANKS, segments));
+    const dn_transfer *t = schedule.transfer, *end = t + schedule.count;
+    rounds->round = calloc(t < end ? (size_t)end[-1].round + 1 : 1, sizeof *rounds->round);
+    rounds->messages = calloc((size_t)segments + 1, sizeof *rounds->messages);
+    if (inside == NULL || rounds->round == NULL || rounds->messages == NULL) {
         status = dn_fail(DN_ENOMEM, "memory: found none for the rounds of %d ranks", ranks);
         goto done;
     }
-    while (m < end) {
-        dn_round *round = &(*rounds)[*count];
+    while (t < end) {
         memset(inside, 0, scratch);
-        m = count_round(m, end, ranks_per_node, inside, inside + ranks, round);
-        round->inside /= moves.pieces;
-        round->between /= moves.pieces;
-        *count += round->inside > 0 || round->between > 0;
+        t = count_round(t, end, ranks_per_node, inside, inside + ranks, rounds);
     }
 done:
     free(inside);
-    dn_comm_schedule_destroy(&moves);
+    dn_comm_schedule_destroy(&schedule);
     return status;
+}
+
+void dn_scaling_rounds_destroy(dn_rounds *rounds)
+{
+    free(rounds->round);
+    free(rounds->messages);
+    *rounds = (dn_rounds){0};
 }
 
 /* ---- events ---- */
@@ -85,18 +93,18 @@ typedef struct carrier {
     double free; /* seconds: from when on it can take a message */
 } carrier;
 
-/* A place for a transfer under way; see mpi/allreduce.h. */
-typedef struct lane {
-    dn_sim_bucket *transfer; /* NULL: there is none left */
-    int round;               /* the next */
-    double at;               /* seconds: when that can start, as far as the lane is concerned */
-} lane;
+/* One of the buckets that are in flight at a time; see allreduce.h. */
+typedef struct flight {
+    dn_sim_bucket *bucket; /* NULL: there is none left */
+    int round;             /* the next */
+    double at;             /* seconds: when that can start, as far as the bucket is concerned */
+} flight;
 
 typedef struct simulation {
     const dn_transport *transport;
     carrier inside, between;
-    lane lane[DN_BUCKETS_IN_FLIGHT];
-    dn_sim_bucket *next, *end; /* those that wait for a lane */
+    flight flight[DN_BUCKETS_IN_FLIGHT];
+    dn_sim_bucket *next, *end; /* those that wait */
 } simulation;
 
 /* When the carrier could start on what is there at `at`; 0 bytes need none. */
@@ -123,63 +131,63 @@ static double seen(const dn_transport *t, double at)
     return at;
 }
 
-static void take_next(simulation *s, lane *l)
+static void take_next(simulation *s, flight *f)
 {
-    l->transfer = s->next < s->end ? s->next++ : NULL;
-    l->round = 0;
-    if (l->transfer != NULL)
-        l->at = fmax(l->at, l->transfer->ready);
+    f->bucket = s->next < s->end ? s->next++ : NULL;
+    f->round = 0;
+    if (f->bucket != NULL)
+        f->at = fmax(f->at, f->bucket->ready);
 }
 
-/* When the next round of the lane's transfer can start. */
-static double due(const simulation *s, const lane *l)
+/* When the next round of the flight's bucket can start. */
+static double due(const simulation *s, const flight *f)
 {
-    const dn_round *round = &s->transport->rounds[l->round];
-    const double bytes = l->transfer->bytes;
-    return fmax(earliest(&s->inside, l->at, bytes * round->inside),
-                earliest(&s->between, l->at, bytes * round->between));
+    const dn_round *round = &f->bucket->rounds->round[f->round];
+    const double bytes = f->bucket->bytes;
+    return fmax(earliest(&s->inside, f->at, bytes * round->inside),
+                earliest(&s->between, f->at, bytes * round->between));
 }
 
-/* Returns when the round is over. They end in the order in which they start, as all buckets go
- * through the same ones: a lane that starts its last round first is free first, and the next
- * transfer is its. */
-static double take_round(simulation *s, lane *l)
+/* Returns when the round is over. A flight that starts its bucket's last round first takes the next
+ * bucket: as a rule it is free first, too. */
+static double take_round(simulation *s, flight *f)
 {
-    const dn_round *round = &s->transport->rounds[l->round++];
-    const double bytes = l->transfer->bytes, at = l->at;
+    const dn_round *round = &f->bucket->rounds->round[f->round++];
+    const double bytes = f->bucket->bytes, at = f->at;
     const double done = seen(s->transport, fmax(carry(&s->inside, at, bytes * round->inside),
                                                 carry(&s->between, at, bytes * round->between)));
-    l->transfer->done = l->at = done;
-    if (l->round == s->transport->round_count)
-        take_next(s, l);
+    f->bucket->done = f->at = done;
+    if (f->round == f->bucket->rounds->count)
+        take_next(s, f);
     return done;
 }
 
-/* Of rounds that are due together, that of the foremost transfer; NULL when all is done. */
-static lane *next_lane(simulation *s)
+/* Of rounds that are due together, that of the foremost bucket; NULL when all is done. */
+static flight *next_flight(simulation *s)
 {
-    lane *next = NULL;
-    for (lane *l = s->lane; l < s->lane + DN_BUCKETS_IN_FLIGHT; l++)
-        if (l->transfer != NULL && (next == NULL || due(s, l) < due(s, next) ||
-                                    (due(s, l) == due(s, next) && l->transfer < next->transfer)))
-            next = l;
+    flight *next = NULL;
+    for (flight *f = s->flight; f < s->flight + DN_BUCKETS_IN_FLIGHT; f++)
+        if (f->bucket != NULL && (next == NULL || due(s, f) < due(s, next) ||
+                                  (due(s, f) == due(s, next) && f->bucket < next->bucket)))
+            next = f;
     return next;
 }
 
-double dn_scaling_run(dn_sim_bucket *transfers, int count, const dn_transport *transport)
+double dn_scaling_run(dn_sim_bucket *buckets, int count, const dn_transport *transport)
 {
+    const int has_rounds = count > 0 && buckets[0].rounds->count > 0;
     simulation s = {.transport = transport,
                     .inside.link = transport->network.inside,
                     .between.link = transport->network.between,
-                    .next = transfers,
-                    .end = transport->round_count > 0 ? transfers + count : transfers};
+                    .next = buckets,
+                    .end = has_rounds ? buckets + count : buckets};
     double end = 0;
     for (int i = 0; i < count; i++)
-        end = fmax(end, transfers[i].done = transfers[i].ready);
+        end = fmax(end, buckets[i].done = buckets[i].ready);
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
-        take_next(&s, &s.lane[i]);
-    for (lane *l; (l = next_lane(&s)) != NULL;)
-        end = fmax(end, take_round(&s, l));
+        take_next(&s, &s.flight[i]);
+    for (flight *f; (f = next_flight(&s)) != NULL;)
+        end = fmax(end, take_round(&s, f));
     return end;
 }
 
@@ -187,28 +195,28 @@ double dn_scaling_run(dn_sim_bucket *transfers, int count, const dn_transport *t
 
 typedef struct step {
     dn_transport transport;
-    dn_sim_bucket *transfers;
-    dn_round *rounds;
+    dn_rounds rounds[DN_SCHEDULES]; /* by log2 of their segments, those in use */
+    dn_sim_bucket *buckets;
+    int count;
     double *ends;    /* (layers) seconds: of the backward pass' layers */
     double computed; /* its end, the last of these */
-    int transfer_count;
 } step;
 
-/* The step's losses and counts, gathered when all else is summed: one message a round one way. */
-static double scalars(const dn_transport *t)
+/* The step's losses and counts, a single segment, summed when all else is: a latency a round. */
+static double scores(const step *s, const dn_network *network)
 {
     double seconds = 0;
-    for (int i = 0; i < t->round_count / 2; i++)
+    for (int i = 0; i < s->rounds[0].count; i++)
         seconds +=
-            t->rounds[i].between > 0 ? t->network.between.latency : t->network.inside.latency;
+            s->rounds[0].round[i].between > 0 ? network->between.latency : network->inside.latency;
     return seconds;
 }
 
-/* Seconds from the end of the backward pass to the last sum, of the transfers from `first` on. */
+/* Seconds from the end of the backward pass to the last sum, of the buckets from `first` on. */
 static double exposed(const step *s, const dn_transport *t, int first)
 {
-    const double end = dn_scaling_run(s->transfers + first, s->transfer_count - first, t);
-    return fmax(end - s->computed, 0) + scalars(t);
+    const double end = dn_scaling_run(s->buckets + first, s->count - first, t);
+    return fmax(end - s->computed, 0) + scores(s, &t->network);
 }
 
 /* Asks what would be left to wait for if one property of the transport were perfect. */
@@ -225,7 +233,7 @@ static void find_limit(const step *s, dn_prediction *p)
     better[2].network.between.latency = 0;
     better[3].network.between.bandwidth = INFINITY;
     better[4].poll_count = 0;
-    const int is_last = exposed(s, t, s->transfer_count - 1) >= p->exposed / 2;
+    const int is_last = exposed(s, t, s->count - 1) >= p->exposed / 2;
     double least = INFINITY;
     for (int i = 0; i < PROPERTIES; i++) {
         const double left = exposed(s, &better[i], 0);
@@ -235,46 +243,100 @@ static void find_limit(const step *s, dn_prediction *p)
     }
 }
 
-/* The buckets that the sum would use, and when the backward pass has made each final. */
-static dn_status plan_transfers(const dn_profile *profile, size_t bucket_floats, step *s)
+/* Messages of one length. */
+typedef struct message {
+    double bytes;
+    double count;
+} message;
+
+static int by_bytes(const void *a, const void *b)
 {
+    const message *x = a, *y = b;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+/* How many messages of gradients and statistics a rank sends, and how long they are. */
+static dn_status count_messages(const step *s, dn_prediction *p)
+{
+    size_t lengths = 1;
+    double total = 0, below = 0;
+    for (int b = 0; b < s->count; b++)
+        lengths += (size_t)s->buckets[b].rounds->segments;
+    message *all = malloc(lengths * sizeof *all), *end = all;
+    DN_CHECK(all != NULL, DN_ENOMEM, "memory: found none for %zu lengths", lengths);
+    for (const dn_sim_bucket *b = s->buckets; b < s->buckets + s->count; b++)
+        for (int n = 1, segments = b->rounds->segments; n <= segments; n++)
+            if (b->rounds->messages[n] > 0) {
+                *end++ = (message){b->bytes * n / segments, b->rounds->messages[n]};
+                total += b->rounds->messages[n];
+            }
+    qsort(all, (size_t)(end - all), sizeof *all, by_bytes);
+    p->rounds = s->buckets[0].rounds->count;
+    p->messages = total / p->ranks;
+    p->least_message = total > 0 ? all->bytes : 0;
+    for (const message *m = all; m < end && below <= total / 2; below += m++->count)
+        p->median_message = m->bytes;
+    free(all);
+    return DN_OK;
+}
+
+/* The rounds for so many segments. */
+static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int segments, step *s,
+                             const dn_rounds **rounds)
+{
+    dn_rounds *r = &s->rounds[__builtin_ctz((unsigned)segments)];
+    *rounds = r;
+    return r->segments > 0 ? DN_OK
+                           : dn_scaling_rounds(r, job->nodes * job->ranks_per_node,
+                                               job->ranks_per_node, virtual_ranks, segments);
+}
+
+/* The buckets that the sum would use, and when the backward pass has made each final. */
+static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
+{
+    const dn_profile *profile = job->profile;
     const size_t floats = dn_profile_floats(profile);
     const dn_allreduce_settings settings = {
-        .count = floats, .split = floats - profile->statistics, .bucket = bucket_floats};
-    dn_bucket *buckets;
-    DN_TRY(dn_allreduce_cut(&settings, &buckets, &s->transfer_count));
-    s->transfers = calloc((size_t)s->transfer_count, sizeof *s->transfers);
+        .count = floats, .split = floats - profile->statistics, .bucket = job->bucket_floats};
+    dn_bucket *buckets = NULL;
+    const dn_rounds *rounds;
     size_t final = 0; /* floats, after so many layers */
-    for (int b = 0, layers = 0; b < s->transfer_count && s->transfers != NULL; b++) {
+    dn_status status;
+    DN_TRY_OR_DONE(
+        dn_allreduce_cut(&settings, job->nodes * job->ranks_per_node, &buckets, &s->count));
+    s->buckets = calloc((size_t)s->count, sizeof *s->buckets);
+    if (s->buckets == NULL) {
+        status = dn_fail(DN_ENOMEM, "memory: found none for %d buckets", s->count);
+        goto done;
+    }
+    for (int b = 0, layers = 0; b < s->count; b++) {
+        DN_TRY_OR_DONE(find_rounds(job, virtual_ranks, buckets[b].segments, s, &rounds));
         while (final < buckets[b].begin + (size_t)buckets[b].count)
             final += profile->stage[layers++].floats;
-        s->transfers[b] = (dn_sim_bucket){.bytes = buckets[b].count * (double)sizeof(float),
-                                          .ready = s->ends[layers - 1]};
+        s->buckets[b] = (dn_sim_bucket){.bytes = buckets[b].count * (double)sizeof(float),
+                                        .rounds = rounds,
+                                        .ready = s->ends[layers - 1]};
     }
+    status = find_rounds(job, virtual_ranks, 1, s, &rounds); /* of the scores */
+done:
     free(buckets);
-    DN_CHECK(s->transfers != NULL, DN_ENOMEM, "memory: found none for %d buckets",
-             s->transfer_count);
-    return DN_OK;
+    return status;
 }
 
 static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double start, step *s)
 {
     const dn_profile *profile = job->profile;
-    dn_transport *t = &s->transport;
     s->ends = malloc((size_t)profile->stages * sizeof *s->ends);
     DN_CHECK(s->ends != NULL, DN_ENOMEM, "memory: found none for %d layers", profile->stages);
     for (int i = 0; i < profile->stages; i++)
         s->ends[i] = start += profile->stage[i].seconds;
     s->computed = start;
-    *t = (dn_transport){
+    s->transport = (dn_transport){
         .network = job->network, .polls = s->ends, .poll_count = job->polls ? profile->stages : 0};
-    DN_TRY(dn_scaling_rounds(job->nodes * job->ranks_per_node, job->ranks_per_node, virtual_ranks,
-                             &s->rounds, &t->round_count));
-    t->rounds = s->rounds;
-    return plan_transfers(profile, job->bucket_floats, s);
+    return plan_sim_buckets(job, virtual_ranks, s);
 }
 
-static void predict(const dn_profile *profile, step *s, dn_prediction *p)
+static void predict_times(const dn_profile *profile, step *s, dn_prediction *p)
 {
     p->compute = s->computed + profile->update;
     p->exposed = exposed(s, &s->transport, 0);
@@ -282,8 +344,8 @@ static void predict(const dn_profile *profile, step *s, dn_prediction *p)
     snprintf(p->limit, sizeof p->limit, "compute");
     if (p->exposed >= 0.01 * p->step)
         find_limit(s, p);
-    for (int i = 0; i < s->transfer_count; i++)
-        s->transfers[i].ready = s->computed;
+    for (int i = 0; i < s->count; i++)
+        s->buckets[i].ready = s->computed;
     p->communication = exposed(s, &s->transport, 0);
 }
 
@@ -302,11 +364,13 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
     dn_status status;
     DN_TRY_OR_DONE(
         plan_step(job, virtual_ranks, passes * profile->forward + (passes - 1) * backward, &s));
-    predict(profile, &s, prediction);
+    DN_TRY_OR_DONE(count_messages(&s, prediction));
+    predict_times(profile, &s, prediction);
     prediction->images_per_second = (double)virtual_ranks * profile->batch / prediction->step;
 done:
-    free(s.transfers);
-    free(s.rounds);
+    for (int i = 0; i < DN_SCHEDULES; i++)
+        dn_scaling_rounds_destroy(&s.rounds[i]);
+    free(s.buckets);
     free(s.ends);
     return status;
 }

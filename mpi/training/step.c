@@ -11,10 +11,9 @@
 #include "job/timeline.h"
 #include "job/heartbeat.h"
 
-/* What the ranks tell each other of each virtual rank. */
-enum { LOSS, CORRECT, WAIT, STOP, SCORES };
-/* 1 where its gradient is finite: asked when the losses have been looked at, in their place. */
-enum { FINITE = LOSS };
+/* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
+ * waited, the negative of that, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -24,12 +23,12 @@ static double mark(const dn_step *step, dn_span span, int64_t number, double sta
     return now;
 }
 
-/* Completes the statistics that a norm group's ranks tell each other. */
-static void exchange(void *user, double *rows, size_t width)
+/* Adds up the statistics of a norm group's batches. */
+static void sum_statistics(void *user, double *rows, size_t width)
 {
     const dn_step *step = user;
     const double start = omp_get_wtime();
-    dn_comm_gather_doubles(step->comm, rows, step->virtual_ranks, (int)width);
+    dn_small_sum_run(&step->small_sum, rows, width, 0);
     mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
 }
 
@@ -46,7 +45,7 @@ static dn_status make_team(dn_step *step)
     step->team = (dn_team){.nets = step->nets, .count = 1, .user = step};
     if (is_group) {
         step->team.first = step->first;
-        step->team.exchange = exchange;
+        step->team.exchange = sum_statistics;
     }
     for (; step->team.count < count; step->team.count++)
         DN_TRY(dn_net_create_sharing(&step->nets[step->team.count], step->net));
@@ -71,16 +70,22 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, parameters = view.parameter_count;
-    DN_TRY(dn_optimizer_state_create(&step->optimizer, view.kernels->optimizers[settings->optimizer],
-                                     parameters));
-    step->scores = calloc((size_t)v * SCORES, sizeof *step->scores);
-    DN_CHECK(step->scores, DN_ENOMEM, "memory: found none for the scores of %d virtual ranks", v);
+    DN_TRY(dn_optimizer_state_create(&step->optimizer,
+                                     view.kernels->optimizers[settings->optimizer], parameters));
+    const int own = step->last - step->first;
+    step->losses = calloc((size_t)own, sizeof *step->losses);
+    step->scores = calloc((size_t)own * SCORES, sizeof *step->scores);
+    DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
+             "memory: found none for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
     const int bf16 = settings->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
-    dn_tree_subtrees(step->tree, &subtrees);
+    const int subtree_count = dn_tree_subtrees(step->tree, &subtrees);
+    const size_t widest = count - parameters; /* the statistics of all maps: two a channel */
+    DN_TRY(dn_small_sum_create(&step->small_sum, comm, v, subtrees, subtree_count,
+                               widest > SCORES ? widest : SCORES));
     return dn_allreduce_create(
         &step->allreduce, comm, subtrees,
         &(dn_allreduce_settings){.virtual_ranks = v,
@@ -100,6 +105,8 @@ void dn_step_destroy(dn_step *step)
     free(step->nets);
     free(step->results);
     dn_optimizer_state_destroy(&step->optimizer);
+    dn_small_sum_destroy(&step->small_sum);
+    free(step->losses);
     free(step->scores);
     *step = (dn_step){0};
 }
@@ -166,9 +173,10 @@ static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void 
     compute(step, pass, v, load, user);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
-        step->scores[(v + m) * SCORES + LOSS] =
-            step->loading.status == DN_OK ? step->results[m].loss : NAN;
-        step->scores[(v + m) * SCORES + CORRECT] = step->results[m].correct1;
+        const int row = v + m - step->first;
+        step->losses[row] = step->loading.status == DN_OK ? step->results[m].loss : NAN;
+        step->scores[row * SCORES + LOSS] = step->losses[row];
+        step->scores[row * SCORES + CORRECT] = step->results[m].correct1;
     }
 }
 
@@ -185,33 +193,52 @@ static int is_leaf_finite(const dn_net *net)
     return !bad;
 }
 
+/* The lowest of the virtual ranks that the ranks give, -1 where all give step->virtual_ranks. */
+static int lowest(const dn_step *step, int v)
+{
+    const int none = step->virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
+    return least < none ? least : -1;
+}
+
+/* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
+static int find_loss(const dn_step *step, double *loss)
+{
+    int own = step->virtual_ranks, root = 0;
+    for (int v = step->last; v-- > step->first;)
+        if (!isfinite(step->losses[v - step->first]))
+            own = v;
+    const int found = lowest(step, own);
+    while (dn_tree_first(step->virtual_ranks, step->comm->size, root + 1) <= found)
+        root++;
+    *loss = found == own ? step->losses[own - step->first] : 0;
+    dn_comm_broadcast(step->comm, loss, sizeof *loss, root);
+    return found;
+}
+
 /* The virtual rank whose gradient made the sum non-finite, -1 where each is finite: nothing was
  * updated yet, so computing them once more gives the same. */
 static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
 {
     const dn_team *team = &step->team;
+    int own = step->virtual_ranks;
     for (int v = step->first; v < step->last; v += team->count) {
         compute(step, pass, v, load, user);
-        for (int m = 0; m < team->count; m++)
-            step->scores[(v + m) * SCORES + FINITE] = is_leaf_finite(team->nets[m]);
+        for (int m = team->count; m-- > 0;)
+            if (v + m < own && !is_leaf_finite(team->nets[m]))
+                own = v + m;
     }
-    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
-    for (int v = 0; v < step->virtual_ranks; v++)
-        if (!step->scores[v * SCORES + FINITE])
-            return v;
-    return -1;
+    return lowest(step, own);
 }
 
 /* Looks at the losses and the summed gradient, which all ranks have. */
 static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
                                int *culprit)
 {
-    for (int v = 0; v < step->virtual_ranks; v++) {
-        const double loss = step->scores[v * SCORES + LOSS];
-        *culprit = v;
-        if (!isfinite(loss)) /* or none, as a rank could not load its batch */
-            DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
-        DN_CHECK(isfinite(loss), DN_EDIVERGED, "the loss of virtual rank %d is %g", v, loss);
+    if (!isfinite(step->scores[LOSS])) { /* also where a rank could not load its batch */
+        double loss;
+        DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
+        *culprit = find_loss(step, &loss);
+        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
     }
     if (is_leaf_finite(step->net))
         return DN_OK;
@@ -251,7 +278,7 @@ static double record_buckets(dn_step *step)
         seconds += bucket[i].end > start ? bucket[i].end - start : 0;
         until = bucket[i].end > until ? bucket[i].end : until;
         if (step->comm->size > 1)
-            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].lane,
+            dn_timeline_add(step->comm->timeline, DN_SPAN_BUCKET, i, bucket[i].flight,
                             bucket[i].start, bucket[i].end);
     }
     return seconds;
@@ -267,26 +294,22 @@ static int reduce(dn_step *step, double start, double computed)
     dn_preempt *stop = step->stop;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, now - start);
-    for (int v = step->first; v < step->last; v++) {
-        step->scores[v * SCORES + WAIT] = now - computed;
-        step->scores[v * SCORES + STOP] = stop ? dn_preempt_reason(stop) : 0;
+    for (int row = 0; row < step->last - step->first; row++) {
+        double *scores = step->scores + (ptrdiff_t)row * SCORES;
+        scores[WAIT] = now - computed;
+        scores[NEGATIVE_WAIT] = computed - now;
+        scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
-    dn_comm_gather_doubles(step->comm, step->scores, step->virtual_ranks, SCORES);
-    double least = now - computed, most = least, reason = 0;
-    for (int v = 0; v < step->virtual_ranks; v++) {
-        least = fmin(least, step->scores[v * SCORES + WAIT]);
-        most = fmax(most, step->scores[v * SCORES + WAIT]);
-        reason = fmax(reason, step->scores[v * SCORES + STOP]);
-    }
+    dn_small_sum_run(&step->small_sum, step->scores, SCORES, SCORES - SUMS);
+    const double most = step->scores[WAIT], least = -step->scores[NEGATIVE_WAIT];
     step->times.exposed += least;
     step->times.imbalance += most - least;
-    return (int)reason;
+    return (int)step->scores[STOP];
 }
 
 dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
                       dn_load_fn *load, void *user, dn_step_result *result)
 {
-    const int v = step->virtual_ranks;
     const int64_t number = (int64_t)pass->step;
     const double start = omp_get_wtime();
     dn_heartbeat_step(step->comm->heartbeat, number + 1);
@@ -303,8 +326,8 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_set
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
     update(step, number, settings);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
-    result->loss = dn_tree_sum(step->scores + LOSS, v, SCORES) / v;
-    result->correct = (int64_t)dn_tree_sum(step->scores + CORRECT, v, SCORES);
+    result->loss = step->scores[LOSS] / step->virtual_ranks;
+    result->correct = (int64_t)step->scores[CORRECT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "dn/tree.h"
-
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
@@ -73,35 +71,14 @@ void dn_moments_merge(const dn_visit *v)
 
 /* ---- the norm group ---- */
 
-/* The tree's sum over the group of element `at` of its rows of sums. */
-static double group_sum(const dn_visit *v, const dn_norm_group *group, size_t at)
-{
-    return dn_tree_sum(group->rows + at, group->size, 2 * v->layer->outputs);
-}
-
-/* The same of the squares about `mean` over all batches, `pixels` each, from those about each
- * batch's own mean in element at + 1. */
-static double group_squares(const dn_visit *v, const dn_norm_group *group, size_t at, double mean,
-                            double pixels)
-{
-    for (size_t b = 0; b < (size_t)group->size; b++) {
-        const double *moments = group->rows + b * 2 * (size_t)v->layer->outputs + at;
-        const double delta = moments[0] - mean;
-        group->column[b] = moments[1] + pixels * delta * delta;
-    }
-    return dn_tree_sum(group->column, group->size, 1);
-}
-
 void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group)
 {
     const dn_feature_map *map = v->out;
     const int first = v->layer->first;
-    const double own = dn_map_pixels(map), pixels = own * group->size;
+    const double pixels = dn_map_pixels(map) * group->size;
     float *means = v->leaf + map->statistics + first, *variances = means + map->channels;
     for (int c = 0; c < v->layer->outputs; c++) {
-        const size_t at = 2 * (size_t)c;
-        const double mean = group_sum(v, group, at) / group->size;
-        const double squares = group_squares(v, group, at, mean, own);
+        const double mean = group->means[c], squares = group->rows[c];
         map->mean[first + c] = (float)mean;
         map->inverse[first + c] = (float)(1 / sqrt(squares / pixels + DN_NORM_EPSILON));
         means[c] = (float)mean;
@@ -116,8 +93,7 @@ void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, float *co
     const double pixels = dn_map_pixels(map) * group->size;
     for (int c = 0; c < v->layer->outputs; c++, correction += 3) {
         const double s = map->inverse[first + c], mean = map->mean[first + c];
-        const double a = group_sum(v, group, 2 * (size_t)c) / pixels;
-        const double b = group_sum(v, group, 2 * (size_t)c + 1) / pixels;
+        const double a = group->rows[2 * c] / pixels, b = group->rows[2 * c + 1] / pixels;
         correction[0] = (float)s;
         correction[1] = (float)(-s * s * b);
         correction[2] = (float)(s * s * b * mean - s * a);

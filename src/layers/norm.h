@@ -41,12 +41,14 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
 void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient,
                        double *sums);
 
-/* Of a norm group of so many batches, from rows(group, 2 * outputs) of their sums; `column` is
- * scratch(group). Statistics: mean and variance of the layer's output channels, in its map and in
- * the leaf. Correction: correction(outputs, 3) of those channels' gradient. */
+/* A norm group of so many batches, of which this rank's have rows(size, 2 * outputs) to add up;
+ * then the first row is the group's. Statistics: mean and variance of the layer's output channels,
+ * in its map and in the leaf, from means(outputs) and the sums of squares about them, the first
+ * row. Correction: correction(outputs, 3) of those channels' gradient, from the first row's A and
+ * B. */
 typedef struct dn_norm_group {
     int size;
-    double *rows, *column;
+    double *rows, *means;
 } dn_norm_group;
 
 void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group);

@@ -228,7 +228,7 @@ static void add_work_regions(planner *p)
     net->scratch_floats = dn_row_stride(scratch / sizeof(float));
     add_lasting(p, "correction", &net->correction, 3 * channels * sizeof(float));
     add_lasting(p, "norm group's sums", &net->group.rows, group * 2 * channels * sizeof(double));
-    add_lasting(p, "norm group's column", &net->group.column, group * sizeof(double));
+    add_lasting(p, "norm group's means", &net->group.means, channels * sizeof(double));
     add_lasting(p, "scratch", &net->scratch,
                 (size_t)net->threads * net->scratch_floats * sizeof(float));
 }

@@ -6,6 +6,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "dn/tree.h"
 #include "model/model.h"
 
 static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
@@ -24,16 +25,55 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
     v->layer->kind->backward(v, pass);
 }
 
-/* The group's rows(group size, 2 * outputs) = the sums of the layer's output of all batches. */
-static void gather_sums(const dn_team *team, const dn_layer *layer)
+/* What member `m` has of the layer's output: (outputs, 2). */
+static const double *sums_of(const dn_team *team, const dn_layer *layer, int m)
+{
+    return team->nets[m]->maps[layer->out].sums + 2 * layer->first;
+}
+
+/* The first of the lead's rows(team.count, width) = the sum of those of the whole norm group. */
+static void sum_over_group(const dn_team *team, size_t width)
 {
     double *rows = team->nets[0]->group.rows;
-    const size_t width = 2 * (size_t)layer->outputs;
-    for (int m = 0; m < team->count; m++)
-        memcpy(rows + (size_t)(team->first + m) * width,
-               team->nets[m]->maps[layer->out].sums + 2 * layer->first, width * sizeof *rows);
     if (team->exchange != NULL)
         team->exchange(team->user, rows, width);
+    else
+        for (size_t i = 0; i < width; i++)
+            rows[i] = dn_tree_sum(rows + i, team->count, (int)width);
+}
+
+/* Mean and variance of the norm group from each batch's mean and sum of squares about it: first
+ * the group's mean, then the squares about that. */
+static void group_statistics(const dn_team *team, const dn_visit *v)
+{
+    const dn_norm_group *group = &team->nets[0]->group;
+    const size_t outputs = (size_t)v->layer->outputs;
+    const double pixels = dn_map_pixels(v->out);
+    for (int m = 0; m < team->count; m++)
+        for (size_t c = 0; c < outputs; c++)
+            group->rows[(size_t)m * outputs + c] = sums_of(team, v->layer, m)[2 * c];
+    sum_over_group(team, outputs);
+    for (size_t c = 0; c < outputs; c++)
+        group->means[c] = group->rows[c] / group->size;
+    for (int m = 0; m < team->count; m++)
+        for (size_t c = 0; c < outputs; c++) {
+            const double *moments = sums_of(team, v->layer, m) + 2 * c;
+            const double delta = moments[0] - group->means[c];
+            group->rows[(size_t)m * outputs + c] = moments[1] + pixels * delta * delta;
+        }
+    sum_over_group(team, outputs);
+    dn_norm_statistics(v, group);
+}
+
+static void group_correction(const dn_team *team, const dn_visit *v)
+{
+    const dn_net *lead = team->nets[0];
+    const size_t width = 2 * (size_t)v->layer->outputs;
+    double *rows = lead->group.rows;
+    for (int m = 0; m < team->count; m++)
+        memcpy(rows + (size_t)m * width, sums_of(team, v->layer, m), width * sizeof *rows);
+    sum_over_group(team, width);
+    dn_norm_correction(v, &lead->group, lead->correction);
 }
 
 static dn_pass pass_of(const dn_pass *pass, int member)
@@ -69,10 +109,8 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
             const dn_pass own = pass_of(pass, m);
             run_forward(team->nets[m], &team->nets[m]->visits[i], &own);
         }
-        if (layer->out >= 0) {
-            gather_sums(team, layer);
-            dn_norm_statistics(&lead->visits[i], &lead->group);
-        }
+        if (layer->out >= 0)
+            group_statistics(team, &lead->visits[i]);
         layer->forward_seconds += omp_get_wtime() - start;
     }
     finish_forward(team, pass, results);
@@ -85,10 +123,8 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
         const dn_visit *v = &lead->visits[t];
         dn_layer *layer = &lead->layers[v->layer->index];
         const double start = omp_get_wtime();
-        if (layer->out >= 0) {
-            gather_sums(team, layer);
-            dn_norm_correction(v, &lead->group, lead->correction);
-        }
+        if (layer->out >= 0)
+            group_correction(team, v);
         for (int m = 0; m < team->count; m++) {
             const dn_pass own = pass_of(pass, m);
             run_backward(team->nets[m], &team->nets[m]->visits[t], &own);

@@ -1,8 +1,8 @@
 /*
  * The sum across ranks against the tree evaluated by its definition on each rank, bit by bit, for
- * several numbers of virtual ranks, lengths and buckets, polled and with a communication thread, at
- * times that differ from rank to rank; run it under mpirun with any number of ranks up to 64.
- * Prints one line; its status is 1 on failure.
+ * several numbers of virtual ranks, lengths, buckets and segments, polled and with a communication
+ * thread, at times that differ from rank to rank; and small sums; run it under mpirun with any
+ * number of ranks up to 64. Prints one line; its status is 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "allreduce/allreduce.h"
+#include "allreduce/small_sum.h"
 #include "job/comm.h"
 
 /* Values of mixed magnitude, so that another order of additions shows in the last bits. */
@@ -121,6 +122,7 @@ done:
 static dn_status check_all(const dn_comm *comm, int *sums)
 {
     const size_t count[] = {1, 5, 1000, 100003}, bucket[] = {7, 3000, 1000000};
+    const int segments[] = {0, 1, 2, 8, 64};
     const int v[] = {comm->size, 8, 13, 16, 64, comm->size + 1, 3 * comm->size};
     for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
         for (size_t j = 0; j < sizeof count / sizeof *count && v[i] >= comm->size; j++) {
@@ -130,12 +132,65 @@ static dn_status check_all(const dn_comm *comm, int *sums)
                                                     .count = count[j],
                                                     .split = count[j] - count[j] / 7,
                                                     .bucket = bucket[(i + j) % 3],
+                                                    .segments = segments[(2 * i + j) % 5],
                                                     .bf16 = (i + j) / 2 % 2 == 1,
                                                     .comm_thread = (i + j) % 2 == 1};
             DN_TRY(check_sum(comm, settings));
             ++*sums;
         }
     }
+    return DN_OK;
+}
+
+/* ---- small sums ---- */
+
+enum { WIDTH = 5, MAXIMA = 2, MOST_LEAVES = 64 * 3 };
+
+/* rows(leaves [first, last), WIDTH) */
+static void fill_rows(double *rows, int first, int last)
+{
+    for (int v = first; v < last; v++)
+        for (int i = 0; i < WIDTH; i++)
+            *rows++ = ldexp(1.0 / (3 + v * WIDTH + i), (v * 7 + i) % 60);
+}
+
+/* Sums twice, so that the second meets the memory of the first. */
+static dn_status check_small_sum(const dn_comm *comm, int v)
+{
+    const int first = dn_tree_first(v, comm->size, comm->rank);
+    const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    double all[MOST_LEAVES * WIDTH], rows[MOST_LEAVES * WIDTH], expected[WIDTH];
+    float leaf;
+    dn_tree *tree = NULL;
+    dn_small_sum sum = {0};
+    const dn_subtree *subtrees;
+    dn_status status;
+    fill_rows(all, 0, v);
+    for (int i = 0; i < WIDTH; i++) {
+        expected[i] = dn_tree_sum(all + i, v, WIDTH);
+        for (int leaf_number = 0; leaf_number < v && i >= WIDTH - MAXIMA; leaf_number++)
+            expected[i] =
+                leaf_number == 0 ? all[i] : fmax(expected[i], all[leaf_number * WIDTH + i]);
+    }
+    DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, &leaf, 1, 0));
+    const int count = dn_tree_subtrees(tree, &subtrees);
+    DN_TRY_OR_DONE(dn_small_sum_create(&sum, comm, v, subtrees, count, WIDTH));
+    for (int step = 0; step < 2; step++) {
+        fill_rows(rows, first, last);
+        dn_small_sum_run(&sum, rows, WIDTH, MAXIMA);
+        if (memcmp(rows, expected, sizeof expected) != 0)
+            status = dn_fail(DN_EINVAL, "R %d, V %d: wrong small sum", comm->size, v);
+    }
+done:
+    dn_small_sum_destroy(&sum);
+    dn_tree_destroy(&tree);
+    return dn_comm_agree(comm, status);
+}
+
+static dn_status check_small_sums(const dn_comm *comm, int *sums)
+{
+    for (int v = comm->size; v <= 3 * comm->size; v++, ++*sums)
+        DN_TRY(check_small_sum(comm, v));
     return DN_OK;
 }
 
@@ -159,6 +214,8 @@ int main(int argc, char **argv)
     dn_status status = dn_comm_agree(&comm, check_errors(&comm));
     if (status == DN_OK)
         status = check_all(&comm, &sums);
+    if (status == DN_OK)
+        status = check_small_sums(&comm, &sums);
     if (comm.rank == 0 && status == DN_OK)
         printf("sum across %d ranks: %d cases agree bit by bit\n", comm.size, sums);
     if (comm.rank == 0 && status != DN_OK)

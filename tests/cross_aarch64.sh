@@ -15,7 +15,7 @@ root=/usr/aarch64-linux-gnu
 
 # compile OBJECT SOURCE OPTION...
 compile() {
-    limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc/kernels -Isrc/layers \
+    limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \
         -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
         -o "$tmp/$1.o" 2>"$tmp/error" || {
         fail "compiling $2 for aarch64" "$tmp/error"

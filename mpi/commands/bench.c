@@ -161,8 +161,8 @@ static void print_bench_text(const bench *b)
     printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
     printf("seconds a step %9.4f median; means of phases:\n", median);
     for (int p = 0; dn_phase_name(p); p++)
-        printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name(p),
-               times.forward[p] / steps, times.backward[p] / steps);
+        printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name(p), times.forward[p] / steps,
+               times.backward[p] / steps);
     const dn_step_times *t = &b->step.times;
     printf("  %-12s %9.4f hidden  %9.4f exposed\n", "communication", hidden(t) / steps,
            t->exposed / steps);

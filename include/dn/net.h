@@ -3,7 +3,7 @@
  *
  * All parameters stand in one flat array and their gradients in another of the same order: the
  * order in which the backward pass finishes them, so that a prefix of the gradient array is final
- * while earlier layers still compute. How maps are stored: src/layers/nodes.h. Nothing is allocated
+ * while earlier layers still compute. How maps are stored: src/layers/layer.h. Nothing is allocated
  * after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the OpenMP
  * regions.
  */
@@ -34,6 +34,12 @@ typedef struct dn_tensor {
     size_t offset, count; /* floats */
 } dn_tensor;
 
+/* 1: of the running statistics, 0: a parameter. */
+static inline int dn_tensor_is_running(const dn_tensor *tensor)
+{
+    return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
+}
+
 typedef struct dn_net dn_net;
 
 typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
@@ -44,7 +50,7 @@ typedef struct dn_net_options {
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */
     int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
-    int recompute;  /* 1: no bottleneck map is kept, all are made again in the backward pass: the
+    int recompute;  /* 1: no bottleneck map is kept, all are recomputed in the backward pass: the
                        same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
                        cheapest, where weights, momentum and gradients outweigh the maps */
     float dropout;  /* probability, after each dense layer's last convolution */
@@ -133,8 +139,8 @@ void dn_net_backward(dn_net *net, const dn_pass *pass);
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
 
 /*
- * The nets of one rank that belong to one norm group. They walk side by side: all visit a node, one
- * after another, before any visits the next, and batch statistics are exchanged between the visits,
+ * The nets of one rank that belong to one norm group. They walk side by side: all run a layer, one
+ * after another, before any runs the next, and batch statistics are exchanged between them,
  * 2 doubles a channel forward and backward. Other teams of the group do the same at the same time.
  */
 typedef struct dn_team {

@@ -17,9 +17,7 @@
 #ifndef DN_GEMM_H
 #define DN_GEMM_H
 
-#include "layers/drive.h"
-
-enum { DN_PADDED_LEAD = DN_LANES }; /* floats before a padded row: the first of them is a zero */
+#include "layers/layer.h"
 
 /* How a gemm goes over a piece, or over some pixels of one. */
 typedef struct dn_gemm_view {
@@ -39,25 +37,14 @@ struct dn_gemm_block {
     double *sums;       /* backward: the norm's, of the piece, of channel `first` */
 };
 
-dn_gemm_view dn_gemm_view_create(const dn_visit *v, const dn_piece *piece);
-
-/* One piece, forward and backward, of a kind with `fill`. */
-void dn_gemm_forward(const dn_visit *v, const dn_pass *pass);
-void dn_gemm_backward(const dn_visit *v, const dn_pass *pass);
+/* The functions of the same name of a kind with `fill`. */
+void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
+void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                            const dn_piece *piece);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
 /* b->dx = the transposed weights times dy. */
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
-
-/* A row's part of scratch that a padded layout fills and a gemm reads: `reach` floats from its
- * first on, with DN_PADDED_LEAD before it. */
-float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach);
-
-/* Floats of a padded row that kernels touch: fill, and the taps of a gemm. */
-size_t dn_padded_reach(const dn_padded *padded);
-
-/* Row stride of scratch rows that hold a padded layout. */
-size_t dn_padded_stride(const dn_padded *padded);
 
 /* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `padded`, whose source
  * begins at pixel `pixel` of image `image`. */

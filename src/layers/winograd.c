@@ -72,8 +72,8 @@ typedef struct tile_block {
     dn_padded written;       /* rows as the output transform writes them */
     ptrdiff_t source;        /* where the padded source begins, from the first pixel */
     size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
-    size_t row_floats, written_floats; /* of `row`, with its lead, and of `y_row` */
-    float *row, *y_row;                /* a padded channel, and one as the transform writes it */
+    size_t row_reach, written_floats; /* floats of `row`, behind its lead, and of `y_row` */
+    float *row, *y_row;               /* a padded channel, and one as the transform writes it */
     float *u, *m; /* (16, channels, tiles); (16, outputs, tiles), backward packed */
     float *v;     /* backward: (16, outputs, tiles) */
 } tile_block;
@@ -90,8 +90,7 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
-    float *row = dn_carve_floats(c, t->row_floats);
-    t->row = row != NULL ? row + DN_PADDED_LEAD : NULL;
+    t->row = dn_carve_padded(c, 1, 0, t->row_reach);
     t->y_row = dn_carve_floats(c, t->written_floats);
     if (!v->backward) {
         t->u = dn_carve_floats(c, matrices_floats(t, FORWARD_CHANNELS));
@@ -103,6 +102,11 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
         c, matrices_floats(t, outputs > BACKWARD_CHANNELS ? outputs : BACKWARD_CHANNELS));
     t->m = dn_carve_floats(c, DN_WINOGRAD * packed);
     t->v = dn_carve_floats(c, matrices_floats(t, outputs));
+}
+
+static void clear_row(const tile_block *t)
+{
+    memset(t->row - DN_PADDED_LEAD, 0, (DN_PADDED_LEAD + t->row_reach) * sizeof(float));
 }
 
 static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, int index,
@@ -119,11 +123,11 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, in
     t.written.pitch = dn_round_lanes((size_t)layout->width + 1);
     t.tiles = (size_t)t.piece.images * (size_t)(t.written.image_rows / 2) * columns;
     t.ld = dn_row_stride(t.tiles);
-    t.row_floats = DN_PADDED_LEAD + dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
+    t.row_reach = dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
     t.written_floats = (size_t)(t.piece.images * t.written.image_rows) * t.written.pitch;
     carve_tile_block(v, &t, c);
     if (t.row != NULL)
-        memset(t.row - DN_PADDED_LEAD, 0, t.row_floats * sizeof(float));
+        clear_row(&t);
     return t;
 }
 
@@ -228,7 +232,7 @@ static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows
                                       t->written.pitch);
         v->kernels->on_maps[DN_FP32].store(1, &t->written, t->y_row, 0, t->row, 0);
         dn_norm_relu_grad(v, first + r, dn_map_index(v->in, &t->piece, first + r, 0),
-                          t->piece.pixels, t->row, dn_norm_sums(v, t->piece.index, first + r));
+                          t->piece.pixels, t->row, dn_partial(v, t->piece.index, first + r));
     }
 }
 
@@ -248,9 +252,9 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
                                 const tile_block *t)
 {
     transform_dy(v, pass, t);
-    for (int b = task->block; b < task->block_end; b++) {
-        const int first = b * BACKWARD_CHANNELS, rows = dn_block_rows(v, first);
-        memset(t->row - DN_PADDED_LEAD, 0, t->row_floats * sizeof(float));
+    for (int first = task->first; first < task->end; first += BACKWARD_CHANNELS) {
+        const int rows = dn_block_rows(v, first);
+        clear_row(t);
         transform_inputs(v, t, first, rows);
         multiply_wgrad(v, t, task->slice, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
@@ -271,29 +275,21 @@ static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, cons
 
 /* ---- the kind ---- */
 
-static void winograd_forward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_forward(v, pass, forward_winograd_piece);
-}
-
-static void winograd_backward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_backward(v, pass, backward_winograd_piece);
-}
-
 static void winograd_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger */
+    dn_pack_scratch(v, c);
+    dn_carve_anew(c);
     tile_block_create(v, &piece, 0, c);
 }
 
 const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
-    .forward = winograd_forward,
-    .backward = winograd_backward,
+    .forward_piece = forward_winograd_piece,
+    .backward_piece = backward_winograd_piece,
     .scratch = winograd_scratch,
     .forward_block = FORWARD_CHANNELS,
     .backward_block = BACKWARD_CHANNELS,
-    .matrices = DN_WINOGRAD,
+    .winograd = 1,
 };

@@ -34,7 +34,7 @@ const char *dn_phase_name(int phase)
     return NULL;
 }
 
-/* ---- layers ---- */
+/* ---- work ---- */
 
 /* Elements of a number of channels: of a map, or of the images or logits where that is NULL. */
 static double elements_in(const dn_net *net, const dn_layer *l)
@@ -49,43 +49,46 @@ static double elements_out(const dn_net *net, const dn_layer *l)
     return l->out >= 0 ? l->outputs * dn_map_pixels(&net->maps[l->out]) : 0;
 }
 
+static double weight_count(const dn_layer *l)
+{
+    return l->weight ? (double)l->weight->count : 0;
+}
+
 /* Operations of one product over the batch: forward, or for either gradient. */
 static double product_flops(const dn_net *net, const dn_layer *l)
 {
     const double pixels = l->out >= 0 ? dn_map_pixels(&net->maps[l->out]) : net->options.batch;
-    return 2.0 * (double)dn_layer_weights(l) * pixels;
+    return 2 * weight_count(l) * pixels;
 }
 
-static void add_forward_work(const dn_net *net, const dn_layer *l, dn_layer_work *work)
+static dn_layer_work forward_work(const dn_net *net, const dn_layer *l)
 {
     const double element = (double)dn_dtype_size(net->options.dtype);
-    work->flops += product_flops(net, l);
-    work->bytes += elements_in(net, l) * (l->in >= 0 ? element : sizeof(float)) +
-                   elements_out(net, l) * element + dn_layer_weights(l) * sizeof(float);
+    return (dn_layer_work){.flops = product_flops(net, l),
+                           .bytes = elements_in(net, l) * (l->in >= 0 ? element : sizeof(float)) +
+                                    elements_out(net, l) * element +
+                                    weight_count(l) * sizeof(float),
+                           .seconds = l->forward_seconds};
 }
 
-static void add_backward_work(const dn_net *net, const dn_layer *l, dn_layer_work *work)
+/* A recomputed input is this layer's work, too. */
+static dn_layer_work backward_work(const dn_net *net, const dn_layer *l)
 {
     const double element = (double)dn_dtype_size(net->options.dtype), gradient = sizeof(float);
     const int products = l->in >= 0 ? 2 : 1; /* nobody wants the images' gradient */
     const double each_input =
         l->in >= 0 ? element + (l->accumulate ? 2 : 1) * gradient : sizeof(float);
-    work->flops += products * product_flops(net, l);
-    work->bytes += elements_in(net, l) * each_input + elements_out(net, l) * (element + gradient) +
-                   (products + 1) * dn_layer_weights(l) * sizeof(float);
-}
-
-void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work *work)
-{
-    const dn_layer *l = &net->layers[index];
-    *work = (dn_layer_work){.phase = phase_number(l->kind)};
-    if (!backward) {
-        add_forward_work(net, l, work);
-        return;
+    dn_layer_work work = {.flops = products * product_flops(net, l),
+                          .bytes = elements_in(net, l) * each_input +
+                                   elements_out(net, l) * (element + gradient) +
+                                   (products + 1) * weight_count(l) * sizeof(float),
+                          .seconds = l->backward_seconds};
+    if (l->in >= 0 && net->maps[l->in].recomputed) {
+        const dn_layer_work again = forward_work(net, &net->layers[net->maps[l->in].written]);
+        work.flops += again.flops;
+        work.bytes += again.bytes;
     }
-    add_backward_work(net, l, work);
-    if (l->in >= 0 && net->maps[l->in].recomputed)
-        add_forward_work(net, &net->layers[net->maps[l->in].written], work);
+    return work;
 }
 
 void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
@@ -95,22 +98,22 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     const dn_layout point = {.height = 1, .width = 1};
     const dn_layout *in = l->in >= 0 ? &net->maps[l->in].layout : &image;
     const dn_layout *out = l->out >= 0 ? &net->maps[l->out].layout : &point;
-    *info = (dn_layer_info){.in_channels = l->inputs,
+    const dn_tensor *const parameters[] = {l->gamma, l->beta, l->weight, l->bias};
+    *info = (dn_layer_info){.phase = phase_number(l->kind),
+                            .in_channels = l->inputs,
                             .in_height = in->height,
                             .in_width = in->width,
                             .out_channels = l->outputs,
                             .out_height = out->height,
-                            .out_width = out->width};
-    info->parameters = dn_layer_weights(l) + (l->norm ? 2 * (size_t)l->inputs : 0) +
-                       (l->out < 0 ? (size_t)l->outputs : 0);
-    info->multiply_adds = (double)dn_layer_weights(l) * out->height * out->width;
+                            .out_width = out->width,
+                            .multiply_adds = weight_count(l) * out->height * out->width,
+                            .forward = forward_work(net, l),
+                            .backward = backward_work(net, l)};
+    for (int t = 0; t < 4; t++)
+        info->parameters += parameters[t] ? parameters[t]->count : 0;
     snprintf(info->name, sizeof info->name, "%s", l->name);
     snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kernel, l->kernel);
-    info->forward_seconds = l->forward_seconds;
-    info->backward_seconds = l->backward_seconds;
 }
-
-/* ---- times ---- */
 
 dn_phase_times dn_net_phase_times(const dn_net *net)
 {

@@ -108,9 +108,7 @@ void net_spoil(dn_net *net, int time)
     assert_non_null(arena);
     for (int i = 0; i < count; i++)
         if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time) {
-#if DN_RED_ZONES
             dn_memory_open(arena + regions[i].offset, regions[i].bytes);
-#endif
             memset(arena + regions[i].offset, 0xff, regions[i].bytes);
         }
 }

@@ -50,6 +50,7 @@ static void dgrad_into_map(const dn_visit *v, const dn_gemm_block *b, const floa
 const dn_layer_kind dn_layer_conv1x1 = {
     .name = "conv",
     .phase = "conv1x1",
+    .kernel = 1,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,
@@ -63,6 +64,7 @@ const dn_layer_kind dn_layer_conv1x1 = {
 const dn_layer_kind dn_layer_conv3x3 = {
     .name = "conv",
     .phase = "conv3x3",
+    .kernel = 3,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,

@@ -51,9 +51,7 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
 dn_carver dn_thread_scratch(const dn_visit *v)
 {
     float *const own = v->scratch + (size_t)omp_get_thread_num() * v->scratch_floats;
-#if DN_RED_ZONES
     dn_memory_close(own, v->scratch_floats * sizeof *own); /* what the last piece had */
-#endif
     return (dn_carver){.memory = (char *)own, .short_part = v->short_part};
 }
 

@@ -286,6 +286,7 @@ static void head_scratch(const dn_visit *v, dn_carver *c)
 const dn_layer_kind dn_layer_head = {
     .name = "linear",
     .phase = "head",
+    .kernel = 1,
     .forward = head_forward,
     .backward = head_backward,
     .scratch = head_scratch,

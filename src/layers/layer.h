@@ -123,6 +123,8 @@ typedef struct dn_layer_kind {
     int sums_of_images; /* 1: the norm's partial sums are those of images, not of pieces */
     size_t (*kept)(const dn_layer *l, int batch); /* floats of layer->kept, or NULL */
 
+    int kernel; /* pixels of its side */
+
     /* Of kinds with weights: */
     int forward_block, backward_block; /* input channels of a channel block, 0: all */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
@@ -141,7 +143,7 @@ struct dn_layer {
     const dn_layer_kind *kind;
     int index;   /* in the net */
     int in, out; /* maps; in = -1: the images, out = -1: the logits */
-    int inputs, outputs, first, kernel;
+    int inputs, outputs, first;
     int weights_in, taps; /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
     int dropout;          /* 1: drops outputs */
     int accumulate;       /* 0: its backward is the first to write the input's gradient */

@@ -109,6 +109,7 @@ static void max_pool_backward(const dn_visit *v, const dn_pass *pass)
 const dn_layer_kind dn_layer_max_pool = {
     .name = "max pool",
     .phase = "stem",
+    .kernel = 3,
     .forward_piece = pool_piece,
     .backward = max_pool_backward,
     .scratch = max_pool_scratch,

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#if DN_RED_ZONES
-#ifdef __SANITIZE_ADDRESS__
+#if DN_RED_ZONES && defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(at, bytes)   ((void)(at), (void)(bytes))
@@ -25,7 +24,6 @@ void dn_memory_spoil(void *bytes, size_t count)
 {
     memset(bytes, 0xff, count); /* NaN in every type of ours */
 }
-#endif
 
 static void *carve(dn_carver *c, size_t bytes)
 {
@@ -35,15 +33,13 @@ static void *carve(dn_carver *c, size_t bytes)
     const size_t room = (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
     c->bytes += room + DN_RED_ZONE_BYTES;
     c->most = c->bytes > c->most ? c->bytes : c->most;
-#if DN_RED_ZONES
     if (++c->part == c->short_part)
         bytes = bytes > DN_LINE_BYTES ? bytes - DN_LINE_BYTES : 0;
-    if (part != NULL) {
+    if (DN_RED_ZONES && part != NULL) {
         dn_memory_open(part, room + DN_RED_ZONE_BYTES);
         dn_memory_spoil(part, room + DN_RED_ZONE_BYTES);
         dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);
     }
-#endif
     return part;
 }
 

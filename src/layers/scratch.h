@@ -42,11 +42,11 @@ float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach);
 /* Begins another description over the same memory, for another time. */
 void dn_carve_anew(dn_carver *c);
 
-#if DN_RED_ZONES
-/* Fills bytes with NaN (of floats and doubles); opens them to the sanitizer, or closes them. */
-void dn_memory_spoil(void *bytes, size_t count);
+/* With red zones: opens bytes to the sanitizer, or closes them. Else nothing. */
 void dn_memory_open(void *bytes, size_t count);
 void dn_memory_close(void *bytes, size_t count);
-#endif
+
+/* Fills bytes with NaN, of floats and doubles. */
+void dn_memory_spoil(void *bytes, size_t count);
 
 #endif

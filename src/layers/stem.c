@@ -39,6 +39,7 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, float *panel)
 const dn_layer_kind dn_layer_stem3x3 = {
     .name = "conv",
     .phase = "stem",
+    .kernel = 3,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,
@@ -48,6 +49,7 @@ const dn_layer_kind dn_layer_stem3x3 = {
 const dn_layer_kind dn_layer_stem7x7 = {
     .name = "conv",
     .phase = "stem",
+    .kernel = 7,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,

@@ -31,38 +31,29 @@ enum {
     BACKWARD_CHANNELS = 24
 };
 
-/* Images, or image rows where the piece is (part of) one image, of a tile block. */
-static int tile_block_length(const dn_layout *layout, const dn_piece *piece)
+/* part = tile block `index` of a piece: some of its images, or image rows where the piece is (part
+ * of) one image. Returns 0 where there is none. */
+static int tile_block_piece(const dn_layout *layout, const dn_piece *piece, int index,
+                            dn_piece *part)
 {
-    const int columns = (layout->width + 1) / 2;
-    if (piece->images == 1)
-        return columns < TILES ? TILES / columns * 2 : 2;
-    const int tiles = columns * ((piece->rows + 1) / 2);
-    return tiles < TILES ? TILES / tiles : 1;
-}
-
-static int tile_block_count(const dn_layout *layout, const dn_piece *piece)
-{
-    const int length = tile_block_length(layout, piece);
-    return ((piece->images == 1 ? piece->rows : piece->images) + length - 1) / length;
-}
-
-/* The part of a piece that is tile block `index`. */
-static dn_piece tile_block_piece(const dn_layout *layout, const dn_piece *piece, int index)
-{
-    dn_piece part = *piece;
-    const int length = tile_block_length(layout, piece), first = index * length;
-    if (piece->images == 1) {
-        part.row += first;
-        part.rows = piece->rows - first < length ? piece->rows - first : length;
-        part.offset += (size_t)first * (size_t)layout->width;
+    const int cuts_rows = piece->images == 1, columns = (layout->width + 1) / 2;
+    const int tiles = cuts_rows ? columns : columns * ((piece->rows + 1) / 2); /* of a tile row */
+    const int fitting = tiles < TILES ? TILES / tiles : 1,
+              length = cuts_rows ? 2 * fitting : fitting;
+    const int first = index * length, left = (cuts_rows ? piece->rows : piece->images) - first;
+    const int count = left < length ? left : length;
+    *part = *piece;
+    if (cuts_rows) {
+        part->row += first;
+        part->rows = count;
+        part->offset += (size_t)first * (size_t)layout->width;
     } else {
-        part.image += first;
-        part.images = piece->images - first < length ? piece->images - first : length;
-        part.offset += (size_t)first * dn_layout_pixels(layout);
+        part->image += first;
+        part->images = count;
+        part->offset += (size_t)first * dn_layout_pixels(layout);
     }
-    part.pixels = (size_t)part.images * (size_t)part.rows * (size_t)layout->width;
-    return part;
+    part->pixels = (size_t)part->images * (size_t)part->rows * (size_t)layout->width;
+    return count > 0;
 }
 
 /* A tile block: its pixels, and this thread's scratch for it. */
@@ -109,12 +100,11 @@ static void clear_row(const tile_block *t)
     memset(t->row - DN_PADDED_LEAD, 0, (DN_PADDED_LEAD + t->row_reach) * sizeof(float));
 }
 
-static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, int index,
-                                    dn_carver *c)
+static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, dn_carver *c)
 {
     const dn_layout *layout = &v->out->layout;
     const size_t columns = ((size_t)layout->width + 1) / 2;
-    tile_block t = {.piece = tile_block_piece(layout, piece, index)};
+    tile_block t = {.piece = *part};
     t.input = dn_piece_padded(layout, &t.piece, &t.source);
     t.output = t.written = t.input;
     t.output.rows = t.written.rows = t.piece.rows;
@@ -190,10 +180,10 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const til
 
 static void forward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
-    const int count = tile_block_count(&v->out->layout, piece);
-    for (int i = 0; i < count; i++) {
+    dn_piece part;
+    for (int i = 0; tile_block_piece(&v->out->layout, piece, i, &part); i++) {
         dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, piece, i, &c);
+        const tile_block t = tile_block_create(v, &part, &c);
         forward_tile_block(v, pass, &t);
     }
 }
@@ -265,10 +255,10 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
 static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                                     const dn_piece *piece)
 {
-    const int count = tile_block_count(&v->out->layout, piece);
-    for (int i = 0; i < count; i++) {
+    dn_piece part;
+    for (int i = 0; tile_block_piece(&v->out->layout, piece, i, &part); i++) {
         dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, piece, i, &c);
+        const tile_block t = tile_block_create(v, &part, &c);
         backward_tile_block(v, pass, task, &t);
     }
 }
@@ -277,15 +267,18 @@ static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, cons
 
 static void winograd_scratch(const dn_visit *v, dn_carver *c)
 {
-    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger */
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
+    dn_piece part;
+    tile_block_piece(&v->out->layout, &piece, 0, &part); /* none is larger */
     dn_pack_scratch(v, c);
     dn_carve_anew(c);
-    tile_block_create(v, &piece, 0, c);
+    tile_block_create(v, &part, c);
 }
 
 const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
+    .kernel = 3,
     .forward_piece = forward_winograd_piece,
     .backward_piece = backward_winograd_piece,
     .scratch = winograd_scratch,

@@ -6,7 +6,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/model.h"
 
@@ -20,16 +19,13 @@ static int dense_layers(const dn_spec *spec)
     return layers;
 }
 
-static int add_map(dn_net *net, const char *name, int height, int width, int channels)
+/* Appends a map; it has as many channels as layers write into it. */
+static int add_map(dn_net *net, const char *name, int height, int width)
 {
     dn_feature_map *map = &net->maps[net->map_count];
-    *map = (dn_feature_map){.channels = channels,
-                            .element = dn_dtype_size(net->options.dtype),
-                            .statistics = net->statistics_count,
-                            .written = -1};
+    *map = (dn_feature_map){.element = dn_dtype_size(net->options.dtype), .written = -1};
     map->layout = dn_layout_create(net->options.batch, height, width);
     snprintf(map->name, sizeof map->name, "%s", name);
-    net->statistics_count += 2 * (size_t)channels;
     return net->map_count++;
 }
 
@@ -47,38 +43,46 @@ static const dn_tensor *add_tensor(dn_net *net, const char *prefix, const char *
     return tensor;
 }
 
-/* Appends a layer like `layer`, whose norm and convolution are named where they are given; by
- * default its weights are those of a gemm as its kind runs it. */
-static dn_layer *add_layer(dn_net *net, dn_layer layer, const char *norm, const char *conv)
+static void add_norm(dn_net *net, dn_layer *l, const char *name)
 {
-    dn_layer *l = &net->layers[net->layer_count];
-    const int pixels = layer.kernel * layer.kernel, im2col = layer.kind->im2col;
-    *l = layer;
-    l->index = net->layer_count++;
-    snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm);
-    if (norm != NULL) {
-        const int shape[4] = {l->inputs};
-        l->gamma = add_tensor(net, norm, "weight", DN_NORM_WEIGHT, 1, shape);
-        l->beta = add_tensor(net, norm, "bias", DN_NORM_BIAS, 1, shape);
-        l->running_mean = add_tensor(net, norm, "running_mean", DN_RUNNING_MEAN, 1, shape);
-        l->running_var = add_tensor(net, norm, "running_var", DN_RUNNING_VAR, 1, shape);
-    }
-    if (conv != NULL) {
-        const int shape[4] = {l->outputs, l->inputs, l->kernel, l->kernel};
-        l->weight = add_tensor(net, conv, "weight", DN_CONV_WEIGHT, 4, shape);
-        l->weights_in = im2col ? l->inputs * pixels : l->inputs;
-        l->taps = im2col ? 1 : pixels;
-    }
-    if (l->out >= 0 && net->maps[l->out].written < 0)
-        net->maps[l->out].written = l->index;
-    if (l->in >= 0)
-        net->maps[l->in].read = l->index;
-    return l;
+    const int shape[4] = {l->inputs};
+    l->gamma = add_tensor(net, name, "weight", DN_NORM_WEIGHT, 1, shape);
+    l->beta = add_tensor(net, name, "bias", DN_NORM_BIAS, 1, shape);
+    l->running_mean = add_tensor(net, name, "running_mean", DN_RUNNING_MEAN, 1, shape);
+    l->running_var = add_tensor(net, name, "running_var", DN_RUNNING_VAR, 1, shape);
 }
 
-static int block_channels(const dn_spec *spec, int block, int channels)
+static void add_conv(dn_net *net, dn_layer *l, const char *name)
 {
-    return channels + spec->layers[block] * spec->growth[block];
+    const int kernel = l->kind->kernel, shape[4] = {l->outputs, l->inputs, kernel, kernel};
+    l->weight = add_tensor(net, name, "weight", DN_CONV_WEIGHT, 4, shape);
+    l->weights_in = l->kind->im2col ? l->inputs * kernel * kernel : l->inputs;
+    l->taps = l->kind->im2col ? 1 : kernel * kernel;
+}
+
+/* Appends a layer that reads what is in map `in` so far and adds `outputs` channels to map `out`;
+ * its norm and convolution are named where it has them. */
+static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int out, int outputs,
+                           const char *norm, const char *conv)
+{
+    dn_layer *l = &net->layers[net->layer_count];
+    *l = (dn_layer){.kind = kind, .index = net->layer_count++, .in = in, .out = out};
+    l->inputs = in >= 0 ? net->maps[in].channels : net->spec.channels;
+    l->outputs = outputs;
+    snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm);
+    if (norm != NULL)
+        add_norm(net, l, norm);
+    if (conv != NULL)
+        add_conv(net, l, conv);
+    if (in >= 0)
+        net->maps[in].read = l->index;
+    if (out >= 0) {
+        dn_feature_map *map = &net->maps[out];
+        map->written = map->channels == 0 ? l->index : map->written;
+        l->first = map->channels;
+        map->channels += outputs;
+    }
+    return l;
 }
 
 static int halved_up(int pixels)
@@ -91,115 +95,76 @@ static int build_stem(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const int is_cifar = spec->stem == DN_STEM_CIFAR, is_pooled = spec->stem == DN_STEM_IMAGENET;
-    const int width = spec->stem_channels, channels = block_channels(spec, 0, width);
     const int rows = is_cifar ? spec->height : halved_up(spec->height);
     const int columns = is_cifar ? spec->width : halved_up(spec->width);
-    const int out = is_pooled ? add_map(net, "stem", rows, columns, width)
-                              : add_map(net, "block 1", rows, columns, channels);
-    const dn_layer stem = {.kind = is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7,
-                           .in = -1,
-                           .inputs = spec->channels,
-                           .out = out,
-                           .outputs = width,
-                           .kernel = is_cifar ? 3 : 7};
-    add_layer(net, stem, NULL, "features.conv0");
+    const int out = add_map(net, is_pooled ? "stem" : "block 1", rows, columns);
+    add_layer(net, is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7, -1, out, spec->stem_channels,
+              NULL, "features.conv0");
     if (!is_pooled)
         return out;
-    const int block = add_map(net, "block 1", halved_up(rows), halved_up(columns), channels);
-    const dn_layer pool = {.kind = &dn_layer_max_pool,
-                           .in = out,
-                           .inputs = width,
-                           .out = block,
-                           .outputs = width,
-                           .kernel = 3};
-    add_layer(net, pool, "features.norm0", NULL);
+    const int block = add_map(net, "block 1", halved_up(rows), halved_up(columns));
+    add_layer(net, &dn_layer_max_pool, out, block, spec->stem_channels, "features.norm0", NULL);
     return block;
 }
 
 /* Half `number` of dense layer `l` of block `b`, or the whole. */
-static void add_half(dn_net *net, dn_layer layer, int b, int l, int number)
+static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_kind *kind, int in,
+                          int out, int outputs)
 {
     char norm[64], conv[64];
     snprintf(norm, sizeof norm, LAYER_NAME "norm%d", b + 1, l + 1, number);
     snprintf(conv, sizeof conv, LAYER_NAME "conv%d", b + 1, l + 1, number);
-    add_layer(net, layer, norm, conv);
+    return add_layer(net, kind, in, out, outputs, norm, conv);
 }
 
-/* Dense layer `l` of block `b`: after the map's first `channels` it writes its own. */
-static void build_dense_layer(dn_net *net, int b, int l, int map, int channels)
+static void build_dense_layer(dn_net *net, int b, int l, int map)
 {
     const dn_layout layout = net->maps[map].layout;
     const int growth = net->spec.growth[b], wide = net->spec.bottleneck * growth;
     const int has_transforms = net->kernels->products[net->options.dtype].winograd != NULL;
-    dn_layer last = {.kind = has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3,
-                     .in = map,
-                     .inputs = channels,
-                     .out = map,
-                     .outputs = growth,
-                     .first = channels,
-                     .kernel = 3,
-                     .dropout = net->options.dropout > 0};
+    int in = map;
     if (wide > 0) {
         char name[48];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
-        last.in = add_map(net, name, layout.height, layout.width, wide);
-        last.inputs = wide;
-        net->maps[last.in].bottleneck = 1;
-        const dn_layer first = {.kind = &dn_layer_conv1x1,
-                                .in = map,
-                                .inputs = channels,
-                                .out = last.in,
-                                .outputs = wide,
-                                .kernel = 1};
-        add_half(net, first, b, l, 1);
+        in = add_map(net, name, layout.height, layout.width);
+        net->maps[in].bottleneck = 1;
+        add_half(net, b, l, 1, &dn_layer_conv1x1, map, in, wide);
     }
-    add_half(net, last, b, l, wide > 0 ? 2 : 1);
+    dn_layer *last =
+        add_half(net, b, l, wide > 0 ? 2 : 1,
+                 has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3, in, map, growth);
+    last->dropout = net->options.dropout > 0;
 }
 
-/* The transition after block `b`; returns the next block's map and its channels so far. */
-static int build_transition(dn_net *net, int b, int map, int *channels)
+/* The transition after block `b`; returns the next block's map. */
+static int build_transition(dn_net *net, int b, int map)
 {
-    const dn_spec *spec = &net->spec;
     const dn_layout layout = net->maps[map].layout;
-    const int inputs = *channels, outputs = (int)(inputs * spec->compression);
-    const int total = b + 1 < spec->blocks ? block_channels(spec, b + 1, outputs) : outputs;
+    const int outputs = (int)(net->maps[map].channels * net->spec.compression);
     char name[48], norm[64], conv[64];
     snprintf(name, sizeof name, "block %d", b + 2);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
-    const int next = add_map(net, name, layout.height / 2, layout.width / 2, total);
-    const dn_layer transition = {.kind = &dn_layer_transition,
-                                 .in = map,
-                                 .inputs = inputs,
-                                 .out = next,
-                                 .outputs = outputs,
-                                 .kernel = 1};
-    add_layer(net, transition, norm, conv);
-    *channels = outputs;
+    const int next = add_map(net, name, layout.height / 2, layout.width / 2);
+    add_layer(net, &dn_layer_transition, map, next, outputs, norm, conv);
     return next;
 }
 
-static void build_head(dn_net *net, int map, int channels)
+static void build_head(dn_net *net, int map)
 {
-    const int classes = net->spec.classes, shape[4] = {classes, channels};
-    const dn_layer layer = {.kind = &dn_layer_head,
-                            .in = map,
-                            .inputs = channels,
-                            .out = -1,
-                            .outputs = classes,
-                            .kernel = 1,
-                            .weights_in = channels,
-                            .taps = 1};
     char norm[64];
     snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
-    dn_layer *head = add_layer(net, layer, norm, NULL);
+    dn_layer *head = add_layer(net, &dn_layer_head, map, -1, net->spec.classes, norm, NULL);
+    const int shape[4] = {head->outputs, head->inputs};
     snprintf(head->name, sizeof head->name, "classifier");
-    head->weight = add_tensor(net, "classifier", "weight", DN_LINEAR_WEIGHT, 2, shape);
-    head->bias = add_tensor(net, "classifier", "bias", DN_LINEAR_BIAS, 1, shape);
+    head->weight = add_tensor(net, head->name, "weight", DN_LINEAR_WEIGHT, 2, shape);
+    head->bias = add_tensor(net, head->name, "bias", DN_LINEAR_BIAS, 1, shape);
+    head->weights_in = head->inputs;
+    head->taps = 1;
 }
 
-/* Parameters stand in reverse, running statistics in order; a leaf's statistics behind its
- * gradients. */
+/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf the
+ * maps' statistics. */
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->tensor_count; i++)
@@ -212,8 +177,10 @@ static void set_offsets(dn_net *net)
             net->tensors[i].offset = net->parameter_count;
             net->parameter_count += net->tensors[i].count;
         }
-    for (int i = 0; i < net->map_count; i++)
-        net->maps[i].statistics += net->parameter_count;
+    for (int i = 0; i < net->map_count; i++) {
+        net->maps[i].statistics = net->parameter_count + net->statistics_count;
+        net->statistics_count += 2 * (size_t)net->maps[i].channels;
+    }
 }
 
 /* Backward visits the layers in reverse: the last reader of a map writes its gradient first. */
@@ -234,14 +201,14 @@ dn_status dn_build(dn_net *net)
     net->tensors = calloc(5 * most + 2, sizeof *net->tensors);
     if (net->maps == NULL || net->layers == NULL || net->tensors == NULL)
         return dn_fail(DN_ENOMEM, "memory: found none to build %s", spec->name);
-    int map = build_stem(net), channels = spec->stem_channels;
+    int map = build_stem(net);
     for (int b = 0; b < spec->blocks; b++) {
-        for (int l = 0; l < spec->layers[b]; l++, channels += spec->growth[b])
-            build_dense_layer(net, b, l, map, channels);
+        for (int l = 0; l < spec->layers[b]; l++)
+            build_dense_layer(net, b, l, map);
         if (b + 1 < spec->blocks || spec->last_transition)
-            map = build_transition(net, b, map, &channels);
+            map = build_transition(net, b, map);
     }
-    build_head(net, map, channels);
+    build_head(net, map);
     set_offsets(net);
     mark_first_writers(net);
     return DN_OK;

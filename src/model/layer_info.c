@@ -112,7 +112,8 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     for (int t = 0; t < 4; t++)
         info->parameters += parameters[t] ? parameters[t]->count : 0;
     snprintf(info->name, sizeof info->name, "%s", l->name);
-    snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kernel, l->kernel);
+    snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kind->kernel,
+             l->kind->kernel);
 }
 
 dn_phase_times dn_net_phase_times(const dn_net *net)

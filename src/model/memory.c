@@ -358,9 +358,7 @@ dn_status dn_memory_create(dn_net *net)
 
 void dn_memory_destroy(dn_net *net)
 {
-#if DN_RED_ZONES
     dn_memory_open(net->arena, net->arena_bytes);
-#endif
     if (net->arena != NULL)
         munmap(net->arena, net->arena_bytes);
     free(net->regions);
@@ -370,33 +368,22 @@ void dn_memory_destroy(dn_net *net)
 
 /* ---- red zones ---- */
 
-#if DN_RED_ZONES
-/* Opens what lives, of which what begins now is fresh. Regions that always live are what callers
- * fill. */
-static void open_regions(const dn_net *net, int time, int spoils)
+void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
+    const int leaf_regions = net->options.train ? net->layer_count : 0, end = last_time(net);
+    dn_visit copy = *v;
+    if (!DN_RED_ZONES)
+        return;
     dn_memory_close(net->arena, net->arena_bytes);
     for (int i = 0; i < net->region_count; i++) {
         const dn_region_info *r = &net->regions[i];
-        const int is_leaf = net->options.train && i < net->layer_count;
-        char *at = (char *)net->arena + r->offset;
-        if (r->first > time || r->last < time)
+        const size_t bytes = r->bytes - (i < leaf_regions ? 0 : DN_RED_ZONE_BYTES);
+        const int is_lasting = r->first == 0 && r->last == end; /* filled by callers */
+        if (r->first > v->time || r->last < v->time)
             continue;
-        dn_memory_open(at, r->bytes - (is_leaf ? 0 : DN_RED_ZONE_BYTES));
-        if (spoils && r->first == time && !(time == 0 && r->last == last_time(net)))
-            dn_memory_spoil(at, r->bytes - (is_leaf ? 0 : DN_RED_ZONE_BYTES));
+        dn_memory_open((char *)net->arena + r->offset, bytes);
+        if (r->first == v->time && v->before == NULL && !is_lasting)
+            dn_memory_spoil((char *)net->arena + r->offset, bytes);
     }
-}
-
-void dn_memory_enter(const dn_net *net, const dn_visit *v)
-{
-    dn_visit copy = *v;
-    open_regions(net, v->time, v->before == NULL);
     dn_workspace_carve(&copy, &(dn_carver){.memory = v->workspace, .short_part = -v->short_part});
 }
-#else
-void dn_memory_enter(const dn_net *net, const dn_visit *v)
-{
-    (void)net, (void)v;
-}
-#endif

@@ -56,7 +56,8 @@ const dn_layer_kind dn_layer_conv1x1 = {
     .scratch = dn_gemm_scratch,
     .forward_block = 96,
     .backward_block = 24,
-    .pointwise = 1,
+    .part = dn_gemm_part,
+    .fuses_dgrad = 1,
     .fill = fill_normalised,
     .dgrad = dgrad_into_map,
 };

@@ -57,6 +57,14 @@ dn_carver dn_thread_scratch(const dn_visit *v)
 
 /* ---- forward ---- */
 
+int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
+{
+    if (v->layer->kind->part != NULL)
+        return v->layer->kind->part(v, piece, index, part);
+    *part = *piece;
+    return index == 0;
+}
+
 static void drive_pieces(const dn_visit *v, const dn_pass *pass)
 {
     if (v->layer->gamma != NULL)
@@ -68,7 +76,9 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
 #pragma omp for schedule(dynamic)
         for (int p = 0; p < v->out->layout.pieces; p++) {
             const dn_piece piece = dn_layout_piece(&v->out->layout, p);
-            v->layer->kind->forward_piece(v, pass, &piece);
+            dn_piece part;
+            for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+                v->layer->kind->forward_piece(v, pass, &part);
             if (pass)
                 dn_moments_of_piece(v, &piece);
         }
@@ -100,7 +110,9 @@ static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slic
         const dn_piece piece = dn_layout_piece(&v->out->layout, p);
         if (v->layer->gamma != NULL)
             memset(dn_partial(v, p, task.first), 0, 2 * (size_t)channels * sizeof(double));
-        v->layer->kind->backward_piece(v, pass, &task, &piece);
+        dn_piece part;
+        for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+            v->layer->kind->backward_piece(v, pass, &task, &part);
     }
 }
 

@@ -64,13 +64,17 @@ static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
     return view;
 }
 
-/* Pixels of a piece that go backward at once. */
-static size_t backward_pixels(const dn_visit *v, const dn_piece *piece)
+int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    const size_t pixels = DY_FLOATS / (size_t)v->layer->outputs / DY_STEP * DY_STEP;
-    if (!v->layer->kind->pointwise)
-        return piece->pixels;
-    return smaller(larger(pixels, DY_STEP), piece->pixels);
+    const size_t fitting = DY_FLOATS / (size_t)v->layer->outputs / DY_STEP * DY_STEP;
+    const size_t step = v->backward ? larger(fitting, DY_STEP) : piece->pixels;
+    const size_t at = (size_t)index * step;
+    if (at >= piece->pixels)
+        return 0;
+    *part = *piece;
+    part->offset += at;
+    part->pixels = smaller(step, piece->pixels - at);
+    return 1;
 }
 
 /* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
@@ -92,7 +96,7 @@ static int is_direct(const dn_visit *v)
 /* 1: one kernel makes the input's gradient and carries it into the map: there is no dx. */
 static int is_fused(const dn_visit *v)
 {
-    return v->layer->kind->pointwise && v->products->dgrad_norm_relu != NULL;
+    return v->layer->kind->fuses_dgrad && v->products->dgrad_norm_relu != NULL;
 }
 
 /* Floats of a row of a gemm's output that it writes, or `store` reads. */
@@ -132,10 +136,10 @@ static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, d
 
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
 {
-    dn_piece widest = dn_layout_piece(&v->out->layout, 0); /* no piece is larger than the first */
-    if (v->backward)
-        widest.pixels = backward_pixels(v, &widest);
-    const dn_gemm_view view = view_of_piece(v, &widest);
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger than the first */
+    dn_piece part;
+    dn_piece_part(v, &piece, 0, &part);
+    const dn_gemm_view view = view_of_piece(v, &part);
     carve_scratch(v, &view, c);
 }
 
@@ -193,39 +197,27 @@ void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, c
                       view->ld, b->dx, view->ld, 0);
 }
 
-static void backward_view(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                          const dn_gemm_view *view)
+void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                            const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
+    const dn_gemm_view view = view_of_piece(v, piece);
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, view, &c);
-    load_dy(v, pass, view, &s);
+    const gemm_scratch s = carve_scratch(v, &view, &c);
+    load_dy(v, pass, &view, &s);
     for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
-        dn_gemm_block b = {.view = view,
+        dn_gemm_block b = {.view = &view,
                            .first = first,
                            .rows = dn_block_rows(v, first),
                            .plane = s.plane,
                            .dx = s.dx,
                            .pixels = s.pixels};
         l->kind->fill(v, &b, s.panel);
-        v->products->wgrad(l->outputs, b.rows, &view->taps, view->positions, s.packed,
-                           s.panel + view->first, view->ld, dn_wgrad_at(v, task->slice, first));
+        v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
+                           s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
         if (l->kind->dgrad == NULL)
             continue;
-        b.sums = dn_partial(v, view->piece.index, first);
+        b.sums = dn_partial(v, view.piece.index, first);
         l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));
-    }
-}
-
-void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                            const dn_piece *piece)
-{
-    const size_t step = backward_pixels(v, piece);
-    for (size_t at = 0; at < piece->pixels; at += step) {
-        dn_piece part = *piece;
-        part.offset += at;
-        part.pixels = smaller(step, piece->pixels - at);
-        const dn_gemm_view view = view_of_piece(v, &part);
-        backward_view(v, pass, task, &view);
     }
 }

@@ -37,10 +37,11 @@ struct dn_gemm_block {
     double *sums;       /* backward: the norm's, of the piece, of channel `first` */
 };
 
-/* The functions of the same name of a kind with `fill`. */
+/* The functions of a kind with `fill`; the parts are pixels whose dy stays in the cache. */
 void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
 void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                             const dn_piece *piece);
+int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
 /* b->dx = the transposed weights times dy. */

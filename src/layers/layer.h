@@ -112,10 +112,14 @@ typedef struct dn_layer_kind {
     void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
 
     /* One piece forward, into the output map; one piece of a task backward, added to the task's
-     * partial sums. Called inside a parallel region by the loops of drive.c. */
+     * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
+     * into parts that are run by themselves, so that what a thread works in stays in its caches:
+     * sets number `index`, 0 where there are no more; the first is the largest. NULL: it is whole.
+     */
     void (*forward_piece)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
     void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                            const dn_piece *piece);
+    int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
     /* Of kinds with loops of their own. Called outside a parallel region. */
     void (*forward)(const dn_visit *v, const dn_pass *pass);
@@ -131,8 +135,7 @@ typedef struct dn_layer_kind {
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (weights.h) */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int pointwise; /* 1: a 1x1 on the input's own pixels: backward, a piece is cut into pixels whose
-                      dy stays in the cache, and the dgrad is fused where there is a kernel */
+    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
     void (*fill)(const dn_visit *v, const dn_gemm_block *b, float *panel);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
@@ -171,6 +174,9 @@ extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, l
 /* drive.c: the visit's layer runs; outside a parallel region, it opens its own. */
 void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
 void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
+
+/* drive.c: kind->part, or the whole piece. */
+int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
 /* drive.c: sets the visit's packed, partial and wgrad to what its threads share. */
 void dn_workspace_carve(dn_visit *v, dn_carver *c);

@@ -31,16 +31,15 @@ enum {
     BACKWARD_CHANNELS = 24
 };
 
-/* part = tile block `index` of a piece: some of its images, or image rows where the piece is (part
- * of) one image. Returns 0 where there is none. */
-static int tile_block_piece(const dn_layout *layout, const dn_piece *piece, int index,
-                            dn_piece *part)
+/* Some images of the piece, or image rows where it is (part of) one image. */
+static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
+    const dn_layout *layout = &v->out->layout;
     const int cuts_rows = piece->images == 1, columns = (layout->width + 1) / 2;
-    const int tiles = cuts_rows ? columns : columns * ((piece->rows + 1) / 2); /* of a tile row */
-    const int fitting = tiles < TILES ? TILES / tiles : 1,
-              length = cuts_rows ? 2 * fitting : fitting;
-    const int first = index * length, left = (cuts_rows ? piece->rows : piece->images) - first;
+    const int tiles = columns * (cuts_rows ? 1 : (piece->rows + 1) / 2);
+    const int fitting = tiles < TILES ? TILES / tiles : 1;
+    const int length = cuts_rows ? 2 * fitting : fitting, first = index * length;
+    const int left = (cuts_rows ? piece->rows : piece->images) - first;
     const int count = left < length ? left : length;
     *part = *piece;
     if (cuts_rows) {
@@ -159,9 +158,11 @@ static void multiply_matrices(const dn_visit *v, const tile_block *t, const floa
 
 /* ---- forward ---- */
 
-static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const tile_block *t)
+static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_piece *part)
 {
     const dn_layer *l = v->layer;
+    dn_carver carver = dn_thread_scratch(v);
+    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
     for (int first = 0; first < l->inputs; first += FORWARD_CHANNELS) {
         const int rows = dn_block_rows(v, first);
         transform_inputs(v, t, first, rows);
@@ -175,16 +176,6 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const til
             dn_dropout(v, pass, &t->written, t->piece.image, t->piece.offset, o, t->y_row);
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, 0);
         v->on_maps->store(1, &t->written, t->y_row, 0, dn_map_at(v->out, v->y, at), 0);
-    }
-}
-
-static void forward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
-{
-    dn_piece part;
-    for (int i = 0; tile_block_piece(&v->out->layout, piece, i, &part); i++) {
-        dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, &part, &c);
-        forward_tile_block(v, pass, &t);
     }
 }
 
@@ -239,8 +230,10 @@ static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, in
 }
 
 static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                                const tile_block *t)
+                                const dn_piece *part)
 {
+    dn_carver carver = dn_thread_scratch(v);
+    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
     transform_dy(v, pass, t);
     for (int first = task->first; first < task->end; first += BACKWARD_CHANNELS) {
         const int rows = dn_block_rows(v, first);
@@ -252,24 +245,13 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     }
 }
 
-static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                                    const dn_piece *piece)
-{
-    dn_piece part;
-    for (int i = 0; tile_block_piece(&v->out->layout, piece, i, &part); i++) {
-        dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, &part, &c);
-        backward_tile_block(v, pass, task, &t);
-    }
-}
-
 /* ---- the kind ---- */
 
 static void winograd_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
     dn_piece part;
-    tile_block_piece(&v->out->layout, &piece, 0, &part); /* none is larger */
+    tile_block_part(v, &piece, 0, &part); /* none is larger */
     dn_pack_scratch(v, c);
     dn_carve_anew(c);
     tile_block_create(v, &part, c);
@@ -279,8 +261,9 @@ const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
     .kernel = 3,
-    .forward_piece = forward_winograd_piece,
-    .backward_piece = backward_winograd_piece,
+    .forward_piece = forward_tile_block,
+    .backward_piece = backward_tile_block,
+    .part = tile_block_part,
     .scratch = winograd_scratch,
     .forward_block = FORWARD_CHANNELS,
     .backward_block = BACKWARD_CHANNELS,

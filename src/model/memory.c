@@ -371,7 +371,6 @@ void dn_memory_destroy(dn_net *net)
 void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
     const int leaf_regions = net->options.train ? net->layer_count : 0, end = last_time(net);
-    dn_visit copy = *v;
     if (!DN_RED_ZONES)
         return;
     dn_memory_close(net->arena, net->arena_bytes);
@@ -385,5 +384,6 @@ void dn_memory_enter(const dn_net *net, const dn_visit *v)
         if (r->first == v->time && v->before == NULL && !is_lasting)
             dn_memory_spoil((char *)net->arena + r->offset, bytes);
     }
+    dn_visit copy = *v;
     dn_workspace_carve(&copy, &(dn_carver){.memory = v->workspace, .short_part = -v->short_part});
 }

@@ -88,7 +88,7 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
     const dn_tensor *tensors = dn_net_view(net).tensors;
     const int count = dn_net_view(net).tensor_count;
     for (int t = 0; t < count; t++) {
-        const int running = dn_tensor_is_running(&tensors[t]);
+        const int running = !dn_is_parameter(&tensors[t]);
         for (size_t i = 0; running && i < tensors[t].count; i++)
             dn_net_view(net).running[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
         if (!running)

@@ -262,7 +262,7 @@ static void test_tensors(void **state)
         size_t total = 0, layers = 0;
         assert_non_null(covered);
         for (int t = 0; t < net->tensor_count; t++) {
-            const int is_running = dn_tensor_is_running(&tensors[t]);
+            const int is_running = !dn_is_parameter(&tensors[t]);
             const size_t offset = tensors[t].offset + (is_running ? parameters : 0);
             assert_true(tensors[t].offset + tensors[t].count <=
                         (is_running ? running : parameters));

@@ -34,10 +34,10 @@ typedef struct dn_tensor {
     size_t offset, count; /* floats */
 } dn_tensor;
 
-/* 1: of the running statistics, 0: a parameter. */
-static inline int dn_tensor_is_running(const dn_tensor *tensor)
+/* 0 for a running statistic. */
+static inline int dn_is_parameter(const dn_tensor *tensor)
 {
-    return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
+    return tensor->kind < DN_RUNNING_MEAN;
 }
 
 typedef struct dn_net dn_net;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "layers/norm.h"
-#include "layers/weights.h"
+#include "layers/gemm.h"
 
 enum {
     SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */

@@ -13,7 +13,6 @@
 #include "layers/gemm.h"
 
 #include "layers/norm.h"
-#include "layers/weights.h"
 
 enum { DY_FLOATS = 65536, DY_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
 

@@ -1,5 +1,6 @@
 /*
- * Layers that are a gemm over panels: convolutions, the stem's and the transition's.
+ * Weights as gemm operands, channel block by channel block, and layers that are a gemm over panels:
+ * convolutions, the stem's and the transition's.
  *
  * A kind of layer says what fills a panel (`fill`: a block of input channels over a piece, as the
  * gemm reads them) and what becomes of the gradient of one (`dgrad`); the loops are here. A 3x3
@@ -18,6 +19,37 @@
 #define DN_GEMM_H
 
 #include "layers/layer.h"
+
+/* ---- weights (weights.c) ---- */
+
+enum { DN_WINOGRAD = 16 }; /* elements of Winograd's transformed window, matrices of such weights */
+
+/* Input channels of a channel block of the visit's direction, and of the one that begins at input
+ * `first`. */
+int dn_visit_block(const dn_visit *v);
+int dn_block_rows(const dn_visit *v, int first);
+
+/* Packs the layer's weights into v->packed(dn_packed_size floats), a channel block after another:
+ * for the forward gemm (outputs from inputs), or, in a backward visit, transposed for the
+ * gradient of the input. Inside a parallel region; ends in a barrier. */
+void dn_pack_weights(const dn_visit *v);
+size_t dn_packed_size(const dn_visit *v);
+
+/* The packed weights of the block that begins at input `first`. */
+float *dn_packed_at(const dn_visit *v, int first);
+
+/* Carves what packing transformed weights takes of a thread's scratch. */
+void dn_pack_scratch(const dn_visit *v, dn_carver *c);
+
+/* Floats of one slice's weight gradient of so many input channels, and where the slice adds up that
+ * of those from `first` on: (matrices or taps, rows of the block, outputs and pad) a block. */
+size_t dn_wgrad_size(const dn_visit *v, int channels);
+float *dn_wgrad_at(const dn_visit *v, int slice, int first);
+
+/* The leaf's gradient = the slices' sums, added in order. Inside a parallel region. */
+void dn_wgrad_merge(const dn_visit *v, int slices);
+
+/* ---- layers that are a gemm (gemm.c) ---- */
 
 /* How a gemm goes over a piece, or over some pixels of one. */
 typedef struct dn_gemm_view {

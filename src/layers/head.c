@@ -9,15 +9,17 @@
 
 #include "dn/math.h"
 #include "layers/norm.h"
-#include "layers/weights.h"
+#include "layers/gemm.h"
+
+static const dn_taps one_tap = {.count = 1};
 
 static size_t image_stride(const dn_visit *v)
 {
     return dn_round_lanes((size_t)v->options->batch);
 }
 
-/* What is kept are rows (batch and pad): a channel's features, later their gradient, and a class's
- * logits, later their gradient. */
+/* What is kept are rows (batch and pad): of channels the features, then their gradients; of classes
+ * the logits, which their gradients replace. */
 static size_t head_kept(const dn_layer *l, int batch)
 {
     return (size_t)(2 * l->inputs + l->outputs) * dn_round_lanes((size_t)batch);
@@ -76,15 +78,22 @@ static int rows_from(int o, int outputs)
     return outputs - o < DN_PACK_OUTPUTS ? outputs - o : DN_PACK_OUTPUTS;
 }
 
+/* to(outputs, batch) = weights(outputs, inputs) * from(inputs, batch). */
+static void multiply_images(const dn_visit *v, const float *packed, int outputs, int inputs,
+                            const float *from, float *to)
+{
+    const size_t ld = image_stride(v);
+    v->products->gemm(packed, outputs, inputs, &one_tap, (size_t)v->options->batch, from, ld, to,
+                      ld, 0);
+}
+
 /* Rows of logits, without the bias, from class `o` on. */
 static void multiply_features(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
-    const size_t ld = image_stride(v);
-    const dn_taps one = {.count = 1};
     const float *packed = v->packed + (o ? v->products->packed_floats(o, l->inputs, 1) : 0);
-    v->products->gemm(packed, rows_from(o, l->outputs), l->inputs, &one, (size_t)v->options->batch,
-                      features(v, 0), ld, logit_row(v, o), ld, 0);
+    multiply_images(v, packed, rows_from(o, l->outputs), l->inputs, features(v, 0),
+                    logit_row(v, o));
 }
 
 static float *image_logits(const dn_visit *v, int image)
@@ -207,28 +216,17 @@ static void linear_gradient(const dn_visit *v, int o)
     const int rows = rows_from(o, l->outputs);
     const size_t ld = image_stride(v), images = (size_t)v->options->batch;
     const size_t inputs = (size_t)l->inputs, padded = dn_round_lanes(inputs);
-    const dn_taps one = {.count = 1};
     float *weight = v->leaf + l->weight->offset, *bias = v->leaf + l->bias->offset;
     dn_carver carver = dn_thread_scratch(v);
     const linear_scratch s = carve_linear(v, &carver);
     memset(s.dw, 0, (size_t)rows * padded * sizeof *s.dw);
     v->products->pack_dy(s.features, l->inputs, images, features(v, 0), ld);
-    v->products->wgrad(l->inputs, rows, &one, images, s.features, logit_row(v, o), ld, s.dw);
+    v->products->wgrad(l->inputs, rows, &one_tap, images, s.features, logit_row(v, o), ld, s.dw);
     for (int r = 0; r < rows; r++) {
         memcpy(weight + (size_t)(o + r) * inputs, s.dw + (size_t)r * padded,
                inputs * sizeof *weight);
         bias[o + r] = row_sum(logit_row(v, o + r), images);
     }
-}
-
-/* feature_gradient of the channel block from `first` on. */
-static void multiply_gradient(const dn_visit *v, int first)
-{
-    const size_t ld = image_stride(v);
-    const dn_taps one = {.count = 1};
-    v->products->gemm(dn_packed_at(v, first), dn_block_rows(v, first), v->layer->outputs, &one,
-                      (size_t)v->options->batch, logit_row(v, 0), ld, feature_gradient(v, first),
-                      ld, 0);
 }
 
 /* Spreads the features' gradient over one piece of the last map, channels from `first` on. */
@@ -262,7 +260,8 @@ static void head_backward(const dn_visit *v, const dn_pass *pass)
             linear_gradient(v, o);
 #pragma omp for schedule(static)
         for (int c = 0; c < l->inputs; c += block)
-            multiply_gradient(v, c);
+            multiply_images(v, dn_packed_at(v, c), dn_block_rows(v, c), l->outputs, logit_row(v, 0),
+                            feature_gradient(v, c));
 #pragma omp for schedule(dynamic) collapse(2)
         for (int p = 0; p < v->in->layout.pieces; p++)
             for (int c = 0; c < l->inputs; c += block)

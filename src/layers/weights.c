@@ -1,5 +1,5 @@
-/* Packing of weights, and sums of their gradients; see weights.h. */
-#include "layers/weights.h"
+/* Packing of weights, and sums of their gradients; see gemm.h. */
+#include "layers/gemm.h"
 
 #include <assert.h>
 #include <string.h>

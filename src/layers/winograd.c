@@ -20,7 +20,6 @@
  */
 #include "layers/gemm.h"
 #include "layers/norm.h"
-#include "layers/weights.h"
 
 #include <string.h>
 
@@ -30,6 +29,8 @@ enum {
     FORWARD_CHANNELS = 48,
     BACKWARD_CHANNELS = 24
 };
+
+static const dn_taps one_tap = {.count = 1};
 
 /* Some images of the piece, or image rows where it is (part of) one image. */
 static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
@@ -148,10 +149,9 @@ static void transform_inputs(const dn_visit *v, const tile_block *t, int first, 
 static void multiply_matrices(const dn_visit *v, const tile_block *t, const float *packed,
                               int outputs, int inputs, const float *from, float *to, int accumulate)
 {
-    const dn_taps one = {.count = 1};
     const size_t weights = v->products->packed_floats(outputs, inputs, 1);
     for (int e = 0; e < DN_WINOGRAD; e++)
-        v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one, t->tiles,
+        v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one_tap, t->tiles,
                           from + (size_t)e * (size_t)inputs * t->ld, t->ld,
                           to + (size_t)e * (size_t)outputs * t->ld, t->ld, accumulate);
 }
@@ -220,12 +220,11 @@ static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows
 static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, int first, int rows)
 {
     const int outputs = v->layer->outputs;
-    const dn_taps one = {.count = 1};
     const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
     const size_t matrix = dn_round_lanes((size_t)outputs) * (size_t)rows;
     float *dw = dn_wgrad_at(v, slice, first);
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        v->products->wgrad(outputs, rows, &one, t->tiles, t->m + e * packed,
+        v->products->wgrad(outputs, rows, &one_tap, t->tiles, t->m + e * packed,
                            t->u + e * (size_t)rows * t->ld, t->ld, dw + e * matrix);
 }
 

@@ -69,6 +69,7 @@ static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int o
     *l = (dn_layer){.kind = kind, .index = net->layer_count++, .in = in, .out = out};
     l->inputs = in >= 0 ? net->maps[in].channels : net->spec.channels;
     l->outputs = outputs;
+    net->most_outputs = outputs > net->most_outputs ? outputs : net->most_outputs;
     snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm);
     if (norm != NULL)
         add_norm(net, l, norm);
@@ -85,7 +86,7 @@ static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int o
     return l;
 }
 
-static int halved_up(int pixels)
+static int after_stride(int pixels)
 {
     return (pixels + 1) / 2;
 }
@@ -95,14 +96,14 @@ static int build_stem(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const int is_cifar = spec->stem == DN_STEM_CIFAR, is_pooled = spec->stem == DN_STEM_IMAGENET;
-    const int rows = is_cifar ? spec->height : halved_up(spec->height);
-    const int columns = is_cifar ? spec->width : halved_up(spec->width);
+    const int rows = is_cifar ? spec->height : after_stride(spec->height);
+    const int columns = is_cifar ? spec->width : after_stride(spec->width);
     const int out = add_map(net, is_pooled ? "stem" : "block 1", rows, columns);
     add_layer(net, is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7, -1, out, spec->stem_channels,
               NULL, "features.conv0");
     if (!is_pooled)
         return out;
-    const int block = add_map(net, "block 1", halved_up(rows), halved_up(columns));
+    const int block = add_map(net, "block 1", after_stride(rows), after_stride(columns));
     add_layer(net, &dn_layer_max_pool, out, block, spec->stem_channels, "features.norm0", NULL);
     return block;
 }
@@ -168,12 +169,12 @@ static void build_head(dn_net *net, int map)
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->tensor_count; i++)
-        if (dn_tensor_is_running(&net->tensors[i])) {
+        if (!dn_is_parameter(&net->tensors[i])) {
             net->tensors[i].offset = net->running_count;
             net->running_count += net->tensors[i].count;
         }
     for (int i = net->tensor_count - 1; i >= 0; i--)
-        if (!dn_tensor_is_running(&net->tensors[i])) {
+        if (dn_is_parameter(&net->tensors[i])) {
             net->tensors[i].offset = net->parameter_count;
             net->parameter_count += net->tensors[i].count;
         }

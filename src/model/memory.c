@@ -119,21 +119,13 @@ static void walk_leaf(dn_net *net)
     }
 }
 
-static int most_outputs(const dn_net *net)
-{
-    int most = 0;
-    for (int i = 0; i < net->layer_count; i++)
-        most = net->layers[i].outputs > most ? net->layers[i].outputs : most;
-    return most;
-}
-
 /* What nets of one rank have in common: weights, what follows from them and the group's
  * statistics, and what a layer uses only while it runs. Scratch is one region for all times: it
  * stays in the threads' caches. */
 static void walk_shared(dn_net *net)
 {
     const size_t channels = net->statistics_count + net->running_count;
-    const size_t group = (size_t)net->group.size, outputs = (size_t)most_outputs(net);
+    const size_t group = (size_t)net->group.size, outputs = (size_t)net->most_outputs;
     const size_t scratch = (size_t)net->threads * net->scratch_floats;
     net->parameters = lasting_region(net, "parameters", net->parameter_count, sizeof(float));
     net->running = lasting_region(net, "running statistics", net->running_count, sizeof(float));

@@ -20,7 +20,7 @@ struct dn_net {
     dn_feature_map *maps;
     int map_count;
     dn_layer *layers;
-    int layer_count;
+    int layer_count, most_outputs; /* of a layer */
     dn_tensor *tensors;
     int tensor_count;
     size_t parameter_count, running_count, statistics_count;

@@ -88,7 +88,7 @@ static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn
     const double kernel = is_conv ? (double)tensor->shape[2] * tensor->shape[3] : 1;
     const double fan_in = tensor->shape[1] * kernel, fan_out = tensor->shape[0] * kernel;
     const double glorot = sqrt(6 / (fan_in + fan_out));
-    float *x = (dn_tensor_is_running(tensor) ? net->running : net->parameters) + tensor->offset;
+    float *x = (dn_is_parameter(tensor) ? net->parameters : net->running) + tensor->offset;
     if (is_conv && init == DN_INIT_KAIMING)
         dn_random_normal(x, tensor->count, sqrt(2 / fan_in), seed, DN_STREAM_INIT, index);
     else if (is_conv || kind == DN_LINEAR_WEIGHT)

@@ -1,7 +1,6 @@
 /* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices are laid out
  * as in winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
 #include "bench_winograd.h"
-#include "layers/weights.h"
 #include "expect.h"
 #include "layers/gemm.h"
 

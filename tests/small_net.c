@@ -88,7 +88,7 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed)
     const dn_tensor *tensors = dn_net_view(net).tensors;
     const int count = dn_net_view(net).tensor_count;
     for (int t = 0; t < count; t++) {
-        const int running = tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
+        const int running = !dn_is_parameter(&tensors[t]);
         for (size_t i = 0; running && i < tensors[t].count; i++)
             dn_net_view(net).running[tensors[t].offset + i] = tensors[t].kind == DN_RUNNING_VAR;
         if (!running)
@@ -108,9 +108,7 @@ void net_spoil(dn_net *net, int time)
     assert_non_null(arena);
     for (int i = 0; i < count; i++)
         if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time) {
-#if DN_RED_ZONES
             dn_memory_open(arena + regions[i].offset, regions[i].bytes);
-#endif
             memset(arena + regions[i].offset, 0xff, regions[i].bytes);
         }
 }

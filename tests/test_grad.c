@@ -91,11 +91,6 @@ static double root_mean_square(const float *x, size_t count)
     return sqrt(squares / (double)count);
 }
 
-static int is_parameter(const dn_tensor *tensor)
-{
-    return tensor->kind != DN_RUNNING_MEAN && tensor->kind != DN_RUNNING_VAR;
-}
-
 /* A direction for a tensor: signs of the gradient, magnitudes of 1/2 to 3/2 of its weights'. */
 static void direct(differences *d, const dn_tensor *tensor)
 {
@@ -171,7 +166,7 @@ static void check_tensors(const net_case *c, const dn_kernels *table, net_draw d
     size_t checked = 0;
     assert_true(count <= MOST_TENSORS);
     for (int t = 0; t < count; t++) {
-        if (!is_parameter(&tensors[t]))
+        if (!dn_is_parameter(&tensors[t]))
             continue;
         double expected;
         direct(&d, &tensors[t]);
@@ -233,7 +228,7 @@ static void test_whole(void **state)
         const int count = dn_net_view(d.net).tensor_count;
         double expected;
         for (int t = 0; t < count; t++)
-            if (is_parameter(&tensors[t]))
+            if (dn_is_parameter(&tensors[t]))
                 direct(&d, &tensors[t]);
         const double error = least_error(&d, 0, d.count, &expected);
         if (!(error <= WHOLE_TOLERANCE * expected))

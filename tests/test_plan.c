@@ -175,7 +175,7 @@ static void check_visit(const dn_net *net, const dn_visit *v)
 static void check_visits(const dn_net *net)
 {
     for (int t = 0; t < (net->options.train ? 2 : 1) * net->layer_count; t++) {
-        const dn_visit *v = &net->visits[t], *input = dn_visit_recomputing(net, v);
+        const dn_visit *v = &net->visits[t], *input = v->before;
         check_visit(net, v);
         if (input != NULL) {
             check_visit(net, input);
@@ -262,8 +262,7 @@ static void test_tensors(void **state)
         size_t total = 0, layers = 0;
         assert_non_null(covered);
         for (int t = 0; t < net->tensor_count; t++) {
-            const int is_running =
-                tensors[t].kind == DN_RUNNING_MEAN || tensors[t].kind == DN_RUNNING_VAR;
+            const int is_running = !dn_is_parameter(&tensors[t]);
             const size_t offset = tensors[t].offset + (is_running ? parameters : 0);
             assert_true(tensors[t].offset + tensors[t].count <=
                         (is_running ? running : parameters));
@@ -294,14 +293,14 @@ static void test_work(void **state)
                 .batch = 16, .train = 1, .plan_only = 1, .dtype = dtype, .recompute = recompute};
             const double element = (double)dn_dtype_size((dn_dtype)dtype);
             dn_net *net = create("densenet-bc-100-12", 3, 32, 10, &options);
-            dn_layer_work stem, first, backward, second;
-            dn_net_layer_work(net, 0, 1, &stem);
-            dn_net_layer_work(net, 1, 0, &first);
-            dn_net_layer_work(net, 1, 1, &backward);
-            dn_net_layer_work(net, 2, 1, &second);
-            assert_string_equal(dn_phase_name(stem.phase), "stem");
-            assert_string_equal(dn_phase_name(first.phase), "conv1x1");
-            assert_string_equal(dn_phase_name(second.phase), "conv3x3");
+            dn_layer_info layers[3];
+            for (int i = 0; i < 3; i++)
+                dn_net_layer_info(net, i, &layers[i]);
+            assert_string_equal(dn_phase_name(layers[0].phase), "stem");
+            assert_string_equal(dn_phase_name(layers[1].phase), "conv1x1");
+            assert_string_equal(dn_phase_name(layers[2].phase), "conv3x3");
+            const dn_layer_work stem = layers[0].backward, first = layers[1].forward;
+            const dn_layer_work backward = layers[1].backward, second = layers[2].backward;
             assert_true(stem.flops == 2 * 27 * 24 * pixels);
             assert_true(first.flops == 2 * weights * pixels && backward.flops == 2 * first.flops);
             assert_true(first.bytes == (24 + 48) * pixels * element + 4 * weights);

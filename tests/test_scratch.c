@@ -33,8 +33,20 @@ static const net_case cases[] = {
 
 enum { CASES = sizeof cases / sizeof *cases, MOST_PARTS = 8 };
 
-/* Runs a step with part `part` of the visits of `kind` in one direction a vector too short; the
- * exit status is 0 where nobody noticed. */
+/* What is made a vector too short: a part of a thread's scratch, counted from 1, minus a part of
+ * the workspace, or what is kept from forward to backward. */
+enum { KEPT = MOST_PARTS };
+
+static void shorten_kept(dn_net *net, const dn_layer *layer)
+{
+    for (int i = 0; i < net->region_count; i++)
+        if ((char *)net->arena + net->regions[i].offset == (char *)layer->kept &&
+            strcmp(net->regions[i].name, layer->name) == 0)
+            net->regions[i].bytes -= DN_LINE_BYTES;
+}
+
+/* Runs a step with `part` of the visits of `kind` in one direction a vector too short; the exit
+ * status is 0 where nobody noticed. */
 static int run_short(const net_case *c, const dn_kernels *kernels, const dn_layer_kind *kind,
                      int backward, int part)
 {
@@ -43,10 +55,14 @@ static int run_short(const net_case *c, const dn_kernels *kernels, const dn_laye
         fclose(stderr);
         dn_net *net = net_make(c, kernels);
         net_draw_all(net, DRAW_PLAIN, 1);
-        for (int t = 0; t < 2 * net->layer_count; t++)
-            if (net->visits[t].layer->kind == kind &&
-                (net->visits[t].backward == backward || part >= DN_SHORT_KEPT))
-                net->visits[t].short_part = part;
+        for (int t = 0; t < 2 * net->layer_count; t++) {
+            dn_visit *v = &net->visits[t];
+            if (v->layer->kind != kind || v->backward != backward)
+                continue;
+            v->short_part = part;
+            if (part == KEPT)
+                shorten_kept(net, v->layer);
+        }
         net_step(net, &(dn_pass){.seed = 1});
         _exit(0);
     }
@@ -55,51 +71,45 @@ static int run_short(const net_case *c, const dn_kernels *kernels, const dn_laye
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/* Parts of scratch, workspace and what is kept that the kind has in some case, in one direction. */
-static int count_parts(const dn_net *net, const dn_layer_kind *kind, int backward, int set)
+/* 1: the kind has such a part in this case and direction. */
+static int has_part(const net_case *which, const dn_kernels *kernels, const dn_layer_kind *kind,
+                    int backward, int part)
 {
-    for (int t = 0; t < 2 * net->layer_count; t++) {
+    dn_net *net = net_make(which, kernels);
+    int has = 0;
+    for (int t = 0; t < 2 * net->layer_count && !has; t++) {
         dn_visit v = net->visits[t];
+        dn_carver c = {0};
         if (v.layer->kind != kind || v.backward != backward)
             continue;
-        static _Alignas(64) char room[1 << 24];
-        dn_carver c = {.memory = room};
-        dn_memory_open(room, sizeof room);
-        if (set == 0)
+        if (part > 0)
             kind->scratch(&v, &c);
-        else if (set == DN_SHORT_WORKSPACE)
+        else
             dn_workspace_carve(&v, &c);
-        else if (kind->kept != NULL && !backward)
-            kind->kept(&v, &c);
-        assert_true(c.bytes <= sizeof room);
-        dn_memory_open(room, sizeof room);
-        return c.part;
+        has = part == KEPT ? kind->kept != NULL : abs(part) <= c.part;
     }
-    return 0;
+    dn_net_destroy(&net);
+    return has;
 }
 
-/* One kind in one direction: every part is noticed in one of the cases. */
+/* One kind in one direction: every part is noticed in one of the cases. Returns those that are not.
+ */
 static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int backward)
 {
-    static const int sets[] = {0, DN_SHORT_WORKSPACE, DN_SHORT_KEPT};
     int failures = 0;
-    for (int s = 0; s < 3; s++)
-        for (int part = 1, exists = 1; exists && part < MOST_PARTS; part++) {
-            int noticed = 0;
-            exists = 0;
-            for (int i = 0; i < CASES && !noticed; i++) {
-                dn_net *net = net_make(&cases[i], kernels);
-                const int has = part <= count_parts(net, kind, backward, sets[s]);
-                dn_net_destroy(&net);
-                exists |= has;
-                noticed = has && run_short(&cases[i], kernels, kind, backward, sets[s] + part) != 0;
-            }
-            if (!exists || noticed)
-                continue;
-            print_error("%s: part %d of %s (%s), %s, is too large\n", kernels->name, sets[s] + part,
-                        kind->name, kind->phase, backward ? "backward" : "forward");
-            failures++;
+    for (int part = -MOST_PARTS; part <= KEPT; part++) {
+        int exists = 0, noticed = 0;
+        for (int i = 0; i < CASES && part != 0 && !noticed; i++) {
+            const int has = has_part(&cases[i], kernels, kind, backward, part);
+            exists |= has;
+            noticed = has && run_short(&cases[i], kernels, kind, backward, part) != 0;
         }
+        if (!exists || noticed)
+            continue;
+        print_error("%s: part %d of %s (%s), %s, is too large\n", kernels->name, part, kind->name,
+                    kind->phase, backward ? "backward" : "forward");
+        failures++;
+    }
     return failures;
 }
 

@@ -3,7 +3,7 @@
  *
  * All parameters stand in one flat array and their gradients in another of the same order: the
  * order in which the backward pass finishes them, so that a prefix of the gradient array is final
- * while earlier layers still compute. How maps are stored: src/layers/nodes.h. Nothing is allocated
+ * while earlier layers still compute. How maps are stored: src/layers/layer.h. Nothing is allocated
  * after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the OpenMP
  * regions.
  */
@@ -50,7 +50,7 @@ typedef struct dn_net_options {
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */
     int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
-    int recompute;  /* 1: no bottleneck map is kept, all are made again in the backward pass: the
+    int recompute;  /* 1: no bottleneck map is kept, all are recomputed in the backward pass: the
                        same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
                        cheapest, where weights, momentum and gradients outweigh the maps */
     float dropout;  /* probability, after each dense layer's last convolution */
@@ -140,10 +140,10 @@ void dn_net_backward(dn_net *net, const dn_pass *pass);
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
 
 /*
- * The nets of one rank that belong to one norm group. They walk side by side: all visit a node, one
- * after another, before any visits the next, and batch statistics are exchanged between the visits,
- * twice a double a channel forward, 2 at once backward. Other teams of the group do the same at the
- * same time.
+ * The nets of one rank that belong to one norm group. They walk side by side: all run a layer, one
+ * after another, before any runs the next, and batch statistics are exchanged between them: twice
+ * a double a channel forward, 2 at once backward. Other teams of the group do the same at the same
+ * time.
  */
 typedef struct dn_team {
     dn_net *const *nets;      /* (count) those behind the first share its memory */

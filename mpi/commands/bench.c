@@ -197,7 +197,7 @@ static dn_status take_profile(const bench *b, dn_profile *profile)
     for (int i = 0; i < layers; i++) {
         dn_layer_info layer;
         dn_net_layer_info(b->net, layers - 1 - i, &layer);
-        profile->stage[i] = (dn_stage){layer.backward_seconds / steps, layer.parameters};
+        profile->stage[i] = (dn_stage){layer.backward.seconds / steps, layer.parameters};
     }
     profile->statistics = net.leaf_count - net.parameter_count;
     profile->stage[layers - 1].floats += profile->statistics;

@@ -65,17 +65,16 @@ static void measure_rows(const dn_net *net, const dn_peaks *peaks, int steps, ro
     }
     for (int i = 0; i < row_count(net); i++) {
         dn_layer_info info;
-        dn_layer_work work;
         dn_net_layer_info(net, i / 2, &info);
-        dn_net_layer_work(net, i / 2, i % 2, &work);
+        const dn_layer_work work = i % 2 ? info.backward : info.forward;
         rows[i] = (row){.direction = i % 2 ? "backward" : "forward",
-                        .seconds = (i % 2 ? info.backward_seconds : info.forward_seconds) / steps,
+                        .seconds = work.seconds / steps,
                         .flops = work.flops,
                         .bytes = work.bytes,
                         .bound = dn_peaks_bound(peaks, work.flops, work.bytes)};
         snprintf(rows[i].name, sizeof rows->name, "%s %dx%d", info.name, info.out_height,
                  info.out_width);
-        row_add(&phases[2 * work.phase + i % 2], &rows[i]);
+        row_add(&phases[2 * info.phase + i % 2], &rows[i]);
     }
     qsort(rows, (size_t)row_count(net), sizeof *rows, most_lost_first);
 }

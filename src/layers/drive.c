@@ -1,10 +1,16 @@
-/* The loops over pieces and tasks, and the memory that their threads share; see drive.h. */
-#include "layers/drive.h"
-
+/*
+ * How the work of a layer is cut and driven by the threads: forward in pieces, backward in tasks;
+ * and the memory that they share.
+ *
+ * Slices follow from the shape alone; the ranges of channel blocks, which change no sum's order,
+ * from the number of threads as well.
+ */
+#include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "layers/norm.h"
-#include "layers/weights.h"
+#include "layers/gemm.h"
 
 enum {
     SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
@@ -17,70 +23,62 @@ static int divide_up(int x, int by)
     return (x + by - 1) / by;
 }
 
-int dn_visit_block(const dn_visit *v)
-{
-    const dn_layer_kind *kind = v->layer->kind;
-    const int block = v->backward ? kind->backward_block : kind->forward_block;
-    return block > 0 ? block : v->layer->weights_in;
-}
-
-int dn_block_rows(const dn_visit *v, int first)
-{
-    const int block = dn_visit_block(v), left = v->layer->weights_in - first;
-    return left < block ? left : block;
-}
-
-dn_slices dn_slices_create(const dn_visit *v)
+/* None where there are no weights or no output map. */
+static int slice_count(const dn_visit *v)
 {
     if (v->out == NULL || v->layer->weights_in == 0)
-        return (dn_slices){0};
-    const dn_layout *layout = &v->out->layout;
-    const size_t pixels = (size_t)layout->images * dn_layout_pixels(layout);
-    const size_t wanted = (pixels + SLICE_PIXELS - 1) / SLICE_PIXELS;
+        return 0;
+    const int pieces = v->out->layout.pieces;
+    const double wanted = ceil(dn_map_pixels(v->out) / SLICE_PIXELS);
     const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
     /* As many pieces in each, so that no thread waits for another's longer one. */
-    const int slices = divide_up(layout->pieces, divide_up(layout->pieces, most));
-    const int blocks = divide_up(v->layer->weights_in, dn_visit_block(v));
-    const int ranges = divide_up(TASKS_A_THREAD * v->threads, slices);
-    return (dn_slices){layout->pieces, slices, blocks, ranges < blocks ? ranges : blocks};
+    return divide_up(pieces, divide_up(pieces, most));
 }
+
+/* ---- memory ---- */
 
 void dn_workspace_carve(dn_visit *v, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    if (!v->backward) {
-        v->packed = dn_carve_floats(c, dn_packed_size(v));
-        v->partial = dn_carve_doubles(c, v->out ? dn_moments_size(v) : 0);
-        return;
-    }
-    v->packed = dn_carve_floats(c, l->in >= 0 ? dn_packed_size(v) : 0); /* images want no dgrad */
-    v->partial = dn_carve_doubles(c, l->norm ? dn_norm_sums_size(v) : 0);
-    v->wgrad = dn_carve_floats(c, (size_t)dn_slices_create(v).slices * dn_wgrad_size(v));
+    const int takes_weights = !v->backward || l->in >= 0; /* the images' gradient is not wanted */
+    const int sums = v->backward ? l->gamma != NULL : v->out != NULL;
+    v->packed = dn_carve_floats(c, takes_weights ? dn_packed_size(v) : 0);
+    v->partial = dn_carve_doubles(c, sums ? dn_partial_size(v) : 0);
+    if (v->backward)
+        v->wgrad = dn_carve_floats(c, (size_t)slice_count(v) * dn_wgrad_size(v, l->weights_in));
 }
 
 dn_carver dn_thread_scratch(const dn_visit *v)
 {
-    dn_carver c = {.memory =
-                       (char *)(v->scratch + (size_t)omp_get_thread_num() * v->scratch_floats)};
-#if DN_RED_ZONES
-    c.short_part = v->short_part;
-    dn_memory_close(c.memory, v->scratch_floats * sizeof(float)); /* what the last piece had */
-#endif
-    return c;
+    float *const own = v->scratch + (size_t)omp_get_thread_num() * v->scratch_floats;
+    dn_memory_close(own, v->scratch_floats * sizeof *own); /* what the last piece had */
+    return (dn_carver){.memory = (char *)own, .short_part = v->short_part};
 }
 
-void dn_drive_forward(const dn_visit *v, const dn_pass *pass, dn_piece_forward *run)
+/* ---- forward ---- */
+
+int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    if (v->layer->norm)
+    if (v->layer->kind->part != NULL)
+        return v->layer->kind->part(v, piece, index, part);
+    *part = *piece;
+    return index == 0;
+}
+
+static void drive_pieces(const dn_visit *v, const dn_pass *pass)
+{
+    if (v->layer->gamma != NULL)
         dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
-        if (v->layer->weights_in > 0)
+        if (v->packed)
             dn_pack_weights(v);
 #pragma omp for schedule(dynamic)
         for (int p = 0; p < v->out->layout.pieces; p++) {
             const dn_piece piece = dn_layout_piece(&v->out->layout, p);
-            run(v, pass, &piece);
+            dn_piece part;
+            for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+                v->layer->kind->forward_piece(v, pass, &part);
             if (pass)
                 dn_moments_of_piece(v, &piece);
         }
@@ -89,35 +87,56 @@ void dn_drive_forward(const dn_visit *v, const dn_pass *pass, dn_piece_forward *
     }
 }
 
-static void run_task(const dn_visit *v, const dn_pass *pass, const dn_slices *slices, int index,
-                     dn_piece_backward *run)
+void dn_layer_forward(const dn_visit *v, const dn_pass *pass)
 {
-    const int s = index / slices->ranges, r = index % slices->ranges;
-    const dn_task task = {.slice = s,
-                          .block = slices->blocks * r / slices->ranges,
-                          .block_end = slices->blocks * (r + 1) / slices->ranges};
-    const int end = slices->pieces * (s + 1) / slices->slices;
-    dn_wgrad_clear(v, &task);
-    for (int p = slices->pieces * s / slices->slices; p < end; p++) {
+    const dn_layer_kind *kind = v->layer->kind;
+    (kind->forward ? kind->forward : drive_pieces)(v, pass);
+}
+
+/* ---- backward ---- */
+
+/* Range `range` of `ranges` of the channel blocks, slice `slice` of `slices` of the pieces. */
+static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slices, int range,
+                     int ranges)
+{
+    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
+    const int blocks = divide_up(inputs, block), end = blocks * (range + 1) / ranges * block;
+    const dn_task task = {.slice = slice,
+                          .first = blocks * range / ranges * block,
+                          .end = end < inputs ? end : inputs};
+    const int channels = task.end - task.first, pieces = v->out->layout.pieces;
+    memset(dn_wgrad_at(v, slice, task.first), 0, dn_wgrad_size(v, channels) * sizeof(float));
+    for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++) {
         const dn_piece piece = dn_layout_piece(&v->out->layout, p);
-        if (v->layer->norm)
-            dn_norm_sums_clear(v, &task, p);
-        run(v, pass, &task, &piece);
+        if (v->layer->gamma != NULL)
+            memset(dn_partial(v, p, task.first), 0, 2 * (size_t)channels * sizeof(double));
+        dn_piece part;
+        for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+            v->layer->kind->backward_piece(v, pass, &task, &part);
     }
 }
 
-void dn_drive_backward(const dn_visit *v, const dn_pass *pass, dn_piece_backward *run)
+static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
-    const dn_slices slices = dn_slices_create(v);
+    const int slices = slice_count(v);
+    const int blocks = divide_up(v->layer->weights_in, dn_visit_block(v));
+    const int wanted = divide_up(TASKS_A_THREAD * v->threads, slices);
+    const int ranges = wanted < blocks ? wanted : blocks;
 #pragma omp parallel
     {
         if (v->packed)
             dn_pack_weights(v);
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < slices.slices * slices.ranges; i++)
-            run_task(v, pass, &slices, i, run);
-        dn_wgrad_merge(v, slices.slices);
-        if (v->layer->norm)
+        for (int i = 0; i < slices * ranges; i++)
+            run_task(v, pass, i / ranges, slices, i % ranges, ranges);
+        dn_wgrad_merge(v, slices);
+        if (v->layer->gamma != NULL)
             dn_norm_sums_merge(v);
     }
+}
+
+void dn_layer_backward(const dn_visit *v, const dn_pass *pass)
+{
+    const dn_layer_kind *kind = v->layer->kind;
+    (kind->backward ? kind->backward : drive_tasks)(v, pass);
 }

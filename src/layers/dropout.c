@@ -6,7 +6,7 @@
 void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded, int image,
                 size_t pixel, int channel, float *row)
 {
-    const float keep = 1 / (1 - v->dropout);
+    const float keep = 1 / (1 - v->options->dropout);
     const uint64_t a = pass->step * 65536 + pass->virtual_rank;
     const uint64_t plane = (uint64_t)v->layer->index << 16 | (uint64_t)channel;
     const uint64_t pixels = dn_layout_pixels(&v->out->layout);
@@ -18,7 +18,7 @@ void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
                                     (uint64_t)r * (uint64_t)padded->width + (uint64_t)c;
                 const uint32_t word =
                     dn_random(pass->seed, DN_STREAM_DROPOUT, a, plane << 32 | at).word[0];
-                p[c] *= dn_random_unit(word) < v->dropout ? 0 : keep;
+                p[c] *= dn_random_unit(word) < v->options->dropout ? 0 : keep;
             }
         }
 }

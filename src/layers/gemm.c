@@ -13,7 +13,6 @@
 #include "layers/gemm.h"
 
 #include "layers/norm.h"
-#include "layers/weights.h"
 
 enum { DY_FLOATS = 65536, DY_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
 
@@ -36,13 +35,8 @@ static size_t smaller(size_t a, size_t b)
 
 /* ---- views and rows ---- */
 
-size_t dn_padded_stride(const dn_padded *padded)
-{
-    const size_t taps = dn_padded_bordered(padded) ? (size_t)padded->width : 0;
-    return dn_row_stride(dn_padded_floats(padded) + 4 * DN_LANES + taps);
-}
-
-size_t dn_padded_reach(const dn_padded *padded)
+/* Floats of a padded row that kernels touch: fill, and the taps of a gemm. */
+static size_t padded_reach(const dn_padded *padded)
 {
     const size_t filled = dn_padded_floats(padded) + DN_LANES - 1;
     if (!dn_padded_bordered(padded))
@@ -52,40 +46,34 @@ size_t dn_padded_reach(const dn_padded *padded)
                   dn_padded_first(padded) + dn_round_lanes(dn_padded_positions(padded)) + last_tap);
 }
 
-float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach)
+static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
 {
-    float *part = dn_carve_floats(c, DN_PADDED_LEAD + (rows - 1) * ld + reach);
-    return part != NULL ? part + DN_PADDED_LEAD : NULL;
-}
-
-static dn_gemm_view view_of_pixels(const dn_piece *piece)
-{
-    dn_gemm_view view = {.piece = *piece, .positions = piece->pixels, .taps = {.count = 1}};
-    view.padded = dn_padded_none(piece->pixels);
-    view.ld = dn_padded_stride(&view.padded);
-    return view;
-}
-
-dn_gemm_view dn_gemm_view_create(const dn_visit *v, const dn_piece *piece)
-{
-    dn_gemm_view view = view_of_pixels(piece);
+    const int width = v->out->layout.width;
     if (v->layer->taps == 1)
-        return view;
+        return (dn_gemm_view){.piece = *piece,
+                              .padded = dn_padded_none(piece->pixels),
+                              .positions = piece->pixels,
+                              .taps = {.count = 1},
+                              .ld = dn_row_stride(piece->pixels + 4 * DN_LANES)};
+    dn_gemm_view view = {.piece = *piece, .taps = dn_taps_3x3(width, 1)};
     view.padded = dn_piece_padded(&v->out->layout, piece, &view.source);
     view.first = dn_padded_first(&view.padded);
     view.positions = dn_padded_positions(&view.padded);
-    view.taps = dn_taps_3x3(v->out->layout.width, 1);
-    view.ld = dn_padded_stride(&view.padded);
+    view.ld = dn_row_stride(dn_padded_floats(&view.padded) + 4 * DN_LANES + (size_t)width);
     return view;
 }
 
-/* Pixels of a piece that go backward at once. */
-static size_t backward_pixels(const dn_visit *v, const dn_gemm_view *view)
+int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    const size_t pixels = DY_FLOATS / (size_t)v->layer->outputs / DY_STEP * DY_STEP;
-    if (!v->layer->kind->pointwise)
-        return view->piece.pixels;
-    return smaller(larger(pixels, DY_STEP), view->piece.pixels);
+    const size_t fitting = DY_FLOATS / (size_t)v->layer->outputs / DY_STEP * DY_STEP;
+    const size_t step = v->backward ? larger(fitting, DY_STEP) : piece->pixels;
+    const size_t at = (size_t)index * step;
+    if (at >= piece->pixels)
+        return 0;
+    *part = *piece;
+    part->offset += at;
+    part->pixels = smaller(step, piece->pixels - at);
+    return 1;
 }
 
 /* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
@@ -101,13 +89,13 @@ static dn_padded output_padded(const dn_gemm_view *view)
 /* 1: sums go straight into the map, which needs no store. */
 static int is_direct(const dn_visit *v)
 {
-    return v->layer->taps == 1 && v->dtype == DN_FP32;
+    return v->layer->taps == 1 && v->options->dtype == DN_FP32;
 }
 
 /* 1: one kernel makes the input's gradient and carries it into the map: there is no dx. */
 static int is_fused(const dn_visit *v)
 {
-    return v->layer->kind->pointwise && v->products->dgrad_norm_relu != NULL;
+    return v->layer->kind->fuses_dgrad && v->products->dgrad_norm_relu != NULL;
 }
 
 /* Floats of a row of a gemm's output that it writes, or `store` reads. */
@@ -123,7 +111,7 @@ static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, d
 {
     const dn_layer *l = v->layer;
     const size_t block = (size_t)smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
-    const size_t outputs = (size_t)l->outputs, reach = dn_padded_reach(&view->padded);
+    const size_t outputs = (size_t)l->outputs, reach = padded_reach(&view->padded);
     gemm_scratch s = {0};
     if (v->backward)
         s.dy = dn_carve_padded(c, outputs, view->ld, reach);
@@ -147,21 +135,19 @@ static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, d
 
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
 {
-    dn_piece widest = dn_layout_piece(&v->out->layout, 0); /* no piece is larger than the first */
-    dn_gemm_view view = dn_gemm_view_create(v, &widest);
-    if (v->backward && v->layer->taps == 1) {
-        widest.pixels = backward_pixels(v, &view);
-        view = view_of_pixels(&widest);
-    }
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger than the first */
+    dn_piece part;
+    dn_piece_part(v, &piece, 0, &part);
+    const dn_gemm_view view = view_of_piece(v, &part);
     carve_scratch(v, &view, c);
 }
 
 /* ---- forward ---- */
 
-static void forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
+void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
-    const dn_gemm_view view = dn_gemm_view_create(v, piece);
+    const dn_gemm_view view = view_of_piece(v, piece);
     const size_t stride = v->out->layout.stride;
     dn_carver c = dn_thread_scratch(v);
     const gemm_scratch s = carve_scratch(v, &view, &c);
@@ -180,11 +166,6 @@ static void forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece
         dn_dropout(v, pass, &padded, piece->image, piece->offset, o, y + (size_t)o * y_ld);
     if (!is_direct(v))
         v->on_maps->store(l->outputs, &padded, y, y_ld, to, stride);
-}
-
-void dn_gemm_forward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_forward(v, pass, forward_piece);
 }
 
 /* ---- backward ---- */
@@ -215,50 +196,27 @@ void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, c
                       view->ld, b->dx, view->ld, 0);
 }
 
-static void backward_view(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                          const dn_gemm_view *view)
+void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                            const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
+    const dn_gemm_view view = view_of_piece(v, piece);
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, view, &c);
-    load_dy(v, pass, view, &s);
-    for (int i = task->block; i < task->block_end; i++) {
-        const int first = i * dn_visit_block(v);
-        dn_gemm_block b = {.view = view,
+    const gemm_scratch s = carve_scratch(v, &view, &c);
+    load_dy(v, pass, &view, &s);
+    for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
+        dn_gemm_block b = {.view = &view,
                            .first = first,
                            .rows = dn_block_rows(v, first),
                            .plane = s.plane,
                            .dx = s.dx,
                            .pixels = s.pixels};
         l->kind->fill(v, &b, s.panel);
-        v->products->wgrad(l->outputs, b.rows, &view->taps, view->positions, s.packed,
-                           s.panel + view->first, view->ld, dn_wgrad_at(v, task->slice, first));
+        v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
+                           s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
         if (l->kind->dgrad == NULL)
             continue;
-        b.sums = dn_norm_sums(v, view->piece.index, first);
+        b.sums = dn_partial(v, view.piece.index, first);
         l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));
     }
-}
-
-static void backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                           const dn_piece *piece)
-{
-    const dn_gemm_view whole = dn_gemm_view_create(v, piece);
-    const size_t step = backward_pixels(v, &whole);
-    if (step == piece->pixels) {
-        backward_view(v, pass, task, &whole);
-        return;
-    }
-    for (size_t at = 0; at < piece->pixels; at += step) {
-        dn_piece part = *piece;
-        part.offset += at;
-        part.pixels = smaller(step, piece->pixels - at);
-        const dn_gemm_view view = view_of_pixels(&part);
-        backward_view(v, pass, task, &view);
-    }
-}
-
-void dn_gemm_backward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_backward(v, pass, backward_piece);
 }

@@ -1,5 +1,6 @@
 /*
- * Layers that are a gemm over panels: convolutions, the stem's and the transition's.
+ * Weights as gemm operands, channel block by channel block, and layers that are a gemm over panels:
+ * convolutions, the stem's and the transition's.
  *
  * A kind of layer says what fills a panel (`fill`: a block of input channels over a piece, as the
  * gemm reads them) and what becomes of the gradient of one (`dgrad`); the loops are here. A 3x3
@@ -17,9 +18,38 @@
 #ifndef DN_GEMM_H
 #define DN_GEMM_H
 
-#include "layers/drive.h"
+#include "layers/layer.h"
 
-enum { DN_PADDED_LEAD = DN_LANES }; /* floats before a padded row: the first of them is a zero */
+/* ---- weights (weights.c) ---- */
+
+enum { DN_WINOGRAD = 16 }; /* elements of Winograd's transformed window, matrices of such weights */
+
+/* Input channels of a channel block of the visit's direction, and of the one that begins at input
+ * `first`. */
+int dn_visit_block(const dn_visit *v);
+int dn_block_rows(const dn_visit *v, int first);
+
+/* Packs the layer's weights into v->packed(dn_packed_size floats), a channel block after another:
+ * for the forward gemm (outputs from inputs), or, in a backward visit, transposed for the
+ * gradient of the input. Inside a parallel region; ends in a barrier. */
+void dn_pack_weights(const dn_visit *v);
+size_t dn_packed_size(const dn_visit *v);
+
+/* The packed weights of the block that begins at input `first`. */
+float *dn_packed_at(const dn_visit *v, int first);
+
+/* Carves what packing transformed weights takes of a thread's scratch. */
+void dn_pack_scratch(const dn_visit *v, dn_carver *c);
+
+/* Floats of one slice's weight gradient of so many input channels, and where the slice adds up that
+ * of those from `first` on: (matrices or taps, rows of the block, outputs and pad) a block. */
+size_t dn_wgrad_size(const dn_visit *v, int channels);
+float *dn_wgrad_at(const dn_visit *v, int slice, int first);
+
+/* The leaf's gradient = the slices' sums, added in order. Inside a parallel region. */
+void dn_wgrad_merge(const dn_visit *v, int slices);
+
+/* ---- layers that are a gemm (gemm.c) ---- */
 
 /* How a gemm goes over a piece, or over some pixels of one. */
 typedef struct dn_gemm_view {
@@ -39,25 +69,15 @@ struct dn_gemm_block {
     double *sums;       /* backward: the norm's, of the piece, of channel `first` */
 };
 
-dn_gemm_view dn_gemm_view_create(const dn_visit *v, const dn_piece *piece);
-
-/* One piece, forward and backward, of a kind with `fill`. */
-void dn_gemm_forward(const dn_visit *v, const dn_pass *pass);
-void dn_gemm_backward(const dn_visit *v, const dn_pass *pass);
+/* The functions of a kind with `fill`; the parts are pixels whose dy stays in the cache. */
+void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
+void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                            const dn_piece *piece);
+int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
 /* b->dx = the transposed weights times dy. */
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
-
-/* A row's part of scratch that a padded layout fills and a gemm reads: `reach` floats from its
- * first on, with DN_PADDED_LEAD before it. */
-float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach);
-
-/* Floats of a padded row that kernels touch: fill, and the taps of a gemm. */
-size_t dn_padded_reach(const dn_padded *padded);
-
-/* Row stride of scratch rows that hold a padded layout. */
-size_t dn_padded_stride(const dn_padded *padded);
 
 /* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `padded`, whose source
  * begins at pixel `pixel` of image `image`. */

@@ -9,24 +9,35 @@
 
 #include "dn/math.h"
 #include "layers/norm.h"
-#include "layers/weights.h"
+#include "layers/gemm.h"
 
-/* What is kept: rows(channels, batch and pad) of features and their gradient, rows(classes, batch
- * and pad) of logits, later of their gradient, and the images' losses, which are doubles. */
-enum { FEATURES, FEATURE_GRADIENT, LOGIT_ROWS };
+static const dn_taps one_tap = {.count = 1};
 
 static size_t image_stride(const dn_visit *v)
 {
-    return dn_round_lanes((size_t)v->batch);
+    return dn_round_lanes((size_t)v->options->batch);
 }
 
-static void head_kept(dn_visit *v, dn_carver *c)
+/* What is kept are rows (batch and pad): of channels the features, then their gradients; of classes
+ * the logits, which their gradients replace. */
+static size_t head_kept(const dn_layer *l, int batch)
 {
-    const size_t channels = (size_t)v->layer->inputs, ld = image_stride(v);
-    v->kept[FEATURES] = dn_carve_floats(c, channels * ld);
-    v->kept[FEATURE_GRADIENT] = dn_carve_floats(c, channels * ld);
-    v->kept[LOGIT_ROWS] = dn_carve_floats(c, (size_t)v->layer->outputs * ld);
-    v->losses = dn_carve_doubles(c, (size_t)v->batch);
+    return (size_t)(2 * l->inputs + l->outputs) * dn_round_lanes((size_t)batch);
+}
+
+static float *features(const dn_visit *v, int channel)
+{
+    return v->layer->kept + (size_t)channel * image_stride(v);
+}
+
+static float *feature_gradient(const dn_visit *v, int channel)
+{
+    return features(v, v->layer->inputs + channel);
+}
+
+static float *logit_row(const dn_visit *v, int class)
+{
+    return features(v, 2 * v->layer->inputs + class);
 }
 
 /* ---- forward ---- */
@@ -53,8 +64,8 @@ static void pool_channel(const dn_visit *v, int c)
     const dn_padded compact = dn_padded_none(pixels);
     dn_carver carver = dn_thread_scratch(v);
     float *x = dn_carve_floats(&carver, dn_round_lanes(pixels));
-    float *row = v->kept[FEATURES] + (size_t)c * image_stride(v);
-    for (int i = 0; i < v->batch; i++) {
+    float *row = features(v, c);
+    for (int i = 0; i < v->options->batch; i++) {
         const size_t at = dn_map_plane_index(v->in, i, c, 0);
         v->on_maps->norm_relu(1, &compact, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
                               v->layer->shift + c, x, 0);
@@ -67,22 +78,33 @@ static int rows_from(int o, int outputs)
     return outputs - o < DN_PACK_OUTPUTS ? outputs - o : DN_PACK_OUTPUTS;
 }
 
+/* to(outputs, batch) = weights(outputs, inputs) * from(inputs, batch). */
+static void multiply_images(const dn_visit *v, const float *packed, int outputs, int inputs,
+                            const float *from, float *to)
+{
+    const size_t ld = image_stride(v);
+    v->products->gemm(packed, outputs, inputs, &one_tap, (size_t)v->options->batch, from, ld, to,
+                      ld, 0);
+}
+
 /* Rows of logits, without the bias, from class `o` on. */
 static void multiply_features(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
-    const size_t ld = image_stride(v);
-    const dn_taps one = {.count = 1};
     const float *packed = v->packed + (o ? v->products->packed_floats(o, l->inputs, 1) : 0);
-    v->products->gemm(packed, rows_from(o, l->outputs), l->inputs, &one, (size_t)v->batch,
-                      v->kept[FEATURES], ld, v->kept[LOGIT_ROWS] + (size_t)o * ld, ld, 0);
+    multiply_images(v, packed, rows_from(o, l->outputs), l->inputs, features(v, 0),
+                    logit_row(v, o));
+}
+
+static float *image_logits(const dn_visit *v, int image)
+{
+    return v->logits + (size_t)image * (size_t)v->layer->outputs;
 }
 
 static void head_forward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const size_t ld = image_stride(v), classes = (size_t)l->outputs;
-    const float *bias = v->parameters + l->bias, *rows = v->kept[LOGIT_ROWS];
+    const float *bias = v->parameters + l->bias->offset;
     dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
@@ -94,9 +116,9 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
         for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
             multiply_features(v, o);
 #pragma omp for schedule(static)
-        for (size_t i = 0; i < (size_t)v->batch; i++)
-            for (size_t o = 0; o < classes; o++)
-                v->logits[i * classes + o] = rows[o * ld + i] + bias[o];
+        for (int i = 0; i < v->options->batch; i++)
+            for (int o = 0; o < l->outputs; o++)
+                image_logits(v, i)[o] = logit_row(v, o)[i] + bias[o];
     }
 }
 
@@ -140,11 +162,10 @@ void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_resul
     const int classes = v->layer->outputs;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < count; i++)
-        v->losses[i] = image_loss(v->logits + (size_t)i * (size_t)classes, classes, v->labels[i],
-                                  label_smoothing);
+        v->losses[i] = image_loss(image_logits(v, i), classes, v->labels[i], label_smoothing);
     *result = (dn_result){0};
     for (int i = 0; i < count; i++) {
-        const int rank = label_rank(v->logits + (size_t)i * (size_t)classes, classes, v->labels[i]);
+        const int rank = label_rank(image_logits(v, i), classes, v->labels[i]);
         result->loss += v->losses[i];
         result->correct1 += rank < 1;
         result->correct5 += rank < 5;
@@ -156,34 +177,35 @@ void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_resul
 /* The logits' rows become the gradient of the mean loss; pad 0. Inside a parallel region. */
 static void logit_gradient(const dn_visit *v, float smoothing)
 {
-    const int classes = v->layer->outputs, images = v->batch;
-    const size_t ld = image_stride(v);
+    const int classes = v->layer->outputs, images = v->options->batch;
 #pragma omp for schedule(static)
-    for (int i = 0; i < (int)ld; i++) {
-        const float *logits = v->logits + (size_t)i * (size_t)classes;
-        double largest = 0, normal = 0;
-        if (i < images)
-            normal = log_sum(logits, classes, &largest);
+    for (int i = 0; i < images; i++) {
+        const float *logits = image_logits(v, i);
+        double largest;
+        const double normal = log_sum(logits, classes, &largest);
         for (int o = 0; o < classes; o++) {
-            float *to = v->kept[LOGIT_ROWS] + (size_t)o * ld + (size_t)i;
-            if (i >= images) {
-                *to = 0;
-                continue;
-            }
             const double target =
                 (o == v->labels[i] ? 1 - (double)smoothing : 0) + (double)smoothing / classes;
-            *to = (float)((dn_exp(logits[o] - largest - normal) - target) / images);
+            logit_row(v, o)[i] = (float)((dn_exp(logits[o] - largest - normal) - target) / images);
         }
     }
+#pragma omp for schedule(static)
+    for (int o = 0; o < classes; o++)
+        memset(logit_row(v, o) + images, 0, (image_stride(v) - (size_t)images) * sizeof(float));
 }
 
-/* What linear_gradient works in: rows of the weight's gradient, and the features packed. */
-static void carve_gradient(const dn_visit *v, dn_carver *c, float **dw, float **features)
+typedef struct linear_scratch {
+    float *dw, *features; /* rows of the weight's gradient, and the features packed */
+} linear_scratch;
+
+static linear_scratch carve_linear(const dn_visit *v, dn_carver *c)
 {
-    const size_t padded = dn_round_lanes((size_t)v->layer->inputs);
-    *dw = dn_carve_floats(c, (size_t)rows_from(0, v->layer->outputs) * padded);
-    *features =
-        dn_carve_floats(c, v->products->packed_dy_floats(v->layer->inputs, (size_t)v->batch));
+    const size_t images = (size_t)v->options->batch;
+    const int inputs = v->layer->inputs, rows = rows_from(0, v->layer->outputs);
+    linear_scratch s = {0};
+    s.dw = dn_carve_floats(c, (size_t)rows * dn_round_lanes((size_t)inputs));
+    s.features = dn_carve_floats(c, v->products->packed_dy_floats(inputs, images));
+    return s;
 }
 
 /* Gradients of rows of the linear layer's weight and bias from class `o` on. The features are the
@@ -192,29 +214,19 @@ static void linear_gradient(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
     const int rows = rows_from(o, l->outputs);
-    const size_t ld = image_stride(v), images = (size_t)v->batch;
+    const size_t ld = image_stride(v), images = (size_t)v->options->batch;
     const size_t inputs = (size_t)l->inputs, padded = dn_round_lanes(inputs);
-    const dn_taps one = {.count = 1};
-    const float *dy = v->kept[LOGIT_ROWS] + (size_t)o * ld;
-    float *to = v->leaf + l->weight + (size_t)o * inputs, *dw, *features;
+    float *weight = v->leaf + l->weight->offset, *bias = v->leaf + l->bias->offset;
     dn_carver carver = dn_thread_scratch(v);
-    carve_gradient(v, &carver, &dw, &features);
-    memset(dw, 0, (size_t)rows * padded * sizeof *dw);
-    v->products->pack_dy(features, l->inputs, images, v->kept[FEATURES], ld);
-    v->products->wgrad(l->inputs, rows, &one, images, features, dy, ld, dw);
-    for (int r = 0; r < rows; r++)
-        memcpy(to + (size_t)r * inputs, dw + (size_t)r * padded, inputs * sizeof *to);
-    for (int r = 0; r < rows; r++)
-        v->leaf[l->bias + (size_t)(o + r)] = row_sum(dy + (size_t)r * ld, images);
-}
-
-static void feature_gradient(const dn_visit *v, int first)
-{
-    const size_t ld = image_stride(v);
-    const dn_taps one = {.count = 1};
-    v->products->gemm(dn_packed_at(v, first), dn_block_rows(v, first), v->layer->outputs, &one,
-                      (size_t)v->batch, v->kept[LOGIT_ROWS], ld,
-                      v->kept[FEATURE_GRADIENT] + (size_t)first * ld, ld, 0);
+    const linear_scratch s = carve_linear(v, &carver);
+    memset(s.dw, 0, (size_t)rows * padded * sizeof *s.dw);
+    v->products->pack_dy(s.features, l->inputs, images, features(v, 0), ld);
+    v->products->wgrad(l->inputs, rows, &one_tap, images, s.features, logit_row(v, o), ld, s.dw);
+    for (int r = 0; r < rows; r++) {
+        memcpy(weight + (size_t)(o + r) * inputs, s.dw + (size_t)r * padded,
+               inputs * sizeof *weight);
+        bias[o + r] = row_sum(logit_row(v, o + r), images);
+    }
 }
 
 /* Spreads the features' gradient over one piece of the last map, channels from `first` on. */
@@ -226,8 +238,8 @@ static void spread_gradient(const dn_visit *v, int index, int first)
     dn_carver carver = dn_thread_scratch(v);
     float *g = dn_carve_floats(&carver, dn_round_lanes(piece.pixels));
     for (int c = first; c < first + dn_block_rows(v, first); c++) {
-        const float *from = v->kept[FEATURE_GRADIENT] + (size_t)c * image_stride(v) + piece.image;
-        double *sums = dn_norm_sums(v, index, c);
+        const float *from = feature_gradient(v, c) + piece.image;
+        double *sums = dn_partial(v, index, c);
         for (size_t p = 0; p < piece.pixels; p++)
             g[p] = from[p / pixels] * share;
         sums[0] = sums[1] = 0;
@@ -248,7 +260,8 @@ static void head_backward(const dn_visit *v, const dn_pass *pass)
             linear_gradient(v, o);
 #pragma omp for schedule(static)
         for (int c = 0; c < l->inputs; c += block)
-            feature_gradient(v, c);
+            multiply_images(v, dn_packed_at(v, c), dn_block_rows(v, c), l->outputs, logit_row(v, 0),
+                            feature_gradient(v, c));
 #pragma omp for schedule(dynamic) collapse(2)
         for (int p = 0; p < v->in->layout.pieces; p++)
             for (int c = 0; c < l->inputs; c += block)
@@ -257,22 +270,22 @@ static void head_backward(const dn_visit *v, const dn_pass *pass)
     }
 }
 
-/* Either the linear layer's, or pixels of a channel: of an image, or of a piece. */
+/* Pixels of a channel, of an image or of a piece; then what the linear layer's gradient takes. */
 static void head_scratch(const dn_visit *v, dn_carver *c)
 {
-    const size_t image = dn_layout_pixels(&v->in->layout);
-    dn_carver linear = {0}, pixels = {0};
-    float *dw, *features;
-    dn_carve_floats(
-        &pixels, dn_round_lanes(v->backward ? dn_layout_piece(&v->in->layout, 0).pixels : image));
-    if (v->backward)
-        carve_gradient(v, &linear, &dw, &features);
-    c->bytes += linear.bytes > pixels.bytes ? linear.bytes : pixels.bytes;
+    const dn_layout *in = &v->in->layout;
+    const size_t pixels = v->backward ? dn_layout_piece(in, 0).pixels : dn_layout_pixels(in);
+    dn_carve_floats(c, dn_round_lanes(pixels));
+    if (!v->backward)
+        return;
+    dn_carve_anew(c);
+    carve_linear(v, c);
 }
 
 const dn_layer_kind dn_layer_head = {
     .name = "linear",
     .phase = "head",
+    .kernel = 1,
     .forward = head_forward,
     .backward = head_backward,
     .scratch = head_scratch,

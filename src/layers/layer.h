@@ -31,7 +31,7 @@
 #ifndef DN_LAYER_H
 #define DN_LAYER_H
 
-#include "dn/layer_info.h"
+#include "dn/net.h"
 #include "layers/layout.h"
 #include "layers/scratch.h"
 
@@ -44,9 +44,13 @@ typedef struct dn_feature_map {
     size_t element;        /* bytes of an element */
     float *mean, *inverse; /* (channels) of the group: mean, 1 / sqrt(variance + eps) */
     double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
-    size_t statistics; /* offset in the leaf: means, then unbiased variances */
-    int written, read; /* first layer that writes it, last layer that reads it */
-    int recomputed;    /* 1: not kept for the backward pass but computed again there */
+    size_t statistics;          /* offset in the leaf: means, then unbiased variances */
+    int written, read;          /* first layer that writes it, last layer that reads it */
+    int bottleneck;             /* 1: between the two convolutions of a dense layer */
+    int recomputed;             /* 1: not kept for the backward pass but computed again there */
+    void *data, *backward_data; /* (image blocks, channels, stride) elements; the same unless
+                                   recomputed */
+    float *gradient;            /* of the same shape, before the deferred correction */
 } dn_feature_map;
 
 typedef struct dn_layer dn_layer;
@@ -55,67 +59,83 @@ typedef struct dn_layer dn_layer;
  * the pass. Made with the memory plan, and const from then on. */
 typedef struct dn_visit {
     const dn_layer *layer;
-    int time, backward; /* when, counted in visits; 0: forward */
-
-    const dn_feature_map *in, *out; /* NULL: the images, the logits */
-    void *x, *y;    /* the maps: (image blocks, channels, stride) elements of the net's type */
-    float *dx, *dy; /* their gradients in fp32, before the deferred correction; backward */
-    float *images;  /* (batch, channels, height, width) */
-    const int32_t *labels; /* (batch) */
-    float *logits;         /* (batch, classes) */
-
-    const float *parameters, *running; /* all of the net's; a layer knows its offsets */
-    float *leaf;
-    const float *correction; /* (outputs, 3) deferred correction of the output; backward */
-    float *kept[3];          /* what the layer keeps from forward to backward (kind->kept) */
-    double *losses;          /* (batch) of the head, kept too */
-
-    /* Shared by the threads, of this visit alone (drive.h); then (threads, scratch_floats). */
-    void *workspace; /* packed, partial and wgrad are its parts */
-    float *packed;   /* the weights as the kernels want them */
-    double *partial; /* sums of pieces: moments (pieces, outputs, 2) forward, the norm's (parts,
-                        inputs, 2) backward */
-    float *wgrad;    /* weight gradients of slices */
-    float *scratch;
-    size_t scratch_floats;
-#if DN_RED_ZONES
-    int short_part; /* for tests; scratch.h */
-#endif
+    int time, backward;            /* when, counted in visits; 0: forward */
+    const struct dn_visit *before; /* computes the recomputed input again, or NULL */
 
     const dn_spec *spec;
+    const dn_net_options *options;
     const dn_kernels *kernels;
     const dn_product_kernels *products; /* those of the net's element type */
     const dn_map_kernels *on_maps;      /* the same */
-    dn_dtype dtype;
-    int batch, threads;
-    float dropout; /* probability */
+    int threads;
+
+    const dn_feature_map *in, *out; /* NULL: the images, the logits */
+    void *x, *y;                    /* the maps' data at this time */
+    float *dx, *dy;                 /* and gradients */
+    float *images;                  /* (batch, channels, height, width) */
+    const int32_t *labels;          /* (batch) */
+    float *logits;                  /* (batch, classes) */
+    double *losses;                 /* (batch) */
+
+    const float *parameters, *running; /* all of the net's; a layer knows its tensors */
+    float *leaf;
+    const float *correction; /* (outputs, 3) deferred correction of the output; backward */
+
+    /* Shared by the threads, of this visit alone; then (threads, scratch_floats). */
+    void *workspace; /* packed, partial and wgrad are its parts */
+    float *packed;   /* the weights as the kernels want them */
+    double *partial; /* (pieces, channels, 2) sums: forward the moments of the outputs, backward the
+                        norm's of the inputs */
+    float *wgrad;    /* weight gradients of slices */
+    float *scratch;
+    size_t scratch_floats;
+    int short_part; /* for tests: this part of a thread's scratch, or minus this of the workspace,
+                       is a vector too short */
 } dn_visit;
+
+/* What is done at once backward: a slice, which is a number of consecutive pieces with a weight
+ * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks. */
+typedef struct dn_task {
+    int slice, first, end; /* input channels [first, end) */
+} dn_task;
 
 /* A block of input channels of a gemm layer over (part of) a piece; gemm.h. */
 typedef struct dn_gemm_block dn_gemm_block;
 
 /*
- * A kind of layer: a row in its own file, and in the table of kinds.c. `forward` and `backward` are
- * called outside a parallel region and open their own. A pass of NULL means evaluation: running
- * statistics normalise, and nothing is kept for a backward pass.
+ * A kind of layer: a row in its own file, and in the table of kinds.c. A pass of NULL means
+ * evaluation: running statistics normalise, and nothing is kept for a backward pass.
  */
 typedef struct dn_layer_kind {
-    const char *name;  /* of the operation: "conv" */
-    const char *phase; /* layers whose times are summed: "conv1x1" */
+    const char *name;                                 /* of the operation: "conv" */
+    const char *phase;                                /* layers whose times are summed: "conv1x1" */
+    void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
+
+    /* One piece forward, into the output map; one piece of a task backward, added to the task's
+     * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
+     * into parts that are run by themselves, so that what a thread works in stays in its caches:
+     * sets number `index`, 0 where there are no more; the first is the largest. NULL: it is whole.
+     */
+    void (*forward_piece)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
+    void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                           const dn_piece *piece);
+    int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+
+    /* Of kinds with loops of their own. Called outside a parallel region. */
     void (*forward)(const dn_visit *v, const dn_pass *pass);
     void (*backward)(const dn_visit *v, const dn_pass *pass);
-    void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
-    void (*kept)(dn_visit *v, dn_carver *c);          /* carves v->kept, or NULL */
-    int (*norm_parts)(const dn_visit *v); /* parts of its norm's backward sums; NULL: pieces */
+    int sums_of_images; /* 1: the norm's partial sums are those of images, not of pieces */
+    size_t (*kept)(const dn_layer *l, int batch); /* floats of layer->kept, or NULL */
+
+    int kernel; /* pixels of its side */
 
     /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels of a panel, 0: all */
+    int forward_block, backward_block; /* input channels of a channel block, 0: all */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
-    int matrices; /* weight matrices of a transformed domain; 0: one a tap */
+    int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int pointwise; /* 1: a 1x1 on the input's own pixels: backward, a piece is cut into pixels whose
-                      dy stays in the cache, and the dgrad is fused where there is a kernel */
+    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
     void (*fill)(const dn_visit *v, const dn_gemm_block *b, float *panel);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
@@ -126,16 +146,17 @@ struct dn_layer {
     const dn_layer_kind *kind;
     int index;   /* in the net */
     int in, out; /* maps; in = -1: the images, out = -1: the logits */
-    int inputs, outputs, first, kernel;
+    int inputs, outputs, first;
     int weights_in, taps; /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
     int dropout;          /* 1: drops outputs */
     int accumulate;       /* 0: its backward is the first to write the input's gradient */
-    int norm;             /* 1: batch norm and ReLU stand before */
-    size_t weight, bias;  /* offsets in the parameters, and in the leaf, where their gradients are
-                             final once the layer's backward returns */
-    size_t gamma, beta;   /* the same */
-    size_t running_mean, running_var; /* offsets in the running statistics */
+
+    /* Its tensors. Their gradients in the leaf are final once its backward returns. */
+    const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm and ReLU before */
+    const dn_tensor *weight, *bias;                             /* or NULL */
+
     float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
+    float *kept;          /* what else its kind keeps for backward */
     double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
 };
 
@@ -150,18 +171,25 @@ extern const dn_layer_kind dn_layer_winograd;   /* winograd.c: the same for a 3x
 extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, average pool, 1x1 */
 extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, linear, softmax */
 
+/* drive.c: the visit's layer runs; outside a parallel region, it opens its own. */
+void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
+void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
+
+/* drive.c: kind->part, or the whole piece. */
+int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+
+/* drive.c: sets the visit's packed, partial and wgrad to what its threads share. */
+void dn_workspace_carve(dn_visit *v, dn_carver *c);
+
+/* drive.c: this thread's scratch. Inside a parallel region. */
+dn_carver dn_thread_scratch(const dn_visit *v);
+
 /* Loss and top-k of the first `count` images from the logits that the head's forward visit `v`
  * left.
  */
 void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_result *result);
 
 /* ---- small geometry ---- */
-
-/* Floats of the layer's weights. */
-static inline size_t dn_layer_weights(const dn_layer *l)
-{
-    return (size_t)l->outputs * (size_t)l->weights_in * (size_t)l->taps;
-}
 
 /* Index of the row of channel `channel` of a piece; `shift` pixels further on. */
 static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *piece, int channel,
@@ -192,8 +220,5 @@ static inline double dn_map_pixels(const dn_feature_map *map)
 {
     return (double)map->layout.images * (double)dn_layout_pixels(&map->layout);
 }
-
-/* This thread's scratch. Inside a parallel region. */
-dn_carver dn_thread_scratch(const dn_visit *v);
 
 #endif

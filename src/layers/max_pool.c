@@ -3,7 +3,6 @@
  * model. Forward goes by pieces of the output, backward by planes of the input: one channel of one
  * image, in which each output's gradient goes to the pixel that it was taken from.
  */
-#include "layers/gemm.h"
 #include "layers/norm.h"
 
 /* What lies under `rows` output rows from `row` on, of one image, and its first pixel. */
@@ -42,11 +41,10 @@ static void max_pool_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_layout *in = &v->in->layout, *out = &v->out->layout;
     const dn_piece piece = dn_layout_piece(out, 0);
+    const int is_cut = piece.rows < out->height && !v->backward; /* pieces read a row above, too */
     size_t first;
-    const dn_padded window = pool_window(in, 0, v->backward ? out->height : piece.rows, &first);
-    dn_padded widest = window;
-    if (piece.rows < out->height && !v->backward) /* a row above as well */
-        widest = pool_window(in, piece.rows, piece.rows, &first);
+    const dn_padded widest =
+        pool_window(in, is_cut ? piece.rows : 0, v->backward ? out->height : piece.rows, &first);
     carve_pool(v, &widest, v->backward ? dn_layout_pixels(out) : piece.pixels, c);
 }
 
@@ -76,11 +74,6 @@ static void pool_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *p
     }
 }
 
-static void max_pool_forward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_forward(v, pass, pool_piece);
-}
-
 static void unpool_plane(const dn_visit *v, int image, int c)
 {
     const dn_layout *in = &v->in->layout, *out = &v->out->layout;
@@ -91,7 +84,7 @@ static void unpool_plane(const dn_visit *v, int image, int c)
     const size_t y = dn_map_plane_index(v->out, image, c, 0);
     dn_carver carver = dn_thread_scratch(v);
     const pool_scratch s = carve_pool(v, &window, dn_layout_pixels(out), &carver);
-    double *sums = dn_norm_sums(v, image, c);
+    double *sums = dn_partial(v, image, c);
     load_window(v, &window, x, c, s.x);
     v->on_maps->affine(1, &compact, v->dy + y, 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
@@ -100,18 +93,13 @@ static void unpool_plane(const dn_visit *v, int image, int c)
     dn_norm_relu_grad(v, c, x, dn_layout_pixels(in), s.dx, sums);
 }
 
-static int images_of(const dn_visit *v)
-{
-    return v->batch;
-}
-
 static void max_pool_backward(const dn_visit *v, const dn_pass *pass)
 {
     (void)pass;
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic, 8) collapse(2)
-        for (int i = 0; i < v->batch; i++)
+        for (int i = 0; i < v->options->batch; i++)
             for (int c = 0; c < v->layer->inputs; c++)
                 unpool_plane(v, i, c);
         dn_norm_sums_merge(v);
@@ -121,8 +109,9 @@ static void max_pool_backward(const dn_visit *v, const dn_pass *pass)
 const dn_layer_kind dn_layer_max_pool = {
     .name = "max pool",
     .phase = "stem",
-    .forward = max_pool_forward,
+    .kernel = 3,
+    .forward_piece = pool_piece,
     .backward = max_pool_backward,
     .scratch = max_pool_scratch,
-    .norm_parts = images_of,
+    .sums_of_images = 1,
 };

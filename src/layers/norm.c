@@ -5,13 +5,14 @@
 #include "layers/norm.h"
 
 #include <math.h>
-#include <string.h>
 
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const float *gamma = v->parameters + l->gamma, *beta = v->parameters + l->beta;
-    const float *mean = v->running + l->running_mean, *variance = v->running + l->running_var;
+    const float *gamma = v->parameters + l->gamma->offset;
+    const float *beta = v->parameters + l->beta->offset;
+    const float *mean = v->running + l->running_mean->offset;
+    const float *variance = v->running + l->running_var->offset;
     for (int c = 0; c < l->inputs; c++) {
         const double m = pass ? v->in->mean[c] : mean[c];
         const double inverse = pass ? v->in->inverse[c] : 1 / sqrt(variance[c] + DN_NORM_EPSILON);
@@ -20,24 +21,37 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
     }
 }
 
-/* ---- moments ---- */
+/* ---- partial sums ---- */
 
-size_t dn_moments_size(const dn_visit *v)
+static int part_count(const dn_visit *v)
 {
-    return (size_t)v->out->layout.pieces * (size_t)v->layer->outputs * 2;
+    if (v->backward && v->layer->kind->sums_of_images)
+        return v->options->batch;
+    return (v->out ? v->out : v->in)->layout.pieces;
+}
+
+size_t dn_partial_size(const dn_visit *v)
+{
+    const int channels = v->backward ? v->layer->inputs : v->layer->outputs;
+    return 2 * (size_t)part_count(v) * (size_t)channels;
+}
+
+double *dn_partial(const dn_visit *v, int piece, int channel)
+{
+    const int channels = v->backward ? v->layer->inputs : v->layer->outputs;
+    return v->partial + 2 * ((size_t)piece * (size_t)channels + (size_t)channel);
 }
 
 void dn_moments_of_piece(const dn_visit *v, const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
-    double *partial = v->partial + (size_t)piece->index * (size_t)l->outputs * 2;
     for (int c = 0; c < l->outputs; c++) {
         float moments[2];
         const size_t at = dn_map_index(v->out, piece, l->first + c, 0);
         v->on_maps->moments(1, piece->pixels, dn_map_at(v->out, v->y, at), v->out->layout.stride,
                             moments);
-        partial[2 * c] = moments[0];
-        partial[2 * c + 1] = moments[1];
+        dn_partial(v, piece->index, c)[0] = moments[0];
+        dn_partial(v, piece->index, c)[1] = moments[1];
     }
 }
 
@@ -54,13 +68,12 @@ static void merge_moments(double *count, double *mean, double *squares, double n
 void dn_moments_merge(const dn_visit *v)
 {
     const dn_layout *layout = &v->out->layout;
-    const int outputs = v->layer->outputs;
     double *sums = v->out->sums + 2 * v->layer->first;
 #pragma omp for schedule(static)
-    for (int c = 0; c < outputs; c++) {
+    for (int c = 0; c < v->layer->outputs; c++) {
         double pixels = 0, mean = 0, squares = 0;
         for (int p = 0; p < layout->pieces; p++) {
-            const double *moments = v->partial + ((size_t)p * (size_t)outputs + (size_t)c) * 2;
+            const double *moments = dn_partial(v, p, c);
             merge_moments(&pixels, &mean, &squares, (double)dn_layout_piece(layout, p).pixels,
                           moments[0], moments[1]);
         }
@@ -102,47 +115,22 @@ void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, float *co
 
 /* ---- backward ---- */
 
-static int norm_parts(const dn_visit *v)
-{
-    if (v->layer->kind->norm_parts != NULL)
-        return v->layer->kind->norm_parts(v);
-    return (v->out ? v->out : v->in)->layout.pieces;
-}
-
-size_t dn_norm_sums_size(const dn_visit *v)
-{
-    return (size_t)norm_parts(v) * (size_t)v->layer->inputs * 2;
-}
-
-double *dn_norm_sums(const dn_visit *v, int part, int c)
-{
-    return v->partial + ((size_t)part * (size_t)v->layer->inputs + (size_t)c) * 2;
-}
-
-void dn_norm_sums_clear(const dn_visit *v, const dn_task *task, int part)
-{
-    const int block = dn_visit_block(v), inputs = v->layer->inputs;
-    const int first = task->block * block, end = task->block_end * block;
-    const size_t channels = (size_t)((end < inputs ? end : inputs) - first);
-    memset(dn_norm_sums(v, part, first), 0, 2 * channels * sizeof(double));
-}
-
 void dn_norm_sums_merge(const dn_visit *v)
 {
     const dn_layer *l = v->layer;
     const dn_feature_map *map = v->in;
-    const int parts = norm_parts(v);
+    const int parts = part_count(v);
 #pragma omp for schedule(static)
     for (int c = 0; c < l->inputs; c++) {
         double sum = 0, moment = 0;
         for (int p = 0; p < parts; p++) {
-            sum += dn_norm_sums(v, p, c)[0];
-            moment += dn_norm_sums(v, p, c)[1];
+            sum += dn_partial(v, p, c)[0];
+            moment += dn_partial(v, p, c)[1];
         }
         moment *= map->inverse[c];
-        v->leaf[l->beta + (size_t)c] = (float)sum;
-        v->leaf[l->gamma + (size_t)c] = (float)moment;
-        const double gamma = v->parameters[l->gamma + (size_t)c];
+        v->leaf[l->beta->offset + (size_t)c] = (float)sum;
+        v->leaf[l->gamma->offset + (size_t)c] = (float)moment;
+        const double gamma = v->parameters[l->gamma->offset + (size_t)c];
         double *sums = map->sums + 2 * c;
         sums[0] = (l->accumulate ? sums[0] : 0) + gamma * sum;
         sums[1] = (l->accumulate ? sums[1] : 0) + gamma * moment;
@@ -162,7 +150,7 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
                           .scale = l->scale + c,
                           .shift = l->shift + c,
                           .mean = v->in->mean + c,
-                          .gamma = v->parameters + l->gamma + c,
+                          .gamma = v->parameters + l->gamma->offset + c,
                           .accumulate = l->accumulate,
                           .sums = sums};
 }

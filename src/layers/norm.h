@@ -1,34 +1,30 @@
 /*
  * Batch norm: coefficients, the moments of what a layer writes, and the sums of its backward pass.
  *
- * Functions of one piece or block run inside a parallel region; those that merge are work-sharing
- * loops of one.
+ * Functions of one piece run inside a parallel region; those that merge are work-sharing loops of
+ * one.
  */
 #ifndef DN_NORM_H
 #define DN_NORM_H
 
-#include "layers/drive.h"
+#include "layers/layer.h"
 
 /* Fills the layer's scale and shift from its input map's batch statistics (pass given) or from its
  * running statistics. Outside a parallel region. */
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 
-/* Means and sums of squares of the piece's output channels, into partial(pieces, outputs, 2), and
- * their merge into the output map's sums. */
-size_t dn_moments_size(const dn_visit *v);
+/* The doubles of v->partial, and its two of one piece and channel. Forward they are mean and sum of
+ * squares of an output channel; backward sums over an input channel, of the masked gradient and of
+ * it times (x - mean), where a kind with sums_of_images has an image for a piece. */
+size_t dn_partial_size(const dn_visit *v);
+double *dn_partial(const dn_visit *v, int piece, int channel);
+
+/* Fills the piece's part of it forward, and merges all pieces' into the output map's sums. */
 void dn_moments_of_piece(const dn_visit *v, const dn_piece *piece);
 void dn_moments_merge(const dn_visit *v);
 
-/* The backward sums of channel `c` of one part (2), in partial(parts, inputs, 2): the masked
- * gradient's, and that of it times (x - mean). */
-size_t dn_norm_sums_size(const dn_visit *v);
-double *dn_norm_sums(const dn_visit *v, int part, int c);
-
-/* Clears those of the task's channels. */
-void dn_norm_sums_clear(const dn_visit *v, const dn_task *task, int part);
-
-/* Merges the parts: writes the leaf's gradients of gamma and beta, and writes (layer->accumulate:
- * adds to) the input map's sums. */
+/* Merges all pieces' backward: writes the leaf's gradients of gamma and beta, and writes
+ * (layer->accumulate: adds to) the input map's sums. */
 void dn_norm_sums_merge(const dn_visit *v);
 
 /* What carries a gradient with respect to the ReLU's output, of channels [c, c + rows), through the
@@ -37,7 +33,7 @@ void dn_norm_sums_merge(const dn_visit *v);
 dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index, size_t n,
                                float *sums);
 
-/* Does that with gradient(pixels) of one channel, and adds to its sums. */
+/* Does that with gradient(pixels) of one channel, and adds to its sums of a piece. */
 void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient,
                        double *sums);
 

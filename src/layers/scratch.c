@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#if DN_RED_ZONES
-#ifdef __SANITIZE_ADDRESS__
+#if DN_RED_ZONES && defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(at, bytes)   ((void)(at), (void)(bytes))
@@ -25,7 +24,6 @@ void dn_memory_spoil(void *bytes, size_t count)
 {
     memset(bytes, 0xff, count); /* NaN in every type of ours */
 }
-#endif
 
 static void *carve(dn_carver *c, size_t bytes)
 {
@@ -34,16 +32,14 @@ static void *carve(dn_carver *c, size_t bytes)
     char *const part = c->memory != NULL ? c->memory + c->bytes : NULL;
     const size_t room = (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
     c->bytes += room + DN_RED_ZONE_BYTES;
-    if (part == NULL)
-        return NULL;
-#if DN_RED_ZONES
+    c->most = c->bytes > c->most ? c->bytes : c->most;
     if (++c->part == c->short_part)
         bytes = bytes > DN_LINE_BYTES ? bytes - DN_LINE_BYTES : 0;
-    dn_memory_open(part, room + DN_RED_ZONE_BYTES);
-    if (!c->keeps)
+    if (DN_RED_ZONES && part != NULL) {
+        dn_memory_open(part, room + DN_RED_ZONE_BYTES);
         dn_memory_spoil(part, room + DN_RED_ZONE_BYTES);
-    dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);
-#endif
+        dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);
+    }
     return part;
 }
 
@@ -55,4 +51,16 @@ float *dn_carve_floats(dn_carver *c, size_t count)
 double *dn_carve_doubles(dn_carver *c, size_t count)
 {
     return carve(c, count * sizeof(double));
+}
+
+float *dn_carve_padded(dn_carver *c, size_t rows, size_t ld, size_t reach)
+{
+    float *part = dn_carve_floats(c, DN_PADDED_LEAD + (rows - 1) * ld + reach);
+    return part != NULL ? part + DN_PADDED_LEAD : NULL;
+}
+
+void dn_carve_anew(dn_carver *c)
+{
+    c->bytes = 0;
+    c->part = 0;
 }

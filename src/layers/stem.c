@@ -39,8 +39,9 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, float *panel)
 const dn_layer_kind dn_layer_stem3x3 = {
     .name = "conv",
     .phase = "stem",
-    .forward = dn_gemm_forward,
-    .backward = dn_gemm_backward,
+    .kernel = 3,
+    .forward_piece = dn_gemm_forward_piece,
+    .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,
     .fill = fill_padded,
 };
@@ -48,8 +49,9 @@ const dn_layer_kind dn_layer_stem3x3 = {
 const dn_layer_kind dn_layer_stem7x7 = {
     .name = "conv",
     .phase = "stem",
-    .forward = dn_gemm_forward,
-    .backward = dn_gemm_backward,
+    .kernel = 7,
+    .forward_piece = dn_gemm_forward_piece,
+    .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,
     .forward_block = TAPS_7X7,
     .backward_block = TAPS_7X7,

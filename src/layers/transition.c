@@ -71,8 +71,9 @@ static void dgrad_unpooled(const dn_visit *v, const dn_gemm_block *b, const floa
 const dn_layer_kind dn_layer_transition = {
     .name = "pool conv",
     .phase = "transition",
-    .forward = dn_gemm_forward,
-    .backward = dn_gemm_backward,
+    .kernel = 1,
+    .forward_piece = dn_gemm_forward_piece,
+    .backward_piece = dn_gemm_backward_piece,
     .scratch = dn_gemm_scratch,
     .forward_block = 48,
     .backward_block = 24,

@@ -1,30 +1,38 @@
-/* Packing of weights, and sums of their gradients; see weights.h. */
-#include "layers/weights.h"
+/* Packing of weights, and sums of their gradients; see gemm.h. */
+#include "layers/gemm.h"
 
 #include <assert.h>
 #include <string.h>
 
-static int is_transformed(const dn_visit *v)
+int dn_visit_block(const dn_visit *v)
 {
-    return v->layer->kind->matrices == DN_WINOGRAD;
+    const dn_layer_kind *kind = v->layer->kind;
+    const int block = v->backward ? kind->backward_block : kind->forward_block;
+    return block > 0 ? block : v->layer->weights_in;
 }
 
-/* Weight matrices (outputs, inputs) that the layer's gemms take. */
-static int matrices_of(const dn_visit *v)
+int dn_block_rows(const dn_visit *v, int first)
 {
-    return is_transformed(v) ? DN_WINOGRAD : v->layer->taps;
+    const int block = dn_visit_block(v), left = v->layer->weights_in - first;
+    return left < block ? left : block;
 }
 
 /* ---- packing ---- */
+
+/* Floats of a packed matrix: all taps, or one of the transformed matrices. */
+static size_t packed_matrix(const dn_visit *v, int outputs, int inputs)
+{
+    const int taps = v->layer->kind->winograd ? 1 : v->layer->taps;
+    return v->products->packed_floats(outputs, inputs, taps);
+}
 
 /* Floats of a block of so many input channels. */
 static size_t packed_block(const dn_visit *v, int channels)
 {
     const int outputs = v->layer->outputs;
-    const int rows = v->backward ? channels : outputs, columns = v->backward ? outputs : channels;
-    if (is_transformed(v))
-        return DN_WINOGRAD * v->products->packed_floats(rows, columns, 1);
-    return v->products->packed_floats(rows, columns, v->layer->taps);
+    return (v->layer->kind->winograd ? DN_WINOGRAD : 1) *
+           (v->backward ? packed_matrix(v, channels, outputs)
+                        : packed_matrix(v, outputs, channels));
 }
 
 size_t dn_packed_size(const dn_visit *v)
@@ -36,22 +44,23 @@ size_t dn_packed_size(const dn_visit *v)
     return (size_t)(last / block) * packed_block(v, block) + packed_block(v, inputs - last);
 }
 
-const float *dn_packed_at(const dn_visit *v, int first)
+float *dn_packed_at(const dn_visit *v, int first)
 {
     const int block = dn_visit_block(v);
     return v->packed + (size_t)(first / block) * packed_block(v, block);
 }
 
-/* The weights of the channel block that begins at input `first`, as a matrix (outputs, rows). */
+/* The weights of the channel block that begins at input `first`, as the visit's gemm takes them:
+ * (outputs, rows), or backward (rows, outputs). */
 static dn_weights block_weights(const dn_visit *v, int first)
 {
     const dn_layer *l = v->layer;
-    return (dn_weights){.w = v->parameters + l->weight + (size_t)first * (size_t)l->taps,
-                        .outputs = l->outputs,
-                        .inputs = dn_block_rows(v, first),
-                        .taps = l->taps,
-                        .out_step = (ptrdiff_t)l->weights_in * l->taps,
-                        .in_step = l->taps};
+    const float *w = v->parameters + l->weight->offset + (size_t)first * (size_t)l->taps;
+    const int rows = dn_block_rows(v, first);
+    const ptrdiff_t output_step = (ptrdiff_t)l->weights_in * l->taps, input_step = l->taps;
+    if (v->backward)
+        return (dn_weights){w, rows, l->outputs, l->taps, input_step, output_step};
+    return (dn_weights){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
 /* u(4, 4) = G w G' of a 3x3 kernel, or of the kernel turned by half a circle. */
@@ -96,8 +105,7 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     const int rows = v->backward || outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
-    if (is_transformed(v))
-        dn_carve_floats(c, (size_t)(rows * dn_visit_block(v)) * DN_WINOGRAD);
+    dn_carve_floats(c, (size_t)(rows * dn_visit_block(v)) * DN_WINOGRAD);
 }
 
 /* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
@@ -119,87 +127,52 @@ static void pack_transformed(const dn_visit *v, float *to, size_t step, const dn
                                                                .in_step = DN_WINOGRAD});
 }
 
-/* Packs some rows of a block's matrix. `whole` is the block's number of rows. */
-static void pack_rows(const dn_visit *v, float *to, const dn_weights *weights, int whole)
+/* Packs rows [o, o + DN_PACK_OUTPUTS) of the block that begins at input `first`. */
+static void pack_rows(const dn_visit *v, int first, int o)
 {
-    if (is_transformed(v))
-        pack_transformed(v, to, v->products->packed_floats(whole, weights->inputs, 1), weights);
+    dn_weights w = block_weights(v, first);
+    const int rows = w.outputs, left = rows - o;
+    float *to = dn_packed_at(v, first) + (o > 0 ? packed_matrix(v, o, w.inputs) : 0);
+    w.w += o * w.out_step;
+    w.outputs = left < DN_PACK_OUTPUTS ? left : DN_PACK_OUTPUTS;
+    if (v->layer->kind->winograd)
+        pack_transformed(v, to, packed_matrix(v, rows, w.inputs), &w);
     else
-        v->products->pack(to, weights);
+        v->products->pack(to, &w);
 }
 
-/* Forward, in parts of a block's outputs: there may be few blocks. */
-static void pack_forward(const dn_visit *v)
-{
-    const dn_layer *l = v->layer;
-    const int block = dn_visit_block(v), blocks = (l->weights_in + block - 1) / block;
-    const int parts = (l->outputs + DN_PACK_OUTPUTS - 1) / DN_PACK_OUTPUTS;
-#pragma omp for schedule(static)
-    for (int i = 0; i < blocks * parts; i++) {
-        const int first = i / parts * block, o = i % parts * DN_PACK_OUTPUTS;
-        const int left = l->outputs - o;
-        dn_weights w = block_weights(v, first);
-        float *to = v->packed + (size_t)(i / parts) * packed_block(v, block);
-        if (o > 0)
-            to += v->products->packed_floats(o, w.inputs, is_transformed(v) ? 1 : w.taps);
-        w.w += o * w.out_step;
-        w.outputs = left < DN_PACK_OUTPUTS ? left : DN_PACK_OUTPUTS;
-        pack_rows(v, to, &w, l->outputs);
-    }
-}
-
-static void pack_transposed(const dn_visit *v)
-{
-    const int block = dn_visit_block(v);
-#pragma omp for schedule(static)
-    for (int first = 0; first < v->layer->weights_in; first += block) {
-        const dn_weights w = block_weights(v, first);
-        const dn_weights transposed = {.w = w.w,
-                                       .outputs = w.inputs,
-                                       .inputs = w.outputs,
-                                       .taps = w.taps,
-                                       .out_step = w.in_step,
-                                       .in_step = w.out_step};
-        pack_rows(v, v->packed + (size_t)(first / block) * packed_block(v, block), &transposed,
-                  w.inputs);
-    }
-}
-
+/* In parts of a block's rows, as there may be few blocks. */
 void dn_pack_weights(const dn_visit *v)
 {
-    if (v->backward)
-        pack_transposed(v);
-    else
-        pack_forward(v);
+    const int block = dn_visit_block(v), rows = v->backward ? block : v->layer->outputs;
+    assert(!v->backward || block <= DN_PACK_OUTPUTS); /* else the last block may have fewer parts */
+#pragma omp for schedule(static) collapse(2)
+    for (int first = 0; first < v->layer->weights_in; first += block)
+        for (int o = 0; o < rows; o += DN_PACK_OUTPUTS)
+            pack_rows(v, first, o);
 }
 
 /* ---- weight gradients ---- */
 
 /* Floats of a partial gradient that belong to one input channel. */
-static size_t wgrad_column(const dn_visit *v)
+static size_t wgrad_column(const dn_layer *l)
 {
-    return dn_round_lanes((size_t)v->layer->outputs) * (size_t)matrices_of(v);
+    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    return dn_round_lanes((size_t)l->outputs) * (size_t)matrices;
 }
 
-size_t dn_wgrad_size(const dn_visit *v)
+size_t dn_wgrad_size(const dn_visit *v, int channels)
 {
-    return (size_t)v->layer->weights_in * wgrad_column(v);
+    return (size_t)channels * wgrad_column(v->layer);
 }
 
 float *dn_wgrad_at(const dn_visit *v, int slice, int first)
 {
-    return v->wgrad + (size_t)slice * dn_wgrad_size(v) + (size_t)first * wgrad_column(v);
+    return v->wgrad + (size_t)slice * dn_wgrad_size(v, v->layer->weights_in) +
+           dn_wgrad_size(v, first);
 }
 
-void dn_wgrad_clear(const dn_visit *v, const dn_task *task)
-{
-    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
-    const int first = task->block * block, end = task->block_end * block;
-    const size_t rows = (size_t)((end < inputs ? end : inputs) - first);
-    memset(dn_wgrad_at(v, task->slice, first), 0, rows * wgrad_column(v) * sizeof(float));
-}
-
-/* sums(products * rows, DN_LANES) = the slices' partial gradients of so many outputs, added in
+/* sums(matrices * rows, DN_LANES) = the slices' partial gradients of so many outputs, added in
  * order; `ld` floats lie between rows and `slice_floats` between slices. */
 static void sum_slices(const float *partial, int rows, size_t ld, int slices, size_t slice_floats,
                        float (*sums)[DN_LANES])
@@ -215,16 +188,17 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
 }
 
 /* The gradient of one output's weights of `rows` inputs, from column `o` of its sums. */
-static void turn_sums(float (*sums)[DN_LANES], int o, int products, int rows, int taps, float *to)
+static void turn_sums(const dn_layer *l, float (*sums)[DN_LANES], int o, int rows, float *to)
 {
-    for (int c = 0; c < rows; c++, to += taps) {
+    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    for (int c = 0; c < rows; c++, to += l->taps) {
         float turned[DN_WINOGRAD];
-        for (int p = 0; p < products; p++)
-            turned[p] = sums[p * rows + c][o];
-        if (products == DN_WINOGRAD)
+        for (int m = 0; m < matrices; m++)
+            turned[m] = sums[m * rows + c][o];
+        if (l->kind->winograd)
             transform_weight_gradient(turned, to);
         else
-            memcpy(to, turned, (size_t)taps * sizeof *to);
+            memcpy(to, turned, (size_t)l->taps * sizeof *to);
     }
 }
 
@@ -233,15 +207,15 @@ static void merge_block(const dn_visit *v, int slices, int first, int o)
 {
     enum { MOST = 384 }; /* matrices * rows */
     const dn_layer *l = v->layer;
-    const int rows = dn_block_rows(v, first), matrices = matrices_of(v);
+    const int rows = dn_block_rows(v, first);
+    const size_t ld = dn_round_lanes((size_t)l->outputs), count = dn_wgrad_size(v, rows) / ld;
     float sums[MOST][DN_LANES];
-    assert(matrices * rows <= MOST);
-    sum_slices(dn_wgrad_at(v, 0, first) + o, matrices * rows, dn_round_lanes((size_t)l->outputs),
-               slices, dn_wgrad_size(v), sums);
-    float *to = v->leaf + l->weight + (size_t)(first * l->taps);
+    assert(count <= MOST);
+    sum_slices(dn_wgrad_at(v, 0, first) + o, (int)count, ld, slices,
+               dn_wgrad_size(v, l->weights_in), sums);
+    float *to = v->leaf + l->weight->offset + (size_t)(first * l->taps);
     for (int i = o; i < o + DN_LANES && i < l->outputs; i++)
-        turn_sums(sums, i - o, matrices, rows, l->taps,
-                  to + (size_t)i * (size_t)(l->weights_in * l->taps));
+        turn_sums(l, sums, i - o, rows, to + (size_t)i * (size_t)(l->weights_in * l->taps));
 }
 
 void dn_wgrad_merge(const dn_visit *v, int slices)

@@ -20,7 +20,6 @@
  */
 #include "layers/gemm.h"
 #include "layers/norm.h"
-#include "layers/weights.h"
 
 #include <string.h>
 
@@ -31,38 +30,30 @@ enum {
     BACKWARD_CHANNELS = 24
 };
 
-/* Images, or image rows where the piece is (part of) one image, of a tile block. */
-static int tile_block_length(const dn_layout *layout, const dn_piece *piece)
-{
-    const int columns = (layout->width + 1) / 2;
-    if (piece->images == 1)
-        return columns < TILES ? TILES / columns * 2 : 2;
-    const int tiles = columns * ((piece->rows + 1) / 2);
-    return tiles < TILES ? TILES / tiles : 1;
-}
+static const dn_taps one_tap = {.count = 1};
 
-static int tile_block_count(const dn_layout *layout, const dn_piece *piece)
+/* Some images of the piece, or image rows where it is (part of) one image. */
+static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    const int length = tile_block_length(layout, piece);
-    return ((piece->images == 1 ? piece->rows : piece->images) + length - 1) / length;
-}
-
-/* The part of a piece that is tile block `index`. */
-static dn_piece tile_block_piece(const dn_layout *layout, const dn_piece *piece, int index)
-{
-    dn_piece part = *piece;
-    const int length = tile_block_length(layout, piece), first = index * length;
-    if (piece->images == 1) {
-        part.row += first;
-        part.rows = piece->rows - first < length ? piece->rows - first : length;
-        part.offset += (size_t)first * (size_t)layout->width;
+    const dn_layout *layout = &v->out->layout;
+    const int cuts_rows = piece->images == 1, columns = (layout->width + 1) / 2;
+    const int tiles = columns * (cuts_rows ? 1 : (piece->rows + 1) / 2);
+    const int fitting = tiles < TILES ? TILES / tiles : 1;
+    const int length = cuts_rows ? 2 * fitting : fitting, first = index * length;
+    const int left = (cuts_rows ? piece->rows : piece->images) - first;
+    const int count = left < length ? left : length;
+    *part = *piece;
+    if (cuts_rows) {
+        part->row += first;
+        part->rows = count;
+        part->offset += (size_t)first * (size_t)layout->width;
     } else {
-        part.image += first;
-        part.images = piece->images - first < length ? piece->images - first : length;
-        part.offset += (size_t)first * dn_layout_pixels(layout);
+        part->image += first;
+        part->images = count;
+        part->offset += (size_t)first * dn_layout_pixels(layout);
     }
-    part.pixels = (size_t)part.images * (size_t)part.rows * (size_t)layout->width;
-    return part;
+    part->pixels = (size_t)part->images * (size_t)part->rows * (size_t)layout->width;
+    return count > 0;
 }
 
 /* A tile block: its pixels, and this thread's scratch for it. */
@@ -72,8 +63,8 @@ typedef struct tile_block {
     dn_padded written;       /* rows as the output transform writes them */
     ptrdiff_t source;        /* where the padded source begins, from the first pixel */
     size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
-    size_t row_floats, written_floats; /* of `row`, with its lead, and of `y_row` */
-    float *row, *y_row;                /* a padded channel, and one as the transform writes it */
+    size_t row_reach, written_floats; /* floats of `row`, behind its lead, and of `y_row` */
+    float *row, *y_row;               /* a padded channel, and one as the transform writes it */
     float *u, *m; /* (16, channels, tiles); (16, outputs, tiles), backward packed */
     float *v;     /* backward: (16, outputs, tiles) */
 } tile_block;
@@ -90,8 +81,7 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
-    float *row = dn_carve_floats(c, t->row_floats);
-    t->row = row != NULL ? row + DN_PADDED_LEAD : NULL;
+    t->row = dn_carve_padded(c, 1, 0, t->row_reach);
     t->y_row = dn_carve_floats(c, t->written_floats);
     if (!v->backward) {
         t->u = dn_carve_floats(c, matrices_floats(t, FORWARD_CHANNELS));
@@ -105,12 +95,16 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
     t->v = dn_carve_floats(c, matrices_floats(t, outputs));
 }
 
-static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, int index,
-                                    dn_carver *c)
+static void clear_row(const tile_block *t)
+{
+    memset(t->row - DN_PADDED_LEAD, 0, (DN_PADDED_LEAD + t->row_reach) * sizeof(float));
+}
+
+static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, dn_carver *c)
 {
     const dn_layout *layout = &v->out->layout;
     const size_t columns = ((size_t)layout->width + 1) / 2;
-    tile_block t = {.piece = tile_block_piece(layout, piece, index)};
+    tile_block t = {.piece = *part};
     t.input = dn_piece_padded(layout, &t.piece, &t.source);
     t.output = t.written = t.input;
     t.output.rows = t.written.rows = t.piece.rows;
@@ -119,11 +113,11 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *piece, in
     t.written.pitch = dn_round_lanes((size_t)layout->width + 1);
     t.tiles = (size_t)t.piece.images * (size_t)(t.written.image_rows / 2) * columns;
     t.ld = dn_row_stride(t.tiles);
-    t.row_floats = DN_PADDED_LEAD + dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
+    t.row_reach = dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
     t.written_floats = (size_t)(t.piece.images * t.written.image_rows) * t.written.pitch;
     carve_tile_block(v, &t, c);
     if (t.row != NULL)
-        memset(t.row - DN_PADDED_LEAD, 0, t.row_floats * sizeof(float));
+        clear_row(&t);
     return t;
 }
 
@@ -155,19 +149,20 @@ static void transform_inputs(const dn_visit *v, const tile_block *t, int first, 
 static void multiply_matrices(const dn_visit *v, const tile_block *t, const float *packed,
                               int outputs, int inputs, const float *from, float *to, int accumulate)
 {
-    const dn_taps one = {.count = 1};
     const size_t weights = v->products->packed_floats(outputs, inputs, 1);
     for (int e = 0; e < DN_WINOGRAD; e++)
-        v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one, t->tiles,
+        v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one_tap, t->tiles,
                           from + (size_t)e * (size_t)inputs * t->ld, t->ld,
                           to + (size_t)e * (size_t)outputs * t->ld, t->ld, accumulate);
 }
 
 /* ---- forward ---- */
 
-static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const tile_block *t)
+static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_piece *part)
 {
     const dn_layer *l = v->layer;
+    dn_carver carver = dn_thread_scratch(v);
+    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
     for (int first = 0; first < l->inputs; first += FORWARD_CHANNELS) {
         const int rows = dn_block_rows(v, first);
         transform_inputs(v, t, first, rows);
@@ -181,16 +176,6 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const til
             dn_dropout(v, pass, &t->written, t->piece.image, t->piece.offset, o, t->y_row);
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, 0);
         v->on_maps->store(1, &t->written, t->y_row, 0, dn_map_at(v->out, v->y, at), 0);
-    }
-}
-
-static void forward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
-{
-    const int count = tile_block_count(&v->out->layout, piece);
-    for (int i = 0; i < count; i++) {
-        dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, piece, i, &c);
-        forward_tile_block(v, pass, &t);
     }
 }
 
@@ -228,29 +213,30 @@ static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows
                                       t->written.pitch);
         v->kernels->on_maps[DN_FP32].store(1, &t->written, t->y_row, 0, t->row, 0);
         dn_norm_relu_grad(v, first + r, dn_map_index(v->in, &t->piece, first + r, 0),
-                          t->piece.pixels, t->row, dn_norm_sums(v, t->piece.index, first + r));
+                          t->piece.pixels, t->row, dn_partial(v, t->piece.index, first + r));
     }
 }
 
 static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, int first, int rows)
 {
     const int outputs = v->layer->outputs;
-    const dn_taps one = {.count = 1};
     const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
     const size_t matrix = dn_round_lanes((size_t)outputs) * (size_t)rows;
     float *dw = dn_wgrad_at(v, slice, first);
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        v->products->wgrad(outputs, rows, &one, t->tiles, t->m + e * packed,
+        v->products->wgrad(outputs, rows, &one_tap, t->tiles, t->m + e * packed,
                            t->u + e * (size_t)rows * t->ld, t->ld, dw + e * matrix);
 }
 
 static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                                const tile_block *t)
+                                const dn_piece *part)
 {
+    dn_carver carver = dn_thread_scratch(v);
+    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
     transform_dy(v, pass, t);
-    for (int b = task->block; b < task->block_end; b++) {
-        const int first = b * BACKWARD_CHANNELS, rows = dn_block_rows(v, first);
-        memset(t->row - DN_PADDED_LEAD, 0, t->row_floats * sizeof(float));
+    for (int first = task->first; first < task->end; first += BACKWARD_CHANNELS) {
+        const int rows = dn_block_rows(v, first);
+        clear_row(t);
         transform_inputs(v, t, first, rows);
         multiply_wgrad(v, t, task->slice, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
@@ -258,42 +244,27 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     }
 }
 
-static void backward_winograd_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                                    const dn_piece *piece)
-{
-    const int count = tile_block_count(&v->out->layout, piece);
-    for (int i = 0; i < count; i++) {
-        dn_carver c = dn_thread_scratch(v);
-        const tile_block t = tile_block_create(v, piece, i, &c);
-        backward_tile_block(v, pass, task, &t);
-    }
-}
-
 /* ---- the kind ---- */
-
-static void winograd_forward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_forward(v, pass, forward_winograd_piece);
-}
-
-static void winograd_backward(const dn_visit *v, const dn_pass *pass)
-{
-    dn_drive_backward(v, pass, backward_winograd_piece);
-}
 
 static void winograd_scratch(const dn_visit *v, dn_carver *c)
 {
-    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger */
-    tile_block_create(v, &piece, 0, c);
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
+    dn_piece part;
+    tile_block_part(v, &piece, 0, &part); /* none is larger */
+    dn_pack_scratch(v, c);
+    dn_carve_anew(c);
+    tile_block_create(v, &part, c);
 }
 
 const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
-    .forward = winograd_forward,
-    .backward = winograd_backward,
+    .kernel = 3,
+    .forward_piece = forward_tile_block,
+    .backward_piece = backward_tile_block,
+    .part = tile_block_part,
     .scratch = winograd_scratch,
     .forward_block = FORWARD_CHANNELS,
     .backward_block = BACKWARD_CHANNELS,
-    .matrices = DN_WINOGRAD,
+    .winograd = 1,
 };

@@ -15,77 +15,83 @@
 
 /* ---- phases ---- */
 
-/* The number of a kind's phase: kinds of one phase follow each other in the table. */
-static int phase_number(const dn_layer_kind *kind)
-{
-    int phase = 0;
-    const dn_layer_kind *k;
-    for (int i = 0; (k = dn_layer_kind_get(i)) != kind; i++)
-        phase += strcmp(k->phase, dn_layer_kind_get(i + 1)->phase) != 0;
-    return phase;
-}
-
+/* Kinds of one phase follow each other in the table. */
 const char *dn_phase_name(int phase)
 {
-    const dn_layer_kind *k;
-    for (int i = 0; (k = dn_layer_kind_get(i)) != NULL; i++)
-        if (phase_number(k) == phase)
-            return k->phase;
+    const char *name = NULL;
+    const dn_layer_kind *kind;
+    for (int i = 0; (kind = dn_layer_kind_get(i)) != NULL; i++) {
+        if (name != NULL && strcmp(name, kind->phase) != 0)
+            phase--;
+        name = kind->phase;
+        if (phase == 0)
+            return name;
+    }
     return NULL;
 }
 
-/* ---- layers ---- */
-
-/* Elements of a number of channels: of a map, or of the images or logits where that is NULL. */
-static double elements_in(const dn_net *net, const dn_layer *l)
+static int phase_number(const dn_layer_kind *kind)
 {
-    if (l->in >= 0)
-        return l->inputs * dn_map_pixels(&net->maps[l->in]);
-    return (double)l->inputs * net->options.batch * net->spec.height * net->spec.width;
+    int phase = 0;
+    while (strcmp(dn_phase_name(phase), kind->phase) != 0)
+        phase++;
+    return phase;
 }
 
-static double elements_out(const dn_net *net, const dn_layer *l)
-{
-    return l->out >= 0 ? l->outputs * dn_map_pixels(&net->maps[l->out]) : 0;
-}
+/* ---- work ---- */
 
-/* Operations of one product over the batch: forward, or for either gradient. */
-static double product_flops(const dn_net *net, const dn_layer *l)
-{
-    const double pixels = l->out >= 0 ? dn_map_pixels(&net->maps[l->out]) : net->options.batch;
-    return 2.0 * (double)dn_layer_weights(l) * pixels;
-}
+/* What a layer's work follows from. */
+typedef struct layer_size {
+    double in, out, weights;  /* elements of its channels, of no map for logits; of its weights */
+    double in_bytes, element; /* bytes of an element of the input, and of a map */
+    double flops;             /* of one product over the batch: forward, or for either gradient */
+} layer_size;
 
-static void add_forward_work(const dn_net *net, const dn_layer *l, dn_layer_work *work)
+static layer_size size_of(const dn_net *net, const dn_layer *l)
 {
-    const double element = (double)dn_dtype_size(net->options.dtype);
-    work->flops += product_flops(net, l);
-    work->bytes += elements_in(net, l) * (l->in >= 0 ? element : sizeof(float)) +
-                   elements_out(net, l) * element + dn_layer_weights(l) * sizeof(float);
-}
-
-static void add_backward_work(const dn_net *net, const dn_layer *l, dn_layer_work *work)
-{
-    const double element = (double)dn_dtype_size(net->options.dtype), gradient = sizeof(float);
-    const int products = l->in >= 0 ? 2 : 1; /* nobody wants the images' gradient */
-    const double each_input =
-        l->in >= 0 ? element + (l->accumulate ? 2 : 1) * gradient : sizeof(float);
-    work->flops += products * product_flops(net, l);
-    work->bytes += elements_in(net, l) * each_input + elements_out(net, l) * (element + gradient) +
-                   (products + 1) * dn_layer_weights(l) * sizeof(float);
-}
-
-void dn_net_layer_work(const dn_net *net, int index, int backward, dn_layer_work *work)
-{
-    const dn_layer *l = &net->layers[index];
-    *work = (dn_layer_work){.phase = phase_number(l->kind)};
-    if (!backward) {
-        add_forward_work(net, l, work);
-        return;
+    const dn_spec *spec = &net->spec;
+    const double batch = net->options.batch;
+    layer_size s = {.in = l->inputs * batch * spec->height * spec->width,
+                    .in_bytes = sizeof(float),
+                    .element = (double)dn_dtype_size(net->options.dtype),
+                    .weights = l->weight ? (double)l->weight->count : 0};
+    if (l->in >= 0) {
+        s.in = l->inputs * dn_map_pixels(&net->maps[l->in]);
+        s.in_bytes = s.element;
     }
-    add_backward_work(net, l, work);
-    if (l->in >= 0 && net->maps[l->in].recomputed)
-        add_forward_work(net, &net->layers[net->maps[l->in].written], work);
+    if (l->out >= 0)
+        s.out = l->outputs * dn_map_pixels(&net->maps[l->out]);
+    s.flops = 2 * s.weights * (l->out >= 0 ? s.out / l->outputs : batch);
+    return s;
+}
+
+static dn_layer_work forward_work(const dn_net *net, const dn_layer *l)
+{
+    const layer_size s = size_of(net, l);
+    return (dn_layer_work){.flops = s.flops,
+                           .bytes =
+                               s.in * s.in_bytes + s.out * s.element + s.weights * sizeof(float),
+                           .seconds = l->forward_seconds};
+}
+
+/* To compute a recomputed input again is this layer's work, too. */
+static dn_layer_work backward_work(const dn_net *net, const dn_layer *l)
+{
+    const layer_size s = size_of(net, l);
+    const double gradient = sizeof(float);
+    const int products = l->in >= 0 ? 2 : 1; /* nobody wants the images' gradient */
+    const int accesses = l->in < 0 ? 0 : l->accumulate ? 2 : 1; /* of the input's gradient */
+    dn_layer_work work = {.flops = products * s.flops,
+                          .bytes = s.in * (s.in_bytes + accesses * gradient) +
+                                   s.out * (s.element + gradient) +
+                                   (products + 1) * s.weights * sizeof(float),
+                          .seconds = l->backward_seconds};
+    if (l->in >= 0 && net->maps[l->in].recomputed) {
+        const dn_layer_work again = forward_work(net, &net->layers[net->maps[l->in].written]);
+        work.flops += again.flops;
+        work.bytes += again.bytes;
+    }
+    return work;
 }
 
 void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
@@ -95,22 +101,24 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     const dn_layout point = {.height = 1, .width = 1};
     const dn_layout *in = l->in >= 0 ? &net->maps[l->in].layout : &image;
     const dn_layout *out = l->out >= 0 ? &net->maps[l->out].layout : &point;
-    *info = (dn_layer_info){.in_channels = l->inputs,
+    const dn_tensor *const parameters[] = {l->gamma, l->beta, l->weight, l->bias};
+    *info = (dn_layer_info){.phase = phase_number(l->kind),
+                            .in_channels = l->inputs,
                             .in_height = in->height,
                             .in_width = in->width,
                             .out_channels = l->outputs,
                             .out_height = out->height,
-                            .out_width = out->width};
-    info->parameters = dn_layer_weights(l) + (l->norm ? 2 * (size_t)l->inputs : 0) +
-                       (l->out < 0 ? (size_t)l->outputs : 0);
-    info->multiply_adds = (double)dn_layer_weights(l) * out->height * out->width;
+                            .out_width = out->width,
+                            .multiply_adds = (l->weight ? (double)l->weight->count : 0) *
+                                             out->height * out->width,
+                            .forward = forward_work(net, l),
+                            .backward = backward_work(net, l)};
+    for (int t = 0; t < 4; t++)
+        info->parameters += parameters[t] ? parameters[t]->count : 0;
     snprintf(info->name, sizeof info->name, "%s", l->name);
-    snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kernel, l->kernel);
-    info->forward_seconds = l->forward_seconds;
-    info->backward_seconds = l->backward_seconds;
+    snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kind->kernel,
+             l->kind->kernel);
 }
-
-/* ---- times ---- */
 
 dn_phase_times dn_net_phase_times(const dn_net *net)
 {

@@ -2,6 +2,9 @@
  * A net's memory: which maps are recomputed, what regions there are and when each of them lives
  * (plan.c places them), and the visits, which hand every layer its operands.
  *
+ * The regions are described once, in a walk over the net that is made twice: to plan them, and over
+ * the arena to hand them out.
+ *
  * The leaf stands at the arena's beginning, as it must be in one piece; a layer's part of it lives
  * from that layer's backward on, and until then what dies before may stand there.
  */
@@ -10,19 +13,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "layers/weights.h"
+#include "dn/layer_info.h"
 #include "model/model.h"
 
-enum { RECOMPUTED_PART = 24 }; /* of a step's products may go into recomputed bottleneck maps */
-
-/* What the planning needs and the net does not keep. Regions of one sort follow each other. */
-typedef struct planner {
-    dn_net *net;
-    void ***target;             /* (regions) the pointer to a region that always lives, or NULL */
-    int maps, workspaces, kept; /* first regions: of maps, MAP_REGIONS each; of times; of layers */
-} planner;
-
-enum { DATA, RECOMPUTED, GRADIENT, MAP_REGIONS };
+enum {
+    RECOMPUTED_PART = 24,    /* of a step's products may go into recomputed bottleneck maps */
+    IMAGE_PAD = 3 * DN_LANES /* floats that kernels read behind the images */
+};
 
 /* Evaluation goes forward only. */
 static int last_time(const dn_net *net)
@@ -32,25 +29,26 @@ static int last_time(const dn_net *net)
 
 /* ---- what is recomputed ---- */
 
-/* A dense layer's 1x1 into a bottleneck map that is kept so far; its inputs are what a value costs
- * to compute again. */
-static int cheapest_bottleneck(const dn_net *net)
+/* Of the bottleneck maps that are kept so far; the inputs of its writer are what a value costs to
+ * compute again. */
+static dn_feature_map *cheapest_bottleneck(const dn_net *net)
 {
-    int cheapest = -1;
-    for (int i = 0; i < net->layer_count; i++) {
-        const dn_layer *l = &net->layers[i];
-        if (l->kind == &dn_layer_conv1x1 && !net->maps[l->out].recomputed &&
-            (cheapest < 0 || l->inputs < net->layers[cheapest].inputs))
-            cheapest = i;
+    dn_feature_map *cheapest = NULL;
+    for (int i = 0; i < net->map_count; i++) {
+        dn_feature_map *map = &net->maps[i];
+        if (map->bottleneck && !map->recomputed &&
+            (cheapest == NULL ||
+             net->layers[map->written].inputs < net->layers[cheapest->written].inputs))
+            cheapest = map;
     }
     return cheapest;
 }
 
-static double forward_flops(const dn_net *net, int index)
+static double forward_flops(const dn_net *net, int layer)
 {
-    dn_layer_work work;
-    dn_net_layer_work(net, index, 0, &work);
-    return work.flops;
+    dn_layer_info info;
+    dn_net_layer_info(net, layer, &info);
+    return info.forward.flops;
 }
 
 /* 1: parameters, momentum and gradients take more memory than the maps. */
@@ -70,207 +68,74 @@ static void mark_recomputed(dn_net *net)
     double left = 0;
     for (int i = 0; i < net->layer_count; i++)
         left += share * forward_flops(net, i);
-    for (int i; (i = cheapest_bottleneck(net)) >= 0;) {
-        left -= forward_flops(net, i);
+    for (dn_feature_map *map; (map = cheapest_bottleneck(net)) != NULL;) {
+        left -= forward_flops(net, map->written);
         if (left < 0 && !net->options.recompute)
             return;
-        net->maps[net->layers[i].out].recomputed = 1;
+        map->recomputed = 1;
     }
-}
-
-const dn_visit *dn_visit_recomputing(const dn_net *net, const dn_visit *v)
-{
-    if (!v->backward || v->in == NULL || !v->in->recomputed)
-        return NULL;
-    return &net->recomputing[v->in->written];
-}
-
-/* ---- visits ---- */
-
-/* Before there is memory: what its needs follow from; then also the arrays that all share. */
-static dn_visit make_visit(const dn_net *net, int index, int time)
-{
-    const dn_layer *l = &net->layers[index];
-    return (dn_visit){.layer = l,
-                      .time = time,
-                      .backward = time == 2 * net->layer_count - 1 - index,
-                      .in = l->in >= 0 ? &net->maps[l->in] : NULL,
-                      .out = l->out >= 0 ? &net->maps[l->out] : NULL,
-                      .images = net->images,
-                      .labels = net->labels,
-                      .logits = net->logits,
-                      .parameters = net->parameters,
-                      .running = net->running,
-                      .leaf = net->leaf,
-                      .correction = net->correction,
-                      .scratch = net->scratch,
-                      .scratch_floats = net->scratch_floats,
-                      .spec = &net->spec,
-                      .kernels = net->kernels,
-                      .products = &net->kernels->products[net->options.dtype],
-                      .on_maps = &net->kernels->on_maps[net->options.dtype],
-                      .dtype = net->options.dtype,
-                      .batch = net->options.batch,
-                      .threads = net->threads,
-                      .dropout = net->options.dropout};
-}
-
-static void make_visits(dn_net *net)
-{
-    const int count = net->layer_count, end = 2 * count - 1;
-    for (int i = 0; i < count; i++) {
-        const dn_visit forward = net->visits[i] = make_visit(net, i, i);
-        net->visits[end - i] = make_visit(net, i, end - i);
-        if (net->options.train && forward.out != NULL && forward.out->recomputed)
-            net->recomputing[i] = make_visit(net, i, end - forward.out->read);
-    }
-}
-
-/* Bytes of what the visit's threads share, and of what each of them works in. */
-static size_t workspace_bytes(dn_visit v)
-{
-    dn_carver c = {0};
-    dn_workspace_carve(&v, &c);
-    return c.bytes;
-}
-
-static size_t scratch_bytes(const dn_visit *v)
-{
-    dn_carver own = {0}, pack = {0};
-    v->layer->kind->scratch(v, &own);
-    dn_pack_scratch(v, &pack);
-    return own.bytes > pack.bytes ? own.bytes : pack.bytes;
-}
-
-static size_t kept_bytes(dn_visit v)
-{
-    dn_carver c = {0};
-    if (v.layer->kind->kept != NULL)
-        v.layer->kind->kept(&v, &c);
-    return c.bytes;
 }
 
 /* ---- regions ---- */
 
-static int add_region(planner *p, const char *name, size_t bytes, int first, int last)
+/* The next region of the walk: planned, or, where there is an arena, handed out. A red zone, where
+ * there are such, is its end. */
+static void *next_region(dn_net *net, const char *name, size_t bytes, int first, int last)
 {
-    dn_net *net = p->net;
-    dn_region_info *region = &net->regions[net->region_count];
-    *region = (dn_region_info){.bytes = bytes, .first = first, .last = last};
+    dn_region_info *region = &net->regions[net->region_count++];
+    if (net->arena != NULL)
+        return (char *)net->arena + region->offset;
+    *region = (dn_region_info){.bytes = bytes + DN_RED_ZONE_BYTES, .first = first, .last = last};
     snprintf(region->name, sizeof region->name, "%s", name);
-    return net->region_count++;
+    return NULL;
 }
 
-/* A region that always lives, and the pointer to it. */
-static void add_lasting(planner *p, const char *name, void *target, size_t bytes)
+/* One that always lives. */
+static void *lasting_region(dn_net *net, const char *name, size_t count, size_t size)
 {
-    p->target[add_region(p, name, bytes, 0, last_time(p->net))] = target;
+    return next_region(net, name, count * size, 0, last_time(net));
 }
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
-    return layer->norm ? layer->gamma + (size_t)layer->inputs
-                       : net->parameter_count + net->statistics_count;
+    return layer->gamma ? layer->gamma->offset + layer->gamma->count
+                        : net->parameter_count + net->statistics_count;
 }
 
-/* In whole cache lines. The stem's gradients come last, and with them the statistics, which the
- * forward pass writes. */
-static void add_leaf_regions(planner *p)
+/* In whole cache lines, without red zones. The stem's gradients come last, and with them the
+ * statistics, which the forward pass writes. */
+static void walk_leaf(dn_net *net)
 {
-    dn_net *net = p->net;
     const int end = last_time(net);
     size_t offset = 0;
+    net->leaf = net->arena;
     for (int i = net->layer_count - 1; i >= 0; i--) {
         const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
-        const int region = add_region(p, "gradients", next - offset, i > 0 ? end - i : 0, end);
-        net->regions[region].offset = offset;
+        dn_region_info *region = &net->regions[net->region_count];
+        next_region(net, "gradients", 0, i > 0 ? end - i : 0, end);
+        region->offset = offset;
+        region->bytes = next - offset;
         offset = next;
     }
 }
 
-/* A map's data live from its first writer's visit to that layer's backward, or to its last reader's
- * and then anew from there where it is recomputed; its gradient from the backward of its last
- * reader to that of its first writer. */
-static void add_map_regions(planner *p, const dn_feature_map *map)
-{
-    const int end = last_time(p->net), train = p->net->options.train, again = map->recomputed;
-    const size_t elements =
-        (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
-    const size_t bytes = elements * map->element;
-    const int from = end - map->read, to = end - map->written;
-    char name[96];
-    add_region(p, map->name, bytes, map->written, train && !again ? to : map->read);
-    snprintf(name, sizeof name, "%s, recomputed", map->name);
-    add_region(p, name, train && again ? bytes : 0, from, to);
-    snprintf(name, sizeof name, "%s gradient", map->name);
-    add_region(p, name, train ? elements * sizeof(float) : 0, from, to);
-}
-
-/* What the visits of one time share among their threads; and the threads' scratch, one region for
- * all times: it stays in their caches. */
-static void add_work_regions(planner *p)
-{
-    dn_net *net = p->net;
-    size_t scratch = 0, channels = 0;
-    p->workspaces = net->region_count;
-    for (int t = 0; t <= last_time(net); t++) {
-        const dn_visit *v = &net->visits[t], *input = dn_visit_recomputing(net, v);
-        size_t bytes = workspace_bytes(*v), most = scratch_bytes(v);
-        if (input != NULL && workspace_bytes(*input) > bytes)
-            bytes = workspace_bytes(*input);
-        add_region(p, "workspace", bytes, t, t);
-        scratch = most > scratch ? most : scratch;
-        if ((size_t)v->layer->outputs > channels)
-            channels = (size_t)v->layer->outputs;
-    }
-    const size_t group = (size_t)net->options.norm_group;
-    net->group.size = net->options.norm_group;
-    net->scratch_floats = dn_row_stride(scratch / sizeof(float));
-    add_lasting(p, "correction", &net->correction, 3 * channels * sizeof(float));
-    add_lasting(p, "norm group's sums", &net->group.rows, group * 2 * channels * sizeof(double));
-    add_lasting(p, "norm group's means", &net->group.means, channels * sizeof(double));
-    add_lasting(p, "scratch", &net->scratch,
-                (size_t)net->threads * net->scratch_floats * sizeof(float));
-}
-
-/* What a layer keeps from its forward to its backward. */
-static void add_kept_regions(planner *p)
-{
-    const dn_net *net = p->net;
-    const int end = last_time(net);
-    p->kept = net->region_count;
-    for (int i = 0; i < net->layer_count; i++)
-        add_region(p, net->layers[i].name, kept_bytes(net->visits[i]), i,
-                   net->options.train ? end - i : end);
-}
-
-static void add_regions(planner *p)
-{
-    dn_net *net = p->net;
-    const size_t batch = (size_t)net->options.batch, classes = (size_t)net->spec.classes;
-    const size_t image =
-        (size_t)net->spec.channels * (size_t)net->spec.height * (size_t)net->spec.width;
-    if (net->lead == net) {
-        const size_t channels = net->statistics_count + net->running_count;
-        add_lasting(p, "parameters", &net->parameters, net->parameter_count * sizeof(float));
-        add_lasting(p, "running statistics", &net->running, net->running_count * sizeof(float));
-        add_lasting(p, "channel statistics", &net->channel_statistics, channels * sizeof(float));
-        add_work_regions(p);
-    }
-    add_lasting(p, "channel sums", &net->channel_sums, net->statistics_count * sizeof(double));
-    add_lasting(p, "images", &net->images, (batch * image + 3 * DN_LANES) * sizeof(float));
-    add_lasting(p, "labels", &net->labels, batch * sizeof(int32_t));
-    add_lasting(p, "logits", &net->logits, batch * classes * sizeof(float));
-    add_kept_regions(p);
-    p->maps = net->region_count;
-    for (int i = 0; i < net->map_count; i++)
-        add_map_regions(p, &net->maps[i]);
-}
-
-/* ---- pointers ---- */
-
 /* What nets of one rank have in common: weights, what follows from them and the group's
- * statistics, and what a layer uses only while it runs. */
+ * statistics, and what a layer uses only while it runs. Scratch is one region for all times: it
+ * stays in the threads' caches. */
+static void walk_shared(dn_net *net)
+{
+    const size_t channels = net->statistics_count + net->running_count;
+    const size_t group = (size_t)net->group.size, outputs = (size_t)net->most_outputs;
+    const size_t scratch = (size_t)net->threads * net->scratch_floats;
+    net->parameters = lasting_region(net, "parameters", net->parameter_count, sizeof(float));
+    net->running = lasting_region(net, "running statistics", net->running_count, sizeof(float));
+    net->channel_statistics = lasting_region(net, "channel statistics", channels, sizeof(float));
+    net->correction = lasting_region(net, "correction", 3 * outputs, sizeof(float));
+    net->group.rows = lasting_region(net, "norm group's sums", group * 2 * outputs, sizeof(double));
+    net->group.means = lasting_region(net, "norm group's means", outputs, sizeof(double));
+    net->scratch = lasting_region(net, "scratch", scratch, sizeof(float));
+}
+
 static void share_memory(dn_net *net, const dn_net *lead)
 {
     net->parameters = lead->parameters;
@@ -279,7 +144,150 @@ static void share_memory(dn_net *net, const dn_net *lead)
     net->correction = lead->correction;
     net->group = lead->group;
     net->scratch = lead->scratch;
-    net->scratch_floats = lead->scratch_floats;
+}
+
+static void walk_own(dn_net *net)
+{
+    const dn_spec *spec = &net->spec;
+    const size_t batch = (size_t)net->options.batch, classes = (size_t)spec->classes;
+    const size_t image = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    net->channel_sums = lasting_region(net, "channel sums", net->statistics_count, sizeof(double));
+    net->images = lasting_region(net, "images", batch * image + IMAGE_PAD, sizeof(float));
+    net->labels = lasting_region(net, "labels", batch, sizeof(int32_t));
+    net->logits = lasting_region(net, "logits", batch * classes, sizeof(float));
+    net->losses = lasting_region(net, "losses", batch, sizeof(double));
+}
+
+/* A map's data live from its first writer's visit to that layer's backward, or to its last reader's
+ * and then anew from there where it is recomputed; its gradient from the backward of its last
+ * reader to that of its first writer. */
+static void walk_map(dn_net *net, dn_feature_map *map)
+{
+    const int train = net->options.train, again = map->recomputed;
+    const int from = last_time(net) - map->read, to = last_time(net) - map->written;
+    const size_t elements =
+        (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
+    const size_t bytes = elements * map->element;
+    char name[96];
+    map->data = map->backward_data =
+        next_region(net, map->name, bytes, map->written, train && !again ? to : map->read);
+    if (again) {
+        snprintf(name, sizeof name, "%s, recomputed", map->name);
+        map->backward_data = next_region(net, name, bytes, from, to);
+    }
+    if (train) {
+        snprintf(name, sizeof name, "%s gradient", map->name);
+        map->gradient = next_region(net, name, elements * sizeof(float), from, to);
+    }
+}
+
+static void walk_kept(dn_net *net, dn_layer *l)
+{
+    const int end = last_time(net), last = net->options.train ? end - l->index : end;
+    if (l->kind->kept == NULL)
+        return;
+    const size_t bytes = l->kind->kept(l, net->options.batch) * sizeof(float);
+    l->kept = next_region(net, l->name, bytes, l->index, last);
+}
+
+/* ---- visits ---- */
+
+/* All but the workspace. In the walk that plans, what it follows from. */
+static dn_visit make_visit(const dn_net *net, int layer, int time)
+{
+    const dn_layer *l = &net->layers[layer];
+    const int is_late = time >= net->layer_count;
+    dn_visit v = {.layer = l,
+                  .time = time,
+                  .backward = time == 2 * net->layer_count - 1 - layer,
+                  .spec = &net->spec,
+                  .options = &net->options,
+                  .kernels = net->kernels,
+                  .products = &net->kernels->products[net->options.dtype],
+                  .on_maps = &net->kernels->on_maps[net->options.dtype],
+                  .threads = net->threads,
+                  .images = net->images,
+                  .labels = net->labels,
+                  .logits = net->logits,
+                  .losses = net->losses,
+                  .parameters = net->parameters,
+                  .running = net->running,
+                  .leaf = net->leaf,
+                  .correction = net->correction,
+                  .scratch = net->scratch,
+                  .scratch_floats = net->scratch_floats};
+    if (l->in >= 0) {
+        v.in = &net->maps[l->in];
+        v.x = is_late ? v.in->backward_data : v.in->data;
+        v.dx = v.in->gradient;
+    }
+    if (l->out >= 0) {
+        v.out = &net->maps[l->out];
+        v.y = is_late ? v.out->backward_data : v.out->data;
+        v.dy = v.out->gradient;
+    }
+    return v;
+}
+
+static dn_visit visit_at(const dn_net *net, int time)
+{
+    const int end = 2 * net->layer_count - 1;
+    return make_visit(net, time < net->layer_count ? time : end - time, time);
+}
+
+/* Floats of what a thread works in at most. */
+static size_t scratch_floats(const dn_net *net)
+{
+    dn_carver c = {0};
+    for (int t = 0; t <= last_time(net); t++) {
+        const dn_visit v = visit_at(net, t);
+        dn_carve_anew(&c);
+        v.layer->kind->scratch(&v, &c);
+    }
+    return dn_row_stride(c.most / sizeof(float));
+}
+
+/* The visit of a time and that which computes its input again; both have one workspace, and those
+ * of a team's further nets that of the first. */
+static void walk_visit(dn_net *net, int time)
+{
+    dn_visit *v = &net->visits[time], *before = NULL;
+    dn_carver workspace = {0};
+    *v = visit_at(net, time);
+    dn_workspace_carve(v, &workspace);
+    if (v->backward && v->in != NULL && v->in->recomputed) {
+        v->before = before = &net->recomputing[v->in->written];
+        *before = make_visit(net, v->in->written, time);
+        dn_carve_anew(&workspace);
+        dn_workspace_carve(before, &workspace);
+    }
+    v->workspace = net->lead != net ? net->lead->visits[time].workspace
+                                    : next_region(net, "workspace", workspace.most, time, time);
+    dn_workspace_carve(v, &(dn_carver){.memory = v->workspace});
+    if (before != NULL) {
+        before->workspace = v->workspace;
+        dn_workspace_carve(before, &(dn_carver){.memory = v->workspace});
+    }
+}
+
+/* ---- all of it ---- */
+
+static void walk_memory(dn_net *net)
+{
+    net->region_count = 0;
+    if (net->options.train)
+        walk_leaf(net);
+    if (net->lead != net)
+        share_memory(net, net->lead);
+    else
+        walk_shared(net);
+    walk_own(net);
+    for (int i = 0; i < net->layer_count; i++)
+        walk_kept(net, &net->layers[i]);
+    for (int i = 0; i < net->map_count; i++)
+        walk_map(net, &net->maps[i]);
+    for (int t = 0; t <= last_time(net); t++)
+        walk_visit(net, t);
 }
 
 /* The small per-channel arrays of maps and layers. */
@@ -297,7 +305,7 @@ static void carve_channels(dn_net *net)
     }
     for (int i = 0; i < net->layer_count; i++) {
         dn_layer *l = &net->layers[i];
-        if (!l->norm)
+        if (l->gamma == NULL)
             continue;
         l->scale = next;
         l->shift = next + l->inputs;
@@ -305,111 +313,44 @@ static void carve_channels(dn_net *net)
     }
 }
 
-static void *region_at(const dn_net *net, int region)
-{
-    return (char *)net->arena + net->regions[region].offset;
-}
-
-/* Points the visit at a map and its gradient. */
-static void point_at_map(const planner *p, const dn_visit *v, int map, void **data,
-                         float **gradient)
-{
-    const int first = p->maps + MAP_REGIONS * map, is_late = v->time >= p->net->layer_count;
-    *data =
-        region_at(p->net, first + (is_late && p->net->maps[map].recomputed ? RECOMPUTED : DATA));
-    if (v->backward)
-        *gradient = region_at(p->net, first + GRADIENT);
-}
-
-/* Those of a team's further nets share the first one's workspace. */
-static void point_visit(const planner *p, dn_visit *v, const dn_visit *lead)
-{
-    const dn_layer *l = v->layer;
-    *v = make_visit(p->net, l->index, v->time);
-    if (l->in >= 0)
-        point_at_map(p, v, l->in, &v->x, &v->dx);
-    if (l->out >= 0)
-        point_at_map(p, v, l->out, &v->y, &v->dy);
-    v->workspace = lead ? lead->workspace : region_at(p->net, p->workspaces + v->time);
-    dn_workspace_carve(v, &(dn_carver){.memory = v->workspace});
-    if (l->kind->kept != NULL)
-        l->kind->kept(v, &(dn_carver){.memory = region_at(p->net, p->kept + l->index)});
-}
-
-static void point_visits(const planner *p)
-{
-    dn_net *net = p->net;
-    const dn_net *lead = net->lead != net ? net->lead : NULL;
-    for (int t = 0; t <= last_time(net); t++)
-        point_visit(p, &net->visits[t], lead ? &lead->visits[t] : NULL);
-    for (int i = 0; i < net->layer_count; i++)
-        if (net->recomputing[i].layer != NULL)
-            point_visit(p, &net->recomputing[i], lead ? &lead->recomputing[i] : NULL);
-}
-
-/* ---- all of it ---- */
-
 /* An arena of zeroed pages, huge ones where the system grants them, not yet touched. */
 static dn_status create_arena(dn_net *net)
 {
-    net->arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (net->arena == MAP_FAILED) {
-        net->arena = NULL;
-        return dn_fail(DN_ENOMEM, "memory: found none for a net of %.1f MiB",
-                       (double)net->arena_bytes / 0x1p20);
-    }
-    madvise(net->arena, net->arena_bytes, MADV_HUGEPAGE);
-    return DN_OK;
-}
-
-static dn_status plan(planner *p)
-{
-    dn_net *net = p->net;
-    if (net->options.train)
-        mark_recomputed(net);
-    make_visits(net);
-    if (net->options.train)
-        add_leaf_regions(p);
-    const int fixed = net->region_count;
-    add_regions(p);
-    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
-    if (net->options.plan_only)
-        return DN_OK;
-    DN_TRY(create_arena(net));
-    net->leaf = net->options.train ? net->arena : NULL;
-    for (int i = 0; i < net->region_count; i++)
-        if (p->target[i] != NULL)
-            *p->target[i] = region_at(net, i);
-    if (net->lead != net)
-        share_memory(net, net->lead);
-    carve_channels(net);
-    point_visits(p);
+    void *arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    DN_CHECK(arena != MAP_FAILED, DN_ENOMEM, "memory: found none for a net of %.1f MiB",
+             (double)net->arena_bytes / 0x1p20);
+    madvise(arena, net->arena_bytes, MADV_HUGEPAGE);
+    net->arena = arena;
     return DN_OK;
 }
 
 dn_status dn_memory_create(dn_net *net)
 {
     const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
-    const size_t regions = 4 * layers + MAP_REGIONS * maps + 16;
-    planner p = {.net = net, .target = calloc(regions, sizeof *p.target)};
-    net->regions = calloc(regions, sizeof *net->regions);
+    const int fixed = net->options.train ? net->layer_count : 0; /* the leaf's */
+    net->regions = calloc(4 * layers + 3 * maps + 16, sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
-    dn_status status = DN_OK;
-    if (!p.target || !net->regions || !net->visits || !net->recomputing)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "memory: found none to plan %s", net->spec.name));
-    DN_TRY_OR_DONE(plan(&p));
-done:
-    free(p.target);
-    return status;
+    DN_CHECK(net->regions && net->visits && net->recomputing, DN_ENOMEM,
+             "memory: found none to plan %s", net->spec.name);
+    if (net->options.train)
+        mark_recomputed(net);
+    net->group.size = net->options.norm_group;
+    net->scratch_floats = scratch_floats(net);
+    walk_memory(net);
+    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
+    if (net->options.plan_only)
+        return DN_OK;
+    DN_TRY(create_arena(net));
+    walk_memory(net);
+    carve_channels(net);
+    return DN_OK;
 }
 
 void dn_memory_destroy(dn_net *net)
 {
-#if DN_RED_ZONES
     dn_memory_open(net->arena, net->arena_bytes);
-#endif
     if (net->arena != NULL)
         munmap(net->arena, net->arena_bytes);
     free(net->regions);
@@ -419,42 +360,22 @@ void dn_memory_destroy(dn_net *net)
 
 /* ---- red zones ---- */
 
-#if DN_RED_ZONES
-/* Regions that always live are what callers fill. */
-static int is_fresh(const dn_net *net, const dn_region_info *r, int time)
+void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
-    return r->first == time && !(r->first == 0 && r->last == last_time(net));
-}
-
-/* Opens what lives, of which what begins now is fresh. */
-static void open_regions(const dn_net *net, int time, int spoils)
-{
+    const int leaf_regions = net->options.train ? net->layer_count : 0, end = last_time(net);
+    if (!DN_RED_ZONES)
+        return;
     dn_memory_close(net->arena, net->arena_bytes);
     for (int i = 0; i < net->region_count; i++) {
         const dn_region_info *r = &net->regions[i];
-        if (r->first > time || r->last < time)
+        const size_t bytes = r->bytes - (i < leaf_regions ? 0 : DN_RED_ZONE_BYTES);
+        const int is_lasting = r->first == 0 && r->last == end; /* filled by callers */
+        if (r->first > v->time || r->last < v->time)
             continue;
-        dn_memory_open(region_at(net, i), r->bytes);
-        if (spoils && is_fresh(net, r, time))
-            dn_memory_spoil(region_at(net, i), r->bytes);
+        dn_memory_open((char *)net->arena + r->offset, bytes);
+        if (r->first == v->time && v->before == NULL && !is_lasting)
+            dn_memory_spoil((char *)net->arena + r->offset, bytes);
     }
-}
-
-void dn_memory_enter(const dn_net *net, const dn_visit *v)
-{
-    const int is_second = !v->backward ? 0 : dn_visit_recomputing(net, v) != NULL;
     dn_visit copy = *v;
-    dn_carver work = {.memory = v->workspace, .short_part = v->short_part - DN_SHORT_WORKSPACE};
-    dn_carver kept = {.memory = (char *)v->kept[0], .short_part = v->short_part - DN_SHORT_KEPT};
-    open_regions(net, v->time, !is_second);
-    dn_workspace_carve(&copy, &work);
-    kept.keeps = v->backward;
-    if (v->kept[0] != NULL)
-        v->layer->kind->kept(&copy, &kept);
+    dn_workspace_carve(&copy, &(dn_carver){.memory = v->workspace, .short_part = -v->short_part});
 }
-#else
-void dn_memory_enter(const dn_net *net, const dn_visit *v)
-{
-    (void)net, (void)v;
-}
-#endif

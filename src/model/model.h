@@ -7,7 +7,6 @@
 #ifndef DN_MODEL_H
 #define DN_MODEL_H
 
-#include "layers/drive.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
 
@@ -21,13 +20,14 @@ struct dn_net {
     dn_feature_map *maps;
     int map_count;
     dn_layer *layers;
-    int layer_count;
+    int layer_count, most_outputs; /* of a layer */
     dn_tensor *tensors;
     int tensor_count;
     size_t parameter_count, running_count, statistics_count;
 
     dn_visit *visits;      /* (2 layer_count) by time; of a net for evaluation the first half */
-    dn_visit *recomputing; /* (layer_count): forward once more, where the output is recomputed */
+    dn_visit *recomputing; /* (layer_count): forward once more, where the output is recomputed;
+                              visits refer to them */
 
     void *arena;
     size_t arena_bytes;
@@ -35,6 +35,7 @@ struct dn_net {
     int region_count;
     float *parameters, *running, *leaf, *images, *logits;
     int32_t *labels;
+    double *losses;
     float *channel_statistics; /* of all maps and layers */
     double *channel_sums;      /* of all maps */
     float *correction;         /* (most outputs, 3) of the layer that runs backward */
@@ -61,9 +62,6 @@ void dn_memory_destroy(dn_net *net);
 /* With red zones (layers/scratch.h): what does not live at the visit's time is closed, what begins
  * then is spoilt, and so is the visit's workspace. Else nothing. */
 void dn_memory_enter(const dn_net *net, const dn_visit *v);
-
-/* The visit that computes a layer's recomputed input anew before its backward, or NULL. */
-const dn_visit *dn_visit_recomputing(const dn_net *net, const dn_visit *v);
 
 /* The end of the leaf's part that is final after the layer's backward: of its parameters its norm's
  * scale is the last, and only the stem, which ends the pass, has none. */

@@ -4,7 +4,6 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "dn/rng.h"
 #include "model/model.h"
@@ -67,13 +66,13 @@ void dn_net_update_running(dn_net *net, const float *leaf)
     const float momentum = 0.1f;
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
-        if (!l->norm)
+        if (l->gamma == NULL)
             continue;
         const dn_feature_map *map = &net->maps[l->in];
         const float *mean = leaf + map->statistics;
         const float *variance = mean + map->channels;
-        float *running_mean = net->running + l->running_mean;
-        float *running_var = net->running + l->running_var;
+        float *running_mean = net->running + l->running_mean->offset;
+        float *running_var = net->running + l->running_var->offset;
         for (int c = 0; c < l->inputs; c++) {
             running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
             running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
@@ -81,44 +80,29 @@ void dn_net_update_running(dn_net *net, const float *leaf)
     }
 }
 
-static void init_tensor(dn_net *net, const dn_tensor *tensor, int index, dn_init init,
+static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn_init init,
                         uint64_t seed)
 {
-    const int running = tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
-    float *x = (running ? net->running : net->parameters) + tensor->offset;
-    const double kernel =
-        tensor->kind == DN_CONV_WEIGHT ? (double)tensor->shape[2] * tensor->shape[3] : 1;
+    const dn_tensor_kind kind = tensor->kind;
+    const int is_conv = kind == DN_CONV_WEIGHT;
+    const double kernel = is_conv ? (double)tensor->shape[2] * tensor->shape[3] : 1;
     const double fan_in = tensor->shape[1] * kernel, fan_out = tensor->shape[0] * kernel;
-    switch (tensor->kind) {
-    case DN_CONV_WEIGHT:
-        if (init == DN_INIT_KAIMING)
-            dn_random_normal(x, tensor->count, sqrt(2 / fan_in), seed, DN_STREAM_INIT,
-                             (uint64_t)index);
-        else
-            dn_random_uniform(x, tensor->count, sqrt(6 / (fan_in + fan_out)), seed, DN_STREAM_INIT,
-                              (uint64_t)index);
-        return;
-    case DN_LINEAR_WEIGHT:
-        dn_random_uniform(x, tensor->count, 1 / sqrt(fan_in), seed, DN_STREAM_INIT,
-                          (uint64_t)index);
-        return;
-    case DN_NORM_WEIGHT:
-    case DN_RUNNING_VAR:
+    const double glorot = sqrt(6 / (fan_in + fan_out));
+    float *x = (dn_is_parameter(tensor) ? net->parameters : net->running) + tensor->offset;
+    if (is_conv && init == DN_INIT_KAIMING)
+        dn_random_normal(x, tensor->count, sqrt(2 / fan_in), seed, DN_STREAM_INIT, index);
+    else if (is_conv || kind == DN_LINEAR_WEIGHT)
+        dn_random_uniform(x, tensor->count, is_conv ? glorot : 1 / sqrt(fan_in), seed,
+                          DN_STREAM_INIT, index);
+    else
         for (size_t i = 0; i < tensor->count; i++)
-            x[i] = 1;
-        return;
-    case DN_NORM_BIAS:
-    case DN_LINEAR_BIAS:
-    case DN_RUNNING_MEAN:
-        memset(x, 0, tensor->count * sizeof *x);
-        return;
-    }
+            x[i] = kind == DN_NORM_WEIGHT || kind == DN_RUNNING_VAR;
 }
 
 void dn_net_init(dn_net *net, dn_init init, uint64_t seed)
 {
     for (int i = 0; i < net->tensor_count; i++)
-        init_tensor(net, &net->tensors[i], i, init, seed);
+        init_tensor(net, &net->tensors[i], (uint64_t)i, init, seed);
 }
 
 uint64_t dn_net_hash(const dn_net *net)

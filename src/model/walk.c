@@ -12,17 +12,16 @@
 static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
     dn_memory_enter(net, v);
-    v->layer->kind->forward(v, pass);
+    dn_layer_forward(v, pass);
 }
 
 /* A recomputed input is computed first; its statistics stand already. */
 static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
-    const dn_visit *input = dn_visit_recomputing(net, v);
-    if (input != NULL)
-        run_forward(net, input, pass);
+    if (v->before != NULL)
+        run_forward(net, v->before, pass);
     dn_memory_enter(net, v);
-    v->layer->kind->backward(v, pass);
+    dn_layer_backward(v, pass);
 }
 
 /* What member `m` has of the layer's output: (outputs, 2). */

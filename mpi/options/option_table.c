@@ -7,7 +7,6 @@
  */
 #include "options/options.h"
 
-#include "dn/optimizer.h"
 #include "dn/schedule.h"
 
 enum {
@@ -75,17 +74,17 @@ const dn_option dn_option_table[] = {
      "-1: 5 (at most epochs / 10) when scaling raises lr"},
     {"optimizer", "Optimisation", STEP, CHOICE_OF(optimizer, dn_optimizer_name), "sgd", DN_FIXED,
      "adam: weight decay in the gradient; adamw: beside it"},
-    {"momentum", "Optimisation", TRAIN, REAL(momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
+    {"momentum", "Optimisation", TRAIN, REAL(rule.momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
      "of SGD"},
-    {"nesterov", "Optimisation", TRAIN, SWITCH(nesterov), "1", DN_DECIDES,
+    {"nesterov", "Optimisation", TRAIN, SWITCH(rule.nesterov), "1", DN_DECIDES,
      "Nesterov's momentum; --no-nesterov: off"},
-    {"beta1", "Optimisation", TRAIN, REAL(beta1, 0, 0.999999, "X"), "0.9", DN_DECIDES,
+    {"beta1", "Optimisation", TRAIN, REAL(rule.beta1, 0, 0.999999, "X"), "0.9", DN_DECIDES,
      "of Adam: decay of the average gradient"},
-    {"beta2", "Optimisation", TRAIN, REAL(beta2, 0, 0.999999, "X"), "0.999", DN_DECIDES,
+    {"beta2", "Optimisation", TRAIN, REAL(rule.beta2, 0, 0.999999, "X"), "0.999", DN_DECIDES,
      "of Adam: decay of the average squared gradient"},
-    {"eps", "Optimisation", TRAIN, REAL(eps, 1e-30, 1, "X"), "1e-08", DN_DECIDES,
+    {"eps", "Optimisation", TRAIN, REAL(rule.eps, 1e-30, 1, "X"), "1e-08", DN_DECIDES,
      "of Adam: added to the root of that average"},
-    {"weight-decay", "Optimisation", TRAIN, REAL(weight_decay, 0, 1, "X"), "0.0001", DN_DECIDES,
+    {"weight-decay", "Optimisation", TRAIN, REAL(rule.weight_decay, 0, 1, "X"), "0.0001", DN_DECIDES,
      "of all parameters"},
     {"label-smoothing", "Optimisation", TRAIN, REAL(label_smoothing, 0, 0.99, "X"), "0", DN_DECIDES,
      "of the training loss"},

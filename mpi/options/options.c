@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/optimizer.h"
 #include "dn/spec.h"
 
 /* The row of a command's option (name: `length` characters), or NULL. */

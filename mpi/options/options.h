@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "dn/status.h"
+#include "dn/optimizer.h"
 
 /* The commands, as bits: a row of the table names those that have the option. */
 typedef enum dn_command_bit {
@@ -49,14 +49,14 @@ typedef struct dn_options {
     int64_t max_steps; /* in all, those before a resumption counted; 0 = no limit */
     int virtual_ranks; /* 0 = number of ranks */
     int64_t seed;
-    double lr; /* for a global batch of 64 where lr_scaling is linear; its default is the
-                  optimizer's */
+    double lr;            /* for a global batch of 64 where lr_scaling is linear; its default is the
+                             optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
     int schedule;         /* dn_schedule_get */
     int optimizer;        /* dn_optimizer_name */
     double warmup_epochs; /* < 0: dn_options_rate decides */
-    double momentum, beta1, beta2, eps, weight_decay, label_smoothing;
-    int nesterov;
+    dn_optimizer_settings rule; /* without its rate */
+    double label_smoothing;
 
     char out[DN_PATH_SIZE];    /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE]; /* auto, none or a file */

@@ -56,14 +56,14 @@ static void test_defaults(void **state)
     assert_string_equal(options.resume, "auto");
     assert_int_equal(options.epochs, 300);
     assert_int_equal(options.batch_size, 32);
-    assert_int_equal(options.rule.nesterov, 1);
-    assert_int_equal(options.augment, DN_AUGMENT_AUTO);
+    assert_int_equal(options.step.rule.nesterov, 1);
+    assert_int_equal(options.run.augment, DN_AUGMENT_AUTO);
     assert_int_equal(options.lr_scaling, DN_RATE_SCALING_LINEAR);
     assert_string_equal(dn_schedule_name(options.schedule), "step");
-    assert_string_equal(dn_optimizer_name(options.optimizer), "sgd");
+    assert_string_equal(dn_optimizer_name(options.step.optimizer), "sgd");
     assert_int_equal(options.init, DN_INIT_KAIMING);
-    assert_true(options.lr == 0.1 && options.rule.momentum == 0.9 &&
-                options.rule.weight_decay == 1e-4);
+    assert_true(options.lr == 0.1 && options.step.rule.momentum == 0.9 &&
+                options.step.rule.weight_decay == 1e-4);
     assert_true(options.given == 0);
     assert_int_equal(dn_options_folder(&options, out, sizeof out), DN_OK);
     assert_string_equal(out, "runs/densenet-bc-100-12");
@@ -76,7 +76,7 @@ static void test_values(void **state)
     assert_int_equal(PARSE("train", "--lr=0.05", "--seed", "77", "--schedule", "cosine",
                            "--no-nesterov", "--init=xavier", "--model", "blocks=2,2:growth=8"),
                      DN_OK);
-    assert_true(options.lr == 0.05 && options.seed == 77 && !options.rule.nesterov);
+    assert_true(options.lr == 0.05 && options.step.seed == 77 && !options.step.rule.nesterov);
     assert_string_equal(dn_schedule_name(options.schedule), "cosine");
     assert_int_equal(options.init, DN_INIT_XAVIER);
     assert_true(dn_options_given(&options, "lr") && dn_options_given(&options, "nesterov"));
@@ -84,15 +84,16 @@ static void test_values(void **state)
     assert_int_equal(dn_options_folder(&options, out, sizeof out), DN_OK);
     assert_string_equal(out, "runs/blocks_2_2_growth_8");
     assert_int_equal(PARSE("train", "--optimizer", "adamw"), DN_OK);
-    assert_true(options.lr == 0.001 && options.rule.beta1 == 0.9 && options.rule.beta2 == 0.999);
+    assert_true(options.lr == 0.001 && options.step.rule.beta1 == 0.9 &&
+                options.step.rule.beta2 == 0.999);
     assert_int_equal(PARSE("train", "--optimizer", "adamw", "--lr", "0.1"), DN_OK);
     assert_true(options.lr == 0.1);
     assert_int_equal(PARSE("train", "--nesterov=off", "--out", "my run:1"), DN_OK);
-    assert_false(options.rule.nesterov);
+    assert_false(options.step.rule.nesterov);
     assert_int_equal(dn_options_folder(&options, out, sizeof out), DN_OK);
     assert_string_equal(out, "my run:1");
     assert_int_equal(PARSE("train", "--nesterov=off", "--nesterov"), DN_OK);
-    assert_true(options.rule.nesterov);
+    assert_true(options.step.rule.nesterov);
     assert_int_equal(PARSE("train", "--warmup-epochs", "-1"), DN_OK);
     assert_int_equal(PARSE("bench", "--json", "--steps=3", "--threads", "2"), DN_OK);
     assert_true(options.json && options.steps == 3 && options.threads == 2);
@@ -169,7 +170,7 @@ static void test_config(void **state)
                                   "model = blocks=2,2:growth=8\n",
                                   path),
                      DN_OK);
-    assert_true(options.lr == 0.7 && options.epochs == 7 && !options.rule.nesterov);
+    assert_true(options.lr == 0.7 && options.epochs == 7 && !options.step.rule.nesterov);
     assert_string_equal(options.model, "blocks=2,2:growth=8");
     assert_true(dn_options_given(&options, "epochs"));
     expect_config_failure("\nlearning = 1\n", ":2: found the key 'learning', expected an option of "
@@ -205,7 +206,7 @@ static void test_ini_round_trip(void **state)
     assert_null(strstr(first, "threads"));
     assert_int_equal(PARSE("train"), DN_OK);
     assert_int_equal(dn_options_resume_from_ini(&options, first), DN_OK);
-    assert_true(options.lr == lr && options.virtual_ranks == 8 && !options.rule.nesterov);
+    assert_true(options.lr == lr && options.step.virtual_ranks == 8 && !options.step.rule.nesterov);
     assert_int_equal(dn_options_to_ini(&options, second, sizeof second), DN_OK);
     assert_string_equal(first, second);
     assert_false(dn_options_given(&options, "lr"));
@@ -236,7 +237,7 @@ static void test_resume(void **state)
                    "(or --resume none)");
     assert_int_equal(PARSE("eval", "--checkpoint", "x.h5", "--batch-size", "5"), DN_OK);
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
-    assert_true(options.batch_size == 5 && options.virtual_ranks == 8);
+    assert_true(options.batch_size == 5 && options.step.virtual_ranks == 8);
     expect_failure(dn_options_resume_from_ini(&options, "[train]\nflux = 1\n"),
                    "the checkpoint's configuration:2: found the key 'flux', expected an option of "
                    "'dn_dist train'");
@@ -248,10 +249,10 @@ static void test_step_settings(void **state)
     assert_int_equal(PARSE("train", "--bucket-mb", "0.5", "--wire", "bf16", "--comm-thread", "off",
                            "--seed", "9"),
                      DN_OK);
-    const dn_step_settings step = dn_options_step(&options, 6);
-    assert_true(step.virtual_ranks == 6 && step.bucket == (1 << 17) && step.wire == DN_BF16);
-    assert_int_equal(step.comm_thread, DN_COMM_THREAD_OFF);
-    assert_true(step.seed == 9 && step.rule.momentum == 0.9);
+    const dn_step_settings *step = &options.step;
+    assert_true(step->bucket_mb == 0.5 && step->wire == DN_BF16 && step->seed == 9);
+    assert_int_equal(step->comm_thread, DN_COMM_THREAD_OFF);
+    assert_true(step->rule.momentum == 0.9);
 }
 
 static void test_rate(void **state)

@@ -169,7 +169,8 @@ static void print_text(const bench *b)
 static dn_status create(bench *b)
 {
     DN_TRY(dn_options_net(b->options, NULL, b->comm->size, &b->net));
-    dn_step_settings settings = dn_options_step(b->options, b->comm->size);
+    dn_step_settings settings = b->options->step;
+    settings.virtual_ranks = b->comm->size;
     settings.load = load_nothing;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);

@@ -34,9 +34,6 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
  * tenth of the run, where scaling raises the rate, and none elsewhere. */
 dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
 
-/* The settings of training steps over `virtual_ranks`, which have nothing to load from yet. */
-dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks);
-
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
  * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
  * DN_ENOMEM. */

@@ -57,7 +57,7 @@ static dn_status print_further_net(const dn_net *net)
 static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
-    const dn_optimizer *optimizer = view.kernels->optimizers[options->optimizer];
+    const dn_optimizer *optimizer = view.kernels->optimizers[options->step.optimizer];
     printf("\nbeside the plan: ");
     for (int i = 0; optimizer->states[i]; i++)
         printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));

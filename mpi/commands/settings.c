@@ -30,20 +30,6 @@ dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t st
     };
 }
 
-dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks)
-{
-    return (dn_step_settings){
-        .virtual_ranks = virtual_ranks,
-        .seed = (uint64_t)options->seed,
-        .label_smoothing = (float)options->label_smoothing,
-        .optimizer = options->optimizer,
-        .rule = options->rule,
-        .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
-        .wire = (dn_dtype)options->wire,
-        .comm_thread = (dn_comm_thread)options->comm_thread,
-    };
-}
-
 /* Takes the option's value where it is given, the data's otherwise; both must agree. */
 static dn_status given_or_data(const char *option, int given, int data, const char *dataset,
                                int *value)

@@ -56,23 +56,19 @@ static dn_status same_data(dn_run *r, const char *folder)
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
     const int64_t images = r->train.images.count;
-    const int64_t global = (int64_t)o->batch_size * o->virtual_ranks;
+    const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
-    DN_CHECK(r->comm->size <= o->virtual_ranks, DN_EINVAL,
+    DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank",
-             o->virtual_ranks, r->comm->size);
+             o->step.virtual_ranks, r->comm->size);
     DN_CHECK(per_epoch > 0, DN_ESHAPE,
              "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
              " images, expected at most the %" PRId64 " of %s",
-             o->batch_size, o->virtual_ranks, global, images, o->data);
-    r->settings = (dn_run_settings){
-        .data = o->data,
-        .augment = o->augment == DN_AUGMENT_PAD_CROP_FLIP,
-        .last = o->max_steps > 0 && o->max_steps < all ? o->max_steps : all,
-        .eval_every = o->eval_every,
-        .checkpoint_every = o->checkpoint_every,
-    };
-    r->rate = dn_options_rate(o, o->virtual_ranks, per_epoch);
+             o->batch_size, o->step.virtual_ranks, global, images, o->data);
+    r->settings = o->run;
+    r->data = o->data;
+    r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
+    r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
@@ -83,24 +79,23 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
 static dn_status build_run(dn_run *r, dn_options *o)
 {
     const dn_shard_info *data = &r->train.images.info;
-    if (o->virtual_ranks == 0)
-        o->virtual_ranks = r->comm->size;
-    if (o->augment == DN_AUGMENT_AUTO)
-        o->augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
+    if (o->step.virtual_ranks == 0)
+        o->step.virtual_ranks = r->comm->size;
+    if (o->run.augment == DN_AUGMENT_AUTO)
+        o->run.augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(plan_run(r, o));
-    DN_TRY(dn_options_net(o, data, o->virtual_ranks, &r->net));
+    DN_TRY(dn_options_net(o, data, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
-    dn_step_settings settings = dn_options_step(o, o->virtual_ranks);
-    settings.load = dn_run_load;
-    settings.user = r;
-    settings.preempt = &r->preempt;
-    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &settings));
-    dn_net_init(r->net, (dn_init)o->init, settings.seed);
+    o->step.load = dn_run_load;
+    o->step.user = r;
+    o->step.preempt = &r->preempt;
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));
+    dn_net_init(r->net, (dn_init)o->init, o->step.seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
-            net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(), o->virtual_ranks,
-            o->batch_size, net.kernels->name);
+            net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(),
+            o->step.virtual_ranks, o->batch_size, net.kernels->name);
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
@@ -139,15 +134,16 @@ static dn_status share_weights(dn_run *r, const char *init_from)
 /* What rank 0 alone does: metrics and checkpoints. */
 static dn_status open_output(dn_run *r, const dn_options *o)
 {
-    DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->keep));
+    DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
-        &r->metrics, &(dn_metrics_settings){.folder = r->folder,
-                                            .progress = stdout,
-                                            .steps_per_epoch = r->rate.steps_per_epoch,
-                                            .epochs = o->epochs,
-                                            .last_step = r->settings.last,
-                                            .images = (int64_t)o->batch_size * o->virtual_ranks,
-                                            .interval = 10});
+        &r->metrics,
+        &(dn_metrics_settings){.folder = r->folder,
+                               .progress = stdout,
+                               .steps_per_epoch = r->rate.steps_per_epoch,
+                               .epochs = o->epochs,
+                               .last_step = r->last,
+                               .images = (int64_t)o->batch_size * o->step.virtual_ranks,
+                               .interval = 10});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each
@@ -155,7 +151,7 @@ static dn_status open_output(dn_run *r, const dn_options *o)
 static dn_status check_time(const dn_run *r, const char *limit)
 {
     const int is_late = dn_preempt_reason(&r->preempt) == DN_PREEMPT_TIME && limit[0] != '\0';
-    DN_CHECK(dn_comm_max(r->comm, is_late) == 0 || r->done == r->settings.last, DN_EINVAL,
+    DN_CHECK(dn_comm_max(r->comm, is_late) == 0 || r->done == r->last, DN_EINVAL,
              "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
     return DN_OK;
 }
@@ -172,7 +168,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(same_data(&r, options->data));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
-    DN_TRY_OR_DONE(dn_place_report(comm, options->virtual_ranks, 1));
+    DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(share_weights(&r, options->init_from));
     DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? open_output(&r, options) : DN_OK));
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));

@@ -21,16 +21,17 @@ static dn_status open_loader(dn_run *r)
                                 .virtual_ranks = r->step.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
-    return dn_loader_create(&r->loader,
-                            &(dn_loader_settings){.source = &r->train.images,
-                                                  .sequence = r->sequence,
-                                                  .begin = r->done * own,
-                                                  .end = r->settings.last * own,
-                                                  .shuffle = 1,
-                                                  .augment = r->settings.augment,
-                                                  .seed = r->step.settings.seed,
-                                                  .threads = 1,
-                                                  .depth = DN_READ_AHEAD * r->step.team.count});
+    return dn_loader_create(
+        &r->loader,
+        &(dn_loader_settings){.source = &r->train.images,
+                              .sequence = r->sequence,
+                              .begin = r->done * own,
+                              .end = r->last * own,
+                              .shuffle = 1,
+                              .augment = r->settings.augment == DN_AUGMENT_PAD_CROP_FLIP,
+                              .seed = r->step.settings.seed,
+                              .threads = 1,
+                              .depth = DN_READ_AHEAD * r->step.team.count});
 }
 
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels)
@@ -92,8 +93,8 @@ static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t 
     const int batch = r->sequence.batch, listed = batch > 12 ? 10 : batch;
     uint32_t *order = virtual_rank < 0 ? NULL : malloc(images * sizeof *order);
     const char *none = virtual_rank < 0 ? " none by itself" : " (no memory to order them)";
-    size_t used = (size_t)snprintf(text, size, "; its images of %s, counted from 0:%s",
-                                   r->settings.data, order ? "" : none);
+    size_t used = (size_t)snprintf(text, size, "; its images of %s, counted from 0:%s", r->data,
+                                   order ? "" : none);
     if (order == NULL)
         return;
     dn_random_permutation(order, images, r->step.settings.seed,
@@ -130,7 +131,7 @@ static dn_status end_epoch(dn_run *r)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     const int every = r->settings.eval_every;
-    const int is_due = every > 0 && (epoch % every == 0 || r->done == r->settings.last);
+    const int is_due = every > 0 && (epoch % every == 0 || r->done == r->last);
     int is_evaluated = 0;
     uint64_t hash;
     dn_scores scores;
@@ -177,23 +178,23 @@ static int agree_on_preemption(const dn_run *r)
 
 static dn_status run_steps(dn_run *r)
 {
-    const int64_t last = r->settings.last, every = r->settings.checkpoint_every;
+    const int64_t every = r->settings.checkpoint_every;
     if (dn_rate_awaits(&r->rate, r->done / r->rate.steps_per_epoch))
         DN_TRY(end_epoch(r)); /* whose evaluation the run was stopped in */
     dn_step_result result = {.preempted = agree_on_preemption(r)};
-    while (r->done < last && result.preempted == 0) {
+    while (r->done < r->last && result.preempted == 0) {
         const dn_status status = train_step(r, &result);
         if (status != DN_OK)
             return keep_failed(r, status, result.culprit);
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r));
-        if (epoch_ends || r->done == last || (every > 0 && r->done % every == 0))
+        if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
             DN_TRY(save(r));
         if (epoch_ends)
             result.preempted = agree_on_preemption(r);
     }
-    return r->done < last ? end_early(r, result.preempted) : end_run(r);
+    return r->done < r->last ? end_early(r, result.preempted) : end_run(r);
 }
 
 dn_status dn_run_to_end(dn_run *r)

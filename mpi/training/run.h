@@ -17,17 +17,21 @@
 #include "training/dataset.h"
 #include "training/step.h"
 
+/* Automatic: pad, crop and flip for images in colour, none for others. */
+typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
+
 typedef struct dn_run_settings {
-    const char *data;         /* the data set's folder, for messages */
-    int augment;              /* 1: pad, crop and flip */
-    int64_t last;             /* steps done when the run ends */
+    dn_augment augment;       /* not automatic any more when the run begins */
+    int64_t max_steps;        /* in all, those before a resumption counted; 0: no limit */
     int eval_every;           /* epochs between evaluations; 0: none */
     int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
+    int keep;                 /* newest checkpoints; 0: all */
 } dn_run_settings;
 
 typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
+    const char *data;      /* the folder of the data set, for messages */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_split train, test;
     dn_net *net;
@@ -39,7 +43,7 @@ typedef struct dn_run {
     dn_rate rate;
     dn_sequence sequence; /* of this rank's batches */
     dn_loader *loader;    /* of batch done x (virtual ranks of this rank), and on */
-    int64_t done;         /* steps */
+    int64_t done, last;   /* steps: trained so far, and when the run ends */
     int64_t saved;        /* steps done when this process saved last, -1 before */
     dn_preempt preempt;
     dn_failure failure; /* the first that rank 0 met in writing metrics or a checkpoint: told at the

@@ -85,7 +85,8 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
                                  .split = parameters,
-                                 .bucket = settings->bucket,
+                                 .bucket =
+                                     (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
                                  .bf16 = bf16,
                                  .comm_thread = wants_thread(comm, settings->comm_thread)});
 }
@@ -149,7 +150,7 @@ static void compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
     const dn_pass pass = {.seed = step->settings.seed,
                           .step = (uint64_t)number,
                           .virtual_rank = (uint64_t)v,
-                          .label_smoothing = step->settings.label_smoothing,
+                          .label_smoothing = (float)step->settings.label_smoothing,
                           .ready = ready,
                           .user = step};
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);

@@ -33,11 +33,11 @@ typedef struct dn_step_settings {
     dn_load_fn *load;  /* called for each of this rank's virtual ranks */
     void *user;        /* of `load` */
     uint64_t seed;     /* of dropout */
-    float label_smoothing;
+    double label_smoothing;
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
-    size_t bucket; /* floats of the gradient that travel together; at most an eighth of all */
-    dn_dtype wire; /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
     dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
 } dn_step_settings;

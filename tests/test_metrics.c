@@ -64,8 +64,9 @@ static void run(const fixture *f, FILE *progress, double interval)
     assert_null(metrics);
 }
 
-/* The object on line `index` of the file. */
-static json_t *read_object(const fixture *f, int index)
+/* `key` of the object on line `index` of the file, which is of the kind, is the JSON `expected`. */
+static void check_object(const fixture *f, int index, const char *kind, const char *key,
+                         const char *expected)
 {
     char line[1024] = "";
     FILE *file = fopen(f->file, "r");
@@ -74,14 +75,6 @@ static json_t *read_object(const fixture *f, int index)
         assert_non_null(fgets(line, sizeof line, file));
     fclose(file);
     json_t *object = json_loads(line, 0, NULL);
-    assert_non_null(object);
-    return object;
-}
-
-static void check_object(const fixture *f, int index, const char *kind, const char *key,
-                         const char *expected)
-{
-    json_t *object = read_object(f, index);
     char *value = json_dumps(json_object_get(object, key), JSON_ENCODE_ANY);
     assert_string_equal(json_string_value(json_object_get(object, "kind")), kind);
     assert_string_equal(value, expected);

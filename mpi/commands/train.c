@@ -44,12 +44,11 @@ static dn_status same_data(dn_run *r, const char *folder)
 {
     char data[sizeof r->state.data];
     dn_source_describe(&r->train.images, data, sizeof data);
-    dn_status status = DN_OK;
-    if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
-        status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
-                         folder, data, r->state.data, r->state.path);
-    snprintf(r->state.data, sizeof r->state.data, "%s", data);
-    return dn_comm_agree(r->comm, status);
+    DN_CHECK(r->state.data[0] == '\0' || strcmp(r->state.data, data) == 0, DN_EINVAL,
+             "--data %s: found %s, expected %s as in %s (or --resume none)", folder, data,
+             r->state.data, r->state.path);
+    strcpy(r->state.data, data);
+    return DN_OK;
 }
 
 /* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
@@ -83,6 +82,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     if (o->run.augment == DN_AUGMENT_AUTO)
         o->run.augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
+    DN_TRY(same_data(r, o->data));
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_net(o, data, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
@@ -103,22 +103,20 @@ static dn_status build_run(dn_run *r, dn_options *o)
 static dn_status read_weights(dn_run *r, const char *init_from)
 {
     dn_checkpoint start;
-    dn_optimizer_state *optimizer = r->from ? &r->step.optimizer : NULL;
-    if (!r->from && init_from[0] != '\0')
-        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
-    if (r->from)
-        DN_TRY(dn_checkpoint_load(r->from, r->net, optimizer));
-    if (optimizer)
+    if (r->from) {
+        DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
         dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
+    } else if (init_from[0] != '\0') {
+        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
+        DN_TRY(dn_checkpoint_load(r->from, r->net, NULL));
+    }
     dn_checkpoint_close(&r->from);
     return DN_OK;
 }
 
 /* Rank 0's weights and the optimizer's state on all ranks. */
-static dn_status share_weights(dn_run *r, const char *init_from)
+static void share_weights(dn_run *r)
 {
-    const dn_status status = r->comm->rank == 0 ? read_weights(r, init_from) : DN_OK;
-    DN_TRY(dn_comm_agree(r->comm, status));
     const dn_view net = dn_net_view(r->net);
     const size_t parameters = net.parameter_count * sizeof(float);
     const size_t states = r->step.optimizer.floats * sizeof(float);
@@ -126,9 +124,8 @@ static dn_status share_weights(dn_run *r, const char *init_from)
     dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
     dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states, 0);
     r->done = r->state.step;
-    r->preempt.longest_saving =
-        (double)(parameters + states) / slow_disk; /* until one was measured */
-    return DN_OK;
+    /* Until a checkpoint has been timed: */
+    r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 
 /* What rank 0 alone does: metrics and checkpoints. */
@@ -158,6 +155,7 @@ static dn_status check_time(const dn_run *r, const char *limit)
 
 dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
+    const int is_first = comm->rank == 0;
     dn_run r = {.comm = comm, .saved = -1};
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
@@ -166,14 +164,14 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
-    DN_TRY_OR_DONE(same_data(&r, options->data));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
-    DN_TRY_OR_DONE(share_weights(&r, options->init_from));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? open_output(&r, options) : DN_OK));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
+    share_weights(&r);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
-    if (comm->rank == 0)
+    if (is_first)
         printf("weights %s, metrics %s/metrics.jsonl\n", r.state.path, r.folder);
 done:
     dn_saver_destroy(&r.saver);

@@ -6,11 +6,12 @@
 #include "job/heartbeat.h"
 #include "training/run.h"
 
-enum { LOSS, TOP1, TOP5, SCORES };
+enum { SCORES = sizeof(dn_scores) / sizeof(double) };
 
-/* Fills this rank's rows of sums(batches, SCORES); DN_STOPPED when it is preempted. */
+/* Fills this rank's rows of sums(batches), not divided by the images; DN_STOPPED when it is
+ * preempted. */
 static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                               const dn_preempt *preempt, double (*sums)[SCORES], int batches)
+                               const dn_preempt *preempt, dn_scores *sums, int batches)
 {
     const dn_view view = dn_net_view(net);
     const int first = dn_tree_first(batches, comm->size, comm->rank);
@@ -30,9 +31,7 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
         dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
         dn_net_forward_eval(net, left < view.batch ? (int)left : view.batch, &result);
-        sums[b][LOSS] = result.loss;
-        sums[b][TOP1] = result.correct1;
-        sums[b][TOP5] = result.correct5;
+        sums[b] = (dn_scores){result.loss, result.correct1, result.correct5};
         const int reason = preempt ? dn_preempt_reason(preempt) : 0;
         if (reason != 0)
             status =
@@ -49,15 +48,15 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
     const double count = (double)images->count;
     const int batch = dn_net_view(net).batch;
     const int batches = (int)((images->count + batch - 1) / batch);
-    double(*sums)[SCORES] = calloc((size_t)batches, sizeof *sums);
+    dn_scores *sums = calloc((size_t)batches, sizeof *sums);
     dn_status status =
         sums ? score_batches(comm, net, images, preempt, sums, batches)
              : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, sums[0], batches, SCORES);
-    scores->loss = dn_tree_sum(&sums[0][LOSS], batches, SCORES) / count;
-    scores->top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / count;
-    scores->top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / count;
+    dn_comm_gather_doubles(comm, &sums->loss, batches, SCORES);
+    scores->loss = dn_tree_sum(&sums->loss, batches, SCORES) / count;
+    scores->top1 = 100 * dn_tree_sum(&sums->top1, batches, SCORES) / count;
+    scores->top5 = 100 * dn_tree_sum(&sums->top5, batches, SCORES) / count;
 done:
     free(sums);
     return status;

@@ -91,28 +91,22 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
     return dn_fail(DN_EINVAL, "--model: stem=%s: expected cifar, imagenet or 7x7", text);
 }
 
-static dn_status parse_compression(dn_spec *spec, const char *text)
-{
-    char *end;
-    spec->compression = strtod(text, &end);
-    DN_CHECK(end != text && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
-             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", text);
-    return DN_OK;
-}
-
 static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
 {
+    char *end;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(name, keys[i].name) == 0)
             return parse_numbers(spec, &keys[i], value);
-    if (strcmp(name, "compression") == 0)
-        return parse_compression(spec, value);
     if (strcmp(name, "stem") == 0)
         return parse_stem(spec, value);
-    return dn_fail(DN_EINVAL,
-                   "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
-                   "stem-channels or last-transition",
-                   name);
+    DN_CHECK(strcmp(name, "compression") == 0, DN_EINVAL,
+             "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
+             "stem-channels or last-transition",
+             name);
+    spec->compression = strtod(value, &end);
+    DN_CHECK(end != value && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
+             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", value);
+    return DN_OK;
 }
 
 static dn_status parse_form(dn_spec *spec, const char *form)

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <math.h>
 #include <omp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -78,19 +79,12 @@ static dn_status metrics_failure(const dn_metrics *m)
 /* Cuts the file after its last newline. */
 static dn_status drop_partial_line(const dn_metrics *m)
 {
-    if (fseeko(m->file, 0, SEEK_END) != 0)
-        return metrics_failure(m);
-    const off_t size = ftello(m->file);
+    const int file = fileno(m->file);
+    const off_t size = lseek(file, 0, SEEK_END);
     off_t keep = size;
-    for (; keep > 0; keep--) {
-        fseeko(m->file, keep - 1, SEEK_SET);
-        if (fgetc(m->file) == '\n')
-            break;
-    }
-    fseeko(m->file, 0, SEEK_END); /* between reading and writing, C asks for a seek */
-    if (keep != size && ftruncate(fileno(m->file), keep) != 0)
-        return metrics_failure(m);
-    return DN_OK;
+    for (char last; keep > 0 && pread(file, &last, 1, keep - 1) == 1 && last != '\n';)
+        keep--;
+    return size < 0 || (keep != size && ftruncate(file, keep) != 0) ? metrics_failure(m) : DN_OK;
 }
 
 /* null where x is non-finite. */
@@ -183,12 +177,18 @@ static void draw_line(dn_metrics *m)
 }
 
 /* A line that stays; on a terminal it takes the place of the rewritten one. */
-static void print_line(dn_metrics *m, const char *text)
+__attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, const char *format, ...)
 {
-    if (!m->settings.progress)
+    FILE *to = m->settings.progress;
+    if (!to)
         return;
-    fprintf(m->settings.progress, "%s%s\n", m->has_line ? "\r\033[K" : "", text);
-    fflush(m->settings.progress);
+    va_list args;
+    va_start(args, format);
+    fputs(m->has_line ? "\r\033[K" : "", to);
+    vfprintf(to, format, args);
+    fputc('\n', to);
+    fflush(to);
+    va_end(args);
     m->has_line = 0;
 }
 
@@ -200,7 +200,7 @@ static dn_status end_interval(dn_metrics *m, int is_shown)
     const summary s = summarize(m, &m->interval);
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
-        print_line(m, line);
+        print_line(m, "%s", line);
     }
     m->interval = (tally){.start = m->last_step_end};
     return write_object(m, "interval",
@@ -235,47 +235,45 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     if (!m)
         return DN_OK;
     const dn_scores none = {(double)NAN, (double)NAN, (double)NAN};
-    char line[LINE_SIZE], test[128] = "", hash[17];
+    char test[128] = "";
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    snprintf(hash, sizeof hash, HASH, weights_hash);
     if (scores != NULL)
         snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores->loss,
                  scores->top1, scores->top5);
     else
         scores = &none;
-    snprintf(line, sizeof line,
-             "epoch %" PRId64 "/%" PRId64
-             "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights %s",
-             last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, hash);
-    print_line(m, line);
+    print_line(m,
+               "epoch %" PRId64 "/%" PRId64
+               "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
+               last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    return write_object(
-        m, "epoch",
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "train_loss",
-                  json_number(s.loss), "train_top1", json_number(s.top1), "test_loss",
-                  json_number(scores->loss), "test_top1", json_number(scores->top1), "test_top5",
-                  json_number(scores->top5), "images_per_s", json_number(s.speed), "seconds",
-                  json_number(s.seconds), "lr", json_number(m->rate), "weights_hash", hash));
+    return write_object(m, "epoch",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
+                                  json_number(s.loss), "train_top1", json_number(s.top1),
+                                  "test_loss", json_number(scores->loss), "test_top1",
+                                  json_number(scores->top1), "test_top5", json_number(scores->top5),
+                                  "images_per_s", json_number(s.speed), "seconds",
+                                  json_number(s.seconds), "lr", json_number(m->rate),
+                                  "weights_hash", json_sprintf(HASH, weights_hash)));
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)
 {
     if (!m)
         return DN_OK;
-    char hash[17], duration[32], line[PATH_MAX + 128];
+    char duration[32];
     m->step = step;
     if (m->interval.steps > 0)
         DN_TRY(end_interval(m, 1));
     const double seconds = omp_get_wtime() - m->start;
-    snprintf(hash, sizeof hash, HASH, weights_hash);
     duration_text(seconds, duration);
-    snprintf(line, sizeof line, "ended after step %" PRId64 ", %s  weights %s  %s", step, duration,
-             hash, checkpoint ? checkpoint : "");
-    print_line(m, line);
+    print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
+               weights_hash, checkpoint ? checkpoint : "");
     return write_object(m, "end",
-                        json_pack("{s:s, s:o, s:o?}", "weights_hash", hash, "seconds",
-                                  json_number(seconds), "checkpoint", json_string(checkpoint)));
+                        json_pack("{s:o, s:o, s:o?}", "weights_hash",
+                                  json_sprintf(HASH, weights_hash), "seconds", json_number(seconds),
+                                  "checkpoint", json_string(checkpoint)));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)

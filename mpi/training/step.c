@@ -140,7 +140,7 @@ static void load_team(dn_step *step, int v)
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
     }
-    step->times.load += mark(step, DN_SPAN_LOAD, v, start) - start;
+    mark(step, DN_SPAN_LOAD, v, start);
 }
 
 /* Losses and gradients of the team's virtual ranks from `v` on, in step `number`. */

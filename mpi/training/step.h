@@ -45,7 +45,6 @@ typedef struct dn_step_settings {
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
-    double load;      /* of that, waiting for batches and copying them */
     double wait;      /* for the other ranks' gradients, after the backward pass */
     double flight;    /* with buckets in flight, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */

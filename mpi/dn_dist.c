@@ -21,8 +21,12 @@ static const dn_command commands[] = {
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static void print_commands(void)
+static void show_help(const dn_command *command)
 {
+    if (command != NULL) {
+        dn_options_help(stdout, command);
+        return;
+    }
     printf("usage: dn_dist COMMAND [OPTIONS]\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-8s%s\n", commands[i].name, commands[i].help);
@@ -51,18 +55,21 @@ static dn_status find_command(const dn_command **command, const char *name)
 /* Runs the command with what every command has beside it. */
 static dn_status run_command(const dn_command *command, dn_comm *comm, dn_options *options)
 {
+    dn_place place;
+    DN_TRY(dn_place_create(&place, comm, options->threads, (dn_pin)options->pin));
+    comm->place = &place;
     dn_heartbeat_start(&comm->heartbeat, comm, options->deadline);
     dn_status status = dn_timeline_create(&comm->timeline, comm, options->timeline);
     if (status == DN_OK)
         status = command->run(comm, options);
     const dn_status closed = dn_timeline_close(&comm->timeline);
+    comm->place = NULL;
     return status != DN_OK ? status : closed;
 }
 
 int main(int argc, char **argv)
 {
     dn_comm comm;
-    dn_place place;
     dn_options options = {0};
     const dn_command *command;
     dn_status status = find_command(&command, argv[1]);
@@ -74,17 +81,10 @@ int main(int argc, char **argv)
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
-    if (status == DN_OK && is_help && comm.rank == 0) {
-        if (command)
-            dn_options_help(stdout, command);
-        else
-            print_commands();
-    }
-    if (status == DN_OK && !is_help)
-        status = dn_place_create(&place, &comm, options.threads, (dn_pin)options.pin);
-    comm.place = &place;
     if (status == DN_OK && !is_help)
         status = run_command(command, &comm, &options);
+    else if (status == DN_OK && comm.rank == 0)
+        show_help(command);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     dn_heartbeat_doing(comm.heartbeat, DN_ENDING);

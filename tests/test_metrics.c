@@ -46,27 +46,27 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const char end_checkpoint[] = "runs/x/checkpoint-00000003.h5";
+
 /* Two epochs of two steps; the second is cut after one. */
 static void run(const fixture *f, FILE *progress, double interval)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, interval};
+    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval};
+    const dn_scores scores = {1.25, 60, 95.5};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    const dn_step_metrics step[] = {
-        {1, 1, 2.0, 1, 10, 0.1}, {1, 2, 1.0, 3, 10, 0.1}, {2, 3, (double)NAN, 0, 10, 0.1}};
-    const dn_epoch_metrics epoch = {1, 1.25, 60, 95.5, 0xabc};
-    const dn_end_metrics end = {2, 3, 0x123456789abcdef0u, "runs/x/checkpoint-00000003.h5"};
-    assert_int_equal(dn_metrics_step(metrics, &step[0]), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, &step[1]), DN_OK);
-    assert_int_equal(dn_metrics_epoch(metrics, &epoch), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, &step[2]), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, &end), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, 2.0, 1, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, 1.0, 3, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 3, (double)NAN, 0, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, end_checkpoint), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
 }
 
-/* The object on line `index` of the file. */
-static json_t *read_object(const fixture *f, int index)
+/* `key` of the object on line `index` of the file, which is of the kind, is the JSON `expected`. */
+static void check_object(const fixture *f, int index, const char *kind, const char *key,
+                         const char *expected)
 {
     char line[1024] = "";
     FILE *file = fopen(f->file, "r");
@@ -75,14 +75,6 @@ static json_t *read_object(const fixture *f, int index)
         assert_non_null(fgets(line, sizeof line, file));
     fclose(file);
     json_t *object = json_loads(line, 0, NULL);
-    assert_non_null(object);
-    return object;
-}
-
-static void check_object(const fixture *f, int index, const char *kind, const char *key,
-                         const char *expected)
-{
-    json_t *object = read_object(f, index);
     char *value = json_dumps(json_object_get(object, key), JSON_ENCODE_ANY);
     assert_string_equal(json_string_value(json_object_get(object, "kind")), kind);
     assert_string_equal(value, expected);
@@ -158,7 +150,7 @@ static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
@@ -169,8 +161,7 @@ static void test_failures(void **state)
     rmdir(f->file);
     assert_int_equal(symlink("/dev/full", f->file), 0);
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    const dn_end_metrics end = {1, 1, 1, NULL};
-    assert_int_equal(dn_metrics_end(metrics, &end), DN_EIO);
+    assert_int_equal(dn_metrics_end(metrics, 1, 1, NULL), DN_EIO);
     assert_non_null(strstr(dn_message(), "No space left"));
     dn_metrics_destroy(&metrics);
 }
@@ -205,9 +196,9 @@ static void test_null(void **state)
 {
     (void)state;
     dn_metrics *metrics = NULL;
-    assert_int_equal(dn_metrics_step(NULL, NULL), DN_OK);
-    assert_int_equal(dn_metrics_epoch(NULL, NULL), DN_OK);
-    assert_int_equal(dn_metrics_end(NULL, NULL), DN_OK);
+    assert_int_equal(dn_metrics_step(NULL, 1, 1, 1, 1), DN_OK);
+    assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL), DN_OK);
+    assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);
 }
 

@@ -31,30 +31,14 @@ typedef struct dn_metrics_settings {
     FILE *progress;            /* stdout; NULL: no progress is shown */
     int64_t steps_per_epoch;   /* >= 1 */
     int64_t epochs, last_step; /* where the run will end: epochs for display, step for time left */
+    int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
 } dn_metrics_settings;
 
-/* One optimizer step over the global batch. */
-typedef struct dn_step_metrics {
-    int64_t epoch, step;     /* from 1 */
-    double loss;             /* mean over the global batch */
-    int64_t correct, images; /* of the global batch */
-    double lr;
-} dn_step_metrics;
-
-/* The end of an epoch. What was trained in it is known from its steps. */
-typedef struct dn_epoch_metrics {
-    int evaluated;                          /* 0: the three test fields are not set */
-    double test_loss, test_top1, test_top5; /* mean, percent, percent */
-    uint64_t weights_hash;
-} dn_epoch_metrics;
-
-/* The end of a run, by its last epoch, --max-steps or a signal. */
-typedef struct dn_end_metrics {
-    int64_t epoch, step;
-    uint64_t weights_hash;
-    const char *checkpoint; /* the file that holds the weights, or NULL */
-} dn_end_metrics;
+/* Of a net on a split. */
+typedef struct dn_scores {
+    double loss, top1, top5; /* mean, percent, percent */
+} dn_scores;
 
 /* Opens folder/metrics.jsonl to append; a line cut short by a crash is taken off first. The caller
  * owns the result. DN_EIO names the folder or file and the reason, as do the functions below. */
@@ -63,9 +47,18 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
 /* Closes the file and sets *metrics to NULL; accepts NULL inside. */
 void dn_metrics_destroy(dn_metrics **metrics);
 
-/* To be called after each step, each epoch (after its evaluation) and once at the end. */
-dn_status dn_metrics_step(dn_metrics *metrics, const dn_step_metrics *step);
-dn_status dn_metrics_epoch(dn_metrics *metrics, const dn_epoch_metrics *epoch);
-dn_status dn_metrics_end(dn_metrics *metrics, const dn_end_metrics *end);
+/* To be called after step `step` (1 is the first): `loss` is the mean over the global batch,
+ * `correct` its images that top-1 is right for, `rate` the learning rate. */
+dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, double loss, int64_t correct,
+                          double rate);
+
+/* To be called after the last step of an epoch; `scores` is NULL where it was not evaluated. */
+dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
+                           const dn_scores *scores);
+
+/* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
+ * file that holds the weights, or NULL. */
+dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
+                         const char *checkpoint);
 
 #endif

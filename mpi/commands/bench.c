@@ -58,13 +58,6 @@ static int ascending(const void *a, const void *b)
 
 static dn_status run_steps(bench *b)
 {
-    const dn_optimizer_settings settings = {.rate = 0.01,
-                                            .weight_decay = 1e-4,
-                                            .momentum = 0.9,
-                                            .nesterov = 1,
-                                            .beta1 = 0.9,
-                                            .beta2 = 0.999,
-                                            .eps = 1e-8};
     const int warmup = b->options->warmup, steps = b->options->steps;
     for (int i = 0; i < warmup + steps; i++) {
         if (i == warmup) {
@@ -74,8 +67,7 @@ static dn_status run_steps(bench *b)
         DN_MPI(MPI_Barrier(b->comm->world));
         const double start = MPI_Wtime();
         dn_step_result result;
-        DN_TRY(dn_step_run(&b->step, &(dn_pass){.seed = SEED, .step = (uint64_t)i}, &settings,
-                           load_nothing, NULL, &result));
+        DN_TRY(dn_step_run(&b->step, i, 0.01, &result));
         if (i >= warmup)
             b->seconds[i - warmup] = MPI_Wtime() - start;
     }
@@ -173,8 +165,10 @@ static void print_bench_text(const bench *b)
 static dn_status create_bench(bench *b)
 {
     DN_TRY(dn_options_net(b->options, NULL, b->comm->size, &b->net));
-    const dn_step_settings settings = dn_options_step(b->options, b->comm->size);
-    DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings, NULL));
+    dn_step_settings settings = b->options->step;
+    settings.virtual_ranks = b->comm->size;
+    settings.load = load_nothing;
+    DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
     return DN_OK;

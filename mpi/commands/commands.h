@@ -25,15 +25,6 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
 
 /* ---- settings: not collective ---- */
 
-/* How a run begins. */
-typedef enum dn_resume {
-    DN_RESUME_AUTO, /* from the newest checkpoint of its folder, if there is one */
-    DN_RESUME_NONE, /* afresh */
-    DN_RESUME_FILE  /* from options.resume */
-} dn_resume;
-
-dn_resume dn_options_resume(const dn_options *options);
-
 /* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
  * and '_' turned into '_'. DN_EINVAL where that is too long. */
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
@@ -42,10 +33,6 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
  * tenth of the run, where scaling raises the rate, and none elsewhere. */
 dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
-
-/* The settings of a training step over `virtual_ranks`. */
-dn_optimizer_settings dn_options_optimizer(const dn_options *options);
-dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks);
 
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
  * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,

@@ -7,17 +7,17 @@
 
 #include "training/run.h"
 
-static void print_scores(const dn_options *options, const dn_epoch_metrics *scores, int64_t images)
+static void print_scores(const dn_options *options, const dn_scores *scores, int64_t images)
 {
     char loss[32] = "null"; /* JSON has no NaN */
-    if (isfinite(scores->test_loss))
-        snprintf(loss, sizeof loss, "%.9g", scores->test_loss);
+    if (isfinite(scores->loss))
+        snprintf(loss, sizeof loss, "%.9g", scores->loss);
     if (options->json)
-        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->test_top1,
-               scores->test_top5, loss);
+        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->top1, scores->top5,
+               loss);
     else
         printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", images,
-               scores->test_top1, scores->test_top5, scores->test_loss);
+               scores->top1, scores->top5, scores->loss);
 }
 
 /* The net that the checkpoint holds, with its weights. The options take what the checkpoint
@@ -42,7 +42,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
 {
     dn_net *net = NULL;
     dn_split test = {0};
-    dn_epoch_metrics scores;
+    dn_scores scores;
     dn_status status;
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));

@@ -42,22 +42,11 @@ static void print_memory_plan(const dn_net *net)
     printf("packed weights and partial sums of one step each: at most %zu bytes\n", most);
 }
 
-/* What a rank with more than one virtual rank takes for each of the others. */
-static dn_status print_further_net(const dn_net *net)
-{
-    dn_net *further;
-    DN_TRY(dn_net_create_sharing(&further, net));
-    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
-           dn_net_view(further).arena_bytes);
-    dn_net_destroy(&further);
-    return DN_OK;
-}
-
 /* The optimizer's vectors have the parameters alone, sums the batch statistics as well. */
 static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
-    const dn_optimizer *optimizer = view.kernels->optimizers[options->optimizer];
+    const dn_optimizer *optimizer = view.kernels->optimizers[options->step.optimizer];
     printf("\nbeside the plan: ");
     for (int i = 0; optimizer->states[i]; i++)
         printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));
@@ -66,8 +55,10 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
 
 static dn_status print_info(const dn_options *options)
 {
-    dn_net *net = NULL;
-    DN_TRY(dn_options_net(options, NULL, 1, &net));
+    dn_net *net = NULL, *further = NULL;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_options_net(options, NULL, 1, &net));
+    DN_TRY_OR_DONE(dn_net_create_sharing(&further, net));
     const dn_spec *spec = dn_net_view(net).spec;
     printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
            spec->width, spec->classes);
@@ -77,7 +68,10 @@ static dn_status print_info(const dn_options *options)
     printf("batches that are read ahead: %zu bytes\n",
            DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * (size_t)spec->channels *
                (size_t)spec->height * (size_t)spec->width);
-    const dn_status status = print_further_net(net);
+    printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
+           dn_net_view(further).arena_bytes);
+done:
+    dn_net_destroy(&further);
     dn_net_destroy(&net);
     return status;
 }

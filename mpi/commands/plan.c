@@ -21,9 +21,9 @@ static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
         .network = {.inside = {o->inside_latency * 1e-6, o->inside_bandwidth * 1e9},
                     .between = {o->latency * 1e-6, o->bandwidth * 1e9}},
         .ranks_per_node = o->ranks_per_node > 0 ? o->ranks_per_node : profile->ranks,
-        .virtual_ranks = o->virtual_ranks,
-        .bucket_floats = (size_t)(o->bucket_mb * mib / sizeof(float)),
-        .polls = o->comm_thread != DN_COMM_THREAD_ON,
+        .virtual_ranks = o->step.virtual_ranks,
+        .bucket_floats = (size_t)(o->step.bucket_mb * mib / sizeof(float)),
+        .polls = o->step.comm_thread != DN_COMM_THREAD_ON,
     };
 }
 

@@ -4,13 +4,6 @@
 #include <ctype.h>
 #include <string.h>
 
-dn_resume dn_options_resume(const dn_options *options)
-{
-    if (strcmp(options->resume, "auto") == 0)
-        return DN_RESUME_AUTO;
-    return strcmp(options->resume, "none") == 0 ? DN_RESUME_NONE : DN_RESUME_FILE;
-}
-
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {
     const char *prefix = options->out[0] ? "" : "runs/";
@@ -34,29 +27,6 @@ dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t st
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
         .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
-    };
-}
-
-dn_optimizer_settings dn_options_optimizer(const dn_options *options)
-{
-    return (dn_optimizer_settings){
-        .weight_decay = options->weight_decay,
-        .momentum = options->momentum,
-        .nesterov = options->nesterov,
-        .beta1 = options->beta1,
-        .beta2 = options->beta2,
-        .eps = options->eps,
-    };
-}
-
-dn_step_settings dn_options_step(const dn_options *options, int virtual_ranks)
-{
-    return (dn_step_settings){
-        .virtual_ranks = virtual_ranks,
-        .optimizer = options->optimizer,
-        .bucket = (size_t)(options->bucket_mb * (1 << 20) / sizeof(float)),
-        .wire = (dn_dtype)options->wire,
-        .comm_thread = (dn_comm_thread)options->comm_thread,
     };
 }
 

@@ -17,24 +17,20 @@
 static const double slow_disk = 20e6; /* bytes/s */
 
 /* Finds the checkpoint to go on from and reads its configuration. Rank 0. */
-static dn_status find_checkpoint(dn_run *r, const dn_options *o)
+static dn_status find_checkpoint(dn_run *r, const char *resume)
 {
-    switch (dn_options_resume(o)) {
-    case DN_RESUME_NONE:
+    if (strcmp(resume, "none") == 0)
         return dn_checkpoint_set_aside(r->folder);
-    case DN_RESUME_FILE:
-        return dn_checkpoint_open(&r->from, o->resume, &r->state);
-    case DN_RESUME_AUTO:
-        break;
-    }
-    return dn_checkpoint_open_newest(&r->from, r->folder, &r->state);
+    if (strcmp(resume, "auto") == 0)
+        return dn_checkpoint_open_newest(&r->from, r->folder, &r->state);
+    return dn_checkpoint_open(&r->from, resume, &r->state);
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
 static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
-    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o) : DN_OK));
+    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume) : DN_OK));
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
@@ -48,49 +44,33 @@ static dn_status same_data(dn_run *r, const char *folder)
 {
     char data[sizeof r->state.data];
     dn_source_describe(&r->train.images, data, sizeof data);
-    dn_status status = DN_OK;
-    if (r->state.data[0] != '\0' && strcmp(r->state.data, data) != 0)
-        status = dn_fail(DN_EINVAL, "--data %s: found %s, expected %s as in %s (or --resume none)",
-                         folder, data, r->state.data, r->state.path);
-    snprintf(r->state.data, sizeof r->state.data, "%s", data);
-    return dn_comm_agree(r->comm, status);
+    DN_CHECK(r->state.data[0] == '\0' || strcmp(r->state.data, data) == 0, DN_EINVAL,
+             "--data %s: found %s, expected %s as in %s (or --resume none)", folder, data,
+             r->state.data, r->state.path);
+    strcpy(r->state.data, data);
+    return DN_OK;
 }
 
-/* The schedule, in the state that a checkpoint has of it. */
-static void set_rate(dn_run *r, const dn_options *o, int64_t steps_per_epoch)
-{
-    r->rate = dn_options_rate(o, o->virtual_ranks, steps_per_epoch);
-    if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
-        r->rate.state = r->state.schedule_state;
-    snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
-}
-
-/* The run's settings; needs the data. */
+/* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
     const int64_t images = r->train.images.count;
-    const int64_t global = (int64_t)o->batch_size * o->virtual_ranks;
+    const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
-    DN_CHECK(r->comm->size <= o->virtual_ranks, DN_EINVAL,
+    DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank",
-             o->virtual_ranks, r->comm->size);
+             o->step.virtual_ranks, r->comm->size);
     DN_CHECK(per_epoch > 0, DN_ESHAPE,
              "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
              " images, expected at most the %" PRId64 " of %s",
-             o->batch_size, o->virtual_ranks, global, images, o->data);
-    r->settings = (dn_run_settings){
-        .data = o->data,
-        .seed = (uint64_t)o->seed,
-        .batch_size = o->batch_size,
-        .augment = o->augment == DN_AUGMENT_PAD_CROP_FLIP,
-        .steps_per_epoch = per_epoch,
-        .last = o->max_steps > 0 && o->max_steps < all ? o->max_steps : all,
-        .optimizer = dn_options_optimizer(o),
-        .label_smoothing = (float)o->label_smoothing,
-        .eval_every = o->eval_every,
-        .checkpoint_every = o->checkpoint_every,
-    };
-    set_rate(r, o, per_epoch);
+             o->batch_size, o->step.virtual_ranks, global, images, o->data);
+    r->settings = o->run;
+    r->data = o->data;
+    r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
+    r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
+    if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
+        r->rate.state = r->state.schedule_state;
+    snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
     return DN_OK;
 }
 
@@ -98,21 +78,24 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
 static dn_status build_run(dn_run *r, dn_options *o)
 {
     const dn_shard_info *data = &r->train.images.info;
-    if (o->virtual_ranks == 0)
-        o->virtual_ranks = r->comm->size;
-    if (o->augment == DN_AUGMENT_AUTO)
-        o->augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
+    if (o->step.virtual_ranks == 0)
+        o->step.virtual_ranks = r->comm->size;
+    if (o->run.augment == DN_AUGMENT_AUTO)
+        o->run.augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
+    DN_TRY(same_data(r, o->data));
     DN_TRY(plan_run(r, o));
-    DN_TRY(dn_options_net(o, data, o->virtual_ranks, &r->net));
+    DN_TRY(dn_options_net(o, data, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
-    const dn_step_settings settings = dn_options_step(o, o->virtual_ranks);
-    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &settings, &r->stop));
-    dn_net_init(r->net, (dn_init)o->init, r->settings.seed);
+    o->step.load = dn_run_load;
+    o->step.user = r;
+    o->step.preempt = &r->preempt;
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));
+    dn_net_init(r->net, (dn_init)o->init, o->step.seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
-            net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(), o->virtual_ranks,
-            o->batch_size, net.kernels->name);
+            net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(),
+            o->step.virtual_ranks, o->batch_size, net.kernels->name);
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
@@ -120,22 +103,20 @@ static dn_status build_run(dn_run *r, dn_options *o)
 static dn_status read_weights(dn_run *r, const char *init_from)
 {
     dn_checkpoint start;
-    dn_optimizer_state *optimizer = r->from ? &r->step.optimizer : NULL;
-    if (!r->from && init_from[0] != '\0')
-        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
-    if (r->from)
-        DN_TRY(dn_checkpoint_load(r->from, r->net, optimizer));
-    if (optimizer)
+    if (r->from) {
+        DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
         dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
+    } else if (init_from[0] != '\0') {
+        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
+        DN_TRY(dn_checkpoint_load(r->from, r->net, NULL));
+    }
     dn_checkpoint_close(&r->from);
     return DN_OK;
 }
 
 /* Rank 0's weights and the optimizer's state on all ranks. */
-static dn_status share_weights(dn_run *r, const char *init_from)
+static void share_weights(dn_run *r)
 {
-    const dn_status status = r->comm->rank == 0 ? read_weights(r, init_from) : DN_OK;
-    DN_TRY(dn_comm_agree(r->comm, status));
     const dn_view net = dn_net_view(r->net);
     const size_t parameters = net.parameter_count * sizeof(float);
     const size_t states = r->step.optimizer.floats * sizeof(float);
@@ -143,57 +124,55 @@ static dn_status share_weights(dn_run *r, const char *init_from)
     dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
     dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states, 0);
     r->done = r->state.step;
-    r->stop.longest_saving = (double)(parameters + states) / slow_disk; /* until one was measured */
-    return DN_OK;
+    /* Until a checkpoint has been timed: */
+    r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 
 /* What rank 0 alone does: metrics and checkpoints. */
 static dn_status open_output(dn_run *r, const dn_options *o)
 {
-    const dn_metrics_settings metrics = {.folder = r->folder,
-                                         .progress = stdout,
-                                         .steps_per_epoch = r->settings.steps_per_epoch,
-                                         .epochs = o->epochs,
-                                         .last_step = r->settings.last,
-                                         .interval = 10};
-    dn_status status = DN_OK;
-    if (r->comm->rank == 0)
-        status = dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->keep);
-    if (r->comm->rank == 0 && status == DN_OK)
-        status = dn_metrics_create(&r->metrics, &metrics);
-    return dn_comm_agree(r->comm, status);
+    DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
+    return dn_metrics_create(
+        &r->metrics,
+        &(dn_metrics_settings){.folder = r->folder,
+                               .progress = stdout,
+                               .steps_per_epoch = r->rate.steps_per_epoch,
+                               .epochs = o->epochs,
+                               .last_step = r->last,
+                               .images = (int64_t)o->batch_size * o->step.virtual_ranks,
+                               .interval = 10});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each
  * attempt alike. */
 static dn_status check_time(const dn_run *r, const char *limit)
 {
-    const int is_late = dn_preempt_reason(&r->stop) == DN_PREEMPT_TIME && limit[0] != '\0';
-    DN_CHECK(dn_comm_max(r->comm, is_late) == 0 || r->done == r->settings.last, DN_EINVAL,
+    const int is_late = dn_preempt_reason(&r->preempt) == DN_PREEMPT_TIME && limit[0] != '\0';
+    DN_CHECK(dn_comm_max(r->comm, is_late) == 0 || r->done == r->last, DN_EINVAL,
              "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
     return DN_OK;
 }
 
 dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
-    dn_run r = {.comm = comm};
+    const int is_first = comm->rank == 0;
+    dn_run r = {.comm = comm, .saved = -1};
     dn_status status;
-    DN_TRY_OR_DONE(dn_preempt_open(&r.stop, options->time_limit, comm->start));
+    DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r, options));
     dn_heartbeat_record(comm, r.folder);
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
-    DN_TRY_OR_DONE(same_data(&r, options->data));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
-    DN_TRY_OR_DONE(dn_place_report(comm, options->virtual_ranks, 1));
-    DN_TRY_OR_DONE(share_weights(&r, options->init_from));
-    DN_TRY_OR_DONE(open_output(&r, options));
+    DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
+    share_weights(&r);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
-    if (comm->rank == 0)
-        printf("weights %s, metrics %s/metrics.jsonl\n", r.saved[0] ? r.saved : r.state.path,
-               r.folder);
+    if (is_first)
+        printf("weights %s, metrics %s/metrics.jsonl\n", r.state.path, r.folder);
 done:
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/optimizer.h"
 #include "dn/spec.h"
 
 /* The row of a command's option (name: `length` characters), or NULL. */
@@ -56,7 +55,7 @@ static const char *argument_text(const dn_option *o, char list[CHOICES_SIZE])
     return list;
 }
 
-static dn_status set_choice(int *field, const dn_option *o, const char *text, const char *where)
+static dn_status set_choice(int *field, const dn_option *o, const char *text)
 {
     char list[CHOICES_SIZE];
     for (int i = 0; choice_name(o, i) != NULL; i++)
@@ -64,11 +63,10 @@ static dn_status set_choice(int *field, const dn_option *o, const char *text, co
             *field = o->kind == DN_SWITCH ? i % 2 : i;
             return DN_OK;
         }
-    return dn_fail(DN_EINVAL, "%s%s: found '%s', expected %s", where, o->name, text,
-                   argument_text(o, list));
+    return dn_fail(DN_EINVAL, "%s: found '%s', expected %s", o->name, text, argument_text(o, list));
 }
 
-static dn_status set_number(void *field, const dn_option *o, const char *text, const char *where)
+static dn_status set_number(void *field, const dn_option *o, const char *text)
 {
     char *end;
     errno = 0;
@@ -78,7 +76,7 @@ static dn_status set_number(void *field, const dn_option *o, const char *text, c
     const double value = is_real ? real : (double)whole;
     const int in_range = value >= o->min && value <= o->max; /* not so for NaN */
     DN_CHECK(end != text && *end == '\0' && !errno && in_range, DN_EINVAL,
-             "%s%s: found '%s', expected a %s from %.15g to %.15g", where, o->name, text,
+             "%s: found '%s', expected a %s from %.15g to %.15g", o->name, text,
              is_real ? "number" : "whole number", o->min, o->max);
     if (is_real)
         *(double *)field = real;
@@ -89,19 +87,18 @@ static dn_status set_number(void *field, const dn_option *o, const char *text, c
     return DN_OK;
 }
 
-/* Parses `text` into the row's field. `where` stands before the option's name in the message of a
- * DN_EINVAL: "--" or "run.ini:3: ". */
-static dn_status set_option(dn_options *options, const dn_option *o, const char *text,
-                            const char *where)
+/* Parses `text` into the row's field. DN_EINVAL: the caller puts where it stands before the
+ * message. */
+static dn_status set_option(dn_options *options, const dn_option *o, const char *text)
 {
     void *field = field_of(options, o);
     if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
-        return set_choice(field, o, text, where);
+        return set_choice(field, o, text);
     if (o->kind != DN_TEXT)
-        return set_number(field, o, text, where);
+        return set_number(field, o, text);
     const size_t length = strlen(text);
-    DN_CHECK(length < o->size, DN_EINVAL, "%s%s: found %zu characters, expected at most %zu", where,
-             o->name, length, o->size - 1);
+    DN_CHECK(length < o->size, DN_EINVAL, "%s: found %zu characters, expected at most %zu", o->name,
+             length, o->size - 1);
     memcpy(field, text, length + 1);
     return DN_OK;
 }
@@ -129,55 +126,48 @@ static void option_text(const dn_options *options, const dn_option *o, char text
 
 /* ---- INI text ---- */
 
-/* A line of INI text on its way through inih. */
-typedef struct ini_place {
+/* Where a line of INI text goes on its way through inih. */
+typedef struct ini_target {
     dn_options *options;
-    uint64_t keep;                 /* options that stay as they are */
-    char where[DN_PATH_SIZE + 32]; /* "run.ini:3: " */
+    uint64_t keep; /* options that stay as they are */
     dn_status status;
-} ini_place;
+} ini_target;
 
 static int take_ini_value(void *user, const char *section, const char *name, const char *value)
 {
     (void)section;
-    ini_place *at = user;
+    ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
     if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
-        at->status =
-            dn_fail(DN_EINVAL, "%sfound the key '%s', expected an option of 'dn_dist train'",
-                    at->where, name);
-    else if (!(at->keep & given_bit(o)))
-        at->status = set_option(at->options, o, value, at->where);
-    if (at->status == DN_OK)
-        at->options->given |= given_bit(o);
-    return at->status == DN_OK;
+        to->status =
+            dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'", name);
+    else if (!(to->keep & given_bit(o)))
+        to->status = set_option(to->options, o, value);
+    if (to->status == DN_OK)
+        to->options->given |= given_bit(o);
+    return to->status == DN_OK;
 }
 
-/* One line at a time: so its number is known, and an indented one does not continue another. */
+/* Reads and closes `file`. Takes one line at a time: so its number is known, and an indented one
+ * does not continue another. */
 static dn_status read_ini(FILE *file, const char *name, dn_options *options, uint64_t keep)
 {
     char line[INI_MAX_LINE];
-    ini_place at = {.options = options, .keep = keep};
-    for (int number = 1; fgets(line, sizeof line, file) != NULL; number++) {
-        snprintf(at.where, sizeof at.where, "%s:%d: ", name, number);
-        DN_CHECK(strlen(line) + 1 < sizeof line || strchr(line, '\n'), DN_EINVAL,
-                 "%sfound a longer line, expected at most %zu bytes", at.where, sizeof line - 2);
-        const int bad = ini_parse_string(line, take_ini_value, &at);
-        DN_TRY(at.status);
-        DN_CHECK(bad == 0, DN_EINVAL, "%sfound no value, expected a line of key = value", at.where);
+    ini_target to = {.options = options, .keep = keep};
+    int number = 0;
+    while (to.status == DN_OK && fgets(line, sizeof line, file) != NULL) {
+        number++;
+        if (strlen(line) + 1 == sizeof line && !strchr(line, '\n'))
+            to.status = dn_fail(DN_EINVAL, "found a longer line, expected at most %zu bytes",
+                                sizeof line - 2);
+        else if (ini_parse_string(line, take_ini_value, &to) != 0 && to.status == DN_OK)
+            to.status = dn_fail(DN_EINVAL, "found no value, expected a line of key = value");
     }
-    DN_CHECK(!ferror(file), DN_EIO, "%s: cannot read: %s", name, strerror(errno));
-    return DN_OK;
-}
-
-/* Takes from options.config what was not given yet. */
-static dn_status read_config(dn_options *options)
-{
-    FILE *file = fopen(options->config, "r");
-    DN_CHECK(file, DN_ENOENT, "--config: cannot read %s: %s", options->config, strerror(errno));
-    const dn_status status = read_ini(file, options->config, options, options->given);
+    const int is_unread = ferror(file), error = errno;
     fclose(file);
-    return status;
+    DN_CHECK(!is_unread, DN_EIO, "%s: cannot read: %s", name, strerror(error));
+    DN_CHECK(to.status == DN_OK, to.status, "%s:%d: %s", name, number, dn_message());
+    return DN_OK;
 }
 
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
@@ -216,9 +206,7 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
     saved.given = 0;
     FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
-    const dn_status status = read_ini(file, "the checkpoint's configuration", &saved, 0);
-    fclose(file);
-    DN_TRY(status);
+    DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
     for (const dn_option *o = dn_option_table; o->name; o++) {
         if (o->bearing == DN_FREE || !(saved.given & given_bit(o)))
             continue;
@@ -261,7 +249,17 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
              argument_text(o, list));
     ++*at;
     options->given |= given_bit(o);
-    return set_option(options, o, value, "--");
+    const dn_status status = set_option(options, o, value);
+    DN_CHECK(status == DN_OK, status, "--%s", dn_message());
+    return DN_OK;
+}
+
+/* Takes from options.config what was not given yet. */
+static dn_status read_config(dn_options *options)
+{
+    FILE *file = fopen(options->config, "r");
+    DN_CHECK(file, DN_ENOENT, "--config: cannot read %s: %s", options->config, strerror(errno));
+    return read_ini(file, options->config, options, options->given);
 }
 
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
@@ -269,7 +267,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
 {
     *options = (dn_options){.command = command->bit};
     for (const dn_option *o = dn_option_table; o->name; o++)
-        DN_TRY(set_option(options, o, o->initial, "default of --"));
+        DN_TRY(set_option(options, o, o->initial));
     for (int i = 0; i < argc && !options->help;)
         DN_TRY(parse_argument(options, command->name, argc, argv, &i));
     if (options->help)
@@ -277,7 +275,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
     if (options->config[0])
         DN_TRY(read_config(options));
     if (!dn_options_given(options, "lr"))
-        options->lr = dn_kernels_get(0)->optimizers[options->optimizer]->rate;
+        options->lr = dn_kernels_get(0)->optimizers[options->step.optimizer]->rate;
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;

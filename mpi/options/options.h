@@ -1,8 +1,8 @@
 /*
  * The command line of dn_dist. One table of options (option_table.c) drives parsing, --help, the
  * configuration file and the configuration text in checkpoints. Only the commands (mpi/commands)
- * see options: what they start receives settings of its own. Not collective: every rank parses the
- * same command line and comes to the same result.
+ * see options: what they start has settings of its own, which options hold. Not collective: every
+ * rank parses the same command line and comes to the same result.
  */
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "dn/status.h"
+#include "training/run.h"
 
 /* The commands, as bits: a row of the table names those that have the option. */
 typedef enum dn_command_bit {
@@ -21,9 +21,6 @@ typedef enum dn_command_bit {
     DN_COMMAND_BENCH = 8,
     DN_COMMAND_PLAN = 16
 } dn_command_bit;
-
-/* Automatic: pad, crop and flip for images in colour, none for others. */
-typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
 
 typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
 
@@ -41,39 +38,30 @@ typedef struct dn_options {
     int init;                    /* dn_init */
     double dropout;
     int sync_bn;
+    int dtype; /* dn_dtype, of maps */
+    int recompute;
+    char isa[32]; /* kernel table; empty: the fastest */
 
-    char data[DN_PATH_SIZE];
-    int augment; /* dn_augment */
+    dn_step_settings step; /* virtual ranks, 0: number of ranks; what to load from is not known */
+    dn_run_settings run;
 
     int epochs;
-    int64_t max_steps; /* in all, those before a resumption counted; 0 = no limit */
-    int virtual_ranks; /* 0 = number of ranks */
-    int64_t seed;
-    double lr; /* for a global batch of 64 where lr_scaling is linear; its default is the
-                  optimizer's */
+    double lr;            /* for a global batch of 64 where lr_scaling is linear; its default is the
+                             optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
     int schedule;         /* dn_schedule_get */
-    int optimizer;        /* dn_optimizer_name */
     double warmup_epochs; /* < 0: dn_options_rate decides */
-    double momentum, beta1, beta2, eps, weight_decay, label_smoothing;
-    int nesterov;
 
+    char data[DN_PATH_SIZE];
     char out[DN_PATH_SIZE];    /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE]; /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
-    int eval_every, keep;
-    int64_t checkpoint_every;
     char time_limit[32]; /* job/preempt.h */
 
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
-    int comm_thread;             /* dn_comm_thread */
-    int wire, dtype;             /* dn_dtype */
     char timeline[DN_PATH_SIZE]; /* or empty */
-    double bucket_mb;            /* MiB of gradients that travel together */
-    int recompute;
-    char isa[32];    /* kernel table; empty: the fastest */
-    double deadline; /* seconds; job/heartbeat.h */
+    double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
     char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
 

@@ -17,51 +17,54 @@
 #include "training/dataset.h"
 #include "training/step.h"
 
+/* Automatic: pad, crop and flip for images in colour, none for others. */
+typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
+
 typedef struct dn_run_settings {
-    const char *data;              /* the data set's folder, for messages */
-    uint64_t seed;                 /* of order, augmentation and dropout */
-    int batch_size;                /* images of a virtual rank */
-    int augment;                   /* 1: pad, crop and flip */
-    int64_t steps_per_epoch, last; /* last: steps done when it ends */
-    dn_optimizer_settings optimizer; /* its rate is set in each step */
-    float label_smoothing;
+    dn_augment augment;       /* not automatic any more when the run begins */
+    int64_t max_steps;        /* in all, those before a resumption counted; 0: no limit */
     int eval_every;           /* epochs between evaluations; 0: none */
     int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
+    int keep;                 /* newest checkpoints; 0: all */
 } dn_run_settings;
 
 typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
+    const char *data;      /* the folder of the data set, for messages */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
-    char saved[PATH_MAX];  /* the last checkpoint, or empty */
     dn_split train, test;
     dn_net *net;
-    dn_step step;
+    dn_step step;             /* whose batches come from dn_run_load */
     dn_metrics *metrics;      /* rank 0 */
     dn_saver *saver;          /* rank 0 */
-    dn_checkpoint state;      /* what the run goes on from, or saved last */
+    dn_checkpoint state;      /* what the run goes on from, or saved last; `path` is that file's */
     dn_checkpoint_file *from; /* rank 0: what it goes on from, until that is loaded; or NULL */
     dn_rate rate;
     dn_sequence sequence; /* of this rank's batches */
     dn_loader *loader;    /* of batch done x (virtual ranks of this rank), and on */
-    int64_t done;         /* steps */
-    dn_preempt stop;
-    dn_status failure; /* of metrics and checkpoints, met by rank 0, told at the next checkpoint */
-    char reason[1024]; /* its message */
+    int64_t done, last;   /* steps: trained so far, and when the run ends */
+    int64_t saved;        /* steps done when this process saved last, -1 before */
+    dn_preempt preempt;
+    dn_failure failure; /* the first that rank 0 met in writing metrics or a checkpoint: told at the
+                           next checkpoint, so that no work is lost to it */
 } dn_run;
 
+/* The dn_load_fn of a run: batches of its next step. */
+dn_load_fn dn_run_load;
+
 /*
- * Trains, evaluates and saves until the last step, or until a rank is asked to stop: then saves and
+ * Trains, evaluates and saves until the last step, or until a rank is preempted: then saves and
  * returns DN_STOPPED. On DN_EDIVERGED the state before the step is saved. Rank 0 writes checkpoints
  * and metrics; all ranks compare the hash of their weights whenever one is reported. Collective.
  */
 dn_status dn_run_to_end(dn_run *run);
 
-/* Fills the test fields of `scores` with loss and accuracy over all images of a split (evaluate.c).
- * Exact on any number of ranks: the images are cut into batches of the net's size, each computed
- * once, counts are whole numbers, and losses are added along the tree over the batches. Ends with
- * DN_STOPPED, not evaluated, when `stop` (or NULL) says so on a rank. DN_ENOMEM. Collective. */
+/* *scores = loss and accuracy over all images of a split (evaluate.c). Exact on any number of
+ * ranks: the images are cut into batches of the net's size, each computed once, counts are whole
+ * numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank is
+ * preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
-                      const dn_preempt *stop, dn_epoch_metrics *scores);
+                      const dn_preempt *preempt, dn_scores *scores);
 
 #endif

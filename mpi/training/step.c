@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/timeline.h"
-#include "job/heartbeat.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
  * waited, the negative of that, and why to stop. */
@@ -62,10 +62,10 @@ static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 }
 
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
-                         const dn_step_settings *settings, dn_preempt *stop)
+                         const dn_step_settings *settings)
 {
-    const int v = settings->virtual_ranks;
-    *step = (dn_step){.comm = comm, .net = net, .virtual_ranks = v, .stop = stop};
+    const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
+    *step = (dn_step){.comm = comm, .net = net, .settings = *settings, .virtual_ranks = v};
     step->first = dn_tree_first(v, comm->size, comm->rank);
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
@@ -78,7 +78,6 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
              "memory: found none for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
-    const int bf16 = settings->wire == DN_BF16;
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
     const dn_subtree *subtrees;
@@ -91,7 +90,8 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
                                  .split = parameters,
-                                 .bucket = settings->bucket,
+                                 .bucket =
+                                     (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
                                  .bf16 = bf16,
                                  .comm_thread = wants_thread(comm, settings->comm_thread)});
 }
@@ -136,26 +136,32 @@ static void add_leaf(dn_step *step, int m, int v)
 
 /* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
  * one cannot be loaded the pass goes on with what images there are, and has no loss. */
-static void load_team(dn_step *step, int v, dn_load_fn *load, void *user)
+static void load_team(dn_step *step, int v)
 {
+    const dn_step_settings *s = &step->settings;
     const double start = omp_get_wtime();
     for (int m = 0; m < step->team.count; m++) {
         const dn_view net = dn_net_view(step->team.nets[m]);
-        const dn_status status = load(user, v + m, net.images, net.labels);
+        const dn_status status = s->load(s->user, v + m, net.images, net.labels);
         dn_failure_keep(&step->loading, status);
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
     }
-    step->times.load += mark(step, DN_SPAN_LOAD, v, start) - start;
+    mark(step, DN_SPAN_LOAD, v, start);
 }
 
-/* Losses and gradients of the team's virtual ranks from `v` on. */
-static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+/* Losses and gradients of the team's virtual ranks from `v` on, in step `number`. */
+static void compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
 {
     const dn_team *team = &step->team;
-    pass.virtual_rank = (uint64_t)v;
+    const dn_pass pass = {.seed = step->settings.seed,
+                          .step = (uint64_t)number,
+                          .virtual_rank = (uint64_t)v,
+                          .label_smoothing = (float)step->settings.label_smoothing,
+                          .ready = ready,
+                          .user = step};
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
-    load_team(step, v, load, user);
+    load_team(step, v);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
@@ -165,12 +171,11 @@ static void compute(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *
 }
 
 /* The same, added into the tree. A norm group's gradients are sent after its last exchange. */
-static void run_team(dn_step *step, dn_pass pass, int v, dn_load_fn *load, void *user)
+static void run_team(dn_step *step, int64_t number, int v)
 {
     const dn_team *team = &step->team;
-    pass.ready = v == step->last - 1 && team->exchange == NULL ? send_gradients : NULL;
-    pass.user = step;
-    compute(step, pass, v, load, user);
+    const int is_sent = v == step->last - 1 && team->exchange == NULL;
+    compute(step, number, v, is_sent ? send_gradients : NULL);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
         const int row = v + m - step->first;
@@ -217,12 +222,12 @@ static int find_loss(const dn_step *step, double *loss)
 
 /* The virtual rank whose gradient made the sum non-finite, -1 where each is finite: nothing was
  * updated yet, so computing them once more gives the same. */
-static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *user)
+static int find_gradient(dn_step *step, int64_t number)
 {
     const dn_team *team = &step->team;
     int own = step->virtual_ranks;
     for (int v = step->first; v < step->last; v += team->count) {
-        compute(step, pass, v, load, user);
+        compute(step, number, v, NULL);
         for (int m = team->count; m-- > 0;)
             if (v + m < own && !is_leaf_finite(team->nets[m]))
                 own = v + m;
@@ -231,8 +236,7 @@ static int find_gradient(dn_step *step, dn_pass pass, dn_load_fn *load, void *us
 }
 
 /* Looks at the losses and the summed gradient, which all ranks have. */
-static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *load, void *user,
-                               int *culprit)
+static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
 {
     if (!isfinite(step->scores[LOSS])) { /* also where a rank could not load its batch */
         double loss;
@@ -242,29 +246,33 @@ static dn_status check_numbers(dn_step *step, const dn_pass *pass, dn_load_fn *l
     }
     if (is_leaf_finite(step->net))
         return DN_OK;
-    *culprit = find_gradient(step, *pass, load, user);
+    *culprit = find_gradient(step, number);
     DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
     DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
     return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
 
 /* Parameters and running statistics from the summed leaf. */
-static void update(dn_step *step, int64_t number, const dn_optimizer_settings *settings)
+static void update(dn_step *step, int64_t number, double rate)
 {
     const dn_view net = dn_net_view(step->net);
     const float share = 1 / (float)step->virtual_ranks;
-    step->optimizer.optimizer->update(&(dn_update){.settings = *settings,
-                                                   .step = number + 1,
-                                                   .count = net.parameter_count,
-                                                   .parameters = net.parameters,
-                                                   .states = step->optimizer.vectors,
-                                                   .gradients = net.leaf,
-                                                   .gradient_scale = share,
-                                                   .tensors = net.tensors,
-                                                   .tensor_count = net.tensor_count});
+    /* The last leaf became the sum of all: tree and allreduce add in place (dn/tree.h). */
+    float *const sum = net.leaf;
+    dn_update u = {.settings = step->settings.rule,
+                   .step = number + 1,
+                   .count = net.parameter_count,
+                   .parameters = net.parameters,
+                   .states = step->optimizer.vectors,
+                   .gradients = sum,
+                   .gradient_scale = share,
+                   .tensors = net.tensors,
+                   .tensor_count = net.tensor_count};
+    u.settings.rate = rate;
+    step->optimizer.optimizer->update(&u);
     for (size_t i = net.parameter_count; i < net.leaf_count; i++)
-        net.leaf[i] *= share;
-    dn_net_update_running(step->net, net.leaf);
+        sum[i] *= share;
+    dn_net_update_running(step->net, sum);
 }
 
 /* Seconds with buckets in flight, which go to the timeline. */
@@ -291,7 +299,7 @@ static int reduce(dn_step *step, double start, double computed)
 {
     dn_allreduce_finish(step->allreduce);
     const double now = omp_get_wtime();
-    dn_preempt *stop = step->stop;
+    dn_preempt *stop = step->settings.preempt;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, now - start);
     for (int row = 0; row < step->last - step->first; row++) {
@@ -307,24 +315,22 @@ static int reduce(dn_step *step, double start, double computed)
     return (int)step->scores[STOP];
 }
 
-dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
-                      dn_load_fn *load, void *user, dn_step_result *result)
+dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result)
 {
-    const int64_t number = (int64_t)pass->step;
     const double start = omp_get_wtime();
     dn_heartbeat_step(step->comm->heartbeat, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
     step->loading.status = DN_OK;
     for (int i = step->first; i < step->last; i += step->team.count)
-        run_team(step, *pass, i, load, user);
+        run_team(step, number, i);
     const double computed = omp_get_wtime();
     dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
-    result->stop = reduce(step, start, computed);
+    result->preempted = reduce(step, start, computed);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
-    DN_TRY(check_numbers(step, pass, load, user, &result->culprit));
-    update(step, number, settings);
+    DN_TRY(check_numbers(step, number, &result->culprit));
+    update(step, number, rate);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = step->scores[LOSS] / step->virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];

@@ -24,22 +24,28 @@ typedef enum dn_comm_thread {
     DN_COMM_THREAD_OFF
 } dn_comm_thread;
 
-typedef struct dn_step_settings {
-    int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
-    int optimizer;     /* row of the kernel table's optimizers */
-    size_t bucket;     /* floats of the gradient that travel together; at most an eighth of all */
-    dn_dtype wire;     /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
-    dn_comm_thread comm_thread; /* a thread that only communicates */
-} dn_step_settings;
-
 /* Fills images and labels of virtual rank `virtual_rank` for the running step, or leaves them as
  * they are and fails. */
 typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
 
+/* What all steps have in common. */
+typedef struct dn_step_settings {
+    int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
+    dn_load_fn *load;  /* called for each of this rank's virtual ranks */
+    void *user;        /* of `load` */
+    uint64_t seed;     /* of dropout */
+    double label_smoothing;
+    int optimizer;              /* row of the kernel table's optimizers */
+    dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
+    double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    dn_comm_thread comm_thread; /* a thread that only communicates */
+    dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
+} dn_step_settings;
+
 /* What the steps took, in seconds, since the caller cleared it. */
 typedef struct dn_step_times {
     double compute;   /* batches, forward, backward */
-    double load;      /* of that, waiting for batches and copying them */
     double wait;      /* for the other ranks' gradients, after the backward pass */
     double flight;    /* with buckets in flight, `wait` included */
     double exposed;   /* what the rank that waited least did: communication that nothing hid */
@@ -49,7 +55,8 @@ typedef struct dn_step_times {
 
 typedef struct dn_step {
     const dn_comm *comm;
-    dn_net *net;                    /* not owned */
+    dn_net *net; /* not owned */
+    dn_step_settings settings;
     int virtual_ranks, first, last; /* of the job; this rank's range */
     dn_team team;       /* what computes at once: one virtual rank, or all of a norm group */
     dn_net **nets;      /* (team.count) the first is `net`, the others are owned */
@@ -61,16 +68,14 @@ typedef struct dn_step {
     dn_small_sum small_sum; /* of statistics and scores */
     double *losses;         /* (last - first) of this rank's virtual ranks */
     double *scores;         /* (last - first, 5); after the sum the first row is the step's */
-    dn_preempt *stop;       /* or NULL; not owned */
     dn_failure loading;     /* of this rank's batches of the step */
     dn_step_times times;
 } dn_step;
 
-/* Allocates what the steps of `net` take; its norm group is 1, or all virtual ranks. The steps keep
- * the longest_step of `stop` (or NULL) up to date, and tell of its reason. DN_ENOMEM. The caller
- * destroys it, also after a failure. Not collective. */
+/* Allocates what the steps of `net` take; its norm group is 1, or all virtual ranks. DN_ENOMEM. The
+ * caller destroys it, also after a failure. Not collective. */
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
-                         const dn_step_settings *settings, dn_preempt *stop);
+                         const dn_step_settings *settings);
 void dn_step_destroy(dn_step *step);
 
 /* Results of one step over the global batch. */
@@ -78,14 +83,12 @@ typedef struct dn_step_result {
     double loss;     /* mean over the images */
     int64_t correct; /* top-1 */
     int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
-    int stop;        /* why a rank should stop after this step (preempt.h), the same on all; or 0 */
+    int preempted;   /* why the job should end after this step (preempt.h), or 0; on all ranks */
 } dn_step_result;
 
-/* One step: `load` is called for each of this rank's virtual ranks; `pass` gives seed, step and
- * label smoothing, `settings` go to the optimizer. DN_EDIVERGED, the same on all ranks, when a loss
- * or the gradient is non-finite, and what `load` returned on a rank: then nothing was updated.
- * Collective. */
-dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_settings *settings,
-                      dn_load_fn *load, void *user, dn_step_result *result);
+/* Step `number` (0 is the first) at learning rate `rate`. DN_EDIVERGED, the same on all ranks, when
+ * a loss or the gradient is non-finite, and what `load` returned on a rank: then nothing was
+ * updated. Collective. */
+dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result);
 
 #endif

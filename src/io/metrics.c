@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <math.h>
 #include <omp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -25,8 +26,8 @@ static const double redraw_seconds = 0.1;
 
 typedef struct tally {
     double start; /* seconds of omp_get_wtime */
-    double loss;  /* summed over images */
-    int64_t correct, images;
+    double loss;  /* summed over steps */
+    int64_t correct, steps;
 } tally;
 
 struct dn_metrics {
@@ -36,26 +37,35 @@ struct dn_metrics {
     int terminal; /* that progress ends at, a descriptor; -1: there is none */
     int has_line; /* the cursor stands behind a line that will be rewritten */
     double start, last_draw, last_step_end;
-    int64_t first_step; /* of this process, 0 before it */
-    dn_step_metrics step;
+    int64_t steps; /* of this process */
+    int64_t step;  /* of the run: the last one */
+    double rate;   /* of that step; NaN before the process's first */
     tally interval, epoch;
 };
 
-static void tally_add(tally *t, const dn_step_metrics *step)
+/* The epoch of the last step, from 1. */
+static int64_t last_epoch(const dn_metrics *m)
 {
-    t->loss += step->loss * (double)step->images;
-    t->correct += step->correct;
-    t->images += step->images;
+    const int64_t per_epoch = m->settings.steps_per_epoch;
+    return (m->step + per_epoch - 1) / per_epoch;
+}
+
+static void tally_add(tally *t, double loss, int64_t correct)
+{
+    t->loss += loss;
+    t->correct += correct;
+    t->steps++;
 }
 
 typedef struct summary {
     double loss, top1, speed, seconds; /* mean, percent, images/s, since the tally's start */
 } summary;
 
-static summary summarize(const tally *t, double end)
+static summary summarize(const dn_metrics *m, const tally *t)
 {
-    const double images = (double)t->images, seconds = end - t->start;
-    return (summary){t->loss / images, 100 * (double)t->correct / images,
+    const double steps = (double)t->steps, images = steps * (double)m->settings.images;
+    const double seconds = m->last_step_end - t->start;
+    return (summary){t->loss / steps, 100 * (double)t->correct / images,
                      images / fmax(seconds, 1e-9), seconds};
 }
 
@@ -69,42 +79,29 @@ static dn_status metrics_failure(const dn_metrics *m)
 /* Cuts the file after its last newline. */
 static dn_status drop_partial_line(const dn_metrics *m)
 {
-    if (fseeko(m->file, 0, SEEK_END) != 0)
-        return metrics_failure(m);
-    const off_t size = ftello(m->file);
+    const int file = fileno(m->file);
+    const off_t size = lseek(file, 0, SEEK_END);
     off_t keep = size;
-    for (; keep > 0; keep--) {
-        fseeko(m->file, keep - 1, SEEK_SET);
-        if (fgetc(m->file) == '\n')
-            break;
-    }
-    fseeko(m->file, 0, SEEK_END); /* between reading and writing, C asks for a seek */
-    if (keep != size && ftruncate(fileno(m->file), keep) != 0)
-        return metrics_failure(m);
-    return DN_OK;
+    for (char last; keep > 0 && pread(file, &last, 1, keep - 1) == 1 && last != '\n';)
+        keep--;
+    return size < 0 || (keep != size && ftruncate(file, keep) != 0) ? metrics_failure(m) : DN_OK;
 }
 
-/* A pair of an object: `text`, or where that is NULL the number, null where it is non-finite. */
-typedef struct pair {
-    const char *key; /* NULL: behind the last */
-    double number;
-    const char *text;
-} pair;
-
-/* Appends an object as one line. */
-static dn_status write_object(dn_metrics *m, const char *kind, int64_t epoch, int64_t step,
-                              const pair *pairs)
+/* null where x is non-finite. */
+static json_t *json_number(double x)
 {
-    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)epoch, "step",
-                               (json_int_t)step);
-    for (; pairs->key != NULL; pairs++) {
-        json_t *value = pairs->text               ? json_string(pairs->text)
-                        : isfinite(pairs->number) ? json_real(pairs->number)
-                                                  : json_null();
-        json_object_set_new(object, pairs->key, value);
-    }
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Appends an object, the last step's, as one line; takes `values`. */
+static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
+{
+    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)last_epoch(m),
+                               "step", (json_int_t)m->step);
+    json_object_update(object, values);
     const int failed = json_dumpf(object, m->file, JSON_REAL_PRECISION(9)) ||
                        fputc('\n', m->file) == EOF || fflush(m->file) != 0;
+    json_decref(values);
     json_decref(object);
     return failed ? metrics_failure(m) : DN_OK;
 }
@@ -148,12 +145,12 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
     static const char full[] = "##############################",
                       empty[] = "..............................";
     char head[64], tail[160], left[32];
-    const int64_t step = m->step.step, per_epoch = m->settings.steps_per_epoch;
-    const int64_t place = (step - 1) % per_epoch + 1;
-    const double per_step = (omp_get_wtime() - m->start) / (double)(step - m->first_step + 1);
-    const summary s = summarize(t, m->last_step_end);
-    duration_text(fmax(per_step * (double)(m->settings.last_step - step), 0), left);
-    snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, m->step.epoch, m->settings.epochs);
+    const int64_t per_epoch = m->settings.steps_per_epoch;
+    const int64_t place = (m->step - 1) % per_epoch + 1;
+    const double per_step = (omp_get_wtime() - m->start) / (double)m->steps;
+    const summary s = summarize(m, t);
+    duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
     snprintf(tail, sizeof tail,
              "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left", place,
              per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, left);
@@ -180,12 +177,18 @@ static void draw_line(dn_metrics *m)
 }
 
 /* A line that stays; on a terminal it takes the place of the rewritten one. */
-static void print_line(dn_metrics *m, const char *text)
+__attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, const char *format, ...)
 {
-    if (!m->settings.progress)
+    FILE *to = m->settings.progress;
+    if (!to)
         return;
-    fprintf(m->settings.progress, "%s%s\n", m->has_line ? "\r\033[K" : "", text);
-    fflush(m->settings.progress);
+    va_list args;
+    va_start(args, format);
+    fputs(m->has_line ? "\r\033[K" : "", to);
+    vfprintf(to, format, args);
+    fputc('\n', to);
+    fflush(to);
+    va_end(args);
     m->has_line = 0;
 }
 
@@ -194,30 +197,29 @@ static void print_line(dn_metrics *m, const char *text)
 static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
-    const double end = m->last_step_end;
-    const summary s = summarize(&m->interval, end);
+    const summary s = summarize(m, &m->interval);
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
-        print_line(m, line);
+        print_line(m, "%s", line);
     }
-    m->interval = (tally){.start = end};
-    const pair pairs[] = {{"loss", s.loss, NULL},          {"top1", s.top1, NULL},
-                          {"images_per_s", s.speed, NULL}, {"lr", m->step.lr, NULL},
-                          {"seconds", s.seconds, NULL},    {0}};
-    return write_object(m, "interval", m->step.epoch, m->step.step, pairs);
+    m->interval = (tally){.start = m->last_step_end};
+    return write_object(m, "interval",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss), "top1",
+                                  json_number(s.top1), "images_per_s", json_number(s.speed), "lr",
+                                  json_number(m->rate), "seconds", json_number(s.seconds)));
 }
 
-dn_status dn_metrics_step(dn_metrics *m, const dn_step_metrics *step)
+dn_status dn_metrics_step(dn_metrics *m, int64_t step, double loss, int64_t correct, double rate)
 {
     if (!m)
         return DN_OK;
     const double time = omp_get_wtime();
-    m->step = *step;
+    m->step = step;
+    m->rate = rate;
     m->last_step_end = time;
-    if (!m->first_step)
-        m->first_step = step->step;
-    tally_add(&m->interval, step);
-    tally_add(&m->epoch, step);
+    m->steps++;
+    tally_add(&m->interval, loss, correct);
+    tally_add(&m->epoch, loss, correct);
     if (m->terminal >= 0 && time - m->last_draw >= redraw_seconds) {
         draw_line(m);
         m->last_draw = time;
@@ -227,56 +229,51 @@ dn_status dn_metrics_step(dn_metrics *m, const dn_step_metrics *step)
     return end_interval(m, m->terminal < 0);
 }
 
-dn_status dn_metrics_epoch(dn_metrics *m, const dn_epoch_metrics *epoch)
+dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
+                           const dn_scores *scores)
 {
     if (!m)
         return DN_OK;
-    char line[LINE_SIZE], test[128] = "", hash[17];
-    const double none = (double)NAN;
-    const dn_epoch_metrics scores =
-        epoch->evaluated ? *epoch : (dn_epoch_metrics){0, none, none, none, 0};
-    const summary s = summarize(&m->epoch, m->last_step_end);
-    snprintf(hash, sizeof hash, HASH, epoch->weights_hash);
-    if (epoch->evaluated)
-        snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%",
-                 scores.test_loss, scores.test_top1, scores.test_top5);
-    snprintf(line, sizeof line,
-             "epoch %" PRId64 "/%" PRId64
-             "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights %s",
-             m->step.epoch, m->settings.epochs, s.loss, s.top1, test, s.speed, hash);
-    print_line(m, line);
+    const dn_scores none = {(double)NAN, (double)NAN, (double)NAN};
+    char test[128] = "";
+    m->step = step;
+    const summary s = summarize(m, &m->epoch);
+    if (scores != NULL)
+        snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores->loss,
+                 scores->top1, scores->top5);
+    else
+        scores = &none;
+    print_line(m,
+               "epoch %" PRId64 "/%" PRId64
+               "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
+               last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    const pair pairs[] = {{"train_loss", s.loss, NULL},
-                          {"train_top1", s.top1, NULL},
-                          {"test_loss", scores.test_loss, NULL},
-                          {"test_top1", scores.test_top1, NULL},
-                          {"test_top5", scores.test_top5, NULL},
-                          {"images_per_s", s.speed, NULL},
-                          {"seconds", s.seconds, NULL},
-                          {"lr", m->step.lr, NULL},
-                          {"weights_hash", 0, hash},
-                          {0}};
-    return write_object(m, "epoch", m->step.epoch, m->step.step, pairs);
+    return write_object(m, "epoch",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
+                                  json_number(s.loss), "train_top1", json_number(s.top1),
+                                  "test_loss", json_number(scores->loss), "test_top1",
+                                  json_number(scores->top1), "test_top5", json_number(scores->top5),
+                                  "images_per_s", json_number(s.speed), "seconds",
+                                  json_number(s.seconds), "lr", json_number(m->rate),
+                                  "weights_hash", json_sprintf(HASH, weights_hash)));
 }
 
-dn_status dn_metrics_end(dn_metrics *m, const dn_end_metrics *end)
+dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)
 {
     if (!m)
         return DN_OK;
-    char hash[17], duration[32], line[PATH_MAX + 128];
-    if (m->interval.images > 0)
+    char duration[32];
+    m->step = step;
+    if (m->interval.steps > 0)
         DN_TRY(end_interval(m, 1));
     const double seconds = omp_get_wtime() - m->start;
-    snprintf(hash, sizeof hash, HASH, end->weights_hash);
     duration_text(seconds, duration);
-    snprintf(line, sizeof line, "ended after step %" PRId64 ", %s  weights %s  %s", end->step,
-             duration, hash, end->checkpoint ? end->checkpoint : "");
-    print_line(m, line);
-    const pair pairs[] = {{"weights_hash", 0, hash},
-                          {"seconds", seconds, NULL},
-                          {"checkpoint", (double)NAN, end->checkpoint},
-                          {0}};
-    return write_object(m, "end", end->epoch, end->step, pairs);
+    print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
+               weights_hash, checkpoint ? checkpoint : "");
+    return write_object(m, "end",
+                        json_pack("{s:o, s:o, s:o?}", "weights_hash",
+                                  json_sprintf(HASH, weights_hash), "seconds", json_number(seconds),
+                                  "checkpoint", json_string(checkpoint)));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
@@ -287,6 +284,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", settings->folder);
     m->settings = *settings;
+    m->rate = (double)NAN;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     m->terminal = open_terminal(settings->progress);
     m->file = fopen(m->path, "a+e");

@@ -37,40 +37,48 @@ static const struct {
              [DN_STEM_IMAGENET] = {"imagenet", 2},
              [DN_STEM_7X7] = {"7x7", 1}};
 
-/* The keys of whole numbers: how many they take, and the least of each. */
-enum { BLOCKS, GROWTH, NUMBER_KEYS = 5 };
-static const struct {
+/* A key of whole numbers: how many it takes, and the least of each. */
+typedef struct spec_key {
     const char *name;
     size_t offset; /* in dn_spec */
     int most, least;
-} keys[NUMBER_KEYS] = {
-    [BLOCKS] = {"blocks", offsetof(dn_spec, layers), DN_MAX_BLOCKS, 1},
-    [GROWTH] = {"growth", offsetof(dn_spec, growth), DN_MAX_BLOCKS, 1},
+} spec_key;
+
+static const spec_key keys[] = {
+    {"blocks", offsetof(dn_spec, layers), DN_MAX_BLOCKS, 1},
+    {"growth", offsetof(dn_spec, growth), DN_MAX_BLOCKS, 1},
     {"bottleneck", offsetof(dn_spec, bottleneck), 1, 0},
     {"stem-channels", offsetof(dn_spec, stem_channels), 1, 1},
     {"last-transition", offsetof(dn_spec, last_transition), 1, 0},
 };
 
-/* *count = the numbers of a list as "6,12,24". */
-static dn_status parse_numbers(dn_spec *spec, int key, const char *text, int *count)
+/* A list as "6,12,24"; zeros follow it. */
+static dn_status parse_numbers(dn_spec *spec, const spec_key *key, const char *text)
 {
-    const char *name = keys[key].name;
-    const int most = keys[key].most, least = keys[key].least;
-    int *values = (int *)((char *)spec + keys[key].offset);
-    *count = 0;
-    for (const char *p = text;; p++) {
+    int *values = (int *)((char *)spec + key->offset);
+    memset(values, 0, (size_t)key->most * sizeof *values);
+    const char *p = text;
+    for (int i = 0; p != NULL; i++) {
         char *end;
         const long value = strtol(p, &end, 10);
-        DN_CHECK(end != p && value >= least && value <= 4096 && (*end == ',' || *end == '\0'),
-                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", name, text,
-                 least);
-        DN_CHECK(*count < most, DN_EINVAL, "--model: %s=%s: expected at most %d number%s", name,
-                 text, most, most == 1 ? "" : "s");
-        values[(*count)++] = (int)value;
-        if (*end == '\0')
-            return DN_OK;
-        p = end;
+        DN_CHECK(end != p && value >= key->least && value <= 4096 && (*end == ',' || *end == '\0'),
+                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", key->name,
+                 text, key->least);
+        DN_CHECK(i < key->most, DN_EINVAL, "--model: %s=%s: expected at most %d number%s",
+                 key->name, text, key->most, key->most == 1 ? "" : "s");
+        values[i] = (int)value;
+        p = *end == ',' ? end + 1 : NULL;
     }
+    return DN_OK;
+}
+
+/* The length of a list that zeros follow. */
+static int list_length(const int values[DN_MAX_BLOCKS])
+{
+    int length = 0;
+    while (length < DN_MAX_BLOCKS && values[length] != 0)
+        length++;
+    return length;
 }
 
 static dn_status parse_stem(dn_spec *spec, const char *text)
@@ -83,48 +91,40 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
     return dn_fail(DN_EINVAL, "--model: stem=%s: expected cifar, imagenet or 7x7", text);
 }
 
-static dn_status parse_compression(dn_spec *spec, const char *text)
+static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
 {
     char *end;
-    spec->compression = strtod(text, &end);
-    DN_CHECK(end != text && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
-             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", text);
-    return DN_OK;
-}
-
-static dn_status parse_key(dn_spec *spec, const char *name, const char *value,
-                           int counts[NUMBER_KEYS])
-{
-    for (int key = 0; key < NUMBER_KEYS; key++)
-        if (strcmp(name, keys[key].name) == 0)
-            return parse_numbers(spec, key, value, &counts[key]);
-    if (strcmp(name, "compression") == 0)
-        return parse_compression(spec, value);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (strcmp(name, keys[i].name) == 0)
+            return parse_numbers(spec, &keys[i], value);
     if (strcmp(name, "stem") == 0)
         return parse_stem(spec, value);
-    return dn_fail(DN_EINVAL,
-                   "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
-                   "stem-channels or last-transition",
-                   name);
+    DN_CHECK(strcmp(name, "compression") == 0, DN_EINVAL,
+             "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
+             "stem-channels or last-transition",
+             name);
+    spec->compression = strtod(value, &end);
+    DN_CHECK(end != value && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
+             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", value);
+    return DN_OK;
 }
 
 static dn_status parse_form(dn_spec *spec, const char *form)
 {
     char text[sizeof spec->name];
-    int counts[NUMBER_KEYS] = {[GROWTH] = 1};
     snprintf(text, sizeof text, "%s", form);
     for (char *save, *part = strtok_r(text, ":", &save); part; part = strtok_r(NULL, ":", &save)) {
         char *value = strchr(part, '=');
         DN_CHECK(value != NULL, DN_EINVAL, "--model: found %s, expected key=value", part);
         *value++ = '\0';
-        DN_TRY(parse_key(spec, part, value, counts));
+        DN_TRY(parse_key(spec, part, value));
     }
-    spec->blocks = counts[BLOCKS];
+    const int rates = list_length(spec->growth);
+    spec->blocks = list_length(spec->layers);
     DN_CHECK(spec->blocks > 0, DN_EINVAL, "--model: %s: expected blocks=N,N,...", form);
-    DN_CHECK(counts[GROWTH] == 1 || counts[GROWTH] == spec->blocks, DN_EINVAL,
-             "--model: %s: found %d growth rates, expected 1 or %d", form, counts[GROWTH],
-             spec->blocks);
-    for (int b = 1; b < DN_MAX_BLOCKS && counts[GROWTH] == 1; b++)
+    DN_CHECK(rates == 1 || rates == spec->blocks, DN_EINVAL,
+             "--model: %s: found %d growth rates, expected 1 or %d", form, rates, spec->blocks);
+    for (int b = rates; b < spec->blocks; b++)
         spec->growth[b] = spec->growth[0];
     return DN_OK;
 }
@@ -170,11 +170,6 @@ static dn_status check_widths(const dn_spec *spec)
     return DN_OK;
 }
 
-static int halved_up(int pixels)
-{
-    return (pixels + 1) / 2;
-}
-
 dn_status dn_spec_check(const dn_spec *spec)
 {
     DN_CHECK(spec->channels >= 1 && spec->channels <= DN_MAX_IMAGE_CHANNELS, DN_ESHAPE,
@@ -187,10 +182,9 @@ dn_status dn_spec_check(const dn_spec *spec)
              spec->name, spec->height, spec->width);
     DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "--model: last-transition=%d: expected 0 or 1",
              spec->last_transition);
-    int height = spec->height, width = spec->width;
-    for (int i = 0; i < stems[spec->stem].halvings; i++)
-        height = halved_up(height), width = halved_up(width);
-    const int halvings = spec->blocks - 1 + spec->last_transition;
+    const int in_stem = stems[spec->stem].halvings, odd = (1 << in_stem) - 1; /* rounded up */
+    const int height = (spec->height + odd) >> in_stem, width = (spec->width + odd) >> in_stem;
+    const int halvings = spec->blocks - 1 + spec->last_transition; /* rounded down */
     DN_CHECK(height >> halvings > 0 && width >> halvings > 0, DN_ESHAPE,
              "model %s: found %dx%d images, expected larger ones: %d transitions halve the map to "
              "nothing",

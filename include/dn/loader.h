@@ -3,7 +3,7 @@
  *
  * The batches of a loader have numbers, and what batch n holds follows from n alone; so a loader
  * may begin anywhere, and any batch may be loaded again. They are handed over in order, each with
- * its own failure if it has one. Images are read one by one, each by the next free thread.
+ * its own failure if it has one. A thread reads a whole batch.
  *
  * The threads are plain ones that may run on any core of the rank, beside OpenMP threads that fill
  * all of them: reading a decoded image is less than a thousandth of a training step's work on it,
@@ -52,12 +52,13 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *setting
 /*
  * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
  * `batch`, or what is left of the split. Waits until it is read, copies it by the OpenMP team, and
- * gives its place to the next one. Any n but the one after the last loaded begins anew there. On
- * failure, of one of its images, the arrays stay as they were. One thread calls it.
+ * gives its place to the next one. Any n but the one after the last loaded starts the threads anew
+ * there. On failure, of one of its images or as dn_loader_create, the arrays stay as they were. One
+ * thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 
-/* Ends the threads after the image that each is reading. Sets *loader to NULL and accepts NULL
+/* Ends the threads after the batch that each is reading. Sets *loader to NULL and accepts NULL
  * inside. */
 void dn_loader_destroy(dn_loader **loader);
 

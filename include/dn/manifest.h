@@ -40,6 +40,23 @@ typedef struct dn_manifest {
     dn_manifest_shard *shard; /* (shards): those of the train split, then those of the test split */
 } dn_manifest;
 
+/* An attribute that tells a shard from others: its writer sets it, its reader expects it. */
+typedef struct dn_shard_attribute {
+    const char *name;
+    const char *text; /* the value, or NULL where it is the integer */
+    int64_t integer;
+    dn_status failure; /* of a reader that finds another value */
+} dn_shard_attribute;
+
+enum { DN_SHARD_ATTRIBUTES = 7 };
+
+/* list = the attributes of one of the manifest's shards, whose texts they share. */
+void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
+
+/* "train" or "test". */
+const char *dn_split_name(dn_split_id split);
+
 /* A manifest with room for the shards, whose split and index are set. The caller owns it; the class
  * names that he sets stay his. DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,

@@ -18,26 +18,12 @@ enum {
     DN_SHARD_ZSTD_FILTER = 32015 /* registered number of the zstd filter */
 };
 
-/* Names in a shard, for its writer and its readers: data sets, then attributes of the root. */
+/* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */
 #define DN_SHARD_IMAGES      "images"
 #define DN_SHARD_LABELS      "labels"
-#define DN_SHARD_CLASS_NAMES "class_names"
-#define DN_SHARD_FORMAT      "format"
-#define DN_SHARD_FORMAT_NAME "dn_dist image shard" /* the value of the attribute "format" */
-#define DN_SHARD_VERSION     "format_version"
-#define DN_SHARD_DATASET     "dataset"
-#define DN_SHARD_SPLIT       "split"
-#define DN_SHARD_INDEX       "shard_index"
-#define DN_SHARD_SHARDS      "shard_count"
-#define DN_SHARD_COUNT       "count"
-#define DN_SHARD_MEAN        "mean"
-#define DN_SHARD_STD         "std"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
 
 typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
-
-/* "train" or "test". */
-const char *dn_split_name(dn_split_id split);
 
 typedef struct dn_shards dn_shards;
 

@@ -24,6 +24,20 @@ const char *dn_split_name(dn_split_id split)
     return split == DN_TRAIN ? "train" : "test";
 }
 
+void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
+{
+    const dn_shard_attribute attributes[DN_SHARD_ATTRIBUTES] = {
+        {"format", "dn_dist image shard", 0, DN_ECORRUPT},
+        {"format_version", NULL, DN_SHARD_FORMAT_VERSION, DN_EINVAL},
+        {"dataset", manifest->info.dataset, 0, DN_ECORRUPT},
+        {"split", dn_split_name(shard->split), 0, DN_ECORRUPT},
+        {"shard_index", NULL, shard->index, DN_ECORRUPT},
+        {"shard_count", NULL, manifest->split[shard->split].shards, DN_ECORRUPT},
+        {"count", NULL, shard->count, DN_ECORRUPT}};
+    memcpy(list, attributes, sizeof attributes);
+}
+
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS])
 {

@@ -5,8 +5,6 @@
 #ifndef DN_RAW_SETS_H
 #define DN_RAW_SETS_H
 
-#include <limits.h>
-
 #include "dn/shard.h"
 
 typedef struct dn_raw_set {
@@ -32,9 +30,11 @@ extern const dn_raw_set dn_raw_cifar10, dn_raw_fashion_mnist;
 /* All of them, NULL after the last. */
 extern const dn_raw_set *const dn_raw_sets[];
 
-/* found = where the files are: in `folder` where it is given, else in the current folder, in
+/* pixels and labels of both splits, as `load` gives them, to be freed by the caller, after a
+ * failure too. The files are in `folder` where it is given, else in the current folder, in
  * $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
-dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX]);
+dn_status dn_raw_set_load(const dn_raw_set *set, const char *folder, uint8_t *pixels[DN_SPLITS],
+                          uint16_t *labels[DN_SPLITS]);
 
 /* For adapters: bytes(size) = all that the file folder/name holds after its header, which must be
  * exactly these words, big-endian; gzipped or not. DN_ENOENT, DN_EIO, DN_ECORRUPT. */

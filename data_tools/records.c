@@ -43,6 +43,20 @@ static dn_status each_shard(const dn_manifest *manifest, shard_job *job, void *c
     return dn_failure_report(&failure);
 }
 
+typedef dn_status file_job(const char *path, const dn_manifest_file *file);
+
+/* Runs the job for both files of a shard. */
+static dn_status each_file(const char *folder, const dn_manifest_shard *shard, file_job *job)
+{
+    const dn_manifest_file *const files[] = {&shard->tfrecord, &shard->hdf5};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        DN_TRY(dn_join_path(path, folder, files[i]->name));
+        DN_TRY(job(path, files[i]));
+    }
+    return DN_OK;
+}
+
 /* Sums over pixels by channel; integers, so that no order of adding changes a bit of mean and std.
  * Good for 10^14 pixels. */
 struct pixel_sums {
@@ -108,12 +122,12 @@ static dn_status load_existing(struct make *k)
     return DN_OK;
 }
 
-static int has_size(const char *folder, const dn_manifest_file *file)
+static dn_status check_size(const char *path, const dn_manifest_file *file)
 {
-    char path[PATH_MAX];
     struct stat info;
-    return dn_join_path(path, folder, file->name) == DN_OK && stat(path, &info) == 0 &&
-           info.st_size == file->bytes;
+    DN_CHECK(stat(path, &info) == 0 && info.st_size == file->bytes, DN_ENOENT,
+             "%s: missing or of another size", path);
+    return DN_OK;
 }
 
 /* The existing records are those that were asked for. */
@@ -122,19 +136,8 @@ static int is_complete(const dn_manifest *existing, const dn_records_options *op
     int complete = existing && existing->zstd_level == options->zstd_level &&
                    existing->split[DN_TRAIN].shards == options->shards;
     for (int i = 0; complete && i < existing->shards; i++)
-        complete = has_size(options->out, &existing->shard[i].tfrecord) &&
-                   has_size(options->out, &existing->shard[i].hdf5);
+        complete = each_file(options->out, &existing->shard[i], check_size) == DN_OK;
     return complete;
-}
-
-static dn_status load_split(struct make *k, const char *source, dn_split_id s)
-{
-    const size_t count = (size_t)k->set->count[s];
-    k->pixels[s] = malloc(count * dn_image_values(&k->set->info));
-    k->labels[s] = malloc(count * sizeof *k->labels[s]);
-    DN_CHECK(k->pixels[s] && k->labels[s], DN_ENOMEM, "%s: out of memory", source);
-    const dn_status status = k->set->load(source, s, k->pixels[s], k->labels[s]);
-    return status == DN_ENOENT ? dn_fail(status, "%s; %s", dn_message(), k->set->hint) : status;
 }
 
 static void plan_shard(const dn_raw_set *set, int shards, dn_manifest_shard *shard)
@@ -173,10 +176,9 @@ static dn_status plan_records(struct make *k)
     return DN_OK;
 }
 
-static dn_status remove_record_file(const char *folder, const char *name)
+static dn_status remove_file(const char *path, const dn_manifest_file *file)
 {
-    char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, folder, name));
+    (void)file;
     DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
              strerror(errno));
     return DN_OK;
@@ -185,11 +187,11 @@ static dn_status remove_record_file(const char *folder, const char *name)
 /* dataset.json first: without it the folder is not taken for a data set. */
 static dn_status remove_existing(const char *folder, const dn_manifest *existing)
 {
-    DN_TRY(remove_record_file(folder, "dataset.json"));
-    for (int i = 0; existing && i < existing->shards; i++) {
-        DN_TRY(remove_record_file(folder, existing->shard[i].tfrecord.name));
-        DN_TRY(remove_record_file(folder, existing->shard[i].hdf5.name));
-    }
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, "dataset.json"));
+    DN_TRY(remove_file(path, NULL));
+    for (int i = 0; existing && i < existing->shards; i++)
+        DN_TRY(each_file(folder, &existing->shard[i], remove_file));
     return DN_OK;
 }
 
@@ -232,10 +234,7 @@ done:
 
 static dn_status make_all(struct make *k)
 {
-    char source[PATH_MAX];
-    DN_TRY(dn_raw_set_find(k->set, k->options->source, source));
-    for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY(load_split(k, source, (dn_split_id)s));
+    DN_TRY(dn_raw_set_load(k->set, k->options->source, k->pixels, k->labels));
     DN_TRY(plan_records(k));
     DN_TRY(dn_make_folders(k->options->out));
     DN_TRY(remove_existing(k->options->out, k->existing));
@@ -288,13 +287,6 @@ static dn_status compare_images(const struct verify *v, const dn_manifest_shard 
     return DN_OK;
 }
 
-static dn_status check_checksum(const struct verify *v, const dn_manifest_file *expected)
-{
-    char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, v->folder, expected->name));
-    return dn_manifest_check(path, expected);
-}
-
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
     struct verify *const v = context;
@@ -306,8 +298,7 @@ static dn_status verify_shard(void *context, dn_manifest_shard *shard)
     if (!hdf5_pixels)
         DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
     DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
-    DN_TRY_OR_DONE(check_checksum(v, &shard->tfrecord));
-    DN_TRY_OR_DONE(check_checksum(v, &shard->hdf5));
+    DN_TRY_OR_DONE(each_file(v->folder, shard, dn_manifest_check));
     if (shard->split == DN_TRAIN)
         add_pixels(&v->sums, info, pixels, shard->count);
 done:

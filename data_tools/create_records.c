@@ -103,7 +103,7 @@ static dn_status print_summary(const char *folder, const char *what)
     for (int c = 0; c < info->channels; c++)
         printf("%s %.4f", c == 0 ? ", std" : "", info->std[c]);
     printf("; %s\n", what);
-    dn_manifest_destroy(&m);
+    free(m);
     return DN_OK;
 }
 

@@ -28,7 +28,7 @@
 typedef dn_status shard_job(void *context, dn_manifest_shard *shard);
 
 /* Runs the job for every shard, by all threads. After a failure no further job starts. */
-static dn_status each_shard(const dn_manifest *manifest, shard_job *job, void *context)
+static dn_status each_shard(dn_manifest *manifest, shard_job *job, void *context)
 {
     dn_failure failure = {0};
     atomic_int failed = 0;
@@ -253,8 +253,8 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
         free(k.pixels[s]);
         free(k.labels[s]);
     }
-    dn_manifest_destroy(&k.manifest);
-    dn_manifest_destroy(&k.existing);
+    free(k.manifest);
+    free(k.existing);
     return status;
 }
 
@@ -334,6 +334,6 @@ dn_status dn_records_verify(const char *folder)
 done:
     for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&v.shards[s]);
-    dn_manifest_destroy(&v.manifest);
+    free(v.manifest);
     return status;
 }

@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-#include "dn/manifest.h"
+#include "dn/shard.h"
 #include "raw_sets.h"
 
 typedef struct dn_records_options {

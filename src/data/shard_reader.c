@@ -18,7 +18,6 @@
 
 #include "dn/file.h"
 #include "dn/hdf5.h"
-#include "dn/manifest.h"
 
 struct shard {
     const dn_manifest_shard *entry;
@@ -213,7 +212,7 @@ void dn_shards_close(dn_shards **shards)
     for (int i = 0; (*shards)->shard && i < (*shards)->split->shards; i++)
         if ((*shards)->shard[i].fd >= 0)
             close((*shards)->shard[i].fd);
-    dn_manifest_destroy(&(*shards)->manifest);
+    free((*shards)->manifest);
     free((*shards)->labels);
     free((*shards)->chunk);
     free((*shards)->shard);

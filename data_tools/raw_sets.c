@@ -1,9 +1,9 @@
 /*
- * The table of raw data sets, the search for their files, and reading them; see raw_sets.h.
+ * The table of raw data sets, the search for their files, and reading them; see records.h.
  *
  * zlib reads files that are not gzipped as they are, and checks the CRC of those that are.
  */
-#include "raw_sets.h"
+#include "records.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -24,7 +24,6 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
             .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
             .begin = b,
             .end = last,
-            .threads = 1,
             .depth = DN_READ_AHEAD});
     for (; b < last && *reason == 0 && status == DN_OK; b++) {
         const int64_t left = images->count - (int64_t)b * view.batch;

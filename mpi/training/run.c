@@ -30,7 +30,6 @@ static dn_status open_loader(dn_run *r)
                                                   .shuffle = 1,
                                                   .augment = s->augment,
                                                   .seed = s->seed,
-                                                  .threads = 1,
                                                   .depth = DN_READ_AHEAD * r->step.team.count});
 }
 

@@ -1,9 +1,9 @@
 /*
  * Reading ahead; see include/dn/loader.h.
  *
- * One lock guards the ring. Under it a thread takes the next batch, in order, once that is less
- * than `depth` ahead of `taken`, the batch that the caller asks for next; it reads the images into
- * the batch's slot, n % depth, without the lock. To begin elsewhere, the threads are started anew.
+ * The I/O thread reads batch after batch, n into slot n % depth, at most `depth` ahead of `taken`,
+ * the batch that the caller asks for next. The slots of the batches [taken, read) are the caller's,
+ * the others the thread's. To begin elsewhere, the thread is started anew.
  */
 #include "dn/loader.h"
 
@@ -14,34 +14,29 @@
 
 #include "dn/rng.h"
 
-enum { NO_BATCH = -1 };
-
-/* A place in the ring. */
 struct slot {
-    int64_t ready; /* the batch that it holds, or NO_BATCH */
-    int count;     /* images */
+    int count; /* images */
     dn_failure failure;
-    dn_request *requests; /* (batch) */
-    float *images;        /* (batch, channels, height, width) */
+    float *images;   /* (batch, channels, height, width) */
+    int32_t *labels; /* (batch) */
 };
 
 struct dn_loader {
     dn_loader_settings settings;
     dn_transform transform;
     size_t image_floats;
-    struct slot *slot;    /* (depth) */
-    dn_request *requests; /* of all slots */
-    float *images;        /* of all slots */
-    uint32_t *order;      /* epoch `ordered`'s; NULL: stored order */
+    struct slot *slot; /* (depth) */
+    float *images;     /* of all slots */
+    int32_t *labels;   /* of all slots */
+    uint32_t *order;   /* epoch `ordered`'s; NULL: stored order */
     int64_t ordered;
 
-    pthread_mutex_t lock;   /* of what follows, `ready` and the order */
+    pthread_t thread;
+    int running;
+    pthread_mutex_t lock;   /* of what follows */
     pthread_cond_t changed; /* something of it */
-    int64_t taken, next;    /* batches: of the caller, of the threads */
+    int64_t read, taken;    /* the next batch of the thread, and of the caller */
     int closing;
-
-    int threads; /* that run */
-    pthread_t *thread;
 };
 
 int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_rank)
@@ -49,33 +44,27 @@ int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_ran
     return ((step % s->steps) * s->virtual_ranks + virtual_rank) * s->batch;
 }
 
-/* ---- the threads ---- */
+/* ---- the thread ---- */
 
-/* Which images batch n holds. Under the lock, as the threads share the order. */
-static void list_requests(dn_loader *l, struct slot *slot, int64_t n)
+static dn_status read_batch(dn_loader *l, struct slot *slot, int64_t n)
 {
     const dn_sequence *s = &l->settings.sequence;
-    const int own = s->last - s->first;
-    const int64_t images = l->settings.source->count, epoch = n / own / s->steps;
-    const int64_t first = dn_sequence_position(s, n / own, s->first + (int)(n % own));
-    slot->count = images - first < s->batch ? (int)(images - first) : s->batch;
-    if (l->order && l->ordered != epoch) {
-        dn_random_permutation(l->order, (size_t)images, l->settings.seed, (uint64_t)epoch);
-        l->ordered = epoch;
-    }
-    for (int i = 0; i < slot->count; i++) {
-        const int64_t position = first + i;
-        const int64_t index = l->order ? l->order[position] : position;
-        slot->requests[i] = (dn_request){.index = index, .epoch = epoch, .position = position};
-    }
-}
-
-static dn_status read_images(const dn_loader *l, const struct slot *slot)
-{
     const dn_source *source = l->settings.source;
-    float *image = slot->images;
-    for (int i = 0; i < slot->count; i++, image += l->image_floats)
-        DN_TRY(source->read(source, &slot->requests[i], &l->transform, image));
+    const int own = s->last - s->first;
+    const int64_t step = n / own;
+    dn_request r = {.epoch = step / s->steps,
+                    .position = dn_sequence_position(s, step, s->first + (int)(n % own))};
+    const int64_t left = source->count - r.position;
+    slot->count = left < s->batch ? (int)left : s->batch;
+    if (l->order && l->ordered != r.epoch) {
+        dn_random_permutation(l->order, (size_t)source->count, l->settings.seed, (uint64_t)r.epoch);
+        l->ordered = r.epoch;
+    }
+    for (int i = 0; i < slot->count; i++, r.position++) {
+        r.index = l->order ? l->order[r.position] : r.position;
+        slot->labels[i] = source->labels[r.index];
+        DN_TRY(source->read(source, &r, &l->transform, slot->images + (size_t)i * l->image_floats));
+    }
     return DN_OK;
 }
 
@@ -84,45 +73,41 @@ static void *read_ahead(void *user)
     dn_loader *l = user;
     pthread_mutex_lock(&l->lock);
     while (!l->closing) {
-        if (l->next >= l->settings.end || l->next >= l->taken + l->settings.depth) {
+        if (l->read >= l->settings.end || l->read >= l->taken + l->settings.depth) {
             pthread_cond_wait(&l->changed, &l->lock);
             continue;
         }
-        const int64_t n = l->next++;
-        struct slot *slot = &l->slot[n % l->settings.depth];
-        list_requests(l, slot, n);
         pthread_mutex_unlock(&l->lock);
+        struct slot *slot = &l->slot[l->read % l->settings.depth];
         slot->failure.status = DN_OK;
-        dn_failure_keep(&slot->failure, read_images(l, slot));
+        dn_failure_keep(&slot->failure, read_batch(l, slot, l->read));
         pthread_mutex_lock(&l->lock);
-        slot->ready = n;
-        pthread_cond_broadcast(&l->changed);
+        l->read++;
+        pthread_cond_signal(&l->changed);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
-static void stop_threads(dn_loader *l)
+static void stop_thread(dn_loader *l)
 {
+    if (!l->running)
+        return;
     pthread_mutex_lock(&l->lock);
     l->closing = 1;
-    pthread_cond_broadcast(&l->changed);
+    pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->lock);
-    while (l->threads > 0)
-        pthread_join(l->thread[--l->threads], NULL);
+    pthread_join(l->thread, NULL);
+    l->running = 0;
 }
 
-/* Empties the ring and starts the threads at batch n. */
-static dn_status start_threads(dn_loader *l, int64_t n)
+/* Empties the ring and starts the thread at batch n. */
+static dn_status start_thread(dn_loader *l, int64_t n)
 {
-    const int threads = l->settings.threads;
-    l->taken = l->next = n;
+    l->read = l->taken = n;
     l->closing = 0;
-    for (int i = 0; i < l->settings.depth; i++)
-        l->slot[i].ready = NO_BATCH;
-    for (; l->threads < threads; l->threads++)
-        DN_CHECK(pthread_create(&l->thread[l->threads], NULL, read_ahead, l) == 0, DN_ENOMEM,
-                 "threads: found %d to read ahead, expected %d", l->threads, threads);
+    l->running = pthread_create(&l->thread, NULL, read_ahead, l) == 0;
+    DN_CHECK(l->running, DN_ENOMEM, "threads: found none to read ahead");
     return DN_OK;
 }
 
@@ -132,11 +117,10 @@ static void copy_batch(const dn_loader *l, const struct slot *slot, float *image
 {
     const size_t floats = l->image_floats;
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < slot->count; i++) {
-        labels[i] = l->settings.source->labels[slot->requests[i].index];
+    for (int i = 0; i < slot->count; i++)
         memcpy(images + (size_t)i * floats, slot->images + (size_t)i * floats,
                floats * sizeof *images);
-    }
+    memcpy(labels, slot->labels, (size_t)slot->count * sizeof *labels);
 }
 
 dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels)
@@ -144,11 +128,11 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
     const struct slot *slot = &l->slot[n % l->settings.depth];
     assert(n >= 0 && n < l->settings.end);
     if (n != l->taken) {
-        stop_threads(l);
-        DN_TRY(start_threads(l, n));
+        stop_thread(l);
+        DN_TRY(start_thread(l, n));
     }
     pthread_mutex_lock(&l->lock);
-    while (slot->ready != n)
+    while (l->read <= n)
         pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
     const dn_status status = dn_failure_report(&slot->failure);
@@ -156,7 +140,7 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
         copy_batch(l, slot, images, labels);
     pthread_mutex_lock(&l->lock);
     l->taken = n + 1;
-    pthread_cond_broadcast(&l->changed);
+    pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return status;
 }
@@ -168,15 +152,14 @@ static dn_status allocate_ring(dn_loader *l)
     const dn_loader_settings *s = &l->settings;
     const size_t depth = (size_t)s->depth, batch = (size_t)s->sequence.batch;
     l->slot = calloc(depth, sizeof *l->slot);
-    l->requests = malloc(depth * batch * sizeof *l->requests);
     l->images = malloc(depth * batch * l->image_floats * sizeof *l->images);
+    l->labels = malloc(depth * batch * sizeof *l->labels);
     l->order = s->shuffle ? malloc((size_t)s->source->count * sizeof *l->order) : NULL;
-    l->thread = calloc((size_t)s->threads, sizeof *l->thread);
-    DN_CHECK(l->slot && l->requests && l->images && l->thread && (l->order || !s->shuffle),
-             DN_ENOMEM, "memory: found none to read %zu batches of %zu images ahead", depth, batch);
+    DN_CHECK(l->slot && l->images && l->labels && (l->order || !s->shuffle), DN_ENOMEM,
+             "memory: found none to read %zu batches of %zu images ahead", depth, batch);
     for (size_t i = 0; i < depth; i++) {
-        l->slot[i].requests = l->requests + i * batch;
         l->slot[i].images = l->images + i * batch * l->image_floats;
+        l->slot[i].labels = l->labels + i * batch;
     }
     return DN_OK;
 }
@@ -193,7 +176,7 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     DN_TRY_OR_DONE(allocate_ring(l));
-    DN_TRY_OR_DONE(start_threads(l, s->begin));
+    DN_TRY_OR_DONE(start_thread(l, s->begin));
 done:
     if (status != DN_OK)
         dn_loader_destroy(loader);
@@ -205,14 +188,13 @@ void dn_loader_destroy(dn_loader **loader)
     dn_loader *l = *loader;
     if (l == NULL)
         return;
-    stop_threads(l);
+    stop_thread(l);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
     free(l->slot);
-    free(l->requests);
     free(l->images);
+    free(l->labels);
     free(l->order);
-    free(l->thread);
     free(l);
     *loader = NULL;
 }

@@ -58,10 +58,10 @@ typedef struct dn_records_options {
     int zstd_level;     /* 1 to 22 */
 } dn_records_options;
 
-/* Makes the records in place of former ones, unless `out` holds these very records already:
+/* Makes the records in place of existing ones, unless `out` holds these very records already:
  * dataset.json says so and all its files have their sizes; *made = whether it did. Every file
  * appears whole under its final name, dataset.json last; until then the folder has none. On failure
- * nothing temporary is left. DN_EINVAL when the former records are of another data set or version.
+ * nothing temporary is left. DN_EINVAL when the existing ones are of another data set or version.
  */
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
 

@@ -239,8 +239,8 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-/* Fewer shards: the files of the former records are gone. */
-static void test_former_removed(void **state)
+/* Fewer shards: the files of the replaced records are gone. */
+static void test_replaced_removed(void **state)
 {
     (void)state;
     char path[PATH_MAX];
@@ -398,7 +398,7 @@ int main(void)
                                        cmocka_unit_test(test_statistics),
                                        cmocka_unit_test(test_reproducible),
                                        cmocka_unit_test_setup(test_complete, build_again),
-                                       cmocka_unit_test_setup(test_former_removed, build_again),
+                                       cmocka_unit_test_setup(test_replaced_removed, build_again),
                                        cmocka_unit_test_setup(test_missing, build_again),
                                        cmocka_unit_test_setup(test_cut_short, build_again),
                                        cmocka_unit_test_setup(test_flipped_byte, build_again),

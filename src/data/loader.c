@@ -89,7 +89,7 @@ static void *read_ahead(void *user)
     return NULL;
 }
 
-static void stop_thread(dn_loader *l)
+static void stop_reading(dn_loader *l)
 {
     if (!l->running)
         return;
@@ -102,7 +102,7 @@ static void stop_thread(dn_loader *l)
 }
 
 /* Empties the ring and starts the thread at batch n. */
-static dn_status start_thread(dn_loader *l, int64_t n)
+static dn_status start_reading(dn_loader *l, int64_t n)
 {
     l->read = l->taken = n;
     l->closing = 0;
@@ -128,8 +128,8 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
     const struct slot *slot = &l->slot[n % l->settings.depth];
     assert(n >= 0 && n < l->settings.end);
     if (n != l->taken) {
-        stop_thread(l);
-        DN_TRY(start_thread(l, n));
+        stop_reading(l);
+        DN_TRY(start_reading(l, n));
     }
     pthread_mutex_lock(&l->lock);
     while (l->read <= n)
@@ -176,7 +176,7 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     DN_TRY_OR_DONE(allocate_ring(l));
-    DN_TRY_OR_DONE(start_thread(l, s->begin));
+    DN_TRY_OR_DONE(start_reading(l, s->begin));
 done:
     if (status != DN_OK)
         dn_loader_destroy(loader);
@@ -188,7 +188,7 @@ void dn_loader_destroy(dn_loader **loader)
     dn_loader *l = *loader;
     if (l == NULL)
         return;
-    stop_thread(l);
+    stop_reading(l);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
     free(l->slot);

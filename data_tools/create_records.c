@@ -26,7 +26,7 @@ static void print_help(void)
     printf(
         "\n"
         "options\n"
-        "  --source DIR   folder of the original files, or the one above it (default: the\n"
+        "  --source DIR   folder of the raw data set, or the one above it (default: the\n"
         "                 current folder, then $DN_SOURCE_DIR, then a Debian package's)\n"
         "  --out DIR      folder of the records, made where it is missing\n"
         "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
@@ -103,7 +103,7 @@ static dn_status print_summary(const char *folder, const char *what)
     for (int c = 0; c < info->channels; c++)
         printf("%s %.4f", c == 0 ? ", std" : "", info->std[c]);
     printf("; %s\n", what);
-    dn_manifest_destroy(&m);
+    free(m);
     return DN_OK;
 }
 

@@ -15,7 +15,7 @@
 
 static const char label_key[] = "image/class/label", image_key[] = "image/encoded";
 
-/* A feature of one value, and the messages around it. */
+/* A feature of one value, bytes or an integer, and the messages around it. */
 struct feature {
     Tensorflow__Features__FeatureEntry entry;
     Tensorflow__Feature feature;
@@ -25,34 +25,28 @@ struct feature {
     int64_t integer;
 };
 
-static void set_key(struct feature *f, const char *key)
+/* The value is bytes(size), or the integer where `bytes` is NULL. */
+static void set_feature(struct feature *f, const char *key, const void *bytes, size_t size,
+                        int64_t integer)
 {
     *f = (struct feature){.entry = TENSORFLOW__FEATURES__FEATURE_ENTRY__INIT,
                           .feature = TENSORFLOW__FEATURE__INIT,
                           .bytes_list = TENSORFLOW__BYTES_LIST__INIT,
-                          .int64_list = TENSORFLOW__INT64_LIST__INIT};
+                          .int64_list = TENSORFLOW__INT64_LIST__INIT,
+                          .bytes = {.data = (uint8_t *)bytes, .len = size},
+                          .integer = integer};
     f->entry.key = (char *)key;
     f->entry.value = &f->feature;
-}
-
-static void set_bytes(struct feature *f, const char *key, const void *bytes, size_t size)
-{
-    set_key(f, key);
-    f->bytes = (ProtobufCBinaryData){.data = (uint8_t *)bytes, .len = size};
+    f->bytes_list.n_value = f->int64_list.n_value = 1;
     f->bytes_list.value = &f->bytes;
-    f->bytes_list.n_value = 1;
-    f->feature.bytes_list = &f->bytes_list;
-    f->feature.kind_case = TENSORFLOW__FEATURE__KIND_BYTES_LIST;
-}
-
-static void set_integer(struct feature *f, const char *key, int64_t integer)
-{
-    set_key(f, key);
-    f->integer = integer;
     f->int64_list.value = &f->integer;
-    f->int64_list.n_value = 1;
-    f->feature.int64_list = &f->int64_list;
-    f->feature.kind_case = TENSORFLOW__FEATURE__KIND_INT64_LIST;
+    if (bytes) {
+        f->feature.kind_case = TENSORFLOW__FEATURE__KIND_BYTES_LIST;
+        f->feature.bytes_list = &f->bytes_list;
+    } else {
+        f->feature.kind_case = TENSORFLOW__FEATURE__KIND_INT64_LIST;
+        f->feature.int64_list = &f->int64_list;
+    }
 }
 
 /* *record(size) = the features in the order of their keys, NULL when there is no memory for it. */
@@ -63,12 +57,12 @@ static void pack_example(const dn_manifest *m, int label, const uint8_t *png, si
     const char *const text = m->class_names[label];
     struct feature f[FEATURES];
     Tensorflow__Features__FeatureEntry *entries[FEATURES];
-    set_integer(&f[0], label_key, label);
-    set_bytes(&f[1], "image/class/text", text, strlen(text));
-    set_bytes(&f[2], image_key, png, png_size);
-    set_bytes(&f[3], "image/format", "png", 3);
-    set_integer(&f[4], "image/height", m->info.height);
-    set_integer(&f[5], "image/width", m->info.width);
+    set_feature(&f[0], label_key, NULL, 0, label);
+    set_feature(&f[1], "image/class/text", text, strlen(text), 0);
+    set_feature(&f[2], image_key, png, png_size, 0);
+    set_feature(&f[3], "image/format", "png", 3, 0);
+    set_feature(&f[4], "image/height", NULL, 0, m->info.height);
+    set_feature(&f[5], "image/width", NULL, 0, m->info.width);
     for (int i = 0; i < FEATURES; i++)
         entries[i] = &f[i].entry;
     Tensorflow__Features features = TENSORFLOW__FEATURES__INIT;

@@ -2,7 +2,7 @@
  * CIFAR-10 in its authors' binary layout: six files of 10,000 records, each one label byte and
  * then 32x32 bytes of red, of green and of blue. Files are checked for their exact size.
  */
-#include "raw_sets.h"
+#include "records.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Fashion-MNIST: four gzipped IDX files (big-endian magic 0x00000801 for labels or 0x00000803 for
  * images, the dimensions, then bytes).
  */
-#include "raw_sets.h"
+#include "records.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

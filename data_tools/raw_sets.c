@@ -1,9 +1,9 @@
 /*
- * The table of raw data sets, the search for their files, and reading them; see raw_sets.h.
+ * The table of raw data sets, the search for their files, and reading them; see records.h.
  *
  * zlib reads files that are not gzipped as they are, and checks the CRC of those that are.
  */
-#include "raw_sets.h"
+#include "records.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +39,8 @@ static int search_folder(const dn_raw_set *set, const char *folder, char found[P
     return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(set, folder);
 }
 
-dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
+/* found = the folder of the files. */
+static dn_status find_source(const dn_raw_set *set, const char *folder, char found[PATH_MAX])
 {
     if (folder)
         DN_CHECK(search_folder(set, folder, found), DN_ENOENT,
@@ -53,6 +54,24 @@ dn_status dn_raw_set_find(const dn_raw_set *set, const char *folder, char found[
                  "%s: no %s/%s in the current folder nor in $DN_SOURCE_DIR, and no --source; %s",
                  set->info.dataset, set->subfolder, set->probe, set->hint);
     dn_info("%s: reading %s", set->info.dataset, found);
+    return DN_OK;
+}
+
+dn_status dn_raw_set_load(const dn_raw_set *set, const char *folder, uint8_t *pixels[DN_SPLITS],
+                          uint16_t *labels[DN_SPLITS])
+{
+    char source[PATH_MAX];
+    DN_TRY(find_source(set, folder, source));
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const size_t count = (size_t)set->count[s];
+        pixels[s] = malloc(count * dn_image_values(&set->info));
+        labels[s] = malloc(count * sizeof *labels[s]);
+        DN_CHECK(pixels[s] && labels[s], DN_ENOMEM, "%s: out of memory", source);
+        const dn_status status = set->load(source, (dn_split_id)s, pixels[s], labels[s]);
+        if (status == DN_ENOENT)
+            return dn_fail(status, "%s; %s", dn_message(), set->hint);
+        DN_TRY(status);
+    }
     return DN_OK;
 }
 

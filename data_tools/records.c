@@ -1,67 +1,70 @@
-/* What making and verifying records share; see records.h. */
+/*
+ * Making and verifying a folder of records; see records.h.
+ *
+ * make: raw data set -> TFRecord shards -> HDF5 shards -> dataset.json. The HDF5 shards are made
+ * from the TFRecord files just written, so these are proved readable and the second half serves
+ * TFRecords of any origin.
+ * verify: reads both forms of every shard again and compares them image by image. The content is
+ * checked before the files' checksums: its messages say where the fault is.
+ */
 #include "records.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
 
 #include "dn/file.h"
-#include "tfrecord.h"
 
-dn_status dn_records_each(const dn_manifest *manifest, dn_shard_job *job, void *context)
+/* ---- what both do ---- */
+
+typedef dn_status shard_job(void *context, dn_manifest_shard *shard);
+
+/* Runs the job for every shard, by all threads. After a failure no further job starts. */
+static dn_status each_shard(dn_manifest *manifest, shard_job *job, void *context)
 {
-    _Atomic dn_status first = DN_OK;
-    char message[1024]; /* is per thread, so the first one is carried over */
+    dn_failure failure = {0};
+    atomic_int failed = 0;
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < manifest->shards; i++) {
-        const dn_status status = first == DN_OK ? job(context, &manifest->shard[i]) : DN_OK;
+        const dn_status status = failed ? DN_OK : job(context, &manifest->shard[i]);
 #pragma omp critical(dn_records)
-        if (status != DN_OK && first == DN_OK) {
-            snprintf(message, sizeof message, "%s", dn_message());
-            first = status;
-        }
+        dn_failure_keep(&failure, status);
+        if (status != DN_OK)
+            failed = 1;
     }
-    return first == DN_OK ? DN_OK : dn_fail(first, "%s", message);
+    return dn_failure_report(&failure);
 }
 
-static dn_status decode_records(dn_tfrecord *file, const dn_shard_info *info, int64_t count,
-                                uint8_t *pixels, uint16_t *labels)
+typedef dn_status file_job(const char *path, const dn_manifest_file *file);
+
+/* Runs the job for both files of a shard. */
+static dn_status each_file(const char *folder, const dn_manifest_shard *shard, file_job *job)
 {
-    for (int64_t i = 0;; i++, pixels += dn_image_values(info)) {
-        const uint8_t *record;
-        size_t size;
-        DN_TRY(dn_tfrecord_next(file, &record, &size));
-        DN_CHECK((record != NULL) == (i < count), DN_ECORRUPT,
-                 "%s: found %s than the expected %" PRId64 " records", file->path,
-                 record ? "more" : "fewer", count);
-        if (!record)
-            return DN_OK;
-        const dn_status status = dn_example_decode(info, record, size, pixels, &labels[i]);
-        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
-                 dn_message());
+    const dn_manifest_file *const files[] = {&shard->tfrecord, &shard->hdf5};
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        DN_TRY(dn_join_path(path, folder, files[i]->name));
+        DN_TRY(job(path, files[i]));
     }
+    return DN_OK;
 }
 
-dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
-                          const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels)
-{
-    char path[PATH_MAX];
-    uint8_t *bytes;
-    dn_tfrecord file = {.path = path};
-    *pixels = malloc((size_t)shard->count * dn_image_values(&manifest->info));
-    *labels = malloc((size_t)shard->count * sizeof **labels);
-    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
-    DN_CHECK(*pixels && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
-             shard->count);
-    DN_TRY(dn_file_load(path, &bytes, &file.size));
-    file.bytes = bytes;
-    const dn_status status = decode_records(&file, &manifest->info, shard->count, *pixels, *labels);
-    free(bytes);
-    return status;
-}
+/* Sums over pixels by channel; integers, so that no order of adding changes a bit of mean and std.
+ * Good for 10^14 pixels. */
+struct pixel_sums {
+    int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
+};
 
-void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
+/* Adds pixels(count, channels, height, width). Thread-safe. */
+static void add_pixels(struct pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
                        int64_t count)
 {
     const size_t image = dn_image_values(info), plane = image / (size_t)info->channels;
@@ -81,7 +84,9 @@ void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uin
     }
 }
 
-void dn_pixel_sums_finish(const dn_pixel_sums *sums, int64_t count, dn_shard_info *info)
+/* mean and std of the info, on [0, 1], from the sums over `count` images; each is rounded once, and
+ * std divides by the number of pixels. */
+static void set_statistics(const struct pixel_sums *sums, int64_t count, dn_shard_info *info)
 {
     const int64_t n = count * info->height * info->width;
     for (int c = 0; c < info->channels; c++) {
@@ -92,4 +97,243 @@ void dn_pixel_sums_finish(const dn_pixel_sums *sums, int64_t count, dn_shard_inf
         info->mean[c] = (double)sum / (255.0 * (double)n);
         info->std[c] = sqrt((double)spread) / (255.0 * (double)n);
     }
+}
+
+/* ---- making ---- */
+
+struct make {
+    const dn_raw_set *set;
+    const dn_records_options *options;
+    dn_manifest *existing, *manifest; /* of the records that are replaced, and of the new ones */
+    uint8_t *pixels[DN_SPLITS];       /* the raw data set */
+    uint16_t *labels[DN_SPLITS];
+};
+
+/* Leaves `existing` NULL where there are no records of use. */
+static dn_status load_existing(struct make *k)
+{
+    const char *const name = k->set->info.dataset, *const folder = k->options->out;
+    const dn_status status = dn_manifest_load(&k->existing, folder);
+    if (!k->existing)
+        return status == DN_EINVAL ? status : DN_OK;
+    DN_CHECK(strcmp(k->existing->info.dataset, name) == 0, DN_EINVAL,
+             "%s/dataset.json: found %s, expected %s; name another --out", folder,
+             k->existing->info.dataset, name);
+    return DN_OK;
+}
+
+static dn_status check_size(const char *path, const dn_manifest_file *file)
+{
+    struct stat info;
+    DN_CHECK(stat(path, &info) == 0 && info.st_size == file->bytes, DN_ENOENT,
+             "%s: missing or of another size", path);
+    return DN_OK;
+}
+
+/* The existing records are those that were asked for. */
+static int is_complete(const dn_manifest *existing, const dn_records_options *options)
+{
+    int complete = existing && existing->zstd_level == options->zstd_level &&
+                   existing->split[DN_TRAIN].shards == options->shards;
+    for (int i = 0; complete && i < existing->shards; i++)
+        complete = each_file(options->out, &existing->shard[i], check_size) == DN_OK;
+    return complete;
+}
+
+static void plan_shard(const dn_raw_set *set, int shards, dn_manifest_shard *shard)
+{
+    const int64_t count = set->count[shard->split];
+    const char *const split = dn_split_name(shard->split);
+    shard->first = count * shard->index / shards;
+    shard->count = count * (shard->index + 1) / shards - shard->first;
+    snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
+             set->prefix, split, shard->index, shards);
+    snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", set->prefix, split,
+             shard->index, shards);
+}
+
+/* Makes the manifest, in which the files' sizes and checksums are missing yet. */
+static dn_status plan_records(struct make *k)
+{
+    const dn_raw_set *const set = k->set;
+    const int64_t train = set->count[DN_TRAIN], test = set->count[DN_TEST];
+    const int asked = k->options->shards;
+    DN_CHECK(asked <= train, DN_EINVAL,
+             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
+             train);
+    const int shards[DN_SPLITS] = {asked, (int)((asked * test + train - 1) / train)};
+    DN_TRY(dn_manifest_create(&k->manifest, &set->info, shards));
+    dn_manifest *const m = k->manifest;
+    m->class_names = set->class_names;
+    m->zstd_level = k->options->zstd_level;
+    for (int s = 0; s < DN_SPLITS; s++)
+        m->split[s].count = set->count[s];
+    for (int i = 0; i < m->shards; i++)
+        plan_shard(set, shards[m->shard[i].split], &m->shard[i]);
+    struct pixel_sums sums = {0};
+    add_pixels(&sums, &m->info, k->pixels[DN_TRAIN], train);
+    set_statistics(&sums, train, &m->info);
+    return DN_OK;
+}
+
+static dn_status remove_file(const char *path, const dn_manifest_file *file)
+{
+    (void)file;
+    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* dataset.json first: without it the folder is not taken for a data set. */
+static dn_status remove_existing(const char *folder, const dn_manifest *existing)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, "dataset.json"));
+    DN_TRY(remove_file(path, NULL));
+    for (int i = 0; existing && i < existing->shards; i++)
+        DN_TRY(each_file(folder, &existing->shard[i], remove_file));
+    return DN_OK;
+}
+
+/* Writes a file of a shard of so many images, and notes its size and checksum. */
+static dn_status save_file(const struct make *k, dn_manifest_file *file, int64_t images,
+                           const void *bytes, size_t size)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, k->options->out, file->name));
+    DN_TRY(dn_file_write(path, bytes, size));
+    file->bytes = (int64_t)size;
+    file->hash = XXH3_64bits(bytes, size);
+    dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
+    return DN_OK;
+}
+
+static dn_status make_shard(void *context, dn_manifest_shard *shard)
+{
+    const struct make *const k = context;
+    const size_t image = dn_image_values(&k->set->info);
+    const uint8_t *const raw = k->pixels[shard->split] + (size_t)shard->first * image;
+    const uint16_t *const raw_labels = k->labels[shard->split] + shard->first;
+    char *tfrecord = NULL;
+    uint8_t *hdf5 = NULL, *pixels = NULL;
+    uint16_t *labels = NULL;
+    size_t size;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_tfrecord_encode(k->manifest, shard, raw, raw_labels, &tfrecord, &size));
+    DN_TRY_OR_DONE(save_file(k, &shard->tfrecord, shard->count, tfrecord, size));
+    DN_TRY_OR_DONE(dn_tfrecord_load(k->options->out, k->manifest, shard, &pixels, &labels));
+    DN_TRY_OR_DONE(dn_shard_encode(k->manifest, shard, pixels, labels, &hdf5, &size));
+    DN_TRY_OR_DONE(save_file(k, &shard->hdf5, shard->count, hdf5, size));
+done:
+    free(tfrecord);
+    free(hdf5);
+    free(pixels);
+    free(labels);
+    return status;
+}
+
+static dn_status make_all(struct make *k)
+{
+    DN_TRY(dn_raw_set_load(k->set, k->options->source, k->pixels, k->labels));
+    DN_TRY(plan_records(k));
+    DN_TRY(dn_make_folders(k->options->out));
+    DN_TRY(remove_existing(k->options->out, k->existing));
+    DN_TRY(each_shard(k->manifest, make_shard, k));
+    return dn_manifest_save(k->manifest, k->options->out);
+}
+
+dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made)
+{
+    struct make k = {.set = set, .options = options};
+    dn_status status = load_existing(&k);
+    *made = status == DN_OK && !is_complete(k.existing, options);
+    if (*made)
+        status = make_all(&k);
+    for (int s = 0; s < DN_SPLITS; s++) {
+        free(k.pixels[s]);
+        free(k.labels[s]);
+    }
+    free(k.manifest);
+    free(k.existing);
+    return status;
+}
+
+/* ---- verifying ---- */
+
+struct verify {
+    const char *folder;
+    dn_manifest *manifest;
+    dn_shards *shards[DN_SPLITS];
+    struct pixel_sums sums; /* of the train split */
+};
+
+/* pixels and labels, from the TFRecords, are those of the HDF5 shard. */
+static dn_status compare_images(const struct verify *v, const dn_manifest_shard *shard,
+                                const uint8_t *pixels, const uint16_t *labels, uint8_t *hdf5_pixels)
+{
+    const dn_shards *const hdf5 = v->shards[shard->split];
+    const uint16_t *const expected = dn_shards_source(hdf5, NULL).labels + shard->first;
+    const size_t image = dn_image_values(&v->manifest->info);
+    DN_TRY(dn_shards_read(hdf5, shard->first, shard->count, hdf5_pixels));
+    for (int64_t i = 0; i < shard->count; i++) {
+        DN_CHECK(labels[i] == expected[i], DN_ECORRUPT,
+                 "%s/%s: record %" PRId64 ": found label %d, expected %d as in HDF5", v->folder,
+                 shard->tfrecord.name, i, labels[i], expected[i]);
+        const size_t at = (size_t)i * image;
+        DN_CHECK(memcmp(pixels + at, hdf5_pixels + at, image) == 0, DN_ECORRUPT,
+                 "%s/%s: record %" PRId64 ": found pixels that differ from those in HDF5",
+                 v->folder, shard->tfrecord.name, i);
+    }
+    return DN_OK;
+}
+
+static dn_status verify_shard(void *context, dn_manifest_shard *shard)
+{
+    struct verify *const v = context;
+    const dn_shard_info *const info = &v->manifest->info;
+    uint8_t *pixels, *const hdf5_pixels = malloc((size_t)shard->count * dn_image_values(info));
+    uint16_t *labels;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_tfrecord_load(v->folder, v->manifest, shard, &pixels, &labels));
+    if (!hdf5_pixels)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
+    DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
+    DN_TRY_OR_DONE(each_file(v->folder, shard, dn_manifest_check));
+    if (shard->split == DN_TRAIN)
+        add_pixels(&v->sums, info, pixels, shard->count);
+done:
+    free(labels);
+    free(pixels);
+    free(hdf5_pixels);
+    return status;
+}
+
+static dn_status check_statistics(const struct verify *v)
+{
+    const dn_shard_info *const found = &v->manifest->info;
+    dn_shard_info expected = *found;
+    set_statistics(&v->sums, v->manifest->split[DN_TRAIN].count, &expected);
+    for (int c = 0; c < found->channels; c++)
+        DN_CHECK(found->mean[c] == expected.mean[c] && found->std[c] == expected.std[c],
+                 DN_ECORRUPT,
+                 "%s/dataset.json: channel %d: found mean %.17g and std %.17g, expected %.17g and "
+                 "%.17g",
+                 v->folder, c, found->mean[c], found->std[c], expected.mean[c], expected.std[c]);
+    return DN_OK;
+}
+
+dn_status dn_records_verify(const char *folder)
+{
+    struct verify v = {.folder = folder};
+    dn_status status;
+    DN_TRY_OR_DONE(dn_manifest_load(&v.manifest, folder));
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY_OR_DONE(dn_shards_open(&v.shards[s], folder, (dn_split_id)s));
+    DN_TRY_OR_DONE(each_shard(v.manifest, verify_shard, &v));
+    DN_TRY_OR_DONE(check_statistics(&v));
+done:
+    for (int s = 0; s < DN_SPLITS; s++)
+        dn_shards_close(&v.shards[s]);
+    free(v.manifest);
+    return status;
 }

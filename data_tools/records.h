@@ -8,8 +8,48 @@
 #ifndef DN_RECORDS_H
 #define DN_RECORDS_H
 
-#include "dn/manifest.h"
-#include "raw_sets.h"
+#include <stdio.h>
+
+#include "dn/shard.h"
+
+/* ---- raw data sets: the files that their authors publish ---- */
+
+/* The adapter to one: a file with its dn_raw_set, and a row in the table of raw_sets.c. */
+typedef struct dn_raw_set {
+    dn_shard_info info;             /* without mean and std; the name is as on the command line */
+    const char *prefix;             /* of the shards' names: "cifar10" */
+    const char *folder;             /* default output */
+    const char *const *class_names; /* (classes) */
+    int64_t count[DN_SPLITS];       /* images */
+
+    const char *subfolder;      /* where the files stand below a folder that holds them */
+    const char *probe;          /* the file by which a source is known */
+    const char *package_folder; /* where a distribution's package puts the files, or NULL */
+    const char *hint;           /* where to get the files, and their checksum */
+
+    /* pixels(count, channels, height, width) and labels(count) of a split, in the order of the
+     * files in `folder`. DN_ENOENT names the file that is missing, DN_ECORRUPT the file and record
+     * that is not valid. */
+    dn_status (*load)(const char *folder, dn_split_id split, uint8_t *pixels, uint16_t *labels);
+} dn_raw_set;
+
+extern const dn_raw_set dn_raw_cifar10, dn_raw_fashion_mnist;
+
+/* All of them, NULL after the last. */
+extern const dn_raw_set *const dn_raw_sets[];
+
+/* pixels and labels of both splits, as `load` gives them, to be freed by the caller, after a
+ * failure too. The files are in `folder` where it is given, else in the current folder, in
+ * $DN_SOURCE_DIR or where the package puts them. DN_ENOENT says where to get them. */
+dn_status dn_raw_set_load(const dn_raw_set *set, const char *folder, uint8_t *pixels[DN_SPLITS],
+                          uint16_t *labels[DN_SPLITS]);
+
+/* For adapters: bytes(size) = all that the file folder/name holds after its header, which must be
+ * exactly these words, big-endian; gzipped or not. DN_ENOENT, DN_EIO, DN_ECORRUPT. */
+dn_status dn_raw_file_read(const char *folder, const char *name, const uint32_t *header,
+                           size_t words, uint8_t *bytes, size_t size);
+
+/* ---- records ---- */
 
 typedef struct dn_records_options {
     const char *source; /* folder of the raw data set, NULL: search */
@@ -18,10 +58,10 @@ typedef struct dn_records_options {
     int zstd_level;     /* 1 to 22 */
 } dn_records_options;
 
-/* Makes the records in place of former ones, unless `out` holds these very records already:
+/* Makes the records in place of existing ones, unless `out` holds these very records already:
  * dataset.json says so and all its files have their sizes; *made = whether it did. Every file
  * appears whole under its final name, dataset.json last; until then the folder has none. On failure
- * nothing temporary is left. DN_EINVAL when the former records are of another data set or version.
+ * nothing temporary is left. DN_EINVAL when the existing ones are of another data set or version.
  */
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
 
@@ -29,34 +69,7 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
  * the HDF5 pixels and label, counts, mean and std. */
 dn_status dn_records_verify(const char *folder);
 
-/* ---- what making and verifying share ---- */
-
-typedef dn_status dn_shard_job(void *context, dn_manifest_shard *shard);
-
-/* Runs the job for every shard, by all threads. After a failure no further job starts; the first
- * failure's status and message are the caller's. */
-dn_status dn_records_each(const dn_manifest *manifest, dn_shard_job *job, void *context);
-
-/* *pixels(count, channels, height, width) and *labels(count) from the shard's TFRecord file in
- * `folder`, to be freed by the caller, after a failure too. */
-dn_status dn_records_read(const char *folder, const dn_manifest *manifest,
-                          const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels);
-
-/* Sums over pixels by channel; integers, so that no order of adding changes a bit of mean and std.
- * Good for 10^14 pixels. */
-typedef struct dn_pixel_sums {
-    int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
-} dn_pixel_sums;
-
-/* Adds pixels(count, channels, height, width). Thread-safe. */
-void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
-                       int64_t count);
-
-/* mean and std of the info, on [0, 1], from the sums over `count` images; each is rounded once, and
- * std divides by the number of pixels. */
-void dn_pixel_sums_finish(const dn_pixel_sums *sums, int64_t count, dn_shard_info *info);
-
-/* ---- the two forms of a labelled image; thread-safe ---- */
+/* ---- examples: labelled images as messages; thread-safe ---- */
 
 /* *record(size) = the image(channels, height, width) as a tf.train.Example, to be freed by the
  * caller; NULL after a failure. DN_ENOMEM. */
@@ -69,10 +82,46 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
 dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label);
 
-/* *bytes(size) = the HDF5 file of one of the manifest's shards, with its
- * images(count, channels, height, width) and labels(count), to be freed by the caller; NULL after a
- * failure. What else stands in it (class names, mean and std, zstd level) is the manifest's too.
- * DN_ENOMEM. */
+/* ---- TFRecord files ---- */
+
+/* A record is a uint64 length, a uint32 masked CRC32C of these 8 bytes, the data, and a uint32
+ * masked CRC32C of the data; little-endian, records simply follow each other. */
+
+/* CRC32C (Castagnoli) of the bytes. */
+uint32_t dn_crc32c(const void *bytes, size_t size);
+
+/* Appends a record to the stream. DN_EIO. */
+dn_status dn_tfrecord_append(FILE *stream, const void *data, size_t size);
+
+/* A file that is being read, its content in memory; from the start with offset and record 0. */
+typedef struct dn_tfrecord {
+    const char *path; /* for messages */
+    const uint8_t *bytes;
+    size_t size;
+    size_t offset;  /* of the next record */
+    int64_t record; /* its number */
+} dn_tfrecord;
+
+/* The next record; *data is within the file's bytes, and NULL after the last record. DN_ECORRUPT
+ * names the file, the record and its byte offset. */
+dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size);
+
+/* ---- the two files of a shard; thread-safe ---- */
+
+/* *bytes(size) = the TFRecord file of one of the manifest's shards, with its
+ * images(count, channels, height, width) and labels(count), to be freed by the caller, after a
+ * failure too. DN_ENOMEM. */
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size);
+
+/* *pixels(count, channels, height, width) and *labels(count) from the shard's TFRecord file in
+ * `folder`, to be freed by the caller, after a failure too. */
+dn_status dn_tfrecord_load(const char *folder, const dn_manifest *manifest,
+                           const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels);
+
+/* As dn_tfrecord_encode, the HDF5 file; *bytes is NULL after a failure. What else stands in it
+ * (class names, mean and std, zstd level) is the manifest's too. */
 dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
                           const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
                           size_t *size);

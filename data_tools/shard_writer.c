@@ -2,10 +2,10 @@
  * Writer of HDF5 image shards; see records.h and docs/shard-format.md.
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
- * needs no filter plug-in and runs on several threads. Every HDF5 call stands in the critical
- * section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file in
- * memory, made by memfd_create: libhdf5 1.10 ends in a segmentation fault when a disk is full, and
- * cannot read again what its core driver makes in this file format.
+ * needs no filter plug-in, and several shards are compressed at once. Every HDF5 call stands in the
+ * critical section dn_hdf5, as a library built without its own lock requires. HDF5 writes to a file
+ * in memory, made by memfd_create: libhdf5 1.10 ends in a segmentation fault when a disk is full,
+ * and cannot read again what its core driver makes in this file format.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,11 +25,8 @@
 struct writer {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
-    int64_t chunk_images, chunks;
-    uint8_t *frames; /* (chunks, bound): the compressed chunks */
-    size_t bound;    /* of a frame's size */
-    size_t *size;    /* (chunks): of each frame */
-    hid_t file;
+    int64_t chunk_images; /* images of a chunk */
+    hid_t file, images;
 };
 
 /* Largest power of two that keeps a chunk within 256 KiB and a shard at 16 chunks or more: large
@@ -51,17 +48,15 @@ static hid_t list_space(int64_t count)
 static int put_attributes(const struct writer *w)
 {
     const dn_shard_info *const info = &w->manifest->info;
-    const dn_manifest_shard *const s = w->shard;
-    const int channels = info->channels;
-    return dn_hdf5_put_text(w->file, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION) &&
-           dn_hdf5_put_text(w->file, DN_SHARD_DATASET, info->dataset) &&
-           dn_hdf5_put_text(w->file, DN_SHARD_SPLIT, dn_split_name(s->split)) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_INDEX, s->index) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_SHARDS, w->manifest->split[s->split].shards) &&
-           dn_hdf5_put_integer(w->file, DN_SHARD_COUNT, s->count) &&
-           dn_hdf5_put(w->file, DN_SHARD_MEAN, H5T_IEEE_F64LE, list_space(channels), info->mean) &&
-           dn_hdf5_put(w->file, DN_SHARD_STD, H5T_IEEE_F64LE, list_space(channels), info->std);
+    dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
+    int good = 1;
+    dn_shard_attributes(w->manifest, w->shard, list);
+    for (int i = 0; good && i < DN_SHARD_ATTRIBUTES; i++)
+        good = list[i].text ? dn_hdf5_put_text(w->file, list[i].name, list[i].text)
+                            : dn_hdf5_put_integer(w->file, list[i].name, list[i].integer);
+    return good &&
+           dn_hdf5_put(w->file, "mean", H5T_IEEE_F64LE, list_space(info->channels), info->mean) &&
+           dn_hdf5_put(w->file, "std", H5T_IEEE_F64LE, list_space(info->channels), info->std);
 }
 
 /* Class names as strings of one length, padded with zeros. */
@@ -78,7 +73,7 @@ static int put_class_names(const struct writer *w)
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
     const int good =
-        padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type, list_space(classes), padded);
+        padded && dn_hdf5_write(w->file, "class_names", type, list_space(classes), padded);
     H5Tclose(type);
     free(padded);
     return good;
@@ -93,31 +88,24 @@ static int put_labels(const struct writer *w, const uint16_t *labels)
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 
-static int put_images(const struct writer *w)
+static hid_t create_images(const struct writer *w)
 {
     const dn_shard_info *const info = &w->manifest->info;
-    const hsize_t c = (hsize_t)info->channels, h = (hsize_t)info->height, v = (hsize_t)info->width;
-    const hsize_t size[4] = {(hsize_t)w->shard->count, c, h, v};
-    const hsize_t part[4] = {(hsize_t)w->chunk_images, c, h, v};
+    const hsize_t size[4] = {(hsize_t)w->shard->count, (hsize_t)info->channels,
+                             (hsize_t)info->height, (hsize_t)info->width};
+    const hsize_t part[4] = {(hsize_t)w->chunk_images, size[1], size[2], size[3]};
     const unsigned level = (unsigned)w->manifest->zstd_level;
-    int good = 1;
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
     /* Optional: a mandatory filter could not be named without its plug-in. */
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
-    const hid_t images = dn_hdf5_create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE,
-                                            H5Screate_simple(4, size, NULL), properties);
-    for (int64_t i = 0; good && i < w->chunks; i++) {
-        const hsize_t corner[4] = {(hsize_t)(i * w->chunk_images)};
-        const uint8_t *const frame = w->frames + (size_t)i * w->bound;
-        good = H5Dwrite_chunk(images, H5P_DEFAULT, 0, corner, w->size[i], frame) >= 0;
-    }
-    return H5Dclose(images) >= 0 && good;
+    return dn_hdf5_create_set(w->file, DN_SHARD_IMAGES, H5T_STD_U8LE,
+                              H5Screate_simple(4, size, NULL), properties);
 }
 
-/* Returns 0 when HDF5 fails, which in memory only its lack can cause. */
-static int write_shard(struct writer *w, const char *path, const uint16_t *labels)
+/* Writes all but the chunks. Returns 0 when HDF5 fails, which in memory only its lack can cause. */
+static int create_shard(struct writer *w, const char *path, const uint16_t *labels)
 {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
@@ -127,37 +115,43 @@ static int write_shard(struct writer *w, const char *path, const uint16_t *label
     w->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     H5Pclose(creation);
     H5Pclose(access);
-    const int good =
-        put_attributes(w) && put_class_names(w) && put_labels(w, labels) && put_images(w);
-    const int closed = H5Fclose(w->file) >= 0;
+    const int good = put_attributes(w) && put_class_names(w) && put_labels(w, labels);
+    w->images = good ? create_images(w) : H5I_INVALID_HID;
+    return w->images >= 0;
+}
+
+static int close_shard(struct writer *w)
+{
+    int good = H5Dclose(w->images) >= 0;
+    good = H5Fclose(w->file) >= 0 && good;
     /* HDF5 notes even on success that it does not know the filter, and cannot end the process in
      * peace while the error stack of a thread holds anything */
     H5Eclear2(H5E_DEFAULT);
-    return good && closed;
+    return good;
 }
 
-/* Fills frames and size; the last chunk is padded with zeros. Returns whether there was memory. */
-static int compress_images(struct writer *w, const uint8_t *images)
+/* Writes the chunks, the last one padded with zeros. Returns 0 where there was no memory. */
+static int write_chunks(const struct writer *w, const uint8_t *images)
 {
     const size_t image = dn_image_values(&w->manifest->info);
-    const size_t bytes = (size_t)w->chunk_images * image;
+    const size_t bytes = (size_t)w->chunk_images * image, bound = ZSTD_compressBound(bytes);
     ZSTD_CCtx *const zstd = ZSTD_createCCtx();
-    uint8_t *const padded = calloc(1, bytes);
-    w->bound = ZSTD_compressBound(bytes);
-    w->frames = malloc((size_t)w->chunks * w->bound);
-    w->size = malloc((size_t)w->chunks * sizeof *w->size);
-    int good = zstd && padded && w->frames && w->size;
+    uint8_t *const padded = calloc(1, bytes + bound), *const frame = padded + bytes;
+    int good = zstd && padded;
     if (good) {
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, w->manifest->zstd_level);
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     }
-    for (int64_t i = 0; good && i < w->chunks; i++) {
-        const int64_t first = i * w->chunk_images, left = w->shard->count - first;
+    for (int64_t first = 0; good && first < w->shard->count; first += w->chunk_images) {
+        const hsize_t corner[4] = {(hsize_t)first};
+        const int64_t left = w->shard->count - first;
         const uint8_t *chunk = images + (size_t)first * image;
         if (left < w->chunk_images)
             chunk = memcpy(padded, chunk, (size_t)left * image);
-        w->size[i] = ZSTD_compress2(zstd, w->frames + (size_t)i * w->bound, w->bound, chunk, bytes);
-        good = !ZSTD_isError(w->size[i]);
+        const size_t size = ZSTD_compress2(zstd, frame, bound, chunk, bytes);
+        good = !ZSTD_isError(size);
+#pragma omp critical(dn_hdf5)
+        good = good && H5Dwrite_chunk(w->images, H5P_DEFAULT, 0, corner, size, frame) >= 0;
     }
     free(padded);
     ZSTD_freeCCtx(zstd);
@@ -170,20 +164,20 @@ dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *
 {
     struct writer w = {.manifest = manifest, .shard = shard};
     w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
-    w.chunks = (shard->count + w.chunk_images - 1) / w.chunk_images;
     *bytes = NULL;
     const int memory = memfd_create("shard", MFD_CLOEXEC);
     DN_CHECK(memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", shard->hdf5.name,
              strerror(errno));
     char path[32];
+    int good;
     snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
-    int good = compress_images(&w, images);
 #pragma omp critical(dn_hdf5)
-    good = good && write_shard(&w, path, labels);
+    good = create_shard(&w, path, labels);
+    good = good && write_chunks(&w, images);
+#pragma omp critical(dn_hdf5)
+    good = close_shard(&w) && good;
     const dn_status status = good ? dn_file_load(path, bytes, size)
                                   : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
     close(memory);
-    free(w.frames);
-    free(w.size);
     return status;
 }

@@ -1,13 +1,16 @@
 /*
- * TFRecord framing and CRC32C; see tfrecord.h.
+ * TFRecord files: framing with CRC32C, and the files of examples; see records.h.
  *
  * A length is believed only when its own CRC holds and the file is long enough for it.
  */
-#include "tfrecord.h"
+#include "records.h"
 
 #include <endian.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "dn/file.h"
 
 enum { HEAD = 8 + 4, TAIL = 4 }; /* bytes around the data */
 
@@ -86,4 +89,67 @@ dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size
     *data = head + HEAD;
     *size = length;
     return DN_OK;
+}
+
+static dn_status append_example(FILE *stream, const dn_manifest *manifest, const uint8_t *image,
+                                int label)
+{
+    uint8_t *example;
+    size_t size;
+    DN_TRY(dn_example_encode(manifest, image, label, &example, &size));
+    const dn_status status = dn_tfrecord_append(stream, example, size);
+    free(example);
+    return status;
+}
+
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size)
+{
+    const size_t image = dn_image_values(&manifest->info);
+    FILE *const stream = open_memstream(bytes, size);
+    dn_status status = DN_OK;
+    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    for (int64_t i = 0; i < shard->count && status == DN_OK; i++, images += image)
+        status = append_example(stream, manifest, images, labels[i]);
+    if (fclose(stream) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    return status;
+}
+
+static dn_status decode_examples(dn_tfrecord *file, const dn_shard_info *info, int64_t count,
+                                 uint8_t *pixels, uint16_t *labels)
+{
+    for (int64_t i = 0;; i++, pixels += dn_image_values(info)) {
+        const uint8_t *record;
+        size_t size;
+        DN_TRY(dn_tfrecord_next(file, &record, &size));
+        DN_CHECK((record != NULL) == (i < count), DN_ECORRUPT,
+                 "%s: found %s than the expected %" PRId64 " records", file->path,
+                 record ? "more" : "fewer", count);
+        if (!record)
+            return DN_OK;
+        const dn_status status = dn_example_decode(info, record, size, pixels, &labels[i]);
+        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
+                 dn_message());
+    }
+}
+
+dn_status dn_tfrecord_load(const char *folder, const dn_manifest *manifest,
+                           const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels)
+{
+    char path[PATH_MAX];
+    uint8_t *bytes;
+    dn_tfrecord file = {.path = path};
+    *pixels = malloc((size_t)shard->count * dn_image_values(&manifest->info));
+    *labels = malloc((size_t)shard->count * sizeof **labels);
+    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
+    DN_CHECK(*pixels && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
+             shard->count);
+    DN_TRY(dn_file_load(path, &bytes, &file.size));
+    file.bytes = bytes;
+    const dn_status status =
+        decode_examples(&file, &manifest->info, shard->count, *pixels, *labels);
+    free(bytes);
+    return status;
 }

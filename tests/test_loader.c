@@ -1,6 +1,6 @@
 /*
- * Reading ahead against reading directly: the same bits in any order of asking, on any number of
- * threads, whatever the source's times; failures arrive with their batch; an end at any moment.
+ * Reading ahead against reading directly: the same bits in any order of asking, on any depth of the
+ * ring, whatever the source's times; failures arrive with their batch; an end at any moment.
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */
@@ -71,7 +71,7 @@ static void make_up(made_up *m)
 }
 
 /* The last two of three virtual ranks, from batch `begin` on. */
-static dn_loader_settings settings(const made_up *m, int64_t begin, int threads, int depth)
+static dn_loader_settings settings(const made_up *m, int64_t begin, int depth)
 {
     return (dn_loader_settings){.source = &m->source,
                                 .sequence = {.first = RANKS - OWN,
@@ -84,7 +84,6 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int threads,
                                 .shuffle = 1,
                                 .augment = 1,
                                 .seed = SEED,
-                                .threads = threads,
                                 .depth = depth};
 }
 
@@ -127,15 +126,13 @@ static void test_in_order(void **state)
 {
     (void)state;
     static const struct {
-        int threads, depth, begin;
-    } cases[] = {
-        {1, 1, 0}, {1, 2, 0}, {1, 5, OWN * (STEPS + 1) + 1}, {3, 1, 0}, {3, 2, OWN * (STEPS + 2)},
-        {3, 40, 0}};
+        int depth, begin;
+    } cases[] = {{1, 0}, {2, 0}, {5, OWN * (STEPS + 1) + 1}, {2, OWN * (STEPS + 2)}, {40, 0}};
     made_up m;
     make_up(&m);
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const int64_t begin = cases[c].begin;
-        const dn_loader_settings s = settings(&m, begin, cases[c].threads, cases[c].depth);
+        const dn_loader_settings s = settings(&m, begin, cases[c].depth);
         m.is_slow = c != 0;
         m.reads = 0;
         dn_loader *loader = start(&s);
@@ -155,14 +152,13 @@ static void test_any_order(void **state)
                                 0, 1, 9, 10, 8, BATCHES - 1, BATCHES - 1, 4};
     made_up m;
     make_up(&m);
-    for (int threads = 1; threads <= 3; threads += 2)
-        for (int depth = 1; depth <= 4; depth += 3) {
-            const dn_loader_settings s = settings(&m, 5, threads, depth);
-            dn_loader *loader = start(&s);
-            for (size_t a = 0; a < sizeof asked / sizeof asked[0]; a++)
-                check_batch(loader, &m, asked[a]);
-            dn_loader_destroy(&loader);
-        }
+    for (int depth = 1; depth <= 4; depth += 3) {
+        const dn_loader_settings s = settings(&m, 5, depth);
+        dn_loader *loader = start(&s);
+        for (size_t a = 0; a < sizeof asked / sizeof asked[0]; a++)
+            check_batch(loader, &m, asked[a]);
+        dn_loader_destroy(&loader);
+    }
 }
 
 static void wait_for(atomic_int *count, int value)
@@ -171,33 +167,30 @@ static void wait_for(atomic_int *count, int value)
         usleep(MICROSECONDS);
 }
 
-/* The ring fills, no further, and its threads end when they wait for a place; when none was asked
- * for; and in the middle of reading. */
+/* The ring fills, no further, and its thread ends when it waits for a place; when no batch was
+ * asked for; and in the middle of reading. */
 static void test_end(void **state)
 {
     (void)state;
     enum { DEPTH = 3 };
     made_up m;
     make_up(&m);
-    for (int threads = 1; threads <= 3; threads += 2) {
-        const dn_loader_settings s = settings(&m, 0, threads, DEPTH);
-        m.reads = m.ended = 0;
-        dn_loader *loader = start(&s);
-        check_batch(loader, &m, 0);
-        wait_for(&m.ended, (1 + DEPTH) * BATCH);
-        usleep(20 * MICROSECONDS);
-        assert_int_equal(m.reads, (1 + DEPTH) * BATCH);
-        dn_loader_destroy(&loader);
+    const dn_loader_settings s = settings(&m, 0, DEPTH);
+    dn_loader *loader = start(&s);
+    check_batch(loader, &m, 0);
+    wait_for(&m.ended, (1 + DEPTH) * BATCH);
+    usleep(20 * MICROSECONDS);
+    assert_int_equal(m.reads, (1 + DEPTH) * BATCH);
+    dn_loader_destroy(&loader);
 
-        loader = start(&s);
-        dn_loader_destroy(&loader);
+    loader = start(&s);
+    dn_loader_destroy(&loader);
 
-        m.reads = m.ended = 0;
-        loader = start(&s);
-        wait_for(&m.reads, BATCH + 1);
-        dn_loader_destroy(&loader);
-        assert_int_equal(m.reads, m.ended);
-    }
+    m.reads = m.ended = 0;
+    loader = start(&s);
+    wait_for(&m.reads, BATCH + 1);
+    dn_loader_destroy(&loader);
+    assert_int_equal(m.reads, m.ended);
     dn_loader *none = NULL;
     dn_loader_destroy(&none);
 }
@@ -213,24 +206,21 @@ static void test_failure(void **state)
     m.bad = request_of(BAD, 2).index;
     char expected[64];
     snprintf(expected, sizeof expected, "image %d is damaged", (int)m.bad);
-    for (int threads = 1; threads <= 3; threads += 2) {
-        const dn_loader_settings s = settings(&m, 0, threads, 4);
-        dn_loader *loader = start(&s);
-        for (int64_t n = 0; n < BAD; n++)
-            check_batch(loader, &m, n);
-        for (int times = 0; times < 2; times++) {
-            float images[BATCH * FLOATS] = {7};
-            int32_t labels[BATCH] = {7};
-            assert_int_equal(dn_loader_load(loader, BAD, images, labels), DN_ECORRUPT);
-            assert_string_equal(dn_message(), expected);
-            assert_true(images[0] == 7 && images[1] == 0 && labels[0] == 7 && labels[1] == 0);
-        }
-        check_batch(loader, &m, BAD + 1);
-        assert_int_equal(
-            dn_loader_load(loader, BAD, (float[BATCH * FLOATS]){0}, (int32_t[BATCH]){0}),
-            DN_ECORRUPT);
-        dn_loader_destroy(&loader);
+    const dn_loader_settings s = settings(&m, 0, 4);
+    dn_loader *loader = start(&s);
+    for (int64_t n = 0; n < BAD; n++)
+        check_batch(loader, &m, n);
+    for (int times = 0; times < 2; times++) {
+        float images[BATCH * FLOATS] = {7};
+        int32_t labels[BATCH] = {7};
+        assert_int_equal(dn_loader_load(loader, BAD, images, labels), DN_ECORRUPT);
+        assert_string_equal(dn_message(), expected);
+        assert_true(images[0] == 7 && images[1] == 0 && labels[0] == 7 && labels[1] == 0);
     }
+    check_batch(loader, &m, BAD + 1);
+    assert_int_equal(dn_loader_load(loader, BAD, (float[BATCH * FLOATS]){0}, (int32_t[BATCH]){0}),
+                     DN_ECORRUPT);
+    dn_loader_destroy(&loader);
 }
 
 /* Evaluation: stored order, as stored, and a last batch of what is left. */
@@ -245,7 +235,6 @@ static void test_stored_order(void **state)
         .sequence = {.last = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
         .begin = 2,
         .end = ALL,
-        .threads = 2,
         .depth = 2};
     dn_loader *loader = start(&s);
     float images[BATCH * FLOATS];

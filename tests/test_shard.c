@@ -19,7 +19,6 @@
 #include <omp.h>
 
 #include "dn/file.h"
-#include "dn/manifest.h"
 #include "dn/shard.h"
 #include "records.h"
 
@@ -193,7 +192,7 @@ static void test_statistics(void **state)
         assert_true(fabs(m->info.mean[c] - mean) < 1e-12);
         assert_true(fabs(m->info.std[c] - sqrt(squares / (TRAIN * pixels))) < 1e-12);
     }
-    dn_manifest_destroy(&m);
+    free(m);
 }
 
 /* The same source gives the same bytes, on any number of threads. */
@@ -211,8 +210,8 @@ static void test_reproducible(void **state)
         const dn_manifest_shard *const b = &after->split[DN_TRAIN].shard[i];
         assert_true(a->hdf5.hash == b->hdf5.hash && a->tfrecord.hash == b->tfrecord.hash);
     }
-    dn_manifest_destroy(&before);
-    dn_manifest_destroy(&after);
+    free(before);
+    free(after);
 }
 
 /* Whether records of these options had to be made. */
@@ -240,8 +239,8 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-/* Fewer shards: the files of the former records are gone. */
-static void test_former_removed(void **state)
+/* Fewer shards: the files of the replaced records are gone. */
+static void test_replaced_removed(void **state)
 {
     (void)state;
     char path[PATH_MAX];
@@ -295,7 +294,7 @@ static void test_flipped_byte(void **state)
     in_folder(path, "made_up-train-00001-of-00003.h5");
     assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
     const long bytes = (long)m->split[DN_TRAIN].shard[1].hdf5.bytes;
-    dn_manifest_destroy(&m);
+    free(m);
     int unseen = 0;
     for (long offset = 0; offset < bytes; offset += 13) {
         flip(path, offset);
@@ -399,7 +398,7 @@ int main(void)
                                        cmocka_unit_test(test_statistics),
                                        cmocka_unit_test(test_reproducible),
                                        cmocka_unit_test_setup(test_complete, build_again),
-                                       cmocka_unit_test_setup(test_former_removed, build_again),
+                                       cmocka_unit_test_setup(test_replaced_removed, build_again),
                                        cmocka_unit_test_setup(test_missing, build_again),
                                        cmocka_unit_test_setup(test_cut_short, build_again),
                                        cmocka_unit_test_setup(test_flipped_byte, build_again),

@@ -1,11 +1,11 @@
 /*
- * Reads ahead: I/O threads fill a ring with the next batches while the caller computes.
+ * Reads ahead: an I/O thread fills a ring with the next batches while the caller computes.
  *
  * The batches of a loader have numbers, and what batch n holds follows from n alone; so a loader
  * may begin anywhere, and any batch may be loaded again. They are handed over in order, each with
- * its own failure if it has one. Images are read one by one, each by the next free thread.
+ * its own failure if it has one.
  *
- * The threads are plain ones that may run on any core of the rank, beside OpenMP threads that fill
+ * The thread is a plain one that may run on any core of the rank, beside OpenMP threads that fill
  * all of them: reading a decoded image is less than a thousandth of a training step's work on it,
  * and the team's dynamic schedules absorb that. Where reading costs more, leave it a core.
  */
@@ -38,13 +38,12 @@ typedef struct dn_loader_settings {
     int shuffle;        /* 1: each epoch in dn_random_permutation's order; 0: in stored order */
     int augment;        /* dn_transform_of's */
     uint64_t seed;      /* of order and augmentation */
-    int threads;
-    int depth; /* batches in the ring */
+    int depth;          /* batches in the ring */
 } dn_loader_settings;
 
 typedef struct dn_loader dn_loader;
 
-/* Starts the threads, which read from `begin` on. Memory: `depth` batches in fp32 and, with
+/* Starts the thread, which reads from `begin` on. Memory: `depth` batches in fp32 and, with
  * `shuffle`, 4 bytes an image of the split; no more is taken later. The caller owns it. DN_ENOMEM,
  * also where the system grants no thread. */
 dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *settings);
@@ -52,12 +51,13 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *setting
 /*
  * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
  * `batch`, or what is left of the split. Waits until it is read, copies it by the OpenMP team, and
- * gives its place to the next one. Any n but the one after the last loaded begins anew there. On
- * failure, of one of its images, the arrays stay as they were. One thread calls it.
+ * gives its place to the next one. Any n but the one after the last loaded starts the thread anew
+ * there. On failure, of one of its images or as dn_loader_create, the arrays stay as they were. One
+ * thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 
-/* Ends the threads after the image that each is reading. Sets *loader to NULL and accepts NULL
+/* Ends the thread after the batch that it is reading. Sets *loader to NULL and accepts NULL
  * inside. */
 void dn_loader_destroy(dn_loader **loader);
 

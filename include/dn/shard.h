@@ -1,5 +1,7 @@
 /*
- * Reader of HDF5 image shards; docs/shard-format.md specifies the files.
+ * A folder of records: dataset.json, which says what it holds, and the reader of its HDF5 image
+ * shards; docs/shard-format.md specifies both. dataset.json is written last, so a folder that has
+ * one is complete.
  *
  * HDF5 is asked for the chunk addresses once, at open. Afterwards chunks are read with pread and
  * decompressed without the HDF5 library, by all threads at once.
@@ -13,31 +15,87 @@
 #include "dn/source.h"
 #include "dn/status.h"
 
+typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
+
+/* "train" or "test". */
+const char *dn_split_name(dn_split_id split);
+
+/* ---- dataset.json ---- */
+
+/* One file of the folder. */
+typedef struct dn_manifest_file {
+    char name[128]; /* without a folder */
+    int64_t bytes;
+    uint64_t hash; /* XXH3-64 of the whole file, seed 0 */
+} dn_manifest_file;
+
+/* A shard: the same images as TFRecords and as HDF5. */
+typedef struct dn_manifest_shard {
+    dn_split_id split;
+    int index;            /* in its split */
+    int64_t first, count; /* it holds the images [first, first + count) of its split */
+    dn_manifest_file hdf5, tfrecord;
+} dn_manifest_shard;
+
+typedef struct dn_manifest_split {
+    int64_t count; /* images: the sum over the shards */
+    int shards;
+    dn_manifest_shard *shard; /* (shards), a part of the manifest's */
+} dn_manifest_split;
+
+typedef struct dn_manifest {
+    dn_shard_info info;
+    const char *const *class_names; /* UTF-8, (classes): what is saved; NULL once loaded */
+    int zstd_level;
+    dn_manifest_split split[DN_SPLITS];
+    int shards;
+    dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */
+} dn_manifest;
+
+/* A manifest with room for the shards, whose split and index are set. The caller frees it; the
+ * class names that he sets stay his. DN_ENOMEM. */
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
+                             const int shards[DN_SPLITS]);
+
+/* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
+ * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
+ * specification says. */
+dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
+
+/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
+ * or as dn_file_hash. */
+dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected);
+
+/* Writes folder/dataset.json, whole or not at all. DN_EIO, DN_ENOMEM. */
+dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder);
+
+/* ---- what the writer and the reader of a shard share ---- */
+
 enum {
     DN_SHARD_FORMAT_VERSION = 1, /* of dataset.json and of the shards */
     DN_SHARD_ZSTD_FILTER = 32015 /* registered number of the zstd filter */
 };
 
-/* Names in a shard, for its writer and its readers: data sets, then attributes of the root. */
+/* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */
 #define DN_SHARD_IMAGES      "images"
 #define DN_SHARD_LABELS      "labels"
-#define DN_SHARD_CLASS_NAMES "class_names"
-#define DN_SHARD_FORMAT      "format"
-#define DN_SHARD_FORMAT_NAME "dn_dist image shard" /* the value of the attribute "format" */
-#define DN_SHARD_VERSION     "format_version"
-#define DN_SHARD_DATASET     "dataset"
-#define DN_SHARD_SPLIT       "split"
-#define DN_SHARD_INDEX       "shard_index"
-#define DN_SHARD_SHARDS      "shard_count"
-#define DN_SHARD_COUNT       "count"
-#define DN_SHARD_MEAN        "mean"
-#define DN_SHARD_STD         "std"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
 
-typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
+/* An attribute that tells a shard from others: its writer sets it, its reader expects it. */
+typedef struct dn_shard_attribute {
+    const char *name;
+    const char *text; /* the value, or NULL where it is the integer */
+    int64_t integer;
+    dn_status failure; /* of a reader that finds another value */
+} dn_shard_attribute;
 
-/* "train" or "test". */
-const char *dn_split_name(dn_split_id split);
+enum { DN_SHARD_ATTRIBUTES = 7 };
+
+/* list = the attributes of one of the manifest's shards, whose texts they share. */
+void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
+
+/* ---- the reader ---- */
 
 typedef struct dn_shards dn_shards;
 

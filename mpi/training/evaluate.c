@@ -21,7 +21,6 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
         .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
         .begin = first,
         .end = last,
-        .threads = 1,
         .depth = DN_READ_AHEAD};
     dn_loader *loader;
     dn_status status = dn_loader_create(&loader, &settings);

@@ -30,7 +30,6 @@ static dn_status open_loader(dn_run *r)
                               .shuffle = 1,
                               .augment = r->settings.augment == DN_AUGMENT_PAD_CROP_FLIP,
                               .seed = r->step.settings.seed,
-                              .threads = 1,
                               .depth = DN_READ_AHEAD * r->step.team.count});
 }
 

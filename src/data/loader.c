@@ -1,10 +1,9 @@
 /*
  * Reading ahead; see include/dn/loader.h.
  *
- * One lock guards the ring. Under it a thread claims the next image, in order: of batch `next`,
- * which must be less than `depth` ahead of `taken`, the batch that the caller asks for next. It
- * reads into the batch's slot without the lock. A batch is ready when all its images were claimed
- * and read; its slot, n % depth, is free when the caller has copied it.
+ * The I/O thread reads batch after batch, n into slot n % depth, at most `depth` ahead of `taken`,
+ * the batch that the caller asks for next. The slots of the batches [taken, read) are the caller's,
+ * the others the thread's. To begin elsewhere, the thread is started anew.
  */
 #include "dn/loader.h"
 
@@ -16,7 +15,7 @@
 #include "dn/rng.h"
 
 struct slot {
-    int count, unread; /* images of its batch; those that are not yet read */
+    int count; /* images */
     dn_failure failure;
     float *images;   /* (batch, channels, height, width) */
     int32_t *labels; /* (batch) */
@@ -26,28 +25,18 @@ struct dn_loader {
     dn_loader_settings settings;
     dn_transform transform;
     size_t image_floats;
-    float *images;   /* of all slots */
-    int32_t *labels; /* of all slots */
-    uint32_t *order; /* epoch `ordered`'s; NULL: stored order */
-    int64_t ordered;
     struct slot *slot; /* (depth) */
+    float *images;     /* of all slots */
+    int32_t *labels;   /* of all slots */
+    uint32_t *order;   /* epoch `ordered`'s; NULL: stored order */
+    int64_t ordered;
 
-    pthread_mutex_t lock; /* of what follows, of the slots but for the images, and of the order */
-    pthread_cond_t work, progress; /* the threads wait for one, the caller for the other */
-    int64_t taken, next;
-    int image;   /* the next of batch `next` to claim */
-    int reading; /* threads that are */
+    pthread_t thread;
+    int running;
+    pthread_mutex_t lock;   /* of what follows */
+    pthread_cond_t changed; /* something of it */
+    int64_t read, taken;    /* the next batch of the thread, and of the caller */
     int closing;
-
-    int threads; /* that were started */
-    pthread_t *thread;
-};
-
-/* What a thread reads. */
-struct claim {
-    struct slot *slot;
-    int image; /* in the batch */
-    dn_request request;
 };
 
 int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_rank)
@@ -55,88 +44,74 @@ int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_ran
     return ((step % s->steps) * s->virtual_ranks + virtual_rank) * s->batch;
 }
 
-/* The request for the first image of batch n. */
-static dn_request first_request(const dn_loader *l, int64_t n)
+/* ---- the thread ---- */
+
+static dn_status read_batch(dn_loader *l, struct slot *slot, int64_t n)
 {
     const dn_sequence *s = &l->settings.sequence;
+    const dn_source *source = l->settings.source;
     const int own = s->last - s->first;
-    const int64_t position = dn_sequence_position(s, n / own, s->first + (int)(n % own));
-    return (dn_request){.epoch = n / own / s->steps, .position = position};
-}
-
-/* ---- the threads ---- */
-
-/* The order of the batch's epoch and its empty slot. */
-static void open_batch(dn_loader *l, struct slot *slot, const dn_request *first)
-{
-    const int64_t left = l->settings.source->count - first->position;
-    const int batch = l->settings.sequence.batch;
-    slot->count = slot->unread = left < batch ? (int)left : batch;
-    slot->failure.status = DN_OK;
-    if (l->order != NULL && l->ordered != first->epoch) {
-        l->ordered = first->epoch;
-        dn_random_permutation(l->order, (size_t)l->settings.source->count, l->settings.seed,
-                              (uint64_t)first->epoch);
+    const int64_t step = n / own;
+    dn_request r = {.epoch = step / s->steps,
+                    .position = dn_sequence_position(s, step, s->first + (int)(n % own))};
+    const int64_t left = source->count - r.position;
+    slot->count = left < s->batch ? (int)left : s->batch;
+    if (l->order && l->ordered != r.epoch) {
+        dn_random_permutation(l->order, (size_t)source->count, l->settings.seed, (uint64_t)r.epoch);
+        l->ordered = r.epoch;
     }
-}
-
-/* Claims the next image, if there is a place for it. */
-static int claim_image(dn_loader *l, struct claim *claim)
-{
-    if (l->next >= l->settings.end || l->next >= l->taken + l->settings.depth)
-        return 0;
-    struct slot *slot = &l->slot[l->next % l->settings.depth];
-    dn_request request = first_request(l, l->next);
-    if (l->image == 0)
-        open_batch(l, slot, &request);
-    request.position += l->image;
-    request.index = l->order != NULL ? l->order[request.position] : request.position;
-    *claim = (struct claim){.slot = slot, .image = l->image, .request = request};
-    slot->labels[l->image] = l->settings.source->labels[request.index];
-    l->reading++;
-    if (++l->image == slot->count) {
-        l->next++;
-        l->image = 0;
+    for (int i = 0; i < slot->count; i++, r.position++) {
+        r.index = l->order ? l->order[r.position] : r.position;
+        slot->labels[i] = source->labels[r.index];
+        DN_TRY(source->read(source, &r, &l->transform, slot->images + (size_t)i * l->image_floats));
     }
-    return 1;
+    return DN_OK;
 }
 
 static void *read_ahead(void *user)
 {
     dn_loader *l = user;
-    const dn_source *source = l->settings.source;
-    struct claim c;
     pthread_mutex_lock(&l->lock);
     while (!l->closing) {
-        if (!claim_image(l, &c)) {
-            pthread_cond_wait(&l->work, &l->lock);
+        if (l->read >= l->settings.end || l->read >= l->taken + l->settings.depth) {
+            pthread_cond_wait(&l->changed, &l->lock);
             continue;
         }
         pthread_mutex_unlock(&l->lock);
-        float *to = c.slot->images + (size_t)c.image * l->image_floats;
-        const dn_status status = source->read(source, &c.request, &l->transform, to);
+        struct slot *slot = &l->slot[l->read % l->settings.depth];
+        slot->failure.status = DN_OK;
+        dn_failure_keep(&slot->failure, read_batch(l, slot, l->read));
         pthread_mutex_lock(&l->lock);
-        dn_failure_keep(&c.slot->failure, status);
-        l->reading--;
-        if (--c.slot->unread == 0 || l->reading == 0)
-            pthread_cond_signal(&l->progress);
+        l->read++;
+        pthread_cond_signal(&l->changed);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
-/* ---- the caller ---- */
-
-/* Forgets what is in the ring; the threads begin anew at batch n. */
-static void seek(dn_loader *l, int64_t n)
+static void stop_reading(dn_loader *l)
 {
-    l->next = l->settings.end; /* nothing more is claimed */
-    while (l->reading > 0)
-        pthread_cond_wait(&l->progress, &l->lock);
-    l->image = 0;
-    l->next = l->taken = n;
-    pthread_cond_broadcast(&l->work);
+    if (!l->running)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->closing = 1;
+    pthread_cond_signal(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->thread, NULL);
+    l->running = 0;
 }
+
+/* Empties the ring and starts the thread at batch n. */
+static dn_status start_reading(dn_loader *l, int64_t n)
+{
+    l->read = l->taken = n;
+    l->closing = 0;
+    l->running = pthread_create(&l->thread, NULL, read_ahead, l) == 0;
+    DN_CHECK(l->running, DN_ENOMEM, "threads: found none to read ahead");
+    return DN_OK;
+}
+
+/* ---- the caller ---- */
 
 static void copy_batch(const dn_loader *l, const struct slot *slot, float *images, int32_t *labels)
 {
@@ -150,20 +125,22 @@ static void copy_batch(const dn_loader *l, const struct slot *slot, float *image
 
 dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels)
 {
-    struct slot *slot = &l->slot[n % l->settings.depth];
+    const struct slot *slot = &l->slot[n % l->settings.depth];
     assert(n >= 0 && n < l->settings.end);
+    if (n != l->taken) {
+        stop_reading(l);
+        DN_TRY(start_reading(l, n));
+    }
     pthread_mutex_lock(&l->lock);
-    if (n != l->taken)
-        seek(l, n);
-    while (l->next <= n || slot->unread > 0)
-        pthread_cond_wait(&l->progress, &l->lock);
+    while (l->read <= n)
+        pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
     const dn_status status = dn_failure_report(&slot->failure);
     if (status == DN_OK)
         copy_batch(l, slot, images, labels);
     pthread_mutex_lock(&l->lock);
     l->taken = n + 1;
-    pthread_cond_broadcast(&l->work);
+    pthread_cond_signal(&l->changed);
     pthread_mutex_unlock(&l->lock);
     return status;
 }
@@ -173,14 +150,12 @@ dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels
 static dn_status allocate_ring(dn_loader *l)
 {
     const dn_loader_settings *s = &l->settings;
-    const size_t batch = (size_t)s->sequence.batch, depth = (size_t)s->depth;
-    const size_t images = (size_t)s->source->count;
+    const size_t depth = (size_t)s->depth, batch = (size_t)s->sequence.batch;
+    l->slot = calloc(depth, sizeof *l->slot);
     l->images = malloc(depth * batch * l->image_floats * sizeof *l->images);
     l->labels = malloc(depth * batch * sizeof *l->labels);
-    l->slot = calloc(depth, sizeof *l->slot);
-    l->thread = calloc((size_t)s->threads, sizeof *l->thread);
-    l->order = s->shuffle ? malloc(images * sizeof *l->order) : NULL;
-    DN_CHECK(l->images && l->labels && l->slot && l->thread && (l->order || !s->shuffle), DN_ENOMEM,
+    l->order = s->shuffle ? malloc((size_t)s->source->count * sizeof *l->order) : NULL;
+    DN_CHECK(l->slot && l->images && l->labels && (l->order || !s->shuffle), DN_ENOMEM,
              "memory: found none to read %zu batches of %zu images ahead", depth, batch);
     for (size_t i = 0; i < depth; i++) {
         l->slot[i].images = l->images + i * batch * l->image_floats;
@@ -197,17 +172,11 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     *l = (dn_loader){.settings = *s,
                      .transform = dn_transform_of(&s->source->info, s->augment, s->seed),
                      .image_floats = dn_image_values(&s->source->info),
-                     .ordered = -1,
-                     .taken = s->begin,
-                     .next = s->begin};
+                     .ordered = -1};
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->work, NULL);
-    pthread_cond_init(&l->progress, NULL);
+    pthread_cond_init(&l->changed, NULL);
     DN_TRY_OR_DONE(allocate_ring(l));
-    for (; l->threads < s->threads; l->threads++)
-        if (pthread_create(&l->thread[l->threads], NULL, read_ahead, l) != 0)
-            DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "threads: found %d to read ahead, expected %d",
-                                   l->threads, s->threads));
+    DN_TRY_OR_DONE(start_reading(l, s->begin));
 done:
     if (status != DN_OK)
         dn_loader_destroy(loader);
@@ -219,20 +188,13 @@ void dn_loader_destroy(dn_loader **loader)
     dn_loader *l = *loader;
     if (l == NULL)
         return;
-    pthread_mutex_lock(&l->lock);
-    l->closing = 1;
-    pthread_cond_broadcast(&l->work);
-    pthread_mutex_unlock(&l->lock);
-    for (int i = 0; i < l->threads; i++)
-        pthread_join(l->thread[i], NULL);
-    pthread_cond_destroy(&l->work);
-    pthread_cond_destroy(&l->progress);
+    stop_reading(l);
+    pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
+    free(l->slot);
     free(l->images);
     free(l->labels);
     free(l->order);
-    free(l->slot);
-    free(l->thread);
     free(l);
     *loader = NULL;
 }

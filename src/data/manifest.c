@@ -1,9 +1,9 @@
 /*
- * dataset.json, read and written with jansson; see include/dn/manifest.h.
+ * dataset.json, read and written with jansson; see include/dn/shard.h.
  *
  * What is loaded is checked in full (ranges, sums, plain file names), so that its users need not.
  */
-#include "dn/manifest.h"
+#include "dn/shard.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,31 +24,36 @@ const char *dn_split_name(dn_split_id split)
     return split == DN_TRAIN ? "train" : "test";
 }
 
+void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
+{
+    const dn_shard_attribute attributes[DN_SHARD_ATTRIBUTES] = {
+        {"format", "dn_dist image shard", 0, DN_ECORRUPT},
+        {"format_version", NULL, DN_SHARD_FORMAT_VERSION, DN_EINVAL},
+        {"dataset", manifest->info.dataset, 0, DN_ECORRUPT},
+        {"split", dn_split_name(shard->split), 0, DN_ECORRUPT},
+        {"shard_index", NULL, shard->index, DN_ECORRUPT},
+        {"shard_count", NULL, manifest->split[shard->split].shards, DN_ECORRUPT},
+        {"count", NULL, shard->count, DN_ECORRUPT}};
+    memcpy(list, attributes, sizeof attributes);
+}
+
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS])
 {
-    dn_manifest *const m = *manifest = calloc(1, sizeof *m);
-    dn_manifest_shard *next = calloc((size_t)(shards[DN_TRAIN] + shards[DN_TEST]), sizeof *next);
-    if (!m || !next) {
-        free(next);
-        dn_manifest_destroy(manifest);
-        return dn_fail(DN_ENOMEM, "out of memory for a data set's description");
-    }
-    *m = (dn_manifest){.info = *info, .shards = shards[DN_TRAIN] + shards[DN_TEST], .shard = next};
+    const int count = shards[DN_TRAIN] + shards[DN_TEST];
+    dn_manifest *const m = *manifest =
+        calloc(1, sizeof *m + (size_t)count * sizeof(dn_manifest_shard));
+    DN_CHECK(m, DN_ENOMEM, "out of memory for a data set's description");
+    m->info = *info;
+    m->shards = count;
+    dn_manifest_shard *next = m->shard;
     for (int s = 0; s < DN_SPLITS; s++) {
         m->split[s] = (dn_manifest_split){.shards = shards[s], .shard = next};
         for (int i = 0; i < shards[s]; i++)
             *next++ = (dn_manifest_shard){.split = (dn_split_id)s, .index = i};
     }
     return DN_OK;
-}
-
-void dn_manifest_destroy(dn_manifest **manifest)
-{
-    if (*manifest)
-        free((*manifest)->shard);
-    free(*manifest);
-    *manifest = NULL;
 }
 
 static dn_status parse_file(dn_manifest_file *file, json_t *json)
@@ -179,16 +184,15 @@ dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
     json_decref(root);
     if (status == DN_OK)
         return DN_OK;
-    dn_manifest_destroy(manifest);
+    free(*manifest);
+    *manifest = NULL;
     return dn_fail(status, "%s: %s", path, dn_message());
 }
 
 static json_t *file_to_json(const dn_manifest_file *file)
 {
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, file->hash);
-    return json_pack("{s:s,s:I,s:s}", "file", file->name, "bytes", (json_int_t)file->bytes, "xxh3",
-                     hash);
+    return json_pack("{s:s,s:I,s:o}", "file", file->name, "bytes", (json_int_t)file->bytes, "xxh3",
+                     json_sprintf("%016" PRIx64, file->hash));
 }
 
 static json_t *split_to_json(const dn_manifest_split *split)

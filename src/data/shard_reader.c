@@ -18,7 +18,6 @@
 
 #include "dn/file.h"
 #include "dn/hdf5.h"
-#include "dn/manifest.h"
 
 struct shard {
     const dn_manifest_shard *entry;
@@ -43,35 +42,32 @@ struct dn_shards {
     uint16_t *labels;
 };
 
-static dn_status expect_integer(hid_t file, const char *path, const char *name, int64_t expected)
+static dn_status check_attribute(hid_t file, const char *path, const dn_shard_attribute *expected)
 {
-    int64_t found;
-    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &found));
-    DN_CHECK(found == expected, strcmp(name, DN_SHARD_VERSION) ? DN_ECORRUPT : DN_EINVAL,
-             "%s: found %s %" PRId64 ", expected %" PRId64, path, name, found, expected);
-    return DN_OK;
-}
-
-static dn_status expect_text(hid_t file, const char *path, const char *name, const char *expected)
-{
-    char found[64];
-    DN_TRY(dn_hdf5_get_text(file, path, name, found, sizeof found));
-    DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"",
-             path, name, found, expected);
+    const char *const name = expected->name;
+    char text[64];
+    int64_t integer;
+    if (expected->text) {
+        DN_TRY(dn_hdf5_get_text(file, path, name, text, sizeof text));
+        DN_CHECK(strcmp(text, expected->text) == 0, expected->failure,
+                 "%s: found %s \"%s\", expected \"%s\"", path, name, text, expected->text);
+    } else {
+        DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &integer));
+        DN_CHECK(integer == expected->integer, expected->failure,
+                 "%s: found %s %" PRId64 ", expected %" PRId64, path, name, integer,
+                 expected->integer);
+    }
     return DN_OK;
 }
 
 /* The shard is the one that dataset.json means. */
 static dn_status check_attributes(hid_t file, const dn_shards *shards, const struct shard *shard)
 {
-    const char *const path = shard->path;
-    DN_TRY(expect_text(file, path, DN_SHARD_FORMAT, DN_SHARD_FORMAT_NAME));
-    DN_TRY(expect_integer(file, path, DN_SHARD_VERSION, DN_SHARD_FORMAT_VERSION));
-    DN_TRY(expect_text(file, path, DN_SHARD_DATASET, shards->manifest->info.dataset));
-    DN_TRY(expect_text(file, path, DN_SHARD_SPLIT, dn_split_name(shard->entry->split)));
-    DN_TRY(expect_integer(file, path, DN_SHARD_INDEX, shard->entry->index));
-    DN_TRY(expect_integer(file, path, DN_SHARD_SHARDS, shards->split->shards));
-    return expect_integer(file, path, DN_SHARD_COUNT, shard->entry->count);
+    dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
+    dn_shard_attributes(shards->manifest, shard->entry, list);
+    for (int i = 0; i < DN_SHARD_ATTRIBUTES; i++)
+        DN_TRY(check_attribute(file, shard->path, &list[i]));
+    return DN_OK;
 }
 
 /* Whether the data set is uint8 of `shape`, in chunks of whole images with the zstd filter alone;
@@ -151,7 +147,8 @@ static dn_status read_labels(hid_t file, const dn_shards *shards, const struct s
     char hash[17];
     DN_TRY(dn_hdf5_read(file, shard->path, DN_SHARD_LABELS, H5T_NATIVE_UINT16, count, labels));
     snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
-    DN_TRY(expect_text(file, shard->path, DN_SHARD_LABELS_HASH, hash));
+    DN_TRY(check_attribute(file, shard->path,
+                           &(dn_shard_attribute){DN_SHARD_LABELS_HASH, hash, 0, DN_ECORRUPT}));
     for (int64_t i = 0; i < count; i++)
         DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", shard->path, i, labels[i],
@@ -215,7 +212,7 @@ void dn_shards_close(dn_shards **shards)
     for (int i = 0; (*shards)->shard && i < (*shards)->split->shards; i++)
         if ((*shards)->shard[i].fd >= 0)
             close((*shards)->shard[i].fd);
-    dn_manifest_destroy(&(*shards)->manifest);
+    free((*shards)->manifest);
     free((*shards)->labels);
     free((*shards)->chunk);
     free((*shards)->shard);

@@ -71,7 +71,8 @@ typedef enum dn_log_level { DN_QUIET = 0, DN_WARN = 1, DN_INFO = 2 } dn_log_leve
  * standard output. Ranks other than 0 are set to DN_QUIET by the commands, so that a line appears
  * once. */
 void dn_log_set_level(dn_log_level level);
-void dn_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void dn_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void dn_log_line(dn_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define dn_warn(...) dn_log_line(DN_WARN, __VA_ARGS__)
+#define dn_info(...) dn_log_line(DN_INFO, __VA_ARGS__)
 
 #endif

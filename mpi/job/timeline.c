@@ -56,32 +56,28 @@ static const struct {
     [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
 };
 
-static dn_status open_timeline(dn_timeline **timeline, const dn_comm *comm, const char *path)
-{
-    dn_timeline *t = *timeline = calloc(1, sizeof *t);
-    DN_CHECK(t != NULL, DN_ENOMEM, "--timeline: found no memory for %d spans", DN_TIMELINE_SPANS);
-    t->comm = comm;
-    t->path = path;
-    if (comm->rank == 0)
-        t->file = fopen(path, "w");
-    DN_CHECK(comm->rank != 0 || t->file != NULL, DN_EIO, "--timeline: cannot write %s: %s", path,
-             strerror(errno));
-    return DN_OK;
-}
-
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
-    dn_timeline *t = NULL;
+    dn_status status = DN_OK;
     *timeline = NULL;
     if (path[0] == '\0')
         return DN_OK;
-    const dn_status status = dn_comm_agree(comm, open_timeline(&t, comm, path));
+    FILE *file = comm->rank == 0 ? fopen(path, "w") : NULL;
+    if (comm->rank == 0 && file == NULL)
+        status = dn_fail(DN_EIO, "--timeline: cannot write %s: %s", path, strerror(errno));
+    dn_timeline *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        status = dn_fail(DN_ENOMEM, "--timeline: found no memory for %d spans", DN_TIMELINE_SPANS);
+    status = dn_comm_agree(comm, status);
     if (status != DN_OK) {
-        if (t != NULL && t->file != NULL)
-            fclose(t->file);
+        if (file != NULL)
+            fclose(file);
         free(t);
         return status;
     }
+    t->comm = comm;
+    t->path = path;
+    t->file = file;
     DN_MPI(MPI_Barrier(comm->world));
     t->zero = omp_get_wtime();
     *timeline = t;

@@ -35,37 +35,30 @@ double dn_log(double x)
     return exponent * ln2_high + (2 * s * sum + exponent * ln2_low);
 }
 
-/* sin(r) for quadrant 0, cos(r) for 1, then their negatives; |r| <= pi/4. */
-static double quadrant(double r, int q)
+/* sin(x + quarters * pi / 2): the series of sin or cos at the distance |r| <= pi/4 from the nearest
+ * multiple of pi/2. */
+static double sine(double x, int quarters)
 {
+    const double n = nearbyint(x * 0x1.45f306dc9c883p-1);
+    const double r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
+    const int q = (int)((long long)n + quarters) & 3;
+    const int first = q & 1 ? 0 : 1; /* cos: 1 - r2/2!...; sin: r (1 - r2/3!...) */
     const double r2 = r * r;
     double sum = 1;
-    const int first = q & 1 ? 0 : 1; /* cos: 1 - r2/2!...; sin: r (1 - r2/3!...) */
     for (int k = 20 + first; k > first; k -= 2)
         sum = 1 - sum * r2 / (k * (k - 1));
     const double value = q & 1 ? sum : r * sum;
     return q & 2 ? -value : value;
 }
 
-static double reduce(double x, int *q)
-{
-    const double n = nearbyint(x * 0x1.45f306dc9c883p-1);
-    *q = (int)((long long)n & 3);
-    return ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
-}
-
 double dn_sin(double x)
 {
-    int q;
-    const double r = reduce(x, &q);
-    return quadrant(r, q);
+    return sine(x, 0);
 }
 
 double dn_cos(double x)
 {
-    int q;
-    const double r = reduce(x, &q);
-    return quadrant(r, (q + 1) & 3);
+    return sine(x, 1);
 }
 
 double dn_power(double x, int64_t n)

@@ -42,29 +42,16 @@ void dn_log_set_level(dn_log_level level)
     log_level = level;
 }
 
-static void log_line(dn_log_level level, const char *prefix, const char *format, va_list args)
+void dn_log_line(dn_log_level level, const char *format, ...)
 {
     if (level > log_level)
         return;
     char line[1024];
+    va_list args;
+    va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
+    va_end(args);
     FILE *file = level == DN_INFO ? stdout : stderr;
-    fprintf(file, "%s%s\n", prefix, line);
+    fprintf(file, "%s%s\n", level == DN_INFO ? "" : "warning: ", line);
     fflush(file);
-}
-
-void dn_warn(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    log_line(DN_WARN, "warning: ", format, args);
-    va_end(args);
-}
-
-void dn_info(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    log_line(DN_INFO, "", format, args);
-    va_end(args);
 }

@@ -36,9 +36,8 @@ struct dn_saver {
     pthread_t thread;
     int is_writing;          /* the thread has to be joined */
     double seconds, longest; /* of the last write; of those that were joined */
-    dn_status status;        /* of the last write, until it was reported */
-    char message[1024];
-    float copy[]; /* of parameters, running statistics, the optimizer's vectors */
+    dn_failure failure;      /* of the last write, until it was reported */
+    float copy[];            /* of parameters, running statistics, the optimizer's vectors */
 };
 
 /* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
@@ -172,9 +171,7 @@ static void *save_copy(void *user)
 {
     dn_saver *s = user;
     const double start = omp_get_wtime();
-    s->status = write_checkpoint(s);
-    if (s->status != DN_OK)
-        snprintf(s->message, sizeof s->message, "%s", dn_message());
+    dn_failure_keep(&s->failure, write_checkpoint(s));
     s->seconds = omp_get_wtime() - start;
     return NULL;
 }
@@ -203,9 +200,9 @@ dn_status dn_saver_wait(dn_saver *s)
         pthread_join(s->thread, NULL);
     s->is_writing = 0;
     s->longest = s->seconds > s->longest ? s->seconds : s->longest;
-    const dn_status status = s->status;
-    s->status = DN_OK;
-    return status == DN_OK ? DN_OK : dn_fail(status, "%s", s->message);
+    const dn_status status = dn_failure_report(&s->failure);
+    s->failure.status = DN_OK;
+    return status;
 }
 
 double dn_saver_longest(const dn_saver *s)

@@ -1,10 +1,70 @@
-/* Adam as PyTorch's torch.optim.Adam: weight decay is added to the gradient, as an L2 penalty. */
-#include "adam.h"
+/*
+ * Adam (Kingma and Ba, ICLR 2015) and AdamW (Loshchilov and Hutter, ICLR 2019) as PyTorch computes
+ * them. With t the step, from 1:
+ *
+ *     exp_avg    += (1 - beta1) * (g - exp_avg)
+ *     exp_avg_sq  = beta2 * exp_avg_sq + (1 - beta2) * g^2
+ *     parameter  -= rate / (1 - beta1^t) * exp_avg / (sqrt(exp_avg_sq) / sqrt(1 - beta2^t) + eps)
+ *
+ * Adam adds weight decay to g, as an L2 penalty; AdamW shrinks the parameters by
+ * rate * weight_decay before the step.
+ */
+#include <math.h>
+
+#include "dn/math.h"
+#include "rule.h"
+
+/* What is the same for all parameters of a step. */
+typedef struct adam_terms {
+    float rate; /* rate / (1 - beta1^t) */
+    float root; /* 1 / sqrt(1 - beta2^t) */
+    float average /* 1 - beta1 */, square /* 1 - beta2 */, beta2, eps;
+} adam_terms;
+
+static adam_terms adam_terms_of(const dn_update *u)
+{
+    const dn_optimizer_settings *s = &u->settings;
+    return (adam_terms){
+        .rate = (float)(s->rate / (1 - dn_power(s->beta1, u->step))),
+        .root = (float)(1 / sqrt(1 - dn_power(s->beta2, u->step))),
+        .average = (float)(1 - s->beta1),
+        .square = (float)(1 - s->beta2),
+        .beta2 = (float)s->beta2,
+        .eps = (float)s->eps,
+    };
+}
+
+/* Floats [begin, end), with `decay` times the parameter added to the gradient, and the parameter
+ * shrunk by the factor `keep` before the step. */
+static inline void adam_step(const dn_update *u, size_t begin, size_t end, const adam_terms *terms,
+                             float decay, float keep)
+{
+    const adam_terms k = *terms;
+    const float scale = u->gradient_scale;
+    float *parameters = u->parameters, *averages = u->states, *squares = u->states + u->count;
+#pragma omp simd
+    for (size_t i = begin; i < end; i++) {
+        const float g = fmaf(decay, parameters[i], scale * u->gradients[i]);
+        const float average = fmaf(k.average, g - averages[i], averages[i]);
+        const float square = fmaf(k.square * g, g, k.beta2 * squares[i]);
+        averages[i] = average;
+        squares[i] = square;
+        const float step = average / fmaf(sqrtf(square), k.root, k.eps);
+        parameters[i] = fmaf(-k.rate, step, keep * parameters[i]);
+    }
+}
 
 static void ISA(adam)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
                       const void *terms)
 {
     adam_step(u, begin, end, terms, (float)dn_weight_decay(&u->settings, tensor), 1);
+}
+
+static void ISA(adamw)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
+                       const void *terms)
+{
+    const double decay = dn_weight_decay(&u->settings, tensor);
+    adam_step(u, begin, end, terms, 0, (float)(1 - u->settings.rate * decay));
 }
 
 static void ISA(update_adam)(const dn_update *u)
@@ -13,5 +73,18 @@ static void ISA(update_adam)(const dn_update *u)
     dn_update_all(u, ISA(adam), &terms);
 }
 
+static void ISA(update_adamw)(const dn_update *u)
+{
+    const adam_terms terms = adam_terms_of(u);
+    dn_update_all(u, ISA(adamw), &terms);
+}
+
+#define ADAM_STATES                                                                                \
+    {                                                                                              \
+        "exp_avg", "exp_avg_sq"                                                                    \
+    }
+
 const dn_optimizer ISA(dn_adam) = {
-    .name = "adam", .rate = 0.001, .states = {"exp_avg", "exp_avg_sq"}, .update = ISA(update_adam)};
+    .name = "adam", .rate = 0.001, .states = ADAM_STATES, .update = ISA(update_adam)};
+const dn_optimizer ISA(dn_adamw) = {
+    .name = "adamw", .rate = 0.001, .states = ADAM_STATES, .update = ISA(update_adamw)};

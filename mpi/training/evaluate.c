@@ -54,7 +54,7 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
         sums ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches)));
     int reason = 0; /* to stop */
     const dn_status status = score_batches(comm, net, images, stop, sums, batches, &reason);
-    dn_comm_gather_doubles(comm, sums[0], batches, SCORES);
+    dn_comm_gather_doubles(comm, sums[0], batches * SCORES);
     scores->test_loss = dn_tree_sum(&sums[0][LOSS], batches, SCORES) / count;
     scores->test_top1 = 100 * dn_tree_sum(&sums[0][TOP1], batches, SCORES) / count;
     scores->test_top5 = 100 * dn_tree_sum(&sums[0][TOP5], batches, SCORES) / count;

@@ -209,12 +209,9 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
                                  sizeof p->incoming - p->have, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (got <= 0) {
-            char reason[256];
-            snprintf(reason, sizeof reason, "its process ended%s%s", got < 0 ? ": " : "",
-                     got < 0 ? strerror(errno) : "");
-            end_as_lost(hb, rank, reason);
-        }
+        if (got <= 0)
+            end_as_lost(hb, rank,
+                        got == 0 || errno == ECONNRESET ? "its process ended" : strerror(errno));
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
             p->have = 0;

@@ -20,9 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "dn/tree.h"
-
-enum { MESSAGE_BYTES = 1024, NAMED_RANKS = 8 };
+enum { MESSAGE_BYTES = 1024 };
 
 static void own_host(char host[DN_HOST_BYTES])
 {
@@ -74,9 +72,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
     DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
     comm->host = calloc(comm->size, sizeof *comm->host);
-    comm->counts = calloc(comm->size, sizeof *comm->counts);
-    comm->places = calloc(comm->size, sizeof *comm->places);
-    if (comm->host == NULL || comm->counts == NULL || comm->places == NULL)
+    if (comm->host == NULL)
         abort_job("out of memory at the start");
     own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
@@ -86,8 +82,6 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 void dn_comm_finalize(dn_comm *comm)
 {
     free(comm->host);
-    free(comm->counts);
-    free(comm->places);
     DN_MPI(MPI_Comm_free(&comm->node));
     DN_MPI(MPI_Finalize());
 }
@@ -119,43 +113,28 @@ int dn_comm_max(const dn_comm *comm, int value)
     return value;
 }
 
-/* Expected is what most of hash(size) are; of equally frequent ones the lowest rank's. */
-static dn_status name_odd_hashes(const uint64_t *hash, int size, const char *what)
-{
-    char list[NAMED_RANKS * 48] = "";
-    uint64_t expected = 0;
-    int most = 0, named = 0, length = 0;
-    for (int i = 0; i < size; i++) {
-        int votes = 0;
-        for (int j = 0; j < size; j++)
-            votes += hash[j] == hash[i];
-        if (votes > most) {
-            most = votes;
-            expected = hash[i];
-        }
-    }
-    for (int r = 0; r < size && named < NAMED_RANKS; r++)
-        if (hash[r] != expected)
-            length += snprintf(list + length, sizeof list - (size_t)length,
-                               "%srank %d has %016" PRIx64, named++ > 0 ? ", " : "", r, hash[r]);
-    return dn_fail(DN_ECORRUPT,
-                   "%s differ between ranks: %s%s; expected %016" PRIx64 " as on %d of %d ranks",
-                   what, list, size - most > named ? ", and more" : "", expected, most, size);
-}
-
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what)
 {
-    uint64_t least[2] = {hash, ~hash};
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_UINT64_T, MPI_MIN, comm->world));
-    if (least[0] == ~least[1])
-        return DN_OK;
-    uint64_t *all = malloc(comm->size * sizeof *all);
+    uint64_t *all = malloc((size_t)comm->size * sizeof *all);
     if (all == NULL)
         abort_job("out of memory while comparing the hashes of the ranks");
     DN_MPI(MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
-    const dn_status status = name_odd_hashes(all, comm->size, what);
+    /* Expected is what most ranks have; of equally frequent hashes the lowest rank's. */
+    struct {
+        int votes, rank;
+    } best = {.rank = comm->rank};
+    for (int r = 0; r < comm->size; r++)
+        best.votes += all[r] == hash;
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &best, 1, MPI_2INT, MPI_MAXLOC, comm->world));
+    const uint64_t expected = all[best.rank];
     free(all);
-    return status;
+    dn_status status = DN_OK;
+    if (hash != expected)
+        status = dn_fail(DN_ECORRUPT,
+                         "%s differ between ranks: found %016" PRIx64 ", expected %016" PRIx64
+                         " as on %d of %d ranks",
+                         what, hash, expected, best.votes, comm->size);
+    return dn_comm_agree(comm, status);
 }
 
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
@@ -166,14 +145,9 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
     }
 }
 
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width)
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
 {
-    for (int r = 0; r < comm->size; r++) {
-        comm->places[r] = width * dn_tree_first(count, comm->size, r);
-        comm->counts[r] = width * dn_tree_first(count, comm->size, r + 1) - comm->places[r];
-    }
-    DN_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x, comm->counts, comm->places,
-                          MPI_DOUBLE, comm->world));
+    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
 }
 
 /* Makes the nameless file; only memory that the node can have at all is promised. */

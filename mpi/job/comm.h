@@ -34,7 +34,6 @@ typedef struct dn_comm {
     MPI_Comm world, node;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     char (*host)[DN_HOST_BYTES];    /* (size) names, all but letters, digits, '.', '-' made '_' */
-    int *counts, *places;           /* (size) each: scratch of dn_comm_gather_doubles */
     const struct dn_place *place;   /* where this rank runs (placement.h), once that is known */
     struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none. Not owned, nor is the timeline */
     struct dn_timeline *timeline;   /* timeline.h; NULL: none */
@@ -59,7 +58,7 @@ void dn_comm_finalize(dn_comm *comm);
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
 
 /* DN_OK on all ranks when `hash` is the same on all; else DN_ECORRUPT on all, and the message
- * names the ranks that differ from the majority and calls the value `what`. Collective. */
+ * calls the value `what` and names the first rank that differs from most. Collective. */
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what);
 
 /* The largest value that a rank gives, on all ranks. Collective. */
@@ -68,9 +67,9 @@ int dn_comm_max(const dn_comm *comm, int value);
 /* data(bytes) on every rank = data of rank `root`. Collective. */
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
 
-/* Completes x(count, width) on every rank, where each rank has filled its own rows,
- * [dn_tree_first(count, size, rank), dn_tree_first(count, size, rank + 1)). Collective. */
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count, int width);
+/* Completes x(count) on every rank: each element is set on one rank, all bits 0 on the others.
+ * Collective. */
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count);
 
 /* Memory that all ranks of a node see. */
 typedef struct dn_shared {

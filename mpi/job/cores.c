@@ -36,13 +36,13 @@ int dn_cores_numa_nodes(hwloc_topology_t topology, const dn_cores *cores)
     hwloc_obj_t core = NULL, last = NULL;
     int count = 0;
     while ((core = hwloc_get_next_obj_by_depth(topology, core_depth(topology), core))) {
+        if (!CPU_ISSET(core->logical_index, cores))
+            continue;
         hwloc_obj_t near = core; /* the smallest part of the machine that has memory */
         while (near->memory_arity == 0)
             near = near->parent;
-        if (CPU_ISSET(core->logical_index, cores) && near != last) {
-            count++;
-            last = near;
-        }
+        count += near != last;
+        last = near;
     }
     return count;
 }

@@ -167,19 +167,17 @@ static _Noreturn void end_as_lost(dn_heartbeat *hb, int rank, const char *reason
 
 static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
 {
-    char reason[256];
+    char reason[256], more[64] = "";
     int others = 0, unread = 0;
     for (int r = 0; r < hb->size; r++)
         others += hb->line[r].fd >= 0 && r != silent && now - hb->peer[r].heard > hb->deadline / 2;
+    if (others > 0)
+        snprintf(more, sizeof more, "; %d more ranks are as silent", others);
     /* A host whose kernel takes in what was sent is there, though the process may be stopped. */
     const int host_answers =
         ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(message));
-    const int used =
-        snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s",
-                 now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer");
-    if (others > 0)
-        snprintf(reason + used, sizeof reason - (size_t)used, "; %d more ranks are as silent",
-                 others);
+    snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
+             now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer", more);
     end_as_lost(hb, silent, reason);
 }
 
@@ -209,12 +207,9 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
                                  sizeof p->incoming - p->have, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (got <= 0) {
-            char reason[256];
-            snprintf(reason, sizeof reason, "its process ended%s%s", got < 0 ? ": " : "",
-                     got < 0 ? strerror(errno) : "");
-            end_as_lost(hb, rank, reason);
-        }
+        if (got <= 0)
+            end_as_lost(hb, rank,
+                        got == 0 || errno == ECONNRESET ? "its process ended" : strerror(errno));
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
             p->have = 0;
@@ -224,21 +219,21 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
 }
 
 /* Warns of the main thread that has been at one thing for longest, when that is past the deadline:
- * the others wait for it. Rank 0's affair, whose own place among the peers is free. */
+ * the others wait for it. Rank 0's affair, which hears itself too. */
 static void warn_of_stall(dn_heartbeat *hb, double now)
 {
-    int slowest = 0;
-    hb->peer[0].last = own_state(hb, ALIVE, now);
-    hb->peer[0].since = now - hb->peer[0].last.seconds;
+    const message own = own_state(hb, ALIVE, now);
+    const peer *slowest = &hb->peer[0];
+    handle_message(hb, 0, &own, now);
     for (int r = 1; r < hb->size; r++)
-        if (hb->line[r].fd >= 0 && hb->peer[r].since < hb->peer[slowest].since)
-            slowest = r;
-    const peer *p = &hb->peer[slowest];
-    if (now - p->since < hb->deadline || now - hb->warned < hb->deadline)
+        if (hb->line[r].fd >= 0 && hb->peer[r].since < slowest->since)
+            slowest = &hb->peer[r];
+    if (now - slowest->since < hb->deadline || now - hb->warned < hb->deadline)
         return;
     hb->warned = now;
-    dn_warn("rank %d on host %s has been at %s, step %" PRId64 ", for %.0f s", slowest, p->host,
-            operation_names[p->last.operation], p->last.step, now - p->since);
+    dn_warn("rank %d on host %s has been at %s, step %" PRId64 ", for %.0f s",
+            (int)(slowest - hb->peer), slowest->host, operation_names[slowest->last.operation],
+            slowest->last.step, now - slowest->since);
 }
 
 /* The thread; ends the process when a rank is lost. */

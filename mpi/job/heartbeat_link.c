@@ -52,21 +52,14 @@ static void list_addresses(endpoint *rank_0)
     freeifaddrs(list);
 }
 
-/* One connection a rank may exceed the default limit of open files. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
 {
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
     socklen_t size = sizeof name;
-    raise_file_limit();
+    struct rlimit files; /* one connection a rank may exceed the default */
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     DN_CHECK(*listener >= 0 && bind(*listener, (struct sockaddr *)&name, size) == 0 &&
                  listen(*listener, BACKLOG) == 0 &&
@@ -85,17 +78,16 @@ static void set_timeout(int socket, int option, int seconds)
     setsockopt(socket, SOL_SOCKET, option, &time, sizeof time);
 }
 
-/* Returns 1 on success, as does send_greeting. */
+/* These return 1 on success. A fresh connection's buffer has room for what is sent. */
+static int send_greeting(int socket, const greeting *sent)
+{
+    return send(socket, sent, sizeof *sent, MSG_NOSIGNAL) == sizeof *sent;
+}
+
 static int receive_greeting(int socket, greeting *received, int seconds)
 {
     set_timeout(socket, SO_RCVTIMEO, seconds);
     return recv(socket, received, sizeof *received, MSG_WAITALL) == sizeof *received;
-}
-
-/* A fresh connection's buffer has room for it. */
-static int send_greeting(int socket, const greeting *sent)
-{
-    return send(socket, sent, sizeof *sent, MSG_NOSIGNAL) == sizeof *sent;
 }
 
 /* Rank 0: line[r].fd = the connection of rank r, for all others. */

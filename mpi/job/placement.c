@@ -74,14 +74,13 @@ typedef struct finder {
 static void add_openmp_places(hwloc_bitmap_t processors)
 {
     for (int p = 0; p < omp_get_num_places(); p++) {
+        int ids[CPU_SETSIZE];
         const int count = omp_get_place_num_procs(p);
-        int *ids = malloc((size_t)count * sizeof *ids);
-        if (ids == NULL)
-            return;
+        if (count > CPU_SETSIZE)
+            continue;
         omp_get_place_proc_ids(p, ids);
         for (int i = 0; i < count; i++)
             hwloc_bitmap_set(processors, (unsigned)ids[i]);
-        free(ids);
     }
 }
 
@@ -212,9 +211,7 @@ dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
         return DN_OK;
     if (table)
         dn_place_print(stdout, all, comm->size);
-    char *warnings = dn_place_warnings(all, comm->size);
-    fputs(warnings != NULL ? warnings : "", stderr);
-    free(warnings);
+    dn_place_warn(stderr, all, comm->size);
     free(all);
     return DN_OK;
 }

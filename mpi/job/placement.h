@@ -53,7 +53,7 @@ void dn_place_print(FILE *file, const dn_place *places, int ranks);
 
 /* A line for each thing that is wrong with places(ranks): threads outnumber cores, ranks share
  * cores, a rank spans NUMA nodes. It names the first rank concerned, the number of others, and the
- * cure. The caller frees it; NULL without memory. Not collective. */
-char *dn_place_warnings(const dn_place *places, int ranks);
+ * cure. Not collective. */
+void dn_place_warn(FILE *file, const dn_place *places, int ranks);
 
 #endif

@@ -43,53 +43,42 @@ static const dn_place *begin_warning(FILE *file, const dn_place *places, int ran
     return &places[first];
 }
 
-static int at_least_1(int n)
+static int within_1_and(int most, int n)
 {
-    return n > 1 ? n : 1;
+    return n < 1 ? 1 : n < most ? n : most;
 }
 
-/* Ends a warning: launch options for `ranks` on each of `units` equal parts of the node. Slurm
- * counts processors. */
-static void print_launch(FILE *file, const dn_place *p, int ranks, int units)
+/* Ends a warning: launch options for `wanted` ranks, at most those of now, on each of `units` equal
+ * parts of the node. Slurm counts processors. */
+static void print_launch(FILE *file, const dn_place *p, int wanted, int units)
 {
-    const int cores = at_least_1(p->node_cores / units / ranks);
-    const int processors = at_least_1(p->node_processors / at_least_1(p->node_cores));
+    const int ranks = within_1_and(p->node_ranks, wanted);
+    const int cores = within_1_and(p->node_cores, p->node_cores / units / ranks);
+    const int processors = p->node_processors / p->node_cores;
     fprintf(file,
             "mpirun --map-by ppr:%d:%s:PE=%d --bind-to core, or srun --ntasks-per-node=%d "
             "--cpus-per-task=%d --cpu-bind=cores\n",
             ranks, units > 1 ? "numa" : "node", cores, ranks * units, cores * processors);
 }
 
-static int at_most(int n, int most)
-{
-    return n < most ? n : most;
-}
-
-char *dn_place_warnings(const dn_place *places, int ranks)
+void dn_place_warn(FILE *file, const dn_place *places, int ranks)
 {
     const dn_place *p;
-    char *text = NULL;
-    size_t size;
-    FILE *file = open_memstream(&text, &size);
-    if (file == NULL)
-        return NULL;
     if ((p = begin_warning(file, places, ranks, CROWDED)) != NULL) {
         const int fitting = p->node_cores / p->threads; /* ranks on the node */
         fprintf(file, ": %d threads on %d cores; use --threads %d%s", p->threads, p->cores,
-                at_least_1(p->cores / p->sharers),
+                within_1_and(p->cores, p->cores / p->sharers),
                 fitting > 0 ? ", or with more cores a rank " : "\n");
         if (fitting > 0)
-            print_launch(file, p, at_most(p->node_ranks, fitting), 1);
+            print_launch(file, p, fitting, 1);
     }
     if ((p = begin_warning(file, places, ranks, SHARED)) != NULL) {
         fprintf(file, ": %d ranks share %d of the node's %d cores; use ", p->sharers, p->cores,
                 p->node_cores);
-        print_launch(file, p, at_most(p->node_ranks, at_least_1(p->node_cores)), 1);
+        print_launch(file, p, p->node_cores, 1);
     }
     if ((p = begin_warning(file, places, ranks, SPREAD)) != NULL) {
         fprintf(file, ": its %d cores lie on %d NUMA nodes; use ", p->cores, p->numa_nodes);
-        print_launch(file, p, at_least_1(p->node_ranks / p->node_numa_nodes), p->node_numa_nodes);
+        print_launch(file, p, p->node_ranks / p->node_numa_nodes, p->node_numa_nodes);
     }
-    fclose(file);
-    return text;
 }

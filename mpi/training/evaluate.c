@@ -52,7 +52,7 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
         sums ? score_batches(comm, net, images, preempt, sums, batches)
              : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, &sums->loss, batches, SCORES);
+    dn_comm_gather_doubles(comm, &sums->loss, batches * SCORES);
     scores->loss = dn_tree_sum(&sums->loss, batches, SCORES) / count;
     scores->top1 = 100 * dn_tree_sum(&sums->top1, batches, SCORES) / count;
     scores->top5 = 100 * dn_tree_sum(&sums->top5, batches, SCORES) / count;

@@ -295,7 +295,7 @@ static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int s
 static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
 {
     const dn_profile *profile = job->profile;
-    const size_t floats = dn_profile_floats(profile);
+    const size_t floats = profile->floats;
     const dn_allreduce_settings settings = {
         .count = floats, .split = floats - profile->statistics, .bucket = job->bucket_floats};
     dn_bucket *buckets = NULL;
@@ -352,7 +352,6 @@ static void predict_times(const dn_profile *profile, step *s, dn_prediction *p)
 dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *prediction)
 {
     const dn_profile *profile = job->profile;
-    const double backward = dn_profile_backward_seconds(profile);
     const int ranks = job->nodes * job->ranks_per_node;
     const int virtual_ranks = job->virtual_ranks > 0 ? job->virtual_ranks : ranks;
     const int passes = (virtual_ranks + ranks - 1) / ranks;
@@ -362,8 +361,8 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
              virtual_ranks, ranks);
     *prediction = (dn_prediction){.ranks = ranks, .passes = passes};
     dn_status status;
-    DN_TRY_OR_DONE(
-        plan_step(job, virtual_ranks, passes * profile->forward + (passes - 1) * backward, &s));
+    DN_TRY_OR_DONE(plan_step(job, virtual_ranks,
+                             passes * profile->forward + (passes - 1) * profile->backward, &s));
     DN_TRY_OR_DONE(count_messages(&s, prediction));
     predict_times(profile, &s, prediction);
     prediction->images_per_second = (double)virtual_ranks * profile->batch / prediction->step;

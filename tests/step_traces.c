@@ -163,7 +163,7 @@ static dn_status plan_bucket(writer *w, dn_bucket *bucket)
 /* The buckets that the sum would use, and their schedules. */
 static dn_status plan_step(writer *w, size_t bucket_floats)
 {
-    const size_t floats = dn_profile_floats(&w->profile);
+    const size_t floats = w->profile.floats;
     const dn_allreduce_settings settings = {
         .count = floats, .split = floats - w->profile.statistics, .bucket = bucket_floats};
     DN_TRY(dn_allreduce_cut(&settings, w->ranks, &w->bucket, &w->buckets));

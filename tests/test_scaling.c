@@ -182,7 +182,7 @@ enum { STAGES = 4, BUCKET = 32000, STATISTICS = 20000, FLOATS = 8 * BUCKET + STA
 
 static dn_stage stages[STAGES] = {
     {0.1, 64000}, {0.2, 96000}, {0.3, 68000}, {0.4, 28000 + STATISTICS}};
-static const dn_profile profile = {.model = "a \"model\"",
+static const dn_profile profile = {.model = "m",
                                    .mode = "fp32",
                                    .isa = "avx2",
                                    .size = 32,
@@ -190,7 +190,9 @@ static const dn_profile profile = {.model = "a \"model\"",
                                    .ranks = 2,
                                    .threads = 3,
                                    .forward = 0.5,
+                                   .backward = 1,
                                    .update = 0.01,
+                                   .floats = FLOATS,
                                    .statistics = STATISTICS,
                                    .stages = STAGES,
                                    .stage = stages};
@@ -291,45 +293,48 @@ static void test_strong(void **state)
 
 static char path[] = "test_scaling_XXXXXX";
 
-static void test_round_trip(void **state)
+#define HEAD                                                                                       \
+    "{\"format\":\"dn_dist profile\",\"format_version\":1,\"model\":\"a \\\"model\\\"\","          \
+    "\"mode\":\"fp32\",\"isa\":\"avx2\",\"size\":32,\"statistics\":20,\"ranks\":2,\"threads\":3,"  \
+    "\"forward_seconds\":0.5,\"update_seconds\":1,"
+#define LAYER(seconds, floats) "{\"seconds\":" #seconds ",\"floats\":" #floats "}"
+
+static void write_text(const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void test_good_file(void **state)
 {
     (void)state;
-    dn_profile copy;
-    assert_int_equal(dn_profile_write(&profile, path), DN_OK);
-    assert_int_equal(dn_profile_read(&copy, path), DN_OK);
-    assert_string_equal(copy.model, profile.model);
-    assert_string_equal(copy.mode, "fp32");
-    assert_string_equal(copy.isa, "avx2");
-    assert_true(copy.size == 32 && copy.batch == 16 && copy.ranks == 2 && copy.threads == 3);
-    assert_true(copy.forward == 0.5 && copy.update == 0.01 && copy.stages == STAGES);
-    assert_true(copy.statistics == STATISTICS);
-    for (int i = 0; i < STAGES; i++) {
-        assert_true(copy.stage[i].floats == stages[i].floats);
-        assert_true(copy.stage[i].seconds == stages[i].seconds);
-    }
-    dn_profile_destroy(&copy);
-    assert_null(copy.stage);
-    dn_profile_destroy(&copy);
+    dn_profile p;
+    write_text(HEAD "\"batch\":16,\"backward\":[" LAYER(0.25, 80) "," LAYER(1, 60) "]}");
+    assert_int_equal(dn_profile_read(&p, path), DN_OK);
+    assert_string_equal(p.model, "a \"model\"");
+    assert_string_equal(p.mode, "fp32");
+    assert_string_equal(p.isa, "avx2");
+    assert_true(p.size == 32 && p.batch == 16 && p.ranks == 2 && p.threads == 3);
+    assert_true(p.forward == 0.5 && p.backward == 1.25 && p.update == 1 && p.stages == 2);
+    assert_true(p.floats == 140 && p.statistics == 20);
+    assert_true(p.stage[0].seconds == 0.25 && p.stage[0].floats == 80);
+    assert_true(p.stage[1].seconds == 1 && p.stage[1].floats == 60);
+    dn_profile_destroy(&p);
+    assert_null(p.stage);
+    dn_profile_destroy(&p);
 }
 
 static void expect_refusal(const char *text, const char *part)
 {
     dn_profile refused;
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
+    write_text(text);
     assert_int_equal(dn_profile_read(&refused, path), DN_ECORRUPT);
     if (strncmp(dn_message(), path, strlen(path)) != 0 || !strstr(dn_message(), part))
         fail_msg("found '%s', expected '%s: ... %s'", dn_message(), path, part);
     dn_profile_destroy(&refused);
 }
-
-#define HEAD                                                                                       \
-    "{\"format\":\"dn_dist profile\",\"format_version\":1,\"model\":\"m\",\"mode\":\"fp32\","      \
-    "\"isa\":\"avx2\",\"size\":8,\"statistics\":0,\"ranks\":1,\"threads\":1,\"forward_seconds\":"  \
-    "1,"                                                                                           \
-    "\"update_seconds\":1,"
 
 static void test_bad_files(void **state)
 {
@@ -339,13 +344,19 @@ static void test_bad_files(void **state)
     expect_refusal("{\"peer\":\"dn_dist\"}", "bench --profile");
     expect_refusal("{\"format\":\"dn_dist profile\",\"format_version\":9}", "version 9");
     expect_refusal(HEAD "\"batch\":1}", "backward");
-    expect_refusal(HEAD "\"batch\":0,\"backward\":[{\"seconds\":1,\"floats\":1}]}", "out of range");
+    expect_refusal(HEAD "\"batch\":0,\"backward\":[" LAYER(1, 30) "]}", "out of range");
     expect_refusal(HEAD "\"batch\":1,\"backward\":[]}", "out of range");
     expect_refusal(HEAD "\"batch\":1,\"backward\":[7]}", "layer 0");
-    expect_refusal(HEAD "\"batch\":1,\"backward\":[{\"seconds\":-1,\"floats\":1}]}", "-1 seconds");
-    expect_refusal(HEAD "\"batch\":1,\"backward\":[{\"seconds\":1,\"floats\":0}]}", "no gradient");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(-1, 30) "]}", "-1 seconds");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(1e300, 30) "]}", "1e+300 seconds");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(1, 20) "]}", "expected some time");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(1, 9223372036854775807) "]}", "2^32");
+    expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(1, 4294967296) "]}", "2^32");
+    expect_refusal(HEAD
+                   "\"batch\":1,\"backward\":[" LAYER(1, 4294967295) "," LAYER(1, 4294967295) "]}",
+                   "2^32");
     assert_int_equal(dn_profile_read(&refused, "no such file"), DN_ENOENT);
-    assert_int_equal(dn_profile_write(&profile, "no such folder/file"), DN_EIO);
+    assert_int_equal(dn_json_write(json_object(), "no such folder/file"), DN_EIO);
     assert_string_equal(dn_message(), "no such folder/file: No such file or directory");
 }
 
@@ -358,7 +369,7 @@ int main(void)
         cmocka_unit_test(test_both_links),    cmocka_unit_test(test_in_flight),
         cmocka_unit_test(test_polls),         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_communication), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_strong),        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_strong),        cmocka_unit_test(test_good_file),
         cmocka_unit_test(test_bad_files),
     };
     const int file = mkstemp(path);

@@ -94,72 +94,66 @@ static double peak_mib(void)
     return (double)usage.ru_maxrss / 1024;
 }
 
-/* Communication under computation. */
-static double hidden(const dn_step_times *times)
-{
-    return times->flight > times->wait ? times->flight - times->wait : 0;
-}
-
-static json_t *phases(const bench *b)
+static json_t *encode_phases(const bench *b)
 {
     const dn_phase_times times = dn_net_phase_times(b->net);
+    const dn_step_times *t = &b->step.times;
     const double steps = b->options->steps;
-    json_t *object = json_object();
+    json_t *phases = json_object();
     for (int p = 0; dn_phase_name(p); p++)
-        json_object_set_new(object, dn_phase_name(p),
+        json_object_set_new(phases, dn_phase_name(p),
                             json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
                                       times.backward[p] / steps));
-    const dn_step_times *t = &b->step.times;
-    json_object_set_new(
-        object, "communication",
-        json_pack("{s:f, s:f}", "hidden", hidden(t) / steps, "exposed", t->exposed / steps));
-    json_object_set_new(object, "imbalance", json_real(t->imbalance / steps));
-    json_object_set_new(object, "update", json_real(t->update / steps));
-    return object;
+    json_object_set_new(phases, "communication",
+                        json_pack("{s:f, s:f}", "hidden", fmax(0, t->flight - t->wait) / steps,
+                                  "exposed", t->exposed / steps));
+    json_object_set_new(phases, "imbalance", json_real(t->imbalance / steps));
+    json_object_set_new(phases, "update", json_real(t->update / steps));
+    return phases;
 }
 
-static const char *mode(const bench *b)
+static json_t *encode_bench(const bench *b)
 {
-    return b->options->dtype == DN_BF16 ? "bf16" : "fp32";
-}
-
-static dn_status print_bench_json(const bench *b)
-{
-    const double median = b->seconds[b->options->steps / 2];
     const dn_view net = dn_net_view(b->net);
+    const double median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * net.batch;
-    json_t *row = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}", "peer",
-        "dn_dist", "model", net.spec->name, "mode", mode(b), "isa", net.kernels->name, "size",
-        net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
-        omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count, "images_per_s",
-        images / median, "images_per_s_best", images / b->seconds[0], "step_s", median, "gflops",
-        images / median * training_flops(b->net) / 1e9, "peak_rss_mib", peak_mib(), "phases_s",
-        phases(b));
-    dn_status status = DN_OK;
-    if (row != NULL && b->options->roofline)
-        status = dn_roofline_report(b->net, &b->peaks, b->options->steps, row);
-    const dn_status written = dn_json_write(row, NULL);
-    return status == DN_OK ? written : status;
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
+                     "peer", "dn_dist", "model", net.spec->name, "mode",
+                     b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa", net.kernels->name,
+                     "size", net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size,
+                     "threads", omp_get_max_threads(), "parameters",
+                     (json_int_t)net.parameter_count, "images_per_s", images / median,
+                     "images_per_s_best", images / b->seconds[0], "step_s", median, "gflops",
+                     images / median * training_flops(b->net) / 1e9, "peak_rss_mib", peak_mib(),
+                     "phases_s", encode_phases(b));
 }
 
-static void print_bench_text(const bench *b)
+static double figure(const json_t *report, const char *key)
 {
-    const dn_phase_times times = dn_net_phase_times(b->net);
-    const double steps = b->options->steps, median = b->seconds[b->options->steps / 2];
-    const double images = (double)b->comm->size * dn_net_view(b->net).batch;
-    printf("images/s       %9.2f median, %.2f best\n", images / median, images / b->seconds[0]);
-    printf("GFLOP/s        %9.1f\n", images / median * training_flops(b->net) / 1e9);
-    printf("peak memory    %9.1f MiB (rank 0)\n", peak_mib());
-    printf("seconds a step %9.4f median; means of phases:\n", median);
-    for (int p = 0; dn_phase_name(p); p++)
-        printf("  %-12s %9.4f forward %9.4f backward\n", dn_phase_name(p), times.forward[p] / steps,
-               times.backward[p] / steps);
-    const dn_step_times *t = &b->step.times;
-    printf("  %-12s %9.4f hidden  %9.4f exposed\n", "communication", hidden(t) / steps,
-           t->exposed / steps);
-    printf("  %-12s %9.4f between ranks\n  %-12s %9.4f\n", "imbalance", t->imbalance / steps,
-           "update", t->update / steps);
+    return json_real_value(json_object_get(report, key));
+}
+
+/* The same figures for people. */
+static void print_bench(const json_t *report)
+{
+    json_t *phases = json_object_get(report, "phases_s"), *phase, *seconds;
+    const char *name, *part;
+    printf("images/s       %9.2f median, %.2f best\n", figure(report, "images_per_s"),
+           figure(report, "images_per_s_best"));
+    printf("GFLOP/s        %9.1f\n", figure(report, "gflops"));
+    printf("peak memory    %9.1f MiB (rank 0)\n", figure(report, "peak_rss_mib"));
+    printf("seconds a step %9.4f median; means of phases:\n", figure(report, "step_s"));
+    json_object_foreach(phases, name, phase)
+    {
+        if (!json_is_object(phase))
+            continue;
+        printf("  %-12s", name);
+        json_object_foreach(phase, part, seconds)
+            printf(" %9.4f %-7s", json_real_value(seconds), part);
+        puts("");
+    }
+    printf("  imbalance    %9.4f between ranks\n", figure(phases, "imbalance"));
+    printf("  update       %9.4f\n", figure(phases, "update"));
 }
 
 static dn_status create_bench(bench *b)
@@ -171,33 +165,6 @@ static dn_status create_bench(bench *b)
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
-    return DN_OK;
-}
-
-/* Means over the counted steps. The last layer's floats include the batch statistics. */
-static dn_status take_profile(const bench *b, dn_profile *profile)
-{
-    const double steps = b->options->steps;
-    const dn_view net = dn_net_view(b->net);
-    const int layers = net.layers;
-    DN_TRY(dn_profile_create(profile, layers));
-    snprintf(profile->model, sizeof profile->model, "%s", net.spec->name);
-    snprintf(profile->mode, sizeof profile->mode, "%s", mode(b));
-    snprintf(profile->isa, sizeof profile->isa, "%s", net.kernels->name);
-    profile->size = net.spec->height;
-    profile->batch = net.batch;
-    profile->ranks = b->comm->size;
-    profile->threads = omp_get_max_threads();
-    for (int i = 0; i < layers; i++) {
-        dn_layer_info layer;
-        dn_net_layer_info(b->net, layers - 1 - i, &layer);
-        profile->stage[i] = (dn_stage){layer.backward.seconds / steps, layer.parameters};
-    }
-    profile->statistics = net.leaf_count - net.parameter_count;
-    profile->stage[layers - 1].floats += profile->statistics;
-    profile->forward =
-        fmax(0, b->step.times.compute / steps - dn_profile_backward_seconds(profile));
-    profile->update = b->step.times.update / steps;
     return DN_OK;
 }
 
@@ -228,24 +195,27 @@ static dn_status run_bench(bench *b)
                          dn_peaks_measure(&b->peaks, net.kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }
 
+static json_t *encode_own_profile(const bench *b)
+{
+    return dn_profile_encode(b->net, b->options->dtype, b->comm->size, &b->step.times,
+                             b->options->steps);
+}
+
 static dn_status report_bench(const bench *b)
 {
-    dn_profile profile = {0};
+    const dn_options *o = b->options;
+    json_t *report = encode_bench(b);
     dn_status status = DN_OK;
-    if (b->options->json) {
-        DN_TRY(print_bench_json(b));
-    } else {
-        print_bench_text(b);
-        if (b->options->roofline)
-            DN_TRY(dn_roofline_report(b->net, &b->peaks, b->options->steps, NULL));
-    }
-    if (b->options->profile[0] == '\0')
-        return DN_OK;
-    DN_TRY_OR_DONE(take_profile(b, &profile));
-    DN_TRY_OR_DONE(dn_profile_write(&profile, b->options->profile));
-done:
-    dn_profile_destroy(&profile);
-    return status;
+    DN_CHECK(report != NULL, DN_ENOMEM, "memory: found none for the bench's results");
+    if (!o->json)
+        print_bench(report);
+    if (o->roofline)
+        status = dn_roofline_report(b->net, &b->peaks, o->steps, o->json ? report : NULL);
+    if (status == DN_OK && o->json)
+        status = dn_json_write(json_incref(report), NULL);
+    json_decref(report);
+    DN_TRY(status);
+    return o->profile[0] ? dn_json_write(encode_own_profile(b), o->profile) : DN_OK;
 }
 
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
@@ -263,7 +233,8 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
     bench b = {.comm = comm, .options = options};
     dn_status status = run_bench(&b);
     if (status == DN_OK)
-        status = dn_comm_agree(comm, take_profile(&b, profile));
+        status = dn_comm_agree(
+            comm, dn_profile_decode(profile, encode_own_profile(&b), "measured profile"));
     destroy_bench(&b);
     return status;
 }

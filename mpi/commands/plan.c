@@ -34,8 +34,7 @@ static void print_plan_heading(const dn_scaling_job *job)
     printf("%s, %dx%d images, batch %d a virtual rank, %s, kernels %s; measured with %d ranks x %d "
            "threads:\n  forward %.4f s, backward %.4f s, update %.4f s, %.2f MiB to sum\n",
            p->model, p->size, p->size, p->batch, p->mode, p->isa, p->ranks, p->threads, p->forward,
-           dn_profile_backward_seconds(p), p->update,
-           (double)dn_profile_floats(p) * sizeof(float) / mib);
+           p->backward, p->update, (double)p->floats * sizeof(float) / mib);
     printf("links: %g us and %g GB/s between nodes, %g us and %g GB/s inside; buckets of at most "
            "%g MiB\n",
            between.latency * 1e6, between.bandwidth / 1e9, inside.latency * 1e6,
@@ -75,10 +74,10 @@ static int next_nodes(int nodes, int most)
 static dn_status print_predictions(const dn_options *o, const dn_profile *profile)
 {
     dn_scaling_job job = job_of(o, profile);
-    const int ranks = job.ranks_per_node * o->nodes;
+    const int64_t ranks = (int64_t)job.ranks_per_node * o->nodes;
     DN_CHECK(ranks <= DN_SCALING_MOST_RANKS, DN_EINVAL,
-             "--nodes %d of %d ranks: found %d ranks, expected at most %d", o->nodes,
-             job.ranks_per_node, ranks, DN_SCALING_MOST_RANKS);
+             "--nodes %d of %d ranks: found %lld ranks, expected at most %d", o->nodes,
+             job.ranks_per_node, (long long)ranks, DN_SCALING_MOST_RANKS);
     json_t *rows = json_array();
     double single = 0; /* images/s of one node */
     dn_status status = DN_OK;

@@ -1,102 +1,114 @@
-/* Profiles of a step as JSON (profile.h), by jansson. */
+/* Profiles of a step as JSON (profile.h), by jansson. A file's numbers are bounded, so that sums
+ * and products of them do not overflow. */
 #include "planning/profile.h"
 
 #include <errno.h>
 #include <math.h>
+#include <omp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { VERSION = 1 };
+#include "dn/layer_info.h"
+
+enum { VERSION = 1, MOST_STAGES = 1 << 20 };
 
 static const char format_name[] = "dn_dist profile";
 
-dn_status dn_profile_create(dn_profile *profile, int stages)
+json_t *dn_profile_encode(const dn_net *net, dn_dtype dtype, int ranks, const dn_step_times *times,
+                          int steps)
 {
-    profile->stages = stages;
-    profile->stage = calloc((size_t)stages, sizeof *profile->stage);
-    DN_CHECK(profile->stage != NULL, DN_ENOMEM, "memory: found none for a profile of %d layers",
-             stages);
-    return DN_OK;
+    const dn_view view = dn_net_view(net);
+    const size_t statistics = view.leaf_count - view.parameter_count;
+    json_t *stages = json_array();
+    double backward = 0;
+    for (int i = view.layers - 1; i >= 0; i--) {
+        dn_layer_info layer;
+        dn_net_layer_info(net, i, &layer);
+        const size_t floats = layer.parameters + (i == 0 ? statistics : 0);
+        const double seconds = layer.backward.seconds / steps;
+        backward += seconds;
+        json_array_append_new(
+            stages, json_pack("{s:f,s:I}", "seconds", seconds, "floats", (json_int_t)floats));
+    }
+    return json_pack(
+        "{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:f,s:f,s:I,s:o}", "format", format_name,
+        "format_version", VERSION, "model", view.spec->name, "mode",
+        dtype == DN_BF16 ? "bf16" : "fp32", "isa", view.kernels->name, "size", view.spec->height,
+        "batch", view.batch, "ranks", ranks, "threads", omp_get_max_threads(), "forward_seconds",
+        fmax(0, times->compute / steps - backward), "update_seconds", times->update / steps,
+        "statistics", (json_int_t)statistics, "backward", stages);
 }
 
-void dn_profile_destroy(dn_profile *profile)
-{
-    free(profile->stage);
-    *profile = (dn_profile){0};
-}
-
-double dn_profile_backward_seconds(const dn_profile *profile)
-{
-    double seconds = 0;
-    for (int i = 0; i < profile->stages; i++)
-        seconds += profile->stage[i].seconds;
-    return seconds;
-}
-
-size_t dn_profile_floats(const dn_profile *profile)
-{
-    size_t floats = 0;
-    for (int i = 0; i < profile->stages; i++)
-        floats += profile->stage[i].floats;
-    return floats;
-}
-
+/* Also refuses NaN. */
 static int is_time(double seconds)
 {
-    return isfinite(seconds) && seconds >= 0;
+    return seconds >= 0 && seconds <= 1e9;
 }
 
-static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *path)
+static int is_count(json_int_t count)
 {
+    return count >= 0 && count <= UINT32_MAX;
+}
+
+static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *name)
+{
+    p->stage = calloc((size_t)p->stages, sizeof *p->stage);
+    DN_CHECK(p->stage != NULL, DN_ENOMEM, "memory: found none for a profile of %d layers",
+             p->stages);
     for (int i = 0; i < p->stages; i++) {
+        double seconds;
         json_int_t floats;
         json_error_t error;
         DN_CHECK(json_unpack_ex(json_array_get(stages, (size_t)i), &error, 0, "{s:F,s:I}",
-                                "seconds", &p->stage[i].seconds, "floats", &floats) == 0,
-                 DN_ECORRUPT, "%s: layer %d of \"backward\": %s", path, i, error.text);
-        DN_CHECK(is_time(p->stage[i].seconds) && floats >= 0, DN_ECORRUPT,
-                 "%s: layer %d of \"backward\": found %g seconds and %lld floats, expected none "
-                 "below 0",
-                 path, i, p->stage[i].seconds, (long long)floats);
-        p->stage[i].floats = (size_t)floats;
+                                "seconds", &seconds, "floats", &floats) == 0,
+                 DN_ECORRUPT, "%s: layer %d of \"backward\": %s", name, i, error.text);
+        DN_CHECK(is_time(seconds) && is_count(floats), DN_ECORRUPT,
+                 "%s: layer %d of \"backward\": found %g seconds and %lld floats, expected 0 to "
+                 "1e9 and 0 to 2^32 - 1",
+                 name, i, seconds, (long long)floats);
+        p->stage[i] = (dn_stage){seconds, (size_t)floats};
+        p->backward += seconds;
+        p->floats += (size_t)floats;
     }
+    DN_CHECK(p->stage[p->stages - 1].floats >= p->statistics && p->floats > p->statistics &&
+                 p->floats <= UINT32_MAX && p->backward > 0,
+             DN_ECORRUPT,
+             "%s: found %g seconds and %zu floats in \"backward\", the last %zu of them "
+             "statistics, expected some time, and gradients of fewer than 2^32 floats",
+             name, p->backward, p->floats, p->statistics);
     return DN_OK;
 }
 
-static dn_status decode_profile(dn_profile *p, json_t *root, const char *path)
+dn_status dn_profile_decode(dn_profile *p, json_t *json, const char *name)
 {
-    const char *format = "", *model, *mode, *isa;
+    const char *format = "";
     int version = 0;
     json_int_t statistics;
     json_t *stages;
     json_error_t error;
-    json_unpack(root, "{s?s,s?i}", "format", &format, "format_version", &version);
+    *p = (dn_profile){.json = json};
+    DN_CHECK(json != NULL, DN_ENOMEM, "%s: out of memory", name);
+    json_unpack(json, "{s?s,s?i}", "format", &format, "format_version", &version);
     DN_CHECK(strcmp(format, format_name) == 0 && version == VERSION, DN_ECORRUPT,
              "%s: found format \"%s\", version %d, expected \"%s\", %d: a file that 'dn_dist bench "
              "--profile' wrote",
-             path, format, version, format_name, VERSION);
-    DN_CHECK(json_unpack_ex(root, &error, 0, "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:F,s:F,s:I,s:o}",
-                            "model", &model, "mode", &mode, "isa", &isa, "size", &p->size, "batch",
-                            &p->batch, "ranks", &p->ranks, "threads", &p->threads,
+             name, format, version, format_name, VERSION);
+    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:F,s:F,s:I,s:o}",
+                            "model", &p->model, "mode", &p->mode, "isa", &p->isa, "size", &p->size,
+                            "batch", &p->batch, "ranks", &p->ranks, "threads", &p->threads,
                             "forward_seconds", &p->forward, "update_seconds", &p->update,
                             "statistics", &statistics, "backward", &stages) == 0,
-             DN_ECORRUPT, "%s: not valid: %s", path, error.text);
-    DN_CHECK(strlen(model) < sizeof p->model && strlen(mode) < sizeof p->mode &&
-                 strlen(isa) < sizeof p->isa && p->batch >= 1 && p->ranks >= 1 && p->threads >= 1 &&
-                 is_time(p->forward) && is_time(p->update) && json_array_size(stages) >= 1,
-             DN_ECORRUPT, "%s: found a value out of range, expected a measured profile", path);
-    DN_TRY(dn_profile_create(p, (int)json_array_size(stages)));
+             DN_ECORRUPT, "%s: not valid: %s", name, error.text);
+    DN_CHECK(p->size >= 1 && p->batch >= 1 && p->ranks >= 1 && p->threads >= 1 &&
+                 is_time(p->forward) && is_time(p->update) && is_count(statistics) &&
+                 json_array_size(stages) >= 1 && json_array_size(stages) <= MOST_STAGES,
+             DN_ECORRUPT, "%s: found a value out of range, expected a measured profile", name);
     p->statistics = (size_t)statistics;
-    strcpy(p->model, model);
-    strcpy(p->mode, mode);
-    strcpy(p->isa, isa);
-    DN_TRY(decode_stages(p, stages, path));
-    DN_CHECK(statistics >= 0 && p->stage[p->stages - 1].floats >= p->statistics &&
-                 dn_profile_floats(p) > p->statistics && dn_profile_backward_seconds(p) > 0,
-             DN_ECORRUPT, "%s: found no gradient or no time in \"backward\", expected some", path);
-    return DN_OK;
+    p->stages = (int)json_array_size(stages);
+    return decode_stages(p, stages, name);
 }
 
 dn_status dn_profile_read(dn_profile *profile, const char *path)
@@ -104,24 +116,16 @@ dn_status dn_profile_read(dn_profile *profile, const char *path)
     json_error_t error;
     *profile = (dn_profile){0};
     DN_CHECK(access(path, R_OK) == 0, DN_ENOENT, "%s: %s", path, strerror(errno));
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    DN_CHECK(root != NULL, DN_ECORRUPT, "%s:%d: %s", path, error.line, error.text);
-    const dn_status status = decode_profile(profile, root, path);
-    json_decref(root);
-    return status;
+    json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    DN_CHECK(json != NULL, DN_ECORRUPT, "%s:%d: %s", path, error.line, error.text);
+    return dn_profile_decode(profile, json, path);
 }
 
-static json_t *encode_profile(const dn_profile *p)
+void dn_profile_destroy(dn_profile *profile)
 {
-    json_t *stages = json_array();
-    for (int i = 0; i < p->stages; i++)
-        json_array_append_new(stages, json_pack("{s:f,s:I}", "seconds", p->stage[i].seconds,
-                                                "floats", (json_int_t)p->stage[i].floats));
-    return json_pack("{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:f,s:f,s:I,s:o}", "format", format_name,
-                     "format_version", VERSION, "model", p->model, "mode", p->mode, "isa", p->isa,
-                     "size", p->size, "batch", p->batch, "ranks", p->ranks, "threads", p->threads,
-                     "forward_seconds", p->forward, "update_seconds", p->update, "statistics",
-                     (json_int_t)p->statistics, "backward", stages);
+    json_decref(profile->json);
+    free(profile->stage);
+    *profile = (dn_profile){0};
 }
 
 dn_status dn_json_write(json_t *object, const char *path)
@@ -135,9 +139,4 @@ dn_status dn_json_write(json_t *object, const char *path)
     json_decref(object);
     DN_CHECK(!failed, DN_EIO, "%s: %s", name, errno ? strerror(errno) : "not written");
     return DN_OK;
-}
-
-dn_status dn_profile_write(const dn_profile *profile, const char *path)
-{
-    return dn_json_write(encode_profile(profile), path);
 }

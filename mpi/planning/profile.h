@@ -10,7 +10,8 @@
 
 #include <jansson.h>
 
-#include "dn/status.h"
+#include "dn/net.h"
+#include "training/step.h"
 
 /* A layer of the backward pass, and the floats of the leaf that are final when it ends. */
 typedef struct dn_stage {
@@ -19,20 +20,26 @@ typedef struct dn_stage {
 } dn_stage;
 
 typedef struct dn_profile {
-    char model[160], mode[8], isa[16]; /* mode: fp32 or bf16 */
-    int size, batch, ranks, threads;   /* image height, images a rank, what ran on the machine */
-    double forward, update;            /* seconds; forward: all that comes before backward */
-    size_t statistics;                 /* the leaf's last floats, no gradients */
+    json_t *json;                     /* what it was decoded from, with the strings; owned */
+    const char *model, *mode, *isa;   /* mode: fp32 or bf16 */
+    int size, batch, ranks, threads;  /* image height, images a rank, what ran on the machine */
+    double forward, backward, update; /* seconds; forward: all that comes before backward */
+    size_t floats, statistics;        /* of the leaf; the last of these, which are no gradients */
     int stages;
-    dn_stage *stage; /* (stages) in backward order; together they hold the whole leaf */
+    dn_stage *stage; /* (stages) in backward order; they hold all floats and seconds of backward */
 } dn_profile;
 
-/* Allocates (stages) zeroed stages in a profile that has none. DN_ENOMEM. */
-dn_status dn_profile_create(dn_profile *profile, int stages);
+/* The profile of `steps` training steps of the net, since dn_net_phase_reset; NULL where memory is
+ * short. */
+json_t *dn_profile_encode(const dn_net *net, dn_dtype dtype, int ranks, const dn_step_times *times,
+                          int steps);
 
-/* DN_ENOENT, DN_EIO or DN_ECORRUPT name the file. The caller destroys it, also after a failure. */
+/* Takes `json`, or NULL where memory was short. Messages start with `name`. DN_ECORRUPT, DN_ENOMEM.
+ * The caller destroys the profile, also after a failure. */
+dn_status dn_profile_decode(dn_profile *profile, json_t *json, const char *name);
+
+/* The same of a file; also DN_ENOENT. */
 dn_status dn_profile_read(dn_profile *profile, const char *path);
-dn_status dn_profile_write(const dn_profile *profile, const char *path);
 
 /* Accepts an empty one. */
 void dn_profile_destroy(dn_profile *profile);
@@ -40,8 +47,5 @@ void dn_profile_destroy(dn_profile *profile);
 /* Writes the object, or NULL where memory was short, to a file, or on one line to standard output
  * where `path` is NULL; takes it. DN_ENOMEM, DN_EIO. */
 dn_status dn_json_write(json_t *object, const char *path);
-
-double dn_profile_backward_seconds(const dn_profile *profile);
-size_t dn_profile_floats(const dn_profile *profile);
 
 #endif

@@ -93,18 +93,11 @@ typedef struct carrier {
     double free; /* seconds: from when on it can take a message */
 } carrier;
 
-/* One of the buckets that are in flight at a time; see allreduce.h. */
-typedef struct flight {
-    dn_sim_bucket *bucket; /* NULL: there is none left */
-    int round;             /* the next */
-    double at;             /* seconds: when that can start, as far as the bucket is concerned */
-} flight;
-
 typedef struct simulation {
     const dn_transport *transport;
     carrier inside, between;
-    flight flight[DN_BUCKETS_IN_FLIGHT];
-    dn_sim_bucket *next, *end; /* those that wait */
+    dn_sim_bucket *flight[DN_BUCKETS_IN_FLIGHT]; /* NULL: there is none left */
+    dn_sim_bucket *next, *end;                   /* those that wait */
 } simulation;
 
 /* When the carrier could start on what is there at `at`; 0 bytes need none. */
@@ -131,45 +124,43 @@ static double seen(const dn_transport *t, double at)
     return at;
 }
 
-static void take_next(simulation *s, flight *f)
+/* The next bucket, in a place that is free from `at` on. */
+static dn_sim_bucket *take_next(simulation *s, double at)
 {
-    f->bucket = s->next < s->end ? s->next++ : NULL;
-    f->round = 0;
-    if (f->bucket != NULL)
-        f->at = fmax(f->at, f->bucket->ready);
+    if (s->next == s->end)
+        return NULL;
+    s->next->done = fmax(at, s->next->ready);
+    return s->next++;
 }
 
-/* When the next round of the flight's bucket can start. */
-static double due(const simulation *s, const flight *f)
+/* When the bucket's next round can start. */
+static double due(const simulation *s, const dn_sim_bucket *b)
 {
-    const dn_round *round = &f->bucket->rounds->round[f->round];
-    const double bytes = f->bucket->bytes;
-    return fmax(earliest(&s->inside, f->at, bytes * round->inside),
-                earliest(&s->between, f->at, bytes * round->between));
+    const dn_round *round = &b->rounds->round[b->round];
+    return fmax(earliest(&s->inside, b->done, b->bytes * round->inside),
+                earliest(&s->between, b->done, b->bytes * round->between));
 }
 
-/* Returns when the round is over. A flight that starts its bucket's last round first takes the next
- * bucket: as a rule it is free first, too. */
-static double take_round(simulation *s, flight *f)
+/* A bucket leaves its place to the next with its last round, whose end is then known. */
+static void take_round(simulation *s, dn_sim_bucket **place)
 {
-    const dn_round *round = &f->bucket->rounds->round[f->round++];
-    const double bytes = f->bucket->bytes, at = f->at;
-    const double done = seen(s->transport, fmax(carry(&s->inside, at, bytes * round->inside),
-                                                carry(&s->between, at, bytes * round->between)));
-    f->bucket->done = f->at = done;
-    if (f->round == f->bucket->rounds->count)
-        take_next(s, f);
-    return done;
+    dn_sim_bucket *b = *place;
+    const dn_round *round = &b->rounds->round[b->round++];
+    b->done = seen(s->transport, fmax(carry(&s->inside, b->done, b->bytes * round->inside),
+                                      carry(&s->between, b->done, b->bytes * round->between)));
+    if (b->round == b->rounds->count)
+        *place = take_next(s, b->done);
 }
 
-/* Of rounds that are due together, that of the foremost bucket; NULL when all is done. */
-static flight *next_flight(simulation *s)
+/* The place whose round is due first; of those due together, the foremost bucket's. NULL when all
+ * is done. */
+static dn_sim_bucket **next_place(simulation *s)
 {
-    flight *next = NULL;
-    for (flight *f = s->flight; f < s->flight + DN_BUCKETS_IN_FLIGHT; f++)
-        if (f->bucket != NULL && (next == NULL || due(s, f) < due(s, next) ||
-                                  (due(s, f) == due(s, next) && f->bucket < next->bucket)))
-            next = f;
+    dn_sim_bucket **next = NULL;
+    for (dn_sim_bucket **p = s->flight; p < s->flight + DN_BUCKETS_IN_FLIGHT; p++)
+        if (*p != NULL && (next == NULL || due(s, *p) < due(s, *next) ||
+                           (due(s, *p) == due(s, *next) && *p < *next)))
+            next = p;
     return next;
 }
 
@@ -182,12 +173,16 @@ double dn_scaling_run(dn_sim_bucket *buckets, int count, const dn_transport *tra
                     .next = buckets,
                     .end = has_rounds ? buckets + count : buckets};
     double end = 0;
-    for (int i = 0; i < count; i++)
-        end = fmax(end, buckets[i].done = buckets[i].ready);
+    for (dn_sim_bucket *b = buckets; b < buckets + count; b++) {
+        b->round = 0;
+        b->done = b->ready;
+    }
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
-        take_next(&s, &s.flight[i]);
-    for (flight *f; (f = next_flight(&s)) != NULL;)
-        end = fmax(end, take_round(&s, f));
+        s.flight[i] = take_next(&s, 0);
+    for (dn_sim_bucket **place; (place = next_place(&s)) != NULL;)
+        take_round(&s, place);
+    for (int i = 0; i < count; i++)
+        end = fmax(end, buckets[i].done);
     return end;
 }
 
@@ -295,7 +290,7 @@ static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int s
 static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
 {
     const dn_profile *profile = job->profile;
-    const size_t floats = dn_profile_floats(profile);
+    const size_t floats = profile->floats;
     const dn_allreduce_settings settings = {
         .count = floats, .split = floats - profile->statistics, .bucket = job->bucket_floats};
     dn_bucket *buckets = NULL;
@@ -352,7 +347,6 @@ static void predict_times(const dn_profile *profile, step *s, dn_prediction *p)
 dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *prediction)
 {
     const dn_profile *profile = job->profile;
-    const double backward = dn_profile_backward_seconds(profile);
     const int ranks = job->nodes * job->ranks_per_node;
     const int virtual_ranks = job->virtual_ranks > 0 ? job->virtual_ranks : ranks;
     const int passes = (virtual_ranks + ranks - 1) / ranks;
@@ -362,8 +356,8 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
              virtual_ranks, ranks);
     *prediction = (dn_prediction){.ranks = ranks, .passes = passes};
     dn_status status;
-    DN_TRY_OR_DONE(
-        plan_step(job, virtual_ranks, passes * profile->forward + (passes - 1) * backward, &s));
+    DN_TRY_OR_DONE(plan_step(job, virtual_ranks,
+                             passes * profile->forward + (passes - 1) * profile->backward, &s));
     DN_TRY_OR_DONE(count_messages(&s, prediction));
     predict_times(profile, &s, prediction);
     prediction->images_per_second = (double)virtual_ranks * profile->batch / prediction->step;

@@ -48,7 +48,8 @@ typedef struct dn_sim_bucket {
     double bytes;
     const dn_rounds *rounds; /* not owned */
     double ready;            /* seconds: final on all ranks */
-    double done;             /* seconds: its sum is on all ranks */
+    double done;             /* seconds: its last round's end; when all are, its sum's */
+    int round;               /* the next */
 } dn_sim_bucket;
 
 /* What all buckets have in common. */

@@ -17,19 +17,13 @@ typedef enum roof { FLOPS, READ, SCALE, ROOFS } roof;
 static double work(const dn_kernels *kernels, dn_dtype dtype, roof which, float *x, size_t n)
 {
     const double bytes = (double)(n * sizeof *x);
-    switch (which) {
-    case FLOPS:
+    if (which == FLOPS)
         return kernels->products[dtype].peak(ROUNDS);
-    case READ:
+    if (which == READ)
         kernels->stream.read(x, n);
-        return bytes;
-    case SCALE:
+    else
         kernels->stream.scale(x, n, 1);
-        return 2 * bytes;
-    case ROOFS:
-        break;
-    }
-    return 0;
+    return which == READ ? bytes : 2 * bytes;
 }
 
 static double rate(const dn_kernels *kernels, dn_dtype dtype, roof which, float *x, size_t n)

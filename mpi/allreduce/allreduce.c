@@ -18,7 +18,6 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,61 +49,6 @@ struct dn_allreduce {
     sem_t begin, end; /* of a sum */
     int is_over;      /* the thread is to end */
 };
-
-/* ---- elements ---- */
-
-static void add_floats(void *sum, const void *other, size_t count)
-{
-    dn_tree_add(sum, other, count);
-}
-
-static void pack_bf16(void *message, const void *from, size_t count)
-{
-    uint16_t *to = message;
-    const float *values = from;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        to[i] = (uint16_t)(bits >> 16);
-    }
-}
-
-static float widen_bf16(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static void unpack_bf16(void *to, const void *message, size_t count)
-{
-    float *values = to;
-    const uint16_t *from = message;
-    for (size_t i = 0; i < count; i++)
-        values[i] = widen_bf16(from[i]);
-}
-
-static void add_bf16(void *sum, const void *message, size_t count)
-{
-    float *values = sum;
-    const uint16_t *from = message;
-    for (size_t i = 0; i < count; i++)
-        values[i] = values[i] + widen_bf16(from[i]);
-    dn_tree_round(values, count);
-}
-
-static const dn_elements fp32 = {
-    .type = MPI_FLOAT, .size = sizeof(float), .sent_size = sizeof(float), .add = add_floats};
-
-static const dn_elements bf16 = {.type = MPI_UINT16_T,
-                                 .size = sizeof(float),
-                                 .sent_size = sizeof(uint16_t),
-                                 .add = add_bf16,
-                                 .pack = pack_bf16,
-                                 .unpack = unpack_bf16};
-
-/* ---- buckets in flight ---- */
 
 /* Starts and advances what can be; returns 1 when the sum is complete. */
 static int look_after(dn_allreduce *a)
@@ -255,7 +199,8 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
     for (int i = 0; i < *count; i++) {
         dn_bucket *b = &(*buckets)[i];
         b->tag = FIRST_TAG + i;
-        b->elements = settings->bf16 && b->begin < settings->split ? &bf16 : &fp32;
+        b->elements =
+            settings->bf16 && b->begin < settings->split ? &dn_elements_bf16 : &dn_elements_fp32;
         b->segments = settings->segments > 0 ? settings->segments
                                              : dn_comm_schedule_segments((size_t)b->count, ranks);
         const size_t segments = (size_t)b->segments;

@@ -2,10 +2,66 @@
 #include "allreduce/inflight.h"
 
 #include <omp.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { LINE = 64 };
+
+/* ---- elements ---- */
+
+static void add_floats(void *sum, const void *other, size_t count)
+{
+    dn_tree_add(sum, other, count);
+}
+
+static void pack_bf16(void *message, const void *from, size_t count)
+{
+    uint16_t *to = message;
+    const float *values = from;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        to[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+static float widen_bf16(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void unpack_bf16(void *to, const void *message, size_t count)
+{
+    float *values = to;
+    const uint16_t *from = message;
+    for (size_t i = 0; i < count; i++)
+        values[i] = widen_bf16(from[i]);
+}
+
+static void add_bf16(void *sum, const void *message, size_t count)
+{
+    float *values = sum;
+    const uint16_t *from = message;
+    for (size_t i = 0; i < count; i++)
+        values[i] = values[i] + widen_bf16(from[i]);
+    dn_tree_round(values, count);
+}
+
+const dn_elements dn_elements_fp32 = {
+    .type = MPI_FLOAT, .size = sizeof(float), .sent_size = sizeof(float), .add = add_floats};
+
+const dn_elements dn_elements_bf16 = {.type = MPI_UINT16_T,
+                                      .size = sizeof(float),
+                                      .sent_size = sizeof(uint16_t),
+                                      .add = add_bf16,
+                                      .pack = pack_bf16,
+                                      .unpack = unpack_bf16};
+
+/* ---- rounds ---- */
 
 /* A transfer as a bucket on this rank sees it. */
 typedef struct part {

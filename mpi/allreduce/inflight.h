@@ -19,6 +19,9 @@ typedef struct dn_elements {
     void (*unpack)(void *to, const void *message, size_t count);
 } dn_elements;
 
+/* Floats, and floats that are bf16's, travel as such and are rounded to them when added. */
+extern const dn_elements dn_elements_fp32, dn_elements_bf16;
+
 typedef struct dn_inflight {
     const dn_comm *comm;             /* not owned */
     void *vectors[DN_TREE_SUBTREES]; /* this rank's, as the schedule counts them; not owned */

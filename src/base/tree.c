@@ -104,16 +104,6 @@ static float *sum_of(const dn_tree *tree, int place)
     return tree->memory + (size_t)place * tree->stride;
 }
 
-/* How many sums are held at a time before the last leaf; leaves the tree as that leaf does. */
-static int dry_run(dn_tree *tree)
-{
-    int most = 0;
-    for (; tree->next<tree->last - 1; most = tree->held> most ? tree->held : most)
-        hold_next(tree);
-    hold_next(tree);
-    return most;
-}
-
 /* Notes what is held as what the last leaf leaves. */
 static void keep_finals(dn_tree *tree)
 {
@@ -141,7 +131,9 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int las
     tree->rounded = rounded;
 
     tree->stride = (count + 15) / 16 * 16; /* vectors start on cache lines */
-    const int slots = dry_run(tree);
+    int slots = 0;                         /* held at a time before the last leaf */
+    for (; tree->next < last; hold_next(tree))
+        slots = tree->held > slots ? tree->held : slots;
     tree->memory = aligned_alloc(64, (slots * tree->stride + 16) * sizeof(float));
     if (tree->memory == NULL) {
         dn_tree_destroy(&tree);

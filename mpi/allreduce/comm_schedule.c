@@ -57,7 +57,6 @@ static void add_transfer(planner *p, dn_transfer t)
         schedule->transfer = grown;
         p->capacity = larger;
     }
-    t.order = schedule->count;
     schedule->transfer[schedule->count++] = t;
 }
 
@@ -66,7 +65,7 @@ static void add_transfer(planner *p, dn_transfer t)
 static void add_sum(planner *p, const node *sum, dn_holder from, dn_holder to, int first, int last)
 {
     if (p->segment == sum->first)
-        add_transfer(p, (dn_transfer){sum->round, 0, from, to, first, last, 1});
+        add_transfer(p, (dn_transfer){sum->round, from, to, first, last, 1});
 }
 
 /* Halving: of the segments with one holder on each side, the first part stays on the left, in the
@@ -169,7 +168,7 @@ static int plan_segment(planner *p)
         const dn_holder from = p->holder[i], to = result_of(p, from.rank);
         *learned(p, s, from.rank) = round;
         if (from.slot != to.slot)
-            add_transfer(p, (dn_transfer){round, 0, from, to, s, s + 1, 0});
+            add_transfer(p, (dn_transfer){round, from, to, s, s + 1, 0});
     }
     return round;
 }
@@ -185,45 +184,39 @@ static void plan_return(planner *p, int round, dn_transfer t)
                 break;
             *learned(p, last, to.rank) = round;
         }
-        add_transfer(p, (dn_transfer){round, 0, from, to, first, last, 0});
+        add_transfer(p, (dn_transfer){round, from, to, first, last, 0});
     }
 }
 
-static int by_round(const void *a, const void *b)
-{
-    const dn_transfer *x = a, *y = b;
-    return x->round != y->round ? (x->round > y->round) - (x->round < y->round)
-                                : (x->order > y->order) - (x->order < y->order);
-}
-
-static void sort_transfers(dn_comm_schedule *schedule)
-{
-    if (schedule->count > 0)
-        qsort(schedule->transfer, (size_t)schedule->count, sizeof *schedule->transfer, by_round);
-}
-
-static void keep_those_of(dn_comm_schedule *schedule, int rank)
-{
-    int kept = 0;
-    for (int i = 0; i < schedule->count; i++) {
-        const dn_transfer t = schedule->transfer[i];
-        if (rank == DN_ALL_RANKS || t.from.rank == rank || t.to.rank == rank)
-            schedule->transfer[kept++] = t;
-    }
-    schedule->count = kept;
-}
-
-static void plan_all(planner *p)
+/* The transfers of `rank`, or all, by round and in the order of the walks. */
+static void keep_by_round(planner *p, int rounds, int rank)
 {
     dn_comm_schedule *schedule = p->schedule;
+    const dn_comm_schedule all = *schedule;
+    schedule->transfer = malloc(((size_t)all.count + 1) * sizeof *all.transfer);
+    p->is_out_of_memory = schedule->transfer == NULL;
+    schedule->count = 0;
+    for (int round = 1; round <= rounds && !p->is_out_of_memory; round++)
+        for (const dn_transfer *t = all.transfer; t < all.transfer + all.count; t++)
+            if (t->round == round &&
+                (rank == DN_ALL_RANKS || t->from.rank == rank || t->to.rank == rank))
+                schedule->transfer[schedule->count++] = *t;
+    free(all.transfer);
+}
+
+static void plan_all(planner *p, int rank)
+{
+    const dn_comm_schedule *schedule = p->schedule;
     int middle = 0;
     for (; p->segment < schedule->segments; p->segment++)
         middle = plan_segment(p);
-    sort_transfers(schedule);
-    for (int i = schedule->count - 1; i >= 0 && !p->is_out_of_memory; i--)
-        if (schedule->transfer[i].adds)
-            plan_return(p, 2 * middle - schedule->transfer[i].round, schedule->transfer[i]);
-    sort_transfers(schedule);
+    const int there = schedule->count;
+    for (int round = middle - 1; round > 0; round--)
+        for (int i = 0; i < there && !p->is_out_of_memory; i++)
+            if (schedule->transfer[i].round == round)
+                plan_return(p, 2 * middle - round, schedule->transfer[i]);
+    if (!p->is_out_of_memory)
+        keep_by_round(p, 2 * middle - 1, rank);
 }
 
 dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks, int ranks,
@@ -236,9 +229,7 @@ dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks,
     p.learned = calloc((size_t)segments * (size_t)ranks, sizeof *p.learned);
     p.is_out_of_memory = p.slots == NULL || p.holder == NULL || p.learned == NULL;
     if (!p.is_out_of_memory)
-        plan_all(&p);
-    if (!p.is_out_of_memory)
-        keep_those_of(schedule, rank);
+        plan_all(&p, rank);
     free(p.holder);
     free(p.learned);
     free(p.slots);

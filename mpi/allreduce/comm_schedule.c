@@ -23,6 +23,13 @@ enum {
     LATENCY_FLOATS = 8 * 1024, /* what a network carries in one latency: 10 or 100 Gb/s alike */
 };
 
+/* How a node's segments were halved so far: what its left side is due, in units of 1/ranks of a
+ * segment, and where the last cut was. */
+typedef struct halving {
+    int64_t due;
+    int stay;
+} halving;
+
 /* Who holds a segment is on a stack, the left child's holders below the right one's. */
 typedef struct planner {
     dn_comm_schedule *schedule;
@@ -33,7 +40,9 @@ typedef struct planner {
     int *slots;        /* (ranks) */
     dn_holder *holder; /* (ranks + MAX_DEPTH) */
     int holders;
-    int *learned; /* (segments, ranks): the round that brings a rank the final segment, or 0 */
+    halving *halving; /* (virtual_ranks) of the nodes above the ranks' subtrees, as walked */
+    int halvings;     /* of nodes that the walk has reached */
+    int *learned;     /* (segments, ranks): the round that brings a rank the final segment, or 0 */
 } planner;
 
 /* A node as its parent sees it. */
@@ -70,19 +79,23 @@ static void add_sum(planner *p, const node *sum, dn_holder from, dn_holder to, i
 
 /* Halving: of the segments with one holder on each side, the first part stays on the left, in the
  * ratio of ranks, and the rest goes to the right. Leaves the walk's segment its holder. */
-static void halve(planner *p, const node *left, const node *right, node *sum)
+static void halve(planner *p, const node *left, const node *right, node *sum, halving *h)
 {
-    const int64_t ranks = right->last_rank - left->first_rank + 1;
-    const int64_t left_ranks = left->last_rank - left->first_rank + 1;
-    const int64_t due = (sum->last * left_ranks + ranks / 2) / ranks -
-                        (sum->first * left_ranks + ranks / 2) / ranks;
-    const int stay = sum->first + (int)due;
+    const int left_ranks = left->last_rank - left->first_rank + 1;
+    const int ranks = left_ranks + right->last_rank - right->first_rank + 1;
+    if (p->segment == sum->first) {
+        h->due += (int64_t)(sum->last - sum->first) * left_ranks;
+        const int staying = (int)((h->due + ranks / 2) / ranks);
+        h->stay = sum->first + staying;
+        h->due -= (int64_t)staying * ranks;
+    }
     const dn_holder a = p->holder[left->begin], b = p->holder[right->begin];
-    add_sum(p, sum, b, a, sum->first, stay);
-    add_sum(p, sum, a, b, stay, sum->last);
-    p->holder[sum->begin] = p->segment < stay ? a : b;
+    add_sum(p, sum, b, a, sum->first, h->stay);
+    add_sum(p, sum, a, b, h->stay, sum->last);
+    const int stays = p->segment < h->stay;
+    p->holder[sum->begin] = stays ? a : b;
     sum->count = 1;
-    *(p->segment < stay ? &sum->last : &sum->first) = stay;
+    *(stays ? &sum->last : &sum->first) = h->stay;
 }
 
 /* Doubling: holders left and right are paired, and hold the sum. A rank that is the left side's
@@ -136,10 +149,11 @@ static node plan_tree(planner *p, int lo, int hi)
                 .first = left.first > right.first ? left.first : right.first,
                 .last = left.last < right.last ? left.last : right.last,
                 .begin = left.begin};
+    halving *h = &p->halving[p->halvings++];
     const int is_single = left.count == 1 && right.count == 1 &&
                           p->holder[left.begin].rank != p->holder[right.begin].rank;
     if (is_single && sum.last - sum.first > 1)
-        halve(p, &left, &right, &sum);
+        halve(p, &left, &right, &sum, h);
     else
         double_up(p, &left, &right, &sum);
     p->holders = sum.begin + sum.count;
@@ -161,7 +175,7 @@ static int *learned(const planner *p, int segment, int rank)
  * Returns the round of those copies. */
 static int plan_segment(planner *p)
 {
-    p->rank = p->slot = p->holders = 0;
+    p->rank = p->slot = p->holders = p->halvings = 0;
     const node root = plan_tree(p, 0, p->virtual_ranks);
     const int round = root.round + 1, s = p->segment;
     for (int i = 0; i < root.count; i++) {
@@ -227,10 +241,13 @@ dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks,
     p.slots = calloc((size_t)ranks, sizeof *p.slots);
     p.holder = malloc(((size_t)ranks + MAX_DEPTH) * sizeof *p.holder);
     p.learned = calloc((size_t)segments * (size_t)ranks, sizeof *p.learned);
-    p.is_out_of_memory = p.slots == NULL || p.holder == NULL || p.learned == NULL;
+    p.halving = calloc((size_t)virtual_ranks, sizeof *p.halving);
+    p.is_out_of_memory =
+        p.slots == NULL || p.holder == NULL || p.halving == NULL || p.learned == NULL;
     if (!p.is_out_of_memory)
         plan_all(&p, rank);
     free(p.holder);
+    free(p.halving);
     free(p.learned);
     free(p.slots);
     DN_CHECK(!p.is_out_of_memory, DN_ENOMEM,

@@ -300,7 +300,7 @@ static double record_buckets(dn_step *step)
 /* Completes the sum and the scores of a step that began at `start` and computed until `computed`;
  * returns why a rank should stop. What even the latest rank waits for the sum is communication;
  * what the others wait beyond that, they wait for the latest. */
-static int reduce(dn_step *step, double start, double computed)
+static int finish_sums(dn_step *step, double start, double computed)
 {
     dn_allreduce_finish(step->allreduce);
     const double now = omp_get_wtime();
@@ -333,7 +333,7 @@ dn_status dn_step_run(dn_step *step, const dn_pass *pass, const dn_optimizer_set
         run_team(step, *pass, i, load, user);
     const double computed = omp_get_wtime();
     dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
-    result->stop = reduce(step, start, computed);
+    result->stop = finish_sums(step, start, computed);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(check_numbers(step, pass, load, user, &result->culprit));

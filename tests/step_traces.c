@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "allreduce/allreduce.h"
+#include "allreduce/comm_schedule.h"
 #include "planning/profile.h"
 
 enum { PLACES = DN_BUCKETS_IN_FLIGHT, COMPUTES = -1 };

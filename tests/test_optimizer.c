@@ -162,29 +162,28 @@ static void test_bits(void **state)
 static void test_groups(void **state)
 {
     (void)state;
-    static const char *const names[] = {"sgd", "adam", "adamw"};
-    for (int r = 0; r < 3; r++) {
+    for (int r = 0; dn_optimizer_name(r) != NULL; r++) {
         float parameters[2][2] = {{1, 1}, {1, 1}}, states[STATES * 2] = {0};
         const float gradients[2] = {0.5F, 0.5F};
         const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 1},
                                   {.kind = DN_NORM_BIAS, .offset = 1, .count = 1}};
         for (int decay = 0; decay < 2; decay++) {
             memset(states, 0, sizeof states);
-            find_row(dn_kernels_get(0), names[r])
-                ->update(&(dn_update){.settings = {.rate = 0.1,
-                                                   .weight_decay = decay,
-                                                   .undecayed = 1U << DN_NORM_BIAS,
-                                                   .beta1 = 0.9,
-                                                   .beta2 = 0.99,
-                                                   .eps = 1},
-                                      .step = 1,
-                                      .count = 2,
-                                      .parameters = parameters[decay],
-                                      .states = states,
-                                      .gradients = gradients,
-                                      .gradient_scale = 1,
-                                      .tensors = pair,
-                                      .tensor_count = 2});
+            dn_kernels_get(0)->optimizers[r]->update(
+                &(dn_update){.settings = {.rate = 0.1,
+                                          .weight_decay = decay,
+                                          .undecayed = 1U << DN_NORM_BIAS,
+                                          .beta1 = 0.9,
+                                          .beta2 = 0.99,
+                                          .eps = 1},
+                             .step = 1,
+                             .count = 2,
+                             .parameters = parameters[decay],
+                             .states = states,
+                             .gradients = gradients,
+                             .gradient_scale = 1,
+                             .tensors = pair,
+                             .tensor_count = 2});
         }
         assert_true(parameters[0][0] > parameters[1][0]);
         assert_true(parameters[0][1] == parameters[1][1]);

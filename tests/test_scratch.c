@@ -104,6 +104,10 @@ static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int 
             exists |= has;
             noticed = has && run_short(&cases[i], kernels, kind, backward, part) != 0;
         }
+        if (part == 1 && !exists) {
+            print_error("no case has a layer of %s (%s)\n", kind->name, kind->phase);
+            failures++;
+        }
         if (!exists || noticed)
             continue;
         print_error("%s: part %d of %s (%s), %s, is too large\n", kernels->name, part, kind->name,

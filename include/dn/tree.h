@@ -32,6 +32,8 @@ void dn_tree_add(float *sum, const float *other, size_t count);
 /* x(count) = x rounded to bf16, to nearest even: what a sum is kept in where asked for. */
 void dn_tree_round(float *x, size_t count);
 
+enum { DN_TREE_SUBTREES = 64 /* of one rank, at most */ };
+
 /* A subtree's sum: node [lo, hi) and `count` floats. */
 typedef struct dn_subtree {
     int lo, hi;

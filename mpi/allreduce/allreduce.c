@@ -19,17 +19,25 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "allreduce/comm_schedule.h"
+#include "allreduce/inflight.h"
 
 enum {
-    LINE = 16,         /* floats: buckets start on cache lines */
+    LINE = 16,         /* floats: buckets and segments start on cache lines */
     LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
     PARTS = 8,         /* buckets of the gradients, at least */
     MOST_BUCKETS = 30000,
+    ROWS_TAG = 0,
     FIRST_TAG = 1 /* MPI promises tags up to 32767 */
 };
 
 struct dn_allreduce {
+    const dn_subtree *subtree; /* (subtrees) this rank's */
+    int subtrees;
     dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, those in use */
+    dn_inflight rows;                        /* a sum of a few doubles */
     int buckets;
     dn_bucket *bucket;
     atomic_int ready; /* buckets that may start */
@@ -111,9 +119,50 @@ int dn_allreduce_buckets(const dn_allreduce *a, const dn_bucket **buckets)
     return a->buckets;
 }
 
+/* ---- rows of doubles ---- */
+
+/* The first of rows(count, width) = their sum along the tree. */
+static void fold_rows(double *rows, int count, size_t width, dn_add_fn *add)
+{
+    if (count < 2)
+        return;
+    const int middle = dn_tree_split(0, count);
+    double *right = rows + (size_t)middle * width;
+    fold_rows(rows, middle, width, add);
+    fold_rows(right, count - middle, width, add);
+    add(rows, right, width);
+}
+
+static dn_bucket bucket_of_rows(const dn_allreduce *a, size_t width, const dn_elements *elements)
+{
+    return (dn_bucket){.count = (int)width,
+                       .tag = ROWS_TAG,
+                       .segments = 1,
+                       .segment_length = width,
+                       .elements = elements,
+                       .schedule = &a->schedule[0]};
+}
+
+void dn_allreduce_rows(dn_allreduce *a, double *rows, size_t width, dn_add_fn *add)
+{
+    const dn_elements doubles = {
+        .type = MPI_DOUBLE, .size = sizeof(double), .sent_size = sizeof(double), .add = add};
+    dn_bucket bucket = bucket_of_rows(a, width, &doubles);
+    double *row = rows;
+    for (int i = 0; i < a->subtrees; i++) {
+        const dn_subtree *s = &a->subtree[i];
+        row = rows + (size_t)(s->lo - a->subtree->lo) * width;
+        fold_rows(row, s->hi - s->lo, width, add);
+        a->rows.vectors[i] = row;
+    }
+    dn_inflight_start(&a->rows, &bucket);
+    dn_inflight_finish(&a->rows);
+    memmove(rows, row, width * sizeof *rows);
+}
+
 /* ---- creation ---- */
 
-static size_t round_up(size_t floats)
+static size_t whole_lines(size_t floats)
 {
     return (floats + LINE - 1) / LINE * LINE;
 }
@@ -124,7 +173,7 @@ static size_t round_up(size_t floats)
 static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, size_t least)
 {
     for (; begin < end; begin += (size_t)bucket++->count) {
-        const size_t left = end - begin, half = round_up((left + 1) / 2);
+        const size_t left = end - begin, half = whole_lines((left + 1) / 2);
         size_t count = half < least || half > left ? left : half;
         count = count < size ? count : size;
         *bucket = (dn_bucket){.begin = begin, .count = (int)count};
@@ -135,9 +184,9 @@ static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, 
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count)
 {
-    const size_t most = round_up(settings->split / PARTS + 1);
-    const size_t least = round_up(settings->count / MOST_BUCKETS + 1);
-    size_t size = round_up(settings->bucket);
+    const size_t most = whole_lines(settings->split / PARTS + 1);
+    const size_t least = whole_lines(settings->count / MOST_BUCKETS + 1);
+    size_t size = whole_lines(settings->bucket);
     if (size > most)
         size = most > LEAST ? most : LEAST;
     size = size > least ? size : least;
@@ -150,21 +199,36 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
     for (int i = 0; i < *count; i++) {
         dn_bucket *b = &(*buckets)[i];
         b->tag = FIRST_TAG + i;
-        b->bf16 = settings->bf16 && b->begin < settings->split;
+        b->elements =
+            settings->bf16 && b->begin < settings->split ? &dn_elements_bf16 : &dn_elements_fp32;
         b->segments = settings->segments > 0 ? settings->segments
                                              : dn_comm_schedule_segments((size_t)b->count, ranks);
+        const size_t segments = (size_t)b->segments;
+        b->segment_length = whole_lines(((size_t)b->count + segments - 1) / segments);
     }
     return DN_OK;
 }
 
-/* Gives each bucket this rank's schedule. */
-static dn_status plan_buckets(dn_allreduce *a, const dn_comm *comm, int virtual_ranks)
+/* This rank's schedule for so many segments. */
+static dn_status find_schedule(dn_allreduce *a, const dn_comm *comm, int virtual_ranks,
+                               int segments, const dn_comm_schedule **schedule)
 {
-    for (dn_bucket *b = a->bucket; b < a->bucket + a->buckets; b++) {
-        dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)b->segments)];
-        if (s->segments == 0)
-            DN_TRY(dn_comm_schedule_create(s, virtual_ranks, comm->size, comm->rank, b->segments));
-        b->schedule = s;
+    dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)segments)];
+    *schedule = s;
+    return s->segments > 0
+               ? DN_OK
+               : dn_comm_schedule_create(s, virtual_ranks, comm->size, comm->rank, segments);
+}
+
+static dn_status create_flights(dn_allreduce *a, const dn_comm *comm, size_t widest)
+{
+    const dn_elements doubles = {.size = sizeof(double), .sent_size = sizeof(double)};
+    const dn_bucket rows = bucket_of_rows(a, widest, &doubles);
+    DN_TRY(dn_inflight_create(&a->rows, comm, &rows, 1));
+    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
+        DN_TRY(dn_inflight_create(&a->flight[i], comm, a->bucket, a->buckets));
+        for (int slot = 0; slot < a->subtrees; slot++)
+            a->flight[i].vectors[slot] = a->subtree[slot].sum;
     }
     return DN_OK;
 }
@@ -178,23 +242,27 @@ static dn_status start_comm_thread(dn_allreduce *a)
     return DN_OK;
 }
 
-dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm,
-                              const dn_subtree *subtrees, const dn_allreduce_settings *settings)
+dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm, const dn_tree *tree,
+                              const dn_allreduce_settings *settings)
 {
+    const int v = settings->virtual_ranks;
+    const dn_comm_schedule *schedule;
     *result = NULL;
-    DN_CHECK(settings->virtual_ranks >= comm->size, DN_EINVAL,
+    DN_CHECK(v >= comm->size, DN_EINVAL,
              "%d ranks for %d virtual ranks: expected at most one rank for each virtual rank",
-             comm->size, settings->virtual_ranks);
+             comm->size, v);
     DN_CHECK(settings->bucket > 0 && settings->bucket <= INT_MAX / 2, DN_EINVAL,
              "sum across ranks: buckets of %zu floats, expected 1 to %d", settings->bucket,
              INT_MAX / 2);
     dn_allreduce *a = calloc(1, sizeof *a);
     DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
+    a->subtrees = dn_tree_subtrees(tree, &a->subtree);
     dn_status status;
     DN_TRY_OR_DONE(dn_allreduce_cut(settings, comm->size, &a->bucket, &a->buckets));
-    DN_TRY_OR_DONE(plan_buckets(a, comm, settings->virtual_ranks));
-    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
-        DN_TRY_OR_DONE(dn_inflight_create(&a->flight[i], comm, subtrees, a->bucket, a->buckets));
+    for (dn_bucket *b = a->bucket; b < a->bucket + a->buckets; b++)
+        DN_TRY_OR_DONE(find_schedule(a, comm, v, b->segments, &b->schedule));
+    DN_TRY_OR_DONE(find_schedule(a, comm, v, 1, &schedule)); /* of the rows */
+    DN_TRY_OR_DONE(create_flights(a, comm, settings->widest));
     if (settings->comm_thread && comm->size > 1)
         DN_TRY_OR_DONE(start_comm_thread(a));
     *result = a;
@@ -214,6 +282,7 @@ void dn_allreduce_destroy(dn_allreduce **allreduce)
         sem_post(&a->begin);
         pthread_join(a->thread, NULL);
     }
+    dn_inflight_destroy(&a->rows);
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
         dn_inflight_destroy(&a->flight[i]);
     for (int i = 0; i < DN_SCHEDULES; i++)

@@ -1,5 +1,5 @@
 /*
- * The walk over the tree that plans the sum across ranks (comm_schedule.h).
+ * The walks over the tree, one for each segment, that plan the sum across ranks (comm_schedule.h).
  *
  * All ranks walk the same tree and find the same transfers. A transfer's round is the height of its
  * node above the ranks' own subtrees; nodes of one round have no subtree in common.
@@ -23,150 +23,141 @@ enum {
     LATENCY_FLOATS = 8 * 1024, /* what a network carries in one latency: 10 or 100 Gb/s alike */
 };
 
-/* The holders of one segment of a node's sum, by ascending rank. */
-typedef struct holder_list {
-    int begin, count; /* in the planner's holders */
-} holder_list;
+/* How a node's segments were halved so far: what its left side is due, in units of 1/ranks of a
+ * segment, and where the last cut was. */
+typedef struct halving {
+    int64_t due;
+    int stay;
+} halving;
 
+/* Who holds a segment is on a stack, the left child's holders below the right one's. */
 typedef struct planner {
     dn_comm_schedule *schedule;
     int capacity, is_out_of_memory;
     int virtual_ranks, ranks;
-    int rank, slot;     /* of the subtree reached */
-    int *slots;         /* (ranks) */
-    holder_list *lists; /* (MAX_DEPTH + 1, segments): of the right children, and the root's */
-    dn_holder *holder;  /* of all lists */
-    int holders, holder_capacity;
-    int *learned; /* (segments, ranks): the round that brings a rank the final segment, or 0 */
+    int segment;       /* that the walk plans */
+    int rank, slot;    /* of the subtree reached */
+    int *slots;        /* (ranks) */
+    dn_holder *holder; /* (ranks + MAX_DEPTH) */
+    int holders;
+    halving *halving; /* (virtual_ranks) of the nodes above the ranks' subtrees, as walked */
+    int halvings;     /* of nodes that the walk has reached */
+    int *learned;     /* (segments, ranks): the round that brings a rank the final segment, or 0 */
 } planner;
 
-/* A node as its parent sees it: its round, and the ranks below it. */
+/* A node as its parent sees it. */
 typedef struct node {
     int round, first_rank, last_rank;
+    int first, last;  /* the segments that the walk's segment shares its holders with */
+    int begin, count; /* of its holders, by ascending rank */
 } node;
-
-/* `items` in memory for more; NULL, and the plan is void, where there is none. */
-static void *with_more_room(planner *p, void *items, int *capacity, size_t bytes)
-{
-    const int larger = 2 * *capacity + 64;
-    void *grown = realloc(items, (size_t)larger * bytes);
-    if (grown == NULL)
-        p->is_out_of_memory = 1;
-    else
-        *capacity = larger;
-    return grown;
-}
 
 static void add_transfer(planner *p, dn_transfer t)
 {
     dn_comm_schedule *schedule = p->schedule;
-    if (t.first == t.last)
+    if (t.first == t.last || p->is_out_of_memory)
         return;
     if (schedule->count == p->capacity) {
-        dn_transfer *grown = with_more_room(p, schedule->transfer, &p->capacity, sizeof t);
+        const int larger = 2 * p->capacity + 64;
+        dn_transfer *grown = realloc(schedule->transfer, (size_t)larger * sizeof t);
+        p->is_out_of_memory = grown == NULL;
         if (grown == NULL)
             return;
         schedule->transfer = grown;
+        p->capacity = larger;
     }
-    t.order = schedule->count;
     schedule->transfer[schedule->count++] = t;
 }
 
-static void add_holder(planner *p, holder_list *list, dn_holder holder)
+/* The sum's segments [first, last) go from one child's holder to the other's: planned once, by the
+ * first of those that share their holders. */
+static void add_sum(planner *p, const node *sum, dn_holder from, dn_holder to, int first, int last)
 {
-    if (p->holders == p->holder_capacity) {
-        dn_holder *grown = with_more_room(p, p->holder, &p->holder_capacity, sizeof holder);
-        if (grown == NULL)
-            return;
-        p->holder = grown;
-    }
-    p->holder[p->holders++] = holder;
-    list->count++;
+    if (p->segment == sum->first)
+        add_transfer(p, (dn_transfer){sum->round, from, to, first, last, 1});
 }
 
-static int same_holders(const planner *p, holder_list a, holder_list b)
+/* Halving: of the segments with one holder on each side, the first part stays on the left, in the
+ * ratio of ranks, and the rest goes to the right. Leaves the walk's segment its holder. */
+static void halve(planner *p, const node *left, const node *right, node *sum, halving *h)
 {
-    return a.count == b.count && memcmp(p->holder + a.begin, p->holder + b.begin,
-                                        (size_t)a.count * sizeof *p->holder) == 0;
+    const int left_ranks = left->last_rank - left->first_rank + 1;
+    const int ranks = left_ranks + right->last_rank - right->first_rank + 1;
+    if (p->segment == sum->first) {
+        h->due += (int64_t)(sum->last - sum->first) * left_ranks;
+        const int staying = (int)((h->due + ranks / 2) / ranks);
+        h->stay = sum->first + staying;
+        h->due -= (int64_t)staying * ranks;
+    }
+    const dn_holder a = p->holder[left->begin], b = p->holder[right->begin];
+    add_sum(p, sum, b, a, sum->first, h->stay);
+    add_sum(p, sum, a, b, h->stay, sum->last);
+    const int stays = p->segment < h->stay;
+    p->holder[sum->begin] = stays ? a : b;
+    sum->count = 1;
+    *(stays ? &sum->last : &sum->first) = h->stay;
 }
 
-/* Doubling of the segments [first, last): holders left and right are paired. A rank that is the
- * left side's last and the right side's first is its own partner, and keeps the sum once. Holders
- * without partner are sent the final sum on the way back. Returns who holds the sum. */
-static holder_list exchange_segments(planner *p, int round, int first, int last, holder_list left,
-                                     holder_list right)
+/* Doubling: holders left and right are paired, and hold the sum. A rank that is the left side's
+ * last and the right side's first is its own partner, and keeps the sum once. Holders without
+ * partner are sent the final sum on the way back. */
+static void double_up(planner *p, const node *left, const node *right, node *sum)
 {
-    const dn_holder l = p->holder[left.begin + left.count - 1], r = p->holder[right.begin];
-    const int own = l.rank == r.rank;
-    const int pairs = (left.count < right.count ? left.count : right.count) - own;
-    holder_list sum = {.begin = p->holders};
-    for (int i = 0; i < pairs; i++)
-        add_holder(p, &sum, p->holder[left.begin + i]);
-    if (own) {
-        add_holder(p, &sum, l);
-        add_transfer(p, (dn_transfer){round, 0, r, l, first, last, 1});
-    }
+    const dn_holder *l = p->holder + left->begin, *r = p->holder + right->begin;
+    const int own = l[left->count - 1].rank == r->rank;
+    const int pairs = (left->count < right->count ? left->count : right->count) - own;
+    dn_holder *partners = p->holder + left->begin + pairs + own; /* close up to the left's pairs */
+    if (own)
+        add_sum(p, sum, *r, l[left->count - 1], sum->first, sum->last);
     for (int i = 0; i < pairs; i++) {
-        const dn_holder a = p->holder[left.begin + i], b = p->holder[right.begin + own + i];
-        add_holder(p, &sum, b);
-        add_transfer(p, (dn_transfer){round, 0, b, a, first, last, 1});
-        add_transfer(p, (dn_transfer){round, 0, a, b, first, last, 1});
+        add_sum(p, sum, r[own + i], l[i], sum->first, sum->last);
+        add_sum(p, sum, l[i], r[own + i], sum->first, sum->last);
     }
-    return sum;
+    if (own)
+        p->holder[left->begin + pairs] = l[left->count - 1];
+    memmove(partners, r + own, (size_t)pairs * sizeof *partners);
+    sum->count = 2 * pairs + own;
 }
 
-/* lists(segments), the left child's, become those of the node. Of several segments with one holder
- * on the left and one on the right, the first part stays and the rest goes to the right. */
-static void plan_node(planner *p, int round, int left_ranks, int right_ranks, holder_list *lists,
-                      const holder_list *right)
+/* The next of the subtrees that lie on one rank. */
+static node plan_subtree(planner *p)
 {
-    const int ranks = left_ranks + right_ranks, segments = p->schedule->segments;
-    int64_t due = ranks / 2; /* to the left, in units of 1/ranks of a segment */
-    for (int first = 0, last; first < segments && !p->is_out_of_memory; first = last) {
-        const holder_list l = lists[first], r = right[first];
-        for (last = first + 1;
-             last < segments && same_holders(p, lists[last], l) && same_holders(p, right[last], r);)
-            last++;
-        const dn_holder a = p->holder[l.begin], b = p->holder[r.begin];
-        if (last - first > 1 && l.count == 1 && r.count == 1 && a.rank != b.rank) {
-            due += (int64_t)(last - first) * left_ranks;
-            const int stay = first + (int)(due / ranks);
-            due %= ranks;
-            add_transfer(p, (dn_transfer){round, 0, b, a, first, stay, 1});
-            add_transfer(p, (dn_transfer){round, 0, a, b, stay, last, 1});
-            for (int s = stay; s < last; s++)
-                lists[s] = r;
-        } else {
-            const holder_list sum = exchange_segments(p, round, first, last, l, r);
-            for (int s = first; s < last; s++)
-                lists[s] = sum;
-        }
-    }
+    const node own = {.first_rank = p->rank,
+                      .last_rank = p->rank,
+                      .last = p->schedule->segments,
+                      .begin = p->holders,
+                      .count = 1};
+    p->holder[p->holders++] = (dn_holder){p->rank, p->slot};
+    p->slots[p->rank] = ++p->slot;
+    return own;
 }
 
-/* Plans the node [lo, hi) and sets lists(segments) to who will hold its sum. */
-static node plan_tree(planner *p, int lo, int hi, int depth, holder_list *lists)
+/* Plans the sum of the node [lo, hi) for the walk's segment. */
+static node plan_tree(planner *p, int lo, int hi)
 {
     while (dn_tree_first(p->virtual_ranks, p->ranks, p->rank + 1) <= lo) {
         p->rank++;
         p->slot = 0;
     }
-    if (hi <= dn_tree_first(p->virtual_ranks, p->ranks, p->rank + 1)) {
-        holder_list own = {.begin = p->holders};
-        add_holder(p, &own, (dn_holder){p->rank, p->slot});
-        for (int s = 0; s < p->schedule->segments; s++)
-            lists[s] = own;
-        p->slots[p->rank] = ++p->slot;
-        return (node){0, p->rank, p->rank};
-    }
-    holder_list *right_lists = p->lists + (size_t)depth * (size_t)p->schedule->segments;
+    if (hi <= dn_tree_first(p->virtual_ranks, p->ranks, p->rank + 1))
+        return plan_subtree(p);
     const int middle = dn_tree_split(lo, hi);
-    const node left = plan_tree(p, lo, middle, depth + 1, lists);
-    const node right = plan_tree(p, middle, hi, depth + 1, right_lists);
-    const int round = 1 + (left.round > right.round ? left.round : right.round);
-    plan_node(p, round, left.last_rank - left.first_rank + 1,
-              right.last_rank - right.first_rank + 1, lists, right_lists);
-    return (node){round, left.first_rank, right.last_rank};
+    const node left = plan_tree(p, lo, middle), right = plan_tree(p, middle, hi);
+    node sum = {.round = 1 + (left.round > right.round ? left.round : right.round),
+                .first_rank = left.first_rank,
+                .last_rank = right.last_rank,
+                .first = left.first > right.first ? left.first : right.first,
+                .last = left.last < right.last ? left.last : right.last,
+                .begin = left.begin};
+    halving *h = &p->halving[p->halvings++];
+    const int is_single = left.count == 1 && right.count == 1 &&
+                          p->holder[left.begin].rank != p->holder[right.begin].rank;
+    if (is_single && sum.last - sum.first > 1)
+        halve(p, &left, &right, &sum, h);
+    else
+        double_up(p, &left, &right, &sum);
+    p->holders = sum.begin + sum.count;
+    return sum;
 }
 
 static dn_holder result_of(const planner *p, int rank)
@@ -180,16 +171,20 @@ static int *learned(const planner *p, int segment, int rank)
     return &p->learned[(size_t)segment * (size_t)p->ranks + (size_t)rank];
 }
 
-/* In round `round`, the holders of the root copy their segments to their ranks' results. */
-static void plan_results(planner *p, int round, const holder_list *root)
+/* Plans the walk's segment up to the root, whose holders then copy it to their ranks' results.
+ * Returns the round of those copies. */
+static int plan_segment(planner *p)
 {
-    for (int s = 0; s < p->schedule->segments; s++)
-        for (int i = 0; i < root[s].count; i++) {
-            const dn_holder from = p->holder[root[s].begin + i], to = result_of(p, from.rank);
-            *learned(p, s, from.rank) = round;
-            if (from.slot != to.slot)
-                add_transfer(p, (dn_transfer){round, 0, from, to, s, s + 1, 0});
-        }
+    p->rank = p->slot = p->holders = p->halvings = 0;
+    const node root = plan_tree(p, 0, p->virtual_ranks);
+    const int round = root.round + 1, s = p->segment;
+    for (int i = 0; i < root.count; i++) {
+        const dn_holder from = p->holder[i], to = result_of(p, from.rank);
+        *learned(p, s, from.rank) = round;
+        if (from.slot != to.slot)
+            add_transfer(p, (dn_transfer){round, from, to, s, s + 1, 0});
+    }
+    return round;
 }
 
 /* The way back of a transfer, in round `round`. */
@@ -203,45 +198,39 @@ static void plan_return(planner *p, int round, dn_transfer t)
                 break;
             *learned(p, last, to.rank) = round;
         }
-        add_transfer(p, (dn_transfer){round, 0, from, to, first, last, 0});
+        add_transfer(p, (dn_transfer){round, from, to, first, last, 0});
     }
 }
 
-static int by_round(const void *a, const void *b)
-{
-    const dn_transfer *x = a, *y = b;
-    return x->round != y->round ? (x->round > y->round) - (x->round < y->round)
-                                : (x->order > y->order) - (x->order < y->order);
-}
-
-static void sort_transfers(dn_comm_schedule *schedule)
-{
-    if (schedule->count > 0)
-        qsort(schedule->transfer, (size_t)schedule->count, sizeof *schedule->transfer, by_round);
-}
-
-static void keep_those_of(dn_comm_schedule *schedule, int rank)
-{
-    int kept = 0;
-    for (int i = 0; i < schedule->count; i++) {
-        const dn_transfer t = schedule->transfer[i];
-        if (rank == DN_ALL_RANKS || t.from.rank == rank || t.to.rank == rank)
-            schedule->transfer[kept++] = t;
-    }
-    schedule->count = kept;
-}
-
-static void plan_all(planner *p)
+/* The transfers of `rank`, or all, by round and in the order of the walks. */
+static void keep_by_round(planner *p, int rounds, int rank)
 {
     dn_comm_schedule *schedule = p->schedule;
-    holder_list *root = p->lists + MAX_DEPTH * (size_t)schedule->segments;
-    const int middle = plan_tree(p, 0, p->virtual_ranks, 0, root).round + 1;
+    const dn_comm_schedule all = *schedule;
+    schedule->transfer = malloc(((size_t)all.count + 1) * sizeof *all.transfer);
+    p->is_out_of_memory = schedule->transfer == NULL;
+    schedule->count = 0;
+    for (int round = 1; round <= rounds && !p->is_out_of_memory; round++)
+        for (const dn_transfer *t = all.transfer; t < all.transfer + all.count; t++)
+            if (t->round == round &&
+                (rank == DN_ALL_RANKS || t->from.rank == rank || t->to.rank == rank))
+                schedule->transfer[schedule->count++] = *t;
+    free(all.transfer);
+}
+
+static void plan_all(planner *p, int rank)
+{
+    const dn_comm_schedule *schedule = p->schedule;
+    int middle = 0;
+    for (; p->segment < schedule->segments; p->segment++)
+        middle = plan_segment(p);
     const int there = schedule->count;
-    plan_results(p, middle, root);
-    sort_transfers(schedule);
-    for (int i = there - 1; i >= 0 && !p->is_out_of_memory; i--)
-        plan_return(p, 2 * middle - schedule->transfer[i].round, schedule->transfer[i]);
-    sort_transfers(schedule);
+    for (int round = middle - 1; round > 0; round--)
+        for (int i = 0; i < there && !p->is_out_of_memory; i++)
+            if (schedule->transfer[i].round == round)
+                plan_return(p, 2 * middle - round, schedule->transfer[i]);
+    if (!p->is_out_of_memory)
+        keep_by_round(p, 2 * middle - 1, rank);
 }
 
 dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks, int ranks,
@@ -250,16 +239,16 @@ dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks,
     *schedule = (dn_comm_schedule){.segments = segments};
     planner p = {.schedule = schedule, .virtual_ranks = virtual_ranks, .ranks = ranks};
     p.slots = calloc((size_t)ranks, sizeof *p.slots);
-    p.lists = malloc((MAX_DEPTH + 1) * (size_t)segments * sizeof *p.lists);
+    p.holder = malloc(((size_t)ranks + MAX_DEPTH) * sizeof *p.holder);
     p.learned = calloc((size_t)segments * (size_t)ranks, sizeof *p.learned);
-    p.is_out_of_memory = p.slots == NULL || p.lists == NULL || p.learned == NULL;
+    p.halving = calloc((size_t)virtual_ranks, sizeof *p.halving);
+    p.is_out_of_memory =
+        p.slots == NULL || p.holder == NULL || p.halving == NULL || p.learned == NULL;
     if (!p.is_out_of_memory)
-        plan_all(&p);
-    if (!p.is_out_of_memory)
-        keep_those_of(schedule, rank);
+        plan_all(&p, rank);
     free(p.holder);
+    free(p.halving);
     free(p.learned);
-    free(p.lists);
     free(p.slots);
     DN_CHECK(!p.is_out_of_memory, DN_ENOMEM,
              "sum across ranks: out of memory for the schedule of %d ranks", ranks);

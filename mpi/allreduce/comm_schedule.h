@@ -46,7 +46,7 @@ typedef struct dn_holder {
 /* The segments [first, last) of one vector are added to those of another, or replace them. The
  * transfers of a round happen at once: all read what was there before the round. */
 typedef struct dn_transfer {
-    int round, order; /* two ranks list their common transfers of a round in the same order */
+    int round;
     dn_holder from, to;
     int first, last;
     int adds;
@@ -54,7 +54,7 @@ typedef struct dn_transfer {
 
 typedef struct dn_comm_schedule {
     int segments, count;
-    dn_transfer *transfer; /* (count), by round and order */
+    dn_transfer *transfer; /* (count), by round; two ranks list those they share in one order */
 } dn_comm_schedule;
 
 enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number of segments */ };

@@ -6,199 +6,245 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64, FLOATS = LINE / sizeof(float) }; /* segments and messages start on cache lines */
+enum { LINE = 64 };
 
-static size_t in_lines(size_t x, size_t line)
+/* ---- elements ---- */
+
+static void add_floats(void *sum, const void *other, size_t count)
 {
-    return (x + line - 1) / line * line;
+    dn_tree_add(sum, other, count);
 }
 
-/* Where segment `index` of the bucket begins. */
-static int segment_begin(const dn_bucket *bucket, int index)
+static void pack_bf16(void *message, const void *from, size_t count)
 {
-    const size_t segments = (size_t)bucket->segments, count = (size_t)bucket->count;
-    const size_t begin = in_lines((count + segments - 1) / segments, FLOATS) * (size_t)index;
-    return (int)(begin < count ? begin : count);
-}
-
-/* What a transfer means for one bucket on this rank. */
-typedef struct part {
-    int count;        /* floats; may be 0 where segments outnumber cache lines */
-    float *from, *to; /* NULL: on the other rank */
-    int is_sent, is_received;
-    size_t landing; /* bytes */
-} part;
-
-static float *vector_of(const dn_inflight *flight, dn_holder holder, size_t begin)
-{
-    return holder.rank == flight->comm->rank ? flight->subtrees[holder.slot].sum + begin : NULL;
-}
-
-static part part_of(const dn_inflight *flight, const dn_bucket *bucket, const dn_transfer *t)
-{
-    const int first = segment_begin(bucket, t->first);
-    part p = {.count = segment_begin(bucket, t->last) - first,
-              .from = vector_of(flight, t->from, bucket->begin + (size_t)first),
-              .to = vector_of(flight, t->to, bucket->begin + (size_t)first)};
-    p.is_sent = p.count > 0 && p.to == NULL;
-    p.is_received = p.count > 0 && p.from == NULL;
-    if (bucket->bf16 && (p.is_sent || p.is_received))
-        p.landing = in_lines((size_t)p.count * sizeof(uint16_t), LINE);
-    else if (p.is_received && t->adds)
-        p.landing = in_lines((size_t)p.count * sizeof(float), LINE);
-    return p;
-}
-
-static const dn_transfer *schedule_end(const dn_bucket *bucket)
-{
-    return bucket->schedule->transfer + bucket->schedule->count;
-}
-
-/* The end of the round that starts with `begin`. */
-static const dn_transfer *round_end(const dn_bucket *bucket, const dn_transfer *begin)
-{
-    const dn_transfer *end = begin;
-    while (end < schedule_end(bucket) && end->round == begin->round)
-        end++;
-    return end;
-}
-
-/* ---- bf16 ---- */
-
-static void pack_bf16(uint16_t *to, const float *from, size_t count)
-{
+    uint16_t *to = message;
+    const float *values = from;
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
-        memcpy(&bits, from + i, sizeof bits);
+        memcpy(&bits, values + i, sizeof bits);
         to[i] = (uint16_t)(bits >> 16);
     }
 }
 
-static void unpack_bf16(float *to, const uint16_t *from, size_t count, int adds)
+static float widen_bf16(uint16_t x)
 {
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t bits = (uint32_t)from[i] << 16;
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        to[i] = adds ? to[i] + value : value;
-    }
+    const uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
+
+static void unpack_bf16(void *to, const void *message, size_t count)
+{
+    float *values = to;
+    const uint16_t *from = message;
+    for (size_t i = 0; i < count; i++)
+        values[i] = widen_bf16(from[i]);
+}
+
+static void add_bf16(void *sum, const void *message, size_t count)
+{
+    float *values = sum;
+    const uint16_t *from = message;
+    for (size_t i = 0; i < count; i++)
+        values[i] = values[i] + widen_bf16(from[i]);
+    dn_tree_round(values, count);
+}
+
+const dn_elements dn_elements_fp32 = {
+    .type = MPI_FLOAT, .size = sizeof(float), .sent_size = sizeof(float), .add = add_floats};
+
+const dn_elements dn_elements_bf16 = {.type = MPI_UINT16_T,
+                                      .size = sizeof(float),
+                                      .sent_size = sizeof(uint16_t),
+                                      .add = add_bf16,
+                                      .pack = pack_bf16,
+                                      .unpack = unpack_bf16};
 
 /* ---- rounds ---- */
 
-/* Posts the messages of the round that starts with `begin`, the receives first. */
-static void post_round(dn_inflight *flight, const dn_transfer *begin)
+/* A transfer as a bucket on this rank sees it. */
+typedef struct part {
+    int count, peer; /* elements; the other rank */
+    int adds;
+    char *from, *to; /* NULL: on the other rank */
+    char *message;   /* what is sent, or what came: `from` or `to` itself, or in the landing */
+} part;
+
+/* Where segment `index` of the bucket begins, in the bucket's elements. */
+static size_t segment_begin(const dn_bucket *bucket, int index)
 {
+    const size_t begin = (size_t)index * bucket->segment_length;
+    return begin < (size_t)bucket->count ? begin : (size_t)bucket->count;
+}
+
+/* Bytes of the landing that a transfer takes on this rank. */
+static size_t landing_bytes(const dn_inflight *flight, const dn_bucket *bucket,
+                            const dn_transfer *t)
+{
+    const dn_elements *elements = bucket->elements;
+    const int lands = elements->pack != NULL || (t->adds && t->from.rank != flight->comm->rank);
+    return lands ? (size_t)(t->last - t->first) * bucket->segment_length * elements->sent_size : 0;
+}
+
+/* The elements of the bucket from `begin` on; NULL on another rank. */
+static char *place_of(const dn_inflight *flight, dn_holder holder, size_t begin)
+{
+    if (holder.rank != flight->comm->rank)
+        return NULL;
     const dn_bucket *bucket = flight->bucket;
-    const MPI_Comm world = flight->comm->world;
-    const MPI_Datatype type = bucket->bf16 ? MPI_UINT16_T : MPI_FLOAT;
+    return (char *)flight->vectors[holder.slot] + (bucket->begin + begin) * bucket->elements->size;
+}
+
+static part part_of(const dn_inflight *flight, const dn_transfer *t)
+{
+    const size_t begin = segment_begin(flight->bucket, t->first);
+    part p = {.count = (int)(segment_begin(flight->bucket, t->last) - begin),
+              .adds = t->adds,
+              .from = place_of(flight, t->from, begin),
+              .to = place_of(flight, t->to, begin)};
+    p.peer = p.from == NULL ? t->from.rank : t->to.rank;
+    p.message = p.from == NULL ? p.to : p.from;
+    return p;
+}
+
+/* Finds the parts of the next round. There are none of empty segments, where segments outnumber
+ * cache lines. */
+static void open_round(dn_inflight *flight)
+{
+    const dn_comm_schedule *schedule = flight->bucket->schedule;
+    const dn_transfer *end = schedule->transfer + schedule->count, *t = flight->next;
     char *landing = flight->landing;
-    flight->begin = begin;
-    flight->end = round_end(bucket, begin);
-    flight->requests = 0;
-    for (const dn_transfer *t = begin; t < flight->end; t++) {
-        const part p = part_of(flight, bucket, t);
-        if (!p.is_received)
-            continue;
-        DN_MPI(MPI_Irecv(p.landing > 0 ? (void *)landing : p.to, p.count, type, t->from.rank,
-                         bucket->tag, world, &flight->request[flight->requests++]));
-        landing += p.landing;
+    flight->parts = 0;
+    for (; t < end && t->round == flight->next->round; t++) {
+        const size_t bytes = landing_bytes(flight, flight->bucket, t);
+        part p = part_of(flight, t);
+        if (bytes > 0)
+            p.message = landing;
+        landing += bytes;
+        if (p.count > 0)
+            flight->part[flight->parts++] = p;
     }
-    for (const dn_transfer *t = begin; t < flight->end; t++) {
-        const part p = part_of(flight, bucket, t);
-        if (!p.is_sent)
-            continue;
-        if (bucket->bf16)
-            pack_bf16((uint16_t *)(void *)landing, p.from, (size_t)p.count);
-        DN_MPI(MPI_Isend(p.landing > 0 ? (void *)landing : p.from, p.count, type, t->to.rank,
-                         bucket->tag, world, &flight->request[flight->requests++]));
-        landing += p.landing;
+    flight->next = t;
+}
+
+/* Posts the round's messages, the receives first. */
+static void post_round(dn_inflight *flight)
+{
+    const dn_elements *elements = flight->bucket->elements;
+    const MPI_Comm world = flight->comm->world;
+    const int tag = flight->bucket->tag;
+    const part *end = flight->part + flight->parts;
+    flight->requests = 0;
+    for (const part *p = flight->part; p < end; p++)
+        if (p->from == NULL)
+            DN_MPI(MPI_Irecv(p->message, p->count, elements->type, p->peer, tag, world,
+                             &flight->request[flight->requests++]));
+    for (const part *p = flight->part; p < end; p++) {
+        if (p->from != NULL && elements->pack != NULL)
+            elements->pack(p->message, p->from, (size_t)p->count);
+        if (p->to == NULL)
+            DN_MPI(MPI_Isend(p->message, p->count, elements->type, p->peer, tag, world,
+                             &flight->request[flight->requests++]));
     }
 }
 
 /* Adds or copies what the round brought; all that it sends has left. */
 static void apply_round(const dn_inflight *flight)
 {
-    const dn_bucket *bucket = flight->bucket;
-    const char *landing = flight->landing;
-    for (const dn_transfer *t = flight->begin; t < flight->end; t++) {
-        const part p = part_of(flight, bucket, t);
-        const size_t count = (size_t)p.count;
-        if (p.to == NULL || count == 0)
+    const dn_elements *elements = flight->bucket->elements;
+    for (const part *p = flight->part; p < flight->part + flight->parts; p++) {
+        if (p->to == NULL)
             continue;
-        if (p.is_received && bucket->bf16)
-            unpack_bf16(p.to, (const uint16_t *)(const void *)landing, count, t->adds);
-        else if (t->adds)
-            dn_tree_add(p.to, p.is_received ? (const float *)(const void *)landing : p.from, count);
-        else if (!p.is_received)
-            memcpy(p.to, p.from, count * sizeof(float));
-        if (t->adds && bucket->bf16)
-            dn_tree_round(p.to, count);
-        landing += p.is_received ? p.landing : 0;
+        if (p->adds)
+            elements->add(p->to, p->message, (size_t)p->count);
+        else if (elements->unpack != NULL)
+            elements->unpack(p->to, p->message, (size_t)p->count);
+        else if (p->message != p->to)
+            memcpy(p->to, p->message, (size_t)p->count * elements->size);
+    }
+}
+
+/* Posts the next round; after the last the flight is free. */
+static void go_on(dn_inflight *flight)
+{
+    const dn_comm_schedule *schedule = flight->bucket->schedule;
+    if (flight->next < schedule->transfer + schedule->count) {
+        open_round(flight);
+        post_round(flight);
+    } else {
+        flight->bucket->end = omp_get_wtime();
+        flight->bucket = NULL;
     }
 }
 
 void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket)
 {
     flight->bucket = bucket;
+    flight->next = bucket->schedule->transfer;
+    flight->parts = flight->requests = 0;
     bucket->start = omp_get_wtime();
-    post_round(flight, bucket->schedule->transfer);
+    go_on(flight);
 }
 
 void dn_inflight_advance(dn_inflight *flight)
 {
-    int is_done = 1;
     while (flight->bucket != NULL) {
+        int is_done;
         DN_MPI(MPI_Testall(flight->requests, flight->request, &is_done, MPI_STATUSES_IGNORE));
         if (!is_done)
             return;
         apply_round(flight);
-        if (flight->end < schedule_end(flight->bucket)) {
-            post_round(flight, flight->end);
-        } else {
-            flight->bucket->end = omp_get_wtime();
-            flight->bucket = NULL;
-        }
+        go_on(flight);
+    }
+}
+
+void dn_inflight_finish(dn_inflight *flight)
+{
+    while (flight->bucket != NULL) {
+        DN_MPI(MPI_Waitall(flight->requests, flight->request, MPI_STATUSES_IGNORE));
+        apply_round(flight);
+        go_on(flight);
     }
 }
 
 /* ---- creation ---- */
 
-/* Raises *bytes and *requests to what the bucket's largest rounds take. */
+/* Raises *bytes and *parts to what the bucket's largest rounds take. */
 static void measure_rounds(const dn_inflight *flight, const dn_bucket *bucket, size_t *bytes,
-                           int *requests)
+                           size_t *parts)
 {
-    const dn_transfer *t = bucket->schedule->transfer;
-    while (t < schedule_end(bucket)) {
-        size_t landing = 0;
-        int messages = 0;
-        for (const dn_transfer *end = round_end(bucket, t); t < end; t++) {
-            const part p = part_of(flight, bucket, t);
-            messages += p.is_sent || p.is_received;
-            landing += p.landing;
+    const dn_transfer *begin = bucket->schedule->transfer, *t = begin;
+    size_t landing = 0;
+    for (; t < bucket->schedule->transfer + bucket->schedule->count; t++) {
+        if (t->round != begin->round) {
+            begin = t;
+            landing = 0;
         }
+        landing += landing_bytes(flight, bucket, t);
         *bytes = landing > *bytes ? landing : *bytes;
-        *requests = messages > *requests ? messages : *requests;
+        *parts = (size_t)(t - begin) + 1 > *parts ? (size_t)(t - begin) + 1 : *parts;
     }
 }
 
-dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_subtree *subtrees,
-                             const dn_bucket *buckets, int count)
+dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_bucket *buckets,
+                             int count)
 {
-    size_t bytes = 0;
-    int requests = 0;
-    *flight = (dn_inflight){.comm = comm, .subtrees = subtrees};
+    size_t bytes = 0, parts = 1;
+    *flight = (dn_inflight){.comm = comm};
     for (int i = 0; i < count; i++)
-        measure_rounds(flight, &buckets[i], &bytes, &requests);
-    flight->request = malloc(((size_t)requests + 1) * sizeof *flight->request);
-    flight->landing = aligned_alloc(LINE, bytes + LINE);
-    DN_CHECK(flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
+        measure_rounds(flight, &buckets[i], &bytes, &parts);
+    flight->part = malloc(parts * sizeof *flight->part);
+    flight->request = malloc(parts * sizeof *flight->request);
+    flight->landing = aligned_alloc(LINE, bytes / LINE * LINE + LINE);
+    DN_CHECK(flight->part != NULL && flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;
 }
 
 void dn_inflight_destroy(dn_inflight *flight)
 {
+    free(flight->part);
     free(flight->request);
     free(flight->landing);
     *flight = (dn_inflight){0};

@@ -70,6 +70,8 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
+    else /* a schedule that was not told of the epochs before */
+        r->rate.state.epochs = (double)(r->state.step / per_epoch);
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
     return DN_OK;
 }

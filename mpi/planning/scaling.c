@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "allreduce/allreduce.h"
+#include "allreduce/comm_schedule.h"
 
 /* ---- rounds ---- */
 

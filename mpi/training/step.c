@@ -23,12 +23,29 @@ static double mark(const dn_step *step, dn_span span, int64_t number, double sta
     return now;
 }
 
+static void add_doubles(void *sum, const void *other, size_t count)
+{
+    double *x = sum;
+    const double *y = other;
+    for (size_t i = 0; i < count; i++)
+        x[i] = x[i] + y[i];
+}
+
+static void merge_scores(void *sum, const void *other, size_t count)
+{
+    double *x = sum;
+    const double *y = other;
+    add_doubles(x, y, SUMS);
+    for (size_t i = SUMS; i < count; i++)
+        x[i] = fmax(x[i], y[i]);
+}
+
 /* Adds up the statistics of a norm group's batches. */
 static void sum_statistics(void *user, double *rows, size_t width)
 {
     const dn_step *step = user;
     const double start = omp_get_wtime();
-    dn_small_sum_run(&step->small_sum, rows, width, 0);
+    dn_allreduce_rows(step->allreduce, rows, width, add_doubles);
     mark(step, DN_SPAN_STATISTICS, (int64_t)width, start);
 }
 
@@ -80,20 +97,17 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     DN_TRY(make_team(step));
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? parameters : 0));
-    const dn_subtree *subtrees;
-    const int subtree_count = dn_tree_subtrees(step->tree, &subtrees);
-    const size_t widest = count - parameters; /* the statistics of all maps: two a channel */
-    DN_TRY(dn_small_sum_create(&step->small_sum, comm, v, subtrees, subtree_count,
-                               widest > SCORES ? widest : SCORES));
+    const size_t statistics = count - parameters; /* of all maps, two a channel */
     return dn_allreduce_create(
-        &step->allreduce, comm, subtrees,
+        &step->allreduce, comm, step->tree,
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
                                  .split = parameters,
                                  .bucket =
                                      (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
                                  .bf16 = bf16,
-                                 .comm_thread = wants_thread(comm, settings->comm_thread)});
+                                 .comm_thread = wants_thread(comm, settings->comm_thread),
+                                 .widest = statistics > SCORES ? statistics : SCORES});
 }
 
 void dn_step_destroy(dn_step *step)
@@ -105,7 +119,6 @@ void dn_step_destroy(dn_step *step)
     free(step->nets);
     free(step->results);
     dn_optimizer_state_destroy(&step->optimizer);
-    dn_small_sum_destroy(&step->small_sum);
     free(step->losses);
     free(step->scores);
     *step = (dn_step){0};
@@ -295,7 +308,7 @@ static double record_buckets(dn_step *step)
 /* Completes the sum and the scores of a step that began at `start` and computed until `computed`;
  * returns why a rank should stop. What even the latest rank waits for the sum is communication;
  * what the others wait beyond that, they wait for the latest. */
-static int reduce(dn_step *step, double start, double computed)
+static int finish_sums(dn_step *step, double start, double computed)
 {
     dn_allreduce_finish(step->allreduce);
     const double now = omp_get_wtime();
@@ -308,7 +321,7 @@ static int reduce(dn_step *step, double start, double computed)
         scores[NEGATIVE_WAIT] = computed - now;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
-    dn_small_sum_run(&step->small_sum, step->scores, SCORES, SCORES - SUMS);
+    dn_allreduce_rows(step->allreduce, step->scores, SCORES, merge_scores);
     const double most = step->scores[WAIT], least = -step->scores[NEGATIVE_WAIT];
     step->times.exposed += least;
     step->times.imbalance += most - least;
@@ -326,7 +339,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
         run_team(step, number, i);
     const double computed = omp_get_wtime();
     dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
-    result->preempted = reduce(step, start, computed);
+    result->preempted = finish_sums(step, start, computed);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(check_numbers(step, number, &result->culprit));

@@ -12,7 +12,6 @@
 #define DN_STEP_H
 
 #include "allreduce/allreduce.h"
-#include "allreduce/small_sum.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "job/preempt.h"
@@ -65,10 +64,9 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
-    dn_small_sum small_sum; /* of statistics and scores */
-    double *losses;         /* (last - first) of this rank's virtual ranks */
-    double *scores;         /* (last - first, 5); after the sum the first row is the step's */
-    dn_failure loading;     /* of this rank's batches of the step */
+    double *losses;     /* (last - first) of this rank's virtual ranks */
+    double *scores;     /* (last - first, 5); after the sum the first row is the step's */
+    dn_failure loading; /* of this rank's batches of the step */
     dn_step_times times;
 } dn_step;
 

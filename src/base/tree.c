@@ -4,9 +4,9 @@
  *
  * Every node is [k 2^j, min((k + 1) 2^j, V)). So a held subtree [lo, mid) of size 2^j and the next
  * one [mid, hi) are siblings exactly when lo is a multiple of 2^(j+1) and hi is where the parent
- * ends. The counter holds subtrees of ascending ranges, none of which are siblings; a new leaf
- * first joins all the siblings that it completes, in its own array; the sum is then copied to the
- * leftmost one's slot, or a new one, unless it is the rank's last.
+ * ends. The counter holds subtrees that tile the leaves pushed so far, none of which are siblings;
+ * a new leaf first joins all the siblings that it completes, in its own array; the sum is then
+ * copied to the leftmost one's slot, or a new one, unless it is the rank's last.
  */
 #include "dn/tree.h"
 
@@ -15,18 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_HELD = 64, GRAIN = 1 << 15 };
+enum { GRAIN = 1 << 15 };
 
 struct dn_tree {
     int virtual_ranks, first, last;
-    int next; /* the leaf that is pushed next */
     size_t count, rounded;
     float *leaf;
-    int held;
-    dn_subtree subtree[MAX_HELD]; /* [0, held) are in use; all that have a vector are kept */
+    int next, held;           /* the leaf that is pushed next; subtrees held */
+    int lo[DN_TREE_SUBTREES]; /* where they begin */
+    float *memory;            /* their sums, `stride` floats apart */
+    size_t stride;
     int finals;
-    dn_subtree final[MAX_HELD]; /* what the last leaf leaves */
-    float *memory;
+    dn_subtree final[DN_TREE_SUBTREES]; /* what the last leaf leaves */
 };
 
 int dn_tree_split(int lo, int hi)
@@ -54,69 +54,65 @@ int dn_tree_first(int virtual_ranks, int ranks, int rank)
 
 void dn_tree_add(float *sum, const float *other, size_t count)
 {
-#pragma omp parallel for schedule(static) if (count > GRAIN)
-    for (size_t begin = 0; begin < count; begin += GRAIN) {
-        const size_t end = count - begin < GRAIN ? count : begin + GRAIN;
-        for (size_t i = begin; i < end; i++)
-            sum[i] = sum[i] + other[i];
-    }
+#pragma omp parallel for simd schedule(static) if (parallel : count > GRAIN)
+    for (size_t i = 0; i < count; i++)
+        sum[i] = sum[i] + other[i];
 }
 
 void dn_tree_round(float *x, size_t count)
 {
-#pragma omp parallel for schedule(static) if (count > GRAIN)
-    for (size_t begin = 0; begin < count; begin += GRAIN) {
-        const size_t end = count - begin < GRAIN ? count : begin + GRAIN;
-        for (size_t i = begin; i < end; i++) {
-            uint32_t bits;
-            memcpy(&bits, x + i, sizeof bits);
-            const uint32_t odd = bits >> 16 & 1, is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-            bits = (is_nan ? bits | 0x400000u : bits + 0x7fffu + odd) & 0xffff0000u;
-            memcpy(x + i, &bits, sizeof bits);
-        }
+#pragma omp parallel for simd schedule(static) if (parallel : count > GRAIN)
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        const uint32_t odd = bits >> 16 & 1, is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+        bits = (is_nan ? bits | 0x400000u : bits + 0x7fffu + odd) & 0xffff0000u;
+        memcpy(x + i, &bits, sizeof bits);
     }
 }
 
-static int are_siblings(const dn_subtree *left, int hi, int virtual_ranks)
+/* Are [lo, middle), a node, and [middle, hi) the children of one? */
+static int are_siblings(int lo, int middle, int hi, int virtual_ranks)
 {
-    const int64_t size = left->hi - left->lo, end = left->lo + 2 * size;
-    const int is_complete = (size & (size - 1)) == 0 && left->lo % (2 * size) == 0;
+    const int64_t size = middle - lo, end = lo + 2 * size;
+    const int is_complete = (size & (size - 1)) == 0 && lo % (2 * size) == 0;
     return is_complete && hi == (end < virtual_ranks ? end : virtual_ranks);
 }
 
 /* How many of the held subtrees stay when the next leaf joins all that it completes. */
 static int remaining(const dn_tree *tree)
 {
-    int held = tree->held;
-    while (held > 0 && are_siblings(&tree->subtree[held - 1], tree->next + 1, tree->virtual_ranks))
-        held--;
+    const int hi = tree->next + 1;
+    int held = tree->held, middle = tree->next;
+    while (held > 0 && are_siblings(tree->lo[held - 1], middle, hi, tree->virtual_ranks))
+        middle = tree->lo[--held];
     return held;
 }
 
 /* The subtree that the next leaf completes becomes the last that is held. */
-static void advance(dn_tree *tree)
+static void hold_next(dn_tree *tree)
 {
     const int place = remaining(tree);
-    dn_subtree *slot = &tree->subtree[place];
     if (place == tree->held)
-        slot->lo = tree->next;
-    slot->hi = ++tree->next;
+        tree->lo[place] = tree->next;
+    tree->next++;
     tree->held = place + 1;
 }
 
-/* Finds what is held in the end; returns the number of slots that all leaves but the last take. */
-static int dry_run(dn_tree *tree)
+static float *sum_of(const dn_tree *tree, int place)
 {
-    int most = 0;
-    while (tree->next < tree->last - 1) {
-        advance(tree);
-        most = tree->held > most ? tree->held : most;
+    return tree->memory + (size_t)place * tree->stride;
+}
+
+/* Notes what is held as what the last leaf leaves. */
+static void keep_finals(dn_tree *tree)
+{
+    tree->finals = tree->held;
+    for (int i = 0; i < tree->finals; i++) {
+        const int hi = i + 1 < tree->finals ? tree->lo[i + 1] : tree->last;
+        tree->final[i] = (dn_subtree){tree->lo[i], hi, sum_of(tree, i)};
     }
-    tree->finals = remaining(tree) + 1;
-    advance(tree);
-    memcpy(tree->final, tree->subtree, sizeof tree->final);
-    dn_tree_reset(tree);
-    return most;
+    tree->final[tree->finals - 1].sum = tree->leaf;
 }
 
 dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int last, float *leaf,
@@ -134,17 +130,18 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int las
     tree->count = count;
     tree->rounded = rounded;
 
-    const size_t stride = (count + 15) / 16 * 16; /* floats: vectors start on cache lines */
-    const int slots = dry_run(tree);
-    tree->memory = aligned_alloc(64, (slots * stride + 16) * sizeof(float));
+    tree->stride = (count + 15) / 16 * 16; /* vectors start on cache lines */
+    int slots = 0;                         /* held at a time before the last leaf */
+    for (; tree->next < last; hold_next(tree))
+        slots = tree->held > slots ? tree->held : slots;
+    tree->memory = aligned_alloc(64, (slots * tree->stride + 16) * sizeof(float));
     if (tree->memory == NULL) {
         dn_tree_destroy(&tree);
         return dn_fail(DN_ENOMEM, "summation tree: out of memory for %d vectors of %zu floats",
                        slots, count);
     }
-    for (int i = 0; i < slots; i++)
-        tree->subtree[i].sum = tree->final[i].sum = tree->memory + i * stride;
-    tree->final[tree->finals - 1].sum = leaf;
+    keep_finals(tree);
+    dn_tree_reset(tree);
     *result = tree;
     return DN_OK;
 }
@@ -177,13 +174,13 @@ void dn_tree_push(dn_tree *tree, size_t begin, size_t end)
     const int place = remaining(tree);
     round_range(tree, begin, end);
     for (int i = tree->held; i-- > place;) {
-        dn_tree_add(tree->leaf + begin, tree->subtree[i].sum + begin, end - begin);
+        dn_tree_add(tree->leaf + begin, sum_of(tree, i) + begin, end - begin);
         round_range(tree, begin, end);
     }
     if (tree->next == tree->last - 1)
         return;
-    memcpy(tree->subtree[place].sum + begin, tree->leaf + begin, (end - begin) * sizeof(float));
-    advance(tree);
+    memcpy(sum_of(tree, place) + begin, tree->leaf + begin, (end - begin) * sizeof(float));
+    hold_next(tree);
 }
 
 int dn_tree_subtrees(const dn_tree *tree, const dn_subtree **subtrees)

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "allreduce/allreduce.h"
-#include "allreduce/small_sum.h"
 #include "job/comm.h"
 
 /* Values of mixed magnitude, so that another order of additions shows in the last bits. */
@@ -102,13 +101,11 @@ static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
     float *leaf = malloc(count * sizeof *leaf), *expected = malloc(count * sizeof *expected);
     dn_tree *tree = NULL;
     dn_allreduce *allreduce = NULL;
-    const dn_subtree *subtrees;
     dn_status status = DN_OK;
     if (leaf == NULL || expected == NULL)
         abort();
     DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, leaf, count, rounded));
-    dn_tree_subtrees(tree, &subtrees);
-    DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, subtrees, &settings));
+    DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, tree, &settings));
     sum_by_definition(expected, (int)count, (int)rounded, 0, v);
     status = run_sums(tree, allreduce, comm, v, leaf, expected, count);
 done:
@@ -154,6 +151,15 @@ static void fill_rows(double *rows, int first, int last)
             *rows++ = ldexp(1.0 / (3 + v * WIDTH + i), (v * 7 + i) % 60);
 }
 
+/* Sums, and of the last columns the largest. */
+static void merge_rows(void *sum, const void *other, size_t count)
+{
+    double *x = sum;
+    const double *y = other;
+    for (size_t i = 0; i < count; i++)
+        x[i] = i < WIDTH - MAXIMA ? x[i] + y[i] : fmax(x[i], y[i]);
+}
+
 /* Sums twice, so that the second meets the memory of the first. */
 static dn_status check_small_sum(const dn_comm *comm, int v)
 {
@@ -162,8 +168,9 @@ static dn_status check_small_sum(const dn_comm *comm, int v)
     double all[MOST_LEAVES * WIDTH], rows[MOST_LEAVES * WIDTH], expected[WIDTH];
     float leaf;
     dn_tree *tree = NULL;
-    dn_small_sum sum = {0};
-    const dn_subtree *subtrees;
+    dn_allreduce *allreduce = NULL;
+    const dn_allreduce_settings settings = {
+        .virtual_ranks = v, .count = 1, .split = 1, .bucket = 1, .widest = WIDTH};
     dn_status status;
     fill_rows(all, 0, v);
     for (int i = 0; i < WIDTH; i++) {
@@ -173,16 +180,15 @@ static dn_status check_small_sum(const dn_comm *comm, int v)
                 leaf_number == 0 ? all[i] : fmax(expected[i], all[leaf_number * WIDTH + i]);
     }
     DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, &leaf, 1, 0));
-    const int count = dn_tree_subtrees(tree, &subtrees);
-    DN_TRY_OR_DONE(dn_small_sum_create(&sum, comm, v, subtrees, count, WIDTH));
+    DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, tree, &settings));
     for (int step = 0; step < 2; step++) {
         fill_rows(rows, first, last);
-        dn_small_sum_run(&sum, rows, WIDTH, MAXIMA);
+        dn_allreduce_rows(allreduce, rows, WIDTH, merge_rows);
         if (memcmp(rows, expected, sizeof expected) != 0)
             status = dn_fail(DN_EINVAL, "R %d, V %d: wrong small sum", comm->size, v);
     }
 done:
-    dn_small_sum_destroy(&sum);
+    dn_allreduce_destroy(&allreduce);
     dn_tree_destroy(&tree);
     return dn_comm_agree(comm, status);
 }

@@ -11,6 +11,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -78,6 +79,13 @@ static void set_timeout(int socket, int option, int seconds)
     setsockopt(socket, SOL_SOCKET, option, &time, sizeof time);
 }
 
+/* Small messages leave at once: a goodbye that waits is lost where the socket is closed with
+ * unread bytes. */
+static void send_at_once(int socket)
+{
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
 /* These return 1 on success. A fresh connection's buffer has room for what is sent. */
 static int send_greeting(int socket, const greeting *sent)
 {
@@ -104,6 +112,7 @@ static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line,
         } else if (receive_greeting(socket, &received, GREETING_SECONDS) &&
                    received.token == token && received.rank > 0 && received.rank < size &&
                    line[received.rank].fd < 0 && send_greeting(socket, &received)) {
+            send_at_once(socket);
             line[received.rank].fd = socket;
             missing--;
         } else {
@@ -132,6 +141,7 @@ static dn_status connect_to_rank_0(int *line, const endpoint *rank_0, int rank)
     for (int i = 0; i < rank_0->count; i++) {
         *line = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         DN_CHECK(*line >= 0, DN_EIO, "no socket: %s", strerror(errno));
+        send_at_once(*line);
         if (reaches_rank_0(*line, rank_0->address[i], rank_0, rank))
             return DN_OK;
         close(*line);

@@ -98,7 +98,7 @@ static double distance(const float *a, const float *b, size_t count)
     return sqrt(differences / squares);
 }
 
-/* Node kinds times sizes that no vector, group or band divides. */
+/* Layer kinds times sizes that no vector, group or band divides. */
 #define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
 #define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
 #define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
@@ -242,7 +242,7 @@ static void test_recompute(void **state)
             recomputed.recompute = 1;
             outcome a = run_case(&kept, dn_test_kernels(i, dtype), 2, 1);
             outcome b = run_case(&recomputed, dn_test_kernels(i, dtype), 2, 1);
-            expect_same(&a, &b, &kept, "bottleneck maps kept and made again");
+            expect_same(&a, &b, &kept, "bottleneck maps kept and recomputed");
             free(a.values);
             free(b.values);
         }

@@ -1,5 +1,5 @@
 /*
- * Gradients against central differences of the loss: node kind by node kind in small nets, for
+ * Gradients against central differences of the loss: layer kind by layer kind in small nets, for
  * every tensor as a whole and for single elements, and for three DenseNets as a whole.
  *
  * The derivative along a direction d, (L(w + h d) - L(w - h d)) / 2h, has three errors: h^2 of

@@ -7,7 +7,7 @@
  *
  * The thread is a plain one that may run on any core of the rank, beside OpenMP threads that fill
  * all of them: reading a decoded image is less than a thousandth of a training step's work on it,
- * and the team's dynamic schedules absorb that. Where reading costs more, leave it a core.
+ * and OpenMP's dynamic schedules absorb that. Where reading costs more, leave it a core.
  */
 #ifndef DN_LOADER_H
 #define DN_LOADER_H
@@ -50,10 +50,10 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *setting
 
 /*
  * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
- * `batch`, or what is left of the split. Waits until it is read, copies it by the OpenMP team, and
- * gives its place to the next one. Any n but the one after the last loaded starts the thread anew
- * there. On failure, of one of its images or as dn_loader_create, the arrays stay as they were. One
- * thread calls it.
+ * `batch`, or what is left of the split. Waits until it is read, copies it with OpenMP's threads,
+ * and gives its place to the next one. Any n but the one after the last loaded starts the thread
+ * anew there. On failure, of one of its images or as dn_loader_create, the arrays stay as they
+ * were. One thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 

@@ -3,9 +3,9 @@
  *
  * All parameters stand in one flat array and their gradients in another of the same order: the
  * order in which the backward pass finishes them, so that a prefix of the gradient array is final
- * while earlier layers still compute. How maps are stored: src/layers/layer.h. Nothing is allocated
- * after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the OpenMP
- * regions.
+ * while earlier layers still compute. How maps are stored: src/layers/layout.h. Nothing is
+ * allocated after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the
+ * OpenMP regions.
  */
 #ifndef DN_NET_H
 #define DN_NET_H
@@ -73,7 +73,8 @@ void dn_net_destroy(dn_net **net);
 typedef struct dn_region_info {
     char name[96];
     size_t offset, bytes;
-    int first, last; /* the steps of a training pass between which its content is live */
+    int first, last; /* visits between which its content is live: forward visits layer i at i,
+                        backward at 2N - 1 - i */
 } dn_region_info;
 
 /*

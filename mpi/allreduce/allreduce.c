@@ -76,7 +76,7 @@ static void wait_for(sem_t *semaphore)
 static void *communicate(void *allreduce)
 {
     dn_allreduce *a = allreduce;
-    omp_set_num_threads(1); /* the cores of the team are busy */
+    omp_set_num_threads(1); /* the cores are busy with the OpenMP threads */
     for (;;) {
         wait_for(&a->begin);
         if (a->is_over)

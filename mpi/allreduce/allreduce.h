@@ -4,8 +4,8 @@
  *
  * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and goes
  * through the rounds of its communication schedule (inflight.h). Up to four buckets are in flight
- * at a time, so one's messages travel while another's are added. Somebody has to look after them: a
- * communication thread where a core is spare, else the caller, each time it tells of progress.
+ * at a time, so one's messages travel while another's are added. They are advanced by a
+ * communication thread where a core is spare, else by the caller, each time it tells of progress.
  *
  * A few doubles of each virtual rank are summed the same way, whole and at once: log2(R) rounds of
  * one message each way where R and V/R are powers of two, else at most twice log2(V).

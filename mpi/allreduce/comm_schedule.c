@@ -23,7 +23,7 @@ enum {
     LATENCY_FLOATS = 8 * 1024, /* what a network carries in one latency: 10 or 100 Gb/s alike */
 };
 
-/* How a node's segments were halved so far: what its left side is due, in units of 1/ranks of a
+/* How a subtree's segments were halved so far: what its left side is due, in units of 1/ranks of a
  * segment, and where the last cut was. */
 typedef struct halving {
     int64_t due;

@@ -2,14 +2,14 @@
  * The communication schedule of the tree sum: who sends which segments of the vector to whom, and
  * when.
  *
- * A vector is cut into equal segments. A node of the tree whose leaves lie on several ranks is
+ * A vector is cut into equal segments. A subtree whose leaves lie on several ranks is
  * added up segment by segment, in one of two ways:
  *
  *   halving    while a rank holds several segments of its child's sum, each side keeps its share of
  *              them, in the ratio of ranks, and is sent those of the other side;
  *   doubling   once it holds a single one, the two sides exchange it and both hold the sum.
  *
- * Halving moves the fewest bytes, doubling takes the fewest rounds. On the way back the halving
+ * Halving sends the fewest bytes, doubling takes the fewest rounds. On the way back the halving
  * transfers run backwards: who was sent a segment returns the final one. What doubling has spread
  * needs no way back. Many segments therefore suit long vectors; one segment, doubling alone, suits
  * those whose time is the latency of messages.

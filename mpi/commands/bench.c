@@ -1,7 +1,7 @@
 /*
- * `dn_dist bench`: training steps on synthetic images, the whole of them, allreduce and update
- * included. The JSON's common keys are those of the PyTorch script that was measured beside it,
- * which is not part of this project; README.md says what it does.
+ * `dn_dist bench`: complete training steps on synthetic images, with allreduce and update. The
+ * JSON's common keys are those of the PyTorch script that was measured beside it, which is not part
+ * of this project; README.md says what it does.
  */
 #include "commands/commands.h"
 

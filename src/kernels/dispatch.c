@@ -30,7 +30,8 @@ static void add_table(const dn_kernels *table)
 }
 
 #if DN_X86_TABLES
-/* Asks the kernel for the tile registers, without which the first AMX instruction is a fault. */
+/* Asks the operating system for the tile registers, without which the first AMX instruction is a
+ * fault. */
 static int tiles_permitted(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };

@@ -1,7 +1,7 @@
 /*
  * The loops of layers that are a gemm over panels; see gemm.h.
  *
- * Forward, a piece at a time: a panel of input channels is filled (normalised while it is packed),
+ * Forward, a piece at a time: a panel of input channels is filled (normalised as it is filled),
  * multiplied, and the sums are written in place into the output map.
  *
  * Backward, a piece of a task at a time: the output's gradient is loaded with the deferred
@@ -14,7 +14,10 @@
 
 #include "layers/norm.h"
 
-enum { DY_FLOATS = 65536, DY_STEP = 64 }; /* of dy, so that it and what is made of it stay near */
+enum {
+    DY_FLOATS = 65536,
+    DY_STEP = 64
+}; /* of dy in a part: dy and its packed form stay in the cache */
 
 /* What a thread works in. */
 typedef struct gemm_scratch {

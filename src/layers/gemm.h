@@ -41,8 +41,9 @@ float *dn_packed_at(const dn_visit *v, int first);
 /* Carves what packing transformed weights takes of a thread's scratch. */
 void dn_pack_scratch(const dn_visit *v, dn_carver *c);
 
-/* Floats of one slice's weight gradient of so many input channels, and where the slice adds up that
- * of those from `first` on: (matrices or taps, rows of the block, outputs and pad) a block. */
+/* Floats of a slice's weight gradient of `channels` input channels; and where the slice's gradient
+ * of the channels from `first` on begins: (matrices or taps, rows of the block, outputs and pad)
+ * for each block. */
 size_t dn_wgrad_size(const dn_visit *v, int channels);
 float *dn_wgrad_at(const dn_visit *v, int slice, int first);
 

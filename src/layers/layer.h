@@ -59,7 +59,8 @@ typedef struct dn_layer dn_layer;
  * the pass. Made with the memory plan, and const from then on. */
 typedef struct dn_visit {
     const dn_layer *layer;
-    int time, backward;            /* when, counted in visits; 0: forward */
+    int time;                      /* when, counted in visits */
+    int backward;                  /* 1, or 0 for forward */
     const struct dn_visit *before; /* computes the recomputed input again, or NULL */
 
     const dn_spec *spec;
@@ -89,8 +90,8 @@ typedef struct dn_visit {
     float *wgrad;    /* weight gradients of slices */
     float *scratch;
     size_t scratch_floats;
-    int short_part; /* for tests: this part of a thread's scratch, or minus this of the workspace,
-                       is a vector too short */
+    int short_part; /* for tests: the part that is carved a vector too short: of a thread's scratch,
+                       or, negative, of the workspace; 0: none */
 } dn_visit;
 
 /* What is done at once backward: a slice, which is a number of consecutive pieces with a weight

@@ -13,9 +13,9 @@
  * running statistics. Outside a parallel region. */
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 
-/* The doubles of v->partial, and its two of one piece and channel. Forward they are mean and sum of
- * squares of an output channel; backward sums over an input channel, of the masked gradient and of
- * it times (x - mean), where a kind with sums_of_images has an image for a piece. */
+/* Doubles of v->partial; and the two of one piece and channel: forward, mean and sum of squares of
+ * an output channel; backward, of an input channel, the sums of the masked gradient and of it times
+ * (x - mean). Backward of a kind with sums_of_images, `piece` is an image. */
 size_t dn_partial_size(const dn_visit *v);
 double *dn_partial(const dn_visit *v, int piece, int channel);
 

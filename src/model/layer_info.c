@@ -1,7 +1,7 @@
 /*
  * What a layer is, what it has to do, and how long it took.
  *
- * To do: multiply-adds, and the elements that its fused passes move, each once
+ * Work: multiply-adds, and the elements that its fused passes read or write, each once
  * (src/layers/layer.h). Forward reads the input's channels and writes its own. Backward reads its
  * own channels and their gradient, for the deferred correction; it reads the input's channels, to
  * normalise them again, and adds to their gradient, which the last reader of a map only writes.

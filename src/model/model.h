@@ -63,8 +63,9 @@ void dn_memory_destroy(dn_net *net);
  * then is spoilt, and so is the visit's workspace. Else nothing. */
 void dn_memory_enter(const dn_net *net, const dn_visit *v);
 
-/* The end of the leaf's part that is final after the layer's backward: of its parameters its norm's
- * scale is the last, and only the stem, which ends the pass, has none. */
+/* The end of the part of the leaf that is final after the layer's backward: the end of its gamma's
+ * gradient, which stands last among its parameters; for the stem, which has none and runs last, the
+ * leaf's end. */
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer);
 
 #endif

@@ -56,7 +56,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static dn_status run_steps(bench *b)
+static dn_status time_steps(bench *b)
 {
     const int warmup = b->options->warmup, steps = b->options->steps;
     for (int i = 0; i < warmup + steps; i++) {
@@ -187,7 +187,7 @@ static dn_status run_bench(bench *b)
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);
-    DN_TRY(run_steps(b));
+    DN_TRY(time_steps(b));
     if (!o->roofline)
         return DN_OK;
     DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */

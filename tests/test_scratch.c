@@ -104,10 +104,6 @@ static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int 
             exists |= has;
             noticed = has && run_short(&cases[i], kernels, kind, backward, part) != 0;
         }
-        if (part == 1 && !exists) {
-            print_error("no case has a layer of %s (%s)\n", kind->name, kind->phase);
-            failures++;
-        }
         if (!exists || noticed)
             continue;
         print_error("%s: part %d of %s (%s), %s, is too large\n", kernels->name, part, kind->name,
@@ -117,17 +113,29 @@ static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int 
     return failures;
 }
 
+/* The table to try a kind with, in which a case has it. Registers of DN_LANES floats reach as far
+ * as any may; without AVX-512 they are pairs. `dot_twin` has no Winograd for bf16 maps. */
+static const dn_kernels *table_with(const dn_layer_kind *kind)
+{
+    static const char *const names[] = {"wide", "dot_twin"};
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < CASES; i++)
+            if (has_part(&cases[i], dn_test_table(names[t]), kind, 0, 1))
+                return dn_test_table(names[t]);
+    fail_msg("no case has a layer of %s (%s)", kind->name, kind->phase);
+    return NULL;
+}
+
 static void test_short_parts(void **state)
 {
     (void)state;
     int failures = 0;
-    /* Registers of DN_LANES floats reach as far as any may; without AVX-512 they are pairs. */
-    const dn_kernels *wide = dn_test_table("wide");
-    if (wide == NULL)
+    if (dn_test_table("wide") == NULL)
         skip();
     for (int k = 0; dn_layer_kind_get(k) != NULL; k++)
         for (int backward = 0; backward < 2; backward++)
-            failures += check_kind(wide, dn_layer_kind_get(k), backward);
+            failures +=
+                check_kind(table_with(dn_layer_kind_get(k)), dn_layer_kind_get(k), backward);
     assert_int_equal(failures, 0);
 }
 

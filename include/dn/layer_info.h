@@ -32,14 +32,7 @@ typedef struct dn_layer_info {
 
 void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info);
 
-/* Seconds of the phases, summed over the layers. */
-typedef struct dn_phase_times {
-    double forward[DN_MAX_PHASES], backward[DN_MAX_PHASES];
-} dn_phase_times;
-
-dn_phase_times dn_net_phase_times(const dn_net *net);
-
-/* Sets all seconds to 0. */
+/* Sets all layers' seconds to 0. */
 void dn_net_phase_reset(dn_net *net);
 
 #endif

@@ -96,14 +96,20 @@ static double peak_mib(void)
 
 static json_t *encode_phases(const bench *b)
 {
-    const dn_phase_times times = dn_net_phase_times(b->net);
     const dn_step_times *t = &b->step.times;
     const double steps = b->options->steps;
+    double forward[DN_MAX_PHASES] = {0}, backward[DN_MAX_PHASES] = {0};
     json_t *phases = json_object();
+    for (int i = 0; i < dn_net_view(b->net).layers; i++) {
+        dn_layer_info layer;
+        dn_net_layer_info(b->net, i, &layer);
+        forward[layer.phase] += layer.forward.seconds;
+        backward[layer.phase] += layer.backward.seconds;
+    }
     for (int p = 0; dn_phase_name(p); p++)
         json_object_set_new(phases, dn_phase_name(p),
-                            json_pack("{s:f, s:f}", "forward", times.forward[p] / steps, "backward",
-                                      times.backward[p] / steps));
+                            json_pack("{s:f, s:f}", "forward", forward[p] / steps, "backward",
+                                      backward[p] / steps));
     json_object_set_new(phases, "communication",
                         json_pack("{s:f, s:f}", "hidden", fmax(0, t->flight - t->wait) / steps,
                                   "exposed", t->exposed / steps));

@@ -120,17 +120,6 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
              l->kind->kernel);
 }
 
-dn_phase_times dn_net_phase_times(const dn_net *net)
-{
-    dn_phase_times times = {0};
-    for (int i = 0; i < net->layer_count; i++) {
-        const dn_layer *l = &net->layers[i];
-        times.forward[phase_number(l->kind)] += l->forward_seconds;
-        times.backward[phase_number(l->kind)] += l->backward_seconds;
-    }
-    return times;
-}
-
 void dn_net_phase_reset(dn_net *net)
 {
     for (int i = 0; i < net->layer_count; i++)

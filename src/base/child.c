@@ -1,0 +1,96 @@
+/* A forked child and what it reports; see include/dn/child.h. */
+#include "dn/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct report {
+    int is_complete;
+    dn_status status;
+    char message[1024];
+} report;
+
+void *dn_child_pages(size_t bytes)
+{
+    void *const pages = mmap(NULL, bytes > 0 ? bytes : 1, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void dn_child_pages_free(void *pages, size_t bytes)
+{
+    if (pages != NULL)
+        munmap(pages, bytes > 0 ? bytes : 1);
+}
+
+/* The caller's connections must end when the caller does, so the child keeps none of them. */
+static void leave_files(void)
+{
+    const int nowhere = open("/dev/null", O_WRONLY);
+    if (nowhere >= 0)
+        dup2(nowhere, STDERR_FILENO);
+    if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0)
+        for (int file = 3; file < (int)sysconf(_SC_OPEN_MAX); file++)
+            close(file);
+}
+
+/* Others' handlers, such as MPI's, would tell of a crash that is none of the caller's. */
+static void end_quietly(void)
+{
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU};
+    const struct rlimit seconds = {DN_CHILD_SECONDS, DN_CHILD_SECONDS}, no_core = {0, 0};
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        signal(crashes[i], SIG_DFL);
+    setrlimit(RLIMIT_CPU, &seconds);
+    setrlimit(RLIMIT_CORE, &no_core);
+}
+
+static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, report *r)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    leave_files();
+    end_quietly();
+    r->status = work(user);
+    snprintf(r->message, sizeof r->message, "%s", dn_message());
+    r->is_complete = 1;
+    _exit(0);
+}
+
+/* What the report says, or why there is none. */
+static dn_status read_report(const char *what, const report *r, int ending)
+{
+    if (r->is_complete)
+        return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
+    return dn_fail(DN_ECORRUPT, "%s: the HDF5 library fails on it (%s), expected a sound file",
+                   what, WIFSIGNALED(ending) ? strsignal(WTERMSIG(ending)) : "it ended early");
+}
+
+dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)
+{
+    const pid_t parent = getpid();
+    int ending = 0;
+    report *const r = dn_child_pages(sizeof *r);
+    DN_CHECK(r, DN_ENOMEM, "%s: out of memory", what);
+    const pid_t child = fork();
+    if (child == 0)
+        run_child(parent, work, user, r);
+    const int error = errno;
+    while (child > 0 && waitpid(child, &ending, 0) < 0 && errno == EINTR)
+        ;
+    const dn_status status =
+        child > 0 ? read_report(what, r, ending)
+                  : dn_fail(DN_ENOMEM, "%s: cannot start a process: %s", what, strerror(error));
+    dn_child_pages_free(r, sizeof *r);
+    return status;
+}

@@ -1,0 +1,99 @@
+/* A child's results, failures and ends reach its caller. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dn/child.h"
+
+static dn_status count_to_a_million(void *user)
+{
+    int *const numbers = user;
+    for (int i = 0; i < 1000000; i++)
+        numbers[i] = i;
+    return DN_OK;
+}
+
+static void test_pages(void **state)
+{
+    (void)state;
+    const size_t bytes = 1000000 * sizeof(int);
+    int *const numbers = dn_child_pages(bytes);
+    assert_non_null(numbers);
+    assert_int_equal(numbers[7], 0);
+    assert_int_equal(dn_child_run("numbers", count_to_a_million, numbers), DN_OK);
+    for (int i = 0; i < 1000000; i++)
+        assert_int_equal(numbers[i], i);
+    dn_child_pages_free(numbers, bytes);
+}
+
+static dn_status refuse(void *user)
+{
+    return dn_fail(DN_ESHAPE, "%s: found 1, expected 2", (const char *)user);
+}
+
+static void test_failure(void **state)
+{
+    (void)state;
+    assert_int_equal(dn_child_run("file", refuse, "file"), DN_ESHAPE);
+    assert_string_equal(dn_message(), "file: found 1, expected 2");
+}
+
+static dn_status crash(void *user)
+{
+    *(volatile int *)user = 1;
+    return DN_OK;
+}
+
+static dn_status give_up(void *user)
+{
+    (void)user;
+    abort();
+}
+
+static dn_status leave(void *user)
+{
+    (void)user;
+    _exit(0);
+}
+
+static void test_crash(void **state)
+{
+    (void)state;
+    dn_child_fn *const ends[] = {crash, give_up, leave};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        assert_int_equal(dn_child_run("shard-7", ends[i], NULL), DN_ECORRUPT);
+        assert_non_null(strstr(dn_message(), "shard-7: "));
+    }
+}
+
+static dn_status look_for_files(void *user)
+{
+    const int *const file = user;
+    return lseek(*file, 0, SEEK_CUR) < 0 ? DN_OK : dn_fail(DN_EIO, "still open");
+}
+
+static void test_files_are_left(void **state)
+{
+    (void)state;
+    char name[] = "/tmp/dn_child_XXXXXX";
+    const int file = mkstemp(name);
+    assert_true(file >= 0);
+    assert_int_equal(dn_child_run("files", look_for_files, (void *)&file), DN_OK);
+    assert_int_equal(lseek(file, 0, SEEK_CUR), 0);
+    close(file);
+    unlink(name);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages), cmocka_unit_test(test_failure),
+                                       cmocka_unit_test(test_crash),
+                                       cmocka_unit_test(test_files_are_left)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -19,11 +19,13 @@ static const char *const class_names[] = {"airplane", "automobile", "bird",  "ca
 static dn_status load_batch_file(const char *folder, const char *name, uint8_t *records,
                                  uint8_t *pixels, uint16_t *labels)
 {
-    DN_TRY(dn_raw_file_read(folder, name, NULL, 0, records, RECORDS * RECORD));
+    char path[PATH_MAX];
+    DN_TRY(dn_raw_file_find(path, folder, name));
+    DN_TRY(dn_raw_file_read(path, NULL, 0, records, RECORDS * RECORD));
     for (int i = 0; i < RECORDS; i++, records += RECORD, pixels += PIXELS) {
         DN_CHECK(records[0] < CLASSES, DN_ECORRUPT,
-                 "%s/%s: record %d at byte %d: found label %d, expected 0 to %d", folder, name, i,
-                 i * RECORD, records[0], CLASSES - 1);
+                 "%s: record %d at byte %d: found label %d, expected 0 to %d", path, i, i * RECORD,
+                 records[0], CLASSES - 1);
         labels[i] = records[0];
         memcpy(pixels, records + 1, PIXELS);
     }
@@ -51,8 +53,9 @@ const dn_raw_set dn_raw_cifar10 = {
     .folder = "data/cifar10",
     .class_names = class_names,
     .count = {TRAIN_FILES * RECORDS, RECORDS},
-    .subfolder = "cifar-10-batches-bin",
-    .probe = "data_batch_1.bin",
+    .form = {{"binary", "cifar-10-batches-bin", "data_batch_1.bin"},
+             {"Python", "cifar-10-batches-py", "data_batch_1"},
+             {"Matlab", "cifar-10-batches-mat", "data_batch_1.mat"}},
     .hint = "get https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 "
             "c32a1d4ab5d03f1284b67883e8d87530), unpack it and name its folder with --source",
     .load = load_cifar10,

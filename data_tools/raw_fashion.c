@@ -1,6 +1,6 @@
 /*
- * Fashion-MNIST: four gzipped IDX files (big-endian magic 0x00000801 for labels or 0x00000803 for
- * images, the dimensions, then bytes).
+ * Fashion-MNIST: four IDX files, gzipped or not (big-endian magic 0x00000801 for labels or
+ * 0x00000803 for images, the dimensions, then bytes).
  */
 #include "records.h"
 
@@ -18,15 +18,17 @@ static dn_status load_idx_labels(const char *folder, const char *name, uint32_t 
                                  uint16_t *labels)
 {
     const uint32_t header[LABEL_WORDS] = {0x801, count};
+    char path[PATH_MAX];
+    DN_TRY(dn_raw_file_find(path, folder, name));
     uint8_t *const values = malloc(count);
-    DN_CHECK(values, DN_ENOMEM, "%s/%s: out of memory", folder, name);
-    dn_status status = dn_raw_file_read(folder, name, header, LABEL_WORDS, values, count);
+    DN_CHECK(values, DN_ENOMEM, "%s: out of memory", path);
+    dn_status status = dn_raw_file_read(path, header, LABEL_WORDS, values, count);
     for (uint32_t i = 0; i < count && status == DN_OK; i++) {
         labels[i] = values[i];
         if (labels[i] >= CLASSES)
             status =
-                dn_fail(DN_ECORRUPT, "%s/%s: found label %d at index %" PRIu32 ", expected 0 to %d",
-                        folder, name, labels[i], i, CLASSES - 1);
+                dn_fail(DN_ECORRUPT, "%s: found label %d at index %" PRIu32 ", expected 0 to %d",
+                        path, labels[i], i, CLASSES - 1);
     }
     free(values);
     return status;
@@ -37,11 +39,11 @@ static dn_status load_fashion_mnist(const char *folder, dn_split_id split, uint8
 {
     const int train = split == DN_TRAIN;
     const uint32_t header[IMAGE_WORDS] = {0x803, train ? TRAIN : TEST, SIDE, SIDE};
-    DN_TRY(dn_raw_file_read(folder,
-                            train ? "train-images-idx3-ubyte.gz" : "t10k-images-idx3-ubyte.gz",
-                            header, IMAGE_WORDS, pixels, (size_t)header[1] * SIDE * SIDE));
-    return load_idx_labels(folder,
-                           train ? "train-labels-idx1-ubyte.gz" : "t10k-labels-idx1-ubyte.gz",
+    char path[PATH_MAX];
+    DN_TRY(dn_raw_file_find(path, folder,
+                            train ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte"));
+    DN_TRY(dn_raw_file_read(path, header, IMAGE_WORDS, pixels, (size_t)header[1] * SIDE * SIDE));
+    return load_idx_labels(folder, train ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte",
                            header[1], labels);
 }
 
@@ -55,8 +57,7 @@ const dn_raw_set dn_raw_fashion_mnist = {
     .folder = "data/fashion_mnist",
     .class_names = class_names,
     .count = {TRAIN, TEST},
-    .subfolder = "fashion-mnist",
-    .probe = "train-images-idx3-ubyte.gz",
+    .form = {{"IDX", "fashion-mnist", "train-images-idx3-ubyte"}},
     .package_folder = "/usr/share/datasets/fashion-mnist",
     .hint = "install Debian's package dataset-fashion-mnist, or get "
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz "

@@ -9,13 +9,17 @@
  */
 #include "records.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,7 +119,7 @@ static dn_status load_existing(struct make *k)
     const char *const name = k->set->info.dataset, *const folder = k->options->out;
     const dn_status status = dn_manifest_load(&k->existing, folder);
     if (!k->existing)
-        return status == DN_EINVAL ? status : DN_OK;
+        return status == DN_ENOENT || status == DN_ECORRUPT ? DN_OK : status;
     DN_CHECK(strcmp(k->existing->info.dataset, name) == 0, DN_EINVAL,
              "%s/dataset.json: found %s, expected %s; name another --out", folder,
              k->existing->info.dataset, name);
@@ -152,6 +156,19 @@ static void plan_shard(const dn_raw_set *set, int shards, dn_manifest_shard *sha
              shard->index, shards);
 }
 
+/* The manifest's checksum of the raw data set. */
+static uint64_t hash_source(const struct make *k)
+{
+    const dn_raw_set *const set = k->set;
+    uint64_t hash = 0;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const size_t count = (size_t)set->count[s];
+        hash = XXH3_64bits_withSeed(k->pixels[s], count * dn_image_values(&set->info), hash);
+        hash = XXH3_64bits_withSeed(k->labels[s], count * sizeof *k->labels[s], hash);
+    }
+    return hash;
+}
+
 /* Makes the manifest, in which the files' sizes and checksums are missing yet. */
 static dn_status plan_records(struct make *k)
 {
@@ -173,25 +190,74 @@ static dn_status plan_records(struct make *k)
     struct pixel_sums sums = {0};
     add_pixels(&sums, &m->info, k->pixels[DN_TRAIN], train);
     set_statistics(&sums, train, &m->info);
+    m->source = hash_source(k);
     return DN_OK;
 }
 
-static dn_status remove_file(const char *path, const dn_manifest_file *file)
+/* Training divides by std. */
+static dn_status check_channels(const dn_shard_info *info, const char *source)
 {
-    (void)file;
+    for (int c = 0; c < info->channels; c++)
+        DN_CHECK(info->std[c] > 0, DN_EINVAL,
+                 "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
+                 "expected one above 0",
+                 source, c, 255 * info->mean[c]);
+    return DN_OK;
+}
+
+/* The existing records were made from the same images and labels; older ones tell only mean and
+ * std. */
+static dn_status check_source(const struct make *k, const char *source)
+{
+    const dn_manifest *const old = k->existing, *const m = k->manifest;
+    const size_t bytes = (size_t)m->info.channels * sizeof(double);
+    if (!old)
+        return DN_OK;
+    DN_CHECK(old->source ? old->source == m->source
+                         : memcmp(old->info.mean, m->info.mean, bytes) == 0 &&
+                               memcmp(old->info.std, m->info.std, bytes) == 0,
+             DN_EINVAL,
+             "%s: found records of other images or labels than those in %s; name another --out, or "
+             "delete the folder",
+             k->options->out, source);
+    return DN_OK;
+}
+
+static dn_status remove_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, name));
     DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
              strerror(errno));
     return DN_OK;
 }
 
-/* dataset.json first: without it the folder is not taken for a data set. */
-static dn_status remove_existing(const char *folder, const dn_manifest *existing)
+/* dataset.json first: without it the folder is not taken for a data set. Then all that is named as
+ * a file of the set, of any number of shards: a conversion that was cut off left no list. */
+static dn_status remove_existing(const char *folder, const char *prefix)
 {
-    char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, folder, "dataset.json"));
-    DN_TRY(remove_file(path, NULL));
-    for (int i = 0; existing && i < existing->shards; i++)
-        DN_TRY(each_file(folder, &existing->shard[i], remove_file));
+    char pattern[128];
+    snprintf(pattern, sizeof pattern,
+             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", prefix);
+    DN_TRY(remove_file(folder, "dataset.json"));
+    DIR *const list = opendir(folder);
+    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
+    dn_status status = DN_OK;
+    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
+            status = remove_file(folder, entry->d_name);
+    closedir(list);
+    return status;
+}
+
+/* Holds the folder until *lock is closed; one that its file system cannot lock is as good as
+ * held. */
+static dn_status lock_folder(const char *folder, int *lock)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    DN_CHECK(flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, DN_EINVAL,
+             "%s: another create_records is making records there", folder);
     return DN_OK;
 }
 
@@ -232,23 +298,47 @@ done:
     return status;
 }
 
-static dn_status make_all(struct make *k)
+static dn_status write_records(struct make *k)
 {
-    DN_TRY(dn_raw_set_load(k->set, k->options->source, k->pixels, k->labels));
+    const char *const folder = k->options->out;
+    int lock = -1;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_make_folders(folder));
+    DN_TRY_OR_DONE(lock_folder(folder, &lock));
+    DN_TRY_OR_DONE(remove_existing(folder, k->set->prefix));
+    DN_TRY_OR_DONE(each_shard(k->manifest, make_shard, k));
+    DN_TRY_OR_DONE(dn_manifest_save(k->manifest, folder));
+done:
+    if (lock >= 0)
+        close(lock);
+    return status;
+}
+
+static dn_status make_records(struct make *k, int *made)
+{
+    DN_TRY(load_existing(k));
+    const int complete = is_complete(k->existing, k->options);
+    char source[PATH_MAX];
+    const dn_status found = dn_raw_set_find(k->set, k->options->source, source);
+    if (found == DN_ENOENT && complete && !k->options->source)
+        return DN_OK;
+    DN_TRY(found);
+    DN_TRY(dn_raw_set_load(k->set, source, k->pixels, k->labels));
     DN_TRY(plan_records(k));
-    DN_TRY(dn_make_folders(k->options->out));
-    DN_TRY(remove_existing(k->options->out, k->existing));
-    DN_TRY(each_shard(k->manifest, make_shard, k));
-    return dn_manifest_save(k->manifest, k->options->out);
+    DN_TRY(check_channels(&k->manifest->info, source));
+    DN_TRY(check_source(k, source));
+    if (complete)
+        return DN_OK;
+    DN_TRY(write_records(k));
+    *made = 1;
+    return DN_OK;
 }
 
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made)
 {
     struct make k = {.set = set, .options = options};
-    dn_status status = load_existing(&k);
-    *made = status == DN_OK && !is_complete(k.existing, options);
-    if (*made)
-        status = make_all(&k);
+    *made = 0;
+    const dn_status status = make_records(&k, made);
     for (int s = 0; s < DN_SPLITS; s++) {
         free(k.pixels[s]);
         free(k.labels[s]);

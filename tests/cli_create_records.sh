@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # create_records end to end: options, sources that are missing or damaged, a full disk, a read-only
 # folder, verify, and an independent reader of what was written. Needs no data set: a CIFAR-10 of
-# black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
+# nearly black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
 #
 #   cli_create_records.sh BUILD_FOLDER
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,17 +30,20 @@ accepted() {
     grep -qF -- "$text" out || fail "create_records $*: expected \"$text\"" out
 }
 
-# black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0.
+# change FILE OFFSET: writes byte 11 there.
+change() { printf '\x0b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+# black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0, but for one a channel.
 black_cifar() {
     mkdir -p "$1"
-    local name
+    local name offset
     for name in data_batch_{1..5} test_batch; do
         truncate -s 30730000 "$1/$name.bin"
     done
+    for offset in 1 1025 2049; do
+        change "$1/data_batch_1.bin" "$offset"
+    done
 }
-
-# change FILE OFFSET: writes byte 11 there.
-change() { printf '\x0b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 # Options
 accepted "--shards N" --help
@@ -67,8 +70,21 @@ black_cifar damaged/cifar-10-batches-bin
 change damaged/cifar-10-batches-bin/data_batch_3.bin $((3073 * 1234))
 refused "data_batch_3.bin: record 1234 at byte 3792082: found label 11, expected 0 to 9" \
     CIFAR10 --source damaged
-[[ ! -e data/cifar10/dataset.json ]] || fail "dataset.json after a failure"
-rm -rf damaged data
+rm -r damaged
+black_cifar damaged/cifar-10-batches-bin
+truncate -s 1000 damaged/cifar-10-batches-bin/data_batch_1.bin
+truncate -s 30730000 damaged/cifar-10-batches-bin/data_batch_1.bin
+refused "damaged/cifar-10-batches-bin: channel 1: found a std of 0 (every pixel of the train split is 0)" \
+    CIFAR10 --source damaged
+[[ ! -e data ]] || fail "a folder after a failure"
+rm -rf damaged
+mkdir -p python/cifar-10-batches-py
+touch python/cifar-10-batches-py/data_batch_{1..5}
+refused "python/cifar-10-batches-py: found the Python version of CIFAR10, expected the binary one, cifar-10-batches-bin; get https" \
+    CIFAR10 --source python
+refused "python/cifar-10-batches-py: found the Python version" \
+    CIFAR10 --source python/cifar-10-batches-py
+rm -rf python
 
 # The whole way, bare
 black_cifar cifar-10-batches-bin
@@ -80,6 +96,40 @@ mkdir elsewhere
 [[ -f elsewhere/data/cifar10/cifar10-test-00001-of-00002.h5 ]] ||
     fail "7 train shards: expected 2 test shards"
 refused "found CIFAR10, expected FASHION_MNIST" FASHION_MNIST --out data/cifar10
+(cd elsewhere && limited "$records" CIFAR10 --out ../data/cifar10 >../out 2>&1) ||
+    fail "complete records without a source" out
+flock data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
+    fail "two at once in one folder: accepted" out
+grep -q "data/cifar10: another create_records is making records there" out ||
+    fail "two at once in one folder" out
+
+# Another source: refused, where one byte differs, with nothing changed; after a conversion that was
+# cut off none of its files is left.
+black_cifar other
+change other/test_batch.bin 30729999
+cp -r data/cifar10 before
+for option in "" "--shards 7" "--level 3"; do
+    # shellcheck disable=SC2086
+    refused "data/cifar10: found records of other images or labels than those in other; name another --out" \
+        CIFAR10 --source other --out data/cifar10 $option
+done
+diff -r before data/cifar10 || fail "another source changed the records"
+mkdir cut
+"$records" CIFAR10 --source other --out cut --shards 40 --jobs 1 >out 2>&1 &
+cut=$!
+for ((i = 0; i < 600; i++)); do
+    [[ ! -e cut/cifar10-train-00001-of-00040.h5 ]] || break
+    sleep 0.1
+done
+kill -KILL "$cut"
+wait "$cut" 2>/dev/null || true
+[[ -e cut/cifar10-train-00001-of-00040.h5 && ! -e cut/dataset.json ]] ||
+    fail "a conversion was not cut off" out
+touch cut/cifar10-train-00002-of-00040.h5.partial cut/cifar10-train-notes
+accepted "written" CIFAR10 --out cut
+rm cut/cifar10-train-notes
+diff -r before cut || fail "records after another conversion that was cut off"
+rm -rf before cut other
 accepted "everything verified" verify data/cifar10
 change data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000
 refused "cifar10-train.tfrecord-00002-of-00004: record" verify data/cifar10
@@ -119,7 +169,24 @@ if [[ -d $package ]]; then
     refused "train-labels-idx1-ubyte.gz: found 10000 in word 1 of the header, expected 60000" \
         FASHION_MNIST --source fashion
     accepted "train 60000 in 2 shards, test 10000 in 1; mean 0.2860, std 0.3530" \
-        FASHION_MNIST --out fashion --shards 2
+        FASHION_MNIST --out records --shards 2
+    # the same images, whatever the files are called: unpacked, with a dot, beside a folder
+    rm fashion/*
+    for path in "$package"/*.gz; do
+        name=$(basename "$path" .gz)
+        case $name in
+        train-images*) gunzip -c "$path" >fashion/train-images.idx3-ubyte && mkdir "fashion/$name" ;;
+        train-labels*) gunzip -c "$path" >"fashion/$name" ;;
+        t10k-images*) cp "$path" fashion/t10k-images.idx3-ubyte.gz ;;
+        *) gunzip -c "$path" >"fashion/$name.gz" ;; # as browsers store it
+        esac
+    done
+    accepted "already complete" FASHION_MNIST --source fashion --out records --shards 2
+    truncate -s 7 fashion/train-labels-idx1-ubyte
+    refused "train-labels-idx1-ubyte: found 7 bytes, expected 60008" FASHION_MNIST --source fashion
+    rm fashion/train-labels-idx1-ubyte
+    refused "fashion/train-labels-idx1-ubyte: cannot read: No such file" \
+        FASHION_MNIST --source fashion
 else
     echo "not tried: Fashion-MNIST: Debian's package dataset-fashion-mnist is not installed"
 fi

@@ -182,7 +182,8 @@ refused "no checkpoint to evaluate" "none.h5" eval --checkpoint "$tmp/none.h5" -
 head -c 20000 "$checkpoint" >"$tmp/half.h5"
 refused "checkpoint cut short" "half.h5" train "${small[@]}" --out "$out" --resume "$tmp/half.h5"
 
-mkdir "$tmp/black" # a CIFAR-10 of black images
+mkdir "$tmp/black" # a CIFAR-10 of black images, but for one
+head -c 3073 </dev/zero | tr '\0' '\1' >"$tmp/black/data_batch_1.bin"
 truncate -s 30730000 "$tmp/black"/{data_batch_{1..5},test_batch}.bin
 limited "$build/create_records" CIFAR10 --source "$tmp/black" --out "$tmp/other" --level 1 >"$tmp/output" 2>&1 ||
     fail "records of black images" "$tmp/output"

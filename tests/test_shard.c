@@ -59,15 +59,15 @@ static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                    .prefix = "made_up",
                                    .class_names = names,
                                    .count = {TRAIN, TEST},
-                                   .subfolder = ".",
-                                   .probe = ".",
+                                   .form = {{"made-up", ".", "exe"}}, /* needs no files */
                                    .load = load_made_up};
 
 static char folder[] = "/tmp/dn_shard_XXXXXX";
 
 static dn_records_options options(void)
 {
-    return (dn_records_options){.source = "/", .out = folder, .shards = SHARDS, .zstd_level = 3};
+    return (dn_records_options){
+        .source = "/proc/self", .out = folder, .shards = SHARDS, .zstd_level = 3};
 }
 
 static void in_folder(char path[PATH_MAX], const char *name)

@@ -47,6 +47,8 @@ typedef struct dn_manifest {
     dn_shard_info info;
     const char *const *class_names; /* UTF-8, (classes): what is saved; NULL once loaded */
     int zstd_level;
+    uint64_t
+        source; /* checksum of the images and labels that the records were made from; 0: none */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */

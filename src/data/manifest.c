@@ -56,10 +56,18 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
     return DN_OK;
 }
 
+static dn_status parse_hash(uint64_t *hash, const char *what, const char *text)
+{
+    char *end;
+    *hash = strtoull(text, &end, 16);
+    DN_CHECK(strlen(text) == 16 && *end == '\0', DN_ECORRUPT,
+             "%s: found the checksum \"%s\", expected 16 hex digits", what, text);
+    return DN_OK;
+}
+
 static dn_status parse_file(dn_manifest_file *file, json_t *json)
 {
     const char *name, *hash;
-    char *end;
     json_int_t bytes;
     json_error_t error;
     DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:I,s:s}", "file", &name, "bytes", &bytes,
@@ -69,10 +77,7 @@ static dn_status parse_file(dn_manifest_file *file, json_t *json)
              "found the file name \"%s\", expected a plain one", name);
     strcpy(file->name, name);
     file->bytes = bytes;
-    file->hash = strtoull(hash, &end, 16);
-    DN_CHECK(strlen(hash) == 16 && *end == '\0', DN_ECORRUPT,
-             "%s: found the checksum \"%s\", expected 16 hex digits", name, hash);
-    return DN_OK;
+    return parse_hash(&file->hash, name, hash);
 }
 
 static dn_status parse_split(dn_manifest_split *split, const json_t *shards, int64_t count)
@@ -137,19 +142,19 @@ static dn_status check_info(const dn_shard_info *info, const char *name)
 static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
 {
     dn_shard_info info = {0};
-    const char *name;
+    const char *name, *source = "0000000000000000";
     int level, shards[DN_SPLITS];
     json_t *names, *mean, *std, *list[DN_SPLITS];
     json_int_t count[DN_SPLITS];
     json_error_t error;
     DN_TRY(check_version(root));
     DN_CHECK(json_unpack_ex(root, &error, 0,
-                            "{s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
-                            "dataset", &name, "channels", &info.channels, "height", &info.height,
-                            "width", &info.width, "classes", &info.classes, "zstd_level", &level,
-                            "class_names", &names, "mean", &mean, "std", &std, "splits", "train",
-                            "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN], "test", "count",
-                            &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
+                            "{s:s,s?s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:{s:I,s:o},s:{s:I,s:o}}}",
+                            "dataset", &name, "source", &source, "channels", &info.channels,
+                            "height", &info.height, "width", &info.width, "classes", &info.classes,
+                            "zstd_level", &level, "class_names", &names, "mean", &mean, "std", &std,
+                            "splits", "train", "count", &count[DN_TRAIN], "shards", &list[DN_TRAIN],
+                            "test", "count", &count[DN_TEST], "shards", &list[DN_TEST]) == 0,
              DN_ECORRUPT, "not valid: %s", error.text);
     DN_TRY(check_info(&info, name));
     strcpy(info.dataset, name);
@@ -164,6 +169,7 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
     }
     DN_TRY(dn_manifest_create(manifest, &info, shards));
     (*manifest)->zstd_level = level;
+    DN_TRY(parse_hash(&(*manifest)->source, "source", source));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(parse_split(&(*manifest)->split[s], list[s], count[s]));
     return DN_OK;
@@ -216,13 +222,13 @@ static json_t *to_json(const dn_manifest *m)
         json_array_append_new(mean, json_real(m->info.mean[c]));
         json_array_append_new(std, json_real(m->info.std[c]));
     }
-    return json_pack("{s:s,s:i,s:s,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
+    return json_pack("{s:s,s:i,s:s,s:o,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
                      format_name, "format_version", DN_SHARD_FORMAT_VERSION, "dataset",
-                     m->info.dataset, "channels", m->info.channels, "height", m->info.height,
-                     "width", m->info.width, "classes", m->info.classes, "zstd_level",
-                     m->zstd_level, "class_names", names, "mean", mean, "std", std, "splits",
-                     "train", split_to_json(&m->split[DN_TRAIN]), "test",
-                     split_to_json(&m->split[DN_TEST]));
+                     m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source), "channels",
+                     m->info.channels, "height", m->info.height, "width", m->info.width, "classes",
+                     m->info.classes, "zstd_level", m->zstd_level, "class_names", names, "mean",
+                     mean, "std", std, "splits", "train", split_to_json(&m->split[DN_TRAIN]),
+                     "test", split_to_json(&m->split[DN_TEST]));
 }
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)

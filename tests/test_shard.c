@@ -239,6 +239,45 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
+static dn_status load_other_label(const char *source, dn_split_id split, uint8_t *pixels,
+                                  uint16_t *labels)
+{
+    DN_TRY(load_made_up(source, split, pixels, labels));
+    labels[0] ^= split == DN_TEST;
+    return DN_OK;
+}
+
+static dn_status load_other_pixel(const char *source, dn_split_id split, uint8_t *pixels,
+                                  uint16_t *labels)
+{
+    DN_TRY(load_made_up(source, split, pixels, labels));
+    pixels[0] ^= 1;
+    return DN_OK;
+}
+
+/* Records of another source are not replaced; those that do not name theirs are known by mean and
+ * std. */
+static void test_other_source(void **state)
+{
+    (void)state;
+    int made;
+    dn_manifest *m;
+    dn_raw_set other = made_up;
+    const dn_records_options o = options();
+    other.load = load_other_label;
+    expect(dn_records_make(&other, &o, &made), DN_EINVAL, folder, "other images or labels");
+    assert_false(made);
+    assert_false(made_by(&o));
+    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
+    m->class_names = names;
+    m->source = 0;
+    assert_int_equal(dn_manifest_save(m, folder), DN_OK);
+    free(m);
+    assert_false(made_by(&o));
+    other.load = load_other_pixel;
+    expect(dn_records_make(&other, &o, &made), DN_EINVAL, folder, "other images or labels");
+}
+
 /* Fewer shards: the files of the replaced records are gone. */
 static void test_replaced_removed(void **state)
 {
@@ -398,6 +437,7 @@ int main(void)
                                        cmocka_unit_test(test_statistics),
                                        cmocka_unit_test(test_reproducible),
                                        cmocka_unit_test_setup(test_complete, build_again),
+                                       cmocka_unit_test_setup(test_other_source, build_again),
                                        cmocka_unit_test_setup(test_replaced_removed, build_again),
                                        cmocka_unit_test_setup(test_missing, build_again),
                                        cmocka_unit_test_setup(test_cut_short, build_again),

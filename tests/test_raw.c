@@ -1,0 +1,153 @@
+/* Files of raw data sets: their names, and bytes that are not what their authors published. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <zlib.h>
+
+#include "dn/file.h"
+#include "records.h"
+
+enum { COUNT = 50, SIDE = 4, BODY = COUNT * SIDE * SIDE, WORDS = 4, HEAD = WORDS * 4 };
+
+static const uint32_t header[WORDS] = {0x803, COUNT, SIDE, SIDE};
+static char folder[] = "/tmp/dn_raw_XXXXXX";
+
+static const char *in_folder(const char *name)
+{
+    static char path[PATH_MAX];
+    assert_int_equal(dn_join_path(path, folder, name), DN_OK);
+    return path;
+}
+
+/* file(HEAD + BODY): an IDX file. */
+static void make_idx(uint8_t *file)
+{
+    for (int i = 0; i < WORDS; i++)
+        memcpy(file + 4 * i, &(uint32_t){htonl(header[i])}, 4);
+    for (int i = 0; i < BODY; i++)
+        file[HEAD + i] = (uint8_t)((uint32_t)i * 2654435761u >> 29);
+}
+
+/* file(returned) = the bytes, gzipped. */
+static size_t pack(const void *bytes, size_t size, uint8_t *file, size_t room)
+{
+    z_stream z = {.next_in = (uint8_t *)bytes,
+                  .avail_in = (unsigned)size,
+                  .next_out = file,
+                  .avail_out = (unsigned)room};
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    return z.total_out;
+}
+
+/* What reading a file of these bytes gives; a failure has one line with the file's name. */
+static dn_status read_bytes(const void *bytes, size_t size, uint8_t body[BODY])
+{
+    const char *const path = in_folder("file");
+    FILE *const file = fopen(path, "wb");
+    assert_true(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    const dn_status status = dn_raw_file_read(path, header, WORDS, body, BODY);
+    if (status != DN_OK &&
+        (status != DN_ECORRUPT || !strstr(dn_message(), path) || strchr(dn_message(), '\n')))
+        fail_msg("found status %d, \"%s\"", status, dn_message());
+    return status;
+}
+
+/* Cut short or longer by any number of bytes, plain and gzipped. */
+static void test_size(void **state)
+{
+    (void)state;
+    uint8_t file[HEAD + BODY + 1] = {0}, packed[2 * sizeof file], body[BODY];
+    make_idx(file);
+    for (size_t size = 0; size <= sizeof file; size++) {
+        const dn_status expected = size == HEAD + BODY ? DN_OK : DN_ECORRUPT;
+        assert_int_equal(read_bytes(file, size, body), expected);
+        const size_t bytes = pack(file, size, packed, sizeof packed);
+        assert_int_equal(read_bytes(packed, bytes, body), expected);
+    }
+    assert_int_equal(read_bytes(file, 7, body), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "found 7 bytes, expected 816"));
+    const size_t bytes = pack(file, HEAD + BODY, packed, sizeof packed);
+    for (size_t size = 0; size < bytes; size++)
+        assert_int_equal(read_bytes(packed, size, body), DN_ECORRUPT);
+}
+
+/* A changed bit of a gzipped file is found, or changed nothing that is read. */
+static void test_flipped_bit(void **state)
+{
+    (void)state;
+    uint8_t file[HEAD + BODY], packed[2 * sizeof file], body[BODY];
+    make_idx(file);
+    const size_t bytes = pack(file, sizeof file, packed, sizeof packed);
+    int unseen = 0;
+    for (size_t bit = 0; bit < 8 * bytes; bit++) {
+        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        if (read_bytes(packed, bytes, body) == DN_OK) {
+            assert_memory_equal(body, file + HEAD, BODY);
+            unseen++;
+        }
+        packed[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_true(unseen <= 8 * 10); /* of gzip's header */
+    for (size_t bit = 0; bit < 8 * HEAD; bit++) {
+        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_equal(read_bytes(file, sizeof file, body), DN_ECORRUPT);
+        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+}
+
+/* No more than what is expected, and a byte, is unpacked. */
+static void test_bomb(void **state)
+{
+    (void)state;
+    enum { ZEROS = 64 << 20 };
+    uint8_t *const zeros = calloc(1, ZEROS), *const packed = malloc(1 << 20), body[BODY];
+    assert_true(zeros && packed);
+    make_idx(zeros);
+    assert_int_equal(read_bytes(packed, pack(zeros, ZEROS, packed, 1 << 20), body), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "found 817 or more bytes, expected 816"));
+    free(zeros);
+    free(packed);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"t-idx3-ubyte.gz", "t-idx3-ubyte", "t.idx3-ubyte.gz",
+                                        "t.idx3-ubyte"};
+    char path[PATH_MAX];
+    assert_int_equal(mkdir(in_folder("t-idx3-ubyte"), 0777), 0); /* as some archives unpack */
+    assert_int_equal(dn_raw_file_find(path, folder, "t-idx3-ubyte"), DN_ENOENT);
+    for (int i = 3; i >= 0; i--) {
+        rmdir(in_folder(names[i]));
+        fclose(fopen(in_folder(names[i]), "w"));
+        assert_int_equal(dn_raw_file_find(path, folder, "t-idx3-ubyte"), DN_OK);
+        assert_string_equal(path, in_folder(names[i]));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size),
+                                       cmocka_unit_test(test_flipped_bit),
+                                       cmocka_unit_test(test_bomb), cmocka_unit_test(test_names)};
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        return 1;
+    }
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command) != 0 || failed;
+}

@@ -36,7 +36,8 @@ static void print_help(void)
         "  --help         this text\n"
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done.\n");
+        "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done;\n"
+        "those of another source are not replaced.\n");
 }
 
 static dn_status parse_integer(const char *option, const char *text, int largest, int *value)

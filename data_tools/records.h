@@ -61,8 +61,8 @@ dn_status dn_raw_set_load(const dn_raw_set *set, const char *source, uint8_t *pi
  * DN_ENOENT. */
 dn_status dn_raw_file_find(char path[PATH_MAX], const char *folder, const char *name);
 
-/* For adapters: bytes(size) = all that the file holds after its header, which must be exactly these
- * words, big-endian; gzipped or not, whatever its name. DN_EIO, DN_ECORRUPT. */
+/* For adapters: bytes(size), at least one, = all that the file holds after its header, which must
+ * be exactly these words, big-endian; gzipped or not, whatever its name. DN_EIO, DN_ECORRUPT. */
 dn_status dn_raw_file_read(const char *path, const uint32_t *header, size_t words, uint8_t *bytes,
                            size_t size);
 

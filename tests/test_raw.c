@@ -51,12 +51,18 @@ static size_t pack(const void *bytes, size_t size, uint8_t *file, size_t room)
     return z.total_out;
 }
 
-/* What reading a file of these bytes gives; a failure has one line with the file's name. */
-static dn_status read_bytes(const void *bytes, size_t size, uint8_t body[BODY])
+static const char *write_bytes(const void *bytes, size_t size)
 {
     const char *const path = in_folder("file");
     FILE *const file = fopen(path, "wb");
     assert_true(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    return path;
+}
+
+/* What reading a file of these bytes gives; a failure has one line with the file's name. */
+static dn_status read_bytes(const void *bytes, size_t size, uint8_t body[BODY])
+{
+    const char *const path = write_bytes(bytes, size);
     const dn_status status = dn_raw_file_read(path, header, WORDS, body, BODY);
     if (status != DN_OK &&
         (status != DN_ECORRUPT || !strstr(dn_message(), path) || strchr(dn_message(), '\n')))
@@ -81,6 +87,23 @@ static void test_size(void **state)
     const size_t bytes = pack(file, HEAD + BODY, packed, sizeof packed);
     for (size_t size = 0; size < bytes; size++)
         assert_int_equal(read_bytes(packed, size, body), DN_ECORRUPT);
+}
+
+/* The CRC at the end of a gzipped file counts, also where zlib unpacks to the caller's memory. */
+static void test_end(void **state)
+{
+    (void)state;
+    enum { LARGE = 100000 };
+    uint8_t *const bytes = calloc(3, LARGE), *const packed = bytes + 2 * LARGE;
+    assert_non_null(bytes);
+    for (int i = 0; i < LARGE; i++)
+        bytes[i] = (uint8_t)((uint32_t)i * 2654435761u >> 29);
+    const size_t whole = pack(bytes, LARGE, packed, LARGE);
+    for (size_t cut = 0; cut < 100; cut++)
+        assert_int_equal(
+            dn_raw_file_read(write_bytes(packed, whole - cut), NULL, 0, bytes + LARGE, LARGE),
+            cut == 0 ? DN_OK : DN_ECORRUPT);
+    free(bytes);
 }
 
 /* A changed bit of a gzipped file is found, or changed nothing that is read. */
@@ -139,7 +162,7 @@ static void test_names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size), cmocka_unit_test(test_end),
                                        cmocka_unit_test(test_flipped_bit),
                                        cmocka_unit_test(test_bomb), cmocka_unit_test(test_names)};
     if (!mkdtemp(folder)) {

@@ -316,6 +316,30 @@ static void test_leftovers(void **state)
     assert_string_equal(newest_in(folder).path, ""); /* the folder is absent */
 }
 
+/* What a run leaves is kept, however often a new one starts. */
+static void test_set_aside(void **state)
+{
+    (void)state;
+    char folder[64], path[128], old[128];
+    make_folder(folder);
+    dn_log_set_level(DN_QUIET);
+    assert_int_equal(dn_checkpoint_set_aside(folder), DN_OK);
+    assert_int_equal(files_in(folder), 0);
+    for (int run = 1; run <= 2; run++) {
+        save(folder, SMALL, 1, 4, 0, path);
+        save(folder, SMALL, 1, 5, 0, path);
+        snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+        assert_int_equal(dn_file_write(path, "{}\n", 3), DN_OK);
+        assert_int_equal(dn_checkpoint_set_aside(folder), DN_OK);
+        assert_int_equal(files_in(folder), run);
+        snprintf(old, sizeof old, "%s/old-%d", folder, run);
+        assert_int_equal(files_in(old), 3);
+        assert_int_equal(newest_in(old).step, 5);
+    }
+    dn_log_set_level(DN_INFO);
+    remove_folder(folder);
+}
+
 static void flip(const char *path, long at)
 {
     FILE *file = fopen(path, "r+b");
@@ -364,6 +388,15 @@ static void test_truncated(void **state)
         assert_string_equal(newest_in(folder).path, good);
     }
     dn_log_set_level(DN_INFO);
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    assert_int_equal(truncate(good, 5), 0);
+    assert_int_equal(dn_checkpoint_open_newest(&file, folder, &position), DN_ECORRUPT);
+    assert_null(file);
+    assert_non_null(strstr(dn_message(),
+                           ": found 2 checkpoints, none readable (--resume none starts "
+                           "anew): "));
+    assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: found no checksum"));
     remove_folder(folder);
 }
 
@@ -818,6 +851,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_first_files),
         cmocka_unit_test(test_keep),
         cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_set_aside),
         cmocka_unit_test(test_flipped_byte),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_other_model),

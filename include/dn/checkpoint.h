@@ -62,8 +62,8 @@ void dn_saver_destroy(dn_saver **saver);
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */
 void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t step);
 
-/* Renames the folder's checkpoints to NAME.old, with one line that says so: a new run is to start
- * there, and its restart must not find them. DN_OK also when there are none. */
+/* Moves the folder's checkpoints and metrics to a new folder old-N in it, with one line that says
+ * so: a new run is to start there. DN_OK also when there are none. */
 dn_status dn_checkpoint_set_aside(const char *folder);
 
 /* ---- reading ---- */
@@ -77,8 +77,9 @@ typedef struct dn_checkpoint_file dn_checkpoint_file;
  * after a failure. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
-/* The same for the newest whole checkpoint of the folder; where there is none, or no folder, *file
- * is NULL and state->path empty. Damaged ones are passed over with a warning that names them. */
+/* The same for the newest whole checkpoint of the folder; where there is none at all, or no folder,
+ * *file is NULL and state->path empty. Damaged ones are passed over with a warning, but where all
+ * are, that is a failure that tells their number: a run from its start would write over them. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder,
                                     dn_checkpoint *state);
 

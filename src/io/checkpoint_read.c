@@ -157,8 +157,10 @@ static void shape_text(char *text, hid_t space)
     const int rank = H5Sget_simple_extent_dims(space, shape, NULL);
     int at = snprintf(text, 64, "(");
     for (int i = 0; i < rank && at < 64; i++)
-        at += snprintf(text + at, (size_t)(64 - at), "%s%llu%s", i ? ", " : "",
-                       (unsigned long long)shape[i], i == rank - 1 ? ")" : "");
+        at += snprintf(text + at, (size_t)(64 - at), "%s%llu", i ? ", " : "",
+                       (unsigned long long)shape[i]);
+    if (at < 64)
+        snprintf(text + at, (size_t)(64 - at), ")");
 }
 
 /* The file has the tensor under that name, in its shape. */

@@ -65,9 +65,11 @@ hid_t dn_hdf5_open(const char *path)
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value)
 {
     const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
-    const hid_t space = H5Aget_space(attribute);
-    const int good =
-        H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    const hid_t space = H5Aget_space(attribute), found = H5Aget_type(attribute);
+    const int good = H5Sget_simple_extent_npoints(space) == 1 &&
+                     H5Tget_class(found) == H5Tget_class(type) && /* NaN is no integer */
+                     H5Aread(attribute, type, value) >= 0;
+    H5Tclose(found);
     H5Sclose(space);
     H5Aclose(attribute);
     DN_CHECK(good, DN_ECORRUPT, "%s: attribute %s is missing or not as specified", path, name);

@@ -108,7 +108,7 @@ for signal in USR1 TERM INT; do
     kill -$signal "$(<"$out.ranks/pid.1")"
     ended 3 "$out" $again
     wait $job || true
-    says "$out" "stopped on SIG$signal at step [0-9]+; run again to go on"
+    says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to go on"
     (($(last_step "$out") < steps)) || fail "SIG$signal: the run was not stopped" "$out.log"
     goes_on "$out" "SIG$signal at step $(last_step "$out")"
 done

@@ -10,6 +10,7 @@
  * in their turn, so only the last of a chain of calls is tested.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <omp.h>
@@ -43,6 +44,7 @@ struct dn_saver {
     int is_writing;          /* the thread has to be joined */
     double seconds, longest; /* of the last write; of those that were joined */
     dn_failure failure;      /* of the last write, until it was reported */
+    _Atomic int64_t written; /* the step of the last file that is on the disk, -1 before */
     pthread_mutex_t library; /* HDF5's: no child is forked while a thread is inside */
     const float *parameters, *running, *vectors; /* what is written: in `copy`, but in a child */
     float copy[]; /* of parameters, running statistics, the optimizer's vectors */
@@ -149,6 +151,8 @@ static dn_status write_checkpoint(dn_saver *s)
     DN_TRY(status);
     status = dn_file_write(path, bytes, count);
     free(bytes);
+    if (status == DN_OK)
+        s->written = s->state.step;
     if (status == DN_OK && s->keep > 0)
         dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return status;
@@ -164,6 +168,7 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
     dn_saver *s = malloc(sizeof *s + floats * sizeof *s->copy);
     DN_CHECK(s, DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
     *s = (dn_saver){.net = net, .optimizer = optimizer, .folder = folder, .keep = keep};
+    s->written = -1;
     s->parameters = s->copy;
     s->running = s->parameters + view.parameter_count;
     s->vectors = s->running + view.running_count;
@@ -254,31 +259,43 @@ static dn_status write_rescued(dn_saver *s, const char *path)
     return DN_OK;
 }
 
-static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, const char *path)
+/* Says what was saved. mpirun may have ended, and what this process had for standard error with it:
+ * then mpirun's own is where its user looks. */
+static void say_rescued(const char *line, int launcher)
 {
+    if (dprintf(STDERR_FILENO, "%s", line) < 0 && launcher >= 0)
+        dprintf(launcher, "%s", line);
+}
+
+static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, const char *path,
+                                    int launcher)
+{
+    char line[PATH_MAX + 256];
     s->state = *state;
     const dn_status status = write_rescued(s, path);
-    dprintf(STDERR_FILENO,
-            "dn_dist: told to stop in step %" PRId64 ", which may not end: the state before it is "
-            "%s %s\n",
-            state->step + 1,
-            status == DN_OK ? "saved in" : "not saved:", status == DN_OK ? path : dn_message());
+    snprintf(line, sizeof line,
+             "dn_dist: the running step may be cut off: the state after step %" PRId64
+             " is %s %s\n",
+             state->step,
+             status == DN_OK ? "saved in" : "not saved:", status == DN_OK ? path : dn_message());
+    say_rescued(line, launcher);
     _exit(status != DN_OK);
 }
 
 void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], launcher[64];
     dn_checkpoint_path(path, sizeof path, s->folder, state->step);
-    if (access(path, F_OK) == 0)
+    if (s->written == state->step || strcmp(path, state->path) == 0)
         return;
+    snprintf(launcher, sizeof launcher, "/proc/%d/fd/2", (int)getppid());
     pthread_mutex_lock(&s->library);
     const pid_t child = dn_child_detach();
     if (child == 0)
-        save_as_child(s, state, path);
+        save_as_child(s, state, path, open(launcher, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
     pthread_mutex_unlock(&s->library);
     if (child < 0)
-        dn_warn("told to stop in a step that may not end, and cannot start a process to save the "
-                "state before it: %s",
-                strerror(errno));
+        dn_warn("the running step may be cut off, and no process can start that saves the state "
+                "after step %" PRId64 ": %s",
+                state->step, strerror(errno));
 }

@@ -188,11 +188,15 @@ hash=$(last_hash "$out") || hash=none
 
 out=$tmp/unread
 on_ranks 2 "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
-    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" | true
+    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
+    head -n 1 >"$out.first"
+grep -q "^fashion-mnist-tiny on the data in $data, ranks: " "$out.first" ||
+    fail "$out: expected what is trained on what" "$out.first"
 [[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
 rm -rf "$out"
 limited "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
-    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" | true
+    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
+    head -n 1 >"$out.first"
 [[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
 limited env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
     --out "$tmp/nohup" --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 \

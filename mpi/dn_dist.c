@@ -1,12 +1,16 @@
 /* dn_dist: parses the command line, begins again with other environment variables where too many
  * ranks would spin, starts MPI, finds the rank's cores, starts the heartbeat and the timeline, runs
  * one command. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "commands/commands.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
+#include "job/preempt.h"
 #include "job/timeline.h"
 
 static const dn_command commands[] = {
@@ -67,6 +71,25 @@ static dn_status run_command(const dn_command *command, dn_comm *comm, dn_option
     return status != DN_OK ? status : closed;
 }
 
+static void end_as_stopped(int signal)
+{
+    (void)signal;
+    _exit(DN_EXIT_AGAIN);
+}
+
+/* Ends MPI. All is saved and said where the job stopped on a signal: then the launcher, which may
+ * have got it too, may not answer any more, and kill its ranks a moment later. */
+static void end_mpi(dn_comm *comm, dn_status status)
+{
+    if (status == DN_STOPPED && dn_preempt_is_urgent()) {
+        const struct itimerval moment = {.it_value.tv_usec = 300000};
+        dn_heartbeat_stop(&comm->heartbeat);
+        signal(SIGALRM, end_as_stopped);
+        setitimer(ITIMER_REAL, &moment, NULL);
+    }
+    dn_comm_finalize(comm);
+}
+
 int main(int argc, char **argv)
 {
     dn_comm comm;
@@ -88,7 +111,8 @@ int main(int argc, char **argv)
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     dn_heartbeat_doing(comm.heartbeat, DN_ENDING);
-    dn_comm_finalize(&comm);
+    fflush(NULL);
+    end_mpi(&comm, status);
     dn_heartbeat_stop(&comm.heartbeat);
     return status == DN_OK ? DN_EXIT_DONE : status == DN_STOPPED ? DN_EXIT_AGAIN : DN_EXIT_FAILED;
 }

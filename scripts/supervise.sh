@@ -4,8 +4,8 @@
 #
 #   supervise.sh OUT HOST:RANKS,HOST:RANKS... LAUNCHER... -- dn_dist train ... --out OUT
 #
-# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, TERM and INT ask the run
-# to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be run again;
+# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, TERM, INT and HUP ask the
+# run to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be run again;
 # others when it gives up: a failure is taken for one that passes when a rank was lost (status 76,
 # or killed), when a host has gone, or when the run had saved a checkpoint since its start (a disk
 # that was full may be emptied).
@@ -17,7 +17,8 @@
 set -euo pipefail
 asked=no
 step=
-trap 'asked=yes; [[ -z $step ]] || kill -USR1 "$step" || true' USR1 TERM INT
+trap 'asked=yes; [[ -z $step ]] || kill -USR1 "$step" || true' USR1 TERM INT HUP
+trap '' PIPE # who reads the output may end before the run does
 
 usage() {
     sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
@@ -36,7 +37,7 @@ done
 command=("${@:2}")
 kind=${launcher[0]##*/}
 
-say() { echo "supervise: $*"; }
+say() { echo "supervise: $*" 2>/dev/null || true; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 

@@ -102,13 +102,13 @@ goes_on "$out" "rank $victim stopped"
 
 # ---- preempted ----
 
-for signal in USR1 TERM INT; do
+for signal in USR1 TERM INT HUP; do
     out=$tmp/signal-$signal
     started 3 "$out"
     kill -$signal "$(<"$out.ranks/pid.1")"
     ended 3 "$out" $again
     wait $job || true
-    says "$out" "stopped on SIG$signal at step [0-9]+; run again to go on"
+    says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to go on"
     (($(last_step "$out") < steps)) || fail "SIG$signal: the run was not stopped" "$out.log"
     goes_on "$out" "SIG$signal at step $(last_step "$out")"
 done
@@ -129,6 +129,82 @@ SLURM_JOB_END_TIME=$(date +%s) started 3 "$out"
 ended 3 "$out" $again
 [[ $(last_step "$out") == 0 ]] || fail "the end of a job: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
+
+# The launcher is told to stop, and kills its ranks one second later.
+
+# on_launcher OUT OPTION...: starts a run on 2 ranks without rank.sh, which their signals would end.
+on_launcher() {
+    local out=$1
+    shift
+    "${launcher[@]}" 2 "$build/dn_dist" train --data "$data" --out "$out" --eval-every 0 \
+        --threads 1 "$@" >"$out.log" 2>&1 &
+    job=$!
+}
+
+for ((i = 0; i < 5; i++)); do
+    out=$tmp/launcher-$i
+    on_launcher "$out" --model fashion-mnist-tiny --batch-size 4 --virtual-ranks 8 --max-steps 100000
+    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    sleep "0.$i"
+    kill -TERM $job
+    wait $job || true
+    says "$out" "stopped on a request .SIGTERM. at step [0-9]+; run again to go on"
+    grep -q '^ended after step' "$out.log" || fail "$out: expected 'ended after'" "$out.log"
+    [[ ! -e $out/lost.json ]] || fail "$out: found lost.json" "$out.log"
+    ! grep -q 'was lost' "$out.log" || fail "$out: found a lost rank" "$out.log"
+done
+
+# slow_steps OUT: starts a run whose steps take seconds.
+slow_steps() {
+    on_launcher "$1" --model densenet-bc-100-12 --batch-size 96 --virtual-ranks 2 --max-steps 2
+}
+
+slow_steps "$tmp/slow-whole"
+wait $job || fail "the slow run left alone" "$tmp/slow-whole.log"
+expected=$(last_hash "$tmp/slow-whole") || expected=missing
+out=$tmp/slow
+for ((i = 0; i < 5; i++)); do # until the signal comes in a step that does not end in time
+    rm -rf "$out"
+    slow_steps "$out"
+    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    sleep "0.$i"
+    kill -TERM $job
+    wait $job || true
+    for ((k = 0; k < 100; k++)); do # the child may be writing
+        [[ $(find "$out" -name '*.h5') == "" ]] || break
+        sleep 0.1
+    done
+    ! grep -q 'the running step may be cut off' "$out.log" || break
+done
+says "$out" "the running step may be cut off: the state after step [01] is saved in .*h5"
+[[ $(find "$out" -name 'checkpoint-*' | wc -l) == 1 ]] || fail "$out: expected one file" "$out.log"
+slow_steps "$out"
+wait $job || fail "$out: going on" "$out.log"
+grep -q '^resumed from' "$out.log" || fail "$out: expected to go on" "$out.log"
+hash=$(last_hash "$out") || hash=none
+[[ $hash == "$expected" ]] || fail "a slow step: expected $expected, found $hash" "$out.log"
+
+# ---- nobody reads the output ----
+
+out=$tmp/unread
+on_ranks 2 "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
+    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
+    head -n 1 >"$out.first"
+grep -q "^fashion-mnist-tiny on the data in $data, ranks: " "$out.first" ||
+    fail "$out: expected what is trained on what" "$out.first"
+[[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
+rm -rf "$out"
+limited "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
+    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
+    head -n 1 >"$out.first"
+[[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
+limited env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
+    --out "$tmp/nohup" --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 \
+    --max-steps $steps >"$tmp/nohup.log" 2>&1 &
+job=$!
+until [[ -e $tmp/nohup/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+kill -HUP $job
+wait $job || fail "SIGHUP, ignored: expected status 0" "$tmp/nohup.log"
 
 # ---- non-finite numbers ----
 

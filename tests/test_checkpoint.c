@@ -748,6 +748,59 @@ static void test_background(void **state)
     remove_folder(folder);
 }
 
+/* A child saves what the vectors were when it was made, while this process goes on and saves; what
+ * is on the disk is not saved again. */
+static void test_rescue(void **state)
+{
+    (void)state;
+    char folder[64], path[128], command[160];
+    make_folder(folder);
+    dn_net *net = make_net(SMALL, 3), *loaded = make_net(SMALL, 4);
+    dn_checkpoint position = make_state(net, 1);
+    dn_optimizer_state vectors = make_vectors(net, "sgd", 1), found = make_vectors(net, "sgd", 7);
+    const size_t bytes = dn_net_view(net).parameter_count * sizeof(float);
+    float *expected = malloc(bytes);
+    int ending;
+    assert_non_null(expected);
+    dn_saver *saver = make_saver(net, &vectors, folder, 0);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    dn_net_view(net).parameters[0] += 1;
+    memcpy(expected, dn_net_view(net).parameters, bytes);
+    position.step = 2;
+    dn_saver_rescue(saver, &position);
+    memset(dn_net_view(net).parameters, 3, bytes);
+    position.step = 3;
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    assert_int_equal(dn_saver_wait(saver), DN_OK);
+    assert_true(wait(&ending) > 0);
+    assert_int_equal(ending, 0);
+    assert_int_equal(files_in(folder), 3);
+    snprintf(path, sizeof path, "%s/checkpoint-00000002.h5", folder);
+    assert_int_equal(load(path, loaded, &found), DN_OK);
+    assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
+    assert_memory_equal(found.vectors, vectors.vectors, vectors.floats * sizeof(float));
+
+    dn_saver_rescue(saver, &position);
+    position.step = 2;
+    strcpy(position.path, path); /* the run went on from it */
+    dn_saver_rescue(saver, &position);
+    assert_int_equal(wait(&ending), -1);
+
+    snprintf(command, sizeof command, "rm -r '%s' && touch '%s'", folder, folder);
+    assert_int_equal(system(command), 0);
+    position.path[0] = '\0';
+    dn_saver_rescue(saver, &position); /* cannot, and says so */
+    assert_true(wait(&ending) > 0 && WIFEXITED(ending));
+    assert_int_equal(WEXITSTATUS(ending), 1);
+    dn_saver_destroy(&saver);
+    free(expected);
+    dn_optimizer_state_destroy(&vectors);
+    dn_optimizer_state_destroy(&found);
+    dn_net_destroy(&net);
+    dn_net_destroy(&loaded);
+    remove_folder(folder);
+}
+
 /* A failure in the background is told once, by the next call; the one after goes on. */
 static void test_background_failure(void **state)
 {
@@ -862,6 +915,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_refused_folder),
         cmocka_unit_test(test_background),
+        cmocka_unit_test(test_rescue),
         cmocka_unit_test(test_background_failure),
         cmocka_unit_test(test_killed),
     };

@@ -56,6 +56,13 @@ dn_status dn_saver_wait(dn_saver *saver);
 /* The seconds of the longest write whose end was waited for. */
 double dn_saver_longest(const dn_saver *saver);
 
+/* Has a child (dn_child_detach) save what net and optimizer hold now, and `state`, for a process
+ * that may be killed any moment: unless that step is on the disk, written by this saver or as the
+ * file state->path. The child says on standard error what it saved, or why not; it replaces and
+ * deletes nothing newer. Waits while a thread builds a file. Another thread than the saver's may
+ * call it; nobody may change the vectors meanwhile. */
+void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state);
+
 /* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL. */
 void dn_saver_destroy(dn_saver **saver);
 

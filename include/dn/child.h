@@ -13,6 +13,7 @@
 #define DN_CHILD_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "dn/status.h"
 
@@ -29,5 +30,10 @@ enum { DN_CHILD_SECONDS = 120 }; /* of processor time: for what takes millisecon
  * written. The caller frees it with dn_child_pages_free. */
 void *dn_child_pages(size_t bytes);
 void dn_child_pages_free(void *pages, size_t bytes);
+
+/* Forks as fork does, a child that outlives its caller: in a session of its own, deaf to signals
+ * that ask for an end, with the caller's standard error and regular files (and so the locks on
+ * them), but none of its connections. The child must not use OpenMP or MPI, and ends with _exit. */
+pid_t dn_child_detach(void);
 
 #endif

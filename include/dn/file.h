@@ -27,6 +27,9 @@ dn_status dn_make_folders(const char *path);
  * left; unless it was the folder that could not be flushed, `path` is as it was. */
 dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 
+/* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
+dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
+
 /* Opens a file to read; *size = its bytes. The caller closes *file where it is not -1, after a
  * failure too. DN_ENOENT, DN_EIO. */
 dn_status dn_file_open(const char *path, int *file, int64_t *size);

@@ -12,6 +12,7 @@
 
 #include "job/heartbeat.h"
 #include "job/placement.h"
+#include "training/rescue.h"
 #include "training/run.h"
 
 static const double slow_disk = 20e6; /* bytes/s */
@@ -174,6 +175,8 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r, options));
+    dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
+            comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
@@ -189,10 +192,14 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
         goto done;
     }
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
+    r.state.schedule_state = r.rate.state;
+    if (is_first)
+        dn_rescue_start(&r.step.settings.rescue, r.saver, &r.state);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r.state.path, r.folder);
 done:
+    dn_rescue_stop(&r.step.settings.rescue);
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);
     dn_metrics_destroy(&r.metrics);

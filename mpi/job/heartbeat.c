@@ -29,12 +29,16 @@
 
 #include <linux/sockios.h>
 
+#include "job/oom.h"
+#include "job/preempt.h"
+
 enum {
     RECORD_SECONDS = 2, /* for lost.json: its file system may be what was lost */
     PARK = SIGURG /* the signal that parks a thread; ignored by default, used by nobody here */
 };
 
 static const double longest_period = 0.25; /* seconds between two signs of life */
+static const double stop_seconds = 2; /* from a peer's end in a job that stops to this process's */
 
 static const char *const operation_names[] = {"the start",  "reading of data",      "forward",
                                               "backward",   "the sum of gradients", "update",
@@ -62,6 +66,8 @@ struct dn_heartbeat {
     int rank, size;
     double deadline, period; /* seconds */
     double warned, woke; /* when: last warned of a stall; found that it had been stopped itself */
+    double end;          /* when this process ends, its job having stopped; infinite before */
+    int64_t oom_kills;   /* of this process's cgroup, at the start */
     int has_thread;
     pthread_t thread;
     _Atomic int64_t step;
@@ -181,6 +187,36 @@ static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
     end_as_lost(hb, silent, reason);
 }
 
+/* Why a process ended is for its parent to know. But the kernel counts what it kills for memory in
+ * a cgroup, and ranks of a host commonly share theirs. */
+static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t size)
+{
+    const int is_here = strcmp(hb->peer[rank].host, hb->peer[hb->rank].host) == 0;
+    const int64_t kills = is_here ? dn_oom_kills("") - hb->oom_kills : 0;
+    snprintf(text, size, "its process ended");
+    if (kills > 0)
+        snprintf(text, size,
+                 "its process ended, probably killed (signal 9) for want of memory: the kernel has "
+                 "killed for that in this cgroup since the start");
+}
+
+/* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
+ * the launcher kills the ranks. But this one's main thread may wait for the peer for ever. */
+static void end_peer(dn_heartbeat *hb, int rank, const char *reason, double now)
+{
+    if (!dn_preempt_is_urgent())
+        end_as_lost(hb, rank, reason);
+    close(hb->line[rank].fd);
+    hb->line[rank].fd = -1;
+    hb->end = fmin(hb->end, now + stop_seconds);
+}
+
+static _Noreturn void end_as_stopped(void)
+{
+    park_others();
+    _exit(DN_EXIT_AGAIN);
+}
+
 /* ---- messages, and checks ---- */
 
 static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
@@ -207,9 +243,15 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
                                  sizeof p->incoming - p->have, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (got <= 0)
-            end_as_lost(hb, rank,
-                        got == 0 || errno == ECONNRESET ? "its process ended" : strerror(errno));
+        if (got <= 0) {
+            char reason[128];
+            if (got == 0 || errno == ECONNRESET)
+                explain_end(hb, rank, reason, sizeof reason);
+            else
+                snprintf(reason, sizeof reason, "%s", strerror(errno));
+            end_peer(hb, rank, reason, now);
+            return;
+        }
         p->have += (size_t)got;
         if (p->have == sizeof p->incoming) {
             p->have = 0;
@@ -257,6 +299,8 @@ static void *keep_beating(void *heartbeat)
         }
         if (now < beat)
             continue;
+        if (now >= hb->end)
+            end_as_stopped();
         for (int r = 0; r < hb->size; r++)
             if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
                 end_as_silent(hb, r, now);
@@ -280,6 +324,8 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->size = comm->size;
     hb->deadline = deadline;
     hb->period = fmin(deadline / 10, longest_period);
+    hb->end = INFINITY;
+    hb->oom_kills = dn_oom_kills("");
     hb->since = omp_get_wtime();
     hb->line = calloc(size + 1, sizeof *hb->line);
     DN_CHECK(hb->line, DN_ENOMEM, "out of memory");

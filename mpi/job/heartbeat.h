@@ -9,8 +9,9 @@
  *
  * When a rank is lost, one survivor prints one line that names it and writes it to lost.json in the
  * run's folder, and all survivors end with DN_EXIT_LOST, whatever their main threads are waiting
- * for. A main thread that gets nowhere while its process is alive is named in a warning, no more:
- * slow work is legitimate.
+ * for. Where an urgent signal came before (preempt.h), a peer's end is a part of the stop:
+ * survivors end two seconds later, with DN_EXIT_AGAIN. A main thread that gets nowhere while its
+ * process is alive is named in a warning, no more: slow work is legitimate.
  */
 #ifndef DN_HEARTBEAT_H
 #define DN_HEARTBEAT_H

@@ -1,9 +1,9 @@
 /*
  * Connections of the heartbeat (heartbeat.h): TCP from every rank to rank 0, apart from MPI's.
  *
- * Rank 0 listens and broadcasts by MPI at which addresses; every other rank connects to the first
- * that leads there. A greeting with a random token, which rank 0 sends back, tells the job's own
- * processes from others. The sockets block, with a timeout, in this file only.
+ * Rank 0 listens, by IPv6 and IPv4, and broadcasts by MPI at which addresses; every other rank
+ * connects to the first that leads there. A greeting with a random token, which rank 0 sends back,
+ * tells the job's own processes from others. The sockets block, with a timeout, in this file only.
  */
 #include "job/heartbeat.h"
 
@@ -29,12 +29,17 @@ enum {
     ACCEPT_SECONDS = 30   /* since the last rank that connected */
 };
 
+typedef union address {
+    sa_family_t family;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} address;
+
 /* Where rank 0 listens. */
 typedef struct endpoint {
     uint64_t token;
-    in_port_t port; /* network order */
     int count;
-    struct in_addr address[ADDRESSES];
+    address address[ADDRESSES]; /* with the port */
 } endpoint;
 
 typedef struct greeting {
@@ -42,33 +47,62 @@ typedef struct greeting {
     int64_t rank; /* that connects */
 } greeting;
 
-/* This host's IPv4 addresses, the loopback's too: for ranks on the same host. */
-static void list_addresses(endpoint *rank_0)
+/* This host's addresses, the loopback's too: for ranks on the same host. Those of a link are left
+ * out, as other hosts have other names for the link. */
+static void list_addresses(endpoint *rank_0, int is_v6, in_port_t port)
 {
     struct ifaddrs *list = NULL;
     getifaddrs(&list);
-    for (const struct ifaddrs *i = list; i && rank_0->count < ADDRESSES; i = i->ifa_next)
-        if ((i->ifa_flags & IFF_UP) && i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
-            rank_0->address[rank_0->count++] = ((struct sockaddr_in *)i->ifa_addr)->sin_addr;
+    for (const struct ifaddrs *i = list; i && rank_0->count < ADDRESSES; i = i->ifa_next) {
+        address *const a = &rank_0->address[rank_0->count];
+        if (!(i->ifa_flags & IFF_UP) || !i->ifa_addr)
+            continue;
+        if (i->ifa_addr->sa_family == AF_INET) {
+            a->v4 = *(const struct sockaddr_in *)i->ifa_addr;
+            a->v4.sin_port = port;
+            rank_0->count++;
+        } else if (i->ifa_addr->sa_family == AF_INET6 && is_v6) {
+            a->v6 = *(const struct sockaddr_in6 *)i->ifa_addr;
+            a->v6.sin6_port = port;
+            rank_0->count += !IN6_IS_ADDR_LINKLOCAL(&a->v6.sin6_addr);
+        }
+    }
     freeifaddrs(list);
+}
+
+/* A socket that listens by IPv6 and IPv4, or by IPv4 alone where the kernel has no IPv6. */
+static int listen_on(address *name, socklen_t *size)
+{
+    static const struct in6_addr any = IN6ADDR_ANY_INIT;
+    int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener >= 0) {
+        name->v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = any};
+        *size = sizeof name->v6;
+        setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &(int){0}, sizeof(int));
+    } else {
+        listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        name->v4 = (struct sockaddr_in){.sin_family = AF_INET};
+        *size = sizeof name->v4;
+    }
+    return listener;
 }
 
 static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
 {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
-    socklen_t size = sizeof name;
+    address name;
+    socklen_t size;
     struct rlimit files; /* one connection a rank may exceed the default */
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *listener = listen_on(&name, &size);
     DN_CHECK(*listener >= 0 && bind(*listener, (struct sockaddr *)&name, size) == 0 &&
                  listen(*listener, BACKLOG) == 0 &&
                  getsockname(*listener, (struct sockaddr *)&name, &size) == 0 &&
                  getrandom(&rank_0->token, sizeof rank_0->token, 0) > 0,
              DN_EIO, "cannot listen: %s", strerror(errno));
-    rank_0->port = name.sin_port;
-    list_addresses(rank_0);
+    const int is_v6 = name.family == AF_INET6;
+    list_addresses(rank_0, is_v6, is_v6 ? name.v6.sin6_port : name.v4.sin_port);
     return DN_OK;
 }
 
@@ -123,26 +157,28 @@ static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line,
 }
 
 /* Whether rank 0 is where the socket leads when it is connected to that address. */
-static int reaches_rank_0(int line, struct in_addr address, const endpoint *rank_0, int rank)
+static int reaches_rank_0(int line, const address *to, const greeting *own)
 {
-    const struct sockaddr_in name = {
-        .sin_family = AF_INET, .sin_port = rank_0->port, .sin_addr = address};
-    const greeting own = {.token = rank_0->token, .rank = rank};
+    const socklen_t size = to->family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;
     greeting received;
     set_timeout(line, SO_SNDTIMEO, CONNECT_SECONDS);
-    return connect(line, (const struct sockaddr *)&name, sizeof name) == 0 &&
-           send_greeting(line, &own) && receive_greeting(line, &received, REPLY_SECONDS) &&
-           memcmp(&received, &own, sizeof own) == 0;
+    return connect(line, (const struct sockaddr *)to, size) == 0 && send_greeting(line, own) &&
+           receive_greeting(line, &received, REPLY_SECONDS) &&
+           memcmp(&received, own, sizeof *own) == 0;
 }
 
 /* Another rank: *line = a connection to rank 0. */
 static dn_status connect_to_rank_0(int *line, const endpoint *rank_0, int rank)
 {
+    const greeting own = {.token = rank_0->token, .rank = rank};
     for (int i = 0; i < rank_0->count; i++) {
-        *line = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const address *const to = &rank_0->address[i];
+        *line = socket(to->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (*line < 0 && errno == EAFNOSUPPORT)
+            continue;
         DN_CHECK(*line >= 0, DN_EIO, "no socket: %s", strerror(errno));
         send_at_once(*line);
-        if (reaches_rank_0(*line, rank_0->address[i], rank_0, rank))
+        if (reaches_rank_0(*line, to, &own))
             return DN_OK;
         close(*line);
         *line = -1;

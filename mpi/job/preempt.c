@@ -1,22 +1,32 @@
 /* Signals and the time limit; see preempt.h. */
 #include "job/preempt.h"
 
+#include <errno.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
-/* What a handler can reach is global: the last signal caught, 0 before. */
-static volatile sig_atomic_t caught;
+/* What a handler can reach is global: the last signal caught, 0 before; whether one was urgent; and
+ * the eventfd that tells of it. */
+static volatile sig_atomic_t caught, is_urgent;
+static int bell = -1;
 
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
 
 static void note_signal(int signal)
 {
+    const int error = errno;
     caught = signal;
+    if (signal != SIGUSR1) {
+        is_urgent = 1;
+        eventfd_write(bell, 1);
+    }
+    errno = error;
 }
 
 /* seconds = what a text as Slurm takes it means. */
@@ -40,6 +50,21 @@ static dn_status parse_time(const char *text, double *seconds)
     return DN_OK;
 }
 
+static void catch_signals(void)
+{
+    const struct sigaction again = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    const struct sigaction once = {.sa_handler = note_signal,
+                                   .sa_flags = SA_RESTART | SA_RESETHAND};
+    struct sigaction hangup;
+    bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    sigaction(SIGTERM, &again, NULL);
+    sigaction(SIGUSR1, &again, NULL);
+    sigaction(SIGINT, &once, NULL);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &again, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
     const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
@@ -51,12 +76,7 @@ dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
     } else if (job_end != NULL && atof(job_end) > 0) {
         preempt->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
     }
-    const struct sigaction again = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
-    const struct sigaction once = {.sa_handler = note_signal,
-                                   .sa_flags = SA_RESTART | SA_RESETHAND};
-    sigaction(SIGTERM, &again, NULL);
-    sigaction(SIGUSR1, &again, NULL);
-    sigaction(SIGINT, &once, NULL);
+    catch_signals();
     return DN_OK;
 }
 
@@ -68,10 +88,21 @@ int dn_preempt_reason(const dn_preempt *preempt)
     return omp_get_wtime() + needed > preempt->limit ? DN_PREEMPT_TIME : 0;
 }
 
+int dn_preempt_is_urgent(void)
+{
+    return is_urgent;
+}
+
+int dn_preempt_bell(void)
+{
+    return bell;
+}
+
 const char *dn_preempt_name(int reason)
 {
-    return reason == SIGTERM   ? "SIGTERM"
-           : reason == SIGUSR1 ? "SIGUSR1"
-           : reason == SIGINT  ? "SIGINT"
+    return reason == SIGTERM   ? "a request (SIGTERM)"
+           : reason == SIGUSR1 ? "a request (SIGUSR1)"
+           : reason == SIGINT  ? "a request (SIGINT)"
+           : reason == SIGHUP  ? "a request (SIGHUP)"
                                : "the time limit";
 }

@@ -1,10 +1,14 @@
 /*
- * Preemption: the job is asked to end early, by SIGTERM, SIGUSR1, SIGINT or a time limit.
+ * Preemption: the job is asked to end early, by SIGTERM, SIGHUP, SIGINT, SIGUSR1 or a time limit.
  *
  * A signal is only noted; the ranks tell each other in every step whether one is preempted, save
  * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
  * from the process's start and acts as a signal does, early enough for one more step and one
- * checkpoint. Not collective.
+ * checkpoint.
+ *
+ * SIGUSR1 announces an end, the other signals may begin it: mpirun kills its ranks one second after
+ * SIGTERM. They are urgent; a bell, a descriptor that becomes readable, wakes who must act before
+ * the step has ended (training/rescue.h). Not collective.
  */
 #ifndef DN_PREEMPT_H
 #define DN_PREEMPT_H
@@ -19,14 +23,22 @@ typedef struct dn_preempt {
     double longest_step, longest_saving; /* seconds; the caller keeps them up to date */
 } dn_preempt;
 
-/* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where
- * the text is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
+/* Catches the signals, but SIGHUP where it is ignored, as nohup does; ignores SIGPIPE, as the end
+ * of who reads the output is not the end of the run. The limit is `text` after `start`
+ * (omp_get_wtime's seconds); where the text is empty, the end of the Slurm job that this process
+ * runs in, if any. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
 /* 0, or why this process should end now. */
 int dn_preempt_reason(const dn_preempt *preempt);
 
-/* "SIGUSR1", or "the time limit". */
+/* 1 once an urgent signal came; also from other threads. */
+int dn_preempt_is_urgent(void);
+
+/* Readable from then on; -1 where the system gave none. */
+int dn_preempt_bell(void);
+
+/* What it stopped on: "a request (SIGUSR1)", or "the time limit". */
 const char *dn_preempt_name(int reason);
 
 #endif

@@ -10,6 +10,7 @@
 #include "dn/rng.h"
 #include "job/heartbeat.h"
 #include "job/timeline.h"
+#include "training/rescue.h"
 
 /* ---- the steps ---- */
 
@@ -143,6 +144,7 @@ static dn_status end_epoch(dn_run *r)
         is_evaluated = status == DN_OK;
         if (is_evaluated)
             dn_rate_observe(&r->rate, epoch, scores.loss);
+        dn_rescue_schedule(r->step.settings.rescue, &r->rate.state);
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     DN_TRY(common_hash(r, &hash));

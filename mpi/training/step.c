@@ -10,6 +10,7 @@
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/timeline.h"
+#include "training/rescue.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
  * waited, the negative of that, and why to stop. */
@@ -343,7 +344,9 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(check_numbers(step, number, &result->culprit));
+    dn_rescue_hold(step->settings.rescue);
     update(step, number, rate);
+    dn_rescue_release(step->settings.rescue, number + 1);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = step->scores[LOSS] / step->virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];

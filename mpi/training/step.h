@@ -40,6 +40,7 @@ typedef struct dn_step_settings {
     dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
     dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
+    struct dn_rescue *rescue;   /* held in each update (rescue.h); or NULL */
 } dn_step_settings;
 
 /* What the steps took, in seconds, since the caller cleared it. */

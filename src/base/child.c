@@ -1,14 +1,17 @@
 /* A forked child and what it reports; see include/dn/child.h. */
 #include "dn/child.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,4 +96,35 @@ dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)
                   : dn_fail(DN_ENOMEM, "%s: cannot start a process: %s", what, strerror(error));
     dn_child_pages_free(r, sizeof *r);
     return status;
+}
+
+/* ---- a child that stays ---- */
+
+/* Of what is open but standard error: files stay, all else is closed. */
+static void leave_connections(void)
+{
+    DIR *const files = opendir("/proc/self/fd");
+    const int nowhere = open("/dev/null", O_RDWR);
+    struct stat info;
+    for (const struct dirent *entry; files && (entry = readdir(files));) {
+        const int file = atoi(entry->d_name);
+        if (file > STDERR_FILENO && file != dirfd(files) && file != nowhere &&
+            fstat(file, &info) == 0 && !S_ISREG(info.st_mode))
+            close(file);
+    }
+    dup2(nowhere, STDIN_FILENO);
+    dup2(nowhere, STDOUT_FILENO);
+}
+
+pid_t dn_child_detach(void)
+{
+    static const int requests[] = {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGPIPE};
+    const pid_t child = fork();
+    if (child != 0)
+        return child;
+    setsid();
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        signal(requests[i], SIG_IGN);
+    leave_connections();
+    return 0;
 }

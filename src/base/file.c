@@ -79,8 +79,13 @@ static int flush_folder(const char *path)
 
 dn_status dn_file_write(const char *path, const void *bytes, size_t size)
 {
+    return dn_file_write_as(path, DN_PARTIAL, bytes, size);
+}
+
+dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size)
+{
     char partial[PATH_MAX];
-    const int length = snprintf(partial, sizeof partial, "%s" DN_PARTIAL, path);
+    const int length = snprintf(partial, sizeof partial, "%s%s", path, suffix);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", path);
     int error = write_bytes(partial, bytes, size);
     if (!error && rename(partial, path) != 0)

@@ -9,6 +9,8 @@
  * dn_file_write takes the bytes to the disk. HDF5 calls on an object that could not be opened fail
  * in their turn, so only the last of a chain of calls is tested.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <omp.h>
@@ -16,16 +18,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <xxhash.h>
 
 #include "checkpoint_file.h"
+#include "dn/child.h"
 #include "dn/file.h"
 
 enum {
     GROWTH = 4 << 20, /* bytes by which the file in memory grows */
     PIECE = 1 << 18   /* floats that one OpenMP thread copies at a time */
 };
+
+/* What a child's file ends in until it is whole: the parent may be writing, too. */
+#define DN_RESCUED ".rescued"
 
 struct dn_saver {
     const dn_net *net;
@@ -37,7 +44,10 @@ struct dn_saver {
     int is_writing;          /* the thread has to be joined */
     double seconds, longest; /* of the last write; of those that were joined */
     dn_failure failure;      /* of the last write, until it was reported */
-    float copy[];            /* of parameters, running statistics, the optimizer's vectors */
+    _Atomic int64_t written; /* the step of the last file that is on the disk, -1 before */
+    pthread_mutex_t library; /* HDF5's: no child is forked while a thread is inside */
+    const float *parameters, *running, *vectors; /* what is written: in `copy`, but in a child */
+    float copy[]; /* of parameters, running statistics, the optimizer's vectors */
 };
 
 /* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
@@ -92,10 +102,10 @@ static int write_state(const dn_saver *s, hid_t file)
 static int write_content(const dn_saver *s, hid_t file)
 {
     const dn_view net = dn_net_view(s->net);
-    const float *running = s->copy + net.parameter_count, *vector = running + net.running_count;
+    const float *vector = s->vectors;
     const char *const *states = s->optimizer->optimizer->states;
     char group[64];
-    int ok = write_group(s, file, "model", s->copy, running);
+    int ok = write_group(s, file, "model", s->parameters, s->running);
     for (int i = 0; ok && states[i]; i++, vector += net.parameter_count) {
         snprintf(group, sizeof group, "optimizer/%s", states[i]);
         ok = write_group(s, file, group, vector, NULL);
@@ -127,16 +137,21 @@ static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
     return DN_OK;
 }
 
-static dn_status write_checkpoint(const dn_saver *s)
+static dn_status write_checkpoint(dn_saver *s)
 {
     char path[PATH_MAX], *bytes;
     size_t count = 0;
     dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
     DN_TRY(dn_make_folders(s->folder));
     dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX, 0);
-    DN_TRY(build_file(s, &bytes, &count));
-    const dn_status status = dn_file_write(path, bytes, count);
+    pthread_mutex_lock(&s->library);
+    dn_status status = build_file(s, &bytes, &count);
+    pthread_mutex_unlock(&s->library);
+    DN_TRY(status);
+    status = dn_file_write(path, bytes, count);
     free(bytes);
+    if (status == DN_OK)
+        s->written = s->state.step;
     if (status == DN_OK && s->keep > 0)
         dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return status;
@@ -152,6 +167,12 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
     dn_saver *s = malloc(sizeof *s + floats * sizeof *s->copy);
     DN_CHECK(s, DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
     *s = (dn_saver){.net = net, .optimizer = optimizer, .folder = folder, .keep = keep};
+    s->written = -1;
+    s->parameters = s->copy;
+    s->running = s->parameters + view.parameter_count;
+    s->vectors = s->running + view.running_count;
+    pthread_mutex_init(&s->library, NULL);
+    dn_checkpoint_prune(folder, DN_RESCUED, INT64_MAX, 0);
     *saver = s;
     return DN_OK;
 }
@@ -213,6 +234,67 @@ void dn_saver_destroy(dn_saver **saver)
 {
     if (dn_saver_wait(*saver) != DN_OK)
         dn_warn("%s", dn_message());
+    if (*saver != NULL)
+        pthread_mutex_destroy(&(*saver)->library);
     free(*saver);
     *saver = NULL;
+}
+
+/* ---- a child that saves ---- */
+
+/* The net's state itself, which in a child nobody changes. */
+static dn_status write_rescued(dn_saver *s, const char *path)
+{
+    char *bytes;
+    size_t count = 0;
+    s->parameters = dn_net_view(s->net).parameters;
+    s->running = dn_net_view(s->net).running;
+    s->vectors = s->optimizer->vectors;
+    s->state.hash = dn_net_hash(s->net);
+    DN_TRY(build_file(s, &bytes, &count));
+    DN_TRY(dn_file_write_as(path, DN_RESCUED, bytes, count));
+    if (s->keep > 0)
+        dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
+    return DN_OK;
+}
+
+/* Says what was saved. mpirun may have ended, and what this process had for standard error with it:
+ * then mpirun's own is where its user looks. */
+static void say_rescued(const char *line, int launcher)
+{
+    if (dprintf(STDERR_FILENO, "%s", line) < 0 && launcher >= 0)
+        dprintf(launcher, "%s", line);
+}
+
+static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, const char *path,
+                                    int launcher)
+{
+    char line[PATH_MAX + 256];
+    s->state = *state;
+    const dn_status status = write_rescued(s, path);
+    snprintf(line, sizeof line,
+             "dn_dist: the running step may be cut off: the state after step %" PRId64
+             " is %s %s\n",
+             state->step,
+             status == DN_OK ? "saved in" : "not saved:", status == DN_OK ? path : dn_message());
+    say_rescued(line, launcher);
+    _exit(status != DN_OK);
+}
+
+void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state)
+{
+    char path[PATH_MAX], launcher[64];
+    dn_checkpoint_path(path, sizeof path, s->folder, state->step);
+    if (s->written == state->step || strcmp(path, state->path) == 0)
+        return;
+    snprintf(launcher, sizeof launcher, "/proc/%d/fd/2", (int)getppid());
+    pthread_mutex_lock(&s->library);
+    const pid_t child = dn_child_detach();
+    if (child == 0)
+        save_as_child(s, state, path, open(launcher, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
+    pthread_mutex_unlock(&s->library);
+    if (child < 0)
+        dn_warn("the running step may be cut off, and no process can start that saves the state "
+                "after step %" PRId64 ": %s",
+                state->step, strerror(errno));
 }

@@ -1,12 +1,21 @@
 /*
- * Agreement, comparison of hashes, gathering, broadcast, shared memory and the share of cores, on
- * any number of ranks under mpirun. Prints one line; its status is 1 on failure.
+ * Agreement, comparison of hashes, gathering, broadcast, shared memory, the share of cores and the
+ * heartbeat's connections, on any number of ranks under mpirun. Prints one line; its status is 1 on
+ * failure.
  */
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "job/comm.h"
+#include "job/heartbeat.h"
 #include "dn/tree.h"
 
 static int failures;
@@ -100,6 +109,46 @@ static void test_shared(const dn_comm *comm)
     expect(comm, status == DN_ENOMEM && shared.data == NULL, "too large an allocation");
 }
 
+/* A network of this process's own whose only address is ::1; 0 where this is not allowed. */
+static int make_network_without_ipv4(void)
+{
+    if (unshare(CLONE_NEWNET) != 0)
+        return 0;
+    struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP}, none = {.ifr_name = "lo"};
+    none.ifr_addr.sa_family = AF_INET; /* of 0.0.0.0, which takes 127.0.0.1 away */
+    const int any = socket(AF_INET, SOCK_DGRAM, 0);
+    const int is_made = ioctl(any, SIOCSIFFLAGS, &up) == 0 && ioctl(any, SIOCSIFADDR, &none) == 0;
+    close(any);
+    return is_made;
+}
+
+/* Last: the ranks move into the network of rank 0. */
+static void test_heartbeat_without_ipv4(const dn_comm *comm)
+{
+    struct pollfd line[16];
+    char path[64] = "";
+    for (int r = 0; r < comm->size; r++)
+        line[r] = (struct pollfd){.fd = -1};
+    if (comm->rank == 0 && make_network_without_ipv4())
+        snprintf(path, sizeof path, "/proc/%d/ns/net", (int)getpid());
+    dn_comm_broadcast(comm, path, sizeof path, 0);
+    if (path[0] == '\0') {
+        if (comm->rank == 0)
+            printf("not tested: a network without IPv4 (needs root)\n");
+        return;
+    }
+    const int network = open(path, O_RDONLY | O_CLOEXEC);
+    expect(comm, setns(network, CLONE_NEWNET) == 0, "the network of rank 0");
+    close(network);
+    expect(comm, dn_heartbeat_connect(comm, line) == DN_OK, "the heartbeat's connections");
+    for (int r = 0; r < comm->size; r++) {
+        const int is_there = comm->rank == 0 ? r > 0 : r == 0;
+        expect(comm, (line[r].fd >= 0) == is_there, "a connection to rank 0");
+        if (line[r].fd >= 0)
+            close(line[r].fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
     dn_comm comm;
@@ -109,6 +158,7 @@ int main(int argc, char **argv)
     test_gather(&comm);
     test_broadcast(&comm);
     test_shared(&comm);
+    test_heartbeat_without_ipv4(&comm);
     MPI_Barrier(comm.world);
     const dn_status status = failures > 0 ? dn_fail(DN_EINVAL, "%d failures", failures) : DN_OK;
     const int is_bad = dn_comm_agree(&comm, status) != DN_OK;

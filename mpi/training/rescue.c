@@ -1,0 +1,97 @@
+/* The thread that rescues the state after the last step; see rescue.h. */
+#include "training/rescue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "job/preempt.h"
+
+enum { GRACE_MILLISECONDS = 250 }; /* for a step that ends, and its checkpoint */
+
+struct dn_rescue {
+    pthread_t thread;
+    int has_thread, end; /* an eventfd that ends it */
+    pthread_mutex_t changing;
+    dn_saver *saver;
+    dn_checkpoint state; /* under `changing` */
+};
+
+static void *await_bell(void *user)
+{
+    dn_rescue *r = user;
+    struct pollfd line[] = {{.fd = r->end, .events = POLLIN},
+                            {.fd = dn_preempt_bell(), .events = POLLIN}};
+    while (poll(line, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (line[0].revents || poll(line, 1, GRACE_MILLISECONDS) != 0)
+        return NULL;
+    pthread_mutex_lock(&r->changing);
+    dn_saver_rescue(r->saver, &r->state);
+    pthread_mutex_unlock(&r->changing);
+    return NULL;
+}
+
+void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, const dn_checkpoint *state)
+{
+    sigset_t all, old;
+    dn_rescue *const r = *rescue = calloc(1, sizeof *r);
+    if (r) {
+        r->saver = saver;
+        r->state = *state;
+        r->end = eventfd(0, EFD_CLOEXEC);
+        pthread_mutex_init(&r->changing, NULL);
+        sigfillset(&all); /* signals are the main thread's */
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        r->has_thread = r->end >= 0 && pthread_create(&r->thread, NULL, await_bell, r) == 0;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    if (!r || !r->has_thread) {
+        dn_warn(
+            "cannot start a thread: a kill in a step loses the steps since the last checkpoint");
+        dn_rescue_stop(rescue);
+    }
+}
+
+void dn_rescue_stop(dn_rescue **rescue)
+{
+    dn_rescue *const r = *rescue;
+    if (!r)
+        return;
+    if (r->has_thread) {
+        eventfd_write(r->end, 1);
+        pthread_join(r->thread, NULL);
+    }
+    if (r->end >= 0)
+        close(r->end);
+    pthread_mutex_destroy(&r->changing);
+    free(r);
+    *rescue = NULL;
+}
+
+void dn_rescue_hold(dn_rescue *r)
+{
+    if (r)
+        pthread_mutex_lock(&r->changing);
+}
+
+void dn_rescue_release(dn_rescue *r, int64_t step)
+{
+    if (!r)
+        return;
+    r->state.step = step;
+    pthread_mutex_unlock(&r->changing);
+}
+
+void dn_rescue_schedule(dn_rescue *r, const dn_schedule_state *state)
+{
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->changing);
+    r->state.schedule_state = *state;
+    pthread_mutex_unlock(&r->changing);
+}

@@ -58,7 +58,8 @@ typedef struct dn_net_options {
                        if more, only teams (below) train */
 } dn_net_options;
 
-/* Plans and allocates a net; the caller owns it. DN_ENOMEM, or what dn_spec_check returns. */
+/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, or
+ * DN_ESHAPE naming a batch norm that would train on one value a channel. */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 

@@ -4,12 +4,29 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dn/rng.h"
 #include "model/model.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+/* Over one value a batch norm learns nothing: it gives its bias, whatever it reads. */
+static dn_status check_norms(const dn_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_tensor *gamma = net->layers[i].gamma;
+        if (gamma == NULL)
+            continue;
+        const double pixels = dn_map_pixels(&net->maps[net->layers[i].in]);
+        DN_CHECK(pixels * net->options.norm_group > 1, DN_ESHAPE,
+                 "model %s, %.*s: found a batch norm over one value, expected several: a larger "
+                 "--batch-size, or --sync-bn with more virtual ranks",
+                 net->spec.name, (int)(strrchr(gamma->name, '.') - gamma->name), gamma->name);
+    }
+    return DN_OK;
+}
 
 static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options, const dn_net *from)
@@ -28,6 +45,8 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->kernels = kernels;
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
+    if (status == DN_OK && options->train && !options->plan_only)
+        status = check_norms(net);
     if (status == DN_OK)
         status = dn_memory_create(net);
     if (status != DN_OK)

@@ -352,9 +352,10 @@ dn_status dn_memory_create(dn_net *net)
 
 void dn_memory_destroy(dn_net *net)
 {
-    dn_memory_open(net->arena, net->arena_bytes);
-    if (net->arena != NULL)
+    if (net->arena != NULL) {
+        dn_memory_open(net->arena, net->arena_bytes);
         munmap(net->arena, net->arena_bytes);
+    }
     free(net->regions);
     free(net->visits);
     free(net->recomputing);

@@ -373,6 +373,36 @@ static void test_recomputed(void **state)
     assert_int_equal(count_recomputed(32, 0), 0);
 }
 
+/* A net whose last block has maps of one pixel trains on more than one value a channel only. */
+static void test_one_value(void **state)
+{
+    (void)state;
+    static const struct {
+        dn_net_options options;
+        dn_status status;
+    } cases[] = {
+        {{.batch = 1, .train = 1}, DN_ESHAPE},
+        {{.batch = 1, .train = 1, .norm_group = 1}, DN_ESHAPE},
+        {{.batch = 1, .train = 1, .norm_group = 2}, DN_OK},
+        {{.batch = 2, .train = 1}, DN_OK},
+        {{.batch = 1}, DN_OK},
+        {{.batch = 1, .train = 1, .plan_only = 1}, DN_OK},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dn_spec spec;
+        dn_net *net;
+        assert_int_equal(dn_spec_parse(&spec, "blocks=1,1:growth=4"), DN_OK);
+        spec.height = spec.width = 3;
+        assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(0), &cases[i].options),
+                         cases[i].status);
+        assert_true((net != NULL) == (cases[i].status == DN_OK));
+        if (net == NULL)
+            assert_non_null(strstr(dn_message(), "features.denseblock2.denselayer1.norm1: found a "
+                                                 "batch norm over one value"));
+        dn_net_destroy(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_work),         cmocka_unit_test(test_recomputed),
+        cmocka_unit_test(test_one_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,8 +44,10 @@ typedef struct dn_net dn_net;
 
 typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
 
+enum { DN_MAX_BATCH = 65536 };
+
 typedef struct dn_net_options {
-    int batch;      /* images of one forward pass */
+    int batch;      /* images of one forward pass, 1 to DN_MAX_BATCH */
     int train;      /* 0: forward only, in less memory */
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */

@@ -33,8 +33,8 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
 {
     *out = NULL;
     DN_TRY(dn_spec_check(spec));
-    DN_CHECK(options->batch >= 1 && options->batch <= 65536, DN_EINVAL,
-             "--batch-size: found %d, expected 1 to 65536", options->batch);
+    DN_CHECK(options->batch >= 1 && options->batch <= DN_MAX_BATCH, DN_EINVAL,
+             "--batch-size: found %d, expected 1 to %d", options->batch, DN_MAX_BATCH);
     dn_net *net = calloc(1, sizeof *net);
     DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
     net->spec = *spec;

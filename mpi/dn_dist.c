@@ -28,7 +28,7 @@ static dn_status show_help(const dn_command *command)
         dn_options_help(stdout, command);
         return DN_OK;
     }
-    printf("usage: dn_dist COMMAND [OPTIONS]\n\ncommands:\n");
+    printf("usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-8s%s\n", commands[i].name, commands[i].help);
     printf("\n'dn_dist COMMAND --help' lists the options of a command.\n");

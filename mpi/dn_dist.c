@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "commands/commands.h"
+#include "dn/program.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/preempt.h"
@@ -25,27 +26,44 @@ static const dn_command commands[] = {
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static void show_help(const dn_command *command)
+static dn_status show_help(const dn_command *command)
 {
     if (command != NULL) {
         dn_options_help(stdout, command);
-        return;
+        return DN_OK;
     }
-    printf("usage: dn_dist COMMAND [OPTIONS]\n\ncommands:\n");
+    printf("usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-8s%s\n", commands[i].name, commands[i].help);
     printf("\n'dn_dist COMMAND --help' lists the options of a command.\n");
+    return DN_OK;
 }
 
-/* *command = the one that is named, NULL where help is asked for instead. */
+static dn_status show_version(void)
+{
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+    const dn_kernels *kernels;
+    int length;
+    DN_TRY(dn_kernels_select(&kernels, ""));
+    DN_MPI(MPI_Get_library_version(mpi, &length));
+    printf("dn_dist %s\nkernels %s, %.*s\n", dn_version(), kernels->name, (int)strcspn(mpi, ",\n"),
+           mpi);
+    return DN_OK;
+}
+
+/* *command = the one that is named, NULL where help or the version is asked for instead. */
 static dn_status find_command(const dn_command **command, const char *name)
 {
     *command = NULL;
-    if (name == NULL || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+    if (name == NULL || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        strcmp(name, "--version") == 0)
         return DN_OK;
-    for (int i = 0; i < COMMANDS; i++)
+    dn_nearest nearest = {.word = name};
+    for (int i = 0; i < COMMANDS; i++) {
+        dn_nearest_try(&nearest, commands[i].name);
         if (strcmp(commands[i].name, name) == 0)
             *command = &commands[i];
+    }
     if (*command != NULL)
         return DN_OK;
     char names[128];
@@ -53,7 +71,8 @@ static dn_status find_command(const dn_command **command, const char *name)
     for (int i = 1; i < COMMANDS && used < (int)sizeof names; i++)
         used += snprintf(names + used, sizeof names - (size_t)used, "%s%s",
                          i < COMMANDS - 1 ? ", " : " or ", commands[i].name);
-    return dn_fail(DN_EINVAL, "found the command '%s', expected %s", name, names);
+    return dn_fail(DN_EINVAL, "found the command '%s', expected %s%s", name, names,
+                   dn_nearest_hint(&nearest, ""));
 }
 
 /* Runs the command with what every command has beside it. */
@@ -95,19 +114,25 @@ int main(int argc, char **argv)
     dn_comm comm;
     dn_options options = {0};
     const dn_command *command;
+    dn_streams_open();
     dn_status status = find_command(&command, argv[1]);
     if (command)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
+    const int is_version =
+        command ? options.version : argc > 1 && strcmp(argv[1], "--version") == 0;
     const int is_help = command == NULL || options.help;
     dn_place_restart_if_crowded(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
-    if (status == DN_OK && !is_help)
+    if (status == DN_OK && !is_help && !is_version)
         status = run_command(command, &comm, &options);
     else if (status == DN_OK && comm.rank == 0)
-        show_help(command);
+        status = is_version ? show_version() : show_help(command);
+    if (is_help || is_version ||
+        options.command != DN_COMMAND_TRAIN) /* whose results are in files */
+        status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     dn_heartbeat_doing(comm.heartbeat, DN_ENDING);

@@ -47,13 +47,22 @@ black_cifar() {
 
 # Options
 accepted "--shards N" --help
-refused "see --help"
+accepted "usage: create_records NAME"
+accepted "create_records " --version
+refused "found no data set's name; see --help" --jobs 1
 refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST' MNIST
 refused "--frobnicate: unknown option" CIFAR10 --frobnicate
+refused "--sorce=x: unknown option; see --help; did you mean '--source'?" CIFAR10 --sorce=x
+refused "expected one of CIFAR10, FASHION_MNIST; did you mean 'CIFAR10'?" CIFAR-10
+refused "did you mean 'verify'?" verfy data
+refused '--out: found ""' CIFAR10 --out ''
+refused "takes one folder" verify ''
 refused "--level: found no value" CIFAR10 --level
 refused '--level: found "0", expected 1 to 22' CIFAR10 --level 0
 refused '--shards: found "4x", expected 1 to 99999' CIFAR10 --shards 4x
 refused '--jobs: found "-1", expected 1 to 1024' CIFAR10 --jobs -1
+refused '--jobs: found " 5", expected 1 to 1024' CIFAR10 --jobs ' 5'
+refused '--jobs: found "18446744073709551617", expected 1 to 1024' CIFAR10 --jobs 18446744073709551617
 refused "takes one folder" verify
 refused "found more words" CIFAR10 extra
 

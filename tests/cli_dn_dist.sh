@@ -44,6 +44,11 @@ for command in train eval info bench plan; do
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
 done
+for program in "$dn_dist" "$dn_dist train" "$build/create_records"; do
+    limited $program --version >"$tmp/version" 2>"$tmp/error" || fail "$program --version" "$tmp/error"
+    grep -qE '^(dn_dist|create_records) [0-9]+\.[0-9]+\.[0-9]+$' "$tmp/version" ||
+        fail "$program --version: expected a version, found" "$tmp/version"
+done
 limited "$dn_dist" >"$tmp/help" 2>"$tmp/error" || fail "dn_dist alone" "$tmp/error"
 grep -q "^  bench   time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
 for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
@@ -71,8 +76,8 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "'trian', expected train, eval, info, bench or plan" trian
-refused "unknown option" "--epoch:.*found.*expected" train --epoch 3
+refused "unknown command" "'trian', expected train, eval, info, bench or plan; did you mean 'train'" trian
+refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
 refused "no value" "--epochs.*found.*expected" train --epochs
 refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0
 refused "negative" "--lr.*'-1'.*expected" train --lr -1
@@ -82,6 +87,9 @@ refused "too large" "--dropout.*'1.5'.*expected" train --dropout 1.5
 refused "not a choice" "--schedule.*'linear'.*step\|cosine\|constant" train --schedule linear
 refused "stray word" "'fast'.*expected" train fast
 refused "unknown model" "densenet122" train --model densenet122 --data "$data" --out "$out"
+refused "a model's fault before the data's" "'densenet-121'.*did you mean 'densenet121'" \
+    train --model densenet-121 --data "$tmp/none" --out "$out"
+refused "a message of one line" "blocks=.6: expected" info --model $'blocks=\n6:growth=4'
 refused "unknown kernels" "--isa.*sse.*expected" train "${small[@]}" --out "$out" --isa sse
 refused "bad written form" "growth" info --model blocks=6,12:growth=-1
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
@@ -143,6 +151,27 @@ fi
 refused "too small an image" "densenet121|28" train --model densenet121 --data "$data" --out "$out"
 refused "another image size" "size.*(found|expected)" train "${small[@]}" --size 64 --out "$out"
 refused "another class count" "classes.*(found|expected)" train "${small[@]}" --classes 5 --out "$out"
+
+# --- batch norms over one value -------------------------------------------------------------------
+
+halved=(--model blocks=1,1,1,1,1:growth=4:stem=cifar --batch-size 1 --threads 1) # 28 pixels to 1
+one_value="features.denseblock5.denselayer1.norm1: found a batch norm over one value, expected"
+refused "batch norm over one value" "$one_value" train "${halved[@]}" --data "$data" --out "$out"
+refused "batch norm over one value, bench" "$one_value" bench "${halved[@]}" --size 28
+refused "batch norm over one value, plan" "$one_value" plan "${halved[@]}" --size 28
+refused "one batch to synchronise" "$one_value" \
+    train "${halved[@]}" --data "$data" --out "$out" --sync-bn --virtual-ranks 1
+limited "$dn_dist" train "${halved[@]}" --data "$data" --out "$tmp/halved" --sync-bn \
+    --virtual-ranks 2 --eval-every 0 --max-steps 1 >"$tmp/output" 2>"$tmp/error" ||
+    fail "batch norm over one value of each virtual rank, synchronised" "$tmp/error"
+on_ranks 2 "$dn_dist" bench "${halved[@]}" --size 28 --sync-bn --steps 1 --warmup 0 \
+    >"$tmp/output" 2>"$tmp/error" || fail "the same, bench on 2 ranks" "$tmp/error"
+
+# --- large models ---------------------------------------------------------------------------------
+
+limited "$dn_dist" info --size 4096 --model \
+    blocks=4096,4096,4096,4096,4096,4096,4096,4096:growth=1:stem=imagenet >"$tmp/output" 2>"$tmp/error" ||
+    fail "info of 65,000 layers" "$tmp/error"
 
 # --- ranks --------------------------------------------------------------------------------------
 
@@ -270,6 +299,54 @@ for key in "s", "flops", "bytes":
     parts = [sum(x[key] for x in roofline[of]) for of in ("phases", "layers")]
     assert abs(parts[0] - parts[1]) <= 1e-4 * parts[0] and parts[0] > 0, (key, parts)
 ' "$tmp/output" 2>"$tmp/error" || fail "bench --roofline --json: found" "$tmp/output" "$tmp/error"
+fi
+
+# --- standard output ------------------------------------------------------------------------------
+
+# unwritten COMMAND...: with nowhere to write to, the command fails with one line.
+unwritten() {
+    local status=0
+    limited "$@" >/dev/full 2>"$tmp/error" || status=$?
+    check_refusal "$* >/dev/full" $status "standard output: .*No space left on device"
+    status=0
+    limited "$@" 2>"$tmp/error" >&- || status=$?
+    check_refusal "$* >&-" $status "standard output: .*Bad file descriptor"
+}
+one_step=("${tiny[@]:0:8}" --steps 1 --warmup 0)
+eval=(eval --checkpoint "$checkpoint" --data "$data" --threads 1)
+unwritten "$dn_dist"
+unwritten "$dn_dist" --version
+unwritten "$dn_dist" train --help
+unwritten "$dn_dist" info --model densenet121 # more than a buffer of output
+unwritten "$dn_dist" "${eval[@]}"
+unwritten "$dn_dist" "${eval[@]}" --json
+unwritten "$dn_dist" bench "${one_step[@]}"
+unwritten "$dn_dist" bench "${one_step[@]}" --json
+unwritten "$dn_dist" plan --profile "$profile"
+unwritten "$dn_dist" plan --profile "$profile" --json
+unwritten "$build/create_records"
+unwritten "$build/create_records" --version
+unwritten "$build/create_records" FASHION_MNIST --out "$data" # complete already
+unwritten "$build/create_records" verify "$data"
+
+# json_alone OPTION...: standard output is one JSON value, on 1 and 2 ranks.
+json_alone() {
+    local ranks
+    for ranks in 1 2; do
+        on_ranks $ranks "$dn_dist" "$@" --json >"$tmp/output" 2>"$tmp/error" ||
+            fail "$* --json on $ranks ranks" "$tmp/error"
+        "$python" -m json.tool "$tmp/output" >"$tmp/json" 2>"$tmp/error" ||
+            fail "$* --json on $ranks ranks: expected JSON alone, found" "$tmp/output" "$tmp/error"
+    done
+}
+if find_python json; then
+    json_alone "${eval[@]}"
+    json_alone bench "${one_step[@]}"
+    json_alone bench "${one_step[@]}" --roofline
+    json_alone plan "${one_step[@]}" --nodes 2
+    json_alone plan --profile "$profile"
+else
+    echo "skipped: whether --json is alone on standard output, for lack of python3"
 fi
 
 # --- full disks and read-only folders -----------------------------------------------------------

@@ -61,12 +61,44 @@ static size_t least_bytes(const dn_region_info *regions, int count)
     return most;
 }
 
+/* The lowest offset for a region among those of lower rank: 0, or the end of one. */
+static size_t lowest_offset(const dn_region_info *regions, const int *ranks, int count, int region)
+{
+    const dn_region_info *r = &regions[region];
+    const int rank = ranks[region];
+    size_t lowest = SIZE_MAX;
+    for (int i = -1; i < count; i++) {
+        if (i >= 0 && ranks[i] >= rank)
+            continue;
+        const size_t offset = i < 0 ? 0 : regions[i].offset + aligned(regions[i].bytes);
+        int is_free = offset < lowest;
+        for (int j = 0; j < count && is_free; j++)
+            is_free = ranks[j] >= rank || !live_together(r, &regions[j]) ||
+                      offset + aligned(r->bytes) <= regions[j].offset ||
+                      regions[j].offset + aligned(regions[j].bytes) <= offset;
+        lowest = is_free ? offset : lowest;
+    }
+    return lowest;
+}
+
+/* The place of each region in the order in which they are placed: the largest first. */
+static void rank_regions(const dn_region_info *regions, int count, int *ranks)
+{
+    for (int i = 0; i < count; i++) {
+        ranks[i] = 0;
+        for (int j = 0; j < count; j++)
+            ranks[i] += regions[j].bytes > regions[i].bytes ||
+                        (regions[j].bytes == regions[i].bytes && j < i);
+    }
+}
+
 static void test_random_plans(void **state)
 {
     (void)state;
     for (uint64_t p = 0; p < RANDOM_PLANS; p++) {
         dn_region_info regions[MOST_REGIONS] = {0};
         const int count = 1 + (int)(p % MOST_REGIONS);
+        int ranks[MOST_REGIONS];
         size_t total = 0, bytes;
         for (int i = 0; i < count; i++) {
             const dn_random4 r = dn_random(p, DN_STREAM_SYNTHETIC, 0, (uint64_t)i);
@@ -78,6 +110,9 @@ static void test_random_plans(void **state)
         assert_int_equal(dn_memory_place(regions, 0, count, &bytes), DN_OK);
         check_regions("random plan", regions, count, bytes);
         assert_true(bytes >= least_bytes(regions, count) && bytes <= total);
+        rank_regions(regions, count, ranks);
+        for (int i = 0; i < count; i++)
+            assert_int_equal(regions[i].offset, lowest_offset(regions, ranks, count, i));
     }
 }
 
@@ -338,6 +373,36 @@ static void test_recomputed(void **state)
     assert_int_equal(count_recomputed(32, 0), 0);
 }
 
+/* A net whose last block has maps of one pixel trains on more than one value a channel only. */
+static void test_one_value(void **state)
+{
+    (void)state;
+    static const struct {
+        dn_net_options options;
+        dn_status status;
+    } cases[] = {
+        {{.batch = 1, .train = 1}, DN_ESHAPE},
+        {{.batch = 1, .train = 1, .norm_group = 1}, DN_ESHAPE},
+        {{.batch = 1, .train = 1, .norm_group = 2}, DN_OK},
+        {{.batch = 2, .train = 1}, DN_OK},
+        {{.batch = 1}, DN_OK},
+        {{.batch = 1, .train = 1, .plan_only = 1}, DN_OK},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dn_spec spec;
+        dn_net *net;
+        assert_int_equal(dn_spec_parse(&spec, "blocks=1,1:growth=4"), DN_OK);
+        spec.height = spec.width = 3;
+        assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(0), &cases[i].options),
+                         cases[i].status);
+        assert_true((net != NULL) == (cases[i].status == DN_OK));
+        if (net == NULL)
+            assert_non_null(strstr(dn_message(), "features.denseblock2.denselayer1.norm1: found a "
+                                                 "batch norm over one value"));
+        dn_net_destroy(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_work),         cmocka_unit_test(test_recomputed),
+        cmocka_unit_test(test_one_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

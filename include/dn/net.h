@@ -44,8 +44,10 @@ typedef struct dn_net dn_net;
 
 typedef enum dn_init { DN_INIT_KAIMING, DN_INIT_XAVIER } dn_init;
 
+enum { DN_MAX_BATCH = 65536 };
+
 typedef struct dn_net_options {
-    int batch;      /* images of one forward pass */
+    int batch;      /* images of one forward pass, 1 to DN_MAX_BATCH */
     int train;      /* 0: forward only, in less memory */
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */
@@ -58,7 +60,8 @@ typedef struct dn_net_options {
                        if more, only teams (below) train */
 } dn_net_options;
 
-/* Plans and allocates a net; the caller owns it. DN_ENOMEM, or what dn_spec_check returns. */
+/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, or
+ * DN_ESHAPE naming a batch norm that would train on one value a channel. */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 

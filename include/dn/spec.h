@@ -9,7 +9,7 @@
 
 #include "dn/status.h"
 
-enum { DN_MAX_BLOCKS = 8, DN_MAX_IMAGE_CHANNELS = 4 };
+enum { DN_MAX_BLOCKS = 8, DN_MAX_IMAGE_CHANNELS = 4, DN_MAX_SIDE = 4096, DN_MAX_CLASSES = 65535 };
 
 typedef enum dn_stem {
     DN_STEM_CIFAR,    /* 3x3 convolution */
@@ -28,7 +28,7 @@ typedef struct dn_spec {
     double compression;        /* channels after a transition / before */
     int last_transition;       /* 1: a transition follows the last block too */
     int channels;              /* of the input image */
-    int height, width;         /* of the input image, pixels */
+    int height, width;         /* of the input image, pixels, at most DN_MAX_SIDE */
     int classes;
 } dn_spec;
 
@@ -39,7 +39,8 @@ typedef struct dn_spec {
  *
  * whose keys may stand in any order; growth may be a list, one number a block; further key:
  * last-transition=0|1. The image is 3x32x32 or 3x224x224 and the classes 10 or 1000 by the stem
- * until the caller sets them. DN_ENOENT for an unknown name, DN_EINVAL for a bad value.
+ * until the caller sets them. DN_EINVAL for an unknown name or a bad value; messages begin with
+ * "model: ".
  */
 dn_status dn_spec_parse(dn_spec *spec, const char *model);
 

@@ -30,8 +30,9 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
     DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
     DN_TRY_OR_DONE(dn_options_resume(options, &state));
     DN_TRY_OR_DONE(dn_options_net(options, info, 1, net));
-    dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
-            dn_net_view(*net).kernels->name);
+    if (!options->json)
+        dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
+                dn_net_view(*net).kernels->name);
     DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
 done:
     dn_checkpoint_close(&file);

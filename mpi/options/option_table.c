@@ -8,6 +8,7 @@
 #include "options/options.h"
 
 #include "dn/schedule.h"
+#include "dn/spec.h"
 
 enum {
     TRAIN = DN_COMMAND_TRAIN,
@@ -32,11 +33,11 @@ enum {
 const dn_option dn_option_table[] = {
     {"model", "Model", STEP, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
      "a model's name or written form, see below"},
-    {"size", "Model", STEP, WHOLE(size, 0, 4096, "N"), "0", DN_FIXED,
+    {"size", "Model", STEP, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
      "image height and width; 0: from the data, or the model's own"},
-    {"classes", "Model", STEP, WHOLE(classes, 0, 65536, "N"), "0", DN_FIXED,
+    {"classes", "Model", STEP, WHOLE(classes, 0, DN_MAX_CLASSES, "N"), "0", DN_FIXED,
      "0: from the data, or the model's own"},
-    {"channels", "Model", INFO | BENCH | PLAN, WHOLE(channels, 1, 4, "N"), "3", DN_FREE,
+    {"channels", "Model", INFO | BENCH | PLAN, WHOLE(channels, 1, DN_MAX_IMAGE_CHANNELS, "N"), "3", DN_FREE,
      "of the input image"},
     {"dropout", "Model", TRAIN, REAL(dropout, 0, 0.99, "P"), "0", DN_DECIDES,
      "probability, after each dense layer"},
@@ -51,7 +52,7 @@ const dn_option dn_option_table[] = {
 
     {"data", "Data", TRAIN | EVAL, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
      "folder made by create_records"},
-    {"batch-size", "Data", ALL, WHOLE(batch_size, 1, 65536, "N"), "32", DN_FIXED,
+    {"batch-size", "Data", ALL, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
@@ -147,6 +148,7 @@ const dn_option dn_option_table[] = {
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
     {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/program.h"
 #include "dn/spec.h"
 
 /* The row of a command's option (name: `length` characters), or NULL. */
@@ -20,6 +21,20 @@ static const dn_option *find_option(dn_command_bit command, const char *name, si
             memcmp(o->name, name, length) == 0)
             return o;
     return NULL;
+}
+
+/* "; did you mean '--epochs'?", or "". Of a word that begins with "no-" the rest may be a switch.
+ */
+static const char *option_hint(dn_nearest *nearest, dn_command_bit command, const char *dashes)
+{
+    const int no = strncmp(nearest->word, "no-", 3) == 0;
+    char prefix[8];
+    snprintf(prefix, sizeof prefix, "%s%s", dashes, no ? "no-" : "");
+    nearest->word += no ? 3 : 0;
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if ((o->commands & (int)command) && (!no || o->kind == DN_SWITCH))
+            dn_nearest_try(nearest, o->name);
+    return dn_nearest_hint(nearest, prefix);
 }
 
 /* The row's bit in dn_options.given. */
@@ -58,32 +73,54 @@ static const char *argument_text(const dn_option *o, char list[CHOICES_SIZE])
 static dn_status set_choice(int *field, const dn_option *o, const char *text)
 {
     char list[CHOICES_SIZE];
-    for (int i = 0; choice_name(o, i) != NULL; i++)
+    dn_nearest nearest = {.word = text};
+    for (int i = 0; choice_name(o, i) != NULL; i++) {
+        dn_nearest_try(&nearest, choice_name(o, i));
         if (strcmp(choice_name(o, i), text) == 0) {
             *field = o->kind == DN_SWITCH ? i % 2 : i;
             return DN_OK;
         }
-    return dn_fail(DN_EINVAL, "%s: found '%s', expected %s", o->name, text, argument_text(o, list));
+    }
+    return dn_fail(DN_EINVAL, "%s: found '%s', expected %s%s", o->name, text,
+                   argument_text(o, list), dn_nearest_hint(&nearest, ""));
 }
 
-static dn_status set_number(void *field, const dn_option *o, const char *text)
+static dn_status set_whole(void *field, const dn_option *o, const char *text)
 {
-    char *end;
-    errno = 0;
-    const int is_real = o->kind == DN_REAL;
-    const double real = is_real ? strtod(text, &end) : 0;
-    const int64_t whole = is_real ? 0 : strtoll(text, &end, 10);
-    const double value = is_real ? real : (double)whole;
-    const int in_range = value >= o->min && value <= o->max; /* not so for NaN */
-    DN_CHECK(end != text && *end == '\0' && !errno && in_range, DN_EINVAL,
-             "%s: found '%s', expected a %s from %.15g to %.15g", o->name, text,
-             is_real ? "number" : "whole number", o->min, o->max);
-    if (is_real)
-        *(double *)field = real;
-    else if (o->size == sizeof(int64_t))
-        *(int64_t *)field = whole;
+    const int64_t min = (int64_t)o->min, max = (int64_t)o->max;
+    int64_t value;
+    DN_CHECK(dn_parse_whole(text, min, max, &value), DN_EINVAL,
+             "%s: found '%s', expected a whole number from %" PRId64 " to %" PRId64, o->name, text,
+             min, max);
+    if (o->size == sizeof(int64_t))
+        *(int64_t *)field = value;
     else
-        *(int *)field = (int)whole;
+        *(int *)field = (int)value;
+    return DN_OK;
+}
+
+static dn_status set_real(double *field, const dn_option *o, const char *text)
+{
+    double value;
+    DN_CHECK(dn_parse_real(text, o->min, o->max, &value), DN_EINVAL,
+             "%s: found '%s', expected a number from %.15g to %.15g", o->name, text, o->min,
+             o->max);
+    *field = value;
+    return DN_OK;
+}
+
+/* A model is parsed for its faults alone: they come before those of the data. */
+static dn_status set_text(char *field, const dn_option *o, const char *text)
+{
+    const size_t length = strlen(text);
+    dn_spec spec;
+    DN_CHECK(length < o->size, DN_EINVAL, "%s: found %zu characters, expected at most %zu", o->name,
+             length, o->size - 1);
+    DN_CHECK(length > 0 || o->initial[0] == '\0', DN_EINVAL, "%s: found '', expected %s", o->name,
+             o->argument);
+    if (strcmp(o->name, "model") == 0)
+        DN_TRY(dn_spec_parse(&spec, text));
+    memcpy(field, text, length + 1);
     return DN_OK;
 }
 
@@ -92,15 +129,16 @@ static dn_status set_number(void *field, const dn_option *o, const char *text)
 static dn_status set_option(dn_options *options, const dn_option *o, const char *text)
 {
     void *field = field_of(options, o);
-    if (o->kind == DN_CHOICE || o->kind == DN_SWITCH)
+    switch (o->kind) {
+    case DN_TEXT:
+        return set_text(field, o, text);
+    case DN_WHOLE:
+        return set_whole(field, o, text);
+    case DN_REAL:
+        return set_real(field, o, text);
+    default:
         return set_choice(field, o, text);
-    if (o->kind != DN_TEXT)
-        return set_number(field, o, text);
-    const size_t length = strlen(text);
-    DN_CHECK(length < o->size, DN_EINVAL, "%s: found %zu characters, expected at most %zu", o->name,
-             length, o->size - 1);
-    memcpy(field, text, length + 1);
-    return DN_OK;
+    }
 }
 
 /* text = the value of the row's field as set_option reads it, to the same bits. */
@@ -138,9 +176,12 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     (void)section;
     ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
-    if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0)
+    dn_nearest nearest = {.word = name};
+    if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0 ||
+        strcmp(name, "version") == 0)
         to->status =
-            dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'", name);
+            dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'%s", name,
+                    o ? "" : option_hint(&nearest, DN_COMMAND_TRAIN, ""));
     else if (!(to->keep & given_bit(o)))
         to->status = set_option(to->options, o, value);
     if (to->status == DN_OK)
@@ -239,9 +280,11 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
         o = o && o->kind == DN_SWITCH ? o : NULL;
         value = "0";
     }
-    DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'",
-             (int)length, name, command);
-    char list[CHOICES_SIZE];
+    char list[CHOICES_SIZE], word[64];
+    snprintf(word, sizeof word, "%.*s", (int)length, name);
+    dn_nearest nearest = {.word = word};
+    DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'%s",
+             (int)length, name, command, option_hint(&nearest, options->command, "--"));
     if (!value && o->kind == DN_SWITCH)
         value = "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
@@ -269,9 +312,9 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
     *options = (dn_options){.command = command->bit};
     for (const dn_option *o = dn_option_table; o->name; o++)
         DN_TRY(set_option(options, o, o->initial));
-    for (int i = 0; i < argc && !options->help;)
+    for (int i = 0; i < argc && !options->help && !options->version;)
         DN_TRY(parse_argument(options, command->name, argc, argv, &i));
-    if (options->help)
+    if (options->help || options->version)
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));

@@ -30,7 +30,7 @@ enum { DN_PATH_SIZE = 1024 };
  * of its name; the enum that names it stands beside it. */
 typedef struct dn_options {
     dn_command_bit command;
-    int help; /* --help was given: nothing else was checked */
+    int help, version; /* --help or --version was given: what follows it was not checked */
 
     char model[160];             /* dn/spec.h */
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
@@ -81,8 +81,8 @@ typedef struct dn_command {
 } dn_command;
 
 /* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
- * --config file say; the command line wins. DN_EINVAL names the option (or file:line), what was
- * found and what was expected. */
+ * --config file say; the command line wins, and of an option given twice the last. DN_EINVAL names
+ * the option (or file:line), what was found and what was expected. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
 

@@ -29,19 +29,11 @@ static int last_time(const dn_net *net)
 
 /* ---- what is recomputed ---- */
 
-/* Of the bottleneck maps that are kept so far; the inputs of its writer are what a value costs to
- * compute again. */
-static dn_feature_map *cheapest_bottleneck(const dn_net *net)
+/* Layers whose output is cheap to compute again, that is of few inputs, first. */
+static int by_inputs(const void *a, const void *b)
 {
-    dn_feature_map *cheapest = NULL;
-    for (int i = 0; i < net->map_count; i++) {
-        dn_feature_map *map = &net->maps[i];
-        if (map->bottleneck && !map->recomputed &&
-            (cheapest == NULL ||
-             net->layers[map->written].inputs < net->layers[cheapest->written].inputs))
-            cheapest = map;
-    }
-    return cheapest;
+    const dn_layer *x = *(const dn_layer *const *)a, *y = *(const dn_layer *const *)b;
+    return x->inputs != y->inputs ? x->inputs - y->inputs : x->index - y->index;
 }
 
 static double forward_flops(const dn_net *net, int layer)
@@ -62,18 +54,28 @@ static int weights_outweigh_maps(const dn_net *net)
 
 /* All bottleneck maps are recomputed where asked for. Elsewhere those of the first layers may be:
  * few products for large maps, a bargain in deep nets with small batches. */
-static void mark_recomputed(dn_net *net)
+static dn_status mark_recomputed(dn_net *net)
 {
     const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
+    const dn_layer **layers = malloc((size_t)net->layer_count * sizeof *layers);
+    int count = 0;
     double left = 0;
-    for (int i = 0; i < net->layer_count; i++)
+    DN_CHECK(layers != NULL, DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_layer *l = &net->layers[i];
         left += share * forward_flops(net, i);
-    for (dn_feature_map *map; (map = cheapest_bottleneck(net)) != NULL;) {
-        left -= forward_flops(net, map->written);
-        if (left < 0 && !net->options.recompute)
-            return;
-        map->recomputed = 1;
+        if (l->out >= 0 && net->maps[l->out].bottleneck)
+            layers[count++] = l;
     }
+    qsort(layers, (size_t)count, sizeof *layers, by_inputs);
+    for (int i = 0; i < count; i++) {
+        left -= forward_flops(net, layers[i]->index);
+        if (left < 0 && !net->options.recompute)
+            break;
+        net->maps[layers[i]->out].recomputed = 1;
+    }
+    free(layers);
+    return DN_OK;
 }
 
 /* ---- regions ---- */
@@ -335,7 +337,7 @@ dn_status dn_memory_create(dn_net *net)
     DN_CHECK(net->regions && net->visits && net->recomputing, DN_ENOMEM,
              "memory: found none to plan %s", net->spec.name);
     if (net->options.train)
-        mark_recomputed(net);
+        DN_TRY(mark_recomputed(net));
     net->group.size = net->options.norm_group;
     net->scratch_floats = scratch_floats(net);
     walk_memory(net);
@@ -350,9 +352,10 @@ dn_status dn_memory_create(dn_net *net)
 
 void dn_memory_destroy(dn_net *net)
 {
-    dn_memory_open(net->arena, net->arena_bytes);
-    if (net->arena != NULL)
+    if (net->arena != NULL) {
+        dn_memory_open(net->arena, net->arena_bytes);
         munmap(net->arena, net->arena_bytes);
+    }
     free(net->regions);
     free(net->visits);
     free(net->recomputing);

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dn/rng.h"
 #include "model/model.h"
@@ -11,13 +12,29 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Over one value a batch norm learns nothing: it gives its bias, whatever it reads. */
+static dn_status check_norms(const dn_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_tensor *gamma = net->layers[i].gamma;
+        if (gamma == NULL)
+            continue;
+        const double pixels = dn_map_pixels(&net->maps[net->layers[i].in]);
+        DN_CHECK(pixels * net->options.norm_group > 1, DN_ESHAPE,
+                 "model %s, %.*s: found a batch norm over one value, expected several: a larger "
+                 "--batch-size, or --sync-bn with more virtual ranks",
+                 net->spec.name, (int)(strrchr(gamma->name, '.') - gamma->name), gamma->name);
+    }
+    return DN_OK;
+}
+
 static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options, const dn_net *from)
 {
     *out = NULL;
     DN_TRY(dn_spec_check(spec));
-    DN_CHECK(options->batch >= 1 && options->batch <= 65536, DN_EINVAL,
-             "--batch-size: found %d, expected 1 to 65536", options->batch);
+    DN_CHECK(options->batch >= 1 && options->batch <= DN_MAX_BATCH, DN_EINVAL,
+             "--batch-size: found %d, expected 1 to %d", options->batch, DN_MAX_BATCH);
     dn_net *net = calloc(1, sizeof *net);
     DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
     net->spec = *spec;
@@ -28,6 +45,8 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->kernels = kernels;
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
+    if (status == DN_OK && options->train && !options->plan_only)
+        status = check_norms(net);
     if (status == DN_OK)
         status = dn_memory_create(net);
     if (status != DN_OK)

@@ -1,5 +1,6 @@
 /* Placing of regions by lifetime: those that never live together share addresses; see model.h. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/model.h"
 
@@ -18,47 +19,167 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
-/* The lowest offset at which `region` meets none of the placed ones that live when it does. */
-static size_t lowest_gap(const dn_region_info *region, dn_region_info *const *placed, int count)
+/* ---- what is occupied, and when ----
+ *
+ * A tree over time, whose node n has the children 2n and 2n + 1 and at its lowest level one time
+ * each. A life is cut into the few largest nodes inside it, and meets another one where a node of
+ * one is the node, or stands above or below a node, of the other. */
+
+typedef struct run {
+    size_t begin, end;
+} run;
+
+/* Occupied bytes, in ascending order; no two of them touch. */
+typedef struct run_list {
+    run *runs;
+    int count, room;
+} run_list;
+
+typedef struct occupancy {
+    int times;            /* a power of two */
+    run_list *all, *some; /* (2 times) what is occupied at all, or at some, of a node's times */
+} occupancy;
+
+enum { MOST_NODES = 2 * 32 }; /* of a life: two a level */
+
+/* The largest nodes inside the region's life; returns how many. */
+static int nodes_inside(int times, const dn_region_info *region, int nodes[MOST_NODES])
 {
+    int count = 0, from = times + region->first, to = times + region->last + 1;
+    for (; from < to; from /= 2, to /= 2) {
+        if (from % 2 == 1)
+            nodes[count++] = from++;
+        if (to % 2 == 1)
+            nodes[count++] = --to;
+    }
+    return count;
+}
+
+/* The nodes of its first and last time, and all above them, among which are all that stand above
+ * those inside. */
+static int nodes_above(int times, const dn_region_info *region, int nodes[MOST_NODES])
+{
+    int count = 0, from = times + region->first, to = times + region->last;
+    for (; from > 0; from /= 2, to /= 2) {
+        nodes[count++] = from;
+        if (to != from)
+            nodes[count++] = to;
+    }
+    return count;
+}
+
+/* Index of the first run that ends behind `offset`. */
+static int first_behind(const run_list *list, size_t offset)
+{
+    int low = 0, high = list->count;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (list->runs[middle].end > offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static dn_status add_run(run_list *list, run r)
+{
+    const int first = first_behind(list, r.begin > 0 ? r.begin - 1 : 0);
+    int end = first;
+    for (; end < list->count && list->runs[end].begin <= r.end; end++) {
+        r.begin = list->runs[end].begin < r.begin ? list->runs[end].begin : r.begin;
+        r.end = list->runs[end].end > r.end ? list->runs[end].end : r.end;
+    }
+    if (list->count == list->room) {
+        run *more = realloc(list->runs, (2 * (size_t)list->room + 1) * sizeof *more);
+        if (more == NULL)
+            return DN_ENOMEM;
+        list->runs = more;
+        list->room = 2 * list->room + 1;
+    }
+    memmove(list->runs + first + 1, list->runs + end, (size_t)(list->count - end) * sizeof r);
+    list->runs[first] = r;
+    list->count += first + 1 - end;
+    return DN_OK;
+}
+
+static dn_status occupy(occupancy *o, const dn_region_info *region)
+{
+    const run r = {region->offset, region->offset + aligned(region->bytes)};
+    int inside[MOST_NODES], above[MOST_NODES];
+    const int insides = nodes_inside(o->times, region, inside);
+    const int aboves = nodes_above(o->times, region, above);
+    for (int i = 0; i < insides && r.begin < r.end; i++) {
+        DN_TRY(add_run(&o->all[inside[i]], r));
+        DN_TRY(add_run(&o->some[inside[i]], r));
+    }
+    for (int i = 0; i < aboves && r.begin < r.end; i++)
+        DN_TRY(add_run(&o->some[above[i]], r));
+    return DN_OK;
+}
+
+/* The lowest offset at which the region meets nothing that is occupied while it lives. */
+static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
+{
+    const run_list *lists[2 * MOST_NODES];
+    int nodes[MOST_NODES], count = 0;
+    for (int i = nodes_inside(o->times, region, nodes); i > 0; i--)
+        lists[count++] = &o->some[nodes[i - 1]];
+    for (int i = nodes_above(o->times, region, nodes); i > 0; i--)
+        lists[count++] = &o->all[nodes[i - 1]];
     size_t offset = 0;
-    for (int i = 0; i < count; i++) {
-        const dn_region_info *other = placed[i];
-        if (other->last < region->first || other->first > region->last)
-            continue;
-        if (offset + aligned(region->bytes) <= other->offset)
-            break;
-        if (other->offset + aligned(other->bytes) > offset)
-            offset = other->offset + aligned(other->bytes);
+    for (int i = 0, clear = 0; clear < count;) { /* in so many lists in a row */
+        const run_list *list = lists[i];
+        const int next = first_behind(list, offset);
+        if (next < list->count && list->runs[next].begin < offset + aligned(region->bytes)) {
+            offset = list->runs[next].end;
+            clear = 0;
+        } else {
+            i = (i + 1) % count;
+            clear++;
+        }
     }
     return offset;
 }
 
-/* Puts a region among `count` placed ones, which are sorted by offset. */
-static void insert_placed(dn_region_info *region, dn_region_info **placed, int count)
+/* ---- placing ---- */
+
+static dn_status place_regions(occupancy *o, dn_region_info *const *order, int fixed, int count,
+                               size_t *arena_bytes)
 {
-    for (; count > 0 && placed[count - 1]->offset > region->offset; count--)
-        placed[count] = placed[count - 1];
-    placed[count] = region;
+    *arena_bytes = 0;
+    for (int i = 0; i < count; i++) {
+        if (i >= fixed)
+            order[i]->offset = lowest_gap(o, order[i]);
+        DN_TRY(occupy(o, order[i]));
+        if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
+            *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
+    }
+    return DN_OK;
 }
 
 dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t *arena_bytes)
 {
-    dn_region_info **order = malloc(2 * (size_t)count * sizeof *order);
-    if (order == NULL)
-        return dn_fail(DN_ENOMEM, "memory plan: no memory for %d regions", count);
-    dn_region_info **placed = order + count;
-    *arena_bytes = 0;
+    occupancy o = {.times = 1};
     for (int i = 0; i < count; i++)
-        order[i] = &regions[i];
-    qsort(order + fixed, (size_t)(count - fixed), sizeof *order, by_size);
-    for (int i = 0; i < count; i++) {
-        if (i >= fixed)
-            order[i]->offset = lowest_gap(order[i], placed, i);
-        insert_placed(order[i], placed, i);
-        if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
-            *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
+        while (regions[i].last >= o.times)
+            o.times *= 2;
+    const size_t nodes = 2 * (size_t)o.times;
+    dn_region_info **order = malloc((size_t)count * sizeof *order);
+    run_list *lists = calloc(2 * nodes, sizeof *lists);
+    dn_status status = DN_ENOMEM;
+    if (order != NULL && lists != NULL) {
+        for (int i = 0; i < count; i++)
+            order[i] = &regions[i];
+        qsort(order + fixed, (size_t)(count - fixed), sizeof *order, by_size);
+        o.all = lists;
+        o.some = lists + nodes;
+        status = place_regions(&o, order, fixed, count, arena_bytes);
     }
+    for (size_t i = 0; lists != NULL && i < 2 * nodes; i++)
+        free(lists[i].runs);
+    free(lists);
     free(order);
+    DN_CHECK(status == DN_OK, status, "memory plan: found no memory for %d regions", count);
     return DN_OK;
 }

@@ -1,10 +1,14 @@
 /* Known DenseNets, and the parser of the written form; see dn/spec.h. */
 #include "dn/spec.h"
 
+#include <ctype.h>
+#include <float.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "dn/program.h"
 
 /* One table of names: each stands for a written form. */
 static const struct {
@@ -61,11 +65,12 @@ static dn_status parse_numbers(dn_spec *spec, const spec_key *key, const char *t
     for (int i = 0; p != NULL; i++) {
         char *end;
         const long value = strtol(p, &end, 10);
-        DN_CHECK(end != p && value >= key->least && value <= 4096 && (*end == ',' || *end == '\0'),
-                 DN_EINVAL, "--model: %s=%s: expected whole numbers from %d to 4096", key->name,
-                 text, key->least);
-        DN_CHECK(i < key->most, DN_EINVAL, "--model: %s=%s: expected at most %d number%s",
-                 key->name, text, key->most, key->most == 1 ? "" : "s");
+        DN_CHECK(isdigit((unsigned char)*p) && value >= key->least && value <= 4096 &&
+                     (*end == ',' || *end == '\0'),
+                 DN_EINVAL, "model: %s=%s: expected whole numbers from %d to 4096", key->name, text,
+                 key->least);
+        DN_CHECK(i < key->most, DN_EINVAL, "model: %s=%s: expected at most %d number%s", key->name,
+                 text, key->most, key->most == 1 ? "" : "s");
         values[i] = (int)value;
         p = *end == ',' ? end + 1 : NULL;
     }
@@ -83,29 +88,36 @@ static int list_length(const int values[DN_MAX_BLOCKS])
 
 static dn_status parse_stem(dn_spec *spec, const char *text)
 {
-    for (int i = 0; i < (int)(sizeof stems / sizeof stems[0]); i++)
+    dn_nearest nearest = {.word = text};
+    for (int i = 0; i < (int)(sizeof stems / sizeof stems[0]); i++) {
+        dn_nearest_try(&nearest, stems[i].name);
         if (strcmp(text, stems[i].name) == 0) {
             spec->stem = (dn_stem)i;
             return DN_OK;
         }
-    return dn_fail(DN_EINVAL, "--model: stem=%s: expected cifar, imagenet or 7x7", text);
+    }
+    return dn_fail(DN_EINVAL, "model: stem=%s: expected cifar, imagenet or 7x7%s", text,
+                   dn_nearest_hint(&nearest, ""));
 }
 
 static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
 {
-    char *end;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    dn_nearest nearest = {.word = name};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        dn_nearest_try(&nearest, keys[i].name);
         if (strcmp(name, keys[i].name) == 0)
             return parse_numbers(spec, &keys[i], value);
+    }
     if (strcmp(name, "stem") == 0)
         return parse_stem(spec, value);
+    dn_nearest_try(&nearest, "stem");
+    dn_nearest_try(&nearest, "compression");
     DN_CHECK(strcmp(name, "compression") == 0, DN_EINVAL,
-             "--model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
-             "stem-channels or last-transition",
-             name);
-    spec->compression = strtod(value, &end);
-    DN_CHECK(end != value && *end == '\0' && spec->compression > 0 && spec->compression <= 1,
-             DN_EINVAL, "--model: compression=%s: expected a number above 0 and up to 1", value);
+             "model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
+             "stem-channels or last-transition%s",
+             name, dn_nearest_hint(&nearest, ""));
+    DN_CHECK(dn_parse_real(value, DBL_MIN, 1, &spec->compression), DN_EINVAL,
+             "model: compression=%s: expected a number above 0 and up to 1", value);
     return DN_OK;
 }
 
@@ -115,15 +127,15 @@ static dn_status parse_form(dn_spec *spec, const char *form)
     snprintf(text, sizeof text, "%s", form);
     for (char *save, *part = strtok_r(text, ":", &save); part; part = strtok_r(NULL, ":", &save)) {
         char *value = strchr(part, '=');
-        DN_CHECK(value != NULL, DN_EINVAL, "--model: found %s, expected key=value", part);
+        DN_CHECK(value != NULL, DN_EINVAL, "model: found %s, expected key=value", part);
         *value++ = '\0';
         DN_TRY(parse_key(spec, part, value));
     }
     const int rates = list_length(spec->growth);
     spec->blocks = list_length(spec->layers);
-    DN_CHECK(spec->blocks > 0, DN_EINVAL, "--model: %s: expected blocks=N,N,...", form);
+    DN_CHECK(spec->blocks > 0, DN_EINVAL, "model: %s: expected blocks=N,N,...", form);
     DN_CHECK(rates == 1 || rates == spec->blocks, DN_EINVAL,
-             "--model: %s: found %d growth rates, expected 1 or %d", form, rates, spec->blocks);
+             "model: %s: found %d growth rates, expected 1 or %d", form, rates, spec->blocks);
     for (int b = rates; b < spec->blocks; b++)
         spec->growth[b] = spec->growth[0];
     return DN_OK;
@@ -134,16 +146,19 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
     *spec = (dn_spec){
         .growth = {12}, .bottleneck = 4, .compression = 0.5, .channels = 3, .stem_channels = 24};
     DN_CHECK(strlen(model) < sizeof spec->name, DN_EINVAL,
-             "--model: found %zu characters, expected fewer than %zu", strlen(model),
+             "model: found %zu characters, expected fewer than %zu", strlen(model),
              sizeof spec->name);
     const char *form = strchr(model, '=') ? model : NULL;
-    for (int i = 0; dn_spec_name(i) != NULL; i++)
+    dn_nearest nearest = {.word = model};
+    for (int i = 0; dn_spec_name(i) != NULL; i++) {
+        dn_nearest_try(&nearest, known[i].name);
         if (strcmp(model, known[i].name) == 0)
             form = known[i].form;
-    DN_CHECK(form != NULL, DN_ENOENT,
-             "--model: found %s, expected a known name (dn_dist train --help lists them) or "
-             "blocks=...:growth=...",
-             model);
+    }
+    DN_CHECK(form != NULL, DN_EINVAL,
+             "model: found '%s', expected a known name (dn_dist train --help lists them) or "
+             "blocks=...:growth=...%s",
+             model, dn_nearest_hint(&nearest, ""));
     DN_TRY(parse_form(spec, form));
     strcpy(spec->name, model);
     spec->height = spec->width = spec->stem == DN_STEM_IMAGENET ? 224 : 32;
@@ -175,12 +190,14 @@ dn_status dn_spec_check(const dn_spec *spec)
     DN_CHECK(spec->channels >= 1 && spec->channels <= DN_MAX_IMAGE_CHANNELS, DN_ESHAPE,
              "model %s: found %d image channels, expected 1 to %d", spec->name, spec->channels,
              DN_MAX_IMAGE_CHANNELS);
-    DN_CHECK(spec->classes >= 2 && spec->classes <= 65535, DN_ESHAPE,
-             "model %s: found %d classes, expected 2 to 65535", spec->name, spec->classes);
-    DN_CHECK(spec->height >= 1 && spec->width >= 1 && spec->height <= 4096 && spec->width <= 4096,
-             DN_ESHAPE, "model %s: found %dx%d images, expected 1 to 4096 pixels a side",
-             spec->name, spec->height, spec->width);
-    DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "--model: last-transition=%d: expected 0 or 1",
+    DN_CHECK(spec->classes >= 2 && spec->classes <= DN_MAX_CLASSES, DN_ESHAPE,
+             "model %s: found %d classes, expected 2 to %d", spec->name, spec->classes,
+             DN_MAX_CLASSES);
+    DN_CHECK(spec->height >= 1 && spec->width >= 1 && spec->height <= DN_MAX_SIDE &&
+                 spec->width <= DN_MAX_SIDE,
+             DN_ESHAPE, "model %s: found %dx%d images, expected 1 to %d pixels a side", spec->name,
+             spec->height, spec->width, DN_MAX_SIDE);
+    DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "model: last-transition=%d: expected 0 or 1",
              spec->last_transition);
     const int in_stem = stems[spec->stem].halvings, odd = (1 << in_stem) - 1; /* rounded up */
     const int height = (spec->height + odd) >> in_stem, width = (spec->width + odd) >> in_stem;

@@ -198,7 +198,7 @@ limited "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "
     --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
     head -n 1 >"$out.first"
 [[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
-limited env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
+env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
     --out "$tmp/nohup" --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 \
     --max-steps $steps >"$tmp/nohup.log" 2>&1 &
 job=$!

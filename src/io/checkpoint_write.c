@@ -27,8 +27,9 @@
 #include "dn/file.h"
 
 enum {
-    GROWTH = 4 << 20, /* bytes by which the file in memory grows */
-    PIECE = 1 << 18   /* floats that one OpenMP thread copies at a time */
+    GROWTH = 4 << 20,   /* bytes by which the file in memory grows */
+    PIECE = 1 << 18,    /* floats that one OpenMP thread copies at a time */
+    CHILD_SECONDS = 600 /* after which a child that saves gives up */
 };
 
 /* What a child's file ends in until it is whole: the parent may be writing, too. */
@@ -270,6 +271,7 @@ static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, con
                                     int launcher)
 {
     char line[PATH_MAX + 256];
+    alarm(CHILD_SECONDS);
     s->state = *state;
     const dn_status status = write_rescued(s, path);
     snprintf(line, sizeof line,

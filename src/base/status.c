@@ -15,6 +15,9 @@ dn_status dn_fail(dn_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (char *c = text; *c != '\0'; c++) /* it may quote a file, and stays one line */
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
     strcpy(message, text);
     return status;
 }

@@ -34,7 +34,8 @@ struct writer {
 static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
     int64_t images = 1;
-    while (2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count)
+    while ((2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count) ||
+           count > images * DN_SHARD_CHUNKS)
         images *= 2;
     return images;
 }

@@ -113,18 +113,18 @@ static dn_status check_attributes(hid_t file, const char *path, const dn_shards 
 /* As dataset.json has them; stored with zeros after the shorter ones. */
 static dn_status check_class_names(hid_t file, const char *path, const dn_manifest *manifest)
 {
-    const int classes = manifest->info.classes;
+    const unsigned classes = (unsigned)manifest->info.classes;
     const char *const *const names = manifest->class_names;
     size_t size = 1;
-    for (int i = 0; i < classes; i++)
+    for (unsigned i = 0; i < classes; i++)
         size = strlen(names[i]) >= size ? strlen(names[i]) + 1 : size;
-    char *const found = calloc((size_t)classes, size);
-    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %d class names", path, classes);
+    char *const found = calloc(classes, size);
+    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %u class names", path, classes);
     const hid_t type = dn_hdf5_text_type(size);
     dn_status status = dn_hdf5_read(file, path, DN_SHARD_CLASS_NAMES, type, classes, found);
-    for (int i = 0; i < classes && status == DN_OK; i++)
+    for (unsigned i = 0; i < classes && status == DN_OK; i++)
         if (strncmp(found + (size_t)i * size, names[i], size) != 0)
-            status = dn_fail(DN_ECORRUPT, "%s: found class name %d \"%.*s\", expected \"%s\"", path,
+            status = dn_fail(DN_ECORRUPT, "%s: found class name %u \"%.*s\", expected \"%s\"", path,
                              i, (int)size, found + (size_t)i * size, names[i]);
     H5Tclose(type);
     free(found);

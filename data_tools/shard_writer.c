@@ -34,7 +34,8 @@ struct writer {
 static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
     int64_t images = 1;
-    while (2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count)
+    while ((2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count) ||
+           count > images * DN_SHARD_CHUNKS)
         images *= 2;
     return images;
 }
@@ -45,35 +46,41 @@ static hid_t list_space(int64_t count)
     return H5Screate_simple(1, &(hsize_t){(hsize_t)count}, NULL);
 }
 
+static int put_attribute(const struct writer *w, const dn_shard_attribute *a)
+{
+    if (a->text)
+        return dn_hdf5_put_text(w->file, a->name, a->text);
+    if (a->channels)
+        return dn_hdf5_put(w->file, a->name, H5T_IEEE_F64LE, list_space(w->manifest->info.channels),
+                           a->channels);
+    return dn_hdf5_put_integer(w->file, a->name, a->integer);
+}
+
 static int put_attributes(const struct writer *w)
 {
-    const dn_shard_info *const info = &w->manifest->info;
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
     int good = 1;
     dn_shard_attributes(w->manifest, w->shard, list);
     for (int i = 0; good && i < DN_SHARD_ATTRIBUTES; i++)
-        good = list[i].text ? dn_hdf5_put_text(w->file, list[i].name, list[i].text)
-                            : dn_hdf5_put_integer(w->file, list[i].name, list[i].integer);
-    return good &&
-           dn_hdf5_put(w->file, "mean", H5T_IEEE_F64LE, list_space(info->channels), info->mean) &&
-           dn_hdf5_put(w->file, "std", H5T_IEEE_F64LE, list_space(info->channels), info->std);
+        good = put_attribute(w, &list[i]);
+    return good;
 }
 
 /* Class names as strings of one length, padded with zeros. */
 static int put_class_names(const struct writer *w)
 {
-    const int classes = w->manifest->info.classes;
+    const unsigned classes = (unsigned)w->manifest->info.classes;
     const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (int i = 0; i < classes; i++)
+    for (unsigned i = 0; i < classes; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc((size_t)classes, length);
-    for (int i = 0; padded && i < classes; i++)
+    char *const padded = calloc(classes, length);
+    for (unsigned i = 0; padded && i < classes; i++)
         memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
     const int good =
-        padded && dn_hdf5_write(w->file, "class_names", type, list_space(classes), padded);
+        padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type, list_space(classes), padded);
     H5Tclose(type);
     free(padded);
     return good;

@@ -76,7 +76,7 @@ int main(int argc, char **argv)
     if (command)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
     const int is_help = command == NULL || options.help;
-    dn_place_restart_if_crowded(argv, options.threads);
+    dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);

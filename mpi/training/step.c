@@ -73,7 +73,9 @@ static dn_status make_team(dn_step *step)
 static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 {
     const dn_place *place = comm->place;
-    const int has_spare_core = place->cores >= place->sharers * (place->threads + 1);
+    const int has_spare_core =
+        place->cores >= place->sharers * (place->threads + 1) &&
+        (place->quota == 0 || place->quota >= 100 * place->quota_ranks * (place->threads + 1));
     return comm->threads_may_call &&
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <omp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dn/limits.h"
 #include "job/share.h"
 
 enum { MESSAGE_BYTES = 1024 };
@@ -58,15 +60,29 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
+/* 1 where process `other` is of this one's user namespace, as far as one may look. */
+static int is_same_user_namespace(int other)
+{
+    char path[64], own[64] = "", others[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/ns/user", other);
+    return readlink("/proc/self/ns/user", own, sizeof own - 1) > 0 &&
+           readlink(path, others, sizeof others - 1) > 0 && strcmp(own, others) == 0;
+}
+
 /* Open MPI's transport through shared memory takes process numbers for the machine's: ranks with
- * numbers of their own (a container each) crash in it. The launcher's number, at the end of its
- * folder's name, is unknown there. Where the user chose a transport, that stays. */
-static void avoid_shared_transport(void)
+ * numbers of their own (a container each) crash in it; and it reads other processes' memory, which
+ * it does not get at in other user namespaces. The launcher's number stands at the end of its
+ * folder's name. What the user chose stays. */
+static void avoid_bad_transports(void)
 {
     const char *folder = getenv("PMIX_SERVER_TMPDIR"), *dot = folder ? strrchr(folder, '.') : NULL;
     const int launcher = dot ? atoi(dot + 1) : 0;
-    if (launcher > 0 && (getpid() == 1 || (kill(launcher, 0) != 0 && errno == ESRCH)))
+    if (launcher <= 0)
+        return;
+    if (getpid() == 1 || (kill(launcher, 0) != 0 && errno == ESRCH))
         setenv("OMPI_MCA_btl", "^vader,sm", 0);
+    else if (!is_same_user_namespace(launcher))
+        setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
 }
 
 /* comm->node = the ranks of this machine that a file of its rank 0 reaches; each other is alone. */
@@ -96,7 +112,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     *comm = (dn_comm){.start = omp_get_wtime()};
-    avoid_shared_transport();
+    avoid_bad_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
@@ -185,12 +201,13 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
     DN_MPI(MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
 }
 
-/* Makes the nameless file; only memory that the node can have at all is promised. */
+/* Makes the nameless file; only memory that this process may have now is promised. */
 static dn_status make_shared_file(size_t bytes, int *file)
 {
-    const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    DN_CHECK(bytes <= memory, DN_ENOMEM, "shared memory of the node: %zu MiB, it has %zu MiB",
-             bytes >> 20, memory >> 20);
+    const double left = fmin(dn_limit_memory("").amount, dn_machine_memory(""));
+    DN_CHECK((double)bytes <= left, DN_ENOMEM,
+             "shared memory of the node: expected %zu MiB, found %.0f MiB left", bytes >> 20,
+             left / 0x1p20);
     *file = memfd_create("dn_shared", MFD_CLOEXEC);
     DN_CHECK(*file >= 0 && ftruncate(*file, (off_t)bytes) == 0, DN_ENOMEM,
              "shared memory of the node: %zu MiB: %s", bytes >> 20, strerror(errno));

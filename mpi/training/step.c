@@ -112,6 +112,14 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                                  .widest = statistics > SCORES ? statistics : SCORES});
 }
 
+size_t dn_step_bytes(const dn_step *step)
+{
+    size_t bytes = step->optimizer.floats * sizeof(float);
+    for (int m = 1; m < step->team.count; m++)
+        bytes += dn_net_view(step->nets[m]).arena_bytes;
+    return bytes;
+}
+
 void dn_step_destroy(dn_step *step)
 {
     dn_allreduce_destroy(&step->allreduce);

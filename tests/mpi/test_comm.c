@@ -1,15 +1,29 @@
 /*
  * Agreement, comparison of hashes, gathering, broadcast, shared memory and the share of cores, on
- * any number of ranks under mpirun. Prints one line; its status is 1 on failure.
+ * any number of ranks under mpirun; with the argument `apart`, odd ranks get no file handed over.
+ * Prints one line; its status is 1 on failure.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "job/comm.h"
 #include "dn/tree.h"
 
-static int failures;
+static int failures, is_apart;
+
+/* In place of the C library's. */
+ssize_t recvmsg(int line, struct msghdr *message, int flags)
+{
+    if (!is_apart || !(flags & MSG_CMSG_CLOEXEC))
+        return syscall(SYS_recvmsg, line, message, flags);
+    errno = EACCES;
+    return -1;
+}
 
 static void expect(const dn_comm *comm, int condition, const char *what)
 {
@@ -85,6 +99,7 @@ static void test_shared(const dn_comm *comm)
 {
     const size_t bytes = 3 << 20;
     dn_shared shared;
+    expect(comm, !is_apart || comm->node_size == 1, "a node of its own");
     expect(comm, dn_comm_shared_alloc(comm, bytes, &shared) == DN_OK, "shared allocation");
     int *x = shared.data;
     for (size_t i = comm->node_rank; i < bytes / sizeof *x; i += comm->node_size) {
@@ -103,6 +118,8 @@ static void test_shared(const dn_comm *comm)
 int main(int argc, char **argv)
 {
     dn_comm comm;
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    is_apart = argc > 1 && strcmp(argv[1], "apart") == 0 && rank != NULL && atoi(rank) % 2 == 1;
     dn_comm_init(&comm, &argc, &argv);
     test_agree(&comm);
     test_same_hash(&comm);

@@ -70,11 +70,20 @@ static int granted_part(int processors)
 
 /* ---- beginning again ---- */
 
+/* What mpirun itself, this process's parent, may use is the most that its ranks are to have. */
+static void widen(cpu_set_t all)
+{
+    cpu_set_t parent;
+    if (getppid() > 0 && sched_getaffinity(getppid(), sizeof parent, &parent) == 0)
+        CPU_AND(&all, &all, &parent);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
 /* What the node's ranks have together: more than this one's, where its launcher bound it. The rank
- * keeps all of it, *is_widened, where nobody chose its binding. */
+ * keeps it, *is_widened, where nobody chose its binding. */
 static int node_processors(int *is_widened)
 {
-    cpu_set_t own, all;
+    cpu_set_t own, all, now;
     memset(&all, 0xff, sizeof all);
     *is_widened = 0;
     if (sched_getaffinity(0, sizeof own, &own) != 0)
@@ -82,10 +91,10 @@ static int node_processors(int *is_widened)
     sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
     sched_getaffinity(0, sizeof all, &all);
     const int part = granted_part(CPU_COUNT(&all));
+    sched_setaffinity(0, sizeof own, &own);
     if (is_bound_by_default() && part == 0)
-        *is_widened = !CPU_EQUAL(&own, &all);
-    else
-        sched_setaffinity(0, sizeof own, &own);
+        widen(all);
+    *is_widened = sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&own, &now);
     return part > 0 ? part : CPU_COUNT(&all);
 }
 

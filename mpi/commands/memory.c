@@ -6,6 +6,10 @@
 
 #include "dn/limits.h"
 
+/* Of what is left, the part that a batch to be proposed may take: not all that a run touches is
+ * counted. */
+static const double proposed_part = 0.95;
+
 /* A rank's needs and its cgroup's limit. */
 typedef struct claim {
     dn_limit limit;
@@ -43,7 +47,7 @@ static dn_status check_claims(const claim *claims, int count, uint64_t group, do
         return DN_OK;
     const int batch = dn_net_view(net).batch;
     const double arena = (double)dn_net_view(net).arena_bytes;
-    const int fits = largest_batch(net, fmax(0, own - arena), ranks, left);
+    const int fits = largest_batch(net, fmax(0, own - arena), ranks, proposed_part * left);
     return dn_fail(
         DN_ENOMEM,
         "--batch-size %d: %d ranks here need %.0f bytes (%.1f GiB), found %.0f (%.1f GiB) "

@@ -13,6 +13,7 @@
 
 #include <omp.h>
 
+#include "dn/limits.h"
 #include "dn/program.h"
 #include "records.h"
 
@@ -33,7 +34,7 @@ static void print_help(void)
         "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
         "                 gets a number in proportion\n"
         "  --level Z      zstd level, 1 to 22 (default 6)\n"
-        "  --jobs J       threads, 1 to 1024 (default: one per processor)\n"
+        "  --jobs J       threads, 1 to 1024 (default: one per processor that may run)\n"
         "  --help         this text\n"
         "  --version      of the program\n"
         "\n"
@@ -138,7 +139,8 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 static dn_status run_arguments(int argc, char **argv)
 {
     dn_records_options options = {.shards = 4, .zstd_level = 6};
-    int jobs = omp_get_num_procs(), help = argc == 1, version = 0;
+    int help = argc == 1, version = 0;
+    int jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs());
     DN_TRY(parse_options(argc, argv, &options, &jobs, &help, &version));
     omp_set_num_threads(jobs);
     const int words = argc - optind;

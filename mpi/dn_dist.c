@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     const int is_version =
         command ? options.version : argc > 1 && strcmp(argv[1], "--version") == 0;
     const int is_help = command == NULL || options.help;
-    dn_place_restart_if_crowded(argv, options.threads);
+    dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);

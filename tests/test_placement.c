@@ -187,6 +187,8 @@ static void test_table(void **state)
     }
     places[9].virtual_ranks = 3;
     places[16].pinned = 0;
+    places[16].quota = 1250;
+    places[16].quota_ranks = 2;
     FILE *file = open_memstream(&text, &size);
     dn_place_print(file, places, 17);
     fclose(file);
@@ -196,7 +198,8 @@ static void test_table(void **state)
               "8           n02                       1      8        8     yes              2\n"
               "9           n02                       1      8        8     yes              3\n"
               "10-15       n02                       1      8        8     yes              2\n"
-              "16          n03                       1      8        8      no              2\n");
+              "16          n03                       1      8        8      no              2\n"
+              "            a CPU quota grants 2 ranks of n03 12.50 processors\n");
     free(text);
 }
 
@@ -245,6 +248,21 @@ static void test_warnings(void **state)
                    "warning: rank 0 on n01: its 64 cores lie on 8 NUMA nodes; use mpirun --map-by "
                    "ppr:1:numa:PE=8 --bind-to core, or srun --ntasks-per-node=8 "
                    "--cpus-per-task=16 --cpu-bind=cores\n");
+    places[0].numa_nodes = 1;
+    places[0].node_idle = 62;
+    places[0].quota = 6350;
+    places[0].quota_ranks = 1; /* the last thread is held back half of the time */
+    check_warnings(places, 1,
+                   "warning: rank 0 on n01: 62 of the node's 64 cores stay idle, no rank is bound "
+                   "to them; use mpirun --map-by ppr:1:node:PE=64 --bind-to core, or srun "
+                   "--ntasks-per-node=1 --cpus-per-task=128 --cpu-bind=cores\n");
+    places[0].node_idle = 0;
+    places[0].quota = 6300;
+    check_warnings(places, 1,
+                   "warning: rank 0 on n01: a CPU quota of 63.00 processors holds back 1 x 64 "
+                   "threads; raise it (cgroup cpu.max, docker --cpus), or use fewer\n");
+    places[0].quota = 0;
+    places[0].numa_nodes = 8;
     places[0].threads = 65;
     places[1] = usual;
     check_warnings(places, 2,

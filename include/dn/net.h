@@ -69,6 +69,9 @@ dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *ker
  * which must outlive it; with images, maps and leaf of its own. The caller owns it. DN_ENOMEM. */
 dn_status dn_net_create_sharing(dn_net **net, const dn_net *first);
 
+/* The arena's bytes of a net like this one with another batch; 0 where it cannot be planned. */
+size_t dn_net_planned_bytes(const dn_net *net, int batch);
+
 /* Frees the net and sets *net to NULL; accepts NULL inside. */
 void dn_net_destroy(dn_net **net);
 

@@ -182,6 +182,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
+    DN_TRY_OR_DONE(dn_check_memory(comm, r.net, dn_step_bytes(&r.step)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
     share_weights(&r);

@@ -2,23 +2,28 @@
  * Set-up, agreement and the small collectives of comm.h.
  *
  * Agreement costs one reduction of an integer when all is well; why a rank failed is only exchanged
- * when one did. Shared memory is a file without a name (memfd) of the node's rank 0, which all its
- * ranks open through /proc: unlike MPI's shared windows it is not bound by the size of /dev/shm,
- * reports a shortage as a status, and leaves nothing behind when a job is killed.
+ * when one did. Shared memory is a file without a name (memfd) of the node's rank 0, which is
+ * handed to the others (share.h): unlike MPI's shared windows it is not bound by the size of
+ * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed. Ranks
+ * that it cannot be handed to are known from the start, and are nodes of their own.
  */
 #include "job/comm.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <omp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "dn/limits.h"
+#include "job/share.h"
 
 enum { MESSAGE_BYTES = 1024 };
 
@@ -55,10 +60,59 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
+/* 1 where process `other` is of this one's user namespace, as far as one may look. */
+static int is_same_user_namespace(int other)
+{
+    char path[64], own[64] = "", others[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/ns/user", other);
+    return readlink("/proc/self/ns/user", own, sizeof own - 1) > 0 &&
+           readlink(path, others, sizeof others - 1) > 0 && strcmp(own, others) == 0;
+}
+
+/* Open MPI's transport through shared memory takes process numbers for the machine's: ranks with
+ * numbers of their own (a container each) crash in it; and it reads other processes' memory, which
+ * it does not get at in other user namespaces. The launcher's number stands at the end of its
+ * folder's name. What the user chose stays. */
+static void avoid_bad_transports(void)
+{
+    const char *folder = getenv("PMIX_SERVER_TMPDIR"), *dot = folder ? strrchr(folder, '.') : NULL;
+    const int launcher = dot ? atoi(dot + 1) : 0;
+    if (launcher <= 0)
+        return;
+    if (getpid() == 1 || (kill(launcher, 0) != 0 && errno == ESRCH))
+        setenv("OMPI_MCA_btl", "^vader,sm", 0);
+    else if (!is_same_user_namespace(launcher))
+        setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+}
+
+/* comm->node = the ranks of this machine that a file of its rank 0 reaches; each other is alone. */
+static void find_node(dn_comm *comm)
+{
+    MPI_Comm machine;
+    int rank, size;
+    DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
+                               &machine));
+    DN_MPI(MPI_Comm_rank(machine, &rank));
+    DN_MPI(MPI_Comm_size(machine, &size));
+    const int file = dn_share_file(machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
+    DN_MPI(MPI_Comm_split(machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
+    if (file >= 0)
+        close(file);
+    DN_MPI(MPI_Comm_free(&machine));
+    DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
+    DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
+    const int most = dn_comm_max(comm, comm->node_size < size ? size : 0);
+    if (most > 0 && comm->rank == 0)
+        dn_warn("ranks of one machine share no memory, as containers of several users do not: of "
+                "%d on a machine, some keep a copy of the data set each",
+                most);
+}
+
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     *comm = (dn_comm){.start = omp_get_wtime()};
+    avoid_bad_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
@@ -67,10 +121,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
         abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
-    DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
-                               &comm->node));
-    DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
-    DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
+    find_node(comm);
     comm->host = calloc(comm->size, sizeof *comm->host);
     if (comm->host == NULL)
         abort_job("out of memory at the start");
@@ -150,25 +201,24 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
     DN_MPI(MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
 }
 
-/* Makes the nameless file; only memory that the node can have at all is promised. */
+/* Makes the nameless file; only memory that this process may have now is promised. */
 static dn_status make_shared_file(size_t bytes, int *file)
 {
-    const size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    DN_CHECK(bytes <= memory, DN_ENOMEM, "shared memory of the node: %zu MiB, it has %zu MiB",
-             bytes >> 20, memory >> 20);
+    const double left = fmin(dn_limit_memory("").amount, dn_machine_memory(""));
+    DN_CHECK((double)bytes <= left, DN_ENOMEM,
+             "shared memory of the node: expected %zu MiB, found %.0f MiB left", bytes >> 20,
+             left / 0x1p20);
     *file = memfd_create("dn_shared", MFD_CLOEXEC);
     DN_CHECK(*file >= 0 && ftruncate(*file, (off_t)bytes) == 0, DN_ENOMEM,
              "shared memory of the node: %zu MiB: %s", bytes >> 20, strerror(errno));
     return DN_OK;
 }
 
-/* A maker that failed has named no file: its failure counts, as that of the node's lowest rank. */
-static dn_status map_shared_file(const char *path, dn_shared *shared)
+/* A maker that failed has handed over no file: its failure counts, as that of the lowest rank. */
+static dn_status map_shared_file(int file, dn_shared *shared)
 {
-    const int file = open(path, O_RDWR | O_CLOEXEC);
-    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: %s: %s", path, strerror(errno));
+    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: not received");
     void *data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    close(file);
     DN_CHECK(data != MAP_FAILED, DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
              shared->bytes >> 20, strerror(errno));
     shared->data = data;
@@ -177,20 +227,16 @@ static dn_status map_shared_file(const char *path, dn_shared *shared)
 
 dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared)
 {
-    int file = -1;
-    char path[64] = "";
+    int made = -1;
     dn_status status = DN_OK;
     *shared = (dn_shared){.bytes = bytes > 0 ? bytes : 1};
-    if (comm->node_rank == 0) {
-        status = make_shared_file(shared->bytes, &file);
-        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), file);
-    }
-    DN_MPI(MPI_Bcast(path, sizeof path, MPI_CHAR, 0, comm->node));
+    if (comm->node_rank == 0)
+        status = make_shared_file(shared->bytes, &made);
+    const int file = dn_share_file(comm->node, status == DN_OK ? made : -1);
     if (status == DN_OK)
-        status = map_shared_file(path, shared);
-    status = dn_comm_agree(comm, status); /* now all have opened the file */
-    if (file >= 0)
-        close(file);
+        status = map_shared_file(file, shared);
+    status = dn_comm_agree(comm, status);
+    close(comm->node_rank == 0 ? made : file);
     if (status != DN_OK)
         dn_comm_shared_free(shared);
     return status;

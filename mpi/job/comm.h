@@ -30,7 +30,7 @@ struct dn_timeline;
 
 typedef struct dn_comm {
     int rank, size;           /* in the job */
-    int node_rank, node_size; /* among the ranks that share this node's memory */
+    int node_rank, node_size; /* among those that share this node's memory */
     MPI_Comm world, node;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     char (*host)[DN_HOST_BYTES];    /* (size) names, all but letters, digits, '.', '-' made '_' */
@@ -79,6 +79,7 @@ typedef struct dn_shared {
 
 /*
  * One zeroed array of `bytes` for each node, the same memory on all its ranks; starts on a page.
+ * Of ranks of a machine that cannot share memory (another user's container), each is a node here.
  * What a rank writes is seen by the others after a barrier of comm->node. The kernel frees it with
  * the last process, however that ends. DN_ENOMEM on all ranks of the job when one node is short of
  * memory. Collective.

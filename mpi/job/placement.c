@@ -5,6 +5,7 @@
  */
 #include "job/placement.h"
 
+#include <math.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -12,15 +13,42 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dn/limits.h"
 #include "dn/tree.h"
 #include "job/cores.h"
 
-/* ---- too few processors ---- */
+/* ---- what the environment says ---- */
 
 static int env_number(const char *variable)
 {
     const char *text = getenv(variable);
     return text != NULL ? atoi(text) : 0;
+}
+
+/* The first number of OMP_NUM_THREADS; 0 where it is not set, or OpenMP passes over it. */
+static int env_threads(void)
+{
+    const char *text = getenv("OMP_NUM_THREADS");
+    char *end;
+    const long number = text != NULL ? strtol(text, &end, 10) : 0;
+    if (number < 1 || number > CPU_SETSIZE)
+        return 0;
+    end += strspn(end, " \t");
+    return *end == '\0' || *end == ',' ? (int)number : 0;
+}
+
+/* 1 where mpirun bound the ranks by its default: to one core each of at most two. */
+static int is_bound_by_default(void)
+{
+    static const char *const choices[] = {
+        "OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_hwloc_base_cpu_set",
+        "OMPI_MCA_rmaps_rank_file_path", "OMPI_MCA_orte_rankfile"};
+    const char *mapping = getenv("OMPI_MCA_rmaps_base_mapping_policy");
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (getenv(choices[i]) != NULL)
+            return 0;
+    return getenv("OMPI_MCA_orte_bound_at_launch") != NULL &&
+           (mapping == NULL || strcasestr(mapping, "PE=") == NULL);
 }
 
 /* The ranks of this node; of a step of Slurm, the mean of its nodes. */
@@ -33,36 +61,72 @@ static int launched_ranks(void)
     return (env_number("SLURM_STEP_NUM_TASKS") + nodes - 1) / nodes;
 }
 
-/* What the node's ranks have together: more than this one's, where its launcher bound it. */
-static int node_processors(void)
+/* Slurm's word on the processors of this node, where it grants a part of them; else 0. */
+static int granted_part(int processors)
 {
-    cpu_set_t own, all;
-    memset(&all, 0xff, sizeof all);
-    if (sched_getaffinity(0, sizeof own, &own) == 0) {
-        sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
-        sched_getaffinity(0, sizeof all, &all);
-        sched_setaffinity(0, sizeof own, &own);
-    }
-    const int count = CPU_COUNT(&all), granted = env_number("SLURM_CPUS_ON_NODE");
-    return granted > 0 && granted < count ? granted : count;
+    const int granted = env_number("SLURM_CPUS_ON_NODE");
+    return granted < processors ? granted : 0;
 }
 
-void dn_place_restart_if_crowded(char **argv, int threads)
+/* ---- beginning again ---- */
+
+/* What mpirun itself, this process's parent, may use is the most that its ranks are to have. */
+static void widen(cpu_set_t all)
 {
-    const int each = threads > 0 ? threads : env_number("OMP_NUM_THREADS");
-    if (launched_ranks() * (each > 0 ? each : 1) <= node_processors())
-        return;
-    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-    if (getenv("OMP_WAIT_POLICY") == NULL) {
-        setenv("OMP_WAIT_POLICY", "passive", 1);
-        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
+    cpu_set_t parent;
+    if (getppid() > 0 && sched_getaffinity(getppid(), sizeof parent, &parent) == 0)
+        CPU_AND(&all, &all, &parent);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
+/* What the node's ranks have together: more than this one's, where its launcher bound it. The rank
+ * keeps it, *is_widened, where nobody chose its binding. */
+static int node_processors(int *is_widened)
+{
+    cpu_set_t own, all, now;
+    memset(&all, 0xff, sizeof all);
+    *is_widened = 0;
+    if (sched_getaffinity(0, sizeof own, &own) != 0)
+        return CPU_COUNT(&all);
+    sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
+    sched_getaffinity(0, sizeof all, &all);
+    const int part = granted_part(CPU_COUNT(&all));
+    sched_setaffinity(0, sizeof own, &own);
+    if (is_bound_by_default() && part == 0)
+        widen(all);
+    *is_widened = sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&own, &now);
+    return part > 0 ? part : CPU_COUNT(&all);
+}
+
+/* 1 where the threads of the node's ranks are more than run at once. */
+static int is_crowded(int processors, int threads)
+{
+    const double quota = dn_limit_processors("").amount;
+    const int launched = launched_ranks(), ranks = launched > 0 ? launched : 1;
+    const int share = processors > ranks ? processors / ranks : 1;
+    if (threads <= 0 && (threads = env_threads()) == 0)
+        threads = dn_limit_threads(quota, ranks, share);
+    return ranks * threads > fmin(processors, quota);
+}
+
+void dn_place_restart(char **argv, int threads)
+{
+    int again; /* OpenMP counts processors before main, too */
+    if (is_crowded(node_processors(&again), threads)) {
+        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+        again |= getenv("OMP_WAIT_POLICY") == NULL;
+        setenv("OMP_WAIT_POLICY", "passive", 0);
     }
+    if (again)
+        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
 }
 
 /* ---- the cores of a rank ---- */
 
 /* What a rank is given. */
 typedef struct finder {
+    MPI_Comm node; /* the ranks of this machine, whether they share memory or not */
+    int node_rank, node_size;
     hwloc_topology_t topology;
     hwloc_bitmap_t processors; /* that the rank may use */
     dn_cores *allowed;         /* (node_size) cores of the node's ranks */
@@ -84,12 +148,12 @@ static void add_openmp_places(hwloc_bitmap_t processors)
     }
 }
 
-static dn_status find_cores(finder *f, int node_size)
+static dn_status find_cores(finder *f)
 {
     f->processors = hwloc_bitmap_alloc();
-    f->allowed = calloc((size_t)node_size, sizeof *f->allowed);
+    f->allowed = calloc((size_t)f->node_size, sizeof *f->allowed);
     DN_CHECK(f->processors != NULL && f->allowed != NULL, DN_ENOMEM,
-             "memory: found none to place %d ranks", node_size);
+             "memory: found none to place %d ranks", f->node_size);
     /* With the disallowed cores, a core has the same index for all ranks of a node. */
     DN_CHECK(hwloc_topology_init(&f->topology) == 0 &&
                  hwloc_topology_set_flags(f->topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) ==
@@ -109,34 +173,54 @@ static dn_status find_cores(finder *f, int node_size)
 }
 
 /* Collective over the node. */
-static void divide_cores(finder *f, const dn_comm *comm, dn_place *place)
+static void divide_cores(finder *f, dn_place *place)
 {
     DN_MPI(MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed, sizeof f->share,
-                         MPI_BYTE, comm->node));
+                         MPI_BYTE, f->node));
+    dn_cores used = f->share;
+    for (int r = 0; r < f->node_size; r++)
+        CPU_OR(&used, &used, &f->allowed[r]);
     place->sharers = f->openmp_binds
-                         ? dn_cores_sharers(f->allowed, comm->node_size, comm->node_rank)
-                         : dn_cores_divide(f->allowed, comm->node_size, comm->node_rank, &f->share);
+                         ? dn_cores_sharers(f->allowed, f->node_size, f->node_rank)
+                         : dn_cores_divide(f->allowed, f->node_size, f->node_rank, &f->share);
     place->cores = CPU_COUNT(&f->share);
     place->numa_nodes = dn_cores_numa_nodes(f->topology, &f->share);
     /* The node as far as this rank may know it. */
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
     const dn_cores cores = dn_cores_of(f->topology, all);
-    place->node_ranks = comm->node_size;
+    place->node_ranks = f->node_size;
     place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
+    /* Others' cores are no idle ones, and a run without a launcher may have been put where it is.
+     */
+    const int is_part = granted_part(place->node_processors) > 0 || launched_ranks() == 0;
+    place->node_idle = is_part ? 0 : place->node_cores - CPU_COUNT(&used);
+}
+
+/* The CPU quota, and the ranks that it holds for. Collective over the node. */
+static void find_quota(const finder *f, dn_place *place)
+{
+    const dn_limit own = dn_limit_processors("");
+    for (int r = 0; r < f->node_size; r++) {
+        uint64_t group = own.group;
+        DN_MPI(MPI_Bcast(&group, 1, MPI_UINT64_T, r, f->node));
+        place->quota_ranks += group == own.group;
+    }
+    place->quota = own.amount < place->node_processors ? (int)(own.amount * 100) : 0;
 }
 
 /* ---- its threads ---- */
 
 static void set_threads(dn_place *place, int threads)
 {
-    const int cores = place->cores / place->sharers;
+    const int cores = place->cores > place->sharers ? place->cores / place->sharers : 1;
+    const double quota = place->quota > 0 ? place->quota / 100.0 : INFINITY;
     omp_set_dynamic(0);
     if (threads > 0)
         omp_set_num_threads(threads);
-    else if (getenv("OMP_NUM_THREADS") == NULL)
-        omp_set_num_threads(cores > 1 ? cores : 1);
+    else if (env_threads() == 0)
+        omp_set_num_threads(dn_limit_threads(quota, place->quota_ranks, cores));
     place->threads = omp_get_max_threads();
 }
 
@@ -181,9 +265,14 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     finder f = {0};
     *place = (dn_place){0};
     memcpy(place->host, comm->host[comm->rank], sizeof place->host);
-    const dn_status status = dn_comm_agree(comm, find_cores(&f, comm->node_size));
+    DN_MPI(
+        MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &f.node));
+    DN_MPI(MPI_Comm_rank(f.node, &f.node_rank));
+    DN_MPI(MPI_Comm_size(f.node, &f.node_size));
+    dn_status status = dn_comm_agree(comm, find_cores(&f));
     if (status == DN_OK) {
-        divide_cores(&f, comm, place);
+        divide_cores(&f, place);
+        find_quota(&f, place);
         set_threads(place, threads);
         place->pinned =
             f.openmp_binds ||
@@ -194,6 +283,7 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
         hwloc_topology_destroy(f.topology);
     hwloc_bitmap_free(f.processors);
     free(f.allowed);
+    DN_MPI(MPI_Comm_free(&f.node));
     return status;
 }
 

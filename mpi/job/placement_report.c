@@ -17,20 +17,36 @@ void dn_place_print(FILE *file, const dn_place *places, int ranks)
             snprintf(range + used, sizeof range - (size_t)used, "-%d", next - 1);
         fprintf(file, "%-11s %-16s %10d %6d %8d %7s %14d\n", range, p->host, p->numa_nodes,
                 p->cores, p->threads, p->pinned ? "yes" : "no", p->virtual_ranks);
+        if (p->quota > 0 && (first == 0 || strcmp(p->host, p[-1].host) != 0))
+            fprintf(file, "            a CPU quota grants %d ranks of %s %.2f processors\n",
+                    p->quota_ranks, p->host, p->quota / 100.0);
     }
 }
 
-typedef enum flaw { CROWDED, SHARED, SPREAD } flaw;
+typedef enum flaw { CROWDED, SHARED, SPREAD, IDLE, THROTTLED } flaw;
+
+static int has_flaw(const dn_place *p, flaw what)
+{
+    switch (what) {
+    case CROWDED:
+        return p->threads > p->cores;
+    case SHARED:
+        return p->sharers > 1;
+    case SPREAD:
+        return p->numa_nodes > 1;
+    case IDLE:
+        return p->node_idle > 0;
+    default:
+        return p->quota > 0 && 100 * (p->quota_ranks * p->threads - 1) >= p->quota;
+    }
+}
 
 /* Begins a warning and returns the first place with that flaw; NULL where no place has it. */
 static const dn_place *begin_warning(FILE *file, const dn_place *places, int ranks, flaw what)
 {
     int first = -1, count = 0;
     for (int r = ranks - 1; r >= 0; r--) {
-        const dn_place *p = &places[r];
-        if (what == CROWDED  ? p->threads > p->cores
-            : what == SHARED ? p->sharers > 1
-                             : p->numa_nodes > 1) {
+        if (has_flaw(&places[r], what)) {
             first = r;
             count++;
         }
@@ -81,4 +97,14 @@ void dn_place_warn(FILE *file, const dn_place *places, int ranks)
         fprintf(file, ": its %d cores lie on %d NUMA nodes; use ", p->cores, p->numa_nodes);
         print_launch(file, p, p->node_ranks / p->node_numa_nodes, p->node_numa_nodes);
     }
+    if ((p = begin_warning(file, places, ranks, IDLE)) != NULL) {
+        fprintf(file, ": %d of the node's %d cores stay idle, no rank is bound to them; use ",
+                p->node_idle, p->node_cores);
+        print_launch(file, p, p->node_ranks, 1);
+    }
+    if ((p = begin_warning(file, places, ranks, THROTTLED)) != NULL)
+        fprintf(file,
+                ": a CPU quota of %.2f processors holds back %d x %d threads; raise it (cgroup "
+                "cpu.max, docker --cpus), or use fewer\n",
+                p->quota / 100.0, p->quota_ranks, p->threads);
 }

@@ -74,7 +74,9 @@ static dn_status make_team(dn_step *step)
 static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 {
     const dn_place *place = comm->place;
-    const int has_spare_core = place->cores >= place->sharers * (place->threads + 1);
+    const int has_spare_core =
+        place->cores >= place->sharers * (place->threads + 1) &&
+        (place->quota == 0 || place->quota >= 100 * place->quota_ranks * (place->threads + 1));
     return comm->threads_may_call &&
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }
@@ -109,6 +111,14 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                                  .bf16 = bf16,
                                  .comm_thread = wants_thread(comm, settings->comm_thread),
                                  .widest = statistics > SCORES ? statistics : SCORES});
+}
+
+size_t dn_step_bytes(const dn_step *step)
+{
+    size_t bytes = step->optimizer.floats * sizeof(float);
+    for (int m = 1; m < step->team.count; m++)
+        bytes += dn_net_view(step->nets[m]).arena_bytes;
+    return bytes;
 }
 
 void dn_step_destroy(dn_step *step)

@@ -66,6 +66,18 @@ dn_status dn_net_create_sharing(dn_net **net, const dn_net *first)
     return create(net, &first->spec, first->kernels, &first->options, first);
 }
 
+size_t dn_net_planned_bytes(const dn_net *net, int batch)
+{
+    dn_net *other;
+    dn_net_options options = net->options;
+    options.batch = batch;
+    options.plan_only = 1;
+    const dn_status status = create(&other, &net->spec, net->kernels, &options, NULL);
+    const size_t bytes = status == DN_OK ? other->arena_bytes : 0;
+    dn_net_destroy(&other);
+    return bytes;
+}
+
 void dn_net_destroy(dn_net **net)
 {
     if (*net == NULL)

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# What a node grants its ranks: a container for each (namespaces), a CPU quota, processors, memory.
+# Parts that this machine cannot make up say so.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+dn_dist=$build/dn_dist
+small=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0)
+cores=$(lscpu -p=SOCKET,CORE | grep -v '^#' | sort -u | wc -l)
+processors=$(nproc)
+unset OMPI_MCA_btl_vader_single_copy_mechanism # as users have it
+
+# shows WHAT PATTERN COMMAND...: a line of its output has the pattern.
+shows() {
+    limited "${@:3}" >"$tmp/output" 2>&1 || fail "$1: status $?" "$tmp/output"
+    grep -qE -e "$2" "$tmp/output" || fail "$1: expected '$2'" "$tmp/output"
+}
+
+# --- one container a rank -------------------------------------------------------------------------
+
+train 2 "$tmp/plain" --max-steps 3 --threads 1 || fail "no container" "$tmp/plain.log"
+for namespaces in '--user --map-root-user' '--user --map-root-user --pid --fork --mount-proc'; do
+    if ! unshare $namespaces true 2>/dev/null; then
+        echo "skipped: unshare $namespaces is not allowed here"
+        continue
+    fi
+    out="$tmp/apart${namespaces//[- ]/}"
+    on_ranks 2 unshare $namespaces "$dn_dist" train --model fashion-mnist-tiny --data "$data" \
+        --out "$out" --batch-size 4 --virtual-ranks 8 --eval-every 0 --max-steps 3 --threads 1 \
+        >"$out.log" 2>&1 || fail "unshare $namespaces" "$out.log"
+    [[ $(last_hash "$out") == $(last_hash "$tmp/plain") ]] ||
+        fail "unshare $namespaces: expected the same weights" "$out.log"
+done
+
+# --- threads --------------------------------------------------------------------------------------
+
+each=$((cores > 1 ? cores / 2 : 1))
+for value in '' 0 many; do
+    shows "OMP_NUM_THREADS=$value" "2 ranks x $each threads" \
+        env OMP_NUM_THREADS="$value" mpirun --oversubscribe --bind-to none -np 2 "$dn_dist" "${small[@]}"
+done
+
+if ((cores > 1 && processors == $(nproc --all))); then
+    shows "mpirun's default binding" "^0 .* $cores +$cores +yes" mpirun -np 1 "$dn_dist" "${small[@]}"
+    shows "a binding that was chosen" "$((cores - 1)) of the node's $cores cores stay idle" \
+        mpirun -np 1 --bind-to core "$dn_dist" "${small[@]}"
+else
+    echo "skipped: bindings, for lack of cores"
+fi
+
+# --- a CPU quota ----------------------------------------------------------------------------------
+
+# Makes the group `group` with a quota of 1.5 processors.
+make_group() {
+    group=/sys/fs/cgroup/cpu/dn_test.$$
+    [[ -d ${group%/*} ]] || group=/sys/fs/cgroup/dn_test.$$
+    mkdir "$group" 2>/dev/null || return 1
+    trap 'rmdir "$group"; rm -rf "$tmp"' EXIT
+    if [[ -w $group/cpu.max ]]; then
+        echo 150000 100000 >"$group/cpu.max"
+    else
+        echo 100000 >"$group/cpu.cfs_period_us" && echo 150000 >"$group/cpu.cfs_quota_us"
+    fi 2>/dev/null
+}
+in_group() { (echo $BASHPID >"$group/cgroup.procs" && exec "$@"); }
+# shows runs it in a process of its own
+export -f in_group
+
+if ((cores < 2)) || ! make_group; then
+    echo "skipped: a CPU quota, which this user or machine cannot set"
+else
+    export group
+    shows "a quota, one rank" "1 ranks x 2 threads" bash -c 'in_group "$@"' - "$dn_dist" "${small[@]}"
+    grep -q "a CPU quota grants 1 ranks of .* 1.50 processors" "$tmp/output" ||
+        fail "a quota: expected a line" "$tmp/output"
+    shows "a quota, two ranks" "2 ranks x 1 threads" bash -c 'in_group "$@"' - \
+        mpirun --oversubscribe --bind-to none -np 2 "$dn_dist" "${small[@]}"
+    shows "waiting under a quota" "OMP_WAIT_POLICY = 'PASSIVE'" bash -c 'in_group "$@"' - \
+        env -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=true "$dn_dist" "${small[@]}"
+fi
+
+# --- memory ---------------------------------------------------------------------------------------
+
+status=0
+on_ranks 2 "$dn_dist" bench --model densenet264 --size 224 --batch-size 65536 >"$tmp/output" 2>&1 ||
+    status=$?
+[[ $status == 1 ]] || fail "more than the memory: expected status 1, found $status" "$tmp/output"
+[[ $(grep -cE '^dn_dist: .*2 ranks here need [0-9]+ bytes.*largest that fits is [0-9]+$' "$tmp/output") == 1 ]] ||
+    fail "more than the memory: expected a line with the largest batch" "$tmp/output"
+finish

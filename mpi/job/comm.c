@@ -15,7 +15,6 @@
 #include <limits.h>
 #include <math.h>
 #include <omp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 
 #include "dn/limits.h"
 #include "job/share.h"
+#include "job/transports.h"
 
 enum { MESSAGE_BYTES = 1024 };
 
@@ -60,31 +60,6 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
-/* 1 where process `other` is of this one's user namespace, as far as one may look. */
-static int is_same_user_namespace(int other)
-{
-    char path[64], own[64] = "", others[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/ns/user", other);
-    return readlink("/proc/self/ns/user", own, sizeof own - 1) > 0 &&
-           readlink(path, others, sizeof others - 1) > 0 && strcmp(own, others) == 0;
-}
-
-/* Open MPI's transport through shared memory takes process numbers for the machine's: ranks with
- * numbers of their own (a container each) crash in it; and it reads other processes' memory, which
- * it does not get at in other user namespaces. The launcher's number stands at the end of its
- * folder's name. What the user chose stays. */
-static void avoid_bad_transports(void)
-{
-    const char *folder = getenv("PMIX_SERVER_TMPDIR"), *dot = folder ? strrchr(folder, '.') : NULL;
-    const int launcher = dot ? atoi(dot + 1) : 0;
-    if (launcher <= 0)
-        return;
-    if (getpid() == 1 || (kill(launcher, 0) != 0 && errno == ESRCH))
-        setenv("OMPI_MCA_btl", "^vader,sm", 0);
-    else if (!is_same_user_namespace(launcher))
-        setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
-}
-
 /* comm->node = the ranks of this machine that a file of its rank 0 reaches; each other is alone. */
 static void find_node(dn_comm *comm)
 {
@@ -112,7 +87,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     *comm = (dn_comm){.start = omp_get_wtime()};
-    avoid_bad_transports();
+    dn_choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));

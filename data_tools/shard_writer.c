@@ -67,7 +67,7 @@ static int put_class_names(const struct writer *w)
     size_t length = 1;
     for (int i = 0; i < classes; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc((size_t)classes, length);
+    char *const padded = calloc((unsigned)classes, length);
     for (int i = 0; padded && i < classes; i++)
         memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);

@@ -4,8 +4,9 @@
  * make: raw data set -> TFRecord shards -> HDF5 shards -> dataset.json. The HDF5 shards are made
  * from the TFRecord files just written, so these are proved readable and the second half serves
  * TFRecords of any origin.
- * verify: reads both forms of every shard again and compares them image by image. The content is
- * checked before the files' checksums: its messages say where the fault is.
+ * verify: reads both forms of every shard again and compares them image by image. The checksum of
+ * an HDF5 file comes before its content, as HDF5 is no reader of damaged files; of a TFRecord file
+ * after it, as the content's messages say where the fault is.
  */
 #include "records.h"
 
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <omp.h>
 #include <xxhash.h>
 
 #include "dn/file.h"
@@ -287,18 +289,32 @@ static dn_status compare_images(const struct verify *v, const dn_manifest_shard 
     return DN_OK;
 }
 
+/* The TFRecord file, which is read whole, is as long as dataset.json says. */
+static dn_status check_length(const char *path, const dn_manifest_file *expected)
+{
+    struct stat info;
+    DN_CHECK(stat(path, &info) != 0 || info.st_size == expected->bytes, DN_ECORRUPT,
+             "%s: found %jd bytes, expected %" PRId64, path, (intmax_t)info.st_size,
+             expected->bytes);
+    return DN_OK;
+}
+
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
     struct verify *const v = context;
     const dn_shard_info *const info = &v->manifest->info;
-    uint8_t *pixels, *const hdf5_pixels = malloc((size_t)shard->count * dn_image_values(info));
-    uint16_t *labels;
+    uint8_t *pixels = NULL, *const hdf5_pixels =
+                                malloc((size_t)shard->count * dn_image_values(info));
+    uint16_t *labels = NULL;
+    char path[PATH_MAX];
     dn_status status;
+    DN_TRY_OR_DONE(dn_join_path(path, v->folder, shard->tfrecord.name));
+    DN_TRY_OR_DONE(check_length(path, &shard->tfrecord));
     DN_TRY_OR_DONE(dn_tfrecord_load(v->folder, v->manifest, shard, &pixels, &labels));
     if (!hdf5_pixels)
         DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
     DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
-    DN_TRY_OR_DONE(each_file(v->folder, shard, dn_manifest_check));
+    DN_TRY_OR_DONE(dn_manifest_check(path, &shard->tfrecord));
     if (shard->split == DN_TRAIN)
         add_pixels(&v->sums, info, pixels, shard->count);
 done:
@@ -322,6 +338,24 @@ static dn_status check_statistics(const struct verify *v)
     return DN_OK;
 }
 
+/* What the threads hold of shards at once is no more than the machine has. */
+static dn_status check_memory(const struct verify *v)
+{
+    const int64_t image = (int64_t)dn_image_values(&v->manifest->info);
+    const int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    const int threads = omp_get_max_threads();
+    const int at_once = threads < v->manifest->shards ? threads : v->manifest->shards;
+    for (int i = 0; i < v->manifest->shards; i++) {
+        const dn_manifest_shard *const shard = &v->manifest->shard[i];
+        const int64_t bytes = 2 * shard->count * image + shard->tfrecord.bytes;
+        DN_CHECK(bytes / (1 << 20) <= memory / (1 << 20) / at_once, DN_ENOMEM,
+                 "%s/%s: verifying it takes %" PRId64 " MiB, this machine has %" PRId64
+                 " MiB for %d at once",
+                 v->folder, shard->hdf5.name, bytes >> 20, memory >> 20, at_once);
+    }
+    return DN_OK;
+}
+
 dn_status dn_records_verify(const char *folder)
 {
     struct verify v = {.folder = folder};
@@ -329,6 +363,7 @@ dn_status dn_records_verify(const char *folder)
     DN_TRY_OR_DONE(dn_manifest_load(&v.manifest, folder));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY_OR_DONE(dn_shards_open(&v.shards[s], folder, (dn_split_id)s));
+    DN_TRY_OR_DONE(check_memory(&v));
     DN_TRY_OR_DONE(each_shard(v.manifest, verify_shard, &v));
     DN_TRY_OR_DONE(check_statistics(&v));
 done:

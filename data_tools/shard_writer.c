@@ -45,18 +45,24 @@ static hid_t list_space(int64_t count)
     return H5Screate_simple(1, &(hsize_t){(hsize_t)count}, NULL);
 }
 
+static int put_attribute(const struct writer *w, const dn_shard_attribute *a)
+{
+    if (a->text)
+        return dn_hdf5_put_text(w->file, a->name, a->text);
+    if (a->channels)
+        return dn_hdf5_put(w->file, a->name, H5T_IEEE_F64LE, list_space(w->manifest->info.channels),
+                           a->channels);
+    return dn_hdf5_put_integer(w->file, a->name, a->integer);
+}
+
 static int put_attributes(const struct writer *w)
 {
-    const dn_shard_info *const info = &w->manifest->info;
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
     int good = 1;
     dn_shard_attributes(w->manifest, w->shard, list);
     for (int i = 0; good && i < DN_SHARD_ATTRIBUTES; i++)
-        good = list[i].text ? dn_hdf5_put_text(w->file, list[i].name, list[i].text)
-                            : dn_hdf5_put_integer(w->file, list[i].name, list[i].integer);
-    return good &&
-           dn_hdf5_put(w->file, "mean", H5T_IEEE_F64LE, list_space(info->channels), info->mean) &&
-           dn_hdf5_put(w->file, "std", H5T_IEEE_F64LE, list_space(info->channels), info->std);
+        good = put_attribute(w, &list[i]);
+    return good;
 }
 
 /* Class names as strings of one length, padded with zeros. */
@@ -73,7 +79,7 @@ static int put_class_names(const struct writer *w)
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
     const int good =
-        padded && dn_hdf5_write(w->file, "class_names", type, list_space(classes), padded);
+        padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type, list_space(classes), padded);
     H5Tclose(type);
     free(padded);
     return good;

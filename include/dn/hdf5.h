@@ -32,12 +32,20 @@ int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const 
 /* Opens a file to read, without a lock: nobody writes, and some file systems have none. */
 hid_t dn_hdf5_open(const char *path);
 
-/* Read an attribute of one element, a text cut to `size` bytes; DN_ECORRUPT names file and
- * attribute. */
+/* Read an attribute of `count` elements, of one, of a text with its closing zero in at most `size`
+ * bytes; what is stored must be of that type. DN_ECORRUPT names file and attribute. */
+dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,
+                           int64_t count, void *values);
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
-/* Reads a data set of `count` elements; DN_ECORRUPT names file and data set. */
+/* Opens a data set, which the caller closes, after a failure too. DN_ECORRUPT where it, or a group
+ * in its name, is a link to elsewhere, or its values are in other files: a file that is read makes
+ * nobody read another. */
+dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, hid_t *set);
+
+/* Reads a data set of `count` elements of that type, texts of at most its size; as
+ * dn_hdf5_open_set. */
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values);
 

@@ -3,8 +3,9 @@
  * shards; docs/shard-format.md specifies both. dataset.json is written last, so a folder that has
  * one is complete.
  *
- * HDF5 is asked for the chunk addresses once, at open. Afterwards chunks are read with pread and
- * decompressed without the HDF5 library, by all threads at once.
+ * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard by the
+ * one that dataset.json has of it. HDF5 is asked once for labels and the chunks' addresses.
+ * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
@@ -45,8 +46,10 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_shard_info info;
-    const char *const *class_names; /* UTF-8, (classes): what is saved; NULL once loaded */
+    const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
     int zstd_level;
+    uint64_t source; /* checksum of what the records were made from; 0: not known */
+    uint64_t hash;   /* of a loaded manifest: XXH3-64 of dataset.json */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */
@@ -59,7 +62,7 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
 
 /* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
  * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
- * specification says. */
+ * specification says or has another checksum; DN_EIO, DN_ENOMEM. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
 /* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
@@ -72,24 +75,27 @@ dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder);
 /* ---- what the writer and the reader of a shard share ---- */
 
 enum {
-    DN_SHARD_FORMAT_VERSION = 1, /* of dataset.json and of the shards */
-    DN_SHARD_ZSTD_FILTER = 32015 /* registered number of the zstd filter */
+    DN_SHARD_FORMAT_VERSION = 1,     /* of the shards */
+    DN_SHARD_ZSTD_FILTER = 32015,    /* registered number of the zstd filter */
+    DN_SHARD_CHUNK_BYTES = 64 << 20, /* the most that the images of a chunk may have */
+    DN_SHARD_EXPANSION_BITS = 15     /* of zstd, at most: a block of 2^17 bytes in one of 4 */
 };
 
 /* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */
 #define DN_SHARD_IMAGES      "images"
 #define DN_SHARD_LABELS      "labels"
+#define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
 
-/* An attribute that tells a shard from others: its writer sets it, its reader expects it. */
+/* An attribute that a shard's writer sets and its reader expects. */
 typedef struct dn_shard_attribute {
     const char *name;
-    const char *text; /* the value, or NULL where it is the integer */
+    const char *text;       /* the value; where it is NULL: */
+    const double *channels; /* the value, one number a channel; where it is NULL, too: */
     int64_t integer;
-    dn_status failure; /* of a reader that finds another value */
 } dn_shard_attribute;
 
-enum { DN_SHARD_ATTRIBUTES = 7 };
+enum { DN_SHARD_ATTRIBUTES = 9 };
 
 /* list = the attributes of one of the manifest's shards, whose texts they share. */
 void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
@@ -100,14 +106,27 @@ void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *s
 typedef struct dn_shards dn_shards;
 
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
- * the file, what was found and what was expected. */
+ * the file, what was found and what was expected. In one process; several that share memory take
+ * the four steps that follow. No file stays open, and HDF5 is used in a child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* Compares every byte of every parts-th file, from file `part` on, with the checksum that
- * dataset.json has of it: what a chunk's own checksum does not cover. Thread-safe. */
+/* 1. Reads dataset.json. NULL after a failure. */
+dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split);
+
+/* 2. Compares every byte of every parts-th file, from file `part` on, with the checksum that
+ * dataset.json has of it. Thread-safe. */
 dn_status dn_shards_check(const dn_shards *shards, int part, int parts);
 
-/* Closes the files and sets *shards to NULL; accepts NULL inside. */
+/* 3. One process fills index(dn_shards_index_bytes), zeroed memory that child processes share, of
+ * files that were checked; it outlives the shards. */
+size_t dn_shards_index_bytes(const dn_shards *shards);
+dn_status dn_shards_make_index(dn_shards *shards, void *index);
+
+/* 4. The others read by the same index; their dataset.json has the same dn_shards_hash. */
+void dn_shards_use_index(dn_shards *shards, void *index);
+uint64_t dn_shards_hash(const dn_shards *shards);
+
+/* Sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
 
 /* The split as a source by `read`; the labels are the shards'. */

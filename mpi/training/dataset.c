@@ -11,14 +11,26 @@ static dn_status read_decoded(const dn_source *source, const dn_request *request
     return DN_OK;
 }
 
-/* Checks this rank's part of the files and decodes its part of the images. */
+/* The node's ranks have the chunks' addresses and the labels in common; its first looks for them,
+ * once all files are proved to be what dataset.json says. */
+static dn_status open_shards(dn_split *split, const dn_comm *comm)
+{
+    dn_shards *const shards = split->shards;
+    DN_TRY(dn_comm_same_hash(comm, dn_shards_hash(shards), "dataset.json: its bytes"));
+    DN_TRY(dn_comm_agree(comm, dn_shards_check(shards, comm->node_rank, comm->node_size)));
+    DN_TRY(dn_comm_shared_alloc(comm, dn_shards_index_bytes(shards), &split->index));
+    dn_shards_use_index(shards, split->index.data);
+    return dn_comm_agree(
+        comm, comm->node_rank == 0 ? dn_shards_make_index(shards, split->index.data) : DN_OK);
+}
+
+/* Decodes this rank's part of the images. */
 static dn_status decode(const dn_split *split, const dn_comm *comm)
 {
     const int64_t count = split->images.count;
     const int64_t first = count * comm->node_rank / comm->node_size;
     const int64_t last = count * (comm->node_rank + 1) / comm->node_size;
     const size_t image = dn_image_values(&split->images.info);
-    DN_TRY(dn_shards_check(split->shards, comm->node_rank, comm->node_size));
     return dn_shards_read(split->shards, first, last - first,
                           (uint8_t *)split->pixels.data + (size_t)first * image);
 }
@@ -26,7 +38,8 @@ static dn_status decode(const dn_split *split, const dn_comm *comm)
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id)
 {
     *split = (dn_split){0};
-    DN_TRY(dn_comm_agree(comm, dn_shards_open(&split->shards, folder, id)));
+    DN_TRY(dn_comm_agree(comm, dn_shards_load(&split->shards, folder, id)));
+    DN_TRY(open_shards(split, comm));
     split->images = dn_shards_source(split->shards, read_decoded);
     const size_t image = dn_image_values(&split->images.info);
     DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
@@ -39,4 +52,5 @@ void dn_split_close(dn_split *split)
 {
     dn_comm_shared_free(&split->pixels);
     dn_shards_close(&split->shards);
+    dn_comm_shared_free(&split->index);
 }

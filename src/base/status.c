@@ -8,14 +8,6 @@
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
 
-/* Names and values from files stand in messages: what would move a terminal's cursor does not. */
-static void make_printable(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 127)
-            *text = '?';
-}
-
 dn_status dn_fail(dn_status status, const char *format, ...)
 {
     char text[sizeof message]; /* the former message may be one of the arguments */
@@ -23,7 +15,9 @@ dn_status dn_fail(dn_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    make_printable(text);
+    for (char *c = text; *c != '\0'; c++) /* it may quote a file, and stays one line */
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
     strcpy(message, text);
     return status;
 }

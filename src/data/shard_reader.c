@@ -1,12 +1,14 @@
 /*
  * Reader of HDF5 image shards; see include/dn/shard.h and docs/shard-format.md.
  *
- * HDF5 has one global lock and decompresses inside it. So it is used at open only, for attributes,
- * labels and the address of every chunk; reading is pread and zstd. Whatever a chunk's entry says
- * was checked at open against the file's size, so a read can only fail on the bytes themselves.
+ * Nobody vouches for a shard. Its bytes are compared with the manifest's checksum before HDF5 sees
+ * them; HDF5 is used in a child process only, for attributes, labels and the address of every
+ * chunk; and what the child leaves, the index, is checked here against the file. Reading is pread
+ * and zstd, by all threads, without HDF5's global lock.
  */
 #include "dn/shard.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,58 +18,115 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "dn/child.h"
 #include "dn/file.h"
 #include "dn/hdf5.h"
 
-struct shard {
-    const dn_manifest_shard *entry;
-    char path[PATH_MAX];
-    int fd;
-    int64_t chunk_images; /* images of a chunk; the last one is padded with zeros to as many */
+/* The index: of each shard its place, then the chunks, then the labels. */
+struct place {
+    int64_t chunk;  /* the shard's first */
+    int64_t images; /* of a chunk; the last one is padded with zeros to as many */
 };
 
 struct chunk {
-    const struct shard *shard;
-    int64_t first, count; /* images of the split */
-    int64_t address, bytes;
-    int compressed;
+    int64_t address, bytes; /* in the file */
+    int64_t compressed;
 };
 
 struct dn_shards {
     dn_manifest *manifest;
     const dn_manifest_split *split; /* the manifest's */
-    struct shard *shard;            /* (split->shards) */
-    int64_t chunk_count;
-    struct chunk *chunk;
-    uint16_t *labels;
+    char folder[PATH_MAX];
+    int64_t most_chunks;
+    struct place *place; /* (split->shards) */
+    struct chunk *chunk; /* (most_chunks) */
+    uint16_t *labels;    /* (split->count) */
+    void *own_index;     /* or NULL: where the index is somebody else's */
 };
 
-static dn_status check_attribute(hid_t file, const char *path, const dn_shard_attribute *expected)
+/* A chunk has at least an image, and its entry in the file 13 bytes. */
+static int64_t most_chunks(const dn_manifest_shard *shard)
 {
-    const char *const name = expected->name;
+    const int64_t most = shard->hdf5.bytes / 13;
+    return shard->count < most ? shard->count : most;
+}
+
+static int64_t chunks_of(const dn_manifest_shard *shard, int64_t chunk_images)
+{
+    return (shard->count + chunk_images - 1) / chunk_images;
+}
+
+/* ---- in the child: what HDF5 says ---- */
+
+static dn_status check_text(hid_t file, const char *path, const char *name, const char *expected)
+{
     char text[64];
+    DN_TRY(dn_hdf5_get_text(file, path, name, text, sizeof text));
+    DN_CHECK(strcmp(text, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"", path,
+             name, text, expected);
+    return DN_OK;
+}
+
+static dn_status check_integer(hid_t file, const char *path, const char *name, int64_t expected)
+{
     int64_t integer;
-    if (expected->text) {
-        DN_TRY(dn_hdf5_get_text(file, path, name, text, sizeof text));
-        DN_CHECK(strcmp(text, expected->text) == 0, expected->failure,
-                 "%s: found %s \"%s\", expected \"%s\"", path, name, text, expected->text);
-    } else {
-        DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &integer));
-        DN_CHECK(integer == expected->integer, expected->failure,
-                 "%s: found %s %" PRId64 ", expected %" PRId64, path, name, integer,
-                 expected->integer);
-    }
+    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &integer));
+    DN_CHECK(integer == expected, DN_ECORRUPT,
+             "%s: found %s %" PRId64 ", expected %" PRId64 " as dataset.json says", path, name,
+             integer, expected);
+    return DN_OK;
+}
+
+static dn_status check_channels(hid_t file, const char *path, const char *name,
+                                const double *expected, int channels)
+{
+    double found[DN_MAX_IMAGE_CHANNELS];
+    DN_TRY(dn_hdf5_get_list(file, path, name, H5T_NATIVE_DOUBLE, channels, found));
+    for (int c = 0; c < channels; c++)
+        DN_CHECK(found[c] == expected[c], DN_ECORRUPT,
+                 "%s: channel %d: found %s %.17g, expected %.17g as dataset.json says", path, c,
+                 name, found[c], expected[c]);
     return DN_OK;
 }
 
 /* The shard is the one that dataset.json means. */
-static dn_status check_attributes(hid_t file, const dn_shards *shards, const struct shard *shard)
+static dn_status check_attributes(hid_t file, const char *path, const dn_shards *shards,
+                                  const dn_manifest_shard *shard)
 {
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
-    dn_shard_attributes(shards->manifest, shard->entry, list);
-    for (int i = 0; i < DN_SHARD_ATTRIBUTES; i++)
-        DN_TRY(check_attribute(file, shard->path, &list[i]));
+    dn_shard_attributes(shards->manifest, shard, list);
+    for (int i = 0; i < DN_SHARD_ATTRIBUTES; i++) {
+        const dn_shard_attribute *const a = &list[i];
+        if (a->text)
+            DN_TRY(check_text(file, path, a->name, a->text));
+        else if (a->channels)
+            DN_TRY(
+                check_channels(file, path, a->name, a->channels, shards->manifest->info.channels));
+        else
+            DN_TRY(check_integer(file, path, a->name, a->integer));
+    }
     return DN_OK;
+}
+
+/* As dataset.json has them; stored with zeros after the shorter ones. */
+static dn_status check_class_names(hid_t file, const char *path, const dn_manifest *manifest)
+{
+    const int classes = manifest->info.classes;
+    const char *const *const names = manifest->class_names;
+    size_t size = 1;
+    for (int i = 0; i < classes; i++)
+        size = strlen(names[i]) >= size ? strlen(names[i]) + 1 : size;
+    char *const found = calloc((size_t)classes, size);
+    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %d class names", path, classes);
+    const hid_t type = dn_hdf5_text_type(size);
+    dn_status status = dn_hdf5_read(file, path, DN_SHARD_CLASS_NAMES, type, classes, found);
+    for (int i = 0; i < classes && status == DN_OK; i++)
+        if (strncmp(found + (size_t)i * size, names[i], size) != 0)
+            status = dn_fail(DN_ECORRUPT, "%s: found class name %d \"%.*s\", expected \"%s\"", path,
+                             i, (int)size, found + (size_t)i * size, names[i]);
+    H5Tclose(type);
+    free(found);
+    return status;
 }
 
 /* Whether the data set is uint8 of `shape`, in chunks of whole images with the zstd filter alone;
@@ -96,109 +155,226 @@ static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_
 }
 
 /* Where the chunk that begins with image `first` of the shard stands. */
-static dn_status find_chunk(hid_t images, const struct shard *shard, int64_t first,
-                            struct chunk *chunk)
+static dn_status find_chunk(hid_t images, const char *path, int64_t first, struct chunk *chunk)
 {
-    const hsize_t corner[4] = {(hsize_t)first}, size = (hsize_t)shard->entry->hdf5.bytes;
-    const int64_t left = shard->entry->count - first;
+    const hsize_t corner[4] = {(hsize_t)first};
     unsigned mask;
     haddr_t address;
     hsize_t bytes;
-    DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0 &&
-                 bytes > 0 && address < size && bytes <= size - address,
-             DN_ECORRUPT, "%s: the chunk of image %" PRId64 " is not within the %llu bytes",
-             shard->path, first, (unsigned long long)size);
-    *chunk = (struct chunk){.shard = shard,
-                            .first = shard->entry->first + first,
-                            .count = left < shard->chunk_images ? left : shard->chunk_images,
-                            .address = (int64_t)address,
-                            .bytes = (int64_t)bytes,
-                            .compressed = !(mask & 1)};
+    DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0, DN_ECORRUPT,
+             "%s: HDF5 does not find the chunk of image %" PRId64, path, first);
+    *chunk = (struct chunk){
+        .address = (int64_t)address, .bytes = (int64_t)bytes, .compressed = !(mask & 1)};
     return DN_OK;
 }
 
-/* Appends the shard's chunks to the table. */
-static dn_status list_chunks(hid_t images, dn_shards *shards, struct shard *shard)
+/* Enters the shard's chunks. */
+static dn_status list_chunks(hid_t images, const char *path, const dn_shards *shards,
+                             const dn_manifest_shard *shard)
 {
     const dn_shard_info *const info = &shards->manifest->info;
-    const hsize_t shape[4] = {(hsize_t)shard->entry->count, (hsize_t)info->channels,
-                              (hsize_t)info->height, (hsize_t)info->width};
+    const hsize_t shape[4] = {(hsize_t)shard->count, (hsize_t)info->channels, (hsize_t)info->height,
+                              (hsize_t)info->width};
+    struct place *const place = &shards->place[shard->index];
     hsize_t step;
     DN_CHECK(is_as_specified(images, shape, &step), DN_ECORRUPT,
              "%s: " DN_SHARD_IMAGES " is not uint8 (%" PRId64
              ", %d, %d, %d) in chunks of whole images with filter %d",
-             shard->path, shard->entry->count, info->channels, info->height, info->width,
-             DN_SHARD_ZSTD_FILTER);
-    shard->chunk_images = (int64_t)step;
-    const hsize_t count = (shape[0] + step - 1) / step;
-    struct chunk *const grown =
-        realloc(shards->chunk, ((size_t)shards->chunk_count + count) * sizeof *grown);
-    DN_CHECK(grown, DN_ENOMEM, "%s: out of memory", shard->path);
-    shards->chunk = grown;
-    for (hsize_t i = 0; i < count; i++)
-        DN_TRY(find_chunk(images, shard, (int64_t)(i * step), &grown[shards->chunk_count++]));
+             path, shard->count, info->channels, info->height, info->width, DN_SHARD_ZSTD_FILTER);
+    place->images = (int64_t)step;
+    const int64_t count = chunks_of(shard, place->images);
+    DN_CHECK(count <= most_chunks(shard), DN_ECORRUPT,
+             "%s: found %" PRId64 " chunks, expected at most %" PRId64 " in a file of %" PRId64
+             " bytes",
+             path, count, most_chunks(shard), shard->hdf5.bytes);
+    for (int64_t i = 0; i < count; i++)
+        DN_TRY(find_chunk(images, path, i * place->images, &shards->chunk[place->chunk + i]));
     return DN_OK;
 }
 
-static dn_status read_labels(hid_t file, const dn_shards *shards, const struct shard *shard)
+static dn_status read_images(hid_t file, const char *path, const dn_shards *shards,
+                             const dn_manifest_shard *shard)
 {
-    const int64_t count = shard->entry->count;
-    uint16_t *const labels = shards->labels + shard->entry->first;
+    hid_t images;
+    dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_IMAGES, &images);
+    if (status == DN_OK)
+        status = list_chunks(images, path, shards, shard);
+    H5Dclose(images);
+    return status;
+}
+
+static dn_status read_labels(hid_t file, const char *path, const dn_shards *shards,
+                             const dn_manifest_shard *shard)
+{
+    uint16_t *const labels = shards->labels + shard->first;
     char hash[17];
-    DN_TRY(dn_hdf5_read(file, shard->path, DN_SHARD_LABELS, H5T_NATIVE_UINT16, count, labels));
-    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
-    DN_TRY(check_attribute(file, shard->path,
-                           &(dn_shard_attribute){DN_SHARD_LABELS_HASH, hash, 0, DN_ECORRUPT}));
-    for (int64_t i = 0; i < count; i++)
+    DN_TRY(dn_hdf5_read(file, path, DN_SHARD_LABELS, H5T_NATIVE_UINT16, shard->count, labels));
+    snprintf(hash, sizeof hash, "%016" PRIx64,
+             XXH3_64bits(labels, (size_t)shard->count * sizeof *labels));
+    return check_text(file, path, DN_SHARD_LABELS_HASH, hash);
+}
+
+static dn_status read_shard(const char *path, const dn_shards *shards,
+                            const dn_manifest_shard *shard)
+{
+    dn_status status;
+    const hid_t file = dn_hdf5_open(path);
+    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", path);
+    DN_TRY_OR_DONE(check_attributes(file, path, shards, shard));
+    DN_TRY_OR_DONE(check_class_names(file, path, shards->manifest));
+    DN_TRY_OR_DONE(read_images(file, path, shards, shard));
+    DN_TRY_OR_DONE(read_labels(file, path, shards, shard));
+done:
+    H5Fclose(file);
+    return status;
+}
+
+/* HDF5 hides why the system refused it something; errno still says. */
+static int is_refused(int error)
+{
+    return error == EIO || error == ENOMEM || error == EACCES || error == EMFILE ||
+           error == ENFILE || error == ESTALE;
+}
+
+struct child_work {
+    const dn_shards *shards;
+    char *path; /* (PATH_MAX) of the shard that is being read, in pages that the parent sees */
+};
+
+static dn_status read_all(void *user)
+{
+    const struct child_work *const work = user;
+    const dn_manifest_split *const split = work->shards->split;
+    for (int i = 0; i < split->shards; i++) {
+        const dn_manifest_shard *const shard = &split->shard[i];
+        DN_TRY(dn_join_path(work->path, work->shards->folder, shard->hdf5.name));
+        errno = 0;
+        const dn_status status = read_shard(work->path, work->shards, shard);
+        DN_CHECK(status != DN_ECORRUPT || !is_refused(errno), DN_EIO, "%s: cannot read: %s",
+                 work->path, strerror(errno));
+        DN_TRY(status);
+    }
+    return DN_OK;
+}
+
+/* ---- the index ---- */
+
+static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_t number,
+                             int64_t file_bytes, int64_t images_bytes)
+{
+    DN_CHECK(chunk->bytes > 0 && chunk->address >= 0 && chunk->address < file_bytes &&
+                 chunk->bytes <= file_bytes - chunk->address,
+             DN_ECORRUPT, "%s: chunk %" PRId64 " is not within the %" PRId64 " bytes", path, number,
+             file_bytes);
+    DN_CHECK(chunk->compressed ? images_bytes >> DN_SHARD_EXPANSION_BITS <= chunk->bytes
+                               : images_bytes == chunk->bytes,
+             DN_ECORRUPT,
+             "%s: chunk %" PRId64 ": found %" PRId64 " bytes, which cannot hold images of %" PRId64,
+             path, number, chunk->bytes, images_bytes);
+    return DN_OK;
+}
+
+/* What the index says of the shard is possible, for the file as it is now. */
+static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard)
+{
+    const struct place *const place = &shards->place[shard->index];
+    const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
+    const uint16_t *const labels = shards->labels + shard->first;
+    char path[PATH_MAX];
+    int file;
+    int64_t bytes = 0;
+    DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
+    const dn_status status = dn_file_open(path, &file, &bytes);
+    if (file >= 0)
+        close(file);
+    DN_TRY(status);
+    DN_CHECK(place->images >= 1 && place->images <= shard->count &&
+                 place->images <= DN_SHARD_CHUNK_BYTES / image &&
+                 chunks_of(shard, place->images) <= most_chunks(shard),
+             DN_ECORRUPT, "%s: found chunks of %" PRId64 " images, expected at most %d bytes", path,
+             place->images, DN_SHARD_CHUNK_BYTES);
+    for (int64_t i = 0; i < chunks_of(shard, place->images); i++)
+        DN_TRY(
+            check_chunk(path, &shards->chunk[place->chunk + i], i, bytes, place->images * image));
+    for (int64_t i = 0; i < shard->count; i++)
         DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
-                 "%s: image %" PRId64 " has label %d, expected 0 to %d", shard->path, i, labels[i],
+                 "%s: image %" PRId64 " has label %d, expected 0 to %d", path, i, labels[i],
                  shards->manifest->info.classes - 1);
     return DN_OK;
 }
 
-static dn_status open_shard(dn_shards *shards, const char *folder, struct shard *shard)
+size_t dn_shards_index_bytes(const dn_shards *shards)
 {
-    const dn_manifest_file *const expected = &shard->entry->hdf5;
-    int64_t bytes;
+    return (size_t)shards->split->shards * sizeof(struct place) +
+           (size_t)shards->most_chunks * sizeof(struct chunk) +
+           (size_t)shards->split->count * sizeof(uint16_t);
+}
+
+void dn_shards_use_index(dn_shards *shards, void *index)
+{
+    shards->place = index;
+    shards->chunk = (struct chunk *)(shards->place + shards->split->shards);
+    shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
+}
+
+dn_status dn_shards_make_index(dn_shards *shards, void *index)
+{
+    const dn_manifest_split *const split = shards->split;
+    char *const path = dn_child_pages(PATH_MAX);
+    int64_t chunk = 0;
+    DN_CHECK(path, DN_ENOMEM, "%s: out of memory", shards->folder);
+    dn_shards_use_index(shards, index);
+    for (int i = 0; i < split->shards; i++) {
+        shards->place[i].chunk = chunk;
+        chunk += most_chunks(&split->shard[i]);
+    }
+    strcpy(path, shards->folder);
+    dn_status status = dn_child_run(path, read_all, &(struct child_work){shards, path});
+    for (int i = 0; i < split->shards && status == DN_OK; i++)
+        status = check_shard(shards, &split->shard[i]);
+    dn_child_pages_free(path, PATH_MAX);
+    return status;
+}
+
+/* ---- opening ---- */
+
+dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id)
+{
     dn_status status;
-    DN_TRY(dn_join_path(shard->path, folder, expected->name));
-    DN_TRY(dn_file_open(shard->path, &shard->fd, &bytes));
-    DN_CHECK(bytes == expected->bytes, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes, expected %" PRId64, shard->path, bytes, expected->bytes);
-    const hid_t file = dn_hdf5_open(shard->path);
-    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", shard->path);
-    const hid_t images = H5Dopen2(file, DN_SHARD_IMAGES, H5P_DEFAULT);
-    DN_TRY_OR_DONE(check_attributes(file, shards, shard));
-    DN_TRY_OR_DONE(list_chunks(images, shards, shard));
-    DN_TRY_OR_DONE(read_labels(file, shards, shard));
+    dn_shards *const s = *shards = calloc(1, sizeof *s);
+    DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
+    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
+    strcpy(s->folder, folder);
+    s->split = &s->manifest->split[id];
+    for (int i = 0; i < s->split->shards; i++)
+        s->most_chunks += most_chunks(&s->split->shard[i]);
 done:
-    H5Dclose(images);
-    H5Fclose(file);
+    if (status != DN_OK)
+        dn_shards_close(shards);
     return status;
 }
 
 dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
 {
-    for (int i = part; i < shards->split->shards; i += parts)
-        DN_TRY(dn_manifest_check(shards->shard[i].path, &shards->split->shard[i].hdf5));
+    for (int i = part; i < shards->split->shards; i += parts) {
+        char path[PATH_MAX];
+        DN_TRY(dn_join_path(path, shards->folder, shards->split->shard[i].hdf5.name));
+        DN_TRY(dn_manifest_check(path, &shards->split->shard[i].hdf5));
+    }
     return DN_OK;
 }
 
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
 {
     dn_status status;
-    dn_shards *const s = *shards = calloc(1, sizeof *s);
-    DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
-    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder));
-    const dn_manifest_split *const split = s->split = &s->manifest->split[id];
-    s->labels = malloc((size_t)split->count * sizeof *s->labels);
-    s->shard = calloc((size_t)split->shards, sizeof *s->shard);
-    for (int i = 0; s->shard && i < split->shards; i++)
-        s->shard[i] = (struct shard){.entry = &split->shard[i], .fd = -1};
-    if (!s->labels || !s->shard)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", folder));
-    for (int i = 0; i < split->shards; i++)
-        DN_TRY_OR_DONE(open_shard(s, folder, &s->shard[i]));
+    DN_TRY(dn_shards_load(shards, folder, id));
+    dn_shards *const s = *shards;
+    DN_TRY_OR_DONE(dn_shards_check(s, 0, 1));
+    s->own_index = dn_child_pages(dn_shards_index_bytes(s));
+    if (!s->own_index)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory for %" PRId64 " labels", folder,
+                               s->split->count));
+    DN_TRY_OR_DONE(dn_shards_make_index(s, s->own_index));
 done:
     if (status != DN_OK)
         dn_shards_close(shards);
@@ -209,15 +385,16 @@ void dn_shards_close(dn_shards **shards)
 {
     if (!*shards)
         return;
-    for (int i = 0; (*shards)->shard && i < (*shards)->split->shards; i++)
-        if ((*shards)->shard[i].fd >= 0)
-            close((*shards)->shard[i].fd);
+    if ((*shards)->own_index)
+        dn_child_pages_free((*shards)->own_index, dn_shards_index_bytes(*shards));
     free((*shards)->manifest);
-    free((*shards)->labels);
-    free((*shards)->chunk);
-    free((*shards)->shard);
     free(*shards);
     *shards = NULL;
+}
+
+uint64_t dn_shards_hash(const dn_shards *shards)
+{
+    return shards->manifest->hash;
 }
 
 dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
@@ -228,57 +405,97 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
                        .read = read};
 }
 
-/* images(size) = the content of a chunk as it is stored: a zstd frame, or the images. */
-static dn_status unpack_chunk(const struct chunk *chunk, const uint8_t *stored, uint8_t *images,
-                              size_t size)
+/* ---- reading ---- */
+
+/* An open shard and the images [first, last) of the split that are wanted from it. */
+struct part {
+    const dn_manifest_shard *shard;
+    const char *path;
+    int file;
+    size_t image;         /* bytes of one */
+    int64_t chunk_images; /* images of a chunk */
+    int64_t first, last;
+};
+
+/* images(size) = the content of the chunk as it is stored: a zstd frame, or the images. */
+static dn_status unpack_chunk(const struct part *part, const struct chunk *chunk,
+                              const uint8_t *stored, uint8_t *images, size_t size)
 {
-    const char *const path = chunk->shard->path;
-    const int64_t image = chunk->first - chunk->shard->entry->first;
     size_t found = (size_t)chunk->bytes;
     if (chunk->compressed)
         found = ZSTD_decompress(images, size, stored, found);
     else if (found == size)
         memcpy(images, stored, size);
-    DN_CHECK(!ZSTD_isError(found), DN_ECORRUPT,
-             "%s: the chunk of image %" PRId64 " at byte %" PRId64 " is damaged: %s", path, image,
-             chunk->address, ZSTD_getErrorName(found));
+    DN_CHECK(!ZSTD_isError(found), DN_ECORRUPT, "%s: the chunk at byte %" PRId64 " is damaged: %s",
+             part->path, chunk->address, ZSTD_getErrorName(found));
     DN_CHECK(found == size, DN_ECORRUPT,
-             "%s: the chunk of image %" PRId64 " holds %zu bytes, expected %zu", path, image, found,
-             size);
+             "%s: the chunk at byte %" PRId64 " holds %zu bytes, expected %zu", part->path,
+             chunk->address, found, size);
     return DN_OK;
 }
 
-/* Those of the chunk's images that are of [first, last) go to their places in pixels. */
-static dn_status read_chunk(const struct chunk *c, size_t image, int64_t first, int64_t last,
+/* Those of the chunk's images that are wanted go to their places in pixels, which begin with the
+ * part's first; the chunk begins with the split's image `at`. */
+static dn_status read_chunk(const struct part *part, const struct chunk *chunk, int64_t at,
                             uint8_t *pixels)
 {
-    const int64_t begin = c->first > first ? c->first : first;
-    const int64_t end = c->first + c->count < last ? c->first + c->count : last;
-    if (begin >= end)
-        return DN_OK;
-    const size_t size = (size_t)c->shard->chunk_images * image; /* with the padding */
-    uint8_t *const stored = malloc((size_t)c->bytes + size), *const whole = stored + c->bytes;
+    const int64_t end = at + part->chunk_images;
+    const int64_t begin = at > part->first ? at : part->first;
+    const int64_t count = (end < part->last ? end : part->last) - begin;
+    const size_t size = (size_t)part->chunk_images * part->image; /* with the padding */
+    uint8_t *const stored = malloc((size_t)chunk->bytes + size), *const whole =
+                                                                     stored + chunk->bytes;
     dn_status status;
-    DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", c->shard->path);
+    DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", part->path);
     DN_TRY_OR_DONE(
-        dn_file_read(c->shard->fd, c->shard->path, stored, (size_t)c->bytes, c->address));
-    DN_TRY_OR_DONE(unpack_chunk(c, stored, whole, size));
-    memcpy(pixels + (size_t)(begin - first) * image, whole + (size_t)(begin - c->first) * image,
-           (size_t)(end - begin) * image);
+        dn_file_read(part->file, part->path, stored, (size_t)chunk->bytes, chunk->address));
+    DN_TRY_OR_DONE(unpack_chunk(part, chunk, stored, whole, size));
+    memcpy(pixels + (size_t)(begin - part->first) * part->image,
+           whole + (size_t)(begin - at) * part->image, (size_t)count * part->image);
 done:
     free(stored);
     return status;
 }
 
-dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels)
+/* pixels = the part's images, by all threads. */
+static dn_status read_part(const struct part *part, const struct chunk *chunk, uint8_t *pixels)
 {
-    const size_t image = dn_image_values(&shards->manifest->info);
+    const int64_t step = part->chunk_images, shard_first = part->shard->first;
     dn_failure failure = {0};
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t i = 0; i < shards->chunk_count; i++) {
-        const dn_status status = read_chunk(&shards->chunk[i], image, first, first + count, pixels);
+    for (int64_t i = (part->first - shard_first) / step; i <= (part->last - 1 - shard_first) / step;
+         i++) {
+        const dn_status status = read_chunk(part, &chunk[i], shard_first + i * step, pixels);
 #pragma omp critical(dn_shards)
         dn_failure_keep(&failure, status);
     }
     return dn_failure_report(&failure);
+}
+
+dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels)
+{
+    const int64_t last = first + count;
+    dn_status status = DN_OK;
+    for (int i = 0; i < shards->split->shards && status == DN_OK; i++) {
+        const dn_manifest_shard *const shard = &shards->split->shard[i];
+        const int64_t end = shard->first + shard->count;
+        char path[PATH_MAX];
+        int64_t bytes;
+        struct part part = {.shard = shard,
+                            .path = path,
+                            .image = dn_image_values(&shards->manifest->info),
+                            .chunk_images = shards->place[i].images,
+                            .first = shard->first > first ? shard->first : first,
+                            .last = end < last ? end : last};
+        if (part.first >= part.last)
+            continue;
+        DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
+        status = dn_file_open(path, &part.file, &bytes);
+        if (status == DN_OK)
+            status = read_part(&part, &shards->chunk[shards->place[i].chunk],
+                               pixels + (size_t)(part.first - first) * part.image);
+        if (part.file >= 0)
+            close(part.file);
+    }
+    return status;
 }

@@ -1,6 +1,7 @@
 /* Attributes and data sets of HDF5 files; see include/dn/hdf5.h. */
 #include "dn/hdf5.h"
 
+#include <stdio.h>
 #include <string.h>
 
 hid_t dn_hdf5_text_type(size_t size)
@@ -62,16 +63,32 @@ hid_t dn_hdf5_open(const char *path)
     return file;
 }
 
-dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value)
+/* Values of this type are stored as they are read, but that a text may be shorter. */
+static int is_stored_as(hid_t stored, hid_t type)
+{
+    const int is_text = H5Tget_class(type) == H5T_STRING;
+    return H5Tget_class(stored) == H5Tget_class(type) &&
+           (is_text ? H5Tis_variable_str(stored) == 0 && H5Tget_size(stored) <= H5Tget_size(type)
+                    : H5Tget_size(stored) == H5Tget_size(type));
+}
+
+dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,
+                           int64_t count, void *values)
 {
     const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
-    const hid_t space = H5Aget_space(attribute);
-    const int good =
-        H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    const hid_t space = H5Aget_space(attribute), stored = H5Aget_type(attribute);
+    const int good = H5Sget_simple_extent_npoints(space) == count && is_stored_as(stored, type) &&
+                     H5Aread(attribute, type, values) >= 0;
+    H5Tclose(stored);
     H5Sclose(space);
     H5Aclose(attribute);
     DN_CHECK(good, DN_ECORRUPT, "%s: attribute %s is missing or not as specified", path, name);
     return DN_OK;
+}
+
+dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value)
+{
+    return dn_hdf5_get_list(file, path, name, type, 1, value);
 }
 
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size)
@@ -83,14 +100,60 @@ dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char 
     return status;
 }
 
+/* The name and the groups in it are no links to elsewhere. */
+static dn_status check_links(hid_t file, const char *path, const char *name)
+{
+    char part[256];
+    H5L_info_t link;
+    const int length = snprintf(part, sizeof part, "%s", name);
+    DN_CHECK(length < (int)sizeof part, DN_EINVAL, "%s: %s: the name is too long", path, name);
+    for (char *end = part;; *end++ = '/') {
+        end = strchr(end, '/');
+        if (end)
+            *end = '\0';
+        DN_CHECK(H5Lget_info(file, part, &link, H5P_DEFAULT) >= 0, DN_ECORRUPT, "%s: %s is missing",
+                 path, part);
+        DN_CHECK(link.type == H5L_TYPE_HARD, DN_ECORRUPT,
+                 "%s: found %s as a link to another place, expected it in the file itself", path,
+                 part);
+        if (!end)
+            return DN_OK;
+    }
+}
+
+dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, hid_t *set)
+{
+    *set = H5I_INVALID_HID;
+    DN_TRY(check_links(file, path, name));
+    *set = H5Dopen2(file, name, H5P_DEFAULT);
+    const hid_t properties = H5Dget_create_plist(*set);
+    const H5D_layout_t layout = H5Pget_layout(properties);
+    const int others = H5Pget_external_count(properties);
+    H5Pclose(properties);
+    DN_CHECK(others <= 0 && layout != H5D_VIRTUAL, DN_ECORRUPT,
+             "%s: found %s stored in other files, expected it in the file itself", path, name);
+    DN_CHECK(others == 0, DN_ECORRUPT, "%s: %s is not as specified", path, name);
+    return DN_OK;
+}
+
+static int read_values(hid_t set, hid_t type, int64_t count, void *values)
+{
+    const hid_t space = H5Dget_space(set), stored = H5Dget_type(set);
+    const int good = H5Sget_simple_extent_npoints(space) == count && is_stored_as(stored, type) &&
+                     H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    H5Tclose(stored);
+    H5Sclose(space);
+    return good;
+}
+
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values)
 {
-    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(set);
-    const int good = H5Sget_simple_extent_npoints(space) == count &&
-                     H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    H5Sclose(space);
+    hid_t set;
+    const dn_status status = dn_hdf5_open_set(file, path, name, &set);
+    const int good = status == DN_OK && read_values(set, type, count, values);
     H5Dclose(set);
-    DN_CHECK(good, DN_ECORRUPT, "%s: %s is missing or not as specified", path, name);
+    DN_TRY(status);
+    DN_CHECK(good, DN_ECORRUPT, "%s: %s is not as specified", path, name);
     return DN_OK;
 }

@@ -46,22 +46,35 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const char end_checkpoint[] = "runs/x/checkpoint-00000003.h5";
-
-/* Two epochs of two steps; the second is cut after one. */
-static void run(const fixture *f, FILE *progress, double interval)
+/* Two epochs of two steps; the second is cut after one, saved to `checkpoint`. */
+static void run_to(const fixture *f, FILE *progress, double interval, const char *checkpoint)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval};
+    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0};
     const dn_scores scores = {1.25, 60, 95.5};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 1, 2.0, 1, 0.1), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 2, 1.0, 3, 0.1), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 3, (double)NAN, 0, 0.1), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, end_checkpoint), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
+}
+
+static void run(const fixture *f, FILE *progress, double interval)
+{
+    run_to(f, progress, interval, "runs/x/checkpoint-00000003.h5");
+}
+
+/* The run goes on after `done` steps, and ends at once after `step`. */
+static void go_on(const fixture *f, int64_t done, int64_t step)
+{
+    dn_metrics *metrics = NULL;
+    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done};
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, step, 1, NULL), DN_OK);
+    dn_metrics_destroy(&metrics);
 }
 
 /* `key` of the object on line `index` of the file, which is of the kind, is the JSON `expected`. */
@@ -99,17 +112,54 @@ static void test_file(void **state)
     check_object(f, 2, "end", "checkpoint", "\"runs/x/checkpoint-00000003.h5\"");
 }
 
-static void test_append(void **state)
+static int lines_of(const fixture *f)
+{
+    int lines = 0;
+    FILE *file = fopen(f->file, "r");
+    assert_non_null(file);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+/* Each step stands there once, however often the run went back. */
+static void test_cut_back(void **state)
 {
     const fixture *f = *state;
-    run(f, NULL, 1000);
+    run(f, NULL, 0); /* intervals of steps 1 and 2, an epoch, an interval and an end of step 3 */
+    assert_int_equal(lines_of(f), 5);
     FILE *file = fopen(f->file, "a");
-    fputs("{\"kind\": \"inter", file); /* as a crash leaves it */
+    fputs("no object\n[1]\n{\"kind\": \"interval\"}\n{\"kind\": \"inter", file); /* as of a crash */
     fclose(file);
-    run(f, NULL, 1000);
-    check_object(f, 2, "end", "step", "3");
-    check_object(f, 3, "epoch", "step", "2");
-    check_object(f, 5, "end", "step", "3");
+    go_on(f, 3, 4);
+    assert_int_equal(lines_of(f), 6);
+    check_object(f, 4, "end", "step", "3");
+    check_object(f, 5, "end", "step", "4");
+    go_on(f, 2, 3);
+    assert_int_equal(lines_of(f), 4);
+    check_object(f, 2, "epoch", "step", "2");
+    check_object(f, 3, "end", "step", "3");
+    go_on(f, 0, 1);
+    assert_int_equal(lines_of(f), 1);
+    check_object(f, 0, "end", "step", "1");
+}
+
+/* A path of any bytes makes a line of JSON, and one of progress. */
+static void test_any_path(void **state)
+{
+    const fixture *f = *state;
+    char text[1024] = "";
+    FILE *stream = tmpfile();
+    run_to(f, stream, 1000, "a\n\"\\\xc3\xa4/x");
+    rewind(stream);
+    assert_true(fread(text, 1, sizeof text - 1, stream) > 0);
+    fclose(stream);
+    assert_non_null(strstr(text, "  a?\"\\\xc3\xa4/x\n"));
+    check_object(f, 2, "end", "checkpoint", "\"a\\n\\\"\\\\\xc3\xa4/x\"");
+    unlink(f->file);
+    run_to(f, NULL, 1000, "caf\xe9\n");
+    check_object(f, 2, "end", "checkpoint", "\"caf\\\\xE9\\n\"");
 }
 
 static void test_plain_progress(void **state)
@@ -150,7 +200,7 @@ static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
@@ -207,9 +257,13 @@ static void test_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METRICS_TEST(test_file),           METRICS_TEST(test_append),
-        METRICS_TEST(test_plain_progress), METRICS_TEST(test_terminal_progress),
-        METRICS_TEST(test_failures),       METRICS_TEST(test_file_write),
+        METRICS_TEST(test_file),
+        METRICS_TEST(test_cut_back),
+        METRICS_TEST(test_any_path),
+        METRICS_TEST(test_plain_progress),
+        METRICS_TEST(test_terminal_progress),
+        METRICS_TEST(test_failures),
+        METRICS_TEST(test_file_write),
         cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

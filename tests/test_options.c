@@ -225,15 +225,17 @@ static void test_resume(void **state)
     assert_true(options.epochs == 9 && options.lr == 0.3);
     PARSE_WELL("train", "--virtual-ranks=4");
     expect_failure(dn_options_resume_from_ini(&options, text),
-                   "--virtual-ranks: found 4, expected 8 as in the checkpoint (or --resume none)");
+                   "--virtual-ranks: found 4, expected 8 as in the checkpoint (or another --out, "
+                   "or --resume none)");
     assert_true(options.lr == 0.1);
     PARSE_WELL("train", "--optimizer", "adam");
     expect_failure(dn_options_resume_from_ini(&options, text),
-                   "--optimizer: found adam, expected sgd as in the checkpoint (or --resume none)");
+                   "--optimizer: found adam, expected sgd as in the checkpoint (or another --out, "
+                   "or --resume none)");
     PARSE_WELL("train", "--model", "densenet121");
     expect_failure(dn_options_resume_from_ini(&options, text),
                    "--model: found densenet121, expected densenet-bc-100-12 as in the checkpoint "
-                   "(or --resume none)");
+                   "(or another --out, or --resume none)");
     PARSE_WELL("eval", "--checkpoint", "x.h5", "--batch-size", "5");
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
     assert_true(options.batch_size == 5 && options.step.virtual_ranks == 8);

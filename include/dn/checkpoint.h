@@ -1,7 +1,8 @@
 /*
  * Checkpoints: one HDF5 file with all that a run needs to go on, on any number of ranks, and behind
  * it a checksum of all its bytes. A reader checks that first, so DN_ECORRUPT tells of any damaged
- * byte. docs/checkpoint-format.md specifies the file.
+ * byte; and trusts nothing that it finds all the same, as anyone can renew the checksum.
+ * docs/checkpoint-format.md specifies the file.
  *
  * Written to a temporary name in the same folder, flushed to disk, then renamed; so a file under
  * its final name checkpoint-STEP.h5 is whole. Not collective: one rank writes, any rank reads.
@@ -19,7 +20,7 @@
 /* Position and configuration of a run, beside the vectors of its net and optimizer. */
 typedef struct dn_checkpoint {
     int64_t step;        /* optimizer steps done; the position in the data follows from it */
-    uint64_t hash;       /* dn_net_hash of the weights; written, not read */
+    uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
     char path[PATH_MAX]; /* of the file it was read from, or empty */
     char data[256];      /* what tells the data set from others; empty where it is not known */
     char config[8192];   /* INI text of the options that decide the result */
@@ -61,8 +62,8 @@ void dn_saver_destroy(dn_saver **saver);
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */
 void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t step);
 
-/* Renames the folder's checkpoints to NAME.old, with one line that says so: a new run is to start
- * there, and its restart must not find them. DN_OK also when there are none. */
+/* Moves the folder's checkpoints and metrics to a new folder old-N in it, with one line that says
+ * so: a new run is to start there. DN_OK also when there are none. */
 dn_status dn_checkpoint_set_aside(const char *folder);
 
 /* ---- reading ---- */
@@ -71,15 +72,19 @@ dn_status dn_checkpoint_set_aside(const char *folder);
 typedef struct dn_checkpoint_file dn_checkpoint_file;
 
 /* Opens the file, checks all its bytes, and reads position and configuration: what is needed to
- * build the net. The caller closes *file, which is NULL after a failure. */
+ * build the net. The step is 0 or more, but perhaps beyond any run's end, and the configuration is
+ * any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller closes *file, which is NULL
+ * after a failure. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
-/* The same for the newest whole checkpoint of the folder; where there is none, or no folder, *file
- * is NULL and state->path empty. Damaged ones are passed over with a warning that names them. */
+/* The same for the newest whole checkpoint of the folder; where there is none at all, or no folder,
+ * *file is NULL and state->path empty. Damaged ones are passed over with a warning, but where all
+ * are, that is a failure that tells their number: a run from its start would write over them. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder,
                                     dn_checkpoint *state);
 
-/* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL.
+/* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL,
+ * with finite numbers, none of a variance below 0, and weights of the hash that the file tells.
  * DN_ESHAPE names the first tensor that the net has with another shape or the file has not,
  * DN_EINVAL another optimizer. On failure the arrays are undefined. */
 dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,

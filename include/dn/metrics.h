@@ -11,8 +11,8 @@
  * means over images; an interval's values are of its own images, an epoch's of those seen in this
  * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
  * of this process. test_* are null where the epoch was not evaluated, and so is a non-finite
- * number. A resumed run appends, so that the steps after its checkpoint can stand there twice: the
- * later line holds.
+ * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
+ * A run that goes on cuts back what it will do again, so the file always reads as one run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
@@ -24,6 +24,8 @@
 
 #include "dn/status.h"
 
+#define DN_METRICS_NAME "metrics.jsonl"
+
 typedef struct dn_metrics dn_metrics;
 
 typedef struct dn_metrics_settings {
@@ -33,6 +35,7 @@ typedef struct dn_metrics_settings {
     int64_t epochs, last_step; /* where the run will end: epochs for display, step for time left */
     int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
+    int64_t done;              /* steps of the run before this process */
 } dn_metrics_settings;
 
 /* Of a net on a split. */
@@ -40,8 +43,9 @@ typedef struct dn_scores {
     double loss, top1, top5; /* mean, percent, percent */
 } dn_scores;
 
-/* Opens folder/metrics.jsonl to append; a line cut short by a crash is taken off first. The caller
- * owns the result. DN_EIO names the folder or file and the reason, as do the functions below. */
+/* Opens folder/metrics.jsonl to append. First all lines but those of the steps that are done are
+ * taken out, a line cut short by a crash among them; the file is replaced whole. The caller owns
+ * the result. DN_EIO names the folder or file and the reason, as do the functions below. */
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings);
 
 /* Closes the file and sets *metrics to NULL; accepts NULL inside. */

@@ -23,8 +23,11 @@ typedef enum dn_status {
     DN_ECORRUPT = -3  /* the bytes are not what their checksum or format says */
 } dn_status;
 
-/* Records the message of a failure ("what, where: found, expected"), control characters replaced,
- * and returns `status`. A caller that knows more puts it around dn_message(). */
+/* Puts a '?' in place of each control character. Messages and log lines go through it. */
+void dn_one_line(char *text);
+
+/* Records the message of a failure ("what, where: found, expected") and returns `status`. A caller
+ * that knows more puts it around dn_message(). */
 dn_status dn_fail(dn_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The calling thread's last recorded message; valid until its next dn_fail. */

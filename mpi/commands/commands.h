@@ -29,6 +29,9 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
  * and '_' turned into '_'. DN_EINVAL where that is too long. */
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 
+/* dn_options_resume_from_ini of a checkpoint's configuration; a failure names its file. */
+dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
+
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
  * tenth of the run, where scaling raises the rate, and none elsewhere. */

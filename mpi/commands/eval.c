@@ -28,7 +28,7 @@ static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info
     dn_checkpoint_file *file;
     dn_status status;
     DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
-    DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state.config));
+    DN_TRY_OR_DONE(dn_options_resume(options, &state));
     DN_TRY_OR_DONE(dn_options_net(options, info, 1, net));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);

@@ -16,6 +16,13 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
     return DN_OK;
 }
 
+dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state)
+{
+    const dn_status status = dn_options_resume_from_ini(options, state->config);
+    DN_CHECK(status == DN_OK, status, "%s: %s", state->path, dn_message());
+    return DN_OK;
+}
+
 dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch)
 {
     const double global_batch = (double)options->batch_size * virtual_ranks;

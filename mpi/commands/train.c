@@ -16,14 +16,15 @@
 
 static const double slow_disk = 20e6; /* bytes/s */
 
-/* Finds the checkpoint to go on from and reads its configuration. Rank 0. */
+/* Finds the checkpoint to go on from and reads its configuration; takes the folder before it looks
+ * there. Rank 0. */
 static dn_status find_checkpoint(dn_run *r, const char *resume)
 {
-    if (strcmp(resume, "none") == 0)
-        return dn_checkpoint_set_aside(r->folder);
-    if (strcmp(resume, "auto") == 0)
-        return dn_checkpoint_open_newest(&r->from, r->folder, &r->state);
-    return dn_checkpoint_open(&r->from, resume, &r->state);
+    const int is_auto = strcmp(resume, "auto") == 0;
+    if (!is_auto && strcmp(resume, "none") != 0)
+        return dn_checkpoint_open(&r->from, resume, &r->state);
+    DN_TRY(dn_claim_take(&r->claim, r->folder));
+    return is_auto ? dn_checkpoint_open_newest(&r->from, r->folder, &r->state) : DN_OK;
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
@@ -34,9 +35,10 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
-    DN_TRY(dn_comm_agree(r->comm, dn_options_resume_from_ini(o, r->state.config)));
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     /* The folder may carry the model's name, which is known only now. */
-    return dn_options_folder(o, r->folder, sizeof r->folder);
+    DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
+    return dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_claim_take(&r->claim, r->folder) : DN_OK);
 }
 
 /* The checkpoint's data set is this one; the next checkpoints record it. */
@@ -45,8 +47,8 @@ static dn_status same_data(dn_run *r, const char *folder)
     char data[sizeof r->state.data];
     dn_source_describe(&r->train.images, data, sizeof data);
     DN_CHECK(r->state.data[0] == '\0' || strcmp(r->state.data, data) == 0, DN_EINVAL,
-             "--data %s: found %s, expected %s as in %s (or --resume none)", folder, data,
-             r->state.data, r->state.path);
+             "--data %s: found %s, expected %s as in %s (or another --out, or --resume none)",
+             folder, data, r->state.data, r->state.path);
     strcpy(r->state.data, data);
     return DN_OK;
 }
@@ -67,11 +69,18 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     r->settings = o->run;
     r->data = o->data;
     r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
+    DN_CHECK(r->state.step <= r->last, DN_EINVAL,
+             "%s: found step %" PRId64 ", expected at most the run's last, %" PRId64
+             " by --epochs and --max-steps",
+             r->state.path, r->state.step, r->last);
     r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
     else /* a schedule that was not told of the epochs before */
         r->rate.state.epochs = (double)(r->state.step / per_epoch);
+    DN_CHECK(r->rate.state.epochs <= (double)(r->state.step / per_epoch), DN_ECORRUPT,
+             "%s: found a schedule after epoch %g, expected none after step %" PRId64,
+             r->state.path, r->rate.state.epochs, r->state.step);
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
     return DN_OK;
 }
@@ -130,9 +139,11 @@ static void share_weights(dn_run *r)
     r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 
-/* What rank 0 alone does: metrics and checkpoints. */
+/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder. */
 static dn_status open_output(dn_run *r, const dn_options *o)
 {
+    if (r->state.path[0] == '\0')
+        DN_TRY(dn_checkpoint_set_aside(r->folder));
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,
@@ -142,7 +153,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .epochs = o->epochs,
                                .last_step = r->last,
                                .images = (int64_t)o->batch_size * o->step.virtual_ranks,
-                               .interval = 10});
+                               .interval = 10,
+                               .done = r->done});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each
@@ -150,7 +162,7 @@ static dn_status open_output(dn_run *r, const dn_options *o)
 static dn_status check_time(const dn_run *r, const char *limit)
 {
     const int is_late = dn_preempt_reason(&r->preempt) == DN_PREEMPT_TIME && limit[0] != '\0';
-    DN_CHECK(dn_comm_max(r->comm, is_late) == 0 || r->done == r->last, DN_EINVAL,
+    DN_CHECK(dn_comm_max(r->comm, is_late) == 0, DN_EINVAL,
              "--time-limit %s: found too little for a step and a checkpoint, expected more", limit);
     return DN_OK;
 }
@@ -170,11 +182,16 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
     share_weights(&r);
+    if (r.done == r.last) {
+        dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
+                " (--epochs or --max-steps make it longer)",
+                r.state.path, r.last);
+        goto done;
+    }
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
-    if (is_first)
-        printf("weights %s, metrics %s/metrics.jsonl\n", r.state.path, r.folder);
+    dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r.state.path, r.folder);
 done:
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);
@@ -183,5 +200,6 @@ done:
     dn_net_destroy(&r.net);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
+    dn_claim_release(&r.claim);
     return status;
 }

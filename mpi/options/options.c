@@ -193,9 +193,10 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
     option_text(saved, o, theirs);
     if (strcmp(ours, theirs) == 0)
         return DN_OK;
-    DN_CHECK(o->bearing != DN_FIXED, DN_EINVAL,
-             "--%s: found %s, expected %s as in the checkpoint (or --resume none)", o->name, ours,
-             theirs);
+    DN_CHECK(
+        o->bearing != DN_FIXED, DN_EINVAL,
+        "--%s: found %s, expected %s as in the checkpoint (or another --out, or --resume none)",
+        o->name, ours, theirs);
     dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
     return DN_OK;
 }

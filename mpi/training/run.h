@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "dn/checkpoint.h"
+#include "dn/claim.h"
 #include "dn/loader.h"
 #include "dn/metrics.h"
 #include "dn/optimizer.h"
@@ -33,6 +34,7 @@ typedef struct dn_run {
     dn_run_settings settings;
     const char *data;      /* the folder of the data set, for messages */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
+    dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test;
     dn_net *net;
     dn_step step;             /* whose batches come from dn_run_load */

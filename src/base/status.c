@@ -1,12 +1,21 @@
 /* The error record and the log lines of include/dn/status.h. */
 #include "dn/status.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
+
+/* Paths and files that the text quotes may hold what would end the line, or move the cursor. */
+void dn_one_line(char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = '?';
+}
 
 dn_status dn_fail(dn_status status, const char *format, ...)
 {
@@ -15,9 +24,7 @@ dn_status dn_fail(dn_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    for (char *c = text; *c != '\0'; c++) /* it may quote a file, and stays one line */
-        if ((unsigned char)*c < ' ' || *c == 127)
-            *c = '?';
+    dn_one_line(text);
     strcpy(message, text);
     return status;
 }
@@ -54,6 +61,7 @@ void dn_log_line(dn_log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    dn_one_line(line);
     FILE *file = level == DN_INFO ? stdout : stderr;
     fprintf(file, "%s%s\n", level == DN_INFO ? "" : "warning: ", line);
     fflush(file);

@@ -5,10 +5,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "checkpoint_file.h"
 #include "dn/file.h"
+#include "dn/metrics.h"
 
 enum { NONE = -1, UNREADABLE = -2 };
 
@@ -52,18 +54,42 @@ void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, 
     }
 }
 
+/* Moves a file of the folder into `old`, a folder in it, which is made for the first one: old-1,
+ * old-2, ..., whichever is not there yet. */
+static dn_status move_aside(const char *folder, const char *name, char old[PATH_MAX])
+{
+    char path[PATH_MAX], to[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, name));
+    for (int i = 1; old[0] == '\0'; i++) {
+        snprintf(to, sizeof to, "old-%d", i);
+        DN_TRY(dn_join_path(old, folder, to));
+        if (mkdir(old, 0777) == 0)
+            break;
+        DN_CHECK(errno == EEXIST, DN_EIO, "%s: cannot make the folder: %s", old, strerror(errno));
+        old[0] = '\0';
+    }
+    DN_TRY(dn_join_path(to, old, name));
+    DN_CHECK(rename(path, to) == 0, DN_EIO, "%s: cannot move to %s: %s", path, old,
+             strerror(errno));
+    return DN_OK;
+}
+
 dn_status dn_checkpoint_set_aside(const char *folder)
 {
-    char path[PATH_MAX], old[PATH_MAX + 4];
+    char old[PATH_MAX] = "", name[PATH_MAX];
+    struct stat metrics;
     int64_t step = INT64_MAX;
     int count = 0;
     for (; (step = step_below(folder, "", step)) >= 0; count++) {
-        dn_checkpoint_path(path, sizeof path, folder, step);
-        snprintf(old, sizeof old, "%s.old", path);
-        DN_CHECK(rename(path, old) == 0, DN_EIO, "%s: cannot rename: %s", path, strerror(errno));
+        snprintf(name, sizeof name, CHECKPOINT_NAME, step, "");
+        DN_TRY(move_aside(folder, name, old));
     }
-    if (count > 0)
-        dn_warn("%s: %d checkpoints of an earlier run are now named *.h5.old", folder, count);
+    DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
+    if (stat(name, &metrics) == 0 && metrics.st_size > 0)
+        DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
+    if (old[0] != '\0')
+        dn_warn("%s: what an earlier run left there, %d checkpoints among it, is now in %s", folder,
+                count, old);
     return DN_OK;
 }
 
@@ -72,15 +98,24 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
 {
     char path[PATH_MAX];
     int64_t step = INT64_MAX;
+    int passed = 0;
+    dn_failure newest = {0};
     *file = NULL;
-    while (*file == NULL && (step = step_below(folder, "", step)) >= 0) {
+    *state = (dn_checkpoint){0};
+    for (; (step = step_below(folder, "", step)) >= 0; passed++) {
         dn_checkpoint_path(path, sizeof path, folder, step);
-        if (dn_checkpoint_open(file, path, state) != DN_OK)
-            dn_warn("a checkpoint is passed over: %s", dn_message());
+        const dn_status status = dn_checkpoint_open(file, path, state);
+        if (status == DN_OK)
+            break;
+        DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* no fault of the file's */
+        dn_failure_keep(&newest, status);
     }
     DN_CHECK(step != UNREADABLE || errno == ENOENT, DN_EIO, "%s: cannot read the folder: %s",
              folder, strerror(errno));
-    if (*file == NULL)
-        *state = (dn_checkpoint){0};
+    DN_CHECK(*file || passed == 0, newest.status,
+             "%s: found %d checkpoints, none readable (--resume none starts anew): %s", folder,
+             passed, newest.message);
+    if (passed > 0)
+        dn_warn("checkpoints that are newer are passed over, %d: %s", passed, newest.message);
     return DN_OK;
 }

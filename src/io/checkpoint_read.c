@@ -1,22 +1,26 @@
 /*
  * Reads a checkpoint; see include/dn/checkpoint.h.
  *
- * The HDF5 library crashes on files with damaged metadata, so it is given none before the checksum
- * of all bytes has proved them whole. HDF5 calls on an object that could not be opened fail in
- * their turn, so only the last of a chain of calls is tested.
+ * The checksum proves that a file is as it was written, not that dn_dist wrote it. So the HDF5
+ * library, which crashes on metadata that nobody honest wrote, sees a file in a child process only
+ * (dn/child.h), and what is read is checked there: storage, types, shapes and values. The child's
+ * end closes what it has opened. HDF5 calls on an object that could not be opened fail in their
+ * turn, so only the last of a chain of calls is tested.
  */
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "checkpoint_file.h"
+#include "dn/child.h"
 #include "dn/file.h"
 
-struct dn_checkpoint_file {
-    hid_t file;
-    char path[PATH_MAX], model[160], optimizer[32];
+struct dn_checkpoint_file { /* in pages that a child fills */
+    char path[PATH_MAX], model[160], optimizer[32], hash[17];
+    dn_checkpoint state;
 };
 
 /* The bytes of the open file are those that were sealed. */
@@ -49,64 +53,101 @@ static dn_status check_whole(const char *path)
     return status;
 }
 
-/* A text attribute that the first files of this version do not have: then `text` stays as it is. */
-static dn_status get_newer_text(const dn_checkpoint_file *f, const char *name, char *text,
-                                size_t size)
+/* ---- in the child ---- */
+
+/* The data set, where the file has one of that name, holds its values itself, as `type`: behind a
+ * link, a filter or a mapping may stand any file of this machine. */
+static dn_status check_storage(const dn_checkpoint_file *f, hid_t file, const char *name,
+                               hid_t type)
 {
-    return H5Aexists(f->file, name) > 0 ? dn_hdf5_get_text(f->file, f->path, name, text, size)
-                                        : DN_OK;
+    char part[DN_TENSOR_PATH]; /* "optimizer", "optimizer/momentum", ... */
+    H5L_info_t link;
+    for (size_t end = 0; name[end] != '\0'; end += name[end] == '/') {
+        end += strcspn(name + end, "/");
+        snprintf(part, sizeof part, "%.*s", (int)end, name);
+        if (H5Lget_info(file, part, &link, H5P_DEFAULT) < 0)
+            return DN_OK;
+        DN_CHECK(link.type == H5L_TYPE_HARD, DN_ECORRUPT,
+                 "%s: %s: found a link, expected the values in this file", f->path, part);
+    }
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT), found = H5Dget_type(set);
+    const hid_t properties = H5Dget_create_plist(set);
+    DN_CHECK(H5Pget_layout(properties) == H5D_CONTIGUOUS && H5Pget_external_count(properties) == 0,
+             DN_ECORRUPT,
+             "%s: %s: found no data set or one that is external, virtual or chunked, expected the "
+             "values in one piece in this file",
+             f->path, name);
+    const int is_text = H5Tget_class(type) == H5T_STRING; /* which may be shorter */
+    DN_CHECK(is_text ? H5Tget_class(found) == H5T_STRING && H5Tget_size(found) <= H5Tget_size(type)
+                     : H5Tequal(found, type) > 0,
+             DN_ECORRUPT, "%s: %s: found another type than docs/checkpoint-format.md says", f->path,
+             name);
+    H5Pclose(properties);
+    H5Tclose(found);
+    H5Dclose(set);
+    return DN_OK;
 }
 
-static dn_status read_state(dn_checkpoint_file *f, dn_checkpoint *state)
+/* A text attribute that the first files of this version do not have: then `text` stays as it is. */
+static dn_status get_newer_text(const dn_checkpoint_file *f, hid_t file, const char *name,
+                                char *text, size_t size)
 {
+    return H5Aexists(file, name) > 0 ? dn_hdf5_get_text(file, f->path, name, text, size) : DN_OK;
+}
+
+static dn_status read_schedule(dn_checkpoint_file *f, hid_t file)
+{
+    const double *value = (const double *)&f->state.schedule_state;
+    DN_TRY(check_storage(f, file, "schedule_state", H5T_IEEE_F64LE));
+    DN_TRY(dn_hdf5_read(file, f->path, "schedule_state", H5T_NATIVE_DOUBLE, DN_SCHEDULE_DOUBLES,
+                        &f->state.schedule_state));
+    for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
+        DN_CHECK(isfinite(value[i]), DN_ECORRUPT,
+                 "%s: schedule_state: found %g, expected finite numbers", f->path, value[i]);
+    DN_CHECK(value[0] >= 0, DN_ECORRUPT, "%s: schedule_state: found %g epochs, expected 0 or more",
+             f->path, value[0]);
+    return DN_OK;
+}
+
+static dn_status read_config(dn_checkpoint_file *f, hid_t file)
+{
+    char *const config = f->state.config;
+    const hid_t text = dn_hdf5_text_type(sizeof f->state.config);
+    DN_TRY(check_storage(f, file, "config", text));
+    DN_TRY(dn_hdf5_read(file, f->path, "config", text, 1, config));
+    DN_CHECK(memchr(config, '\0', sizeof f->state.config), DN_ECORRUPT,
+             "%s: config: found no zero byte at its end", f->path);
+    return DN_OK;
+}
+
+/* A dn_child_fn. */
+static dn_status read_state(void *user)
+{
+    dn_checkpoint_file *f = user;
+    dn_checkpoint *state = &f->state;
     char format[64];
     int64_t version;
-    DN_TRY(dn_hdf5_get_text(f->file, f->path, "format", format, sizeof format));
+    const hid_t file = dn_hdf5_open(f->path);
+    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", f->path);
+    DN_TRY(dn_hdf5_get_text(file, f->path, "format", format, sizeof format));
     DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
              "%s: found format \"%s\", expected \"%s\"", f->path, format, DN_CHECKPOINT_FORMAT);
-    DN_TRY(dn_hdf5_get(f->file, f->path, "format_version", H5T_NATIVE_INT64, &version));
+    DN_TRY(dn_hdf5_get(file, f->path, "format_version", H5T_NATIVE_INT64, &version));
     DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
              "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", f->path,
              version, DN_CHECKPOINT_VERSION);
-    DN_TRY(dn_hdf5_get_text(f->file, f->path, "model", f->model, sizeof f->model));
-    DN_TRY(dn_hdf5_get(f->file, f->path, "step", H5T_NATIVE_INT64, &state->step));
-    DN_TRY(get_newer_text(f, "data", state->data, sizeof state->data));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "model", f->model, sizeof f->model));
+    DN_TRY(dn_hdf5_get(file, f->path, "step", H5T_NATIVE_INT64, &state->step));
+    DN_CHECK(state->step >= 0, DN_ECORRUPT, "%s: found step %" PRId64 ", expected 0 or more",
+             f->path, state->step);
+    DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
+    DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
     strcpy(f->optimizer, "sgd");
-    DN_TRY(get_newer_text(f, "optimizer", f->optimizer, sizeof f->optimizer));
-    DN_TRY(get_newer_text(f, "schedule", state->schedule, sizeof state->schedule));
+    DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
+    DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
     if (state->schedule[0])
-        DN_TRY(dn_hdf5_read(f->file, f->path, "schedule_state", H5T_NATIVE_DOUBLE,
-                            DN_SCHEDULE_DOUBLES, &state->schedule_state));
-    const hid_t text = dn_hdf5_text_type(sizeof state->config);
-    const dn_status status = dn_hdf5_read(f->file, f->path, "config", text, 1, state->config);
-    H5Tclose(text);
-    return status;
-}
-
-dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
-{
-    *file = NULL;
-    DN_TRY(check_whole(path));
-    dn_checkpoint_file *f = calloc(1, sizeof *f);
-    DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
-    *state = (dn_checkpoint){0};
-    snprintf(f->path, sizeof f->path, "%s", path);
-    snprintf(state->path, sizeof state->path, "%s", path);
-    f->file = dn_hdf5_open(path);
-    *file = f;
-    const dn_status status =
-        f->file >= 0 ? read_state(f, state) : dn_fail(DN_ECORRUPT, "%s: HDF5 cannot open it", path);
-    if (status != DN_OK)
-        dn_checkpoint_close(file);
-    return status;
-}
-
-void dn_checkpoint_close(dn_checkpoint_file **file)
-{
-    if (*file && (*file)->file >= 0)
-        H5Fclose((*file)->file);
-    free(*file);
-    *file = NULL;
+        DN_TRY(read_schedule(f, file));
+    return read_config(f, file);
 }
 
 /* text(64) = "(64, 3, 7, 7)". */
@@ -121,11 +162,12 @@ static void shape_text(char *text, hid_t space)
 }
 
 /* The file has the tensor under that name, in its shape. */
-static dn_status check_tensor(const dn_checkpoint_file *f, const char *name,
+static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const char *name,
                               const dn_tensor *tensor, const char *model)
 {
     char found_text[64], expected_text[64];
-    const hid_t set = H5Dopen2(f->file, name, H5P_DEFAULT);
+    DN_TRY(check_storage(f, file, name, H5T_IEEE_F32LE));
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
     DN_CHECK(set >= 0, DN_ESHAPE, "%s: found no tensor %s (model %s), which model %s has", f->path,
              name, f->model, model);
     const hid_t found = H5Dget_space(set), expected = dn_tensor_space(tensor);
@@ -140,10 +182,34 @@ static dn_status check_tensor(const dn_checkpoint_file *f, const char *name,
     return DN_OK;
 }
 
-/* A group's tensors into `parameters` and, unless it is NULL, into `running`. */
-static dn_status read_group(const dn_checkpoint_file *f, const char *group, const dn_view *net,
-                            float *parameters, float *running)
+static dn_status check_values(const dn_checkpoint_file *f, const char *name, const float *values,
+                              size_t count, float least)
 {
+    for (size_t i = 0; i < count; i++)
+        DN_CHECK(values[i] >= least && values[i] <= FLT_MAX, DN_ECORRUPT,
+                 "%s: %s: found %g at %zu, expected a finite number%s", f->path, name, values[i], i,
+                 least == 0 ? " of 0 or more" : "");
+    return DN_OK;
+}
+
+/* What a norm counts beside its running variance is the step, which a forger may have forgotten. */
+static dn_status check_batches_tracked(const dn_checkpoint_file *f, hid_t file, char *running_var)
+{
+    int64_t found;
+    dn_batches_tracked_name(running_var);
+    DN_TRY(check_storage(f, file, running_var, H5T_STD_I64LE));
+    DN_TRY(dn_hdf5_read(file, f->path, running_var, H5T_NATIVE_INT64, 1, &found));
+    DN_CHECK(found == f->state.step, DN_ECORRUPT,
+             "%s: %s: found %" PRId64 ", expected the step, %" PRId64, f->path, running_var, found,
+             f->state.step);
+    return DN_OK;
+}
+
+/* A group's tensors into `parameters` and, unless it is NULL, into `running`. */
+static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char *group,
+                            const dn_view *net, float *parameters, float *running)
+{
+    const int is_squares = strstr(group, "sq") != NULL; /* exp_avg_sq, square_avg */
     char name[DN_TENSOR_PATH];
     for (int i = 0; i < net->tensor_count; i++) {
         const dn_tensor *t = &net->tensors[i];
@@ -151,40 +217,114 @@ static dn_status read_group(const dn_checkpoint_file *f, const char *group, cons
         if (values == NULL)
             continue;
         snprintf(name, sizeof name, "%s/%s", group, t->name);
-        DN_TRY(check_tensor(f, name, t, net->spec->name));
-        DN_TRY(dn_hdf5_read(f->file, f->path, name, H5T_NATIVE_FLOAT, (int64_t)t->count,
+        DN_TRY(check_tensor(f, file, name, t, net->spec->name));
+        DN_TRY(dn_hdf5_read(file, f->path, name, H5T_NATIVE_FLOAT, (int64_t)t->count,
                             values + t->offset));
+        DN_TRY(check_values(f, name, values + t->offset, t->count,
+                            is_squares || t->kind == DN_RUNNING_VAR ? 0 : -FLT_MAX));
+        if (t->kind == DN_RUNNING_VAR)
+            DN_TRY(check_batches_tracked(f, file, name));
     }
     return DN_OK;
 }
 
 /* A model with more tensors than the net, every one of whose tensors fits, is another model. */
-static dn_status read_model(const dn_checkpoint_file *f, const dn_view *net)
+static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const dn_view *net)
 {
     H5G_info_t info = {0};
     int expected = net->tensor_count;
     for (int i = 0; i < net->tensor_count; i++)
         expected += net->tensors[i].kind == DN_RUNNING_VAR; /* its num_batches_tracked */
-    DN_TRY(read_group(f, "model", net, net->parameters, net->running));
-    H5Gget_info_by_name(f->file, "model", &info, H5P_DEFAULT);
+    DN_TRY(read_group(f, file, "model", net, net->parameters, net->running));
+    H5Gget_info_by_name(file, "model", &info, H5P_DEFAULT);
     DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
              "%s: found %d tensors (model %s), expected %d (model %s)", f->path, (int)info.nlinks,
              f->model, expected, net->spec->name);
     return DN_OK;
 }
 
-dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
+typedef struct loading {
+    const dn_checkpoint_file *f;
+    dn_view net;              /* whose parameters and statistics are to go to pages */
+    dn_optimizer_state state; /* the same; zeroed: none is wanted */
+} loading;
+
+/* A dn_child_fn. */
+static dn_status read_vectors(void *user)
 {
-    const dn_view view = dn_net_view(net);
-    const dn_optimizer *optimizer = state ? state->optimizer : NULL;
+    const loading *l = user;
+    const dn_optimizer *optimizer = l->state.optimizer;
+    const hid_t file = dn_hdf5_open(l->f->path);
     char group[64];
-    DN_TRY(read_model(f, &view));
-    DN_CHECK(!optimizer || strcmp(f->optimizer, optimizer->name) == 0, DN_EINVAL,
-             "--optimizer %s: found the state of %s in %s, expected the same (or --resume none)",
-             optimizer->name, f->optimizer, f->path);
+    DN_TRY(read_model(l->f, file, &l->net));
     for (int i = 0; optimizer && optimizer->states[i]; i++) {
         snprintf(group, sizeof group, "optimizer/%s", optimizer->states[i]);
-        DN_TRY(read_group(f, group, &view, state->vectors + (size_t)i * state->count, NULL));
+        DN_TRY(read_group(l->f, file, group, &l->net, l->state.vectors + (size_t)i * l->state.count,
+                          NULL));
     }
     return DN_OK;
+}
+
+/* ---- in the caller's process ---- */
+
+dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
+{
+    *file = NULL;
+    DN_TRY(check_whole(path));
+    dn_checkpoint_file *const f = *file = dn_child_pages(sizeof *f);
+    DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
+    snprintf(f->path, sizeof f->path, "%s", path);
+    const dn_status status = dn_child_run(path, read_state, f);
+    if (status != DN_OK) {
+        dn_checkpoint_close(file);
+        return status;
+    }
+    *state = f->state;
+    snprintf(state->path, sizeof state->path, "%s", path);
+    return DN_OK;
+}
+
+void dn_checkpoint_close(dn_checkpoint_file **file)
+{
+    dn_child_pages_free(*file, sizeof **file);
+    *file = NULL;
+}
+
+/* The net's and the optimizer's vectors from the pages; the weights are those that were hashed. */
+static dn_status take_vectors(const loading *l, dn_net *net, dn_optimizer_state *state)
+{
+    const dn_view view = dn_net_view(net);
+    char hash[17];
+    memcpy(view.parameters, l->net.parameters, view.parameter_count * sizeof(float));
+    memcpy(view.running, l->net.running, view.running_count * sizeof(float));
+    if (state)
+        memcpy(state->vectors, l->state.vectors, state->floats * sizeof(float));
+    snprintf(hash, sizeof hash, "%016" PRIx64, dn_net_hash(net));
+    DN_CHECK(strcmp(hash, l->f->hash) == 0, DN_ECORRUPT,
+             "%s: found weights of hash %s, expected %s as weights_hash says", l->f->path, hash,
+             l->f->hash);
+    return DN_OK;
+}
+
+dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
+{
+    loading l = {.f = f, .net = dn_net_view(net)};
+    if (state)
+        l.state = *state;
+    const size_t weights = l.net.parameter_count + l.net.running_count;
+    const size_t bytes = (weights + l.state.floats) * sizeof(float);
+    DN_CHECK(!state || strcmp(f->optimizer, state->optimizer->name) == 0, DN_EINVAL,
+             "--optimizer %s: found the state of %s in %s, expected the same (or another --out, or "
+             "--resume none)",
+             state->optimizer->name, f->optimizer, f->path);
+    float *const pages = dn_child_pages(bytes);
+    DN_CHECK(pages, DN_ENOMEM, "%s: out of memory", f->path);
+    l.net.parameters = pages;
+    l.net.running = pages + l.net.parameter_count;
+    l.state.vectors = pages + weights;
+    dn_status status = dn_child_run(f->path, read_vectors, &l);
+    if (status == DN_OK)
+        status = take_vectors(&l, net, state);
+    dn_child_pages_free(pages, bytes);
+    return status;
 }

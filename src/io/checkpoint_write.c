@@ -42,10 +42,9 @@ struct dn_saver {
 
 /* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
 
-/* torchvision's third buffer of a batch norm, beside its running_var. */
 static int write_batches_tracked(hid_t file, char *running_var, int64_t step)
 {
-    strcpy(strrchr(running_var, '.'), ".num_batches_tracked");
+    dn_batches_tracked_name(running_var);
     return dn_hdf5_write(file, running_var, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &step);
 }
 

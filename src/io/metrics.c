@@ -76,15 +76,50 @@ static dn_status metrics_failure(const dn_metrics *m)
     return dn_fail(DN_EIO, "%s: cannot write: %s", m->path, strerror(errno));
 }
 
-/* Cuts the file after its last newline. */
-static dn_status drop_partial_line(const dn_metrics *m)
+/* Whether the line is an object of a step that is done. */
+static int is_done(const dn_metrics *m, const char *line, size_t length)
 {
-    const int file = fileno(m->file);
-    const off_t size = lseek(file, 0, SEEK_END);
-    off_t keep = size;
-    for (char last; keep > 0 && pread(file, &last, 1, keep - 1) == 1 && last != '\n';)
-        keep--;
-    return size < 0 || (keep != size && ftruncate(file, keep) != 0) ? metrics_failure(m) : DN_OK;
+    json_t *object = json_loadb(line, length, 0, NULL);
+    const json_t *step = json_object_get(object, "step");
+    const int good = json_is_integer(step) && json_integer_value(step) <= m->settings.done;
+    json_decref(object);
+    return good;
+}
+
+/* Leaves the lines of steps that are done in the file, and no others. */
+static dn_status cut_back(const dn_metrics *m)
+{
+    uint8_t *bytes;
+    size_t size, kept = 0;
+    dn_status status = dn_file_load(m->path, &bytes, &size);
+    if (status == DN_ENOENT)
+        return DN_OK;
+    DN_TRY(status);
+    const uint8_t *end, *line = bytes;
+    for (; (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1) {
+        const size_t length = (size_t)(end - line);
+        if (!is_done(m, (const char *)line, length))
+            continue;
+        memmove(bytes + kept, line, length + 1);
+        kept += length + 1;
+    }
+    status = kept == size ? DN_OK : dn_file_write(m->path, bytes, kept);
+    free(bytes);
+    return status;
+}
+
+/* A path may be of any bytes, a JSON text of UTF-8 alone. */
+static json_t *json_path(const char *path)
+{
+    char text[4 * PATH_MAX];
+    size_t used = 0;
+    json_t *const string = json_string(path);
+    if (string || !path)
+        return string;
+    for (; *path && used + 5 < sizeof text; path++)
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 (unsigned char)*path < 0x80 ? "%c" : "\\x%02hhX", *path);
+    return json_string(text);
 }
 
 /* null where x is non-finite. */
@@ -180,15 +215,16 @@ static void draw_line(dn_metrics *m)
 __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, const char *format, ...)
 {
     FILE *to = m->settings.progress;
+    char line[LINE_SIZE + PATH_MAX];
     if (!to)
         return;
     va_list args;
     va_start(args, format);
-    fputs(m->has_line ? "\r\033[K" : "", to);
-    vfprintf(to, format, args);
-    fputc('\n', to);
-    fflush(to);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    dn_one_line(line);
+    fprintf(to, "%s%s\n", m->has_line ? "\r\033[K" : "", line);
+    fflush(to);
     m->has_line = 0;
 }
 
@@ -273,7 +309,7 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
     return write_object(m, "end",
                         json_pack("{s:o, s:o, s:o?}", "weights_hash",
                                   json_sprintf(HASH, weights_hash), "seconds", json_number(seconds),
-                                  "checkpoint", json_string(checkpoint)));
+                                  "checkpoint", json_path(checkpoint)));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
@@ -282,13 +318,14 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     DN_TRY(dn_make_folders(settings->folder));
     dn_metrics *const m = *metrics = calloc(1, sizeof *m);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
-    snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", settings->folder);
+    snprintf(m->path, sizeof m->path, "%s/" DN_METRICS_NAME, settings->folder);
     m->settings = *settings;
     m->rate = (double)NAN;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     m->terminal = open_terminal(settings->progress);
-    m->file = fopen(m->path, "a+e");
-    const dn_status status = m->file ? drop_partial_line(m) : metrics_failure(m);
+    dn_status status = cut_back(m);
+    if (status == DN_OK && !(m->file = fopen(m->path, "ae")))
+        status = metrics_failure(m);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;

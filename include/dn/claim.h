@@ -1,0 +1,28 @@
+/*
+ * A run's folder, which one process at a time writes into.
+ *
+ * Its file "lock" names the process that took it last, and is locked (flock) while that process or
+ * a child that it forked lives; the system lets go of it however they end. Between hosts this holds
+ * where the file system passes locks on (docs/faults.md). Not collective.
+ */
+#ifndef DN_CLAIM_H
+#define DN_CLAIM_H
+
+#include <limits.h>
+
+#include "dn/status.h"
+
+/* Zeroed: of no folder. */
+typedef struct dn_claim {
+    char folder[PATH_MAX];
+    int file;
+} dn_claim;
+
+/* Takes the folder, making it where it is missing, and lets go of another one. DN_EINVAL names the
+ * process that has it: at once, but where that has ended, or was lost with its host, only when the
+ * lock outlasts it for longer than systems need to notice. DN_EIO. */
+dn_status dn_claim_take(dn_claim *claim, const char *folder);
+
+void dn_claim_release(dn_claim *claim);
+
+#endif

@@ -1,0 +1,109 @@
+/* The lock of a run's folder; see include/dn/claim.h. */
+#include "dn/claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "dn/file.h"
+
+enum {
+    HOST_BYTES = 65,
+    PATIENCE = 100 /* seconds: an NFS server keeps the locks of a dead host for 90 */
+};
+
+typedef struct holder {
+    char host[HOST_BYTES];
+    int process; /* 0: not known */
+} holder;
+
+static holder own_name(void)
+{
+    holder own = {.process = (int)getpid()};
+    gethostname(own.host, sizeof own.host - 1);
+    return own;
+}
+
+static holder read_holder(int file)
+{
+    holder found = {.process = 0};
+    char text[128] = "";
+    if (pread(file, text, sizeof text - 1, 0) > 0)
+        sscanf(text, "%64s %d", found.host, &found.process);
+    return found;
+}
+
+/* Whether the lock will go away by itself: its process has ended, and what it forked will; or it
+ * was on a host that is gone, as the other ranks wrote (mpi/job/heartbeat.h). */
+static int is_ending(const holder *found, const char *folder)
+{
+    char record[PATH_MAX];
+    if (strcmp(found->host, own_name().host) == 0)
+        return kill(found->process, 0) != 0 && errno == ESRCH;
+    return dn_join_path(record, folder, "lost.json") == DN_OK && access(record, F_OK) == 0;
+}
+
+/* Locks the open file. Returns 0, or an errno. */
+static int lock_file(int file, const char *folder)
+{
+    for (int tenths = 0; flock(file, LOCK_EX | LOCK_NB) != 0; tenths++) {
+        const int error = errno;
+        const holder found = read_holder(file);
+        if (error != EWOULDBLOCK || tenths == 10 * PATIENCE || !is_ending(&found, folder))
+            return error;
+        if (tenths == 0)
+            dn_warn("%s: waiting, for %d s at most, until the lock of process %d on host %s, which "
+                    "has ended, is gone",
+                    folder, PATIENCE, found.process, found.host);
+        usleep(100000);
+    }
+    return 0;
+}
+
+static dn_status refuse(int file, const char *folder)
+{
+    const holder found = read_holder(file);
+    return dn_fail(DN_EINVAL,
+                   "%s: found process %d on host %s at work in it, expected no other run (another "
+                   "--out?)",
+                   folder, found.process, found.host[0] ? found.host : "(not known)");
+}
+
+dn_status dn_claim_take(dn_claim *claim, const char *folder)
+{
+    char path[PATH_MAX];
+    if (strcmp(claim->folder, folder) == 0)
+        return DN_OK;
+    dn_claim_release(claim);
+    DN_TRY(dn_make_folders(folder));
+    DN_TRY(dn_join_path(path, folder, "lock"));
+    const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
+    const int error = lock_file(file, folder);
+    if (error == EWOULDBLOCK) {
+        const dn_status status = refuse(file, folder);
+        close(file);
+        return status;
+    }
+    if (error)
+        dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,
+                strerror(error));
+    const holder own = own_name();
+    if (ftruncate(file, 0) == 0)
+        dprintf(file, "%s %d\n", own.host, own.process);
+    claim->file = file;
+    snprintf(claim->folder, sizeof claim->folder, "%s", folder);
+    return DN_OK;
+}
+
+void dn_claim_release(dn_claim *claim)
+{
+    if (claim->folder[0] == '\0')
+        return;
+    close(claim->file);
+    *claim = (dn_claim){.folder = ""};
+}

@@ -1,0 +1,112 @@
+/* A run's folder is one process's at a time, and nobody's once that has ended. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dn/claim.h"
+
+static char root[64], folder[96], lock[128];
+
+static int make_root(void **state)
+{
+    (void)state;
+    strcpy(root, "/tmp/dn-claim-XXXXXX");
+    if (mkdtemp(root) == NULL)
+        return -1;
+    snprintf(folder, sizeof folder, "%s/run", root);
+    snprintf(lock, sizeof lock, "%s/lock", folder);
+    return 0;
+}
+
+static int remove_root(void **state)
+{
+    (void)state;
+    unlink(lock);
+    rmdir(folder);
+    return rmdir(root);
+}
+
+/* Forks a process that takes the folder, and forks one of its own where `forks`, and waits for
+ * both to be killed; returns when it has the folder. */
+static pid_t start_holder(int forks)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dn_claim claim = {.folder = ""};
+        const pid_t own = dn_claim_take(&claim, folder) == DN_OK && forks ? fork() : 0;
+        if (write(ready[1], "", 1) == 1 && (!forks || own > 0))
+            pause();
+        usleep(300000); /* the grandchild's end */
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void kill_holder(pid_t holder)
+{
+    assert_int_equal(kill(holder, SIGKILL), 0);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+}
+
+static void test_taken(void **state)
+{
+    (void)state;
+    char expected[96];
+    dn_claim claim = {.folder = ""};
+    const pid_t holder = start_holder(0);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_EINVAL);
+    snprintf(expected, sizeof expected, "/run: found process %d on host ", (int)holder);
+    assert_non_null(strstr(dn_message(), expected));
+    kill_holder(holder);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    dn_claim_release(&claim);
+    dn_claim_release(&claim);
+}
+
+/* What a killed run forked, to save, still has its folder: the next run waits for that. */
+static void test_forked(void **state)
+{
+    (void)state;
+    dn_claim claim = {.folder = ""};
+    kill_holder(start_holder(1));
+    dn_log_set_level(DN_QUIET);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    dn_log_set_level(DN_INFO);
+    dn_claim_release(&claim);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    dn_claim claim = {.folder = ""};
+    assert_int_equal(dn_claim_take(&claim, "/dev/null/x"), DN_EIO);
+    dn_claim_release(&claim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_taken),
+        cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, make_root, remove_root);
+}

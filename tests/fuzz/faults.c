@@ -91,7 +91,7 @@ static void weight_nan(hid_t file)
 
 static void variance_negative(hid_t file)
 {
-    set_first(file, "model/features.norm1.running_var", -1);
+    set_first(file, "model/features.denseblock1.denselayer1.norm1.running_var", -1);
 }
 
 static void momentum_infinite(hid_t file)
@@ -132,6 +132,7 @@ static const struct tamper {
 static void tamper_with(const fuzz *f, const struct tamper *t, fuzz_file *file)
 {
     fuzz_write(&f->original, f->path);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const hid_t h5 = H5Fopen(f->path, H5F_ACC_RDWR, H5P_DEFAULT);
     t->edit(h5);
     fuzz_require(H5Fclose(h5) >= 0, "an edited file");

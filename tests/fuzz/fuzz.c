@@ -25,7 +25,7 @@ const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1:handle_segv=2:handle_sigbus=2:handle_sigfpe=2:"
-           "handle_abort=2:symbolize=0";
+           "handle_abort=2:symbolize=0:quarantine_size_mb=8";
 }
 
 static char report_path[80]; /* a fork knows nothing else */
@@ -38,19 +38,22 @@ static void report_of_child(void)
         __sanitizer_set_death_callback(NULL); /* libFuzzer's */
 }
 
-/* The report is of the library: it is among the innermost frames. */
-static int blames_library(const char *path)
+/* The report is no error, as of memory that was refused, or the library's: of the innermost calls.
+ */
+static int is_of_library(const char *path)
 {
     static const char *const frames[] = {"#0 ", "#1 ", "#2 "};
     char line[1024];
-    int blames = 0;
+    int is_error = 0, is_blamed = 0;
     FILE *const report = fopen(path, "r");
-    while (report && fgets(line, sizeof line, report))
+    while (report && fgets(line, sizeof line, report)) {
+        is_error |= strstr(line, "ERROR:") || strstr(line, "runtime error:");
         for (int i = 0; i < 3; i++)
-            blames |= strstr(line, frames[i]) && strstr(line, "libhdf5");
+            is_blamed |= strstr(line, frames[i]) && strstr(line, "libhdf5");
+    }
     if (report)
         fclose(report);
-    return blames;
+    return !is_error || is_blamed;
 }
 
 static void check_reports(void)
@@ -60,7 +63,7 @@ static void check_reports(void)
     snprintf(pattern, sizeof pattern, "%s.*", report_path);
     if (glob(pattern, 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++) {
-            fuzz_require(blames_library(found.gl_pathv[i]), found.gl_pathv[i]);
+            fuzz_require(is_of_library(found.gl_pathv[i]), found.gl_pathv[i]);
             unlink(found.gl_pathv[i]);
         }
     }
@@ -120,6 +123,8 @@ void fuzz_close(fuzz *f)
     char command[128];
     snprintf(command, sizeof command, "rm -r '%s'", f->folder);
     fuzz_require(system(command) == 0, "the folder to be removed");
+    if (f->format->clear)
+        f->format->clear(f);
     free(f->own);
 }
 

@@ -28,8 +28,9 @@ typedef struct fuzz_format {
     const char *name;
     const char *file; /* the one that is changed, in a folder that `make` fills */
     void (*make)(fuzz *f);
+    void (*clear)(fuzz *f); /* what f->own has; NULL: nothing */
     /* Renews the checksums inside the file and the one that covers it, or does not; returns whether
-     * the latter now fits. NULL: there are none. */
+     * the latter now fits. NULL: there are none, and nothing to renew. */
     int (*seal)(fuzz *f, fuzz_file *file, int renew);
     /* Does with the file at `path` what commands would; *digest = of all that came out. */
     dn_status (*load)(fuzz *f, uint64_t *digest);

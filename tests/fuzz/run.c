@@ -34,6 +34,17 @@ static void make_run(small_run *r)
                  "vectors");
 }
 
+static void clear_run(small_run *r)
+{
+    dn_optimizer_state_destroy(&r->vectors);
+    dn_net_destroy(&r->net);
+}
+
+static void clear_checkpoint(fuzz *f)
+{
+    clear_run(f->own);
+}
+
 static void make_checkpoint(fuzz *f)
 {
     small_run *const r = f->own = calloc(1, sizeof *r);
@@ -102,6 +113,7 @@ static int seal_checkpoint(fuzz *f, fuzz_file *file, int renew)
 const fuzz_format fuzz_checkpoint = {.name = "checkpoint",
                                      .file = "checkpoint-00000005.h5",
                                      .make = make_checkpoint,
+                                     .clear = clear_checkpoint,
                                      .seal = seal_checkpoint,
                                      .load = load_checkpoint};
 

@@ -6,12 +6,16 @@
 
 #include <xxhash.h>
 
+#include "commands/commands.h"
 #include "dn/checkpoint.h"
 #include "fuzz.h"
 #include "planning/scaling.h"
 
 #define MODEL "blocks=1:growth=1:bottleneck=0:stem=cifar:stem-channels=1"
 enum { SIZE = 4, CLASSES = 2 };
+
+static const char small_config[] = "[train]\nmodel = densenet-40-12\nbatch-size = 64\nlr = 0.1\n"
+                                   "epochs = 3\naugment = none\noptimizer = sgd\nseed = 1\n";
 
 /* ---- a checkpoint ---- */
 
@@ -51,11 +55,9 @@ static void make_checkpoint(fuzz *f)
     dn_saver *saver = NULL;
     fuzz_require(r != NULL, "memory");
     make_run(r);
-    const dn_checkpoint state = {.step = 5,
-                                 .hash = dn_net_hash(r->net),
-                                 .data = "a set",
-                                 .config = "model = small\n",
-                                 .schedule = "cosine"};
+    dn_checkpoint state = {
+        .step = 5, .hash = dn_net_hash(r->net), .data = "a set", .schedule = "cosine"};
+    strcpy(state.config, small_config);
     fuzz_require(dn_saver_create(&saver, r->net, &r->vectors, f->folder, 0) == DN_OK &&
                      dn_saver_start(saver, &state) == DN_OK && dn_saver_wait(saver) == DN_OK,
                  "a checkpoint");
@@ -75,6 +77,18 @@ static void check_tensors(const dn_view *net)
                      t->kind == DN_RUNNING_VAR ? 0 : -INFINITY);
 }
 
+/* The options of a run that goes on from there. */
+static dn_status take_config(const dn_checkpoint *state)
+{
+    const dn_command train = {.name = "train", .bit = DN_COMMAND_TRAIN};
+    dn_options options;
+    dn_spec spec;
+    DN_TRY(dn_options_parse(&options, &train, 0, NULL));
+    DN_TRY(dn_options_resume(&options, state));
+    DN_TRY(dn_spec_parse(&spec, options.model));
+    return dn_spec_check(&spec);
+}
+
 static dn_status load_checkpoint(fuzz *f, uint64_t *digest)
 {
     small_run *const r = f->own;
@@ -85,6 +99,7 @@ static dn_status load_checkpoint(fuzz *f, uint64_t *digest)
     const dn_status status = dn_checkpoint_load(file, r->net, &r->vectors);
     dn_checkpoint_close(&file);
     DN_TRY(status);
+    DN_TRY(take_config(&state));
     fuzz_require(state.step >= 0, "a step from 0 on");
     check_tensors(&net);
     check_floats(r->vectors.vectors, r->vectors.floats, -INFINITY);

@@ -18,11 +18,11 @@ enum { SECONDS = 60 }; /* of a try, else it hangs */
 
 /* By whether checksums were renewed: files that were tried, refused, and that the HDF5 library
  * failed on in its child. */
-typedef struct count {
+typedef struct tally {
     int64_t tried[2], refused[2], failed[2];
-} count;
+} tally;
 
-static void try_both(fuzz *f, const fuzz_file *file, count *c)
+static void try_both(fuzz *f, const fuzz_file *file, tally *c)
 {
     for (int renewed = f->format->seal == NULL; renewed < 2; renewed++) {
         alarm(SECONDS);
@@ -48,7 +48,7 @@ static void run_format(const fuzz_format *format, uint64_t seed, int64_t files)
 {
     static fuzz f;
     static fuzz_file file;
-    count c = {0};
+    tally c = {0};
     fuzz_open(&f, format);
     printf("%-10s in %s\n", format->name, f.folder);
     fflush(stdout);

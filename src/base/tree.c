@@ -61,7 +61,7 @@ void dn_tree_add(float *sum, const float *other, size_t count)
 
 void dn_tree_round(float *x, size_t count)
 {
-#pragma omp parallel for simd schedule(static) if (parallel : count > GRAIN)
+#pragma omp parallel for schedule(static) if (count > GRAIN)
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, x + i, sizeof bits);

@@ -9,6 +9,9 @@
  */
 #include "tables.h"
 
+#if DN_X86_TABLES
+#include <cpuid.h>
+#endif
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +33,21 @@ static void add_table(const dn_kernels *table)
 }
 
 #if DN_X86_TABLES
+/* Features that clang 14 knows no names of, as CPUID's leaf 7 gives them. Their registers are those
+ * of AVX-512, or the operating system is asked for them. */
+static int has_bf16_products(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+}
+
+static int has_amx_bf16(void)
+{
+    enum { BF16 = 1 << 22, TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (BF16 | TILE)) == (BF16 | TILE);
+}
+
 /* Asks the operating system for the tile registers, without which the first AMX instruction is a
  * fault. */
 static int tiles_permitted(void)
@@ -48,12 +66,11 @@ static void find_x86_tables(void)
         !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
         return;
     add_table(&dn_kernels_avx512);
-    if (!__builtin_cpu_supports("avx512bf16"))
+    if (!has_bf16_products())
         return;
     found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot);
     add_table(&found.avx512_bf16);
-    if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16") ||
-        !tiles_permitted())
+    if (!has_amx_bf16() || !tiles_permitted())
         return;
     found.amx_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx);
     add_table(&found.amx_bf16);

@@ -4,10 +4,11 @@
  *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
  *
- * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds
- * (-ffp-contract=fast). No addition has two products as operands, so there is one way to contract
- * each, and every sum has one order set by the shape: see dn/kernels.h. Hence all instances agree
- * to the bit.
+ * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds (gcc:
+ * -ffp-contract=fast, clang: =on). A product stands in the expression that adds it, as far as clang
+ * looks, unless a mask keeps them apart; and no addition has two products as operands. So there is
+ * one way to contract each, and every sum has one order set by the shape: see dn/kernels.h. Hence
+ * all instances agree to the bit, whichever compiler made them.
  */
 #include "tables.h"
 #include "vector_types.h"

@@ -106,7 +106,7 @@ INLINE float NAMED(sum_pixels)(const ELEMENT *x, size_t n, const int squares, fl
         UNROLL
         for (int h = 0; h < HALVES; h++) {
             const vec v = LOAD(x + p + h * DN_VL), d = v - mean;
-            sum[h] += squares ? d * d : v;
+            sum[h] = squares ? sum[h] + d * d : sum[h] + v;
         }
     }
     UNROLL

@@ -34,7 +34,8 @@ struct writer {
 static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
     int64_t images = 1;
-    while (2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count)
+    while ((2 * (size_t)images * image_bytes <= 256 * 1024 && 2 * images * 16 <= count) ||
+           count > images * DN_SHARD_CHUNKS)
         images *= 2;
     return images;
 }
@@ -68,13 +69,13 @@ static int put_attributes(const struct writer *w)
 /* Class names as strings of one length, padded with zeros. */
 static int put_class_names(const struct writer *w)
 {
-    const int classes = w->manifest->info.classes;
+    const unsigned classes = (unsigned)w->manifest->info.classes;
     const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (int i = 0; i < classes; i++)
+    for (unsigned i = 0; i < classes; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc((size_t)classes, length);
-    for (int i = 0; padded && i < classes; i++)
+    char *const padded = calloc(classes, length);
+    for (unsigned i = 0; padded && i < classes; i++)
         memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);

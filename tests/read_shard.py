@@ -96,10 +96,25 @@ def read_shard(folder, about, split, index):
     return images, labels
 
 
+def read_about(folder):
+    """dataset.json; its seal is checked where Python has the checksum."""
+    with open(os.path.join(folder, "dataset.json"), "rb") as file:
+        text = file.read()
+    about = json.loads(text)
+    assert about["format_version"] == 2
+    seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
+    assert len(seal) == 31 and text.endswith(seal), text[-31:]
+    try:
+        import xxhash
+        assert xxhash.xxh3_64_hexdigest(text[:-31]) == about["xxh3"]
+    except ImportError:
+        print("not tried: the seal, for lack of python3-xxhash")
+    return about
+
+
 def main():
     folder = sys.argv[1]
-    with open(os.path.join(folder, "dataset.json"), encoding="utf-8") as file:
-        about = json.load(file)
+    about = read_about(folder)
     for split, content in about["splits"].items():
         parts = [read_shard(folder, about, split, i)[0] for i in range(len(content["shards"]))]
         images = np.concatenate(parts)

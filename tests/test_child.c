@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -72,6 +73,20 @@ static void test_crash(void **state)
     }
 }
 
+static dn_status take_much(void *user)
+{
+    (void)user;
+    void *const much = mmap(NULL, ((size_t)DN_CHILD_GIB << 30) + 1, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return much == MAP_FAILED ? DN_OK : dn_fail(DN_ENOMEM, "has too much");
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(dn_child_run("file", take_much, NULL), DN_OK);
+}
+
 static dn_status look_for_files(void *user)
 {
     const int *const file = user;
@@ -93,7 +108,7 @@ static void test_files_are_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages), cmocka_unit_test(test_failure),
-                                       cmocka_unit_test(test_crash),
+                                       cmocka_unit_test(test_crash), cmocka_unit_test(test_memory),
                                        cmocka_unit_test(test_files_are_left)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

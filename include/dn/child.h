@@ -23,7 +23,10 @@ typedef dn_status dn_child_fn(void *user);
  * the system gives no process. Only what work wrote to dn_child_pages is the caller's to read. */
 dn_status dn_child_run(const char *what, dn_child_fn *work, void *user);
 
-enum { DN_CHILD_SECONDS = 120 }; /* of processor time: for what takes milliseconds */
+enum {
+    DN_CHILD_SECONDS = 120, /* of processor time: for what takes milliseconds */
+    DN_CHILD_GIB = 4        /* of memory of its own */
+};
 
 /* Zeroed memory that children made later share; NULL: none is left. Takes a page when it is
  * written. The caller frees it with dn_child_pages_free. */

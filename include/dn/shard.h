@@ -78,6 +78,7 @@ enum {
     DN_SHARD_FORMAT_VERSION = 1,     /* of the shards */
     DN_SHARD_ZSTD_FILTER = 32015,    /* registered number of the zstd filter */
     DN_SHARD_CHUNK_BYTES = 64 << 20, /* the most that the images of a chunk may have */
+    DN_SHARD_CHUNKS = 16384,         /* the most of a shard: HDF5 goes through all to find one */
     DN_SHARD_EXPANSION_BITS = 15     /* of zstd, at most: a block of 2^17 bytes in one of 4 */
 };
 

@@ -54,6 +54,21 @@ static void end_quietly(void)
     setrlimit(RLIMIT_CORE, &no_core);
 }
 
+/* A forged number may ask for any amount; what the caller has already is not counted. */
+static void limit_memory(void)
+{
+    struct rlimit limit;
+    unsigned long pages;
+    FILE *const file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%lu", &pages) == 1 && getrlimit(RLIMIT_AS, &limit) == 0) {
+        const rlim_t most = (pages * (rlim_t)sysconf(_SC_PAGESIZE)) + ((rlim_t)DN_CHILD_GIB << 30);
+        limit.rlim_cur = limit.rlim_cur < most ? limit.rlim_cur : most;
+        setrlimit(RLIMIT_AS, &limit);
+    }
+    if (file)
+        fclose(file);
+}
+
 static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, report *r)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -61,6 +76,7 @@ static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, rep
         _exit(1);
     leave_files();
     end_quietly();
+    limit_memory();
     r->status = work(user);
     snprintf(r->message, sizeof r->message, "%s", dn_message());
     r->is_complete = 1;

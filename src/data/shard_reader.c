@@ -33,6 +33,8 @@ struct chunk {
     int64_t compressed;
 };
 
+enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* of chunks: some 10 seconds */
+
 struct dn_shards {
     dn_manifest *manifest;
     const dn_manifest_split *split; /* the manifest's */
@@ -47,8 +49,8 @@ struct dn_shards {
 /* A chunk has at least an image, and its entry in the file 13 bytes. */
 static int64_t most_chunks(const dn_manifest_shard *shard)
 {
-    const int64_t most = shard->hdf5.bytes / 13;
-    return shard->count < most ? shard->count : most;
+    const int64_t most = shard->count < DN_SHARD_CHUNKS ? shard->count : DN_SHARD_CHUNKS;
+    return most < shard->hdf5.bytes / 13 ? most : shard->hdf5.bytes / 13;
 }
 
 static int64_t chunks_of(const dn_manifest_shard *shard, int64_t chunk_images)
@@ -111,18 +113,18 @@ static dn_status check_attributes(hid_t file, const char *path, const dn_shards 
 /* As dataset.json has them; stored with zeros after the shorter ones. */
 static dn_status check_class_names(hid_t file, const char *path, const dn_manifest *manifest)
 {
-    const int classes = manifest->info.classes;
+    const unsigned classes = (unsigned)manifest->info.classes;
     const char *const *const names = manifest->class_names;
     size_t size = 1;
-    for (int i = 0; i < classes; i++)
+    for (unsigned i = 0; i < classes; i++)
         size = strlen(names[i]) >= size ? strlen(names[i]) + 1 : size;
-    char *const found = calloc((size_t)classes, size);
-    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %d class names", path, classes);
+    char *const found = calloc(classes, size);
+    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %u class names", path, classes);
     const hid_t type = dn_hdf5_text_type(size);
     dn_status status = dn_hdf5_read(file, path, DN_SHARD_CLASS_NAMES, type, classes, found);
-    for (int i = 0; i < classes && status == DN_OK; i++)
+    for (unsigned i = 0; i < classes && status == DN_OK; i++)
         if (strncmp(found + (size_t)i * size, names[i], size) != 0)
-            status = dn_fail(DN_ECORRUPT, "%s: found class name %d \"%.*s\", expected \"%s\"", path,
+            status = dn_fail(DN_ECORRUPT, "%s: found class name %u \"%.*s\", expected \"%s\"", path,
                              i, (int)size, found + (size_t)i * size, names[i]);
     H5Tclose(type);
     free(found);
@@ -236,23 +238,33 @@ static int is_refused(int error)
            error == ENFILE || error == ESTALE;
 }
 
-struct child_work {
-    const dn_shards *shards;
-    char *path; /* (PATH_MAX) of the shard that is being read, in pages that the parent sees */
+/* What the parent sees of a child. */
+struct progress {
+    char path[PATH_MAX]; /* of the shard that is being read */
+    int next;            /* shard */
 };
 
-static dn_status read_all(void *user)
+struct child_work {
+    const dn_shards *shards;
+    struct progress *progress;
+};
+
+/* As many shards as a child has time for: HDF5 goes through all chunks to find one. */
+static dn_status read_some(void *user)
 {
     const struct child_work *const work = user;
     const dn_manifest_split *const split = work->shards->split;
-    for (int i = 0; i < split->shards; i++) {
-        const dn_manifest_shard *const shard = &split->shard[i];
-        DN_TRY(dn_join_path(work->path, work->shards->folder, shard->hdf5.name));
+    struct progress *const p = work->progress;
+    for (int64_t visits = 0; p->next < split->shards && visits < CHILD_VISITS; p->next++) {
+        const dn_manifest_shard *const shard = &split->shard[p->next];
+        DN_TRY(dn_join_path(p->path, work->shards->folder, shard->hdf5.name));
         errno = 0;
-        const dn_status status = read_shard(work->path, work->shards, shard);
+        const dn_status status = read_shard(p->path, work->shards, shard);
         DN_CHECK(status != DN_ECORRUPT || !is_refused(errno), DN_EIO, "%s: cannot read: %s",
-                 work->path, strerror(errno));
+                 p->path, strerror(errno));
         DN_TRY(status);
+        const int64_t chunks = chunks_of(shard, work->shards->place[p->next].images);
+        visits += chunks * chunks;
     }
     return DN_OK;
 }
@@ -320,19 +332,21 @@ void dn_shards_use_index(dn_shards *shards, void *index)
 dn_status dn_shards_make_index(dn_shards *shards, void *index)
 {
     const dn_manifest_split *const split = shards->split;
-    char *const path = dn_child_pages(PATH_MAX);
+    struct progress *const p = dn_child_pages(sizeof *p);
     int64_t chunk = 0;
-    DN_CHECK(path, DN_ENOMEM, "%s: out of memory", shards->folder);
+    dn_status status = DN_OK;
+    DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
+    strcpy(p->path, shards->folder);
     dn_shards_use_index(shards, index);
     for (int i = 0; i < split->shards; i++) {
         shards->place[i].chunk = chunk;
         chunk += most_chunks(&split->shard[i]);
     }
-    strcpy(path, shards->folder);
-    dn_status status = dn_child_run(path, read_all, &(struct child_work){shards, path});
+    while (p->next < split->shards && status == DN_OK)
+        status = dn_child_run(p->path, read_some, &(struct child_work){shards, p});
     for (int i = 0; i < split->shards && status == DN_OK; i++)
         status = check_shard(shards, &split->shard[i]);
-    dn_child_pages_free(path, PATH_MAX);
+    dn_child_pages_free(p, sizeof *p);
     return status;
 }
 

@@ -98,6 +98,11 @@ kill_step() {
     kill -KILL "$step" || true
 }
 
+# What tells a loss from the one before: dn_dist itself removes that, when it has waited for the lost
+# rank's lock of the folder.
+loss() { stat --format=%i:%z "$out/lost.json" 2>/dev/null || true; }
+is_lost() { [[ -n $(loss) && $(loss) != "$known" ]]; }
+
 # Starts the step and sets `status` to how it ended: 76 where a rank was lost, whatever the launcher
 # says. A signal ends `wait`, so the step is asked again; a request to stop is repeated, because a
 # launcher that has no ranks yet loses it. mpirun may turn a common 75 into 0; a run that had
@@ -110,7 +115,7 @@ run_step() {
         sleep 0.2 &
         wait $! || true
         ((++polls % 5)) || [[ $asked == no ]] || kill -USR1 "$step" 2>/dev/null || true
-        if [[ -e $out/lost.json ]] && ((deadline == 0)); then
+        if ((deadline == 0)) && is_lost; then
             deadline=$((SECONDS + ${DN_GRACE:-10}))
         elif ((deadline > 0 && SECONDS >= deadline)); then
             kill_step
@@ -119,7 +124,7 @@ run_step() {
     done
     status=0
     wait "$step" 2>/dev/null || status=$?
-    [[ ! -e $out/lost.json ]] || status=76
+    ! is_lost || status=76
     [[ $kind == srun || $asked == no ]] || ((status != 0)) || status=75
     step=
 }
@@ -170,12 +175,12 @@ failures=0
 while [[ $asked == no ]]; do
     find_place
     before=$(newest)
-    rm -f "$out/lost.json"
+    known=$(loss)
     say "$ranks ranks on ${hosts[*]}"
     run_step
     ((status != 0 && status != 75)) || exit $status
     [[ $asked == no ]] || break
-    say "status $status: $(cat "$out/lost.json" 2>/dev/null || echo "no rank was lost")"
+    say "status $status: $(is_lost && cat "$out/lost.json" || echo "no rank was lost")"
     had=${#hosts[@]}
     leave_out
     may_pass || exit $status

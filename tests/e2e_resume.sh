@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A run that was stopped, or killed at a random moment, and went on with other ranks and threads
-# ends with the hash of the run that was left alone.
+# ends with the hash of the run that was left alone. And its folder: metrics read as one run, no two
+# runs at once, nothing written over that cannot be made again.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 steps=400
@@ -71,4 +72,63 @@ for next in 1 3 8; do
     train $next "$out" --threads 1 --max-steps $steps || fail "going on on $next ranks" "$out.log"
     compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
 done
+
+# ---- the run's folder ----
+
+# refused WHAT PATTERN RANKS OUT OPTION...: the run ends with status 1 and one line with the pattern.
+refused() {
+    local what=$1 pattern=$2 status=0 lines
+    : >"$4.log"
+    train "${@:3}" || status=$?
+    lines=$(grep -aE "^dn_dist: .*$pattern" "$4.log" | wc -l)
+    [[ $status == 1 && $lines == 1 ]] ||
+        fail "$what: expected status 1 and one line '$pattern', found status $status" "$4.log"
+}
+
+# steps_of OUT: those of its lines, in their order.
+steps_of() { grep -oE '"step": [0-9]+' "$1/metrics.jsonl" | tr -dc '0-9\n' | xargs; }
+
+out=$tmp/stopped
+cp "$out/metrics.jsonl" "$tmp/complete.jsonl"
+train 2 "$out" --max-steps $steps || fail "a complete run, again" "$out.log"
+grep -q "nothing was trained: the run is complete, $out/checkpoint-00000$steps.h5" "$out.log" ||
+    fail "expected word of a complete run" "$out.log"
+cmp "$out/metrics.jsonl" "$tmp/complete.jsonl" || fail "a complete run, again: other metrics"
+refused "a run that is longer" "h5: found step $steps, expected at most .* 17 by" 2 "$out" --max-steps 17
+[[ $(steps_of "$out") == "17 17 $steps $steps" ]] ||
+    fail "expected lines of steps 17 and $steps" "$out/metrics.jsonl"
+rm "$out/checkpoint-00000$steps.h5"
+train 2 "$out" --max-steps 20 || fail "going back" "$out.log"
+[[ $(steps_of "$out") == "17 17 20 20" ]] ||
+    fail "going back: expected lines of steps 17 and 20" "$out/metrics.jsonl"
+
+truncate -s -1 "$out"/checkpoint-*.h5
+refused "no checkpoint is whole" "$out: found 2 checkpoints, none readable .--resume none " 2 "$out"
+for run in 1 2; do
+    train 2 "$out" --max-steps 17 --resume none || fail "--resume none" "$out.log"
+    [[ $(steps_of "$out") == "17 17" && -s $out/old-$run/metrics.jsonl &&
+        -e $out/old-$run/checkpoint-00000017.h5 ]] ||
+        fail "expected the earlier run in old-$run, found $(find "$out" | sort | xargs)" "$out.log"
+done
+
+out=$tmp/busy
+train 2 "$out" --threads 1 --max-steps 1000000 &
+job=$!
+until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job; do sleep 0.02; done
+mkdir "$tmp/link"
+ln -s "$out" "$tmp/link/busy"
+for resume in auto none; do
+    refused "a second run" "found process [0-9]+ on host [^ ]+ at work in it" \
+        2 "$tmp/link/busy" --max-steps 20 --resume $resume
+done
+pkill -KILL -f -- "--out $out " || fail "the first run has ended" "$out.log"
+wait $job || true
+train 2 "$out" --max-steps 20 || fail "a run after one that was killed" "$out.log"
+
+out=$tmp/$'caf\xe9 "\n'
+train 2 "$out" --max-steps 5 || fail "a path of any bytes" "$out.log"
+if find_python json; then
+    "$python" -c 'import json, sys; [json.loads(line) for line in open(0, encoding="utf-8")]' \
+        <"$out/metrics.jsonl" || fail "expected JSON" "$out/metrics.jsonl"
+fi
 finish

@@ -37,14 +37,15 @@ static holder read_holder(int file)
     return found;
 }
 
-/* Whether the lock will go away by itself: its process has ended, and what it forked will; or it
- * was on a host that is gone, as the other ranks wrote (mpi/job/heartbeat.h). */
+/* Whether the lock will go away by itself: a rank was lost, as the others wrote
+ * (mpi/job/heartbeat.h), perhaps this one; or it has ended, and what it forked will. */
 static int is_ending(const holder *found, const char *folder)
 {
     char record[PATH_MAX];
-    if (strcmp(found->host, own_name().host) == 0)
-        return kill(found->process, 0) != 0 && errno == ESRCH;
-    return dn_join_path(record, folder, "lost.json") == DN_OK && access(record, F_OK) == 0;
+    if (dn_join_path(record, folder, "lost.json") == DN_OK && access(record, F_OK) == 0)
+        return 1;
+    return strcmp(found->host, own_name().host) == 0 && kill(found->process, 0) != 0 &&
+           errno == ESRCH;
 }
 
 /* Locks the open file. Returns 0, or an errno. */
@@ -56,9 +57,9 @@ static int lock_file(int file, const char *folder)
         if (error != EWOULDBLOCK || tenths == 10 * PATIENCE || !is_ending(&found, folder))
             return error;
         if (tenths == 0)
-            dn_warn("%s: waiting, for %d s at most, until the lock of process %d on host %s, which "
-                    "has ended, is gone",
-                    folder, PATIENCE, found.process, found.host);
+            dn_warn(
+                "%s: waiting, for %d s at most, for the end of a lost run, process %d on host %s",
+                folder, PATIENCE, found.process, found.host);
         usleep(100000);
     }
     return 0;

@@ -286,8 +286,9 @@ static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_
     return DN_OK;
 }
 
-/* What the index says of the shard is possible, for the file as it is now. */
-static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard)
+/* What the index says of the shard, whose chunks begin with number `chunk`, is possible for the
+ * file as it is now. */
+static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard, int64_t chunk)
 {
     const struct place *const place = &shards->place[shard->index];
     const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
@@ -300,14 +301,13 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
     if (file >= 0)
         close(file);
     DN_TRY(status);
-    DN_CHECK(place->images >= 1 && place->images <= shard->count &&
+    DN_CHECK(place->chunk == chunk && place->images >= 1 && place->images <= shard->count &&
                  place->images <= DN_SHARD_CHUNK_BYTES / image &&
                  chunks_of(shard, place->images) <= most_chunks(shard),
              DN_ECORRUPT, "%s: found chunks of %" PRId64 " images, expected at most %d bytes", path,
              place->images, DN_SHARD_CHUNK_BYTES);
     for (int64_t i = 0; i < chunks_of(shard, place->images); i++)
-        DN_TRY(
-            check_chunk(path, &shards->chunk[place->chunk + i], i, bytes, place->images * image));
+        DN_TRY(check_chunk(path, &shards->chunk[chunk + i], i, bytes, place->images * image));
     for (int64_t i = 0; i < shard->count; i++)
         DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", path, i, labels[i],
@@ -344,8 +344,11 @@ dn_status dn_shards_make_index(dn_shards *shards, void *index)
     }
     while (p->next < split->shards && status == DN_OK)
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p});
-    for (int i = 0; i < split->shards && status == DN_OK; i++)
-        status = check_shard(shards, &split->shard[i]);
+    chunk = 0;
+    for (int i = 0; i < split->shards && status == DN_OK; i++) {
+        status = check_shard(shards, &split->shard[i], chunk);
+        chunk += most_chunks(&split->shard[i]);
+    }
     dn_child_pages_free(p, sizeof *p);
     return status;
 }

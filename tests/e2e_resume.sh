@@ -121,7 +121,8 @@ for resume in auto none; do
     refused "a second run" "found process [0-9]+ on host [^ ]+ at work in it" \
         2 "$tmp/link/busy" --max-steps 20 --resume $resume
 done
-pkill -KILL -f -- "--out $out " || fail "the first run has ended" "$out.log"
+read -r _ process <"$out/lock"
+kill -KILL "$process" || fail "the first run has ended" "$out.log"
 wait $job || true
 train 2 "$out" --max-steps 20 || fail "a run after one that was killed" "$out.log"
 

@@ -460,6 +460,11 @@ static void step_negative(hid_t file)
     put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){-1});
 }
 
+static void step_huge(hid_t file)
+{
+    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){INT64_MAX});
+}
+
 static void step_nan(hid_t file)
 {
     put_attribute(file, "step", H5T_IEEE_F64LE, &(double){(double)NAN});
@@ -599,7 +604,8 @@ static void test_forged(void **state)
         void (*forge)(hid_t file);
         const char *message;
     } cases[] = {
-        {step_negative, "found step -1, expected 0 or more"},
+        {step_negative, "found step -1, expected 0 to 1000000000000000000"},
+        {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
         {step_nan, "attribute step is missing or not as specified"},
         {step_other, "num_batches_tracked: found 42, expected the step, 41"},
         {weight_changed, "found weights of hash "},

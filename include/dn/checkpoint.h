@@ -72,8 +72,8 @@ dn_status dn_checkpoint_set_aside(const char *folder);
 typedef struct dn_checkpoint_file dn_checkpoint_file;
 
 /* Opens the file, checks all its bytes, and reads position and configuration: what is needed to
- * build the net. The step is 0 or more, but perhaps beyond any run's end, and the configuration is
- * any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller closes *file, which is NULL
+ * build the net. The step is 0 to 10^18, perhaps beyond the run's end, and the configuration any
+ * text. Forks, as dn_checkpoint_load does (dn/child.h). The caller closes *file, which is NULL
  * after a failure. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 

@@ -21,15 +21,17 @@ static void print_scores(const dn_options *options, const dn_scores *scores, int
 }
 
 /* The net that the checkpoint holds, with its weights. The options take what the checkpoint
- * recorded. Not collective. */
-static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info *info)
+ * recorded; a batch is of no more than all images. Not collective. */
+static dn_status load_net(dn_net **net, dn_options *options, const dn_source *images)
 {
     dn_checkpoint state;
     dn_checkpoint_file *file;
     dn_status status;
     DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
     DN_TRY_OR_DONE(dn_options_resume(options, &state));
-    DN_TRY_OR_DONE(dn_options_net(options, info, 1, net));
+    if (options->batch_size > images->count)
+        options->batch_size = (int)images->count;
+    DN_TRY_OR_DONE(dn_options_net(options, &images->info, 1, net));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);
     DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
@@ -45,7 +47,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
     dn_scores scores;
     dn_status status;
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images)));
     DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, NULL, &scores));
     if (comm->rank == 0)
         print_scores(options, &scores, test.images.count);

@@ -18,6 +18,8 @@
 #include "dn/child.h"
 #include "dn/file.h"
 
+static const int64_t most_steps = 1000000000000000000; /* as of --max-steps */
+
 struct dn_checkpoint_file { /* in pages that a child fills */
     char path[PATH_MAX], model[160], optimizer[32], hash[17];
     dn_checkpoint state;
@@ -138,8 +140,9 @@ static dn_status read_state(void *user)
              version, DN_CHECKPOINT_VERSION);
     DN_TRY(dn_hdf5_get_text(file, f->path, "model", f->model, sizeof f->model));
     DN_TRY(dn_hdf5_get(file, f->path, "step", H5T_NATIVE_INT64, &state->step));
-    DN_CHECK(state->step >= 0, DN_ECORRUPT, "%s: found step %" PRId64 ", expected 0 or more",
-             f->path, state->step);
+    DN_CHECK(state->step >= 0 && state->step <= most_steps, DN_ECORRUPT,
+             "%s: found step %" PRId64 ", expected 0 to %" PRId64, f->path, state->step,
+             most_steps);
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
     DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
     strcpy(f->optimizer, "sgd");
@@ -157,8 +160,10 @@ static void shape_text(char *text, hid_t space)
     const int rank = H5Sget_simple_extent_dims(space, shape, NULL);
     int at = snprintf(text, 64, "(");
     for (int i = 0; i < rank && at < 64; i++)
-        at += snprintf(text + at, (size_t)(64 - at), "%s%llu%s", i ? ", " : "",
-                       (unsigned long long)shape[i], i == rank - 1 ? ")" : "");
+        at += snprintf(text + at, (size_t)(64 - at), "%s%llu", i ? ", " : "",
+                       (unsigned long long)shape[i]);
+    if (at < 64)
+        snprintf(text + at, (size_t)(64 - at), ")");
 }
 
 /* The file has the tensor under that name, in its shape. */

@@ -18,12 +18,14 @@ typedef struct edit {
 static const edit edits[] = {
     {"manifest", "count-overflow", "\"count\": 20", "\"count\": 9223372036854775807"},
     {"manifest", "count-32-bits", "\"count\": 20", "\"count\": 4294967316"},
-    {"manifest", "std-zero", "\"std\": [", "\"std\": [ 0, 0.5 ], \"x\": ["},
-    {"manifest", "std-negative", "\"std\": [", "\"std\": [ -1, 0.5 ], \"x\": ["},
-    {"manifest", "std-other", "\"std\": [", "\"std\": [ 0.5, 0.5 ], \"x\": ["},
-    {"manifest", "mean-huge", "\"mean\": [", "\"mean\": [ 1e39, 0.5 ], \"x\": ["},
+    {"manifest", "std-tiny", "\"std\": [\n    0.", "\"std\": [\n    0.00000000000000"},
+    {"manifest", "std-negative", "\"std\": [\n    0.", "\"std\": [\n    -0."},
+    {"manifest", "std-other", "\"std\": [\n    0.", "\"std\": [\n    0.1"},
+    {"manifest", "mean-huge", "\"mean\": [\n    0.", "\"mean\": [\n    100000."},
+    {"manifest", "mean-other", "\"mean\": [\n    0.", "\"mean\": [\n    0.1"},
     {"manifest", "mean-extra", "\"mean\": [", "\"mean\": [ 0.5,"},
-    {"manifest", "names-reversed", "\"a\"", "\"d\""},
+    {"manifest", "names-twice", "\"a\"", "\"d\""},
+    {"manifest", "names-swapped", "\"a\",\n    \"b c\"", "\"b c\",\n    \"a\""},
     {"manifest", "names-extra", "\"class_names\": [", "\"class_names\": [ \"x\","},
     {"manifest", "classes", "\"classes\": 3", "\"classes\": 4"},
     {"manifest", "version-64-bits", "\"format_version\": ", "\"format_version\": 429496729600"},
@@ -47,7 +49,32 @@ static int apply(const edit *e, fuzz_file *file)
     return 1;
 }
 
-/* ---- in HDF5 ---- */
+/* ---- in HDF5's metadata, whose checksums are then renewed ---- */
+
+/* Bytes behind a signature: here in the header of a shard's heap of attributes. */
+static const struct poke {
+    const char *format, *name, *signature;
+    size_t offset, size;
+    uint64_t value;
+} pokes[] = {
+    {"shard", "heap-width-0", "FRHP", 110, 2, 0},
+    {"shard", "heap-block-0", "FRHP", 112, 8, 0},
+    {"shard", "heap-block-odd", "FRHP", 112, 8, 3},
+    {"shard", "heap-direct-0", "FRHP", 120, 8, 0},
+    {"shard", "heap-bits-0", "FRHP", 128, 2, 0},
+    {"shard", "heap-bits-65535", "FRHP", 128, 2, 65535},
+};
+
+static int poke_into(const struct poke *p, fuzz_file *file)
+{
+    uint8_t *const at = memmem(file->bytes, file->size, p->signature, strlen(p->signature));
+    if (at == NULL || at + p->offset + p->size > file->bytes + file->size)
+        return 0;
+    memcpy(at + p->offset, &p->value, p->size);
+    return 1;
+}
+
+/* ---- in what HDF5 stores ---- */
 
 static void set_step(hid_t file, int64_t step)
 {
@@ -150,6 +177,12 @@ void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user)
             memcpy(file, &f->original, sizeof *file);
             fuzz_require(apply(&edits[i], file), edits[i].name);
             each(f, edits[i].name, file, user);
+        }
+    for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++)
+        if (strcmp(pokes[i].format, f->format->name) == 0) {
+            memcpy(file, &f->original, sizeof *file);
+            fuzz_require(poke_into(&pokes[i], file), pokes[i].name);
+            each(f, pokes[i].name, file, user);
         }
     for (size_t i = 0; i < sizeof tampers / sizeof *tampers; i++)
         if (strcmp(tampers[i].format, f->format->name) == 0) {

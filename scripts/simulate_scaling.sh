@@ -36,9 +36,11 @@ cat >"$folder/platform.xml" <<END
 <?xml version='1.0'?>
 <!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">
 <platform version="4.1">
-  <cluster id="cluster" prefix="node-" radical="0-$((nodes - 1))" suffix="" speed="1Gf" core="8"
-           bw="${bandwidth}GBps" lat="${hop}us" topology="FAT_TREE"
-           topo_parameters="2;$width,$width;1,$width;1,1" loopback_bw="1000GBps" loopback_lat="0"/>
+  <zone id="world" routing="Full">
+    <cluster id="cluster" prefix="node-" radical="0-$((nodes - 1))" suffix="" speed="1Gf" core="8"
+             bw="${bandwidth}GBps" lat="${hop}us" topology="FAT_TREE"
+             topo_parameters="2;$width,$width;1,$width;1,1" loopback_bw="1000GBps" loopback_lat="0"/>
+  </zone>
 </platform>
 END
 processes=$("$build/tests/step_traces" "$profile" "$nodes" "$bucket" "$folder")

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test.
+# Installs what is missing, builds, and runs every test: scripts/test.sh [CMAKE-OPTION...].
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 install "${build_packages[@]}" "${test_packages[@]}"
-build build -DCMAKE_BUILD_TYPE=Release
+build build -DCMAKE_BUILD_TYPE=Release "$@"
 mpi_settings
 ctest --test-dir build --output-on-failure

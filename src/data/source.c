@@ -28,7 +28,8 @@ static window draw_crop(const dn_transform *t, const dn_request *request)
 
 static int clamp(int x, int most)
 {
-    return x < 0 ? 0 : x > most ? most : x;
+    const int low = x < most ? x : most;
+    return low < 0 ? 0 : low;
 }
 
 /* One row of a channel. Column c comes from c + left, mirrored where flip: the columns [first,

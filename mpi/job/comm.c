@@ -55,14 +55,18 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
-/* All ranks on one machine: TCP, where it is asked for, goes through `lo` if nobody chose. Open MPI
- * 5 finds no way from another interface to itself, says so at every start, and has no TCP then. */
-static void prefer_loopback(void)
+/* What Open MPI 5 needs to be told, where the user did not choose. From another interface than `lo`
+ * it finds no way to its own machine: it says so at every start, and has no TCP there. And a
+ * process without a launcher leaves the shared memory that it needs none of in /dev/shm for
+ * good. */
+static void choose_transports(void)
 {
-    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE"),
-               *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    if (ranks != NULL && here != NULL && strcmp(ranks, here) == 0 &&
-        getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
+    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (ranks == NULL && getenv("PMIX_RANK") == NULL && getenv("PMI_RANK") == NULL)
+        setenv("OMPI_MCA_btl", "self", 0);
+    else if (ranks != NULL && here != NULL && strcmp(ranks, here) == 0 &&
+             getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
         setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
 }
 
@@ -70,7 +74,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
     *comm = (dn_comm){.start = omp_get_wtime()};
-    prefer_loopback();
+    choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;
     DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));

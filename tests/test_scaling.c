@@ -345,6 +345,8 @@ static void test_bad_files(void **state)
     expect_refusal("{\"format\":\"dn_dist profile\",\"format_version\":9}", "version 9");
     expect_refusal(HEAD "\"batch\":1}", "backward");
     expect_refusal(HEAD "\"batch\":0,\"backward\":[" LAYER(1, 30) "]}", "out of range");
+    expect_refusal(HEAD "\"batch\":4294967297,\"backward\":[" LAYER(1, 30) "]}", "out of range");
+    expect_refusal("{\"format\":\"\\u001b[2J\"}", "found format \"?[2J\"");
     expect_refusal(HEAD "\"batch\":1,\"backward\":[]}", "out of range");
     expect_refusal(HEAD "\"batch\":1,\"backward\":[7]}", "layer 0");
     expect_refusal(HEAD "\"batch\":1,\"backward\":[" LAYER(-1, 30) "]}", "-1 seconds");

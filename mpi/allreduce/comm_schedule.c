@@ -211,10 +211,12 @@ static void keep_by_round(planner *p, int rounds, int rank)
     p->is_out_of_memory = schedule->transfer == NULL;
     schedule->count = 0;
     for (int round = 1; round <= rounds && !p->is_out_of_memory; round++)
-        for (const dn_transfer *t = all.transfer; t < all.transfer + all.count; t++)
+        for (int i = 0; i < all.count; i++) {
+            const dn_transfer *const t = &all.transfer[i];
             if (t->round == round &&
                 (rank == DN_ALL_RANKS || t->from.rank == rank || t->to.rank == rank))
                 schedule->transfer[schedule->count++] = *t;
+        }
     free(all.transfer);
 }
 

@@ -140,7 +140,8 @@ static void share_weights(dn_run *r)
     r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 
-/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder. */
+/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder.
+ */
 static dn_status open_output(dn_run *r, const dn_options *o)
 {
     if (r->state.path[0] == '\0')

@@ -53,6 +53,21 @@ static int is_count(json_int_t count)
     return count >= 0 && count <= UINT32_MAX;
 }
 
+/* Fit for a terminal. */
+static int is_text(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 127)
+            return 0;
+    return 1;
+}
+
+/* At least one, in an int. */
+static int is_number(json_int_t number)
+{
+    return number >= 1 && number <= INT32_MAX;
+}
+
 static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *name)
 {
     p->stage = calloc((size_t)p->stages, sizeof *p->stage);
@@ -85,27 +100,31 @@ static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *
 dn_status dn_profile_decode(dn_profile *p, json_t *json, const char *name)
 {
     const char *format = "";
-    int version = 0;
-    json_int_t statistics;
+    json_int_t version = 0, size, batch, ranks, threads, statistics;
     json_t *stages;
     json_error_t error;
     *p = (dn_profile){.json = json};
     DN_CHECK(json != NULL, DN_ENOMEM, "%s: out of memory", name);
-    json_unpack(json, "{s?s,s?i}", "format", &format, "format_version", &version);
+    json_unpack(json, "{s?s,s?I}", "format", &format, "format_version", &version);
     DN_CHECK(strcmp(format, format_name) == 0 && version == VERSION, DN_ECORRUPT,
-             "%s: found format \"%s\", version %d, expected \"%s\", %d: a file that 'dn_dist bench "
-             "--profile' wrote",
-             name, format, version, format_name, VERSION);
-    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:F,s:F,s:I,s:o}",
-                            "model", &p->model, "mode", &p->mode, "isa", &p->isa, "size", &p->size,
-                            "batch", &p->batch, "ranks", &p->ranks, "threads", &p->threads,
+             "%s: found format \"%s\", version %lld, expected \"%s\", %d: a file that 'dn_dist "
+             "bench --profile' wrote",
+             name, format, (long long)version, format_name, VERSION);
+    DN_CHECK(json_unpack_ex(json, &error, 0, "{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:F,s:F,s:I,s:o}",
+                            "model", &p->model, "mode", &p->mode, "isa", &p->isa, "size", &size,
+                            "batch", &batch, "ranks", &ranks, "threads", &threads,
                             "forward_seconds", &p->forward, "update_seconds", &p->update,
                             "statistics", &statistics, "backward", &stages) == 0,
              DN_ECORRUPT, "%s: not valid: %s", name, error.text);
-    DN_CHECK(p->size >= 1 && p->batch >= 1 && p->ranks >= 1 && p->threads >= 1 &&
+    DN_CHECK(is_text(p->model) && is_text(p->mode) && is_text(p->isa) && is_number(size) &&
+                 is_number(batch) && is_number(ranks) && is_number(threads) &&
                  is_time(p->forward) && is_time(p->update) && is_count(statistics) &&
                  json_array_size(stages) >= 1 && json_array_size(stages) <= MOST_STAGES,
              DN_ECORRUPT, "%s: found a value out of range, expected a measured profile", name);
+    p->size = (int)size;
+    p->batch = (int)batch;
+    p->ranks = (int)ranks;
+    p->threads = (int)threads;
     p->statistics = (size_t)statistics;
     p->stages = (int)json_array_size(stages);
     return decode_stages(p, stages, name);

@@ -116,13 +116,18 @@ static double carry(carrier *c, double at, double bytes)
     return c->free + c->link.latency;
 }
 
-/* When a rank sees what has happened at `at`. */
+/* When a rank sees what has happened at `at`: at the first look from then on. */
 static double seen(const dn_transport *t, double at)
 {
-    for (int i = 0; i < t->poll_count; i++)
-        if (t->polls[i] >= at)
-            return t->polls[i];
-    return at;
+    int first = 0, end = t->poll_count; /* a profile's layers may be many */
+    while (first < end) {
+        const int middle = first + (end - first) / 2;
+        if (t->polls[middle] >= at)
+            end = middle;
+        else
+            first = middle + 1;
+    }
+    return first < t->poll_count ? t->polls[first] : at;
 }
 
 /* The next bucket, in a place that is free from `at` on. */

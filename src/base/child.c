@@ -86,6 +86,15 @@ static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, rep
     _exit(0);
 }
 
+/* LLVM's OpenMP notes each process in a file, the forked one, too, and that ends without its say.
+ */
+static void forget(pid_t child)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/__KMP_REGISTERED_LIB_%d_%d", (int)child, (int)getuid());
+    shm_unlink(name);
+}
+
 /* What the report says, or why there is none. */
 static dn_status read_report(const char *what, const report *r, int ending)
 {
@@ -107,6 +116,7 @@ dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)
     const int error = errno;
     while (child > 0 && waitpid(child, &ending, 0) < 0 && errno == EINTR)
         ;
+    forget(child);
     const dn_status status =
         child > 0 ? read_report(what, r, ending)
                   : dn_fail(DN_ENOMEM, "%s: cannot start a process: %s", what, strerror(error));

@@ -1,0 +1,199 @@
+/* The files of a data set: dataset.json and a shard; see fuzz.h. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "fuzz.h"
+#include "records.h"
+
+enum { CHANNELS = 2, HEIGHT = 2, WIDTH = 3, CLASSES = 3, IMAGE = CHANNELS * HEIGHT * WIDTH };
+enum { TRAIN = 40, TEST = 5, SHARDS = 2 };
+
+/* Of libhdf5: the checksum of its metadata. */
+uint32_t H5_checksum_lookup3(const void *bytes, size_t size, uint32_t initial);
+
+static const char *const class_names[CLASSES] = {"a", "b c", "d"};
+
+static dn_status load_raw(const char *source, dn_split_id split, uint8_t *pixels, uint16_t *labels)
+{
+    const int count = split == DN_TRAIN ? TRAIN : TEST;
+    (void)source;
+    for (int i = 0; i < count * IMAGE; i++)
+        pixels[i] = (uint8_t)(i * i / 7 + (int)split);
+    for (int i = 0; i < count; i++)
+        labels[i] = (uint16_t)(i % CLASSES);
+    return DN_OK;
+}
+
+static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
+                                            .channels = CHANNELS,
+                                            .height = HEIGHT,
+                                            .width = WIDTH,
+                                            .classes = CLASSES},
+                                   .prefix = "fuzz",
+                                   .class_names = class_names,
+                                   .count = {TRAIN, TEST},
+                                   .form = {{"files", ".", "."}},
+                                   .load = load_raw};
+
+/* A part of a shard that its own checksum follows. */
+typedef struct checked {
+    size_t begin, end;
+} checked;
+
+typedef struct data_set {
+    dn_manifest *manifest;
+    checked part[64];
+    int parts;
+} data_set;
+
+static void make_records(fuzz *f)
+{
+    const dn_records_options options = {
+        .source = "/", .out = f->folder, .shards = SHARDS, .zstd_level = 3};
+    data_set *const d = f->own = calloc(1, sizeof *d);
+    int made;
+    fuzz_require(d && dn_records_make(&raw_set, &options, &made) == DN_OK && made, "records");
+    fuzz_require(dn_manifest_load(&d->manifest, f->folder) == DN_OK, "a manifest");
+}
+
+static void clear_records(fuzz *f)
+{
+    free(((data_set *)f->own)->manifest);
+}
+
+static void check_info(const dn_shard_info *info)
+{
+    for (int c = 0; c < info->channels; c++)
+        fuzz_require(info->mean[c] >= 0 && info->mean[c] <= 1 && info->std[c] > 0 &&
+                         info->std[c] <= 1,
+                     "mean and std of pixels");
+}
+
+/* What training reads of a split. */
+static dn_status load_split(const char *folder, dn_split_id split, uint64_t *digest)
+{
+    dn_shards *shards;
+    DN_TRY(dn_shards_open(&shards, folder, split));
+    const dn_source source = dn_shards_source(shards, NULL);
+    const size_t size = (size_t)source.count * dn_image_values(&source.info);
+    uint8_t *const pixels = malloc(size);
+    dn_status status = dn_shards_check(shards, 0, 1);
+    check_info(&source.info);
+    for (int64_t i = 0; i < source.count; i++)
+        fuzz_require(source.labels[i] < source.info.classes, "labels of classes that are there");
+    if (status == DN_OK)
+        status = dn_shards_read(shards, 0, source.count, pixels);
+    if (status == DN_OK) {
+        *digest = fuzz_digest(*digest, &source.info, sizeof source.info);
+        *digest = fuzz_digest(*digest, source.labels, (size_t)source.count * sizeof(uint16_t));
+        *digest = fuzz_digest(*digest, pixels, size);
+    }
+    free(pixels);
+    dn_shards_close(&shards);
+    return status;
+}
+
+/* As `train` does; then, whatever it says, as `create_records verify` does. */
+static dn_status load_records(fuzz *f, uint64_t *digest)
+{
+    dn_status status = DN_OK;
+    *digest = 0;
+    for (int s = 0; s < DN_SPLITS && status == DN_OK; s++)
+        status = load_split(f->folder, (dn_split_id)s, digest);
+    if (status == DN_OK)
+        (void)dn_records_verify(f->folder);
+    return status;
+}
+
+/* Writes the last line but the brace; docs/shard-format.md. */
+static int seal_manifest(fuzz *f, fuzz_file *file, int renew)
+{
+    char seal[] = "  \"xxh3\": \"0123456789abcdef\"\n}\n";
+    const size_t size = strlen(seal);
+    (void)f;
+    if (file->size < size)
+        return 0;
+    const size_t content = file->size - size;
+    snprintf(seal, sizeof seal, "  \"xxh3\": \"%016llx\"\n}\n",
+             (unsigned long long)XXH3_64bits(file->bytes, content));
+    if (renew)
+        memcpy(file->bytes + content, seal, size);
+    return memcmp(file->bytes + content, seal, size) == 0;
+}
+
+const fuzz_format fuzz_manifest = {.name = "manifest",
+                                   .file = "dataset.json",
+                                   .make = make_records,
+                                   .clear = clear_records,
+                                   .seal = seal_manifest,
+                                   .load = load_records};
+
+/* ---- a shard: what covers it stands in dataset.json ---- */
+
+/* HDF5's checksums stand behind what they cover, which begins with a signature. Where a part ends
+ * follows from many fields, so it is found by trying. */
+static void find_checked_parts(const fuzz_file *file, data_set *d)
+{
+    static const char *const signatures[] = {"\211HDF", "OHDR", "OCHK", "FRHP", "FHDB", "BTHD",
+                                             "BTLF",    "FAHD", "FADB", "EAHD", "EAIB"};
+    for (size_t at = 0; at + 8 < file->size; at++)
+        for (size_t s = 0; s < sizeof signatures / sizeof *signatures; s++) {
+            size_t end = at + 8;
+            uint32_t sum;
+            if (memcmp(file->bytes + at, signatures[s], 4) != 0)
+                continue;
+            for (; end + sizeof sum <= file->size; end++) {
+                memcpy(&sum, file->bytes + end, sizeof sum);
+                if (sum == H5_checksum_lookup3(file->bytes + at, end - at, 0))
+                    break;
+            }
+            if (end + sizeof sum <= file->size && d->parts < 64)
+                d->part[d->parts++] = (checked){at, end};
+        }
+    fuzz_require(d->parts > 0, "checksums in a shard");
+}
+
+static void make_shard(fuzz *f)
+{
+    make_records(f);
+    fuzz_read(&f->original, f->path);
+    find_checked_parts(&f->original, f->own);
+}
+
+static void repair_parts(const data_set *d, fuzz_file *file)
+{
+    for (const checked *p = d->part; p < d->part + d->parts; p++) {
+        const uint32_t sum = H5_checksum_lookup3(file->bytes + p->begin, p->end - p->begin, 0);
+        if (p->end + sizeof sum <= file->size)
+            memcpy(file->bytes + p->end, &sum, sizeof sum);
+    }
+}
+
+static int seal_shard(fuzz *f, fuzz_file *file, int renew)
+{
+    const data_set *const d = f->own;
+    dn_manifest_file *const entry = &d->manifest->shard[0].hdf5;
+    const dn_manifest_file original = *entry;
+    if (renew)
+        repair_parts(d, file);
+    const dn_manifest_file forged = {.bytes = (int64_t)file->size,
+                                     .hash = XXH3_64bits(file->bytes, file->size)};
+    if (renew) {
+        entry->bytes = forged.bytes;
+        entry->hash = forged.hash;
+    }
+    fuzz_require(dn_manifest_save(d->manifest, f->folder) == DN_OK, "a manifest");
+    *entry = original;
+    return renew || (forged.bytes == original.bytes && forged.hash == original.hash);
+}
+
+const fuzz_format fuzz_shard = {.name = "shard",
+                                .file = "fuzz-train-00000-of-00002.h5",
+                                .make = make_shard,
+                                .clear = clear_records,
+                                .seal = seal_shard,
+                                .load = load_records};

@@ -1,0 +1,193 @@
+/* The kept corpus: files that once did harm, as edits of the originals; see fuzz.h. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <hdf5.h>
+
+#include "fuzz.h"
+
+/* ---- in text ---- */
+
+/* The first `find` becomes `put`. */
+typedef struct edit {
+    const char *format, *name, *find, *put;
+} edit;
+
+static const edit edits[] = {
+    {"manifest", "count-overflow", "\"count\": 20", "\"count\": 9223372036854775807"},
+    {"manifest", "count-32-bits", "\"count\": 20", "\"count\": 4294967316"},
+    {"manifest", "std-tiny", "\"std\": [\n    0.", "\"std\": [\n    0.00000000000000"},
+    {"manifest", "std-negative", "\"std\": [\n    0.", "\"std\": [\n    -0."},
+    {"manifest", "std-other", "\"std\": [\n    0.", "\"std\": [\n    0.1"},
+    {"manifest", "mean-huge", "\"mean\": [\n    0.", "\"mean\": [\n    100000."},
+    {"manifest", "mean-other", "\"mean\": [\n    0.", "\"mean\": [\n    0.1"},
+    {"manifest", "mean-extra", "\"mean\": [", "\"mean\": [ 0.5,"},
+    {"manifest", "names-twice", "\"a\"", "\"d\""},
+    {"manifest", "names-swapped", "\"a\",\n    \"b c\"", "\"b c\",\n    \"a\""},
+    {"manifest", "names-extra", "\"class_names\": [", "\"class_names\": [ \"x\","},
+    {"manifest", "classes", "\"classes\": 3", "\"classes\": 4"},
+    {"manifest", "version-64-bits", "\"format_version\": ", "\"format_version\": 429496729600"},
+    {"profile", "floats-overflow", "300000", "9223372036854775807"},
+    {"profile", "floats-many", "4000000", "100000000000000"},
+    {"profile", "ranks", "\"ranks\": 2", "\"ranks\": 2147483647"},
+    {"profile", "ranks-64-bits", "\"ranks\": 2", "\"ranks\": 4294967298"},
+    {"profile", "seconds", "0.0625,", "1e308,"},
+    {"profile", "statistics", "100", "-1"},
+};
+
+static int apply(const edit *e, fuzz_file *file)
+{
+    const size_t old = strlen(e->find), put = strlen(e->put);
+    uint8_t *const at = memmem(file->bytes, file->size, e->find, old);
+    if (at == NULL)
+        return 0;
+    memmove(at + put, at + old, (size_t)(file->bytes + file->size - at) - old);
+    memcpy(at, e->put, put);
+    file->size += put - old;
+    return 1;
+}
+
+/* ---- in HDF5's metadata, whose checksums are then renewed ---- */
+
+/* Bytes behind a signature: here in the header of a shard's heap of attributes. */
+static const struct poke {
+    const char *format, *name, *signature;
+    size_t offset, size;
+    uint64_t value;
+} pokes[] = {
+    {"shard", "heap-width-0", "FRHP", 110, 2, 0},
+    {"shard", "heap-block-0", "FRHP", 112, 8, 0},
+    {"shard", "heap-block-odd", "FRHP", 112, 8, 3},
+    {"shard", "heap-direct-0", "FRHP", 120, 8, 0},
+    {"shard", "heap-bits-0", "FRHP", 128, 2, 0},
+    {"shard", "heap-bits-65535", "FRHP", 128, 2, 65535},
+};
+
+static int poke_into(const struct poke *p, fuzz_file *file)
+{
+    uint8_t *const at = memmem(file->bytes, file->size, p->signature, strlen(p->signature));
+    if (at == NULL || at + p->offset + p->size > file->bytes + file->size)
+        return 0;
+    memcpy(at + p->offset, &p->value, p->size);
+    return 1;
+}
+
+/* ---- in what HDF5 stores ---- */
+
+static void set_step(hid_t file, int64_t step)
+{
+    const hid_t attribute = H5Aopen(file, "step", H5P_DEFAULT);
+    fuzz_require(H5Awrite(attribute, H5T_NATIVE_INT64, &step) >= 0, "a step");
+    H5Aclose(attribute);
+}
+
+static void step_negative(hid_t file)
+{
+    set_step(file, -1);
+}
+
+static void step_least(hid_t file)
+{
+    set_step(file, -((int64_t)1 << 40));
+}
+
+/* The first number of a data set. */
+static void set_first(hid_t file, const char *name, float value)
+{
+    float x[64];
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    fuzz_require(H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x) >= 0, name);
+    x[0] = value;
+    fuzz_require(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x) >= 0, name);
+    H5Dclose(set);
+}
+
+static const char weight[] = "model/features.conv0.weight";
+
+static void weight_changed(hid_t file)
+{
+    set_first(file, weight, 0.5f);
+}
+
+static void weight_nan(hid_t file)
+{
+    set_first(file, weight, NAN);
+}
+
+static void variance_negative(hid_t file)
+{
+    set_first(file, "model/features.denseblock1.denselayer1.norm1.running_var", -1);
+}
+
+static void momentum_infinite(hid_t file)
+{
+    set_first(file, "optimizer/momentum/features.conv0.weight", INFINITY);
+}
+
+/* A tensor whose numbers stand in another file. */
+static void tensor_external(hid_t file)
+{
+    const hid_t old = H5Dopen2(file, weight, H5P_DEFAULT), space = H5Dget_space(old);
+    const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    H5Dclose(old);
+    H5Ldelete(file, weight, H5P_DEFAULT);
+    H5Pset_external(properties, "/etc/passwd", 0, H5F_UNLIMITED);
+    const hid_t set =
+        H5Dcreate2(file, weight, H5T_IEEE_F32LE, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    fuzz_require(set >= 0, "a tensor in another file");
+    H5Dclose(set);
+    H5Pclose(properties);
+    H5Sclose(space);
+}
+
+static const struct tamper {
+    const char *format, *name;
+    void (*edit)(hid_t file);
+} tampers[] = {
+    {"checkpoint", "step-negative", step_negative},
+    {"checkpoint", "step-least", step_least},
+    {"checkpoint", "weight-changed", weight_changed},
+    {"checkpoint", "weight-nan", weight_nan},
+    {"checkpoint", "variance-negative", variance_negative},
+    {"checkpoint", "momentum-infinite", momentum_infinite},
+    {"checkpoint", "tensor-external", tensor_external},
+};
+
+/* The library may leave the seal inside the file: the last bytes make room for another. */
+static void tamper_with(const fuzz *f, const struct tamper *t, fuzz_file *file)
+{
+    fuzz_write(&f->original, f->path);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    const hid_t h5 = H5Fopen(f->path, H5F_ACC_RDWR, H5P_DEFAULT);
+    t->edit(h5);
+    fuzz_require(H5Fclose(h5) >= 0, "an edited file");
+    fuzz_read(file, f->path);
+    memset(file->bytes + file->size, 0, 32);
+    file->size += 32;
+}
+
+void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user)
+{
+    fuzz_file *const file = malloc(sizeof *file);
+    fuzz_require(file != NULL, "memory");
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++)
+        if (strcmp(edits[i].format, f->format->name) == 0) {
+            memcpy(file, &f->original, sizeof *file);
+            fuzz_require(apply(&edits[i], file), edits[i].name);
+            each(f, edits[i].name, file, user);
+        }
+    for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++)
+        if (strcmp(pokes[i].format, f->format->name) == 0) {
+            memcpy(file, &f->original, sizeof *file);
+            fuzz_require(poke_into(&pokes[i], file), pokes[i].name);
+            each(f, pokes[i].name, file, user);
+        }
+    for (size_t i = 0; i < sizeof tampers / sizeof *tampers; i++)
+        if (strcmp(tampers[i].format, f->format->name) == 0) {
+            tamper_with(f, &tampers[i], file);
+            each(f, tampers[i].name, file, user);
+        }
+    free(file);
+}

@@ -1,0 +1,147 @@
+/* A try of a changed file, and the checks of its end; see fuzz.h. */
+#include "fuzz.h"
+
+#include <glob.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <omp.h>
+#include <xxhash.h>
+
+const fuzz_format *const fuzz_formats[] = {&fuzz_manifest, &fuzz_shard, &fuzz_checkpoint,
+                                           &fuzz_profile, NULL};
+
+/* ---- what sanitizers find in the child that reads HDF5, whose lines and status nobody sees ----
+ */
+
+void __sanitizer_set_report_path(const char *path) __attribute__((weak));
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+const char *__asan_default_options(void);
+
+/* Crashes are theirs although the child wants none; and malloc fails as it does without them. */
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1:handle_segv=2:handle_sigbus=2:handle_sigfpe=2:"
+           "handle_abort=2:symbolize=0:quarantine_size_mb=8";
+}
+
+static char report_path[80]; /* a fork knows nothing else */
+
+static void report_of_child(void)
+{
+    if (__sanitizer_set_report_path)
+        __sanitizer_set_report_path(report_path);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(NULL); /* libFuzzer's */
+}
+
+/* The report is no error, as of memory that was refused, or the library's: of the innermost calls.
+ */
+static int is_of_library(const char *path)
+{
+    static const char *const frames[] = {"#0 ", "#1 ", "#2 "};
+    char line[1024];
+    int is_error = 0, is_blamed = 0;
+    FILE *const report = fopen(path, "r");
+    while (report && fgets(line, sizeof line, report)) {
+        is_error |= strstr(line, "ERROR:") || strstr(line, "runtime error:");
+        for (int i = 0; i < 3; i++)
+            is_blamed |= strstr(line, frames[i]) && strstr(line, "libhdf5");
+    }
+    if (report)
+        fclose(report);
+    return !is_error || is_blamed;
+}
+
+static void check_reports(void)
+{
+    char pattern[96];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s.*", report_path);
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            fuzz_require(is_of_library(found.gl_pathv[i]), found.gl_pathv[i]);
+            unlink(found.gl_pathv[i]);
+        }
+    }
+    globfree(&found);
+}
+
+/* ---- what all formats share ---- */
+
+void fuzz_require(int condition, const char *what)
+{
+    if (condition)
+        return;
+    fprintf(stderr, "fuzz: expected %s; last message: %s\n", what, dn_message());
+    abort();
+}
+
+void fuzz_read(fuzz_file *file, const char *path)
+{
+    FILE *const stream = fopen(path, "rb");
+    fuzz_require(stream != NULL, path);
+    file->size = fread(file->bytes, 1, FUZZ_MOST, stream);
+    fuzz_require(file->size < FUZZ_MOST, "a small file");
+    fclose(stream);
+}
+
+void fuzz_write(const fuzz_file *file, const char *path)
+{
+    FILE *const stream = fopen(path, "wb");
+    fuzz_require(stream && fwrite(file->bytes, 1, file->size, stream) == file->size &&
+                     fclose(stream) == 0,
+                 path);
+}
+
+uint64_t fuzz_digest(uint64_t digest, const void *bytes, size_t size)
+{
+    return XXH3_64bits_withSeed(bytes, size, digest + 1);
+}
+
+void fuzz_open(fuzz *f, const fuzz_format *format)
+{
+    *f = (fuzz){.format = format};
+    dn_log_set_level(DN_QUIET);
+    omp_set_num_threads(1); /* for files that take a millisecond */
+    snprintf(f->folder, sizeof f->folder, "%s/dn_fuzz_XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    fuzz_require(mkdtemp(f->folder) != NULL, "a folder");
+    snprintf(report_path, sizeof report_path, "%s/report", f->folder);
+    fuzz_require(pthread_atfork(NULL, NULL, report_of_child) == 0, "a look at the child");
+    snprintf(f->path, sizeof f->path, "%s/%s", f->folder, format->file);
+    format->make(f);
+    fuzz_read(&f->original, f->path);
+    fuzz_require(format->load(f, &f->digest) == DN_OK, "the original to be loaded");
+}
+
+void fuzz_close(fuzz *f)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
+    fuzz_require(system(command) == 0, "the folder to be removed");
+    if (f->format->clear)
+        f->format->clear(f);
+    free(f->own);
+}
+
+dn_status fuzz_try(fuzz *f, const fuzz_file *file, int renewed)
+{
+    const fuzz_format *const format = f->format;
+    fuzz_file *const copy = malloc(sizeof *copy);
+    uint64_t digest = 0;
+    fuzz_require(copy != NULL, "memory");
+    memcpy(copy, file, sizeof *copy);
+    const int is_sealed = !format->seal || format->seal(f, copy, renewed);
+    fuzz_write(copy, f->path);
+    free(copy);
+    const dn_status status = format->load(f, &digest);
+    check_reports();
+    fuzz_require(status == DN_OK || !strchr(dn_message(), '\n'), "a message of one line");
+    fuzz_require(status != DN_OK || is_sealed || digest == f->digest,
+                 "the checksum to find a change that matters");
+    return status;
+}

@@ -60,7 +60,8 @@ static void check_case(const json_t *golden, const dn_kernels *kernels)
                      .nesterov = json_is_true(json_object_get(settings, "nesterov")),
                      .beta1 = number(settings, "beta1"),
                      .beta2 = number(settings, "beta2"),
-                     .eps = number(settings, "eps")},
+                     .eps = number(settings, "eps"),
+                     .trust = number(settings, "trust")},
         .count = count,
         .parameters = parameters,
         .states = states,
@@ -119,7 +120,8 @@ static void step_thrice(const dn_optimizer *row, float *result)
                                      .nesterov = 1,
                                      .beta1 = 0.9,
                                      .beta2 = 0.99,
-                                     .eps = 1e-8},
+                                     .eps = 1e-8,
+                                     .trust = 0.01},
                         .count = COUNT,
                         .parameters = result,
                         .states = result + COUNT,
@@ -163,10 +165,10 @@ static void test_groups(void **state)
 {
     (void)state;
     for (int r = 0; dn_optimizer_name(r) != NULL; r++) {
-        float parameters[2][2] = {{1, 1}, {1, 1}}, states[STATES * 2] = {0};
-        const float gradients[2] = {0.5F, 0.5F};
-        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 1},
-                                  {.kind = DN_NORM_BIAS, .offset = 1, .count = 1}};
+        float parameters[2][3] = {{1, 1, 1}, {1, 1, 1}}, states[STATES * 3] = {0};
+        const float gradients[3] = {0.5F, -0.5F, 0.5F};
+        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 2},
+                                  {.kind = DN_NORM_BIAS, .offset = 2, .count = 1}};
         for (int decay = 0; decay < 2; decay++) {
             memset(states, 0, sizeof states);
             dn_kernels_get(0)->optimizers[r]->update(
@@ -175,9 +177,10 @@ static void test_groups(void **state)
                                           .undecayed = 1U << DN_NORM_BIAS,
                                           .beta1 = 0.9,
                                           .beta2 = 0.99,
-                                          .eps = 1},
+                                          .eps = 1,
+                                          .trust = 0.1},
                              .step = 1,
-                             .count = 2,
+                             .count = 3,
                              .parameters = parameters[decay],
                              .states = states,
                              .gradients = gradients,
@@ -185,8 +188,8 @@ static void test_groups(void **state)
                              .tensors = pair,
                              .tensor_count = 2});
         }
-        assert_true(parameters[0][0] > parameters[1][0]);
-        assert_true(parameters[0][1] == parameters[1][1]);
+        assert_true(parameters[0][0] + parameters[0][1] > parameters[1][0] + parameters[1][1]);
+        assert_true(parameters[0][2] == parameters[1][2]);
     }
 }
 

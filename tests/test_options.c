@@ -130,7 +130,7 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "--schedule", "cos"),
                    "--schedule: found 'cos', expected step|cosine|constant");
     expect_failure(PARSE("train", "--optimizer", "lion"),
-                   "--optimizer: found 'lion', expected sgd|adam|adamw");
+                   "--optimizer: found 'lion', expected sgd|adam|adamw|rmsprop|lars|lamb");
     expect_failure(PARSE("train", "--nesterov=maybe"),
                    "--nesterov: found 'maybe', expected 0|1|off|on");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");

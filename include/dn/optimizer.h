@@ -21,11 +21,13 @@ enum { DN_OPTIMIZER_STATES = 4 }; /* the most state vectors of an optimizer */
 typedef struct dn_optimizer_settings {
     double rate; /* learning rate of this step */
     double weight_decay;
-    unsigned undecayed;  /* bit k: tensors of the dn_tensor_kind k have no weight decay */
-    double momentum;     /* SGD: mu, 0 = none */
-    int nesterov;        /* SGD: Nesterov's variant */
-    double beta1, beta2; /* Adam: decay of the averages of gradients and of their squares */
-    double eps;          /* Adam: added to the root of the latter */
+    unsigned undecayed; /* bit k: tensors of the dn_tensor_kind k have no weight decay */
+    double momentum;    /* SGD, RMSprop, LARS: mu, 0 = none */
+    int nesterov;       /* SGD: Nesterov's variant */
+    double beta1;       /* Adam, LAMB: decay of the average of gradients */
+    double beta2;       /* these, RMSprop: of the average of their squares */
+    double eps;         /* these: added to the root of the latter */
+    double trust;       /* LARS: the trust coefficient */
 } dn_optimizer_settings;
 
 /* One step. The vectors do not overlap. */
@@ -44,7 +46,7 @@ typedef struct dn_update {
 
 typedef struct dn_optimizer {
     const char *name;
-    double rate;                                 /* learning rate where none was chosen */
+    dn_optimizer_settings defaults;              /* of what it reads, where none was chosen */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names, as PyTorch's; NULL behind the last */
     void (*update)(const dn_update *update);
 } dn_optimizer;

@@ -262,6 +262,23 @@ static dn_status read_config(dn_options *options)
     return read_ini(file, options->config, options, options->given);
 }
 
+/* What an optimizer reads and the user did not give is as its row has it. */
+static void take_defaults(dn_options *options)
+{
+    const dn_optimizer_settings *row =
+        &dn_kernels_get(0)->optimizers[options->step.optimizer]->defaults;
+    dn_optimizer_settings *rule = &options->step.rule;
+    const struct {
+        const char *option;
+        double *value, initial;
+    } fields[] = {{"lr", &options->lr, row->rate},     {"momentum", &rule->momentum, row->momentum},
+                  {"beta1", &rule->beta1, row->beta1}, {"beta2", &rule->beta2, row->beta2},
+                  {"eps", &rule->eps, row->eps},       {"trust", &rule->trust, row->trust}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (!dn_options_given(options, fields[i].option))
+            *fields[i].value = fields[i].initial;
+}
+
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
@@ -274,8 +291,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));
-    if (!dn_options_given(options, "lr"))
-        options->lr = dn_kernels_get(0)->optimizers[options->step.optimizer]->rate;
+    take_defaults(options);
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;

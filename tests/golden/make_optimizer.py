@@ -1,4 +1,5 @@
-"""Makes optimizer.json: optimizers' steps and learning rates as PyTorch computes them.
+"""Makes optimizer.json: optimizers' steps and learning rates as PyTorch computes them; LARS and LAMB,
+which PyTorch has not, in double by the formulas of their papers.
 
     python3 make_optimizer.py        (pip install torch==2.13.0)
 
@@ -18,6 +19,40 @@ def values(tensor):
     return [float(f"{x:.9g}") for x in tensor.tolist()]  # of float32: no bit is lost
 
 
+class PaperRule:
+    """Parameters in double behind those that the case sees."""
+
+    def __init__(self, parameters, **settings):
+        self.seen, = parameters
+        self.settings = settings
+        self.parameter = self.seen.detach().double()
+        self.first = torch.zeros_like(self.parameter)
+        self.second = torch.zeros_like(self.parameter)
+        self.steps = 0
+
+    def step(self):
+        self.steps += 1
+        self.parameter -= self.move(self.seen.grad.double(), self.parameter, **self.settings)
+        self.seen.data = self.parameter.float()
+
+
+class LARS(PaperRule):
+    def move(self, gradient, parameter, lr, momentum, weight_decay, trust):
+        local = trust * parameter.norm() / (gradient.norm() + weight_decay * parameter.norm())
+        self.first = momentum * self.first + lr * local * (gradient + weight_decay * parameter)
+        return self.first
+
+
+class LAMB(PaperRule):
+    def move(self, gradient, parameter, lr, beta1, beta2, eps, weight_decay):
+        self.first = beta1 * self.first + (1 - beta1) * gradient
+        self.second = beta2 * self.second + (1 - beta2) * gradient**2
+        average = self.first / (1 - beta1**self.steps)
+        square = self.second / (1 - beta2**self.steps)
+        direction = average / (square.sqrt() + eps) + weight_decay * parameter
+        return lr * parameter.norm() / direction.norm() * direction
+
+
 def optimizer_case(name, steps, **settings):
     """The settings by their names in dn_optimizer_settings; what PyTorch calls otherwise: below."""
     generator = torch.Generator().manual_seed(1)
@@ -25,9 +60,14 @@ def optimizer_case(name, steps, **settings):
     arguments = {"lr": settings["rate"], "weight_decay": settings["weight_decay"]}
     if name == "SGD":
         arguments.update(momentum=settings["momentum"], nesterov=settings["nesterov"])
-    else:
+    elif name == "RMSprop":
+        arguments.update(alpha=settings["beta2"], eps=settings["eps"], momentum=settings["momentum"])
+    elif name.startswith("Adam"):
         arguments.update(betas=(settings["beta1"], settings["beta2"]), eps=settings["eps"])
-    optimizer = getattr(torch.optim, name)([parameter], **arguments)
+    else:
+        arguments = {key: value for key, value in settings.items() if key != "rate"}
+        arguments["lr"] = settings["rate"]
+    optimizer = (globals().get(name) or getattr(torch.optim, name))([parameter], **arguments)
     case = {"optimizer": name.lower(), "settings": settings, "start": values(parameter),
             "gradients": [], "parameters": []}
     for _ in range(steps):
@@ -73,7 +113,14 @@ golden = {
     "torch": torch.__version__,
     "optimizers": [sgd_case(0.0, False, 0.0, 0.1), sgd_case(0.9, False, 1e-4, 0.1),
                    sgd_case(0.9, True, 1e-4, 0.1), sgd_case(0.5, True, 0.05, 0.01),
-                   *adam_cases("Adam"), *adam_cases("AdamW")],
+                   *adam_cases("Adam"), *adam_cases("AdamW"),
+                   optimizer_case("RMSprop", 50, rate=0.01, weight_decay=0.0, beta2=0.99, eps=1e-8,
+                                  momentum=0.0),
+                   optimizer_case("RMSprop", 50, rate=0.001, weight_decay=0.1, beta2=0.9, eps=1e-3,
+                                  momentum=0.9),
+                   optimizer_case("LARS", 50, rate=1.0, weight_decay=0.01, momentum=0.9, trust=0.01),
+                   optimizer_case("LAMB", 50, rate=0.01, weight_decay=0.1, beta1=0.9, beta2=0.999,
+                                  eps=1e-6)],
     "rates": [rate_case(name, epochs, 4, warmup, 0.3) for name in ("step", "cosine", "constant")
               for epochs, warmup in ((8, 0), (8, 2), (5, 1))],
 }

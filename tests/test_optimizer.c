@@ -115,7 +115,7 @@ static void step_thrice(const dn_optimizer *row, float *result)
     static float gradients[COUNT];
     dn_update update = {.settings = {.rate = 0.1,
                                      .weight_decay = 0.3,
-                                     .undecayed = 1U << DN_NORM_WEIGHT | 1U << DN_LINEAR_BIAS,
+                                     .undecayed = DN_UNDECAYED_NORM | DN_UNDECAYED_BIAS,
                                      .momentum = 0.9,
                                      .nesterov = 1,
                                      .beta1 = 0.9,
@@ -174,7 +174,7 @@ static void test_groups(void **state)
             dn_kernels_get(0)->optimizers[r]->update(
                 &(dn_update){.settings = {.rate = 0.1,
                                           .weight_decay = decay,
-                                          .undecayed = 1U << DN_NORM_BIAS,
+                                          .undecayed = DN_UNDECAYED_BIAS,
                                           .beta1 = 0.9,
                                           .beta2 = 0.99,
                                           .eps = 1,
@@ -193,9 +193,29 @@ static void test_groups(void **state)
     }
 }
 
+static void test_norm(void **state)
+{
+    (void)state;
+    static float x[100003];
+    const int before = omp_get_max_threads();
+    double expected = 0;
+    dn_random_normal(x, 100003, 1, 1, DN_STREAM_SYNTHETIC, 0);
+    for (int i = 0; i < 100003; i++)
+        expected += (double)x[i] * (double)x[i];
+    omp_set_num_threads(1);
+    const double norm = dn_gradient_norm(x, 100003);
+    assert_true(fabs(norm - sqrt(expected)) < 1e-9);
+    for (int threads = 2; threads <= 5; threads++) {
+        omp_set_num_threads(threads);
+        assert_true(dn_gradient_norm(x, 100003) == norm);
+    }
+    omp_set_num_threads(before);
+    assert_true(dn_gradient_norm(x, 0) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch), cmocka_unit_test(test_bits),
-                                       cmocka_unit_test(test_groups)};
+                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_norm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

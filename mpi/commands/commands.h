@@ -31,8 +31,9 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
- * tenth of the run, where scaling raises the rate, and none elsewhere. */
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
+ * tenth of the run, where scaling raises the rate, and none elsewhere. DN_EINVAL: --milestones. */
+dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
+                          dn_rate *rate);
 
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
  * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,

@@ -2,6 +2,8 @@
 #include "commands/commands.h"
 
 #include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
@@ -16,18 +18,45 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
     return DN_OK;
 }
 
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch)
+/* Epochs in ascending order, with commas between. */
+static dn_status parse_milestones(const char *text, dn_schedule_settings *falls)
 {
-    const double global_batch = (double)options->batch_size * virtual_ranks;
-    const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
+    const char *at = text;
+    for (falls->milestones = 0; *at != '\0';) {
+        char *end;
+        const int64_t last = falls->milestones > 0 ? falls->milestone[falls->milestones - 1] : 0;
+        const int64_t epoch = isdigit((unsigned char)*at) ? strtoll(at, &end, 10) : 0;
+        DN_CHECK(epoch > last && (*end == ',' ? end[1] != '\0' : *end == '\0') &&
+                     falls->milestones < DN_MILESTONES,
+                 DN_EINVAL,
+                 "--milestones: found '%s', expected at most %d ascending epochs such as 150,225",
+                 text, DN_MILESTONES);
+        falls->milestone[falls->milestones++] = epoch;
+        at = end + (*end == ',');
+    }
+    return DN_OK;
+}
+
+dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
+                          dn_rate *rate)
+{
+    const double ratio = (double)options->batch_size * virtual_ranks / 64;
+    const double scales[] = {1, ratio, sqrt(ratio)}; /* dn_rate_scaling */
+    const double scale = scales[options->lr_scaling];
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
-    return (dn_rate){
+    *rate = (dn_rate){
         .schedule = dn_schedule_get(options->schedule),
+        .settings = options->falls,
         .base = options->lr * scale,
+        .least = options->lr_min * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
         .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
     };
+    DN_TRY(parse_milestones(options->milestones, &rate->settings));
+    DN_CHECK(strcmp(rate->schedule->name, "multi-step") != 0 || rate->settings.milestones > 0,
+             DN_EINVAL, "--schedule multi-step: found no --milestones, expected such as 150,225");
+    return DN_OK;
 }
 
 /* Takes the option's value where it is given, the data's otherwise; both must agree. */

@@ -67,7 +67,7 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     r->settings = o->run;
     r->data = o->data;
     r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
-    r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
+    DN_TRY(dn_options_rate(o, o->step.virtual_ranks, per_epoch, &r->rate));
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
     else /* a schedule that was not told of the epochs before */

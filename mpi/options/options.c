@@ -23,9 +23,9 @@ static const dn_option *find_option(dn_command_bit command, const char *name, si
 }
 
 /* The row's bit in dn_options.given. */
-static uint64_t given_bit(const dn_option *o)
+static dn_option_set given_bit(const dn_option *o)
 {
-    return UINT64_C(1) << (o - dn_option_table);
+    return (dn_option_set)1 << (o - dn_option_table);
 }
 
 static void *field_of(const dn_options *options, const dn_option *o)
@@ -129,7 +129,7 @@ static void option_text(const dn_options *options, const dn_option *o, char text
 /* Where a line of INI text goes on its way through inih. */
 typedef struct ini_target {
     dn_options *options;
-    uint64_t keep; /* options that stay as they are */
+    dn_option_set keep; /* options that stay as they are */
     dn_status status;
 } ini_target;
 
@@ -150,7 +150,7 @@ static int take_ini_value(void *user, const char *section, const char *name, con
 
 /* Reads and closes `file`. Takes one line at a time: so its number is known, and an indented one
  * does not continue another. */
-static dn_status read_ini(FILE *file, const char *name, dn_options *options, uint64_t keep)
+static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
 {
     char line[INI_MAX_LINE];
     ini_target to = {.options = options, .keep = keep};

@@ -142,7 +142,7 @@ static dn_status end_epoch(dn_run *r)
             return status;
         is_evaluated = status == DN_OK;
         if (is_evaluated)
-            dn_rate_observe(&r->rate, epoch, scores.loss);
+            dn_rate_observe(&r->rate, epoch, scores.loss, scores.top1);
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     DN_TRY(common_hash(r, &hash));

@@ -56,7 +56,7 @@ static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin,
                       const void *terms)
 {
     const lamb_terms k = *(const lamb_terms *)terms;
-    const int is_exempt = u->settings.undecayed >> tensor->kind & 1;
+    const int is_exempt = dn_is_undecayed(&u->settings, tensor);
     const float decay = (float)dn_weight_decay(&u->settings, tensor);
     float r[BLOCK], *parameters = u->parameters;
     double lane[DN_SUM_LANES] = {0};

@@ -19,7 +19,7 @@ static double local_rate(const dn_update *u, const dn_tensor *tensor, double dec
     const double own = dn_norm(u->parameters + tensor->offset, tensor->count);
     const double g =
         (double)u->gradient_scale * dn_norm(u->gradients + tensor->offset, tensor->count);
-    const int is_exempt = u->settings.undecayed >> tensor->kind & 1;
+    const int is_exempt = dn_is_undecayed(&u->settings, tensor);
     return is_exempt || own == 0 || g == 0 ? 1 : u->settings.trust * own / (g + decay * own);
 }
 

@@ -88,25 +88,46 @@ def adam_cases(name):
             optimizer_case(name, 50, rate=0.01, weight_decay=0.1, beta1=0.8, beta2=0.95, eps=1e-3)]
 
 
-def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base):
+def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
+    """The settings by their names in dn_rate and dn_schedule_settings."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
     total, warmup = epochs * steps_per_epoch, warmup_epochs * steps_per_epoch
-    schedulers = []
-    if name == "step":
+    library, schedulers = torch.optim.lr_scheduler, []
+    plateau = None
+    if name == "step" and "step_epochs" in settings:
+        schedulers.append(library.StepLR(optimizer, settings["step_epochs"] * steps_per_epoch,
+                                         settings["gamma"]))
+    elif name == "step":
         milestones = [-(-total // 2), -(-total * 3 // 4)]  # rounded up
-        schedulers.append(torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones))
+        schedulers.append(library.MultiStepLR(optimizer, milestones))
+    if name == "multi-step":
+        milestones = [steps_per_epoch * epoch for epoch in settings["milestone"]]
+        schedulers.append(library.MultiStepLR(optimizer, milestones, settings["gamma"]))
     if name == "cosine":
-        schedulers.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total))
+        schedulers.append(library.CosineAnnealingLR(optimizer, total, settings.get("least", 0)))
+    if name == "polynomial":
+        schedulers.append(library.PolynomialLR(optimizer, total, settings["power"]))
+    if name == "one-cycle":
+        schedulers.append(library.OneCycleLR(optimizer, base, total))
+    if name == "plateau":
+        plateau = library.ReduceLROnPlateau(
+            optimizer, "max" if settings["metric"] else "min", settings["gamma"],
+            settings["patience"], settings["threshold"], cooldown=settings["cooldown"],
+            min_lr=settings["least"])
+        generator = torch.Generator().manual_seed(2)
+        settings["metrics"] = [float(f"{x:.4g}") for x in torch.rand(epochs, generator=generator)]
     if warmup:
-        schedulers.append(torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warmup, 1, warmup - 1))
+        schedulers.append(library.LinearLR(optimizer, 1 / warmup, 1, warmup - 1))
     rates = []
-    for _ in range(total):
+    for step in range(1, total + 1):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         for scheduler in schedulers:
             scheduler.step()
+        if plateau and step % steps_per_epoch == 0:
+            plateau.step(settings["metrics"][step // steps_per_epoch - 1])
     return {"schedule": name, "epochs": epochs, "steps_per_epoch": steps_per_epoch,
-            "warmup_epochs": warmup_epochs, "base": base, "rates": rates}
+            "warmup_epochs": warmup_epochs, "base": base, **settings, "rates": rates}
 
 
 golden = {
@@ -122,7 +143,18 @@ golden = {
                    optimizer_case("LAMB", 50, rate=0.01, weight_decay=0.1, beta1=0.9, beta2=0.999,
                                   eps=1e-6)],
     "rates": [rate_case(name, epochs, 4, warmup, 0.3) for name in ("step", "cosine", "constant")
-              for epochs, warmup in ((8, 0), (8, 2), (5, 1))],
+              for epochs, warmup in ((8, 0), (8, 2), (5, 1))] + [
+        rate_case("step", 9, 4, 1, 0.3, step_epochs=2, gamma=0.5),
+        rate_case("multi-step", 9, 4, 0, 0.3, milestone=[2, 5, 8], gamma=0.2),
+        rate_case("cosine", 8, 4, 0, 0.3, least=0.01),
+        rate_case("polynomial", 8, 4, 2, 0.3, power=2.0),
+        rate_case("polynomial", 8, 4, 0, 0.3, power=0.9),
+        rate_case("one-cycle", 10, 7, 0, 0.3),
+        rate_case("one-cycle", 3, 1, 0, 0.3),
+        rate_case("plateau", 40, 2, 0, 0.3, metric=0, gamma=0.5, patience=2, cooldown=0,
+                  threshold=1e-4, least=0.02),
+        rate_case("plateau", 40, 2, 0, 0.3, metric=1, gamma=0.1, patience=1, cooldown=3,
+                  threshold=0.01, least=0.0)],
 }
 path = pathlib.Path(__file__).with_name("optimizer.json")
 path.write_text(json.dumps(golden) + "\n")

@@ -20,16 +20,18 @@ static void print_scores(const dn_options *options, const dn_scores *scores, int
                scores->top1, scores->top5, scores->loss);
 }
 
-/* The net that the checkpoint holds, with its weights. The options take what the checkpoint
- * recorded. Not collective. */
-static dn_status load_net(dn_net **net, dn_options *options, const dn_shard_info *info)
+/* The net that the checkpoint holds, with its weights, and what makes its input of images. The
+ * options take what the checkpoint recorded. Not collective. */
+static dn_status load_net(dn_net **net, dn_transform *transform, dn_options *options,
+                          const dn_shard_info *info)
 {
     dn_checkpoint state;
     dn_checkpoint_file *file;
     dn_status status;
     DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
     DN_TRY_OR_DONE(dn_options_resume_from_ini(options, state.config));
-    DN_TRY_OR_DONE(dn_options_net(options, info, 1, net));
+    DN_TRY_OR_DONE(dn_options_transform(options, DN_TEST, info, transform));
+    DN_TRY_OR_DONE(dn_options_net(options, info, transform, 1, net));
     dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
             dn_net_view(*net).kernels->name);
     DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
@@ -42,11 +44,12 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
 {
     dn_net *net = NULL;
     dn_split test = {0};
+    dn_transform transform;
     dn_scores scores;
     dn_status status;
     DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, options, &test.images.info)));
-    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, NULL, &scores));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, &transform, options, &test.images.info)));
+    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, &transform, NULL, &scores));
     if (comm->rank == 0)
         print_scores(options, &scores, test.images.count);
 done:

@@ -70,23 +70,58 @@ static dn_status given_or_data(const char *option, int given, int data, const ch
     return DN_OK;
 }
 
-static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data)
+/* What --augment or --eval-transform stand for where they are automatic. */
+static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
+                    const dn_shard_info *data)
+{
+    const int is_one_size = data->height > 0, side = o->size > 0 ? o->size : 224;
+    const int is_resized = o->size > 0 && (o->size != data->height || o->size != data->width);
+    const char *flips = split == DN_TRAIN && data->channels > 1 ? "pad-crop:4,hflip" : "";
+    if (strcmp(list, "pad-crop-flip") == 0) /* as checkpoints of earlier versions say it */
+        snprintf(list, size, "pad-crop:4,hflip");
+    if (strcmp(list, "auto") != 0)
+        return;
+    if (!is_one_size && split == DN_TRAIN)
+        snprintf(list, size, "random-resized-crop:%d,hflip", side);
+    else if (!is_one_size)
+        snprintf(list, size, "resize:%d,center-crop:%d", side * 8 / 7, side);
+    else if (is_resized)
+        snprintf(list, size, "resize:%d,center-crop:%d%s%s", side, side, *flips ? "," : "", flips);
+    else
+        snprintf(list, size, "%s", *flips ? flips : "none");
+}
+
+dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_info *data,
+                               dn_transform *transform)
+{
+    char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
+    resolve(list, sizeof o->augment, o, split, data);
+    const dn_status status = dn_transform_parse(transform, data, list, o->step.seed);
+    return status == DN_OK
+               ? DN_OK
+               : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",
+                         list, dn_message());
+}
+
+static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data,
+                           const dn_transform *input)
 {
     DN_TRY(dn_spec_parse(spec, o->model));
     spec->channels = data != NULL ? data->channels : o->channels;
     data = data != NULL ? data : &(dn_shard_info){0};
-    DN_TRY(given_or_data("--size", o->size, data->height, data->dataset, &spec->height));
-    DN_TRY(given_or_data("--size", o->size, data->width, data->dataset, &spec->width));
+    const int height = input ? input->height : 0, width = input ? input->width : 0;
+    DN_TRY(given_or_data("--size", o->size, height, data->dataset, &spec->height));
+    DN_TRY(given_or_data("--size", o->size, width, data->dataset, &spec->width));
     DN_TRY(given_or_data("--classes", o->classes, data->classes, data->dataset, &spec->classes));
     return dn_spec_check(spec);
 }
 
-dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net)
+dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const dn_transform *input,
+                         int virtual_ranks, dn_net **net)
 {
     dn_spec spec;
     const dn_kernels *kernels;
-    DN_TRY(make_spec(&spec, o, data));
+    DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,

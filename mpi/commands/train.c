@@ -82,11 +82,11 @@ static dn_status build_run(dn_run *r, dn_options *o)
     const dn_shard_info *data = &r->train.images.info;
     if (o->step.virtual_ranks == 0)
         o->step.virtual_ranks = r->comm->size;
-    if (o->run.augment == DN_AUGMENT_AUTO)
-        o->run.augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(same_data(r, o->data));
     DN_TRY(plan_run(r, o));
-    DN_TRY(dn_options_net(o, data, o->step.virtual_ranks, &r->net));
+    DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
+    DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
+    DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;

@@ -55,8 +55,11 @@ const dn_option dn_option_table[] = {
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
-    {"augment", "Data", TRAIN, CHOICE(run.augment, "auto", "none", "pad-crop-flip"), "auto",
-     DN_DECIDES, "of the training images; auto: none for grey ones"},
+    {"augment", "Data", TRAIN, TEXT(augment, "LIST"), "auto", DN_DECIDES,
+     "of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
+     "random-resized-crop and hflip where sizes differ"},
+    {"eval-transform", "Data", TRAIN | EVAL, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
+     "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 

@@ -332,6 +332,11 @@ void dn_options_help(FILE *file, const dn_command *command)
         group = o->group;
         print_option(file, o);
     }
+    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL)) {
+        fprintf(file, "\nsteps of --augment and --eval-transform, with commas between\n");
+        for (int i = 0; dn_transform_usage(i); i++)
+            fprintf(file, "  %s\n", dn_transform_usage(i));
+    }
     if (command->bit == DN_COMMAND_EVAL)
         return;
     fprintf(file, "\nmodels\n");

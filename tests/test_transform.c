@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "dn/source.h"
 #include "dn/rng.h"
+#include "dn/transform.h"
 
 /* fp32: a division, a subtraction and a division round a value of at most 2. */
 #define PIXEL_TOLERANCE 1e-6
@@ -73,13 +73,18 @@ static int is_view(const fixture *f, const float *x, size_t image, int top, int 
 }
 
 /* x(COUNT, FLOATS) = the images in stored order. */
-static void transform_all(const fixture *f, int augment, uint64_t seed, int64_t epoch, float *x)
+static void transform_all(const fixture *f, const char *list, uint64_t seed, int64_t epoch,
+                          float *x)
 {
-    const dn_transform transform = dn_transform_of(&f->info, augment, seed);
+    dn_transform transform;
+    assert_int_equal(dn_transform_parse(&transform, &f->info, list, seed), DN_OK);
+    assert_true(transform.height == HEIGHT && transform.width == WIDTH);
     for (int64_t i = 0; i < COUNT; i++)
-        dn_transform_apply(&transform,
-                           &(dn_request){.index = i, .epoch = epoch, .position = COUNT - i},
-                           f->pixels + i * FLOATS, x + i * FLOATS);
+        assert_int_equal(
+            dn_transform_pixels(&transform,
+                                &(dn_request){.index = i, .epoch = epoch, .position = COUNT - i},
+                                f->pixels + i * FLOATS, HEIGHT, WIDTH, NULL, x + i * FLOATS),
+            DN_OK);
 }
 
 static void test_normalised(void **state)
@@ -87,7 +92,7 @@ static void test_normalised(void **state)
     const fixture *f = *state;
     float *x = malloc(COUNT * FLOATS * sizeof *x);
     assert_non_null(x);
-    transform_all(f, 0, 4, 6, x);
+    transform_all(f, "none", 4, 6, x);
     for (size_t i = 0; i < COUNT; i++)
         assert_true(is_view(f, x + i * FLOATS, i, 0, 0, 0));
     free(x);
@@ -101,7 +106,7 @@ static void test_augmentation(void **state)
     int tops[CROPS] = {0}, lefts[CROPS] = {0}, flips[2] = {0};
     float *x = malloc(COUNT * FLOATS * sizeof *x);
     assert_non_null(x);
-    transform_all(f, 1, 4, 6, x);
+    transform_all(f, "pad-crop:4,hflip", 4, 6, x);
     for (size_t i = 0; i < COUNT; i++) {
         int found = 0;
         for (int view = 0; view < 2 * CROPS * CROPS && !found; view++) {
@@ -126,11 +131,14 @@ static void test_narrow(void **state)
     dn_shard_info info = f->info;
     info.channels = info.height = 1;
     info.width = PAD - 1;
-    const dn_transform transform = dn_transform_of(&info, 1, 4);
+    dn_transform transform;
     int seen = 0;
+    assert_int_equal(dn_transform_parse(&transform, &info, "pad-crop:4,hflip", 4), DN_OK);
     for (int64_t i = 0; i < COUNT; i++) {
         float x[PAD + 1] = {[PAD - 1] = 7, [PAD] = 7};
-        dn_transform_apply(&transform, &(dn_request){.position = i}, f->pixels, x);
+        assert_int_equal(dn_transform_pixels(&transform, &(dn_request){.position = i}, f->pixels, 1,
+                                             PAD - 1, NULL, x),
+                         DN_OK);
         assert_true(x[PAD - 1] == 7 && x[PAD] == 7);
         seen += x[0] != 0 || x[1] != 0 || x[2] != 0;
     }
@@ -148,12 +156,12 @@ static void test_draws(void **state)
     const size_t bytes = COUNT * FLOATS * sizeof(float);
     float *first = malloc(bytes), *other = malloc(bytes);
     assert_true(first && other);
-    transform_all(f, 1, 4, 6, first);
-    transform_all(f, 1, 4, 6, other);
+    transform_all(f, "pad-crop:4,hflip", 4, 6, first);
+    transform_all(f, "pad-crop:4,hflip", 4, 6, other);
     assert_memory_equal(first, other, bytes);
     for (size_t o = 0; o < sizeof others / sizeof others[0]; o++) {
         int same = 0;
-        transform_all(f, 1, others[o].seed, others[o].epoch, other);
+        transform_all(f, "pad-crop:4,hflip", others[o].seed, others[o].epoch, other);
         for (size_t i = 0; i < COUNT; i++)
             same += memcmp(first + i * FLOATS, other + i * FLOATS, FLOATS * sizeof(float)) == 0;
         assert_true(same < 10); /* one in 162 on average */

@@ -41,7 +41,8 @@ static dn_status write_ppm(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    const dn_status status = argc < 2 ? dn_fail(DN_EINVAL, "expected a FILE") : write_ppm(argc, argv);
+    const dn_status status =
+        argc < 2 ? dn_fail(DN_EINVAL, "expected a FILE") : write_ppm(argc, argv);
     if (status != DN_OK)
         fprintf(stderr, "%s\n", dn_message());
     return status != DN_OK;

@@ -170,6 +170,126 @@ static void test_draws(void **state)
     free(other);
 }
 
+/* ---- resizing, against the definition in double ---- */
+
+/* The weight of input x for an output whose triangle of half-width w stands at `center`. */
+static double triangle(double center, double w, int x)
+{
+    return fmax(1 - fabs((x + 0.5 - center) / w), 0);
+}
+
+/* Output (r, c) of a plane whose inputs [first, last) count. */
+static double resized(const uint8_t *plane, int width, const dn_box *box, const int rows[2],
+                      const int columns[2], int r, int c, int side)
+{
+    const double down = box->height / side, across = box->width / side;
+    const double y = box->top + (r + 0.5) * down, x = box->left + (c + 0.5) * across;
+    double sum = 0, weights = 0;
+    for (int i = rows[0]; i < rows[1]; i++)
+        for (int j = columns[0]; j < columns[1]; j++) {
+            const double w = triangle(y, fmax(down, 1), i) * triangle(x, fmax(across, 1), j);
+            sum += w * plane[i * width + j];
+            weights += w;
+        }
+    return sum / weights;
+}
+
+static void test_resize(void **state)
+{
+    const fixture *f = *state;
+    enum { H = 30, W = 40, SIDE = 12 };
+    static const dn_box boxes[] = {
+        {0, 0, W, H}, {3, 5, 20, 11}, {7.25, 2.5, 30.5, 25}, {10, 10, 5, 6}};
+    dn_resizer resizer = {0};
+    uint8_t to[SIDE * SIDE];
+    for (size_t b = 0; b < sizeof boxes / sizeof *boxes; b++) {
+        const dn_box *const box = &boxes[b];
+        const int rows[2] = {(int)box->top, (int)ceil(box->top + box->height)};
+        const int columns[2] = {(int)box->left, (int)ceil(box->left + box->width)};
+        const dn_raster from = {f->pixels, H, W, 1};
+        assert_int_equal(dn_resize(&resizer, &from, box, box, SIDE, SIDE, to), DN_OK);
+        for (int r = 0; r < SIDE; r++)
+            for (int c = 0; c < SIDE; c++) {
+                const double expected = resized(f->pixels, W, box, rows, columns, r, c, SIDE);
+                if (!(fabs(to[r * SIDE + c] - expected) <= 1.01)) /* rounded twice */
+                    fail_msg("box %zu, (%d, %d): found %d, expected %g", b, r, c, to[r * SIDE + c],
+                             expected);
+            }
+    }
+    dn_resizer_free(&resizer);
+}
+
+/* ---- lists of steps ---- */
+
+static void test_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *reason;
+        int height, width; /* stored, and where there is no reason expected: SIDE */
+    } cases[] = {
+        {"random-resized-crop:12,hflip", NULL, 0, 0},
+        {"random-resized-crop:12:0.5:1", NULL, 30, 40},
+        {"resize:14,center-crop:12,pad-crop:2,hflip", NULL, 0, 0},
+        {"center-crop:12", NULL, 30, 40},
+        {"", "several sizes", 0, 0},
+        {"resize:14", "several sizes", 0, 0},
+        {"center-crop:12", "expected at least 12", 0, 0},
+        {"center-crop:31", "expected at least 31", 30, 40},
+        {"pad-crop:2,center-crop:12", "behind pad-crop", 30, 40},
+        {"mixup", "expected one of random-resized-crop,", 30, 40},
+        {"hflip,", "comma", 30, 40},
+        {",hflip", "found the step ''", 30, 40},
+        {"resize", "expected 1 to 1 values", 30, 40},
+        {"resize:", "expected a number from 1 to 4096", 30, 40},
+        {"resize:0", "expected a number from 1 to 4096", 30, 40},
+        {"resize:12.5", "expected a number from 1 to 4096", 30, 40},
+        {"resize:nan", "expected a number from 1 to 4096", 30, 40},
+        {"resize:12:12", "expected 1 to 1 values", 30, 40},
+        {"hflip:0.5", "expected 0 to 0 values", 30, 40},
+        {"hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip", "more than 8", 30, 40},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const dn_shard_info info = {
+            .channels = 3, .height = cases[i].height, .width = cases[i].width, .std = {1, 1, 1}};
+        dn_transform t;
+        const dn_status status = dn_transform_parse(&t, &info, cases[i].list, 1);
+        if (cases[i].reason && (status != DN_EINVAL || !strstr(dn_message(), cases[i].reason)))
+            fail_msg("%s: found '%s', expected '%s'", cases[i].list,
+                     status == DN_OK ? "" : dn_message(), cases[i].reason);
+        if (!cases[i].reason && (status != DN_OK || t.height != 12 || t.width != 12))
+            fail_msg("%s: found '%s'", cases[i].list, dn_message());
+    }
+}
+
+/* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
+static void test_random_resized_crop(void **state)
+{
+    const fixture *f = *state;
+    enum { SIDE = 5 };
+    dn_transform t;
+    dn_workspace workspace = {0};
+    float first[3 * SIDE * SIDE], other[3 * SIDE * SIDE];
+    int same = 0;
+    assert_int_equal(dn_transform_parse(&t, &f->info, "random-resized-crop:5,hflip", 4), DN_OK);
+    for (int i = 0; i < COUNT; i++) {
+        const dn_request request = {.index = i, .epoch = 1, .position = i};
+        const dn_request later = {.index = i, .epoch = 2, .position = i};
+        const uint8_t *const pixels = f->pixels + (ptrdiff_t)i * FLOATS;
+        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &workspace, first);
+        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &workspace, other);
+        assert_memory_equal(first, other, sizeof first);
+        dn_transform_pixels(&t, &later, pixels, HEIGHT, WIDTH, &workspace, other);
+        same += memcmp(first, other, sizeof first) == 0;
+        for (int k = 0; k < 3 * SIDE * SIDE; k++) {
+            const int c = k / (SIDE * SIDE);
+            assert_true(first[k] >= t.value[c][0] && first[k] <= t.value[c][255]);
+        }
+    }
+    assert_true(same < COUNT / 10);
+    dn_workspace_free(&workspace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +297,9 @@ int main(void)
         cmocka_unit_test(test_augmentation),
         cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_random_resized_crop),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -53,8 +53,9 @@ typedef struct dn_pixels {
 
 /*
  * Decodes what the box *part of the image covers, or NULL: all of it. *part becomes the same box in
- * the pixels that were decoded, which may be more, and those of a JPEG at 1/2, 1/4 or 1/8 of its
- * size where `shrink`, by how much they will be scaled down next, is at least 2, 4 or 8. DN_EINVAL
+ * the pixels that were decoded, which may be more, and those of a JPEG at 1/2 or 1/4 of its size
+ * where `shrink`, by how much they will be scaled down next, is at least 8 or 16: then what that
+ * differs in from the antialiased whole is below one level on average. DN_EINVAL
  * for what dn_image_probe refuses, DN_ECORRUPT also where the file ends too early, DN_ENOMEM.
  * Thread-safe.
  */

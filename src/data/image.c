@@ -110,7 +110,7 @@ static dn_status jpeg_pixels(jpeg_reader *r, const char *name, dn_box *part, dou
     struct jpeg_decompress_struct *const d = &r->decoder;
     const int components = d->num_components;
     d->scale_num = 1;
-    d->scale_denom = shrink >= 8 ? 8 : shrink >= 4 ? 4 : shrink >= 2 ? 2 : 1;
+    d->scale_denom = shrink >= 16 ? 4 : shrink >= 8 ? 2 : 1;
     d->out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_start_decompress(d);
     const double across = (double)d->output_width / d->image_width;

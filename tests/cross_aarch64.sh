@@ -27,7 +27,7 @@ compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_ISA=dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_ISA=amx_twin
 for table in generic narrow wide; do
-    for source in optimizer_table sgd adam; do
+    for source in optimizer_table sgd adam rmsprop lars lamb; do
         compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
     done
 done

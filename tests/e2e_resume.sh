@@ -62,6 +62,9 @@ goes_on() {
 }
 goes_on sync --sync-bn
 goes_on adamw --optimizer adamw
+goes_on rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
+goes_on lars --optimizer lars --no-decay norm,bias
+goes_on lamb --optimizer lamb --schedule polynomial
 
 for next in 1 3 8; do
     out=$tmp/killed-$next

@@ -39,7 +39,7 @@ static void fill_pixels(int64_t index, uint8_t pixels[FLOATS])
 }
 
 static dn_status read_made_up(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, float *image)
+                              const dn_transform *transform, dn_workspace *workspace, float *image)
 {
     made_up *m = (made_up *)source;
     uint8_t pixels[FLOATS];
@@ -49,7 +49,7 @@ static dn_status read_made_up(const dn_source *source, const dn_request *request
             dn_random(5, DN_STREAM_SYNTHETIC, 0, (uint64_t)request->position).word[0],
             2 * MICROSECONDS));
     fill_pixels(request->index, pixels);
-    dn_transform_apply(transform, request, pixels, image);
+    DN_TRY(dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image));
     atomic_fetch_add(&m->ended, 1);
     DN_CHECK(request->index != m->bad, DN_ECORRUPT, "image %d is damaged", (int)request->index);
     return DN_OK;
@@ -70,6 +70,14 @@ static void make_up(made_up *m)
                             .read = read_made_up};
 }
 
+static dn_transform augmented(const made_up *m)
+{
+    dn_transform transform;
+    assert_int_equal(dn_transform_parse(&transform, &m->source.info, "pad-crop:4,hflip", SEED),
+                     DN_OK);
+    return transform;
+}
+
 /* The last two of three virtual ranks, from batch `begin` on. */
 static dn_loader_settings settings(const made_up *m, int64_t begin, int depth)
 {
@@ -82,7 +90,7 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int depth)
                                 .begin = begin,
                                 .end = BATCHES,
                                 .shuffle = 1,
-                                .augment = 1,
+                                .transform = augmented(m),
                                 .seed = SEED,
                                 .depth = depth};
 }
@@ -107,7 +115,7 @@ static dn_request request_of(int64_t n, int i)
 
 static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
 {
-    const dn_transform transform = dn_transform_of(&m->source.info, 1, SEED);
+    const dn_transform transform = augmented(m);
     float images[BATCH * FLOATS], expected[FLOATS];
     int32_t labels[BATCH];
     uint8_t pixels[FLOATS];
@@ -115,7 +123,7 @@ static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
     for (int i = 0; i < BATCH; i++) {
         const dn_request request = request_of(n, i);
         fill_pixels(request.index, pixels);
-        dn_transform_apply(&transform, &request, pixels, expected);
+        dn_transform_pixels(&transform, &request, pixels, HEIGHT, WIDTH, NULL, expected);
         assert_int_equal(labels[i], 1000 + request.index);
         assert_memory_equal(images + (ptrdiff_t)i * FLOATS, expected, sizeof expected);
     }

@@ -60,7 +60,8 @@ static void check_case(const json_t *golden, const dn_kernels *kernels)
                      .nesterov = json_is_true(json_object_get(settings, "nesterov")),
                      .beta1 = number(settings, "beta1"),
                      .beta2 = number(settings, "beta2"),
-                     .eps = number(settings, "eps")},
+                     .eps = number(settings, "eps"),
+                     .trust = number(settings, "trust")},
         .count = count,
         .parameters = parameters,
         .states = states,
@@ -114,12 +115,13 @@ static void step_thrice(const dn_optimizer *row, float *result)
     static float gradients[COUNT];
     dn_update update = {.settings = {.rate = 0.1,
                                      .weight_decay = 0.3,
-                                     .undecayed = 1U << DN_NORM_WEIGHT | 1U << DN_LINEAR_BIAS,
+                                     .undecayed = DN_UNDECAYED_NORM | DN_UNDECAYED_BIAS,
                                      .momentum = 0.9,
                                      .nesterov = 1,
                                      .beta1 = 0.9,
                                      .beta2 = 0.99,
-                                     .eps = 1e-8},
+                                     .eps = 1e-8,
+                                     .trust = 0.01},
                         .count = COUNT,
                         .parameters = result,
                         .states = result + COUNT,
@@ -163,21 +165,22 @@ static void test_groups(void **state)
 {
     (void)state;
     for (int r = 0; dn_optimizer_name(r) != NULL; r++) {
-        float parameters[2][2] = {{1, 1}, {1, 1}}, states[STATES * 2] = {0};
-        const float gradients[2] = {0.5F, 0.5F};
-        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 1},
-                                  {.kind = DN_NORM_BIAS, .offset = 1, .count = 1}};
+        float parameters[2][3] = {{1, 1, 1}, {1, 1, 1}}, states[STATES * 3] = {0};
+        const float gradients[3] = {0.5F, -0.5F, 0.5F};
+        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 2},
+                                  {.kind = DN_NORM_BIAS, .offset = 2, .count = 1}};
         for (int decay = 0; decay < 2; decay++) {
             memset(states, 0, sizeof states);
             dn_kernels_get(0)->optimizers[r]->update(
                 &(dn_update){.settings = {.rate = 0.1,
                                           .weight_decay = decay,
-                                          .undecayed = 1U << DN_NORM_BIAS,
+                                          .undecayed = DN_UNDECAYED_BIAS,
                                           .beta1 = 0.9,
                                           .beta2 = 0.99,
-                                          .eps = 1},
+                                          .eps = 1,
+                                          .trust = 0.1},
                              .step = 1,
-                             .count = 2,
+                             .count = 3,
                              .parameters = parameters[decay],
                              .states = states,
                              .gradients = gradients,
@@ -185,14 +188,34 @@ static void test_groups(void **state)
                              .tensors = pair,
                              .tensor_count = 2});
         }
-        assert_true(parameters[0][0] > parameters[1][0]);
-        assert_true(parameters[0][1] == parameters[1][1]);
+        assert_true(parameters[0][0] + parameters[0][1] > parameters[1][0] + parameters[1][1]);
+        assert_true(parameters[0][2] == parameters[1][2]);
     }
+}
+
+static void test_norm(void **state)
+{
+    (void)state;
+    static float x[100003];
+    const int before = omp_get_max_threads();
+    double expected = 0;
+    dn_random_normal(x, 100003, 1, 1, DN_STREAM_SYNTHETIC, 0);
+    for (int i = 0; i < 100003; i++)
+        expected += (double)x[i] * (double)x[i];
+    omp_set_num_threads(1);
+    const double norm = dn_gradient_norm(x, 100003);
+    assert_true(fabs(norm - sqrt(expected)) < 1e-9);
+    for (int threads = 2; threads <= 5; threads++) {
+        omp_set_num_threads(threads);
+        assert_true(dn_gradient_norm(x, 100003) == norm);
+    }
+    omp_set_num_threads(before);
+    assert_true(dn_gradient_norm(x, 0) == 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch), cmocka_unit_test(test_bits),
-                                       cmocka_unit_test(test_groups)};
+                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_norm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

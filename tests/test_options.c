@@ -56,7 +56,7 @@ static void test_defaults(void **state)
     assert_int_equal(options.epochs, 300);
     assert_int_equal(options.batch_size, 32);
     assert_int_equal(options.step.rule.nesterov, 1);
-    assert_int_equal(options.run.augment, DN_AUGMENT_AUTO);
+    assert_string_equal(options.augment, "auto");
     assert_int_equal(options.lr_scaling, DN_RATE_SCALING_LINEAR);
     assert_string_equal(dn_schedule_name(options.schedule), "step");
     assert_string_equal(dn_optimizer_name(options.step.optimizer), "sgd");
@@ -118,9 +118,10 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "--lr", "fast"),
                    "--lr: found 'fast', expected a number from 0 to 1000");
     expect_failure(PARSE("train", "--schedule", "linear"),
-                   "--schedule: found 'linear', expected step|cosine|constant");
+                   "--schedule: found 'linear', expected "
+                   "step|cosine|constant|multi-step|polynomial|one-cycle|plateau");
     expect_failure(PARSE("train", "--optimizer", "lion"),
-                   "--optimizer: found 'lion', expected sgd|adam|adamw");
+                   "--optimizer: found 'lion', expected sgd|adam|adamw|rmsprop|lars|lamb");
     expect_failure(PARSE("train", "--nesterov=maybe"),
                    "--nesterov: found 'maybe', expected 0|1|off|on");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
@@ -324,21 +325,67 @@ static void test_resume(void **state)
                    "'dn_dist train'");
 }
 
+/* The rate of what was parsed. */
+static dn_rate rate_on(int virtual_ranks)
+{
+    dn_rate rate;
+    assert_int_equal(dn_options_rate(&options, virtual_ranks, 100, &rate), DN_OK);
+    return rate;
+}
+
 static void test_rate(void **state)
 {
     (void)state;
     PARSE_WELL("train");
-    dn_rate rate = dn_options_rate(&options, 8, 100);
+    dn_rate rate = rate_on(8);
     assert_true(rate.base == 0.1 * 4 && rate.warmup_epochs == 5 && rate.epochs == 300);
-    rate = dn_options_rate(&options, 1, 100);
+    rate = rate_on(1);
     assert_true(rate.base == 0.1 / 2 && rate.warmup_epochs == 0);
     PARSE_WELL("train", "--lr-scaling", "none", "--epochs", "10");
-    rate = dn_options_rate(&options, 8, 100);
+    rate = rate_on(8);
     assert_true(rate.base == 0.1 && rate.warmup_epochs == 0);
+    PARSE_WELL("train", "--lr-scaling", "sqrt", "--lr-min", "0.01");
+    rate = rate_on(8);
+    assert_true(rate.base == 0.1 * 2 && rate.least == 0.01 * 2);
     PARSE_WELL("train", "--epochs", "10");
-    assert_true(dn_options_rate(&options, 8, 100).warmup_epochs == 1);
+    assert_true(rate_on(8).warmup_epochs == 1);
     PARSE_WELL("train", "--warmup-epochs", "2.5");
-    assert_true(dn_options_rate(&options, 1, 100).warmup_epochs == 2.5);
+    assert_true(rate_on(1).warmup_epochs == 2.5);
+}
+
+static void test_milestones(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        ",",  "1,", "2,1", "2,2",  "0",
+        "-1", "a",  "1 2", "1,,2", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
+    dn_rate rate;
+    PARSE_WELL("train", "--schedule", "multi-step", "--milestones", "150,225");
+    rate = rate_on(1);
+    assert_true(rate.settings.milestones == 2 && rate.settings.milestone[0] == 150 &&
+                rate.settings.milestone[1] == 225);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        PARSE_WELL("train", "--milestones", bad[i]);
+        assert_int_equal(dn_options_rate(&options, 1, 100, &rate), DN_EINVAL);
+        assert_non_null(strstr(dn_message(), "--milestones: found '"));
+    }
+    PARSE_WELL("train", "--schedule", "multi-step");
+    assert_int_equal(dn_options_rate(&options, 1, 100, &rate), DN_EINVAL);
+}
+
+/* What the user does not say is the optimizer's; what he says is his. */
+static void test_optimizer_defaults(void **state)
+{
+    (void)state;
+    PARSE_WELL("train");
+    assert_true(options.lr == 0.1 && options.step.rule.momentum == 0.9);
+    PARSE_WELL("train", "--optimizer", "rmsprop");
+    assert_true(options.lr == 0.01 && options.step.rule.momentum == 0 &&
+                options.step.rule.beta2 == 0.99);
+    PARSE_WELL("train", "--optimizer", "rmsprop", "--momentum", "0.5");
+    assert_true(options.step.rule.momentum == 0.5);
+    PARSE_WELL("train", "--optimizer", "lamb", "--lr", "0.1");
+    assert_true(options.lr == 0.1 && options.step.rule.eps == 1e-6);
 }
 
 static void test_help(void **state)
@@ -360,7 +407,7 @@ static void test_help(void **state)
                      text);
     assert_non_null(strstr(
         text, "  --batch-size N                    images per virtual rank, or in one pass [32]"));
-    assert_non_null(strstr(text, "\n  --augment auto|none|pad-crop-flip "));
+    assert_non_null(strstr(text, "\n  --augment LIST "));
     assert_non_null(strstr(text, "\n  densenet121\n"));
     assert_null(strstr(text, "--json"));
     free(text);
@@ -369,11 +416,18 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),         cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),          cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),           cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,25 +15,56 @@
 #define RELATIVE_TOLERANCE 1e-12
 #define ABSOLUTE_TOLERANCE 1e-15
 
-static void check_case(const json_t *golden)
+static double setting(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key)); /* 0 where there is none */
+}
+
+static dn_rate read_rate(const json_t *golden)
 {
     const char *name = json_string_value(json_object_get(golden, "schedule"));
-    const json_t *rates = json_object_get(golden, "rates");
+    const json_t *milestone = json_object_get(golden, "milestone");
+    const json_t *gamma = json_object_get(golden, "gamma");
     dn_rate rate = {
-        .base = json_number_value(json_object_get(golden, "base")),
-        .steps_per_epoch = json_integer_value(json_object_get(golden, "steps_per_epoch")),
-        .epochs = json_integer_value(json_object_get(golden, "epochs")),
-        .warmup_epochs = json_number_value(json_object_get(golden, "warmup_epochs")),
+        .settings = {.gamma = gamma ? json_number_value(gamma) : 0.1,
+                     .step_epochs = (int)setting(golden, "step_epochs"),
+                     .milestones = (int)json_array_size(milestone),
+                     .power = setting(golden, "power"),
+                     .metric = (int)setting(golden, "metric"),
+                     .patience = (int)setting(golden, "patience"),
+                     .cooldown = (int)setting(golden, "cooldown"),
+                     .threshold = setting(golden, "threshold")},
+        .base = setting(golden, "base"),
+        .least = setting(golden, "least"),
+        .steps_per_epoch = (int64_t)setting(golden, "steps_per_epoch"),
+        .epochs = (int64_t)setting(golden, "epochs"),
+        .warmup_epochs = setting(golden, "warmup_epochs"),
     };
+    for (int i = 0; i < rate.settings.milestones; i++)
+        rate.settings.milestone[i] = json_integer_value(json_array_get(milestone, (size_t)i));
     for (int i = 0; dn_schedule_name(i); i++)
         if (strcmp(name, dn_schedule_name(i)) == 0)
             rate.schedule = dn_schedule_get(i);
     assert_non_null(rate.schedule);
+    return rate;
+}
+
+static void check_case(const json_t *golden)
+{
+    const json_t *rates = json_object_get(golden, "rates");
+    const json_t *metrics = json_object_get(golden, "metrics");
+    dn_rate rate = read_rate(golden);
     for (size_t step = 0; step < json_array_size(rates); step++) {
+        const int64_t epoch = (int64_t)step / rate.steps_per_epoch;
+        if (metrics && epoch > 0) {
+            const double metric = json_number_value(json_array_get(metrics, (size_t)epoch - 1));
+            dn_rate_observe(&rate, epoch, metric, metric);
+        }
         const double expected = json_number_value(json_array_get(rates, step));
         const double found = dn_learning_rate(&rate, (int64_t)step);
         if (!(fabs(found - expected) <= RELATIVE_TOLERANCE * expected + ABSOLUTE_TOLERANCE))
-            fail_msg("%s, step %zu: found %.17g, expected %.17g", name, step, found, expected);
+            fail_msg("%s, step %zu: found %.17g, expected %.17g", rate.schedule->name, step, found,
+                     expected);
     }
 }
 
@@ -69,41 +100,23 @@ static void test_ends(void **state)
 
 /* ---- a schedule with a state ---- */
 
-enum { BEST, BAD, FACTOR }; /* the least loss, epochs since, 1 - factor */
-
-static double plateau_factor(double progress, const dn_schedule_state *state)
-{
-    (void)progress;
-    return 1 - state->value[FACTOR];
-}
-
-/* Halves the rate when two epochs have brought nothing. */
-static void plateau_observe(dn_schedule_state *state, double loss)
-{
-    double *value = state->value;
-    const int is_better = state->epochs == 0 || loss < value[BEST];
-    value[BEST] = is_better ? loss : value[BEST];
-    value[BAD] = is_better ? 0 : value[BAD] + 1;
-    if (value[BAD] == 2) {
-        value[FACTOR] = (1 + value[FACTOR]) / 2;
-        value[BAD] = 0;
-    }
-}
-
-static const dn_schedule plateau = {"plateau", plateau_factor, plateau_observe};
-
 static void test_state(void **state)
 {
     (void)state;
     static const double losses[] = {3, 2, 2.5, 1, 1, 2, 1.5, 0.5};
-    static const double factors[] = {1, 1, 1, 1, 1, 0.5, 0.5, 0.5};
-    dn_rate rate = {.schedule = &plateau, .base = 0.1, .steps_per_epoch = 10, .epochs = 8};
+    static const double factors[] = {1, 1, 1, 1, 1, 0.5, 0.5, 0.5}; /* of the base rate */
+    dn_rate rate = {
+        .settings = {.gamma = 0.5, .patience = 1}, .base = 0.1, .steps_per_epoch = 10, .epochs = 8};
+    for (int i = 0; dn_schedule_name(i); i++)
+        if (strcmp(dn_schedule_name(i), "plateau") == 0)
+            rate.schedule = dn_schedule_get(i);
+    assert_non_null(rate.schedule);
     dn_rate resumed = rate;
     for (int epoch = 1; epoch <= 8; epoch++) {
         assert_true(dn_rate_awaits(&rate, epoch));
-        dn_rate_observe(&rate, epoch, losses[epoch - 1]);
+        dn_rate_observe(&rate, epoch, losses[epoch - 1], 0);
         assert_false(dn_rate_awaits(&rate, epoch));
-        dn_rate_observe(&rate, epoch, 1e9); /* it knows of that epoch */
+        dn_rate_observe(&rate, epoch, 1e9, 0); /* it knows of that epoch */
         assert_true(dn_learning_rate(&rate, 10 * epoch) == 0.1 * factors[epoch - 1]);
         resumed.state = rate.state; /* all that a checkpoint keeps of it */
         assert_true(dn_learning_rate(&resumed, 10 * epoch) == 0.1 * factors[epoch - 1]);
@@ -112,7 +125,7 @@ static void test_state(void **state)
     rate.schedule = dn_schedule_get(0); /* one without a state awaits nothing, and keeps nothing */
     rate.state = (dn_schedule_state){0};
     assert_false(dn_rate_awaits(&rate, 1));
-    dn_rate_observe(&rate, 1, 1);
+    dn_rate_observe(&rate, 1, 1, 1);
     assert_true(rate.state.epochs == 0);
 }
 

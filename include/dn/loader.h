@@ -36,9 +36,9 @@ typedef struct dn_loader_settings {
     dn_sequence sequence;
     int64_t begin, end; /* reads the batches [begin, end), unless it is asked for others */
     int shuffle;        /* 1: each epoch in dn_random_permutation's order; 0: in stored order */
-    int augment;        /* dn_transform_of's */
-    uint64_t seed;      /* of order and augmentation */
-    int depth;          /* batches in the ring */
+    dn_transform transform;
+    uint64_t seed; /* of the order */
+    int depth;     /* batches in the ring */
 } dn_loader_settings;
 
 typedef struct dn_loader dn_loader;
@@ -49,11 +49,11 @@ typedef struct dn_loader dn_loader;
 dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *settings);
 
 /*
- * images(count, channels, height, width) and labels(count) = batch n, where count is the sequence's
- * `batch`, or what is left of the split. Waits until it is read, copies it with OpenMP's threads,
- * and gives its place to the next one. Any n but the one after the last loaded starts the thread
- * anew there. On failure, of one of its images or as dn_loader_create, the arrays stay as they
- * were. One thread calls it.
+ * images(count, channels, height, width), as the transform makes them, and labels(count) = batch n,
+ * where count is the sequence's `batch`, or what is left of the split. Waits until it is read,
+ * copies it with OpenMP's threads, and gives its place to the next one. Any n but the one after the
+ * last loaded starts the thread anew there. On failure, of one of its images or as
+ * dn_loader_create, the arrays stay as they were. One thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 

@@ -17,15 +17,20 @@
 
 enum { DN_OPTIMIZER_STATES = 4 }; /* the most state vectors of an optimizer */
 
+/* Gamma and beta of batch norms; biases, those betas too. */
+typedef enum dn_undecayed { DN_UNDECAYED_NORM = 1, DN_UNDECAYED_BIAS = 2 } dn_undecayed;
+
 /* A rule reads those that it has. */
 typedef struct dn_optimizer_settings {
     double rate; /* learning rate of this step */
     double weight_decay;
-    unsigned undecayed;  /* bit k: tensors of the dn_tensor_kind k have no weight decay */
-    double momentum;     /* SGD: mu, 0 = none */
-    int nesterov;        /* SGD: Nesterov's variant */
-    double beta1, beta2; /* Adam: decay of the averages of gradients and of their squares */
-    double eps;          /* Adam: added to the root of the latter */
+    int undecayed;   /* dn_undecayed bits: which tensors have no weight decay */
+    double momentum; /* SGD, RMSprop, LARS: mu, 0 = none */
+    int nesterov;    /* SGD: Nesterov's variant */
+    double beta1;    /* Adam, LAMB: decay of the average of gradients */
+    double beta2;    /* these, RMSprop: of the average of their squares */
+    double eps;      /* these: added to the root of the latter */
+    double trust;    /* LARS: the trust coefficient */
 } dn_optimizer_settings;
 
 /* One step. The vectors do not overlap. */
@@ -44,7 +49,7 @@ typedef struct dn_update {
 
 typedef struct dn_optimizer {
     const char *name;
-    double rate;                                 /* learning rate where none was chosen */
+    dn_optimizer_settings defaults;              /* of what it reads, where none was chosen */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names, as PyTorch's; NULL behind the last */
     void (*update)(const dn_update *update);
 } dn_optimizer;
@@ -55,11 +60,23 @@ const char *dn_optimizer_name(int index);
 /* How many state vectors it keeps. */
 int dn_optimizer_states(const dn_optimizer *optimizer);
 
+static inline int dn_is_undecayed(const dn_optimizer_settings *settings, const dn_tensor *tensor)
+{
+    static const int groups[] = {[DN_NORM_WEIGHT] = DN_UNDECAYED_NORM,
+                                 [DN_NORM_BIAS] = DN_UNDECAYED_NORM | DN_UNDECAYED_BIAS,
+                                 [DN_LINEAR_BIAS] = DN_UNDECAYED_BIAS,
+                                 [DN_RUNNING_VAR] = 0};
+    return (settings->undecayed & groups[tensor->kind]) != 0;
+}
+
 /* The weight decay of a tensor. */
 static inline double dn_weight_decay(const dn_optimizer_settings *settings, const dn_tensor *tensor)
 {
-    return settings->undecayed >> tensor->kind & 1 ? 0 : settings->weight_decay;
+    return dn_is_undecayed(settings, tensor) ? 0 : settings->weight_decay;
 }
+
+/* The Euclidean norm of x(count): the same bits on any number of threads. */
+double dn_gradient_norm(const float *x, size_t count);
 
 /* What an optimizer keeps from step to step. */
 typedef struct dn_optimizer_state {

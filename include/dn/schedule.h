@@ -14,28 +14,47 @@ typedef struct dn_schedule_state {
     double value[7]; /* the schedule's own */
 } dn_schedule_state;
 
-enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double) };
+enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double), DN_MILESTONES = 16 };
 
-typedef struct dn_schedule {
-    const char *name;
-    /* The factor of the base rate at `progress`, the part of the run in [0, 1] that is done. */
-    double (*factor)(double progress, const dn_schedule_state *state);
-    /* Takes an epoch's loss on the test set into the state; NULL for a schedule without one. */
-    void (*observe)(dn_schedule_state *state, double loss);
-} dn_schedule;
+typedef enum dn_schedule_metric { DN_METRIC_LOSS, DN_METRIC_ACCURACY } dn_schedule_metric;
 
-/* Row `index` of the table and its name, NULL past the end. */
-const dn_schedule *dn_schedule_get(int index);
-const char *dn_schedule_name(int index);
+/* A schedule reads those that it has. */
+typedef struct dn_schedule_settings {
+    double gamma;                     /* step, multi-step, plateau: the factor of a fall */
+    int step_epochs;                  /* step: from one fall to the next; 0: at 50 and 75 % */
+    int64_t milestone[DN_MILESTONES]; /* multi-step: epochs that begin with a fall, ascending */
+    int milestones;                   /* how many */
+    double power;                     /* polynomial */
+    int metric;                       /* plateau: dn_schedule_metric */
+    int patience, cooldown;           /* plateau: epochs */
+    double threshold;                 /* plateau: the part by which an epoch has to be better */
+} dn_schedule_settings;
+
+typedef struct dn_schedule dn_schedule;
 
 typedef struct dn_rate {
     const dn_schedule *schedule;
+    dn_schedule_settings settings;
     double base;             /* the rate after the warm-up */
+    double least;            /* what cosine, polynomial and plateau fall to */
     int64_t steps_per_epoch; /* >= 1 */
     int64_t epochs;          /* of the whole run, >= 1 */
     double warmup_epochs;    /* 0: none */
     dn_schedule_state state;
 } dn_rate;
+
+struct dn_schedule {
+    const char *name;
+    /* The rate of step `step` but for the warm-up. */
+    double (*rate)(const dn_rate *rate, int64_t step);
+    /* Takes an epoch's loss or accuracy on the test set into the state; NULL for a schedule without
+     * one. */
+    void (*observe)(dn_rate *rate, double metric);
+};
+
+/* Row `index` of the table and its name, NULL past the end. */
+const dn_schedule *dn_schedule_get(int index);
+const char *dn_schedule_name(int index);
 
 /* The rate of step `step` (0 is the first). The warm-up is a linear ramp from base / W at step 0
  * to base at step W - 1, W its number of steps (Goyal et al. 2017), times the schedule. */
@@ -44,7 +63,7 @@ double dn_learning_rate(const dn_rate *rate, int64_t step);
 /* 1 where the schedule has to be told of the end of epoch `epoch` (1 is the first). */
 int dn_rate_awaits(const dn_rate *rate, int64_t epoch);
 
-/* Tells a schedule that awaits it the loss of epoch `epoch`; does nothing for others. */
-void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss);
+/* Tells a schedule that awaits it the scores of epoch `epoch`; does nothing for others. */
+void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss, double accuracy);
 
 #endif

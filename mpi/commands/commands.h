@@ -34,14 +34,20 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
- * tenth of the run, where scaling raises the rate, and none elsewhere. */
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch);
+ * tenth of the run, where scaling raises the rate, and none elsewhere. DN_EINVAL: --milestones. */
+dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
+                          dn_rate *rate);
+
+/* *transform = what makes a split's images the net's input. --augment and --eval-transform that are
+ * automatic become what they stand for. DN_EINVAL. */
+dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,
+                               dn_transform *transform);
 
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
- * classes is taken from `data` (or NULL); DN_ESHAPE where both are given and differ. DN_EINVAL,
- * DN_ENOMEM. */
-dn_status dn_options_net(const dn_options *options, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net);
+ * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both
+ * are given and differ. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_options_net(const dn_options *options, const dn_shard_info *data,
+                         const dn_transform *input, int virtual_ranks, dn_net **net);
 
 /* Before a net's memory is touched: DN_ENOMEM on all ranks where those of a machine, with `more`
  * bytes beside each net, take more than the machine or their cgroup has left; the message names

@@ -2,6 +2,8 @@
 #include "commands/commands.h"
 
 #include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
@@ -23,18 +25,45 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state)
     return DN_OK;
 }
 
-dn_rate dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch)
+/* Epochs in ascending order, with commas between. */
+static dn_status parse_milestones(const char *text, dn_schedule_settings *falls)
 {
-    const double global_batch = (double)options->batch_size * virtual_ranks;
-    const double scale = options->lr_scaling == DN_RATE_SCALING_LINEAR ? global_batch / 64 : 1;
+    const char *at = text;
+    for (falls->milestones = 0; *at != '\0';) {
+        char *end;
+        const int64_t last = falls->milestones > 0 ? falls->milestone[falls->milestones - 1] : 0;
+        const int64_t epoch = isdigit((unsigned char)*at) ? strtoll(at, &end, 10) : 0;
+        DN_CHECK(epoch > last && (*end == ',' ? end[1] != '\0' : *end == '\0') &&
+                     falls->milestones < DN_MILESTONES,
+                 DN_EINVAL,
+                 "--milestones: found '%s', expected at most %d ascending epochs such as 150,225",
+                 text, DN_MILESTONES);
+        falls->milestone[falls->milestones++] = epoch;
+        at = end + (*end == ',');
+    }
+    return DN_OK;
+}
+
+dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
+                          dn_rate *rate)
+{
+    const double ratio = (double)options->batch_size * virtual_ranks / 64;
+    const double scales[] = {1, ratio, sqrt(ratio)}; /* dn_rate_scaling */
+    const double scale = scales[options->lr_scaling];
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
-    return (dn_rate){
+    *rate = (dn_rate){
         .schedule = dn_schedule_get(options->schedule),
+        .settings = options->falls,
         .base = options->lr * scale,
+        .least = options->lr_min * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
         .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
     };
+    DN_TRY(parse_milestones(options->milestones, &rate->settings));
+    DN_CHECK(strcmp(rate->schedule->name, "multi-step") != 0 || rate->settings.milestones > 0,
+             DN_EINVAL, "--schedule multi-step: found no --milestones, expected such as 150,225");
+    return DN_OK;
 }
 
 /* Takes the option's value where it is given, the data's otherwise; both must agree. */
@@ -48,23 +77,58 @@ static dn_status given_or_data(const char *option, int given, int data, const ch
     return DN_OK;
 }
 
-static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data)
+/* What --augment or --eval-transform stand for where they are automatic. */
+static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
+                    const dn_shard_info *data)
+{
+    const int is_one_size = data->height > 0, side = o->size > 0 ? o->size : 224;
+    const int is_resized = o->size > 0 && (o->size != data->height || o->size != data->width);
+    const char *flips = split == DN_TRAIN && data->channels > 1 ? "pad-crop:4,hflip" : "";
+    if (strcmp(list, "pad-crop-flip") == 0) /* as checkpoints of earlier versions say it */
+        snprintf(list, size, "pad-crop:4,hflip");
+    if (strcmp(list, "auto") != 0)
+        return;
+    if (!is_one_size && split == DN_TRAIN)
+        snprintf(list, size, "random-resized-crop:%d,hflip", side);
+    else if (!is_one_size)
+        snprintf(list, size, "resize:%d,center-crop:%d", side * 8 / 7, side);
+    else if (is_resized)
+        snprintf(list, size, "resize:%d,center-crop:%d%s%s", side, side, *flips ? "," : "", flips);
+    else
+        snprintf(list, size, "%s", *flips ? flips : "none");
+}
+
+dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_info *data,
+                               dn_transform *transform)
+{
+    char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
+    resolve(list, sizeof o->augment, o, split, data);
+    const dn_status status = dn_transform_parse(transform, data, list, o->step.seed);
+    return status == DN_OK
+               ? DN_OK
+               : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",
+                         list, dn_message());
+}
+
+static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data,
+                           const dn_transform *input)
 {
     DN_TRY(dn_spec_parse(spec, o->model));
     spec->channels = data != NULL ? data->channels : o->channels;
     data = data != NULL ? data : &(dn_shard_info){0};
-    DN_TRY(given_or_data("--size", o->size, data->height, data->dataset, &spec->height));
-    DN_TRY(given_or_data("--size", o->size, data->width, data->dataset, &spec->width));
+    const int height = input ? input->height : 0, width = input ? input->width : 0;
+    DN_TRY(given_or_data("--size", o->size, height, data->dataset, &spec->height));
+    DN_TRY(given_or_data("--size", o->size, width, data->dataset, &spec->width));
     DN_TRY(given_or_data("--classes", o->classes, data->classes, data->dataset, &spec->classes));
     return dn_spec_check(spec);
 }
 
-dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, int virtual_ranks,
-                         dn_net **net)
+dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const dn_transform *input,
+                         int virtual_ranks, dn_net **net)
 {
     dn_spec spec;
     const dn_kernels *kernels;
-    DN_TRY(make_spec(&spec, o, data));
+    DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,

@@ -74,7 +74,7 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
              "%s: found step %" PRId64 ", expected at most the run's last, %" PRId64
              " by --epochs and --max-steps",
              r->state.path, r->state.step, r->last);
-    r->rate = dn_options_rate(o, o->step.virtual_ranks, per_epoch);
+    DN_TRY(dn_options_rate(o, o->step.virtual_ranks, per_epoch, &r->rate));
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
     else /* a schedule that was not told of the epochs before */
@@ -92,11 +92,11 @@ static dn_status build_run(dn_run *r, dn_options *o)
     const dn_shard_info *data = &r->train.images.info;
     if (o->step.virtual_ranks == 0)
         o->step.virtual_ranks = r->comm->size;
-    if (o->run.augment == DN_AUGMENT_AUTO)
-        o->run.augment = data->channels > 1 ? DN_AUGMENT_PAD_CROP_FLIP : DN_AUGMENT_NONE;
     DN_TRY(same_data(r, o->data));
     DN_TRY(plan_run(r, o));
-    DN_TRY(dn_options_net(o, data, o->step.virtual_ranks, &r->net));
+    DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
+    DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
+    DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;

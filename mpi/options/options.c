@@ -38,9 +38,9 @@ static const char *option_hint(dn_nearest *nearest, dn_command_bit command, cons
 }
 
 /* The row's bit in dn_options.given. */
-static uint64_t given_bit(const dn_option *o)
+static dn_option_set given_bit(const dn_option *o)
 {
-    return UINT64_C(1) << (o - dn_option_table);
+    return (dn_option_set)1 << (o - dn_option_table);
 }
 
 static void *field_of(const dn_options *options, const dn_option *o)
@@ -167,7 +167,7 @@ static void option_text(const dn_options *options, const dn_option *o, char text
 /* Where a line of INI text goes on its way through inih. */
 typedef struct ini_target {
     dn_options *options;
-    uint64_t keep; /* options that stay as they are */
+    dn_option_set keep; /* options that stay as they are */
     dn_status status;
 } ini_target;
 
@@ -191,7 +191,7 @@ static int take_ini_value(void *user, const char *section, const char *name, con
 
 /* Reads and closes `file`. Takes one line at a time: so its number is known, and an indented one
  * does not continue another. */
-static dn_status read_ini(FILE *file, const char *name, dn_options *options, uint64_t keep)
+static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
 {
     char line[INI_MAX_LINE];
     ini_target to = {.options = options, .keep = keep};
@@ -306,6 +306,23 @@ static dn_status read_config(dn_options *options)
     return read_ini(file, options->config, options, options->given);
 }
 
+/* What an optimizer reads and the user did not give is as its row has it. */
+static void take_defaults(dn_options *options)
+{
+    const dn_optimizer_settings *row =
+        &dn_kernels_get(0)->optimizers[options->step.optimizer]->defaults;
+    dn_optimizer_settings *rule = &options->step.rule;
+    const struct {
+        const char *option;
+        double *value, initial;
+    } fields[] = {{"lr", &options->lr, row->rate},     {"momentum", &rule->momentum, row->momentum},
+                  {"beta1", &rule->beta1, row->beta1}, {"beta2", &rule->beta2, row->beta2},
+                  {"eps", &rule->eps, row->eps},       {"trust", &rule->trust, row->trust}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (!dn_options_given(options, fields[i].option))
+            *fields[i].value = fields[i].initial;
+}
+
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
@@ -318,8 +335,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));
-    if (!dn_options_given(options, "lr"))
-        options->lr = dn_kernels_get(0)->optimizers[options->step.optimizer]->rate;
+    take_defaults(options);
     DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
              "--checkpoint: found none, expected a checkpoint FILE to evaluate");
     return DN_OK;
@@ -359,6 +375,11 @@ void dn_options_help(FILE *file, const dn_command *command)
             fprintf(file, "\n%s\n", o->group);
         group = o->group;
         print_option(file, o);
+    }
+    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL)) {
+        fprintf(file, "\nsteps of --augment and --eval-transform, with commas between\n");
+        for (int i = 0; dn_transform_usage(i); i++)
+            fprintf(file, "  %s\n", dn_transform_usage(i));
     }
     if (command->bit == DN_COMMAND_EVAL)
         return;

@@ -22,9 +22,16 @@ typedef enum dn_command_bit {
     DN_COMMAND_PLAN = 16
 } dn_command_bit;
 
-typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
+typedef enum dn_rate_scaling {
+    DN_RATE_SCALING_NONE,
+    DN_RATE_SCALING_LINEAR,
+    DN_RATE_SCALING_SQRT
+} dn_rate_scaling;
 
 enum { DN_PATH_SIZE = 1024 };
+
+/* Bit i: option i of the table. */
+typedef unsigned __int128 dn_option_set;
 
 /* Every option of every command; those of other commands hold their defaults. A choice is the index
  * of its name; the enum that names it stands beside it. */
@@ -46,15 +53,18 @@ typedef struct dn_options {
     dn_run_settings run;
 
     int epochs;
-    double lr;            /* for a global batch of 64 where lr_scaling is linear; its default is the
-                             optimizer's */
+    double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; the default of lr
+                             is the optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
     int schedule;         /* dn_schedule_get */
-    double warmup_epochs; /* < 0: dn_options_rate decides */
+    char milestones[128]; /* epochs with commas between, ascending; or empty */
+    dn_schedule_settings falls; /* milestones are not known yet */
+    double warmup_epochs;       /* < 0: dn_options_rate decides */
 
     char data[DN_PATH_SIZE];
-    char out[DN_PATH_SIZE];    /* empty: dn_options_folder decides */
-    char resume[DN_PATH_SIZE]; /* auto, none or a file */
+    char augment[256], eval_transform[256]; /* dn/transform.h, or auto */
+    char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
+    char resume[DN_PATH_SIZE];              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     char time_limit[32]; /* job/preempt.h */
 
@@ -68,7 +78,7 @@ typedef struct dn_options {
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */
     double latency, bandwidth, inside_latency, inside_bandwidth; /* us, GB/s */
 
-    uint64_t given; /* bit i: option i of the table was given, by command line or --config */
+    dn_option_set given; /* those that were given, by command line or --config */
 } dn_options;
 
 struct dn_comm;

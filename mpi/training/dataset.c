@@ -2,13 +2,13 @@
 #include "training/dataset.h"
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, float *image)
+                              const dn_transform *transform, dn_workspace *workspace, float *image)
 {
     const dn_split *split = (const dn_split *)source;
     const uint8_t *pixels = split->pixels.data;
-    dn_transform_apply(transform, request,
-                       pixels + (size_t)request->index * dn_image_values(&source->info), image);
-    return DN_OK;
+    return dn_transform_pixels(transform, request,
+                               pixels + (size_t)request->index * dn_image_values(&source->info),
+                               source->info.height, source->info.width, workspace, image);
 }
 
 /* The node's ranks have the chunks' addresses and the labels in common; its first looks for them,

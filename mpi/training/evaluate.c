@@ -11,7 +11,8 @@ enum { SCORES = sizeof(dn_scores) / sizeof(double) };
 /* Fills this rank's rows of sums(batches), not divided by the images; DN_STOPPED when it is
  * preempted. */
 static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                               const dn_preempt *preempt, dn_scores *sums, int batches)
+                               const dn_transform *transform, const dn_preempt *preempt,
+                               dn_scores *sums, int batches)
 {
     const dn_view view = dn_net_view(net);
     const int first = dn_tree_first(batches, comm->size, comm->rank);
@@ -21,6 +22,7 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
         .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
         .begin = first,
         .end = last,
+        .transform = *transform,
         .depth = DN_READ_AHEAD};
     dn_loader *loader;
     dn_status status = dn_loader_create(&loader, &settings);
@@ -42,14 +44,14 @@ done:
 }
 
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
-                      const dn_preempt *preempt, dn_scores *scores)
+                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores)
 {
     const double count = (double)images->count;
     const int batch = dn_net_view(net).batch;
     const int batches = (int)((images->count + batch - 1) / batch);
     dn_scores *sums = calloc((size_t)batches, sizeof *sums);
     dn_status status =
-        sums ? score_batches(comm, net, images, preempt, sums, batches)
+        sums ? score_batches(comm, net, images, transform, preempt, sums, batches)
              : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     dn_comm_gather_doubles(comm, &sums->loss, batches * SCORES);

@@ -22,16 +22,15 @@ static dn_status open_loader(dn_run *r)
                                 .virtual_ranks = r->step.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
-    return dn_loader_create(
-        &r->loader,
-        &(dn_loader_settings){.source = &r->train.images,
-                              .sequence = r->sequence,
-                              .begin = r->done * own,
-                              .end = r->last * own,
-                              .shuffle = 1,
-                              .augment = r->settings.augment == DN_AUGMENT_PAD_CROP_FLIP,
-                              .seed = r->step.settings.seed,
-                              .depth = DN_READ_AHEAD * r->step.team.count});
+    return dn_loader_create(&r->loader,
+                            &(dn_loader_settings){.source = &r->train.images,
+                                                  .sequence = r->sequence,
+                                                  .begin = r->done * own,
+                                                  .end = r->last * own,
+                                                  .shuffle = 1,
+                                                  .transform = r->transform,
+                                                  .seed = r->step.settings.seed,
+                                                  .depth = DN_READ_AHEAD * r->step.team.count});
 }
 
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels)
@@ -138,12 +137,12 @@ static dn_status end_epoch(dn_run *r)
     if (is_due || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
         const dn_status status =
-            dn_evaluate(r->comm, r->net, &r->test.images, &r->preempt, &scores);
+            dn_evaluate(r->comm, r->net, &r->test.images, &r->eval_transform, &r->preempt, &scores);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
         is_evaluated = status == DN_OK;
         if (is_evaluated)
-            dn_rate_observe(&r->rate, epoch, scores.loss);
+            dn_rate_observe(&r->rate, epoch, scores.loss, scores.top1);
         dn_rescue_schedule(r->step.settings.rescue, &r->rate.state);
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }

@@ -18,11 +18,7 @@
 #include "training/dataset.h"
 #include "training/step.h"
 
-/* Automatic: pad, crop and flip for images in colour, none for others. */
-typedef enum dn_augment { DN_AUGMENT_AUTO, DN_AUGMENT_NONE, DN_AUGMENT_PAD_CROP_FLIP } dn_augment;
-
 typedef struct dn_run_settings {
-    dn_augment augment;       /* not automatic any more when the run begins */
     int64_t max_steps;        /* in all, those before a resumption counted; 0: no limit */
     int eval_every;           /* epochs between evaluations; 0: none */
     int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
@@ -36,6 +32,7 @@ typedef struct dn_run {
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test;
+    dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
     dn_step step;             /* whose batches come from dn_run_load */
     dn_metrics *metrics;      /* rank 0 */
@@ -62,11 +59,11 @@ dn_load_fn dn_run_load;
  */
 dn_status dn_run_to_end(dn_run *run);
 
-/* *scores = loss and accuracy over all images of a split (evaluate.c). Exact on any number of
- * ranks: the images are cut into batches of the net's size, each computed once, counts are whole
- * numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank is
- * preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
+/* *scores = loss and accuracy over all images of a split, transformed (evaluate.c). Exact on any
+ * number of ranks: the images are cut into batches of the net's size, each computed once, counts
+ * are whole numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank
+ * is preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
-                      const dn_preempt *preempt, dn_scores *scores);
+                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
 
 #endif

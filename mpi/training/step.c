@@ -276,6 +276,15 @@ static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
     return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
 
+/* What the mean gradient of sum(count) is multiplied by for the update. */
+static float gradient_scale(const dn_step *step, const float *sum, size_t count)
+{
+    const float share = 1 / (float)step->virtual_ranks;
+    const double most = step->settings.clip_norm;
+    const double norm = most > 0 ? (double)share * dn_gradient_norm(sum, count) : 0;
+    return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
+}
+
 /* Parameters and running statistics from the summed leaf. */
 static void update(dn_step *step, int64_t number, double rate)
 {
@@ -289,7 +298,7 @@ static void update(dn_step *step, int64_t number, double rate)
                    .parameters = net.parameters,
                    .states = step->optimizer.vectors,
                    .gradients = sum,
-                   .gradient_scale = share,
+                   .gradient_scale = gradient_scale(step, sum, net.parameter_count),
                    .tensors = net.tensors,
                    .tensor_count = net.tensor_count};
     u.settings.rate = rate;

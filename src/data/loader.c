@@ -23,7 +23,7 @@ struct slot {
 
 struct dn_loader {
     dn_loader_settings settings;
-    dn_transform transform;
+    dn_workspace workspace; /* the thread's */
     size_t image_floats;
     struct slot *slot; /* (depth) */
     float *images;     /* of all slots */
@@ -63,7 +63,8 @@ static dn_status read_batch(dn_loader *l, struct slot *slot, int64_t n)
     for (int i = 0; i < slot->count; i++, r.position++) {
         r.index = l->order ? l->order[r.position] : r.position;
         slot->labels[i] = source->labels[r.index];
-        DN_TRY(source->read(source, &r, &l->transform, slot->images + (size_t)i * l->image_floats));
+        DN_TRY(source->read(source, &r, &l->settings.transform, &l->workspace,
+                            slot->images + (size_t)i * l->image_floats));
     }
     return DN_OK;
 }
@@ -169,9 +170,9 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     dn_status status;
     dn_loader *const l = *loader = calloc(1, sizeof *l);
     DN_CHECK(l, DN_ENOMEM, "memory: found none to read ahead");
+    const dn_transform *const t = &s->transform;
     *l = (dn_loader){.settings = *s,
-                     .transform = dn_transform_of(&s->source->info, s->augment, s->seed),
-                     .image_floats = dn_image_values(&s->source->info),
+                     .image_floats = (size_t)t->channels * (size_t)t->height * (size_t)t->width,
                      .ordered = -1};
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
@@ -191,6 +192,7 @@ void dn_loader_destroy(dn_loader **loader)
     stop_reading(l);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
+    dn_workspace_free(&l->workspace);
     free(l->slot);
     free(l->images);
     free(l->labels);

@@ -79,12 +79,16 @@ static void ISA(update_adamw)(const dn_update *u)
     dn_update_all(u, ISA(adamw), &terms);
 }
 
-#define ADAM_STATES                                                                                \
+#define ADAM_DEFAULTS                                                                              \
     {                                                                                              \
-        "exp_avg", "exp_avg_sq"                                                                    \
+        .rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8                                   \
     }
 
-const dn_optimizer ISA(dn_adam) = {
-    .name = "adam", .rate = 0.001, .states = ADAM_STATES, .update = ISA(update_adam)};
-const dn_optimizer ISA(dn_adamw) = {
-    .name = "adamw", .rate = 0.001, .states = ADAM_STATES, .update = ISA(update_adamw)};
+const dn_optimizer ISA(dn_adam) = {.name = "adam",
+                                   .defaults = ADAM_DEFAULTS,
+                                   .states = {"exp_avg", "exp_avg_sq"},
+                                   .update = ISA(update_adam)};
+const dn_optimizer ISA(dn_adamw) = {.name = "adamw",
+                                    .defaults = ADAM_DEFAULTS,
+                                    .states = {"exp_avg", "exp_avg_sq"},
+                                    .update = ISA(update_adamw)};

@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 
+#include "rule.h"
+
+enum { PARTS = 64 }; /* that a norm is summed in, whatever the number of threads */
+
 const char *dn_optimizer_name(int index)
 {
     const dn_optimizer *optimizer = dn_kernels_get(0)->optimizers[index];
@@ -32,4 +36,17 @@ void dn_optimizer_state_destroy(dn_optimizer_state *state)
 {
     free(state->vectors);
     *state = (dn_optimizer_state){0};
+}
+
+double dn_gradient_norm(const float *x, size_t count)
+{
+    double norm[PARTS], sum = 0;
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < PARTS; part++) {
+        const size_t begin = count * part / PARTS, end = count * (part + 1) / PARTS;
+        norm[part] = dn_norm(x + begin, end - begin);
+    }
+    for (size_t part = 0; part < PARTS; part++)
+        sum += norm[part] * norm[part];
+    return sqrt(sum);
 }

@@ -2,7 +2,9 @@
  * rows stand in files of their own, and are compiled once for every kernel table. */
 #include "rule.h"
 
-extern const dn_optimizer ISA(dn_sgd), ISA(dn_adam), ISA(dn_adamw);
+extern const dn_optimizer ISA(dn_sgd), ISA(dn_adam), ISA(dn_adamw), ISA(dn_rmsprop), ISA(dn_lars),
+    ISA(dn_lamb);
 
-const dn_optimizer *const ISA(dn_optimizers)[] = {&ISA(dn_sgd), &ISA(dn_adam), &ISA(dn_adamw),
-                                                  NULL};
+const dn_optimizer *const ISA(dn_optimizers)[] = {
+    &ISA(dn_sgd),  &ISA(dn_adam), &ISA(dn_adamw), &ISA(dn_rmsprop), &ISA(dn_lars),
+    &ISA(dn_lamb), NULL};

@@ -6,6 +6,7 @@
 #ifndef DN_TRAIN_RULE_H
 #define DN_TRAIN_RULE_H
 
+#include <math.h>
 #include <omp.h>
 
 #include "dn/optimizer.h"
@@ -32,6 +33,50 @@ static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *
                 rule(u, t, begin, end, terms);
         }
     }
+}
+
+/* The same for a rule that looks at a whole tensor first: a thread has all of it. */
+static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const void *terms)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < u->tensor_count; i++) {
+        const dn_tensor *t = &u->tensors[i];
+        if (dn_is_parameter(t))
+            rule(u, t, t->offset, t->offset + t->count, terms);
+    }
+}
+
+enum { DN_SUM_LANES = 16 }; /* sums that a norm is made of, whatever the vector's width */
+
+/* lane(DN_SUM_LANES) += the squares of x(count), one lane after the other; exact but for the sums.
+ */
+static inline void dn_add_squares(double *lane, const float *x, size_t count)
+{
+    size_t i = 0;
+    for (; i + DN_SUM_LANES <= count; i += DN_SUM_LANES) {
+#pragma omp simd
+        for (size_t l = 0; l < DN_SUM_LANES; l++)
+            lane[l] += (double)x[i + l] * (double)x[i + l];
+    }
+    for (size_t l = 0; i + l < count; l++)
+        lane[l] += (double)x[i + l] * (double)x[i + l];
+}
+
+/* The norm whose squares the lanes have. */
+static inline double dn_lanes_norm(const double *lane)
+{
+    double sum = 0;
+    for (int l = 0; l < DN_SUM_LANES; l++)
+        sum += lane[l];
+    return sqrt(sum);
+}
+
+/* The Euclidean norm of x(count). */
+static inline double dn_norm(const float *x, size_t count)
+{
+    double lane[DN_SUM_LANES] = {0};
+    dn_add_squares(lane, x, count);
+    return dn_lanes_norm(lane);
 }
 
 #endif

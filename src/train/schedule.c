@@ -8,29 +8,115 @@
 
 #include "dn/math.h"
 
-static double step_factor(double progress, const dn_schedule_state *state)
+static const double pi = 3.14159265358979323846;
+
+static double steps_of(const dn_rate *r)
 {
-    (void)state;
-    return progress < 0.5 ? 1 : progress < 0.75 ? 0.1 : 0.01;
+    return (double)r->steps_per_epoch * (double)r->epochs;
 }
 
-static double cosine_factor(double progress, const dn_schedule_state *state)
+/* The part of the run that is done, in [0, 1]. */
+static double progress(const dn_rate *r, int64_t step)
 {
-    (void)state;
-    return 0.5 * (1 + dn_cos(3.14159265358979323846 * progress));
+    return fmin((double)step / steps_of(r), 1);
 }
 
-static double constant_factor(double progress, const dn_schedule_state *state)
+/* gamma^falls, a power of ten where gamma is a tenth. */
+static double after_falls(const dn_rate *r, int64_t falls)
 {
-    (void)progress, (void)state;
-    return 1;
+    return r->base * (1 / dn_power(1 / r->settings.gamma, falls));
+}
+
+/* Half a cosine from `from` to `to`. */
+static double anneal(double from, double to, double part)
+{
+    return to + (from - to) * 0.5 * (1 + dn_cos(pi * part));
+}
+
+/* A fall every so many epochs, or as in the DenseNet paper. */
+static double step_rate(const dn_rate *r, int64_t step)
+{
+    const double done = progress(r, step);
+    const int64_t every = r->settings.step_epochs;
+    return after_falls(r, every > 0 ? step / r->steps_per_epoch / every
+                                    : (done >= 0.5) + (done >= 0.75));
+}
+
+static double multi_step_rate(const dn_rate *r, int64_t step)
+{
+    int falls = 0;
+    while (falls < r->settings.milestones &&
+           step / r->steps_per_epoch >= r->settings.milestone[falls])
+        falls++;
+    return after_falls(r, falls);
+}
+
+static double cosine_rate(const dn_rate *r, int64_t step)
+{
+    return anneal(r->base, r->least, progress(r, step));
+}
+
+static double constant_rate(const dn_rate *r, int64_t step)
+{
+    (void)step;
+    return r->base;
+}
+
+static double polynomial_rate(const dn_rate *r, int64_t step)
+{
+    const double left = 1 - progress(r, step);
+    const double factor = left > 0 ? dn_exp(r->settings.power * dn_log(left)) : 0;
+    return r->least + (r->base - r->least) * factor;
+}
+
+/* With PyTorch's constants: up from a 25th over 3 tenths of the run, down to a 250,000th. */
+static double one_cycle_rate(const dn_rate *r, int64_t step)
+{
+    const double last = steps_of(r) - 1, top = 0.3 * steps_of(r) - 1, first = r->base / 25;
+    const double at = fmin((double)step, last);
+    if (at <= top)
+        return top > 0 ? anneal(first, r->base, at / top) : r->base;
+    return anneal(r->base, first / 10000, (at - top) / (last - top));
+}
+
+/* What the state holds: the best epoch's metric, epochs since that were no better, epochs left of
+ * the cooldown, falls of the rate as a factor. */
+enum { BEST, BAD, COOLDOWN, FACTOR };
+
+static double plateau_rate(const dn_rate *r, int64_t step)
+{
+    (void)step;
+    return fmax(r->state.epochs > 0 ? r->base * r->state.value[FACTOR] : r->base, r->least);
+}
+
+static void plateau_observe(dn_rate *r, double metric)
+{
+    const dn_schedule_settings *s = &r->settings;
+    double *value = r->state.value;
+    const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* of what is better */
+    const int is_first = r->state.epochs == 0;
+    const int is_better = sign * metric > sign * value[BEST] * (1 + sign * s->threshold);
+    if (is_first || is_better)
+        value[BEST] = metric;
+    value[FACTOR] = is_first ? 1 : value[FACTOR];
+    value[BAD] = is_first || is_better || value[COOLDOWN] > 0 ? 0 : value[BAD] + 1;
+    value[COOLDOWN] = fmax(value[COOLDOWN] - 1, 0);
+    if (value[BAD] > s->patience) {
+        value[FACTOR] *= s->gamma;
+        value[BAD] = 0;
+        value[COOLDOWN] = s->cooldown;
+    }
 }
 
 /* In the order of --schedule's choices: the first is the default. */
 static const dn_schedule schedules[] = {
-    {"step", step_factor, NULL},     /* as in the DenseNet paper */
-    {"cosine", cosine_factor, NULL}, /* half a cosine (Loshchilov and Hutter, ICLR 2017) */
-    {"constant", constant_factor, NULL},
+    {"step", step_rate, NULL},
+    {"cosine", cosine_rate, NULL}, /* half a cosine (Loshchilov and Hutter, ICLR 2017) */
+    {"constant", constant_rate, NULL},
+    {"multi-step", multi_step_rate, NULL},
+    {"polynomial", polynomial_rate, NULL},
+    {"one-cycle", one_cycle_rate, NULL},        /* Smith and Topin, "Super-Convergence", 2018 */
+    {"plateau", plateau_rate, plateau_observe}, /* PyTorch's ReduceLROnPlateau */
 };
 
 const dn_schedule *dn_schedule_get(int index)
@@ -44,13 +130,11 @@ const char *dn_schedule_name(int index)
     return schedule ? schedule->name : NULL;
 }
 
-double dn_learning_rate(const dn_rate *rate, int64_t step)
+double dn_learning_rate(const dn_rate *r, int64_t step)
 {
-    const double steps = (double)rate->steps_per_epoch * (double)rate->epochs;
-    const double warmup = floor(rate->warmup_epochs * (double)rate->steps_per_epoch);
-    const double progress = fmin((double)step / steps, 1);
+    const double warmup = floor(r->warmup_epochs * (double)r->steps_per_epoch);
     const double ramp = (double)step < warmup ? ((double)step + 1) / warmup : 1;
-    return rate->base * ramp * rate->schedule->factor(progress, &rate->state);
+    return ramp * r->schedule->rate(r, step);
 }
 
 int dn_rate_awaits(const dn_rate *rate, int64_t epoch)
@@ -58,10 +142,10 @@ int dn_rate_awaits(const dn_rate *rate, int64_t epoch)
     return rate->schedule->observe && rate->state.epochs < (double)epoch;
 }
 
-void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss)
+void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss, double accuracy)
 {
     if (!dn_rate_awaits(rate, epoch))
         return;
-    rate->schedule->observe(&rate->state, loss);
+    rate->schedule->observe(rate, rate->settings.metric == DN_METRIC_ACCURACY ? accuracy : loss);
     rate->state.epochs = (double)epoch;
 }

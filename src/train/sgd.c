@@ -39,5 +39,7 @@ static void ISA(update_sgd)(const dn_update *u)
     dn_update_all(u, ISA(sgd), NULL);
 }
 
-const dn_optimizer ISA(dn_sgd) = {
-    .name = "sgd", .rate = 0.1, .states = {"momentum"}, .update = ISA(update_sgd)};
+const dn_optimizer ISA(dn_sgd) = {.name = "sgd",
+                                  .defaults = {.rate = 0.1, .momentum = 0.9, .nesterov = 1},
+                                  .states = {"momentum"},
+                                  .update = ISA(update_sgd)};

@@ -1,0 +1,65 @@
+/*
+ * Encoded images: what a file is, by its content, and its pixels as RGB.
+ *
+ * JPEG by libjpeg, PNG by libpng. The pixels are those of PIL's Image.open(file).convert("RGB"),
+ * but for 16-bit grey PNG, which PIL clips to white: here the high byte counts, as it does in
+ * colour. The bytes are not trusted: damage is a status.
+ */
+#ifndef DN_IMAGE_H
+#define DN_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dn/status.h"
+
+typedef enum dn_image_format { DN_IMAGE_NONE, DN_IMAGE_JPEG, DN_IMAGE_PNG } dn_image_format;
+
+enum {
+    DN_IMAGE_SIDE = 65535,    /* greatest width and height */
+    DN_IMAGE_PIXELS = 1 << 28 /* of a whole image */
+};
+
+/* A file's bytes; not owned. */
+typedef struct dn_encoded {
+    const uint8_t *bytes;
+    size_t size;
+    const char *name; /* for messages */
+} dn_encoded;
+
+/* What the first bytes say. */
+dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size);
+
+typedef struct dn_image_info {
+    dn_image_format format;
+    int width, height;
+} dn_image_info;
+
+/* Reads the header. DN_EINVAL: no image, or one of a kind that is refused; DN_ECORRUPT. */
+dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info);
+
+/* A rectangle of pixels; its edges may lie within pixels. */
+typedef struct dn_box {
+    double left, top, width, height;
+} dn_box;
+
+/* Pixels rgb(height, width, 3), in memory that is kept for the next image and grows as needed.
+ * Zeroed before the first; the caller frees it with dn_pixels_free. */
+typedef struct dn_pixels {
+    int width, height;
+    uint8_t *rgb;
+    size_t bytes; /* that rgb has room for */
+} dn_pixels;
+
+/*
+ * Decodes what the box *part of the image covers, or NULL: all of it. *part becomes the same box in
+ * the pixels that were decoded, which may be more, and those of a JPEG at 1/2 or 1/4 of its size
+ * where `shrink`, by how much they will be scaled down next, is at least 8 or 16: then what that
+ * differs in from the antialiased whole is below one level on average. DN_EINVAL
+ * for what dn_image_probe refuses, DN_ECORRUPT also where the file ends too early, DN_ENOMEM.
+ * Thread-safe.
+ */
+dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels);
+void dn_pixels_free(dn_pixels *pixels);
+
+#endif

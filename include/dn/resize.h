@@ -1,0 +1,30 @@
+/*
+ * Resizing with the bilinear filter and antialiasing, as PIL and torchvision do it: each pixel is
+ * the mean under a triangle as wide as two input pixels, or two output pixels where those are
+ * larger. Whole-number arithmetic: the same bits on every machine.
+ */
+#ifndef DN_RESIZE_H
+#define DN_RESIZE_H
+
+#include "dn/image.h"
+
+/* Memory of a resize, kept for the next one. Zeroed before the first; freed by dn_resizer_free. */
+typedef struct dn_resizer {
+    uint8_t *memory;
+    size_t bytes;
+} dn_resizer;
+
+void dn_resizer_free(dn_resizer *resizer);
+
+/* An image(height, width, channels) of bytes. */
+typedef struct dn_raster {
+    const uint8_t *bytes;
+    int height, width, channels;
+} dn_raster;
+
+/* to(channels, height, width) = the box of `from`, resized; only what `bounds` touches of the image
+ * counts. Both lie within it. DN_ENOMEM. */
+dn_status dn_resize(dn_resizer *resizer, const dn_raster *from, const dn_box *box,
+                    const dn_box *bounds, int height, int width, uint8_t *to);
+
+#endif

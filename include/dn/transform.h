@@ -1,0 +1,77 @@
+/*
+ * From a stored image to the net's input: augmented, cropped, resized, normalised.
+ *
+ * A transform is a list of steps, each a row in src/data/transform.c. What they draw is a pure
+ * function of (seed, epoch, position), so an image becomes the same on any rank, thread or
+ * resumption. Crops and resizes only move a view over the stored image, which is sampled once, when
+ * the view is final: no pixel is computed, or decoded, that no later step needs.
+ */
+#ifndef DN_TRANSFORM_H
+#define DN_TRANSFORM_H
+
+#include "dn/resize.h"
+#include "dn/spec.h"
+
+/* What all images of a data set share, as dataset.json says. */
+typedef struct dn_shard_info {
+    char dataset[64];                     /* "CIFAR10" */
+    int channels, height, width, classes; /* height and width 0: the images' own */
+    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
+} dn_shard_info;
+
+/* Values of one stored image, all of one size. */
+static inline size_t dn_image_values(const dn_shard_info *info)
+{
+    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+}
+
+/* One image of an epoch; its augmentation is drawn from (seed, epoch, position). */
+typedef struct dn_request {
+    int64_t index; /* in the split */
+    int64_t epoch, position;
+} dn_request;
+
+enum { DN_TRANSFORM_STEPS = 8, DN_STEP_VALUES = 4 };
+
+typedef struct dn_transform_step {
+    int row; /* of the table of steps */
+    double value[DN_STEP_VALUES];
+} dn_transform_step;
+
+typedef struct dn_transform {
+    int channels, height, width; /* of the net's input */
+    int steps;
+    dn_transform_step step[DN_TRANSFORM_STEPS];
+    uint64_t seed;
+    float value[DN_MAX_IMAGE_CHANNELS][256]; /* (pixel / 255 - mean) / std, of each byte */
+} dn_transform;
+
+/* Memory in which one thread transforms images. Zeroed before the first. */
+typedef struct dn_workspace {
+    dn_pixels pixels;
+    dn_resizer resizer;
+    uint8_t *planes;
+    size_t bytes; /* of planes */
+} dn_workspace;
+
+void dn_workspace_free(dn_workspace *workspace);
+
+/* How step `index` is written, such as "resize:SIZE"; NULL past the last. */
+const char *dn_transform_usage(int index);
+
+/* The transform of a data set's images that `list` describes, such as
+ * "random-resized-crop:224,hflip"; "none" or "": none. DN_EINVAL names the step, or says that
+ * images of several sizes have to be brought to one. */
+dn_status dn_transform_parse(dn_transform *transform, const dn_shard_info *info, const char *list,
+                             uint64_t seed);
+
+/* to(channels, height, width) from pixels(channels, height, width) as stored, or from an encoded
+ * file. What pad-crop reads outside an image is 0 after normalisation. DN_ENOMEM, and what
+ * dn_image_decode returns. */
+dn_status dn_transform_pixels(const dn_transform *transform, const dn_request *request,
+                              const uint8_t *pixels, int height, int width, dn_workspace *workspace,
+                              float *to);
+dn_status dn_transform_encoded(const dn_transform *transform, const dn_request *request,
+                               const dn_encoded *file, dn_workspace *workspace, float *to);
+
+#endif

@@ -1,0 +1,285 @@
+/* Decoding of JPEG and PNG; see include/dn/image.h. */
+#include "dn/image.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+#include <png.h>
+
+dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size)
+{
+    static const uint8_t jpeg[] = {0xFF, 0xD8, 0xFF};
+    static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+    return size >= sizeof jpeg && memcmp(bytes, jpeg, sizeof jpeg) == 0 ? DN_IMAGE_JPEG
+           : size >= sizeof png && memcmp(bytes, png, sizeof png) == 0  ? DN_IMAGE_PNG
+                                                                        : DN_IMAGE_NONE;
+}
+
+void dn_pixels_free(dn_pixels *pixels)
+{
+    free(pixels->rgb);
+    *pixels = (dn_pixels){0};
+}
+
+static dn_status resize_pixels(dn_pixels *pixels, int width, int height, const char *name)
+{
+    const size_t bytes = (size_t)width * (size_t)height * 3;
+    if (bytes > pixels->bytes) {
+        free(pixels->rgb);
+        pixels->rgb = malloc(bytes);
+        pixels->bytes = pixels->rgb ? bytes : 0;
+        DN_CHECK(pixels->rgb, DN_ENOMEM, "%s: out of memory for %d x %d pixels", name, width,
+                 height);
+    }
+    pixels->width = width;
+    pixels->height = height;
+    return DN_OK;
+}
+
+static dn_status check_size(const char *name, double width, double height)
+{
+    DN_CHECK(width >= 1 && height >= 1 && width <= DN_IMAGE_SIDE && height <= DN_IMAGE_SIDE &&
+                 width * height <= DN_IMAGE_PIXELS,
+             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected at most %d", name, width, height,
+             DN_IMAGE_PIXELS);
+    return DN_OK;
+}
+
+/* ---- JPEG ---- */
+
+/* A decoder and where its failures go. */
+typedef struct jpeg_reader {
+    struct jpeg_decompress_struct decoder;
+    struct jpeg_error_mgr errors;
+    jmp_buf failed;
+    int is_short; /* the file ended too early */
+} jpeg_reader;
+
+static void jpeg_fail(j_common_ptr decoder)
+{
+    longjmp(((jpeg_reader *)decoder)->failed, 1);
+}
+
+/* What PIL passes over is passed over; a file that is cut short is not. */
+static void jpeg_note(j_common_ptr decoder, int level)
+{
+    if (level < 0 && decoder->err->msg_code == JWRN_JPEG_EOF)
+        ((jpeg_reader *)decoder)->is_short = 1;
+}
+
+static void jpeg_open(jpeg_reader *r, const dn_encoded *file)
+{
+    r->decoder.err = jpeg_std_error(&r->errors);
+    r->errors.error_exit = jpeg_fail;
+    r->errors.emit_message = jpeg_note;
+    jpeg_create_decompress(&r->decoder);
+    jpeg_mem_src(&r->decoder, file->bytes, file->size);
+    jpeg_read_header(&r->decoder, TRUE);
+}
+
+static dn_status jpeg_check(const jpeg_reader *r, const char *name)
+{
+    const struct jpeg_decompress_struct *d = &r->decoder;
+    DN_CHECK(!d->arith_code, DN_EINVAL,
+             "%s: found an arithmetic-coded JPEG, expected Huffman codes", name);
+    DN_CHECK(d->num_components == 1 || d->num_components == 3 || d->num_components == 4, DN_EINVAL,
+             "%s: found a JPEG of %d components, expected 1, 3 or 4", name, d->num_components);
+    return check_size(name, d->image_width, d->image_height);
+}
+
+/* to(width, 3) = a row of `components` each: grey, RGB, or CMYK as Adobe writes it, inverted. */
+static void jpeg_row(const uint8_t *row, int width, int components, uint8_t *to)
+{
+    for (int x = 0; x < width; x++, row += components, to += 3)
+        for (int c = 0; c < 3; c++) {
+            const unsigned ink = components == 4 ? row[3] * (255U - row[c]) + 128U : 0;
+            to[c] = components == 1   ? row[0]
+                    : components == 3 ? row[c]
+                                      : (uint8_t)(row[3] - (((ink >> 8) + ink) >> 8));
+        }
+}
+
+/* Scales the box, decodes the rows and, as far as libjpeg can, the columns that it covers. */
+static dn_status jpeg_pixels(jpeg_reader *r, const char *name, dn_box *part, double shrink,
+                             dn_pixels *pixels)
+{
+    struct jpeg_decompress_struct *const d = &r->decoder;
+    const int components = d->num_components;
+    d->scale_num = 1;
+    d->scale_denom = shrink >= 16 ? 4 : shrink >= 8 ? 2 : 1;
+    d->out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
+    jpeg_start_decompress(d);
+    const double across = (double)d->output_width / d->image_width;
+    const double down = (double)d->output_height / d->image_height;
+    *part =
+        (dn_box){part->left * across, part->top * down, part->width * across, part->height * down};
+    JDIMENSION left = (JDIMENSION)part->left, top = (JDIMENSION)part->top;
+    JDIMENSION right = (JDIMENSION)(part->left + part->width) + 1;
+    JDIMENSION bottom = (JDIMENSION)(part->top + part->height) + 1;
+    right = right < d->output_width ? right : d->output_width;
+    bottom = bottom < d->output_height ? bottom : d->output_height;
+    JDIMENSION width = right - left;
+    if (width < d->output_width)
+        jpeg_crop_scanline(d, &left, &width);
+    part->left -= left;
+    part->top -= top;
+    DN_TRY(resize_pixels(pixels, (int)d->output_width, (int)(bottom - top), name));
+    if (top > 0)
+        jpeg_skip_scanlines(d, top);
+    JSAMPARRAY row = d->mem->alloc_sarray((j_common_ptr)d, JPOOL_IMAGE,
+                                          d->output_width * (JDIMENSION)components, 1);
+    for (int y = 0; y < pixels->height; y++) {
+        uint8_t *const to = pixels->rgb + (size_t)y * (size_t)pixels->width * 3;
+        uint8_t *direct[] = {to};
+        jpeg_read_scanlines(d, components == 3 ? direct : row, 1);
+        if (components != 3)
+            jpeg_row(row[0], pixels->width, components, to);
+    }
+    return DN_OK;
+}
+
+/* Either the header alone (pixels NULL) or the pixels. */
+static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *part, double shrink,
+                           dn_pixels *pixels)
+{
+    jpeg_reader r = {0};
+    char reason[JMSG_LENGTH_MAX];
+    dn_status status;
+    if (setjmp(r.failed) != 0) {
+        r.errors.format_message((j_common_ptr)&r.decoder, reason);
+        status = dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", file->name, reason);
+        jpeg_destroy_decompress(&r.decoder);
+        return status;
+    }
+    jpeg_open(&r, file);
+    status = jpeg_check(&r, file->name);
+    if (status == DN_OK)
+        *info =
+            (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
+    if (status == DN_OK && pixels)
+        status = jpeg_pixels(&r, file->name, part, shrink, pixels);
+    if (status == DN_OK && r.is_short)
+        status = dn_fail(DN_ECORRUPT, "%s: the JPEG ends too early", file->name);
+    jpeg_destroy_decompress(&r.decoder);
+    return status;
+}
+
+/* ---- PNG ---- */
+
+typedef struct png_reader {
+    const dn_encoded *file;
+    size_t at;
+    char reason[128];
+} png_reader;
+
+static void png_refuse(png_structp png, png_const_charp reason)
+{
+    png_reader *r = png_get_error_ptr(png);
+    snprintf(r->reason, sizeof r->reason, "%s", reason);
+    longjmp(png_jmpbuf(png), 1);
+}
+
+static void png_ignore(png_structp png, png_const_charp warning)
+{
+    (void)png, (void)warning;
+}
+
+static void png_take(png_structp png, png_bytep to, size_t size)
+{
+    png_reader *r = png_get_io_ptr(png);
+    if (size > r->file->size - r->at)
+        png_error(png, "it ends too early");
+    memcpy(to, r->file->bytes + r->at, size);
+    r->at += size;
+}
+
+/* All that is not 8-bit RGB becomes it; transparency is dropped, not applied. */
+static void png_set_rgb(png_structp png, png_infop info)
+{
+    const int type = png_get_color_type(png, info);
+    png_set_strip_16(png);
+    if (type == PNG_COLOR_TYPE_PALETTE)
+        png_set_palette_to_rgb(png);
+    if (type == PNG_COLOR_TYPE_GRAY)
+        png_set_expand_gray_1_2_4_to_8(png);
+    if (!(type & PNG_COLOR_MASK_COLOR))
+        png_set_gray_to_rgb(png);
+    png_set_strip_alpha(png);
+}
+
+static void png_rows(png_structp png, png_infop info, const dn_pixels *pixels)
+{
+    const int passes = png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    if (png_get_rowbytes(png, info) != (size_t)pixels->width * 3)
+        png_error(png, "its rows are not RGB");
+    for (int pass = 0; pass < passes; pass++)
+        for (int y = 0; y < pixels->height; y++)
+            png_read_row(png, pixels->rgb + (size_t)y * (size_t)pixels->width * 3, NULL);
+    png_read_end(png, NULL);
+}
+
+static dn_status png_read(const dn_encoded *file, dn_image_info *found, dn_pixels *pixels)
+{
+    png_reader r = {.file = file};
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, png_refuse, png_ignore);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    dn_status status;
+    if (!info) {
+        png_destroy_read_struct(&png, NULL, NULL);
+        return dn_fail(DN_ENOMEM, "%s: out of memory", file->name);
+    }
+    if (setjmp(png_jmpbuf(png)) != 0) {
+        png_destroy_read_struct(&png, &info, NULL);
+        return dn_fail(DN_ECORRUPT, "%s: not a sound PNG: %s", file->name, r.reason);
+    }
+    png_set_read_fn(png, &r, png_take);
+    png_set_user_limits(png, DN_IMAGE_SIDE, DN_IMAGE_SIDE);
+    png_read_info(png, info);
+    const png_uint_32 width = png_get_image_width(png, info);
+    const png_uint_32 height = png_get_image_height(png, info);
+    status = check_size(file->name, width, height);
+    if (status == DN_OK)
+        *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
+    if (status == DN_OK && pixels)
+        status = resize_pixels(pixels, (int)width, (int)height, file->name);
+    if (status == DN_OK && pixels) {
+        png_set_rgb(png, info);
+        png_rows(png, info, pixels);
+    }
+    png_destroy_read_struct(&png, &info, NULL);
+    return status;
+}
+
+/* ---- either ---- */
+
+static dn_status image_read(const dn_encoded *file, dn_image_info *info, dn_box *part,
+                            double shrink, dn_pixels *pixels)
+{
+    switch (dn_image_format_of(file->bytes, file->size)) {
+    case DN_IMAGE_JPEG:
+        return jpeg_read(file, info, part, shrink, pixels);
+    case DN_IMAGE_PNG:
+        return png_read(file, info, pixels);
+    case DN_IMAGE_NONE:
+        break;
+    }
+    return dn_fail(DN_EINVAL, "%s: found neither a JPEG nor a PNG in its %zu bytes", file->name,
+                   file->size);
+}
+
+dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info)
+{
+    return image_read(file, info, NULL, 1, NULL);
+}
+
+dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels)
+{
+    dn_image_info info;
+    dn_box whole = {0, 0, DN_IMAGE_SIDE, DN_IMAGE_SIDE};
+    return image_read(file, &info, part ? part : &whole, shrink, pixels);
+}

@@ -1,0 +1,51 @@
+/*
+ * LARS (You, Gitman and Ginsburg, "Large Batch Training of Convolutional Networks", 2017),
+ * algorithm 1: SGD with momentum at a rate of its own for each tensor,
+ *
+ *     g = gradient_scale * gradient
+ *     local = trust * |parameter| / (|g| + weight_decay * |parameter|)
+ *     momentum = mu * momentum + rate * local * (g + weight_decay * parameter)
+ *     parameter -= momentum
+ *
+ * where local is 1 for a tensor whose norm or whose gradient's is 0. Tensors without weight decay
+ * have no rate of their own either, as in the method's later uses.
+ */
+#include <math.h>
+
+#include "rule.h"
+
+static double local_rate(const dn_update *u, const dn_tensor *tensor, double decay)
+{
+    const double own = dn_norm(u->parameters + tensor->offset, tensor->count);
+    const double g =
+        (double)u->gradient_scale * dn_norm(u->gradients + tensor->offset, tensor->count);
+    const int is_exempt = dn_is_undecayed(&u->settings, tensor);
+    return is_exempt || own == 0 || g == 0 ? 1 : u->settings.trust * own / (g + decay * own);
+}
+
+static void ISA(lars)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
+                      const void *terms)
+{
+    (void)terms;
+    const double weight_decay = dn_weight_decay(&u->settings, tensor);
+    const float rate = (float)(u->settings.rate * local_rate(u, tensor, weight_decay));
+    const float mu = (float)u->settings.momentum, decay = (float)weight_decay;
+    const float scale = u->gradient_scale;
+    float *parameters = u->parameters, *momentum = u->states;
+#pragma omp simd
+    for (size_t i = begin; i < end; i++) {
+        const float g = fmaf(decay, parameters[i], scale * u->gradients[i]);
+        momentum[i] = fmaf(mu, momentum[i], rate * g);
+        parameters[i] -= momentum[i];
+    }
+}
+
+static void ISA(update_lars)(const dn_update *u)
+{
+    dn_update_tensors(u, ISA(lars), NULL);
+}
+
+const dn_optimizer ISA(dn_lars) = {.name = "lars",
+                                   .defaults = {.rate = 1, .momentum = 0.9, .trust = 0.001},
+                                   .states = {"momentum"},
+                                   .update = ISA(update_lars)};

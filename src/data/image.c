@@ -34,6 +34,16 @@ static dn_status check_size(const char *name, double width, double height)
     return DN_OK;
 }
 
+/* The box touches pixels of the image, and no others; NULL is all of it. */
+static dn_status check_part(const char *name, const dn_box *part, double width, double height)
+{
+    DN_CHECK(!part || (part->left >= 0 && part->top >= 0 && part->width > 0 && part->height > 0 &&
+                       part->left + part->width <= width && part->top + part->height <= height),
+             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected those of %g x %g at (%g, %g)", name,
+             width, height, part->width, part->height, part->left, part->top);
+    return DN_OK;
+}
+
 /* ---- JPEG ---- */
 
 /* A decoder and where its failures go. */
@@ -144,8 +154,11 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
     if (status == DN_OK)
         *info =
             (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
+    dn_box whole = {0, 0, info->width, info->height};
     if (status == DN_OK && pixels)
-        status = jpeg_pixels(&r, part, shrink, pixels);
+        status = check_part(file->name, part, info->width, info->height);
+    if (status == DN_OK && pixels)
+        status = jpeg_pixels(&r, part ? part : &whole, shrink, pixels);
     if (status == DN_OK && r.is_short)
         status = dn_fail(DN_ECORRUPT, "%s: the JPEG ends too early", file->name);
     jpeg_destroy_decompress(&r.decoder);
@@ -207,7 +220,8 @@ static void png_rows(png_structp png, png_infop info, const dn_pixels *pixels)
     png_read_end(png, NULL);
 }
 
-static dn_status png_read(const dn_encoded *file, dn_image_info *found, dn_pixels *pixels)
+static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn_box *part,
+                          dn_pixels *pixels)
 {
     png_reader r = {.file = file};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, png_refuse, png_ignore);
@@ -230,6 +244,8 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, dn_pixel
     if (status == DN_OK)
         *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
     if (status == DN_OK && pixels)
+        status = check_part(file->name, part, width, height);
+    if (status == DN_OK && pixels)
         status = resize_pixels(pixels, (int)width, (int)height);
     if (status == DN_OK && pixels) {
         png_set_rgb(png, info);
@@ -248,7 +264,7 @@ static dn_status image_read(const dn_encoded *file, dn_image_info *info, dn_box 
     case DN_IMAGE_JPEG:
         return jpeg_read(file, info, part, shrink, pixels);
     case DN_IMAGE_PNG:
-        return png_read(file, info, pixels);
+        return png_read(file, info, part, pixels);
     case DN_IMAGE_NONE:
         break;
     }
@@ -264,6 +280,5 @@ dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info)
 dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels)
 {
     dn_image_info info;
-    dn_box whole = {0, 0, DN_IMAGE_SIDE, DN_IMAGE_SIDE};
-    return image_read(file, &info, part ? part : &whole, shrink, pixels);
+    return image_read(file, &info, part, shrink, pixels);
 }

@@ -21,6 +21,10 @@ dn_limit dn_limit_processors(const char *root);
  */
 dn_limit dn_limit_memory(const char *root);
 
+/* Out-of-memory kills in this process's cgroup and, where that can be read, its siblings', as Slurm
+ * gives each rank one; 0 where there are none. */
+double dn_limit_kills(const char *root);
+
 /* Bytes that the machine has left, swap included; infinite where it does not tell. */
 double dn_machine_memory(const char *root);
 

@@ -64,15 +64,16 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, size_t more)
                  .bytes = (double)view.arena_bytes - touched + (double)more};
     const double machine = dn_machine_memory("");
     claim *claims = calloc((size_t)comm->node_size, sizeof *claims);
-    const int found = claims != NULL;
-    DN_TRY(dn_comm_agree(comm, found ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none")));
+    dn_status status = claims != NULL ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none");
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_MPI(MPI_Allgather(&own, sizeof own, MPI_BYTE, claims, sizeof own, MPI_BYTE, comm->node));
-    dn_status status = DN_OK;
     if (own.limit.group != 0)
         status = check_claims(claims, comm->node_size, own.limit.group, own.limit.amount, net,
                               own.bytes);
     if (status == DN_OK)
         status = check_claims(claims, comm->node_size, 0, machine, net, own.bytes);
+    status = dn_comm_agree(comm, status);
+done:
     free(claims);
-    return dn_comm_agree(comm, status);
+    return status;
 }

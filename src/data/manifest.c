@@ -259,9 +259,9 @@ static dn_status parse_info(dn_shard_info *info, const struct members *m)
              sizeof info->dataset - 1);
     strcpy(info->dataset, m->name);
     DN_TRY(check_integer("channels", m->channels, 1, DN_MAX_IMAGE_CHANNELS));
-    DN_TRY(check_integer("height", m->height, 1, 65535));
-    DN_TRY(check_integer("width", m->width, 1, 65535));
-    DN_TRY(check_integer("classes", m->classes, 1, 65535));
+    DN_TRY(check_integer("height", m->height, 1, DN_SHARD_CHUNK_BYTES));
+    DN_TRY(check_integer("width", m->width, 1, DN_SHARD_CHUNK_BYTES));
+    DN_TRY(check_integer("classes", m->classes, 1, DN_MAX_CLASSES));
     DN_TRY(check_integer("zstd_level", m->level, 1, 22));
     info->channels = (int)m->channels;
     info->height = (int)m->height;
@@ -360,12 +360,8 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
 /* *text(*size) = the file, unless it is larger than any data set's. */
 static dn_status load_text(const char *path, uint8_t **text, size_t *size)
 {
-    int file;
-    int64_t bytes = 0;
-    const dn_status status = dn_file_open(path, &file, &bytes);
-    if (file >= 0)
-        close(file);
-    DN_TRY(status);
+    int64_t bytes;
+    DN_TRY(dn_file_size(path, &bytes));
     DN_CHECK(bytes <= MOST_BYTES, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %d",
              path, bytes, MOST_BYTES);
     return dn_file_load(path, text, size);

@@ -27,6 +27,7 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/limits.h"
 
 /* ---- what both do ---- */
 
@@ -418,20 +419,18 @@ static dn_status check_statistics(const struct verify *v)
     return DN_OK;
 }
 
-/* What the threads hold of shards at once is no more than the machine has. */
+/* What the threads hold of shards at once is no more than there is. */
 static dn_status check_memory(const struct verify *v)
 {
-    const int64_t image = (int64_t)dn_image_values(&v->manifest->info);
-    const int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    const double image = (double)dn_image_values(&v->manifest->info), left = dn_memory_left("");
     const int threads = omp_get_max_threads();
     const int at_once = threads < v->manifest->shards ? threads : v->manifest->shards;
     for (int i = 0; i < v->manifest->shards; i++) {
         const dn_manifest_shard *const shard = &v->manifest->shard[i];
-        const int64_t bytes = 2 * shard->count * image + shard->tfrecord.bytes;
-        DN_CHECK(bytes / (1 << 20) <= memory / (1 << 20) / at_once, DN_ENOMEM,
-                 "%s/%s: verifying it takes %" PRId64 " MiB, this machine has %" PRId64
-                 " MiB for %d at once",
-                 v->folder, shard->hdf5.name, bytes >> 20, memory >> 20, at_once);
+        const double bytes = 2 * (double)shard->count * image + (double)shard->tfrecord.bytes;
+        DN_CHECK(bytes * at_once <= left, DN_ENOMEM,
+                 "%s/%s: verifying %d such at once takes %.0f MiB, found %.0f MiB left (--jobs)",
+                 v->folder, shard->hdf5.name, at_once, bytes * at_once / 0x1p20, left / 0x1p20);
     }
     return DN_OK;
 }

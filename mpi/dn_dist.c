@@ -59,13 +59,11 @@ static dn_status find_command(const dn_command **command, const char *name)
         strcmp(name, "--version") == 0)
         return DN_OK;
     dn_nearest nearest = {.word = name};
-    for (int i = 0; i < COMMANDS; i++) {
-        dn_nearest_try(&nearest, commands[i].name);
-        if (strcmp(commands[i].name, name) == 0)
+    for (int i = 0; i < COMMANDS; i++)
+        if (dn_nearest_try(&nearest, commands[i].name)) {
             *command = &commands[i];
-    }
-    if (*command != NULL)
-        return DN_OK;
+            return DN_OK;
+        }
     char names[128];
     int used = snprintf(names, sizeof names, "%s", commands[0].name);
     for (int i = 1; i < COMMANDS && used < (int)sizeof names; i++)

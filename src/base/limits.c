@@ -215,6 +215,11 @@ double dn_machine_memory(const char *root)
     return kib > 0 ? kib * 1024 : INFINITY;
 }
 
+double dn_memory_left(const char *root)
+{
+    return fmin(dn_limit_memory(root).amount, dn_machine_memory(root));
+}
+
 int dn_limit_threads(double processors, int ranks, int most)
 {
     const double each = ranks > 1 ? floor(processors / ranks) : ceil(processors);

@@ -193,11 +193,11 @@ static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t siz
 {
     const int is_here = strcmp(hb->peer[rank].host, hb->peer[hb->rank].host) == 0;
     const int is_killed = is_here && dn_limit_kills("") > hb->oom_kills;
-    snprintf(text, size, "its process ended");
-    if (is_killed)
-        snprintf(text, size,
-                 "its process ended, probably killed (signal 9) for want of memory: the kernel has "
-                 "killed for that in this cgroup since the start");
+    snprintf(text, size, "its process ended%s",
+             is_killed
+                 ? ", probably killed (signal 9) for want of memory: the kernel has killed for "
+                   "that in this cgroup since the start"
+                 : "");
 }
 
 /* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
@@ -244,7 +244,7 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (got <= 0) {
-            char reason[128];
+            char reason[256];
             if (got == 0 || errno == ECONNRESET)
                 explain_end(hb, rank, reason, sizeof reason);
             else

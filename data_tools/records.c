@@ -21,13 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <omp.h>
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/limits.h"
 
 /* ---- what both do ---- */
 
@@ -60,6 +60,15 @@ static dn_status each_file(const char *folder, const dn_manifest_shard *shard, f
         DN_TRY(dn_join_path(path, folder, files[i]->name));
         DN_TRY(job(path, files[i]));
     }
+    return DN_OK;
+}
+
+static dn_status check_size(const char *path, const dn_manifest_file *file)
+{
+    int64_t bytes;
+    DN_TRY(dn_file_size(path, &bytes));
+    DN_CHECK(bytes == file->bytes, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64,
+             path, bytes, file->bytes);
     return DN_OK;
 }
 
@@ -125,14 +134,6 @@ static dn_status load_existing(struct make *k)
     DN_CHECK(strcmp(k->existing->info.dataset, name) == 0, DN_EINVAL,
              "%s/dataset.json: found %s, expected %s; name another --out", folder,
              k->existing->info.dataset, name);
-    return DN_OK;
-}
-
-static dn_status check_size(const char *path, const dn_manifest_file *file)
-{
-    struct stat info;
-    DN_CHECK(stat(path, &info) == 0 && info.st_size == file->bytes, DN_ENOENT,
-             "%s: missing or of another size", path);
     return DN_OK;
 }
 
@@ -379,16 +380,6 @@ static dn_status compare_images(const struct verify *v, const dn_manifest_shard 
     return DN_OK;
 }
 
-/* The TFRecord file, which is read whole, is as long as dataset.json says. */
-static dn_status check_length(const char *path, const dn_manifest_file *expected)
-{
-    struct stat info;
-    DN_CHECK(stat(path, &info) != 0 || info.st_size == expected->bytes, DN_ECORRUPT,
-             "%s: found %jd bytes, expected %" PRId64, path, (intmax_t)info.st_size,
-             expected->bytes);
-    return DN_OK;
-}
-
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
     struct verify *const v = context;
@@ -399,7 +390,7 @@ static dn_status verify_shard(void *context, dn_manifest_shard *shard)
     char path[PATH_MAX];
     dn_status status;
     DN_TRY_OR_DONE(dn_join_path(path, v->folder, shard->tfrecord.name));
-    DN_TRY_OR_DONE(check_length(path, &shard->tfrecord));
+    DN_TRY_OR_DONE(check_size(path, &shard->tfrecord)); /* it is read whole */
     DN_TRY_OR_DONE(dn_tfrecord_load(v->folder, v->manifest, shard, &pixels, &labels));
     if (!hdf5_pixels)
         DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
@@ -428,20 +419,18 @@ static dn_status check_statistics(const struct verify *v)
     return DN_OK;
 }
 
-/* What the threads hold of shards at once is no more than the machine has. */
+/* What the threads hold of shards at once is no more than there is. */
 static dn_status check_memory(const struct verify *v)
 {
-    const int64_t image = (int64_t)dn_image_values(&v->manifest->info);
-    const int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    const double image = (double)dn_image_values(&v->manifest->info), left = dn_memory_left("");
     const int threads = omp_get_max_threads();
     const int at_once = threads < v->manifest->shards ? threads : v->manifest->shards;
     for (int i = 0; i < v->manifest->shards; i++) {
         const dn_manifest_shard *const shard = &v->manifest->shard[i];
-        const int64_t bytes = 2 * shard->count * image + shard->tfrecord.bytes;
-        DN_CHECK(bytes / (1 << 20) <= memory / (1 << 20) / at_once, DN_ENOMEM,
-                 "%s/%s: verifying it takes %" PRId64 " MiB, this machine has %" PRId64
-                 " MiB for %d at once",
-                 v->folder, shard->hdf5.name, bytes >> 20, memory >> 20, at_once);
+        const double bytes = 2 * (double)shard->count * image + (double)shard->tfrecord.bytes;
+        DN_CHECK(bytes * at_once <= left, DN_ENOMEM,
+                 "%s/%s: verifying %d such at once takes %.0f MiB, found %.0f MiB left (--jobs)",
+                 v->folder, shard->hdf5.name, at_once, bytes * at_once / 0x1p20, left / 0x1p20);
     }
     return DN_OK;
 }

@@ -59,13 +59,11 @@ static dn_status find_command(const dn_command **command, const char *name)
         strcmp(name, "--version") == 0)
         return DN_OK;
     dn_nearest nearest = {.word = name};
-    for (int i = 0; i < COMMANDS; i++) {
-        dn_nearest_try(&nearest, commands[i].name);
-        if (strcmp(commands[i].name, name) == 0)
+    for (int i = 0; i < COMMANDS; i++)
+        if (dn_nearest_try(&nearest, commands[i].name)) {
             *command = &commands[i];
-    }
-    if (*command != NULL)
-        return DN_OK;
+            return DN_OK;
+        }
     char names[128];
     int used = snprintf(names, sizeof names, "%s", commands[0].name);
     for (int i = 1; i < COMMANDS && used < (int)sizeof names; i++)
@@ -118,20 +116,19 @@ int main(int argc, char **argv)
     dn_status status = find_command(&command, argv[1]);
     if (command)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
-    const int is_version =
-        command ? options.version : argc > 1 && strcmp(argv[1], "--version") == 0;
-    const int is_help = command == NULL || options.help;
+    else
+        options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
+    const int is_text = options.help || options.version;
     dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
-    if (status == DN_OK && !is_help && !is_version)
+    if (status == DN_OK && !is_text)
         status = run_command(command, &comm, &options);
     else if (status == DN_OK && comm.rank == 0)
-        status = is_version ? show_version() : show_help(command);
-    if (is_help || is_version ||
-        options.command != DN_COMMAND_TRAIN) /* whose results are in files */
+        status = options.version ? show_version() : show_help(command);
+    if (is_text || options.command != DN_COMMAND_TRAIN) /* whose results are in files */
         status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());

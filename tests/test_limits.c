@@ -117,6 +117,30 @@ static void test_container(void **state)
     check_processors(2.5);
 }
 
+/* Of the group and, as Slurm gives each rank one, of its siblings. */
+static void test_kills(void **state)
+{
+    (void)state;
+    fakes++;
+    assert_true(dn_limit_kills(fake()) == 0);
+    put("proc/self/mountinfo", "32 31 0:29 / /c rw shared:4 - cgroup2 cgroup2 rw\n"
+                               "34 31 0:29 / /c/memory rw - cgroup cgroup rw,memory\n");
+    put("proc/self/cgroup", "garbage\n4:memory\n\n0::\n");
+    assert_true(dn_limit_kills(fake()) == 0);
+    put("proc/self/cgroup", "0::/job/step/rank:0\n");
+    put("c/job/memory.events", "oom_kill 100\n");
+    put("c/job/step/memory.events", "max 5\noom 3\noom_kill 2\n");
+    put("c/job/step/rank:0/memory.events", "oom 1\noom_kill 1\n");
+    assert_true(dn_limit_kills(fake()) == 3);
+    put("c/memory.events", "low 0\noom_kill 7\noom_group_kill 9\n");
+    put("proc/self/cgroup", "0::/\n");
+    assert_true(dn_limit_kills(fake()) == 7);
+    put("proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/a\n1:name=systemd:/a\n");
+    put("c/memory/a/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n");
+    put("c/memory/memory.oom_control", "oom_kill 50\n"); /* the machine's */
+    assert_true(dn_limit_kills(fake()) == 4);
+}
+
 static void test_machine(void **state)
 {
     (void)state;
@@ -156,7 +180,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing),   cmocka_unit_test(test_version_2),
         cmocka_unit_test(test_version_1), cmocka_unit_test(test_container),
-        cmocka_unit_test(test_machine),   cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_kills),     cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests_name("limits", tests, make_root, remove_root);
 }

@@ -512,17 +512,17 @@ static void test_elsewhere(void **state)
                                    H5P_DEFAULT, H5P_DEFAULT);
             else
                 H5Lcreate_soft("/class_names", file, "labels", H5P_DEFAULT, H5P_DEFAULT);
-            refused(file, path, "found labels as a link");
+            refused(file, path, "labels: found a link");
         } else if (way == 2) {
             H5Pset_external(properties, "/etc/passwd", 0, 2 * count);
             replace_set(file, "labels", H5T_STD_U16LE, 1, &count, properties);
-            refused(file, path, "found labels stored in other files");
+            refused(file, path, "labels: found no data set or one that is external");
         } else {
             const hid_t space = H5Screate_simple(4, shape, NULL);
             H5Pset_virtual(properties, space, "made_up-train-00001-of-00003.h5", "images", space);
             H5Sclose(space);
             replace_set(file, "images", H5T_STD_U8LE, 4, shape, properties);
-            refused(file, path, "found images stored in other files");
+            refused(file, path, "images: found no data set or one that is external");
         }
     }
 }

@@ -34,6 +34,9 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
  * failure too. DN_ENOENT, DN_EIO. */
 dn_status dn_file_open(const char *path, int *file, int64_t *size);
 
+/* *size = the bytes of a file that can be read; as dn_file_open. */
+dn_status dn_file_size(const char *path, int64_t *size);
+
 /* bytes(size) = those at the offset `at` of the open file `path`. DN_EIO, or DN_ECORRUPT where the
  * file is shorter. */
 dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int64_t at);

@@ -39,12 +39,13 @@ dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
-/* Opens a data set, which the caller closes, after a failure too. DN_ECORRUPT where it, or a group
- * in its name, is a link to elsewhere, or its values are in other files: a file that is read makes
- * nobody read another. */
-dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, hid_t *set);
+/* Opens a data set, which the caller closes, after a failure too. DN_ENOENT where it is missing,
+ * DN_ECORRUPT where it has another layout, or its name or values lead out of the file: a file that
+ * is read makes nobody read another. */
+dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, H5D_layout_t layout,
+                           hid_t *set);
 
-/* Reads a data set of `count` elements of that type, texts of at most its size; as
+/* Reads a contiguous data set of `count` elements of that type, texts of at most its size; as
  * dn_hdf5_open_set. */
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values);

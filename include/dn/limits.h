@@ -21,8 +21,15 @@ dn_limit dn_limit_processors(const char *root);
  */
 dn_limit dn_limit_memory(const char *root);
 
+/* Out-of-memory kills in this process's cgroup and, where that can be read, its siblings', as Slurm
+ * gives each rank one; 0 where there are none. */
+double dn_limit_kills(const char *root);
+
 /* Bytes that the machine has left, swap included; infinite where it does not tell. */
 double dn_machine_memory(const char *root);
+
+/* The least of both: bytes that this process may have now. */
+double dn_memory_left(const char *root);
 
 /* Threads for each of `ranks` processes under a limit of so many processors: at least 1, at most
  * `most`. A lone process rounds up: half a processor more is worth a thread that is held back at

@@ -31,7 +31,8 @@ typedef struct dn_nearest {
     char hint[128];
 } dn_nearest;
 
-void dn_nearest_try(dn_nearest *nearest, const char *name);
+/* 1 where the name is the word itself. */
+int dn_nearest_try(dn_nearest *nearest, const char *name);
 
 /* "; did you mean 'NAME'?", the name with `prefix` before it; "" where none is near. Valid as long
  * as `nearest`. */

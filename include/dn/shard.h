@@ -110,25 +110,20 @@ void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *s
 typedef struct dn_shards dn_shards;
 
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
- * the file, what was found and what was expected. In one process; several that share memory take
- * the four steps that follow. No file stays open, and HDF5 is used in a child process. */
+ * the file, what was found and what was expected. Compares every byte with dataset.json's
+ * checksums. No file stays open, and HDF5 is used in a child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* 1. Reads dataset.json. NULL after a failure. */
-dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split);
-
-/* 2. Compares every byte of every parts-th file, from file `part` on, with the checksum that
- * dataset.json has of it. Thread-safe. */
-dn_status dn_shards_check(const dn_shards *shards, int part, int parts);
-
-/* 3. One process fills index(dn_shards_index_bytes), zeroed memory that child processes share, of
- * files that were checked; it outlives the shards. */
-size_t dn_shards_index_bytes(const dn_shards *shards);
-dn_status dn_shards_make_index(dn_shards *shards, void *index);
-
-/* 4. The others read by the same index; their dataset.json has the same dn_shards_hash. */
-void dn_shards_use_index(dn_shards *shards, void *index);
+/* The same for processes that share memory. Each loads: reads dataset.json, whose dn_shards_hash
+ * they have in common, and compares every parts-th file, from file `part` on. Then all use one
+ * index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child processes
+ * share; and one process fills it, once all files are known to be right. */
+dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
+                         int parts);
 uint64_t dn_shards_hash(const dn_shards *shards);
+size_t dn_shards_index_bytes(const dn_shards *shards);
+void dn_shards_use_index(dn_shards *shards, void *index);
+dn_status dn_shards_make_index(dn_shards *shards);
 
 /* Sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);

@@ -23,6 +23,9 @@ typedef enum dn_status {
     DN_ECORRUPT = -3  /* the bytes are not what their checksum or format says */
 } dn_status;
 
+/* 1 where the text has no control character: a terminal shows it on one line. */
+int dn_is_one_line(const char *text);
+
 /* Puts a '?' in place of each control character. Messages and log lines go through it. */
 void dn_one_line(char *text);
 

@@ -10,11 +10,11 @@
  * counted. */
 static const double proposed_part = 0.95;
 
-/* A rank's needs and its cgroup's limit. */
-typedef struct claim {
+/* What a rank needs, and its cgroup's limit. */
+typedef struct need {
     dn_limit limit;
     double bytes;
-} claim;
+} need;
 
 /* The largest batch of which `ranks` nets take no more than `left` in all, with `fixed` beside
  * each; 0: none. Plans of smaller batches take less. */
@@ -32,15 +32,15 @@ static int largest_batch(const dn_net *net, double fixed, int ranks, double left
     return fits;
 }
 
-/* Of claims(count) those with `group`, or all where it is 0, against what is left for them. */
-static dn_status check_claims(const claim *claims, int count, uint64_t group, double left,
-                              const dn_net *net, double own)
+/* Of needs(count) those with `group`, or all where it is 0, against what is left for them. */
+static dn_status check_needs(const need *needs, int count, uint64_t group, double left,
+                             const dn_net *net, double own)
 {
     double wanted = 0;
     int ranks = 0;
     for (int i = 0; i < count; i++)
-        if (group == 0 || claims[i].limit.group == group) {
-            wanted += claims[i].bytes;
+        if (group == 0 || needs[i].limit.group == group) {
+            wanted += needs[i].bytes;
             ranks++;
         }
     if (wanted <= left)
@@ -60,19 +60,20 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, size_t more)
 {
     const dn_view view = dn_net_view(net);
     const double touched = (double)((view.parameter_count + view.running_count) * sizeof(float));
-    claim own = {.limit = dn_limit_memory(""),
-                 .bytes = (double)view.arena_bytes - touched + (double)more};
+    need own = {.limit = dn_limit_memory(""),
+                .bytes = (double)view.arena_bytes - touched + (double)more};
     const double machine = dn_machine_memory("");
-    claim *claims = calloc((size_t)comm->node_size, sizeof *claims);
-    const int found = claims != NULL;
-    DN_TRY(dn_comm_agree(comm, found ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none")));
-    DN_MPI(MPI_Allgather(&own, sizeof own, MPI_BYTE, claims, sizeof own, MPI_BYTE, comm->node));
-    dn_status status = DN_OK;
+    need *needs = calloc((size_t)comm->node_size, sizeof *needs);
+    dn_status status = needs != NULL ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none");
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    DN_MPI(MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));
     if (own.limit.group != 0)
-        status = check_claims(claims, comm->node_size, own.limit.group, own.limit.amount, net,
-                              own.bytes);
+        status =
+            check_needs(needs, comm->node_size, own.limit.group, own.limit.amount, net, own.bytes);
     if (status == DN_OK)
-        status = check_claims(claims, comm->node_size, 0, machine, net, own.bytes);
-    free(claims);
-    return dn_comm_agree(comm, status);
+        status = check_needs(needs, comm->node_size, 0, machine, net, own.bytes);
+    status = dn_comm_agree(comm, status);
+done:
+    free(needs);
+    return status;
 }

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,7 +178,7 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
 /* Makes the nameless file; only memory that this process may have now is promised. */
 static dn_status make_shared_file(size_t bytes, int *file)
 {
-    const double left = fmin(dn_limit_memory("").amount, dn_machine_memory(""));
+    const double left = dn_memory_left("");
     DN_CHECK((double)bytes <= left, DN_ENOMEM,
              "shared memory of the node: expected %zu MiB, found %.0f MiB left", bytes >> 20,
              left / 0x1p20);

@@ -29,7 +29,7 @@
 
 #include <linux/sockios.h>
 
-#include "job/oom.h"
+#include "dn/limits.h"
 #include "job/preempt.h"
 
 enum {
@@ -67,7 +67,7 @@ struct dn_heartbeat {
     double deadline, period; /* seconds */
     double warned, woke; /* when: last warned of a stall; found that it had been stopped itself */
     double end;          /* when this process ends, its job having stopped; infinite before */
-    int64_t oom_kills;   /* of this process's cgroup, at the start */
+    double oom_kills;    /* of this process's cgroup, at the start */
     int has_thread;
     pthread_t thread;
     _Atomic int64_t step;
@@ -192,12 +192,12 @@ static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
 static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t size)
 {
     const int is_here = strcmp(hb->peer[rank].host, hb->peer[hb->rank].host) == 0;
-    const int64_t kills = is_here ? dn_oom_kills("") - hb->oom_kills : 0;
-    snprintf(text, size, "its process ended");
-    if (kills > 0)
-        snprintf(text, size,
-                 "its process ended, probably killed (signal 9) for want of memory: the kernel has "
-                 "killed for that in this cgroup since the start");
+    const int is_killed = is_here && dn_limit_kills("") > hb->oom_kills;
+    snprintf(text, size, "its process ended%s",
+             is_killed
+                 ? ", probably killed (signal 9) for want of memory: the kernel has killed for "
+                   "that in this cgroup since the start"
+                 : "");
 }
 
 /* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
@@ -244,7 +244,7 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (got <= 0) {
-            char reason[128];
+            char reason[256];
             if (got == 0 || errno == ECONNRESET)
                 explain_end(hb, rank, reason, sizeof reason);
             else
@@ -325,7 +325,7 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->deadline = deadline;
     hb->period = fmin(deadline / 10, longest_period);
     hb->end = INFINITY;
-    hb->oom_kills = dn_oom_kills("");
+    hb->oom_kills = dn_limit_kills("");
     hb->since = omp_get_wtime();
     hb->line = calloc(size + 1, sizeof *hb->line);
     DN_CHECK(hb->line, DN_ENOMEM, "out of memory");

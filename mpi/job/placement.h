@@ -40,11 +40,10 @@ void dn_place_restart(char **argv, int threads);
 
 /*
  * Finds this rank's place and sets the number of OpenMP threads: `threads`, else OMP_NUM_THREADS,
- * else one a core,
- * as far as a CPU quota goes. Ranks of a node that may all use the same cores divide them. Threads
- * as many as the cores are pinned to one each, fewer to all of the rank's cores together; not where
- * `pin` is off, OMP_PLACES or OMP_PROC_BIND bind them, they outnumber the cores, or ranks share
- * cores. Threads made later may use all of the rank's cores. Collective.
+ * else one a core, as far as a CPU quota goes. Ranks of a node that may all use the same cores
+ * divide them. Threads as many as the cores are pinned to one each, fewer to all of the rank's
+ * cores together; not where `pin` is off, OMP_PLACES or OMP_PROC_BIND bind them, they outnumber the
+ * cores, or ranks share cores. Threads made later may use all of the rank's cores. Collective.
  */
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin);
 

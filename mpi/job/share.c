@@ -23,11 +23,11 @@ enum { WAIT_SECONDS = 10 };
 typedef struct parcel {
     char byte;
     struct iovec part;
+    struct msghdr message;
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
-    struct msghdr message;
 } parcel;
 
 static void make_parcel(parcel *p)

@@ -1,4 +1,4 @@
-/* What the environment tells MPI; see transports.h. */
+/* What the environment tells MPI; see transports.h. setenv leaves what the user chose. */
 #include "job/transports.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@ static int is_same_user_namespace(int other)
 /* Open MPI's transport through shared memory takes process numbers for the machine's: ranks with
  * numbers of their own (a container each) crash in it; and it reads other processes' memory, which
  * it does not get at in other user namespaces. The launcher's number stands at the end of its
- * folder's name. What the user chose stays. */
-static void avoid_bad_transports(void)
+ * folder's name. */
+static void avoid_shared_memory(void)
 {
     const char *folder = getenv("PMIX_SERVER_TMPDIR"), *dot = folder ? strrchr(folder, '.') : NULL;
     const int launcher = dot ? atoi(dot + 1) : 0;
@@ -33,23 +33,17 @@ static void avoid_bad_transports(void)
         setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
 }
 
-/* What Open MPI 5 needs to be told, where the user did not choose. From another interface than `lo`
- * it finds no way to its own machine: it says so at every start, and has no TCP there. And a
- * process without a launcher leaves the shared memory that it needs none of in /dev/shm for
- * good. */
-static void choose_transports(void)
+/* Open MPI 5 finds from another interface than `lo` no way to its own machine: it says so at every
+ * start, and has no TCP there. And a process without a launcher leaves the shared memory that it
+ * needs none of in /dev/shm for good. */
+void dn_choose_transports(void)
 {
     const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
     const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    avoid_shared_memory();
     if (ranks == NULL && getenv("PMIX_RANK") == NULL && getenv("PMI_RANK") == NULL)
         setenv("OMPI_MCA_btl", "self", 0);
     else if (ranks != NULL && here != NULL && strcmp(ranks, here) == 0 &&
              getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
         setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
-}
-
-void dn_choose_transports(void)
-{
-    avoid_bad_transports();
-    choose_transports();
 }

@@ -74,13 +74,11 @@ static dn_status set_choice(int *field, const dn_option *o, const char *text)
 {
     char list[CHOICES_SIZE];
     dn_nearest nearest = {.word = text};
-    for (int i = 0; choice_name(o, i) != NULL; i++) {
-        dn_nearest_try(&nearest, choice_name(o, i));
-        if (strcmp(choice_name(o, i), text) == 0) {
+    for (int i = 0; choice_name(o, i) != NULL; i++)
+        if (dn_nearest_try(&nearest, choice_name(o, i))) {
             *field = o->kind == DN_SWITCH ? i % 2 : i;
             return DN_OK;
         }
-    }
     return dn_fail(DN_EINVAL, "%s: found '%s', expected %s%s", o->name, text,
                    argument_text(o, list), dn_nearest_hint(&nearest, ""));
 }

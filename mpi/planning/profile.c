@@ -53,15 +53,6 @@ static int is_count(json_int_t count)
     return count >= 0 && count <= UINT32_MAX;
 }
 
-/* Fit for a terminal. */
-static int is_text(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 127)
-            return 0;
-    return 1;
-}
-
 /* At least one, in an int. */
 static int is_number(json_int_t number)
 {
@@ -116,8 +107,8 @@ dn_status dn_profile_decode(dn_profile *p, json_t *json, const char *name)
                             "forward_seconds", &p->forward, "update_seconds", &p->update,
                             "statistics", &statistics, "backward", &stages) == 0,
              DN_ECORRUPT, "%s: not valid: %s", name, error.text);
-    DN_CHECK(is_text(p->model) && is_text(p->mode) && is_text(p->isa) && is_number(size) &&
-                 is_number(batch) && is_number(ranks) && is_number(threads) &&
+    DN_CHECK(dn_is_one_line(p->model) && dn_is_one_line(p->mode) && dn_is_one_line(p->isa) &&
+                 is_number(size) && is_number(batch) && is_number(ranks) && is_number(threads) &&
                  is_time(p->forward) && is_time(p->update) && is_count(statistics) &&
                  json_array_size(stages) >= 1 && json_array_size(stages) <= MOST_STAGES,
              DN_ECORRUPT, "%s: found a value out of range, expected a measured profile", name);

@@ -28,15 +28,16 @@ static dn_status read_encoded(const dn_source *source, const dn_request *request
 
 /* The node's ranks have the chunks' addresses and the labels in common; its first looks for them,
  * once all files are proved to be what dataset.json says. */
-static dn_status open_shards(dn_split *split, const dn_comm *comm)
+static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *folder,
+                             dn_split_id id)
 {
+    DN_TRY(dn_comm_agree(
+        comm, dn_shards_load(&split->shards, folder, id, comm->node_rank, comm->node_size)));
     dn_shards *const shards = split->shards;
     DN_TRY(dn_comm_same_hash(comm, dn_shards_hash(shards), "dataset.json: its bytes"));
-    DN_TRY(dn_comm_agree(comm, dn_shards_check(shards, comm->node_rank, comm->node_size)));
     DN_TRY(dn_comm_shared_alloc(comm, dn_shards_index_bytes(shards), &split->index));
     dn_shards_use_index(shards, split->index.data);
-    return dn_comm_agree(
-        comm, comm->node_rank == 0 ? dn_shards_make_index(shards, split->index.data) : DN_OK);
+    return dn_comm_agree(comm, comm->node_rank == 0 ? dn_shards_make_index(shards) : DN_OK);
 }
 
 /* Decodes this rank's part of the images. */
@@ -64,8 +65,7 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id)
 {
     *split = (dn_split){0};
-    DN_TRY(dn_comm_agree(comm, dn_shards_load(&split->shards, folder, id)));
-    DN_TRY(open_shards(split, comm));
+    DN_TRY(open_shards(split, comm, folder, id));
     split->images = dn_shards_source(split->shards, read_encoded);
     return dn_is_encoded(&split->images.info) ? DN_OK : decode_all(split, comm);
 }

@@ -13,8 +13,8 @@
 #include "training/rescue.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
- * waited, the negative of that, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, STOP, SCORES };
+ * waited, the negative of that, whether it found a sum that is not finite, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, BAD_SUM, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -259,7 +259,8 @@ static int find_gradient(dn_step *step, int64_t number)
     return lowest(step, own);
 }
 
-/* Looks at the losses and the summed gradient, which all ranks have. */
+/* Looks at the losses and the summed gradient. All ranks come to the same result, also where one
+ * has other sums than the rest, as by a fault of its memory: the step's scores say so. */
 static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
 {
     if (!isfinite(step->scores[LOSS])) { /* also where a rank could not load its batch */
@@ -268,7 +269,7 @@ static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
         *culprit = find_loss(step, &loss);
         return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
     }
-    if (is_leaf_finite(step->net))
+    if (step->scores[BAD_SUM] == 0)
         return DN_OK;
     *culprit = find_gradient(step, number);
     DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
@@ -325,20 +326,20 @@ static double record_buckets(dn_step *step)
     return seconds;
 }
 
-/* Completes the sum and the scores of a step that began at `start` and computed until `computed`;
- * returns why a rank should stop. What even the latest rank waits for the sum is communication;
- * what the others wait beyond that, they wait for the latest. */
-static int finish_sums(dn_step *step, double start, double computed)
+/* Shares the scores of a step that began at `start`, computed until `computed` and has had the sum
+ * since `reduced`; returns why a rank should stop. What even the latest rank waits for the sum is
+ * communication; what the others wait beyond that, they wait for the latest. */
+static int share_scores(dn_step *step, double start, double computed, double reduced)
 {
-    dn_allreduce_finish(step->allreduce);
-    const double now = omp_get_wtime();
+    const int is_bad = !is_leaf_finite(step->net);
     dn_preempt *stop = step->settings.preempt;
     if (stop)
-        stop->longest_step = fmax(stop->longest_step, now - start);
+        stop->longest_step = fmax(stop->longest_step, reduced - start);
     for (int row = 0; row < step->last - step->first; row++) {
         double *scores = step->scores + (ptrdiff_t)row * SCORES;
-        scores[WAIT] = now - computed;
-        scores[NEGATIVE_WAIT] = computed - now;
+        scores[WAIT] = reduced - computed;
+        scores[NEGATIVE_WAIT] = computed - reduced;
+        scores[BAD_SUM] = is_bad;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
     dn_allreduce_rows(step->allreduce, step->scores, SCORES, merge_scores);
@@ -359,8 +360,9 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
         run_team(step, number, i);
     const double computed = omp_get_wtime();
     dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
-    result->preempted = finish_sums(step, start, computed);
+    dn_allreduce_finish(step->allreduce);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
+    result->preempted = share_scores(step, start, computed, reduced);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(check_numbers(step, number, &result->culprit));
     dn_rescue_hold(step->settings.rescue);

@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,15 +34,28 @@ void dn_child_pages_free(void *pages, size_t bytes)
         munmap(pages, bytes > 0 ? bytes : 1);
 }
 
-/* The caller's connections must end when the caller does, so the child keeps none of them. */
-static void leave_files(void)
+/* The caller's connections must end when the caller does, so a child keeps none of them; of what is
+ * open but the standard streams it keeps at most the regular files. */
+static void leave_files(int keeps_regular)
 {
-    const int nowhere = open("/dev/null", O_WRONLY);
-    if (nowhere >= 0)
-        dup2(nowhere, STDERR_FILENO);
-    if (syscall(SYS_close_range, 3U, ~0U, 0U) != 0)
-        for (int file = 3; file < (int)sysconf(_SC_OPEN_MAX); file++)
+    DIR *const files = opendir("/proc/self/fd");
+    struct stat info;
+    for (const struct dirent *entry; files && (entry = readdir(files));) {
+        const int file = atoi(entry->d_name);
+        const int is_kept = file <= STDERR_FILENO || file == dirfd(files) ||
+                            (keeps_regular && fstat(file, &info) == 0 && S_ISREG(info.st_mode));
+        if (!is_kept)
             close(file);
+    }
+    if (files)
+        closedir(files);
+}
+
+static void point_to_nowhere(int file)
+{
+    const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(nowhere, file);
+    close(nowhere);
 }
 
 /* Others' handlers, such as MPI's, would tell of a crash that is none of the caller's. */
@@ -77,7 +89,8 @@ static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, rep
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
-    leave_files();
+    leave_files(0);
+    point_to_nowhere(STDERR_FILENO);
     end_quietly();
     limit_memory();
     r->status = work(user);
@@ -96,8 +109,9 @@ static void forget(pid_t child)
 }
 
 /* What the report says, or why there is none. */
-static dn_status read_report(const char *what, const report *r, int ending)
+static dn_status read_report(const char *what, report *r, int ending)
 {
+    r->message[sizeof r->message - 1] = '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
         return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
     return dn_fail(DN_ECORRUPT, "%s: the HDF5 library fails on it (%s), expected a sound file",
@@ -126,22 +140,6 @@ dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)
 
 /* ---- a child that stays ---- */
 
-/* Of what is open but standard error: files stay, all else is closed. */
-static void leave_connections(void)
-{
-    DIR *const files = opendir("/proc/self/fd");
-    const int nowhere = open("/dev/null", O_RDWR);
-    struct stat info;
-    for (const struct dirent *entry; files && (entry = readdir(files));) {
-        const int file = atoi(entry->d_name);
-        if (file > STDERR_FILENO && file != dirfd(files) && file != nowhere &&
-            fstat(file, &info) == 0 && !S_ISREG(info.st_mode))
-            close(file);
-    }
-    dup2(nowhere, STDIN_FILENO);
-    dup2(nowhere, STDOUT_FILENO);
-}
-
 pid_t dn_child_detach(void)
 {
     static const int requests[] = {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGPIPE};
@@ -151,6 +149,8 @@ pid_t dn_child_detach(void)
     setsid();
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         signal(requests[i], SIG_IGN);
-    leave_connections();
+    leave_files(1);
+    point_to_nowhere(STDIN_FILENO);
+    point_to_nowhere(STDOUT_FILENO);
     return 0;
 }

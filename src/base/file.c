@@ -112,6 +112,15 @@ dn_status dn_file_open(const char *path, int *file, int64_t *size)
     return DN_OK;
 }
 
+dn_status dn_file_size(const char *path, int64_t *size)
+{
+    int file;
+    const dn_status status = dn_file_open(path, &file, size);
+    if (file >= 0)
+        close(file);
+    return status;
+}
+
 dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int64_t at)
 {
     for (size_t done = 0; done < size;) {

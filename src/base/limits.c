@@ -1,11 +1,10 @@
 /*
- * Limits of cgroups; see include/dn/limits.h. /proc/self/cgroup says which groups this process is
- * in, /proc/self/mountinfo where their files are: in a container the mounted folder may be the
- * group itself. What cannot be read is no limit.
+ * What cgroups limit and count; see include/dn/limits.h. /proc/self/cgroup says which groups this
+ * process is in, /proc/self/mountinfo where their files are: in a container the mounted folder may
+ * be the group itself. What cannot be read is no limit.
  */
 #include "dn/limits.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +12,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-typedef double dn_read_limit_fn(const char *folder, int version);
+/* A group that this process is in, or one above it. */
+typedef struct group {
+    const char *folder; /* of its files */
+    int version;        /* of cgroups: 1 or 2 */
+    int above;          /* levels above the process's own */
+    int is_top;         /* of its hierarchy, as far as it can be seen */
+} group;
+
+typedef void visit_fn(const group *g, void *found);
 
 static FILE *open_file(const char *folder, const char *name)
 {
@@ -57,31 +64,51 @@ static double sum_lines(const char *folder, const char *file_name, const char *c
     return sum;
 }
 
-static double read_processors(const char *folder, int version)
+/* *found, a dn_limit, = the narrower of it and the group's. */
+static void keep_least(const group *g, double amount, void *found)
+{
+    dn_limit *const least = found;
+    struct stat info;
+    if (amount < least->amount && stat(g->folder, &info) == 0)
+        *least = (dn_limit){.amount = amount, .group = info.st_ino};
+}
+
+static void visit_processors(const group *g, void *found)
 {
     double quota[2]; /* and its period */
-    if (version == 2) {
-        read_numbers(folder, "cpu.max", INFINITY, quota);
+    if (g->version == 2) {
+        read_numbers(g->folder, "cpu.max", INFINITY, quota);
     } else {
-        quota[0] = read_number(folder, "cpu.cfs_quota_us", INFINITY);
-        quota[1] = read_number(folder, "cpu.cfs_period_us", INFINITY);
+        quota[0] = read_number(g->folder, "cpu.cfs_quota_us", INFINITY);
+        quota[1] = read_number(g->folder, "cpu.cfs_period_us", INFINITY);
     }
-    const int is_limit = isfinite(quota[0]) && quota[0] > 0 && isfinite(quota[1]) && quota[1] > 0;
-    return is_limit ? quota[0] / quota[1] : INFINITY;
+    if (isfinite(quota[0]) && quota[0] > 0 && isfinite(quota[1]) && quota[1] > 0)
+        keep_least(g, quota[0] / quota[1], found);
 }
 
 /* Pages of files can be taken back. */
-static double read_memory(const char *folder, int version)
+static void visit_memory(const group *g, void *found)
 {
     static const char *const pages[2][4] = {{"total_active_file", "total_inactive_file"},
                                             {"active_file", "inactive_file", "slab_reclaimable"}};
+    const int is_2 = g->version == 2;
     const double most =
-        read_number(folder, version == 2 ? "memory.max" : "memory.limit_in_bytes", INFINITY);
+        read_number(g->folder, is_2 ? "memory.max" : "memory.limit_in_bytes", INFINITY);
     const double used =
-        read_number(folder, version == 2 ? "memory.current" : "memory.usage_in_bytes", 0);
-    if (most >= 0x1p60) /* version 1 has no word for none */
-        return INFINITY;
-    return fmax(0, most - fmax(0, used - sum_lines(folder, "memory.stat", pages[version - 1])));
+        read_number(g->folder, is_2 ? "memory.current" : "memory.usage_in_bytes", 0);
+    const double files = sum_lines(g->folder, "memory.stat", pages[is_2]);
+    if (most < 0x1p60) /* version 1 has no word for none */
+        keep_least(g, fmax(0, most - fmax(0, used - files)), found);
+}
+
+/* Of version 1 a group counts its own kills, of version 2 those of the groups below, too. The top
+ * of a hierarchy stands for the machine, unless the process is in it. */
+static void visit_kills(const group *g, void *found)
+{
+    static const char *const lines[] = {"oom_kill", NULL};
+    if (g->above == 0 || (g->above == 1 && !g->is_top))
+        *(double *)found +=
+            sum_lines(g->folder, g->version == 2 ? "memory.events" : "memory.oom_control", lines);
 }
 
 /* 1 where the comma-separated list holds the word. */
@@ -95,18 +122,14 @@ static int has_word(const char *list, const char *word)
 }
 
 /* From the group at folder `top` + `below` up to `top`. */
-static void climb(const char *top, const char *below, int version, dn_read_limit_fn *read,
-                  dn_limit *least)
+static void climb(const char *top, const char *below, int version, visit_fn *visit, void *found)
 {
     char folder[PATH_MAX];
     const size_t end = strlen(top);
     if (snprintf(folder, sizeof folder, "%s%s", top, below) >= (int)sizeof folder)
         return;
-    for (;;) {
-        struct stat info;
-        const double amount = read(folder, version);
-        if (amount < least->amount && stat(folder, &info) == 0)
-            *least = (dn_limit){.amount = amount, .group = info.st_ino};
+    for (int above = 0;; above++) {
+        visit(&(group){folder, version, above, strlen(folder) == end}, found);
         char *slash = strrchr(folder, '/');
         if (slash == NULL || slash < folder + end)
             return;
@@ -116,7 +139,7 @@ static void climb(const char *top, const char *below, int version, dn_read_limit
 
 /* Follows the group `path` of a hierarchy, where it is mounted. */
 static void follow(const char *root, const char *controller, const char *path, int version,
-                   dn_read_limit_fn *read, dn_limit *least)
+                   visit_fn *visit, void *found)
 {
     static const char *const types[] = {"cgroup", "cgroup2"};
     char *line = NULL;
@@ -136,16 +159,16 @@ static void follow(const char *root, const char *controller, const char *path, i
         const int is_below = strncmp(path, inner, inside) == 0 && strstr(path, "/..") == NULL;
         snprintf(top, sizeof top, "%s%s", root, outer);
         const char *below = is_below ? path + inside : "";
-        climb(top, strcmp(below, "/") == 0 ? "" : below, version, read, least);
+        climb(top, strcmp(below, "/") == 0 ? "" : below, version, visit, found);
     }
     free(line);
     if (file != NULL)
         fclose(file);
 }
 
-static dn_limit find_limit(const char *root, const char *controller, dn_read_limit_fn *read)
+/* Visits the groups of the controller's hierarchies, each from the process's own upwards. */
+static void visit_groups(const char *root, const char *controller, visit_fn *visit, void *found)
 {
-    dn_limit least = {.amount = INFINITY};
     char *line = NULL;
     size_t size = 0;
     FILE *file = open_file(root, "proc/self/cgroup");
@@ -157,22 +180,32 @@ static dn_limit find_limit(const char *root, const char *controller, dn_read_lim
         *controllers++ = *path++ = '\0';
         path[strcspn(path, "\n")] = '\0';
         if (*controllers == '\0' || has_word(controllers, controller))
-            follow(root, controller, path, *controllers == '\0' ? 2 : 1, read, &least);
+            follow(root, controller, path, *controllers == '\0' ? 2 : 1, visit, found);
     }
     free(line);
     if (file != NULL)
         fclose(file);
-    return least;
 }
 
 dn_limit dn_limit_processors(const char *root)
 {
-    return find_limit(root, "cpu", read_processors);
+    dn_limit least = {.amount = INFINITY};
+    visit_groups(root, "cpu", visit_processors, &least);
+    return least;
 }
 
 dn_limit dn_limit_memory(const char *root)
 {
-    return find_limit(root, "memory", read_memory);
+    dn_limit least = {.amount = INFINITY};
+    visit_groups(root, "memory", visit_memory, &least);
+    return least;
+}
+
+double dn_limit_kills(const char *root)
+{
+    double kills = 0;
+    visit_groups(root, "memory", visit_kills, &kills);
+    return kills;
 }
 
 double dn_machine_memory(const char *root)
@@ -180,6 +213,11 @@ double dn_machine_memory(const char *root)
     static const char *const lines[] = {"MemAvailable:", "SwapFree:", NULL};
     const double kib = sum_lines(root, "proc/meminfo", lines);
     return kib > 0 ? kib * 1024 : INFINITY;
+}
+
+double dn_memory_left(const char *root)
+{
+    return fmin(dn_limit_memory(root).amount, dn_machine_memory(root));
 }
 
 int dn_limit_threads(double processors, int ranks, int most)

@@ -89,17 +89,20 @@ static int edit_distance(const char *a, const char *b)
 }
 
 /* A word's beginning is near, and what differs from it in up to a third of its letters. */
-void dn_nearest_try(dn_nearest *nearest, const char *name)
+int dn_nearest_try(dn_nearest *nearest, const char *name)
 {
     const size_t letters = strlen(nearest->word);
+    if (strcmp(nearest->word, name) == 0)
+        return 1;
     if (letters == 0 || letters > MOST_LETTERS || strlen(name) > MOST_LETTERS)
-        return;
+        return 0;
     const int is_begun = letters > 1 && strncasecmp(name, nearest->word, letters) == 0;
     const int distance = is_begun ? 1 : edit_distance(nearest->word, name);
     if (distance > (int)(letters + 2) / 3 || (nearest->name && distance >= nearest->distance))
-        return;
+        return 0;
     nearest->name = name;
     nearest->distance = distance;
+    return 0;
 }
 
 const char *dn_nearest_hint(dn_nearest *nearest, const char *prefix)

@@ -9,12 +9,24 @@
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
 
+/* The first control character, or the end. */
+static const char *find_control(const char *text)
+{
+    while (*text && !iscntrl((unsigned char)*text))
+        text++;
+    return text;
+}
+
+int dn_is_one_line(const char *text)
+{
+    return *find_control(text) == '\0';
+}
+
 /* Paths and files that the text quotes may hold what would end the line, or move the cursor. */
 void dn_one_line(char *text)
 {
-    for (; *text; text++)
-        if (iscntrl((unsigned char)*text))
-            *text = '?';
+    while (*(text += find_control(text) - text))
+        *text = '?';
 }
 
 dn_status dn_fail(dn_status status, const char *format, ...)

@@ -98,20 +98,11 @@ static dn_status check_integer(const char *what, json_int_t found, int64_t least
     return DN_OK;
 }
 
-/* Every byte of the text is one that a line of output can show. */
-static int is_printable(const char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 127)
-            return 0;
-    return 1;
-}
-
 static dn_status parse_file(dn_manifest_file *file, const char *name, json_int_t bytes,
                             const char *hash)
 {
     DN_CHECK(strlen(name) < sizeof file->name && !strchr(name, '/') && name[0] != '.' && name[0] &&
-                 is_printable(name),
+                 dn_is_one_line(name),
              DN_ECORRUPT, "found the file name \"%s\", expected a plain one", name);
     strcpy(file->name, name);
     DN_TRY(check_integer(name, bytes, 1, INT64_C(1) << 46));
@@ -263,16 +254,16 @@ static dn_status unpack_members(struct members *m, json_t *root)
 
 static dn_status parse_info(dn_shard_info *info, const struct members *m)
 {
-    DN_CHECK(strlen(m->name) < sizeof info->dataset && is_printable(m->name), DN_ECORRUPT,
+    DN_CHECK(strlen(m->name) < sizeof info->dataset && dn_is_one_line(m->name), DN_ECORRUPT,
              "found the data set \"%s\", expected a name of at most %zu bytes", m->name,
              sizeof info->dataset - 1);
     strcpy(info->dataset, m->name);
     DN_TRY(check_integer("channels", m->channels, 1, DN_MAX_IMAGE_CHANNELS));
     const int is_encoded =
         m->version >= SEALED_VERSION && m->height == 0 && m->width == 0 && m->channels == 3;
-    DN_TRY(check_integer("height", m->height, !is_encoded, 65535));
-    DN_TRY(check_integer("width", m->width, !is_encoded, 65535));
-    DN_TRY(check_integer("classes", m->classes, 1, 65535));
+    DN_TRY(check_integer("height", m->height, !is_encoded, DN_SHARD_CHUNK_BYTES));
+    DN_TRY(check_integer("width", m->width, !is_encoded, DN_SHARD_CHUNK_BYTES));
+    DN_TRY(check_integer("classes", m->classes, 1, DN_MAX_CLASSES));
     DN_TRY(check_integer("zstd_level", m->level, 1, 22));
     info->channels = (int)m->channels;
     info->height = (int)m->height;
@@ -299,7 +290,7 @@ static dn_status check_names(const json_t *names, int classes, size_t *bytes)
         const char *const name = json_is_string(entry) ? json_string_value(entry) : "";
         const size_t length = strlen(name);
         *bytes += length + 1;
-        if (length < 1 || length > MOST_NAME_BYTES || !is_printable(name))
+        if (length < 1 || length > MOST_NAME_BYTES || !dn_is_one_line(name))
             status = dn_fail(DN_ECORRUPT,
                              "class name %d: found \"%s\", expected a text of 1 to %d bytes", i,
                              name, MOST_NAME_BYTES);
@@ -371,12 +362,8 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
 /* *text(*size) = the file, unless it is larger than any data set's. */
 static dn_status load_text(const char *path, uint8_t **text, size_t *size)
 {
-    int file;
-    int64_t bytes = 0;
-    const dn_status status = dn_file_open(path, &file, &bytes);
-    if (file >= 0)
-        close(file);
-    DN_TRY(status);
+    int64_t bytes;
+    DN_TRY(dn_file_size(path, &bytes));
     DN_CHECK(bytes <= MOST_BYTES, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %d",
              path, bytes, MOST_BYTES);
     return dn_file_load(path, text, size);

@@ -152,7 +152,6 @@ static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_
     const int good = H5Sget_simple_extent_ndims(space) == 4 &&
                      H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
                      memcmp(size, shape, sizeof size) == 0 && H5Tequal(type, H5T_STD_U8LE) > 0 &&
-                     H5Pget_layout(properties) == H5D_CHUNKED &&
                      H5Pget_chunk(properties, 4, part) == 4 && part[0] >= 1 &&
                      part[0] <= shape[0] && memcmp(part + 1, shape + 1, 3 * sizeof *part) == 0 &&
                      H5Pget_nfilters(properties) == 1 &&
@@ -207,7 +206,7 @@ static dn_status read_images(hid_t file, const char *path, const dn_shards *shar
                              const dn_manifest_shard *shard)
 {
     hid_t images;
-    dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_IMAGES, &images);
+    dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_IMAGES, H5D_CHUNKED, &images);
     if (status == DN_OK)
         status = list_chunks(images, path, shards, shard);
     H5Dclose(images);
@@ -218,9 +217,9 @@ static dn_status read_images(hid_t file, const char *path, const dn_shards *shar
 static dn_status find_encoded(hid_t file, const char *path, int64_t *address, int64_t *bytes)
 {
     hid_t set;
-    DN_TRY(dn_hdf5_open_set(file, path, DN_SHARD_ENCODED, &set));
+    const dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_ENCODED, H5D_CONTIGUOUS, &set);
     const hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-    const haddr_t found = H5Dget_offset(set); /* undefined for chunks */
+    const haddr_t found = H5Dget_offset(set);
     *bytes = H5Sget_simple_extent_npoints(space);
     *address = (int64_t)found;
     const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
@@ -228,7 +227,8 @@ static dn_status find_encoded(hid_t file, const char *path, int64_t *address, in
     H5Tclose(type);
     H5Sclose(space);
     H5Dclose(set);
-    DN_CHECK(good, DN_ECORRUPT, "%s: " DN_SHARD_ENCODED " is not uint8 in one piece", path);
+    DN_TRY(status);
+    DN_CHECK(good, DN_ECORRUPT, "%s: " DN_SHARD_ENCODED " is not a list of uint8", path);
     return DN_OK;
 }
 
@@ -292,11 +292,20 @@ done:
     return status;
 }
 
-/* HDF5 hides why the system refused it something; errno still says. */
-static int is_refused(int error)
+/* HDF5 hides why the system refused it something; errno, 0 before, still says. */
+static dn_status explain(dn_status status, const char *path)
 {
-    return error == EIO || error == ENOMEM || error == EACCES || error == EMFILE ||
-           error == ENFILE || error == ESTALE;
+    static const int refusals[] = {EIO, EACCES, EMFILE, ENFILE, ESTALE};
+    const int error = errno;
+    if (status != DN_ECORRUPT && status != DN_ENOENT)
+        return status;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        DN_CHECK(error != refusals[i], DN_EIO, "%s: cannot read: %s", path, strerror(error));
+    DN_CHECK(
+        error != ENOMEM, DN_ECORRUPT,
+        "%s: HDF5 asks for more memory than there is, expected a sound file, of less than %d GiB",
+        path, DN_CHILD_GIB);
+    return status;
 }
 
 /* What the parent sees of a child. */
@@ -320,10 +329,7 @@ static dn_status read_some(void *user)
         const dn_manifest_shard *const shard = &split->shard[p->next];
         DN_TRY(dn_join_path(p->path, work->shards->folder, shard->hdf5.name));
         errno = 0;
-        const dn_status status = read_shard(p->path, work->shards, shard);
-        DN_CHECK(status != DN_ECORRUPT || !is_refused(errno), DN_EIO, "%s: cannot read: %s",
-                 p->path, strerror(errno));
-        DN_TRY(status);
+        DN_TRY(explain(read_shard(p->path, work->shards, shard), p->path));
         const int64_t chunks = chunks_of(shard, work->shards->place[p->next].images);
         visits += is_encoded(work->shards) ? chunks : chunks * chunks;
     }
@@ -361,13 +367,9 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
     const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
     const uint16_t *const labels = shards->labels + shard->first;
     char path[PATH_MAX];
-    int file;
-    int64_t bytes = 0;
+    int64_t bytes;
     DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
-    const dn_status status = dn_file_open(path, &file, &bytes);
-    if (file >= 0)
-        close(file);
-    DN_TRY(status);
+    DN_TRY(dn_file_size(path, &bytes));
     DN_CHECK(place->chunk == chunk && place->images >= 1 && place->images <= shard->count &&
                  place->images * image <= DN_SHARD_CHUNK_BYTES &&
                  chunks_of(shard, place->images) <= most_chunks(shards, shard),
@@ -396,7 +398,7 @@ void dn_shards_use_index(dn_shards *shards, void *index)
     shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
 }
 
-dn_status dn_shards_make_index(dn_shards *shards, void *index)
+dn_status dn_shards_make_index(dn_shards *shards)
 {
     const dn_manifest_split *const split = shards->split;
     struct progress *const p = dn_child_pages(sizeof *p);
@@ -404,7 +406,6 @@ dn_status dn_shards_make_index(dn_shards *shards, void *index)
     dn_status status = DN_OK;
     DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
     strcpy(p->path, shards->folder);
-    dn_shards_use_index(shards, index);
     for (int i = 0; i < split->shards; i++) {
         shards->place[i].chunk = chunk;
         chunk += most_chunks(shards, &split->shard[i]);
@@ -422,23 +423,8 @@ dn_status dn_shards_make_index(dn_shards *shards, void *index)
 
 /* ---- opening ---- */
 
-dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id)
-{
-    dn_status status;
-    dn_shards *const s = *shards = calloc(1, sizeof *s);
-    DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
-    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
-    strcpy(s->folder, folder);
-    s->split = &s->manifest->split[id];
-    for (int i = 0; i < s->split->shards; i++)
-        s->most_chunks += most_chunks(s, &s->split->shard[i]);
-done:
-    if (status != DN_OK)
-        dn_shards_close(shards);
-    return status;
-}
-
-dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
+/* Every parts-th file, from file `part` on, has the bytes that dataset.json says. */
+static dn_status check_files(const dn_shards *shards, int part, int parts)
 {
     for (int i = part; i < shards->split->shards; i += parts) {
         char path[PATH_MAX];
@@ -448,18 +434,35 @@ dn_status dn_shards_check(const dn_shards *shards, int part, int parts)
     return DN_OK;
 }
 
-dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
+dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id, int part,
+                         int parts)
 {
     dn_status status;
-    DN_TRY(dn_shards_load(shards, folder, id));
-    dn_shards *const s = *shards;
-    DN_TRY_OR_DONE(dn_shards_check(s, 0, 1));
-    s->own_index = dn_child_pages(dn_shards_index_bytes(s));
-    if (!s->own_index)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory for %" PRId64 " labels", folder,
-                               s->split->count));
-    DN_TRY_OR_DONE(dn_shards_make_index(s, s->own_index));
+    dn_shards *const s = *shards = calloc(1, sizeof *s);
+    DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
+    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
+    strcpy(s->folder, folder);
+    s->split = &s->manifest->split[id];
+    for (int i = 0; i < s->split->shards; i++)
+        s->most_chunks += most_chunks(s, &s->split->shard[i]);
+    status = check_files(s, part, parts);
 done:
+    if (status != DN_OK)
+        dn_shards_close(shards);
+    return status;
+}
+
+dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
+{
+    DN_TRY(dn_shards_load(shards, folder, id, 0, 1));
+    dn_shards *const s = *shards;
+    s->own_index = dn_child_pages(dn_shards_index_bytes(s));
+    if (s->own_index)
+        dn_shards_use_index(s, s->own_index);
+    const dn_status status = s->own_index
+                                 ? dn_shards_make_index(s)
+                                 : dn_fail(DN_ENOMEM, "%s: out of memory for %" PRId64 " labels",
+                                           folder, s->split->count);
     if (status != DN_OK)
         dn_shards_close(shards);
     return status;

@@ -100,60 +100,60 @@ dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char 
     return status;
 }
 
-/* The name and the groups in it are no links to elsewhere. */
+/* Neither the name nor a group in it is a link: behind that may stand any file of this machine. */
 static dn_status check_links(hid_t file, const char *path, const char *name)
 {
-    char part[256];
+    char part[256]; /* "optimizer", "optimizer/momentum", ... */
     H5L_info_t link;
-    const int length = snprintf(part, sizeof part, "%s", name);
-    DN_CHECK(length < (int)sizeof part, DN_EINVAL, "%s: %s: the name is too long", path, name);
-    for (char *end = part;; *end++ = '/') {
-        end = strchr(end, '/');
-        if (end)
-            *end = '\0';
-        DN_CHECK(H5Lget_info(file, part, &link, H5P_DEFAULT) >= 0, DN_ECORRUPT, "%s: %s is missing",
+    for (size_t end = 0; name[end] != '\0'; end += name[end] == '/') {
+        end += strcspn(name + end, "/");
+        DN_CHECK(snprintf(part, sizeof part, "%.*s", (int)end, name) < (int)sizeof part, DN_EINVAL,
+                 "%s: %s: the name is too long", path, name);
+        DN_CHECK(H5Lget_info(file, part, &link, H5P_DEFAULT) >= 0, DN_ENOENT, "%s: %s is missing",
                  path, part);
         DN_CHECK(link.type == H5L_TYPE_HARD, DN_ECORRUPT,
-                 "%s: found %s as a link to another place, expected it in the file itself", path,
-                 part);
-        if (!end)
-            return DN_OK;
+                 "%s: %s: found a link, expected the values in this file", path, part);
     }
+    return DN_OK;
 }
 
-dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, hid_t *set)
+dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, H5D_layout_t layout,
+                           hid_t *set)
 {
     *set = H5I_INVALID_HID;
     DN_TRY(check_links(file, path, name));
     *set = H5Dopen2(file, name, H5P_DEFAULT);
     const hid_t properties = H5Dget_create_plist(*set);
-    const H5D_layout_t layout = H5Pget_layout(properties);
-    const int others = H5Pget_external_count(properties);
+    const int good = H5Pget_layout(properties) == layout && H5Pget_external_count(properties) == 0;
     H5Pclose(properties);
-    DN_CHECK(others <= 0 && layout != H5D_VIRTUAL, DN_ECORRUPT,
-             "%s: found %s stored in other files, expected it in the file itself", path, name);
-    DN_CHECK(others == 0, DN_ECORRUPT, "%s: %s is not as specified", path, name);
+    DN_CHECK(good, DN_ECORRUPT,
+             "%s: %s: found no data set or one that is external, virtual or %s, expected the "
+             "values in this file",
+             path, name, layout == H5D_CHUNKED ? "in one piece" : "chunked");
     return DN_OK;
 }
 
-static int read_values(hid_t set, hid_t type, int64_t count, void *values)
+static dn_status read_values(hid_t set, const char *path, const char *name, hid_t type,
+                             int64_t count, void *values)
 {
     const hid_t space = H5Dget_space(set), stored = H5Dget_type(set);
-    const int good = H5Sget_simple_extent_npoints(space) == count && is_stored_as(stored, type) &&
+    const int is_type = is_stored_as(stored, type);
+    const int good = is_type && H5Sget_simple_extent_npoints(space) == count &&
                      H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
     H5Tclose(stored);
     H5Sclose(space);
-    return good;
+    DN_CHECK(is_type, DN_ECORRUPT, "%s: %s: found another type than specified", path, name);
+    DN_CHECK(good, DN_ECORRUPT, "%s: %s is not as specified", path, name);
+    return DN_OK;
 }
 
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values)
 {
     hid_t set;
-    const dn_status status = dn_hdf5_open_set(file, path, name, &set);
-    const int good = status == DN_OK && read_values(set, type, count, values);
+    dn_status status = dn_hdf5_open_set(file, path, name, H5D_CONTIGUOUS, &set);
+    if (status == DN_OK)
+        status = read_values(set, path, name, type, count, values);
     H5Dclose(set);
-    DN_TRY(status);
-    DN_CHECK(good, DN_ECORRUPT, "%s: %s is not as specified", path, name);
-    return DN_OK;
+    return status;
 }

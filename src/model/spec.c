@@ -89,13 +89,11 @@ static int list_length(const int values[DN_MAX_BLOCKS])
 static dn_status parse_stem(dn_spec *spec, const char *text)
 {
     dn_nearest nearest = {.word = text};
-    for (int i = 0; i < (int)(sizeof stems / sizeof stems[0]); i++) {
-        dn_nearest_try(&nearest, stems[i].name);
-        if (strcmp(text, stems[i].name) == 0) {
+    for (int i = 0; i < (int)(sizeof stems / sizeof stems[0]); i++)
+        if (dn_nearest_try(&nearest, stems[i].name)) {
             spec->stem = (dn_stem)i;
             return DN_OK;
         }
-    }
     return dn_fail(DN_EINVAL, "model: stem=%s: expected cifar, imagenet or 7x7%s", text,
                    dn_nearest_hint(&nearest, ""));
 }
@@ -103,16 +101,12 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
 static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
 {
     dn_nearest nearest = {.word = name};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        dn_nearest_try(&nearest, keys[i].name);
-        if (strcmp(name, keys[i].name) == 0)
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (dn_nearest_try(&nearest, keys[i].name))
             return parse_numbers(spec, &keys[i], value);
-    }
-    if (strcmp(name, "stem") == 0)
+    if (dn_nearest_try(&nearest, "stem"))
         return parse_stem(spec, value);
-    dn_nearest_try(&nearest, "stem");
-    dn_nearest_try(&nearest, "compression");
-    DN_CHECK(strcmp(name, "compression") == 0, DN_EINVAL,
+    DN_CHECK(dn_nearest_try(&nearest, "compression"), DN_EINVAL,
              "model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
              "stem-channels or last-transition%s",
              name, dn_nearest_hint(&nearest, ""));
@@ -150,11 +144,9 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
              sizeof spec->name);
     const char *form = strchr(model, '=') ? model : NULL;
     dn_nearest nearest = {.word = model};
-    for (int i = 0; dn_spec_name(i) != NULL; i++) {
-        dn_nearest_try(&nearest, known[i].name);
-        if (strcmp(model, known[i].name) == 0)
+    for (int i = 0; dn_spec_name(i) != NULL; i++)
+        if (dn_nearest_try(&nearest, known[i].name))
             form = known[i].form;
-    }
     DN_CHECK(form != NULL, DN_EINVAL,
              "model: found '%s', expected a known name (dn_dist train --help lists them) or "
              "blocks=...:growth=...%s",

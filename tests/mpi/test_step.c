@@ -1,0 +1,83 @@
+/*
+ * The training step on any number of ranks under mpirun: where one rank alone has a sum that is not
+ * finite, all of them end the step alike. Prints one line; its status is 1 on failure.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "job/placement.h"
+#include "training/step.h"
+
+static dn_net *broken; /* whose sum is to be spoiled */
+
+void __real_dn_allreduce_finish(dn_allreduce *a);
+void __wrap_dn_allreduce_finish(dn_allreduce *a);
+
+/* In place of the step's call, by the linker. */
+void __wrap_dn_allreduce_finish(dn_allreduce *a)
+{
+    __real_dn_allreduce_finish(a);
+    if (broken != NULL)
+        dn_net_view(broken).leaf[0] = (float)NAN;
+}
+
+static dn_status load(void *user, int virtual_rank, float *images, int32_t *labels)
+{
+    const dn_spec *spec = user;
+    const int values = 4 * spec->channels * spec->height * spec->width;
+    for (int i = 0; i < values; i++)
+        images[i] = (float)((i * 7 + virtual_rank) % 13) / 13;
+    for (int i = 0; i < 4; i++)
+        labels[i] = i % spec->classes;
+    return DN_OK;
+}
+
+/* Steps with and without the fault; a message says what went wrong. */
+static dn_status run_steps(const dn_comm *comm, dn_step *step, dn_net *net)
+{
+    dn_step_result result;
+    const uint64_t before = dn_net_hash(net);
+    broken = comm->rank == comm->size - 1 ? net : NULL;
+    const dn_status status = dn_step_run(step, 0, 0.1, &result);
+    DN_CHECK(status == DN_EDIVERGED && result.culprit == -1, DN_EINVAL,
+             "found status %d, virtual rank %d: %s", status, result.culprit, dn_message());
+    DN_CHECK(dn_net_hash(net) == before, DN_EINVAL, "found other weights");
+    broken = NULL;
+    DN_TRY(dn_step_run(step, 0, 0.1, &result));
+    DN_CHECK(dn_net_hash(net) != before, DN_EINVAL, "found the same weights");
+    return DN_OK;
+}
+
+static dn_status test_step(const dn_comm *comm)
+{
+    dn_spec spec;
+    dn_net *net;
+    dn_step step;
+    const dn_net_options options = {.batch = 4, .train = 1, .norm_group = 1};
+    dn_step_settings settings = {.virtual_ranks = comm->size, .load = load, .bucket_mb = 1};
+    DN_TRY(dn_spec_parse(&spec, "blocks=1,1:growth=4:stem=cifar"));
+    spec.height = spec.width = 8;
+    spec.classes = 2;
+    settings.user = &spec;
+    DN_TRY(dn_net_create(&net, &spec, dn_kernels_get(0), &options));
+    dn_net_init(net, DN_INIT_KAIMING, 1);
+    dn_status status = dn_step_create(&step, comm, net, &settings);
+    if (status == DN_OK)
+        status = run_steps(comm, &step, net);
+    dn_step_destroy(&step);
+    dn_net_destroy(&net);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    dn_comm comm;
+    dn_place place = {.cores = 1, .sharers = 1, .threads = 1};
+    dn_comm_init(&comm, &argc, &argv);
+    comm.place = &place;
+    const int is_bad = dn_comm_agree(&comm, test_step(&comm)) != DN_OK;
+    if (comm.rank == 0)
+        printf("a step on %d ranks: %s\n", comm.size, is_bad ? dn_message() : "right");
+    dn_comm_finalize(&comm);
+    return is_bad;
+}

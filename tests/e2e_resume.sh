@@ -88,8 +88,14 @@ refused() {
         fail "$what: expected status 1 and one line '$pattern', found status $status" "$4.log"
 }
 
-# steps_of OUT: those of its lines, in their order.
-steps_of() { grep -oE '"step": [0-9]+' "$1/metrics.jsonl" | tr -dc '0-9\n' | xargs; }
+# reads_as_one OUT STEP...: its lines' steps only grow, and its "end" lines are of these steps.
+reads_as_one() {
+    local out=$1 steps
+    shift
+    steps=$(grep -oE '"step": [0-9]+' "$out/metrics.jsonl" | tr -dc '0-9\n')
+    sort -n -c <<<"$steps" && [[ ${steps##*$'\n'} == "${*: -1}" ]] &&
+        [[ $(grep '"end"' "$out/metrics.jsonl" | grep -oE '"step": [0-9]+' | tr -dc '0-9\n' | xargs) == "$*" ]]
+}
 
 out=$tmp/stopped
 cp "$out/metrics.jsonl" "$tmp/complete.jsonl"
@@ -98,18 +104,18 @@ grep -q "nothing was trained: the run is complete, $out/checkpoint-00000$steps.h
     fail "expected word of a complete run" "$out.log"
 cmp "$out/metrics.jsonl" "$tmp/complete.jsonl" || fail "a complete run, again: other metrics"
 refused "a run that is longer" "h5: found step $steps, expected at most .* 17 by" 2 "$out" --max-steps 17
-[[ $(steps_of "$out") == "17 17 $steps $steps" ]] ||
+reads_as_one "$out" 17 $steps ||
     fail "expected lines of steps 17 and $steps" "$out/metrics.jsonl"
 rm "$out/checkpoint-00000$steps.h5"
 train 2 "$out" --max-steps 20 || fail "going back" "$out.log"
-[[ $(steps_of "$out") == "17 17 20 20" ]] ||
+reads_as_one "$out" 17 20 ||
     fail "going back: expected lines of steps 17 and 20" "$out/metrics.jsonl"
 
 truncate -s -1 "$out"/checkpoint-*.h5
 refused "no checkpoint is whole" "$out: found 2 checkpoints, none readable .--resume none " 2 "$out"
 for run in 1 2; do
     train 2 "$out" --max-steps 17 --resume none || fail "--resume none" "$out.log"
-    [[ $(steps_of "$out") == "17 17" && -s $out/old-$run/metrics.jsonl &&
+    [[ $(reads_as_one "$out" 17 && echo one) == one && -s $out/old-$run/metrics.jsonl &&
         -e $out/old-$run/checkpoint-00000017.h5 ]] ||
         fail "expected the earlier run in old-$run, found $(find "$out" | sort | xargs)" "$out.log"
 done

@@ -10,14 +10,14 @@ static dn_status write_ppm(int argc, char **argv)
 {
     dn_encoded file = {.name = argv[1]};
     dn_pixels pixels = {0};
-    dn_resizer resizer = {0};
+    dn_buffer resizing = {0};
     uint8_t *bytes;
     DN_TRY(dn_file_load(argv[1], &bytes, &file.size));
     file.bytes = bytes;
     if (argc < 9) {
         DN_TRY(dn_image_decode(&file, NULL, 1, &pixels));
         printf("P6\n%d %d\n255\n", pixels.width, pixels.height);
-        fwrite(pixels.rgb, 3, (size_t)pixels.width * (size_t)pixels.height, stdout);
+        fwrite(pixels.rgb.bytes, 3, (size_t)pixels.width * (size_t)pixels.height, stdout);
     } else {
         dn_box box = {atof(argv[2]), atof(argv[3]), atof(argv[4]), atof(argv[5])};
         const int width = atoi(argv[6]), height = atoi(argv[7]);
@@ -25,8 +25,8 @@ static dn_status write_ppm(int argc, char **argv)
         uint8_t *const planes = malloc(3 * plane);
         DN_CHECK(planes, DN_ENOMEM, "out of memory");
         DN_TRY(dn_image_decode(&file, &box, atof(argv[8]), &pixels));
-        DN_TRY(dn_resize(&resizer, &(dn_raster){pixels.rgb, pixels.height, pixels.width, 3}, &box,
-                         &box, height, width, planes));
+        DN_TRY(dn_resize(&resizing, &(dn_raster){pixels.rgb.bytes, pixels.height, pixels.width, 3},
+                         &box, &box, height, width, planes));
         printf("P6\n%d %d\n255\n", width, height);
         for (size_t i = 0; i < plane; i++)
             for (size_t c = 0; c < 3; c++)
@@ -34,8 +34,8 @@ static dn_status write_ppm(int argc, char **argv)
         free(planes);
     }
     free(bytes);
-    dn_pixels_free(&pixels);
-    dn_resizer_free(&resizer);
+    dn_buffer_free(&pixels.rgb);
+    dn_buffer_free(&resizing);
     return DN_OK;
 }
 

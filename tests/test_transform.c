@@ -200,14 +200,14 @@ static void test_resize(void **state)
     enum { H = 30, W = 40, SIDE = 12 };
     static const dn_box boxes[] = {
         {0, 0, W, H}, {3, 5, 20, 11}, {7.25, 2.5, 30.5, 25}, {10, 10, 5, 6}};
-    dn_resizer resizer = {0};
+    dn_buffer resizing = {0};
     uint8_t to[SIDE * SIDE];
     for (size_t b = 0; b < sizeof boxes / sizeof *boxes; b++) {
         const dn_box *const box = &boxes[b];
         const int rows[2] = {(int)box->top, (int)ceil(box->top + box->height)};
         const int columns[2] = {(int)box->left, (int)ceil(box->left + box->width)};
         const dn_raster from = {f->pixels, H, W, 1};
-        assert_int_equal(dn_resize(&resizer, &from, box, box, SIDE, SIDE, to), DN_OK);
+        assert_int_equal(dn_resize(&resizing, &from, box, box, SIDE, SIDE, to), DN_OK);
         for (int r = 0; r < SIDE; r++)
             for (int c = 0; c < SIDE; c++) {
                 const double expected = resized(f->pixels, W, box, rows, columns, r, c, SIDE);
@@ -216,7 +216,7 @@ static void test_resize(void **state)
                              expected);
             }
     }
-    dn_resizer_free(&resizer);
+    dn_buffer_free(&resizing);
 }
 
 /* ---- lists of steps ---- */

@@ -8,10 +8,7 @@
 #ifndef DN_IMAGE_H
 #define DN_IMAGE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "dn/status.h"
+#include "dn/buffer.h"
 
 typedef enum dn_image_format { DN_IMAGE_NONE, DN_IMAGE_JPEG, DN_IMAGE_PNG } dn_image_format;
 
@@ -43,12 +40,10 @@ typedef struct dn_box {
     double left, top, width, height;
 } dn_box;
 
-/* Pixels rgb(height, width, 3), in memory that is kept for the next image and grows as needed.
- * Zeroed before the first; the caller frees it with dn_pixels_free. */
+/* Pixels rgb(height, width, 3), in the buffer, which the caller frees. */
 typedef struct dn_pixels {
     int width, height;
-    uint8_t *rgb;
-    size_t bytes; /* that rgb has room for */
+    dn_buffer rgb;
 } dn_pixels;
 
 /*
@@ -60,6 +55,5 @@ typedef struct dn_pixels {
  * Thread-safe.
  */
 dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels);
-void dn_pixels_free(dn_pixels *pixels);
 
 #endif

@@ -8,14 +8,6 @@
 
 #include "dn/image.h"
 
-/* Memory of a resize, kept for the next one. Zeroed before the first; freed by dn_resizer_free. */
-typedef struct dn_resizer {
-    uint8_t *memory;
-    size_t bytes;
-} dn_resizer;
-
-void dn_resizer_free(dn_resizer *resizer);
-
 /* An image(height, width, channels) of bytes. */
 typedef struct dn_raster {
     const uint8_t *bytes;
@@ -23,8 +15,8 @@ typedef struct dn_raster {
 } dn_raster;
 
 /* to(channels, height, width) = the box of `from`, resized; only what `bounds` touches of the image
- * counts. Both lie within it. DN_ENOMEM. */
-dn_status dn_resize(dn_resizer *resizer, const dn_raster *from, const dn_box *box,
+ * counts. Both lie within it. Works in the buffer. DN_ENOMEM. */
+dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
                     const dn_box *bounds, int height, int width, uint8_t *to);
 
 #endif

@@ -30,12 +30,12 @@ typedef struct dn_manifest_file {
     uint64_t hash; /* XXH3-64 of the whole file, seed 0 */
 } dn_manifest_file;
 
-/* A shard: the same images as TFRecords and as HDF5. */
+/* A shard: the same images as HDF5 and, but where they are encoded, as TFRecords. */
 typedef struct dn_manifest_shard {
     dn_split_id split;
-    int index;            /* in its split */
-    int64_t first, count; /* it holds the images [first, first + count) of its split */
-    dn_manifest_file hdf5, tfrecord;
+    int index;                       /* in its split */
+    int64_t first, count;            /* it holds the images [first, first + count) of its split */
+    dn_manifest_file hdf5, tfrecord; /* without a name: none */
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
@@ -84,6 +84,9 @@ enum {
 
 /* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */
 #define DN_SHARD_IMAGES      "images"
+#define DN_SHARD_ENCODED     "encoded" /* in place of images: files, ... */
+#define DN_SHARD_OFFSETS     "offsets" /* ... where each begins, and the last ends, ... */
+#define DN_SHARD_HASHES      "xxh3"    /* ... and the checksum of each */
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
@@ -132,6 +135,14 @@ void dn_shards_close(dn_shards **shards);
 
 /* The split as a source by `read`; the labels are the shards'. */
 dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read);
+
+/* *size bytes of image `index` of encoded shards, in the buffer. Thread-safe. DN_ECORRUPT where
+ * their checksum is not right. */
+dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
+                                 size_t *size);
+
+/* text(size) = where image `index` stands, for messages. */
+void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size);
 
 /* pixels(count, channels, height, width) = the images [first, first + count) of the split, by all
  * threads. Thread-safe. DN_ECORRUPT when a chunk's size or checksum is not right, naming the file

@@ -19,6 +19,12 @@ typedef struct dn_shard_info {
     double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
 } dn_shard_info;
 
+/* 1: images are stored as files of sizes of their own, not as pixels of one size. */
+static inline int dn_is_encoded(const dn_shard_info *info)
+{
+    return info->height == 0;
+}
+
 /* Values of one stored image, all of one size. */
 static inline size_t dn_image_values(const dn_shard_info *info)
 {
@@ -48,10 +54,8 @@ typedef struct dn_transform {
 
 /* Memory in which one thread transforms images. Zeroed before the first. */
 typedef struct dn_workspace {
+    dn_buffer file, planes, resizing;
     dn_pixels pixels;
-    dn_resizer resizer;
-    uint8_t *planes;
-    size_t bytes; /* of planes */
 } dn_workspace;
 
 void dn_workspace_free(dn_workspace *workspace);

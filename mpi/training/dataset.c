@@ -1,5 +1,7 @@
-/* Decoding of a split into node-shared memory; see dataset.h. */
+/* A split that is decoded into node-shared memory, or streamed from its shards; see dataset.h. */
 #include "training/dataset.h"
+
+#include <limits.h>
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,
                               const dn_transform *transform, dn_workspace *workspace, float *image)
@@ -9,6 +11,19 @@ static dn_status read_decoded(const dn_source *source, const dn_request *request
     return dn_transform_pixels(transform, request,
                                pixels + (size_t)request->index * dn_image_values(&source->info),
                                source->info.height, source->info.width, workspace, image);
+}
+
+/* From its place in the shards, every time. */
+static dn_status read_encoded(const dn_source *source, const dn_request *request,
+                              const dn_transform *transform, dn_workspace *workspace, float *image)
+{
+    const dn_shards *const shards = ((const dn_split *)source)->shards;
+    char name[PATH_MAX + 64];
+    dn_encoded file = {.name = name};
+    DN_TRY(dn_shards_read_encoded(shards, request->index, &workspace->file, &file.size));
+    file.bytes = workspace->file.bytes;
+    dn_shards_name_image(shards, request->index, name, sizeof name);
+    return dn_transform_encoded(transform, request, &file, workspace, image);
 }
 
 /* The node's ranks have the chunks' addresses and the labels in common; its first looks for them,
@@ -35,17 +50,24 @@ static dn_status decode(const dn_split *split, const dn_comm *comm)
                           (uint8_t *)split->pixels.data + (size_t)first * image);
 }
 
+/* The whole split as pixels in the node's memory. */
+static dn_status decode_all(dn_split *split, const dn_comm *comm)
+{
+    const size_t image = dn_image_values(&split->images.info);
+    split->images.read = read_decoded;
+    DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
+    DN_TRY(dn_comm_agree(comm, decode(split, comm)));
+    DN_MPI(MPI_Barrier(comm->node));
+    return DN_OK;
+}
+
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id)
 {
     *split = (dn_split){0};
     DN_TRY(dn_comm_agree(comm, dn_shards_load(&split->shards, folder, id)));
     DN_TRY(open_shards(split, comm));
-    split->images = dn_shards_source(split->shards, read_decoded);
-    const size_t image = dn_image_values(&split->images.info);
-    DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
-    DN_TRY(dn_comm_agree(comm, decode(split, comm)));
-    DN_MPI(MPI_Barrier(comm->node));
-    return DN_OK;
+    split->images = dn_shards_source(split->shards, read_encoded);
+    return dn_is_encoded(&split->images.info) ? DN_OK : decode_all(split, comm);
 }
 
 void dn_split_close(dn_split *split)

@@ -1,4 +1,5 @@
-/* A split that is decoded into memory, once a node: a source. */
+/* A split as a source: images of one size are decoded into memory, once a node; encoded ones are
+ * read, and decoded, from their shards whenever they are asked for. */
 #ifndef DN_DATASET_H
 #define DN_DATASET_H
 
@@ -6,14 +7,14 @@
 #include "dn/shard.h"
 
 typedef struct dn_split {
-    dn_source images; /* reads from `pixels` */
+    dn_source images; /* reads from `pixels`, or the shards */
     dn_shards *shards;
     dn_shared index;  /* of the shards */
-    dn_shared pixels; /* (count, channels, height, width) */
+    dn_shared pixels; /* (count, channels, height, width), or none */
 } dn_split;
 
-/* Opens the split and decodes it into memory that the node's ranks share: each rank checks a part
- * of the files and decodes a part of the images. The same status and message on all ranks. The
+/* Opens the split and, where its images are pixels, decodes it into memory that the node's ranks
+ * share: each rank checks a part of the files and decodes a part of the images. The same status and message on all ranks. The
  * caller closes it, also after a failure. Collective. */
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id);
 

@@ -3,7 +3,6 @@
 
 #include <setjmp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <jpeglib.h>
@@ -19,25 +18,11 @@ dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size)
                                                                         : DN_IMAGE_NONE;
 }
 
-void dn_pixels_free(dn_pixels *pixels)
+static dn_status resize_pixels(dn_pixels *pixels, int width, int height)
 {
-    free(pixels->rgb);
-    *pixels = (dn_pixels){0};
-}
-
-static dn_status resize_pixels(dn_pixels *pixels, int width, int height, const char *name)
-{
-    const size_t bytes = (size_t)width * (size_t)height * 3;
-    if (bytes > pixels->bytes) {
-        free(pixels->rgb);
-        pixels->rgb = malloc(bytes);
-        pixels->bytes = pixels->rgb ? bytes : 0;
-        DN_CHECK(pixels->rgb, DN_ENOMEM, "%s: out of memory for %d x %d pixels", name, width,
-                 height);
-    }
     pixels->width = width;
     pixels->height = height;
-    return DN_OK;
+    return dn_buffer_grow(&pixels->rgb, (size_t)width * (size_t)height * 3);
 }
 
 static dn_status check_size(const char *name, double width, double height)
@@ -104,8 +89,7 @@ static void jpeg_row(const uint8_t *row, int width, int components, uint8_t *to)
 }
 
 /* Scales the box, decodes the rows and, as far as libjpeg can, the columns that it covers. */
-static dn_status jpeg_pixels(jpeg_reader *r, const char *name, dn_box *part, double shrink,
-                             dn_pixels *pixels)
+static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pixels *pixels)
 {
     struct jpeg_decompress_struct *const d = &r->decoder;
     const int components = d->num_components;
@@ -127,13 +111,13 @@ static dn_status jpeg_pixels(jpeg_reader *r, const char *name, dn_box *part, dou
         jpeg_crop_scanline(d, &left, &width);
     part->left -= left;
     part->top -= top;
-    DN_TRY(resize_pixels(pixels, (int)d->output_width, (int)(bottom - top), name));
+    DN_TRY(resize_pixels(pixels, (int)d->output_width, (int)(bottom - top)));
     if (top > 0)
         jpeg_skip_scanlines(d, top);
     JSAMPARRAY row = d->mem->alloc_sarray((j_common_ptr)d, JPOOL_IMAGE,
                                           d->output_width * (JDIMENSION)components, 1);
     for (int y = 0; y < pixels->height; y++) {
-        uint8_t *const to = pixels->rgb + (size_t)y * (size_t)pixels->width * 3;
+        uint8_t *const to = pixels->rgb.bytes + (size_t)y * (size_t)pixels->width * 3;
         uint8_t *direct[] = {to};
         jpeg_read_scanlines(d, components == 3 ? direct : row, 1);
         if (components != 3)
@@ -161,7 +145,7 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
         *info =
             (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
     if (status == DN_OK && pixels)
-        status = jpeg_pixels(&r, file->name, part, shrink, pixels);
+        status = jpeg_pixels(&r, part, shrink, pixels);
     if (status == DN_OK && r.is_short)
         status = dn_fail(DN_ECORRUPT, "%s: the JPEG ends too early", file->name);
     jpeg_destroy_decompress(&r.decoder);
@@ -219,7 +203,7 @@ static void png_rows(png_structp png, png_infop info, const dn_pixels *pixels)
         png_error(png, "its rows are not RGB");
     for (int pass = 0; pass < passes; pass++)
         for (int y = 0; y < pixels->height; y++)
-            png_read_row(png, pixels->rgb + (size_t)y * (size_t)pixels->width * 3, NULL);
+            png_read_row(png, pixels->rgb.bytes + (size_t)y * (size_t)pixels->width * 3, NULL);
     png_read_end(png, NULL);
 }
 
@@ -246,7 +230,7 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, dn_pixel
     if (status == DN_OK)
         *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
     if (status == DN_OK && pixels)
-        status = resize_pixels(pixels, (int)width, (int)height, file->name);
+        status = resize_pixels(pixels, (int)width, (int)height);
     if (status == DN_OK && pixels) {
         png_set_rgb(png, info);
         png_rows(png, info, pixels);

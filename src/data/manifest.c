@@ -30,6 +30,7 @@ enum {
     SEAL_BYTES = 31,       /* of seal_format */
     MOST_BYTES = 64 << 20, /* of the file */
     MOST_NAME_BYTES = 255, /* of a class name */
+    ENCODED_BYTES = 27,    /* the least of an image: one, its place, size, checksum and label */
 };
 
 const char *dn_split_name(dn_split_id split)
@@ -41,7 +42,9 @@ void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *s
                          dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
 {
     const dn_shard_attribute attributes[DN_SHARD_ATTRIBUTES] = {
-        {.name = "format", .text = "dn_dist image shard"},
+        {.name = "format",
+         .text = dn_is_encoded(&manifest->info) ? "dn_dist encoded image shard"
+                                                : "dn_dist image shard"},
         {.name = "format_version", .integer = DN_SHARD_FORMAT_VERSION},
         {.name = "dataset", .text = manifest->info.dataset},
         {.name = "split", .text = dn_split_name(shard->split)},
@@ -116,13 +119,15 @@ static dn_status parse_file(dn_manifest_file *file, const char *name, json_int_t
     return parse_hash(&file->hash, name, hash);
 }
 
-/* The labels stand in the file as they are, the images as zstd frames. */
+/* The labels stand in the file as they are, the images as zstd frames, or encoded (`image` is 0).
+ */
 static dn_status check_count(const dn_manifest_shard *shard, json_int_t count, size_t image)
 {
     const char *const name = shard->hdf5.name;
     const int64_t bytes = shard->hdf5.bytes;
     const int64_t most_labels = bytes / (int64_t)sizeof(uint16_t);
-    const int64_t most_images = (bytes << DN_SHARD_EXPANSION_BITS) / (int64_t)image;
+    const int64_t most_images =
+        image > 0 ? (bytes << DN_SHARD_EXPANSION_BITS) / (int64_t)image : bytes / ENCODED_BYTES;
     DN_TRY(check_integer(name, count, 1, UINT32_MAX));
     DN_CHECK(count <= most_labels && count <= most_images, DN_ECORRUPT,
              "%s: found %" JSON_INTEGER_FORMAT " images of %zu bytes, expected at most %" PRId64
@@ -133,16 +138,20 @@ static dn_status check_count(const dn_manifest_shard *shard, json_int_t count, s
 
 static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t image)
 {
-    const char *name[2], *hash[2];
+    const char *name[2] = {NULL}, *hash[2];
     json_int_t bytes[2], count;
     json_error_t error;
-    DN_CHECK(json_unpack_ex(entry, &error, JSON_STRICT, "{s:s,s:I,s:s,s:I,s:{s:s,s:I,s:s}}", "file",
+    DN_CHECK(json_unpack_ex(entry, &error, JSON_STRICT, "{s:s,s:I,s:s,s:I,s?{s:s,s:I,s:s}}", "file",
                             &name[0], "bytes", &bytes[0], "xxh3", &hash[0], "count", &count,
                             "tfrecord", "file", &name[1], "bytes", &bytes[1], "xxh3",
                             &hash[1]) == 0,
              DN_ECORRUPT, "a shard's entry is not valid: %s", error.text);
     DN_TRY(parse_file(&shard->hdf5, name[0], bytes[0], hash[0]));
-    DN_TRY(parse_file(&shard->tfrecord, name[1], bytes[1], hash[1]));
+    DN_CHECK((name[1] != NULL) == (image > 0), DN_ECORRUPT,
+             "%s: found %s tfrecord, expected one where images have one size only",
+             shard->hdf5.name, name[1] ? "a" : "no");
+    if (name[1])
+        DN_TRY(parse_file(&shard->tfrecord, name[1], bytes[1], hash[1]));
     DN_TRY(check_count(shard, count, image));
     shard->count = count;
     return DN_OK;
@@ -259,8 +268,10 @@ static dn_status parse_info(dn_shard_info *info, const struct members *m)
              sizeof info->dataset - 1);
     strcpy(info->dataset, m->name);
     DN_TRY(check_integer("channels", m->channels, 1, DN_MAX_IMAGE_CHANNELS));
-    DN_TRY(check_integer("height", m->height, 1, 65535));
-    DN_TRY(check_integer("width", m->width, 1, 65535));
+    const int is_encoded =
+        m->version >= SEALED_VERSION && m->height == 0 && m->width == 0 && m->channels == 3;
+    DN_TRY(check_integer("height", m->height, !is_encoded, 65535));
+    DN_TRY(check_integer("width", m->width, !is_encoded, 65535));
     DN_TRY(check_integer("classes", m->classes, 1, 65535));
     DN_TRY(check_integer("zstd_level", m->level, 1, 22));
     info->channels = (int)m->channels;
@@ -403,7 +414,8 @@ static json_t *split_to_json(const dn_manifest_split *split)
     for (int i = 0; i < split->shards; i++) {
         json_t *const shard = file_to_json(&split->shard[i].hdf5);
         json_object_set_new(shard, "count", json_integer(split->shard[i].count));
-        json_object_set_new(shard, "tfrecord", file_to_json(&split->shard[i].tfrecord));
+        if (split->shard[i].tfrecord.name[0])
+            json_object_set_new(shard, "tfrecord", file_to_json(&split->shard[i].tfrecord));
         json_array_append_new(shards, shard);
     }
     return json_pack("{s:I,s:o}", "count", (json_int_t)split->count, "shards", shards);

@@ -6,7 +6,6 @@
 #include "dn/resize.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 enum { WEIGHT_BITS = 22 }; /* of a weight's fraction: 255 times it fits an int */
 
@@ -89,17 +88,6 @@ static void turn(const uint8_t *from, size_t from_stride, size_t rows, size_t co
         }
 }
 
-static dn_status grow(dn_resizer *r, size_t bytes)
-{
-    if (bytes <= r->bytes)
-        return DN_OK;
-    free(r->memory);
-    r->memory = malloc(bytes);
-    r->bytes = r->memory ? bytes : 0;
-    DN_CHECK(r->memory, DN_ENOMEM, "memory: found none for %zu bytes to resize an image", bytes);
-    return DN_OK;
-}
-
 static size_t axis_words(int taps, int outputs)
 {
     return (size_t)outputs * (size_t)(taps + 2);
@@ -110,8 +98,8 @@ static axis make_axis(int32_t *words, int taps, int outputs)
     return (axis){.taps = taps, .first = words, .weight = words + 2 * (ptrdiff_t)outputs};
 }
 
-dn_status dn_resize(dn_resizer *r, const dn_raster *from, const dn_box *box, const dn_box *bounds,
-                    int height, int width, uint8_t *to)
+dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
+                    const dn_box *bounds, int height, int width, uint8_t *to)
 {
     const span rows = span_of(box->top, box->height, bounds->top, bounds->height, from->height);
     const span columns = span_of(box->left, box->width, bounds->left, bounds->width, from->width);
@@ -121,12 +109,13 @@ dn_status dn_resize(dn_resizer *r, const dn_raster *from, const dn_box *box, con
     const int down_taps = taps_of(rows.size, height), across_taps = taps_of(columns.size, width);
     const size_t down_words = axis_words(down_taps, height);
     const size_t words = down_words + axis_words(across_taps, width);
-    DN_TRY(grow(r, words * sizeof(int32_t) + 2 * low_row * high + (size_t)width * small_row));
-    axis down = make_axis((int32_t *)r->memory, down_taps, height);
-    axis across = make_axis((int32_t *)r->memory + down_words, across_taps, width);
-    uint8_t *const low = r->memory + words * sizeof(int32_t); /* (height, low_row) */
-    uint8_t *const turned = low + low_row * high;             /* (low_row, height) */
-    uint8_t *const small = turned + low_row * high;           /* (width, channels, height) */
+    DN_TRY(dn_buffer_grow(buffer, words * sizeof(int32_t) + 2 * low_row * high +
+                                      (size_t)width * small_row));
+    axis down = make_axis((int32_t *)buffer->bytes, down_taps, height);
+    axis across = make_axis((int32_t *)buffer->bytes + down_words, across_taps, width);
+    uint8_t *const low = buffer->bytes + words * sizeof(int32_t); /* (height, low_row) */
+    uint8_t *const turned = low + low_row * high;                 /* (low_row, height) */
+    uint8_t *const small = turned + low_row * high;               /* (width, channels, height) */
 
     weigh(&down, &rows, height);
     weigh(&across, &columns, width);
@@ -143,10 +132,4 @@ dn_status dn_resize(dn_resizer *r, const dn_raster *from, const dn_box *box, con
         turn(small + c * high, small_row, (size_t)width, high, to + c * high * (size_t)width,
              (size_t)width);
     return DN_OK;
-}
-
-void dn_resizer_free(dn_resizer *r)
-{
-    free(r->memory);
-    *r = (dn_resizer){0};
 }

@@ -28,9 +28,11 @@ struct place {
     int64_t images; /* of a chunk; the last one is padded with zeros to as many */
 };
 
+/* Or an encoded image. */
 struct chunk {
     int64_t address, bytes; /* in the file */
-    int64_t compressed;
+    int64_t compressed;     /* of a chunk */
+    uint64_t hash;          /* of an encoded image */
 };
 
 enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* of chunks: some 10 seconds */
@@ -46,9 +48,16 @@ struct dn_shards {
     void *own_index;     /* or NULL: where the index is somebody else's */
 };
 
-/* A chunk has at least an image, and its entry in the file 13 bytes. */
-static int64_t most_chunks(const dn_manifest_shard *shard)
+static int is_encoded(const dn_shards *shards)
 {
+    return dn_is_encoded(&shards->manifest->info);
+}
+
+/* A chunk has at least an image, and its entry in the file 13 bytes. */
+static int64_t most_chunks(const dn_shards *shards, const dn_manifest_shard *shard)
+{
+    if (is_encoded(shards))
+        return shard->count;
     const int64_t most = shard->count < DN_SHARD_CHUNKS ? shard->count : DN_SHARD_CHUNKS;
     return most < shard->hdf5.bytes / 13 ? most : shard->hdf5.bytes / 13;
 }
@@ -185,10 +194,10 @@ static dn_status list_chunks(hid_t images, const char *path, const dn_shards *sh
              path, shard->count, info->channels, info->height, info->width, DN_SHARD_ZSTD_FILTER);
     place->images = (int64_t)step;
     const int64_t count = chunks_of(shard, place->images);
-    DN_CHECK(count <= most_chunks(shard), DN_ECORRUPT,
+    DN_CHECK(count <= most_chunks(shards, shard), DN_ECORRUPT,
              "%s: found %" PRId64 " chunks, expected at most %" PRId64 " in a file of %" PRId64
              " bytes",
-             path, count, most_chunks(shard), shard->hdf5.bytes);
+             path, count, most_chunks(shards, shard), shard->hdf5.bytes);
     for (int64_t i = 0; i < count; i++)
         DN_TRY(find_chunk(images, path, i * place->images, &shards->chunk[place->chunk + i]));
     return DN_OK;
@@ -202,6 +211,57 @@ static dn_status read_images(hid_t file, const char *path, const dn_shards *shar
     if (status == DN_OK)
         status = list_chunks(images, path, shards, shard);
     H5Dclose(images);
+    return status;
+}
+
+/* Where the bytes of all encoded images stand in the file: one after another. */
+static dn_status find_encoded(hid_t file, const char *path, int64_t *address, int64_t *bytes)
+{
+    hid_t set;
+    DN_TRY(dn_hdf5_open_set(file, path, DN_SHARD_ENCODED, &set));
+    const hid_t space = H5Dget_space(set), type = H5Dget_type(set);
+    const haddr_t found = H5Dget_offset(set); /* undefined for chunks */
+    *bytes = H5Sget_simple_extent_npoints(space);
+    *address = (int64_t)found;
+    const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
+                     found != HADDR_UNDEF && *bytes > 0;
+    H5Tclose(type);
+    H5Sclose(space);
+    H5Dclose(set);
+    DN_CHECK(good, DN_ECORRUPT, "%s: " DN_SHARD_ENCODED " is not uint8 in one piece", path);
+    return DN_OK;
+}
+
+/* Enters the shard's encoded images. */
+static dn_status list_encoded(hid_t file, const char *path, const dn_shards *shards,
+                              const dn_manifest_shard *shard)
+{
+    const int64_t count = shard->count;
+    struct place *const place = &shards->place[shard->index];
+    struct chunk *const image = &shards->chunk[place->chunk];
+    uint64_t *const offset = malloc((2 * (size_t)count + 1) * sizeof *offset);
+    uint64_t *const hash = offset + count + 1;
+    int64_t address, bytes;
+    dn_status status;
+    DN_CHECK(offset, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path, count);
+    DN_TRY_OR_DONE(find_encoded(file, path, &address, &bytes));
+    DN_TRY_OR_DONE(
+        dn_hdf5_read(file, path, DN_SHARD_OFFSETS, H5T_NATIVE_UINT64, count + 1, offset));
+    DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_HASHES, H5T_NATIVE_UINT64, count, hash));
+    place->images = 1;
+    for (int64_t i = 0; i < count && status == DN_OK; i++) {
+        if (offset[i] >= offset[i + 1] || offset[i + 1] > (uint64_t)bytes)
+            status = dn_fail(DN_ECORRUPT,
+                             "%s: image %" PRId64 " is not within the %" PRId64
+                             " bytes of " DN_SHARD_ENCODED,
+                             path, i, bytes);
+        else
+            image[i] = (struct chunk){.address = address + (int64_t)offset[i],
+                                      .bytes = (int64_t)(offset[i + 1] - offset[i]),
+                                      .hash = hash[i]};
+    }
+done:
+    free(offset);
     return status;
 }
 
@@ -224,7 +284,8 @@ static dn_status read_shard(const char *path, const dn_shards *shards,
     DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", path);
     DN_TRY_OR_DONE(check_attributes(file, path, shards, shard));
     DN_TRY_OR_DONE(check_class_names(file, path, shards->manifest));
-    DN_TRY_OR_DONE(read_images(file, path, shards, shard));
+    DN_TRY_OR_DONE(is_encoded(shards) ? list_encoded(file, path, shards, shard)
+                                      : read_images(file, path, shards, shard));
     DN_TRY_OR_DONE(read_labels(file, path, shards, shard));
 done:
     H5Fclose(file);
@@ -264,7 +325,7 @@ static dn_status read_some(void *user)
                  p->path, strerror(errno));
         DN_TRY(status);
         const int64_t chunks = chunks_of(shard, work->shards->place[p->next].images);
-        visits += chunks * chunks;
+        visits += is_encoded(work->shards) ? chunks : chunks * chunks;
     }
     return DN_OK;
 }
@@ -278,6 +339,12 @@ static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_
                  chunk->bytes <= file_bytes - chunk->address,
              DN_ECORRUPT, "%s: chunk %" PRId64 " is not within the %" PRId64 " bytes", path, number,
              file_bytes);
+    if (images_bytes == 0) /* encoded */
+        return chunk->bytes <= DN_SHARD_CHUNK_BYTES
+                   ? DN_OK
+                   : dn_fail(DN_ECORRUPT,
+                             "%s: image %" PRId64 ": found %" PRId64 " bytes, expected at most %d",
+                             path, number, chunk->bytes, DN_SHARD_CHUNK_BYTES);
     DN_CHECK(chunk->compressed ? images_bytes >> DN_SHARD_EXPANSION_BITS <= chunk->bytes
                                : images_bytes == chunk->bytes,
              DN_ECORRUPT,
@@ -302,8 +369,8 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
         close(file);
     DN_TRY(status);
     DN_CHECK(place->chunk == chunk && place->images >= 1 && place->images <= shard->count &&
-                 place->images <= DN_SHARD_CHUNK_BYTES / image &&
-                 chunks_of(shard, place->images) <= most_chunks(shard),
+                 place->images * image <= DN_SHARD_CHUNK_BYTES &&
+                 chunks_of(shard, place->images) <= most_chunks(shards, shard),
              DN_ECORRUPT, "%s: found chunks of %" PRId64 " images, expected at most %d bytes", path,
              place->images, DN_SHARD_CHUNK_BYTES);
     for (int64_t i = 0; i < chunks_of(shard, place->images); i++)
@@ -340,14 +407,14 @@ dn_status dn_shards_make_index(dn_shards *shards, void *index)
     dn_shards_use_index(shards, index);
     for (int i = 0; i < split->shards; i++) {
         shards->place[i].chunk = chunk;
-        chunk += most_chunks(&split->shard[i]);
+        chunk += most_chunks(shards, &split->shard[i]);
     }
     while (p->next < split->shards && status == DN_OK)
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p});
     chunk = 0;
     for (int i = 0; i < split->shards && status == DN_OK; i++) {
         status = check_shard(shards, &split->shard[i], chunk);
-        chunk += most_chunks(&split->shard[i]);
+        chunk += most_chunks(shards, &split->shard[i]);
     }
     dn_child_pages_free(p, sizeof *p);
     return status;
@@ -364,7 +431,7 @@ dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id)
     strcpy(s->folder, folder);
     s->split = &s->manifest->split[id];
     for (int i = 0; i < s->split->shards; i++)
-        s->most_chunks += most_chunks(&s->split->shard[i]);
+        s->most_chunks += most_chunks(s, &s->split->shard[i]);
 done:
     if (status != DN_OK)
         dn_shards_close(shards);
@@ -515,4 +582,54 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, 
             close(part.file);
     }
     return status;
+}
+
+/* ---- encoded images ---- */
+
+/* The shard that image `index` of the split is in. */
+static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
+{
+    const dn_manifest_shard *const shard = shards->split->shard;
+    int low = 0, high = shards->split->shards - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (shard[middle].first <= index)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return &shard[low];
+}
+
+void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size)
+{
+    const dn_manifest_shard *const shard = shard_of(shards, index);
+    snprintf(text, size, "%s/%s, image %" PRId64, shards->folder, shard->hdf5.name,
+             index - shard->first);
+}
+
+dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
+                                 size_t *size)
+{
+    const dn_manifest_shard *const shard = shard_of(shards, index);
+    const struct chunk *const image =
+        &shards->chunk[shards->place[shard->index].chunk + index - shard->first];
+    char path[PATH_MAX];
+    int file;
+    int64_t bytes;
+    *size = (size_t)image->bytes;
+    DN_TRY(dn_buffer_grow(buffer, *size));
+    DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
+    dn_status status = dn_file_open(path, &file, &bytes);
+    if (status == DN_OK)
+        status = dn_file_read(file, path, buffer->bytes, *size, image->address);
+    if (file >= 0)
+        close(file);
+    DN_TRY(status);
+    const uint64_t found = XXH3_64bits(buffer->bytes, *size);
+    DN_CHECK(found == image->hash, DN_ECORRUPT,
+             "%s: image %" PRId64 " at byte %" PRId64 " is damaged: found bytes of checksum "
+             "%016" PRIx64 ", expected %016" PRIx64,
+             path, index - shard->first, image->address, found, image->hash);
+    return DN_OK;
 }

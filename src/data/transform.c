@@ -290,10 +290,10 @@ dn_status dn_transform_parse(dn_transform *t, const dn_shard_info *info, const c
 
 void dn_workspace_free(dn_workspace *w)
 {
-    dn_pixels_free(&w->pixels);
-    dn_resizer_free(&w->resizer);
-    free(w->planes);
-    *w = (dn_workspace){0};
+    dn_buffer_free(&w->file);
+    dn_buffer_free(&w->planes);
+    dn_buffer_free(&w->resizing);
+    dn_buffer_free(&w->pixels.rgb);
 }
 
 static view draw_view(const dn_transform *t, const dn_request *request, int height, int width)
@@ -342,16 +342,9 @@ static void normalise(const dn_transform *t, const view *v, const uint8_t *plane
         }
 }
 
-static dn_status get_planes(dn_workspace *w, const dn_transform *t)
+static size_t planes_bytes(const dn_transform *t)
 {
-    const size_t bytes = (size_t)t->channels * (size_t)t->height * (size_t)t->width;
-    if (bytes <= w->bytes)
-        return DN_OK;
-    free(w->planes);
-    w->planes = malloc(bytes);
-    w->bytes = w->planes ? bytes : 0;
-    DN_CHECK(w->planes, DN_ENOMEM, "memory: found none for %zu bytes of an image", bytes);
-    return DN_OK;
+    return (size_t)t->channels * (size_t)t->height * (size_t)t->width;
 }
 
 dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
@@ -365,11 +358,11 @@ dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
         normalise(t, &v, pixels, to);
         return DN_OK;
     }
-    DN_TRY(get_planes(w, t));
+    DN_TRY(dn_buffer_grow(&w->planes, planes_bytes(t)));
     for (size_t c = 0; c < (size_t)t->channels; c++)
-        DN_TRY(dn_resize(&w->resizer, &(dn_raster){pixels + c * stored, height, width, 1}, &v.box,
-                         &v.bounds, v.height, v.width, w->planes + c * plane));
-    normalise(t, &v, w->planes, to);
+        DN_TRY(dn_resize(&w->resizing, &(dn_raster){pixels + c * stored, height, width, 1}, &v.box,
+                         &v.bounds, v.height, v.width, w->planes.bytes + c * plane));
+    normalise(t, &v, w->planes.bytes, to);
     return DN_OK;
 }
 
@@ -394,15 +387,15 @@ dn_status dn_transform_encoded(const dn_transform *t, const dn_request *request,
     const view v = draw_view(t, request, info.height, info.width);
     const dn_box asked = reach(&v);
     dn_box got = asked;
-    DN_TRY(get_planes(w, t));
+    DN_TRY(dn_buffer_grow(&w->planes, planes_bytes(t)));
     DN_TRY(dn_image_decode(file, &got, fmin(v.box.height / v.height, v.box.width / v.width),
                            &w->pixels));
     const double down = got.height / asked.height, across = got.width / asked.width;
     const dn_box box = {got.left + (v.box.left - asked.left) * across,
                         got.top + (v.box.top - asked.top) * down, v.box.width * across,
                         v.box.height * down};
-    const dn_raster from = {w->pixels.rgb, w->pixels.height, w->pixels.width, 3};
-    DN_TRY(dn_resize(&w->resizer, &from, &box, &got, v.height, v.width, w->planes));
-    normalise(t, &v, w->planes, to);
+    const dn_raster from = {w->pixels.rgb.bytes, w->pixels.height, w->pixels.width, 3};
+    DN_TRY(dn_resize(&w->resizing, &from, &box, &got, v.height, v.width, w->planes.bytes));
+    normalise(t, &v, w->planes.bytes, to);
     return DN_OK;
 }

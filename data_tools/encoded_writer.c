@@ -45,7 +45,7 @@ static int reserve_bytes(hid_t file, uint64_t bytes, haddr_t *at)
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
-    const hid_t set = dn_hdf5_create_set(file, "encoded", H5T_STD_U8LE,
+    const hid_t set = dn_hdf5_create_set(file, DN_SHARD_ENCODED, H5T_STD_U8LE,
                                          dn_list_space((int64_t)bytes), properties);
     *at = H5Dget_offset(set);
     return H5Dclose(set) >= 0 && *at != HADDR_UNDEF;
@@ -56,10 +56,12 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
     const int64_t count = f->shard->count;
     const hsize_t shape[2] = {(hsize_t)count, 2};
     return dn_shard_file_create(f, l->labels) &&
-           dn_hdf5_write(f->file, "offsets", H5T_STD_U64LE, dn_list_space(count + 1), l->offsets) &&
+           dn_hdf5_write(f->file, DN_SHARD_OFFSETS, H5T_STD_U64LE, dn_list_space(count + 1),
+                         l->offsets) &&
            dn_hdf5_write(f->file, "sizes", H5T_STD_I32LE, H5Screate_simple(2, shape, NULL),
                          l->sizes) &&
-           dn_hdf5_write(f->file, "xxh3", H5T_STD_U64LE, dn_list_space(count), l->hashes) &&
+           dn_hdf5_write(f->file, DN_SHARD_HASHES, H5T_STD_U64LE, dn_list_space(count),
+                         l->hashes) &&
            reserve_bytes(f->file, l->offsets[count], at);
 }
 

@@ -18,6 +18,7 @@
 
 #include "dn/image.h"
 #include "making.h"
+#include "pixel_sums.h"
 
 enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999 };
 
@@ -25,35 +26,10 @@ struct make_folder {
     dn_making making;
     dn_folder folder;
     dn_pixel_sums sums; /* of the train split */
-    int64_t pixels;     /* that they are over */
     int64_t bad;        /* images left out */
 };
 
 /* ---- every image once ---- */
-
-enum { LANES = 96, MOST_ROUNDS = 65536 }; /* 65536 squares of a byte fit in 32 bits */
-
-/* Adds rgb(pixels, 3). A lane always has the same channel. */
-static void add_rgb(dn_pixel_sums *sums, const uint8_t *rgb, size_t pixels)
-{
-    const size_t values = 3 * pixels;
-    for (size_t at = 0; at < values;) {
-        uint32_t sum[LANES] = {0}, squares[LANES] = {0};
-        for (int round = 0; round < MOST_ROUNDS && values - at >= LANES; round++, at += LANES)
-            for (int i = 0; i < LANES; i++) {
-                sum[i] += rgb[at + (size_t)i];
-                squares[i] += (uint32_t)rgb[at + (size_t)i] * rgb[at + (size_t)i];
-            }
-        for (int i = 0; i < LANES; i++) {
-            sums->sum[i % 3] += sum[i];
-            sums->squares[i % 3] += squares[i];
-        }
-        for (; values - at < LANES && at < values; at++) {
-            sums->sum[at % 3] += rgb[at];
-            sums->squares[at % 3] += rgb[at] * rgb[at];
-        }
-    }
-}
 
 static dn_status join_image(char path[PATH_MAX], const dn_folder *f, const dn_folder_image *image)
 {
@@ -62,32 +38,42 @@ static dn_status join_image(char path[PATH_MAX], const dn_folder *f, const dn_fo
 
 /* What one thread uses. */
 struct decoder {
+    dn_buffer bytes;
     dn_pixels pixels;
     dn_pixel_sums sums;
-    int64_t count; /* of the pixels in the sums */
 };
+
+/* *size bytes of the file, at least one. */
+static dn_status read_image(const char *path, dn_buffer *bytes, int64_t *size)
+{
+    int file;
+    dn_status status = dn_file_open(path, &file, size);
+    if (status == DN_OK && (*size < 1 || *size > DN_SHARD_CHUNK_BYTES))
+        status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
+                         path, *size, DN_SHARD_CHUNK_BYTES);
+    if (status == DN_OK)
+        status = dn_buffer_grow(bytes, (size_t)*size);
+    if (status == DN_OK)
+        status = dn_file_read(file, path, bytes->bytes, (size_t)*size, 0);
+    if (file >= 0)
+        close(file);
+    return status;
+}
 
 /* Reads and decodes the image, and notes what it is. */
 static dn_status decode_image(const dn_folder *f, dn_folder_image *image, struct decoder *d)
 {
     char path[PATH_MAX];
-    uint8_t *bytes = NULL;
-    size_t size = 0;
     DN_TRY(join_image(path, f, image));
-    DN_TRY(dn_file_load(path, &bytes, &size));
-    const dn_encoded file = {.bytes = bytes, .size = size, .name = path};
-    const dn_status status = dn_image_decode(&file, NULL, 1, &d->pixels);
-    image->size = (int64_t)size;
-    image->hash = XXH3_64bits(bytes, size);
+    DN_TRY(read_image(path, &d->bytes, &image->size));
+    const size_t size = (size_t)image->size;
+    const dn_encoded file = {.bytes = d->bytes.bytes, .size = size, .name = path};
+    DN_TRY(dn_image_decode(&file, NULL, 1, &d->pixels));
+    image->hash = XXH3_64bits(file.bytes, size);
     image->width = d->pixels.width;
     image->height = d->pixels.height;
-    free(bytes);
-    DN_TRY(status);
-    if (image->split == DN_TRAIN) {
-        const size_t pixels = (size_t)image->width * (size_t)image->height;
-        add_rgb(&d->sums, d->pixels.rgb, pixels);
-        d->count += (int64_t)pixels;
-    }
+    if (image->split == DN_TRAIN)
+        dn_pixel_sums_add_image(&d->sums, &d->pixels);
     return DN_OK;
 }
 
@@ -122,15 +108,9 @@ static void decode_images(struct make_folder *k)
             for (int64_t old = last; i < old && !atomic_compare_exchange_weak(&last, &old, i);)
                 ;
         }
-#pragma omp critical(dn_folder)
-        {
-            k->pixels += d.count;
-            for (int c = 0; c < 3; c++) {
-                k->sums.sum[c] += d.sums.sum[c];
-                k->sums.squares[c] += d.sums.squares[c];
-            }
-        }
-        dn_pixels_free(&d.pixels);
+        dn_pixel_sums_merge(&k->sums, &d.sums);
+        dn_buffer_free(&d.bytes);
+        dn_buffer_free(&d.pixels.rgb);
     }
 }
 
@@ -231,7 +211,7 @@ static dn_status plan_folder(struct make_folder *k, dn_shard_info *info)
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)f->class_names, count,
                           asked ? asked : choose_shards(f, count[DN_TRAIN])));
-    dn_pixel_statistics(&k->sums, k->pixels, &k->making.manifest->info);
+    dn_pixel_statistics(&k->sums, &k->making.manifest->info);
     return hash_source(f, count, &k->making.manifest->source);
 }
 

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,18 +50,6 @@ static dn_status each_file(const char *folder, const dn_manifest_shard *shard, f
         DN_TRY(job(path, files[i]));
     }
     return DN_OK;
-}
-
-void dn_pixel_statistics(const dn_pixel_sums *sums, int64_t n, dn_shard_info *info)
-{
-    for (int c = 0; c < info->channels; c++) {
-        const int64_t sum = sums->sum[c];
-        /* n^2 times the variance, which an int64_t cannot hold and a double difference would
-         * cancel in */
-        const __int128 spread = (__int128)n * sums->squares[c] - (__int128)sum * sum;
-        info->mean[c] = (double)sum / (255.0 * (double)n);
-        info->std[c] = sqrt((double)spread) / (255.0 * (double)n);
-    }
 }
 
 dn_status dn_making_begin(dn_making *m, const char *dataset)

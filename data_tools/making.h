@@ -48,14 +48,4 @@ void dn_making_end(dn_making *m);
 /* Runs the job for every shard, by all threads. After a failure no further job starts. */
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context);
 
-/* Sums over pixels by channel; integers, so that no order of adding changes a bit of mean and std.
- * Good for 10^14 pixels. */
-typedef struct dn_pixel_sums {
-    int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
-} dn_pixel_sums;
-
-/* mean and std of the info, on [0, 1], from the sums over `pixels` pixels; each is rounded once,
- * and std divides by the number of pixels. */
-void dn_pixel_statistics(const dn_pixel_sums *sums, int64_t pixels, dn_shard_info *info);
-
 #endif

@@ -8,9 +8,10 @@
  * an HDF5 file comes before its content, as HDF5 is no reader of damaged files; of a TFRecord file
  * after it, as the content's messages say where the fault is.
  */
-#include "making.h"
+#include "records.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,27 +22,8 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
-
-/* Adds pixels(count, channels, height, width). Thread-safe. */
-static void add_pixels(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
-                       int64_t count)
-{
-    const size_t image = dn_image_values(info), plane = image / (size_t)info->channels;
-    for (int c = 0; c < info->channels; c++, pixels += plane) {
-        int64_t sum = 0, squares = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum, squares)
-        for (int64_t i = 0; i < count; i++)
-            for (size_t p = 0; p < plane; p++) {
-                const int64_t x = pixels[(size_t)i * image + p];
-                sum += x;
-                squares += x * x;
-            }
-#pragma omp atomic
-        sums->sum[c] += sum;
-#pragma omp atomic
-        sums->squares[c] += squares;
-    }
-}
+#include "making.h"
+#include "pixel_sums.h"
 
 /* ---- making ---- */
 
@@ -68,13 +50,12 @@ static uint64_t hash_source(const struct make *k)
 static dn_status plan_records(struct make *k)
 {
     const dn_raw_set *const set = k->set;
-    const int64_t train = set->count[DN_TRAIN];
     dn_pixel_sums sums = {0};
     DN_TRY(dn_making_plan(&k->making, &set->info, set->class_names, set->count,
                           k->making.options->shards));
     dn_manifest *const m = k->making.manifest;
-    add_pixels(&sums, &m->info, k->pixels[DN_TRAIN], train);
-    dn_pixel_statistics(&sums, train * m->info.height * m->info.width, &m->info);
+    dn_pixel_sums_add(&sums, &m->info, k->pixels[DN_TRAIN], set->count[DN_TRAIN]);
+    dn_pixel_statistics(&sums, &m->info);
     m->source = hash_source(k);
     return DN_OK;
 }
@@ -193,7 +174,7 @@ static dn_status verify_shard(void *context, dn_manifest_shard *shard)
     DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
     DN_TRY_OR_DONE(dn_manifest_check(path, &shard->tfrecord));
     if (shard->split == DN_TRAIN)
-        add_pixels(&v->sums, info, pixels, shard->count);
+        dn_pixel_sums_add(&v->sums, info, pixels, shard->count);
 done:
     free(labels);
     free(pixels);
@@ -205,8 +186,7 @@ static dn_status check_statistics(const struct verify *v)
 {
     const dn_shard_info *const found = &v->manifest->info;
     dn_shard_info expected = *found;
-    dn_pixel_statistics(
-        &v->sums, v->manifest->split[DN_TRAIN].count * expected.height * expected.width, &expected);
+    dn_pixel_statistics(&v->sums, &expected);
     for (int c = 0; c < found->channels; c++)
         DN_CHECK(found->mean[c] == expected.mean[c] && found->std[c] == expected.std[c],
                  DN_ECORRUPT,
@@ -234,6 +214,60 @@ static dn_status check_memory(const struct verify *v)
     return DN_OK;
 }
 
+/* ---- verifying encoded shards ---- */
+
+/* The image has its checksum, is sound, and adds to mean and std. */
+static dn_status verify_image(const dn_shards *shards, int64_t index, dn_buffer *bytes,
+                              dn_pixels *pixels)
+{
+    char name[PATH_MAX + 64];
+    dn_encoded file = {.name = name};
+    DN_TRY(dn_shards_read_encoded(shards, index, bytes, &file.size));
+    file.bytes = bytes->bytes;
+    dn_shards_name_image(shards, index, name, sizeof name);
+    return dn_image_decode(&file, NULL, 1, pixels);
+}
+
+/* Every image of the split, by all threads; each holds one. */
+static dn_status verify_encoded(struct verify *v, dn_split_id split)
+{
+    dn_failure failure = {0};
+    atomic_int failed = 0;
+#pragma omp parallel
+    {
+        dn_buffer bytes = {0};
+        dn_pixels pixels = {0};
+        dn_pixel_sums sums = {0};
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < v->manifest->split[split].count; i++) {
+            if (failed)
+                continue;
+            const dn_status status = verify_image(v->shards[split], i, &bytes, &pixels);
+            if (status == DN_OK && split == DN_TRAIN)
+                dn_pixel_sums_add_image(&sums, &pixels);
+#pragma omp critical(dn_records)
+            dn_failure_keep(&failure, status);
+            if (status != DN_OK)
+                failed = 1;
+        }
+        dn_pixel_sums_merge(&v->sums, &sums);
+        dn_buffer_free(&bytes);
+        dn_buffer_free(&pixels.rgb);
+    }
+    return dn_failure_report(&failure);
+}
+
+static dn_status verify_images(struct verify *v)
+{
+    if (!dn_is_encoded(&v->manifest->info)) {
+        DN_TRY(check_memory(v));
+        return dn_each_shard(v->manifest, verify_shard, v);
+    }
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY(verify_encoded(v, (dn_split_id)s));
+    return DN_OK;
+}
+
 dn_status dn_records_verify(const char *folder)
 {
     struct verify v = {.folder = folder};
@@ -241,8 +275,7 @@ dn_status dn_records_verify(const char *folder)
     DN_TRY_OR_DONE(dn_manifest_load(&v.manifest, folder));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY_OR_DONE(dn_shards_open(&v.shards[s], folder, (dn_split_id)s));
-    DN_TRY_OR_DONE(check_memory(&v));
-    DN_TRY_OR_DONE(dn_each_shard(v.manifest, verify_shard, &v));
+    DN_TRY_OR_DONE(verify_images(&v));
     DN_TRY_OR_DONE(check_statistics(&v));
 done:
     for (int s = 0; s < DN_SPLITS; s++)

@@ -56,6 +56,13 @@ accepted "5 classes, encoded images, train 59 in 4 shards, test 7 in 1" \
 accepted "written" --source mixed --out two --shards 4 --jobs 2
 diff -r one two || fail "other bytes on other threads"
 check one mixed
+verify() { limited "$records" verify "$1" >out 2>&1; }
+verify one || fail "verify one" out
+grep -q "one: mixed, 5 classes, encoded images, .*; everything verified" out || fail "verify's line" out
+printf 'x' | dd of=two/mixed-train-00002-of-00004.h5 bs=1 seek=9000 conv=notrunc status=none
+verify two && fail "verify: a changed byte is accepted"
+grep -q "create_records: two/mixed-train-00002-of-00004.h5: found bytes of checksum" out ||
+    fail "verify: a changed byte" out
 
 # Which images are drawn
 accepted "written" --source mixed --out seed --seed 2
@@ -119,6 +126,8 @@ accepted "bad: 9 images, 0 other files passed over, 5 bad images left out" \
 for name in arithmetic empty short undecodable to_nothing; do
     grep -q "^warning: bad/x/$name.jpg: .*; left out" out || fail "$name.jpg is not named" out
 done
+truncate -s 70000000 bad/x/0.jpg
+refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" --source bad
 rm bad/x/?.jpg
 refused "bad: class x: found no sound image" --source bad --on-bad-image skip --out e
 finish

@@ -15,7 +15,9 @@
 
 #include "dn/limits.h"
 #include "dn/program.h"
-#include "records.h"
+#include "folder.h"
+
+static const char folder_name[] = "FOLDER";
 
 static void print_help(void)
 {
@@ -25,21 +27,33 @@ static void print_help(void)
            "NAME             default DIR of --out\n");
     for (const dn_raw_set *const *set = dn_raw_sets; *set; set++)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
+    printf("  %-14s data/ and the name of --source: any tree of class folders\n", folder_name);
     printf(
         "\n"
         "options\n"
         "  --source DIR   folder of the raw data set, or the one above it (default: the\n"
         "                 current folder, then $DN_SOURCE_DIR, then a Debian package's)\n"
         "  --out DIR      folder of the records, made where it is missing\n"
-        "  --shards N     shards of the train split, 1 to 99999 (default 4); the test split\n"
-        "                 gets a number in proportion\n"
+        "  --shards N     shards of the train split, 1 to 99999 (default 4, of FOLDER one for\n"
+        "                 each 64 MB); the test split gets a number in proportion\n"
         "  --level Z      zstd level, 1 to 22 (default 6)\n"
         "  --jobs J       threads, 1 to 1024 (default: one per processor that may run)\n"
         "  --help         this text\n"
         "  --version      of the program\n"
         "\n"
+        "options of FOLDER\n"
+        "  --source DIR   class folders with JPEG and PNG files, or train and val, or train and\n"
+        "                 test, that hold class folders\n"
+        "  --classes A,B  only these classes\n"
+        "  --limit N      at most N images a class and split, the first by name\n"
+        "  --val-fraction F   of each class for the test split, drawn, where it has no folder\n"
+        "                 (default 0.1)\n"
+        "  --seed S       of what is drawn (default 1)\n"
+        "  --on-bad-image stop|skip   what to do about one that cannot be decoded (default stop)\n"
+        "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json. When DIR holds them already, nothing is done;\n"
+        "dn_dist reads, and dataset.json. Those of FOLDER are HDF5 shards of the images' own\n"
+        "bytes. When DIR holds them already, nothing is done;\n"
         "those of another source are not replaced.\n");
 }
 
@@ -65,14 +79,54 @@ static dn_status refuse_option(const char *word, int is_bare, const struct optio
                    is_bare ? "" : dn_nearest_hint(&nearest, "--"));
 }
 
-static dn_status parse_options(int argc, char **argv, dn_records_options *o, int *jobs, int *help,
-                               int *version)
+/* What the words say. */
+struct arguments {
+    dn_records_options records;
+    dn_folder_options folder;
+    const char *folder_option; /* the last one given that FOLDER alone takes */
+    int jobs, help, version;
+};
+
+static dn_status parse_folder_option(struct arguments *a, int c, const char *name, const char *text)
 {
-    const struct option names[] = {
-        {"source", required_argument, NULL, 's'}, {"out", required_argument, NULL, 'o'},
-        {"shards", required_argument, NULL, 'n'}, {"level", required_argument, NULL, 'z'},
-        {"jobs", required_argument, NULL, 'j'},   {"help", no_argument, help, 1},
-        {"version", no_argument, version, 1},     {NULL, 0, NULL, 0}};
+    int64_t number = 0;
+    a->folder_option = name;
+    if (c == 'c') {
+        a->folder.classes = text;
+    } else if (c == 'l') {
+        DN_CHECK(dn_parse_whole(text, 1, UINT32_MAX, &a->folder.limit), DN_EINVAL,
+                 "--limit: found \"%s\", expected 1 to %u", text, UINT32_MAX);
+    } else if (c == 'f') {
+        double *const fraction = &a->folder.val_fraction;
+        DN_CHECK(dn_parse_real(text, 0, 1, fraction) && *fraction > 0 && *fraction < 1, DN_EINVAL,
+                 "--val-fraction: found \"%s\", expected a number between 0 and 1", text);
+    } else if (c == 'r') {
+        DN_CHECK(dn_parse_whole(text, 0, INT64_MAX, &number), DN_EINVAL,
+                 "--seed: found \"%s\", expected a whole number from 0", text);
+        a->folder.seed = (uint64_t)number;
+    } else {
+        a->folder.skip_bad = strcmp(text, "skip") == 0;
+        DN_CHECK(a->folder.skip_bad || strcmp(text, "stop") == 0, DN_EINVAL,
+                 "--on-bad-image: found \"%s\", expected stop or skip", text);
+    }
+    return DN_OK;
+}
+
+static dn_status parse_options(int argc, char **argv, struct arguments *a)
+{
+    const struct option names[] = {{"source", required_argument, NULL, 's'},
+                                   {"out", required_argument, NULL, 'o'},
+                                   {"shards", required_argument, NULL, 'n'},
+                                   {"level", required_argument, NULL, 'z'},
+                                   {"jobs", required_argument, NULL, 'j'},
+                                   {"classes", required_argument, NULL, 'c'},
+                                   {"limit", required_argument, NULL, 'l'},
+                                   {"val-fraction", required_argument, NULL, 'f'},
+                                   {"seed", required_argument, NULL, 'r'},
+                                   {"on-bad-image", required_argument, NULL, 'b'},
+                                   {"help", no_argument, &a->help, 1},
+                                   {"version", no_argument, &a->version, 1},
+                                   {NULL, 0, NULL, 0}};
     opterr = 0;
     for (int c, at = 0; (c = getopt_long(argc, argv, ":", names, &at)) != -1;) {
         if (c == '?' || c == ':')
@@ -80,15 +134,17 @@ static dn_status parse_options(int argc, char **argv, dn_records_options *o, int
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
         if (c == 's')
-            o->source = optarg;
+            a->records.source = optarg;
         else if (c == 'o')
-            o->out = optarg;
+            a->records.out = optarg;
         else if (c == 'n')
-            DN_TRY(parse_integer("shards", optarg, 99999, &o->shards));
+            DN_TRY(parse_integer("shards", optarg, 99999, &a->records.shards));
         else if (c == 'z')
-            DN_TRY(parse_integer("level", optarg, 22, &o->zstd_level));
+            DN_TRY(parse_integer("level", optarg, 22, &a->records.zstd_level));
         else if (c == 'j')
-            DN_TRY(parse_integer("jobs", optarg, 1024, jobs));
+            DN_TRY(parse_integer("jobs", optarg, 1024, &a->jobs));
+        else if (c != 0)
+            DN_TRY(parse_folder_option(a, c, names[at].name, optarg));
     }
     return DN_OK;
 }
@@ -98,6 +154,7 @@ static dn_status find_set(const char *name, const dn_raw_set **set)
     char known[256] = "";
     dn_nearest nearest = {.word = name};
     dn_nearest_try(&nearest, "verify");
+    dn_nearest_try(&nearest, folder_name);
     for (int i = 0; (*set = dn_raw_sets[i]); i++) {
         if (strcasecmp((*set)->info.dataset, name) == 0)
             return DN_OK;
@@ -105,8 +162,8 @@ static dn_status find_set(const char *name, const dn_raw_set **set)
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", (*set)->info.dataset);
     }
-    return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s%s", name, known,
-                   dn_nearest_hint(&nearest, ""));
+    return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s, %s%s", name, known,
+                   folder_name, dn_nearest_hint(&nearest, ""));
 }
 
 static dn_status print_summary(const char *folder, const char *what)
@@ -115,9 +172,12 @@ static dn_status print_summary(const char *folder, const char *what)
     DN_TRY(dn_manifest_load(&m, folder));
     const dn_shard_info *const info = &m->info;
     const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST];
-    printf("%s: %s, %d classes, %dx%dx%d, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
-           folder, info->dataset, info->classes, info->channels, info->height, info->width,
-           train->count, train->shards, test->count, test->shards);
+    char size[48] = "encoded images";
+    if (info->height > 0)
+        snprintf(size, sizeof size, "%dx%dx%d", info->channels, info->height, info->width);
+    printf("%s: %s, %d classes, %s, train %" PRId64 " in %d shards, test %" PRId64 " in %d", folder,
+           info->dataset, info->classes, size, train->count, train->shards, test->count,
+           test->shards);
     for (int c = 0; c < info->channels; c++)
         printf("%s %.4f", c == 0 ? "; mean" : "", info->mean[c]);
     for (int c = 0; c < info->channels; c++)
@@ -127,44 +187,58 @@ static dn_status print_summary(const char *folder, const char *what)
     return DN_OK;
 }
 
-static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
+static dn_status make_set(const dn_raw_set *set, struct arguments *a)
 {
+    dn_records_options *const options = &a->records;
+    DN_CHECK(!a->folder_option, DN_EINVAL, "--%s: found it with %s, expected it with %s only",
+             a->folder_option, set->info.dataset, folder_name);
     int made;
     if (!options->out)
         options->out = set->folder;
+    if (!options->shards)
+        options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
     return print_summary(options->out, made ? "written" : "already complete");
 }
 
+static dn_status make_folder(const struct arguments *a)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_folder_make(&a->folder, &a->records, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
+static dn_status run_words(int words, char **word, struct arguments *a)
+{
+    DN_CHECK(words >= 1, DN_EINVAL, "found no data set's name; see --help");
+    if (strcmp(word[0], "verify") == 0) {
+        DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL,
+                 "verify takes one folder; see --help");
+        DN_TRY(dn_records_verify(word[1]));
+        return print_summary(word[1], "everything verified");
+    }
+    const int is_folder = strcasecmp(word[0], folder_name) == 0;
+    const dn_raw_set *set;
+    if (!is_folder)
+        DN_TRY(find_set(word[0], &set));
+    DN_CHECK(words == 1, DN_EINVAL, "verify or one data set's name: found more words; see --help");
+    return is_folder ? make_folder(a) : make_set(set, a);
+}
+
 static dn_status run_arguments(int argc, char **argv)
 {
-    dn_records_options options = {.shards = 4, .zstd_level = 6};
-    int help = argc == 1, version = 0;
-    int jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs());
-    DN_TRY(parse_options(argc, argv, &options, &jobs, &help, &version));
-    omp_set_num_threads(jobs);
-    const int words = argc - optind;
-    if (help) {
+    struct arguments a = {.records = {.zstd_level = 6}, .folder = {.seed = 1}, .help = argc == 1};
+    a.jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs());
+    DN_TRY(parse_options(argc, argv, &a));
+    omp_set_num_threads(a.jobs);
+    if (a.help)
         print_help();
-        return DN_OK;
-    }
-    if (version) {
+    else if (a.version)
         printf("create_records %s\n", dn_version());
-        return DN_OK;
-    }
-    DN_CHECK(words >= 1, DN_EINVAL, "found no data set's name; see --help");
-    const int verify = strcmp(argv[optind], "verify") == 0;
-    DN_CHECK(!verify || (words == 2 && argv[optind + 1][0] != '\0'), DN_EINVAL,
-             "verify takes one folder; see --help");
-    if (!verify) {
-        const dn_raw_set *set;
-        DN_TRY(find_set(argv[optind], &set));
-        DN_CHECK(words == 1, DN_EINVAL,
-                 "verify or one data set's name: found more words; see --help");
-        return make_set(set, &options);
-    }
-    DN_TRY(dn_records_verify(argv[optind + 1]));
-    return print_summary(argv[optind + 1], "everything verified");
+    else
+        return run_words(argc - optind, argv + optind, &a);
+    return DN_OK;
 }
 
 int main(int argc, char **argv)

@@ -84,7 +84,7 @@ typedef struct dn_records_options {
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
 
 /* Reads everything again: sizes and checksums of files, the CRC of each TFRecord, each PNG against
- * the HDF5 pixels and label, counts, mean and std. */
+ * the HDF5 pixels and label, or each encoded image decoded, counts, mean and std. */
 dn_status dn_records_verify(const char *folder);
 
 /* ---- examples: labelled images as messages; thread-safe ---- */

@@ -1,0 +1,71 @@
+/*
+ * Any tree of class folders with JPEG and PNG files, as records of encoded images.
+ *
+ * folder_scan.c finds the files, the classes and the splits, folder.c proves every image sound and
+ * makes the records, encoded_writer.c a shard's file. What is kept of an image is its path and a
+ * few numbers; its bytes only while it is decoded, and while its shard is written.
+ */
+#ifndef DN_FOLDER_H
+#define DN_FOLDER_H
+
+#include "records.h"
+
+typedef struct dn_folder_options {
+    const char *classes; /* names with commas between them, NULL: all */
+    int64_t limit;       /* images a class and split, the first by name; 0: all */
+    double
+        val_fraction; /* of the images for the test split; 0: the default where it has no folder */
+    uint64_t seed;    /* of what is drawn for it */
+    int skip_bad;     /* images that cannot be decoded are left out */
+} dn_folder_options;
+
+/* As dn_records_make, of the class folders in options->source; options->shards 0: so many that a
+ * shard has some 64 MB. *out = the folder of the records, options->out or a default by the
+ * source's name. DN_ECORRUPT or DN_EINVAL names an image that is not sound. */
+dn_status dn_folder_make(const dn_folder_options *folder, const dn_records_options *options,
+                         char out[PATH_MAX], int *made);
+
+/* ---- the files ---- */
+
+typedef struct dn_folder_image {
+    char *path;    /* below the source */
+    int64_t size;  /* from here on by folder.c */
+    uint64_t hash; /* XXH3-64 of its bytes */
+    int32_t width, height;
+    uint16_t label;
+    uint8_t split; /* dn_split_id */
+    int8_t status; /* dn_status: why it is not sound */
+    char *fault;   /* and in words; NULL: it is */
+} dn_folder_image;
+
+/* Zeroed before the scan; freed after it, after a failure too. */
+typedef struct dn_folder {
+    const char *source;
+    const dn_folder_options *options;
+    char **class_names; /* (classes), by code point */
+    int classes;
+    int is_drawn;           /* the test split is a part of the folder that the train split is in */
+    dn_folder_image *image; /* (images), by split, class and name */
+    int64_t images, room;
+    int64_t passed_over; /* files that are hidden or no images */
+} dn_folder;
+
+/* Finds classes and images. DN_ENOENT, DN_EINVAL, DN_EIO, DN_ENOMEM. */
+dn_status dn_folder_scan(dn_folder *f);
+void dn_folder_free(dn_folder *f);
+
+/* ---- a shard's file; thread-safe ---- */
+
+/* An encoded shard in memory, but for the images' bytes. */
+typedef struct dn_encoded_shard {
+    uint8_t *bytes; /* the file */
+    size_t size;
+    uint8_t *encoded; /* where they belong in it, one image after another */
+} dn_encoded_shard;
+
+/* Makes it of image(shard->count); to be freed, after a failure too. DN_ENOMEM. */
+dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
+                                  const dn_manifest_shard *shard, const dn_folder_image *image);
+void dn_encoded_shard_free(dn_encoded_shard *s);
+
+#endif

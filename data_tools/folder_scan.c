@@ -1,0 +1,420 @@
+/*
+ * The images of a tree of class folders; see folder.h.
+ *
+ * As torchvision's ImageFolder has it: classes by code point, in a class the files of a folder by
+ * code point before those of the folders in it; links are followed. What a file is, its first bytes
+ * say. Any bytes may stand in names, but for those of classes, which dataset.json holds.
+ */
+#include "folder.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "dn/image.h"
+#include "dn/program.h"
+#include "dn/rng.h"
+
+/* ---- folders ---- */
+
+static int is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static int holds_folder(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return dn_join_path(path, folder, name) == DN_OK && is_folder(path);
+}
+
+static int is_name(const struct dirent *entry)
+{
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+static int by_code_point(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void free_names(char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+}
+
+/* names(*count) = the folders in `path`, by code point, to be freed by free_names; *others = what
+ * else is there. */
+static dn_status list_folders(const char *path, char ***names, int *count, int64_t *others)
+{
+    struct dirent **list;
+    *names = NULL;
+    *count = 0;
+    const int entries = scandir(path, &list, is_name, by_code_point);
+    DN_CHECK(entries >= 0, errno == ENOENT || errno == ENOTDIR ? DN_ENOENT : DN_EIO,
+             "%s: cannot read: %s", path, strerror(errno));
+    int good = (*names = calloc((size_t)entries + 1, sizeof **names)) != NULL;
+    for (int i = 0; i < entries; i++) {
+        const char *const name = list[i]->d_name;
+        if (name[0] == '.' || !holds_folder(path, name))
+            ++*others;
+        else if (good)
+            good = ((*names)[(*count)++] = strdup(name)) != NULL;
+        free(list[i]);
+    }
+    free(list);
+    DN_CHECK(good, DN_ENOMEM, "%s: out of memory", path);
+    return DN_OK;
+}
+
+/* Where the splits are, below the source. */
+struct roots {
+    const char *split[DN_SPLITS]; /* "" is the source itself, NULL: there is none */
+};
+
+/* A folder `train` is a split where `val` or `test` is beside it, or nothing but folders in it. */
+static dn_status find_roots(const char *source, struct roots *roots)
+{
+    char **names, **inner = NULL;
+    char train[PATH_MAX];
+    int count, classes = 0;
+    int64_t others = 0;
+    dn_status status = list_folders(source, &names, &count, &others);
+    *roots = (struct roots){{"", NULL}};
+    if (status == DN_OK && holds_folder(source, "train")) {
+        roots->split[DN_TEST] = holds_folder(source, "val")    ? "val"
+                                : holds_folder(source, "test") ? "test"
+                                                               : NULL;
+        if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
+            status = list_folders(train, &inner, &classes, &others);
+        if (roots->split[DN_TEST] || classes > 0)
+            roots->split[DN_TRAIN] = "train";
+    }
+    free_names(inner, classes);
+    free_names(names, count);
+    return status;
+}
+
+/* ---- classes ---- */
+
+/* What dataset.json takes: a UTF-8 text that a line of output can show. */
+static dn_status check_class_name(const char *folder, const char *name)
+{
+    json_t *const text = json_string(name);
+    int good = text != NULL;
+    json_decref(text);
+    for (const char *c = name; *c; c++)
+        good = good && !iscntrl((unsigned char)*c);
+    DN_CHECK(good, DN_EINVAL,
+             "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
+             "that can be printed",
+             folder, name);
+    return DN_OK;
+}
+
+/* `name` is a word of the list with commas. */
+static int is_listed(const char *list, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const char *word = list; word; word = strchr(word, ','), word += word != NULL)
+        if (strcspn(word, ",") == length && memcmp(word, name, length) == 0)
+            return 1;
+    return 0;
+}
+
+static int find_class(const dn_folder *f, const char *name)
+{
+    int low = 0, high = f->classes;
+    while (low < high) {
+        const int middle = (low + high) / 2, order = strcmp(f->class_names[middle], name);
+        if (order == 0)
+            return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -1;
+}
+
+/* Every word of --classes is a class. */
+static dn_status check_asked(const dn_folder *f, const char *folder)
+{
+    char *const words = strdup(f->options->classes), *rest = words, *word;
+    DN_CHECK(words, DN_ENOMEM, "%s: out of memory", folder);
+    dn_status status = DN_OK;
+    while (status == DN_OK && (word = strsep(&rest, ","))) {
+        dn_nearest nearest = {.word = word};
+        for (int i = 0; i < f->classes; i++)
+            dn_nearest_try(&nearest, f->class_names[i]);
+        if (find_class(f, word) < 0)
+            status = dn_fail(DN_EINVAL, "--classes: found no class folder \"%s\" in %s%s", word,
+                             folder, dn_nearest_hint(&nearest, ""));
+    }
+    free(words);
+    return status;
+}
+
+/* Leaves the classes that were asked for. */
+static void keep_asked(dn_folder *f)
+{
+    int kept = 0;
+    for (int i = 0; i < f->classes; i++)
+        if (is_listed(f->options->classes, f->class_names[i]))
+            f->class_names[kept++] = f->class_names[i];
+        else
+            free(f->class_names[i]);
+    f->classes = kept;
+}
+
+static dn_status find_classes(dn_folder *f, const char *folder)
+{
+    DN_TRY(list_folders(folder, &f->class_names, &f->classes, &f->passed_over));
+    if (f->options->classes) {
+        DN_TRY(check_asked(f, folder));
+        keep_asked(f);
+    }
+    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
+             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
+             "them",
+             folder, f->classes, UINT16_MAX);
+    for (int i = 0; i < f->classes; i++)
+        DN_TRY(check_class_name(folder, f->class_names[i]));
+    return DN_OK;
+}
+
+/* ---- images ---- */
+
+/* A file that cannot be read, or is empty, may be one: it is named where images are decoded. */
+static int may_be_image(const char *path)
+{
+    uint8_t bytes[8];
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const ssize_t size = file < 0 ? -1 : read(file, bytes, sizeof bytes);
+    if (file >= 0)
+        close(file);
+    return size <= 0 || dn_image_format_of(bytes, (size_t)size) != DN_IMAGE_NONE;
+}
+
+static int is_named_as_image(const char *name)
+{
+    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
+    const char *const end = strrchr(name, '.');
+    for (size_t i = 0; end && i < sizeof ends / sizeof *ends; i++)
+        if (strcasecmp(end, ends[i]) == 0)
+            return 1;
+    return 0;
+}
+
+static dn_status add_image(dn_folder *f, const char *path, dn_split_id split, int label)
+{
+    if (f->images == f->room) {
+        const int64_t room = 2 * f->room + 1024;
+        dn_folder_image *const more = realloc(f->image, (size_t)room * sizeof *more);
+        DN_CHECK(more, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", f->source, room);
+        f->image = more;
+        f->room = room;
+    }
+    char *const below = strdup(path + strlen(f->source) + 1);
+    DN_CHECK(below, DN_ENOMEM, "%s: out of memory", path);
+    f->image[f->images++] =
+        (dn_folder_image){.path = below, .label = (uint16_t)label, .split = (uint8_t)split};
+    return DN_OK;
+}
+
+/* The files of a folder before the folders in it, each by code point. */
+static int by_kind_and_name(const FTSENT **a, const FTSENT **b)
+{
+    const int a_folder = (*a)->fts_info == FTS_D, b_folder = (*b)->fts_info == FTS_D;
+    return a_folder != b_folder ? a_folder - b_folder : strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* One entry of a class folder's tree. */
+static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id split, int label)
+{
+    const char *const path = entry->fts_path;
+    const int is_hidden = entry->fts_level > 0 && entry->fts_name[0] == '.';
+    switch (entry->fts_info) {
+    case FTS_D:
+        if (is_hidden)
+            fts_set(tree, entry, FTS_SKIP);
+        return DN_OK;
+    case FTS_DP:
+        return DN_OK;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        return dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(entry->fts_errno));
+    case FTS_F:
+    case FTS_SLNONE: /* a link to nothing cannot be read */
+        if (!is_hidden && may_be_image(path))
+            return add_image(f, path, split, label);
+        if (!is_hidden && is_named_as_image(path))
+            dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
+        break;
+    default: /* pipes, devices, folders that contain themselves */
+        break;
+    }
+    f->passed_over++;
+    return DN_OK;
+}
+
+static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split, int label)
+{
+    char path[PATH_MAX];
+    const int64_t first = f->images, limit = f->options->limit;
+    DN_TRY(dn_join_path(path, folder, f->class_names[label]));
+    FTS *const tree = fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_kind_and_name);
+    DN_CHECK(tree, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    dn_status status = DN_OK;
+    errno = 0;
+    for (FTSENT *entry; status == DN_OK && (entry = fts_read(tree)); errno = 0) {
+        status = visit_entry(f, tree, entry, split, label);
+        if (limit && f->images - first == limit)
+            break;
+    }
+    if (status == DN_OK && errno != 0)
+        status = dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    fts_close(tree);
+    DN_TRY(status);
+    DN_CHECK(f->images > first || split == DN_TEST, DN_EINVAL,
+             "%s: found no image, expected at least one a class; name the classes to take with "
+             "--classes",
+             path);
+    return DN_OK;
+}
+
+static dn_status scan_train(dn_folder *f, const char *folder)
+{
+    DN_TRY(find_classes(f, folder));
+    for (int c = 0; c < f->classes; c++)
+        DN_TRY(scan_class(f, folder, DN_TRAIN, c));
+    return DN_OK;
+}
+
+/* A class may be missing here, but none may be new. */
+static dn_status scan_test(dn_folder *f, const char *folder)
+{
+    char **names;
+    int count;
+    dn_status status = list_folders(folder, &names, &count, &f->passed_over);
+    for (int i = 0; status == DN_OK && i < count; i++) {
+        const int label = find_class(f, names[i]);
+        if (label >= 0)
+            status = scan_class(f, folder, DN_TEST, label);
+        else if (!f->options->classes)
+            status = dn_fail(DN_EINVAL,
+                             "%s/%s: found a class that is not among those of the train split",
+                             folder, names[i]);
+    }
+    free_names(names, count);
+    DN_TRY(status);
+    DN_CHECK(f->image[f->images - 1].split == DN_TEST, DN_EINVAL,
+             "%s: found no image in class folders, expected at least one", folder);
+    return DN_OK;
+}
+
+/* ---- a test split that is drawn ---- */
+
+/* Draws `wanted` of the images [first, first + count), all equally likely. */
+static void draw_images(dn_folder *f, int64_t first, int64_t count, int64_t wanted)
+{
+    for (int64_t i = 0; i < count; i++) {
+        dn_folder_image *const image = &f->image[first + i];
+        const dn_random4 draw =
+            dn_random(f->options->seed, DN_STREAM_SPLIT, image->label, (uint64_t)i);
+        if (dn_random_below(draw.word[0], (uint32_t)(count - i)) >= (uint32_t)wanted)
+            continue;
+        image->split = DN_TEST;
+        wanted--;
+    }
+}
+
+/* Draws a fraction of each class but its last `keep` images; what rounding takes from one class it
+ * gives to later ones. Returns how many. */
+static int64_t draw_classes(dn_folder *f, double fraction, int64_t keep)
+{
+    int64_t drawn = 0;
+    for (int64_t first = 0, end; first < f->images; first = end) {
+        for (end = first; end < f->images && f->image[end].label == f->image[first].label;)
+            end++;
+        const int64_t count = end - first, due = llround(fraction * (double)end) - drawn;
+        int64_t most = (int64_t)ceil(fraction * (double)count);
+        most = most < count - keep ? most : count - keep;
+        const int64_t wanted = due < 0 ? 0 : due < most ? due : most;
+        draw_images(f, first, count, wanted);
+        drawn += wanted;
+    }
+    return drawn;
+}
+
+static int by_split(const void *a, const void *b)
+{
+    const dn_folder_image *const x = a, *const y = b;
+    return x->split != y->split ? x->split - y->split : (x->size > y->size) - (x->size < y->size);
+}
+
+static dn_status draw_test(dn_folder *f)
+{
+    const double fraction = f->options->val_fraction > 0 ? f->options->val_fraction : 0.1;
+    int64_t drawn = draw_classes(f, fraction, 1);
+    if (drawn == 0 && f->images == f->classes) {
+        drawn = draw_classes(f, fraction, 0);
+        dn_warn("%s: found one image a class; the %" PRId64
+                " that are drawn for the test split are "
+                "of classes that have none to train on",
+                f->source, drawn);
+    }
+    DN_CHECK(drawn > 0 && drawn < f->images, DN_EINVAL,
+             "--val-fraction: found %g, which leaves one split of %" PRId64
+             " images empty, expected images in both",
+             fraction, f->images);
+    for (int64_t i = 0; i < f->images; i++)
+        f->image[i].size = i; /* qsort keeps no order */
+    qsort(f->image, (size_t)f->images, sizeof *f->image, by_split);
+    return DN_OK;
+}
+
+/* ---- all of it ---- */
+
+dn_status dn_folder_scan(dn_folder *f)
+{
+    char folder[PATH_MAX];
+    struct roots roots;
+    DN_TRY(find_roots(f->source, &roots));
+    const char *const train = roots.split[DN_TRAIN], *const test = roots.split[DN_TEST];
+    f->is_drawn = !test;
+    DN_CHECK(!test || f->options->val_fraction <= 0, DN_EINVAL,
+             "--val-fraction: found the folder %s/%s, so nothing is to be drawn", f->source, test);
+    if (*train)
+        DN_TRY(dn_join_path(folder, f->source, train));
+    DN_TRY(scan_train(f, *train ? folder : f->source));
+    if (!test)
+        return draw_test(f);
+    DN_TRY(dn_join_path(folder, f->source, test));
+    return scan_test(f, folder);
+}
+
+void dn_folder_free(dn_folder *f)
+{
+    for (int64_t i = 0; i < f->images; i++) {
+        free(f->image[i].path);
+        free(f->image[i].fault);
+    }
+    free(f->image);
+    free_names(f->class_names, f->classes);
+}

@@ -1,0 +1,223 @@
+/*
+ * Making a folder of records; see making.h.
+ *
+ * dataset.json is removed first and written last, and the folder is locked in between: a folder
+ * that has it is whole.
+ */
+#include "making.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "dn/file.h"
+
+dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
+{
+    dn_failure failure = {0};
+    atomic_int failed = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < manifest->shards; i++) {
+        const dn_status status = failed ? DN_OK : job(context, &manifest->shard[i]);
+#pragma omp critical(dn_records)
+        dn_failure_keep(&failure, status);
+        if (status != DN_OK)
+            failed = 1;
+    }
+    return dn_failure_report(&failure);
+}
+
+typedef dn_status file_job(const char *path, const dn_manifest_file *file);
+
+/* Runs the job for the files of a shard. */
+static dn_status each_file(const char *folder, const dn_manifest_shard *shard, file_job *job)
+{
+    const dn_manifest_file *const files[] = {&shard->hdf5, &shard->tfrecord};
+    for (int i = 0; i < 2 && files[i]->name[0]; i++) {
+        char path[PATH_MAX];
+        DN_TRY(dn_join_path(path, folder, files[i]->name));
+        DN_TRY(job(path, files[i]));
+    }
+    return DN_OK;
+}
+
+dn_status dn_making_begin(dn_making *m, const char *dataset)
+{
+    const char *const folder = m->options->out;
+    const dn_status status = dn_manifest_load(&m->existing, folder);
+    if (!m->existing)
+        return status == DN_ENOENT || status == DN_ECORRUPT ? DN_OK : status;
+    DN_CHECK(strcmp(m->existing->info.dataset, dataset) == 0, DN_EINVAL,
+             "%s/dataset.json: found %s, expected %s; name another --out", folder,
+             m->existing->info.dataset, dataset);
+    return DN_OK;
+}
+
+static dn_status check_size(const char *path, const dn_manifest_file *file)
+{
+    struct stat info;
+    DN_CHECK(stat(path, &info) == 0 && info.st_size == file->bytes, DN_ENOENT,
+             "%s: missing or of another size", path);
+    return DN_OK;
+}
+
+int dn_making_is_complete(const dn_making *m, int shards)
+{
+    const dn_manifest *const existing = m->existing;
+    int complete = existing && existing->zstd_level == m->options->zstd_level &&
+                   existing->split[DN_TRAIN].shards == shards;
+    for (int i = 0; complete && i < existing->shards; i++)
+        complete = each_file(m->options->out, &existing->shard[i], check_size) == DN_OK;
+    return complete;
+}
+
+/* Its images and its files' names; only pixel shards stand beside TFRecords. */
+static void plan_shard(const dn_manifest *m, const char *prefix, dn_manifest_shard *shard)
+{
+    const dn_manifest_split *const split = &m->split[shard->split];
+    const char *const name = dn_split_name(shard->split);
+    shard->first = split->count * shard->index / split->shards;
+    shard->count = split->count * (shard->index + 1) / split->shards - shard->first;
+    if (m->info.height > 0)
+        snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
+                 prefix, name, shard->index, split->shards);
+    snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", prefix, name,
+             shard->index, split->shards);
+}
+
+dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
+                         const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
+{
+    const int64_t train = count[DN_TRAIN], test = count[DN_TEST];
+    DN_CHECK(asked <= train, DN_EINVAL,
+             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
+             train);
+    const int shards[DN_SPLITS] = {asked, (int)((asked * test + train - 1) / train)};
+    DN_TRY(dn_manifest_create(&making->manifest, info, shards));
+    dn_manifest *const m = making->manifest;
+    m->class_names = class_names;
+    m->zstd_level = making->options->zstd_level;
+    for (int s = 0; s < DN_SPLITS; s++)
+        m->split[s].count = count[s];
+    for (int i = 0; i < m->shards; i++)
+        plan_shard(m, making->prefix, &m->shard[i]);
+    return DN_OK;
+}
+
+/* Training divides by std. */
+static dn_status check_channels(const dn_shard_info *info, const char *source)
+{
+    for (int c = 0; c < info->channels; c++)
+        DN_CHECK(info->std[c] > 0, DN_EINVAL,
+                 "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
+                 "expected one above 0",
+                 source, c, 255 * info->mean[c]);
+    return DN_OK;
+}
+
+/* The existing records were made from the same images and labels; older ones tell only mean and
+ * std. */
+static dn_status check_source(const dn_making *making, const char *source)
+{
+    const dn_manifest *const old = making->existing, *const m = making->manifest;
+    const size_t bytes = (size_t)m->info.channels * sizeof(double);
+    if (!old)
+        return DN_OK;
+    DN_CHECK(old->source ? old->source == m->source
+                         : memcmp(old->info.mean, m->info.mean, bytes) == 0 &&
+                               memcmp(old->info.std, m->info.std, bytes) == 0,
+             DN_EINVAL,
+             "%s: found records of other images or labels than those in %s; name another --out, or "
+             "delete the folder",
+             making->options->out, source);
+    return DN_OK;
+}
+
+dn_status dn_making_check(const dn_making *m, const char *source)
+{
+    DN_TRY(check_channels(&m->manifest->info, source));
+    return check_source(m, source);
+}
+
+static dn_status remove_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, name));
+    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* dataset.json first: without it the folder is not taken for a data set. Then all that is named as
+ * a file of the set, of any number of shards: a conversion that was cut off left no list. */
+static dn_status remove_existing(const char *folder, const char *prefix)
+{
+    char pattern[128];
+    snprintf(pattern, sizeof pattern,
+             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", prefix);
+    DN_TRY(remove_file(folder, "dataset.json"));
+    DIR *const list = opendir(folder);
+    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
+    dn_status status = DN_OK;
+    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
+            status = remove_file(folder, entry->d_name);
+    closedir(list);
+    return status;
+}
+
+/* Holds the folder until *lock is closed; one that its file system cannot lock is as good as
+ * held. */
+static dn_status lock_folder(const char *folder, int *lock)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    DN_CHECK(flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, DN_EINVAL,
+             "%s: another create_records is making records there", folder);
+    return DN_OK;
+}
+
+dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
+                         const void *bytes, size_t size)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, m->options->out, file->name));
+    DN_TRY(dn_file_write(path, bytes, size));
+    file->bytes = (int64_t)size;
+    file->hash = XXH3_64bits(bytes, size);
+    dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
+    return DN_OK;
+}
+
+dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context)
+{
+    const char *const folder = m->options->out;
+    int lock = -1;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_make_folders(folder));
+    DN_TRY_OR_DONE(lock_folder(folder, &lock));
+    DN_TRY_OR_DONE(remove_existing(folder, m->prefix));
+    DN_TRY_OR_DONE(dn_each_shard(m->manifest, job, context));
+    DN_TRY_OR_DONE(dn_manifest_save(m->manifest, folder));
+done:
+    if (lock >= 0)
+        close(lock);
+    return status;
+}
+
+void dn_making_end(dn_making *m)
+{
+    free(m->existing);
+    free(m->manifest);
+}

@@ -1,0 +1,51 @@
+/*
+ * Making a folder of records, of whatever kind: what is the same for the known data sets
+ * (records.c) and for folders of images (folder.c).
+ *
+ * dn_making_begin, dn_making_plan, mean, std and source into the manifest, dn_making_check,
+ * dn_making_write, dn_making_end.
+ */
+#ifndef DN_MAKING_H
+#define DN_MAKING_H
+
+#include "records.h"
+
+/* Records that are being made; the first member of a structure that knows of what. */
+typedef struct dn_making {
+    const dn_records_options *options;
+    const char *prefix;    /* of the shards' names */
+    dn_manifest *existing; /* of the records in the folder, NULL where there are none of use */
+    dn_manifest *manifest; /* of the new ones */
+} dn_making;
+
+/* Reads the existing records. DN_EINVAL where they are of another data set. */
+dn_status dn_making_begin(dn_making *m, const char *dataset);
+
+/* The existing records have these options and files, and so many train shards. */
+int dn_making_is_complete(const dn_making *m, int shards);
+
+/* Makes the manifest of count[] images in so many train shards, and test shards in proportion;
+ * without mean, std and source, and the files' sizes and checksums. The class names stay the
+ * caller's. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_making_plan(dn_making *m, const dn_shard_info *info, const char *const *class_names,
+                         const int64_t count[DN_SPLITS], int shards);
+
+/* Every channel has a std above 0, and existing records were made from the same images and labels:
+ * their checksum is in the manifest. DN_EINVAL. */
+dn_status dn_making_check(const dn_making *m, const char *source);
+
+/* Makes the shards by the job, then dataset.json, in place of what is in the folder. */
+typedef dn_status dn_shard_job(void *context, dn_manifest_shard *shard);
+dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context);
+
+/* For jobs: writes a file of a shard of so many images, and notes its size and checksum. */
+dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
+                         const void *bytes, size_t size);
+
+/* Frees both manifests. */
+void dn_making_end(dn_making *m);
+
+/* Runs the job for every shard, by all threads. After a failure no further job starts. */
+dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context);
+
+#endif

@@ -1,0 +1,164 @@
+"""Trees of class folders for cli_folder.sh, and what create_records made of them as h5py and PIL
+read it, by docs/shard-format.md alone.
+
+    folder.py make FOLDER
+    folder.py check RECORDS SOURCE [TEST_SOURCE]      without the last the test split was drawn
+"""
+import io
+import json
+import os
+import pathlib
+import sys
+
+import h5py
+import numpy
+from PIL import Image
+
+try:
+    import xxhash
+except ImportError:
+    xxhash = None
+    print("not tried: checksums, for lack of python3-xxhash")
+
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def picture(seed, mode="RGB"):
+    """Noise of a size of its own."""
+    draw = numpy.random.default_rng(seed)
+    channels = {"RGB": 3, "L": 1, "RGBA": 4, "CMYK": 4}[mode]
+    values = draw.integers(0, 256, (20 + seed % 13, 30 + seed % 7, channels)).astype(numpy.uint8)
+    return Image.fromarray(values[:, :, 0] if channels == 1 else values, mode)
+
+
+def save(path, seed, mode="RGB", form="JPEG", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed, mode).save(path, form, **options)
+
+
+def make(root):
+    mixed = root / "mixed"
+    for i in range(20):
+        save(mixed / "b" / f"{i}.jpg", i)
+        save(mixed / "B" / f"{i}.png", 100 + i, "L", "PNG")
+        save(mixed / "a, b" / f"{i}.txt", 200 + i, "RGBA", "PNG")
+    save(mixed / "\u00c9t\u00e9" / "progressive", 300, progressive=True)
+    save(mixed / "\u00c9t\u00e9" / "cmyk.JPEG", 301, "CMYK")
+    save(mixed / "\u00c9t\u00e9" / "a" / "nested.png", 302, "RGB", "PNG")
+    save(mixed / "\u00c9t\u00e9" / "line\nbreak.jpg", 303)
+    os.rename(mixed / "b" / "7.jpg", os.fsencode(mixed / "b") + b"/\xff\xfe.jpg")
+    # passed over: seven files
+    (mixed / "b" / "notes.txt").write_text("no image")
+    (mixed / "b" / "looks.jpg").write_text("GIF89a, or so")
+    (mixed / "b" / ".hidden.jpg").write_bytes((mixed / "b" / "1.jpg").read_bytes())
+    (mixed / ".cache").mkdir()
+    (mixed / "readme.jpg").write_bytes((mixed / "b" / "1.jpg").read_bytes())
+    os.mkfifo(mixed / "b" / "pipe.jpg")
+    (mixed / "b" / "again").symlink_to(mixed / "b")
+    # links are followed
+    save(root / "elsewhere" / "c" / "x.jpg", 400)
+    (mixed / "b" / "link.jpg").symlink_to(root / "elsewhere" / "c" / "x.jpg")
+    (mixed / "c").symlink_to(root / "elsewhere" / "c")
+
+    for split, classes in (("train", "xyz"), ("val", "xz")):
+        for number, name in enumerate(classes):
+            for i in range(5):
+                save(root / "splits" / split / name / f"{i}.jpg", 500 + 10 * number + i)
+
+    save(root / "bad" / "x" / "0.jpg", 600)
+    whole = (root / "bad" / "x" / "0.jpg").read_bytes()
+    for i in range(1, 9):
+        save(root / "bad" / "x" / f"{i}.jpg", 600 + i)
+    for name, content in {"arithmetic": whole.replace(b"\xff\xc0", b"\xff\xc9", 1), "empty": b"",
+                          "short": whole[:len(whole) // 2], "undecodable": whole[:20] * 20}.items():
+        (root / "bad" / "x" / f"{name}.jpg").write_bytes(content)
+    (root / "bad" / "x" / "to_nothing.jpg").symlink_to(root / "nothing")
+
+
+def expected(source):
+    """The images of each class folder as torchvision finds them."""
+    for name in sorted(os.listdir(source), key=os.fsencode):
+        folder, found = os.path.join(source, name), []
+        if name.startswith(".") or not os.path.isdir(folder):
+            continue
+        for root, folders, files in os.walk(folder, followlinks=True):
+            folders[:] = sorted(f for f in folders if f != "again")
+            for file in sorted(files, key=os.fsencode):
+                path = os.path.join(root, file)
+                if not file.startswith(".") and os.path.isfile(path):
+                    content = pathlib.Path(path).read_bytes()
+                    found += [content] if content.startswith(MAGIC) else []
+        yield name, found
+
+
+def text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def read_shard(folder, about, split, index):
+    """(bytes, label) of its images."""
+    entry = about["splits"][split]["shards"][index]
+    assert set(entry) == {"file", "bytes", "xxh3", "count"}, entry
+    with h5py.File(os.path.join(folder, entry["file"]), "r") as shard:
+        attributes = shard.attrs
+        assert text(attributes["format"]) == "dn_dist encoded image shard", attributes["format"]
+        assert text(attributes["split"]) == split and attributes["shard_index"] == index
+        assert attributes["count"] == entry["count"]
+        assert attributes["shard_count"] == len(about["splits"][split]["shards"])
+        assert list(attributes["mean"]) == about["mean"] and list(attributes["std"]) == about["std"]
+        assert [text(name) for name in shard["class_names"]] == about["class_names"]
+        types = {name: (shard[name].dtype.str, shard[name].shape) for name in shard}
+        types.pop("class_names")
+        n, offsets, encoded = entry["count"], shard["offsets"][:], shard["encoded"]
+        assert types == {"encoded": ("|u1", (offsets[-1],)), "offsets": ("<u8", (n + 1,)),
+                         "sizes": ("<i4", (n, 2)), "xxh3": ("<u8", (n,)), "labels": ("<u2", (n,))}
+        assert offsets[0] == 0 and encoded.chunks is None
+        labels = shard["labels"][:]
+        for i in range(n):
+            content = encoded[offsets[i]:offsets[i + 1]].tobytes()
+            image = Image.open(io.BytesIO(content))
+            assert list(image.size) == list(shard["sizes"][i]), (entry["file"], i)
+            if xxhash:
+                assert xxhash.xxh3_64_intdigest(content) == shard["xxh3"][i]
+            yield content, labels[i]
+        if xxhash:
+            assert xxhash.xxh3_64_hexdigest(labels.tobytes()) == text(attributes["labels_xxh3"])
+
+
+def check(folder, source, test_source=None):
+    about = json.loads(pathlib.Path(folder, "dataset.json").read_text())
+    assert (about["height"], about["width"], about["channels"]) == (0, 0, 3)
+    images = {split: [image for i in range(len(content["shards"]))
+                      for image in read_shard(folder, about, split, i)]
+              for split, content in about["splits"].items()}
+    classes = dict(expected(source))
+    assert list(classes) == about["class_names"], list(classes)
+    if test_source:
+        label = {name: i for i, name in enumerate(classes)}
+        assert images["train"] == [(x, label[c]) for c in classes for x in classes[c]]
+        tests = dict(expected(test_source))
+        assert images["test"] == [(x, label[c]) for c in tests for x in tests[c]]
+    for label, content in enumerate(classes.values()) if not test_source else ():
+        train, test = ([x for x, y in images[split] if y == label] for split in ("train", "test"))
+        assert sorted(train + test) == sorted(content), label
+        assert train == [x for x in content if x in train], "the order of files"
+        assert len(train) >= 1 and abs(len(test) - len(content) / 10) <= 1, (label, len(test))
+    pixels = numpy.concatenate([numpy.asarray(Image.open(io.BytesIO(x)).convert("RGB")).reshape(-1, 3)
+                                for x, _ in images["train"]]) / 255
+    assert numpy.allclose(pixels.mean(0), about["mean"], rtol=1e-12)
+    assert numpy.allclose(pixels.std(0), about["std"], rtol=1e-9)
+    if xxhash:
+        seed = 0
+        for split in ("train", "test"):
+            hashes = numpy.array([xxhash.xxh3_64_intdigest(x) for x, _ in images[split]], "<u8")
+            labels = numpy.array([label for _, label in images[split]], "<u2")
+            for part in (hashes, labels):
+                seed = xxhash.xxh3_64_intdigest(part.tobytes(), seed)
+        assert about["source"] == f"{seed:016x}", "the source's checksum"
+    print(f"{folder}: {len(images['train'])} and {len(images['test'])} images are as expected")
+
+
+if sys.argv[1] == "make":
+    make(pathlib.Path(sys.argv[2]))
+else:
+    check(*sys.argv[2:])

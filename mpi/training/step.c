@@ -13,8 +13,9 @@
 #include "training/rescue.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
- * waited, the negative of that, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, STOP, SCORES };
+ * waited, the negative of that, why to stop, and whether the summed gradient is finite: 1, or else
+ * 1 + the rank. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, STOP, FINITE, NOT_FINITE, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -259,7 +260,7 @@ static int find_gradient(dn_step *step, int64_t number)
     return lowest(step, own);
 }
 
-/* Looks at the losses and the summed gradient, which all ranks have. */
+/* Looks at the losses and the summed gradient; what all ranks have of them decides. */
 static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
 {
     if (!isfinite(step->scores[LOSS])) { /* also where a rank could not load its batch */
@@ -268,10 +269,15 @@ static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
         *culprit = find_loss(step, &loss);
         return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
     }
-    if (is_leaf_finite(step->net))
+    const int bad = (int)step->scores[NOT_FINITE] - 1;
+    if (bad < 0)
         return DN_OK;
     *culprit = find_gradient(step, number);
     DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
+    DN_CHECK(*culprit >= 0 || step->scores[FINITE] == 0, DN_EDIVERGED,
+             "the sum of the virtual ranks' gradients is not finite on rank %d on host %s, but is "
+             "on others: found a fault of memory or network",
+             bad, step->comm->host[bad]);
     DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
     return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
 }
@@ -326,11 +332,14 @@ static int finish_sums(dn_step *step, double start, double computed)
     dn_preempt *stop = step->settings.preempt;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, now - start);
+    const int is_finite = is_leaf_finite(step->net);
     for (int row = 0; row < step->last - step->first; row++) {
         double *scores = step->scores + (ptrdiff_t)row * SCORES;
         scores[WAIT] = now - computed;
         scores[NEGATIVE_WAIT] = computed - now;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
+        scores[FINITE] = is_finite;
+        scores[NOT_FINITE] = is_finite ? 0 : 1 + step->comm->rank;
     }
     dn_allreduce_rows(step->allreduce, step->scores, SCORES, merge_scores);
     const double most = step->scores[WAIT], least = -step->scores[NEGATIVE_WAIT];

@@ -66,7 +66,7 @@ typedef struct dn_step {
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
     double *losses;     /* (last - first) of this rank's virtual ranks */
-    double *scores;     /* (last - first, 5); after the sum the first row is the step's */
+    double *scores;     /* (last - first, 7); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
     dn_step_times times;
 } dn_step;

@@ -74,12 +74,14 @@ static dn_status parse_options(int argc, char **argv, dn_records_options *o, int
         {"jobs", required_argument, NULL, 'j'},   {"help", no_argument, help, 1},
         {"version", no_argument, version, 1},     {NULL, 0, NULL, 0}};
     opterr = 0;
-    for (int c, at = 0; (c = getopt_long(argc, argv, ":", names, &at)) != -1;) {
+    for (int c, at = 0; (c = getopt_long(argc, argv, ":h", names, &at)) != -1;) {
         if (c == '?' || c == ':')
             return refuse_option(argv[optind - 1], c == ':', names);
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
-        if (c == 's')
+        if (c == 'h')
+            *help = 1;
+        else if (c == 's')
             o->source = optarg;
         else if (c == 'o')
             o->out = optarg;

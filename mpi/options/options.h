@@ -7,6 +7,7 @@
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ typedef enum dn_command_bit {
 
 typedef enum dn_rate_scaling { DN_RATE_SCALING_NONE, DN_RATE_SCALING_LINEAR } dn_rate_scaling;
 
-enum { DN_PATH_SIZE = 1024 };
+enum { DN_PATH_SIZE = PATH_MAX };
 
 /* Every option of every command; those of other commands hold their defaults. A choice is the index
  * of its name; the enum that names it stands beside it. */

@@ -128,12 +128,14 @@ static dn_status parse_options(int argc, char **argv, struct arguments *a)
                                    {"version", no_argument, &a->version, 1},
                                    {NULL, 0, NULL, 0}};
     opterr = 0;
-    for (int c, at = 0; (c = getopt_long(argc, argv, ":", names, &at)) != -1;) {
+    for (int c, at = 0; (c = getopt_long(argc, argv, ":h", names, &at)) != -1;) {
         if (c == '?' || c == ':')
             return refuse_option(argv[optind - 1], c == ':', names);
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
-        if (c == 's')
+        if (c == 'h')
+            a->help = 1;
+        else if (c == 's')
             a->records.source = optarg;
         else if (c == 'o')
             a->records.out = optarg;

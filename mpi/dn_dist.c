@@ -59,6 +59,8 @@ static dn_status find_command(const dn_command **command, const char *name)
         strcmp(name, "--version") == 0)
         return DN_OK;
     dn_nearest nearest = {.word = name};
+    dn_nearest_try(&nearest, "--help");
+    dn_nearest_try(&nearest, "--version");
     for (int i = 0; i < COMMANDS; i++)
         if (dn_nearest_try(&nearest, commands[i].name)) {
             *command = &commands[i];
@@ -132,6 +134,8 @@ int main(int argc, char **argv)
         status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
+    else if (comm.rank == 0 && dn_output_flush() != DN_OK)
+        dn_warn("%s", dn_message());
     dn_heartbeat_doing(comm.heartbeat, DN_ENDING);
     fflush(NULL);
     end_mpi(&comm, status);

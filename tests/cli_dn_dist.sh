@@ -77,6 +77,8 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 # --- options ------------------------------------------------------------------------------------
 
 refused "unknown command" "'trian', expected train, eval, info, bench or plan; did you mean 'train'" trian
+refused "a longer command" "did you mean 'eval'" evaluate
+refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
 refused "no value" "--epochs.*found.*expected" train --epochs
 refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0

@@ -86,4 +86,21 @@ on_ranks 2 "$dn_dist" bench --model densenet264 --size 224 --batch-size 65536 >"
 [[ $status == 1 ]] || fail "more than the memory: expected status 1, found $status" "$tmp/output"
 [[ $(grep -cE '^dn_dist: .*2 ranks here need [0-9]+ bytes.*largest that fits is [0-9]+$' "$tmp/output") == 1 ]] ||
     fail "more than the memory: expected a line with the largest batch" "$tmp/output"
+
+# The plan and the optimizer would fit, not what a checkpoint is built in.
+narrow=/sys/fs/cgroup/memory/dn_test.$$
+[[ -d ${narrow%/*} ]] || narrow=/sys/fs/cgroup/dn_test_memory.$$
+if mkdir "$narrow" 2>/dev/null &&
+    (echo 900M >"$narrow/memory.max" || echo 900M >"$narrow/memory.limit_in_bytes") 2>/dev/null; then
+    status=0
+    (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" train --model densenet-bc-190-40 --data "$data" \
+        --out "$tmp/narrow" --batch-size 2 --max-steps 2 --eval-every 0) >"$tmp/output" 2>&1 || status=$?
+    [[ $status == 1 ]] && grep -qE '^dn_dist: .*left to their cgroup' "$tmp/output" ||
+        fail "a narrow cgroup: expected one line and status 1, found $status" "$tmp/output"
+else
+    echo "skipped: a memory limit, which this user or machine cannot set"
+fi
+for ((i = 0; i < 20; i++)); do # the kernel may still take pages back
+    [[ -d $narrow ]] && ! rmdir "$narrow" 2>/dev/null && sleep 0.2
+done
 finish

@@ -148,7 +148,7 @@ for ((i = 0; i < 5; i++)); do
     sleep "0.$i"
     kill -TERM $job
     wait $job || true
-    says "$out" "stopped on a request .SIGTERM. at step [0-9]+; run again to go on"
+    says "$out" "stopped on a request .Ctrl-C, SIGTERM or SIGHUP to mpirun. at step [0-9]+; run again to go on"
     grep -q '^ended after step' "$out.log" || fail "$out: expected 'ended after'" "$out.log"
     [[ ! -e $out/lost.json ]] || fail "$out: found lost.json" "$out.log"
     ! grep -q 'was lost' "$out.log" || fail "$out: found a lost rank" "$out.log"

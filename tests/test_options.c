@@ -186,6 +186,8 @@ static void test_hints(void **state)
         const char *hint;
     } cases[] = {
         {{"--epoch", "3"}, "; did you mean '--epochs'?"},
+        {{"--dataset", "x"}, "; did you mean '--data'?"},
+        {{"--isa", "generik"}, "; did you mean 'generic'?"},
         {{"--batch_size=3"}, "; did you mean '--batch-size'?"},
         {{"--batch=3"}, "; did you mean '--batch-size'?"},
         {{"--Ir", "1"}, "; did you mean '--lr'?"},

@@ -253,7 +253,7 @@ typedef struct dn_kernels {
 const dn_kernels *dn_kernels_get(int index);
 
 /* The fastest table, or the named one; an empty name or NULL asks for the environment's DN_ISA
- * first. DN_ENOENT lists what there is. */
+ * first. DN_EINVAL lists what there is. */
 dn_status dn_kernels_select(const dn_kernels **kernels, const char *name);
 
 #endif

@@ -55,6 +55,9 @@ dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int last,
                          size_t count, size_t rounded);
 void dn_tree_destroy(dn_tree **tree);
 
+/* Bytes of the vectors. */
+size_t dn_tree_bytes(const dn_tree *tree);
+
 /* Forgets all leaves. */
 void dn_tree_reset(dn_tree *tree);
 

@@ -49,9 +49,9 @@ dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_
 dn_status dn_options_net(const dn_options *options, const dn_shard_info *data,
                          const dn_transform *input, int virtual_ranks, dn_net **net);
 
-/* Before a net's memory is touched: DN_ENOMEM on all ranks where those of a machine, with `more`
- * bytes beside each net, take more than the machine or their cgroup has left; the message names
- * the largest batch that fits. Only what is touched for certain counts. Collective. */
-dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, size_t more);
+/* Before a net's memory is touched: DN_ENOMEM on all ranks where those of a machine, each with
+ * `more` beside its net, take more than 95 % of what the machine or their cgroup has left: not all
+ * that a run touches is counted. The message names the largest batch that fits. Collective. */
+dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more);
 
 #endif

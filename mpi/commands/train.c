@@ -126,6 +126,21 @@ static dn_status read_weights(dn_run *r, const char *init_from)
     return DN_OK;
 }
 
+/* What the run touches beside its net: the steps, the batches that are read ahead, and on rank 0
+ * the saver, whose copy becomes HDF5's and then the file's. */
+static dn_bytes beside_net(const dn_run *r)
+{
+    const dn_view net = dn_net_view(r->net);
+    const dn_spec *spec = net.spec;
+    const double image = (double)spec->channels * spec->height * spec->width;
+    dn_bytes bytes = dn_step_bytes(&r->step);
+    bytes.by_batch += DN_READ_AHEAD * r->step.team.count * net.batch * image * sizeof(float);
+    if (r->comm->rank == 0)
+        bytes.fixed += 3.0 * sizeof(float) *
+                       (double)(net.parameter_count + net.running_count + r->step.optimizer.floats);
+    return bytes;
+}
+
 /* Rank 0's weights and the optimizer's state on all ranks. */
 static void share_weights(dn_run *r)
 {
@@ -183,7 +198,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
-    DN_TRY_OR_DONE(dn_check_memory(comm, r.net, dn_step_bytes(&r.step)));
+    DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
     share_weights(&r);

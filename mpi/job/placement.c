@@ -37,16 +37,40 @@ static int env_threads(void)
     return *end == '\0' || *end == ',' ? (int)number : 0;
 }
 
+/* 1 where mpirun of Open MPI 5, this process's parent, was told how to bind; its ranks' environment
+ * does not say. */
+static int is_parent_told(void)
+{
+    char path[64], arguments[1 << 15];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)getppid());
+    FILE *const file = fopen(path, "r");
+    const size_t size = file ? fread(arguments, 1, sizeof arguments - 1, file) : 0;
+    if (file)
+        fclose(file);
+    arguments[size] = '\0';
+    if (strstr(arguments, "prted") != NULL)
+        return 1; /* it passes on what it does not tell */
+    for (const char *word = arguments; word < arguments + size; word += strlen(word) + 1)
+        if (strstr(word, "bind-to") || strstr(word, "map-by") || strstr(word, "rankfile") ||
+            strstr(word, "cpu-set") || strstr(word, "cpu-list") || strstr(word, "binding_policy"))
+            return 1;
+    return size == 0;
+}
+
 /* 1 where mpirun bound the ranks by its default: to one core each of at most two. */
 static int is_bound_by_default(void)
 {
     static const char *const choices[] = {
-        "OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_hwloc_base_cpu_set",
-        "OMPI_MCA_rmaps_rank_file_path", "OMPI_MCA_orte_rankfile"};
+        "OMPI_MCA_hwloc_base_binding_policy",    "OMPI_MCA_hwloc_base_cpu_set",
+        "OMPI_MCA_rmaps_rank_file_path",         "OMPI_MCA_orte_rankfile",
+        "PRTE_MCA_hwloc_default_binding_policy", "PRTE_MCA_hwloc_default_cpu_list",
+        "PRTE_MCA_rmaps_default_mapping_policy"};
     const char *mapping = getenv("OMPI_MCA_rmaps_base_mapping_policy");
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (getenv(choices[i]) != NULL)
             return 0;
+    if (getenv("PRTE_LAUNCHED") != NULL)
+        return !is_parent_told();
     return getenv("OMPI_MCA_orte_bound_at_launch") != NULL &&
            (mapping == NULL || strcasestr(mapping, "PE=") == NULL);
 }

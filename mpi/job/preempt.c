@@ -10,18 +10,21 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
-/* What a handler can reach is global: the last signal caught, 0 before; whether one was urgent; and
- * the eventfd that tells of it. */
+/* What a handler can reach is global: why to end, by the last signal caught, 0 before; whether one
+ * was urgent; the eventfd that tells of it; and mpirun's process. */
 static volatile sig_atomic_t caught, is_urgent;
 static int bell = -1;
+static pid_t mpirun = -1;
 
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
 
-static void note_signal(int signal)
+static void note_signal(int signal, siginfo_t *info, void *context)
 {
     const int error = errno;
-    caught = signal;
+    (void)context;
+    caught = signal == SIGTERM && info->si_pid == mpirun ? DN_PREEMPT_MPIRUN : signal;
     if (signal != SIGUSR1) {
         is_urgent = 1;
         eventfd_write(bell, 1);
@@ -52,10 +55,13 @@ static dn_status parse_time(const char *text, double *seconds)
 
 static void catch_signals(void)
 {
-    const struct sigaction again = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
-    const struct sigaction once = {.sa_handler = note_signal,
-                                   .sa_flags = SA_RESTART | SA_RESETHAND};
+    const struct sigaction again = {.sa_sigaction = note_signal,
+                                    .sa_flags = SA_RESTART | SA_SIGINFO};
+    const struct sigaction once = {.sa_sigaction = note_signal,
+                                   .sa_flags = SA_RESTART | SA_SIGINFO | SA_RESETHAND};
     struct sigaction hangup;
+    if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
+        mpirun = getppid();
     bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
@@ -100,9 +106,10 @@ int dn_preempt_bell(void)
 
 const char *dn_preempt_name(int reason)
 {
-    return reason == SIGTERM   ? "a request (SIGTERM)"
-           : reason == SIGUSR1 ? "a request (SIGUSR1)"
-           : reason == SIGINT  ? "a request (SIGINT)"
-           : reason == SIGHUP  ? "a request (SIGHUP)"
-                               : "the time limit";
+    return reason == SIGTERM             ? "a request (SIGTERM)"
+           : reason == SIGUSR1           ? "a request (SIGUSR1)"
+           : reason == SIGINT            ? "a request (SIGINT)"
+           : reason == SIGHUP            ? "a request (SIGHUP)"
+           : reason == DN_PREEMPT_MPIRUN ? "a request (Ctrl-C, SIGTERM or SIGHUP to mpirun)"
+                                         : "the time limit";
 }

@@ -15,8 +15,9 @@
 
 #include "dn/status.h"
 
-/* Why: a signal's number, or this. */
-enum { DN_PREEMPT_TIME = 1000 };
+/* Why: a signal's number, or one of these: the SIGTERM that mpirun sends when it is itself told to
+ * end, and the time limit. */
+enum { DN_PREEMPT_MPIRUN = 500, DN_PREEMPT_TIME = 1000 };
 
 typedef struct dn_preempt {
     double limit;                        /* omp_get_wtime's seconds; infinite: none */

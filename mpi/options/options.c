@@ -107,10 +107,11 @@ static dn_status set_real(double *field, const dn_option *o, const char *text)
     return DN_OK;
 }
 
-/* A model is parsed for its faults alone: they come before those of the data. */
+/* A model and kernels are looked for, for their faults alone: these come before the data's. */
 static dn_status set_text(char *field, const dn_option *o, const char *text)
 {
     const size_t length = strlen(text);
+    const dn_kernels *kernels;
     dn_spec spec;
     DN_CHECK(length < o->size, DN_EINVAL, "%s: found %zu characters, expected at most %zu", o->name,
              length, o->size - 1);
@@ -118,6 +119,8 @@ static dn_status set_text(char *field, const dn_option *o, const char *text)
              o->argument);
     if (strcmp(o->name, "model") == 0)
         DN_TRY(dn_spec_parse(&spec, text));
+    if (strcmp(o->name, "isa") == 0 && length > 0)
+        DN_TRY(dn_kernels_select(&kernels, text));
     memcpy(field, text, length + 1);
     return DN_OK;
 }

@@ -7,6 +7,7 @@
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ typedef enum dn_rate_scaling {
     DN_RATE_SCALING_SQRT
 } dn_rate_scaling;
 
-enum { DN_PATH_SIZE = 1024 };
+enum { DN_PATH_SIZE = PATH_MAX };
 
 /* Bit i: option i of the table. */
 typedef unsigned __int128 dn_option_set;

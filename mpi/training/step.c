@@ -113,11 +113,16 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                                  .widest = statistics > SCORES ? statistics : SCORES});
 }
 
-size_t dn_step_bytes(const dn_step *step)
+dn_bytes dn_step_bytes(const dn_step *step)
 {
-    size_t bytes = step->optimizer.floats * sizeof(float);
+    const double leaf = (double)dn_net_view(step->net).leaf_count * sizeof(float);
+    const double bucket = fmin(step->settings.bucket_mb * 0x1p20, leaf / 8);
+    dn_bytes bytes = {.fixed = (double)step->optimizer.floats * sizeof(float) +
+                               (double)dn_tree_bytes(step->tree)};
+    if (step->comm->size > 1)
+        bytes.fixed += DN_BUCKETS_IN_FLIGHT * bucket;
     for (int m = 1; m < step->team.count; m++)
-        bytes += dn_net_view(step->nets[m]).arena_bytes;
+        bytes.by_batch += (double)dn_net_view(step->nets[m]).arena_bytes;
     return bytes;
 }
 

@@ -79,8 +79,14 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings);
 void dn_step_destroy(dn_step *step);
 
-/* Bytes that steps will touch for the first time, besides the net's. */
-size_t dn_step_bytes(const dn_step *step);
+/* Bytes that will be touched for the first time, besides the net's: whatever the batch, and in
+ * proportion to it. */
+typedef struct dn_bytes {
+    double fixed, by_batch;
+} dn_bytes;
+
+/* Those of the steps. */
+dn_bytes dn_step_bytes(const dn_step *step);
 
 /* Results of one step over the global batch. */
 typedef struct dn_step_result {

@@ -88,7 +88,8 @@ static int edit_distance(const char *a, const char *b)
     return rows[i % 3][length];
 }
 
-/* A word's beginning is near, and what differs from it in up to a third of its letters. */
+/* A word's beginning is near, and one that it begins with, and what differs from it in up to a
+ * third of its letters. */
 int dn_nearest_try(dn_nearest *nearest, const char *name)
 {
     const size_t letters = strlen(nearest->word);
@@ -96,7 +97,8 @@ int dn_nearest_try(dn_nearest *nearest, const char *name)
         return 1;
     if (letters == 0 || letters > MOST_LETTERS || strlen(name) > MOST_LETTERS)
         return 0;
-    const int is_begun = letters > 1 && strncasecmp(name, nearest->word, letters) == 0;
+    const size_t shorter = strlen(name) < letters ? strlen(name) : letters;
+    const int is_begun = shorter > 1 && strncasecmp(name, nearest->word, shorter) == 0;
     const int distance = is_begun ? 1 : edit_distance(nearest->word, name);
     if (distance > (int)(letters + 2) / 3 || (nearest->name && distance >= nearest->distance))
         return 0;

@@ -24,7 +24,7 @@ struct dn_tree {
     int next, held;           /* the leaf that is pushed next; subtrees held */
     int lo[DN_TREE_SUBTREES]; /* where they begin */
     float *memory;            /* their sums, `stride` floats apart */
-    size_t stride;
+    size_t stride, bytes;
     int finals;
     dn_subtree final[DN_TREE_SUBTREES]; /* what the last leaf leaves */
 };
@@ -134,7 +134,8 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int las
     int slots = 0;                         /* held at a time before the last leaf */
     for (; tree->next < last; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
-    tree->memory = aligned_alloc(64, (slots * tree->stride + 16) * sizeof(float));
+    tree->bytes = (slots * tree->stride + 16) * sizeof(float);
+    tree->memory = aligned_alloc(64, tree->bytes);
     if (tree->memory == NULL) {
         dn_tree_destroy(&tree);
         return dn_fail(DN_ENOMEM, "summation tree: out of memory for %d vectors of %zu floats",
@@ -153,6 +154,11 @@ void dn_tree_destroy(dn_tree **tree)
     free((*tree)->memory);
     free(*tree);
     *tree = NULL;
+}
+
+size_t dn_tree_bytes(const dn_tree *tree)
+{
+    return tree->bytes;
 }
 
 void dn_tree_reset(dn_tree *tree)

@@ -82,13 +82,20 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     dn_claim_release(claim);
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_join_path(path, folder, "lock"));
-    const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
-    const int error = lock_file(file, folder);
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    const int denied = file < 0 ? errno : 0;
+    if (denied) /* another user's, who may be at work */
+        file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int error = file < 0 ? 0 : lock_file(file, folder);
     if (error == EWOULDBLOCK) {
         const dn_status status = refuse(file, folder);
         close(file);
         return status;
+    }
+    if (denied) {
+        if (file >= 0)
+            close(file);
+        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
     }
     if (error)
         dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,

@@ -19,6 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dn/program.h"
+
 /* Written once, by find_tables. */
 static struct {
     pthread_once_t once;
@@ -97,15 +99,17 @@ dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
         name = getenv("DN_ISA");
     const int any = name == NULL || name[0] == '\0';
     char known[128] = "";
+    dn_nearest nearest = {.word = any ? "" : name};
     const dn_kernels *table;
     *kernels = NULL;
     for (int i = 0; (table = dn_kernels_get(i)) != NULL; i++) {
         if (any || strcmp(name, table->name) == 0)
             *kernels = table;
+        dn_nearest_try(&nearest, table->name);
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", table->name);
     }
-    DN_CHECK(*kernels != NULL, DN_ENOENT, "--isa (or DN_ISA): found %s, expected one of %s", name,
-             known);
+    DN_CHECK(*kernels != NULL, DN_EINVAL, "isa (or DN_ISA): found %s, expected one of %s%s", name,
+             known, dn_nearest_hint(&nearest, ""));
     return DN_OK;
 }

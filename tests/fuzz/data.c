@@ -36,7 +36,7 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                    .prefix = "fuzz",
                                    .class_names = class_names,
                                    .count = {TRAIN, TEST},
-                                   .form = {{"files", ".", "."}},
+                                   .form = {{"files", ".", "exe"}},
                                    .load = load_raw};
 
 /* A part of a shard that its own checksum follows. */
@@ -53,7 +53,7 @@ typedef struct data_set {
 static void make_records(fuzz *f)
 {
     const dn_records_options options = {
-        .source = "/", .out = f->folder, .shards = SHARDS, .zstd_level = 3};
+        .source = "/proc/self", .out = f->folder, .shards = SHARDS, .zstd_level = 3};
     data_set *const d = f->own = calloc(1, sizeof *d);
     int made;
     fuzz_require(d && dn_records_make(&raw_set, &options, &made) == DN_OK && made, "records");

@@ -70,7 +70,7 @@ static dn_status list_folders(const char *path, char ***names, int *count, int64
     int good = (*names = calloc((size_t)entries + 1, sizeof **names)) != NULL;
     for (int i = 0; i < entries; i++) {
         const char *const name = list[i]->d_name;
-        if (name[0] == '.' || !holds_folder(path, name))
+        if (name[0] == '.' || list[i]->d_type == DT_REG || !holds_folder(path, name))
             ++*others;
         else if (good)
             good = ((*names)[(*count)++] = strdup(name)) != NULL;

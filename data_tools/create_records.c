@@ -36,7 +36,7 @@ static void print_help(void)
         "  --out DIR      folder of the records, made where it is missing\n"
         "  --shards N     shards of the train split, 1 to 99999 (default 4, of FOLDER one for\n"
         "                 each 64 MB); the test split gets a number in proportion\n"
-        "  --level Z      zstd level, 1 to 22 (default 6)\n"
+        "  --level Z      zstd level, 1 to 22 (default 6); FOLDER compresses nothing\n"
         "  --jobs J       threads, 1 to 1024 (default: one per processor that may run)\n"
         "  --help         this text\n"
         "  --version      of the program\n"
@@ -46,15 +46,17 @@ static void print_help(void)
         "                 test, that hold class folders\n"
         "  --classes A,B  only these classes\n"
         "  --limit N      at most N images a class and split, the first by name\n"
-        "  --val-fraction F   of each class for the test split, drawn, where it has no folder\n"
+        "  --val-fraction F\n"
+        "                 of each class for the test split, drawn, where it has no folder\n"
         "                 (default 0.1)\n"
         "  --seed S       of what is drawn (default 1)\n"
-        "  --on-bad-image stop|skip   what to do about one that cannot be decoded (default stop)\n"
+        "  --on-bad-image stop|skip\n"
+        "                 at one that cannot be decoded: stop (default), or leave it out\n"
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json. Those of FOLDER are HDF5 shards of the images' own\n"
-        "bytes. When DIR holds them already, nothing is done;\n"
-        "those of another source are not replaced.\n");
+        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold the images as\n"
+        "they came. When DIR holds them already, nothing is done; those of another source are not\n"
+        "replaced.\n");
 }
 
 static dn_status parse_integer(const char *option, const char *text, int largest, int *value)

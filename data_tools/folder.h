@@ -1,9 +1,9 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_scan.c finds the files, the classes and the splits, folder.c proves every image sound and
- * makes the records, encoded_writer.c a shard's file. What is kept of an image is its path and a
- * few numbers; its bytes only while it is decoded, and while its shard is written.
+ * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder.c proves every
+ * image sound and makes the records, encoded_writer.c a shard's file. What is kept of an image is
+ * its path and a few numbers; its bytes only while it is decoded, and while its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -13,10 +13,9 @@
 typedef struct dn_folder_options {
     const char *classes; /* names with commas between them, NULL: all */
     int64_t limit;       /* images a class and split, the first by name; 0: all */
-    double
-        val_fraction; /* of the images for the test split; 0: the default where it has no folder */
-    uint64_t seed;    /* of what is drawn for it */
-    int skip_bad;     /* images that cannot be decoded are left out */
+    double val_fraction; /* that is drawn for the test split; 0: the default */
+    uint64_t seed;       /* of the draw */
+    int skip_bad;        /* images that cannot be decoded are left out */
 } dn_folder_options;
 
 /* As dn_records_make, of the class folders in options->source; options->shards 0: so many that a
@@ -52,6 +51,11 @@ typedef struct dn_folder {
 
 /* Finds classes and images. DN_ENOENT, DN_EINVAL, DN_EIO, DN_ENOMEM. */
 dn_status dn_folder_scan(dn_folder *f);
+
+/* For the scan: moves a fraction of each class to the test split. At least one image a class stays,
+ * unless no class has two. DN_EINVAL where a split is left empty. */
+dn_status dn_folder_draw(dn_folder *f);
+
 void dn_folder_free(dn_folder *f);
 
 /* ---- a shard's file; thread-safe ---- */

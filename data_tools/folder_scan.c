@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,7 +23,6 @@
 
 #include "dn/image.h"
 #include "dn/program.h"
-#include "dn/rng.h"
 
 /* ---- folders ---- */
 
@@ -70,7 +68,7 @@ static dn_status list_folders(const char *path, char ***names, int *count, int64
     int good = (*names = calloc((size_t)entries + 1, sizeof **names)) != NULL;
     for (int i = 0; i < entries; i++) {
         const char *const name = list[i]->d_name;
-        if (name[0] == '.' || !holds_folder(path, name))
+        if (name[0] == '.' || list[i]->d_type == DT_REG || !holds_folder(path, name))
             ++*others;
         else if (good)
             good = ((*names)[(*count)++] = strdup(name)) != NULL;
@@ -328,67 +326,6 @@ static dn_status scan_test(dn_folder *f, const char *folder)
     return DN_OK;
 }
 
-/* ---- a test split that is drawn ---- */
-
-/* Draws `wanted` of the images [first, first + count), all equally likely. */
-static void draw_images(dn_folder *f, int64_t first, int64_t count, int64_t wanted)
-{
-    for (int64_t i = 0; i < count; i++) {
-        dn_folder_image *const image = &f->image[first + i];
-        const dn_random4 draw =
-            dn_random(f->options->seed, DN_STREAM_SPLIT, image->label, (uint64_t)i);
-        if (dn_random_below(draw.word[0], (uint32_t)(count - i)) >= (uint32_t)wanted)
-            continue;
-        image->split = DN_TEST;
-        wanted--;
-    }
-}
-
-/* Draws a fraction of each class but its last `keep` images; what rounding takes from one class it
- * gives to later ones. Returns how many. */
-static int64_t draw_classes(dn_folder *f, double fraction, int64_t keep)
-{
-    int64_t drawn = 0;
-    for (int64_t first = 0, end; first < f->images; first = end) {
-        for (end = first; end < f->images && f->image[end].label == f->image[first].label;)
-            end++;
-        const int64_t count = end - first, due = llround(fraction * (double)end) - drawn;
-        int64_t most = (int64_t)ceil(fraction * (double)count);
-        most = most < count - keep ? most : count - keep;
-        const int64_t wanted = due < 0 ? 0 : due < most ? due : most;
-        draw_images(f, first, count, wanted);
-        drawn += wanted;
-    }
-    return drawn;
-}
-
-static int by_split(const void *a, const void *b)
-{
-    const dn_folder_image *const x = a, *const y = b;
-    return x->split != y->split ? x->split - y->split : (x->size > y->size) - (x->size < y->size);
-}
-
-static dn_status draw_test(dn_folder *f)
-{
-    const double fraction = f->options->val_fraction > 0 ? f->options->val_fraction : 0.1;
-    int64_t drawn = draw_classes(f, fraction, 1);
-    if (drawn == 0 && f->images == f->classes) {
-        drawn = draw_classes(f, fraction, 0);
-        dn_warn("%s: found one image a class; the %" PRId64
-                " that are drawn for the test split are "
-                "of classes that have none to train on",
-                f->source, drawn);
-    }
-    DN_CHECK(drawn > 0 && drawn < f->images, DN_EINVAL,
-             "--val-fraction: found %g, which leaves one split of %" PRId64
-             " images empty, expected images in both",
-             fraction, f->images);
-    for (int64_t i = 0; i < f->images; i++)
-        f->image[i].size = i; /* qsort keeps no order */
-    qsort(f->image, (size_t)f->images, sizeof *f->image, by_split);
-    return DN_OK;
-}
-
 /* ---- all of it ---- */
 
 dn_status dn_folder_scan(dn_folder *f)
@@ -404,7 +341,7 @@ dn_status dn_folder_scan(dn_folder *f)
         DN_TRY(dn_join_path(folder, f->source, train));
     DN_TRY(scan_train(f, *train ? folder : f->source));
     if (!test)
-        return draw_test(f);
+        return dn_folder_draw(f);
     DN_TRY(dn_join_path(folder, f->source, test));
     return scan_test(f, folder);
 }

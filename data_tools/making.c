@@ -163,7 +163,7 @@ static dn_status remove_file(const char *folder, const char *name)
  * a file of the set, of any number of shards: a conversion that was cut off left no list. */
 static dn_status remove_existing(const char *folder, const char *prefix)
 {
-    char pattern[128];
+    char pattern[256];
     snprintf(pattern, sizeof pattern,
              "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", prefix);
     DN_TRY(remove_file(folder, "dataset.json"));

@@ -51,10 +51,10 @@ accepted "--shards N" -h
 accepted "usage: create_records NAME"
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
-refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST' MNIST
+refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST, FOLDER' MNIST
 refused "--frobnicate: unknown option" CIFAR10 --frobnicate
 refused "--sorce=x: unknown option; see --help; did you mean '--source'?" CIFAR10 --sorce=x
-refused "expected one of CIFAR10, FASHION_MNIST; did you mean 'CIFAR10'?" CIFAR-10
+refused "expected one of CIFAR10, FASHION_MNIST, FOLDER; did you mean 'CIFAR10'?" CIFAR-10
 refused "did you mean 'verify'?" verfy data
 refused '--out: found ""' CIFAR10 --out ''
 refused "takes one folder" verify ''

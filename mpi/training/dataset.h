@@ -14,8 +14,8 @@ typedef struct dn_split {
 } dn_split;
 
 /* Opens the split and, where its images are pixels, decodes it into memory that the node's ranks
- * share: each rank checks a part of the files and decodes a part of the images. The same status and message on all ranks. The
- * caller closes it, also after a failure. Collective. */
+ * share: each rank checks a part of the files and decodes a part of the images. The same status and
+ * message on all ranks. The caller closes it, also after a failure. Collective. */
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id);
 
 /* Accepts a zeroed split. Not collective. */

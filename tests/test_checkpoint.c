@@ -323,19 +323,25 @@ static void test_set_aside(void **state)
     char folder[64], path[128], old[128];
     make_folder(folder);
     dn_log_set_level(DN_QUIET);
-    assert_int_equal(dn_checkpoint_set_aside(folder), DN_OK);
+    assert_int_equal(dn_checkpoint_set_aside(folder, -1), DN_OK);
     assert_int_equal(files_in(folder), 0);
     for (int run = 1; run <= 2; run++) {
         save(folder, SMALL, 1, 4, 0, path);
         save(folder, SMALL, 1, 5, 0, path);
         snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
         assert_int_equal(dn_file_write(path, "{}\n", 3), DN_OK);
-        assert_int_equal(dn_checkpoint_set_aside(folder), DN_OK);
+        assert_int_equal(dn_checkpoint_set_aside(folder, -1), DN_OK);
         assert_int_equal(files_in(folder), run);
         snprintf(old, sizeof old, "%s/old-%d", folder, run);
         assert_int_equal(files_in(old), 3);
         assert_int_equal(newest_in(old).step, 5);
     }
+    save(folder, SMALL, 1, 4, 0, path);
+    save(folder, SMALL, 1, 5, 0, path);
+    assert_int_equal(dn_checkpoint_set_aside(folder, 4), DN_OK);
+    assert_int_equal(newest_in(folder).step, 4);
+    snprintf(old, sizeof old, "%s/old-3", folder);
+    assert_int_equal(newest_in(old).step, 5);
     dn_log_set_level(DN_INFO);
     remove_folder(folder);
 }

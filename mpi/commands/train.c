@@ -159,8 +159,8 @@ static void share_weights(dn_run *r)
  */
 static dn_status open_output(dn_run *r, const dn_options *o)
 {
-    if (r->state.path[0] == '\0')
-        DN_TRY(dn_checkpoint_set_aside(r->folder));
+    if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0')
+        DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,

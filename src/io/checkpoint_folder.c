@@ -74,18 +74,18 @@ static dn_status move_aside(const char *folder, const char *name, char old[PATH_
     return DN_OK;
 }
 
-dn_status dn_checkpoint_set_aside(const char *folder)
+dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
 {
     char old[PATH_MAX] = "", name[PATH_MAX];
     struct stat metrics;
-    int64_t step = INT64_MAX;
+    int64_t later = INT64_MAX;
     int count = 0;
-    for (; (step = step_below(folder, "", step)) >= 0; count++) {
-        snprintf(name, sizeof name, CHECKPOINT_NAME, step, "");
+    for (; (later = step_below(folder, "", later)) >= 0 && later > step; count++) {
+        snprintf(name, sizeof name, CHECKPOINT_NAME, later, "");
         DN_TRY(move_aside(folder, name, old));
     }
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
-    if (stat(name, &metrics) == 0 && metrics.st_size > 0)
+    if (step < 0 && stat(name, &metrics) == 0 && metrics.st_size > 0)
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
     if (old[0] != '\0')
         dn_warn("%s: what an earlier run left there, %d checkpoints among it, is now in %s", folder,

@@ -201,10 +201,11 @@ static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t siz
 }
 
 /* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
- * the launcher kills the ranks. But this one's main thread may wait for the peer for ever. */
+ * the launcher kills the ranks; unless memory ran out, since the launcher then tells the others to
+ * stop, too. But this one's main thread may wait for the peer for ever. */
 static void end_peer(dn_heartbeat *hb, int rank, const char *reason, double now)
 {
-    if (!dn_preempt_is_urgent())
+    if (!dn_preempt_is_urgent() || dn_limit_kills("") > hb->oom_kills)
         end_as_lost(hb, rank, reason);
     close(hb->line[rank].fd);
     hb->line[rank].fd = -1;

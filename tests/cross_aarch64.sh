@@ -36,6 +36,7 @@ for source in src/base/{status,peaks,math} src/kernels/{dispatch,generic} src/tr
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
+compile program src/base/program.c '-DDN_VERSION="cross"'
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
 
 unset DN_ISA # it would choose among tables that are not there

@@ -130,7 +130,8 @@ ended 3 "$out" $again
 [[ $(last_step "$out") == 0 ]] || fail "the end of a job: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 
-# The launcher is told to stop, and kills its ranks one second later.
+# The launcher is told to stop, and kills its ranks soon; that of Open MPI 5 passes on no more lines.
+mpirun --version | grep -q 'Open MPI) [1-4]\.' && passes_on=1 || passes_on=0
 
 # on_launcher OUT OPTION...: starts a run on 2 ranks without rank.sh, which their signals would end.
 on_launcher() {
@@ -141,6 +142,15 @@ on_launcher() {
     job=$!
 }
 
+# saved OUT: there is a checkpoint; a process apart may still be writing it.
+saved() {
+    for ((k = 0; k < 100; k++)); do
+        [[ -z $(find "$1" -name 'checkpoint-*.h5') ]] || return 0
+        sleep 0.1
+    done
+    fail "$1: expected a checkpoint" "$1.log"
+}
+
 for ((i = 0; i < 5; i++)); do
     out=$tmp/launcher-$i
     on_launcher "$out" --model fashion-mnist-tiny --batch-size 4 --virtual-ranks 8 --max-steps 100000
@@ -148,8 +158,11 @@ for ((i = 0; i < 5; i++)); do
     sleep "0.$i"
     kill -TERM $job
     wait $job || true
-    says "$out" "stopped on a request .Ctrl-C, SIGTERM or SIGHUP to mpirun. at step [0-9]+; run again to go on"
-    grep -q '^ended after step' "$out.log" || fail "$out: expected 'ended after'" "$out.log"
+    saved "$out"
+    if ((passes_on)); then
+        says "$out" "stopped on a request .Ctrl-C, SIGTERM or SIGHUP to mpirun. at step [0-9]+; run again to go on"
+        grep -q '^ended after step' "$out.log" || fail "$out: expected 'ended after'" "$out.log"
+    fi
     [[ ! -e $out/lost.json ]] || fail "$out: found lost.json" "$out.log"
     ! grep -q 'was lost' "$out.log" || fail "$out: found a lost rank" "$out.log"
 done
@@ -170,13 +183,10 @@ for ((i = 0; i < 5; i++)); do # until the signal comes in a step that does not e
     sleep "0.$i"
     kill -TERM $job
     wait $job || true
-    for ((k = 0; k < 100; k++)); do # the child may be writing
-        [[ $(find "$out" -name '*.h5') == "" ]] || break
-        sleep 0.1
-    done
-    ! grep -q 'the running step may be cut off' "$out.log" || break
+    saved "$out"
+    grep -q '"kind": "end"' "$out/metrics.jsonl" || break
 done
-says "$out" "the running step may be cut off: the state after step [01] is saved in .*h5"
+((passes_on == 0)) || says "$out" "the running step may be cut off: the state after step [01] is saved in .*h5"
 [[ $(find "$out" -name 'checkpoint-*' | wc -l) == 1 ]] || fail "$out: expected one file" "$out.log"
 slow_steps "$out"
 wait $job || fail "$out: going on" "$out.log"

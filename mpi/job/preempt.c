@@ -20,6 +20,25 @@ static pid_t mpirun = -1;
 
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
 
+/* Libraries may catch SIGHUP as they are loaded, as UCX does, which Open MPI 5 is linked to: what
+ * `nohup` asks for has to be read before that. */
+static int ignores_hangup;
+
+static void note_hangup(void)
+{
+    struct sigaction hangup;
+    ignores_hangup = sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
+}
+
+static void (*const before_libraries)(void)
+    __attribute__((section(".preinit_array"), used)) = note_hangup;
+
+void dn_preempt_keep_hangup(void)
+{
+    if (ignores_hangup)
+        signal(SIGHUP, SIG_IGN);
+}
+
 static void note_signal(int signal, siginfo_t *info, void *context)
 {
     const int error = errno;
@@ -59,15 +78,15 @@ static void catch_signals(void)
                                     .sa_flags = SA_RESTART | SA_SIGINFO};
     const struct sigaction once = {.sa_sigaction = note_signal,
                                    .sa_flags = SA_RESTART | SA_SIGINFO | SA_RESETHAND};
-    struct sigaction hangup;
     if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
         mpirun = getppid();
     bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
     sigaction(SIGINT, &once, NULL);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+    if (!ignores_hangup)
         sigaction(SIGHUP, &again, NULL);
+    dn_preempt_keep_hangup();
     signal(SIGPIPE, SIG_IGN);
 }
 

@@ -11,7 +11,7 @@
 
 #include "job/preempt.h"
 
-enum { GRACE_MILLISECONDS = 250 }; /* for a step that ends, and its checkpoint */
+enum { GRACE_MILLISECONDS = 100 }; /* for a step and its checkpoint; mpirun may leave 250 */
 
 struct dn_rescue {
     pthread_t thread;

@@ -2,6 +2,7 @@
 #include "job/preempt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
@@ -121,6 +122,18 @@ int dn_preempt_is_urgent(void)
 int dn_preempt_bell(void)
 {
     return bell;
+}
+
+void dn_preempt_take_streams(void)
+{
+    const int is_cut_off = caught == DN_PREEMPT_MPIRUN && getenv("PRTE_LAUNCHED") != NULL;
+    for (int stream = STDOUT_FILENO; is_cut_off && stream <= STDERR_FILENO; stream++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)mpirun, stream);
+        const int file = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+        dup2(file, stream); /* where there is none, all stays as it is */
+        close(file);
+    }
 }
 
 const char *dn_preempt_name(int reason)

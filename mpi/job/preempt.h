@@ -43,6 +43,10 @@ int dn_preempt_is_urgent(void);
 /* Readable from then on; -1 where the system gave none. */
 int dn_preempt_bell(void);
 
+/* mpirun of Open MPI 5 passes on nothing once it was told to end: after the bell, what this process
+ * prints goes where mpirun's own output does. */
+void dn_preempt_take_streams(void);
+
 /* What it stopped on: "a request (SIGUSR1)", or "the time limit". */
 const char *dn_preempt_name(int reason);
 

@@ -28,6 +28,7 @@ static void *await_bell(void *user)
                             {.fd = dn_preempt_bell(), .events = POLLIN}};
     while (poll(line, 2, -1) < 0 && errno == EINTR)
         ;
+    dn_preempt_take_streams();
     if (line[0].revents || poll(line, 1, GRACE_MILLISECONDS) != 0)
         return NULL;
     pthread_mutex_lock(&r->changing);

@@ -121,6 +121,7 @@ int main(int argc, char **argv)
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
     const int is_text = options.help || options.version;
+    dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)

@@ -31,10 +31,10 @@ for table in generic narrow wide; do
         compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
     done
 done
-for source in src/base/{status,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
+for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
     tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
-    compile "${source##*/}" "$source.c" -ffp-contract=off
+    compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done
 compile program src/base/program.c '-DDN_VERSION="cross"'
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"

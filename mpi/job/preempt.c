@@ -2,6 +2,7 @@
 #include "job/preempt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
@@ -19,6 +20,25 @@ static int bell = -1;
 static pid_t mpirun = -1;
 
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
+
+/* Libraries may catch SIGHUP as they are loaded, as UCX does, which Open MPI 5 is linked to: what
+ * `nohup` asks for has to be read before that. */
+static int ignores_hangup;
+
+static void note_hangup(void)
+{
+    struct sigaction hangup;
+    ignores_hangup = sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
+}
+
+static void (*const before_libraries)(void)
+    __attribute__((section(".preinit_array"), used)) = note_hangup;
+
+void dn_preempt_keep_hangup(void)
+{
+    if (ignores_hangup)
+        signal(SIGHUP, SIG_IGN);
+}
 
 static void note_signal(int signal, siginfo_t *info, void *context)
 {
@@ -59,15 +79,15 @@ static void catch_signals(void)
                                     .sa_flags = SA_RESTART | SA_SIGINFO};
     const struct sigaction once = {.sa_sigaction = note_signal,
                                    .sa_flags = SA_RESTART | SA_SIGINFO | SA_RESETHAND};
-    struct sigaction hangup;
     if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
         mpirun = getppid();
     bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
     sigaction(SIGINT, &once, NULL);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+    if (!ignores_hangup)
         sigaction(SIGHUP, &again, NULL);
+    dn_preempt_keep_hangup();
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -102,6 +122,18 @@ int dn_preempt_is_urgent(void)
 int dn_preempt_bell(void)
 {
     return bell;
+}
+
+void dn_preempt_take_streams(void)
+{
+    const int is_cut_off = caught == DN_PREEMPT_MPIRUN && getenv("PRTE_LAUNCHED") != NULL;
+    for (int stream = STDOUT_FILENO; is_cut_off && stream <= STDERR_FILENO; stream++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)mpirun, stream);
+        const int file = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+        dup2(file, stream); /* where there is none, all stays as it is */
+        close(file);
+    }
 }
 
 const char *dn_preempt_name(int reason)

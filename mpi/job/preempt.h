@@ -6,9 +6,9 @@
  * from the process's start and acts as a signal does, early enough for one more step and one
  * checkpoint.
  *
- * SIGUSR1 announces an end, the other signals may begin it: mpirun kills its ranks one second after
- * SIGTERM. They are urgent; a bell, a descriptor that becomes readable, wakes who must act before
- * the step has ended (training/rescue.h). Not collective.
+ * SIGUSR1 announces an end, the other signals may begin it: mpirun kills its ranks a second after
+ * SIGTERM, that of Open MPI 5 a quarter of one. They are urgent; a bell, a descriptor that becomes
+ * readable, wakes who must act before the step has ended (training/rescue.h). Not collective.
  */
 #ifndef DN_PREEMPT_H
 #define DN_PREEMPT_H
@@ -30,6 +30,10 @@ typedef struct dn_preempt {
  * runs in, if any. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
+/* Ignores SIGHUP where the process was started so, whatever a library has made of it; before it
+ * begins again, too. */
+void dn_preempt_keep_hangup(void);
+
 /* 0, or why this process should end now. */
 int dn_preempt_reason(const dn_preempt *preempt);
 
@@ -38,6 +42,10 @@ int dn_preempt_is_urgent(void);
 
 /* Readable from then on; -1 where the system gave none. */
 int dn_preempt_bell(void);
+
+/* mpirun of Open MPI 5 passes on nothing once it was told to end: after the bell, what this process
+ * prints goes where mpirun's own output does. */
+void dn_preempt_take_streams(void);
 
 /* What it stopped on: "a request (SIGUSR1)", or "the time limit". */
 const char *dn_preempt_name(int reason);

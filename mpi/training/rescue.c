@@ -11,7 +11,7 @@
 
 #include "job/preempt.h"
 
-enum { GRACE_MILLISECONDS = 250 }; /* for a step that ends, and its checkpoint */
+enum { GRACE_MILLISECONDS = 100 }; /* for a step and its checkpoint; mpirun may leave 250 */
 
 struct dn_rescue {
     pthread_t thread;
@@ -28,6 +28,7 @@ static void *await_bell(void *user)
                             {.fd = dn_preempt_bell(), .events = POLLIN}};
     while (poll(line, 2, -1) < 0 && errno == EINTR)
         ;
+    dn_preempt_take_streams();
     if (line[0].revents || poll(line, 1, GRACE_MILLISECONDS) != 0)
         return NULL;
     pthread_mutex_lock(&r->changing);

@@ -36,7 +36,6 @@ for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done
-compile program src/base/program.c '-DDN_VERSION="cross"'
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
 
 unset DN_ISA # it would choose among tables that are not there

@@ -70,10 +70,14 @@ INLINE pair next_pair(slots *s)
     return p;
 }
 
+/* Where no register holds a vec, two loads are as good as one, and from a choice between them GCC
+ * 14 makes code for aarch64 that gets lanes wrong. */
 INLINE vec load_pair(const float *u, const pair *p)
 {
+#ifdef __AVX__
     if (p->second == SLOT)
         return load(u);
+#endif
     const half_vec a = *(const half_in_memory *)u, b = *(const half_in_memory *)(u + p->second);
     return JOIN(a, b);
 }

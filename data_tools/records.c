@@ -147,16 +147,6 @@ static dn_status compare_images(const struct verify *v, const dn_manifest_shard 
     return DN_OK;
 }
 
-/* The TFRecord file, which is read whole, is as long as dataset.json says. */
-static dn_status check_length(const char *path, const dn_manifest_file *expected)
-{
-    int64_t bytes;
-    DN_TRY(dn_file_size(path, &bytes));
-    DN_CHECK(bytes == expected->bytes, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes, expected %" PRId64, path, bytes, expected->bytes);
-    return DN_OK;
-}
-
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
     struct verify *const v = context;
@@ -167,7 +157,7 @@ static dn_status verify_shard(void *context, dn_manifest_shard *shard)
     char path[PATH_MAX];
     dn_status status;
     DN_TRY_OR_DONE(dn_join_path(path, v->folder, shard->tfrecord.name));
-    DN_TRY_OR_DONE(check_length(path, &shard->tfrecord));
+    DN_TRY_OR_DONE(dn_manifest_check_size(path, &shard->tfrecord)); /* it is read whole */
     DN_TRY_OR_DONE(dn_tfrecord_load(v->folder, v->manifest, shard, &pixels, &labels));
     if (!hdf5_pixels)
         DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));

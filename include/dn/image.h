@@ -50,9 +50,9 @@ typedef struct dn_pixels {
  * Decodes what the box *part of the image covers, or NULL: all of it. *part becomes the same box in
  * the pixels that were decoded, which may be more, and those of a JPEG at 1/2 or 1/4 of its size
  * where `shrink`, by how much they will be scaled down next, is at least 8 or 16: then what that
- * differs in from the antialiased whole is below one level on average. DN_EINVAL
- * for what dn_image_probe refuses and a box that is not within the image, DN_ECORRUPT also where
- * the file ends too early, DN_ENOMEM. Thread-safe.
+ * differs in from the antialiased whole is below one level on average. DN_EINVAL for what
+ * dn_image_probe refuses and a box that is not within the image, DN_ECORRUPT also where the file
+ * ends too early, DN_ENOMEM. Thread-safe.
  */
 dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels);
 

@@ -65,6 +65,9 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
  * specification says or has another checksum; DN_EIO, DN_ENOMEM. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
+/* The file `path` has as many bytes as `expected` says. DN_ECORRUPT, or as dn_file_size. */
+dn_status dn_manifest_check_size(const char *path, const dn_manifest_file *expected);
+
 /* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
  * or as dn_file_hash. */
 dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected);

@@ -445,6 +445,15 @@ dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
     return status;
 }
 
+dn_status dn_manifest_check_size(const char *path, const dn_manifest_file *expected)
+{
+    int64_t bytes;
+    DN_TRY(dn_file_size(path, &bytes));
+    DN_CHECK(bytes == expected->bytes, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, expected %" PRId64, path, bytes, expected->bytes);
+    return DN_OK;
+}
+
 dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected)
 {
     int file;

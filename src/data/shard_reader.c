@@ -28,7 +28,7 @@ struct place {
     int64_t images; /* of a chunk; the last one is padded with zeros to as many */
 };
 
-/* Or an encoded image. */
+/* A chunk of images, or one that is encoded. */
 struct chunk {
     int64_t address, bytes; /* in the file */
     int64_t compressed;     /* of a chunk */

@@ -166,7 +166,7 @@ done
 
 # slow_steps OUT: starts a run whose steps take seconds.
 slow_steps() {
-    on_launcher "$1" --model densenet-bc-100-12 --batch-size 96 --virtual-ranks 2 --max-steps 2
+    on_launcher "$1" --model densenet-bc-100-12 --batch-size 256 --virtual-ranks 2 --max-steps 2
 }
 
 slow_steps "$tmp/slow-whole"

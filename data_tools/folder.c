@@ -103,7 +103,7 @@ static void decode_images(struct make_folder *k)
                 continue;
             image->status = (int8_t)status;
             image->fault = strdup(dn_message());
-            if (f->options->skip_bad && is_bad(status))
+            if (f->options->on_bad_image == DN_BAD_SKIP && is_bad(status))
                 continue;
             for (int64_t old = last; i < old && !atomic_compare_exchange_weak(&last, &old, i);)
                 ;
@@ -121,7 +121,7 @@ static dn_status check_images(const dn_folder *f)
         const dn_status status = f->image[i].status;
         const char *const fault = f->image[i].fault ? f->image[i].fault : "out of memory";
         DN_CHECK(status == DN_OK || is_bad(status), status, "%s", fault);
-        DN_CHECK(status == DN_OK || f->options->skip_bad, status,
+        DN_CHECK(status == DN_OK || f->options->on_bad_image == DN_BAD_SKIP, status,
                  "%s; --on-bad-image skip leaves such images out", fault);
     }
     return DN_OK;
@@ -287,8 +287,7 @@ static dn_status make_records(struct make_folder *k, dn_shard_info *info, int *m
     return DN_OK;
 }
 
-dn_status dn_folder_make(const dn_folder_options *folder, const dn_records_options *options,
-                         char out[PATH_MAX], int *made)
+dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], int *made)
 {
     *made = 0;
     DN_CHECK(options->source, DN_EINVAL,
@@ -301,7 +300,7 @@ dn_status dn_folder_make(const dn_folder_options *folder, const dn_records_optio
     dn_records_options asked = *options;
     asked.out = out;
     struct make_folder k = {.making = {.options = &asked, .prefix = info.dataset},
-                            .folder = {.source = options->source, .options = folder}};
+                            .folder = {.source = options->source, .options = &asked}};
     const dn_status status = make_records(&k, &info, made);
     dn_folder_free(&k.folder);
     dn_making_end(&k.making);

@@ -10,19 +10,10 @@
 
 #include "records.h"
 
-typedef struct dn_folder_options {
-    const char *classes; /* names with commas between them, NULL: all */
-    int64_t limit;       /* images a class and split, the first by name; 0: all */
-    double val_fraction; /* that is drawn for the test split; 0: the default */
-    uint64_t seed;       /* of the draw */
-    int skip_bad;        /* images that cannot be decoded are left out */
-} dn_folder_options;
-
 /* As dn_records_make, of the class folders in options->source; options->shards 0: so many that a
  * shard has some 64 MB. *out = the folder of the records, options->out or a default by the
  * source's name. DN_ECORRUPT or DN_EINVAL names an image that is not sound. */
-dn_status dn_folder_make(const dn_folder_options *folder, const dn_records_options *options,
-                         char out[PATH_MAX], int *made);
+dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], int *made);
 
 /* ---- the files ---- */
 
@@ -40,7 +31,7 @@ typedef struct dn_folder_image {
 /* Zeroed before the scan; freed after it, after a failure too. */
 typedef struct dn_folder {
     const char *source;
-    const dn_folder_options *options;
+    const dn_records_options *options;
     char **class_names; /* (classes), by code point */
     int classes;
     int is_drawn;           /* the test split is a part of the folder that the train split is in */

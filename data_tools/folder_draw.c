@@ -17,7 +17,7 @@ static void draw_images(dn_folder *f, int64_t first, int64_t count, int64_t want
     for (int64_t i = 0; i < count; i++) {
         dn_folder_image *const image = &f->image[first + i];
         const dn_random4 draw =
-            dn_random(f->options->seed, DN_STREAM_SPLIT, image->label, (uint64_t)i);
+            dn_random((uint64_t)f->options->seed, DN_STREAM_SPLIT, image->label, (uint64_t)i);
         if (dn_random_below(draw.word[0], (uint32_t)(count - i)) >= (uint32_t)wanted)
             continue;
         image->split = DN_TEST;

@@ -12,6 +12,7 @@
 
 #include "dn/file.h"
 #include "dn/shard.h"
+#include "options.h"
 
 /* ---- raw data sets: the files that their authors publish ---- */
 
@@ -67,13 +68,6 @@ dn_status dn_raw_file_read(const char *path, const uint32_t *header, size_t word
                            size_t size);
 
 /* ---- records ---- */
-
-typedef struct dn_records_options {
-    const char *source; /* folder of the raw data set, NULL: search */
-    const char *out;    /* folder of the records, made where it is missing */
-    int shards;         /* of the train split; the test split gets as many as its size asks for */
-    int zstd_level;     /* 1 to 22 */
-} dn_records_options;
 
 /* Makes the records in place of existing ones, unless `out` holds these very records already:
  * dataset.json says so and all its files have their sizes; *made = whether it did. Every file

@@ -41,7 +41,7 @@ refused '--limit: found "0"' --source mixed --limit 0
 refused '--on-bad-image: found "go"' --source mixed --on-bad-image go
 refused 'found no class folder "bee" in mixed' --source mixed --classes b,bee
 "$records" CIFAR10 --limit 3 >out 2>&1 && fail "CIFAR10 --limit: accepted"
-grep -q -- "--limit: found it with CIFAR10, expected it with FOLDER only" out ||
+grep -q -- "--limit: found it with CIFAR10, which does not take it" out ||
     fail "CIFAR10 --limit" out
 
 # Odd files and names; a drawn test split; the same bytes on any number of threads

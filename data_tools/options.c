@@ -1,0 +1,183 @@
+/* The options of create_records; see options.h. */
+#include "options.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <omp.h>
+
+#include "dn/limits.h"
+#include "dn/program.h"
+
+typedef enum kind {
+    FLAG,     /* int, 1 */
+    TEXT,     /* const char * */
+    INTEGER,  /* int from 1 to `max` */
+    WHOLE,    /* int64_t from `min` to `max` */
+    FRACTION, /* double between 0 and 1 */
+    CHOICE    /* int, the number of a word of `argument`, which has '|' between them */
+} kind;
+
+typedef struct row {
+    const char *name;
+    const char *argument; /* in --help */
+    int use;              /* who takes it */
+    kind kind;
+    size_t place; /* in dn_records_options */
+    int64_t min, max;
+    const char *help; /* lines */
+} row;
+
+#define PLACE(member) offsetof(dn_records_options, member)
+
+static const row rows[] = {
+    {"source", "DIR", DN_FOR_SETS, TEXT, PLACE(source), 0, 0,
+     "folder of the raw data set, or the one above it (default: the\n"
+     "current folder, then $DN_SOURCE_DIR, then a Debian package's);\n"
+     "of FOLDER, class folders with JPEG and PNG files, or train and\n"
+     "val, or train and test, that hold class folders"},
+    {"out", "DIR", DN_FOR_SETS, TEXT, PLACE(out), 0, 0,
+     "folder of the records, made where it is missing"},
+    {"shards", "N", DN_FOR_SETS, INTEGER, PLACE(shards), 1, 99999,
+     "shards of the train split, 1 to 99999 (default 4, of encoded\n"
+     "images one for each 64 MB); the test split gets a number in\n"
+     "proportion"},
+    {"level", "Z", DN_FOR_SETS, INTEGER, PLACE(zstd_level), 1, 22,
+     "zstd level of pixels, 1 to 22 (default 6)"},
+    {"classes", "A,B", DN_FOR_IMAGES, TEXT, PLACE(classes), 0, 0, "only these classes"},
+    {"limit", "N", DN_FOR_IMAGES, WHOLE, PLACE(limit), 1, UINT32_MAX,
+     "at most N images a class and split, the first by name"},
+    {"val-fraction", "F", DN_FOR_IMAGES, FRACTION, PLACE(val_fraction), 0, 0,
+     "of each class for the test split, drawn, where it has no folder\n"
+     "(default 0.1)"},
+    {"seed", "S", DN_FOR_IMAGES, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
+    {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
+     "at one that cannot be decoded: stop (default), or leave it out"},
+    {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
+     "threads, 1 to 1024 (default: one per processor that may run)"},
+    {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
+    {"version", NULL, DN_FOR_ALL, FLAG, PLACE(version), 0, 0, "of the program"},
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+_Static_assert(ROWS <= 64, "dn_records_options.given has a bit for each");
+
+/* The number of `text` among the words of the row's argument, or -1. */
+static int find_choice(const row *r, const char *text)
+{
+    const size_t length = strlen(text);
+    int number = 0;
+    for (const char *word = r->argument; word; number++) {
+        const char *const end = strchr(word, '|');
+        const size_t size = end ? (size_t)(end - word) : strlen(word);
+        if (size == length && strncmp(word, text, size) == 0)
+            return number;
+        word = end ? end + 1 : NULL;
+    }
+    return -1;
+}
+
+static dn_status parse_value(const row *r, const char *text, dn_records_options *options)
+{
+    void *const place = (char *)options + r->place;
+    int64_t number;
+    double real;
+    switch (r->kind) {
+    case FLAG:
+        *(int *)place = 1;
+        break;
+    case TEXT:
+        *(const char **)place = text;
+        break;
+    case INTEGER:
+    case WHOLE:
+        DN_CHECK(dn_parse_whole(text, r->min, r->max, &number), DN_EINVAL,
+                 "--%s: found \"%s\", expected %" PRId64 " to %" PRId64, r->name, text, r->min,
+                 r->max);
+        if (r->kind == INTEGER)
+            *(int *)place = (int)number;
+        else
+            *(int64_t *)place = number;
+        break;
+    case FRACTION:
+        DN_CHECK(dn_parse_real(text, 0, 1, &real) && real > 0 && real < 1, DN_EINVAL,
+                 "--%s: found \"%s\", expected a number between 0 and 1", r->name, text);
+        *(double *)place = real;
+        break;
+    case CHOICE:
+        *(int *)place = find_choice(r, text);
+        DN_CHECK(*(int *)place >= 0, DN_EINVAL, "--%s: found \"%s\", expected %s", r->name, text,
+                 r->argument);
+        break;
+    }
+    return DN_OK;
+}
+
+/* getopt_long found no option, or no value after it, in the word "--NAME" or "--NAME=VALUE". */
+static dn_status refuse_option(const char *word, int is_bare)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    dn_nearest nearest = {.word = name + strspn(name, "-")};
+    for (int i = 0; i < ROWS; i++)
+        dn_nearest_try(&nearest, rows[i].name);
+    return dn_fail(DN_EINVAL, "%s: %s; see --help%s", word,
+                   is_bare ? "found no value after it" : "unknown option",
+                   is_bare ? "" : dn_nearest_hint(&nearest, "--"));
+}
+
+dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options)
+{
+    struct option names[ROWS + 1] = {0};
+    for (int i = 0; i < ROWS; i++)
+        names[i] = (struct option){rows[i].name, rows[i].argument ? required_argument : no_argument,
+                                   NULL, 0};
+    *options = (dn_records_options){
+        .zstd_level = 6,
+        .seed = 1,
+        .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
+        .help = argc == 1};
+    opterr = 0;
+    for (int c, at = 0; (c = getopt_long(argc, argv, ":h", names, &at)) != -1;) {
+        if (c == '?' || c == ':')
+            return refuse_option(argv[optind - 1], c == ':');
+        if (c == 'h') {
+            options->help = 1;
+            continue;
+        }
+        DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
+                 "--%s: found \"\", expected a value; see --help", names[at].name);
+        DN_TRY(parse_value(&rows[at], optarg, options));
+        options->given |= UINT64_C(1) << at;
+    }
+    return DN_OK;
+}
+
+dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command)
+{
+    for (int i = 0; i < ROWS; i++)
+        DN_CHECK(!(options->given >> i & 1) || (rows[i].use & use), DN_EINVAL,
+                 "--%s: found it with %s, which does not take it; see --help", rows[i].name,
+                 command);
+    return DN_OK;
+}
+
+void dn_records_options_print(void)
+{
+    enum { COLUMN = 17 };
+    for (const row *r = rows; r < rows + ROWS; r++) {
+        const int used =
+            printf("  --%s%s%s", r->name, r->argument ? " " : "", r->argument ? r->argument : "");
+        printf(used < COLUMN ? "%*s" : "\n%*s", used < COLUMN ? COLUMN - used : COLUMN, "");
+        for (const char *line = r->help; line;) {
+            const size_t size = strcspn(line, "\n");
+            printf("%.*s\n", (int)size, line);
+            line = line[size] ? line + size + 1 : NULL;
+            if (line)
+                printf("%*s", COLUMN, "");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+/*
+ * The options of create_records: one table, from which words are read and --help is written.
+ */
+#ifndef DN_RECORDS_OPTIONS_H
+#define DN_RECORDS_OPTIONS_H
+
+#include <stdint.h>
+
+#include "dn/status.h"
+
+/* What the words say; zeros and NULL where they say nothing. */
+typedef struct dn_records_options {
+    const char *source;  /* folder of the raw data set, NULL: search */
+    const char *out;     /* folder of the records, made where it is missing */
+    int shards;          /* of the train split, the test split gets a number in proportion */
+    int zstd_level;      /* 1 to 22 */
+    int jobs;            /* threads */
+    const char *classes; /* names with commas between them, NULL: all */
+    int64_t limit;       /* images a class and split, the first by name; 0: all */
+    double val_fraction; /* that is drawn for the test split; 0: the default */
+    int64_t seed;        /* of the draw */
+    int on_bad_image;    /* dn_on_bad_image */
+    int help, version;
+    uint64_t given; /* bit i: row i of the table is among the words */
+} dn_records_options;
+
+typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
+
+/* Who takes an option: bits. */
+enum {
+    DN_FOR_PIXELS = 1, /* sets of pixels of one size */
+    DN_FOR_IMAGES = 2, /* sets of encoded images */
+    DN_FOR_VERIFY = 4,
+    DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
+    DN_FOR_ALL = -1
+};
+
+/* Sets the defaults and reads the words; those that are no options stand in argv[optind] and after
+ * it. DN_EINVAL. */
+dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options);
+
+/* What was given is for the command: `use` is its bit, `command` its name. DN_EINVAL names an
+ * option that is not. */
+dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command);
+
+/* The lines of --help about the options. */
+void dn_records_options_print(void);
+
+#endif

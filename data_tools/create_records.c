@@ -62,7 +62,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void)
 {
-    printf("usage: create_records NAME [options]      make the records of a data set\n");
+    printf("Usage: create_records NAME [options]      make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
         const int used = printf("       create_records %s DIR", c->name);
         printf("%*s%s\n", 42 - used, "", c->help);

@@ -3,6 +3,7 @@
  * one command. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ static dn_status show_help(const dn_command *command)
         dn_options_help(stdout, command);
         return DN_OK;
     }
-    printf("usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
+    printf("Usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-8s%s\n", commands[i].name, commands[i].help);
     printf("\n'dn_dist COMMAND --help' lists the options of a command.\n");
@@ -109,6 +110,32 @@ static void end_mpi(dn_comm *comm, dn_status status)
     dn_comm_finalize(comm);
 }
 
+/* 1 where a launcher started this process as its first, or none did. */
+static int is_first_process(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                        "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *const rank = getenv(names[i]);
+        if (rank)
+            return strcmp(rank, "0") == 0;
+    }
+    return 1;
+}
+
+/* Help and version need no MPI, so they work where it does not start. */
+static int show_text(const dn_command *command, int is_version)
+{
+    if (!is_first_process())
+        return DN_EXIT_DONE;
+    dn_status status = is_version ? show_version() : show_help(command);
+    if (status == DN_OK)
+        status = dn_output_flush();
+    if (status != DN_OK)
+        fprintf(stderr, "dn_dist: %s\n", dn_message());
+    return status == DN_OK ? DN_EXIT_DONE : DN_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     dn_comm comm;
@@ -120,18 +147,17 @@ int main(int argc, char **argv)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
-    const int is_text = options.help || options.version;
+    if (status == DN_OK && (options.help || options.version))
+        return show_text(command, options.version);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
-    if (status == DN_OK && !is_text)
+    if (status == DN_OK)
         status = run_command(command, &comm, &options);
-    else if (status == DN_OK && comm.rank == 0)
-        status = options.version ? show_version() : show_help(command);
-    if (is_text || options.command != DN_COMMAND_TRAIN) /* whose results are in files */
+    if (options.command != DN_COMMAND_TRAIN) /* whose results are in files */
         status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());

@@ -14,9 +14,18 @@ data=${DN_DATA:-data/cifar10}
 out=${DN_OUT:-runs/$model}
 read -ra further <<<"${DN_ARGS:-}"
 
-PATH=$home/build:$PATH
-command -v dn_dist >/dev/null || {
+# The project's folder, what is installed, or a copy of this folder beside an installation.
+PATH=$home/build:$PATH:$home/../../bin
+program=$(command -v dn_dist) || {
     echo "dn_dist: expected in $home/build or on the PATH, found in neither; build it first" >&2
+    exit 1
+}
+supervise=$home/scripts/supervise.sh
+installed=$(dirname "$(readlink -f "$program")")/../share/dn_dist/scripts/supervise.sh
+[[ -r $supervise ]] || supervise=$installed
+[[ -r $supervise ]] || {
+    echo "supervise.sh: expected in $home/scripts or at $installed, found in neither;" \
+        "DN_HOME names the project's folder" >&2
     exit 1
 }
 
@@ -67,7 +76,7 @@ done
 
 echo "$model on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS;" \
     "$data -> $out"
-"$home/scripts/supervise.sh" "$out" "$hosts" \
+"$supervise" "$out" "$hosts" \
     srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 "${bind[@]}" -- \
     dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
 supervisor=$!

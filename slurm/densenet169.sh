@@ -3,5 +3,6 @@
 #SBATCH --job-name=densenet169 --nodes=1 --exclusive --mem=0 --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
 # sbatch runs a copy of this file elsewhere; Slurm remembers where it stood.
-home=${DN_HOME:-$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(.*\)/slurm/.*|\1|p')}
-source "${home:-$SLURM_SUBMIT_DIR}/slurm/common.sh" densenet169
+folder=${DN_HOME:+$DN_HOME/slurm}
+folder=${folder:-$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(/.*\)/[^/]*\.sh\( .*\)*$|\1|p')}
+source "${folder:-$SLURM_SUBMIT_DIR/slurm}/common.sh" densenet169

@@ -48,7 +48,7 @@ black_cifar() {
 # Options
 accepted "--shards N" --help
 accepted "--shards N" -h
-accepted "usage: create_records NAME"
+accepted "Usage: create_records NAME"
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
 refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST, FOLDER' MNIST

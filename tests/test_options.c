@@ -405,7 +405,7 @@ static void test_help(void **state)
     const dn_command train = command_of("train");
     dn_options_help(file, &train);
     fclose(file);
-    assert_ptr_equal(strstr(text, "usage: dn_dist train [OPTIONS]\nwhat it does; defaults in"),
+    assert_ptr_equal(strstr(text, "Usage: dn_dist train [OPTIONS]\nwhat it does; defaults in"),
                      text);
     assert_non_null(strstr(
         text, "  --batch-size N                    images per virtual rank, or in one pass [32]"));

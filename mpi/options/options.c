@@ -366,7 +366,7 @@ static void print_option(FILE *file, const dn_option *o)
 
 void dn_options_help(FILE *file, const dn_command *command)
 {
-    fprintf(file, "usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
+    fprintf(file, "Usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
             command->help);
     const char *group = "";
     for (const dn_option *o = dn_option_table; o->name; o++) {

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What is installed, and the .deb: programs that run from there, manual pages, completion, and
+# Slurm scripts that find what they need, alone too.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+for tool in help2man man dpkg-shlibdeps file; do
+    command -v $tool >/dev/null || skip "found no $tool (Debian: help2man, man-db, dpkg-dev, file)"
+done
+cd "$tmp"
+
+cmake --install "$build" --prefix "$tmp/root/usr" >out 2>&1 || fail "cmake --install" out
+(cd "$build" && cpack -G DEB -B "$tmp/deb") >out 2>&1 || fail "cpack" out
+dpkg-deb -f deb/*.deb Depends >depends
+for package in openmpi-bin libopenblas0-openmp libhdf5 libjpeg; do
+    grep -q "$package" depends || fail "the package depends on no $package" depends
+done
+dpkg-deb -x deb/*.deb unpacked
+diff <(cd root && find . -type f | sort) <(cd unpacked && find . -type f | sort) >out ||
+    fail "other files in the package than installed" out
+
+# Programs
+for program in dn_dist create_records; do
+    PATH=/bin limited "unpacked/usr/bin/$program" --version >out 2>&1 || fail "$program --version" out
+done
+limited unpacked/usr/bin/dn_dist bench --model fashion-mnist-tiny --batch-size 4 --steps 1 \
+    --warmup 0 >out 2>&1 || fail "bench of the package" out
+
+# Manual pages: one a command, and none with a warning
+pages=root/usr/share/man/man1
+limited "$build/dn_dist" --help | awk '/^commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' >commands
+[[ -s commands ]] || fail "found no commands"
+while read -r command; do
+    [[ -s $pages/dn_dist-$command.1 ]] || fail "found no page of dn_dist $command"
+done <commands
+for page in "$pages"/*.1; do
+    LC_ALL=C.UTF-8 MANROFFSEQ= MANWIDTH=80 man --warnings=w -E UTF-8 -l -Tutf8 "$page" >out 2>error ||
+        fail "$page" error
+    ! grep -v "cannot adjust line\|can't break line" error || fail "$page: warnings" error
+done
+grep -q -- "--virtual" <(man -l "$pages/dn_dist-train.1" | col -b) || fail "dn_dist-train.1: an option"
+
+# Completion
+complete_words() { # WORD...: what may stand for the last one
+    bash -c 'compopt() { :; }
+        source root/usr/share/bash-completion/completions/$1 && COMP_WORDS=("$@")
+        COMP_CWORD=$(($# - 1)) && _$1 && echo "${COMPREPLY[*]}"' - "$@"
+}
+completes() { # EXPECTED WORD...
+    local expected=$1
+    shift
+    [[ $(complete_words "$@") == "$expected" ]] ||
+        fail "completing $*: found '$(complete_words "$@")', expected '$expected'"
+}
+completes train dn_dist tr
+completes "--init --init-from" dn_dist train --ini
+completes "cosine constant" dn_dist train --schedule co
+completes cosine dn_dist train --schedule = cos
+completes root dn_dist train --data ro
+completes verify create_records ver
+completes skip create_records FOLDER --on-bad-image sk
+for program in dn_dist create_records; do
+    ! command -v zsh >/dev/null || zsh -n "root/usr/share/zsh/vendor-completions/_$program" ||
+        fail "_$program"
+done
+
+# Slurm scripts beside the programs, and a copy of their folder alone
+cp -r root/usr/share/dn_dist/slurm copied
+mkdir bin
+for tool in scontrol srun; do
+    printf '#!/bin/bash\n[[ $* != "show job"* ]] || echo " Command=$FOLDER/densenet121.sh --x /y"
+[[ $* != "show hostnames"* ]] || echo here\n[[ $0 != */srun ]] || { echo "srun $*"; exit 0; }\n' >bin/$tool
+    chmod +x bin/$tool
+done
+submit() { # FOLDER PATH
+    env FOLDER="$1" PATH="$tmp/bin:$2:/usr/bin:/bin" SLURM_JOB_ID=1 SLURM_JOB_NUM_NODES=1 \
+        SLURM_CPUS_ON_NODE=1 SLURM_JOB_NODELIST=here SLURM_NTASKS=1 SLURM_CPUS_PER_TASK=1 \
+        SLURM_SUBMIT_DIR=/nowhere bash copied/densenet121.sh >out 2>&1
+}
+submit "$tmp/root/usr/share/dn_dist/slurm" /bin || fail "the installed Slurm script" out
+grep -q "srun .* dn_dist train --model densenet121" out || fail "the installed Slurm script" out
+submit "$tmp/copied" "$tmp/root/usr/bin" || fail "a copy of the Slurm scripts" out
+grep -q "srun .* dn_dist train --model densenet121" out || fail "a copy of the Slurm scripts" out
+! submit "$tmp/copied" /bin || fail "a copy without the program: accepted"
+grep -q "dn_dist: expected in" out || fail "a copy without the program" out
+finish

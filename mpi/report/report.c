@@ -1,0 +1,114 @@
+/* A page of runs; see report.h. page.html draws it: here its data are put into it. */
+#include "report/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dn/file.h"
+#include "dn/metrics.h"
+#include "dn/program.h"
+
+/* The bytes of a file of the build, with a zero byte after them. */
+#define FILE_OF_BUILD(name, path)                                                                  \
+    extern const char name[];                                                                      \
+    __asm__(".pushsection .rodata\n" #name ":\n.incbin \"" path "\"\n.byte 0\n.popsection")
+
+FILE_OF_BUILD(dn_report_page, DN_REPORT_PAGE);
+FILE_OF_BUILD(dn_report_chart, DN_REPORT_CHART);
+
+/* ---- reading ---- */
+
+static dn_status add_line(json_t *run, const char *path, int number, const char *line, size_t size)
+{
+    json_error_t error;
+    json_t *const record = json_loadb(line, size, 0, &error);
+    DN_CHECK(json_is_object(record), DN_ECORRUPT, "%s:%d: found no JSON object: %s", path, number,
+             record ? "another value" : error.text);
+    const char *const kind = json_string_value(json_object_get(record, "kind"));
+    json_t *const config = json_object_get(record, "config");
+    if (kind && strcmp(kind, "run") == 0 && json_is_object(config))
+        json_object_set(run, "config", config);
+    const int failed = json_array_append_new(json_object_get(run, "records"), record);
+    return failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path) : DN_OK;
+}
+
+dn_status dn_report_load(json_t **run, const char *folder)
+{
+    char path[PATH_MAX];
+    uint8_t *bytes;
+    size_t size;
+    int number = 1;
+    *run = NULL;
+    DN_TRY(dn_join_path(path, folder, DN_METRICS_NAME));
+    DN_TRY(dn_file_load(path, &bytes, &size));
+    const char *line = (const char *)bytes, *const last = line + size, *end;
+    dn_status status = DN_OK;
+    *run = json_pack("{s:s+, s:{}, s:[]}", "name", "", folder, "config", "records");
+    if (!*run)
+        status = dn_fail(DN_EINVAL, "%s: expected a name in UTF-8", folder);
+    for (; status == DN_OK && (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1)
+        status = add_line(*run, path, number++, line, (size_t)(end - line));
+    free(bytes);
+    if (status == DN_OK)
+        return DN_OK;
+    json_decref(*run);
+    *run = NULL;
+    return status;
+}
+
+/* ---- writing ---- */
+
+typedef struct page {
+    char *bytes;
+    size_t size, room;
+    int failed;
+} page;
+
+static void append(page *p, const char *text, size_t size)
+{
+    if (p->size + size > p->room) {
+        const size_t room = 2 * (p->size + size);
+        char *const bytes = realloc(p->bytes, room);
+        p->failed |= !bytes;
+        if (!bytes)
+            return;
+        p->bytes = bytes;
+        p->room = room;
+    }
+    memcpy(p->bytes + p->size, text, size);
+    p->size += size;
+}
+
+/* As a part of a script: no text may end that. */
+static int append_json(const char *text, size_t size, void *to)
+{
+    page *const p = to;
+    for (const char *const end = text + size; text < end;) {
+        const char *const mark = memchr(text, '<', (size_t)(end - text));
+        append(p, text, (size_t)((mark ? mark : end) - text));
+        if (mark)
+            append(p, "\\u003c", 6);
+        text = mark ? mark + 1 : end;
+    }
+    return p->failed ? -1 : 0;
+}
+
+dn_status dn_report_write(const char *path, json_t *runs)
+{
+    static const char chart_mark[] = "/*CHART*/", report_mark[] = "/*REPORT*/";
+    const char *const chart = strstr(dn_report_page, chart_mark);
+    const char *const report = strstr(dn_report_page, report_mark);
+    json_t *const all = json_pack("{s:s, s:O}", "version", dn_version(), "runs", runs);
+    page p = {0};
+    append(&p, dn_report_page, (size_t)(chart - dn_report_page));
+    append(&p, dn_report_chart, strlen(dn_report_chart));
+    const char *const rest = chart + strlen(chart_mark);
+    append(&p, rest, (size_t)(report - rest));
+    p.failed |= !all || json_dump_callback(all, append_json, &p, JSON_COMPACT) != 0;
+    append(&p, report + strlen(report_mark), strlen(report) - strlen(report_mark));
+    json_decref(all);
+    const dn_status status = p.failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path)
+                                      : dn_file_write(path, p.bytes, p.size);
+    free(p.bytes);
+    return status;
+}

@@ -68,6 +68,7 @@ int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
     int complete = existing && existing->zstd_level == m->options->zstd_level &&
+                   strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[DN_TRAIN].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
         complete = has_files(m->options->out, &existing->shard[i]);
@@ -100,6 +101,7 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
     dn_manifest *const m = making->manifest;
     m->class_names = class_names;
     m->zstd_level = making->options->zstd_level;
+    strcpy(m->conversion, making->conversion);
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = count[s];
     for (int i = 0; i < m->shards; i++)
@@ -108,8 +110,9 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
 }
 
 /* Training divides by std. */
-static dn_status check_channels(const dn_shard_info *info, const char *source)
+dn_status dn_making_check_channels(const dn_making *m, const char *source)
 {
+    const dn_shard_info *const info = &m->manifest->info;
     for (int c = 0; c < info->channels; c++)
         DN_CHECK(info->std[c] > 0, DN_EINVAL,
                  "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
@@ -120,7 +123,7 @@ static dn_status check_channels(const dn_shard_info *info, const char *source)
 
 /* The existing records were made from the same images and labels; older ones tell only mean and
  * std. */
-static dn_status check_source(const dn_making *making, const char *source)
+dn_status dn_making_check_source(const dn_making *making, const char *source)
 {
     const dn_manifest *const old = making->existing, *const m = making->manifest;
     const size_t bytes = (size_t)m->info.channels * sizeof(double);
@@ -138,8 +141,8 @@ static dn_status check_source(const dn_making *making, const char *source)
 
 dn_status dn_making_check(const dn_making *m, const char *source)
 {
-    DN_TRY(check_channels(&m->manifest->info, source));
-    return check_source(m, source);
+    DN_TRY(dn_making_check_channels(m, source));
+    return dn_making_check_source(m, source);
 }
 
 static dn_status remove_file(const char *folder, const char *name)
@@ -252,6 +255,7 @@ static uint64_t journal_key(const dn_making *making, uint64_t source)
     key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
     key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);
     key = XXH3_64bits_withSeed(dn_version(), strlen(dn_version()), key);
+    key = XXH3_64bits_withSeed(m->conversion, strlen(m->conversion), key);
     key = XXH3_64bits_withSeed(info->dataset, strlen(info->dataset), key);
     for (int i = 0; i < info->classes; i++)
         key = XXH3_64bits_withSeed(m->class_names[i], strlen(m->class_names[i]) + 1, key);

@@ -16,6 +16,7 @@
 typedef struct dn_making {
     const dn_records_options *options;
     const char *prefix;    /* of the shards' names */
+    char conversion[64];   /* for the manifest */
     dn_manifest *existing; /* of the records in the folder, NULL where there are none of use */
     dn_manifest *manifest; /* of the new ones */
 
@@ -40,6 +41,10 @@ dn_status dn_making_plan(dn_making *m, const dn_shard_info *info, const char *co
 /* Every channel has a std above 0, and existing records were made from the same images and labels:
  * their checksum is in the manifest. DN_EINVAL. */
 dn_status dn_making_check(const dn_making *m, const char *source);
+
+/* The two parts of it. */
+dn_status dn_making_check_channels(const dn_making *m, const char *source);
+dn_status dn_making_check_source(const dn_making *m, const char *source);
 
 /* Makes the shards by the job, then dataset.json, in place of what is in the folder; after a
  * conversion that was cut off only the shards that are not whole. Notes of them are dropped. */

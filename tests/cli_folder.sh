@@ -107,6 +107,32 @@ done
 refused "leaves one split of 3 images empty" --source single
 accepted "found one image a class; the 2 that are drawn" --source single --val-fraction 0.5 --out d
 
+# Images that are converted
+converted() {
+    local out=$1
+    shift
+    limited "$python" "$here/folder.py" converted "$out" sizes/train sizes/val "$@" >out 2>&1 ||
+        fail "converted $out $*" out
+}
+refused "--quality: found it without --short-side or --exif apply" --source sizes --quality 90
+refused '--short-side: found "0", expected 1 to 65500' --source sizes --short-side 0
+accepted "sizes: 22 images, 0 other files passed over, 0 bad images left out; 8 not turned as EXIF says" \
+    --source sizes --out s0
+converted s0 0 0 ignore
+accepted "written" --source sizes --out s64 --short-side 64 --quality 80
+converted s64 64 80 ignore
+grep -q '"conversion": "short side 64, quality 80"' s64/dataset.json || fail "the conversion" s64/dataset.json
+accepted "already complete" --source sizes --out s64 --short-side 64 --quality 80
+accepted "written" --source sizes --out s64 --short-side=64
+converted s64 64 90 ignore
+accepted "written" --out s64 --short-side --source sizes
+converted s64 256 90 ignore
+accepted "; 8 turned as EXIF says" --source sizes --out turned --exif apply
+converted turned 0 95 apply
+accepted "written" --source sizes --out both --exif apply --short-side 70 --jobs 1
+converted both 70 90 apply
+verify both || fail "verify converted images" out
+
 # Class names
 mkdir named
 cp -r alone/train/x "named/$(printf 'a\xff')"

@@ -133,6 +133,55 @@ accepted "written" --source sizes --out both --exif apply --short-side 70 --jobs
 converted both 70 90 apply
 verify both || fail "verify converted images" out
 
+# Cut off, and gone on with: the same bytes, nothing else
+mkdir -p many/x many/y
+for ((i = 0; i < 600; i++)); do
+    ln "large.jpg" "many/x/$i.jpg" && ln "large.jpg" "many/y/$i.jpg"
+done
+many() { limited "$records" FOLDER --source many --out "$@" --shards 50 --short-side 100; }
+# cut SIGNAL OUT SHARD: sends it once the shard is there; the status.
+cut() {
+    local status=0
+    "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 >cut-out 2>&1 &
+    while [[ ! -e $2/many-train-$3-of-00050.h5 ]] && kill -0 $! 2>/dev/null; do
+        sleep 0.01
+    done
+    kill -"$1" $! 2>/dev/null
+    wait $! 2>/dev/null || status=$?
+    [[ ! -e $2/dataset.json && -s $2/making.journal ]] || fail "$1: the conversion was not cut off" cut-out
+    return "$status"
+}
+many whole >out 2>&1 || fail "many" out
+[[ ! -e whole/making.journal ]] || fail "the journal stays"
+status=0
+cut KILL parts 00003 || status=$?
+((status == 137)) || fail "KILL: status $status"
+status=0
+cut TERM parts 00012 || status=$?
+((status == 75)) || fail "TERM: status $status" cut-out
+grep -q "parts: [0-9]* of 56 shards are whole; going on with the others" cut-out || fail "going on" cut-out
+[[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command goes on" ]] ||
+    fail "the line of a signal" cut-out
+[[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
+printf 'x' >>parts/making.journal
+truncate -s -1 parts/many-train-00002-of-00050.h5
+touch parts/many-train-00049-of-00050.h5.partial
+many parts >out 2>&1 || fail "going on" out
+grep -q "shards are whole; going on" out || fail "all was made anew" out
+diff -r whole parts || fail "other bytes after two interruptions"
+rm -r parts
+cut KILL parts 00003 || true
+touch many/x/1.jpg
+many parts >out 2>&1 || fail "after a change" out
+grep -q "going on" out && fail "shards of a changed source are taken" out
+diff -r whole parts || fail "other bytes of the same images"
+for delay in 0.05 0.1 0.2 0.4 0.8; do
+    (timeout -s KILL "$delay" "$records" FOLDER --source many --out random --shards 50 \
+        --short-side 100 || true) >/dev/null 2>&1
+done
+many random >out 2>&1 || fail "after random interruptions" out
+diff -r whole random || fail "other bytes after random interruptions"
+
 # Class names
 mkdir named
 cp -r alone/train/x "named/$(printf 'a\xff')"

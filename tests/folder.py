@@ -56,6 +56,7 @@ def make(root):
     for i, size in enumerate([(300, 200), (201, 333), (64, 64), (65, 64), (65, 65), (1000, 30),
                               (90, 700), (1, 1)]):
         slopes(root / "sizes" / "train" / "sizes" / f"{i}.jpg", *size)
+    slopes(root / "large.jpg", 640, 480)
     for mode, form in (("L", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("LA", "PNG"), ("P", "PNG")):
         slopes(root / "sizes" / "val" / "sizes" / f"{mode}.{form}", 150, 170, mode, form)
 

@@ -2,8 +2,8 @@
  * create_records: makes the records of a data set, or does what the table of commands names with a
  * folder of them.
  *
- * Exit status 0, also of the help that it prints where no word is given, or 1 after one line on
- * standard error.
+ * Exit status 0, also of the help that it prints where no word is given, or after one line on
+ * standard error 75 where a signal stopped it and the same command goes on, else 1.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -169,9 +169,13 @@ static dn_status run_arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    enum { STOPPED = 75 }; /* EX_TEMPFAIL of sysexits.h */
     dn_streams_open();
-    if (run_arguments(argc, argv) == DN_OK && dn_output_flush() == DN_OK)
+    dn_status status = run_arguments(argc, argv);
+    if (status == DN_OK)
+        status = dn_output_flush();
+    if (status == DN_OK)
         return EXIT_SUCCESS;
     fprintf(stderr, "create_records: %s\n", dn_message());
-    return EXIT_FAILURE;
+    return status == DN_STOPPED ? STOPPED : EXIT_FAILURE;
 }

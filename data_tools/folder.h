@@ -1,13 +1,14 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder.c proves every
- * image sound and makes the records, encoded_writer.c a shard's file. What is kept of an image is
- * its path and a few numbers; its bytes only while it is decoded, and while its shard is written.
+ * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder.c makes the
+ * records, conversion.c an image of them, encoded_writer.c a shard's file. What is kept of an image
+ * is its path and a few numbers; its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
 
+#include "conversion.h"
 #include "records.h"
 
 /* As dn_records_make, of the class folders in options->source; options->shards 0: so many that a
@@ -20,12 +21,10 @@ dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], 
 typedef struct dn_folder_image {
     char *path;    /* below the source */
     int64_t size;  /* from here on by folder.c */
-    uint64_t hash; /* XXH3-64 of its bytes */
-    int32_t width, height;
+    uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
     uint16_t label;
     uint8_t split; /* dn_split_id */
-    int8_t status; /* dn_status: why it is not sound */
-    char *fault;   /* and in words; NULL: it is */
+    uint8_t is_bad;
 } dn_folder_image;
 
 /* Zeroed before the scan; freed after it, after a failure too. */
@@ -51,16 +50,16 @@ void dn_folder_free(dn_folder *f);
 
 /* ---- a shard's file; thread-safe ---- */
 
-/* An encoded shard in memory, but for the images' bytes. */
+/* An encoded shard in memory. */
 typedef struct dn_encoded_shard {
     uint8_t *bytes; /* the file */
     size_t size;
-    uint8_t *encoded; /* where they belong in it, one image after another */
 } dn_encoded_shard;
 
-/* Makes it of image(shard->count); to be freed, after a failure too. DN_ENOMEM. */
+/* Makes it of image(shard->count), whose bytes it takes; to be freed, after a failure too.
+ * DN_ENOMEM. */
 dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
-                                  const dn_manifest_shard *shard, const dn_folder_image *image);
+                                  const dn_manifest_shard *shard, dn_stored_image *image);
 void dn_encoded_shard_free(dn_encoded_shard *s);
 
 #endif

@@ -348,10 +348,8 @@ dn_status dn_folder_scan(dn_folder *f)
 
 void dn_folder_free(dn_folder *f)
 {
-    for (int64_t i = 0; i < f->images; i++) {
+    for (int64_t i = 0; i < f->images; i++)
         free(f->image[i].path);
-        free(f->image[i].fault);
-    }
     free(f->image);
     free_names(f->class_names, f->classes);
 }

@@ -1,6 +1,7 @@
 /* The options of create_records; see options.h. */
 #include "options.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@ typedef enum kind {
     FLAG,     /* int, 1 */
     TEXT,     /* const char * */
     INTEGER,  /* int from 1 to `max` */
+    OPTIONAL, /* the same, or where no number follows, `min` */
     WHOLE,    /* int64_t from `min` to `max` */
     FRACTION, /* double between 0 and 1 */
     CHOICE    /* int, the number of a word of `argument`, which has '|' between them */
@@ -56,6 +58,15 @@ static const row rows[] = {
     {"seed", "S", DN_FOR_IMAGES, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
     {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
      "at one that cannot be decoded: stop (default), or leave it out"},
+    {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
+     "images whose short side is longer than S (default 256) become\n"
+     "JPEG of that size; without it all are kept as they are"},
+    {"quality", "Q", DN_FOR_IMAGES, INTEGER, PLACE(quality), 1, 100,
+     "of JPEG that is made, 1 to 100 (default 90; without\n"
+     "--short-side 95)"},
+    {"exif", "ignore|apply", DN_FOR_IMAGES, CHOICE, PLACE(exif), 0, 0,
+     "where EXIF says that an image is to be seen turned: ignore it,\n"
+     "as torchvision (default), or turn it, which makes it a JPEG"},
     {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
      "threads, 1 to 1024 (default: one per processor that may run)"},
     {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
@@ -91,6 +102,14 @@ static dn_status parse_value(const row *r, const char *text, dn_records_options 
         break;
     case TEXT:
         *(const char **)place = text;
+        break;
+    case OPTIONAL:
+        *(int *)place = (int)r->min;
+        if (!text)
+            break;
+        DN_CHECK(dn_parse_whole(text, 1, r->max, &number), DN_EINVAL,
+                 "--%s: found \"%s\", expected 1 to %" PRId64, r->name, text, r->max);
+        *(int *)place = (int)number;
         break;
     case INTEGER:
     case WHOLE:
@@ -133,7 +152,10 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
 {
     struct option names[ROWS + 1] = {0};
     for (int i = 0; i < ROWS; i++)
-        names[i] = (struct option){rows[i].name, rows[i].argument ? required_argument : no_argument,
+        names[i] = (struct option){rows[i].name,
+                                   rows[i].kind == OPTIONAL ? optional_argument
+                                   : rows[i].argument       ? required_argument
+                                                            : no_argument,
                                    NULL, 0};
     *options = (dn_records_options){
         .zstd_level = 6,
@@ -150,6 +172,9 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         }
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
+        if (!optarg && rows[at].kind == OPTIONAL && argv[optind] &&
+            isdigit((unsigned char)*argv[optind]))
+            optarg = argv[optind++];
         DN_TRY(parse_value(&rows[at], optarg, options));
         options->given |= UINT64_C(1) << at;
     }

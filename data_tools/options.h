@@ -20,11 +20,15 @@ typedef struct dn_records_options {
     double val_fraction; /* that is drawn for the test split; 0: the default */
     int64_t seed;        /* of the draw */
     int on_bad_image;    /* dn_on_bad_image */
+    int short_side;      /* of images that are larger; 0: all are kept as they are */
+    int quality;         /* of JPEG, where one is made; 0: the default */
+    int exif;            /* dn_exif */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;
 
 typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
+typedef enum dn_exif { DN_EXIF_IGNORE, DN_EXIF_APPLY } dn_exif;
 
 /* Who takes an option: bits. */
 enum {

@@ -28,9 +28,9 @@ static int put_attribute(const dn_shard_file *w, const dn_shard_attribute *a)
 static int put_attributes(const dn_shard_file *w)
 {
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
+    const int count = dn_shard_attributes(w->manifest, w->shard, list);
     int good = 1;
-    dn_shard_attributes(w->manifest, w->shard, list);
-    for (int i = 0; good && i < DN_SHARD_ATTRIBUTES; i++)
+    for (int i = 0; good && i < count; i++)
         good = put_attribute(w, &list[i]);
     return good;
 }

@@ -156,8 +156,12 @@ fi
 # Disks
 if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     trap 'umount "$tmp/disk"; rm -rf "$tmp"' EXIT
-    refused "No space left on device" CIFAR10 --out disk/a
+    refused "No space left on device" CIFAR10 --out disk/a --shards 40
     [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
+    mount -o remount,size=100m disk
+    accepted "shards are whole; going on with the others" CIFAR10 --out disk/a --shards 40
+    accepted "everything verified" verify disk/a
+    [[ $(find disk/a -type f | wc -l) == 97 ]] || fail "more files than 48 shards have"
     rm -rf disk/a
     mount -o remount,ro disk
     refused "Read-only file system" CIFAR10 --out disk/a

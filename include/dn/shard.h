@@ -48,8 +48,9 @@ typedef struct dn_manifest {
     dn_shard_info info;
     const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
     int zstd_level;
-    uint64_t source; /* checksum of what the records were made from; 0: not known */
-    uint64_t hash;   /* of a loaded manifest: XXH3-64 of dataset.json */
+    char conversion[64]; /* of the images from their source's; "": they are as they came */
+    uint64_t source;     /* checksum of what the records were made from; 0: not known */
+    uint64_t hash;       /* of a loaded manifest: XXH3-64 of dataset.json */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */
@@ -104,9 +105,10 @@ typedef struct dn_shard_attribute {
 
 enum { DN_SHARD_ATTRIBUTES = 9 };
 
-/* list = the attributes of one of the manifest's shards, whose texts they share. */
-void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
+/* list = the attributes of one of the manifest's shards, whose texts they share. Returns how many:
+ * encoded shards, which are made before mean and std are known, lack these two. */
+int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                        dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
 
 /* ---- the reader ---- */
 

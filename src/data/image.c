@@ -52,7 +52,12 @@ typedef struct jpeg_reader {
     struct jpeg_error_mgr errors;
     jmp_buf failed;
     int is_short; /* the file ended too early */
+    struct jpeg_progress_mgr progress;
+    int is_endless;
 } jpeg_reader;
+
+/* Each goes over the whole picture, and a file has room for millions. */
+enum { MOST_SCANS = 500 };
 
 static void jpeg_fail(j_common_ptr decoder)
 {
@@ -66,12 +71,23 @@ static void jpeg_note(j_common_ptr decoder, int level)
         ((jpeg_reader *)decoder)->is_short = 1;
 }
 
+static void jpeg_count_scans(j_common_ptr decoder)
+{
+    jpeg_reader *const r = (jpeg_reader *)decoder;
+    if (r->decoder.input_scan_number <= MOST_SCANS)
+        return;
+    r->is_endless = 1;
+    longjmp(r->failed, 1);
+}
+
 static void jpeg_open(jpeg_reader *r, const dn_encoded *file)
 {
     r->decoder.err = jpeg_std_error(&r->errors);
     r->errors.error_exit = jpeg_fail;
     r->errors.emit_message = jpeg_note;
     jpeg_create_decompress(&r->decoder);
+    r->progress.progress_monitor = jpeg_count_scans;
+    r->decoder.progress = &r->progress;
     jpeg_mem_src(&r->decoder, file->bytes, file->size);
     jpeg_read_header(&r->decoder, TRUE);
 }
@@ -136,16 +152,25 @@ static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pix
     return DN_OK;
 }
 
+/* What libjpeg could not go on with. */
+static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
+{
+    char reason[JMSG_LENGTH_MAX];
+    DN_CHECK(!r->is_endless, DN_EINVAL, "%s: found a JPEG of more than %d scans", name, MOST_SCANS);
+    DN_CHECK(r->errors.msg_code != JERR_BAD_PRECISION, DN_EINVAL,
+             "%s: found a JPEG of %d bits a sample, expected 8", name, r->errors.msg_parm.i[0]);
+    r->errors.format_message((j_common_ptr)&r->decoder, reason);
+    return dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", name, reason);
+}
+
 /* Either the header alone (pixels NULL) or the pixels. */
 static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *part, double shrink,
                            dn_pixels *pixels)
 {
     jpeg_reader r = {0};
-    char reason[JMSG_LENGTH_MAX];
     dn_status status;
     if (setjmp(r.failed) != 0) {
-        r.errors.format_message((j_common_ptr)&r.decoder, reason);
-        status = dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", file->name, reason);
+        status = jpeg_failure(&r, file->name);
         jpeg_destroy_decompress(&r.decoder);
         return status;
     }

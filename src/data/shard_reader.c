@@ -105,8 +105,8 @@ static dn_status check_attributes(hid_t file, const char *path, const dn_shards 
                                   const dn_manifest_shard *shard)
 {
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
-    dn_shard_attributes(shards->manifest, shard, list);
-    for (int i = 0; i < DN_SHARD_ATTRIBUTES; i++) {
+    const int count = dn_shard_attributes(shards->manifest, shard, list);
+    for (int i = 0; i < count; i++) {
         const dn_shard_attribute *const a = &list[i];
         if (a->text)
             DN_TRY(check_text(file, path, a->name, a->text));

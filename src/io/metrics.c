@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/program.h"
 
 #define HASH "%016" PRIx64
 
@@ -161,15 +162,6 @@ static int open_terminal(FILE *stream)
     return -1;
 }
 
-static void duration_text(double seconds, char text[32])
-{
-    const long long s = (long long)(seconds + 0.5);
-    if (s >= 3600)
-        snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
-}
-
 enum { LINE_SIZE = 512 };
 
 /* "epoch 3/300 [###...] 120/780 loss ..."; where the columns are too few for a bar, "step" stands
@@ -184,7 +176,7 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
     const int64_t place = (m->step - 1) % per_epoch + 1;
     const double per_step = (omp_get_wtime() - m->start) / (double)m->steps;
     const summary s = summarize(m, t);
-    duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    dn_duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
     snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
     snprintf(tail, sizeof tail,
              "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left", place,
@@ -303,7 +295,7 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
     if (m->interval.steps > 0)
         DN_TRY(end_interval(m, 1));
     const double seconds = omp_get_wtime() - m->start;
-    duration_text(seconds, duration);
+    dn_duration_text(seconds, duration);
     print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
                weights_hash, checkpoint ? checkpoint : "");
     return write_object(m, "end",

@@ -114,23 +114,25 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                          known, folder_name, dn_nearest_hint(&nearest, ""));
 }
 
+static dn_status make_folder(const dn_raw_set *set, const dn_records_options *options)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_folder_make(set, options, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
 static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 {
     int made;
+    if (set->scan)
+        return make_folder(set, options);
     if (!options->out)
         options->out = set->folder;
     if (!options->shards)
         options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
     return print_summary(options->out, made ? "written" : "already complete");
-}
-
-static dn_status make_folder(const dn_records_options *options)
-{
-    char out[PATH_MAX];
-    int made;
-    DN_TRY(dn_folder_make(options, out, &made));
-    return print_summary(out, made ? "written" : "already complete");
 }
 
 static dn_status run_words(int words, char **word, dn_records_options *options)
@@ -141,7 +143,7 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
     DN_TRY(find_name(word[0], &set, &command));
     DN_TRY(dn_records_options_check(options,
                                     command ? command->use
-                                    : set   ? DN_FOR_PIXELS
+                                    : set   ? set->use | DN_FOR_DOWNLOAD
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
@@ -150,7 +152,7 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
         return command->run(word[1]);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
-    return set ? make_set(set, options) : make_folder(options);
+    return set ? make_set(set, options) : make_folder(NULL, options);
 }
 
 static dn_status run_arguments(int argc, char **argv)

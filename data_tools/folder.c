@@ -25,6 +25,7 @@ enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999 };
 struct make_folder {
     dn_making making;
     dn_folder folder;
+    dn_status (*scan)(dn_folder *f);
     dn_pixel_sums sums; /* of the train split */
     int64_t bad;        /* images left out */
 };
@@ -43,18 +44,29 @@ struct decoder {
     dn_pixel_sums sums;
 };
 
-/* *size bytes of the file, at least one. */
-static dn_status read_image(const char *path, dn_buffer *bytes, int64_t *size)
+/* Opens the image's file, or the archive that it is in; *size = its bytes. */
+static dn_status open_image(const dn_folder_image *image, const char *path, int *file,
+                            int64_t *size)
+{
+    DN_TRY(dn_file_open(image->archive ? image->archive : path, file, size));
+    if (image->archive)
+        *size = image->size;
+    return DN_OK;
+}
+
+/* *size bytes of the image, at least one. */
+static dn_status read_image(const dn_folder_image *image, const char *path, dn_buffer *bytes,
+                            int64_t *size)
 {
     int file;
-    dn_status status = dn_file_open(path, &file, size);
+    dn_status status = open_image(image, path, &file, size);
     if (status == DN_OK && (*size < 1 || *size > DN_SHARD_CHUNK_BYTES))
         status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
                          path, *size, DN_SHARD_CHUNK_BYTES);
     if (status == DN_OK)
         status = dn_buffer_grow(bytes, (size_t)*size);
     if (status == DN_OK)
-        status = dn_file_read(file, path, bytes->bytes, (size_t)*size, 0);
+        status = dn_file_read(file, path, bytes->bytes, (size_t)*size, image->at);
     if (file >= 0)
         close(file);
     return status;
@@ -65,7 +77,7 @@ static dn_status decode_image(const dn_folder *f, dn_folder_image *image, struct
 {
     char path[PATH_MAX];
     DN_TRY(join_image(path, f, image));
-    DN_TRY(read_image(path, &d->bytes, &image->size));
+    DN_TRY(read_image(image, path, &d->bytes, &image->size));
     const size_t size = (size_t)image->size;
     const dn_encoded file = {.bytes = d->bytes.bytes, .size = size, .name = path};
     DN_TRY(dn_image_decode(&file, NULL, 1, &d->pixels));
@@ -224,9 +236,9 @@ static dn_status read_again(const dn_folder *f, const dn_folder_image *image, ui
     int file;
     int64_t size;
     DN_TRY(join_image(path, f, image));
-    dn_status status = dn_file_open(path, &file, &size);
+    dn_status status = open_image(image, path, &file, &size);
     if (status == DN_OK && size == image->size)
-        status = dn_file_read(file, path, bytes, (size_t)size, 0);
+        status = dn_file_read(file, path, bytes, (size_t)size, image->at);
     if (file >= 0)
         close(file);
     DN_TRY(status);
@@ -270,7 +282,7 @@ static dn_status make_records(struct make_folder *k, dn_shard_info *info, int *m
 {
     dn_folder *const f = &k->folder;
     DN_TRY(dn_making_begin(&k->making, info->dataset));
-    DN_TRY(dn_folder_scan(f));
+    DN_TRY(k->scan(f));
     decode_images(k);
     DN_TRY(check_images(f));
     drop_bad(k);
@@ -287,20 +299,30 @@ static dn_status make_records(struct make_folder *k, dn_shard_info *info, int *m
     return DN_OK;
 }
 
-dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], int *made)
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+                         char out[PATH_MAX], int *made)
 {
+    char source[PATH_MAX];
     *made = 0;
-    DN_CHECK(options->source, DN_EINVAL,
+    DN_CHECK(set || options->source, DN_EINVAL,
              "FOLDER: found no --source, expected the folder of images");
     dn_shard_info info = {0};
-    name_set(options->source, info.dataset, sizeof info.dataset);
+    if (set)
+        DN_TRY(dn_raw_set_find(set, options, source));
+    else
+        name_set(options->source, info.dataset, sizeof info.dataset);
+    if (set)
+        info = set->info;
     const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                       : set        ? snprintf(out, PATH_MAX, "%s", set->folder)
                                     : snprintf(out, PATH_MAX, "data/%s", info.dataset);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
     dn_records_options asked = *options;
     asked.out = out;
-    struct make_folder k = {.making = {.options = &asked, .prefix = info.dataset},
-                            .folder = {.source = options->source, .options = &asked}};
+    struct make_folder k = {
+        .making = {.options = &asked, .prefix = set ? set->prefix : info.dataset},
+        .folder = {.source = set ? source : options->source, .options = &asked},
+        .scan = set ? set->scan : dn_folder_scan};
     const dn_status status = make_records(&k, &info, made);
     dn_folder_free(&k.folder);
     dn_making_end(&k.making);

@@ -48,9 +48,9 @@ struct decoder {
 static dn_status open_image(const dn_folder_image *image, const char *path, int *file,
                             int64_t *size)
 {
-    DN_TRY(dn_file_open(image->archive ? image->archive : path, file, size));
-    if (image->archive)
-        *size = image->size;
+    int64_t all;
+    DN_TRY(dn_file_open(image->archive ? image->archive : path, file, &all));
+    *size = image->archive ? image->size : all;
     return DN_OK;
 }
 

@@ -149,14 +149,7 @@ static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *opt
     }
     for (int s = 0; s < DN_SPLITS; s++)
         keep_images(&split[s], size, label, options->limit, counts + s * all);
-    int missing = 0;
-    while (missing < *classes && counts[missing] > 0)
-        missing++;
-    const int is_missing = missing < *classes;
     free(counts);
-    DN_CHECK(!is_missing, DN_EINVAL,
-             "%s: class %s: found no image to train on; name the classes to take with --classes",
-             source, names[missing]);
     return DN_OK;
 }
 

@@ -20,7 +20,7 @@ dn_status dn_draw_test(const dn_records_options *options, const char *source,
 
 /* Leaves what was asked for of both splits: with --val-fraction the test split is what is drawn
  * from the train split. names(*classes), in the set's order, are those that are left, which the
- * labels count. DN_EINVAL where a split is left empty, or a class without images to train on. */
+ * labels count. DN_EINVAL where a split is left empty. */
 dn_status dn_select_images(const dn_raw_set *set, const dn_records_options *options,
                            const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                            int *classes);

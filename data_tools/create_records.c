@@ -48,14 +48,22 @@ static dn_status verify(const char *folder)
     return print_summary(folder, "everything verified");
 }
 
-/* What can be done with a folder of records. */
+static dn_status list(const char *nothing)
+{
+    (void)nothing;
+    dn_records_list();
+    return DN_OK;
+}
+
+/* What can be done with a folder of records, or with none. */
 static const struct command {
-    const char *name;
-    int use; /* of options */
+    const char *name, *word; /* after it, or NULL: none */
+    int use;                 /* of options */
     const char *help;
     dn_status (*run)(const char *folder);
 } commands[] = {
-    {"verify", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
+    {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -64,7 +72,7 @@ static void print_help(void)
 {
     printf("usage: create_records NAME [options]      make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        const int used = printf("       create_records %s DIR", c->name);
+        const int used = printf("       create_records %s %s", c->name, c->word ? c->word : "");
         printf("%*s%s\n", 42 - used, "", c->help);
     }
     printf("\n"
@@ -147,8 +155,9 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
-        DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL, "%s takes one folder; see --help",
-                 command->name);
+        DN_CHECK(words == (command->word ? 2 : 1) && (words == 1 || word[1][0] != '\0'), DN_EINVAL,
+                 "%s takes %s; see --help", command->name,
+                 command->word ? "one folder" : "no further word");
         return command->run(word[1]);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);

@@ -82,7 +82,7 @@ struct transfer {
     int file;        /* that has the bytes so far */
     int64_t got;     /* so many */
     int64_t most;    /* that it ever had */
-    int64_t begun;   /* those that were there when the process began */
+    int has_length;  /* the server said how many there are */
     time_t told;     /* when progress was told last */
     dn_status fault; /* why the file takes no more */
 };
@@ -141,7 +141,7 @@ static dn_status start_over(struct transfer *t)
 {
     DN_CHECK(ftruncate(t->file, 0) == 0 && lseek(t->file, 0, SEEK_SET) == 0, DN_EIO,
              "%s: cannot write: %s", t->partial, strerror(errno));
-    t->got = t->begun = 0;
+    t->got = 0;
     return DN_OK;
 }
 
@@ -172,14 +172,12 @@ static void set_options(CURL *curl, struct transfer *t, const char *url, char *m
 /* What became of a try. */
 typedef enum outcome { WHOLE, BROKEN, USELESS } outcome;
 
-static outcome judge(CURL *curl, const struct transfer *t, CURLcode code, long http)
+static outcome judge(const struct transfer *t, CURLcode code, long http)
 {
-    curl_off_t length = -1;
     switch (code) {
     case CURLE_OK:
         /* without a length, a connection that breaks looks like the file's end */
-        curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-        return length < 0 && t->got < t->wanted->bytes ? BROKEN : WHOLE;
+        return !t->has_length && t->got < t->wanted->bytes ? BROKEN : WHOLE;
     case CURLE_HTTP_RETURNED_ERROR:
         return http >= 500 || http == 408 || http == 429 ? BROKEN : USELESS;
     case CURLE_PARTIAL_FILE:
@@ -198,11 +196,14 @@ static outcome judge(CURL *curl, const struct transfer *t, CURLcode code, long h
 static outcome try_once(CURL *curl, struct transfer *t, const char *url)
 {
     char message[CURL_ERROR_SIZE] = "";
+    curl_off_t length = -1;
     long http = 0;
     t->fault = DN_OK;
     set_options(curl, t, url, message);
     const CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
+    curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    t->has_length = length >= 0;
     /* the server has no ranges, or not this one: the whole file again */
     if (t->got > 0 && (code == CURLE_RANGE_ERROR || http == 416)) {
         if (start_over(t) == DN_OK)
@@ -218,7 +219,7 @@ static outcome try_once(CURL *curl, struct transfer *t, const char *url)
             code == CURLE_OK ? "the connection ended early"
             : *message       ? message
                              : curl_easy_strerror(code));
-    return judge(curl, t, code, http);
+    return judge(t, code, http);
 }
 
 /* Requests until it is whole, or so many in a row brought nothing. */
@@ -243,35 +244,44 @@ static dn_status transfer_file(CURL *curl, struct transfer *t, const char *url)
 
 /* ---- the whole file ---- */
 
-/* The bytes of an earlier run may be of another file: where they do not fit, the file is got once
- * more. */
-static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
+/* The partial file has its checksum, or none is known. */
+static dn_status check_file(const struct transfer *t, const char *url)
 {
     const dn_fetch *const wanted = t->wanted;
-    const int is_resumed = t->begun > 0;
-    dn_status status = DN_OK;
-    if (!wanted->bytes || t->got < wanted->bytes)
-        status = transfer_file(curl, t, url);
-    if (isatty(STDOUT_FILENO))
-        printf("\r\033[K");
-    DN_TRY(status);
     if (!wanted->digest) {
         dn_warn("%s: %" PRId64 " bytes without a known checksum (--sha256)", url, t->got);
         return DN_OK;
     }
-    status = dn_digest_check(t->partial, wanted->digest);
-    if (status == DN_OK) {
-        dn_info("%s: %.1f MB, of the expected checksum", wanted->name, (double)t->got / 1e6);
-        return DN_OK;
+    const dn_status status = dn_digest_check(t->partial, wanted->digest);
+    if (status != DN_OK)
+        return dn_fail(status, "%s: %s; not used", url, dn_message());
+    dn_info("%s: %.1f MB, of the expected checksum", wanted->name, (double)t->got / 1e6);
+    return DN_OK;
+}
+
+/* Where the checksum is wrong, there may be more to come, or the bytes of an earlier run are of
+ * another file, which is then got once more. */
+static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
+{
+    for (int is_resumed = t->got > 0;;) {
+        const int64_t before = t->got;
+        dn_status status = DN_OK;
+        if (!t->wanted->bytes || t->got < t->wanted->bytes)
+            status = transfer_file(curl, t, url);
+        if (isatty(STDOUT_FILENO))
+            printf("\r\033[K");
+        DN_TRY(status);
+        status = check_file(t, url);
+        if (status != DN_ECORRUPT)
+            return status;
+        if (t->has_length || t->got <= before) {
+            DN_TRY(start_over(t));
+            t->most = 0;
+            if (!is_resumed)
+                return status;
+            is_resumed = 0;
+        }
     }
-    status = dn_fail(status, "%s: %s; not used", url, dn_message());
-    if (status == DN_ECORRUPT) {
-        DN_TRY(start_over(t));
-        t->most = 0;
-        if (is_resumed)
-            return get_checked(curl, t, url);
-    }
-    return status;
 }
 
 static dn_status get_from_all(struct transfer *t, const char *const *urls, int count)
@@ -307,7 +317,7 @@ static dn_status open_partial(struct transfer *t)
              "%s: another create_records is getting it", t->partial);
     DN_CHECK(fstat(t->file, &info) == 0 && S_ISREG(info.st_mode), DN_EIO, "%s: found no plain file",
              t->partial);
-    t->got = t->most = t->begun = lseek(t->file, 0, SEEK_END);
+    t->got = t->most = lseek(t->file, 0, SEEK_END);
     if (t->wanted->bytes && t->got > t->wanted->bytes)
         return start_over(t);
     return DN_OK;

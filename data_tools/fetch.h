@@ -31,10 +31,14 @@ dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count
  * many hex digits. */
 dn_status dn_digest_check(const char *path, const char *digest);
 
-/* Unpacks a tar archive, packed or not, or a zip archive into the folder: all of it or nothing.
- * Only files and folders below it, of at most so many bytes in all. DN_ECORRUPT names the entry
- * that is something else; DN_EIO. */
+/* Unpacks a tar archive, packed or not, or a zip archive: all of it or nothing. Only files and
+ * folders below it, of at most so many bytes in all, to a new folder, in place of one of that name.
+ * DN_ECORRUPT names the entry that is something else; DN_EIO. */
 dn_status dn_unpack(const char *archive, const char *folder, int64_t most);
+
+/* Moves all that is in a folder to another one, once it is on the disk. DN_EIO: something of such a
+ * name is there. */
+dn_status dn_move_entries(const char *from, const char *folder);
 
 /* Removes the folder with all that is in it, as far as it can be. */
 void dn_remove_folder(const char *folder);

@@ -138,6 +138,21 @@ static dn_status check_download(const dn_raw_set *set, const dn_records_options 
     return DN_OK;
 }
 
+static dn_status unpack_archive(const dn_raw_set *set, const dn_raw_archive *archive,
+                                const char *path, const char *folder)
+{
+    char new[PATH_MAX], found[PATH_MAX];
+    DN_CHECK(snprintf(new, PATH_MAX, "%s.unpacked" DN_PARTIAL, path) < PATH_MAX, DN_EINVAL,
+             "%s: the path is too long", path);
+    DN_TRY(dn_unpack(path, new, 2 * archive->unpacked));
+    const dn_status status = dn_raw_set_search(set, new, found)
+                                 ? dn_move_entries(new, folder)
+                                 : dn_fail(DN_ECORRUPT, "%s: found no %s/%s in it", path,
+                                           set->form->subfolder, set->form->probe);
+    dn_remove_folder(new);
+    return status;
+}
+
 /* Gets one archive into the folder and unpacks it. What another server than the authors' gives has
  * no known checksum; where it cannot be unpacked, it is not kept. */
 static dn_status get_archive(const dn_raw_set *set, const dn_raw_archive *archive,
@@ -156,7 +171,7 @@ static dn_status get_archive(const dn_raw_set *set, const dn_raw_archive *archiv
     DN_TRY(dn_fetch_file(&file, base, DN_RAW_MIRRORS));
     if (!archive->unpacked)
         return DN_OK;
-    const dn_status status = dn_unpack(path, folder, 2 * archive->unpacked);
+    const dn_status status = unpack_archive(set, archive, path, folder);
     if (status == DN_ECORRUPT && !file.digest)
         remove(path);
     return status;

@@ -124,6 +124,9 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
  * the HDF5 pixels and label, or each encoded image decoded, counts, mean and std. */
 dn_status dn_records_verify(const char *folder);
 
+/* Prints the known data sets: where to get each, and what of it is found. */
+void dn_records_list(void);
+
 /* ---- examples: labelled images as messages; thread-safe ---- */
 
 /* *record(size) = the image(channels, height, width) as a tf.train.Example, to be freed by the

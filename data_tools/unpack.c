@@ -1,8 +1,8 @@
 /*
  * What is in archives; see fetch.h.
  *
- * It goes into a new folder first, in which nothing but what the archive brings can be, no link in
- * particular, and from there, once all of it is on the disk, to its place.
+ * It goes into a new folder, in which nothing but what the archive brings can be: no link in
+ * particular.
  */
 #include "fetch.h"
 
@@ -26,7 +26,7 @@ enum { BLOCK = 1 << 16, MOST_ENTRIES = 1 << 20 };
 
 struct unpacking {
     const char *path;
-    char folder[PATH_MAX]; /* the new one */
+    const char *folder;
     struct archive *archive;
     int64_t left; /* bytes that may come yet */
 };
@@ -131,8 +131,7 @@ void dn_remove_folder(const char *folder)
     nftw(folder, remove_entry, OPEN, FTW_DEPTH | FTW_PHYS);
 }
 
-/* All that is in it to the folder. */
-static dn_status move_entries(const char *from, const char *folder)
+dn_status dn_move_entries(const char *from, const char *folder)
 {
     char old[PATH_MAX], new[PATH_MAX];
     DIR *const list = opendir(from);
@@ -154,13 +153,9 @@ static dn_status move_entries(const char *from, const char *folder)
 
 dn_status dn_unpack(const char *archive, const char *folder, int64_t most)
 {
-    struct unpacking u = {.path = archive, .left = most};
-    const char *const slash = strrchr(archive, '/');
-    DN_CHECK(snprintf(u.folder, PATH_MAX, "%s/%s.unpacked" DN_PARTIAL, folder,
-                      slash ? slash + 1 : archive) < PATH_MAX,
-             DN_EINVAL, "%s: the path is too long", archive);
-    dn_remove_folder(u.folder); /* of a run that was cut off */
-    DN_TRY(dn_make_folders(u.folder));
+    struct unpacking u = {.path = archive, .folder = folder, .left = most};
+    dn_remove_folder(folder);
+    DN_TRY(dn_make_folders(folder));
     dn_info("%s: unpacking", archive);
     u.archive = archive_read_new();
     DN_CHECK(u.archive, DN_ENOMEM, "%s: out of memory", archive);
@@ -169,10 +164,9 @@ dn_status dn_unpack(const char *archive, const char *folder, int64_t most)
     archive_read_support_filter_xz(u.archive);
     archive_read_support_format_tar(u.archive);
     archive_read_support_format_zip(u.archive);
-    dn_status status = unpack_entries(&u);
+    const dn_status status = unpack_entries(&u);
     archive_read_free(u.archive);
-    if (status == DN_OK)
-        status = move_entries(u.folder, folder);
-    dn_remove_folder(u.folder);
+    if (status != DN_OK)
+        dn_remove_folder(folder);
     return status;
 }

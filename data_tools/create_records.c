@@ -48,14 +48,22 @@ static dn_status verify(const char *folder)
     return print_summary(folder, "everything verified");
 }
 
-/* What can be done with a folder of records. */
+static dn_status list(const char *nothing)
+{
+    (void)nothing;
+    dn_records_list();
+    return DN_OK;
+}
+
+/* What can be done with a folder of records, or with none. */
 static const struct command {
-    const char *name;
-    int use; /* of options */
+    const char *name, *word; /* after it, or NULL: none */
+    int use;                 /* of options */
     const char *help;
     dn_status (*run)(const char *folder);
 } commands[] = {
-    {"verify", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
+    {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -64,7 +72,7 @@ static void print_help(void)
 {
     printf("Usage: create_records NAME [options]      make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        const int used = printf("       create_records %s DIR", c->name);
+        const int used = printf("       create_records %s %s", c->name, c->word ? c->word : "");
         printf("%*s%s\n", 42 - used, "", c->help);
     }
     printf("\n"
@@ -114,23 +122,25 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                          known, folder_name, dn_nearest_hint(&nearest, ""));
 }
 
+static dn_status make_folder(const dn_raw_set *set, const dn_records_options *options)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_folder_make(set, options, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
 static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 {
     int made;
+    if (set->scan)
+        return make_folder(set, options);
     if (!options->out)
         options->out = set->folder;
     if (!options->shards)
         options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
     return print_summary(options->out, made ? "written" : "already complete");
-}
-
-static dn_status make_folder(const dn_records_options *options)
-{
-    char out[PATH_MAX];
-    int made;
-    DN_TRY(dn_folder_make(options, out, &made));
-    return print_summary(out, made ? "written" : "already complete");
 }
 
 static dn_status run_words(int words, char **word, dn_records_options *options)
@@ -141,16 +151,17 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
     DN_TRY(find_name(word[0], &set, &command));
     DN_TRY(dn_records_options_check(options,
                                     command ? command->use
-                                    : set   ? DN_FOR_PIXELS
+                                    : set   ? set->use | DN_FOR_DOWNLOAD
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
-        DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL, "%s takes one folder; see --help",
-                 command->name);
+        DN_CHECK(words == (command->word ? 2 : 1) && (words == 1 || word[1][0] != '\0'), DN_EINVAL,
+                 "%s takes %s; see --help", command->name,
+                 command->word ? "one folder" : "no further word");
         return command->run(word[1]);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
-    return set ? make_set(set, options) : make_folder(options);
+    return set ? make_set(set, options) : make_folder(NULL, options);
 }
 
 static dn_status run_arguments(int argc, char **argv)

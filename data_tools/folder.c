@@ -36,6 +36,7 @@ struct making_shard {
 struct make_folder {
     dn_making making;
     dn_folder folder;
+    dn_status (*scan)(dn_folder *f);
     struct making_shard *shard; /* (shards) */
     int64_t turned;             /* images that EXIF says are to be seen turned */
     _Atomic int64_t end;        /* images before it are to be done */
@@ -49,19 +50,22 @@ static dn_status join_image(char path[PATH_MAX], const dn_folder *f, const dn_fo
     return dn_join_path(path, f->source, image->path);
 }
 
-/* *size bytes of the file, at least one. */
-static dn_status read_image(const char *path, dn_buffer *bytes, size_t *size)
+/* *size bytes of the image, at least one. */
+static dn_status read_image(const dn_folder_image *image, const char *path, dn_buffer *bytes,
+                            size_t *size)
 {
     int file;
     int64_t found;
-    dn_status status = dn_file_open(path, &file, &found);
+    dn_status status = dn_file_open(image->archive ? image->archive : path, &file, &found);
+    if (image->archive)
+        found = image->size;
     if (status == DN_OK && (found < 1 || found > DN_SHARD_CHUNK_BYTES))
         status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
                          path, found, DN_SHARD_CHUNK_BYTES);
     if (status == DN_OK)
         status = dn_buffer_grow(bytes, (size_t)found);
     if (status == DN_OK)
-        status = dn_file_read(file, path, bytes->bytes, (size_t)found, 0);
+        status = dn_file_read(file, path, bytes->bytes, (size_t)found, image->at);
     if (file >= 0)
         close(file);
     *size = (size_t)found;
@@ -88,12 +92,13 @@ static dn_status list_files(dn_folder *f, uint64_t *listing)
         if (status != DN_OK) {
 #pragma omp critical(dn_folder)
             dn_failure_keep(&failure, status);
-        } else if (stat(path, &info) != 0) {
+        } else if (stat(image->archive ? image->archive : path, &info) != 0) {
             info.st_size = 0; /* it is bad, as will be seen */
         }
-        image->size = info.st_size;
-        const int64_t facts[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
-                                 image->label, image->split};
+        if (!image->archive)
+            image->size = info.st_size;
+        const int64_t facts[] = {image->size,          image->at,    info.st_mtim.tv_sec,
+                                 info.st_mtim.tv_nsec, image->label, image->split};
         image->hash = XXH3_64bits_withSeed(image->path, strlen(image->path),
                                            XXH3_64bits(facts, sizeof facts));
     }
@@ -118,7 +123,7 @@ static dn_status hash_files(dn_folder *f)
             size_t size;
             dn_status status = join_image(path, f, &f->image[i]);
             if (status == DN_OK)
-                status = read_image(path, &bytes, &size);
+                status = read_image(&f->image[i], path, &bytes, &size);
             f->image[i].hash = status == DN_OK ? XXH3_64bits(bytes.bytes, size) : 0;
             if (!is_bad(status)) {
 #pragma omp critical(dn_folder)
@@ -304,7 +309,7 @@ static dn_status make_image(struct make_folder *k, struct making_shard *s, int64
     image->hash = 0;
     stored->label = image->label;
     DN_TRY(join_image(path, &k->folder, image));
-    DN_TRY(read_image(path, &stored->bytes, &file.size));
+    DN_TRY(read_image(image, path, &stored->bytes, &file.size));
     file.bytes = stored->bytes.bytes;
     stored->size = file.size;
     image->hash = XXH3_64bits(file.bytes, file.size);
@@ -473,7 +478,7 @@ static dn_status make_records(struct make_folder *k, const dn_shard_info *info, 
     int complete;
     dn_status status;
     DN_TRY(dn_making_begin(&k->making, info->dataset));
-    DN_TRY(dn_folder_scan(&k->folder));
+    DN_TRY(k->scan(&k->folder));
     DN_TRY(list_files(&k->folder, &listing));
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));
@@ -489,24 +494,34 @@ done:
     return DN_OK;
 }
 
-dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], int *made)
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+                         char out[PATH_MAX], int *made)
 {
     dn_records_options asked = *options;
     dn_shard_info info = {.channels = 3};
+    char source[PATH_MAX];
     *made = 0;
-    DN_CHECK(options->source, DN_EINVAL,
+    DN_CHECK(set || options->source, DN_EINVAL,
              "FOLDER: found no --source, expected the folder of images");
     DN_CHECK(!options->quality || options->short_side || options->exif == DN_EXIF_APPLY, DN_EINVAL,
              "--quality: found it without --short-side or --exif apply, so no JPEG is made");
-    name_set(options->source, info.dataset, sizeof info.dataset);
+    if (set) {
+        DN_TRY(dn_raw_set_find(set, options, source));
+        info = set->info;
+    } else {
+        name_set(options->source, info.dataset, sizeof info.dataset);
+    }
     const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                       : set        ? snprintf(out, PATH_MAX, "%s", set->folder)
                                     : snprintf(out, PATH_MAX, "data/%s", info.dataset);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
     asked.out = out;
     if (!asked.quality)
         asked.quality = asked.short_side ? 90 : 95;
-    struct make_folder k = {.making = {.options = &asked, .prefix = info.dataset},
-                            .folder = {.source = options->source, .options = &asked}};
+    struct make_folder k = {
+        .making = {.options = &asked, .prefix = set ? set->prefix : info.dataset},
+        .folder = {.source = set ? source : options->source, .options = &asked},
+        .scan = set ? set->scan : dn_folder_scan};
     dn_conversion_describe(&asked, k.making.conversion, sizeof k.making.conversion);
     const dn_status status = make_records(&k, &info, made);
     free(k.shard);

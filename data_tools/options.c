@@ -38,7 +38,8 @@ typedef struct row {
 static const row rows[] = {
     {"source", "DIR", DN_FOR_SETS, TEXT, PLACE(source), 0, 0,
      "folder of the raw data set, or the one above it (default: the\n"
-     "current folder, then $DN_SOURCE_DIR, then a Debian package's);\n"
+     "current folder, $DN_SOURCE_DIR, a Debian package's, then that\n"
+     "of --download);\n"
      "of FOLDER, class folders with JPEG and PNG files, or train and\n"
      "val, or train and test, that hold class folders"},
     {"out", "DIR", DN_FOR_SETS, TEXT, PLACE(out), 0, 0,
@@ -49,13 +50,15 @@ static const row rows[] = {
      "proportion"},
     {"level", "Z", DN_FOR_SETS, INTEGER, PLACE(zstd_level), 1, 22,
      "zstd level of pixels, 1 to 22 (default 6)"},
-    {"classes", "A,B", DN_FOR_IMAGES, TEXT, PLACE(classes), 0, 0, "only these classes"},
-    {"limit", "N", DN_FOR_IMAGES, WHOLE, PLACE(limit), 1, UINT32_MAX,
-     "at most N images a class and split, the first by name"},
-    {"val-fraction", "F", DN_FOR_IMAGES, FRACTION, PLACE(val_fraction), 0, 0,
-     "of each class for the test split, drawn, where it has no folder\n"
-     "(default 0.1)"},
-    {"seed", "S", DN_FOR_IMAGES, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
+    {"classes", "A,B", DN_FOR_SETS, TEXT, PLACE(classes), 0, 0, "only these classes"},
+    {"limit", "N", DN_FOR_SETS, WHOLE, PLACE(limit), 1, UINT32_MAX,
+     "at most N images a class and split, the first by name or in\n"
+     "the authors' files"},
+    {"val-fraction", "F", DN_FOR_SETS, FRACTION, PLACE(val_fraction), 0, 0,
+     "of each class of the train split is drawn for the test split,\n"
+     "and the set's own test split left out; of FOLDER where it has no\n"
+     "folder for it (default 0.1)"},
+    {"seed", "S", DN_FOR_SETS, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
     {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
      "at one that cannot be decoded: stop (default), or leave it out"},
     {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
@@ -67,6 +70,23 @@ static const row rows[] = {
     {"exif", "ignore|apply", DN_FOR_IMAGES, CHOICE, PLACE(exif), 0, 0,
      "where EXIF says that an image is to be seen turned: ignore it,\n"
      "as torchvision (default), or turn it, which makes it a JPEG"},
+    {"extra", NULL, DN_FOR_EXTRA, FLAG, PLACE(extra), 0, 0,
+     "train on SVHN's 531131 further images, too"},
+    {"val-labels", "FILE", DN_FOR_VAL_LABELS, TEXT, PLACE(val_labels), 0, 0,
+     "the classes of IMAGENET's validation images, where they are not in\n"
+     "class folders: lines NAME WNID or NAME LABEL, or the devkit's\n"
+     "ground truth (default: in the devkit beside them)"},
+    {"download", NULL, DN_FOR_DOWNLOAD, FLAG, PLACE(download), 0, 0,
+     "get the authors' files, where they are missing, into --source\n"
+     "(default data/downloads/ and the set's name); one that broke off\n"
+     "is taken up again"},
+    {"url", "URL", DN_FOR_DOWNLOAD, TEXT, PLACE(url), 0, 0,
+     "get them from there, without a known checksum: the file's URL, or\n"
+     "its folder's, with '/' at the end"},
+    {"sha256", "HEX", DN_FOR_DOWNLOAD, TEXT, PLACE(sha256), 0, 0,
+     "that the file of --url must have"},
+    {"timeout", "S", DN_FOR_DOWNLOAD, INTEGER, PLACE(timeout), 1, 3600,
+     "seconds after which a silent server is given up (default 60)"},
     {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
      "threads, 1 to 1024 (default: one per processor that may run)"},
     {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
@@ -160,6 +180,7 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
     *options = (dn_records_options){
         .zstd_level = 6,
         .seed = 1,
+        .timeout = 60,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
         .help = argc == 1};
     opterr = 0;

@@ -43,17 +43,7 @@ static int label_of(int64_t image)
     return (int)(image * 7 % CLASSES);
 }
 
-static dn_status load_made_up(const char *source, dn_split_id split, uint8_t *pixels,
-                              uint16_t *labels)
-{
-    (void)source;
-    for (int64_t image = 0; image < (split == DN_TRAIN ? TRAIN : TEST); image++) {
-        for (int i = 0; i < IMAGE; i++)
-            *pixels++ = pixel((int)split, image, i);
-        labels[image] = (uint16_t)label_of(image);
-    }
-    return DN_OK;
-}
+static dn_raw_load load_made_up;
 
 static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                             .channels = CHANNELS,
@@ -65,6 +55,20 @@ static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                    .count = {TRAIN, TEST},
                                    .form = {{"made-up", ".", "exe"}}, /* needs no files */
                                    .load = load_made_up};
+
+static dn_status load_made_up(const char *source, const dn_records_options *o, dn_split_id split,
+                              dn_raw_split *images)
+{
+    (void)source, (void)o;
+    DN_TRY(dn_raw_split_create(images, &made_up, split == DN_TRAIN ? TRAIN : TEST));
+    uint8_t *pixels = images->pixels;
+    for (int64_t image = 0; image < images->count; image++) {
+        for (int i = 0; i < IMAGE; i++)
+            *pixels++ = pixel((int)split, image, i);
+        images->labels[image] = (uint16_t)label_of(image);
+    }
+    return DN_OK;
+}
 
 static char folder[] = "/tmp/dn_shard_XXXXXX";
 
@@ -243,19 +247,19 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-static dn_status load_other_label(const char *source, dn_split_id split, uint8_t *pixels,
-                                  uint16_t *labels)
+static dn_status load_other_label(const char *source, const dn_records_options *o,
+                                  dn_split_id split, dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, split, pixels, labels));
-    labels[0] ^= split == DN_TEST;
+    DN_TRY(load_made_up(source, o, split, images));
+    images->labels[0] ^= split == DN_TEST;
     return DN_OK;
 }
 
-static dn_status load_other_pixel(const char *source, dn_split_id split, uint8_t *pixels,
-                                  uint16_t *labels)
+static dn_status load_other_pixel(const char *source, const dn_records_options *o,
+                                  dn_split_id split, dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, split, pixels, labels));
-    pixels[0] ^= 1;
+    DN_TRY(load_made_up(source, o, split, images));
+    images->pixels[0] ^= 1;
     return DN_OK;
 }
 

@@ -36,6 +36,7 @@ typedef struct dn_manifest_shard {
     int index;                       /* in its split */
     int64_t first, count;            /* it holds the images [first, first + count) of its split */
     dn_manifest_file hdf5, tfrecord; /* without a name: none */
+    const uint16_t *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
@@ -47,6 +48,8 @@ typedef struct dn_manifest_split {
 typedef struct dn_manifest {
     dn_shard_info info;
     const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
+    const char *const *coarse_names; /* (coarse_classes), for writers; not owned */
+    int coarse_classes;
     int zstd_level;
     char conversion[64]; /* of the images from their source's; "": they are as they came */
     uint64_t source;     /* checksum of what the records were made from; 0: not known */
@@ -94,6 +97,7 @@ enum {
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
+#define DN_SHARD_COARSE      "coarse_" /* before labels and class_names */
 
 /* An attribute that a shard's writer sets and its reader expects. */
 typedef struct dn_shard_attribute {

@@ -114,7 +114,7 @@ static dn_status read_report(const char *what, report *r, int ending)
     r->message[sizeof r->message - 1] = '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
         return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
-    return dn_fail(DN_ECORRUPT, "%s: the HDF5 library fails on it (%s), expected a sound file",
+    return dn_fail(DN_ECORRUPT, "%s: the library that reads it fails on it (%s), expected a sound file",
                    what, WIFSIGNALED(ending) ? strsignal(WTERMSIG(ending)) : "it ended early");
 }
 

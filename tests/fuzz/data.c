@@ -17,16 +17,7 @@ uint32_t H5_checksum_lookup3(const void *bytes, size_t size, uint32_t initial);
 
 static const char *const class_names[CLASSES] = {"a", "b c", "d"};
 
-static dn_status load_raw(const char *source, dn_split_id split, uint8_t *pixels, uint16_t *labels)
-{
-    const int count = split == DN_TRAIN ? TRAIN : TEST;
-    (void)source;
-    for (int i = 0; i < count * IMAGE; i++)
-        pixels[i] = (uint8_t)(i * i / 7 + (int)split);
-    for (int i = 0; i < count; i++)
-        labels[i] = (uint16_t)(i % CLASSES);
-    return DN_OK;
-}
+static dn_raw_load load_raw;
 
 static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                             .channels = CHANNELS,
@@ -38,6 +29,19 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                    .count = {TRAIN, TEST},
                                    .form = {{"files", ".", "exe"}},
                                    .load = load_raw};
+
+static dn_status load_raw(const char *source, const dn_records_options *options, dn_split_id split,
+                          dn_raw_split *images)
+{
+    const int count = split == DN_TRAIN ? TRAIN : TEST;
+    (void)source, (void)options;
+    DN_TRY(dn_raw_split_create(images, &raw_set, count));
+    for (int i = 0; i < count * IMAGE; i++)
+        images->pixels[i] = (uint8_t)(i * i / 7 + (int)split);
+    for (int i = 0; i < count; i++)
+        images->labels[i] = (uint16_t)(i % CLASSES);
+    return DN_OK;
+}
 
 /* A part of a shard that its own checksum follows. */
 typedef struct checked {

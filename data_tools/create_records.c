@@ -42,10 +42,16 @@ static dn_status print_summary(const char *folder, const char *what)
 
 /* ---- commands ---- */
 
-static dn_status verify(const char *folder)
+static dn_status verify(const char *folder, const dn_records_options *options)
 {
+    (void)options;
     DN_TRY(dn_records_verify(folder));
     return print_summary(folder, "everything verified");
+}
+
+static dn_status info(const char *folder, const dn_records_options *options)
+{
+    return dn_records_info(folder, options->json);
 }
 
 /* What can be done with a folder of records. */
@@ -53,8 +59,11 @@ static const struct command {
     const char *name;
     int use; /* of options */
     const char *help;
-    dn_status (*run)(const char *folder);
+    dn_status (*run)(const char *folder, const dn_records_options *options);
 } commands[] = {
+    {"info", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
+    {"inspect", DN_FOR_INSPECT, "a picture of their images, or one image's facts",
+     dn_records_inspect},
     {"verify", DN_FOR_VERIFY, "read records again, compare everything", verify},
 };
 
@@ -147,7 +156,7 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
     if (command) {
         DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL, "%s takes one folder; see --help",
                  command->name);
-        return command->run(word[1]);
+        return command->run(word[1], options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
     return set ? make_set(set, options) : make_folder(options);

@@ -20,6 +20,15 @@ typedef struct dn_records_options {
     double val_fraction; /* that is drawn for the test split; 0: the default */
     int64_t seed;        /* of the draw */
     int on_bad_image;    /* dn_on_bad_image */
+    int json;
+    const char *png;     /* file to make, or NULL */
+    int split;           /* dn_split_id */
+    const char *class;   /* name, NULL: all */
+    int64_t sample;      /* index of an image, -1: none */
+    int count;           /* images; 0: the default */
+    const char *augment; /* dn/transform.h, NULL: as stored */
+    int64_t epoch;
+    int size; /* pixels a side of an image; 0: the default */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;
@@ -31,6 +40,8 @@ enum {
     DN_FOR_PIXELS = 1, /* sets of pixels of one size */
     DN_FOR_IMAGES = 2, /* sets of encoded images */
     DN_FOR_VERIFY = 4,
+    DN_FOR_INFO = 8,
+    DN_FOR_INSPECT = 16,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

@@ -33,8 +33,8 @@ struct fault {
 
 struct verify {
     const char *folder;
-    dn_manifest *manifest;
     dn_shards *shards[DN_SPLITS];
+    const dn_manifest *manifest; /* the shards' */
     void *index[DN_SPLITS];
     struct file (*file)[FORMS]; /* (manifest->shards) */
     struct fault fault[MOST_FAULTS + 1];
@@ -103,17 +103,13 @@ static void check_files(struct verify *v)
 /* Finds labels and images in every shard of the split where that is possible. */
 static dn_status open_shards(struct verify *v, dn_split_id split)
 {
-    DN_TRY(dn_shards_load(&v->shards[split], v->folder, split, INT_MAX, 1));
     dn_shards *const shards = v->shards[split];
-    DN_CHECK(dn_shards_hash(shards) == v->manifest->hash, DN_EIO,
-             "%s/dataset.json: found other bytes than at first: it was changed meanwhile",
-             v->folder);
     v->index[split] = dn_child_pages(dn_shards_index_bytes(shards));
     DN_CHECK(v->index[split], DN_ENOMEM, "%s: out of memory", v->folder);
     dn_shards_use_index(shards, v->index[split]);
     for (int i = 0; i < v->manifest->split[split].shards; i++) {
-        struct file *const file =
-            &v->file[v->manifest->split[split].shard + i - v->manifest->shard][HDF5];
+        const dn_manifest_shard *const shard = &v->manifest->split[split].shard[i];
+        struct file *const file = &v->file[shard - v->manifest->shard][HDF5];
         const dn_status status = dn_shards_index_shard(shards, i);
         file->is_open = status == DN_OK;
         dn_failure_keep(&file->failure, status);
@@ -325,7 +321,12 @@ static dn_status check_statistics(const struct verify *v)
 
 static dn_status verify_records(struct verify *v)
 {
-    DN_TRY(dn_manifest_load(&v->manifest, v->folder));
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY(dn_shards_load(&v->shards[s], v->folder, (dn_split_id)s, INT_MAX, 1));
+    DN_CHECK(dn_shards_hash(v->shards[DN_TRAIN]) == dn_shards_hash(v->shards[DN_TEST]), DN_EIO,
+             "%s/dataset.json: found other bytes than at first: it was changed meanwhile",
+             v->folder);
+    v->manifest = dn_shards_manifest(v->shards[DN_TRAIN]);
     v->file = calloc((size_t)v->manifest->shards, sizeof *v->file);
     DN_CHECK(v->file, DN_ENOMEM, "%s: out of memory", v->folder);
     check_files(v);
@@ -350,6 +351,5 @@ dn_status dn_records_verify(const char *folder)
         dn_shards_close(&v.shards[s]);
     }
     free(v.file);
-    free(v.manifest);
     return status;
 }

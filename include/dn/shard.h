@@ -132,6 +132,9 @@ void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);
 dn_status dn_shards_index_shard(dn_shards *shards, int shard);
 
+/* dataset.json, as it was when they were opened. */
+const dn_manifest *dn_shards_manifest(const dn_shards *shards);
+
 /* Sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
 

@@ -503,6 +503,11 @@ void dn_shards_close(dn_shards **shards)
     *shards = NULL;
 }
 
+const dn_manifest *dn_shards_manifest(const dn_shards *shards)
+{
+    return shards->manifest;
+}
+
 uint64_t dn_shards_hash(const dn_shards *shards)
 {
     return shards->manifest->hash;

@@ -42,27 +42,45 @@ static dn_status print_summary(const char *folder, const char *what)
 
 /* ---- commands ---- */
 
-static dn_status verify(const char *folder)
+static dn_status verify(int words, char **word, const dn_records_options *options)
 {
-    DN_TRY(dn_records_verify(folder));
-    return print_summary(folder, "everything verified");
+    (void)words;
+    (void)options;
+    DN_TRY(dn_records_verify(word[0]));
+    return print_summary(word[0], "everything verified");
 }
 
-static dn_status list(const char *nothing)
+static dn_status list(int words, char **word, const dn_records_options *options)
 {
-    (void)nothing;
+    (void)words;
+    (void)word;
+    (void)options;
     dn_records_list();
     return DN_OK;
 }
 
-/* What can be done with a folder of records, or with none. */
+static dn_status info(int words, char **word, const dn_records_options *options)
+{
+    (void)words;
+    return dn_records_info(word[0], options->json);
+}
+
+static dn_status inspect(int words, char **word, const dn_records_options *options)
+{
+    (void)words;
+    return dn_records_inspect(word[0], options);
+}
+
+/* What can be done but making the records of a data set. */
 static const struct command {
-    const char *name, *word; /* after it, or NULL: none */
-    int use;                 /* of options */
+    const char *name, *words; /* after it, "DIR": one, which is a folder; NULL: none */
+    int use;                  /* of options */
     const char *help;
-    dn_status (*run)(const char *folder);
+    dn_status (*run)(int words, char **word, const dn_records_options *options);
 } commands[] = {
     {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
+    {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
+    {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
     {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
 };
 
@@ -72,7 +90,7 @@ static void print_help(void)
 {
     printf("Usage: create_records NAME [options]      make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        const int used = printf("       create_records %s %s", c->name, c->word ? c->word : "");
+        const int used = printf("       create_records %s %s", c->name, c->words ? c->words : "");
         printf("%*s%s\n", 42 - used, "", c->help);
     }
     printf("\n"
@@ -155,10 +173,14 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
-        DN_CHECK(words == (command->word ? 2 : 1) && (words == 1 || word[1][0] != '\0'), DN_EINVAL,
-                 "%s takes %s; see --help", command->name,
-                 command->word ? "one folder" : "no further word");
-        return command->run(word[1]);
+        const int most = !command->words ? 1 : strcmp(command->words, "DIR") == 0 ? 2 : INT_MAX;
+        DN_CHECK(words >= (command->words ? 2 : 1) && words <= most &&
+                     (words == 1 || word[1][0] != '\0'),
+                 DN_EINVAL, "%s takes %s; see --help", command->name,
+                 most == 1   ? "no further word"
+                 : most == 2 ? "one folder"
+                             : "files");
+        return command->run(words - 1, word + 1, options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
     return set ? make_set(set, options) : make_folder(NULL, options);

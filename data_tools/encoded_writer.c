@@ -58,7 +58,7 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
     return dn_shard_file_create(f, l->labels) &&
            dn_hdf5_write(f->file, DN_SHARD_OFFSETS, H5T_STD_U64LE, dn_list_space(count + 1),
                          l->offsets) &&
-           dn_hdf5_write(f->file, "sizes", H5T_STD_I32LE, H5Screate_simple(2, shape, NULL),
+           dn_hdf5_write(f->file, DN_SHARD_SIZES, H5T_STD_I32LE, H5Screate_simple(2, shape, NULL),
                          l->sizes) &&
            dn_hdf5_write(f->file, DN_SHARD_HASHES, H5T_STD_U64LE, dn_list_space(count),
                          l->hashes) &&

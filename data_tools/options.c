@@ -58,7 +58,8 @@ static const row rows[] = {
      "of each class of the train split is drawn for the test split,\n"
      "and the set's own test split left out; of FOLDER where it has no\n"
      "folder for it (default 0.1)"},
-    {"seed", "S", DN_FOR_SETS, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
+    {"seed", "S", DN_FOR_SETS | DN_FOR_INSPECT, WHOLE, PLACE(seed), 0, INT64_MAX,
+     "of what is drawn (default 1)"},
     {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
      "at one that cannot be decoded: stop (default), or leave it out"},
     {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
@@ -87,6 +88,25 @@ static const row rows[] = {
      "that the file of --url must have"},
     {"timeout", "S", DN_FOR_DOWNLOAD, INTEGER, PLACE(timeout), 1, 3600,
      "seconds after which a silent server is given up (default 60)"},
+    {"json", NULL, DN_FOR_INFO, FLAG, PLACE(json), 0, 0, "as JSON"},
+    {"png", "FILE", DN_FOR_INSPECT, TEXT, PLACE(png), 0, 0,
+     "picture to make: many images, each with its class and number; with\n"
+     "--sample one, in its own size"},
+    {"split", "train|test", DN_FOR_INSPECT, CHOICE, PLACE(split), 0, 0,
+     "whose images (default train)"},
+    {"class", "NAME", DN_FOR_INSPECT, TEXT, PLACE(class), 0, 0, "images of this class only"},
+    {"count", "N", DN_FOR_INSPECT, INTEGER, PLACE(count), 1, 10000,
+     "how many, 1 to 10000 (default 64)"},
+    {"sample", "N", DN_FOR_INSPECT, WHOLE, PLACE(sample), 0, UINT32_MAX,
+     "image N of the split, from 0: prints what it is and where it stands"},
+    {"augment", "LIST", DN_FOR_INSPECT, TEXT, PLACE(augment), 0, 0,
+     "the images as training sees them with this --augment: the first\n"
+     "ones of the epoch"},
+    {"epoch", "E", DN_FOR_INSPECT, WHOLE, PLACE(epoch), 0, INT32_MAX,
+     "of what is drawn for --augment, from 0 (default 0)"},
+    {"size", "S", DN_FOR_INSPECT, INTEGER, PLACE(size), 16, 2048,
+     "pixels a side for an image in the picture, 16 to 2048 (default\n"
+     "128, or what --augment results in)"},
     {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
      "threads, 1 to 1024 (default: one per processor that may run)"},
     {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
@@ -181,6 +201,7 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         .zstd_level = 6,
         .seed = 1,
         .timeout = 60,
+        .sample = -1,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
         .help = argc == 1};
     opterr = 0;

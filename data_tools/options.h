@@ -28,6 +28,15 @@ typedef struct dn_records_options {
     int short_side;           /* of images that are larger; 0: all are kept as they are */
     int quality;              /* of JPEG, where one is made; 0: the default */
     int exif;                 /* dn_exif */
+    int json;
+    const char *png;     /* file to make, or NULL */
+    int split;           /* dn_split_id */
+    const char *class;   /* name, NULL: all */
+    int64_t sample;      /* index of an image, -1: none */
+    int count;           /* images; 0: the default */
+    const char *augment; /* dn/transform.h, NULL: as stored */
+    int64_t epoch;
+    int size; /* pixels a side of an image; 0: the default */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;
@@ -40,6 +49,8 @@ enum {
     DN_FOR_PIXELS = 1, /* sets of pixels of one size */
     DN_FOR_IMAGES = 2, /* sets of encoded images */
     DN_FOR_VERIFY = 4,
+    DN_FOR_INFO = 8,
+    DN_FOR_INSPECT = 16,
     DN_FOR_EXTRA = 256,      /* SVHN */
     DN_FOR_VAL_LABELS = 512, /* IMAGENET */
     DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */

@@ -93,6 +93,7 @@ enum {
 #define DN_SHARD_IMAGES      "images"
 #define DN_SHARD_ENCODED     "encoded" /* in place of images: files, ... */
 #define DN_SHARD_OFFSETS     "offsets" /* ... where each begins, and the last ends, ... */
+#define DN_SHARD_SIZES       "sizes"   /* ... width and height ... */
 #define DN_SHARD_HASHES      "xxh3"    /* ... and the checksum of each */
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
@@ -126,13 +127,19 @@ dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id spl
 /* The same for processes that share memory. Each loads: reads dataset.json, whose dn_shards_hash
  * they have in common, and compares every parts-th file, from file `part` on. Then all use one
  * index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child processes
- * share; and one process fills it, once all files are known to be right. */
+ * share; and one process fills it, once all files are known to be right: whole, or, where some are
+ * not, the part of one shard after the other. Where `part` is no shard's number none is compared.
+ */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 uint64_t dn_shards_hash(const dn_shards *shards);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);
+dn_status dn_shards_index_shard(dn_shards *shards, int shard);
+
+/* dataset.json, as it was when they were opened. */
+const dn_manifest *dn_shards_manifest(const dn_shards *shards);
 
 /* Sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
@@ -144,6 +151,19 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read);
  * their checksum is not right. */
 dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
                                  size_t *size);
+
+/* Where an image stands. */
+typedef struct dn_shard_place {
+    const dn_manifest_shard *shard;
+    int64_t number;         /* in the shard */
+    int64_t address, bytes; /* in the file: of the image or, of pixels, the chunk that it is in */
+    int64_t first, count;   /* the images of that chunk, by their numbers; an encoded one alone */
+    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes; as are: */
+    int32_t width, height;
+} dn_shard_place;
+
+/* Image `index` of the split, of a shard that has its index. */
+void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *place);
 
 /* text(size) = where image `index` stands, for messages. */
 void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size);

@@ -21,6 +21,7 @@
 #include "dn/child.h"
 #include "dn/file.h"
 #include "dn/hdf5.h"
+#include "dn/image.h"
 
 /* The index: of each shard its place, then the chunks, then the labels. */
 struct place {
@@ -32,7 +33,8 @@ struct place {
 struct chunk {
     int64_t address, bytes; /* in the file */
     int64_t compressed;     /* of a chunk */
-    uint64_t hash;          /* of an encoded image */
+    uint64_t hash;          /* of an encoded image, as are: */
+    int32_t width, height;
 };
 
 enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* of chunks: some 10 seconds */
@@ -239,8 +241,9 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
     const int64_t count = shard->count;
     struct place *const place = &shards->place[shard->index];
     struct chunk *const image = &shards->chunk[place->chunk];
-    uint64_t *const offset = malloc((2 * (size_t)count + 1) * sizeof *offset);
+    uint64_t *const offset = malloc((3 * (size_t)count + 1) * sizeof *offset);
     uint64_t *const hash = offset + count + 1;
+    int32_t *const size = (int32_t *)(hash + count);
     int64_t address, bytes;
     dn_status status;
     DN_CHECK(offset, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path, count);
@@ -248,6 +251,7 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
     DN_TRY_OR_DONE(
         dn_hdf5_read(file, path, DN_SHARD_OFFSETS, H5T_NATIVE_UINT64, count + 1, offset));
     DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_HASHES, H5T_NATIVE_UINT64, count, hash));
+    DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_SIZES, H5T_NATIVE_INT32, 2 * count, size));
     place->images = 1;
     for (int64_t i = 0; i < count && status == DN_OK; i++) {
         if (offset[i] >= offset[i + 1] || offset[i + 1] > (uint64_t)bytes)
@@ -258,7 +262,9 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
         else
             image[i] = (struct chunk){.address = address + (int64_t)offset[i],
                                       .bytes = (int64_t)(offset[i + 1] - offset[i]),
-                                      .hash = hash[i]};
+                                      .hash = hash[i],
+                                      .width = size[2 * i],
+                                      .height = size[2 * i + 1]};
     }
 done:
     free(offset);
@@ -317,6 +323,7 @@ struct progress {
 struct child_work {
     const dn_shards *shards;
     struct progress *progress;
+    int end; /* reads the shards before it */
 };
 
 /* As many shards as a child has time for: HDF5 goes through all chunks to find one. */
@@ -325,7 +332,7 @@ static dn_status read_some(void *user)
     const struct child_work *const work = user;
     const dn_manifest_split *const split = work->shards->split;
     struct progress *const p = work->progress;
-    for (int64_t visits = 0; p->next < split->shards && visits < CHILD_VISITS; p->next++) {
+    for (int64_t visits = 0; p->next < work->end && visits < CHILD_VISITS; p->next++) {
         const dn_manifest_shard *const shard = &split->shard[p->next];
         DN_TRY(dn_join_path(p->path, work->shards->folder, shard->hdf5.name));
         errno = 0;
@@ -345,12 +352,16 @@ static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_
                  chunk->bytes <= file_bytes - chunk->address,
              DN_ECORRUPT, "%s: chunk %" PRId64 " is not within the %" PRId64 " bytes", path, number,
              file_bytes);
-    if (images_bytes == 0) /* encoded */
-        return chunk->bytes <= DN_SHARD_CHUNK_BYTES
-                   ? DN_OK
-                   : dn_fail(DN_ECORRUPT,
-                             "%s: image %" PRId64 ": found %" PRId64 " bytes, expected at most %d",
-                             path, number, chunk->bytes, DN_SHARD_CHUNK_BYTES);
+    if (images_bytes == 0) {
+        DN_CHECK(chunk->bytes <= DN_SHARD_CHUNK_BYTES, DN_ECORRUPT,
+                 "%s: image %" PRId64 ": found %" PRId64 " bytes, expected at most %d", path,
+                 number, chunk->bytes, DN_SHARD_CHUNK_BYTES);
+        DN_CHECK(chunk->width >= 1 && chunk->width <= DN_IMAGE_SIDE && chunk->height >= 1 &&
+                     chunk->height <= DN_IMAGE_SIDE,
+                 DN_ECORRUPT, "%s: image %" PRId64 ": found a size of %dx%d, expected 1 to %d",
+                 path, number, chunk->width, chunk->height, DN_IMAGE_SIDE);
+        return DN_OK;
+    }
     DN_CHECK(chunk->compressed ? images_bytes >> DN_SHARD_EXPANSION_BITS <= chunk->bytes
                                : images_bytes == chunk->bytes,
              DN_ECORRUPT,
@@ -398,7 +409,8 @@ void dn_shards_use_index(dn_shards *shards, void *index)
     shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
 }
 
-dn_status dn_shards_make_index(dn_shards *shards)
+/* The index of the shards [first, end). */
+static dn_status make_index(dn_shards *shards, int first, int end)
 {
     const dn_manifest_split *const split = shards->split;
     struct progress *const p = dn_child_pages(sizeof *p);
@@ -406,19 +418,31 @@ dn_status dn_shards_make_index(dn_shards *shards)
     dn_status status = DN_OK;
     DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
     strcpy(p->path, shards->folder);
-    for (int i = 0; i < split->shards; i++) {
+    for (int i = 0; i < end; i++) {
         shards->place[i].chunk = chunk;
         chunk += most_chunks(shards, &split->shard[i]);
     }
-    while (p->next < split->shards && status == DN_OK)
-        status = dn_child_run(p->path, read_some, &(struct child_work){shards, p});
+    p->next = first;
+    while (p->next < end && status == DN_OK)
+        status = dn_child_run(p->path, read_some, &(struct child_work){shards, p, end});
     chunk = 0;
-    for (int i = 0; i < split->shards && status == DN_OK; i++) {
-        status = check_shard(shards, &split->shard[i], chunk);
+    for (int i = 0; i < end && status == DN_OK; i++) {
+        if (i >= first)
+            status = check_shard(shards, &split->shard[i], chunk);
         chunk += most_chunks(shards, &split->shard[i]);
     }
     dn_child_pages_free(p, sizeof *p);
     return status;
+}
+
+dn_status dn_shards_make_index(dn_shards *shards)
+{
+    return make_index(shards, 0, shards->split->shards);
+}
+
+dn_status dn_shards_index_shard(dn_shards *shards, int shard)
+{
+    return make_index(shards, shard, shard + 1);
 }
 
 /* ---- opening ---- */
@@ -477,6 +501,11 @@ void dn_shards_close(dn_shards **shards)
     free((*shards)->manifest);
     free(*shards);
     *shards = NULL;
+}
+
+const dn_manifest *dn_shards_manifest(const dn_shards *shards)
+{
+    return shards->manifest;
 }
 
 uint64_t dn_shards_hash(const dn_shards *shards)
@@ -609,6 +638,24 @@ void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, si
     const dn_manifest_shard *const shard = shard_of(shards, index);
     snprintf(text, size, "%s/%s, image %" PRId64, shards->folder, shard->hdf5.name,
              index - shard->first);
+}
+
+void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *found)
+{
+    const dn_manifest_shard *const shard = shard_of(shards, index);
+    const struct place *const place = &shards->place[shard->index];
+    const int64_t number = index - shard->first, chunk = number / place->images;
+    const struct chunk *const c = &shards->chunk[place->chunk + chunk];
+    const int64_t first = chunk * place->images, left = shard->count - first;
+    *found = (dn_shard_place){.shard = shard,
+                              .number = number,
+                              .address = c->address,
+                              .bytes = c->bytes,
+                              .first = first,
+                              .count = left < place->images ? left : place->images,
+                              .hash = c->hash,
+                              .width = c->width,
+                              .height = c->height};
 }
 
 dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,

@@ -25,12 +25,15 @@ static dn_status resize_pixels(dn_pixels *pixels, int width, int height)
     return dn_buffer_grow(&pixels->rgb, (size_t)width * (size_t)height * 3);
 }
 
-static dn_status check_size(const char *name, double width, double height)
+static dn_status check_size(const dn_encoded *file, double width, double height)
 {
     DN_CHECK(width >= 1 && height >= 1 && width <= DN_IMAGE_SIDE && height <= DN_IMAGE_SIDE &&
                  width * height <= DN_IMAGE_PIXELS,
-             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected at most %d", name, width, height,
-             DN_IMAGE_PIXELS);
+             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected at most %d", file->name, width,
+             height, DN_IMAGE_PIXELS);
+    DN_CHECK(width * height <= DN_IMAGE_EXPANSION * (double)file->size, DN_ECORRUPT,
+             "%s: found %.0f x %.0f pixels in %zu bytes, which cannot hold as many", file->name,
+             width, height, file->size);
     return DN_OK;
 }
 
@@ -50,9 +53,9 @@ static dn_status check_part(const char *name, const dn_box *part, double width, 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct decoder;
     struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
     jmp_buf failed;
     int is_short; /* the file ended too early */
-    struct jpeg_progress_mgr progress;
     int is_endless;
 } jpeg_reader;
 
@@ -92,14 +95,15 @@ static void jpeg_open(jpeg_reader *r, const dn_encoded *file)
     jpeg_read_header(&r->decoder, TRUE);
 }
 
-static dn_status jpeg_check(const jpeg_reader *r, const char *name)
+static dn_status jpeg_check(const jpeg_reader *r, const dn_encoded *file)
 {
+    const char *const name = file->name;
     const struct jpeg_decompress_struct *d = &r->decoder;
     DN_CHECK(!d->arith_code, DN_EINVAL,
              "%s: found an arithmetic-coded JPEG, expected Huffman codes", name);
     DN_CHECK(d->num_components == 1 || d->num_components == 3 || d->num_components == 4, DN_EINVAL,
              "%s: found a JPEG of %d components, expected 1, 3 or 4", name, d->num_components);
-    return check_size(name, d->image_width, d->image_height);
+    return check_size(file, d->image_width, d->image_height);
 }
 
 /* to(width, 3) = a row of `components` each: grey, RGB, or CMYK as Adobe writes it, inverted. */
@@ -175,7 +179,7 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
         return status;
     }
     jpeg_open(&r, file);
-    status = jpeg_check(&r, file->name);
+    status = jpeg_check(&r, file);
     if (status == DN_OK)
         *info =
             (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
@@ -265,7 +269,7 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
     png_read_info(png, info);
     const png_uint_32 width = png_get_image_width(png, info);
     const png_uint_32 height = png_get_image_height(png, info);
-    status = check_size(file->name, width, height);
+    status = check_size(file, width, height);
     if (status == DN_OK)
         *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
     if (status == DN_OK && pixels)

@@ -24,7 +24,7 @@ typedef struct dn_records_options {
     const char *val_labels; /* file with the classes of ImageNet's validation images, or NULL */
     int download;
     const char *url, *sha256; /* of what is got instead of the authors' files, or NULL */
-    int timeout;              /* seconds in which a server must send something */
+    int timeout;              /* seconds after which a silent server is given up */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;

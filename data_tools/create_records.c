@@ -105,8 +105,9 @@ static void print_help(void)
     printf(
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold the images as\n"
-        "they came. When DIR holds them already, nothing is done; those of another source are not\n"
+        "dn_dist reads, and dataset.json; those of JPEG and PNG files are HDF5 shards that\n"
+        "hold them as they came. When DIR holds them already, nothing is done; those of another "
+        "source are not\n"
         "replaced.\n");
 }
 

@@ -20,8 +20,8 @@
 #include "dn/program.h"
 
 enum {
-    TRIES = 4,       /* in a row that bring nothing */
-    LEAST_SPEED = 1, /* bytes a second, below which a server is silent */
+    TRIES = 4,          /* in a row that bring nothing */
+    LEAST_SPEED = 1000, /* bytes a second, below which a server counts as silent */
     CONNECT_SECONDS = 30,
     REDIRECTS = 10,
     LINE_SECONDS = 30 /* between lines about progress, where there is no terminal */
@@ -136,6 +136,14 @@ static int tell_progress(void *user, curl_off_t all, curl_off_t done, curl_off_t
     return 0;
 }
 
+/* Before a line about something else. */
+static void clear_bar(void)
+{
+    if (isatty(STDOUT_FILENO))
+        printf("\r\033[K");
+    fflush(stdout); /* warnings go elsewhere */
+}
+
 /* The partial file without any bytes. */
 static dn_status start_over(struct transfer *t)
 {
@@ -233,6 +241,7 @@ static dn_status transfer_file(CURL *curl, struct transfer *t, const char *url)
         if (end == USELESS)
             return t->fault != DN_OK ? t->fault : DN_EIO;
         tries = t->most > before ? 0 : tries + 1;
+        clear_bar();
         dn_info("%s; going on after %.1f MB", dn_message(), (double)t->got / 1e6);
         if (tries > 0 && tries < TRIES)
             sleep((unsigned)tries);
@@ -268,8 +277,7 @@ static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
         dn_status status = DN_OK;
         if (!t->wanted->bytes || t->got < t->wanted->bytes)
             status = transfer_file(curl, t, url);
-        if (isatty(STDOUT_FILENO))
-            printf("\r\033[K");
+        clear_bar();
         DN_TRY(status);
         status = check_file(t, url);
         if (status != DN_ECORRUPT)

@@ -15,7 +15,7 @@ typedef struct dn_fetch {
     const char *name;   /* after a URL that ends in '/' */
     const char *digest; /* its MD5 or SHA-256, in hex; NULL: not known */
     int64_t bytes;      /* 0: not known */
-    int timeout;        /* seconds in which a server must send something */
+    int timeout;        /* seconds after which a silent server is given up */
 } dn_fetch;
 
 /*

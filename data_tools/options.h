@@ -24,7 +24,7 @@ typedef struct dn_records_options {
     const char *val_labels; /* file with the classes of ImageNet's validation images, or NULL */
     int download;
     const char *url, *sha256; /* of what is got instead of the authors' files, or NULL */
-    int timeout;              /* seconds in which a server must send something */
+    int timeout;              /* seconds after which a silent server is given up */
     int short_side;           /* of images that are larger; 0: all are kept as they are */
     int quality;              /* of JPEG, where one is made; 0: the default */
     int exif;                 /* dn_exif */

@@ -36,7 +36,8 @@ typedef struct dn_manifest_shard {
     int index;                       /* in its split */
     int64_t first, count;            /* it holds the images [first, first + count) of its split */
     dn_manifest_file hdf5, tfrecord; /* without a name: none */
-    const uint16_t *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
+    const uint16_t
+        *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
@@ -47,7 +48,7 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_shard_info info;
-    const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
+    const char *const *class_names;  /* UTF-8, (classes); not owned but by a loaded manifest */
     const char *const *coarse_names; /* (coarse_classes), for writers; not owned */
     int coarse_classes;
     int zstd_level;

@@ -263,6 +263,8 @@ dn_status dn_records_verify(const char *folder)
     DN_TRY_OR_DONE(dn_manifest_load(&v.manifest, folder));
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY_OR_DONE(dn_shards_open(&v.shards[s], folder, (dn_split_id)s));
+    for (int s = 0; s < DN_SPLITS && dn_is_encoded(&v.manifest->info); s++)
+        DN_TRY_OR_DONE(dn_shards_check(v.shards[s]));
     DN_TRY_OR_DONE(verify_images(&v));
     DN_TRY_OR_DONE(check_statistics(&v));
 done:

@@ -65,6 +65,16 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
     return DN_OK;
 }
 
+/* Encoded shards go to the node's own disk meanwhile. */
+static dn_status stage_shards(dn_split *split, const dn_comm *comm, const char *stage)
+{
+    DN_TRY(dn_comm_shared_alloc(comm, dn_stage_bytes(split->shards), &split->copied));
+    DN_TRY(dn_comm_agree(comm, dn_stage_use(split->shards, stage, split->copied.data)));
+    if (comm->node_rank == 0)
+        dn_stage_start(&split->stage, split->shards);
+    return DN_OK;
+}
+
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
                         const dn_reading *reading)
 {
@@ -74,12 +84,16 @@ dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder
     const int is_encoded = dn_is_encoded(&split->images.info);
     const int automatic = is_encoded ? (comm->place->threads + 3) / 4 : 1;
     split->io_threads = reading->io_threads > 0 ? reading->io_threads : automatic;
-    return is_encoded ? DN_OK : decode_all(split, comm);
+    if (!is_encoded)
+        return decode_all(split, comm);
+    return reading->stage[0] != '\0' ? stage_shards(split, comm, reading->stage) : DN_OK;
 }
 
 void dn_split_close(dn_split *split)
 {
+    dn_stage_stop(&split->stage);
     dn_comm_shared_free(&split->pixels);
     dn_shards_close(&split->shards);
     dn_comm_shared_free(&split->index);
+    dn_comm_shared_free(&split->copied);
 }

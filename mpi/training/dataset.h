@@ -8,6 +8,7 @@
 
 #include "job/comm.h"
 #include "dn/shard.h"
+#include "dn/stage.h"
 
 typedef struct dn_split {
     dn_source images; /* reads from `pixels`, or the shards */
@@ -15,6 +16,8 @@ typedef struct dn_split {
     dn_shards *shards;
     dn_shared index;     /* of the shards */
     dn_shared pixels;    /* (count, channels, height, width), or none */
+    dn_shared copied;    /* what the node's ranks know of the stage, or none */
+    dn_stage *stage;     /* on the node's first rank, with --stage; or NULL */
     atomic_llong stored; /* bytes of the images that this rank has read, as they are stored */
 } dn_split;
 

@@ -127,13 +127,13 @@ static void put_byte(const char *path, size_t at, uint8_t byte)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Of the last image, at the end of the file. */
+/* Of the last image, behind which are 1 KiB of HDF5's. */
 static void damage(const char *path)
 {
     int64_t size;
     assert_int_equal(dn_file_size(path, &size), DN_OK);
     for (size_t i = 0; i < 64; i++)
-        put_byte(path, (size_t)size - 100 + i, 0xa5);
+        put_byte(path, (size_t)size - 1500 + i, 0xa5);
 }
 
 /* The files' own bytes, in the order of the folders. */

@@ -36,8 +36,9 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
     const int64_t steps = images->count / ((int64_t)o->batch_size * comm->size);
     int64_t window;
     DN_CHECK(steps > 0, DN_ESHAPE,
-             "--batch-size %d: found %d ranks, expected at most the %lld images of %s",
-             o->batch_size, comm->size, (long long)images->count, o->data);
+             "--batch-size %d: found %lld images for all ranks, expected at most the %lld of %s",
+             o->batch_size, (long long)o->batch_size * comm->size, (long long)images->count,
+             o->data);
     DN_TRY(dn_options_shuffle(o, &window));
     DN_TRY(dn_options_transform(o, DN_TRAIN, &images->info, &r->transform));
     const dn_transform *const t = &r->transform;

@@ -55,10 +55,11 @@ static void run_to(const fixture *f, FILE *progress, double interval, const char
     const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0};
     const dn_scores scores = {1.25, 60, 95.5};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 1, 2.0, 1, 0.1), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 2, 1.0, 3, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25}), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25}), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 3, (double)NAN, 0, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25}),
+                     DN_OK);
     assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
@@ -106,9 +107,11 @@ static void test_file(void **state)
     check_object(f, 0, "epoch", "train_loss", "1.5");
     check_object(f, 0, "epoch", "train_top1", "20.0");
     check_object(f, 0, "epoch", "test_top5", "95.5");
+    check_object(f, 0, "epoch", "data_wait", "0.5");
     check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
     check_object(f, 1, "interval", "step", "3");
     check_object(f, 1, "interval", "loss", "null");
+    check_object(f, 1, "interval", "data_wait", "0.25");
     check_object(f, 1, "interval", "top1", "0.0");
     check_object(f, 2, "end", "weights_hash", "\"123456789abcdef0\"");
     check_object(f, 2, "end", "checkpoint", "\"runs/x/checkpoint-00000003.h5\"");
@@ -254,7 +257,7 @@ static void test_null(void **state)
 {
     (void)state;
     dn_metrics *metrics = NULL;
-    assert_int_equal(dn_metrics_step(NULL, 1, 1, 1, 1), DN_OK);
+    assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
     assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL), DN_OK);
     assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);

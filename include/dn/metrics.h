@@ -2,17 +2,20 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds"}
+ *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
+ *      "data_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "seconds", "lr", "weights_hash"}
+ *      "test_top5", "images_per_s", "seconds", "data_wait", "lr", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
  *
  * Epochs count from 1, steps from 1 over the whole run; top1 and top5 are percent; losses are
  * means over images; an interval's values are of its own images, an epoch's of those seen in this
  * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
- * of this process. test_* are null where the epoch was not evaluated, and so is a non-finite
- * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
- * A run that goes on cuts back what it will do again, so the file always reads as one run.
+ * of this process; `data_wait` is the part of it in which the steps waited for images, in each the
+ * rank that waited longest. test_* are null where the epoch was not evaluated, and so is a
+ * non-finite number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte
+ * above 0x7f. A run that goes on cuts back what it will do again, so the file always reads as one
+ * run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
@@ -51,10 +54,16 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
 /* Closes the file and sets *metrics to NULL; accepts NULL inside. */
 void dn_metrics_destroy(dn_metrics **metrics);
 
-/* To be called after step `step` (1 is the first): `loss` is the mean over the global batch,
- * `correct` its images that top-1 is right for, `rate` the learning rate. */
-dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, double loss, int64_t correct,
-                          double rate);
+/* Of one step. */
+typedef struct dn_metrics_values {
+    double loss;      /* mean over the global batch */
+    int64_t correct;  /* its images that top-1 is right for */
+    double rate;      /* of learning */
+    double data_wait; /* seconds */
+} dn_metrics_values;
+
+/* To be called after step `step` (1 is the first). */
+dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);
 
 /* To be called after the last step of an epoch; `scores` is NULL where it was not evaluated. */
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,

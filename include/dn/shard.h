@@ -3,9 +3,10 @@
  * shards; docs/shard-format.md specifies both. dataset.json is written last, so a folder that has
  * one is complete.
  *
- * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard by the
- * one that dataset.json has of it. HDF5 is asked once for labels and the chunks' addresses.
- * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
+ * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard of pixels
+ * by the one that dataset.json has of it, an encoded image by its own. HDF5 is asked once for
+ * labels and the chunks' addresses. Afterwards chunks are read with pread and decompressed without
+ * the HDF5 library, by all threads.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
@@ -121,15 +122,20 @@ int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *sh
 typedef struct dn_shards dn_shards;
 
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
- * the file, what was found and what was expected. Compares every byte with dataset.json's
- * checksums. No file stays open, and HDF5 is used in a child process. */
+ * the file, what was found and what was expected. Every byte of pixels is compared with
+ * dataset.json's checksums; of encoded shards, which may be large, what is read now: the rest when
+ * it is read, or by dn_shards_check. No file stays open, and HDF5 is used in a child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* The same for processes that share memory. Each loads: reads dataset.json, whose dn_shards_hash
- * they have in common, and compares every parts-th file, from file `part` on. Then all use one
- * index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child processes
- * share; and one process fills it, once all files are known to be right: whole, or, where some are
- * not, the part of one shard after the other. Where `part` is no shard's number none is compared.
+/* Every byte of the files is what dataset.json says. */
+dn_status dn_shards_check(const dn_shards *shards);
+
+/* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
+ * dn_shards_hash they have in common, and looks at every parts-th file, from file `part` on. Then
+ * all use one index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child
+ * processes share; and one process fills it, once all files are known to be right: whole, or, where
+ * some are not, the part of one shard after the other. Where `part` is no shard's number none is
+ * compared.
  */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);

@@ -17,6 +17,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
 dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
+dn_status dn_bench_reader(const dn_comm *comm, dn_options *options); /* dn_bench, with --reader */
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
 
 /* Measures steps as dn_bench does; each rank gets the profile of its own, to be destroyed by the
@@ -37,6 +38,9 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
  * tenth of the run, where scaling raises the rate, and none elsewhere. DN_EINVAL: --milestones. */
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
+
+/* *window = what --shuffle says: the images of a window, 0: the whole split. DN_EINVAL. */
+dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
 
 /* *transform = what makes a split's images the net's input. --augment and --eval-transform that are
  * automatic become what they stand for. DN_EINVAL. */

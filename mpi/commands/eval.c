@@ -51,10 +51,10 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options)
     dn_transform transform;
     dn_scores scores;
     dn_status status;
-    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
+    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST, &options->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, &transform, options, &test.images)));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
-    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, &transform, NULL, &scores));
+    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test, &transform, NULL, &scores));
     if (comm->rank == 0)
         print_scores(options, &scores, test.images.count);
 done:

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/rng.h"
+
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {
     const char *prefix = options->out[0] ? "" : "runs/";
@@ -74,6 +76,23 @@ static dn_status given_or_data(const char *option, int given, int data, const ch
              "%s %d: found %d in data set %s, expected the same", option, given, data, dataset);
     if (given != 0 || data != 0)
         *value = given != 0 ? given : data;
+    return DN_OK;
+}
+
+dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
+{
+    static const char prefix[] = "window:";
+    const char *const text = options->shuffle;
+    const char *const digits = text + strlen(prefix);
+    *window = 0;
+    if (strcmp(text, "full") == 0)
+        return DN_OK;
+    if (strncmp(text, prefix, strlen(prefix)) == 0 && strlen(digits) <= 10 &&
+        digits[strspn(digits, "0123456789")] == '\0')
+        *window = atoll(digits);
+    DN_CHECK(*window >= DN_RUN && *window <= UINT32_MAX, DN_EINVAL,
+             "--shuffle: found \"%s\", expected full, or window:N of %d or more images", text,
+             DN_RUN);
     return DN_OK;
 }
 

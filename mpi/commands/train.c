@@ -94,6 +94,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(plan_run(r, o));
+    DN_TRY(dn_options_shuffle(o, &r->window));
     DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
     DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
     DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
@@ -195,8 +196,8 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
-    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
-    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
+    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN, &options->reading));
+    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));

@@ -63,6 +63,8 @@ typedef struct dn_options {
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
     char data[DN_PATH_SIZE];
+    dn_reading reading;                     /* how: io_threads 0: dn_split_open decides */
+    char shuffle[32];                       /* full, or window:N */
     char augment[256], eval_transform[256]; /* dn/transform.h, or auto */
     char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE];              /* auto, none or a file */
@@ -74,6 +76,8 @@ typedef struct dn_options {
     char timeline[DN_PATH_SIZE]; /* or empty */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
+    int reader;                 /* time reading, not steps, */
+    double seconds;             /* for so long */
     char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
 
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */

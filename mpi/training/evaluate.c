@@ -10,7 +10,7 @@ enum { SCORES = sizeof(dn_scores) / sizeof(double) };
 
 /* Fills this rank's rows of sums(batches), not divided by the images; DN_STOPPED when it is
  * preempted. */
-static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
+static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_split *split,
                                const dn_transform *transform, const dn_preempt *preempt,
                                dn_scores *sums, int batches)
 {
@@ -18,16 +18,17 @@ static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source
     const int first = dn_tree_first(batches, comm->size, comm->rank);
     const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
     const dn_loader_settings settings = {
-        .source = images,
+        .source = &split->images,
         .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
         .begin = first,
         .end = last,
         .transform = *transform,
-        .depth = DN_READ_AHEAD};
+        .depth = DN_READ_AHEAD,
+        .threads = split->io_threads};
     dn_loader *loader;
     dn_status status = dn_loader_create(&loader, &settings);
     for (int b = first; b < last && status == DN_OK; b++) {
-        const int64_t left = images->count - (int64_t)b * view.batch;
+        const int64_t left = split->images.count - (int64_t)b * view.batch;
         dn_result result;
         dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
@@ -43,15 +44,15 @@ done:
     return status;
 }
 
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_split *split,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores)
 {
-    const double count = (double)images->count;
+    const double count = (double)split->images.count;
     const int batch = dn_net_view(net).batch;
-    const int batches = (int)((images->count + batch - 1) / batch);
+    const int batches = (int)((split->images.count + batch - 1) / batch);
     dn_scores *sums = calloc((size_t)batches, sizeof *sums);
     dn_status status =
-        sums ? score_batches(comm, net, images, transform, preempt, sums, batches)
+        sums ? score_batches(comm, net, split, transform, preempt, sums, batches)
              : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     dn_comm_gather_doubles(comm, &sums->loss, batches * SCORES);

@@ -28,16 +28,22 @@ static dn_status open_loader(dn_run *r)
                                                   .begin = r->done * own,
                                                   .end = r->last * own,
                                                   .shuffle = 1,
+                                                  .window = r->window,
                                                   .transform = r->transform,
                                                   .seed = r->step.settings.seed,
-                                                  .depth = DN_READ_AHEAD * r->step.team.count});
+                                                  .depth = DN_READ_AHEAD * r->step.team.count,
+                                                  .threads = r->train.io_threads});
 }
 
-dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels)
+dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_run *r = user;
     const int first = r->step.first, own = r->step.last - first;
-    return dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
+    const double before = dn_loader_waited(r->loader);
+    const dn_status status =
+        dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
+    *waited += dn_loader_waited(r->loader) - before;
+    return status;
 }
 
 /* The next step; the training step itself is dn_step_run (step.c). */
@@ -47,7 +53,11 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     DN_TRY(dn_step_run(&r->step, r->done, rate, result));
     r->done++;
     dn_failure_keep(&r->failure,
-                    dn_metrics_step(r->metrics, r->done, result->loss, result->correct, rate));
+                    dn_metrics_step(r->metrics, r->done,
+                                    &(dn_metrics_values){.loss = result->loss,
+                                                         .correct = result->correct,
+                                                         .rate = rate,
+                                                         .data_wait = result->data_wait}));
     return DN_OK;
 }
 
@@ -96,8 +106,8 @@ static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t 
                                    order ? "" : none);
     if (order == NULL)
         return;
-    dn_random_permutation(order, images, r->step.settings.seed,
-                          (uint64_t)(r->done / r->sequence.steps));
+    dn_random_order(order, images, (size_t)r->window, r->step.settings.seed,
+                    (uint64_t)(r->done / r->sequence.steps));
     const uint32_t *example = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
     for (int i = 0; i < listed && used < size; i++) {
         const int is_last = listed < batch && i >= 8; /* of those that are listed, the last two */
@@ -137,7 +147,7 @@ static dn_status end_epoch(dn_run *r)
     if (is_due || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
         const dn_status status =
-            dn_evaluate(r->comm, r->net, &r->test.images, &r->eval_transform, &r->preempt, &scores);
+            dn_evaluate(r->comm, r->net, &r->test, &r->eval_transform, &r->preempt, &scores);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
         is_evaluated = status == DN_OK;

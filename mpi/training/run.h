@@ -32,6 +32,7 @@ typedef struct dn_run {
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test;
+    int64_t window;                         /* of the order of an epoch; 0: the whole split */
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
     dn_step step;             /* whose batches come from dn_run_load */
@@ -59,11 +60,11 @@ dn_load_fn dn_run_load;
  */
 dn_status dn_run_to_end(dn_run *run);
 
-/* *scores = loss and accuracy over all images of a split, transformed (evaluate.c). Exact on any
+/* *scores = loss and accuracy over all images of the split, transformed (evaluate.c). Exact on any
  * number of ranks: the images are cut into batches of the net's size, each computed once, counts
  * are whole numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank
  * is preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_split *split,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
 
 #endif

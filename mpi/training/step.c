@@ -13,8 +13,9 @@
 #include "training/rescue.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
- * waited, the negative of that, whether it found a sum that is not finite, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, BAD_SUM, STOP, SCORES };
+ * waited for the sum, the negative of that, how long for its batches, whether it found a sum that
+ * is not finite, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, DATA_WAIT, BAD_SUM, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -171,7 +172,7 @@ static void load_team(dn_step *step, int v)
     const double start = omp_get_wtime();
     for (int m = 0; m < step->team.count; m++) {
         const dn_view net = dn_net_view(step->team.nets[m]);
-        const dn_status status = s->load(s->user, v + m, net.images, net.labels);
+        const dn_status status = s->load(s->user, v + m, net.images, net.labels, &step->data_wait);
         dn_failure_keep(&step->loading, status);
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
@@ -344,6 +345,7 @@ static int share_scores(dn_step *step, double start, double computed, double red
         double *scores = step->scores + (ptrdiff_t)row * SCORES;
         scores[WAIT] = reduced - computed;
         scores[NEGATIVE_WAIT] = computed - reduced;
+        scores[DATA_WAIT] = step->data_wait;
         scores[BAD_SUM] = is_bad;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
@@ -361,6 +363,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     dn_tree_reset(step->tree);
     step->pushed = 0;
     step->loading.status = DN_OK;
+    step->data_wait = 0;
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, number, i);
     const double computed = omp_get_wtime();
@@ -376,6 +379,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = step->scores[LOSS] / step->virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];
+    result->data_wait = step->scores[DATA_WAIT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

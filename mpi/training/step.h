@@ -24,8 +24,9 @@ typedef enum dn_comm_thread {
 } dn_comm_thread;
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step, or leaves them as
- * they are and fails. */
-typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
+ * they are and fails; adds to *waited the seconds that it waited for them. */
+typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels,
+                             double *waited);
 
 /* What all steps have in common. */
 typedef struct dn_step_settings {
@@ -70,6 +71,7 @@ typedef struct dn_step {
     double *losses;     /* (last - first) of this rank's virtual ranks */
     double *scores;     /* (last - first, 6); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
+    double data_wait;   /* for these, seconds */
     dn_step_times times;
 } dn_step;
 
@@ -90,10 +92,11 @@ dn_bytes dn_step_bytes(const dn_step *step);
 
 /* Results of one step over the global batch. */
 typedef struct dn_step_result {
-    double loss;     /* mean over the images */
-    int64_t correct; /* top-1 */
-    int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
-    int preempted;   /* why the job should end after this step (preempt.h), or 0; on all ranks */
+    double loss;      /* mean over the images */
+    int64_t correct;  /* top-1 */
+    int culprit;      /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
+    double data_wait; /* of the rank that waited longest for its batches, seconds */
+    int preempted;    /* why the job should end after this step (preempt.h), or 0; on all ranks */
 } dn_step_result;
 
 /* Step `number` (0 is the first) at learning rate `rate`. DN_EDIVERGED, the same on all ranks, when

@@ -26,8 +26,8 @@
 static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start; /* seconds of omp_get_wtime */
-    double loss;  /* summed over steps */
+    double start;           /* seconds of omp_get_wtime */
+    double loss, data_wait; /* summed over steps */
     int64_t correct, steps;
 } tally;
 
@@ -51,10 +51,11 @@ static int64_t last_epoch(const dn_metrics *m)
     return (m->step + per_epoch - 1) / per_epoch;
 }
 
-static void tally_add(tally *t, double loss, int64_t correct)
+static void tally_add(tally *t, const dn_metrics_values *v)
 {
-    t->loss += loss;
-    t->correct += correct;
+    t->loss += v->loss;
+    t->data_wait += v->data_wait;
+    t->correct += v->correct;
     t->steps++;
 }
 
@@ -164,23 +165,27 @@ static int open_terminal(FILE *stream)
 
 enum { LINE_SIZE = 512 };
 
-/* "epoch 3/300 [###...] 120/780 loss ..."; where the columns are too few for a bar, "step" stands
- * in its place. The time left follows from this process's steps, evaluations included. */
+/* "epoch 3/300 [###...] 120/780 loss ..."; waiting for images shows from 5 % of the time on; where
+ * the columns are too few for a bar, "step" stands in its place. The time left follows from this
+ * process's steps, evaluations included. */
 static void progress_line(const dn_metrics *m, const tally *t, int columns, char line[LINE_SIZE])
 {
-    enum { BAR_MOST = 30, BAR_LEAST = 5 };
+    enum { BAR_MOST = 30, BAR_LEAST = 5, WAIT_SHOWN = 5 };
     static const char full[] = "##############################",
                       empty[] = "..............................";
-    char head[64], tail[160], left[32];
+    char head[64], tail[192], left[32], wait[32] = "";
     const int64_t per_epoch = m->settings.steps_per_epoch;
     const int64_t place = (m->step - 1) % per_epoch + 1;
     const double per_step = (omp_get_wtime() - m->start) / (double)m->steps;
     const summary s = summarize(m, t);
+    const double waited = 100 * t->data_wait / fmax(s.seconds, 1e-9);
     dn_duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    if (waited >= WAIT_SHOWN)
+        snprintf(wait, sizeof wait, " (%.0f%% data wait)", fmin(waited, 100));
     snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
     snprintf(tail, sizeof tail,
-             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left", place,
-             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, left);
+             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s%s %s left", place,
+             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, wait, left);
     const int room = columns - 5 - (int)(strlen(head) + strlen(tail));
     const int bar = room < BAR_MOST ? room : BAR_MOST;
     const int done = (int)(bar * (double)place / (double)per_epoch);
@@ -226,28 +231,30 @@ static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
+    const double data_wait = m->interval.data_wait;
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
         print_line(m, "%s", line);
     }
     m->interval = (tally){.start = m->last_step_end};
     return write_object(m, "interval",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss), "top1",
-                                  json_number(s.top1), "images_per_s", json_number(s.speed), "lr",
-                                  json_number(m->rate), "seconds", json_number(s.seconds)));
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss),
+                                  "top1", json_number(s.top1), "images_per_s", json_number(s.speed),
+                                  "lr", json_number(m->rate), "seconds", json_number(s.seconds),
+                                  "data_wait", json_number(data_wait)));
 }
 
-dn_status dn_metrics_step(dn_metrics *m, int64_t step, double loss, int64_t correct, double rate)
+dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *v)
 {
     if (!m)
         return DN_OK;
     const double time = omp_get_wtime();
     m->step = step;
-    m->rate = rate;
+    m->rate = v->rate;
     m->last_step_end = time;
     m->steps++;
-    tally_add(&m->interval, loss, correct);
-    tally_add(&m->epoch, loss, correct);
+    tally_add(&m->interval, v);
+    tally_add(&m->epoch, v);
     if (m->terminal >= 0 && time - m->last_draw >= redraw_seconds) {
         draw_line(m);
         m->last_draw = time;
@@ -275,15 +282,16 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
+    const double data_wait = m->epoch.data_wait;
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    return write_object(m, "epoch",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
-                                  json_number(s.loss), "train_top1", json_number(s.top1),
-                                  "test_loss", json_number(scores->loss), "test_top1",
-                                  json_number(scores->top1), "test_top5", json_number(scores->top5),
-                                  "images_per_s", json_number(s.speed), "seconds",
-                                  json_number(s.seconds), "lr", json_number(m->rate),
-                                  "weights_hash", json_sprintf(HASH, weights_hash)));
+    return write_object(
+        m, "epoch",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
+                  json_number(s.loss), "train_top1", json_number(s.top1), "test_loss",
+                  json_number(scores->loss), "test_top1", json_number(scores->top1), "test_top5",
+                  json_number(scores->top5), "images_per_s", json_number(s.speed), "seconds",
+                  json_number(s.seconds), "data_wait", json_number(data_wait), "lr",
+                  json_number(m->rate), "weights_hash", json_sprintf(HASH, weights_hash)));
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)

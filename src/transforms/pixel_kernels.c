@@ -22,41 +22,60 @@ static inline uint16_t part_of(uint8_t pixel, uint16_t weight)
     return (uint16_t)((uint32_t)(uint16_t)(pixel << 8) * weight >> 16);
 }
 
-/* sum(count) += the weighted sum of four rows, in 256ths. */
-static inline void add_four(const uint8_t *const row[4], const uint16_t weight[4], uint16_t *sum,
-                            size_t count)
+/* Four rows, and the 16-bit weights of them. */
+typedef struct four {
+    const uint8_t *row[4];
+    uint16_t weight[4];
+} four;
+
+/* Rows from tap `first` on; those behind the last weigh nothing. */
+static inline four four_of(const uint8_t *from, size_t stride, const int32_t *weight, int first,
+                           int taps)
 {
-    const uint8_t *const a = row[0], *const b = row[1], *const c = row[2], *const d = row[3];
-    const uint16_t wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];
-#pragma omp simd
-    for (size_t i = 0; i < count; i++)
-        sum[i] = (uint16_t)(sum[i] + part_of(a[i], wa) + part_of(b[i], wb) + part_of(c[i], wc) +
-                            part_of(d[i], wd));
+    enum { UNIT = 1 << (DN_PIXEL_WEIGHT_BITS - 16), LARGEST = (1 << 16) - 1 };
+    four f;
+    for (int t = 0; t < 4; t++) {
+        const int tap = first + t < taps ? first + t : first;
+        const int32_t w = (weight[tap] + UNIT / 2) / UNIT;
+        f.row[t] = from + (size_t)tap * stride;
+        f.weight[t] = (uint16_t)(first + t >= taps ? 0 : w < LARGEST ? w : LARGEST);
+    }
+    return f;
 }
 
-/* In 16 bits: each product is cut by half a 256th on average, which is added first. */
+static inline uint16_t sum_four(const four *f, size_t i)
+{
+    return (uint16_t)(part_of(f->row[0][i], f->weight[0]) + part_of(f->row[1][i], f->weight[1]) +
+                      part_of(f->row[2][i], f->weight[2]) + part_of(f->row[3][i], f->weight[3]));
+}
+
+/* In 16 bits and 256ths: each product is cut by half of one on average, which is added first. */
 static void sum_few(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
                     uint8_t *to, size_t count)
 {
-    enum { BLOCK = 512, UNIT = 1 << (DN_PIXEL_WEIGHT_BITS - 16), LARGEST = (1 << 16) - 1 };
+    enum { BLOCK = 512 };
+    const uint16_t half = (uint16_t)((256 + taps) / 2);
+    const four last = four_of(from, stride, weight, (taps - 1) / 4 * 4, taps);
     uint16_t sum[BLOCK];
+    if (taps <= 4) {
+#pragma omp simd
+        for (size_t i = 0; i < count; i++)
+            to[i] = (uint8_t)((uint16_t)(half + sum_four(&last, i)) >> 8);
+        return;
+    }
     for (size_t begin = 0; begin < count; begin += BLOCK) {
         const size_t n = count - begin < BLOCK ? count - begin : BLOCK;
         for (size_t i = 0; i < n; i++)
-            sum[i] = (uint16_t)((256 + taps) / 2);
-        for (int first = 0; first < taps; first += 4) {
-            const uint8_t *row[4];
-            uint16_t part[4];
-            for (int t = 0; t < 4; t++) {
-                const int tap = first + t < taps ? first + t : first;
-                const int32_t w = (weight[tap] + UNIT / 2) / UNIT;
-                row[t] = from + (size_t)tap * stride + begin;
-                part[t] = (uint16_t)(first + t >= taps ? 0 : w < LARGEST ? w : LARGEST);
-            }
-            add_four(row, part, sum, n);
+            sum[i] = half;
+        for (int first = 0; first < taps - 4; first += 4) {
+            const four f = four_of(from + begin, stride, weight, first, taps);
+#pragma omp simd
+            for (size_t i = 0; i < n; i++)
+                sum[i] = (uint16_t)(sum[i] + sum_four(&f, i));
         }
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
-            to[begin + i] = (uint8_t)(sum[i] >> 8);
+            to[begin + i] = (uint8_t)((uint16_t)(sum[i] + sum_four(&last, begin + i)) >> 8);
     }
 }
 

@@ -268,6 +268,7 @@ static void test_lists(void **state)
         {"rotate:30:cubic", "found 'cubic', expected nearest or bilinear", 30, 40},
         {"rotate:30:fill=256", "expected none, or a whole number from 0 to 255", 30, 40},
         {"affine:0:shear=1-2-3", "shear: found '1-2-3'", 30, 40},
+        {"rotate:1-2-3-4", "degrees: found '1-2-3-4'", 30, 40},
         {"affine:0:scale=2-1", "scale: found '2-1'", 30, 40},
         {"gaussian-blur:4", "kernel_size: found '4', expected an odd number from 1 to 255", 30, 40},
         {"gaussian-blur:3:1e400", "sigma: found '1e400'", 30, 40},

@@ -40,8 +40,10 @@ static dn_status dump(int argc, char **argv)
     file.bytes = bytes;
     DN_CHECK(argc <= 7 || file.size == dn_image_values(&info), DN_EINVAL,
              "%s: found %zu bytes, expected %zu", argv[4], file.size, dn_image_values(&info));
-    DN_TRY(argc > 7 ? dn_canvas_of_pixels(&canvas, &t, bytes, info.height, info.width, &workspace)
-                    : dn_canvas_of_file(&canvas, &t, &file, &workspace));
+    if (argc > 7)
+        canvas = dn_canvas_of_pixels(&t, bytes, info.height, info.width, &workspace);
+    else
+        DN_TRY(dn_canvas_of_file(&canvas, &t, &file, &workspace));
     DN_TRY(transform(&t, &request, &canvas));
     const size_t count = (size_t)t.channels * (size_t)t.height * (size_t)t.width;
     float *const to = malloc(count * sizeof *to);

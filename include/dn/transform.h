@@ -51,6 +51,7 @@ typedef struct dn_transform {
     int steps;
     dn_transform_step step[DN_TRANSFORM_STEPS];
     uint64_t seed;
+    const struct dn_pixel_kernels *kernels;
     float value[DN_MAX_IMAGE_CHANNELS][256]; /* (pixel / 255 - mean) / std, of each byte */
     uint8_t middle[DN_MAX_IMAGE_CHANNELS];   /* the pixel nearest to the mean */
 } dn_transform;

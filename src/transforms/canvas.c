@@ -23,26 +23,23 @@ static dn_pixel_view view_of_all(int height, int width)
         .box = whole, .bounds = whole, .height = height, .width = width, .fill = -1};
 }
 
-static dn_status canvas_open(dn_canvas *c, const dn_transform *transform, int height, int width,
-                             dn_workspace *workspace)
+static dn_canvas canvas_of(const dn_transform *transform, int height, int width,
+                           dn_workspace *workspace)
 {
-    const dn_kernels *table;
-    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
-    *c = (dn_canvas){.transform = transform,
-                     .workspace = workspace,
-                     .kernels = table->pixels,
-                     .height = height,
-                     .width = width,
-                     .view = view_of_all(height, width)};
-    return DN_OK;
+    return (dn_canvas){.transform = transform,
+                       .workspace = workspace,
+                       .kernels = transform->kernels,
+                       .height = height,
+                       .width = width,
+                       .view = view_of_all(height, width)};
 }
 
-dn_status dn_canvas_of_pixels(dn_canvas *c, const dn_transform *transform, const uint8_t *pixels,
-                              int height, int width, dn_workspace *workspace)
+dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
+                              int width, dn_workspace *workspace)
 {
-    DN_TRY(canvas_open(c, transform, height, width, workspace));
-    c->planes = pixels;
-    return DN_OK;
+    dn_canvas c = canvas_of(transform, height, width, workspace);
+    c.planes = pixels;
+    return c;
 }
 
 dn_status dn_canvas_of_file(dn_canvas *c, const dn_transform *transform, const dn_encoded *file,
@@ -50,7 +47,7 @@ dn_status dn_canvas_of_file(dn_canvas *c, const dn_transform *transform, const d
 {
     dn_image_info info;
     DN_TRY(dn_image_probe(file, &info));
-    DN_TRY(canvas_open(c, transform, info.height, info.width, workspace));
+    *c = canvas_of(transform, info.height, info.width, workspace);
     c->file = file;
     return DN_OK;
 }

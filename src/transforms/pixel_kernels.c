@@ -195,6 +195,15 @@ static void ISA(blend)(uint8_t *x, const uint8_t *other, float ratio, size_t cou
         x[i] = (uint8_t)(int32_t)between(x[i] * ratio + other[i] * rest, 0, 255);
 }
 
+/* A colour of one `value` that falls by `depth` at the other side of the circle, which `sixths` are
+ * away from where it is highest. */
+static inline uint8_t shade(float value, float depth, float sixths)
+{
+    const float at = sixths >= 6 ? sixths - 6 : sixths, rest = 4 - at;
+    const float slope = at < rest ? at : rest;
+    return (uint8_t)(int32_t)(between(value - depth * between(slope, 0, 1), 0, 1) * 255.999F);
+}
+
 /* To hue, saturation and value and back, of colours from 0 to 1. */
 static void ISA(hue)(uint8_t *planes, size_t plane, float part)
 {
@@ -202,25 +211,18 @@ static void ISA(hue)(uint8_t *planes, size_t plane, float part)
 #pragma omp simd
     for (size_t i = 0; i < plane; i++) {
         const float r = red[i] / 255.0F, g = green[i] / 255.0F, b = blue[i] / 255.0F;
-        const float g_or_b = g > b ? g : b, low_gb = g < b ? g : b;
-        const float most = r > g_or_b ? r : g_or_b, least = r < low_gb ? r : low_gb;
-        const float range = most - least, divisor = range == 0 ? 1 : range;
-        const float saturation = range / (range == 0 ? 1 : most);
+        const float high = g > b ? g : b, low = g < b ? g : b;
+        const float most = r > high ? r : high, least = r < low ? r : low;
+        const float range = most - least, divisor = range > 0 ? range : 1;
         const float rc = (most - r) / divisor, gc = (most - g) / divisor, bc = (most - b) / divisor;
-        const float sector = most == r ? bc - gc : most == g ? rc + 2 - bc : gc + 4 - rc;
+        const float of_green = rc + 2 - bc, of_blue = gc + 4 - rc, of_red = bc - gc;
+        const float of_others = most > g ? of_blue : of_green;
+        const float sector = most > r ? of_others : of_red;
         const float turned = sector * (1.0F / 6) + 1 + part; /* from 0 to less than 3 */
-        const float six = (turned - (float)(int32_t)turned) * 6;
-        const int32_t whole = (int32_t)six;
-        const float f = six - (float)whole, sxf = saturation * f, rest = 1 - saturation;
-        const float q = between((1 - sxf) * most, 0, 1), t = between((sxf + rest) * most, 0, 1);
-        const float p = between(rest * most, 0, 1);
-        const int32_t k = whole >= 6 ? 0 : whole;
-        const float new_red = k == 0 || k == 5 ? most : k == 1 ? q : k == 4 ? t : p;
-        const float new_green = k == 1 || k == 2 ? most : k == 3 ? q : k == 0 ? t : p;
-        const float new_blue = k == 3 || k == 4 ? most : k == 5 ? q : k == 2 ? t : p;
-        red[i] = (uint8_t)(int32_t)(new_red * 255.999F);
-        green[i] = (uint8_t)(int32_t)(new_green * 255.999F);
-        blue[i] = (uint8_t)(int32_t)(new_blue * 255.999F);
+        const float sixths = (turned - (float)(int32_t)turned) * 6;
+        red[i] = shade(most, range, sixths + 5);
+        green[i] = shade(most, range, sixths + 3);
+        blue[i] = shade(most, range, sixths + 1);
     }
 }
 

@@ -57,9 +57,8 @@ typedef struct dn_canvas {
     int erasures;
 } dn_canvas;
 
-dn_status dn_canvas_of_pixels(dn_canvas *canvas, const dn_transform *transform,
-                              const uint8_t *pixels, int height, int width,
-                              dn_workspace *workspace);
+dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
+                              int width, dn_workspace *workspace);
 dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,
                             const dn_encoded *file, dn_workspace *workspace);
 
@@ -94,7 +93,8 @@ typedef enum dn_parameter_kind {
     DN_PARAMETER_ODD,      /* X */
     DN_PARAMETER_LEAST,    /* LEAST[-MOST]; also LEAST:MOST, where there are no names */
     DN_PARAMETER_FIXED,    /* LEAST-MOST; X: X-X */
-    DN_PARAMETER_AROUND_0, /* LEAST-MOST, perhaps twice; X: -X to X */
+    DN_PARAMETER_AROUND_0, /* LEAST-MOST; X: -X to X */
+    DN_PARAMETER_AXES,     /* the same, or LEAST-MOST-LEAST-MOST: along x and along y */
     DN_PARAMETER_AROUND_1, /* LEAST-MOST; X: 1 - X, at least 0, to 1 + X */
     DN_PARAMETER_PAIR,     /* X-Y; X: X-X */
     DN_PARAMETER_FILL,     /* X; none: -1 */

@@ -98,11 +98,12 @@ static const struct {
     [DN_PARAMETER_ODD] = {"an odd number", 1, 1, 0},
     [DN_PARAMETER_LEAST] = {"LEAST or LEAST-MOST", 2, 0, 1},
     [DN_PARAMETER_FIXED] = {"a number or LEAST-MOST", 2, 0, 1},
-    [DN_PARAMETER_AROUND_0] = {"X for -X to X, or LEAST-MOST,", 4, 0, 1},
+    [DN_PARAMETER_AROUND_0] = {"X for -X to X, or LEAST-MOST,", 2, 0, 1},
+    [DN_PARAMETER_AXES] = {"X for -X to X, or one LEAST-MOST or two,", 4, 0, 1},
     [DN_PARAMETER_AROUND_1] = {"X for 1 - X to 1 + X, or LEAST-MOST,", 2, 0, 1},
     [DN_PARAMETER_PAIR] = {"X or X-Y", 2, 0, 0},
     [DN_PARAMETER_FILL] = {"none, or a whole number", 1, 1, 0},
-    [DN_PARAMETER_METHOD] = {"nearest or bilinear, numbered", 0, 0, 0},
+    [DN_PARAMETER_METHOD] = {"nearest or bilinear", 0, 0, 0},
 };
 
 static const struct {
@@ -120,7 +121,7 @@ static void expand(const dn_parameter *p, double x[DN_STEP_VALUES], double most)
     x[1] = p->kind == DN_PARAMETER_LEAST      ? most
            : p->kind == DN_PARAMETER_AROUND_1 ? 1 + lone
                                               : lone;
-    if (p->kind == DN_PARAMETER_AROUND_0)
+    if (p->kind == DN_PARAMETER_AROUND_0 || p->kind == DN_PARAMETER_AXES)
         x[0] = -lone;
     if (p->kind == DN_PARAMETER_AROUND_1)
         x[0] = lone < 0 ? 2 : fmax(1 - lone, 0); /* of less than 0: does not ascend */
@@ -167,8 +168,8 @@ static dn_status set_parameter(dn_transform_step *step, int index, const char *t
     const dn_parameter *const p = &row->parameters[index];
     DN_CHECK(!(step->given & 1U << index), DN_EINVAL, "%s: found %s twice", row->name, p->name);
     DN_CHECK(read_values(p, text, step->value[index]), DN_EINVAL,
-             p->kind == DN_PARAMETER_METHOD ? "%s, %s: found '%s', expected nearest or bilinear"
-                                            : "%s, %s: found '%s', expected %s from %g to %g",
+             kinds[p->kind].most > 0 ? "%s, %s: found '%s', expected %s from %g to %g"
+                                     : "%s, %s: found '%s', expected %s",
              row->name, p->name, text, kinds[p->kind].expected, p->least, p->most);
     step->given |= 1U << index;
     return DN_OK;
@@ -291,7 +292,9 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
 dn_status dn_transform_parse(dn_transform *t, const dn_shard_info *info, const char *list,
                              uint64_t seed)
 {
-    *t = (dn_transform){.channels = info->channels, .seed = seed};
+    const dn_kernels *table;
+    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
+    *t = (dn_transform){.channels = info->channels, .seed = seed, .kernels = table->pixels};
     for (int c = 0; c < info->channels; c++) {
         t->middle[c] = (uint8_t)lrint(fmin(fmax(info->mean[c], 0), 1) * 255);
         for (int v = 0; v < 256; v++)
@@ -361,8 +364,7 @@ dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
                               const uint8_t *pixels, int height, int width, dn_workspace *w,
                               float *to)
 {
-    dn_canvas c;
-    DN_TRY(dn_canvas_of_pixels(&c, t, pixels, height, width, w));
+    dn_canvas c = dn_canvas_of_pixels(t, pixels, height, width, w);
     return run(&c, request, to);
 }
 

@@ -158,7 +158,7 @@ const dn_step_row dn_step_affine = {
     {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
      {"translate", DN_PARAMETER_PAIR, 0, 1, "0-0"},
      {"scale", DN_PARAMETER_FIXED, 0.01, 100, "1-1"},
-     {"shear", DN_PARAMETER_AROUND_0, -89, 89, "0-0-0-0"},
+     {"shear", DN_PARAMETER_AXES, -89, 89, "0-0-0-0"},
      {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
     NULL,

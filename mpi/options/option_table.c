@@ -61,6 +61,9 @@ const dn_option dn_option_table[] = {
      "random-resized-crop and hflip where sizes differ"},
     {"eval-transform", "Data", TRAIN | EVAL, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
      "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
+    {"normalize", "Data", TRAIN | EVAL, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
+     "of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
+     "images'"},
     {"shuffle", "Data", TRAIN | BENCH, TEXT(shuffle, "full|window:N"), "full", DN_FIXED,
      "order of an epoch: any, or among N images from runs of neighbours; see docs/data.md"},
     {"io-threads", "Data", TRAIN | EVAL, WHOLE(reading.io_threads, 0, 1024, "N"), "0", DN_FREE,

@@ -63,11 +63,11 @@ typedef struct dn_options {
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
     char data[DN_PATH_SIZE];
-    dn_reading reading;                     /* how: io_threads 0: dn_split_open decides */
-    char shuffle[32];                       /* full, or window:N */
-    char augment[256], eval_transform[256]; /* dn/transform.h, or auto */
-    char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
-    char resume[DN_PATH_SIZE];              /* auto, none or a file */
+    dn_reading reading; /* how: io_threads 0: dn_split_open decides */
+    char shuffle[32];   /* full, or window:N */
+    char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
+    char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
+    char resume[DN_PATH_SIZE];                              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     char time_limit[32]; /* job/preempt.h */
 

@@ -132,7 +132,7 @@ dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const d
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
-                                           .train = o->command != DN_COMMAND_EVAL,
+                                           .train = !(o->command & DN_COMMAND_TRAINED),
                                            .plan_only = o->command == DN_COMMAND_INFO,
                                            .dtype = (dn_dtype)o->dtype,
                                            .recompute = o->recompute,

@@ -9,6 +9,7 @@
 
 #include "dn/schedule.h"
 #include "dn/spec.h"
+#include "dn/weights.h"
 
 enum {
     TRAIN = DN_COMMAND_TRAIN,
@@ -16,8 +17,11 @@ enum {
     INFO = DN_COMMAND_INFO,
     BENCH = DN_COMMAND_BENCH,
     PLAN = DN_COMMAND_PLAN,
+    PREDICT = DN_COMMAND_PREDICT,
+    EXPORT = DN_COMMAND_EXPORT,
+    TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
-    ALL = EVAL | STEP
+    ALL = TRAINED | STEP
 };
 
 /* clang-format off */
@@ -46,20 +50,21 @@ const dn_option dn_option_table[] = {
     {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
      "initial weights"},
     {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
-     "start from a checkpoint's weights"},
-    {"checkpoint", "Model", EVAL, TEXT(checkpoint, "FILE"), "", DN_FREE,
-     "the checkpoint to evaluate (required)"},
+     "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
+     "number of classes, with a fresh head"},
+    {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
+     "the checkpoint, or the run whose newest it is; default: the first word"},
 
-    {"data", "Data", TRAIN | EVAL, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
-     "folder made by create_records"},
-    {"batch-size", "Data", ALL, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
+    {"data", "Data", TRAIN | TRAINED, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
+     "folder made by create_records; with a checkpoint the default is the one it learnt from"},
+    {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
     {"augment", "Data", TRAIN, TEXT(augment, "LIST"), "auto", DN_DECIDES,
      "of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
      "random-resized-crop and hflip where sizes differ"},
-    {"eval-transform", "Data", TRAIN | EVAL, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
+    {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
      "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
@@ -134,7 +139,22 @@ const dn_option dn_option_table[] = {
      "INI file of these keys; the command line wins"},
     {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
     {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},
-    {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
+    {"crops", "Run", EVAL, CHOICE(crops, "1", "10"), "1", DN_FREE,
+     "10: the mean logits of four corners and the centre, each mirrored too, in place of "
+     "center-crop"},
+    {"per-class", "Run", EVAL, SWITCH(per_class), "0", DN_FREE,
+     "print each class and the confusion matrix (--json has them always)"},
+    {"per-sample", "Run", EVAL, TEXT(per_sample, "FILE"), "", DN_FREE,
+     "CSV of each image's label, prediction, probability and loss"},
+    {"top", "Run", PREDICT, WHOLE(top, 1, 1000, "K"), "5", DN_FREE, "classes an image"},
+    {"csv", "Run", PREDICT, SWITCH(csv), "0", DN_FREE, "print lines of file,rank,class,name,probability"},
+    {"format", "Run", EXPORT, CHOICE(format, "auto", "safetensors", "onnx"), "auto", DN_FREE,
+     "of the file; auto: by its name"},
+    {"opset", "Run", EXPORT, WHOLE(opset, DN_ONNX_OPSET_LEAST, DN_ONNX_OPSET_MOST, "N"), "17", DN_FREE,
+     "of ONNX"},
+    {"fold-batch-norm", "Run", EXPORT, SWITCH(fold), "0", DN_FREE,
+     "ONNX: a batch norm that alone reads a convolution's output becomes part of it"},
+    {"json", "Run", EVAL | PREDICT | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
     {"roofline", "Run", BENCH, SWITCH(roofline), "0", DN_FREE,
      "measure the machine's peaks, and compare phases and layers"},
     {"profile", "Run", BENCH | PLAN, TEXT(profile, "FILE"), "", DN_FREE,
@@ -170,7 +190,7 @@ const dn_option dn_option_table[] = {
      "statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
      "least memory: all bottleneck maps are recomputed in the backward pass"},
-    {"isa", "Machine", TRAIN | EVAL | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
+    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,

@@ -124,6 +124,18 @@ static void center_crop(const dn_transform_step *s, draws *d, view *v)
               side);
 }
 
+/* Crop `value[1]` of ten (Krizhevsky, Sutskever, Hinton 2012): the corners, the centre, then the
+ * same mirrored. */
+static void ten_crop(const dn_transform_step *s, draws *d, view *v)
+{
+    const int side = (int)s->value[0], index = (int)s->value[1], place = index % 5;
+    if (place == 4)
+        center_crop(s, d, v);
+    else
+        crop_view(v, place / 2 * (v->height - side), place % 2 * (v->width - side), side, side);
+    v->flip ^= index >= 5;
+}
+
 /* A crop of the image's size from one with a border (He et al. 2016). */
 static void pad_crop(const dn_transform_step *s, draws *d, view *v)
 {
@@ -174,6 +186,15 @@ static const step_row rows[] = {
      resize,
      resized},
     {"center-crop", "center-crop:SIZE", 1, 1, {0}, {1}, {4096}, center_crop, square},
+    {"ten-crop",
+     "ten-crop:SIZE:N             the Nth of eval's --crops 10",
+     2,
+     2,
+     {0},
+     {1, 0},
+     {4096, 9},
+     ten_crop,
+     square},
     {"pad-crop",
      "pad-crop[:PAD]              a crop of the same size, from a border of zeros [4]",
      0,
@@ -252,10 +273,11 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
         const step_row *const row = &rows[step->row];
         DN_CHECK(!padded || row->size == same, DN_EINVAL,
                  "found %s behind pad-crop, expected it before", row->name);
-        DN_CHECK(row->draw != center_crop || step->value[0] <= least, DN_EINVAL,
-                 "center-crop:%g: found images of %d or more pixels a side, expected at least %g; "
+        const int is_crop = row->draw == center_crop || row->draw == ten_crop;
+        DN_CHECK(!is_crop || step->value[0] <= least, DN_EINVAL,
+                 "%s:%g: found images of %d or more pixels a side, expected at least %g; "
                  "resize them before",
-                 step->value[0], least, step->value[0]);
+                 row->name, step->value[0], least, step->value[0]);
         padded |= row->draw == pad_crop;
         row->size(step, &height, &width);
         least = row->size == same ? least : (int)step->value[0];

@@ -35,8 +35,7 @@ static dn_status export(dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open(&trained, o));
     DN_TRY_OR_DONE(dn_trained_data(&trained, o));
     o->batch_size = 1;
-    const dn_shard_info images = {.channels = trained.data->info.channels};
-    DN_TRY_OR_DONE(dn_trained_net(&trained, o, &images, NULL, &net));
+    DN_TRY_OR_DONE(dn_trained_net(&trained, o, &trained.data->info, NULL, &net));
     const dn_view view = dn_net_view(net);
     const dn_weights_about about = {.step = trained.state.step, .data = trained.data};
     DN_TRY_OR_DONE(format == DN_FORMAT_ONNX ? dn_onnx_save(out, net, &about, o->opset, o->fold)

@@ -312,6 +312,7 @@ static dn_status make_transform(dn_options *o, dn_shard_info info, dn_transform 
 {
     char list[2 * sizeof o->eval_transform];
     const int side = info.height, is_square = side > 0 && side == info.width;
+    DN_TRY(dn_options_transform(o, DN_TEST, &info, transform)); /* decides what auto stands for */
     info.height = info.width = 0;
     const dn_status status = dn_options_transform(o, DN_TEST, &info, transform);
     if (status == DN_OK || !is_square)

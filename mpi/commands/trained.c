@@ -16,6 +16,23 @@ static int is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* The file is a folder of checkpoints, or begins as HDF5 does. */
+static dn_status is_checkpoint(const char *path, int *is)
+{
+    static const char signature[] = "\211HDF";
+    char begin[sizeof signature - 1] = "";
+    int file = -1;
+    int64_t size;
+    *is = is_folder(path);
+    dn_status status = *is ? DN_OK : dn_file_open(path, &file, &size);
+    if (!*is && status == DN_OK && size >= (int64_t)sizeof begin)
+        status = dn_file_read(file, path, begin, sizeof begin, 0);
+    if (file >= 0)
+        close(file);
+    *is |= memcmp(begin, signature, sizeof begin) == 0;
+    return status;
+}
+
 /* Opens the newest of a folder, or the file. */
 static dn_status open_file(dn_trained *t, const char *path)
 {
@@ -29,7 +46,14 @@ static dn_status open_file(dn_trained *t, const char *path)
 
 dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
+    int is_hdf5;
     *t = (dn_trained){0};
+    DN_TRY(is_checkpoint(o->checkpoint, &is_hdf5));
+    DN_CHECK(is_hdf5 || dn_options_given(o, "model"), DN_EINVAL,
+             "%s: found no checkpoint; expected one, or safetensors together with --model NAME",
+             o->checkpoint);
+    if (!is_hdf5)
+        return DN_OK;
     DN_TRY(open_file(t, o->checkpoint));
     strcpy(o->checkpoint, t->state.path);
     DN_TRY(dn_options_resume(o, &t->state));
@@ -48,7 +72,7 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
-    if (dn_options_given(o, "data"))
+    if (dn_options_given(o, "data") || t->file == NULL)
         return dn_manifest_load(&t->data, o->data);
     DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
     DN_CHECK(t->data, DN_ENOENT,
@@ -61,8 +85,14 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,
                          const dn_transform *input, dn_net **net)
 {
+    int classes;
     DN_TRY(dn_options_net(o, data, input, 1, net));
-    return dn_checkpoint_load(t->file, *net, NULL);
+    if (t->file)
+        return dn_checkpoint_load(t->file, *net, NULL);
+    DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
+    DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
+             dn_net_view(*net).spec->classes);
+    return DN_OK;
 }
 
 void dn_trained_close(dn_trained *t)
@@ -73,23 +103,6 @@ void dn_trained_close(dn_trained *t)
 }
 
 /* ---- weights to start from ---- */
-
-/* The file is a folder of checkpoints, or begins as HDF5 does. */
-static dn_status is_checkpoint(const char *path, int *is)
-{
-    static const char signature[] = "\211HDF";
-    char begin[sizeof signature - 1] = "";
-    int file = -1;
-    int64_t size;
-    *is = is_folder(path);
-    dn_status status = *is ? DN_OK : dn_file_open(path, &file, &size);
-    if (!*is && status == DN_OK && size >= (int64_t)sizeof begin)
-        status = dn_file_read(file, path, begin, sizeof begin, 0);
-    if (file >= 0)
-        close(file);
-    *is |= memcmp(begin, signature, sizeof begin) == 0;
-    return status;
-}
 
 /* The checkpoint is loaded into a net of its own, all of it: so it is checked in full, and only
  * then taken in part. */

@@ -35,9 +35,9 @@ enum {
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
 
 const dn_option dn_option_table[] = {
-    {"model", "Model", STEP, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
-     "a model's name or written form, see below"},
-    {"size", "Model", STEP, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
+    {"model", "Model", STEP | TRAINED, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
+     "a model's name or written form, see below; checkpoints know their own"},
+    {"size", "Model", STEP | TRAINED, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
      "image height and width; 0: from the data, or the model's own"},
     {"classes", "Model", STEP, WHOLE(classes, 0, DN_MAX_CLASSES, "N"), "0", DN_FIXED,
      "0: from the data, or the model's own"},
@@ -53,7 +53,8 @@ const dn_option dn_option_table[] = {
      "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
      "number of classes, with a fresh head"},
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
-     "the checkpoint, or the run whose newest it is; default: the first word"},
+     "a checkpoint, the run whose newest it is, or safetensors of a --model; default: the first "
+     "word"},
 
     {"data", "Data", TRAIN | TRAINED, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
      "folder made by create_records; with a checkpoint the default is the one it learnt from"},

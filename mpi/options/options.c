@@ -416,8 +416,6 @@ void dn_options_help(FILE *file, const dn_command *command)
         for (int i = 0; dn_transform_usage(i); i++)
             fprintf(file, "  %s\n", dn_transform_usage(i));
     }
-    if (command->bit & DN_COMMAND_TRAINED)
-        return;
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));

@@ -106,6 +106,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
+    o->step.head_rate = o->lr_head > 0 && o->lr > 0 ? o->lr_head / o->lr : 1;
     o->step.load = dn_run_load;
     o->step.user = r;
     o->step.preempt = &r->preempt;

@@ -76,6 +76,11 @@ const dn_option dn_option_table[] = {
      "end after so many steps in all; 0: no limit"},
     {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
      "learning rate, for a global batch of 64; adam, adamw, lamb: 0.001, rmsprop: 0.01, lars: 1"},
+    {"lr-head", "Optimisation", TRAIN, REAL(lr_head, 0, 1000, "X"), "0", DN_DECIDES,
+     "the learning rate of the linear layer, scaled and scheduled as lr; 0: lr"},
+    {"freeze", "Optimisation", TRAIN, TEXT(freeze, "NAME,..."), "", DN_DECIDES,
+     "parameters that are not learnt, by the beginnings of their names, as features.denseblock1, or "
+     "globs"},
     {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear", "sqrt"),
      "linear", DN_DECIDES, "linear: lr x global batch / 64; sqrt: lr x the root of that"},
     {"lr-min", "Optimisation", TRAIN, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,

@@ -60,6 +60,8 @@ typedef struct dn_options {
     dn_run_settings run;
 
     int epochs;
+    char freeze[256];     /* dn_net_options */
+    double lr_head;       /* 0: lr */
     double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; the default of lr
                              is the optimizer's */
     int lr_scaling;       /* dn_rate_scaling */

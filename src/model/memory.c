@@ -100,21 +100,23 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
+    if (layer->index <= net->first_learnt)
+        return net->gradient_count + net->statistics_count;
     return layer->gamma ? layer->gamma->offset + layer->gamma->count
-                        : net->parameter_count + net->statistics_count;
+                        : net->gradient_count + net->statistics_count;
 }
 
-/* In whole cache lines, without red zones. The stem's gradients come last, and with them the
- * statistics, which the forward pass writes. */
+/* In whole cache lines, without red zones. The first learning layer's gradients come last, and with
+ * them the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
 {
     const int end = last_time(net);
     size_t offset = 0;
     net->leaf = net->arena;
-    for (int i = net->layer_count - 1; i >= 0; i--) {
+    for (int i = net->layer_count - 1; i >= net->first_learnt; i--) {
         const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
         dn_region_info *region = &net->regions[net->region_count];
-        next_region(net, "gradients", 0, i > 0 ? end - i : 0, end);
+        next_region(net, "gradients", 0, i > net->first_learnt ? end - i : 0, end);
         region->offset = offset;
         region->bytes = next - offset;
         offset = next;

@@ -24,6 +24,8 @@ struct dn_net {
     dn_tensor *tensors;
     int tensor_count;
     size_t parameter_count, running_count, statistics_count;
+    int first_learnt;      /* the first layer with a parameter that is not frozen */
+    size_t gradient_count; /* of the parameters of that layer and those behind it */
 
     dn_visit *visits;      /* (2 layer_count) by time; of a net for evaluation the first half */
     dn_visit *recomputing; /* (layer_count): forward once more, where the output is recomputed;

@@ -106,6 +106,12 @@ size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
                         : net->gradient_count + net->statistics_count;
 }
 
+/* The first regions: one for each layer that learns. */
+static int leaf_regions(const dn_net *net)
+{
+    return net->options.train ? net->layer_count - net->first_learnt : 0;
+}
+
 /* In whole cache lines, without red zones. The first learning layer's gradients come last, and with
  * them the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
@@ -332,7 +338,6 @@ static dn_status create_arena(dn_net *net)
 dn_status dn_memory_create(dn_net *net)
 {
     const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
-    const int fixed = net->options.train ? net->layer_count : 0; /* the leaf's */
     net->regions = calloc(4 * layers + 3 * maps + 16, sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
@@ -343,7 +348,7 @@ dn_status dn_memory_create(dn_net *net)
     net->group.size = net->options.norm_group;
     net->scratch_floats = scratch_floats(net);
     walk_memory(net);
-    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
+    DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->region_count, &net->arena_bytes));
     if (net->options.plan_only)
         return DN_OK;
     DN_TRY(create_arena(net));
@@ -367,13 +372,13 @@ void dn_memory_destroy(dn_net *net)
 
 void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
-    const int leaf_regions = net->options.train ? net->layer_count : 0, end = last_time(net);
+    const int fixed = leaf_regions(net), end = last_time(net);
     if (!DN_RED_ZONES)
         return;
     dn_memory_close(net->arena, net->arena_bytes);
     for (int i = 0; i < net->region_count; i++) {
         const dn_region_info *r = &net->regions[i];
-        const size_t bytes = r->bytes - (i < leaf_regions ? 0 : DN_RED_ZONE_BYTES);
+        const size_t bytes = r->bytes - (i < fixed ? 0 : DN_RED_ZONE_BYTES);
         const int is_lasting = r->first == 0 && r->last == end; /* filled by callers */
         if (r->first > v->time || r->last < v->time)
             continue;

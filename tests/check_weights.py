@@ -1,14 +1,17 @@
 """Files of weights by readers that share nothing with dn_dist (cli_weights.sh).
 
-    check_weights.py pictures FOLDER             class folders of PNG files, 40x40, RGB or grey
+    check_weights.py pictures FOLDER [MODE]      class folders of PNG files, 40x40, RGB or grey (L)
     check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]
         random weights for a model's written form, with torchvision's names, as safetensors;
-        options: old (norm.1), F16, BF16, untracked, hole, tail, twice, dtype
+        options: old (norm.1), F16, BF16, untracked; spoilt: hole, tail, twice, dtype, more, less
     check_weights.py logits MODEL FILE DATA PREDICTIONS LOGITS
         the net of FILE in PyTorch on the images of `predict --json`, which must have the same
         probabilities; LOGITS.npz keeps images and logits
+    check_weights.py crops MODEL FILE DATA FOLDER SIZE CSV JSON
+        eval's files, of ten crops of SIZE of FOLDER's images, are what PyTorch's logits amount to
     check_weights.py same FILE OTHER             FILE has OTHER's tensors, and is laid out as
                                                  safetensors' own writer does it
+    check_weights.py frozen FILE OTHER PREFIX... all parameters differ but those
     check_weights.py onnx FILE LOGITS            onnxruntime comes to the same logits
     check_weights.py loads FILE                  the safetensors package reads it
 """
@@ -130,6 +133,10 @@ def random_state(model, channels, classes, options):
         if "old" in options:
             name = re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
         state[name] = x
+    if "more" in options:
+        state["features.extra.weight"] = np.zeros(3, np.float32)
+    if "less" in options:
+        del state["features.conv0.weight"]
     return state
 
 
@@ -188,10 +195,9 @@ def logits(model, path, data, predictions, out):
     about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
     found = json.loads(pathlib.Path(predictions).read_text())
     grey = about["channels"] == 1
-    mean, std = (np.float32(about[k]).reshape(-1, 1, 1) for k in ("mean", "std"))
     images = np.stack([np.asarray(Image.open(f["file"]).convert("L" if grey else "RGB"))
                        .reshape(40, 40, -1).transpose(2, 0, 1) for f in found])
-    images = (images.astype(np.float32) / 255 - mean) / std
+    images = normalised(images, about)
     expected = run_torch(model, tensors, images)
     np.savez(out, images=images, logits=expected)
     p = np.zeros_like(expected, np.float64)
@@ -206,6 +212,47 @@ def logits(model, path, data, predictions, out):
     error = np.abs(np.log(np.where(wide, p, 1)) - np.where(wide, wanted, 0)).max()
     assert error < TOLERANCE, f"{path}: found log-probabilities that differ by {error:.2g}"
     print(f"{path}: {len(found)} images, log-probabilities differ by at most {error:.1e}")
+
+
+def normalised(pixels, about):
+    mean, std = (np.float32(about[k]).reshape(-1, 1, 1) for k in ("mean", "std"))
+    return (pixels.astype(np.float32) / 255 - mean) / std
+
+
+def crops(model, path, data, folder, size, csv, result):
+    from PIL import Image
+    about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
+    tensors, n, expected = read(path)[0], int(size), []
+    for label, name in enumerate(about["class_names"]):
+        for file in sorted(pathlib.Path(folder, name).glob("*.png")):
+            x = normalised(np.asarray(Image.open(file)).transpose(2, 0, 1), about)
+            end, middle = x.shape[1] - n, (x.shape[1] - n) // 2
+            places = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]
+            ten = np.stack([x[:, r:r + n, c:c + n] for r, c in places])
+            ten = np.concatenate([ten, ten[..., ::-1]])
+            z = run_torch(model, tensors, np.ascontiguousarray(ten)).mean(0, dtype=np.float64)
+            p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+            expected.append((label, p.argmax(), p.max(), -np.log(p[label])))
+    table = np.loadtxt(csv, delimiter=",", skiprows=1)
+    expected = np.array(sorted(expected, key=lambda row: (row[0], row[3])))
+    found = np.array(sorted(table[:, 1:].tolist(), key=lambda row: (row[0], row[3])))
+    error = np.abs(found - expected).max()
+    assert found.shape == expected.shape and error < TOLERANCE, f"{csv}: differs by {error:.2g}"
+    said, classes = json.loads(pathlib.Path(result).read_text()), len(about["class_names"])
+    right, p = found[:, 0] == found[:, 1], found[:, 2]
+    bins = np.minimum((p * 15).astype(int), 14)
+    calibration = sum(abs(right[bins == b].sum() - p[bins == b].sum()) for b in range(15))
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, tuple(found[:, :2].astype(int).T), 1)
+    assert said["crops"] == 10 and said["images"] == len(found)
+    assert abs(said["top1"] - 100 * right.mean()) < 1e-6
+    assert abs(said["loss"] - found[:, 3].mean()) < 1e-6
+    assert abs(said["calibration_error"] - 100 * calibration / len(found)) < 1e-4
+    assert said["confusion"] == confusion.tolist()
+    for c, row in enumerate(said["classes"]):
+        assert row["name"] == about["class_names"][c] and row["correct"] == confusion[c, c]
+        assert row["images"] == confusion[c].sum()
+    print(f"{csv}: {len(found)} images of 10 crops differ by at most {error:.1e}")
 
 
 def same(path, other):
@@ -223,6 +270,14 @@ def same(path, other):
     order = [(t["dtype"] != "I64", name) for name, t in header.items()]
     assert order == sorted(order), "wide elements first, then by name"
     assert {"model", "classes", "mean", "std", "format"} <= set(about)
+
+
+def frozen(path, other, *prefixes):
+    ours, theirs = read(path)[0], read(other)[0]
+    for name, x in ours.items():
+        if not re.search("running_|tracked", name):
+            expected = name.startswith(prefixes)
+            assert np.array_equal(x, theirs[name]) == expected, name
 
 
 def onnx(path, kept):

@@ -36,7 +36,7 @@ typedef struct fuzz_format {
     dn_status (*load)(fuzz *f, uint64_t *digest);
 } fuzz_format;
 
-extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_checkpoint, fuzz_profile;
+extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_checkpoint, fuzz_profile, fuzz_safetensors;
 
 /* All of them, NULL after the last. */
 extern const fuzz_format *const fuzz_formats[];

@@ -102,6 +102,10 @@ said "confusion matrix"
 said "cow, brown +4 images: top-1"
 refused "found --eval-transform none" eval five --crops 10 --eval-transform none --data "$data"
 refused "found no checkpoint" eval rgb
+mv colour elsewhere
+refused "--data: found none, and .*/colour, which five/checkpoint-0+1.h5 learnt from" eval five
+works eval five --data elsewhere
+mv elsewhere colour
 
 echo "no image" >broken.png
 refused "found 2 of 14 images that cannot be read" predict five rgb/test broken.png nowhere.jpg --csv

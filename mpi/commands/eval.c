@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dn/file.h"
 #include "training/evaluate.h"
@@ -191,6 +192,16 @@ static dn_status make_crops(const dn_options *options, const dn_shard_info *data
     return DN_OK;
 }
 
+/* The folder that the checkpoint remembers may have moved since. */
+static dn_status check_folder(const dn_trained *trained, const dn_options *o)
+{
+    DN_CHECK(trained->state.folder[0] == '\0' || dn_options_given(o, "data") ||
+                 access(o->data, F_OK) == 0,
+             DN_ENOENT, "--data: found none, and %s, which %s learnt from, is no longer there",
+             o->data, o->checkpoint);
+    return DN_OK;
+}
+
 /* The net that the checkpoint holds, with its weights, and what makes its input of images. A batch
  * is of no more than all images. Not collective. */
 static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
@@ -235,6 +246,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_CHECK(o->word_count == 0, DN_EINVAL, "found '%s', expected one checkpoint or run",
              o->words[0]);
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
     DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, &test.images)));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));

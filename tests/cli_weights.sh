@@ -102,8 +102,11 @@ said "confusion matrix"
 said "cow, brown +4 images: top-1"
 refused "found --eval-transform none" eval five --crops 10 --eval-transform none --data "$data"
 refused "found no checkpoint" eval rgb
+mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
+works eval best
+said "from best/best.h5"
 mv colour elsewhere
-refused "--data: found none, and .*/colour, which five/checkpoint-0+1.h5 learnt from" eval five
+refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
 works eval five --data elsewhere
 mv elsewhere colour
 

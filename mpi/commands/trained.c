@@ -33,11 +33,15 @@ static dn_status is_checkpoint(const char *path, int *is)
     return status;
 }
 
-/* Opens the newest of a folder, or the file. */
+/* Opens the best of a folder where there is one, else the newest; or the file. */
 static dn_status open_file(dn_trained *t, const char *path)
 {
+    char best[PATH_MAX];
     if (!is_folder(path))
         return dn_checkpoint_open(&t->file, path, &t->state);
+    DN_TRY(dn_join_path(best, path, "best.h5"));
+    if (access(best, F_OK) == 0)
+        return dn_checkpoint_open(&t->file, best, &t->state);
     DN_TRY(dn_checkpoint_open_newest(&t->file, path, &t->state));
     DN_CHECK(t->file, DN_ENOENT, "%s: found no checkpoint-STEP.h5, expected the folder of a run",
              path);

@@ -11,8 +11,8 @@ typedef struct dn_trained {
     dn_manifest *data; /* what the run learnt from, or what --data says; for dn_trained_data */
 } dn_trained;
 
-/* Opens options->checkpoint, a file or the folder of a run, whose newest it then becomes; the
- * options take what the checkpoint recorded, the folder of its data among it unless --data was
+/* Opens options->checkpoint, a file or the folder of a run, whose best or newest it then becomes;
+ * the options take what the checkpoint recorded, the folder of its data among it unless --data was
  * given. The caller closes it, also after a failure. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 

@@ -53,8 +53,8 @@ const dn_option dn_option_table[] = {
      "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
      "number of classes, with a fresh head"},
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
-     "a checkpoint, the run whose newest it is, or safetensors of a --model; default: the first "
-     "word"},
+     "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors of a --model; "
+     "default: the first word"},
 
     {"data", "Data", TRAIN | TRAINED, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
      "folder made by create_records; with a checkpoint the default is the one it learnt from"},

@@ -100,10 +100,8 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
-    if (layer->index <= net->first_learnt)
-        return net->gradient_count + net->statistics_count;
-    return layer->gamma ? layer->gamma->offset + layer->gamma->count
-                        : net->gradient_count + net->statistics_count;
+    return layer->index > net->first_learnt ? layer->gamma->offset + layer->gamma->count
+                                            : net->gradient_count + net->statistics_count;
 }
 
 /* The first regions: one for each layer that learns. */

@@ -57,6 +57,10 @@ exchange blocks=1,2,1:growth=4:bottleneck=2:stem=7x7:stem-channels=6:last-transi
 exchange blocks=1,1:growth=16,32:bottleneck=0:compression=1:stem=7x7:stem-channels=16:last-transition=1 1
 exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
 [[ -n $readers ]] || [[ -s net.onnx ]] || fail "an ONNX file"
+for out in nowhere/net.onnx nowhere/net.safetensors; do
+    refused "$out: cannot write: No such file" export in.safetensors --model densenet121 --data colour $out
+done
+refused "net.bin: found no .safetensors or .onnx at its end" export in.safetensors --model densenet121 net.bin
 
 # --- weights to start from ------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@
 #include "dn/program.h"
 #include "model/model.h"
 #include "onnx.pb-c.h"
-#include "weights_about.h"
+#include "weights_file.h"
 
 enum {
     NODE_INPUTS = 5,

@@ -17,11 +17,13 @@ static dn_options options;
 /* The command of that name. */
 static dn_command command_of(const char *name)
 {
-    static const char *const names[] = {"train", "eval", "info", "bench", "plan"};
+    static const char *const names[] = {"train", "eval",    "info",  "bench",
+                                        "plan",  "predict", "export"};
     int i = 0;
     while (strcmp(names[i], name) != 0)
         i++;
-    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL};
+    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL,
+                        i == 1 || i > 4 ? "[RUN] WORD..." : NULL};
 }
 
 /* Parses a command and its arguments, NULL past the last. */
@@ -42,6 +44,24 @@ static void expect_failure(dn_status status, const char *message)
 {
     assert_int_equal(status, DN_EINVAL);
     assert_string_equal(dn_message(), message);
+}
+
+/* Words stand anywhere between options; the first is the checkpoint that was not given. */
+static void test_words(void **state)
+{
+    (void)state;
+    PARSE_WELL("predict", "run", "--top", "3", "a.png", "--json", "b.png");
+    assert_string_equal(options.checkpoint, "run");
+    assert_int_equal(options.top, 3);
+    assert_int_equal(options.word_count, 2);
+    assert_string_equal(options.words[0], "a.png");
+    assert_string_equal(options.words[1], "b.png");
+    free(options.words);
+    PARSE_WELL("export", "--checkpoint", "c.h5", "out.onnx");
+    assert_string_equal(options.checkpoint, "c.h5");
+    assert_int_equal(options.word_count, 1);
+    assert_string_equal(options.words[0], "out.onnx");
+    free(options.words);
 }
 
 static void test_defaults(void **state)
@@ -130,7 +150,7 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "cifar10"), "found 'cifar10', expected an option of 'dn_dist "
                                               "train' such as --model");
     expect_failure(PARSE("eval"),
-                   "--checkpoint: found none, expected a checkpoint FILE to evaluate");
+                   "--checkpoint: found none, expected a checkpoint or the folder of a run");
 }
 
 /* Whole numbers are compared as such; numbers are decimal. */
@@ -418,17 +438,12 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones),
-        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_config),     cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones), cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "dn/schedule.h"
+#include "dn/shard.h"
 
 /* Position and configuration of a run, beside the vectors of its net and optimizer. */
 typedef struct dn_checkpoint {
@@ -23,9 +24,14 @@ typedef struct dn_checkpoint {
     uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
     char path[PATH_MAX]; /* of the file it was read from, or empty */
     char data[256];      /* what tells the data set from others; empty where it is not known */
-    char config[8192];   /* INI text of the options that decide the result */
-    char schedule[32];   /* the name of the one that `schedule_state` is of, or empty */
+    char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
+    char config[8192];     /* INI text of the options that decide the result */
+    char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
+    /* The data set's dataset.json, for the writer; not owned. NULL: none, and after reading, where
+     * dn_checkpoint_data_set has it. */
+    const uint8_t *data_set;
+    size_t data_set_bytes;
 } dn_checkpoint;
 
 /* ---- writing ---- */
@@ -97,6 +103,10 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
  * DN_EINVAL another optimizer. On failure the arrays are undefined. */
 dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
                              dn_optimizer_state *optimizer);
+
+/* *manifest = the data set that the run learnt from, without its files, to be freed by the caller;
+ * NULL where the file has none, as those of earlier versions. As dn_manifest_parse. */
+dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);
 
 /* Sets *file to NULL; accepts NULL inside. */
 void dn_checkpoint_close(dn_checkpoint_file **file);

@@ -32,6 +32,7 @@ typedef struct dn_tensor {
     dn_tensor_kind kind;
     int rank, shape[4];
     size_t offset, count; /* floats */
+    int frozen;           /* 1: a parameter that is not learnt */
 } dn_tensor;
 
 /* 0 for a running statistic. */
@@ -56,12 +57,16 @@ typedef struct dn_net_options {
                        same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
                        cheapest, where weights, momentum and gradients outweigh the maps */
     float dropout;  /* probability, after each dense layer's last convolution */
+    const char *freeze; /* parameters that are not learnt: globs of names with commas between, or
+                           names' beginnings up to a dot; NULL: none. Layers before the first that
+                           learns have no backward pass. To outlive the net */
     int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
                        if more, only teams (below) train */
 } dn_net_options;
 
-/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, or
- * DN_ESHAPE naming a batch norm that would train on one value a channel. */
+/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, DN_EINVAL
+ * where `freeze` names no parameter or leaves none, or DN_ESHAPE naming a batch norm that would
+ * train on one value a channel. */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 
@@ -86,16 +91,17 @@ typedef struct dn_region_info {
 /*
  * A net's sizes and arrays. All belong to the net and stay where they are until it is destroyed.
  *
- * The leaf of one virtual rank: its gradients (parameter_count floats, the gradient of the mean
- * loss over its batch), then per-channel batch means and unbiased variances. Leaves are what
- * virtual ranks add up. Overwritten by the next forward pass.
+ * The leaf of one virtual rank: its gradients (gradient_count floats, the gradient of the mean loss
+ * over its batch: those of the first parameters, without frozen layers, which come last), then
+ * per-channel batch means and unbiased variances. Leaves are what virtual ranks add up. Overwritten
+ * by the next forward pass.
  */
 typedef struct dn_view {
     const dn_spec *spec;
     const dn_kernels *kernels;
     int batch, norm_group;
     int layers; /* of dn/layer_info.h */
-    size_t parameter_count, running_count, leaf_count;
+    size_t parameter_count, running_count, gradient_count, leaf_count;
     float *parameters;        /* (parameter_count) all that is learnt */
     float *running;           /* (running_count) running means and variances of every batch norm */
     float *leaf;              /* (leaf_count) */

@@ -66,6 +66,16 @@ typedef struct dn_manifest {
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS]);
 
+enum { DN_MANIFEST_BYTES = 64 << 20 /* the most of dataset.json */ };
+
+/* *text(*size) = folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT
+ * where there is none, DN_ECORRUPT where it is too large; DN_EIO, DN_ENOMEM. */
+dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder);
+
+/* The manifest that text(size) is; `what` names it in messages. As dn_manifest_load. */
+dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
+                            size_t size);
+
 /* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
  * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
  * specification says or has another checksum; DN_EIO, DN_ENOMEM. */

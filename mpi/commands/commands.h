@@ -15,6 +15,8 @@
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
+dn_status dn_predict(const dn_comm *comm, dn_options *options);
+dn_status dn_export(const dn_comm *comm, dn_options *options);
 dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
 dn_status dn_bench_reader(const dn_comm *comm, dn_options *options); /* dn_bench, with --reader */

@@ -152,14 +152,16 @@ dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const d
 {
     dn_spec spec;
     const dn_kernels *kernels;
+    const int is_trained = (o->command & DN_COMMAND_TRAINED) != 0;
     DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
-                                           .train = o->command != DN_COMMAND_EVAL,
+                                           .train = !is_trained,
                                            .plan_only = o->command == DN_COMMAND_INFO,
                                            .dtype = (dn_dtype)o->dtype,
                                            .recompute = o->recompute,
                                            .dropout = (float)o->dropout,
+                                           .freeze = is_trained ? "" : o->freeze,
                                            .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/trained.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "training/rescue.h"
@@ -36,6 +37,9 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
+    if (o->init_from[0] != '\0')
+        dn_warn("--init-from %s: not read, as the run goes on from %s (--resume none starts anew)",
+                o->init_from, r->state.path);
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
@@ -51,6 +55,8 @@ static dn_status same_data(dn_run *r, const char *folder)
              "--data %s: found %s, expected %s as in %s (or another --out, or --resume none)",
              folder, data, r->state.data, r->state.path);
     strcpy(r->state.data, data);
+    if (realpath(folder, r->state.folder) == NULL)
+        r->state.folder[0] = '\0'; /* it is only kept for the comfort of later commands */
     return DN_OK;
 }
 
@@ -101,6 +107,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
+    o->step.head_rate = o->lr_head > 0 && o->lr > 0 ? o->lr_head / o->lr : 1;
     o->step.load = dn_run_load;
     o->step.user = r;
     o->step.preempt = &r->preempt;
@@ -113,15 +120,13 @@ static dn_status build_run(dn_run *r, dn_options *o)
 }
 
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
-static dn_status read_weights(dn_run *r, const char *init_from)
+static dn_status read_weights(dn_run *r, const dn_options *o)
 {
-    dn_checkpoint start;
     if (r->from) {
         DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
         dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
-    } else if (init_from[0] != '\0') {
-        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
-        DN_TRY(dn_checkpoint_load(r->from, r->net, NULL));
+    } else if (o->init_from[0] != '\0') {
+        DN_TRY(dn_init_from(r->net, o, o->init_from));
     }
     dn_checkpoint_close(&r->from);
     return DN_OK;
@@ -162,6 +167,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
 {
     if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0')
         DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
+    DN_TRY(dn_manifest_read(&r->data_set, &r->state.data_set_bytes, o->data));
+    r->state.data_set = r->data_set;
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,
@@ -201,7 +208,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options) : DN_OK));
     share_weights(&r);
     if (r.done == r.last) {
         dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
@@ -226,5 +233,6 @@ done:
     dn_split_close(&r.train);
     dn_split_close(&r.test);
     dn_claim_release(&r.claim);
+    free(r.data_set);
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include "dn/schedule.h"
 #include "dn/spec.h"
+#include "dn/weights.h"
 
 enum {
     TRAIN = DN_COMMAND_TRAIN,
@@ -16,8 +17,11 @@ enum {
     INFO = DN_COMMAND_INFO,
     BENCH = DN_COMMAND_BENCH,
     PLAN = DN_COMMAND_PLAN,
+    PREDICT = DN_COMMAND_PREDICT,
+    EXPORT = DN_COMMAND_EXPORT,
+    TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
-    ALL = EVAL | STEP
+    ALL = TRAINED | STEP
 };
 
 /* clang-format off */
@@ -31,9 +35,9 @@ enum {
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
 
 const dn_option dn_option_table[] = {
-    {"model", "Model", STEP, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
-     "a model's name or written form, see below"},
-    {"size", "Model", STEP, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
+    {"model", "Model", STEP | TRAINED, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
+     "a model's name or written form, see below; checkpoints know their own"},
+    {"size", "Model", STEP | TRAINED, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
      "image height and width; 0: from the data, or the model's own"},
     {"classes", "Model", STEP, WHOLE(classes, 0, DN_MAX_CLASSES, "N"), "0", DN_FIXED,
      "0: from the data, or the model's own"},
@@ -46,27 +50,29 @@ const dn_option dn_option_table[] = {
     {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
      "initial weights"},
     {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
-     "start from a checkpoint's weights"},
-    {"checkpoint", "Model", EVAL, TEXT(checkpoint, "FILE"), "", DN_FREE,
-     "the checkpoint to evaluate (required)"},
+     "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
+     "number of classes, with a fresh head"},
+    {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
+     "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors of a --model; "
+     "default: the first word"},
 
-    {"data", "Data", TRAIN | EVAL | BENCH, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
-     "folder made by create_records"},
-    {"batch-size", "Data", ALL, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
+    {"data", "Data", TRAIN | TRAINED | BENCH, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
+     "folder made by create_records; with a checkpoint the default is the one it learnt from"},
+    {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
     {"augment", "Data", TRAIN | BENCH, TEXT(augment, "LIST"), "auto", DN_DECIDES,
      "of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
      "random-resized-crop and hflip where sizes differ"},
-    {"eval-transform", "Data", TRAIN | EVAL, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
+    {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
      "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
-    {"normalize", "Data", TRAIN | EVAL, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
+    {"normalize", "Data", TRAIN | EVAL | PREDICT, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
      "images'"},
     {"shuffle", "Data", TRAIN | BENCH, TEXT(shuffle, "full|window:N"), "full", DN_FIXED,
      "order of an epoch: any, or among N images from runs of neighbours; see docs/data.md"},
-    {"io-threads", "Data", TRAIN | EVAL, WHOLE(reading.io_threads, 0, 1024, "N"), "0", DN_FREE,
+    {"io-threads", "Data", TRAIN | EVAL | PREDICT, WHOLE(reading.io_threads, 0, 1024, "N"), "0", DN_FREE,
      "per rank, that read ahead; 0: 1, or a quarter of --threads where images are decoded"},
     {"stage", "Data", TRAIN | EVAL | BENCH, TEXT(reading.stage, "DIR"), "", DN_FREE,
      "folder on the node's own disk that encoded shards are copied to meanwhile"},
@@ -79,6 +85,11 @@ const dn_option dn_option_table[] = {
      "end after so many steps in all; 0: no limit"},
     {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
      "learning rate, for a global batch of 64; adam, adamw, lamb: 0.001, rmsprop: 0.01, lars: 1"},
+    {"lr-head", "Optimisation", TRAIN, REAL(lr_head, 0, 1000, "X"), "0", DN_DECIDES,
+     "the learning rate of the linear layer, scaled and scheduled as lr; 0: lr"},
+    {"freeze", "Optimisation", TRAIN, TEXT(freeze, "NAME,..."), "", DN_DECIDES,
+     "parameters that are not learnt, by the beginnings of their names, as features.denseblock1, or "
+     "globs"},
     {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear", "sqrt"),
      "linear", DN_DECIDES, "linear: lr x global batch / 64; sqrt: lr x the root of that"},
     {"lr-min", "Optimisation", TRAIN, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
@@ -146,7 +157,22 @@ const dn_option dn_option_table[] = {
     {"reader", "Run", BENCH, SWITCH(reader), "0", DN_FREE,
      "time reading, by --threads, of the training images of --data"},
     {"seconds", "Run", BENCH, REAL(seconds, 0.01, 1e6, "X"), "10", DN_FREE, "of --reader"},
-    {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
+    {"crops", "Run", EVAL, CHOICE(crops, "1", "10"), "1", DN_FREE,
+     "10: the mean logits of four corners and the centre, each mirrored too, in place of "
+     "center-crop"},
+    {"per-class", "Run", EVAL, SWITCH(per_class), "0", DN_FREE,
+     "print each class and the confusion matrix (--json has them always)"},
+    {"per-sample", "Run", EVAL, TEXT(per_sample, "FILE"), "", DN_FREE,
+     "CSV of each image's label, prediction, probability and loss"},
+    {"top", "Run", PREDICT, WHOLE(top, 1, 1000, "K"), "5", DN_FREE, "classes an image"},
+    {"csv", "Run", PREDICT, SWITCH(csv), "0", DN_FREE, "print lines of file,rank,class,name,probability"},
+    {"format", "Run", EXPORT, CHOICE(format, "auto", "safetensors", "onnx"), "auto", DN_FREE,
+     "of the file; auto: by its name"},
+    {"opset", "Run", EXPORT, WHOLE(opset, DN_ONNX_OPSET_LEAST, DN_ONNX_OPSET_MOST, "N"), "17", DN_FREE,
+     "of ONNX"},
+    {"fold-batch-norm", "Run", EXPORT, SWITCH(fold), "0", DN_FREE,
+     "ONNX: a batch norm that alone reads a convolution's output becomes part of it"},
+    {"json", "Run", EVAL | PREDICT | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
     {"roofline", "Run", BENCH, SWITCH(roofline), "0", DN_FREE,
      "measure the machine's peaks, and compare phases and layers"},
     {"profile", "Run", BENCH | PLAN, TEXT(profile, "FILE"), "", DN_FREE,
@@ -182,7 +208,7 @@ const dn_option dn_option_table[] = {
      "statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
      "least memory: all bottleneck maps are recomputed in the backward pass"},
-    {"isa", "Machine", TRAIN | EVAL | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
+    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,

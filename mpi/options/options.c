@@ -264,14 +264,24 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 
 /* ---- the command line ---- */
 
+static dn_status take_word(dn_options *options, const char *word)
+{
+    const size_t count = (size_t)options->word_count + 1;
+    const char **const words = realloc(options->words, count * sizeof *words);
+    DN_CHECK(words, DN_ENOMEM, "memory: found none for the command line");
+    options->words = words;
+    words[options->word_count++] = word;
+    return DN_OK;
+}
+
 /* Takes the option at argv[*at], moves *at past it and its value. */
-static dn_status parse_argument(dn_options *options, const char *command, int argc,
-                                const char *const *argv, int *at)
+static dn_status parse_option(dn_options *options, const char *command, int argc,
+                              const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
     DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
              "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command,
-             options->command == DN_COMMAND_EVAL ? "data" : "model");
+             options->command & DN_COMMAND_TRAINED ? "data" : "model");
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && strncmp(name, "no-", 3) == 0;
@@ -296,6 +306,32 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     options->given |= given_bit(o);
     const dn_status status = set_option(options, o, value);
     DN_CHECK(status == DN_OK, status, "--%s", dn_message());
+    return DN_OK;
+}
+
+/* Takes the option or the word at argv[*at], moves *at past it. */
+static dn_status parse_argument(dn_options *options, const dn_command *command, int argc,
+                                const char *const *argv, int *at)
+{
+    return command->words && argv[*at][0] != '-'
+               ? take_word(options, argv[(*at)++])
+               : parse_option(options, command->name, argc, argv, at);
+}
+
+/* Which checkpoint a command uses: the option's, else the first word's. */
+static dn_status find_checkpoint_word(dn_options *options)
+{
+    if (!options->checkpoint[0] && options->word_count > 0) {
+        DN_CHECK(strlen(options->words[0]) < sizeof options->checkpoint, DN_EINVAL,
+                 "'%.64s...': expected at most %zu characters", options->words[0],
+                 sizeof options->checkpoint - 1);
+        strcpy(options->checkpoint, options->words[0]);
+        options->word_count--;
+        memmove(options->words, options->words + 1,
+                (size_t)options->word_count * sizeof *options->words);
+    }
+    DN_CHECK(options->checkpoint[0], DN_EINVAL,
+             "--checkpoint: found none, expected a checkpoint or the folder of a run");
     return DN_OK;
 }
 
@@ -331,15 +367,13 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
     for (const dn_option *o = dn_option_table; o->name; o++)
         DN_TRY(set_option(options, o, o->initial));
     for (int i = 0; i < argc && !options->help && !options->version;)
-        DN_TRY(parse_argument(options, command->name, argc, argv, &i));
+        DN_TRY(parse_argument(options, command, argc, argv, &i));
     if (options->help || options->version)
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));
     take_defaults(options);
-    DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
-             "--checkpoint: found none, expected a checkpoint FILE to evaluate");
-    return DN_OK;
+    return options->command & DN_COMMAND_TRAINED ? find_checkpoint_word(options) : DN_OK;
 }
 
 int dn_options_given(const dn_options *options, const char *name)
@@ -366,8 +400,8 @@ static void print_option(FILE *file, const dn_option *o)
 
 void dn_options_help(FILE *file, const dn_command *command)
 {
-    fprintf(file, "Usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
-            command->help);
+    fprintf(file, "Usage: dn_dist %s%s%s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
+            command->words ? " " : "", command->words ? command->words : "", command->help);
     const char *group = "";
     for (const dn_option *o = dn_option_table; o->name; o++) {
         if (!(o->commands & (int)command->bit))
@@ -377,13 +411,11 @@ void dn_options_help(FILE *file, const dn_command *command)
         group = o->group;
         print_option(file, o);
     }
-    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL)) {
+    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL | DN_COMMAND_PREDICT)) {
         fprintf(file, "\nsteps of --augment and --eval-transform, with commas between\n");
         for (int i = 0; dn_transform_usage(i); i++)
             fprintf(file, "  %s\n", dn_transform_usage(i));
     }
-    if (command->bit == DN_COMMAND_EVAL)
-        return;
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));

@@ -20,7 +20,10 @@ typedef enum dn_command_bit {
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
     DN_COMMAND_BENCH = 8,
-    DN_COMMAND_PLAN = 16
+    DN_COMMAND_PLAN = 16,
+    DN_COMMAND_PREDICT = 32,
+    DN_COMMAND_EXPORT = 64,
+    DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT /* use a net */
 } dn_command_bit;
 
 typedef enum dn_rate_scaling {
@@ -28,6 +31,9 @@ typedef enum dn_rate_scaling {
     DN_RATE_SCALING_LINEAR,
     DN_RATE_SCALING_SQRT
 } dn_rate_scaling;
+
+/* Of weights; automatic: by the file's name. */
+typedef enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_SAFETENSORS, DN_FORMAT_ONNX } dn_format;
 
 enum { DN_PATH_SIZE = PATH_MAX };
 
@@ -54,6 +60,8 @@ typedef struct dn_options {
     dn_run_settings run;
 
     int epochs;
+    char freeze[256];     /* dn_net_options */
+    double lr_head;       /* 0: lr */
     double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; the default of lr
                              is the optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
@@ -76,12 +84,19 @@ typedef struct dn_options {
     char timeline[DN_PATH_SIZE]; /* or empty */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
-    int reader;                 /* time reading, not steps, */
-    double seconds;             /* for so long */
-    char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
+    int reader;                    /* time reading, not steps, */
+    double seconds;                /* for so long */
+    int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */
+    char per_sample[DN_PATH_SIZE]; /* or empty */
+    int top, csv;                  /* of predict */
+    int format, opset, fold;       /* of export; dn_format */
+    char profile[DN_PATH_SIZE];    /* to write or to read; or empty */
 
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */
     double latency, bandwidth, inside_latency, inside_bandwidth; /* us, GB/s */
+
+    const char **words; /* (word_count) those of the command line that are no options */
+    int word_count;
 
     dn_option_set given; /* those that were given, by command line or --config */
 } dn_options;
@@ -93,11 +108,13 @@ typedef struct dn_command {
     const char *name, *help;
     dn_command_bit bit;
     dn_status (*run)(const struct dn_comm *comm, dn_options *options);
+    const char *words; /* what it takes besides options, as --help shows it, or NULL */
 } dn_command;
 
 /* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
  * --config file say; the command line wins, and of an option given twice the last. DN_EINVAL names
- * the option (or file:line), what was found and what was expected. */
+ * the option (or file:line), what was found and what was expected. The caller frees the words. Of
+ * commands that use a trained net the first word is --checkpoint where that is not given. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
 

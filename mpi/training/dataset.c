@@ -75,6 +75,12 @@ static dn_status stage_shards(dn_split *split, const dn_comm *comm, const char *
     return DN_OK;
 }
 
+int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded)
+{
+    const int automatic = is_encoded ? (comm->place->threads + 3) / 4 : 1;
+    return reading->io_threads > 0 ? reading->io_threads : automatic;
+}
+
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
                         const dn_reading *reading)
 {
@@ -82,8 +88,7 @@ dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder
     DN_TRY(open_shards(split, comm, folder, id));
     split->images = dn_shards_source(split->shards, read_encoded);
     const int is_encoded = dn_is_encoded(&split->images.info);
-    const int automatic = is_encoded ? (comm->place->threads + 3) / 4 : 1;
-    split->io_threads = reading->io_threads > 0 ? reading->io_threads : automatic;
+    split->io_threads = dn_io_threads(comm, reading, is_encoded);
     if (!is_encoded)
         return decode_all(split, comm);
     return reading->stage[0] != '\0' ? stage_shards(split, comm, reading->stage) : DN_OK;

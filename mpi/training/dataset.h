@@ -27,6 +27,9 @@ typedef struct dn_reading {
     char stage[PATH_MAX]; /* a folder on the node's own disk to copy encoded shards to; or empty */
 } dn_reading;
 
+/* As many threads as `reading` asks for, of images that are encoded or not. */
+int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded);
+
 /* Opens the split and, where its images are pixels, decodes it into memory that the node's ranks
  * share: each rank checks a part of the files and decodes a part of the images. The same status and
  * message on all ranks. The caller closes it, also after a failure. Collective. */

@@ -146,8 +146,8 @@ static dn_status end_epoch(dn_run *r)
     dn_scores scores;
     if (is_due || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
-        const dn_status status =
-            dn_evaluate(r->comm, r->net, &r->test, &r->eval_transform, &r->preempt, &scores);
+        const dn_status status = dn_evaluate(r->comm, r->net, &r->test.images, r->test.io_threads,
+                                             &r->eval_transform, &r->preempt, &scores);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
         is_evaluated = status == DN_OK;

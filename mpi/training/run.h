@@ -16,6 +16,7 @@
 #include "dn/optimizer.h"
 #include "dn/schedule.h"
 #include "training/dataset.h"
+#include "training/evaluate.h"
 #include "training/step.h"
 
 typedef struct dn_run_settings {
@@ -29,6 +30,7 @@ typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
     const char *data;      /* the folder of the data set, for messages */
+    uint8_t *data_set;     /* rank 0: its dataset.json, for checkpoints */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test;
@@ -59,12 +61,5 @@ dn_load_fn dn_run_load;
  * and metrics; all ranks compare the hash of their weights whenever one is reported. Collective.
  */
 dn_status dn_run_to_end(dn_run *run);
-
-/* *scores = loss and accuracy over all images of the split, transformed (evaluate.c). Exact on any
- * number of ranks: the images are cut into batches of the net's size, each computed once, counts
- * are whole numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank
- * is preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_split *split,
-                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
 
 #endif

@@ -37,6 +37,7 @@ typedef struct dn_step_settings {
     double label_smoothing;
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
+    double head_rate;           /* of the linear layer: its rate over the others'; 0 means 1 */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales
                          it; 0: any */
     double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
@@ -68,6 +69,9 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
+    dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen; head_tensors of them, the
+                          linear layer's, first */
+    int learnt_tensors, head_tensors;
     double *losses;     /* (last - first) of this rank's virtual ranks */
     double *scores;     /* (last - first, 6); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */

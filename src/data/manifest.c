@@ -28,7 +28,6 @@ static const char seal_format[] = "  \"xxh3\": \"%016" PRIx64 "\"\n}\n";
 enum {
     SEALED_VERSION = 2,    /* version 1 has no seal, and no "source" */
     SEAL_BYTES = 31,       /* of seal_format */
-    MOST_BYTES = 64 << 20, /* of the file */
     MOST_NAME_BYTES = 255, /* of a class name */
     ENCODED_BYTES = 27,    /* the least of an image: one, its place, size, checksum and label */
 };
@@ -372,34 +371,44 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
     return status;
 }
 
-/* *text(*size) = the file, unless it is larger than any data set's. */
-static dn_status load_text(const char *path, uint8_t **text, size_t *size)
+dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
 {
+    char path[PATH_MAX];
     int64_t bytes;
-    DN_TRY(dn_file_size(path, &bytes));
-    DN_CHECK(bytes <= MOST_BYTES, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %d",
-             path, bytes, MOST_BYTES);
+    *text = NULL;
+    DN_TRY(dn_join_path(path, folder, file_name));
+    const dn_status status = dn_file_size(path, &bytes);
+    DN_CHECK(status != DN_ENOENT, status, "%s; make the data set with create_records NAME --out %s",
+             dn_message(), folder);
+    DN_TRY(status);
+    DN_CHECK(bytes <= DN_MANIFEST_BYTES, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, expected at most %d", path, bytes, DN_MANIFEST_BYTES);
     return dn_file_load(path, text, size);
+}
+
+dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
+                            size_t size)
+{
+    *manifest = NULL;
+    const dn_status status = parse_text(manifest, (const char *)text, size);
+    if (status == DN_OK)
+        return DN_OK;
+    free(*manifest);
+    *manifest = NULL;
+    return dn_fail(status, "%s: %s", what, dn_message());
 }
 
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
 {
     char path[PATH_MAX];
-    uint8_t *text = NULL;
+    uint8_t *text;
     size_t size;
     *manifest = NULL;
+    DN_TRY(dn_manifest_read(&text, &size, folder));
     DN_TRY(dn_join_path(path, folder, file_name));
-    dn_status status = load_text(path, &text, &size);
-    DN_CHECK(status != DN_ENOENT, status, "%s; make the data set with create_records NAME --out %s",
-             dn_message(), folder);
-    DN_TRY(status);
-    status = parse_text(manifest, (const char *)text, size);
+    const dn_status status = dn_manifest_parse(manifest, path, text, size);
     free(text);
-    if (status == DN_OK)
-        return DN_OK;
-    free(*manifest);
-    *manifest = NULL;
-    return dn_fail(status, "%s: %s", path, dn_message());
+    return status;
 }
 
 static json_t *file_to_json(const dn_manifest_file *file)

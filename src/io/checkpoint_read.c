@@ -112,6 +112,7 @@ static dn_status read_state(void *user)
              most_steps);
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
     DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
+    DN_TRY(get_newer_text(f, file, "data_folder", state->folder, sizeof state->folder));
     strcpy(f->optimizer, "sgd");
     DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
     DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
@@ -238,6 +239,31 @@ static dn_status read_vectors(void *user)
     return DN_OK;
 }
 
+typedef struct data_set { /* in pages that a child fills */
+    const dn_checkpoint_file *f;
+    size_t size;
+    uint8_t text[DN_MANIFEST_BYTES];
+} data_set;
+
+/* A dn_child_fn; the size stays 0 where the file has none. */
+static dn_status read_data_set(void *user)
+{
+    data_set *d = user;
+    const char *path = d->f->path;
+    const hid_t file = dn_hdf5_open(path);
+    hid_t set;
+    if (H5Lexists(file, "data_set", H5P_DEFAULT) <= 0)
+        return DN_OK;
+    DN_TRY(dn_hdf5_open_set(file, path, "data_set", H5D_CONTIGUOUS, &set));
+    const hssize_t count = H5Sget_simple_extent_npoints(H5Dget_space(set));
+    DN_CHECK(count > 0 && count <= DN_MANIFEST_BYTES, DN_ECORRUPT,
+             "%s: data_set: found %lld bytes, expected 1 to %d", path, (long long)count,
+             DN_MANIFEST_BYTES);
+    DN_TRY(dn_hdf5_read(file, path, "data_set", H5T_NATIVE_UINT8, count, d->text));
+    d->size = (size_t)count;
+    return DN_OK;
+}
+
 /* ---- in the caller's process ---- */
 
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
@@ -257,10 +283,12 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     END_TEXT(f->optimizer);
     END_TEXT(f->hash);
     END_TEXT(f->state.data);
+    END_TEXT(f->state.folder);
     END_TEXT(f->state.config);
     END_TEXT(f->state.schedule);
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);
+    f->state.data_set = NULL;
     *state = f->state;
     return DN_OK;
 }
@@ -269,6 +297,24 @@ void dn_checkpoint_close(dn_checkpoint_file **file)
 {
     dn_child_pages_free(*file, sizeof **file);
     *file = NULL;
+}
+
+dn_status dn_checkpoint_data_set(const dn_checkpoint_file *f, dn_manifest **manifest)
+{
+    char what[PATH_MAX + 16];
+    *manifest = NULL;
+    data_set *const d = dn_child_pages(sizeof *d);
+    DN_CHECK(d, DN_ENOMEM, "%s: out of memory", f->path);
+    d->f = f;
+    dn_status status = dn_child_run(f->path, read_data_set, d);
+    const size_t size = d->size; /* once: a child that went astray may have left anything */
+    snprintf(what, sizeof what, "%s: data_set", f->path);
+    if (status == DN_OK && size > DN_MANIFEST_BYTES)
+        status = dn_fail(DN_ECORRUPT, "%s: found %zu bytes", what, size);
+    if (status == DN_OK && size > 0)
+        status = dn_manifest_parse(manifest, what, d->text, size);
+    dn_child_pages_free(d, sizeof *d);
+    return status;
 }
 
 /* The net's and the optimizer's vectors from the pages; the weights are those that were hashed. */

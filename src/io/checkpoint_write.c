@@ -78,6 +78,14 @@ static int write_group(const dn_saver *s, hid_t file, const char *group, const f
     return ok;
 }
 
+static int write_data_set(const dn_checkpoint *state, hid_t file)
+{
+    const hsize_t bytes = state->data_set_bytes;
+    return state->data_set == NULL ||
+           dn_hdf5_write(file, "data_set", H5T_STD_U8LE, H5Screate_simple(1, &bytes, NULL),
+                         state->data_set);
+}
+
 static int write_state(const dn_saver *s, hid_t file)
 {
     const dn_checkpoint *state = &s->state;
@@ -94,6 +102,8 @@ static int write_state(const dn_saver *s, hid_t file)
                    dn_hdf5_put_integer(file, "step", state->step) &&
                    dn_hdf5_put_text(file, "weights_hash", hash) &&
                    dn_hdf5_put_text(file, "data", state->data) &&
+                   dn_hdf5_put_text(file, "data_folder", state->folder) &&
+                   write_data_set(state, file) &&
                    dn_hdf5_put_text(file, "optimizer", s->optimizer->optimizer->name) &&
                    dn_hdf5_put_text(file, "schedule", state->schedule);
     H5Tclose(text);

@@ -215,8 +215,9 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                            .dx = s.dx,
                            .pixels = s.pixels};
         l->kind->fill(v, &b, s.panel);
-        v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
-                           s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
+        if (!l->weight->frozen) /* else it stays 0 */
+            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
+                               s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
         if (l->kind->dgrad == NULL)
             continue;
         b.sums = dn_partial(v, view.piece.index, first);

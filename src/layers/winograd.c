@@ -238,7 +238,8 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
         const int rows = dn_block_rows(v, first);
         clear_row(t);
         transform_inputs(v, t, first, rows);
-        multiply_wgrad(v, t, task->slice, first, rows);
+        if (!v->layer->weight->frozen) /* else it stays 0 */
+            multiply_wgrad(v, t, task->slice, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
         store_dx(v, t, first, rows);
     }

@@ -4,8 +4,10 @@
  * Parameters are laid out in the order in which the backward pass finishes their gradients: the
  * head's first, the stem's last. Names and their order are torchvision's.
  */
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/model.h"
 
@@ -164,8 +166,52 @@ static void build_head(dn_net *net, int map)
     head->taps = 1;
 }
 
-/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf the
- * maps' statistics. */
+/* The glob (length characters) is of the name, or of a part of it that ends before a dot. */
+static int is_named(const char *name, const char *glob, int length)
+{
+    char whole[sizeof((dn_tensor *)NULL)->name], part[sizeof whole + 2];
+    snprintf(whole, sizeof whole, "%.*s", length, glob);
+    snprintf(part, sizeof part, "%s.*", whole);
+    return fnmatch(whole, name, 0) == 0 || fnmatch(part, name, 0) == 0;
+}
+
+static dn_status freeze(dn_net *net, const char *glob, int length)
+{
+    int found = 0;
+    for (dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (dn_is_parameter(t) && is_named(t->name, glob, length))
+            t->frozen = found = 1;
+    DN_CHECK(found, DN_EINVAL,
+             "--freeze: found '%.*s', which no parameter of model %s is named by, expected such as "
+             "features.denseblock1 or *norm*",
+             length, glob, net->spec.name);
+    return DN_OK;
+}
+
+static int learns(const dn_layer *l)
+{
+    return (l->gamma && !(l->gamma->frozen && l->beta->frozen)) ||
+           (l->weight && !l->weight->frozen) || (l->bias && !l->bias->frozen);
+}
+
+static dn_status freeze_all(dn_net *net)
+{
+    const char *at = net->options.freeze ? net->options.freeze : "";
+    while (*at) {
+        const int length = (int)strcspn(at, ",");
+        DN_TRY(freeze(net, at, length));
+        at += length + (at[length] == ',');
+    }
+    while (net->first_learnt < net->layer_count && !learns(&net->layers[net->first_learnt]))
+        net->first_learnt++;
+    DN_CHECK(net->first_learnt < net->layer_count, DN_EINVAL,
+             "--freeze %s: found all parameters of model %s, expected some to be left",
+             net->options.freeze, net->spec.name);
+    return DN_OK;
+}
+
+/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf, but
+ * for those of the frozen layers, the maps' statistics. */
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->tensor_count; i++)
@@ -178,8 +224,11 @@ static void set_offsets(dn_net *net)
             net->tensors[i].offset = net->parameter_count;
             net->parameter_count += net->tensors[i].count;
         }
+    const dn_layer *const first = &net->layers[net->first_learnt];
+    const dn_tensor *const last = first->gamma ? first->gamma : first->weight;
+    net->gradient_count = last->offset + last->count;
     for (int i = 0; i < net->map_count; i++) {
-        net->maps[i].statistics = net->parameter_count + net->statistics_count;
+        net->maps[i].statistics = net->gradient_count + net->statistics_count;
         net->statistics_count += 2 * (size_t)net->maps[i].channels;
     }
 }
@@ -210,6 +259,7 @@ dn_status dn_build(dn_net *net)
             map = build_transition(net, b, map);
     }
     build_head(net, map);
+    DN_TRY(freeze_all(net));
     set_offsets(net);
     mark_first_writers(net);
     return DN_OK;

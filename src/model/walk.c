@@ -89,7 +89,7 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
     for (int m = 0; m < team->count; m++) {
         const dn_net *net = team->nets[m];
         if (net != lead)
-            memcpy(net->leaf + net->parameter_count, lead->leaf + lead->parameter_count,
+            memcpy(net->leaf + net->gradient_count, lead->leaf + lead->gradient_count,
                    net->statistics_count * sizeof *net->leaf);
         dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, pass->label_smoothing,
                       &results[m]);
@@ -118,7 +118,7 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
 void dn_team_backward(const dn_team *team, const dn_pass *pass)
 {
     const dn_net *lead = team->nets[0];
-    for (int t = lead->layer_count; t < 2 * lead->layer_count; t++) {
+    for (int t = lead->layer_count; t < 2 * lead->layer_count - lead->first_learnt; t++) {
         const dn_visit *v = &lead->visits[t];
         dn_layer *layer = &lead->layers[v->layer->index];
         const double start = omp_get_wtime();

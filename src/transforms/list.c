@@ -235,10 +235,11 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
         const dn_step_row *const row = dn_step_row_get(step->row);
         DN_CHECK(!is_erased || row == &dn_step_random_erasing, DN_EINVAL,
                  "found %s behind random-erasing, expected it before", row->name);
-        DN_CHECK(row != &dn_step_center_crop || step->value[0][0] <= least, DN_EINVAL,
-                 "center-crop:%g: found images of %d or more pixels a side, expected at least %g; "
-                 "resize them before",
-                 step->value[0][0], least, step->value[0][0]);
+        const int is_crop = row == &dn_step_center_crop || row == &dn_step_ten_crop;
+        DN_CHECK(!is_crop || step->value[0][0] <= least, DN_EINVAL,
+                 "%s:%g: found images of %d or more pixels a side, expected at least %g; resize "
+                 "them before",
+                 row->name, step->value[0][0], least, step->value[0][0]);
         is_erased |= row == &dn_step_random_erasing;
         if (row->size) {
             row->size(step, &height, &width);

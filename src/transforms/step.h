@@ -123,9 +123,9 @@ typedef struct dn_step_row {
 } dn_step_row;
 
 extern const dn_step_row dn_step_random_resized_crop, dn_step_resize, dn_step_center_crop,
-    dn_step_pad_crop, dn_step_hflip, dn_step_vflip, dn_step_rotate, dn_step_affine,
-    dn_step_perspective, dn_step_gaussian_blur, dn_step_color_jitter, dn_step_grayscale,
-    dn_step_random_erasing, dn_step_trivial_augment;
+    dn_step_ten_crop, dn_step_pad_crop, dn_step_hflip, dn_step_vflip, dn_step_rotate,
+    dn_step_affine, dn_step_perspective, dn_step_gaussian_blur, dn_step_color_jitter,
+    dn_step_grayscale, dn_step_random_erasing, dn_step_trivial_augment;
 
 /* The row of that number; NULL past the last. */
 const dn_step_row *dn_step_row_get(int index);

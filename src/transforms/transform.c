@@ -11,6 +11,7 @@ static const dn_step_row *const rows[] = {
     &dn_step_random_resized_crop,
     &dn_step_resize,
     &dn_step_center_crop,
+    &dn_step_ten_crop,
     &dn_step_pad_crop,
     &dn_step_hflip,
     &dn_step_vflip,

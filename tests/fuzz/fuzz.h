@@ -36,7 +36,8 @@ typedef struct fuzz_format {
     dn_status (*load)(fuzz *f, uint64_t *digest);
 } fuzz_format;
 
-extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_encoded, fuzz_checkpoint, fuzz_profile;
+extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_encoded, fuzz_checkpoint, fuzz_profile,
+    fuzz_safetensors;
 extern const fuzz_format fuzz_jpeg, fuzz_progressive, fuzz_png, fuzz_cifar, fuzz_idx, fuzz_gzip;
 
 /* All of them, NULL after the last. */

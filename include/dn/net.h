@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "dn/kernels.h"
+#include "dn/mixing.h"
 #include "dn/spec.h"
 
 typedef enum dn_tensor_kind {
@@ -55,7 +56,11 @@ typedef struct dn_net_options {
     int recompute;  /* 1: no bottleneck map is kept, all are recomputed in the backward pass: the
                        same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
                        cheapest, where weights, momentum and gradients outweigh the maps */
-    float dropout;  /* probability, after each dense layer's last convolution */
+    /* Probabilities of dropout (Srivastava et al. 2014): */
+    float dropout;            /* of a value, after each dense layer's last convolution */
+    float channel_dropout;    /* of a whole channel of an image, there */
+    float transition_dropout; /* of a value, between a transition's convolution and its pool */
+    float head_dropout;       /* of a pooled feature */
     int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
                        if more, only teams (below) train */
 } dn_net_options;
@@ -125,14 +130,17 @@ typedef void dn_ready_fn(void *user, size_t end);
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
-    dn_ready_fn *ready; /* or NULL */
-    void *user;         /* of `ready` */
+    const float *class_weights; /* (classes) of the loss, or NULL: all 1 */
+    dn_mixing mixing;           /* that the images were mixed by (dn_mix_draw of this pass) */
+    dn_ready_fn *ready;         /* or NULL */
+    void *user;                 /* of `ready` */
 } dn_pass;
 
 /* Results of one forward pass over the batch. */
 typedef struct dn_result {
-    double loss;  /* mean cross-entropy over the batch, natural logarithm */
-    int correct1; /* images whose label has the largest logit */
+    double loss;  /* mean cross-entropy over the batch, natural logarithm; with class weights as
+                     PyTorch's: over the labels' weights, of mixed images over their number */
+    int correct1; /* images whose label, of two that with the larger share, has the largest logit */
     int correct5; /* images whose label is among the five largest */
 } dn_result;
 

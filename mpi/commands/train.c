@@ -86,6 +86,16 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+static dn_status weigh_classes(dn_run *r, dn_options *o)
+{
+    if (strcmp(o->class_weights, "none") == 0)
+        return DN_OK;
+    o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
+    DN_CHECK(r->class_weights, DN_ENOMEM, "memory: found none for the weights of %d classes",
+             o->classes);
+    return dn_options_class_weights(o, &r->train.images, r->class_weights);
+}
+
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
 static dn_status build_run(dn_run *r, dn_options *o)
 {
@@ -103,6 +113,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     o->step.load = dn_run_load;
     o->step.user = r;
     o->step.preempt = &r->preempt;
+    DN_TRY(weigh_classes(r, o));
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));
     dn_net_init(r->net, (dn_init)o->init, o->step.seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
@@ -222,6 +233,7 @@ done:
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);
+    free(r.class_weights);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
     dn_claim_release(&r.claim);

@@ -387,6 +387,8 @@ void dn_options_help(FILE *file, const dn_command *command)
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));
-    fprintf(file, "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
-                  "7x7:\n     stem-channels=64:last-transition=0\n");
+    fprintf(file,
+            "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
+            "7x7:\n     stem-channels=64:last-transition=0:head-norm=1:head-pool=0:dropout=0:\n"
+            "     transition-dropout=0\n");
 }

@@ -44,7 +44,7 @@ typedef struct dn_options {
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
-    double dropout;
+    double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */
     int recompute;
@@ -61,6 +61,8 @@ typedef struct dn_options {
     char milestones[128]; /* epochs with commas between, ascending; or empty */
     dn_schedule_settings falls; /* milestones are not known yet */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
+
+    char class_weights[2048]; /* none, balanced or numbers with commas between */
 
     char data[DN_PATH_SIZE];
     char augment[256], eval_transform[256]; /* dn/transform.h, or auto */

@@ -34,6 +34,7 @@ typedef struct dn_run {
     dn_split train, test;
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
+    float *class_weights;     /* (classes) of the loss, or NULL */
     dn_step step;             /* whose batches come from dn_run_load */
     dn_metrics *metrics;      /* rank 0 */
     dn_saver *saver;          /* rank 0 */

@@ -32,8 +32,10 @@ typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
     dn_load_fn *load;  /* called for each of this rank's virtual ranks */
     void *user;        /* of `load` */
-    uint64_t seed;     /* of dropout */
+    uint64_t seed;     /* of dropout and mixing */
     double label_smoothing;
+    dn_mixing mixing;           /* of each virtual rank's batch */
+    const float *class_weights; /* (classes) of the loss, or NULL; not owned */
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales

@@ -100,8 +100,12 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
-    return layer->gamma ? layer->gamma->offset + layer->gamma->count
-                        : net->parameter_count + net->statistics_count;
+    if (layer->index == 0)
+        return net->parameter_count + net->statistics_count;
+    while (layer->gamma == NULL && layer->weight == NULL)
+        layer++;
+    const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
+    return last->offset + last->count;
 }
 
 /* In whole cache lines, without red zones. The stem's gradients come last, and with them the

@@ -91,9 +91,8 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
         if (net != lead)
             memcpy(net->leaf + net->parameter_count, lead->leaf + lead->parameter_count,
                    net->statistics_count * sizeof *net->leaf);
-        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, pass->label_smoothing,
-                      &results[m]);
-        results[m].loss /= net->options.batch;
+        const dn_pass own = pass_of(pass, m);
+        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, &own, &results[m]);
     }
 }
 
@@ -151,5 +150,5 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
         run_forward(net, &net->visits[i], NULL);
         net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    dn_head_score(&net->visits[net->layer_count - 1], count, 0, result);
+    dn_head_score(&net->visits[net->layer_count - 1], count, NULL, result);
 }

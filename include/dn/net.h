@@ -150,6 +150,10 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 /* Fills the leaf's gradients from the last dn_net_forward_train. */
 void dn_net_backward(dn_net *net, const dn_pass *pass);
 
+/* A training pass forward whose statistics, in the leaf, are those of its own batch, also in a norm
+ * group. */
+void dn_net_forward_statistics(dn_net *net, const dn_pass *pass);
+
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
  * dn/tree.h. May overwrite the others. */
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
@@ -180,6 +184,9 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
 /* running = (1 - momentum) * running + momentum * statistics, momentum 0.1 as in PyTorch, from the
  * statistics part of a leaf that was averaged over the virtual ranks. */
 void dn_net_update_running(dn_net *net, const float *leaf);
+
+/* The same with momentum 1: the statistics themselves. */
+void dn_net_set_running(dn_net *net, const float *leaf);
 
 /* XXH3-64 of parameters and running statistics. */
 uint64_t dn_net_hash(const dn_net *net);

@@ -54,10 +54,46 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
+/* The monitor in the state that the checkpoint has of it, or as of now where it has none. */
+static dn_status watch_best(dn_run *r, int64_t per_epoch)
+{
+    const double epochs = (double)(r->state.step / per_epoch);
+    r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
+    dn_monitor_resume(&r->monitor, &r->state.monitor);
+    if (r->state.monitor.epochs == 0)
+        r->monitor.state.epochs = epochs;
+    DN_CHECK(r->monitor.patience == 0 ||
+                 (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
+             DN_EINVAL,
+             "--early-stop %d: found no evaluations to judge by, expected --best accuracy "
+             "or loss and --eval-every above 0",
+             r->monitor.patience);
+    DN_CHECK(r->monitor.state.epochs <= epochs, DN_ECORRUPT,
+             "%s: found a best epoch told after epoch %g, expected none after step %" PRId64,
+             r->state.path, r->monitor.state.epochs, r->state.step);
+    return DN_OK;
+}
+
+/* What is trained on, and judged by. */
+static dn_status hold_out(dn_run *r, const dn_options *o)
+{
+    r->training = &r->train.images;
+    r->validation = &r->test.images;
+    if (o->run.val_fraction == 0)
+        return DN_OK;
+    DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction,
+                           o->step.seed));
+    r->training = &r->kept.images;
+    r->validation = &r->held_out.images;
+    dn_info("held out for validation: %" PRId64 " of %" PRId64 " training images",
+            r->held_out.images.count, r->train.images.count);
+    return DN_OK;
+}
+
 /* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
-    const int64_t images = r->train.images.count;
+    const int64_t images = r->training->count;
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
     DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
@@ -83,7 +119,7 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
              "%s: found a schedule after epoch %g, expected none after step %" PRId64,
              r->state.path, r->rate.state.epochs, r->state.step);
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
-    return DN_OK;
+    return watch_best(r, per_epoch);
 }
 
 static dn_status weigh_classes(dn_run *r, dn_options *o)
@@ -93,7 +129,7 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
     DN_CHECK(r->class_weights, DN_ENOMEM, "memory: found none for the weights of %d classes",
              o->classes);
-    return dn_options_class_weights(o, &r->train.images, r->class_weights);
+    return dn_options_class_weights(o, r->training, r->class_weights);
 }
 
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
@@ -103,6 +139,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     if (o->step.virtual_ranks == 0)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
+    DN_TRY(hold_out(r, o));
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
     DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
@@ -122,6 +159,15 @@ static dn_status build_run(dn_run *r, dn_options *o)
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
+/* The averages begin as the weights. */
+static void begin_average(dn_run *r)
+{
+    const dn_view net = dn_net_view(r->net);
+    float *const average = r->step.optimizer.average;
+    memcpy(average, net.parameters, net.parameter_count * sizeof *average);
+    memcpy(average + net.parameter_count, net.running, net.running_count * sizeof *average);
+}
+
 /* Rank 0 reads the weights to go on from, or to start from, into its net. */
 static dn_status read_weights(dn_run *r, const char *init_from)
 {
@@ -133,6 +179,8 @@ static dn_status read_weights(dn_run *r, const char *init_from)
         DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
         DN_TRY(dn_checkpoint_load(r->from, r->net, NULL));
     }
+    if (r->step.optimizer.average != NULL && r->state.path[0] == '\0')
+        begin_average(r);
     dn_checkpoint_close(&r->from);
     return DN_OK;
 }
@@ -213,14 +261,17 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
     share_weights(&r);
-    if (r.done == r.last) {
+    if (r.done == r.last || dn_monitor_is_over(&r.monitor)) {
         dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
-                " (--epochs or --max-steps make it longer)",
-                r.state.path, r.last);
+                " (%s make%s it longer)",
+                r.state.path, r.done,
+                r.done == r.last ? "--epochs or --max-steps" : "another --early-stop",
+                r.done == r.last ? "" : "s");
         goto done;
     }
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     r.state.schedule_state = r.rate.state;
+    r.state.monitor = r.monitor.state;
     if (is_first)
         dn_rescue_start(&r.step.settings.rescue, r.saver, &r.state);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
@@ -234,6 +285,8 @@ done:
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);
     free(r.class_weights);
+    dn_subset_destroy(&r.kept);
+    dn_subset_destroy(&r.held_out);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
     dn_claim_release(&r.claim);

@@ -90,8 +90,9 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, parameters = view.parameter_count;
-    DN_TRY(dn_optimizer_state_create(&step->optimizer,
-                                     view.kernels->optimizers[settings->optimizer], parameters));
+    DN_TRY(dn_optimizer_state_create(
+        &step->optimizer, view.kernels->optimizers[settings->optimizer], parameters,
+        settings->average_decay > 0 ? parameters + view.running_count : 0));
     const int own = step->last - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
     step->scores = calloc((size_t)own * SCORES, sizeof *step->scores);
@@ -316,6 +317,8 @@ static void update(dn_step *step, int64_t number, double rate)
                    .tensor_count = net.tensor_count};
     u.settings.rate = rate;
     step->optimizer.optimizer->update(&u);
+    if (step->optimizer.average != NULL)
+        dn_optimizer_average(&step->optimizer, net.parameters, step->settings.average_decay);
     for (size_t i = net.parameter_count; i < net.leaf_count; i++)
         sum[i] *= share;
     dn_net_update_running(step->net, sum);

@@ -40,8 +40,9 @@ typedef struct dn_step_settings {
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales
                          it; 0: any */
-    double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
-    dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    double average_decay; /* of averaged weights; 0: none are kept */
+    double bucket_mb;     /* MiB of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire; /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
     dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
     struct dn_rescue *rescue;   /* held in each update (rescue.h); or NULL */

@@ -138,6 +138,15 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
     dn_team_forward(&(dn_team){.nets = &net, .count = 1}, pass, result);
 }
 
+void dn_net_forward_statistics(dn_net *net, const dn_pass *pass)
+{
+    const int size = net->group.size;
+    dn_result result;
+    net->group.size = 1;
+    dn_net_forward_train(net, pass, &result);
+    net->group.size = size;
+}
+
 void dn_net_backward(dn_net *net, const dn_pass *pass)
 {
     dn_team_backward(&(dn_team){.nets = &net, .count = 1}, pass);

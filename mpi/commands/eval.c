@@ -38,7 +38,8 @@ static dn_status load_net(dn_net **net, dn_transform *transform, dn_options *opt
     if (!options->json)
         dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
                 dn_net_view(*net).kernels->name);
-    DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
+    DN_TRY_OR_DONE(options->weights ? dn_checkpoint_load_average(file, *net)
+                                    : dn_checkpoint_load(file, *net, NULL));
 done:
     dn_checkpoint_close(&file);
     return status;

@@ -55,6 +55,8 @@ const dn_option dn_option_table[] = {
      "start from a checkpoint's weights"},
     {"checkpoint", "Model", EVAL, TEXT(checkpoint, "FILE"), "", DN_FREE,
      "the checkpoint to evaluate (required)"},
+    {"weights", "Model", EVAL, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
+     "of the checkpoint; average: those of --ema"},
 
     {"data", "Data", TRAIN | EVAL, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
      "folder made by create_records"},

@@ -44,6 +44,7 @@ typedef struct dn_options {
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
+    int weights;                 /* 1: averaged ones are evaluated */
     double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */

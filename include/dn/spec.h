@@ -54,4 +54,7 @@ dn_status dn_spec_check(const dn_spec *spec);
 /* The known names, in the order of --help; NULL past the end. */
 const char *dn_spec_name(int index);
 
+/* The written form of a known name, NULL of any other. */
+const char *dn_spec_form(const char *name);
+
 #endif

@@ -18,6 +18,8 @@ dn_status dn_eval(const dn_comm *comm, dn_options *options);
 dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
+dn_status dn_models_command(const dn_comm *comm, dn_options *options);
+dn_status dn_recipes_command(const dn_comm *comm, dn_options *options);
 
 /* Measures steps as dn_bench does; each rank gets the profile of its own, to be destroyed by the
  * caller also after a failure. Collective. */

@@ -28,14 +28,17 @@ static dn_status find_checkpoint(dn_run *r, const char *resume)
     return is_auto ? dn_checkpoint_open_newest(&r->from, r->folder, &r->state) : DN_OK;
 }
 
-/* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
-static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
+/* Settles run folder and checkpoint; options that were not given are taken from the checkpoint, and
+ * *before = what all were there. */
+static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, dn_options *before)
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume) : DN_OK));
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
+    before->given = 0;
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
@@ -130,6 +133,22 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     DN_CHECK(r->class_weights, DN_ENOMEM, "memory: found none for the weights of %d classes",
              o->classes);
     return dn_options_class_weights(o, r->training, r->class_weights);
+}
+
+/* Where a run goes on by another schedule: what the rate was, and what it is. */
+static void say_rates(const dn_run *r, const dn_options *before)
+{
+    dn_rate rate;
+    const int64_t step = r->state.step;
+    if (r->state.path[0] == '\0' ||
+        dn_options_rate(before, r->step.virtual_ranks, r->rate.steps_per_epoch, &rate) != DN_OK)
+        return;
+    if (rate.schedule == r->rate.schedule)
+        rate.state = r->rate.state;
+    const double old = dn_learning_rate(&rate, step), new = dn_learning_rate(&r->rate, step);
+    if (old != new)
+        dn_info("learning rate at step %" PRId64 ": %g by the checkpoint's options, %g by these",
+                step + 1, old, new);
 }
 
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
@@ -247,9 +266,10 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
     const int is_first = comm->rank == 0;
     dn_run r = {.comm = comm, .saved = -1};
+    dn_options before = *options;
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
-    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options));
+    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options, &before));
     dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
@@ -257,6 +277,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
+    say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));

@@ -17,7 +17,8 @@ enum {
     BENCH = DN_COMMAND_BENCH,
     PLAN = DN_COMMAND_PLAN,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
-    ALL = EVAL | STEP
+    ALL = EVAL | STEP,
+    LISTS = DN_COMMAND_MODELS | DN_COMMAND_RECIPES
 };
 
 /* clang-format off */
@@ -26,7 +27,7 @@ enum {
 #define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
 #define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on"), NULL
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on", "no", "yes", "false", "true"), NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
 
@@ -62,7 +63,7 @@ const dn_option dn_option_table[] = {
      "folder made by create_records"},
     {"batch-size", "Data", ALL, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
-    {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
+    {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
     {"val-fraction", "Data", TRAIN, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
      "part of each class's training images that is held out, and judges the run"},
@@ -74,25 +75,25 @@ const dn_option dn_option_table[] = {
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 
-    {"epochs", "Optimisation", TRAIN, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
+    {"epochs", "Optimisation", TRAIN | INFO, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
      "length of the run, and of the schedule"},
     {"max-steps", "Optimisation", TRAIN, WHOLE(run.max_steps, 0, 1e18, "N"), "0", DN_FREE,
      "end after so many steps in all; 0: no limit"},
-    {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
+    {"lr", "Optimisation", TRAIN | INFO, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
      "learning rate, for a global batch of 64; adam, adamw, lamb: 0.001, rmsprop: 0.01, lars: 1"},
-    {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear", "sqrt"),
+    {"lr-scaling", "Optimisation", TRAIN | INFO, CHOICE(lr_scaling, "none", "linear", "sqrt"),
      "linear", DN_DECIDES, "linear: lr x global batch / 64; sqrt: lr x the root of that"},
-    {"lr-min", "Optimisation", TRAIN, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
+    {"lr-min", "Optimisation", TRAIN | INFO, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
      "what cosine, polynomial and plateau fall to; scaled as lr"},
-    {"schedule", "Optimisation", TRAIN, CHOICE_OF(schedule, dn_schedule_name), "step",
+    {"schedule", "Optimisation", TRAIN | INFO, CHOICE_OF(schedule, dn_schedule_name), "step",
      DN_DECIDES, "of the learning rate, over --epochs"},
-    {"gamma", "Optimisation", TRAIN, REAL(falls.gamma, 1e-6, 1, "X"), "0.1", DN_DECIDES,
+    {"gamma", "Optimisation", TRAIN | INFO, REAL(falls.gamma, 1e-6, 1, "X"), "0.1", DN_DECIDES,
      "of step, multi-step and plateau: the factor of a fall"},
-    {"step-epochs", "Optimisation", TRAIN, WHOLE(falls.step_epochs, 0, 1e9, "N"), "0", DN_DECIDES,
+    {"step-epochs", "Optimisation", TRAIN | INFO, WHOLE(falls.step_epochs, 0, 1e9, "N"), "0", DN_DECIDES,
      "of step: epochs between falls; 0: falls at 50 and 75 % of the run"},
-    {"milestones", "Optimisation", TRAIN, TEXT(milestones, "N,N"), "", DN_DECIDES,
+    {"milestones", "Optimisation", TRAIN | INFO, TEXT(milestones, "N,N"), "", DN_DECIDES,
      "of multi-step: epochs done at each fall"},
-    {"power", "Optimisation", TRAIN, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
+    {"power", "Optimisation", TRAIN | INFO, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
      "of polynomial"},
     {"plateau-metric", "Optimisation", TRAIN, CHOICE(falls.metric, "loss", "accuracy"), "loss",
      DN_DECIDES, "of plateau: what has to get better on the test set"},
@@ -102,7 +103,7 @@ const dn_option dn_option_table[] = {
      DN_DECIDES, "of plateau: the part by which it has to"},
     {"plateau-cooldown", "Optimisation", TRAIN, WHOLE(falls.cooldown, 0, 1e9, "N"), "0",
      DN_DECIDES, "of plateau: epochs after a fall that do not count"},
-    {"warmup-epochs", "Optimisation", TRAIN, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
+    {"warmup-epochs", "Optimisation", TRAIN | INFO, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
      "-1: 5 (at most epochs / 10) when scaling raises lr"},
     {"optimizer", "Optimisation", STEP, CHOICE_OF(step.optimizer, dn_optimizer_name), "sgd",
      DN_FIXED, "adam: weight decay in the gradient; adamw: beside it"},
@@ -154,6 +155,8 @@ const dn_option dn_option_table[] = {
      "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_FREE,
      "INI file of these keys; the command line wins"},
+    {"recipe", "Run", TRAIN | INFO, TEXT(recipe, "NAME"), "", DN_FREE,
+     "one of 'dn_dist recipes', or such a file; --config and the command line win"},
     {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
     {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},
     {"json", "Run", EVAL | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
@@ -197,8 +200,8 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | LISTS, SWITCH(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | LISTS, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

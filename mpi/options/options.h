@@ -20,7 +20,9 @@ typedef enum dn_command_bit {
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
     DN_COMMAND_BENCH = 8,
-    DN_COMMAND_PLAN = 16
+    DN_COMMAND_PLAN = 16,
+    DN_COMMAND_MODELS = 256,
+    DN_COMMAND_RECIPES = 512
 } dn_command_bit;
 
 typedef enum dn_rate_scaling {
@@ -70,7 +72,8 @@ typedef struct dn_options {
     char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE];              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
-    char time_limit[32]; /* job/preempt.h */
+    char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
+    char time_limit[32];       /* job/preempt.h */
 
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
@@ -94,8 +97,8 @@ typedef struct dn_command {
     dn_status (*run)(const struct dn_comm *comm, dn_options *options);
 } dn_command;
 
-/* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
- * --config file say; the command line wins, and of an option given twice the last. DN_EINVAL names
+/* Sets the defaults, then what `argv` (argc strings, those behind the command's name), the --config
+ * file and the --recipe say; the former win, and of an option given twice the last. DN_EINVAL names
  * the option (or file:line), what was found and what was expected. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);

@@ -40,6 +40,14 @@ const char *dn_spec_name(int index)
     return index < (int)(sizeof known / sizeof known[0]) ? known[index].name : NULL;
 }
 
+const char *dn_spec_form(const char *name)
+{
+    for (int i = 0; dn_spec_name(i) != NULL; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return known[i].form;
+    return NULL;
+}
+
 static const struct {
     const char *name;
     int halvings; /* of the image's sides */
@@ -182,7 +190,7 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
         if (dn_nearest_try(&nearest, known[i].name))
             form = known[i].form;
     DN_CHECK(form != NULL, DN_EINVAL,
-             "model: found '%s', expected a known name (dn_dist train --help lists them) or "
+             "model: found '%s', expected a known name (dn_dist models lists them) or "
              "blocks=...:growth=...%s",
              model, dn_nearest_hint(&nearest, ""));
     DN_TRY(parse_form(spec, form));

@@ -251,8 +251,8 @@ static void test_config(void **state)
     expect_config_failure("epoch = 1\n", ":1: found the key 'epoch', expected an option of "
                                          "'dn_dist train'; did you mean 'epochs'?");
     expect_config_failure("model = densenet-121\n",
-                          ":1: model: found 'densenet-121', expected a known name (dn_dist train "
-                          "--help lists them) or blocks=...:growth=...; did you mean "
+                          ":1: model: found 'densenet-121', expected a known name (dn_dist models "
+                          "lists them) or blocks=...:growth=...; did you mean "
                           "'densenet121'?");
     expect_config_failure("seed = 1000000000000000001\n",
                           ":1: seed: found '1000000000000000001', expected a whole number from 0 "

@@ -64,6 +64,11 @@ limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weight
     fail "averaged weights that are not there"
 grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
 
+# Another length of the run, another rate.
+small 2 plain --epochs 8 --max-steps 6 || fail "another --epochs" plain.log
+grep -q "^learning rate at step 6: 0.00025 by the checkpoint's options, 0.025 by these$" plain.log ||
+    fail "another --epochs: expected both rates" plain.log
+
 # An early end, which is the end; a longer patience goes on from there.
 small 2 early --lr 0 --early-stop 2 --best loss --eval-every 2 || fail "--early-stop" early.log
 grep -qE "^stopped after epoch [0-9]+: no better loss since epoch [0-9]+$" early.log ||

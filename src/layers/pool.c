@@ -6,20 +6,22 @@
 #include "layers/norm.h"
 
 typedef struct plane_scratch {
-    float *x, *y; /* a plane of the input, and of the output; kernels touch what is behind x */
+    float *x, *y; /* rows of a plane of the input, and those of the output over them */
 } plane_scratch;
 
-static plane_scratch carve_planes(const dn_visit *v, dn_carver *c)
+/* Of the plane's first `rows` input rows: kernels touch what is behind. */
+static plane_scratch carve_planes(const dn_visit *v, int rows, dn_carver *c)
 {
     plane_scratch s;
-    s.x = dn_carve_floats(c, dn_layout_pixels(&v->in->layout) + 2 * DN_LANES);
-    s.y = dn_carve_floats(c, dn_layout_pixels(&v->out->layout) + 2 * DN_LANES);
+    s.x = dn_carve_floats(c, (size_t)(rows * v->in->layout.width) + 2 * DN_LANES);
+    s.y = dn_carve_floats(c, (size_t)(rows / 2 * v->out->layout.width) + DN_LANES - 1);
     return s;
 }
 
 static void plane_scratch_carve(const dn_visit *v, dn_carver *c)
 {
-    carve_planes(v, c);
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger */
+    carve_planes(v, v->backward ? v->in->layout.height : 2 * piece.rows, c);
 }
 
 /* The output's piece, and the rows of the input under it. */
@@ -30,7 +32,7 @@ static void pool_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *p
     const dn_padded compact = dn_padded_none(pixels);
     const size_t above = (size_t)(2 * piece->row) * (size_t)in->width;
     dn_carver carver = dn_thread_scratch(v);
-    const plane_scratch s = carve_planes(v, &carver);
+    const plane_scratch s = carve_planes(v, 2 * piece->rows, &carver);
     (void)pass;
     for (int c = 0; c < v->layer->inputs; c++)
         for (int i = piece->image; i < piece->image + piece->images; i++) {
@@ -49,7 +51,7 @@ static void spread_plane(const dn_visit *v, int image, int c)
     const dn_padded compact = dn_padded_none(dn_layout_pixels(out));
     const size_t y = dn_map_plane_index(v->out, image, c, 0);
     dn_carver carver = dn_thread_scratch(v);
-    const plane_scratch s = carve_planes(v, &carver);
+    const plane_scratch s = carve_planes(v, in->height, &carver);
     v->on_maps->affine(1, &compact, v->dy + y, 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
     v->kernels->stride.average_pool_grad(in->height, in->width, s.y, s.x);

@@ -85,6 +85,10 @@ refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0
 refused "negative" "--lr.*'-1'.*expected" train --lr -1
 refused "not a number" "--epochs.*'ten'.*expected" train --epochs ten
 refused "rest behind a number" "--epochs.*'3x'.*expected" train --epochs 3x
+refused "class weights" "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
+    train "${small[@]}" --out "$out" --class-weights 1,2,3
+refused "a class weight" "--class-weights: found '0', expected" \
+    train "${small[@]}" --out "$out" --class-weights 1,0
 refused "too large" "--dropout.*'1.5'.*expected" train --dropout 1.5
 refused "not a choice" "--schedule.*'linear'.*step\|cosine\|constant" train --schedule linear
 refused "stray word" "'fast'.*expected" train fast

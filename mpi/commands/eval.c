@@ -50,16 +50,16 @@ static void count_confusion(results *r)
                      (size_t)r->samples[i].predicted]++;
 }
 
-static const int64_t *confusion_row(const results *r, int class)
+static const int64_t *confusion_row(const results *r, int label)
 {
-    return r->confusion + (size_t) class * (size_t)r->classes;
+    return r->confusion + (size_t)label * (size_t)r->classes;
 }
 
-static int64_t class_images(const results *r, int class)
+static int64_t class_images(const results *r, int label)
 {
     int64_t images = 0;
     for (int c = 0; c < r->classes; c++)
-        images += confusion_row(r, class)[c];
+        images += confusion_row(r, label)[c];
     return images;
 }
 

@@ -39,7 +39,7 @@ static dn_status open_file(dn_trained *t, const char *path)
     char best[PATH_MAX];
     if (!is_folder(path))
         return dn_checkpoint_open(&t->file, path, &t->state);
-    DN_TRY(dn_join_path(best, path, "best.h5"));
+    DN_TRY(dn_join_path(best, path, DN_CHECKPOINT_BEST));
     if (access(best, F_OK) == 0)
         return dn_checkpoint_open(&t->file, best, &t->state);
     DN_TRY(dn_checkpoint_open_newest(&t->file, path, &t->state));
@@ -92,7 +92,8 @@ dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shar
     int classes;
     DN_TRY(dn_options_net(o, data, input, 1, net));
     if (t->file)
-        return dn_checkpoint_load(t->file, *net, NULL);
+        return o->weights ? dn_checkpoint_load_average(t->file, *net)
+                          : dn_checkpoint_load(t->file, *net, NULL);
     DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
     DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
              dn_net_view(*net).spec->classes);

@@ -102,8 +102,10 @@ size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
     if (layer->index <= net->first_learnt)
         return net->gradient_count + net->statistics_count;
-    return layer->gamma ? layer->gamma->offset + layer->gamma->count
-                        : net->gradient_count + net->statistics_count;
+    while (layer->gamma == NULL && layer->weight == NULL)
+        layer++;
+    const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
+    return last->offset + last->count;
 }
 
 /* The first regions: one for each layer that learns. */

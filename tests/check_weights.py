@@ -13,6 +13,7 @@
                                                  safetensors' own writer does it
     check_weights.py frozen FILE OTHER PREFIX... all parameters differ but those
     check_weights.py onnx FILE LOGITS            onnxruntime comes to the same logits
+    check_weights.py older FILE OUT              a checkpoint without the data set's description
     check_weights.py loads FILE                  the safetensors package reads it
 """
 import json
@@ -300,6 +301,16 @@ def onnx(path, kept):
     nodes = [n.op_type for n in package.load(path).graph.node]
     print(f"{path}: {len(nodes)} nodes, {nodes.count('BatchNormalization')} batch norms, "
           f"logits differ by at most {error:.1e}")
+
+
+def older(path, out):
+    import h5py
+    import xxhash
+    pathlib.Path(out).write_bytes(pathlib.Path(path).read_bytes()[:-32])
+    with h5py.File(out, "r+") as file:
+        del file["data_set"], file.attrs["data_folder"]
+    data = pathlib.Path(out).read_bytes()
+    pathlib.Path(out).write_bytes(data + b"dn_dist XXH3-64 " + xxhash.xxh3_64_hexdigest(data).encode())
 
 
 def loads(path):

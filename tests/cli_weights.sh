@@ -104,6 +104,12 @@ said "confusion matrix"
 said "cow, brown +4 images: top-1"
 refused "found --eval-transform none" eval five --crops 10 --eval-transform none --data "$data"
 refused "found no checkpoint" eval rgb
+if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
+    check older five/checkpoint-00000002.h5 older.h5
+    works eval older.h5 --data colour
+    works predict older.h5 rgb/test/bee --data colour
+    refused "--data: found none, and none in older.h5, which an earlier dn_dist wrote" export older.h5 a.onnx
+fi
 mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
 works eval best
 said "from best/best.h5"

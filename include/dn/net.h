@@ -62,9 +62,9 @@ typedef struct dn_net_options {
     float channel_dropout;    /* of a whole channel of an image, there */
     float transition_dropout; /* of a value, between a transition's convolution and its pool */
     float head_dropout;       /* of a pooled feature */
-    const char *freeze; /* globs of parameters' names that are not learnt, with commas between; a
-                           name's beginning up to a dot will do; empty or NULL: none. Layers before
-                           the first that learns have no backward pass */
+    const char *freeze; /* parameters that are not learnt: globs of names with commas between, or
+                           names' beginnings up to a dot; NULL: none. Layers before the first that
+                           learns have no backward pass. To outlive the net */
     int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
                        if more, only teams (below) train */
 } dn_net_options;
@@ -97,9 +97,9 @@ typedef struct dn_region_info {
  * A net's sizes and arrays. All belong to the net and stay where they are until it is destroyed.
  *
  * The leaf of one virtual rank: its gradients (gradient_count floats, the gradient of the mean loss
- * over its batch; the parameters' first, as those of frozen layers come last), then per-channel
- * batch means and unbiased variances. Leaves are what
- * virtual ranks add up. Overwritten by the next forward pass.
+ * over its batch: those of the first parameters, without frozen layers, which come last), then
+ * per-channel batch means and unbiased variances. Leaves are what virtual ranks add up. Overwritten
+ * by the next forward pass.
  */
 typedef struct dn_view {
     const dn_spec *spec;

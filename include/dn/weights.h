@@ -20,11 +20,12 @@ typedef struct dn_named_tensor {
     const float *values; /* in C order; not owned */
 } dn_named_tensor;
 
-/* Copies tensors(count) of the file `path` into the net's parameters and running statistics, name
- * by name; the older spelling of torchvision's keys (norm.1, conv.2) counts as the newer. All of
- * the net's have to be there, and no others. Where only the number of classes differs, the head
- * stays as it is and *classes is the file's number; else 0. DN_ESHAPE, or DN_ECORRUPT where a
- * number is not finite or a variance below 0: then the net's arrays are undefined. */
+/* Copies tensors(count), which it renames and sorts, of the file `path` into the net's parameters
+ * and running statistics, name by name; the older spelling of torchvision's keys (norm.1, conv.2)
+ * counts as the newer. All of the net's have to be there, and no others. Where only the number of
+ * classes differs, the head stays as it is and *classes is the file's number; else 0. DN_ESHAPE, or
+ * DN_ECORRUPT where a number is not finite or a variance below 0: then the net's arrays are
+ * undefined. */
 dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensors, int count,
                           int *classes);
 

@@ -98,8 +98,9 @@ static dn_status find_learnt(dn_step *step)
     const dn_view net = dn_net_view(step->net);
     step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
     DN_CHECK(step->learnt, DN_ENOMEM, "memory: found none for %d tensors", net.tensor_count);
-    step->body_tensors = copy_learnt(&net, 0, step->learnt);
-    step->head_tensors = copy_learnt(&net, 1, step->learnt + step->body_tensors);
+    step->head_tensors = copy_learnt(&net, 1, step->learnt);
+    step->learnt_tensors =
+        step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);
     return DN_OK;
 }
 
@@ -349,12 +350,16 @@ static void update(dn_step *step, int64_t number, double rate)
                    .gradients = sum,
                    .gradient_scale = gradient_scale(step, sum, net.gradient_count),
                    .tensors = step->learnt,
-                   .tensor_count = step->body_tensors};
+                   .tensor_count = step->learnt_tensors};
     u.settings.rate = rate;
-    step->optimizer.optimizer->update(&u);
-    u.settings.rate = rate * step->settings.head_rate;
-    u.tensors += step->body_tensors;
-    u.tensor_count = step->head_tensors;
+    if (step->settings.head_rate != 1) {
+        u.tensor_count = step->head_tensors;
+        u.settings.rate = rate * step->settings.head_rate;
+        step->optimizer.optimizer->update(&u);
+        u.tensors += step->head_tensors;
+        u.tensor_count = step->learnt_tensors - step->head_tensors;
+        u.settings.rate = rate;
+    }
     step->optimizer.optimizer->update(&u);
     if (step->optimizer.average != NULL)
         dn_optimizer_average(&step->optimizer, net.parameters, step->settings.average_decay);

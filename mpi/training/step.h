@@ -71,9 +71,9 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
-    dn_tensor *learnt; /* (body_tensors + head_tensors) parameters that are not frozen, the linear
-                          layer's last */
-    int body_tensors, head_tensors;
+    dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen; head_tensors of them, the
+                          linear layer's, first */
+    int learnt_tensors, head_tensors;
     double *losses;     /* (last - first) of this rank's virtual ranks */
     double *scores;     /* (last - first, 6); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */

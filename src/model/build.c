@@ -202,7 +202,7 @@ static dn_status freeze(dn_net *net, const char *glob, int length)
             t->frozen = found = 1;
     DN_CHECK(found, DN_EINVAL,
              "--freeze: found '%.*s', which no parameter of model %s is named by, expected such as "
-             "features.denseblock1 or *.norm?.*",
+             "features.denseblock1 or *norm*",
              length, glob, net->spec.name);
     return DN_OK;
 }

@@ -63,7 +63,7 @@ static dn_status measure_batches(const dn_run *r, double *sums, int batches, siz
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
         dn_net_forward_statistics(r->net, &pass);
         for (size_t i = 0; i < width; i++)
-            sums[(size_t)b * width + i] = view.leaf[view.parameter_count + i];
+            sums[(size_t)b * width + i] = view.leaf[view.gradient_count + i];
         if (dn_preempt_reason(&r->preempt) != 0)
             status = dn_fail(DN_STOPPED, "the evaluation was stopped");
     }
@@ -77,7 +77,7 @@ done:
 static dn_status measure_statistics(const dn_run *r)
 {
     const dn_view view = dn_net_view(r->net);
-    const size_t width = view.leaf_count - view.parameter_count;
+    const size_t width = view.leaf_count - view.gradient_count;
     const int batches = batches_of(r);
     double *sums = calloc((size_t)batches * width, sizeof *sums);
     dn_status status = sums ? measure_batches(r, sums, batches, width)
@@ -89,7 +89,7 @@ static dn_status measure_statistics(const dn_run *r)
     for (int b = 0; b < batches; b++) /* a row at a time: MPI counts in int */
         dn_comm_gather_doubles(r->comm, sums + (size_t)b * width, (int)width);
     for (size_t i = 0; i < width; i++)
-        view.leaf[view.parameter_count + i] =
+        view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(sums + i, batches, (int)width) / batches);
     dn_net_set_running(r->net, view.leaf);
 done:

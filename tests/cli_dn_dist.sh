@@ -183,6 +183,9 @@ sed -i 's/\("format_version": *\)[0-9]*/\199/' "$bad/dataset.json"
 refused "data of a future format" "dataset.json.*99.*expected 1 or 2" $(train_on "$bad")
 
 refused "too small an image" "densenet121|28" train --model densenet121 --data "$data" --out "$out"
+refused "a bad normalisation" "--normalize: found '0.5', expected .*" train "${small[@]}" --normalize 0.5 --out "$out"
+refused "a bad step" "--augment hflip:2: hflip, p: found '2', expected a number from 0 to 1" \
+    train "${small[@]}" --augment hflip:2 --out "$out"
 refused "another image size" "size.*(found|expected)" train "${small[@]}" --size 64 --augment none --out "$out"
 refused "another class count" "classes.*(found|expected)" train "${small[@]}" --classes 5 --out "$out"
 
@@ -235,6 +238,18 @@ done
 on_ranks 3 "$dn_dist" eval --checkpoint "$checkpoint" --data "$data" --json >"$tmp/json3" 2>"$tmp/error" ||
     fail "eval on 3 ranks" "$tmp/error"
 cmp -s "$tmp/json" "$tmp/json3" || fail "eval: expected the same on 1 and 3 ranks" "$tmp/json" "$tmp/json3"
+
+# What normalised the training images is recorded, and normalises what is evaluated.
+limited "$dn_dist" train --config "$tmp/good.ini" --data "$data" --batch-size 4 --threads 1 \
+    --eval-every 0 --normalize 0.25/0.5 --out "$tmp/normalised" >"$tmp/output" 2>&1 ||
+    fail "train --normalize" "$tmp/output"
+scores() { # of the images, with options or as recorded
+    limited "$dn_dist" eval --checkpoint "$tmp/normalised/checkpoint-00000003.h5" --data "$data" \
+        --json "$@" 2>"$tmp/error" || fail "eval $*" "$tmp/error"
+}
+recorded=$(scores)
+[[ $recorded == "$(scores --normalize 0.25/0.5)" ]] || fail "eval: not as --normalize is recorded"
+[[ $recorded != "$(scores --normalize none)" ]] || fail "eval --normalize none: changed nothing"
 
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --batch-size 4 --threads 1)
 refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"

@@ -42,8 +42,8 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
 
-/* *transform = what makes a split's images the net's input. --augment and --eval-transform that are
- * automatic become what they stand for. DN_EINVAL. */
+/* *transform = what makes a split's images the net's input. --augment, --eval-transform and
+ * --normalize that are automatic become what they stand for. DN_EINVAL. */
 dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,
                                dn_transform *transform);
 

@@ -104,8 +104,13 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
                                dn_transform *transform)
 {
     char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
+    dn_shard_info normalised = *data;
+    if (strcmp(o->normalize, "auto") == 0)
+        dn_normalize_describe(data, o->normalize, sizeof o->normalize);
+    if (dn_normalize_parse(&normalised, o->normalize) != DN_OK)
+        return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
     resolve(list, sizeof o->augment, o, split, data);
-    const dn_status status = dn_transform_parse(transform, data, list, o->step.seed);
+    const dn_status status = dn_transform_parse(transform, &normalised, list, o->step.seed);
     return status == DN_OK
                ? DN_OK
                : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",

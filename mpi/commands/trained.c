@@ -77,13 +77,15 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
     if (dn_options_given(o, "data") || t->file == NULL)
-        return dn_manifest_load(&t->data, o->data);
-    DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
+        DN_TRY(dn_manifest_load(&t->data, o->data));
+    else
+        DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",
              t->state.path);
-    return DN_OK;
+    return strcmp(o->normalize, "auto") == 0 ? DN_OK
+                                             : dn_normalize_parse(&t->data->info, o->normalize);
 }
 
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,

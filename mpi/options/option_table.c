@@ -78,6 +78,9 @@ const dn_option dn_option_table[] = {
      "random-resized-crop and hflip where sizes differ"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
      "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
+    {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
+     "of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
+     "images'"},
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 

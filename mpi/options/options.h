@@ -76,9 +76,9 @@ typedef struct dn_options {
     char class_weights[2048]; /* none, balanced or numbers with commas between */
 
     char data[DN_PATH_SIZE];
-    char augment[256], eval_transform[256]; /* dn/transform.h, or auto */
-    char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
-    char resume[DN_PATH_SIZE];              /* auto, none or a file */
+    char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
+    char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
+    char resume[DN_PATH_SIZE];                              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
     char time_limit[32];       /* job/preempt.h */

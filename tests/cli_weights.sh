@@ -59,6 +59,10 @@ exchange blocks=2,2:growth=4:bottleneck=0:stem=imagenet:stem-channels=8:head-nor
 exchange blocks=2,2:growth=4:stem-channels=8:head-pool=3:transition-dropout=0.2 1
 exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
 [[ -n $readers ]] || [[ -s net.onnx ]] || fail "an ONNX file"
+for out in nowhere/net.onnx nowhere/net.safetensors; do
+    refused "$out: cannot write: No such file" export in.safetensors --model densenet121 --data colour $out
+done
+refused "net.bin: found no .safetensors or .onnx at its end" export in.safetensors --model densenet121 net.bin
 
 # --- weights to start from ------------------------------------------------------------------------
 

@@ -1,175 +1,23 @@
 /*
  * `dn_dist predict`: the likeliest classes of image files.
  *
- * The files are a split like any other: read ahead, in batches, each computed by one rank. One that
- * is no image gives a black one, so that the rest of its batch is done, and is told of at the end.
+ * The files are a source like any other: read ahead, in batches, each computed by one rank. Those
+ * that are no images are told of at the end.
  */
+#include "commands/pictures.h"
 #include "commands/trained.h"
 
-#include <fts.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
-#include "dn/file.h"
-#include "dn/image.h"
 #include "training/evaluate.h"
-
-enum { MOST_FILE = 64 << 20, MOST_IMAGES = 1 << 24 };
-
-typedef struct pictures {
-    dn_source images; /* all of label 0 */
-    char **path;      /* (images.count) */
-    int64_t room;     /* of path */
-    uint8_t *bad;     /* (images.count) 1: no image */
-} pictures;
-
-/* ---- finding them ---- */
-
-static int has_image_name(const char *name)
-{
-    const char *const end = strrchr(name, '.');
-    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0 ||
-                   strcasecmp(end, ".png") == 0);
-}
-
-static dn_status add_path(pictures *p, const char *path)
-{
-    if (p->images.count == p->room) {
-        p->room = p->room ? 2 * p->room : 256;
-        char **const longer = realloc(p->path, (size_t)p->room * sizeof *longer);
-        DN_CHECK(longer, DN_ENOMEM, "memory: found none for %lld paths", (long long)p->room);
-        p->path = longer;
-    }
-    DN_CHECK(p->images.count < MOST_IMAGES, DN_EINVAL, "found more than %d images", MOST_IMAGES);
-    DN_CHECK((p->path[p->images.count] = strdup(path)) != NULL, DN_ENOMEM,
-             "memory: found none for a path");
-    p->images.count++;
-    return DN_OK;
-}
-
-static int compare_entries(const FTSENT **a, const FTSENT **b)
-{
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-/* A file whatever its name; of a folder the images, those of folders in it too, by name. What
- * cannot be read is taken: its turn to be told of comes. */
-static dn_status add_word(pictures *p, const char *word)
-{
-    char *const roots[] = {(char *)word, NULL};
-    FTS *const tree = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR | FTS_NOSTAT, compare_entries);
-    dn_status status = DN_OK;
-    DN_CHECK(tree, DN_ENOMEM, "%s: cannot be looked through", word);
-    for (FTSENT *e; status == DN_OK && (e = fts_read(tree)) != NULL;) {
-        const int is_folder = e->fts_info == FTS_D || e->fts_info == FTS_DP;
-        const int is_error = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR;
-        if (!is_folder && (is_error || e->fts_level == 0 || has_image_name(e->fts_name)))
-            status = add_path(p, e->fts_path);
-    }
-    fts_close(tree);
-    return status;
-}
-
-static dn_status find_pictures(pictures *p, const dn_options *o)
-{
-    DN_CHECK(o->word_count > 0, DN_EINVAL, "found no image, expected files or folders of them");
-    for (int i = 0; i < o->word_count; i++)
-        DN_TRY(add_word(p, o->words[i]));
-    const size_t count = (size_t)p->images.count;
-    DN_CHECK(count > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
-             o->words[0]);
-    p->bad = calloc(count, sizeof *p->bad);
-    p->images.labels = calloc(count, sizeof *p->images.labels);
-    DN_CHECK(p->bad && p->images.labels, DN_ENOMEM, "memory: found none for %zu images", count);
-    return DN_OK;
-}
-
-/* All ranks have found the same; FNV-1a. */
-static uint64_t hash_paths(const pictures *p)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-    for (int64_t i = 0; i < p->images.count; i++)
-        for (const char *c = p->path[i]; c == p->path[i] || c[-1] != '\0'; c++)
-            hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
-    return hash;
-}
-
-static void free_pictures(pictures *p)
-{
-    for (int64_t i = 0; i < p->images.count; i++)
-        free(p->path[i]);
-    free(p->path);
-    free(p->bad);
-    free((void *)p->images.labels);
-}
-
-/* ---- reading them ---- */
-
-/* Luma as PIL's convert("L") has it, in place. */
-static void make_grey(uint8_t *rgb, size_t pixels)
-{
-    for (size_t i = 0; i < pixels; i++)
-        rgb[i] = (uint8_t)((19595u * rgb[3 * i] + 38470u * rgb[3 * i + 1] + 7471u * rgb[3 * i + 2] +
-                            0x8000u) >>
-                           16);
-}
-
-static dn_status load_file(const char *path, dn_buffer *buffer, size_t *size)
-{
-    int file;
-    int64_t bytes;
-    dn_status status = dn_file_open(path, &file, &bytes);
-    if (status == DN_OK && bytes > MOST_FILE)
-        status = dn_fail(DN_EINVAL, "%s: found %lld bytes, expected at most %d", path,
-                         (long long)bytes, MOST_FILE);
-    if (status == DN_OK)
-        status = dn_buffer_grow(buffer, (size_t)bytes + 1);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, buffer->bytes, (size_t)bytes, 0);
-    if (file >= 0)
-        close(file);
-    *size = (size_t)bytes;
-    return status;
-}
-
-static dn_status read_picture(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *w, float *image)
-{
-    dn_encoded file = {.name = ((const pictures *)source)->path[request->index]};
-    DN_TRY(load_file(file.name, &w->file, &file.size));
-    file.bytes = w->file.bytes;
-    if (transform->channels == 3)
-        return dn_transform_encoded(transform, request, &file, w, image);
-    dn_image_info info;
-    DN_TRY(dn_image_probe(&file, &info));
-    dn_box whole = {0, 0, info.width, info.height};
-    DN_TRY(dn_image_decode(&file, &whole, 1, &w->pixels));
-    make_grey(w->pixels.rgb.bytes, (size_t)info.width * (size_t)info.height);
-    return dn_transform_pixels(transform, request, w->pixels.rgb.bytes, info.height, info.width, w,
-                               image);
-}
-
-/* A dn_read_fn that does not fail. */
-static dn_status read_or_blacken(const dn_source *source, const dn_request *request,
-                                 const dn_transform *t, dn_workspace *w, float *image)
-{
-    const dn_status status = read_picture(source, request, t, w, image);
-    if (status != DN_OK) {
-        ((const pictures *)source)->bad[request->index] = 1;
-        memset(image, 0,
-               (size_t)t->channels * (size_t)t->height * (size_t)t->width * sizeof *image);
-    }
-    return DN_OK;
-}
 
 /* ---- what the net makes of them ---- */
 
 typedef struct predictions {
-    const pictures *pictures;
+    const dn_pictures *pictures;
     int classes, top;
     double *row;         /* (images, 1 + 2 top): 1 where it is bad; class and probability */
     double *probability; /* (classes) of one image */
@@ -261,20 +109,6 @@ static void print_json(const char *path, const double *row, int top, const char 
     json_decref(object);
 }
 
-/* Why the image could not be read: rank 0 tries again, whoever it was that met it. */
-static const char *find_fault(const pictures *p, int64_t index, const dn_transform *transform)
-{
-    dn_workspace workspace = {0};
-    float *const image = malloc((size_t)transform->channels * (size_t)transform->height *
-                                (size_t)transform->width * sizeof *image);
-    const dn_request request = {.index = index};
-    if (!image || read_picture(&p->images, &request, transform, &workspace, image) == DN_OK)
-        dn_fail(DN_EIO, "%s: a rank could not read it", p->path[index]);
-    free(image);
-    dn_workspace_free(&workspace);
-    return dn_message();
-}
-
 /* Prints all; DN_ECORRUPT where images are bad, each named. */
 static dn_status print_all(const predictions *p, const dn_options *o, const dn_transform *transform,
                            const char *const *names)
@@ -286,7 +120,7 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
     for (int64_t i = 0; i < count; i++) {
         const double *const row = p->row + (size_t)i * row_size(p);
         const char *const path = p->pictures->path[i];
-        const char *const fault = row[0] != 0 ? find_fault(p->pictures, i, transform) : NULL;
+        const char *const fault = row[0] != 0 ? dn_pictures_fault(p->pictures, i, transform) : NULL;
         bad += fault != NULL;
         if (fault)
             dn_warn("%s", fault);
@@ -327,13 +161,12 @@ static dn_status make_transform(dn_options *o, dn_shard_info info, dn_transform 
 }
 
 /* Not collective. */
-static dn_status prepare(pictures *p, dn_trained *trained, dn_options *o, dn_transform *transform,
-                         dn_net **net)
+static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
+                         dn_transform *transform, dn_net **net)
 {
-    DN_TRY(find_pictures(p, o));
+    DN_TRY(dn_pictures_find(p, o->word_count, o->words));
     DN_TRY(dn_trained_data(trained, o));
     p->images.info = trained->data->info;
-    p->images.read = read_or_blacken;
     DN_CHECK(p->images.info.channels == 1 || p->images.info.channels == 3, DN_ESHAPE,
              "%s: found a net of %d channels, expected 1 or 3", o->checkpoint,
              p->images.info.channels);
@@ -343,8 +176,9 @@ static dn_status prepare(pictures *p, dn_trained *trained, dn_options *o, dn_tra
     return dn_trained_net(trained, o, &p->images.info, transform, net);
 }
 
-static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o, const pictures *p,
-                         const dn_transform *transform, const char *const *names)
+static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
+                         const dn_pictures *p, const dn_transform *transform,
+                         const char *const *names)
 {
     const int classes = dn_net_view(net).spec->classes;
     predictions all = {
@@ -369,19 +203,19 @@ done:
 
 dn_status dn_predict(const dn_comm *comm, dn_options *o)
 {
-    pictures p = {0};
+    dn_pictures p = {0};
     dn_trained trained;
     dn_transform transform;
     dn_net *net = NULL;
     dn_status status;
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
-    DN_TRY_OR_DONE(dn_comm_same_hash(comm, hash_paths(&p), "the images' paths"));
+    DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
     DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
 done:
     dn_net_destroy(&net);
     dn_trained_close(&trained);
-    free_pictures(&p);
+    dn_pictures_free(&p);
     return status;
 }

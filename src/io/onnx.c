@@ -14,7 +14,7 @@
 #include "dn/program.h"
 #include "model/model.h"
 #include "onnx.pb-c.h"
-#include "weights_about.h"
+#include "weights_file.h"
 
 enum {
     NODE_INPUTS = 5,
@@ -402,13 +402,13 @@ dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_abo
                .map = calloc((size_t)net->map_count + 1, sizeof *g.map)};
     dn_status status = make_graph(&g);
     json_t *const texts = dn_weights_describe(net, about);
-    if (status == DN_OK)
-        status = save_graph(path, &g, texts, opset);
+    status = status == DN_OK ? save_graph(path, &g, texts, opset)
+                             : dn_fail(status, "%s: %s", path, dn_message());
     json_decref(texts);
     for (int i = 0; i < g.tensor_count; i++)
         free(g.tensors[i].own);
     free(g.nodes);
     free(g.tensors);
     free(g.map);
-    return status == DN_OK ? DN_OK : dn_fail(status, "%s: %s", path, dn_message());
+    return status;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "dn/program.h"
-#include "weights_about.h"
+#include "weights_file.h"
 
 /* ---- in ---- */
 

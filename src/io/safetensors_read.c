@@ -1,11 +1,9 @@
 /*
- * safetensors: the length of a header (8 bytes, little-endian), the header, a JSON object, and the
- * tensors' bytes without a hole; see include/dn/weights.h.
+ * Reads safetensors; see include/dn/weights.h, and weights_file.h for the format.
  *
  * Nobody vouches for a file that is read: no number of it is used before it was compared with the
  * file's size. jansson takes the header apart, which it does for any bytes.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,17 +11,13 @@
 #include <string.h>
 
 #include "dn/file.h"
-#include "weights_about.h"
+#include "weights_file.h"
 
 enum {
-    LENGTH_BYTES = 8,
-    ALIGNMENT = 8,
     MOST_HEADER = 16 << 20, /* a DenseNet's takes less than a MiB */
     MOST_TENSORS = 1 << 16,
     MOST_RANK = 64
 };
-
-static const char batches_tracked[] = ".num_batches_tracked";
 
 /* ---- dtypes ---- */
 
@@ -67,7 +61,7 @@ static const struct dtype {
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
-/* ---- reading ---- */
+/* ---- the header ---- */
 
 /* An entry of the header. */
 typedef struct entry {
@@ -187,6 +181,8 @@ static dn_status parse_entries(entry *list, int *count, json_t *header, int64_t 
     return check_places(list, *count, bytes);
 }
 
+/* ---- the tensors ---- */
+
 static int ends_in(const char *text, const char *end)
 {
     const size_t length = strlen(text), last = strlen(end);
@@ -208,7 +204,7 @@ static dn_status take_entries(dn_net *net, const char *path, const entry *list, 
     for (int i = 0; i < count && status == DN_OK; i++) {
         const entry *const e = &list[i];
         dn_named_tensor *const t = &tensors[taken];
-        if (ends_in(e->name, batches_tracked))
+        if (ends_in(e->name, DN_BATCHES_TRACKED))
             continue;
         if (e->dtype->value == NULL)
             status = dn_fail(DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
@@ -242,10 +238,10 @@ static dn_status header_length(const uint8_t *bytes, size_t size, size_t *length
     DN_CHECK(size < 2 || memcmp(bytes, "PK", 2) != 0, DN_ECORRUPT,
              "found a zip file, as PyTorch's .pth are, expected a checkpoint or safetensors; "
              "scripts/pth_to_safetensors.py makes one of it");
-    for (int i = 0; i < LENGTH_BYTES && size >= LENGTH_BYTES; i++)
+    for (int i = 0; i < DN_SAFETENSORS_LENGTH && size >= DN_SAFETENSORS_LENGTH; i++)
         found |= (uint64_t)bytes[i] << (8 * i);
-    DN_CHECK(size > LENGTH_BYTES && found > 0 && found <= MOST_HEADER &&
-                 found <= size - LENGTH_BYTES && bytes[LENGTH_BYTES] == '{',
+    DN_CHECK(size > DN_SAFETENSORS_LENGTH && found > 0 && found <= MOST_HEADER &&
+                 found <= size - DN_SAFETENSORS_LENGTH && bytes[DN_SAFETENSORS_LENGTH] == '{',
              DN_ECORRUPT,
              "found no header of safetensors of at most %d bytes, expected a checkpoint or "
              "safetensors (cut short?)",
@@ -281,119 +277,17 @@ dn_status dn_safetensors_load(dn_net *net, const char *path, int *classes)
     *classes = 0;
     DN_TRY(dn_file_load(path, &bytes, &size));
     dn_status status = header_length(bytes, size, &length);
-    json_t *const header = status == DN_OK ? json_loadb((char *)bytes + LENGTH_BYTES, length,
-                                                        JSON_REJECT_DUPLICATES, &error)
+    json_t *const header = status == DN_OK ? json_loadb((char *)bytes + DN_SAFETENSORS_LENGTH,
+                                                        length, JSON_REJECT_DUPLICATES, &error)
                                            : NULL;
     if (status == DN_OK && !header)
         status = dn_fail(DN_ECORRUPT, "the header is not valid JSON: %s", error.text);
     if (status != DN_OK)
         status = dn_fail(status, "%s: %s", path, dn_message());
     else
-        status = take_header(net, path, header, bytes + LENGTH_BYTES + length,
-                             (int64_t)(size - LENGTH_BYTES - length), classes);
+        status = take_header(net, path, header, bytes + DN_SAFETENSORS_LENGTH + length,
+                             (int64_t)(size - DN_SAFETENSORS_LENGTH - length), classes);
     json_decref(header);
     free(bytes);
-    return status;
-}
-
-/* ---- writing ---- */
-
-/* Tensors in the order of the file: its own reader's writer has those of wide elements first, then
- * sorts by name. */
-static int compare_tensors(const void *a, const void *b)
-{
-    const dn_tensor *x = *(const dn_tensor *const *)a, *y = *(const dn_tensor *const *)b;
-    return strcmp(x->name, y->name);
-}
-
-static void add_entry(json_t *header, const char *name, const char *dtype, json_t *shape,
-                      size_t bytes, size_t *end)
-{
-    json_object_set_new(header, name,
-                        json_pack("{s:s,s:o,s:[I,I]}", "dtype", dtype, "shape", shape,
-                                  "data_offsets", (json_int_t)*end, (json_int_t)(*end + bytes)));
-    *end += bytes;
-}
-
-/* A batch norm's number of batches stands beside its running variance. */
-static void tracked_name(char name[128], const dn_tensor *running_var)
-{
-    const char *const end = strrchr(running_var->name, '.');
-    snprintf(name, 128, "%.*s%s", (int)(end - running_var->name), running_var->name,
-             batches_tracked);
-}
-
-/* *end = the tensors' bytes. */
-static json_t *make_header(const dn_net *net, const dn_weights_about *about,
-                           const dn_tensor *const *list, size_t *end)
-{
-    const int count = dn_net_view(net).tensor_count;
-    json_t *const header = json_object();
-    char name[128];
-    *end = 0;
-    json_object_set_new(header, "__metadata__", dn_weights_describe(net, about));
-    for (int i = 0; i < count; i++)
-        if (list[i]->kind == DN_RUNNING_VAR) {
-            tracked_name(name, list[i]);
-            add_entry(header, name, "I64", json_array(), sizeof(int64_t), end);
-        }
-    for (int i = 0; i < count; i++) {
-        json_t *const shape = json_array();
-        for (int d = 0; d < list[i]->rank; d++)
-            json_array_append_new(shape, json_integer(list[i]->shape[d]));
-        add_entry(header, list[i]->name, "F32", shape, list[i]->count * sizeof(float), end);
-    }
-    return header;
-}
-
-/* Behind `to` what make_header tells of; the numbers are little-endian as the machine's. */
-static void put_tensors(uint8_t *to, const dn_view *net, int64_t step, const dn_tensor *const *list)
-{
-    for (int i = 0; i < net->tensor_count; i++)
-        if (list[i]->kind == DN_RUNNING_VAR) {
-            memcpy(to, &step, sizeof step);
-            to += sizeof step;
-        }
-    for (int i = 0; i < net->tensor_count; i++) {
-        const float *const from = dn_is_parameter(list[i]) ? net->parameters : net->running;
-        memcpy(to, from + list[i]->offset, list[i]->count * sizeof *from);
-        to += list[i]->count * sizeof *from;
-    }
-}
-
-static dn_status save_sorted(const char *path, const dn_net *net, const dn_weights_about *about,
-                             const dn_tensor *const *list)
-{
-    const dn_view view = dn_net_view(net);
-    size_t data;
-    json_t *const header = make_header(net, about, list, &data);
-    char *const text = json_dumps(header, JSON_COMPACT);
-    json_decref(header);
-    const size_t length = text ? strlen(text) : 0;
-    const uint64_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    uint8_t *const bytes = text ? malloc(LENGTH_BYTES + padded + data) : NULL;
-    dn_status status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
-    if (bytes) {
-        memcpy(bytes, &padded, LENGTH_BYTES);
-        memset(bytes + LENGTH_BYTES, ' ', padded);
-        memcpy(bytes + LENGTH_BYTES, text, length);
-        put_tensors(bytes + LENGTH_BYTES + padded, &view, about->step, list);
-        status = dn_file_write(path, bytes, LENGTH_BYTES + padded + data);
-    }
-    free(bytes);
-    free(text);
-    return status;
-}
-
-dn_status dn_safetensors_save(const char *path, const dn_net *net, const dn_weights_about *about)
-{
-    const dn_view view = dn_net_view(net);
-    const dn_tensor **const list = malloc((size_t)view.tensor_count * sizeof *list);
-    DN_CHECK(list, DN_ENOMEM, "%s: out of memory", path);
-    for (int i = 0; i < view.tensor_count; i++)
-        list[i] = &view.tensors[i];
-    qsort(list, (size_t)view.tensor_count, sizeof *list, compare_tensors);
-    const dn_status status = save_sorted(path, net, about, list);
-    free(list);
     return status;
 }

@@ -97,6 +97,10 @@ refused "a model's fault before the data's" "'densenet-121'.*did you mean 'dense
     train --model densenet-121 --data "$tmp/none" --out "$out"
 refused "a message of one line" "blocks=.6: expected" info --model $'blocks=\n6:growth=4'
 refused "unknown kernels" "--isa.*sse.*expected" train "${small[@]}" --out "$out" --isa sse
+refused "too small a map for the head" "head-pool=9, expected at most the 8x8 pixels" \
+    info --model blocks=1,1,1:growth=12:head-pool=9
+refused "too many features" "head-pool=1 with .* features, expected at most 1048576" \
+    info --model blocks=1:growth=12:head-pool=1 --size 4096
 refused "bad written form" "growth" info --model blocks=6,12:growth=-1
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 

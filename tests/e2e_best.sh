@@ -25,8 +25,7 @@ small() {
         --out "$out" --batch-size 4 --virtual-ranks 4 "$@" >>"$out.log" 2>&1
 }
 
-# scores OUT: the epochs' lines without times, of an epoch told twice the last; and what the newest
-# checkpoint says of them.
+# scores OUT: the epochs' lines without times, and without what is only of this process's steps.
 scores() {
     sed -nE '/"epoch", /{s/"(images_per_s|seconds|train_[a-z0-9]+)": [^,]*, //g;p}' "$1/metrics.jsonl"
 }
@@ -63,6 +62,14 @@ small 1 plain --epochs 1 || fail "training without --ema" plain.log
 limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weights average >eval.log 2>&1 &&
     fail "averaged weights that are not there"
 grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
+
+# A run that was stopped before the evaluation of its last epoch has it when it is started again.
+small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log
+[[ ! -e late/best.h5 ]] || fail "a best epoch without evaluations" late.log
+small 2 late --eval-every 1 || fail "the evaluation that is left" late.log
+[[ -e late/best.h5 && $(last_step late) == 5 ]] || fail "the evaluation that is left: no best.h5" late.log
+small 1 late && grep -q "the run is complete, late/checkpoint-00000005.h5 " late.log ||
+    fail "a complete run" late.log
 
 # Another length of the run, another rate.
 small 2 plain --epochs 8 --max-steps 6 || fail "another --epochs" plain.log

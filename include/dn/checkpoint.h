@@ -29,7 +29,7 @@ typedef struct dn_checkpoint {
     char config[8192];     /* INI text of the options that decide the result */
     char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
-    dn_monitor_state monitor; /* of the best epoch; zeros where the file has none */
+    dn_monitor_state monitor; /* of the best epoch; told of -1 epochs where the file has none */
     int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
     /* The data set's dataset.json, for the writer; not owned. NULL: none, and after reading, where
      * dn_checkpoint_data_set has it. */

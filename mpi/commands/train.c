@@ -69,7 +69,7 @@ static dn_status watch_best(dn_run *r, int64_t per_epoch)
     const double epochs = (double)(r->state.step / per_epoch);
     r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
     dn_monitor_resume(&r->monitor, &r->state.monitor);
-    if (r->state.monitor.epochs == 0)
+    if (r->state.monitor.epochs < 0)
         r->monitor.state.epochs = epochs;
     DN_CHECK(r->monitor.patience == 0 ||
                  (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
@@ -289,7 +289,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options) : DN_OK));
     share_weights(&r);
-    if (r.done == r.last || dn_monitor_is_over(&r.monitor)) {
+    if ((r.done == r.last || dn_monitor_is_over(&r.monitor)) && !dn_run_awaits_evaluation(&r)) {
         dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
                 " (%s make%s it longer)",
                 r.state.path, r.done,

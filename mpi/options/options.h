@@ -73,7 +73,7 @@ typedef struct dn_options {
     dn_schedule_settings falls; /* milestones are not known yet */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
-    char class_weights[2048]; /* none, balanced or numbers with commas between */
+    char class_weights[176]; /* none, balanced or numbers with commas between; a line of INI text */
 
     char data[DN_PATH_SIZE];
     char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */

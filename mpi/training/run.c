@@ -213,8 +213,7 @@ static dn_status end_epoch(dn_run *r)
     return DN_OK;
 }
 
-/* 1 where the run was stopped in the evaluation at the end of its last epoch. */
-static int awaits_evaluation(const dn_run *r)
+int dn_run_awaits_evaluation(const dn_run *r)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     return dn_rate_awaits(&r->rate, epoch) ||
@@ -251,7 +250,7 @@ static int agree_on_preemption(const dn_run *r)
 static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->settings.checkpoint_every;
-    if (awaits_evaluation(r)) {
+    if (dn_run_awaits_evaluation(r)) {
         DN_TRY(end_epoch(r));
         DN_TRY(save(r));
     }
@@ -268,7 +267,8 @@ static dn_status run_steps(dn_run *r)
         if (epoch_ends)
             result.preempted = agree_on_preemption(r);
     }
-    if (r->done < r->last && !dn_monitor_is_over(&r->monitor))
+    const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);
+    if (!is_over || (result.preempted != 0 && dn_run_awaits_evaluation(r)))
         return end_early(r, result.preempted);
     DN_TRY(end_run(r));
     if (dn_monitor_is_over(&r->monitor))

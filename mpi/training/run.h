@@ -70,6 +70,9 @@ dn_load_fn dn_run_load;
  */
 dn_status dn_run_to_end(dn_run *run);
 
+/* 1 where the run was stopped in the evaluation at the end of its last epoch. */
+int dn_run_awaits_evaluation(const dn_run *run);
+
 /* Puts the averaged weights into the net's place, with statistics of the training images that are
  * measured anew: averages of running statistics would be those of other weights. And back; to be
  * called after a failure, too. Until then nothing saves the run. DN_STOPPED, DN_ENOMEM. Collective

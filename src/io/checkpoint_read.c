@@ -82,6 +82,7 @@ static dn_status read_schedule(dn_checkpoint_file *f, hid_t file)
 static dn_status read_monitor(dn_checkpoint_file *f, hid_t file)
 {
     const double *value = (const double *)&f->state.monitor;
+    f->state.monitor.epochs = -1;
     if (H5Lexists(file, "monitor", H5P_DEFAULT) <= 0) /* the first files of this version */
         return DN_OK;
     DN_TRY(dn_hdf5_read(file, f->path, "monitor", H5T_NATIVE_DOUBLE, DN_MONITOR_DOUBLES,

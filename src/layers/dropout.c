@@ -13,7 +13,8 @@ static uint64_t channel_number(const dn_visit *v, int channel)
     return ((uint64_t)v->layer->index << 16 | (uint64_t)channel) << 32;
 }
 
-float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int image, int channel, float rate)
+float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel,
+                         float rate)
 {
     const uint64_t b = channel_number(v, channel) | (uint64_t)image;
     const uint32_t word = dn_random(pass->seed, DN_STREAM_CHANNELS, pass_number(pass), b).word[0];

@@ -200,8 +200,11 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
     return DN_OK;
 }
 
-/* Channels stay countable in 16 bits, and a transition keeps at least one. */
-static dn_status check_widths(const dn_spec *spec)
+enum { MOST_FEATURES = 1 << 20 }; /* that the classifier reads */
+
+/* Channels stay countable in 16 bits, a transition keeps at least one, and the head's pool of
+ * `cells` windows leaves no more features than are of use. */
+static dn_status check_widths(const dn_spec *spec, double cells)
 {
     double channels = spec->stem_channels;
     for (int b = 0; b < spec->blocks; b++) {
@@ -216,6 +219,9 @@ static dn_status check_widths(const dn_spec *spec)
             "model %s: found compression %g, expected one that leaves a channel after block %d",
             spec->name, spec->compression, b + 1);
     }
+    DN_CHECK(channels * cells <= MOST_FEATURES, DN_ESHAPE,
+             "model %s: found head-pool=%d with %.0f features, expected at most %d", spec->name,
+             spec->head_pool, channels * cells, MOST_FEATURES);
     return DN_OK;
 }
 
@@ -246,5 +252,7 @@ dn_status dn_spec_check(const dn_spec *spec)
              DN_ESHAPE,
              "model %s: found head-pool=%d, expected at most the %dx%d pixels of the last map",
              spec->name, spec->head_pool, height >> halvings, width >> halvings);
-    return check_widths(spec);
+    const int side = spec->head_pool;
+    return check_widths(
+        spec, side == 0 ? 1 : (double)((height >> halvings) / side) * ((width >> halvings) / side));
 }

@@ -74,7 +74,7 @@ def write(path, tensors, options):
 
 def parse(model):
     spec = {"growth": "32", "bottleneck": "4", "compression": "0.5", "stem": "cifar",
-            "stem-channels": "64", "last-transition": "0"}
+            "stem-channels": "64", "last-transition": "0", "head-norm": "1", "head-pool": "0"}
     spec.update(pair.split("=") for pair in model.split(":"))
     blocks = [int(n) for n in spec["blocks"].split(",")]
     growth = [int(n) for n in spec["growth"].split(",")]
@@ -110,7 +110,11 @@ def shapes(model, channels, classes):
             norm(f"features.transition{b}.norm", width)
             out[f"features.transition{b}.conv.weight"] = (halved, width, 1, 1)
             width = halved
-    norm(f"features.norm{len(blocks) + 1}", width)
+    if spec["head-norm"] == "1":
+        norm(f"features.norm{len(blocks) + 1}", width)
+    if spec["head-pool"] != "0":  # of the test's images, 40x40, by a stem and transitions that halve
+        halvings = {"cifar": 0, "7x7": 1, "imagenet": 2}[spec["stem"]] + len(blocks) - 1
+        width *= ((40 >> halvings + int(spec["last-transition"])) // int(spec["head-pool"])) ** 2
     out["classifier.weight"], out["classifier.bias"] = (classes, width), (classes,)
     return out
 
@@ -169,7 +173,10 @@ def run_torch(model, state, images):
         name = f"features.transition{b}."
         if name + "conv.weight" in t:
             x = F.avg_pool2d(F.conv2d(norm_relu(x, name + "norm"), t[name + "conv.weight"]), 2)
-    x = norm_relu(x, f"features.norm{len(blocks) + 1}").mean((2, 3))
+    if spec["head-norm"] == "1":
+        x = norm_relu(x, f"features.norm{len(blocks) + 1}")
+    side = int(spec["head-pool"])
+    x = F.avg_pool2d(x, side).flatten(1) if side else x.mean((2, 3))
     return F.linear(x, t["classifier.weight"], t["classifier.bias"]).numpy()
 
 

@@ -55,6 +55,8 @@ exchange blocks=2,3:growth=4,6:bottleneck=0:compression=1:stem=cifar:stem-channe
 exchange $small 3 F16
 exchange blocks=1,2,1:growth=4:bottleneck=2:stem=7x7:stem-channels=6:last-transition=1 3 BF16 old
 exchange blocks=1,1:growth=16,32:bottleneck=0:compression=1:stem=7x7:stem-channels=16:last-transition=1 1
+exchange blocks=2,2:growth=4:bottleneck=0:stem=imagenet:stem-channels=8:head-norm=0 3
+exchange blocks=2,2:growth=4:stem-channels=8:head-pool=3:transition-dropout=0.2 1
 exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
 [[ -n $readers ]] || [[ -s net.onnx ]] || fail "an ONNX file"
 for out in nowhere/net.onnx nowhere/net.safetensors; do

@@ -53,11 +53,11 @@ static void run_to(const fixture *f, FILE *progress, double interval, const char
 {
     dn_metrics *metrics = NULL;
     const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0};
-    const dn_scores scores = {1.25, 60, 95.5};
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25}), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25}), DN_OK);
-    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25}),
                      DN_OK);
     assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
@@ -258,7 +258,7 @@ static void test_null(void **state)
     (void)state;
     dn_metrics *metrics = NULL;
     assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
-    assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL), DN_OK);
+    assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);
     assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);
 }

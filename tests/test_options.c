@@ -143,7 +143,7 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "--optimizer", "lion"),
                    "--optimizer: found 'lion', expected sgd|adam|adamw|rmsprop|lars|lamb");
     expect_failure(PARSE("train", "--nesterov=maybe"),
-                   "--nesterov: found 'maybe', expected 0|1|off|on");
+                   "--nesterov: found 'maybe', expected 0|1|off|on|no|yes|false|true");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
     expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
     expect_failure(PARSE("train", "--data", ""), "--data: found '', expected DIR");
@@ -208,7 +208,7 @@ static void test_hints(void **state)
         {{"--epoch", "3"}, "; did you mean '--epochs'?"},
         {{"--dataset", "x"}, "; did you mean '--data'?"},
         {{"--isa", "generik"}, "; did you mean 'generic'?"},
-        {{"--batch_size=3"}, "; did you mean '--batch-size'?"},
+        {{"--batch_sise=3"}, "; did you mean '--batch-size'?"},
         {{"--batch=3"}, "; did you mean '--batch-size'?"},
         {{"--Ir", "1"}, "; did you mean '--lr'?"},
         {{"--no-nestrov"}, "; did you mean '--no-nesterov'?"},
@@ -216,6 +216,7 @@ static void test_hints(void **state)
         {{"--optimizer", "adma"}, "; did you mean 'adam'?"},
         {{"--schedule", "cos"}, "; did you mean 'cosine'?"},
         {{"--model", "densenet-121"}, "; did you mean 'densenet121'?"},
+        {{"--model", "DenseNet121"}, "; did you mean 'densenet121'?"},
         {{"--model", "blocks=3:grwoth=4"}, "; did you mean 'growth'?"},
         {{"--model", "blocks=3:stem=cifar10"}, "; did you mean 'cifar'?"},
     };
@@ -226,8 +227,8 @@ static void test_hints(void **state)
         assert_string_equal(dn_message() + length - tail, cases[i].hint);
     }
     expect_failure(PARSE("train", "--model", "resnet50"),
-                   "--model: found 'resnet50', expected a known name (dn_dist train --help lists "
-                   "them) or blocks=...:growth=...");
+                   "--model: found 'resnet50', expected a known name (dn_dist models lists them) "
+                   "or blocks=...:growth=...");
     expect_failure(PARSE("train", "--model", "blocks=\n6:growth=4"),
                    "--model: blocks=?6: expected whole numbers from 1 to 4096");
     assert_int_equal(PARSE("train", "--model", "blocks=6:compression=0x1p-1"), DN_EINVAL);
@@ -270,8 +271,8 @@ static void test_config(void **state)
     expect_config_failure("epoch = 1\n", ":1: found the key 'epoch', expected an option of "
                                          "'dn_dist train'; did you mean 'epochs'?");
     expect_config_failure("model = densenet-121\n",
-                          ":1: model: found 'densenet-121', expected a known name (dn_dist train "
-                          "--help lists them) or blocks=...:growth=...; did you mean "
+                          ":1: model: found 'densenet-121', expected a known name (dn_dist models "
+                          "lists them) or blocks=...:growth=...; did you mean "
                           "'densenet121'?");
     expect_config_failure("seed = 1000000000000000001\n",
                           ":1: seed: found '1000000000000000001', expected a whole number from 0 "

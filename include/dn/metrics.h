@@ -12,10 +12,11 @@
  * means over images; an interval's values are of its own images, an epoch's of those seen in this
  * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
  * of this process; `data_wait` is the part of it in which the steps waited for images, in each the
- * rank that waited longest. test_* are null where the epoch was not evaluated, and so is a
- * non-finite number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte
- * above 0x7f. A run that goes on cuts back what it will do again, so the file always reads as one
- * run.
+ * rank that waited longest. Besides test_* there are val_* of a validation split, and ema_val_*,
+ * ema_test_* of averaged weights, where such were evaluated. test_* are null where they were not,
+ * and so is a non-finite number; a text is a path as it is, or where that is no UTF-8 with \\xHH
+ * for each byte above 0x7f. A run that goes on cuts back what it will do again, so the file always
+ * reads as one run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
@@ -65,9 +66,16 @@ typedef struct dn_metrics_values {
 /* To be called after step `step` (1 is the first). */
 dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);
 
-/* To be called after the last step of an epoch; `scores` is NULL where it was not evaluated. */
+/* Scores by what they are of: "test", "val", or the same of averaged weights, "ema_test". */
+typedef struct dn_named_scores {
+    const char *name;
+    dn_scores scores;
+} dn_named_scores;
+
+/* To be called after the last step of an epoch, with scores(count), none where it was not
+ * evaluated. */
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
-                           const dn_scores *scores);
+                           const dn_named_scores *scores, int count);
 
 /* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
  * file that holds the weights, or NULL. */

@@ -18,7 +18,11 @@ typedef enum dn_stream {
     DN_STREAM_AUGMENT = 3,   /* crop and flip: a = epoch, b = position in the epoch */
     DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = element */
     DN_STREAM_SYNTHETIC = 5, /* made-up images: a = tensor, b = element */
-    DN_STREAM_SPLIT = 6      /* test images of a folder: a = class, b = image in it */
+    DN_STREAM_SPLIT = 6,     /* test images of a folder: a = class, b = image in it */
+    DN_STREAM_CHANNELS =
+        16,                 /* dropout of channels: a = step and virtual rank, b = channel, image */
+    DN_STREAM_MIXING = 17,  /* mixup, CutMix: a = step and virtual rank, b = draw */
+    DN_STREAM_HELD_OUT = 18 /* --val-fraction: a = class, b = image in it */
 } dn_stream;
 
 typedef struct dn_random4 {

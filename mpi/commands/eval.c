@@ -184,7 +184,7 @@ static dn_status make_crops(const dn_options *options, const dn_shard_info *data
     const char *const size = at + strlen(name);
     const int digits = (int)strcspn(size, ",");
     for (int i = 0; i < TEN_CROPS; i++) {
-        snprintf(o.eval_transform, sizeof o.eval_transform, "%.*sten-crop:%.*s:index=%d%s",
+        snprintf(o.eval_transform, sizeof o.eval_transform, "%.*sten-crop:%.*s:crop=%d%s",
                  (int)(at - options->eval_transform), options->eval_transform, digits, size, i,
                  size + digits);
         DN_TRY(dn_options_transform(&o, DN_TEST, data, &transforms[i]));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/program.h"
 #include "dn/rng.h"
 
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
@@ -134,6 +135,47 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
                          list, dn_message());
 }
 
+/* images / (classes x images of the class): scikit-learn's "balanced". Of a class without any,
+ * which no label names, 0. */
+static void balance(const dn_source *images, float *weights)
+{
+    const int classes = images->info.classes;
+    for (int c = 0; c < classes; c++) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < images->count; i++)
+            count += images->labels[i] == c;
+        weights[c] =
+            count > 0 ? (float)((double)images->count / ((double)classes * (double)count)) : 0;
+    }
+}
+
+dn_status dn_options_class_weights(const dn_options *o, const dn_source *images, float *weights)
+{
+    const int classes = images->info.classes;
+    const char *at = o->class_weights;
+    int count = 0;
+    if (strcmp(at, "balanced") == 0) {
+        balance(images, weights);
+        return DN_OK;
+    }
+    for (char word[32]; *at != '\0'; count++) {
+        const size_t length = strcspn(at, ",");
+        double weight;
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        DN_CHECK(length < sizeof word && dn_parse_real(word, 1e-6, 1e6, &weight), DN_EINVAL,
+                 "--class-weights: found '%.*s', expected none, balanced or numbers from 1e-06 to "
+                 "1e+06 with commas between",
+                 (int)length, at);
+        if (count < classes)
+            weights[count] = (float)weight;
+        at += length + (at[length] == ',');
+    }
+    DN_CHECK(count == classes, DN_EINVAL,
+             "--class-weights: found %d, expected %d, one a class of %s", count, classes,
+             images->info.dataset);
+    return DN_OK;
+}
+
 static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data,
                            const dn_transform *input)
 {
@@ -145,6 +187,11 @@ static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_in
     DN_TRY(given_or_data("--size", o->size, width, data->dataset, &spec->width));
     DN_TRY(given_or_data("--classes", o->classes, data->classes, data->dataset, &spec->classes));
     return dn_spec_check(spec);
+}
+
+static float own_dropout(double chosen, double model)
+{
+    return (float)(chosen < 0 ? model : chosen);
 }
 
 dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const dn_transform *input,
@@ -161,7 +208,11 @@ dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const d
                                            .plan_only = o->command == DN_COMMAND_INFO,
                                            .dtype = (dn_dtype)o->dtype,
                                            .recompute = o->recompute,
-                                           .dropout = (float)o->dropout,
+                                           .dropout = own_dropout(o->dropout, spec.dropout),
+                                           .channel_dropout = (float)o->channel_dropout,
+                                           .transition_dropout = own_dropout(
+                                               o->transition_dropout, spec.transition_dropout),
+                                           .head_dropout = (float)o->head_dropout,
                                            .freeze = is_trained ? "" : o->freeze,
                                            .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

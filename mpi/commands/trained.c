@@ -39,7 +39,7 @@ static dn_status open_file(dn_trained *t, const char *path)
     char best[PATH_MAX];
     if (!is_folder(path))
         return dn_checkpoint_open(&t->file, path, &t->state);
-    DN_TRY(dn_join_path(best, path, "best.h5"));
+    DN_TRY(dn_join_path(best, path, DN_CHECKPOINT_BEST));
     if (access(best, F_OK) == 0)
         return dn_checkpoint_open(&t->file, best, &t->state);
     DN_TRY(dn_checkpoint_open_newest(&t->file, path, &t->state));
@@ -77,13 +77,15 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
     if (dn_options_given(o, "data") || t->file == NULL)
-        return dn_manifest_load(&t->data, o->data);
-    DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
+        DN_TRY(dn_manifest_load(&t->data, o->data));
+    else
+        DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",
              t->state.path);
-    return DN_OK;
+    return strcmp(o->normalize, "auto") == 0 ? DN_OK
+                                             : dn_normalize_parse(&t->data->info, o->normalize);
 }
 
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,
@@ -92,7 +94,8 @@ dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shar
     int classes;
     DN_TRY(dn_options_net(o, data, input, 1, net));
     if (t->file)
-        return dn_checkpoint_load(t->file, *net, NULL);
+        return o->weights ? dn_checkpoint_load_average(t->file, *net)
+                          : dn_checkpoint_load(t->file, *net, NULL);
     DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
     DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
              dn_net_view(*net).spec->classes);

@@ -21,7 +21,8 @@ enum {
     EXPORT = DN_COMMAND_EXPORT,
     TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
-    ALL = TRAINED | STEP
+    ALL = TRAINED | STEP,
+    LISTS = DN_COMMAND_MODELS | DN_COMMAND_RECIPES
 };
 
 /* clang-format off */
@@ -30,7 +31,7 @@ enum {
 #define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
 #define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on"), NULL
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on", "no", "yes", "false", "true"), NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
 
@@ -43,8 +44,14 @@ const dn_option dn_option_table[] = {
      "0: from the data, or the model's own"},
     {"channels", "Model", INFO | BENCH | PLAN, WHOLE(channels, 1, DN_MAX_IMAGE_CHANNELS, "N"), "3", DN_FREE,
      "of the input image"},
-    {"dropout", "Model", TRAIN, REAL(dropout, 0, 0.99, "P"), "0", DN_DECIDES,
-     "probability, after each dense layer"},
+    {"dropout", "Model", TRAIN, REAL(dropout, -1, 0.99, "P"), "-1", DN_DECIDES,
+     "probability that a value is dropped, after each dense layer; -1: the model's own"},
+    {"channel-dropout", "Model", TRAIN, REAL(channel_dropout, 0, 0.99, "P"), "0", DN_DECIDES,
+     "that a whole channel is, after each dense layer"},
+    {"transition-dropout", "Model", TRAIN, REAL(transition_dropout, -1, 0.99, "P"), "-1",
+     DN_DECIDES, "that a value is, between a transition's convolution and its pool; -1: the model's own"},
+    {"head-dropout", "Model", TRAIN, REAL(head_dropout, 0, 0.99, "P"), "0", DN_DECIDES,
+     "that a pooled feature is, before the classifier"},
     {"sync-bn", "Model", TRAIN | BENCH, SWITCH(sync_bn), "0", DN_DECIDES,
      "batch statistics of the global batch, not of each virtual rank"},
     {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
@@ -55,19 +62,23 @@ const dn_option dn_option_table[] = {
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
      "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors of a --model; "
      "default: the first word"},
+    {"weights", "Model", TRAINED, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
+     "of the checkpoint; average: those of --ema"},
 
     {"data", "Data", TRAIN | TRAINED | BENCH, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
      "folder made by create_records; with a checkpoint the default is the one it learnt from"},
     {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
-    {"virtual-ranks", "Data", TRAIN | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
+    {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
+    {"val-fraction", "Data", TRAIN, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
+     "part of each class's training images that is held out, and judges the run"},
     {"augment", "Data", TRAIN | BENCH, TEXT(augment, "LIST"), "auto", DN_DECIDES,
      "of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
      "random-resized-crop and hflip where sizes differ"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
      "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
-    {"normalize", "Data", TRAIN | EVAL | PREDICT, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
+    {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
      "images'"},
     {"shuffle", "Data", TRAIN | BENCH, TEXT(shuffle, "full|window:N"), "full", DN_FIXED,
@@ -79,30 +90,30 @@ const dn_option dn_option_table[] = {
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 
-    {"epochs", "Optimisation", TRAIN, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
+    {"epochs", "Optimisation", TRAIN | INFO, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
      "length of the run, and of the schedule"},
     {"max-steps", "Optimisation", TRAIN, WHOLE(run.max_steps, 0, 1e18, "N"), "0", DN_FREE,
      "end after so many steps in all; 0: no limit"},
-    {"lr", "Optimisation", TRAIN, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
+    {"lr", "Optimisation", TRAIN | INFO, REAL(lr, 0, 1000, "X"), "0.1", DN_DECIDES,
      "learning rate, for a global batch of 64; adam, adamw, lamb: 0.001, rmsprop: 0.01, lars: 1"},
     {"lr-head", "Optimisation", TRAIN, REAL(lr_head, 0, 1000, "X"), "0", DN_DECIDES,
      "the learning rate of the linear layer, scaled and scheduled as lr; 0: lr"},
     {"freeze", "Optimisation", TRAIN, TEXT(freeze, "NAME,..."), "", DN_DECIDES,
      "parameters that are not learnt, by the beginnings of their names, as features.denseblock1, or "
      "globs"},
-    {"lr-scaling", "Optimisation", TRAIN, CHOICE(lr_scaling, "none", "linear", "sqrt"),
+    {"lr-scaling", "Optimisation", TRAIN | INFO, CHOICE(lr_scaling, "none", "linear", "sqrt"),
      "linear", DN_DECIDES, "linear: lr x global batch / 64; sqrt: lr x the root of that"},
-    {"lr-min", "Optimisation", TRAIN, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
+    {"lr-min", "Optimisation", TRAIN | INFO, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
      "what cosine, polynomial and plateau fall to; scaled as lr"},
-    {"schedule", "Optimisation", TRAIN, CHOICE_OF(schedule, dn_schedule_name), "step",
+    {"schedule", "Optimisation", TRAIN | INFO, CHOICE_OF(schedule, dn_schedule_name), "step",
      DN_DECIDES, "of the learning rate, over --epochs"},
-    {"gamma", "Optimisation", TRAIN, REAL(falls.gamma, 1e-6, 1, "X"), "0.1", DN_DECIDES,
+    {"gamma", "Optimisation", TRAIN | INFO, REAL(falls.gamma, 1e-6, 1, "X"), "0.1", DN_DECIDES,
      "of step, multi-step and plateau: the factor of a fall"},
-    {"step-epochs", "Optimisation", TRAIN, WHOLE(falls.step_epochs, 0, 1e9, "N"), "0", DN_DECIDES,
+    {"step-epochs", "Optimisation", TRAIN | INFO, WHOLE(falls.step_epochs, 0, 1e9, "N"), "0", DN_DECIDES,
      "of step: epochs between falls; 0: falls at 50 and 75 % of the run"},
-    {"milestones", "Optimisation", TRAIN, TEXT(milestones, "N,N"), "", DN_DECIDES,
+    {"milestones", "Optimisation", TRAIN | INFO, TEXT(milestones, "N,N"), "", DN_DECIDES,
      "of multi-step: epochs done at each fall"},
-    {"power", "Optimisation", TRAIN, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
+    {"power", "Optimisation", TRAIN | INFO, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
      "of polynomial"},
     {"plateau-metric", "Optimisation", TRAIN, CHOICE(falls.metric, "loss", "accuracy"), "loss",
      DN_DECIDES, "of plateau: what has to get better on the test set"},
@@ -112,7 +123,7 @@ const dn_option dn_option_table[] = {
      DN_DECIDES, "of plateau: the part by which it has to"},
     {"plateau-cooldown", "Optimisation", TRAIN, WHOLE(falls.cooldown, 0, 1e9, "N"), "0",
      DN_DECIDES, "of plateau: epochs after a fall that do not count"},
-    {"warmup-epochs", "Optimisation", TRAIN, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
+    {"warmup-epochs", "Optimisation", TRAIN | INFO, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
      "-1: 5 (at most epochs / 10) when scaling raises lr"},
     {"optimizer", "Optimisation", STEP, CHOICE_OF(step.optimizer, dn_optimizer_name), "sgd",
      DN_FIXED, "adam: weight decay in the gradient; adamw: beside it"},
@@ -135,13 +146,25 @@ const dn_option dn_option_table[] = {
      "parameters without weight decay, and without lars' or lamb's rate of their own"},
     {"clip-norm", "Optimisation", TRAIN, REAL(step.clip_norm, 0, 1e9, "X"), "0", DN_DECIDES,
      "the norm that the gradient is scaled down to where it is greater; 0: none"},
+    {"ema", "Optimisation", TRAIN, REAL(step.average_decay, 0, 0.9999999, "DECAY"), "0", DN_DECIDES,
+     "average the weights: DECAY of the average stays in each step; 0: not"},
     {"label-smoothing", "Optimisation", TRAIN, REAL(step.label_smoothing, 0, 0.99, "X"), "0",
      DN_DECIDES, "of the training loss"},
+    {"mixup", "Optimisation", TRAIN, REAL(step.mixing.mixup, 0, 1000, "ALPHA"), "0", DN_DECIDES,
+     "mix images and labels in pairs, in a ratio from Beta(ALPHA, ALPHA); 0: off"},
+    {"cutmix", "Optimisation", TRAIN, REAL(step.mixing.cutmix, 0, 1000, "ALPHA"), "0", DN_DECIDES,
+     "put a box of one image into another; with --mixup: either, batch by batch"},
+    {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
+     "of the loss, one a class; balanced: the inverse of their parts of the data; none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "checkpoints and metrics; default runs/<model>"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
+    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none"), "accuracy", DN_DECIDES,
+     "of which epoch best.h5 is the checkpoint, by held-out images, else test images"},
+    {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
+     "end after N evaluations without a better one; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,
      "steps, besides every epoch's and the run's end"},
     {"keep", "Run", TRAIN, WHOLE(run.keep, 0, 1e9, "N"), "3", DN_FREE,
@@ -152,6 +175,8 @@ const dn_option dn_option_table[] = {
      "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_FREE,
      "INI file of these keys; the command line wins"},
+    {"recipe", "Run", TRAIN | INFO, TEXT(recipe, "NAME"), "", DN_FREE,
+     "one of 'dn_dist recipes', or such a file; --config and the command line win"},
     {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
     {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},
     {"reader", "Run", BENCH, SWITCH(reader), "0", DN_FREE,
@@ -213,8 +238,8 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL, SWITCH(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | LISTS, SWITCH(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | LISTS, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

@@ -23,7 +23,9 @@ typedef enum dn_command_bit {
     DN_COMMAND_PLAN = 16,
     DN_COMMAND_PREDICT = 32,
     DN_COMMAND_EXPORT = 64,
-    DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT /* use a net */
+    DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT, /* use a net */
+    DN_COMMAND_MODELS = 256,
+    DN_COMMAND_RECIPES = 512
 } dn_command_bit;
 
 typedef enum dn_rate_scaling {
@@ -50,7 +52,8 @@ typedef struct dn_options {
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
-    double dropout;
+    int weights;                 /* 1: averaged ones are evaluated */
+    double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */
     int recompute;
@@ -70,6 +73,8 @@ typedef struct dn_options {
     dn_schedule_settings falls; /* milestones are not known yet */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
+    char class_weights[176]; /* none, balanced or numbers with commas between; a line of INI text */
+
     char data[DN_PATH_SIZE];
     dn_reading reading; /* how: io_threads 0: dn_split_open decides */
     char shuffle[32];   /* full, or window:N */
@@ -77,7 +82,8 @@ typedef struct dn_options {
     char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE];                              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
-    char time_limit[32]; /* job/preempt.h */
+    char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
+    char time_limit[32];       /* job/preempt.h */
 
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
@@ -111,9 +117,9 @@ typedef struct dn_command {
     const char *words; /* what it takes besides options, as --help shows it, or NULL */
 } dn_command;
 
-/* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
- * --config file say; the command line wins, and of an option given twice the last. DN_EINVAL names
- * the option (or file:line), what was found and what was expected. The caller frees the words. Of
+/* Sets the defaults, then what `argv` (argc strings, those behind the command's name), the --config
+ * file and the --recipe say; the former win, and of an option given twice the last. DN_EINVAL names
+ * the option (or file:line), what was found and what was expected.. The caller frees the words. Of
  * commands that use a trained net the first word is --checkpoint where that is not given. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);

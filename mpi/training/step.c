@@ -117,7 +117,8 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, gradients = view.gradient_count;
     DN_TRY(dn_optimizer_state_create(
-        &step->optimizer, view.kernels->optimizers[settings->optimizer], view.parameter_count));
+        &step->optimizer, view.kernels->optimizers[settings->optimizer], view.parameter_count,
+        settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
     DN_TRY(find_learnt(step));
     const int own = step->last - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
@@ -191,9 +192,10 @@ static void add_leaf(dn_step *step, int m, int v)
         send_gradients(step, count);
 }
 
-/* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
- * one cannot be loaded the pass goes on with what images there are, and has no loss. */
-static void load_team(dn_step *step, int v)
+/* Batches of the team's virtual ranks from `v` on, in step `number`. Other ranks wait for this
+ * one's sums, so where one cannot be loaded the pass goes on with what images there are, and has no
+ * loss. */
+static void load_team(dn_step *step, int64_t number, int v)
 {
     const dn_step_settings *s = &step->settings;
     const double start = omp_get_wtime();
@@ -203,6 +205,10 @@ static void load_team(dn_step *step, int v)
         dn_failure_keep(&step->loading, status);
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
+        const dn_spec *spec = net.spec;
+        const dn_mix mix = dn_mix_draw(&s->mixing, s->seed, (uint64_t)number, (uint64_t)(v + m),
+                                       spec->height, spec->width);
+        dn_mix_images(&mix, net.images, net.batch, spec->channels, spec->height, spec->width);
     }
     mark(step, DN_SPAN_LOAD, v, start);
 }
@@ -215,10 +221,12 @@ static void compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .step = (uint64_t)number,
                           .virtual_rank = (uint64_t)v,
                           .label_smoothing = (float)step->settings.label_smoothing,
+                          .class_weights = step->settings.class_weights,
+                          .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
-    load_team(step, v);
+    load_team(step, number, v);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
@@ -354,6 +362,8 @@ static void update(dn_step *step, int64_t number, double rate)
         u.settings.rate = rate;
     }
     step->optimizer.optimizer->update(&u);
+    if (step->optimizer.average != NULL)
+        dn_optimizer_average(&step->optimizer, net.parameters, step->settings.average_decay);
     for (size_t i = net.gradient_count; i < net.leaf_count; i++)
         sum[i] *= share;
     dn_net_update_running(step->net, sum);

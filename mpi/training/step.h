@@ -33,15 +33,18 @@ typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
     dn_load_fn *load;  /* called for each of this rank's virtual ranks */
     void *user;        /* of `load` */
-    uint64_t seed;     /* of dropout */
+    uint64_t seed;     /* of dropout and mixing */
     double label_smoothing;
+    dn_mixing mixing;           /* of each virtual rank's batch */
+    const float *class_weights; /* (classes) of the loss, or NULL; not owned */
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
     double head_rate;           /* of the linear layer: its rate over the others'; 0 means 1 */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales
                          it; 0: any */
-    double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
-    dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    double average_decay; /* of averaged weights; 0: none are kept */
+    double bucket_mb;     /* MiB of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire; /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
     dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
     struct dn_rescue *rescue;   /* held in each update (rescue.h); or NULL */

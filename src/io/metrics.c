@@ -264,34 +264,50 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     return end_interval(m, m->terminal < 0);
 }
 
+/* Adds NAME_loss, NAME_top1 and NAME_top5 to the object. */
+static void add_scores(json_t *object, const char *name, const dn_scores *scores)
+{
+    const struct {
+        const char *key;
+        double value;
+    } parts[] = {{"loss", scores->loss}, {"top1", scores->top1}, {"top5", scores->top5}};
+    char key[64];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        snprintf(key, sizeof key, "%s_%s", name, parts[i].key);
+        json_object_set_new(object, key, json_number(parts[i].value));
+    }
+}
+
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
-                           const dn_scores *scores)
+                           const dn_named_scores *scores, int count)
 {
     if (!m)
         return DN_OK;
-    const dn_scores none = {(double)NAN, (double)NAN, (double)NAN};
-    char test[128] = "";
+    char test[LINE_SIZE] = "";
+    int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    if (scores != NULL)
-        snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores->loss,
-                 scores->top1, scores->top5);
-    else
-        scores = &none;
+    json_t *values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
+                               json_number(s.top1));
+    add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
+    for (int i = 0; i < count; i++) {
+        add_scores(values, scores[i].name, &scores[i].scores);
+        used += snprintf(test + used, sizeof test - (size_t)used,
+                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores[i].name,
+                         scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
+    }
     print_line(m,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
     const double data_wait = m->epoch.data_wait;
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    return write_object(
-        m, "epoch",
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
-                  json_number(s.loss), "train_top1", json_number(s.top1), "test_loss",
-                  json_number(scores->loss), "test_top1", json_number(scores->top1), "test_top5",
-                  json_number(scores->top5), "images_per_s", json_number(s.speed), "seconds",
-                  json_number(s.seconds), "data_wait", json_number(data_wait), "lr",
-                  json_number(m->rate), "weights_hash", json_sprintf(HASH, weights_hash)));
+    json_object_update_new(values, json_pack("{s:o, s:o, s:o, s:o, s:o}", "images_per_s",
+                                             json_number(s.speed), "seconds",
+                                             json_number(s.seconds), "data_wait",
+                                             json_number(data_wait), "lr", json_number(m->rate),
+                                             "weights_hash", json_sprintf(HASH, weights_hash)));
+    return write_object(m, "epoch", values);
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)

@@ -223,16 +223,19 @@ static char *add_conv(graph *g, const dn_layer *l, int kernel, int stride, char 
     return n->name;
 }
 
-static char *add_pool(graph *g, const char *op, const dn_layer *l, int kernel, int pad, char *x)
+static char *add_pool(graph *g, const char *op, const dn_layer *l, int kernel, int stride, int pad,
+                      char *x)
 {
     node *const n = add_node(g, op, l->name, ".pool", x);
-    add_window(n, kernel, 2, pad);
+    add_window(n, kernel, stride, pad);
     return n->name;
 }
 
 static char *add_head(graph *g, const dn_layer *l, char *x)
 {
-    x = add_node(g, "GlobalAveragePool", l->name, ".pool", x)->name;
+    const int side = g->net->spec.head_pool;
+    x = side > 0 ? add_pool(g, "AveragePool", l, side, side, 0, x)
+                 : add_node(g, "GlobalAveragePool", l->name, ".pool", x)->name;
     x = add_node(g, "Flatten", l->name, ".flatten", x)->name;
     node *const n = add_node(g, "Gemm", "logits", "", x);
     add_integer(n, "transB", 1);
@@ -251,9 +254,11 @@ static char *add_operation(graph *g, const dn_layer *l, char *x)
         kind == &dn_layer_winograd)
         return add_conv(g, l, kind->kernel, 1, x);
     if (kind == &dn_layer_max_pool)
-        return add_pool(g, "MaxPool", l, 3, 1, x);
+        return add_pool(g, "MaxPool", l, 3, 2, 1, x);
+    if (kind == &dn_layer_pool)
+        return add_pool(g, "AveragePool", l, 2, 2, 0, x);
     if (kind == &dn_layer_transition)
-        return add_conv(g, l, 1, 1, add_pool(g, "AveragePool", l, 2, 0, x));
+        return add_conv(g, l, 1, 1, add_pool(g, "AveragePool", l, 2, 2, 0, x));
     return kind == &dn_layer_head ? add_head(g, l, x) : NULL;
 }
 

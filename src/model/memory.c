@@ -100,8 +100,12 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
-    return layer->index > net->first_learnt ? layer->gamma->offset + layer->gamma->count
-                                            : net->gradient_count + net->statistics_count;
+    if (layer->index <= net->first_learnt)
+        return net->gradient_count + net->statistics_count;
+    while (layer->gamma == NULL && layer->weight == NULL)
+        layer++;
+    const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
+    return last->offset + last->count;
 }
 
 /* The first regions: one for each layer that learns. */

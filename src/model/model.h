@@ -66,8 +66,9 @@ void dn_memory_destroy(dn_net *net);
 void dn_memory_enter(const dn_net *net, const dn_visit *v);
 
 /* The end of the part of the leaf that is final after the layer's backward: the end of its gamma's
- * gradient, which stands last among its parameters; for the first layer that learns, which runs
- * last, and those before it the leaf's end. */
+ * gradient, which stands last among its parameters, or its weight's; of a layer without parameters
+ * what was final before; for the first layer that learns, which runs last, and those before it the
+ * leaf's end. */
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer);
 
 #endif

@@ -127,32 +127,29 @@ const dn_step_row dn_step_center_crop = {"center-crop",
                                          NULL,
                                          apply_center_crop};
 
-/* ---- ten-crop: the corners, the centre, then the same mirrored (Krizhevsky, Sutskever, Hinton
- * 2012) ---- */
+/* ---- ten-crop: one of ten (Krizhevsky, Sutskever, Hinton 2012): the corners, the centre, then the
+ * same mirrored ---- */
 
-enum { INDEX = SIZE + 1, CORNERS = 4, PLACES };
+enum { CROP = 1 };
 
 static dn_status apply_ten_crop(const dn_transform_step *s, const double drawn[DN_DRAWN],
                                 dn_canvas *c)
 {
-    const int side = (int)s->value[SIZE][0], index = (int)s->value[INDEX][0];
-    const int place = index % PLACES;
-    if (place == CORNERS)
-        DN_TRY(apply_center_crop(s, drawn, c));
-    else
-        DN_TRY(dn_canvas_crop(c, place / 2 * (c->view.height - side),
-                              place % 2 * (c->view.width - side), side, side));
-    c->view.hflip ^= index >= PLACES;
+    const int side = (int)s->value[SIZE][0], index = (int)s->value[CROP][0], place = index % 5;
+    DN_TRY(place == 4 ? apply_center_crop(s, drawn, c)
+                      : dn_canvas_crop(c, place / 2 * (c->view.height - side),
+                                       place % 2 * (c->view.width - side), side, side));
+    c->view.hflip ^= index >= 5;
     return DN_OK;
 }
 
-const dn_step_row dn_step_ten_crop = {"ten-crop",
-                                      "ten-crop:size=N:index=I\n      one of eval's --crops 10",
-                                      {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL},
-                                       {"index", DN_PARAMETER_WHOLE, 0, 2 * PLACES - 1, NULL}},
-                                      square,
-                                      NULL,
-                                      apply_ten_crop};
+const dn_step_row dn_step_ten_crop = {
+    "ten-crop",
+    "ten-crop:size=N:crop=0\n      0 to 9, of eval's --crops 10",
+    {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
+    square,
+    NULL,
+    apply_ten_crop};
 
 /* ---- pad-crop: of the image's size, from one with a border (He et al. 2016); torchvision's
  * RandomCrop ---- */

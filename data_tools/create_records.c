@@ -2,8 +2,8 @@
  * create_records: makes the records of a data set, or does what the table of commands names with a
  * folder of them.
  *
- * Exit status 0, also of the help that it prints where no word is given, or 1 after one line on
- * standard error.
+ * Exit status 0, also of the help that it prints where no word is given, or after one line on
+ * standard error 75 where a signal stopped it and the same command goes on, else 1.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,20 +42,46 @@ static dn_status print_summary(const char *folder, const char *what)
 
 /* ---- commands ---- */
 
-static dn_status verify(const char *folder)
+static dn_status verify(int words, char **word, const dn_records_options *options)
 {
-    DN_TRY(dn_records_verify(folder));
-    return print_summary(folder, "everything verified");
+    (void)words;
+    (void)options;
+    DN_TRY(dn_records_verify(word[0]));
+    return print_summary(word[0], "everything verified");
 }
 
-/* What can be done with a folder of records. */
+static dn_status list(int words, char **word, const dn_records_options *options)
+{
+    (void)words;
+    (void)word;
+    (void)options;
+    dn_records_list();
+    return DN_OK;
+}
+
+static dn_status info(int words, char **word, const dn_records_options *options)
+{
+    (void)words;
+    return dn_records_info(word[0], options->json);
+}
+
+static dn_status inspect(int words, char **word, const dn_records_options *options)
+{
+    (void)words;
+    return dn_records_inspect(word[0], options);
+}
+
+/* What can be done but making the records of a data set. */
 static const struct command {
-    const char *name;
-    int use; /* of options */
+    const char *name, *words; /* after it, "DIR": one, which is a folder; NULL: none */
+    int use;                  /* of options */
     const char *help;
-    dn_status (*run)(const char *folder);
+    dn_status (*run)(int words, char **word, const dn_records_options *options);
 } commands[] = {
-    {"verify", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
+    {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
+    {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
+    {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -64,7 +90,7 @@ static void print_help(void)
 {
     printf("Usage: create_records NAME [options]      make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        const int used = printf("       create_records %s DIR", c->name);
+        const int used = printf("       create_records %s %s", c->name, c->words ? c->words : "");
         printf("%*s%s\n", 42 - used, "", c->help);
     }
     printf("\n"
@@ -79,8 +105,9 @@ static void print_help(void)
     printf(
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold the images as\n"
-        "they came. When DIR holds them already, nothing is done; those of another source are not\n"
+        "dn_dist reads, and dataset.json; those of JPEG and PNG files are HDF5 shards that\n"
+        "hold them as they came. When DIR holds them already, nothing is done; those of another "
+        "source are not\n"
         "replaced.\n");
 }
 
@@ -114,23 +141,25 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                          known, folder_name, dn_nearest_hint(&nearest, ""));
 }
 
+static dn_status make_folder(const dn_raw_set *set, const dn_records_options *options)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_folder_make(set, options, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
 static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 {
     int made;
+    if (set->scan)
+        return make_folder(set, options);
     if (!options->out)
         options->out = set->folder;
     if (!options->shards)
         options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
     return print_summary(options->out, made ? "written" : "already complete");
-}
-
-static dn_status make_folder(const dn_records_options *options)
-{
-    char out[PATH_MAX];
-    int made;
-    DN_TRY(dn_folder_make(options, out, &made));
-    return print_summary(out, made ? "written" : "already complete");
 }
 
 static dn_status run_words(int words, char **word, dn_records_options *options)
@@ -141,16 +170,21 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
     DN_TRY(find_name(word[0], &set, &command));
     DN_TRY(dn_records_options_check(options,
                                     command ? command->use
-                                    : set   ? DN_FOR_PIXELS
+                                    : set   ? set->use | DN_FOR_DOWNLOAD
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
-        DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL, "%s takes one folder; see --help",
-                 command->name);
-        return command->run(word[1]);
+        const int most = !command->words ? 1 : strcmp(command->words, "DIR") == 0 ? 2 : INT_MAX;
+        DN_CHECK(words >= (command->words ? 2 : 1) && words <= most &&
+                     (words == 1 || word[1][0] != '\0'),
+                 DN_EINVAL, "%s takes %s; see --help", command->name,
+                 most == 1   ? "no further word"
+                 : most == 2 ? "one folder"
+                             : "files");
+        return command->run(words - 1, word + 1, options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
-    return set ? make_set(set, options) : make_folder(options);
+    return set ? make_set(set, options) : make_folder(NULL, options);
 }
 
 static dn_status run_arguments(int argc, char **argv)
@@ -169,9 +203,13 @@ static dn_status run_arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    enum { STOPPED = 75 }; /* EX_TEMPFAIL of sysexits.h */
     dn_streams_open();
-    if (run_arguments(argc, argv) == DN_OK && dn_output_flush() == DN_OK)
+    dn_status status = run_arguments(argc, argv);
+    if (status == DN_OK)
+        status = dn_output_flush();
+    if (status == DN_OK)
         return EXIT_SUCCESS;
     fprintf(stderr, "create_records: %s\n", dn_message());
-    return EXIT_FAILURE;
+    return status == DN_STOPPED ? STOPPED : EXIT_FAILURE;
 }

@@ -1,10 +1,10 @@
 /*
  * Writer of HDF5 shards of encoded images; see folder.h and docs/shard-format.md.
  *
- * HDF5 writes all but the images' bytes, for which it only sets a place aside: they are read from
- * their files straight into it.
+ * HDF5 writes all but the images' bytes, for which it only sets a place aside.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ struct lists {
     uint16_t *labels;           /* (N) */
 };
 
-static int fill_lists(struct lists *l, const dn_folder_image *image, size_t count)
+static int fill_lists(struct lists *l, const dn_stored_image *image, size_t count)
 {
     l->offsets = malloc((2 * count + 1) * sizeof *l->offsets + count * (2 * sizeof *l->sizes) +
                         count * sizeof *l->labels);
@@ -58,7 +58,7 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
     return dn_shard_file_create(f, l->labels) &&
            dn_hdf5_write(f->file, DN_SHARD_OFFSETS, H5T_STD_U64LE, dn_list_space(count + 1),
                          l->offsets) &&
-           dn_hdf5_write(f->file, "sizes", H5T_STD_I32LE, H5Screate_simple(2, shape, NULL),
+           dn_hdf5_write(f->file, DN_SHARD_SIZES, H5T_STD_I32LE, H5Screate_simple(2, shape, NULL),
                          l->sizes) &&
            dn_hdf5_write(f->file, DN_SHARD_HASHES, H5T_STD_U64LE, dn_list_space(count),
                          l->hashes) &&
@@ -66,7 +66,7 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
 }
 
 /* The file as memory. */
-static int map_file(dn_encoded_shard *s, int file, haddr_t at)
+static int map_file(dn_encoded_shard *s, int file)
 {
     struct stat info;
     if (fstat(file, &info) != 0)
@@ -75,12 +75,21 @@ static int map_file(dn_encoded_shard *s, int file, haddr_t at)
         mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (bytes == MAP_FAILED)
         return 0;
-    *s = (dn_encoded_shard){bytes, (size_t)info.st_size, (uint8_t *)bytes + at};
+    *s = (dn_encoded_shard){bytes, (size_t)info.st_size};
     return 1;
 }
 
+/* What has been copied is freed, so that the shard stands in memory but once. */
+static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
+{
+    for (int64_t i = 0; i < count; to += image[i++].size) {
+        memcpy(to, image[i].bytes.bytes, image[i].size);
+        dn_buffer_free(&image[i].bytes);
+    }
+}
+
 dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
-                                  const dn_manifest_shard *shard, const dn_folder_image *image)
+                                  const dn_manifest_shard *shard, dn_stored_image *image)
 {
     dn_shard_file file;
     struct lists lists;
@@ -95,7 +104,9 @@ dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manife
             good = dn_shard_file_finish(&file) && good;
         }
     }
-    good = good && map_file(s, file.memory, at);
+    good = good && map_file(s, file.memory);
+    if (good)
+        move_images(s->bytes + at, image, shard->count);
     free(lists.offsets);
     close(file.memory);
     DN_CHECK(good, DN_ENOMEM, "%s: out of memory", shard->hdf5.name);

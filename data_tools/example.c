@@ -50,24 +50,26 @@ static void set_feature(struct feature *f, const char *key, const void *bytes, s
 }
 
 /* *record(size) = the features in the order of their keys, NULL when there is no memory for it. */
-static void pack_example(const dn_manifest *m, int label, const uint8_t *png, size_t png_size,
-                         uint8_t **record, size_t *size)
+static void pack_example(const dn_manifest *m, int label, int coarse, const uint8_t *png,
+                         size_t png_size, uint8_t **record, size_t *size)
 {
-    enum { FEATURES = 6 };
+    enum { FEATURES = 7 };
     const char *const text = m->class_names[label];
+    const int first = coarse < 0; /* the key that stands first is of few sets */
     struct feature f[FEATURES];
     Tensorflow__Features__FeatureEntry *entries[FEATURES];
-    set_feature(&f[0], label_key, NULL, 0, label);
-    set_feature(&f[1], "image/class/text", text, strlen(text), 0);
-    set_feature(&f[2], image_key, png, png_size, 0);
-    set_feature(&f[3], "image/format", "png", 3, 0);
-    set_feature(&f[4], "image/height", NULL, 0, m->info.height);
-    set_feature(&f[5], "image/width", NULL, 0, m->info.width);
+    set_feature(&f[0], "image/class/coarse_label", NULL, 0, coarse);
+    set_feature(&f[1], label_key, NULL, 0, label);
+    set_feature(&f[2], "image/class/text", text, strlen(text), 0);
+    set_feature(&f[3], image_key, png, png_size, 0);
+    set_feature(&f[4], "image/format", "png", 3, 0);
+    set_feature(&f[5], "image/height", NULL, 0, m->info.height);
+    set_feature(&f[6], "image/width", NULL, 0, m->info.width);
     for (int i = 0; i < FEATURES; i++)
         entries[i] = &f[i].entry;
     Tensorflow__Features features = TENSORFLOW__FEATURES__INIT;
-    features.feature = entries;
-    features.n_feature = FEATURES;
+    features.feature = entries + first;
+    features.n_feature = (size_t)(FEATURES - first);
     Tensorflow__Example example = TENSORFLOW__EXAMPLE__INIT;
     example.features = &features;
     *size = tensorflow__example__get_packed_size(&example);
@@ -96,7 +98,7 @@ static void transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_
 }
 
 dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
-                            uint8_t **record, size_t *size)
+                            int coarse, uint8_t **record, size_t *size)
 {
     const size_t values = dn_image_values(&manifest->info);
     const size_t channels = (size_t)manifest->info.channels;
@@ -107,7 +109,7 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
     DN_CHECK(interleaved, DN_ENOMEM, "out of memory for an image");
     transpose_bytes(image, interleaved, channels, values / channels);
     if (png_image_write_to_memory(&shape, png, &png_size, 0, interleaved, 0, NULL))
-        pack_example(manifest, label, png, png_size, record, size);
+        pack_example(manifest, label, coarse, png, png_size, record, size);
     free(interleaved);
     DN_CHECK(*record, DN_ENOMEM, "cannot encode an image: %s",
              *shape.message ? shape.message : "out of memory");

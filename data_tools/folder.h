@@ -1,31 +1,35 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder.c proves every
- * image sound and makes the records, encoded_writer.c a shard's file. What is kept of an image is
- * its path and a few numbers; its bytes only while it is decoded, and while its shard is written.
+ * folder_scan.c finds the files, the classes and the splits (for known sets raw_imagenet.c does),
+ * folder.c makes the records, conversion.c an image of them, encoded_writer.c a shard's file. What
+ * is kept of an image is its path and a few numbers; its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
 
+#include "conversion.h"
 #include "records.h"
 
-/* As dn_records_make, of the class folders in options->source; options->shards 0: so many that a
- * shard has some 64 MB. *out = the folder of the records, options->out or a default by the
- * source's name. DN_ECORRUPT or DN_EINVAL names an image that is not sound. */
-dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], int *made);
+/* As dn_records_make, of a set of encoded images, or NULL: of the class folders in
+ * options->source; options->shards 0: so many that a shard has some 64 MB. *out = the folder of the
+ * records, options->out or a default: the set's, or one by the source's name. DN_ECORRUPT or
+ * DN_EINVAL names an image that is not sound. */
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+                         char out[PATH_MAX], int *made);
 
 /* ---- the files ---- */
 
 typedef struct dn_folder_image {
-    char *path;    /* below the source */
-    int64_t size;  /* from here on by folder.c */
-    uint64_t hash; /* XXH3-64 of its bytes */
-    int32_t width, height;
+    char *path; /* below the source */
+    const char
+        *archive; /* the tar file that it is in, from byte `at` on; NULL: a file of its own */
+    int64_t at;
+    int64_t size;  /* of one in an archive; from here on by folder.c */
+    uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
     uint16_t label;
     uint8_t split; /* dn_split_id */
-    int8_t status; /* dn_status: why it is not sound */
-    char *fault;   /* and in words; NULL: it is */
+    uint8_t is_bad;
 } dn_folder_image;
 
 /* Zeroed before the scan; freed after it, after a failure too. */
@@ -34,6 +38,9 @@ typedef struct dn_folder {
     const dn_records_options *options;
     char **class_names; /* (classes), by code point */
     int classes;
+    int *place; /* (classes), of each among all that the source has */
+    int all_classes;
+    char *archive[DN_SPLITS]; /* tar files, or NULL */
     int is_drawn;           /* the test split is a part of the folder that the train split is in */
     dn_folder_image *image; /* (images), by split, class and name */
     int64_t images, room;
@@ -43,24 +50,43 @@ typedef struct dn_folder {
 /* Finds classes and images. DN_ENOENT, DN_EINVAL, DN_EIO, DN_ENOMEM. */
 dn_status dn_folder_scan(dn_folder *f);
 
-/* For the scan: moves a fraction of each class to the test split. At least one image a class stays,
- * unless no class has two. DN_EINVAL where a split is left empty. */
+/* ---- for scans; as dn_folder_scan ---- */
+
+/* names(*count) = the folders in `path`, by code point, to be freed, after a failure too; *others
+ * grows by what else is there. */
+dn_status dn_folder_list(const char *path, char ***names, int *count, int64_t *others);
+void dn_folder_free_names(char **names, int count);
+
+/* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
+ * --classes. */
+dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
+int dn_folder_find_class(const dn_folder *f, const char *name); /* its label, or -1 */
+
+/* Adds f->image[f->images - 1], a file below the source. */
+dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);
+
+/* Add the images of the class folders in `folder`; that of the train split tells the classes. */
+dn_status dn_folder_scan_train(dn_folder *f, const char *folder);
+dn_status dn_folder_scan_test(dn_folder *f, const char *folder);
+
+/* Moves a fraction of each class of the train split to the test split, which is empty
+ * (selection.h). */
 dn_status dn_folder_draw(dn_folder *f);
 
 void dn_folder_free(dn_folder *f);
 
 /* ---- a shard's file; thread-safe ---- */
 
-/* An encoded shard in memory, but for the images' bytes. */
+/* An encoded shard in memory. */
 typedef struct dn_encoded_shard {
     uint8_t *bytes; /* the file */
     size_t size;
-    uint8_t *encoded; /* where they belong in it, one image after another */
 } dn_encoded_shard;
 
-/* Makes it of image(shard->count); to be freed, after a failure too. DN_ENOMEM. */
+/* Makes it of image(shard->count), whose bytes it takes; to be freed, after a failure too.
+ * DN_ENOMEM. */
 dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
-                                  const dn_manifest_shard *shard, const dn_folder_image *image);
+                                  const dn_manifest_shard *shard, dn_stored_image *image);
 void dn_encoded_shard_free(dn_encoded_shard *s);
 
 #endif

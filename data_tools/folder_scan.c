@@ -22,7 +22,7 @@
 #include <jansson.h>
 
 #include "dn/image.h"
-#include "dn/program.h"
+#include "selection.h"
 
 /* ---- folders ---- */
 
@@ -48,16 +48,14 @@ static int by_code_point(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void free_names(char **names, int count)
+void dn_folder_free_names(char **names, int count)
 {
     for (int i = 0; i < count; i++)
         free(names[i]);
     free(names);
 }
 
-/* names(*count) = the folders in `path`, by code point, to be freed by free_names; *others = what
- * else is there. */
-static dn_status list_folders(const char *path, char ***names, int *count, int64_t *others)
+dn_status dn_folder_list(const char *path, char ***names, int *count, int64_t *others)
 {
     struct dirent **list;
     *names = NULL;
@@ -91,19 +89,19 @@ static dn_status find_roots(const char *source, struct roots *roots)
     char train[PATH_MAX];
     int count, classes = 0;
     int64_t others = 0;
-    dn_status status = list_folders(source, &names, &count, &others);
+    dn_status status = dn_folder_list(source, &names, &count, &others);
     *roots = (struct roots){{"", NULL}};
     if (status == DN_OK && holds_folder(source, "train")) {
         roots->split[DN_TEST] = holds_folder(source, "val")    ? "val"
                                 : holds_folder(source, "test") ? "test"
                                                                : NULL;
         if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
-            status = list_folders(train, &inner, &classes, &others);
+            status = dn_folder_list(train, &inner, &classes, &others);
         if (roots->split[DN_TEST] || classes > 0)
             roots->split[DN_TRAIN] = "train";
     }
-    free_names(inner, classes);
-    free_names(names, count);
+    dn_folder_free_names(inner, classes);
+    dn_folder_free_names(names, count);
     return status;
 }
 
@@ -124,17 +122,7 @@ static dn_status check_class_name(const char *folder, const char *name)
     return DN_OK;
 }
 
-/* `name` is a word of the list with commas. */
-static int is_listed(const char *list, const char *name)
-{
-    const size_t length = strlen(name);
-    for (const char *word = list; word; word = strchr(word, ','), word += word != NULL)
-        if (strcspn(word, ",") == length && memcmp(word, name, length) == 0)
-            return 1;
-    return 0;
-}
-
-static int find_class(const dn_folder *f, const char *name)
+int dn_folder_find_class(const dn_folder *f, const char *name)
 {
     int low = 0, high = f->classes;
     while (low < high) {
@@ -149,50 +137,48 @@ static int find_class(const dn_folder *f, const char *name)
     return -1;
 }
 
-/* Every word of --classes is a class. */
-static dn_status check_asked(const dn_folder *f, const char *folder)
-{
-    char *const words = strdup(f->options->classes), *rest = words, *word;
-    DN_CHECK(words, DN_ENOMEM, "%s: out of memory", folder);
-    dn_status status = DN_OK;
-    while (status == DN_OK && (word = strsep(&rest, ","))) {
-        dn_nearest nearest = {.word = word};
-        for (int i = 0; i < f->classes; i++)
-            dn_nearest_try(&nearest, f->class_names[i]);
-        if (find_class(f, word) < 0)
-            status = dn_fail(DN_EINVAL, "--classes: found no class folder \"%s\" in %s%s", word,
-                             folder, dn_nearest_hint(&nearest, ""));
-    }
-    free(words);
-    return status;
-}
-
-/* Leaves the classes that were asked for. */
-static void keep_asked(dn_folder *f)
+/* Leaves the classes that were asked for, with their places among all. */
+static dn_status keep_asked(dn_folder *f)
 {
     int kept = 0;
-    for (int i = 0; i < f->classes; i++)
-        if (is_listed(f->options->classes, f->class_names[i]))
+    f->all_classes = f->classes;
+    f->place = malloc((size_t)f->classes * sizeof *f->place + 1);
+    DN_CHECK(f->place, DN_ENOMEM, "%s: out of memory", f->source);
+    for (int i = 0; i < f->classes; i++) {
+        f->place[kept] = i;
+        if (dn_is_asked(f->options, f->class_names[i]))
             f->class_names[kept++] = f->class_names[i];
         else
             free(f->class_names[i]);
+    }
     f->classes = kept;
+    return DN_OK;
+}
+
+dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes)
+{
+    f->class_names = names;
+    f->classes = classes;
+    DN_TRY(dn_check_asked(f->options, where, (const char *const *)names, classes));
+    DN_TRY(keep_asked(f));
+    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
+             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
+             "them",
+             where, f->classes, UINT16_MAX);
+    for (int i = 0; i < f->classes; i++)
+        DN_TRY(check_class_name(where, f->class_names[i]));
+    return DN_OK;
 }
 
 static dn_status find_classes(dn_folder *f, const char *folder)
 {
-    DN_TRY(list_folders(folder, &f->class_names, &f->classes, &f->passed_over));
-    if (f->options->classes) {
-        DN_TRY(check_asked(f, folder));
-        keep_asked(f);
-    }
-    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
-             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
-             "them",
-             folder, f->classes, UINT16_MAX);
-    for (int i = 0; i < f->classes; i++)
-        DN_TRY(check_class_name(folder, f->class_names[i]));
-    return DN_OK;
+    char **names;
+    int classes;
+    const dn_status status = dn_folder_list(folder, &names, &classes, &f->passed_over);
+    if (status == DN_OK)
+        return dn_folder_set_classes(f, folder, names, classes);
+    dn_folder_free_names(names, classes);
+    return status;
 }
 
 /* ---- images ---- */
@@ -218,7 +204,7 @@ static int is_named_as_image(const char *name)
     return 0;
 }
 
-static dn_status add_image(dn_folder *f, const char *path, dn_split_id split, int label)
+dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label)
 {
     if (f->images == f->room) {
         const int64_t room = 2 * f->room + 1024;
@@ -227,10 +213,10 @@ static dn_status add_image(dn_folder *f, const char *path, dn_split_id split, in
         f->image = more;
         f->room = room;
     }
-    char *const below = strdup(path + strlen(f->source) + 1);
-    DN_CHECK(below, DN_ENOMEM, "%s: out of memory", path);
+    char *const path = strdup(below);
+    DN_CHECK(path, DN_ENOMEM, "%s: out of memory", below);
     f->image[f->images++] =
-        (dn_folder_image){.path = below, .label = (uint16_t)label, .split = (uint8_t)split};
+        (dn_folder_image){.path = path, .label = (uint16_t)label, .split = (uint8_t)split};
     return DN_OK;
 }
 
@@ -260,7 +246,7 @@ static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id
     case FTS_F:
     case FTS_SLNONE: /* a link to nothing cannot be read */
         if (!is_hidden && may_be_image(path))
-            return add_image(f, path, split, label);
+            return dn_folder_add(f, path + strlen(f->source) + 1, split, label);
         if (!is_hidden && is_named_as_image(path))
             dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
         break;
@@ -296,7 +282,7 @@ static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split,
     return DN_OK;
 }
 
-static dn_status scan_train(dn_folder *f, const char *folder)
+dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
 {
     DN_TRY(find_classes(f, folder));
     for (int c = 0; c < f->classes; c++)
@@ -305,13 +291,13 @@ static dn_status scan_train(dn_folder *f, const char *folder)
 }
 
 /* A class may be missing here, but none may be new. */
-static dn_status scan_test(dn_folder *f, const char *folder)
+dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
 {
     char **names;
     int count;
-    dn_status status = list_folders(folder, &names, &count, &f->passed_over);
+    dn_status status = dn_folder_list(folder, &names, &count, &f->passed_over);
     for (int i = 0; status == DN_OK && i < count; i++) {
-        const int label = find_class(f, names[i]);
+        const int label = dn_folder_find_class(f, names[i]);
         if (label >= 0)
             status = scan_class(f, folder, DN_TEST, label);
         else if (!f->options->classes)
@@ -319,11 +305,47 @@ static dn_status scan_test(dn_folder *f, const char *folder)
                              "%s/%s: found a class that is not among those of the train split",
                              folder, names[i]);
     }
-    free_names(names, count);
+    dn_folder_free_names(names, count);
     DN_TRY(status);
     DN_CHECK(f->image[f->images - 1].split == DN_TEST, DN_EINVAL,
              "%s: found no image in class folders, expected at least one", folder);
     return DN_OK;
+}
+
+/* ---- a drawn test split ---- */
+
+/* The train split's images, then the test split's, each as they were. */
+static dn_status move_drawn(dn_folder *f, const uint8_t *drawn)
+{
+    dn_folder_image *const sorted = malloc((size_t)f->images * sizeof *sorted);
+    DN_CHECK(sorted, DN_ENOMEM, "%s: out of memory", f->source);
+    int64_t next = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        for (int64_t i = 0; i < f->images; i++)
+            if (drawn[i] == s) {
+                sorted[next] = f->image[i];
+                sorted[next++].split = (uint8_t)s;
+            }
+    free(f->image);
+    f->image = sorted;
+    f->room = f->images;
+    return DN_OK;
+}
+
+dn_status dn_folder_draw(dn_folder *f)
+{
+    const size_t images = (size_t)f->images;
+    uint16_t *const labels = malloc(images * (sizeof *labels + 1));
+    DN_CHECK(labels, DN_ENOMEM, "%s: out of memory", f->source);
+    uint8_t *const drawn = (uint8_t *)(labels + images);
+    for (size_t i = 0; i < images; i++)
+        labels[i] = f->image[i].label;
+    f->is_drawn = 1;
+    dn_status status = dn_draw_test(f->options, f->source, labels, f->images, f->classes, drawn);
+    if (status == DN_OK)
+        status = move_drawn(f, drawn);
+    free(labels);
+    return status;
 }
 
 /* ---- all of it ---- */
@@ -334,24 +356,24 @@ dn_status dn_folder_scan(dn_folder *f)
     struct roots roots;
     DN_TRY(find_roots(f->source, &roots));
     const char *const train = roots.split[DN_TRAIN], *const test = roots.split[DN_TEST];
-    f->is_drawn = !test;
     DN_CHECK(!test || f->options->val_fraction <= 0, DN_EINVAL,
              "--val-fraction: found the folder %s/%s, so nothing is to be drawn", f->source, test);
     if (*train)
         DN_TRY(dn_join_path(folder, f->source, train));
-    DN_TRY(scan_train(f, *train ? folder : f->source));
+    DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     if (!test)
         return dn_folder_draw(f);
     DN_TRY(dn_join_path(folder, f->source, test));
-    return scan_test(f, folder);
+    return dn_folder_scan_test(f, folder);
 }
 
 void dn_folder_free(dn_folder *f)
 {
-    for (int64_t i = 0; i < f->images; i++) {
+    for (int64_t i = 0; i < f->images; i++)
         free(f->image[i].path);
-        free(f->image[i].fault);
-    }
     free(f->image);
-    free_names(f->class_names, f->classes);
+    free(f->place);
+    for (int s = 0; s < DN_SPLITS; s++)
+        free(f->archive[s]);
+    dn_folder_free_names(f->class_names, f->classes);
 }

@@ -2,7 +2,7 @@
  * Making a folder of records; see making.h.
  *
  * dataset.json is removed first and written last, and the folder is locked in between: a folder
- * that has it is whole.
+ * that has it is whole. Until then the journal says which shards are.
  */
 #include "making.h"
 
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/program.h"
 
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
 {
@@ -66,6 +68,7 @@ int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
     int complete = existing && existing->zstd_level == m->options->zstd_level &&
+                   strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[DN_TRAIN].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
         complete = has_files(m->options->out, &existing->shard[i]);
@@ -98,6 +101,7 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
     dn_manifest *const m = making->manifest;
     m->class_names = class_names;
     m->zstd_level = making->options->zstd_level;
+    strcpy(m->conversion, making->conversion);
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = count[s];
     for (int i = 0; i < m->shards; i++)
@@ -106,8 +110,9 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
 }
 
 /* Training divides by std. */
-static dn_status check_channels(const dn_shard_info *info, const char *source)
+dn_status dn_making_check_channels(const dn_making *m, const char *source)
 {
+    const dn_shard_info *const info = &m->manifest->info;
     for (int c = 0; c < info->channels; c++)
         DN_CHECK(info->std[c] > 0, DN_EINVAL,
                  "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
@@ -118,7 +123,7 @@ static dn_status check_channels(const dn_shard_info *info, const char *source)
 
 /* The existing records were made from the same images and labels; older ones tell only mean and
  * std. */
-static dn_status check_source(const dn_making *making, const char *source)
+dn_status dn_making_check_source(const dn_making *making, const char *source)
 {
     const dn_manifest *const old = making->existing, *const m = making->manifest;
     const size_t bytes = (size_t)m->info.channels * sizeof(double);
@@ -136,8 +141,8 @@ static dn_status check_source(const dn_making *making, const char *source)
 
 dn_status dn_making_check(const dn_making *m, const char *source)
 {
-    DN_TRY(check_channels(&m->manifest->info, source));
-    return check_source(m, source);
+    DN_TRY(dn_making_check_channels(m, source));
+    return dn_making_check_source(m, source);
 }
 
 static dn_status remove_file(const char *folder, const char *name)
@@ -149,19 +154,32 @@ static dn_status remove_file(const char *folder, const char *name)
     return DN_OK;
 }
 
-/* dataset.json first: without it the folder is not taken for a data set. Then all that is named as
- * a file of the set, of any number of shards: a conversion that was cut off left no list. */
-static dn_status remove_existing(const char *folder, const char *prefix)
+/* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
+static int is_whole_file(const dn_making *m, const char *name)
 {
+    const dn_split_id split = strncmp(name + strlen(m->prefix), "-train", 6) ? DN_TEST : DN_TRAIN;
+    const dn_manifest_split *const shards = &m->manifest->split[split];
+    const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
+    size_t size;
+    if (index < 0 || index >= shards->shards)
+        return 0;
+    const dn_manifest_shard *const shard = &shards->shard[index];
+    return dn_journal_find(&m->journal, shard, &size) &&
+           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
+}
+
+/* All that is named as a file of the set, of any number of shards, but whole shards. */
+static dn_status remove_files(const dn_making *m)
+{
+    const char *const folder = m->options->out;
     char pattern[256];
     snprintf(pattern, sizeof pattern,
-             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", prefix);
-    DN_TRY(remove_file(folder, "dataset.json"));
+             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", m->prefix);
     DIR *const list = opendir(folder);
     DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
     dn_status status = DN_OK;
     for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
-        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0 && !is_whole_file(m, entry->d_name))
             status = remove_file(folder, entry->d_name);
     closedir(list);
     return status;
@@ -186,24 +204,150 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
     DN_TRY(dn_file_write(path, bytes, size));
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
-    dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
+    if (!m->progress.is_terminal)
+        dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
     return DN_OK;
 }
 
-dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context)
+/* ---- signals ---- */
+
+/* What a handler can reach is global: the signal that was caught. */
+static volatile sig_atomic_t caught;
+
+static void catch (int signal)
+{
+    caught = signal;
+}
+
+/* The second signal of a kind has its usual effect. */
+static void set_handlers(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    caught = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+dn_status dn_making_check_stop(const dn_making *m)
+{
+    DN_CHECK(!caught, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", m->options->out,
+             sigabbrev_np(caught));
+    return DN_OK;
+}
+
+/* ---- from lock to dataset.json ---- */
+
+/* Of all that a shard's bytes follow from. */
+static uint64_t journal_key(const dn_making *making, uint64_t source)
+{
+    const dn_manifest *const m = making->manifest;
+    const dn_shard_info *const info = &m->info;
+    const int64_t numbers[] = {info->channels,
+                               info->height,
+                               info->width,
+                               info->classes,
+                               m->zstd_level,
+                               m->split[DN_TRAIN].shards,
+                               (int64_t)source,
+                               m->split[DN_TRAIN].count,
+                               m->split[DN_TEST].count};
+    uint64_t key = XXH3_64bits(numbers, sizeof numbers);
+    key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
+    key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);
+    key = XXH3_64bits_withSeed(dn_version(), strlen(dn_version()), key);
+    key = XXH3_64bits_withSeed(m->conversion, strlen(m->conversion), key);
+    key = XXH3_64bits_withSeed(info->dataset, strlen(info->dataset), key);
+    for (int i = 0; i < info->classes; i++)
+        key = XXH3_64bits_withSeed(m->class_names[i], strlen(m->class_names[i]) + 1, key);
+    for (int i = 0; i < m->shards; i++) {
+        key = XXH3_64bits_withSeed(m->shard[i].hdf5.name, strlen(m->shard[i].hdf5.name), key);
+        key =
+            XXH3_64bits_withSeed(m->shard[i].tfrecord.name, strlen(m->shard[i].tfrecord.name), key);
+    }
+    return key;
+}
+
+static int64_t images_left(const dn_making *m)
+{
+    int64_t images = 0;
+    size_t size;
+    for (int i = 0; i < m->manifest->shards; i++)
+        if (!dn_journal_find(&m->journal, &m->manifest->shard[i], &size))
+            images += m->manifest->shard[i].count;
+    return images;
+}
+
+dn_status dn_making_open(dn_making *m, uint64_t source)
 {
     const char *const folder = m->options->out;
-    int lock = -1;
+    m->lock = -1;
+    m->made_folder = access(folder, F_OK) != 0;
+    DN_TRY(dn_make_folders(folder));
+    DN_TRY(lock_folder(folder, &m->lock));
+    set_handlers(catch);
+    DN_TRY(remove_file(folder, "dataset.json"));
+    DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
+    DN_TRY(remove_files(m));
+    const int whole = dn_journal_count(&m->journal);
+    if (whole > 0)
+        dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
+                m->manifest->shards);
+    dn_progress_begin(&m->progress, "making records:", "images", images_left(m));
+    return DN_OK;
+}
+
+dn_status dn_making_close(dn_making *m, dn_status status)
+{
+    const char *const folder = m->options->out;
+    dn_failure failure = {0};
+    if (m->lock < 0)
+        return status;
+    dn_progress_end(&m->progress);
+    if (status == DN_OK)
+        status = dn_manifest_save(m->manifest, folder);
+    dn_failure_keep(&failure, status);
+    if (status != DN_OK && m->journal.manifest) {
+        const int whole = dn_journal_count(&m->journal);
+        remove_files(m);
+        if (whole > 0)
+            dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
+                    m->manifest->shards);
+    }
+    dn_journal_close(&m->journal, status != DN_OK);
+    if (status != DN_OK && m->made_folder)
+        rmdir(folder); /* where it is empty */
+    set_handlers(SIG_DFL);
+    close(m->lock);
+    return dn_failure_report(&failure);
+}
+
+/* A job among the making's. */
+struct job {
+    dn_making *making;
+    dn_shard_job *run;
+    void *context;
+};
+
+static dn_status make_shard_if_missing(void *context, dn_manifest_shard *shard)
+{
+    const struct job *const job = context;
+    size_t size;
+    if (dn_journal_find(&job->making->journal, shard, &size))
+        return DN_OK;
+    DN_TRY(dn_making_check_stop(job->making));
+    DN_TRY(job->run(job->context, shard));
+    dn_progress_add(&job->making->progress, shard->count);
+    return dn_journal_add(&job->making->journal, shard, NULL, 0);
+}
+
+dn_status dn_making_write(dn_making *m, dn_shard_job *run, void *context)
+{
+    struct job job = {m, run, context};
     dn_status status;
-    DN_TRY_OR_DONE(dn_make_folders(folder));
-    DN_TRY_OR_DONE(lock_folder(folder, &lock));
-    DN_TRY_OR_DONE(remove_existing(folder, m->prefix));
-    DN_TRY_OR_DONE(dn_each_shard(m->manifest, job, context));
-    DN_TRY_OR_DONE(dn_manifest_save(m->manifest, folder));
+    DN_TRY_OR_DONE(dn_making_open(m, m->manifest->source));
+    DN_TRY_OR_DONE(dn_each_shard(m->manifest, make_shard_if_missing, &job));
 done:
-    if (lock >= 0)
-        close(lock);
-    return status;
+    return dn_making_close(m, status);
 }
 
 void dn_making_end(dn_making *m)

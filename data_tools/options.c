@@ -1,6 +1,7 @@
 /* The options of create_records; see options.h. */
 #include "options.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@ typedef enum kind {
     FLAG,     /* int, 1 */
     TEXT,     /* const char * */
     INTEGER,  /* int from 1 to `max` */
+    OPTIONAL, /* the same, or where no number follows, `min` */
     WHOLE,    /* int64_t from `min` to `max` */
     FRACTION, /* double between 0 and 1 */
     CHOICE    /* int, the number of a word of `argument`, which has '|' between them */
@@ -36,7 +38,8 @@ typedef struct row {
 static const row rows[] = {
     {"source", "DIR", DN_FOR_SETS, TEXT, PLACE(source), 0, 0,
      "folder of the raw data set, or the one above it (default: the\n"
-     "current folder, then $DN_SOURCE_DIR, then a Debian package's);\n"
+     "current folder, $DN_SOURCE_DIR, a Debian package's, then that\n"
+     "of --download);\n"
      "of FOLDER, class folders with JPEG and PNG files, or train and\n"
      "val, or train and test, that hold class folders"},
     {"out", "DIR", DN_FOR_SETS, TEXT, PLACE(out), 0, 0,
@@ -47,15 +50,63 @@ static const row rows[] = {
      "proportion"},
     {"level", "Z", DN_FOR_SETS, INTEGER, PLACE(zstd_level), 1, 22,
      "zstd level of pixels, 1 to 22 (default 6)"},
-    {"classes", "A,B", DN_FOR_IMAGES, TEXT, PLACE(classes), 0, 0, "only these classes"},
-    {"limit", "N", DN_FOR_IMAGES, WHOLE, PLACE(limit), 1, UINT32_MAX,
-     "at most N images a class and split, the first by name"},
-    {"val-fraction", "F", DN_FOR_IMAGES, FRACTION, PLACE(val_fraction), 0, 0,
-     "of each class for the test split, drawn, where it has no folder\n"
-     "(default 0.1)"},
-    {"seed", "S", DN_FOR_IMAGES, WHOLE, PLACE(seed), 0, INT64_MAX, "of what is drawn (default 1)"},
+    {"classes", "A,B", DN_FOR_SETS, TEXT, PLACE(classes), 0, 0, "only these classes"},
+    {"limit", "N", DN_FOR_SETS, WHOLE, PLACE(limit), 1, UINT32_MAX,
+     "at most N images a class and split, the first by name or in\n"
+     "the authors' files"},
+    {"val-fraction", "F", DN_FOR_SETS, FRACTION, PLACE(val_fraction), 0, 0,
+     "of each class of the train split is drawn for the test split,\n"
+     "and the set's own test split left out; of FOLDER where it has no\n"
+     "folder for it (default 0.1)"},
+    {"seed", "S", DN_FOR_SETS | DN_FOR_INSPECT, WHOLE, PLACE(seed), 0, INT64_MAX,
+     "of what is drawn (default 1)"},
     {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
      "at one that cannot be decoded: stop (default), or leave it out"},
+    {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
+     "images whose short side is longer than S (default 256) become\n"
+     "JPEG of that size; without it all are kept as they are"},
+    {"quality", "Q", DN_FOR_IMAGES, INTEGER, PLACE(quality), 1, 100,
+     "of JPEG that is made, 1 to 100 (default 90; without\n"
+     "--short-side 95)"},
+    {"exif", "ignore|apply", DN_FOR_IMAGES, CHOICE, PLACE(exif), 0, 0,
+     "where EXIF says that an image is to be seen turned: ignore it,\n"
+     "as torchvision (default), or turn it, which makes it a JPEG"},
+    {"extra", NULL, DN_FOR_EXTRA, FLAG, PLACE(extra), 0, 0,
+     "train on SVHN's 531131 further images, too"},
+    {"val-labels", "FILE", DN_FOR_VAL_LABELS, TEXT, PLACE(val_labels), 0, 0,
+     "the classes of IMAGENET's validation images, where they are not in\n"
+     "class folders: lines NAME WNID or NAME LABEL, or the devkit's\n"
+     "ground truth (default: in the devkit beside them)"},
+    {"download", NULL, DN_FOR_DOWNLOAD, FLAG, PLACE(download), 0, 0,
+     "get the authors' files, where they are missing, into --source\n"
+     "(default data/downloads/ and the set's name); one that broke off\n"
+     "is taken up again"},
+    {"url", "URL", DN_FOR_DOWNLOAD, TEXT, PLACE(url), 0, 0,
+     "get them from there, without a known checksum: the file's URL, or\n"
+     "its folder's, with '/' at the end"},
+    {"sha256", "HEX", DN_FOR_DOWNLOAD, TEXT, PLACE(sha256), 0, 0,
+     "that the file of --url must have"},
+    {"timeout", "S", DN_FOR_DOWNLOAD, INTEGER, PLACE(timeout), 1, 3600,
+     "seconds after which a silent server is given up (default 60)"},
+    {"json", NULL, DN_FOR_INFO, FLAG, PLACE(json), 0, 0, "as JSON"},
+    {"png", "FILE", DN_FOR_INSPECT, TEXT, PLACE(png), 0, 0,
+     "picture to make: many images, each with its class and number; with\n"
+     "--sample one, in its own size"},
+    {"split", "train|test", DN_FOR_INSPECT, CHOICE, PLACE(split), 0, 0,
+     "whose images (default train)"},
+    {"class", "NAME", DN_FOR_INSPECT, TEXT, PLACE(class), 0, 0, "images of this class only"},
+    {"count", "N", DN_FOR_INSPECT, INTEGER, PLACE(count), 1, 10000,
+     "how many, 1 to 10000 (default 64)"},
+    {"sample", "N", DN_FOR_INSPECT, WHOLE, PLACE(sample), 0, UINT32_MAX,
+     "image N of the split, from 0: prints what it is and where it stands"},
+    {"augment", "LIST", DN_FOR_INSPECT, TEXT, PLACE(augment), 0, 0,
+     "the images as training sees them with this --augment: the first\n"
+     "ones of the epoch"},
+    {"epoch", "E", DN_FOR_INSPECT, WHOLE, PLACE(epoch), 0, INT32_MAX,
+     "of what is drawn for --augment, from 0 (default 0)"},
+    {"size", "S", DN_FOR_INSPECT, INTEGER, PLACE(size), 16, 2048,
+     "pixels a side for an image in the picture, 16 to 2048 (default\n"
+     "128, or what --augment results in)"},
     {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
      "threads, 1 to 1024 (default: one per processor that may run)"},
     {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
@@ -91,6 +142,14 @@ static dn_status parse_value(const row *r, const char *text, dn_records_options 
         break;
     case TEXT:
         *(const char **)place = text;
+        break;
+    case OPTIONAL:
+        *(int *)place = (int)r->min;
+        if (!text)
+            break;
+        DN_CHECK(dn_parse_whole(text, 1, r->max, &number), DN_EINVAL,
+                 "--%s: found \"%s\", expected 1 to %" PRId64, r->name, text, r->max);
+        *(int *)place = (int)number;
         break;
     case INTEGER:
     case WHOLE:
@@ -133,11 +192,16 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
 {
     struct option names[ROWS + 1] = {0};
     for (int i = 0; i < ROWS; i++)
-        names[i] = (struct option){rows[i].name, rows[i].argument ? required_argument : no_argument,
+        names[i] = (struct option){rows[i].name,
+                                   rows[i].kind == OPTIONAL ? optional_argument
+                                   : rows[i].argument       ? required_argument
+                                                            : no_argument,
                                    NULL, 0};
     *options = (dn_records_options){
         .zstd_level = 6,
         .seed = 1,
+        .timeout = 60,
+        .sample = -1,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
         .help = argc == 1};
     opterr = 0;
@@ -150,6 +214,9 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         }
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
+        if (!optarg && rows[at].kind == OPTIONAL && argv[optind] &&
+            isdigit((unsigned char)*argv[optind]))
+            optarg = argv[optind++];
         DN_TRY(parse_value(&rows[at], optarg, options));
         options->given |= UINT64_C(1) << at;
     }

@@ -10,27 +10,50 @@
 
 /* What the words say; zeros and NULL where they say nothing. */
 typedef struct dn_records_options {
-    const char *source;  /* folder of the raw data set, NULL: search */
-    const char *out;     /* folder of the records, made where it is missing */
-    int shards;          /* of the train split, the test split gets a number in proportion */
-    int zstd_level;      /* 1 to 22 */
-    int jobs;            /* threads */
-    const char *classes; /* names with commas between them, NULL: all */
-    int64_t limit;       /* images a class and split, the first by name; 0: all */
-    double val_fraction; /* that is drawn for the test split; 0: the default */
-    int64_t seed;        /* of the draw */
-    int on_bad_image;    /* dn_on_bad_image */
+    const char *source;     /* folder of the raw data set, NULL: search */
+    const char *out;        /* folder of the records, made where it is missing */
+    int shards;             /* of the train split, the test split gets a number in proportion */
+    int zstd_level;         /* 1 to 22 */
+    int jobs;               /* threads */
+    const char *classes;    /* names with commas between them, NULL: all */
+    int64_t limit;          /* images a class and split, the first by name; 0: all */
+    double val_fraction;    /* that is drawn for the test split; 0: the default */
+    int64_t seed;           /* of the draw */
+    int on_bad_image;       /* dn_on_bad_image */
+    int extra;              /* SVHN's further images, too */
+    const char *val_labels; /* file with the classes of ImageNet's validation images, or NULL */
+    int download;
+    const char *url, *sha256; /* of what is got instead of the authors' files, or NULL */
+    int timeout;              /* seconds after which a silent server is given up */
+    int short_side;           /* of images that are larger; 0: all are kept as they are */
+    int quality;              /* of JPEG, where one is made; 0: the default */
+    int exif;                 /* dn_exif */
+    int json;
+    const char *png;     /* file to make, or NULL */
+    int split;           /* dn_split_id */
+    const char *class;   /* name, NULL: all */
+    int64_t sample;      /* index of an image, -1: none */
+    int count;           /* images; 0: the default */
+    const char *augment; /* dn/transform.h, NULL: as stored */
+    int64_t epoch;
+    int size; /* pixels a side of an image; 0: the default */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;
 
 typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
+typedef enum dn_exif { DN_EXIF_IGNORE, DN_EXIF_APPLY } dn_exif;
 
 /* Who takes an option: bits. */
 enum {
     DN_FOR_PIXELS = 1, /* sets of pixels of one size */
     DN_FOR_IMAGES = 2, /* sets of encoded images */
     DN_FOR_VERIFY = 4,
+    DN_FOR_INFO = 8,
+    DN_FOR_INSPECT = 16,
+    DN_FOR_EXTRA = 256,      /* SVHN */
+    DN_FOR_VAL_LABELS = 512, /* IMAGENET */
+    DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

@@ -12,35 +12,40 @@
 
 #include "making.h"
 #include "pixel_sums.h"
+#include "selection.h"
 
 struct make {
     dn_making making;
     const dn_raw_set *set;
-    uint8_t *pixels[DN_SPLITS]; /* the raw data set */
-    uint16_t *labels[DN_SPLITS];
+    dn_raw_split split[DN_SPLITS]; /* the raw data set */
+    const char **class_names;      /* that are taken */
 };
 
 /* The manifest's checksum of the raw data set. */
 static uint64_t hash_source(const struct make *k)
 {
-    const dn_raw_set *const set = k->set;
     uint64_t hash = 0;
-    for (int s = 0; s < DN_SPLITS; s++) {
-        const size_t count = (size_t)set->count[s];
-        hash = XXH3_64bits_withSeed(k->pixels[s], count * dn_image_values(&set->info), hash);
-        hash = XXH3_64bits_withSeed(k->labels[s], count * sizeof *k->labels[s], hash);
+    for (const dn_raw_split *s = k->split; s < k->split + DN_SPLITS; s++) {
+        const size_t count = (size_t)s->count;
+        hash = XXH3_64bits_withSeed(s->pixels, count * dn_image_values(&k->set->info), hash);
+        hash = XXH3_64bits_withSeed(s->labels, count * sizeof *s->labels, hash);
     }
     return hash;
 }
 
-static dn_status plan_records(struct make *k)
+static dn_status plan_records(struct make *k, int classes)
 {
-    const dn_raw_set *const set = k->set;
+    dn_shard_info info = k->set->info;
+    const int64_t count[DN_SPLITS] = {k->split[DN_TRAIN].count, k->split[DN_TEST].count};
     dn_pixel_sums sums = {0};
-    DN_TRY(dn_making_plan(&k->making, &set->info, set->class_names, set->count,
-                          k->making.options->shards));
+    info.classes = classes;
+    DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count, k->making.options->shards));
     dn_manifest *const m = k->making.manifest;
-    dn_pixel_sums_add(&sums, &m->info, k->pixels[DN_TRAIN], set->count[DN_TRAIN]);
+    m->coarse_names = k->set->coarse_names;
+    m->coarse_classes = k->set->coarse_classes;
+    for (int i = 0; i < m->shards && m->coarse_classes; i++)
+        m->shard[i].coarse = k->split[m->shard[i].split].coarse + m->shard[i].first;
+    dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
     dn_pixel_statistics(&sums, &m->info);
     m->source = hash_source(k);
     return DN_OK;
@@ -51,8 +56,9 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     const struct make *const k = context;
     const dn_manifest *const m = k->making.manifest;
     const size_t image = dn_image_values(&k->set->info);
-    const uint8_t *const raw = k->pixels[shard->split] + (size_t)shard->first * image;
-    const uint16_t *const raw_labels = k->labels[shard->split] + shard->first;
+    const dn_raw_split *const split = &k->split[shard->split];
+    const uint8_t *const raw = split->pixels + (size_t)shard->first * image;
+    const uint16_t *const raw_labels = split->labels + shard->first;
     char *tfrecord = NULL;
     uint8_t *hdf5 = NULL, *pixels = NULL;
     uint16_t *labels = NULL;
@@ -71,18 +77,30 @@ done:
     return status;
 }
 
+/* The existing records have as many images as the authors' files, and no options ask for others. */
+static int is_all(const struct make *k)
+{
+    const dn_records_options *const o = k->making.options;
+    const dn_manifest *const m = k->making.existing;
+    return !o->source && !o->download && !o->extra && !o->classes && !o->limit &&
+           o->val_fraction <= 0 && m->split[DN_TRAIN].count == k->set->count[DN_TRAIN] &&
+           m->split[DN_TEST].count == k->set->count[DN_TEST];
+}
+
 static dn_status make_records(struct make *k, int *made)
 {
     const dn_records_options *const options = k->making.options;
+    char source[PATH_MAX];
+    int classes;
     DN_TRY(dn_making_begin(&k->making, k->set->info.dataset));
     const int complete = dn_making_is_complete(&k->making, options->shards);
-    char source[PATH_MAX];
-    const dn_status found = dn_raw_set_find(k->set, options->source, source);
-    if (found == DN_ENOENT && complete && !options->source)
+    const dn_status found = dn_raw_set_find(k->set, options, source);
+    if (found == DN_ENOENT && complete && is_all(k))
         return DN_OK;
     DN_TRY(found);
-    DN_TRY(dn_raw_set_load(k->set, source, k->pixels, k->labels));
-    DN_TRY(plan_records(k));
+    DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
+    DN_TRY(dn_select_images(k->set, options, source, k->split, k->class_names, &classes));
+    DN_TRY(plan_records(k, classes));
     DN_TRY(dn_making_check(&k->making, source));
     if (complete)
         return DN_OK;
@@ -95,11 +113,13 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
 {
     struct make k = {.making = {.options = options, .prefix = set->prefix}, .set = set};
     *made = 0;
-    const dn_status status = make_records(&k, made);
-    for (int s = 0; s < DN_SPLITS; s++) {
-        free(k.pixels[s]);
-        free(k.labels[s]);
-    }
+    k.class_names = malloc((size_t)set->info.classes * sizeof *k.class_names);
+    const dn_status status = k.class_names
+                                 ? make_records(&k, made)
+                                 : dn_fail(DN_ENOMEM, "%s: out of memory", set->info.dataset);
+    for (int s = 0; s < DN_SPLITS; s++)
+        dn_raw_split_free(&k.split[s]);
+    free(k.class_names);
     dn_making_end(&k.making);
     return status;
 }

@@ -28,31 +28,36 @@ static int put_attribute(const dn_shard_file *w, const dn_shard_attribute *a)
 static int put_attributes(const dn_shard_file *w)
 {
     dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
+    const int count = dn_shard_attributes(w->manifest, w->shard, list);
     int good = 1;
-    dn_shard_attributes(w->manifest, w->shard, list);
-    for (int i = 0; good && i < DN_SHARD_ATTRIBUTES; i++)
+    for (int i = 0; good && i < count; i++)
         good = put_attribute(w, &list[i]);
     return good;
 }
 
-/* Class names as strings of one length, padded with zeros. */
-static int put_class_names(const dn_shard_file *w)
+/* Names as strings of one length, padded with zeros. */
+static int put_names(hid_t file, const char *set, const char *const *names, int count)
 {
-    const unsigned classes = (unsigned)w->manifest->info.classes;
-    const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (unsigned i = 0; i < classes; i++)
+    for (int i = 0; i < count; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc(classes, length);
-    for (unsigned i = 0; padded && i < classes; i++)
+    char *const padded = calloc((size_t)count, length);
+    for (int i = 0; padded && i < count; i++)
         memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    const int good = padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type,
-                                             dn_list_space(classes), padded);
+    const int good = padded && dn_hdf5_write(file, set, type, dn_list_space(count), padded);
     H5Tclose(type);
     free(padded);
     return good;
+}
+
+static int put_class_names(const dn_shard_file *w)
+{
+    const dn_manifest *const m = w->manifest;
+    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, m->info.classes) &&
+           (!w->shard->coarse || put_names(w->file, DN_SHARD_COARSE DN_SHARD_CLASS_NAMES,
+                                           m->coarse_names, m->coarse_classes));
 }
 
 static int put_labels(const dn_shard_file *w, const uint16_t *labels)
@@ -61,6 +66,9 @@ static int put_labels(const dn_shard_file *w, const uint16_t *labels)
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
     return dn_hdf5_write(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, dn_list_space(count), labels) &&
+           (!w->shard->coarse ||
+            dn_hdf5_write(w->file, DN_SHARD_COARSE DN_SHARD_LABELS, H5T_STD_U16LE,
+                          dn_list_space(count), w->shard->coarse)) &&
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 

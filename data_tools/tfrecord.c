@@ -92,11 +92,11 @@ dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size
 }
 
 static dn_status append_example(FILE *stream, const dn_manifest *manifest, const uint8_t *image,
-                                int label)
+                                int label, int coarse)
 {
     uint8_t *example;
     size_t size;
-    DN_TRY(dn_example_encode(manifest, image, label, &example, &size));
+    DN_TRY(dn_example_encode(manifest, image, label, coarse, &example, &size));
     const dn_status status = dn_tfrecord_append(stream, example, size);
     free(example);
     return status;
@@ -111,7 +111,8 @@ dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shar
     dn_status status = DN_OK;
     DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
     for (int64_t i = 0; i < shard->count && status == DN_OK; i++, images += image)
-        status = append_example(stream, manifest, images, labels[i]);
+        status = append_example(stream, manifest, images, labels[i],
+                                shard->coarse ? shard->coarse[i] : -1);
     if (fclose(stream) != 0 && status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
     return status;

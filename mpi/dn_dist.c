@@ -16,13 +16,22 @@
 #include "job/timeline.h"
 
 static const dn_command commands[] = {
-    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train},
-    {"eval", "top-1, top-5 and loss of a checkpoint on a test set", DN_COMMAND_EVAL, dn_eval},
+    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train, NULL},
+    {"eval", "accuracy, loss and calibration of a checkpoint on a test set", DN_COMMAND_EVAL,
+     dn_eval, "[RUN]"},
+    {"predict", "the likeliest classes of images", DN_COMMAND_PREDICT, dn_predict,
+     "[RUN] IMAGE|FOLDER..."},
+    {"export", "a checkpoint's weights for other programs", DN_COMMAND_EXPORT, dn_export,
+     "[RUN] OUT"},
+    {"report", "runs as one page of curves, configurations and evaluations", DN_COMMAND_REPORT,
+     dn_report_command, "RUN..."},
     {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO,
-     dn_info_command},
-    {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench},
+     dn_info_command, NULL},
+    {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench, NULL},
     {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN,
-     dn_plan_command},
+     dn_plan_command, NULL},
+    {"models", "list the known models with their parameters", DN_COMMAND_MODELS, dn_models_command, NULL},
+    {"recipes", "list the recipes of train --recipe", DN_COMMAND_RECIPES, dn_recipes_command, NULL},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -167,5 +176,6 @@ int main(int argc, char **argv)
     fflush(NULL);
     end_mpi(&comm, status);
     dn_heartbeat_stop(&comm.heartbeat);
+    free(options.words);
     return status == DN_OK ? DN_EXIT_DONE : status == DN_STOPPED ? DN_EXIT_AGAIN : DN_EXIT_FAILED;
 }

@@ -131,8 +131,11 @@ static void check_strides(void)
     for (int width = 1; width <= 2 * MOST_WIDTH; width++)
         check_plane(dn_trial_draw(1, 12), width);
     check_plane(112, 112);
-    for (size_t n = 1; n <= MOST_PIXELS; n++)
+    for (size_t n = 1; n <= MOST_PIXELS; n++) {
         dn_check_update(n);
+        dn_check_pixels(n);
+    }
+    dn_check_pixels(300);
 }
 
 int main(int argc, char **argv)

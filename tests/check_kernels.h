@@ -36,4 +36,7 @@ void dn_check_average_pool(int rows, int width);
 /* check_update.c. Every optimizer. */
 void dn_check_update(size_t n);
 
+/* check_pixels.c. Every kernel on pixels. */
+void dn_check_pixels(size_t n);
+
 #endif

@@ -51,10 +51,10 @@ accepted "--shards N" -h
 accepted "Usage: create_records NAME"
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
-refused 'found the data set "MNIST", expected one of CIFAR10, FASHION_MNIST, FOLDER' MNIST
+refused 'found the data set "STL", expected one of CIFAR10, CIFAR100, MNIST, FASHION_MNIST, SVHN,' STL
 refused "--frobnicate: unknown option" CIFAR10 --frobnicate
 refused "--sorce=x: unknown option; see --help; did you mean '--source'?" CIFAR10 --sorce=x
-refused "expected one of CIFAR10, FASHION_MNIST, FOLDER; did you mean 'CIFAR10'?" CIFAR-10
+refused "TINY_IMAGENET, IMAGENET, FOLDER; did you mean 'CIFAR10'?" CIFAR-10
 refused "did you mean 'verify'?" verfy data
 refused '--out: found ""' CIFAR10 --out ''
 refused "takes one folder" verify ''
@@ -66,6 +66,7 @@ refused '--jobs: found " 5", expected 1 to 1024' CIFAR10 --jobs ' 5'
 refused '--jobs: found "18446744073709551617", expected 1 to 1024' CIFAR10 --jobs 18446744073709551617
 refused "takes one folder" verify
 refused "found more words" CIFAR10 extra
+refused "list takes no further word" list data
 
 # Sources
 refused "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 c32a1d4ab5d03f1284b67883e8d87530)" \
@@ -90,7 +91,7 @@ refused "damaged/cifar-10-batches-bin: channel 1: found a std of 0 (every pixel 
 rm -rf damaged
 mkdir -p python/cifar-10-batches-py
 touch python/cifar-10-batches-py/data_batch_{1..5}
-refused "python/cifar-10-batches-py: found the Python version of CIFAR10, expected the binary one, cifar-10-batches-bin; get https" \
+refused "python/cifar-10-batches-py: found the Python version of CIFAR10, expected the binary one, cifar-10-batches-bin; get it" \
     CIFAR10 --source python
 refused "python/cifar-10-batches-py: found the Python version" \
     CIFAR10 --source python/cifar-10-batches-py
@@ -108,6 +109,11 @@ mkdir elsewhere
 refused "found CIFAR10, expected FASHION_MNIST" FASHION_MNIST --out data/cifar10
 (cd elsewhere && limited "$records" CIFAR10 --out ../data/cifar10 >../out 2>&1) ||
     fail "complete records without a source" out
+accepted "CIFAR10        10 classes, train 50000, test 10000, 3x32x32, 170.1 MB" list
+for line in "get      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz" \
+    "found    ./cifar-10-batches-bin" "records  data/cifar10: train 50000, test 10000"; do
+    grep -qxF "    $line" out || fail "list: expected \"$line\"" out
+done
 flock data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
     fail "two at once in one folder: accepted" out
 grep -q "data/cifar10: another create_records is making records there" out ||
@@ -156,8 +162,12 @@ fi
 # Disks
 if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     trap 'umount "$tmp/disk"; rm -rf "$tmp"' EXIT
-    refused "No space left on device" CIFAR10 --out disk/a
+    refused "No space left on device" CIFAR10 --out disk/a --shards 40
     [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
+    mount -o remount,size=100m disk
+    accepted "shards are whole; going on with the others" CIFAR10 --out disk/a --shards 40
+    accepted "everything verified" verify disk/a
+    [[ $(find disk/a -type f | wc -l) == 97 ]] || fail "more files than 48 shards have"
     rm -rf disk/a
     mount -o remount,ro disk
     refused "Read-only file system" CIFAR10 --out disk/a

@@ -39,7 +39,7 @@ leaves_nothing() {
 
 # --- help ---------------------------------------------------------------------------------------
 
-for command in train eval info bench plan; do
+for command in train eval predict export info bench plan models recipes; do
     limited "$dn_dist" $command --help >"$tmp/help-$command" 2>"$tmp/error" ||
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
@@ -76,7 +76,7 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "'trian', expected train, eval, info, bench or plan; did you mean 'train'" trian
+refused "unknown command" "'trian', expected train, eval, predict, export, info, bench, plan, models or recipes; did you mean 'train'" trian
 refused "a longer command" "did you mean 'eval'" evaluate
 refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
@@ -85,6 +85,10 @@ refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0
 refused "negative" "--lr.*'-1'.*expected" train --lr -1
 refused "not a number" "--epochs.*'ten'.*expected" train --epochs ten
 refused "rest behind a number" "--epochs.*'3x'.*expected" train --epochs 3x
+refused "class weights" "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
+    train "${small[@]}" --out "$out" --class-weights 1,2,3
+refused "a class weight" "--class-weights: found '0', expected" \
+    train "${small[@]}" --out "$out" --class-weights 1,0
 refused "too large" "--dropout.*'1.5'.*expected" train --dropout 1.5
 refused "not a choice" "--schedule.*'linear'.*step\|cosine\|constant" train --schedule linear
 refused "stray word" "'fast'.*expected" train fast
@@ -93,6 +97,10 @@ refused "a model's fault before the data's" "'densenet-121'.*did you mean 'dense
     train --model densenet-121 --data "$tmp/none" --out "$out"
 refused "a message of one line" "blocks=.6: expected" info --model $'blocks=\n6:growth=4'
 refused "unknown kernels" "--isa.*sse.*expected" train "${small[@]}" --out "$out" --isa sse
+refused "too small a map for the head" "head-pool=9, expected at most the 8x8 pixels" \
+    info --model blocks=1,1,1:growth=12:head-pool=9
+refused "too many features" "head-pool=1 with .* features, expected at most 1048576" \
+    info --model blocks=1:growth=12:head-pool=1 --size 4096
 refused "bad written form" "growth" info --model blocks=6,12:growth=-1
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 
@@ -101,6 +109,37 @@ refused "unknown key" "bad.ini:2.*epoch.*expected" train --config "$tmp/bad.ini"
 printf 'lr = high\n' >"$tmp/bad.ini"
 refused "bad value of a key" "bad.ini:1.*lr.*high.*expected" train --config "$tmp/bad.ini" --out "$out"
 refused "no configuration file" "none.ini" train --config "$tmp/none.ini" --out "$out"
+
+# --- models, recipes and the rate ---------------------------------------------------------------
+
+limited "$dn_dist" models >"$tmp/output" 2>"$tmp/error" || fail "models" "$tmp/error"
+for line in "densenet264-k48 +72686632 +3x224x224 +1000 " "densenet121-plain +10867048 " \
+    "densenet-course +114394 .*:head-pool=2:" "densenet-bc-40-48 +2733130 "; do
+    grep -qE "^  $line" "$tmp/output" || fail "models: expected '$line'" "$tmp/output"
+done
+limited "$dn_dist" recipes >"$tmp/output" 2>"$tmp/error" || fail "recipes" "$tmp/error"
+recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")/../recipes" && pwd)
+for file in "$recipes"/*.ini; do
+    name=$(basename "$file" .ini)
+    grep -qE "^  $name  +[A-Z]" "$tmp/output" || fail "recipes: expected $name" "$tmp/output"
+    limited "$dn_dist" info --recipe "$name" >"$tmp/recipe" 2>"$tmp/error" &&
+        grep -q "^learning rate, [a-z-]* schedule" "$tmp/recipe" || fail "--recipe $name" "$tmp/error"
+done
+mkdir "$tmp/recipes"
+printf '; Mine\nlr = 0.5\nepochs = 4\nschedule = multi-step\nmilestones = 3\n' >"$tmp/recipes/mine.ini"
+DN_RECIPES=$tmp/recipes limited "$dn_dist" recipes >"$tmp/output" || fail "recipes of one's own"
+grep -qE '^  mine +Mine$' "$tmp/output" || fail "recipes: expected mine" "$tmp/output"
+limited "$dn_dist" info --recipe "$tmp/recipes/mine.ini" --lr_scaling none --lr 0.4 >"$tmp/output" ||
+    fail "info --recipe FILE"
+[[ $(grep -A 2 '^learning rate' "$tmp/output" | tail -n 2 | xargs) == "1 to 3 0.4 4 0.04" ]] ||
+    fail "info --recipe: expected 0.4 and 0.04" "$tmp/output"
+DN_RECIPES=$tmp/recipes refused "no such recipe" "--recipe: found 'mein'.*did you mean 'mine'" \
+    train --recipe mein
+refused "no recipe file" "--recipe: cannot read ./none.ini" train --recipe ./none.ini
+refused "a recipe in a recipe" "found the key 'recipe'" train --config <(echo "recipe = mine")
+for switch in --sync-bn=true --sync_bn=yes "--sync-bn on" --sync-bn=1; do
+    limited "$dn_dist" train $switch --help >"$tmp/output" 2>"$tmp/error" || fail "$switch" "$tmp/error"
+done
 
 # --- data ---------------------------------------------------------------------------------------
 
@@ -148,6 +187,9 @@ sed -i 's/\("format_version": *\)[0-9]*/\199/' "$bad/dataset.json"
 refused "data of a future format" "dataset.json.*99.*expected 1 or 2" $(train_on "$bad")
 
 refused "too small an image" "densenet121|28" train --model densenet121 --data "$data" --out "$out"
+refused "a bad normalisation" "--normalize: found '0.5', expected .*" train "${small[@]}" --normalize 0.5 --out "$out"
+refused "a bad step" "--augment hflip:2: hflip, p: found '2', expected a number from 0 to 1" \
+    train "${small[@]}" --augment hflip:2 --out "$out"
 refused "another image size" "size.*(found|expected)" train "${small[@]}" --size 64 --augment none --out "$out"
 refused "another class count" "classes.*(found|expected)" train "${small[@]}" --classes 5 --out "$out"
 
@@ -200,6 +242,18 @@ done
 on_ranks 3 "$dn_dist" eval --checkpoint "$checkpoint" --data "$data" --json >"$tmp/json3" 2>"$tmp/error" ||
     fail "eval on 3 ranks" "$tmp/error"
 cmp -s "$tmp/json" "$tmp/json3" || fail "eval: expected the same on 1 and 3 ranks" "$tmp/json" "$tmp/json3"
+
+# What normalised the training images is recorded, and normalises what is evaluated.
+limited "$dn_dist" train --config "$tmp/good.ini" --data "$data" --batch-size 4 --threads 1 \
+    --eval-every 0 --normalize 0.25/0.5 --out "$tmp/normalised" >"$tmp/output" 2>&1 ||
+    fail "train --normalize" "$tmp/output"
+scores() { # of the images, with options or as recorded
+    limited "$dn_dist" eval --checkpoint "$tmp/normalised/checkpoint-00000003.h5" --data "$data" \
+        --json "$@" 2>"$tmp/error" || fail "eval $*" "$tmp/error"
+}
+recorded=$(scores)
+[[ $recorded == "$(scores --normalize 0.25/0.5)" ]] || fail "eval: not as --normalize is recorded"
+[[ $recorded != "$(scores --normalize none)" ]] || fail "eval --normalize none: changed nothing"
 
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --batch-size 4 --threads 1)
 refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"

@@ -30,9 +30,11 @@ for table in generic narrow wide; do
     for source in optimizer_table sgd adam rmsprop lars lamb; do
         compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
     done
+    compile pixels_$table src/transforms/pixel_kernels.c -ffp-contract=off -fno-math-errno \
+        -DDN_ISA=$table
 done
 for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
-    tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update} \
+    tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update,pixels} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done

@@ -65,6 +65,8 @@ goes_on adamw --optimizer adamw
 goes_on rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
 goes_on lars --optimizer lars --no-decay norm,bias
 goes_on lamb --optimizer lamb --schedule polynomial
+goes_on regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smoothing 0.1 \
+    --dropout 0.1 --channel-dropout 0.1 --head-dropout 0.2 --transition-dropout 0.1
 
 for next in 1 3 8; do
     out=$tmp/killed-$next

@@ -125,4 +125,5 @@ def main():
             assert np.allclose(scaled.std((0, 2, 3)), about["std"], rtol=1e-9)
 
 
-main()
+if __name__ == "__main__":
+    main()

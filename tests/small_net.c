@@ -21,6 +21,9 @@ dn_net *net_make_grouped(const net_case *c, const dn_kernels *kernels, int norm_
                                     .dtype = c->dtype,
                                     .recompute = c->recompute,
                                     .dropout = c->dropout,
+                                    .channel_dropout = c->dropout,
+                                    .transition_dropout = c->dropout,
+                                    .head_dropout = c->dropout,
                                     .norm_group = norm_group};
     dn_spec spec;
     dn_net *net = NULL;

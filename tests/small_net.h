@@ -19,7 +19,7 @@ enum { CASE_STEP = 1 };
 typedef struct net_case {
     const char *model;
     int channels, height, width, classes, batch;
-    float dropout;
+    float dropout; /* of every kind */
     int recompute;
     dn_dtype dtype;
 } net_case;

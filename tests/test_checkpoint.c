@@ -75,7 +75,8 @@ static dn_optimizer_state make_vectors(const dn_net *net, const char *name, int6
 {
     dn_optimizer_state state;
     const size_t count = dn_net_view(net).parameter_count;
-    if (dn_optimizer_state_create(&state, find_row(name), count) != DN_OK)
+    const size_t average = count + dn_net_view(net).running_count;
+    if (dn_optimizer_state_create(&state, find_row(name), count, average) != DN_OK)
         fail_msg("%s", dn_message());
     dn_random_uniform(state.vectors, state.floats, 1, (uint64_t)seed, DN_STREAM_SYNTHETIC, 2);
     for (size_t i = 0; i < state.floats; i++)

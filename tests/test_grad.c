@@ -209,6 +209,11 @@ static const net_case small_nets[] = {
     /* dropout: the same pass draws the same masks */
     {"blocks=2,1:growth=4:bottleneck=0:stem-channels=6", 3, 9, 8, 5, 3, 0.25F, 0, DN_FP32},
     {"blocks=2,1:growth=4:stem-channels=6", 3, 8, 9, 5, 3, 0.25F, 0, DN_FP32},
+    {"blocks=1,1:growth=6:stem-channels=6", 3, 9, 10, 5, 5, 0.2F, 0, DN_FP32},
+    /* heads without a norm, and with windows */
+    {"blocks=1:growth=4:stem-channels=4:head-norm=0", 3, 6, 7, 5, 3, 0, 0, DN_FP32},
+    {"blocks=1:growth=4:stem-channels=4:head-norm=0:head-pool=3", 3, 6, 7, 5, 3, 0.2F, 0, DN_FP32},
+    {"blocks=1,1:growth=4:stem-channels=4:head-pool=2", 3, 11, 12, 5, 3, 0, 0, DN_FP32},
 };
 
 static void test_layers(void **state)

@@ -1,6 +1,7 @@
 /*
  * Reading ahead against reading directly: the same bits in any order of asking, on any depth of the
- * ring, whatever the source's times; failures arrive with their batch; an end at any moment.
+ * ring and number of threads, whatever the source's times; failures arrive with their batch; an end
+ * at any moment.
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */
@@ -26,7 +27,7 @@ enum { BATCHES = OWN * STEPS * EPOCHS, SEED = 11, NOBODY = -1, MICROSECONDS = 20
 typedef struct made_up {
     dn_source source;
     uint16_t labels[COUNT];
-    int64_t bad; /* an image that cannot be read */
+    int64_t bad, worse; /* images that cannot be read; the second at once */
     int is_slow;
     atomic_int reads, ended;
 } made_up;
@@ -44,20 +45,21 @@ static dn_status read_made_up(const dn_source *source, const dn_request *request
     made_up *m = (made_up *)source;
     uint8_t pixels[FLOATS];
     atomic_fetch_add(&m->reads, 1);
-    if (m->is_slow)
+    if (m->is_slow && request->index != m->worse)
         usleep((useconds_t)dn_random_below(
             dn_random(5, DN_STREAM_SYNTHETIC, 0, (uint64_t)request->position).word[0],
             2 * MICROSECONDS));
     fill_pixels(request->index, pixels);
     DN_TRY(dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image));
     atomic_fetch_add(&m->ended, 1);
-    DN_CHECK(request->index != m->bad, DN_ECORRUPT, "image %d is damaged", (int)request->index);
+    DN_CHECK(request->index != m->bad && request->index != m->worse, DN_ECORRUPT,
+             "image %d is damaged", (int)request->index);
     return DN_OK;
 }
 
 static void make_up(made_up *m)
 {
-    *m = (made_up){.bad = NOBODY, .is_slow = 1};
+    *m = (made_up){.bad = NOBODY, .worse = NOBODY, .is_slow = 1};
     for (int i = 0; i < COUNT; i++)
         m->labels[i] = (uint16_t)(1000 + i);
     m->source = (dn_source){.info = {.channels = CHANNELS,
@@ -79,7 +81,7 @@ static dn_transform augmented(const made_up *m)
 }
 
 /* The last two of three virtual ranks, from batch `begin` on. */
-static dn_loader_settings settings(const made_up *m, int64_t begin, int depth)
+static dn_loader_settings settings(const made_up *m, int64_t begin, int depth, int threads)
 {
     return (dn_loader_settings){.source = &m->source,
                                 .sequence = {.first = RANKS - OWN,
@@ -92,7 +94,8 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int depth)
                                 .shuffle = 1,
                                 .transform = augmented(m),
                                 .seed = SEED,
-                                .depth = depth};
+                                .depth = depth,
+                                .threads = threads};
 }
 
 static dn_loader *start(const dn_loader_settings *s)
@@ -134,13 +137,15 @@ static void test_in_order(void **state)
 {
     (void)state;
     static const struct {
-        int depth, begin;
-    } cases[] = {{1, 0}, {2, 0}, {5, OWN * (STEPS + 1) + 1}, {2, OWN * (STEPS + 2)}, {40, 0}};
+        int depth, begin, threads;
+    } cases[] = {
+        {1, 0, 1}, {2, 0, 1}, {5, OWN * (STEPS + 1) + 1, 2}, {2, OWN * (STEPS + 2), 1}, {2, 0, 3},
+        {1, 0, 7}, {40, 0, 5}};
     made_up m;
     make_up(&m);
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const int64_t begin = cases[c].begin;
-        const dn_loader_settings s = settings(&m, begin, cases[c].depth);
+        const dn_loader_settings s = settings(&m, begin, cases[c].depth, cases[c].threads);
         m.is_slow = c != 0;
         m.reads = 0;
         dn_loader *loader = start(&s);
@@ -161,7 +166,7 @@ static void test_any_order(void **state)
     made_up m;
     make_up(&m);
     for (int depth = 1; depth <= 4; depth += 3) {
-        const dn_loader_settings s = settings(&m, 5, depth);
+        const dn_loader_settings s = settings(&m, 5, depth, depth);
         dn_loader *loader = start(&s);
         for (size_t a = 0; a < sizeof asked / sizeof asked[0]; a++)
             check_batch(loader, &m, asked[a]);
@@ -175,15 +180,14 @@ static void wait_for(atomic_int *count, int value)
         usleep(MICROSECONDS);
 }
 
-/* The ring fills, no further, and its thread ends when it waits for a place; when no batch was
+/* The ring fills, no further, and its threads end when they wait for a place; when no batch was
  * asked for; and in the middle of reading. */
-static void test_end(void **state)
+static void end_on(int threads)
 {
-    (void)state;
     enum { DEPTH = 3 };
     made_up m;
     make_up(&m);
-    const dn_loader_settings s = settings(&m, 0, DEPTH);
+    const dn_loader_settings s = settings(&m, 0, DEPTH, threads);
     dn_loader *loader = start(&s);
     check_batch(loader, &m, 0);
     wait_for(&m.ended, (1 + DEPTH) * BATCH);
@@ -199,22 +203,44 @@ static void test_end(void **state)
     wait_for(&m.reads, BATCH + 1);
     dn_loader_destroy(&loader);
     assert_int_equal(m.reads, m.ended);
+}
+
+static void test_end(void **state)
+{
+    (void)state;
     dn_loader *none = NULL;
+    end_on(1);
+    end_on(4);
     dn_loader_destroy(&none);
 }
 
-/* An image is damaged: its batch fails with the reading thread's message, no other batch does, and
- * what it was to fill stays as it was. */
-static void test_failure(void **state)
+/* Loading waits for what is slow, and says so. */
+static void test_waited(void **state)
 {
     (void)state;
+    made_up m;
+    make_up(&m);
+    const dn_loader_settings s = settings(&m, 0, 2, 2);
+    dn_loader *loader = start(&s);
+    assert_true(dn_loader_waited(loader) == 0);
+    for (int n = 0; n < 12; n++)
+        check_batch(loader, &m, n);
+    assert_true(dn_loader_waited(loader) > 0);
+    dn_loader_destroy(&loader);
+}
+
+/* Two images of a batch are damaged: it fails with the message of the first, no other batch does,
+ * and what it was to fill stays as it was. */
+static void fail_on(int threads)
+{
     enum { BAD = 5 };
     made_up m;
     make_up(&m);
-    m.bad = request_of(BAD, 2).index;
+    m.bad = request_of(BAD, 1).index;
+    m.worse = request_of(BAD, 3).index;
     char expected[64];
     snprintf(expected, sizeof expected, "image %d is damaged", (int)m.bad);
-    const dn_loader_settings s = settings(&m, 0, 4);
+    const dn_loader_settings s = settings(&m, 0, 4, threads);
     dn_loader *loader = start(&s);
     for (int64_t n = 0; n < BAD; n++)
         check_batch(loader, &m, n);
@@ -231,6 +257,13 @@ static void test_failure(void **state)
     dn_loader_destroy(&loader);
 }
 
+static void test_failure(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++)
+        fail_on(threads);
+}
+
 /* Evaluation: stored order, as stored, and a last batch of what is left. */
 static void test_stored_order(void **state)
 {
@@ -243,7 +276,8 @@ static void test_stored_order(void **state)
         .sequence = {.last = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
         .begin = 2,
         .end = ALL,
-        .depth = 2};
+        .depth = 2,
+        .threads = 2};
     dn_loader *loader = start(&s);
     float images[BATCH * FLOATS];
     for (int n = 2; n < ALL; n++) {
@@ -260,7 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_order),     cmocka_unit_test(test_any_order),
         cmocka_unit_test(test_end),          cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_stored_order),
+        cmocka_unit_test(test_stored_order), cmocka_unit_test(test_waited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

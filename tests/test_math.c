@@ -198,14 +198,51 @@ static void test_permutation(void **state)
     dn_random_permutation(first, 0, 5, 1);
 }
 
+/* An order in windows: every element once, a window of whole runs but for its first and last, and
+ * not in the order of these. */
+static void test_windows(void **state)
+{
+    (void)state;
+    enum { ALL = 10 * DN_RUN + 7, WINDOW = 3 * DN_RUN };
+    uint32_t order[ALL], again[ALL];
+    unsigned char seen[ALL] = {0};
+    dn_random_order(order, ALL, WINDOW, 5, 1);
+    dn_random_order(again, ALL, WINDOW, 5, 1);
+    assert_memory_equal(order, again, sizeof order);
+    dn_random_order(again, ALL, WINDOW, 5, 2);
+    assert_memory_not_equal(order, again, sizeof order);
+    for (int at = 0; at < ALL; at += WINDOW) {
+        const int end = at + WINDOW < ALL ? at + WINDOW : ALL;
+        int of_run[ALL / DN_RUN + 1] = {0}, cut = 0, neighbours = 0;
+        for (int i = at; i < end; i++) {
+            assert_true(order[i] < ALL && !seen[order[i]]);
+            seen[order[i]] = 1;
+            of_run[order[i] / DN_RUN]++;
+            neighbours += i > at && order[i] == order[i - 1] + 1;
+        }
+        for (int r = 0; r <= ALL / DN_RUN; r++) {
+            const int run = r < ALL / DN_RUN ? DN_RUN : ALL % DN_RUN;
+            cut += of_run[r] != 0 && of_run[r] != run;
+        }
+        assert_true(cut <= 2 && neighbours < 10);
+    }
+    dn_random_order(order, ALL, 0, 5, 1);
+    dn_random_permutation(again, ALL, 5, 1);
+    assert_memory_equal(order, again, sizeof order);
+    dn_random_order(order, 3, 2 * DN_RUN, 5, 1); /* less than a run */
+    assert_int_equal(order[0] + order[1] + order[2], 3);
+    dn_random_order(order, 0, DN_RUN, 5, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp),     cmocka_unit_test(test_log),
-        cmocka_unit_test(test_power),   cmocka_unit_test(test_sin_cos),
-        cmocka_unit_test(test_philox),  cmocka_unit_test(test_draws_differ),
-        cmocka_unit_test(test_words),   cmocka_unit_test(test_normal),
-        cmocka_unit_test(test_uniform), cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_windows),      cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_log),          cmocka_unit_test(test_power),
+        cmocka_unit_test(test_sin_cos),      cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_draws_differ), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_normal),       cmocka_unit_test(test_uniform),
+        cmocka_unit_test(test_permutation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,13 +52,14 @@ static int tear_down(void **state)
 static void run_to(const fixture *f, FILE *progress, double interval, const char *checkpoint)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0};
-    const dn_scores scores = {1.25, 60, 95.5};
+    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0, NULL};
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 1, 2.0, 1, 0.1), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 2, 1.0, 3, 0.1), DN_OK);
-    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 3, (double)NAN, 0, 0.1), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25}), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25}), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25}),
+                     DN_OK);
     assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
@@ -73,7 +74,7 @@ static void run(const fixture *f, FILE *progress, double interval)
 static void go_on(const fixture *f, int64_t done, int64_t step)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done};
+    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done, NULL};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_end(metrics, step, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);
@@ -106,9 +107,11 @@ static void test_file(void **state)
     check_object(f, 0, "epoch", "train_loss", "1.5");
     check_object(f, 0, "epoch", "train_top1", "20.0");
     check_object(f, 0, "epoch", "test_top5", "95.5");
+    check_object(f, 0, "epoch", "data_wait", "0.5");
     check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
     check_object(f, 1, "interval", "step", "3");
     check_object(f, 1, "interval", "loss", "null");
+    check_object(f, 1, "interval", "data_wait", "0.25");
     check_object(f, 1, "interval", "top1", "0.0");
     check_object(f, 2, "end", "weights_hash", "\"123456789abcdef0\"");
     check_object(f, 2, "end", "checkpoint", "\"runs/x/checkpoint-00000003.h5\"");
@@ -202,7 +205,7 @@ static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0, NULL};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
@@ -250,12 +253,37 @@ static void test_file_write(void **state)
     rmdir(f->file);
 }
 
+/* The configuration stands in front, once, however often the run goes on. */
+static void test_configuration(void **state)
+{
+    const fixture *f = *state;
+    for (int64_t done = 0; done < 3; done++) {
+        dn_metrics *metrics;
+        const dn_metrics_settings settings = {.folder = f->folder,
+                                              .steps_per_epoch = 9,
+                                              .epochs = 1,
+                                              .last_step = 9,
+                                              .images = 1,
+                                              .interval = 0,
+                                              .done = done,
+                                              .config = "[train]\nmodel = a = b\nfreeze = \n"};
+        assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+        assert_int_equal(dn_metrics_step(metrics, done + 1, &(dn_metrics_values){.loss = 1}),
+                         DN_OK);
+        dn_metrics_destroy(&metrics);
+        check_object(f, 0, "run", "config", "{\"model\": \"a = b\", \"freeze\": \"\"}");
+        assert_int_equal(lines_of(f), done + 2);
+    }
+    check_object(f, 0, "run", "step", "2");
+    check_object(f, 3, "interval", "step", "3");
+}
+
 static void test_null(void **state)
 {
     (void)state;
     dn_metrics *metrics = NULL;
-    assert_int_equal(dn_metrics_step(NULL, 1, 1, 1, 1), DN_OK);
-    assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL), DN_OK);
+    assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
+    assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);
     assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);
 }
@@ -265,13 +293,10 @@ static void test_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METRICS_TEST(test_file),
-        METRICS_TEST(test_cut_back),
-        METRICS_TEST(test_any_path),
-        METRICS_TEST(test_plain_progress),
-        METRICS_TEST(test_terminal_progress),
-        METRICS_TEST(test_failures),
-        METRICS_TEST(test_file_write),
+        METRICS_TEST(test_file),           METRICS_TEST(test_cut_back),
+        METRICS_TEST(test_configuration),  METRICS_TEST(test_any_path),
+        METRICS_TEST(test_plain_progress), METRICS_TEST(test_terminal_progress),
+        METRICS_TEST(test_failures),       METRICS_TEST(test_file_write),
         cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,33 @@ static void test_pytorch(void **state)
     json_decref(golden);
 }
 
+static void test_average(void **state)
+{
+    (void)state;
+    json_error_t error;
+    json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
+    const json_t *c = json_object_get(golden, "average");
+    const json_t *steps = json_object_get(c, "parameters");
+    float parameters[MOST], expected[MOST];
+    dn_optimizer_state s;
+    const size_t count = read_floats(json_object_get(c, "start"), parameters);
+    assert_true(count > 0 && json_array_size(steps) == 50);
+    assert_int_equal(
+        dn_optimizer_state_create(&s, find_row(dn_kernels_get(0), "adam"), count, count), DN_OK);
+    memcpy(s.average, parameters, count * sizeof *parameters);
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        read_floats(json_array_get(steps, i), parameters);
+        read_floats(json_array_get(json_object_get(c, "averages"), i), expected);
+        dn_optimizer_average(&s, parameters, number(c, "decay"));
+        for (size_t k = 0; k < count; k++)
+            assert_true(fabs((double)s.average[k] - (double)expected[k]) <= TOLERANCE);
+    }
+    for (size_t k = 0; k < 2 * count; k++) /* the optimizer's own vectors stand before */
+        assert_true(s.vectors[k] == 0);
+    dn_optimizer_state_destroy(&s);
+    json_decref(golden);
+}
+
 /* ---- bits ---- */
 
 /* Parameters as a net has them: not in the order of their places, running statistics between. */
@@ -216,6 +243,7 @@ static void test_norm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pytorch), cmocka_unit_test(test_bits),
-                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_norm)};
+                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_norm),
+                                       cmocka_unit_test(test_average)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

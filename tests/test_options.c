@@ -17,11 +17,13 @@ static dn_options options;
 /* The command of that name. */
 static dn_command command_of(const char *name)
 {
-    static const char *const names[] = {"train", "eval", "info", "bench", "plan"};
+    static const char *const names[] = {"train", "eval",    "info",  "bench",
+                                        "plan",  "predict", "export"};
     int i = 0;
     while (strcmp(names[i], name) != 0)
         i++;
-    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL};
+    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL,
+                        i == 1 || i > 4 ? "[RUN] WORD..." : NULL};
 }
 
 /* Parses a command and its arguments, NULL past the last. */
@@ -42,6 +44,24 @@ static void expect_failure(dn_status status, const char *message)
 {
     assert_int_equal(status, DN_EINVAL);
     assert_string_equal(dn_message(), message);
+}
+
+/* Words stand anywhere between options; the first is the checkpoint that was not given. */
+static void test_words(void **state)
+{
+    (void)state;
+    PARSE_WELL("predict", "run", "--top", "3", "a.png", "--json", "b.png");
+    assert_string_equal(options.checkpoint, "run");
+    assert_int_equal(options.top, 3);
+    assert_int_equal(options.word_count, 2);
+    assert_string_equal(options.words[0], "a.png");
+    assert_string_equal(options.words[1], "b.png");
+    free(options.words);
+    PARSE_WELL("export", "--checkpoint", "c.h5", "out.onnx");
+    assert_string_equal(options.checkpoint, "c.h5");
+    assert_int_equal(options.word_count, 1);
+    assert_string_equal(options.words[0], "out.onnx");
+    free(options.words);
 }
 
 static void test_defaults(void **state)
@@ -123,14 +143,14 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "--optimizer", "lion"),
                    "--optimizer: found 'lion', expected sgd|adam|adamw|rmsprop|lars|lamb");
     expect_failure(PARSE("train", "--nesterov=maybe"),
-                   "--nesterov: found 'maybe', expected 0|1|off|on");
+                   "--nesterov: found 'maybe', expected 0|1|off|on|no|yes|false|true");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
     expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
     expect_failure(PARSE("train", "--data", ""), "--data: found '', expected DIR");
     expect_failure(PARSE("train", "cifar10"), "found 'cifar10', expected an option of 'dn_dist "
                                               "train' such as --model");
     expect_failure(PARSE("eval"),
-                   "--checkpoint: found none, expected a checkpoint FILE to evaluate");
+                   "--checkpoint: found none, expected a checkpoint or the folder of a run");
 }
 
 /* Whole numbers are compared as such; numbers are decimal. */
@@ -188,7 +208,7 @@ static void test_hints(void **state)
         {{"--epoch", "3"}, "; did you mean '--epochs'?"},
         {{"--dataset", "x"}, "; did you mean '--data'?"},
         {{"--isa", "generik"}, "; did you mean 'generic'?"},
-        {{"--batch_size=3"}, "; did you mean '--batch-size'?"},
+        {{"--batch_sise=3"}, "; did you mean '--batch-size'?"},
         {{"--batch=3"}, "; did you mean '--batch-size'?"},
         {{"--Ir", "1"}, "; did you mean '--lr'?"},
         {{"--no-nestrov"}, "; did you mean '--no-nesterov'?"},
@@ -196,6 +216,7 @@ static void test_hints(void **state)
         {{"--optimizer", "adma"}, "; did you mean 'adam'?"},
         {{"--schedule", "cos"}, "; did you mean 'cosine'?"},
         {{"--model", "densenet-121"}, "; did you mean 'densenet121'?"},
+        {{"--model", "DenseNet121"}, "; did you mean 'densenet121'?"},
         {{"--model", "blocks=3:grwoth=4"}, "; did you mean 'growth'?"},
         {{"--model", "blocks=3:stem=cifar10"}, "; did you mean 'cifar'?"},
     };
@@ -206,8 +227,8 @@ static void test_hints(void **state)
         assert_string_equal(dn_message() + length - tail, cases[i].hint);
     }
     expect_failure(PARSE("train", "--model", "resnet50"),
-                   "--model: found 'resnet50', expected a known name (dn_dist train --help lists "
-                   "them) or blocks=...:growth=...");
+                   "--model: found 'resnet50', expected a known name (dn_dist models lists them) "
+                   "or blocks=...:growth=...");
     expect_failure(PARSE("train", "--model", "blocks=\n6:growth=4"),
                    "--model: blocks=?6: expected whole numbers from 1 to 4096");
     assert_int_equal(PARSE("train", "--model", "blocks=6:compression=0x1p-1"), DN_EINVAL);
@@ -250,8 +271,8 @@ static void test_config(void **state)
     expect_config_failure("epoch = 1\n", ":1: found the key 'epoch', expected an option of "
                                          "'dn_dist train'; did you mean 'epochs'?");
     expect_config_failure("model = densenet-121\n",
-                          ":1: model: found 'densenet-121', expected a known name (dn_dist train "
-                          "--help lists them) or blocks=...:growth=...; did you mean "
+                          ":1: model: found 'densenet-121', expected a known name (dn_dist models "
+                          "lists them) or blocks=...:growth=...; did you mean "
                           "'densenet121'?");
     expect_config_failure("seed = 1000000000000000001\n",
                           ":1: seed: found '1000000000000000001', expected a whole number from 0 "
@@ -418,17 +439,12 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones),
-        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_config),     cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones), cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,12 +266,14 @@ static void test_parameters(void **state)
         int channels, size, classes;
         size_t expected;
     } nets[] = {
-        {"densenet121", 3, 224, 1000, 7978856},      {"densenet161", 3, 224, 1000, 28681000},
-        {"densenet169", 3, 224, 1000, 14149480},     {"densenet201", 3, 224, 1000, 20013928},
-        {"densenet264", 3, 224, 1000, 33337704},     {"densenet-bc-100-12", 3, 32, 10, 769162},
-        {"densenet-40-12", 3, 32, 10, 1019722},      {"densenet-100-12", 3, 32, 10, 6979642},
-        {"densenet-100-24", 3, 32, 10, 27249082},    {"densenet-bc-250-24", 3, 32, 10, 15324406},
-        {"densenet-bc-190-40", 3, 32, 10, 25624430}, {"fashion-mnist-tiny", 1, 28, 10, 18490},
+        {"densenet121", 3, 224, 1000, 7978856},        {"densenet161", 3, 224, 1000, 28681000},
+        {"densenet169", 3, 224, 1000, 14149480},       {"densenet201", 3, 224, 1000, 20013928},
+        {"densenet264", 3, 224, 1000, 33337704},       {"densenet-bc-100-12", 3, 32, 10, 769162},
+        {"densenet-40-12", 3, 32, 10, 1019722},        {"densenet-100-12", 3, 32, 10, 6979642},
+        {"densenet-100-24", 3, 32, 10, 27249082},      {"densenet-bc-250-24", 3, 32, 10, 15324406},
+        {"densenet264-k48", 3, 224, 1000, 72686632},   {"densenet-bc-40-48", 3, 32, 10, 2733130},
+        {"densenet121-plain", 3, 224, 1000, 10867048}, {"densenet-course", 3, 32, 10, 114394},
+        {"densenet-bc-190-40", 3, 32, 10, 25624430},   {"fashion-mnist-tiny", 1, 28, 10, 18490},
     };
     const dn_net_options options = {.batch = 1, .train = 1};
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {

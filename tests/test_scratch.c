@@ -27,6 +27,8 @@ static const net_case cases[] = {
     {"blocks=2,1:growth=12:bottleneck=0:stem-channels=16", 3, 40, 40, 10, 2, 0, 0, DN_FP32},
     {"blocks=1,1:growth=8:bottleneck=2:stem=imagenet:stem-channels=16", 3, 132, 132, 10, 3, 0, 0,
      DN_FP32},
+    {"blocks=1,1:growth=8:stem-channels=8:head-norm=0:head-pool=3", 3, 20, 34, 10, 4, 0.1F, 0,
+     DN_BF16},
     {"blocks=1,1:growth=8:bottleneck=2:stem=7x7:stem-channels=8", 1, 28, 28, 70, 16, 0, 0, DN_BF16},
     {"blocks=1,1:growth=8:bottleneck=2:stem=7x7:stem-channels=8", 1, 60, 60, 10, 16, 0, 0, DN_FP32},
 };

@@ -23,6 +23,9 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/image.h"
+#include "dn/loader.h"
+#include "dn/rng.h"
 #include "dn/shard.h"
 #include "records.h"
 
@@ -43,17 +46,7 @@ static int label_of(int64_t image)
     return (int)(image * 7 % CLASSES);
 }
 
-static dn_status load_made_up(const char *source, dn_split_id split, uint8_t *pixels,
-                              uint16_t *labels)
-{
-    (void)source;
-    for (int64_t image = 0; image < (split == DN_TRAIN ? TRAIN : TEST); image++) {
-        for (int i = 0; i < IMAGE; i++)
-            *pixels++ = pixel((int)split, image, i);
-        labels[image] = (uint16_t)label_of(image);
-    }
-    return DN_OK;
-}
+static dn_raw_load load_made_up;
 
 static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                             .channels = CHANNELS,
@@ -65,6 +58,20 @@ static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
                                    .count = {TRAIN, TEST},
                                    .form = {{"made-up", ".", "exe"}}, /* needs no files */
                                    .load = load_made_up};
+
+static dn_status load_made_up(const char *source, const dn_records_options *o, dn_split_id split,
+                              dn_raw_split *images)
+{
+    (void)source, (void)o;
+    DN_TRY(dn_raw_split_create(images, &made_up, split == DN_TRAIN ? TRAIN : TEST));
+    uint8_t *pixels = images->pixels;
+    for (int64_t image = 0; image < images->count; image++) {
+        for (int i = 0; i < IMAGE; i++)
+            *pixels++ = pixel((int)split, image, i);
+        images->labels[image] = (uint16_t)label_of(image);
+    }
+    return DN_OK;
+}
 
 static char folder[] = "/tmp/dn_shard_XXXXXX";
 
@@ -243,19 +250,19 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-static dn_status load_other_label(const char *source, dn_split_id split, uint8_t *pixels,
-                                  uint16_t *labels)
+static dn_status load_other_label(const char *source, const dn_records_options *o,
+                                  dn_split_id split, dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, split, pixels, labels));
-    labels[0] ^= split == DN_TEST;
+    DN_TRY(load_made_up(source, o, split, images));
+    images->labels[0] ^= split == DN_TEST;
     return DN_OK;
 }
 
-static dn_status load_other_pixel(const char *source, dn_split_id split, uint8_t *pixels,
-                                  uint16_t *labels)
+static dn_status load_other_pixel(const char *source, const dn_records_options *o,
+                                  dn_split_id split, dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, split, pixels, labels));
-    pixels[0] ^= 1;
+    DN_TRY(load_made_up(source, o, split, images));
+    images->pixels[0] ^= 1;
     return DN_OK;
 }
 
@@ -634,6 +641,73 @@ static void test_no_file(void **state)
     expect(read_train(), DN_EIO, path, "no regular file");
 }
 
+/* ---- what inspect shows ---- */
+
+static dn_status read_shard_image(const dn_source *source, const dn_request *request,
+                                  const dn_transform *transform, dn_workspace *workspace,
+                                  float *image)
+{
+    uint8_t pixels[IMAGE];
+    (void)source;
+    for (int i = 0; i < IMAGE; i++)
+        pixels[i] = pixel(DN_TRAIN, request->index, i);
+    return dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image);
+}
+
+static void check_picture(const char *path, const dn_shard_info *info, const float *expected)
+{
+    dn_encoded file = {.name = path};
+    uint8_t *bytes;
+    dn_pixels found = {0};
+    assert_int_equal(dn_file_load(path, &bytes, &file.size), DN_OK);
+    file.bytes = bytes;
+    assert_int_equal(dn_image_decode(&file, NULL, 1, &found), DN_OK);
+    assert_true(found.height == HEIGHT && found.width == WIDTH);
+    for (int c = 0; c < CHANNELS; c++)
+        for (int i = 0; i < HEIGHT * WIDTH; i++)
+            assert_int_equal(
+                found.rgb.bytes[CHANNELS * i + c],
+                lrint(255 * (expected[c * HEIGHT * WIDTH + i] * info->std[c] + info->mean[c])));
+    dn_buffer_free(&found.rgb);
+    free(bytes);
+}
+
+/* An image of an epoch is what the loader makes of it there. */
+static void test_inspect(void **state)
+{
+    enum { SEED = 5, EPOCH = 2, BATCH = 8, STEPS = TRAIN / BATCH };
+    (void)state;
+    char path[PATH_MAX];
+    dn_shards *shards;
+    dn_loader *loader;
+    uint32_t order[TRAIN];
+    float images[BATCH * IMAGE];
+    int32_t labels[BATCH];
+    dn_records_options o = {.png = path, .augment = "pad-crop:2,hflip", .epoch = EPOCH};
+    o.seed = SEED;
+    in_folder(path, "image.png");
+    assert_int_equal(dn_shards_open(&shards, folder, DN_TRAIN), DN_OK);
+    const dn_source source = dn_shards_source(shards, read_shard_image);
+    dn_loader_settings settings = {.source = &source,
+                                   .sequence = {0, 1, 1, BATCH, STEPS},
+                                   .begin = EPOCH * STEPS,
+                                   .end = EPOCH * STEPS + 1,
+                                   .shuffle = 1,
+                                   .seed = SEED,
+                                   .depth = 1};
+    assert_int_equal(dn_transform_parse(&settings.transform, &source.info, o.augment, SEED), DN_OK);
+    assert_int_equal(dn_loader_create(&loader, &settings), DN_OK);
+    assert_int_equal(dn_loader_load(loader, settings.begin, images, labels), DN_OK);
+    dn_random_permutation(order, TRAIN, SEED, EPOCH);
+    for (int i = 0; i < BATCH; i++) {
+        o.sample = order[i];
+        assert_int_equal(dn_records_inspect(folder, &o), DN_OK);
+        check_picture(path, &source.info, images + i * IMAGE);
+    }
+    dn_loader_destroy(&loader);
+    dn_shards_close(&shards);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_round_trip, build_again),
@@ -653,7 +727,8 @@ int main(void)
                                        cmocka_unit_test_setup(test_bad_manifest, build_again),
                                        cmocka_unit_test_setup(test_first_version, build_again),
                                        cmocka_unit_test_setup(test_few_files, build_again),
-                                       cmocka_unit_test_setup(test_no_file, build_again)};
+                                       cmocka_unit_test_setup(test_no_file, build_again),
+                                       cmocka_unit_test_setup(test_inspect, build_again)};
     if (!mkdtemp(folder)) {
         perror(folder);
         return 1;

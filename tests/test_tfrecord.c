@@ -170,7 +170,7 @@ static const uint8_t image[IMAGE] = {1, 2, 3, 4, 5, 6, 7, 8, 255, 0, 255};
 static void encode_with(int label, const uint8_t *wire, size_t wire_size, uint8_t **record,
                         size_t *size)
 {
-    assert_int_equal(dn_example_encode(&manifest, image, label, record, size), DN_OK);
+    assert_int_equal(dn_example_encode(&manifest, image, label, -1, record, size), DN_OK);
     *record = realloc(*record, *size + wire_size);
     memcpy(*record + *size, wire, wire_size);
     *size += wire_size;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The threads of a rank under the thread sanitizer: loader, saver, communication and heartbeat, each
+# The threads of a rank under the thread sanitizer: loader, stage, saver, communication, heartbeat, each
 # in its tests and all in a run on two ranks. One OpenMP thread: OpenMP's library is not built for
 # that sanitizer.
 #
@@ -18,7 +18,7 @@ sound() {
     "$@" >"$tmp/out" 2>&1 || fail "$name: found status $?, expected 0" "$tmp/out"
 }
 
-for name in test_loader test_checkpoint; do
+for name in test_loader test_encoded test_checkpoint; do
     sound "$name" limited "$build/tests/$name"
 done
 for name in test_comm test_allreduce; do

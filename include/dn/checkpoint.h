@@ -13,9 +13,11 @@
 #include <limits.h>
 #include <stdint.h>
 
+#include "dn/monitor.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "dn/schedule.h"
+#include "dn/shard.h"
 
 /* Position and configuration of a run, beside the vectors of its net and optimizer. */
 typedef struct dn_checkpoint {
@@ -23,10 +25,20 @@ typedef struct dn_checkpoint {
     uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
     char path[PATH_MAX]; /* of the file it was read from, or empty */
     char data[256];      /* what tells the data set from others; empty where it is not known */
-    char config[8192];   /* INI text of the options that decide the result */
-    char schedule[32];   /* the name of the one that `schedule_state` is of, or empty */
+    char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
+    char config[8192];     /* INI text of the options that decide the result */
+    char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
+    dn_monitor_state monitor; /* of the best epoch; told of -1 epochs where the file has none */
+    int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
+    /* The data set's dataset.json, for the writer; not owned. NULL: none, and after reading, where
+     * dn_checkpoint_data_set has it. */
+    const uint8_t *data_set;
+    size_t data_set_bytes;
 } dn_checkpoint;
+
+/* The name that the best epoch's checkpoint has beside its own, which may be deleted. */
+#define DN_CHECKPOINT_BEST "best.h5"
 
 /* ---- writing ---- */
 
@@ -91,12 +103,19 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder,
                                     dn_checkpoint *state);
 
-/* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL,
- * with finite numbers, none of a variance below 0, and weights of the hash that the file tells.
- * DN_ESHAPE names the first tensor that the net has with another shape or the file has not,
- * DN_EINVAL another optimizer. On failure the arrays are undefined. */
+/* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL
+ * (averaged weights with the net's where the file has none), with finite numbers, none of a
+ * variance below 0, and weights of the hash that the file tells. DN_ESHAPE names the first tensor
+ * that the net has with another shape or the file has not, DN_EINVAL another optimizer. On failure
+ * the arrays are undefined. */
 dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
                              dn_optimizer_state *optimizer);
+
+/* The same for averaged weights alone: DN_ESHAPE where there are none. */
+dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
+/* *manifest = the data set that the run learnt from, without its files, to be freed by the caller;
+ * NULL where the file has none, as those of earlier versions. As dn_manifest_parse. */
+dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);
 
 /* Sets *file to NULL; accepts NULL inside. */
 void dn_checkpoint_close(dn_checkpoint_file **file);

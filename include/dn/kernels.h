@@ -246,6 +246,7 @@ typedef struct dn_kernels {
     dn_stream_kernels stream;
 
     const struct dn_optimizer *const *optimizers; /* dn/optimizer.h; NULL behind the last */
+    const struct dn_pixel_kernels *pixels;        /* src/transforms/pixel_kernels.h */
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

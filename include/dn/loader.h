@@ -1,13 +1,14 @@
 /*
- * Reads ahead: an I/O thread fills a ring with the next batches while the caller computes.
+ * Reads ahead: I/O threads fill a ring with the next batches while the caller computes.
  *
  * The batches of a loader have numbers, and what batch n holds follows from n alone; so a loader
- * may begin anywhere, and any batch may be loaded again. They are handed over in order, each with
- * its own failure if it has one.
+ * may begin anywhere, any batch may be loaded again, and it does not matter which thread reads an
+ * image, or how many there are. Batches are handed over in order, each with its own failure if it
+ * has one: that of its first bad image.
  *
- * The thread is a plain one that may run on any core of the rank, beside OpenMP threads that fill
+ * The threads are plain ones that may run on any core of the rank, beside OpenMP threads that fill
  * all of them: reading a decoded image is less than a thousandth of a training step's work on it,
- * and OpenMP's dynamic schedules absorb that. Where reading costs more, leave it a core.
+ * decoding a JPEG a few hundredths of a large net's, and OpenMP's dynamic schedules absorb that.
  */
 #ifndef DN_LOADER_H
 #define DN_LOADER_H
@@ -35,29 +36,34 @@ typedef struct dn_loader_settings {
     const dn_source *source; /* not owned */
     dn_sequence sequence;
     int64_t begin, end; /* reads the batches [begin, end), unless it is asked for others */
-    int shuffle;        /* 1: each epoch in dn_random_permutation's order; 0: in stored order */
+    int shuffle;        /* 1: each epoch in dn_random_order's; 0: in stored order */
+    int64_t window;     /* of that order; 0: the whole split */
     dn_transform transform;
     uint64_t seed; /* of the order */
     int depth;     /* batches in the ring */
+    int threads;   /* that read */
 } dn_loader_settings;
 
 typedef struct dn_loader dn_loader;
 
-/* Starts the thread, which reads from `begin` on. Memory: `depth` batches in fp32 and, with
- * `shuffle`, 4 bytes an image of the split; no more is taken later. The caller owns it. DN_ENOMEM,
- * also where the system grants no thread. */
+/* Starts the threads, which read from `begin` on. Memory: `depth` batches in fp32, with `shuffle`
+ * 4 bytes an image of the split, and a workspace a thread. The caller owns it. DN_ENOMEM, also
+ * where the system does not grant the threads. */
 dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *settings);
 
 /*
  * images(count, channels, height, width), as the transform makes them, and labels(count) = batch n,
  * where count is the sequence's `batch`, or what is left of the split. Waits until it is read,
  * copies it with OpenMP's threads, and gives its place to the next one. Any n but the one after the
- * last loaded starts the thread anew there. On failure, of one of its images or as
+ * last loaded starts the threads anew there. On failure, of one of its images or as
  * dn_loader_create, the arrays stay as they were. One thread calls it.
  */
 dn_status dn_loader_load(dn_loader *loader, int64_t n, float *images, int32_t *labels);
 
-/* Ends the thread after the batch that it is reading. Sets *loader to NULL and accepts NULL
+/* Seconds that all calls of dn_loader_load so far waited for a batch. */
+double dn_loader_waited(const dn_loader *loader);
+
+/* Ends the threads after the image that each is reading. Sets *loader to NULL and accepts NULL
  * inside. */
 void dn_loader_destroy(dn_loader **loader);
 

@@ -2,17 +2,23 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds"}
+ *     {"kind": "run", "step", "config"}
+ *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
+ *      "data_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "seconds", "lr", "weights_hash"}
+ *      "test_top5", "images_per_s", "seconds", "data_wait", "lr", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
  *
- * Epochs count from 1, steps from 1 over the whole run; top1 and top5 are percent; losses are
- * means over images; an interval's values are of its own images, an epoch's of those seen in this
- * process. `seconds` is the time of the interval, of the epoch's training without evaluation, and
- * of this process. test_* are null where the epoch was not evaluated, and so is a non-finite
- * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
- * A run that goes on cuts back what it will do again, so the file always reads as one run.
+ * The first line is a "run" object: the options that decide the weights, by name, as texts, and the
+ * step from which this process went on. Epochs count from 1, steps from 1 over the whole run; top1
+ * and top5 are percent; losses are means over images; an interval's values are of its own images,
+ * an epoch's of those seen in this process. `seconds` is the time of the interval, of the epoch's
+ * training without evaluation, and of this process; `data_wait` is the part of it in which the
+ * steps waited for images, in each the rank that waited longest. Besides test_* there are val_* of
+ * a validation split, and ema_val_*, ema_test_* of averaged weights, where such were evaluated.
+ * test_* are null where they were not, and so is a non-finite number; a text is a path as it is, or
+ * where that is no UTF-8 with \\xHH for each byte above 0x7f. A run that goes on cuts back what it
+ * will do again, so the file always reads as one run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
@@ -36,6 +42,7 @@ typedef struct dn_metrics_settings {
     int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
     int64_t done;              /* steps of the run before this process */
+    const char *config;        /* INI text, or NULL: no "run" object */
 } dn_metrics_settings;
 
 /* Of a net on a split. */
@@ -51,14 +58,27 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
 /* Closes the file and sets *metrics to NULL; accepts NULL inside. */
 void dn_metrics_destroy(dn_metrics **metrics);
 
-/* To be called after step `step` (1 is the first): `loss` is the mean over the global batch,
- * `correct` its images that top-1 is right for, `rate` the learning rate. */
-dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, double loss, int64_t correct,
-                          double rate);
+/* Of one step. */
+typedef struct dn_metrics_values {
+    double loss;      /* mean over the global batch */
+    int64_t correct;  /* its images that top-1 is right for */
+    double rate;      /* of learning */
+    double data_wait; /* seconds */
+} dn_metrics_values;
 
-/* To be called after the last step of an epoch; `scores` is NULL where it was not evaluated. */
+/* To be called after step `step` (1 is the first). */
+dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);
+
+/* Scores by what they are of: "test", "val", or the same of averaged weights, "ema_test". */
+typedef struct dn_named_scores {
+    const char *name;
+    dn_scores scores;
+} dn_named_scores;
+
+/* To be called after the last step of an epoch, with scores(count), none where it was not
+ * evaluated. */
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
-                           const dn_scores *scores);
+                           const dn_named_scores *scores, int count);
 
 /* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
  * file that holds the weights, or NULL. */

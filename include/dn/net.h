@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "dn/kernels.h"
+#include "dn/mixing.h"
 #include "dn/spec.h"
 
 typedef enum dn_tensor_kind {
@@ -32,6 +33,7 @@ typedef struct dn_tensor {
     dn_tensor_kind kind;
     int rank, shape[4];
     size_t offset, count; /* floats */
+    int frozen;           /* 1: a parameter that is not learnt */
 } dn_tensor;
 
 /* 0 for a running statistic. */
@@ -55,13 +57,21 @@ typedef struct dn_net_options {
     int recompute;  /* 1: no bottleneck map is kept, all are recomputed in the backward pass: the
                        same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
                        cheapest, where weights, momentum and gradients outweigh the maps */
-    float dropout;  /* probability, after each dense layer's last convolution */
+    /* Probabilities of dropout (Srivastava et al. 2014): */
+    float dropout;            /* of a value, after each dense layer's last convolution */
+    float channel_dropout;    /* of a whole channel of an image, there */
+    float transition_dropout; /* of a value, between a transition's convolution and its pool */
+    float head_dropout;       /* of a pooled feature */
+    const char *freeze; /* parameters that are not learnt: globs of names with commas between, or
+                           names' beginnings up to a dot; NULL: none. Layers before the first that
+                           learns have no backward pass. To outlive the net */
     int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
                        if more, only teams (below) train */
 } dn_net_options;
 
-/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, or
- * DN_ESHAPE naming a batch norm that would train on one value a channel. */
+/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, DN_EINVAL
+ * where `freeze` names no parameter or leaves none, or DN_ESHAPE naming a batch norm that would
+ * train on one value a channel. */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 
@@ -86,16 +96,17 @@ typedef struct dn_region_info {
 /*
  * A net's sizes and arrays. All belong to the net and stay where they are until it is destroyed.
  *
- * The leaf of one virtual rank: its gradients (parameter_count floats, the gradient of the mean
- * loss over its batch), then per-channel batch means and unbiased variances. Leaves are what
- * virtual ranks add up. Overwritten by the next forward pass.
+ * The leaf of one virtual rank: its gradients (gradient_count floats, the gradient of the mean loss
+ * over its batch: those of the first parameters, without frozen layers, which come last), then
+ * per-channel batch means and unbiased variances. Leaves are what virtual ranks add up. Overwritten
+ * by the next forward pass.
  */
 typedef struct dn_view {
     const dn_spec *spec;
     const dn_kernels *kernels;
     int batch, norm_group;
     int layers; /* of dn/layer_info.h */
-    size_t parameter_count, running_count, leaf_count;
+    size_t parameter_count, running_count, gradient_count, leaf_count;
     float *parameters;        /* (parameter_count) all that is learnt */
     float *running;           /* (running_count) running means and variances of every batch norm */
     float *leaf;              /* (leaf_count) */
@@ -125,14 +136,17 @@ typedef void dn_ready_fn(void *user, size_t end);
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
-    dn_ready_fn *ready; /* or NULL */
-    void *user;         /* of `ready` */
+    const float *class_weights; /* (classes) of the loss, or NULL: all 1 */
+    dn_mixing mixing;           /* that the images were mixed by (dn_mix_draw of this pass) */
+    dn_ready_fn *ready;         /* or NULL */
+    void *user;                 /* of `ready` */
 } dn_pass;
 
 /* Results of one forward pass over the batch. */
 typedef struct dn_result {
-    double loss;  /* mean cross-entropy over the batch, natural logarithm */
-    int correct1; /* images whose label has the largest logit */
+    double loss;  /* mean cross-entropy over the batch, natural logarithm; with class weights as
+                     PyTorch's: over the labels' weights, of mixed images over their number */
+    int correct1; /* images whose label, of two that with the larger share, has the largest logit */
     int correct5; /* images whose label is among the five largest */
 } dn_result;
 
@@ -141,6 +155,10 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 
 /* Fills the leaf's gradients from the last dn_net_forward_train. */
 void dn_net_backward(dn_net *net, const dn_pass *pass);
+
+/* A training pass forward whose statistics, in the leaf, are those of its own batch, also in a norm
+ * group. */
+void dn_net_forward_statistics(dn_net *net, const dn_pass *pass);
 
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
  * dn/tree.h. May overwrite the others. */
@@ -172,6 +190,9 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
 /* running = (1 - momentum) * running + momentum * statistics, momentum 0.1 as in PyTorch, from the
  * statistics part of a leaf that was averaged over the virtual ranks. */
 void dn_net_update_running(dn_net *net, const float *leaf);
+
+/* The same with momentum 1: the statistics themselves. */
+void dn_net_set_running(dn_net *net, const float *leaf);
 
 /* XXH3-64 of parameters and running statistics. */
 uint64_t dn_net_hash(const dn_net *net);

@@ -82,13 +82,20 @@ double dn_gradient_norm(const float *x, size_t count);
 typedef struct dn_optimizer_state {
     const dn_optimizer *optimizer;
     size_t count;   /* floats of a vector */
-    size_t floats;  /* of all vectors */
-    float *vectors; /* (states of the optimizer, count) */
+    size_t floats;  /* of all vectors, the averages among them */
+    float *vectors; /* (states of the optimizer, count), then the averages */
+    float *average; /* averaged weights, a part of `vectors`: parameters(count), then running
+                       statistics; NULL: none are kept */
 } dn_optimizer_state;
 
-/* Vectors of zeros for `count` parameters. The caller destroys it. DN_ENOMEM. */
+/* Vectors of zeros for `count` parameters, with `average` floats for averaged weights or 0. The
+ * caller destroys it. DN_ENOMEM. */
 dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
-                                    size_t count);
+                                    size_t count, size_t average);
+
+/* The averages follow the parameters (count): average += (1 - decay) * (parameter - average), the
+ * same bits on any number of threads. */
+void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay);
 
 /* Accepts a zeroed state. */
 void dn_optimizer_state_destroy(dn_optimizer_state *state);

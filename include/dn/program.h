@@ -16,6 +16,9 @@ void dn_streams_open(void);
 /* To be called last: all that was printed is on standard output. DN_EIO. */
 dn_status dn_output_flush(void);
 
+/* text = "1:02:03" or "2:03", rounded to seconds. */
+void dn_duration_text(double seconds, char text[32]);
+
 /* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
  * spaces or '+', exact. */
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value);

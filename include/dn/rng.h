@@ -18,7 +18,11 @@ typedef enum dn_stream {
     DN_STREAM_AUGMENT = 3,   /* crop and flip: a = epoch, b = position in the epoch */
     DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = element */
     DN_STREAM_SYNTHETIC = 5, /* made-up images: a = tensor, b = element */
-    DN_STREAM_SPLIT = 6      /* test images of a folder: a = class, b = image in it */
+    DN_STREAM_SPLIT = 6,     /* test images of a folder: a = class, b = image in it */
+    DN_STREAM_CHANNELS =
+        16,                 /* dropout of channels: a = step and virtual rank, b = channel, image */
+    DN_STREAM_MIXING = 17,  /* mixup, CutMix: a = step and virtual rank, b = draw */
+    DN_STREAM_HELD_OUT = 18 /* --val-fraction: a = class, b = image in it */
 } dn_stream;
 
 typedef struct dn_random4 {
@@ -50,5 +54,13 @@ void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_s
 
 /* index(count) = a permutation of 0..count-1 (Fisher-Yates), a function of (seed, epoch). */
 void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch);
+
+/* index(count) = an order of 0..count-1, a function of (seed, epoch): that permutation where
+ * `window` is 0. Else runs of DN_RUN neighbours are permuted as it says, and of the sequence that
+ * they make each `window` elements among themselves: so these come from runs that are whole, but
+ * for the first and the last. */
+void dn_random_order(uint32_t *index, size_t count, size_t window, uint64_t seed, uint64_t epoch);
+
+enum { DN_RUN = 64 };
 
 #endif

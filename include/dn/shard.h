@@ -3,9 +3,10 @@
  * shards; docs/shard-format.md specifies both. dataset.json is written last, so a folder that has
  * one is complete.
  *
- * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard by the
- * one that dataset.json has of it. HDF5 is asked once for labels and the chunks' addresses.
- * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
+ * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard of pixels
+ * by the one that dataset.json has of it, an encoded image by its own. HDF5 is asked once for
+ * labels and the chunks' addresses. Afterwards chunks are read with pread and decompressed without
+ * the HDF5 library, by all threads.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
@@ -36,6 +37,8 @@ typedef struct dn_manifest_shard {
     int index;                       /* in its split */
     int64_t first, count;            /* it holds the images [first, first + count) of its split */
     dn_manifest_file hdf5, tfrecord; /* without a name: none */
+    const uint16_t
+        *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
@@ -46,10 +49,13 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_shard_info info;
-    const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
+    const char *const *class_names;  /* UTF-8, (classes); not owned but by a loaded manifest */
+    const char *const *coarse_names; /* (coarse_classes), for writers; not owned */
+    int coarse_classes;
     int zstd_level;
-    uint64_t source; /* checksum of what the records were made from; 0: not known */
-    uint64_t hash;   /* of a loaded manifest: XXH3-64 of dataset.json */
+    char conversion[64]; /* of the images from their source's; "": they are as they came */
+    uint64_t source;     /* checksum of what the records were made from; 0: not known */
+    uint64_t hash;       /* of a loaded manifest: XXH3-64 of dataset.json */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */
@@ -59,6 +65,16 @@ typedef struct dn_manifest {
  * class names that he sets stay his. DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
                              const int shards[DN_SPLITS]);
+
+enum { DN_MANIFEST_BYTES = 64 << 20 /* the most of dataset.json */ };
+
+/* *text(*size) = folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT
+ * where there is none, DN_ECORRUPT where it is too large; DN_EIO, DN_ENOMEM. */
+dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder);
+
+/* The manifest that text(size) is; `what` names it in messages. As dn_manifest_load. */
+dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
+                            size_t size);
 
 /* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
  * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
@@ -89,10 +105,12 @@ enum {
 #define DN_SHARD_IMAGES      "images"
 #define DN_SHARD_ENCODED     "encoded" /* in place of images: files, ... */
 #define DN_SHARD_OFFSETS     "offsets" /* ... where each begins, and the last ends, ... */
+#define DN_SHARD_SIZES       "sizes"   /* ... width and height ... */
 #define DN_SHARD_HASHES      "xxh3"    /* ... and the checksum of each */
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
+#define DN_SHARD_COARSE      "coarse_" /* before labels and class_names */
 
 /* An attribute that a shard's writer sets and its reader expects. */
 typedef struct dn_shard_attribute {
@@ -104,29 +122,41 @@ typedef struct dn_shard_attribute {
 
 enum { DN_SHARD_ATTRIBUTES = 9 };
 
-/* list = the attributes of one of the manifest's shards, whose texts they share. */
-void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
+/* list = the attributes of one of the manifest's shards, whose texts they share. Returns how many:
+ * encoded shards, which are made before mean and std are known, lack these two. */
+int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                        dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
 
 /* ---- the reader ---- */
 
 typedef struct dn_shards dn_shards;
 
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
- * the file, what was found and what was expected. Compares every byte with dataset.json's
- * checksums. No file stays open, and HDF5 is used in a child process. */
+ * the file, what was found and what was expected. Every byte of pixels is compared with
+ * dataset.json's checksums; of encoded shards, which may be large, what is read now: the rest when
+ * it is read, or by dn_shards_check. No file stays open, and HDF5 is used in a child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* The same for processes that share memory. Each loads: reads dataset.json, whose dn_shards_hash
- * they have in common, and compares every parts-th file, from file `part` on. Then all use one
- * index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child processes
- * share; and one process fills it, once all files are known to be right. */
+/* Every byte of the files is what dataset.json says. */
+dn_status dn_shards_check(const dn_shards *shards);
+
+/* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
+ * dn_shards_hash they have in common, and looks at every parts-th file, from file `part` on. Then
+ * all use one index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child
+ * processes share; and one process fills it, once all files are known to be right: whole, or, where
+ * some are not, the part of one shard after the other. Where `part` is no shard's number none is
+ * compared.
+ */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 uint64_t dn_shards_hash(const dn_shards *shards);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);
+dn_status dn_shards_index_shard(dn_shards *shards, int shard);
+
+/* dataset.json, as it was when they were opened. */
+const dn_manifest *dn_shards_manifest(const dn_shards *shards);
 
 /* Sets *shards to NULL; accepts NULL inside. */
 void dn_shards_close(dn_shards **shards);
@@ -138,6 +168,19 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read);
  * their checksum is not right. */
 dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
                                  size_t *size);
+
+/* Where an image stands. */
+typedef struct dn_shard_place {
+    const dn_manifest_shard *shard;
+    int64_t number;         /* in the shard */
+    int64_t address, bytes; /* in the file: of the image or, of pixels, the chunk that it is in */
+    int64_t first, count;   /* the images of that chunk, by their numbers; an encoded one alone */
+    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes; as are: */
+    int32_t width, height;
+} dn_shard_place;
+
+/* Image `index` of the split, of a shard that has its index. */
+void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *place);
 
 /* text(size) = where image `index` stands, for messages. */
 void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size);

@@ -27,8 +27,12 @@ typedef struct dn_spec {
     int bottleneck;            /* width of the 1x1 convolution / growth; 0: plain 3x3 layers */
     double compression;        /* channels after a transition / before */
     int last_transition;       /* 1: a transition follows the last block too */
-    int channels;              /* of the input image */
-    int height, width;         /* of the input image, pixels, at most DN_MAX_SIDE */
+    int head_norm;             /* 0: no norm and ReLU before the head's pool */
+    int head_pool;             /* side of its windows, whose means are all features; 0: global */
+    double dropout;            /* the model's own, see dn_net_options; unless others are chosen */
+    double transition_dropout;
+    int channels;      /* of the input image */
+    int height, width; /* of the input image, pixels, at most DN_MAX_SIDE */
     int classes;
 } dn_spec;
 
@@ -37,10 +41,10 @@ typedef struct dn_spec {
  *
  *     blocks=6,12,24,16:growth=32:bottleneck=4:compression=0.5:stem=imagenet:stem-channels=64
  *
- * whose keys may stand in any order; growth may be a list, one number a block; further key:
- * last-transition=0|1. The image is 3x32x32 or 3x224x224 and the classes 10 or 1000 by the stem
- * until the caller sets them. DN_EINVAL for an unknown name or a bad value; messages begin with
- * "model: ".
+ * whose keys may stand in any order; growth may be a list, one number a block; further keys:
+ * last-transition=0|1, head-norm=0|1, head-pool=0|SIDE, dropout=P, transition-dropout=P. The image
+ * is 3x32x32 or 3x224x224 and the classes 10 or 1000 by the stem until the caller sets them.
+ * DN_EINVAL for an unknown name or a bad value; messages begin with "model: ".
  */
 dn_status dn_spec_parse(dn_spec *spec, const char *model);
 
@@ -49,5 +53,8 @@ dn_status dn_spec_check(const dn_spec *spec);
 
 /* The known names, in the order of --help; NULL past the end. */
 const char *dn_spec_name(int index);
+
+/* The written form of a known name, NULL of any other. */
+const char *dn_spec_form(const char *name);
 
 #endif

@@ -31,9 +31,10 @@ typedef struct bench {
 } bench;
 
 /* The same images for every step: drawn once, before the first. */
-static dn_status load_nothing(void *user, int virtual_rank, float *images, int32_t *labels)
+static dn_status load_nothing(void *user, int virtual_rank, float *images, int32_t *labels,
+                              double *waited)
 {
-    (void)user, (void)virtual_rank, (void)images, (void)labels;
+    (void)user, (void)virtual_rank, (void)images, (void)labels, (void)waited;
     return DN_OK;
 }
 
@@ -227,6 +228,13 @@ static dn_status report_bench(const bench *b)
 
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
 {
+    static const char *const of_reader[] = {"data", "augment", "shuffle", "seconds", "stage"};
+    if (options->reader)
+        return dn_bench_reader(comm, options);
+    for (size_t i = 0; i < sizeof of_reader / sizeof *of_reader; i++)
+        DN_CHECK(!dn_options_given(options, of_reader[i]), DN_EINVAL,
+                 "--%s: found it without --reader: steps are timed on synthetic images",
+                 of_reader[i]);
     bench b = {.comm = comm, .options = options};
     dn_status status = run_bench(&b);
     if (status == DN_OK)

@@ -15,9 +15,15 @@
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
+dn_status dn_predict(const dn_comm *comm, dn_options *options);
+dn_status dn_export(const dn_comm *comm, dn_options *options);
 dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
+dn_status dn_bench_reader(const dn_comm *comm, dn_options *options); /* dn_bench, with --reader */
+dn_status dn_report_command(const dn_comm *comm, dn_options *options);
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
+dn_status dn_models_command(const dn_comm *comm, dn_options *options);
+dn_status dn_recipes_command(const dn_comm *comm, dn_options *options);
 
 /* Measures steps as dn_bench does; each rank gets the profile of its own, to be destroyed by the
  * caller also after a failure. Collective. */
@@ -38,10 +44,18 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
 
-/* *transform = what makes a split's images the net's input. --augment and --eval-transform that are
- * automatic become what they stand for. DN_EINVAL. */
+/* *window = what --shuffle says: the images of a window, 0: the whole split. DN_EINVAL. */
+dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
+
+/* *transform = what makes a split's images the net's input. --augment, --eval-transform and
+ * --normalize that are automatic become what they stand for. DN_EINVAL. */
 dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,
                                dn_transform *transform);
+
+/* weights(classes) = those of the loss for training on `images`, unless --class-weights is none.
+ * DN_EINVAL. */
+dn_status dn_options_class_weights(const dn_options *options, const dn_source *images,
+                                   float *weights);
 
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
  * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both

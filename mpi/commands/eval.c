@@ -1,64 +1,296 @@
-/* `dn_dist eval`: the scores of a checkpoint on the test set. */
-#include "commands/commands.h"
+/* `dn_dist eval`: the scores of a checkpoint on the test set, of all, of each class, of each image.
+ */
+#include "commands/trained.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "training/run.h"
+#include "dn/file.h"
+#include "report/page.h"
+#include "report/worst.h"
+#include "training/evaluate.h"
 
-static void print_scores(const dn_options *options, const dn_scores *scores, int64_t images)
+enum { TEN_CROPS = 10, BINS = 15, SHOWN_MATRIX = 20 /* the most classes that a terminal shows */ };
+
+typedef struct results {
+    const dn_source *images;
+    const char *folder;       /* of the run, or empty */
+    const char *const *names; /* (classes) */
+    int classes;
+    dn_sample *samples; /* (images->count) */
+    dn_scores scores;
+    int64_t *confusion; /* (classes, classes): label, prediction */
+    double calibration; /* expected calibration error, percent */
+} results;
+
+/* ---- what is found in the samples ---- */
+
+/* Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017: how far
+ * accuracy and mean confidence are apart, in bins of equal width by confidence. */
+static double calibration_error(const results *r)
 {
-    char loss[32] = "null"; /* JSON has no NaN */
-    if (isfinite(scores->loss))
-        snprintf(loss, sizeof loss, "%.9g", scores->loss);
-    if (options->json)
-        printf("{\"top1\": %.9g, \"top5\": %.9g, \"loss\": %s}\n", scores->top1, scores->top5,
-               loss);
-    else
-        printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", images,
-               scores->top1, scores->top5, scores->loss);
+    double confidence[BINS] = {0}, correct[BINS] = {0}, error = 0;
+    for (int64_t i = 0; i < r->images->count; i++) {
+        const double p = r->samples[i].probability;
+        const int bin = p >= 0 && p < 1 ? (int)(p * BINS) : BINS - 1;
+        confidence[bin] += p;
+        correct[bin] += r->samples[i].rank < 1;
+    }
+    for (int b = 0; b < BINS; b++)
+        error += fabs(correct[b] - confidence[b]);
+    return 100 * error / (double)r->images->count;
 }
 
-/* The net that the checkpoint holds, with its weights, and what makes its input of images. The
- * options take what the checkpoint recorded; a batch is of no more than all images. Not collective.
- */
-static dn_status load_net(dn_net **net, dn_transform *transform, dn_options *options,
-                          const dn_source *images)
+static void count_confusion(results *r)
 {
-    dn_checkpoint state;
-    dn_checkpoint_file *file;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_checkpoint_open(&file, options->checkpoint, &state));
-    DN_TRY_OR_DONE(dn_options_resume(options, &state));
-    if (options->batch_size > images->count)
-        options->batch_size = (int)images->count;
-    DN_TRY_OR_DONE(dn_options_transform(options, DN_TEST, &images->info, transform));
-    DN_TRY_OR_DONE(dn_options_net(options, &images->info, transform, 1, net));
-    if (!options->json)
-        dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, options->checkpoint,
-                dn_net_view(*net).kernels->name);
-    DN_TRY_OR_DONE(dn_checkpoint_load(file, *net, NULL));
-done:
-    dn_checkpoint_close(&file);
+    for (int64_t i = 0; i < r->images->count; i++)
+        r->confusion[(size_t)r->images->labels[i] * (size_t)r->classes +
+                     (size_t)r->samples[i].predicted]++;
+}
+
+static const int64_t *confusion_row(const results *r, int label)
+{
+    return r->confusion + (size_t)label * (size_t)r->classes;
+}
+
+static int64_t class_images(const results *r, int label)
+{
+    int64_t images = 0;
+    for (int c = 0; c < r->classes; c++)
+        images += confusion_row(r, label)[c];
+    return images;
+}
+
+/* ---- printing ---- */
+
+/* JSON has no NaN. */
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *to_json(const results *r, int crops)
+{
+    json_t *const classes = json_array(), *const confusion = json_array();
+    for (int c = 0; c < r->classes; c++) {
+        const int64_t images = class_images(r, c), correct = confusion_row(r, c)[c];
+        json_array_append_new(classes,
+                              json_pack("{s:s,s:I,s:I,s:o}", "name", r->names[c], "images",
+                                        (json_int_t)images, "correct", (json_int_t)correct, "top1",
+                                        number(100 * (double)correct / (double)images)));
+        json_t *const row = json_array();
+        for (int p = 0; p < r->classes; p++)
+            json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
+        json_array_append_new(confusion, row);
+    }
+    return json_pack("{s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1", number(r->scores.top1), "top5",
+                     number(r->scores.top5), "loss", number(r->scores.loss), "images",
+                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
+                     number(r->calibration), "classes", classes, "confusion", confusion);
+}
+
+static dn_status print_json(const results *r, int crops)
+{
+    json_t *const all = to_json(r, crops);
+    char *const text = json_dumps(all, JSON_REAL_PRECISION(9));
+    json_decref(all);
+    DN_CHECK(text, DN_ENOMEM, "memory: found none to print %d classes", r->classes);
+    printf("%s\n", text);
+    free(text);
+    return DN_OK;
+}
+
+/* For reports of the run. */
+static dn_status write_evaluation(const results *r, const dn_transform *transform, int crops)
+{
+    char path[PATH_MAX], *text = NULL;
+    json_t *const all = to_json(r, crops), *const names = json_array(), *worst = NULL;
+    for (int c = 0; c < r->classes; c++)
+        json_array_append_new(names, json_string(r->names[c]));
+    json_object_set_new(all, "class_names", names);
+    dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
+    json_object_set_new(all, "worst", worst);
+    if (status == DN_OK)
+        status = dn_join_path(path, r->folder, DN_EVALUATION_NAME);
+    if (status == DN_OK && !(text = json_dumps(all, JSON_REAL_PRECISION(9))))
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    if (status == DN_OK)
+        status = dn_file_write(path, text, strlen(text));
+    free(text);
+    json_decref(all);
     return status;
 }
 
-dn_status dn_eval(const dn_comm *comm, dn_options *options)
+static void print_classes(const results *r)
+{
+    for (int c = 0; c < r->classes; c++) {
+        const int64_t images = class_images(r, c), correct = confusion_row(r, c)[c];
+        printf("%5d %-24s %7" PRId64 " images: top-1 %6.2f %%\n", c, r->names[c], images,
+               images ? 100 * (double)correct / (double)images : 0);
+    }
+    if (r->classes > SHOWN_MATRIX) {
+        printf("confusion matrix of %d classes: --json\n", r->classes);
+        return;
+    }
+    printf("confusion matrix, a row a class, a column a prediction\n");
+    for (int c = 0; c < r->classes; c++) {
+        printf("%5d", c);
+        for (int p = 0; p < r->classes; p++)
+            printf(" %6" PRId64, confusion_row(r, c)[p]);
+        printf("\n");
+    }
+}
+
+static dn_status print_results(const results *r, const dn_options *o, int crops)
+{
+    if (o->json)
+        return print_json(r, crops);
+    printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", r->images->count,
+           r->scores.top1, r->scores.top5, r->scores.loss);
+    printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, BINS,
+           crops > 1 ? ", mean logits of 10 crops" : "");
+    if (o->per_class)
+        print_classes(r);
+    return DN_OK;
+}
+
+static dn_status write_samples(const results *r, const char *path)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *const file = open_memstream(&text, &size);
+    DN_CHECK(file, DN_ENOMEM, "%s: out of memory", path);
+    fprintf(file, "index,label,predicted,probability,loss\n");
+    for (int64_t i = 0; i < r->images->count; i++)
+        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g\n", i, r->images->labels[i],
+                (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
+    const dn_status status = fclose(file) == 0 ? dn_file_write(path, text, size)
+                                               : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    free(text);
+    return status;
+}
+
+/* What is told of the results, by one rank. */
+static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
+{
+    dn_manifest *data;
+    DN_TRY(dn_manifest_load(&data, o->data));
+    r->names = data->class_names;
+    r->confusion = calloc((size_t)r->classes * (size_t)r->classes, sizeof *r->confusion);
+    dn_status status =
+        r->confusion ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d classes", r->classes);
+    if (status == DN_OK) {
+        count_confusion(r);
+        r->calibration = calibration_error(r);
+        status = print_results(r, o, crops);
+    }
+    if (status == DN_OK && o->per_sample[0])
+        status = write_samples(r, o->per_sample);
+    if (status == DN_OK && r->folder[0])
+        status = write_evaluation(r, transform, crops);
+    free(r->confusion);
+    free(data);
+    return status;
+}
+
+/* ---- the command ---- */
+
+/* transforms(TEN_CROPS) = --eval-transform with crop 0 to 9 in place of its center-crop. */
+static dn_status make_crops(const dn_options *options, const dn_shard_info *data,
+                            dn_transform *transforms)
+{
+    static const char name[] = "center-crop:";
+    dn_options o = *options;
+    const char *const at = strstr(options->eval_transform, name);
+    DN_CHECK(at, DN_EINVAL,
+             "--crops 10: found --eval-transform %s, expected one with %sSIZE, such as "
+             "resize:256,center-crop:224",
+             options->eval_transform, name);
+    const char *const size = at + strlen(name);
+    const int digits = (int)strcspn(size, ",");
+    for (int i = 0; i < TEN_CROPS; i++) {
+        snprintf(o.eval_transform, sizeof o.eval_transform, "%.*sten-crop:%.*s:crop=%d%s",
+                 (int)(at - options->eval_transform), options->eval_transform, digits, size, i,
+                 size + digits);
+        DN_TRY(dn_options_transform(&o, DN_TEST, data, &transforms[i]));
+    }
+    return DN_OK;
+}
+
+/* The folder that the checkpoint remembers may have moved since. */
+static dn_status check_folder(const dn_trained *trained, const dn_options *o)
+{
+    DN_CHECK(trained->state.folder[0] == '\0' || dn_options_given(o, "data") ||
+                 access(o->data, F_OK) == 0,
+             DN_ENOENT, "--data: found none, and %s, which %s learnt from, is no longer there",
+             o->data, o->checkpoint);
+    return DN_OK;
+}
+
+/* The net that the checkpoint holds, with its weights, and what makes its input of images. A batch
+ * is of no more than all images. Not collective. */
+static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
+                          dn_options *o, const dn_source *images)
+{
+    if (o->batch_size > images->count)
+        o->batch_size = (int)images->count;
+    DN_TRY(dn_options_transform(o, DN_TEST, &images->info, &transforms[0]));
+    if (o->crops)
+        DN_TRY(make_crops(o, &images->info, transforms));
+    DN_TRY(dn_trained_net(trained, o, &images->info, &transforms[0], net));
+    if (!o->json)
+        dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
+                dn_net_view(*net).kernels->name);
+    return DN_OK;
+}
+
+static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_split *test,
+                          const dn_transform *transforms, const dn_options *o, const char *folder)
+{
+    const dn_source *const images = &test->images;
+    const int crops = o->crops ? TEN_CROPS : 1;
+    results r = {.images = images, .folder = folder, .classes = dn_net_view(net).spec->classes};
+    r.samples = calloc((size_t)images->count, sizeof *r.samples);
+    dn_status status =
+        r.samples ? DN_OK
+                  : dn_fail(DN_ENOMEM, "memory: found none for %" PRId64 " images", images->count);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, test->io_threads, transforms, crops,
+                                       r.samples, &r.scores));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? tell(&r, o, transforms, crops) : DN_OK));
+done:
+    free(r.samples);
+    return status;
+}
+
+dn_status dn_eval(const dn_comm *comm, dn_options *o)
 {
     dn_net *net = NULL;
     dn_split test = {0};
-    dn_transform transform;
-    dn_scores scores;
+    dn_trained trained = {0};
+    dn_transform transforms[TEN_CROPS];
+    struct stat info;
+    char run[DN_PATH_SIZE] = "";
     dn_status status;
-    DN_TRY_OR_DONE(dn_split_open(&test, comm, options->data, DN_TEST));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, &transform, options, &test.images)));
+    DN_CHECK(o->word_count == 0, DN_EINVAL, "found '%s', expected one checkpoint or run",
+             o->words[0]);
+    if (stat(o->checkpoint, &info) == 0 && S_ISDIR(info.st_mode))
+        strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
+    DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
+    DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST, &o->reading));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, &test.images)));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
-    DN_TRY_OR_DONE(dn_evaluate(comm, net, &test.images, &transform, NULL, &scores));
-    if (comm->rank == 0)
-        print_scores(options, &scores, test.images.count);
+    DN_TRY_OR_DONE(evaluate(comm, net, &test, transforms, o, run));
 done:
     dn_net_destroy(&net);
     dn_split_close(&test);
+    dn_trained_close(&trained);
     return status;
 }

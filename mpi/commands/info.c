@@ -4,6 +4,7 @@
 #include "dn/loader.h"
 #include "dn/optimizer.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static void print_layers(const dn_net *net)
@@ -53,6 +54,41 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
     printf("sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
 }
 
+enum { STEPS_PER_EPOCH = 1000 }; /* which only the rates of a warm-up depend on */
+
+static int has_schedule(const dn_options *o)
+{
+    static const char *const names[] = {"schedule", "epochs", "lr", "warmup-epochs", "recipe"};
+    int given = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        given |= dn_options_given(o, names[i]);
+    return given;
+}
+
+/* The rate of each epoch's first step, epochs of one rate on one line. */
+static dn_status print_schedule(const dn_options *o)
+{
+    const int virtual_ranks = o->step.virtual_ranks > 0 ? o->step.virtual_ranks : 1;
+    dn_rate rate;
+    DN_TRY(dn_options_rate(o, virtual_ranks, STEPS_PER_EPOCH, &rate));
+    printf("\nlearning rate, %s schedule, global batch %d, at the first step of epochs\n",
+           rate.schedule->name, o->batch_size * virtual_ranks);
+    for (int64_t first = 0, end; first < o->epochs; first = end) {
+        const double now = dn_learning_rate(&rate, first * STEPS_PER_EPOCH);
+        for (end = first + 1;
+             end < o->epochs && dn_learning_rate(&rate, end * STEPS_PER_EPOCH) == now;)
+            end++;
+        char last[32] = "";
+        if (end - first > 1)
+            snprintf(last, sizeof last, "to %" PRId64, end);
+        printf("  %6" PRId64 " %-10s %.6g\n", first + 1, last, now);
+    }
+    if (rate.schedule->observe != NULL)
+        printf("  until --plateau-patience epochs have been no better: then times %g\n",
+               rate.settings.gamma);
+    return DN_OK;
+}
+
 static dn_status print_info(const dn_options *options)
 {
     dn_net *net = NULL, *further = NULL;
@@ -70,6 +106,8 @@ static dn_status print_info(const dn_options *options)
                (size_t)spec->height * (size_t)spec->width);
     printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
            dn_net_view(further).arena_bytes);
+    if (has_schedule(options))
+        status = print_schedule(options);
 done:
     dn_net_destroy(&further);
     dn_net_destroy(&net);

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/program.h"
+#include "dn/rng.h"
+
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {
     const char *prefix = options->out[0] ? "" : "runs/";
@@ -77,6 +80,23 @@ static dn_status given_or_data(const char *option, int given, int data, const ch
     return DN_OK;
 }
 
+dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
+{
+    static const char prefix[] = "window:";
+    const char *const text = options->shuffle;
+    const char *const digits = text + strlen(prefix);
+    *window = 0;
+    if (strcmp(text, "full") == 0)
+        return DN_OK;
+    if (strncmp(text, prefix, strlen(prefix)) == 0 && strlen(digits) <= 10 &&
+        digits[strspn(digits, "0123456789")] == '\0')
+        *window = atoll(digits);
+    DN_CHECK(*window >= DN_RUN && *window <= UINT32_MAX, DN_EINVAL,
+             "--shuffle: found \"%s\", expected full, or window:N of %d or more images", text,
+             DN_RUN);
+    return DN_OK;
+}
+
 /* What --augment or --eval-transform stand for where they are automatic. */
 static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
                     const dn_shard_info *data)
@@ -102,12 +122,58 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
                                dn_transform *transform)
 {
     char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
+    dn_shard_info normalised = *data;
+    if (strcmp(o->normalize, "auto") == 0)
+        dn_normalize_describe(data, o->normalize, sizeof o->normalize);
+    if (dn_normalize_parse(&normalised, o->normalize) != DN_OK)
+        return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
     resolve(list, sizeof o->augment, o, split, data);
-    const dn_status status = dn_transform_parse(transform, data, list, o->step.seed);
+    const dn_status status = dn_transform_parse(transform, &normalised, list, o->step.seed);
     return status == DN_OK
                ? DN_OK
                : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",
                          list, dn_message());
+}
+
+/* images / (classes x images of the class): scikit-learn's "balanced". Of a class without any,
+ * which no label names, 0. */
+static void balance(const dn_source *images, float *weights)
+{
+    const int classes = images->info.classes;
+    for (int c = 0; c < classes; c++) {
+        int64_t count = 0;
+        for (int64_t i = 0; i < images->count; i++)
+            count += images->labels[i] == c;
+        weights[c] =
+            count > 0 ? (float)((double)images->count / ((double)classes * (double)count)) : 0;
+    }
+}
+
+dn_status dn_options_class_weights(const dn_options *o, const dn_source *images, float *weights)
+{
+    const int classes = images->info.classes;
+    const char *at = o->class_weights;
+    int count = 0;
+    if (strcmp(at, "balanced") == 0) {
+        balance(images, weights);
+        return DN_OK;
+    }
+    for (char word[32]; *at != '\0'; count++) {
+        const size_t length = strcspn(at, ",");
+        double weight;
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        DN_CHECK(length < sizeof word && dn_parse_real(word, 1e-6, 1e6, &weight), DN_EINVAL,
+                 "--class-weights: found '%.*s', expected none, balanced or numbers from 1e-06 to "
+                 "1e+06 with commas between",
+                 (int)length, at);
+        if (count < classes)
+            weights[count] = (float)weight;
+        at += length + (at[length] == ',');
+    }
+    DN_CHECK(count == classes, DN_EINVAL,
+             "--class-weights: found %d, expected %d, one a class of %s", count, classes,
+             images->info.dataset);
+    return DN_OK;
 }
 
 static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data,
@@ -123,19 +189,30 @@ static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_in
     return dn_spec_check(spec);
 }
 
+static float own_dropout(double chosen, double model)
+{
+    return (float)(chosen < 0 ? model : chosen);
+}
+
 dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const dn_transform *input,
                          int virtual_ranks, dn_net **net)
 {
     dn_spec spec;
     const dn_kernels *kernels;
+    const int is_trained = (o->command & DN_COMMAND_TRAINED) != 0;
     DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
-                                           .train = o->command != DN_COMMAND_EVAL,
+                                           .train = !is_trained,
                                            .plan_only = o->command == DN_COMMAND_INFO,
                                            .dtype = (dn_dtype)o->dtype,
                                            .recompute = o->recompute,
-                                           .dropout = (float)o->dropout,
+                                           .dropout = own_dropout(o->dropout, spec.dropout),
+                                           .channel_dropout = (float)o->channel_dropout,
+                                           .transition_dropout = own_dropout(
+                                               o->transition_dropout, spec.transition_dropout),
+                                           .head_dropout = (float)o->head_dropout,
+                                           .freeze = is_trained ? "" : o->freeze,
                                            .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/trained.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "training/rescue.h"
@@ -28,14 +29,20 @@ static dn_status find_checkpoint(dn_run *r, const char *resume)
     return is_auto ? dn_checkpoint_open_newest(&r->from, r->folder, &r->state) : DN_OK;
 }
 
-/* Settles run folder and checkpoint; options that were not given are taken from the checkpoint. */
-static dn_status agree_on_checkpoint(dn_run *r, dn_options *o)
+/* Settles run folder and checkpoint; options that were not given are taken from the checkpoint, and
+ * *before = what all were there. */
+static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, dn_options *before)
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume) : DN_OK));
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
+    if (o->init_from[0] != '\0')
+        dn_warn("--init-from %s: not read, as the run goes on from %s (--resume none starts anew)",
+                o->init_from, r->state.path);
+    before->given = 0;
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
@@ -51,13 +58,51 @@ static dn_status same_data(dn_run *r, const char *folder)
              "--data %s: found %s, expected %s as in %s (or another --out, or --resume none)",
              folder, data, r->state.data, r->state.path);
     strcpy(r->state.data, data);
+    if (realpath(folder, r->state.folder) == NULL)
+        r->state.folder[0] = '\0'; /* it is only kept for the comfort of later commands */
+    return DN_OK;
+}
+
+/* The monitor in the state that the checkpoint has of it, or as of now where it has none. */
+static dn_status watch_best(dn_run *r, int64_t per_epoch)
+{
+    const double epochs = (double)(r->state.step / per_epoch);
+    r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
+    dn_monitor_resume(&r->monitor, &r->state.monitor);
+    if (r->state.monitor.epochs < 0)
+        r->monitor.state.epochs = epochs;
+    DN_CHECK(r->monitor.patience == 0 ||
+                 (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
+             DN_EINVAL,
+             "--early-stop %d: found no evaluations to judge by, expected --best accuracy "
+             "or loss and --eval-every above 0",
+             r->monitor.patience);
+    DN_CHECK(r->monitor.state.epochs <= epochs, DN_ECORRUPT,
+             "%s: found a best epoch told after epoch %g, expected none after step %" PRId64,
+             r->state.path, r->monitor.state.epochs, r->state.step);
+    return DN_OK;
+}
+
+/* What is trained on, and judged by. */
+static dn_status hold_out(dn_run *r, const dn_options *o)
+{
+    r->training = &r->train.images;
+    r->validation = &r->test.images;
+    if (o->run.val_fraction == 0)
+        return DN_OK;
+    DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction,
+                           o->step.seed));
+    r->training = &r->kept.images;
+    r->validation = &r->held_out.images;
+    dn_info("held out for validation: %" PRId64 " of %" PRId64 " training images",
+            r->held_out.images.count, r->train.images.count);
     return DN_OK;
 }
 
 /* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
-    const int64_t images = r->train.images.count;
+    const int64_t images = r->training->count;
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
     DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
@@ -83,7 +128,33 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
              "%s: found a schedule after epoch %g, expected none after step %" PRId64,
              r->state.path, r->rate.state.epochs, r->state.step);
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
-    return DN_OK;
+    return watch_best(r, per_epoch);
+}
+
+static dn_status weigh_classes(dn_run *r, dn_options *o)
+{
+    if (strcmp(o->class_weights, "none") == 0)
+        return DN_OK;
+    o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
+    DN_CHECK(r->class_weights, DN_ENOMEM, "memory: found none for the weights of %d classes",
+             o->classes);
+    return dn_options_class_weights(o, r->training, r->class_weights);
+}
+
+/* Where a run goes on by another schedule: what the rate was, and what it is. */
+static void say_rates(const dn_run *r, const dn_options *before)
+{
+    dn_rate rate;
+    const int64_t step = r->state.step;
+    if (r->state.path[0] == '\0' ||
+        dn_options_rate(before, r->step.virtual_ranks, r->rate.steps_per_epoch, &rate) != DN_OK)
+        return;
+    if (rate.schedule == r->rate.schedule)
+        rate.state = r->rate.state;
+    const double old = dn_learning_rate(&rate, step), new = dn_learning_rate(&r->rate, step);
+    if (old != new)
+        dn_info("learning rate at step %" PRId64 ": %g by the checkpoint's options, %g by these",
+                step + 1, old, new);
 }
 
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
@@ -93,16 +164,20 @@ static dn_status build_run(dn_run *r, dn_options *o)
     if (o->step.virtual_ranks == 0)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
+    DN_TRY(hold_out(r, o));
     DN_TRY(plan_run(r, o));
+    DN_TRY(dn_options_shuffle(o, &r->window));
     DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
     DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
     DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
+    o->step.head_rate = o->lr_head > 0 && o->lr > 0 ? o->lr_head / o->lr : 1;
     o->step.load = dn_run_load;
     o->step.user = r;
     o->step.preempt = &r->preempt;
+    DN_TRY(weigh_classes(r, o));
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));
     dn_net_init(r->net, (dn_init)o->init, o->step.seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
@@ -111,17 +186,26 @@ static dn_status build_run(dn_run *r, dn_options *o)
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
-/* Rank 0 reads the weights to go on from, or to start from, into its net. */
-static dn_status read_weights(dn_run *r, const char *init_from)
+/* The averages begin as the weights. */
+static void begin_average(dn_run *r)
 {
-    dn_checkpoint start;
+    const dn_view net = dn_net_view(r->net);
+    float *const average = r->step.optimizer.average;
+    memcpy(average, net.parameters, net.parameter_count * sizeof *average);
+    memcpy(average + net.parameter_count, net.running, net.running_count * sizeof *average);
+}
+
+/* Rank 0 reads the weights to go on from, or to start from, into its net. */
+static dn_status read_weights(dn_run *r, const dn_options *o)
+{
     if (r->from) {
         DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
         dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
-    } else if (init_from[0] != '\0') {
-        DN_TRY(dn_checkpoint_open(&r->from, init_from, &start));
-        DN_TRY(dn_checkpoint_load(r->from, r->net, NULL));
+    } else if (o->init_from[0] != '\0') {
+        DN_TRY(dn_init_from(r->net, o, o->init_from));
     }
+    if (r->step.optimizer.average != NULL && r->state.path[0] == '\0')
+        begin_average(r);
     dn_checkpoint_close(&r->from);
     return DN_OK;
 }
@@ -161,6 +245,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
 {
     if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0')
         DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
+    DN_TRY(dn_manifest_read(&r->data_set, &r->state.data_set_bytes, o->data));
+    r->state.data_set = r->data_set;
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,
@@ -171,7 +257,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .last_step = r->last,
                                .images = (int64_t)o->batch_size * o->step.virtual_ranks,
                                .interval = 10,
-                               .done = r->done});
+                               .done = r->done,
+                               .config = r->state.config});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each
@@ -188,28 +275,33 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
     const int is_first = comm->rank == 0;
     dn_run r = {.comm = comm, .saved = -1};
+    dn_options before = *options;
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
-    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options));
+    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options, &before));
     dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
-    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN));
-    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST));
+    DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN, &options->reading));
+    DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
+    say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options->init_from) : DN_OK));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options) : DN_OK));
     share_weights(&r);
-    if (r.done == r.last) {
+    if ((r.done == r.last || dn_monitor_is_over(&r.monitor)) && !dn_run_awaits_evaluation(&r)) {
         dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
-                " (--epochs or --max-steps make it longer)",
-                r.state.path, r.last);
+                " (%s make%s it longer)",
+                r.state.path, r.done,
+                r.done == r.last ? "--epochs or --max-steps" : "another --early-stop",
+                r.done == r.last ? "" : "s");
         goto done;
     }
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     r.state.schedule_state = r.rate.state;
+    r.state.monitor = r.monitor.state;
     if (is_first)
         dn_rescue_start(&r.step.settings.rescue, r.saver, &r.state);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
@@ -222,8 +314,12 @@ done:
     dn_metrics_destroy(&r.metrics);
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);
+    free(r.class_weights);
+    dn_subset_destroy(&r.kept);
+    dn_subset_destroy(&r.held_out);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
     dn_claim_release(&r.claim);
+    free(r.data_set);
     return status;
 }

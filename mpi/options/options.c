@@ -12,13 +12,22 @@
 
 #include "dn/program.h"
 #include "dn/spec.h"
+#include "options/recipes.h"
+
+/* Whether the typed word of `length` characters is the name, with '_' for any '-'. */
+static int is_name(const char *name, const char *word, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (name[i] == '\0' || (word[i] != name[i] && !(word[i] == '_' && name[i] == '-')))
+            return 0;
+    return name[length] == '\0';
+}
 
 /* The row of a command's option (name: `length` characters), or NULL. */
 static const dn_option *find_option(dn_command_bit command, const char *name, size_t length)
 {
     for (const dn_option *o = dn_option_table; o->name; o++)
-        if ((o->commands & (int)command) && strlen(o->name) == length &&
-            memcmp(o->name, name, length) == 0)
+        if ((o->commands & (int)command) && is_name(o->name, name, length))
             return o;
     return NULL;
 }
@@ -178,8 +187,8 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
     dn_nearest nearest = {.word = name};
-    if (!o || strcmp(name, "config") == 0 || strcmp(name, "help") == 0 ||
-        strcmp(name, "version") == 0)
+    if (!o || strcmp(o->name, "config") == 0 || strcmp(o->name, "recipe") == 0 ||
+        strcmp(o->name, "help") == 0 || strcmp(o->name, "version") == 0)
         to->status =
             dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'%s", name,
                     o ? "" : option_hint(&nearest, DN_COMMAND_TRAIN, ""));
@@ -264,17 +273,35 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 
 /* ---- the command line ---- */
 
+static int is_choice(const dn_option *o, const char *text)
+{
+    for (int i = 0; choice_name(o, i) != NULL; i++)
+        if (strcmp(choice_name(o, i), text) == 0)
+            return 1;
+    return 0;
+}
+
+static dn_status take_word(dn_options *options, const char *word)
+{
+    const size_t count = (size_t)options->word_count + 1;
+    const char **const words = realloc(options->words, count * sizeof *words);
+    DN_CHECK(words, DN_ENOMEM, "memory: found none for the command line");
+    options->words = words;
+    words[options->word_count++] = word;
+    return DN_OK;
+}
+
 /* Takes the option at argv[*at], moves *at past it and its value. */
-static dn_status parse_argument(dn_options *options, const char *command, int argc,
-                                const char *const *argv, int *at)
+static dn_status parse_option(dn_options *options, const char *command, int argc,
+                              const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
     DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
              "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command,
-             options->command == DN_COMMAND_EVAL ? "data" : "model");
+             options->command & DN_COMMAND_TRAINED ? "data" : "model");
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
-    const int no = !value && strncmp(name, "no-", 3) == 0;
+    const int no = !value && (strncmp(name, "no-", 3) == 0 || strncmp(name, "no_", 3) == 0);
     const dn_option *o = find_option(options->command, name, length);
     if (!o && no) {
         o = find_option(options->command, name + 3, length - 3);
@@ -287,7 +314,7 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'%s",
              (int)length, name, command, option_hint(&nearest, options->command, "--"));
     if (!value && o->kind == DN_SWITCH)
-        value = "1";
+        value = *at + 1 < argc && is_choice(o, argv[*at + 1]) ? argv[++*at] : "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
     DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", o->name,
@@ -299,12 +326,47 @@ static dn_status parse_argument(dn_options *options, const char *command, int ar
     return DN_OK;
 }
 
+/* Takes the option or the word at argv[*at], moves *at past it. */
+static dn_status parse_argument(dn_options *options, const dn_command *command, int argc,
+                                const char *const *argv, int *at)
+{
+    return command->words && argv[*at][0] != '-'
+               ? take_word(options, argv[(*at)++])
+               : parse_option(options, command->name, argc, argv, at);
+}
+
+/* Which checkpoint a command uses: the option's, else the first word's. */
+static dn_status find_checkpoint_word(dn_options *options)
+{
+    if (!options->checkpoint[0] && options->word_count > 0) {
+        DN_CHECK(strlen(options->words[0]) < sizeof options->checkpoint, DN_EINVAL,
+                 "'%.64s...': expected at most %zu characters", options->words[0],
+                 sizeof options->checkpoint - 1);
+        strcpy(options->checkpoint, options->words[0]);
+        options->word_count--;
+        memmove(options->words, options->words + 1,
+                (size_t)options->word_count * sizeof *options->words);
+    }
+    DN_CHECK(options->checkpoint[0], DN_EINVAL,
+             "--checkpoint: found none, expected a checkpoint or the folder of a run");
+    return DN_OK;
+}
+
 /* Takes from options.config what was not given yet. */
 static dn_status read_config(dn_options *options)
 {
     FILE *file = fopen(options->config, "r");
     DN_CHECK(file, DN_ENOENT, "--config: cannot read %s: %s", options->config, strerror(errno));
     return read_ini(file, options->config, options, options->given);
+}
+
+/* The same from options.recipe. */
+static dn_status read_recipe(dn_options *options)
+{
+    FILE *file;
+    char path[PATH_MAX];
+    DN_TRY(dn_recipe_open(options->recipe, &file, path));
+    return read_ini(file, path, options, options->given);
 }
 
 /* What an optimizer reads and the user did not give is as its row has it. */
@@ -331,15 +393,15 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
     for (const dn_option *o = dn_option_table; o->name; o++)
         DN_TRY(set_option(options, o, o->initial));
     for (int i = 0; i < argc && !options->help && !options->version;)
-        DN_TRY(parse_argument(options, command->name, argc, argv, &i));
+        DN_TRY(parse_argument(options, command, argc, argv, &i));
     if (options->help || options->version)
         return DN_OK;
     if (options->config[0])
         DN_TRY(read_config(options));
+    if (options->recipe[0])
+        DN_TRY(read_recipe(options));
     take_defaults(options);
-    DN_CHECK(options->command != DN_COMMAND_EVAL || options->checkpoint[0], DN_EINVAL,
-             "--checkpoint: found none, expected a checkpoint FILE to evaluate");
-    return DN_OK;
+    return options->command & DN_COMMAND_TRAINED ? find_checkpoint_word(options) : DN_OK;
 }
 
 int dn_options_given(const dn_options *options, const char *name)
@@ -366,8 +428,8 @@ static void print_option(FILE *file, const dn_option *o)
 
 void dn_options_help(FILE *file, const dn_command *command)
 {
-    fprintf(file, "Usage: dn_dist %s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
-            command->help);
+    fprintf(file, "Usage: dn_dist %s%s%s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
+            command->words ? " " : "", command->words ? command->words : "", command->help);
     const char *group = "";
     for (const dn_option *o = dn_option_table; o->name; o++) {
         if (!(o->commands & (int)command->bit))
@@ -377,16 +439,18 @@ void dn_options_help(FILE *file, const dn_command *command)
         group = o->group;
         print_option(file, o);
     }
-    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL)) {
+    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL | DN_COMMAND_PREDICT)) {
         fprintf(file, "\nsteps of --augment and --eval-transform, with commas between\n");
         for (int i = 0; dn_transform_usage(i); i++)
             fprintf(file, "  %s\n", dn_transform_usage(i));
     }
-    if (command->bit == DN_COMMAND_EVAL)
+    if (find_option(command->bit, "model", 5) == NULL)
         return;
     fprintf(file, "\nmodels\n");
     for (int i = 0; dn_spec_name(i); i++)
         fprintf(file, "  %s\n", dn_spec_name(i));
-    fprintf(file, "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
-                  "7x7:\n     stem-channels=64:last-transition=0\n");
+    fprintf(file,
+            "  or blocks=6,12,24:growth=32:bottleneck=4:compression=0.5:stem=imagenet|cifar|"
+            "7x7:\n     stem-channels=64:last-transition=0:head-norm=1:head-pool=0:dropout=0:\n"
+            "     transition-dropout=0\n");
 }

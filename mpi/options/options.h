@@ -20,7 +20,13 @@ typedef enum dn_command_bit {
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
     DN_COMMAND_BENCH = 8,
-    DN_COMMAND_PLAN = 16
+    DN_COMMAND_PLAN = 16,
+    DN_COMMAND_PREDICT = 32,
+    DN_COMMAND_EXPORT = 64,
+    DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT, /* use a net */
+    DN_COMMAND_MODELS = 256,
+    DN_COMMAND_RECIPES = 512,
+    DN_COMMAND_REPORT = 1024
 } dn_command_bit;
 
 typedef enum dn_rate_scaling {
@@ -28,6 +34,9 @@ typedef enum dn_rate_scaling {
     DN_RATE_SCALING_LINEAR,
     DN_RATE_SCALING_SQRT
 } dn_rate_scaling;
+
+/* Of weights; automatic: by the file's name. */
+typedef enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_SAFETENSORS, DN_FORMAT_ONNX } dn_format;
 
 enum { DN_PATH_SIZE = PATH_MAX };
 
@@ -44,7 +53,8 @@ typedef struct dn_options {
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
-    double dropout;
+    int weights;                 /* 1: averaged ones are evaluated */
+    double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */
     int recompute;
@@ -54,6 +64,8 @@ typedef struct dn_options {
     dn_run_settings run;
 
     int epochs;
+    char freeze[256];     /* dn_net_options */
+    double lr_head;       /* 0: lr */
     double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; the default of lr
                              is the optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
@@ -62,22 +74,37 @@ typedef struct dn_options {
     dn_schedule_settings falls; /* milestones are not known yet */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
+    char class_weights[176]; /* none, balanced or numbers with commas between; a line of INI text */
+
     char data[DN_PATH_SIZE];
-    char augment[256], eval_transform[256]; /* dn/transform.h, or auto */
-    char out[DN_PATH_SIZE];                 /* empty: dn_options_folder decides */
-    char resume[DN_PATH_SIZE];              /* auto, none or a file */
+    dn_reading reading; /* how: io_threads 0: dn_split_open decides */
+    char shuffle[32];   /* full, or window:N */
+    char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
+    char page[DN_PATH_SIZE];                                /* of a report */
+    char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
+    char resume[DN_PATH_SIZE];                              /* auto, none or a file */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
-    char time_limit[32]; /* job/preempt.h */
+    char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
+    char time_limit[32];       /* job/preempt.h */
 
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
     char timeline[DN_PATH_SIZE]; /* or empty */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
-    char profile[DN_PATH_SIZE]; /* to write or to read; or empty */
+    int reader;                    /* time reading, not steps, */
+    double seconds;                /* for so long */
+    int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */
+    char per_sample[DN_PATH_SIZE]; /* or empty */
+    int top, csv;                  /* of predict */
+    int format, opset, fold;       /* of export; dn_format */
+    char profile[DN_PATH_SIZE];    /* to write or to read; or empty */
 
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */
     double latency, bandwidth, inside_latency, inside_bandwidth; /* us, GB/s */
+
+    const char **words; /* (word_count) those of the command line that are no options */
+    int word_count;
 
     dn_option_set given; /* those that were given, by command line or --config */
 } dn_options;
@@ -89,11 +116,13 @@ typedef struct dn_command {
     const char *name, *help;
     dn_command_bit bit;
     dn_status (*run)(const struct dn_comm *comm, dn_options *options);
+    const char *words; /* what it takes besides options, as --help shows it, or NULL */
 } dn_command;
 
-/* Sets the defaults, then what `argv` (argc strings, those behind the command's name) and the
- * --config file say; the command line wins, and of an option given twice the last. DN_EINVAL names
- * the option (or file:line), what was found and what was expected. */
+/* Sets the defaults, then what `argv` (argc strings, those behind the command's name), the --config
+ * file and the --recipe say; the former win, and of an option given twice the last. DN_EINVAL names
+ * the option (or file:line), what was found and what was expected.. The caller frees the words. Of
+ * commands that use a trained net the first word is --checkpoint where that is not given. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
 

@@ -21,7 +21,7 @@ json_t *dn_profile_encode(const dn_net *net, dn_dtype dtype, int ranks, const dn
                           int steps)
 {
     const dn_view view = dn_net_view(net);
-    const size_t statistics = view.leaf_count - view.parameter_count;
+    const size_t statistics = view.leaf_count - view.gradient_count;
     json_t *stages = json_array();
     double backward = 0;
     for (int i = view.layers - 1; i >= 0; i--) {

@@ -1,26 +1,29 @@
 /* A split that is decoded into node-shared memory, or streamed from its shards; see dataset.h. */
 #include "training/dataset.h"
 
-#include <limits.h>
+#include "job/placement.h"
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *workspace, float *image)
+                              const dn_transform *transform, dn_workspace *workspace, float *to)
 {
-    const dn_split *split = (const dn_split *)source;
-    const uint8_t *pixels = split->pixels.data;
-    return dn_transform_pixels(transform, request,
-                               pixels + (size_t)request->index * dn_image_values(&source->info),
-                               source->info.height, source->info.width, workspace, image);
+    dn_split *const split = (dn_split *)source;
+    const uint8_t *const pixels = split->pixels.data;
+    const size_t image = dn_image_values(&source->info);
+    atomic_fetch_add_explicit(&split->stored, (long long)image, memory_order_relaxed);
+    return dn_transform_pixels(transform, request, pixels + (size_t)request->index * image,
+                               source->info.height, source->info.width, workspace, to);
 }
 
 /* From its place in the shards, every time. */
 static dn_status read_encoded(const dn_source *source, const dn_request *request,
                               const dn_transform *transform, dn_workspace *workspace, float *image)
 {
-    const dn_shards *const shards = ((const dn_split *)source)->shards;
+    dn_split *const split = (dn_split *)source;
+    const dn_shards *const shards = split->shards;
     char name[PATH_MAX + 64];
     dn_encoded file = {.name = name};
     DN_TRY(dn_shards_read_encoded(shards, request->index, &workspace->file, &file.size));
+    atomic_fetch_add_explicit(&split->stored, (long long)file.size, memory_order_relaxed);
     file.bytes = workspace->file.bytes;
     dn_shards_name_image(shards, request->index, name, sizeof name);
     return dn_transform_encoded(transform, request, &file, workspace, image);
@@ -62,17 +65,40 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
     return DN_OK;
 }
 
-dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id)
+/* Encoded shards go to the node's own disk meanwhile. */
+static dn_status stage_shards(dn_split *split, const dn_comm *comm, const char *stage)
+{
+    DN_TRY(dn_comm_shared_alloc(comm, dn_stage_bytes(split->shards), &split->copied));
+    DN_TRY(dn_comm_agree(comm, dn_stage_use(split->shards, stage, split->copied.data)));
+    if (comm->node_rank == 0)
+        dn_stage_start(&split->stage, split->shards);
+    return DN_OK;
+}
+
+int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded)
+{
+    const int automatic = is_encoded ? (comm->place->threads + 3) / 4 : 1;
+    return reading->io_threads > 0 ? reading->io_threads : automatic;
+}
+
+dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
+                        const dn_reading *reading)
 {
     *split = (dn_split){0};
     DN_TRY(open_shards(split, comm, folder, id));
     split->images = dn_shards_source(split->shards, read_encoded);
-    return dn_is_encoded(&split->images.info) ? DN_OK : decode_all(split, comm);
+    const int is_encoded = dn_is_encoded(&split->images.info);
+    split->io_threads = dn_io_threads(comm, reading, is_encoded);
+    if (!is_encoded)
+        return decode_all(split, comm);
+    return reading->stage[0] != '\0' ? stage_shards(split, comm, reading->stage) : DN_OK;
 }
 
 void dn_split_close(dn_split *split)
 {
+    dn_stage_stop(&split->stage);
     dn_comm_shared_free(&split->pixels);
     dn_shards_close(&split->shards);
     dn_comm_shared_free(&split->index);
+    dn_comm_shared_free(&split->copied);
 }

@@ -3,20 +3,38 @@
 #ifndef DN_DATASET_H
 #define DN_DATASET_H
 
+#include <limits.h>
+#include <stdatomic.h>
+
 #include "job/comm.h"
 #include "dn/shard.h"
+#include "dn/stage.h"
 
 typedef struct dn_split {
     dn_source images; /* reads from `pixels`, or the shards */
+    int io_threads;   /* that are to read it, of each rank */
     dn_shards *shards;
-    dn_shared index;  /* of the shards */
-    dn_shared pixels; /* (count, channels, height, width), or none */
+    dn_shared index;     /* of the shards */
+    dn_shared pixels;    /* (count, channels, height, width), or none */
+    dn_shared copied;    /* what the node's ranks know of the stage, or none */
+    dn_stage *stage;     /* on the node's first rank, with --stage; or NULL */
+    atomic_llong stored; /* bytes of the images that this rank has read, as they are stored */
 } dn_split;
+
+/* How a split is read. */
+typedef struct dn_reading {
+    int io_threads;       /* of each rank; 0: one, or for encoded images a quarter of its threads */
+    char stage[PATH_MAX]; /* a folder on the node's own disk to copy encoded shards to; or empty */
+} dn_reading;
+
+/* As many threads as `reading` asks for, of images that are encoded or not. */
+int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded);
 
 /* Opens the split and, where its images are pixels, decodes it into memory that the node's ranks
  * share: each rank checks a part of the files and decodes a part of the images. The same status and
  * message on all ranks. The caller closes it, also after a failure. Collective. */
-dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id);
+dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
+                        const dn_reading *reading);
 
 /* Accepts a zeroed split. Not collective. */
 void dn_split_close(dn_split *split);

@@ -1,38 +1,46 @@
-/* Exact evaluation on any number of ranks; see run.h. */
+/* Exact evaluation on any number of ranks; see evaluate.h. */
+#include "training/evaluate.h"
+
 #include <stdlib.h>
 
 #include "dn/loader.h"
 #include "dn/tree.h"
 #include "job/heartbeat.h"
-#include "training/run.h"
 
 enum { SCORES = sizeof(dn_scores) / sizeof(double) };
 
-/* Fills this rank's rows of sums(batches), not divided by the images; DN_STOPPED when it is
- * preempted. */
-static dn_status score_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                               const dn_transform *transform, const dn_preempt *preempt,
-                               dn_scores *sums, int batches)
+dn_batches dn_batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
+{
+    const int batch = dn_net_view(net).batch, count = (int)((images->count + batch - 1) / batch);
+    return (dn_batches){.count = count,
+                        .first = dn_tree_first(count, comm->size, comm->rank),
+                        .last = dn_tree_first(count, comm->size, comm->rank + 1)};
+}
+
+dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
+                              int io_threads, const dn_transform *transform,
+                              const dn_preempt *preempt, dn_scored_fn *scored, void *user)
 {
     const dn_view view = dn_net_view(net);
-    const int first = dn_tree_first(batches, comm->size, comm->rank);
-    const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
+    const dn_batches own = dn_batches_of(comm, net, images);
     const dn_loader_settings settings = {
         .source = images,
-        .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
-        .begin = first,
-        .end = last,
+        .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},
+        .begin = own.first,
+        .end = own.last,
         .transform = *transform,
-        .depth = DN_READ_AHEAD};
+        .depth = DN_READ_AHEAD,
+        .threads = io_threads};
     dn_loader *loader;
     dn_status status = dn_loader_create(&loader, &settings);
-    for (int b = first; b < last && status == DN_OK; b++) {
-        const int64_t left = images->count - (int64_t)b * view.batch;
+    for (int b = own.first; b < own.last && status == DN_OK; b++) {
+        const int64_t first = (int64_t)b * view.batch, left = images->count - first;
+        const int count = left < view.batch ? (int)left : view.batch;
         dn_result result;
         dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
-        dn_net_forward_eval(net, left < view.batch ? (int)left : view.batch, &result);
-        sums[b] = (dn_scores){result.loss, result.correct1, result.correct5};
+        dn_net_forward_eval(net, count, &result);
+        scored(user, &(dn_scored){b, first, count, view.logits, &result});
         const int reason = preempt ? dn_preempt_reason(preempt) : 0;
         if (reason != 0)
             status =
@@ -43,15 +51,22 @@ done:
     return status;
 }
 
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
+/* The sums of a batch. */
+static void keep_scores(void *user, const dn_scored *b)
+{
+    ((dn_scores *)user)[b->batch] =
+        (dn_scores){b->result->loss, b->result->correct1, b->result->correct5};
+}
+
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores)
 {
     const double count = (double)images->count;
-    const int batch = dn_net_view(net).batch;
-    const int batches = (int)((images->count + batch - 1) / batch);
+    const int batches = dn_batches_of(comm, net, images).count;
     dn_scores *sums = calloc((size_t)batches, sizeof *sums);
     dn_status status =
-        sums ? score_batches(comm, net, images, transform, preempt, sums, batches)
+        sums ? dn_evaluate_batches(comm, net, images, io_threads, transform, preempt, keep_scores,
+                                   sums)
              : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     dn_comm_gather_doubles(comm, &sums->loss, batches * SCORES);

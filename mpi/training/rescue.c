@@ -88,11 +88,13 @@ void dn_rescue_release(dn_rescue *r, int64_t step)
     pthread_mutex_unlock(&r->changing);
 }
 
-void dn_rescue_schedule(dn_rescue *r, const dn_schedule_state *state)
+void dn_rescue_observed(dn_rescue *r, const dn_schedule_state *schedule,
+                        const dn_monitor_state *monitor)
 {
     if (!r)
         return;
     pthread_mutex_lock(&r->changing);
-    r->state.schedule_state = *state;
+    r->state.schedule_state = *schedule;
+    r->state.monitor = *monitor;
     pthread_mutex_unlock(&r->changing);
 }

@@ -27,7 +27,8 @@ void dn_rescue_stop(dn_rescue **rescue);
 void dn_rescue_hold(dn_rescue *rescue);
 void dn_rescue_release(dn_rescue *rescue, int64_t step);
 
-/* The schedule's new state. */
-void dn_rescue_schedule(dn_rescue *rescue, const dn_schedule_state *state);
+/* The new state of the schedule and of what watches for the best epoch. */
+void dn_rescue_observed(dn_rescue *rescue, const dn_schedule_state *schedule,
+                        const dn_monitor_state *monitor);
 
 #endif

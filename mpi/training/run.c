@@ -23,21 +23,27 @@ static dn_status open_loader(dn_run *r)
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
     return dn_loader_create(&r->loader,
-                            &(dn_loader_settings){.source = &r->train.images,
+                            &(dn_loader_settings){.source = r->training,
                                                   .sequence = r->sequence,
                                                   .begin = r->done * own,
                                                   .end = r->last * own,
                                                   .shuffle = 1,
+                                                  .window = r->window,
                                                   .transform = r->transform,
                                                   .seed = r->step.settings.seed,
-                                                  .depth = DN_READ_AHEAD * r->step.team.count});
+                                                  .depth = DN_READ_AHEAD * r->step.team.count,
+                                                  .threads = r->train.io_threads});
 }
 
-dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels)
+dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_run *r = user;
     const int first = r->step.first, own = r->step.last - first;
-    return dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
+    const double before = dn_loader_waited(r->loader);
+    const dn_status status =
+        dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
+    *waited += dn_loader_waited(r->loader) - before;
+    return status;
 }
 
 /* The next step; the training step itself is dn_step_run (step.c). */
@@ -47,7 +53,11 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     DN_TRY(dn_step_run(&r->step, r->done, rate, result));
     r->done++;
     dn_failure_keep(&r->failure,
-                    dn_metrics_step(r->metrics, r->done, result->loss, result->correct, rate));
+                    dn_metrics_step(r->metrics, r->done,
+                                    &(dn_metrics_values){.loss = result->loss,
+                                                         .correct = result->correct,
+                                                         .rate = rate,
+                                                         .data_wait = result->data_wait}));
     return DN_OK;
 }
 
@@ -68,8 +78,10 @@ static dn_status save(dn_run *r)
     dn_checkpoint_path(r->state.path, sizeof r->state.path, r->folder, r->done);
     r->state.step = r->saved = r->done;
     r->state.schedule_state = r->rate.state;
+    r->state.monitor = r->monitor.state;
     DN_TRY(common_hash(r, &r->state.hash));
     dn_failure_keep(&r->failure, dn_saver_start(r->saver, &r->state));
+    r->state.is_best = 0;
     const double seconds = fmax(omp_get_wtime() - start, dn_saver_longest(r->saver));
     r->preempt.longest_saving = fmax(r->preempt.longest_saving, seconds);
     const dn_status status = dn_comm_agree(r->comm, dn_failure_report(&r->failure));
@@ -88,7 +100,8 @@ static dn_status finish_saving(dn_run *r)
  * the last. */
 static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t size)
 {
-    const size_t images = (size_t)r->train.images.count;
+    const size_t images = (size_t)r->training->count;
+    const int64_t *const whole = r->kept.index; /* NULL: all are trained on */
     const int batch = r->sequence.batch, listed = batch > 12 ? 10 : batch;
     uint32_t *order = virtual_rank < 0 ? NULL : malloc(images * sizeof *order);
     const char *none = virtual_rank < 0 ? " none by itself" : " (no memory to order them)";
@@ -96,14 +109,15 @@ static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t 
                                    order ? "" : none);
     if (order == NULL)
         return;
-    dn_random_permutation(order, images, r->step.settings.seed,
-                          (uint64_t)(r->done / r->sequence.steps));
+    dn_random_order(order, images, (size_t)r->window, r->step.settings.seed,
+                    (uint64_t)(r->done / r->sequence.steps));
     const uint32_t *example = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
     for (int i = 0; i < listed && used < size; i++) {
         const int is_last = listed < batch && i >= 8; /* of those that are listed, the last two */
-        used += (size_t)snprintf(text + used, size - used, "%s %" PRIu32,
+        const uint32_t image = example[is_last ? batch - listed + i : i];
+        used += (size_t)snprintf(text + used, size - used, "%s %" PRId64,
                                  is_last && i == 8 ? " ..." : "",
-                                 example[is_last ? batch - listed + i : i]);
+                                 whole ? whole[image] : (int64_t)image);
     }
     free(order);
 }
@@ -126,31 +140,98 @@ static dn_status keep_failed(dn_run *r, dn_status status, int virtual_rank)
         saved == DN_OK ? "in" : "not saved:", saved == DN_OK ? r->state.path : dn_message());
 }
 
+/* ---- evaluation ---- */
+
+enum { MOST_SCORES = 4 };
+
+/* What was evaluated, in the order of dn_metrics_epoch's. */
+typedef struct evaluation {
+    dn_named_scores scores[MOST_SCORES];
+    int count;
+} evaluation;
+
+static dn_status evaluate_on(dn_run *r, const dn_source *images, const char *name, evaluation *e)
+{
+    DN_TRY(dn_evaluate(r->comm, r->net, images, r->train.io_threads, &r->eval_transform,
+                       &r->preempt, &e->scores[e->count].scores));
+    e->scores[e->count++].name = name;
+    return DN_OK;
+}
+
+/* The weights that the net has, on the images that judge the run, and where it `is_due` on the test
+ * images, too. */
+static dn_status evaluate_weights(dn_run *r, int is_due, int is_average, evaluation *e)
+{
+    const int is_held_out = r->validation != &r->test.images;
+    if (is_held_out)
+        DN_TRY(evaluate_on(r, r->validation, is_average ? "ema_val" : "val", e));
+    if (!is_held_out || is_due)
+        DN_TRY(evaluate_on(r, &r->test.images, is_average ? "ema_test" : "test", e));
+    return DN_OK;
+}
+
+static dn_status evaluate_average(dn_run *r, int is_due, evaluation *e)
+{
+    dn_status status = dn_average_begin(r);
+    if (status == DN_OK)
+        status = evaluate_weights(r, is_due, 1, e);
+    dn_average_end(r);
+    return status;
+}
+
+/* Tells the schedule the scores of the weights, and the monitor those of the averages where there
+ * are such. */
+static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
+{
+    const dn_scores *const scores = &e->scores[0].scores;
+    dn_rate_observe(&r->rate, epoch, scores->loss, scores->top1);
+    const int average = r->step.optimizer.average != NULL ? e->count / 2 : 0;
+    const dn_scores *const judged = &e->scores[average].scores;
+    if (is_due && dn_monitor_observe(&r->monitor, epoch, judged->loss, judged->top1))
+        r->state.is_best = 1;
+    dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state);
+}
+
+/* 1 where --eval-every asks for the scores of an epoch. */
+static int is_evaluated(const dn_run *r, int64_t epoch)
+{
+    return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
+}
+
 static dn_status end_epoch(dn_run *r)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
-    const int every = r->settings.eval_every;
-    const int is_due = every > 0 && (epoch % every == 0 || r->done == r->last);
-    int is_evaluated = 0;
+    const int is_due = is_evaluated(r, epoch);
+    const int is_last = r->settings.eval_every > 0 && r->done == r->last;
     uint64_t hash;
-    dn_scores scores;
-    if (is_due || dn_rate_awaits(&r->rate, epoch)) {
+    evaluation e = {.count = 0};
+    if (is_due || is_last || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
-        const dn_status status =
-            dn_evaluate(r->comm, r->net, &r->test.images, &r->eval_transform, &r->preempt, &scores);
+        dn_status status = evaluate_weights(r, is_due || is_last, 0, &e);
+        if (status == DN_OK && r->step.optimizer.average != NULL)
+            status = evaluate_average(r, is_due || is_last, &e);
         if (status != DN_OK && status != DN_STOPPED)
             return status;
-        is_evaluated = status == DN_OK;
-        if (is_evaluated)
-            dn_rate_observe(&r->rate, epoch, scores.loss, scores.top1);
-        dn_rescue_schedule(r->step.settings.rescue, &r->rate.state);
+        if (status == DN_OK)
+            observe(r, epoch, is_due, &e);
+        else
+            e.count = 0;
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     }
     DN_TRY(common_hash(r, &hash));
-    dn_failure_keep(&r->failure,
-                    dn_metrics_epoch(r->metrics, r->done, hash, is_evaluated ? &scores : NULL));
+    dn_failure_keep(&r->failure, dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
     return DN_OK;
 }
+
+int dn_run_awaits_evaluation(const dn_run *r)
+{
+    const int64_t epoch = r->done / r->rate.steps_per_epoch;
+    return dn_rate_awaits(&r->rate, epoch) ||
+           (r->done > 0 && r->done % r->rate.steps_per_epoch == 0 && is_evaluated(r, epoch) &&
+            dn_monitor_awaits(&r->monitor, epoch));
+}
+
+/* ---- the end ---- */
 
 static dn_status end_run(dn_run *r)
 {
@@ -179,10 +260,12 @@ static int agree_on_preemption(const dn_run *r)
 static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->settings.checkpoint_every;
-    if (dn_rate_awaits(&r->rate, r->done / r->rate.steps_per_epoch))
-        DN_TRY(end_epoch(r)); /* whose evaluation the run was stopped in */
+    if (dn_run_awaits_evaluation(r)) {
+        DN_TRY(end_epoch(r));
+        DN_TRY(save(r));
+    }
     dn_step_result result = {.preempted = agree_on_preemption(r)};
-    while (r->done < r->last && result.preempted == 0) {
+    while (r->done < r->last && result.preempted == 0 && !dn_monitor_is_over(&r->monitor)) {
         const dn_status status = train_step(r, &result);
         if (status != DN_OK)
             return keep_failed(r, status, result.culprit);
@@ -194,7 +277,15 @@ static dn_status run_steps(dn_run *r)
         if (epoch_ends)
             result.preempted = agree_on_preemption(r);
     }
-    return r->done < r->last ? end_early(r, result.preempted) : end_run(r);
+    const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);
+    if (!is_over || (result.preempted != 0 && dn_run_awaits_evaluation(r)))
+        return end_early(r, result.preempted);
+    DN_TRY(end_run(r));
+    if (dn_monitor_is_over(&r->monitor))
+        dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
+                r->monitor.metric == DN_BEST_LOSS ? "loss" : "accuracy",
+                r->monitor.state.best_epoch);
+    return DN_OK;
 }
 
 dn_status dn_run_to_end(dn_run *r)

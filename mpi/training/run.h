@@ -14,13 +14,18 @@
 #include "dn/loader.h"
 #include "dn/metrics.h"
 #include "dn/optimizer.h"
+#include "dn/monitor.h"
 #include "dn/schedule.h"
+#include "dn/subset.h"
 #include "training/dataset.h"
+#include "training/evaluate.h"
 #include "training/step.h"
 
 typedef struct dn_run_settings {
     int64_t max_steps;        /* in all, those before a resumption counted; 0: no limit */
     int eval_every;           /* epochs between evaluations; 0: none */
+    int best, early_stop;     /* of the monitor: dn_monitored, and its patience */
+    double val_fraction;      /* of the training images, held out; 0: none */
     int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
     int keep;                 /* newest checkpoints; 0: all */
 } dn_run_settings;
@@ -29,17 +34,24 @@ typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
     const char *data;      /* the folder of the data set, for messages */
+    uint8_t *data_set;     /* rank 0: its dataset.json, for checkpoints */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test;
+    int64_t window;                         /* of the order of an epoch; 0: the whole split */
+    dn_subset kept, held_out;               /* of the train split, where images are held out */
+    const dn_source *training;              /* what is trained on: `train` or `kept` */
+    const dn_source *validation;            /* what the run is judged by: `test` or `held_out` */
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
+    float *class_weights;     /* (classes) of the loss, or NULL */
     dn_step step;             /* whose batches come from dn_run_load */
     dn_metrics *metrics;      /* rank 0 */
     dn_saver *saver;          /* rank 0 */
     dn_checkpoint state;      /* what the run goes on from, or saved last; `path` is that file's */
     dn_checkpoint_file *from; /* rank 0: what it goes on from, until that is loaded; or NULL */
     dn_rate rate;
+    dn_monitor monitor;
     dn_sequence sequence; /* of this rank's batches */
     dn_loader *loader;    /* of batch done x (virtual ranks of this rank), and on */
     int64_t done, last;   /* steps: trained so far, and when the run ends */
@@ -59,11 +71,14 @@ dn_load_fn dn_run_load;
  */
 dn_status dn_run_to_end(dn_run *run);
 
-/* *scores = loss and accuracy over all images of a split, transformed (evaluate.c). Exact on any
- * number of ranks: the images are cut into batches of the net's size, each computed once, counts
- * are whole numbers, and losses are added along the tree over the batches. DN_STOPPED when a rank
- * is preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
-                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
+/* 1 where the run was stopped in the evaluation at the end of its last epoch. */
+int dn_run_awaits_evaluation(const dn_run *run);
+
+/* Puts the averaged weights into the net's place, with statistics of the training images that are
+ * measured anew: averages of running statistics would be those of other weights. And back; to be
+ * called after a failure, too. Until then nothing saves the run. DN_STOPPED, DN_ENOMEM. Collective
+ * (average.c). */
+dn_status dn_average_begin(dn_run *run);
+void dn_average_end(dn_run *run);
 
 #endif

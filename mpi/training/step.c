@@ -13,8 +13,9 @@
 #include "training/rescue.h"
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
- * waited, the negative of that, whether it found a sum that is not finite, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, BAD_SUM, STOP, SCORES };
+ * waited for the sum, the negative of that, how long for its batches, whether it found a sum that
+ * is not finite, and why to stop. */
+enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, DATA_WAIT, BAD_SUM, STOP, SCORES };
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -81,17 +82,44 @@ static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }
 
+/* to = the parameters that are learnt, those of the head or the others; returns how many. */
+static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
+{
+    int count = 0;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        if (dn_is_parameter(t) && !t->frozen && is_head == head)
+            to[count++] = *t;
+    }
+    return count;
+}
+
+static dn_status find_learnt(dn_step *step)
+{
+    const dn_view net = dn_net_view(step->net);
+    step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
+    DN_CHECK(step->learnt, DN_ENOMEM, "memory: found none for %d tensors", net.tensor_count);
+    step->head_tensors = copy_learnt(&net, 1, step->learnt);
+    step->learnt_tensors =
+        step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);
+    return DN_OK;
+}
+
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
     *step = (dn_step){.comm = comm, .net = net, .settings = *settings, .virtual_ranks = v};
+    if (settings->head_rate == 0)
+        step->settings.head_rate = 1;
     step->first = dn_tree_first(v, comm->size, comm->rank);
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
-    const size_t count = view.leaf_count, parameters = view.parameter_count;
-    DN_TRY(dn_optimizer_state_create(&step->optimizer,
-                                     view.kernels->optimizers[settings->optimizer], parameters));
+    const size_t count = view.leaf_count, gradients = view.gradient_count;
+    DN_TRY(dn_optimizer_state_create(
+        &step->optimizer, view.kernels->optimizers[settings->optimizer], view.parameter_count,
+        settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
+    DN_TRY(find_learnt(step));
     const int own = step->last - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
     step->scores = calloc((size_t)own * SCORES, sizeof *step->scores);
@@ -99,13 +127,13 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
              "memory: found none for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
-                          bf16 ? parameters : 0));
-    const size_t statistics = count - parameters; /* of all maps, two a channel */
+                          bf16 ? gradients : 0));
+    const size_t statistics = count - gradients; /* of all maps, two a channel */
     return dn_allreduce_create(
         &step->allreduce, comm, step->tree,
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
-                                 .split = parameters,
+                                 .split = gradients,
                                  .bucket =
                                      (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
                                  .bf16 = bf16,
@@ -135,6 +163,7 @@ void dn_step_destroy(dn_step *step)
     free(step->nets);
     free(step->results);
     dn_optimizer_state_destroy(&step->optimizer);
+    free(step->learnt);
     free(step->losses);
     free(step->scores);
     *step = (dn_step){0};
@@ -163,18 +192,23 @@ static void add_leaf(dn_step *step, int m, int v)
         send_gradients(step, count);
 }
 
-/* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
- * one cannot be loaded the pass goes on with what images there are, and has no loss. */
-static void load_team(dn_step *step, int v)
+/* Batches of the team's virtual ranks from `v` on, in step `number`. Other ranks wait for this
+ * one's sums, so where one cannot be loaded the pass goes on with what images there are, and has no
+ * loss. */
+static void load_team(dn_step *step, int64_t number, int v)
 {
     const dn_step_settings *s = &step->settings;
     const double start = omp_get_wtime();
     for (int m = 0; m < step->team.count; m++) {
         const dn_view net = dn_net_view(step->team.nets[m]);
-        const dn_status status = s->load(s->user, v + m, net.images, net.labels);
+        const dn_status status = s->load(s->user, v + m, net.images, net.labels, &step->data_wait);
         dn_failure_keep(&step->loading, status);
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
+        const dn_spec *spec = net.spec;
+        const dn_mix mix = dn_mix_draw(&s->mixing, s->seed, (uint64_t)number, (uint64_t)(v + m),
+                                       spec->height, spec->width);
+        dn_mix_images(&mix, net.images, net.batch, spec->channels, spec->height, spec->width);
     }
     mark(step, DN_SPAN_LOAD, v, start);
 }
@@ -187,10 +221,12 @@ static void compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .step = (uint64_t)number,
                           .virtual_rank = (uint64_t)v,
                           .label_smoothing = (float)step->settings.label_smoothing,
+                          .class_weights = step->settings.class_weights,
+                          .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
-    load_team(step, v);
+    load_team(step, number, v);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
@@ -291,6 +327,14 @@ static float gradient_scale(const dn_step *step, const float *sum, size_t count)
     return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
 }
 
+/* Those of frozen parameters that the backward pass has by the way. */
+static void clear_frozen(const dn_view *net, float *gradients)
+{
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (t->frozen && t->offset < net->gradient_count)
+            memset(gradients + t->offset, 0, t->count * sizeof *gradients);
+}
+
 /* Parameters and running statistics from the summed leaf. */
 static void update(dn_step *step, int64_t number, double rate)
 {
@@ -298,18 +342,29 @@ static void update(dn_step *step, int64_t number, double rate)
     const float share = 1 / (float)step->virtual_ranks;
     /* The last leaf became the sum of all: tree and allreduce add in place (dn/tree.h). */
     float *const sum = net.leaf;
+    clear_frozen(&net, sum);
     dn_update u = {.settings = step->settings.rule,
                    .step = number + 1,
                    .count = net.parameter_count,
                    .parameters = net.parameters,
                    .states = step->optimizer.vectors,
                    .gradients = sum,
-                   .gradient_scale = gradient_scale(step, sum, net.parameter_count),
-                   .tensors = net.tensors,
-                   .tensor_count = net.tensor_count};
+                   .gradient_scale = gradient_scale(step, sum, net.gradient_count),
+                   .tensors = step->learnt,
+                   .tensor_count = step->learnt_tensors};
     u.settings.rate = rate;
+    if (step->settings.head_rate != 1) {
+        u.tensor_count = step->head_tensors;
+        u.settings.rate = rate * step->settings.head_rate;
+        step->optimizer.optimizer->update(&u);
+        u.tensors += step->head_tensors;
+        u.tensor_count = step->learnt_tensors - step->head_tensors;
+        u.settings.rate = rate;
+    }
     step->optimizer.optimizer->update(&u);
-    for (size_t i = net.parameter_count; i < net.leaf_count; i++)
+    if (step->optimizer.average != NULL)
+        dn_optimizer_average(&step->optimizer, net.parameters, step->settings.average_decay);
+    for (size_t i = net.gradient_count; i < net.leaf_count; i++)
         sum[i] *= share;
     dn_net_update_running(step->net, sum);
 }
@@ -344,6 +399,7 @@ static int share_scores(dn_step *step, double start, double computed, double red
         double *scores = step->scores + (ptrdiff_t)row * SCORES;
         scores[WAIT] = reduced - computed;
         scores[NEGATIVE_WAIT] = computed - reduced;
+        scores[DATA_WAIT] = step->data_wait;
         scores[BAD_SUM] = is_bad;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
     }
@@ -361,6 +417,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     dn_tree_reset(step->tree);
     step->pushed = 0;
     step->loading.status = DN_OK;
+    step->data_wait = 0;
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, number, i);
     const double computed = omp_get_wtime();
@@ -376,6 +433,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     result->loss = step->scores[LOSS] / step->virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];
+    result->data_wait = step->scores[DATA_WAIT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

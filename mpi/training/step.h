@@ -24,22 +24,27 @@ typedef enum dn_comm_thread {
 } dn_comm_thread;
 
 /* Fills images and labels of virtual rank `virtual_rank` for the running step, or leaves them as
- * they are and fails. */
-typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels);
+ * they are and fails; adds to *waited the seconds that it waited for them. */
+typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_t *labels,
+                             double *waited);
 
 /* What all steps have in common. */
 typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
     dn_load_fn *load;  /* called for each of this rank's virtual ranks */
     void *user;        /* of `load` */
-    uint64_t seed;     /* of dropout */
+    uint64_t seed;     /* of dropout and mixing */
     double label_smoothing;
+    dn_mixing mixing;           /* of each virtual rank's batch */
+    const float *class_weights; /* (classes) of the loss, or NULL; not owned */
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
+    double head_rate;           /* of the linear layer: its rate over the others'; 0 means 1 */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales
                          it; 0: any */
-    double bucket_mb; /* MiB of the gradient that travel together; at most an eighth of all */
-    dn_dtype wire;    /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
+    double average_decay; /* of averaged weights; 0: none are kept */
+    double bucket_mb;     /* MiB of the gradient that travel together; at most an eighth of all */
+    dn_dtype wire; /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread; /* a thread that only communicates */
     dn_preempt *preempt;        /* asked in each step, its longest_step kept up to date; or NULL */
     struct dn_rescue *rescue;   /* held in each update (rescue.h); or NULL */
@@ -67,9 +72,13 @@ typedef struct dn_step {
     size_t pushed; /* floats of the last leaf that the tree has */
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
+    dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen; head_tensors of them, the
+                          linear layer's, first */
+    int learnt_tensors, head_tensors;
     double *losses;     /* (last - first) of this rank's virtual ranks */
     double *scores;     /* (last - first, 6); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
+    double data_wait;   /* for these, seconds */
     dn_step_times times;
 } dn_step;
 
@@ -90,10 +99,11 @@ dn_bytes dn_step_bytes(const dn_step *step);
 
 /* Results of one step over the global batch. */
 typedef struct dn_step_result {
-    double loss;     /* mean over the images */
-    int64_t correct; /* top-1 */
-    int culprit;     /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
-    int preempted;   /* why the job should end after this step (preempt.h), or 0; on all ranks */
+    double loss;      /* mean over the images */
+    int64_t correct;  /* top-1 */
+    int culprit;      /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
+    double data_wait; /* of the rank that waited longest for its batches, seconds */
+    int preempted;    /* why the job should end after this step (preempt.h), or 0; on all ranks */
 } dn_step_result;
 
 /* Step `number` (0 is the first) at learning rate `rate`. DN_EDIVERGED, the same on all ranks, when

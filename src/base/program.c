@@ -37,6 +37,15 @@ dn_status dn_output_flush(void)
 
 /* ---- words ---- */
 
+void dn_duration_text(double seconds, char text[32])
+{
+    const long long s = (long long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
+}
+
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value)
 {
     const char *digits = text + (*text == '-');

@@ -49,15 +49,49 @@ void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_s
     }
 }
 
-void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch)
+/* Fisher-Yates; the draws have the numbers from `first` on. */
+static void permute(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch, uint64_t first)
 {
-    for (size_t i = 0; i < count; i++)
-        index[i] = (uint32_t)i;
     for (size_t i = count; i > 1; i--) {
-        const dn_random4 r = dn_random(seed, DN_STREAM_SHUFFLE, epoch, i);
+        const dn_random4 r = dn_random(seed, DN_STREAM_SHUFFLE, epoch, first + i);
         const size_t j = dn_random_below(r.word[0], (uint32_t)i);
         const uint32_t swap = index[i - 1];
         index[i - 1] = index[j];
         index[j] = swap;
     }
+}
+
+void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch)
+{
+    for (size_t i = 0; i < count; i++)
+        index[i] = (uint32_t)i;
+    permute(index, count, seed, epoch, 0);
+}
+
+/* In place of the first elements, which number runs, the elements of these; from the last run on,
+ * as what is written lies behind what is still to be read. */
+static void expand_runs(uint32_t *index, size_t count)
+{
+    const size_t last = (count - 1) / DN_RUN;
+    size_t end = count;
+    for (size_t r = last + 1; r-- > 0;) {
+        const size_t run = index[r];
+        const size_t length = run < last ? DN_RUN : count - last * DN_RUN;
+        end -= length;
+        for (size_t i = 0; i < length; i++)
+            index[end + i] = (uint32_t)(run * DN_RUN + i);
+    }
+}
+
+void dn_random_order(uint32_t *index, size_t count, size_t window, uint64_t seed, uint64_t epoch)
+{
+    if (window == 0 || count == 0) {
+        dn_random_permutation(index, count, seed, epoch);
+        return;
+    }
+    dn_random_permutation(index, (count + DN_RUN - 1) / DN_RUN, seed, epoch);
+    expand_runs(index, count);
+    for (size_t at = 0; at < count; at += window)
+        permute(index + at, window < count - at ? window : count - at, seed, epoch,
+                (UINT64_C(1) << 32) + at);
 }

@@ -25,12 +25,15 @@ static dn_status resize_pixels(dn_pixels *pixels, int width, int height)
     return dn_buffer_grow(&pixels->rgb, (size_t)width * (size_t)height * 3);
 }
 
-static dn_status check_size(const char *name, double width, double height)
+static dn_status check_size(const dn_encoded *file, double width, double height)
 {
     DN_CHECK(width >= 1 && height >= 1 && width <= DN_IMAGE_SIDE && height <= DN_IMAGE_SIDE &&
                  width * height <= DN_IMAGE_PIXELS,
-             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected at most %d", name, width, height,
-             DN_IMAGE_PIXELS);
+             DN_EINVAL, "%s: found %.0f x %.0f pixels, expected at most %d", file->name, width,
+             height, DN_IMAGE_PIXELS);
+    DN_CHECK(width * height <= DN_IMAGE_EXPANSION * (double)file->size, DN_ECORRUPT,
+             "%s: found %.0f x %.0f pixels in %zu bytes, which cannot hold as many", file->name,
+             width, height, file->size);
     return DN_OK;
 }
 
@@ -50,9 +53,14 @@ static dn_status check_part(const char *name, const dn_box *part, double width, 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct decoder;
     struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
     jmp_buf failed;
     int is_short; /* the file ended too early */
+    int is_endless;
 } jpeg_reader;
+
+/* Each goes over the whole picture, and a file has room for millions. */
+enum { MOST_SCANS = 500 };
 
 static void jpeg_fail(j_common_ptr decoder)
 {
@@ -66,24 +74,36 @@ static void jpeg_note(j_common_ptr decoder, int level)
         ((jpeg_reader *)decoder)->is_short = 1;
 }
 
+static void jpeg_count_scans(j_common_ptr decoder)
+{
+    jpeg_reader *const r = (jpeg_reader *)decoder;
+    if (r->decoder.input_scan_number <= MOST_SCANS)
+        return;
+    r->is_endless = 1;
+    longjmp(r->failed, 1);
+}
+
 static void jpeg_open(jpeg_reader *r, const dn_encoded *file)
 {
     r->decoder.err = jpeg_std_error(&r->errors);
     r->errors.error_exit = jpeg_fail;
     r->errors.emit_message = jpeg_note;
     jpeg_create_decompress(&r->decoder);
+    r->progress.progress_monitor = jpeg_count_scans;
+    r->decoder.progress = &r->progress;
     jpeg_mem_src(&r->decoder, file->bytes, file->size);
     jpeg_read_header(&r->decoder, TRUE);
 }
 
-static dn_status jpeg_check(const jpeg_reader *r, const char *name)
+static dn_status jpeg_check(const jpeg_reader *r, const dn_encoded *file)
 {
+    const char *const name = file->name;
     const struct jpeg_decompress_struct *d = &r->decoder;
     DN_CHECK(!d->arith_code, DN_EINVAL,
              "%s: found an arithmetic-coded JPEG, expected Huffman codes", name);
     DN_CHECK(d->num_components == 1 || d->num_components == 3 || d->num_components == 4, DN_EINVAL,
              "%s: found a JPEG of %d components, expected 1, 3 or 4", name, d->num_components);
-    return check_size(name, d->image_width, d->image_height);
+    return check_size(file, d->image_width, d->image_height);
 }
 
 /* to(width, 3) = a row of `components` each: grey, RGB, or CMYK as Adobe writes it, inverted. */
@@ -136,21 +156,30 @@ static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pix
     return DN_OK;
 }
 
+/* What libjpeg could not go on with. */
+static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
+{
+    char reason[JMSG_LENGTH_MAX];
+    DN_CHECK(!r->is_endless, DN_EINVAL, "%s: found a JPEG of more than %d scans", name, MOST_SCANS);
+    DN_CHECK(r->errors.msg_code != JERR_BAD_PRECISION, DN_EINVAL,
+             "%s: found a JPEG of %d bits a sample, expected 8", name, r->errors.msg_parm.i[0]);
+    r->errors.format_message((j_common_ptr)&r->decoder, reason);
+    return dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", name, reason);
+}
+
 /* Either the header alone (pixels NULL) or the pixels. */
 static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *part, double shrink,
                            dn_pixels *pixels)
 {
     jpeg_reader r = {0};
-    char reason[JMSG_LENGTH_MAX];
     dn_status status;
     if (setjmp(r.failed) != 0) {
-        r.errors.format_message((j_common_ptr)&r.decoder, reason);
-        status = dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", file->name, reason);
+        status = jpeg_failure(&r, file->name);
         jpeg_destroy_decompress(&r.decoder);
         return status;
     }
     jpeg_open(&r, file);
-    status = jpeg_check(&r, file->name);
+    status = jpeg_check(&r, file);
     if (status == DN_OK)
         *info =
             (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
@@ -240,7 +269,7 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
     png_read_info(png, info);
     const png_uint_32 width = png_get_image_width(png, info);
     const png_uint_32 height = png_get_image_height(png, info);
-    status = check_size(file->name, width, height);
+    status = check_size(file, width, height);
     if (status == DN_OK)
         *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
     if (status == DN_OK && pixels)

@@ -1,13 +1,16 @@
 /*
  * Reading ahead; see include/dn/loader.h.
  *
- * The I/O thread reads batch after batch, n into slot n % depth, at most `depth` ahead of `taken`,
- * the batch that the caller asks for next. The slots of the batches [taken, read) are the caller's,
- * the others the thread's. To begin elsewhere, the thread is started anew.
+ * Batch n is read into slot n % depth, at most `depth` batches ahead of `taken`, the one that the
+ * caller asks for next. A thread takes image after image of the batch that is open; where none is,
+ * it opens the next one. A slot belongs to the threads from then on until the last of its images is
+ * read, and to the caller until `taken` has passed it. To begin elsewhere, the threads are started
+ * anew.
  */
 #include "dn/loader.h"
 
 #include <assert.h>
+#include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,27 +18,39 @@
 #include "dn/rng.h"
 
 struct slot {
-    int count; /* images */
-    dn_failure failure;
-    float *images;   /* (batch, channels, height, width) */
-    int32_t *labels; /* (batch) */
+    int64_t batch;               /* its number */
+    int64_t epoch, position;     /* of its first image */
+    int count, handed_out, read; /* images: of the batch, those of a thread, those that are here */
+    int failed;                  /* the first that could not be read; count: none */
+    dn_failure failure;          /* of that one */
+    uint32_t *index;             /* (batch) of the images in the split */
+    float *images;               /* (batch, channels, height, width) */
+    int32_t *labels;             /* (batch) */
+};
+
+struct reader {
+    dn_loader *loader;
+    pthread_t thread;
+    dn_workspace workspace;
 };
 
 struct dn_loader {
     dn_loader_settings settings;
-    dn_workspace workspace; /* the thread's */
     size_t image_floats;
-    struct slot *slot; /* (depth) */
-    float *images;     /* of all slots */
-    int32_t *labels;   /* of all slots */
-    uint32_t *order;   /* epoch `ordered`'s; NULL: stored order */
+    struct slot *slot;     /* (depth) */
+    struct reader *reader; /* (settings.threads) */
+    uint32_t *index;       /* of all slots */
+    float *images;         /* of all slots */
+    int32_t *labels;       /* of all slots */
+    uint32_t *order;       /* epoch `ordered`'s; NULL: stored order */
     int64_t ordered;
+    double waited; /* the caller, seconds */
+    int running;   /* threads */
 
-    pthread_t thread;
-    int running;
-    pthread_mutex_t lock;   /* of what follows */
-    pthread_cond_t changed; /* something of it */
-    int64_t read, taken;    /* the next batch of the thread, and of the caller */
+    pthread_mutex_t lock;        /* of what follows, and of the slots but their images */
+    pthread_cond_t room, filled; /* for the threads, for the caller */
+    int64_t next, taken;         /* the batch to be opened next, and the caller's */
+    struct slot *open;           /* or NULL: all its images are handed out */
     int closing;
 };
 
@@ -44,47 +59,86 @@ int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_ran
     return ((step % s->steps) * s->virtual_ranks + virtual_rank) * s->batch;
 }
 
-/* ---- the thread ---- */
+/* ---- the threads ---- */
 
-static dn_status read_batch(dn_loader *l, struct slot *slot, int64_t n)
+/* Says which images batch n holds. */
+static void open_batch(dn_loader *l, int64_t n)
 {
-    const dn_sequence *s = &l->settings.sequence;
-    const dn_source *source = l->settings.source;
-    const int own = s->last - s->first;
-    const int64_t step = n / own;
-    dn_request r = {.epoch = step / s->steps,
-                    .position = dn_sequence_position(s, step, s->first + (int)(n % own))};
-    const int64_t left = source->count - r.position;
-    slot->count = left < s->batch ? (int)left : s->batch;
-    if (l->order && l->ordered != r.epoch) {
-        dn_random_permutation(l->order, (size_t)source->count, l->settings.seed, (uint64_t)r.epoch);
-        l->ordered = r.epoch;
+    const dn_loader_settings *const s = &l->settings;
+    const dn_sequence *const q = &s->sequence;
+    const int own = q->last - q->first;
+    struct slot *const slot = l->open = &l->slot[n % s->depth];
+    slot->batch = n;
+    slot->epoch = n / own / q->steps;
+    slot->position = dn_sequence_position(q, n / own, q->first + (int)(n % own));
+    const int64_t left = s->source->count - slot->position;
+    slot->count = slot->failed = left < q->batch ? (int)left : q->batch;
+    slot->handed_out = slot->read = 0;
+    slot->failure.status = DN_OK;
+    if (l->order && l->ordered != slot->epoch) {
+        dn_random_order(l->order, (size_t)s->source->count, (size_t)s->window, s->seed,
+                        (uint64_t)slot->epoch);
+        l->ordered = slot->epoch;
     }
-    for (int i = 0; i < slot->count; i++, r.position++) {
-        r.index = l->order ? l->order[r.position] : r.position;
-        slot->labels[i] = source->labels[r.index];
-        DN_TRY(source->read(source, &r, &l->settings.transform, &l->workspace,
-                            slot->images + (size_t)i * l->image_floats));
+    for (int i = 0; i < slot->count; i++) {
+        const int64_t at = slot->position + i;
+        slot->index[i] = l->order ? l->order[at] : (uint32_t)at;
     }
-    return DN_OK;
+}
+
+/* The slot of the next image to read, *image in its batch; waits for room. NULL: the end. */
+static struct slot *take_image(dn_loader *l, int *image)
+{
+    const dn_loader_settings *const s = &l->settings;
+    while (!l->closing && !l->open)
+        if (l->next < s->end && l->next < l->taken + s->depth)
+            open_batch(l, l->next++);
+        else
+            pthread_cond_wait(&l->room, &l->lock);
+    struct slot *const slot = l->open;
+    if (l->closing)
+        return NULL;
+    *image = slot->handed_out++;
+    if (slot->handed_out == slot->count)
+        l->open = NULL;
+    return slot;
+}
+
+static dn_status read_image(struct reader *r, const struct slot *slot, int image)
+{
+    const dn_loader *const l = r->loader;
+    const dn_source *const source = l->settings.source;
+    const dn_request request = {
+        .index = slot->index[image], .epoch = slot->epoch, .position = slot->position + image};
+    slot->labels[image] = source->labels[request.index];
+    return source->read(source, &request, &l->settings.transform, &r->workspace,
+                        slot->images + (size_t)image * l->image_floats);
+}
+
+/* One image more is here, or failed; of several failures the batch's first image's is kept. */
+static void end_image(dn_loader *l, struct slot *slot, int image, dn_status status)
+{
+    if (status != DN_OK && image < slot->failed) {
+        slot->failed = image;
+        slot->failure.status = DN_OK;
+        dn_failure_keep(&slot->failure, status);
+    }
+    if (++slot->read == slot->count)
+        pthread_cond_signal(&l->filled);
 }
 
 static void *read_ahead(void *user)
 {
-    dn_loader *l = user;
+    struct reader *const r = user;
+    dn_loader *const l = r->loader;
+    struct slot *slot;
+    int image;
     pthread_mutex_lock(&l->lock);
-    while (!l->closing) {
-        if (l->read >= l->settings.end || l->read >= l->taken + l->settings.depth) {
-            pthread_cond_wait(&l->changed, &l->lock);
-            continue;
-        }
+    while ((slot = take_image(l, &image))) {
         pthread_mutex_unlock(&l->lock);
-        struct slot *slot = &l->slot[l->read % l->settings.depth];
-        slot->failure.status = DN_OK;
-        dn_failure_keep(&slot->failure, read_batch(l, slot, l->read));
+        const dn_status status = read_image(r, slot, image);
         pthread_mutex_lock(&l->lock);
-        l->read++;
-        pthread_cond_signal(&l->changed);
+        end_image(l, slot, image, status);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -92,24 +146,31 @@ static void *read_ahead(void *user)
 
 static void stop_reading(dn_loader *l)
 {
-    if (!l->running)
-        return;
     pthread_mutex_lock(&l->lock);
     l->closing = 1;
-    pthread_cond_signal(&l->changed);
+    pthread_cond_broadcast(&l->room);
     pthread_mutex_unlock(&l->lock);
-    pthread_join(l->thread, NULL);
-    l->running = 0;
+    while (l->running > 0)
+        pthread_join(l->reader[--l->running].thread, NULL);
 }
 
-/* Empties the ring and starts the thread at batch n. */
+/* Empties the ring and starts the threads at batch n. */
 static dn_status start_reading(dn_loader *l, int64_t n)
 {
-    l->read = l->taken = n;
+    const int threads = l->settings.threads;
+    l->next = l->taken = n;
+    l->open = NULL;
     l->closing = 0;
-    l->running = pthread_create(&l->thread, NULL, read_ahead, l) == 0;
-    DN_CHECK(l->running, DN_ENOMEM, "threads: found none to read ahead");
-    return DN_OK;
+    for (int i = 0; i < l->settings.depth; i++)
+        l->slot[i].batch = -1;
+    while (l->running < threads && pthread_create(&l->reader[l->running].thread, NULL, read_ahead,
+                                                  &l->reader[l->running]) == 0)
+        l->running++;
+    if (l->running == threads)
+        return DN_OK;
+    const int found = l->running;
+    stop_reading(l);
+    return dn_fail(DN_ENOMEM, "threads: found %d to read ahead, expected %d", found, threads);
 }
 
 /* ---- the caller ---- */
@@ -124,26 +185,40 @@ static void copy_batch(const dn_loader *l, const struct slot *slot, float *image
     memcpy(labels, slot->labels, (size_t)slot->count * sizeof *labels);
 }
 
+/* Waits until all images of batch n are read. */
+static void await_batch(dn_loader *l, int64_t n)
+{
+    const struct slot *const slot = &l->slot[n % l->settings.depth];
+    const double start = omp_get_wtime();
+    pthread_mutex_lock(&l->lock);
+    while (slot->batch != n || slot->read < slot->count)
+        pthread_cond_wait(&l->filled, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+    l->waited += omp_get_wtime() - start;
+}
+
 dn_status dn_loader_load(dn_loader *l, int64_t n, float *images, int32_t *labels)
 {
-    const struct slot *slot = &l->slot[n % l->settings.depth];
+    const struct slot *const slot = &l->slot[n % l->settings.depth];
     assert(n >= 0 && n < l->settings.end);
-    if (n != l->taken) {
+    if (n != l->taken || l->running == 0) {
         stop_reading(l);
         DN_TRY(start_reading(l, n));
     }
-    pthread_mutex_lock(&l->lock);
-    while (l->read <= n)
-        pthread_cond_wait(&l->changed, &l->lock);
-    pthread_mutex_unlock(&l->lock);
+    await_batch(l, n);
     const dn_status status = dn_failure_report(&slot->failure);
     if (status == DN_OK)
         copy_batch(l, slot, images, labels);
     pthread_mutex_lock(&l->lock);
     l->taken = n + 1;
-    pthread_cond_signal(&l->changed);
+    pthread_cond_broadcast(&l->room);
     pthread_mutex_unlock(&l->lock);
     return status;
+}
+
+double dn_loader_waited(const dn_loader *l)
+{
+    return l->waited;
 }
 
 /* ---- its life ---- */
@@ -153,12 +228,18 @@ static dn_status allocate_ring(dn_loader *l)
     const dn_loader_settings *s = &l->settings;
     const size_t depth = (size_t)s->depth, batch = (size_t)s->sequence.batch;
     l->slot = calloc(depth, sizeof *l->slot);
+    l->reader = calloc((size_t)s->threads, sizeof *l->reader);
+    l->index = malloc(depth * batch * sizeof *l->index);
     l->images = malloc(depth * batch * l->image_floats * sizeof *l->images);
     l->labels = malloc(depth * batch * sizeof *l->labels);
     l->order = s->shuffle ? malloc((size_t)s->source->count * sizeof *l->order) : NULL;
-    DN_CHECK(l->slot && l->images && l->labels && (l->order || !s->shuffle), DN_ENOMEM,
-             "memory: found none to read %zu batches of %zu images ahead", depth, batch);
+    DN_CHECK(l->slot && l->reader && l->index && l->images && l->labels &&
+                 (l->order || !s->shuffle),
+             DN_ENOMEM, "memory: found none to read %zu batches of %zu images ahead", depth, batch);
+    for (int i = 0; i < s->threads; i++)
+        l->reader[i].loader = l;
     for (size_t i = 0; i < depth; i++) {
+        l->slot[i].index = l->index + i * batch;
         l->slot[i].images = l->images + i * batch * l->image_floats;
         l->slot[i].labels = l->labels + i * batch;
     }
@@ -175,7 +256,8 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
                      .image_floats = (size_t)t->channels * (size_t)t->height * (size_t)t->width,
                      .ordered = -1};
     pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
+    pthread_cond_init(&l->room, NULL);
+    pthread_cond_init(&l->filled, NULL);
     DN_TRY_OR_DONE(allocate_ring(l));
     DN_TRY_OR_DONE(start_reading(l, s->begin));
 done:
@@ -190,10 +272,14 @@ void dn_loader_destroy(dn_loader **loader)
     if (l == NULL)
         return;
     stop_reading(l);
-    pthread_cond_destroy(&l->changed);
+    pthread_cond_destroy(&l->filled);
+    pthread_cond_destroy(&l->room);
     pthread_mutex_destroy(&l->lock);
-    dn_workspace_free(&l->workspace);
+    for (int i = 0; l->reader && i < l->settings.threads; i++)
+        dn_workspace_free(&l->reader[i].workspace);
+    free(l->reader);
     free(l->slot);
+    free(l->index);
     free(l->images);
     free(l->labels);
     free(l->order);

@@ -28,7 +28,6 @@ static const char seal_format[] = "  \"xxh3\": \"%016" PRIx64 "\"\n}\n";
 enum {
     SEALED_VERSION = 2,    /* version 1 has no seal, and no "source" */
     SEAL_BYTES = 31,       /* of seal_format */
-    MOST_BYTES = 64 << 20, /* of the file */
     MOST_NAME_BYTES = 255, /* of a class name */
     ENCODED_BYTES = 27,    /* the least of an image: one, its place, size, checksum and label */
 };
@@ -38,8 +37,8 @@ const char *dn_split_name(dn_split_id split)
     return split == DN_TRAIN ? "train" : "test";
 }
 
-void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
+int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                        dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
 {
     const dn_shard_attribute attributes[DN_SHARD_ATTRIBUTES] = {
         {.name = "format",
@@ -54,6 +53,7 @@ void dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *s
         {.name = "mean", .channels = manifest->info.mean},
         {.name = "std", .channels = manifest->info.std}};
     memcpy(list, attributes, sizeof attributes);
+    return DN_SHARD_ATTRIBUTES - (dn_is_encoded(&manifest->info) ? 2 : 0);
 }
 
 /* A manifest with room for the shards and, behind them, so many bytes. */
@@ -225,7 +225,7 @@ static dn_status check_seal(const char *text, size_t size)
 
 /* The members of dataset.json, as jansson takes them apart. */
 struct members {
-    const char *format, *name, *source, *seal;
+    const char *format, *name, *source, *conversion, *seal;
     json_int_t version, channels, height, width, classes, level, count[DN_SPLITS];
     json_t *names, *mean, *std, *shards[DN_SPLITS];
 };
@@ -234,16 +234,16 @@ static dn_status unpack_members(struct members *m, json_t *root)
 {
     json_error_t error;
     *m = (struct members){0};
-    DN_CHECK(json_unpack_ex(root, &error, JSON_STRICT,
-                            "{s:s,s:I,s:s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
-                            "s:{s:{s:I,s:o},s:{s:I,s:o}},s?s}",
-                            "format", &m->format, "format_version", &m->version, "dataset",
-                            &m->name, "source", &m->source, "channels", &m->channels, "height",
-                            &m->height, "width", &m->width, "classes", &m->classes, "zstd_level",
-                            &m->level, "class_names", &m->names, "mean", &m->mean, "std", &m->std,
-                            "splits", "train", "count", &m->count[DN_TRAIN], "shards",
-                            &m->shards[DN_TRAIN], "test", "count", &m->count[DN_TEST], "shards",
-                            &m->shards[DN_TEST], "xxh3", &m->seal) == 0,
+    DN_CHECK(json_unpack_ex(
+                 root, &error, JSON_STRICT,
+                 "{s:s,s:I,s:s,s?s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
+                 "s:{s:{s:I,s:o},s:{s:I,s:o}},s?s}",
+                 "format", &m->format, "format_version", &m->version, "dataset", &m->name, "source",
+                 &m->source, "conversion", &m->conversion, "channels", &m->channels, "height",
+                 &m->height, "width", &m->width, "classes", &m->classes, "zstd_level", &m->level,
+                 "class_names", &m->names, "mean", &m->mean, "std", &m->std, "splits", "train",
+                 "count", &m->count[DN_TRAIN], "shards", &m->shards[DN_TRAIN], "test", "count",
+                 &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "xxh3", &m->seal) == 0,
              DN_ECORRUPT, "not valid: %s", error.text);
     const int sealed = m->version >= SEALED_VERSION;
     DN_CHECK((m->source != NULL) == sealed && (m->seal != NULL) == sealed, DN_ECORRUPT,
@@ -320,6 +320,17 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_shard_info *info
     return DN_OK;
 }
 
+/* Only encoded images may have been converted. */
+static dn_status parse_conversion(dn_manifest *manifest, const char *text)
+{
+    DN_CHECK(strlen(text) < sizeof manifest->conversion && dn_is_one_line(text) &&
+                 (!*text || dn_is_encoded(&manifest->info)),
+             DN_ECORRUPT, "conversion: found \"%s\", expected a text of at most %zu bytes", text,
+             sizeof manifest->conversion - 1);
+    strcpy(manifest->conversion, text);
+    return DN_OK;
+}
+
 static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
 {
     struct members m;
@@ -333,6 +344,7 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
                  dn_split_name((dn_split_id)s));
     }
     DN_TRY(create_loaded(manifest, &info, shards, m.names));
+    DN_TRY(parse_conversion(*manifest, m.conversion ? m.conversion : ""));
     (*manifest)->zstd_level = (int)m.level;
     if (m.source)
         DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
@@ -359,34 +371,44 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
     return status;
 }
 
-/* *text(*size) = the file, unless it is larger than any data set's. */
-static dn_status load_text(const char *path, uint8_t **text, size_t *size)
+dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
 {
+    char path[PATH_MAX];
     int64_t bytes;
-    DN_TRY(dn_file_size(path, &bytes));
-    DN_CHECK(bytes <= MOST_BYTES, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %d",
-             path, bytes, MOST_BYTES);
+    *text = NULL;
+    DN_TRY(dn_join_path(path, folder, file_name));
+    const dn_status status = dn_file_size(path, &bytes);
+    DN_CHECK(status != DN_ENOENT, status, "%s; make the data set with create_records NAME --out %s",
+             dn_message(), folder);
+    DN_TRY(status);
+    DN_CHECK(bytes <= DN_MANIFEST_BYTES, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, expected at most %d", path, bytes, DN_MANIFEST_BYTES);
     return dn_file_load(path, text, size);
+}
+
+dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
+                            size_t size)
+{
+    *manifest = NULL;
+    const dn_status status = parse_text(manifest, (const char *)text, size);
+    if (status == DN_OK)
+        return DN_OK;
+    free(*manifest);
+    *manifest = NULL;
+    return dn_fail(status, "%s: %s", what, dn_message());
 }
 
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
 {
     char path[PATH_MAX];
-    uint8_t *text = NULL;
+    uint8_t *text;
     size_t size;
     *manifest = NULL;
+    DN_TRY(dn_manifest_read(&text, &size, folder));
     DN_TRY(dn_join_path(path, folder, file_name));
-    dn_status status = load_text(path, &text, &size);
-    DN_CHECK(status != DN_ENOENT, status, "%s; make the data set with create_records NAME --out %s",
-             dn_message(), folder);
-    DN_TRY(status);
-    status = parse_text(manifest, (const char *)text, size);
+    const dn_status status = dn_manifest_parse(manifest, path, text, size);
     free(text);
-    if (status == DN_OK)
-        return DN_OK;
-    free(*manifest);
-    *manifest = NULL;
-    return dn_fail(status, "%s: %s", path, dn_message());
+    return status;
 }
 
 static json_t *file_to_json(const dn_manifest_file *file)
@@ -417,9 +439,10 @@ static json_t *to_json(const dn_manifest *m)
         json_array_append_new(mean, json_real(m->info.mean[c]));
         json_array_append_new(std, json_real(m->info.std[c]));
     }
-    return json_pack("{s:s,s:i,s:s,s:o,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
+    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
                      format_name, "format_version", SEALED_VERSION, "dataset", m->info.dataset,
-                     "source", json_sprintf("%016" PRIx64, m->source), "channels", m->info.channels,
+                     "source", json_sprintf("%016" PRIx64, m->source), "conversion",
+                     m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels,
                      "height", m->info.height, "width", m->info.width, "classes", m->info.classes,
                      "zstd_level", m->zstd_level, "class_names", names, "mean", mean, "std", std,
                      "splits", "train", split_to_json(&m->split[DN_TRAIN]), "test",

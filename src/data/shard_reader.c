@@ -1,14 +1,13 @@
 /*
  * Reader of HDF5 image shards; see include/dn/shard.h and docs/shard-format.md.
  *
- * Nobody vouches for a shard. Its bytes are compared with the manifest's checksum before HDF5 sees
- * them; HDF5 is used in a child process only, for attributes, labels and the address of every
- * chunk; and what the child leaves, the index, is checked here against the file. Reading is pread
- * and zstd, by all threads, without HDF5's global lock.
+ * Nobody vouches for a shard. The bytes of one with pixels are compared with the manifest's
+ * checksum before HDF5 sees them, those of encoded images with their own whenever they are read;
+ * what HDF5 says of either is in the index (shard_index.c). Reading is pread and zstd, by all
+ * threads, without HDF5's global lock.
  */
-#include "dn/shard.h"
+#include "data/shard_reader.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,418 +19,25 @@
 
 #include "dn/child.h"
 #include "dn/file.h"
-#include "dn/hdf5.h"
-
-/* The index: of each shard its place, then the chunks, then the labels. */
-struct place {
-    int64_t chunk;  /* the shard's first */
-    int64_t images; /* of a chunk; the last one is padded with zeros to as many */
-};
-
-/* A chunk of images, or one that is encoded. */
-struct chunk {
-    int64_t address, bytes; /* in the file */
-    int64_t compressed;     /* of a chunk */
-    uint64_t hash;          /* of an encoded image */
-};
-
-enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* of chunks: some 10 seconds */
-
-struct dn_shards {
-    dn_manifest *manifest;
-    const dn_manifest_split *split; /* the manifest's */
-    char folder[PATH_MAX];
-    int64_t most_chunks;
-    struct place *place; /* (split->shards) */
-    struct chunk *chunk; /* (most_chunks) */
-    uint16_t *labels;    /* (split->count) */
-    void *own_index;     /* or NULL: where the index is somebody else's */
-};
-
-static int is_encoded(const dn_shards *shards)
-{
-    return dn_is_encoded(&shards->manifest->info);
-}
-
-/* A chunk has at least an image, and its entry in the file 13 bytes. */
-static int64_t most_chunks(const dn_shards *shards, const dn_manifest_shard *shard)
-{
-    if (is_encoded(shards))
-        return shard->count;
-    const int64_t most = shard->count < DN_SHARD_CHUNKS ? shard->count : DN_SHARD_CHUNKS;
-    return most < shard->hdf5.bytes / 13 ? most : shard->hdf5.bytes / 13;
-}
-
-static int64_t chunks_of(const dn_manifest_shard *shard, int64_t chunk_images)
-{
-    return (shard->count + chunk_images - 1) / chunk_images;
-}
-
-/* ---- in the child: what HDF5 says ---- */
-
-static dn_status check_text(hid_t file, const char *path, const char *name, const char *expected)
-{
-    char text[64];
-    DN_TRY(dn_hdf5_get_text(file, path, name, text, sizeof text));
-    DN_CHECK(strcmp(text, expected) == 0, DN_ECORRUPT, "%s: found %s \"%s\", expected \"%s\"", path,
-             name, text, expected);
-    return DN_OK;
-}
-
-static dn_status check_integer(hid_t file, const char *path, const char *name, int64_t expected)
-{
-    int64_t integer;
-    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &integer));
-    DN_CHECK(integer == expected, DN_ECORRUPT,
-             "%s: found %s %" PRId64 ", expected %" PRId64 " as dataset.json says", path, name,
-             integer, expected);
-    return DN_OK;
-}
-
-static dn_status check_channels(hid_t file, const char *path, const char *name,
-                                const double *expected, int channels)
-{
-    double found[DN_MAX_IMAGE_CHANNELS];
-    DN_TRY(dn_hdf5_get_list(file, path, name, H5T_NATIVE_DOUBLE, channels, found));
-    for (int c = 0; c < channels; c++)
-        DN_CHECK(found[c] == expected[c], DN_ECORRUPT,
-                 "%s: channel %d: found %s %.17g, expected %.17g as dataset.json says", path, c,
-                 name, found[c], expected[c]);
-    return DN_OK;
-}
-
-/* The shard is the one that dataset.json means. */
-static dn_status check_attributes(hid_t file, const char *path, const dn_shards *shards,
-                                  const dn_manifest_shard *shard)
-{
-    dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
-    dn_shard_attributes(shards->manifest, shard, list);
-    for (int i = 0; i < DN_SHARD_ATTRIBUTES; i++) {
-        const dn_shard_attribute *const a = &list[i];
-        if (a->text)
-            DN_TRY(check_text(file, path, a->name, a->text));
-        else if (a->channels)
-            DN_TRY(
-                check_channels(file, path, a->name, a->channels, shards->manifest->info.channels));
-        else
-            DN_TRY(check_integer(file, path, a->name, a->integer));
-    }
-    return DN_OK;
-}
-
-/* As dataset.json has them; stored with zeros after the shorter ones. */
-static dn_status check_class_names(hid_t file, const char *path, const dn_manifest *manifest)
-{
-    const unsigned classes = (unsigned)manifest->info.classes;
-    const char *const *const names = manifest->class_names;
-    size_t size = 1;
-    for (unsigned i = 0; i < classes; i++)
-        size = strlen(names[i]) >= size ? strlen(names[i]) + 1 : size;
-    char *const found = calloc(classes, size);
-    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %u class names", path, classes);
-    const hid_t type = dn_hdf5_text_type(size);
-    dn_status status = dn_hdf5_read(file, path, DN_SHARD_CLASS_NAMES, type, classes, found);
-    for (unsigned i = 0; i < classes && status == DN_OK; i++)
-        if (strncmp(found + (size_t)i * size, names[i], size) != 0)
-            status = dn_fail(DN_ECORRUPT, "%s: found class name %u \"%.*s\", expected \"%s\"", path,
-                             i, (int)size, found + (size_t)i * size, names[i]);
-    H5Tclose(type);
-    free(found);
-    return status;
-}
-
-/* Whether the data set is uint8 of `shape`, in chunks of whole images with the zstd filter alone;
- * *chunk_images = the images of a chunk. */
-static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_images)
-{
-    const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
-    const hid_t properties = H5Dget_create_plist(images);
-    hsize_t size[4], part[4];
-    unsigned flags, config;
-    size_t values = 0;
-    const int good = H5Sget_simple_extent_ndims(space) == 4 &&
-                     H5Sget_simple_extent_dims(space, size, NULL) == 4 &&
-                     memcmp(size, shape, sizeof size) == 0 && H5Tequal(type, H5T_STD_U8LE) > 0 &&
-                     H5Pget_chunk(properties, 4, part) == 4 && part[0] >= 1 &&
-                     part[0] <= shape[0] && memcmp(part + 1, shape + 1, 3 * sizeof *part) == 0 &&
-                     H5Pget_nfilters(properties) == 1 &&
-                     H5Pget_filter2(properties, 0, &flags, &values, NULL, 0, NULL, &config) ==
-                         DN_SHARD_ZSTD_FILTER;
-    H5Pclose(properties);
-    H5Tclose(type);
-    H5Sclose(space);
-    *chunk_images = good ? part[0] : 0;
-    return good;
-}
-
-/* Where the chunk that begins with image `first` of the shard stands. */
-static dn_status find_chunk(hid_t images, const char *path, int64_t first, struct chunk *chunk)
-{
-    const hsize_t corner[4] = {(hsize_t)first};
-    unsigned mask;
-    haddr_t address;
-    hsize_t bytes;
-    DN_CHECK(H5Dget_chunk_info_by_coord(images, corner, &mask, &address, &bytes) >= 0, DN_ECORRUPT,
-             "%s: HDF5 does not find the chunk of image %" PRId64, path, first);
-    *chunk = (struct chunk){
-        .address = (int64_t)address, .bytes = (int64_t)bytes, .compressed = !(mask & 1)};
-    return DN_OK;
-}
-
-/* Enters the shard's chunks. */
-static dn_status list_chunks(hid_t images, const char *path, const dn_shards *shards,
-                             const dn_manifest_shard *shard)
-{
-    const dn_shard_info *const info = &shards->manifest->info;
-    const hsize_t shape[4] = {(hsize_t)shard->count, (hsize_t)info->channels, (hsize_t)info->height,
-                              (hsize_t)info->width};
-    struct place *const place = &shards->place[shard->index];
-    hsize_t step;
-    DN_CHECK(is_as_specified(images, shape, &step), DN_ECORRUPT,
-             "%s: " DN_SHARD_IMAGES " is not uint8 (%" PRId64
-             ", %d, %d, %d) in chunks of whole images with filter %d",
-             path, shard->count, info->channels, info->height, info->width, DN_SHARD_ZSTD_FILTER);
-    place->images = (int64_t)step;
-    const int64_t count = chunks_of(shard, place->images);
-    DN_CHECK(count <= most_chunks(shards, shard), DN_ECORRUPT,
-             "%s: found %" PRId64 " chunks, expected at most %" PRId64 " in a file of %" PRId64
-             " bytes",
-             path, count, most_chunks(shards, shard), shard->hdf5.bytes);
-    for (int64_t i = 0; i < count; i++)
-        DN_TRY(find_chunk(images, path, i * place->images, &shards->chunk[place->chunk + i]));
-    return DN_OK;
-}
-
-static dn_status read_images(hid_t file, const char *path, const dn_shards *shards,
-                             const dn_manifest_shard *shard)
-{
-    hid_t images;
-    dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_IMAGES, H5D_CHUNKED, &images);
-    if (status == DN_OK)
-        status = list_chunks(images, path, shards, shard);
-    H5Dclose(images);
-    return status;
-}
-
-/* Where the bytes of all encoded images stand in the file: one after another. */
-static dn_status find_encoded(hid_t file, const char *path, int64_t *address, int64_t *bytes)
-{
-    hid_t set;
-    const dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_ENCODED, H5D_CONTIGUOUS, &set);
-    const hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-    const haddr_t found = H5Dget_offset(set);
-    *bytes = H5Sget_simple_extent_npoints(space);
-    *address = (int64_t)found;
-    const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
-                     found != HADDR_UNDEF && *bytes > 0;
-    H5Tclose(type);
-    H5Sclose(space);
-    H5Dclose(set);
-    DN_TRY(status);
-    DN_CHECK(good, DN_ECORRUPT, "%s: " DN_SHARD_ENCODED " is not a list of uint8", path);
-    return DN_OK;
-}
-
-/* Enters the shard's encoded images. */
-static dn_status list_encoded(hid_t file, const char *path, const dn_shards *shards,
-                              const dn_manifest_shard *shard)
-{
-    const int64_t count = shard->count;
-    struct place *const place = &shards->place[shard->index];
-    struct chunk *const image = &shards->chunk[place->chunk];
-    uint64_t *const offset = malloc((2 * (size_t)count + 1) * sizeof *offset);
-    uint64_t *const hash = offset + count + 1;
-    int64_t address, bytes;
-    dn_status status;
-    DN_CHECK(offset, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path, count);
-    DN_TRY_OR_DONE(find_encoded(file, path, &address, &bytes));
-    DN_TRY_OR_DONE(
-        dn_hdf5_read(file, path, DN_SHARD_OFFSETS, H5T_NATIVE_UINT64, count + 1, offset));
-    DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_HASHES, H5T_NATIVE_UINT64, count, hash));
-    place->images = 1;
-    for (int64_t i = 0; i < count && status == DN_OK; i++) {
-        if (offset[i] >= offset[i + 1] || offset[i + 1] > (uint64_t)bytes)
-            status = dn_fail(DN_ECORRUPT,
-                             "%s: image %" PRId64 " is not within the %" PRId64
-                             " bytes of " DN_SHARD_ENCODED,
-                             path, i, bytes);
-        else
-            image[i] = (struct chunk){.address = address + (int64_t)offset[i],
-                                      .bytes = (int64_t)(offset[i + 1] - offset[i]),
-                                      .hash = hash[i]};
-    }
-done:
-    free(offset);
-    return status;
-}
-
-static dn_status read_labels(hid_t file, const char *path, const dn_shards *shards,
-                             const dn_manifest_shard *shard)
-{
-    uint16_t *const labels = shards->labels + shard->first;
-    char hash[17];
-    DN_TRY(dn_hdf5_read(file, path, DN_SHARD_LABELS, H5T_NATIVE_UINT16, shard->count, labels));
-    snprintf(hash, sizeof hash, "%016" PRIx64,
-             XXH3_64bits(labels, (size_t)shard->count * sizeof *labels));
-    return check_text(file, path, DN_SHARD_LABELS_HASH, hash);
-}
-
-static dn_status read_shard(const char *path, const dn_shards *shards,
-                            const dn_manifest_shard *shard)
-{
-    dn_status status;
-    const hid_t file = dn_hdf5_open(path);
-    DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", path);
-    DN_TRY_OR_DONE(check_attributes(file, path, shards, shard));
-    DN_TRY_OR_DONE(check_class_names(file, path, shards->manifest));
-    DN_TRY_OR_DONE(is_encoded(shards) ? list_encoded(file, path, shards, shard)
-                                      : read_images(file, path, shards, shard));
-    DN_TRY_OR_DONE(read_labels(file, path, shards, shard));
-done:
-    H5Fclose(file);
-    return status;
-}
-
-/* HDF5 hides why the system refused it something; errno, 0 before, still says. */
-static dn_status explain(dn_status status, const char *path)
-{
-    static const int refusals[] = {EIO, EACCES, EMFILE, ENFILE, ESTALE};
-    const int error = errno;
-    if (status != DN_ECORRUPT && status != DN_ENOENT)
-        return status;
-    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
-        DN_CHECK(error != refusals[i], DN_EIO, "%s: cannot read: %s", path, strerror(error));
-    DN_CHECK(
-        error != ENOMEM, DN_ECORRUPT,
-        "%s: HDF5 asks for more memory than there is, expected a sound file, of less than %d GiB",
-        path, DN_CHILD_GIB);
-    return status;
-}
-
-/* What the parent sees of a child. */
-struct progress {
-    char path[PATH_MAX]; /* of the shard that is being read */
-    int next;            /* shard */
-};
-
-struct child_work {
-    const dn_shards *shards;
-    struct progress *progress;
-};
-
-/* As many shards as a child has time for: HDF5 goes through all chunks to find one. */
-static dn_status read_some(void *user)
-{
-    const struct child_work *const work = user;
-    const dn_manifest_split *const split = work->shards->split;
-    struct progress *const p = work->progress;
-    for (int64_t visits = 0; p->next < split->shards && visits < CHILD_VISITS; p->next++) {
-        const dn_manifest_shard *const shard = &split->shard[p->next];
-        DN_TRY(dn_join_path(p->path, work->shards->folder, shard->hdf5.name));
-        errno = 0;
-        DN_TRY(explain(read_shard(p->path, work->shards, shard), p->path));
-        const int64_t chunks = chunks_of(shard, work->shards->place[p->next].images);
-        visits += is_encoded(work->shards) ? chunks : chunks * chunks;
-    }
-    return DN_OK;
-}
-
-/* ---- the index ---- */
-
-static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_t number,
-                             int64_t file_bytes, int64_t images_bytes)
-{
-    DN_CHECK(chunk->bytes > 0 && chunk->address >= 0 && chunk->address < file_bytes &&
-                 chunk->bytes <= file_bytes - chunk->address,
-             DN_ECORRUPT, "%s: chunk %" PRId64 " is not within the %" PRId64 " bytes", path, number,
-             file_bytes);
-    if (images_bytes == 0) /* encoded */
-        return chunk->bytes <= DN_SHARD_CHUNK_BYTES
-                   ? DN_OK
-                   : dn_fail(DN_ECORRUPT,
-                             "%s: image %" PRId64 ": found %" PRId64 " bytes, expected at most %d",
-                             path, number, chunk->bytes, DN_SHARD_CHUNK_BYTES);
-    DN_CHECK(chunk->compressed ? images_bytes >> DN_SHARD_EXPANSION_BITS <= chunk->bytes
-                               : images_bytes == chunk->bytes,
-             DN_ECORRUPT,
-             "%s: chunk %" PRId64 ": found %" PRId64 " bytes, which cannot hold images of %" PRId64,
-             path, number, chunk->bytes, images_bytes);
-    return DN_OK;
-}
-
-/* What the index says of the shard, whose chunks begin with number `chunk`, is possible for the
- * file as it is now. */
-static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard, int64_t chunk)
-{
-    const struct place *const place = &shards->place[shard->index];
-    const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
-    const uint16_t *const labels = shards->labels + shard->first;
-    char path[PATH_MAX];
-    int64_t bytes;
-    DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
-    DN_TRY(dn_file_size(path, &bytes));
-    DN_CHECK(place->chunk == chunk && place->images >= 1 && place->images <= shard->count &&
-                 place->images * image <= DN_SHARD_CHUNK_BYTES &&
-                 chunks_of(shard, place->images) <= most_chunks(shards, shard),
-             DN_ECORRUPT, "%s: found chunks of %" PRId64 " images, expected at most %d bytes", path,
-             place->images, DN_SHARD_CHUNK_BYTES);
-    for (int64_t i = 0; i < chunks_of(shard, place->images); i++)
-        DN_TRY(check_chunk(path, &shards->chunk[chunk + i], i, bytes, place->images * image));
-    for (int64_t i = 0; i < shard->count; i++)
-        DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
-                 "%s: image %" PRId64 " has label %d, expected 0 to %d", path, i, labels[i],
-                 shards->manifest->info.classes - 1);
-    return DN_OK;
-}
-
-size_t dn_shards_index_bytes(const dn_shards *shards)
-{
-    return (size_t)shards->split->shards * sizeof(struct place) +
-           (size_t)shards->most_chunks * sizeof(struct chunk) +
-           (size_t)shards->split->count * sizeof(uint16_t);
-}
-
-void dn_shards_use_index(dn_shards *shards, void *index)
-{
-    shards->place = index;
-    shards->chunk = (struct chunk *)(shards->place + shards->split->shards);
-    shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
-}
-
-dn_status dn_shards_make_index(dn_shards *shards)
-{
-    const dn_manifest_split *const split = shards->split;
-    struct progress *const p = dn_child_pages(sizeof *p);
-    int64_t chunk = 0;
-    dn_status status = DN_OK;
-    DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
-    strcpy(p->path, shards->folder);
-    for (int i = 0; i < split->shards; i++) {
-        shards->place[i].chunk = chunk;
-        chunk += most_chunks(shards, &split->shard[i]);
-    }
-    while (p->next < split->shards && status == DN_OK)
-        status = dn_child_run(p->path, read_some, &(struct child_work){shards, p});
-    chunk = 0;
-    for (int i = 0; i < split->shards && status == DN_OK; i++) {
-        status = check_shard(shards, &split->shard[i], chunk);
-        chunk += most_chunks(shards, &split->shard[i]);
-    }
-    dn_child_pages_free(p, sizeof *p);
-    return status;
-}
 
 /* ---- opening ---- */
 
-/* Every parts-th file, from file `part` on, has the bytes that dataset.json says. */
-static dn_status check_files(const dn_shards *shards, int part, int parts)
+typedef dn_status check_file_fn(const char *path, const dn_manifest_file *expected);
+
+/* Every parts-th file, from file `part` on. */
+static dn_status check_files(const dn_shards *shards, int part, int parts, check_file_fn *check)
 {
     for (int i = part; i < shards->split->shards; i += parts) {
         char path[PATH_MAX];
         DN_TRY(dn_join_path(path, shards->folder, shards->split->shard[i].hdf5.name));
-        DN_TRY(dn_manifest_check(path, &shards->split->shard[i].hdf5));
+        DN_TRY(check(path, &shards->split->shard[i].hdf5));
     }
     return DN_OK;
+}
+
+dn_status dn_shards_check(const dn_shards *shards)
+{
+    return check_files(shards, 0, 1, dn_manifest_check);
 }
 
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id, int part,
@@ -444,8 +50,10 @@ dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id,
     strcpy(s->folder, folder);
     s->split = &s->manifest->split[id];
     for (int i = 0; i < s->split->shards; i++)
-        s->most_chunks += most_chunks(s, &s->split->shard[i]);
-    status = check_files(s, part, parts);
+        s->most_chunks += dn_shards_most_chunks(s, &s->split->shard[i]);
+    const int has_own_hashes = dn_is_encoded(&s->manifest->info); /* which each reading checks */
+    status =
+        check_files(s, part, parts, has_own_hashes ? dn_manifest_check_size : dn_manifest_check);
 done:
     if (status != DN_OK)
         dn_shards_close(shards);
@@ -477,6 +85,11 @@ void dn_shards_close(dn_shards **shards)
     free((*shards)->manifest);
     free(*shards);
     *shards = NULL;
+}
+
+const dn_manifest *dn_shards_manifest(const dn_shards *shards)
+{
+    return shards->manifest;
 }
 
 uint64_t dn_shards_hash(const dn_shards *shards)
@@ -611,28 +224,61 @@ void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, si
              index - shard->first);
 }
 
+void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *found)
+{
+    const dn_manifest_shard *const shard = shard_of(shards, index);
+    const struct place *const place = &shards->place[shard->index];
+    const int64_t number = index - shard->first, chunk = number / place->images;
+    const struct chunk *const c = &shards->chunk[place->chunk + chunk];
+    const int64_t first = chunk * place->images, left = shard->count - first;
+    *found = (dn_shard_place){.shard = shard,
+                              .number = number,
+                              .address = c->address,
+                              .bytes = c->bytes,
+                              .first = first,
+                              .count = left < place->images ? left : place->images,
+                              .hash = c->hash,
+                              .width = c->width,
+                              .height = c->height};
+}
+
+/* bytes = image `number` of the shard, from the file of its name in the folder. */
+static dn_status read_image(const char *folder, const dn_manifest_shard *shard, int64_t number,
+                            const struct chunk *image, uint8_t *bytes)
+{
+    const size_t size = (size_t)image->bytes;
+    char path[PATH_MAX];
+    int file;
+    int64_t file_bytes;
+    DN_TRY(dn_join_path(path, folder, shard->hdf5.name));
+    dn_status status = dn_file_open(path, &file, &file_bytes);
+    if (status == DN_OK)
+        status = dn_file_read(file, path, bytes, size, image->address);
+    if (file >= 0)
+        close(file);
+    DN_TRY(status);
+    const uint64_t found = XXH3_64bits(bytes, size);
+    DN_CHECK(found == image->hash, DN_ECORRUPT,
+             "%s: image %" PRId64 " at byte %" PRId64 " is damaged: found bytes of checksum "
+             "%016" PRIx64 ", expected %016" PRIx64,
+             path, number, image->address, found, image->hash);
+    return DN_OK;
+}
+
 dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
                                  size_t *size)
 {
     const dn_manifest_shard *const shard = shard_of(shards, index);
-    const struct chunk *const image =
-        &shards->chunk[shards->place[shard->index].chunk + index - shard->first];
-    char path[PATH_MAX];
-    int file;
-    int64_t bytes;
+    const int64_t number = index - shard->first;
+    const struct chunk *const image = &shards->chunk[shards->place[shard->index].chunk + number];
+    atomic_uchar *const copied = shards->copied ? &shards->copied[shard->index] : NULL;
     *size = (size_t)image->bytes;
     DN_TRY(dn_buffer_grow(buffer, *size));
-    DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
-    dn_status status = dn_file_open(path, &file, &bytes);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, buffer->bytes, *size, image->address);
-    if (file >= 0)
-        close(file);
-    DN_TRY(status);
-    const uint64_t found = XXH3_64bits(buffer->bytes, *size);
-    DN_CHECK(found == image->hash, DN_ECORRUPT,
-             "%s: image %" PRId64 " at byte %" PRId64 " is damaged: found bytes of checksum "
-             "%016" PRIx64 ", expected %016" PRIx64,
-             path, index - shard->first, image->address, found, image->hash);
-    return DN_OK;
+    if (copied && atomic_load(copied)) {
+        if (read_image(shards->stage, shard, number, image, buffer->bytes) == DN_OK)
+            return DN_OK;
+        if (atomic_exchange(copied, 0))
+            dn_warn("--stage: %s; the shard is read from its source", dn_message());
+    }
+    return read_image(shards->folder, shard, number, image, buffer->bytes);
 }

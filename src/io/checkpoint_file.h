@@ -9,6 +9,7 @@
 #include "dn/hdf5.h"
 
 #define DN_CHECKPOINT_FORMAT "dn_dist checkpoint"
+#define DN_AVERAGE_GROUP     "average"
 enum { DN_CHECKPOINT_VERSION = 1, DN_TENSOR_PATH = 192 /* most bytes of a tensor's */ };
 
 /* The last bytes of a file: this text, then XXH3-64 of all bytes before it as 16 hex digits. */

@@ -74,6 +74,21 @@ static dn_status move_aside(const char *folder, const char *name, char old[PATH_
     return DN_OK;
 }
 
+/* 1 where the folder's best is of a later step, or cannot be read. */
+static int has_later_best(const char *path, int64_t step)
+{
+    struct stat best;
+    dn_checkpoint_file *file;
+    dn_checkpoint state;
+    if (stat(path, &best) != 0)
+        return 0;
+    const int is_later =
+        step < 0 || dn_checkpoint_open(&file, path, &state) != DN_OK || state.step > step;
+    if (step >= 0)
+        dn_checkpoint_close(&file);
+    return is_later;
+}
+
 dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
 {
     char old[PATH_MAX] = "", name[PATH_MAX];
@@ -84,6 +99,9 @@ dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
         snprintf(name, sizeof name, CHECKPOINT_NAME, later, "");
         DN_TRY(move_aside(folder, name, old));
     }
+    DN_TRY(dn_join_path(name, folder, DN_CHECKPOINT_BEST));
+    if (has_later_best(name, step))
+        DN_TRY(move_aside(folder, DN_CHECKPOINT_BEST, old));
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
     if (step < 0 && stat(name, &metrics) == 0 && metrics.st_size > 0)
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));

@@ -79,6 +79,20 @@ static dn_status read_schedule(dn_checkpoint_file *f, hid_t file)
     return DN_OK;
 }
 
+static dn_status read_monitor(dn_checkpoint_file *f, hid_t file)
+{
+    const double *value = (const double *)&f->state.monitor;
+    f->state.monitor.epochs = -1;
+    if (H5Lexists(file, "monitor", H5P_DEFAULT) <= 0) /* the first files of this version */
+        return DN_OK;
+    DN_TRY(dn_hdf5_read(file, f->path, "monitor", H5T_NATIVE_DOUBLE, DN_MONITOR_DOUBLES,
+                        &f->state.monitor));
+    for (int i = 0; i < DN_MONITOR_DOUBLES; i++)
+        DN_CHECK(isfinite(value[i]), DN_ECORRUPT, "%s: monitor: found %g, expected finite numbers",
+                 f->path, value[i]);
+    return DN_OK;
+}
+
 static dn_status read_config(dn_checkpoint_file *f, hid_t file)
 {
     char *const config = f->state.config;
@@ -112,11 +126,13 @@ static dn_status read_state(void *user)
              most_steps);
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
     DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
+    DN_TRY(get_newer_text(f, file, "data_folder", state->folder, sizeof state->folder));
     strcpy(f->optimizer, "sgd");
     DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
     DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
     if (state->schedule[0])
         DN_TRY(read_schedule(f, file));
+    DN_TRY(read_monitor(f, file));
     return read_config(f, file);
 }
 
@@ -202,14 +218,15 @@ static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char 
 }
 
 /* A model with more tensors than the net, every one of whose tensors fits, is another model. */
-static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const dn_view *net)
+static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const char *group,
+                            const dn_view *net, float *parameters, float *running)
 {
     H5G_info_t info = {0};
     int expected = net->tensor_count;
     for (int i = 0; i < net->tensor_count; i++)
         expected += net->tensors[i].kind == DN_RUNNING_VAR; /* its num_batches_tracked */
-    DN_TRY(read_group(f, file, "model", net, net->parameters, net->running));
-    H5Gget_info_by_name(file, "model", &info, H5P_DEFAULT);
+    DN_TRY(read_group(f, file, group, net, parameters, running));
+    H5Gget_info_by_name(file, group, &info, H5P_DEFAULT);
     DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
              "%s: found %d tensors (model %s), expected %d (model %s)", f->path, (int)info.nlinks,
              f->model, expected, net->spec->name);
@@ -220,7 +237,20 @@ typedef struct loading {
     const dn_checkpoint_file *f;
     dn_view net;              /* whose parameters and statistics are to go to pages */
     dn_optimizer_state state; /* the same; zeroed: none is wanted */
+    int is_average;           /* averaged weights are wanted as the net's */
 } loading;
+
+/* Averaged weights, or the net's where the file has none. */
+static dn_status read_average(const loading *l, hid_t file)
+{
+    const size_t parameters = l->net.parameter_count;
+    float *const average = l->state.average;
+    if (H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0)
+        return read_model(l->f, file, DN_AVERAGE_GROUP, &l->net, average, average + parameters);
+    memcpy(average, l->net.parameters, parameters * sizeof *average);
+    memcpy(average + parameters, l->net.running, l->net.running_count * sizeof *average);
+    return DN_OK;
+}
 
 /* A dn_child_fn. */
 static dn_status read_vectors(void *user)
@@ -229,12 +259,40 @@ static dn_status read_vectors(void *user)
     const dn_optimizer *optimizer = l->state.optimizer;
     const hid_t file = dn_hdf5_open(l->f->path);
     char group[64];
-    DN_TRY(read_model(l->f, file, &l->net));
+    DN_CHECK(!l->is_average || H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0, DN_ESHAPE,
+             "%s: found no averaged weights, expected those of a run with --ema", l->f->path);
+    DN_TRY(read_model(l->f, file, l->is_average ? DN_AVERAGE_GROUP : "model", &l->net,
+                      l->net.parameters, l->net.running));
     for (int i = 0; optimizer && optimizer->states[i]; i++) {
         snprintf(group, sizeof group, "optimizer/%s", optimizer->states[i]);
         DN_TRY(read_group(l->f, file, group, &l->net, l->state.vectors + (size_t)i * l->state.count,
                           NULL));
     }
+    return l->state.average != NULL ? read_average(l, file) : DN_OK;
+}
+
+typedef struct data_set { /* in pages that a child fills */
+    const dn_checkpoint_file *f;
+    size_t size;
+    uint8_t text[DN_MANIFEST_BYTES];
+} data_set;
+
+/* A dn_child_fn; the size stays 0 where the file has none. */
+static dn_status read_data_set(void *user)
+{
+    data_set *d = user;
+    const char *path = d->f->path;
+    const hid_t file = dn_hdf5_open(path);
+    hid_t set;
+    if (H5Lexists(file, "data_set", H5P_DEFAULT) <= 0)
+        return DN_OK;
+    DN_TRY(dn_hdf5_open_set(file, path, "data_set", H5D_CONTIGUOUS, &set));
+    const hssize_t count = H5Sget_simple_extent_npoints(H5Dget_space(set));
+    DN_CHECK(count > 0 && count <= DN_MANIFEST_BYTES, DN_ECORRUPT,
+             "%s: data_set: found %lld bytes, expected 1 to %d", path, (long long)count,
+             DN_MANIFEST_BYTES);
+    DN_TRY(dn_hdf5_read(file, path, "data_set", H5T_NATIVE_UINT8, count, d->text));
+    d->size = (size_t)count;
     return DN_OK;
 }
 
@@ -257,10 +315,12 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     END_TEXT(f->optimizer);
     END_TEXT(f->hash);
     END_TEXT(f->state.data);
+    END_TEXT(f->state.folder);
     END_TEXT(f->state.config);
     END_TEXT(f->state.schedule);
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);
+    f->state.data_set = NULL;
     *state = f->state;
     return DN_OK;
 }
@@ -269,6 +329,24 @@ void dn_checkpoint_close(dn_checkpoint_file **file)
 {
     dn_child_pages_free(*file, sizeof **file);
     *file = NULL;
+}
+
+dn_status dn_checkpoint_data_set(const dn_checkpoint_file *f, dn_manifest **manifest)
+{
+    char what[PATH_MAX + 16];
+    *manifest = NULL;
+    data_set *const d = dn_child_pages(sizeof *d);
+    DN_CHECK(d, DN_ENOMEM, "%s: out of memory", f->path);
+    d->f = f;
+    dn_status status = dn_child_run(f->path, read_data_set, d);
+    const size_t size = d->size; /* once: a child that went astray may have left anything */
+    snprintf(what, sizeof what, "%s: data_set", f->path);
+    if (status == DN_OK && size > DN_MANIFEST_BYTES)
+        status = dn_fail(DN_ECORRUPT, "%s: found %zu bytes", what, size);
+    if (status == DN_OK && size > 0)
+        status = dn_manifest_parse(manifest, what, d->text, size);
+    dn_child_pages_free(d, sizeof *d);
+    return status;
 }
 
 /* The net's and the optimizer's vectors from the pages; the weights are those that were hashed. */
@@ -281,15 +359,16 @@ static dn_status take_vectors(const loading *l, dn_net *net, dn_optimizer_state 
     if (state)
         memcpy(state->vectors, l->state.vectors, state->floats * sizeof(float));
     snprintf(hash, sizeof hash, "%016" PRIx64, dn_net_hash(net));
-    DN_CHECK(strcmp(hash, l->f->hash) == 0, DN_ECORRUPT,
+    DN_CHECK(l->is_average || strcmp(hash, l->f->hash) == 0, DN_ECORRUPT,
              "%s: found weights of hash %s, expected %s as weights_hash says", l->f->path, hash,
              l->f->hash);
     return DN_OK;
 }
 
-dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
+static dn_status load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state,
+                      int is_average)
 {
-    loading l = {.f = f, .net = dn_net_view(net)};
+    loading l = {.f = f, .net = dn_net_view(net), .is_average = is_average};
     if (state)
         l.state = *state;
     const size_t weights = l.net.parameter_count + l.net.running_count;
@@ -303,9 +382,21 @@ dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimi
     l.net.parameters = pages;
     l.net.running = pages + l.net.parameter_count;
     l.state.vectors = pages + weights;
+    if (l.state.average)
+        l.state.average = l.state.vectors + (state->average - state->vectors);
     dn_status status = dn_child_run(f->path, read_vectors, &l);
     if (status == DN_OK)
         status = take_vectors(&l, net, state);
     dn_child_pages_free(pages, bytes);
     return status;
+}
+
+dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
+{
+    return load(f, net, state, 0);
+}
+
+dn_status dn_checkpoint_load_average(const dn_checkpoint_file *f, dn_net *net)
+{
+    return load(f, net, NULL, 1);
 }

@@ -78,22 +78,34 @@ static int write_group(const dn_saver *s, hid_t file, const char *group, const f
     return ok;
 }
 
+static int write_data_set(const dn_checkpoint *state, hid_t file)
+{
+    const hsize_t bytes = state->data_set_bytes;
+    return state->data_set == NULL ||
+           dn_hdf5_write(file, "data_set", H5T_STD_U8LE, H5Screate_simple(1, &bytes, NULL),
+                         state->data_set);
+}
+
 static int write_state(const dn_saver *s, hid_t file)
 {
     const dn_checkpoint *state = &s->state;
-    const hsize_t doubles = DN_SCHEDULE_DOUBLES;
+    const hsize_t doubles = DN_SCHEDULE_DOUBLES, monitor = DN_MONITOR_DOUBLES;
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
     const int ok = dn_hdf5_write(file, "config", text, H5Screate(H5S_SCALAR), state->config) &&
                    dn_hdf5_write(file, "schedule_state", H5T_IEEE_F64LE,
                                  H5Screate_simple(1, &doubles, NULL), &state->schedule_state) &&
+                   dn_hdf5_write(file, "monitor", H5T_IEEE_F64LE,
+                                 H5Screate_simple(1, &monitor, NULL), &state->monitor) &&
                    dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
                    dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
                    dn_hdf5_put_text(file, "model", dn_net_view(s->net).spec->name) &&
                    dn_hdf5_put_integer(file, "step", state->step) &&
                    dn_hdf5_put_text(file, "weights_hash", hash) &&
                    dn_hdf5_put_text(file, "data", state->data) &&
+                   dn_hdf5_put_text(file, "data_folder", state->folder) &&
+                   write_data_set(state, file) &&
                    dn_hdf5_put_text(file, "optimizer", s->optimizer->optimizer->name) &&
                    dn_hdf5_put_text(file, "schedule", state->schedule);
     H5Tclose(text);
@@ -111,6 +123,8 @@ static int write_content(const dn_saver *s, hid_t file)
         snprintf(group, sizeof group, "optimizer/%s", states[i]);
         ok = write_group(s, file, group, vector, NULL);
     }
+    if (ok && s->optimizer->average != NULL)
+        ok = write_group(s, file, DN_AVERAGE_GROUP, vector, vector + net.parameter_count);
     return ok && write_state(s, file);
 }
 
@@ -138,6 +152,19 @@ static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
     return DN_OK;
 }
 
+/* The file under the name of the best, too: as a link, or where the file system has none as a copy.
+ */
+static dn_status name_best(const dn_saver *s, const char *path, const char *bytes, size_t count)
+{
+    char best[PATH_MAX], link_path[PATH_MAX];
+    DN_TRY(dn_join_path(best, s->folder, DN_CHECKPOINT_BEST));
+    DN_TRY(dn_join_path(link_path, s->folder, DN_CHECKPOINT_BEST DN_PARTIAL));
+    unlink(link_path);
+    const int is_linked = link(path, link_path) == 0 && rename(link_path, best) == 0;
+    unlink(link_path); /* rename leaves it where both are the same file */
+    return is_linked ? DN_OK : dn_file_write(best, bytes, count);
+}
+
 static dn_status write_checkpoint(dn_saver *s)
 {
     char path[PATH_MAX], *bytes;
@@ -150,9 +177,11 @@ static dn_status write_checkpoint(dn_saver *s)
     pthread_mutex_unlock(&s->library);
     DN_TRY(status);
     status = dn_file_write(path, bytes, count);
-    free(bytes);
     if (status == DN_OK)
         s->written = s->state.step;
+    if (status == DN_OK && s->state.is_best)
+        status = name_best(s, path, bytes, count);
+    free(bytes);
     if (status == DN_OK && s->keep > 0)
         dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return status;

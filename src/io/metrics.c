@@ -19,14 +19,15 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/program.h"
 
 #define HASH "%016" PRIx64
 
 static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start; /* seconds of omp_get_wtime */
-    double loss;  /* summed over steps */
+    double start;           /* seconds of omp_get_wtime */
+    double loss, data_wait; /* summed over steps */
     int64_t correct, steps;
 } tally;
 
@@ -50,10 +51,11 @@ static int64_t last_epoch(const dn_metrics *m)
     return (m->step + per_epoch - 1) / per_epoch;
 }
 
-static void tally_add(tally *t, double loss, int64_t correct)
+static void tally_add(tally *t, const dn_metrics_values *v)
 {
-    t->loss += loss;
-    t->correct += correct;
+    t->loss += v->loss;
+    t->data_wait += v->data_wait;
+    t->correct += v->correct;
     t->steps++;
 }
 
@@ -76,34 +78,64 @@ static dn_status metrics_failure(const dn_metrics *m)
     return dn_fail(DN_EIO, "%s: cannot write: %s", m->path, strerror(errno));
 }
 
-/* Whether the line is an object of a step that is done. */
+/* Whether the line is an object of a step that is done; the configuration is written anew. */
 static int is_done(const dn_metrics *m, const char *line, size_t length)
 {
     json_t *object = json_loadb(line, length, 0, NULL);
     const json_t *step = json_object_get(object, "step");
-    const int good = json_is_integer(step) && json_integer_value(step) <= m->settings.done;
+    const char *const kind = json_string_value(json_object_get(object, "kind"));
+    const int good = json_is_integer(step) && json_integer_value(step) <= m->settings.done &&
+                     !(kind && strcmp(kind, "run") == 0);
     json_decref(object);
     return good;
 }
 
-/* Leaves the lines of steps that are done in the file, and no others. */
+/* The "run" object as a line, NULL where there is no memory; lines "key = value" become members. */
+static char *run_line(const dn_metrics *m)
+{
+    json_t *const config = json_object();
+    const char *line = m->settings.config;
+    for (const char *end; *line; line = *end ? end + 1 : end) {
+        end = line + strcspn(line, "\n");
+        const char *const sign = memchr(line, '=', (size_t)(end - line));
+        if (!sign || sign - line < 2)
+            continue;
+        const size_t length = (size_t)(sign - line - 1);
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)length, line);
+        json_object_set_new(config, key, json_stringn(sign + 2, (size_t)(end - sign - 2)));
+    }
+    json_t *const run = json_pack("{s:s,s:I,s:o}", "kind", "run", "step",
+                                  (json_int_t)m->settings.done, "config", config);
+    char *const text = json_dumps(run, 0);
+    json_decref(run);
+    return text;
+}
+
+/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
 static dn_status cut_back(const dn_metrics *m)
 {
-    uint8_t *bytes;
-    size_t size, kept = 0;
+    uint8_t *bytes = NULL;
+    size_t size = 0, kept_size;
+    char *kept = NULL, *const run = m->settings.config ? run_line(m) : NULL;
     dn_status status = dn_file_load(m->path, &bytes, &size);
+    FILE *const to = open_memstream(&kept, &kept_size);
     if (status == DN_ENOENT)
-        return DN_OK;
-    DN_TRY(status);
+        status = DN_OK;
+    if (!to || (m->settings.config && !run))
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", m->path);
+    if (to && run)
+        fprintf(to, "%s\n", run);
     const uint8_t *end, *line = bytes;
-    for (; (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1) {
-        const size_t length = (size_t)(end - line);
-        if (!is_done(m, (const char *)line, length))
-            continue;
-        memmove(bytes + kept, line, length + 1);
-        kept += length + 1;
-    }
-    status = kept == size ? DN_OK : dn_file_write(m->path, bytes, kept);
+    for (; to && line && (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1)
+        if (is_done(m, (const char *)line, (size_t)(end - line)))
+            fwrite(line, 1, (size_t)(end - line) + 1, to);
+    if (to && fclose(to) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", m->path);
+    if (status == DN_OK && (kept_size != size || memcmp(kept, bytes, size) != 0))
+        status = dn_file_write(m->path, kept, kept_size);
+    free(kept);
+    free(run);
     free(bytes);
     return status;
 }
@@ -161,34 +193,29 @@ static int open_terminal(FILE *stream)
     return -1;
 }
 
-static void duration_text(double seconds, char text[32])
-{
-    const long long s = (long long)(seconds + 0.5);
-    if (s >= 3600)
-        snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
-}
-
 enum { LINE_SIZE = 512 };
 
-/* "epoch 3/300 [###...] 120/780 loss ..."; where the columns are too few for a bar, "step" stands
- * in its place. The time left follows from this process's steps, evaluations included. */
+/* "epoch 3/300 [###...] 120/780 loss ..."; waiting for images shows from 5 % of the time on; where
+ * the columns are too few for a bar, "step" stands in its place. The time left follows from this
+ * process's steps, evaluations included. */
 static void progress_line(const dn_metrics *m, const tally *t, int columns, char line[LINE_SIZE])
 {
-    enum { BAR_MOST = 30, BAR_LEAST = 5 };
+    enum { BAR_MOST = 30, BAR_LEAST = 5, WAIT_SHOWN = 5 };
     static const char full[] = "##############################",
                       empty[] = "..............................";
-    char head[64], tail[160], left[32];
+    char head[64], tail[192], left[32], wait[32] = "";
     const int64_t per_epoch = m->settings.steps_per_epoch;
     const int64_t place = (m->step - 1) % per_epoch + 1;
     const double per_step = (omp_get_wtime() - m->start) / (double)m->steps;
     const summary s = summarize(m, t);
-    duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    const double waited = 100 * t->data_wait / fmax(s.seconds, 1e-9);
+    dn_duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    if (waited >= WAIT_SHOWN)
+        snprintf(wait, sizeof wait, " (%.0f%% data wait)", fmin(waited, 100));
     snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
     snprintf(tail, sizeof tail,
-             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s %s left", place,
-             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, left);
+             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s%s %s left", place,
+             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, wait, left);
     const int room = columns - 5 - (int)(strlen(head) + strlen(tail));
     const int bar = room < BAR_MOST ? room : BAR_MOST;
     const int done = (int)(bar * (double)place / (double)per_epoch);
@@ -234,28 +261,30 @@ static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
+    const double data_wait = m->interval.data_wait;
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
         print_line(m, "%s", line);
     }
     m->interval = (tally){.start = m->last_step_end};
     return write_object(m, "interval",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss), "top1",
-                                  json_number(s.top1), "images_per_s", json_number(s.speed), "lr",
-                                  json_number(m->rate), "seconds", json_number(s.seconds)));
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss),
+                                  "top1", json_number(s.top1), "images_per_s", json_number(s.speed),
+                                  "lr", json_number(m->rate), "seconds", json_number(s.seconds),
+                                  "data_wait", json_number(data_wait)));
 }
 
-dn_status dn_metrics_step(dn_metrics *m, int64_t step, double loss, int64_t correct, double rate)
+dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *v)
 {
     if (!m)
         return DN_OK;
     const double time = omp_get_wtime();
     m->step = step;
-    m->rate = rate;
+    m->rate = v->rate;
     m->last_step_end = time;
     m->steps++;
-    tally_add(&m->interval, loss, correct);
-    tally_add(&m->epoch, loss, correct);
+    tally_add(&m->interval, v);
+    tally_add(&m->epoch, v);
     if (m->terminal >= 0 && time - m->last_draw >= redraw_seconds) {
         draw_line(m);
         m->last_draw = time;
@@ -265,33 +294,50 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, double loss, int64_t corr
     return end_interval(m, m->terminal < 0);
 }
 
+/* Adds NAME_loss, NAME_top1 and NAME_top5 to the object. */
+static void add_scores(json_t *object, const char *name, const dn_scores *scores)
+{
+    const struct {
+        const char *key;
+        double value;
+    } parts[] = {{"loss", scores->loss}, {"top1", scores->top1}, {"top5", scores->top5}};
+    char key[64];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        snprintf(key, sizeof key, "%s_%s", name, parts[i].key);
+        json_object_set_new(object, key, json_number(parts[i].value));
+    }
+}
+
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
-                           const dn_scores *scores)
+                           const dn_named_scores *scores, int count)
 {
     if (!m)
         return DN_OK;
-    const dn_scores none = {(double)NAN, (double)NAN, (double)NAN};
-    char test[128] = "";
+    char test[LINE_SIZE] = "";
+    int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    if (scores != NULL)
-        snprintf(test, sizeof test, "  test loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores->loss,
-                 scores->top1, scores->top5);
-    else
-        scores = &none;
+    json_t *values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
+                               json_number(s.top1));
+    add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
+    for (int i = 0; i < count; i++) {
+        add_scores(values, scores[i].name, &scores[i].scores);
+        used += snprintf(test + used, sizeof test - (size_t)used,
+                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores[i].name,
+                         scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
+    }
     print_line(m,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
+    const double data_wait = m->epoch.data_wait;
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    return write_object(m, "epoch",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "train_loss",
-                                  json_number(s.loss), "train_top1", json_number(s.top1),
-                                  "test_loss", json_number(scores->loss), "test_top1",
-                                  json_number(scores->top1), "test_top5", json_number(scores->top5),
-                                  "images_per_s", json_number(s.speed), "seconds",
-                                  json_number(s.seconds), "lr", json_number(m->rate),
-                                  "weights_hash", json_sprintf(HASH, weights_hash)));
+    json_object_update_new(values, json_pack("{s:o, s:o, s:o, s:o, s:o}", "images_per_s",
+                                             json_number(s.speed), "seconds",
+                                             json_number(s.seconds), "data_wait",
+                                             json_number(data_wait), "lr", json_number(m->rate),
+                                             "weights_hash", json_sprintf(HASH, weights_hash)));
+    return write_object(m, "epoch", values);
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)
@@ -303,7 +349,7 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
     if (m->interval.steps > 0)
         DN_TRY(end_interval(m, 1));
     const double seconds = omp_get_wtime() - m->start;
-    duration_text(seconds, duration);
+    dn_duration_text(seconds, duration);
     print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
                weights_hash, checkpoint ? checkpoint : "");
     return write_object(m, "end",

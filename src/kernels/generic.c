@@ -211,4 +211,5 @@ const dn_kernels ISA(dn_kernels) = {
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
     .optimizers = ISA(dn_optimizers),
+    .pixels = &ISA(dn_pixels),
 };

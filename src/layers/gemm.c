@@ -165,8 +165,8 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
                           s.panel + view.first, view.ld, y, y_ld, first > 0);
     }
     const dn_padded padded = output_padded(&view);
-    for (int o = 0; o < l->outputs && pass && l->dropout; o++)
-        dn_dropout(v, pass, &padded, piece->image, piece->offset, o, y + (size_t)o * y_ld);
+    for (int o = 0; o < l->outputs && pass && dn_drops(l); o++)
+        dn_dropout(v, pass, &padded, piece, 0, o, y + (size_t)o * y_ld);
     if (!is_direct(v))
         v->on_maps->store(l->outputs, &padded, y, y_ld, to, stride);
 }
@@ -183,9 +183,9 @@ static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *
     const size_t stride = v->out->layout.stride;
     v->on_maps->affine(l->outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
                        stride, v->correction, s->dy, view->ld);
-    for (int o = 0; o < l->outputs && l->dropout; o++)
-        dn_dropout(v, pass, &view->padded, view->piece.image,
-                   view->piece.offset + (size_t)view->source, o, s->dy + (size_t)o * view->ld);
+    for (int o = 0; o < l->outputs && dn_drops(l); o++)
+        dn_dropout(v, pass, &view->padded, &view->piece, view->source, o,
+                   s->dy + (size_t)o * view->ld);
     v->products->pack_dy(s->packed, l->outputs, view->positions, s->dy + view->first, view->ld);
 }
 
@@ -215,8 +215,9 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                            .dx = s.dx,
                            .pixels = s.pixels};
         l->kind->fill(v, &b, s.panel);
-        v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
-                           s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
+        if (!l->weight->frozen) /* else it stays 0 */
+            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
+                               s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
         if (l->kind->dgrad == NULL)
             continue;
         b.sums = dn_partial(v, view.piece.index, first);

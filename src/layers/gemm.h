@@ -80,9 +80,19 @@ void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 /* b->dx = the transposed weights times dy. */
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
 
-/* Multiplies by 0 or 1 / (1 - p) one channel of `images` planes laid out as `padded`, whose source
- * begins at pixel `pixel` of image `image`. */
-void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded, int image,
-                size_t pixel, int channel, float *row);
+/* Whether the layer drops outputs; and multiplies by 0 or 1 / (1 - p) one channel of the piece,
+ * laid out as `padded`, whose source begins `source` pixels from the piece's first. Channels are
+ * only dropped from whole images or parts of one. */
+static inline int dn_drops(const dn_layer *l)
+{
+    return l->dropout > 0 || l->channel_dropout > 0;
+}
+
+void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
+                const dn_piece *piece, ptrdiff_t source, int channel, float *row);
+
+/* The factor of a channel of an image where whole channels are dropped. */
+float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel,
+                         float rate);
 
 #endif

@@ -1,8 +1,10 @@
 /*
- * Norm, ReLU, global average pool, linear, softmax cross-entropy.
+ * Norm and ReLU, or neither; average pool, dropout, linear, softmax cross-entropy.
  *
- * The pooled features are kept as rows of images, (channels, batch), and so are the logits: the
- * linear layer is then a 1x1 convolution whose pixels are images, with the same kernels.
+ * The pool is global, or has windows, cells, whose means are features of their own in PyTorch's
+ * order, (channels, cells). Features are kept as rows of images, (features, batch), and so are the
+ * logits: the linear layer is then a 1x1 convolution whose pixels are images, with the same
+ * kernels.
  */
 #include <math.h>
 #include <string.h>
@@ -18,26 +20,48 @@ static size_t image_stride(const dn_visit *v)
     return dn_round_lanes((size_t)v->options->batch);
 }
 
-/* What is kept are rows (batch and pad): of channels the features, then their gradients; of classes
+/* What is kept are rows (batch and pad): the features, then their gradients; of classes
  * the logits, which their gradients replace. */
 static size_t head_kept(const dn_layer *l, int batch)
 {
-    return (size_t)(2 * l->inputs + l->outputs) * dn_round_lanes((size_t)batch);
+    return (size_t)(2 * l->weights_in + l->outputs) * dn_round_lanes((size_t)batch);
 }
 
-static float *features(const dn_visit *v, int channel)
+static float *features(const dn_visit *v, int feature)
 {
-    return v->layer->kept + (size_t)channel * image_stride(v);
+    return v->layer->kept + (size_t)feature * image_stride(v);
 }
 
-static float *feature_gradient(const dn_visit *v, int channel)
+static float *feature_gradient(const dn_visit *v, int feature)
 {
-    return features(v, v->layer->inputs + channel);
+    return features(v, v->layer->weights_in + feature);
 }
 
 static float *logit_row(const dn_visit *v, int class)
 {
-    return features(v, 2 * v->layer->inputs + class);
+    return features(v, 2 * v->layer->weights_in + class);
+}
+
+/* ---- the pool ---- */
+
+/* The windows of the pool, `height` x `width` pixels each; pixels beyond the last are in none. */
+typedef struct pool_cells {
+    int height, width, rows, columns;
+} pool_cells;
+
+static pool_cells cells_of(const dn_visit *v)
+{
+    const dn_layout *in = &v->in->layout;
+    const int side = v->spec->head_pool;
+    const pool_cells cells = {.height = side > 0 ? side : in->height,
+                              .width = side > 0 ? side : in->width};
+    return (pool_cells){cells.height, cells.width, in->height / cells.height,
+                        in->width / cells.width};
+}
+
+static int cell_count(const pool_cells *cells)
+{
+    return cells->rows * cells->columns;
 }
 
 /* ---- forward ---- */
@@ -58,19 +82,49 @@ static float row_sum(const float *x, size_t n)
     return lane[0];
 }
 
-static void pool_channel(const dn_visit *v, int c)
+static float cell_mean(const pool_cells *cells, int cell, const float *x, int width)
+{
+    const int row = cell / cells->columns * cells->height;
+    const int column = cell % cells->columns * cells->width;
+    float sum = 0;
+    if (cells->width == width)
+        sum = row_sum(x + (size_t)row * (size_t)width, (size_t)(cells->height * width));
+    else
+        for (int y = row; y < row + cells->height; y++)
+            sum += row_sum(x + (size_t)y * (size_t)width + column, (size_t)cells->width);
+    return sum / (float)(cells->height * cells->width);
+}
+
+/* Features are dropped forward, and their gradients backward. */
+static void drop_feature(const dn_visit *v, const dn_pass *pass, int feature, float *row)
+{
+    const pool_cells shape = cells_of(v);
+    const int cells = cell_count(&shape);
+    for (int i = 0; i < v->options->batch && v->layer->channel_dropout > 0; i++)
+        row[i] *= dn_dropout_channel(v, pass, (int64_t)i * cells + feature % cells, feature / cells,
+                                     v->layer->channel_dropout);
+}
+
+static void pool_channel(const dn_visit *v, const dn_pass *pass, int c)
 {
     const size_t pixels = dn_layout_pixels(&v->in->layout);
     const dn_padded compact = dn_padded_none(pixels);
+    const pool_cells shape = cells_of(v);
+    const int cells = cell_count(&shape);
     dn_carver carver = dn_thread_scratch(v);
     float *x = dn_carve_floats(&carver, dn_round_lanes(pixels));
-    float *row = features(v, c);
     for (int i = 0; i < v->options->batch; i++) {
         const size_t at = dn_map_plane_index(v->in, i, c, 0);
-        v->on_maps->norm_relu(1, &compact, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
-                              v->layer->shift + c, x, 0);
-        row[i] = row_sum(x, pixels) / (float)pixels;
+        if (v->layer->gamma != NULL)
+            v->on_maps->norm_relu(1, &compact, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
+                                  v->layer->shift + c, x, 0);
+        else
+            dn_map_load(v->in, v->x, at, pixels, x);
+        for (int cell = 0; cell < cells; cell++)
+            features(v, c * cells + cell)[i] = cell_mean(&shape, cell, x, v->in->layout.width);
     }
+    for (int cell = 0; cell < cells && pass != NULL; cell++)
+        drop_feature(v, pass, c * cells + cell, features(v, c * cells + cell));
 }
 
 static int rows_from(int o, int outputs)
@@ -91,8 +145,8 @@ static void multiply_images(const dn_visit *v, const float *packed, int outputs,
 static void multiply_features(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
-    const float *packed = v->packed + (o ? v->products->packed_floats(o, l->inputs, 1) : 0);
-    multiply_images(v, packed, rows_from(o, l->outputs), l->inputs, features(v, 0),
+    const float *packed = v->packed + (o ? v->products->packed_floats(o, l->weights_in, 1) : 0);
+    multiply_images(v, packed, rows_from(o, l->outputs), l->weights_in, features(v, 0),
                     logit_row(v, o));
 }
 
@@ -105,13 +159,14 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
     const float *bias = v->parameters + l->bias->offset;
-    dn_norm_prepare(v, pass);
+    if (l->gamma != NULL)
+        dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
         dn_pack_weights(v);
 #pragma omp for schedule(static)
         for (int c = 0; c < l->inputs; c++)
-            pool_channel(v, c);
+            pool_channel(v, pass, c);
 #pragma omp for schedule(static)
         for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
             multiply_features(v, o);
@@ -137,15 +192,57 @@ static double log_sum(const float *logits, int classes, double *largest)
     return dn_log(sum);
 }
 
-/* Cross-entropy against (1 - smoothing) * label + smoothing / classes. */
-static double image_loss(const float *logits, int classes, int label, float smoothing)
+/* What an image should be: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
+ * classes. */
+typedef struct target {
+    int label, other;
+    double share, smoothing;
+} target;
+
+static dn_mix draw_mix(const dn_visit *v, const dn_pass *pass)
+{
+    return dn_mix_draw(&pass->mixing, pass->seed, pass->step, pass->virtual_rank, v->spec->height,
+                       v->spec->width);
+}
+
+static target target_of(const dn_visit *v, const dn_pass *pass, const dn_mix *mix, int image)
+{
+    return (target){.label = v->labels[image],
+                    .other = v->labels[dn_mix_partner(image, v->options->batch)],
+                    .share = (double)mix->share,
+                    .smoothing = (double)pass->label_smoothing};
+}
+
+static double class_weight(const dn_pass *pass, int class)
+{
+    return pass->class_weights != NULL ? (double)pass->class_weights[class] : 1;
+}
+
+/* Weighted cross-entropy. */
+static double image_loss(const float *logits, int classes, const target *t, const dn_pass *pass)
 {
     double largest, mean = 0;
     const double normal = log_sum(logits, classes, &largest);
-    for (int o = 0; o < classes && smoothing > 0; o++)
-        mean += logits[o] - largest - normal;
-    return -(1 - (double)smoothing) * (logits[label] - largest - normal) -
-           (double)smoothing * mean / classes;
+    for (int o = 0; o < classes && t->smoothing > 0; o++)
+        mean += class_weight(pass, o) * (logits[o] - largest - normal);
+    double hard = t->share * class_weight(pass, t->label) * (logits[t->label] - largest - normal);
+    if (t->share < 1)
+        hard +=
+            (1 - t->share) * class_weight(pass, t->other) * (logits[t->other] - largest - normal);
+    return -(1 - t->smoothing) * hard - t->smoothing * mean / classes;
+}
+
+/* What the sum of the losses is divided by: PyTorch divides by the weights of labels, but by the
+ * number of images where targets are probabilities. */
+static double loss_divisor(const dn_visit *v, const dn_pass *pass)
+{
+    const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
+    double sum = 0;
+    if (pass->class_weights == NULL || is_mixed)
+        return v->options->batch;
+    for (int i = 0; i < v->options->batch; i++)
+        sum += class_weight(pass, v->labels[i]);
+    return sum;
 }
 
 /* Classes that come before the label: larger logits, and equal ones of a lower number. */
@@ -157,36 +254,56 @@ static int label_rank(const float *logits, int classes, int label)
     return rank;
 }
 
-void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_result *result)
+void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result)
 {
     const int classes = v->layer->outputs;
+    const dn_pass plain = {0}, *own = pass != NULL ? pass : &plain;
+    const dn_mix mix = draw_mix(v, own);
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i++)
-        v->losses[i] = image_loss(image_logits(v, i), classes, v->labels[i], label_smoothing);
+    for (int i = 0; i < count; i++) {
+        const target t = target_of(v, own, &mix, i);
+        v->losses[i] = image_loss(image_logits(v, i), classes, &t, own);
+    }
     *result = (dn_result){0};
     for (int i = 0; i < count; i++) {
-        const int rank = label_rank(image_logits(v, i), classes, v->labels[i]);
+        const target t = target_of(v, own, &mix, i);
+        const int label = t.share < 0.5 ? t.other : t.label;
+        const int rank = label_rank(image_logits(v, i), classes, label);
         result->loss += v->losses[i];
         result->correct1 += rank < 1;
         result->correct5 += rank < 5;
     }
+    if (pass != NULL)
+        result->loss /= loss_divisor(v, pass);
 }
 
 /* ---- backward ---- */
 
+/* What class `o` has of the target. */
+static double target_part(const target *t, int o, int classes)
+{
+    const double hard = (o == t->label ? t->share : 0) + (o == t->other ? 1 - t->share : 0);
+    return (1 - t->smoothing) * hard + t->smoothing / classes;
+}
+
 /* The logits' rows become the gradient of the mean loss; pad 0. Inside a parallel region. */
-static void logit_gradient(const dn_visit *v, float smoothing)
+static void logit_gradient(const dn_visit *v, const dn_pass *pass)
 {
     const int classes = v->layer->outputs, images = v->options->batch;
+    const double divisor = loss_divisor(v, pass);
+    const dn_mix mix = draw_mix(v, pass);
 #pragma omp for schedule(static)
     for (int i = 0; i < images; i++) {
+        const target t = target_of(v, pass, &mix, i);
         const float *logits = image_logits(v, i);
-        double largest;
+        double largest, all = pass->class_weights != NULL ? 0 : 1; /* of the weighted target */
         const double normal = log_sum(logits, classes, &largest);
+        for (int o = 0; o < classes && pass->class_weights != NULL; o++)
+            all += class_weight(pass, o) * target_part(&t, o, classes);
         for (int o = 0; o < classes; o++) {
-            const double target =
-                (o == v->labels[i] ? 1 - (double)smoothing : 0) + (double)smoothing / classes;
-            logit_row(v, o)[i] = (float)((dn_exp(logits[o] - largest - normal) - target) / images);
+            const double part = class_weight(pass, o) * target_part(&t, o, classes);
+            logit_row(v, o)[i] =
+                (float)((dn_exp(logits[o] - largest - normal) * all - part) / divisor);
         }
     }
 #pragma omp for schedule(static)
@@ -201,7 +318,7 @@ typedef struct linear_scratch {
 static linear_scratch carve_linear(const dn_visit *v, dn_carver *c)
 {
     const size_t images = (size_t)v->options->batch;
-    const int inputs = v->layer->inputs, rows = rows_from(0, v->layer->outputs);
+    const int inputs = v->layer->weights_in, rows = rows_from(0, v->layer->outputs);
     linear_scratch s = {0};
     s.dw = dn_carve_floats(c, (size_t)rows * dn_round_lanes((size_t)inputs));
     s.features = dn_carve_floats(c, v->products->packed_dy_floats(inputs, images));
@@ -215,13 +332,14 @@ static void linear_gradient(const dn_visit *v, int o)
     const dn_layer *l = v->layer;
     const int rows = rows_from(o, l->outputs);
     const size_t ld = image_stride(v), images = (size_t)v->options->batch;
-    const size_t inputs = (size_t)l->inputs, padded = dn_round_lanes(inputs);
+    const size_t inputs = (size_t)l->weights_in, padded = dn_round_lanes(inputs);
     float *weight = v->leaf + l->weight->offset, *bias = v->leaf + l->bias->offset;
     dn_carver carver = dn_thread_scratch(v);
     const linear_scratch s = carve_linear(v, &carver);
     memset(s.dw, 0, (size_t)rows * padded * sizeof *s.dw);
-    v->products->pack_dy(s.features, l->inputs, images, features(v, 0), ld);
-    v->products->wgrad(l->inputs, rows, &one_tap, images, s.features, logit_row(v, o), ld, s.dw);
+    v->products->pack_dy(s.features, l->weights_in, images, features(v, 0), ld);
+    v->products->wgrad(l->weights_in, rows, &one_tap, images, s.features, logit_row(v, o), ld,
+                       s.dw);
     for (int r = 0; r < rows; r++) {
         memcpy(weight + (size_t)(o + r) * inputs, s.dw + (size_t)r * padded,
                inputs * sizeof *weight);
@@ -229,21 +347,41 @@ static void linear_gradient(const dn_visit *v, int o)
     }
 }
 
-/* Spreads the features' gradient over one piece of the last map, channels from `first` on. */
-static void spread_gradient(const dn_visit *v, int index, int first)
+/* g(piece) = the gradient of channel `c`: each pixel's share of its cell's. */
+static void spread_cells(const dn_visit *v, const pool_cells *cells, const dn_piece *piece, int c,
+                         float *g)
+{
+    const int width = v->in->layout.width, count = cell_count(cells);
+    const float share = 1 / (float)(cells->height * cells->width);
+    for (int i = 0; i < piece->images; i++)
+        for (int y = piece->row; y < piece->row + piece->rows; y++)
+            for (int x = 0; x < width; x++) {
+                const int row = y / cells->height, column = x / cells->width;
+                const int cell = row * cells->columns + column;
+                const int is_inside = row < cells->rows && column < cells->columns;
+                *g++ =
+                    is_inside ? feature_gradient(v, c * count + cell)[piece->image + i] * share : 0;
+            }
+}
+
+/* Spreads the features' gradient over one piece of the last map, `rows` channels from `first` on.
+ */
+static void spread_gradient(const dn_visit *v, int index, int first, int rows)
 {
     const dn_piece piece = dn_layout_piece(&v->in->layout, index);
-    const size_t pixels = piece.pixels / (size_t)piece.images;
-    const float share = 1 / (float)dn_layout_pixels(&v->in->layout);
+    const pool_cells cells = cells_of(v);
     dn_carver carver = dn_thread_scratch(v);
     float *g = dn_carve_floats(&carver, dn_round_lanes(piece.pixels));
-    for (int c = first; c < first + dn_block_rows(v, first); c++) {
-        const float *from = feature_gradient(v, c) + piece.image;
+    for (int c = first; c < first + rows; c++) {
+        const size_t at = dn_map_index(v->in, &piece, c, 0);
+        spread_cells(v, &cells, &piece, c, g);
+        if (v->layer->gamma == NULL) {
+            dn_plain_grad(v, c, at, piece.pixels, g);
+            continue;
+        }
         double *sums = dn_partial(v, index, c);
-        for (size_t p = 0; p < piece.pixels; p++)
-            g[p] = from[p / pixels] * share;
         sums[0] = sums[1] = 0;
-        dn_norm_relu_grad(v, c, dn_map_index(v->in, &piece, c, 0), piece.pixels, g, sums);
+        dn_norm_relu_grad(v, c, at, piece.pixels, g, sums);
     }
 }
 
@@ -253,20 +391,26 @@ static void head_backward(const dn_visit *v, const dn_pass *pass)
     const int block = dn_visit_block(v);
 #pragma omp parallel
     {
-        logit_gradient(v, pass->label_smoothing);
+        logit_gradient(v, pass);
         dn_pack_weights(v);
 #pragma omp for schedule(static)
         for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
             linear_gradient(v, o);
 #pragma omp for schedule(static)
-        for (int c = 0; c < l->inputs; c += block)
-            multiply_images(v, dn_packed_at(v, c), dn_block_rows(v, c), l->outputs, logit_row(v, 0),
-                            feature_gradient(v, c));
+        for (int f = 0; f < l->weights_in; f += block) {
+            multiply_images(v, dn_packed_at(v, f), dn_block_rows(v, f), l->outputs, logit_row(v, 0),
+                            feature_gradient(v, f));
+            for (int d = f; d < f + dn_block_rows(v, f); d++)
+                drop_feature(v, pass, d, feature_gradient(v, d));
+        }
 #pragma omp for schedule(dynamic) collapse(2)
         for (int p = 0; p < v->in->layout.pieces; p++)
             for (int c = 0; c < l->inputs; c += block)
-                spread_gradient(v, p, c);
-        dn_norm_sums_merge(v);
+                spread_gradient(v, p, c, l->inputs - c < block ? l->inputs - c : block);
+        if (l->gamma != NULL)
+            dn_norm_sums_merge(v);
+        else
+            dn_plain_sums(v);
     }
 }
 

@@ -2,8 +2,9 @@
 #include "layers/layer.h"
 
 static const dn_layer_kind *const kinds[] = {
-    &dn_layer_stem3x3, &dn_layer_stem7x7,  &dn_layer_max_pool,   &dn_layer_conv1x1,
-    &dn_layer_conv3x3, &dn_layer_winograd, &dn_layer_transition, &dn_layer_head,
+    &dn_layer_stem3x3,    &dn_layer_stem7x7, &dn_layer_max_pool,
+    &dn_layer_conv1x1,    &dn_layer_conv3x3, &dn_layer_winograd,
+    &dn_layer_transition, &dn_layer_pool,    &dn_layer_head,
 };
 
 const dn_layer_kind *dn_layer_kind_get(int index)

@@ -148,9 +148,10 @@ struct dn_layer {
     int index;   /* in the net */
     int in, out; /* maps; in = -1: the images, out = -1: the logits */
     int inputs, outputs, first;
-    int weights_in, taps; /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
-    int dropout;          /* 1: drops outputs */
-    int accumulate;       /* 0: its backward is the first to write the input's gradient */
+    int weights_in, taps;           /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
+    float dropout, channel_dropout; /* probability that an output, or a whole channel, is dropped;
+                                       of the head: channel_dropout, of a feature */
+    int accumulate;                 /* 0: its backward is the first to write the input's gradient */
 
     /* Its tensors. Their gradients in the leaf are final once its backward returns. */
     const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm and ReLU before */
@@ -170,6 +171,7 @@ extern const dn_layer_kind dn_layer_conv1x1;    /* conv.c: norm, ReLU, convoluti
 extern const dn_layer_kind dn_layer_conv3x3;    /* conv.c: the same */
 extern const dn_layer_kind dn_layer_winograd;   /* winograd.c: the same for a 3x3 */
 extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, average pool, 1x1 */
+extern const dn_layer_kind dn_layer_pool;       /* pool.c: average pool */
 extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, linear, softmax */
 
 /* drive.c: the visit's layer runs; outside a parallel region, it opens its own. */
@@ -185,10 +187,9 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c);
 /* drive.c: this thread's scratch. Inside a parallel region. */
 dn_carver dn_thread_scratch(const dn_visit *v);
 
-/* Loss and top-k of the first `count` images from the logits that the head's forward visit `v`
- * left.
- */
-void dn_head_score(const dn_visit *v, int count, float label_smoothing, dn_result *result);
+/* Top-k and loss of the first `count` images from the logits that the head's forward visit `v`
+ * left: the pass's mean loss, or of evaluation (NULL) the sum. */
+void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
 
 /* ---- small geometry ---- */
 
@@ -214,6 +215,21 @@ static inline size_t dn_map_plane_index(const dn_feature_map *map, int image, in
 static inline void *dn_map_at(const dn_feature_map *map, void *data, size_t index)
 {
     return (char *)data + index * map->element;
+}
+
+/* to(n) = the map's elements from `index` on, without norm or ReLU. */
+static inline void dn_map_load(const dn_feature_map *map, const void *data, size_t index, size_t n,
+                               float *to)
+{
+    for (size_t i = 0; i < n && map->element == sizeof(float); i++)
+        to[i] = ((const float *)data)[index + i];
+    for (size_t i = 0; i < n && map->element == sizeof(uint16_t); i++) { /* bf16 */
+        const union {
+            uint32_t bits;
+            float value;
+        } x = {.bits = (uint32_t)((const uint16_t *)data)[index + i] << 16};
+        to[i] = x.value;
+    }
 }
 
 /* Pixels of all images: what a channel's statistics run over. */

@@ -165,3 +165,17 @@ void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const f
     sums[0] += added[0];
     sums[1] += added[1];
 }
+
+void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient)
+{
+    const float deviation = 1 / v->in->inverse[c];
+    for (size_t p = 0; p < n; p++)
+        v->dx[index + p] = gradient[p] * deviation;
+}
+
+void dn_plain_sums(const dn_visit *v)
+{
+#pragma omp for schedule(static)
+    for (int i = 0; i < 2 * v->layer->inputs; i++)
+        v->in->sums[i] = 0;
+}

@@ -37,6 +37,12 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
 void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient,
                        double *sums);
 
+/* Writes gradient(n) of channel `c` into the input map's, for its last reader, which has no norm:
+ * what the deferred correction will divide by is multiplied in. And the sums of such a layer's
+ * input, zeros. */
+void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient);
+void dn_plain_sums(const dn_visit *v);
+
 /* A norm group of so many batches, of which this rank's have rows(size, 2 * outputs) to add up;
  * then the first row is the group's. Statistics: mean and variance of the layer's output channels,
  * in its map and in the leaf, from means(outputs) and the sums of squares about them, the first

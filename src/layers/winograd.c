@@ -172,8 +172,8 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
     for (int o = 0; o < l->outputs; o++) {
         v->products->winograd->output(&t->output, t->m + (size_t)o * t->ld, matrix, t->y_row,
                                       t->written.pitch);
-        if (pass && l->dropout)
-            dn_dropout(v, pass, &t->written, t->piece.image, t->piece.offset, o, t->y_row);
+        if (pass && dn_drops(l))
+            dn_dropout(v, pass, &t->written, &t->piece, 0, o, t->y_row);
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, 0);
         v->on_maps->store(1, &t->written, t->y_row, 0, dn_map_at(v->out, v->y, at), 0);
     }
@@ -192,9 +192,8 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, t->source);
         v->on_maps->affine(1, &t->input, v->dy + at, 0, dn_map_at(v->out, v->y, at), 0,
                            v->correction + 3 * o, t->row, 0);
-        if (l->dropout)
-            dn_dropout(v, pass, &t->input, t->piece.image, t->piece.offset + (size_t)t->source, o,
-                       t->row);
+        if (dn_drops(l))
+            dn_dropout(v, pass, &t->input, &t->piece, t->source, o, t->row);
         winograd->input(&t->output, t->row, t->v + (size_t)o * t->ld, matrix);
         winograd->output_grad(&t->output, t->row, t->u + (size_t)o * t->ld, matrix);
     }
@@ -238,7 +237,8 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
         const int rows = dn_block_rows(v, first);
         clear_row(t);
         transform_inputs(v, t, first, rows);
-        multiply_wgrad(v, t, task->slice, first, rows);
+        if (!v->layer->weight->frozen) /* else it stays 0 */
+            multiply_wgrad(v, t, task->slice, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
         store_dx(v, t, first, rows);
     }

@@ -4,8 +4,10 @@
  * Parameters are laid out in the order in which the backward pass finishes their gradients: the
  * head's first, the stem's last. Names and their order are torchvision's.
  */
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/model.h"
 
@@ -70,7 +72,7 @@ static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int o
     l->inputs = in >= 0 ? net->maps[in].channels : net->spec.channels;
     l->outputs = outputs;
     net->most_outputs = outputs > net->most_outputs ? outputs : net->most_outputs;
-    snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm);
+    snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm ? norm : "");
     if (norm != NULL)
         add_norm(net, l, norm);
     if (conv != NULL)
@@ -134,10 +136,12 @@ static void build_dense_layer(dn_net *net, int b, int l, int map)
     dn_layer *last =
         add_half(net, b, l, wide > 0 ? 2 : 1,
                  has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3, in, map, growth);
-    last->dropout = net->options.dropout > 0;
+    last->dropout = net->options.dropout;
+    last->channel_dropout = net->options.channel_dropout;
 }
 
-/* The transition after block `b`; returns the next block's map. */
+/* The transition after block `b`; returns the next block's map. Dropout stands between convolution
+ * and pool, which are two layers then. */
 static int build_transition(dn_net *net, int b, int map)
 {
     const dn_layout layout = net->maps[map].layout;
@@ -146,26 +150,87 @@ static int build_transition(dn_net *net, int b, int map)
     snprintf(name, sizeof name, "block %d", b + 2);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
+    if (net->options.transition_dropout <= 0) {
+        const int next = add_map(net, name, layout.height / 2, layout.width / 2);
+        add_layer(net, &dn_layer_transition, map, next, outputs, norm, conv);
+        return next;
+    }
+    char pool[48];
+    snprintf(pool, sizeof pool, "transition %d", b + 1);
+    const int dropped = add_map(net, pool, layout.height, layout.width);
+    add_layer(net, &dn_layer_conv1x1, map, dropped, outputs, norm, conv)->dropout =
+        net->options.transition_dropout;
     const int next = add_map(net, name, layout.height / 2, layout.width / 2);
-    add_layer(net, &dn_layer_transition, map, next, outputs, norm, conv);
+    snprintf(pool, sizeof pool, "features.transition%d.pool", b + 1);
+    add_layer(net, &dn_layer_pool, dropped, next, outputs, NULL, NULL);
+    snprintf(net->layers[net->layer_count - 1].name, sizeof pool, "%s", pool);
     return next;
 }
 
 static void build_head(dn_net *net, int map)
 {
     char norm[64];
+    const dn_layout *layout = &net->maps[map].layout;
+    const int side = net->spec.head_pool;
+    const int cells = side > 0 ? (layout->height / side) * (layout->width / side) : 1;
     snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
-    dn_layer *head = add_layer(net, &dn_layer_head, map, -1, net->spec.classes, norm, NULL);
-    const int shape[4] = {head->outputs, head->inputs};
+    dn_layer *head = add_layer(net, &dn_layer_head, map, -1, net->spec.classes,
+                               net->spec.head_norm ? norm : NULL, NULL);
+    head->weights_in = head->inputs * cells;
+    head->channel_dropout = net->options.head_dropout;
+    const int shape[4] = {head->outputs, head->weights_in};
     snprintf(head->name, sizeof head->name, "classifier");
     head->weight = add_tensor(net, head->name, "weight", DN_LINEAR_WEIGHT, 2, shape);
     head->bias = add_tensor(net, head->name, "bias", DN_LINEAR_BIAS, 1, shape);
-    head->weights_in = head->inputs;
     head->taps = 1;
 }
 
-/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf the
- * maps' statistics. */
+/* The glob (length characters) is of the name, or of a part of it that ends before a dot. */
+static int is_named(const char *name, const char *glob, int length)
+{
+    char whole[sizeof((dn_tensor *)NULL)->name], part[sizeof whole + 2];
+    snprintf(whole, sizeof whole, "%.*s", length, glob);
+    snprintf(part, sizeof part, "%s.*", whole);
+    return fnmatch(whole, name, 0) == 0 || fnmatch(part, name, 0) == 0;
+}
+
+static dn_status freeze(dn_net *net, const char *glob, int length)
+{
+    int found = 0;
+    for (dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (dn_is_parameter(t) && is_named(t->name, glob, length))
+            t->frozen = found = 1;
+    DN_CHECK(found, DN_EINVAL,
+             "--freeze: found '%.*s', which no parameter of model %s is named by, expected such as "
+             "features.denseblock1 or *norm*",
+             length, glob, net->spec.name);
+    return DN_OK;
+}
+
+static int learns(const dn_layer *l)
+{
+    return (l->gamma && !(l->gamma->frozen && l->beta->frozen)) ||
+           (l->weight && !l->weight->frozen) || (l->bias && !l->bias->frozen);
+}
+
+static dn_status freeze_all(dn_net *net)
+{
+    const char *at = net->options.freeze ? net->options.freeze : "";
+    while (*at) {
+        const int length = (int)strcspn(at, ",");
+        DN_TRY(freeze(net, at, length));
+        at += length + (at[length] == ',');
+    }
+    while (net->first_learnt < net->layer_count && !learns(&net->layers[net->first_learnt]))
+        net->first_learnt++;
+    DN_CHECK(net->first_learnt < net->layer_count, DN_EINVAL,
+             "--freeze %s: found all parameters of model %s, expected some to be left",
+             net->options.freeze, net->spec.name);
+    return DN_OK;
+}
+
+/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf, but
+ * for those of the frozen layers, the maps' statistics. */
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->tensor_count; i++)
@@ -178,8 +243,11 @@ static void set_offsets(dn_net *net)
             net->tensors[i].offset = net->parameter_count;
             net->parameter_count += net->tensors[i].count;
         }
+    const dn_layer *const first = &net->layers[net->first_learnt];
+    const dn_tensor *const last = first->gamma ? first->gamma : first->weight;
+    net->gradient_count = last->offset + last->count;
     for (int i = 0; i < net->map_count; i++) {
-        net->maps[i].statistics = net->parameter_count + net->statistics_count;
+        net->maps[i].statistics = net->gradient_count + net->statistics_count;
         net->statistics_count += 2 * (size_t)net->maps[i].channels;
     }
 }
@@ -196,8 +264,8 @@ dn_status dn_build(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const size_t layers = (size_t)dense_layers(spec);
-    const size_t most = 2 * layers + (size_t)spec->blocks + 3;
-    net->maps = calloc(layers + (size_t)spec->blocks + 2, sizeof *net->maps);
+    const size_t most = 2 * (layers + (size_t)spec->blocks) + 3;
+    net->maps = calloc(layers + 2 * (size_t)spec->blocks + 2, sizeof *net->maps);
     net->layers = calloc(most, sizeof *net->layers);
     net->tensors = calloc(5 * most + 2, sizeof *net->tensors);
     if (net->maps == NULL || net->layers == NULL || net->tensors == NULL)
@@ -210,6 +278,7 @@ dn_status dn_build(dn_net *net)
             map = build_transition(net, b, map);
     }
     build_head(net, map);
+    DN_TRY(freeze_all(net));
     set_offsets(net);
     mark_first_writers(net);
     return DN_OK;

@@ -100,21 +100,31 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
-    return layer->gamma ? layer->gamma->offset + layer->gamma->count
-                        : net->parameter_count + net->statistics_count;
+    if (layer->index <= net->first_learnt)
+        return net->gradient_count + net->statistics_count;
+    while (layer->gamma == NULL && layer->weight == NULL)
+        layer++;
+    const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
+    return last->offset + last->count;
 }
 
-/* In whole cache lines, without red zones. The stem's gradients come last, and with them the
- * statistics, which the forward pass writes. */
+/* The first regions: one for each layer that learns. */
+static int leaf_regions(const dn_net *net)
+{
+    return net->options.train ? net->layer_count - net->first_learnt : 0;
+}
+
+/* In whole cache lines, without red zones. The first learning layer's gradients come last, and with
+ * them the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
 {
     const int end = last_time(net);
     size_t offset = 0;
     net->leaf = net->arena;
-    for (int i = net->layer_count - 1; i >= 0; i--) {
+    for (int i = net->layer_count - 1; i >= net->first_learnt; i--) {
         const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
         dn_region_info *region = &net->regions[net->region_count];
-        next_region(net, "gradients", 0, i > 0 ? end - i : 0, end);
+        next_region(net, "gradients", 0, i > net->first_learnt ? end - i : 0, end);
         region->offset = offset;
         region->bytes = next - offset;
         offset = next;
@@ -330,7 +340,6 @@ static dn_status create_arena(dn_net *net)
 dn_status dn_memory_create(dn_net *net)
 {
     const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
-    const int fixed = net->options.train ? net->layer_count : 0; /* the leaf's */
     net->regions = calloc(4 * layers + 3 * maps + 16, sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
@@ -341,7 +350,7 @@ dn_status dn_memory_create(dn_net *net)
     net->group.size = net->options.norm_group;
     net->scratch_floats = scratch_floats(net);
     walk_memory(net);
-    DN_TRY(dn_memory_place(net->regions, fixed, net->region_count, &net->arena_bytes));
+    DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->region_count, &net->arena_bytes));
     if (net->options.plan_only)
         return DN_OK;
     DN_TRY(create_arena(net));
@@ -365,13 +374,13 @@ void dn_memory_destroy(dn_net *net)
 
 void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
-    const int leaf_regions = net->options.train ? net->layer_count : 0, end = last_time(net);
+    const int fixed = leaf_regions(net), end = last_time(net);
     if (!DN_RED_ZONES)
         return;
     dn_memory_close(net->arena, net->arena_bytes);
     for (int i = 0; i < net->region_count; i++) {
         const dn_region_info *r = &net->regions[i];
-        const size_t bytes = r->bytes - (i < leaf_regions ? 0 : DN_RED_ZONE_BYTES);
+        const size_t bytes = r->bytes - (i < fixed ? 0 : DN_RED_ZONE_BYTES);
         const int is_lasting = r->first == 0 && r->last == end; /* filled by callers */
         if (r->first > v->time || r->last < v->time)
             continue;

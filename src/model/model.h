@@ -24,6 +24,8 @@ struct dn_net {
     dn_tensor *tensors;
     int tensor_count;
     size_t parameter_count, running_count, statistics_count;
+    int first_learnt;      /* the first layer with a parameter that is not frozen */
+    size_t gradient_count; /* of the parameters of that layer and those behind it */
 
     dn_visit *visits;      /* (2 layer_count) by time; of a net for evaluation the first half */
     dn_visit *recomputing; /* (layer_count): forward once more, where the output is recomputed;
@@ -64,7 +66,8 @@ void dn_memory_destroy(dn_net *net);
 void dn_memory_enter(const dn_net *net, const dn_visit *v);
 
 /* The end of the part of the leaf that is final after the layer's backward: the end of its gamma's
- * gradient, which stands last among its parameters; for the stem, which has none and runs last, the
+ * gradient, which stands last among its parameters, or its weight's; of a layer without parameters
+ * what was final before; for the first layer that learns, which runs last, and those before it the
  * leaf's end. */
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer);
 

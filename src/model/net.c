@@ -92,9 +92,8 @@ void dn_net_destroy(dn_net **net)
 
 /* ---- running statistics and weights ---- */
 
-void dn_net_update_running(dn_net *net, const float *leaf)
+static void update_running(dn_net *net, const float *leaf, float momentum)
 {
-    const float momentum = 0.1f;
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
         if (l->gamma == NULL)
@@ -109,6 +108,16 @@ void dn_net_update_running(dn_net *net, const float *leaf)
             running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
         }
     }
+}
+
+void dn_net_update_running(dn_net *net, const float *leaf)
+{
+    update_running(net, leaf, 0.1f);
+}
+
+void dn_net_set_running(dn_net *net, const float *leaf)
+{
+    update_running(net, leaf, 1);
 }
 
 static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn_init init,
@@ -150,7 +159,8 @@ dn_view dn_net_view(const dn_net *net)
                      .norm_group = net->options.norm_group,
                      .parameter_count = net->parameter_count,
                      .running_count = net->running_count,
-                     .leaf_count = net->parameter_count + net->statistics_count,
+                     .gradient_count = net->gradient_count,
+                     .leaf_count = net->gradient_count + net->statistics_count,
                      .parameters = net->parameters,
                      .running = net->running,
                      .leaf = net->leaf,

@@ -25,6 +25,12 @@ static const struct {
     {"densenet169", "blocks=6,12,32,32:growth=32:stem=imagenet:stem-channels=64"},
     {"densenet201", "blocks=6,12,48,32:growth=32:stem=imagenet:stem-channels=64"},
     {"densenet264", "blocks=6,12,64,48:growth=32:stem=imagenet:stem-channels=64"},
+    {"densenet264-k48", "blocks=6,12,64,48:growth=48:stem=imagenet:stem-channels=96"},
+    {"densenet-bc-40-48", "blocks=6,6,6:growth=48:stem-channels=96"},
+    {"densenet121-plain", "blocks=6,12,24,16:growth=32:bottleneck=0:stem=imagenet:stem-channels=64:"
+                          "head-norm=0"},
+    {"densenet-course", "blocks=12,12,12,12:growth=6:bottleneck=0:compression=0.077:"
+                        "stem-channels=12:head-pool=2:dropout=0.2:transition-dropout=0.2"},
     {"fashion-mnist-tiny", "blocks=1,1:growth=16,32:bottleneck=0:compression=1:stem=7x7:"
                            "stem-channels=16:last-transition=1"},
 };
@@ -32,6 +38,14 @@ static const struct {
 const char *dn_spec_name(int index)
 {
     return index < (int)(sizeof known / sizeof known[0]) ? known[index].name : NULL;
+}
+
+const char *dn_spec_form(const char *name)
+{
+    for (int i = 0; dn_spec_name(i) != NULL; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return known[i].form;
+    return NULL;
 }
 
 static const struct {
@@ -54,6 +68,8 @@ static const spec_key keys[] = {
     {"bottleneck", offsetof(dn_spec, bottleneck), 1, 0},
     {"stem-channels", offsetof(dn_spec, stem_channels), 1, 1},
     {"last-transition", offsetof(dn_spec, last_transition), 1, 0},
+    {"head-norm", offsetof(dn_spec, head_norm), 1, 0},
+    {"head-pool", offsetof(dn_spec, head_pool), 1, 0},
 };
 
 /* A list as "6,12,24"; zeros follow it. */
@@ -98,21 +114,43 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
                    dn_nearest_hint(&nearest, ""));
 }
 
+/* A key of a number: its limits, of which the least is taken for 0 (DBL_MIN: more than 0). */
+typedef struct real_key {
+    const char *name;
+    size_t offset; /* in dn_spec */
+    double least, most;
+} real_key;
+
+static const real_key real_keys[] = {
+    {"compression", offsetof(dn_spec, compression), DBL_MIN, 1},
+    {"dropout", offsetof(dn_spec, dropout), 0, 0.99},
+    {"transition-dropout", offsetof(dn_spec, transition_dropout), 0, 0.99},
+};
+
+static dn_status parse_real(dn_spec *spec, const real_key *key, const char *value)
+{
+    DN_CHECK(dn_parse_real(value, key->least, key->most, (double *)((char *)spec + key->offset)),
+             DN_EINVAL, "model: %s=%s: expected a number %s and up to %g", key->name, value,
+             key->least > 0 ? "above 0" : "from 0", key->most);
+    return DN_OK;
+}
+
 static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
 {
     dn_nearest nearest = {.word = name};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (dn_nearest_try(&nearest, keys[i].name))
             return parse_numbers(spec, &keys[i], value);
+    for (size_t i = 0; i < sizeof real_keys / sizeof real_keys[0]; i++)
+        if (dn_nearest_try(&nearest, real_keys[i].name))
+            return parse_real(spec, &real_keys[i], value);
     if (dn_nearest_try(&nearest, "stem"))
         return parse_stem(spec, value);
-    DN_CHECK(dn_nearest_try(&nearest, "compression"), DN_EINVAL,
-             "model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
-             "stem-channels or last-transition%s",
-             name, dn_nearest_hint(&nearest, ""));
-    DN_CHECK(dn_parse_real(value, DBL_MIN, 1, &spec->compression), DN_EINVAL,
-             "model: compression=%s: expected a number above 0 and up to 1", value);
-    return DN_OK;
+    return dn_fail(DN_EINVAL,
+                   "model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
+                   "stem-channels, last-transition, head-norm, head-pool, dropout or "
+                   "transition-dropout%s",
+                   name, dn_nearest_hint(&nearest, ""));
 }
 
 static dn_status parse_form(dn_spec *spec, const char *form)
@@ -137,8 +175,12 @@ static dn_status parse_form(dn_spec *spec, const char *form)
 
 dn_status dn_spec_parse(dn_spec *spec, const char *model)
 {
-    *spec = (dn_spec){
-        .growth = {12}, .bottleneck = 4, .compression = 0.5, .channels = 3, .stem_channels = 24};
+    *spec = (dn_spec){.growth = {12},
+                      .bottleneck = 4,
+                      .compression = 0.5,
+                      .channels = 3,
+                      .stem_channels = 24,
+                      .head_norm = 1};
     DN_CHECK(strlen(model) < sizeof spec->name, DN_EINVAL,
              "model: found %zu characters, expected fewer than %zu", strlen(model),
              sizeof spec->name);
@@ -148,7 +190,7 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
         if (dn_nearest_try(&nearest, known[i].name))
             form = known[i].form;
     DN_CHECK(form != NULL, DN_EINVAL,
-             "model: found '%s', expected a known name (dn_dist train --help lists them) or "
+             "model: found '%s', expected a known name (dn_dist models lists them) or "
              "blocks=...:growth=...%s",
              model, dn_nearest_hint(&nearest, ""));
     DN_TRY(parse_form(spec, form));
@@ -158,8 +200,11 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
     return DN_OK;
 }
 
-/* Channels stay countable in 16 bits, and a transition keeps at least one. */
-static dn_status check_widths(const dn_spec *spec)
+enum { MOST_FEATURES = 1 << 20 }; /* that the classifier reads */
+
+/* Channels stay countable in 16 bits, a transition keeps at least one, and the head's pool of
+ * `cells` windows leaves no more features than are of use. */
+static dn_status check_widths(const dn_spec *spec, double cells)
 {
     double channels = spec->stem_channels;
     for (int b = 0; b < spec->blocks; b++) {
@@ -174,6 +219,9 @@ static dn_status check_widths(const dn_spec *spec)
             "model %s: found compression %g, expected one that leaves a channel after block %d",
             spec->name, spec->compression, b + 1);
     }
+    DN_CHECK(channels * cells <= MOST_FEATURES, DN_ESHAPE,
+             "model %s: found head-pool=%d with %.0f features, expected at most %d", spec->name,
+             spec->head_pool, channels * cells, MOST_FEATURES);
     return DN_OK;
 }
 
@@ -191,6 +239,8 @@ dn_status dn_spec_check(const dn_spec *spec)
              spec->height, spec->width, DN_MAX_SIDE);
     DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "model: last-transition=%d: expected 0 or 1",
              spec->last_transition);
+    DN_CHECK(spec->head_norm <= 1, DN_EINVAL, "model: head-norm=%d: expected 0 or 1",
+             spec->head_norm);
     const int in_stem = stems[spec->stem].halvings, odd = (1 << in_stem) - 1; /* rounded up */
     const int height = (spec->height + odd) >> in_stem, width = (spec->width + odd) >> in_stem;
     const int halvings = spec->blocks - 1 + spec->last_transition; /* rounded down */
@@ -198,5 +248,11 @@ dn_status dn_spec_check(const dn_spec *spec)
              "model %s: found %dx%d images, expected larger ones: %d transitions halve the map to "
              "nothing",
              spec->name, spec->height, spec->width, halvings);
-    return check_widths(spec);
+    DN_CHECK(height >> halvings >= spec->head_pool && width >> halvings >= spec->head_pool,
+             DN_ESHAPE,
+             "model %s: found head-pool=%d, expected at most the %dx%d pixels of the last map",
+             spec->name, spec->head_pool, height >> halvings, width >> halvings);
+    const int side = spec->head_pool;
+    return check_widths(
+        spec, side == 0 ? 1 : (double)((height >> halvings) / side) * ((width >> halvings) / side));
 }

@@ -89,11 +89,10 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
     for (int m = 0; m < team->count; m++) {
         const dn_net *net = team->nets[m];
         if (net != lead)
-            memcpy(net->leaf + net->parameter_count, lead->leaf + lead->parameter_count,
+            memcpy(net->leaf + net->gradient_count, lead->leaf + lead->gradient_count,
                    net->statistics_count * sizeof *net->leaf);
-        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, pass->label_smoothing,
-                      &results[m]);
-        results[m].loss /= net->options.batch;
+        const dn_pass own = pass_of(pass, m);
+        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, &own, &results[m]);
     }
 }
 
@@ -118,7 +117,7 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
 void dn_team_backward(const dn_team *team, const dn_pass *pass)
 {
     const dn_net *lead = team->nets[0];
-    for (int t = lead->layer_count; t < 2 * lead->layer_count; t++) {
+    for (int t = lead->layer_count; t < 2 * lead->layer_count - lead->first_learnt; t++) {
         const dn_visit *v = &lead->visits[t];
         dn_layer *layer = &lead->layers[v->layer->index];
         const double start = omp_get_wtime();
@@ -139,6 +138,15 @@ void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
     dn_team_forward(&(dn_team){.nets = &net, .count = 1}, pass, result);
 }
 
+void dn_net_forward_statistics(dn_net *net, const dn_pass *pass)
+{
+    const int size = net->group.size;
+    dn_result result;
+    net->group.size = 1;
+    dn_net_forward_train(net, pass, &result);
+    net->group.size = size;
+}
+
 void dn_net_backward(dn_net *net, const dn_pass *pass)
 {
     dn_team_backward(&(dn_team){.nets = &net, .count = 1}, pass);
@@ -151,5 +159,5 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
         run_forward(net, &net->visits[i], NULL);
         net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    dn_head_score(&net->visits[net->layer_count - 1], count, 0, result);
+    dn_head_score(&net->visits[net->layer_count - 1], count, NULL, result);
 }

@@ -22,14 +22,25 @@ int dn_optimizer_states(const dn_optimizer *optimizer)
 }
 
 dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
-                                    size_t count)
+                                    size_t count, size_t average)
 {
-    const size_t floats = (size_t)dn_optimizer_states(optimizer) * count;
+    const size_t states = (size_t)dn_optimizer_states(optimizer) * count;
+    const size_t floats = states + average;
     *state = (dn_optimizer_state){.optimizer = optimizer, .count = count, .floats = floats};
     state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never of size 0 */
     DN_CHECK(state->vectors, DN_ENOMEM, "memory: found none for %zu floats of the optimizer %s",
              floats, optimizer->name);
+    state->average = average > 0 ? state->vectors + states : NULL;
     return DN_OK;
+}
+
+void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay)
+{
+    float *const average = state->average;
+    const float part = (float)(1 - decay);
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < state->count; i++)
+        average[i] += part * (parameters[i] - average[i]);
 }
 
 void dn_optimizer_state_destroy(dn_optimizer_state *state)

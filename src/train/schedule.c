@@ -3,6 +3,7 @@
  */
 #include "dn/schedule.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 
@@ -95,6 +96,7 @@ static void plateau_observe(dn_rate *r, double metric)
     double *value = r->state.value;
     const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* of what is better */
     const int is_first = r->state.epochs == 0;
+    metric = isfinite(metric) ? metric : -sign * DBL_MAX; /* worse than any */
     const int is_better = sign * metric > sign * value[BEST] * (1 + sign * s->threshold);
     if (is_first || is_better)
         value[BEST] = metric;

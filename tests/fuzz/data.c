@@ -1,4 +1,4 @@
-/* The files of a data set: dataset.json and a shard; see fuzz.h. */
+/* The files of a data set: dataset.json and shards of either kind; see fuzz.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,8 +6,9 @@
 
 #include <xxhash.h>
 
+#include "dn/hdf5.h"
+#include "folder.h"
 #include "fuzz.h"
-#include "records.h"
 
 enum { CHANNELS = 2, HEIGHT = 2, WIDTH = 3, CLASSES = 3, IMAGE = CHANNELS * HEIGHT * WIDTH };
 enum { TRAIN = 40, TEST = 5, SHARDS = 2 };
@@ -17,16 +18,7 @@ uint32_t H5_checksum_lookup3(const void *bytes, size_t size, uint32_t initial);
 
 static const char *const class_names[CLASSES] = {"a", "b c", "d"};
 
-static dn_status load_raw(const char *source, dn_split_id split, uint8_t *pixels, uint16_t *labels)
-{
-    const int count = split == DN_TRAIN ? TRAIN : TEST;
-    (void)source;
-    for (int i = 0; i < count * IMAGE; i++)
-        pixels[i] = (uint8_t)(i * i / 7 + (int)split);
-    for (int i = 0; i < count; i++)
-        labels[i] = (uint16_t)(i % CLASSES);
-    return DN_OK;
-}
+static dn_raw_load load_raw;
 
 static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                             .channels = CHANNELS,
@@ -39,6 +31,19 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                    .form = {{"files", ".", "exe"}},
                                    .load = load_raw};
 
+static dn_status load_raw(const char *source, const dn_records_options *options, dn_split_id split,
+                          dn_raw_split *images)
+{
+    const int count = split == DN_TRAIN ? TRAIN : TEST;
+    (void)source, (void)options;
+    DN_TRY(dn_raw_split_create(images, &raw_set, count));
+    for (int i = 0; i < count * IMAGE; i++)
+        images->pixels[i] = (uint8_t)(i * i / 7 + (int)split);
+    for (int i = 0; i < count; i++)
+        images->labels[i] = (uint16_t)(i % CLASSES);
+    return DN_OK;
+}
+
 /* A part of a shard that its own checksum follows. */
 typedef struct checked {
     size_t begin, end;
@@ -48,6 +53,7 @@ typedef struct data_set {
     dn_manifest *manifest;
     checked part[64];
     int parts;
+    size_t encoded, offsets, hashes; /* where these lists of encoded images begin */
 } data_set;
 
 static void make_records(fuzz *f)
@@ -73,24 +79,56 @@ static void check_info(const dn_shard_info *info)
                      "mean and std of pixels");
 }
 
+static dn_status load_pixels(const dn_shards *shards, const dn_source *source, uint64_t *digest)
+{
+    const size_t size = (size_t)source->count * dn_image_values(&source->info);
+    uint8_t *const pixels = malloc(size);
+    const dn_status status = dn_shards_read(shards, 0, source->count, pixels);
+    if (status == DN_OK)
+        *digest = fuzz_digest(*digest, pixels, size);
+    free(pixels);
+    return status;
+}
+
+/* As the loader transforms them. */
+static dn_status load_images(const dn_shards *shards, const dn_source *source, uint64_t *digest)
+{
+    enum { SIDE = 8 };
+    char name[PATH_MAX + 64];
+    dn_encoded file = {.name = name};
+    dn_transform transform;
+    dn_workspace workspace = {0};
+    float image[3 * SIDE * SIDE];
+    dn_status status = DN_OK;
+    fuzz_require(dn_transform_parse(&transform, &source->info, "random-resized-crop:8", 1) == DN_OK,
+                 "a transform");
+    for (int64_t i = 0; i < source->count && status == DN_OK; i++) {
+        const dn_request request = {.index = i, .position = i};
+        dn_shards_name_image(shards, i, name, sizeof name);
+        status = dn_shards_read_encoded(shards, i, &workspace.file, &file.size);
+        file.bytes = workspace.file.bytes;
+        if (status == DN_OK)
+            status = dn_transform_encoded(&transform, &request, &file, &workspace, image);
+        if (status == DN_OK)
+            *digest = fuzz_digest(*digest, image, sizeof image);
+    }
+    dn_workspace_free(&workspace);
+    return status;
+}
+
 /* What training reads of a split. */
 static dn_status load_split(const char *folder, dn_split_id split, uint64_t *digest)
 {
     dn_shards *shards;
     DN_TRY(dn_shards_open(&shards, folder, split));
     const dn_source source = dn_shards_source(shards, NULL);
-    const size_t size = (size_t)source.count * dn_image_values(&source.info);
-    uint8_t *const pixels = malloc(size);
     check_info(&source.info);
     for (int64_t i = 0; i < source.count; i++)
         fuzz_require(source.labels[i] < source.info.classes, "labels of classes that are there");
-    const dn_status status = dn_shards_read(shards, 0, source.count, pixels);
-    if (status == DN_OK) {
-        *digest = fuzz_digest(*digest, &source.info, sizeof source.info);
-        *digest = fuzz_digest(*digest, source.labels, (size_t)source.count * sizeof(uint16_t));
-        *digest = fuzz_digest(*digest, pixels, size);
-    }
-    free(pixels);
+    *digest = fuzz_digest(*digest, &source.info, sizeof source.info);
+    *digest = fuzz_digest(*digest, source.labels, (size_t)source.count * sizeof(uint16_t));
+    const dn_status status = dn_is_encoded(&source.info) ? load_images(shards, &source, digest)
+                                                         : load_pixels(shards, &source, digest);
     dn_shards_close(&shards);
     return status;
 }
@@ -171,13 +209,33 @@ static void repair_parts(const data_set *d, fuzz_file *file)
     }
 }
 
+/* The checksums of images whose offsets can be. */
+static void repair_hashes(const data_set *d, fuzz_file *file)
+{
+    for (int64_t i = 0; d->encoded && i < d->manifest->shard[0].count; i++) {
+        const size_t at = d->offsets + (size_t)i * 8, hash_at = d->hashes + (size_t)i * 8;
+        uint64_t offset[2];
+        if (at + sizeof offset > file->size || hash_at + 8 > file->size ||
+            d->encoded > file->size)
+            return;
+        memcpy(offset, file->bytes + at, sizeof offset);
+        if (offset[0] > offset[1] || offset[1] > file->size - d->encoded)
+            continue;
+        const uint64_t hash =
+            XXH3_64bits(file->bytes + d->encoded + offset[0], offset[1] - offset[0]);
+        memcpy(file->bytes + hash_at, &hash, sizeof hash);
+    }
+}
+
 static int seal_shard(fuzz *f, fuzz_file *file, int renew)
 {
     const data_set *const d = f->own;
     dn_manifest_file *const entry = &d->manifest->shard[0].hdf5;
     const dn_manifest_file original = *entry;
-    if (renew)
+    if (renew) {
+        repair_hashes(d, file);
         repair_parts(d, file);
+    }
     const dn_manifest_file forged = {.bytes = (int64_t)file->size,
                                      .hash = XXH3_64bits(file->bytes, file->size)};
     if (renew) {
@@ -195,3 +253,59 @@ const fuzz_format fuzz_shard = {.name = "shard",
                                 .clear = clear_records,
                                 .seal = seal_shard,
                                 .load = load_records};
+
+/* ---- encoded images ---- */
+
+static void write_folder(const char *folder)
+{
+    char path[128];
+    for (int i = 0; i < 12; i++) {
+        snprintf(path, sizeof path, "%s/%c", folder, 'a' + i % 2);
+        fuzz_require(dn_make_folders(path) == DN_OK, path);
+        snprintf(path, sizeof path, "%s/%c/%d", folder, 'a' + i % 2, i);
+        if (i % 3 == 0)
+            fuzz_write_png(path, i, 9 + i, 11);
+        else
+            fuzz_write_jpeg(path, i, 17 + i, 15);
+    }
+}
+
+static size_t place_of(hid_t file, const char *name)
+{
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    const haddr_t place = H5Dget_offset(set);
+    fuzz_require(place != HADDR_UNDEF, name);
+    H5Dclose(set);
+    return (size_t)place;
+}
+
+static void make_encoded(fuzz *f)
+{
+    char source[80], out[PATH_MAX];
+    int made;
+    data_set *const d = f->own = calloc(1, sizeof *d);
+    snprintf(source, sizeof source, "%s/fuzz", f->folder);
+    write_folder(source);
+    const dn_records_options options = {.source = source,
+                                        .out = f->folder,
+                                        .shards = 1,
+                                        .zstd_level = 3,
+                                        .val_fraction = 0.2,
+                                        .seed = 1};
+    fuzz_require(d && dn_folder_make(NULL, &options, out, &made) == DN_OK && made, "records");
+    fuzz_require(dn_manifest_load(&d->manifest, f->folder) == DN_OK, "a manifest");
+    fuzz_read(&f->original, f->path);
+    find_checked_parts(&f->original, d);
+    const hid_t file = dn_hdf5_open(f->path);
+    d->encoded = place_of(file, DN_SHARD_ENCODED);
+    d->offsets = place_of(file, DN_SHARD_OFFSETS);
+    d->hashes = place_of(file, DN_SHARD_HASHES);
+    H5Fclose(file);
+}
+
+const fuzz_format fuzz_encoded = {.name = "encoded",
+                                  .file = "fuzz-train-00000-of-00001.h5",
+                                  .make = make_encoded,
+                                  .clear = clear_records,
+                                  .seal = seal_shard,
+                                  .load = load_records};

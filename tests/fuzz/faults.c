@@ -49,9 +49,10 @@ static int apply(const edit *e, fuzz_file *file)
     return 1;
 }
 
-/* ---- in HDF5's metadata, whose checksums are then renewed ---- */
+/* ---- in bytes, of HDF5's metadata too, whose checksums are then renewed ---- */
 
-/* Bytes behind a signature: here in the header of a shard's heap of attributes. */
+/* Bytes behind a signature, "" the file's begin: of shards in the header of their heap of
+ * attributes. */
 static const struct poke {
     const char *format, *name, *signature;
     size_t offset, size;
@@ -63,6 +64,23 @@ static const struct poke {
     {"shard", "heap-direct-0", "FRHP", 120, 8, 0},
     {"shard", "heap-bits-0", "FRHP", 128, 2, 0},
     {"shard", "heap-bits-65535", "FRHP", 128, 2, 65535},
+    {"jpeg", "arithmetic", "\377\300", 1, 1, 0xC9},
+    {"jpeg", "height-0", "\377\300", 5, 2, 0},
+    {"jpeg", "width-0", "\377\300", 7, 2, 0},
+    {"jpeg", "large", "\377\300", 5, 4, 0x00400040},
+    {"jpeg", "components-2", "\377\300", 9, 1, 2},
+    {"jpeg", "sampling-0", "\377\300", 11, 1, 0},
+    {"png", "width-0", "IHDR", 4, 4, 0},
+    {"png", "large", "IHDR", 4, 8, 0x0040000000400000},
+    {"png", "depth-3", "IHDR", 12, 1, 3},
+    {"png", "type-1", "IHDR", 13, 1, 1},
+    {"png", "unknown", "IDAT", 0, 1, 'J'},
+    {"cifar", "label-10", "", 0, 1, 10},
+    {"idx", "images", "", 3, 1, 3},
+    {"idx", "count", "", 4, 4, UINT32_MAX},
+    {"idx", "label-10", "", 8, 1, 10},
+    {"gzip", "plain", "", 0, 1, 0},
+    {"gzip", "method", "", 2, 1, 0},
 };
 
 static int poke_into(const struct poke *p, fuzz_file *file)
@@ -72,6 +90,28 @@ static int poke_into(const struct poke *p, fuzz_file *file)
         return 0;
     memcpy(at + p->offset, &p->value, p->size);
     return 1;
+}
+
+/* ---- in the length ---- */
+
+/* The last bytes are cut off; of a progressive JPEG the last scan is repeated before its end. */
+static const struct stretch {
+    const char *format, *name;
+    size_t cut, scans;
+} stretches[] = {
+    {"cifar", "short", 1, 0}, {"idx", "short", 1, 0},   {"gzip", "no-checksum", 8, 0},
+    {"png", "no-end", 12, 0}, {"jpeg", "short", 20, 0}, {"progressive", "scans", 2, 2000},
+};
+
+static void stretch_file(const struct stretch *s, fuzz_file *file)
+{
+    size_t begin = file->size -= s->cut;
+    if (s->scans > 0)
+        while (file->bytes[begin] != 0xFF || file->bytes[begin + 1] != 0xDA)
+            begin--;
+    const size_t scan = file->size - begin;
+    for (size_t i = 0; i < s->scans && file->size + scan < FUZZ_MOST; i++, file->size += scan)
+        memcpy(file->bytes + file->size, file->bytes + begin, scan);
 }
 
 /* ---- in what HDF5 stores ---- */
@@ -126,6 +166,42 @@ static void momentum_infinite(hid_t file)
     set_first(file, "optimizer/momentum/features.conv0.weight", INFINITY);
 }
 
+/* A number of one of the lists of encoded images. */
+static void set_number(hid_t file, const char *name, int index, long value)
+{
+    long list[64];
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    fuzz_require(H5Dread(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, name);
+    list[index] = value;
+    fuzz_require(H5Dwrite(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, name);
+    H5Dclose(set);
+}
+
+static void offset_falls(hid_t file)
+{
+    set_number(file, "offsets", 2, 1);
+}
+
+static void offset_far(hid_t file)
+{
+    set_number(file, "offsets", 1, LONG_MAX);
+}
+
+static void width_zero(hid_t file)
+{
+    set_number(file, "sizes", 0, 0);
+}
+
+static void height_negative(hid_t file)
+{
+    set_number(file, "sizes", 3, -5);
+}
+
+static void label_changed(hid_t file)
+{
+    set_number(file, "labels", 0, 1);
+}
+
 /* A tensor whose numbers stand in another file. */
 static void tensor_external(hid_t file)
 {
@@ -146,6 +222,11 @@ static const struct tamper {
     const char *format, *name;
     void (*edit)(hid_t file);
 } tampers[] = {
+    {"encoded", "offset-falls", offset_falls},
+    {"encoded", "offset-far", offset_far},
+    {"encoded", "width-0", width_zero},
+    {"encoded", "height-negative", height_negative},
+    {"encoded", "label-changed", label_changed},
     {"checkpoint", "step-negative", step_negative},
     {"checkpoint", "step-least", step_least},
     {"checkpoint", "weight-changed", weight_changed},
@@ -183,6 +264,12 @@ void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user)
             memcpy(file, &f->original, sizeof *file);
             fuzz_require(poke_into(&pokes[i], file), pokes[i].name);
             each(f, pokes[i].name, file, user);
+        }
+    for (size_t i = 0; i < sizeof stretches / sizeof *stretches; i++)
+        if (strcmp(stretches[i].format, f->format->name) == 0) {
+            memcpy(file, &f->original, sizeof *file);
+            stretch_file(&stretches[i], file);
+            each(f, stretches[i].name, file, user);
         }
     for (size_t i = 0; i < sizeof tampers / sizeof *tampers; i++)
         if (strcmp(tampers[i].format, f->format->name) == 0) {

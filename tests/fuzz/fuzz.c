@@ -11,8 +11,10 @@
 #include <omp.h>
 #include <xxhash.h>
 
-const fuzz_format *const fuzz_formats[] = {&fuzz_manifest, &fuzz_shard, &fuzz_checkpoint,
-                                           &fuzz_profile, NULL};
+const fuzz_format *const fuzz_formats[] = {
+    &fuzz_manifest,    &fuzz_shard, &fuzz_encoded, &fuzz_checkpoint,  &fuzz_profile,
+    &fuzz_safetensors, &fuzz_jpeg,  &fuzz_png,     &fuzz_progressive, &fuzz_cifar,
+    &fuzz_idx,         &fuzz_gzip,  NULL};
 
 /* ---- what sanitizers find in the child that reads HDF5, whose lines and status nobody sees ----
  */

@@ -36,7 +36,9 @@ typedef struct fuzz_format {
     dn_status (*load)(fuzz *f, uint64_t *digest);
 } fuzz_format;
 
-extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_checkpoint, fuzz_profile;
+extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_encoded, fuzz_checkpoint, fuzz_profile,
+    fuzz_safetensors;
+extern const fuzz_format fuzz_jpeg, fuzz_progressive, fuzz_png, fuzz_cifar, fuzz_idx, fuzz_gzip;
 
 /* All of them, NULL after the last. */
 extern const fuzz_format *const fuzz_formats[];
@@ -64,6 +66,8 @@ typedef void fuzz_fault_fn(fuzz *f, const char *name, const fuzz_file *file, voi
 void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user);
 
 /* For formats. */
+void fuzz_write_png(const char *path, int seed, int width, int height);
+void fuzz_write_jpeg(const char *path, int seed, int width, int height); /* odd: progressive */
 void fuzz_read(fuzz_file *file, const char *path);
 void fuzz_write(const fuzz_file *file, const char *path);
 /* Goes on with a digest. */

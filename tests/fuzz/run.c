@@ -8,6 +8,7 @@
 
 #include "commands/commands.h"
 #include "dn/checkpoint.h"
+#include "dn/weights.h"
 #include "fuzz.h"
 #include "planning/scaling.h"
 
@@ -22,6 +23,8 @@ static const char small_config[] = "[train]\nmodel = densenet-40-12\nbatch-size 
 typedef struct small_run {
     dn_net *net;
     dn_optimizer_state vectors;
+    uint8_t *data_set;
+    size_t data_set_bytes;
 } small_run;
 
 static void make_run(small_run *r)
@@ -34,7 +37,7 @@ static void make_run(small_run *r)
     fuzz_require(dn_net_create(&r->net, &spec, dn_kernels_get(0), &options) == DN_OK, "a net");
     dn_net_init(r->net, DN_INIT_KAIMING, 1);
     fuzz_require(dn_optimizer_state_create(&r->vectors, dn_kernels_get(0)->optimizers[0],
-                                           dn_net_view(r->net).parameter_count) == DN_OK,
+                                           dn_net_view(r->net).parameter_count, 0) == DN_OK,
                  "vectors");
 }
 
@@ -42,11 +45,39 @@ static void clear_run(small_run *r)
 {
     dn_optimizer_state_destroy(&r->vectors);
     dn_net_destroy(&r->net);
+    free(r->data_set);
 }
 
 static void clear_checkpoint(fuzz *f)
 {
     clear_run(f->own);
+}
+
+static const char *const class_names[CLASSES] = {"a", "b"};
+static const dn_shard_info info = {.dataset = "A",
+                                   .channels = 3,
+                                   .height = SIZE,
+                                   .width = SIZE,
+                                   .classes = CLASSES,
+                                   .mean = {0.5, 0.5, 0.5},
+                                   .std = {0.25, 0.25, 0.25}};
+
+/* A dataset.json, of shards that are nowhere. */
+static void make_data_set(fuzz *f, small_run *r)
+{
+    dn_manifest *m;
+    fuzz_require(dn_manifest_create(&m, &info, (int[]){1, 1}) == DN_OK, "a manifest");
+    m->class_names = class_names;
+    m->zstd_level = 3;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        m->split[s].count = m->shard[s].count = 2;
+        m->shard[s].hdf5 = (dn_manifest_file){.name = "a.h5", .bytes = 1000};
+        m->shard[s].tfrecord = (dn_manifest_file){.name = "a.tfrecord", .bytes = 1000};
+    }
+    fuzz_require(dn_manifest_save(m, f->folder) == DN_OK &&
+                     dn_manifest_read(&r->data_set, &r->data_set_bytes, f->folder) == DN_OK,
+                 "a dataset.json");
+    free(m);
 }
 
 static void make_checkpoint(fuzz *f)
@@ -55,8 +86,14 @@ static void make_checkpoint(fuzz *f)
     dn_saver *saver = NULL;
     fuzz_require(r != NULL, "memory");
     make_run(r);
-    dn_checkpoint state = {
-        .step = 5, .hash = dn_net_hash(r->net), .data = "a set", .schedule = "cosine"};
+    make_data_set(f, r);
+    dn_checkpoint state = {.step = 5,
+                           .hash = dn_net_hash(r->net),
+                           .data = "a set",
+                           .schedule = "cosine",
+                           .folder = "/a/folder",
+                           .data_set = r->data_set,
+                           .data_set_bytes = r->data_set_bytes};
     strcpy(state.config, small_config);
     fuzz_require(dn_saver_create(&saver, r->net, &r->vectors, f->folder, 0) == DN_OK &&
                      dn_saver_start(saver, &state) == DN_OK && dn_saver_wait(saver) == DN_OK,
@@ -96,7 +133,12 @@ static dn_status load_checkpoint(fuzz *f, uint64_t *digest)
     dn_checkpoint state;
     dn_checkpoint_file *file;
     DN_TRY(dn_checkpoint_open(&file, f->path, &state));
-    const dn_status status = dn_checkpoint_load(file, r->net, &r->vectors);
+    dn_manifest *data = NULL;
+    dn_status status = dn_checkpoint_load(file, r->net, &r->vectors);
+    if (status == DN_OK)
+        status = dn_checkpoint_data_set(file, &data);
+    const uint64_t data_hash = data ? data->hash : 0;
+    free(data);
     dn_checkpoint_close(&file);
     DN_TRY(status);
     DN_TRY(take_config(&state));
@@ -107,6 +149,7 @@ static dn_status load_checkpoint(fuzz *f, uint64_t *digest)
     *digest = fuzz_digest(*digest, net.parameters, net.parameter_count * sizeof(float));
     *digest = fuzz_digest(*digest, net.running, net.running_count * sizeof(float));
     *digest = fuzz_digest(*digest, r->vectors.vectors, r->vectors.floats * sizeof(float));
+    *digest = fuzz_digest(*digest, &data_hash, sizeof data_hash);
     return DN_OK;
 }
 
@@ -131,6 +174,36 @@ const fuzz_format fuzz_checkpoint = {.name = "checkpoint",
                                      .clear = clear_checkpoint,
                                      .seal = seal_checkpoint,
                                      .load = load_checkpoint};
+
+/* ---- weights ---- */
+
+static void make_safetensors(fuzz *f)
+{
+    small_run *const r = f->own = calloc(1, sizeof *r);
+    const dn_manifest data = {.info = info, .class_names = class_names};
+    fuzz_require(r != NULL, "memory");
+    make_run(r);
+    fuzz_require(dn_safetensors_save(f->path, r->net, &(dn_weights_about){.data = &data}) == DN_OK,
+                 "safetensors");
+}
+
+static dn_status load_safetensors(fuzz *f, uint64_t *digest)
+{
+    small_run *const r = f->own;
+    const dn_view net = dn_net_view(r->net);
+    int classes;
+    DN_TRY(dn_safetensors_load(r->net, f->path, &classes));
+    fuzz_require(classes >= 0 && classes != CLASSES, "another number of classes, or none");
+    check_tensors(&net);
+    *digest = dn_net_hash(r->net);
+    return DN_OK;
+}
+
+const fuzz_format fuzz_safetensors = {.name = "safetensors",
+                                      .file = "weights.safetensors",
+                                      .make = make_safetensors,
+                                      .clear = clear_checkpoint,
+                                      .load = load_safetensors};
 
 /* ---- a profile ---- */
 

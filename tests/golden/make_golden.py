@@ -1,4 +1,4 @@
-"""Makes the golden files beside it: one training step of three DenseNets in PyTorch.
+"""Makes the golden files beside it: one training step of DenseNets in PyTorch.
 
     python3 make_golden.py                  (needs torch and numpy; only to remake the files)
     python3 make_golden.py --check          compares the files with what torch computes now
@@ -38,12 +38,28 @@ PROJECTIONS = 8
 SAMPLES = 16
 MARGIN = 5
 
-# blocks, growth, bottleneck width / growth, compression, stem channels, ImageNet stem;
+# blocks, growth, bottleneck width / growth, compression, stem channels, ImageNet stem, norm and ReLU
+# before the head, side of its pool's windows or 0;
 # then size, batch, classes and seed: small, but with more than one pixel in the last map.
 CASES = {
     "densenet-bc-100-12": (((16, 16, 16), 12, 4, 0.5, 24, False), 16, 3, 10, 59),
     "densenet-40-12": (((12, 12, 12), 12, 0, 1.0, 16, False), 16, 3, 10, 8),
     "densenet121": (((6, 12, 24, 16), 32, 4, 0.5, 64, True), 64, 2, 1000, 37),
+    "head-plain": (((2, 1), 6, 0, 0.5, 8, True, False), 48, 4, 5, 49),
+    "head-pool": (((2, 2), 6, 0, 0.5, 8, False, True, 2), 11, 4, 5, 26),
+}
+
+# How dn_dist calls those that are no known names.
+FORMS = {
+    "head-plain": "blocks=2,1:growth=6:bottleneck=0:stem=imagenet:stem-channels=8:head-norm=0",
+    "head-pool": "blocks=2,2:growth=6:bottleneck=0:stem-channels=8:head-pool=2",
+}
+
+# Of the training loss; `share` is what dn_mix_draw gives with mixup at alpha 1, see test_golden.c.
+WEIGHTS = [0.5, 2.0, 1.0, 0.25, 1.5]
+LOSSES = {
+    "head-plain": {"label_smoothing": 0.1, "class_weights": WEIGHTS},
+    "head-pool": {"label_smoothing": 0.2, "class_weights": WEIGHTS, "mixup": 1.0, "share": 0.576923609},
 }
 
 
@@ -91,8 +107,10 @@ class Transition(nn.Module):
 class DenseNet(nn.Module):
     """torchvision's structure and state_dict names, for any DenseNet, -B, -C or -BC."""
 
-    def __init__(self, blocks, growth, bottleneck, compression, channels, imagenet, classes):
+    def __init__(self, classes, size, blocks, growth, bottleneck, compression, channels, imagenet,
+                 head_norm=True, head_pool=0):
         super().__init__()
+        self.head_norm, self.head_pool = head_norm, head_pool
         parts = self.features = nn.Sequential()
         if imagenet:
             parts.add_module("conv0", nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False))
@@ -111,11 +129,17 @@ class DenseNet(nn.Module):
                 out = int(channels * compression)
                 parts.add_module(f"transition{b}", Transition(channels, out))
                 channels = out
-        parts.add_module(f"norm{len(blocks) + 1}", nn.BatchNorm2d(channels))
-        self.classifier = nn.Linear(channels, classes)
+        if head_norm:
+            parts.add_module(f"norm{len(blocks) + 1}", nn.BatchNorm2d(channels))
+        last = (size if not imagenet else size // 4) >> len(blocks) - 1
+        cells = (last // head_pool) ** 2 if head_pool else 1
+        self.classifier = nn.Linear(channels * cells, classes)
 
     def forward(self, x):
-        return self.classifier(relu(self.features(x)).mean((2, 3)))
+        x = self.features(x)
+        x = relu(x) if self.head_norm else x
+        x = F.avg_pool2d(x, self.head_pool or x.shape[2:])
+        return self.classifier(x.flatten(1))
 
 
 def philox(seed, stream, a, count):
@@ -170,7 +194,8 @@ def draw_inputs(net, size, batch, classes, seed):
 def make_nets(model, seed):
     """The float64 net, its float32 copy, and draw_inputs' result."""
     spec, size, batch, classes, _ = CASES[model]
-    net, single = DenseNet(*spec, classes).double(), DenseNet(*spec, classes)
+    net, single = (DenseNet(classes, size, *spec) for _ in range(2))
+    net.double()
     inputs = draw_inputs(net, size, batch, classes, seed)
     single.load_state_dict({k: v.float() for k, v in net.state_dict().items()})
     return net, single, inputs
@@ -191,11 +216,19 @@ def kink_margin(net, single, images):
     return min(ratios)
 
 
-def step(net, images, labels):
+def training_loss(logits, labels, label_smoothing=0.0, class_weights=None, mixup=0.0, share=1.0):
+    weight = None if class_weights is None else torch.tensor(class_weights, dtype=logits.dtype)
+    if mixup:  # as torchvision's: the batch rolled by one
+        one = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        labels = share * one + (1 - share) * one.roll(1, 0)
+    return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)
+
+
+def step(net, images, labels, settings):
     """One training step without the optimizer, then the same images in evaluation."""
     net.train()
     logits = net(images)
-    loss = F.cross_entropy(logits, labels)
+    loss = training_loss(logits, labels, **settings)
     loss.backward()
     net.eval()
     with torch.no_grad():
@@ -227,12 +260,13 @@ def make_case(model):
     parameters = list(net.named_parameters())
     largest = max(p.numel() for _, p in parameters)
     signs = philox(seed, SYNTHETIC, len(parameters) + 2, largest)
-    outputs, gradients, running = step(net, images, labels)
-    outputs32, gradients32, running32 = step(single, images.float(), labels)
-    golden = {"model": model, "torch": torch.__version__.split("+")[0], "seed": seed, "size": size,
+    settings = LOSSES.get(model, {})
+    outputs, gradients, running = step(net, images, labels, settings)
+    outputs32, gradients32, running32 = step(single, images.float(), labels, settings)
+    golden = {"model": FORMS.get(model, model), "torch": torch.__version__.split("+")[0], "seed": seed, "size": size,
               "batch": batch, "classes": classes, "kink_margin": margin,
               "parameters": sum(p.numel() for _, p in parameters), "inputs_abs_sum": total,
-              "labels": labels.tolist()}
+              "labels": labels.tolist()} | settings
     for key, value in outputs.items():
         difference = (outputs32[key].double() - value).abs().max() / value.abs().max()
         golden[key] = value.tolist()
@@ -288,8 +322,9 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--check", action="store_true", help="compare, do not write")
     arguments.add_argument("--search", type=int, metavar="N", help="try N seeds, write nothing")
+    arguments.add_argument("models", nargs="*", help="of the table; all")
     given = arguments.parse_args()
-    for model in CASES:
+    for model in given.models or CASES:
         path = pathlib.Path(__file__).parent / f"{model}.json"
         if given.search:
             search(model, given.search)

@@ -1,4 +1,4 @@
-"""Makes optimizer.json: optimizers' steps and learning rates as PyTorch computes them; LARS and LAMB,
+"""Makes optimizer.json: optimizers' steps, learning rates and averages as PyTorch computes them; LARS and LAMB,
 which PyTorch has not, in double by the formulas of their papers.
 
     python3 make_optimizer.py        (pip install torch==2.13.0)
@@ -11,6 +11,7 @@ import json
 import pathlib
 
 import torch
+from torch.optim import swa_utils
 
 COUNT = 8
 
@@ -130,6 +131,19 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
             "warmup_epochs": warmup_epochs, "base": base, **settings, "rates": rates}
 
 
+def average_case(case, decay):
+    """What torch.optim.swa_utils makes of an optimizer case's parameters, after each step."""
+    model = torch.nn.Linear(COUNT, 1, bias=False)
+    average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+    averages = []
+    for parameters in [case["start"], *case["parameters"]]:  # it begins with a copy
+        model.weight.data = torch.tensor([parameters])
+        average.update_parameters(model)
+        averages.append(values(average.module.weight.data[0]))
+    return {"decay": decay, "start": case["start"], "parameters": case["parameters"],
+            "averages": averages[1:]}
+
+
 golden = {
     "torch": torch.__version__,
     "optimizers": [sgd_case(0.0, False, 0.0, 0.1), sgd_case(0.9, False, 1e-4, 0.1),
@@ -156,5 +170,6 @@ golden = {
         rate_case("plateau", 40, 2, 0, 0.3, metric=1, gamma=0.1, patience=1, cooldown=3,
                   threshold=0.01, least=0.0)],
 }
+golden["average"] = average_case(golden["optimizers"][5], 0.9)
 path = pathlib.Path(__file__).with_name("optimizer.json")
 path.write_text(json.dumps(golden) + "\n")

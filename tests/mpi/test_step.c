@@ -21,9 +21,10 @@ void __wrap_dn_allreduce_finish(dn_allreduce *a)
         dn_net_view(broken).leaf[0] = (float)NAN;
 }
 
-static dn_status load(void *user, int virtual_rank, float *images, int32_t *labels)
+static dn_status load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_spec *spec = user;
+    (void)waited;
     const int values = 4 * spec->channels * spec->height * spec->width;
     for (int i = 0; i < values; i++)
         images[i] = (float)((i * 7 + virtual_rank) % 13) / 13;

@@ -1,5 +1,5 @@
-/* A page of runs; see report.h. page.html draws it: here its data are put into it. */
-#include "report/report.h"
+/* A page of runs; see page.h. page.html draws it: here its data are put into it. */
+#include "report/page.h"
 
 #include <stdlib.h>
 #include <string.h>

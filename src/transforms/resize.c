@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-enum { WEIGHT_BITS = 22 }; /* of a weight's fraction: 255 times it fits an int */
+#include "dn/kernels.h"
+#include "transforms/pixel_kernels.h"
 
 /* One dimension: output i is the sum over t < taps of weight(i, t) x input first(i) + t. */
 typedef struct axis {
@@ -46,46 +47,11 @@ static void weigh(axis *a, const span *s, int outputs)
             sum += fmax(1 - fabs((x - center + 0.5) / width), 0);
         for (int x = low; x < high; x++) {
             const double part = fmax(1 - fabs((x - center + 0.5) / width), 0) / sum;
-            weight[x - low] = (int32_t)(part * (1 << WEIGHT_BITS) + 0.5);
+            weight[x - low] = (int32_t)(part * (1 << DN_PIXEL_WEIGHT_BITS) + 0.5);
         }
         a->first[2 * i] = low;
         a->first[2 * i + 1] = high - low;
     }
-}
-
-/* to(count) = the weighted sum of the rows of `stride` bytes from `from` on. */
-static void sum_rows(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
-                     uint8_t *to, size_t count)
-{
-    enum { BLOCK = 256 };
-    int32_t sum[BLOCK];
-    for (size_t begin = 0; begin < count; begin += BLOCK) {
-        const size_t n = count - begin < BLOCK ? count - begin : BLOCK;
-        for (size_t i = 0; i < n; i++)
-            sum[i] = 1 << (WEIGHT_BITS - 1);
-        for (int t = 0; t < taps; t++) {
-            const uint8_t *const row = from + (size_t)t * stride + begin;
-            for (size_t i = 0; i < n; i++)
-                sum[i] += row[i] * weight[t];
-        }
-        for (size_t i = 0; i < n; i++)
-            to[begin + i] = (uint8_t)(sum[i] >> WEIGHT_BITS);
-    }
-}
-
-/* to(columns, rows) = from(rows, columns) turned, in tiles that the cache holds. */
-static void turn(const uint8_t *from, size_t from_stride, size_t rows, size_t columns, uint8_t *to,
-                 size_t to_stride)
-{
-    enum { TILE = 16 };
-    for (size_t y = 0; y < rows; y += TILE)
-        for (size_t x = 0; x < columns; x += TILE) {
-            const size_t bottom = rows - y < TILE ? rows : y + TILE;
-            const size_t right = columns - x < TILE ? columns : x + TILE;
-            for (size_t i = x; i < right; i++)
-                for (size_t j = y; j < bottom; j++)
-                    to[i * to_stride + j] = from[j * from_stride + i];
-        }
 }
 
 static size_t axis_words(int taps, int outputs)
@@ -109,8 +75,11 @@ dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
     const int down_taps = taps_of(rows.size, height), across_taps = taps_of(columns.size, width);
     const size_t down_words = axis_words(down_taps, height);
     const size_t words = down_words + axis_words(across_taps, width);
+    const dn_kernels *table;
+    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
     DN_TRY(dn_buffer_grow(buffer, words * sizeof(int32_t) + 2 * low_row * high +
                                       (size_t)width * small_row));
+    const dn_pixel_kernels *const kernels = table->pixels;
     axis down = make_axis((int32_t *)buffer->bytes, down_taps, height);
     axis across = make_axis((int32_t *)buffer->bytes + down_words, across_taps, width);
     uint8_t *const low = buffer->bytes + words * sizeof(int32_t); /* (height, low_row) */
@@ -120,16 +89,17 @@ dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
     weigh(&down, &rows, height);
     weigh(&across, &columns, width);
     for (int y = 0; y < height; y++)
-        sum_rows(from->bytes + (size_t)down.first[2 * y] * stride + (size_t)columns.low * channels,
-                 stride, down.weight + (ptrdiff_t)y * down.taps, down.first[2 * y + 1],
-                 low + (size_t)y * low_row, low_row);
-    turn(low, low_row, high, low_row, turned, high);
+        kernels->sum_rows(from->bytes + (size_t)down.first[2 * y] * stride +
+                              (size_t)columns.low * channels,
+                          stride, down.weight + (ptrdiff_t)y * down.taps, down.first[2 * y + 1],
+                          low + (size_t)y * low_row, low_row);
+    kernels->turn(low, low_row, high, low_row, turned, high);
     for (int x = 0; x < width; x++)
-        sum_rows(turned + (size_t)(across.first[2 * x] - columns.low) * small_row, small_row,
-                 across.weight + (ptrdiff_t)x * across.taps, across.first[2 * x + 1],
-                 small + (size_t)x * small_row, small_row);
+        kernels->sum_rows(turned + (size_t)(across.first[2 * x] - columns.low) * small_row,
+                          small_row, across.weight + (ptrdiff_t)x * across.taps,
+                          across.first[2 * x + 1], small + (size_t)x * small_row, small_row);
     for (size_t c = 0; c < channels; c++)
-        turn(small + c * high, small_row, (size_t)width, high, to + c * high * (size_t)width,
-             (size_t)width);
+        kernels->turn(small + c * high, small_row, (size_t)width, high,
+                      to + c * high * (size_t)width, (size_t)width);
     return DN_OK;
 }

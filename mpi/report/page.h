@@ -2,8 +2,8 @@
  * Runs as one page to look at: their curves, configurations and evaluations, side by side. The page
  * is one file that asks for no other: Chart.js and all data are in it.
  */
-#ifndef DN_REPORT_H
-#define DN_REPORT_H
+#ifndef DN_REPORT_PAGE_H
+#define DN_REPORT_PAGE_H
 
 #include <jansson.h>
 
@@ -14,9 +14,12 @@
  * DN_ECORRUPT names the line; DN_ENOMEM. */
 dn_status dn_report_load(json_t **run, const char *folder);
 
-/* Writes the page of the array `runs`; each may have an "evaluation": what `dn_dist eval --json`
- * prints, and "worst", an array of {"index", "label", "predicted", "probability", "loss", "png"},
- * the last in base64. DN_EIO, DN_ENOMEM. */
+/* What `dn_dist eval` writes in a run's folder: what it prints with --json, the class names, and
+ * the worst samples. */
+#define DN_EVALUATION_NAME "evaluation.json"
+
+/* Writes the page of the array `runs`; each may have an "evaluation", as that file has it. DN_EIO,
+ * DN_ENOMEM. */
 dn_status dn_report_write(const char *path, json_t *runs);
 
 #endif

@@ -1,0 +1,54 @@
+/* `dn_dist export`: a checkpoint's weights as safetensors, or its net as ONNX. */
+#include "commands/trained.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dn/weights.h"
+
+/* The format that was asked for, or that the name ends in. */
+static dn_status find_format(const dn_options *o, const char *out, dn_format *format)
+{
+    const char *const end = strrchr(out, '.');
+    *format = (dn_format)o->format;
+    if (*format == DN_FORMAT_AUTO && end && strcmp(end, ".onnx") == 0)
+        *format = DN_FORMAT_ONNX;
+    if (*format == DN_FORMAT_AUTO && end && strcmp(end, ".safetensors") == 0)
+        *format = DN_FORMAT_SAFETENSORS;
+    DN_CHECK(*format != DN_FORMAT_AUTO, DN_EINVAL,
+             "%s: found no .safetensors or .onnx at its end, expected one, or --format", out);
+    DN_CHECK(*format == DN_FORMAT_ONNX || !o->fold, DN_EINVAL,
+             "--fold-batch-norm: found --format safetensors, expected onnx");
+    return DN_OK;
+}
+
+static dn_status export(dn_options *o)
+{
+    const char *const out = o->word_count == 1 ? o->words[0] : "";
+    dn_trained trained = {0};
+    dn_net *net = NULL;
+    dn_format format;
+    dn_status status;
+    DN_CHECK(out[0], DN_EINVAL, "found %d files to write, expected one, as weights.safetensors",
+             o->word_count);
+    DN_TRY(find_format(o, out, &format));
+    DN_TRY_OR_DONE(dn_trained_open(&trained, o));
+    DN_TRY_OR_DONE(dn_trained_data(&trained, o));
+    o->batch_size = 1;
+    DN_TRY_OR_DONE(dn_trained_net(&trained, o, &trained.data->info, NULL, &net));
+    const dn_view view = dn_net_view(net);
+    const dn_weights_about about = {.step = trained.state.step, .data = trained.data};
+    DN_TRY_OR_DONE(format == DN_FORMAT_ONNX ? dn_onnx_save(out, net, &about, o->opset, o->fold)
+                                            : dn_safetensors_save(out, net, &about));
+    dn_info("%s: %s of step %lld from %s, %zu parameters", out, view.spec->name,
+            (long long)trained.state.step, o->checkpoint, view.parameter_count);
+done:
+    dn_net_destroy(&net);
+    dn_trained_close(&trained);
+    return status;
+}
+
+dn_status dn_export(const dn_comm *comm, dn_options *options)
+{
+    return dn_comm_agree(comm, comm->rank == 0 ? export(options) : DN_OK);
+}

@@ -1,0 +1,167 @@
+/* Image files as a source; see pictures.h. */
+#include "commands/pictures.h"
+
+#include <fts.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "dn/file.h"
+#include "dn/image.h"
+
+enum { MOST_FILE = 64 << 20, MOST_IMAGES = 1 << 24 };
+
+/* ---- reading them ---- */
+
+/* Luma as PIL's convert("L") has it, in place. */
+static void make_grey(uint8_t *rgb, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++)
+        rgb[i] = (uint8_t)((19595u * rgb[3 * i] + 38470u * rgb[3 * i + 1] + 7471u * rgb[3 * i + 2] +
+                            0x8000u) >>
+                           16);
+}
+
+static dn_status load_file(const char *path, dn_buffer *buffer, size_t *size)
+{
+    int file;
+    int64_t bytes = 0;
+    dn_status status = dn_file_open(path, &file, &bytes);
+    if (status == DN_OK && bytes > MOST_FILE)
+        status = dn_fail(DN_EINVAL, "%s: found %lld bytes, expected at most %d", path,
+                         (long long)bytes, MOST_FILE);
+    if (status == DN_OK)
+        status = dn_buffer_grow(buffer, (size_t)bytes + 1);
+    if (status == DN_OK)
+        status = dn_file_read(file, path, buffer->bytes, (size_t)bytes, 0);
+    if (file >= 0)
+        close(file);
+    *size = (size_t)bytes;
+    return status;
+}
+
+static dn_status read_picture(const dn_source *source, const dn_request *request,
+                              const dn_transform *transform, dn_workspace *w, float *image)
+{
+    dn_encoded file = {.name = ((const dn_pictures *)source)->path[request->index]};
+    DN_TRY(load_file(file.name, &w->file, &file.size));
+    file.bytes = w->file.bytes;
+    if (transform->channels == 3)
+        return dn_transform_encoded(transform, request, &file, w, image);
+    dn_image_info info;
+    DN_TRY(dn_image_probe(&file, &info));
+    dn_box whole = {0, 0, info.width, info.height};
+    DN_TRY(dn_image_decode(&file, &whole, 1, &w->pixels));
+    make_grey(w->pixels.rgb.bytes, (size_t)info.width * (size_t)info.height);
+    return dn_transform_pixels(transform, request, w->pixels.rgb.bytes, info.height, info.width, w,
+                               image);
+}
+
+/* A dn_read_fn that does not fail. */
+static dn_status read_or_blacken(const dn_source *source, const dn_request *request,
+                                 const dn_transform *t, dn_workspace *w, float *image)
+{
+    const dn_status status = read_picture(source, request, t, w, image);
+    if (status != DN_OK) {
+        ((const dn_pictures *)source)->bad[request->index] = 1;
+        memset(image, 0,
+               (size_t)t->channels * (size_t)t->height * (size_t)t->width * sizeof *image);
+    }
+    return DN_OK;
+}
+
+const char *dn_pictures_fault(const dn_pictures *p, int64_t index, const dn_transform *transform)
+{
+    dn_workspace workspace = {0};
+    float *const image = malloc((size_t)transform->channels * (size_t)transform->height *
+                                (size_t)transform->width * sizeof *image);
+    const dn_request request = {.index = index};
+    if (!image || read_picture(&p->images, &request, transform, &workspace, image) == DN_OK)
+        dn_fail(DN_EIO, "%s: a rank could not read it", p->path[index]);
+    free(image);
+    dn_workspace_free(&workspace);
+    return dn_message();
+}
+
+/* ---- finding them ---- */
+
+static int has_image_name(const char *name)
+{
+    const char *const end = strrchr(name, '.');
+    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0 ||
+                   strcasecmp(end, ".png") == 0);
+}
+
+static dn_status add_path(dn_pictures *p, const char *path)
+{
+    if (p->images.count == p->room) {
+        p->room = p->room ? 2 * p->room : 256;
+        char **const longer = realloc(p->path, (size_t)p->room * sizeof *longer);
+        DN_CHECK(longer, DN_ENOMEM, "memory: found none for %lld paths", (long long)p->room);
+        p->path = longer;
+    }
+    DN_CHECK(p->images.count < MOST_IMAGES, DN_EINVAL, "found more than %d images", MOST_IMAGES);
+    DN_CHECK((p->path[p->images.count] = strdup(path)) != NULL, DN_ENOMEM,
+             "memory: found none for a path");
+    p->images.count++;
+    return DN_OK;
+}
+
+static int compare_entries(const FTSENT **a, const FTSENT **b)
+{
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* A file whatever its name; of a folder the images, those of folders in it too, by name. What
+ * cannot be read is taken: its turn to be told of comes. */
+static dn_status add_word(dn_pictures *p, const char *word)
+{
+    char *const roots[] = {(char *)word, NULL};
+    FTS *const tree = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR | FTS_NOSTAT, compare_entries);
+    dn_status status = DN_OK;
+    DN_CHECK(tree, DN_ENOMEM, "%s: cannot be looked through", word);
+    for (FTSENT *e; status == DN_OK && (e = fts_read(tree)) != NULL;) {
+        const int is_folder = e->fts_info == FTS_D || e->fts_info == FTS_DP;
+        const int is_error = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR;
+        if (!is_folder && (is_error || e->fts_level == 0 || has_image_name(e->fts_name)))
+            status = add_path(p, e->fts_path);
+    }
+    fts_close(tree);
+    return status;
+}
+
+dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
+{
+    DN_CHECK(count > 0, DN_EINVAL, "found no image, expected files or folders of them");
+    for (int i = 0; i < count; i++)
+        DN_TRY(add_word(p, words[i]));
+    const size_t images = (size_t)p->images.count;
+    DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
+             words[0]);
+    p->bad = calloc(images, sizeof *p->bad);
+    p->images.labels = calloc(images, sizeof *p->images.labels);
+    p->images.read = read_or_blacken;
+    DN_CHECK(p->bad && p->images.labels, DN_ENOMEM, "memory: found none for %zu images", images);
+    return DN_OK;
+}
+
+/* FNV-1a. */
+uint64_t dn_pictures_hash(const dn_pictures *p)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int64_t i = 0; i < p->images.count; i++)
+        for (const char *c = p->path[i]; c == p->path[i] || c[-1] != '\0'; c++)
+            hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
+    return hash;
+}
+
+void dn_pictures_free(dn_pictures *p)
+{
+    for (int64_t i = 0; i < p->images.count; i++)
+        free(p->path[i]);
+    free(p->path);
+    free(p->bad);
+    free((void *)p->images.labels);
+}

@@ -1,0 +1,223 @@
+/*
+ * `dn_dist predict`: the likeliest classes of image files.
+ *
+ * The files are a source like any other: read ahead, in batches, each computed by one rank. Those
+ * that are no images are told of at the end.
+ */
+#include "commands/pictures.h"
+#include "commands/trained.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "training/dataset.h"
+#include "training/evaluate.h"
+
+/* ---- what the net makes of them ---- */
+
+typedef struct predictions {
+    const dn_pictures *pictures;
+    int classes, top;
+    double *row;         /* (images, 1 + 2 top): 1 where it is bad; class and probability */
+    double *probability; /* (classes) of one image */
+} predictions;
+
+static size_t row_size(const predictions *p)
+{
+    return 1 + 2 * (size_t)p->top;
+}
+
+/* The `top` likeliest, of equal ones the lower number first. */
+static void keep_top(void *user, const dn_scored *b)
+{
+    const predictions *p = user;
+    double largest;
+    for (int i = 0; i < b->count; i++) {
+        double *const row = p->row + (size_t)(b->first + i) * row_size(p);
+        dn_softmax(b->logits + (size_t)i * (size_t)p->classes, p->classes, p->probability,
+                   &largest);
+        row[0] = p->pictures->bad[b->first + i];
+        for (int k = 0; k < p->top; k++) {
+            int best = 0;
+            for (int o = 1; o < p->classes; o++)
+                best = p->probability[o] > p->probability[best] ? o : best;
+            row[1 + 2 * k] = best;
+            row[2 + 2 * k] = p->probability[best];
+            p->probability[best] = -1;
+        }
+    }
+}
+
+/* ---- results ---- */
+
+/* A text field of CSV (RFC 4180). */
+static void print_field(const char *text)
+{
+    const int is_quoted = strpbrk(text, ",\"\r\n") != NULL;
+    printf("%s", is_quoted ? "\"" : "");
+    for (; *text; text++)
+        printf("%s%c", *text == '"' ? "\"" : "", *text);
+    printf("%s", is_quoted ? "\"" : "");
+}
+
+static void print_csv(const char *path, const double *row, int top, const char *const *names)
+{
+    for (int k = 0; k < top; k++) {
+        print_field(path);
+        printf(",%d,%d,", k + 1, (int)row[1 + 2 * k]);
+        print_field(names[(int)row[1 + 2 * k]]);
+        printf(",%.9g\n", row[2 + 2 * k]);
+    }
+}
+
+static void print_text(const char *path, const double *row, int top, const char *const *names)
+{
+    printf("%s:", path);
+    for (int k = 0; k < top; k++)
+        printf("%s %s %.2f %%", k ? "," : "", names[(int)row[1 + 2 * k]], 100 * row[2 + 2 * k]);
+    printf("\n");
+}
+
+/* The path as JSON's text; bytes that are no UTF-8 as '?'. */
+static json_t *path_as_json(const char *path)
+{
+    json_t *text = json_string(path);
+    char *const copy = text ? NULL : strdup(path);
+    for (char *c = copy; c && *c; c++)
+        *c = *c & 0x80 ? '?' : *c;
+    text = text ? text : json_string(copy ? copy : "?");
+    free(copy);
+    return text;
+}
+
+/* One object of the list; `fault` in place of classes where it is no image. */
+static void print_json(const char *path, const double *row, int top, const char *const *names,
+                       const char *fault)
+{
+    json_t *const object = json_pack("{s:o}", "file", path_as_json(path));
+    json_t *const list = json_array();
+    for (int k = 0; k < top && !fault; k++)
+        json_array_append_new(list,
+                              json_pack("{s:i,s:s,s:f}", "class", (int)row[1 + 2 * k], "name",
+                                        names[(int)row[1 + 2 * k]], "probability", row[2 + 2 * k]));
+    json_object_set_new(object, fault ? "error" : "top", fault ? path_as_json(fault) : list);
+    char *const text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    printf("%s", text ? text : "null");
+    free(text);
+    json_decref(fault ? list : NULL);
+    json_decref(object);
+}
+
+/* Prints all; DN_ECORRUPT where images are bad, each named. */
+static dn_status print_all(const predictions *p, const dn_options *o, const dn_transform *transform,
+                           const char *const *names)
+{
+    const int64_t count = p->pictures->images.count;
+    int64_t bad = 0;
+    if (o->csv && !o->json)
+        printf("file,rank,class,name,probability\n");
+    for (int64_t i = 0; i < count; i++) {
+        const double *const row = p->row + (size_t)i * row_size(p);
+        const char *const path = p->pictures->path[i];
+        const char *const fault = row[0] != 0 ? dn_pictures_fault(p->pictures, i, transform) : NULL;
+        bad += fault != NULL;
+        if (fault)
+            dn_warn("%s", fault);
+        if (o->json) {
+            printf("%s", i ? ",\n" : "[");
+            print_json(path, row, p->top, names, fault);
+        } else if (!fault) {
+            (o->csv ? print_csv : print_text)(path, row, p->top, names);
+        }
+    }
+    if (o->json)
+        printf("]\n");
+    DN_CHECK(bad == 0, DN_ECORRUPT, "found %lld of %lld images that cannot be read", (long long)bad,
+             (long long)count);
+    return DN_OK;
+}
+
+/* ---- the command ---- */
+
+/* The run's --eval-transform for images of any size: those of a run that had one size are brought
+ * to that first, where its steps do not. */
+static dn_status make_transform(dn_options *o, dn_shard_info info, dn_transform *transform)
+{
+    char list[2 * sizeof o->eval_transform];
+    const int side = info.height, is_square = side > 0 && side == info.width;
+    DN_TRY(dn_options_transform(o, DN_TEST, &info, transform)); /* decides what auto stands for */
+    info.height = info.width = 0;
+    const dn_status status = dn_options_transform(o, DN_TEST, &info, transform);
+    if (status == DN_OK || !is_square)
+        return status;
+    const int has_steps = strcmp(o->eval_transform, "none") != 0;
+    const int length = snprintf(list, sizeof list, "resize:%d,center-crop:%d%s%s", side, side,
+                                has_steps ? "," : "", has_steps ? o->eval_transform : "");
+    if (length >= (int)sizeof o->eval_transform)
+        return status;
+    strcpy(o->eval_transform, list);
+    return dn_options_transform(o, DN_TEST, &info, transform);
+}
+
+/* Not collective. */
+static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
+                         dn_transform *transform, dn_net **net)
+{
+    DN_TRY(dn_pictures_find(p, o->word_count, o->words));
+    DN_TRY(dn_trained_data(trained, o));
+    p->images.info = trained->data->info;
+    DN_CHECK(p->images.info.channels == 1 || p->images.info.channels == 3, DN_ESHAPE,
+             "%s: found a net of %d channels, expected 1 or 3", o->checkpoint,
+             p->images.info.channels);
+    if (o->batch_size > p->images.count)
+        o->batch_size = (int)p->images.count;
+    DN_TRY(make_transform(o, p->images.info, transform));
+    return dn_trained_net(trained, o, &p->images.info, transform, net);
+}
+
+static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
+                         const dn_pictures *p, const dn_transform *transform,
+                         const char *const *names)
+{
+    const int classes = dn_net_view(net).spec->classes;
+    predictions all = {
+        .pictures = p, .classes = classes, .top = o->top < classes ? o->top : classes};
+    const size_t values = (size_t)p->images.count * row_size(&all);
+    all.row = calloc(values, sizeof *all.row);
+    all.probability = calloc((size_t)classes, sizeof *all.probability);
+    dn_status status =
+        all.row && all.probability && values <= INT32_MAX
+            ? dn_evaluate_batches(comm, net, &p->images, dn_io_threads(comm, &o->reading, 1),
+                                  transform, NULL, keep_top, &all)
+            : dn_fail(DN_ENOMEM, "memory: found none for %zu classes of images", values / 2);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    dn_comm_gather_doubles(comm, all.row, (int)values);
+    if (comm->rank == 0)
+        status = print_all(&all, o, transform, names);
+    status = dn_comm_agree(comm, status);
+done:
+    free(all.row);
+    free(all.probability);
+    return status;
+}
+
+dn_status dn_predict(const dn_comm *comm, dn_options *o)
+{
+    dn_pictures p = {0};
+    dn_trained trained;
+    dn_transform transform;
+    dn_net *net = NULL;
+    dn_status status;
+    DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
+    DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
+    DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
+done:
+    dn_net_destroy(&net);
+    dn_trained_close(&trained);
+    dn_pictures_free(&p);
+    return status;
+}

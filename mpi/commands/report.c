@@ -1,0 +1,54 @@
+/* `dn_dist report`: runs as one HTML page. */
+#include "commands/commands.h"
+#include "dn/file.h"
+#include "report/page.h"
+
+#include <string.h>
+
+/* What `dn_dist eval RUN` left in the run's folder. */
+static dn_status add_evaluation(json_t *run, const char *folder)
+{
+    char path[PATH_MAX];
+    json_error_t error;
+    uint8_t *bytes;
+    size_t size;
+    DN_TRY(dn_join_path(path, folder, DN_EVALUATION_NAME));
+    const dn_status status = dn_file_load(path, &bytes, &size);
+    if (status == DN_ENOENT) {
+        dn_info("%s: 'dn_dist eval %s' adds its confusion matrix and worst samples", folder,
+                folder);
+        return DN_OK;
+    }
+    DN_TRY(status);
+    json_t *const evaluation = json_loadb((const char *)bytes, size, 0, &error);
+    free(bytes);
+    DN_CHECK(json_is_object(evaluation), DN_ECORRUPT, "%s: found no JSON object: %s", path,
+             evaluation ? "another value" : error.text);
+    json_object_set_new(run, "evaluation", evaluation);
+    return DN_OK;
+}
+
+static dn_status write_report(const dn_options *options)
+{
+    json_t *const runs = json_array();
+    dn_status status = DN_OK;
+    for (int i = 0; i < options->word_count && status == DN_OK; i++) {
+        json_t *run;
+        status = dn_report_load(&run, options->words[i]);
+        if (status == DN_OK)
+            status = add_evaluation(run, options->words[i]);
+        json_array_append_new(runs, run);
+    }
+    if (status == DN_OK)
+        status = dn_report_write(options->page, runs);
+    if (status == DN_OK)
+        printf("%s: runs: %d\n", options->page, options->word_count);
+    json_decref(runs);
+    return status;
+}
+
+dn_status dn_report_command(const dn_comm *comm, dn_options *options)
+{
+    DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
+    return dn_comm_agree(comm, comm->rank == 0 ? write_report(options) : DN_OK);
+}

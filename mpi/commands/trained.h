@@ -1,0 +1,36 @@
+/* A trained net: the checkpoint that eval, predict and export begin with, and --init-from may. */
+#ifndef DN_TRAINED_H
+#define DN_TRAINED_H
+
+#include "commands/commands.h"
+#include "dn/checkpoint.h"
+
+typedef struct dn_trained {
+    dn_checkpoint_file *file; /* NULL: a safetensors file, of the net that --model says */
+    dn_checkpoint state;
+    dn_manifest *data; /* what the run learnt from, or what --data says; for dn_trained_data */
+} dn_trained;
+
+/* Opens options->checkpoint, a file or the folder of a run, whose best or newest it then becomes;
+ * the options take what the checkpoint recorded, the folder of its data among it unless --data was
+ * given. The caller closes it, also after a failure. Not collective. */
+dn_status dn_trained_open(dn_trained *trained, dn_options *options);
+
+/* The same on all ranks, of one file. Collective. */
+dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
+
+/* Sets trained->data: the data set of --data where that was given, else what the checkpoint has.
+ * DN_ENOENT. */
+dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
+
+/* *net = the checkpoint's net with its weights, as dn_options_net makes it. */
+dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
+                         const dn_shard_info *data, const dn_transform *input, dn_net **net);
+
+void dn_trained_close(dn_trained *trained);
+
+/* Fills the net with the weights of `path`: a checkpoint, a run's folder or a safetensors file.
+ * Says so where the head of another number of classes stays fresh. Not collective. */
+dn_status dn_init_from(dn_net *net, const dn_options *options, const char *path);
+
+#endif

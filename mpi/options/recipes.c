@@ -1,0 +1,134 @@
+/* Finds recipes; see recipes.h. */
+#include "options/recipes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dn/file.h"
+#include "dn/program.h"
+
+#define SUFFIX ".ini"
+
+/* The folder to look in as number `index`; 0 past the last, a path of "" for one that is not. */
+static int recipe_folder(int index, char path[PATH_MAX])
+{
+    char program[PATH_MAX];
+    const char *const chosen = getenv("DN_RECIPES");
+    path[0] = '\0';
+    if (index == 0) {
+        snprintf(path, PATH_MAX, "%s", chosen ? chosen : "");
+    } else if (index == 1) {
+        const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+        program[length > 0 ? length : 0] = '\0';
+        char *const name = strrchr(program, '/');
+        if (name != NULL && (size_t)snprintf(path, PATH_MAX, "%.*s/../share/dn_dist/recipes",
+                                             (int)(name - program), program) >= PATH_MAX)
+            path[0] = '\0';
+    } else {
+        snprintf(path, PATH_MAX, "%s", DN_SOURCE_RECIPES);
+    }
+    return index <= 2;
+}
+
+static int is_recipe(const struct dirent *entry)
+{
+    const char *const suffix = strrchr(entry->d_name, '.');
+    return suffix != NULL && suffix != entry->d_name && strcmp(suffix, SUFFIX) == 0;
+}
+
+/* path = the file of that name. *file is NULL where no folder has it. */
+static void find_recipe(const char *name, FILE **file, char path[PATH_MAX])
+{
+    char folder[PATH_MAX], base[PATH_MAX];
+    *file = NULL;
+    snprintf(base, sizeof base, "%s" SUFFIX, name);
+    for (int i = 0; *file == NULL && recipe_folder(i, folder); i++)
+        if (folder[0] && dn_join_path(path, folder, base) == DN_OK)
+            *file = fopen(path, "r");
+}
+
+/* Has `nearest` look at all names. */
+static void try_names(dn_nearest *nearest, char names[][64], int most)
+{
+    char folder[PATH_MAX];
+    int count = 0;
+    for (int i = 0; recipe_folder(i, folder); i++) {
+        struct dirent **entries;
+        const int found = folder[0] ? scandir(folder, &entries, is_recipe, alphasort) : -1;
+        for (int e = 0; e < found; e++) {
+            const int length = (int)strlen(entries[e]->d_name) - (int)strlen(SUFFIX);
+            if (count < most) {
+                snprintf(names[count], sizeof names[count], "%.*s", length, entries[e]->d_name);
+                dn_nearest_try(nearest, names[count++]);
+            }
+            free(entries[e]);
+        }
+        if (found >= 0)
+            free(entries);
+    }
+}
+
+enum { MOST_NAMES = 256 };
+
+dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX])
+{
+    const size_t length = strlen(name);
+    const int is_file =
+        strchr(name, '/') != NULL || (length > 4 && strcmp(name + length - 4, SUFFIX) == 0);
+    dn_nearest nearest = {.word = name};
+    char names[MOST_NAMES][64];
+    if (is_file) {
+        snprintf(path, PATH_MAX, "%s", name);
+        *file = fopen(path, "r");
+        DN_CHECK(*file, DN_ENOENT, "--recipe: cannot read %s: %s", name, strerror(errno));
+        return DN_OK;
+    }
+    find_recipe(name, file, path);
+    if (*file == NULL)
+        try_names(&nearest, names, MOST_NAMES);
+    DN_CHECK(*file, DN_ENOENT,
+             "--recipe: found '%s', expected one of 'dn_dist recipes', or a file%s", name,
+             dn_nearest_hint(&nearest, ""));
+    return DN_OK;
+}
+
+/* A line of the list, from the file's first comment. */
+static void print_recipe(FILE *to, const char *folder, const char *file_name)
+{
+    char path[PATH_MAX], line[256] = "";
+    FILE *const file = dn_join_path(path, folder, file_name) == DN_OK ? fopen(path, "r") : NULL;
+    if (file == NULL)
+        return;
+    if (fgets(line, sizeof line, file) == NULL)
+        line[0] = '\0';
+    fclose(file);
+    line[strcspn(line, "\n")] = '\0';
+    const size_t mark = strspn(line, "#; ");
+    fprintf(to, "  %-28.*s %s\n", (int)(strlen(file_name) - strlen(SUFFIX)), file_name,
+            mark > 0 ? line + mark : "");
+}
+
+dn_status dn_recipes_print(FILE *to)
+{
+    char folder[PATH_MAX];
+    int count = 0;
+    for (int i = 0; recipe_folder(i, folder); i++) {
+        struct dirent **entries;
+        const int found = folder[0] ? scandir(folder, &entries, is_recipe, alphasort) : -1;
+        if (found > 0)
+            fprintf(to, "%s\n", folder);
+        for (int e = 0; e < found; e++) {
+            print_recipe(to, folder, entries[e]->d_name);
+            free(entries[e]);
+        }
+        if (found >= 0)
+            free(entries);
+        count += found > 0 ? found : 0;
+    }
+    DN_CHECK(count > 0, DN_ENOENT,
+             "recipes: found none beside the program, expected a folder of them in $DN_RECIPES");
+    return DN_OK;
+}

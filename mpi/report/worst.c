@@ -1,0 +1,123 @@
+/* Pictures of the worst samples; see worst.h. */
+#include "report/worst.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <png.h>
+
+/* ---- the picture of an image ---- */
+
+/* The byte that became x, where the table of normalisation is linear. */
+static png_byte denormalise(const dn_transform *t, int channel, float x)
+{
+    const float *const value = t->value[channel];
+    const float byte = (x - value[0]) / (value[1] - value[0]);
+    return (png_byte)lrintf(fminf(fmaxf(byte, 0), 255));
+}
+
+/* PNGs in memory: two calls, of which the first says the size. */
+static int write_png(const dn_transform *t, const png_byte *pixels, png_bytep *png,
+                     png_alloc_size_t *size)
+{
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)t->width,
+                       .height = (png_uint_32)t->height,
+                       .format = t->channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
+    *png = NULL;
+    if (!png_image_write_get_memory_size(image, *size, 0, pixels, 0, NULL))
+        return 0;
+    *png = malloc(*size);
+    return *png && png_image_write_to_memory(&image, *png, size, 0, pixels, 0, NULL);
+}
+
+static json_t *base64(const uint8_t *bytes, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *const text = malloc((size + 2) / 3 * 4 + 1), *to = text;
+    if (!text)
+        return NULL;
+    for (size_t i = 0; i < size; i += 3, to += 4) {
+        const uint32_t three = (uint32_t)bytes[i] << 16 |
+                               (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                               (i + 2 < size ? bytes[i + 2] : 0);
+        for (int d = 0; d < 4; d++)
+            to[d] = i + (size_t)d <= size ? digits[three >> (18 - 6 * d) & 63] : '=';
+    }
+    json_t *const string = json_stringn(text, (size_t)(to - text));
+    free(text);
+    return string;
+}
+
+/* The transformed input(channels, height, width) as a PNG; NULL where there is no memory. Of more
+ * channels than a picture has the first is shown. */
+static json_t *draw_input(const dn_transform *t, const float *input)
+{
+    const size_t plane = (size_t)t->height * (size_t)t->width;
+    const int channels = t->channels == 3 ? 3 : 1;
+    png_byte *const pixels = malloc(plane * (size_t)channels);
+    png_bytep png = NULL;
+    png_alloc_size_t size = 0;
+    json_t *picture = NULL;
+    for (int c = 0; pixels && c < channels; c++)
+        for (size_t i = 0; i < plane; i++)
+            pixels[i * (size_t)channels + (size_t)c] =
+                denormalise(t, c, input[(size_t)c * plane + i]);
+    if (pixels && write_png(t, pixels, &png, &size))
+        picture = base64(png, size);
+    free(png);
+    free(pixels);
+    return picture;
+}
+
+/* ---- which ---- */
+
+/* worst(DN_WORST) = indices by falling loss, of equal ones the first first; a loss that is no
+ * number is the greatest. Returns how many. */
+static int find_worst(const dn_sample *samples, int64_t count, int64_t worst[DN_WORST])
+{
+    int found = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int at = found < DN_WORST ? found : DN_WORST;
+        while (at > 0 && !(samples[i].loss <= samples[worst[at - 1]].loss) &&
+               !isnan(samples[worst[at - 1]].loss))
+            at--;
+        if (at == DN_WORST)
+            continue;
+        found += found < DN_WORST;
+        memmove(worst + at + 1, worst + at, (size_t)(found - 1 - at) * sizeof *worst);
+        worst[at] = i;
+    }
+    return found;
+}
+
+dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_transform *transform,
+                           const dn_sample *samples)
+{
+    int64_t index[DN_WORST];
+    const int count = find_worst(samples, images->count, index);
+    const size_t floats =
+        (size_t)transform->channels * (size_t)transform->height * (size_t)transform->width;
+    float *const input = malloc(floats * sizeof *input);
+    dn_workspace workspace = {0};
+    dn_status status = DN_OK;
+    *worst = json_array();
+    for (int i = 0; i < count && input && status == DN_OK; i++) {
+        const dn_sample *const s = &samples[index[i]];
+        const dn_request request = {.index = index[i], .position = index[i]};
+        status = images->read(images, &request, transform, &workspace, input);
+        if (status == DN_OK)
+            json_array_append_new(
+                *worst, json_pack("{s:I,s:i,s:i,s:f,s:o,s:o?}", "index", (json_int_t)index[i],
+                                  "label", images->labels[index[i]], "predicted", (int)s->predicted,
+                                  "probability", isfinite(s->probability) ? s->probability : 0,
+                                  "loss", isfinite(s->loss) ? json_real(s->loss) : json_null(),
+                                  "png", draw_input(transform, input)));
+    }
+    dn_workspace_free(&workspace);
+    if (!input || (status == DN_OK && (int)json_array_size(*worst) < count))
+        status = dn_fail(DN_ENOMEM, "memory: found none for pictures of the worst samples");
+    free(input);
+    return status;
+}

@@ -1,0 +1,121 @@
+/* What a net makes of each image of a split, from one or several crops of it; see evaluate.h. */
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "dn/math.h"
+#include "dn/tree.h"
+#include "training/evaluate.h"
+
+enum { SAMPLE = sizeof(dn_sample) / sizeof(double) };
+
+typedef struct logit_sums {
+    int classes;
+    int64_t first; /* of this rank's images */
+    float *sum;    /* (images of this rank, classes) */
+} logit_sums;
+
+static void add_logits(void *user, const dn_scored *b)
+{
+    const logit_sums *s = user;
+    const size_t count = (size_t)b->count * (size_t)s->classes;
+    float *const sum = s->sum + (size_t)(b->first - s->first) * (size_t)s->classes;
+    for (size_t i = 0; i < count; i++)
+        sum[i] += b->logits[i];
+}
+
+double dn_softmax(const float *logits, int classes, double *p, double *largest)
+{
+    double sum = 0;
+    *largest = logits[0];
+    for (int o = 1; o < classes; o++)
+        if (logits[o] > *largest)
+            *largest = logits[o];
+    for (int o = 0; o < classes; o++)
+        sum += dn_exp(logits[o] - *largest);
+    const double normal = dn_log(sum);
+    for (int o = 0; p && o < classes; o++)
+        p[o] = dn_exp(logits[o] - *largest - normal);
+    return normal;
+}
+
+/* By the same arithmetic as the training's loss (src/layers/head.c). */
+static dn_sample make_sample(const float *logits, int classes, int label)
+{
+    dn_sample s = {0};
+    double largest;
+    const double normal = dn_softmax(logits, classes, NULL, &largest);
+    int predicted = 0, rank = isfinite(logits[label]) ? 0 : classes;
+    for (int o = 0; o < classes; o++) {
+        predicted = logits[o] > logits[predicted] ? o : predicted;
+        rank += logits[o] > logits[label] || (logits[o] == logits[label] && o < label);
+    }
+    s.loss = -(logits[label] - largest - normal);
+    s.rank = rank;
+    s.predicted = predicted;
+    s.probability = dn_exp(logits[predicted] - largest - normal);
+    return s;
+}
+
+/* From the sums, which become means, of this rank's images [first, last). */
+static void make_samples(const logit_sums *s, const dn_source *images, int crops, int64_t first,
+                         int64_t last, dn_sample *samples)
+{
+    const size_t classes = (size_t)s->classes;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = first; i < last; i++) {
+        float *const logits = s->sum + (size_t)(i - first) * classes;
+        for (size_t o = 0; o < classes; o++)
+            logits[o] /= (float)crops;
+        samples[i] = make_sample(logits, s->classes, images->labels[i]);
+    }
+}
+
+/* In the order of dn_evaluate: within a batch one after another, then along the tree. */
+static dn_status sum_scores(const dn_sample *samples, int64_t count, int batch, int batches,
+                            dn_scores *scores)
+{
+    double *const losses = calloc((size_t)batches, sizeof *losses);
+    int64_t top1 = 0, top5 = 0;
+    DN_CHECK(losses, DN_ENOMEM, "memory: found none to sum the losses of %d batches", batches);
+    for (int64_t i = 0; i < count; i++) {
+        losses[i / batch] += samples[i].loss;
+        top1 += samples[i].rank < 1;
+        top5 += samples[i].rank < 5;
+    }
+    scores->loss = dn_tree_sum(losses, batches, 1) / (double)count;
+    scores->top1 = 100 * (double)top1 / (double)count;
+    scores->top5 = 100 * (double)top5 / (double)count;
+    free(losses);
+    return DN_OK;
+}
+
+dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
+                              int io_threads, const dn_transform *transforms, int crops,
+                              dn_sample *samples, dn_scores *scores)
+{
+    const dn_view view = dn_net_view(net);
+    const dn_batches own = dn_batches_of(comm, net, images);
+    const int64_t first = (int64_t)own.first * view.batch, end = (int64_t)own.last * view.batch;
+    const int64_t last = end < images->count ? end : images->count;
+    const size_t floats = (size_t)(last - first) * (size_t)view.spec->classes;
+    logit_sums s = {view.spec->classes, first, calloc(floats + 1, sizeof *s.sum)};
+    dn_status status = s.sum
+                           ? DN_OK
+                           : dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
+                                     (long long)(last - first));
+    if (images->count > INT_MAX / SAMPLE)
+        status = dn_fail(DN_ESHAPE, "found %lld images, expected at most %d",
+                         (long long)images->count, INT_MAX / SAMPLE);
+    for (int c = 0; c < crops && status == DN_OK; c++)
+        status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], NULL,
+                                     add_logits, &s);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
+    make_samples(&s, images, crops, first, last, samples);
+    dn_comm_gather_doubles(comm, &samples->loss, (int)images->count * SAMPLE);
+    DN_TRY_OR_DONE(
+        dn_comm_agree(comm, sum_scores(samples, images->count, view.batch, own.count, scores)));
+done:
+    free(s.sum);
+    return status;
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Turns a state dict of PyTorch, such as torchvision's .pth files, into safetensors.
+
+    pth_to_safetensors.py IN.pth OUT.safetensors          needs torch
+"""
+import json
+import struct
+import sys
+
+import torch
+
+DTYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+state = state.get("state_dict", state)
+header, body, end = {"__metadata__": {"format": "pt"}}, [], 0
+for name, tensor in sorted(state.items(), key=lambda x: (-x[1].element_size(), x[0])):
+    data = tensor.detach().flatten().contiguous().view(torch.uint8).numpy().tobytes()
+    header[name.removeprefix("module.")] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape),
+                                            "data_offsets": [end, end + len(data)]}
+    body.append(data)
+    end += len(data)
+text = json.dumps(header, separators=(",", ":")).encode()
+text += b" " * (-len(text) % 8)
+with open(sys.argv[2], "wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text + b"".join(body))

@@ -1,0 +1,301 @@
+/* Copying shards in the background; see include/dn/stage.h. */
+#include "dn/stage.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "data/shard_reader.h"
+#include "dn/file.h"
+
+#define FOLDER_PREFIX "dn_dist-"
+#define LOCK_NAME     "lock"
+#define SHARD_SUFFIX  ".h5"
+
+enum { PIECE = 1 << 20, PAUSE_US = 200 * 1000 };
+
+struct dn_stage {
+    dn_shards *shards;
+    int lock;       /* the open lock file */
+    uint8_t *piece; /* (PIECE) of the file that is being copied */
+    XXH3_state_t *hash;
+    pthread_t thread;
+    atomic_int closing;
+};
+
+size_t dn_stage_bytes(const dn_shards *shards)
+{
+    return (size_t)shards->split->shards * sizeof *shards->copied;
+}
+
+dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied)
+{
+    const int length = snprintf(shards->stage, sizeof shards->stage,
+                                "%s/" FOLDER_PREFIX "%016" PRIx64, stage, shards->manifest->hash);
+    DN_CHECK((size_t)length < sizeof shards->stage, DN_EINVAL, "%s: the path is too long", stage);
+    shards->copied = copied;
+    return DN_OK;
+}
+
+/* ---- files that are locked ---- */
+
+/* Opens the file, made where it is missing, with a lock of the kind; -1: that failed, with EAGAIN
+ * where others have it. Another may remove the file between the two. */
+static int open_locked(const char *path, int kind)
+{
+    struct stat ours, there;
+    for (;;) {
+        const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (file < 0)
+            return -1;
+        const int is_locked = flock(file, kind | LOCK_NB) == 0;
+        const int error = errno;
+        if (is_locked && fstat(file, &ours) == 0 && stat(path, &there) == 0 &&
+            ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+            return file;
+        close(file);
+        errno = error;
+        if (!is_locked)
+            return -1;
+    }
+}
+
+static int ends_in(const char *name, const char *suffix)
+{
+    const size_t length = strlen(name), tail = strlen(suffix);
+    return length >= tail && strcmp(name + length - tail, suffix) == 0;
+}
+
+/* Removes what stages leave in their folder, the lock last, which the caller has for himself. */
+static void remove_copies(const char *folder)
+{
+    char path[PATH_MAX];
+    DIR *const list = opendir(folder);
+    for (const struct dirent *entry; list && (entry = readdir(list));)
+        if ((ends_in(entry->d_name, SHARD_SUFFIX) ||
+             ends_in(entry->d_name, SHARD_SUFFIX DN_PARTIAL)) &&
+            dn_join_path(path, folder, entry->d_name) == DN_OK)
+            unlink(path);
+    if (list)
+        closedir(list);
+    if (dn_join_path(path, folder, LOCK_NAME) == DN_OK)
+        unlink(path);
+    rmdir(folder);
+}
+
+/* Removes what killed runs left of other data sets. */
+static void remove_leftovers(const dn_shards *shards)
+{
+    char stage[PATH_MAX], folder[PATH_MAX], path[PATH_MAX];
+    strcpy(stage, shards->stage);
+    *strrchr(stage, '/') = '\0';
+    DIR *const list = opendir(stage);
+    for (const struct dirent *entry; list && (entry = readdir(list));) {
+        if (strncmp(entry->d_name, FOLDER_PREFIX, strlen(FOLDER_PREFIX)) != 0 ||
+            dn_join_path(folder, stage, entry->d_name) != DN_OK ||
+            strcmp(folder, shards->stage) == 0 || dn_join_path(path, folder, LOCK_NAME) != DN_OK)
+            continue;
+        const int lock = open_locked(path, LOCK_EX);
+        if (lock < 0)
+            continue;
+        remove_copies(folder);
+        close(lock);
+    }
+    if (list)
+        closedir(list);
+}
+
+/* ---- copying ---- */
+
+static dn_status write_piece(const char *path, int file, const uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        const ssize_t written = write(file, bytes, size);
+        DN_CHECK(written > 0 || errno == EINTR, DN_EIO, "%s: cannot write: %s", path,
+                 strerror(errno));
+        size -= written > 0 ? (size_t)written : 0;
+        bytes += written > 0 ? written : 0;
+    }
+    return DN_OK;
+}
+
+/* The bytes of `from` have the checksum of the shard; writes them to the open file `to` unless it
+ * is -1. DN_STOPPED when the stage closes. */
+static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from,
+                            const char *from_path, int to, const char *to_path)
+{
+    XXH3_64bits_reset(s->hash);
+    for (int64_t at = 0; at < shard->bytes; at += PIECE) {
+        const int64_t left = shard->bytes - at;
+        const size_t size = left < PIECE ? (size_t)left : PIECE;
+        if (atomic_load(&s->closing))
+            return DN_STOPPED;
+        DN_TRY(dn_file_read(from, from_path, s->piece, size, at));
+        XXH3_64bits_update(s->hash, s->piece, size);
+        if (to >= 0)
+            DN_TRY(write_piece(to_path, to, s->piece, size));
+    }
+    const uint64_t found = XXH3_64bits_digest(s->hash);
+    DN_CHECK(found == shard->hash, DN_ECORRUPT,
+             "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)",
+             from_path, found, shard->hash);
+    return DN_OK;
+}
+
+/* Opens the file, which is as long as it should be, and passes its bytes. */
+static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const char *from_path,
+                           int to, const char *to_path)
+{
+    int from;
+    int64_t bytes;
+    dn_status status = dn_file_open(from_path, &from, &bytes);
+    if (status == DN_OK && bytes != shard->bytes)
+        status = dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64, from_path,
+                         bytes, shard->bytes);
+    if (status == DN_OK)
+        status = pass_bytes(s, shard, from, from_path, to, to_path);
+    if (from >= 0)
+        close(from);
+    return status;
+}
+
+/* Fills the locked file `partial` and gives it its name. All its room is asked for first: a disk
+ * that is too small is not filled. */
+static dn_status fill_copy(dn_stage *s, const dn_manifest_file *shard, int file,
+                           const char *partial, const char *copy)
+{
+    char source[PATH_MAX];
+    DN_TRY(dn_join_path(source, s->shards->folder, shard->name));
+    DN_CHECK(ftruncate(file, 0) == 0 &&
+                 (fallocate(file, 0, 0, shard->bytes) == 0 || errno == EOPNOTSUPP),
+             DN_EIO, "%s: cannot write %" PRId64 " bytes: %s", partial, shard->bytes,
+             strerror(errno));
+    DN_TRY(pass_file(s, shard, source, file, partial));
+    DN_CHECK(rename(partial, copy) == 0, DN_EIO, "%s: cannot rename: %s", partial, strerror(errno));
+    return DN_OK;
+}
+
+/* *is_busy = 1 where another run copies it now. */
+static dn_status copy_shard(dn_stage *s, const dn_manifest_shard *shard, int *is_busy)
+{
+    char copy[PATH_MAX], partial[PATH_MAX];
+    const dn_manifest_file *const f = &shard->hdf5;
+    DN_TRY(dn_join_path(copy, s->shards->stage, f->name));
+    const int length = snprintf(partial, sizeof partial, "%s" DN_PARTIAL, copy);
+    DN_CHECK((size_t)length < sizeof partial, DN_EINVAL, "%s: the path is too long", copy);
+    const int file = open_locked(partial, LOCK_EX);
+    *is_busy = file < 0 && errno == EAGAIN;
+    if (*is_busy)
+        return DN_OK;
+    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", partial, strerror(errno));
+    dn_status status = pass_file(s, f, copy, -1, NULL); /* there may be one already */
+    if (status == DN_OK || status == DN_STOPPED)
+        unlink(partial);
+    else
+        status = fill_copy(s, f, file, partial, copy);
+    if (status == DN_OK)
+        atomic_store(&s->shards->copied[shard->index], 1);
+    else
+        unlink(partial);
+    close(file);
+    return status;
+}
+
+/* Copies all shards in turn; those that another run is at are looked at again. */
+static dn_status copy_all(dn_stage *s)
+{
+    const dn_manifest_split *const split = s->shards->split;
+    for (int busy = 1; busy > 0;) {
+        busy = 0;
+        for (int i = 0; i < split->shards; i++) {
+            int is_busy = 0;
+            if (!atomic_load(&s->shards->copied[i]))
+                DN_TRY(copy_shard(s, &split->shard[i], &is_busy));
+            busy += is_busy;
+        }
+        if (atomic_load(&s->closing))
+            return DN_STOPPED;
+        if (busy > 0)
+            usleep(PAUSE_US);
+    }
+    return DN_OK;
+}
+
+static void *run_stage(void *user)
+{
+    const dn_status status = copy_all(user);
+    if (status != DN_OK && status != DN_STOPPED)
+        dn_warn("--stage: %s; what is not copied yet is read from its source", dn_message());
+    return NULL;
+}
+
+/* ---- its life ---- */
+
+/* Another run may be removing the folder, so the file may find none to be in. */
+static int lock_folder(const dn_shards *shards)
+{
+    char path[PATH_MAX];
+    int lock = -1;
+    for (int tries = 0; tries < 10 && lock < 0; tries++) {
+        if (tries > 0)
+            usleep(PAUSE_US);
+        if (dn_make_folders(shards->stage) == DN_OK &&
+            dn_join_path(path, shards->stage, LOCK_NAME) == DN_OK)
+            lock = open_locked(path, LOCK_SH);
+    }
+    return lock;
+}
+
+static void destroy_stage(dn_stage **stage)
+{
+    dn_stage *const s = *stage;
+    if (s->lock >= 0)
+        close(s->lock);
+    XXH3_freeState(s->hash);
+    free(s->piece);
+    free(s);
+    *stage = NULL;
+}
+
+void dn_stage_start(dn_stage **stage, dn_shards *shards)
+{
+    dn_stage *const s = *stage = calloc(1, sizeof *s);
+    if (!s)
+        return;
+    s->shards = shards;
+    s->piece = malloc(PIECE);
+    s->hash = XXH3_createState();
+    s->lock = lock_folder(shards);
+    if (s->piece && s->hash && s->lock >= 0) {
+        remove_leftovers(shards);
+        if (pthread_create(&s->thread, NULL, run_stage, s) == 0)
+            return;
+    }
+    dn_warn("--stage: %s: cannot be made, locked or filled; the shards are read from their source",
+            shards->stage);
+    destroy_stage(stage);
+}
+
+void dn_stage_stop(dn_stage **stage)
+{
+    dn_stage *const s = *stage;
+    if (!s)
+        return;
+    atomic_store(&s->closing, 1);
+    pthread_join(s->thread, NULL);
+    for (int i = 0; i < s->shards->split->shards; i++)
+        atomic_store(&s->shards->copied[i], 0);
+    if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
+        remove_copies(s->shards->stage);
+    destroy_stage(stage);
+}

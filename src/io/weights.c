@@ -1,0 +1,171 @@
+/* Tensors by name into a net, and what is told beside them; see include/dn/weights.h. */
+#include "dn/weights.h"
+
+#include <ctype.h>
+#include <float.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dn/program.h"
+#include "weights_file.h"
+
+/* ---- in ---- */
+
+/* "denselayer1.norm.1.weight", as torchvision's first files have it, becomes "norm1.weight". */
+static void rename_key(char *name)
+{
+    static const char *const parts[] = {".norm.", ".conv."};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char *const at = strstr(name, parts[i]);
+        if (at && isdigit((unsigned char)at[6]) && at[7] == '.')
+            memmove(at + 5, at + 6, strlen(at + 6) + 1);
+    }
+}
+
+/* text(96) = "(64, 3, 7, 7)". */
+static const char *shape_as_text(char text[96], int rank, const int64_t *shape)
+{
+    int used = snprintf(text, 96, "(");
+    for (int i = 0; i < rank; i++)
+        used += snprintf(text + used, (size_t)(96 - used), "%s%" PRId64, i ? ", " : "", shape[i]);
+    snprintf(text + used, (size_t)(96 - used), ")");
+    return text;
+}
+
+static dn_named_tensor named(const dn_tensor *t, const float *values)
+{
+    dn_named_tensor n = {.rank = t->rank, .values = values};
+    snprintf(n.name, sizeof n.name, "%s", t->name);
+    for (int i = 0; i < t->rank; i++)
+        n.shape[i] = t->shape[i];
+    return n;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const dn_named_tensor *)a)->name, ((const dn_named_tensor *)b)->name);
+}
+
+/* `found` is the net's tensor; *classes as of dn_weights_take. */
+static dn_status check_shape(const char *path, const char *model, const dn_named_tensor *found,
+                             const dn_tensor *t, int64_t *classes)
+{
+    char ours[96], theirs[96];
+    const dn_named_tensor expected = named(t, NULL);
+    const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+    const size_t body = sizeof *found->shape * (size_t)(t->rank - is_head);
+    DN_CHECK(found->rank == t->rank &&
+                 memcmp(found->shape + is_head, expected.shape + is_head, body) == 0 &&
+                 (!is_head || *classes == 0 || *classes == found->shape[0]),
+             DN_ESHAPE, "%s: %s: found shape %s, expected %s (model %s)", path, t->name,
+             shape_as_text(theirs, found->rank, found->shape),
+             shape_as_text(ours, t->rank, expected.shape), model);
+    if (is_head)
+        *classes = found->shape[0];
+    return DN_OK;
+}
+
+static dn_status take_values(const dn_view *net, const char *path, const dn_named_tensor *found,
+                             const dn_tensor *t)
+{
+    const float least = t->kind == DN_RUNNING_VAR ? 0 : -FLT_MAX;
+    for (size_t i = 0; i < t->count; i++)
+        DN_CHECK(found->values[i] >= least && found->values[i] <= FLT_MAX, DN_ECORRUPT,
+                 "%s: %s: found %g at %zu, expected a finite number%s", path, t->name,
+                 found->values[i], i, least == 0 ? " of 0 or more" : "");
+    memcpy((dn_is_parameter(t) ? net->parameters : net->running) + t->offset, found->values,
+           t->count * sizeof(float));
+    return DN_OK;
+}
+
+/* Every name of the file is one of the net's. */
+static dn_status check_known(const dn_view *net, const char *path, const dn_named_tensor *tensors,
+                             int count)
+{
+    for (int i = 0; i < count; i++) {
+        int t = 0;
+        while (t < net->tensor_count && strcmp(net->tensors[t].name, tensors[i].name) != 0)
+            t++;
+        DN_CHECK(t < net->tensor_count, DN_ESHAPE,
+                 "%s: found the tensor %s, which model %s does not have", path, tensors[i].name,
+                 net->spec->name);
+    }
+    return DN_OK;
+}
+
+dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensors, int count,
+                          int *classes)
+{
+    const dn_view view = dn_net_view(net);
+    int64_t head = 0;
+    for (int i = 0; i < count; i++)
+        rename_key(tensors[i].name);
+    qsort(tensors, (size_t)count, sizeof *tensors, compare_names);
+    for (int i = 1; i < count; i++)
+        DN_CHECK(strcmp(tensors[i].name, tensors[i - 1].name) != 0, DN_ECORRUPT,
+                 "%s: found the tensor %s twice", path, tensors[i].name);
+    for (const dn_tensor *t = view.tensors; t < view.tensors + view.tensor_count; t++) {
+        const dn_named_tensor key = named(t, NULL);
+        const dn_named_tensor *const found =
+            bsearch(&key, tensors, (size_t)count, sizeof *tensors, compare_names);
+        DN_CHECK(found, DN_ESHAPE, "%s: found no tensor %s, which model %s has", path, t->name,
+                 view.spec->name);
+        DN_TRY(check_shape(path, view.spec->name, found, t, &head));
+        if (t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS)
+            if (head != view.spec->classes)
+                continue;
+        DN_TRY(take_values(&view, path, found, t));
+    }
+    *classes = head != view.spec->classes ? (int)head : 0;
+    return count == view.tensor_count ? DN_OK : check_known(&view, path, tensors, count);
+}
+
+dn_status dn_weights_copy(dn_net *net, const char *path, const dn_net *from, int *classes)
+{
+    const dn_view view = dn_net_view(from);
+    dn_named_tensor *const tensors = calloc((size_t)view.tensor_count, sizeof *tensors);
+    DN_CHECK(tensors, DN_ENOMEM, "%s: out of memory", path);
+    for (int i = 0; i < view.tensor_count; i++) {
+        const dn_tensor *const t = &view.tensors[i];
+        tensors[i] = named(t, (dn_is_parameter(t) ? view.parameters : view.running) + t->offset);
+    }
+    const dn_status status = dn_weights_take(net, path, tensors, view.tensor_count, classes);
+    free(tensors);
+    return status;
+}
+
+/* ---- out ---- */
+
+/* object[key] = the list as JSON text; takes the list. */
+static void put_list(json_t *object, const char *key, json_t *list)
+{
+    char *const text = json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_object_set_new(object, key, json_string(text ? text : ""));
+    free(text);
+    json_decref(list);
+}
+
+json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
+{
+    const dn_spec *spec = dn_net_view(net).spec;
+    const dn_shard_info *info = &about->data->info;
+    json_t *const object = json_pack(
+        "{s:s,s:o,s:s,s:s,s:o,s:o,s:o}", "format", "pt", "producer",
+        json_sprintf("dn_dist %s", dn_version()), "model", spec->name, "dataset", info->dataset,
+        "image", json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width), "step",
+        json_sprintf("%" PRId64, about->step), "weights_hash",
+        json_sprintf("%016" PRIx64, dn_net_hash(net)));
+    json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
+    for (int i = 0; i < info->classes; i++)
+        json_array_append_new(names, json_string(about->data->class_names[i]));
+    for (int c = 0; c < info->channels; c++) {
+        json_array_append_new(mean, json_real(info->mean[c]));
+        json_array_append_new(std, json_real(info->std[c]));
+    }
+    put_list(object, "classes", names);
+    put_list(object, "mean", mean);
+    put_list(object, "std", std);
+    return object;
+}

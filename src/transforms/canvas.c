@@ -1,0 +1,279 @@
+/* An image between the steps: a view that moves over its source, and is sampled when pixels are
+ * asked for; see step.h. */
+#include "transforms/step.h"
+
+#include <math.h>
+#include <string.h>
+
+void dn_workspace_free(dn_workspace *w)
+{
+    dn_buffer_free(&w->file);
+    dn_buffer_free(&w->planes);
+    dn_buffer_free(&w->spare);
+    dn_buffer_free(&w->resizing);
+    dn_buffer_free(&w->pixels.rgb);
+}
+
+/* ---- the view ---- */
+
+static dn_pixel_view view_of_all(int height, int width)
+{
+    const dn_box whole = {0, 0, width, height};
+    return (dn_pixel_view){
+        .box = whole, .bounds = whole, .height = height, .width = width, .fill = -1};
+}
+
+static dn_canvas canvas_of(const dn_transform *transform, int height, int width,
+                           dn_workspace *workspace)
+{
+    return (dn_canvas){.transform = transform,
+                       .workspace = workspace,
+                       .kernels = transform->kernels,
+                       .height = height,
+                       .width = width,
+                       .view = view_of_all(height, width)};
+}
+
+dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
+                              int width, dn_workspace *workspace)
+{
+    dn_canvas c = canvas_of(transform, height, width, workspace);
+    c.planes = pixels;
+    return c;
+}
+
+dn_status dn_canvas_of_file(dn_canvas *c, const dn_transform *transform, const dn_encoded *file,
+                            dn_workspace *workspace)
+{
+    dn_image_info info;
+    DN_TRY(dn_image_probe(file, &info));
+    *c = canvas_of(transform, info.height, info.width, workspace);
+    c->file = file;
+    return DN_OK;
+}
+
+static int is_shifted(const dn_pixel_view *v)
+{
+    return v->top != 0 || v->left != 0;
+}
+
+/* What is outside is a pixel like others to what follows. */
+static dn_status settle_shift(dn_canvas *c)
+{
+    uint8_t *pixels;
+    return is_shifted(&c->view) ? dn_canvas_pixels(c, &pixels) : DN_OK;
+}
+
+dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
+{
+    dn_pixel_view *const v = &c->view;
+    DN_TRY(settle_shift(c));
+    const double down = v->box.height / v->height, across = v->box.width / v->width;
+    const int from_top = v->vflip ? v->height - top - height : top;
+    const int from_left = v->hflip ? v->width - left - width : left;
+    v->box = (dn_box){v->box.left + from_left * across, v->box.top + from_top * down,
+                      width * across, height * down};
+    v->height = height;
+    v->width = width;
+    return DN_OK;
+}
+
+dn_status dn_canvas_resize(dn_canvas *c, int height, int width)
+{
+    DN_TRY(settle_shift(c));
+    c->view.bounds = c->view.box;
+    c->view.height = height;
+    c->view.width = width;
+    return DN_OK;
+}
+
+dn_status dn_canvas_shift(dn_canvas *c, int top, int left, int fill)
+{
+    dn_pixel_view *const v = &c->view;
+    DN_TRY(settle_shift(c));
+    v->top = v->vflip ? -top : top;
+    v->left = v->hflip ? -left : left;
+    v->fill = fill;
+    return DN_OK;
+}
+
+/* ---- sampling ---- */
+
+dn_status dn_canvas_room(dn_canvas *c, size_t bytes, uint8_t **room)
+{
+    DN_TRY(dn_buffer_grow(&c->workspace->spare, bytes));
+    *room = c->workspace->spare.bytes;
+    return DN_OK;
+}
+
+void dn_canvas_swap(dn_canvas *c)
+{
+    const dn_buffer other = c->workspace->spare;
+    c->workspace->spare = c->workspace->planes;
+    c->workspace->planes = other;
+    c->planes = other.bytes;
+}
+
+/* The box and as much around it as the filter reaches, within the bounds. */
+static dn_box reach(const dn_pixel_view *v)
+{
+    const double down = fmax(v->box.height / v->height, 1) + 1;
+    const double across = fmax(v->box.width / v->width, 1) + 1;
+    const double top = fmax(v->box.top - down, v->bounds.top);
+    const double left = fmax(v->box.left - across, v->bounds.left);
+    const double bottom = fmin(v->box.top + v->box.height + down, v->bounds.top + v->bounds.height);
+    const double right =
+        fmin(v->box.left + v->box.width + across, v->bounds.left + v->bounds.width);
+    return (dn_box){left, top, right - left, bottom - top};
+}
+
+/* to(3, view.height, view.width), from the part of the file that the view needs. */
+static dn_status sample_file(dn_canvas *c, uint8_t *to)
+{
+    const dn_pixel_view *const v = &c->view;
+    dn_workspace *const w = c->workspace;
+    const dn_box asked = reach(v);
+    dn_box got = asked;
+    DN_TRY(dn_image_decode(c->file, &got, fmin(v->box.height / v->height, v->box.width / v->width),
+                           &w->pixels));
+    const double down = got.height / asked.height, across = got.width / asked.width;
+    const dn_box box = {got.left + (v->box.left - asked.left) * across,
+                        got.top + (v->box.top - asked.top) * down, v->box.width * across,
+                        v->box.height * down};
+    const dn_raster from = {w->pixels.rgb.bytes, w->pixels.height, w->pixels.width, 3};
+    return dn_resize(&w->resizing, &from, &box, &got, v->height, v->width, to);
+}
+
+static dn_status sample_planes(dn_canvas *c, uint8_t *to)
+{
+    const dn_pixel_view *const v = &c->view;
+    const size_t stored = (size_t)c->height * (size_t)c->width;
+    for (size_t k = 0; k < (size_t)c->transform->channels; k++)
+        DN_TRY(dn_resize(&c->workspace->resizing,
+                         &(dn_raster){c->planes + k * stored, c->height, c->width, 1}, &v->box,
+                         &v->bounds, v->height, v->width, to + k * dn_canvas_plane(c)));
+    return DN_OK;
+}
+
+/* c->planes become the view's pixels before they are shifted and mirrored. */
+static dn_status sample(dn_canvas *c)
+{
+    dn_pixel_view *const v = &c->view;
+    uint8_t *to;
+    if (!c->file && v->box.width == c->width && v->box.height == c->height &&
+        v->width == c->width && v->height == c->height)
+        return DN_OK;
+    DN_TRY(dn_canvas_room(c, (size_t)c->transform->channels * dn_canvas_plane(c), &to));
+    DN_TRY(c->file ? sample_file(c, to) : sample_planes(c, to));
+    dn_canvas_swap(c);
+    c->file = NULL;
+    c->height = v->height;
+    c->width = v->width;
+    v->box = v->bounds = (dn_box){0, 0, v->width, v->height};
+    return DN_OK;
+}
+
+/* The columns [first, last) of a row come from inside, from column x on in steps of `step`. */
+typedef struct columns {
+    int first, last, x, step;
+} columns;
+
+static int clamp(int x, int most)
+{
+    const int low = x < most ? x : most;
+    return low < 0 ? 0 : low;
+}
+
+static columns columns_of(const dn_pixel_view *v)
+{
+    const int shift = v->hflip ? -v->left : v->left;
+    const int first = clamp(-shift, v->width);
+    return (columns){.first = first,
+                     .last = clamp(v->width - shift, v->width),
+                     .x = (v->hflip ? v->width - 1 - first : first) + v->left,
+                     .step = v->hflip ? -1 : 1};
+}
+
+/* The row that row r comes from; not within [0, height): from outside. */
+static int row_of(const dn_pixel_view *v, int r)
+{
+    return (v->vflip ? v->height - 1 - r : r) + v->top;
+}
+
+/* to(height, width) = a plane, shifted and mirrored. */
+static void arrange(const dn_pixel_view *v, const uint8_t *plane, uint8_t outside, uint8_t *to)
+{
+    const columns in = columns_of(v);
+    const size_t width = (size_t)v->width;
+    memset(to, outside, (size_t)v->height * width);
+    for (int r = 0; r < v->height; r++, to += width) {
+        const int y = row_of(v, r);
+        if (y < 0 || y >= v->height)
+            continue;
+        const uint8_t *const from = plane + (size_t)y * width;
+        for (int i = in.first, x = in.x; i < in.last; i++, x += in.step)
+            to[i] = from[x];
+    }
+}
+
+dn_status dn_canvas_pixels(dn_canvas *c, uint8_t **planes)
+{
+    dn_pixel_view *const v = &c->view;
+    const size_t plane = dn_canvas_plane(c);
+    DN_TRY(sample(c));
+    if (c->planes != c->workspace->planes.bytes || is_shifted(v) || v->hflip || v->vflip) {
+        uint8_t *to;
+        DN_TRY(dn_canvas_room(c, (size_t)c->transform->channels * plane, &to));
+        for (int k = 0; k < c->transform->channels; k++)
+            arrange(v, c->planes + (size_t)k * plane,
+                    v->fill < 0 ? c->transform->middle[k] : (uint8_t)v->fill,
+                    to + (size_t)k * plane);
+        dn_canvas_swap(c);
+        *v = view_of_all(v->height, v->width);
+    }
+    *planes = c->workspace->planes.bytes;
+    return DN_OK;
+}
+
+/* ---- the net's input ---- */
+
+/* to(height, width) = a plane, normalised, shifted and mirrored. */
+static void normalise(const dn_pixel_view *v, const uint8_t *plane, const float value[256],
+                      float *to)
+{
+    const columns in = columns_of(v);
+    const float outside = v->fill < 0 ? 0 : value[v->fill];
+    for (int r = 0; r < v->height; r++, to += v->width) {
+        const int y = row_of(v, r), is_in = y >= 0 && y < v->height;
+        const int first = is_in ? in.first : 0, last = is_in ? in.last : 0;
+        const uint8_t *const from = plane + (is_in ? (size_t)y * (size_t)v->width : 0);
+        for (int i = 0; i < first; i++)
+            to[i] = outside;
+        for (int i = first, x = in.x; i < last; i++, x += in.step)
+            to[i] = value[from[x]];
+        for (int i = last; i < v->width; i++)
+            to[i] = outside;
+    }
+}
+
+static void erase(const dn_canvas *c, const dn_erasure *e, float *to)
+{
+    const dn_transform *const t = c->transform;
+    for (int k = 0; k < t->channels; k++)
+        for (int r = e->top; r < e->top + e->height; r++)
+            for (int x = e->left; x < e->left + e->width; x++)
+                to[((size_t)k * (size_t)t->height + (size_t)r) * (size_t)t->width + (size_t)x] =
+                    e->value;
+}
+
+dn_status dn_canvas_finish(dn_canvas *c, float *to)
+{
+    const size_t plane = dn_canvas_plane(c);
+    DN_TRY(sample(c));
+    for (int k = 0; k < c->transform->channels; k++)
+        normalise(&c->view, c->planes + (size_t)k * plane, c->transform->value[k],
+                  to + (size_t)k * plane);
+    for (int i = 0; i < c->erasures; i++)
+        erase(c, &c->erased[i], to);
+    return DN_OK;
+}

@@ -1,0 +1,277 @@
+/* A transform as users write it: steps with commas between, of a name and parameters with colons
+ * between; see include/dn/transform.h. */
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dn/program.h"
+#include "transforms/step.h"
+
+enum { WORD = 64 };
+
+typedef struct word {
+    char text[WORD];
+} word;
+
+/* The text from `at` up to one of the characters `ends`, which *behind points to. */
+static dn_status take_word(const char *at, const char *ends, word *w, const char **behind)
+{
+    const size_t length = strcspn(at, ends);
+    DN_CHECK(length < WORD, DN_EINVAL, "found '%.20s...', expected at most %d characters", at,
+             WORD - 1);
+    memcpy(w->text, at, length);
+    w->text[length] = '\0';
+    *behind = at + length;
+    return DN_OK;
+}
+
+/* "3", "-0.5", "3/4" */
+static double number(const char *at, char **behind)
+{
+    const double x = strtod(at, behind);
+    if (**behind != '/' || !isdigit((unsigned char)(*behind)[1]))
+        return x;
+    return x / strtod(*behind + 1, behind);
+}
+
+/* How many numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
+static int read_numbers(const char *text, double x[DN_STEP_VALUES])
+{
+    for (int count = 1; count <= DN_STEP_VALUES; count++) {
+        char *behind;
+        if (!isdigit((unsigned char)text[text[0] == '-']))
+            return 0;
+        x[count - 1] = number(text, &behind);
+        if (*behind == '\0')
+            return count;
+        if (*behind != '-')
+            return 0;
+        text = behind + 1;
+    }
+    return 0;
+}
+
+/* Kinds of parameters: what a refusal calls them, most numbers, and whether these are whole, and
+ * ascend in pairs. */
+static const struct {
+    const char *expected;
+    int most, is_whole, ascends;
+} kinds[] = {
+    [DN_PARAMETER_REAL] = {"a number", 1, 0, 0},
+    [DN_PARAMETER_WHOLE] = {"a whole number", 1, 1, 0},
+    [DN_PARAMETER_ODD] = {"an odd number", 1, 1, 0},
+    [DN_PARAMETER_LEAST] = {"LEAST or LEAST-MOST", 2, 0, 1},
+    [DN_PARAMETER_FIXED] = {"a number or LEAST-MOST", 2, 0, 1},
+    [DN_PARAMETER_AROUND_0] = {"X for -X to X, or LEAST-MOST,", 2, 0, 1},
+    [DN_PARAMETER_AXES] = {"X for -X to X, or one LEAST-MOST or two,", 4, 0, 1},
+    [DN_PARAMETER_AROUND_1] = {"X for 1 - X to 1 + X, or LEAST-MOST,", 2, 0, 1},
+    [DN_PARAMETER_PAIR] = {"X or X-Y", 2, 0, 0},
+    [DN_PARAMETER_FILL] = {"none, or a whole number", 1, 1, 0},
+    [DN_PARAMETER_METHOD] = {"nearest or bilinear", 0, 0, 0},
+};
+
+static const struct {
+    dn_parameter_kind kind;
+    const char *text;
+    double value;
+} names[] = {{DN_PARAMETER_FILL, "none", -1},
+             {DN_PARAMETER_METHOD, "nearest", 0},
+             {DN_PARAMETER_METHOD, "bilinear", 1}};
+
+/* What X alone stands for; of LEAST-MOST, MOST stays as it was. */
+static void expand(const dn_parameter *p, double x[DN_STEP_VALUES], double most)
+{
+    const double lone = x[0];
+    x[1] = p->kind == DN_PARAMETER_LEAST      ? most
+           : p->kind == DN_PARAMETER_AROUND_1 ? 1 + lone
+                                              : lone;
+    if (p->kind == DN_PARAMETER_AROUND_0 || p->kind == DN_PARAMETER_AXES)
+        x[0] = -lone;
+    if (p->kind == DN_PARAMETER_AROUND_1)
+        x[0] = lone < 0 ? 2 : fmax(1 - lone, 0); /* of less than 0: does not ascend */
+}
+
+/* 1, and value = what the text says, where that is of the parameter's kind. */
+static int read_values(const dn_parameter *p, const char *text, double value[DN_STEP_VALUES])
+{
+    double x[DN_STEP_VALUES] = {0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].kind == p->kind && strcmp(text, names[i].text) == 0) {
+            value[0] = names[i].value;
+            return 1;
+        }
+    const int count = read_numbers(text, x);
+    if (count == 0 || count == 3 || count > kinds[p->kind].most)
+        return 0;
+    if (count == 1)
+        expand(p, x, value[1]);
+    for (int i = 0; i < (count > 2 ? count : kinds[p->kind].most > 1 ? 2 : 1); i++)
+        if (!(x[i] >= p->least && x[i] <= p->most) ||
+            (kinds[p->kind].is_whole && x[i] != floor(x[i])))
+            return 0;
+    if (kinds[p->kind].ascends && !(x[0] <= x[1] && x[2] <= x[3]))
+        return 0;
+    if (p->kind == DN_PARAMETER_ODD && fmod(x[0], 2) == 0)
+        return 0;
+    memcpy(value, x, sizeof x);
+    return 1;
+}
+
+/* The first so many parameters have to be given. */
+static int required(const dn_step_row *row)
+{
+    int count = 0;
+    while (row->parameters[count].name && !row->parameters[count].initial)
+        count++;
+    return count;
+}
+
+static dn_status set_parameter(dn_transform_step *step, int index, const char *text)
+{
+    const dn_step_row *const row = dn_step_row_get(step->row);
+    const dn_parameter *const p = &row->parameters[index];
+    DN_CHECK(!(step->given & 1U << index), DN_EINVAL, "%s: found %s twice", row->name, p->name);
+    DN_CHECK(read_values(p, text, step->value[index]), DN_EINVAL,
+             kinds[p->kind].most > 0 ? "%s, %s: found '%s', expected %s from %g to %g"
+                                     : "%s, %s: found '%s', expected %s",
+             row->name, p->name, text, kinds[p->kind].expected, p->least, p->most);
+    step->given |= 1U << index;
+    return DN_OK;
+}
+
+/* "NAME=TEXT" */
+static dn_status set_named(dn_transform_step *step, const char *text, size_t length)
+{
+    const dn_step_row *const row = dn_step_row_get(step->row);
+    char name[WORD], known[WORD * DN_STEP_PARAMETERS] = "";
+    snprintf(name, sizeof name, "%.*s", (int)length, text);
+    dn_nearest nearest = {.word = name};
+    for (int i = 0; row->parameters[i].name; i++) {
+        const size_t used = strlen(known);
+        if (dn_nearest_try(&nearest, row->parameters[i].name))
+            return set_parameter(step, i, text + length + 1);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", row->parameters[i].name);
+    }
+    return dn_fail(DN_EINVAL, "%s: found the parameter '%s', expected one of %s%s", row->name, name,
+                   known, dn_nearest_hint(&nearest, ""));
+}
+
+/* "TEXT", the next parameter in order; of LEAST-MOST also "LEAST:MOST". */
+static dn_status set_next(dn_transform_step *step, int index, const word *w, const char **at)
+{
+    const dn_step_row *const row = dn_step_row_get(step->row);
+    DN_CHECK(row->parameters[index].name, DN_EINVAL, "%s: found '%s', expected %d to %d values",
+             row->name, w->text, required(row), index);
+    if (row->parameters[index].kind == DN_PARAMETER_LEAST && !strchr(w->text, '-') && **at == ':' &&
+        isdigit((unsigned char)(*at)[1])) {
+        word most;
+        char range[2 * WORD];
+        DN_TRY(take_word(*at + 1, ":,", &most, at));
+        snprintf(range, sizeof range, "%s-%s", w->text, most.text);
+        return set_parameter(step, index, range);
+    }
+    return set_parameter(step, index, w->text);
+}
+
+static dn_status set_defaults(dn_transform_step *step)
+{
+    const dn_step_row *const row = dn_step_row_get(step->row);
+    for (int i = 0; row->parameters[i].name; i++)
+        if (row->parameters[i].initial)
+            DN_TRY(set_parameter(step, i, row->parameters[i].initial));
+    step->given = 0;
+    return DN_OK;
+}
+
+static dn_status find_row(const char *name, int *row)
+{
+    char known[512] = "";
+    dn_nearest nearest = {.word = name};
+    const dn_step_row *r;
+    for (*row = 0; (r = dn_step_row_get(*row)) != NULL; ++*row) {
+        const size_t used = strlen(known);
+        if (dn_nearest_try(&nearest, r->name))
+            return DN_OK;
+        snprintf(known + used, sizeof known - used, "%s%s", *row ? ", " : "", r->name);
+    }
+    return dn_fail(DN_EINVAL, "found the step '%s', expected one of %s%s", name, known,
+                   dn_nearest_hint(&nearest, ""));
+}
+
+/* "NAME:VALUE:PARAMETER=VALUE" at *at, which goes to what is behind it. */
+static dn_status parse_step(dn_transform *t, const char **at)
+{
+    dn_transform_step *const step = &t->step[t->steps];
+    word w;
+    int next = 0;
+    DN_CHECK(t->steps < DN_TRANSFORM_STEPS, DN_EINVAL, "found more than %d steps",
+             DN_TRANSFORM_STEPS);
+    DN_TRY(take_word(*at, ":,", &w, at));
+    DN_TRY(find_row(w.text, &step->row));
+    DN_TRY(set_defaults(step));
+    while (**at == ':') {
+        DN_TRY(take_word(*at + 1, ":,", &w, at));
+        const size_t name = strcspn(w.text, "=");
+        DN_TRY(w.text[name] == '=' ? set_named(step, w.text, name)
+                                   : set_next(step, next++, &w, at));
+    }
+    const dn_step_row *const row = dn_step_row_get(step->row);
+    for (int i = 0; i < required(row); i++)
+        DN_CHECK(step->given & 1U << i, DN_EINVAL, "%s: found no %s, expected %.*s", row->name,
+                 row->parameters[i].name, (int)strcspn(row->usage, "\n"), row->usage);
+    t->steps++;
+    return DN_OK;
+}
+
+/* The order of the steps makes sense; finds the size of what they result in. */
+static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
+{
+    int height = info->height, width = info->width, is_erased = 0;
+    int least = height < width ? height : width; /* the shorter side has at least so many */
+    for (int i = 0; i < t->steps; i++) {
+        const dn_transform_step *const step = &t->step[i];
+        const dn_step_row *const row = dn_step_row_get(step->row);
+        DN_CHECK(!is_erased || row == &dn_step_random_erasing, DN_EINVAL,
+                 "found %s behind random-erasing, expected it before", row->name);
+        const int is_crop = row == &dn_step_center_crop || row == &dn_step_ten_crop;
+        DN_CHECK(!is_crop || step->value[0][0] <= least, DN_EINVAL,
+                 "%s:%g: found images of %d or more pixels a side, expected at least %g; resize "
+                 "them before",
+                 row->name, step->value[0][0], least, step->value[0][0]);
+        is_erased |= row == &dn_step_random_erasing;
+        if (row->size) {
+            row->size(step, &height, &width);
+            least = (int)step->value[0][0];
+        }
+        DN_CHECK(height <= DN_MAX_SIDE && width <= DN_MAX_SIDE, DN_EINVAL,
+                 "%s: found %d x %d pixels, expected at most %d a side", row->name, height, width,
+                 DN_MAX_SIDE);
+    }
+    DN_CHECK(height > 0 && width > 0, DN_EINVAL,
+             "found images of several sizes, expected steps that make one of them, such as "
+             "random-resized-crop:224");
+    t->height = height;
+    t->width = width;
+    return DN_OK;
+}
+
+dn_status dn_transform_parse(dn_transform *t, const dn_shard_info *info, const char *list,
+                             uint64_t seed)
+{
+    const dn_kernels *table;
+    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
+    *t = (dn_transform){.channels = info->channels, .seed = seed, .kernels = table->pixels};
+    for (int c = 0; c < info->channels; c++) {
+        t->middle[c] = (uint8_t)lrint(fmin(fmax(info->mean[c], 0), 1) * 255);
+        for (int v = 0; v < 256; v++)
+            t->value[c][v] = ((float)v / 255 - (float)info->mean[c]) / (float)info->std[c];
+    }
+    for (const char *at = strcmp(list, "none") == 0 ? "" : list; *at != '\0';) {
+        DN_TRY(parse_step(t, &at));
+        DN_CHECK(*at == '\0' || at[1] != '\0', DN_EINVAL, "found a comma at the end of '%s'", list);
+        at += *at == ',';
+    }
+    return check_steps(t, info);
+}

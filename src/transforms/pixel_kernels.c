@@ -1,0 +1,301 @@
+/* See pixel_kernels.h. Vector types of 64 bytes, which the compiler cuts into the registers that
+ * there are, and plain loops that it makes vectors of. */
+#include "transforms/pixel_kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tables.h"
+
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef uint8_t bytes_in_memory __attribute__((vector_size(16), aligned(1), may_alias));
+
+enum { LANES = 16 };
+
+/* ---- resizing ---- */
+
+enum { FEW = 64 }; /* taps whose products may lose bits */
+
+/* The upper half of a product of 16 bits: a pixel in the upper byte times a part of 2^16. */
+static inline uint16_t part_of(uint8_t pixel, uint16_t weight)
+{
+    return (uint16_t)((uint32_t)(uint16_t)(pixel << 8) * weight >> 16);
+}
+
+/* Four rows, and the 16-bit weights of them. */
+typedef struct four {
+    const uint8_t *row[4];
+    uint16_t weight[4];
+} four;
+
+/* Rows from tap `first` on; those behind the last weigh nothing. */
+static inline four four_of(const uint8_t *from, size_t stride, const int32_t *weight, int first,
+                           int taps)
+{
+    enum { UNIT = 1 << (DN_PIXEL_WEIGHT_BITS - 16), LARGEST = (1 << 16) - 1 };
+    four f;
+    for (int t = 0; t < 4; t++) {
+        const int tap = first + t < taps ? first + t : first;
+        const int32_t w = (weight[tap] + UNIT / 2) / UNIT;
+        f.row[t] = from + (size_t)tap * stride;
+        f.weight[t] = (uint16_t)(first + t >= taps ? 0 : w < LARGEST ? w : LARGEST);
+    }
+    return f;
+}
+
+static inline uint16_t sum_four(const four *f, size_t i)
+{
+    return (uint16_t)(part_of(f->row[0][i], f->weight[0]) + part_of(f->row[1][i], f->weight[1]) +
+                      part_of(f->row[2][i], f->weight[2]) + part_of(f->row[3][i], f->weight[3]));
+}
+
+/* In 16 bits and 256ths: each product is cut by half of one on average, which is added first. */
+static void sum_few(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
+                    uint8_t *to, size_t count)
+{
+    enum { BLOCK = 512 };
+    const uint16_t half = (uint16_t)((256 + taps) / 2);
+    const four last = four_of(from, stride, weight, (taps - 1) / 4 * 4, taps);
+    uint16_t sum[BLOCK];
+    if (taps <= 4) {
+#pragma omp simd
+        for (size_t i = 0; i < count; i++)
+            to[i] = (uint8_t)((uint16_t)(half + sum_four(&last, i)) >> 8);
+        return;
+    }
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        const size_t n = count - begin < BLOCK ? count - begin : BLOCK;
+        for (size_t i = 0; i < n; i++)
+            sum[i] = half;
+        for (int first = 0; first < taps - 4; first += 4) {
+            const four f = four_of(from + begin, stride, weight, first, taps);
+#pragma omp simd
+            for (size_t i = 0; i < n; i++)
+                sum[i] = (uint16_t)(sum[i] + sum_four(&f, i));
+        }
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            to[begin + i] = (uint8_t)((uint16_t)(sum[i] + sum_four(&last, begin + i)) >> 8);
+    }
+}
+
+static void sum_many(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
+                     uint8_t *to, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int32_t sum = 1 << (DN_PIXEL_WEIGHT_BITS - 1);
+        for (int t = 0; t < taps; t++)
+            sum += from[(size_t)t * stride + i] * weight[t];
+        to[i] = (uint8_t)(sum >> DN_PIXEL_WEIGHT_BITS);
+    }
+}
+
+static void ISA(sum_rows)(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
+                          uint8_t *to, size_t count)
+{
+    (taps <= FEW ? sum_few : sum_many)(from, stride, weight, taps, to, count);
+}
+
+/* A tile of 16 x 16: four times, rows i and i + 8 are merged byte by byte into rows 2i and 2i + 1.
+ */
+static inline void turn_tile(const uint8_t *from, size_t from_stride, uint8_t *to, size_t to_stride)
+{
+    bytes a[LANES], b[LANES];
+    for (int i = 0; i < LANES; i++)
+        a[i] = *(const bytes_in_memory *)(from + (size_t)i * from_stride);
+    for (int stage = 0; stage < 4; stage++) {
+        for (int i = 0; i < LANES / 2; i++) {
+            const bytes low = a[i], high = a[i + LANES / 2];
+            b[2 * i] = __builtin_shufflevector(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
+                                               6, 22, 7, 23);
+            b[2 * i + 1] = __builtin_shufflevector(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                   13, 29, 14, 30, 15, 31);
+        }
+        memcpy(a, b, sizeof a);
+    }
+    for (int i = 0; i < LANES; i++)
+        *(bytes_in_memory *)(to + (size_t)i * to_stride) = a[i];
+}
+
+static void ISA(turn)(const uint8_t *from, size_t from_stride, size_t rows, size_t columns,
+                      uint8_t *to, size_t to_stride)
+{
+    for (size_t y = 0; y < rows; y += LANES)
+        for (size_t x = 0; x < columns; x += LANES) {
+            const uint8_t *const in = from + y * from_stride + x;
+            uint8_t *const out = to + x * to_stride + y;
+            const size_t height = rows - y < LANES ? rows - y : LANES;
+            const size_t width = columns - x < LANES ? columns - x : LANES;
+            if (height == LANES && width == LANES)
+                turn_tile(in, from_stride, out, to_stride);
+            else
+                for (size_t i = 0; i < width; i++)
+                    for (size_t j = 0; j < height; j++)
+                        out[i * to_stride + j] = in[j * from_stride + i];
+        }
+}
+
+/* ---- blurring ---- */
+
+static void ISA(add_bytes)(const uint8_t *row, float weight, float *sum, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        sum[i] += weight * row[i];
+}
+
+static void ISA(add_floats)(const float *row, float weight, float *sum, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        sum[i] += weight * row[i];
+}
+
+/* Adding 1.5 x 2^23 leaves no bits of a fraction: it rounds. */
+static inline float round_even(float x)
+{
+    return (x + 0x1.8p23f) - 0x1.8p23f;
+}
+
+static void ISA(round)(const float *x, uint8_t *to, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        to[i] = (uint8_t)(int32_t)round_even(x[i]);
+}
+
+/* ---- colours, as torchvision's functions of the same names ---- */
+
+static void ISA(grey)(const uint8_t *planes, size_t plane, uint8_t *grey)
+{
+    const uint8_t *const green = planes + plane, *const blue = green + plane;
+#pragma omp simd
+    for (size_t i = 0; i < plane; i++)
+        grey[i] = (uint8_t)(int32_t)(0.2989F * planes[i] + 0.587F * green[i] + 0.114F * blue[i]);
+}
+
+static inline float between(float x, float least, float most)
+{
+    x = x < least ? least : x;
+    return x > most ? most : x;
+}
+
+static void ISA(scale)(uint8_t *x, float ratio, float rest, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        x[i] = (uint8_t)(int32_t)between(x[i] * ratio + rest, 0, 255);
+}
+
+static void ISA(blend)(uint8_t *x, const uint8_t *other, float ratio, size_t count)
+{
+    const float rest = 1 - ratio;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        x[i] = (uint8_t)(int32_t)between(x[i] * ratio + other[i] * rest, 0, 255);
+}
+
+/* A colour of one `value` that falls by `depth` at the other side of the circle, which `sixths` are
+ * away from where it is highest. */
+static inline uint8_t shade(float value, float depth, float sixths)
+{
+    const float at = sixths >= 6 ? sixths - 6 : sixths, rest = 4 - at;
+    const float slope = at < rest ? at : rest;
+    return (uint8_t)(int32_t)(between(value - depth * between(slope, 0, 1), 0, 1) * 255.999F);
+}
+
+/* To hue, saturation and value and back, of colours from 0 to 1. */
+static void ISA(hue)(uint8_t *planes, size_t plane, float part)
+{
+    uint8_t *const red = planes, *const green = planes + plane, *const blue = green + plane;
+#pragma omp simd
+    for (size_t i = 0; i < plane; i++) {
+        const float r = red[i] / 255.0F, g = green[i] / 255.0F, b = blue[i] / 255.0F;
+        const float high = g > b ? g : b, low = g < b ? g : b;
+        const float most = r > high ? r : high, least = r < low ? r : low;
+        const float range = most - least, divisor = range > 0 ? range : 1;
+        const float rc = (most - r) / divisor, gc = (most - g) / divisor, bc = (most - b) / divisor;
+        const float of_green = rc + 2 - bc, of_blue = gc + 4 - rc, of_red = bc - gc;
+        const float of_others = most > g ? of_blue : of_green;
+        const float sector = most > r ? of_others : of_red;
+        const float turned = sector * (1.0F / 6) + 1 + part; /* from 0 to less than 3 */
+        const float sixths = (turned - (float)(int32_t)turned) * 6;
+        red[i] = shade(most, range, sixths + 5);
+        green[i] = shade(most, range, sixths + 3);
+        blue[i] = shade(most, range, sixths + 1);
+    }
+}
+
+/* ---- warping ---- */
+
+/* From -1 to 1, as a pixel of `size`; NaN is outside. */
+static inline float pixel_at(float part, int size)
+{
+    const float x = ((part + 1) * (float)size - 1) / 2, low = x > -2 ? x : -2;
+    return low < (float)size ? low : (float)size;
+}
+
+static void ISA(places)(const dn_grid *grid, int column, int row, float *x, float *y, size_t count)
+{
+    const float *const m = grid->m, down = grid->top + (float)row, left = grid->left;
+    const float x_row = m[1] * down, y_row = m[4] * down, z_row = m[7] * down;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        const float across = left + (float)(column + (int32_t)i), z = m[6] * across + z_row + 1;
+        x[i] = pixel_at((m[0] * across + x_row + m[2]) / z - grid->origin, grid->width);
+        y[i] = pixel_at((m[3] * across + y_row + m[5]) / z - grid->origin, grid->height);
+    }
+}
+
+static void ISA(nearest)(const uint8_t *bordered, int width, const float *x, const float *y,
+                         uint8_t *to, size_t count)
+{
+    const ptrdiff_t stride = width + 4;
+    for (size_t i = 0; i < count; i++)
+        to[i] = bordered[((int32_t)round_even(y[i]) + 2) * stride + (int32_t)round_even(x[i]) + 2];
+}
+
+/* How much of the two pixels from `first` on is within [0, size). */
+static inline float coverage(int32_t first, float part, int size)
+{
+    return (first >= 0 && first < size ? 1 - part : 0) +
+           (first >= -1 && first < size - 1 ? part : 0);
+}
+
+static inline int32_t floor_of(float x)
+{
+    const int32_t cut = (int32_t)x;
+    return cut - (x < (float)cut);
+}
+
+static void ISA(bilinear)(const uint8_t *bordered, int height, int width, int fill, const float *x,
+                          const float *y, uint8_t *to, size_t count)
+{
+    const ptrdiff_t stride = width + 4;
+    for (size_t i = 0; i < count; i++) {
+        const int32_t column = floor_of(x[i]), row = floor_of(y[i]);
+        const float right = x[i] - (float)column, down = y[i] - (float)row;
+        const uint8_t *const p = bordered + (row + 2) * stride + column + 2;
+        const float upper = p[0] * (1 - right) + p[1] * right;
+        const float lower = p[stride] * (1 - right) + p[stride + 1] * right;
+        const float found = upper * (1 - down) + lower * down;
+        const float cover = coverage(column, right, width) * coverage(row, down, height);
+        const float blended = fill < 0 ? found : (found - (float)fill) * cover + (float)fill;
+        to[i] = (uint8_t)(int32_t)round_even(between(blended, 0, 255));
+    }
+}
+
+const dn_pixel_kernels ISA(dn_pixels) = {
+    .sum_rows = ISA(sum_rows),
+    .turn = ISA(turn),
+    .add_bytes = ISA(add_bytes),
+    .add_floats = ISA(add_floats),
+    .round = ISA(round),
+    .grey = ISA(grey),
+    .scale = ISA(scale),
+    .blend = ISA(blend),
+    .hue = ISA(hue),
+    .places = ISA(places),
+    .nearest = ISA(nearest),
+    .bilinear = ISA(bilinear),
+};

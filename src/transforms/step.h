@@ -1,0 +1,170 @@
+/*
+ * What the steps of a transform are made of (include/dn/transform.h).
+ *
+ * A step is a row in a file of this folder, and a line in the table of transform.c. First its
+ * `draw` draws numbers, of which nothing else depends than on the step's parameters and the size of
+ * the image; then its `apply` changes the image, as these numbers say. It moves the canvas's view,
+ * which costs nothing until the pixels are asked for; or asks for them, and computes; or notes what
+ * is to be erased of the normalised image.
+ */
+#ifndef DN_TRANSFORMS_STEP_H
+#define DN_TRANSFORMS_STEP_H
+
+#include "dn/kernels.h"
+#include "dn/transform.h"
+#include "transforms/pixel_kernels.h"
+
+/* ---- what is drawn ---- */
+
+/* The words of one image, in the order in which its steps ask for them. */
+typedef struct dn_draws {
+    uint64_t seed, epoch, position;
+    uint64_t next;
+} dn_draws;
+
+int dn_draw_below(dn_draws *draws, int bound);                  /* in [0, bound) */
+double dn_draw_between(dn_draws *draws, const double range[2]); /* in [LEAST, MOST) */
+int dn_draw_chance(dn_draws *draws, double p);                  /* 1 with probability p */
+
+/* ---- the canvas ---- */
+
+/* What the steps so far show of the canvas's source. */
+typedef struct dn_pixel_view {
+    dn_box box;    /* of the source: what becomes height x width pixels */
+    dn_box bounds; /* what may count for them: the image that was resized last */
+    int height, width;
+    int top, left;    /* pixel (r, c) comes from (r + top, c + left) of that, `fill` outside */
+    int fill;         /* a pixel's value; -1: what is 0 after normalisation */
+    int hflip, vflip; /* then mirrored */
+} dn_pixel_view;
+
+/* A part of the net's input that becomes `value`. */
+typedef struct dn_erasure {
+    int top, left, height, width;
+    float value;
+} dn_erasure;
+
+/* An image on its way through the steps. */
+typedef struct dn_canvas {
+    const dn_transform *transform;
+    dn_workspace *workspace;
+    const dn_pixel_kernels *kernels;
+    const dn_encoded *file; /* the source: a file, or where that is NULL ... */
+    const uint8_t *planes;  /* ... planes(channels, height, width) */
+    int height, width;      /* of the source */
+    dn_pixel_view view;
+    dn_erasure erased[DN_TRANSFORM_STEPS];
+    int erasures;
+} dn_canvas;
+
+dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
+                              int width, dn_workspace *workspace);
+dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,
+                            const dn_encoded *file, dn_workspace *workspace);
+
+/* Move the view: its pixels from (top, left) on; all of it at another size; shifted, with `fill`
+ * around. */
+dn_status dn_canvas_crop(dn_canvas *canvas, int top, int left, int height, int width);
+dn_status dn_canvas_resize(dn_canvas *canvas, int height, int width);
+dn_status dn_canvas_shift(dn_canvas *canvas, int top, int left, int fill);
+
+/* planes(channels, view.height, view.width) = the view's pixels, to be changed in place. */
+dn_status dn_canvas_pixels(dn_canvas *canvas, uint8_t **planes);
+
+/* Room for so many bytes; what dn_canvas_swap makes the canvas's pixels. Behind dn_canvas_pixels.
+ */
+dn_status dn_canvas_room(dn_canvas *canvas, size_t bytes, uint8_t **room);
+void dn_canvas_swap(dn_canvas *canvas);
+
+/* to(channels, height, width) = the view, normalised and then erased. */
+dn_status dn_canvas_finish(dn_canvas *canvas, float *to);
+
+static inline size_t dn_canvas_plane(const dn_canvas *canvas)
+{
+    return (size_t)canvas->view.height * (size_t)canvas->view.width;
+}
+
+/* ---- rows ---- */
+
+/* How "X" or "X-Y..." fills a parameter's values. */
+typedef enum dn_parameter_kind {
+    DN_PARAMETER_REAL,     /* X */
+    DN_PARAMETER_WHOLE,    /* X */
+    DN_PARAMETER_ODD,      /* X */
+    DN_PARAMETER_LEAST,    /* LEAST[-MOST]; also LEAST:MOST, where there are no names */
+    DN_PARAMETER_FIXED,    /* LEAST-MOST; X: X-X */
+    DN_PARAMETER_AROUND_0, /* LEAST-MOST; X: -X to X */
+    DN_PARAMETER_AXES,     /* the same, or LEAST-MOST-LEAST-MOST: along x and along y */
+    DN_PARAMETER_AROUND_1, /* LEAST-MOST; X: 1 - X, at least 0, to 1 + X */
+    DN_PARAMETER_PAIR,     /* X-Y; X: X-X */
+    DN_PARAMETER_FILL,     /* X; none: -1 */
+    DN_PARAMETER_METHOD    /* nearest: 0, or bilinear: 1 */
+} dn_parameter_kind;
+
+typedef struct dn_parameter {
+    const char *name;
+    dn_parameter_kind kind;
+    double least, most;  /* of each value */
+    const char *initial; /* as it would be written; NULL: it has to be given */
+} dn_parameter;
+
+enum { DN_DRAWN = 12 }; /* most numbers that a step draws */
+
+typedef struct dn_step_row {
+    const char *name, *usage; /* usage: name:parameter=initial..., perhaps lines about it */
+    dn_parameter parameters[DN_STEP_PARAMETERS + 1]; /* in order; value[i] of the step is i's */
+    /* The size after the step; NULL: as before. 0 where it differs from image to image. */
+    void (*size)(const dn_transform_step *step, int *height, int *width);
+    /* NULL: nothing is drawn. */
+    void (*draw)(const dn_transform_step *step, dn_draws *draws, int height, int width,
+                 double drawn[DN_DRAWN]);
+    dn_status (*apply)(const dn_transform_step *step, const double drawn[DN_DRAWN],
+                       dn_canvas *canvas);
+} dn_step_row;
+
+extern const dn_step_row dn_step_random_resized_crop, dn_step_resize, dn_step_center_crop,
+    dn_step_ten_crop, dn_step_pad_crop, dn_step_hflip, dn_step_vflip, dn_step_rotate,
+    dn_step_affine, dn_step_perspective, dn_step_gaussian_blur, dn_step_color_jitter,
+    dn_step_grayscale, dn_step_random_erasing, dn_step_trivial_augment;
+
+/* The row of that number; NULL past the last. */
+const dn_step_row *dn_step_row_get(int index);
+
+dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
+
+/* Draws for step `index` of the transform, and applies it. */
+dn_status dn_canvas_step(dn_canvas *canvas, int index, dn_draws *draws, double drawn[DN_DRAWN]);
+
+/* Sides from log-uniform aspect ratio and uniform part of the area, as random-resized-crop and
+ * random-erasing have them: width / height is within `ratio`, the values of two parameters. */
+void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const double ratio[2],
+                   int *width, int *height);
+
+/* ---- what several steps do ---- */
+
+/* color.c; the factors as torchvision's adjust_*. Saturation and hue leave images without colours
+ * as they are. */
+dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);
+dn_status dn_adjust_contrast(dn_canvas *canvas, double factor);
+dn_status dn_adjust_saturation(dn_canvas *canvas, double factor);
+dn_status dn_adjust_hue(dn_canvas *canvas, double factor);
+
+/* warp.c. Pixel (x, y) comes from
+ * (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x + m[7] y + 1),
+ * both from the image's middle; or in a perspective from its upper left corner. */
+typedef struct dn_warp {
+    double m[8];
+    int is_perspective, is_bilinear;
+    int fill; /* -1: 0, without torchvision's blending towards it */
+} dn_warp;
+
+dn_status dn_canvas_warp(dn_canvas *canvas, const dn_warp *warp);
+
+/* torchvision's affine: rotation and shears in degrees, a shift in pixels. */
+typedef struct dn_affine {
+    double angle, shift[2], scale, shear[2];
+} dn_affine;
+
+void dn_affine_warp(const dn_affine *affine, dn_warp *warp);
+
+#endif

@@ -1,0 +1,106 @@
+/* The table of steps, and the way of an image through them; see include/dn/transform.h. A new step
+ * is a file of this folder and a line in this table. */
+#include "dn/transform.h"
+
+#include <string.h>
+
+#include "dn/rng.h"
+#include "transforms/step.h"
+
+static const dn_step_row *const rows[] = {
+    &dn_step_random_resized_crop,
+    &dn_step_resize,
+    &dn_step_center_crop,
+    &dn_step_ten_crop,
+    &dn_step_pad_crop,
+    &dn_step_hflip,
+    &dn_step_vflip,
+    &dn_step_rotate,
+    &dn_step_affine,
+    &dn_step_perspective,
+    &dn_step_gaussian_blur,
+    &dn_step_color_jitter,
+    &dn_step_grayscale,
+    &dn_step_random_erasing,
+    &dn_step_trivial_augment,
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+const dn_step_row *dn_step_row_get(int index)
+{
+    return index < ROWS ? rows[index] : NULL;
+}
+
+const char *dn_transform_usage(int index)
+{
+    return index < ROWS ? rows[index]->usage : NULL;
+}
+
+/* ---- draws ---- */
+
+static uint32_t draw_word(dn_draws *d)
+{
+    const dn_random4 four =
+        dn_random(d->seed, DN_STREAM_AUGMENT, d->epoch + (d->next / 4 << 32), d->position);
+    return four.word[d->next++ % 4];
+}
+
+int dn_draw_below(dn_draws *d, int bound)
+{
+    return (int)dn_random_below(draw_word(d), (uint32_t)bound);
+}
+
+double dn_draw_between(dn_draws *d, const double range[2])
+{
+    return range[0] + (range[1] - range[0]) * (double)draw_word(d) * 0x1p-32;
+}
+
+int dn_draw_chance(dn_draws *d, double p)
+{
+    return (double)draw_word(d) * 0x1p-32 >= 1 - p;
+}
+
+/* ---- an image's way ---- */
+
+dn_draws dn_draws_of(const dn_transform *t, const dn_request *request)
+{
+    return (dn_draws){.seed = t->seed,
+                      .epoch = (uint64_t)request->epoch,
+                      .position = (uint64_t)request->position};
+}
+
+dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[DN_DRAWN])
+{
+    const dn_transform_step *const step = &c->transform->step[index];
+    const dn_step_row *const row = rows[step->row];
+    memset(drawn, 0, DN_DRAWN * sizeof *drawn);
+    if (row->draw)
+        row->draw(step, draws, c->view.height, c->view.width, drawn);
+    return row->apply(step, drawn, c);
+}
+
+static dn_status run(dn_canvas *c, const dn_request *request, float *to)
+{
+    dn_draws draws = dn_draws_of(c->transform, request);
+    double drawn[DN_DRAWN];
+    for (int i = 0; i < c->transform->steps; i++)
+        DN_TRY(dn_canvas_step(c, i, &draws, drawn));
+    return dn_canvas_finish(c, to);
+}
+
+dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
+                              const uint8_t *pixels, int height, int width, dn_workspace *w,
+                              float *to)
+{
+    dn_canvas c = dn_canvas_of_pixels(t, pixels, height, width, w);
+    return run(&c, request, to);
+}
+
+dn_status dn_transform_encoded(const dn_transform *t, const dn_request *request,
+                               const dn_encoded *file, dn_workspace *w, float *to)
+{
+    dn_canvas c;
+    DN_TRY(dn_canvas_of_file(&c, t, file, w));
+    return run(&c, request, to);
+}

@@ -1,0 +1,259 @@
+/* trivial-augment (Mueller and Hutter 2021, "TrivialAugment: tuning-free yet state-of-the-art data
+ * augmentation"; torchvision's TrivialAugmentWide): one operation of fourteen, at one magnitude. */
+#include "transforms/step.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "dn/math.h"
+
+enum { BINS, INTERPOLATION, FILL };
+
+/* ---- operations; the magnitude is as torchvision passes it on ---- */
+
+static dn_status identity(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s, (void)magnitude, (void)c;
+    return DN_OK;
+}
+
+static dn_status warp(const dn_transform_step *s, const dn_affine *affine, dn_canvas *c)
+{
+    dn_warp place = {.is_bilinear = (int)s->value[INTERPOLATION][0],
+                     .fill = (int)s->value[FILL][0]};
+    dn_affine_warp(affine, &place);
+    return dn_canvas_warp(c, &place);
+}
+
+/* x comes from x + across y, y from y + down x; from the upper left corner. */
+static dn_status shear(const dn_transform_step *s, double across, double down, dn_canvas *c)
+{
+    const double right = c->view.width / 2.0, bottom = c->view.height / 2.0;
+    const dn_warp place = {.m = {1, across, across * bottom, down, 1, down * right},
+                           .is_bilinear = (int)s->value[INTERPOLATION][0],
+                           .fill = (int)s->value[FILL][0]};
+    return dn_canvas_warp(c, &place);
+}
+
+static dn_status shear_x(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    return shear(s, magnitude, 0, c);
+}
+
+static dn_status shear_y(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    return shear(s, 0, magnitude, c);
+}
+
+static dn_status translate_x(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    return warp(s, &(dn_affine){.scale = 1, .shift = {trunc(magnitude), 0}}, c);
+}
+
+static dn_status translate_y(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    return warp(s, &(dn_affine){.scale = 1, .shift = {0, trunc(magnitude)}}, c);
+}
+
+static dn_status rotate(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    return warp(s, &(dn_affine){.scale = 1, .angle = -magnitude}, c);
+}
+
+static dn_status brightness(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return dn_adjust_brightness(c, 1 + magnitude);
+}
+
+static dn_status color(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return dn_adjust_saturation(c, 1 + magnitude);
+}
+
+static dn_status contrast(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return dn_adjust_contrast(c, 1 + magnitude);
+}
+
+/* to(height, width) = x + (1 - factor) (smoothed x - x), but at the edges. */
+static void sharpen(const uint8_t *x, int height, int width, float factor, uint8_t *to)
+{
+    memcpy(to, x, (size_t)height * (size_t)width);
+    for (ptrdiff_t r = 1; r < height - 1; r++)
+        for (ptrdiff_t i = r * width + 1; i < (r + 1) * width - 1; i++) {
+            int sum = 4 * x[i];
+            for (ptrdiff_t j = i - width - 1; j <= i + width - 1; j += width)
+                sum += x[j] + x[j + 1] + x[j + 2];
+            const int smooth = (sum + 6) / 13; /* rounded: 13 is odd */
+            const float sharp = (float)x[i] + (float)(smooth - x[i]) * (1 - factor);
+            to[i] = (uint8_t)(sharp > 0 ? sharp < 255 ? sharp : 255 : 0);
+        }
+}
+
+static dn_status sharpness(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    const size_t plane = dn_canvas_plane(c), channels = (size_t)c->transform->channels;
+    uint8_t *pixels, *room;
+    (void)s;
+    DN_TRY(dn_canvas_pixels(c, &pixels));
+    DN_TRY(dn_canvas_room(c, channels * plane, &room));
+    for (size_t k = 0; k < channels; k++)
+        sharpen(pixels + k * plane, c->view.height, c->view.width, (float)(1 + magnitude),
+                room + k * plane);
+    dn_canvas_swap(c);
+    return DN_OK;
+}
+
+/* Each channel through the table that `make` finds for it. */
+static dn_status look_up(dn_canvas *c, double magnitude,
+                         void (*make)(const uint32_t histogram[256], double magnitude,
+                                      uint8_t table[256]))
+{
+    const size_t plane = dn_canvas_plane(c);
+    uint8_t table[256], *pixels;
+    DN_TRY(dn_canvas_pixels(c, &pixels));
+    for (int k = 0; k < c->transform->channels; k++, pixels += plane) {
+        uint32_t histogram[256] = {0};
+        for (size_t i = 0; i < plane; i++)
+            histogram[pixels[i]]++;
+        make(histogram, magnitude, table);
+        for (size_t i = 0; i < plane; i++)
+            pixels[i] = table[pixels[i]];
+    }
+    return DN_OK;
+}
+
+static void make_posterize(const uint32_t histogram[256], double bits, uint8_t table[256])
+{
+    (void)histogram;
+    for (int v = 0; v < 256; v++)
+        table[v] = (uint8_t)(v & (0xff << (8 - (int)bits)));
+}
+
+static dn_status posterize(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return look_up(c, magnitude, make_posterize);
+}
+
+static void make_solarize(const uint32_t histogram[256], double part, uint8_t table[256])
+{
+    const float threshold = (float)(255 * part);
+    (void)histogram;
+    for (int v = 0; v < 256; v++)
+        table[v] = (uint8_t)((float)v >= threshold ? 255 - v : v);
+}
+
+static dn_status solarize(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return look_up(c, magnitude, make_solarize);
+}
+
+/* The darkest value becomes 0, the brightest 255. */
+static void make_autocontrast(const uint32_t histogram[256], double magnitude, uint8_t table[256])
+{
+    int least = 0, most = 255;
+    (void)magnitude;
+    while (least < 255 && histogram[least] == 0)
+        least++;
+    while (most > least && histogram[most] == 0)
+        most--;
+    const float scale = (float)(most - least) * (1 / 255.0F);
+    for (int v = 0; v < 256; v++) {
+        const float x = (float)(v - least) / (most > least ? scale : 1);
+        table[v] = (uint8_t)(most == least ? v : x > 0 ? x < 255 ? x : 255 : 0);
+    }
+}
+
+static dn_status autocontrast(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return look_up(c, magnitude, make_autocontrast);
+}
+
+/* As PIL: value v becomes the number of pixels below it in steps of a 255th of all but those of the
+ * brightest value. */
+static void make_equalize(const uint32_t histogram[256], double magnitude, uint8_t table[256])
+{
+    uint64_t all = 0, below = 0;
+    int most = 255;
+    (void)magnitude;
+    while (most > 0 && histogram[most] == 0)
+        most--;
+    for (int v = 0; v < most; v++)
+        all += histogram[v];
+    const uint64_t step = all / 255;
+    for (int v = 0; v < 256; v++) {
+        const uint64_t level = step > 0 ? (below + step / 2) / step : (uint64_t)v;
+        table[v] = (uint8_t)(level < 255 ? level : 255);
+        below += histogram[v];
+    }
+}
+
+static dn_status equalize(const dn_transform_step *s, double magnitude, dn_canvas *c)
+{
+    (void)s;
+    return look_up(c, magnitude, make_equalize);
+}
+
+/* ---- the table, in torchvision's order ---- */
+
+/* Magnitude i of n is on the line from `first` to `last`; signed: perhaps times -1. */
+static const struct {
+    const char *name;
+    dn_status (*apply)(const dn_transform_step *step, double magnitude, dn_canvas *canvas);
+    float first, last;
+    int is_signed, is_whole;
+} operations[] = {
+    {"Identity", identity, 0, 0, 0, 0},         {"ShearX", shear_x, 0, 0.99F, 1, 0},
+    {"ShearY", shear_y, 0, 0.99F, 1, 0},        {"TranslateX", translate_x, 0, 32, 1, 0},
+    {"TranslateY", translate_y, 0, 32, 1, 0},   {"Rotate", rotate, 0, 135, 1, 0},
+    {"Brightness", brightness, 0, 0.99F, 1, 0}, {"Color", color, 0, 0.99F, 1, 0},
+    {"Contrast", contrast, 0, 0.99F, 1, 0},     {"Sharpness", sharpness, 0, 0.99F, 1, 0},
+    {"Posterize", posterize, 8, 2, 0, 1},       {"Solarize", solarize, 1, 0, 0, 0},
+    {"AutoContrast", autocontrast, 0, 0, 0, 0}, {"Equalize", equalize, 0, 0, 0, 0}};
+
+enum { OPERATIONS = sizeof operations / sizeof *operations };
+enum { OPERATION, MAGNITUDE };
+
+/* In float and from the nearer end, as torch.linspace. */
+static double magnitude_of(int operation, int index, int bins)
+{
+    const float first = operations[operation].first, last = operations[operation].last;
+    const float step = (last - first) / (float)(bins - 1);
+    const float x =
+        index < bins / 2 ? first + step * (float)index : last - step * (float)(bins - 1 - index);
+    return operations[operation].is_whole ? rint(x) : x;
+}
+
+static void draw_trivial(const dn_transform_step *s, dn_draws *d, int height, int width,
+                         double drawn[DN_DRAWN])
+{
+    const int operation = dn_draw_below(d, OPERATIONS), bins = (int)s->value[BINS][0];
+    const double magnitude = magnitude_of(operation, dn_draw_below(d, bins), bins);
+    const int is_negative = dn_draw_chance(d, 0.5) && operations[operation].is_signed;
+    (void)height, (void)width;
+    drawn[OPERATION] = operation;
+    drawn[MAGNITUDE] = is_negative ? -magnitude : magnitude;
+}
+
+static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN_DRAWN],
+                               dn_canvas *c)
+{
+    return operations[(int)drawn[OPERATION]].apply(s, drawn[MAGNITUDE], c);
+}
+
+const dn_step_row dn_step_trivial_augment = {
+    "trivial-augment",
+    "trivial-augment:num_magnitude_bins=31:interpolation=nearest:fill=none\n"
+    "      one of 14 operations",
+    {{"num_magnitude_bins", DN_PARAMETER_WHOLE, 2, 1000, "31"},
+     {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
+     {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
+    NULL,
+    draw_trivial,
+    apply_trivial};

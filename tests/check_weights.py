@@ -1,0 +1,326 @@
+"""Files of weights by readers that share nothing with dn_dist (cli_weights.sh).
+
+    check_weights.py pictures FOLDER [MODE]      class folders of PNG files, 40x40, RGB or grey (L)
+    check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]
+        random weights for a model's written form, with torchvision's names, as safetensors;
+        options: old (norm.1), F16, BF16, untracked; spoilt: hole, tail, twice, dtype, more, less
+    check_weights.py logits MODEL FILE DATA PREDICTIONS LOGITS
+        the net of FILE in PyTorch on the images of `predict --json`, which must have the same
+        probabilities; LOGITS.npz keeps images and logits
+    check_weights.py crops MODEL FILE DATA FOLDER SIZE CSV JSON
+        eval's files, of ten crops of SIZE of FOLDER's images, are what PyTorch's logits amount to
+    check_weights.py same FILE OTHER             FILE has OTHER's tensors, and is laid out as
+                                                 safetensors' own writer does it
+    check_weights.py frozen FILE OTHER PREFIX... all parameters differ but those
+    check_weights.py onnx FILE LOGITS            onnxruntime comes to the same logits
+    check_weights.py older FILE OUT              a checkpoint without the data set's description
+    check_weights.py loads FILE                  the safetensors package reads it
+"""
+import json
+import pathlib
+import re
+import struct
+import sys
+
+import numpy as np
+
+TOLERANCE = 1e-4  # of logits, as the exchange of weights is judged
+
+
+# ---- safetensors: 8 bytes of length, JSON, data -----------------------------------------------
+
+
+def read(path):
+    data = pathlib.Path(path).read_bytes()
+    length, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    about = header.pop("__metadata__", {})
+    kinds = {"F32": "<f4", "I64": "<i8"}
+    body = data[8 + length:]
+    tensors = {}
+    for name, t in header.items():
+        begin, end = t["data_offsets"]
+        tensors[name] = np.frombuffer(body[begin:end], kinds[t["dtype"]]).reshape(t["shape"])
+    return tensors, about, header, length, len(body)
+
+
+def as_bytes(x, dtype):
+    if x.dtype == np.int64:
+        return "I64", x.tobytes()
+    if dtype == "BF16":
+        return dtype, (x.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
+    return dtype, x.astype({"F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
+
+
+def write(path, tensors, options):
+    dtype = next((o for o in options if o in ("F16", "BF16")), "F32")
+    header, body = {}, b""
+    for name, x in tensors.items():
+        kind, data = as_bytes(x, dtype)
+        begin = len(body) + (4 if "hole" in options and body else 0)
+        body = body.ljust(begin, b"\0") + data
+        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [begin, len(body)]}
+    if "dtype" in options:
+        header[next(iter(header))]["dtype"] = "F8_E4M3"
+    text = json.dumps(header).encode()
+    if "twice" in options:
+        text = b"{" + text[1:-1] + b"," + text[1:]
+    tail = b"\0" if "tail" in options else b""
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body + tail)
+
+
+# ---- nets -------------------------------------------------------------------------------------
+
+
+def parse(model):
+    spec = {"growth": "32", "bottleneck": "4", "compression": "0.5", "stem": "cifar",
+            "stem-channels": "64", "last-transition": "0", "head-norm": "1", "head-pool": "0"}
+    spec.update(pair.split("=") for pair in model.split(":"))
+    blocks = [int(n) for n in spec["blocks"].split(",")]
+    growth = [int(n) for n in spec["growth"].split(",")]
+    return spec, blocks, growth * len(blocks) if len(growth) == 1 else growth
+
+
+def shapes(model, channels, classes):
+    """The tensors of a model: name and shape."""
+    spec, blocks, growth = parse(model)
+    out = {}
+
+    def norm(name, n):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            out[f"{name}.{part}"] = (n,)
+        out[f"{name}.num_batches_tracked"] = ()
+
+    width, kernel = int(spec["stem-channels"]), 3 if spec["stem"] == "cifar" else 7
+    out["features.conv0.weight"] = (width, channels, kernel, kernel)
+    if spec["stem"] == "imagenet":
+        norm("features.norm0", width)
+    for b, (layers, k) in enumerate(zip(blocks, growth), 1):
+        wide = int(spec["bottleneck"]) * k
+        for l in range(1, layers + 1):
+            name = f"features.denseblock{b}.denselayer{l}."
+            norm(name + "norm1", width)
+            out[name + "conv1.weight"] = (wide, width, 1, 1) if wide else (k, width, 3, 3)
+            if wide:
+                norm(name + "norm2", wide)
+                out[name + "conv2.weight"] = (k, wide, 3, 3)
+            width += k
+        if b < len(blocks) or spec["last-transition"] == "1":
+            halved = int(width * float(spec["compression"]))
+            norm(f"features.transition{b}.norm", width)
+            out[f"features.transition{b}.conv.weight"] = (halved, width, 1, 1)
+            width = halved
+    if spec["head-norm"] == "1":
+        norm(f"features.norm{len(blocks) + 1}", width)
+    if spec["head-pool"] != "0":  # of the test's images, 40x40, by a stem and transitions that halve
+        halvings = {"cifar": 0, "7x7": 1, "imagenet": 2}[spec["stem"]] + len(blocks) - 1
+        width *= ((40 >> halvings + int(spec["last-transition"])) // int(spec["head-pool"])) ** 2
+    out["classifier.weight"], out["classifier.bias"] = (classes, width), (classes,)
+    return out
+
+
+def random_state(model, channels, classes, options):
+    draw = np.random.default_rng(1)
+    state = {}
+    for name, shape in shapes(model, channels, classes).items():
+        x = draw.standard_normal(shape).astype(np.float32)
+        fan = int(np.prod(shape[1:])) or 1
+        if name.endswith("num_batches_tracked"):
+            if "untracked" in options:
+                continue
+            x = np.array(7)
+        elif name.endswith("running_var"):
+            x = x * x + np.float32(0.5)
+        elif len(shape) > 1:
+            x *= np.float32(fan ** -0.5)
+        elif name.endswith("norm.weight") or re.search(r"norm\d\.weight$", name):
+            x = 1 + x / 4
+        if "old" in options:
+            name = re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
+        state[name] = x
+    if "more" in options:
+        state["features.extra.weight"] = np.zeros(3, np.float32)
+    if "less" in options:
+        del state["features.conv0.weight"]
+    return state
+
+
+def run_torch(model, state, images):
+    """The net by PyTorch's functions, from the paper's definition."""
+    import torch
+    import torch.nn.functional as F
+    t = {k: torch.from_numpy(v.copy()) for k, v in state.items()}
+    spec, blocks, _ = parse(model)
+
+    def norm_relu(x, name):
+        return F.relu(F.batch_norm(x, t[name + ".running_mean"], t[name + ".running_var"],
+                                   t[name + ".weight"], t[name + ".bias"], eps=1e-5))
+
+    x = torch.from_numpy(images)
+    stem = t["features.conv0.weight"]
+    x = F.conv2d(x, stem, stride=1 if spec["stem"] == "cifar" else 2, padding=stem.shape[2] // 2)
+    if spec["stem"] == "imagenet":
+        x = F.max_pool2d(norm_relu(x, "features.norm0"), 3, 2, 1)
+    for b, layers in enumerate(blocks, 1):
+        for l in range(1, layers + 1):
+            name = f"features.denseblock{b}.denselayer{l}."
+            y = x
+            for half in "12":
+                if f"{name}conv{half}.weight" in t:
+                    w = t[f"{name}conv{half}.weight"]
+                    y = F.conv2d(norm_relu(y, name + "norm" + half), w, padding=w.shape[2] // 2)
+            x = torch.cat([x, y], 1)
+        name = f"features.transition{b}."
+        if name + "conv.weight" in t:
+            x = F.avg_pool2d(F.conv2d(norm_relu(x, name + "norm"), t[name + "conv.weight"]), 2)
+    if spec["head-norm"] == "1":
+        x = norm_relu(x, f"features.norm{len(blocks) + 1}")
+    side = int(spec["head-pool"])
+    x = F.avg_pool2d(x, side).flatten(1) if side else x.mean((2, 3))
+    return F.linear(x, t["classifier.weight"], t["classifier.bias"]).numpy()
+
+
+# ---- commands ---------------------------------------------------------------------------------
+
+
+def pictures(folder, mode="RGB"):
+    from PIL import Image
+    draw = np.random.default_rng(2)
+    for c, name in enumerate(["ant", "bee", "cow, brown"]):
+        (pathlib.Path(folder) / name).mkdir(parents=True)
+        for i in range(4):
+            x = draw.integers(0, 256, (40, 40, 3)).astype(np.uint8) // 2 + 40 * c
+            Image.fromarray(x.astype(np.uint8)).convert(mode).save(f"{folder}/{name}/{i}.png")
+
+
+def state(model, channels, classes, path, *options):
+    write(path, random_state(model, int(channels), int(classes), options), options)
+
+
+def logits(model, path, data, predictions, out):
+    from PIL import Image
+    tensors = read(path)[0]
+    about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
+    found = json.loads(pathlib.Path(predictions).read_text())
+    grey = about["channels"] == 1
+    images = np.stack([np.asarray(Image.open(f["file"]).convert("L" if grey else "RGB"))
+                       .reshape(40, 40, -1).transpose(2, 0, 1) for f in found])
+    images = normalised(images, about)
+    expected = run_torch(model, tensors, images)
+    np.savez(out, images=images, logits=expected)
+    p = np.zeros_like(expected, np.float64)
+    for i, f in enumerate(found):
+        for top in f["top"]:
+            assert top["name"] == about["class_names"][top["class"]]
+            p[i, top["class"]] = top["probability"]
+        assert [t["probability"] for t in f["top"]] == sorted(p[i], reverse=True)[:len(f["top"])]
+    wanted = expected - expected.max(1, keepdims=True)
+    wanted = wanted - np.log(np.exp(wanted).sum(1, keepdims=True))
+    wide = wanted > np.log(1e-6)  # of less probable classes the text has too few digits
+    error = np.abs(np.log(np.where(wide, p, 1)) - np.where(wide, wanted, 0)).max()
+    assert error < TOLERANCE, f"{path}: found log-probabilities that differ by {error:.2g}"
+    print(f"{path}: {len(found)} images, log-probabilities differ by at most {error:.1e}")
+
+
+def normalised(pixels, about):
+    mean, std = (np.float32(about[k]).reshape(-1, 1, 1) for k in ("mean", "std"))
+    return (pixels.astype(np.float32) / 255 - mean) / std
+
+
+def crops(model, path, data, folder, size, csv, result):
+    from PIL import Image
+    about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
+    tensors, n, expected = read(path)[0], int(size), []
+    for label, name in enumerate(about["class_names"]):
+        for file in sorted(pathlib.Path(folder, name).glob("*.png")):
+            x = normalised(np.asarray(Image.open(file)).transpose(2, 0, 1), about)
+            end, middle = x.shape[1] - n, (x.shape[1] - n) // 2
+            places = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]
+            ten = np.stack([x[:, r:r + n, c:c + n] for r, c in places])
+            ten = np.concatenate([ten, ten[..., ::-1]])
+            z = run_torch(model, tensors, np.ascontiguousarray(ten)).mean(0, dtype=np.float64)
+            p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+            expected.append((label, p.argmax(), p.max(), -np.log(p[label])))
+    table = np.loadtxt(csv, delimiter=",", skiprows=1)
+    expected = np.array(sorted(expected, key=lambda row: (row[0], row[3])))
+    found = np.array(sorted(table[:, 1:].tolist(), key=lambda row: (row[0], row[3])))
+    error = np.abs(found - expected).max()
+    assert found.shape == expected.shape and error < TOLERANCE, f"{csv}: differs by {error:.2g}"
+    said, classes = json.loads(pathlib.Path(result).read_text()), len(about["class_names"])
+    right, p = found[:, 0] == found[:, 1], found[:, 2]
+    bins = np.minimum((p * 15).astype(int), 14)
+    calibration = sum(abs(right[bins == b].sum() - p[bins == b].sum()) for b in range(15))
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, tuple(found[:, :2].astype(int).T), 1)
+    assert said["crops"] == 10 and said["images"] == len(found)
+    assert abs(said["top1"] - 100 * right.mean()) < 1e-6
+    assert abs(said["loss"] - found[:, 3].mean()) < 1e-6
+    assert abs(said["calibration_error"] - 100 * calibration / len(found)) < 1e-4
+    assert said["confusion"] == confusion.tolist()
+    for c, row in enumerate(said["classes"]):
+        assert row["name"] == about["class_names"][c] and row["correct"] == confusion[c, c]
+        assert row["images"] == confusion[c].sum()
+    print(f"{csv}: {len(found)} images of 10 crops differ by at most {error:.1e}")
+
+
+def same(path, other):
+    tensors, about, header, length, size = read(path)
+    theirs = {re.sub(r"(norm|conv)\.(\d)", r"\1\2", k): v for k, v in read(other)[0].items()}
+    assert set(theirs) <= set(tensors), set(theirs) - set(tensors)
+    for name, x in theirs.items():
+        same_bits = name.endswith("tracked") or x.tobytes() == tensors[name].tobytes()
+        assert same_bits and x.shape == tensors[name].shape, name
+    at = 0
+    for t in header.values():  # in the order of the header: no holes, ...
+        assert t["data_offsets"][0] == at
+        at = t["data_offsets"][1]
+    assert at == size and length % 8 == 0
+    order = [(t["dtype"] != "I64", name) for name, t in header.items()]
+    assert order == sorted(order), "wide elements first, then by name"
+    assert {"model", "classes", "mean", "std", "format"} <= set(about)
+
+
+def frozen(path, other, *prefixes):
+    ours, theirs = read(path)[0], read(other)[0]
+    for name, x in ours.items():
+        if not re.search("running_|tracked", name):
+            expected = name.startswith(prefixes)
+            assert np.array_equal(x, theirs[name]) == expected, name
+
+
+def onnx(path, kept):
+    import onnx as package
+    import onnxruntime
+    package.checker.check_model(package.load(path), full_check=True)
+    data = np.load(kept)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, len(data["images"])):  # the batch is free
+        found, = session.run(["logits"], {"images": data["images"][:count]})
+        error = np.abs(found - data["logits"][:count]).max()
+        assert error < TOLERANCE, f"{path}: found logits that differ by {error:.2g}"
+    nodes = [n.op_type for n in package.load(path).graph.node]
+    print(f"{path}: {len(nodes)} nodes, {nodes.count('BatchNormalization')} batch norms, "
+          f"logits differ by at most {error:.1e}")
+
+
+def older(path, out):
+    import h5py
+    import xxhash
+    pathlib.Path(out).write_bytes(pathlib.Path(path).read_bytes()[:-32])
+    with h5py.File(out, "r+") as file:
+        del file["data_set"], file.attrs["data_folder"]
+    data = pathlib.Path(out).read_bytes()
+    pathlib.Path(out).write_bytes(data + b"dn_dist XXH3-64 " + xxhash.xxh3_64_hexdigest(data).encode())
+
+
+def loads(path):
+    import safetensors.numpy
+    theirs, ours = safetensors.numpy.load_file(path), read(path)[0]
+    assert theirs.keys() == ours.keys()
+    assert all(np.array_equal(theirs[k], ours[k]) for k in ours)
+    again = safetensors.numpy.save(theirs, read(path)[1])
+    header = json.loads(again[8:8 + struct.unpack("<Q", again[:8])[0]])
+    assert list(header)[1:] == list(read(path)[2]), "the package's own order"
+
+
+globals()[sys.argv[1]](*sys.argv[2:])

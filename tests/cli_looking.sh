@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# create_records info, inspect and verify: what they say of encoded images and of pixels, beside what
+# h5py and PIL find, and which image they blame.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
+records
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$tmp"
+tool=$build/create_records
+
+accepted() { limited "$tool" "$@" >out 2>&1 || fail "$*: found status $?, expected 0" out; }
+
+# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT.
+refused() {
+    local text=$1 status=0
+    shift
+    limited "$tool" "$@" >out 2>&1 || status=$?
+    ((status == 1)) || fail "$*: found status $status, expected 1" out
+    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] || fail "$*: expected \"$text\"" out
+}
+
+check() { limited "$python" "$here/looking.py" "$@" >out 2>&1 || fail "$*" out; }
+
+# flip FILE BYTE: changes it.
+flip() {
+    local old
+    old=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\x$(printf %02x $((old ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+"$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"
+accepted FOLDER --source mixed --out one --shards 3 --jobs 2
+ln -s "$data" pixels
+
+# What they hold
+accepted info one
+grep -q "^one: mixed, 5 classes, encoded images" out || fail "info's first line" out
+limited "$tool" info one --json >one.json || fail "info --json"
+check info one
+accepted info pixels
+grep -qE "^  Ankle boot +6000 +1000$" out || fail "info of pixels" out
+limited "$tool" info pixels --json >pixels.json || fail "info --json"
+check info pixels
+refused "takes one folder" info
+refused "--png: found it with info" info one --png x.png
+refused "nowhere" info nowhere
+
+# Pictures of them
+accepted inspect one --png sheet.png --count 9 --size 64
+check sheet one 9 64
+accepted inspect one --png class.png --class b --split train --count 100
+check sheet one 100 128 b
+accepted inspect pixels --png pixels.png --count 16
+accepted inspect one --png augmented.png --augment random-resized-crop:48,hflip --epoch 3 --count 4
+cp augmented.png first.png
+accepted inspect one --png augmented.png --augment random-resized-crop:48,hflip --epoch 3 --count 4
+cmp -s augmented.png first.png || fail "the same epoch, another picture"
+accepted inspect one --png augmented.png --augment random-resized-crop:48,hflip --epoch 4 --count 4
+cmp -s augmented.png first.png && fail "another epoch, the same picture"
+accepted inspect one --sample 5 --png sample.png
+grep -q "^shard    one/mixed-train-00000-of-00003.h5, image 5$" out || fail "where sample 5 stands" out
+cp out facts
+check sample one 5
+accepted inspect one --sample 5 --augment resize:16,center-crop:16 --png small.png
+grep -q "^epoch    0, position" out || fail "the position of a sample" out
+refused "found no --png" inspect one
+refused 'no class of one; did you mean '"'a, b'" inspect one --png x.png --class 'a, c'
+refused "--sample: found 59, expected 0 to 58" inspect one --sample 59
+refused "--sample: found it with --class" inspect one --sample 5 --class b
+refused "--augment hflip: found images of several sizes" inspect one --png x.png --augment hflip
+refused "cannot write" inspect one --png nowhere/x.png
+refused "smaller or fewer images" inspect pixels --png x.png --count 10000 --size 2048
+
+# Which image is at fault
+offset=$(sed -n 's/^offset *//p' facts)
+cp -r one hurt
+flip hurt/mixed-train-00000-of-00003.h5 $((offset + 99))
+refused "hurt/mixed-train-00000-of-00003.h5: image 5 at byte $offset is damaged" verify hurt
+refused "hurt/mixed-train-00000-of-00003.h5: found bytes of checksum" info hurt
+flip hurt/mixed-train-00000-of-00003.h5 100
+rm hurt/mixed-train-00002-of-00003.h5
+refused "; this is the first of" verify hurt
+grep -q "^warning: hurt/mixed-train-00002-of-00003.h5: cannot read: No such file" out ||
+    fail "a file that is missing" out
+cp -r one hurt-size
+check forge hurt-size
+refused "h5, image 3: found" verify hurt-size
+grep -q "pixels, expected 1x1 as sizes says" out || fail "a size that is not the image's" out
+
+cp -rL pixels hurt-pixels
+flip hurt-pixels/fashion_mnist-train-00001-of-00004.h5 1000000
+flip hurt-pixels/fashion_mnist-train.tfrecord-00002-of-00004 1000000
+refused "; this is the first of 2 faults" verify hurt-pixels
+grep -qE "00001-of-00004.h5: the chunk at byte .* is damaged: .* \(images [0-9]+ to [0-9]+\)" out ||
+    fail "the images of a damaged chunk" out
+grep -q "^warning: .*tfrecord-00002-of-00004: record [0-9]* at byte" out || fail "a record" out
+accepted verify one
+finish

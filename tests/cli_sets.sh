@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# The known data sets, from files that Python, scipy and tarfile made: what h5py reads from the
+# records, the options that choose images, and files that are not as they should be.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python PIL numpy h5py scipy ||
+    skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$tmp"
+unset DN_SOURCE_DIR
+records=$build/create_records
+
+# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT.
+refused() {
+    local text=$1 status=0
+    shift
+    limited "$records" "$@" >out 2>&1 || status=$?
+    ((status == 1)) || fail "create_records $*: found status $status, expected 1" out
+    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
+        fail "create_records $*: expected a last line with \"$text\"" out
+}
+
+accepted() {
+    local text=$1
+    shift
+    limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?, expected 0" out
+    grep -qF -- "$text" out || fail "create_records $*: expected \"$text\"" out
+}
+
+check() { limited "$python" "$here/sets.py" "$@" >out 2>&1 || fail "check $*" out; }
+
+"$python" "$here/sets.py" make "$tmp" >out 2>&1 || fail "the sets could not be made" out
+
+# MNIST
+raw=mnist/MNIST/raw
+accepted "train 120 in 4 shards, test 40 in 2" MNIST --source mnist --out m
+grep -q "found 120 images for the train split, the authors' files have 60000" out ||
+    fail "MNIST: a number of images that is not the authors'" out
+check pixels m $raw/train.npz train
+check pixels m $raw/test.npz test
+check classes m 0 1 2 3 4 5 6 7 8 9
+accepted "everything verified" verify m
+cp $raw/t10k-labels-idx1-ubyte.gz $raw/train-labels-idx1-ubyte.gz
+refused "train-labels-idx1-ubyte.gz: found 40 in word 1 of the header, expected 120" MNIST --source mnist
+printf '\x7f' | dd of=$raw/train-images-idx3-ubyte bs=1 seek=4 conv=notrunc status=none
+refused "train-images-idx3-ubyte: found 2130706552 images in a file of 94096 bytes" MNIST --source mnist
+head -c 7 /dev/zero >$raw/train-images-idx3-ubyte
+refused "train-images-idx3-ubyte: found 7 bytes, expected 8 or more" MNIST --source mnist
+
+# SVHN
+accepted "train 60 in 4 shards, test 20 in 2" SVHN --source svhn --out s
+grep -q "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" out || fail "SVHN: a digest" out
+check pixels s svhn/train.npz train
+check pixels s svhn/test.npz test
+accepted "train 90 in 4 shards" SVHN --source svhn --out x --extra
+check pixels x svhn/both.npz train
+refused "found records of other images or labels" SVHN --source svhn --out s --extra
+refused "--extra: found it with MNIST, which does not take it" MNIST --extra
+mkdir odd
+cp svhn/test_32x32.mat odd
+odd() { # NAME TEXT: odd_NAME.mat in place of the train split
+    cp "svhn/odd_$1.mat" odd/train_32x32.mat
+    refused "odd/train_32x32.mat: $2" SVHN --source odd
+}
+odd gray "found X of another shape or type, expected uint8 (32, 32, 3, N)"
+odd double "found X of another shape or type"
+odd wide "found X of another shape or type"
+odd label0 "found label 0 at index 0, expected 1 to 10"
+odd label11 "found label 11 at index 0, expected 1 to 10"
+odd half "found label -1 at index 0, expected 1 to 10"
+odd few "found fewer numbers in y than the 5 images of X"
+odd many "found more numbers in y than the 5 images of X"
+odd no_x "found no X, expected uint8"
+odd no_y "found fewer numbers in y"
+odd version4 "found no Matlab file of version 5"
+odd version7 "found no Matlab file of version 5"
+for cut in 100 1000 40000 61000; do
+    head -c $cut svhn/test_32x32.mat >odd/train_32x32.mat
+    refused "odd/train_32x32.mat: " SVHN --source odd
+done
+
+# CIFAR-100
+accepted "100 classes, 3x32x32, train 2000 in 4 shards, test 2000 in 4" CIFAR100 --limit 20 --out c
+check pixels c cifar100_train.npz train
+check pixels c cifar100_test.npz test
+[[ $(LC_ALL=C grep -ac "image/class/coarse_label" c/cifar100-test.tfrecord-00000-of-00004) -gt 0 ]] ||
+    fail "CIFAR-100: no coarse label in a TFRecord"
+accepted "everything verified" verify c
+accepted "2 classes" CIFAR100 --classes worm,apple --out c2 --level 1
+check classes c2 apple worm
+refused 'found no class "worms" in CIFAR100; did you mean '"'worm'?" CIFAR100 --classes apple,worms
+
+# Choosing images of pixels: what is drawn depends on the seed, and each class has its part
+accepted "train 1600 in 4 shards, test 400 in 1" \
+    CIFAR100 --limit 20 --val-fraction 0.2 --out v --level 1
+grep -q "the test split is 400 images of the train split; the authors' 2000 test images are left out" \
+    out || fail "--val-fraction's line" out
+"$python" - >out 2>&1 <<'EOF' || fail "--val-fraction: what is drawn" out
+import collections
+import sys
+sys.path.insert(0, "/dev/null")
+import h5py
+labels = h5py.File("v/cifar100-test-00000-of-00001.h5")["labels"][:]
+assert set(collections.Counter(labels).values()) == {4}
+assert len(h5py.File("v/cifar100-test-00000-of-00001.h5")["coarse_labels"]) == 400
+EOF
+refused "found records of other images" CIFAR100 --limit 20 --val-fraction 0.2 --out v --level 1 --seed 2
+accepted "already complete" CIFAR100 --limit 20 --val-fraction 0.2 --out v --level 1 --jobs 1
+truncate -s 153699999 cifar-100-binary/train.bin
+refused "train.bin: found 153699999 bytes, expected 153700000" CIFAR100
+truncate -s 153700000 cifar-100-binary/train.bin
+printf '\x14' | dd of=cifar-100-binary/train.bin bs=1 seek=$((3074 * 3)) conv=notrunc status=none
+refused "train.bin: record 3 at byte 9222: found label 20, expected 0 to 19" CIFAR100
+
+# Tiny ImageNet: classes by code point, images to the byte, the validation split by its list
+tiny=tiny-imagenet-200
+accepted "3 classes, encoded images, train 36 in 1 shards, test 10 in 1" TINY_IMAGENET --out t
+check classes t n01 n02 n03
+# shellcheck disable=SC2046
+check encoded t train $(printf '%s\n' $tiny/train/*/images/*.JPEG | LC_ALL=C sort)
+val=$tiny/val/images/val_
+check encoded t test "$val"{1,4,7}.JPEG "$val"{2,5,8}.JPEG "$val"{0,3,6,9}.JPEG
+accepted "everything verified" verify t
+accepted "2 classes, encoded images, train 24 in 1 shards, test 6" TINY_IMAGENET --classes n01,n02 --out t2
+accepted "train 6 in 1 shards, test 6 in 1" TINY_IMAGENET --limit 2 --out t3
+check encoded t3 test "$val"{1,4}.JPEG "$val"{2,5}.JPEG "$val"{0,3}.JPEG
+accepted "train 27 in 1 shards, test 9 in 1" TINY_IMAGENET --val-fraction 0.25 --out t4
+sed 's/n02/n05/' $tiny/val/val_annotations.txt >list
+cp list $tiny/val/val_annotations.txt
+refused 'val_annotations.txt: line 3: found the class "n05", which is not among those of the train split' \
+    TINY_IMAGENET
+printf 'val_0.JPEG n01\nval_1.JPEG\n' >$tiny/val/val_annotations.txt
+refused "val_annotations.txt: line 2: found 1 words, expected 2" TINY_IMAGENET
+: >$tiny/val/val_annotations.txt
+refused "val_annotations.txt: found no line" TINY_IMAGENET
+rm $tiny/val/val_annotations.txt $tiny/train/n01/images/*
+refused "n01: found no image, expected at least one a class" TINY_IMAGENET
+
+# ImageNet: the same records from folders, from tar files, and from flat files with each kind of list
+accepted "3 classes, encoded images, train 24 in 1 shards, test 9 in 1" \
+    IMAGENET --source imagenet/folders --out i
+check classes i n01 n03 n04
+# shellcheck disable=SC2046
+check encoded i train $(printf '%s\n' imagenet/folders/train/*/*.JPEG | LC_ALL=C sort)
+accepted "already complete" IMAGENET --source imagenet/tars --out i
+accepted "written" IMAGENET --source imagenet/tars --out tars
+diff -r i tars || fail "other bytes from tar files"
+for list in by_name.txt by_label.txt ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt; do
+    accepted "already complete" IMAGENET --source imagenet/flat --val-labels imagenet/$list --out i
+    accepted "already complete" IMAGENET --source imagenet/tars --val-labels imagenet/$list --out i
+done
+refused "imagenet/flat: found no classes of the validation images: no folders, no ILSVRC2012_devkit_t12.tar.gz" \
+    IMAGENET --source imagenet/flat
+ln -s ../ILSVRC2012_devkit_t12 imagenet/flat
+accepted "already complete" IMAGENET --source imagenet/flat --out i
+accepted "2 classes, encoded images, train 4 in 1 shards, test 4 in 1" \
+    IMAGENET --source imagenet/tars --classes n01,n04 --limit 2 --out i2
+accepted "already complete" IMAGENET --source imagenet/folders --classes n01,n04 --limit 2 --out i2
+accepted "train 18 in 1 shards, test 6 in 1" IMAGENET --source imagenet/tars --val-fraction 0.25 --out i3
+accepted "already complete" IMAGENET --source imagenet/folders --val-fraction 0.25 --out i3
+printf '9\n' >>imagenet/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt
+refused "meta.mat: found no synset of id 9 without children" IMAGENET --source imagenet/flat
+echo "ILSVRC2012_val_00000010.JPEG n01" >>imagenet/by_name.txt
+refused "ILSVRC2012_img_val.tar: found no ILSVRC2012_val_00000010.JPEG in it" \
+    IMAGENET --source imagenet/tars --val-labels imagenet/by_name.txt
+refused "flat/val/ILSVRC2012_val_00000010.JPEG: cannot read: No such file" \
+    IMAGENET --source imagenet/flat --val-labels imagenet/by_name.txt
+size=$(stat -c %s imagenet/tars/ILSVRC2012_img_train.tar)
+for cut in 100 600 2000 $((size / 2)); do
+    head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cut
+    cp cut imagenet/tars/ILSVRC2012_img_train.tar.new
+    mkdir -p cuts && mv imagenet/tars/ILSVRC2012_img_train.tar.new cuts/ILSVRC2012_img_train.tar
+    refused "cuts/ILSVRC2012_img_train.tar: " IMAGENET --source cuts
+done
+rm imagenet/tars/ILSVRC2012_img_val.tar
+refused "found no validation images in val nor in ILSVRC2012_img_val.tar; --val-fraction takes them from train" \
+    IMAGENET --source imagenet/tars
+[[ -z $(find /tmp -maxdepth 1 -name 'dn_devkit_*' -newer "$tmp/out" 2>/dev/null) ]] ||
+    fail "the devkit's folder is left"
+finish

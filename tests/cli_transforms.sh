@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Transforms against torchvision's functions with the same drawn numbers.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python PIL numpy torch torchvision ||
+    skip "found no python3 with PIL, numpy, torch and torchvision (Debian: python3-torchvision)"
+limited "$python" "$(dirname "${BASH_SOURCE[0]}")/transforms.py" "$build/tests/transform_dump" "$tmp"

@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Weights in and out, and what is made with them: safetensors and ONNX by other readers, predict,
+# eval, --init-from, --freeze.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python torch numpy PIL || skip "found no python3 with torch, numpy and PIL"
+records
+here=$(cd "$(dirname "$0")" && pwd)
+dn_dist=$build/dn_dist
+readers=${DN_WEIGHTS_PYTHON:-} # a python3 with safetensors, onnx and onnxruntime, of PyPI
+[[ -n $readers ]] || echo "not tried, for lack of DN_WEIGHTS_PYTHON: safetensors' and ONNX's readers"
+cd "$tmp"
+
+check() { limited "$python" "$here/check_weights.py" "$@" >out 2>&1 || fail "check_weights.py $*" out; }
+read_by_others() {
+    [[ -z $readers ]] || limited "$readers" "$here/check_weights.py" "$@" >out 2>&1 || fail "$*" out
+}
+works() { limited "$dn_dist" "$@" >out 2>err || fail "dn_dist $*" out err; }
+said() { grep -qE -- "$1" out err || fail "expected '$1'" out err; }
+# refused PATTERN OPTION...: one line with the pattern, after warnings.
+refused() {
+    local status=0
+    limited "$dn_dist" "${@:2}" >out 2>err || status=$?
+    ((status == 1)) || fail "dn_dist ${*:2}: found status $status, expected 1" out err
+    grep -v '^warning' err | grep -qE -- "^dn_dist: .*$1" || fail "${*:2}: expected '$1'" err
+}
+
+check pictures rgb/train
+check pictures rgb/test
+check pictures grey L
+limited "$build/create_records" FOLDER --source rgb --out colour >out 2>&1 || fail "records" out
+
+# --- files of weights -----------------------------------------------------------------------------
+
+# exchange MODEL CHANNELS OPTION...: in, and out again, with the same logits everywhere.
+exchange() {
+    local model=$1 channels=$2 set=colour classes=3 images=rgb/test
+    ((channels == 3)) || { set=$data classes=10 images=grey; }
+    local net=(--model "$model" --data "$set" --size 40)
+    shift 2
+    check state "$model" "$channels" $classes in.safetensors "$@"
+    works predict --checkpoint in.safetensors "${net[@]}" --eval-transform resize:40,center-crop:40 \
+        --top 100 --json $images
+    mv out predictions.json
+    works export in.safetensors "${net[@]}" out.safetensors
+    check logits "$model" out.safetensors "$set" predictions.json kept.npz
+    [[ $* == *F16* ]] || check same out.safetensors in.safetensors
+    read_by_others loads out.safetensors
+    for options in '--opset 13' '--opset 17 --fold-batch-norm'; do
+        works export in.safetensors "${net[@]}" net.onnx $options
+        read_by_others onnx net.onnx kept.npz
+    done
+}
+small=blocks=2,2:growth=4:stem=imagenet:stem-channels=8
+exchange blocks=2,3:growth=4,6:bottleneck=0:compression=1:stem=cifar:stem-channels=8 1 old untracked
+exchange $small 3 F16
+exchange blocks=1,2,1:growth=4:bottleneck=2:stem=7x7:stem-channels=6:last-transition=1 3 BF16 old
+exchange blocks=1,1:growth=16,32:bottleneck=0:compression=1:stem=7x7:stem-channels=16:last-transition=1 1
+exchange blocks=2,2:growth=4:bottleneck=0:stem=imagenet:stem-channels=8:head-norm=0 3
+exchange blocks=2,2:growth=4:stem-channels=8:head-pool=3:transition-dropout=0.2 1
+exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
+[[ -n $readers ]] || [[ -s net.onnx ]] || fail "an ONNX file"
+for out in nowhere/net.onnx nowhere/net.safetensors; do
+    refused "$out: cannot write: No such file" export in.safetensors --model densenet121 --data colour $out
+done
+refused "net.bin: found no .safetensors or .onnx at its end" export in.safetensors --model densenet121 net.bin
+
+# --- weights to start from ------------------------------------------------------------------------
+
+run=(train --model $small --data colour --batch-size 4 --threads 1 --eval-every 0
+    --augment resize:40,center-crop:32,hflip --eval-transform resize:40,center-crop:32)
+for spoilt in "hole:expected [0-9]+, where the tensor before ends" "tail:bytes behind the header" \
+    "twice:duplicate" "dtype:features.conv0.weight: found dtype F8_E4M3" \
+    "more:found the tensor features.extra.weight, which model" \
+    "less:found no tensor features.conv0.weight"; do
+    check state $small 3 3 bad.safetensors "${spoilt%%:*}"
+    refused "bad.safetensors: .*${spoilt#*:}" "${run[@]}" --out bad --init-from bad.safetensors
+done
+check state ${small/=8/=6} 3 3 bad.safetensors
+refused "conv0.weight: found shape \(6, 3, 7, 7\), expected \(8, 3, 7, 7\)" "${run[@]}" --out bad \
+    --init-from bad.safetensors
+"$python" -c 'import torch; torch.save({"a": torch.ones(2)}, "a.pth")'
+refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth
+[[ ! -d bad ]] || [[ -z $(find bad -name '*.h5') ]] || fail "a refused start left a checkpoint"
+
+check state $small 3 3 three.safetensors
+check state $small 3 5 five.safetensors
+works "${run[@]}" --out three --init-from three.safetensors --max-steps 1
+said "^weights of three.safetensors$"
+works "${run[@]}" --out five --init-from five.safetensors --max-steps 1
+said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
+works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
+said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"
+works "${run[@]}" --out again --init-from five --max-steps 1
+said "^weights of five$"
+works export five now.safetensors
+check same now.safetensors now.safetensors
+
+# --- eval and predict of a run --------------------------------------------------------------------
+
+works eval five --crops 10 --json --per-sample samples.csv
+mv out one.json
+check crops $small now.safetensors colour rgb/test 32 samples.csv one.json
+on_ranks 3 "$dn_dist" eval --checkpoint five --crops 10 --json --per-sample three.csv \
+    --batch-size 4 >three.json 2>err || fail "eval on 3 ranks" err
+cmp -s samples.csv three.csv || fail "eval --per-sample: expected the same on 1 and 3 ranks" three.csv
+works eval five --per-class
+said "confusion matrix"
+said "cow, brown +4 images: top-1"
+refused "found --eval-transform none" eval five --crops 10 --eval-transform none --data "$data"
+refused "found no checkpoint" eval rgb
+if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
+    check older five/checkpoint-00000002.h5 older.h5
+    works eval older.h5 --data colour
+    works predict older.h5 rgb/test/bee --data colour
+    refused "--data: found none, and none in older.h5, which an earlier dn_dist wrote" export older.h5 a.onnx
+fi
+mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
+works eval best
+said "from best/best.h5"
+mv colour elsewhere
+refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
+works eval five --data elsewhere
+mv elsewhere colour
+
+echo "no image" >broken.png
+refused "found 2 of 14 images that cannot be read" predict five rgb/test broken.png nowhere.jpg --csv
+grep -q 'warning: broken.png: ' err && grep -q 'warning: nowhere.jpg: ' err || fail "names of bad images" err
+grep -qE '^rgb/test/ant/0.png,1,[0-2],("cow, brown"|ant|bee),[01]' out || fail "predict --csv" out
+[[ $(wc -l <out) == 37 ]] || fail "predict --csv: expected 12 images of 3 classes" out
+sort out >one.csv
+on_ranks 2 "$dn_dist" predict five rgb/test broken.png nowhere.jpg --csv 2>err | sort >two.csv || true
+cmp -s one.csv two.csv || fail "predict: expected the same on 1 and 2 ranks" two.csv
+works predict five rgb/test/bee --top 1
+[[ $(grep -cE '^rgb/test/bee/[0-3].png: .* [0-9.]+ %$' out) == 4 ]] || fail "predict" out
+
+# --- frozen parameters ----------------------------------------------------------------------------
+
+frozen() { train "$1" "$2" --freeze features.conv0,features.denseblock1 --lr-head 0.3 --threads 1 "${@:3}"; }
+train 1 plain --max-steps 6 --threads 1 || fail "a run" plain.log
+frozen 1 frozen --max-steps 6 || fail "a frozen run" frozen.log
+frozen 3 ranks --max-steps 3 && frozen 2 ranks --max-steps 6 || fail "a frozen run, stopped" ranks.log
+[[ $(last_hash frozen) == "$(last_hash ranks)" ]] || fail "--freeze: other weights on other ranks"
+[[ $(last_hash frozen) != "$(last_hash plain)" ]] || fail "--freeze: without effect"
+train 1 start --max-steps 1 --lr 0 --threads 1 || fail "a run" start.log
+for name in start frozen; do works export $name $name.safetensors; done
+check frozen start.safetensors frozen.safetensors features.conv0 features.denseblock1
+finish

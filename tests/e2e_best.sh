@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Held-out images, the best checkpoint, the early end and averaged weights: the same on any number of
+# ranks and threads, and where a run was stopped and went on.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
+cd "$tmp"
+"$python" - <<'END' || fail "the pictures could not be made"
+import os, random
+from PIL import Image
+draw = random.Random(1)
+for label in range(4):
+    os.makedirs(f"pictures/{label}")
+    for i in range(25):
+        shade = bytes(min(255, max(0, int(draw.gauss(60 + 40 * label, 60)))) for _ in range(3 * 144))
+        Image.frombytes("RGB", (12, 12), shade).resize((32, 32)).save(f"pictures/{label}/{i}.png")
+END
+limited "$build/create_records" FOLDER --source pictures --out records >records.log 2>&1 ||
+    fail "create_records FOLDER" records.log
+
+# small RANKS OUT OPTION...: epochs of 4 steps of 4 x 4 of the 90 training images.
+small() {
+    local ranks=$1 out=$2
+    shift 2
+    on_ranks "$ranks" "$build/dn_dist" train --model fashion-mnist-tiny --data records --size 28 \
+        --out "$out" --batch-size 4 --virtual-ranks 4 "$@" >>"$out.log" 2>&1
+}
+
+# scores OUT: the epochs' lines without times, and without what is only of this process's steps.
+scores() {
+    sed -nE '/"epoch", /{s/"(images_per_s|seconds|train_[a-z0-9]+)": [^,]*, //g;p}' "$1/metrics.jsonl"
+}
+
+options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)
+small 1 whole "${options[@]}" --threads 2 || fail "training" whole.log
+expected=$(scores whole)
+[[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top1"'*'"ema_test_top5"'* ]] ||
+    fail "expected five epochs with scores of validation and averages" whole/metrics.jsonl
+grep -q "^held out for validation: 18 of 90 training images" whole.log || fail "--val-fraction" whole.log
+for ranks in 2 3; do
+    small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
+    small $((5 - ranks)) on-$ranks --threads 2 || fail "going on" on-$ranks.log
+    [[ $(scores on-$ranks) == "$expected" ]] ||
+        fail "$ranks ranks, stopped, then others: other scores" {whole,on-$ranks}/metrics.jsonl
+done
+small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[@]}" --sync-bn ||
+    fail "--sync-bn" sync.log
+[[ $(scores sync) == "$(scores sync-3)" ]] || fail "--sync-bn: other scores" {sync,sync-3}/metrics.jsonl
+
+# What best.h5 holds is the epoch with the greatest accuracy of the averages.
+"$python" - whole/metrics.jsonl >best <<'END'
+import json, sys
+epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
+best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["epoch"]))
+print(f'{best["ema_test_top1"]:.2f} {best["test_top1"]:.2f}')
+END
+read -r average trained <best
+for weights in average trained; do
+    limited "$build/dn_dist" eval --data records --checkpoint whole/best.h5 --weights $weights >eval.log 2>&1
+    grep -q "top-1 ${!weights} %" eval.log || fail "best.h5, $weights: expected top-1 ${!weights}" eval.log
+done
+small 1 plain --epochs 1 || fail "training without --ema" plain.log
+limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weights average >eval.log 2>&1 &&
+    fail "averaged weights that are not there"
+grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
+
+# A run that was stopped before the evaluation of its last epoch has it when it is started again.
+small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log
+[[ ! -e late/best.h5 ]] || fail "a best epoch without evaluations" late.log
+small 2 late --eval-every 1 || fail "the evaluation that is left" late.log
+[[ -e late/best.h5 && $(last_step late) == 5 ]] || fail "the evaluation that is left: no best.h5" late.log
+small 1 late && grep -q "the run is complete, late/checkpoint-00000005.h5 " late.log ||
+    fail "a complete run" late.log
+
+# Another length of the run, another rate.
+small 2 plain --epochs 8 --max-steps 6 || fail "another --epochs" plain.log
+grep -q "^learning rate at step 6: 0.00025 by the checkpoint's options, 0.025 by these$" plain.log ||
+    fail "another --epochs: expected both rates" plain.log
+
+# An early end, which is the end; a longer patience goes on from there.
+small 2 early --lr 0 --early-stop 2 --best loss --eval-every 2 || fail "--early-stop" early.log
+grep -qE "^stopped after epoch [0-9]+: no better loss since epoch [0-9]+$" early.log ||
+    fail "expected word of an early end" early.log
+last=$(last_step early)
+small 3 early && grep -q "the run is complete, early/checkpoint-.* of its last step, $last " early.log ||
+    fail "an early end, again" early.log
+small 3 early --early-stop 3 || fail "a longer patience" early.log
+[[ $(last_step early) -gt $last ]] || fail "a longer patience: no step" early.log
+
+# Another way from an earlier step: a best that is later is set aside.
+newest=$(find whole -name 'checkpoint-*.h5' | sort | head -n 1)
+small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$newest" | sed 's/^0*//; s/.h5//') + 1))" ||
+    fail "another way" whole.log
+[[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
+
+status=0
+small 1 none --early-stop 2 --eval-every 0 || status=$?
+[[ $status == 1 ]] && grep -q "^dn_dist: --early-stop 2: found no evaluations to judge by" none.log ||
+    fail "--early-stop without evaluations" none.log
+finish

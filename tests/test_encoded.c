@@ -1,0 +1,374 @@
+/*
+ * Encoded shards as training reads them: the same bytes as the files had; no changed byte that is
+ * accepted, though no file is hashed at the start; and copies on another disk (dn/stage.h), which
+ * may be damaged, removed, shared by two runs, left over, or not fit.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <png.h>
+
+#include "dn/file.h"
+#include "dn/rng.h"
+#include "dn/shard.h"
+#include "dn/stage.h"
+#include "folder.h"
+
+enum { CLASSES = 2, IMAGES = 9, SIDE = 12, TRAIN = CLASSES * IMAGES - 2, SHARDS = 3 };
+
+enum { PATH = 128 };
+
+/* In a folder of the test's own. */
+static const char records[] = "records", stage[] = "stage";
+
+static void run(const char *command)
+{
+    assert_int_equal(system(command), 0);
+}
+
+static void make_png(int class, int number)
+{
+    uint8_t pixels[SIDE * SIDE * 3];
+    char path[PATH];
+    png_image png = {
+        .version = PNG_IMAGE_VERSION, .width = SIDE, .height = SIDE, .format = PNG_FORMAT_RGB};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] =
+            (uint8_t)dn_random(1, DN_STREAM_SYNTHETIC, (uint64_t)(class * IMAGES + number), i)
+                .word[0];
+    snprintf(path, sizeof path, "images/%d/%d.png", class, number);
+    assert_true(png_image_write_to_file(&png, path, 0, pixels, 0, NULL));
+}
+
+static int make_records(void **state)
+{
+    char out[PATH_MAX];
+    int made;
+    (void)state;
+    dn_log_set_level(DN_QUIET);
+    run("mkdir -p images/0 images/1");
+    for (int i = 0; i < CLASSES * IMAGES; i++)
+        make_png(i / IMAGES, i % IMAGES);
+    const dn_records_options options = {
+        .source = "images", .out = records, .shards = SHARDS, .zstd_level = 3};
+    const dn_status status = dn_folder_make(NULL, &options, out, &made);
+    if (status != DN_OK)
+        print_error("%s\n", dn_message());
+    return status;
+}
+
+/* What a run reads of the train split, labels and all. */
+typedef struct content {
+    size_t size;
+    uint8_t bytes[1 << 17];
+} content;
+
+static dn_status read_images(const dn_shards *shards, content *c)
+{
+    dn_buffer buffer = {0};
+    dn_status status = DN_OK;
+    const dn_source source = dn_shards_source(shards, NULL);
+    c->size = 0;
+    for (int64_t i = 0; i < source.count && status == DN_OK; i++) {
+        size_t size;
+        status = dn_shards_read_encoded(shards, i, &buffer, &size);
+        if (status != DN_OK)
+            break;
+        assert_true(c->size + size + sizeof *source.labels <= sizeof c->bytes);
+        memcpy(c->bytes + c->size, buffer.bytes, size);
+        memcpy(c->bytes + c->size + size, &source.labels[i], sizeof *source.labels);
+        c->size += size + sizeof *source.labels;
+    }
+    dn_buffer_free(&buffer);
+    return status;
+}
+
+/* As ranks do, without dn_shards_check. */
+static dn_status read_train(content *c)
+{
+    dn_shards *shards;
+    DN_TRY(dn_shards_open(&shards, records, DN_TRAIN));
+    const dn_status status = read_images(shards, c);
+    dn_shards_close(&shards);
+    return status;
+}
+
+static content whole, now; /* as made; as read */
+
+static void check_now(const dn_shards *shards)
+{
+    assert_int_equal(read_images(shards, &now), DN_OK);
+    assert_true(now.size == whole.size && memcmp(now.bytes, whole.bytes, whole.size) == 0);
+}
+
+static void shard_path(char path[PATH], const char *folder, int shard)
+{
+    snprintf(path, PATH, "%s/images-train-%05d-of-%05d.h5", folder, shard, SHARDS);
+}
+
+static void put_byte(const char *path, size_t at, uint8_t byte)
+{
+    FILE *const file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte, file), byte);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Of the last image, behind which are 1 KiB of HDF5's. */
+static void damage(const char *path)
+{
+    int64_t size;
+    assert_int_equal(dn_file_size(path, &size), DN_OK);
+    for (size_t i = 0; i < 64; i++)
+        put_byte(path, (size_t)size - 1500 + i, 0xa5);
+}
+
+/* The files' own bytes, in the order of the folders. */
+static void test_read(void **state)
+{
+    (void)state;
+    uint8_t *bytes;
+    size_t size, images = 0;
+    char path[PATH];
+    assert_int_equal(read_train(&whole), DN_OK);
+    for (int i = 0; i < CLASSES * IMAGES; i++) {
+        snprintf(path, sizeof path, "images/%d/%d.png", i / IMAGES, i % IMAGES);
+        assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
+        const uint8_t *const found = memmem(whole.bytes, whole.size, bytes, size);
+        images += found && found[size] == i / IMAGES && found[size + 1] == 0;
+        free(bytes);
+    }
+    assert_int_equal(images, TRAIN);
+}
+
+/* A byte is changed: that is told, or nothing that is read has changed. */
+static void test_changed_bytes(void **state)
+{
+    (void)state;
+    enum { EVERY = 7 };
+    char path[PATH];
+    uint8_t *bytes;
+    size_t size, told = 0;
+    shard_path(path, records, 1);
+    assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
+    for (size_t at = 0; at < size; at += EVERY) {
+        put_byte(path, at, bytes[at] ^ (uint8_t)(1 << at % 8));
+        const dn_status status = read_train(&now);
+        if (status == DN_OK && (now.size != whole.size || memcmp(now.bytes, whole.bytes, now.size)))
+            fail_msg("byte %zu: other images or labels are accepted", at);
+        told += status != DN_OK;
+        put_byte(path, at, bytes[at]);
+    }
+    assert_true(told * EVERY > size / 4); /* much is of images */
+    free(bytes);
+    run("echo >>records/images-train-00001-of-00003.h5"); /* a byte more */
+    assert_int_equal(read_train(&now), DN_ECORRUPT);
+    run("truncate -s -1 records/images-train-00001-of-00003.h5");
+    assert_int_equal(read_train(&now), DN_OK);
+    damage(path);
+    dn_shards *shards;
+    assert_int_equal(dn_shards_open(&shards, records, DN_TRAIN), DN_OK);
+    assert_int_equal(dn_shards_check(shards), DN_ECORRUPT);
+    dn_shards_close(&shards);
+    assert_int_equal(read_train(&now), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "is damaged: found bytes of checksum"));
+}
+
+/* ---- copies ---- */
+
+/* A run on a node that stages. */
+typedef struct node {
+    dn_shards *shards;
+    dn_stage *stage;
+    atomic_uchar copied[SHARDS];
+} node;
+
+static void open_node(node *n)
+{
+    *n = (node){0};
+    assert_int_equal(dn_shards_open(&n->shards, records, DN_TRAIN), DN_OK);
+    assert_int_equal(dn_stage_bytes(n->shards), sizeof n->copied);
+    assert_int_equal(dn_stage_use(n->shards, stage, n->copied), DN_OK);
+    dn_stage_start(&n->stage, n->shards);
+}
+
+static void close_node(node *n)
+{
+    dn_stage_stop(&n->stage);
+    assert_null(n->stage);
+    dn_shards_close(&n->shards);
+}
+
+static int copies(node *n)
+{
+    int count = 0;
+    for (int i = 0; i < SHARDS; i++)
+        count += atomic_load(&n->copied[i]);
+    return count;
+}
+
+static void await_copies(node *n)
+{
+    while (copies(n) < SHARDS)
+        usleep(1000);
+}
+
+static void copy_path(char path[PATH], const dn_shards *shards, int shard)
+{
+    char folder[PATH / 2];
+    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64, dn_shards_hash(shards));
+    shard_path(path, folder, shard);
+}
+
+/* 1 where the folder for copies is empty. */
+static int is_clean(void)
+{
+    return rmdir(stage) == 0;
+}
+
+/* The same is read from the source, from some copies, from copies alone, and again after a copy was
+ * damaged or removed; nothing is left. */
+static void test_stage(void **state)
+{
+    (void)state;
+    node n;
+    char path[PATH];
+    open_node(&n);
+    check_now(n.shards);
+    await_copies(&n);
+    run("mv records away");
+    check_now(n.shards);
+    assert_int_equal(copies(&n), SHARDS);
+    run("mv away records");
+    copy_path(path, n.shards, 0);
+    damage(path);
+    copy_path(path, n.shards, 2);
+    unlink(path);
+    check_now(n.shards);
+    assert_int_equal(copies(&n), 1);
+    close_node(&n);
+    assert_true(is_clean());
+    open_node(&n); /* and ends at once */
+    close_node(&n);
+    assert_true(is_clean());
+}
+
+/* The second run uses the first's copies, and outlives it; the last one cleans up. */
+static void test_two_runs(void **state)
+{
+    (void)state;
+    node a, b;
+    struct stat first, second;
+    char path[PATH];
+    open_node(&a);
+    open_node(&b);
+    await_copies(&a);
+    await_copies(&b);
+    copy_path(path, a.shards, 1);
+    assert_int_equal(stat(path, &first), 0);
+    close_node(&a);
+    assert_int_equal(stat(path, &second), 0);
+    assert_true(first.st_ino == second.st_ino);
+    check_now(b.shards);
+    assert_int_equal(copies(&b), SHARDS);
+    close_node(&b);
+    assert_true(is_clean());
+}
+
+/* A killed run left a good copy, a damaged one, a part of one, and another set's folder, which
+ * nobody uses; one that is used stays. */
+static void test_leftovers(void **state)
+{
+    (void)state;
+    node n;
+    struct stat before, after;
+    char path[PATH], kept[PATH], command[4 * PATH];
+    dn_shards *shards;
+    assert_int_equal(dn_shards_open(&shards, records, DN_TRAIN), DN_OK);
+    snprintf(command, sizeof command,
+             "to=stage/dn_dist-%016" PRIx64 " && mkdir -p $to && cp records/*-0000[01]-of-* $to && "
+             "touch $to/images-train-00002-of-00003.h5.partial && cd stage && "
+             "mkdir dn_dist-0123456789abcdef dn_dist-00000000000000aa && "
+             "touch dn_dist-0123456789abcdef/x.h5 dn_dist-00000000000000aa/x.h5",
+             dn_shards_hash(shards));
+    run(command);
+    copy_path(path, shards, 1);
+    damage(path);
+    copy_path(kept, shards, 0);
+    assert_int_equal(stat(kept, &before), 0);
+    FILE *const lock = fopen("stage/dn_dist-00000000000000aa/lock", "w");
+    assert_int_equal(flock(fileno(lock), LOCK_SH), 0);
+
+    open_node(&n);
+    await_copies(&n);
+    assert_int_equal(stat(kept, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    run("mv records away");
+    check_now(n.shards);
+    run("mv away records");
+    close_node(&n);
+    assert_int_equal(access("stage/dn_dist-0123456789abcdef", F_OK), -1);
+    assert_int_equal(access("stage/dn_dist-00000000000000aa/x.h5", F_OK), 0);
+    fclose(lock);
+    open_node(&n);
+    close_node(&n);
+    dn_shards_close(&shards);
+    assert_true(is_clean());
+}
+
+/* No room for a copy, and no folder to be made: the source is read. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    node n;
+    struct rlimit limit;
+    char path[PATH];
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, limit.rlim_max}), 0);
+    open_node(&n);
+    check_now(n.shards);
+    usleep(20 * 1000);
+    copy_path(path, n.shards, 0);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(copies(&n), 0);
+    close_node(&n);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_true(is_clean());
+    run("touch stage");
+    open_node(&n);
+    assert_null(n.stage);
+    check_now(n.shards);
+    close_node(&n);
+    run("rm stage");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_read),     cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_two_runs), cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_no_room),  cmocka_unit_test(test_changed_bytes), /* the last */
+    };
+    char work[] = "/tmp/dn_encoded_XXXXXX", command[64];
+    if (!mkdtemp(work) || chdir(work) != 0) {
+        perror(work);
+        return 1;
+    }
+    const int failed = cmocka_run_group_tests(tests, make_records, NULL);
+    snprintf(command, sizeof command, "rm -rf %s", work);
+    return system(command) != 0 || failed;
+}

@@ -1,0 +1,144 @@
+/* Frozen parameters: what is left of a leaf has the same bits as without; weights, and whole
+ * layers, are left out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dn/net.h"
+
+enum { BATCH = 3 };
+
+static const char *const models[] = {
+    "blocks=2,2:growth=4:stem-channels=8",
+    "blocks=2,1:growth=3:bottleneck=0:compression=1:stem=imagenet:stem-channels=5",
+};
+
+static const char *const lists[] = {
+    "features.conv0",
+    "features.conv0,features.norm0",
+    "features.conv0,features.norm0,features.denseblock1,features.transition1",
+    "features.conv0,features.denseblock1,features.transition1",
+    "features",
+    "*norm*",
+    "*conv?.weight",
+};
+
+static const dn_kernels *kernels;
+
+static dn_net *make_net(const char *model, const char *freeze)
+{
+    const dn_net_options options = {.batch = BATCH, .train = 1, .freeze = freeze, .recompute = 1};
+    dn_spec spec;
+    dn_net *net;
+    assert_int_equal(dn_spec_parse(&spec, model), DN_OK);
+    spec.height = spec.width = 16;
+    if (dn_net_create(&net, &spec, kernels, &options) != DN_OK)
+        return NULL;
+    dn_net_init(net, DN_INIT_KAIMING, 1);
+    const dn_view view = dn_net_view(net);
+    for (int i = 0; i < BATCH * 3 * 16 * 16; i++)
+        view.images[i] = (float)(i * 37 % 101) / 50 - 1;
+    for (int i = 0; i < BATCH; i++)
+        view.labels[i] = i;
+    return net;
+}
+
+static void note_end(void *user, size_t end)
+{
+    size_t *const last = user;
+    assert_true(end >= *last);
+    *last = end;
+}
+
+static void backward(dn_net *net)
+{
+    size_t end = 0;
+    dn_pass pass = {.ready = note_end, .user = &end};
+    dn_result result;
+    dn_net_forward_train(net, &pass, &result);
+    dn_net_backward(net, &pass);
+    assert_int_equal(end, dn_net_view(net).leaf_count);
+}
+
+static void compare(const char *model, const char *freeze)
+{
+    dn_net *whole = make_net(model, NULL), *part = make_net(model, freeze);
+    if (part == NULL) /* the model has no such parameter */
+        return dn_net_destroy(&whole);
+    const dn_view all = dn_net_view(whole), left = dn_net_view(part);
+    backward(whole);
+    backward(part);
+    assert_memory_equal(left.leaf + left.gradient_count, all.leaf + all.gradient_count,
+                        (left.leaf_count - left.gradient_count) * sizeof *left.leaf);
+    for (int i = 0; i < left.tensor_count; i++) {
+        const dn_tensor *const t = &left.tensors[i];
+        const int has_gradient = dn_is_parameter(t) && t->offset < left.gradient_count;
+        assert_true(has_gradient || !dn_is_parameter(t) || t->frozen);
+        if (has_gradient && !t->frozen)
+            assert_memory_equal(left.leaf + t->offset, all.leaf + t->offset,
+                                t->count * sizeof *left.leaf);
+        else if (has_gradient && t->kind == DN_CONV_WEIGHT)
+            for (size_t x = 0; x < t->count; x++)
+                assert_true(left.leaf[t->offset + x] == 0); /* not computed */
+    }
+    dn_net_destroy(&whole);
+    dn_net_destroy(&part);
+}
+
+static void test_gradients_that_are_left_are_the_same(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+        for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
+            compare(models[m], lists[l]);
+}
+
+static void test_frozen_layers_have_no_gradients(void **state)
+{
+    (void)state;
+    dn_net *net = make_net(models[0], "features");
+    const dn_view view = dn_net_view(net);
+    size_t expected = 0;
+    for (int i = 0; i < view.tensor_count; i++) {
+        const dn_tensor *const t = &view.tensors[i];
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        assert_int_equal(t->frozen, dn_is_parameter(t) && !is_head);
+        if (is_head || strncmp(t->name, "features.norm", 13) == 0) /* what the head's layer has */
+            expected += dn_is_parameter(t) ? t->count : 0;
+    }
+    assert_int_equal(view.gradient_count, expected);
+    dn_net_destroy(&net);
+}
+
+static void test_lists_that_make_no_sense(void **state)
+{
+    (void)state;
+    assert_null(make_net(models[0], "feature"));
+    assert_non_null(strstr(dn_message(), "--freeze: found 'feature', which no parameter"));
+    assert_null(make_net(models[0], "features,head"));
+    assert_non_null(strstr(dn_message(), "found 'head'"));
+    assert_null(make_net(models[0], "*"));
+    assert_non_null(strstr(dn_message(), "found all parameters"));
+}
+
+/* The plain kernels, and the fastest: with Winograd's products, where there are such. */
+static int choose_kernels(void **state)
+{
+    (void)state;
+    return dn_kernels_select(&kernels, kernels ? "" : "generic") == DN_OK ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients_that_are_left_are_the_same),
+        cmocka_unit_test(test_frozen_layers_have_no_gradients),
+        cmocka_unit_test(test_lists_that_make_no_sense),
+    };
+    const int failed = cmocka_run_group_tests(tests, choose_kernels, NULL);
+    return cmocka_run_group_tests(tests, choose_kernels, NULL) + failed;
+}

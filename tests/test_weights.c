@@ -1,0 +1,227 @@
+/* Weights in safetensors: what was written comes back, a fresh head, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dn/file.h"
+#include "dn/weights.h"
+
+#define MODEL "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:stem-channels=3"
+
+static char path[64];
+
+static dn_net *make_net(int classes, uint64_t seed)
+{
+    const dn_net_options options = {.batch = 1};
+    dn_spec spec;
+    dn_net *net;
+    assert_int_equal(dn_spec_parse(&spec, MODEL), DN_OK);
+    spec.height = spec.width = 16;
+    spec.classes = classes;
+    assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(0), &options), DN_OK);
+    dn_net_init(net, DN_INIT_KAIMING, seed);
+    return net;
+}
+
+static void save(const dn_net *net)
+{
+    static const char *const names[] = {"a", "b \"c\"", "d", "e"};
+    const dn_manifest data = {
+        .info = {.dataset = "SET", .channels = 3, .classes = 4, .std = {1, 1, 1}},
+        .class_names = names};
+    assert_int_equal(dn_safetensors_save(path, net, &(dn_weights_about){.step = 7, .data = &data}),
+                     DN_OK);
+}
+
+static const float *values(const dn_net *net, const dn_tensor *t)
+{
+    const dn_view view = dn_net_view(net);
+    return (dn_is_parameter(t) ? view.parameters : view.running) + t->offset;
+}
+
+static void test_what_was_saved_comes_back(void **state)
+{
+    (void)state;
+    dn_net *from = make_net(4, 1), *to = make_net(4, 2);
+    int classes = -1;
+    save(from);
+    assert_int_not_equal(dn_net_hash(from), dn_net_hash(to));
+    assert_int_equal(dn_safetensors_load(to, path, &classes), DN_OK);
+    assert_int_equal(classes, 0);
+    assert_int_equal(dn_net_hash(from), dn_net_hash(to));
+    dn_net_destroy(&from);
+    dn_net_destroy(&to);
+}
+
+static void test_another_number_of_classes_keeps_the_head(void **state)
+{
+    (void)state;
+    dn_net *from = make_net(4, 1), *to = make_net(6, 2), *fresh = make_net(6, 2);
+    const dn_view view = dn_net_view(to);
+    int classes;
+    save(from);
+    assert_int_equal(dn_safetensors_load(to, path, &classes), DN_OK);
+    assert_int_equal(classes, 4);
+    for (int i = 0; i < view.tensor_count; i++) {
+        const dn_tensor *const t = &view.tensors[i];
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        const dn_net *const expected = is_head ? fresh : from;
+        const dn_tensor *const theirs = &dn_net_view(expected).tensors[i];
+        assert_memory_equal(values(to, t), values(expected, theirs), t->count * sizeof(float));
+    }
+    dn_net_destroy(&from);
+    dn_net_destroy(&to);
+    dn_net_destroy(&fresh);
+}
+
+static void test_other_shapes_are_refused_by_name(void **state)
+{
+    (void)state;
+    const dn_net_options options = {.batch = 1};
+    dn_net *from = make_net(4, 1), *to;
+    dn_spec spec;
+    int classes;
+    save(from);
+    assert_int_equal(dn_spec_parse(&spec, "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:"
+                                          "stem-channels=5"),
+                     DN_OK);
+    spec.height = spec.width = 16;
+    spec.classes = 4;
+    assert_int_equal(dn_net_create(&to, &spec, dn_kernels_get(0), &options), DN_OK);
+    assert_int_equal(dn_safetensors_load(to, path, &classes), DN_ESHAPE);
+    assert_non_null(strstr(dn_message(), "features.conv0.weight: found shape (3, 3, 7, 7), "
+                                         "expected (5, 3, 7, 7)"));
+    dn_net_destroy(&from);
+    dn_net_destroy(&to);
+}
+
+/* ---- files that nobody sound wrote ---- */
+
+typedef struct forgery {
+    const char *header; /* NULL: `bytes` zeros alone */
+    int bytes;          /* behind it */
+    const char *message;
+} forgery;
+
+#define F32(shape, begin, end)                                                                     \
+    "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
+
+static const forgery forgeries[] = {
+    {NULL, 7, "found no header"},
+    {NULL, 200, "found no header"},
+    {"", 8, "found no header"},
+    {"[]", 8, "found no header"},
+    {"{\"a\":", 8, "not valid JSON"},
+    {"{\"a\":" F32("[2]", 0, 8) ",\"a\":" F32("[2]", 0, 8) "}", 8, "duplicate"},
+    {"{\"a\":7}", 8, "a: expected dtype, shape and data_offsets"},
+    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", 8, "dtype F8_E4M3"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":8,\"data_offsets\":[0,8]}}", 8, "a: found no shape"},
+    {"{\"a\":" F32("[-2]", 0, 8) "}", 8, "whole numbers of 0 or more"},
+    {"{\"a\":" F32("[1.5]", 0, 8) "}", 8, "whole numbers of 0 or more"},
+    {"{\"a\":" F32("[4611686018427387904,4]", 0, 8) "}", 8, "more than the file's 8 bytes"},
+    {"{\"a\":" F32("[0,4611686018427387904]", 0, 8) "}", 8, "found 8 bytes, expected those of 0"},
+    {"{\"a\":" F32("[3]", 0, 8) "}", 8, "found 8 bytes, expected those of 3 x F32"},
+    {"{\"a\":" F32("[2]", 0, 9) "}", 9, "found 9 bytes, expected those of 2 x F32"},
+    {"{\"a\":" F32("[2]", 0, 80) "}", 8, "data_offsets in order, within the 8 bytes"},
+    {"{\"a\":" F32("[2]", 8, 0) "}", 8, "data_offsets in order"},
+    {"{\"a\":" F32("[2]", -8, 0) "}", 8, "data_offsets in order"},
+    {"{\"a\":" F32("[2]", 0, 8) ",\"b\":" F32("[2]", 4, 12) "}", 12, "b: found its bytes from 4"},
+    {"{\"a\":" F32("[2]", 0, 8) ",\"b\":" F32("[2]", 12, 20) "}", 20, "b: found its bytes from 12"},
+    {"{\"a\":" F32("[2]", 0, 8) "}", 9, "found 9 bytes behind the header, expected the tensors' 8"},
+    {"{\"__metadata__\":{\"a\":1}}", 0, "__metadata__: a: expected a text"},
+    {"{\"__metadata__\":[]}", 0, "__metadata__: expected texts"},
+    {"{\"a\":" F32("[2]", 0, 8) "}", 8, "found no tensor features.conv0.weight"},
+    {"{\"a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}", 8, "a: found dtype I64"},
+    {"{\"a\":" F32("[1,1,1,1,2]", 0, 8) "}", 8, "a: found a tensor of rank 5"},
+    {"{}", 0, "found no tensor features.conv0.weight"},
+};
+
+static void write_forgery(const forgery *f)
+{
+    uint8_t bytes[1024] = {0};
+    const size_t length = f->header ? strlen(f->header) : 0;
+    bytes[0] = length & 255;
+    bytes[1] = (uint8_t)(length >> 8);
+    if (f->header)
+        memcpy(bytes + 8, f->header, length);
+    assert_int_equal(dn_file_write(path, bytes, (f->header ? 8 + length : 0) + (size_t)f->bytes),
+                     DN_OK);
+}
+
+static void test_unsound_files_are_refused(void **state)
+{
+    (void)state;
+    dn_net *net = make_net(4, 1);
+    int classes;
+    for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++) {
+        write_forgery(&forgeries[i]);
+        assert_int_not_equal(dn_safetensors_load(net, path, &classes), DN_OK);
+        if (strstr(dn_message(), forgeries[i].message) == NULL)
+            fail_msg("%s: found \"%s\", expected \"%s\"", forgeries[i].header, dn_message(),
+                     forgeries[i].message);
+    }
+    dn_net_destroy(&net);
+}
+
+/* A header may say that it is longer than the file, by any of its 8 bytes. */
+static void test_lengths_beyond_the_file_are_refused(void **state)
+{
+    (void)state;
+    dn_net *net = make_net(4, 1);
+    int classes;
+    for (int byte = 0; byte < 8; byte++) {
+        uint8_t bytes[64] = {0};
+        bytes[byte] = 255;
+        bytes[8] = '{';
+        assert_int_equal(dn_file_write(path, bytes, sizeof bytes), DN_OK);
+        assert_int_equal(dn_safetensors_load(net, path, &classes), DN_ECORRUPT);
+    }
+    assert_int_equal(dn_file_write(path, "PK\3\4 zip", 8), DN_OK);
+    assert_int_equal(dn_safetensors_load(net, path, &classes), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "pth_to_safetensors.py"));
+    dn_net_destroy(&net);
+}
+
+/* Numbers that are none, and variances below 0. */
+static void test_unsound_numbers_are_refused(void **state)
+{
+    (void)state;
+    dn_net *from = make_net(4, 1), *to = make_net(4, 2);
+    const dn_view view = dn_net_view(from);
+    int classes;
+    view.parameters[5] = (float)-1e38 * 10;
+    save(from);
+    assert_int_equal(dn_safetensors_load(to, path, &classes), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "found -inf"));
+    view.parameters[5] = 0;
+    for (int i = 0; i < view.tensor_count; i++)
+        if (view.tensors[i].kind == DN_RUNNING_VAR)
+            view.running[view.tensors[i].offset] = -1;
+    save(from);
+    assert_int_equal(dn_safetensors_load(to, path, &classes), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "running_var: found -1 at 0"));
+    dn_net_destroy(&from);
+    dn_net_destroy(&to);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_was_saved_comes_back),
+        cmocka_unit_test(test_another_number_of_classes_keeps_the_head),
+        cmocka_unit_test(test_other_shapes_are_refused_by_name),
+        cmocka_unit_test(test_unsound_files_are_refused),
+        cmocka_unit_test(test_lengths_beyond_the_file_are_refused),
+        cmocka_unit_test(test_unsound_numbers_are_refused),
+    };
+    snprintf(path, sizeof path, "/tmp/dn_test_weights_%d", (int)getpid());
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}

@@ -1,9 +1,10 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder.c makes the
- * records, conversion.c an image of them, encoded_writer.c a shard's file. What is kept of an image
- * is its path and a few numbers; its bytes only until its shard is written.
+ * folder_scan.c finds the files, the classes and the splits (folder_draw.c), folder_files.c reads
+ * them, folder.c makes the records, folder_shards.c the shards, conversion.c an image,
+ * encoded_writer.c a shard's file. What is kept of an image is its path and a few numbers; its
+ * bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -20,7 +21,7 @@ dn_status dn_folder_make(const dn_records_options *options, char out[PATH_MAX], 
 
 typedef struct dn_folder_image {
     char *path;    /* below the source */
-    int64_t size;  /* from here on by folder.c */
+    int64_t size;  /* from here on by folder_files.c and folder_shards.c */
     uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
     uint16_t label;
     uint8_t split; /* dn_split_id */
@@ -47,6 +48,20 @@ dn_status dn_folder_scan(dn_folder *f);
 dn_status dn_folder_draw(dn_folder *f);
 
 void dn_folder_free(dn_folder *f);
+
+/* Sets the images' sizes. *listing = a checksum of what tells without reading them that they are
+ * those of an earlier attempt: names, labels, sizes and times of change. */
+dn_status dn_folder_list(dn_folder *f, uint64_t *listing);
+
+/* Reads all files and sets their checksums. DN_EIO. */
+dn_status dn_folder_hash(dn_folder *f);
+
+/* *size bytes of the image, at least one, in the buffer; `path` is its. Thread-safe. */
+dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
+                         dn_buffer *bytes, size_t *size);
+
+/* What `status` says of an image is a fault of the image, not of the machine. */
+int dn_folder_is_bad(dn_status status);
 
 /* ---- a shard's file; thread-safe ---- */
 

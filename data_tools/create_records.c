@@ -79,9 +79,9 @@ static void print_help(void)
     printf(
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold the images as\n"
-        "they came. When DIR holds them already, nothing is done; those of another source are not\n"
-        "replaced.\n");
+        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold JPEG and PNG\n"
+        "files. When DIR holds them already, nothing is done; what an earlier command left\n"
+        "unfinished is gone on with; records of another source are not replaced.\n");
 }
 
 /* *set, or *command, of that name; both NULL: FOLDER. */

@@ -214,7 +214,7 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
 /* What a handler can reach is global: the signal that was caught. */
 static volatile sig_atomic_t caught;
 
-static void catch (int signal)
+static void keep_signal(int signal)
 {
     caught = signal;
 }
@@ -237,32 +237,26 @@ dn_status dn_making_check_stop(const dn_making *m)
 
 /* ---- from lock to dataset.json ---- */
 
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
+}
+
 /* Of all that a shard's bytes follow from. */
 static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;
     const dn_shard_info *const info = &m->info;
-    const int64_t numbers[] = {info->channels,
-                               info->height,
-                               info->width,
-                               info->classes,
-                               m->zstd_level,
-                               m->split[DN_TRAIN].shards,
-                               (int64_t)source,
-                               m->split[DN_TRAIN].count,
-                               m->split[DN_TEST].count};
-    uint64_t key = XXH3_64bits(numbers, sizeof numbers);
+    const int64_t numbers[] = {info->channels, info->height, info->width, m->zstd_level};
+    uint64_t key = XXH3_64bits_withSeed(numbers, sizeof numbers, source);
     key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
     key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);
-    key = XXH3_64bits_withSeed(dn_version(), strlen(dn_version()), key);
-    key = XXH3_64bits_withSeed(m->conversion, strlen(m->conversion), key);
-    key = XXH3_64bits_withSeed(info->dataset, strlen(info->dataset), key);
+    key = hash_text(hash_text(hash_text(key, dn_version()), info->dataset), m->conversion);
     for (int i = 0; i < info->classes; i++)
-        key = XXH3_64bits_withSeed(m->class_names[i], strlen(m->class_names[i]) + 1, key);
+        key = hash_text(key, m->class_names[i]);
     for (int i = 0; i < m->shards; i++) {
-        key = XXH3_64bits_withSeed(m->shard[i].hdf5.name, strlen(m->shard[i].hdf5.name), key);
-        key =
-            XXH3_64bits_withSeed(m->shard[i].tfrecord.name, strlen(m->shard[i].tfrecord.name), key);
+        key = XXH3_64bits_withSeed(&m->shard[i].count, sizeof m->shard[i].count, key);
+        key = hash_text(hash_text(key, m->shard[i].hdf5.name), m->shard[i].tfrecord.name);
     }
     return key;
 }
@@ -284,7 +278,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     m->made_folder = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
     DN_TRY(lock_folder(folder, &m->lock));
-    set_handlers(catch);
+    set_handlers(keep_signal);
     DN_TRY(remove_file(folder, "dataset.json"));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
     DN_TRY(remove_files(m));
@@ -292,6 +286,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     if (whole > 0)
         dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
                 m->manifest->shards);
+    m->is_open = 1;
     dn_progress_begin(&m->progress, "making records:", "images", images_left(m));
     return DN_OK;
 }
@@ -306,14 +301,13 @@ dn_status dn_making_close(dn_making *m, dn_status status)
     if (status == DN_OK)
         status = dn_manifest_save(m->manifest, folder);
     dn_failure_keep(&failure, status);
-    if (status != DN_OK && m->journal.manifest) {
-        const int whole = dn_journal_count(&m->journal);
+    const int whole = m->is_open ? dn_journal_count(&m->journal) : 0;
+    if (status != DN_OK && m->is_open)
         remove_files(m);
-        if (whole > 0)
-            dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
-                    m->manifest->shards);
-    }
-    dn_journal_close(&m->journal, status != DN_OK);
+    if (status != DN_OK && whole > 0)
+        dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
+                m->manifest->shards);
+    dn_journal_close(&m->journal, status != DN_OK && (whole > 0 || !m->is_open));
     if (status != DN_OK && m->made_folder)
         rmdir(folder); /* where it is empty */
     set_handlers(SIG_DFL);

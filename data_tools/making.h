@@ -21,7 +21,7 @@ typedef struct dn_making {
     dn_manifest *manifest; /* of the new ones */
 
     /* between open and close */
-    int lock, made_folder;
+    int lock, made_folder, is_open;
     dn_journal journal;
     dn_progress progress; /* in images */
 } dn_making;

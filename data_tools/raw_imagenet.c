@@ -450,7 +450,7 @@ static int has_folders(const char *path)
     char **names;
     int count;
     int64_t others = 0;
-    const dn_status status = dn_folder_list(path, &names, &count, &others);
+    const dn_status status = dn_folder_names(path, &names, &count, &others);
     dn_folder_free_names(names, count);
     return status == DN_OK && count > 0;
 }

@@ -565,6 +565,8 @@ static void test_bad_manifest(void **state)
         {"/\"std\"/{n;s/[0-9.]*,/1e39,/}", "channel 0: found a std of 1e+39"},
         {"/\"std\"/{n;s/[0-9.]*,/1e-46,/}", "channel 0: found a std"},
         {"s/\"zstd_level\"/\"more\": 1, &/", "not valid: 1 object item(s) left unpacked: more"},
+        {"s/\"channels\"/\"conversion\": \"short side 5\", &/",
+         "conversion: found \"short side 5\""},
         {"s/\"splits\": {/& \"more\": 1,/", "left unpacked: more"},
         {"s/\"tfrecord\": {/& \"more\": 1,/", "left unpacked: more"},
         {"s/\"format_version\": 2/\"format_version\": 1/", "expected both in version 2 only"}};

@@ -118,6 +118,7 @@ static dn_status read_synsets(void *user)
 /* The ids in the list become WordNet ids. */
 static dn_status translate_ids(struct scan *s, struct meta *m)
 {
+    DN_TRY(dn_mat_check(m->path));
     DN_TRY(dn_child_run(m->path, read_synsets, m));
     for (size_t i = 0; i < s->count; i++) {
         int64_t id;

@@ -105,12 +105,9 @@ static void print_help(void)
     printf(
         "\n"
         "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of JPEG and PNG files are HDF5 shards that
-"
-        "hold them as they came. When DIR holds them already, nothing is done; what an earlier
-"
-        "command left unfinished is gone on with; records of another source are not replaced.
-");
+        "dn_dist reads, and dataset.json; those of JPEG and PNG files are HDF5 shards that\n"
+        "hold them as they came. When DIR holds them already, nothing is done; what an earlier\n"
+        "command left unfinished is gone on with; records of another source are not replaced.\n");
 }
 
 /* *set, or *command, of that name; both NULL: FOLDER. */

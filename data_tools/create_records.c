@@ -42,30 +42,52 @@ static dn_status print_summary(const char *folder, const char *what)
 
 /* ---- commands ---- */
 
-static dn_status verify(const char *folder)
+static dn_status verify(int words, char **word, const dn_records_options *options)
 {
-    DN_TRY(dn_records_verify(folder));
-    return print_summary(folder, "everything verified");
+    (void)words;
+    (void)options;
+    DN_TRY(dn_records_verify(word[0]));
+    return print_summary(word[0], "everything verified");
 }
 
-/* What can be done with a folder of records. */
+static dn_status from_tfrecord(int words, char **word, const dn_records_options *options)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_from_tfrecord(words, word, options, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
+static dn_status to_tfrecord(int words, char **word, const dn_records_options *options)
+{
+    int made;
+    (void)words;
+    DN_TRY(dn_to_tfrecord(word[0], options->out, &made));
+    return print_summary(word[0], made ? "TFRecords written" : "TFRecords already complete");
+}
+
+/* What can be done but making the records of a data set. */
 static const struct command {
     const char *name;
-    int use; /* of options */
+    const char *words; /* after it, in --help; "DIR": one, which is a folder */
+    int use;           /* of options */
     const char *help;
-    dn_status (*run)(const char *folder);
+    dn_status (*run)(int words, char **word, const dn_records_options *options);
 } commands[] = {
-    {"verify", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"from-tfrecord", "FILES...", DN_FROM_TFRECORD, "make records of anybody's TFRecords",
+     from_tfrecord},
+    {"to-tfrecord", "DIR", DN_TO_TFRECORD, "write TFRecords of records", to_tfrecord},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void)
 {
-    printf("usage: create_records NAME [options]      make the records of a data set\n");
+    printf("usage: create_records NAME [options]            make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        const int used = printf("       create_records %s DIR", c->name);
-        printf("%*s%s\n", 42 - used, "", c->help);
+        const int used = printf("       create_records %s %s", c->name, c->words);
+        printf("%*s%s\n", 48 - used, "", c->help);
     }
     printf("\n"
            "NAME             default DIR of --out\n");
@@ -78,9 +100,9 @@ static void print_help(void)
     dn_records_options_print();
     printf(
         "\n"
-        "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of FOLDER are HDF5 shards that hold the images as\n"
-        "they came. When DIR holds them already, nothing is done; those of another source are not\n"
+        "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
+        "them, and dataset.json. Images of one size are kept as pixels, those of FOLDER as they\n"
+        "came. When DIR holds them already, nothing is done; those of another source are not\n"
         "replaced.\n");
 }
 
@@ -114,6 +136,13 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                          known, folder_name, dn_nearest_hint(&nearest, ""));
 }
 
+/* Those that are asked for and not yet there. */
+static dn_status keep_tfrecords(const char *folder, const dn_records_options *options)
+{
+    int made;
+    return options->tfrecords == DN_TFRECORDS_KEEP ? dn_to_tfrecord(folder, NULL, &made) : DN_OK;
+}
+
 static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 {
     int made;
@@ -122,6 +151,7 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
     if (!options->shards)
         options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
+    DN_TRY(keep_tfrecords(options->out, options));
     return print_summary(options->out, made ? "written" : "already complete");
 }
 
@@ -130,6 +160,7 @@ static dn_status make_folder(const dn_records_options *options)
     char out[PATH_MAX];
     int made;
     DN_TRY(dn_folder_make(options, out, &made));
+    DN_TRY(keep_tfrecords(out, options));
     return print_summary(out, made ? "written" : "already complete");
 }
 
@@ -145,9 +176,10 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
                                             : DN_FOR_IMAGES,
                                     word[0]));
     if (command) {
-        DN_CHECK(words == 2 && word[1][0] != '\0', DN_EINVAL, "%s takes one folder; see --help",
-                 command->name);
-        return command->run(word[1]);
+        const int one = strcmp(command->words, "DIR") == 0;
+        DN_CHECK((one ? words == 2 : words >= 2) && word[1][0] != '\0', DN_EINVAL,
+                 "%s takes %s; see --help", command->name, one ? "one folder" : "files");
+        return command->run(words - 1, word + 1, options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
     return set ? make_set(set, options) : make_folder(options);

@@ -10,27 +10,33 @@
 
 /* What the words say; zeros and NULL where they say nothing. */
 typedef struct dn_records_options {
-    const char *source;  /* folder of the raw data set, NULL: search */
-    const char *out;     /* folder of the records, made where it is missing */
-    int shards;          /* of the train split, the test split gets a number in proportion */
-    int zstd_level;      /* 1 to 22 */
-    int jobs;            /* threads */
-    const char *classes; /* names with commas between them, NULL: all */
-    int64_t limit;       /* images a class and split, the first by name; 0: all */
-    double val_fraction; /* that is drawn for the test split; 0: the default */
-    int64_t seed;        /* of the draw */
-    int on_bad_image;    /* dn_on_bad_image */
+    const char *source;      /* folder of the raw data set, NULL: search */
+    const char *out;         /* folder of the records, made where it is missing */
+    int shards;              /* of the train split, the test split gets a number in proportion */
+    int zstd_level;          /* 1 to 22 */
+    int jobs;                /* threads */
+    const char *classes;     /* names with commas between them, NULL: all */
+    int64_t limit;           /* images a class and split, the first by name; 0: all */
+    double val_fraction;     /* that is drawn for the test split; 0: the default */
+    int64_t seed;            /* of the draw */
+    int on_bad_image;        /* dn_on_bad_image */
+    int tfrecords;           /* dn_tfrecords; -1: by the kind of records */
+    int label_base;          /* the least label of TFRecords, 0 or 1; -1: found out */
+    const char *class_names; /* file of theirs, NULL: those beside the TFRecords or in them */
     int help, version;
     uint64_t given; /* bit i: row i of the table is among the words */
 } dn_records_options;
 
 typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
+typedef enum dn_tfrecords { DN_TFRECORDS_KEEP, DN_TFRECORDS_DROP } dn_tfrecords;
 
 /* Who takes an option: bits. */
 enum {
     DN_FOR_PIXELS = 1, /* sets of pixels of one size */
     DN_FOR_IMAGES = 2, /* sets of encoded images */
     DN_FOR_VERIFY = 4,
+    DN_FROM_TFRECORD = 32,
+    DN_TO_TFRECORD = 64,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

@@ -1,9 +1,9 @@
 /*
  * Verifying a folder of records; see records.h.
  *
- * Both forms of every shard are read again and compared image by image. The checksum of an HDF5
- * file comes before its content, as HDF5 is no reader of damaged files; of a TFRecord file after
- * it, as the content's messages say where the fault is.
+ * Every shard is read again, and where it has TFRecords these are compared with it image by image.
+ * The checksum of an HDF5 file comes before its content, as HDF5 is no reader of damaged files; of
+ * a TFRecord file after it, as the content's messages say where the fault is.
  */
 #include "records.h"
 
@@ -26,49 +26,27 @@ struct verify {
     dn_pixel_sums sums; /* of the train split */
 };
 
-/* pixels and labels, from the TFRecords, are those of the HDF5 shard. */
-static dn_status compare_images(const struct verify *v, const dn_manifest_shard *shard,
-                                const uint8_t *pixels, const uint16_t *labels, uint8_t *hdf5_pixels)
+/* The pixels of a shard, which dn_shards_read checks, add to mean and std. */
+static dn_status sum_pixels(struct verify *v, const dn_manifest_shard *shard)
 {
-    const dn_shards *const hdf5 = v->shards[shard->split];
-    const uint16_t *const expected = dn_shards_source(hdf5, NULL).labels + shard->first;
-    const size_t image = dn_image_values(&v->manifest->info);
-    DN_TRY(dn_shards_read(hdf5, shard->first, shard->count, hdf5_pixels));
-    for (int64_t i = 0; i < shard->count; i++) {
-        DN_CHECK(labels[i] == expected[i], DN_ECORRUPT,
-                 "%s/%s: record %" PRId64 ": found label %d, expected %d as in HDF5", v->folder,
-                 shard->tfrecord.name, i, labels[i], expected[i]);
-        const size_t at = (size_t)i * image;
-        DN_CHECK(memcmp(pixels + at, hdf5_pixels + at, image) == 0, DN_ECORRUPT,
-                 "%s/%s: record %" PRId64 ": found pixels that differ from those in HDF5",
-                 v->folder, shard->tfrecord.name, i);
-    }
-    return DN_OK;
+    const dn_shard_info *const info = &v->manifest->info;
+    uint8_t *const pixels = malloc((size_t)shard->count * dn_image_values(info));
+    DN_CHECK(pixels, DN_ENOMEM, "%s/%s: out of memory for %" PRId64 " images", v->folder,
+             shard->hdf5.name, shard->count);
+    const dn_status status =
+        dn_shards_read(v->shards[shard->split], shard->first, shard->count, pixels);
+    if (status == DN_OK && shard->split == DN_TRAIN)
+        dn_pixel_sums_add(&v->sums, info, pixels, shard->count);
+    free(pixels);
+    return status;
 }
 
 static dn_status verify_shard(void *context, dn_manifest_shard *shard)
 {
     struct verify *const v = context;
-    const dn_shard_info *const info = &v->manifest->info;
-    uint8_t *pixels = NULL, *const hdf5_pixels =
-                                malloc((size_t)shard->count * dn_image_values(info));
-    uint16_t *labels = NULL;
-    char path[PATH_MAX];
-    dn_status status;
-    DN_TRY_OR_DONE(dn_join_path(path, v->folder, shard->tfrecord.name));
-    DN_TRY_OR_DONE(dn_manifest_check_size(path, &shard->tfrecord)); /* it is read whole */
-    DN_TRY_OR_DONE(dn_tfrecord_load(v->folder, v->manifest, shard, &pixels, &labels));
-    if (!hdf5_pixels)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory", v->folder));
-    DN_TRY_OR_DONE(compare_images(v, shard, pixels, labels, hdf5_pixels));
-    DN_TRY_OR_DONE(dn_manifest_check(path, &shard->tfrecord));
-    if (shard->split == DN_TRAIN)
-        dn_pixel_sums_add(&v->sums, info, pixels, shard->count);
-done:
-    free(labels);
-    free(pixels);
-    free(hdf5_pixels);
-    return status;
+    if (shard->tfrecord.name[0])
+        DN_TRY(dn_tfrecord_compare(v->folder, v->manifest, shard, v->shards[shard->split]));
+    return dn_is_encoded(&v->manifest->info) ? DN_OK : sum_pixels(v, shard);
 }
 
 static dn_status check_statistics(const struct verify *v)
@@ -93,7 +71,7 @@ static dn_status check_memory(const struct verify *v)
     const int at_once = threads < v->manifest->shards ? threads : v->manifest->shards;
     for (int i = 0; i < v->manifest->shards; i++) {
         const dn_manifest_shard *const shard = &v->manifest->shard[i];
-        const double bytes = 2 * (double)shard->count * image + (double)shard->tfrecord.bytes;
+        const double bytes = (double)shard->count * image;
         DN_CHECK(bytes * at_once <= left, DN_ENOMEM,
                  "%s/%s: verifying %d such at once takes %.0f MiB, found %.0f MiB left (--jobs)",
                  v->folder, shard->hdf5.name, at_once, bytes * at_once / 0x1p20, left / 0x1p20);
@@ -146,13 +124,10 @@ static dn_status verify_encoded(struct verify *v, dn_split_id split)
 
 static dn_status verify_images(struct verify *v)
 {
-    if (!dn_is_encoded(&v->manifest->info)) {
-        DN_TRY(check_memory(v));
-        return dn_each_shard(v->manifest, verify_shard, v);
-    }
-    for (int s = 0; s < DN_SPLITS; s++)
+    DN_TRY(check_memory(v));
+    for (int s = 0; dn_is_encoded(&v->manifest->info) && s < DN_SPLITS; s++)
         DN_TRY(verify_encoded(v, (dn_split_id)s));
-    return DN_OK;
+    return dn_each_shard(v->manifest, verify_shard, v);
 }
 
 dn_status dn_records_verify(const char *folder)

@@ -7,7 +7,8 @@ build_packages=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
     libopenblas-openmp-dev libhwloc-dev libhdf5-dev libzstd-dev libjansson-dev libinih-dev
     libcmocka-dev libjpeg-dev libpng-dev libprotobuf-c-dev libxxhash-dev protobuf-c-compiler zlib1g-dev
     dataset-fashion-mnist)
-test_packages=(python3-numpy python3-h5py python3-pil python3-torch python3-xxhash zstd qemu-user
+test_packages=(python3-numpy python3-h5py python3-pil python3-torch python3-xxhash python3-protobuf
+    python3-crc32c protobuf-compiler zstd qemu-user
     libsimgrid-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 say() { printf '\n== %s\n' "$*"; }

@@ -36,7 +36,8 @@ typedef struct fuzz_format {
     dn_status (*load)(fuzz *f, uint64_t *digest);
 } fuzz_format;
 
-extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_checkpoint, fuzz_profile;
+extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_checkpoint, fuzz_profile, fuzz_tfrecord,
+    fuzz_example;
 
 /* All of them, NULL after the last. */
 extern const fuzz_format *const fuzz_formats[];
@@ -66,6 +67,7 @@ void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user);
 /* For formats. */
 void fuzz_read(fuzz_file *file, const char *path);
 void fuzz_write(const fuzz_file *file, const char *path);
+void fuzz_remove(const char *folder);
 /* Goes on with a digest. */
 uint64_t fuzz_digest(uint64_t digest, const void *bytes, size_t size);
 /* Ends the process with a line where what was loaded is not sane. */

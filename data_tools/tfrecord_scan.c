@@ -56,15 +56,17 @@ static enum part find_part(const char *path, const char **at)
  * file's name, else the last word of --out. */
 static void name_set(dn_record_set *set, const char *path)
 {
-    const char *at, *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *at, *const slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     find_part(path, &at);
     size_t length = at ? (size_t)(at - name) : 0;
     while (length > 0 && strchr("-_.", name[length - 1]))
         length--;
     if (length == 0 && set->options->out) {
-        slash = strrchr(set->options->out, '/');
-        name = slash ? slash + 1 : set->options->out;
-        length = strlen(name);
+        const char *const out = set->options->out, *end = out + strlen(out);
+        while (end > out && end[-1] == '/')
+            end--;
+        for (name = end; name > out && name[-1] != '/'; length++)
+            name--;
     }
     if (length == 0 || name[0] == '.') {
         name = "records";

@@ -77,8 +77,6 @@ static int lacks_file(const struct export *x)
 
 static dn_status export_shards(struct export *x)
 {
-    for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
     DN_TRY(dn_each_shard(x->making.manifest, export_shard, x));
     x->made = 1;
     return x->in_place ? dn_manifest_save(x->making.manifest, x->folder) : DN_OK;
@@ -208,7 +206,6 @@ static dn_status check_out(struct export *x)
 {
     const char *const out = x->options.out;
     char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX];
-    DN_TRY(dn_make_folders(out));
     x->in_place = realpath(x->folder, from) && realpath(out, to) && strcmp(from, to) == 0;
     DN_TRY(dn_join_path(path, out, "dataset.json"));
     DN_CHECK(x->in_place || access(path, F_OK) != 0, DN_EINVAL,
@@ -223,8 +220,12 @@ static dn_status export_records(struct export *x)
     DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
     DN_TRY(check_out(x));
     find_prefix(x);
+    const int lacks = lacks_file(x);
+    for (int s = 0; lacks && s < DN_SPLITS; s++)
+        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
+    DN_TRY(dn_make_folders(x->options.out));
     DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
-    if (lacks_file(x))
+    if (lacks)
         DN_TRY_OR_DONE(export_shards(x));
     DN_TRY_OR_DONE(save_side_files(x));
 done:

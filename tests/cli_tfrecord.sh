@@ -141,6 +141,11 @@ for set in slim imagenet; do
 done
 refused "--out: found records in slim.kept" to-tfrecord imagenet.records --out slim.kept
 refused "nowhere/dataset.json: cannot read" to-tfrecord nowhere
+cp -r slim.records damaged
+printf 'x' | dd of=damaged/cifar-train-00000-of-00004.h5 bs=1 seek=300 conv=notrunc status=none
+refused "damaged/cifar-train-00000-of-00004.h5: found bytes of checksum" \
+    to-tfrecord damaged --out nothing
+[[ ! -e nothing ]] || fail "to-tfrecord: a folder after a failure"
 shard=imagenet.kept/imagenet.records-test.tfrecord-00000-of-00001
 printf 'x' | dd of=$shard bs=1 seek=300 conv=notrunc status=none
 refused "$shard: record 0 at byte 0: the data has masked CRC32C" verify imagenet.kept

@@ -169,7 +169,7 @@ static dn_status each_record(struct make_set *k, record_job *job)
 }
 
 /* Names the bad records and leaves them out. */
-static dn_status drop_bad(struct make_set *k)
+static dn_status drop_records(struct make_set *k)
 {
     dn_record_set *const set = &k->set;
     int64_t kept = 0;
@@ -339,7 +339,7 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
 
 /* So many that one of the train split has some 64 MB, of pixels at least as many as a known set's.
  */
-static int choose_shards(const dn_record_set *set, const dn_shard_info *info, int64_t train)
+static int count_shards(const dn_record_set *set, const dn_shard_info *info, int64_t train)
 {
     const int is_encoded = dn_is_encoded(info);
     const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
@@ -352,7 +352,7 @@ static int choose_shards(const dn_record_set *set, const dn_shard_info *info, in
     return shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
 }
 
-static dn_status plan_records(struct make_set *k, dn_shard_info *info)
+static dn_status plan_set(struct make_set *k, dn_shard_info *info)
 {
     dn_record_set *const set = &k->set;
     int64_t count[DN_SPLITS] = {0};
@@ -368,7 +368,7 @@ static dn_status plan_records(struct make_set *k, dn_shard_info *info)
         DN_TRY(each_record(k, measure_png));
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
-                          asked ? asked : choose_shards(set, info, count[DN_TRAIN])));
+                          asked ? asked : count_shards(set, info, count[DN_TRAIN])));
     dn_pixel_statistics(&k->sums, &k->making.manifest->info);
     return hash_records(set, count, &k->making.manifest->source);
 }
@@ -468,7 +468,7 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
     return status;
 }
 
-static dn_status make_shard(void *context, dn_manifest_shard *shard)
+static dn_status make_one(void *context, dn_manifest_shard *shard)
 {
     const struct make_set *const k = context;
     struct reader d = new_reader;
@@ -480,24 +480,24 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
 
 /* ---- all of it ---- */
 
-static dn_status make_records(struct make_set *k, int *made)
+static dn_status make_whole(struct make_set *k, int *made)
 {
     dn_record_set *const set = &k->set;
     dn_shard_info info = {0};
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
     k->making.prefix = set->name;
     DN_TRY(dn_making_begin(&k->making, info.dataset));
-    DN_TRY(drop_bad(k)); /* what the scan noted */
+    DN_TRY(drop_records(k)); /* what the scan noted */
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
         DN_TRY(draw_test(set));
     DN_TRY(each_record(k, decode_record));
-    DN_TRY(drop_bad(k));
+    DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
-    DN_TRY(plan_records(k, &info));
+    DN_TRY(plan_set(k, &info));
     DN_TRY(dn_making_check(&k->making, set->name));
     if (!dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
-        DN_TRY(dn_making_write(&k->making, make_shard, k));
+        DN_TRY(dn_making_write(&k->making, make_one, k));
         *made = 1;
     }
     dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
@@ -519,7 +519,7 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     if (status == DN_OK && length >= PATH_MAX)
         status = dn_fail(DN_EINVAL, "--out: the path is too long");
     if (status == DN_OK)
-        status = make_records(&k, made);
+        status = make_whole(&k, made);
     dn_record_free(&k.set);
     dn_making_end(&k.making);
     return status;

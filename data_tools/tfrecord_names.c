@@ -34,7 +34,7 @@ static int find_beside(char path[PATH_MAX], const char *file, const char *name)
            access(path, F_OK) == 0;
 }
 
-static dn_status load_text(const char *path, char **text)
+static dn_status load_lines(const char *path, char **text)
 {
     uint8_t *bytes = NULL;
     int64_t size;
@@ -95,7 +95,7 @@ static void strip_labels(struct names *n)
 
 static dn_status load_names(struct names *n)
 {
-    DN_TRY(load_text(n->path, &n->text));
+    DN_TRY(load_lines(n->path, &n->text));
     DN_TRY(split_lines(n));
     strip_labels(n);
     return DN_OK;

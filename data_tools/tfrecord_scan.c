@@ -54,7 +54,7 @@ static enum part find_part(const char *path, const char **at)
 
 /* The set's name, of characters that may stand anywhere: what stands before the part in the first
  * file's name, else the last word of --out. */
-static void name_set(dn_record_set *set, const char *path)
+static void name_by_files(dn_record_set *set, const char *path)
 {
     const char *at, *const slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     find_part(path, &at);
@@ -322,7 +322,7 @@ dn_status dn_record_scan(dn_record_set *set, int files, char **file)
     atomic_int last = INT_MAX; /* files after it are of no use */
     set->unpacked = -1;
     DN_TRY(list_files(set, files, file));
-    name_set(set, file[0]);
+    name_by_files(set, file[0]);
     set->text = calloc(LABELS, sizeof *set->text);
     DN_CHECK(set->text, DN_ENOMEM, "out of memory for class names");
 #pragma omp parallel for schedule(monotonic : dynamic)

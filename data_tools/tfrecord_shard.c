@@ -36,7 +36,7 @@ static int64_t block_images(size_t image)
 }
 
 /* *bytes(size) = image i of the shard, as its file has it. */
-static dn_status read_image(struct images *s, int64_t i, const uint8_t **bytes, size_t *size)
+static dn_status read_stored(struct images *s, int64_t i, const uint8_t **bytes, size_t *size)
 {
     const int64_t at = s->shard->first + i;
     if (dn_is_encoded(&s->manifest->info)) {
@@ -99,7 +99,7 @@ static dn_status append_images(FILE *stream, struct images *s)
     for (int64_t i = 0; i < s->shard->count; i++) {
         const uint8_t *bytes;
         size_t size;
-        DN_TRY(read_image(s, i, &bytes, &size));
+        DN_TRY(read_stored(s, i, &bytes, &size));
         if (dn_is_encoded(&s->manifest->info))
             DN_TRY(append_encoded(stream, s, i, bytes, size));
         else
@@ -167,7 +167,7 @@ static dn_status compare_record(struct images *s, int64_t i, const uint8_t *reco
     const uint8_t *image;
     size_t size;
     uint16_t label;
-    DN_TRY(read_image(s, i, &image, &size));
+    DN_TRY(read_stored(s, i, &image, &size));
     DN_TRY(compare_image(s, image, size, record, record_size, own, &label));
     DN_CHECK(label == s->labels[i], DN_ECORRUPT, "found label %d, expected %d as in HDF5", label,
              s->labels[i]);

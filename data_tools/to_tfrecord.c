@@ -12,8 +12,7 @@
 #include "making.h"
 #include "tfrecord.h"
 
-struct export
-{
+struct export_job {
     dn_making making; /* its manifest is the records' */
     dn_records_options options;
     const char *folder; /* of the records; options.out is that of the TFRecords */
@@ -26,7 +25,7 @@ struct export
 /* ---- names ---- */
 
 /* What stands before "-train-00000-of-00004.h5", where it is one word. */
-static void find_prefix(struct export *x)
+static void find_prefix(struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
     const char *const name = m->shard[0].hdf5.name, *end = strstr(name, "-train-");
@@ -39,7 +38,7 @@ static void find_prefix(struct export *x)
 }
 
 /* The shard's file is there, as large as dataset.json says. */
-static int has_file(const struct export *x, const dn_manifest_shard *shard)
+static int has_file(const struct export_job *x, const dn_manifest_shard *shard)
 {
     char path[PATH_MAX];
     return x->in_place && shard->tfrecord.name[0] &&
@@ -51,7 +50,7 @@ static int has_file(const struct export *x, const dn_manifest_shard *shard)
 
 static dn_status export_shard(void *context, dn_manifest_shard *shard)
 {
-    struct export *const x = context;
+    struct export_job *const x = context;
     const dn_manifest *const m = x->making.manifest;
     char *bytes = NULL;
     size_t size;
@@ -66,7 +65,7 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
     return status;
 }
 
-static int lacks_file(const struct export *x)
+static int lacks_file(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
     for (int i = 0; i < m->shards; i++)
@@ -75,7 +74,7 @@ static int lacks_file(const struct export *x)
     return 0;
 }
 
-static dn_status export_shards(struct export *x)
+static dn_status export_shards(struct export_job *x)
 {
     DN_TRY(dn_each_shard(x->making.manifest, export_shard, x));
     x->made = 1;
@@ -145,7 +144,7 @@ static json_t *describe_split(const dn_manifest *m, dn_split_id split)
 }
 
 /* dataset_info.json: the splits, and what a training step takes. */
-static json_t *describe_set(const struct export *x)
+static json_t *describe_set(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
     return json_pack("{s:s,s:s,s:s,s:[o,o],s:{s:{s:[{s:s},{s:s}]}}}", "name", x->prefix, "version",
@@ -154,7 +153,8 @@ static json_t *describe_set(const struct export *x)
                      "image/encoded", "featureKey", "image/class/label");
 }
 
-static dn_status save_text(const struct export *x, const char *name, const char *text, size_t size)
+static dn_status save_text(const struct export_job *x, const char *name, const char *text,
+                           size_t size)
 {
     char path[PATH_MAX];
     DN_TRY(dn_join_path(path, x->options.out, name));
@@ -162,7 +162,7 @@ static dn_status save_text(const struct export *x, const char *name, const char 
 }
 
 /* Takes the JSON. */
-static dn_status save_json(const struct export *x, const char *name, json_t *json)
+static dn_status save_json(const struct export_job *x, const char *name, json_t *json)
 {
     char *const text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
@@ -173,7 +173,7 @@ static dn_status save_json(const struct export *x, const char *name, json_t *jso
 }
 
 /* A class name a line, by label; slim wants the label before it. */
-static dn_status save_names(const struct export *x, const char *name, int with_label)
+static dn_status save_names(const struct export_job *x, const char *name, int with_label)
 {
     const dn_manifest *const m = x->making.manifest;
     char *text = NULL;
@@ -191,7 +191,7 @@ static dn_status save_names(const struct export *x, const char *name, int with_l
     return status;
 }
 
-static dn_status save_side_files(const struct export *x)
+static dn_status save_side_files(const struct export_job *x)
 {
     DN_TRY(save_json(x, "features.json", describe_features(&x->making.manifest->info)));
     DN_TRY(save_json(x, "dataset_info.json", describe_set(x)));
@@ -202,7 +202,7 @@ static dn_status save_side_files(const struct export *x)
 /* ---- all of it ---- */
 
 /* Another folder holds no records of its own, whose TFRecords they would replace. */
-static dn_status check_out(struct export *x)
+static dn_status check_out(struct export_job *x)
 {
     const char *const out = x->options.out;
     char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX];
@@ -213,7 +213,7 @@ static dn_status check_out(struct export *x)
     return DN_OK;
 }
 
-static dn_status export_records(struct export *x)
+static dn_status export_records(struct export_job *x)
 {
     int lock = -1;
     dn_status status;
@@ -236,7 +236,7 @@ done:
 
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
 {
-    struct export x = {.options = {.out = out ? out : folder}, .folder = folder};
+    struct export_job x = {.options = {.out = out ? out : folder}, .folder = folder};
     x.making.options = &x.options;
     const dn_status status = export_records(&x);
     *made = x.made;

@@ -71,18 +71,22 @@ int dn_making_is_complete(const dn_making *m, int shards)
                    strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[DN_TRAIN].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
-        complete = has_files(m->options->out, &existing->shard[i]);
+        complete =
+            has_files(m->options->out, &existing->shard[i]) &&
+            (m->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
     return complete;
 }
 
-/* Its images and its files' names; only pixel shards stand beside TFRecords. */
-static void plan_shard(const dn_manifest *m, const char *prefix, dn_manifest_shard *shard)
+/* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards
+ * (to_tfrecord.c). */
+static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
 {
+    const dn_manifest *const m = making->manifest;
     const dn_manifest_split *const split = &m->split[shard->split];
-    const char *const name = dn_split_name(shard->split);
+    const char *const name = dn_split_name(shard->split), *const prefix = making->prefix;
     shard->first = split->count * shard->index / split->shards;
     shard->count = split->count * (shard->index + 1) / split->shards - shard->first;
-    if (m->info.height > 0)
+    if (!dn_is_encoded(&m->info) && making->options->tfrecords != DN_TFRECORDS_DROP)
         snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
                  prefix, name, shard->index, split->shards);
     snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", prefix, name,
@@ -105,7 +109,7 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = count[s];
     for (int i = 0; i < m->shards; i++)
-        plan_shard(m, making->prefix, &m->shard[i]);
+        plan_shard(making, &m->shard[i]);
     return DN_OK;
 }
 
@@ -185,9 +189,7 @@ static dn_status remove_files(const dn_making *m)
     return status;
 }
 
-/* Holds the folder until *lock is closed; one that its file system cannot lock is as good as
- * held. */
-static dn_status lock_folder(const char *folder, int *lock)
+dn_status dn_making_lock(const char *folder, int *lock)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
@@ -277,7 +279,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     m->lock = -1;
     m->made_folder = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(lock_folder(folder, &m->lock));
+    DN_TRY(dn_making_lock(folder, &m->lock));
     set_handlers(keep_signal);
     DN_TRY(remove_file(folder, "dataset.json"));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));

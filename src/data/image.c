@@ -49,16 +49,18 @@ static dn_status check_part(const char *name, const dn_box *part, double width, 
 
 /* ---- JPEG ---- */
 
-enum { MOST_SCANS = 100 }; /* of a progressive JPEG; encoders make some ten */
-
 /* A decoder and where its failures go. */
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct decoder;
     struct jpeg_error_mgr errors;
-    struct jpeg_progress_mgr progress;
     jmp_buf failed;
     int is_short; /* the file ended too early */
+    struct jpeg_progress_mgr progress;
+    int is_endless;
 } jpeg_reader;
+
+/* Each goes over the whole picture, and a file has room for millions. */
+enum { MOST_SCANS = 500 };
 
 static void jpeg_fail(j_common_ptr decoder)
 {
@@ -72,12 +74,13 @@ static void jpeg_note(j_common_ptr decoder, int level)
         ((jpeg_reader *)decoder)->is_short = 1;
 }
 
-/* Each scan goes through the whole image, and may have taken but ten bytes. */
 static void jpeg_count_scans(j_common_ptr decoder)
 {
     jpeg_reader *const r = (jpeg_reader *)decoder;
-    if (r->decoder.input_scan_number > MOST_SCANS)
-        longjmp(r->failed, 1);
+    if (r->decoder.input_scan_number <= MOST_SCANS)
+        return;
+    r->is_endless = 1;
+    longjmp(r->failed, 1);
 }
 
 static void jpeg_open(jpeg_reader *r, const dn_encoded *file)
@@ -153,19 +156,25 @@ static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pix
     return DN_OK;
 }
 
+/* What libjpeg could not go on with. */
+static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
+{
+    char reason[JMSG_LENGTH_MAX];
+    DN_CHECK(!r->is_endless, DN_EINVAL, "%s: found a JPEG of more than %d scans", name, MOST_SCANS);
+    DN_CHECK(r->errors.msg_code != JERR_BAD_PRECISION, DN_EINVAL,
+             "%s: found a JPEG of %d bits a sample, expected 8", name, r->errors.msg_parm.i[0]);
+    r->errors.format_message((j_common_ptr)&r->decoder, reason);
+    return dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", name, reason);
+}
+
 /* Either the header alone (pixels NULL) or the pixels. */
 static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *part, double shrink,
                            dn_pixels *pixels)
 {
     jpeg_reader r = {0};
-    char reason[JMSG_LENGTH_MAX];
     dn_status status;
     if (setjmp(r.failed) != 0) {
-        if (r.decoder.input_scan_number > MOST_SCANS)
-            snprintf(reason, sizeof reason, "found more than %d scans", MOST_SCANS);
-        else
-            r.errors.format_message((j_common_ptr)&r.decoder, reason);
-        status = dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", file->name, reason);
+        status = jpeg_failure(&r, file->name);
         jpeg_destroy_decompress(&r.decoder);
         return status;
     }

@@ -18,6 +18,7 @@
 #include "folder.h"
 #include "making.h"
 #include "pixel_sums.h"
+#include "progress.h"
 #include "selection.h"
 
 enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4, MOST_PIXEL_BYTES = 1 << 16 };
@@ -138,11 +139,13 @@ typedef dn_status record_job(const dn_record_set *set, dn_record *record, struct
 /* Runs the job for all, by all threads, and returns the first failure in their order, which is the
  * same on any number of threads; but a fault of an image, where these are to be skipped, is noted
  * in its record. */
-static dn_status each_record(struct make_set *k, record_job *job)
+static dn_status each_record(struct make_set *k, const char *what, record_job *job)
 {
+    dn_progress progress;
     dn_record_set *const set = &k->set;
     const int skips = set->options->on_bad_image == DN_BAD_SKIP;
     _Atomic int64_t last = INT64_MAX;
+    dn_progress_begin(&progress, what, "records", set->records);
 #pragma omp parallel
     {
         struct reader d = new_reader;
@@ -150,6 +153,7 @@ static dn_status each_record(struct make_set *k, record_job *job)
         for (int64_t i = 0; i < set->records; i++) {
             dn_record *const r = &set->record[i];
             const dn_status status = i > last ? DN_OK : job(set, r, &d);
+            dn_progress_add(&progress, 1);
             if (status == DN_OK)
                 continue;
             r->status = (int8_t)status;
@@ -162,6 +166,7 @@ static dn_status each_record(struct make_set *k, record_job *job)
         dn_pixel_sums_merge(&k->sums, &d.sums);
         free_reader(&d);
     }
+    dn_progress_end(&progress);
     if (last == INT64_MAX)
         return DN_OK;
     const dn_record *const r = &set->record[last];
@@ -347,7 +352,7 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
     choose_kind(set, info);
     info->classes = set->classes;
     if (dn_is_encoded(info))
-        DN_TRY(each_record(k, measure_png));
+        DN_TRY(each_record(k, "packing:", measure_png));
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
@@ -477,7 +482,7 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
         DN_TRY(draw_test(set));
-    DN_TRY(each_record(k, decode_record));
+    DN_TRY(each_record(k, "decoding:", decode_record));
     DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));

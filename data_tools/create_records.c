@@ -71,10 +71,27 @@ static dn_status inspect(int words, char **word, const dn_records_options *optio
     return dn_records_inspect(word[0], options);
 }
 
+static dn_status from_tfrecord(int words, char **word, const dn_records_options *options)
+{
+    char out[PATH_MAX];
+    int made;
+    DN_TRY(dn_from_tfrecord(words, word, options, out, &made));
+    return print_summary(out, made ? "written" : "already complete");
+}
+
+static dn_status to_tfrecord(int words, char **word, const dn_records_options *options)
+{
+    int made;
+    (void)words;
+    DN_TRY(dn_to_tfrecord(word[0], options->out, &made));
+    return print_summary(word[0], made ? "TFRecords written" : "TFRecords already complete");
+}
+
 /* What can be done but making the records of a data set. */
 static const struct command {
-    const char *name, *words; /* after it, "DIR": one, which is a folder; NULL: none */
-    int use;                  /* of options */
+    const char *name;
+    const char *words; /* after it, "DIR": one, which is a folder; NULL: none */
+    int use;           /* of options */
     const char *help;
     dn_status (*run)(int words, char **word, const dn_records_options *options);
 } commands[] = {
@@ -82,16 +99,19 @@ static const struct command {
     {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
     {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
     {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
+    {"from-tfrecord", "FILES...", DN_FROM_TFRECORD, "make records of anybody's TFRecords",
+     from_tfrecord},
+    {"to-tfrecord", "DIR", DN_TO_TFRECORD, "write TFRecords of records", to_tfrecord},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void)
 {
-    printf("Usage: create_records NAME [options]      make the records of a data set\n");
+    printf("Usage: create_records NAME [options]            make the records of a data set\n");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
         const int used = printf("       create_records %s %s", c->name, c->words ? c->words : "");
-        printf("%*s%s\n", 42 - used, "", c->help);
+        printf("%*s%s\n", 48 - used, "", c->help);
     }
     printf("\n"
            "NAME             default DIR of --out\n");
@@ -104,11 +124,11 @@ static void print_help(void)
     dn_records_options_print();
     printf(
         "\n"
-        "Records are TFRecord shards (tf.train.Example, PNG), HDF5 shards made from them, which\n"
-        "dn_dist reads, and dataset.json; those of JPEG and PNG files are HDF5 shards that\n"
-        "hold them as they came. When DIR holds them already, nothing is done; those of another "
-        "source are not\n"
-        "replaced.\n");
+        "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
+        "them, and dataset.json. Images of one size are kept as pixels, JPEG and PNG files as "
+        "they\n"
+        "came. When DIR holds them already, nothing is done; what an earlier command left\n"
+        "unfinished is gone on with; records of another source are not replaced.\n");
 }
 
 /* *set, or *command, of that name; both NULL: FOLDER. */
@@ -141,11 +161,19 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                          known, folder_name, dn_nearest_hint(&nearest, ""));
 }
 
+/* Those that are asked for and not yet there. */
+static dn_status keep_tfrecords(const char *folder, const dn_records_options *options)
+{
+    int made;
+    return options->tfrecords == DN_TFRECORDS_KEEP ? dn_to_tfrecord(folder, NULL, &made) : DN_OK;
+}
+
 static dn_status make_folder(const dn_raw_set *set, const dn_records_options *options)
 {
     char out[PATH_MAX];
     int made;
     DN_TRY(dn_folder_make(set, options, out, &made));
+    DN_TRY(keep_tfrecords(out, options));
     return print_summary(out, made ? "written" : "already complete");
 }
 
@@ -159,6 +187,7 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
     if (!options->shards)
         options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
+    DN_TRY(keep_tfrecords(options->out, options));
     return print_summary(options->out, made ? "written" : "already complete");
 }
 

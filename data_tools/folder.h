@@ -2,8 +2,9 @@
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
  * folder_scan.c finds the files, the classes and the splits (for known sets raw_imagenet.c does),
- * folder.c makes the records, conversion.c an image of them, encoded_writer.c a shard's file. What
- * is kept of an image is its path and a few numbers; its bytes only until its shard is written.
+ * folder_files.c reads them, folder.c makes the records, folder_shards.c the shards, conversion.c
+ * an image, encoded_writer.c a shard's file. What is kept of an image is its path and a few
+ * numbers; its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -22,10 +23,10 @@ dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *option
 
 typedef struct dn_folder_image {
     char *path; /* below the source */
-    const char
-        *archive; /* the tar file that it is in, from byte `at` on; NULL: a file of its own */
+    /* the tar file that it is in, from byte `at` on; NULL: a file of its own */
+    const char *archive;
     int64_t at;
-    int64_t size;  /* of one in an archive; from here on by folder.c */
+    int64_t size;  /* of one in an archive; from here on by folder_files.c and folder_shards.c */
     uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
     uint16_t label;
     uint8_t split; /* dn_split_id */
@@ -54,7 +55,7 @@ dn_status dn_folder_scan(dn_folder *f);
 
 /* names(*count) = the folders in `path`, by code point, to be freed, after a failure too; *others
  * grows by what else is there. */
-dn_status dn_folder_list(const char *path, char ***names, int *count, int64_t *others);
+dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
 
 /* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
@@ -74,6 +75,20 @@ dn_status dn_folder_scan_test(dn_folder *f, const char *folder);
 dn_status dn_folder_draw(dn_folder *f);
 
 void dn_folder_free(dn_folder *f);
+
+/* Sets the images' sizes. *listing = a checksum of what tells without reading them that they are
+ * those of an earlier attempt: names, labels, sizes and times of change. */
+dn_status dn_folder_list(dn_folder *f, uint64_t *listing);
+
+/* Reads all files and sets their checksums. DN_EIO. */
+dn_status dn_folder_hash(dn_folder *f);
+
+/* *size bytes of the image, at least one, in the buffer; `path` is its. Thread-safe. */
+dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
+                         dn_buffer *bytes, size_t *size);
+
+/* What `status` says of an image is a fault of the image, not of the machine. */
+int dn_folder_is_bad(dn_status status);
 
 /* ---- a shard's file; thread-safe ---- */
 

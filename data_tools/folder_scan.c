@@ -55,7 +55,7 @@ void dn_folder_free_names(char **names, int count)
     free(names);
 }
 
-dn_status dn_folder_list(const char *path, char ***names, int *count, int64_t *others)
+dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others)
 {
     struct dirent **list;
     *names = NULL;
@@ -89,14 +89,14 @@ static dn_status find_roots(const char *source, struct roots *roots)
     char train[PATH_MAX];
     int count, classes = 0;
     int64_t others = 0;
-    dn_status status = dn_folder_list(source, &names, &count, &others);
+    dn_status status = dn_folder_names(source, &names, &count, &others);
     *roots = (struct roots){{"", NULL}};
     if (status == DN_OK && holds_folder(source, "train")) {
         roots->split[DN_TEST] = holds_folder(source, "val")    ? "val"
                                 : holds_folder(source, "test") ? "test"
                                                                : NULL;
         if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
-            status = dn_folder_list(train, &inner, &classes, &others);
+            status = dn_folder_names(train, &inner, &classes, &others);
         if (roots->split[DN_TEST] || classes > 0)
             roots->split[DN_TRAIN] = "train";
     }
@@ -174,7 +174,7 @@ static dn_status find_classes(dn_folder *f, const char *folder)
 {
     char **names;
     int classes;
-    const dn_status status = dn_folder_list(folder, &names, &classes, &f->passed_over);
+    const dn_status status = dn_folder_names(folder, &names, &classes, &f->passed_over);
     if (status == DN_OK)
         return dn_folder_set_classes(f, folder, names, classes);
     dn_folder_free_names(names, classes);
@@ -295,7 +295,7 @@ dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
 {
     char **names;
     int count;
-    dn_status status = dn_folder_list(folder, &names, &count, &f->passed_over);
+    dn_status status = dn_folder_names(folder, &names, &count, &f->passed_over);
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_class(f, names[i]);
         if (label >= 0)

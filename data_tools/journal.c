@@ -161,11 +161,11 @@ int dn_journal_count(const dn_journal *j)
     return count;
 }
 
-void dn_journal_close(dn_journal *j, int is_needed)
+void dn_journal_close(dn_journal *j, int stays)
 {
     if (!j->manifest)
         return;
-    if (j->file >= 0 && (!is_needed || dn_journal_count(j) == 0))
+    if (j->file >= 0 && !stays)
         unlink(j->path);
     if (j->file >= 0)
         close(j->file);

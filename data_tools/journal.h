@@ -39,8 +39,7 @@ const void *dn_journal_find(const dn_journal *j, const dn_manifest_shard *shard,
 /* How many shards are whole. */
 int dn_journal_count(const dn_journal *j);
 
-/* Closes it; removes the file, too, where it is no longer needed or no shard is whole. Accepts one
- * that is zeroed. */
-void dn_journal_close(dn_journal *j, int is_needed);
+/* Closes it; the file stays or is removed. Accepts one that is zeroed. */
+void dn_journal_close(dn_journal *j, int stays);
 
 #endif

@@ -71,18 +71,22 @@ int dn_making_is_complete(const dn_making *m, int shards)
                    strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[DN_TRAIN].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
-        complete = has_files(m->options->out, &existing->shard[i]);
+        complete =
+            has_files(m->options->out, &existing->shard[i]) &&
+            (m->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
     return complete;
 }
 
-/* Its images and its files' names; only pixel shards stand beside TFRecords. */
-static void plan_shard(const dn_manifest *m, const char *prefix, dn_manifest_shard *shard)
+/* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards
+ * (to_tfrecord.c). */
+static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
 {
+    const dn_manifest *const m = making->manifest;
     const dn_manifest_split *const split = &m->split[shard->split];
-    const char *const name = dn_split_name(shard->split);
+    const char *const name = dn_split_name(shard->split), *const prefix = making->prefix;
     shard->first = split->count * shard->index / split->shards;
     shard->count = split->count * (shard->index + 1) / split->shards - shard->first;
-    if (m->info.height > 0)
+    if (!dn_is_encoded(&m->info) && making->options->tfrecords != DN_TFRECORDS_DROP)
         snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
                  prefix, name, shard->index, split->shards);
     snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", prefix, name,
@@ -105,7 +109,7 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = count[s];
     for (int i = 0; i < m->shards; i++)
-        plan_shard(m, making->prefix, &m->shard[i]);
+        plan_shard(making, &m->shard[i]);
     return DN_OK;
 }
 
@@ -185,9 +189,7 @@ static dn_status remove_files(const dn_making *m)
     return status;
 }
 
-/* Holds the folder until *lock is closed; one that its file system cannot lock is as good as
- * held. */
-static dn_status lock_folder(const char *folder, int *lock)
+dn_status dn_making_lock(const char *folder, int *lock)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
@@ -214,7 +216,7 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
 /* What a handler can reach is global: the signal that was caught. */
 static volatile sig_atomic_t caught;
 
-static void catch (int signal)
+static void keep_signal(int signal)
 {
     caught = signal;
 }
@@ -237,32 +239,26 @@ dn_status dn_making_check_stop(const dn_making *m)
 
 /* ---- from lock to dataset.json ---- */
 
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
+}
+
 /* Of all that a shard's bytes follow from. */
 static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;
     const dn_shard_info *const info = &m->info;
-    const int64_t numbers[] = {info->channels,
-                               info->height,
-                               info->width,
-                               info->classes,
-                               m->zstd_level,
-                               m->split[DN_TRAIN].shards,
-                               (int64_t)source,
-                               m->split[DN_TRAIN].count,
-                               m->split[DN_TEST].count};
-    uint64_t key = XXH3_64bits(numbers, sizeof numbers);
+    const int64_t numbers[] = {info->channels, info->height, info->width, m->zstd_level};
+    uint64_t key = XXH3_64bits_withSeed(numbers, sizeof numbers, source);
     key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
     key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);
-    key = XXH3_64bits_withSeed(dn_version(), strlen(dn_version()), key);
-    key = XXH3_64bits_withSeed(m->conversion, strlen(m->conversion), key);
-    key = XXH3_64bits_withSeed(info->dataset, strlen(info->dataset), key);
+    key = hash_text(hash_text(hash_text(key, dn_version()), info->dataset), m->conversion);
     for (int i = 0; i < info->classes; i++)
-        key = XXH3_64bits_withSeed(m->class_names[i], strlen(m->class_names[i]) + 1, key);
+        key = hash_text(key, m->class_names[i]);
     for (int i = 0; i < m->shards; i++) {
-        key = XXH3_64bits_withSeed(m->shard[i].hdf5.name, strlen(m->shard[i].hdf5.name), key);
-        key =
-            XXH3_64bits_withSeed(m->shard[i].tfrecord.name, strlen(m->shard[i].tfrecord.name), key);
+        key = XXH3_64bits_withSeed(&m->shard[i].count, sizeof m->shard[i].count, key);
+        key = hash_text(hash_text(key, m->shard[i].hdf5.name), m->shard[i].tfrecord.name);
     }
     return key;
 }
@@ -283,8 +279,8 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     m->lock = -1;
     m->made_folder = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(lock_folder(folder, &m->lock));
-    set_handlers(catch);
+    DN_TRY(dn_making_lock(folder, &m->lock));
+    set_handlers(keep_signal);
     DN_TRY(remove_file(folder, "dataset.json"));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
     DN_TRY(remove_files(m));
@@ -292,6 +288,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     if (whole > 0)
         dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
                 m->manifest->shards);
+    m->is_open = 1;
     dn_progress_begin(&m->progress, "making records:", "images", images_left(m));
     return DN_OK;
 }
@@ -306,14 +303,13 @@ dn_status dn_making_close(dn_making *m, dn_status status)
     if (status == DN_OK)
         status = dn_manifest_save(m->manifest, folder);
     dn_failure_keep(&failure, status);
-    if (status != DN_OK && m->journal.manifest) {
-        const int whole = dn_journal_count(&m->journal);
+    const int whole = m->is_open ? dn_journal_count(&m->journal) : 0;
+    if (status != DN_OK && m->is_open)
         remove_files(m);
-        if (whole > 0)
-            dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
-                    m->manifest->shards);
-    }
-    dn_journal_close(&m->journal, status != DN_OK);
+    if (status != DN_OK && whole > 0)
+        dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
+                m->manifest->shards);
+    dn_journal_close(&m->journal, status != DN_OK && (whole > 0 || !m->is_open));
     if (status != DN_OK && m->made_folder)
         rmdir(folder); /* where it is empty */
     set_handlers(SIG_DFL);

@@ -21,7 +21,7 @@ typedef struct dn_making {
     dn_manifest *manifest; /* of the new ones */
 
     /* between open and close */
-    int lock, made_folder;
+    int lock, made_folder, is_open;
     dn_journal journal;
     dn_progress progress; /* in images */
 } dn_making;
@@ -61,6 +61,10 @@ dn_status dn_making_close(dn_making *m, dn_status status);
 
 /* DN_STOPPED, and the message, after such a signal. */
 dn_status dn_making_check_stop(const dn_making *m);
+
+/* Holds the folder until *lock is closed, where it is not -1; one that its file system cannot lock
+ * is as good as held. DN_EINVAL where another process holds it, DN_EIO. */
+dn_status dn_making_lock(const char *folder, int *lock);
 
 /* For jobs: writes a file of a shard of so many images, and notes its size and checksum. */
 dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,

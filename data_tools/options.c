@@ -42,26 +42,27 @@ static const row rows[] = {
      "of --download);\n"
      "of FOLDER, class folders with JPEG and PNG files, or train and\n"
      "val, or train and test, that hold class folders"},
-    {"out", "DIR", DN_FOR_SETS, TEXT, PLACE(out), 0, 0,
-     "folder of the records, made where it is missing"},
-    {"shards", "N", DN_FOR_SETS, INTEGER, PLACE(shards), 1, 99999,
+    {"out", "DIR", DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD, TEXT, PLACE(out), 0, 0,
+     "folder of the records, or of to-tfrecord's files, made where it is\n"
+     "missing"},
+    {"shards", "N", DN_FOR_SETS | DN_FROM_TFRECORD, INTEGER, PLACE(shards), 1, 99999,
      "shards of the train split, 1 to 99999 (default 4, of encoded\n"
      "images one for each 64 MB); the test split gets a number in\n"
      "proportion"},
-    {"level", "Z", DN_FOR_SETS, INTEGER, PLACE(zstd_level), 1, 22,
+    {"level", "Z", DN_FOR_SETS | DN_FROM_TFRECORD, INTEGER, PLACE(zstd_level), 1, 22,
      "zstd level of pixels, 1 to 22 (default 6)"},
     {"classes", "A,B", DN_FOR_SETS, TEXT, PLACE(classes), 0, 0, "only these classes"},
     {"limit", "N", DN_FOR_SETS, WHOLE, PLACE(limit), 1, UINT32_MAX,
      "at most N images a class and split, the first by name or in\n"
      "the authors' files"},
-    {"val-fraction", "F", DN_FOR_SETS, FRACTION, PLACE(val_fraction), 0, 0,
+    {"val-fraction", "F", DN_FOR_SETS | DN_FROM_TFRECORD, FRACTION, PLACE(val_fraction), 0, 0,
      "of each class of the train split is drawn for the test split,\n"
      "and the set's own test split left out; of FOLDER where it has no\n"
-     "folder for it (default 0.1)"},
-    {"seed", "S", DN_FOR_SETS | DN_FOR_INSPECT, WHOLE, PLACE(seed), 0, INT64_MAX,
+     "folder for it, of TFRecords where no file is one (default 0.1)"},
+    {"seed", "S", DN_FOR_SETS | DN_FROM_TFRECORD | DN_FOR_INSPECT, WHOLE, PLACE(seed), 0, INT64_MAX,
      "of what is drawn (default 1)"},
-    {"on-bad-image", "stop|skip", DN_FOR_IMAGES, CHOICE, PLACE(on_bad_image), 0, 0,
-     "at one that cannot be decoded: stop (default), or leave it out"},
+    {"on-bad-image", "stop|skip", DN_FOR_IMAGES | DN_FROM_TFRECORD, CHOICE, PLACE(on_bad_image), 0,
+     0, "at one that cannot be decoded: stop (default), or leave it out"},
     {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
      "images whose short side is longer than S (default 256) become\n"
      "JPEG of that size; without it all are kept as they are"},
@@ -71,6 +72,14 @@ static const row rows[] = {
     {"exif", "ignore|apply", DN_FOR_IMAGES, CHOICE, PLACE(exif), 0, 0,
      "where EXIF says that an image is to be seen turned: ignore it,\n"
      "as torchvision (default), or turn it, which makes it a JPEG"},
+    {"tfrecords", "keep|drop", DN_FOR_SETS, CHOICE, PLACE(tfrecords), 0, 0,
+     "TFRecord shards beside those for dn_dist, or none (default: of\n"
+     "pixels keep, of encoded images drop)"},
+    {"label-base", "0|1", DN_FROM_TFRECORD, CHOICE, PLACE(label_base), 0, 0,
+     "the first class's label (default: found out)"},
+    {"class-names", "FILE", DN_FROM_TFRECORD, TEXT, PLACE(class_names), 0, 0,
+     "a class name a line, by label (default: found beside the\n"
+     "TFRecords or in them, else numbers)"},
     {"extra", NULL, DN_FOR_EXTRA, FLAG, PLACE(extra), 0, 0,
      "train on SVHN's 531131 further images, too"},
     {"val-labels", "FILE", DN_FOR_VAL_LABELS, TEXT, PLACE(val_labels), 0, 0,
@@ -202,6 +211,8 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         .seed = 1,
         .timeout = 60,
         .sample = -1,
+        .tfrecords = -1,
+        .label_base = -1,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
         .help = argc == 1};
     opterr = 0;

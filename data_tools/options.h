@@ -10,18 +10,21 @@
 
 /* What the words say; zeros and NULL where they say nothing. */
 typedef struct dn_records_options {
-    const char *source;     /* folder of the raw data set, NULL: search */
-    const char *out;        /* folder of the records, made where it is missing */
-    int shards;             /* of the train split, the test split gets a number in proportion */
-    int zstd_level;         /* 1 to 22 */
-    int jobs;               /* threads */
-    const char *classes;    /* names with commas between them, NULL: all */
-    int64_t limit;          /* images a class and split, the first by name; 0: all */
-    double val_fraction;    /* that is drawn for the test split; 0: the default */
-    int64_t seed;           /* of the draw */
-    int on_bad_image;       /* dn_on_bad_image */
-    int extra;              /* SVHN's further images, too */
-    const char *val_labels; /* file with the classes of ImageNet's validation images, or NULL */
+    const char *source;      /* folder of the raw data set, NULL: search */
+    const char *out;         /* folder of the records, made where it is missing */
+    int shards;              /* of the train split, the test split gets a number in proportion */
+    int zstd_level;          /* 1 to 22 */
+    int jobs;                /* threads */
+    const char *classes;     /* names with commas between them, NULL: all */
+    int64_t limit;           /* images a class and split, the first by name; 0: all */
+    double val_fraction;     /* that is drawn for the test split; 0: the default */
+    int64_t seed;            /* of the draw */
+    int on_bad_image;        /* dn_on_bad_image */
+    int tfrecords;           /* dn_tfrecords; -1: by the kind of records */
+    int label_base;          /* the least label of TFRecords, 0 or 1; -1: found out */
+    const char *class_names; /* file of theirs, NULL: those beside the TFRecords or in them */
+    int extra;               /* SVHN's further images, too */
+    const char *val_labels;  /* file with the classes of ImageNet's validation images, or NULL */
     int download;
     const char *url, *sha256; /* of what is got instead of the authors' files, or NULL */
     int timeout;              /* seconds after which a silent server is given up */
@@ -43,6 +46,7 @@ typedef struct dn_records_options {
 
 typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
 typedef enum dn_exif { DN_EXIF_IGNORE, DN_EXIF_APPLY } dn_exif;
+typedef enum dn_tfrecords { DN_TFRECORDS_KEEP, DN_TFRECORDS_DROP } dn_tfrecords;
 
 /* Who takes an option: bits. */
 enum {
@@ -51,6 +55,8 @@ enum {
     DN_FOR_VERIFY = 4,
     DN_FOR_INFO = 8,
     DN_FOR_INSPECT = 16,
+    DN_FROM_TFRECORD = 32,
+    DN_TO_TFRECORD = 64,
     DN_FOR_EXTRA = 256,      /* SVHN */
     DN_FOR_VAL_LABELS = 512, /* IMAGENET */
     DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */

@@ -28,7 +28,13 @@
 #include "mat_file.h"
 #include "tar_walk.h"
 
-enum { IDS = 1000, NAME_BYTES = 64, LIST_BYTES = 64 << 20, DEVKIT_BYTES = 64 << 20 };
+enum {
+    IDS = 1000,
+    MOST_SYNSETS = 1 << 16,
+    NAME_BYTES = 64,
+    LIST_BYTES = 64 << 20,
+    DEVKIT_BYTES = 64 << 20
+};
 
 /* An image of the validation split. */
 typedef struct truth {
@@ -88,8 +94,8 @@ static int copy_text(const matvar_t *text, char *copy, size_t size)
 /* The WordNet ids of the classes, which are synsets without children. */
 static void copy_synsets(matvar_t *synsets, struct meta *m)
 {
-    const size_t count = synsets->rank == 2 ? synsets->dims[0] * synsets->dims[1] : 0;
-    for (size_t i = 0; i < count; i++) {
+    const size_t count = synsets->dims[0] * synsets->dims[1];
+    for (size_t i = 0; i < count && i < MOST_SYNSETS; i++) {
         double id, children;
         if (dn_mat_number(Mat_VarGetStructFieldByName(synsets, "ILSVRC2012_ID", i), 0, &id) &&
             dn_mat_number(Mat_VarGetStructFieldByName(synsets, "num_children", i), 0, &children) &&
@@ -105,19 +111,22 @@ static dn_status read_synsets(void *user)
     mat_t *mat;
     DN_TRY(dn_mat_open(&mat, m->path));
     matvar_t *const synsets = Mat_VarRead(mat, "synsets");
-    const int good = synsets && synsets->class_type == MAT_C_STRUCT;
+    const int good = synsets && synsets->class_type == MAT_C_STRUCT && synsets->rank == 2 &&
+                     synsets->dims[0] <= MOST_SYNSETS && synsets->dims[1] <= MOST_SYNSETS;
     if (good)
         copy_synsets(synsets, m);
     Mat_VarFree(synsets);
     Mat_Close(mat);
     DN_CHECK(good, DN_ECORRUPT,
-             "%s: found no synsets, expected those of ILSVRC 2012 as a structure", m->path);
+             "%s: found no synsets, expected those of ILSVRC 2012 as a list of structures",
+             m->path);
     return DN_OK;
 }
 
 /* The ids in the list become WordNet ids. */
 static dn_status translate_ids(struct scan *s, struct meta *m)
 {
+    DN_TRY(dn_mat_check(m->path));
     DN_TRY(dn_child_run(m->path, read_synsets, m));
     for (size_t i = 0; i < s->count; i++) {
         int64_t id;
@@ -450,7 +459,7 @@ static int has_folders(const char *path)
     char **names;
     int count;
     int64_t others = 0;
-    const dn_status status = dn_folder_list(path, &names, &count, &others);
+    const dn_status status = dn_folder_names(path, &names, &count, &others);
     dn_folder_free_names(names, count);
     return status == DN_OK && count > 0;
 }

@@ -132,11 +132,13 @@ static dn_status read_images(void *user)
     return status;
 }
 
-/* The file as its authors made it? Others are read too: Matlab files have no checksum. */
-static void compare_digest(const struct part *p, int archive)
+/* The file is the authors', or, with a warning, another that is whole. */
+static dn_status check_file(const struct part *p, int archive)
 {
-    if (dn_digest_check(p->path, dn_raw_svhn.archive[archive].digest) != DN_OK)
-        dn_warn("%s; not the authors' file", dn_message());
+    if (dn_digest_check(p->path, dn_raw_svhn.archive[archive].digest) == DN_OK)
+        return DN_OK;
+    dn_warn("%s; not the authors' file", dn_message());
+    return dn_mat_check(p->path);
 }
 
 static dn_status load_parts(struct part *part, int parts, dn_raw_split *images)
@@ -174,7 +176,7 @@ static dn_status load_svhn(const char *folder, const dn_records_options *options
         const int archive = archives[split][i];
         status = dn_raw_file_find(part[i].path, folder, dn_raw_svhn.archive[archive].name);
         if (status == DN_OK)
-            compare_digest(&part[i], archive);
+            status = check_file(&part[i], archive);
     }
     if (status == DN_OK)
         status = load_parts(part, parts, images);

@@ -1,8 +1,7 @@
 /*
  * Making a folder of records from one of the known data sets; see records.h.
  *
- * Raw data set -> TFRecord shards -> HDF5 shards -> dataset.json. The HDF5 shards are made from the
- * TFRecord files just written, so these are proved readable.
+ * Raw data set -> HDF5 shards, and TFRecord shards beside them -> dataset.json.
  */
 #include "records.h"
 
@@ -60,20 +59,19 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     const uint8_t *const raw = split->pixels + (size_t)shard->first * image;
     const uint16_t *const raw_labels = split->labels + shard->first;
     char *tfrecord = NULL;
-    uint8_t *hdf5 = NULL, *pixels = NULL;
-    uint16_t *labels = NULL;
+    uint8_t *hdf5 = NULL;
     size_t size;
-    dn_status status;
-    DN_TRY_OR_DONE(dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size));
-    DN_TRY_OR_DONE(dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size));
-    DN_TRY_OR_DONE(dn_tfrecord_load(k->making.options->out, m, shard, &pixels, &labels));
-    DN_TRY_OR_DONE(dn_shard_encode(m, shard, pixels, labels, &hdf5, &size));
+    dn_status status = DN_OK;
+    if (shard->tfrecord.name[0])
+        status = dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size);
+    if (status == DN_OK && tfrecord)
+        status = dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size);
+    DN_TRY_OR_DONE(status);
+    DN_TRY_OR_DONE(dn_shard_encode(m, shard, raw, raw_labels, &hdf5, &size));
     DN_TRY_OR_DONE(dn_making_save(&k->making, &shard->hdf5, shard->count, hdf5, size));
 done:
     free(tfrecord);
     free(hdf5);
-    free(pixels);
-    free(labels);
     return status;
 }
 

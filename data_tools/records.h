@@ -8,11 +8,10 @@
 #ifndef DN_RECORDS_H
 #define DN_RECORDS_H
 
-#include <stdio.h>
-
 #include "dn/file.h"
 #include "dn/shard.h"
 #include "options.h"
+#include "tfrecord.h"
 
 /* ---- raw data sets: the files that their authors publish ---- */
 
@@ -135,59 +134,10 @@ dn_status dn_records_info(const char *folder, int json);
  * prints which, or of options->sample all that is known. DN_EINVAL for what the options say. */
 dn_status dn_records_inspect(const char *folder, const dn_records_options *options);
 
-/* ---- examples: labelled images as messages; thread-safe ---- */
+/* ---- the HDF5 file of a shard; thread-safe ---- */
 
-/* *record(size) = the image(channels, height, width) as a tf.train.Example, to be freed by the
- * caller; NULL after a failure. `coarse` is its coarse label, or -1. DN_ENOMEM. */
-dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
-                            int coarse, uint8_t **record, size_t *size);
-
-/* image(channels, height, width) and *label from an Example of any writer: entries in any order,
- * unknown fields, packed and unpacked integers, and of duplicate keys the last. DN_ECORRUPT says
- * what was found and expected; the caller adds the file's name. */
-dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
-                            uint8_t *image, uint16_t *label);
-
-/* ---- TFRecord files ---- */
-
-/* A record is a uint64 length, a uint32 masked CRC32C of these 8 bytes, the data, and a uint32
- * masked CRC32C of the data; little-endian, records simply follow each other. */
-
-/* CRC32C (Castagnoli) of the bytes. */
-uint32_t dn_crc32c(const void *bytes, size_t size);
-
-/* Appends a record to the stream. DN_EIO. */
-dn_status dn_tfrecord_append(FILE *stream, const void *data, size_t size);
-
-/* A file that is being read, its content in memory; from the start with offset and record 0. */
-typedef struct dn_tfrecord {
-    const char *path; /* for messages */
-    const uint8_t *bytes;
-    size_t size;
-    size_t offset;  /* of the next record */
-    int64_t record; /* its number */
-} dn_tfrecord;
-
-/* The next record; *data is within the file's bytes, and NULL after the last record. DN_ECORRUPT
- * names the file, the record and its byte offset. */
-dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size);
-
-/* ---- the two files of a shard; thread-safe ---- */
-
-/* *bytes(size) = the TFRecord file of one of the manifest's shards, with its
- * images(count, channels, height, width) and labels(count), to be freed by the caller, after a
- * failure too. DN_ENOMEM. */
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                             const uint8_t *images, const uint16_t *labels, char **bytes,
-                             size_t *size);
-
-/* *pixels(count, channels, height, width) and *labels(count) from the shard's TFRecord file in
- * `folder`, to be freed by the caller, after a failure too. */
-dn_status dn_tfrecord_load(const char *folder, const dn_manifest *manifest,
-                           const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels);
-
-/* As dn_tfrecord_encode, the HDF5 file; *bytes is NULL after a failure. What else stands in it
- * (class names, mean and std, zstd level) is the manifest's too. */
+/* As dn_tfrecord_encode, of pixels; *bytes is NULL after a failure. What else stands in it (class
+ * names, mean and std, zstd level) is the manifest's too. */
 dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
                           const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
                           size_t *size);

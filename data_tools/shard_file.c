@@ -36,13 +36,13 @@ static int put_attributes(const dn_shard_file *w)
 }
 
 /* Names as strings of one length, padded with zeros. */
-static int put_names(hid_t file, const char *set, const char *const *names, int count)
+static int put_names(hid_t file, const char *set, const char *const *names, unsigned count)
 {
     size_t length = 1;
-    for (int i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
-    char *const padded = calloc((size_t)count, length);
-    for (int i = 0; padded && i < count; i++)
+    char *const padded = calloc(count, length);
+    for (unsigned i = 0; padded && i < count; i++)
         memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
@@ -55,9 +55,9 @@ static int put_names(hid_t file, const char *set, const char *const *names, int 
 static int put_class_names(const dn_shard_file *w)
 {
     const dn_manifest *const m = w->manifest;
-    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, m->info.classes) &&
+    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, (unsigned)m->info.classes) &&
            (!w->shard->coarse || put_names(w->file, DN_SHARD_COARSE DN_SHARD_CLASS_NAMES,
-                                           m->coarse_names, m->coarse_classes));
+                                           m->coarse_names, (unsigned)m->coarse_classes));
 }
 
 static int put_labels(const dn_shard_file *w, const uint16_t *labels)

@@ -1,18 +1,9 @@
-/*
- * TFRecord files: framing with CRC32C, and the files of examples; see records.h.
- *
- * A length is believed only when its own CRC holds and the file is long enough for it.
- */
-#include "records.h"
+/* The framing of TFRecord files, with CRC32C; see tfrecord.h. */
+#include "tfrecord.h"
 
 #include <endian.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "dn/file.h"
-
-enum { HEAD = 8 + 4, TAIL = 4 }; /* bytes around the data */
 
 uint32_t dn_crc32c(const void *bytes, size_t size)
 {
@@ -59,98 +50,56 @@ static dn_status check_crc(const dn_tfrecord *f, const char *what, const uint8_t
     memcpy(&expected, bytes + size, sizeof expected);
     expected = le32toh(expected);
     DN_CHECK(found == expected, DN_ECORRUPT,
-             "%s: record %" PRId64 " at byte %zu: the %s has masked CRC32C %08" PRIx32
+             "%s: record %" PRId64 " at byte %" PRId64 ": the %s has masked CRC32C %08" PRIx32
              ", expected %08" PRIx32,
              f->path, f->record, f->offset, what, found, expected);
     return DN_OK;
 }
 
-dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size)
+dn_status dn_tfrecord_peek(const dn_tfrecord *file, int64_t *size)
 {
-    const size_t left = file->size - file->offset;
-    const uint8_t *const head = file->bytes + file->offset;
+    const int64_t left = file->size - file->offset, around = DN_TFRECORD_HEAD + DN_TFRECORD_TAIL;
+    uint8_t head[DN_TFRECORD_HEAD];
     uint64_t length;
-    *data = NULL;
-    *size = 0;
+    *size = -1;
     if (left == 0)
         return DN_OK;
-    DN_CHECK(left >= HEAD + TAIL, DN_ECORRUPT, "%s: cut short in record %" PRId64 " at byte %zu",
-             file->path, file->record, file->offset);
+    DN_CHECK(left >= around, DN_ECORRUPT,
+             "%s: cut short in record %" PRId64 " at byte %" PRId64 ": found %" PRId64
+             " bytes, expected at least %" PRId64,
+             file->path, file->record, file->offset, left, around);
+    DN_TRY(dn_file_read(file->file, file->path, head, sizeof head, file->base + file->offset));
     DN_TRY(check_crc(file, "length", head, sizeof length));
     memcpy(&length, head, sizeof length);
     length = le64toh(length);
-    DN_CHECK(length <= left - HEAD - TAIL, DN_ECORRUPT,
-             "%s: cut short in record %" PRId64
-             " at byte %zu: found %zu bytes of data, expected %" PRIu64,
-             file->path, file->record, file->offset, left - HEAD - TAIL, length);
-    DN_TRY(check_crc(file, "data", head + HEAD, length));
-    file->offset += HEAD + length + TAIL;
-    file->record++;
-    *data = head + HEAD;
-    *size = length;
+    DN_CHECK(length <= (uint64_t)(left - around), DN_ECORRUPT,
+             "%s: cut short in record %" PRId64 " at byte %" PRId64 ": found %" PRId64
+             " bytes of data, expected %" PRIu64,
+             file->path, file->record, file->offset, left - around, length);
+    DN_CHECK(length <= DN_TFRECORD_MOST, DN_ECORRUPT,
+             "%s: record %" PRId64 " at byte %" PRId64 ": found %" PRIu64
+             " bytes of data, expected at most %d",
+             file->path, file->record, file->offset, length, DN_TFRECORD_MOST);
+    *size = (int64_t)length;
     return DN_OK;
 }
 
-static dn_status append_example(FILE *stream, const dn_manifest *manifest, const uint8_t *image,
-                                int label, int coarse)
+dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size)
 {
-    uint8_t *example;
-    size_t size;
-    DN_TRY(dn_example_encode(manifest, image, label, coarse, &example, &size));
-    const dn_status status = dn_tfrecord_append(stream, example, size);
-    free(example);
-    return status;
-}
-
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                             const uint8_t *images, const uint16_t *labels, char **bytes,
-                             size_t *size)
-{
-    const size_t image = dn_image_values(&manifest->info);
-    FILE *const stream = open_memstream(bytes, size);
-    dn_status status = DN_OK;
-    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    for (int64_t i = 0; i < shard->count && status == DN_OK; i++, images += image)
-        status = append_example(stream, manifest, images, labels[i],
-                                shard->coarse ? shard->coarse[i] : -1);
-    if (fclose(stream) != 0 && status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    return status;
-}
-
-static dn_status decode_examples(dn_tfrecord *file, const dn_shard_info *info, int64_t count,
-                                 uint8_t *pixels, uint16_t *labels)
-{
-    for (int64_t i = 0;; i++, pixels += dn_image_values(info)) {
-        const uint8_t *record;
-        size_t size;
-        DN_TRY(dn_tfrecord_next(file, &record, &size));
-        DN_CHECK((record != NULL) == (i < count), DN_ECORRUPT,
-                 "%s: found %s than the expected %" PRId64 " records", file->path,
-                 record ? "more" : "fewer", count);
-        if (!record)
-            return DN_OK;
-        const dn_status status = dn_example_decode(info, record, size, pixels, &labels[i]);
-        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
-                 dn_message());
-    }
-}
-
-dn_status dn_tfrecord_load(const char *folder, const dn_manifest *manifest,
-                           const dn_manifest_shard *shard, uint8_t **pixels, uint16_t **labels)
-{
-    char path[PATH_MAX];
-    uint8_t *bytes;
-    dn_tfrecord file = {.path = path};
-    *pixels = malloc((size_t)shard->count * dn_image_values(&manifest->info));
-    *labels = malloc((size_t)shard->count * sizeof **labels);
-    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
-    DN_CHECK(*pixels && *labels, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path,
-             shard->count);
-    DN_TRY(dn_file_load(path, &bytes, &file.size));
-    file.bytes = bytes;
-    const dn_status status =
-        decode_examples(&file, &manifest->info, shard->count, *pixels, *labels);
-    free(bytes);
-    return status;
+    int64_t length;
+    *data = NULL;
+    *size = 0;
+    DN_TRY(dn_tfrecord_peek(file, &length));
+    if (length < 0)
+        return DN_OK;
+    const size_t bytes = (size_t)length + DN_TFRECORD_TAIL;
+    DN_TRY(dn_buffer_grow(&file->buffer, bytes));
+    DN_TRY(dn_file_read(file->file, file->path, file->buffer.bytes, bytes,
+                        file->base + file->offset + DN_TFRECORD_HEAD));
+    DN_TRY(check_crc(file, "data", file->buffer.bytes, (size_t)length));
+    file->offset += DN_TFRECORD_HEAD + (int64_t)bytes;
+    file->record++;
+    *data = file->buffer.bytes;
+    *size = (size_t)length;
+    return DN_OK;
 }

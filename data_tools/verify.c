@@ -11,10 +11,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dn/child.h"
 #include "dn/image.h"
 #include "pixel_sums.h"
+#include "tfrecord.h"
 
 enum { MOST_FAULTS = 20 }; /* that are named */
 enum { HDF5, TFRECORD, FORMS };
@@ -134,13 +136,15 @@ static void note_files(struct verify *v)
 struct examples {
     dn_tfrecord file;
     char path[PATH_MAX];
-    uint8_t *bytes; /* NULL: none, or no further record can be read */
+    int is_open; /* 0: there is none, or no further record can be read */
     uint8_t *image;
 };
 
 static void close_examples(struct examples *e)
 {
-    free(e->bytes);
+    if (e->is_open)
+        close(e->file.file);
+    dn_buffer_free(&e->file.buffer);
     free(e->image);
     *e = (struct examples){0};
 }
@@ -152,8 +156,8 @@ static dn_status open_examples(struct examples *e, const struct verify *v,
     e->file.path = e->path;
     e->image = malloc(dn_image_values(&v->manifest->info));
     DN_CHECK(e->image, DN_ENOMEM, "%s: out of memory for an image", e->path);
-    DN_TRY(dn_file_load(e->path, &e->bytes, &e->file.size));
-    e->file.bytes = e->bytes;
+    DN_TRY(dn_file_open(e->path, &e->file.file, &e->file.size));
+    e->is_open = 1;
     return DN_OK;
 }
 
@@ -191,7 +195,7 @@ static void compare_chunk(struct verify *v, const dn_manifest_shard *shard,
 {
     const dn_shard_info *const info = &v->manifest->info;
     const uint16_t *const labels = dn_shards_source(v->shards[shard->split], NULL).labels;
-    for (int64_t i = 0; i < chunk->count && e->bytes; i++) {
+    for (int64_t i = 0; i < chunk->count && e->is_open; i++) {
         const int64_t number = chunk->first + i;
         const uint8_t *record;
         size_t size;
@@ -239,7 +243,7 @@ static void verify_pixels(struct verify *v, const dn_manifest_shard *shard)
             dn_pixel_sums_add(&v->sums, &v->manifest->info, pixels, chunk.count);
         compare_chunk(v, shard, &chunk, pixels, &examples);
     }
-    if (examples.bytes)
+    if (examples.is_open)
         note_fault(v, shard, TFRECORD, shard->count,
                    next_example(&examples, shard->count, 1, &record, &size));
     close_examples(&examples);
@@ -294,6 +298,9 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
         dn_buffer_free(&bytes);
         dn_buffer_free(&pixels.rgb);
     }
+    if (shard->tfrecord.name[0])
+        note_fault(v, shard, TFRECORD, -1,
+                   dn_tfrecord_compare(v->folder, v->manifest, shard, shards));
 }
 
 static void verify_all_encoded(struct verify *v)

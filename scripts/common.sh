@@ -8,7 +8,8 @@ build_packages=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
     libarchive-dev libcurl4-openssl-dev libmatio-dev libssl-dev
     libcmocka-dev libjpeg-dev libjs-chart.js libpng-dev libprotobuf-c-dev libxxhash-dev protobuf-c-compiler zlib1g-dev
     dataset-fashion-mnist)
-test_packages=(python3-numpy python3-scipy python3-h5py python3-pil python3-torch python3-torchvision python3-xxhash zstd hdf5-tools qemu-user
+test_packages=(python3-numpy python3-scipy python3-h5py python3-pil python3-torch python3-torchvision python3-xxhash python3-protobuf
+    python3-crc32c protobuf-compiler zstd hdf5-tools qemu-user
     libsimgrid-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross help2man man-db dpkg-dev file zsh)
 
 say() { printf '\n== %s\n' "$*"; }

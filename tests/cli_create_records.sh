@@ -101,6 +101,14 @@ rm -rf python
 black_cifar cifar-10-batches-bin
 accepted "train 50000 in 4 shards, test 10000 in 1" CIFAR10
 accepted "already complete" CIFAR10
+accepted "written" CIFAR10 --out dropped --tfrecords drop
+[[ -z $(compgen -G "dropped/*tfrecord*") ]] || fail "--tfrecords drop: found some"
+accepted "everything verified" verify dropped
+accepted "already complete" CIFAR10 --out dropped --tfrecords keep
+for file in data/cifar10/*.{h5,tfrecord-*}; do
+    cmp "$file" "dropped/${file##*/}" || fail "--tfrecords keep, afterwards: $file differs"
+done
+rm -r dropped
 mkdir elsewhere
 (cd elsewhere && DN_SOURCE_DIR=.. limited "$records" CIFAR10 --shards 7 --level 1 >../out 2>&1) ||
     fail "a source in DN_SOURCE_DIR" out

@@ -78,6 +78,10 @@ for cut in 100 1000 40000 61000; do
     refused "odd/train_32x32.mat: " SVHN --source odd
 done
 
+cp svhn/test_32x32.mat odd/train_32x32.mat
+printf '\x55' | dd of=odd/train_32x32.mat bs=1 seek=20000 conv=notrunc status=none
+refused "odd/train_32x32.mat: the packed element that ends at byte" SVHN --source odd
+
 # CIFAR-100
 accepted "100 classes, 3x32x32, train 2000 in 4 shards, test 2000 in 4" CIFAR100 --limit 20 --out c
 check pixels c cifar100_train.npz train

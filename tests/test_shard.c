@@ -565,9 +565,11 @@ static void test_bad_manifest(void **state)
         {"/\"std\"/{n;s/[0-9.]*,/1e39,/}", "channel 0: found a std of 1e+39"},
         {"/\"std\"/{n;s/[0-9.]*,/1e-46,/}", "channel 0: found a std"},
         {"s/\"zstd_level\"/\"more\": 1, &/", "not valid: 1 object item(s) left unpacked: more"},
+        {"s/\"channels\"/\"conversion\": \"short side 5\", &/",
+         "conversion: found \"short side 5\""},
         {"s/\"splits\": {/& \"more\": 1,/", "left unpacked: more"},
         {"s/\"tfrecord\": {/& \"more\": 1,/", "left unpacked: more"},
-        {"s/\"format_version\": 2/\"format_version\": 1/", "expected both in version 2 only"}};
+        {"s/\"format_version\": 2/\"format_version\": 1/", "expected both from version 2 on"}};
     char path[PATH_MAX];
     in_folder(path, "dataset.json");
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
@@ -578,8 +580,46 @@ static void test_bad_manifest(void **state)
         expect(dn_records_verify(folder), DN_ECORRUPT, folder, edits[i][1]);
         run("mv %s.good %s", path, path);
     }
-    run("sed -i 's/\"format_version\": 2/\"format_version\": %s/' %s", "3", path);
-    expect(read_train(), DN_EINVAL, path, "format_version 3, expected 1 or 2");
+    run("sed -i 's/\"format_version\": 2/\"format_version\": %s/' %s", "4", path);
+    expect(read_train(), DN_EINVAL, path, "format_version 4, expected 1 to 3");
+}
+
+/* Records without TFRecords, or with those of one shard alone: only version 3 can say it. */
+static void test_without_tfrecords(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    dn_manifest *m;
+    dn_records_options o = options();
+    o.tfrecords = DN_TFRECORDS_DROP;
+    assert_true(made_by(&o));
+    assert_false(made_by(&o));
+    in_folder(path, "made_up-train.tfrecord-00001-of-00003");
+    assert_int_not_equal(access(path, F_OK), 0);
+    check_split(DN_TRAIN, TRAIN);
+    assert_int_equal(dn_records_verify(folder), DN_OK);
+    o.tfrecords = DN_TFRECORDS_KEEP;
+    assert_false(made_by(&o)); /* to-tfrecord adds them */
+    int made;
+    assert_int_equal(dn_to_tfrecord(folder, NULL, &made), DN_OK);
+    assert_true(made);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(dn_records_verify(folder), DN_OK);
+    in_folder(path, "dataset.json");
+    run("grep -q '\"format_version\": %s' %s", "2", path);
+
+    assert_int_equal(dn_manifest_load(&m, folder), DN_OK);
+    m->shard[1].tfrecord.name[0] = '\0';
+    assert_int_equal(dn_manifest_save(m, folder), DN_OK);
+    free(m);
+    run("grep -q '\"format_version\": %s' %s", "3", path);
+    check_split(DN_TRAIN, TRAIN);
+    assert_int_equal(dn_records_verify(folder), DN_OK);
+    run("sed -i 's/\"format_version\": 3/\"format_version\": %s/' %s", "2", path);
+    seal_manifest();
+    expect(read_train(), DN_ECORRUPT, path, "found no tfrecord in format_version 2");
+    o.tfrecords = DN_TFRECORDS_DROP;
+    assert_true(made_by(&o));
 }
 
 /* What an older create_records wrote has no seal; it is read as strictly. */
@@ -694,7 +734,8 @@ static void test_inspect(void **state)
                                    .end = EPOCH * STEPS + 1,
                                    .shuffle = 1,
                                    .seed = SEED,
-                                   .depth = 1};
+                                   .depth = 1,
+                                   .threads = 1};
     assert_int_equal(dn_transform_parse(&settings.transform, &source.info, o.augment, SEED), DN_OK);
     assert_int_equal(dn_loader_create(&loader, &settings), DN_OK);
     assert_int_equal(dn_loader_load(loader, settings.begin, images, labels), DN_OK);
@@ -726,6 +767,7 @@ int main(void)
                                        cmocka_unit_test(test_elsewhere),
                                        cmocka_unit_test_setup(test_bad_manifest, build_again),
                                        cmocka_unit_test_setup(test_first_version, build_again),
+                                       cmocka_unit_test_setup(test_without_tfrecords, build_again),
                                        cmocka_unit_test_setup(test_few_files, build_again),
                                        cmocka_unit_test_setup(test_no_file, build_again),
                                        cmocka_unit_test_setup(test_inspect, build_again)};

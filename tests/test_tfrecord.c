@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -22,21 +24,39 @@ static const uint8_t golden[71] = {
     0x6c, 0x61, 0x62, 0x65, 0x6c, 0x12, 0x05, 0x1a, 0x03, 0x0a, 0x01, 0x03, 0x0a, 0x17, 0x0a,
     0x0c, 0x69, 0x6d, 0x61, 0x67, 0x65, 0x2f, 0x66, 0x6f, 0x72, 0x6d, 0x61, 0x74, 0x12, 0x07,
     0x0a, 0x05, 0x0a, 0x03, 0x72, 0x61, 0x77, 0x7a, 0x13, 0xf7, 0x9b};
-enum { HEAD = 12, TAIL = 4 };
+enum { HEAD = DN_TFRECORD_HEAD, TAIL = DN_TFRECORD_TAIL };
 
 static const uint8_t golden_empty[16] = {0,    0, 0,    0, 0,    0,    0,    0,
                                          0x29, 3, 0x98, 7, 0xd8, 0xea, 0x82, 0xa2};
 
+/* A file of bytes(size), of which the records begin at `base`. */
+static dn_tfrecord open_file(const uint8_t *bytes, size_t size, size_t base)
+{
+    const dn_tfrecord file = {.path = "a file",
+                              .file = memfd_create("records", 0),
+                              .base = (int64_t)base,
+                              .size = (int64_t)(size - base)};
+    assert_int_equal(write(file.file, bytes, size), size);
+    return file;
+}
+
+static void close_file(dn_tfrecord *file)
+{
+    close(file->file);
+    dn_buffer_free(&file->buffer);
+}
+
 /* Reads all of bytes(size); *records = those before the end or the failure. */
 static dn_status read_all(const uint8_t *bytes, size_t size, int *records)
 {
-    dn_tfrecord file = {.path = "a file", .bytes = bytes, .size = size};
+    dn_tfrecord file = open_file(bytes, size, 0);
     const uint8_t *data;
     size_t length;
     dn_status status;
     *records = 0;
     while ((status = dn_tfrecord_next(&file, &data, &length)) == DN_OK && data)
         ++*records;
+    close_file(&file);
     return status;
 }
 
@@ -108,17 +128,29 @@ static void test_golden_write(void **state)
     free(bytes);
 }
 
+/* From a place in the middle of a file, too. */
 static void test_golden_read(void **state)
 {
     (void)state;
-    dn_tfrecord file = {.path = "a file", .bytes = golden, .size = sizeof golden};
-    const uint8_t *data;
-    size_t size;
-    assert_int_equal(dn_tfrecord_next(&file, &data, &size), DN_OK);
-    assert_int_equal(size, sizeof golden - HEAD - TAIL);
-    assert_ptr_equal(data, golden + HEAD);
-    assert_int_equal(dn_tfrecord_next(&file, &data, &size), DN_OK);
-    assert_null(data);
+    for (size_t base = 0; base <= sizeof golden; base += sizeof golden) {
+        uint8_t twice[2 * sizeof golden];
+        memcpy(twice, golden, sizeof golden);
+        memcpy(twice + sizeof golden, golden, sizeof golden);
+        dn_tfrecord file = open_file(twice, base + sizeof golden, base);
+        const uint8_t *data;
+        size_t size;
+        int64_t length;
+        assert_int_equal(dn_tfrecord_peek(&file, &length), DN_OK);
+        assert_int_equal(length, sizeof golden - HEAD - TAIL);
+        assert_int_equal(dn_tfrecord_next(&file, &data, &size), DN_OK);
+        assert_int_equal(size, sizeof golden - HEAD - TAIL);
+        assert_memory_equal(data, golden + HEAD, size);
+        assert_int_equal(dn_tfrecord_peek(&file, &length), DN_OK);
+        assert_int_equal(length, -1);
+        assert_int_equal(dn_tfrecord_next(&file, &data, &size), DN_OK);
+        assert_null(data);
+        close_file(&file);
+    }
 }
 
 static void test_cut_short(void **state)
@@ -207,8 +239,8 @@ static void test_tolerance(void **state)
 {
     (void)state;
     static const uint8_t unpacked[] = {ENTRY(27), LABEL, 0x12, 4, 0x1a, 2, 8, 7};
-    /* value before key, packed 7 and 8: the first counts */
-    static const uint8_t swapped[] = {ENTRY(29), 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8, LABEL};
+    /* value before key, packed */
+    static const uint8_t swapped[] = {ENTRY(28), 0x12, 5, 0x1a, 3, 0x0a, 1, 7, LABEL};
     /* unknown fields of each wire type beside the value */
     static const uint8_t unknown[] = {ENTRY(52), LABEL, 0x28, 0x80, 1, 0x31, 1,   2,    3, 4,    5,
                                       6,         7,     8,    0x3a, 2, 'x',  'y', 0x45, 1, 2,    3,
@@ -223,6 +255,7 @@ static void test_no_label(void **state)
 {
     (void)state;
     static const uint8_t empty[] = {ENTRY(25), LABEL, 0x12, 2, 0x1a, 0};
+    static const uint8_t several[] = {ENTRY(29), LABEL, 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8};
     static const uint8_t valueless[] = {ENTRY(21), LABEL};
     static const uint8_t floats[] = {ENTRY(31), LABEL, 0x12, 8, 0x12, 6, 0x0a, 4, 0, 0, 0, 0};
     static const uint8_t bytes[] = {ENTRY(28), LABEL, 0x12, 5, 0x0a, 3, 0x0a, 1, 7};
@@ -233,12 +266,15 @@ static void test_no_label(void **state)
         const uint8_t *wire;
         size_t size;
         const char *message;
-    } cases[] = {{empty, sizeof empty, "image/class/label or image/encoded is missing"},
-                 {valueless, sizeof valueless, "image/class/label or image/encoded is missing"},
-                 {floats, sizeof floats, "image/class/label or image/encoded is missing"},
-                 {bytes, sizeof bytes, "image/class/label or image/encoded is missing"},
-                 {negative, sizeof negative, "found label -1, expected 0 to 299"},
-                 {above, sizeof above, "found label 300, expected 0 to 299"}};
+    } cases[] = {
+        {empty, sizeof empty, "image/class/label: found 0 values, expected one of int64"},
+        {several, sizeof several, "image/class/label: found 2 values, expected one of int64"},
+        {valueless, sizeof valueless,
+         "found neither image/class/label nor label, expected one of the two"},
+        {floats, sizeof floats, "image/class/label: found 0 values, expected one of int64"},
+        {bytes, sizeof bytes, "image/class/label: found 0 values, expected one of int64"},
+        {negative, sizeof negative, "found label -1, expected 0 to 65535"},
+        {above, sizeof above, "found label 300, expected 0 to 299"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *record, found[IMAGE];
         size_t size;
@@ -252,6 +288,102 @@ static void test_no_label(void **state)
     uint8_t found[IMAGE];
     uint16_t label;
     assert_int_equal(dn_example_decode(&manifest.info, NULL, 0, found, &label), DN_ECORRUPT);
+}
+
+/* Appends an Example of one feature, of less than 100 bytes: bytes(size), or *bytes as an integer
+ * where the size is 0. */
+static size_t put(uint8_t *wire, size_t at, const char *key, const void *bytes, size_t size)
+{
+    const size_t key_size = strlen(key), list = 2 + size, value = 2 + list;
+    const uint8_t head[] = {0x0a, (uint8_t)(6 + key_size + value),
+                            0x0a, (uint8_t)(4 + key_size + value),
+                            0x0a, (uint8_t)key_size};
+    const uint8_t tail[] = {
+        0x12,          (uint8_t)value,         size > 0 ? 0x0a : 0x1a,
+        (uint8_t)list, size > 0 ? 0x0a : 0x08, size > 0 ? (uint8_t)size : *(const uint8_t *)bytes};
+    memcpy(wire + at, head, sizeof head);
+    memcpy(wire + at + sizeof head, key, key_size);
+    memcpy(wire + at + sizeof head + key_size, tail, sizeof tail);
+    memcpy(wire + at + sizeof head + key_size + sizeof tail, bytes, size);
+    return at + sizeof head + key_size + sizeof tail + size;
+}
+
+/* What says that an image is pixels, and how they lie. */
+static void test_raw(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[12] = {0xff, 0xd8, 0xff, 1, 2, 3, 4, 5, 6, 7, 8, 9}; /* as a JPEG */
+    static const uint8_t one[] = {1}, two[] = {2}, three[] = {3};
+    static const struct {
+        const char *image, *format;
+        const uint8_t *height, *width, *depth;
+        dn_status status;
+        int is_raw;
+    } cases[] = {{"image_raw", NULL, two, two, three, DN_OK, 1},
+                 {"image_raw", NULL, two, two, NULL, DN_OK, 1},
+                 {"image", "RAW", two, two, three, DN_OK, 1},
+                 {"image/encoded", "jpeg", two, two, three, DN_OK, 0},
+                 {"image_raw", NULL, NULL, NULL, NULL, DN_OK, 0},
+                 {"image_raw", NULL, two, three, two, DN_OK, 0},
+                 {"image/encoded", "raw", two, two, one, DN_ECORRUPT, 1},
+                 {"image/encoded", "raw", two, three, NULL, DN_ECORRUPT, 1},
+                 {"image/encoded", "raw", NULL, two, NULL, DN_ECORRUPT, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t wire[512];
+        dn_example e;
+        size_t size = put(wire, 0, "label", two, 0);
+        size = put(wire, size, cases[i].image, pixels, sizeof pixels);
+        if (cases[i].format)
+            size = put(wire, size, "image/format", cases[i].format, strlen(cases[i].format));
+        if (cases[i].height)
+            size = put(wire, size, "height", cases[i].height, 0);
+        if (cases[i].width)
+            size = put(wire, size, "width", cases[i].width, 0);
+        if (cases[i].depth)
+            size = put(wire, size, "depth", cases[i].depth, 0);
+        assert_int_equal(dn_example_unpack(&e, wire, size), cases[i].status);
+        assert_int_equal(e.is_raw, cases[i].is_raw);
+        assert_int_equal(e.label, 2);
+        assert_int_equal(e.size, sizeof pixels);
+        assert_memory_equal(e.image, pixels, sizeof pixels);
+        if (e.is_raw && cases[i].status == DN_OK)
+            assert_int_equal(e.channels, 3);
+        dn_example_free(&e);
+    }
+}
+
+/* A coarse label is there or is not. */
+static void test_coarse(void **state)
+{
+    (void)state;
+    for (int coarse = -1; coarse < 2; coarse++) {
+        uint8_t *record;
+        size_t size;
+        dn_example e;
+        assert_int_equal(dn_example_encode(&manifest, image, 5, coarse, &record, &size), DN_OK);
+        assert_int_equal(memmem(record, size, "coarse", 6) != NULL, coarse >= 0);
+        assert_int_equal(dn_example_unpack(&e, record, size), DN_OK);
+        assert_int_equal(e.coarse_label, coarse);
+        assert_int_equal(e.label, 5);
+        dn_example_free(&e);
+        free(record);
+    }
+}
+
+/* Two bytes of an empty entry take a message's memory: no more than a few times the record's. */
+static void test_amplified(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 1 << 20 };
+    uint8_t *const wire = malloc(2 * ENTRIES + 5), *next = wire + 5;
+    dn_example e;
+    memcpy(wire, "\x0a\x80\x80\x80\x01", 5);
+    for (int i = 0; i < ENTRIES; i++, next += 2)
+        memcpy(next, "\x0a\x00", 2);
+    assert_int_equal(dn_example_unpack(&e, wire, 2 * ENTRIES + 5), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "no tf.train.Example"));
+    dn_example_free(&e);
+    free(wire);
 }
 
 /* No byte sequence may lead outside the record; the sanitizers watch. */
@@ -281,13 +413,21 @@ static void test_malformed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc_vectors),     cmocka_unit_test(test_crc_table),
-        cmocka_unit_test(test_golden_example),  cmocka_unit_test(test_golden_write),
-        cmocka_unit_test(test_golden_read),     cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_one_bit_changed), cmocka_unit_test(test_refused_write),
-        cmocka_unit_test(test_labels),          cmocka_unit_test(test_tolerance),
-        cmocka_unit_test(test_no_label),        cmocka_unit_test(test_malformed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc_vectors),
+                                       cmocka_unit_test(test_crc_table),
+                                       cmocka_unit_test(test_golden_example),
+                                       cmocka_unit_test(test_golden_write),
+                                       cmocka_unit_test(test_golden_read),
+                                       cmocka_unit_test(test_cut_short),
+                                       cmocka_unit_test(test_one_bit_changed),
+                                       cmocka_unit_test(test_refused_write),
+                                       cmocka_unit_test(test_labels),
+                                       cmocka_unit_test(test_tolerance),
+                                       cmocka_unit_test(test_no_label),
+                                       cmocka_unit_test(test_malformed),
+                                       cmocka_unit_test(test_raw),
+                                       cmocka_unit_test(test_amplified),
+                                       cmocka_unit_test(test_coarse)};
     for (int i = 0; i < CLASSES; i++)
         names[i] = "a class";
     return cmocka_run_group_tests(tests, NULL, NULL);

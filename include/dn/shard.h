@@ -31,7 +31,7 @@ typedef struct dn_manifest_file {
     uint64_t hash; /* XXH3-64 of the whole file, seed 0 */
 } dn_manifest_file;
 
-/* A shard: the same images as HDF5 and, but where they are encoded, as TFRecords. */
+/* A shard: the same images as HDF5 and, where it has such a file, as TFRecords. */
 typedef struct dn_manifest_shard {
     dn_split_id split;
     int index;                       /* in its split */

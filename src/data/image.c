@@ -53,9 +53,9 @@ static dn_status check_part(const char *name, const dn_box *part, double width, 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct decoder;
     struct jpeg_error_mgr errors;
-    struct jpeg_progress_mgr progress;
     jmp_buf failed;
     int is_short; /* the file ended too early */
+    struct jpeg_progress_mgr progress;
     int is_endless;
 } jpeg_reader;
 

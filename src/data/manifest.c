@@ -27,6 +27,7 @@ static const char seal_format[] = "  \"xxh3\": \"%016" PRIx64 "\"\n}\n";
 
 enum {
     SEALED_VERSION = 2,    /* version 1 has no seal, and no "source" */
+    CHOICE_VERSION = 3,    /* until then pixel shards alone, and all of them, had TFRecords */
     SEAL_BYTES = 31,       /* of seal_format */
     MOST_NAME_BYTES = 255, /* of a class name */
     ENCODED_BYTES = 27,    /* the least of an image: one, its place, size, checksum and label */
@@ -127,7 +128,7 @@ static dn_status check_count(const dn_manifest_shard *shard, json_int_t count, s
     return DN_OK;
 }
 
-static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t image)
+static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t image, int version)
 {
     const char *name[2] = {NULL}, *hash[2];
     json_int_t bytes[2], count;
@@ -138,9 +139,10 @@ static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t ima
                             &hash[1]) == 0,
              DN_ECORRUPT, "a shard's entry is not valid: %s", error.text);
     DN_TRY(parse_file(&shard->hdf5, name[0], bytes[0], hash[0]));
-    DN_CHECK((name[1] != NULL) == (image > 0), DN_ECORRUPT,
-             "%s: found %s tfrecord, expected one where images have one size only",
-             shard->hdf5.name, name[1] ? "a" : "no");
+    DN_CHECK(version >= CHOICE_VERSION || (name[1] != NULL) == (image > 0), DN_ECORRUPT,
+             "%s: found %s tfrecord in format_version %d, expected one where images have one size "
+             "only",
+             shard->hdf5.name, name[1] ? "a" : "no", version);
     if (name[1])
         DN_TRY(parse_file(&shard->tfrecord, name[1], bytes[1], hash[1]));
     DN_TRY(check_count(shard, count, image));
@@ -149,11 +151,11 @@ static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t ima
 }
 
 static dn_status parse_split(dn_manifest_split *split, const json_t *shards, json_int_t count,
-                             size_t image)
+                             size_t image, int version)
 {
     for (int i = 0; i < split->shards; i++) {
         dn_manifest_shard *const shard = &split->shard[i];
-        DN_TRY(parse_shard(shard, json_array_get(shards, (size_t)i), image));
+        DN_TRY(parse_shard(shard, json_array_get(shards, (size_t)i), image, version));
         shard->first = split->count;
         split->count += shard->count; /* of 2^23 shards at most */
     }
@@ -199,11 +201,11 @@ static dn_status check_version(json_t *root, int *version)
     json_unpack(root, "{s?s,s?I}", "format", &format, "format_version", &found);
     DN_CHECK(strcmp(format, format_name) == 0, DN_ECORRUPT,
              "found the format \"%s\", expected \"%s\"", format, format_name);
-    DN_CHECK(found == 1 || found == SEALED_VERSION, DN_EINVAL,
+    DN_CHECK(found >= 1 && found <= CHOICE_VERSION, DN_EINVAL,
              "found format_version %" JSON_INTEGER_FORMAT
-             ", expected 1 or %d; delete the folder and make it again with this version's "
+             ", expected 1 to %d; delete the folder and make it again with this version's "
              "create_records",
-             found, SEALED_VERSION);
+             found, CHOICE_VERSION);
     *version = (int)found;
     return DN_OK;
 }
@@ -247,7 +249,7 @@ static dn_status unpack_members(struct members *m, json_t *root)
              DN_ECORRUPT, "not valid: %s", error.text);
     const int sealed = m->version >= SEALED_VERSION;
     DN_CHECK((m->source != NULL) == sealed && (m->seal != NULL) == sealed, DN_ECORRUPT,
-             "found format_version %d %s \"source\" or \"xxh3\", expected both in version %d only",
+             "found format_version %d %s \"source\" or \"xxh3\", expected both from version %d on",
              (int)m->version, sealed ? "without" : "with", SEALED_VERSION);
     return DN_OK;
 }
@@ -349,8 +351,8 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
     if (m.source)
         DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
     for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY(
-            parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info)));
+        DN_TRY(parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info),
+                           (int)m.version));
     return DN_OK;
 }
 
@@ -361,7 +363,7 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
     json_t *const root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     DN_CHECK(root, DN_ECORRUPT, "line %d is not valid JSON: %s", error.line, error.text);
     dn_status status = check_version(root, &version);
-    if (status == DN_OK && version == SEALED_VERSION)
+    if (status == DN_OK && version >= SEALED_VERSION)
         status = check_seal(text, size);
     if (status == DN_OK)
         status = parse_manifest(manifest, root);
@@ -430,6 +432,15 @@ static json_t *split_to_json(const dn_manifest_split *split)
     return json_pack("{s:I,s:o}", "count", (json_int_t)split->count, "shards", shards);
 }
 
+/* The oldest that can say it. */
+static int choose_version(const dn_manifest *m)
+{
+    for (int i = 0; i < m->shards; i++)
+        if ((m->shard[i].tfrecord.name[0] != '\0') == dn_is_encoded(&m->info))
+            return CHOICE_VERSION;
+    return SEALED_VERSION;
+}
+
 static json_t *to_json(const dn_manifest *m)
 {
     json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
@@ -440,7 +451,7 @@ static json_t *to_json(const dn_manifest *m)
         json_array_append_new(std, json_real(m->info.std[c]));
     }
     return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
-                     format_name, "format_version", SEALED_VERSION, "dataset", m->info.dataset,
+                     format_name, "format_version", choose_version(m), "dataset", m->info.dataset,
                      "source", json_sprintf("%016" PRIx64, m->source), "conversion",
                      m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels,
                      "height", m->info.height, "width", m->info.width, "classes", m->info.classes,

@@ -215,8 +215,7 @@ static void repair_hashes(const data_set *d, fuzz_file *file)
     for (int64_t i = 0; d->encoded && i < d->manifest->shard[0].count; i++) {
         const size_t at = d->offsets + (size_t)i * 8, hash_at = d->hashes + (size_t)i * 8;
         uint64_t offset[2];
-        if (at + sizeof offset > file->size || hash_at + 8 > file->size ||
-            d->encoded > file->size)
+        if (at + sizeof offset > file->size || hash_at + 8 > file->size || d->encoded > file->size)
             return;
         memcpy(offset, file->bytes + at, sizeof offset);
         if (offset[0] > offset[1] || offset[1] > file->size - d->encoded)

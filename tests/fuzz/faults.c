@@ -29,6 +29,13 @@ static const edit edits[] = {
     {"manifest", "names-extra", "\"class_names\": [", "\"class_names\": [ \"x\","},
     {"manifest", "classes", "\"classes\": 3", "\"classes\": 4"},
     {"manifest", "version-64-bits", "\"format_version\": ", "\"format_version\": 429496729600"},
+    {"tfrecord", "label-missing", "image/class/label", "image/class/lable"},
+    {"tfrecord", "image-missing", "image/encoded", "image/decoded"},
+    {"tfrecord", "label-endless", "\x1a\x03\x0a\x01\x01", "\x1a\x03\x0a\x01\xff"},
+    {"example", "image-missing", "image/encoded", "image/decoded"},
+    {"example", "label-endless", "\x1a\x03\x0a\x01\x01", "\x1a\x03\x0a\x01\xff"},
+    {"tfrecord", "no-png", "\211PNG", "\211PNX"},
+    {"tfrecord", "text-control", "ant", "a\nt"},
     {"profile", "floats-overflow", "300000", "9223372036854775807"},
     {"profile", "floats-many", "4000000", "100000000000000"},
     {"profile", "ranks", "\"ranks\": 2", "\"ranks\": 2147483647"},
@@ -58,6 +65,8 @@ static const struct poke {
     size_t offset, size;
     uint64_t value;
 } pokes[] = {
+    {"tfrecord", "png-wide", "IHDR", 4, 4, 0xffffffff},
+    {"tfrecord", "png-type", "IHDR", 13, 1, 7},
     {"shard", "heap-width-0", "FRHP", 110, 2, 0},
     {"shard", "heap-block-0", "FRHP", 112, 8, 0},
     {"shard", "heap-block-odd", "FRHP", 112, 8, 3},

@@ -12,9 +12,9 @@
 #include <xxhash.h>
 
 const fuzz_format *const fuzz_formats[] = {
-    &fuzz_manifest,    &fuzz_shard, &fuzz_encoded, &fuzz_checkpoint,  &fuzz_profile,
-    &fuzz_safetensors, &fuzz_jpeg,  &fuzz_png,     &fuzz_progressive, &fuzz_cifar,
-    &fuzz_idx,         &fuzz_gzip,  NULL};
+    &fuzz_manifest, &fuzz_shard,    &fuzz_encoded,     &fuzz_checkpoint,  &fuzz_profile,
+    &fuzz_jpeg,     &fuzz_png,      &fuzz_progressive, &fuzz_cifar,       &fuzz_idx,
+    &fuzz_gzip,     &fuzz_tfrecord, &fuzz_example,     &fuzz_safetensors, NULL};
 
 /* ---- what sanitizers find in the child that reads HDF5, whose lines and status nobody sees ----
  */
@@ -120,11 +120,16 @@ void fuzz_open(fuzz *f, const fuzz_format *format)
     fuzz_require(format->load(f, &f->digest) == DN_OK, "the original to be loaded");
 }
 
-void fuzz_close(fuzz *f)
+void fuzz_remove(const char *folder)
 {
     char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", f->folder);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
     fuzz_require(system(command) == 0, "the folder to be removed");
+}
+
+void fuzz_close(fuzz *f)
+{
+    fuzz_remove(f->folder);
     if (f->format->clear)
         f->format->clear(f);
     free(f->own);

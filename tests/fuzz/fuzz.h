@@ -39,6 +39,7 @@ typedef struct fuzz_format {
 extern const fuzz_format fuzz_manifest, fuzz_shard, fuzz_encoded, fuzz_checkpoint, fuzz_profile,
     fuzz_safetensors;
 extern const fuzz_format fuzz_jpeg, fuzz_progressive, fuzz_png, fuzz_cifar, fuzz_idx, fuzz_gzip;
+extern const fuzz_format fuzz_tfrecord, fuzz_example;
 
 /* All of them, NULL after the last. */
 extern const fuzz_format *const fuzz_formats[];
@@ -70,6 +71,7 @@ void fuzz_write_png(const char *path, int seed, int width, int height);
 void fuzz_write_jpeg(const char *path, int seed, int width, int height); /* odd: progressive */
 void fuzz_read(fuzz_file *file, const char *path);
 void fuzz_write(const fuzz_file *file, const char *path);
+void fuzz_remove(const char *folder);
 /* Goes on with a digest. */
 uint64_t fuzz_digest(uint64_t digest, const void *bytes, size_t size);
 /* Ends the process with a line where what was loaded is not sane. */

@@ -13,18 +13,17 @@
 /* A split as its adapter reads it. */
 static dn_status load_raw_split(const dn_raw_set *set, const char *folder, uint64_t *digest)
 {
-    const size_t count = (size_t)set->count[DN_TEST], size = count * dn_image_values(&set->info);
-    uint8_t *const pixels = malloc(size);
-    uint16_t *const labels = malloc(count * sizeof *labels);
-    fuzz_require(pixels && labels, "memory");
-    const dn_status status = set->load(folder, DN_TEST, pixels, labels);
+    const dn_records_options options = {0};
+    dn_raw_split split = {0};
+    const dn_status status = set->load(folder, &options, DN_TEST, &split);
     if (status == DN_OK) {
+        const size_t count = (size_t)split.count, size = count * dn_image_values(&set->info);
         for (size_t i = 0; i < count; i++)
-            fuzz_require(labels[i] < set->info.classes, "labels of classes that are there");
-        *digest = fuzz_digest(fuzz_digest(0, pixels, size), labels, count * sizeof *labels);
+            fuzz_require(split.labels[i] < set->info.classes, "labels of classes that are there");
+        *digest = fuzz_digest(fuzz_digest(0, split.pixels, size), split.labels,
+                              count * sizeof *split.labels);
     }
-    free(pixels);
-    free(labels);
+    dn_raw_split_free(&split);
     return status;
 }
 

@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# TFRecords both ways, against Python's protobuf and crc32c: what others write becomes records, what
+# create_records writes is read, and what is damaged is named.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+find_python PIL numpy h5py crc32c google.protobuf && command -v protoc zstd >/dev/null ||
+    skip "found no protoc, zstd or python3 with PIL, numpy, h5py, crc32c and protobuf" \
+        "(Debian: python3-protobuf protobuf-compiler python3-crc32c)"
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$tmp"
+records=$build/create_records
+export TMPDIR=$tmp PYTHONPATH=$tmp
+
+# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT, and no file of an
+# unpacked one stays.
+refused() {
+    local text=$1 status=0
+    shift
+    limited "$records" "$@" >out 2>&1 || status=$?
+    ((status == 1)) || fail "$*: found status $status, expected 1" out
+    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
+        fail "$*: expected a last line with \"$text\"" out
+    [[ -z $(compgen -G "$tmp/create_records.*") ]] || fail "$*: left a temporary file"
+}
+
+# accepted TEXT ARGUMENT...
+accepted() {
+    local text=$1
+    shift
+    limited "$records" "$@" >out 2>&1 || fail "$*: found status $?, expected 0" out
+    grep -qF -- "$text" out || fail "$*: expected \"$text\"" out
+}
+
+python() { limited "$python" "$here/tfrecords.py" "$@" >out 2>&1 || fail "tfrecords.py $*" out; }
+
+# converted SET TEXT FILE...: from-tfrecord says TEXT, and the records are what `make` wrote.
+converted() {
+    local set=$1 text=$2
+    shift 2
+    accepted "$text" from-tfrecord "$@" --out "$set.records"
+    python check "$set" "$set.records"
+    accepted "everything verified" verify "$set.records"
+}
+
+protoc -I "$here" --python_out="$tmp" tf_example.proto
+python make
+
+# What others write
+converted slim "cifar, 3 classes, 3x8x9, train 40 in 4 shards, test 9 in 1" slim/*.tfrecord
+grep -q "3 classes, labels from 0 on; names: slim/labels.txt" <("$records" from-tfrecord \
+    slim/*.tfrecord --out slim.records) || fail "names of slim"
+accepted "already complete" from-tfrecord slim/*.tfrecord --out slim.records
+refused "found records of other images or labels" from-tfrecord slim/*_train.tfrecord \
+    --out slim.records
+accepted "written" from-tfrecord slim/*.tfrecord --out slim.one --jobs 1
+diff -r slim.records slim.one || fail "other bytes on another number of threads"
+converted imagenet "imagenet.records, 3 classes, encoded images, train 30 in 1 shards, test 8 in 1" \
+    imagenet/*
+"$records" from-tfrecord imagenet/* --out imagenet.records >out
+grep -q "3 classes, labels from 1 on; names: image/class/text" out || fail "names of imagenet" out
+converted tfds "digits, 3 classes, 1x6x6, train 20 in 4 shards, test 5 in 1" tfds/*.tfrecord-*
+grep -q "found no image to train on of 1 classes, as of cat" <("$records" from-tfrecord \
+    tfds/*.tfrecord-* --out tfds.records 2>&1) || fail "a class without images"
+converted raw "raw.records, 3 classes, 3x5x7, train 20 in 4 shards" raw/train* raw/test*
+converted large "large.records, 3 classes, encoded images" large/train* large/test*
+
+# Options
+accepted "train 27 in 1 shards, test 3 in 1" from-tfrecord drawn/all.tfrecord --out drawn.records
+accepted "train 15 in 1 shards, test 15 in 1" from-tfrecord drawn/all.tfrecord --out half \
+    --val-fraction 0.5 --seed 2
+refused "nothing is to be drawn" from-tfrecord slim/*.tfrecord --val-fraction 0.5
+printf 'x\ny\nz\n' >xyz.txt
+accepted "names: xyz.txt" from-tfrecord imagenet/* --out xyz --class-names xyz.txt
+refused "record 0 at byte 0: found label 0, expected 1 to 3 by xyz.txt" from-tfrecord \
+    drawn/all.tfrecord --class-names xyz.txt --label-base 1
+printf 'x\nx\n' >two.txt
+refused "record 2 at byte" from-tfrecord drawn/all.tfrecord --class-names two.txt
+refused "found label 2, expected 0 to 1 by two.txt" from-tfrecord drawn/all.tfrecord \
+    --class-names two.txt
+printf 'x\r\nx\r\ny\r\n' >twice.txt
+accepted "names: twice.txt" from-tfrecord drawn/all.tfrecord --out twice --class-names twice.txt
+grep -qzP '"x",\s+"x \(1\)",\s+"y"\s' twice/dataset.json || fail "a name twice" twice/dataset.json
+printf '{"featuresDict": {"features": {"label": {"classLabel": {"numClasses": "2"}}}}}' \
+    >drawn/features.json
+refused "expected 0 to 1 by drawn/features.json" from-tfrecord drawn/all.tfrecord
+rm drawn/features.json
+printf 'a\xff\nb\nc\n' >odd.txt
+refused "odd.txt: class name 0: found" from-tfrecord drawn/all.tfrecord --class-names odd.txt
+refused "nowhere: cannot read" from-tfrecord drawn/all.tfrecord --class-names nowhere
+refused "expected files to train on" from-tfrecord imagenet/validation*
+refused "from-tfrecord takes files" from-tfrecord
+refused "--classes: found it with from-tfrecord" from-tfrecord drawn/all.tfrecord --classes a
+TMPDIR=/nowhere refused "/nowhere/create_records." from-tfrecord raw/*
+
+# Damage
+at=$(stat -c %s bad/good)
+for case in "labels|record 1 at byte $at: label: found 2 values, expected one of int64" \
+    "negative|record 1 at byte $at: found label -1, expected 0 to 65535" \
+    "no-label|record 1 at byte $at: found neither image/class/label nor label" \
+    "float|record 1 at byte $at: label: found 0 values, expected one of int64" \
+    "beyond|record 1 at byte $at: found label 70000, expected 0 to 65535" \
+    "no-image|record 0 at byte 0: found neither image/encoded nor image" \
+    "no-pixels|record 0 at byte 0: found 47 bytes that are no JPEG and no PNG, and not the pixels of 4x4" \
+    "undecodable|record 0 at byte 0: not a sound JPEG: Invalid JPEG file structure: missing SOS marker; --on-bad-image skip leaves" \
+    "no-example|record 0 at byte 0: found 9 bytes that are no tf.train.Example" \
+    "amplified|record 0 at byte 0: found 1048580 bytes that are no tf.train.Example" \
+    "empty|found no records in the files" \
+    "cut|cut short in record 1 at byte $at: found $((at - 19)) bytes of data, expected $((at - 16))" \
+    "cut-head|cut short in record 1 at byte $at: found 5 bytes" \
+    "length|record 1 at byte $at: the length has masked CRC32C" \
+    "data|record 1 at byte $at: the data has masked CRC32C" \
+    "absurd|cut short in record 1 at byte $at: found 0 bytes of data, expected 1099511627776" \
+    "cut.gz|bad/cut.gz: unexpected end of file, after" \
+    "bomb.gz|record 0 at byte 0: the length has masked CRC32C" \
+    "large.gz|record 0 at byte 0: found 1073741824 bytes of data, expected at most 68157440"; do
+    refused "${case#*|}" from-tfrecord "bad/${case%%|*}"
+    grep -q "^create_records: bad/${case%%|*}: " out || [[ $case == empty* ]] ||
+        fail "${case%%|*} is not named" out
+done
+refused "?: cut short in record 0" from-tfrecord bad/odd*
+for name in labels undecodable no-image; do
+    refused "leaves such records out" from-tfrecord "bad/$name" --on-bad-image stop
+done
+accepted "3 bad records left out" from-tfrecord drawn/all.tfrecord bad/{labels,undecodable,no-image} \
+    --out skipped --on-bad-image skip
+for name in labels undecodable no-image; do
+    grep -q "^warning: bad/$name: record . at byte .*; left out" out || fail "$name is not named" out
+done
+refused "found no sound record" from-tfrecord bad/no-image --on-bad-image skip --out x
+[[ ! -e x && ! -e data ]] || fail "a folder after a failure"
+
+# What create_records writes: pixels and encoded, beside the records and elsewhere; and back
+for set in slim imagenet; do
+    accepted "TFRecords written" to-tfrecord $set.records --out $set.tfrecords
+    python read $set.records $set.tfrecords
+    cp -r $set.records $set.kept
+    accepted "TFRecords written" to-tfrecord $set.kept
+    accepted "TFRecords already complete" to-tfrecord $set.kept
+    python read $set.kept $set.kept
+    accepted "everything verified" verify $set.kept
+    accepted "written" from-tfrecord $set.tfrecords/*.tfrecord-* --out $set.back
+    for shard in $set.records/*.h5; do
+        cmp "$shard" "$set.back/${shard#*/}" || fail "$shard is not what comes back"
+    done
+done
+refused "--out: found records in slim.kept" to-tfrecord imagenet.records --out slim.kept
+refused "nowhere/dataset.json: cannot read" to-tfrecord nowhere
+cp -r slim.records damaged
+printf 'x' | dd of=damaged/cifar-train-00000-of-00004.h5 bs=1 seek=300 conv=notrunc status=none
+refused "damaged/cifar-train-00000-of-00004.h5: found bytes of checksum" \
+    to-tfrecord damaged --out nothing
+[[ ! -e nothing ]] || fail "to-tfrecord: a folder after a failure"
+shard=imagenet.kept/imagenet.records-test.tfrecord-00000-of-00001
+printf 'x' | dd of=$shard bs=1 seek=300 conv=notrunc status=none
+refused "$shard: record 0 at byte 0: the data has masked CRC32C" verify imagenet.kept
+cp slim.kept/cifar-test.tfrecord-00000-of-00001 slim.copy
+"$python" - slim.kept/cifar-test.tfrecord-00000-of-00001 "$here" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+from tfrecords import Example, frame, records
+data = list(records(sys.argv[1]))
+e = Example.FromString(data[1])
+e.features.feature["image/class/label"].int64_list.value[0] = 0
+with open(sys.argv[1], "wb") as f:
+    f.write(b"".join(map(frame, [data[0], e.SerializeToString(), *data[2:]])))
+END
+refused "record 1: found label 0, expected 1 as in HDF5" verify slim.kept
+accepted "already complete" to-tfrecord slim.kept
+cp slim.copy slim.kept/cifar-test.tfrecord-00000-of-00001
+accepted "everything verified" verify slim.kept
+
+# --tfrecords of a folder
+accepted "written" FOLDER --source source --out f
+[[ -z $(compgen -G "f/*tfrecord*") ]] || fail "TFRecords of encoded images without being asked for"
+accepted "already complete" FOLDER --source source --out f --tfrecords keep
+python read f f
+accepted "everything verified" verify f
+accepted "already complete" FOLDER --source source --out f
+accepted "written" FOLDER --source source --out f --tfrecords drop
+[[ -z $(compgen -G "f/*.tfrecord-*") ]] || fail "--tfrecords drop: they are still there"
+finish

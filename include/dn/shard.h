@@ -4,9 +4,9 @@
  * one is complete.
  *
  * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard of pixels
- * by the one that dataset.json has of it, an encoded image by its own. HDF5 is asked once for labels
- * and the chunks' addresses.
- * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
+ * by the one that dataset.json has of it, an encoded image by its own. HDF5 is asked once for
+ * labels and the chunks' addresses. Afterwards chunks are read with pread and decompressed without
+ * the HDF5 library, by all threads.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
@@ -122,10 +122,10 @@ dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id spl
 /* Every byte of the files is what dataset.json says. */
 dn_status dn_shards_check(const dn_shards *shards);
 
-/* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose dn_shards_hash
- * they have in common, and looks at every parts-th file, from file `part` on. Then all use one
- * index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child processes
- * share; and one process fills it, once all files are known to be right. */
+/* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
+ * dn_shards_hash they have in common, and looks at every parts-th file, from file `part` on. Then
+ * all use one index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child
+ * processes share; and one process fills it, once all files are known to be right. */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 uint64_t dn_shards_hash(const dn_shards *shards);

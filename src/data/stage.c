@@ -26,7 +26,7 @@ enum { PIECE = 1 << 20, PAUSE_US = 200 * 1000 };
 
 struct dn_stage {
     dn_shards *shards;
-    int lock; /* the open lock file */
+    int lock;       /* the open lock file */
     uint8_t *piece; /* (PIECE) of the file that is being copied */
     XXH3_state_t *hash;
     pthread_t thread;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The threads of a rank under the thread sanitizer: loader, stage, saver, communication, heartbeat, each
-# in its tests and all in a run on two ranks. One OpenMP thread: OpenMP's library is not built for
-# that sanitizer.
+# The threads of a rank under the thread sanitizer: loader, stage, saver, communication and heartbeat,
+# each in its tests and all in a run on two ranks. One OpenMP thread: OpenMP's library is not built
+# for that sanitizer.
 #
 #   threads.sh BUILD_FOLDER DATA    # of -DDN_SANITIZE=thread; records of Fashion-MNIST
 # shellcheck source=tests/lib.sh

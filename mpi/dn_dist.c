@@ -30,7 +30,8 @@ static const dn_command commands[] = {
     {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench, NULL},
     {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN,
      dn_plan_command, NULL},
-    {"models", "list the known models with their parameters", DN_COMMAND_MODELS, dn_models_command, NULL},
+    {"models", "list the known models with their parameters", DN_COMMAND_MODELS, dn_models_command,
+     NULL},
     {"recipes", "list the recipes of train --recipe", DN_COMMAND_RECIPES, dn_recipes_command, NULL},
 };
 

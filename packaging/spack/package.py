@@ -4,6 +4,8 @@
 """In a Spack repository this file stands as packages/dn-dist/package.py. Until there is a release
 to download, `spack dev-build dn-dist@main` builds the source in the current folder."""
 
+import os
+
 from spack.package import *
 
 
@@ -32,7 +34,16 @@ class DnDist(CMakePackage):
     depends_on("jpeg")
     depends_on("libpng")
     depends_on("zlib-api")
+    depends_on("curl")
+    depends_on("libarchive")
+    depends_on("matio")
+    depends_on("openssl")
     depends_on("cmocka", when="+tests")
 
     def cmake_args(self):
-        return [self.define_from_variant("DN_TESTS", "tests")]
+        # Chart.js 3 is no package of Spack: its chart.min.js is where DN_CHART_JS says.
+        chart = os.environ.get("DN_CHART_JS", "/usr/share/javascript/chart.js/chart.min.js")
+        return [
+            self.define_from_variant("DN_TESTS", "tests"),
+            self.define("DN_CHART_JS", chart),
+        ]

@@ -51,8 +51,8 @@ def build(state):
     compression = 1.0 if transition is None else transition.shape[0] / transition.shape[1]
     stem = state["features.conv0.weight"]
     classes = len(state["classifier.bias"])
-    return make_golden.DenseNet(blocks, growth, width, compression, len(stem),
-                                "features.norm0.weight" in state, classes)
+    return make_golden.DenseNet(classes, 16, blocks, growth, width, compression, len(stem),
+                                "features.norm0.weight" in state)
 
 
 def check_logits(net, path):

@@ -76,7 +76,7 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "'trian', expected train, eval, predict, export, info, bench, plan, models or recipes; did you mean 'train'" trian
+refused "unknown command" "'trian', expected train, eval, predict, export, report, info, bench, plan, models or recipes; did you mean 'train'" trian
 refused "a longer command" "did you mean 'eval'" evaluate
 refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
@@ -184,7 +184,7 @@ refused "a missing shard" "$(basename "$shard")" $(train_on "$bad")
 damaged future
 cp --remove-destination "$data/dataset.json" "$bad/dataset.json"
 sed -i 's/\("format_version": *\)[0-9]*/\199/' "$bad/dataset.json"
-refused "data of a future format" "dataset.json.*99.*expected 1 or 2" $(train_on "$bad")
+refused "data of a future format" "dataset.json.*99.*expected 1 to 3" $(train_on "$bad")
 
 refused "too small an image" "densenet121|28" train --model densenet121 --data "$data" --out "$out"
 refused "a bad normalisation" "--normalize: found '0.5', expected .*" train "${small[@]}" --normalize 0.5 --out "$out"

@@ -106,7 +106,7 @@ cmp -s samples.csv three.csv || fail "eval --per-sample: expected the same on 1 
 works eval five --per-class
 said "confusion matrix"
 said "cow, brown +4 images: top-1"
-refused "found --eval-transform resize:32" eval five --crops 10 --eval-transform resize:32
+refused "found --eval-transform random-resized-crop:32" eval five --crops 10 --eval-transform random-resized-crop:32
 refused "found no checkpoint" eval rgb
 if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
     check older five/checkpoint-00000002.h5 older.h5

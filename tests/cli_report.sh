@@ -45,7 +45,7 @@ END
 # A run that goes on has one configuration, in front
 train c --optimizer adam --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
-head -n 1 c/metrics.jsonl | grep -q '"kind": "run", "step": 8' || fail "the first line" c/metrics.jsonl
+head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
 
 refused() { # TEXT WORD...
     local text=$1

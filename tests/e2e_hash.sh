@@ -29,7 +29,7 @@ for ranks in 1 2 3 4 5 6 7 8; do
     same "$ranks ranks, small buckets, thread" "$ranks" --bucket-mb 0.001 --comm-thread on
     OMPI_MCA_btl=self,tcp same "$ranks ranks, polled, TCP" "$ranks" --comm-thread off
 done
-same "2 ranks, 3 I/O threads" 2 --io-threads 3
+same "2 ranks, 3 reading threads" 2 --io-threads 3
 OMPI_MCA_btl=self,tcp same "3 ranks, small buckets, thread, TCP" 3 --bucket-mb 0.001 --comm-thread on
 
 fp32=$expected expected=

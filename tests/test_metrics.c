@@ -274,7 +274,6 @@ static void test_configuration(void **state)
         check_object(f, 0, "run", "config", "{\"model\": \"a = b\", \"freeze\": \"\"}");
         assert_int_equal(lines_of(f), done + 2);
     }
-    check_object(f, 0, "run", "step", "2");
     check_object(f, 3, "interval", "step", "3");
 }
 

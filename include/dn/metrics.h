@@ -2,15 +2,15 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "run", "step", "config"}
+ *     {"kind": "run", "config"}
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
  *      "data_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
  *      "test_top5", "images_per_s", "seconds", "data_wait", "lr", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
  *
- * The first line is a "run" object: the options that decide the weights, by name, as texts, and the
- * step from which this process went on. Epochs count from 1, steps from 1 over the whole run; top1
+ * The first line is a "run" object: the options that decide the weights, by name, as texts. Epochs
+ * count from 1, steps from 1 over the whole run; top1
  * and top5 are percent; losses are means over images; an interval's values are of its own images,
  * an epoch's of those seen in this process. `seconds` is the time of the interval, of the epoch's
  * training without evaluation, and of this process; `data_wait` is the part of it in which the

@@ -105,8 +105,7 @@ static char *run_line(const dn_metrics *m)
         snprintf(key, sizeof key, "%.*s", (int)length, line);
         json_object_set_new(config, key, json_stringn(sign + 2, (size_t)(end - sign - 2)));
     }
-    json_t *const run = json_pack("{s:s,s:I,s:o}", "kind", "run", "step",
-                                  (json_int_t)m->settings.done, "config", config);
+    json_t *const run = json_pack("{s:s,s:o}", "kind", "run", "config", config);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;

@@ -184,8 +184,6 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
         return make_folder(set, options);
     if (!options->out)
         options->out = set->folder;
-    if (!options->shards)
-        options->shards = 4;
     DN_TRY(dn_records_make(set, options, &made));
     DN_TRY(keep_tfrecords(options->out, options));
     return print_summary(options->out, made ? "written" : "already complete");

@@ -32,13 +32,21 @@ static uint64_t hash_source(const struct make *k)
     return hash;
 }
 
+/* Of the train split; a default where none are asked for. */
+static int count_pixel_shards(const struct make *k, int64_t images)
+{
+    const int asked = k->making.options->shards;
+    return asked ? asked : images >= 4 ? 4 : images > 1 ? (int)images : 1;
+}
+
 static dn_status plan_records(struct make *k, int classes)
 {
     dn_shard_info info = k->set->info;
     const int64_t count[DN_SPLITS] = {k->split[DN_TRAIN].count, k->split[DN_TEST].count};
     dn_pixel_sums sums = {0};
     info.classes = classes;
-    DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count, k->making.options->shards));
+    DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count,
+                          count_pixel_shards(k, count[DN_TRAIN])));
     dn_manifest *const m = k->making.manifest;
     m->coarse_names = k->set->coarse_names;
     m->coarse_classes = k->set->coarse_classes;
@@ -91,7 +99,10 @@ static dn_status make_records(struct make *k, int *made)
     char source[PATH_MAX];
     int classes;
     DN_TRY(dn_making_begin(&k->making, k->set->info.dataset));
-    const int complete = dn_making_is_complete(&k->making, options->shards);
+    const dn_manifest *const existing = k->making.existing;
+    const int complete =
+        existing &&
+        dn_making_is_complete(&k->making, count_pixel_shards(k, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
         return DN_OK;

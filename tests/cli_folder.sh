@@ -196,11 +196,12 @@ refused "empty: found 0 class folders" --source empty
 refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman codes; --on-bad-image skip" \
     --source bad --out bad-records
 [[ ! -e bad-records ]] || fail "a folder after a failure"
-accepted "bad: 9 images, 0 other files passed over, 5 bad images left out" \
+accepted "bad: 9 images, 0 other files passed over, 6 bad images left out" \
     --source bad --out bad-records --on-bad-image skip
 for name in arithmetic empty short undecodable to_nothing; do
     grep -q "^warning: bad/x/$name.jpg: .*; left out" out || fail "$name.jpg is not named" out
 done
+grep -q "^warning: bad/x/to_itself: .*; left out" out || fail "a link to itself is not named" out
 truncate -s 70000000 bad/x/0.jpg
 refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" --source bad
 rm bad/x/?.jpg

@@ -91,6 +91,10 @@ check pixels c cifar100_test.npz test
 accepted "everything verified" verify c
 accepted "2 classes" CIFAR100 --classes worm,apple --out c2 --level 1
 check classes c2 apple worm
+for state in written "already complete"; do # as many shards as images, where these are few
+    accepted "train 2 in 2 shards, test 2 in 2" CIFAR100 --classes worm,apple --limit 1 --out c3
+    grep -q "; $state$" out || fail "few images: expected $state" out
+done
 refused 'found no class "worms" in CIFAR100; did you mean '"'worm'?" CIFAR100 --classes apple,worms
 
 # Choosing images of pixels: what is drawn depends on the seed, and each class has its part

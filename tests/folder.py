@@ -96,6 +96,7 @@ def make(root):
                           "short": whole[:len(whole) // 2], "undecodable": whole[:20] * 20}.items():
         (root / "bad" / "x" / f"{name}.jpg").write_bytes(content)
     (root / "bad" / "x" / "to_nothing.jpg").symlink_to(root / "nothing")
+    (root / "bad" / "x" / "to_itself").symlink_to("to_itself")
 
 
 def expected(source):

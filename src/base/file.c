@@ -104,8 +104,8 @@ dn_status dn_file_open(const char *path, int *file, int64_t *size)
     struct stat info;
     *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe */
     DN_CHECK(*file >= 0 && fstat(*file, &info) == 0,
-             errno == ENOENT || errno == ENOTDIR ? DN_ENOENT : DN_EIO, "%s: cannot read: %s", path,
-             strerror(errno));
+             errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? DN_ENOENT : DN_EIO,
+             "%s: cannot read: %s", path, strerror(errno));
     DN_CHECK(S_ISREG(info.st_mode), DN_EIO, "%s: cannot read: %s", path,
              S_ISDIR(info.st_mode) ? strerror(EISDIR) : "no regular file");
     *size = info.st_size;

@@ -102,6 +102,12 @@ refused "too small a map for the head" "head-pool=9, expected at most the 8x8 pi
 refused "too many features" "head-pool=1 with .* features, expected at most 1048576" \
     info --model blocks=1:growth=12:head-pool=1 --size 4096
 refused "bad written form" "growth" info --model blocks=6,12:growth=-1
+mkdir "$tmp/raw"
+ln -s "$data" "$tmp/raw/records"
+refused "a folder above records" "one in $tmp/raw/records, expected that" train --data "$tmp/raw" --out "$out"
+rm "$tmp/raw/records"
+refused "a raw folder" "create_records NAME --source $tmp/raw" train --data "$tmp/raw" --out "$out"
+refused "no folder" "create_records NAME --out $tmp/none" train --data "$tmp/none" --out "$out"
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 
 printf 'epochs = 3\nepoch = 4\n' >"$tmp/bad.ini"

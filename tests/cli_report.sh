@@ -31,6 +31,8 @@ assert (one["name"], two["name"]) == ("a<b", "c")
 assert one["config"]["optimizer"] == "sgd" and two["config"]["optimizer"] == "adam"
 assert [r["kind"] for r in one["records"]].count("run") == 1 and one["records"][-1]["step"] == 8
 assert "evaluation" not in two
+ends = [r for r in two["records"] if r["kind"] in ("interval", "epoch")]
+assert all(0 <= r[k] <= r["seconds"] for r in ends for k in ("data_wait", "sum_wait")) and ends
 e = one["evaluation"]
 assert sum(map(sum, e["confusion"])) == 10000 and len(e["class_names"]) == 10
 assert abs(sum(e["confusion"][c][c] for c in range(10)) / 100 - e["top1"]) < 1e-6

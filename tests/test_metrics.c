@@ -55,8 +55,10 @@ static void run_to(const fixture *f, FILE *progress, double interval, const char
     const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0, NULL};
     const dn_named_scores scores = {"test", {1.25, 60, 95.5}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25}), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25}), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125}),
+                     DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5}),
+                     DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25}),
                      DN_OK);
@@ -108,6 +110,7 @@ static void test_file(void **state)
     check_object(f, 0, "epoch", "train_top1", "20.0");
     check_object(f, 0, "epoch", "test_top5", "95.5");
     check_object(f, 0, "epoch", "data_wait", "0.5");
+    check_object(f, 0, "epoch", "sum_wait", "0.625");
     check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
     check_object(f, 1, "interval", "step", "3");
     check_object(f, 1, "interval", "loss", "null");

@@ -4,9 +4,9 @@
  *
  *     {"kind": "run", "config"}
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
- *      "data_wait"}
+ *      "data_wait", "sum_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "seconds", "data_wait", "lr", "weights_hash"}
+ *      "test_top5", "images_per_s", "seconds", "data_wait", "sum_wait", "lr", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
  *
  * The first line is a "run" object: the options that decide the weights, by name, as texts. Epochs
@@ -14,11 +14,11 @@
  * and top5 are percent; losses are means over images; an interval's values are of its own images,
  * an epoch's of those seen in this process. `seconds` is the time of the interval, of the epoch's
  * training without evaluation, and of this process; `data_wait` is the part of it in which the
- * steps waited for images, in each the rank that waited longest. Besides test_* there are val_* of
- * a validation split, and ema_val_*, ema_test_* of averaged weights, where such were evaluated.
- * test_* are null where they were not, and so is a non-finite number; a text is a path as it is, or
- * where that is no UTF-8 with \\xHH for each byte above 0x7f. A run that goes on cuts back what it
- * will do again, so the file always reads as one run.
+ * steps waited for images, `sum_wait` for the sum over ranks, in each the rank that waited longest.
+ * Besides test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged
+ * weights, where such were evaluated. test_* are null where they were not, and so is a non-finite
+ * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
+ * A run that goes on cuts back what it will do again, so the file always reads as one run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
@@ -64,6 +64,7 @@ typedef struct dn_metrics_values {
     int64_t correct;  /* its images that top-1 is right for */
     double rate;      /* of learning */
     double data_wait; /* seconds */
+    double sum_wait;  /* seconds */
 } dn_metrics_values;
 
 /* To be called after step `step` (1 is the first). */

@@ -57,7 +57,8 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                     &(dn_metrics_values){.loss = result->loss,
                                                          .correct = result->correct,
                                                          .rate = rate,
-                                                         .data_wait = result->data_wait}));
+                                                         .data_wait = result->data_wait,
+                                                         .sum_wait = result->sum_wait}));
     return DN_OK;
 }
 

@@ -434,6 +434,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     result->loss = step->scores[LOSS] / step->virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];
     result->data_wait = step->scores[DATA_WAIT];
+    result->sum_wait = step->scores[WAIT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

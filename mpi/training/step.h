@@ -103,6 +103,7 @@ typedef struct dn_step_result {
     int64_t correct;  /* top-1 */
     int culprit;      /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
     double data_wait; /* of the rank that waited longest for its batches, seconds */
+    double sum_wait;  /* and for the sum over ranks, after its last backward pass */
     int preempted;    /* why the job should end after this step (preempt.h), or 0; on all ranks */
 } dn_step_result;
 

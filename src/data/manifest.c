@@ -7,11 +7,13 @@
  */
 #include "dn/shard.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -373,6 +375,37 @@ static dn_status parse_text(dn_manifest **manifest, const char *text, size_t siz
     return status;
 }
 
+/* Whether an entry of `folder` is a folder of records, whose path is then in `path`. */
+static int find_below(const char *folder, char path[PATH_MAX])
+{
+    char file[PATH_MAX];
+    int is_found = 0;
+    DIR *const entries = opendir(folder);
+    for (const struct dirent *e; !is_found && entries && (e = readdir(entries));)
+        is_found = e->d_name[0] != '.' && dn_join_path(path, folder, e->d_name) == DN_OK &&
+                   dn_join_path(file, path, file_name) == DN_OK && access(file, F_OK) == 0;
+    if (entries)
+        closedir(entries);
+    return is_found;
+}
+
+/* `status` of reading the manifest, which is not there: what the folder may be instead. */
+static dn_status tell_missing(dn_status status, const char *folder)
+{
+    char below[PATH_MAX];
+    struct stat info;
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+        return dn_fail(status, "%s; make the data set with create_records NAME --out %s",
+                       dn_message(), folder);
+    if (find_below(folder, below))
+        return dn_fail(status, "%s: found no %s, but one in %s, expected that folder", folder,
+                       file_name, below);
+    return dn_fail(status,
+                   "%s: found a folder without %s, expected records; of a raw data set or class "
+                   "folders make them with create_records NAME --source %s --out DIR",
+                   folder, file_name, folder);
+}
+
 dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
 {
     char path[PATH_MAX];
@@ -380,8 +413,8 @@ dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
     *text = NULL;
     DN_TRY(dn_join_path(path, folder, file_name));
     const dn_status status = dn_file_size(path, &bytes);
-    DN_CHECK(status != DN_ENOENT, status, "%s; make the data set with create_records NAME --out %s",
-             dn_message(), folder);
+    if (status == DN_ENOENT)
+        return tell_missing(status, folder);
     DN_TRY(status);
     DN_CHECK(bytes <= DN_MANIFEST_BYTES, DN_ECORRUPT,
              "%s: found %" PRId64 " bytes, expected at most %d", path, bytes, DN_MANIFEST_BYTES);

@@ -26,8 +26,8 @@
 static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start;           /* seconds of omp_get_wtime */
-    double loss, data_wait; /* summed over steps */
+    double start;                     /* seconds of omp_get_wtime */
+    double loss, data_wait, sum_wait; /* summed over steps */
     int64_t correct, steps;
 } tally;
 
@@ -55,6 +55,7 @@ static void tally_add(tally *t, const dn_metrics_values *v)
 {
     t->loss += v->loss;
     t->data_wait += v->data_wait;
+    t->sum_wait += v->sum_wait;
     t->correct += v->correct;
     t->steps++;
 }
@@ -260,17 +261,18 @@ static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
-    const double data_wait = m->interval.data_wait;
+    const tally t = m->interval;
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
         print_line(m, "%s", line);
     }
     m->interval = (tally){.start = m->last_step_end};
     return write_object(m, "interval",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss),
-                                  "top1", json_number(s.top1), "images_per_s", json_number(s.speed),
-                                  "lr", json_number(m->rate), "seconds", json_number(s.seconds),
-                                  "data_wait", json_number(data_wait)));
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "loss",
+                                  json_number(s.loss), "top1", json_number(s.top1), "images_per_s",
+                                  json_number(s.speed), "lr", json_number(m->rate), "seconds",
+                                  json_number(s.seconds), "data_wait", json_number(t.data_wait),
+                                  "sum_wait", json_number(t.sum_wait)));
 }
 
 dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *v)
@@ -329,13 +331,13 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
-    const double data_wait = m->epoch.data_wait;
+    const tally t = m->epoch;
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    json_object_update_new(values, json_pack("{s:o, s:o, s:o, s:o, s:o}", "images_per_s",
-                                             json_number(s.speed), "seconds",
-                                             json_number(s.seconds), "data_wait",
-                                             json_number(data_wait), "lr", json_number(m->rate),
-                                             "weights_hash", json_sprintf(HASH, weights_hash)));
+    json_object_update_new(
+        values, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s", json_number(s.speed),
+                          "seconds", json_number(s.seconds), "data_wait", json_number(t.data_wait),
+                          "sum_wait", json_number(t.sum_wait), "lr", json_number(m->rate),
+                          "weights_hash", json_sprintf(HASH, weights_hash)));
     return write_object(m, "epoch", values);
 }
 

@@ -2,12 +2,11 @@
 #include "making/selection.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dn/program.h"
-#include "dn/rng.h"
+#include "dn/subset.h"
 
 /* ---- classes ---- */
 
@@ -43,65 +42,28 @@ dn_status dn_check_asked(const dn_records_options *options, const char *where,
 
 /* ---- a drawn test split ---- */
 
-/* of_class(classes): images, those wanted, those seen. */
-struct quota {
-    int64_t count, wanted, seen;
-};
-
-/* Sets `wanted` to a fraction of each class, of which at least `keep` images stay. Returns the sum.
- */
-static int64_t set_quotas(struct quota *of_class, int classes, double fraction, int64_t keep)
-{
-    int64_t drawn = 0, end = 0;
-    for (int c = 0; c < classes; c++) {
-        const int64_t count = of_class[c].count;
-        end += count;
-        const int64_t due = llround(fraction * (double)end) - drawn;
-        int64_t most = (int64_t)ceil(fraction * (double)count);
-        most = most < count - keep ? most : count - keep;
-        most = most > 0 ? most : 0;
-        of_class[c].wanted = due < 0 ? 0 : due < most ? due : most;
-        drawn += of_class[c].wanted;
-    }
-    return drawn;
-}
-
-/* All images of a class are equally likely. */
-static int draw_image(struct quota *q, int64_t seed, int label)
-{
-    const int64_t i = q->seen++;
-    const dn_random4 draw =
-        dn_random((uint64_t)seed, DN_STREAM_SPLIT, (uint64_t)label, (uint64_t)i);
-    if (dn_random_below(draw.word[0], (uint32_t)(q->count - i)) >= (uint32_t)q->wanted)
-        return 0;
-    q->wanted--;
-    return 1;
-}
-
 dn_status dn_draw_test(const dn_records_options *options, const char *source,
                        const uint16_t *labels, int64_t count, int classes, uint8_t *drawn)
 {
-    const double fraction = options->val_fraction > 0 ? options->val_fraction : 0.1;
-    struct quota *const of_class = calloc((size_t)classes, sizeof *of_class);
-    int64_t most = 0; /* images of a class */
-    DN_CHECK(of_class, DN_ENOMEM, "%s: out of memory", source);
-    for (int64_t i = 0; i < count; i++)
-        if (++of_class[labels[i]].count > most)
-            most = of_class[labels[i]].count;
-    int64_t wanted = set_quotas(of_class, classes, fraction, 1);
-    if (wanted == 0 && most == 1) {
-        wanted = set_quotas(of_class, classes, fraction, 0);
+    dn_draw draw = {.labels = labels,
+                    .count = count,
+                    .classes = classes,
+                    .fraction = options->val_fraction > 0 ? options->val_fraction : 0.1,
+                    .keep = 1,
+                    .seed = (uint64_t)options->seed,
+                    .stream = DN_STREAM_SPLIT};
+    DN_TRY(dn_draw_images(&draw, drawn));
+    if (draw.drawn == 0 && draw.largest == 1) {
+        draw.keep = 0;
+        DN_TRY(dn_draw_images(&draw, drawn));
         dn_warn("%s: found one image a class; the %" PRId64
                 " that are drawn for the test split are of classes that have none to train on",
-                source, wanted);
+                source, draw.drawn);
     }
-    for (int64_t i = 0; i < count; i++)
-        drawn[i] = (uint8_t)draw_image(&of_class[labels[i]], options->seed, labels[i]);
-    free(of_class);
-    DN_CHECK(wanted > 0 && wanted < count, DN_EINVAL,
+    DN_CHECK(draw.drawn > 0 && draw.drawn < count, DN_EINVAL,
              "--val-fraction: found %g, which leaves one split of %" PRId64
              " images empty, expected images in both",
-             fraction, count);
+             draw.fraction, count);
     return DN_OK;
 }
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <png.h>
-
 #include "dn/file.h"
 
 enum { MOST_PIXELS = 1 << 27 };
@@ -83,18 +81,11 @@ void dn_sheet_write(dn_pixels *sheet, const char *text, int most, int scale, int
 
 dn_status dn_sheet_save(const dn_pixels *sheet, const char *path)
 {
-    png_image shape = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)sheet->width,
-                       .height = (png_uint_32)sheet->height,
-                       .format = PNG_FORMAT_RGB};
-    png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(shape);
-    uint8_t *const png = malloc(size);
-    dn_status status;
-    if (png && png_image_write_to_memory(&shape, png, &size, 0, sheet->rgb.bytes, 0, NULL))
+    uint8_t *png;
+    size_t size;
+    dn_status status = dn_png_encode(sheet->rgb.bytes, sheet->height, sheet->width, 3, &png, &size);
+    if (status == DN_OK)
         status = dn_file_write(path, png, size);
-    else
-        status = dn_fail(DN_ENOMEM, "%s: cannot encode the picture: %s", path,
-                         *shape.message ? shape.message : "out of memory");
     free(png);
     return status;
 }

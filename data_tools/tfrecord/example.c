@@ -9,8 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <png.h>
-
 #include "dn/image.h"
 #include "example.pb-c.h"
 #include "tfrecord/tfrecord.h"
@@ -253,33 +251,6 @@ void dn_example_free(dn_example *e)
 
 /* ---- pixels in PNG ---- */
 
-static png_image png_shape(int height, int width, int channels)
-{
-    static const png_uint_32 formats[DN_MAX_IMAGE_CHANNELS] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA,
-                                                               PNG_FORMAT_RGB, PNG_FORMAT_RGBA};
-    return (png_image){.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)width,
-                       .height = (png_uint_32)height,
-                       .format = formats[channels - 1],
-                       .flags = PNG_IMAGE_FLAG_FAST};
-}
-
-dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channels, uint8_t **png,
-                        size_t *size)
-{
-    png_image shape = png_shape(height, width, channels);
-    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(shape);
-    *png = malloc(bytes);
-    if (*png && png_image_write_to_memory(&shape, *png, &bytes, 0, pixels, 0, NULL)) {
-        *size = bytes;
-        return DN_OK;
-    }
-    free(*png);
-    *png = NULL;
-    return dn_fail(DN_ENOMEM, "cannot encode an image: %s",
-                   *shape.message ? shape.message : "out of memory");
-}
-
 void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t columns)
 {
     for (size_t r = 0; r < rows; r++)
@@ -313,22 +284,6 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
     return status;
 }
 
-static dn_status decode_png(const dn_shard_info *info, const dn_example *e, uint8_t *interleaved)
-{
-    png_image png = {.version = PNG_IMAGE_VERSION};
-    DN_CHECK(png_image_begin_read_from_memory(&png, e->image, e->size), DN_ECORRUPT,
-             "not a PNG: %s", png.message);
-    if ((int)png.width != info->width || (int)png.height != info->height) {
-        png_image_free(&png);
-        return dn_fail(DN_ECORRUPT, "found a PNG of %ux%u pixels, expected %dx%d", png.width,
-                       png.height, info->width, info->height);
-    }
-    png.format = png_shape(info->height, info->width, info->channels).format;
-    DN_CHECK(png_image_finish_read(&png, NULL, interleaved, 0, NULL), DN_ECORRUPT,
-             "damaged PNG: %s", png.message);
-    return DN_OK;
-}
-
 dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label)
 {
@@ -341,7 +296,8 @@ dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, si
         status = dn_fail(DN_ECORRUPT, "found label %" PRId64 ", expected 0 to %d", e.label,
                          info->classes - 1);
     if (status == DN_OK)
-        status = decode_png(info, &e, interleaved);
+        status = dn_png_decode(&(dn_encoded){e.image, e.size, NULL}, info->height, info->width,
+                               info->channels, interleaved);
     if (status == DN_OK) {
         *label = (uint16_t)e.label;
         dn_transpose_bytes(interleaved, image, values / channels, channels);

@@ -11,6 +11,7 @@
 
 #include "dn/buffer.h"
 #include "dn/file.h"
+#include "dn/image.h"
 #include "dn/shard.h"
 #include "options.h"
 
@@ -78,11 +79,6 @@ dn_status dn_example_pack(const dn_example *example, uint8_t **record, size_t *s
  */
 dn_status dn_example_unpack(dn_example *example, const uint8_t *record, size_t size);
 void dn_example_free(dn_example *example);
-
-/* *png(size) = pixels(height, width, channels) as a PNG file, to be freed by the caller.
- * DN_ENOMEM. */
-dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channels, uint8_t **png,
-                        size_t *size);
 
 /* to(columns, rows) = from(rows, columns) transposed: files interleave the channels. */
 void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t columns);

@@ -15,7 +15,9 @@
 #include <omp.h>
 
 #include "dn/program.h"
-#include "folder.h"
+#include "folder/folder.h"
+#include "looking/looking.h"
+#include "tfrecord/tfrecord.h"
 
 static const char folder_name[] = "FOLDER";
 

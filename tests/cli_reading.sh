@@ -116,7 +116,14 @@ refused "--data: found it without --reader" bench --data records
 refused '--shuffle: found "window:63", expected full, or window:N of 64 or more' \
     bench --reader --data records --shuffle window:63
 refused '--shuffle: found "blocks"' train --data records --out refused --shuffle blocks --size 32
+small=(train --model blocks=1,1:growth=4:stem=cifar --data records --batch-size 64 --epochs 1 --threads 1)
+refused "--eval-transform resize:9,center-crop:8: found images of 8 x 8, expected 16 x 16" \
+    "${small[@]}" --out refused --augment random-resized-crop:16 --eval-transform resize:9,center-crop:8
 refused "found 182 images for all ranks, expected at most the 181 of records" bench --reader --data records --batch-size 182
+
+# The net's size, which --augment alone says, is that of the evaluation, too
+limited "$build/dn_dist" "${small[@]}" --out sized --augment random-resized-crop:16 >out 2>&1 || fail "--augment without --size" out
+grep -q "test loss" out || fail "--augment without --size: no evaluation" out
 
 # Damage is told when it is met, and named
 printf 'xxxxxxxx' | dd of=records/images-train-00001-of-00003.h5 bs=1 seek=20000 conv=notrunc status=none

@@ -24,7 +24,7 @@
 #include "dn/rng.h"
 #include "dn/shard.h"
 #include "dn/stage.h"
-#include "folder.h"
+#include "folder/folder.h"
 
 enum { CLASSES = 2, IMAGES = 9, SIDE = 12, TRAIN = CLASSES * IMAGES - 2, SHARDS = 3 };
 

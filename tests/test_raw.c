@@ -15,7 +15,7 @@
 #include <zlib.h>
 
 #include "dn/file.h"
-#include "records.h"
+#include "sets/sets.h"
 
 enum { COUNT = 50, SIDE = 4, BODY = COUNT * SIDE * SIDE, WORDS = 4, HEAD = WORDS * 4 };
 

@@ -27,7 +27,9 @@
 #include "dn/loader.h"
 #include "dn/rng.h"
 #include "dn/shard.h"
-#include "records.h"
+#include "looking/looking.h"
+#include "making/records.h"
+#include "tfrecord/tfrecord.h"
 
 enum { CHANNELS = 3, HEIGHT = 5, WIDTH = 7, CLASSES = 4, IMAGE = CHANNELS * HEIGHT * WIDTH };
 enum { TRAIN = 203, TEST = 37, SHARDS = 3 };

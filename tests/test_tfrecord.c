@@ -15,7 +15,8 @@
 #include <cmocka.h>
 
 #include "example.pb-c.h"
-#include "records.h"
+#include "making/records.h"
+#include "tfrecord/tfrecord.h"
 
 /* {"image/class/label": 3, "image/format": "raw"} as one record; protoc 3.21 decodes it so. */
 static const uint8_t golden[71] = {

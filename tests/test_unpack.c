@@ -16,7 +16,7 @@
 #include <archive_entry.h>
 
 #include "dn/file.h"
-#include "fetch.h"
+#include "fetch/fetch.h"
 
 enum { MOST = 1000 };
 

@@ -57,4 +57,16 @@ typedef struct dn_pixels {
  */
 dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels);
 
+/* ---- pixels as they are, as PNG; thread-safe ---- */
+
+/* *png(size) = pixels(height, width, channels), of one to four channels, as a PNG file, to be freed
+ * by the caller; NULL after a failure. DN_ENOMEM. */
+dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channels, uint8_t **png,
+                        size_t *size);
+
+/* pixels(height, width, channels) = those of a PNG of that size, as of so many channels.
+ * DN_ECORRUPT says what was found and expected; the caller adds the file's name. */
+dn_status dn_png_decode(const dn_encoded *file, int height, int width, int channels,
+                        uint8_t *pixels);
+
 #endif

@@ -16,4 +16,7 @@ double dn_sin(double x); /* |x| up to a few thousand */
 double dn_cos(double x);
 double dn_power(double x, int64_t n); /* x^n, n >= 0; relative error below n 2^-52 */
 
+/* *largest of x(count), and the logarithm of the sum of exp(x - *largest). */
+double dn_log_sum_exp(const float *x, int count, double *largest);
+
 #endif

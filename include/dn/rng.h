@@ -15,7 +15,7 @@
 typedef enum dn_stream {
     DN_STREAM_INIT = 1,      /* initial weights: a = parameter tensor, b = element */
     DN_STREAM_SHUFFLE = 2,   /* epoch permutation: a = epoch, b = position */
-    DN_STREAM_AUGMENT = 3,   /* crop and flip: a = epoch, b = position in the epoch */
+    DN_STREAM_AUGMENT = 3,   /* transforms: a = epoch and draw, b = position in the epoch */
     DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = element */
     DN_STREAM_SYNTHETIC = 5, /* made-up images: a = tensor, b = element */
     DN_STREAM_SPLIT = 6,     /* test images of a folder: a = class, b = image in it */

@@ -4,7 +4,24 @@
 #ifndef DN_SUBSET_H
 #define DN_SUBSET_H
 
+#include "dn/rng.h"
 #include "dn/source.h"
+
+/* Images that are drawn of a split. */
+typedef struct dn_draw {
+    const uint16_t *labels; /* (count), below `classes` */
+    int64_t count;
+    int classes;
+    double fraction; /* of each class */
+    int keep;        /* so many images of each class stay */
+    uint64_t seed;
+    dn_stream stream;
+    int64_t drawn, largest; /* set: images that are drawn, and of the largest class */
+} dn_draw;
+
+/* drawn(count) = 1 for those that are drawn. What rounding takes from one class it gives to later
+ * ones. A function of the labels, fraction, seed and stream. DN_ENOMEM. */
+dn_status dn_draw_images(dn_draw *draw, uint8_t *drawn);
 
 /* Some images of a split, in its order. */
 typedef struct dn_subset {
@@ -14,10 +31,8 @@ typedef struct dn_subset {
     uint16_t *labels; /* (images.count) */
 } dn_subset;
 
-/* Holds out a fraction of each class, but at most all images of it but one; what rounding takes
- * from one class it gives to later ones. A function of (labels, fraction, seed). The caller
- * destroys both, also after a failure; `whole` must outlive them. DN_EINVAL where no image is held
- * out, DN_ENOMEM. */
+/* Holds out what dn_draw_images draws; an image of each class stays. The caller destroys both, also
+ * after a failure; `whole` must outlive them. DN_EINVAL where no image is held out, DN_ENOMEM. */
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
                           double fraction, uint64_t seed);
 

@@ -1,7 +1,7 @@
 /*
  * `dn_dist bench`: complete training steps on synthetic images, with allreduce and update. The
  * JSON's common keys are those of the PyTorch script that was measured beside it, which is not part
- * of this project; README.md says what it does.
+ * of this project; docs/figures.md says what it does.
  */
 #include "commands/commands.h"
 

@@ -33,11 +33,9 @@ static size_t row_size(const predictions *p)
 static void keep_top(void *user, const dn_scored *b)
 {
     const predictions *p = user;
-    double largest;
     for (int i = 0; i < b->count; i++) {
         double *const row = p->row + (size_t)(b->first + i) * row_size(p);
-        dn_softmax(b->logits + (size_t)i * (size_t)p->classes, p->classes, p->probability,
-                   &largest);
+        dn_softmax(b->logits + (size_t)i * (size_t)p->classes, p->classes, p->probability);
         row[0] = p->pictures->bad[b->first + i];
         for (int k = 0; k < p->top; k++) {
             int best = 0;

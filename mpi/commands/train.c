@@ -157,6 +157,20 @@ static void say_rates(const dn_run *r, const dn_options *before)
                 step + 1, old, new);
 }
 
+/* Both give images of the net's size, which --augment may be the only one to say. */
+static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_shard_info *data)
+{
+    dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
+    DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
+    if (o->size == 0 && train->height == train->width)
+        o->size = train->height;
+    DN_TRY(dn_options_transform(o, DN_TEST, data, eval));
+    DN_CHECK(eval->height == train->height && eval->width == train->width, DN_EINVAL,
+             "--eval-transform %s: found images of %d x %d, expected %d x %d as by --augment %s",
+             o->eval_transform, eval->height, eval->width, train->height, train->width, o->augment);
+    return DN_OK;
+}
+
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
 static dn_status build_run(dn_run *r, dn_options *o)
 {
@@ -167,8 +181,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     DN_TRY(hold_out(r, o));
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_shuffle(o, &r->window));
-    DN_TRY(dn_options_transform(o, DN_TRAIN, data, &r->transform));
-    DN_TRY(dn_options_transform(o, DN_TEST, data, &r->eval_transform));
+    DN_TRY(plan_transforms(r, o, data));
     DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;

@@ -5,31 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <png.h>
+#include "dn/image.h"
 
 /* ---- the picture of an image ---- */
 
 /* The byte that became x, where the table of normalisation is linear. */
-static png_byte denormalise(const dn_transform *t, int channel, float x)
+static uint8_t denormalise(const dn_transform *t, int channel, float x)
 {
     const float *const value = t->value[channel];
     const float byte = (x - value[0]) / (value[1] - value[0]);
-    return (png_byte)lrintf(fminf(fmaxf(byte, 0), 255));
-}
-
-/* PNGs in memory: two calls, of which the first says the size. */
-static int write_png(const dn_transform *t, const png_byte *pixels, png_bytep *png,
-                     png_alloc_size_t *size)
-{
-    png_image image = {.version = PNG_IMAGE_VERSION,
-                       .width = (png_uint_32)t->width,
-                       .height = (png_uint_32)t->height,
-                       .format = t->channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
-    *png = NULL;
-    if (!png_image_write_get_memory_size(image, *size, 0, pixels, 0, NULL))
-        return 0;
-    *png = malloc(*size);
-    return *png && png_image_write_to_memory(&image, *png, size, 0, pixels, 0, NULL);
+    return (uint8_t)lrintf(fminf(fmaxf(byte, 0), 255));
 }
 
 static json_t *base64(const uint8_t *bytes, size_t size)
@@ -56,15 +41,14 @@ static json_t *draw_input(const dn_transform *t, const float *input)
 {
     const size_t plane = (size_t)t->height * (size_t)t->width;
     const int channels = t->channels == 3 ? 3 : 1;
-    png_byte *const pixels = malloc(plane * (size_t)channels);
-    png_bytep png = NULL;
-    png_alloc_size_t size = 0;
+    uint8_t *const pixels = malloc(plane * (size_t)channels), *png = NULL;
+    size_t size;
     json_t *picture = NULL;
     for (int c = 0; pixels && c < channels; c++)
         for (size_t i = 0; i < plane; i++)
             pixels[i * (size_t)channels + (size_t)c] =
                 denormalise(t, c, input[(size_t)c * plane + i]);
-    if (pixels && write_png(t, pixels, &png, &size))
+    if (pixels && dn_png_encode(pixels, t->height, t->width, channels, &png, &size) == DN_OK)
         picture = base64(png, size);
     free(png);
     free(pixels);

@@ -54,7 +54,7 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
                               int io_threads, const dn_transform *transforms, int crops,
                               dn_sample *samples, dn_scores *scores);
 
-/* p(classes) = the softmax of the logits; returns the logarithm of its sum, and *largest logit. */
-double dn_softmax(const float *logits, int classes, double *p, double *largest);
+/* p(classes) = the softmax of the logits. */
+void dn_softmax(const float *logits, int classes, double *p);
 
 #endif

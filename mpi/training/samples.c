@@ -24,19 +24,12 @@ static void add_logits(void *user, const dn_scored *b)
         sum[i] += b->logits[i];
 }
 
-double dn_softmax(const float *logits, int classes, double *p, double *largest)
+void dn_softmax(const float *logits, int classes, double *p)
 {
-    double sum = 0;
-    *largest = logits[0];
-    for (int o = 1; o < classes; o++)
-        if (logits[o] > *largest)
-            *largest = logits[o];
+    double largest;
+    const double normal = dn_log_sum_exp(logits, classes, &largest);
     for (int o = 0; o < classes; o++)
-        sum += dn_exp(logits[o] - *largest);
-    const double normal = dn_log(sum);
-    for (int o = 0; p && o < classes; o++)
-        p[o] = dn_exp(logits[o] - *largest - normal);
-    return normal;
+        p[o] = dn_exp(logits[o] - largest - normal);
 }
 
 /* By the same arithmetic as the training's loss (src/layers/head.c). */
@@ -44,7 +37,7 @@ static dn_sample make_sample(const float *logits, int classes, int label)
 {
     dn_sample s = {0};
     double largest;
-    const double normal = dn_softmax(logits, classes, NULL, &largest);
+    const double normal = dn_log_sum_exp(logits, classes, &largest);
     int predicted = 0, rank = isfinite(logits[label]) ? 0 : classes;
     for (int o = 0; o < classes; o++) {
         predicted = logits[o] > logits[predicted] ? o : predicted;

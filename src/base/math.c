@@ -69,3 +69,15 @@ double dn_power(double x, int64_t n)
             power *= x;
     return power;
 }
+
+double dn_log_sum_exp(const float *x, int count, double *largest)
+{
+    double sum = 0;
+    *largest = x[0];
+    for (int i = 1; i < count; i++)
+        if (x[i] > *largest)
+            *largest = x[i];
+    for (int i = 0; i < count; i++)
+        sum += dn_exp(x[i] - *largest);
+    return dn_log(sum);
+}

@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "dn/rng.h"
-
 /* What is left of a class while its images are gone through. */
 typedef struct class_left {
     int64_t images, wanted, seen;
@@ -39,59 +37,76 @@ static void add_image(dn_subset *s, int64_t image)
     s->labels[s->images.count++] = s->whole->labels[image];
 }
 
-/* How many images of each class are held out; returns their sum. */
-static int64_t plan_classes(class_left *left, int classes, double fraction)
+/* How many images of each class are drawn. */
+static void plan_classes(dn_draw *d, class_left *left)
 {
-    int64_t drawn = 0, images = 0;
-    for (int c = 0; c < classes; c++) {
+    int64_t images = 0;
+    for (int c = 0; c < d->classes; c++) {
         images += left[c].images;
-        const int64_t due = llround(fraction * (double)images) - drawn;
-        const int64_t part = (int64_t)ceil(fraction * (double)left[c].images);
-        const int64_t most = part < left[c].images ? part : left[c].images - 1;
+        const int64_t due = llround(d->fraction * (double)images) - d->drawn;
+        const int64_t part = (int64_t)ceil(d->fraction * (double)left[c].images);
+        const int64_t rest = left[c].images - d->keep, most = part < rest ? part : rest;
         left[c].wanted = due < 0 || most < 0 ? 0 : due < most ? due : most;
-        drawn += left[c].wanted;
+        d->drawn += left[c].wanted;
     }
-    return drawn;
 }
 
 /* Whether the next image of the class is one of those wanted: all choices are equally likely. */
-static int is_drawn(class_left *left, int class, uint64_t seed)
+static uint8_t is_drawn(const dn_draw *d, class_left *left, int class)
 {
     class_left *const c = &left[class];
-    const dn_random4 draw =
-        dn_random(seed, DN_STREAM_HELD_OUT, (uint64_t) class, (uint64_t)c->seen++);
-    const int is_taken = dn_random_below(draw.word[0], (uint32_t)c->images) < (uint32_t)c->wanted;
+    const dn_random4 word = dn_random(d->seed, d->stream, (uint64_t) class, (uint64_t)c->seen++);
+    const int is_taken = dn_random_below(word.word[0], (uint32_t)c->images) < (uint32_t)c->wanted;
     c->images--;
     c->wanted -= is_taken;
-    return is_taken;
+    return (uint8_t)is_taken;
 }
 
-static dn_status split_images(dn_subset *kept, dn_subset *held_out, class_left *left,
-                              double fraction, uint64_t seed)
+dn_status dn_draw_images(dn_draw *d, uint8_t *drawn)
 {
-    const dn_source *whole = kept->whole;
-    for (int64_t i = 0; i < whole->count; i++)
-        left[whole->labels[i]].images++;
-    DN_CHECK(plan_classes(left, whole->info.classes, fraction) > 0, DN_EINVAL,
+    class_left *const left = calloc((size_t)d->classes, sizeof *left);
+    DN_CHECK(left, DN_ENOMEM, "memory: found none to count %d classes", d->classes);
+    d->drawn = d->largest = 0;
+    for (int64_t i = 0; i < d->count; i++)
+        if (++left[d->labels[i]].images > d->largest)
+            d->largest = left[d->labels[i]].images;
+    plan_classes(d, left);
+    for (int64_t i = 0; i < d->count; i++)
+        drawn[i] = is_drawn(d, left, d->labels[i]);
+    free(left);
+    return DN_OK;
+}
+
+static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_draw *d, uint8_t *drawn)
+{
+    DN_TRY(dn_draw_images(d, drawn));
+    DN_CHECK(d->drawn > 0, DN_EINVAL,
              "--val-fraction %g: found %" PRId64 " training images of %d classes, expected enough "
              "to hold one out",
-             fraction, whole->count, whole->info.classes);
-    for (int64_t i = 0; i < whole->count; i++)
-        add_image(is_drawn(left, whole->labels[i], seed) ? held_out : kept, i);
+             d->fraction, d->count, d->classes);
+    for (int64_t i = 0; i < d->count; i++)
+        add_image(drawn[i] ? held_out : kept, i);
     return DN_OK;
 }
 
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
                           double fraction, uint64_t seed)
 {
+    dn_draw draw = {.labels = whole->labels,
+                    .count = whole->count,
+                    .classes = whole->info.classes,
+                    .fraction = fraction,
+                    .keep = 1,
+                    .seed = seed,
+                    .stream = DN_STREAM_HELD_OUT};
     dn_status status = make_subset(kept, whole, whole->count);
     if (status == DN_OK)
         status = make_subset(held_out, whole, whole->count);
     DN_TRY(status);
-    class_left *left = calloc((size_t)whole->info.classes, sizeof *left);
-    DN_CHECK(left, DN_ENOMEM, "memory: found none to count %d classes", whole->info.classes);
-    status = split_images(kept, held_out, left, fraction, seed);
-    free(left);
+    uint8_t *const drawn = malloc((size_t)whole->count);
+    DN_CHECK(drawn, DN_ENOMEM, "memory: found none to draw from %" PRId64 " images", whole->count);
+    status = split_images(kept, held_out, &draw, drawn);
+    free(drawn);
     return status;
 }
 

@@ -179,19 +179,6 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
 
 /* ---- loss ---- */
 
-/* Largest logit, and the logarithm of the sum of exp(logit - largest). */
-static double log_sum(const float *logits, int classes, double *largest)
-{
-    *largest = logits[0];
-    for (int o = 1; o < classes; o++)
-        if (logits[o] > *largest)
-            *largest = logits[o];
-    double sum = 0;
-    for (int o = 0; o < classes; o++)
-        sum += dn_exp(logits[o] - *largest);
-    return dn_log(sum);
-}
-
 /* What an image should be: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
  * classes. */
 typedef struct target {
@@ -222,7 +209,7 @@ static double class_weight(const dn_pass *pass, int class)
 static double image_loss(const float *logits, int classes, const target *t, const dn_pass *pass)
 {
     double largest, mean = 0;
-    const double normal = log_sum(logits, classes, &largest);
+    const double normal = dn_log_sum_exp(logits, classes, &largest);
     for (int o = 0; o < classes && t->smoothing > 0; o++)
         mean += class_weight(pass, o) * (logits[o] - largest - normal);
     double hard = t->share * class_weight(pass, t->label) * (logits[t->label] - largest - normal);
@@ -297,7 +284,7 @@ static void logit_gradient(const dn_visit *v, const dn_pass *pass)
         const target t = target_of(v, pass, &mix, i);
         const float *logits = image_logits(v, i);
         double largest, all = pass->class_weights != NULL ? 0 : 1; /* of the weighted target */
-        const double normal = log_sum(logits, classes, &largest);
+        const double normal = dn_log_sum_exp(logits, classes, &largest);
         for (int o = 0; o < classes && pass->class_weights != NULL; o++)
             all += class_weight(pass, o) * target_part(&t, o, classes);
         for (int o = 0; o < classes; o++) {

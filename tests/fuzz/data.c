@@ -7,8 +7,9 @@
 #include <xxhash.h>
 
 #include "dn/hdf5.h"
-#include "folder.h"
+#include "folder/folder.h"
 #include "fuzz.h"
+#include "looking/looking.h"
 
 enum { CHANNELS = 2, HEIGHT = 2, WIDTH = 3, CLASSES = 3, IMAGE = CHANNELS * HEIGHT * WIDTH };
 enum { TRAIN = 40, TEST = 5, SHARDS = 2 };

@@ -8,7 +8,7 @@
 #include <zlib.h>
 
 #include "fuzz.h"
-#include "records.h"
+#include "sets/sets.h"
 
 /* A split as its adapter reads it. */
 static dn_status load_raw_split(const dn_raw_set *set, const char *folder, uint64_t *digest)

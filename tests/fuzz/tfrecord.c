@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "tfrecord.h"
+#include "tfrecord/tfrecord.h"
 
 enum { RECORDS = 6, SIDE = 3 };
 

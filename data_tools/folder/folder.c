@@ -1,0 +1,209 @@
+/* Records of a tree of class folders; see folder.h. */
+#include "folder/folder.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "folder/folder_shards.h"
+
+enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999 };
+
+/* ---- the plan ---- */
+
+/* As for the known sets, of the files' checksums in place of pixels. */
+static dn_status hash_source(const dn_folder *f, uint64_t *hash)
+{
+    XXH3_state_t *const state = XXH3_createState();
+    DN_CHECK(state, DN_ENOMEM, "%s: out of memory", f->source);
+    const dn_folder_image *image = f->image, *const end = f->image + f->images;
+    *hash = 0;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const dn_folder_image *const first = image;
+        XXH3_64bits_reset_withSeed(state, *hash);
+        for (; image < end && image->split == s; image++)
+            XXH3_64bits_update(state, &image->hash, sizeof image->hash);
+        *hash = XXH3_64bits_digest(state);
+        XXH3_64bits_reset_withSeed(state, *hash);
+        for (const dn_folder_image *i = first; i < image; i++)
+            XXH3_64bits_update(state, &i->label, sizeof i->label);
+        *hash = XXH3_64bits_digest(state);
+    }
+    XXH3_freeState(state);
+    return DN_OK;
+}
+
+/* So many that a shard of the train split has some 64 MB, as the files are. */
+static int choose_shards(const dn_folder *f, int64_t train)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < train; i++)
+        bytes += f->image[i].size;
+    int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
+    shards = shards < train ? shards : train;
+    return shards < 1 ? 1 : shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
+}
+
+static dn_status plan_folder(dn_folder_making *k, const dn_shard_info *info)
+{
+    const dn_folder *const f = &k->folder;
+    int64_t count[DN_SPLITS] = {0}, begin = 0;
+    for (int64_t i = 0; i < f->images; i++)
+        count[f->image[i].split]++;
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
+                 "%s: found %" PRId64 " images for the %s split, expected 1 to %u", f->source,
+                 count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+    dn_shard_info with_classes = *info;
+    with_classes.classes = f->classes;
+    const int asked = k->making.options->shards;
+    DN_TRY(dn_making_plan(&k->making, &with_classes, (const char *const *)f->class_names, count,
+                          asked ? asked : choose_shards(f, count[DN_TRAIN])));
+    const dn_manifest *const m = k->making.manifest;
+    k->shard = calloc((size_t)m->shards, sizeof *k->shard);
+    DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);
+    for (int i = 0; i < m->shards; begin += m->shard[i++].count) {
+        k->shard[i].begin = begin;
+        k->shard[i].planned = m->shard[i].count;
+        k->shard[i].left = m->shard[i].count;
+    }
+    return DN_OK;
+}
+
+/* ---- what follows from all images ---- */
+
+/* Each class has an image to train on, or, of a test split that is drawn, an image. */
+static dn_status check_classes(const dn_folder *f)
+{
+    char *const seen = calloc((size_t)f->classes, 1);
+    DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
+    for (int64_t i = 0; i < f->images; i++)
+        if (!f->image[i].is_bad && (f->image[i].split == DN_TRAIN || f->is_drawn))
+            seen[f->image[i].label] = 1;
+    const char *const missing = memchr(seen, 0, (size_t)f->classes);
+    const ptrdiff_t at = missing ? missing - seen : 0;
+    free(seen);
+    DN_CHECK(!missing, DN_EINVAL, "%s: class %s: found no sound image, expected at least one",
+             f->source, f->class_names[at]);
+    return DN_OK;
+}
+
+static dn_status describe_records(dn_folder_making *k)
+{
+    dn_manifest *const m = k->making.manifest;
+    dn_pixel_sums sums = {0};
+    m->split[DN_TRAIN].count = m->split[DN_TEST].count = 0;
+    for (int i = 0; i < m->shards; i++) {
+        m->split[m->shard[i].split].count += m->shard[i].count;
+        dn_pixel_sums_merge(&sums, &k->shard[i].sums);
+        k->turned += k->shard[i].turned;
+    }
+    dn_pixel_statistics(&sums, &m->info);
+    DN_TRY(check_classes(&k->folder));
+    DN_TRY(dn_making_check_channels(&k->making, k->folder.source));
+    return hash_source(&k->folder, &m->source);
+}
+
+static void report(const dn_folder_making *k)
+{
+    const dn_folder *const f = &k->folder;
+    const dn_manifest *const m = k->making.manifest;
+    const int64_t kept = m->split[DN_TRAIN].count + m->split[DN_TEST].count;
+    char turned[96] = "";
+    if (k->turned > 0)
+        snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->turned,
+                 f->options->exif == DN_EXIF_APPLY ? "turned as EXIF says"
+                                                   : "not turned as EXIF says (--exif apply does)");
+    dn_info("%s: %" PRId64 " images, %" PRId64 " other files passed over, %" PRId64
+            " bad images left out%s",
+            f->source, kept, f->passed_over, f->images - kept, turned);
+}
+
+/* ---- all of it ---- */
+
+/* The data set's name, and its shards': the source's last word, of characters that may stand
+ * anywhere, or "folder". */
+static void name_set(const char *source, char *name, size_t size)
+{
+    char whole[PATH_MAX];
+    const char *const path = realpath(source, whole), *const slash = path ? strrchr(path, '/') : "";
+    snprintf(name, size, "%s", path && slash[1] && slash[1] != '.' ? slash + 1 : "folder");
+    for (char *c = name; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
+            *c = '_';
+}
+
+/* *complete = the records that exist are those that would be made; DN_EINVAL where they are of
+ * other images. */
+static dn_status compare_existing(dn_folder_making *k, int *complete)
+{
+    dn_manifest *const m = k->making.manifest;
+    *complete = 0;
+    if (!k->making.existing)
+        return DN_OK;
+    DN_TRY(dn_folder_hash(&k->folder));
+    DN_TRY(hash_source(&k->folder, &m->source));
+    DN_TRY(dn_making_check_source(&k->making, k->folder.source));
+    *complete = dn_making_is_complete(&k->making, m->split[DN_TRAIN].shards);
+    return DN_OK;
+}
+
+static dn_status make_records(dn_folder_making *k, const dn_shard_info *info, int *made)
+{
+    uint64_t listing;
+    int complete;
+    dn_status status;
+    DN_TRY(dn_making_begin(&k->making, info->dataset));
+    DN_TRY(k->scan(&k->folder));
+    DN_TRY(dn_folder_list(&k->folder, &listing));
+    DN_TRY(plan_folder(k, info));
+    DN_TRY(compare_existing(k, &complete));
+    if (complete)
+        return DN_OK;
+    *made = 1;
+    DN_TRY_OR_DONE(dn_making_open(&k->making, listing));
+    DN_TRY_OR_DONE(dn_folder_make_shards(k));
+    DN_TRY_OR_DONE(describe_records(k));
+done:
+    DN_TRY(dn_making_close(&k->making, status));
+    report(k);
+    return DN_OK;
+}
+
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+                         char out[PATH_MAX], int *made)
+{
+    dn_records_options asked = *options;
+    dn_shard_info info = {.channels = 3};
+    char source[PATH_MAX];
+    *made = 0;
+    DN_CHECK(set || options->source, DN_EINVAL,
+             "FOLDER: found no --source, expected the folder of images");
+    DN_CHECK(!options->quality || options->short_side || options->exif == DN_EXIF_APPLY, DN_EINVAL,
+             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
+    if (set) {
+        DN_TRY(dn_raw_set_find(set, options, source));
+        info = set->info;
+    } else {
+        name_set(options->source, info.dataset, sizeof info.dataset);
+    }
+    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                       : set        ? snprintf(out, PATH_MAX, "%s", set->folder)
+                                    : snprintf(out, PATH_MAX, "data/%s", info.dataset);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
+    asked.out = out;
+    if (!asked.quality)
+        asked.quality = asked.short_side ? 90 : 95;
+    dn_folder_making k = {.making = {.options = &asked, .prefix = set ? set->prefix : info.dataset},
+                          .folder = {.source = set ? source : options->source, .options = &asked},
+                          .scan = set ? set->scan : dn_folder_scan};
+    dn_conversion_describe(&asked, k.making.conversion, sizeof k.making.conversion);
+    const dn_status status = make_records(&k, &info, made);
+    free(k.shard);
+    dn_folder_free(&k.folder);
+    dn_making_end(&k.making);
+    return status;
+}

@@ -1,0 +1,107 @@
+/*
+ * Any tree of class folders with JPEG and PNG files, as records of encoded images.
+ *
+ * folder_scan.c finds the files, the classes and the splits (for known sets sets/imagenet.c does),
+ * folder_files.c reads them, folder.c makes the records, folder_shards.c the shards, conversion.c
+ * an image, encoded_writer.c a shard's file. What is kept of an image is its path and a few
+ * numbers; its bytes only until its shard is written.
+ */
+#ifndef DN_FOLDER_H
+#define DN_FOLDER_H
+
+#include "folder/conversion.h"
+#include "making/records.h"
+
+/* As dn_records_make, of a set of encoded images, or NULL: of the class folders in
+ * options->source; options->shards 0: so many that a shard has some 64 MB. *out = the folder of the
+ * records, options->out or a default: the set's, or one by the source's name. DN_ECORRUPT or
+ * DN_EINVAL names an image that is not sound. */
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+                         char out[PATH_MAX], int *made);
+
+/* ---- the files ---- */
+
+typedef struct dn_folder_image {
+    char *path; /* below the source */
+    /* the tar file that it is in, from byte `at` on; NULL: a file of its own */
+    const char *archive;
+    int64_t at;
+    int64_t size;  /* of one in an archive; from here on by folder_files.c and folder_shards.c */
+    uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
+    uint16_t label;
+    uint8_t split; /* dn_split_id */
+    uint8_t is_bad;
+} dn_folder_image;
+
+/* Zeroed before the scan; freed after it, after a failure too. */
+typedef struct dn_folder {
+    const char *source;
+    const dn_records_options *options;
+    char **class_names; /* (classes), by code point */
+    int classes;
+    int *place; /* (classes), of each among all that the source has */
+    int all_classes;
+    char *archive[DN_SPLITS]; /* tar files, or NULL */
+    int is_drawn;           /* the test split is a part of the folder that the train split is in */
+    dn_folder_image *image; /* (images), by split, class and name */
+    int64_t images, room;
+    int64_t passed_over; /* files that are hidden or no images */
+} dn_folder;
+
+/* Finds classes and images. DN_ENOENT, DN_EINVAL, DN_EIO, DN_ENOMEM. */
+dn_status dn_folder_scan(dn_folder *f);
+
+/* ---- for scans; as dn_folder_scan ---- */
+
+/* names(*count) = the folders in `path`, by code point, to be freed, after a failure too; *others
+ * grows by what else is there. */
+dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
+void dn_folder_free_names(char **names, int count);
+
+/* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
+ * --classes. */
+dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
+int dn_folder_find_class(const dn_folder *f, const char *name); /* its label, or -1 */
+
+/* Adds f->image[f->images - 1], a file below the source. */
+dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);
+
+/* Add the images of the class folders in `folder`; that of the train split tells the classes. */
+dn_status dn_folder_scan_train(dn_folder *f, const char *folder);
+dn_status dn_folder_scan_test(dn_folder *f, const char *folder);
+
+/* Moves a fraction of each class of the train split to the test split, which is empty
+ * (selection.h). */
+dn_status dn_folder_draw(dn_folder *f);
+
+void dn_folder_free(dn_folder *f);
+
+/* Sets the images' sizes. *listing = a checksum of what tells without reading them that they are
+ * those of an earlier attempt: names, labels, sizes and times of change. */
+dn_status dn_folder_list(dn_folder *f, uint64_t *listing);
+
+/* Reads all files and sets their checksums. DN_EIO. */
+dn_status dn_folder_hash(dn_folder *f);
+
+/* *size bytes of the image, at least one, in the buffer; `path` is its. Thread-safe. */
+dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
+                         dn_buffer *bytes, size_t *size);
+
+/* What `status` says of an image is a fault of the image, not of the machine. */
+int dn_folder_is_bad(dn_status status);
+
+/* ---- a shard's file; thread-safe ---- */
+
+/* An encoded shard in memory. */
+typedef struct dn_encoded_shard {
+    uint8_t *bytes; /* the file */
+    size_t size;
+} dn_encoded_shard;
+
+/* Makes it of image(shard->count), whose bytes it takes; to be freed, after a failure too.
+ * DN_ENOMEM. */
+dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
+                                  const dn_manifest_shard *shard, dn_stored_image *image);
+void dn_encoded_shard_free(dn_encoded_shard *s);
+
+#endif

@@ -1,0 +1,379 @@
+/*
+ * The images of a tree of class folders; see folder.h.
+ *
+ * As torchvision's ImageFolder has it: classes by code point, in a class the files of a folder by
+ * code point before those of the folders in it; links are followed. What a file is, its first bytes
+ * say. Any bytes may stand in names, but for those of classes, which dataset.json holds.
+ */
+#include "folder/folder.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "dn/image.h"
+#include "making/selection.h"
+
+/* ---- folders ---- */
+
+static int is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static int holds_folder(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return dn_join_path(path, folder, name) == DN_OK && is_folder(path);
+}
+
+static int is_name(const struct dirent *entry)
+{
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+static int by_code_point(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+void dn_folder_free_names(char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+}
+
+dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others)
+{
+    struct dirent **list;
+    *names = NULL;
+    *count = 0;
+    const int entries = scandir(path, &list, is_name, by_code_point);
+    DN_CHECK(entries >= 0, errno == ENOENT || errno == ENOTDIR ? DN_ENOENT : DN_EIO,
+             "%s: cannot read: %s", path, strerror(errno));
+    int good = (*names = calloc((size_t)entries + 1, sizeof **names)) != NULL;
+    for (int i = 0; i < entries; i++) {
+        const char *const name = list[i]->d_name;
+        if (name[0] == '.' || list[i]->d_type == DT_REG || !holds_folder(path, name))
+            ++*others;
+        else if (good)
+            good = ((*names)[(*count)++] = strdup(name)) != NULL;
+        free(list[i]);
+    }
+    free(list);
+    DN_CHECK(good, DN_ENOMEM, "%s: out of memory", path);
+    return DN_OK;
+}
+
+/* Where the splits are, below the source. */
+struct roots {
+    const char *split[DN_SPLITS]; /* "" is the source itself, NULL: there is none */
+};
+
+/* A folder `train` is a split where `val` or `test` is beside it, or nothing but folders in it. */
+static dn_status find_roots(const char *source, struct roots *roots)
+{
+    char **names, **inner = NULL;
+    char train[PATH_MAX];
+    int count, classes = 0;
+    int64_t others = 0;
+    dn_status status = dn_folder_names(source, &names, &count, &others);
+    *roots = (struct roots){{"", NULL}};
+    if (status == DN_OK && holds_folder(source, "train")) {
+        roots->split[DN_TEST] = holds_folder(source, "val")    ? "val"
+                                : holds_folder(source, "test") ? "test"
+                                                               : NULL;
+        if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
+            status = dn_folder_names(train, &inner, &classes, &others);
+        if (roots->split[DN_TEST] || classes > 0)
+            roots->split[DN_TRAIN] = "train";
+    }
+    dn_folder_free_names(inner, classes);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+/* ---- classes ---- */
+
+/* What dataset.json takes: a UTF-8 text that a line of output can show. */
+static dn_status check_class_name(const char *folder, const char *name)
+{
+    json_t *const text = json_string(name);
+    int good = text != NULL;
+    json_decref(text);
+    for (const char *c = name; *c; c++)
+        good = good && !iscntrl((unsigned char)*c);
+    DN_CHECK(good, DN_EINVAL,
+             "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
+             "that can be printed",
+             folder, name);
+    return DN_OK;
+}
+
+int dn_folder_find_class(const dn_folder *f, const char *name)
+{
+    int low = 0, high = f->classes;
+    while (low < high) {
+        const int middle = (low + high) / 2, order = strcmp(f->class_names[middle], name);
+        if (order == 0)
+            return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -1;
+}
+
+/* Leaves the classes that were asked for, with their places among all. */
+static dn_status keep_asked(dn_folder *f)
+{
+    int kept = 0;
+    f->all_classes = f->classes;
+    f->place = malloc((size_t)f->classes * sizeof *f->place + 1);
+    DN_CHECK(f->place, DN_ENOMEM, "%s: out of memory", f->source);
+    for (int i = 0; i < f->classes; i++) {
+        f->place[kept] = i;
+        if (dn_is_asked(f->options, f->class_names[i]))
+            f->class_names[kept++] = f->class_names[i];
+        else
+            free(f->class_names[i]);
+    }
+    f->classes = kept;
+    return DN_OK;
+}
+
+dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes)
+{
+    f->class_names = names;
+    f->classes = classes;
+    DN_TRY(dn_check_asked(f->options, where, (const char *const *)names, classes));
+    DN_TRY(keep_asked(f));
+    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
+             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
+             "them",
+             where, f->classes, UINT16_MAX);
+    for (int i = 0; i < f->classes; i++)
+        DN_TRY(check_class_name(where, f->class_names[i]));
+    return DN_OK;
+}
+
+static dn_status find_classes(dn_folder *f, const char *folder)
+{
+    char **names;
+    int classes;
+    const dn_status status = dn_folder_names(folder, &names, &classes, &f->passed_over);
+    if (status == DN_OK)
+        return dn_folder_set_classes(f, folder, names, classes);
+    dn_folder_free_names(names, classes);
+    return status;
+}
+
+/* ---- images ---- */
+
+/* A file that cannot be read, or is empty, may be one: it is named where images are decoded. */
+static int may_be_image(const char *path)
+{
+    uint8_t bytes[8];
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const ssize_t size = file < 0 ? -1 : read(file, bytes, sizeof bytes);
+    if (file >= 0)
+        close(file);
+    return size <= 0 || dn_image_format_of(bytes, (size_t)size) != DN_IMAGE_NONE;
+}
+
+static int is_named_as_image(const char *name)
+{
+    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
+    const char *const end = strrchr(name, '.');
+    for (size_t i = 0; end && i < sizeof ends / sizeof *ends; i++)
+        if (strcasecmp(end, ends[i]) == 0)
+            return 1;
+    return 0;
+}
+
+dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label)
+{
+    if (f->images == f->room) {
+        const int64_t room = 2 * f->room + 1024;
+        dn_folder_image *const more = realloc(f->image, (size_t)room * sizeof *more);
+        DN_CHECK(more, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", f->source, room);
+        f->image = more;
+        f->room = room;
+    }
+    char *const path = strdup(below);
+    DN_CHECK(path, DN_ENOMEM, "%s: out of memory", below);
+    f->image[f->images++] =
+        (dn_folder_image){.path = path, .label = (uint16_t)label, .split = (uint8_t)split};
+    return DN_OK;
+}
+
+/* The files of a folder before the folders in it, each by code point. */
+static int by_kind_and_name(const FTSENT **a, const FTSENT **b)
+{
+    const int a_folder = (*a)->fts_info == FTS_D, b_folder = (*b)->fts_info == FTS_D;
+    return a_folder != b_folder ? a_folder - b_folder : strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* One entry of a class folder's tree. */
+static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id split, int label)
+{
+    const char *const path = entry->fts_path;
+    const int is_hidden = entry->fts_level > 0 && entry->fts_name[0] == '.';
+    switch (entry->fts_info) {
+    case FTS_D:
+        if (is_hidden)
+            fts_set(tree, entry, FTS_SKIP);
+        return DN_OK;
+    case FTS_DP:
+        return DN_OK;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        return dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(entry->fts_errno));
+    case FTS_F:
+    case FTS_SLNONE: /* a link to nothing cannot be read */
+        if (!is_hidden && may_be_image(path))
+            return dn_folder_add(f, path + strlen(f->source) + 1, split, label);
+        if (!is_hidden && is_named_as_image(path))
+            dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
+        break;
+    default: /* pipes, devices, folders that contain themselves */
+        break;
+    }
+    f->passed_over++;
+    return DN_OK;
+}
+
+static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split, int label)
+{
+    char path[PATH_MAX];
+    const int64_t first = f->images, limit = f->options->limit;
+    DN_TRY(dn_join_path(path, folder, f->class_names[label]));
+    FTS *const tree = fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_kind_and_name);
+    DN_CHECK(tree, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    dn_status status = DN_OK;
+    errno = 0;
+    for (FTSENT *entry; status == DN_OK && (entry = fts_read(tree)); errno = 0) {
+        status = visit_entry(f, tree, entry, split, label);
+        if (limit && f->images - first == limit)
+            break;
+    }
+    if (status == DN_OK && errno != 0)
+        status = dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    fts_close(tree);
+    DN_TRY(status);
+    DN_CHECK(f->images > first || split == DN_TEST, DN_EINVAL,
+             "%s: found no image, expected at least one a class; name the classes to take with "
+             "--classes",
+             path);
+    return DN_OK;
+}
+
+dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
+{
+    DN_TRY(find_classes(f, folder));
+    for (int c = 0; c < f->classes; c++)
+        DN_TRY(scan_class(f, folder, DN_TRAIN, c));
+    return DN_OK;
+}
+
+/* A class may be missing here, but none may be new. */
+dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
+{
+    char **names;
+    int count;
+    dn_status status = dn_folder_names(folder, &names, &count, &f->passed_over);
+    for (int i = 0; status == DN_OK && i < count; i++) {
+        const int label = dn_folder_find_class(f, names[i]);
+        if (label >= 0)
+            status = scan_class(f, folder, DN_TEST, label);
+        else if (!f->options->classes)
+            status = dn_fail(DN_EINVAL,
+                             "%s/%s: found a class that is not among those of the train split",
+                             folder, names[i]);
+    }
+    dn_folder_free_names(names, count);
+    DN_TRY(status);
+    DN_CHECK(f->image[f->images - 1].split == DN_TEST, DN_EINVAL,
+             "%s: found no image in class folders, expected at least one", folder);
+    return DN_OK;
+}
+
+/* ---- a drawn test split ---- */
+
+/* The train split's images, then the test split's, each as they were. */
+static dn_status move_drawn(dn_folder *f, const uint8_t *drawn)
+{
+    dn_folder_image *const sorted = malloc((size_t)f->images * sizeof *sorted);
+    DN_CHECK(sorted, DN_ENOMEM, "%s: out of memory", f->source);
+    int64_t next = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        for (int64_t i = 0; i < f->images; i++)
+            if (drawn[i] == s) {
+                sorted[next] = f->image[i];
+                sorted[next++].split = (uint8_t)s;
+            }
+    free(f->image);
+    f->image = sorted;
+    f->room = f->images;
+    return DN_OK;
+}
+
+dn_status dn_folder_draw(dn_folder *f)
+{
+    const size_t images = (size_t)f->images;
+    uint16_t *const labels = malloc(images * (sizeof *labels + 1));
+    DN_CHECK(labels, DN_ENOMEM, "%s: out of memory", f->source);
+    uint8_t *const drawn = (uint8_t *)(labels + images);
+    for (size_t i = 0; i < images; i++)
+        labels[i] = f->image[i].label;
+    f->is_drawn = 1;
+    dn_status status = dn_draw_test(f->options, f->source, labels, f->images, f->classes, drawn);
+    if (status == DN_OK)
+        status = move_drawn(f, drawn);
+    free(labels);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+dn_status dn_folder_scan(dn_folder *f)
+{
+    char folder[PATH_MAX];
+    struct roots roots;
+    DN_TRY(find_roots(f->source, &roots));
+    const char *const train = roots.split[DN_TRAIN], *const test = roots.split[DN_TEST];
+    DN_CHECK(!test || f->options->val_fraction <= 0, DN_EINVAL,
+             "--val-fraction: found the folder %s/%s, so nothing is to be drawn", f->source, test);
+    if (*train)
+        DN_TRY(dn_join_path(folder, f->source, train));
+    DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
+    if (!test)
+        return dn_folder_draw(f);
+    DN_TRY(dn_join_path(folder, f->source, test));
+    return dn_folder_scan_test(f, folder);
+}
+
+void dn_folder_free(dn_folder *f)
+{
+    for (int64_t i = 0; i < f->images; i++)
+        free(f->image[i].path);
+    free(f->image);
+    free(f->place);
+    for (int s = 0; s < DN_SPLITS; s++)
+        free(f->archive[s]);
+    dn_folder_free_names(f->class_names, f->classes);
+}

@@ -1,0 +1,208 @@
+/*
+ * Shards of a folder's images; see folder_shards.h.
+ *
+ * Threads take the images in the order of the shards, and who ends a shard's last image writes the
+ * shard: shards are made side by side, but in memory are few.
+ */
+#include "folder/folder_shards.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+/* ---- what the journal has of a shard ---- */
+
+/* Before planned checksums of files, and planned bytes: which images are bad. */
+struct notes {
+    dn_pixel_sums sums;
+    int64_t turned;
+};
+
+static dn_status note_shard(dn_folder_making *k, int index)
+{
+    const dn_folder_shard *const s = &k->shard[index];
+    const dn_folder_image *const image = k->folder.image + s->begin;
+    const struct notes head = {s->sums, s->turned};
+    const size_t size = sizeof head + (size_t)s->planned * (sizeof image->hash + 1);
+    uint8_t *const bytes = malloc(size), *next = bytes + sizeof head;
+    DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", k->folder.source);
+    memcpy(bytes, &head, sizeof head);
+    for (int64_t i = 0; i < s->planned; i++, next += sizeof image->hash)
+        memcpy(next, &image[i].hash, sizeof image->hash);
+    for (int64_t i = 0; i < s->planned; i++)
+        *next++ = image[i].is_bad;
+    const dn_status status =
+        dn_journal_add(&k->making.journal, &k->making.manifest->shard[index], bytes, size);
+    free(bytes);
+    return status;
+}
+
+/* Where the shard is whole, what an earlier attempt found in it. */
+static void recall_shard(dn_folder_making *k, int index)
+{
+    dn_folder_shard *const s = &k->shard[index];
+    dn_folder_image *const image = k->folder.image + s->begin;
+    struct notes head;
+    size_t size;
+    const uint8_t *next =
+        dn_journal_find(&k->making.journal, &k->making.manifest->shard[index], &size);
+    if (!next || size != sizeof head + (size_t)s->planned * (sizeof image->hash + 1))
+        return;
+    memcpy(&head, next, sizeof head);
+    next += sizeof head;
+    for (int64_t i = 0; i < s->planned; i++, next += sizeof image->hash)
+        memcpy(&image[i].hash, next, sizeof image->hash);
+    for (int64_t i = 0; i < s->planned; i++) {
+        image[i].is_bad = *next++;
+        if (image[i].is_bad)
+            dn_warn("%s/%s: not sound, as an earlier attempt found; left out", k->folder.source,
+                    image[i].path);
+    }
+    s->sums = head.sums;
+    s->turned = head.turned;
+    s->left = 0;
+}
+
+/* ---- images ---- */
+
+/* The images that the shard is made of, all done. */
+static dn_status write_shard(dn_folder_making *k, int index)
+{
+    dn_folder_shard *const s = &k->shard[index];
+    dn_manifest_shard *const shard = &k->making.manifest->shard[index];
+    dn_encoded_shard file = {0};
+    shard->count = 0;
+    for (int64_t i = 0; i < s->planned; i++)
+        if (!k->folder.image[s->begin + i].is_bad)
+            s->image[shard->count++] = s->image[i];
+    for (int64_t i = shard->count; i < s->planned; i++)
+        s->image[i] = (dn_stored_image){0};
+    DN_CHECK(shard->count > 0, DN_EINVAL,
+             "%s: found no sound image among the %" PRId64 " of %s, expected at least one",
+             k->folder.source, s->planned, shard->hdf5.name);
+    dn_status status = dn_encoded_shard_create(&file, k->making.manifest, shard, s->image);
+    if (status == DN_OK)
+        status = dn_making_save(&k->making, &shard->hdf5, shard->count, file.bytes, file.size);
+    dn_encoded_shard_free(&file);
+    return status == DN_OK ? note_shard(k, index) : status;
+}
+
+static void free_images(dn_folder_shard *s)
+{
+    for (int64_t i = 0; s->image && i < s->planned; i++)
+        dn_buffer_free(&s->image[i].bytes);
+    free(s->image);
+    s->image = NULL;
+}
+
+static dn_status begin_shard(dn_folder_shard *s)
+{
+    int good;
+#pragma omp critical(dn_folder)
+    {
+        if (!s->image)
+            s->image = calloc((size_t)s->planned, sizeof *s->image);
+        good = s->image != NULL;
+    }
+    DN_CHECK(good, DN_ENOMEM, "out of memory for %" PRId64 " images", s->planned);
+    return DN_OK;
+}
+
+/* Reads and converts image i, and adds it to the shard's sums. */
+static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
+                            dn_converter *converter)
+{
+    dn_folder_image *const image = &k->folder.image[i];
+    dn_stored_image *const stored = &s->image[i - s->begin];
+    char path[PATH_MAX];
+    int is_turned;
+    dn_encoded file = {.name = path};
+    dn_pixel_sums sums = {0};
+    image->hash = 0;
+    stored->label = image->label;
+    DN_TRY(dn_folder_read(&k->folder, image, path, &stored->bytes, &file.size));
+    file.bytes = stored->bytes.bytes;
+    stored->size = file.size;
+    image->hash = XXH3_64bits(file.bytes, file.size);
+    DN_TRY(dn_convert(converter, k->folder.options, &file, stored, &is_turned));
+    if (image->split == DN_TRAIN)
+        dn_pixel_sums_add_image(&sums, &converter->pixels);
+    dn_pixel_sums_merge(&s->sums, &sums);
+    if (is_turned) {
+#pragma omp atomic
+        s->turned++;
+    }
+    return DN_OK;
+}
+
+/* Ends the work after the images before this one; -1: at once. */
+static void keep_failure(dn_folder_making *k, int64_t image, dn_status status)
+{
+#pragma omp critical(dn_folder)
+    if (image < k->end) {
+        k->failure.status = DN_OK;
+        dn_failure_keep(&k->failure, status);
+        k->end = image;
+    }
+}
+
+/* Image i, and where it is the last of its shard that was left, the shard. */
+static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *converter)
+{
+    dn_folder_shard *const s = &k->shard[index];
+    dn_status status = dn_making_check_stop(&k->making);
+    if (status == DN_OK)
+        status = begin_shard(s);
+    if (status != DN_OK) {
+        keep_failure(k, -1, status);
+        return;
+    }
+    status = make_image(k, s, i, converter);
+    if (status != DN_OK && dn_folder_is_bad(status) &&
+        k->folder.options->on_bad_image == DN_BAD_SKIP) {
+        char text[PATH_MAX + 256];
+        snprintf(text, sizeof text, "%s; left out", dn_message());
+        dn_progress_warn(&k->making.progress, text);
+        dn_buffer_free(&s->image[i - s->begin].bytes);
+        k->folder.image[i].is_bad = 1;
+    } else if (status != DN_OK) {
+        if (dn_folder_is_bad(status))
+            dn_fail(status, "%s; --on-bad-image skip leaves such images out", dn_message());
+        keep_failure(k, dn_folder_is_bad(status) ? i : -1, status);
+        return;
+    }
+    dn_progress_add(&k->making.progress, 1);
+    if (--s->left > 0)
+        return;
+    status = write_shard(k, index);
+    free_images(s);
+    if (status != DN_OK)
+        keep_failure(k, -1, status);
+}
+
+dn_status dn_folder_make_shards(dn_folder_making *k)
+{
+    const int shards = k->making.manifest->shards;
+    k->end = INT64_MAX;
+    for (int i = 0; i < shards; i++)
+        recall_shard(k, i);
+#pragma omp parallel
+    {
+        dn_converter converter = {0};
+        int index = 0;
+#pragma omp for schedule(monotonic : dynamic)
+        for (int64_t i = 0; i < k->folder.images; i++) {
+            while (i >= k->shard[index].begin + k->shard[index].planned)
+                index++;
+            if (i < k->end && k->shard[index].left > 0)
+                do_image(k, index, i, &converter);
+        }
+        dn_converter_free(&converter);
+    }
+    for (int i = 0; i < shards; i++)
+        free_images(&k->shard[i]);
+    return dn_failure_report(&k->failure);
+}

@@ -1,0 +1,248 @@
+/*
+ * What a folder of records holds; see looking.h.
+ *
+ * All of it is proved first, as training does: every byte by its checksum. Nothing is decoded.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "looking/looking.h"
+
+struct range {
+    int64_t least, median, greatest;
+};
+
+struct split_info {
+    const dn_manifest_split *split;
+    int64_t *class;                    /* (classes): images */
+    int64_t hdf5, tfrecord;            /* bytes of the files */
+    int by_class;                      /* stored so */
+    struct range width, height, bytes; /* of encoded images */
+};
+
+struct info {
+    dn_shards *shards[DN_SPLITS];
+    const dn_manifest *manifest; /* the shards' */
+    struct split_info split[DN_SPLITS];
+};
+
+/* ---- looking ---- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorts x(count). The median is one of them: of two in the middle the smaller. */
+static struct range range_of(int64_t *x, int64_t count)
+{
+    qsort(x, (size_t)count, sizeof *x, compare_numbers);
+    return (struct range){x[0], x[(count - 1) / 2], x[count - 1]};
+}
+
+static dn_status measure_images(struct split_info *s, const dn_shards *shards)
+{
+    const int64_t count = s->split->count;
+    int64_t *const width = malloc(3 * (size_t)count * sizeof *width);
+    int64_t *const height = width + count, *const bytes = height + count;
+    DN_CHECK(width, DN_ENOMEM, "out of memory for the sizes of %" PRId64 " images", count);
+    for (int64_t i = 0; i < count; i++) {
+        dn_shard_place place;
+        dn_shards_find(shards, i, &place);
+        width[i] = place.width;
+        height[i] = place.height;
+        bytes[i] = place.bytes;
+    }
+    s->width = range_of(width, count);
+    s->height = range_of(height, count);
+    s->bytes = range_of(bytes, count);
+    free(width);
+    return DN_OK;
+}
+
+static dn_status measure_split(struct split_info *s, const dn_shards *shards)
+{
+    const dn_shard_info *const info = &dn_shards_manifest(shards)->info;
+    const uint16_t *const labels = dn_shards_source(shards, NULL).labels;
+    s->class = calloc((size_t)info->classes, sizeof *s->class);
+    DN_CHECK(s->class, DN_ENOMEM, "out of memory for the classes");
+    s->by_class = 1;
+    for (int64_t i = 0; i < s->split->count; i++) {
+        s->class[labels[i]]++;
+        s->by_class &= i == 0 || labels[i] >= labels[i - 1];
+    }
+    for (int i = 0; i < s->split->shards; i++) {
+        s->hdf5 += s->split->shard[i].hdf5.bytes;
+        s->tfrecord += s->split->shard[i].tfrecord.bytes;
+    }
+    return dn_is_encoded(info) ? measure_images(s, shards) : DN_OK;
+}
+
+static dn_status look_at_split(struct info *v, const char *folder, dn_split_id id)
+{
+    DN_TRY(dn_shards_open(&v->shards[id], folder, id));
+    v->manifest = dn_shards_manifest(v->shards[id]);
+    DN_CHECK(dn_shards_hash(v->shards[id]) == dn_shards_hash(v->shards[DN_TRAIN]), DN_EIO,
+             "%s/dataset.json: found other bytes than at first: it was changed meanwhile", folder);
+    v->split[id].split = &v->manifest->split[id];
+    return measure_split(&v->split[id], v->shards[id]);
+}
+
+/* ---- as text ---- */
+
+/* As wide as its characters, of which `width` are shown. */
+static void print_padded(const char *text, int width)
+{
+    int shown = 0;
+    for (; *text && (shown < width || (*text & 0xC0) == 0x80); text++) {
+        shown += (*text & 0xC0) != 0x80;
+        putchar(*text);
+    }
+    printf("%*s", width - shown, "");
+}
+
+enum { NAMES = 30, COLUMN = 20 };
+
+static void print_row(const char *name, const char *train, const char *test)
+{
+    print_padded(name, NAMES);
+    printf(" %*s %*s\n", COLUMN, train, COLUMN, test);
+}
+
+static void print_counts(const char *name, int64_t train, int64_t test)
+{
+    char text[DN_SPLITS][24];
+    snprintf(text[DN_TRAIN], sizeof text[0], "%" PRId64, train);
+    snprintf(text[DN_TEST], sizeof text[0], "%" PRId64, test);
+    print_row(name, text[DN_TRAIN], text[DN_TEST]);
+}
+
+static void print_ranges(const char *name, const struct range *train, const struct range *test)
+{
+    const struct range *const range[DN_SPLITS] = {train, test};
+    char text[DN_SPLITS][64];
+    for (int s = 0; s < DN_SPLITS; s++)
+        snprintf(text[s], sizeof text[s], "%" PRId64 "/%" PRId64 "/%" PRId64, range[s]->least,
+                 range[s]->median, range[s]->greatest);
+    print_row(name, text[DN_TRAIN], text[DN_TEST]);
+}
+
+static void print_channels(const char *name, const double *values, int channels)
+{
+    printf("%-9s", name);
+    for (int c = 0; c < channels; c++)
+        printf(" %.6f", values[c]);
+    printf("\n");
+}
+
+static void print_text(const struct info *v, const char *folder)
+{
+    const dn_manifest *const m = v->manifest;
+    const dn_shard_info *const info = &m->info;
+    const struct split_info *const train = &v->split[DN_TRAIN], *const test = &v->split[DN_TEST];
+    printf("%s: %s, %d classes, ", folder, info->dataset, info->classes);
+    if (dn_is_encoded(info))
+        printf("encoded images\n");
+    else
+        printf("pixels of %dx%dx%d\n", info->channels, info->height, info->width);
+    printf("%-9s %016" PRIx64 "\n", "source", m->source);
+    print_channels("mean", info->mean, info->channels);
+    print_channels("std", info->std, info->channels);
+    print_row("", dn_split_name(DN_TRAIN), dn_split_name(DN_TEST));
+    print_counts("images", train->split->count, test->split->count);
+    print_counts("shards", train->split->shards, test->split->shards);
+    print_counts("bytes of shards", train->hdf5, test->hdf5);
+    if (train->tfrecord + test->tfrecord > 0)
+        print_counts("bytes of TFRecords", train->tfrecord, test->tfrecord);
+    print_row("order", train->by_class ? "by class" : "mixed",
+              test->by_class ? "by class" : "mixed");
+    if (dn_is_encoded(info)) {
+        puts("least/median/greatest");
+        print_ranges("  width", &train->width, &test->width);
+        print_ranges("  height", &train->height, &test->height);
+        print_ranges("  bytes of an image", &train->bytes, &test->bytes);
+    }
+    puts("classes");
+    for (int i = 0; i < info->classes; i++) {
+        printf("  ");
+        print_padded(m->class_names[i], NAMES - 2);
+        printf(" %*" PRId64 " %*" PRId64 "\n", COLUMN, train->class[i], COLUMN, test -> class[i]);
+    }
+}
+
+/* ---- as JSON ---- */
+
+static json_t *range_to_json(const struct range *r)
+{
+    return json_pack("{s:I,s:I,s:I}", "least", (json_int_t)r->least, "median",
+                     (json_int_t)r->median, "greatest", (json_int_t)r->greatest);
+}
+
+static json_t *split_to_json(const struct info *v, const struct split_info *s)
+{
+    json_t *const json =
+        json_pack("{s:I,s:i,s:I,s:I,s:s}", "count", (json_int_t)s->split->count, "shards",
+                  s->split->shards, "bytes", (json_int_t)s->hdf5, "tfrecord_bytes",
+                  (json_int_t)s->tfrecord, "order", s->by_class ? "by class" : "mixed");
+    if (dn_is_encoded(&v->manifest->info)) {
+        json_object_set_new(json, "width", range_to_json(&s->width));
+        json_object_set_new(json, "height", range_to_json(&s->height));
+        json_object_set_new(json, "image_bytes", range_to_json(&s->bytes));
+    }
+    return json;
+}
+
+static json_t *to_json(const struct info *v)
+{
+    const dn_manifest *const m = v->manifest;
+    const dn_shard_info *const info = &m->info;
+    json_t *const mean = json_array(), *const std = json_array(), *const classes = json_array();
+    for (int c = 0; c < info->channels; c++) {
+        json_array_append_new(mean, json_real(info->mean[c]));
+        json_array_append_new(std, json_real(info->std[c]));
+    }
+    for (int i = 0; i < info->classes; i++)
+        json_array_append_new(classes, json_pack("{s:s,s:I,s:I}", "name", m->class_names[i],
+                                                 "train", (json_int_t)v->split[DN_TRAIN].class[i],
+                                                 "test", (json_int_t)v->split[DN_TEST].class[i]));
+    return json_pack("{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "dataset", info->dataset,
+                     "images", dn_is_encoded(info) ? "encoded" : "pixels", "source",
+                     json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height",
+                     info->height, "width", info->width, "mean", mean, "std", std, "classes",
+                     classes, "splits", "train", split_to_json(v, &v->split[DN_TRAIN]), "test",
+                     split_to_json(v, &v->split[DN_TEST]));
+}
+
+static dn_status print_json(const struct info *v, const char *folder)
+{
+    json_t *const root = to_json(v);
+    char *const text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    json_decref(root);
+    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", folder);
+    puts(text);
+    free(text);
+    return DN_OK;
+}
+
+dn_status dn_records_info(const char *folder, int json)
+{
+    struct info v = {0};
+    dn_status status = DN_OK;
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
+    if (json)
+        status = print_json(&v, folder);
+    else
+        print_text(&v, folder);
+done:
+    for (int s = 0; s < DN_SPLITS; s++) {
+        free(v.split[s].class);
+        dn_shards_close(&v.shards[s]);
+    }
+    return status;
+}

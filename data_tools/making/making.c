@@ -1,0 +1,353 @@
+/*
+ * Making a folder of records; see making.h.
+ *
+ * dataset.json is removed first and written last, and the folder is locked in between: a folder
+ * that has it is whole. Until then the journal says which shards are.
+ */
+#include "making/making.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "dn/file.h"
+#include "dn/program.h"
+
+dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
+{
+    dn_failure failure = {0};
+    atomic_int failed = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < manifest->shards; i++) {
+        const dn_status status = failed ? DN_OK : job(context, &manifest->shard[i]);
+#pragma omp critical(dn_records)
+        dn_failure_keep(&failure, status);
+        if (status != DN_OK)
+            failed = 1;
+    }
+    return dn_failure_report(&failure);
+}
+
+dn_status dn_making_begin(dn_making *m, const char *dataset)
+{
+    const char *const folder = m->options->out;
+    const dn_status status = dn_manifest_load(&m->existing, folder);
+    if (!m->existing)
+        return status == DN_ENOENT || status == DN_ECORRUPT ? DN_OK : status;
+    DN_CHECK(strcmp(m->existing->info.dataset, dataset) == 0, DN_EINVAL,
+             "%s/dataset.json: found %s, expected %s; name another --out", folder,
+             m->existing->info.dataset, dataset);
+    return DN_OK;
+}
+
+/* The files of the shard are there, by their sizes. */
+static int has_files(const char *folder, const dn_manifest_shard *shard)
+{
+    const dn_manifest_file *const files[] = {&shard->hdf5, &shard->tfrecord};
+    for (int i = 0; i < 2 && files[i]->name[0]; i++) {
+        char path[PATH_MAX];
+        if (dn_join_path(path, folder, files[i]->name) != DN_OK ||
+            dn_manifest_check_size(path, files[i]) != DN_OK)
+            return 0;
+    }
+    return 1;
+}
+
+int dn_making_is_complete(const dn_making *m, int shards)
+{
+    const dn_manifest *const existing = m->existing;
+    int complete = existing && existing->zstd_level == m->options->zstd_level &&
+                   strcmp(existing->conversion, m->conversion) == 0 &&
+                   existing->split[DN_TRAIN].shards == shards;
+    for (int i = 0; complete && i < existing->shards; i++)
+        complete =
+            has_files(m->options->out, &existing->shard[i]) &&
+            (m->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
+    return complete;
+}
+
+/* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards
+ * (to_tfrecord.c). */
+static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
+{
+    const dn_manifest *const m = making->manifest;
+    const dn_manifest_split *const split = &m->split[shard->split];
+    const char *const name = dn_split_name(shard->split), *const prefix = making->prefix;
+    shard->first = split->count * shard->index / split->shards;
+    shard->count = split->count * (shard->index + 1) / split->shards - shard->first;
+    if (!dn_is_encoded(&m->info) && making->options->tfrecords != DN_TFRECORDS_DROP)
+        snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
+                 prefix, name, shard->index, split->shards);
+    snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", prefix, name,
+             shard->index, split->shards);
+}
+
+dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
+                         const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
+{
+    const int64_t train = count[DN_TRAIN], test = count[DN_TEST];
+    DN_CHECK(asked <= train, DN_EINVAL,
+             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
+             train);
+    const int shards[DN_SPLITS] = {asked, (int)((asked * test + train - 1) / train)};
+    DN_TRY(dn_manifest_create(&making->manifest, info, shards));
+    dn_manifest *const m = making->manifest;
+    m->class_names = class_names;
+    m->zstd_level = making->options->zstd_level;
+    strcpy(m->conversion, making->conversion);
+    for (int s = 0; s < DN_SPLITS; s++)
+        m->split[s].count = count[s];
+    for (int i = 0; i < m->shards; i++)
+        plan_shard(making, &m->shard[i]);
+    return DN_OK;
+}
+
+/* Training divides by std. */
+dn_status dn_making_check_channels(const dn_making *m, const char *source)
+{
+    const dn_shard_info *const info = &m->manifest->info;
+    for (int c = 0; c < info->channels; c++)
+        DN_CHECK(info->std[c] > 0, DN_EINVAL,
+                 "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
+                 "expected one above 0",
+                 source, c, 255 * info->mean[c]);
+    return DN_OK;
+}
+
+/* The existing records were made from the same images and labels; older ones tell only mean and
+ * std. */
+dn_status dn_making_check_source(const dn_making *making, const char *source)
+{
+    const dn_manifest *const old = making->existing, *const m = making->manifest;
+    const size_t bytes = (size_t)m->info.channels * sizeof(double);
+    if (!old)
+        return DN_OK;
+    DN_CHECK(old->source ? old->source == m->source
+                         : memcmp(old->info.mean, m->info.mean, bytes) == 0 &&
+                               memcmp(old->info.std, m->info.std, bytes) == 0,
+             DN_EINVAL,
+             "%s: found records of other images or labels than those in %s; name another --out, or "
+             "delete the folder",
+             making->options->out, source);
+    return DN_OK;
+}
+
+dn_status dn_making_check(const dn_making *m, const char *source)
+{
+    DN_TRY(dn_making_check_channels(m, source));
+    return dn_making_check_source(m, source);
+}
+
+static dn_status remove_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, folder, name));
+    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
+static int is_whole_file(const dn_making *m, const char *name)
+{
+    const dn_split_id split = strncmp(name + strlen(m->prefix), "-train", 6) ? DN_TEST : DN_TRAIN;
+    const dn_manifest_split *const shards = &m->manifest->split[split];
+    const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
+    size_t size;
+    if (index < 0 || index >= shards->shards)
+        return 0;
+    const dn_manifest_shard *const shard = &shards->shard[index];
+    return dn_journal_find(&m->journal, shard, &size) &&
+           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
+}
+
+/* All that is named as a file of the set, of any number of shards, but whole shards. */
+static dn_status remove_files(const dn_making *m)
+{
+    const char *const folder = m->options->out;
+    char pattern[256];
+    snprintf(pattern, sizeof pattern,
+             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", m->prefix);
+    DIR *const list = opendir(folder);
+    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
+    dn_status status = DN_OK;
+    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0 && !is_whole_file(m, entry->d_name))
+            status = remove_file(folder, entry->d_name);
+    closedir(list);
+    return status;
+}
+
+dn_status dn_making_lock(const char *folder, int *lock)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    DN_CHECK(flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, DN_EINVAL,
+             "%s: another create_records is making records there", folder);
+    return DN_OK;
+}
+
+dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
+                         const void *bytes, size_t size)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, m->options->out, file->name));
+    DN_TRY(dn_file_write(path, bytes, size));
+    file->bytes = (int64_t)size;
+    file->hash = XXH3_64bits(bytes, size);
+    if (!m->progress.is_terminal)
+        dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
+    return DN_OK;
+}
+
+/* ---- signals ---- */
+
+/* What a handler can reach is global: the signal that was caught. */
+static volatile sig_atomic_t caught;
+
+static void keep_signal(int signal)
+{
+    caught = signal;
+}
+
+/* The second signal of a kind has its usual effect. */
+static void set_handlers(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    caught = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+dn_status dn_making_check_stop(const dn_making *m)
+{
+    DN_CHECK(!caught, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", m->options->out,
+             sigabbrev_np(caught));
+    return DN_OK;
+}
+
+/* ---- from lock to dataset.json ---- */
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
+}
+
+/* Of all that a shard's bytes follow from. */
+static uint64_t journal_key(const dn_making *making, uint64_t source)
+{
+    const dn_manifest *const m = making->manifest;
+    const dn_shard_info *const info = &m->info;
+    const int64_t numbers[] = {info->channels, info->height, info->width, m->zstd_level};
+    uint64_t key = XXH3_64bits_withSeed(numbers, sizeof numbers, source);
+    key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
+    key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);
+    key = hash_text(hash_text(hash_text(key, dn_version()), info->dataset), m->conversion);
+    for (int i = 0; i < info->classes; i++)
+        key = hash_text(key, m->class_names[i]);
+    for (int i = 0; i < m->shards; i++) {
+        key = XXH3_64bits_withSeed(&m->shard[i].count, sizeof m->shard[i].count, key);
+        key = hash_text(hash_text(key, m->shard[i].hdf5.name), m->shard[i].tfrecord.name);
+    }
+    return key;
+}
+
+static int64_t images_left(const dn_making *m)
+{
+    int64_t images = 0;
+    size_t size;
+    for (int i = 0; i < m->manifest->shards; i++)
+        if (!dn_journal_find(&m->journal, &m->manifest->shard[i], &size))
+            images += m->manifest->shard[i].count;
+    return images;
+}
+
+dn_status dn_making_open(dn_making *m, uint64_t source)
+{
+    const char *const folder = m->options->out;
+    m->lock = -1;
+    m->made_folder = access(folder, F_OK) != 0;
+    DN_TRY(dn_make_folders(folder));
+    DN_TRY(dn_making_lock(folder, &m->lock));
+    set_handlers(keep_signal);
+    DN_TRY(remove_file(folder, "dataset.json"));
+    DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
+    DN_TRY(remove_files(m));
+    const int whole = dn_journal_count(&m->journal);
+    if (whole > 0)
+        dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
+                m->manifest->shards);
+    m->is_open = 1;
+    dn_progress_begin(&m->progress, "making records:", "images", images_left(m));
+    return DN_OK;
+}
+
+dn_status dn_making_close(dn_making *m, dn_status status)
+{
+    const char *const folder = m->options->out;
+    dn_failure failure = {0};
+    if (m->lock < 0)
+        return status;
+    dn_progress_end(&m->progress);
+    if (status == DN_OK)
+        status = dn_manifest_save(m->manifest, folder);
+    dn_failure_keep(&failure, status);
+    const int whole = m->is_open ? dn_journal_count(&m->journal) : 0;
+    if (status != DN_OK && m->is_open)
+        remove_files(m);
+    if (status != DN_OK && whole > 0)
+        dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
+                m->manifest->shards);
+    dn_journal_close(&m->journal, status != DN_OK && (whole > 0 || !m->is_open));
+    if (status != DN_OK && m->made_folder)
+        rmdir(folder); /* where it is empty */
+    set_handlers(SIG_DFL);
+    close(m->lock);
+    return dn_failure_report(&failure);
+}
+
+/* A job among the making's. */
+struct job {
+    dn_making *making;
+    dn_shard_job *run;
+    void *context;
+};
+
+static dn_status make_shard_if_missing(void *context, dn_manifest_shard *shard)
+{
+    const struct job *const job = context;
+    size_t size;
+    if (dn_journal_find(&job->making->journal, shard, &size))
+        return DN_OK;
+    DN_TRY(dn_making_check_stop(job->making));
+    DN_TRY(job->run(job->context, shard));
+    dn_progress_add(&job->making->progress, shard->count);
+    return dn_journal_add(&job->making->journal, shard, NULL, 0);
+}
+
+dn_status dn_making_write(dn_making *m, dn_shard_job *run, void *context)
+{
+    struct job job = {m, run, context};
+    dn_status status;
+    DN_TRY_OR_DONE(dn_making_open(m, m->manifest->source));
+    DN_TRY_OR_DONE(dn_each_shard(m->manifest, make_shard_if_missing, &job));
+done:
+    return dn_making_close(m, status);
+}
+
+void dn_making_end(dn_making *m)
+{
+    free(m->existing);
+    free(m->manifest);
+}

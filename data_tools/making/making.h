@@ -1,0 +1,79 @@
+/*
+ * Making a folder of records, of whatever kind: what is the same for the known sets of pixels
+ * (records.c), folders of images (folder/folder.c) and TFRecords (tfrecord/from_tfrecord.c).
+ *
+ * dn_making_begin, dn_making_plan, mean, std and source into the manifest, dn_making_check,
+ * dn_making_write, dn_making_end.
+ */
+#ifndef DN_MAKING_H
+#define DN_MAKING_H
+
+#include "making/journal.h"
+#include "making/progress.h"
+#include "making/records.h"
+
+/* Records that are being made; the first member of a structure that knows of what. */
+typedef struct dn_making {
+    const dn_records_options *options;
+    const char *prefix;    /* of the shards' names */
+    char conversion[64];   /* for the manifest */
+    dn_manifest *existing; /* of the records in the folder, NULL where there are none of use */
+    dn_manifest *manifest; /* of the new ones */
+
+    /* between open and close */
+    int lock, made_folder, is_open;
+    dn_journal journal;
+    dn_progress progress; /* in images */
+} dn_making;
+
+/* Reads the existing records. DN_EINVAL where they are of another data set. */
+dn_status dn_making_begin(dn_making *m, const char *dataset);
+
+/* The existing records have these options and files, and so many train shards. */
+int dn_making_is_complete(const dn_making *m, int shards);
+
+/* Makes the manifest of count[] images in so many train shards, and test shards in proportion;
+ * without mean, std and source, and the files' sizes and checksums. The class names stay the
+ * caller's. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_making_plan(dn_making *m, const dn_shard_info *info, const char *const *class_names,
+                         const int64_t count[DN_SPLITS], int shards);
+
+/* Every channel has a std above 0, and existing records were made from the same images and labels:
+ * their checksum is in the manifest. DN_EINVAL. */
+dn_status dn_making_check(const dn_making *m, const char *source);
+
+/* The two parts of it. */
+dn_status dn_making_check_channels(const dn_making *m, const char *source);
+dn_status dn_making_check_source(const dn_making *m, const char *source);
+
+/* Makes the shards by the job, then dataset.json, in place of what is in the folder; after a
+ * conversion that was cut off only the shards that are not whole. Notes of them are dropped. */
+typedef dn_status dn_shard_job(void *context, dn_manifest_shard *shard);
+dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context);
+
+/* The parts of dn_making_write, for who makes shards in another way. open locks the folder and
+ * removes what is in it but the whole shards of a conversion that was cut off: the same planned
+ * manifest and `source`, which tells what shards are made from. close writes dataset.json, after a
+ * failure removes what is of no use to the next attempt; it returns `status` or its own failure,
+ * and is called after a failed open, too. In between SIGINT and SIGTERM are notes. */
+dn_status dn_making_open(dn_making *m, uint64_t source);
+dn_status dn_making_close(dn_making *m, dn_status status);
+
+/* DN_STOPPED, and the message, after such a signal. */
+dn_status dn_making_check_stop(const dn_making *m);
+
+/* Holds the folder until *lock is closed, where it is not -1; one that its file system cannot lock
+ * is as good as held. DN_EINVAL where another process holds it, DN_EIO. */
+dn_status dn_making_lock(const char *folder, int *lock);
+
+/* For jobs: writes a file of a shard of so many images, and notes its size and checksum. */
+dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
+                         const void *bytes, size_t size);
+
+/* Frees both manifests. */
+void dn_making_end(dn_making *m);
+
+/* Runs the job for every shard, by all threads. After a failure no further job starts. */
+dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context);
+
+#endif

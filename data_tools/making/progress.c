@@ -1,0 +1,101 @@
+/* A bar, or lines; see progress.h. */
+#include "making/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <omp.h>
+
+#include "dn/program.h"
+#include "dn/status.h"
+
+static const double redraw_seconds = 0.2, line_seconds = 10;
+
+enum { LINE_SIZE = 256 };
+
+/* The time left follows from the speed so far. */
+static void write_line(const dn_progress *p, double now, int columns, char line[LINE_SIZE])
+{
+    enum { BAR_MOST = 30, BAR_LEAST = 5 };
+    static const char full[] = "##############################",
+                      empty[] = "..............................";
+    char tail[160], left[32];
+    const double speed = (double)p->done / (now - p->start);
+    dn_duration_text((double)(p->total - p->done) / speed, left);
+    snprintf(tail, sizeof tail, "%" PRId64 "/%" PRId64 " %s, %.*f %s/s, %s left", p->done, p->total,
+             p->unit, speed < 100 ? 1 : 0, speed, p->unit, left);
+    const int room = columns - 5 - (int)(strlen(p->what) + strlen(tail));
+    const int bar = room < BAR_MOST ? room : BAR_MOST;
+    const int done = (int)(bar * (double)p->done / (double)p->total);
+    if (bar >= BAR_LEAST)
+        snprintf(line, LINE_SIZE, "%s [%.*s%.*s] %s", p->what, done, full, bar - done, empty, tail);
+    else
+        snprintf(line, LINE_SIZE, "%s %s", p->what, tail);
+}
+
+static void clear_line(dn_progress *p)
+{
+    if (p->has_line)
+        fputs("\r\033[K", stdout);
+    fflush(stdout);
+    p->has_line = 0;
+}
+
+static void draw_line(dn_progress *p, double now)
+{
+    char line[LINE_SIZE];
+    struct winsize size;
+    const int is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    const int columns = is_known ? size.ws_col : 80;
+    write_line(p, now, columns, line);
+    printf("\r%.*s\033[K", columns - 1, line);
+    fflush(stdout);
+    p->has_line = 1;
+}
+
+void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64_t total)
+{
+    const double now = omp_get_wtime();
+    const int is_terminal = isatty(STDOUT_FILENO);
+    *p = (dn_progress){.what = what,
+                       .unit = unit,
+                       .total = total,
+                       .start = now,
+                       .next = now + (is_terminal ? redraw_seconds : line_seconds),
+                       .is_terminal = is_terminal};
+}
+
+void dn_progress_add(dn_progress *p, int64_t more)
+{
+    const double now = omp_get_wtime();
+#pragma omp critical(dn_progress)
+    {
+        p->done += more;
+        if (now >= p->next && p->is_terminal) {
+            draw_line(p, now);
+            p->next = now + redraw_seconds;
+        } else if (now >= p->next) {
+            char line[LINE_SIZE];
+            write_line(p, now, 0, line);
+            dn_info("%s", line);
+            p->next = now + line_seconds;
+        }
+    }
+}
+
+void dn_progress_warn(dn_progress *p, const char *text)
+{
+#pragma omp critical(dn_progress)
+    {
+        clear_line(p);
+        dn_warn("%s", text);
+    }
+}
+
+void dn_progress_end(dn_progress *p)
+{
+    clear_line(p);
+}

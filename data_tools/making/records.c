@@ -1,0 +1,135 @@
+/*
+ * Making a folder of records from one of the known data sets; see records.h.
+ *
+ * Raw data set -> HDF5 shards, and TFRecord shards beside them -> dataset.json.
+ */
+#include "making/records.h"
+
+#include <stdlib.h>
+
+#include <xxhash.h>
+
+#include "making/making.h"
+#include "making/pixel_sums.h"
+#include "making/selection.h"
+#include "tfrecord/tfrecord.h"
+
+struct make {
+    dn_making making;
+    const dn_raw_set *set;
+    dn_raw_split split[DN_SPLITS]; /* the raw data set */
+    const char **class_names;      /* that are taken */
+};
+
+/* The manifest's checksum of the raw data set. */
+static uint64_t hash_source(const struct make *k)
+{
+    uint64_t hash = 0;
+    for (const dn_raw_split *s = k->split; s < k->split + DN_SPLITS; s++) {
+        const size_t count = (size_t)s->count;
+        hash = XXH3_64bits_withSeed(s->pixels, count * dn_image_values(&k->set->info), hash);
+        hash = XXH3_64bits_withSeed(s->labels, count * sizeof *s->labels, hash);
+    }
+    return hash;
+}
+
+/* Of the train split; a default where none are asked for. */
+static int count_pixel_shards(const struct make *k, int64_t images)
+{
+    const int asked = k->making.options->shards;
+    return asked ? asked : images >= 4 ? 4 : images > 1 ? (int)images : 1;
+}
+
+static dn_status plan_records(struct make *k, int classes)
+{
+    dn_shard_info info = k->set->info;
+    const int64_t count[DN_SPLITS] = {k->split[DN_TRAIN].count, k->split[DN_TEST].count};
+    dn_pixel_sums sums = {0};
+    info.classes = classes;
+    DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count,
+                          count_pixel_shards(k, count[DN_TRAIN])));
+    dn_manifest *const m = k->making.manifest;
+    m->coarse_names = k->set->coarse_names;
+    m->coarse_classes = k->set->coarse_classes;
+    for (int i = 0; i < m->shards && m->coarse_classes; i++)
+        m->shard[i].coarse = k->split[m->shard[i].split].coarse + m->shard[i].first;
+    dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
+    dn_pixel_statistics(&sums, &m->info);
+    m->source = hash_source(k);
+    return DN_OK;
+}
+
+static dn_status make_shard(void *context, dn_manifest_shard *shard)
+{
+    const struct make *const k = context;
+    const dn_manifest *const m = k->making.manifest;
+    const size_t image = dn_image_values(&k->set->info);
+    const dn_raw_split *const split = &k->split[shard->split];
+    const uint8_t *const raw = split->pixels + (size_t)shard->first * image;
+    const uint16_t *const raw_labels = split->labels + shard->first;
+    char *tfrecord = NULL;
+    uint8_t *hdf5 = NULL;
+    size_t size;
+    dn_status status = DN_OK;
+    if (shard->tfrecord.name[0])
+        status = dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size);
+    if (status == DN_OK && tfrecord)
+        status = dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size);
+    DN_TRY_OR_DONE(status);
+    DN_TRY_OR_DONE(dn_shard_encode(m, shard, raw, raw_labels, &hdf5, &size));
+    DN_TRY_OR_DONE(dn_making_save(&k->making, &shard->hdf5, shard->count, hdf5, size));
+done:
+    free(tfrecord);
+    free(hdf5);
+    return status;
+}
+
+/* The existing records have as many images as the authors' files, and no options ask for others. */
+static int is_all(const struct make *k)
+{
+    const dn_records_options *const o = k->making.options;
+    const dn_manifest *const m = k->making.existing;
+    return !o->source && !o->download && !o->extra && !o->classes && !o->limit &&
+           o->val_fraction <= 0 && m->split[DN_TRAIN].count == k->set->count[DN_TRAIN] &&
+           m->split[DN_TEST].count == k->set->count[DN_TEST];
+}
+
+static dn_status make_records(struct make *k, int *made)
+{
+    const dn_records_options *const options = k->making.options;
+    char source[PATH_MAX];
+    int classes;
+    DN_TRY(dn_making_begin(&k->making, k->set->info.dataset));
+    const dn_manifest *const existing = k->making.existing;
+    const int complete =
+        existing &&
+        dn_making_is_complete(&k->making, count_pixel_shards(k, existing->split[DN_TRAIN].count));
+    const dn_status found = dn_raw_set_find(k->set, options, source);
+    if (found == DN_ENOENT && complete && is_all(k))
+        return DN_OK;
+    DN_TRY(found);
+    DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
+    DN_TRY(dn_select_images(k->set, options, source, k->split, k->class_names, &classes));
+    DN_TRY(plan_records(k, classes));
+    DN_TRY(dn_making_check(&k->making, source));
+    if (complete)
+        return DN_OK;
+    DN_TRY(dn_making_write(&k->making, make_shard, k));
+    *made = 1;
+    return DN_OK;
+}
+
+dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made)
+{
+    struct make k = {.making = {.options = options, .prefix = set->prefix}, .set = set};
+    *made = 0;
+    k.class_names = malloc((size_t)set->info.classes * sizeof *k.class_names);
+    const dn_status status = k.class_names
+                                 ? make_records(&k, made)
+                                 : dn_fail(DN_ENOMEM, "%s: out of memory", set->info.dataset);
+    for (int s = 0; s < DN_SPLITS; s++)
+        dn_raw_split_free(&k.split[s]);
+    free(k.class_names);
+    dn_making_end(&k.making);
+    return status;
+}

@@ -1,0 +1,30 @@
+/*
+ * Makes folders of records of the known sets of pixels: the shards, and dataset.json
+ * (docs/shard-format.md).
+ *
+ * A shard is the unit of work on threads. The raw data set is held in memory.
+ */
+#ifndef DN_RECORDS_H
+#define DN_RECORDS_H
+
+#include "dn/shard.h"
+#include "options.h"
+#include "sets/sets.h"
+
+/* Makes the records in place of existing ones, unless `out` holds these very records already:
+ * dataset.json says so and all its files have their sizes; *made = whether it did. Every file
+ * appears whole under its final name, dataset.json last; until then the folder has none. On failure
+ * nothing temporary is left. DN_EINVAL, with nothing changed, when the existing ones are of another
+ * data set, source or version, when a channel is constant, or when another process is making
+ * records there. Complete ones need no source; one that is found is compared with theirs. */
+dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
+
+/* ---- the HDF5 file of a shard; thread-safe ---- */
+
+/* As dn_tfrecord_encode, of pixels; *bytes is NULL after a failure. What else stands in it (class
+ * names, mean and std, zstd level) is the manifest's too. */
+dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                          const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
+                          size_t *size);
+
+#endif

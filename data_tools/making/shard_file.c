@@ -1,0 +1,106 @@
+/* The HDF5 file of a shard in memory; see shard_file.h. */
+#include "making/shard_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <xxhash.h>
+
+hid_t dn_list_space(int64_t count)
+{
+    return H5Screate_simple(1, &(hsize_t){(hsize_t)count}, NULL);
+}
+
+static int put_attribute(const dn_shard_file *w, const dn_shard_attribute *a)
+{
+    if (a->text)
+        return dn_hdf5_put_text(w->file, a->name, a->text);
+    if (a->channels)
+        return dn_hdf5_put(w->file, a->name, H5T_IEEE_F64LE,
+                           dn_list_space(w->manifest->info.channels), a->channels);
+    return dn_hdf5_put_integer(w->file, a->name, a->integer);
+}
+
+static int put_attributes(const dn_shard_file *w)
+{
+    dn_shard_attribute list[DN_SHARD_ATTRIBUTES];
+    const int count = dn_shard_attributes(w->manifest, w->shard, list);
+    int good = 1;
+    for (int i = 0; good && i < count; i++)
+        good = put_attribute(w, &list[i]);
+    return good;
+}
+
+/* Names as strings of one length, padded with zeros. */
+static int put_names(hid_t file, const char *set, const char *const *names, unsigned count)
+{
+    size_t length = 1;
+    for (unsigned i = 0; i < count; i++)
+        length = strlen(names[i]) > length ? strlen(names[i]) : length;
+    char *const padded = calloc(count, length);
+    for (unsigned i = 0; padded && i < count; i++)
+        memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
+    const hid_t type = dn_hdf5_text_type(length);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    const int good = padded && dn_hdf5_write(file, set, type, dn_list_space(count), padded);
+    H5Tclose(type);
+    free(padded);
+    return good;
+}
+
+static int put_class_names(const dn_shard_file *w)
+{
+    const dn_manifest *const m = w->manifest;
+    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, (unsigned)m->info.classes) &&
+           (!w->shard->coarse || put_names(w->file, DN_SHARD_COARSE DN_SHARD_CLASS_NAMES,
+                                           m->coarse_names, (unsigned)m->coarse_classes));
+}
+
+static int put_labels(const dn_shard_file *w, const uint16_t *labels)
+{
+    const int64_t count = w->shard->count;
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
+    return dn_hdf5_write(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, dn_list_space(count), labels) &&
+           (!w->shard->coarse ||
+            dn_hdf5_write(w->file, DN_SHARD_COARSE DN_SHARD_LABELS, H5T_STD_U16LE,
+                          dn_list_space(count), w->shard->coarse)) &&
+           dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
+}
+
+dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
+                             const dn_manifest_shard *shard)
+{
+    *f = (dn_shard_file){.manifest = manifest, .shard = shard, .file = H5I_INVALID_HID};
+    f->memory = memfd_create("shard", MFD_CLOEXEC);
+    DN_CHECK(f->memory >= 0, DN_ENOMEM, "%s: no file in memory: %s", shard->hdf5.name,
+             strerror(errno));
+    snprintf(f->path, sizeof f->path, "/proc/self/fd/%d", f->memory);
+    return DN_OK;
+}
+
+int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels)
+{
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
+    H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    H5Pset_obj_track_times(creation, 0);
+    f->file = H5Fcreate(f->path, H5F_ACC_TRUNC, creation, access);
+    H5Pclose(creation);
+    H5Pclose(access);
+    return put_attributes(f) && put_class_names(f) && put_labels(f, labels);
+}
+
+int dn_shard_file_finish(dn_shard_file *f)
+{
+    const int good = H5Fclose(f->file) >= 0;
+    /* HDF5 notes even on success that it does not know the filter, and cannot end the process in
+     * peace while the error stack of a thread holds anything */
+    H5Eclear2(H5E_DEFAULT);
+    return good;
+}

@@ -1,0 +1,559 @@
+/*
+ * ImageNet-1k and Tiny ImageNet: JPEG files in folders, or ImageNet's in the authors' tar files,
+ * where they are read in place. Classes are WordNet ids, by code point.
+ *
+ * The train split has a folder, or an inner tar file, a class. So may the validation split; where
+ * it is flat, a list tells the classes:
+ *
+ *   NAME WNID [..]   as Tiny ImageNet's val_annotations.txt
+ *   NAME LABEL       a number from 0, in the order of all classes by code point
+ *   WNID             one a line, of ILSVRC2012_val_00000001.JPEG and so on
+ *   ID               from 1 to 1000, likewise: the ground truth of the authors' devkit, whose
+ *                    meta.mat beside it tells the WordNet ids
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dn/child.h"
+#include "dn/file.h"
+#include "dn/program.h"
+#include "fetch/fetch.h"
+#include "folder/folder.h"
+#include "sets/mat_file.h"
+#include "sets/tar_walk.h"
+
+enum {
+    IDS = 1000,
+    MOST_SYNSETS = 1 << 16,
+    NAME_BYTES = 64,
+    LIST_BYTES = 64 << 20,
+    DEVKIT_BYTES = 64 << 20
+};
+
+/* An image of the validation split. */
+typedef struct truth {
+    char name[NAME_BYTES], class_name[NAME_BYTES];
+    int label; /* -1: of a class that is left out */
+    int is_found;
+} truth;
+
+/* A class's tar file in that of the train split. */
+typedef struct inner {
+    char *name;
+    int64_t at, size;
+} inner;
+
+/* Where things are, below the source. */
+typedef struct layout {
+    const char *train_tar, *val_tar; /* in place of the folders train and val, or NULL */
+    const char *val_images;          /* the folder, where it is flat */
+    const char *list;                /* of them, or NULL */
+    const char *truth, *devkit;      /* the list in the devkit, and the devkit's archive, or NULL */
+} layout;
+
+struct scan {
+    dn_folder *folder;
+    const layout *layout;
+    const char *tar;   /* the name below the source of the tar file that is walked */
+    dn_split_id split; /* that is in it */
+    int label;         /* of the inner one */
+    inner *inner;      /* (inners), by name once all are known */
+    int inners, room;
+    char list_path[PATH_MAX];
+    truth *list; /* (count), by name */
+    size_t count;
+};
+
+/* ---- the devkit's meta.mat ---- */
+
+/* What a child process reads from it. */
+struct meta {
+    char path[PATH_MAX];
+    char wnid[IDS][16]; /* by id - 1 */
+};
+
+/* A text of ASCII, in bytes or 16-bit words. */
+static int copy_text(const matvar_t *text, char *copy, size_t size)
+{
+    if (!text || text->class_type != MAT_C_CHAR || !text->data ||
+        (text->data_size != 1 && text->data_size != 2))
+        return 0;
+    const size_t length = text->nbytes / (size_t)text->data_size;
+    for (size_t i = 0; i < length && length < size; i++)
+        copy[i] = text->data_size == 1 ? ((const char *)text->data)[i]
+                                       : (char)((const uint16_t *)text->data)[i];
+    return length > 0 && length < size;
+}
+
+/* The WordNet ids of the classes, which are synsets without children. */
+static void copy_synsets(matvar_t *synsets, struct meta *m)
+{
+    const size_t count = synsets->dims[0] * synsets->dims[1];
+    for (size_t i = 0; i < count && i < MOST_SYNSETS; i++) {
+        double id, children;
+        if (dn_mat_number(Mat_VarGetStructFieldByName(synsets, "ILSVRC2012_ID", i), 0, &id) &&
+            dn_mat_number(Mat_VarGetStructFieldByName(synsets, "num_children", i), 0, &children) &&
+            children == 0 && id >= 1 && id <= IDS && id == (int)id)
+            copy_text(Mat_VarGetStructFieldByName(synsets, "WNID", i), m->wnid[(int)id - 1],
+                      sizeof *m->wnid);
+    }
+}
+
+static dn_status read_synsets(void *user)
+{
+    struct meta *const m = user;
+    mat_t *mat;
+    DN_TRY(dn_mat_open(&mat, m->path));
+    matvar_t *const synsets = Mat_VarRead(mat, "synsets");
+    const int good = synsets && synsets->class_type == MAT_C_STRUCT && synsets->rank == 2 &&
+                     synsets->dims[0] <= MOST_SYNSETS && synsets->dims[1] <= MOST_SYNSETS;
+    if (good)
+        copy_synsets(synsets, m);
+    Mat_VarFree(synsets);
+    Mat_Close(mat);
+    DN_CHECK(good, DN_ECORRUPT,
+             "%s: found no synsets, expected those of ILSVRC 2012 as a list of structures",
+             m->path);
+    return DN_OK;
+}
+
+/* The ids in the list become WordNet ids. */
+static dn_status translate_ids(struct scan *s, struct meta *m)
+{
+    DN_TRY(dn_mat_check(m->path));
+    DN_TRY(dn_child_run(m->path, read_synsets, m));
+    for (size_t i = 0; i < s->count; i++) {
+        int64_t id;
+        char *const name = s->list[i].class_name;
+        DN_CHECK(dn_parse_whole(name, 1, IDS, &id), DN_ECORRUPT,
+                 "%s: line %zu: found \"%s\", expected 1 to %d", s->list_path, i + 1, name, IDS);
+        char *const wnid = m->wnid[id - 1];
+        wnid[sizeof *m->wnid - 1] = '\0';
+        DN_CHECK(*wnid, DN_ECORRUPT, "%s: found no synset of id %" PRId64 " without children",
+                 m->path, id);
+        snprintf(name, NAME_BYTES, "%s", wnid);
+    }
+    return DN_OK;
+}
+
+static dn_status read_meta(struct scan *s)
+{
+    struct meta *const m = dn_child_pages(sizeof *m);
+    DN_CHECK(m, DN_ENOMEM, "%s: out of memory", s->list_path);
+    const char *const slash = strrchr(s->list_path, '/');
+    const int length = slash ? (int)(slash + 1 - s->list_path) : 0;
+    dn_status status = snprintf(m->path, PATH_MAX, "%.*smeta.mat", length, s->list_path) < PATH_MAX
+                           ? translate_ids(s, m)
+                           : dn_fail(DN_EINVAL, "%s: the path is too long", s->list_path);
+    dn_child_pages_free(m, sizeof *m);
+    return status;
+}
+
+/* ---- the list ---- */
+
+/* A line of it, of one form or the other; `words` is how many the first line has. */
+static dn_status parse_line(struct scan *s, char *line, int *words)
+{
+    truth *const t = &s->list[s->count];
+    const size_t number = s->count + 1;
+    char *rest = line, *word[2] = {NULL};
+    for (int found = 0; found < 2 && (word[found] = strsep(&rest, " \t,\r"));)
+        found += *word[found] != '\0';
+    const int found = !word[0] || !*word[0] ? 0 : word[1] && *word[1] ? 2 : 1;
+    *words = *words ? *words : found;
+    DN_CHECK(found == *words, DN_ECORRUPT, "%s: line %zu: found %d words, expected %d",
+             s->list_path, number, found, *words);
+    const char *const slash = strrchr(word[0], '/');
+    const int name = found == 1 ? snprintf(t->name, NAME_BYTES, "ILSVRC2012_val_%08zu.JPEG", number)
+                                : snprintf(t->name, NAME_BYTES, "%s", slash ? slash + 1 : word[0]);
+    const int class = snprintf(t->class_name, NAME_BYTES, "%s", word[found - 1]);
+    DN_CHECK(name < NAME_BYTES && class < NAME_BYTES, DN_ECORRUPT,
+             "%s: line %zu: found a word of more than %d bytes", s->list_path, number,
+             NAME_BYTES - 1);
+    s->count++;
+    return DN_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const truth *)a)->name, ((const truth *)b)->name);
+}
+
+/* Class names become labels. */
+static dn_status find_labels(struct scan *s, int words)
+{
+    const dn_folder *const f = s->folder;
+    for (size_t i = 0; i < s->count; i++) {
+        truth *const t = &s->list[i];
+        int64_t number;
+        t->label = -1;
+        if (words == 2 && dn_parse_whole(t->class_name, 0, f->all_classes - 1, &number)) {
+            for (int c = 0; c < f->classes; c++)
+                if (f->place[c] == number)
+                    t->label = c;
+            continue;
+        }
+        t->label = dn_folder_find_class(f, t->class_name);
+        DN_CHECK(t->label >= 0 || f->options->classes, DN_ECORRUPT,
+                 "%s: line %zu: found the class \"%s\", which is not among those of the train "
+                 "split",
+                 s->list_path, i + 1, t->class_name);
+    }
+    return DN_OK;
+}
+
+static dn_status parse_list(struct scan *s, char *text, size_t size)
+{
+    size_t lines = 1;
+    int words = 0;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    s->list = calloc(lines, sizeof *s->list);
+    DN_CHECK(s->list, DN_ENOMEM, "%s: out of memory for %zu lines", s->list_path, lines);
+    char *rest = text, *line;
+    while ((line = strsep(&rest, "\n")))
+        if (*line && *line != '\r')
+            DN_TRY(parse_line(s, line, &words));
+    DN_CHECK(s->count > 0, DN_ECORRUPT, "%s: found no line, expected one an image", s->list_path);
+    if (words == 1 && s->list[0].class_name[0] != 'n')
+        DN_TRY(read_meta(s));
+    DN_TRY(find_labels(s, words));
+    qsort(s->list, s->count, sizeof *s->list, by_name);
+    return DN_OK;
+}
+
+static dn_status load_list(struct scan *s)
+{
+    uint8_t *bytes;
+    size_t size;
+    int64_t all;
+    DN_TRY(dn_file_size(s->list_path, &all));
+    DN_CHECK(all <= LIST_BYTES, DN_ECORRUPT,
+             "%s: found %" PRId64 " bytes, expected a list of at "
+             "most %d",
+             s->list_path, all, LIST_BYTES);
+    DN_TRY(dn_file_load(s->list_path, &bytes, &size));
+    char *const text = realloc(bytes, size + 1);
+    if (text)
+        text[size] = '\0';
+    const dn_status status =
+        text ? parse_list(s, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", s->list_path);
+    free(text ? text : (char *)bytes);
+    return status;
+}
+
+/* ---- images in tar files ---- */
+
+static const char *last_word(const char *name)
+{
+    const char *const slash = strrchr(name, '/');
+    return slash ? slash + 1 : name;
+}
+
+static dn_status add_from_tar(struct scan *s, const char *name, int label, int64_t at, int64_t size)
+{
+    dn_folder *const f = s->folder;
+    DN_TRY(dn_folder_add(f, name, s->split, label));
+    dn_folder_image *const image = &f->image[f->images - 1];
+    image->archive = f->archive[s->split];
+    image->at = at;
+    image->size = size;
+    return DN_OK;
+}
+
+/* A file of an inner tar file. */
+static dn_status visit_train_image(void *user, const char *name, int64_t at, int64_t size)
+{
+    struct scan *const s = user;
+    dn_folder *const f = s->folder;
+    char path[PATH_MAX];
+    if (last_word(name)[0] == '.') {
+        f->passed_over++;
+        return DN_OK;
+    }
+    DN_CHECK(snprintf(path, PATH_MAX, "%s/%s.tar/%s", s->tar, f->class_names[s->label], name) <
+                 PATH_MAX,
+             DN_EINVAL, "%s: the name of an image in it is too long", s->tar);
+    return add_from_tar(s, path, s->label, at, size);
+}
+
+static dn_status visit_val_image(void *user, const char *name, int64_t at, int64_t size)
+{
+    struct scan *const s = user;
+    char path[PATH_MAX];
+    truth key = {.label = -1};
+    const int length = snprintf(key.name, NAME_BYTES, "%s", last_word(name));
+    truth *const t =
+        length < NAME_BYTES ? bsearch(&key, s->list, s->count, sizeof *s->list, by_name) : NULL;
+    if (!t) {
+        s->folder->passed_over++;
+        return DN_OK;
+    }
+    t->is_found = 1;
+    if (t->label < 0)
+        return DN_OK;
+    DN_CHECK(snprintf(path, PATH_MAX, "%s/%s", s->tar, name) < PATH_MAX, DN_EINVAL,
+             "%s: the name of an image in it is too long", s->tar);
+    return add_from_tar(s, path, t->label, at, size);
+}
+
+/* An inner tar file. */
+static dn_status visit_inner(void *user, const char *name, int64_t at, int64_t size)
+{
+    struct scan *const s = user;
+    const char *const word = last_word(name);
+    const size_t length = strlen(word);
+    if (length <= 4 || strcmp(word + length - 4, ".tar") != 0 || word[0] == '.') {
+        s->folder->passed_over++;
+        return DN_OK;
+    }
+    if (s->inners == s->room) {
+        s->room = 2 * s->room + 1024;
+        inner *const more = realloc(s->inner, (size_t)s->room * sizeof *more);
+        DN_CHECK(more, DN_ENOMEM, "%s: out of memory", s->tar);
+        s->inner = more;
+    }
+    s->inner[s->inners] = (inner){strndup(word, length - 4), at, size};
+    DN_CHECK(s->inner[s->inners++].name, DN_ENOMEM, "%s: out of memory", s->tar);
+    return DN_OK;
+}
+
+static int by_class(const void *a, const void *b)
+{
+    return strcmp(((const inner *)a)->name, ((const inner *)b)->name);
+}
+
+/* The inner tar files are the classes. */
+static dn_status take_classes(struct scan *s, const char *path)
+{
+    qsort(s->inner, (size_t)s->inners, sizeof *s->inner, by_class);
+    for (int i = 1; i < s->inners; i++)
+        DN_CHECK(strcmp(s->inner[i - 1].name, s->inner[i].name) != 0, DN_ECORRUPT,
+                 "%s: found %s.tar a second time", path, s->inner[i].name);
+    char **const names = calloc((size_t)s->inners + 1, sizeof *names);
+    DN_CHECK(names, DN_ENOMEM, "%s: out of memory", path);
+    for (int i = 0; i < s->inners; i++) {
+        names[i] = s->inner[i].name;
+        s->inner[i].name = NULL;
+    }
+    return dn_folder_set_classes(s->folder, path, names, s->inners);
+}
+
+static dn_status walk_train(struct scan *s, int file, const char *path, int64_t size)
+{
+    dn_folder *const f = s->folder;
+    DN_TRY(dn_tar_walk(file, path, 0, size, visit_inner, s));
+    DN_TRY(take_classes(s, path));
+    for (s->label = 0; s->label < f->classes; s->label++) {
+        const inner *const tar = &s->inner[f->place[s->label]];
+        const int64_t before = f->images;
+        char name[PATH_MAX];
+        snprintf(name, sizeof name, "%s/%s.tar", s->tar, f->class_names[s->label]);
+        DN_TRY(dn_tar_walk(file, name, tar->at, tar->size, visit_train_image, s));
+        DN_CHECK(f->images > before, DN_EINVAL, "%s: found no image, expected at least one a class",
+                 name);
+    }
+    return DN_OK;
+}
+
+static dn_status walk_val(struct scan *s, int file, const char *path, int64_t size)
+{
+    DN_TRY(dn_tar_walk(file, path, 0, size, visit_val_image, s));
+    for (size_t i = 0; i < s->count; i++)
+        DN_CHECK(s->list[i].is_found, DN_ENOENT, "%s: found no %s in it, expected it as in %s",
+                 path, s->list[i].name, s->list_path);
+    return DN_OK;
+}
+
+static dn_status scan_tar(struct scan *s, dn_split_id split, const char *name)
+{
+    dn_folder *const f = s->folder;
+    char path[PATH_MAX];
+    int file;
+    int64_t size;
+    DN_TRY(dn_join_path(path, f->source, name));
+    f->archive[split] = strdup(path);
+    DN_CHECK(f->archive[split], DN_ENOMEM, "%s: out of memory", path);
+    s->tar = name;
+    s->split = split;
+    dn_status status = dn_file_open(path, &file, &size);
+    if (status == DN_OK)
+        status =
+            split == DN_TRAIN ? walk_train(s, file, path, size) : walk_val(s, file, path, size);
+    if (file >= 0)
+        close(file);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+static int by_label_and_name(const void *a, const void *b)
+{
+    const dn_folder_image *const x = a, *const y = b;
+    return x->label != y->label ? x->label - y->label : strcmp(x->path, y->path);
+}
+
+/* The images from `first` on as a scan of folders has them: by class and name, of each class no
+ * more than --limit. */
+static void sort_images(dn_folder *f, int64_t first)
+{
+    int64_t kept = first, of_class = 0;
+    qsort(f->image + first, (size_t)(f->images - first), sizeof *f->image, by_label_and_name);
+    for (int64_t i = first; i < f->images; i++) {
+        const int is_same = kept > first && f->image[kept - 1].label == f->image[i].label;
+        of_class = is_same ? of_class + 1 : 1;
+        if (f->options->limit && of_class > f->options->limit)
+            free(f->image[i].path);
+        else
+            f->image[kept++] = f->image[i];
+    }
+    f->images = kept;
+}
+
+static int is_below(const dn_folder *f, const char *name, char path[PATH_MAX])
+{
+    struct stat info;
+    return name && dn_join_path(path, f->source, name) == DN_OK && stat(path, &info) == 0;
+}
+
+static dn_status add_listed(struct scan *s)
+{
+    char below[PATH_MAX];
+    for (const truth *t = s->list; t < s->list + s->count; t++)
+        if (t->label >= 0) {
+            DN_TRY(dn_join_path(below, s->layout->val_images, t->name));
+            DN_TRY(dn_folder_add(s->folder, below, DN_TEST, t->label));
+        }
+    return DN_OK;
+}
+
+/* The devkit's archive is unpacked to a folder that is removed again. */
+static dn_status load_truth(struct scan *s)
+{
+    const dn_folder *const f = s->folder;
+    char devkit[PATH_MAX], folder[] = "/tmp/dn_devkit_XXXXXX";
+    if (is_below(f, s->layout->truth, s->list_path))
+        return load_list(s);
+    DN_CHECK(is_below(f, s->layout->devkit, devkit), DN_ENOENT,
+             "%s: found no classes of the validation images: no folders, no %s, no --val-labels",
+             f->source, s->layout->devkit ? s->layout->devkit : s->layout->list);
+    DN_CHECK(mkdtemp(folder), DN_EIO, "%s: cannot make it: %s", folder, strerror(errno));
+    dn_status status = dn_unpack(devkit, folder, DEVKIT_BYTES);
+    if (status == DN_OK)
+        status = dn_join_path(s->list_path, folder, s->layout->truth);
+    if (status == DN_OK)
+        status = load_list(s);
+    dn_remove_folder(folder);
+    return status;
+}
+
+/* Any folder is there. */
+static int has_folders(const char *path)
+{
+    char **names;
+    int count;
+    int64_t others = 0;
+    const dn_status status = dn_folder_names(path, &names, &count, &others);
+    dn_folder_free_names(names, count);
+    return status == DN_OK && count > 0;
+}
+
+static dn_status scan_val(struct scan *s)
+{
+    dn_folder *const f = s->folder;
+    const layout *const l = s->layout;
+    char path[PATH_MAX];
+    const char *const asked = f->options->val_labels;
+    const int is_tar = !is_below(f, "val", path),
+              is_listed = is_below(f, l->list, s->list_path) && is_below(f, l->val_images, path);
+    DN_CHECK(!is_tar || is_below(f, l->val_tar, path), DN_ENOENT,
+             "%s: found no validation images in val%s%s; --val-fraction takes them from train",
+             f->source, l->val_tar ? " nor in " : "", l->val_tar ? l->val_tar : "");
+    if (!is_tar && !is_listed && !asked && is_below(f, "val", path) && has_folders(path))
+        return dn_folder_scan_test(f, path);
+    if (asked)
+        DN_CHECK(snprintf(s->list_path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,
+                 "--val-labels: the path is too long");
+    DN_TRY(asked || is_listed ? load_list(s) : load_truth(s));
+    const int64_t first = f->images;
+    DN_TRY(is_tar ? scan_tar(s, DN_TEST, l->val_tar) : add_listed(s));
+    sort_images(f, first);
+    return DN_OK;
+}
+
+static dn_status scan_splits(struct scan *s)
+{
+    dn_folder *const f = s->folder;
+    char path[PATH_MAX];
+    if (is_below(f, "train", path)) {
+        DN_TRY(dn_folder_scan_train(f, path));
+    } else {
+        DN_TRY(scan_tar(s, DN_TRAIN, s->layout->train_tar ? s->layout->train_tar : "train"));
+        sort_images(f, 0);
+    }
+    return f->options->val_fraction > 0 ? dn_folder_draw(f) : scan_val(s);
+}
+
+static dn_status scan_layout(dn_folder *f, const layout *l)
+{
+    struct scan s = {.folder = f, .layout = l};
+    const dn_status status = scan_splits(&s);
+    for (int i = 0; i < s.inners; i++)
+        free(s.inner[i].name);
+    free(s.inner);
+    free(s.list);
+    return status;
+}
+
+static dn_status scan_tiny_imagenet(dn_folder *f)
+{
+    static const layout l = {.val_images = "val/images", .list = "val/val_annotations.txt"};
+    return scan_layout(f, &l);
+}
+
+static dn_status scan_imagenet(dn_folder *f)
+{
+    static const layout l = {
+        .train_tar = "ILSVRC2012_img_train.tar",
+        .val_tar = "ILSVRC2012_img_val.tar",
+        .val_images = "val",
+        .truth = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+        .devkit = "ILSVRC2012_devkit_t12.tar.gz"};
+    return scan_layout(f, &l);
+}
+
+const dn_raw_set dn_raw_tiny_imagenet = {
+    .info = {.dataset = "TINY_IMAGENET", .channels = 3, .classes = 200},
+    .use = DN_FOR_IMAGES,
+    .prefix = "tiny_imagenet",
+    .folder = "data/tiny_imagenet",
+    .count = {100000, 10000},
+    .form = {{.name = "unpacked", .subfolder = "tiny-imagenet-200", .probe = "wnids.txt"}},
+    .hint = "get it with --download, or get http://cs231n.stanford.edu/tiny-imagenet-200.zip (md5 "
+            "90528d7ca1a48142e341f4ef8d21d0de), unpack it and name its folder with --source",
+    .mirror = {"http://cs231n.stanford.edu/"},
+    .archive = {{"tiny-imagenet-200.zip", 248100043, "90528d7ca1a48142e341f4ef8d21d0de", 500000000,
+                 0}},
+    .scan = scan_tiny_imagenet,
+};
+
+const dn_raw_set dn_raw_imagenet = {
+    .info = {.dataset = "IMAGENET", .channels = 3, .classes = IDS},
+    .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS,
+    .prefix = "imagenet",
+    .folder = "data/imagenet",
+    .count = {1281167, 50000},
+    .form = {{.name = "tar files", .subfolder = "imagenet", .probe = "ILSVRC2012_img_train.tar"},
+             {.name = "folders", .subfolder = "imagenet", .probe = "train/"}},
+    .hint = "get ILSVRC2012_img_train.tar (md5 1d675b47d978889d74fa0da5fadfb00e), "
+            "ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622) and "
+            "ILSVRC2012_devkit_t12.tar.gz (md5 fa75699e90414af021442c21a62c3abf) from "
+            "image-net.org and name their folder, or the one of train and val, with --source",
+    .scan = scan_imagenet,
+};

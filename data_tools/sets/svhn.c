@@ -1,0 +1,211 @@
+/*
+ * SVHN's cropped digits: train_32x32.mat, test_32x32.mat and extra_32x32.mat, Matlab files of
+ * version 5 with X, uint8 (32, 32, 3, N), and y, N numbers from 1 to 10, where 10 is the digit 0.
+ * Matlab stores columns first.
+ *
+ * matio unpacks X to where the pixels are to be, and each image is turned there; so a split takes
+ * its pixels in memory, and no more: 1.9 GB of train and extra.
+ */
+#include "sets/sets.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+#include "dn/child.h"
+#include "dn/file.h"
+#include "fetch/fetch.h"
+#include "sets/mat_file.h"
+
+enum { SIDE = 32, CHANNELS = 3, PLANE = SIDE * SIDE, PIXELS = CHANNELS * PLANE, CLASSES = 10 };
+enum { EXPANSION = 1032 }; /* of deflate, at most */
+
+/* A file, and what a child process finds in it. */
+struct part {
+    char path[PATH_MAX];
+    int64_t count;
+    uint8_t *pixels;  /* (count, CHANNELS, SIDE, SIDE) */
+    uint16_t *labels; /* (count) */
+};
+
+/* Information about X, without its values, which the caller frees. */
+static dn_status find_pixels(mat_t *mat, const char *path, matvar_t **x)
+{
+    static const size_t shape[3] = {SIDE, SIDE, CHANNELS};
+    *x = Mat_VarReadInfo(mat, "X");
+    DN_CHECK(*x, DN_ECORRUPT, "%s: found no X, expected uint8 (32, 32, 3, N)", path);
+    DN_CHECK((*x)->rank == 4 && memcmp((*x)->dims, shape, sizeof shape) == 0 &&
+                 (*x)->class_type == MAT_C_UINT8 && !(*x)->isComplex,
+             DN_ECORRUPT, "%s: found X of another shape or type, expected uint8 (32, 32, 3, N)",
+             path);
+    return DN_OK;
+}
+
+static dn_status count_images(void *user)
+{
+    struct part *const p = user;
+    matvar_t *x = NULL;
+    mat_t *mat;
+    dn_status status = dn_mat_open(&mat, p->path);
+    if (status == DN_OK)
+        status = find_pixels(mat, p->path, &x);
+    if (status == DN_OK)
+        p->count = x->dims[3] <= INT_MAX ? (int64_t)x->dims[3] : INT_MAX;
+    Mat_VarFree(x);
+    if (mat)
+        Mat_Close(mat);
+    return status;
+}
+
+static dn_status check_count(const struct part *p)
+{
+    int64_t bytes;
+    DN_TRY(dn_file_size(p->path, &bytes));
+    const int64_t fit = bytes * EXPANSION / PIXELS, most = INT_MAX / PIXELS;
+    DN_CHECK(p->count >= 1 && p->count <= (fit < most ? fit : most), DN_ECORRUPT,
+             "%s: found %" PRId64 " images in %" PRId64 " bytes, expected 1 to %" PRId64, p->path,
+             p->count, bytes, fit < most ? fit : most);
+    return DN_OK;
+}
+
+/* Rows first, in place. */
+static void turn_image(uint8_t *pixels)
+{
+    for (uint8_t *plane = pixels; plane < pixels + PIXELS; plane += PLANE)
+        for (int r = 0; r < SIDE; r++)
+            for (int c = 0; c < r; c++) {
+                const uint8_t other = plane[c * SIDE + r];
+                plane[c * SIDE + r] = plane[r * SIDE + c];
+                plane[r * SIDE + c] = other;
+            }
+}
+
+/* The numbers of y, whole ones of one byte. */
+static dn_status read_labels(mat_t *mat, const struct part *p)
+{
+    matvar_t *const y = Mat_VarRead(mat, "y");
+    double value = 0;
+    int64_t i = 0;
+    for (; i < p->count && dn_mat_number(y, (size_t)i, &value); i++)
+        p->labels[i] =
+            value >= 0 && value <= UINT8_MAX && value == (int)value ? (uint16_t)value : UINT16_MAX;
+    const int is_longer = i == p->count && dn_mat_number(y, (size_t)i, &value);
+    Mat_VarFree(y);
+    DN_CHECK(i == p->count && !is_longer, DN_ECORRUPT,
+             "%s: found %s numbers in y than the %" PRId64 " images of X, expected as many",
+             p->path, is_longer ? "more" : "fewer", p->count);
+    return DN_OK;
+}
+
+/* The labels become digits. */
+static dn_status turn_labels(const struct part *p)
+{
+    for (int64_t i = 0; i < p->count; i++) {
+        const int found = p->labels[i];
+        DN_CHECK(found >= 1 && found <= CLASSES, DN_ECORRUPT,
+                 "%s: found label %d at index %" PRId64 ", expected 1 to %d", p->path,
+                 found == UINT16_MAX ? -1 : found, i, CLASSES);
+        p->labels[i] = (uint16_t)(found % CLASSES);
+    }
+    return DN_OK;
+}
+
+static dn_status read_images(void *user)
+{
+    const struct part *const p = user;
+    matvar_t *x = NULL;
+    mat_t *mat;
+    dn_status status = dn_mat_open(&mat, p->path);
+    if (status == DN_OK)
+        status = find_pixels(mat, p->path, &x);
+    if (status == DN_OK &&
+        (x->dims[3] != (size_t)p->count ||
+         Mat_VarReadDataLinear(mat, x, p->pixels, 0, 1, (int)(p->count * PIXELS)) != 0))
+        status = dn_fail(DN_ECORRUPT, "%s: the pixels of X are damaged or cut off", p->path);
+    for (int64_t i = 0; status == DN_OK && i < p->count; i++)
+        turn_image(p->pixels + i * PIXELS);
+    if (status == DN_OK)
+        status = read_labels(mat, p);
+    Mat_VarFree(x);
+    if (mat)
+        Mat_Close(mat);
+    return status;
+}
+
+/* The file is the authors', or, with a warning, another that is whole. */
+static dn_status check_file(const struct part *p, int archive)
+{
+    if (dn_digest_check(p->path, dn_raw_svhn.archive[archive].digest) == DN_OK)
+        return DN_OK;
+    dn_warn("%s; not the authors' file", dn_message());
+    return dn_mat_check(p->path);
+}
+
+static dn_status load_parts(struct part *part, int parts, dn_raw_split *images)
+{
+    int64_t count = 0;
+    for (int i = 0; i < parts; i++) {
+        DN_TRY(dn_child_run(part[i].path, count_images, &part[i]));
+        DN_TRY(check_count(&part[i]));
+        count += part[i].count;
+    }
+    DN_TRY(dn_raw_split_create(images, &dn_raw_svhn, count));
+    uint8_t *pixels = images->pixels;
+    uint16_t *labels = images->labels;
+    for (int i = 0; i < parts; i++) {
+        part[i].pixels = pixels;
+        part[i].labels = labels;
+        DN_TRY(dn_child_run(part[i].path, read_images, &part[i]));
+        DN_TRY(turn_labels(&part[i]));
+        pixels += part[i].count * PIXELS;
+        labels += part[i].count;
+    }
+    return DN_OK;
+}
+
+static dn_status load_svhn(const char *folder, const dn_records_options *options, dn_split_id split,
+                           dn_raw_split *images)
+{
+    enum { PARTS = 2 };
+    static const int archives[DN_SPLITS][PARTS] = {{0, 2}, {1}};
+    const int parts = split == DN_TRAIN && options->extra ? PARTS : 1;
+    struct part *const part = dn_child_pages(PARTS * sizeof *part);
+    DN_CHECK(part, DN_ENOMEM, "%s: out of memory", folder);
+    dn_status status = DN_OK;
+    for (int i = 0; i < parts && status == DN_OK; i++) {
+        const int archive = archives[split][i];
+        status = dn_raw_file_find(part[i].path, folder, dn_raw_svhn.archive[archive].name);
+        if (status == DN_OK)
+            status = check_file(&part[i], archive);
+    }
+    if (status == DN_OK)
+        status = load_parts(part, parts, images);
+    dn_child_pages_free(part, PARTS * sizeof *part);
+    return status;
+}
+
+static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+
+const dn_raw_set dn_raw_svhn = {
+    .info = {.dataset = "SVHN",
+             .channels = CHANNELS,
+             .height = SIDE,
+             .width = SIDE,
+             .classes = CLASSES},
+    .use = DN_FOR_PIXELS | DN_FOR_EXTRA,
+    .prefix = "svhn",
+    .folder = "data/svhn",
+    .class_names = digits,
+    .count = {73257, 26032},
+    .form = {{.name = "cropped", .subfolder = "svhn", .probe = "train_32x32.mat"}},
+    .hint = "get its files with --download, or name the folder of train_32x32.mat and "
+            "test_32x32.mat with --source",
+    .mirror = {"http://ufldl.stanford.edu/housenumbers/"},
+    .archive = {{"train_32x32.mat", 182040794,
+                 "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8", 0, 0},
+                {"test_32x32.mat", 64275384,
+                 "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b", 0, 0},
+                {"extra_32x32.mat", 1329278602,
+                 "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3", 0, 1}},
+    .load = load_svhn,
+};

@@ -1,0 +1,517 @@
+/*
+ * create_records from-tfrecord: records of TFRecord files that others wrote; see from_tfrecord.h.
+ *
+ * After the scan every record is read twice: to decode its image, for mean and std and as proof
+ * that it is sound, and into its shard. A checksum tells that both were the same.
+ */
+#include "tfrecord/from_tfrecord.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "dn/image.h"
+#include "folder/folder.h"
+#include "making/making.h"
+#include "making/pixel_sums.h"
+#include "making/progress.h"
+#include "making/selection.h"
+
+enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4, MOST_PIXEL_BYTES = 1 << 16 };
+
+struct make_set {
+    dn_making making;
+    dn_record_set set;
+    dn_pixel_sums sums; /* of the train split */
+    int64_t bad;        /* records left out */
+};
+
+/* ---- one record ---- */
+
+/* What one thread uses. */
+struct reader {
+    int opened, file; /* which file that is, and its descriptor where it is not packed */
+    int64_t size;
+    dn_buffer buffer;
+    dn_example example; /* the record's */
+    dn_pixels pixels;   /* its image's */
+    char name[PATH_MAX + 64];
+    dn_pixel_sums sums;
+};
+
+static const struct reader new_reader = {.opened = -1, .file = -1};
+
+static void close_file(struct reader *d)
+{
+    if (d->file >= 0)
+        close(d->file);
+    d->file = d->opened = -1;
+}
+
+static void free_reader(struct reader *d)
+{
+    close_file(d);
+    dn_example_free(&d->example);
+    dn_buffer_free(&d->buffer);
+    dn_buffer_free(&d->pixels.rgb);
+}
+
+/* Reads the record's example. */
+static dn_status read_record(const dn_record_set *set, const dn_record *r, struct reader *d)
+{
+    const dn_record_file *const f = &set->file[r->file];
+    const uint8_t *data;
+    size_t size;
+    if (!f->is_packed && d->opened != r->file) {
+        close_file(d);
+        DN_TRY(dn_file_open(f->path, &d->file, &d->size));
+        d->opened = r->file;
+    }
+    dn_tfrecord t = {.path = f->path,
+                     .file = f->is_packed ? set->unpacked : d->file,
+                     .base = f->base,
+                     .size = f->is_packed ? f->size : d->size,
+                     .offset = r->offset,
+                     .record = r->number,
+                     .buffer = d->buffer};
+    dn_record_describe(set, r, d->name, sizeof d->name);
+    const dn_status status = dn_tfrecord_next(&t, &data, &size);
+    d->buffer = t.buffer;
+    DN_TRY(status);
+    dn_example_free(&d->example);
+    DN_CHECK(dn_example_unpack(&d->example, data ? data : d->buffer.bytes, size) == DN_OK,
+             DN_ECORRUPT, "%s: %s", d->name, dn_message());
+    return DN_OK;
+}
+
+/* Raw pixels as RGB. */
+static dn_status widen_pixels(const dn_example *e, dn_pixels *pixels)
+{
+    const size_t count = (size_t)(e->height * e->width);
+    DN_TRY(dn_buffer_grow(&pixels->rgb, 3 * count));
+    pixels->width = (int)e->width;
+    pixels->height = (int)e->height;
+    for (size_t i = 0; i < 3 * count; i++)
+        pixels->rgb.bytes[i] = e->image[e->channels == 3 ? i : i / 3];
+    return DN_OK;
+}
+
+/* The pixels of the example that was read. */
+static dn_status decode_example(struct reader *d)
+{
+    const dn_example *const e = &d->example;
+    const dn_encoded file = {.bytes = e->image, .size = e->size, .name = d->name};
+    return e->is_raw ? widen_pixels(e, &d->pixels) : dn_image_decode(&file, NULL, 1, &d->pixels);
+}
+
+/* PNG says at byte 25 what its pixels are: 0 is gray, 4 gray with alpha. */
+static int is_colour(const dn_example *e, int is_jpeg)
+{
+    return e->is_raw ? e->channels == 3 : is_jpeg || (e->image[25] != 0 && e->image[25] != 4);
+}
+
+/* Decodes the record's image, and notes what it is. */
+static dn_status decode_record(const dn_record_set *set, dn_record *r, struct reader *d)
+{
+    const dn_example *const e = &d->example;
+    DN_TRY(read_record(set, r, d));
+    DN_TRY(decode_example(d));
+    r->is_raw = (uint8_t)e->is_raw;
+    r->is_jpeg = !e->is_raw && dn_image_format_of(e->image, e->size) == DN_IMAGE_JPEG;
+    r->is_colour = (uint8_t)is_colour(e, r->is_jpeg);
+    r->bytes = (int64_t)e->size;
+    r->hash = XXH3_64bits(e->image, e->size);
+    r->width = d->pixels.width;
+    r->height = d->pixels.height;
+    if (r->split == DN_TRAIN)
+        dn_pixel_sums_add_image(&d->sums, &d->pixels);
+    return DN_OK;
+}
+
+/* ---- all records ---- */
+
+typedef dn_status record_job(const dn_record_set *set, dn_record *record, struct reader *reader);
+
+/* Runs the job for all, by all threads, and returns the first failure in their order, which is the
+ * same on any number of threads; but a fault of an image, where these are to be skipped, is noted
+ * in its record. */
+static dn_status each_record(struct make_set *k, const char *what, record_job *job)
+{
+    dn_progress progress;
+    dn_record_set *const set = &k->set;
+    const int skips = set->options->on_bad_image == DN_BAD_SKIP;
+    _Atomic int64_t last = INT64_MAX;
+    dn_progress_begin(&progress, what, "records", set->records);
+#pragma omp parallel
+    {
+        struct reader d = new_reader;
+#pragma omp for schedule(monotonic : dynamic)
+        for (int64_t i = 0; i < set->records; i++) {
+            dn_record *const r = &set->record[i];
+            const dn_status status = i > last ? DN_OK : job(set, r, &d);
+            dn_progress_add(&progress, 1);
+            if (status == DN_OK)
+                continue;
+            r->status = (int8_t)status;
+            r->fault = strdup(dn_message());
+            if (skips && (status == DN_EINVAL || status == DN_ECORRUPT))
+                continue;
+            for (int64_t old = last; i < old && !atomic_compare_exchange_weak(&last, &old, i);)
+                ;
+        }
+        dn_pixel_sums_merge(&k->sums, &d.sums);
+        free_reader(&d);
+    }
+    dn_progress_end(&progress);
+    if (last == INT64_MAX)
+        return DN_OK;
+    const dn_record *const r = &set->record[last];
+    return dn_fail((dn_status)r->status, "%s%s", r->fault ? r->fault : "out of memory",
+                   r->status == DN_EIO || r->status == DN_ENOMEM ? "" : DN_SKIP_HINT);
+}
+
+/* Names the bad records and leaves them out. */
+static dn_status drop_records(struct make_set *k)
+{
+    dn_record_set *const set = &k->set;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < set->records; i++) {
+        dn_record *const r = &set->record[i];
+        if (r->status == DN_OK) {
+            set->record[kept++] = *r;
+            continue;
+        }
+        dn_warn("%s; left out", r->fault ? r->fault : "a record");
+        free(r->fault);
+    }
+    k->bad += set->records - kept;
+    set->records = kept;
+    DN_CHECK(kept > 0, DN_EINVAL, "%s: found no sound record in the files", set->file[0].path);
+    return DN_OK;
+}
+
+/* ---- a test split that is drawn ---- */
+
+/* Train records first; either split keeps its order. */
+static dn_status order_by_split(dn_record_set *set)
+{
+    dn_record *const ordered = malloc((size_t)set->records * sizeof *ordered), *next = ordered;
+    DN_CHECK(ordered, DN_ENOMEM, "out of memory for %" PRId64 " records", set->records);
+    for (int s = 0; s < DN_SPLITS; s++)
+        for (int64_t i = 0; i < set->records; i++)
+            if (set->record[i].split == s)
+                *next++ = set->record[i];
+    free(set->record);
+    set->record = ordered;
+    return DN_OK;
+}
+
+/* As of any set. */
+static dn_status draw_test(dn_record_set *set)
+{
+    const size_t records = (size_t)set->records;
+    uint16_t *const labels = malloc(records * sizeof *labels);
+    uint8_t *const drawn = calloc(records, 1);
+    dn_status status = labels && drawn ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for records");
+    for (size_t i = 0; status == DN_OK && i < records; i++)
+        labels[i] = set->record[i].label;
+    if (status == DN_OK)
+        status = dn_draw_test(set->options, set->name, labels, set->records, set->classes, drawn);
+    for (size_t i = 0; status == DN_OK && i < records; i++)
+        set->record[i].split = drawn[i] ? DN_TEST : DN_TRAIN;
+    free(labels);
+    free(drawn);
+    return status == DN_OK ? order_by_split(set) : status;
+}
+
+/* Classes without an image are no fault of one who names them all. */
+static dn_status count_empty(const dn_record_set *set)
+{
+    char *const seen = calloc((size_t)set->classes, 1);
+    int empty = 0, first = -1;
+    DN_CHECK(seen, DN_ENOMEM, "out of memory for %d classes", set->classes);
+    for (int64_t i = 0; i < set->records; i++)
+        if (set->record[i].split == DN_TRAIN)
+            seen[set->record[i].label] = 1;
+    for (int c = 0; c < set->classes; c++)
+        if (!seen[c]) {
+            first = empty == 0 ? c : first;
+            empty++;
+        }
+    free(seen);
+    if (empty > 0)
+        dn_warn("found no image to train on of %d classes, as of %s", empty,
+                set->class_names[first]);
+    return DN_OK;
+}
+
+/* ---- the plan ---- */
+
+/* PNG and raw pixels of one small size are kept as pixels: then height and width are theirs. */
+static void choose_kind(const dn_record_set *set, dn_shard_info *info)
+{
+    const dn_record *const first = set->record;
+    int is_colour = 0;
+    info->channels = 3;
+    for (int64_t i = 0; i < set->records; i++) {
+        const dn_record *const r = &set->record[i];
+        if (r->is_jpeg || r->width != first->width || r->height != first->height)
+            return;
+        is_colour |= r->is_colour;
+    }
+    const int channels = is_colour ? 3 : 1;
+    if ((int64_t)channels * first->width * first->height > MOST_PIXEL_BYTES)
+        return;
+    info->channels = channels;
+    info->height = first->height;
+    info->width = first->width;
+}
+
+/* *bytes(size) = the image as an encoded shard has it; *png, to be freed by the caller, or NULL. */
+static dn_status encode_example(const struct reader *d, const uint8_t **bytes, size_t *size,
+                                uint8_t **png)
+{
+    const dn_example *const e = &d->example;
+    *png = NULL;
+    *bytes = e->image;
+    *size = e->size;
+    if (!e->is_raw)
+        return DN_OK;
+    DN_TRY(dn_png_encode(e->image, (int)e->height, (int)e->width, (int)e->channels, png, size));
+    *bytes = *png;
+    return DN_OK;
+}
+
+/* Notes the bytes of raw pixels as PNG. */
+static dn_status measure_png(const dn_record_set *set, dn_record *r, struct reader *d)
+{
+    const uint8_t *bytes;
+    uint8_t *png;
+    size_t size;
+    if (!r->is_raw)
+        return DN_OK;
+    DN_TRY(read_record(set, r, d));
+    DN_TRY(encode_example(d, &bytes, &size, &png));
+    r->bytes = (int64_t)size;
+    r->hash = XXH3_64bits(bytes, size);
+    free(png);
+    return DN_OK;
+}
+
+/* As of FOLDER, of the images' checksums. */
+static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_SPLITS],
+                              uint64_t *hash)
+{
+    XXH3_state_t *const state = XXH3_createState();
+    DN_CHECK(state, DN_ENOMEM, "%s: out of memory", set->name);
+    const dn_record *r = set->record;
+    *hash = 0;
+    for (int s = 0; s < DN_SPLITS; r += count[s++]) {
+        XXH3_64bits_reset_withSeed(state, *hash);
+        for (int64_t i = 0; i < count[s]; i++)
+            XXH3_64bits_update(state, &r[i].hash, sizeof r[i].hash);
+        *hash = XXH3_64bits_digest(state);
+        XXH3_64bits_reset_withSeed(state, *hash);
+        for (int64_t i = 0; i < count[s]; i++)
+            XXH3_64bits_update(state, &r[i].label, sizeof r[i].label);
+        *hash = XXH3_64bits_digest(state);
+    }
+    XXH3_freeState(state);
+    return DN_OK;
+}
+
+/* So many that one of the train split has some 64 MB, of pixels at least as many as a known set's.
+ */
+static int count_shards(const dn_record_set *set, const dn_shard_info *info, int64_t train)
+{
+    const int is_encoded = dn_is_encoded(info);
+    const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < train; i++)
+        bytes += is_encoded ? set->record[i].bytes : (int64_t)dn_image_values(info);
+    int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
+    shards = shards > least ? shards : least;
+    shards = shards < train ? shards : train;
+    return shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
+}
+
+static dn_status plan_set(struct make_set *k, dn_shard_info *info)
+{
+    dn_record_set *const set = &k->set;
+    int64_t count[DN_SPLITS] = {0};
+    for (int64_t i = 0; i < set->records; i++)
+        count[set->record[i].split]++;
+    for (int s = 0; s < DN_SPLITS; s++)
+        DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
+                 "%s: found %" PRId64 " sound records for the %s split, expected 1 to %u",
+                 set->file[0].path, count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+    choose_kind(set, info);
+    info->classes = set->classes;
+    if (dn_is_encoded(info))
+        DN_TRY(each_record(k, "packing:", measure_png));
+    const int asked = k->making.options->shards;
+    DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
+                          asked ? asked : count_shards(set, info, count[DN_TRAIN])));
+    dn_pixel_statistics(&k->sums, &k->making.manifest->info);
+    return hash_records(set, count, &k->making.manifest->source);
+}
+
+/* ---- shards ---- */
+
+static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
+{
+    const int64_t train = k->making.manifest->split[DN_TRAIN].count;
+    return k->set.record + (shard->split == DN_TRAIN ? 0 : train) + shard->first;
+}
+
+/* The bytes are those that were decoded. */
+static dn_status check_again(const struct reader *d, const dn_record *r, const uint8_t *bytes,
+                             size_t size)
+{
+    DN_CHECK((int64_t)size == r->bytes && XXH3_64bits(bytes, size) == r->hash, DN_EIO,
+             "%s: found other bytes than at first: it was changed meanwhile", d->name);
+    return DN_OK;
+}
+
+static dn_status take_encoded(const dn_record_set *set, const dn_record *r, struct reader *d,
+                              dn_stored_image *image)
+{
+    const uint8_t *bytes;
+    uint8_t *png;
+    size_t size;
+    DN_TRY(read_record(set, r, d));
+    DN_TRY(encode_example(d, &bytes, &size, &png));
+    dn_status status = check_again(d, r, bytes, size);
+    if (status == DN_OK)
+        status = dn_buffer_grow(&image->bytes, size);
+    if (status == DN_OK)
+        memcpy(image->bytes.bytes, bytes, size);
+    image->size = size;
+    image->hash = r->hash;
+    image->width = r->width;
+    image->height = r->height;
+    image->label = r->label;
+    free(png);
+    return status;
+}
+
+static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard, struct reader *d)
+{
+    const dn_record *const r = first_record(k, shard);
+    dn_stored_image *const image = calloc((size_t)shard->count, sizeof *image);
+    dn_encoded_shard file = {0};
+    DN_CHECK(image, DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
+    dn_status status = DN_OK;
+    for (int64_t i = 0; status == DN_OK && i < shard->count; i++)
+        status = take_encoded(&k->set, &r[i], d, &image[i]);
+    if (status == DN_OK)
+        status = dn_encoded_shard_create(&file, k->making.manifest, shard, image);
+    if (status == DN_OK)
+        status = dn_making_save(&k->making, &shard->hdf5, shard->count, file.bytes, file.size);
+    for (int64_t i = 0; i < shard->count; i++)
+        dn_buffer_free(&image[i].bytes);
+    dn_encoded_shard_free(&file);
+    free(image);
+    return status;
+}
+
+/* to(channels, height, width); gray is any channel of RGB. */
+static dn_status copy_pixels(const struct make_set *k, const dn_record *r, struct reader *d,
+                             uint8_t *to)
+{
+    const dn_shard_info *const info = &k->making.manifest->info;
+    const size_t plane = (size_t)info->height * (size_t)info->width;
+    DN_TRY(read_record(&k->set, r, d));
+    DN_TRY(check_again(d, r, d->example.image, d->example.size));
+    DN_TRY(decode_example(d));
+    if (info->channels == 3)
+        dn_transpose_bytes(d->pixels.rgb.bytes, to, plane, 3);
+    for (size_t i = 0; info->channels == 1 && i < plane; i++)
+        to[i] = d->pixels.rgb.bytes[3 * i];
+    return DN_OK;
+}
+
+static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard, struct reader *d)
+{
+    const dn_manifest *const m = k->making.manifest;
+    const dn_record *const r = first_record(k, shard);
+    const size_t image = dn_image_values(&m->info), count = (size_t)shard->count;
+    uint8_t *const pixels = malloc(count * image), *bytes = NULL;
+    uint16_t *const labels = malloc(count * sizeof *labels);
+    size_t size;
+    dn_status status =
+        pixels && labels ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
+    for (size_t i = 0; status == DN_OK && i < count; i++) {
+        labels[i] = r[i].label;
+        status = copy_pixels(k, &r[i], d, pixels + i * image);
+    }
+    if (status == DN_OK)
+        status = dn_shard_encode(m, shard, pixels, labels, &bytes, &size);
+    if (status == DN_OK)
+        status = dn_making_save(&k->making, &shard->hdf5, shard->count, bytes, size);
+    free(bytes);
+    free(labels);
+    free(pixels);
+    return status;
+}
+
+static dn_status make_one(void *context, dn_manifest_shard *shard)
+{
+    const struct make_set *const k = context;
+    struct reader d = new_reader;
+    const dn_status status = dn_is_encoded(&k->making.manifest->info) ? make_encoded(k, shard, &d)
+                                                                      : make_pixels(k, shard, &d);
+    free_reader(&d);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+static dn_status make_whole(struct make_set *k, int *made)
+{
+    dn_record_set *const set = &k->set;
+    dn_shard_info info = {0};
+    snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
+    k->making.prefix = set->name;
+    DN_TRY(dn_making_begin(&k->making, info.dataset));
+    DN_TRY(drop_records(k)); /* what the scan noted */
+    DN_TRY(dn_record_name(set));
+    if (set->is_drawn)
+        DN_TRY(draw_test(set));
+    DN_TRY(each_record(k, "decoding:", decode_record));
+    DN_TRY(drop_records(k));
+    DN_TRY(count_empty(set));
+    DN_TRY(plan_set(k, &info));
+    DN_TRY(dn_making_check(&k->making, set->name));
+    if (!dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
+        DN_TRY(dn_making_write(&k->making, make_one, k));
+        *made = 1;
+    }
+    dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
+            set->records, set->files, k->bad);
+    return DN_OK;
+}
+
+dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *options,
+                           char out[PATH_MAX], int *made)
+{
+    dn_records_options asked = *options;
+    asked.tfrecords = DN_TFRECORDS_DROP;
+    asked.out = out;
+    struct make_set k = {.making = {.options = &asked}, .set = {.options = options}};
+    *made = 0;
+    dn_status status = dn_record_scan(&k.set, files, file);
+    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                                    : snprintf(out, PATH_MAX, "data/%s", k.set.name);
+    if (status == DN_OK && length >= PATH_MAX)
+        status = dn_fail(DN_EINVAL, "--out: the path is too long");
+    if (status == DN_OK)
+        status = make_whole(&k, made);
+    dn_record_free(&k.set);
+    dn_making_end(&k.making);
+    return status;
+}

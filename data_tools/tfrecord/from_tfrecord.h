@@ -1,0 +1,77 @@
+/*
+ * Records of TFRecord files that others wrote.
+ *
+ * tfrecord_scan.c reads every file once, for what the examples say but their images;
+ * tfrecord_names.c names the classes; from_tfrecord.c proves every image sound and makes the
+ * records. What is kept of a record is its place and a few numbers.
+ */
+#ifndef DN_FROM_TFRECORD_H
+#define DN_FROM_TFRECORD_H
+
+#include "tfrecord/tfrecord.h"
+
+/* What to do about a bad record; after its fault. */
+#define DN_SKIP_HINT "; --on-bad-image skip leaves such records out"
+
+typedef struct dn_record {
+    int64_t offset; /* in its file */
+    int64_t bytes;  /* of the image; from here on by from_tfrecord.c */
+    uint64_t hash;  /* XXH3-64 of these */
+    int32_t width, height;
+    int32_t file;
+    uint32_t number; /* in its file */
+    uint16_t label;
+    uint8_t split;     /* dn_split_id */
+    uint8_t is_raw;    /* pixels, which encoded shards take as PNG */
+    uint8_t is_jpeg;   /* what no pixel shard is made of */
+    uint8_t is_colour; /* not gray */
+    int8_t status;     /* dn_status: why it is not sound */
+    char *fault;       /* and in words; NULL: it is */
+} dn_record;
+
+typedef struct dn_record_file {
+    const char *path;
+    dn_split_id split;
+    int is_packed;      /* by gzip: its records stand in the file of the unpacked */
+    int64_t base, size; /* where they begin, and their bytes */
+    dn_record *record;  /* (records), until all are in one list */
+    int64_t records, room;
+    dn_failure failure;
+} dn_record_file;
+
+/* What the first example of a label says of its class. */
+typedef struct dn_class_text {
+    char *text; /* NULL: nothing */
+    int file;
+} dn_class_text;
+
+/* Zeroed but for the options before the scan; freed after it, after a failure too. */
+typedef struct dn_record_set {
+    const dn_records_options *options;
+    char name[64];        /* of the set: what the first file's name has before "train" */
+    dn_record_file *file; /* (files) */
+    int files;
+    int unpacked; /* file without a name, -1: none */
+    int64_t unpacked_bytes;
+    int is_drawn;      /* the test split is a part of the records */
+    dn_record *record; /* (records), those of the train files first; of either split in order */
+    int64_t records;
+    dn_class_text *text; /* (65536), by the files' labels */
+    char **class_names;  /* (classes) */
+    int classes;
+} dn_record_set;
+
+/* Reads all files. The labels are the files'. DN_EINVAL, DN_ENOENT, DN_EIO, DN_ENOMEM; DN_ECORRUPT
+ * names file, record and byte. */
+dn_status dn_record_scan(dn_record_set *set, int files, char **file);
+
+/* Names the classes; afterwards labels begin with 0. DN_EINVAL names a label that has no class, or
+ * a file of names that is none. */
+dn_status dn_record_name(dn_record_set *set);
+
+void dn_record_free(dn_record_set *set);
+
+/* text(size) = "FILE: record N at byte B", for messages. */
+void dn_record_describe(const dn_record_set *set, const dn_record *record, char *text, size_t size);
+
+#endif

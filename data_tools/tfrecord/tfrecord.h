@@ -1,0 +1,125 @@
+/*
+ * TFRecord files of tf.train.Example: docs/tfrecords.md.
+ *
+ * tfrecord.c has the framing, example.c the messages, to_tfrecord.c writes the files of records,
+ * from_tfrecord.c makes records of anybody's. Thread-safe.
+ */
+#ifndef DN_TFRECORD_H
+#define DN_TFRECORD_H
+
+#include <stdio.h>
+
+#include "dn/buffer.h"
+#include "dn/file.h"
+#include "dn/image.h"
+#include "dn/shard.h"
+#include "options.h"
+
+/* ---- framing ---- */
+
+/* A record is a uint64 length, a uint32 masked CRC32C of these 8 bytes, the data, and a uint32
+ * masked CRC32C of the data; little-endian, records simply follow each other. */
+
+enum {
+    DN_TFRECORD_HEAD = 8 + 4, /* bytes before the data */
+    DN_TFRECORD_TAIL = 4,     /* and after them */
+    /* The most that the data may have: an image, and a MiB of what else is said of it. */
+    DN_TFRECORD_MOST = DN_SHARD_CHUNK_BYTES + (1 << 20)
+};
+
+/* CRC32C (Castagnoli) of the bytes. */
+uint32_t dn_crc32c(const void *bytes, size_t size);
+
+/* Appends a record to the stream. DN_EIO. */
+dn_status dn_tfrecord_append(FILE *stream, const void *data, size_t size);
+
+/* Records that are being read, zeroed but for the first members. */
+typedef struct dn_tfrecord {
+    const char *path; /* for messages */
+    int file;         /* its descriptor, the caller's */
+    int64_t base;     /* where the first record begins in it */
+    int64_t size;     /* bytes of all records */
+    int64_t offset;   /* of the next record, after `base` */
+    int64_t record;   /* its number */
+    dn_buffer buffer; /* freed by the caller */
+} dn_tfrecord;
+
+/* *size = bytes of the next record's data, -1 after the last record. A length is believed only when
+ * its own CRC holds and the file is long enough for it. DN_ECORRUPT names the file, the record and
+ * its byte offset. */
+dn_status dn_tfrecord_peek(const dn_tfrecord *file, int64_t *size);
+
+/* Reads the next record; *data is in the buffer, and NULL after the last record. As
+ * dn_tfrecord_peek; DN_EIO, DN_ENOMEM. */
+dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size);
+
+/* ---- examples: labelled images as messages ---- */
+
+typedef struct dn_example {
+    const uint8_t *image; /* (size) */
+    size_t size;
+    int is_raw;                      /* pixels(height, width, channels), else a PNG or JPEG file */
+    int64_t height, width, channels; /* 0: not said */
+    int64_t label;
+    int64_t coarse_label; /* as CIFAR-100 has one beside it, -1: none */
+    const char *text;     /* (text_size) the class name, UTF-8; NULL: not said */
+    size_t text_size;
+    void *message; /* what an unpacked one points into */
+} dn_example;
+
+/* *record(size) = the example, encoded, as a tf.train.Example, to be freed by the caller. The keys
+ * are sorted, so that the same example always gives the same bytes. DN_ENOMEM. */
+dn_status dn_example_pack(const dn_example *example, uint8_t **record, size_t *size);
+
+/*
+ * The example that an Example of any writer has: entries in any order, unknown fields, packed and
+ * unpacked integers, of duplicate keys the last, and the keys of docs/tfrecords.md. Raw pixels have
+ * height, width and channels that account for every byte. To be freed, after a failure too.
+ * DN_ECORRUPT says what was found and expected; the caller adds the file's name.
+ */
+dn_status dn_example_unpack(dn_example *example, const uint8_t *record, size_t size);
+void dn_example_free(dn_example *example);
+
+/* to(columns, rows) = from(rows, columns) transposed: files interleave the channels. */
+void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t columns);
+
+/* As dn_example_pack, of image(channels, height, width); `coarse` is its coarse label, or -1. */
+dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
+                            int coarse, uint8_t **record, size_t *size);
+
+/* image(channels, height, width) and *label from an Example with a PNG inside; as
+ * dn_example_unpack. */
+dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
+                            uint8_t *image, uint16_t *label);
+
+/* ---- the TFRecord file of a shard ---- */
+
+/* *bytes(size) = the file of one of the manifest's shards, with its images(count, channels, height,
+ * width) and labels(count), to be freed by the caller, after a failure too. DN_ENOMEM. */
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size);
+
+/* The same from the shard's HDF5 file, one of those that are open; of encoded images, too. Of these
+ * one is in memory at a time, beside the result. As dn_shards_read. */
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                                   const dn_shards *hdf5, char **bytes, size_t *size);
+
+/* The shard's file in `folder` has the same images and labels as its HDF5 file, one of those that
+ * are open, and its bytes are those that the manifest says. One record is in memory at a time.
+ * DN_ECORRUPT. */
+dn_status dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
+                              const dn_manifest_shard *shard, const dn_shards *hdf5);
+
+/* ---- the commands ---- */
+
+/* to-tfrecord: writes the TFRecord files of records and what other programs read beside them, in
+ * `out`; where that is the folder itself (or NULL), its dataset.json names them, and nothing is
+ * done where it does already; *made = whether anything was. */
+dn_status dn_to_tfrecord(const char *folder, const char *out, int *made);
+
+/* from-tfrecord: makes records of the files; as dn_folder_make. */
+dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *options,
+                           char out[PATH_MAX], int *made);
+
+#endif

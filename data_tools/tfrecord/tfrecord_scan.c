@@ -1,0 +1,360 @@
+/*
+ * Reading TFRecord files once; see from_tfrecord.h.
+ *
+ * Files that gzip packed are unpacked into a file without a name, as records are read again later
+ * from their places. Each record is checked as soon as it is there, so no file can unpack to more
+ * than sound records.
+ */
+#include "tfrecord/from_tfrecord.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <zlib.h>
+
+enum { LABELS = UINT16_MAX + 1, BLOCK = 1 << 18 };
+
+/* ---- splits, by the files' names ---- */
+
+enum part { TRAIN, VALIDATION, TEST, PARTS };
+
+static const struct {
+    const char *word;
+    enum part part;
+} words[] = {{"train", TRAIN},      {"training", TRAIN},        {"val", VALIDATION},
+             {"valid", VALIDATION}, {"validation", VALIDATION}, {"eval", VALIDATION},
+             {"test", TEST},        {"testing", TEST}};
+
+/* The last run of letters in the file's name that names a part of a set; *at = where it begins, or
+ * NULL: none does. */
+static enum part find_part(const char *path, const char **at)
+{
+    const char *const slash = strrchr(path, '/');
+    enum part part = TRAIN;
+    *at = NULL;
+    for (const char *c = slash ? slash + 1 : path; *c;) {
+        size_t length = 0;
+        while (isalpha((unsigned char)c[length]))
+            length++;
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            if (strlen(words[i].word) == length && strncasecmp(words[i].word, c, length) == 0) {
+                part = words[i].part;
+                *at = c;
+            }
+        c += length > 0 ? length : 1;
+    }
+    return part;
+}
+
+/* The set's name, of characters that may stand anywhere: what stands before the part in the first
+ * file's name, else the last word of --out. */
+static void name_by_files(dn_record_set *set, const char *path)
+{
+    const char *at, *const slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    find_part(path, &at);
+    size_t length = at ? (size_t)(at - name) : 0;
+    while (length > 0 && strchr("-_.", name[length - 1]))
+        length--;
+    if (length == 0 && set->options->out) {
+        const char *const out = set->options->out, *end = out + strlen(out);
+        while (end > out && end[-1] == '/')
+            end--;
+        for (name = end; name > out && name[-1] != '/'; length++)
+            name--;
+    }
+    if (length == 0 || name[0] == '.') {
+        name = "records";
+        length = strlen(name);
+    }
+    snprintf(set->name, sizeof set->name, "%.*s", (int)length, name);
+    for (char *c = set->name; *c; c++)
+        if (!isascii(*c) || (!isalnum((unsigned char)*c) && !strchr("-_.", *c)))
+            *c = '_';
+}
+
+/* Validation is the test split where there is any, as of FOLDER; test files then are left out. */
+static dn_status list_files(dn_record_set *set, int files, char **file)
+{
+    int count[PARTS] = {0};
+    const char *at;
+    set->file = calloc((size_t)files, sizeof *set->file);
+    DN_CHECK(set->file, DN_ENOMEM, "out of memory for %d files", files);
+    for (int i = 0; i < files; i++)
+        count[find_part(file[i], &at)]++;
+    const enum part test = count[VALIDATION] > 0 ? VALIDATION : TEST;
+    for (int i = 0; i < files; i++) {
+        const enum part part = find_part(file[i], &at);
+        if (part == TRAIN || part == test)
+            set->file[set->files++] =
+                (dn_record_file){.path = file[i], .split = part == TRAIN ? DN_TRAIN : DN_TEST};
+        else
+            dn_warn("%s: left out, as there are validation files", file[i]);
+    }
+    set->is_drawn = count[test] == 0;
+    DN_CHECK(count[TRAIN] > 0, DN_EINVAL,
+             "%s: found by its name, as all files, validation or test, expected files to train on",
+             file[0]);
+    DN_CHECK(set->is_drawn || set->options->val_fraction <= 0, DN_EINVAL,
+             "--val-fraction: found %d files that are named as validation or test, so nothing is "
+             "to be drawn",
+             count[test]);
+    return DN_OK;
+}
+
+/* ---- one record ---- */
+
+void dn_record_describe(const dn_record_set *set, const dn_record *record, char *text, size_t size)
+{
+    snprintf(text, size, "%s: record %" PRIu32 " at byte %" PRId64, set->file[record->file].path,
+             record->number, record->offset);
+}
+
+static dn_status add_record(dn_record_file *f, dn_record record)
+{
+    DN_CHECK(f->records < UINT32_MAX, DN_EINVAL, "%s: found more than %u records", f->path,
+             UINT32_MAX);
+    if (f->records == f->room) {
+        const int64_t room = 2 * f->room + 256;
+        dn_record *const more = realloc(f->record, (size_t)room * sizeof *more);
+        DN_CHECK(more, DN_ENOMEM, "%s: out of memory for %" PRId64 " records", f->path, room);
+        f->record = more;
+        f->room = room;
+    }
+    f->record[f->records++] = record;
+    return DN_OK;
+}
+
+/* Of a label the first text counts, in the order of the files. */
+static void note_text(dn_record_set *set, int file, const dn_example *e)
+{
+    dn_class_text *const t = &set->text[e->label];
+    if (!e->text)
+        return;
+#pragma omp critical(dn_class_text)
+    if (!t->text || file < t->file) {
+        free(t->text);
+        *t = (dn_class_text){.text = strndup(e->text, e->text_size), .file = file};
+    }
+}
+
+static dn_status scan_record(dn_record_set *set, int file, const dn_record *place,
+                             const uint8_t *data, size_t size)
+{
+    dn_record_file *const f = &set->file[file];
+    const int skips = set->options->on_bad_image == DN_BAD_SKIP;
+    dn_record record = *place;
+    dn_example e;
+    dn_status status = dn_example_unpack(&e, data, size);
+    if (status == DN_OK) {
+        record.label = (uint16_t)e.label;
+        note_text(set, file, &e);
+    } else {
+        char name[PATH_MAX + 64];
+        dn_record_describe(set, place, name, sizeof name);
+        dn_fail(status, "%s: %s%s", name, dn_message(), skips ? "" : DN_SKIP_HINT);
+    }
+    dn_example_free(&e);
+    if (status == DN_ECORRUPT && skips) {
+        record.status = (int8_t)status;
+        record.fault = strdup(dn_message());
+        status = DN_OK;
+    }
+    return status == DN_OK ? add_record(f, record) : status;
+}
+
+/* All records that are whole before the file's end; `ends` says that no more bytes will come. */
+static dn_status scan_records(dn_record_set *set, int file, dn_tfrecord *t, int ends)
+{
+    for (;;) {
+        const dn_record place = {.file = file,
+                                 .split = (uint8_t)set->file[file].split,
+                                 .offset = t->offset,
+                                 .number = (uint32_t)t->record};
+        const uint8_t *data;
+        size_t size;
+        int64_t length;
+        if (!ends) {
+            dn_tfrecord longer = *t;
+            longer.size = INT64_MAX;
+            if (t->size - t->offset < DN_TFRECORD_HEAD)
+                return DN_OK;
+            DN_TRY(dn_tfrecord_peek(&longer, &length));
+            if (length > t->size - t->offset - DN_TFRECORD_HEAD - DN_TFRECORD_TAIL)
+                return DN_OK;
+        }
+        DN_TRY(dn_tfrecord_next(t, &data, &size));
+        if (!data)
+            return DN_OK;
+        DN_TRY(scan_record(set, file, &place, data, size));
+    }
+}
+
+/* ---- one file ---- */
+
+/* $TMPDIR or /var/tmp: what is large belongs in neither memory nor the folder of the records. */
+static dn_status open_unpacked(dn_record_set *set)
+{
+    const char *const folder = getenv("TMPDIR");
+    char path[PATH_MAX];
+    if (set->unpacked >= 0)
+        return DN_OK;
+    DN_TRY(dn_join_path(path, folder && *folder ? folder : "/var/tmp", "create_records.XXXXXX"));
+    set->unpacked = mkstemp(path);
+    DN_CHECK(set->unpacked >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
+    unlink(path);
+    return DN_OK;
+}
+
+static dn_status append_unpacked(dn_record_set *set, const dn_record_file *f, const uint8_t *bytes,
+                                 size_t size)
+{
+    while (size > 0) {
+        const ssize_t done = pwrite(set->unpacked, bytes, size, set->unpacked_bytes);
+        DN_CHECK(done > 0, DN_EIO,
+                 "%s: cannot unpack it: %s; $TMPDIR names a folder with room (/var/tmp else)",
+                 f->path, strerror(errno));
+        bytes += done;
+        size -= (size_t)done;
+        set->unpacked_bytes += done;
+    }
+    return DN_OK;
+}
+
+static dn_status unpack_records(dn_record_set *set, int file, gzFile packed, dn_tfrecord *t,
+                                uint8_t *block)
+{
+    dn_record_file *const f = &set->file[file];
+    DN_TRY(open_unpacked(set));
+    t->file = set->unpacked;
+    t->base = f->base = set->unpacked_bytes;
+    for (int size = 1, code; size > 0;) {
+        size = gzread(packed, block, BLOCK);
+        const char *const message = gzerror(packed, &code);
+        DN_CHECK(code == Z_OK || code == Z_STREAM_END, code == Z_ERRNO ? DN_EIO : DN_ECORRUPT,
+                 "%s, after %" PRId64 " unpacked bytes", message, t->size);
+        DN_TRY(append_unpacked(set, f, block, (size_t)size));
+        t->size += size;
+        DN_TRY(scan_records(set, file, t, size == 0));
+    }
+    return DN_OK;
+}
+
+static dn_status scan_packed(dn_record_set *set, int file, dn_tfrecord *t)
+{
+    const char *const path = set->file[file].path;
+    uint8_t *const block = malloc(BLOCK);
+    errno = ENOMEM; /* where gzopen fails without an error of the system */
+    const gzFile packed = gzopen(path, "rb");
+    dn_status status = block && packed
+                           ? unpack_records(set, file, packed, t, block)
+                           : dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    if (packed)
+        gzclose(packed);
+    free(block);
+    return status;
+}
+
+/* By its first bytes, which may be a length, too: then its checksum is right. */
+static int is_packed(const dn_tfrecord *t)
+{
+    uint8_t head[2];
+    int64_t length;
+    return t->size >= 2 && dn_file_read(t->file, t->path, head, 2, 0) == DN_OK && head[0] == 0x1f &&
+           head[1] == 0x8b && dn_tfrecord_peek(t, &length) != DN_OK;
+}
+
+static dn_status scan_file(dn_record_set *set, int file)
+{
+    dn_record_file *const f = &set->file[file];
+    dn_tfrecord t = {.path = f->path};
+    int opened;
+    dn_status status = dn_file_open(f->path, &opened, &t.size);
+    t.file = opened;
+    f->is_packed = status == DN_OK && is_packed(&t);
+    if (f->is_packed) {
+        t.size = 0;
+#pragma omp critical(dn_unpack)
+        status = scan_packed(set, file, &t);
+    } else if (status == DN_OK)
+        status = scan_records(set, file, &t, 1);
+    if (opened >= 0)
+        close(opened);
+    dn_buffer_free(&t.buffer);
+    f->size = t.size;
+    if (status == DN_OK && f->records == 0)
+        dn_warn("%s: found no record in it", f->path);
+    return status;
+}
+
+/* ---- all of them ---- */
+
+/* One list of the records, those of train files first. */
+static dn_status join_records(dn_record_set *set)
+{
+    for (int i = 0; i < set->files; i++)
+        set->records += set->file[i].records;
+    DN_CHECK(set->records > 0, DN_EINVAL,
+             "%s: found no records in the files, expected at least one", set->file[0].path);
+    dn_record *next = set->record = malloc((size_t)set->records * sizeof *next);
+    DN_CHECK(next, DN_ENOMEM, "out of memory for %" PRId64 " records", set->records);
+    for (int s = 0; s < DN_SPLITS; s++)
+        for (int i = 0; i < set->files; i++) {
+            dn_record_file *const f = &set->file[i];
+            if (f->split != (dn_split_id)s || f->records == 0)
+                continue;
+            memcpy(next, f->record, (size_t)f->records * sizeof *next);
+            next += f->records;
+            free(f->record);
+            f->record = NULL;
+            f->records = 0;
+        }
+    return DN_OK;
+}
+
+dn_status dn_record_scan(dn_record_set *set, int files, char **file)
+{
+    atomic_int last = INT_MAX; /* files after it are of no use */
+    set->unpacked = -1;
+    DN_TRY(list_files(set, files, file));
+    name_by_files(set, file[0]);
+    set->text = calloc(LABELS, sizeof *set->text);
+    DN_CHECK(set->text, DN_ENOMEM, "out of memory for class names");
+#pragma omp parallel for schedule(monotonic : dynamic)
+    for (int i = 0; i < set->files; i++) {
+        const dn_status status = i > last ? DN_OK : scan_file(set, i);
+        dn_failure_keep(&set->file[i].failure, status);
+        for (int old = last; status != DN_OK && i < old;)
+            if (atomic_compare_exchange_weak(&last, &old, i))
+                break;
+    }
+    if (last < INT_MAX)
+        return dn_failure_report(&set->file[last].failure);
+    return join_records(set);
+}
+
+void dn_record_free(dn_record_set *set)
+{
+    for (int i = 0; i < set->files; i++) {
+        for (int64_t r = 0; r < set->file[i].records; r++)
+            free(set->file[i].record[r].fault);
+        free(set->file[i].record);
+    }
+    for (int64_t r = 0; r < set->records && set->record; r++)
+        free(set->record[r].fault);
+    for (int i = 0; i < LABELS && set->text; i++)
+        free(set->text[i].text);
+    for (int i = 0; i < set->classes && set->class_names; i++)
+        free(set->class_names[i]);
+    if (set->unpacked >= 0)
+        close(set->unpacked);
+    free(set->file);
+    free(set->record);
+    free(set->text);
+    free(set->class_names);
+}

@@ -1,0 +1,220 @@
+/* The TFRecord file of a shard: written, and compared with the HDF5 file; see tfrecord.h. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dn/image.h"
+#include "tfrecord/tfrecord.h"
+
+enum { BLOCK_BYTES = 1 << 20 };
+
+/* The images of a shard, one after another. */
+struct images {
+    const dn_manifest *manifest;
+    const dn_manifest_shard *shard;
+    const dn_shards *hdf5;
+    const uint16_t *labels; /* (shard->count) */
+    dn_buffer bytes;        /* an encoded image, or a block of pixels: */
+    int64_t first, count;   /* which images it has */
+};
+
+static void open_images(struct images *s, const dn_manifest *manifest,
+                        const dn_manifest_shard *shard, const dn_shards *hdf5)
+{
+    *s = (struct images){.manifest = manifest, .shard = shard, .hdf5 = hdf5};
+    s->labels = dn_shards_source(hdf5, NULL).labels + shard->first;
+}
+
+/* Blocks are of a power of two of images, as chunks are, so that few chunks are read twice. */
+static int64_t block_images(size_t image)
+{
+    int64_t images = 1;
+    while (2 * (size_t)images * image <= BLOCK_BYTES)
+        images *= 2;
+    return images;
+}
+
+/* *bytes(size) = image i of the shard, as its file has it. */
+static dn_status read_stored(struct images *s, int64_t i, const uint8_t **bytes, size_t *size)
+{
+    const int64_t at = s->shard->first + i;
+    if (dn_is_encoded(&s->manifest->info)) {
+        DN_TRY(dn_shards_read_encoded(s->hdf5, at, &s->bytes, size));
+        *bytes = s->bytes.bytes;
+        return DN_OK;
+    }
+    const size_t image = *size = dn_image_values(&s->manifest->info);
+    if (i >= s->first + s->count) {
+        const int64_t block = block_images(image), left = s->shard->count - i;
+        DN_TRY(dn_buffer_grow(&s->bytes, (size_t)block * image));
+        s->first = i;
+        s->count = left < block ? left : block;
+        DN_TRY(dn_shards_read(s->hdf5, at, s->count, s->bytes.bytes));
+    }
+    *bytes = s->bytes.bytes + (size_t)(i - s->first) * image;
+    return DN_OK;
+}
+
+/* ---- writing ---- */
+
+static dn_status append_pixels(FILE *stream, const dn_manifest *manifest, const uint8_t *image,
+                               int label, int coarse)
+{
+    uint8_t *example;
+    size_t size;
+    DN_TRY(dn_example_encode(manifest, image, label, coarse, &example, &size));
+    const dn_status status = dn_tfrecord_append(stream, example, size);
+    free(example);
+    return status;
+}
+
+static dn_status append_encoded(FILE *stream, const struct images *s, int64_t i,
+                                const uint8_t *bytes, size_t size)
+{
+    const char *const text = s->manifest->class_names[s->labels[i]];
+    char name[PATH_MAX + 64];
+    const dn_encoded file = {.bytes = bytes, .size = size, .name = name};
+    dn_image_info info;
+    uint8_t *record;
+    size_t record_size;
+    dn_shards_name_image(s->hdf5, s->shard->first + i, name, sizeof name);
+    DN_TRY(dn_image_probe(&file, &info));
+    const dn_example e = {.image = bytes,
+                          .size = size,
+                          .height = info.height,
+                          .width = info.width,
+                          .label = s->labels[i],
+                          .coarse_label = -1,
+                          .text = text,
+                          .text_size = strlen(text)};
+    DN_TRY(dn_example_pack(&e, &record, &record_size));
+    const dn_status status = dn_tfrecord_append(stream, record, record_size);
+    free(record);
+    return status;
+}
+
+static dn_status append_images(FILE *stream, struct images *s)
+{
+    for (int64_t i = 0; i < s->shard->count; i++) {
+        const uint8_t *bytes;
+        size_t size;
+        DN_TRY(read_stored(s, i, &bytes, &size));
+        if (dn_is_encoded(&s->manifest->info))
+            DN_TRY(append_encoded(stream, s, i, bytes, size));
+        else
+            DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i], -1));
+    }
+    return DN_OK;
+}
+
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size)
+{
+    const size_t image = dn_image_values(&manifest->info);
+    FILE *const stream = open_memstream(bytes, size);
+    dn_status status = DN_OK;
+    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    for (int64_t i = 0; i < shard->count && status == DN_OK; i++, images += image)
+        status = append_pixels(stream, manifest, images, labels[i],
+                               shard->coarse ? shard->coarse[i] : -1);
+    if (fclose(stream) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    return status;
+}
+
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                                   const dn_shards *hdf5, char **bytes, size_t *size)
+{
+    struct images s;
+    open_images(&s, manifest, shard, hdf5);
+    FILE *const stream = open_memstream(bytes, size);
+    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    dn_status status = append_images(stream, &s);
+    if (fclose(stream) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    dn_buffer_free(&s.bytes);
+    return status;
+}
+
+/* ---- comparing ---- */
+
+/* The record has image(size), by its pixels or encoded; *label is the record's. `own` has room for
+ * an image's pixels. */
+static dn_status compare_image(const struct images *s, const uint8_t *image, size_t size,
+                               const uint8_t *record, size_t record_size, uint8_t *own,
+                               uint16_t *label)
+{
+    const dn_shard_info *const info = &s->manifest->info;
+    if (!dn_is_encoded(info)) {
+        DN_TRY(dn_example_decode(info, record, record_size, own, label));
+        DN_CHECK(memcmp(own, image, size) == 0, DN_ECORRUPT,
+                 "found pixels that differ from those in HDF5");
+        return DN_OK;
+    }
+    dn_example e;
+    dn_status status = dn_example_unpack(&e, record, record_size);
+    if (status == DN_OK && (e.size != size || memcmp(e.image, image, size) != 0))
+        status = dn_fail(DN_ECORRUPT, "found an image that differs from the one in HDF5");
+    *label = (uint16_t)e.label;
+    dn_example_free(&e);
+    return status;
+}
+
+static dn_status compare_record(struct images *s, int64_t i, const uint8_t *record,
+                                size_t record_size, uint8_t *own)
+{
+    const uint8_t *image;
+    size_t size;
+    uint16_t label;
+    DN_TRY(read_stored(s, i, &image, &size));
+    DN_TRY(compare_image(s, image, size, record, record_size, own, &label));
+    DN_CHECK(label == s->labels[i], DN_ECORRUPT, "found label %d, expected %d as in HDF5", label,
+             s->labels[i]);
+    return DN_OK;
+}
+
+static dn_status compare_records(dn_tfrecord *file, struct images *s, uint8_t *own)
+{
+    for (int64_t i = 0;; i++) {
+        const uint8_t *record;
+        size_t size;
+        DN_TRY(dn_tfrecord_next(file, &record, &size));
+        DN_CHECK((record != NULL) == (i < s->shard->count), DN_ECORRUPT,
+                 "%s: found %s than the expected %" PRId64 " records", file->path,
+                 record ? "more" : "fewer", s->shard->count);
+        if (!record)
+            return DN_OK;
+        const dn_status status = compare_record(s, i, record, size, own);
+        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
+                 dn_message());
+    }
+}
+
+dn_status dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
+                              const dn_manifest_shard *shard, const dn_shards *hdf5)
+{
+    struct images s;
+    char path[PATH_MAX];
+    dn_tfrecord file = {.path = path, .file = -1};
+    uint8_t *own = NULL;
+    dn_status status;
+    open_images(&s, manifest, shard, hdf5);
+    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
+    DN_TRY(dn_manifest_check_size(path, &shard->tfrecord));
+    DN_TRY_OR_DONE(dn_file_open(path, &file.file, &file.size));
+    own = malloc(dn_image_values(&manifest->info) + 1);
+    if (!own)
+        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory for an image", path));
+    DN_TRY_OR_DONE(compare_records(&file, &s, own));
+    /* last: what is compared says where a fault is */
+    DN_TRY_OR_DONE(dn_manifest_check(path, &shard->tfrecord));
+done:
+    if (file.file >= 0)
+        close(file.file);
+    free(own);
+    dn_buffer_free(&file.buffer);
+    dn_buffer_free(&s.bytes);
+    return status;
+}

@@ -1,0 +1,247 @@
+/*
+ * create_records to-tfrecord: records as TFRecord files, with what other programs look for beside
+ * them; see tfrecord.h and docs/tfrecords.md.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "making/making.h"
+#include "tfrecord/tfrecord.h"
+
+struct export_job {
+    dn_making making; /* its manifest is the records' */
+    dn_records_options options;
+    const char *folder; /* of the records; options.out is that of the TFRecords */
+    int in_place;       /* they are the same */
+    dn_shards *shards[DN_SPLITS];
+    char prefix[64]; /* of the files' names */
+    int made;
+};
+
+/* ---- names ---- */
+
+/* What stands before "-train-00000-of-00004.h5", where it is one word. */
+static void find_prefix(struct export_job *x)
+{
+    const dn_manifest *const m = x->making.manifest;
+    const char *const name = m->shard[0].hdf5.name, *end = strstr(name, "-train-");
+    for (const char *next = end; next; next = strstr(next + 1, "-train-"))
+        end = next;
+    if (!end || end == name || (size_t)(end - name) >= sizeof x->prefix)
+        snprintf(x->prefix, sizeof x->prefix, "records");
+    else
+        snprintf(x->prefix, sizeof x->prefix, "%.*s", (int)(end - name), name);
+}
+
+/* The shard's file is there, as large as dataset.json says. */
+static int has_file(const struct export_job *x, const dn_manifest_shard *shard)
+{
+    char path[PATH_MAX];
+    return x->in_place && shard->tfrecord.name[0] &&
+           dn_join_path(path, x->folder, shard->tfrecord.name) == DN_OK &&
+           dn_manifest_check_size(path, &shard->tfrecord) == DN_OK;
+}
+
+/* ---- the shards ---- */
+
+static dn_status export_shard(void *context, dn_manifest_shard *shard)
+{
+    struct export_job *const x = context;
+    const dn_manifest *const m = x->making.manifest;
+    char *bytes = NULL;
+    size_t size;
+    if (has_file(x, shard))
+        return DN_OK;
+    snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
+             x->prefix, dn_split_name(shard->split), shard->index, m->split[shard->split].shards);
+    dn_status status = dn_tfrecord_encode_shard(m, shard, x->shards[shard->split], &bytes, &size);
+    if (status == DN_OK)
+        status = dn_making_save(&x->making, &shard->tfrecord, shard->count, bytes, size);
+    free(bytes);
+    return status;
+}
+
+static int lacks_file(const struct export_job *x)
+{
+    const dn_manifest *const m = x->making.manifest;
+    for (int i = 0; i < m->shards; i++)
+        if (!has_file(x, &m->shard[i]))
+            return 1;
+    return 0;
+}
+
+static dn_status export_shards(struct export_job *x)
+{
+    DN_TRY(dn_each_shard(x->making.manifest, export_shard, x));
+    x->made = 1;
+    return x->in_place ? dn_manifest_save(x->making.manifest, x->folder) : DN_OK;
+}
+
+/* ---- files beside them ---- */
+
+/* `class` of tensorflow_datasets, and its own members. */
+static json_t *describe_feature(const char *class, const char *name, json_t *members)
+{
+    return json_pack("{s:o,s:o}", "pythonClassName",
+                     json_sprintf("tensorflow_datasets.core.features.%s", class), name, members);
+}
+
+static json_t *describe_integer(void)
+{
+    return describe_feature(
+        "tensor_feature.Tensor", "tensor",
+        json_pack("{s:s,s:s,s:{}}", "dtype", "int64", "encoding", "none", "shape"));
+}
+
+static json_t *describe_text(void)
+{
+    return describe_feature("text_feature.Text", "text", json_object());
+}
+
+/* Sizes of their own are -1. */
+static json_t *describe_image(const dn_shard_info *info)
+{
+    const int is_encoded = dn_is_encoded(info);
+    json_t *const image = json_pack("{s:s,s:{s:[o,o,o]}}", "dtype", "uint8", "shape", "dimensions",
+                                    json_sprintf("%d", is_encoded ? -1 : info->height),
+                                    json_sprintf("%d", is_encoded ? -1 : info->width),
+                                    json_sprintf("%d", info->channels));
+    if (!is_encoded)
+        json_object_set_new(image, "encodingFormat", json_string("png"));
+    return describe_feature("image_feature.Image", "image", image);
+}
+
+/* features.json: the keys of the examples. */
+static json_t *describe_features(const dn_shard_info *info)
+{
+    json_t *const label =
+        describe_feature("class_label_feature.ClassLabel", "classLabel",
+                         json_pack("{s:o}", "numClasses", json_sprintf("%d", info->classes)));
+    json_t *const features = json_pack(
+        "{s:o,s:o,s:o,s:o,s:o,s:o}", "image/class/label", label, "image/class/text",
+        describe_text(), "image/encoded", describe_image(info), "image/format", describe_text(),
+        "image/height", describe_integer(), "image/width", describe_integer());
+    return describe_feature("features_dict.FeaturesDict", "featuresDict",
+                            json_pack("{s:o}", "features", features));
+}
+
+static json_t *describe_split(const dn_manifest *m, dn_split_id split)
+{
+    json_t *const lengths = json_array();
+    int64_t bytes = 0;
+    for (int i = 0; i < m->split[split].shards; i++) {
+        const dn_manifest_shard *const shard = &m->split[split].shard[i];
+        json_array_append_new(lengths, json_sprintf("%" PRId64, shard->count));
+        bytes += shard->tfrecord.bytes;
+    }
+    return json_pack("{s:s,s:s,s:o,s:o}", "name", dn_split_name(split), "filepathTemplate",
+                     "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "shardLengths", lengths,
+                     "numBytes", json_sprintf("%" PRId64, bytes));
+}
+
+/* dataset_info.json: the splits, and what a training step takes. */
+static json_t *describe_set(const struct export_job *x)
+{
+    const dn_manifest *const m = x->making.manifest;
+    return json_pack("{s:s,s:s,s:s,s:[o,o],s:{s:{s:[{s:s},{s:s}]}}}", "name", x->prefix, "version",
+                     "1.0.0", "fileFormat", "tfrecord", "splits", describe_split(m, DN_TRAIN),
+                     describe_split(m, DN_TEST), "supervisedKeys", "tuple", "items", "featureKey",
+                     "image/encoded", "featureKey", "image/class/label");
+}
+
+static dn_status save_text(const struct export_job *x, const char *name, const char *text,
+                           size_t size)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, x->options.out, name));
+    return dn_file_write(path, text, size);
+}
+
+/* Takes the JSON. */
+static dn_status save_json(const struct export_job *x, const char *name, json_t *json)
+{
+    char *const text = json_dumps(json, JSON_INDENT(2));
+    json_decref(json);
+    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", name);
+    const dn_status status = save_text(x, name, text, strlen(text));
+    free(text);
+    return status;
+}
+
+/* A class name a line, by label; slim wants the label before it. */
+static dn_status save_names(const struct export_job *x, const char *name, int with_label)
+{
+    const dn_manifest *const m = x->making.manifest;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const stream = open_memstream(&text, &size);
+    for (int i = 0; stream && i < m->info.classes; i++) {
+        if (with_label)
+            fprintf(stream, "%d:", i);
+        fprintf(stream, "%s\n", m->class_names[i]);
+    }
+    const int good = stream && fclose(stream) == 0;
+    const dn_status status =
+        good ? save_text(x, name, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", name);
+    free(text);
+    return status;
+}
+
+static dn_status save_side_files(const struct export_job *x)
+{
+    DN_TRY(save_json(x, "features.json", describe_features(&x->making.manifest->info)));
+    DN_TRY(save_json(x, "dataset_info.json", describe_set(x)));
+    DN_TRY(save_names(x, "image.class.label.labels.txt", 0));
+    return save_names(x, "labels.txt", 1);
+}
+
+/* ---- all of it ---- */
+
+/* Another folder holds no records of its own, whose TFRecords they would replace. */
+static dn_status check_out(struct export_job *x)
+{
+    const char *const out = x->options.out;
+    char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX];
+    x->in_place = realpath(x->folder, from) && realpath(out, to) && strcmp(from, to) == 0;
+    DN_TRY(dn_join_path(path, out, "dataset.json"));
+    DN_CHECK(x->in_place || access(path, F_OK) != 0, DN_EINVAL,
+             "--out: found records in %s, expected a folder without dataset.json", out);
+    return DN_OK;
+}
+
+static dn_status export_records(struct export_job *x)
+{
+    int lock = -1;
+    dn_status status;
+    DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
+    DN_TRY(check_out(x));
+    find_prefix(x);
+    const int lacks = lacks_file(x);
+    for (int s = 0; lacks && s < DN_SPLITS; s++)
+        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
+    DN_TRY(dn_make_folders(x->options.out));
+    DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
+    if (lacks)
+        DN_TRY_OR_DONE(export_shards(x));
+    DN_TRY_OR_DONE(save_side_files(x));
+done:
+    if (lock >= 0)
+        close(lock);
+    return status;
+}
+
+dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
+{
+    struct export_job x = {.options = {.out = out ? out : folder}, .folder = folder};
+    x.making.options = &x.options;
+    const dn_status status = export_records(&x);
+    *made = x.made;
+    for (int s = 0; s < DN_SPLITS; s++)
+        dn_shards_close(&x.shards[s]);
+    dn_making_end(&x.making);
+    return status;
+}

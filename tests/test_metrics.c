@@ -60,8 +60,8 @@ static void run_to(const fixture *f, FILE *progress, double interval, const char
     assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5}),
                      DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25}),
-                     DN_OK);
+    assert_int_equal(
+        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0}), DN_OK);
     assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);

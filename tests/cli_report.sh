@@ -57,6 +57,10 @@ refused() { # TEXT WORD...
 }
 refused "report: found no run"
 refused "nowhere/metrics.jsonl: cannot read" nowhere
+mkdir empty
+limited "$dn_dist" report empty c --out page.html >out 2>&1 || fail "report of a folder that is no run" out
+grep -q "warning: empty/metrics.jsonl: .*; left out" out || fail "a folder that is no run" out
+refused "report: found no run in any" empty empty
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" c
 finish

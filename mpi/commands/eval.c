@@ -107,13 +107,17 @@ static dn_status print_json(const results *r, int crops)
 }
 
 /* For reports of the run. */
-static dn_status write_evaluation(const results *r, const dn_transform *transform, int crops)
+static dn_status write_evaluation(const results *r, const dn_options *o,
+                                  const dn_transform *transform, int crops)
 {
     char path[PATH_MAX], *text = NULL;
     json_t *const all = to_json(r, crops), *const names = json_array(), *worst = NULL;
     for (int c = 0; c < r->classes; c++)
         json_array_append_new(names, json_string(r->names[c]));
     json_object_set_new(all, "class_names", names);
+    json_object_set_new(all, "checkpoint", json_string(o->checkpoint));
+    json_object_set_new(all, "weights", json_string(o->weights ? "average" : "trained"));
+    json_object_set_new(all, "data", json_string(o->data));
     dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
     json_object_set_new(all, "worst", worst);
     if (status == DN_OK)
@@ -192,8 +196,8 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
     }
     if (status == DN_OK && o->per_sample[0])
         status = write_samples(r, o->per_sample);
-    if (status == DN_OK && r->folder[0])
-        status = write_evaluation(r, transform, crops);
+    if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
+        dn_warn("%s", dn_message());
     free(r->confusion);
     free(data);
     return status;

@@ -35,14 +35,21 @@ static dn_status write_report(const dn_options *options)
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {
         json_t *run;
         status = dn_report_load(&run, options->words[i]);
+        if (status == DN_ENOENT && options->word_count > 1) { /* of "runs/" and a star */
+            dn_warn("%s; left out", dn_message());
+            status = DN_OK;
+            continue;
+        }
         if (status == DN_OK)
             status = add_evaluation(run, options->words[i]);
         json_array_append_new(runs, run);
     }
+    if (status == DN_OK && json_array_size(runs) == 0)
+        status = dn_fail(DN_ENOENT, "report: found no run in any of the folders");
     if (status == DN_OK)
         status = dn_report_write(options->page, runs);
     if (status == DN_OK)
-        printf("%s: runs: %d\n", options->page, options->word_count);
+        printf("%s: runs: %zu\n", options->page, json_array_size(runs));
     json_decref(runs);
     return status;
 }

@@ -50,16 +50,17 @@ static int label_of(int64_t image)
 
 static dn_raw_load load_made_up;
 
-static const dn_raw_set made_up = {.info = {.dataset = "MADE_UP",
-                                            .channels = CHANNELS,
-                                            .height = HEIGHT,
-                                            .width = WIDTH,
-                                            .classes = CLASSES},
-                                   .prefix = "made_up",
-                                   .class_names = names,
-                                   .count = {TRAIN, TEST},
-                                   .form = {{"made-up", ".", "exe"}}, /* needs no files */
-                                   .load = load_made_up};
+static const dn_raw_set made_up = {
+    .info = {.dataset = "MADE_UP",
+             .channels = CHANNELS,
+             .height = HEIGHT,
+             .width = WIDTH,
+             .classes = CLASSES},
+    .prefix = "made_up",
+    .class_names = names,
+    .count = {TRAIN, TEST},
+    .form = {{.name = "made-up", .subfolder = ".", .probe = "exe"}}, /* needs no files */
+    .load = load_made_up};
 
 static dn_status load_made_up(const char *source, const dn_records_options *o, dn_split_id split,
                               dn_raw_split *images)

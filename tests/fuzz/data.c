@@ -29,7 +29,7 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                    .prefix = "fuzz",
                                    .class_names = class_names,
                                    .count = {TRAIN, TEST},
-                                   .form = {{"files", ".", "exe"}},
+                                   .form = {{.name = "files", .subfolder = ".", .probe = "exe"}},
                                    .load = load_raw};
 
 static dn_status load_raw(const char *source, const dn_records_options *options, dn_split_id split,

@@ -132,7 +132,7 @@ static dn_status cut_back(const dn_metrics *m)
             fwrite(line, 1, (size_t)(end - line) + 1, to);
     if (to && fclose(to) != 0 && status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", m->path);
-    if (status == DN_OK && (kept_size != size || memcmp(kept, bytes, size) != 0))
+    if (status == DN_OK && (kept_size != size || (size > 0 && memcmp(kept, bytes, size) != 0)))
         status = dn_file_write(m->path, kept, kept_size);
     free(kept);
     free(run);

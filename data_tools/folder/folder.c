@@ -10,8 +10,6 @@
 
 #include "folder/folder_shards.h"
 
-enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999 };
-
 /* ---- the plan ---- */
 
 /* As for the known sets, of the files' checksums in place of pixels. */
@@ -36,15 +34,12 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
     return DN_OK;
 }
 
-/* So many that a shard of the train split has some 64 MB, as the files are. */
 static int choose_shards(const dn_folder *f, int64_t train)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < train; i++)
         bytes += f->image[i].size;
-    int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
-    shards = shards < train ? shards : train;
-    return shards < 1 ? 1 : shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
+    return dn_making_shards(1, bytes, train);
 }
 
 static dn_status plan_folder(dn_folder_making *k, const dn_shard_info *info)

@@ -93,6 +93,16 @@ static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
              shard->index, split->shards);
 }
 
+int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
+{
+    enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4 };
+    const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
+    int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
+    shards = shards > least ? shards : least;
+    shards = shards < images ? shards : images;
+    return shards < 1 ? 1 : shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
+}
+
 dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
                          const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
 {

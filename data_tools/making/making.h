@@ -32,6 +32,10 @@ dn_status dn_making_begin(dn_making *m, const char *dataset);
 /* The existing records have these options and files, and so many train shards. */
 int dn_making_is_complete(const dn_making *m, int shards);
 
+/* The train shards where nobody said how many, of images with so many bytes: one for each 64 MB,
+ * but of pixels at least as many as a known set has, and no more than images. */
+int dn_making_shards(int is_encoded, int64_t bytes, int64_t images);
+
 /* Makes the manifest of count[] images in so many train shards, and test shards in proportion;
  * without mean, std and source, and the files' sizes and checksums. The class names stay the
  * caller's. DN_EINVAL, DN_ENOMEM. */

@@ -21,7 +21,7 @@
 #include "making/progress.h"
 #include "making/selection.h"
 
-enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4, MOST_PIXEL_BYTES = 1 << 16 };
+enum { MOST_PIXEL_BYTES = 1 << 16 };
 
 struct make_set {
     dn_making making;
@@ -324,19 +324,13 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     return DN_OK;
 }
 
-/* So many that one of the train split has some 64 MB, of pixels at least as many as a known set's.
- */
 static int count_shards(const dn_record_set *set, const dn_shard_info *info, int64_t train)
 {
     const int is_encoded = dn_is_encoded(info);
-    const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
     int64_t bytes = 0;
     for (int64_t i = 0; i < train; i++)
         bytes += is_encoded ? set->record[i].bytes : (int64_t)dn_image_values(info);
-    int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
-    shards = shards > least ? shards : least;
-    shards = shards < train ? shards : train;
-    return shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
+    return dn_making_shards(is_encoded, bytes, train);
 }
 
 static dn_status plan_set(struct make_set *k, dn_shard_info *info)

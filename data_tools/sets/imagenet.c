@@ -437,12 +437,13 @@ static dn_status add_listed(struct scan *s)
 static dn_status load_truth(struct scan *s)
 {
     const dn_folder *const f = s->folder;
-    char devkit[PATH_MAX], folder[] = "/tmp/dn_devkit_XXXXXX";
+    char devkit[PATH_MAX], folder[PATH_MAX];
     if (is_below(f, s->layout->truth, s->list_path))
         return load_list(s);
     DN_CHECK(is_below(f, s->layout->devkit, devkit), DN_ENOENT,
              "%s: found no classes of the validation images: no folders, no %s, no --val-labels",
              f->source, s->layout->devkit ? s->layout->devkit : s->layout->list);
+    DN_TRY(dn_temporary_path(folder, "create_records"));
     DN_CHECK(mkdtemp(folder), DN_EIO, "%s: cannot make it: %s", folder, strerror(errno));
     dn_status status = dn_unpack(devkit, folder, DEVKIT_BYTES);
     if (status == DN_OK)

@@ -197,14 +197,12 @@ static dn_status scan_records(dn_record_set *set, int file, dn_tfrecord *t, int 
 
 /* ---- one file ---- */
 
-/* $TMPDIR or /var/tmp: what is large belongs in neither memory nor the folder of the records. */
 static dn_status open_unpacked(dn_record_set *set)
 {
-    const char *const folder = getenv("TMPDIR");
     char path[PATH_MAX];
     if (set->unpacked >= 0)
         return DN_OK;
-    DN_TRY(dn_join_path(path, folder && *folder ? folder : "/var/tmp", "create_records.XXXXXX"));
+    DN_TRY(dn_temporary_path(path, "create_records"));
     set->unpacked = mkstemp(path);
     DN_CHECK(set->unpacked >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
     unlink(path);

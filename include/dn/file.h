@@ -20,6 +20,10 @@
 /* path = folder/name, or DN_EINVAL where that is too long. */
 dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name);
 
+/* path = a name for mkstemp or mkdtemp in $TMPDIR, or in /var/tmp: what is large belongs in no
+ * memory. As dn_join_path. */
+dn_status dn_temporary_path(char path[PATH_MAX], const char *program);
+
 /* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO. */
 dn_status dn_make_folders(const char *path);
 

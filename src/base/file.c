@@ -37,6 +37,14 @@ static dn_status make_folder(const char *path)
     return DN_OK;
 }
 
+dn_status dn_temporary_path(char path[PATH_MAX], const char *program)
+{
+    const char *const folder = getenv("TMPDIR");
+    char name[64];
+    snprintf(name, sizeof name, "%s.XXXXXX", program);
+    return dn_join_path(path, folder && *folder ? folder : "/var/tmp", name);
+}
+
 dn_status dn_make_folders(const char *path)
 {
     char part[PATH_MAX];

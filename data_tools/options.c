@@ -14,7 +14,7 @@
 #include "dn/program.h"
 
 typedef enum kind {
-    FLAG,     /* int, 1 */
+    FLAG,     /* int, 1, or as a word of dn_parse_truth says */
     TEXT,     /* const char * */
     INTEGER,  /* int from 1 to `max` */
     OPTIONAL, /* the same, or where no number follows, `min` */
@@ -147,7 +147,9 @@ static dn_status parse_value(const row *r, const char *text, dn_records_options 
     double real;
     switch (r->kind) {
     case FLAG:
-        *(int *)place = 1;
+        *(int *)place = text ? dn_parse_truth(text) : 1;
+        DN_CHECK(*(int *)place >= 0, DN_EINVAL, "--%s: found \"%s\", expected " DN_TRUTH_WORDS,
+                 r->name, text);
         break;
     case TEXT:
         *(const char **)place = text;
@@ -197,15 +199,22 @@ static dn_status refuse_option(const char *word, int is_bare)
                    is_bare ? "" : dn_nearest_hint(&nearest, "--"));
 }
 
+/* Whether the word after an option that needs none is its value. */
+static int is_value(const row *r, const char *word)
+{
+    return r->kind == FLAG ? dn_parse_truth(word) >= 0
+                           : r->kind == OPTIONAL && isdigit((unsigned char)*word);
+}
+
 dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options)
 {
     struct option names[ROWS + 1] = {0};
     for (int i = 0; i < ROWS; i++)
-        names[i] = (struct option){rows[i].name,
-                                   rows[i].kind == OPTIONAL ? optional_argument
-                                   : rows[i].argument       ? required_argument
-                                                            : no_argument,
-                                   NULL, 0};
+        names[i] =
+            (struct option){rows[i].name,
+                            rows[i].kind == OPTIONAL || rows[i].kind == FLAG ? optional_argument
+                                                                             : required_argument,
+                            NULL, 0};
     *options = (dn_records_options){
         .zstd_level = 6,
         .seed = 1,
@@ -225,8 +234,7 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         }
         DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
                  "--%s: found \"\", expected a value; see --help", names[at].name);
-        if (!optarg && rows[at].kind == OPTIONAL && argv[optind] &&
-            isdigit((unsigned char)*argv[optind]))
+        if (!optarg && argv[optind] && is_value(&rows[at], argv[optind]))
             optarg = argv[optind++];
         DN_TRY(parse_value(&rows[at], optarg, options));
         options->given |= UINT64_C(1) << at;

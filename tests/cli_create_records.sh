@@ -64,6 +64,7 @@ refused '--shards: found "4x", expected 1 to 99999' CIFAR10 --shards 4x
 refused '--jobs: found "-1", expected 1 to 1024' CIFAR10 --jobs -1
 refused '--jobs: found " 5", expected 1 to 1024' CIFAR10 --jobs ' 5'
 refused '--jobs: found "18446744073709551617", expected 1 to 1024' CIFAR10 --jobs 18446744073709551617
+refused '--json: found "maybe", expected true|yes|on|1 or false|no|off|0' info data --json=maybe
 refused "takes one folder" verify
 refused "found more words" CIFAR10 extra
 refused "list takes no further word" list data

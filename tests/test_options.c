@@ -143,7 +143,11 @@ static void test_errors(void **state)
     expect_failure(PARSE("train", "--optimizer", "lion"),
                    "--optimizer: found 'lion', expected sgd|adam|adamw|rmsprop|lars|lamb");
     expect_failure(PARSE("train", "--nesterov=maybe"),
-                   "--nesterov: found 'maybe', expected 0|1|off|on|no|yes|false|true");
+                   "--nesterov: found 'maybe', expected true|yes|on|1 or false|no|off|0");
+    expect_failure(PARSE("train", "--nesterov", "maybe"),
+                   "--nesterov: found 'maybe', expected true|yes|on|1 or false|no|off|0");
+    expect_failure(PARSE("train", "--nesterov="),
+                   "--nesterov: found '', expected true|yes|on|1 or false|no|off|0");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
     expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
     expect_failure(PARSE("train", "--data", ""), "--data: found '', expected DIR");
@@ -255,6 +259,43 @@ static void expect_config_failure(const char *text, const char *message)
     expect_failure(status, expected);
 }
 
+/* Every switch of every command, by any word, and where "on" and "off" are two of the choices. */
+static void test_truth(void **state)
+{
+    static const char *const words[] = {"false", "TRUE", "No", "yes", "OFF", "On", "0", "1"};
+    char argument[64], text[96], path[64];
+    int switches = 0;
+    (void)state;
+    for (int bit = 1; bit <= DN_COMMAND_REPORT; bit *= 2)
+        for (const dn_option *o = dn_option_table; o->name; o++) {
+            if (o->kind != DN_SWITCH || !(o->commands & bit) || strcmp(o->name, "version") == 0)
+                continue;
+            const dn_command command = {
+                .name = "command", .bit = (dn_command_bit)bit, .words = "RUN"};
+            for (int i = 0; i < 8; i++) {
+                snprintf(argument, sizeof argument, "--%s=%s", o->name, words[i]);
+                const char *const argv[] = {argument, "run"};
+                assert_int_equal(dn_options_parse(&options, &command, 2, argv), DN_OK);
+                assert_int_equal(*(const int *)((const char *)&options + o->offset), i % 2);
+                free(options.words);
+                switches++;
+            }
+        }
+    assert_true(switches > 8 * 12);
+    for (int i = 0; i < 8; i++) {
+        snprintf(text, sizeof text, "nesterov = %s\nsync-bn = %s\n", words[i], words[i]);
+        assert_int_equal(parse_config(text, path), DN_OK);
+        assert_true(options.step.rule.nesterov == i % 2 && options.sync_bn == i % 2);
+        PARSE_WELL("train", "--nesterov", words[i], "--comm-thread", words[i]);
+        assert_true(options.step.rule.nesterov == i % 2 &&
+                    (int)options.step.comm_thread == 2 - i % 2);
+    }
+    PARSE_WELL("eval", "--json", "run", "--crops", "1");
+    assert_true(options.json == 1 && options.crops == 0 && strcmp(options.checkpoint, "run") == 0);
+    PARSE_WELL("train", "--help", "nesterov");
+    assert_int_equal(options.help, 1);
+}
+
 static void test_config(void **state)
 {
     (void)state;
@@ -281,6 +322,8 @@ static void test_config(void **state)
                                            "'dn_dist train'");
     expect_config_failure("epochs = x\n",
                           ":1: epochs: found 'x', expected a whole number from 1 to 1000000000");
+    expect_config_failure("nesterov = nope\n", ":1: nesterov: found 'nope', expected true|yes|on|1 "
+                                               "or false|no|off|0");
     expect_config_failure("epochs = 2\nnesterov\n",
                           ":2: found no value, expected a line of key = value");
     memset(line, 'x', sizeof line);
@@ -439,12 +482,19 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),      cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),     cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),    cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_config),     cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones), cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_truth),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,12 @@ int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value);
 /* The same for a decimal number as "-0.5" or "1e-3"; no NaN, no infinity. */
 int dn_parse_real(const char *text, double min, double max, double *value);
 
+/* What a switch's value may be, in any letter case. */
+#define DN_TRUTH_WORDS "true|yes|on|1 or false|no|off|0"
+
+/* 1 or 0 as such a word says; -1 where it is none. */
+int dn_parse_truth(const char *text);
+
 /* The name that a mistyped word was most likely meant to be: {.word = WORD}, then all names. */
 typedef struct dn_nearest {
     const char *word;

@@ -7,6 +7,7 @@
  */
 #include "options/options.h"
 
+#include "dn/program.h"
 #include "dn/schedule.h"
 #include "dn/spec.h"
 #include "dn/weights.h"
@@ -32,7 +33,7 @@ enum {
 #define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
 #define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, NAMES("0", "1", "off", "on", "no", "yes", "false", "true"), NULL
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, DN_TRUTH_WORDS, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
 

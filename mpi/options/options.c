@@ -46,6 +46,12 @@ static const char *option_hint(dn_nearest *nearest, dn_command_bit command, cons
     return dn_nearest_hint(nearest, prefix);
 }
 
+/* --help and --version, which stand on the command line alone and take no value. */
+static int asks_for_text(const dn_option *o)
+{
+    return strcmp(o->name, "help") == 0 || strcmp(o->name, "version") == 0;
+}
+
 /* The row's bit in dn_options.given. */
 static dn_option_set given_bit(const dn_option *o)
 {
@@ -79,13 +85,28 @@ static const char *argument_text(const dn_option *o, char list[CHOICES_SIZE])
     return list;
 }
 
+static dn_status set_switch(int *field, const dn_option *o, const char *text)
+{
+    const int value = dn_parse_truth(text);
+    DN_CHECK(value >= 0, DN_EINVAL, "%s: found '%s', expected %s", o->name, text, o->argument);
+    *field = value;
+    return DN_OK;
+}
+
+/* Where "on" or "off" is among the choices, a switch's other words stand for it, too. */
+static int is_same_truth(const char *name, const char *text)
+{
+    const int is_switched = strcmp(name, "on") == 0 || strcmp(name, "off") == 0;
+    return is_switched && dn_parse_truth(name) == dn_parse_truth(text);
+}
+
 static dn_status set_choice(int *field, const dn_option *o, const char *text)
 {
     char list[CHOICES_SIZE];
     dn_nearest nearest = {.word = text};
     for (int i = 0; choice_name(o, i) != NULL; i++)
-        if (dn_nearest_try(&nearest, choice_name(o, i))) {
-            *field = o->kind == DN_SWITCH ? i % 2 : i;
+        if (dn_nearest_try(&nearest, choice_name(o, i)) || is_same_truth(choice_name(o, i), text)) {
+            *field = i;
             return DN_OK;
         }
     return dn_fail(DN_EINVAL, "%s: found '%s', expected %s%s", o->name, text,
@@ -146,6 +167,8 @@ static dn_status set_option(dn_options *options, const dn_option *o, const char 
         return set_whole(field, o, text);
     case DN_REAL:
         return set_real(field, o, text);
+    case DN_SWITCH:
+        return set_switch(field, o, text);
     default:
         return set_choice(field, o, text);
     }
@@ -165,7 +188,7 @@ static void option_text(const dn_options *options, const dn_option *o, char text
         while (strtod(text, NULL) != value && ++digits <= 17);
     } else if (o->kind == DN_WHOLE && o->size == sizeof(int64_t)) {
         snprintf(text, DN_PATH_SIZE, "%" PRId64, *(const int64_t *)field);
-    } else if (o->kind == DN_WHOLE) {
+    } else if (o->kind == DN_WHOLE || o->kind == DN_SWITCH) {
         snprintf(text, DN_PATH_SIZE, "%d", *(const int *)field);
     } else {
         snprintf(text, DN_PATH_SIZE, "%s", choice_name(o, *(const int *)field));
@@ -187,8 +210,7 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name, strlen(name));
     dn_nearest nearest = {.word = name};
-    if (!o || strcmp(o->name, "config") == 0 || strcmp(o->name, "recipe") == 0 ||
-        strcmp(o->name, "help") == 0 || strcmp(o->name, "version") == 0)
+    if (!o || asks_for_text(o) || strcmp(o->name, "config") == 0 || strcmp(o->name, "recipe") == 0)
         to->status =
             dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'%s", name,
                     o ? "" : option_hint(&nearest, DN_COMMAND_TRAIN, ""));
@@ -273,14 +295,6 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 
 /* ---- the command line ---- */
 
-static int is_choice(const dn_option *o, const char *text)
-{
-    for (int i = 0; choice_name(o, i) != NULL; i++)
-        if (strcmp(choice_name(o, i), text) == 0)
-            return 1;
-    return 0;
-}
-
 static dn_status take_word(dn_options *options, const char *word)
 {
     const size_t count = (size_t)options->word_count + 1;
@@ -291,13 +305,21 @@ static dn_status take_word(dn_options *options, const char *word)
     return DN_OK;
 }
 
+/* Whether the word after a switch is its value: any word but an option, where the command takes
+ * none of its own. */
+static int is_switch_value(const dn_option *o, const dn_command *command, const char *word)
+{
+    return word != NULL && !asks_for_text(o) &&
+           (dn_parse_truth(word) >= 0 || (!command->words && word[0] != '-'));
+}
+
 /* Takes the option at argv[*at], moves *at past it and its value. */
-static dn_status parse_option(dn_options *options, const char *command, int argc,
+static dn_status parse_option(dn_options *options, const dn_command *command, int argc,
                               const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
     DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
-             "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command,
+             "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command->name,
              options->command & DN_COMMAND_TRAINED ? "data" : "model");
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
@@ -312,9 +334,10 @@ static dn_status parse_option(dn_options *options, const char *command, int argc
     snprintf(word, sizeof word, "%.*s", (int)length, name);
     dn_nearest nearest = {.word = word};
     DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'%s",
-             (int)length, name, command, option_hint(&nearest, options->command, "--"));
+             (int)length, name, command->name, option_hint(&nearest, options->command, "--"));
     if (!value && o->kind == DN_SWITCH)
-        value = *at + 1 < argc && is_choice(o, argv[*at + 1]) ? argv[++*at] : "1";
+        value =
+            is_switch_value(o, command, *at + 1 < argc ? argv[*at + 1] : NULL) ? argv[++*at] : "1";
     if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
         value = argv[++*at];
     DN_CHECK(value, DN_EINVAL, "--%s: found no value, expected %s", o->name,
@@ -330,9 +353,8 @@ static dn_status parse_option(dn_options *options, const char *command, int argc
 static dn_status parse_argument(dn_options *options, const dn_command *command, int argc,
                                 const char *const *argv, int *at)
 {
-    return command->words && argv[*at][0] != '-'
-               ? take_word(options, argv[(*at)++])
-               : parse_option(options, command->name, argc, argv, at);
+    return command->words && argv[*at][0] != '-' ? take_word(options, argv[(*at)++])
+                                                 : parse_option(options, command, argc, argv, at);
 }
 
 /* Which checkpoint a command uses: the option's, else the first word's. */

@@ -162,8 +162,8 @@ typedef struct dn_option {
     dn_option_kind kind;
     size_t offset, size;      /* of the field in dn_options */
     double min, max;          /* of a number */
-    const char *argument;     /* of text or a number, as --help shows it */
-    const char *const *names; /* of a choice or switch, up to a NULL ... */
+    const char *argument;     /* of text or a number, as --help shows it; a switch's words */
+    const char *const *names; /* of a choice, up to a NULL ... */
     dn_name_fn *choice;       /* ... or where a choice's come from */
     const char *initial;      /* default */
     dn_bearing bearing;

@@ -66,6 +66,15 @@ int dn_parse_real(const char *text, double min, double max, double *value)
            *end == '\0' && errno == 0 && *value >= min && *value <= max;
 }
 
+int dn_parse_truth(const char *text)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    for (int i = 0; i < (int)(sizeof words / sizeof *words); i++)
+        if (strcasecmp(text, words[i]) == 0)
+            return i % 2;
+    return -1;
+}
+
 enum { MOST_LETTERS = 63 };
 
 static int least(int a, int b)

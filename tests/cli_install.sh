@@ -18,6 +18,11 @@ diff <(cd root && find . -type f | sort) <(cd unpacked && find . -type f | sort)
     fail "other files in the package than installed" out
 
 # Programs
+[[ $(PKG_CONFIG_PATH=unpacked/usr/share/pkgconfig pkg-config --variable=slurmdir dn_dist) -ef \
+    unpacked/usr/share/dn_dist/slurm ]] || fail "pkg-config: the folder of Slurm scripts"
+for path in $(grep -o "(docs/[a-z-]*[.][a-z]*" unpacked/usr/share/doc/dn_dist/README.md | tr -d '('); do
+    [[ -e unpacked/usr/share/doc/dn_dist/$path ]] || fail "README: found no $path beside it"
+done
 for program in dn_dist create_records; do
     PATH=/bin limited "unpacked/usr/bin/$program" --version >out 2>&1 || fail "$program --version" out
 done
@@ -30,11 +35,14 @@ limited "$build/dn_dist" --help | awk '/^commands:/ { on = 1; next } /^$/ { on =
 [[ -s commands ]] || fail "found no commands"
 while read -r command; do
     [[ -s $pages/dn_dist-$command.1 ]] || fail "found no page of dn_dist $command"
+    grep -q "^dn_dist-$command .- " "$pages/dn_dist-$command.1" || fail "the name of dn_dist-$command.1"
 done <commands
 for page in "$pages"/*.1; do
     LC_ALL=C.UTF-8 MANROFFSEQ= MANWIDTH=80 man --warnings=w -E UTF-8 -l -Tutf8 "$page" >out 2>error ||
         fail "$page" error
-    ! grep -v "cannot adjust line\|can't break line" error || fail "$page: warnings" error
+    ! grep -v "can't break line" error || fail "$page: warnings" error
+    name=$(basename "$page" .1)
+    grep -q "^$name(1) .* $name(1)$" out || fail "$page: expected $name(1) at its top" out
 done
 grep -q -- "--virtual" <(man -l "$pages/dn_dist-train.1" | col -b) || fail "dn_dist-train.1: an option"
 

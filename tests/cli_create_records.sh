@@ -9,26 +9,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$tmp"
 unset DN_SOURCE_DIR
-records=$build/create_records
-
-# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT, and leaves nothing
-# temporary behind.
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$records" "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "create_records $*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
-        fail "create_records $*: expected a last line with \"$text\"" out
-    [[ -z $(find . -name '*.partial') ]] || fail "create_records $*: left temporary files"
-}
-
-accepted() {
-    local text=$1
-    shift
-    limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?, expected 0" out
-    grep -qF -- "$text" out || fail "create_records $*: expected \"$text\"" out
-}
+program=create_records
+records=$build/$program
 
 # change FILE OFFSET: writes byte 11 there.
 change() { printf '\x0b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }

@@ -5,25 +5,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
-records=$build/create_records
-
-# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT.
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$records" FOLDER "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "FOLDER $*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
-        fail "FOLDER $*: expected a last line with \"$text\"" out
-}
-
-# accepted TEXT ARGUMENT...
-accepted() {
-    local text=$1
-    shift
-    limited "$records" FOLDER "$@" >out 2>&1 || fail "FOLDER $*: found status $?, expected 0" out
-    grep -qF -- "$text" out || fail "FOLDER $*: expected \"$text\"" out
-}
+program=create_records
+records=$build/$program
 
 check() { limited "$python" "$here/folder.py" check "$@" >out 2>&1 || fail "check $*" out; }
 
@@ -34,26 +17,26 @@ print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["cou
 "$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"
 
 # Options
-refused "found no --source"
-refused "nowhere: cannot read: No such file" --source nowhere
-refused '--val-fraction: found "1"' --source mixed --val-fraction 1
-refused '--limit: found "0"' --source mixed --limit 0
-refused '--on-bad-image: found "go"' --source mixed --on-bad-image go
-refused 'found no class "bee" in mixed' --source mixed --classes b,bee
+refused "found no --source" FOLDER
+refused "nowhere: cannot read: No such file" FOLDER --source nowhere
+refused '--val-fraction: found "1"' FOLDER --source mixed --val-fraction 1
+refused '--limit: found "0"' FOLDER --source mixed --limit 0
+refused '--on-bad-image: found "go"' FOLDER --source mixed --on-bad-image go
+refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 "$records" CIFAR10 --on-bad-image skip >out 2>&1 && fail "CIFAR10 --on-bad-image: accepted"
 grep -q -- "--on-bad-image: found it with CIFAR10, which does not take it" out ||
     fail "CIFAR10 --on-bad-image" out
 
 # Odd files and names; a drawn test split; the same bytes on any number of threads
-accepted "mixed: 66 images, 7 other files passed over, 0 bad images left out" --source mixed --jobs 2
+accepted "mixed: 66 images, 7 other files passed over, 0 bad images left out" FOLDER --source mixed --jobs 2
 [[ -f data/mixed/mixed-train-00000-of-00001.h5 ]] || fail "the default folder and names" out
 grep -q "mixed/b/looks.jpg: by its content no JPEG and no PNG; passed over" out ||
     fail "a name that promises an image" out
 check data/mixed mixed
-accepted "already complete" --source mixed
-accepted "5 classes, encoded images, train 59 in 4 shards, test 7 in 1" \
+accepted "already complete" FOLDER --source mixed
+accepted "5 classes, encoded images, train 59 in 4 shards, test 7 in 1" FOLDER \
     --source mixed --out one --shards 4 --jobs 1
-accepted "written" --source mixed --out two --shards 4 --jobs 2
+accepted "written" FOLDER --source mixed --out two --shards 4 --jobs 2
 diff -r one two || fail "other bytes on other threads"
 check one mixed
 verify() { limited "$records" verify "$1" >out 2>&1; }
@@ -65,47 +48,47 @@ grep -q "create_records: two/mixed-train-00002-of-00004.h5: image [0-9]* at byte
     fail "verify: a changed byte" out
 
 # Which images are drawn
-accepted "written" --source mixed --out seed --seed 2
+accepted "written" FOLDER --source mixed --out seed --seed 2
 cmp -s data/mixed/mixed-test-00000-of-00001.h5 seed/mixed-test-00000-of-00001.h5 &&
     fail "--seed 2 draws as seed 1"
-accepted "written" --source mixed --out half --val-fraction 0.5 --classes B,b
+accepted "written" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
 [[ $(images half train) == 20 && $(images half test) == 21 ]] || fail "--val-fraction 0.5" out
-accepted "3 classes" --source mixed --out few --classes "B,b,Été" --limit 3
+accepted "3 classes" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
 [[ $(($(images few train) + $(images few test))) == 9 ]] || fail "--limit 3" out
 
 # Another source
 cp -r mixed/b more
 mkdir source
 mv more source/b
-refused "found records of other images or labels than those in mixed" \
+refused "found records of other images or labels than those in mixed" FOLDER \
     --source mixed --out half --classes B,b --seed 3 --val-fraction 0.5
-refused "dataset.json: found mixed, expected source" --source source --out half
+refused "dataset.json: found mixed, expected source" FOLDER --source source --out half
 ln -s ../mixed elsewhere/mixed
-accepted "already complete" --source elsewhere/mixed
+accepted "already complete" FOLDER --source elsewhere/mixed
 
 # Splits
-accepted "3 classes, encoded images, train 15 in 1 shards, test 10 in 1" --source splits --out s
+accepted "3 classes, encoded images, train 15 in 1 shards, test 10 in 1" FOLDER --source splits --out s
 check s splits/train splits/val
-refused "--val-fraction: found the folder splits/val" --source splits --val-fraction 0.2
+refused "--val-fraction: found the folder splits/val" FOLDER --source splits --val-fraction 0.2
 mv splits/val splits/test
-accepted "already complete" --source splits --out s
+accepted "already complete" FOLDER --source splits --out s
 mkdir splits/train/train
-refused "splits/train/train: found no image" --source splits --out t
+refused "splits/train/train: found no image" FOLDER --source splits --out t
 rmdir splits/train/train
 cp -r splits/train/x splits/test/new
-refused "splits/test/new: found a class that is not among those of the train split" --source splits
-accepted "2 classes" --source splits --out t --classes x,z
+refused "splits/test/new: found a class that is not among those of the train split" FOLDER --source splits
+accepted "2 classes" FOLDER --source splits --out t --classes x,z
 mkdir alone
 mv splits/train alone
-accepted "3 classes, encoded images, train 13 in 1 shards, test 2 in 1" --source alone --out a
+accepted "3 classes, encoded images, train 13 in 1 shards, test 2 in 1" FOLDER --source alone --out a
 mv alone/train/y alone/train/train
-accepted "train" --source alone/train --out b
+accepted "train" FOLDER --source alone/train --out b
 mkdir single
 for name in p q r; do
     mkdir -p "single/$name" && cp "alone/train/x/0.jpg" "single/$name"
 done
-refused "leaves one split of 3 images empty" --source single
-accepted "found one image a class; the 2 that are drawn" --source single --val-fraction 0.5 --out d
+refused "leaves one split of 3 images empty" FOLDER --source single
+accepted "found one image a class; the 2 that are drawn" FOLDER --source single --val-fraction 0.5 --out d
 
 # Images that are converted
 converted() {
@@ -114,22 +97,22 @@ converted() {
     limited "$python" "$here/folder.py" converted "$out" sizes/train sizes/val "$@" >out 2>&1 ||
         fail "converted $out $*" out
 }
-refused "--quality: found it without --short-side or --exif apply" --source sizes --quality 90
-refused '--short-side: found "0", expected 1 to 65500' --source sizes --short-side 0
-accepted "sizes: 22 images, 0 other files passed over, 0 bad images left out; 8 not turned as EXIF says" \
+refused "--quality: found it without --short-side or --exif apply" FOLDER --source sizes --quality 90
+refused '--short-side: found "0", expected 1 to 65500' FOLDER --source sizes --short-side 0
+accepted "sizes: 22 images, 0 other files passed over, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
     --source sizes --out s0
 converted s0 0 0 ignore
-accepted "written" --source sizes --out s64 --short-side 64 --quality 80
+accepted "written" FOLDER --source sizes --out s64 --short-side 64 --quality 80
 converted s64 64 80 ignore
 grep -q '"conversion": "short side 64, quality 80"' s64/dataset.json || fail "the conversion" s64/dataset.json
-accepted "already complete" --source sizes --out s64 --short-side 64 --quality 80
-accepted "written" --source sizes --out s64 --short-side=64
+accepted "already complete" FOLDER --source sizes --out s64 --short-side 64 --quality 80
+accepted "written" FOLDER --source sizes --out s64 --short-side=64
 converted s64 64 90 ignore
-accepted "written" --out s64 --short-side --source sizes
+accepted "written" FOLDER --out s64 --short-side --source sizes
 converted s64 256 90 ignore
-accepted "; 8 turned as EXIF says" --source sizes --out turned --exif apply
+accepted "; 8 turned as EXIF says" FOLDER --source sizes --out turned --exif apply
 converted turned 0 95 apply
-accepted "written" --source sizes --out both --exif apply --short-side 70 --jobs 1
+accepted "written" FOLDER --source sizes --out both --exif apply --short-side 70 --jobs 1
 converted both 70 90 apply
 verify both || fail "verify converted images" out
 
@@ -185,25 +168,25 @@ diff -r whole random || fail "other bytes after random interruptions"
 # Class names
 mkdir named
 cp -r alone/train/x "named/$(printf 'a\xff')"
-refused "found a class name that is no UTF-8" --source named
+refused "found a class name that is no UTF-8" FOLDER --source named
 rm -r named/*
 cp -r alone/train/x "named/$(printf 'a\nb')"
-refused "named/a?b: found a class name that is no UTF-8 or has control characters" --source named
+refused "named/a?b: found a class name that is no UTF-8 or has control characters" FOLDER --source named
 mkdir empty
-refused "empty: found 0 class folders" --source empty
+refused "empty: found 0 class folders" FOLDER --source empty
 
 # Bad images: the first stops, or each is named and left out
-refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman codes; --on-bad-image skip" \
+refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman codes; --on-bad-image skip" FOLDER \
     --source bad --out bad-records
 [[ ! -e bad-records ]] || fail "a folder after a failure"
-accepted "bad: 9 images, 0 other files passed over, 6 bad images left out" \
+accepted "bad: 9 images, 0 other files passed over, 6 bad images left out" FOLDER \
     --source bad --out bad-records --on-bad-image skip
 for name in arithmetic empty short undecodable to_nothing; do
     grep -q "^warning: bad/x/$name.jpg: .*; left out" out || fail "$name.jpg is not named" out
 done
 grep -q "^warning: bad/x/to_itself: .*; left out" out || fail "a link to itself is not named" out
 truncate -s 70000000 bad/x/0.jpg
-refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" --source bad
+refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" FOLDER --source bad
 rm bad/x/?.jpg
-refused "bad: found no sound image among the" --source bad --on-bad-image skip --out e
+refused "bad: found no sound image among the" FOLDER --source bad --on-bad-image skip --out e
 finish

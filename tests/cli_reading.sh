@@ -5,6 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy || skip "found no python3 with PIL and numpy (Debian: python3-pil)"
 cd "$tmp"
+program=dn_dist
 
 "$python" - <<'END' || fail "the images could not be made"
 import os
@@ -104,14 +105,6 @@ assert bench["images_per_s"] > 0 and abs(bench["images_per_s"] * bench["seconds"
 assert min(sizes) <= bench["bytes"] / bench["images"] <= max(sizes), bench
 END
 
-# refused TEXT COMMAND...
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$build/dn_dist" "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "$*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "dn_dist: "*"$text"* ]] || fail "$*: expected \"$text\"" out
-}
 refused "--data: found it without --reader" bench --data records
 refused '--shuffle: found "window:63", expected full, or window:N of 64 or more' \
     bench --reader --data records --shuffle window:63

@@ -4,7 +4,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
 records
-dn_dist=$build/dn_dist
+program=dn_dist
+dn_dist=$build/$program
 cd "$tmp"
 
 train() { # FOLDER OPTION...
@@ -49,18 +50,12 @@ train c --optimizer adam --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
 
-refused() { # TEXT WORD...
-    local text=$1
-    shift
-    ! limited "$dn_dist" report "$@" >out 2>&1 || fail "report $*: accepted"
-    grep -q -- "dn_dist: $text" out || fail "report $*: expected $text" out
-}
-refused "report: found no run"
-refused "nowhere/metrics.jsonl: cannot read" nowhere
+refused "report: found no run" report
+refused "nowhere/metrics.jsonl: cannot read" report nowhere
 mkdir empty
 limited "$dn_dist" report empty c --out page.html >out 2>&1 || fail "report of a folder that is no run" out
 grep -q "warning: empty/metrics.jsonl: .*; left out" out || fail "a folder that is no run" out
-refused "report: found no run in any" empty empty
+refused "report: found no run in any" report empty empty
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
-refused "c/metrics.jsonl:2: found no JSON object" c
+refused "c/metrics.jsonl:2: found no JSON object" report c
 finish

@@ -7,24 +7,7 @@ find_python PIL numpy h5py scipy ||
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 unset DN_SOURCE_DIR
-records=$build/create_records
-
-# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT.
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$records" "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "create_records $*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
-        fail "create_records $*: expected a last line with \"$text\"" out
-}
-
-accepted() {
-    local text=$1
-    shift
-    limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?, expected 0" out
-    grep -qF -- "$text" out || fail "create_records $*: expected \"$text\"" out
-}
+program=create_records
 
 check() { limited "$python" "$here/sets.py" "$@" >out 2>&1 || fail "check $*" out; }
 

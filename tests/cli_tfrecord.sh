@@ -7,28 +7,9 @@ find_python PIL numpy h5py crc32c google.protobuf && command -v protoc zstd >/de
         "(Debian: python3-protobuf protobuf-compiler python3-crc32c)"
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
-records=$build/create_records
+program=create_records
+records=$build/$program
 export TMPDIR=$tmp PYTHONPATH=$tmp
-
-# refused TEXT ARGUMENT...: the command fails with one last line that holds TEXT, and no file of an
-# unpacked one stays.
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$records" "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "$*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "create_records: "*"$text"* ]] ||
-        fail "$*: expected a last line with \"$text\"" out
-    [[ -z $(compgen -G "$tmp/create_records.*") ]] || fail "$*: left a temporary file"
-}
-
-# accepted TEXT ARGUMENT...
-accepted() {
-    local text=$1
-    shift
-    limited "$records" "$@" >out 2>&1 || fail "$*: found status $?, expected 0" out
-    grep -qF -- "$text" out || fail "$*: expected \"$text\"" out
-}
 
 python() { limited "$python" "$here/tfrecords.py" "$@" >out 2>&1 || fail "tfrecords.py $*" out; }
 

@@ -35,6 +35,26 @@ finish() {
 # limited COMMAND...: no command of a test may hang.
 limited() { timeout --kill-after=10 120 "$@"; }
 
+# refused TEXT ARGUMENT...: $program fails with one last line that holds TEXT, and leaves no temporary
+# file in the current folder.
+refused() {
+    local text=$1 status=0
+    shift
+    limited "$build/$program" "$@" >out 2>&1 || status=$?
+    ((status == 1)) || fail "$program $*: found status $status, expected 1" out
+    [[ $(tail -n 1 out) == "$program: "*"$text"* ]] ||
+        fail "$program $*: expected a last line with \"$text\"" out
+    [[ -z $(find . -name '*.partial' -o -name "$program.*") ]] || fail "$program $*: left temporary files"
+}
+
+# accepted TEXT ARGUMENT...: $program says TEXT.
+accepted() {
+    local text=$1
+    shift
+    limited "$build/$program" "$@" >out 2>&1 || fail "$program $*: found status $?, expected 0" out
+    grep -qF -- "$text" out || fail "$program $*: expected \"$text\"" out
+}
+
 # on_ranks R COMMAND...
 on_ranks() {
     local ranks=$1

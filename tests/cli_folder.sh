@@ -27,6 +27,26 @@ refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 grep -q -- "--on-bad-image: found it with CIFAR10, which does not take it" out ||
     fail "CIFAR10 --on-bad-image" out
 
+# A file that cannot be read is no bad image; root reads any, unless it gives that up
+mkdir locked locked/a
+cp mixed/b/{0,1,2,3,4,5,6,8,9}.jpg locked/a
+first=locked/a/0.jpg
+chmod 000 "$first"
+plainly=()
+((EUID != 0)) || plainly=(setpriv --bounding-set=-dac_override,-dac_read_search)
+if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null 2>&1; then
+    for how in stop skip; do
+        limited "${plainly[@]}" "$records" FOLDER --source locked --on-bad-image $how >out 2>&1 &&
+            fail "an unreadable file: accepted with --on-bad-image $how"
+        grep -q "^create_records: $first: cannot read: Permission denied" out ||
+            fail "an unreadable file with --on-bad-image $how" out
+    done
+    grep -q "skip leaves out bad images, no unreadable files" out || fail "an unreadable file" out
+else
+    echo "not tried: a file that cannot be read: this user reads any"
+fi
+rm -rf locked data
+
 # Odd files and names; a drawn test split; the same bytes on any number of threads
 accepted "mixed: 66 images, 7 other files passed over, 0 bad images left out" FOLDER --source mixed --jobs 2
 [[ -f data/mixed/mixed-train-00000-of-00001.h5 ]] || fail "the default folder and names" out

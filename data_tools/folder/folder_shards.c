@@ -161,17 +161,21 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         return;
     }
     status = make_image(k, s, i, converter);
-    if (status != DN_OK && dn_folder_is_bad(status) &&
-        k->folder.options->on_bad_image == DN_BAD_SKIP) {
+    const int is_bad = dn_folder_is_bad(status); /* and not beyond reach, which may be mended */
+    const int skips = k->folder.options->on_bad_image == DN_BAD_SKIP;
+    if (is_bad && skips) {
         char text[PATH_MAX + 256];
         snprintf(text, sizeof text, "%s; left out", dn_message());
         dn_progress_warn(&k->making.progress, text);
         dn_buffer_free(&s->image[i - s->begin].bytes);
         k->folder.image[i].is_bad = 1;
     } else if (status != DN_OK) {
-        if (dn_folder_is_bad(status))
+        if (is_bad)
             dn_fail(status, "%s; --on-bad-image skip leaves such images out", dn_message());
-        keep_failure(k, dn_folder_is_bad(status) ? i : -1, status);
+        else if (status == DN_EIO && skips)
+            dn_fail(status, "%s; --on-bad-image skip leaves out bad images, no unreadable files",
+                    dn_message());
+        keep_failure(k, is_bad ? i : -1, status);
         return;
     }
     dn_progress_add(&k->making.progress, 1);

@@ -52,6 +52,12 @@ fresh() { rm -rf data t; }
 
 requests() { wc -l <log; }
 
+# Progress on a terminal
+script -qec "$records TINY_IMAGENET --download --out t --url $url/slow/$zip --sha256 $sum" /dev/null \
+    >out 2>&1 </dev/null || fail "a slow server, on a terminal" out
+grep -qE "$zip \[#+\.*\] [0-9]+/[0-9]+ kB, .* left" out || fail "the bar of a transfer" out
+fresh
+
 # A whole file, what is there already, and the default folder
 get 0 "train 36 in 1 shards, test 10 in 1" --url "$url/plain/$zip" --sha256 "$sum"
 grep -q "tiny-imagenet-200.zip: 0.1 MB, of the expected checksum" out || fail "the checksum's line" out

@@ -8,6 +8,7 @@ The first word of a path says how, the rest is the file:
     nolength  the same without a length         stall     the first stops in the middle, open
     silent    each stops before the first byte  wrong     other bytes, as many
     endless   more than there should be         busy      503 at first
+    slow      in halves, a second apart
     moved     redirects to plain                loop      to itself
     local     to a file: URL                    other     to ftp:
 Anything else is not found.
@@ -40,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                    "local": "file://" + os.path.abspath(path)}
         if how in targets:
             return self.redirect(targets[how])
-        known = "plain norange break once nolength stall silent wrong endless busy".split()
+        known = "plain norange break once nolength stall silent slow wrong endless busy".split()
         if how not in known or not os.path.exists(path):
             return self.send_error(404)
         if how == "busy" and self.is_first():
@@ -66,8 +67,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how == "silent":
             time.sleep(30)
         cut = how == "break" or how in ("once", "nolength", "norange", "stall") and self.is_first()
-        self.wfile.write(part[:(len(part) + 1) // 2] if cut else part)
+        half = (len(part) + 1) // 2
+        self.wfile.write(part[:half])
         self.wfile.flush()
+        if how == "slow":
+            time.sleep(1)
+        if not cut:
+            self.wfile.write(part[half:])
+            self.wfile.flush()
         if how == "stall" and cut:
             time.sleep(30)
 

@@ -10,7 +10,6 @@
 #include <strings.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -18,13 +17,13 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
+#include "making/progress.h"
 
 enum {
     TRIES = 4,          /* in a row that bring nothing */
     LEAST_SPEED = 1000, /* bytes a second, below which a server counts as silent */
     CONNECT_SECONDS = 30,
-    REDIRECTS = 10,
-    LINE_SECONDS = 30 /* between lines about progress, where there is no terminal */
+    REDIRECTS = 10
 };
 
 /* ---- checksums ---- */
@@ -79,12 +78,12 @@ dn_status dn_digest_check(const char *path, const char *digest)
 struct transfer {
     const dn_fetch *wanted;
     char partial[PATH_MAX];
-    int file;        /* that has the bytes so far */
-    int64_t got;     /* so many */
-    int64_t most;    /* that it ever had */
-    int has_length;  /* the server said how many there are */
-    time_t told;     /* when progress was told last */
-    dn_status fault; /* why the file takes no more */
+    int file;             /* that has the bytes so far */
+    int64_t got;          /* so many */
+    int64_t most;         /* that it ever had */
+    int has_length;       /* the server said how many there are */
+    dn_status fault;      /* why the file takes no more */
+    dn_progress progress; /* of this request; zeroed before it brings something */
 };
 
 static size_t keep_bytes(char *bytes, size_t one, size_t size, void *user)
@@ -111,37 +110,21 @@ static size_t keep_bytes(char *bytes, size_t one, size_t size, void *user)
     return size;
 }
 
-/* A bar on a terminal, a line now and then elsewhere. */
+/* Of the bytes that this request is to bring, where their number is known. */
 static int tell_progress(void *user, curl_off_t all, curl_off_t done, curl_off_t up,
                          curl_off_t sent)
 {
-    enum { BAR = 30 };
-    static const char bar[BAR + 1] = "##############################";
+    enum { UNIT = 1000 };
     struct transfer *const t = user;
-    const int terminal = isatty(STDOUT_FILENO);
-    const time_t now = time(NULL);
+    dn_progress *const p = &t->progress;
+    const int64_t total = all > 0 ? all : t->wanted->bytes - (t->got - done);
     (void)up, (void)sent;
-    const int64_t total = all > 0 ? t->got - done + all : t->wanted->bytes;
-    if (now - t->told < (terminal ? 1 : LINE_SECONDS) || total <= 0 || t->got > total)
+    if (done / UNIT <= p->done || done > total)
         return 0;
-    t->told = now;
-    const double part = (double)t->got / (double)total;
-    if (terminal) {
-        printf("\r%s [%-*.*s] %3.0f %% of %.1f MB\033[K", t->wanted->name, BAR, (int)(part * BAR),
-               bar, 100 * part, (double)total / 1e6);
-        fflush(stdout);
-    } else {
-        dn_info("%s: %.1f of %.1f MB", t->wanted->name, (double)t->got / 1e6, (double)total / 1e6);
-    }
+    if (p->total == 0)
+        dn_progress_begin(p, t->wanted->name, "kB", total / UNIT);
+    dn_progress_add(p, done / UNIT - p->done);
     return 0;
-}
-
-/* Before a line about something else. */
-static void clear_bar(void)
-{
-    if (isatty(STDOUT_FILENO))
-        printf("\r\033[K");
-    fflush(stdout); /* warnings go elsewhere */
 }
 
 /* The partial file without any bytes. */
@@ -209,6 +192,8 @@ static outcome try_once(CURL *curl, struct transfer *t, const char *url)
     t->fault = DN_OK;
     set_options(curl, t, url, message);
     const CURLcode code = curl_easy_perform(curl);
+    dn_progress_end(&t->progress);
+    t->progress = (dn_progress){0};
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->has_length = length >= 0;
@@ -241,7 +226,6 @@ static dn_status transfer_file(CURL *curl, struct transfer *t, const char *url)
         if (end == USELESS)
             return t->fault != DN_OK ? t->fault : DN_EIO;
         tries = t->most > before ? 0 : tries + 1;
-        clear_bar();
         dn_info("%s; going on after %.1f MB", dn_message(), (double)t->got / 1e6);
         if (tries > 0 && tries < TRIES)
             sleep((unsigned)tries);
@@ -274,12 +258,9 @@ static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
 {
     for (int is_resumed = t->got > 0;;) {
         const int64_t before = t->got;
-        dn_status status = DN_OK;
         if (!t->wanted->bytes || t->got < t->wanted->bytes)
-            status = transfer_file(curl, t, url);
-        clear_bar();
-        DN_TRY(status);
-        status = check_file(t, url);
+            DN_TRY(transfer_file(curl, t, url));
+        const dn_status status = check_file(t, url);
         if (status != DN_ECORRUPT)
             return status;
         if (t->has_length || t->got <= before) {

@@ -121,9 +121,9 @@ static void print_help(void)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
     printf("  %-14s data/ and the name of --source: any tree of class folders\n"
            "\n"
-           "options\n",
+           "options; 'create_records NAME --help' lists those of one alone\n",
            folder_name);
-    dn_records_options_print();
+    dn_records_options_print(DN_FOR_ALL);
     printf(
         "\n"
         "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
@@ -191,17 +191,38 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
     return print_summary(options->out, made ? "written" : "already complete");
 }
 
+/* Who takes options: the command, the set, or where both are NULL, FOLDER. */
+static int use_of(const struct command *command, const dn_raw_set *set)
+{
+    return command ? command->use : set ? set->use | DN_FOR_DOWNLOAD : DN_FOR_IMAGES;
+}
+
+/* What --help says with a command's or a set's name. */
+static dn_status print_help_of(const char *name)
+{
+    const dn_raw_set *set;
+    const struct command *command;
+    DN_TRY(find_name(name, &set, &command));
+    if (command)
+        printf("Usage: create_records %s %s%s[options]\n%s\n", command->name,
+               command->words ? command->words : "", command->words ? " " : "", command->help);
+    else
+        printf("Usage: create_records %s [options]\nmake the records of %s, in %s\n",
+               set ? set->info.dataset : folder_name,
+               set ? "this data set" : "any tree of class folders",
+               set ? set->folder : "data/ and the name of --source");
+    printf("\noptions\n");
+    dn_records_options_print(use_of(command, set));
+    return DN_OK;
+}
+
 static dn_status run_words(int words, char **word, dn_records_options *options)
 {
     const dn_raw_set *set;
     const struct command *command;
     DN_CHECK(words >= 1, DN_EINVAL, "found no data set's name; see --help");
     DN_TRY(find_name(word[0], &set, &command));
-    DN_TRY(dn_records_options_check(options,
-                                    command ? command->use
-                                    : set   ? set->use | DN_FOR_DOWNLOAD
-                                            : DN_FOR_IMAGES,
-                                    word[0]));
+    DN_TRY(dn_records_options_check(options, use_of(command, set), word[0]));
     if (command) {
         const int most = !command->words ? 1 : strcmp(command->words, "DIR") == 0 ? 2 : INT_MAX;
         DN_CHECK(words >= (command->words ? 2 : 1) && words <= most &&
@@ -221,6 +242,8 @@ static dn_status run_arguments(int argc, char **argv)
     dn_records_options options;
     DN_TRY(dn_records_options_parse(argc, argv, &options));
     omp_set_num_threads(options.jobs);
+    if (options.help && optind < argc)
+        return print_help_of(argv[optind]);
     if (options.help)
         print_help();
     else if (options.version)

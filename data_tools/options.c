@@ -251,10 +251,12 @@ dn_status dn_records_options_check(const dn_records_options *options, int use, c
     return DN_OK;
 }
 
-void dn_records_options_print(void)
+void dn_records_options_print(int use)
 {
     enum { COLUMN = 17 };
     for (const row *r = rows; r < rows + ROWS; r++) {
+        if (!(r->use & use))
+            continue;
         const int used =
             printf("  --%s%s%s", r->name, r->argument ? " " : "", r->argument ? r->argument : "");
         printf(used < COLUMN ? "%*s" : "\n%*s", used < COLUMN ? COLUMN - used : COLUMN, "");

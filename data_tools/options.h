@@ -72,7 +72,7 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
  * option that is not. */
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command);
 
-/* The lines of --help about the options. */
-void dn_records_options_print(void);
+/* The lines of --help about the options for `use`. */
+void dn_records_options_print(int use);
 
 #endif

@@ -14,12 +14,10 @@ words() {
         listing && /^  [^ ]/ { print $1 }' | sort -u
 }
 
-# The commands that have a --help of their own; "" where the program's is all there is.
+# Who has a --help of its own: the first words, and last "", the program, which stands for others.
 commands() {
-    "$program" --help | awk '/^commands:/ { found = listing = 1; next }
-        /^$/ { listing = 0 }
-        listing { print $1 }
-        END { if (!found) print "" }'
+    words
+    echo
 }
 
 # options COMMAND: lines "name<TAB>argument<TAB>description" of its --help.

@@ -31,6 +31,17 @@ black_cifar() {
 accepted "--shards N" --help
 accepted "--shards N" -h
 accepted "Usage: create_records NAME"
+options_of() { # WORD...: what its --help lists
+    limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?" out
+    grep -oE '^  --[a-z-]+' out | xargs
+}
+[[ $(options_of info --help) == "--json --jobs --help --version" ]] || fail "info --help" out
+[[ $(options_of --help list) == "--jobs --help --version" ]] || fail "--help list" out
+[[ $(options_of SVHN -h) == "--source "*" --extra --download "* ]] || fail "SVHN -h" out
+[[ $(options_of svhn -h) != *--on-bad-image* ]] || fail "svhn -h" out
+[[ $(options_of FOLDER --help) == *" --on-bad-image "* ]] || fail "FOLDER --help" out
+grep -q "^Usage: create_records FOLDER \[options\]" out || fail "FOLDER --help" out
+refused "did you mean 'verify'?" verfy --help
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
 refused 'found the data set "STL", expected one of CIFAR10, CIFAR100, MNIST, FASHION_MNIST, SVHN,' STL

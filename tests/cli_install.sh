@@ -64,6 +64,9 @@ completes "cosine constant" dn_dist train --schedule co
 completes cosine dn_dist train --schedule = cos
 completes root dn_dist train --data ro
 completes verify create_records ver
+completes "--out --on-bad-image" create_records FOLDER --o
+completes --out create_records CIFAR10 --o
+completes "--out --on-bad-image" create_records --o
 completes skip create_records FOLDER --on-bad-image sk
 for program in dn_dist create_records; do
     ! command -v zsh >/dev/null || zsh -n "root/usr/share/zsh/vendor-completions/_$program" ||

@@ -3,6 +3,7 @@
 # samples that the runs' folders have; and what is refused.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
+here=$(cd "$(dirname "$0")" && pwd)
 records
 program=dn_dist
 dn_dist=$build/$program
@@ -13,13 +14,13 @@ train() { # FOLDER OPTION...
         --epochs 2 --threads 1 --out "$@" >out 2>&1 || fail "train $*" out
 }
 train "a<b" --eval-every 0
-train c --optimizer adam
+train c --optimizer adam --val-fraction 0.25
 limited "$dn_dist" eval "a<b" >out 2>&1 || fail "eval a<b" out
 limited "$dn_dist" report "a<b" c --out page.html >out 2>&1 || fail "report" out
 grep -q "page.html: runs: 2" out || fail "report's line" out
 grep -q "c: 'dn_dist eval c' adds" out || fail "a run that was not evaluated" out
 
-"$python" - page.html >out 2>&1 <<'END' || fail "the page" out
+"$python" - page.html "$(realpath "$data")" >out 2>&1 <<'END' || fail "the page" out
 import base64, io, json, re, sys
 from PIL import Image
 page = open(sys.argv[1]).read()
@@ -32,6 +33,11 @@ assert (one["name"], two["name"]) == ("a<b", "c")
 assert one["config"]["optimizer"] == "sgd" and two["config"]["optimizer"] == "adam"
 assert [r["kind"] for r in one["records"]].count("run") == 1 and one["records"][-1]["step"] == 8
 assert "evaluation" not in two
+for run, train, validation in (one, 60000, 0), (two, 45000, 15000):
+    data = run["data"]
+    assert data.pop("path") == sys.argv[2]
+    assert data == {"name": "FASHION_MNIST", "classes": 10, "train": train, "validation": validation,
+                    "test": 10000}, data
 ends = [r for r in two["records"] if r["kind"] in ("interval", "epoch")]
 assert all(0 <= r[k] <= r["seconds"] for r in ends for k in ("data_wait", "sum_wait")) and ends
 e = one["evaluation"]
@@ -45,8 +51,36 @@ for s in e["worst"]:
     assert s["label"] != s["predicted"]
 END
 
+# What judges a run, by which the best epoch is found, and the data sets beside each other
+runs() { # FOLDER BEST DATA SCORES...: an epoch a word
+    local folder=$1 epoch=0 word
+    mkdir "$folder"
+    printf '{"kind":"run","config":{"model":"m","best":"%s"}%s}\n' "$2" "$3" >"$folder/metrics.jsonl"
+    for word in "${@:4}"; do
+        printf '{"kind":"epoch","epoch":%d,"step":%d,"seconds":1,%s}\n' $((++epoch)) $epoch "$word"
+    done >>"$folder/metrics.jsonl"
+}
+runs held accuracy ',"data":{"name":"birds","path":"/x","classes":3,"train":8,"validation":2,"test":5}' \
+    '"val_top1":70,"val_loss":0.5,"test_top1":66,"ema_val_top1":40,"ema_val_loss":2,"ema_test_top1":41' \
+    '"val_top1":60,"val_loss":0.6,"test_top1":99,"ema_val_top1":75,"ema_val_loss":0.7,"ema_test_top1":72' \
+    '"val_top1":90,"val_loss":0.4,"test_top1":98,"ema_val_top1":74,"ema_val_loss":0.6,"ema_test_top1":77'
+runs least loss '' '"test_top1":50,"test_loss":0.25' '"test_top1":60,"test_loss":0.5'
+runs short accuracy '' '"test_top1":null,"test_loss":null'
+limited "$dn_dist" report held least short --out tables.html >out 2>&1 || fail "report of tables" out
+if command -v node >/dev/null; then
+    limited node "$here/report_tables.js" tables.html >out 2>&1 || fail "the page's script" out
+    for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|" \
+        "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|" \
+        "short|m|–|1|–|–|–|–|–|–|" "data set|birds|–|–" "data set: path|/x|–|–" \
+        "data set: images to train on|8|–|–" "data set: validation images|2|–|–"; do
+        grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
+    done
+else
+    echo "not tried: the page's tables: found no node (Debian: nodejs)"
+fi
+
 # A run that goes on has one configuration, in front
-train c --optimizer adam --max-steps 10
+train c --optimizer adam --val-fraction 0.25 --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
 

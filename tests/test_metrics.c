@@ -52,14 +52,14 @@ static int tear_down(void **state)
 static void run_to(const fixture *f, FILE *progress, double interval, const char *checkpoint)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0, NULL};
-    const dn_named_scores scores = {"test", {1.25, 60, 95.5}};
+    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0, NULL, {0}};
+    const dn_named_scores scores[] = {{"test", {1.25, 60, 95.5}}, {"ema_val", {0.5, 70, 99}}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125}),
                      DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5}),
                      DN_OK);
-    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, scores, 2), DN_OK);
     assert_int_equal(
         dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0}), DN_OK);
     assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
@@ -76,7 +76,7 @@ static void run(const fixture *f, FILE *progress, double interval)
 static void go_on(const fixture *f, int64_t done, int64_t step)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done, NULL};
+    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done, NULL, {0}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_end(metrics, step, 1, NULL), DN_OK);
     dn_metrics_destroy(&metrics);
@@ -109,6 +109,7 @@ static void test_file(void **state)
     check_object(f, 0, "epoch", "train_loss", "1.5");
     check_object(f, 0, "epoch", "train_top1", "20.0");
     check_object(f, 0, "epoch", "test_top5", "95.5");
+    check_object(f, 0, "epoch", "ema_val_top1", "70.0");
     check_object(f, 0, "epoch", "data_wait", "0.5");
     check_object(f, 0, "epoch", "sum_wait", "0.625");
     check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
@@ -181,6 +182,7 @@ static void test_plain_progress(void **state)
     fclose(stream);
     assert_non_null(strstr(text, "epoch 1/3 step 2/2 loss 1.000 top-1 30.0% "));
     assert_non_null(strstr(text, "test loss 1.2500  top-1 60.00 %  top-5 95.50 %"));
+    assert_non_null(strstr(text, "  validation (averaged weights) loss 0.5000  top-1 70.00 %"));
     assert_non_null(strstr(text, "weights 123456789abcdef0"));
     assert_null(strchr(text, '\r'));
     free(text);
@@ -208,7 +210,7 @@ static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0, NULL};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0, NULL, {0}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
@@ -256,7 +258,7 @@ static void test_file_write(void **state)
     rmdir(f->file);
 }
 
-/* The configuration stands in front, once, however often the run goes on. */
+/* The configuration and the data set stand in front, once, however often the run goes on. */
 static void test_configuration(void **state)
 {
     const fixture *f = *state;
@@ -269,12 +271,16 @@ static void test_configuration(void **state)
                                               .images = 1,
                                               .interval = 0,
                                               .done = done,
-                                              .config = "[train]\nmodel = a = b\nfreeze = \n"};
+                                              .config = "[train]\nmodel = a = b\nfreeze = \n",
+                                              .data = {"b\"irds", "/caf\xe9", 3, 80, 20, 50}};
         assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
         assert_int_equal(dn_metrics_step(metrics, done + 1, &(dn_metrics_values){.loss = 1}),
                          DN_OK);
         dn_metrics_destroy(&metrics);
         check_object(f, 0, "run", "config", "{\"model\": \"a = b\", \"freeze\": \"\"}");
+        check_object(f, 0, "run", "data",
+                     "{\"name\": \"b\\\"irds\", \"path\": \"/caf\\\\xE9\", \"classes\": 3, "
+                     "\"train\": 80, \"validation\": 20, \"test\": 50}");
         assert_int_equal(lines_of(f), done + 2);
     }
     check_object(f, 3, "interval", "step", "3");

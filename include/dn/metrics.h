@@ -2,15 +2,15 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "run", "config"}
+ *     {"kind": "run", "config", "data": {"name", "path", "classes", "train", "validation", "test"}}
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
  *      "data_wait", "sum_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
  *      "test_top5", "images_per_s", "seconds", "data_wait", "sum_wait", "lr", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
  *
- * The first line is a "run" object: the options that decide the weights, by name, as texts. Epochs
- * count from 1, steps from 1 over the whole run; top1
+ * The first line is a "run" object: the options that decide the weights, by name, as texts, and the
+ * data set with the images of each part. Epochs count from 1, steps from 1 over the whole run; top1
  * and top5 are percent; losses are means over images; an interval's values are of its own images,
  * an epoch's of those seen in this process. `seconds` is the time of the interval, of the epoch's
  * training without evaluation, and of this process; `data_wait` is the part of it in which the
@@ -34,6 +34,13 @@
 
 typedef struct dn_metrics dn_metrics;
 
+/* What a run learns from. */
+typedef struct dn_metrics_data {
+    const char *name, *path;
+    int classes;
+    int64_t train, validation, test; /* images; validation: those held out of the train split */
+} dn_metrics_data;
+
 typedef struct dn_metrics_settings {
     const char *folder;        /* made where it is missing */
     FILE *progress;            /* stdout; NULL: no progress is shown */
@@ -42,7 +49,8 @@ typedef struct dn_metrics_settings {
     int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
     int64_t done;              /* steps of the run before this process */
-    const char *config;        /* INI text, or NULL: no "run" object */
+    const char *config;        /* INI text, or NULL: no "run" object; */
+    dn_metrics_data data;      /* its data set */
 } dn_metrics_settings;
 
 /* Of a net on a split. */

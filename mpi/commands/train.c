@@ -260,6 +260,12 @@ static dn_status open_output(dn_run *r, const dn_options *o)
         DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
     DN_TRY(dn_manifest_read(&r->data_set, &r->state.data_set_bytes, o->data));
     r->state.data_set = r->data_set;
+    const dn_metrics_data data = {.name = r->train.images.info.dataset,
+                                  .path = r->state.folder[0] ? r->state.folder : o->data,
+                                  .classes = r->train.images.info.classes,
+                                  .train = r->training->count,
+                                  .validation = r->held_out.images.count,
+                                  .test = r->test.images.count};
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,
@@ -271,7 +277,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .images = (int64_t)o->batch_size * o->step.virtual_ranks,
                                .interval = 10,
                                .done = r->done,
-                               .config = r->state.config});
+                               .config = r->state.config,
+                               .data = data});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each

@@ -25,9 +25,10 @@ static dn_status add_line(json_t *run, const char *path, int number, const char 
     DN_CHECK(json_is_object(record), DN_ECORRUPT, "%s:%d: found no JSON object: %s", path, number,
              record ? "another value" : error.text);
     const char *const kind = json_string_value(json_object_get(record, "kind"));
-    json_t *const config = json_object_get(record, "config");
-    if (kind && strcmp(kind, "run") == 0 && json_is_object(config))
-        json_object_set(run, "config", config);
+    static const char *const parts[] = {"config", "data"};
+    for (int i = 0; i < 2 && kind && strcmp(kind, "run") == 0; i++)
+        if (json_is_object(json_object_get(record, parts[i])))
+            json_object_set(run, parts[i], json_object_get(record, parts[i]));
     const int failed = json_array_append_new(json_object_get(run, "records"), record);
     return failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path) : DN_OK;
 }

@@ -91,6 +91,20 @@ static int is_done(const dn_metrics *m, const char *line, size_t length)
     return good;
 }
 
+/* A path may be of any bytes, a JSON text of UTF-8 alone. */
+static json_t *json_path(const char *path)
+{
+    char text[4 * PATH_MAX];
+    size_t used = 0;
+    json_t *const string = json_string(path);
+    if (string || !path)
+        return string;
+    for (; *path && used + 5 < sizeof text; path++)
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 (unsigned char)*path < 0x80 ? "%c" : "\\x%02hhX", *path);
+    return json_string(text);
+}
+
 /* The "run" object as a line, NULL where there is no memory; lines "key = value" become members. */
 static char *run_line(const dn_metrics *m)
 {
@@ -106,7 +120,11 @@ static char *run_line(const dn_metrics *m)
         snprintf(key, sizeof key, "%.*s", (int)length, line);
         json_object_set_new(config, key, json_stringn(sign + 2, (size_t)(end - sign - 2)));
     }
-    json_t *const run = json_pack("{s:s,s:o}", "kind", "run", "config", config);
+    const dn_metrics_data *const d = &m->settings.data;
+    json_t *const run = json_pack(
+        "{s:s,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "config", config, "data", "name",
+        d->name, "path", json_path(d->path), "classes", d->classes, "train", (json_int_t)d->train,
+        "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;
@@ -138,20 +156,6 @@ static dn_status cut_back(const dn_metrics *m)
     free(run);
     free(bytes);
     return status;
-}
-
-/* A path may be of any bytes, a JSON text of UTF-8 alone. */
-static json_t *json_path(const char *path)
-{
-    char text[4 * PATH_MAX];
-    size_t used = 0;
-    json_t *const string = json_string(path);
-    if (string || !path)
-        return string;
-    for (; *path && used + 5 < sizeof text; path++)
-        used += (size_t)snprintf(text + used, sizeof text - used,
-                                 (unsigned char)*path < 0x80 ? "%c" : "\\x%02hhX", *path);
-    return json_string(text);
 }
 
 /* null where x is non-finite. */
@@ -309,6 +313,18 @@ static void add_scores(json_t *object, const char *name, const dn_scores *scores
     }
 }
 
+/* What a reader calls it. */
+static const char *title_of(const char *name)
+{
+    static const char *const titles[][2] = {{"val", "validation"},
+                                            {"ema_val", "validation (averaged weights)"},
+                                            {"ema_test", "test (averaged weights)"}};
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
+        if (strcmp(name, titles[i][0]) == 0)
+            return titles[i][1];
+    return name;
+}
+
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                            const dn_named_scores *scores, int count)
 {
@@ -324,7 +340,7 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         used += snprintf(test + used, sizeof test - (size_t)used,
-                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores[i].name,
+                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", title_of(scores[i].name),
                          scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
     }
     print_line(m,

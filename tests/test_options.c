@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "commands/commands.h"
+#include "commands/settings.h"
 
 enum { CONFIG_SIZE = 8192 };
 

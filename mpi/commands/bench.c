@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "commands/memory.h"
+#include "commands/settings.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "job/placement.h"

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "commands/settings.h"
 #include "dn/loader.h"
 #include "job/placement.h"
 #include "training/dataset.h"

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "commands/memory.h"
+#include "commands/settings.h"
 #include "dn/file.h"
 #include "report/page.h"
 #include "report/worst.h"

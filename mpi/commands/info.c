@@ -1,5 +1,6 @@
 /* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
 #include "commands/commands.h"
+#include "commands/settings.h"
 #include "dn/layer_info.h"
 #include "dn/loader.h"
 #include "dn/optimizer.h"

@@ -1,5 +1,5 @@
-/* Does what a command is about to touch fit into the memory that there is? See commands.h. */
-#include "commands/commands.h"
+/* Is there memory enough; see memory.h. */
+#include "commands/memory.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,7 +4,9 @@
  * The files are a source like any other: read ahead, in batches, each computed by one rank. Those
  * that are no images are told of at the end.
  */
+#include "commands/memory.h"
 #include "commands/pictures.h"
+#include "commands/settings.h"
 #include "commands/trained.h"
 
 #include <jansson.h>

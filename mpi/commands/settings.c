@@ -1,5 +1,5 @@
-/* What the options amount to: the settings of what the commands start. */
-#include "commands/commands.h"
+/* What the options amount to; see settings.h. */
+#include "commands/settings.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/memory.h"
+#include "commands/settings.h"
 #include "commands/trained.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "commands/settings.h"
 #include "dn/file.h"
 #include "dn/weights.h"
 

@@ -6,7 +6,7 @@
 
 #include <xxhash.h>
 
-#include "commands/commands.h"
+#include "commands/settings.h"
 #include "dn/checkpoint.h"
 #include "dn/weights.h"
 #include "fuzz.h"

@@ -1,0 +1,42 @@
+/* What the options amount to: the settings of what the commands start. Not collective. */
+#ifndef DN_SETTINGS_H
+#define DN_SETTINGS_H
+
+#include "dn/net.h"
+#include "dn/schedule.h"
+#include "dn/shard.h"
+#include "options/options.h"
+
+/* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
+ * and '_' turned into '_'. DN_EINVAL where that is too long. */
+dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
+
+/* dn_options_resume_from_ini of a checkpoint's configuration; a failure names its file. */
+dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
+
+/* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
+ * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
+ * tenth of the run, where scaling raises the rate, and none elsewhere. DN_EINVAL: --milestones. */
+dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
+                          dn_rate *rate);
+
+/* *window = what --shuffle says: the images of a window, 0: the whole split. DN_EINVAL. */
+dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
+
+/* *transform = what makes a split's images the net's input. --augment, --eval-transform and
+ * --normalize that are automatic become what they stand for. DN_EINVAL. */
+dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,
+                               dn_transform *transform);
+
+/* weights(classes) = those of the loss for training on `images`, unless --class-weights is none.
+ * DN_EINVAL. */
+dn_status dn_options_class_weights(const dn_options *options, const dn_source *images,
+                                   float *weights);
+
+/* *net = the net for their command, which the caller owns. What they leave open of its images and
+ * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both
+ * are given and differ. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_options_net(const dn_options *options, const dn_shard_info *data,
+                         const dn_transform *input, int virtual_ranks, dn_net **net);
+
+#endif

@@ -72,6 +72,26 @@ check pixels c cifar100_test.npz test
 [[ $(LC_ALL=C grep -ac "image/class/coarse_label" c/cifar100-test.tfrecord-00000-of-00004) -gt 0 ]] ||
     fail "CIFAR-100: no coarse label in a TFRecord"
 accepted "everything verified" verify c
+accepted "TFRecords written" to-tfrecord c --out again
+for file in c/*.tfrecord-*; do
+    cmp "$file" "again/${file#c/}" || fail "CIFAR-100: other bytes from to-tfrecord in ${file#c/}"
+done
+[[ $(wc -l <again/image.class.coarse_label.labels.txt) == 20 &&
+    $(head -n 2 again/image.class.coarse_label.labels.txt | tail -n 1) == fish ]] ||
+    fail "CIFAR-100: the coarse classes' names beside TFRecords"
+"$python" -c 'import json, sys
+features = json.load(open("again/features.json"))["featuresDict"]["features"]
+sys.exit(features["image/class/coarse_label"]["classLabel"]["numClasses"] != "20")' ||
+    fail "CIFAR-100: the coarse label in features.json"
+accepted "cifar100, 100 classes, 3x32x32" from-tfrecord again/*.tfrecord-* --out back
+check pixels back cifar100_train.npz train
+check pixels back cifar100_test.npz test
+accepted "everything verified" verify back
+accepted "coarse labels: found them in 4000 of 4080 records; left out" \
+    from-tfrecord again/*.tfrecord-* s/*.tfrecord-* --out mixed
+"$python" -c 'import h5py, sys
+sys.exit("coarse_labels" in h5py.File("mixed/cifar100-train-00000-of-00004.h5"))' ||
+    fail "coarse labels of some records"
 accepted "2 classes" CIFAR100 --classes worm,apple --out c2 --level 1
 check classes c2 apple worm
 for state in written "already complete"; do # as many shards as images, where these are few

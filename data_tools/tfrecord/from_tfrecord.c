@@ -333,6 +333,27 @@ static int count_shards(const dn_record_set *set, const dn_shard_info *info, int
     return dn_making_shards(is_encoded, bytes, train);
 }
 
+static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
+{
+    const int64_t train = k->making.manifest->split[DN_TRAIN].count;
+    return k->set.record + (shard->split == DN_TRAIN ? 0 : train) + shard->first;
+}
+
+/* Shards of pixels take coarse labels. */
+static dn_status use_coarse_labels(struct make_set *k)
+{
+    dn_manifest *const m = k->making.manifest;
+    dn_record_set *const set = &k->set;
+    DN_TRY(dn_record_list_coarse(set));
+    m->coarse_names = (const char *const *)set->coarse_names;
+    m->coarse_classes = set->coarse_classes;
+    for (int i = 0; i < m->shards && set->coarse; i++) {
+        const dn_manifest_shard *const shard = &m->shard[i];
+        m->shard[i].coarse = set->coarse + (first_record(k, shard) - set->record);
+    }
+    return DN_OK;
+}
+
 static dn_status plan_set(struct make_set *k, dn_shard_info *info)
 {
     dn_record_set *const set = &k->set;
@@ -351,16 +372,12 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
     dn_pixel_statistics(&k->sums, &k->making.manifest->info);
+    if (!dn_is_encoded(info))
+        DN_TRY(use_coarse_labels(k));
     return hash_records(set, count, &k->making.manifest->source);
 }
 
 /* ---- shards ---- */
-
-static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
-{
-    const int64_t train = k->making.manifest->split[DN_TRAIN].count;
-    return k->set.record + (shard->split == DN_TRAIN ? 0 : train) + shard->first;
-}
 
 /* The bytes are those that were decoded. */
 static dn_status check_again(const struct reader *d, const dn_record *r, const uint8_t *bytes,

@@ -1,8 +1,9 @@
 /*
  * TFRecord files of tf.train.Example: docs/tfrecords.md.
  *
- * tfrecord.c has the framing, example.c the messages, to_tfrecord.c writes the files of records,
- * from_tfrecord.c makes records of anybody's. Thread-safe.
+ * tfrecord.c has the framing, example.c the messages, coarse.c what HDF5 shards have of CIFAR-100's
+ * second labels, to_tfrecord.c writes the files of records, from_tfrecord.c makes records of
+ * anybody's. Thread-safe, but for HDF5.
  */
 #ifndef DN_TFRECORD_H
 #define DN_TFRECORD_H
@@ -91,6 +92,21 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
  * dn_example_unpack. */
 dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label);
+
+/* ---- coarse labels ---- */
+
+/* The file with the classes' names, a line each, beside TFRecords that have such labels. */
+#define DN_COARSE_NAMES "image.class.coarse_label.labels.txt"
+
+typedef struct dn_coarse dn_coarse;
+
+/* Coarse labels that the folder's shards of pixels have, and the classes' names, become the
+ * manifest's until they are freed; without such it is as it was. The caller frees *coarse, after a
+ * failure too. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
+dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *folder);
+
+/* Sets *coarse to NULL; accepts NULL inside. */
+void dn_coarse_free(dn_coarse **coarse);
 
 /* ---- the TFRecord file of a shard ---- */
 

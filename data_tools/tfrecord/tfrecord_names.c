@@ -252,3 +252,53 @@ dn_status dn_record_name(dn_record_set *set)
     free(n.line);
     return status;
 }
+
+/* ---- coarse labels ---- */
+
+static dn_status name_coarse(dn_record_set *set, const struct names *n)
+{
+    set->coarse_names = calloc((size_t)set->coarse_classes, sizeof *set->coarse_names);
+    DN_CHECK(set->coarse_names, DN_ENOMEM, "out of memory for %d coarse classes",
+             set->coarse_classes);
+    for (int c = 0; c < set->coarse_classes; c++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", c);
+        if (c < n->count)
+            DN_TRY(check_name(n, c, n->line[c]));
+        set->coarse_names[c] = strdup(c < n->count ? n->line[c] : number);
+        DN_CHECK(set->coarse_names[c], DN_ENOMEM, "out of memory for %d coarse classes",
+                 set->coarse_classes);
+    }
+    return DN_OK;
+}
+
+dn_status dn_record_list_coarse(dn_record_set *set)
+{
+    static const char *const beside[] = {DN_COARSE_NAMES, "coarse_label.labels.txt"};
+    struct names n = {0};
+    int64_t found = 0;
+    int greatest = -1;
+    for (int64_t i = 0; i < set->records; i++) {
+        found += set->record[i].coarse >= 0;
+        greatest = set->record[i].coarse > greatest ? set->record[i].coarse : greatest;
+    }
+    if (found > 0 && found < set->records)
+        dn_warn("coarse labels: found them in %" PRId64 " of %" PRId64 " records; left out", found,
+                set->records);
+    if (found == 0 || found < set->records)
+        return DN_OK;
+    set->coarse = malloc((size_t)found * sizeof *set->coarse);
+    DN_CHECK(set->coarse, DN_ENOMEM, "out of memory for %" PRId64 " coarse labels", found);
+    for (int64_t i = 0; i < found; i++)
+        set->coarse[i] = (uint16_t)set->record[i].coarse;
+    dn_status status = DN_OK;
+    for (size_t i = 0; i < sizeof beside / sizeof *beside && n.count == 0 && status == DN_OK; i++)
+        if (find_beside(n.path, set->file[0].path, beside[i]))
+            status = load_names(&n);
+    set->coarse_classes = n.count > greatest ? n.count : greatest + 1;
+    if (status == DN_OK)
+        status = name_coarse(set, &n);
+    free(n.text);
+    free(n.line);
+    return status;
+}

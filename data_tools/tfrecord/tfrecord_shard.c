@@ -103,7 +103,8 @@ static dn_status append_images(FILE *stream, struct images *s)
         if (dn_is_encoded(&s->manifest->info))
             DN_TRY(append_encoded(stream, s, i, bytes, size));
         else
-            DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i], -1));
+            DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i],
+                                 s->shard->coarse ? s->shard->coarse[i] : -1));
     }
     return DN_OK;
 }

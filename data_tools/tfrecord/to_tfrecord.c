@@ -18,7 +18,8 @@ struct export_job {
     const char *folder; /* of the records; options.out is that of the TFRecords */
     int in_place;       /* they are the same */
     dn_shards *shards[DN_SPLITS];
-    char prefix[64]; /* of the files' names */
+    dn_coarse *coarse; /* the manifest's */
+    char prefix[64];   /* of the files' names */
     int made;
 };
 
@@ -115,16 +116,23 @@ static json_t *describe_image(const dn_shard_info *info)
     return describe_feature("image_feature.Image", "image", image);
 }
 
-/* features.json: the keys of the examples. */
-static json_t *describe_features(const dn_shard_info *info)
+static json_t *describe_label(int classes)
 {
-    json_t *const label =
-        describe_feature("class_label_feature.ClassLabel", "classLabel",
-                         json_pack("{s:o}", "numClasses", json_sprintf("%d", info->classes)));
-    json_t *const features = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o}", "image/class/label", label, "image/class/text",
-        describe_text(), "image/encoded", describe_image(info), "image/format", describe_text(),
-        "image/height", describe_integer(), "image/width", describe_integer());
+    return describe_feature("class_label_feature.ClassLabel", "classLabel",
+                            json_pack("{s:o}", "numClasses", json_sprintf("%d", classes)));
+}
+
+/* features.json: the keys of the examples. */
+static json_t *describe_features(const dn_manifest *m)
+{
+    json_t *const features =
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "image/class/label", describe_label(m->info.classes),
+                  "image/class/text", describe_text(), "image/encoded", describe_image(&m->info),
+                  "image/format", describe_text(), "image/height", describe_integer(),
+                  "image/width", describe_integer());
+    if (m->coarse_classes > 0)
+        json_object_set_new(features, "image/class/coarse_label",
+                            describe_label(m->coarse_classes));
     return describe_feature("features_dict.FeaturesDict", "featuresDict",
                             json_pack("{s:o}", "features", features));
 }
@@ -173,16 +181,16 @@ static dn_status save_json(const struct export_job *x, const char *name, json_t 
 }
 
 /* A class name a line, by label; slim wants the label before it. */
-static dn_status save_names(const struct export_job *x, const char *name, int with_label)
+static dn_status save_names(const struct export_job *x, const char *name, int with_label,
+                            const char *const *names, int count)
 {
-    const dn_manifest *const m = x->making.manifest;
     char *text = NULL;
     size_t size = 0;
     FILE *const stream = open_memstream(&text, &size);
-    for (int i = 0; stream && i < m->info.classes; i++) {
+    for (int i = 0; stream && i < count; i++) {
         if (with_label)
             fprintf(stream, "%d:", i);
-        fprintf(stream, "%s\n", m->class_names[i]);
+        fprintf(stream, "%s\n", names[i]);
     }
     const int good = stream && fclose(stream) == 0;
     const dn_status status =
@@ -193,10 +201,13 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
 
 static dn_status save_side_files(const struct export_job *x)
 {
-    DN_TRY(save_json(x, "features.json", describe_features(&x->making.manifest->info)));
+    const dn_manifest *const m = x->making.manifest;
+    DN_TRY(save_json(x, "features.json", describe_features(m)));
     DN_TRY(save_json(x, "dataset_info.json", describe_set(x)));
-    DN_TRY(save_names(x, "image.class.label.labels.txt", 0));
-    return save_names(x, "labels.txt", 1);
+    if (m->coarse_classes > 0)
+        DN_TRY(save_names(x, DN_COARSE_NAMES, 0, m->coarse_names, m->coarse_classes));
+    DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
+    return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
 }
 
 /* ---- all of it ---- */
@@ -223,6 +234,7 @@ static dn_status export_records(struct export_job *x)
     const int lacks = lacks_file(x);
     for (int s = 0; lacks && s < DN_SPLITS; s++)
         DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
+    DN_TRY(dn_coarse_load(&x->coarse, x->making.manifest, x->folder));
     DN_TRY(dn_make_folders(x->options.out));
     DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
     if (lacks)
@@ -243,5 +255,6 @@ dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
     for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&x.shards[s]);
     dn_making_end(&x.making);
+    dn_coarse_free(&x.coarse);
     return status;
 }

@@ -206,6 +206,14 @@ static int is_value(const row *r, const char *word)
                            : r->kind == OPTIONAL && isdigit((unsigned char)*word);
 }
 
+/* In the names of options '_' stands for '-'. */
+static void use_dashes(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        for (char *c = argv[i]; strncmp(argv[i], "--", 2) == 0 && *c && *c != '='; c++)
+            *c = *c == '_' ? '-' : *c;
+}
+
 dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options)
 {
     struct option names[ROWS + 1] = {0};
@@ -224,6 +232,7 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
         .label_base = -1,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
         .help = argc == 1};
+    use_dashes(argc, argv);
     opterr = 0;
     for (int c, at = 0; (c = getopt_long(argc, argv, ":h", names, &at)) != -1;) {
         if (c == '?' || c == ':')

@@ -52,6 +52,7 @@ refused "did you mean 'verify'?" verfy data
 refused '--out: found ""' CIFAR10 --out ''
 refused "takes one folder" verify ''
 refused "--level: found no value" CIFAR10 --level
+refused '--val-fraction: found "a_b", expected a number' CIFAR10 --val_fraction=a_b
 refused '--level: found "0", expected 1 to 22' CIFAR10 --level 0
 refused '--shards: found "4x", expected 1 to 99999' CIFAR10 --shards 4x
 refused '--jobs: found "-1", expected 1 to 1024' CIFAR10 --jobs -1

@@ -292,6 +292,7 @@ static void test_truth(void **state)
     }
     PARSE_WELL("eval", "--json", "run", "--crops", "1");
     assert_true(options.json == 1 && options.crops == 0 && strcmp(options.checkpoint, "run") == 0);
+    free(options.words);
     PARSE_WELL("train", "--help", "nesterov");
     assert_int_equal(options.help, 1);
 }

@@ -1,6 +1,5 @@
 /* Coarse labels as shards of pixels have them; see tfrecord.h. A child process reads them: HDF5 is
  * not to see what nobody vouches for (docs/security.md). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "dn/child.h"

@@ -124,3 +124,14 @@ dn_result net_step(dn_net *net, const dn_pass *pass)
     dn_net_update_running(net, dn_net_view(net).leaf);
     return result;
 }
+
+double net_distance(const float *a, const float *b, size_t count)
+{
+    double squares = 0, differences = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double delta = (double)a[i] - (double)b[i];
+        squares += (double)a[i] * (double)a[i];
+        differences += delta * delta;
+    }
+    return sqrt(differences / squares);
+}

@@ -49,4 +49,7 @@ void net_spoil(dn_net *net, int time);
 /* Forward and backward, then the running statistics' update. */
 dn_result net_step(dn_net *net, const dn_pass *pass);
 
+/* |a - b| / |a| */
+double net_distance(const float *a, const float *b, size_t count);
+
 #endif

@@ -86,18 +86,6 @@ static void expect_same(const outcome *a, const outcome *b, const net_case *c, c
                  (double)a->values[first], (double)b->values[first]);
 }
 
-/* |a - b| / |a| */
-static double distance(const float *a, const float *b, size_t count)
-{
-    double squares = 0, differences = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double delta = (double)a[i] - (double)b[i];
-        squares += (double)a[i] * (double)a[i];
-        differences += delta * delta;
-    }
-    return sqrt(differences / squares);
-}
-
 /* Layer kinds times sizes that no vector, group or band divides. */
 #define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
 #define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
@@ -143,10 +131,11 @@ static double compare_with_generic(const net_case *c, const outcome *expected, c
     double worst = 0;
     for (int t = 0; t < count; t++)
         if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst,
-                         distance(a + tensors[t].offset, b + tensors[t].offset, tensors[t].count));
-    const double statistics = distance(a + parameters, b + parameters, expected->leaf - parameters);
-    const double logits = distance(a + expected->leaf, b + expected->leaf, expected->logits);
+            worst = fmax(worst, net_distance(a + tensors[t].offset, b + tensors[t].offset,
+                                             tensors[t].count));
+    const double statistics =
+        net_distance(a + parameters, b + parameters, expected->leaf - parameters);
+    const double logits = net_distance(a + expected->leaf, b + expected->leaf, expected->logits);
     if (!(statistics <= FORWARD_TOLERANCE && logits <= FORWARD_TOLERANCE))
         fail_msg("%s, %s, %dx%d, batch %d: statistics err by %.2g, logits by %.2g", table, c->model,
                  c->height, c->width, c->batch, statistics, logits);

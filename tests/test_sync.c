@@ -154,28 +154,16 @@ static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
     return o;
 }
 
-/* |a - b| / |a| */
-static double distance(const float *a, const float *b, size_t count)
-{
-    double squares = 0, differences = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double delta = (double)a[i] - (double)b[i];
-        squares += (double)a[i] * (double)a[i];
-        differences += delta * delta;
-    }
-    return sqrt(differences / squares);
-}
-
 /* The largest error of a tensor's gradient; all else is checked here. */
 static double compare(const net_case *c, const dn_net *net, const outcome *whole,
                       const outcome *team)
 {
     const double tolerance = forward_tolerance[c->dtype];
-    const double logits = distance(whole->logits, team->logits, whole->logit_count);
-    const double running = distance(whole->running, team->running, whole->running_count);
+    const double logits = net_distance(whole->logits, team->logits, whole->logit_count);
+    const double running = net_distance(whole->running, team->running, whole->running_count);
     const double statistics =
-        distance(whole->leaf + whole->parameters, team->leaf + whole->parameters,
-                 whole->leaf_count - whole->parameters);
+        net_distance(whole->leaf + whole->parameters, team->leaf + whole->parameters,
+                     whole->leaf_count - whole->parameters);
     if (!(logits <= tolerance && running <= tolerance && statistics <= tolerance &&
           fabs(whole->loss - team->loss) <= tolerance * whole->loss))
         fail_msg(
@@ -186,8 +174,8 @@ static double compare(const net_case *c, const dn_net *net, const outcome *whole
     double worst = 0;
     for (int t = 0; t < count; t++)
         if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst, distance(whole->leaf + tensors[t].offset,
-                                         team->leaf + tensors[t].offset, tensors[t].count));
+            worst = fmax(worst, net_distance(whole->leaf + tensors[t].offset,
+                                             team->leaf + tensors[t].offset, tensors[t].count));
     return worst;
 }
 

@@ -279,6 +279,18 @@ static gzFile open_packed(const char *path)
     return file;
 }
 
+dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image)
+{
+    enum { EXPANSION = 1032 }; /* of deflate, at most */
+    int64_t bytes;
+    DN_TRY(dn_file_size(path, &bytes));
+    const int64_t fit = bytes * EXPANSION / image, most = INT_MAX / image;
+    DN_CHECK(count >= 1 && count <= (fit < most ? fit : most), DN_ECORRUPT,
+             "%s: found %" PRId64 " images in a file of %" PRId64 " bytes, expected 1 to %" PRId64,
+             path, count, bytes, fit < most ? fit : most);
+    return DN_OK;
+}
+
 dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words)
 {
     size_t found;

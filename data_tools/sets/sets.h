@@ -104,6 +104,10 @@ dn_status dn_raw_file_find(char path[PATH_MAX], const char *folder, const char *
 dn_status dn_raw_file_read(const char *path, const uint32_t *header, size_t words, uint8_t *bytes,
                            size_t size);
 
+/* For adapters: a file, packed by deflate or not, can hold so many images of `image` bytes, which
+ * one block of memory can, too. DN_ECORRUPT. */
+dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image);
+
 /* For adapters: words(count) = the file's first words, big-endian; gzipped or not. */
 dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words);
 

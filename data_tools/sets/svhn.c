@@ -13,12 +13,10 @@
 #include <string.h>
 
 #include "dn/child.h"
-#include "dn/file.h"
 #include "fetch/fetch.h"
 #include "sets/mat_file.h"
 
 enum { SIDE = 32, CHANNELS = 3, PLANE = SIDE * SIDE, PIXELS = CHANNELS * PLANE, CLASSES = 10 };
-enum { EXPANSION = 1032 }; /* of deflate, at most */
 
 /* A file, and what a child process finds in it. */
 struct part {
@@ -55,17 +53,6 @@ static dn_status count_images(void *user)
     if (mat)
         Mat_Close(mat);
     return status;
-}
-
-static dn_status check_count(const struct part *p)
-{
-    int64_t bytes;
-    DN_TRY(dn_file_size(p->path, &bytes));
-    const int64_t fit = bytes * EXPANSION / PIXELS, most = INT_MAX / PIXELS;
-    DN_CHECK(p->count >= 1 && p->count <= (fit < most ? fit : most), DN_ECORRUPT,
-             "%s: found %" PRId64 " images in %" PRId64 " bytes, expected 1 to %" PRId64, p->path,
-             p->count, bytes, fit < most ? fit : most);
-    return DN_OK;
 }
 
 /* Rows first, in place. */
@@ -146,7 +133,7 @@ static dn_status load_parts(struct part *part, int parts, dn_raw_split *images)
     int64_t count = 0;
     for (int i = 0; i < parts; i++) {
         DN_TRY(dn_child_run(part[i].path, count_images, &part[i]));
-        DN_TRY(check_count(&part[i]));
+        DN_TRY(dn_raw_file_check_count(part[i].path, part[i].count, PIXELS));
         count += part[i].count;
     }
     DN_TRY(dn_raw_split_create(images, &dn_raw_svhn, count));

@@ -26,6 +26,8 @@ done
 for program in dn_dist create_records; do
     PATH=/bin limited "unpacked/usr/bin/$program" --version >out 2>&1 || fail "$program --version" out
 done
+grep -qxF "$(realpath unpacked/usr/share/dn_dist/recipes)" <(unpacked/usr/bin/dn_dist recipes) ||
+    fail "the package's recipes"
 limited unpacked/usr/bin/dn_dist bench --model fashion-mnist-tiny --batch-size 4 --steps 1 \
     --warmup 0 >out 2>&1 || fail "bench of the package" out
 

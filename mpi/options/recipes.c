@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,9 +24,8 @@ static int recipe_folder(int index, char path[PATH_MAX])
     } else if (index == 1) {
         const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
         program[length > 0 ? length : 0] = '\0';
-        char *const name = strrchr(program, '/');
-        if (name != NULL && (size_t)snprintf(path, PATH_MAX, "%.*s/../share/dn_dist/recipes",
-                                             (int)(name - program), program) >= PATH_MAX)
+        if (length > 0 && snprintf(path, PATH_MAX, "%s/share/dn_dist/recipes",
+                                   dirname(dirname(program))) >= PATH_MAX)
             path[0] = '\0';
     } else {
         snprintf(path, PATH_MAX, "%s", DN_SOURCE_RECIPES);

@@ -11,6 +11,8 @@
 #include <omp.h>
 #include <xxhash.h>
 
+#include "dn/file.h"
+
 const fuzz_format *const fuzz_formats[] = {
     &fuzz_manifest, &fuzz_shard,    &fuzz_encoded,     &fuzz_checkpoint,  &fuzz_profile,
     &fuzz_jpeg,     &fuzz_png,      &fuzz_progressive, &fuzz_cifar,       &fuzz_idx,
@@ -40,22 +42,35 @@ static void report_of_child(void)
         __sanitizer_set_death_callback(NULL); /* libFuzzer's */
 }
 
-/* The report is no error, as of memory that was refused, or the library's: of the innermost calls.
+/* The report is no error, as of memory that was refused, or the library's: of the innermost calls,
+ * those of the sanitizer not counted (a free of a pointer to nowhere is a BUS, two of them deep).
  */
 static int is_of_library(const char *path)
 {
-    static const char *const frames[] = {"#0 ", "#1 ", "#2 "};
+    enum { INNERMOST = 3 };
     char line[1024];
-    int is_error = 0, is_blamed = 0;
+    int is_error = 0, is_blamed = 0, calls = 0;
     FILE *const report = fopen(path, "r");
     while (report && fgets(line, sizeof line, report)) {
         is_error |= strstr(line, "ERROR:") || strstr(line, "runtime error:");
-        for (int i = 0; i < 3; i++)
-            is_blamed |= strstr(line, frames[i]) && strstr(line, "libhdf5");
+        calls = strstr(line, "#0 ") ? 0 : calls;
+        if (!strchr(line, '#') || strstr(line, "/libasan"))
+            continue;
+        is_blamed |= calls++ < INNERMOST && strstr(line, "libhdf5");
     }
     if (report)
         fclose(report);
     return !is_error || is_blamed;
+}
+
+/* Ends the campaign, with the report among its last lines. */
+static void refuse_report(const char *path)
+{
+    uint8_t *text;
+    size_t size;
+    if (dn_file_load(path, &text, &size) == DN_OK)
+        fwrite(text, 1, size, stderr);
+    fuzz_require(0, path);
 }
 
 static void check_reports(void)
@@ -65,7 +80,8 @@ static void check_reports(void)
     snprintf(pattern, sizeof pattern, "%s.*", report_path);
     if (glob(pattern, 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++) {
-            fuzz_require(is_of_library(found.gl_pathv[i]), found.gl_pathv[i]);
+            if (!is_of_library(found.gl_pathv[i]))
+                refuse_report(found.gl_pathv[i]);
             unlink(found.gl_pathv[i]);
         }
     }

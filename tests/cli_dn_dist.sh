@@ -39,7 +39,7 @@ leaves_nothing() {
 
 # --- help ---------------------------------------------------------------------------------------
 
-for command in train eval predict export info bench plan models recipes; do
+for command in train eval predict export report top info bench plan models recipes; do
     limited "$dn_dist" $command --help >"$tmp/help-$command" 2>"$tmp/error" ||
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
@@ -76,7 +76,7 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "'trian', expected train, eval, predict, export, report, info, bench, plan, models or recipes; did you mean 'train'" trian
+refused "unknown command" "'trian', expected train, eval, predict, export, report, top, info, bench, plan, models or recipes; did you mean 'train'" trian
 refused "a longer command" "did you mean 'eval'" evaluate
 refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3

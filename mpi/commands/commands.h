@@ -11,7 +11,7 @@
 #include "training/step.h"
 
 /* ---- the commands: collective; the same status on all ranks, with dn_message set everywhere.
- * Results go to standard output of rank 0. ---- */
+ * Results go to standard output of rank 0. Those of DN_COMMAND_ALONE get no `comm`. ---- */
 
 dn_status dn_train(const dn_comm *comm, dn_options *options);
 dn_status dn_eval(const dn_comm *comm, dn_options *options);
@@ -21,6 +21,7 @@ dn_status dn_info_command(const dn_comm *comm, dn_options *options);
 dn_status dn_bench(const dn_comm *comm, dn_options *options);
 dn_status dn_bench_reader(const dn_comm *comm, dn_options *options); /* dn_bench, with --reader */
 dn_status dn_report_command(const dn_comm *comm, dn_options *options);
+dn_status dn_top_command(const dn_comm *comm, dn_options *options);
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
 dn_status dn_models_command(const dn_comm *comm, dn_options *options);
 dn_status dn_recipes_command(const dn_comm *comm, dn_options *options);

@@ -23,7 +23,7 @@ enum {
     TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
     ALL = TRAINED | STEP,
-    LISTS = DN_COMMAND_MODELS | DN_COMMAND_RECIPES | DN_COMMAND_REPORT
+    ALONE = DN_COMMAND_ALONE
 };
 
 /* clang-format off */
@@ -161,6 +161,8 @@ const dn_option dn_option_table[] = {
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "checkpoints and metrics; default runs/<model>"},
     {"out", "Run", REPORT, TEXT(page, "FILE"), "report.html", DN_FREE, "the page"},
+    {"once", "Run", DN_COMMAND_TOP, SWITCH(once), "0", DN_FREE,
+     "print how the run stands now, and end; so it does where the output is no terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
     {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none"), "accuracy", DN_DECIDES,
@@ -240,8 +242,8 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL | LISTS, SWITCH(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL | LISTS, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | ALONE, SWITCH(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | ALONE, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

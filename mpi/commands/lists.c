@@ -20,7 +20,7 @@ static dn_status print_model(const char *name)
 
 static dn_status print_models(void)
 {
-    printf("  %-20s %10s  %-9s %8s  %s\n", "model", "parameters", "images", "classes",
+    printf("%-22s %10s  %-9s %8s  %s\n", "model", "parameters", "images", "classes",
            "written form");
     for (int i = 0; dn_spec_name(i) != NULL; i++)
         DN_TRY(print_model(dn_spec_name(i)));

@@ -66,8 +66,9 @@ const dn_option dn_option_table[] = {
     {"weights", "Model", TRAINED, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
      "of the checkpoint; average: those of --ema"},
 
-    {"data", "Data", TRAIN | TRAINED | BENCH, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
-     "folder made by create_records; with a checkpoint the default is the one it learnt from"},
+    {"data", "Data", TRAIN | TRAINED | BENCH | PLAN, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
+     "folder made by create_records; with a checkpoint the default is the one it learnt from; plan: "
+     "its number of images"},
     {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
@@ -91,7 +92,7 @@ const dn_option dn_option_table[] = {
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 
-    {"epochs", "Optimisation", TRAIN | INFO, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
+    {"epochs", "Optimisation", TRAIN | INFO | PLAN, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
      "length of the run, and of the schedule"},
     {"max-steps", "Optimisation", TRAIN, WHOLE(run.max_steps, 0, 1e18, "N"), "0", DN_FREE,
      "end after so many steps in all; 0: no limit"},
@@ -131,7 +132,7 @@ const dn_option dn_option_table[] = {
     {"momentum", "Optimisation", TRAIN, REAL(step.rule.momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
      "of sgd, lars, and rmsprop, where it is 0 unless given"},
     {"nesterov", "Optimisation", TRAIN, SWITCH(step.rule.nesterov), "1", DN_DECIDES,
-     "Nesterov's momentum; --no-nesterov: off"},
+     "Nesterov's momentum"},
     {"beta1", "Optimisation", TRAIN, REAL(step.rule.beta1, 0, 0.999999, "X"), "0.9", DN_DECIDES,
      "of adam, adamw, lamb: decay of the average gradient"},
     {"beta2", "Optimisation", TRAIN, REAL(step.rule.beta2, 0, 0.999999, "X"), "0.999", DN_DECIDES,

@@ -104,7 +104,7 @@ bash_completion() {
         @file) _${name}_paths -f "\$word" ;;
         @*)
             mapfile -t COMPREPLY < <(compgen -W "\$("\${COMP_WORDS[0]}" "\${item#@}" 2>/dev/null |
-                sed -n 's/^  \([^ ]*\) .*/\1/p')" -- "\$word")
+                sed -n 's/^  \([^ ]*\) .*/\1/p' | sort -u)" -- "\$word")
             ((\${#COMPREPLY[@]} > 0)) || _${name}_paths -f "\$word"
             ;;
         "\$word"*) COMPREPLY+=("\$item") ;;

@@ -233,7 +233,7 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
 }
 
 /* Until the run is finished, or a signal asks for the end. */
-static dn_status follow(const char *folder)
+static dn_status follow_run(const char *folder)
 {
     static const int awaited[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
     const struct timespec second = {.tv_sec = 1};
@@ -273,7 +273,7 @@ dn_status dn_top_command(const dn_comm *comm, dn_options *options)
         const dn_status status = dn_standing_read(&standing, folder);
         dn_standing_destroy(&standing);
         DN_TRY(status);
-        DN_TRY(follow(folder));
+        DN_TRY(follow_run(folder));
     }
     return show(folder, 0, &is_over);
 }

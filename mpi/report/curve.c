@@ -23,21 +23,21 @@ static void extend_edges(canvas *c, const dn_series *s)
 
 /* Which of `count` places from `least` to `most` the value is at; halved, as what is finite may
  * have an infinite difference. */
-static int place_of(double value, double least, double most, int count)
+static int dot_place(double value, double least, double most, int count)
 {
     const double part = most > least ? (value / 2 - least / 2) / (most / 2 - least / 2) : 0.5;
     return (int)fmin(part * count, count - 1);
 }
 
-static int column_of(const canvas *c, double step)
+static int dot_column(const canvas *c, double step)
 {
-    return place_of(step, c->first, c->last, c->columns * c->across);
+    return dot_place(step, c->first, c->last, c->columns * c->across);
 }
 
-static int row_of(const canvas *c, double value)
+static int dot_row(const canvas *c, double value)
 {
     const int rows = c->rows * c->down;
-    return rows - 1 - place_of(value, c->least, c->most, rows);
+    return rows - 1 - dot_place(value, c->least, c->most, rows);
 }
 
 /* Bit i of a character is its dot in row i / across, column i % across. */
@@ -63,11 +63,11 @@ static void draw_series(canvas *c, const dn_series *line, const dn_series *marks
 {
     for (int i = 0; i < line->count; i++) {
         const int from = i > 0 ? i - 1 : 0;
-        draw_segment(c, column_of(c, line->step[from]), row_of(c, line->value[from]),
-                     column_of(c, line->step[i]), row_of(c, line->value[i]));
+        draw_segment(c, dot_column(c, line->step[from]), dot_row(c, line->value[from]),
+                     dot_column(c, line->step[i]), dot_row(c, line->value[i]));
     }
     for (int i = 0; i < marks->count; i++)
-        c->cell[row_of(c, marks->value[i]) / c->down][column_of(c, marks->step[i]) / c->across] |=
+        c->cell[dot_row(c, marks->value[i]) / c->down][dot_column(c, marks->step[i]) / c->across] |=
             MARK;
 }
 

@@ -225,8 +225,8 @@ static void describe_running(dn_standing *s, int is_known, double quiet, double 
                  is_known ? "running, but nothing new" : "no sign of life", duration);
 }
 
-static void describe(dn_standing *s, const char *folder, const json_t *records, double quiet,
-                     double longest)
+static void describe_state(dn_standing *s, const char *folder, const json_t *records, double quiet,
+                           double longest)
 {
     const dn_holder_life life = dn_claim_look(folder);
     const size_t count = json_array_size(records);
@@ -291,7 +291,7 @@ dn_status dn_standing_read(dn_standing *standing, const char *folder)
     drop_repeated(records);
     take_newest(standing, records, &longest);
     const dn_status status = take_measures(standing, records);
-    describe(standing, folder, records, quiet_time(folder), longest);
+    describe_state(standing, folder, records, quiet_time(folder), longest);
     json_decref(run);
     return status;
 }

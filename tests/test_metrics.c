@@ -231,7 +231,7 @@ static void test_narrow_terminal(void **state)
         *end = '\0';
         assert_true((int)strlen(line) < columns);
         assert_non_null(strstr(line, " images/s "));
-        assert_string_equal(line + strlen(line) - 9, "0:00 left");
+        assert_string_equal(line + strlen(line) - 5, " left");
         assert_true(columns < 60 || strstr(line, "loss 2.000") != NULL);
     }
 }

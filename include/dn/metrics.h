@@ -6,8 +6,8 @@
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
  *      "data_wait", "sum_wait", "late_rank", "late_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "seconds", "data_wait", "sum_wait", "late_rank", "late_wait",
- *      "lr", "weights_hash"}
+ *      "test_top5", "images_per_s", "lr", "seconds", "data_wait", "sum_wait", "late_rank",
+ *      "late_wait", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint", "reason"}
  *
  * The first line is a "run" object: what dn_metrics_settings says, and the options that decide the

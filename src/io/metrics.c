@@ -43,6 +43,7 @@ struct dn_metrics {
     int64_t step;  /* of the run: the last one */
     double rate;   /* of that step; NaN before the process's first */
     tally interval, epoch;
+    double late[]; /* (2, ranks) of these */
 };
 
 /* The epoch of the last step, from 1. */
@@ -274,33 +275,35 @@ __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, cons
 
 /* ---- the three kinds ---- */
 
-/* What the steps of a tally waited for. */
-static json_t *encode_waits(const dn_metrics *m, const tally *t)
+/* Adds how fast the steps of a tally were, and what they waited for. */
+static void add_times(json_t *object, const dn_metrics *m, const tally *t)
 {
+    const summary s = summarize(m, t);
+    const int is_late = m->settings.ranks > 1;
     int late = 0;
     for (int r = 1; r < m->settings.ranks; r++)
         late = t->late[r] > t->late[late] ? r : late;
-    const int is_late = m->settings.ranks > 1;
-    return json_pack("{s:o, s:o, s:o, s:o}", "data_wait", json_number(t->data_wait), "sum_wait",
-                     json_number(t->sum_wait), "late_rank",
-                     is_late ? json_integer(late) : json_null(), "late_wait",
-                     is_late ? json_number(t->late[late]) : json_null());
+    json_object_update_new(object,
+                           json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s",
+                                     json_number(s.speed), "lr", json_number(m->rate), "seconds",
+                                     json_number(s.seconds), "data_wait", json_number(t->data_wait),
+                                     "sum_wait", json_number(t->sum_wait), "late_rank",
+                                     is_late ? json_integer(late) : json_null(), "late_wait",
+                                     is_late ? json_number(t->late[late]) : json_null()));
 }
 
 static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
-    json_t *const values = encode_waits(m, &m->interval);
+    json_t *const values =
+        json_pack("{s:o, s:o}", "loss", json_number(s.loss), "top1", json_number(s.top1));
+    add_times(values, m, &m->interval);
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
         print_line(m, "%s", line);
     }
     restart_tally(m, &m->interval, m->last_step_end);
-    json_object_update_new(
-        values, json_pack("{s:o, s:o, s:o, s:o, s:o}", "loss", json_number(s.loss), "top1",
-                          json_number(s.top1), "images_per_s", json_number(s.speed), "lr",
-                          json_number(m->rate), "seconds", json_number(s.seconds)));
     return write_object(m, "interval", values);
 }
 
@@ -347,9 +350,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    json_t *const values = encode_waits(m, &m->epoch);
-    json_object_update_new(values, json_pack("{s:o, s:o}", "train_loss", json_number(s.loss),
-                                             "train_top1", json_number(s.top1)));
+    json_t *const values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
+                                     json_number(s.top1));
     add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
@@ -361,13 +363,11 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
+    add_times(values, m, &m->epoch);
+    json_object_set_new(values, "weights_hash", json_sprintf(HASH, weights_hash));
     const double now = omp_get_wtime();
     restart_tally(m, &m->epoch, now);
     restart_tally(m, &m->interval, now);
-    json_object_update_new(values,
-                           json_pack("{s:o, s:o, s:o, s:o}", "images_per_s", json_number(s.speed),
-                                     "seconds", json_number(s.seconds), "lr", json_number(m->rate),
-                                     "weights_hash", json_sprintf(HASH, weights_hash)));
     return write_object(m, "epoch", values);
 }
 
@@ -394,17 +394,17 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
 {
     *metrics = NULL;
     DN_TRY(dn_make_folders(settings->folder));
-    dn_metrics *const m = *metrics = calloc(1, sizeof *m);
+    const size_t ranks = (size_t)settings->ranks;
+    dn_metrics *const m = *metrics = calloc(1, sizeof *m + 2 * ranks * sizeof m->late[0]);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
     snprintf(m->path, sizeof m->path, "%s/" DN_METRICS_NAME, settings->folder);
     m->settings = *settings;
     m->rate = (double)NAN;
-    m->interval.late = calloc(2 * (size_t)settings->ranks, sizeof(double));
-    m->epoch.late = m->interval.late + settings->ranks;
+    m->interval.late = m->late;
+    m->epoch.late = m->late + ranks;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     m->terminal = open_terminal(settings->progress);
-    dn_status status =
-        m->interval.late ? cut_back(m) : dn_fail(DN_ENOMEM, "metrics: out of memory");
+    dn_status status = cut_back(m);
     if (status == DN_OK && !(m->file = fopen(m->path, "ae")))
         status = metrics_failure(m);
     if (status != DN_OK)
@@ -424,6 +424,5 @@ void dn_metrics_destroy(dn_metrics **metrics)
         close(m->terminal);
     if (m->file)
         fclose(m->file);
-    free(m->interval.late);
     free(m);
 }

@@ -1,6 +1,6 @@
-/* dn_dist: parses the command line, begins again with other environment variables where too many
- * ranks would spin, starts MPI, finds the rank's cores, starts the heartbeat and the timeline, runs
- * one command. */
+/* dn_dist: parses the command line and runs one command. Where that needs MPI it begins again with
+ * other environment variables if too many ranks would spin, starts MPI, finds the rank's cores, and
+ * starts the heartbeat and the timeline first. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ static const dn_command commands[] = {
      "[RUN] OUT"},
     {"report", "runs as one page of curves, configurations and evaluations", DN_COMMAND_REPORT,
      dn_report_command, "RUN..."},
+    {"top", "follow a run in a terminal: progress, curves, late ranks", DN_COMMAND_TOP,
+     dn_top_command, "RUN"},
     {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO,
      dn_info_command, NULL},
     {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench, NULL},
@@ -133,16 +135,21 @@ static int is_first_process(void)
     return 1;
 }
 
-/* Help and version need no MPI, so they work where it does not start. */
-static int show_text(const dn_command *command, int is_version)
+/* Help, version and some commands need no MPI, so they work where it does not start. `status`: of
+ * the command line. */
+static int run_alone(const dn_command *command, dn_options *options, dn_status status)
 {
     if (!is_first_process())
         return DN_EXIT_DONE;
-    dn_status status = is_version ? show_version() : show_help(command);
+    if (status == DN_OK)
+        status = options->version ? show_version()
+                 : options->help  ? show_help(command)
+                                  : command->run(NULL, options);
     if (status == DN_OK)
         status = dn_output_flush();
     if (status != DN_OK)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
+    free(options->words);
     return status == DN_OK ? DN_EXIT_DONE : DN_EXIT_FAILED;
 }
 
@@ -157,8 +164,9 @@ int main(int argc, char **argv)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
-    if (status == DN_OK && (options.help || options.version))
-        return show_text(command, options.version);
+    const int is_alone = command && command->bit & DN_COMMAND_ALONE;
+    if (is_alone || (status == DN_OK && (options.help || options.version)))
+        return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
     dn_comm_init(&comm, &argc, &argv);

@@ -20,10 +20,16 @@ commands() {
     echo
 }
 
-# options COMMAND: lines "name<TAB>argument<TAB>description" of its --help.
+# options COMMAND: lines "name<TAB>argument<TAB>description" of its --help; "-" for no argument. One
+# that is listed as --[no-]NAME is two.
 options() {
     "$program" ${1:+"$1"} --help | awk '
-        function flush() { if (option) print option "\t" argument "\t" text; option = "" }
+        function show(name, text) { print name "\t" (argument ? argument : "-") "\t" text }
+        function flush() {
+            if (sub(/\[no-\]/, "", option)) show("--no-" substr(option, 3), "off: " text)
+            if (option) show(option, text)
+            option = ""
+        }
         /^  --/ {
             flush(); line = substr($0, 3); text = ""; argument = ""
             option = line; sub(/[ ,=].*/, "", option); rest = substr(line, length(option) + 1)
@@ -35,26 +41,42 @@ options() {
         END { flush() }'
 }
 
-# What may follow an option: words of "a|b", @dir, @file, or nothing that can be listed.
-values() {
-    case $1 in
+# What may follow an option with such an argument: words of "a|b", @dir, @file, @COMMAND where a
+# command such as "models" lists what --model takes, or nothing that can be listed.
+values() { # OPTION ARGUMENT
+    local list=${1#--}s
+    [[ $2 != NAME ]] || ! commands | grep -qx "$list" || echo "@$list"
+    case $2 in
     DIR*) echo @dir ;;
-    *\|FILE\|*) tr '|' ' ' <<<"${1/FILE/@file}" ;;
+    *\|FILE\|*) tr '|' ' ' <<<"${2/FILE/@file}" ;;
     FILE*) echo @file ;;
-    *\|*) tr '|' ' ' <<<"$1" ;;
+    *\|*) tr '|' ' ' <<<"$2" ;;
+    esac
+}
+
+# What a command's words are, by its usage: @dir of runs, @file, or "" where it takes none.
+positions() { # COMMAND
+    local usage
+    usage=$("$program" ${1:+"$1"} --help | sed -n "1s/^Usage: $name $1 *\(.*\)\[OPTIONS\]\$/\1/p")
+    case ${1:+$usage} in
+    RUN*) echo @dir ;;
+    *[A-Z]*) echo @file ;;
+    *) [[ -n $1 ]] || echo @file ;;
     esac
 }
 
 bash_completion() {
     printf '# Completion of %s in bash; written from its --help.\n_%s() {\n' "$name" "$name"
     printf '    local -A options values\n'
-    local command option argument text
+    local command option argument text list
     while read -r command; do
         printf '    options[%s]=%q\n' "${command:-.}" "$(options "$command" | cut -f1 | xargs)"
+        list=$(positions "$command")
+        printf '    values[%s]=%q\n' "${command:-.}" "$list"
         while IFS=$'\t' read -r option argument text; do
-            [[ -z $(values "$argument") ]] ||
-                printf '    values[%s]=%q\n' "${command:-.}$option" "$(values "$argument")"
-        done < <(options "$command" | sed 's/\t\t/\t-\t/')
+            list=$(values "$option" "$argument")
+            [[ -z $list ]] || printf '    values[%s]=%q\n' "${command:-.}$option" "$list"
+        done < <(options "$command")
     done < <(commands)
     cat <<END
     local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]}
@@ -71,15 +93,25 @@ bash_completion() {
     elif ((COMP_CWORD == 1)); then
         list='$(words | xargs)'
     else
-        list=@file
+        list=\${values[\$command]-}
+        list=\${list:-\$known}
     fi
     for item in \$list; do
         case \$item in
-        @dir) compopt -o filenames && COMPREPLY+=(\$(compgen -d -- "\$word")) ;;
-        @file) compopt -o filenames && COMPREPLY+=(\$(compgen -f -- "\$word")) ;;
+        @dir) _${name}_paths -d "\$word" ;;
+        @file) _${name}_paths -f "\$word" ;;
+        @*)
+            mapfile -t COMPREPLY < <(compgen -W "\$("\${COMP_WORDS[0]}" "\${item#@}" 2>/dev/null |
+                sed -n 's/^  \([^ ]*\) .*/\1/p' | sort -u)" -- "\$word")
+            ((\${#COMPREPLY[@]} > 0)) || _${name}_paths -f "\$word"
+            ;;
         "\$word"*) COMPREPLY+=("\$item") ;;
         esac
     done
+}
+_${name}_paths() {
+    compopt -o filenames
+    mapfile -t -O "\${#COMPREPLY[@]}" COMPREPLY < <(compgen "\$1" -- "\$2")
 }
 complete -F _$name $name
 END
@@ -90,10 +122,11 @@ zsh_arguments() {
     local option argument text list
     while IFS=$'\t' read -r option argument text; do
         text=$(sed "s/'/'\\\\''/g; s/[]:[]/\\\\&/g" <<<"$text")
-        list=$(values "$argument")
+        list=$(values "$option" "$argument")
         case $list in
         @dir) list=_directories ;;
         *@file*) list=_files ;;
+        @*) list="_${name}_list ${list#@}" ;;
         ?*) list="($list)" ;;
         esac
         if [[ $argument == - ]]; then
@@ -101,13 +134,23 @@ zsh_arguments() {
         else
             printf "        '%s=[%s]:%s:%s' \\\\\n" "$option" "$text" "${argument//:/\\:}" "$list"
         fi
-    done < <(options "$1" | sed 's/\t\t/\t-\t/')
-    printf "        '*:file:_files'\n"
+    done < <(options "$1")
+    case $(positions "$1") in
+    @dir) printf "        '*:run:_directories'\n" ;;
+    @file) printf "        '*:file:_files'\n" ;;
+    *) printf "        '1: :'\n" ;; # the command itself: no further word
+    esac
 }
 
 zsh_completion() {
     local command
     printf '#compdef %s\n# Completion of %s in zsh; written from its --help.\n' "$name" "$name"
+    cat <<END
+_${name}_list() { # OPTION-OF-COMPADD... COMMAND
+    compadd "\${@[1,-2]}" -- \${(f)"\$(_call_program list "\$words[1] \$argv[-1]" 2>/dev/null |
+        sed -n 's/^  \([^ ]*\) .*/\1/p')"} || _files
+}
+END
     printf 'if ((CURRENT == 2)) && [[ $words[2] != -* ]]; then\n    compadd -- %s\n    return\nfi\n' \
         "$(words | xargs)"
     printf 'case $words[2] in\n'

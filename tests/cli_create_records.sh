@@ -193,6 +193,14 @@ if [[ -d $package ]]; then
         FASHION_MNIST --source fashion
     accepted "train 60000 in 2 shards, test 10000 in 1; mean 0.2860, std 0.3530" \
         FASHION_MNIST --out records --shards 2
+    if command -v script >/dev/null; then # the last to go on a narrow terminal
+        printf -v quoted '%q ' "$records" FASHION_MNIST --out narrow
+        limited script -qec "stty cols 30; $quoted" /dev/null >out </dev/null ||
+            fail "create_records on a terminal" out
+        grep -qE $'\r[0-9.]+ images/s, [0-9:]+ left\e\\[K' out ||
+            fail "expected the rate and the time left on a narrow terminal" out
+        rm -r narrow
+    fi
     # the same images, whatever the files are called: unpacked, with a dot, beside a folder
     rm fashion/*
     for path in "$package"/*.gz; do

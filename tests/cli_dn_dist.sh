@@ -39,7 +39,7 @@ leaves_nothing() {
 
 # --- help ---------------------------------------------------------------------------------------
 
-for command in train eval predict export info bench plan models recipes; do
+for command in train eval predict export report top info bench plan models recipes; do
     limited "$dn_dist" $command --help >"$tmp/help-$command" 2>"$tmp/error" ||
         fail "$command --help" "$tmp/error"
     [[ ! -s $tmp/error ]] || fail "$command --help: standard error is not empty" "$tmp/error"
@@ -52,7 +52,7 @@ done
 limited "$dn_dist" >"$tmp/help" 2>"$tmp/error" || fail "dn_dist alone" "$tmp/error"
 grep -q "^  bench   time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
 for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
-    nesterov beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
+    '\[no-\]nesterov' beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
     init seed threads eval-every checkpoint-every keep resume classes size config init-from; do
     grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
 done
@@ -76,7 +76,7 @@ starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 
 # --- options ------------------------------------------------------------------------------------
 
-refused "unknown command" "'trian', expected train, eval, predict, export, report, info, bench, plan, models or recipes; did you mean 'train'" trian
+refused "unknown command" "'trian', expected train, eval, predict, export, report, top, info, bench, plan, models or recipes; did you mean 'train'" trian
 refused "a longer command" "did you mean 'eval'" evaluate
 refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
@@ -306,6 +306,28 @@ limited "$dn_dist" plan "${tiny[@]}" --nodes 2 --json >"$tmp/json" 2>"$tmp/error
 for key in step_s communication_s hidden_s exposed_s images_per_s efficiency; do
     grep -qE "\"$key\": *[0-9]" "$tmp/json" || fail "plan --json: expected the key $key" "$tmp/json"
 done
+# An epoch's steps, of the whole batches in --data's training images, and the evaluation behind it
+limited "$dn_dist" plan --profile "$profile" --data "$data" --nodes 2 --virtual-ranks 7 --epochs 3 --json \
+    >"$tmp/json" 2>"$tmp/error" || fail "plan --data" "$tmp/error"
+! find_python json || "$python" - "$profile" "$tmp/json" >"$tmp/output" 2>&1 <<'END' ||
+import json, math, sys
+profile, plan = (json.load(open(name)) for name in sys.argv[1:])
+assert (plan["data_set"], plan["train_images"], plan["test_images"]) == ("FASHION_MNIST", 60000, 10000)
+assert [row["ranks"] for row in plan["plan"]] == [2, 4]
+for row in plan["plan"]:
+    evaluation = math.ceil(10000 / 4 / row["ranks"]) * profile["forward_seconds"]
+    epoch = 60000 // (4 * 7) * row["step_s"] + evaluation
+    assert math.isclose(row["epoch_s"], epoch, rel_tol=1e-4), (row, epoch)
+    assert math.isclose(row["run_s"], 3 * epoch, rel_tol=1e-4), (row, epoch)
+END
+    fail "plan --data: the times of an epoch and a run" "$tmp/output" "$tmp/json"
+limited "$dn_dist" plan --profile "$profile" --nodes 1 >"$tmp/output" 2>"$tmp/error" || fail "plan" "$tmp/error"
+grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 300 epochs" "$tmp/output" &&
+    grep -qE "%( +[0-9]+(:[0-9]{2})+){2} " "$tmp/output" || fail "plan: the times of an epoch and a run" "$tmp/output"
+limited "$dn_dist" plan --profile "$profile" --nodes 1 --virtual-ranks 65536 >"$tmp/output" 2>&1 ||
+    fail "plan of a batch of more than an epoch" "$tmp/output"
+grep -qE "% +none +none" "$tmp/output" || fail "a batch of more than an epoch has times" "$tmp/output"
+refused "no data set" "$tmp/none" plan --profile "$profile" --data "$tmp/none"
 refused "no profile" "none.json" plan --profile "$tmp/none.json"
 refused "no profile to write" "$tmp/none/p.json" bench "${tiny[@]}" --json --profile "$tmp/none/p.json"
 head -c 300 "$profile" >"$tmp/half.json"

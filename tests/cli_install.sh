@@ -49,8 +49,10 @@ done
 grep -q -- "--virtual" <(man -l "$pages/dn_dist-train.1" | col -b) || fail "dn_dist-train.1: an option"
 
 # Completion
+mkdir -p runs/one
+touch runs.ini "a file"
 complete_words() { # WORD...: what may stand for the last one
-    bash -c 'compopt() { :; }
+    PATH=$tmp/root/usr/bin:$PATH bash -c 'compopt() { :; }
         source root/usr/share/bash-completion/completions/$1 && COMP_WORDS=("$@")
         COMP_CWORD=$(($# - 1)) && _$1 && echo "${COMPREPLY[*]}"' - "$@"
 }
@@ -65,15 +67,61 @@ completes "--init --init-from" dn_dist train --ini
 completes "cosine constant" dn_dist train --schedule co
 completes cosine dn_dist train --schedule = cos
 completes root dn_dist train --data ro
+completes "densenet-course" dn_dist train --model densenet-c
+completes fashion-mnist-tiny dn_dist info --recipe fash
+completes runs.ini dn_dist train --recipe runs.
+completes "runs runs.ini" dn_dist train --config run
+completes "--no-nesterov" dn_dist train --no-n
+completes "--no-once" dn_dist top --no
+completes runs dn_dist top ru
+completes "runs runs.ini" dn_dist predict --json ru
+completes "a file" dn_dist eval --checkpoint a
+completes "--help --version" dn_dist models ""
 completes verify create_records ver
 completes "--out --on-bad-image" create_records FOLDER --o
 completes --out create_records CIFAR10 --o
 completes "--out --on-bad-image" create_records --o
 completes skip create_records FOLDER --on-bad-image sk
-for program in dn_dist create_records; do
-    ! command -v zsh >/dev/null || zsh -n "root/usr/share/zsh/vendor-completions/_$program" ||
-        fail "_$program"
-done
+
+# The same in zsh, typed into one: its line after a tab
+zsh_line() { # TYPED: the line that becomes of it
+    rm -f line
+    PATH=$tmp/root/usr/bin:$PATH TYPED=$1 limited zsh -f >zsh-output 2>&1 <<'END'
+zmodload zsh/zpty
+zpty shell 'zsh -f -i'
+zpty -w shell 'PROMPT=; fpath=($PWD/root/usr/share/zsh/vendor-completions $fpath)
+    autoload -U compinit; compinit -u -D; unsetopt beep
+    show() { print -r -- $BUFFER >line.partial; mv line.partial line }
+    zle -N show; bindkey "^X" show; touch ready'
+until [[ -e ready ]]; do zpty -r -t shell output; sleep 0.05; done
+rm ready
+zpty -w -n shell "$TYPED"$'\t\x18'
+until [[ -e line ]]; do zpty -r -t shell output; sleep 0.05; done
+zpty -d shell
+END
+    sed 's/ $//' line
+}
+becomes() { # EXPECTED TYPED
+    local found
+    found=$(zsh_line "$2") || true
+    [[ $found == "$1" ]] || fail "zsh, completing $2: found '$found', expected '$1'" zsh-output
+}
+if command -v zsh >/dev/null; then
+    becomes "dn_dist train" "dn_dist tr"
+    becomes "dn_dist train --label-smoothing=" "dn_dist train --lab"
+    becomes "dn_dist train --no-nesterov" "dn_dist train --no-n"
+    becomes "dn_dist train --schedule cosine" "dn_dist train --schedule cos"
+    becomes "dn_dist train --model=densenet-course" "dn_dist train --model=densenet-c"
+    becomes "dn_dist info --recipe fashion-mnist-tiny" "dn_dist info --recipe fash"
+    becomes "dn_dist train --recipe runs.ini" "dn_dist train --recipe runs."
+    becomes "dn_dist train --data runs/" "dn_dist train --data ru"
+    becomes "dn_dist top runs/" "dn_dist top ru"
+    becomes "dn_dist eval --checkpoint a\ file" "dn_dist eval --checkpoint a"
+    becomes "create_records verify" "create_records ver"
+    becomes "create_records FOLDER --on-bad-image skip" "create_records FOLDER --on-bad-image sk"
+else
+    echo "skipped: completion in zsh, found none"
+fi
 
 # Slurm scripts beside the programs, and a copy of their folder alone
 cp -r root/usr/share/dn_dist/slurm copied

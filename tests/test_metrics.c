@@ -16,6 +16,7 @@
 
 #include "dn/file.h"
 #include "dn/metrics.h"
+#include "dn/program.h"
 
 typedef struct fixture {
     char root[64], folder[128], file[160];
@@ -52,17 +53,21 @@ static int tear_down(void **state)
 static void run_to(const fixture *f, FILE *progress, double interval, const char *checkpoint)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, progress, 2, 3, 6, 10, interval, 0, NULL, {0}};
+    const dn_metrics_settings settings = {f->folder, progress, 2,    3,   6, 10,
+                                          interval,  0,        NULL, {0}, 3};
     const dn_named_scores scores[] = {{"test", {1.25, 60, 95.5}}, {"ema_val", {0.5, 70, 99}}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125}),
-                     DN_OK);
-    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5}),
-                     DN_OK);
+    assert_int_equal(
+        dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125, 1, 0.125}),
+        DN_OK);
+    assert_int_equal(
+        dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5, 2, 0.5}), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, scores, 2), DN_OK);
     assert_int_equal(
-        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0}), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint), DN_OK);
+        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0, 0, 0}),
+        DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint, "early stop"),
+                     DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
 }
@@ -76,9 +81,9 @@ static void run(const fixture *f, FILE *progress, double interval)
 static void go_on(const fixture *f, int64_t done, int64_t step)
 {
     dn_metrics *metrics = NULL;
-    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done, NULL, {0}};
+    const dn_metrics_settings settings = {f->folder, NULL, 2, 3, 6, 10, 1000, done, NULL, {0}, 1};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, step, 1, NULL), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, step, 1, NULL, "SIGTERM"), DN_OK);
     dn_metrics_destroy(&metrics);
 }
 
@@ -113,12 +118,16 @@ static void test_file(void **state)
     check_object(f, 0, "epoch", "data_wait", "0.5");
     check_object(f, 0, "epoch", "sum_wait", "0.625");
     check_object(f, 0, "epoch", "weights_hash", "\"0000000000000abc\"");
+    check_object(f, 0, "epoch", "late_rank", "2");
+    check_object(f, 0, "epoch", "late_wait", "0.5");
     check_object(f, 1, "interval", "step", "3");
+    check_object(f, 1, "interval", "late_wait", "0.0");
     check_object(f, 1, "interval", "loss", "null");
     check_object(f, 1, "interval", "data_wait", "0.25");
     check_object(f, 1, "interval", "top1", "0.0");
     check_object(f, 2, "end", "weights_hash", "\"123456789abcdef0\"");
     check_object(f, 2, "end", "checkpoint", "\"runs/x/checkpoint-00000003.h5\"");
+    check_object(f, 2, "end", "reason", "\"early stop\"");
 }
 
 static int lines_of(const fixture *f)
@@ -188,29 +197,68 @@ static void test_plain_progress(void **state)
     free(text);
 }
 
-static void test_terminal_progress(void **state)
+/* text = what a run writes to a terminal of so many columns. */
+static void run_on_terminal(const fixture *f, int columns, char text[4096])
 {
     int master, slave;
-    struct winsize wide = {.ws_row = 24, .ws_col = 120};
-    if (openpty(&master, &slave, NULL, NULL, &wide) != 0)
+    struct winsize window = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    if (openpty(&master, &slave, NULL, NULL, &window) != 0)
         skip(); /* no pseudo-terminals here */
     FILE *terminal = fdopen(slave, "w");
-    run(*state, terminal, 1000);
+    run(f, terminal, 1000);
     fclose(terminal);
-    char text[4096] = "";
     ssize_t got;
-    for (size_t size = 0; (got = read(master, text + size, sizeof text - 1 - size)) > 0;)
+    size_t size = 0;
+    while ((got = read(master, text + size, 4095 - size)) > 0)
         size += (size_t)got; /* what the system passes on in parts */
+    text[size] = '\0';
+    close(master);
+}
+
+static void test_terminal_progress(void **state)
+{
+    char text[4096];
+    run_on_terminal(*state, 120, text);
     assert_non_null(strstr(text, "\repoch 1/3 [###############...............] 1/2 loss 2.0"));
     assert_non_null(strstr(text, "\r\033[Kepoch 1/3  train loss"));
-    close(master);
+}
+
+/* The rate and the time left are the last to go. */
+static void test_narrow_terminal(void **state)
+{
+    char text[4096];
+    for (int columns = 120; columns >= 36; columns -= 7) {
+        run_on_terminal(*state, columns, text);
+        char *const line = strchr(text, '\r') + 1, *const end = strchr(line, '\033');
+        assert_non_null(end);
+        *end = '\0';
+        assert_true((int)strlen(line) < columns);
+        assert_non_null(strstr(line, " images/s "));
+        assert_string_equal(line + strlen(line) - 5, " left");
+        assert_true(columns < 60 || strstr(line, "loss 2.000") != NULL);
+    }
+}
+
+static void test_fit_line(void **state)
+{
+    (void)state;
+    const dn_part parts[] = {{"\xc3\xa9", 2}, {"", 9}, {"bar", 1}, {"rate", 3}, {"left", 4}};
+    static const char *const fits[] = {
+        "\xc3\xa9 bar rate left", /* 15 columns */
+        "\xc3\xa9 bar rate left", "\xc3\xa9 rate left", "rate left", "left", "lef"};
+    const int columns[] = {0, 15, 14, 10, 8, 3};
+    char line[64];
+    for (int i = 0; i < 6; i++) {
+        dn_fit_line(line, sizeof line, columns[i], parts, 5);
+        assert_string_equal(line, fits[i]);
+    }
 }
 
 static void test_failures(void **state)
 {
     const fixture *f = *state;
     dn_metrics *metrics = NULL;
-    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0, NULL, {0}};
+    dn_metrics_settings settings = {"/dev/null/x", NULL, 1, 1, 1, 1, 1, 0, NULL, {0}, 1};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_EIO);
     assert_non_null(strstr(dn_message(), "/dev/null"));
     assert_int_equal(dn_make_folders(f->folder), DN_OK);
@@ -225,7 +273,7 @@ static void test_failures(void **state)
     none = (struct rlimit){0, before.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &none); /* a disk that is full */
-    const dn_status status = dn_metrics_end(metrics, 1, 1, NULL);
+    const dn_status status = dn_metrics_end(metrics, 1, 1, NULL, "");
     setrlimit(RLIMIT_FSIZE, &before);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "File too large"));
@@ -268,7 +316,8 @@ static void test_configuration(void **state)
                                               .steps_per_epoch = 9,
                                               .epochs = 1,
                                               .last_step = 9,
-                                              .images = 1,
+                                              .images = 64,
+                                              .ranks = 1,
                                               .interval = 0,
                                               .done = done,
                                               .config = "[train]\nmodel = a = b\nfreeze = \n",
@@ -281,6 +330,8 @@ static void test_configuration(void **state)
         check_object(f, 0, "run", "data",
                      "{\"name\": \"b\\\"irds\", \"path\": \"/caf\\\\xE9\", \"classes\": 3, "
                      "\"train\": 80, \"validation\": 20, \"test\": 50}");
+        check_object(f, 0, "run", "last_step", "9");
+        check_object(f, 0, "run", "images", "64");
         assert_int_equal(lines_of(f), done + 2);
     }
     check_object(f, 3, "interval", "step", "3");
@@ -292,7 +343,7 @@ static void test_null(void **state)
     dn_metrics *metrics = NULL;
     assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
     assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);
-    assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL), DN_OK);
+    assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL, ""), DN_OK);
     dn_metrics_destroy(&metrics);
 }
 
@@ -301,10 +352,16 @@ static void test_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        METRICS_TEST(test_file),           METRICS_TEST(test_cut_back),
-        METRICS_TEST(test_configuration),  METRICS_TEST(test_any_path),
-        METRICS_TEST(test_plain_progress), METRICS_TEST(test_terminal_progress),
-        METRICS_TEST(test_failures),       METRICS_TEST(test_file_write),
+        METRICS_TEST(test_file),
+        METRICS_TEST(test_cut_back),
+        METRICS_TEST(test_configuration),
+        METRICS_TEST(test_any_path),
+        METRICS_TEST(test_plain_progress),
+        METRICS_TEST(test_terminal_progress),
+        METRICS_TEST(test_narrow_terminal),
+        cmocka_unit_test(test_fit_line),
+        METRICS_TEST(test_failures),
+        METRICS_TEST(test_file_write),
         cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,21 +19,19 @@ enum { LINE_SIZE = 256 };
 /* The time left follows from the speed so far. */
 static void write_line(const dn_progress *p, double now, int columns, char line[LINE_SIZE])
 {
-    enum { BAR_MOST = 30, BAR_LEAST = 5 };
-    static const char full[] = "##############################",
-                      empty[] = "..............................";
-    char tail[160], left[32];
+    char place[96], rate[64], left[32], end[48], bar[DN_BAR_MOST + 3] = "";
     const double speed = (double)p->done / (now - p->start);
+    snprintf(place, sizeof place, "%" PRId64 "/%" PRId64 " %s,", p->done, p->total, p->unit);
+    snprintf(rate, sizeof rate, "%.*f %s/s,", speed < 100 ? 1 : 0, speed, p->unit);
     dn_duration_text((double)(p->total - p->done) / speed, left);
-    snprintf(tail, sizeof tail, "%" PRId64 "/%" PRId64 " %s, %.*f %s/s, %s left", p->done, p->total,
-             p->unit, speed < 100 ? 1 : 0, speed, p->unit, left);
-    const int room = columns - 5 - (int)(strlen(p->what) + strlen(tail));
-    const int bar = room < BAR_MOST ? room : BAR_MOST;
-    const int done = (int)(bar * (double)p->done / (double)p->total);
-    if (bar >= BAR_LEAST)
-        snprintf(line, LINE_SIZE, "%s [%.*s%.*s] %s", p->what, done, full, bar - done, empty, tail);
-    else
-        snprintf(line, LINE_SIZE, "%s %s", p->what, tail);
+    snprintf(end, sizeof end, "%s left", left);
+    const dn_part parts[] = {{p->what, 1}, {bar, 0}, {place, 2}, {rate, 3}, {end, 4}};
+    const int count = sizeof parts / sizeof *parts;
+    dn_fit_line(line, LINE_SIZE, 0, parts, count);
+    const int bar_room = columns - (int)strlen(line) - 3;
+    if (bar_room >= DN_BAR_LEAST)
+        dn_bar_text((double)p->done / (double)p->total, bar_room, bar);
+    dn_fit_line(line, LINE_SIZE, columns, parts, count);
 }
 
 static void clear_line(dn_progress *p)
@@ -50,8 +48,8 @@ static void draw_line(dn_progress *p, double now)
     struct winsize size;
     const int is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     const int columns = is_known ? size.ws_col : 80;
-    write_line(p, now, columns, line);
-    printf("\r%.*s\033[K", columns - 1, line);
+    write_line(p, now, columns > 1 ? columns - 1 : 1, line);
+    printf("\r%s\033[K", line);
     fflush(stdout);
     p->has_line = 1;
 }

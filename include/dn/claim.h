@@ -25,4 +25,14 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder);
 
 void dn_claim_release(dn_claim *claim);
 
+/* What has become of the process that took a folder last. */
+typedef enum dn_holder_life {
+    DN_HOLDER_NOT_KNOWN, /* it was on another host, or there was none */
+    DN_HOLDER_LIVES,
+    DN_HOLDER_ENDED
+} dn_holder_life;
+
+/* Looks without locking, so that no run that starts is hindered. */
+dn_holder_life dn_claim_look(const char *folder);
+
 #endif

@@ -2,19 +2,24 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "run", "config", "data": {"name", "path", "classes", "train", "validation", "test"}}
+ *     {"kind": "run", "epochs", "steps_per_epoch", "last_step", "images", "ranks", "config",
+ *      "data": {"name", "path", "classes", "train", "validation", "test"}}
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
- *      "data_wait", "sum_wait"}
+ *      "data_wait", "sum_wait", "late_rank", "late_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "seconds", "data_wait", "sum_wait", "lr", "weights_hash"}
- *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint"}
+ *      "test_top5", "images_per_s", "lr", "seconds", "data_wait", "sum_wait", "late_rank",
+ *      "late_wait", "weights_hash"}
+ *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint", "reason"}
  *
- * The first line is a "run" object: the options that decide the weights, by name, as texts, and the
- * data set with the images of each part. Epochs count from 1, steps from 1 over the whole run; top1
+ * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
+ * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
+ * steps from 1 over the whole run; top1
  * and top5 are percent; losses are means over images; an interval's values are of its own images,
  * an epoch's of those seen in this process. `seconds` is the time of the interval, of the epoch's
  * training without evaluation, and of this process; `data_wait` is the part of it in which the
- * steps waited for images, `sum_wait` for the sum over ranks, in each the rank that waited longest.
+ * steps waited for images, `sum_wait` for the sum over ranks, in each the rank that waited longest;
+ * `late_rank` is the rank that the others waited for longest, `late_wait` how long, both null where
+ * there is one rank. `reason` is "the last step", "early stop", or what the run stopped on.
  * Besides test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged
  * weights, where such were evaluated. test_* are null where they were not, and so is a non-finite
  * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
@@ -49,8 +54,9 @@ typedef struct dn_metrics_settings {
     int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
     int64_t done;              /* steps of the run before this process */
-    const char *config;        /* INI text, or NULL: no "run" object; */
+    const char *config;        /* INI text, or NULL: no "run" object */
     dn_metrics_data data;      /* its data set */
+    int ranks;                 /* >= 1 */
 } dn_metrics_settings;
 
 /* Of a net on a split. */
@@ -73,6 +79,8 @@ typedef struct dn_metrics_values {
     double rate;      /* of learning */
     double data_wait; /* seconds */
     double sum_wait;  /* seconds */
+    int late_rank;    /* the last to have its gradients */
+    double late_wait; /* seconds that another waited for it */
 } dn_metrics_values;
 
 /* To be called after step `step` (1 is the first). */
@@ -92,6 +100,10 @@ dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_h
 /* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
  * file that holds the weights, or NULL. */
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
-                         const char *checkpoint);
+                         const char *checkpoint, const char *reason);
+
+/* The reason of a run that is complete. */
+#define DN_METRICS_COMPLETE   "the last step"
+#define DN_METRICS_EARLY_STOP "early stop"
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef DN_PROGRAM_H
 #define DN_PROGRAM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dn/status.h"
@@ -18,6 +19,24 @@ dn_status dn_output_flush(void);
 
 /* text = "1:02:03" or "2:03", rounded to seconds. */
 void dn_duration_text(double seconds, char text[32]);
+
+/* A part of a line, such as "0:12 left"; "": there is none. */
+typedef struct dn_part {
+    const char *text;
+    int weight;
+} dn_part;
+
+/* line(size) = the parts(count), at most 32, in order with spaces between. Where they take more
+ * than `columns` those of the least weight are left out, and the last of all is cut short; 0: there
+ * is room for all. */
+void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int count);
+
+/* text = "[###...]" with `width` characters inside, at most DN_BAR_MOST; `done`: of it, 0 to 1. */
+enum { DN_BAR_LEAST = 5, DN_BAR_MOST = 30 };
+void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3]);
+
+/* The characters that a terminal shows of a text in UTF-8, its wide ones counted as one. */
+int dn_text_columns(const char *text);
 
 /* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
  * spaces or '+', exact. */

@@ -20,7 +20,7 @@ static dn_status print_model(const char *name)
 
 static dn_status print_models(void)
 {
-    printf("  %-20s %10s  %-9s %8s  %s\n", "model", "parameters", "images", "classes",
+    printf("%-22s %10s  %-9s %8s  %s\n", "model", "parameters", "images", "classes",
            "written form");
     for (int i = 0; dn_spec_name(i) != NULL; i++)
         DN_TRY(print_model(dn_spec_name(i)));
@@ -29,12 +29,14 @@ static dn_status print_models(void)
 
 dn_status dn_models_command(const dn_comm *comm, dn_options *options)
 {
+    (void)comm;
     (void)options;
-    return dn_comm_agree(comm, comm->rank == 0 ? print_models() : DN_OK);
+    return print_models();
 }
 
 dn_status dn_recipes_command(const dn_comm *comm, dn_options *options)
 {
+    (void)comm;
     (void)options;
-    return dn_comm_agree(comm, comm->rank == 0 ? dn_recipes_print(stdout) : DN_OK);
+    return dn_recipes_print(stdout);
 }

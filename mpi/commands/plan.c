@@ -3,16 +3,33 @@
  * profile measured elsewhere, and from the network's latency and bandwidth (planning/scaling.h).
  *
  * Weak scaling, one virtual rank of --batch-size images a rank, unless --virtual-ranks fixes the
- * global batch.
+ * global batch. An epoch is as long as that of --data, or of the set that images of such a size are
+ * best known from.
  */
 #include "commands/commands.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "dn/program.h"
 #include "planning/scaling.h"
 
-static const double mib = 1 << 20, kib = 1 << 10;
+/* What epochs are made of. */
+typedef struct image_set {
+    char name[64];
+    int64_t images[DN_SPLITS];
+    int most_size; /* of the images that are taken for this set's */
+} image_set;
+
+static const image_set known_sets[] = {{"MNIST", {60000, 10000}, 28},
+                                       {"CIFAR", {50000, 10000}, 32},
+                                       {"Tiny ImageNet", {100000, 10000}, 64},
+                                       {"ImageNet", {1281167, 50000}, INT_MAX}};
+
+static const double mib = 1 << 20, kib = 1 << 10, longest = 1e12; /* seconds that are printed */
 
 static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
 {
@@ -27,7 +44,43 @@ static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
     };
 }
 
-static void print_plan_heading(const dn_scaling_job *job)
+/* The set of --data. The net that is to be measured is as it would be there. */
+static dn_status read_set(dn_options *o, image_set *set)
+{
+    dn_manifest *manifest;
+    DN_TRY(dn_manifest_load(&manifest, o->data));
+    const dn_shard_info *const info = &manifest->info;
+    *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count}};
+    snprintf(set->name, sizeof set->name, "%s", info->dataset);
+    o->channels = dn_options_given(o, "channels") ? o->channels : info->channels;
+    o->classes = dn_options_given(o, "classes") ? o->classes : info->classes;
+    if (!dn_options_given(o, "size") && info->height == info->width)
+        o->size = info->height;
+    free(manifest);
+    return DN_OK;
+}
+
+static void guess_set(int size, image_set *set)
+{
+    int known = 0;
+    while (size > known_sets[known].most_size)
+        known++;
+    *set = known_sets[known];
+}
+
+/* Seconds of an epoch: its steps, and the evaluation on the test images that ranks share as batches
+ * (the forward pass of training is taken for theirs). NaN where a batch is more than an epoch. */
+static double epoch_seconds(const dn_scaling_job *job, const image_set *set, const dn_prediction *p)
+{
+    const int64_t batch = job->profile->batch;
+    const int64_t steps =
+        set->images[DN_TRAIN] / (batch * (job->virtual_ranks > 0 ? job->virtual_ranks : p->ranks));
+    const double batches = ceil((double)set->images[DN_TEST] / (double)batch);
+    const double evaluation = ceil(batches / p->ranks) * job->profile->forward;
+    return steps > 0 ? (double)steps * p->step + evaluation : (double)NAN;
+}
+
+static void print_plan_heading(const dn_scaling_job *job, const image_set *set, int epochs)
 {
     const dn_profile *p = job->profile;
     const dn_link inside = job->network.inside, between = job->network.between;
@@ -39,30 +92,48 @@ static void print_plan_heading(const dn_scaling_job *job)
            "%g MiB\n",
            between.latency * 1e6, between.bandwidth / 1e9, inside.latency * 1e6,
            inside.bandwidth / 1e9, (double)job->bucket_floats * sizeof(float) / mib);
-    printf("%s; messages: what a rank sends a step, and the median one\n\n",
+    printf("%s; messages: what a rank sends a step, and the median one\n",
            job->virtual_ranks > 0 ? "strong scaling: the global batch stays"
                                   : "weak scaling: each rank has one virtual rank");
-    printf("%6s %6s %9s %9s %9s %9s %10s %10s %8s %8s  %s\n", "nodes", "ranks", "step s",
-           "compute s", "sum s", "exposed s", "images/s", "efficiency", "messages", "KiB", "limit");
+    printf("%s%s: an epoch has %" PRId64 " images, and is followed by an evaluation on %" PRId64
+           "; a run has %d epochs (--epochs)\n\n",
+           set->name, set->most_size > 0 ? " by the images' size (--data says which)" : "",
+           set->images[DN_TRAIN], set->images[DN_TEST], epochs);
+    printf("%6s %6s %9s %9s %9s %9s %10s %10s %9s %10s %8s %8s  %s\n", "nodes", "ranks", "step s",
+           "compute s", "sum s", "exposed s", "images/s", "efficiency", "epoch", "run", "messages",
+           "KiB", "limit");
 }
 
-/* efficiency: images/s over `nodes` times those of one node. */
-static void print_plan_row(const dn_prediction *p, int nodes, double efficiency)
+/* efficiency: images/s over `nodes` times those of one node; epoch, run: seconds. */
+static void print_plan_row(const dn_prediction *p, int nodes, double efficiency, double epoch,
+                           double run)
 {
-    printf("%6d %6d %9.5f %9.5f %9.5f %9.5f %10.1f %8.1f %% %8.0f %8.1f  %s\n", nodes, p->ranks,
-           p->step, p->compute, p->communication, p->exposed, p->images_per_second,
-           100 * efficiency, p->messages, p->median_message / kib, p->limit);
+    char epoch_text[32] = "none", run_text[32] = "none";
+    if (isfinite(run)) {
+        dn_duration_text(fmin(epoch, longest), epoch_text);
+        dn_duration_text(fmin(run, longest), run_text);
+    }
+    printf("%6d %6d %9.5f %9.5f %9.5f %9.5f %10.1f %8.1f %% %9s %10s %8.0f %8.1f  %s\n", nodes,
+           p->ranks, p->step, p->compute, p->communication, p->exposed, p->images_per_second,
+           100 * efficiency, epoch_text, run_text, p->messages, p->median_message / kib, p->limit);
 }
 
-static json_t *encode_plan_row(const dn_prediction *p, int nodes, double efficiency)
+/* null where there is no such time. */
+static json_t *encode_seconds(double seconds)
 {
-    return json_pack("{s:i,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:i,s:f,s:f,s:f,s:s}", "nodes", nodes,
-                     "ranks", p->ranks, "step_s", p->step, "compute_s", p->compute,
+    return isfinite(seconds) ? json_real(seconds) : json_null();
+}
+
+static json_t *encode_plan_row(const dn_prediction *p, int nodes, double efficiency, double epoch,
+                               double run)
+{
+    return json_pack("{s:i,s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o,s:o,s:i,s:f,s:f,s:f,s:s}", "nodes",
+                     nodes, "ranks", p->ranks, "step_s", p->step, "compute_s", p->compute,
                      "communication_s", p->communication, "hidden_s", p->communication - p->exposed,
                      "exposed_s", p->exposed, "images_per_s", p->images_per_second, "efficiency",
-                     efficiency, "rounds", p->rounds, "messages", p->messages,
-                     "median_message_bytes", p->median_message, "least_message_bytes",
-                     p->least_message, "limit", p->limit);
+                     efficiency, "epoch_s", encode_seconds(epoch), "run_s", encode_seconds(run),
+                     "rounds", p->rounds, "messages", p->messages, "median_message_bytes",
+                     p->median_message, "least_message_bytes", p->least_message, "limit", p->limit);
 }
 
 /* 1, 2, 4, ... and the most. */
@@ -71,7 +142,8 @@ static int next_nodes(int nodes, int most)
     return nodes < most && 2 * nodes > most ? most : 2 * nodes;
 }
 
-static dn_status print_predictions(const dn_options *o, const dn_profile *profile)
+static dn_status print_predictions(const dn_options *o, const dn_profile *profile,
+                                   const image_set *set)
 {
     dn_scaling_job job = job_of(o, profile);
     const int64_t ranks = (int64_t)job.ranks_per_node * o->nodes;
@@ -82,23 +154,26 @@ static dn_status print_predictions(const dn_options *o, const dn_profile *profil
     double single = 0; /* images/s of one node */
     dn_status status = DN_OK;
     if (!o->json)
-        print_plan_heading(&job);
+        print_plan_heading(&job, set, o->epochs);
     for (int nodes = 1; nodes <= o->nodes; nodes = next_nodes(nodes, o->nodes)) {
         dn_prediction p;
         job.nodes = nodes;
         DN_TRY_OR_DONE(dn_scaling_predict(&job, &p));
         single = nodes == 1 ? p.images_per_second : single;
         const double efficiency = p.images_per_second / (nodes * single);
+        const double epoch = epoch_seconds(&job, set, &p), run = o->epochs * epoch;
         if (o->json)
-            json_array_append_new(rows, encode_plan_row(&p, nodes, efficiency));
+            json_array_append_new(rows, encode_plan_row(&p, nodes, efficiency, epoch, run));
         else
-            print_plan_row(&p, nodes, efficiency);
+            print_plan_row(&p, nodes, efficiency, epoch, run);
     }
     if (o->json)
-        status = dn_json_write(json_pack("{s:s,s:i,s:i,s:O}", "model", profile->model, "size",
-                                         profile->size, "batch_per_virtual_rank", profile->batch,
-                                         "plan", rows),
-                               NULL);
+        status = dn_json_write(
+            json_pack("{s:s,s:i,s:i,s:s,s:I,s:I,s:i,s:O}", "model", profile->model, "size",
+                      profile->size, "batch_per_virtual_rank", profile->batch, "data_set",
+                      set->name, "train_images", (json_int_t)set->images[DN_TRAIN], "test_images",
+                      (json_int_t)set->images[DN_TEST], "epochs", o->epochs, "plan", rows),
+            NULL);
 done:
     json_decref(rows);
     return status;
@@ -120,14 +195,20 @@ static dn_status check_plan_options(const dn_options *options)
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
 {
     dn_profile profile = {0};
+    image_set set = {.name = ""};
     dn_status status;
     DN_TRY_OR_DONE(check_plan_options(options));
+    if (dn_options_given(options, "data"))
+        DN_TRY_OR_DONE(dn_comm_agree(comm, read_set(options, &set)));
     if (options->profile[0] == '\0')
         DN_TRY_OR_DONE(dn_bench_profile(comm, options, &profile));
     else
         DN_TRY_OR_DONE(dn_comm_agree(
             comm, comm->rank == 0 ? dn_profile_read(&profile, options->profile) : DN_OK));
-    status = dn_comm_agree(comm, comm->rank == 0 ? print_predictions(options, &profile) : DN_OK);
+    if (set.name[0] == '\0')
+        guess_set(profile.size, &set);
+    status =
+        dn_comm_agree(comm, comm->rank == 0 ? print_predictions(options, &profile, &set) : DN_OK);
 done:
     dn_profile_destroy(&profile);
     return status;

@@ -280,7 +280,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .interval = 10,
                                .done = r->done,
                                .config = r->state.config,
-                               .data = data});
+                               .data = data,
+                               .ranks = r->comm->size});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each

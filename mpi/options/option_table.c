@@ -24,7 +24,7 @@ enum {
     TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
     ALL = TRAINED | STEP,
-    LISTS = DN_COMMAND_MODELS | DN_COMMAND_RECIPES | DN_COMMAND_REPORT
+    ALONE = DN_COMMAND_ALONE
 };
 
 /* clang-format off */
@@ -67,8 +67,9 @@ const dn_option dn_option_table[] = {
     {"weights", "Model", TRAINED, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
      "of the checkpoint; average: those of --ema"},
 
-    {"data", "Data", TRAIN | TRAINED | BENCH, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
-     "folder made by create_records; with a checkpoint the default is the one it learnt from"},
+    {"data", "Data", TRAIN | TRAINED | BENCH | PLAN, TEXT(data, "DIR"), "data/cifar10", DN_FREE,
+     "folder made by create_records; with a checkpoint the default is the one it learnt from; plan: "
+     "its number of images"},
     {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
@@ -92,7 +93,7 @@ const dn_option dn_option_table[] = {
     {"seed", "Data", TRAIN, WHOLE(step.seed, 0, 1e18, "N"), "1", DN_FIXED,
      "of weights, shuffling, augmentation and dropout"},
 
-    {"epochs", "Optimisation", TRAIN | INFO, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
+    {"epochs", "Optimisation", TRAIN | INFO | PLAN, WHOLE(epochs, 1, 1e9, "N"), "300", DN_DECIDES,
      "length of the run, and of the schedule"},
     {"max-steps", "Optimisation", TRAIN, WHOLE(run.max_steps, 0, 1e18, "N"), "0", DN_FREE,
      "end after so many steps in all; 0: no limit"},
@@ -132,7 +133,7 @@ const dn_option dn_option_table[] = {
     {"momentum", "Optimisation", TRAIN, REAL(step.rule.momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,
      "of sgd, lars, and rmsprop, where it is 0 unless given"},
     {"nesterov", "Optimisation", TRAIN, SWITCH(step.rule.nesterov), "1", DN_DECIDES,
-     "Nesterov's momentum; --no-nesterov: off"},
+     "Nesterov's momentum"},
     {"beta1", "Optimisation", TRAIN, REAL(step.rule.beta1, 0, 0.999999, "X"), "0.9", DN_DECIDES,
      "of adam, adamw, lamb: decay of the average gradient"},
     {"beta2", "Optimisation", TRAIN, REAL(step.rule.beta2, 0, 0.999999, "X"), "0.999", DN_DECIDES,
@@ -162,6 +163,8 @@ const dn_option dn_option_table[] = {
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "checkpoints and metrics; default runs/<model>"},
     {"out", "Run", REPORT, TEXT(page, "FILE"), "report.html", DN_FREE, "the page"},
+    {"once", "Run", DN_COMMAND_TOP, SWITCH(once), "0", DN_FREE,
+     "print how the run stands now, and end; so it does where the output is no terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
     {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none"), "accuracy", DN_DECIDES,
@@ -241,8 +244,8 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL | LISTS, SWITCH(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL | LISTS, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | ALONE, SWITCH(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | ALONE, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

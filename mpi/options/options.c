@@ -435,13 +435,14 @@ int dn_options_given(const dn_options *options, const char *name)
 static void print_option(FILE *file, const dn_option *o)
 {
     char left[CHOICES_SIZE + 32], list[CHOICES_SIZE];
-    snprintf(left, sizeof left, "--%s %s", o->name,
-             o->kind == DN_SWITCH ? "" : argument_text(o, list));
+    const int is_switch = o->kind == DN_SWITCH;
+    snprintf(left, sizeof left, "--%s%s %s", is_switch && !asks_for_text(o) ? "[no-]" : "", o->name,
+             is_switch ? "" : argument_text(o, list));
     fprintf(file, "  %-34s", left);
     if (strlen(left) > 33)
         fprintf(file, "\n  %34s", "");
     fprintf(file, "%s", o->help);
-    if (o->kind == DN_SWITCH)
+    if (is_switch)
         fprintf(file, "%s", o->initial[0] == '1' ? " [on]" : "");
     else if (o->initial[0])
         fprintf(file, " [%s]", o->initial);

@@ -26,7 +26,10 @@ typedef enum dn_command_bit {
     DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT, /* use a net */
     DN_COMMAND_MODELS = 256,
     DN_COMMAND_RECIPES = 512,
-    DN_COMMAND_REPORT = 1024
+    DN_COMMAND_REPORT = 1024,
+    DN_COMMAND_TOP = 2048,
+    DN_COMMAND_ALONE = DN_COMMAND_MODELS | DN_COMMAND_RECIPES | DN_COMMAND_REPORT |
+                       DN_COMMAND_TOP /* without MPI, in a job's first process: no dn_comm */
 } dn_command_bit;
 
 typedef enum dn_rate_scaling {
@@ -92,6 +95,7 @@ typedef struct dn_options {
     char timeline[DN_PATH_SIZE]; /* or empty */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
+    int once;                      /* of top */
     int reader;                    /* time reading, not steps, */
     double seconds;                /* for so long */
     int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */

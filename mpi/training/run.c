@@ -58,7 +58,9 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                                          .correct = result->correct,
                                                          .rate = rate,
                                                          .data_wait = result->data_wait,
-                                                         .sum_wait = result->sum_wait}));
+                                                         .sum_wait = result->sum_wait,
+                                                         .late_rank = result->late_rank,
+                                                         .late_wait = result->late_wait}));
     return DN_OK;
 }
 
@@ -234,12 +236,12 @@ int dn_run_awaits_evaluation(const dn_run *r)
 
 /* ---- the end ---- */
 
-static dn_status end_run(dn_run *r)
+static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
     DN_TRY(common_hash(r, &hash));
     DN_TRY(finish_saving(r));
-    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path));
+    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path, reason));
 }
 
 /* Saves, unless that was just done, and ends the run before its last step. */
@@ -247,7 +249,7 @@ static dn_status end_early(dn_run *r, int reason)
 {
     if (r->saved != r->done)
         DN_TRY(save(r));
-    DN_TRY(end_run(r));
+    DN_TRY(end_run(r, dn_preempt_name(reason)));
     return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",
                    dn_preempt_name(reason), r->done);
 }
@@ -281,7 +283,7 @@ static dn_status run_steps(dn_run *r)
     const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);
     if (!is_over || (result.preempted != 0 && dn_run_awaits_evaluation(r)))
         return end_early(r, result.preempted);
-    DN_TRY(end_run(r));
+    DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
                 r->monitor.metric == DN_BEST_LOSS ? "loss" : "accuracy",

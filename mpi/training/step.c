@@ -14,8 +14,19 @@
 
 /* What a step adds up over the virtual ranks; and of what it takes the largest: how long a rank
  * waited for the sum, the negative of that, how long for its batches, whether it found a sum that
- * is not finite, and why to stop. */
-enum { LOSS, CORRECT, SUMS, WAIT = SUMS, NEGATIVE_WAIT, DATA_WAIT, BAD_SUM, STOP, SCORES };
+ * is not finite, and why to stop. Last the rank that waited least: the others waited for it. */
+enum {
+    LOSS,
+    CORRECT,
+    SUMS,
+    WAIT = SUMS,
+    NEGATIVE_WAIT,
+    DATA_WAIT,
+    BAD_SUM,
+    STOP,
+    LATE_RANK,
+    SCORES
+};
 
 /* Ends a span that began at `start`, and returns its end. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
@@ -37,8 +48,11 @@ static void merge_scores(void *sum, const void *other, size_t count)
 {
     double *x = sum;
     const double *y = other;
+    (void)count;
     add_doubles(x, y, SUMS);
-    for (size_t i = SUMS; i < count; i++)
+    if (y[NEGATIVE_WAIT] > x[NEGATIVE_WAIT])
+        x[LATE_RANK] = y[LATE_RANK];
+    for (size_t i = SUMS; i < LATE_RANK; i++)
         x[i] = fmax(x[i], y[i]);
 }
 
@@ -402,6 +416,7 @@ static int share_scores(dn_step *step, double start, double computed, double red
         scores[DATA_WAIT] = step->data_wait;
         scores[BAD_SUM] = is_bad;
         scores[STOP] = stop ? dn_preempt_reason(stop) : 0;
+        scores[LATE_RANK] = step->comm->rank;
     }
     dn_allreduce_rows(step->allreduce, step->scores, SCORES, merge_scores);
     const double most = step->scores[WAIT], least = -step->scores[NEGATIVE_WAIT];
@@ -435,6 +450,8 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     result->correct = (int64_t)step->scores[CORRECT];
     result->data_wait = step->scores[DATA_WAIT];
     result->sum_wait = step->scores[WAIT];
+    result->late_rank = (int)step->scores[LATE_RANK];
+    result->late_wait = step->scores[WAIT] + step->scores[NEGATIVE_WAIT];
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

@@ -76,7 +76,7 @@ typedef struct dn_step {
                           linear layer's, first */
     int learnt_tensors, head_tensors;
     double *losses;     /* (last - first) of this rank's virtual ranks */
-    double *scores;     /* (last - first, 6); after the sum the first row is the step's */
+    double *scores;     /* (last - first, 8); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
     double data_wait;   /* for these, seconds */
     dn_step_times times;
@@ -104,6 +104,8 @@ typedef struct dn_step_result {
     int culprit;      /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
     double data_wait; /* of the rank that waited longest for its batches, seconds */
     double sum_wait;  /* and for the sum over ranks, after its last backward pass */
+    int late_rank;    /* the rank that waited least for that sum, ... */
+    double late_wait; /* ... and how much longer another did: for this one */
     int preempted;    /* why the job should end after this step (preempt.h), or 0; on all ranks */
 } dn_step_result;
 

@@ -46,6 +46,67 @@ void dn_duration_text(double seconds, char text[32])
         snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
 }
 
+/* Whether a character begins with this byte. */
+static int begins_character(char byte)
+{
+    return ((unsigned char)byte & 0xc0) != 0x80;
+}
+
+int dn_text_columns(const char *text)
+{
+    int columns = 0;
+    for (; *text; text++)
+        columns += begins_character(*text);
+    return columns;
+}
+
+static void cut_to_columns(char *text, int columns)
+{
+    while (*text && (!begins_character(*text) || columns-- > 0))
+        text++;
+    *text = '\0';
+}
+
+/* The columns of the parts whose bits are set, and of the spaces between. */
+static int parts_columns(const dn_part *parts, int count, uint32_t set)
+{
+    int columns = -1;
+    for (int i = 0; i < count; i++)
+        columns += set >> i & 1 ? dn_text_columns(parts[i].text) + 1 : 0;
+    return columns;
+}
+
+void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int count)
+{
+    uint32_t set = 0;
+    for (int i = 0; i < count; i++)
+        set |= (uint32_t)(parts[i].text[0] != '\0') << i;
+    while (columns > 0 && (set & (set - 1)) != 0 && parts_columns(parts, count, set) > columns) {
+        int least = -1;
+        for (int i = 0; i < count; i++)
+            if ((set >> i & 1) && (least < 0 || parts[i].weight < parts[least].weight))
+                least = i;
+        set &= ~((uint32_t)1 << least);
+    }
+    size_t used = 0;
+    line[0] = '\0';
+    for (int i = 0; i < count && used < size; i++)
+        if (set >> i & 1)
+            used += (size_t)snprintf(line + used, size - used, "%s%s", used > 0 ? " " : "",
+                                     parts[i].text);
+    if (columns > 0)
+        cut_to_columns(line, columns);
+}
+
+void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3])
+{
+    const int bar = width < DN_BAR_MOST ? width : DN_BAR_MOST, ended = (int)(bar * done);
+    text[0] = '[';
+    memset(text + 1, '#', (size_t)ended);
+    memset(text + 1 + ended, '.', (size_t)(bar - ended));
+    strcpy(text + 1 + bar, "]");
+}
+
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value)
 {
     const char *digits = text + (*text == '-');

@@ -37,6 +37,26 @@ static holder read_holder(int file)
     return found;
 }
 
+static dn_holder_life life_of(const holder *found)
+{
+    if (found->process <= 0 || strcmp(found->host, own_name().host) != 0)
+        return DN_HOLDER_NOT_KNOWN;
+    return kill(found->process, 0) != 0 && errno == ESRCH ? DN_HOLDER_ENDED : DN_HOLDER_LIVES;
+}
+
+dn_holder_life dn_claim_look(const char *folder)
+{
+    char path[PATH_MAX];
+    if (dn_join_path(path, folder, "lock") != DN_OK)
+        return DN_HOLDER_NOT_KNOWN;
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        return DN_HOLDER_NOT_KNOWN;
+    const holder found = read_holder(file);
+    close(file);
+    return life_of(&found);
+}
+
 /* Whether the lock will go away by itself: a rank was lost, as the others wrote
  * (mpi/job/heartbeat.h), perhaps this one; or it has ended, and what it forked will. */
 static int is_ending(const holder *found, const char *folder)
@@ -44,8 +64,7 @@ static int is_ending(const holder *found, const char *folder)
     char record[PATH_MAX];
     if (dn_join_path(record, folder, "lost.json") == DN_OK && access(record, F_OK) == 0)
         return 1;
-    return strcmp(found->host, own_name().host) == 0 && kill(found->process, 0) != 0 &&
-           errno == ESRCH;
+    return life_of(found) == DN_HOLDER_ENDED;
 }
 
 /* Locks the open file. Returns 0, or an errno. */

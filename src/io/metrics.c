@@ -29,6 +29,7 @@ typedef struct tally {
     double start;                     /* seconds of omp_get_wtime */
     double loss, data_wait, sum_wait; /* summed over steps */
     int64_t correct, steps;
+    double *late; /* (ranks) seconds that others waited for each */
 } tally;
 
 struct dn_metrics {
@@ -42,6 +43,7 @@ struct dn_metrics {
     int64_t step;  /* of the run: the last one */
     double rate;   /* of that step; NaN before the process's first */
     tally interval, epoch;
+    double late[]; /* (2, ranks) of these */
 };
 
 /* The epoch of the last step, from 1. */
@@ -57,7 +59,15 @@ static void tally_add(tally *t, const dn_metrics_values *v)
     t->data_wait += v->data_wait;
     t->sum_wait += v->sum_wait;
     t->correct += v->correct;
+    t->late[v->late_rank] += v->late_wait;
     t->steps++;
+}
+
+static void restart_tally(const dn_metrics *m, tally *t, double start)
+{
+    double *const late = t->late;
+    memset(late, 0, (size_t)m->settings.ranks * sizeof *late);
+    *t = (tally){.start = start, .late = late};
 }
 
 typedef struct summary {
@@ -120,11 +130,14 @@ static char *run_line(const dn_metrics *m)
         snprintf(key, sizeof key, "%.*s", (int)length, line);
         json_object_set_new(config, key, json_stringn(sign + 2, (size_t)(end - sign - 2)));
     }
-    const dn_metrics_data *const d = &m->settings.data;
+    const dn_metrics_settings *const s = &m->settings;
+    const dn_metrics_data *const d = &s->data;
     json_t *const run = json_pack(
-        "{s:s,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "config", config, "data", "name",
-        d->name, "path", json_path(d->path), "classes", d->classes, "train", (json_int_t)d->train,
-        "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
+        "{s:s,s:I,s:I,s:I,s:I,s:i,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "epochs",
+        (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch, "last_step",
+        (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks, "config",
+        config, "data", "name", d->name, "path", json_path(d->path), "classes", d->classes, "train",
+        (json_int_t)d->train, "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;
@@ -204,29 +217,33 @@ enum { LINE_SIZE = 512 };
  * process's steps, evaluations included. */
 static void progress_line(const dn_metrics *m, const tally *t, int columns, char line[LINE_SIZE])
 {
-    enum { BAR_MOST = 30, BAR_LEAST = 5, WAIT_SHOWN = 5 };
-    static const char full[] = "##############################",
-                      empty[] = "..............................";
-    char head[64], tail[192], left[32], wait[32] = "";
+    enum { WAIT_SHOWN = 5 };
+    char epoch[64], place[96], loss[32], top1[32], speed[48], wait[32] = "", left[32], end[48];
     const int64_t per_epoch = m->settings.steps_per_epoch;
-    const int64_t place = (m->step - 1) % per_epoch + 1;
+    const int64_t step = (m->step - 1) % per_epoch + 1;
     const double per_step = (omp_get_wtime() - m->start) / (double)m->steps;
     const summary s = summarize(m, t);
     const double waited = 100 * t->data_wait / fmax(s.seconds, 1e-9);
-    dn_duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    snprintf(epoch, sizeof epoch, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
+    snprintf(place, sizeof place, "step %" PRId64 "/%" PRId64, step, per_epoch);
+    snprintf(loss, sizeof loss, "loss %.3f", s.loss);
+    snprintf(top1, sizeof top1, "top-1 %.1f%%", s.top1);
+    snprintf(speed, sizeof speed, "%.*f images/s", s.speed < 100 ? 2 : 0, s.speed);
     if (waited >= WAIT_SHOWN)
-        snprintf(wait, sizeof wait, " (%.0f%% data wait)", fmin(waited, 100));
-    snprintf(head, sizeof head, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
-    snprintf(tail, sizeof tail,
-             "%" PRId64 "/%" PRId64 " loss %.3f top-1 %.1f%% %.*f images/s%s %s left", place,
-             per_epoch, s.loss, s.top1, s.speed < 100 ? 2 : 0, s.speed, wait, left);
-    const int room = columns - 5 - (int)(strlen(head) + strlen(tail));
-    const int bar = room < BAR_MOST ? room : BAR_MOST;
-    const int done = (int)(bar * (double)place / (double)per_epoch);
-    if (bar >= BAR_LEAST)
-        snprintf(line, LINE_SIZE, "%s [%.*s%.*s] %s", head, done, full, bar - done, empty, tail);
-    else
-        snprintf(line, LINE_SIZE, "%s step %s", head, tail);
+        snprintf(wait, sizeof wait, "(%.0f%% data wait)", fmin(waited, 100));
+    dn_duration_text(fmax(per_step * (double)(m->settings.last_step - m->step), 0), left);
+    snprintf(end, sizeof end, "%s left", left);
+    const dn_part parts[] = {{epoch, 5}, {place, 3}, {loss, 4}, {top1, 2},
+                             {speed, 6}, {wait, 1},  {end, 7}};
+    const int count = sizeof parts / sizeof *parts;
+    dn_fit_line(line, LINE_SIZE, 0, parts, count);
+    const int bar_room = columns - (int)strlen(line) + 2; /* in place of "step" */
+    if (bar_room >= DN_BAR_LEAST) {
+        char bar[DN_BAR_MOST + 3];
+        dn_bar_text((double)step / (double)per_epoch, bar_room, bar);
+        snprintf(place, sizeof place, "%s %" PRId64 "/%" PRId64, bar, step, per_epoch);
+    }
+    dn_fit_line(line, LINE_SIZE, columns, parts, count);
 }
 
 /* Rewrites the terminal's line. */
@@ -236,8 +253,8 @@ static void draw_line(dn_metrics *m)
     struct winsize size;
     const int is_known = ioctl(m->terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
     const int columns = is_known ? size.ws_col : 80;
-    progress_line(m, &m->epoch, columns, line);
-    fprintf(m->settings.progress, "\r%.*s\033[K", columns - 1, line);
+    progress_line(m, &m->epoch, columns > 1 ? columns - 1 : 1, line);
+    fprintf(m->settings.progress, "\r%s\033[K", line);
     fflush(m->settings.progress);
     m->has_line = 1;
 }
@@ -261,22 +278,36 @@ __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, cons
 
 /* ---- the three kinds ---- */
 
+/* Adds how fast the steps of a tally were, and what they waited for. */
+static void add_times(json_t *object, const dn_metrics *m, const tally *t)
+{
+    const summary s = summarize(m, t);
+    const int is_late = m->settings.ranks > 1;
+    int late = 0;
+    for (int r = 1; r < m->settings.ranks; r++)
+        late = t->late[r] > t->late[late] ? r : late;
+    json_object_update_new(object,
+                           json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s",
+                                     json_number(s.speed), "lr", json_number(m->rate), "seconds",
+                                     json_number(s.seconds), "data_wait", json_number(t->data_wait),
+                                     "sum_wait", json_number(t->sum_wait), "late_rank",
+                                     is_late ? json_integer(late) : json_null(), "late_wait",
+                                     is_late ? json_number(t->late[late]) : json_null()));
+}
+
 static dn_status end_interval(dn_metrics *m, int is_shown)
 {
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
-    const tally t = m->interval;
+    json_t *const values =
+        json_pack("{s:o, s:o}", "loss", json_number(s.loss), "top1", json_number(s.top1));
+    add_times(values, m, &m->interval);
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
         print_line(m, "%s", line);
     }
-    m->interval = (tally){.start = m->last_step_end};
-    return write_object(m, "interval",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "loss",
-                                  json_number(s.loss), "top1", json_number(s.top1), "images_per_s",
-                                  json_number(s.speed), "lr", json_number(m->rate), "seconds",
-                                  json_number(s.seconds), "data_wait", json_number(t.data_wait),
-                                  "sum_wait", json_number(t.sum_wait)));
+    restart_tally(m, &m->interval, m->last_step_end);
+    return write_object(m, "interval", values);
 }
 
 dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *v)
@@ -334,8 +365,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    json_t *values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
-                               json_number(s.top1));
+    json_t *const values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
+                                     json_number(s.top1));
     add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
@@ -347,17 +378,16 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                "epoch %" PRId64 "/%" PRId64
                "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
                last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
-    const tally t = m->epoch;
-    m->epoch = m->interval = (tally){.start = omp_get_wtime()};
-    json_object_update_new(
-        values, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s", json_number(s.speed),
-                          "seconds", json_number(s.seconds), "data_wait", json_number(t.data_wait),
-                          "sum_wait", json_number(t.sum_wait), "lr", json_number(m->rate),
-                          "weights_hash", json_sprintf(HASH, weights_hash)));
+    add_times(values, m, &m->epoch);
+    json_object_set_new(values, "weights_hash", json_sprintf(HASH, weights_hash));
+    const double now = omp_get_wtime();
+    restart_tally(m, &m->epoch, now);
+    restart_tally(m, &m->interval, now);
     return write_object(m, "epoch", values);
 }
 
-dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint)
+dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint,
+                         const char *reason)
 {
     if (!m)
         return DN_OK;
@@ -370,20 +400,23 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
     print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
                weights_hash, checkpoint ? checkpoint : "");
     return write_object(m, "end",
-                        json_pack("{s:o, s:o, s:o?}", "weights_hash",
+                        json_pack("{s:o, s:o, s:o?, s:s}", "weights_hash",
                                   json_sprintf(HASH, weights_hash), "seconds", json_number(seconds),
-                                  "checkpoint", json_path(checkpoint)));
+                                  "checkpoint", json_path(checkpoint), "reason", reason));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
 {
     *metrics = NULL;
     DN_TRY(dn_make_folders(settings->folder));
-    dn_metrics *const m = *metrics = calloc(1, sizeof *m);
+    const size_t ranks = (size_t)settings->ranks;
+    dn_metrics *const m = *metrics = calloc(1, sizeof *m + 2 * ranks * sizeof m->late[0]);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
     snprintf(m->path, sizeof m->path, "%s/" DN_METRICS_NAME, settings->folder);
     m->settings = *settings;
     m->rate = (double)NAN;
+    m->interval.late = m->late;
+    m->epoch.late = m->late + ranks;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     m->terminal = open_terminal(settings->progress);
     dn_status status = cut_back(m);

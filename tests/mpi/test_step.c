@@ -1,14 +1,17 @@
 /*
  * The training step on any number of ranks under mpirun: where one rank alone has a sum that is not
- * finite, all of them end the step alike. Prints one line; its status is 1 on failure.
+ * finite, all of them end the step alike; and all know which rank was late. Prints one line; its
+ * status is 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "job/placement.h"
 #include "training/step.h"
 
-static dn_net *broken; /* whose sum is to be spoiled */
+static dn_net *broken;   /* whose sum is to be spoiled */
+static useconds_t delay; /* of this rank's batches, microseconds */
 
 void __real_dn_allreduce_finish(dn_allreduce *a);
 void __wrap_dn_allreduce_finish(dn_allreduce *a);
@@ -25,6 +28,7 @@ static dn_status load(void *user, int virtual_rank, float *images, int32_t *labe
 {
     const dn_spec *spec = user;
     (void)waited;
+    usleep(delay);
     const int values = 4 * spec->channels * spec->height * spec->width;
     for (int i = 0; i < values; i++)
         images[i] = (float)((i * 7 + virtual_rank) % 13) / 13;
@@ -49,6 +53,23 @@ static dn_status run_steps(const dn_comm *comm, dn_step *step, dn_net *net)
     return DN_OK;
 }
 
+/* A rank that comes later and later is the late one in the end, whatever else delays the others. */
+static dn_status run_late(const dn_comm *comm, dn_step *step)
+{
+    const int late = comm->size / 2;
+    dn_step_result result = {.late_rank = -1};
+    for (useconds_t d = 20000; result.late_rank != late && d < 5000000; d *= 2) {
+        delay = comm->rank == late ? d : 0;
+        DN_TRY(dn_step_run(step, 0, 0.1, &result));
+    }
+    delay = 0;
+    DN_CHECK(result.late_rank == late, DN_EINVAL, "found rank %d late, expected %d",
+             result.late_rank, late);
+    DN_CHECK(comm->size == 1 ? result.late_wait == 0 : result.late_wait > 0, DN_EINVAL,
+             "found a wait of %g s for the late rank", result.late_wait);
+    return DN_OK;
+}
+
 static dn_status test_step(const dn_comm *comm)
 {
     dn_spec spec;
@@ -65,6 +86,8 @@ static dn_status test_step(const dn_comm *comm)
     dn_status status = dn_step_create(&step, comm, net, &settings);
     if (status == DN_OK)
         status = run_steps(comm, &step, net);
+    if (status == DN_OK)
+        status = run_late(comm, &step);
     dn_step_destroy(&step);
     dn_net_destroy(&net);
     return status;

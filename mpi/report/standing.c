@@ -1,0 +1,305 @@
+/* How a run stands; see standing.h. */
+#include "report/standing.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "dn/claim.h"
+#include "dn/file.h"
+#include "dn/metrics.h"
+#include "dn/program.h"
+#include "report/page.h"
+
+static const double quiet_seconds = 60; /* beyond two of the longest intervals */
+
+/* ---- values of records, which may lack any ---- */
+
+/* NaN where there is no such number. */
+static double real_of(const json_t *record, const char *key)
+{
+    const json_t *const value = json_object_get(record, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+/* 0 where there is no such number, or a negative one. */
+static int64_t whole_of(const json_t *record, const char *key)
+{
+    const int64_t value = json_integer_value(json_object_get(record, key));
+    return value > 0 ? value : 0;
+}
+
+static const char *text_of(const json_t *record, const char *key)
+{
+    const char *const text = json_string_value(json_object_get(record, key));
+    return text ? text : "";
+}
+
+static int is_kind(const json_t *record, const char *kind)
+{
+    return strcmp(text_of(record, "kind"), kind) == 0;
+}
+
+/* ---- records ---- */
+
+/* Leaves out records of steps that a later record does again, and all configurations but the last,
+ * which goes in front. */
+static void drop_repeated(json_t *records)
+{
+    json_t *const kept = json_array();
+    size_t index, count;
+    json_t *record, *run = NULL;
+    json_array_foreach(records, index, record)
+    {
+        const int64_t step = whole_of(record, "step");
+        if (is_kind(record, "run")) {
+            run = record;
+            continue;
+        }
+        while ((count = json_array_size(kept)) > 0) {
+            const json_t *const before = json_array_get(kept, count - 1);
+            const int64_t done = whole_of(before, "step");
+            if (done < step || (done == step && !is_kind(record, text_of(before, "kind"))))
+                break;
+            json_array_remove(kept, count - 1);
+        }
+        json_array_append(kept, record);
+    }
+    if (run)
+        json_array_insert(kept, 0, run);
+    json_array_clear(records);
+    json_array_extend(records, kept);
+    json_decref(kept);
+}
+
+static int count_kind(const json_t *records, const char *kind)
+{
+    size_t index;
+    const json_t *record;
+    int count = 0;
+    json_array_foreach(records, index, record) count += is_kind(record, kind);
+    return count;
+}
+
+/* The values of a key in the records of a kind. */
+static dn_status take_series(dn_series *s, const json_t *records, const char *kind, const char *key)
+{
+    const size_t most = json_array_size(records) + 1;
+    size_t index;
+    const json_t *record;
+    s->step = calloc(2 * most, sizeof *s->step);
+    DN_CHECK(s->step, DN_ENOMEM, "memory: found none for %zu records", most);
+    s->value = s->step + most;
+    json_array_foreach(records, index, record)
+    {
+        const double value = real_of(record, key);
+        if (!is_kind(record, kind) || !isfinite(value))
+            continue;
+        s->step[s->count] = (double)whole_of(record, "step");
+        s->value[s->count++] = value;
+    }
+    return DN_OK;
+}
+
+static void take_best(dn_standing_measure *m, const json_t *records, const char *key, int sign)
+{
+    size_t index;
+    const json_t *record;
+    m->best = (double)NAN;
+    json_array_foreach(records, index, record)
+    {
+        const double value = real_of(record, key);
+        if (is_kind(record, "epoch") && isfinite(value) && !(sign * value <= sign * m->best)) {
+            m->best = value;
+            m->best_epoch = whole_of(record, "epoch");
+        }
+    }
+}
+
+/* The training images' values come from intervals, but where epochs are shorter than these. */
+static dn_status take_measures(dn_standing *s, const json_t *records)
+{
+    static const char *const names[] = {"loss", "top1"};
+    static const int signs[] = {-1, 1}; /* of what is better */
+    const int is_fine = count_kind(records, "interval") >= count_kind(records, "epoch");
+    for (int i = 0; i < DN_STANDING_MEASURES; i++) {
+        dn_standing_measure *const m = &s->measure[i];
+        char train[16], held_out[16];
+        snprintf(train, sizeof train, "%s%s", is_fine ? "" : "train_", names[i]);
+        snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, names[i]);
+        DN_TRY(take_series(&m->train, records, is_fine ? "interval" : "epoch", train));
+        DN_TRY(take_series(&m->held_out, records, "epoch", held_out));
+        take_best(m, records, held_out, signs[i]);
+    }
+    return DN_OK;
+}
+
+/* What stands in the newest records. *longest: seconds of an interval or epoch. */
+static void take_newest(dn_standing *s, const json_t *records, double *longest)
+{
+    size_t index;
+    const json_t *record;
+    double images = (double)NAN;
+    json_array_foreach(records, index, record)
+    {
+        const double seconds = real_of(record, "seconds");
+        if (is_kind(record, "run")) {
+            const json_t *const config = json_object_get(record, "config");
+            snprintf(s->model, sizeof s->model, "%s", text_of(config, "model"));
+            s->epochs = whole_of(record, "epochs");
+            s->last_step = whole_of(record, "last_step");
+            s->ranks = whole_of(record, "ranks");
+            images = real_of(record, "images");
+            continue;
+        }
+        s->epoch = whole_of(record, "epoch");
+        s->step = whole_of(record, "step");
+        if (!is_kind(record, "interval") && !is_kind(record, "epoch"))
+            continue;
+        const json_t *const late = json_object_get(record, "late_rank");
+        s->speed = real_of(record, "images_per_s");
+        s->rate = real_of(record, "lr");
+        s->data_wait = real_of(record, "data_wait") / seconds;
+        s->sum_wait = real_of(record, "sum_wait") / seconds;
+        s->late_wait = real_of(record, "late_wait") / seconds;
+        s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
+        *longest = fmax(*longest, seconds);
+        if (json_object_get(record, "val_loss"))
+            s->held_out = "val";
+    }
+    const double left = (double)(s->last_step - s->step) * images / s->speed;
+    s->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;
+}
+
+/* ---- the state ---- */
+
+/* 1 where a rank was lost, as the others wrote (mpi/job/heartbeat.h), with the state. */
+static int read_lost(dn_standing *s, const char *folder)
+{
+    char path[PATH_MAX];
+    uint8_t *bytes;
+    size_t size;
+    if (dn_join_path(path, folder, "lost.json") != DN_OK ||
+        dn_file_load(path, &bytes, &size) != DN_OK)
+        return 0;
+    json_t *const lost = json_loadb((const char *)bytes, size, 0, NULL);
+    const json_t *const rank = json_object_get(lost, "rank");
+    if (json_is_integer(rank))
+        snprintf(s->state, sizeof s->state,
+                 "rank %" JSON_INTEGER_FORMAT " on host %s was lost in step %" PRId64
+                 ", last heard of during %s: %s",
+                 json_integer_value(rank), text_of(lost, "host"), whole_of(lost, "step"),
+                 text_of(lost, "operation"), text_of(lost, "reason"));
+    free(bytes);
+    json_decref(lost);
+    return s->state[0] != '\0';
+}
+
+/* As the run said itself. */
+static void describe_end(dn_standing *s, const json_t *end)
+{
+    const char *const reason = text_of(end, "reason");
+    const int is_early = strcmp(reason, DN_METRICS_EARLY_STOP) == 0;
+    s->is_finished = is_early || (s->last_step > 0 && s->step >= s->last_step);
+    if (s->is_finished)
+        snprintf(s->state, sizeof s->state, "finished%s%s", is_early ? ": " : "",
+                 is_early ? reason : "");
+    else
+        snprintf(s->state, sizeof s->state, "stopped%s%s; the same command goes on",
+                 reason[0] ? " on " : "", reason);
+}
+
+/* Of a run that has not said that it ends. */
+static void describe_running(dn_standing *s, int is_known, double quiet, double longest)
+{
+    char duration[32];
+    dn_duration_text(quiet, duration);
+    if (quiet <= quiet_seconds + 2 * longest)
+        snprintf(s->state, sizeof s->state, "%s", s->step > 0 ? "running" : "starting");
+    else
+        snprintf(s->state, sizeof s->state, "%s for %s",
+                 is_known ? "running, but nothing new" : "no sign of life", duration);
+}
+
+static void describe_state(dn_standing *s, const char *folder, const json_t *records, double quiet,
+                           double longest)
+{
+    const dn_holder_life life = dn_claim_look(folder);
+    const size_t count = json_array_size(records);
+    const json_t *const last = count > 0 ? json_array_get(records, count - 1) : NULL;
+    if (life != DN_HOLDER_LIVES && read_lost(s, folder))
+        return;
+    if (life != DN_HOLDER_LIVES && last && is_kind(last, "end"))
+        describe_end(s, last);
+    else if (life == DN_HOLDER_ENDED)
+        snprintf(s->state, sizeof s->state,
+                 "killed or failed: its process has ended, and did not "
+                 "say so here");
+    else
+        describe_running(s, life == DN_HOLDER_LIVES, quiet, longest);
+}
+
+/* Seconds since the run last wrote metrics.jsonl, or took its folder. */
+static double quiet_time(const char *folder)
+{
+    static const char *const names[] = {DN_METRICS_NAME, "lock"};
+    double newest = 0;
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        struct stat info;
+        if (dn_join_path(path, folder, names[i]) == DN_OK && stat(path, &info) == 0)
+            newest = fmax(newest, (double)info.st_mtime);
+    }
+    return fmax((double)time(NULL) - newest, 0);
+}
+
+/* ---- all of it ---- */
+
+/* The run's records, none where the run's process has not written any yet. */
+static dn_status load_run(json_t **run, const char *folder)
+{
+    struct stat info;
+    const dn_status status = dn_report_load(run, folder);
+    if (status != DN_ENOENT)
+        return status;
+    if (dn_claim_look(folder) == DN_HOLDER_LIVES) {
+        *run = json_pack("{s:[]}", "records");
+        return *run ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
+    }
+    return dn_fail(DN_ENOENT, "%s: found no %s, expected the folder of a run", folder,
+                   stat(folder, &info) == 0 ? DN_METRICS_NAME " there" : "such folder");
+}
+
+dn_status dn_standing_read(dn_standing *standing, const char *folder)
+{
+    *standing = (dn_standing){.held_out = "test",
+                              .speed = (double)NAN,
+                              .seconds_left = (double)NAN,
+                              .rate = (double)NAN,
+                              .data_wait = (double)NAN,
+                              .sum_wait = (double)NAN,
+                              .late_wait = (double)NAN,
+                              .late_rank = -1};
+    json_t *run;
+    double longest = 0;
+    DN_TRY(load_run(&run, folder));
+    json_t *const records = json_object_get(run, "records");
+    drop_repeated(records);
+    take_newest(standing, records, &longest);
+    const dn_status status = take_measures(standing, records);
+    describe_state(standing, folder, records, quiet_time(folder), longest);
+    json_decref(run);
+    return status;
+}
+
+void dn_standing_destroy(dn_standing *standing)
+{
+    for (int i = 0; i < DN_STANDING_MEASURES; i++) {
+        free(standing->measure[i].train.step);
+        free(standing->measure[i].held_out.step);
+    }
+}

@@ -271,7 +271,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .images = (int64_t)o->batch_size * o->step.virtual_ranks,
                                .interval = 10,
                                .done = r->done,
-                               .config = r->state.config});
+                               .config = r->state.config,
+                               .tensorboard = o->tensorboard});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each

@@ -90,6 +90,7 @@ typedef struct dn_options {
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
     char timeline[DN_PATH_SIZE]; /* or empty */
+    int tensorboard;             /* event files beside metrics.jsonl */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
     int reader;                    /* time reading, not steps, */

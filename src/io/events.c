@@ -39,14 +39,14 @@ static dn_status append_event(dn_events *e, Tensorflow__Event event)
 
 static dn_status append_scalar(dn_events *e, int64_t step, char *tag, double number)
 {
-    Tensorflow__Summary__Value value = TENSORFLOW__SUMMARY__VALUE__INIT, *const values = &value;
+    Tensorflow__Summary__Value value = TENSORFLOW__SUMMARY__VALUE__INIT, *values = &value;
     Tensorflow__Summary summary = TENSORFLOW__SUMMARY__INIT;
     Tensorflow__Event event = TENSORFLOW__EVENT__INIT;
     value.tag = tag;
     value.value_case = TENSORFLOW__SUMMARY__VALUE__VALUE_SIMPLE_VALUE;
     value.simple_value = (float)number;
     summary.n_value = 1;
-    summary.value = (Tensorflow__Summary__Value **)&values;
+    summary.value = &values;
     event.step = step;
     event.what_case = TENSORFLOW__EVENT__WHAT_SUMMARY;
     event.summary = &summary;

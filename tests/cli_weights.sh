@@ -6,8 +6,8 @@ find_python torch numpy PIL || skip "found no python3 with torch, numpy and PIL"
 records
 here=$(cd "$(dirname "$0")" && pwd)
 dn_dist=$build/dn_dist
-readers=${DN_WEIGHTS_PYTHON:-} # a python3 with safetensors, onnx and onnxruntime, of PyPI
-[[ -n $readers ]] || echo "not tried, for lack of DN_WEIGHTS_PYTHON: safetensors' and ONNX's readers"
+readers=${DN_READERS_PYTHON:-} # a python3 with safetensors, onnx and onnxruntime, of PyPI
+[[ -n $readers ]] || echo "not tried, for lack of DN_READERS_PYTHON: safetensors' and ONNX's readers"
 cd "$tmp"
 
 check() { limited "$python" "$here/check_weights.py" "$@" >out 2>&1 || fail "check_weights.py $*" out; }

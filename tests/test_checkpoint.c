@@ -331,10 +331,12 @@ static void test_set_aside(void **state)
         save(folder, SMALL, 1, 5, 0, path);
         snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
         assert_int_equal(dn_file_write(path, "{}\n", 3), DN_OK);
+        snprintf(path, sizeof path, "%s/events.out.tfevents.1.a", folder);
+        assert_int_equal(dn_file_write(path, "", 0), DN_OK);
         assert_int_equal(dn_checkpoint_set_aside(folder, -1), DN_OK);
         assert_int_equal(files_in(folder), run);
         snprintf(old, sizeof old, "%s/old-%d", folder, run);
-        assert_int_equal(files_in(old), 3);
+        assert_int_equal(files_in(old), 4);
         assert_int_equal(newest_in(old).step, 5);
     }
     save(folder, SMALL, 1, 4, 0, path);

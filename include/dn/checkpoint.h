@@ -81,8 +81,9 @@ void dn_saver_destroy(dn_saver **saver);
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */
 void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t step);
 
-/* Moves the folder's checkpoints of later steps than `step`, below 0 all of them and the metrics,
- * to a new folder old-N in it, with one line that says so: a run is to go another way from there.
+/* Moves the folder's checkpoints of later steps than `step`, below 0 all of them, the metrics and
+ * TensorBoard's events, to a new folder old-N in it, with one line that says so: a run is to go
+ * another way from there.
  * DN_OK also when there are none. */
 dn_status dn_checkpoint_set_aside(const char *folder, int64_t step);
 

@@ -25,6 +25,8 @@
  * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
  * A run that goes on cuts back what it will do again, so the file always reads as one run.
  *
+ * With `tensorboard` there is an event file beside it for each start of the run: docs/report.md.
+ *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */
 #ifndef DN_METRICS_H
@@ -57,6 +59,7 @@ typedef struct dn_metrics_settings {
     const char *config;        /* INI text, or NULL: no "run" object */
     dn_metrics_data data;      /* its data set */
     int ranks;                 /* >= 1 */
+    int tensorboard;           /* an event file, too */
 } dn_metrics_settings;
 
 /* Of a net on a split. */

@@ -281,7 +281,8 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .done = r->done,
                                .config = r->state.config,
                                .data = data,
-                               .ranks = r->comm->size});
+                               .ranks = r->comm->size,
+                               .tensorboard = o->tensorboard});
 }
 
 /* A time limit that counts from the run's start and leaves no time for a step would end each

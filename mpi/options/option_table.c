@@ -175,6 +175,8 @@ const dn_option dn_option_table[] = {
      "steps, besides every epoch's and the run's end"},
     {"keep", "Run", TRAIN, WHOLE(run.keep, 0, 1e9, "N"), "3", DN_FREE,
      "newest checkpoints kept; 0: all"},
+    {"tensorboard", "Run", TRAIN, SWITCH(tensorboard), "0", DN_FREE,
+     "the numbers of metrics.jsonl as TensorBoard's event files, in --out as well"},
     {"resume", "Run", TRAIN, TEXT(resume, "auto|FILE|none"), "auto", DN_FREE,
      "auto: from the newest checkpoint in --out"},
     {"time-limit", "Run", TRAIN, TEXT(time_limit, "TIME"), "", DN_FREE,

@@ -93,6 +93,7 @@ typedef struct dn_options {
     int threads;                 /* 0 = automatic */
     int pin;                     /* dn_pin */
     char timeline[DN_PATH_SIZE]; /* or empty */
+    int tensorboard;             /* event files beside metrics.jsonl */
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
     int once;                      /* of top */

@@ -11,6 +11,7 @@
 #include "checkpoint_file.h"
 #include "dn/file.h"
 #include "dn/metrics.h"
+#include "io/events.h"
 
 enum { NONE = -1, UNREADABLE = -2 };
 
@@ -74,6 +75,19 @@ static dn_status move_aside(const char *folder, const char *name, char old[PATH_
     return DN_OK;
 }
 
+/* Moves all of TensorBoard's event files. */
+static dn_status move_events(const char *folder, char old[PATH_MAX])
+{
+    DIR *const directory = opendir(folder);
+    dn_status status = DN_OK;
+    for (const struct dirent *entry; directory && status == DN_OK && (entry = readdir(directory));)
+        if (strncmp(entry->d_name, DN_EVENTS_PREFIX, strlen(DN_EVENTS_PREFIX)) == 0)
+            status = move_aside(folder, entry->d_name, old);
+    if (directory)
+        closedir(directory);
+    return status;
+}
+
 /* 1 where the folder's best is of a later step, or cannot be read. */
 static int has_later_best(const char *path, int64_t step)
 {
@@ -105,6 +119,8 @@ dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
     if (step < 0 && stat(name, &metrics) == 0 && metrics.st_size > 0)
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
+    if (step < 0)
+        DN_TRY(move_events(folder, old));
     if (old[0] != '\0')
         dn_warn("%s: what an earlier run left there, %d checkpoints among it, is now in %s", folder,
                 count, old);

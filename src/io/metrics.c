@@ -20,6 +20,7 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
+#include "io/events.h"
 
 #define HASH "%016" PRIx64
 
@@ -36,8 +37,9 @@ struct dn_metrics {
     dn_metrics_settings settings;
     char path[PATH_MAX];
     FILE *file;
-    int terminal; /* that progress ends at, a descriptor; -1: there is none */
-    int has_line; /* the cursor stands behind a line that will be rewritten */
+    dn_events *events; /* or NULL */
+    int terminal;      /* that progress ends at, a descriptor; -1: there is none */
+    int has_line;      /* the cursor stands behind a line that will be rewritten */
     double start, last_draw, last_step_end;
     int64_t steps; /* of this process */
     int64_t step;  /* of the run: the last one */
@@ -177,7 +179,8 @@ static json_t *json_number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-/* Appends an object, the last step's, as one line; takes `values`. */
+/* Appends an object, the last step's, as one line, and the numbers of all kinds but the "end" to
+ * TensorBoard's file; takes `values`. */
 static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
 {
     json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)last_epoch(m),
@@ -185,9 +188,12 @@ static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
     json_object_update(object, values);
     const int failed = json_dumpf(object, m->file, JSON_REAL_PRECISION(9)) ||
                        fputc('\n', m->file) == EOF || fflush(m->file) != 0;
+    dn_status status = failed ? metrics_failure(m) : DN_OK;
+    if (status == DN_OK && m->events && strcmp(kind, "end") != 0)
+        status = dn_events_add(m->events, m->step, kind, values);
     json_decref(values);
     json_decref(object);
-    return failed ? metrics_failure(m) : DN_OK;
+    return status;
 }
 
 /* ---- progress ---- */
@@ -422,6 +428,8 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     dn_status status = cut_back(m);
     if (status == DN_OK && !(m->file = fopen(m->path, "ae")))
         status = metrics_failure(m);
+    if (status == DN_OK && settings->tensorboard)
+        status = dn_events_create(&m->events, settings->folder, settings->done);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;
@@ -439,5 +447,6 @@ void dn_metrics_destroy(dn_metrics **metrics)
         close(m->terminal);
     if (m->file)
         fclose(m->file);
+    dn_events_destroy(&m->events);
     free(m);
 }

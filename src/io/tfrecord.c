@@ -1,9 +1,11 @@
-/* The framing of TFRecord files, with CRC32C; see tfrecord.h. */
-#include "tfrecord/tfrecord.h"
+/* The framing of TFRecord files, with CRC32C; see include/dn/tfrecord.h. */
+#include "dn/tfrecord.h"
 
 #include <endian.h>
 #include <inttypes.h>
 #include <string.h>
+
+#include "dn/file.h"
 
 uint32_t dn_crc32c(const void *bytes, size_t size)
 {

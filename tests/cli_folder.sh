@@ -77,7 +77,7 @@ accepted "3 classes" --source mixed --out few --classes "B,b,Été" --limit 3
 cp -r mixed/b more
 mkdir source
 mv more source/b
-refused "found records of other images or labels than those in mixed" \
+refused "found records of other images or labels than this command makes of mixed" \
     --source mixed --out half --classes B,b --seed 3 --val-fraction 0.5
 refused "dataset.json: found mixed, expected source" --source source --out half
 ln -s ../mixed elsewhere/mixed

@@ -31,8 +31,8 @@ dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_pr
 
 /* ---- settings: not collective ---- */
 
-/* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
- * and '_' turned into '_'. DN_EINVAL where that is too long. */
+/* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all but letters,
+ * digits, '.', '-' and '_' turned into '_'. DN_EINVAL where that is too long. */
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 
 /* dn_options_resume_from_ini of a checkpoint's configuration; a failure names its file. */

@@ -159,7 +159,7 @@ const dn_option dn_option_table[] = {
      "of the loss, one a class; balanced: the inverse of their parts of the data; none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
-     "checkpoints and metrics; default runs/<model>"},
+     "checkpoints and metrics; default runs/<recipe>, else runs/<model>"},
     {"out", "Run", REPORT, TEXT(page, "FILE"), "report.html", DN_FREE, "the page"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},

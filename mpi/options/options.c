@@ -32,6 +32,20 @@ static const dn_option *find_option(dn_command_bit command, const char *name, si
     return NULL;
 }
 
+/* The first option of the command whose help begins with the word, '-' read as ' ': that of
+ * "learning-rate" is "lr". */
+static const dn_option *find_by_help(dn_command_bit command, const char *word)
+{
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        size_t i = 0;
+        while (word[i] && (word[i] == o->help[i] || (strchr("-_", word[i]) && o->help[i] == ' ')))
+            i++;
+        if ((o->commands & (int)command) && i > 3 && word[i] == '\0')
+            return o;
+    }
+    return NULL;
+}
+
 /* "; did you mean '--epochs'?", or "". Of a word that begins with "no-" the rest may be a switch.
  */
 static const char *option_hint(dn_nearest *nearest, dn_command_bit command, const char *dashes)
@@ -43,6 +57,11 @@ static const char *option_hint(dn_nearest *nearest, dn_command_bit command, cons
     for (const dn_option *o = dn_option_table; o->name; o++)
         if ((o->commands & (int)command) && (!no || o->kind == DN_SWITCH))
             dn_nearest_try(nearest, o->name);
+    const dn_option *meant = find_option(command, nearest->word, strlen(nearest->word));
+    if (!meant && !nearest->name)
+        meant = find_by_help(command, nearest->word);
+    if (meant)
+        nearest->name = meant->name;
     return dn_nearest_hint(nearest, prefix);
 }
 
@@ -296,9 +315,11 @@ static dn_status parse_option(dn_options *options, const char *command, int argc
                               const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
+    dn_nearest nearest = {.word = argument + strspn(argument, "-")};
     DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
-             "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command,
-             options->command & DN_COMMAND_TRAINED ? "data" : "model");
+             "found '%s', expected an option of 'dn_dist %s' such as --%s%s", argument, command,
+             options->command & DN_COMMAND_TRAINED ? "data" : "model",
+             option_hint(&nearest, options->command, "--"));
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && (strncmp(name, "no-", 3) == 0 || strncmp(name, "no_", 3) == 0);
@@ -310,7 +331,7 @@ static dn_status parse_option(dn_options *options, const char *command, int argc
     }
     char list[CHOICES_SIZE], word[64];
     snprintf(word, sizeof word, "%.*s", (int)length, name);
-    dn_nearest nearest = {.word = word};
+    nearest = (dn_nearest){.word = word};
     DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'%s",
              (int)length, name, command, option_hint(&nearest, options->command, "--"));
     if (!value && o->kind == DN_SWITCH)

@@ -314,10 +314,14 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
 {
     if (!m)
         return DN_OK;
-    char test[LINE_SIZE] = "";
+    char train[64] = "", test[LINE_SIZE] = "", speed[32] = "";
     int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
+    if (m->epoch.steps > 0) { /* none where the run was stopped before this evaluation */
+        snprintf(train, sizeof train, "  train loss %.4f  top-1 %.2f %%", s.loss, s.top1);
+        snprintf(speed, sizeof speed, "  %.1f images/s", s.speed);
+    }
     json_t *values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
                                json_number(s.top1));
     add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
@@ -327,10 +331,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                          "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", scores[i].name,
                          scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
     }
-    print_line(m,
-               "epoch %" PRId64 "/%" PRId64
-               "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
-               last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
+    print_line(m, "epoch %" PRId64 "/%" PRId64 "%s%s%s  weights " HASH, last_epoch(m),
+               m->settings.epochs, train, test, speed, weights_hash);
     const tally t = m->epoch;
     m->epoch = m->interval = (tally){.start = omp_get_wtime()};
     json_object_update_new(

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,9 +19,7 @@ static void installed_folder(char path[PATH_MAX])
     char program[PATH_MAX];
     const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = '\0';
-    char *const name = strrchr(program, '/');
-    if (name == NULL || (size_t)snprintf(path, PATH_MAX, "%.*s/../share/dn_dist/recipes",
-                                         (int)(name - program), program) >= PATH_MAX)
+    if (dn_join_path(path, dirname(dirname(program)), "share/dn_dist/recipes") != DN_OK)
         path[0] = '\0';
 }
 

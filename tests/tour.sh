@@ -147,6 +147,7 @@ END
     typed 'dn_dist train --epoch 3'
     typed 'dn_dist train --learning-rate 0.1'
     typed 'dn_dist train -lr 0.1'
+    typed 'dn_dist train densenet121'
     typed 'dn_dist train --lr high'
     typed 'dn_dist train --optimizer Adam'
     typed 'dn_dist train --resume no'
@@ -156,6 +157,11 @@ Names are those of the papers and of torchvision; a written form makes any other
 END
     typed 'dn_dist train --model DenseNet-121'
     typed 'dn_dist models' first 4
+
+    moment "Images that are too small" <<'END'
+Three transitions and the stem leave nothing of 28 pixels.
+END
+    typed 'dn_dist train --model densenet121 --data data/fashion_mnist' last 1
 
     moment "A wrong data folder" <<'END'
 The parent of the right one, the authors' files, and nothing at all are told apart.
@@ -253,11 +259,13 @@ END
     typed 'dn_dist models >/dev/full'
 
     moment "Recipes" <<'END'
-Known runs by name; the command line wins, and the run's folder has the recipe's name.
+Known runs by name, or a file of one's own; the command line wins. The run's folder has the recipe's
+name, unless `--out` says another.
 END
     typed 'dn_dist recipes' first 3
     typed 'dn_dist train --recipe fashion-mnist'
     typed 'dn_dist train --recipe fashion-mnist-tiny --data data/fashion_mnist --epochs 1 --out runs/recipe' last 3
+    typed 'dn_dist train --recipe ./job.ini --max-steps 20' last 1
     typed 'dn_dist info --recipe cifar10-paper' last 4
 
     moment "Held-out images, and an early stop" <<'END'

@@ -310,16 +310,29 @@ static dn_status take_word(dn_options *options, const char *word)
     return DN_OK;
 }
 
+/* What stands where an option should, and may be a model's name. */
+static dn_status refuse_word(dn_command_bit bit, const char *command, const char *word,
+                             dn_nearest *nearest)
+{
+    dn_spec spec;
+    const int takes_model = find_option(bit, "model", 5) != NULL;
+    const int is_model = takes_model && dn_spec_parse(&spec, word) == DN_OK;
+    const char *const example = !takes_model                            ? "help"
+                                : !is_model && bit & DN_COMMAND_TRAINED ? "data"
+                                                                        : "model";
+    return dn_fail(DN_EINVAL, "found '%s', expected an option of 'dn_dist %s' such as --%s%s%s%s",
+                   word, command, example, is_model ? " " : "", is_model ? word : "",
+                   option_hint(nearest, bit, "--"));
+}
+
 /* Takes the option at argv[*at], moves *at past it and its value. */
 static dn_status parse_option(dn_options *options, const char *command, int argc,
                               const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
     dn_nearest nearest = {.word = argument + strspn(argument, "-")};
-    DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
-             "found '%s', expected an option of 'dn_dist %s' such as --%s%s", argument, command,
-             options->command & DN_COMMAND_TRAINED ? "data" : "model",
-             option_hint(&nearest, options->command, "--"));
+    if (strncmp(argument, "--", 2) != 0 || !argument[2])
+        return refuse_word(options->command, command, argument, &nearest);
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && (strncmp(name, "no-", 3) == 0 || strncmp(name, "no_", 3) == 0);

@@ -57,8 +57,8 @@ static const char *option_hint(dn_nearest *nearest, dn_command_bit command, cons
     for (const dn_option *o = dn_option_table; o->name; o++)
         if ((o->commands & (int)command) && (!no || o->kind == DN_SWITCH))
             dn_nearest_try(nearest, o->name);
-    const dn_option *meant = find_option(command, nearest->word, strlen(nearest->word));
-    if (!meant && !nearest->name)
+    const dn_option *meant = no ? NULL : find_option(command, nearest->word, strlen(nearest->word));
+    if (!meant && !no && !nearest->name)
         meant = find_by_help(command, nearest->word);
     if (meant)
         nearest->name = meant->name;

@@ -32,6 +32,7 @@ normalise() {
         -e '/^-{70,}$/,/^-{70,}$/d' \
         -e '/^rank  +host /d' -e '/^[0-9]+(-[0-9]+)?  +[^ ]+  +[0-9]+  +[0-9]+  .*(yes|no)  +[0-9]+$/d' \
         -e '/^warning: rank [0-9]/d' -e '/^epoch [0-9]+\/[0-9]+ step /d' \
+        -e '/shards are whole/d' \
         -e "s|$HOME|/home/me|g; s|$repo|/home/me/dn_dist|g" \
         -e 's/[0-9.]+ images\/s/N images\/s/g' \
         -e 's/, ([0-9]+:)*[0-9]+:[0-9]{2}  weights/, M:SS  weights/' \
@@ -351,7 +352,7 @@ END
 It ends the conversion with its name; `--on-bad-image skip` names each and goes on.
 END
     typed 'head -c 200 photos/4.png >wardrobe/bag/new.png'
-    typed 'create_records FOLDER --source wardrobe --out data/more'
+    typed 'create_records FOLDER --source wardrobe --out data/more' grep create_records:
     typed 'create_records FOLDER --source wardrobe --out data/more --on-bad-image skip'
 
     moment "Fine-tuning" <<'END'

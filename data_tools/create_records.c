@@ -5,15 +5,18 @@
  * Exit status 0, also of the help that it prints where no word is given, or after one line on
  * standard error 75 where a signal stopped it and the same command goes on, else 1.
  */
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <omp.h>
 
+#include "dn/file.h"
 #include "dn/program.h"
 #include "folder/folder.h"
 #include "looking/looking.h"
@@ -73,12 +76,28 @@ static dn_status inspect(int words, char **word, const dn_records_options *optio
     return dn_records_inspect(word[0], options);
 }
 
+static int names_folder(const char *path)
+{
+    struct stat entry;
+    return stat(path, &entry) == 0 && S_ISDIR(entry.st_mode);
+}
+
+/* Of a folder those files that are called so. */
 static dn_status from_tfrecord(int words, char **word, const dn_records_options *options)
 {
-    char out[PATH_MAX];
+    char out[PATH_MAX], pattern[PATH_MAX];
     int made;
-    DN_TRY(dn_from_tfrecord(words, word, options, out, &made));
-    return print_summary(out, made ? "written" : "already complete");
+    glob_t inside = {0};
+    if (words == 1 && names_folder(word[0])) {
+        DN_TRY(dn_join_path(pattern, word[0], "*tfrecord*"));
+        DN_CHECK(glob(pattern, 0, NULL, &inside) == 0, DN_ENOENT,
+                 "%s: found no file with \"tfrecord\" in its name, expected TFRecords", word[0]);
+        words = (int)inside.gl_pathc;
+        word = inside.gl_pathv;
+    }
+    const dn_status status = dn_from_tfrecord(words, word, options, out, &made);
+    globfree(&inside);
+    return status != DN_OK ? status : print_summary(out, made ? "written" : "already complete");
 }
 
 static dn_status to_tfrecord(int words, char **word, const dn_records_options *options)
@@ -101,7 +120,7 @@ static const struct command {
     {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
     {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
     {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
-    {"from-tfrecord", "FILES...", DN_FROM_TFRECORD, "make records of anybody's TFRecords",
+    {"from-tfrecord", "FILES...|DIR", DN_FROM_TFRECORD, "make records of anybody's TFRecords",
      from_tfrecord},
     {"to-tfrecord", "DIR", DN_TO_TFRECORD, "write TFRecords of records", to_tfrecord},
 };
@@ -157,10 +176,15 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
         snprintf(known + used, sizeof known - used, "%s, ", (*s)->info.dataset);
     }
     dn_nearest_try(&nearest, folder_name);
-    return strcasecmp(name, folder_name) == 0
-               ? DN_OK
-               : dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s%s%s", name,
-                         known, folder_name, dn_nearest_hint(&nearest, ""));
+    if (strcasecmp(name, folder_name) == 0)
+        return DN_OK;
+    DN_CHECK(
+        !names_folder(name), DN_EINVAL,
+        "%s: found a folder, expected the name of a data set; records of a folder of pictures: "
+        "create_records FOLDER --source %s",
+        name, name);
+    return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s%s%s", name, known,
+                   folder_name, dn_nearest_hint(&nearest, ""));
 }
 
 /* Those that are asked for and not yet there. */

@@ -64,12 +64,16 @@ static dn_status show_version(void)
     return DN_OK;
 }
 
+static int asks_help(const char *word)
+{
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 /* *command = the one that is named, NULL where help or the version is asked for instead. */
 static dn_status find_command(const dn_command **command, const char *name)
 {
     *command = NULL;
-    if (name == NULL || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
-        strcmp(name, "--version") == 0)
+    if (name == NULL || asks_help(name) || strcmp(name, "--version") == 0)
         return DN_OK;
     dn_nearest nearest = {.word = name};
     dn_nearest_try(&nearest, "--help");
@@ -159,8 +163,9 @@ int main(int argc, char **argv)
     dn_options options = {0};
     const dn_command *command;
     dn_streams_open();
-    dn_status status = find_command(&command, argv[1]);
-    if (command)
+    const int is_help_of = argc > 2 && asks_help(argv[1]); /* "dn_dist help train" */
+    dn_status status = find_command(&command, argv[1 + is_help_of]);
+    if (command && !is_help_of)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
@@ -177,6 +182,8 @@ int main(int argc, char **argv)
         status = run_command(command, &comm, &options);
     if (options.command != DN_COMMAND_TRAIN) /* whose results are in files */
         status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
+    if (comm.rank == 0)
+        fflush(stdout); /* what was said before comes first where both go to one file */
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     else if (comm.rank == 0 && dn_output_flush() != DN_OK)

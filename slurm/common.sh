@@ -7,7 +7,6 @@
 # checkpoint, as any job does that finds one in the run's folder.
 set -euo pipefail
 
-: "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
 model=$1
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${DN_DATA:-data/cifar10}

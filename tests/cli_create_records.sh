@@ -129,7 +129,7 @@ change other/test_batch.bin 30729999
 cp -r data/cifar10 before
 for option in "" "--shards 7" "--level 3"; do
     # shellcheck disable=SC2086
-    refused "data/cifar10: found records of other images or labels than those in other; name another --out" \
+    refused "data/cifar10: found records of other images or labels than this command makes of other; name another --out" \
         CIFAR10 --source other --out data/cifar10 $option
 done
 diff -r before data/cifar10 || fail "another source changed the records"

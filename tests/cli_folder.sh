@@ -80,7 +80,7 @@ accepted "3 classes" FOLDER --source mixed --out few --classes "B,b,Été" --lim
 cp -r mixed/b more
 mkdir source
 mv more source/b
-refused "found records of other images or labels than those in mixed" FOLDER \
+refused "found records of other images or labels than this command makes of mixed" FOLDER \
     --source mixed --out half --classes B,b --seed 3 --val-fraction 0.5
 refused "dataset.json: found mixed, expected source" FOLDER --source source --out half
 ln -s ../mixed elsewhere/mixed

@@ -233,6 +233,31 @@ static void test_plain_progress(void **state)
     free(text);
 }
 
+/* A run that was stopped between an epoch's last step and its evaluation goes on with that. */
+static void test_epoch_without_steps(void **state)
+{
+    const fixture *f = *state;
+    dn_metrics *metrics = NULL;
+    char text[1024] = "";
+    FILE *stream = tmpfile();
+    dn_metrics_settings settings = settings_of(f);
+    settings.progress = stream;
+    settings.done = 2;
+    settings.ranks = 3;
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5}};
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
+    dn_metrics_destroy(&metrics);
+    rewind(stream);
+    assert_true(fread(text, 1, sizeof text - 1, stream) > 0);
+    fclose(stream);
+    assert_string_equal(text, "epoch 1/3  test loss 1.2500  top-1 60.00 %  top-5 95.50 %  "
+                              "weights 0000000000000abc\n");
+    check_object(f, 0, "epoch", "train_loss", "null");
+    check_object(f, 0, "epoch", "images_per_s", "0.0");
+    check_object(f, 0, "epoch", "late_rank", "null");
+}
+
 /* text = what a run writes to a terminal of so many columns. */
 static void run_on_terminal(const fixture *f, int columns, char text[4096])
 {
@@ -573,6 +598,7 @@ int main(void)
         METRICS_TEST(test_any_path),
         METRICS_TEST(test_plain_progress),
         METRICS_TEST(test_terminal_progress),
+        METRICS_TEST(test_epoch_without_steps),
         METRICS_TEST(test_narrow_terminal),
         cmocka_unit_test(test_fit_line),
         METRICS_TEST(test_failures),

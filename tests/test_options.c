@@ -309,7 +309,7 @@ static void test_config(void **state)
     assert_string_equal(options.model, "blocks=2,2:growth=8");
     assert_true(dn_options_given(&options, "epochs"));
     expect_config_failure("\nlearning = 1\n", ":2: found the key 'learning', expected an option of "
-                                              "'dn_dist train'");
+                                              "'dn_dist train'; did you mean 'lr'?");
     expect_config_failure("epoch = 1\n", ":1: found the key 'epoch', expected an option of "
                                          "'dn_dist train'; did you mean 'epochs'?");
     expect_config_failure("model = densenet-121\n",

@@ -102,7 +102,8 @@ static dn_status choose_images(struct inspect *v)
     int class;
     DN_CHECK(o->sample < 0 || (!o->class && !o->count), DN_EINVAL,
              "--sample: found it with --class or --count, expected it alone");
-    DN_CHECK(o->sample >= 0 || o->png, DN_EINVAL, "found no --png, expected the file to make");
+    DN_CHECK(o->sample >= 0 || o->png, DN_EINVAL,
+             "found no --png FILE, expected the picture to make, or --sample N");
     DN_CHECK(o->sample < v->source.count, DN_EINVAL,
              "--sample: found %" PRId64 ", expected 0 to %" PRId64, o->sample, v->source.count - 1);
     DN_TRY(find_class(v, &class));

@@ -147,7 +147,8 @@ dn_status dn_making_check_source(const dn_making *making, const char *source)
                          : memcmp(old->info.mean, m->info.mean, bytes) == 0 &&
                                memcmp(old->info.std, m->info.std, bytes) == 0,
              DN_EINVAL,
-             "%s: found records of other images or labels than those in %s; name another --out, or "
+             "%s: found records of other images or labels than this command makes of %s; name "
+             "another --out, or "
              "delete the folder",
              making->options->out, source);
     return DN_OK;

@@ -198,6 +198,8 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
     }
     if (status == DN_OK && o->per_sample[0])
         status = write_samples(r, o->per_sample);
+    if (status == DN_OK && o->per_sample[0] && !o->json)
+        printf("%s: a line for each image\n", o->per_sample);
     if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
         dn_warn("%s", dn_message());
     free(r->confusion);

@@ -29,8 +29,8 @@ static dn_status export(dn_options *o)
     dn_net *net = NULL;
     dn_format format;
     dn_status status;
-    DN_CHECK(out[0], DN_EINVAL, "found %d files to write, expected one, as weights.safetensors",
-             o->word_count);
+    DN_CHECK(out[0], DN_EINVAL,
+             "found %d files to write, expected one, such as weights.safetensors", o->word_count);
     DN_TRY(find_format(o, out, &format));
     DN_TRY_OR_DONE(dn_trained_open(&trained, o));
     DN_TRY_OR_DONE(dn_trained_data(&trained, o));

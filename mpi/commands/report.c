@@ -40,6 +40,8 @@ static dn_status write_report(const dn_options *options)
             status = DN_OK;
             continue;
         }
+        if (status == DN_ENOENT)
+            status = dn_fail(status, "%s; expected folders of runs, such as runs/*", dn_message());
         if (status == DN_OK)
             status = add_evaluation(run, options->words[i]);
         json_array_append_new(runs, run);

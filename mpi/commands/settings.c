@@ -12,8 +12,13 @@
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {
     const char *prefix = options->out[0] ? "" : "runs/";
-    const char *folder = options->out[0] ? options->out : options->model;
-    const int used = snprintf(path, size, "%s%s", prefix, folder);
+    const char *const slash = strrchr(options->recipe, '/');
+    const char *const recipe = slash ? slash + 1 : options->recipe;
+    const char *folder = options->out[0] ? options->out : recipe[0] ? recipe : options->model;
+    const int letters = (int)strlen(folder);
+    const int is_file = folder == recipe && letters > 4 && !strcmp(folder + letters - 4, ".ini");
+    const int length = letters - (is_file ? 4 : 0);
+    const int used = snprintf(path, size, "%s%.*s", prefix, length, folder);
     DN_CHECK((size_t)used < size, DN_EINVAL, "--out: expected at most %zu characters", size - 1);
     for (char *c = path + strlen(prefix); !options->out[0] && *c; c++)
         if (!isalnum((unsigned char)*c) && !strchr(".-_", *c))
@@ -97,11 +102,19 @@ dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
     return DN_OK;
 }
 
+/* The size of images that come in several: as asked for, or the model's own. */
+static int automatic_side(const dn_options *o)
+{
+    dn_spec spec;
+    const int has_model = o->command != DN_COMMAND_BENCH && dn_spec_parse(&spec, o->model) == DN_OK;
+    return o->size > 0 ? o->size : has_model ? spec.height : 224;
+}
+
 /* What --augment or --eval-transform stand for where they are automatic. */
 static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
                     const dn_shard_info *data)
 {
-    const int is_one_size = data->height > 0, side = o->size > 0 ? o->size : 224;
+    const int is_one_size = data->height > 0, side = automatic_side(o);
     const int is_resized = o->size > 0 && (o->size != data->height || o->size != data->width);
     const char *flips = split == DN_TRAIN && data->channels > 1 ? "pad-crop:4,hflip" : "";
     if (strcmp(list, "pad-crop-flip") == 0) /* as checkpoints of earlier versions say it */

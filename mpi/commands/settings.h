@@ -7,8 +7,8 @@
 #include "dn/shard.h"
 #include "options/options.h"
 
-/* path(size) = the run's folder: --out, or runs/<model> with all but letters, digits, '.', '-'
- * and '_' turned into '_'. DN_EINVAL where that is too long. */
+/* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all but letters,
+ * digits, '.', '-' and '_' turned into '_'. DN_EINVAL where that is too long. */
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 
 /* dn_options_resume_from_ini of a checkpoint's configuration; a failure names its file. */

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "commands/memory.h"
 #include "commands/settings.h"
@@ -25,8 +27,12 @@ static const double slow_disk = 20e6; /* bytes/s */
 static dn_status find_checkpoint(dn_run *r, const char *resume)
 {
     const int is_auto = strcmp(resume, "auto") == 0;
-    if (!is_auto && strcmp(resume, "none") != 0)
+    if (!is_auto && strcmp(resume, "none") != 0) {
+        struct stat info;
+        DN_CHECK(stat(resume, &info) == 0 && !S_ISDIR(info.st_mode), DN_ENOENT,
+                 "--resume: found no file '%s', expected auto, none or a checkpoint", resume);
         return dn_checkpoint_open(&r->from, resume, &r->state);
+    }
     DN_TRY(dn_claim_take(&r->claim, r->folder));
     return is_auto ? dn_checkpoint_open_newest(&r->from, r->folder, &r->state) : DN_OK;
 }
@@ -37,6 +43,8 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, dn_options *befor
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume) : DN_OK));
+    if (access(r->state.folder, F_OK) != 0) /* moved, or not this machine's */
+        r->state.folder[0] = '\0';
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
         return DN_OK;
@@ -46,6 +54,8 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, dn_options *befor
     before->given = 0;
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
+    if (r->state.folder[0] != '\0' && !dn_options_given(o, "data"))
+        snprintf(o->data, sizeof o->data, "%s", r->state.folder);
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
     return dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_claim_take(&r->claim, r->folder) : DN_OK);
@@ -108,8 +118,9 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
     DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
-             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank",
-             o->step.virtual_ranks, r->comm->size);
+             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank%s%s",
+             o->step.virtual_ranks, r->comm->size, r->state.path[0] ? "; so it is in " : "",
+             r->state.path);
     DN_CHECK(per_epoch > 0, DN_ESHAPE,
              "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
              " images, expected at most the %" PRId64 " of %s",

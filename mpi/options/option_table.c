@@ -161,7 +161,7 @@ const dn_option dn_option_table[] = {
      "of the loss, one a class; balanced: the inverse of their parts of the data; none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
-     "checkpoints and metrics; default runs/<model>"},
+     "checkpoints and metrics; default runs/<recipe>, else runs/<model>"},
     {"out", "Run", REPORT, TEXT(page, "FILE"), "report.html", DN_FREE, "the page"},
     {"once", "Run", DN_COMMAND_TOP, SWITCH(once), "0", DN_FREE,
      "print how the run stands now, and end; so it does where the output is no terminal"},

@@ -32,6 +32,20 @@ static const dn_option *find_option(dn_command_bit command, const char *name, si
     return NULL;
 }
 
+/* The first option of the command whose help begins with the word, '-' read as ' ': that of
+ * "learning-rate" is "lr". */
+static const dn_option *find_by_help(dn_command_bit command, const char *word)
+{
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        size_t i = 0;
+        while (word[i] && (word[i] == o->help[i] || (strchr("-_", word[i]) && o->help[i] == ' ')))
+            i++;
+        if ((o->commands & (int)command) && i > 3 && word[i] == '\0')
+            return o;
+    }
+    return NULL;
+}
+
 /* "; did you mean '--epochs'?", or "". Of a word that begins with "no-" the rest may be a switch.
  */
 static const char *option_hint(dn_nearest *nearest, dn_command_bit command, const char *dashes)
@@ -43,6 +57,11 @@ static const char *option_hint(dn_nearest *nearest, dn_command_bit command, cons
     for (const dn_option *o = dn_option_table; o->name; o++)
         if ((o->commands & (int)command) && (!no || o->kind == DN_SWITCH))
             dn_nearest_try(nearest, o->name);
+    const dn_option *meant = no ? NULL : find_option(command, nearest->word, strlen(nearest->word));
+    if (!meant && !no && !nearest->name)
+        meant = find_by_help(command, nearest->word);
+    if (meant)
+        nearest->name = meant->name;
     return dn_nearest_hint(nearest, prefix);
 }
 
@@ -313,14 +332,28 @@ static int is_switch_value(const dn_option *o, const dn_command *command, const 
            (dn_parse_truth(word) >= 0 || (!command->words && word[0] != '-'));
 }
 
+/* What stands where an option should, and may be a model's name. */
+static dn_status refuse_word(const dn_command *command, const char *word, dn_nearest *nearest)
+{
+    dn_spec spec;
+    const int takes_model = find_option(command->bit, "model", 5) != NULL;
+    const int is_model = takes_model && dn_spec_parse(&spec, word) == DN_OK;
+    const char *const example = !takes_model                                     ? "help"
+                                : !is_model && command->bit & DN_COMMAND_TRAINED ? "data"
+                                                                                 : "model";
+    return dn_fail(DN_EINVAL, "found '%s', expected an option of 'dn_dist %s' such as --%s%s%s%s",
+                   word, command->name, example, is_model ? " " : "", is_model ? word : "",
+                   option_hint(nearest, command->bit, "--"));
+}
+
 /* Takes the option at argv[*at], moves *at past it and its value. */
 static dn_status parse_option(dn_options *options, const dn_command *command, int argc,
                               const char *const *argv, int *at)
 {
     const char *argument = strcmp(argv[*at], "-h") == 0 ? "--help" : argv[*at];
-    DN_CHECK(strncmp(argument, "--", 2) == 0 && argument[2], DN_EINVAL,
-             "found '%s', expected an option of 'dn_dist %s' such as --%s", argument, command->name,
-             options->command & DN_COMMAND_TRAINED ? "data" : "model");
+    dn_nearest nearest = {.word = argument + strspn(argument, "-")};
+    if (strncmp(argument, "--", 2) != 0 || !argument[2])
+        return refuse_word(command, argument, &nearest);
     const char *name = argument + 2, *value = strchr(name, '=');
     const size_t length = value ? (size_t)(value++ - name) : strlen(name);
     const int no = !value && (strncmp(name, "no-", 3) == 0 || strncmp(name, "no_", 3) == 0);
@@ -332,7 +365,7 @@ static dn_status parse_option(dn_options *options, const dn_command *command, in
     }
     char list[CHOICES_SIZE], word[64];
     snprintf(word, sizeof word, "%.*s", (int)length, name);
-    dn_nearest nearest = {.word = word};
+    nearest = (dn_nearest){.word = word};
     DN_CHECK(o, DN_EINVAL, "--%.*s: found an unknown option, expected one of 'dn_dist %s --help'%s",
              (int)length, name, command->name, option_hint(&nearest, options->command, "--"));
     if (!value && o->kind == DN_SWITCH)

@@ -13,24 +13,28 @@
 
 #define SUFFIX ".ini"
 
-/* The folder to look in as number `index`; 0 past the last, a path of "" for one that is not. */
-static int recipe_folder(int index, char path[PATH_MAX])
+/* path = where recipes are installed with this program, or "". */
+static void installed_folder(char path[PATH_MAX])
 {
     char program[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length > 0 ? length : 0] = '\0';
+    if (length <= 0 ||
+        dn_join_path(path, dirname(dirname(program)), "share/dn_dist/recipes") != DN_OK)
+        path[0] = '\0';
+}
+
+/* The folder to look in as number `index`: the user's, then those of the program; 0 past the last,
+ * a path of "" for one that is not. */
+static int recipe_folder(int index, char path[PATH_MAX])
+{
     const char *const chosen = getenv("DN_RECIPES");
-    path[0] = '\0';
-    if (index == 0) {
-        snprintf(path, PATH_MAX, "%s", chosen ? chosen : "");
-    } else if (index == 1) {
-        const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-        program[length > 0 ? length : 0] = '\0';
-        if (length > 0 && snprintf(path, PATH_MAX, "%s/share/dn_dist/recipes",
-                                   dirname(dirname(program))) >= PATH_MAX)
-            path[0] = '\0';
-    } else {
+    snprintf(path, PATH_MAX, "%s", chosen ? chosen : "");
+    if (index > 0)
+        installed_folder(path);
+    if (index > 0 && access(path, F_OK) != 0)
         snprintf(path, PATH_MAX, "%s", DN_SOURCE_RECIPES);
-    }
-    return index <= 2;
+    return index <= 1;
 }
 
 static int is_recipe(const struct dirent *entry)

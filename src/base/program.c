@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ void dn_streams_open(void)
     for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
         if (fcntl(file, F_GETFD) < 0)
             open("/dev/null", O_RDONLY);
+    signal(SIGXFSZ, SIG_IGN); /* a file past `ulimit -f` is an error of its write */
 }
 
 dn_status dn_output_flush(void)

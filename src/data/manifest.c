@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,11 +393,15 @@ static int find_below(const char *folder, char path[PATH_MAX])
 /* `status` of reading the manifest, which is not there: what the folder may be instead. */
 static dn_status tell_missing(dn_status status, const char *folder)
 {
-    char below[PATH_MAX];
+    char below[PATH_MAX], parent[PATH_MAX];
     struct stat info;
-    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
-        return dn_fail(status, "%s; make the data set with create_records NAME --out %s",
-                       dn_message(), folder);
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        snprintf(parent, sizeof parent, "%s", folder);
+        const int is_near = find_below(dirname(parent), below);
+        return dn_fail(status, "%s; make the data set with create_records NAME --out %s%s%s",
+                       dn_message(), folder, is_near ? "; there is one in " : "",
+                       is_near ? below : "");
+    }
     if (find_below(folder, below))
         return dn_fail(status, "%s: found no %s, but one in %s, expected that folder", folder,
                        file_name, below);

@@ -288,7 +288,7 @@ __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, cons
 static void add_times(json_t *object, const dn_metrics *m, const tally *t)
 {
     const summary s = summarize(m, t);
-    const int is_late = m->settings.ranks > 1;
+    const int is_late = m->settings.ranks > 1 && t->steps > 0;
     int late = 0;
     for (int r = 1; r < m->settings.ranks; r++)
         late = t->late[r] > t->late[late] ? r : late;
@@ -367,10 +367,14 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
 {
     if (!m)
         return DN_OK;
-    char test[LINE_SIZE] = "";
+    char train[64] = "", test[LINE_SIZE] = "", speed[32] = "";
     int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
+    if (m->epoch.steps > 0) { /* none where the run was stopped before this evaluation */
+        snprintf(train, sizeof train, "  train loss %.4f  top-1 %.2f %%", s.loss, s.top1);
+        snprintf(speed, sizeof speed, "  %.1f images/s", s.speed);
+    }
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
                                      json_number(s.top1));
     add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
@@ -380,10 +384,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                          "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", title_of(scores[i].name),
                          scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
     }
-    print_line(m,
-               "epoch %" PRId64 "/%" PRId64
-               "  train loss %.4f  top-1 %.2f %%%s  %.1f images/s  weights " HASH,
-               last_epoch(m), m->settings.epochs, s.loss, s.top1, test, s.speed, weights_hash);
+    print_line(m, "epoch %" PRId64 "/%" PRId64 "%s%s%s  weights " HASH, last_epoch(m),
+               m->settings.epochs, train, test, speed, weights_hash);
     add_times(values, m, &m->epoch);
     json_object_set_new(values, "weights_hash", json_sprintf(HASH, weights_hash));
     const double now = omp_get_wtime();

@@ -244,10 +244,11 @@ dn_status dn_spec_check(const dn_spec *spec)
     const int in_stem = stems[spec->stem].halvings, odd = (1 << in_stem) - 1; /* rounded up */
     const int height = (spec->height + odd) >> in_stem, width = (spec->width + odd) >> in_stem;
     const int halvings = spec->blocks - 1 + spec->last_transition; /* rounded down */
-    DN_CHECK(height >> halvings > 0 && width >> halvings > 0, DN_ESHAPE,
-             "model %s: found %dx%d images, expected larger ones: %d transitions halve the map to "
-             "nothing",
-             spec->name, spec->height, spec->width, halvings);
+    DN_CHECK(
+        height >> halvings > 0 && width >> halvings > 0, DN_ESHAPE,
+        "model %s: found %dx%d images, expected larger ones (--size): %d transitions halve the "
+        "map to nothing",
+        spec->name, spec->height, spec->width, halvings);
     DN_CHECK(height >> halvings >= spec->head_pool && width >> halvings >= spec->head_pool,
              DN_ESHAPE,
              "model %s: found head-pool=%d, expected at most the %dx%d pixels of the last map",

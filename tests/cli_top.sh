@@ -2,7 +2,8 @@
 # dn_dist top: what it says of runs that train, end, stop, are killed or lose a rank; curves against
 # values known beforehand; a terminal that is followed, resized and left.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-dn_dist=$build/dn_dist
+program=dn_dist
+dn_dist=$build/$program
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 mkdir run
@@ -53,6 +54,12 @@ says "o test 1.5000  best 1.5000 in epoch 2" "step 200/400"
 } >>run/metrics.jsonl
 says "step 100/300" "o test 2.2500  best 2.2500 in epoch 1" "o test 41.00%"
 
+# What judges it: averaged weights, on validation images
+record epoch 2 200 '"test_loss": 1, "val_loss": 1.75' >>run/metrics.jsonl
+says "o validation 1.7500  best 1.7500 in epoch 2"
+record epoch 3 300 '"test_loss": 1, "ema_test_loss": 1, "val_loss": 1, "ema_val_loss": 1.25' >>run/metrics.jsonl
+says "o validation (averaged weights) 1.2500  best 1.2500 in epoch 3"
+
 # Numbers that are none, keys that lack, texts that would move the cursor; a torn end
 cat >run/metrics.jsonl <<'END'
 {"kind": "run", "config": {"model": "a\u001b[2J\u009bJ"}}
@@ -66,19 +73,13 @@ truncate -s -1 run/metrics.jsonl
 says "a?[2J??J" "epoch 7" "late ranks: not known"
 ! LC_ALL=C.UTF-8 limited "$dn_dist" top run | grep -qP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]' ||
     fail "a control character"
-refused() { # TEXT WORD...
-    local text=$1
-    shift
-    ! limited "$dn_dist" top "$@" >out 2>&1 || fail "top $*: accepted"
-    [[ $(wc -l <out) == 1 ]] && grep -q -- "^dn_dist: $text" out || fail "top $*: expected $text" out
-}
 mkdir empty
-refused "top: found 0 words, expected the folder of one run"
-refused "top: found 2 words" run empty
-refused "nowhere: found no such folder, expected the folder of a run" nowhere
-refused "empty: found no metrics.jsonl there, expected the folder of a run" empty
+refused "top: found 0 words, expected the folder of one run" top
+refused "top: found 2 words" top run empty
+refused "nowhere: found no such folder, expected the folder of a run" top nowhere
+refused "empty: found no metrics.jsonl there, expected the folder of a run" top empty
 printf '{"kind": "run"}\n7\n{"kind": "interval"}\n' >run/metrics.jsonl
-refused "run/metrics.jsonl:2: found no JSON object" run
+refused "run/metrics.jsonl:2: found no JSON object" top run
 for commands in "top --once run" "models" "recipes"; do
     [[ $commands != top* ]] || start
     OMPI_MCA_pml=none limited "$dn_dist" $commands >out 2>&1 || fail "$commands: wants MPI" out

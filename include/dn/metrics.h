@@ -19,8 +19,8 @@
  * training without evaluation, and of this process; `data_wait` is the part of it in which the
  * steps waited for images, `sum_wait` for the sum over ranks, in each the rank that waited longest;
  * `late_rank` is the rank that the others waited for longest, `late_wait` how long, both null where
- * there is one rank. `reason` is "the last step", "early stop", or what the run stopped on.
- * Besides test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged
+ * there is one rank, or no step. `reason` is "the last step", "early stop", or what the run stopped
+ * on. Besides test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged
  * weights, where such were evaluated. test_* are null where they were not, and so is a non-finite
  * number; a text is a path as it is, or where that is no UTF-8 with \\xHH for each byte above 0x7f.
  * A run that goes on cuts back what it will do again, so the file always reads as one run.
@@ -85,6 +85,9 @@ typedef struct dn_metrics_values {
     int late_rank;    /* the last to have its gradients */
     double late_wait; /* seconds that another waited for it */
 } dn_metrics_values;
+
+/* What a reader calls scores of that name: "val" is "validation". */
+const char *dn_metrics_title(const char *name);
 
 /* To be called after step `step` (1 is the first). */
 dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);

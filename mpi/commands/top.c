@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dn/metrics.h"
 #include "dn/program.h"
 #include "report/standing.h"
 
@@ -133,7 +134,7 @@ static void print_measure(FILE *to, const dn_standing *s, int index, const windo
     number_text(train, texts[index].train, last_value(&m->train));
     number_text(value, texts[index].held_out, last_value(&m->held_out));
     if (value[0])
-        snprintf(held_out, sizeof held_out, " o %s %s", s->held_out, value);
+        snprintf(held_out, sizeof held_out, " o %s %s", dn_metrics_title(s->held_out), value);
     number_text(value, texts[index].best, m->best);
     if (value[0])
         snprintf(best, sizeof best, " best %s in epoch %" PRId64, value, m->best_epoch);

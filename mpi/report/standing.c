@@ -120,6 +120,25 @@ static void take_best(dn_standing_measure *m, const json_t *records, const char 
     }
 }
 
+/* The scores that judge the run, as page.html and train's monitor have it. */
+static const char *find_judge(const json_t *records)
+{
+    static const char *const names[] = {"ema_val", "ema_test", "val", "test"};
+    static const int count = sizeof names / sizeof *names;
+    int judge = count - 1;
+    size_t index;
+    const json_t *record;
+    json_array_foreach(records, index, record)
+    {
+        for (int i = 0; i < judge; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "%s_loss", names[i]);
+            judge = isfinite(real_of(record, key)) ? i : judge;
+        }
+    }
+    return names[judge];
+}
+
 /* The training images' values come from intervals, but where epochs are shorter than these. */
 static dn_status take_measures(dn_standing *s, const json_t *records)
 {
@@ -168,8 +187,6 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
         s->late_wait = real_of(record, "late_wait") / seconds;
         s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
         *longest = fmax(*longest, seconds);
-        if (json_object_get(record, "val_loss"))
-            s->held_out = "val";
     }
     const double left = (double)(s->last_step - s->step) * images / s->speed;
     s->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;
@@ -290,6 +307,7 @@ dn_status dn_standing_read(dn_standing *standing, const char *folder)
     json_t *const records = json_object_get(run, "records");
     drop_repeated(records);
     take_newest(standing, records, &longest);
+    standing->held_out = find_judge(records);
     const dn_status status = take_measures(standing, records);
     describe_state(standing, folder, records, quiet_time(folder), longest);
     json_decref(run);

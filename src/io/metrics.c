@@ -350,8 +350,7 @@ static void add_scores(json_t *object, const char *name, const dn_scores *scores
     }
 }
 
-/* What a reader calls it. */
-static const char *title_of(const char *name)
+const char *dn_metrics_title(const char *name)
 {
     static const char *const titles[][2] = {{"val", "validation"},
                                             {"ema_val", "validation (averaged weights)"},
@@ -381,8 +380,9 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         used += snprintf(test + used, sizeof test - (size_t)used,
-                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%", title_of(scores[i].name),
-                         scores[i].scores.loss, scores[i].scores.top1, scores[i].scores.top5);
+                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%",
+                         dn_metrics_title(scores[i].name), scores[i].scores.loss,
+                         scores[i].scores.top1, scores[i].scores.top5);
     }
     print_line(m, "epoch %" PRId64 "/%" PRId64 "%s%s%s  weights " HASH, last_epoch(m),
                m->settings.epochs, train, test, speed, weights_hash);

@@ -6,17 +6,15 @@ set -euo pipefail
 shell=$1 program=$2 name=$(basename "$2")
 
 # The first words: lines "  WORD  text" below "commands:" or "NAME", and "NAME WORD DIR" of the usage.
-words() {
-    "$program" --help | awk -v name="$name" '
-        $1 == name && $2 ~ /^[a-z-]+$/ && $3 ~ /^[A-Z]/ { print $2 }
-        /^(commands:|NAME)/ { listing = 1; next }
-        /^$/ { listing = 0 }
-        listing && /^  [^ ]/ { print $1 }' | sort -u
-}
+words=$("$program" --help | awk -v name="$name" '
+    $1 == name && $2 ~ /^[a-z-]+$/ && $3 ~ /^[A-Z]/ { print $2 }
+    /^(commands:|NAME)/ { listing = 1; next }
+    /^$/ { listing = 0 }
+    listing && /^  [^ ]/ { print $1 }' | sort -u | xargs)
 
 # Who has a --help of its own: the first words, and last "", the program, which stands for others.
 commands() {
-    words
+    tr ' ' '\n' <<<"$words"
     echo
 }
 
@@ -45,7 +43,7 @@ options() {
 # command such as "models" lists what --model takes, or nothing that can be listed.
 values() { # OPTION ARGUMENT
     local list=${1#--}s
-    [[ $2 != NAME ]] || ! commands | grep -qx "$list" || echo "@$list"
+    [[ $2 != NAME ]] || [[ " $words " != *" $list "* ]] || echo "@$list"
     case $2 in
     DIR*) echo @dir ;;
     *\|FILE\|*) tr '|' ' ' <<<"${2/FILE/@file}" ;;
@@ -54,12 +52,12 @@ values() { # OPTION ARGUMENT
     esac
 }
 
-# What a command's words are, by its usage: @dir of runs, @file, or "" where it takes none.
+# What a command's words are, by its usage: @dir of runs or records, @file, or "" where it takes none.
 positions() { # COMMAND
     local usage
-    usage=$("$program" ${1:+"$1"} --help | sed -n "1s/^Usage: $name $1 *\(.*\)\[OPTIONS\]\$/\1/p")
+    usage=$("$program" ${1:+"$1"} --help | sed -n "1s/^Usage: $name $1 *\(.*\)\[options\]\$/\1/Ip")
     case ${1:+$usage} in
-    RUN*) echo @dir ;;
+    RUN* | DIR*) echo @dir ;;
     *[A-Z]*) echo @file ;;
     *) [[ -n $1 ]] || echo @file ;;
     esac
@@ -91,7 +89,7 @@ bash_completion() {
     elif [[ \$word == -* ]]; then
         list=\$known
     elif ((COMP_CWORD == 1)); then
-        list='$(words | xargs)'
+        list='$words'
     else
         list=\${values[\$command]-}
         list=\${list:-\$known}
@@ -136,7 +134,7 @@ zsh_arguments() {
         fi
     done < <(options "$1")
     case $(positions "$1") in
-    @dir) printf "        '*:run:_directories'\n" ;;
+    @dir) printf "        '*:folder:_directories'\n" ;;
     @file) printf "        '*:file:_files'\n" ;;
     *) printf "        '1: :'\n" ;; # the command itself: no further word
     esac
@@ -152,7 +150,7 @@ _${name}_list() { # OPTION-OF-COMPADD... COMMAND
 }
 END
     printf 'if ((CURRENT == 2)) && [[ $words[2] != -* ]]; then\n    compadd -- %s\n    return\nfi\n' \
-        "$(words | xargs)"
+        "$words"
     printf 'case $words[2] in\n'
     while read -r command; do
         printf '%s)\n    _arguments \\\n' "${command:-*}"

@@ -2,8 +2,8 @@
  * TFRecord files of tf.train.Example: docs/tfrecords.md.
  *
  * dn/tfrecord.h has the framing, example.c the messages, coarse.c what HDF5 shards have of
- * CIFAR-100's second labels, to_tfrecord.c writes the files of records, from_tfrecord.c makes records
- * of anybody's. Thread-safe, but for HDF5.
+ * CIFAR-100's second labels, to_tfrecord.c writes the files of records, from_tfrecord.c makes
+ * records of anybody's. Thread-safe, but for HDF5.
  */
 #ifndef DN_TFRECORD_EXAMPLES_H
 #define DN_TFRECORD_EXAMPLES_H

@@ -68,6 +68,8 @@ runs least loss '' '"test_top1":50,"test_loss":0.25' '"test_top1":60,"test_loss"
 runs short accuracy '' '"test_top1":null,"test_loss":null'
 limited "$dn_dist" report held least short --out tables.html >out 2>&1 || fail "report of tables" out
 if command -v node >/dev/null; then
+    limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
+    ! grep -q "latest rank" out || fail "the latest rank of one" out
     limited node "$here/report_tables.js" tables.html >out 2>&1 || fail "the page's script" out
     for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|–|3 s|2 (17 %)|–" \
         "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|–|2 s|–|–" \

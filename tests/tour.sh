@@ -315,6 +315,14 @@ END
     typed 'dn_dist report runs/*' last 4
     typed "tail -n 1 runs/early/metrics.jsonl | sed -E 's/\"seconds\": [^,]*/\"seconds\": N/'"
 
+    moment "Curves in a terminal, or in TensorBoard" <<'END'
+`top` follows a run while it trains; of this one it says how it ended, above its curves.
+`--tensorboard` writes event files from then on.
+END
+    typed 'dn_dist top runs/early' first 3
+    typed 'dn_dist train --out runs/average --epochs 2 --tensorboard' last 1
+    typed 'ls runs/average' sed 's/tfevents.*/tfevents.SECONDS.HOST/'
+
     moment "Into PyTorch" <<'END'
 Names and shapes are torchvision's: safetensors, or the checkpoint itself by h5py.
 END

@@ -293,8 +293,7 @@ static dn_status load_run(json_t **run, const char *folder)
 
 dn_status dn_standing_read(dn_standing *standing, const char *folder)
 {
-    *standing = (dn_standing){.held_out = "test",
-                              .speed = (double)NAN,
+    *standing = (dn_standing){.speed = (double)NAN,
                               .seconds_left = (double)NAN,
                               .rate = (double)NAN,
                               .data_wait = (double)NAN,

@@ -129,10 +129,11 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void)
 {
-    printf("Usage: create_records NAME [options]            make the records of a data set\n");
+    enum { COLUMN = 50 };
+    printf("%-*smake the records of a data set\n", COLUMN, "Usage: create_records NAME [options]");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
         const int used = printf("       create_records %s %s", c->name, c->words ? c->words : "");
-        printf("%*s%s\n", 48 - used, "", c->help);
+        printf("%*s%s\n", COLUMN - used, "", c->help);
     }
     printf("\n"
            "NAME             default DIR of --out\n");
@@ -266,6 +267,10 @@ static dn_status run_arguments(int argc, char **argv)
     dn_records_options options;
     DN_TRY(dn_records_options_parse(argc, argv, &options));
     omp_set_num_threads(options.jobs);
+    if (optind < argc && strcmp(argv[optind], "help") == 0) { /* "create_records help verify" */
+        options.help = 1;
+        optind++;
+    }
     if (options.help && optind < argc)
         return print_help_of(argv[optind]);
     if (options.help)

@@ -42,6 +42,9 @@ options_of() { # WORD...: what its --help lists
 [[ $(options_of FOLDER --help) == *" --on-bad-image "* ]] || fail "FOLDER --help" out
 grep -q "^Usage: create_records FOLDER \[options\]" out || fail "FOLDER --help" out
 refused "did you mean 'verify'?" verfy --help
+refused "did you mean 'verify'?" help verfy
+[[ $(limited "$build/create_records" help info) == "$(limited "$build/create_records" info --help)" ]] || fail "help info"
+accepted "create_records from-tfrecord FILES...|DIR  make records" help
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
 refused 'found the data set "STL", expected one of CIFAR10, CIFAR100, MNIST, FASHION_MNIST, SVHN,' STL

@@ -66,8 +66,8 @@ typedef struct dn_visit {
     const dn_spec *spec;
     const dn_net_options *options;
     const dn_kernels *kernels;
-    const dn_product_kernels *products; /* those of the net's element type */
-    const dn_map_kernels *on_maps;      /* the same */
+    const dn_map_kernels *on_maps;      /* those of the net's element type */
+    const dn_product_kernels *products; /* the same, but for the head: fp32 */
     int threads;
 
     const dn_feature_map *in, *out; /* NULL: the images, the logits */
@@ -131,14 +131,18 @@ typedef struct dn_layer_kind {
     int kernel; /* pixels of its side */
 
     /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels of a channel block, 0: all */
+    int forward_block, backward_block; /* input channels that are filled at once, 0: all; and of a
+                                          channel block (dn_visit_block) unless products have
+                                          operands in forms of their own */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such */
+    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over
+                        DN_DX_PIXELS at a time */
+    int direct;      /* 1: fill writes operands in every form, without a panel */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
-    void (*fill)(const dn_visit *v, const dn_gemm_block *b, float *panel);
+    void (*fill)(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
 } dn_layer_kind;
 

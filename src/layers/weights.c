@@ -7,8 +7,11 @@
 int dn_visit_block(const dn_visit *v)
 {
     const dn_layer_kind *kind = v->layer->kind;
-    const int block = v->backward ? kind->backward_block : kind->forward_block;
-    return block > 0 ? block : v->layer->weights_in;
+    const int own = v->backward ? kind->backward_block : kind->forward_block;
+    const int all = v->layer->weights_in;
+    if (v->products->operands != NULL && kind->fill != NULL && !kind->im2col)
+        return v->backward ? v->products->operands->backward_block : all;
+    return own > 0 ? own : all;
 }
 
 int dn_block_rows(const dn_visit *v, int first)

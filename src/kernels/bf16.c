@@ -45,15 +45,40 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return tiles * tile_pairs(inputs, taps);
 }
 
+/* A step of weights whose outputs stand side by side, as those of the input's gradient of a 1x1 do:
+ * pairs of inputs, turned. */
+INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, int first, int skipped)
+{
+    const size_t left = (size_t)(from->outputs - o);
+    const float *w = from->w + first * from->in_step + o;
+    vec m[DN_LANES] = {{0}};
+    for (int k = skipped; k < STEP && first + k < from->inputs; k += 2) {
+        const float *const pair = w + k * from->in_step;
+        const vec second =
+            first + k + 1 < from->inputs ? load_some(pair + from->in_step, left) : (vec){0};
+        m[k / 2] = (vec)paired(load_some(pair, left), second);
+    }
+    transpose_words(m);
+    UNROLL
+    for (int i = 0; i < PACK_ROWS; i++)
+        store((float *)(packed + i * STEP), m[i]);
+}
+
 /* One step of the weights of PACK_ROWS outputs from `o` on. */
 static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int step, int tap)
 {
     const int first = 2 * first_pair(count_pairs(from->inputs), step);
+    const int skipped = step * STEP - first;
+    const int end = from->inputs - first < STEP ? from->inputs - first : STEP;
+    if (from->out_step == 1) {
+        pack_turned(packed, from, o, first, skipped);
+        return;
+    }
     for (int i = 0; i < PACK_ROWS; i++, packed += STEP) {
+        const float *w = from->w + (o + i) * from->out_step + first * from->in_step + tap;
         float row[STEP] = {0};
-        for (int k = step * STEP - first; k < STEP && o + i < from->outputs; k++)
-            if (first + k < from->inputs)
-                row[k] = from->w[(o + i) * from->out_step + (first + k) * from->in_step + tap];
+        for (int k = skipped; k < end && o + i < from->outputs; k++)
+            row[k] = w[k * from->in_step];
         store_words(packed, planar_step(row, STEP));
     }
 }

@@ -9,9 +9,6 @@
  * conversion are instructions where the compiler was told that they exist, else plain C.
  */
 #include <string.h>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
 
 #include "dn/kernels.h"
 
@@ -29,8 +26,6 @@ static inline size_t round_step(size_t n)
 }
 
 typedef uint16_t halves __attribute__((vector_size(64)));
-typedef uint16_t half_register __attribute__((vector_size(32)));
-typedef uint16_t halves_in_memory __attribute__((vector_size(32), aligned(2), may_alias));
 typedef uint32_t words_in_memory __attribute__((vector_size(64), aligned(2), may_alias));
 typedef uint32_t factor __attribute__((aligned(2), may_alias)); /* a pair */
 
@@ -46,11 +41,6 @@ INLINE void store_words(void *p, words v)
     *(words_in_memory *)p = v;
 }
 
-INLINE vec load_bf16(const uint16_t *p)
-{
-    return (vec)(__builtin_convertvector(*(const halves_in_memory *)p, words) << 16);
-}
-
 #ifdef __AVX512BF16__
 /* 32 values rounded to nearest, ties to even. */
 INLINE halves round_pairs(vec low, vec high)
@@ -62,6 +52,12 @@ INLINE vec dot(vec sum, words a, words b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
+
+/* max(0, v) that keeps NaN: the instruction returns its second operand then. */
+INLINE vec relu(vec v)
+{
+    return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)v);
+}
 #else
 INLINE words round_words(vec v)
 {
@@ -71,10 +67,14 @@ INLINE words round_words(vec v)
 
 INLINE halves round_pairs(vec low, vec high)
 {
-    const half_register a = __builtin_convertvector(round_words(low), half_register);
-    const half_register b = __builtin_convertvector(round_words(high), half_register);
+    const half_words a = narrow(round_words(low)), b = narrow(round_words(high));
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
                                    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+INLINE vec relu(vec v)
+{
+    return (vec)((words)v & ~(words)(v < (vec){0}));
 }
 
 INLINE vec dot(vec sum, words a, words b)
@@ -122,11 +122,9 @@ typedef struct source_row {
     uint32_t kept; /* bits of a pair: all, or without the second row's */
 } source_row;
 
-/* max(0, v) that keeps NaN. */
 INLINE vec normalised(const source_row *s, const int row, size_t p)
 {
-    const vec v = load_bf16(s->x[row] + p) * s->scale[row] + s->shift[row];
-    return (vec)((words)v & ~(words)(v <= (vec){0}));
+    return relu(load_bf16(s->x[row] + p) * s->scale[row] + s->shift[row]);
 }
 
 /* 16 pixels of the source from p on, to `to`. */
@@ -137,8 +135,8 @@ INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16
     } else {
         const vec v = normalised(s, 0, p);
         const halves both = round_pairs(v, v);
-        *(halves_in_memory *)to = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
-                                                          10, 11, 12, 13, 14, 15);
+        *(half_words_in_memory *)to = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+                                                              9, 10, 11, 12, 13, 14, 15);
     }
 }
 

@@ -22,8 +22,9 @@ enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 typedef struct gemm_scratch {
     float *operand; /* what products read */
     float *panel, *plane;
-    float *y;                                  /* forward, unless sums go straight into the map */
-    float *dy, *paired, *packed, *dx, *pixels; /* backward; paired: dy, or its form for gemm */
+    float *y;               /* forward, unless sums go straight into the map */
+    float *paired, *packed; /* backward: dy as gemm reads it, and as wgrad does */
+    float *dx, *pixels;
 } gemm_scratch;
 
 static size_t larger(size_t a, size_t b)
@@ -155,26 +156,48 @@ static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t b
     const dn_layer *l = v->layer;
     const size_t reach = padded_reach(&view->padded);
     const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
-    s->paired = s->dy;
     if (v->products->operands == NULL) {
         s->operand = s->panel = dn_carve_padded(c, block, view->ld, reach);
         return;
     }
     s->operand = dn_carve_padded(c, v->backward ? block : (block + 1) / 2, view->ld, formed);
-    if (v->backward && l->kind->dgrad != NULL)
-        s->paired = dn_carve_padded(c, ((size_t)l->outputs + 1) / 2, view->ld, formed);
     if (!l->kind->direct)
         s->panel = dn_carve_padded(c, panel_rows(v, block), view->ld, reach);
 }
 
-static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, dn_carver *c)
+/* What follows from dy, by itself or as `prepared`. */
+static void carve_dy(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
+{
+    const size_t outputs = (size_t)v->layer->outputs, reach = padded_reach(&view->padded);
+    const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
+    if (v->products->operands == NULL)
+        s->paired = dn_carve_padded(c, outputs, view->ld, reach);
+    else if (v->layer->kind->dgrad != NULL)
+        s->paired = dn_carve_padded(c, (outputs + 1) / 2, view->ld, formed);
+    s->packed =
+        dn_carve_floats(c, v->products->packed_dy_floats(v->layer->outputs, view->positions));
+}
+
+/* dy as floats: that of `paired` where products read it so. */
+static float *carve_floats_of_dy(const dn_visit *v, const dn_gemm_view *view, const gemm_scratch *s,
+                                 dn_carver *c)
+{
+    return v->products->operands == NULL ? s->paired
+                                         : dn_carve_padded(c, (size_t)v->layer->outputs, view->ld,
+                                                           padded_reach(&view->padded));
+}
+
+static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, float *prepared,
+                                  dn_carver *c)
 {
     const dn_layer *l = v->layer;
     const size_t block = smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
     const size_t outputs = (size_t)l->outputs;
     gemm_scratch s = {0};
-    if (v->backward)
-        s.dy = dn_carve_padded(c, outputs, view->ld, padded_reach(&view->padded));
+    if (prepared != NULL)
+        carve_dy(v, view, &s, &(dn_carver){.memory = (char *)prepared, .again = 1});
+    else if (v->backward)
+        carve_dy(v, view, &s, c);
     carve_operands(v, view, block, &s, c);
     s.plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
     if (!v->backward) {
@@ -182,7 +205,6 @@ static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, d
             s.y = dn_carve_floats(c, (outputs - 1) * view->ld + output_reach(view));
         return s;
     }
-    s.packed = dn_carve_floats(c, v->products->packed_dy_floats(l->outputs, view->positions));
     if (l->kind->dgrad == NULL || is_fused(v))
         return s;
     /* Kernels that unpool dx read up to a vector behind its pixels. */
@@ -199,7 +221,9 @@ void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
     dn_piece part;
     dn_piece_part(v, &piece, 0, &part);
     const dn_gemm_view view = view_of_piece(v, &part);
-    carve_scratch(v, &view, c);
+    const gemm_scratch s = carve_scratch(v, &view, NULL, c);
+    if (v->backward)
+        carve_floats_of_dy(v, &view, &s, c);
 }
 
 /* ---- operands ---- */
@@ -236,7 +260,7 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
     const dn_gemm_view view = view_of_piece(v, piece);
     const size_t stride = v->out->layout.stride;
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, &c);
+    const gemm_scratch s = carve_scratch(v, &view, NULL, &c);
     void *to = dn_map_at(v->out, v->y, dn_map_index(v->out, piece, l->first, 0));
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
@@ -259,23 +283,41 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
 
 /* ---- backward ---- */
 
-/* dy = the output's gradient in the padded layout, deferred correction applied; paired, packed =
- * the same for gemm and wgrad. */
+/* paired, packed = the output's gradient in the padded layout, deferred correction applied, for
+ * gemm and for wgrad. */
 static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view,
-                    const gemm_scratch *s)
+                    const gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
+    float *const dy = carve_floats_of_dy(v, view, s, c);
     const size_t at = dn_map_index(v->out, &view->piece, l->first, view->source);
     const size_t stride = v->out->layout.stride;
     v->on_maps->affine(l->outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
-                       stride, v->correction, s->dy, view->ld);
+                       stride, v->correction, dy, view->ld);
     for (int o = 0; o < l->outputs && dn_drops(l); o++)
         dn_dropout(v, pass, &view->padded, &view->piece, view->source, o,
-                   s->dy + (size_t)o * view->ld);
-    v->products->pack_dy(s->packed, l->outputs, view->positions, s->dy + view->first, view->ld);
-    if (s->paired != s->dy)
-        v->products->operands->round(DN_PAIRED, l->outputs, dn_padded_floats(&view->padded), s->dy,
+                   dy + (size_t)o * view->ld);
+    v->products->pack_dy(s->packed, l->outputs, view->positions, dy + view->first, view->ld);
+    if (s->paired != dy && s->paired != NULL)
+        v->products->operands->round(DN_PAIRED, l->outputs, dn_padded_floats(&view->padded), dy,
                                      view->ld, s->paired, view->ld);
+}
+
+void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
+{
+    const dn_gemm_view view = view_of_piece(v, part);
+    gemm_scratch s = {0};
+    carve_dy(v, &view, &s, c);
+}
+
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                        float *prepared)
+{
+    const dn_gemm_view view = view_of_piece(v, part);
+    dn_carver c = dn_thread_scratch(v);
+    gemm_scratch s = {0};
+    carve_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared});
+    load_dy(v, pass, &view, &s, &c);
 }
 
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
@@ -295,8 +337,9 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
     const dn_layer *l = v->layer;
     const dn_gemm_view view = view_of_piece(v, piece);
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, &c);
-    load_dy(v, pass, &view, &s);
+    const gemm_scratch s = carve_scratch(v, &view, task->prepared, &c);
+    if (task->prepared == NULL)
+        load_dy(v, pass, &view, &s, &c);
     for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
         dn_gemm_block b = {.view = &view,
                            .first = first,

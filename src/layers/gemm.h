@@ -83,6 +83,9 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
 void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                             const dn_piece *piece);
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                        float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
 /* b->dx = the transposed weights times dy, of n positions from position `at` on. */

@@ -35,7 +35,7 @@ static void *carve(dn_carver *c, size_t bytes)
     c->most = c->bytes > c->most ? c->bytes : c->most;
     if (++c->part == c->short_part)
         bytes = bytes > DN_LINE_BYTES ? bytes - DN_LINE_BYTES : 0;
-    if (DN_RED_ZONES && part != NULL) {
+    if (DN_RED_ZONES && part != NULL && !c->again) {
         dn_memory_open(part, room + DN_RED_ZONE_BYTES);
         dn_memory_spoil(part, room + DN_RED_ZONE_BYTES);
         dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);

@@ -193,15 +193,19 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
 /* The gradient of one output's weights of `rows` inputs, from column `o` of its sums. */
 static void turn_sums(const dn_layer *l, float (*sums)[DN_LANES], int o, int rows, float *to)
 {
-    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    if (l->taps == 1) { /* most weights: as fast as they can be moved */
+        for (int c = 0; c < rows; c++)
+            to[c] = sums[c][o];
+        return;
+    }
     for (int c = 0; c < rows; c++, to += l->taps) {
         float turned[DN_WINOGRAD];
-        for (int m = 0; m < matrices; m++)
+        for (int m = 0; l->kind->winograd && m < DN_WINOGRAD; m++)
             turned[m] = sums[m * rows + c][o];
         if (l->kind->winograd)
             transform_weight_gradient(turned, to);
-        else
-            memcpy(to, turned, (size_t)l->taps * sizeof *to);
+        for (int t = 0; !l->kind->winograd && t < l->taps; t++)
+            to[t] = sums[t * rows + c][o];
     }
 }
 

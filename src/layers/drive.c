@@ -177,6 +177,8 @@ static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slic
             v->layer->kind->backward_piece(v, pass, &task, &part);
         }
     }
+    if (slices == 1)
+        dn_wgrad_move(v, task.first, task.end);
 }
 
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
@@ -194,7 +196,8 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < slices * ranges; i++)
             run_task(v, pass, i / ranges, slices, i % ranges, ranges);
-        dn_wgrad_merge(v, slices);
+        if (slices > 1)
+            dn_wgrad_merge(v, slices);
         if (v->layer->gamma != NULL)
             dn_norm_sums_merge(v);
     }

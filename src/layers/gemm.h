@@ -50,6 +50,9 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first);
 /* The leaf's gradient = the slices' sums, added in order. Inside a parallel region. */
 void dn_wgrad_merge(const dn_visit *v, int slices);
 
+/* The same of input channels [first, end) where there is one slice: by the thread that made it. */
+void dn_wgrad_move(const dn_visit *v, int first, int end);
+
 /* ---- layers that are a gemm (gemm.c) ---- */
 
 enum { DN_DX_PIXELS = 256 }; /* whose dx of a block stays in the first-level cache */

@@ -225,6 +225,13 @@ static void merge_block(const dn_visit *v, int slices, int first, int o)
         turn_sums(l, sums, i - o, rows, to + (size_t)i * (size_t)(l->weights_in * l->taps));
 }
 
+void dn_wgrad_move(const dn_visit *v, int first, int end)
+{
+    for (; first < end; first += dn_visit_block(v))
+        for (int o = 0; o < v->layer->outputs; o += DN_LANES)
+            merge_block(v, 1, first, o);
+}
+
 void dn_wgrad_merge(const dn_visit *v, int slices)
 {
     const int block = dn_visit_block(v);

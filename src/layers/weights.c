@@ -227,9 +227,9 @@ static void merge_block(const dn_visit *v, int slices, int first, int o)
 
 void dn_wgrad_move(const dn_visit *v, int first, int end)
 {
-    for (; first < end; first += dn_visit_block(v))
-        for (int o = 0; o < v->layer->outputs; o += DN_LANES)
-            merge_block(v, 1, first, o);
+    for (int o = 0; o < v->layer->outputs; o += DN_LANES)
+        for (int c = first; c < end; c += dn_visit_block(v))
+            merge_block(v, 1, c, o);
 }
 
 void dn_wgrad_merge(const dn_visit *v, int slices)

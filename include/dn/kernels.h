@@ -198,6 +198,7 @@ typedef struct dn_operand_kernels {
  * is packed has a format of the set's own, and is counted in floats.
  */
 typedef struct dn_product_kernels {
+    const char *name; /* of the instructions that multiply: "avx2" */
     const dn_operand_kernels *operands; /* that x of gemm is DN_PAIRED and x of wgrad DN_PLANAR; or
                                            NULL: both are rows of floats */
 

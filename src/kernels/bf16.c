@@ -74,12 +74,14 @@ static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int 
         pack_turned(packed, from, o, first, skipped);
         return;
     }
+    const int dense = from->in_step == 1 && skipped == 0; /* as those of a 1x1 are */
     for (int i = 0; i < PACK_ROWS; i++, packed += STEP) {
         const float *w = from->w + (o + i) * from->out_step + first * from->in_step + tap;
         float row[STEP] = {0};
-        for (int k = skipped; k < end && o + i < from->outputs; k++)
+        for (int k = skipped; k < end && o + i < from->outputs && !dense; k++)
             row[k] = w[k * from->in_step];
-        store_words(packed, planar_step(row, STEP));
+        const int direct = dense && o + i < from->outputs;
+        store_words(packed, direct ? planar_step(w, (size_t)end) : planar_step(row, STEP));
     }
 }
 

@@ -30,16 +30,12 @@ static void drop_border(const dn_visit *v, const dn_gemm_block *b)
     v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
 }
 
-/* Asks for what the next pixels of the map and its gradient will be added to. */
-static void prefetch_pixels(const dn_norm_grad *a, size_t element)
+/* Asks for the map's gradient, which the products' time covers. */
+static void prefetch_sums(const dn_norm_grad *a)
 {
-    for (int r = 0; r < a->rows; r++) {
-        const char *x = (const char *)a->x + (size_t)r * a->x_ld * element;
-        for (size_t byte = 0; byte < a->n * element; byte += 64)
-            __builtin_prefetch(x + byte);
+    for (int r = 0; r < a->rows; r++)
         for (size_t p = 0; p < a->n; p += DN_LANES)
             __builtin_prefetch(a->sum + (size_t)r * a->sum_ld + p, 1);
-    }
 }
 
 /* The gradient of n of the piece's pixels from pixel `at` on. */
@@ -55,7 +51,7 @@ static void dgrad_pixels(const dn_visit *v, const dn_gemm_block *b, const float 
         v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);
     } else {
         if (view->taps.count == 1)
-            prefetch_pixels(&args, v->in->element);
+            prefetch_sums(&args);
         dn_gemm_dgrad(v, b, dy, packed, at, view->taps.count > 1 ? view->positions : n);
         if (view->taps.count > 1)
             drop_border(v, b);

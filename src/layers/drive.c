@@ -66,7 +66,7 @@ static size_t prepared_floats(const dn_visit *v)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
     dn_piece part;
-    dn_carver c = {0};
+    dn_carver c = {.inner = 1};
     dn_piece_part(v, &piece, 0, &part);
     v->layer->kind->carve_dy(v, &part, &c);
     return c.bytes / sizeof(float);
@@ -143,7 +143,7 @@ static float *prepared_at(const dn_visit *v, int piece, int part)
     return v->prepared != NULL ? v->prepared + index * v->prepared_floats : NULL;
 }
 
-/* Inside a parallel region; the next barrier ends it. */
+/* Inside a parallel region; packing of weights ends it. */
 static void prepare_parts(const dn_visit *v, const dn_pass *pass)
 {
     const int parts = part_count(v);
@@ -190,9 +190,6 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
             prepare_parts(v, pass);
         if (v->packed)
             dn_pack_weights(v);
-        else if (v->prepared) {
-#pragma omp barrier
-        }
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < slices * ranges; i++)
             run_task(v, pass, i / ranges, slices, i % ranges, ranges);

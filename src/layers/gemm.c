@@ -160,7 +160,10 @@ static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t b
         s->operand = s->panel = dn_carve_padded(c, block, view->ld, reach);
         return;
     }
-    s->operand = dn_carve_padded(c, v->backward ? block : (block + 1) / 2, view->ld, formed);
+    if (v->backward) /* two elements a float */
+        s->operand = dn_carve_padded(c, block, view->ld, (formed + 1) / 2);
+    else
+        s->operand = dn_carve_padded(c, (block + 1) / 2, view->ld, formed);
     if (!l->kind->direct)
         s->panel = dn_carve_padded(c, panel_rows(v, block), view->ld, reach);
 }
@@ -195,7 +198,7 @@ static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, f
     const size_t outputs = (size_t)l->outputs;
     gemm_scratch s = {0};
     if (prepared != NULL)
-        carve_dy(v, view, &s, &(dn_carver){.memory = (char *)prepared, .again = 1});
+        carve_dy(v, view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
     else if (v->backward)
         carve_dy(v, view, &s, c);
     carve_operands(v, view, block, &s, c);
@@ -316,7 +319,7 @@ void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *
     const dn_gemm_view view = view_of_piece(v, part);
     dn_carver c = dn_thread_scratch(v);
     gemm_scratch s = {0};
-    carve_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared});
+    carve_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
     load_dy(v, pass, &view, &s, &c);
 }
 

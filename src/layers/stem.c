@@ -45,8 +45,6 @@ const dn_layer_kind dn_layer_stem3x3 = {
     .kernel = 3,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
-    .carve_dy = dn_gemm_carve_dy,
-    .prepare_dy = dn_gemm_prepare_dy,
     .scratch = dn_gemm_scratch,
     .fill = fill_padded,
 };
@@ -57,8 +55,6 @@ const dn_layer_kind dn_layer_stem7x7 = {
     .kernel = 7,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
-    .carve_dy = dn_gemm_carve_dy,
-    .prepare_dy = dn_gemm_prepare_dy,
     .scratch = dn_gemm_scratch,
     .forward_block = TAPS_7X7,
     .backward_block = TAPS_7X7,

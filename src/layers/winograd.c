@@ -99,7 +99,7 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, 
     t->u = dn_carve_floats(
         c, matrices_floats(t, outputs > BACKWARD_CHANNELS ? outputs : BACKWARD_CHANNELS));
     if (prepared != NULL)
-        carve_transformed(v, t, &(dn_carver){.memory = (char *)prepared, .again = 1});
+        carve_transformed(v, t, &(dn_carver){.memory = (char *)prepared, .inner = 1});
     else
         carve_transformed(v, t, c);
 }
@@ -255,7 +255,7 @@ static void prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *p
 {
     dn_carver carver = dn_thread_scratch(v);
     tile_block t = tile_block_create(v, part, NULL, &carver);
-    carve_transformed(v, &t, &(dn_carver){.memory = (char *)prepared});
+    carve_transformed(v, &t, &(dn_carver){.memory = (char *)prepared, .inner = 1});
     transform_dy(v, pass, &t);
 }
 

@@ -43,6 +43,7 @@ typedef struct bench {
     dn_taps taps;
     size_t first, n; /* what products go over: n pixels from `first` on */
     dn_guarded x[DN_DTYPES], padded_x, y, packed, packed_dy, weights, dw, rows;
+    dn_trial_operand operand[DN_FORMS];
     dn_winograd_bench winograd;
 } bench;
 
@@ -51,6 +52,8 @@ typedef enum bench_kernel {
     DGRAD_NORM_RELU,
     PACK_DY,
     WGRAD,
+    PAIRED, /* operands, in each form */
+    PLANAR,
     NORM_RELU,
     AFFINE,
     STORE,
@@ -61,9 +64,10 @@ typedef enum bench_kernel {
 } bench_kernel;
 
 static const char *const kernel_names[KERNELS] = {
-    "gemm",   "dgrad_norm_relu", "pack_dy",       "wgrad",          "norm_relu",
-    "affine", "store",           "moments",       "norm_relu_grad", "B' x B",
-    "A' m A", "A dy A'",         "Winograd gemm", "Winograd wgrad"};
+    "gemm",           "dgrad_norm_relu", "pack_dy",        "wgrad",
+    "paired operand", "planar operand",  "norm_relu",      "affine",
+    "store",          "moments",         "norm_relu_grad", "B' x B",
+    "A' m A",         "A dy A'",         "Winograd gemm",  "Winograd wgrad"};
 
 /* A kernel at work. */
 typedef struct work {
@@ -88,8 +92,9 @@ static void call_kernel(const void *of)
     float *x = b->padded_x.data + b->first;
     switch (w->kernel) {
     case GEMM:
-        k->products[dtype].gemm(b->packed.data, outputs, inputs, &b->taps, b->n, x, b->padded_x.ld,
-                                b->y.data, b->y.ld, 0);
+        k->products[dtype].gemm(b->packed.data, outputs, inputs, &b->operand[DN_PAIRED].taps, b->n,
+                                b->operand[DN_PAIRED].x, b->operand[DN_PAIRED].ld, b->y.data,
+                                b->y.ld, 0);
         break;
     case DGRAD_NORM_RELU:
         k->products[dtype].dgrad_norm_relu(b->packed.data, inputs, x, b->padded_x.ld,
@@ -101,8 +106,15 @@ static void call_kernel(const void *of)
         k->products[dtype].pack_dy(b->packed_dy.data, outputs, b->n, b->y.data, b->y.ld);
         break;
     case WGRAD:
-        k->products[dtype].wgrad(outputs, inputs, &b->taps, b->n, b->packed_dy.data, x,
-                                 b->padded_x.ld, b->dw.data);
+        k->products[dtype].wgrad(outputs, inputs, &b->operand[DN_PLANAR].taps, b->n,
+                                 b->packed_dy.data, b->operand[DN_PLANAR].x,
+                                 b->operand[DN_PLANAR].ld, b->dw.data);
+        break;
+    case PAIRED:
+    case PLANAR:
+        k->products[dtype].operands->norm_relu(
+            (dn_form)(w->kernel - PAIRED), inputs, &b->padded, map->data, map->ld, row[0], row[1],
+            b->operand[w->kernel - PAIRED].made.data, b->operand[w->kernel - PAIRED].ld);
         break;
     case NORM_RELU:
         on_maps->norm_relu(inputs, &b->padded, map->data, map->ld, row[0], row[1], b->padded_x.data,
@@ -140,13 +152,15 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
     const double outputs = b->shape->outputs, inputs = b->shape->inputs;
     const double n = (double)b->piece.pixels, weights = outputs * inputs * b->shape->taps;
     const double products[] = {2 * weights * n, 4 * ((inputs + outputs) * n + weights)};
-    const double flops_of[WINOGRAD] = {products[0], products[0],    0,
-                                       products[0], 2 * inputs * n, 4 * inputs * n,
-                                       0,           4 * inputs * n, 7 * inputs * n};
+    const double flops_of[WINOGRAD] = {
+        products[0],    products[0],    0, products[0],    2 * inputs * n, 2 * inputs * n,
+        2 * inputs * n, 4 * inputs * n, 0, 4 * inputs * n, 7 * inputs * n};
     const double bytes_of[WINOGRAD] = {products[1],
                                        products[1] + (4 + element) * outputs * n,
                                        8 * outputs * n,
                                        products[1],
+                                       (2 + element) * inputs * n,
+                                       (2 + element) * inputs * n,
                                        (4 + element) * inputs * n,
                                        (8 + element) * inputs * n,
                                        (4 + element) * outputs * n,
@@ -252,7 +266,18 @@ static int has_kernel(const dn_kernels *k, int kernel, int dtype, const bench *b
                k->products[dtype].dgrad_norm_relu != NULL;
     if (kernel >= WINOGRAD)
         return dtype == DN_FP32 && b->shape->taps == 9 && k->products[dtype].winograd != NULL;
+    if (kernel == PAIRED || kernel == PLANAR)
+        return k->products[dtype].operands != NULL;
     return dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k);
+}
+
+static dn_trial_operand operand_of(const dn_product_kernels *products, dn_form form, const bench *b)
+{
+    dn_taps taps = b->taps;
+    for (int t = 0; t < taps.count; t++)
+        taps.shift[t] += (ptrdiff_t)b->first;
+    return dn_trial_operand_of(products, form, &b->padded_x, 1, dn_padded_floats(&b->padded),
+                               &taps);
 }
 
 static void bench_table(const dn_kernels *k, bench *b)
@@ -267,12 +292,15 @@ static void bench_table(const dn_kernels *k, bench *b)
         b->packed = dn_trial_matrix(1, 0, products->packed_floats(s->outputs, s->inputs, s->taps));
         products->pack(b->packed.data, &weights);
         b->packed_dy = dn_trial_pack_dy(products, s->outputs, b->n, b->y.data, b->y.ld);
+        for (int form = 0; form < DN_FORMS; form++)
+            b->operand[form] = operand_of(products, (dn_form)form, b);
         if (has_kernel(k, WINOGRAD, dtype, b))
             b->winograd = dn_winograd_bench_create(products, &b->out, s->outputs, s->inputs);
         for (int kernel = 0; kernel < KERNELS; kernel++)
             if (has_kernel(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);
-        DN_GUARDED_DESTROY(&b->packed, &b->packed_dy);
+        DN_GUARDED_DESTROY(&b->packed, &b->packed_dy, &b->operand[DN_PAIRED].made,
+                           &b->operand[DN_PLANAR].made);
         dn_winograd_bench_destroy(&b->winograd);
     }
 }

@@ -5,6 +5,7 @@
 #ifndef DN_CHECK_KERNELS_H
 #define DN_CHECK_KERNELS_H
 
+#include "guarded.h"
 #include "layers/layout.h"
 
 /* check_products.c. The products for maps of that type (for DN_BF16 those that round, on operands
@@ -21,6 +22,11 @@ void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outp
 /* check_winograd.c. The same by way of Winograd's transforms, and each of these, where a table has
  * them among its products for maps of that type. */
 void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs);
+
+/* check_operands.c. What products of the table read of a map's rows x: those that norm_relu left in
+ * `want`. */
+void dn_check_operands(const dn_kernels *k, const dn_padded *padded, const dn_guarded *x,
+                       const float *scale, const float *shift, const dn_guarded *want);
 
 /* check_rows.c. The kernels on maps: norm_relu and affine into a padded layout; store from one. */
 void dn_check_fill(dn_dtype dtype, const dn_padded *padded);

@@ -109,10 +109,11 @@ void dn_check_gemm(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
             dn_guarded_fill(&y, n, seed);
         else
             dn_guarded_blank(&y);
-        products->gemm(packed.data, outputs, inputs, &taps, n, x.data, x.ld, y.data, y.ld,
+        dn_trial_operand of = dn_trial_operand_of(products, DN_PAIRED, &x, reach, n + reach, &taps);
+        products->gemm(packed.data, outputs, inputs, &of.taps, n, of.x, of.ld, y.data, y.ld,
                        accumulate);
         dn_expect_verify(&e, k, &y);
-        dn_guarded_destroy(&packed);
+        DN_GUARDED_DESTROY(&packed, &of.made);
     }
     dn_expect_destroy(&e);
     DN_GUARDED_DESTROY(&seen, &seen_w, &w, &x, &y);
@@ -213,9 +214,10 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int 
         const dn_product_kernels *products = &k->products[dtype];
         dn_guarded packed = dn_trial_pack_dy(products, outputs, n, dy.data, dy.ld);
         dn_guarded_fill(&dw, dw.extent, seed);
-        products->wgrad(outputs, inputs, &taps, n, packed.data, x.data, x.ld, dw.data);
+        dn_trial_operand of = dn_trial_operand_of(products, DN_PLANAR, &x, reach, n + reach, &taps);
+        products->wgrad(outputs, inputs, &of.taps, n, packed.data, of.x, of.ld, dw.data);
         dn_expect_verify(&e, k, &dw);
-        dn_guarded_destroy(&packed);
+        DN_GUARDED_DESTROY(&packed, &of.made);
     }
     dn_expect_destroy(&e);
     DN_GUARDED_DESTROY(&seen, &seen_dy, &x, &dy, &dw);
@@ -320,6 +322,16 @@ static layer_expect expect_layer(const layer *l)
     return e;
 }
 
+/* The padded layout in `from` as products read it, with taps from its first pixel. */
+static dn_trial_operand padded_operand(const layer *l, const dn_product_kernels *products,
+                                       dn_form form, const dn_guarded *from, const dn_taps *taps)
+{
+    dn_taps on = *taps;
+    for (int t = 0; t < on.count; t++)
+        on.shift[t] += (ptrdiff_t)dn_padded_first(&l->padded);
+    return dn_trial_operand_of(products, form, from, 1, dn_padded_floats(&l->padded), &on);
+}
+
 /* gemm over the padded layout in `from`, stored without its border and compared. */
 static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
                          const dn_weights *weights, int sign, const dn_guarded *from, dn_expect *e)
@@ -330,11 +342,12 @@ static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
     dn_guarded packed = pack(products, weights);
     dn_guarded y = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(n) + DN_LANES);
     dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    products->gemm(packed.data, weights->outputs, weights->inputs, &taps, n,
-                   from->data + dn_padded_first(&l->padded), from->ld, y.data, y.ld, 0);
+    dn_trial_operand of = padded_operand(l, products, DN_PAIRED, from, &taps);
+    products->gemm(packed.data, weights->outputs, weights->inputs, &of.taps, n, of.x, of.ld, y.data,
+                   y.ld, 0);
     k->on_maps[dtype].store(weights->outputs, &l->out, y.data, y.ld, to.data, to.ld);
     dn_expect_verify(e, k, &to);
-    DN_GUARDED_DESTROY(&packed, &y, &to);
+    DN_GUARDED_DESTROY(&packed, &y, &to, &of.made);
 }
 
 static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
@@ -364,9 +377,10 @@ static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     compute_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = dn_trial_pack_dy(products, l->outputs, n, dy.data + first, dy.ld);
-    products->wgrad(l->outputs, l->inputs, &taps, n, packed.data, x.data + first, x.ld, dw.data);
+    dn_trial_operand of = padded_operand(l, products, DN_PLANAR, &x, &taps);
+    products->wgrad(l->outputs, l->inputs, &of.taps, n, packed.data, of.x, of.ld, dw.data);
     dn_expect_verify(&e->dw, k, &dw);
-    DN_GUARDED_DESTROY(&packed, &x, &dy, &dw);
+    DN_GUARDED_DESTROY(&packed, &x, &dy, &dw, &of.made);
 }
 
 static void round_rows(dn_guarded *m, size_t count)

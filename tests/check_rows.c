@@ -72,6 +72,8 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
         dn_guarded_blank(&to);
         k->on_maps[dtype].norm_relu(rows, f, x.data, x.ld, scale.data, shift.data, to.data, to.ld);
         dn_expect_verify(&relu, k, &to);
+        if (dtype == DN_BF16)
+            dn_check_operands(k, f, &x, scale.data, shift.data, &to);
         dn_guarded_blank(&to);
         k->on_maps[dtype].affine(rows, f, g.data, g.ld, x.data, x.ld, c.data, to.data, to.ld);
         dn_expect_verify(&affine, k, &to);

@@ -48,6 +48,20 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
 dn_guarded dn_trial_pack_dy(const dn_product_kernels *products, int outputs, size_t n,
                             const float *dy, size_t dy_ld);
 
+/* What gemm (DN_PAIRED) or wgrad (DN_PLANAR) read of the columns [-before, n) of a matrix: the
+ * matrix itself, or where the products want it an operand `made` of it, whose first pixel is column
+ * -before; the taps go on from the matrix's column 0. */
+typedef struct dn_trial_operand {
+    const float *x;
+    size_t ld;
+    dn_taps taps;
+    dn_guarded made;
+} dn_trial_operand;
+
+dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form form,
+                                     const dn_guarded *matrix, size_t before, size_t n,
+                                     const dn_taps *taps);
+
 const char *dn_trial_type(dn_dtype dtype);
 
 /* Columns [-before, columns - before) of an output: expected values, how far off they may be, and

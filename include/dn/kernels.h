@@ -161,18 +161,54 @@ typedef struct dn_winograd_kernels {
 } dn_winograd_kernels;
 
 /*
+ * The forms in which products that round to bf16 read the rows x(rows, pixels) of an operand, each
+ * made once and read by all products of a layer. A row of the form is `ld` floats from the next:
+ *
+ *     DN_PAIRED    (rows / 2, pixels, 2) for gemm, which adds up rows: element (r, p) is number
+ *                  2 p + r % 2 of row r / 2; an odd last row has zeros beside it
+ *     DN_PLANAR    (rows, pixels) for wgrad, which adds up pixels
+ */
+typedef enum dn_form { DN_PAIRED, DN_PLANAR, DN_FORMS } dn_form;
+
+enum { DN_FORM_PAD = 2 * DN_LANES }; /* pixels behind a row's last that are zeros */
+
+/* Floats from the first row of an operand to where `rows` further ones begin; `rows` is even. */
+static inline size_t dn_form_floats(dn_form form, int rows, size_t ld)
+{
+    return (size_t)(form == DN_PAIRED ? rows / 2 : rows) * ld;
+}
+
+/* What writes operands: pixels as said, zeros for the pixel before the first and the DN_FORM_PAD
+ * behind the last. Addresses are multiples of 4 bytes. */
+typedef struct dn_operand_kernels {
+    /* max(0, scale * x + shift) of rows of a map, in the padded layout. */
+    void (*norm_relu)(dn_form form, int rows, const dn_padded *padded, const void *x, size_t x_ld,
+                      const float *scale, const float *shift, float *to, size_t to_ld);
+
+    /* n pixels of rows of floats. */
+    void (*round)(dn_form form, int rows, size_t n, const float *x, size_t x_ld, float *to,
+                  size_t to_ld);
+
+    int backward_block; /* input channels that fill the tiles of wgrad and of the input's gradient */
+} dn_operand_kernels;
+
+/*
  * The matrix products, one set for each element type of the net's maps: a set for DN_BF16 may round
  * both operands to bf16 (to nearest even) before it multiplies them; sums are fp32 in either. What
  * is packed has a format of the set's own, and is counted in floats.
  */
 typedef struct dn_product_kernels {
+    const char *name; /* of the instructions that multiply: "avx2" */
+    const dn_operand_kernels *operands; /* that x of gemm is DN_PAIRED and x of wgrad DN_PLANAR; or
+                                           NULL: both are rows of floats */
+
     /* Weights packed into the form that gemm reads, and the floats of it. */
     size_t (*packed_floats)(int outputs, int inputs, int taps);
     void (*pack)(float *packed, const dn_weights *weights);
 
     /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). Here
-     * and in wgrad, p goes through the pad of the row as well, so each tap reads a pad of its own.
-     */
+     * and in wgrad, p goes through the pad of the row as well, so each tap reads a pad of its own
+     * (that of a DN_PLANAR x is DN_FORM_PAD wide and finite). */
     void (*gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
 

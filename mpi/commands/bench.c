@@ -128,13 +128,13 @@ static json_t *encode_bench(const bench *b)
     const double images = (double)b->comm->size * net.batch;
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
                      "peer", "dn_dist", "model", net.spec->name, "mode",
-                     b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa", net.kernels->name,
-                     "size", net.spec->height, "batch_per_rank", net.batch, "ranks", b->comm->size,
-                     "threads", omp_get_max_threads(), "parameters",
-                     (json_int_t)net.parameter_count, "images_per_s", images / median,
-                     "images_per_s_best", images / b->seconds[0], "step_s", median, "gflops",
-                     images / median * training_flops(b->net) / 1e9, "peak_rss_mib", peak_mib(),
-                     "phases_s", encode_phases(b));
+                     b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa",
+                     net.kernels->products[b->options->dtype].name, "size", net.spec->height,
+                     "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
+                     omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count,
+                     "images_per_s", images / median, "images_per_s_best", images / b->seconds[0],
+                     "step_s", median, "gflops", images / median * training_flops(b->net) / 1e9,
+                     "peak_rss_mib", peak_mib(), "phases_s", encode_phases(b));
 }
 
 static double figure(const json_t *report, const char *key)
@@ -193,7 +193,8 @@ static dn_status run_bench(bench *b)
     const dn_view net = dn_net_view(b->net);
     if (!o->json)
         dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", net.spec->name,
-                b->comm->size, omp_get_max_threads(), o->batch_size, net.kernels->name);
+                b->comm->size, omp_get_max_threads(), o->batch_size,
+                net.kernels->products[o->dtype].name);
     DN_TRY(dn_place_report(b->comm, b->comm->size, !o->json));
     dn_net_init(b->net, DN_INIT_KAIMING, SEED);
     draw_images(b);

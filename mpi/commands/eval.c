@@ -254,7 +254,7 @@ static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_train
     DN_TRY(dn_trained_net(trained, o, &images->info, &transforms[0], net));
     if (!o->json)
         dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
-                dn_net_view(*net).kernels->name);
+                dn_net_view(*net).kernels->products[o->dtype].name);
     return DN_OK;
 }
 

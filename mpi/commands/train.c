@@ -208,7 +208,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     dn_net_init(r->net, (dn_init)o->init, o->step.seed);
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
             net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(),
-            o->step.virtual_ranks, o->batch_size, net.kernels->name);
+            o->step.virtual_ranks, o->batch_size, net.kernels->products[o->dtype].name);
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 

@@ -107,22 +107,33 @@ static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 }
 #endif
 
-/* Configures the tiles for 1 to 32 rows of A and C; where that changes them, they become undefined.
- * `tiles` begins as zeros and ends with amx_release. */
-static inline void amx_use(amx_tiles *tiles, int rows)
+/* How many rows tiles have, in two layouts of a block of sums; `pairs` of the inner dimension in a
+ * row of A and a column of B:
+ *
+ *     lower > 0: 2 x 2 tiles, as drawn above      lower = 0: 1 x 4     B5  B6  B7  B5
+ *                                                                  A4  C0  C1  C2  C3
+ */
+typedef struct amx_shape {
+    int upper, lower, pairs;
+} amx_shape;
+
+/* Configures the tiles, which become undefined; ends with amx_release. */
+static inline void amx_use(amx_tiles *tiles, amx_shape s)
 {
-    const uint8_t upper = (uint8_t)(rows < AMX_ROWS ? rows : AMX_ROWS);
-    const uint8_t lower = (uint8_t)(rows > AMX_ROWS ? rows - AMX_ROWS : AMX_ROWS);
-    amx_config *config = &tiles->config;
-    if (config->rows[0] == upper && config->rows[2] == lower)
-        return;
-    *config = (amx_config){.palette = 1};
+    const int rows[AMX_TILES] = {s.upper,
+                                 s.upper,
+                                 s.lower ? s.lower : s.upper,
+                                 s.lower ? s.lower : s.upper,
+                                 s.upper,
+                                 s.lower ? s.lower : s.pairs,
+                                 s.pairs,
+                                 s.pairs};
+    tiles->config = (amx_config){.palette = 1};
     for (int n = 0; n < AMX_TILES; n++) {
-        config->row_bytes[n] = AMX_BYTES;
-        config->rows[n] = AMX_ROWS;
+        const int a = n == 4 || (n == 5 && s.lower);
+        tiles->config.rows[n] = (uint8_t)rows[n];
+        tiles->config.row_bytes[n] = (uint16_t)(a ? 4 * s.pairs : AMX_BYTES);
     }
-    config->rows[0] = config->rows[1] = config->rows[4] = upper;
-    config->rows[2] = config->rows[3] = config->rows[5] = lower;
     amx_configure(tiles);
 }
 

@@ -1,18 +1,13 @@
 /*
- * Matrix products that round their operands to bf16, compiled once a backend:
+ * Matrix products of operands in bf16, compiled once a backend:
  *
  *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
- * Operands arrive as rows of floats. gemm goes over blocks of pixels: those of up to
- * GEMM_INPUTS rows, with what the taps reach beside them, are rounded and interleaved into
- * a buffer that stays in the second-level cache, from which all taps and outputs read them; a tap
- * is an offset in the buffer.
+ * Operands are made once, in the forms that are read here (bf16.h). A tap is an offset in a row.
  *
- *     buffer   pair 0   | a0 b0 a1 b1 a2 b2 ...        a, b: two rows of x
- *              pair 1   | c0 d0 c1 d1 c2 d2 ...        tap t of pixel p: p + shift[t] - first
- *
- * Packed form: (blocks of GEMM_INPUTS inputs, taps, steps of 16 pairs of inputs, tile rows,
- * pairs, 2) a tile of PACK_ROWS outputs; what is past the last output or input is 0.
+ * Packed weights: (tiles of PACK_ROWS outputs, taps, steps of up to 16 pairs of inputs, outputs of
+ * the tile, 16 pairs, 2). Which pairs a step has is the backend's (first_pair); what is past the
+ * last output or input, and what another step has too, is 0.
  *
  * The order of every sum follows from the shape; each backend has its own. There are no Winograd
  * transforms: a 3x3 goes tap by tap.
@@ -26,17 +21,22 @@
 #include "bf16_dot.h"
 #endif
 
-enum {
-    TILE = PACK_ROWS * DN_LANES, /* pairs */
-    BLOCK_1X1 = 128,             /* pixels of a block without halo: in the first-level cache */
-    MARGINS = 4 * STEP,          /* of wgrad's buffer */
-    WGRAD_PIXELS = 256           /* whose operands stay in the first-level cache */
-};
+enum { TILE = PACK_ROWS * DN_LANES }; /* pairs of a packed tile */
 
-/* Pairs of a packed tile of outputs. */
+static int count_pairs(int inputs)
+{
+    return (inputs + 1) / 2;
+}
+
+static int count_steps(int inputs)
+{
+    return (count_pairs(inputs) + DN_LANES - 1) / DN_LANES;
+}
+
+/* Pairs of a packed tile of outputs, of all taps. */
 static size_t tile_pairs(int inputs, int taps)
 {
-    return (size_t)(inputs + STEP - 1) / STEP * (size_t)taps * TILE;
+    return (size_t)count_steps(inputs) * (size_t)taps * TILE;
 }
 
 static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
@@ -45,14 +45,43 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return tiles * tile_pairs(inputs, taps);
 }
 
-/* The weights of PACK_ROWS outputs from `o` on and STEP inputs from `c` on. */
-static void ISA(pack_tile)(uint16_t *packed, const dn_weights *from, int o, int c, int tap)
+/* A step of weights whose outputs stand side by side, as those of the input's gradient of a 1x1 do:
+ * pairs of inputs, turned. */
+INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, int first, int skipped)
 {
+    const size_t left = (size_t)(from->outputs - o);
+    const float *w = from->w + first * from->in_step + o;
+    vec m[DN_LANES] = {{0}};
+    for (int k = skipped; k < STEP && first + k < from->inputs; k += 2) {
+        const float *const pair = w + k * from->in_step;
+        const vec second =
+            first + k + 1 < from->inputs ? load_some(pair + from->in_step, left) : (vec){0};
+        m[k / 2] = (vec)paired(load_some(pair, left), second);
+    }
+    transpose_words(m);
+    UNROLL
+    for (int i = 0; i < PACK_ROWS; i++)
+        store((float *)(packed + i * STEP), m[i]);
+}
+
+/* One step of the weights of PACK_ROWS outputs from `o` on. */
+static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int step, int tap)
+{
+    const int first = 2 * first_pair(count_pairs(from->inputs), step);
+    const int skipped = step * STEP - first;
+    const int end = from->inputs - first < STEP ? from->inputs - first : STEP;
+    if (from->out_step == 1) {
+        pack_turned(packed, from, o, first, skipped);
+        return;
+    }
+    const int dense = from->in_step == 1 && skipped == 0; /* as those of a 1x1 are */
     for (int i = 0; i < PACK_ROWS; i++, packed += STEP) {
+        const float *w = from->w + (o + i) * from->out_step + first * from->in_step + tap;
         float row[STEP] = {0};
-        for (int k = 0; k < STEP && o + i < from->outputs && c + k < from->inputs; k++)
-            row[k] = from->w[(o + i) * from->out_step + (c + k) * from->in_step + tap];
-        store_words(packed, planar_step(row, STEP));
+        for (int k = skipped; k < end && o + i < from->outputs && !dense; k++)
+            row[k] = w[k * from->in_step];
+        const int direct = dense && o + i < from->outputs;
+        store_words(packed, direct ? planar_step(w, (size_t)end) : planar_step(row, STEP));
     }
 }
 
@@ -60,86 +89,27 @@ static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     uint16_t *to = (uint16_t *)packed;
     for (int o = 0; o < weights->outputs; o += PACK_ROWS)
-        for (int block = 0; block < weights->inputs; block += GEMM_INPUTS)
-            for (int t = 0; t < weights->taps; t++)
-                for (int c = block; c < weights->inputs && c < block + GEMM_INPUTS;
-                     c += STEP, to += 2 * TILE)
-                    ISA(pack_tile)(to, weights, o, c, t);
-}
-
-/* Taps that share a buffer: all, or one where they reach too far. */
-typedef struct tap_group {
-    int tap, count;
-    ptrdiff_t first; /* the least shift */
-    size_t reach;    /* from there to the largest */
-    ptrdiff_t offset[DN_MAX_TAPS];
-} tap_group;
-
-static tap_group make_group(const dn_taps *taps, int tap, int count)
-{
-    tap_group g = {.tap = tap, .count = count, .first = taps->shift[tap]};
-    ptrdiff_t last = g.first;
-    for (int t = tap; t < tap + count; t++) {
-        g.first = taps->shift[t] < g.first ? taps->shift[t] : g.first;
-        last = taps->shift[t] > last ? taps->shift[t] : last;
-    }
-    g.reach = (size_t)(last - g.first);
-    for (int t = 0; t < count; t++)
-        g.offset[t] = taps->shift[tap + t] - g.first;
-    return g;
-}
-
-/* Returns how many groups there are. */
-static int ISA(split_taps)(const dn_taps *taps, tap_group groups[DN_MAX_TAPS])
-{
-    groups[0] = make_group(taps, 0, taps->count);
-    if (groups[0].reach <= WINDOW / 2)
-        return 1;
-    for (int t = 0; t < taps->count; t++)
-        groups[t] = make_group(taps, t, 1);
-    return taps->count;
-}
-
-/* The products of one block of pixels with all taps of a group; `a` lacks what depends on the
- * buffer. */
-static void ISA(gemm_group)(const float *packed, int inputs, const tap_group *g, int taps,
-                            const float *x, size_t x_ld, gemm_args a)
-{
-    uint32_t buffer[GEMM_INPUTS / 2][WINDOW] __attribute__((aligned(64)));
-    a.taps = g->count;
-    a.shift = g->offset;
-    a.x = buffer[0];
-    a.x_ld = WINDOW;
-    for (int c = 0; c < inputs; c += GEMM_INPUTS, a.accumulate = 1) {
-        const int rows = inputs - c < GEMM_INPUTS ? inputs - c : GEMM_INPUTS;
-        const size_t steps = round_step((size_t)rows) / STEP;
-        const size_t before = (size_t)c / STEP * (size_t)taps + steps * (size_t)g->tap;
-        a.packed = (const factor *)packed + before * TILE;
-        a.rows = ((rows + 1) / 2 + PAIR_STEP - 1) / PAIR_STEP * PAIR_STEP;
-        interleave(buffer, a.rows, x + (size_t)c * x_ld + g->first, x_ld, rows,
-                   a.pixels + g->reach);
-        ISA(gemm_block)(&a);
-    }
+        for (int t = 0; t < weights->taps; t++)
+            for (int s = 0; s < count_steps(weights->inputs); s++, to += 2 * TILE)
+                ISA(pack_step)(to, weights, o, s, t);
 }
 
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    tap_group groups[DN_MAX_TAPS];
-    const int group_count = ISA(split_taps)(taps, groups);
-    const size_t pixels = dn_round_lanes(n);
-    const size_t room = (WINDOW - groups[0].reach) / STEP * STEP;
-    const size_t most = groups[0].count == 1 ? BLOCK_1X1 : room;
-    for (size_t p = 0; p < pixels; p += most) {
-        gemm_args a = {.outputs = outputs,
-                       .tile_stride = tile_pairs(inputs, taps->count),
-                       .pixels = pixels - p < most ? pixels - p : most,
-                       .y = y + p,
-                       .y_ld = y_ld,
-                       .accumulate = accumulate};
-        for (int i = 0; i < group_count; i++, a.accumulate = 1)
-            ISA(gemm_group)(packed, inputs, &groups[i], taps->count, x + p, x_ld, a);
-    }
+    ISA(gemm_block)
+    (&(gemm_args){.outputs = outputs,
+                  .rows = count_pairs(inputs),
+                  .taps = taps->count,
+                  .packed = (const factor *)packed,
+                  .tile_stride = tile_pairs(inputs, taps->count),
+                  .x = (const factor *)x,
+                  .shift = taps->shift,
+                  .x_ld = x_ld,
+                  .pixels = dn_round_lanes(n),
+                  .y = y,
+                  .y_ld = y_ld,
+                  .accumulate = accumulate});
 }
 
 /* ---- wgrad ---- */
@@ -165,45 +135,59 @@ static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, 
         }
 }
 
-/* All taps of a group with up to WGRAD_INPUTS inputs, whose pixels are rounded once. */
-static void ISA(wgrad_group)(const tap_group *g, wgrad_args a, size_t pixels, const float *x,
-                             size_t x_ld, size_t matrix)
-{
-    uint16_t buffer[WGRAD_INPUTS][WINDOW] __attribute__((aligned(64)));
-    const size_t room = round_step(round_step(pixels) + g->reach);
-    a.x_ld = WINDOW / 2;
-    planar(buffer[0], room, x + g->first, x_ld, a.inputs, pixels + g->reach);
-    for (int t = 0; t < g->count; t++, a.dw += matrix)
-        for (size_t p = 0; p < pixels; p += WGRAD_PIXELS) {
-            const size_t left = pixels - p < WGRAD_PIXELS ? pixels - p : WGRAD_PIXELS;
-            wgrad_args part = a;
-            part.x = (const factor *)(buffer[0] + g->offset[t] + p);
-            part.dy += p / 2 * DN_LANES;
-            part.pixels = round_step(left) / 2;
-            ISA(wgrad_block)(part);
-        }
-}
-
 static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,
                        const float *x, size_t x_ld, float *dw)
 {
-    tap_group groups[DN_MAX_TAPS];
-    const int group_count = ISA(split_taps)(taps, groups);
-    const size_t dw_ld = dn_round_lanes((size_t)outputs), matrix = (size_t)inputs * dw_ld;
-    for (const tap_group *g = groups; g < groups + group_count; g++) {
-        const size_t most = (WINDOW - MARGINS - g->reach) / STEP * STEP;
-        for (size_t p = 0; p < n; p += most)
-            for (int c = 0; c < inputs; c += WGRAD_INPUTS) {
-                const int left = inputs - c;
-                const wgrad_args a = {.inputs = left < WGRAD_INPUTS ? left : WGRAD_INPUTS,
-                                      .dy = (const factor *)packed + p / 2 * DN_LANES,
-                                      .panel_stride = round_step(n) / 2 * DN_LANES,
-                                      .dw = dw + (size_t)g->tap * matrix + (size_t)c * dw_ld,
-                                      .dw_ld = dw_ld};
-                ISA(wgrad_group)
-                (g, a, n - p < most ? n - p : most, x + (size_t)c * x_ld + p, x_ld, matrix);
-            }
+    const wgrad_args g = {.inputs = inputs,
+                          .dy = (const factor *)packed,
+                          .panel_stride = round_step(n) / 2 * DN_LANES,
+                          .pixels = round_step(n) / 2,
+                          .x = (const factor *)x,
+                          .x_ld = x_ld,
+                          .dw = dw,
+                          .dw_ld = dn_round_lanes((size_t)outputs)};
+    ISA(wgrad_taps)(&g, taps);
+}
+
+/* ---- operands ---- */
+
+static void ISA(norm_relu)(dn_form form, int rows, const dn_padded *padded, const void *x,
+                           size_t x_ld, const float *scale, const float *shift, float *to,
+                           size_t to_ld)
+{
+    for (int r = 0; r < rows; r += form == DN_PAIRED ? 2 : 1, to += to_ld) {
+        const source_row s = source_at(form, r, rows, x, x_ld, scale, shift);
+        if (form == DN_PAIRED)
+            put_row(DN_PAIRED, &s, padded, (uint16_t *)to);
+        else
+            put_row(DN_PLANAR, &s, padded, (uint16_t *)to);
     }
 }
 
-const dn_product_kernels ISA(dn_products) = PRODUCTS();
+/* 16 pixels of two rows from p on, those from n on 0, or with one row zeros beside it. */
+INLINE words round_paired(const float *a, const float *b, size_t left)
+{
+    return paired(load_some(a, left), b != NULL ? load_some(b, left) : (vec){0});
+}
+
+static void ISA(round)(dn_form form, int rows, size_t n, const float *x, size_t x_ld, float *to,
+                       size_t to_ld)
+{
+    const int e = form == DN_PAIRED ? 2 : 1;
+    for (int r = 0; r < rows; r += e, x += (size_t)e * x_ld, to += to_ld) {
+        uint16_t *const row = (uint16_t *)to;
+        const float *const second = r + 1 < rows ? x + x_ld : NULL;
+        size_t p = 0;
+        for (; p < n && form == DN_PAIRED; p += DN_LANES)
+            store_words(row + 2 * p, round_paired(x + p, second ? second + p : NULL, n - p));
+        for (; p < n; p += STEP)
+            store_words(row + p, planar_step(x + p, n - p));
+        zero_pixels(form, row - e, 1);
+        zero_pixels(form, row + (size_t)e * n, DN_FORM_PAD);
+    }
+}
+
+static const dn_operand_kernels operands = {
+    .norm_relu = ISA(norm_relu), .round = ISA(round), .backward_block = 32};
+
+const dn_product_kernels ISA(dn_products) = PRODUCTS(.operands = &operands);

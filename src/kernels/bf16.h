@@ -1,17 +1,14 @@
 /*
- * Operands in bf16: how rows of floats become what a dot product of pairs reads. Included by
- * bf16.c, before the backend.
+ * Operands in bf16: how rows of maps and of floats become what a dot product of pairs reads
+ * (dn_form in dn/kernels.h). Included by bf16.c, before the backend.
  *
- *     planar        [row][pixel]                pairs along pixels, for sums over pixels
- *     interleaved   [row / 2][pixel][row % 2]   pairs of rows, for sums over rows
+ *     DN_PLANAR    [row][pixel]                pairs along pixels, for sums over pixels
+ *     DN_PAIRED    [row / 2][pixel][row % 2]   pairs of rows, for sums over rows
  *
  * A dot product of pairs is lane += a0 * b0 + a1 * b1, products and sums in fp32. It and the
  * conversion are instructions where the compiler was told that they exist, else plain C.
  */
 #include <string.h>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
 
 #include "dn/kernels.h"
 
@@ -20,9 +17,7 @@
 
 enum {
     STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
-    WINDOW = 1248,       /* pixels that a buffer's row holds: rows spread over the cache's sets */
-    GEMM_INPUTS = 96,    /* rows of x that gemm's buffer holds */
-    WGRAD_INPUTS = 32    /* and wgrad's */
+    ROWS_AHEAD = 2       /* of a map that are prefetched, counted in rows of the form */
 };
 
 static inline size_t round_step(size_t n)
@@ -57,6 +52,12 @@ INLINE vec dot(vec sum, words a, words b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
+
+/* max(0, v) that keeps NaN: the instruction returns its second operand then. */
+INLINE vec relu(vec v)
+{
+    return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)v);
+}
 #else
 INLINE words round_words(vec v)
 {
@@ -66,11 +67,14 @@ INLINE words round_words(vec v)
 
 INLINE halves round_pairs(vec low, vec high)
 {
-    typedef uint16_t half_register __attribute__((vector_size(32)));
-    const half_register a = __builtin_convertvector(round_words(low), half_register);
-    const half_register b = __builtin_convertvector(round_words(high), half_register);
+    const half_words a = narrow(round_words(low)), b = narrow(round_words(high));
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
                                    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+INLINE vec relu(vec v)
+{
+    return (vec)((words)v & ~(words)(v < (vec){0}));
 }
 
 INLINE vec dot(vec sum, words a, words b)
@@ -99,37 +103,103 @@ INLINE words planar_step(const float *x, size_t count)
     return (words)round_pairs(load_some(x, count), load_some(x + DN_LANES, second));
 }
 
-/* 16 pixels of two rows rounded and interleaved, those from `count` on 0. */
-INLINE words interleaved_step(const float *a, const float *b, size_t count)
+/* 16 pixels of two rows rounded and interleaved. */
+INLINE words paired(vec a, vec b)
 {
-    const halves both = round_pairs(load_some(a, count), load_some(b, count));
+    const halves both = round_pairs(a, b);
     return (words)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
                                           22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
                                           14, 30, 15, 31);
 }
 
-/* to(rows, room), rows WINDOW apart, = x(rows, pixels) and zeros; `room` is a multiple of
- * STEP. */
-static inline void planar(uint16_t *to, size_t room, const float *x, size_t x_ld, int rows,
-                          size_t pixels)
+/* ---- what operands are made of ---- */
+
+/* A row of an operand: of one row of the source, or of two, or of the last one of an odd number. */
+typedef struct source_row {
+    const uint16_t *x[2]; /* a map's, ld elements to the next row */
+    size_t x_ld;
+    float scale[2], shift[2];
+    uint32_t kept; /* bits of a pair: all, or without the second row's */
+} source_row;
+
+INLINE vec normalised(const source_row *s, const int row, size_t p)
 {
-    for (int r = 0; r < rows; r++, to += WINDOW, x += x_ld)
-        for (size_t p = 0; p < room; p += STEP)
-            store_words(to + p, planar_step(x + p, p < pixels ? pixels - p : 0));
+    return relu(load_bf16(s->x[row] + p) * s->scale[row] + s->shift[row]);
 }
 
-/* to(pairs, pixels and zeros up to DN_LANES) = x(rows, pixels), and zeros past the last row. */
-static inline void interleave(uint32_t (*to)[WINDOW], int pairs, const float *x, size_t x_ld,
-                              int rows, size_t pixels)
+/* 16 pixels of the source from p on, to `to`. */
+INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16_t *to)
 {
-    for (int r = 0; r + 1 < rows; r += 2, to++, x += 2 * x_ld)
-        for (size_t p = 0; p < pixels; p += DN_LANES)
-            store_words(*to + p, interleaved_step(x + p, x + x_ld + p, pixels - p));
-    if (rows % 2 == 1) {
-        for (size_t p = 0; p < pixels; p += DN_LANES)
-            store_words(*to + p, (words)interleaved_step(x + p, x + p, pixels - p) & 0xffff);
-        to++;
+    if (form == DN_PAIRED) {
+        store_words(to, paired(normalised(s, 0, p), normalised(s, 1, p)) & s->kept);
+    } else {
+        const vec v = normalised(s, 0, p);
+        const halves both = round_pairs(v, v);
+        *(half_words_in_memory *)to = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+                                                              9, 10, 11, 12, 13, 14, 15);
     }
-    for (int pair = (rows + 1) / 2; pair < pairs; pair++, to++)
-        memset(*to, 0, dn_round_lanes(pixels) * sizeof **to);
+}
+
+/* A row without border, n pixels. */
+INLINE void put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
+{
+    const size_t width = form == DN_PAIRED ? 2 : 1;
+    const size_t ahead = ROWS_AHEAD * width * s->x_ld;
+    size_t p = 0;
+    for (; p + STEP <= n; p += STEP) {
+        __builtin_prefetch(s->x[0] + ahead + p);
+        if (form == DN_PAIRED) {
+            __builtin_prefetch(s->x[1] + ahead + p);
+            put_pixels(form, s, p, to + 2 * p);
+            put_pixels(form, s, p + DN_LANES, to + 2 * p + STEP);
+        } else {
+            const vec low = normalised(s, 0, p), high = normalised(s, 0, p + DN_LANES);
+            store_words(to + p, (words)round_pairs(low, high));
+        }
+    }
+    for (; p < n; p += DN_LANES)
+        put_pixels(form, s, p, to + width * p);
+}
+
+INLINE void zero_pixels(const dn_form form, uint16_t *to, size_t count)
+{
+    memset(to, 0, (form == DN_PAIRED ? 2 : 1) * count * sizeof *to);
+}
+
+/* One row in the padded layout, with its zeros. */
+INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *padded, uint16_t *to)
+{
+    const size_t e = form == DN_PAIRED ? 2 : 1; /* halves a pixel */
+    const size_t width = (size_t)padded->width, pitch = padded->pitch;
+    const size_t n = dn_padded_floats(padded);
+    zero_pixels(form, to - e, 1);
+    if (!dn_padded_bordered(padded)) {
+        put_span(form, s, n, to);
+        zero_pixels(form, to + e * n, DN_FORM_PAD);
+        return;
+    }
+    uint16_t *row = to;
+    for (int i = 0; i < padded->images; i++) {
+        size_t from = (size_t)i * padded->source_image;
+        zero_pixels(form, row, (size_t)padded->skip * pitch);
+        row += e * (size_t)padded->skip * pitch;
+        for (int r = 0; r < padded->rows; r++, from += width, row += e * pitch) {
+            for (size_t p = 0; p < width; p += DN_LANES)
+                put_pixels(form, s, from + p, row + e * p);
+            zero_pixels(form, row + e * width, 1);
+        }
+    }
+    zero_pixels(form, row, n + DN_FORM_PAD - (size_t)(row - to) / e);
+}
+
+INLINE source_row source_at(const dn_form form, int row, int rows, const uint16_t *x, size_t x_ld,
+                            const float *scale, const float *shift)
+{
+    const int second = form == DN_PAIRED && row + 1 < rows;
+    source_row s = {.x = {x + (size_t)row * x_ld, x + (size_t)(row + second) * x_ld},
+                    .x_ld = x_ld,
+                    .scale = {scale[row], scale[row + second]},
+                    .shift = {shift[row], shift[row + second]},
+                    .kept = second ? 0xffffffff : 0xffff};
+    return s;
 }

@@ -1,37 +1,54 @@
 /*
- * The loops of bf16.c in AMX tiles: blocks of 32 x 32 sums, 2 x 2 tiles (drawn in amx_tile.h); per
- * 32 values of the inner dimension, four loads feed four tile products of 8192 multiply-adds.
+ * The loops of bf16.c in AMX tiles: blocks of sums of 2 x 2 tiles, for which four loads feed four
+ * tile products of 8192 multiply-adds, or of 1 x 4 where a single row or column of tiles is left
+ * (drawn in amx_tile.h). Tiles are configured once for the blocks of a row.
  *
- * gemm: rows are outputs, columns pixels, the inner dimension (tap, pairs of inputs). B is the
- * interleaved buffer as it is, and a tap is an offset in it.
+ * gemm: rows are outputs, columns pixels, the inner dimension (tap, pairs of inputs). B is a
+ * DN_PAIRED operand as it is, and a tap is an offset in it.
  *
- * wgrad: rows are inputs, columns outputs, the inner dimension pairs of pixels. A is x as it lies,
- * and a tap is an offset in it; B is packed dy.
+ * wgrad: rows are inputs, columns outputs, the inner dimension pairs of pixels. A is a DN_PLANAR
+ * operand as it is, and a tap is an offset in it; B is packed dy.
  */
 #include "amx_tile.h"
 
 enum {
     PACK_ROWS = AMX_ROWS, /* outputs of a packed tile */
-    PAIR_STEP = DN_LANES, /* pairs of inputs are padded to a multiple of it */
-    BLOCK = 2 * AMX_ROWS  /* rows and columns of a block of sums */
+    BLOCK = 2 * AMX_ROWS, /* rows and columns of a block of 2 x 2 tiles */
+    WIDE = 4 * AMX_ROWS   /* columns of one of 1 x 4, or rows of one of 4 x 1 */
 };
 
-/* Where the next tiles are: of A upper and, if there is one, lower; of B left and right. */
-typedef struct operands {
-    const void *upper, *lower, *left, *right;
-    size_t a_stride, b_stride; /* bytes */
-} operands;
+INLINE int at_most(int n, int most)
+{
+    return n < most ? n : most;
+}
 
-/* Loads or stores the tiles of C that there are, as `move` does one of them. */
-#define MOVE_BLOCK(move, t, c, ld, lower, right)                                                   \
+/* Every step is as long: where the last one would be shorter it begins among the pairs of the one
+ * before, for which its weights are 0. */
+static int first_pair(int pairs, int step)
+{
+    return at_most(step * DN_LANES, pairs > DN_LANES ? pairs - DN_LANES : 0);
+}
+
+/* Loads or stores, as `move` does one of them, the tiles of C that there are: 2 x 2, or `count` in
+ * a row. */
+#define MOVE_BLOCK(move, t, c, ld, right)                                                          \
     do {                                                                                           \
         move(t, 0, c, 4 * (ld));                                                                   \
-        if (right)                                                                                 \
+        move(t, 2, (c) + AMX_ROWS * (ld), 4 * (ld));                                               \
+        if (right) {                                                                               \
             move(t, 1, (c) + DN_LANES, 4 * (ld));                                                  \
-        if (lower)                                                                                 \
-            move(t, 2, (c) + AMX_ROWS * (ld), 4 * (ld));                                           \
-        if ((lower) && (right))                                                                    \
             move(t, 3, (c) + AMX_ROWS * (ld) + DN_LANES, 4 * (ld));                                \
+        }                                                                                          \
+    } while (0)
+#define MOVE_ROW(move, t, c, ld, count)                                                            \
+    do {                                                                                           \
+        move(t, 0, (c)[0], 4 * (ld));                                                              \
+        if ((count) > 1)                                                                           \
+            move(t, 1, (c)[1], 4 * (ld));                                                          \
+        if ((count) > 2)                                                                           \
+            move(t, 2, (c)[2], 4 * (ld));                                                          \
+        if ((count) > 3)                                                                           \
+            move(t, 3, (c)[3], 4 * (ld));                                                          \
     } while (0)
 
 INLINE void zero_block(amx_tiles *t)
@@ -42,84 +59,229 @@ INLINE void zero_block(amx_tiles *t)
     amx_zero(t, 3);
 }
 
-INLINE void multiply_block(amx_tiles *t, const operands *o, int lower, int right)
-{
-    amx_load(t, 6, o->left, o->b_stride);
-    amx_load(t, 4, o->upper, o->a_stride);
-    amx_dot(t, 0, 4, 6);
-    if (right) {
-        amx_load(t, 7, o->right, o->b_stride);
-        amx_dot(t, 1, 4, 7);
-    }
-    if (lower) {
-        amx_load(t, 5, o->lower, o->a_stride);
-        amx_dot(t, 2, 5, 6);
-        if (right)
-            amx_dot(t, 3, 5, 7);
-    }
-}
+/* ---- gemm ---- */
 
-/* Up to 32 outputs of up to 32 pixels. */
-INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, int first, size_t pixel)
+/* Up to 32 outputs, more than 16, of up to 32 pixels. */
+INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float *y, size_t pixel)
 {
-    const int rows = a->outputs - first < BLOCK ? a->outputs - first : BLOCK;
-    const int lower = rows > AMX_ROWS, right = a->pixels - pixel > DN_LANES;
-    const factor *w = a->packed + (size_t)(first / AMX_ROWS) * a->tile_stride;
-    float *y = a->y + (size_t)first * a->y_ld + pixel;
-    amx_use(t, rows);
+    const int right = a->pixels - pixel > DN_LANES;
+    y += pixel;
     if (a->accumulate)
-        MOVE_BLOCK(amx_load, t, y, a->y_ld, lower, right);
+        MOVE_BLOCK(amx_load, t, y, a->y_ld, right);
     else
         zero_block(t);
-    for (int tap = 0; tap < a->taps; tap++) {
-        const factor *x = a->x + a->shift[tap] + pixel;
-        for (int pair = 0; pair < a->rows; pair += DN_LANES) {
-            const operands o = {w, w + a->tile_stride, x, x + DN_LANES, AMX_BYTES, 4 * a->x_ld};
-            multiply_block(t, &o, lower, right);
-            w += PACK_ROWS * DN_LANES;
-            x += DN_LANES * a->x_ld;
+    for (int tap = 0; tap < a->taps; tap++)
+        for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
+            const factor *x =
+                a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+            amx_load(t, 6, x, 4 * a->x_ld);
+            amx_load(t, 4, w, AMX_BYTES);
+            amx_dot(t, 0, 4, 6);
+            amx_load(t, 5, w + a->tile_stride, AMX_BYTES);
+            amx_dot(t, 2, 5, 6);
+            if (right) {
+                amx_load(t, 7, x + DN_LANES, 4 * a->x_ld);
+                amx_dot(t, 1, 4, 7);
+                amx_dot(t, 3, 5, 7);
+            }
         }
-    }
-    MOVE_BLOCK(amx_store, t, y, a->y_ld, lower, right);
+    MOVE_BLOCK(amx_store, t, y, a->y_ld, right);
+}
+
+/* Up to 16 outputs of up to 64 pixels. */
+INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y, size_t pixel)
+{
+    const size_t count = (a->pixels - pixel) / DN_LANES;
+    float *const to[4] = {y + pixel, y + pixel + DN_LANES, y + pixel + 2 * DN_LANES,
+                          y + pixel + 3 * DN_LANES};
+    if (a->accumulate)
+        MOVE_ROW(amx_load, t, to, a->y_ld, count);
+    else
+        zero_block(t);
+    for (int tap = 0; tap < a->taps; tap++)
+        for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
+            const factor *x =
+                a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+            amx_load(t, 4, w, AMX_BYTES);
+            amx_load(t, 5, x, 4 * a->x_ld);
+            amx_dot(t, 0, 4, 5);
+            if (count > 1) {
+                amx_load(t, 6, x + DN_LANES, 4 * a->x_ld);
+                amx_dot(t, 1, 4, 6);
+            }
+            if (count > 2) {
+                amx_load(t, 7, x + 2 * DN_LANES, 4 * a->x_ld);
+                amx_dot(t, 2, 4, 7);
+            }
+            if (count > 3) {
+                amx_load(t, 5, x + 3 * DN_LANES, 4 * a->x_ld);
+                amx_dot(t, 3, 4, 5);
+            }
+        }
+    MOVE_ROW(amx_store, t, to, a->y_ld, count);
 }
 
 static void ISA(gemm_block)(const gemm_args *a)
 {
     amx_tiles t = {0};
-    for (size_t p = 0; p < a->pixels; p += BLOCK)
-        for (int first = 0; first < a->outputs; first += BLOCK)
-            gemm_tiles(&t, a, first, p);
+    const int pairs = at_most(a->rows, DN_LANES);
+    for (int first = 0; first < a->outputs; first += BLOCK) {
+        const int rows = at_most(a->outputs - first, BLOCK);
+        const factor *w = a->packed + (size_t)(first / AMX_ROWS) * a->tile_stride;
+        float *y = a->y + (size_t)first * a->y_ld;
+        if (rows > AMX_ROWS) {
+            amx_use(&t, (amx_shape){AMX_ROWS, rows - AMX_ROWS, pairs});
+            for (size_t p = 0; p < a->pixels; p += BLOCK)
+                gemm_tiles(&t, a, w, y, p);
+        } else {
+            amx_use(&t, (amx_shape){rows, 0, pairs});
+            for (size_t p = 0; p < a->pixels; p += WIDE)
+                gemm_row(&t, a, w, y, p);
+        }
+    }
     amx_release(&t);
 }
 
-/* Up to 32 inputs x all outputs. */
-INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, int first)
+/* ---- wgrad ---- */
+
+/* 17 to 32 inputs x 17 to 32 outputs. */
+INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, const uint16_t *x, const factor *dy,
+                        float *dw)
 {
-    const int rows = g->inputs - first < BLOCK ? g->inputs - first : BLOCK;
-    const int lower = rows > AMX_ROWS;
-    const factor *x = g->x + (size_t)first * g->x_ld;
-    amx_use(t, rows);
-    for (size_t o = 0; o < g->dw_ld; o += BLOCK) {
-        const int right = g->dw_ld - o > DN_LANES;
-        const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
-        float *dw = g->dw + (size_t)first * g->dw_ld + o;
-        MOVE_BLOCK(amx_load, t, dw, g->dw_ld, lower, right);
-        for (size_t p = 0; p < g->pixels; p += DN_LANES) {
-            const factor *left = dy + p * DN_LANES;
-            const operands at = {x + p,       x + AMX_ROWS * g->x_ld + p,
-                                 left,        left + g->panel_stride,
-                                 4 * g->x_ld, AMX_BYTES};
-            multiply_block(t, &at, lower, right);
+    MOVE_BLOCK(amx_load, t, dw, g->dw_ld, 1);
+    for (size_t p = 0; p < g->pixels; p += DN_LANES, x += STEP, dy += DN_LANES * DN_LANES) {
+        amx_load(t, 6, dy, AMX_BYTES);
+        amx_load(t, 4, x, 4 * g->x_ld);
+        amx_dot(t, 0, 4, 6);
+        amx_load(t, 5, x + 2 * AMX_ROWS * g->x_ld, 4 * g->x_ld);
+        amx_dot(t, 2, 5, 6);
+        amx_load(t, 7, dy + g->panel_stride, AMX_BYTES);
+        amx_dot(t, 1, 4, 7);
+        amx_dot(t, 3, 5, 7);
+    }
+    MOVE_BLOCK(amx_store, t, dw, g->dw_ld, 1);
+}
+
+/* Up to 16 inputs x up to 64 outputs. */
+INLINE void wgrad_row(amx_tiles *t, const wgrad_args *g, const uint16_t *x, const factor *dy,
+                      float *dw, int count)
+{
+    float *const to[4] = {dw, dw + DN_LANES, dw + 2 * DN_LANES, dw + 3 * DN_LANES};
+    MOVE_ROW(amx_load, t, to, g->dw_ld, count);
+    for (size_t p = 0; p < g->pixels; p += DN_LANES, x += STEP, dy += DN_LANES * DN_LANES) {
+        amx_load(t, 4, x, 4 * g->x_ld);
+        amx_load(t, 5, dy, AMX_BYTES);
+        amx_dot(t, 0, 4, 5);
+        if (count > 1) {
+            amx_load(t, 6, dy + g->panel_stride, AMX_BYTES);
+            amx_dot(t, 1, 4, 6);
         }
-        MOVE_BLOCK(amx_store, t, dw, g->dw_ld, lower, right);
+        if (count > 2) {
+            amx_load(t, 7, dy + 2 * g->panel_stride, AMX_BYTES);
+            amx_dot(t, 2, 4, 7);
+        }
+        if (count > 3) {
+            amx_load(t, 5, dy + 3 * g->panel_stride, AMX_BYTES);
+            amx_dot(t, 3, 4, 5);
+        }
+    }
+    MOVE_ROW(amx_store, t, to, g->dw_ld, count);
+}
+
+/* One column of up to 16 outputs, so that a tap has a tile or, of more than 16 inputs, two: that of
+ * up to four taps, or two. `x` and `dw` are those of the taps. */
+INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *const x[4],
+                         const factor *dy, float *const dw[4], const int lower, int count)
+{
+    const size_t down = AMX_ROWS * g->dw_ld, x_down = 2 * AMX_ROWS * g->x_ld;
+    float *const to[4] = {dw[0], dw[1], lower ? dw[0] + down : dw[2], lower ? dw[1] + down : dw[3]};
+    const int one = lower || count > 2, three = lower ? count > 1 : count > 3;
+    amx_load(t, 0, to[0], 4 * g->dw_ld);
+    if (count > 1)
+        amx_load(t, 1, to[1], 4 * g->dw_ld);
+    if (one)
+        amx_load(t, 2, to[2], 4 * g->dw_ld);
+    if (three)
+        amx_load(t, 3, to[3], 4 * g->dw_ld);
+    for (size_t p = 0; p < g->pixels; p += DN_LANES, dy += DN_LANES * DN_LANES) {
+        const size_t at = 2 * p;
+        amx_load(t, 6, dy, AMX_BYTES);
+        amx_load(t, 4, x[0] + at, 4 * g->x_ld);
+        amx_dot(t, 0, 4, 6);
+        if (lower) {
+            amx_load(t, 5, x[0] + x_down + at, 4 * g->x_ld);
+            amx_dot(t, 2, 5, 6);
+        }
+        if (count > 1) {
+            amx_load(t, 4, x[1] + at, 4 * g->x_ld);
+            amx_dot(t, 1, 4, 6);
+        }
+        if (count > 1 && lower) {
+            amx_load(t, 5, x[1] + x_down + at, 4 * g->x_ld);
+            amx_dot(t, 3, 5, 6);
+        }
+        if (count > 2 && !lower) {
+            amx_load(t, 4, x[2] + at, 4 * g->x_ld);
+            amx_dot(t, 2, 4, 6);
+        }
+        if (count > 3 && !lower) {
+            amx_load(t, 4, x[3] + at, 4 * g->x_ld);
+            amx_dot(t, 3, 4, 6);
+        }
+    }
+    amx_store(t, 0, to[0], 4 * g->dw_ld);
+    if (count > 1)
+        amx_store(t, 1, to[1], 4 * g->dw_ld);
+    if (one)
+        amx_store(t, 2, to[2], 4 * g->dw_ld);
+    if (three)
+        amx_store(t, 3, to[3], 4 * g->dw_ld);
+}
+
+/* The last column of outputs, from `o` on, of all taps. */
+INLINE void wgrad_last(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c, size_t o,
+                       const int lower)
+{
+    const size_t matrix = (size_t)g->inputs * g->dw_ld;
+    const uint16_t *row = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
+    for (int tap = 0, count; tap < taps->count; tap += count) {
+        const uint16_t *x[4] = {row, row, row, row};
+        float *dw[4] = {g->dw, g->dw, g->dw, g->dw};
+        count = at_most(taps->count - tap, lower ? 2 : 4);
+        for (int i = 0; i < count; i++) {
+            x[i] = row + taps->shift[tap + i];
+            dw[i] = g->dw + (size_t)(tap + i) * matrix + (size_t)c * g->dw_ld + o;
+        }
+        wgrad_column(t, g, x, g->dy + o / DN_LANES * g->panel_stride, dw, lower, count);
     }
 }
 
-static void ISA(wgrad_block)(wgrad_args g)
+/* Inputs from `c` on, as many as a block of tiles has, x the outputs of one tap. */
+static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     amx_tiles t = {0};
-    for (int c = 0; c < g.inputs; c += BLOCK)
-        wgrad_tiles(&t, &g, c);
+    const size_t matrix = (size_t)g->inputs * g->dw_ld;
+    for (int c = 0; c < g->inputs; c += BLOCK) {
+        const int rows = at_most(g->inputs - c, BLOCK), lower = rows > AMX_ROWS;
+        const size_t width = lower ? BLOCK : WIDE;
+        const size_t last = g->dw_ld % BLOCK; /* columns of an odd tile */
+        amx_use(&t, (amx_shape){at_most(rows, AMX_ROWS), lower ? rows - AMX_ROWS : 0, DN_LANES});
+        for (int tap = 0; tap < taps->count; tap++)
+            for (size_t o = 0; o < g->dw_ld - last; o += width) {
+                const uint16_t *x = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
+                const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
+                float *dw = g->dw + (size_t)tap * matrix + (size_t)c * g->dw_ld + o;
+                const int tiles = (int)((g->dw_ld - last - o) / DN_LANES);
+                if (lower)
+                    wgrad_tiles(&t, g, x + taps->shift[tap], dy, dw);
+                else
+                    wgrad_row(&t, g, x + taps->shift[tap], dy, dw, at_most(tiles, 4));
+            }
+        if (last > 0 && lower)
+            wgrad_last(&t, g, taps, c, g->dw_ld - last, 1);
+        else if (last > 0)
+            wgrad_last(&t, g, taps, c, g->dw_ld - last, 0);
+    }
     amx_release(&t);
 }
 
@@ -127,7 +289,7 @@ static void ISA(wgrad_block)(wgrad_args g)
 static double ISA(peak)(size_t rounds)
 {
     amx_tiles t = {0};
-    amx_use(&t, BLOCK); /* clears them */
+    amx_use(&t, (amx_shape){AMX_ROWS, AMX_ROWS, DN_LANES}); /* clears them */
     for (size_t r = 0; r < rounds; r++) {
         amx_dot(&t, 0, 4, 6);
         amx_dot(&t, 1, 4, 7);

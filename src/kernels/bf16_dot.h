@@ -19,9 +19,17 @@ INLINE vec multiply_add(vec sums, uint32_t a, words b)
 #include "vector_tile.h"
 
 enum {
-    PACK_ROWS = MR, /* outputs of a packed tile */
-    PAIR_STEP = 1   /* pairs of inputs are padded to a multiple of it */
+    PACK_ROWS = MR,    /* outputs of a packed tile */
+    WGRAD_PAIRS = 128, /* of pixels, whose operands stay in the first-level cache */
+    WGRAD_INPUTS = 32  /* the same */
 };
+
+/* Steps follow one another; the last one is as long as what is left. */
+static int first_pair(int pairs, int step)
+{
+    (void)pairs;
+    return step * DN_LANES;
+}
 
 INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x)
@@ -32,8 +40,26 @@ INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_
         UNROLL
         for (int i = 0; i < mr; i++)
             rows[i] = w + i * DN_LANES;
-        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, WINDOW);
-        x += some * WINDOW;
+        add_products(sums, mr, nv, (size_t)some, rows, 1, x, DN_VL, a->x_ld);
+        x += (size_t)some * a->x_ld;
     }
     return w;
+}
+
+/* Some inputs at a time, all taps of which find their pixels in the cache. */
+static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
+{
+    const size_t matrix = (size_t)g->inputs * g->dw_ld;
+    for (int c = 0; c < g->inputs; c += WGRAD_INPUTS)
+        for (int t = 0; t < taps->count; t++)
+            for (size_t p = 0; p < g->pixels; p += WGRAD_PAIRS) {
+                wgrad_args part = *g;
+                const uint16_t *x = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
+                part.inputs = g->inputs - c < WGRAD_INPUTS ? g->inputs - c : WGRAD_INPUTS;
+                part.x = (const factor *)(x + taps->shift[t]) + p;
+                part.dy = g->dy + p * DN_LANES;
+                part.pixels = g->pixels - p < WGRAD_PAIRS ? g->pixels - p : WGRAD_PAIRS;
+                part.dw = g->dw + (size_t)t * matrix + (size_t)c * g->dw_ld;
+                ISA(wgrad_block)(part);
+            }
 }

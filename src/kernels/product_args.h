@@ -18,7 +18,7 @@ typedef struct gemm_args {
     int accumulate;
 } gemm_args;
 
-/* dw(inputs, outputs and pad) of one tap += sum over pixels, or pairs of them, of
+/* dw(inputs, outputs and pad) of a tap += sum over pixels, or pairs of them, of
  * dy(o, p) * x(c, p). */
 typedef struct wgrad_args {
     int inputs;

@@ -24,6 +24,7 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     dn_kernels table = *base;
     table.name = name;
     table.products[DN_BF16] = *bf16;
+    table.products[DN_BF16].name = name;
     return table;
 }
 
@@ -45,9 +46,9 @@ extern const struct dn_pixel_kernels ISA(dn_pixels);
  * kernels on maps of `type`, fp32 or bf16; those with a stride of 2. */
 #define PRODUCTS(...)                                                                              \
     {                                                                                              \
-        .packed_floats = ISA(packed_floats), .pack = ISA(pack), .gemm = ISA(gemm),                 \
-        .packed_dy_floats = ISA(packed_dy_floats), .pack_dy = ISA(pack_dy), .wgrad = ISA(wgrad),   \
-        .peak = ISA(peak), __VA_ARGS__                                                             \
+        .name = ISA_NAME, .packed_floats = ISA(packed_floats), .pack = ISA(pack),                  \
+        .gemm = ISA(gemm), .packed_dy_floats = ISA(packed_dy_floats), .pack_dy = ISA(pack_dy),     \
+        .wgrad = ISA(wgrad), .peak = ISA(peak), __VA_ARGS__                                        \
     }
 #define ON_MAPS(type)                                                                              \
     {                                                                                              \

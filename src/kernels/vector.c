@@ -19,23 +19,14 @@ enum { HALVES = DN_LANES / DN_VL }; /* registers of DN_LANES logical lanes */
 
 typedef words mask; /* all bits of a lane, or none */
 typedef int32_t int_mask __attribute__((vector_size(4 * DN_VL)));
-typedef uint16_t half_mask __attribute__((vector_size(2 * DN_VL)));
-typedef uint16_t half_mask_in_memory __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec8 __attribute__((vector_size(32)));
-
-/* bf16 is the upper half of fp32. */
-INLINE vec load_bf16(const uint16_t *p)
-{
-    const half_mask bits = *(const half_mask_in_memory *)p;
-    return (vec)(__builtin_convertvector(bits, mask) << 16);
-}
 
 /* Rounds to nearest, ties to even. */
 INLINE void store_bf16(uint16_t *p, vec v)
 {
     const mask bits = (mask)v, odd = (bits >> 16) & 1;
-    *(half_mask_in_memory *)p = __builtin_convertvector((bits + 0x7fff + odd) >> 16, half_mask);
+    *(half_words_in_memory *)p = narrow((bits + 0x7fff + odd) >> 16);
 }
 
 INLINE vec splat(float x)

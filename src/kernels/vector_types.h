@@ -6,6 +6,9 @@
 #define DN_KERNELS_VECTOR_TYPES_H
 
 #include <stdint.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #if DN_VL != 8 && DN_VL != 16
 #error "DN_VL must be 8 or 16"
@@ -53,6 +56,39 @@ INLINE vec load(const float *p)
 INLINE void store(float *p, vec v)
 {
     *(vec_in_memory *)p = v;
+}
+
+typedef uint16_t half_words __attribute__((vector_size(2 * DN_VL)));
+typedef uint16_t half_words_in_memory
+    __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
+
+/* Words of halves, and back; gcc 12 makes four shuffles of the first and three of the second. */
+#if DN_VL == 16 && defined(__AVX512F__)
+INLINE words widen(half_words h)
+{
+    return (words)_mm512_cvtepu16_epi32((__m256i)h);
+}
+
+INLINE half_words narrow(words w)
+{
+    return (half_words)_mm512_cvtepi32_epi16((__m512i)w);
+}
+#else
+INLINE words widen(half_words h)
+{
+    return __builtin_convertvector(h, words);
+}
+
+INLINE half_words narrow(words w)
+{
+    return __builtin_convertvector(w, half_words);
+}
+#endif
+
+/* bf16 is the upper half of fp32. */
+INLINE vec load_bf16(const uint16_t *p)
+{
+    return (vec)(widen(*(const half_words_in_memory *)p) << 16);
 }
 
 /* Word j of register i becomes word i of register j: each round interleaves the words of registers

@@ -7,12 +7,18 @@
 #include "layers/gemm.h"
 #include "layers/norm.h"
 
-static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, float *panel)
+static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
 {
     const dn_gemm_view *view = b->view;
     const size_t at = dn_map_index(v->in, &view->piece, b->first, view->source);
-    v->on_maps->norm_relu(b->rows, &view->padded, dn_map_at(v->in, v->x, at), v->in->layout.stride,
-                          v->layer->scale + b->first, v->layer->shift + b->first, panel, view->ld);
+    const void *x = dn_map_at(v->in, v->x, at);
+    const float *scale = v->layer->scale + b->first, *shift = v->layer->shift + b->first;
+    if (v->products->operands == NULL)
+        v->on_maps->norm_relu(b->rows, &view->padded, x, v->in->layout.stride, scale, shift,
+                              operand, view->ld);
+    else
+        v->products->operands->norm_relu(form, b->rows, &view->padded, x, v->in->layout.stride,
+                                         scale, shift, operand, view->ld);
 }
 
 /* The pixels of dx without their border. */
@@ -21,30 +27,49 @@ static void drop_border(const dn_visit *v, const dn_gemm_block *b)
     dn_padded padded = b->view->padded;
     padded.skip = 0;
     padded.rows = b->view->piece.rows;
-    v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->view->ld, b->pixels,
-                                       b->view->ld);
+    v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
+}
+
+/* Asks for the map's gradient, which the products' time covers. */
+static void prefetch_sums(const dn_norm_grad *a)
+{
+    for (int r = 0; r < a->rows; r++)
+        for (size_t p = 0; p < a->n; p += DN_LANES)
+            __builtin_prefetch(a->sum + (size_t)r * a->sum_ld + p, 1);
+}
+
+/* The gradient of n of the piece's pixels from pixel `at` on. */
+static void dgrad_pixels(const dn_visit *v, const dn_gemm_block *b, const float *dy,
+                         const float *packed, size_t at, size_t n)
+{
+    enum { MOST_ROWS = 32 };
+    const dn_gemm_view *view = b->view;
+    const size_t index = dn_map_index(v->in, &view->piece, b->first, (ptrdiff_t)at);
+    float sums[2 * MOST_ROWS];
+    dn_norm_grad args = dn_norm_grad_args(v, b->first, b->rows, index, n, sums);
+    if (b->dx == NULL) {
+        v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);
+    } else {
+        if (view->taps.count == 1)
+            prefetch_sums(&args);
+        dn_gemm_dgrad(v, b, dy, packed, at, view->taps.count > 1 ? view->positions : n);
+        if (view->taps.count > 1)
+            drop_border(v, b);
+        args.gradient = view->taps.count > 1 ? b->pixels : b->dx;
+        args.gradient_ld = b->dx_ld;
+        v->on_maps->norm_relu_grad(&args);
+    }
+    for (int i = 0; i < 2 * b->rows; i++)
+        b->sums[i] += sums[i];
 }
 
 static void dgrad_into_map(const dn_visit *v, const dn_gemm_block *b, const float *dy,
                            const float *packed)
 {
-    enum { MOST_ROWS = 24 };
-    const dn_gemm_view *view = b->view;
-    const size_t at = dn_map_index(v->in, &view->piece, b->first, 0);
-    float sums[2 * MOST_ROWS];
-    dn_norm_grad args = dn_norm_grad_args(v, b->first, b->rows, at, view->piece.pixels, sums);
-    if (b->dx == NULL) {
-        v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);
-    } else {
-        dn_gemm_dgrad(v, b, dy, packed);
-        if (view->taps.count > 1)
-            drop_border(v, b);
-        args.gradient = view->taps.count > 1 ? b->pixels : b->dx;
-        args.gradient_ld = view->ld;
-        v->on_maps->norm_relu_grad(&args);
-    }
-    for (int i = 0; i < 2 * b->rows; i++)
-        b->sums[i] += sums[i];
+    const size_t pixels = b->view->piece.pixels;
+    const size_t most = b->view->taps.count == 1 && b->dx != NULL ? DN_DX_PIXELS : pixels;
+    for (size_t p = 0; p < pixels; p += most)
+        dgrad_pixels(v, b, dy, packed, p, pixels - p < most ? pixels - p : most);
 }
 
 const dn_layer_kind dn_layer_conv1x1 = {
@@ -53,11 +78,14 @@ const dn_layer_kind dn_layer_conv1x1 = {
     .kernel = 1,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
+    .carve_dy = dn_gemm_carve_dy,
+    .prepare_dy = dn_gemm_prepare_dy,
     .scratch = dn_gemm_scratch,
     .forward_block = 96,
     .backward_block = 24,
     .part = dn_gemm_part,
     .fuses_dgrad = 1,
+    .direct = 1,
     .fill = fill_normalised,
     .dgrad = dgrad_into_map,
 };
@@ -68,9 +96,12 @@ const dn_layer_kind dn_layer_conv3x3 = {
     .kernel = 3,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
+    .carve_dy = dn_gemm_carve_dy,
+    .prepare_dy = dn_gemm_prepare_dy,
     .scratch = dn_gemm_scratch,
     .forward_block = 48,
     .backward_block = 24,
+    .direct = 1,
     .fill = fill_normalised,
     .dgrad = dgrad_into_map,
 };

@@ -3,7 +3,8 @@
  * and the memory that they share.
  *
  * Slices follow from the shape alone; the ranges of channel blocks, which change no sum's order,
- * from the number of threads as well.
+ * from the number of threads as well. Tasks of one slice need the same of the output's gradient:
+ * where there are several, it is prepared first.
  */
 #include <math.h>
 #include <omp.h>
@@ -15,7 +16,8 @@
 enum {
     SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
     MAX_SLICES = 64,
-    TASKS_A_THREAD = 8 /* below which channels are cut as well */
+    SLICES_A_THREAD = 4, /* below which channels are cut as well */
+    TASKS_A_THREAD = 8   /* into so many tasks */
 };
 
 static int divide_up(int x, int by)
@@ -35,7 +37,40 @@ static int slice_count(const dn_visit *v)
     return divide_up(pieces, divide_up(pieces, most));
 }
 
+/* Ranges that a slice's channel blocks are cut into. */
+static int range_count(const dn_visit *v)
+{
+    const int slices = slice_count(v);
+    const int blocks = divide_up(v->layer->weights_in, dn_visit_block(v));
+    const int wanted = divide_up(TASKS_A_THREAD * v->threads, slices);
+    if (slices >= SLICES_A_THREAD * v->threads)
+        return 1;
+    return wanted < blocks ? wanted : blocks;
+}
+
+/* Parts of the first piece, which no other has more of. */
+static int part_count(const dn_visit *v)
+{
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
+    dn_piece part;
+    int count = 0;
+    while (dn_piece_part(v, &piece, count, &part))
+        count++;
+    return count;
+}
+
 /* ---- memory ---- */
+
+/* Floats that a part of a piece has in v->prepared; none is larger than the first. */
+static size_t prepared_floats(const dn_visit *v)
+{
+    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
+    dn_piece part;
+    dn_carver c = {.inner = 1};
+    dn_piece_part(v, &piece, 0, &part);
+    v->layer->kind->carve_dy(v, &part, &c);
+    return c.bytes / sizeof(float);
+}
 
 void dn_workspace_carve(dn_visit *v, dn_carver *c)
 {
@@ -44,8 +79,14 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
     const int sums = v->backward ? l->gamma != NULL : v->out != NULL;
     v->packed = dn_carve_floats(c, takes_weights ? dn_packed_size(v) : 0);
     v->partial = dn_carve_doubles(c, sums ? dn_partial_size(v) : 0);
-    if (v->backward)
-        v->wgrad = dn_carve_floats(c, (size_t)slice_count(v) * dn_wgrad_size(v, l->weights_in));
+    if (!v->backward)
+        return;
+    v->wgrad = dn_carve_floats(c, (size_t)slice_count(v) * dn_wgrad_size(v, l->weights_in));
+    if (l->kind->carve_dy == NULL || range_count(v) == 1)
+        return;
+    v->prepared_floats = prepared_floats(v);
+    v->prepared =
+        dn_carve_floats(c, (size_t)(v->out->layout.pieces * part_count(v)) * v->prepared_floats);
 }
 
 dn_carver dn_thread_scratch(const dn_visit *v)
@@ -95,15 +136,35 @@ void dn_layer_forward(const dn_visit *v, const dn_pass *pass)
 
 /* ---- backward ---- */
 
+/* Where part `part` of a piece has its share of v->prepared. */
+static float *prepared_at(const dn_visit *v, int piece, int part)
+{
+    const size_t index = (size_t)(piece * part_count(v) + part);
+    return v->prepared != NULL ? v->prepared + index * v->prepared_floats : NULL;
+}
+
+/* Inside a parallel region; packing of weights ends it. */
+static void prepare_parts(const dn_visit *v, const dn_pass *pass)
+{
+    const int parts = part_count(v);
+#pragma omp for schedule(dynamic) nowait
+    for (int i = 0; i < v->out->layout.pieces * parts; i++) {
+        const dn_piece piece = dn_layout_piece(&v->out->layout, i / parts);
+        dn_piece part;
+        if (dn_piece_part(v, &piece, i % parts, &part))
+            v->layer->kind->prepare_dy(v, pass, &part, prepared_at(v, i / parts, i % parts));
+    }
+}
+
 /* Range `range` of `ranges` of the channel blocks, slice `slice` of `slices` of the pieces. */
 static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slices, int range,
                      int ranges)
 {
     const int block = dn_visit_block(v), inputs = v->layer->weights_in;
     const int blocks = divide_up(inputs, block), end = blocks * (range + 1) / ranges * block;
-    const dn_task task = {.slice = slice,
-                          .first = blocks * range / ranges * block,
-                          .end = end < inputs ? end : inputs};
+    dn_task task = {.slice = slice,
+                    .first = blocks * range / ranges * block,
+                    .end = end < inputs ? end : inputs};
     const int channels = task.end - task.first, pieces = v->out->layout.pieces;
     memset(dn_wgrad_at(v, slice, task.first), 0, dn_wgrad_size(v, channels) * sizeof(float));
     for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++) {
@@ -111,25 +172,29 @@ static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slic
         if (v->layer->gamma != NULL)
             memset(dn_partial(v, p, task.first), 0, 2 * (size_t)channels * sizeof(double));
         dn_piece part;
-        for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+        for (int i = 0; dn_piece_part(v, &piece, i, &part); i++) {
+            task.prepared = prepared_at(v, p, i);
             v->layer->kind->backward_piece(v, pass, &task, &part);
+        }
     }
+    if (slices == 1)
+        dn_wgrad_move(v, task.first, task.end);
 }
 
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
-    const int slices = slice_count(v);
-    const int blocks = divide_up(v->layer->weights_in, dn_visit_block(v));
-    const int wanted = divide_up(TASKS_A_THREAD * v->threads, slices);
-    const int ranges = wanted < blocks ? wanted : blocks;
+    const int slices = slice_count(v), ranges = range_count(v);
 #pragma omp parallel
     {
+        if (v->prepared)
+            prepare_parts(v, pass);
         if (v->packed)
             dn_pack_weights(v);
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < slices * ranges; i++)
             run_task(v, pass, i / ranges, slices, i % ranges, ranges);
-        dn_wgrad_merge(v, slices);
+        if (slices > 1)
+            dn_wgrad_merge(v, slices);
         if (v->layer->gamma != NULL)
             dn_norm_sums_merge(v);
     }

@@ -14,16 +14,17 @@
 
 #include "layers/norm.h"
 
-enum {
-    DY_FLOATS = 65536,
-    DY_STEP = 64
-}; /* of dy in a part: dy and its packed form stay in the cache */
+/* What a part has, so that it stays in the second-level cache: of dy, which stands there twice; or
+ * of an operand of all inputs. */
+enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 
 /* What a thread works in. */
 typedef struct gemm_scratch {
+    float *operand; /* what products read */
     float *panel, *plane;
-    float *y;                         /* forward, where sums do not go straight into the map */
-    float *dy, *packed, *dx, *pixels; /* backward */
+    float *y;               /* forward, unless sums go straight into the map */
+    float *paired, *packed; /* backward: dy as gemm reads it, and as wgrad does */
+    float *dx, *pixels;
 } gemm_scratch;
 
 static size_t larger(size_t a, size_t b)
@@ -49,28 +50,47 @@ static size_t padded_reach(const dn_padded *padded)
                   dn_padded_first(padded) + dn_round_lanes(dn_padded_positions(padded)) + last_tap);
 }
 
+/* Floats from row to row of a panel or an operand. */
+static size_t row_floats(const dn_padded *padded)
+{
+    return dn_row_stride(dn_padded_floats(padded) + DN_FORM_PAD + 2 * DN_LANES +
+                         (dn_padded_bordered(padded) ? (size_t)padded->width : 0));
+}
+
 static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
 {
     const int width = v->out->layout.width;
-    if (v->layer->taps == 1)
+    if (v->layer->taps == 1) {
+        const dn_padded padded = dn_padded_none(piece->pixels);
         return (dn_gemm_view){.piece = *piece,
-                              .padded = dn_padded_none(piece->pixels),
+                              .padded = padded,
                               .positions = piece->pixels,
                               .taps = {.count = 1},
-                              .ld = dn_row_stride(piece->pixels + 4 * DN_LANES)};
+                              .ld = row_floats(&padded)};
+    }
     dn_gemm_view view = {.piece = *piece, .taps = dn_taps_3x3(width, 1)};
     view.padded = dn_piece_padded(&v->out->layout, piece, &view.source);
     view.first = dn_padded_first(&view.padded);
     view.positions = dn_padded_positions(&view.padded);
-    view.ld = dn_row_stride(dn_padded_floats(&view.padded) + 4 * DN_LANES + (size_t)width);
+    view.ld = row_floats(&view.padded);
+    for (int t = 0; t < view.taps.count; t++)
+        view.taps.shift[t] += (ptrdiff_t)view.first;
     return view;
+}
+
+/* Pixels of a part. */
+static size_t part_pixels(const dn_visit *v, const dn_piece *piece)
+{
+    const int rows = v->backward ? v->layer->outputs : (v->layer->weights_in + 1) / 2;
+    const size_t fitting = (size_t)(v->backward ? DY_FLOATS : OPERAND_FLOATS) / (size_t)rows;
+    if (!v->backward && v->products->operands == NULL)
+        return piece->pixels;
+    return larger(fitting / PART_STEP * PART_STEP, PART_STEP);
 }
 
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    const size_t fitting = DY_FLOATS / (size_t)v->layer->outputs / DY_STEP * DY_STEP;
-    const size_t step = v->backward ? larger(fitting, DY_STEP) : piece->pixels;
-    const size_t at = (size_t)index * step;
+    const size_t step = part_pixels(v, piece), at = (size_t)index * step;
     if (at >= piece->pixels)
         return 0;
     *part = *piece;
@@ -110,27 +130,89 @@ static size_t output_reach(const dn_gemm_view *view)
                   rows * out.pitch + dn_round_lanes((size_t)out.width));
 }
 
-static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, dn_carver *c)
+/* Floats from row to row of dx, and of one of them. */
+static size_t dx_stride(const dn_visit *v, const dn_gemm_view *view)
+{
+    return v->layer->kind->fuses_dgrad ? dn_row_stride(DN_DX_PIXELS) : view->ld;
+}
+
+static size_t dx_reach(const dn_visit *v, const dn_gemm_view *view)
+{
+    return v->layer->kind->fuses_dgrad ? DN_DX_PIXELS : output_reach(view);
+}
+
+/* Rows of a panel: channels that a kind fills at once. */
+static size_t panel_rows(const dn_visit *v, size_t block)
+{
+    const size_t rows = (size_t)v->layer->kind->forward_block;
+    return v->backward || rows == 0 ? block : smaller(rows, block);
+}
+
+/* Operands in a form of their own, and the panel that they are rounded from (the normalised map
+ * needs none); or the panel alone. */
+static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t block,
+                           gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    const size_t block = (size_t)smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
-    const size_t outputs = (size_t)l->outputs, reach = padded_reach(&view->padded);
+    const size_t reach = padded_reach(&view->padded);
+    const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
+    if (v->products->operands == NULL) {
+        s->operand = s->panel = dn_carve_padded(c, block, view->ld, reach);
+        return;
+    }
+    if (v->backward) /* two elements a float */
+        s->operand = dn_carve_padded(c, block, view->ld, (formed + 1) / 2);
+    else
+        s->operand = dn_carve_padded(c, (block + 1) / 2, view->ld, formed);
+    if (!l->kind->direct)
+        s->panel = dn_carve_padded(c, panel_rows(v, block), view->ld, reach);
+}
+
+/* What follows from dy, by itself or as `prepared`. */
+static void carve_dy(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
+{
+    const size_t outputs = (size_t)v->layer->outputs, reach = padded_reach(&view->padded);
+    const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
+    if (v->products->operands == NULL)
+        s->paired = dn_carve_padded(c, outputs, view->ld, reach);
+    else if (v->layer->kind->dgrad != NULL)
+        s->paired = dn_carve_padded(c, (outputs + 1) / 2, view->ld, formed);
+    s->packed =
+        dn_carve_floats(c, v->products->packed_dy_floats(v->layer->outputs, view->positions));
+}
+
+/* dy as floats: that of `paired` where products read it so. */
+static float *carve_floats_of_dy(const dn_visit *v, const dn_gemm_view *view, const gemm_scratch *s,
+                                 dn_carver *c)
+{
+    return v->products->operands == NULL ? s->paired
+                                         : dn_carve_padded(c, (size_t)v->layer->outputs, view->ld,
+                                                           padded_reach(&view->padded));
+}
+
+static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, float *prepared,
+                                  dn_carver *c)
+{
+    const dn_layer *l = v->layer;
+    const size_t block = smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
+    const size_t outputs = (size_t)l->outputs;
     gemm_scratch s = {0};
-    if (v->backward)
-        s.dy = dn_carve_padded(c, outputs, view->ld, reach);
-    s.panel = dn_carve_padded(c, block, view->ld, reach);
+    if (prepared != NULL)
+        carve_dy(v, view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
+    else if (v->backward)
+        carve_dy(v, view, &s, c);
+    carve_operands(v, view, block, &s, c);
     s.plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
     if (!v->backward) {
         if (!is_direct(v))
             s.y = dn_carve_floats(c, (outputs - 1) * view->ld + output_reach(view));
         return s;
     }
-    s.packed = dn_carve_floats(c, v->products->packed_dy_floats(l->outputs, view->positions));
     if (l->kind->dgrad == NULL || is_fused(v))
         return s;
     /* Kernels that unpool dx read up to a vector behind its pixels. */
     const size_t behind = l->kind->plane != NULL ? view->positions + DN_LANES - 1 : 0;
-    s.dx = dn_carve_floats(c, (block - 1) * view->ld + larger(output_reach(view), behind));
+    s.dx = dn_carve_floats(c, (block - 1) * dx_stride(v, view) + larger(dx_reach(v, view), behind));
     if (l->taps > 1)
         s.pixels = dn_carve_floats(c, (block - 1) * view->ld + dn_round_lanes(view->piece.pixels));
     return s;
@@ -142,7 +224,35 @@ void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
     dn_piece part;
     dn_piece_part(v, &piece, 0, &part);
     const dn_gemm_view view = view_of_piece(v, &part);
-    carve_scratch(v, &view, c);
+    const gemm_scratch s = carve_scratch(v, &view, NULL, c);
+    if (v->backward)
+        carve_floats_of_dy(v, &view, &s, c);
+}
+
+/* ---- operands ---- */
+
+float *dn_gemm_rows(const dn_visit *v, const dn_gemm_block *b, float *operand)
+{
+    return v->products->operands != NULL ? b->panel : operand;
+}
+
+void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+{
+    const dn_gemm_view *view = b->view;
+    if (v->products->operands != NULL)
+        v->products->operands->round(form, b->rows, dn_padded_floats(&view->padded), b->panel,
+                                     view->ld, operand, view->ld);
+}
+
+/* The forward operand of a block, as many channels at a time as the kind fills at once. */
+static void fill_block(const dn_visit *v, dn_gemm_block b, float *operand)
+{
+    const int end = b.first + b.rows, at_once = (int)panel_rows(v, (size_t)b.rows);
+    for (; b.first < end; b.first += at_once) {
+        b.rows = end - b.first < at_once ? end - b.first : at_once;
+        v->layer->kind->fill(v, &b, DN_PAIRED, operand);
+        operand += dn_form_floats(DN_PAIRED, at_once, b.view->ld);
+    }
 }
 
 /* ---- forward ---- */
@@ -153,16 +263,19 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
     const dn_gemm_view view = view_of_piece(v, piece);
     const size_t stride = v->out->layout.stride;
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, &c);
+    const gemm_scratch s = carve_scratch(v, &view, NULL, &c);
     void *to = dn_map_at(v->out, v->y, dn_map_index(v->out, piece, l->first, 0));
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
     for (int first = 0; first < l->weights_in; first += dn_visit_block(v)) {
-        const dn_gemm_block b = {
-            .view = &view, .first = first, .rows = dn_block_rows(v, first), .plane = s.plane};
-        l->kind->fill(v, &b, s.panel);
+        const dn_gemm_block b = {.view = &view,
+                                 .first = first,
+                                 .rows = dn_block_rows(v, first),
+                                 .panel = s.panel,
+                                 .plane = s.plane};
+        fill_block(v, b, s.operand);
         v->products->gemm(dn_packed_at(v, first), l->outputs, b.rows, &view.taps, view.positions,
-                          s.panel + view.first, view.ld, y, y_ld, first > 0);
+                          s.operand, view.ld, y, y_ld, first > 0);
     }
     const dn_padded padded = output_padded(&view);
     for (int o = 0; o < l->outputs && pass && dn_drops(l); o++)
@@ -173,30 +286,52 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
 
 /* ---- backward ---- */
 
-/* dy = the output's gradient in the padded layout, deferred correction applied; packed = the same
- * for the wgrad. */
+/* paired, packed = the output's gradient in the padded layout, deferred correction applied, for
+ * gemm and for wgrad. */
 static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view,
-                    const gemm_scratch *s)
+                    const gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
+    float *const dy = carve_floats_of_dy(v, view, s, c);
     const size_t at = dn_map_index(v->out, &view->piece, l->first, view->source);
     const size_t stride = v->out->layout.stride;
     v->on_maps->affine(l->outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
-                       stride, v->correction, s->dy, view->ld);
+                       stride, v->correction, dy, view->ld);
     for (int o = 0; o < l->outputs && dn_drops(l); o++)
         dn_dropout(v, pass, &view->padded, &view->piece, view->source, o,
-                   s->dy + (size_t)o * view->ld);
-    v->products->pack_dy(s->packed, l->outputs, view->positions, s->dy + view->first, view->ld);
+                   dy + (size_t)o * view->ld);
+    v->products->pack_dy(s->packed, l->outputs, view->positions, dy + view->first, view->ld);
+    if (s->paired != dy && s->paired != NULL)
+        v->products->operands->round(DN_PAIRED, l->outputs, dn_padded_floats(&view->padded), dy,
+                                     view->ld, s->paired, view->ld);
 }
 
-void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed)
+void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
+{
+    const dn_gemm_view view = view_of_piece(v, part);
+    gemm_scratch s = {0};
+    carve_dy(v, &view, &s, c);
+}
+
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                        float *prepared)
+{
+    const dn_gemm_view view = view_of_piece(v, part);
+    dn_carver c = dn_thread_scratch(v);
+    gemm_scratch s = {0};
+    carve_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
+    load_dy(v, pass, &view, &s, &c);
+}
+
+void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
+                   size_t at, size_t n)
 {
     const dn_gemm_view *view = b->view;
     dn_taps back = view->taps;
     for (int t = 0; t < back.count; t++)
-        back.shift[t] = -back.shift[t];
-    v->products->gemm(packed, b->rows, v->layer->outputs, &back, view->positions, dy + view->first,
-                      view->ld, b->dx, view->ld, 0);
+        back.shift[t] = (ptrdiff_t)(2 * view->first + at) - back.shift[t];
+    v->products->gemm(packed, b->rows, v->layer->outputs, &back, n, dy, view->ld, b->dx, b->dx_ld,
+                      0);
 }
 
 void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
@@ -205,22 +340,25 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
     const dn_layer *l = v->layer;
     const dn_gemm_view view = view_of_piece(v, piece);
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, &c);
-    load_dy(v, pass, &view, &s);
+    const gemm_scratch s = carve_scratch(v, &view, task->prepared, &c);
+    if (task->prepared == NULL)
+        load_dy(v, pass, &view, &s, &c);
     for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
         dn_gemm_block b = {.view = &view,
                            .first = first,
                            .rows = dn_block_rows(v, first),
+                           .panel = s.panel,
                            .plane = s.plane,
                            .dx = s.dx,
-                           .pixels = s.pixels};
-        l->kind->fill(v, &b, s.panel);
+                           .pixels = s.pixels,
+                           .dx_ld = dx_stride(v, &view)};
+        l->kind->fill(v, &b, DN_PLANAR, s.operand);
         if (!l->weight->frozen) /* else it stays 0 */
-            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed,
-                               s.panel + view.first, view.ld, dn_wgrad_at(v, task->slice, first));
+            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed, s.operand,
+                               view.ld, dn_wgrad_at(v, task->slice, first));
         if (l->kind->dgrad == NULL)
             continue;
         b.sums = dn_partial(v, view.piece.index, first);
-        l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));
+        l->kind->dgrad(v, &b, s.paired, dn_packed_at(v, first));
     }
 }

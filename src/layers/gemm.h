@@ -50,7 +50,12 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first);
 /* The leaf's gradient = the slices' sums, added in order. Inside a parallel region. */
 void dn_wgrad_merge(const dn_visit *v, int slices);
 
+/* The same of input channels [first, end) where there is one slice: by the thread that made it. */
+void dn_wgrad_move(const dn_visit *v, int first, int end);
+
 /* ---- layers that are a gemm (gemm.c) ---- */
+
+enum { DN_DX_PIXELS = 256 }; /* whose dx of a block stays in the first-level cache */
 
 /* How a gemm goes over a piece, or over some pixels of one. */
 typedef struct dn_gemm_view {
@@ -58,27 +63,37 @@ typedef struct dn_gemm_view {
     dn_padded padded;        /* of a panel's rows: bordered for a 3x3 */
     ptrdiff_t source;        /* where its source begins, from the piece's first pixel */
     size_t first, positions; /* in the padded layout: what the gemm goes over */
-    dn_taps taps;
-    size_t ld; /* floats from row to row of a panel */
+    dn_taps taps;            /* from the layout's first pixel */
+    size_t ld;               /* floats from row to row of a panel, or of an operand's form */
 } dn_gemm_view;
 
 struct dn_gemm_block {
     const dn_gemm_view *view;
     int first, rows;    /* input channels [first, first + rows) */
+    float *panel;       /* scratch(rows, ld) for dn_gemm_rows */
     float *plane;       /* scratch of the kind */
-    float *dx, *pixels; /* backward: scratch(rows, ld), of a 3x3 the latter without border */
-    double *sums;       /* backward: the norm's, of the piece, of channel `first` */
+    float *dx, *pixels; /* backward: scratch(rows, dx_ld), of a 3x3 the latter without border */
+    size_t dx_ld;
+    double *sums; /* backward: the norm's, of the piece, of channel `first` */
 };
+
+/* For kinds that fill rows of floats: where they stand, and what makes the operand of them. */
+float *dn_gemm_rows(const dn_visit *v, const dn_gemm_block *b, float *operand);
+void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
 
 /* The functions of a kind with `fill`; the parts are pixels whose dy stays in the cache. */
 void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
 void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                             const dn_piece *piece);
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                        float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
-/* b->dx = the transposed weights times dy. */
-void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
+/* b->dx = the transposed weights times dy, of n positions from position `at` on. */
+void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
+                   size_t at, size_t n);
 
 /* Whether the layer drops outputs; and multiplies by 0 or 1 / (1 - p) one channel of the piece,
  * laid out as `padded`, whose source begins `source` pixels from the piece's first. Channels are

@@ -66,8 +66,8 @@ typedef struct dn_visit {
     const dn_spec *spec;
     const dn_net_options *options;
     const dn_kernels *kernels;
-    const dn_product_kernels *products; /* those of the net's element type */
-    const dn_map_kernels *on_maps;      /* the same */
+    const dn_map_kernels *on_maps;      /* those of the net's element type */
+    const dn_product_kernels *products; /* the same, but for the head: fp32 */
     int threads;
 
     const dn_feature_map *in, *out; /* NULL: the images, the logits */
@@ -83,11 +83,13 @@ typedef struct dn_visit {
     const float *correction; /* (outputs, 3) deferred correction of the output; backward */
 
     /* Shared by the threads, of this visit alone; then (threads, scratch_floats). */
-    void *workspace; /* packed, partial and wgrad are its parts */
+    void *workspace; /* packed, partial, wgrad and prepared are its parts */
     float *packed;   /* the weights as the kernels want them */
     double *partial; /* (pieces, channels, 2) sums: forward the moments of the outputs, backward the
                         norm's of the inputs */
     float *wgrad;    /* weight gradients of slices */
+    float *prepared; /* (pieces, parts, prepared_floats) backward: of dy, or NULL */
+    size_t prepared_floats;
     float *scratch;
     size_t scratch_floats;
     int short_part; /* for tests: the part that is carved a vector too short: of a thread's scratch,
@@ -98,6 +100,7 @@ typedef struct dn_visit {
  * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks. */
 typedef struct dn_task {
     int slice, first, end; /* input channels [first, end) */
+    float *prepared;       /* of the part that is to be done, or NULL: nothing was prepared */
 } dn_task;
 
 /* A block of input channels of a gemm layer over (part of) a piece; gemm.h. */
@@ -122,6 +125,12 @@ typedef struct dn_layer_kind {
                            const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
+    /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
+     * and made once for the tasks that share it, where channels are cut into ranges. NULL: none. */
+    void (*carve_dy)(const dn_visit *v, const dn_piece *part, dn_carver *c);
+    void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                       float *prepared);
+
     /* Of kinds with loops of their own. Called outside a parallel region. */
     void (*forward)(const dn_visit *v, const dn_pass *pass);
     void (*backward)(const dn_visit *v, const dn_pass *pass);
@@ -131,14 +140,18 @@ typedef struct dn_layer_kind {
     int kernel; /* pixels of its side */
 
     /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels of a channel block, 0: all */
+    int forward_block, backward_block; /* input channels that are filled at once, 0: all; and of a
+                                          channel block (dn_visit_block) unless products have
+                                          operands in forms of their own */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such */
+    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over
+                        DN_DX_PIXELS at a time */
+    int direct;      /* 1: fill writes operands in every form, without a panel */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
-    void (*fill)(const dn_visit *v, const dn_gemm_block *b, float *panel);
+    void (*fill)(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
 } dn_layer_kind;
 
@@ -181,7 +194,7 @@ void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
 /* drive.c: kind->part, or the whole piece. */
 int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
-/* drive.c: sets the visit's packed, partial and wgrad to what its threads share. */
+/* drive.c: sets the visit's packed, partial, wgrad and prepared to what its threads share. */
 void dn_workspace_carve(dn_visit *v, dn_carver *c);
 
 /* drive.c: this thread's scratch. Inside a parallel region. */

@@ -31,11 +31,11 @@ static void *carve(dn_carver *c, size_t bytes)
         return NULL;
     char *const part = c->memory != NULL ? c->memory + c->bytes : NULL;
     const size_t room = (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
-    c->bytes += room + DN_RED_ZONE_BYTES;
+    c->bytes += room + (c->inner ? 0 : DN_RED_ZONE_BYTES);
     c->most = c->bytes > c->most ? c->bytes : c->most;
     if (++c->part == c->short_part)
         bytes = bytes > DN_LINE_BYTES ? bytes - DN_LINE_BYTES : 0;
-    if (DN_RED_ZONES && part != NULL) {
+    if (DN_RED_ZONES && part != NULL && !c->inner) {
         dn_memory_open(part, room + DN_RED_ZONE_BYTES);
         dn_memory_spoil(part, room + DN_RED_ZONE_BYTES);
         dn_memory_close(part + bytes, room + DN_RED_ZONE_BYTES - bytes);

@@ -29,6 +29,7 @@ typedef struct dn_carver {
     size_t bytes, most;   /* so far; the most of all descriptions */
     int part, short_part; /* with red zones, for tests: this part, counted from 1, is a vector too
                              short */
+    int inner; /* 1: within a part of another carver; no red zones, and what stands there stays */
 } dn_carver;
 
 /* The next part, NULL where there is no memory or nothing is asked for. */

@@ -9,8 +9,9 @@
 
 enum { TAPS_7X7 = 49 };
 
-static void fill_im2col(const dn_visit *v, const dn_gemm_block *b, float *panel)
+static void fill_im2col(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
 {
+    float *const panel = dn_gemm_rows(v, b, operand);
     const dn_piece *piece = &b->view->piece;
     const int height = v->spec->height, width = v->spec->width, channels = v->spec->channels;
     const size_t plane = (size_t)height * (size_t)width;
@@ -20,10 +21,11 @@ static void fill_im2col(const dn_visit *v, const dn_gemm_block *b, float *panel)
     for (int i = 0; i < piece->images; i++, x += (size_t)channels * plane)
         v->kernels->stride.im2col(height, width, x, piece->row, piece->rows,
                                   panel + (size_t)i * pixels, b->view->ld);
+    dn_gemm_round(v, b, form, operand);
 }
 
 /* All image channels, as they are. */
-static void fill_padded(const dn_visit *v, const dn_gemm_block *b, float *panel)
+static void fill_padded(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
 {
     static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
     const dn_gemm_view *view = b->view;
@@ -32,8 +34,9 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, float *panel)
                      (ptrdiff_t)view->piece.offset + view->source;
     dn_padded padded = view->padded;
     padded.source_image = (size_t)b->rows * plane;
-    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity, panel,
-                                        view->ld);
+    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity,
+                                        dn_gemm_rows(v, b, operand), view->ld);
+    dn_gemm_round(v, b, form, operand);
 }
 
 const dn_layer_kind dn_layer_stem3x3 = {

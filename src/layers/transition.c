@@ -34,8 +34,9 @@ static size_t plane_floats(const dn_visit *v, const dn_piece *piece)
 }
 
 /* The pooled activations of the block's channels. */
-static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, float *panel)
+static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
 {
+    float *panel = dn_gemm_rows(v, b, operand);
     const dn_piece *piece = &b->view->piece;
     const pooled_rows from = rows_under(v, piece);
     const dn_padded padded = dn_padded_none(from.pixels);
@@ -48,6 +49,7 @@ static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, float *panel)
             v->kernels->stride.average_pool(from.rows, from.width, b->plane,
                                             panel + (size_t)i * pixels);
         }
+    dn_gemm_round(v, b, form, operand);
 }
 
 /* Carries the pooled gradient through the ReLU into the input's. */
@@ -57,10 +59,10 @@ static void dgrad_unpooled(const dn_visit *v, const dn_gemm_block *b, const floa
     const dn_piece *piece = &b->view->piece;
     const pooled_rows from = rows_under(v, piece);
     const size_t pixels = piece->pixels / (size_t)piece->images;
-    dn_gemm_dgrad(v, b, dy, packed);
+    dn_gemm_dgrad(v, b, dy, packed, 0, piece->pixels);
     for (int r = 0; r < b->rows; r++)
         for (int i = 0; i < piece->images; i++) {
-            const float *dx = b->dx + (size_t)r * b->view->ld + (size_t)i * pixels;
+            const float *dx = b->dx + (size_t)r * b->dx_ld + (size_t)i * pixels;
             const int c = b->first + r;
             v->kernels->stride.average_pool_grad(from.rows, from.width, dx, b->plane);
             dn_norm_relu_grad(v, c, dn_map_plane_index(v->in, piece->image + i, c, from.offset),
@@ -74,6 +76,8 @@ const dn_layer_kind dn_layer_transition = {
     .kernel = 1,
     .forward_piece = dn_gemm_forward_piece,
     .backward_piece = dn_gemm_backward_piece,
+    .carve_dy = dn_gemm_carve_dy,
+    .prepare_dy = dn_gemm_prepare_dy,
     .scratch = dn_gemm_scratch,
     .forward_block = 48,
     .backward_block = 24,

@@ -7,8 +7,11 @@
 int dn_visit_block(const dn_visit *v)
 {
     const dn_layer_kind *kind = v->layer->kind;
-    const int block = v->backward ? kind->backward_block : kind->forward_block;
-    return block > 0 ? block : v->layer->weights_in;
+    const int own = v->backward ? kind->backward_block : kind->forward_block;
+    const int all = v->layer->weights_in;
+    if (v->products->operands != NULL && kind->fill != NULL && !kind->im2col)
+        return v->backward ? v->products->operands->backward_block : all;
+    return own > 0 ? own : all;
 }
 
 int dn_block_rows(const dn_visit *v, int first)
@@ -190,15 +193,19 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
 /* The gradient of one output's weights of `rows` inputs, from column `o` of its sums. */
 static void turn_sums(const dn_layer *l, float (*sums)[DN_LANES], int o, int rows, float *to)
 {
-    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    if (l->taps == 1) { /* most weights: as fast as they can be moved */
+        for (int c = 0; c < rows; c++)
+            to[c] = sums[c][o];
+        return;
+    }
     for (int c = 0; c < rows; c++, to += l->taps) {
         float turned[DN_WINOGRAD];
-        for (int m = 0; m < matrices; m++)
+        for (int m = 0; l->kind->winograd && m < DN_WINOGRAD; m++)
             turned[m] = sums[m * rows + c][o];
         if (l->kind->winograd)
             transform_weight_gradient(turned, to);
-        else
-            memcpy(to, turned, (size_t)l->taps * sizeof *to);
+        for (int t = 0; !l->kind->winograd && t < l->taps; t++)
+            to[t] = sums[t * rows + c][o];
     }
 }
 
@@ -216,6 +223,13 @@ static void merge_block(const dn_visit *v, int slices, int first, int o)
     float *to = v->leaf + l->weight->offset + (size_t)(first * l->taps);
     for (int i = o; i < o + DN_LANES && i < l->outputs; i++)
         turn_sums(l, sums, i - o, rows, to + (size_t)i * (size_t)(l->weights_in * l->taps));
+}
+
+void dn_wgrad_move(const dn_visit *v, int first, int end)
+{
+    for (int o = 0; o < v->layer->outputs; o += DN_LANES)
+        for (int c = first; c < end; c += dn_visit_block(v))
+            merge_block(v, 1, c, o);
 }
 
 void dn_wgrad_merge(const dn_visit *v, int slices)

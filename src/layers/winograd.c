@@ -77,10 +77,17 @@ static size_t matrices_floats(const tile_block *t, int rows)
     return (DN_WINOGRAD * (size_t)rows - 1) * t->ld + (pad > behind ? pad : behind);
 }
 
-static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
+/* What follows from dy. */
+static void carve_transformed(const dn_visit *v, tile_block *t, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
-    const size_t packed = v->products->packed_dy_floats(outputs, t->tiles);
+    t->m = dn_carve_floats(c, DN_WINOGRAD * v->products->packed_dy_floats(outputs, t->tiles));
+    t->v = dn_carve_floats(c, matrices_floats(t, outputs));
+}
+
+static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, dn_carver *c)
+{
+    const int outputs = v->layer->outputs;
     t->row = dn_carve_padded(c, 1, 0, t->row_reach);
     t->y_row = dn_carve_floats(c, t->written_floats);
     if (!v->backward) {
@@ -91,8 +98,10 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, dn_carver *c)
     /* u is also room for the output's transform before it is packed. */
     t->u = dn_carve_floats(
         c, matrices_floats(t, outputs > BACKWARD_CHANNELS ? outputs : BACKWARD_CHANNELS));
-    t->m = dn_carve_floats(c, DN_WINOGRAD * packed);
-    t->v = dn_carve_floats(c, matrices_floats(t, outputs));
+    if (prepared != NULL)
+        carve_transformed(v, t, &(dn_carver){.memory = (char *)prepared, .inner = 1});
+    else
+        carve_transformed(v, t, c);
 }
 
 static void clear_row(const tile_block *t)
@@ -100,7 +109,8 @@ static void clear_row(const tile_block *t)
     memset(t->row - DN_PADDED_LEAD, 0, (DN_PADDED_LEAD + t->row_reach) * sizeof(float));
 }
 
-static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, dn_carver *c)
+/* All but the memory. */
+static tile_block tile_block_of(const dn_visit *v, const dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
     const size_t columns = ((size_t)layout->width + 1) / 2;
@@ -115,7 +125,14 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, dn_
     t.ld = dn_row_stride(t.tiles);
     t.row_reach = dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
     t.written_floats = (size_t)(t.piece.images * t.written.image_rows) * t.written.pitch;
-    carve_tile_block(v, &t, c);
+    return t;
+}
+
+static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, float *prepared,
+                                    dn_carver *c)
+{
+    tile_block t = tile_block_of(v, part);
+    carve_tile_block(v, &t, prepared, c);
     if (t.row != NULL)
         clear_row(&t);
     return t;
@@ -162,7 +179,7 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
 {
     const dn_layer *l = v->layer;
     dn_carver carver = dn_thread_scratch(v);
-    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
+    const tile_block block = tile_block_create(v, part, NULL, &carver), *t = &block;
     for (int first = 0; first < l->inputs; first += FORWARD_CHANNELS) {
         const int rows = dn_block_rows(v, first);
         transform_inputs(v, t, first, rows);
@@ -227,12 +244,28 @@ static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, in
                            t->u + e * (size_t)rows * t->ld, t->ld, dw + e * matrix);
 }
 
+static void carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
+{
+    tile_block t = tile_block_of(v, part);
+    carve_transformed(v, &t, c);
+}
+
+static void prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
+                       float *prepared)
+{
+    dn_carver carver = dn_thread_scratch(v);
+    tile_block t = tile_block_create(v, part, NULL, &carver);
+    carve_transformed(v, &t, &(dn_carver){.memory = (char *)prepared, .inner = 1});
+    transform_dy(v, pass, &t);
+}
+
 static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                                 const dn_piece *part)
 {
     dn_carver carver = dn_thread_scratch(v);
-    const tile_block block = tile_block_create(v, part, &carver), *t = &block;
-    transform_dy(v, pass, t);
+    const tile_block block = tile_block_create(v, part, task->prepared, &carver), *t = &block;
+    if (task->prepared == NULL)
+        transform_dy(v, pass, t);
     for (int first = task->first; first < task->end; first += BACKWARD_CHANNELS) {
         const int rows = dn_block_rows(v, first);
         clear_row(t);
@@ -253,7 +286,7 @@ static void winograd_scratch(const dn_visit *v, dn_carver *c)
     tile_block_part(v, &piece, 0, &part); /* none is larger */
     dn_pack_scratch(v, c);
     dn_carve_anew(c);
-    tile_block_create(v, &part, c);
+    tile_block_create(v, &part, NULL, c);
 }
 
 const dn_layer_kind dn_layer_winograd = {
@@ -262,6 +295,8 @@ const dn_layer_kind dn_layer_winograd = {
     .kernel = 3,
     .forward_piece = forward_tile_block,
     .backward_piece = backward_tile_block,
+    .carve_dy = carve_dy,
+    .prepare_dy = prepare_dy,
     .part = tile_block_part,
     .scratch = winograd_scratch,
     .forward_block = FORWARD_CHANNELS,

@@ -209,13 +209,15 @@ static dn_visit make_visit(const dn_net *net, int layer, int time)
 {
     const dn_layer *l = &net->layers[layer];
     const int is_late = time >= net->layer_count;
+    const dn_dtype products =
+        l->out < 0 ? DN_FP32 : net->options.dtype; /* the classifier's are few */
     dn_visit v = {.layer = l,
                   .time = time,
                   .backward = time == 2 * net->layer_count - 1 - layer,
                   .spec = &net->spec,
                   .options = &net->options,
                   .kernels = net->kernels,
-                  .products = &net->kernels->products[net->options.dtype],
+                  .products = &net->kernels->products[products],
                   .on_maps = &net->kernels->on_maps[net->options.dtype],
                   .threads = net->threads,
                   .images = net->images,

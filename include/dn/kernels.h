@@ -189,7 +189,8 @@ typedef struct dn_operand_kernels {
     void (*round)(dn_form form, int rows, size_t n, const float *x, size_t x_ld, float *to,
                   size_t to_ld);
 
-    int backward_block; /* input channels that fill the tiles of wgrad and of the input's gradient */
+    int backward_block; /* input channels that fill the tiles of wgrad and of the input's gradient
+                         */
 } dn_operand_kernels;
 
 /*
@@ -198,7 +199,7 @@ typedef struct dn_operand_kernels {
  * is packed has a format of the set's own, and is counted in floats.
  */
 typedef struct dn_product_kernels {
-    const char *name; /* of the instructions that multiply: "avx2" */
+    const char *name;                   /* of the instructions that multiply: "avx2" */
     const dn_operand_kernels *operands; /* that x of gemm is DN_PAIRED and x of wgrad DN_PLANAR; or
                                            NULL: both are rows of floats */
 

@@ -34,7 +34,7 @@ for table in generic narrow wide; do
         -DDN_ISA=$table
 done
 for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic} src/train/optimizer src/layers/layout \
-    tests/check_{kernels,products,winograd,winograd_conv,rows,stride,update,pixels} \
+    tests/check_{kernels,products,operands,winograd,winograd_conv,rows,stride,update,pixels} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done

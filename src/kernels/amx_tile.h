@@ -24,8 +24,19 @@ typedef struct amx_config {
     uint8_t rows[16];
 } amx_config;
 
+/* How many rows tiles have, in two layouts of a block of sums; `pairs` of the inner dimension in a
+ * row of A and a column of B:
+ *
+ *     lower > 0: 2 x 2 tiles, as drawn above      lower = 0: 1 x 4     B5  B6  B7  B5
+ *                                                                  A4  C0  C1  C2  C3
+ */
+typedef struct amx_shape {
+    int upper, lower, pairs;
+} amx_shape;
+
 typedef struct amx_tiles {
     amx_config config;
+    amx_shape shape;
 #ifndef __AMX_BF16__
     unsigned char tile[AMX_TILES][AMX_ROWS][AMX_BYTES];
 #endif
@@ -107,19 +118,14 @@ static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 }
 #endif
 
-/* How many rows tiles have, in two layouts of a block of sums; `pairs` of the inner dimension in a
- * row of A and a column of B:
- *
- *     lower > 0: 2 x 2 tiles, as drawn above      lower = 0: 1 x 4     B5  B6  B7  B5
- *                                                                  A4  C0  C1  C2  C3
- */
-typedef struct amx_shape {
-    int upper, lower, pairs;
-} amx_shape;
-
-/* Configures the tiles, which become undefined; ends with amx_release. */
+/* Configures the tiles where they have another shape; they become undefined. `tiles` begins as
+ * zeros and ends with amx_release. */
 static inline void amx_use(amx_tiles *tiles, amx_shape s)
 {
+    const amx_shape now = tiles->shape;
+    if (now.upper == s.upper && now.lower == s.lower && now.pairs == s.pairs)
+        return;
+    tiles->shape = s;
     const int rows[AMX_TILES] = {s.upper,
                                  s.upper,
                                  s.lower ? s.lower : s.upper,

@@ -80,8 +80,8 @@ static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int 
         float row[STEP] = {0};
         for (int k = skipped; k < end && o + i < from->outputs && !dense; k++)
             row[k] = w[k * from->in_step];
-        const int direct = dense && o + i < from->outputs;
-        store_words(packed, direct ? planar_step(w, (size_t)end) : planar_step(row, STEP));
+        const int as_it_is = dense && o + i < from->outputs;
+        store_words(packed, as_it_is ? planar_step(w, (size_t)end) : planar_step(row, STEP));
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * The loops of bf16.c in AMX tiles: blocks of sums of 2 x 2 tiles, for which four loads feed four
  * tile products of 8192 multiply-adds, or of 1 x 4 where a single row or column of tiles is left
- * (drawn in amx_tile.h). Tiles are configured once for the blocks of a row.
+ * (drawn in amx_tile.h). Tiles are configured again only where another shape follows.
  *
  * gemm: rows are outputs, columns pixels, the inner dimension (tap, pairs of inputs). B is a
  * DN_PAIRED operand as it is, and a tap is an offset in it.
@@ -14,7 +14,7 @@
 enum {
     PACK_ROWS = AMX_ROWS, /* outputs of a packed tile */
     BLOCK = 2 * AMX_ROWS, /* rows and columns of a block of 2 x 2 tiles */
-    WIDE = 4 * AMX_ROWS   /* columns of one of 1 x 4, or rows of one of 4 x 1 */
+    WIDE = 4 * AMX_ROWS   /* columns of one of 1 x 4 */
 };
 
 INLINE int at_most(int n, int most)

@@ -18,7 +18,7 @@ static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, dn_form f
                               operand, view->ld);
     else
         v->products->operands->norm_relu(form, b->rows, &view->padded, x, v->in->layout.stride,
-                                         scale, shift, operand, view->ld);
+                                         scale, shift, operand, b->operand_ld);
 }
 
 /* The pixels of dx without their border. */
@@ -85,7 +85,7 @@ const dn_layer_kind dn_layer_conv1x1 = {
     .backward_block = 24,
     .part = dn_gemm_part,
     .fuses_dgrad = 1,
-    .direct = 1,
+    .fills_forms = 1,
     .fill = fill_normalised,
     .dgrad = dgrad_into_map,
 };
@@ -101,7 +101,7 @@ const dn_layer_kind dn_layer_conv3x3 = {
     .scratch = dn_gemm_scratch,
     .forward_block = 48,
     .backward_block = 24,
-    .direct = 1,
+    .fills_forms = 1,
     .fill = fill_normalised,
     .dgrad = dgrad_into_map,
 };

@@ -6,6 +6,7 @@
  * from the number of threads as well. Tasks of one slice need the same of the output's gradient:
  * where there are several, it is prepared first.
  */
+#include <assert.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 enum {
     SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
     MAX_SLICES = 64,
-    SLICES_A_THREAD = 4, /* below which channels are cut as well */
-    TASKS_A_THREAD = 8   /* into so many tasks */
+    SLICES_A_THREAD = 4,      /* below which channels are cut as well */
+    TASKS_A_THREAD = 8,       /* into so many tasks */
+    PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
 };
 
 static int divide_up(int x, int by)
@@ -49,7 +51,7 @@ static int range_count(const dn_visit *v)
 }
 
 /* Parts of the first piece, which no other has more of. */
-static int part_count(const dn_visit *v)
+static int parts_of_piece(const dn_visit *v)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
     dn_piece part;
@@ -84,9 +86,12 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
     v->wgrad = dn_carve_floats(c, (size_t)slice_count(v) * dn_wgrad_size(v, l->weights_in));
     if (l->kind->carve_dy == NULL || range_count(v) == 1)
         return;
+    v->parts = parts_of_piece(v);
     v->prepared_floats = prepared_floats(v);
-    v->prepared =
-        dn_carve_floats(c, (size_t)(v->out->layout.pieces * part_count(v)) * v->prepared_floats);
+    const size_t all = (size_t)(v->out->layout.pieces * v->parts) * v->prepared_floats;
+    assert(takes_weights); /* whose packing ends what prepares */
+    if (all <= PREPARED_FLOATS)
+        v->prepared = dn_carve_floats(c, all);
 }
 
 dn_carver dn_thread_scratch(const dn_visit *v)
@@ -139,14 +144,14 @@ void dn_layer_forward(const dn_visit *v, const dn_pass *pass)
 /* Where part `part` of a piece has its share of v->prepared. */
 static float *prepared_at(const dn_visit *v, int piece, int part)
 {
-    const size_t index = (size_t)(piece * part_count(v) + part);
+    const size_t index = (size_t)(piece * v->parts + part);
     return v->prepared != NULL ? v->prepared + index * v->prepared_floats : NULL;
 }
 
 /* Inside a parallel region; packing of weights ends it. */
 static void prepare_parts(const dn_visit *v, const dn_pass *pass)
 {
-    const int parts = part_count(v);
+    const int parts = v->parts;
 #pragma omp for schedule(dynamic) nowait
     for (int i = 0; i < v->out->layout.pieces * parts; i++) {
         const dn_piece piece = dn_layout_piece(&v->out->layout, i / parts);

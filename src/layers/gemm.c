@@ -1,14 +1,16 @@
 /*
  * The loops of layers that are a gemm over panels; see gemm.h.
  *
- * Forward, a piece at a time: a panel of input channels is filled (normalised as it is filled),
- * multiplied, and the sums are written in place into the output map.
+ * Forward, a part of a piece at a time: a panel of input channels is filled (normalised as it is
+ * filled), multiplied, and the sums are written in place into the output map.
  *
- * Backward, a piece of a task at a time: the output's gradient is loaded with the deferred
- * correction applied, and packed for the wgrad, once for the task; then, block by block of its
- * channels, the panel is filled again and gives the weights' gradient, and the product with the
- * transposed weights gives the input's. A panel is filled once for both. Without taps, a piece is
- * cut further, into pixels whose dy stays in the cache.
+ * Backward, a part of a piece of a task at a time: the output's gradient is loaded with the
+ * deferred correction applied, and made into what gemm and wgrad read of it, once for all tasks
+ * that share it or once for the task; then, block by block of its channels, the panel is filled
+ * again and gives the weights' gradient, and the product with the transposed weights gives the
+ * input's. Without taps a piece is cut into parts of pixels whose operands stay in the cache.
+ *
+ * A panel is rows of floats, or where products have operands in forms of their own, one of these.
  */
 #include "layers/gemm.h"
 
@@ -22,8 +24,8 @@ enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 typedef struct gemm_scratch {
     float *operand; /* what products read */
     float *panel, *plane;
-    float *y;               /* forward, unless sums go straight into the map */
-    float *paired, *packed; /* backward: dy as gemm reads it, and as wgrad does */
+    float *y;           /* forward, unless sums go straight into the map */
+    float *dy, *packed; /* backward: dy as gemm reads it, and as wgrad does */
     float *dx, *pixels;
 } gemm_scratch;
 
@@ -141,92 +143,86 @@ static size_t dx_reach(const dn_visit *v, const dn_gemm_view *view)
     return v->layer->kind->fuses_dgrad ? DN_DX_PIXELS : output_reach(view);
 }
 
-/* Rows of a panel: channels that a kind fills at once. */
-static size_t panel_rows(const dn_visit *v, size_t block)
+/* Floats from row to row of an operand: a DN_PLANAR one has two elements a float. */
+static size_t operand_stride(const dn_visit *v, const dn_gemm_view *view)
 {
-    const size_t rows = (size_t)v->layer->kind->forward_block;
-    return v->backward || rows == 0 ? block : smaller(rows, block);
+    return v->backward && v->products->operands != NULL ? dn_row_stride((view->ld + 1) / 2)
+                                                        : view->ld;
 }
 
-/* Operands in a form of their own, and the panel that they are rounded from (the normalised map
- * needs none); or the panel alone. */
+/* An operand in a form of its own, and the panel that it is rounded from, unless the kind needs
+ * none; or the panel alone. */
 static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t block,
                            gemm_scratch *s, dn_carver *c)
 {
-    const dn_layer *l = v->layer;
-    const size_t reach = padded_reach(&view->padded);
+    const size_t reach = padded_reach(&view->padded), ld = operand_stride(v, view);
     const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
     if (v->products->operands == NULL) {
         s->operand = s->panel = dn_carve_padded(c, block, view->ld, reach);
         return;
     }
-    if (v->backward) /* two elements a float */
-        s->operand = dn_carve_padded(c, block, view->ld, (formed + 1) / 2);
-    else
-        s->operand = dn_carve_padded(c, (block + 1) / 2, view->ld, formed);
-    if (!l->kind->direct)
-        s->panel = dn_carve_padded(c, panel_rows(v, block), view->ld, reach);
+    s->operand = v->backward ? dn_carve_padded(c, block, ld, (formed + 1) / 2)
+                             : dn_carve_padded(c, (block + 1) / 2, ld, formed);
+    if (!v->layer->kind->fills_forms)
+        s->panel = dn_carve_padded(c, block, view->ld, reach);
 }
 
-/* What follows from dy, by itself or as `prepared`. */
-static void carve_dy(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
+/* What gemm and wgrad read of dy. */
+static void carve_forms_of_dy(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s,
+                              dn_carver *c)
 {
     const size_t outputs = (size_t)v->layer->outputs, reach = padded_reach(&view->padded);
     const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
     if (v->products->operands == NULL)
-        s->paired = dn_carve_padded(c, outputs, view->ld, reach);
+        s->dy = dn_carve_padded(c, outputs, view->ld, reach);
     else if (v->layer->kind->dgrad != NULL)
-        s->paired = dn_carve_padded(c, (outputs + 1) / 2, view->ld, formed);
+        s->dy = dn_carve_padded(c, (outputs + 1) / 2, view->ld, formed);
     s->packed =
         dn_carve_floats(c, v->products->packed_dy_floats(v->layer->outputs, view->positions));
 }
 
-/* dy as floats: that of `paired` where products read it so. */
-static float *carve_floats_of_dy(const dn_visit *v, const dn_gemm_view *view, const gemm_scratch *s,
-                                 dn_carver *c)
+/* dy as floats, for as long as these are made of it. */
+static float *carve_rows_of_dy(const dn_visit *v, const dn_gemm_view *view, const gemm_scratch *s,
+                               dn_carver *c)
 {
-    return v->products->operands == NULL ? s->paired
+    return v->products->operands == NULL ? s->dy
                                          : dn_carve_padded(c, (size_t)v->layer->outputs, view->ld,
                                                            padded_reach(&view->padded));
 }
 
-static gemm_scratch carve_scratch(const dn_visit *v, const dn_gemm_view *view, float *prepared,
-                                  dn_carver *c)
+/* All else. */
+static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
     const size_t block = smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
-    const size_t outputs = (size_t)l->outputs;
-    gemm_scratch s = {0};
-    if (prepared != NULL)
-        carve_dy(v, view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
-    else if (v->backward)
-        carve_dy(v, view, &s, c);
-    carve_operands(v, view, block, &s, c);
-    s.plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
-    if (!v->backward) {
-        if (!is_direct(v))
-            s.y = dn_carve_floats(c, (outputs - 1) * view->ld + output_reach(view));
-        return s;
-    }
-    if (l->kind->dgrad == NULL || is_fused(v))
-        return s;
+    carve_operands(v, view, block, s, c);
+    s->plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
+    if (!v->backward && !is_direct(v))
+        s->y = dn_carve_floats(c, ((size_t)l->outputs - 1) * view->ld + output_reach(view));
+    if (!v->backward || l->kind->dgrad == NULL || is_fused(v))
+        return;
     /* Kernels that unpool dx read up to a vector behind its pixels. */
     const size_t behind = l->kind->plane != NULL ? view->positions + DN_LANES - 1 : 0;
-    s.dx = dn_carve_floats(c, (block - 1) * dx_stride(v, view) + larger(dx_reach(v, view), behind));
+    s->dx =
+        dn_carve_floats(c, (block - 1) * dx_stride(v, view) + larger(dx_reach(v, view), behind));
     if (l->taps > 1)
-        s.pixels = dn_carve_floats(c, (block - 1) * view->ld + dn_round_lanes(view->piece.pixels));
-    return s;
+        s->pixels = dn_carve_floats(c, (block - 1) * view->ld + dn_round_lanes(view->piece.pixels));
 }
 
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger than the first */
     dn_piece part;
+    gemm_scratch s = {0};
     dn_piece_part(v, &piece, 0, &part);
     const dn_gemm_view view = view_of_piece(v, &part);
-    const gemm_scratch s = carve_scratch(v, &view, NULL, c);
-    if (v->backward)
-        carve_floats_of_dy(v, &view, &s, c);
+    if (v->backward) {
+        carve_forms_of_dy(v, &view, &s, c);
+        dn_carver first = *c;
+        carve_rows_of_dy(v, &view, &s, &first);
+        c->most = larger(c->most, first.most);
+    }
+    carve_rest(v, &view, &s, c);
 }
 
 /* ---- operands ---- */
@@ -241,18 +237,7 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, floa
     const dn_gemm_view *view = b->view;
     if (v->products->operands != NULL)
         v->products->operands->round(form, b->rows, dn_padded_floats(&view->padded), b->panel,
-                                     view->ld, operand, view->ld);
-}
-
-/* The forward operand of a block, as many channels at a time as the kind fills at once. */
-static void fill_block(const dn_visit *v, dn_gemm_block b, float *operand)
-{
-    const int end = b.first + b.rows, at_once = (int)panel_rows(v, (size_t)b.rows);
-    for (; b.first < end; b.first += at_once) {
-        b.rows = end - b.first < at_once ? end - b.first : at_once;
-        v->layer->kind->fill(v, &b, DN_PAIRED, operand);
-        operand += dn_form_floats(DN_PAIRED, at_once, b.view->ld);
-    }
+                                     view->ld, operand, b->operand_ld);
 }
 
 /* ---- forward ---- */
@@ -263,7 +248,8 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
     const dn_gemm_view view = view_of_piece(v, piece);
     const size_t stride = v->out->layout.stride;
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, NULL, &c);
+    gemm_scratch s = {0};
+    carve_rest(v, &view, &s, &c);
     void *to = dn_map_at(v->out, v->y, dn_map_index(v->out, piece, l->first, 0));
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
@@ -271,9 +257,10 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
         const dn_gemm_block b = {.view = &view,
                                  .first = first,
                                  .rows = dn_block_rows(v, first),
+                                 .operand_ld = view.ld,
                                  .panel = s.panel,
                                  .plane = s.plane};
-        fill_block(v, b, s.operand);
+        l->kind->fill(v, &b, DN_PAIRED, s.operand);
         v->products->gemm(dn_packed_at(v, first), l->outputs, b.rows, &view.taps, view.positions,
                           s.operand, view.ld, y, y_ld, first > 0);
     }
@@ -286,13 +273,13 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
 
 /* ---- backward ---- */
 
-/* paired, packed = the output's gradient in the padded layout, deferred correction applied, for
- * gemm and for wgrad. */
+/* dy, packed = the output's gradient in the padded layout, deferred correction applied, as gemm and
+ * wgrad read it. */
 static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view,
                     const gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    float *const dy = carve_floats_of_dy(v, view, s, c);
+    float *const dy = carve_rows_of_dy(v, view, s, c);
     const size_t at = dn_map_index(v->out, &view->piece, l->first, view->source);
     const size_t stride = v->out->layout.stride;
     v->on_maps->affine(l->outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
@@ -301,16 +288,16 @@ static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *
         dn_dropout(v, pass, &view->padded, &view->piece, view->source, o,
                    dy + (size_t)o * view->ld);
     v->products->pack_dy(s->packed, l->outputs, view->positions, dy + view->first, view->ld);
-    if (s->paired != dy && s->paired != NULL)
+    if (v->products->operands != NULL && s->dy != NULL)
         v->products->operands->round(DN_PAIRED, l->outputs, dn_padded_floats(&view->padded), dy,
-                                     view->ld, s->paired, view->ld);
+                                     view->ld, s->dy, view->ld);
 }
 
 void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
 {
     const dn_gemm_view view = view_of_piece(v, part);
     gemm_scratch s = {0};
-    carve_dy(v, &view, &s, c);
+    carve_forms_of_dy(v, &view, &s, c);
 }
 
 void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
@@ -319,7 +306,7 @@ void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *
     const dn_gemm_view view = view_of_piece(v, part);
     dn_carver c = dn_thread_scratch(v);
     gemm_scratch s = {0};
-    carve_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
+    carve_forms_of_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
     load_dy(v, pass, &view, &s, &c);
 }
 
@@ -340,25 +327,33 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
     const dn_layer *l = v->layer;
     const dn_gemm_view view = view_of_piece(v, piece);
     dn_carver c = dn_thread_scratch(v);
-    const gemm_scratch s = carve_scratch(v, &view, task->prepared, &c);
-    if (task->prepared == NULL)
-        load_dy(v, pass, &view, &s, &c);
+    gemm_scratch s = {0};
+    if (task->prepared != NULL) {
+        carve_forms_of_dy(v, &view, &s, &(dn_carver){.memory = (char *)task->prepared, .inner = 1});
+    } else {
+        carve_forms_of_dy(v, &view, &s, &c);
+        dn_carver first = c;
+        load_dy(v, pass, &view, &s, &first);
+    }
+    carve_rest(v, &view, &s, &c);
     for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
         dn_gemm_block b = {.view = &view,
                            .first = first,
                            .rows = dn_block_rows(v, first),
+                           .operand_ld = operand_stride(v, &view),
                            .panel = s.panel,
                            .plane = s.plane,
                            .dx = s.dx,
                            .pixels = s.pixels,
                            .dx_ld = dx_stride(v, &view)};
-        l->kind->fill(v, &b, DN_PLANAR, s.operand);
-        if (!l->weight->frozen) /* else it stays 0 */
+        if (!l->weight->frozen) { /* else it stays 0 */
+            l->kind->fill(v, &b, DN_PLANAR, s.operand);
             v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed, s.operand,
-                               view.ld, dn_wgrad_at(v, task->slice, first));
+                               b.operand_ld, dn_wgrad_at(v, task->slice, first));
+        }
         if (l->kind->dgrad == NULL)
             continue;
         b.sums = dn_partial(v, view.piece.index, first);
-        l->kind->dgrad(v, &b, s.paired, dn_packed_at(v, first));
+        l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));
     }
 }

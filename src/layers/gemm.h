@@ -64,12 +64,13 @@ typedef struct dn_gemm_view {
     ptrdiff_t source;        /* where its source begins, from the piece's first pixel */
     size_t first, positions; /* in the padded layout: what the gemm goes over */
     dn_taps taps;            /* from the layout's first pixel */
-    size_t ld;               /* floats from row to row of a panel, or of an operand's form */
+    size_t ld;               /* floats from row to row of a panel, or of DN_PAIRED */
 } dn_gemm_view;
 
 struct dn_gemm_block {
     const dn_gemm_view *view;
     int first, rows;    /* input channels [first, first + rows) */
+    size_t operand_ld;  /* floats from row to row of the operand */
     float *panel;       /* scratch(rows, ld) for dn_gemm_rows */
     float *plane;       /* scratch of the kind */
     float *dx, *pixels; /* backward: scratch(rows, dx_ld), of a 3x3 the latter without border */

@@ -90,6 +90,7 @@ typedef struct dn_visit {
     float *wgrad;    /* weight gradients of slices */
     float *prepared; /* (pieces, parts, prepared_floats) backward: of dy, or NULL */
     size_t prepared_floats;
+    int parts; /* of a piece, at most */
     float *scratch;
     size_t scratch_floats;
     int short_part; /* for tests: the part that is carved a vector too short: of a thread's scratch,
@@ -140,16 +141,15 @@ typedef struct dn_layer_kind {
     int kernel; /* pixels of its side */
 
     /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels that are filled at once, 0: all; and of a
-                                          channel block (dn_visit_block) unless products have
-                                          operands in forms of their own */
+    int forward_block, backward_block; /* input channels of a channel block, 0: all */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
     int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over
                         DN_DX_PIXELS at a time */
-    int direct;      /* 1: fill writes operands in every form, without a panel */
+    int fills_forms; /* 1: fill writes operands in every form, of any number of channels, without a
+                        panel: channel blocks are then as those products want them */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
     void (*fill)(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);

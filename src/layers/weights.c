@@ -9,7 +9,7 @@ int dn_visit_block(const dn_visit *v)
     const dn_layer_kind *kind = v->layer->kind;
     const int own = v->backward ? kind->backward_block : kind->forward_block;
     const int all = v->layer->weights_in;
-    if (v->products->operands != NULL && kind->fill != NULL && !kind->im2col)
+    if (v->products->operands != NULL && kind->fills_forms)
         return v->backward ? v->products->operands->backward_block : all;
     return own > 0 ? own : all;
 }
@@ -198,14 +198,14 @@ static void turn_sums(const dn_layer *l, float (*sums)[DN_LANES], int o, int row
             to[c] = sums[c][o];
         return;
     }
+    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
     for (int c = 0; c < rows; c++, to += l->taps) {
         float turned[DN_WINOGRAD];
-        for (int m = 0; l->kind->winograd && m < DN_WINOGRAD; m++)
-            turned[m] = sums[m * rows + c][o];
+        float *const row = l->kind->winograd ? turned : to;
+        for (int m = 0; m < matrices; m++)
+            row[m] = sums[m * rows + c][o];
         if (l->kind->winograd)
             transform_weight_gradient(turned, to);
-        for (int t = 0; !l->kind->winograd && t < l->taps; t++)
-            to[t] = sums[t * rows + c][o];
     }
 }
 

@@ -16,8 +16,8 @@
 typedef enum kind {
     FLAG,     /* int, 1, or as a word of dn_parse_truth says */
     TEXT,     /* const char * */
-    INTEGER,  /* int from 1 to `max` */
-    OPTIONAL, /* the same, or where no number follows, `min` */
+    INTEGER,  /* int from `min` to `max` */
+    OPTIONAL, /* int from 1 to `max`, or where no number follows, `min` */
     WHOLE,    /* int64_t from `min` to `max` */
     FRACTION, /* double between 0 and 1 */
     CHOICE    /* int, the number of a word of `argument`, which has '|' between them */

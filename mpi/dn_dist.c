@@ -1,6 +1,6 @@
 /* dn_dist: parses the command line and runs one command. Where that needs MPI it begins again with
- * other environment variables if too many ranks would spin, starts MPI, finds the rank's cores, and
- * starts the heartbeat and the timeline first. */
+ * another environment if too many ranks would spin or mpirun bound them to a core each, starts MPI,
+ * finds the rank's cores, and starts the heartbeat and the timeline first. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -89,6 +89,9 @@ done
 # How it stands
 start
 says starting "late ranks: not known yet"
+record epoch 2 200 '"seconds": 7200, "images_per_s": 400' >>run/metrics.jsonl
+touch -d "-2 hours" run/metrics.jsonl
+says running
 interval 3 250 1.0 >>run/metrics.jsonl
 says running
 touch -d "-3 minutes" run/metrics.jsonl

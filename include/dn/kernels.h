@@ -172,14 +172,8 @@ typedef enum dn_form { DN_PAIRED, DN_PLANAR, DN_FORMS } dn_form;
 
 enum { DN_FORM_PAD = 2 * DN_LANES }; /* pixels behind a row's last that are zeros */
 
-/* Floats from the first row of an operand to where `rows` further ones begin; `rows` is even. */
-static inline size_t dn_form_floats(dn_form form, int rows, size_t ld)
-{
-    return (size_t)(form == DN_PAIRED ? rows / 2 : rows) * ld;
-}
-
 /* What writes operands: pixels as said, zeros for the pixel before the first and the DN_FORM_PAD
- * behind the last. Addresses are multiples of 4 bytes. */
+ * behind the last. `to` is on a multiple of 4 bytes. */
 typedef struct dn_operand_kernels {
     /* max(0, scale * x + shift) of rows of a map, in the padded layout. */
     void (*norm_relu)(dn_form form, int rows, const dn_padded *padded, const void *x, size_t x_ld,
@@ -199,7 +193,7 @@ typedef struct dn_operand_kernels {
  * is packed has a format of the set's own, and is counted in floats.
  */
 typedef struct dn_product_kernels {
-    const char *name;                   /* of the instructions that multiply: "avx2" */
+    const char *name; /* of the table that brought them, for what multiplies: "avx2" */
     const dn_operand_kernels *operands; /* that x of gemm is DN_PAIRED and x of wgrad DN_PLANAR; or
                                            NULL: both are rows of floats */
 

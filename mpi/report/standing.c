@@ -157,12 +157,14 @@ static dn_status take_measures(dn_standing *s, const json_t *records)
     return DN_OK;
 }
 
-/* What stands in the newest records. *longest: seconds of an interval or epoch. */
+/* What stands in the newest records. *longest: seconds of an interval, or where there is none, of
+ * an epoch. */
 static void take_newest(dn_standing *s, const json_t *records, double *longest)
 {
     size_t index;
     const json_t *record;
     double images = (double)NAN;
+    int has_intervals = 0;
     json_array_foreach(records, index, record)
     {
         const double seconds = real_of(record, "seconds");
@@ -186,7 +188,10 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
         s->sum_wait = real_of(record, "sum_wait") / seconds;
         s->late_wait = real_of(record, "late_wait") / seconds;
         s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
-        *longest = fmax(*longest, seconds);
+        const int is_interval = is_kind(record, "interval");
+        if (is_interval || !has_intervals) /* of epochs where there is nothing shorter */
+            *longest = is_interval && !has_intervals ? seconds : fmax(*longest, seconds);
+        has_intervals |= is_interval;
     }
     const double left = (double)(s->last_step - s->step) * images / s->speed;
     s->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;

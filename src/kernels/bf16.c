@@ -164,7 +164,7 @@ static void ISA(norm_relu)(dn_form form, int rows, const dn_padded *padded, cons
     }
 }
 
-/* 16 pixels of two rows from p on, those from n on 0, or with one row zeros beside it. */
+/* 16 pixels of two rows, those from `left` on 0; b NULL: zeros beside a. */
 INLINE words round_paired(const float *a, const float *b, size_t left)
 {
     return paired(load_some(a, left), b != NULL ? load_some(b, left) : (vec){0});

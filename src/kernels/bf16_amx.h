@@ -195,13 +195,13 @@ INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *cons
 {
     const size_t down = AMX_ROWS * g->dw_ld, x_down = 2 * AMX_ROWS * g->x_ld;
     float *const to[4] = {dw[0], dw[1], lower ? dw[0] + down : dw[2], lower ? dw[1] + down : dw[3]};
-    const int one = lower || count > 2, three = lower ? count > 1 : count > 3;
+    const int has_2 = lower || count > 2, has_3 = lower ? count > 1 : count > 3;
     amx_load(t, 0, to[0], 4 * g->dw_ld);
     if (count > 1)
         amx_load(t, 1, to[1], 4 * g->dw_ld);
-    if (one)
+    if (has_2)
         amx_load(t, 2, to[2], 4 * g->dw_ld);
-    if (three)
+    if (has_3)
         amx_load(t, 3, to[3], 4 * g->dw_ld);
     for (size_t p = 0; p < g->pixels; p += DN_LANES, dy += DN_LANES * DN_LANES) {
         const size_t at = 2 * p;
@@ -232,9 +232,9 @@ INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *cons
     amx_store(t, 0, to[0], 4 * g->dw_ld);
     if (count > 1)
         amx_store(t, 1, to[1], 4 * g->dw_ld);
-    if (one)
+    if (has_2)
         amx_store(t, 2, to[2], 4 * g->dw_ld);
-    if (three)
+    if (has_3)
         amx_store(t, 3, to[3], 4 * g->dw_ld);
 }
 
@@ -256,7 +256,7 @@ INLINE void wgrad_last(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, i
     }
 }
 
-/* Inputs from `c` on, as many as a block of tiles has, x the outputs of one tap. */
+/* A block of inputs at a time: tap by tap the pairs of columns, then the odd column of all taps. */
 static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     amx_tiles t = {0};

@@ -7,6 +7,8 @@
 #include "layers/gemm.h"
 #include "layers/norm.h"
 
+#include <assert.h>
+
 static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
 {
     const dn_gemm_view *view = b->view;
@@ -46,6 +48,7 @@ static void dgrad_pixels(const dn_visit *v, const dn_gemm_block *b, const float 
     const dn_gemm_view *view = b->view;
     const size_t index = dn_map_index(v->in, &view->piece, b->first, (ptrdiff_t)at);
     float sums[2 * MOST_ROWS];
+    assert(b->rows <= MOST_ROWS);
     dn_norm_grad args = dn_norm_grad_args(v, b->first, b->rows, index, n, sums);
     if (b->dx == NULL) {
         v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);

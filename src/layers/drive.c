@@ -4,7 +4,7 @@
  *
  * Slices follow from the shape alone; the ranges of channel blocks, which change no sum's order,
  * from the number of threads as well. Tasks of one slice need the same of the output's gradient:
- * where there are several, it is prepared first.
+ * where there are several, and it fits, it is prepared first.
  */
 #include <assert.h>
 #include <math.h>

@@ -8,7 +8,8 @@
  * deferred correction applied, and made into what gemm and wgrad read of it, once for all tasks
  * that share it or once for the task; then, block by block of its channels, the panel is filled
  * again and gives the weights' gradient, and the product with the transposed weights gives the
- * input's. Without taps a piece is cut into parts of pixels whose operands stay in the cache.
+ * input's. The 1x1 of a dense layer cuts a piece into parts of pixels whose operands stay in the
+ * cache.
  *
  * A panel is rows of floats, or where products have operands in forms of their own, one of these.
  */
@@ -52,7 +53,7 @@ static size_t padded_reach(const dn_padded *padded)
                   dn_padded_first(padded) + dn_round_lanes(dn_padded_positions(padded)) + last_tap);
 }
 
-/* Floats from row to row of a panel or an operand. */
+/* Floats from row to row of a panel or a DN_PAIRED operand. */
 static size_t row_floats(const dn_padded *padded)
 {
     return dn_row_stride(dn_padded_floats(padded) + DN_FORM_PAD + 2 * DN_LANES +
@@ -218,9 +219,9 @@ void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
     const dn_gemm_view view = view_of_piece(v, &part);
     if (v->backward) {
         carve_forms_of_dy(v, &view, &s, c);
-        dn_carver first = *c;
-        carve_rows_of_dy(v, &view, &s, &first);
-        c->most = larger(c->most, first.most);
+        dn_carver passing = *c;
+        carve_rows_of_dy(v, &view, &s, &passing);
+        c->most = larger(c->most, passing.most);
     }
     carve_rest(v, &view, &s, c);
 }
@@ -257,7 +258,7 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
         const dn_gemm_block b = {.view = &view,
                                  .first = first,
                                  .rows = dn_block_rows(v, first),
-                                 .operand_ld = view.ld,
+                                 .operand_ld = operand_stride(v, &view),
                                  .panel = s.panel,
                                  .plane = s.plane};
         l->kind->fill(v, &b, DN_PAIRED, s.operand);
@@ -332,8 +333,8 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
         carve_forms_of_dy(v, &view, &s, &(dn_carver){.memory = (char *)task->prepared, .inner = 1});
     } else {
         carve_forms_of_dy(v, &view, &s, &c);
-        dn_carver first = c;
-        load_dy(v, pass, &view, &s, &first);
+        dn_carver passing = c; /* the rest stands where dy's rows did */
+        load_dy(v, pass, &view, &s, &passing);
     }
     carve_rest(v, &view, &s, &c);
     for (int first = task->first; first < task->end; first += dn_visit_block(v)) {

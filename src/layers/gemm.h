@@ -82,7 +82,8 @@ struct dn_gemm_block {
 float *dn_gemm_rows(const dn_visit *v, const dn_gemm_block *b, float *operand);
 void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
 
-/* The functions of a kind with `fill`; the parts are pixels whose dy stays in the cache. */
+/* The functions of a kind with `fill`; the parts are pixels whose dy, or forward whose
+ * DN_PAIRED operand, stays in the cache. */
 void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
 void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                             const dn_piece *piece);

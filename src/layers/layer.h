@@ -127,7 +127,8 @@ typedef struct dn_layer_kind {
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
     /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
-     * and made once for the tasks that share it, where channels are cut into ranges. NULL: none. */
+     * and made once for the tasks that share it, where channels are cut into ranges and it fits.
+     * NULL: none. */
     void (*carve_dy)(const dn_visit *v, const dn_piece *part, dn_carver *c);
     void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
                        float *prepared);

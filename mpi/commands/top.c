@@ -113,7 +113,7 @@ static void print_waits(FILE *to, const dn_standing *s, const window *w)
         snprintf(late, sizeof late, "late ranks: not known%s", s->step > 0 ? "" : " yet");
     else
         snprintf(late, sizeof late,
-                 "latest rank: %" PRId64 ", another waited for it %s of the time", s->late_rank,
+                 "latest rank: %" PRId64 ", another waited for it %.8s of the time", s->late_rank,
                  part);
     print_parts(to, w, &(dn_part){late, 0}, 1);
 }

@@ -164,7 +164,7 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
     size_t index;
     const json_t *record;
     double images = (double)NAN;
-    int has_intervals = 0;
+    const char *const unit = count_kind(records, "interval") > 0 ? "interval" : "epoch";
     json_array_foreach(records, index, record)
     {
         const double seconds = real_of(record, "seconds");
@@ -188,10 +188,8 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
         s->sum_wait = real_of(record, "sum_wait") / seconds;
         s->late_wait = real_of(record, "late_wait") / seconds;
         s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
-        const int is_interval = is_kind(record, "interval");
-        if (is_interval || !has_intervals) /* of epochs where there is nothing shorter */
-            *longest = is_interval && !has_intervals ? seconds : fmax(*longest, seconds);
-        has_intervals |= is_interval;
+        if (is_kind(record, unit))
+            *longest = fmax(*longest, seconds);
     }
     const double left = (double)(s->last_step - s->step) * images / s->speed;
     s->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;

@@ -77,11 +77,12 @@ static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int 
     const int dense = from->in_step == 1 && skipped == 0; /* as those of a 1x1 are */
     for (int i = 0; i < PACK_ROWS; i++, packed += STEP) {
         const float *w = from->w + (o + i) * from->out_step + first * from->in_step + tap;
+        const int is_output = o + i < from->outputs;
         float row[STEP] = {0};
-        for (int k = skipped; k < end && o + i < from->outputs && !dense; k++)
+        for (int k = skipped; k < end && is_output && !dense; k++)
             row[k] = w[k * from->in_step];
-        const int as_it_is = dense && o + i < from->outputs;
-        store_words(packed, as_it_is ? planar_step(w, (size_t)end) : planar_step(row, STEP));
+        store_words(packed,
+                    is_output && dense ? planar_step(w, (size_t)end) : planar_step(row, STEP));
     }
 }
 

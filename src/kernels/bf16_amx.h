@@ -61,6 +61,12 @@ INLINE void zero_block(amx_tiles *t)
 
 /* ---- gemm ---- */
 
+/* Where a step's pairs of inputs are, of one tap of a pixel. */
+INLINE const factor *pairs_at(const gemm_args *a, int tap, int step, size_t pixel)
+{
+    return a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+}
+
 /* Up to 32 outputs, more than 16, of up to 32 pixels. */
 INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float *y, size_t pixel)
 {
@@ -72,8 +78,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float 
         zero_block(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
-            const factor *x =
-                a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+            const factor *x = pairs_at(a, tap, step, pixel);
             amx_load(t, 6, x, 4 * a->x_ld);
             amx_load(t, 4, w, AMX_BYTES);
             amx_dot(t, 0, 4, 6);
@@ -100,8 +105,7 @@ INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y
         zero_block(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
-            const factor *x =
-                a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+            const factor *x = pairs_at(a, tap, step, pixel);
             amx_load(t, 4, w, AMX_BYTES);
             amx_load(t, 5, x, 4 * a->x_ld);
             amx_dot(t, 0, 4, 5);

@@ -213,7 +213,7 @@ static bench bench_create(const bench_shape *s)
     if (s->taps == 9) {
         ptrdiff_t source;
         b.padded = dn_piece_padded(&layout, &b.piece, &source);
-        b.taps = dn_taps_3x3(s->side, 1);
+        b.taps = dn_taps_3x3(s->side);
         b.first = dn_padded_first(&b.padded);
         b.n = dn_padded_positions(&b.padded);
     }

@@ -10,11 +10,20 @@
 #include <math.h>
 #include <string.h>
 
+/* The taps of a 3x3: sign +1 forward, -1 for its transpose. */
+static dn_taps signed_taps(int width, int sign)
+{
+    dn_taps taps = dn_taps_3x3(width);
+    for (int t = 0; t < taps.count; t++)
+        taps.shift[t] *= sign;
+    return taps;
+}
+
 /* One tap, or nine over planes of such a width; and the farthest a tap reaches. */
 static dn_taps make_taps(int count, int width, size_t *reach)
 {
     *reach = count == 1 ? 0 : (size_t)width + 2;
-    return count == 1 ? (dn_taps){.count = 1} : dn_taps_3x3(width, dn_trial_draw(0, 1) ? 1 : -1);
+    return count == 1 ? (dn_taps){.count = 1} : signed_taps(width, dn_trial_draw(0, 1) ? 1 : -1);
 }
 
 /* Random weights (outputs, inputs, taps), or the transposed view of (inputs, outputs, taps). */
@@ -337,7 +346,7 @@ static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
                          const dn_weights *weights, int sign, const dn_guarded *from, dn_expect *e)
 {
     const size_t n = dn_padded_positions(&l->padded);
-    const dn_taps taps = dn_taps_3x3(l->layout->width, sign);
+    const dn_taps taps = signed_taps(l->layout->width, sign);
     const dn_product_kernels *products = &k->products[l->dtype];
     dn_guarded packed = pack(products, weights);
     dn_guarded y = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(n) + DN_LANES);
@@ -356,7 +365,7 @@ static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
     const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
     const size_t first = dn_padded_first(&l->padded), n = dn_padded_positions(&l->padded);
-    const dn_taps taps = dn_taps_3x3(l->layout->width, 1);
+    const dn_taps taps = dn_taps_3x3(l->layout->width);
     dn_weights transposed = l->weights;
     transposed.outputs = l->inputs, transposed.inputs = l->outputs;
     transposed.out_step = l->weights.in_step, transposed.in_step = l->weights.out_step;

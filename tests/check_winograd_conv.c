@@ -73,7 +73,7 @@ typedef struct layer_expect {
  * dw(outputs, inputs, 9) what it contributes. */
 static void expect_pixel(const layer *l, layer_expect *e, double *dw, ptrdiff_t at, size_t pixel)
 {
-    const dn_taps taps = dn_taps_3x3(l->padded.width, 1);
+    const dn_taps taps = dn_taps_3x3(l->padded.width);
     for (int o = 0; o < l->outputs; o++) {
         double y = 0;
         for (int k = 0; k < 9 * l->inputs; k++, dw++) {

@@ -71,7 +71,7 @@ static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
                               .taps = {.count = 1},
                               .ld = row_floats(&padded)};
     }
-    dn_gemm_view view = {.piece = *piece, .taps = dn_taps_3x3(width, 1)};
+    dn_gemm_view view = {.piece = *piece, .taps = dn_taps_3x3(width)};
     view.padded = dn_piece_padded(&v->out->layout, piece, &view.source);
     view.first = dn_padded_first(&view.padded);
     view.positions = dn_padded_positions(&view.padded);

@@ -86,10 +86,10 @@ dn_padded dn_padded_none(size_t pixels)
                        .source_image = pixels};
 }
 
-dn_taps dn_taps_3x3(int width, int sign)
+dn_taps dn_taps_3x3(int width)
 {
     dn_taps taps = {.count = 9};
     for (int t = 0; t < 9; t++)
-        taps.shift[t] = sign * ((t / 3 - 1) * (width + 1) + (t % 3 - 1));
+        taps.shift[t] = (t / 3 - 1) * (width + 1) + (t % 3 - 1);
     return taps;
 }

@@ -52,8 +52,8 @@ dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdif
 /* So many pixels without border. */
 dn_padded dn_padded_none(size_t pixels);
 
-/* The nine taps of a 3x3 convolution over padded pixels: sign +1 forward, -1 for its transpose. */
-dn_taps dn_taps_3x3(int width, int sign);
+/* The nine taps of a 3x3 convolution over padded pixels. */
+dn_taps dn_taps_3x3(int width);
 
 /* The first output pixel in a padded layout, and the positions that a convolution goes over. */
 static inline size_t dn_padded_first(const dn_padded *padded)

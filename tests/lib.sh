@@ -32,8 +32,8 @@ finish() {
     exit $((failures > 0))
 }
 
-# limited COMMAND...: no command of a test may hang.
-limited() { timeout --kill-after=10 120 "$@"; }
+# limited COMMAND...: no command of a test may hang; a slow or busy machine is given its time.
+limited() { timeout --kill-after=10 600 "$@"; }
 
 # refused TEXT ARGUMENT...: $program fails with one last line that holds TEXT, and leaves no temporary
 # file in the current folder.

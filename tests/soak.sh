@@ -13,8 +13,6 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 count=${2:-20}
 seed=${3:-$RANDOM}
 RANDOM=$seed
-stride=150 # steps from a fault to the next
-steps=$(((count + 2) * stride))
 log=$tmp/log
 export LOCAL_SLURM_DIR=$tmp/slurm DN_SOAK=$tmp
 export DN_OUT=$tmp/disk/run DN_GRACE=2 DN_CHECK
@@ -25,7 +23,15 @@ slurm=$(command -v local-slurm) && hosts=$(command -v local-hosts) ||
 [[ -z $(ip netns list) ]] || skip "there are network namespaces already: $(ip netns list | xargs)"
 records
 export DN_DATA=$data
-options=(--batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps --epochs 9)
+
+# Steps from a fault to the next: as many as take half a second, or 150.
+train 2 "$tmp/pace" --max-steps 300 --threads 1 || fail "a run of 300 steps" "$tmp/pace.log"
+[[ $(tail -n 1 "$tmp/pace/metrics.jsonl") =~ \"seconds\":\ *([0-9]+)\.([0-9]{3}) ]] ||
+    fail "expected the run's seconds in the last line of metrics.jsonl" "$tmp/pace/metrics.jsonl"
+stride=$((150000 / (1 + 10#${BASH_REMATCH[1]}${BASH_REMATCH[2]})))
+((stride > 150)) || stride=150
+steps=$(((count + 2) * stride))
+options=(--batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps --epochs 99)
 export DN_ARGS="${options[*]} --checkpoint-every 10 --deadline 4"
 
 say() { printf '%4d s  %s\n' $((SECONDS - began)) "$*"; }
@@ -177,7 +183,7 @@ inflict() {
 
 trap clean_up EXIT
 set_up
-train 2 "$tmp/alone" --max-steps $steps --epochs 9 --threads 1 ||
+train 2 "$tmp/alone" --max-steps $steps --epochs 99 --threads 1 ||
     fail "the run left alone" "$tmp/alone.log"
 expected=$(last_hash "$tmp/alone") || expected=missing
 say "left alone, $steps steps: $expected; seed $seed"

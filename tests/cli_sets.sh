@@ -7,6 +7,7 @@ find_python PIL numpy h5py scipy ||
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 unset DN_SOURCE_DIR
+export TMPDIR=$tmp
 program=create_records
 
 check() { limited "$python" "$here/sets.py" "$@" >out 2>&1 || fail "check $*" out; }
@@ -185,6 +186,5 @@ done
 rm imagenet/tars/ILSVRC2012_img_val.tar
 refused "found no validation images in val nor in ILSVRC2012_img_val.tar; --val-fraction takes them from train" \
     IMAGENET --source imagenet/tars
-[[ -z $(find /tmp -maxdepth 1 -name 'dn_devkit_*' -newer "$tmp/out" 2>/dev/null) ]] ||
-    fail "the devkit's folder is left"
+[[ -z $(compgen -G "$program.*") ]] || fail "the devkit's folder is left"
 finish

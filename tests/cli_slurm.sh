@@ -73,17 +73,22 @@ submit() {
         bash "$tmp/spool folder/slurm_script" >"$tmp/out" 2>&1
 }
 
+# catches_term PROCESS: it has a trap for SIGTERM, which the scripts set last.
+catches_term() {
+    local mask
+    mask=$(sed -n 's/^SigCgt:[[:space:]]*/0x/p' "/proc/$1/status") && ((mask >> 14 & 1))
+}
+
 # signalled SIGNAL VARIABLE=VALUE...: sets `status` to that of a job that gets the signal.
 signalled() {
     local signal=$1 shell
     shift
     : >"$calls"
     cp "$repo/slurm/densenet121.sh" "$tmp/spool folder/slurm_script"
-    env "${job[@]}" tenths=100 "$@" \
+    env "${job[@]}" tenths=6000 "$@" \
         bash "$tmp/spool folder/slurm_script" >"$tmp/out" 2>&1 &
     shell=$!
-    until grep -q ntasks "$calls"; do sleep 0.1; done
-    sleep 0.3
+    until grep -q ntasks "$calls" && catches_term $shell || ! kill -0 $shell; do sleep 0.1; done
     kill -"$signal" $shell
     status=0
     wait $shell || status=$?

@@ -142,10 +142,11 @@ for ((i = 0; i < 600; i++)); do
     ln "large.jpg" "many/x/$i.jpg" && ln "large.jpg" "many/y/$i.jpg"
 done
 many() { limited "$records" FOLDER --source many --out "$@" --shards 50 --short-side 100; }
-# cut SIGNAL OUT SHARD: sends it once the shard is there; the status.
+# cut SIGNAL OUT SHARD: sends it once the shard is there; the status. With many jobs the first shards
+# would end with the last.
 cut() {
     local status=0
-    "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 >cut-out 2>&1 &
+    "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
     while [[ ! -e $2/many-train-$3-of-00050.h5 ]] && kill -0 $! 2>/dev/null; do
         sleep 0.01
     done

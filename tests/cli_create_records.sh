@@ -139,11 +139,8 @@ diff -r before data/cifar10 || fail "another source changed the records"
 mkdir cut
 "$records" CIFAR10 --source other --out cut --shards 40 --jobs 1 >out 2>&1 &
 cut=$!
-for ((i = 0; i < 600; i++)); do
-    [[ ! -e cut/cifar10-train-00001-of-00040.h5 ]] || break
-    sleep 0.1
-done
-kill -KILL "$cut"
+until [[ -e cut/cifar10-train-00001-of-00040.h5 ]] || ! kill -0 "$cut" 2>/dev/null; do sleep 0.01; done
+kill -KILL "$cut" || true
 wait "$cut" 2>/dev/null || true
 [[ -e cut/cifar10-train-00001-of-00040.h5 && ! -e cut/dataset.json ]] ||
     fail "a conversion was not cut off" out
@@ -168,7 +165,7 @@ fi
 # Disks
 if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     trap 'umount "$tmp/disk"; rm -rf "$tmp"' EXIT
-    refused "No space left on device" CIFAR10 --out disk/a --shards 40
+    refused "No space left on device" CIFAR10 --out disk/a --shards 40 --jobs 2 # room for two shards
     [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
     mount -o remount,size=100m disk
     accepted "shards are whole; going on with the others" CIFAR10 --out disk/a --shards 40
@@ -197,9 +194,13 @@ if [[ -d $package ]]; then
     accepted "train 60000 in 2 shards, test 10000 in 1; mean 0.2860, std 0.3530" \
         FASHION_MNIST --out records --shards 2
     if command -v script >/dev/null; then # the last to go on a narrow terminal
-        printf -v quoted '%q ' "$records" FASHION_MNIST --out narrow
-        limited script -qec "stty cols 30; $quoted" /dev/null >out </dev/null ||
-            fail "create_records on a terminal" out
+        for level in 6 10 15 19; do # until it takes long enough to be told
+            rm -rf narrow
+            printf -v quoted '%q ' "$records" FASHION_MNIST --out narrow --level $level
+            limited script -qec "stty cols 30; $quoted" /dev/null >out </dev/null ||
+                fail "create_records on a terminal" out
+            ! grep -q "images/s, " out || break
+        done
         grep -qE $'\r[0-9.]+ images/s, [0-9:]+ left\e\\[K' out ||
             fail "expected the rate and the time left on a narrow terminal" out
         rm -r narrow

@@ -27,10 +27,7 @@ EOF
 "$python" "$here/web.py" web log >port 2>server &
 server=$!
 trap 'kill "$server"; rm -rf "$tmp"' EXIT
-for ((i = 0; i < 100; i++)); do
-    [[ ! -s port ]] || break
-    sleep 0.1
-done
+until [[ -s port ]] || ! kill -0 $server; do sleep 0.1; done
 url=http://127.0.0.1:$(cat port)
 zip=tiny-imagenet-200.zip
 sum=$(sha256sum "web/$zip" | cut -d ' ' -f 1)

@@ -300,7 +300,7 @@ tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads
 profile=$tmp/profile.json
 on_ranks 2 "$dn_dist" bench "${tiny[@]}" --profile "$profile" >"$tmp/output" 2>"$tmp/error" ||
     fail "bench --profile" "$tmp/error"
-limited "$dn_dist" plan --profile "$profile" --nodes 6 --latency 1000 >"$tmp/output" 2>"$tmp/error" ||
+limited "$dn_dist" plan --profile "$profile" --nodes 6 --latency 100000 >"$tmp/output" 2>"$tmp/error" ||
     fail "plan" "$tmp/error"
 rows=$(awk '$1 + 0 > 0 && $2 == 2 * $1 { print $1 }' "$tmp/output" | xargs)
 [[ $rows == "1 2 4 6" ]] || fail "plan: expected rows of 1 2 4 6 nodes of 2 ranks" "$tmp/output"

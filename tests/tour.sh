@@ -31,7 +31,7 @@ normalise() {
         !cut++ { print "..." }' | sed -E \
         -e '/^-{70,}$/,/^-{70,}$/d' \
         -e '/^rank  +host /d' -e '/^[0-9]+(-[0-9]+)?  +[^ ]+  +[0-9]+  +[0-9]+  .*(yes|no)  +[0-9]+$/d' \
-        -e '/^warning: rank [0-9]/d' -e '/^epoch [0-9]+\/[0-9]+ step /d' \
+        -e '/^warning: rank [0-9]/d' -e '/^ +a CPU quota grants /d' -e '/^epoch [0-9]+\/[0-9]+ step /d' \
         -e '/shards are whole/d' \
         -e "s|$HOME|/home/me|g; s|$repo|/home/me/dn_dist|g" \
         -e 's/[0-9.]+ images\/s/N images\/s/g' \
@@ -71,8 +71,8 @@ started() {
     echo "    \$ $2 &"
     eval "$2 >$tmp/job 2>&1 </dev/null &"
     job=$!
-    until [[ -n $(find "$1" -name 'checkpoint-*.h5' 2>/dev/null) ]] || ! kill -0 $job 2>/dev/null; do
-        sleep 0.02
+    until compgen -G "$1/checkpoint-*.h5" >"$tmp/found" || ! kill -0 $job 2>/dev/null; do
+        sleep 0.001 # the run is short
     done
     kill -STOP -$job || true
 }

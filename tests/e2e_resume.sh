@@ -18,7 +18,7 @@ killed() {
     sleep "$seconds"
     cat /proc/$launcher/task/*/children 2>/dev/null | xargs -r kill -KILL 2>/dev/null ||
         echo "the run had ended already"
-    for ((i = 0; i < 300; i++)); do
+    for ((i = 0; i < 3000; i++)); do
         kill -0 $launcher 2>/dev/null || break
         sleep 0.1
     done

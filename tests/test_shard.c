@@ -663,8 +663,11 @@ static void test_few_files(void **state)
     o.shards = TRAIN;
     assert_int_equal(dn_records_make(&made_up, &o, &made), DN_OK);
     const rlim_t files = set_files(32);
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(2); /* each may have files open */
     check_split(DN_TRAIN, TRAIN);
     assert_int_equal(dn_records_verify(folder), DN_OK);
+    omp_set_num_threads(threads);
     set_files(3);
     const dn_status status = dn_shards_open(&shards, folder, DN_TRAIN);
     set_files(files);

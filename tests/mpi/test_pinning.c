@@ -27,8 +27,8 @@ static void *get_mask(void *mask)
     return NULL;
 }
 
-/* The masks of this rank's threads, together, are a later thread's. Where there are as many as cores
- * (a CPU quota may grant fewer) they do not meet. */
+/* The masks of this rank's threads, together, are a later thread's. Where there are as many as
+ * cores (a CPU quota may grant fewer) they do not meet. */
 static void check_threads(const dn_comm *comm, const dn_place *place)
 {
     cpu_set_t later, all;

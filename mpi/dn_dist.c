@@ -27,7 +27,7 @@ static const dn_command commands[] = {
      dn_report_command, "RUN..."},
     {"top", "follow a run in a terminal: progress, curves, late ranks", DN_COMMAND_TOP,
      dn_top_command, "RUN"},
-    {"info", "a model's layers, parameters, multiply-adds and memory plan", DN_COMMAND_INFO,
+    {"info", "a model's parameters, work and memory, and the rate by epoch", DN_COMMAND_INFO,
      dn_info_command, NULL},
     {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench, NULL},
     {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN,

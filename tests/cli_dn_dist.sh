@@ -112,6 +112,7 @@ refused "a folder above records" "one in $tmp/raw/records, expected that" train 
 rm "$tmp/raw/records"
 refused "a raw folder" "create_records NAME --source $tmp/raw" train --data "$tmp/raw" --out "$out"
 refused "no folder" "create_records NAME --out $tmp/none" train --data "$tmp/none" --out "$out"
+[[ ! -e $out ]] || fail "refused starts left $(ls -d "$out"/*)"
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 
 printf 'epochs = 3\nepoch = 4\n' >"$tmp/bad.ini"
@@ -135,6 +136,13 @@ for file in "$recipes"/*.ini; do
     limited "$dn_dist" info --recipe "$name" >"$tmp/recipe" 2>"$tmp/error" &&
         grep -q "^learning rate, [a-z-]* schedule" "$tmp/recipe" || fail "--recipe $name" "$tmp/error"
 done
+limited "$dn_dist" info --model densenet121 --schedule plateau --plateau-patience 3 >"$tmp/output" ||
+    fail "info --plateau-patience"
+[[ $(grep -c . "$tmp/output") == 10 ]] && grep -q "^parameters 7978856, multiply-adds .* 2602950656$" "$tmp/output" ||
+    fail "info: expected a summary of 10 lines" "$tmp/output"
+limited "$dn_dist" info --model densenet121 --layers >"$tmp/output" &&
+    grep -q "^features.denseblock4.denselayer16.conv2 .* 7x7 .* 32x7x7 " "$tmp/output" ||
+    fail "info --layers" "$tmp/output"
 mkdir "$tmp/recipes"
 printf '; Mine\nlr = 0.5\nepochs = 4\nschedule = multi-step\nmilestones = 3\n' >"$tmp/recipes/mine.ini"
 DN_RECIPES=$tmp/recipes limited "$dn_dist" recipes >"$tmp/output" || fail "recipes of one's own"
@@ -220,7 +228,7 @@ on_ranks 2 "$dn_dist" bench "${halved[@]}" --size 28 --sync-bn --steps 1 --warmu
 
 # --- large models ---------------------------------------------------------------------------------
 
-limited "$dn_dist" info --size 4096 --model \
+limited "$dn_dist" info --layers --size 4096 --model \
     blocks=4096,4096,4096,4096,4096,4096,4096,4096:growth=1:stem=imagenet >"$tmp/output" 2>"$tmp/error" ||
     fail "info of 65,000 layers" "$tmp/error"
 
@@ -402,7 +410,7 @@ eval=(eval --checkpoint "$checkpoint" --data "$data" --threads 1)
 unwritten "$dn_dist"
 unwritten "$dn_dist" --version
 unwritten "$dn_dist" train --help
-unwritten "$dn_dist" info --model densenet121 # more than a buffer of output
+unwritten "$dn_dist" info --layers --model densenet121 # more than a buffer of output
 unwritten "$dn_dist" "${eval[@]}"
 unwritten "$dn_dist" "${eval[@]}" --json
 unwritten "$dn_dist" bench "${one_step[@]}"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +94,24 @@ static void test_forked(void **state)
     dn_claim_release(&claim);
 }
 
+/* A folder that was made for a run that does not begin goes with it; one that was there stays, and
+ * so does what stands in it. */
+static void test_abandoned(void **state)
+{
+    (void)state;
+    dn_claim claim = {.folder = ""};
+    unlink(lock);
+    rmdir(folder);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    assert_int_equal(access(lock, F_OK), 0);
+    dn_claim_abandon(&claim);
+    assert_int_equal(access(folder, F_OK), -1);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    dn_claim_abandon(&claim);
+    assert_int_equal(access(lock, F_OK), 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -106,6 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_taken),
         cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_abandoned),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -1,4 +1,4 @@
-/* `dn_dist info`: layers, parameters, multiply-adds, and the memory plan. */
+/* `dn_dist info`: parameters, multiply-adds and memory; with --layers, of what they consist. */
 #include "commands/commands.h"
 #include "commands/settings.h"
 #include "dn/layer_info.h"
@@ -8,38 +8,45 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static void print_layers(const dn_net *net)
+static void print_layer(const dn_layer_info *layer)
+{
+    char in[48], out[48];
+    snprintf(in, sizeof in, "%dx%dx%d", layer->in_channels, layer->in_height, layer->in_width);
+    snprintf(out, sizeof out, "%dx%dx%d", layer->out_channels, layer->out_height, layer->out_width);
+    printf("%-44s %-13s %16s %16s %10zu %14.0f\n", layer->name, layer->kind, in, out,
+           layer->parameters, layer->multiply_adds);
+}
+
+static void print_layers(const dn_net *net, int is_listed)
 {
     double multiply_adds = 0;
-    printf("%-44s %-13s %16s %16s %10s %14s\n", "layer", "kind", "input CxHxW", "output CxHxW",
-           "parameters", "multiply-adds");
+    if (is_listed)
+        printf("\n%-44s %-13s %16s %16s %10s %14s\n", "layer", "kind", "input CxHxW",
+               "output CxHxW", "parameters", "multiply-adds");
     for (int i = 0; i < dn_net_view(net).layers; i++) {
         dn_layer_info layer;
-        char in[48], out[48];
         dn_net_layer_info(net, i, &layer);
-        snprintf(in, sizeof in, "%dx%dx%d", layer.in_channels, layer.in_height, layer.in_width);
-        snprintf(out, sizeof out, "%dx%dx%d", layer.out_channels, layer.out_height,
-                 layer.out_width);
-        printf("%-44s %-13s %16s %16s %10zu %14.0f\n", layer.name, layer.kind, in, out,
-               layer.parameters, layer.multiply_adds);
+        if (is_listed)
+            print_layer(&layer);
         multiply_adds += layer.multiply_adds;
     }
-    printf("\nparameters %zu, multiply-adds an image forward %.0f\n",
+    printf("%sparameters %zu, multiply-adds an image forward %.0f\n", is_listed ? "\n" : "",
            dn_net_view(net).parameter_count, multiply_adds);
 }
 
-static void print_memory_plan(const dn_net *net)
+static void print_memory_plan(const dn_net *net, int is_listed)
 {
     const dn_view view = dn_net_view(net);
     size_t most = 0;
-    printf("\nmemory plan, training, batch %d: %zu bytes\n", view.batch, view.arena_bytes);
-    printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
+    printf("memory plan, training, batch %d: %zu bytes\n", view.batch, view.arena_bytes);
+    if (is_listed)
+        printf("%-36s %14s %14s %6s %6s\n", "region", "offset", "bytes", "first", "last");
     for (int i = 0; i < view.region_count; i++) {
         const dn_region_info *r = &view.regions[i];
-        if (r->first < r->last)
+        if (r->first >= r->last)
+            most = r->bytes > most ? r->bytes : most;
+        else if (is_listed)
             printf("%-36s %14zu %14zu %6d %6d\n", r->name, r->offset, r->bytes, r->first, r->last);
-        else if (r->bytes > most)
-            most = r->bytes;
     }
     printf("packed weights and partial sums of one step each: at most %zu bytes\n", most);
 }
@@ -49,7 +56,7 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
     const dn_optimizer *optimizer = view.kernels->optimizers[options->step.optimizer];
-    printf("\nbeside the plan: ");
+    printf("beside the plan: ");
     for (int i = 0; optimizer->states[i]; i++)
         printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));
     printf("sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
@@ -97,10 +104,10 @@ static dn_status print_info(const dn_options *options)
     DN_TRY_OR_DONE(dn_options_net(options, NULL, NULL, 1, &net));
     DN_TRY_OR_DONE(dn_net_create_sharing(&further, net));
     const dn_spec *spec = dn_net_view(net).spec;
-    printf("%s, %dx%dx%d images, %d classes\n\n", spec->name, spec->channels, spec->height,
+    printf("%s, %dx%dx%d images, %d classes\n", spec->name, spec->channels, spec->height,
            spec->width, spec->classes);
-    print_layers(net);
-    print_memory_plan(net);
+    print_layers(net, options->layers);
+    print_memory_plan(net, options->layers);
     print_beside_plan(net, options);
     printf("batches that are read ahead: %zu bytes\n",
            DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * (size_t)spec->channels *

@@ -343,6 +343,8 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r.state.path, r.folder);
 done:
+    if (!r.metrics) /* nothing stands in the folder */
+        dn_claim_abandon(&r.claim);
     dn_rescue_stop(&r.step.settings.rescue);
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);

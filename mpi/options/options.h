@@ -97,6 +97,7 @@ typedef struct dn_options {
     double deadline;             /* seconds; job/heartbeat.h */
     int steps, warmup, json, roofline;
     int once;                      /* of top */
+    int layers;                    /* of info: list them */
     int reader;                    /* time reading, not steps, */
     double seconds;                /* for so long */
     int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dn/file.h"
@@ -93,12 +94,20 @@ static dn_status refuse(int file, const char *folder)
                    folder, found.process, found.host[0] ? found.host : "(not known)");
 }
 
+/* Whether dn_claim_abandon removed the file between open and lock. */
+static int is_removed(int file)
+{
+    struct stat info;
+    return fstat(file, &info) == 0 && info.st_nlink == 0;
+}
+
 dn_status dn_claim_take(dn_claim *claim, const char *folder)
 {
     char path[PATH_MAX];
     if (strcmp(claim->folder, folder) == 0)
         return DN_OK;
     dn_claim_release(claim);
+    const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_join_path(path, folder, "lock"));
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -116,6 +125,11 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
             close(file);
         return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
     }
+    if (is_removed(file)) {
+        close(file);
+        return dn_fail(DN_EINVAL, "%s: found another run that just failed in it; try again",
+                       folder);
+    }
     if (error)
         dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,
                 strerror(error));
@@ -123,6 +137,7 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     if (ftruncate(file, 0) == 0)
         dprintf(file, "%s %d\n", own.host, own.process);
     claim->file = file;
+    claim->is_new = is_new;
     snprintf(claim->folder, sizeof claim->folder, "%s", folder);
     return DN_OK;
 }
@@ -133,4 +148,14 @@ void dn_claim_release(dn_claim *claim)
         return;
     close(claim->file);
     *claim = (dn_claim){.folder = ""};
+}
+
+void dn_claim_abandon(dn_claim *claim)
+{
+    char path[PATH_MAX];
+    if (claim->is_new && dn_join_path(path, claim->folder, "lock") == DN_OK) {
+        unlink(path);
+        rmdir(claim->folder);
+    }
+    dn_claim_release(claim);
 }

@@ -11,12 +11,14 @@ import torch
 
 DTYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-state = state.get("state_dict", state)
+state = state.get("state_dict", state.get("model", state))  # as training scripts save it
+state = {name.removeprefix("_orig_mod.").removeprefix("module."):
+         tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in state.items()}
 header, body, end = {"__metadata__": {"format": "pt"}}, [], 0
 for name, tensor in sorted(state.items(), key=lambda x: (-x[1].element_size(), x[0])):
     data = tensor.detach().flatten().contiguous().view(torch.uint8).numpy().tobytes()
-    header[name.removeprefix("module.")] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape),
-                                            "data_offsets": [end, end + len(data)]}
+    header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape),
+                    "data_offsets": [end, end + len(data)]}
     body.append(data)
     end += len(data)
 text = json.dumps(header, separators=(",", ":")).encode()

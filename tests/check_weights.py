@@ -13,6 +13,7 @@
                                                  safetensors' own writer does it
     check_weights.py frozen FILE OTHER PREFIX... all parameters differ but those
     check_weights.py onnx FILE LOGITS            onnxruntime comes to the same logits
+    check_weights.py turned FILE SCRIPT          SCRIPT makes FILE's tensors of .pth files of them
     check_weights.py older FILE OUT              a checkpoint without the data set's description
     check_weights.py loads FILE                  the safetensors package reads it
 """
@@ -278,6 +279,20 @@ def same(path, other):
     order = [(t["dtype"] != "I64", name) for name, t in header.items()]
     assert order == sorted(order), "wide elements first, then by name"
     assert {"model", "classes", "mean", "std", "format"} <= set(about)
+
+
+def turned(path, script):
+    import subprocess
+    import torch
+    ours = read(path)[0]
+    state = {k: torch.from_numpy(v.copy()) for k, v in ours.items()}
+    doubles = {"module." + k: v.double() if v.is_floating_point() else v for k, v in state.items()}
+    for saved in (state, {"model": doubles, "epoch": 3}, {"state_dict": state}):
+        torch.save(saved, "turned.pth")
+        subprocess.run([sys.executable, script, "turned.pth", "turned.safetensors"], check=True)
+        theirs, _, header, length, _ = read("turned.safetensors")
+        assert list(header) == list(read(path)[2]) and length % 8 == 0
+        assert all(theirs[k].tobytes() == v.tobytes() for k, v in ours.items())
 
 
 def frozen(path, other, *prefixes):

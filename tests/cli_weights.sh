@@ -95,6 +95,8 @@ said "^weights of five$"
 works export five now.safetensors
 check same now.safetensors now.safetensors
 
+check turned now.safetensors "$here/../scripts/pth_to_safetensors.py"
+
 # --- eval and predict of a run --------------------------------------------------------------------
 
 works eval five --crops 10 --json --per-sample samples.csv
@@ -121,6 +123,23 @@ mv colour elsewhere
 refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
 works eval five --data elsewhere
 mv elsewhere colour
+
+# A file that was exported tells what the checkpoint knew; another's only what its tensors are.
+works predict five rgb/test --json
+mv out one.json
+works predict now.safetensors rgb/test --json
+cmp -s out one.json || fail "predict: expected the same of a run and of its safetensors" out
+works export now.safetensors again.safetensors
+cmp -s again.safetensors now.safetensors || fail "export: expected the same file again"
+refused "--data: found none, expected records to evaluate now.safetensors on" eval now.safetensors
+works eval now.safetensors --data colour
+refused "five.safetensors: found safetensors that do not tell their model, expected --model" \
+    predict five.safetensors rgb/test
+refused "five.safetensors: found neither --data nor --normalize, expected one" \
+    predict five.safetensors rgb/test --model $small
+works predict five.safetensors rgb/test/bee --model $small --size 32 --normalize imagenet --top 5
+said "^rgb/test/bee/0.png: [0-4] [0-9.]+ %, [0-4] "
+refused "a.pth: found a zip file.*pth_to_safetensors" predict a.pth rgb/test
 
 echo "no image" >broken.png
 refused "found 2 of 14 images that cannot be read" predict five rgb/test broken.png nowhere.jpg --csv

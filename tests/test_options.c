@@ -148,6 +148,11 @@ static void test_errors(void **state)
                    "--nesterov: found 'maybe', expected true|yes|on|1 or false|no|off|0");
     expect_failure(PARSE("train", "--nesterov="),
                    "--nesterov: found '', expected true|yes|on|1 or false|no|off|0");
+    PARSE_WELL("train", "--no-decay", "bias,norm");
+    assert_int_equal(options.step.rule.undecayed, DN_UNDECAYED_NORM | DN_UNDECAYED_BIAS);
+    expect_failure(PARSE("train", "--no-decay", "bias,bias"),
+                   "--no-decay: found 'bias,bias', expected none|norm|bias|norm,bias; did you mean "
+                   "'bias'?");
     expect_failure(PARSE("train", "--lr"), "--lr: found no value, expected X");
     expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
     expect_failure(PARSE("train", "--data", ""), "--data: found '', expected DIR");

@@ -32,11 +32,19 @@ static dn_net *make_net(int classes, uint64_t seed)
 static void save(const dn_net *net)
 {
     static const char *const names[] = {"a", "b \"c\"", "d", "e"};
-    const dn_manifest data = {
-        .info = {.dataset = "SET", .channels = 3, .classes = 4, .std = {1, 1, 1}},
-        .class_names = names};
-    assert_int_equal(dn_safetensors_save(path, net, &(dn_weights_about){.step = 7, .data = &data}),
-                     DN_OK);
+    const dn_manifest data = {.info = {.dataset = "SET",
+                                       .channels = 3,
+                                       .height = 20,
+                                       .width = 30,
+                                       .classes = 4,
+                                       .mean = {0.5, -0.1, 0},
+                                       .std = {1, 1, 1}},
+                              .class_names = names};
+    assert_int_equal(
+        dn_safetensors_save(
+            path, net,
+            &(dn_weights_about){.step = 7, .data = &data, .eval_transform = "resize:16"}),
+        DN_OK);
 }
 
 static const float *values(const dn_net *net, const dn_tensor *t)
@@ -57,6 +65,26 @@ static void test_what_was_saved_comes_back(void **state)
     assert_int_equal(dn_net_hash(from), dn_net_hash(to));
     dn_net_destroy(&from);
     dn_net_destroy(&to);
+}
+
+static void test_what_was_said_beside_comes_back(void **state)
+{
+    (void)state;
+    dn_net *net = make_net(4, 1);
+    dn_weights_told told;
+    save(net);
+    dn_net_destroy(&net);
+    assert_int_equal(dn_safetensors_tell(path, &told), DN_OK);
+    assert_string_equal(told.model, MODEL);
+    assert_string_equal(told.eval_transform, "resize:16");
+    assert_true(told.size == 16 && told.step == 7 && told.channels == 3 && told.classes == 4);
+    assert_non_null(told.data);
+    const dn_shard_info *const info = &told.data->info;
+    assert_string_equal(info->dataset, "SET");
+    assert_true(info->height == 20 && info->width == 30 && info->classes == 4);
+    assert_true(info->mean[1] == -0.1 && info->std[2] == 1);
+    assert_string_equal(told.data->class_names[1], "b \"c\"");
+    free(told.data);
 }
 
 static void test_another_number_of_classes_keeps_the_head(void **state)
@@ -154,6 +182,34 @@ static void write_forgery(const forgery *f)
                      DN_OK);
 }
 
+/* Files of others say other things, or nothing. */
+static void test_other_words_tell_nothing(void **state)
+{
+    (void)state;
+    static const char good[] = "\"classes\":\"[\\\"a\\\"]\",\"mean\":\"[0]\",";
+    static const char *const others[] = {
+        "",
+        "\"records\":\"1x8x8\",\"std\":\"[0]\"",
+        "\"records\":\"1x8x8\",\"std\":\"[1,1]\"",
+        "\"records\":\"1x8x8\",\"std\":\"[1\"",
+        "\"records\":\"1x8x0\",\"std\":\"[1]\"",
+        "\"records\":\"5x8x8\",\"std\":\"[1]\"",
+        "\"records\":\"1x8x8\",\"std\":\"[1]\"", /* all that there has to be */
+    };
+    const size_t count = sizeof others / sizeof *others;
+    for (size_t i = 0; i < count; i++) {
+        char header[256];
+        dn_weights_told told;
+        snprintf(header, sizeof header, "{\"__metadata__\":{%s\"model\":\"m\"%s%s}}", good,
+                 i ? "," : "", others[i]);
+        write_forgery(&(forgery){header, 0, ""});
+        assert_int_equal(dn_safetensors_tell(path, &told), DN_OK);
+        assert_string_equal(told.model, "m");
+        assert_int_equal(told.data != NULL, i == count - 1);
+        free(told.data);
+    }
+}
+
 static void test_unsound_files_are_refused(void **state)
 {
     (void)state;
@@ -214,6 +270,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_saved_comes_back),
+        cmocka_unit_test(test_what_was_said_beside_comes_back),
+        cmocka_unit_test(test_other_words_tell_nothing),
         cmocka_unit_test(test_another_number_of_classes_keeps_the_head),
         cmocka_unit_test(test_other_shapes_are_refused_by_name),
         cmocka_unit_test(test_unsound_files_are_refused),

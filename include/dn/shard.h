@@ -76,6 +76,13 @@ dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder);
 dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
                             size_t size);
 
+/* A manifest without files, to be freed by the caller, of classes with these names: a list of as
+ * many as info->classes. NULL after a failure. DN_ECORRUPT where they are not what the
+ * specification says; DN_ENOMEM. */
+struct json_t;
+dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info,
+                               const struct json_t *names);
+
 /* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
  * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
  * specification says or has another checksum; DN_EIO, DN_ENOMEM. */

@@ -39,12 +39,26 @@ dn_status dn_safetensors_load(dn_net *net, const char *path, int *classes);
 
 /* What is written beside the tensors. */
 typedef struct dn_weights_about {
-    int64_t step;            /* that the weights were trained */
-    const dn_manifest *data; /* whose classes, mean and std are recorded */
+    int64_t step;               /* that the weights were trained */
+    const dn_manifest *data;    /* whose classes, mean, std and size of images are recorded */
+    const char *eval_transform; /* of the images that the net was evaluated on; NULL: not known */
 } dn_weights_about;
 
 /* Writes the net's weights to the file `path`, whole or not at all. DN_EIO, DN_ENOMEM. */
 dn_status dn_safetensors_save(const char *path, const dn_net *net, const dn_weights_about *about);
+
+/* What a safetensors file tells beside its tensors. */
+typedef struct dn_weights_told {
+    int channels, classes; /* by the shapes of the first and the last layer; 0: of no DenseNet */
+    /* What dn_safetensors_save wrote; of others' files empty, 0 and NULL: */
+    char model[160], eval_transform[512];
+    int size; /* of the net's input; 0 where that is no square */
+    int64_t step;
+    dn_manifest *data; /* without files; to be freed by the caller */
+} dn_weights_told;
+
+/* Nothing that is told is more than a claim: the model may be none. As dn_safetensors_load. */
+dn_status dn_safetensors_tell(const char *path, dn_weights_told *told);
 
 /* ONNX's versions of operators that are written. */
 enum { DN_ONNX_OPSET_LEAST = 13, DN_ONNX_OPSET_MOST = 17 };

@@ -234,6 +234,8 @@ static dn_status make_crops(const dn_options *options, const dn_shard_info *data
 /* The folder that the checkpoint remembers may have moved since. */
 static dn_status check_folder(const dn_trained *trained, const dn_options *o)
 {
+    DN_CHECK(trained->file || dn_options_given(o, "data"), DN_EINVAL,
+             "--data: found none, expected records to evaluate %s on", o->checkpoint);
     DN_CHECK(trained->state.folder[0] == '\0' || dn_options_given(o, "data") ||
                  access(o->data, F_OK) == 0,
              DN_ENOENT, "--data: found none, and %s, which %s learnt from, is no longer there",

@@ -37,7 +37,10 @@ static dn_status export(dn_options *o)
     o->batch_size = 1;
     DN_TRY_OR_DONE(dn_trained_net(&trained, o, &trained.data->info, NULL, &net));
     const dn_view view = dn_net_view(net);
-    const dn_weights_about about = {.step = trained.state.step, .data = trained.data};
+    const int is_known = strcmp(o->eval_transform, "auto") != 0;
+    const dn_weights_about about = {.step = trained.state.step,
+                                    .data = trained.data,
+                                    .eval_transform = is_known ? o->eval_transform : NULL};
     DN_TRY_OR_DONE(format == DN_FORMAT_ONNX ? dn_onnx_save(out, net, &about, o->opset, o->fold)
                                             : dn_safetensors_save(out, net, &about));
     dn_info("%s: %s of step %lld from %s, %zu parameters", out, view.spec->name,

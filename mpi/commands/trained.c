@@ -1,6 +1,7 @@
 /* Trained nets, in checkpoints and other files of weights; see trained.h. */
 #include "commands/trained.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,16 +50,46 @@ static dn_status open_file(dn_trained *t, const char *path)
     return DN_OK;
 }
 
+/* Takes what the file tells and was not given. */
+static dn_status open_safetensors(dn_trained *t, dn_options *o)
+{
+    DN_TRY(dn_safetensors_tell(o->checkpoint, &t->told));
+    DN_CHECK(t->told.model[0] || dn_options_given(o, "model"), DN_EINVAL,
+             "%s: found safetensors that do not tell their model, expected --model NAME",
+             o->checkpoint);
+    DN_CHECK(!o->weights, DN_EINVAL, "--weights average: found safetensors, expected a checkpoint");
+    if (!dn_options_given(o, "model"))
+        strcpy(o->model, t->told.model);
+    if (!dn_options_given(o, "size"))
+        o->size = t->told.size;
+    if (!dn_options_given(o, "eval-transform") && t->told.eval_transform[0])
+        strcpy(o->eval_transform, t->told.eval_transform);
+    t->state.step = t->told.step;
+    return DN_OK;
+}
+
+/* A data set of which only the tensors' shapes are known. */
+static dn_status number_classes(dn_trained *t, const dn_options *o)
+{
+    const dn_shard_info info = {.channels = t->told.channels, .classes = t->told.classes};
+    json_t *const names = json_array();
+    DN_CHECK(dn_options_given(o, "normalize"), DN_EINVAL,
+             "%s: found neither --data nor --normalize, expected one, such as --normalize imagenet",
+             o->checkpoint);
+    for (int i = 0; i < info.classes; i++)
+        json_array_append_new(names, json_sprintf("%d", i));
+    const dn_status status = dn_manifest_describe(&t->data, &info, names);
+    json_decref(names);
+    return status;
+}
+
 dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
     int is_hdf5;
     *t = (dn_trained){0};
     DN_TRY(is_checkpoint(o->checkpoint, &is_hdf5));
-    DN_CHECK(is_hdf5 || dn_options_given(o, "model"), DN_EINVAL,
-             "%s: found no checkpoint; expected one, or safetensors together with --model NAME",
-             o->checkpoint);
     if (!is_hdf5)
-        return DN_OK;
+        return open_safetensors(t, o);
     DN_TRY(open_file(t, o->checkpoint));
     strcpy(o->checkpoint, t->state.path);
     DN_TRY(dn_options_resume(o, &t->state));
@@ -77,10 +108,13 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
-    if (dn_options_given(o, "data") || t->file == NULL)
+    if (dn_options_given(o, "data"))
         DN_TRY(dn_manifest_load(&t->data, o->data));
-    else
+    else if (t->file)
         DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
+    else if (!(t->data = t->told.data))
+        DN_TRY(number_classes(t, o));
+    t->told.data = t->data == t->told.data ? NULL : t->told.data;
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",
@@ -106,8 +140,9 @@ dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shar
 void dn_trained_close(dn_trained *t)
 {
     dn_checkpoint_close(&t->file);
+    free(t->told.data);
     free(t->data);
-    t->data = NULL;
+    t->told.data = t->data = NULL;
 }
 
 /* ---- weights to start from ---- */

@@ -4,9 +4,11 @@
 
 #include "commands/commands.h"
 #include "dn/checkpoint.h"
+#include "dn/weights.h"
 
 typedef struct dn_trained {
-    dn_checkpoint_file *file; /* NULL: a safetensors file, of the net that --model says */
+    dn_checkpoint_file *file; /* NULL: a safetensors file, */
+    dn_weights_told told;     /* which tells this */
     dn_checkpoint state;
     dn_manifest *data; /* what the run learnt from, or what --data says; for dn_trained_data */
 } dn_trained;
@@ -19,8 +21,9 @@ dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 /* The same on all ranks, of one file. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
-/* Sets trained->data: the data set of --data where that was given, else what the checkpoint has.
- * DN_ENOENT. */
+/* Sets trained->data: the data set of --data where that was given, else what the checkpoint or the
+ * safetensors file has. Where the latter has none the classes are numbers, and --normalize has to
+ * be given: DN_EINVAL. DN_ENOENT. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
 /* *net = the checkpoint's net with its weights, as dn_options_net makes it. */

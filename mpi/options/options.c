@@ -119,12 +119,22 @@ static int is_same_truth(const char *name, const char *text)
     return is_switched && dn_parse_truth(name) == dn_parse_truth(text);
 }
 
+/* A choice "norm,bias" may be typed the other way round. */
+static int is_swapped(const char *name, const char *text)
+{
+    const char *const comma = strchr(text, ',');
+    const size_t first = comma ? (size_t)(comma - text) : 0, length = strlen(text);
+    return comma && strlen(name) == length && !strncmp(name, comma + 1, length - first - 1) &&
+           name[length - first - 1] == ',' && !strncmp(name + length - first, text, first);
+}
+
 static dn_status set_choice(int *field, const dn_option *o, const char *text)
 {
     char list[CHOICES_SIZE];
     dn_nearest nearest = {.word = text};
     for (int i = 0; choice_name(o, i) != NULL; i++)
-        if (dn_nearest_try(&nearest, choice_name(o, i)) || is_same_truth(choice_name(o, i), text)) {
+        if (dn_nearest_try(&nearest, choice_name(o, i)) || is_same_truth(choice_name(o, i), text) ||
+            is_swapped(choice_name(o, i), text)) {
             *field = i;
             return DN_OK;
         }

@@ -325,6 +325,13 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_shard_info *info
     return DN_OK;
 }
 
+dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info,
+                               const json_t *names)
+{
+    *manifest = NULL;
+    return create_loaded(manifest, info, (const int[DN_SPLITS]){0}, names);
+}
+
 /* Only encoded images may have been converted. */
 static dn_status parse_conversion(dn_manifest *manifest, const char *text)
 {

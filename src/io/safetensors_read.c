@@ -243,8 +243,8 @@ static dn_status header_length(const uint8_t *bytes, size_t size, size_t *length
     DN_CHECK(size > DN_SAFETENSORS_LENGTH && found > 0 && found <= MOST_HEADER &&
                  found <= size - DN_SAFETENSORS_LENGTH && bytes[DN_SAFETENSORS_LENGTH] == '{',
              DN_ECORRUPT,
-             "found no header of safetensors of at most %d bytes, expected a checkpoint or "
-             "safetensors (cut short?)",
+             "found neither a checkpoint nor safetensors, whose header has at most %d bytes (cut "
+             "short?)",
              MOST_HEADER);
     *length = (size_t)found;
     return DN_OK;
@@ -269,24 +269,34 @@ static dn_status take_header(dn_net *net, const char *path, json_t *header, cons
     return status;
 }
 
+dn_status dn_safetensors_open(const char *path, uint8_t **bytes, size_t *size, json_t **header)
+{
+    size_t length = 0;
+    json_error_t error = {.text = ""};
+    *header = NULL;
+    DN_TRY(dn_file_load(path, bytes, size));
+    dn_status status = header_length(*bytes, *size, &length);
+    if (status == DN_OK && !(*header = json_loadb((char *)*bytes + DN_SAFETENSORS_LENGTH, length,
+                                                  JSON_REJECT_DUPLICATES, &error)))
+        status = dn_fail(DN_ECORRUPT, "the header is not valid JSON: %s", error.text);
+    if (status == DN_OK) {
+        *size -= DN_SAFETENSORS_LENGTH + length;
+        memmove(*bytes, *bytes + DN_SAFETENSORS_LENGTH + length, *size);
+        return DN_OK;
+    }
+    free(*bytes);
+    *bytes = NULL;
+    return dn_fail(status, "%s: %s", path, dn_message());
+}
+
 dn_status dn_safetensors_load(dn_net *net, const char *path, int *classes)
 {
     uint8_t *bytes;
-    size_t size, length = 0;
-    json_error_t error = {.text = ""};
+    size_t size;
+    json_t *header;
     *classes = 0;
-    DN_TRY(dn_file_load(path, &bytes, &size));
-    dn_status status = header_length(bytes, size, &length);
-    json_t *const header = status == DN_OK ? json_loadb((char *)bytes + DN_SAFETENSORS_LENGTH,
-                                                        length, JSON_REJECT_DUPLICATES, &error)
-                                           : NULL;
-    if (status == DN_OK && !header)
-        status = dn_fail(DN_ECORRUPT, "the header is not valid JSON: %s", error.text);
-    if (status != DN_OK)
-        status = dn_fail(status, "%s: %s", path, dn_message());
-    else
-        status = take_header(net, path, header, bytes + DN_SAFETENSORS_LENGTH + length,
-                             (int64_t)(size - DN_SAFETENSORS_LENGTH - length), classes);
+    DN_TRY(dn_safetensors_open(path, &bytes, &size, &header));
+    const dn_status status = take_header(net, path, header, bytes, (int64_t)size, classes);
     json_decref(header);
     free(bytes);
     return status;

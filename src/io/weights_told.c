@@ -1,0 +1,104 @@
+/* What a safetensors file tells beside its tensors; see include/dn/weights.h. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights_file.h"
+
+/* The text of that key, "" where there is none. */
+static const char *told_text(const json_t *metadata, const char *key)
+{
+    const char *const text = json_string_value(json_object_get(metadata, key));
+    return text && dn_is_one_line(text) ? text : "";
+}
+
+/* The list that the text of that key is, NULL where it is none. */
+static json_t *told_list(const json_t *metadata, const char *key)
+{
+    json_t *const list = json_loads(told_text(metadata, key), 0, NULL);
+    if (json_is_array(list))
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+/* value(count) = the list's numbers, each more than `least`. */
+static int told_numbers(const json_t *metadata, const char *key, int count, double least,
+                        double *value)
+{
+    json_t *const list = told_list(metadata, key);
+    int is_good = json_array_size(list) == (size_t)count;
+    for (int i = 0; i < count && is_good; i++) {
+        const json_t *const number = json_array_get(list, (size_t)i);
+        value[i] = json_number_value(number);
+        is_good = json_is_number(number) && value[i] > least && fabs(value[i]) < 1e6;
+    }
+    json_decref(list);
+    return is_good;
+}
+
+/* "3x32x32"; height and width 0 are allowed. */
+static int told_image(const json_t *metadata, const char *key, int size[3])
+{
+    char rest;
+    return sscanf(told_text(metadata, key), "%4dx%4dx%4d%c", &size[0], &size[1], &size[2], &rest) ==
+               3 &&
+           size[0] > 0 && size[0] <= DN_MAX_IMAGE_CHANNELS && size[1] >= 0 && size[2] >= 0 &&
+           size[1] <= DN_MAX_SIDE && size[2] <= DN_MAX_SIDE && !size[1] == !size[2];
+}
+
+/* The data set, or NULL where a part of it is not told as it should be. */
+static dn_manifest *told_data(const json_t *metadata)
+{
+    dn_shard_info info = {.dataset = ""};
+    dn_manifest *data = NULL;
+    int size[3];
+    json_t *const names = told_list(metadata, "classes");
+    const size_t classes = json_array_size(names);
+    if (classes > 0 && classes <= DN_MAX_CLASSES && told_image(metadata, "records", size) &&
+        told_numbers(metadata, "mean", size[0], -1e6, info.mean) &&
+        told_numbers(metadata, "std", size[0], 0, info.std)) {
+        snprintf(info.dataset, sizeof info.dataset, "%s", told_text(metadata, "dataset"));
+        info.classes = (int)classes;
+        info.channels = size[0];
+        info.height = size[1];
+        info.width = size[2];
+        if (dn_manifest_describe(&data, &info, names) != DN_OK)
+            data = NULL;
+    }
+    json_decref(names);
+    return data;
+}
+
+/* Side `axis` of a tensor's shape, 0 where it has none of 1 to `most`. */
+static int side_of(const json_t *header, const char *name, size_t axis, int most)
+{
+    const json_t *const shape = json_object_get(json_object_get(header, name), "shape");
+    const json_int_t side = json_integer_value(json_array_get(shape, axis));
+    return side > 0 && side <= most ? (int)side : 0;
+}
+
+dn_status dn_safetensors_tell(const char *path, dn_weights_told *told)
+{
+    uint8_t *bytes;
+    size_t size;
+    json_t *header;
+    int image[3];
+    *told = (dn_weights_told){0};
+    DN_TRY(dn_safetensors_open(path, &bytes, &size, &header));
+    const json_t *const metadata = json_object_get(header, "__metadata__");
+    told->channels = side_of(header, "features.conv0.weight", 1, DN_MAX_IMAGE_CHANNELS);
+    told->classes = side_of(header, "classifier.weight", 0, DN_MAX_CLASSES);
+    snprintf(told->model, sizeof told->model, "%s", told_text(metadata, "model"));
+    snprintf(told->eval_transform, sizeof told->eval_transform, "%s",
+             told_text(metadata, "eval_transform"));
+    if (told_image(metadata, "image", image) && image[1] == image[2])
+        told->size = image[1];
+    const long long step = strtoll(told_text(metadata, "step"), NULL, 10);
+    told->step = step > 0 ? step : 0;
+    told->data = told_data(metadata);
+    json_decref(header);
+    free(bytes);
+    return DN_OK;
+}

@@ -80,7 +80,9 @@ refused "conv0.weight: found shape \(6, 3, 7, 7\), expected \(8, 3, 7, 7\)" "${r
     --init-from bad.safetensors
 "$python" -c 'import torch; torch.save({"a": torch.ones(2)}, "a.pth")'
 refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth
-[[ ! -d bad ]] || [[ -z $(find bad -name '*.h5') ]] || fail "a refused start left a checkpoint"
+refused "--init-from: none.safetensors: cannot read: No such file.*pth_to_safetensors" \
+    "${run[@]}" --out bad --init-from none.safetensors
+[[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"
 
 check state $small 3 3 three.safetensors
 check state $small 3 5 five.safetensors

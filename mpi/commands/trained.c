@@ -174,7 +174,10 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const char *path)
 {
     const dn_spec *spec = dn_net_view(net).spec;
     int is_hdf5, classes;
-    DN_TRY(is_checkpoint(path, &is_hdf5));
+    const dn_status status = is_checkpoint(path, &is_hdf5);
+    DN_CHECK(status == DN_OK, status,
+             "--init-from: %s; of PyTorch's weights scripts/pth_to_safetensors.py makes one",
+             dn_message());
     DN_TRY(is_hdf5 ? copy_checkpoint(net, options, path, &classes)
                    : dn_safetensors_load(net, path, &classes));
     if (classes > 0)

@@ -141,10 +141,10 @@ typedef struct forgery {
     "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 static const forgery forgeries[] = {
-    {NULL, 7, "found no header"},
-    {NULL, 200, "found no header"},
-    {"", 8, "found no header"},
-    {"[]", 8, "found no header"},
+    {NULL, 7, "found neither a checkpoint nor safetensors"},
+    {NULL, 200, "found neither a checkpoint nor safetensors"},
+    {"", 8, "found neither a checkpoint nor safetensors"},
+    {"[]", 8, "found neither a checkpoint nor safetensors"},
     {"{\"a\":", 8, "not valid JSON"},
     {"{\"a\":" F32("[2]", 0, 8) ",\"a\":" F32("[2]", 0, 8) "}", 8, "duplicate"},
     {"{\"a\":7}", 8, "a: expected dtype, shape and data_offsets"},

@@ -324,11 +324,13 @@ END
     typed 'ls runs/average' sed 's/tfevents.*/tfevents.SECONDS.HOST/'
 
     moment "Into PyTorch" <<'END'
-Names and shapes are torchvision's: safetensors, or the checkpoint itself by h5py.
+Names and shapes are torchvision's: safetensors, or the checkpoint itself by h5py. The former tell
+`predict` what it needs.
 END
     typed 'dn_dist export runs/early'
     typed 'dn_dist export runs/early net.pt'
     typed 'dn_dist export runs/early net.safetensors'
+    typed 'dn_dist predict net.safetensors photos/4.png'
     typed "python3 -c '
 import h5py, torch
 model = h5py.File(\"runs/early/best.h5\")[\"model\"]

@@ -62,7 +62,7 @@ const dn_option dn_option_table[] = {
      "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
      "number of classes, with a fresh head"},
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
-     "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors of a --model; "
+     "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors; "
      "default: the first word"},
     {"weights", "Model", TRAINED, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
      "of the checkpoint; average: those of --ema"},

@@ -10,8 +10,8 @@
  * then the tensors' bytes without a hole, where the header says. */
 enum { DN_SAFETENSORS_LENGTH = 8 };
 
-/* Reads the file: *header, whose references the caller decrements, and bytes(size), which follow it,
- * to be freed by the caller. Both NULL after a failure: DN_ECORRUPT, or as dn_file_load. */
+/* Reads the file: *header, whose references the caller decrements, and bytes(size), which follow
+ * it, to be freed by the caller. Both NULL after a failure: DN_ECORRUPT, or as dn_file_load. */
 dn_status dn_safetensors_open(const char *path, uint8_t **bytes, size_t *size, json_t **header);
 
 /* What a batch norm's third buffer is called in torchvision's keys. */

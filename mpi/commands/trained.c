@@ -72,10 +72,10 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
 static dn_status number_classes(dn_trained *t, const dn_options *o)
 {
     const dn_shard_info info = {.channels = t->told.channels, .classes = t->told.classes};
-    json_t *const names = json_array();
     DN_CHECK(dn_options_given(o, "normalize"), DN_EINVAL,
              "%s: found neither --data nor --normalize, expected one, such as --normalize imagenet",
              o->checkpoint);
+    json_t *const names = json_array();
     for (int i = 0; i < info.classes; i++)
         json_array_append_new(names, json_sprintf("%d", i));
     const dn_status status = dn_manifest_describe(&t->data, &info, names);

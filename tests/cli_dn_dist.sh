@@ -141,7 +141,7 @@ limited "$dn_dist" info --model densenet121 --schedule plateau --plateau-patienc
 [[ $(grep -c . "$tmp/output") == 10 ]] && grep -q "^parameters 7978856, multiply-adds .* 2602950656$" "$tmp/output" ||
     fail "info: expected a summary of 10 lines" "$tmp/output"
 limited "$dn_dist" info --model densenet121 --layers >"$tmp/output" &&
-    grep -q "^features.denseblock4.denselayer16.conv2 .* 7x7 .* 32x7x7 " "$tmp/output" ||
+    grep -q "^features.denseblock4.denselayer16.conv2 .* 128x7x7 .* 32x7x7 " "$tmp/output" ||
     fail "info --layers" "$tmp/output"
 mkdir "$tmp/recipes"
 printf '; Mine\nlr = 0.5\nepochs = 4\nschedule = multi-step\nmilestones = 3\n' >"$tmp/recipes/mine.ini"

@@ -44,20 +44,13 @@ static void compare(const char *kernel, dn_form form, const dn_guarded *made, in
         dn_trial_fail("%s, form %d: wrote outside its rows", kernel, form);
 }
 
-static dn_guarded make_rows(dn_form form, int rows, size_t n)
-{
-    const size_t pixels = n + DN_FORM_PAD;
-    return form == DN_PAIRED ? dn_trial_matrix((rows + 1) / 2, 1, pixels)
-                             : dn_trial_matrix(rows, 1, (pixels + 1) / 2);
-}
-
 void dn_check_operands(const dn_kernels *k, const dn_padded *f, const dn_guarded *x,
                        const float *scale, const float *shift, const dn_guarded *want)
 {
     const dn_operand_kernels *operands = k->products[DN_BF16].operands;
     const size_t n = dn_padded_floats(f);
     for (int form = 0; operands != NULL && form < DN_FORMS; form++) {
-        dn_guarded made = make_rows((dn_form)form, x->rows, n);
+        dn_guarded made = dn_trial_operand_rows((dn_form)form, x->rows, n);
         operands->norm_relu((dn_form)form, x->rows, f, x->data, x->ld, scale, shift, made.data,
                             made.ld);
         compare("norm_relu", (dn_form)form, &made, x->rows, n, want);
@@ -66,21 +59,4 @@ void dn_check_operands(const dn_kernels *k, const dn_padded *f, const dn_guarded
         compare("round", (dn_form)form, &made, x->rows, n, want);
         dn_guarded_destroy(&made);
     }
-}
-
-dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form form,
-                                     const dn_guarded *m, size_t before, size_t n,
-                                     const dn_taps *taps)
-{
-    dn_trial_operand o = {.x = m->data, .ld = m->ld, .taps = *taps};
-    if (products->operands == NULL)
-        return o;
-    o.made = make_rows(form, m->rows, before + n);
-    products->operands->round(form, m->rows, before + n, m->data - before, m->ld, o.made.data,
-                              o.made.ld);
-    o.x = o.made.data;
-    o.ld = o.made.ld;
-    for (int t = 0; t < taps->count; t++)
-        o.taps.shift[t] += (ptrdiff_t)before;
-    return o;
 }

@@ -163,6 +163,30 @@ int dn_trial_rounds(void)
     return 0;
 }
 
+dn_guarded dn_trial_operand_rows(dn_form form, int rows, size_t n)
+{
+    const size_t pixels = n + DN_FORM_PAD;
+    return form == DN_PAIRED ? dn_trial_matrix((rows + 1) / 2, 1, pixels)
+                             : dn_trial_matrix(rows, 1, (pixels + 1) / 2);
+}
+
+dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form form,
+                                     const dn_guarded *m, size_t before, size_t n,
+                                     const dn_taps *taps)
+{
+    dn_trial_operand o = {.x = m->data, .ld = m->ld, .taps = *taps};
+    if (products->operands == NULL)
+        return o;
+    o.made = dn_trial_operand_rows(form, m->rows, before + n);
+    products->operands->round(form, m->rows, before + n, m->data - before, m->ld, o.made.data,
+                              o.made.ld);
+    o.x = o.made.data;
+    o.ld = o.made.ld;
+    for (int t = 0; t < taps->count; t++)
+        o.taps.shift[t] += (ptrdiff_t)before;
+    return o;
+}
+
 const char *dn_trial_type(dn_dtype dtype)
 {
     return dtype == DN_FP32 ? "fp32" : "bf16";

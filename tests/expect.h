@@ -48,6 +48,9 @@ dn_guarded dn_trial_filled_map(dn_dtype dtype, int rows, size_t n, size_t extent
 dn_guarded dn_trial_pack_dy(const dn_product_kernels *products, int outputs, size_t n,
                             const float *dy, size_t dy_ld);
 
+/* Room for an operand of `rows` rows of n pixels, the one before them and the pad. */
+dn_guarded dn_trial_operand_rows(dn_form form, int rows, size_t n);
+
 /* What gemm (DN_PAIRED) or wgrad (DN_PLANAR) read of the columns [-before, n) of a matrix: the
  * matrix itself, or where the products want it an operand `made` of it, whose first pixel is column
  * -before; the taps go on from the matrix's column 0. */

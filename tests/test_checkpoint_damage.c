@@ -1,0 +1,354 @@
+/*
+ * Checkpoints that are damaged, of another model or version, or forged: each must end in one line
+ * that says what was found and what was expected.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <hdf5.h>
+
+#include "checkpoints.h"
+#include "dn/hdf5.h"
+
+static void flip(const char *path, long at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, SEEK_SET);
+    const int byte = fgetc(file);
+    fseek(file, at, SEEK_SET);
+    fputc(byte ^ 0x10, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_flipped_byte(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    struct stat info;
+    trial_folder(folder);
+    trial_save(folder, SMALL, 1, 4, 0, path);
+    assert_int_equal(stat(path, &info), 0);
+    for (long at = 0; at < info.st_size; at += 97) {
+        flip(path, at);
+        trial_load_expect(path, SMALL, DN_ECORRUPT, path);
+        flip(path, at);
+    }
+    flip(path, info.st_size - 1);
+    trial_load_expect(path, SMALL, DN_ECORRUPT, "found bytes of checksum ");
+    flip(path, info.st_size - 1);
+    trial_load_expect(path, SMALL, DN_OK, NULL);
+    trial_folder_remove(folder);
+}
+
+static void test_truncated(void **state)
+{
+    (void)state;
+    char folder[64], path[128], good[128];
+    struct stat info;
+    trial_folder(folder);
+    trial_save(folder, SMALL, 1, 3, 0, good);
+    trial_save(folder, SMALL, 1, 4, 0, path);
+    assert_int_equal(stat(path, &info), 0);
+    const off_t sizes[] = {info.st_size - 1, info.st_size / 2, 100, 0};
+    dn_log_set_level(DN_QUIET);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(truncate(path, sizes[i]), 0);
+        trial_load_expect(path, SMALL, DN_ECORRUPT, "found no checksum at the end");
+        assert_string_equal(trial_newest(folder).path, good);
+    }
+    dn_log_set_level(DN_INFO);
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    assert_int_equal(truncate(good, 5), 0);
+    assert_int_equal(dn_checkpoint_open_newest(&file, folder, &position), DN_ECORRUPT);
+    assert_null(file);
+    assert_non_null(strstr(dn_message(),
+                           ": found 2 checkpoints, none readable (--resume none starts "
+                           "anew): "));
+    assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: found no checksum"));
+    trial_folder_remove(folder);
+}
+
+static void test_other_model(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    trial_folder(folder);
+    trial_save(folder, SMALL, 1, 4, 0, path);
+    trial_load_expect(
+        path, OTHER, DN_ESHAPE,
+        "features.denseblock1.denselayer1.conv1.weight: found shape (8, 6, 1, 1) (model "
+        "blocks=2,1:growth=4:bottleneck=2");
+    trial_load_expect(path, DEEPER, DN_ESHAPE, "features.conv0.weight: found shape (6, 3, 3, 3)");
+    trial_folder_remove(folder);
+}
+
+static void test_future_version(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    const int64_t version = 2;
+    trial_folder(folder);
+    trial_save(folder, SMALL, 1, 4, 0, path);
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    const hid_t attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
+    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &version) >= 0);
+    H5Aclose(attribute);
+    H5Fclose(file);
+    trial_seal(path);
+    trial_load_expect(path, SMALL, DN_ECORRUPT, "found format version 2, expected 1");
+    trial_folder_remove(folder);
+}
+
+/* ---- files with a right checksum that dn_dist did not write ---- */
+
+#define WEIGHT   "model/features.conv0.weight"
+#define MOMENTUM "optimizer/momentum/features.conv0.weight"
+#define VARIANCE "model/features.norm3.running_var"
+
+/* Opens the file so that its end closes what it was opened for. */
+static hid_t open_to_forge(const char *path)
+{
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, access);
+    H5Pclose(access);
+    assert_true(file >= 0);
+    return file;
+}
+
+static void put_attribute(hid_t file, const char *name, hid_t type, const void *value)
+{
+    assert_true(H5Adelete(file, name) >= 0);
+    const hid_t attribute =
+        H5Acreate2(file, name, type, H5Screate(H5S_SCALAR), H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Awrite(attribute, type, value) >= 0);
+}
+
+static void step_negative(hid_t file)
+{
+    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){-1});
+}
+
+static void step_huge(hid_t file)
+{
+    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){INT64_MAX});
+}
+
+static void step_nan(hid_t file)
+{
+    put_attribute(file, "step", H5T_IEEE_F64LE, &(double){(double)NAN});
+}
+
+static void step_other(hid_t file)
+{
+    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){41});
+}
+
+/* The first of the data set's floats becomes `value`. */
+static void change(hid_t file, const char *name, float value)
+{
+    float values[4096];
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    assert_true(H5Sget_simple_extent_npoints(H5Dget_space(set)) <= 4096);
+    assert_true(H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    values[0] = value;
+    assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+}
+
+static void weight_changed(hid_t file)
+{
+    change(file, WEIGHT, 0.25f);
+}
+
+static void weight_nan(hid_t file)
+{
+    change(file, WEIGHT, NAN);
+}
+
+static void momentum_infinite(hid_t file)
+{
+    change(file, MOMENTUM, INFINITY);
+}
+
+static void variance_negative(hid_t file)
+{
+    change(file, VARIANCE, -1);
+}
+
+/* Puts another data set in place of the weight; takes the properties. */
+static void replace_weight(hid_t file, hid_t type, hid_t properties)
+{
+    const hsize_t shape[4] = {6, 3, 3, 3};
+    assert_true(H5Ldelete(file, WEIGHT, H5P_DEFAULT) >= 0);
+    assert_true(H5Dcreate2(file, WEIGHT, type, H5Screate_simple(4, shape, NULL), H5P_DEFAULT,
+                           properties, H5P_DEFAULT) >= 0);
+    H5Pclose(properties);
+}
+
+static void weight_external(hid_t file)
+{
+    const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_external(properties, "/etc/passwd", 0, H5F_UNLIMITED);
+    replace_weight(file, H5T_IEEE_F32LE, properties);
+}
+
+static void weight_virtual(hid_t file)
+{
+    const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t space = H5Screate_simple(4, (hsize_t[]){6, 3, 3, 3}, NULL);
+    H5Pset_virtual(properties, space, "other.h5", "/weight", space);
+    replace_weight(file, H5T_IEEE_F32LE, properties);
+}
+
+static void weight_chunked(hid_t file)
+{
+    const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(properties, 4, (hsize_t[]){6, 3, 3, 3});
+    replace_weight(file, H5T_IEEE_F32LE, properties);
+}
+
+static void weight_double(hid_t file)
+{
+    replace_weight(file, H5T_IEEE_F64LE, H5Pcreate(H5P_DATASET_CREATE));
+}
+
+static void weight_group(hid_t file)
+{
+    assert_true(H5Ldelete(file, WEIGHT, H5P_DEFAULT) >= 0);
+    assert_true(H5Gcreate2(file, WEIGHT, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+
+static void weight_linked(hid_t file)
+{
+    assert_true(H5Ldelete(file, WEIGHT, H5P_DEFAULT) >= 0);
+    assert_true(H5Lcreate_soft("/" MOMENTUM, file, WEIGHT, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+}
+
+static void model_elsewhere(hid_t file)
+{
+    assert_true(H5Ldelete(file, "model", H5P_DEFAULT) >= 0);
+    assert_true(H5Lcreate_external("other.h5", "/model", file, "model", H5P_DEFAULT, H5P_DEFAULT) >=
+                0);
+}
+
+/* Puts a text of `size` bytes, none of which is zero, in place of the configuration. */
+static void replace_config(hid_t file, size_t size)
+{
+    char text[10000];
+    const hid_t type = dn_hdf5_text_type(size);
+    memset(text, '#', sizeof text);
+    assert_true(H5Ldelete(file, "config", H5P_DEFAULT) >= 0);
+    const hid_t set = H5Dcreate2(file, "config", type, H5Screate(H5S_SCALAR), H5P_DEFAULT,
+                                 H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) >= 0);
+}
+
+static void config_unended(hid_t file)
+{
+    replace_config(file, sizeof((dn_checkpoint *)NULL)->config);
+}
+
+static void config_long(hid_t file)
+{
+    replace_config(file, sizeof((dn_checkpoint *)NULL)->config + 1);
+}
+
+static void schedule_nan(hid_t file)
+{
+    double values[DN_SCHEDULE_DOUBLES] = {1, (double)NAN};
+    const hid_t set = H5Dopen2(file, "schedule_state", H5P_DEFAULT);
+    assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    put_attribute(file, "schedule", dn_hdf5_text_type(5), "step");
+}
+
+static void hash_missing(hid_t file)
+{
+    assert_true(H5Adelete(file, "weights_hash") >= 0);
+}
+
+static void test_forged(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*forge)(hid_t file);
+        const char *message;
+    } cases[] = {
+        {step_negative, "found step -1, expected 0 to 1000000000000000000"},
+        {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
+        {step_nan, "attribute step is missing or not as specified"},
+        {step_other, "num_batches_tracked: found 42, expected the step, 41"},
+        {weight_changed, "found weights of hash "},
+        {weight_nan, WEIGHT ": found nan at 0, expected a finite number"},
+        {momentum_infinite, MOMENTUM ": found inf at 0, expected a finite number"},
+        {variance_negative, VARIANCE ": found -1 at 0, expected a finite number of 0 or more"},
+        {weight_external, WEIGHT ": found no data set or one that is external"},
+        {weight_virtual, WEIGHT ": found no data set or one that is external"},
+        {weight_chunked, WEIGHT ": found no data set or one that is external"},
+        {weight_double, WEIGHT ": found another type"},
+        {weight_group, WEIGHT ": found no data set"},
+        {weight_linked, WEIGHT ": found a link"},
+        {model_elsewhere, ": model: found a link"},
+        {config_unended, "config: found no zero byte"},
+        {config_long, "config: found another type"},
+        {schedule_nan, "schedule_state: found nan"},
+        {hash_missing, "attribute weights_hash is missing"},
+    };
+    char folder[64], path[128];
+    trial_folder(folder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        trial_save(folder, SMALL, 3, 42, 0, path);
+        const hid_t file = open_to_forge(path);
+        cases[i].forge(file);
+        H5Fclose(file);
+        trial_seal(path);
+        trial_load_expect(path, SMALL, DN_ECORRUPT, cases[i].message);
+    }
+    trial_folder_remove(folder);
+}
+
+static void test_negative_squares(void **state)
+{
+    (void)state;
+    char folder[64], path[128];
+    trial_folder(folder);
+    trial_save_with("adamw", folder, SMALL, 3, 42, 0, path);
+    const hid_t file = open_to_forge(path);
+    change(file, "optimizer/exp_avg/features.conv0.weight", -1);
+    change(file, "optimizer/exp_avg_sq/features.conv0.weight", -1);
+    H5Fclose(file);
+    trial_seal(path);
+    dn_net *net = trial_net(SMALL, 4);
+    dn_optimizer_state vectors = trial_vectors(net, "adamw", 1);
+    assert_int_equal(trial_load(path, net, &vectors), DN_ECORRUPT);
+    assert_non_null(strstr(dn_message(), "exp_avg_sq/features.conv0.weight: found -1 at 0"));
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+    trial_folder_remove(folder);
+}
+
+static void test_missing(void **state)
+{
+    (void)state;
+    trial_load_expect("/nonexistent/x.h5", SMALL, DN_ENOENT,
+                      "/nonexistent/x.h5: cannot read: No such");
+    trial_load_expect("/tmp", SMALL, DN_EIO, "/tmp: cannot read: Is a directory");
+}
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flipped_byte), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_other_model),  cmocka_unit_test(test_future_version),
+        cmocka_unit_test(test_forged),       cmocka_unit_test(test_negative_squares),
+        cmocka_unit_test(test_missing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -112,13 +112,6 @@ const dn_step_row dn_step_color_jitter = {
 
 /* ---- grayscale (torchvision's RandomGrayscale) ---- */
 
-static void draw_grayscale(const dn_transform_step *s, dn_draws *d, int height, int width,
-                           double drawn[DN_DRAWN])
-{
-    (void)height, (void)width;
-    drawn[0] = dn_draw_chance(d, s->value[0][0]);
-}
-
 static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[DN_DRAWN],
                                  dn_canvas *c)
 {
@@ -134,5 +127,5 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
 }
 
 const dn_step_row dn_step_grayscale = {
-    "grayscale", "grayscale:p=0.1", {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-    NULL,        draw_grayscale,    apply_grayscale};
+    "grayscale", "grayscale:p=0.1",   {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
+    NULL,        dn_step_draw_chance, apply_grayscale};

@@ -180,15 +180,6 @@ const dn_step_row dn_step_pad_crop = {
 
 /* ---- flips ---- */
 
-enum { CHANCE };
-
-static void draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
-                        double drawn[DN_DRAWN])
-{
-    (void)height, (void)width;
-    drawn[0] = dn_draw_chance(d, s->value[CHANCE][0]);
-}
-
 static dn_status apply_hflip(const dn_transform_step *s, const double drawn[DN_DRAWN], dn_canvas *c)
 {
     (void)s;
@@ -203,8 +194,10 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
     return DN_OK;
 }
 
-const dn_step_row dn_step_hflip = {"hflip", "hflip:p=0.5", {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                                   NULL,    draw_chance,   apply_hflip};
+const dn_step_row dn_step_hflip = {
+    "hflip", "hflip:p=0.5",       {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+    NULL,    dn_step_draw_chance, apply_hflip};
 
-const dn_step_row dn_step_vflip = {"vflip", "vflip:p=0.5", {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                                   NULL,    draw_chance,   apply_vflip};
+const dn_step_row dn_step_vflip = {
+    "vflip", "vflip:p=0.5",       {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+    NULL,    dn_step_draw_chance, apply_vflip};

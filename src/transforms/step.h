@@ -142,6 +142,10 @@ void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const do
 
 /* ---- what several steps do ---- */
 
+/* A `draw`: drawn[0] = 1 with the first parameter's probability. */
+void dn_step_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
+                         double drawn[DN_DRAWN]);
+
 /* color.c; the factors as torchvision's adjust_*. Saturation and hue leave images without colours
  * as they are. */
 dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);

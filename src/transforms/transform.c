@@ -61,6 +61,13 @@ int dn_draw_chance(dn_draws *d, double p)
     return (double)draw_word(d) * 0x1p-32 >= 1 - p;
 }
 
+void dn_step_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
+                         double drawn[DN_DRAWN])
+{
+    (void)height, (void)width;
+    drawn[0] = dn_draw_chance(d, s->value[0][0]);
+}
+
 /* ---- an image's way ---- */
 
 dn_draws dn_draws_of(const dn_transform *t, const dn_request *request)

@@ -11,12 +11,6 @@ enum { BINS, INTERPOLATION, FILL };
 
 /* ---- operations; the magnitude is as torchvision passes it on ---- */
 
-static dn_status identity(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s, (void)magnitude, (void)c;
-    return DN_OK;
-}
-
 static dn_status warp(const dn_transform_step *s, const dn_affine *affine, dn_canvas *c)
 {
     dn_warp place = {.is_bilinear = (int)s->value[INTERPOLATION][0],
@@ -60,24 +54,6 @@ static dn_status rotate(const dn_transform_step *s, double magnitude, dn_canvas 
     return warp(s, &(dn_affine){.scale = 1, .angle = -magnitude}, c);
 }
 
-static dn_status brightness(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return dn_adjust_brightness(c, 1 + magnitude);
-}
-
-static dn_status color(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return dn_adjust_saturation(c, 1 + magnitude);
-}
-
-static dn_status contrast(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return dn_adjust_contrast(c, 1 + magnitude);
-}
-
 /* to(height, width) = x + (1 - factor) (smoothed x - x), but at the edges. */
 static void sharpen(const uint8_t *x, int height, int width, float factor, uint8_t *to)
 {
@@ -107,10 +83,11 @@ static dn_status sharpness(const dn_transform_step *s, double magnitude, dn_canv
     return DN_OK;
 }
 
+/* What a value becomes, in an image of that histogram. */
+typedef void make_fn(const uint32_t histogram[256], double magnitude, uint8_t table[256]);
+
 /* Each channel through the table that `make` finds for it. */
-static dn_status look_up(dn_canvas *c, double magnitude,
-                         void (*make)(const uint32_t histogram[256], double magnitude,
-                                      uint8_t table[256]))
+static dn_status look_up(dn_canvas *c, double magnitude, make_fn *make)
 {
     const size_t plane = dn_canvas_plane(c);
     uint8_t table[256], *pixels;
@@ -133,24 +110,12 @@ static void make_posterize(const uint32_t histogram[256], double bits, uint8_t t
         table[v] = (uint8_t)(v & (0xff << (8 - (int)bits)));
 }
 
-static dn_status posterize(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return look_up(c, magnitude, make_posterize);
-}
-
 static void make_solarize(const uint32_t histogram[256], double part, uint8_t table[256])
 {
     const float threshold = (float)(255 * part);
     (void)histogram;
     for (int v = 0; v < 256; v++)
         table[v] = (uint8_t)((float)v >= threshold ? 255 - v : v);
-}
-
-static dn_status solarize(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return look_up(c, magnitude, make_solarize);
 }
 
 /* The darkest value becomes 0, the brightest 255. */
@@ -167,12 +132,6 @@ static void make_autocontrast(const uint32_t histogram[256], double magnitude, u
         const float x = (float)(v - least) / (most > least ? scale : 1);
         table[v] = (uint8_t)(most == least ? v : x > 0 ? x < 255 ? x : 255 : 0);
     }
-}
-
-static dn_status autocontrast(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return look_up(c, magnitude, make_autocontrast);
 }
 
 /* As PIL: value v becomes the number of pixels below it in steps of a 255th of all but those of the
@@ -194,28 +153,31 @@ static void make_equalize(const uint32_t histogram[256], double magnitude, uint8
     }
 }
 
-static dn_status equalize(const dn_transform_step *s, double magnitude, dn_canvas *c)
-{
-    (void)s;
-    return look_up(c, magnitude, make_equalize);
-}
-
 /* ---- the table, in torchvision's order ---- */
 
-/* Magnitude i of n is on the line from `first` to `last`; signed: perhaps times -1. */
-static const struct {
+/* Magnitude i of n is on the line from `first` to `last`; signed: perhaps times -1. One that has
+ * none of the functions leaves the image as it is. */
+static const struct operation {
     const char *name;
-    dn_status (*apply)(const dn_transform_step *step, double magnitude, dn_canvas *canvas);
     float first, last;
     int is_signed, is_whole;
-} operations[] = {
-    {"Identity", identity, 0, 0, 0, 0},         {"ShearX", shear_x, 0, 0.99F, 1, 0},
-    {"ShearY", shear_y, 0, 0.99F, 1, 0},        {"TranslateX", translate_x, 0, 32, 1, 0},
-    {"TranslateY", translate_y, 0, 32, 1, 0},   {"Rotate", rotate, 0, 135, 1, 0},
-    {"Brightness", brightness, 0, 0.99F, 1, 0}, {"Color", color, 0, 0.99F, 1, 0},
-    {"Contrast", contrast, 0, 0.99F, 1, 0},     {"Sharpness", sharpness, 0, 0.99F, 1, 0},
-    {"Posterize", posterize, 8, 2, 0, 1},       {"Solarize", solarize, 1, 0, 0, 0},
-    {"AutoContrast", autocontrast, 0, 0, 0, 0}, {"Equalize", equalize, 0, 0, 0, 0}};
+    dn_status (*apply)(const dn_transform_step *step, double magnitude, dn_canvas *canvas);
+    dn_status (*adjust)(dn_canvas *canvas, double factor); /* by 1 + magnitude */
+    make_fn *make;
+} operations[] = {{.name = "Identity"},
+                  {"ShearX", 0, 0.99F, 1, 0, .apply = shear_x},
+                  {"ShearY", 0, 0.99F, 1, 0, .apply = shear_y},
+                  {"TranslateX", 0, 32, 1, 0, .apply = translate_x},
+                  {"TranslateY", 0, 32, 1, 0, .apply = translate_y},
+                  {"Rotate", 0, 135, 1, 0, .apply = rotate},
+                  {"Brightness", 0, 0.99F, 1, 0, .adjust = dn_adjust_brightness},
+                  {"Color", 0, 0.99F, 1, 0, .adjust = dn_adjust_saturation},
+                  {"Contrast", 0, 0.99F, 1, 0, .adjust = dn_adjust_contrast},
+                  {"Sharpness", 0, 0.99F, 1, 0, .apply = sharpness},
+                  {"Posterize", 8, 2, 0, 1, .make = make_posterize},
+                  {"Solarize", 1, 0, 0, 0, .make = make_solarize},
+                  {"AutoContrast", .make = make_autocontrast},
+                  {"Equalize", .make = make_equalize}};
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 enum { OPERATION, MAGNITUDE };
@@ -244,7 +206,12 @@ static void draw_trivial(const dn_transform_step *s, dn_draws *d, int height, in
 static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN_DRAWN],
                                dn_canvas *c)
 {
-    return operations[(int)drawn[OPERATION]].apply(s, drawn[MAGNITUDE], c);
+    const struct operation *const o = &operations[(int)drawn[OPERATION]];
+    const double magnitude = drawn[MAGNITUDE];
+    return o->apply    ? o->apply(s, magnitude, c)
+           : o->adjust ? o->adjust(c, 1 + magnitude)
+           : o->make   ? look_up(c, magnitude, o->make)
+                       : DN_OK;
 }
 
 const dn_step_row dn_step_trivial_augment = {

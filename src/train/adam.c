@@ -9,37 +9,14 @@
  * Adam adds weight decay to g, as an L2 penalty; AdamW shrinks the parameters by
  * rate * weight_decay before the step.
  */
-#include <math.h>
-
-#include "dn/math.h"
 #include "rule.h"
-
-/* What is the same for all parameters of a step. */
-typedef struct adam_terms {
-    float rate; /* rate / (1 - beta1^t) */
-    float root; /* 1 / sqrt(1 - beta2^t) */
-    float average /* 1 - beta1 */, square /* 1 - beta2 */, beta2, eps;
-} adam_terms;
-
-static adam_terms adam_terms_of(const dn_update *u)
-{
-    const dn_optimizer_settings *s = &u->settings;
-    return (adam_terms){
-        .rate = (float)(s->rate / (1 - dn_power(s->beta1, u->step))),
-        .root = (float)(1 / sqrt(1 - dn_power(s->beta2, u->step))),
-        .average = (float)(1 - s->beta1),
-        .square = (float)(1 - s->beta2),
-        .beta2 = (float)s->beta2,
-        .eps = (float)s->eps,
-    };
-}
 
 /* Floats [begin, end), with `decay` times the parameter added to the gradient, and the parameter
  * shrunk by the factor `keep` before the step. */
-static inline void adam_step(const dn_update *u, size_t begin, size_t end, const adam_terms *terms,
-                             float decay, float keep)
+static inline void adam_step(const dn_update *u, size_t begin, size_t end,
+                             const dn_adam_terms *terms, float decay, float keep)
 {
-    const adam_terms k = *terms;
+    const dn_adam_terms k = *terms;
     const float scale = u->gradient_scale;
     float *parameters = u->parameters, *averages = u->states, *squares = u->states + u->count;
 #pragma omp simd
@@ -69,13 +46,13 @@ static void ISA(adamw)(const dn_update *u, const dn_tensor *tensor, size_t begin
 
 static void ISA(update_adam)(const dn_update *u)
 {
-    const adam_terms terms = adam_terms_of(u);
+    const dn_adam_terms terms = dn_adam_terms_of(u, u->settings.rate);
     dn_update_all(u, ISA(adam), &terms);
 }
 
 static void ISA(update_adamw)(const dn_update *u)
 {
-    const adam_terms terms = adam_terms_of(u);
+    const dn_adam_terms terms = dn_adam_terms_of(u, u->settings.rate);
     dn_update_all(u, ISA(adamw), &terms);
 }
 

@@ -10,22 +10,13 @@
  * where the ratio is 1 for a tensor one of whose norms is 0. Tensors without weight decay have no
  * rate of their own either, as in the method's later uses.
  */
-#include <math.h>
-
-#include "dn/math.h"
 #include "rule.h"
 
 enum { BLOCK = 16 * DN_SUM_LANES }; /* floats whose r is kept at a time */
 
-/* What is the same for all parameters of a step. */
-typedef struct lamb_terms {
-    float rate; /* 1 / (1 - beta1^t) */
-    float root; /* 1 / sqrt(1 - beta2^t) */
-    float average /* 1 - beta1 */, square /* 1 - beta2 */, beta2, eps;
-} lamb_terms;
-
 /* Floats [begin, end) of the averages. */
-static inline void lamb_average(const dn_update *u, size_t begin, size_t end, const lamb_terms *k)
+static inline void lamb_average(const dn_update *u, size_t begin, size_t end,
+                                const dn_adam_terms *k)
 {
     float *averages = u->states, *squares = u->states + u->count;
 #pragma omp simd
@@ -37,8 +28,8 @@ static inline void lamb_average(const dn_update *u, size_t begin, size_t end, co
 }
 
 /* r(end - begin) of floats [begin, end). */
-static inline void lamb_direction(const dn_update *u, size_t begin, size_t end, const lamb_terms *k,
-                                  float decay, float *r)
+static inline void lamb_direction(const dn_update *u, size_t begin, size_t end,
+                                  const dn_adam_terms *k, float decay, float *r)
 {
     const float *parameters = u->parameters, *averages = u->states, *squares = averages + u->count;
 #pragma omp simd
@@ -55,7 +46,7 @@ static inline size_t lamb_block(size_t begin, size_t end)
 static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
                       const void *terms)
 {
-    const lamb_terms k = *(const lamb_terms *)terms;
+    const dn_adam_terms k = *(const dn_adam_terms *)terms;
     const int is_exempt = dn_is_undecayed(&u->settings, tensor);
     const float decay = (float)dn_weight_decay(&u->settings, tensor);
     float r[BLOCK], *parameters = u->parameters;
@@ -80,15 +71,7 @@ static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin,
 
 static void ISA(update_lamb)(const dn_update *u)
 {
-    const dn_optimizer_settings *s = &u->settings;
-    const lamb_terms terms = {
-        .rate = (float)(1 / (1 - dn_power(s->beta1, u->step))),
-        .root = (float)(1 / sqrt(1 - dn_power(s->beta2, u->step))),
-        .average = (float)(1 - s->beta1),
-        .square = (float)(1 - s->beta2),
-        .beta2 = (float)s->beta2,
-        .eps = (float)s->eps,
-    };
+    const dn_adam_terms terms = dn_adam_terms_of(u, 1);
     dn_update_tensors(u, ISA(lamb), &terms);
 }
 

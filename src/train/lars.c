@@ -10,8 +10,6 @@
  * where local is 1 for a tensor whose norm or whose gradient's is 0. Tensors without weight decay
  * have no rate of their own either, as in the method's later uses.
  */
-#include <math.h>
-
 #include "rule.h"
 
 static double local_rate(const dn_update *u, const dn_tensor *tensor, double decay)

@@ -7,8 +7,6 @@
  *     momentum   = mu * momentum + g / (sqrt(square_avg) + eps)
  *     parameter -= rate * momentum
  */
-#include <math.h>
-
 #include "rule.h"
 
 static void ISA(rmsprop)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,

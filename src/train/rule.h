@@ -9,6 +9,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "dn/math.h"
 #include "dn/optimizer.h"
 #include "tables.h"
 
@@ -44,6 +45,24 @@ static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const vo
         if (dn_is_parameter(t))
             rule(u, t, t->offset, t->offset + t->count, terms);
     }
+}
+
+/* What Adam and LAMB have the same for all parameters of a step, of the rate `rate`. */
+typedef struct dn_adam_terms {
+    float rate; /* rate / (1 - beta1^t) */
+    float root; /* 1 / sqrt(1 - beta2^t) */
+    float average /* 1 - beta1 */, square /* 1 - beta2 */, beta2, eps;
+} dn_adam_terms;
+
+static inline dn_adam_terms dn_adam_terms_of(const dn_update *u, double rate)
+{
+    const dn_optimizer_settings *s = &u->settings;
+    return (dn_adam_terms){.rate = (float)(rate / (1 - dn_power(s->beta1, u->step))),
+                           .root = (float)(1 / sqrt(1 - dn_power(s->beta2, u->step))),
+                           .average = (float)(1 - s->beta1),
+                           .square = (float)(1 - s->beta2),
+                           .beta2 = (float)s->beta2,
+                           .eps = (float)s->eps};
 }
 
 enum { DN_SUM_LANES = 16 }; /* sums that a norm is made of, whatever the vector's width */

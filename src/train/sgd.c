@@ -8,8 +8,6 @@
  *
  * Each sum is a fused multiply-add, with the first term of g and the Nesterov step rounded before.
  */
-#include <math.h>
-
 #include "rule.h"
 
 static void ISA(sgd)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,

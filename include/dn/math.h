@@ -19,4 +19,8 @@ double dn_power(double x, int64_t n); /* x^n, n >= 0; relative error below n 2^-
 /* *largest of x(count), and the logarithm of the sum of exp(x - *largest). */
 double dn_log_sum_exp(const float *x, int count, double *largest);
 
+/* Of logits(classes), those that come before the label's: larger ones, and equal ones of a lower
+ * number; all where the label's is no number. */
+int dn_label_rank(const float *logits, int classes, int label);
+
 #endif

@@ -38,13 +38,11 @@ static dn_sample make_sample(const float *logits, int classes, int label)
     dn_sample s = {0};
     double largest;
     const double normal = dn_log_sum_exp(logits, classes, &largest);
-    int predicted = 0, rank = isfinite(logits[label]) ? 0 : classes;
-    for (int o = 0; o < classes; o++) {
+    int predicted = 0;
+    for (int o = 1; o < classes; o++)
         predicted = logits[o] > logits[predicted] ? o : predicted;
-        rank += logits[o] > logits[label] || (logits[o] == logits[label] && o < label);
-    }
     s.loss = -(logits[label] - largest - normal);
-    s.rank = rank;
+    s.rank = dn_label_rank(logits, classes, label);
     s.predicted = predicted;
     s.probability = dn_exp(logits[predicted] - largest - normal);
     return s;

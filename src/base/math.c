@@ -81,3 +81,11 @@ double dn_log_sum_exp(const float *x, int count, double *largest)
         sum += dn_exp(x[i] - *largest);
     return dn_log(sum);
 }
+
+int dn_label_rank(const float *logits, int classes, int label)
+{
+    int rank = isfinite(logits[label]) ? 0 : classes;
+    for (int o = 0; o < classes; o++)
+        rank += logits[o] > logits[label] || (logits[o] == logits[label] && o < label);
+    return rank;
+}

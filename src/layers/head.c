@@ -232,15 +232,6 @@ static double loss_divisor(const dn_visit *v, const dn_pass *pass)
     return sum;
 }
 
-/* Classes that come before the label: larger logits, and equal ones of a lower number. */
-static int label_rank(const float *logits, int classes, int label)
-{
-    int rank = isfinite(logits[label]) ? 0 : classes;
-    for (int o = 0; o < classes; o++)
-        rank += logits[o] > logits[label] || (logits[o] == logits[label] && o < label);
-    return rank;
-}
-
 void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result)
 {
     const int classes = v->layer->outputs;
@@ -255,7 +246,7 @@ void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result 
     for (int i = 0; i < count; i++) {
         const target t = target_of(v, own, &mix, i);
         const int label = t.share < 0.5 ? t.other : t.label;
-        const int rank = label_rank(image_logits(v, i), classes, label);
+        const int rank = dn_label_rank(image_logits(v, i), classes, label);
         result->loss += v->losses[i];
         result->correct1 += rank < 1;
         result->correct5 += rank < 5;

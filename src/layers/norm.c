@@ -23,7 +23,8 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 
 /* ---- partial sums ---- */
 
-static int part_count(const dn_visit *v)
+/* Pieces, or images, that have sums of their own. */
+static int partial_count(const dn_visit *v)
 {
     if (v->backward && v->layer->kind->sums_of_images)
         return v->options->batch;
@@ -33,7 +34,7 @@ static int part_count(const dn_visit *v)
 size_t dn_partial_size(const dn_visit *v)
 {
     const int channels = v->backward ? v->layer->inputs : v->layer->outputs;
-    return 2 * (size_t)part_count(v) * (size_t)channels;
+    return 2 * (size_t)partial_count(v) * (size_t)channels;
 }
 
 double *dn_partial(const dn_visit *v, int piece, int channel)
@@ -119,11 +120,11 @@ void dn_norm_sums_merge(const dn_visit *v)
 {
     const dn_layer *l = v->layer;
     const dn_feature_map *map = v->in;
-    const int parts = part_count(v);
+    const int count = partial_count(v);
 #pragma omp for schedule(static)
     for (int c = 0; c < l->inputs; c++) {
         double sum = 0, moment = 0;
-        for (int p = 0; p < parts; p++) {
+        for (int p = 0; p < count; p++) {
             sum += dn_partial(v, p, c)[0];
             moment += dn_partial(v, p, c)[1];
         }

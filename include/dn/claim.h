@@ -12,6 +12,11 @@
 
 #include "dn/status.h"
 
+/* Files of a run's folder: the lock; what survivors of a lost rank wrote of it
+ * (mpi/job/heartbeat.h). */
+#define DN_LOCK_NAME "lock"
+#define DN_LOST_NAME "lost.json"
+
 /* Zeroed: of no folder. */
 typedef struct dn_claim {
     char folder[PATH_MAX];

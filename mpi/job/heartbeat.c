@@ -29,6 +29,7 @@
 
 #include <linux/sockios.h>
 
+#include "dn/claim.h"
 #include "dn/limits.h"
 #include "job/preempt.h"
 
@@ -406,7 +407,7 @@ void dn_heartbeat_doing(dn_heartbeat *hb, dn_operation operation)
 void dn_heartbeat_record(const dn_comm *comm, const char *folder)
 {
     char *path = NULL;
-    if (asprintf(&path, "%s/lost.json", folder) < 0)
+    if (asprintf(&path, "%s/" DN_LOST_NAME, folder) < 0)
         return;
     if (comm->rank == 0)
         unlink(path);

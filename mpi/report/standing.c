@@ -203,7 +203,7 @@ static int read_lost(dn_standing *s, const char *folder)
     char path[PATH_MAX];
     uint8_t *bytes;
     size_t size;
-    if (dn_join_path(path, folder, "lost.json") != DN_OK ||
+    if (dn_join_path(path, folder, DN_LOST_NAME) != DN_OK ||
         dn_file_load(path, &bytes, &size) != DN_OK)
         return 0;
     json_t *const lost = json_loadb((const char *)bytes, size, 0, NULL);
@@ -266,7 +266,7 @@ static void describe_state(dn_standing *s, const char *folder, const json_t *rec
 /* Seconds since the run last wrote metrics.jsonl, or took its folder. */
 static double quiet_time(const char *folder)
 {
-    static const char *const names[] = {DN_METRICS_NAME, "lock"};
+    static const char *const names[] = {DN_METRICS_NAME, DN_LOCK_NAME};
     double newest = 0;
     for (int i = 0; i < 2; i++) {
         char path[PATH_MAX];

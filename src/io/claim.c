@@ -48,7 +48,7 @@ static dn_holder_life life_of(const holder *found)
 dn_holder_life dn_claim_look(const char *folder)
 {
     char path[PATH_MAX];
-    if (dn_join_path(path, folder, "lock") != DN_OK)
+    if (dn_join_path(path, folder, DN_LOCK_NAME) != DN_OK)
         return DN_HOLDER_NOT_KNOWN;
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
@@ -63,7 +63,7 @@ dn_holder_life dn_claim_look(const char *folder)
 static int is_ending(const holder *found, const char *folder)
 {
     char record[PATH_MAX];
-    if (dn_join_path(record, folder, "lost.json") == DN_OK && access(record, F_OK) == 0)
+    if (dn_join_path(record, folder, DN_LOST_NAME) == DN_OK && access(record, F_OK) == 0)
         return 1;
     return life_of(found) == DN_HOLDER_ENDED;
 }
@@ -109,7 +109,7 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     dn_claim_release(claim);
     const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(dn_join_path(path, folder, "lock"));
+    DN_TRY(dn_join_path(path, folder, DN_LOCK_NAME));
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     const int denied = file < 0 ? errno : 0;
     if (denied) /* another user's, who may be at work */

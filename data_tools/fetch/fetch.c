@@ -96,18 +96,9 @@ static size_t keep_bytes(char *bytes, size_t one, size_t size, void *user)
             dn_fail(DN_ECORRUPT, "found more than %" PRId64 " bytes, expected these", wanted);
         return 0;
     }
-    for (size_t done = 0; done < size;) {
-        const ssize_t more = write(t->file, bytes + done, size - done);
-        if (more < 0 && errno == EINTR)
-            continue;
-        if (more <= 0) {
-            t->fault = dn_fail(DN_EIO, "%s: cannot write: %s", t->partial, strerror(errno));
-            return 0;
-        }
-        done += (size_t)more;
-        t->got += more;
-    }
-    return size;
+    t->fault = dn_file_append(t->file, t->partial, bytes, size);
+    t->got = lseek(t->file, 0, SEEK_CUR); /* after a failure, too */
+    return t->fault == DN_OK ? size : 0;
 }
 
 /* Of the bytes that this request is to bring, where their number is known. */

@@ -68,12 +68,8 @@ static dn_status write_entry(struct unpacking *u, const char *path, int file)
         else if ((u->left -= size) < 0)
             status =
                 dn_fail(DN_ECORRUPT, "%s: found more bytes than there should be in it", u->path);
-        for (la_ssize_t done = 0; status == DN_OK && done < size;) {
-            const ssize_t more = write(file, block + done, (size_t)(size - done));
-            if (more < 0 && errno != EINTR)
-                status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(errno));
-            done += more > 0 ? more : 0;
-        }
+        else
+            status = dn_file_append(file, path, block, (size_t)size);
     }
     free(block);
     return status;

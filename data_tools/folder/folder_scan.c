@@ -15,27 +15,20 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
+#include "dn/file.h"
 #include "dn/image.h"
 #include "making/selection.h"
 
 /* ---- folders ---- */
 
-static int is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 static int holds_folder(const char *folder, const char *name)
 {
     char path[PATH_MAX];
-    return dn_join_path(path, folder, name) == DN_OK && is_folder(path);
+    return dn_join_path(path, folder, name) == DN_OK && dn_is_folder(path);
 }
 
 static int is_name(const struct dirent *entry)
@@ -194,16 +187,6 @@ static int may_be_image(const char *path)
     return size <= 0 || dn_image_format_of(bytes, (size_t)size) != DN_IMAGE_NONE;
 }
 
-static int is_named_as_image(const char *name)
-{
-    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
-    const char *const end = strrchr(name, '.');
-    for (size_t i = 0; end && i < sizeof ends / sizeof *ends; i++)
-        if (strcasecmp(end, ends[i]) == 0)
-            return 1;
-    return 0;
-}
-
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label)
 {
     if (f->images == f->room) {
@@ -247,7 +230,7 @@ static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id
     case FTS_SLNONE: /* a link to nothing cannot be read */
         if (!is_hidden && may_be_image(path))
             return dn_folder_add(f, path + strlen(f->source) + 1, split, label);
-        if (!is_hidden && is_named_as_image(path))
+        if (!is_hidden && dn_image_is_name(path))
             dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
         break;
     default: /* pipes, devices, folders that contain themselves */

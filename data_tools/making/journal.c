@@ -103,15 +103,11 @@ dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_ma
 /* All of it, or none. */
 static dn_status append(dn_journal *j, const uint8_t *bytes, size_t size)
 {
-    ssize_t part = 0;
-    for (size_t done = 0; done < size && part >= 0; done += part > 0 ? (size_t)part : 0)
-        do
-            part = write(j->file, bytes + done, size - done);
-        while (part < 0 && errno == EINTR);
-    if (part < 0 || fdatasync(j->file) != 0) {
-        const dn_status status = refuse(j);
+    dn_status status = dn_file_append(j->file, j->path, bytes, size);
+    if (status == DN_OK && fdatasync(j->file) != 0)
+        status = refuse(j);
+    if (status != DN_OK)
         return ftruncate(j->file, j->size) == 0 ? status : refuse(j);
-    }
     j->size += (int64_t)size;
     return DN_OK;
 }

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <omp.h>
@@ -45,9 +44,7 @@ static void clear_line(dn_progress *p)
 static void draw_line(dn_progress *p, double now)
 {
     char line[LINE_SIZE];
-    struct winsize size;
-    const int is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    const int columns = is_known ? size.ws_col : 80;
+    const int columns = dn_terminal_columns(STDOUT_FILENO);
     write_line(p, now, columns > 1 ? columns - 1 : 1, line);
     printf("\r%s\033[K", line);
     fflush(stdout);

@@ -146,8 +146,7 @@ static dn_status read_meta(struct scan *s)
 {
     struct meta *const m = dn_child_pages(sizeof *m);
     DN_CHECK(m, DN_ENOMEM, "%s: out of memory", s->list_path);
-    const char *const slash = strrchr(s->list_path, '/');
-    const int length = slash ? (int)(slash + 1 - s->list_path) : 0;
+    const int length = (int)(basename(s->list_path) - s->list_path);
     dn_status status = snprintf(m->path, PATH_MAX, "%.*smeta.mat", length, s->list_path) < PATH_MAX
                            ? translate_ids(s, m)
                            : dn_fail(DN_EINVAL, "%s: the path is too long", s->list_path);
@@ -169,9 +168,8 @@ static dn_status parse_line(struct scan *s, char *line, int *words)
     *words = *words ? *words : found;
     DN_CHECK(found == *words, DN_ECORRUPT, "%s: line %zu: found %d words, expected %d",
              s->list_path, number, found, *words);
-    const char *const slash = strrchr(word[0], '/');
     const int name = found == 1 ? snprintf(t->name, NAME_BYTES, "ILSVRC2012_val_%08zu.JPEG", number)
-                                : snprintf(t->name, NAME_BYTES, "%s", slash ? slash + 1 : word[0]);
+                                : snprintf(t->name, NAME_BYTES, "%s", basename(word[0]));
     const int class = snprintf(t->class_name, NAME_BYTES, "%s", word[found - 1]);
     DN_CHECK(name < NAME_BYTES && class < NAME_BYTES, DN_ECORRUPT,
              "%s: line %zu: found a word of more than %d bytes", s->list_path, number,
@@ -239,22 +237,12 @@ static dn_status load_list(struct scan *s)
              "most %d",
              s->list_path, all, LIST_BYTES);
     DN_TRY(dn_file_load(s->list_path, &bytes, &size));
-    char *const text = realloc(bytes, size + 1);
-    if (text)
-        text[size] = '\0';
-    const dn_status status =
-        text ? parse_list(s, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", s->list_path);
-    free(text ? text : (char *)bytes);
+    const dn_status status = parse_list(s, (char *)bytes, size);
+    free(bytes);
     return status;
 }
 
 /* ---- images in tar files ---- */
-
-static const char *last_word(const char *name)
-{
-    const char *const slash = strrchr(name, '/');
-    return slash ? slash + 1 : name;
-}
 
 static dn_status add_from_tar(struct scan *s, const char *name, int label, int64_t at, int64_t size)
 {
@@ -273,7 +261,7 @@ static dn_status visit_train_image(void *user, const char *name, int64_t at, int
     struct scan *const s = user;
     dn_folder *const f = s->folder;
     char path[PATH_MAX];
-    if (last_word(name)[0] == '.') {
+    if (basename(name)[0] == '.') {
         f->passed_over++;
         return DN_OK;
     }
@@ -288,7 +276,7 @@ static dn_status visit_val_image(void *user, const char *name, int64_t at, int64
     struct scan *const s = user;
     char path[PATH_MAX];
     truth key = {.label = -1};
-    const int length = snprintf(key.name, NAME_BYTES, "%s", last_word(name));
+    const int length = snprintf(key.name, NAME_BYTES, "%s", basename(name));
     truth *const t =
         length < NAME_BYTES ? bsearch(&key, s->list, s->count, sizeof *s->list, by_name) : NULL;
     if (!t) {
@@ -307,9 +295,8 @@ static dn_status visit_val_image(void *user, const char *name, int64_t at, int64
 static dn_status visit_inner(void *user, const char *name, int64_t at, int64_t size)
 {
     struct scan *const s = user;
-    const char *const word = last_word(name);
-    const size_t length = strlen(word);
-    if (length <= 4 || strcmp(word + length - 4, ".tar") != 0 || word[0] == '.') {
+    const char *const word = basename(name);
+    if (!dn_ends_in(word, ".tar") || word[0] == '.') {
         s->folder->passed_over++;
         return DN_OK;
     }
@@ -319,7 +306,7 @@ static dn_status visit_inner(void *user, const char *name, int64_t at, int64_t s
         DN_CHECK(more, DN_ENOMEM, "%s: out of memory", s->tar);
         s->inner = more;
     }
-    s->inner[s->inners] = (inner){strndup(word, length - 4), at, size};
+    s->inner[s->inners] = (inner){strndup(word, strlen(word) - strlen(".tar")), at, size};
     DN_CHECK(s->inner[s->inners++].name, DN_ENOMEM, "%s: out of memory", s->tar);
     return DN_OK;
 }

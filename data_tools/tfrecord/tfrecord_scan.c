@@ -35,10 +35,9 @@ static const struct {
  * NULL: none does. */
 static enum part find_part(const char *path, const char **at)
 {
-    const char *const slash = strrchr(path, '/');
     enum part part = TRAIN;
     *at = NULL;
-    for (const char *c = slash ? slash + 1 : path; *c;) {
+    for (const char *c = basename(path); *c;) {
         size_t length = 0;
         while (isalpha((unsigned char)c[length]))
             length++;
@@ -56,7 +55,7 @@ static enum part find_part(const char *path, const char **at)
  * file's name, else the last word of --out. */
 static void name_by_files(dn_record_set *set, const char *path)
 {
-    const char *at, *const slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *at, *name = basename(path);
     find_part(path, &at);
     size_t length = at ? (size_t)(at - name) : 0;
     while (length > 0 && strchr("-_.", name[length - 1]))
@@ -213,15 +212,11 @@ static dn_status open_unpacked(dn_record_set *set)
 static dn_status append_unpacked(dn_record_set *set, const dn_record_file *f, const uint8_t *bytes,
                                  size_t size)
 {
-    while (size > 0) {
-        const ssize_t done = pwrite(set->unpacked, bytes, size, set->unpacked_bytes);
-        DN_CHECK(done > 0, DN_EIO,
-                 "%s: cannot unpack it: %s; $TMPDIR names a folder with room (/var/tmp else)",
-                 f->path, strerror(errno));
-        bytes += done;
-        size -= (size_t)done;
-        set->unpacked_bytes += done;
-    }
+    const dn_status status = dn_file_append(set->unpacked, f->path, bytes, size);
+    DN_CHECK(status == DN_OK, status,
+             "%s: cannot unpack it: %s; $TMPDIR names a folder with room (/var/tmp else)", f->path,
+             strerror(errno));
+    set->unpacked_bytes += (int64_t)size;
     return DN_OK;
 }
 

@@ -24,6 +24,9 @@ dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name
  * memory. As dn_join_path. */
 dn_status dn_temporary_path(char path[PATH_MAX], const char *program);
 
+/* 1 where `path` is a folder, or a link to one. */
+int dn_is_folder(const char *path);
+
 /* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO. */
 dn_status dn_make_folders(const char *path);
 
@@ -33,6 +36,9 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
+
+/* Writes bytes(size) to the open file `path`, from where it stands. DN_EIO. */
+dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size);
 
 /* Opens a file to read; *size = its bytes. The caller closes *file where it is not -1, after a
  * failure too. DN_ENOENT, DN_EIO. */
@@ -49,8 +55,8 @@ dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int
  * DN_ENOMEM. */
 dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash);
 
-/* *bytes(*size) = the whole file, to be freed by the caller; NULL after a failure. As dn_file_open
- * and dn_file_read; DN_ENOMEM. */
+/* *bytes(*size) = the whole file and a zero after it, to be freed by the caller; NULL after a
+ * failure. As dn_file_open and dn_file_read; DN_ENOMEM. */
 dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size);
 
 #endif

@@ -28,6 +28,9 @@ typedef struct dn_encoded {
 /* What the first bytes say. */
 dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size);
 
+/* 1 where a file of that name may be taken for one: .jpg, .jpeg, .png, in any letter case. */
+int dn_image_is_name(const char *name);
+
 typedef struct dn_image_info {
     dn_image_format format;
     int width, height;

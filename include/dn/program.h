@@ -36,6 +36,12 @@ void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int
 enum { DN_BAR_LEAST = 5, DN_BAR_MOST = 30 };
 void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3]);
 
+/* 1 where the text ends in `end`. */
+int dn_ends_in(const char *text, const char *end);
+
+/* The columns of the terminal; 80 where it does not tell. */
+int dn_terminal_columns(int terminal);
+
 /* The characters that a terminal shows of a text in UTF-8, its wide ones counted as one. */
 int dn_text_columns(const char *text);
 

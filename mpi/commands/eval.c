@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands/memory.h"
@@ -285,12 +284,11 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     dn_split test = {0};
     dn_trained trained = {0};
     dn_transform transforms[TEN_CROPS];
-    struct stat info;
     char run[DN_PATH_SIZE] = "";
     dn_status status;
     DN_CHECK(o->word_count == 0, DN_EINVAL, "found '%s', expected one checkpoint or run",
              o->words[0]);
-    if (stat(o->checkpoint, &info) == 0 && S_ISDIR(info.st_mode))
+    if (dn_is_folder(o->checkpoint))
         strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));

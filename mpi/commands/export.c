@@ -2,18 +2,17 @@
 #include "commands/trained.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#include "dn/program.h"
 #include "dn/weights.h"
 
 /* The format that was asked for, or that the name ends in. */
 static dn_status find_format(const dn_options *o, const char *out, dn_format *format)
 {
-    const char *const end = strrchr(out, '.');
     *format = (dn_format)o->format;
-    if (*format == DN_FORMAT_AUTO && end && strcmp(end, ".onnx") == 0)
+    if (*format == DN_FORMAT_AUTO && dn_ends_in(out, ".onnx"))
         *format = DN_FORMAT_ONNX;
-    if (*format == DN_FORMAT_AUTO && end && strcmp(end, ".safetensors") == 0)
+    if (*format == DN_FORMAT_AUTO && dn_ends_in(out, ".safetensors"))
         *format = DN_FORMAT_SAFETENSORS;
     DN_CHECK(*format != DN_FORMAT_AUTO, DN_EINVAL,
              "%s: found no .safetensors or .onnx at its end, expected one, or --format", out);

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
+
+#include <xxhash.h>
 
 #include "dn/file.h"
 #include "dn/image.h"
@@ -87,13 +88,6 @@ const char *dn_pictures_fault(const dn_pictures *p, int64_t index, const dn_tran
 
 /* ---- finding them ---- */
 
-static int has_image_name(const char *name)
-{
-    const char *const end = strrchr(name, '.');
-    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0 ||
-                   strcasecmp(end, ".png") == 0);
-}
-
 static dn_status add_path(dn_pictures *p, const char *path)
 {
     if (p->images.count == p->room) {
@@ -125,7 +119,7 @@ static dn_status add_word(dn_pictures *p, const char *word)
     for (FTSENT *e; status == DN_OK && (e = fts_read(tree)) != NULL;) {
         const int is_folder = e->fts_info == FTS_D || e->fts_info == FTS_DP;
         const int is_error = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR;
-        if (!is_folder && (is_error || e->fts_level == 0 || has_image_name(e->fts_name)))
+        if (!is_folder && (is_error || e->fts_level == 0 || dn_image_is_name(e->fts_name)))
             status = add_path(p, e->fts_path);
     }
     fts_close(tree);
@@ -147,13 +141,11 @@ dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
     return DN_OK;
 }
 
-/* FNV-1a. */
 uint64_t dn_pictures_hash(const dn_pictures *p)
 {
-    uint64_t hash = 0xcbf29ce484222325;
+    uint64_t hash = 0;
     for (int64_t i = 0; i < p->images.count; i++)
-        for (const char *c = p->path[i]; c == p->path[i] || c[-1] != '\0'; c++)
-            hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
+        hash = XXH3_64bits_withSeed(p->path[i], strlen(p->path[i]) + 1, hash);
     return hash;
 }
 

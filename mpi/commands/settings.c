@@ -12,11 +12,10 @@
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {
     const char *prefix = options->out[0] ? "" : "runs/";
-    const char *const slash = strrchr(options->recipe, '/');
-    const char *const recipe = slash ? slash + 1 : options->recipe;
+    const char *const recipe = basename(options->recipe);
     const char *folder = options->out[0] ? options->out : recipe[0] ? recipe : options->model;
     const int letters = (int)strlen(folder);
-    const int is_file = folder == recipe && letters > 4 && !strcmp(folder + letters - 4, ".ini");
+    const int is_file = folder == recipe && letters > 4 && dn_ends_in(folder, ".ini");
     const int length = letters - (is_file ? 4 : 0);
     const int used = snprintf(path, size, "%s%.*s", prefix, length, folder);
     DN_CHECK((size_t)used < size, DN_EINVAL, "--out: expected at most %zu characters", size - 1);

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "commands/trained.h"
+#include "dn/file.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "training/rescue.h"
@@ -28,8 +28,7 @@ static dn_status find_checkpoint(dn_run *r, const char *resume)
 {
     const int is_auto = strcmp(resume, "auto") == 0;
     if (!is_auto && strcmp(resume, "none") != 0) {
-        struct stat info;
-        DN_CHECK(stat(resume, &info) == 0 && !S_ISDIR(info.st_mode), DN_ENOENT,
+        DN_CHECK(access(resume, F_OK) == 0 && !dn_is_folder(resume), DN_ENOENT,
                  "--resume: found no file '%s', expected auto, none or a checkpoint", resume);
         return dn_checkpoint_open(&r->from, resume, &r->state);
     }

@@ -5,18 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands/settings.h"
 #include "dn/file.h"
 #include "dn/weights.h"
-
-static int is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
 
 /* The file is a folder of checkpoints, or begins as HDF5 does. */
 static dn_status is_checkpoint(const char *path, int *is)
@@ -25,7 +18,7 @@ static dn_status is_checkpoint(const char *path, int *is)
     char begin[sizeof signature - 1] = "";
     int file = -1;
     int64_t size;
-    *is = is_folder(path);
+    *is = dn_is_folder(path);
     dn_status status = *is ? DN_OK : dn_file_open(path, &file, &size);
     if (!*is && status == DN_OK && size >= (int64_t)sizeof begin)
         status = dn_file_read(file, path, begin, sizeof begin, 0);
@@ -39,7 +32,7 @@ static dn_status is_checkpoint(const char *path, int *is)
 static dn_status open_file(dn_trained *t, const char *path)
 {
     char best[PATH_MAX];
-    if (!is_folder(path))
+    if (!dn_is_folder(path))
         return dn_checkpoint_open(&t->file, path, &t->state);
     DN_TRY(dn_join_path(best, path, DN_CHECKPOINT_BEST));
     if (access(best, F_OK) == 0)

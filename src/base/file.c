@@ -25,15 +25,20 @@ dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name
     return DN_OK;
 }
 
-static dn_status make_folder(const char *path)
+int dn_is_folder(const char *path)
 {
     struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static dn_status make_folder(const char *path)
+{
     if (mkdir(path, 0777) == 0)
         return DN_OK;
     const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
-    DN_CHECK(stat(path, &info) == 0, DN_EIO, "%s: cannot make the folder: %s", path,
+    DN_CHECK(access(path, F_OK) == 0, DN_EIO, "%s: cannot make the folder: %s", path,
              strerror(error));
-    DN_CHECK(S_ISDIR(info.st_mode), DN_EIO, "%s: found a file, expected a folder", path);
+    DN_CHECK(dn_is_folder(path), DN_EIO, "%s: found a file, expected a folder", path);
     return DN_OK;
 }
 
@@ -107,6 +112,18 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
     return DN_OK;
 }
 
+dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size)
+{
+    for (const char *at = bytes; size > 0;) {
+        const ssize_t part = write(file, at, size);
+        DN_CHECK(part > 0 || (part < 0 && errno == EINTR), DN_EIO, "%s: cannot write: %s", path,
+                 strerror(errno));
+        at += part > 0 ? part : 0;
+        size -= part > 0 ? (size_t)part : 0;
+    }
+    return DN_OK;
+}
+
 dn_status dn_file_open(const char *path, int *file, int64_t *size)
 {
     struct stat info;
@@ -168,7 +185,9 @@ dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
     int64_t found = 0;
     dn_status status = dn_file_open(path, &file, &found);
     *size = (size_t)found;
-    *bytes = status == DN_OK ? malloc(*size + 1) : NULL; /* never of size 0 */
+    *bytes = status == DN_OK ? malloc(*size + 1) : NULL;
+    if (*bytes)
+        (*bytes)[*size] = 0;
     if (status == DN_OK)
         status = *bytes ? dn_file_read(file, path, *bytes, *size, 0)
                         : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);

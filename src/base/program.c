@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 const char *dn_version(void)
@@ -52,6 +53,18 @@ void dn_duration_text(double seconds, char text[32])
 static int begins_character(char byte)
 {
     return ((unsigned char)byte & 0xc0) != 0x80;
+}
+
+int dn_ends_in(const char *text, const char *end)
+{
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+int dn_terminal_columns(int terminal)
+{
+    struct winsize size;
+    return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 int dn_text_columns(const char *text)

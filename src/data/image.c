@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <jpeglib.h>
 #include <jerror.h>
@@ -16,6 +17,13 @@ dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size)
     return size >= sizeof jpeg && memcmp(bytes, jpeg, sizeof jpeg) == 0 ? DN_IMAGE_JPEG
            : size >= sizeof png && memcmp(bytes, png, sizeof png) == 0  ? DN_IMAGE_PNG
                                                                         : DN_IMAGE_NONE;
+}
+
+int dn_image_is_name(const char *name)
+{
+    const char *const end = strrchr(name, '.');
+    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0 ||
+                   strcasecmp(end, ".png") == 0);
 }
 
 static dn_status resize_pixels(dn_pixels *pixels, int width, int height)

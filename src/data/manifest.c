@@ -8,13 +8,11 @@
 #include "dn/shard.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -401,8 +399,7 @@ static int find_below(const char *folder, char path[PATH_MAX])
 static dn_status tell_missing(dn_status status, const char *folder)
 {
     char below[PATH_MAX], parent[PATH_MAX];
-    struct stat info;
-    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode)) {
+    if (!dn_is_folder(folder)) {
         snprintf(parent, sizeof parent, "%s", folder);
         const int is_near = find_below(dirname(parent), below);
         return dn_fail(status, "%s; make the data set with create_records NAME --out %s%s%s",

@@ -17,6 +17,7 @@
 
 #include "data/shard_reader.h"
 #include "dn/file.h"
+#include "dn/program.h"
 
 #define FOLDER_PREFIX "dn_dist-"
 #define LOCK_NAME     "lock"
@@ -70,20 +71,14 @@ static int open_locked(const char *path, int kind)
     }
 }
 
-static int ends_in(const char *name, const char *suffix)
-{
-    const size_t length = strlen(name), tail = strlen(suffix);
-    return length >= tail && strcmp(name + length - tail, suffix) == 0;
-}
-
 /* Removes what stages leave in their folder, the lock last, which the caller has for himself. */
 static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
     DIR *const list = opendir(folder);
     for (const struct dirent *entry; list && (entry = readdir(list));)
-        if ((ends_in(entry->d_name, SHARD_SUFFIX) ||
-             ends_in(entry->d_name, SHARD_SUFFIX DN_PARTIAL)) &&
+        if ((dn_ends_in(entry->d_name, SHARD_SUFFIX) ||
+             dn_ends_in(entry->d_name, SHARD_SUFFIX DN_PARTIAL)) &&
             dn_join_path(path, folder, entry->d_name) == DN_OK)
             unlink(path);
     if (list)
@@ -117,18 +112,6 @@ static void remove_leftovers(const dn_shards *shards)
 
 /* ---- copying ---- */
 
-static dn_status write_piece(const char *path, int file, const uint8_t *bytes, size_t size)
-{
-    while (size > 0) {
-        const ssize_t written = write(file, bytes, size);
-        DN_CHECK(written > 0 || errno == EINTR, DN_EIO, "%s: cannot write: %s", path,
-                 strerror(errno));
-        size -= written > 0 ? (size_t)written : 0;
-        bytes += written > 0 ? written : 0;
-    }
-    return DN_OK;
-}
-
 /* The bytes of `from` have the checksum of the shard; writes them to the open file `to` unless it
  * is -1. DN_STOPPED when the stage closes. */
 static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from,
@@ -143,7 +126,7 @@ static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from
         DN_TRY(dn_file_read(from, from_path, s->piece, size, at));
         XXH3_64bits_update(s->hash, s->piece, size);
         if (to >= 0)
-            DN_TRY(write_piece(to_path, to, s->piece, size));
+            DN_TRY(dn_file_append(to, to_path, s->piece, size));
     }
     const uint64_t found = XXH3_64bits_digest(s->hash);
     DN_CHECK(found == shard->hash, DN_ECORRUPT,

@@ -15,7 +15,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "dn/file.h"
@@ -256,9 +255,7 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
 static void draw_line(dn_metrics *m)
 {
     char line[LINE_SIZE];
-    struct winsize size;
-    const int is_known = ioctl(m->terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    const int columns = is_known ? size.ws_col : 80;
+    const int columns = dn_terminal_columns(m->terminal);
     progress_line(m, &m->epoch, columns > 1 ? columns - 1 : 1, line);
     fprintf(m->settings.progress, "\r%s\033[K", line);
     fflush(m->settings.progress);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "dn/file.h"
+#include "dn/program.h"
 #include "weights_file.h"
 
 enum {
@@ -183,12 +184,6 @@ static dn_status parse_entries(entry *list, int *count, json_t *header, int64_t 
 
 /* ---- the tensors ---- */
 
-static int ends_in(const char *text, const char *end)
-{
-    const size_t length = strlen(text), last = strlen(end);
-    return length >= last && strcmp(text + length - last, end) == 0;
-}
-
 /* The tensors as floats, into the net; `data` is what follows the header. */
 static dn_status take_entries(dn_net *net, const char *path, const entry *list, int count,
                               const uint8_t *data, int *classes)
@@ -204,7 +199,7 @@ static dn_status take_entries(dn_net *net, const char *path, const entry *list, 
     for (int i = 0; i < count && status == DN_OK; i++) {
         const entry *const e = &list[i];
         dn_named_tensor *const t = &tensors[taken];
-        if (ends_in(e->name, DN_BATCHES_TRACKED))
+        if (dn_ends_in(e->name, DN_BATCHES_TRACKED))
             continue;
         if (e->dtype->value == NULL)
             status = dn_fail(DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,

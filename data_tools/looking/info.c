@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
+#include "dn/json.h"
 #include "looking/looking.h"
 
 struct range {
@@ -87,7 +86,7 @@ static dn_status look_at_split(struct info *v, const char *folder, dn_split_id i
 {
     DN_TRY(dn_shards_open(&v->shards[id], folder, id));
     v->manifest = dn_shards_manifest(v->shards[id]);
-    DN_CHECK(dn_shards_hash(v->shards[id]) == dn_shards_hash(v->shards[DN_TRAIN]), DN_EIO,
+    DN_CHECK(v->manifest->hash == dn_shards_manifest(v->shards[DN_TRAIN])->hash, DN_EIO,
              "%s/dataset.json: found other bytes than at first: it was changed meanwhile", folder);
     v->split[id].split = &v->manifest->split[id];
     return measure_split(&v->split[id], v->shards[id]);
@@ -201,21 +200,18 @@ static json_t *to_json(const struct info *v)
 {
     const dn_manifest *const m = v->manifest;
     const dn_shard_info *const info = &m->info;
-    json_t *const mean = json_array(), *const std = json_array(), *const classes = json_array();
-    for (int c = 0; c < info->channels; c++) {
-        json_array_append_new(mean, json_real(info->mean[c]));
-        json_array_append_new(std, json_real(info->std[c]));
-    }
+    json_t *const classes = json_array();
     for (int i = 0; i < info->classes; i++)
         json_array_append_new(classes, json_pack("{s:s,s:I,s:I}", "name", m->class_names[i],
                                                  "train", (json_int_t)v->split[DN_TRAIN].class[i],
                                                  "test", (json_int_t)v->split[DN_TEST].class[i]));
-    return json_pack("{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "dataset", info->dataset,
-                     "images", dn_is_encoded(info) ? "encoded" : "pixels", "source",
-                     json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height",
-                     info->height, "width", info->width, "mean", mean, "std", std, "classes",
-                     classes, "splits", "train", split_to_json(v, &v->split[DN_TRAIN]), "test",
-                     split_to_json(v, &v->split[DN_TEST]));
+    return json_pack(
+        "{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "dataset", info->dataset, "images",
+        dn_is_encoded(info) ? "encoded" : "pixels", "source",
+        json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height", info->height,
+        "width", info->width, "mean", dn_json_numbers(info->mean, info->channels), "std",
+        dn_json_numbers(info->std, info->channels), "classes", classes, "splits", "train",
+        split_to_json(v, &v->split[DN_TRAIN]), "test", split_to_json(v, &v->split[DN_TEST]));
 }
 
 static dn_status print_json(const struct info *v, const char *folder)

@@ -3,7 +3,6 @@
 #include "commands/trained.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "dn/file.h"
+#include "dn/json.h"
 #include "report/page.h"
 #include "report/worst.h"
 #include "training/evaluate.h"
@@ -70,12 +70,6 @@ static int64_t class_images(const results *r, int label)
 
 /* ---- printing ---- */
 
-/* JSON has no NaN. */
-static json_t *number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *to_json(const results *r, int crops)
 {
     json_t *const classes = json_array(), *const confusion = json_array();
@@ -84,16 +78,16 @@ static json_t *to_json(const results *r, int crops)
         json_array_append_new(classes,
                               json_pack("{s:s,s:I,s:I,s:o}", "name", r->names[c], "images",
                                         (json_int_t)images, "correct", (json_int_t)correct, "top1",
-                                        number(100 * (double)correct / (double)images)));
+                                        dn_json_number(100 * (double)correct / (double)images)));
         json_t *const row = json_array();
         for (int p = 0; p < r->classes; p++)
             json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
         json_array_append_new(confusion, row);
     }
-    return json_pack("{s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1", number(r->scores.top1), "top5",
-                     number(r->scores.top5), "loss", number(r->scores.loss), "images",
-                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
-                     number(r->calibration), "classes", classes, "confusion", confusion);
+    return json_pack("{s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1", dn_json_number(r->scores.top1),
+                     "top5", dn_json_number(r->scores.top5), "loss", dn_json_number(r->scores.loss),
+                     "images", (json_int_t)r->images->count, "crops", crops, "calibration_error",
+                     dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
 }
 
 static dn_status print_json(const results *r, int crops)

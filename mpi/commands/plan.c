@@ -9,11 +9,11 @@
 #include "commands/commands.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dn/json.h"
 #include "dn/program.h"
 #include "planning/scaling.h"
 
@@ -118,12 +118,6 @@ static void print_plan_row(const dn_prediction *p, int nodes, double efficiency,
            100 * efficiency, epoch_text, run_text, p->messages, p->median_message / kib, p->limit);
 }
 
-/* null where there is no such time. */
-static json_t *encode_seconds(double seconds)
-{
-    return isfinite(seconds) ? json_real(seconds) : json_null();
-}
-
 static json_t *encode_plan_row(const dn_prediction *p, int nodes, double efficiency, double epoch,
                                double run)
 {
@@ -131,7 +125,7 @@ static json_t *encode_plan_row(const dn_prediction *p, int nodes, double efficie
                      nodes, "ranks", p->ranks, "step_s", p->step, "compute_s", p->compute,
                      "communication_s", p->communication, "hidden_s", p->communication - p->exposed,
                      "exposed_s", p->exposed, "images_per_s", p->images_per_second, "efficiency",
-                     efficiency, "epoch_s", encode_seconds(epoch), "run_s", encode_seconds(run),
+                     efficiency, "epoch_s", dn_json_number(epoch), "run_s", dn_json_number(run),
                      "rounds", p->rounds, "messages", p->messages, "median_message_bytes",
                      p->median_message, "least_message_bytes", p->least_message, "limit", p->limit);
 }

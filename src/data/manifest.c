@@ -15,10 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/json.h"
 
 static const char file_name[] = "dataset.json";
 static const char format_name[] = "dn_dist data set";
@@ -485,21 +485,18 @@ static int choose_version(const dn_manifest *m)
 
 static json_t *to_json(const dn_manifest *m)
 {
-    json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
+    json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
-    for (int c = 0; c < m->info.channels; c++) {
-        json_array_append_new(mean, json_real(m->info.mean[c]));
-        json_array_append_new(std, json_real(m->info.std[c]));
-    }
     return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
                      format_name, "format_version", choose_version(m), "dataset", m->info.dataset,
                      "source", json_sprintf("%016" PRIx64, m->source), "conversion",
                      m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels,
                      "height", m->info.height, "width", m->info.width, "classes", m->info.classes,
-                     "zstd_level", m->zstd_level, "class_names", names, "mean", mean, "std", std,
-                     "splits", "train", split_to_json(&m->split[DN_TRAIN]), "test",
-                     split_to_json(&m->split[DN_TEST]));
+                     "zstd_level", m->zstd_level, "class_names", names, "mean",
+                     dn_json_numbers(m->info.mean, m->info.channels), "std",
+                     dn_json_numbers(m->info.std, m->info.channels), "splits", "train",
+                     split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]));
 }
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)

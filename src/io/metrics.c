@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <omp.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/json.h"
 #include "dn/program.h"
 #include "io/events.h"
 
@@ -172,12 +172,6 @@ static dn_status cut_back(const dn_metrics *m)
     return status;
 }
 
-/* null where x is non-finite. */
-static json_t *json_number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 /* Appends an object, the last step's, as one line, and the numbers of all kinds but the "end" to
  * TensorBoard's file; takes `values`. */
 static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
@@ -289,13 +283,13 @@ static void add_times(json_t *object, const dn_metrics *m, const tally *t)
     int late = 0;
     for (int r = 1; r < m->settings.ranks; r++)
         late = t->late[r] > t->late[late] ? r : late;
-    json_object_update_new(object,
-                           json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s",
-                                     json_number(s.speed), "lr", json_number(m->rate), "seconds",
-                                     json_number(s.seconds), "data_wait", json_number(t->data_wait),
-                                     "sum_wait", json_number(t->sum_wait), "late_rank",
-                                     is_late ? json_integer(late) : json_null(), "late_wait",
-                                     is_late ? json_number(t->late[late]) : json_null()));
+    json_object_update_new(
+        object,
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "images_per_s", dn_json_number(s.speed),
+                  "lr", dn_json_number(m->rate), "seconds", dn_json_number(s.seconds), "data_wait",
+                  dn_json_number(t->data_wait), "sum_wait", dn_json_number(t->sum_wait),
+                  "late_rank", is_late ? json_integer(late) : json_null(), "late_wait",
+                  is_late ? dn_json_number(t->late[late]) : json_null()));
 }
 
 static dn_status end_interval(dn_metrics *m, int is_shown)
@@ -303,7 +297,7 @@ static dn_status end_interval(dn_metrics *m, int is_shown)
     char line[LINE_SIZE];
     const summary s = summarize(m, &m->interval);
     json_t *const values =
-        json_pack("{s:o, s:o}", "loss", json_number(s.loss), "top1", json_number(s.top1));
+        json_pack("{s:o, s:o}", "loss", dn_json_number(s.loss), "top1", dn_json_number(s.top1));
     add_times(values, m, &m->interval);
     if (is_shown) {
         progress_line(m, &m->interval, 0, line);
@@ -343,7 +337,7 @@ static void add_scores(json_t *object, const char *name, const dn_scores *scores
     char key[64];
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         snprintf(key, sizeof key, "%s_%s", name, parts[i].key);
-        json_object_set_new(object, key, json_number(parts[i].value));
+        json_object_set_new(object, key, dn_json_number(parts[i].value));
     }
 }
 
@@ -371,8 +365,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
         snprintf(train, sizeof train, "  train loss %.4f  top-1 %.2f %%", s.loss, s.top1);
         snprintf(speed, sizeof speed, "  %.1f images/s", s.speed);
     }
-    json_t *const values = json_pack("{s:o, s:o}", "train_loss", json_number(s.loss), "train_top1",
-                                     json_number(s.top1));
+    json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
+                                     "train_top1", dn_json_number(s.top1));
     add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
@@ -406,8 +400,9 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
                weights_hash, checkpoint ? checkpoint : "");
     return write_object(m, "end",
                         json_pack("{s:o, s:o, s:o?, s:s}", "weights_hash",
-                                  json_sprintf(HASH, weights_hash), "seconds", json_number(seconds),
-                                  "checkpoint", json_path(checkpoint), "reason", reason));
+                                  json_sprintf(HASH, weights_hash), "seconds",
+                                  dn_json_number(seconds), "checkpoint", json_path(checkpoint),
+                                  "reason", reason));
 }
 
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/json.h"
 #include "dn/program.h"
 #include "weights_file.h"
 
@@ -159,15 +160,11 @@ json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
                   json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width), "step",
                   json_sprintf("%" PRId64, about->step), "weights_hash",
                   json_sprintf("%016" PRIx64, dn_net_hash(net)));
-    json_t *const names = json_array(), *const mean = json_array(), *const std = json_array();
+    json_t *const names = json_array();
     for (int i = 0; i < info->classes; i++)
         json_array_append_new(names, json_string(about->data->class_names[i]));
-    for (int c = 0; c < info->channels; c++) {
-        json_array_append_new(mean, json_real(info->mean[c]));
-        json_array_append_new(std, json_real(info->std[c]));
-    }
     put_list(object, "classes", names);
-    put_list(object, "mean", mean);
-    put_list(object, "std", std);
+    put_list(object, "mean", dn_json_numbers(info->mean, info->channels));
+    put_list(object, "std", dn_json_numbers(info->std, info->channels));
     return object;
 }

@@ -3,8 +3,6 @@
 #ifndef DN_CHECKPOINT_FILE_H
 #define DN_CHECKPOINT_FILE_H
 
-#include <string.h>
-
 #include "dn/checkpoint.h"
 #include "dn/hdf5.h"
 
@@ -23,13 +21,6 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
     for (int i = 0; i < tensor->rank; i++)
         shape[i] = (hsize_t)tensor->shape[i];
     return H5Screate_simple(tensor->rank, shape, NULL);
-}
-
-/* Makes the name of a running variance that of torchvision's third buffer of a batch norm, the
- * number of its batches. */
-static inline void dn_batches_tracked_name(char *running_var)
-{
-    strcpy(strrchr(running_var, '.'), ".num_batches_tracked");
 }
 
 /* Deletes the folder's files of steps below `limit` under a checkpoint's name and `suffix`

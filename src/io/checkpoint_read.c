@@ -7,7 +7,6 @@
  * end closes what it has opened. HDF5 calls on an object that could not be opened fail in their
  * turn, so only the last of a chain of calls is tested.
  */
-#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include "checkpoint_file.h"
 #include "dn/child.h"
 #include "dn/file.h"
+#include "weights_file.h"
 
 static const int64_t most_steps = 1000000000000000000; /* as of --max-steps */
 
@@ -136,24 +136,18 @@ static dn_status read_state(void *user)
     return read_config(f, file);
 }
 
-/* text(64) = "(64, 3, 7, 7)". */
-static void shape_text(char *text, hid_t space)
+static void space_text(char text[DN_SHAPE_TEXT], hid_t space)
 {
     hsize_t shape[H5S_MAX_RANK];
     const int rank = H5Sget_simple_extent_dims(space, shape, NULL);
-    int at = snprintf(text, 64, "(");
-    for (int i = 0; i < rank && at < 64; i++)
-        at += snprintf(text + at, (size_t)(64 - at), "%s%llu", i ? ", " : "",
-                       (unsigned long long)shape[i]);
-    if (at < 64)
-        snprintf(text + at, (size_t)(64 - at), ")");
+    dn_shape_text(text, rank, (const int64_t *)shape);
 }
 
 /* The file has the tensor under that name, in its shape. */
 static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const char *name,
                               const dn_tensor *tensor, const char *model)
 {
-    char found_text[64], expected_text[64];
+    char found_text[DN_SHAPE_TEXT], expected_text[DN_SHAPE_TEXT];
     hid_t set;
     const dn_status status = dn_hdf5_open_set(file, f->path, name, H5D_CONTIGUOUS, &set);
     DN_CHECK(status != DN_ENOENT, DN_ESHAPE,
@@ -162,23 +156,13 @@ static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const cha
     DN_TRY(status);
     const hid_t found = H5Dget_space(set), expected = dn_tensor_space(tensor);
     const int same = H5Sextent_equal(found, expected) > 0;
-    shape_text(found_text, found);
-    shape_text(expected_text, expected);
+    space_text(found_text, found);
+    space_text(expected_text, expected);
     H5Sclose(expected);
     H5Sclose(found);
     H5Dclose(set);
     DN_CHECK(same, DN_ESHAPE, "%s: %s: found shape %s (model %s), expected %s (model %s)", f->path,
              tensor->name, found_text, f->model, expected_text, model);
-    return DN_OK;
-}
-
-static dn_status check_values(const dn_checkpoint_file *f, const char *name, const float *values,
-                              size_t count, float least)
-{
-    for (size_t i = 0; i < count; i++)
-        DN_CHECK(values[i] >= least && values[i] <= FLT_MAX, DN_ECORRUPT,
-                 "%s: %s: found %g at %zu, expected a finite number%s", f->path, name, values[i], i,
-                 least == 0 ? " of 0 or more" : "");
     return DN_OK;
 }
 
@@ -209,8 +193,7 @@ static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char 
         DN_TRY(check_tensor(f, file, name, t, net->spec->name));
         DN_TRY(dn_hdf5_read(file, f->path, name, H5T_NATIVE_FLOAT, (int64_t)t->count,
                             values + t->offset));
-        DN_TRY(check_values(f, name, values + t->offset, t->count,
-                            is_squares || t->kind == DN_RUNNING_VAR ? 0 : -FLT_MAX));
+        DN_TRY(dn_check_values(f->path, name, t, is_squares, values + t->offset));
         if (t->kind == DN_RUNNING_VAR)
             DN_TRY(check_batches_tracked(f, file, name));
     }

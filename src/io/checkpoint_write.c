@@ -25,6 +25,7 @@
 #include "checkpoint_file.h"
 #include "dn/child.h"
 #include "dn/file.h"
+#include "weights_file.h"
 
 enum {
     GROWTH = 4 << 20,   /* bytes by which the file in memory grows */

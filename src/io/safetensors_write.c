@@ -25,14 +25,6 @@ static void add_entry(json_t *header, const char *name, const char *dtype, json_
     *end += bytes;
 }
 
-/* A batch norm's number of batches stands beside its running variance. */
-static void tracked_name(char name[128], const dn_tensor *running_var)
-{
-    const char *const end = strrchr(running_var->name, '.');
-    snprintf(name, 128, "%.*s%s", (int)(end - running_var->name), running_var->name,
-             DN_BATCHES_TRACKED);
-}
-
 /* *end = the tensors' bytes. */
 static json_t *make_header(const dn_net *net, const dn_weights_about *about,
                            const dn_tensor *const *list, size_t *end)
@@ -44,7 +36,8 @@ static json_t *make_header(const dn_net *net, const dn_weights_about *about,
     json_object_set_new(header, "__metadata__", dn_weights_describe(net, about));
     for (int i = 0; i < count; i++)
         if (list[i]->kind == DN_RUNNING_VAR) {
-            tracked_name(name, list[i]);
+            snprintf(name, sizeof name, "%s", list[i]->name);
+            dn_batches_tracked_name(name);
             add_entry(header, name, "I64", json_array(), sizeof(int64_t), end);
         }
     for (int i = 0; i < count; i++) {

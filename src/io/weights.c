@@ -25,13 +25,14 @@ static void rename_key(char *name)
     }
 }
 
-/* text(96) = "(64, 3, 7, 7)". */
-static const char *shape_as_text(char text[96], int rank, const int64_t *shape)
+const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *shape)
 {
-    int used = snprintf(text, 96, "(");
-    for (int i = 0; i < rank; i++)
-        used += snprintf(text + used, (size_t)(96 - used), "%s%" PRId64, i ? ", " : "", shape[i]);
-    snprintf(text + used, (size_t)(96 - used), ")");
+    int used = snprintf(text, DN_SHAPE_TEXT, "(");
+    for (int i = 0; i < rank && used < DN_SHAPE_TEXT; i++)
+        used += snprintf(text + used, (size_t)(DN_SHAPE_TEXT - used), "%s%" PRId64, i ? ", " : "",
+                         shape[i]);
+    if (used < DN_SHAPE_TEXT)
+        snprintf(text + used, (size_t)(DN_SHAPE_TEXT - used), ")");
     return text;
 }
 
@@ -53,7 +54,7 @@ static int compare_names(const void *a, const void *b)
 static dn_status check_shape(const char *path, const char *model, const dn_named_tensor *found,
                              const dn_tensor *t, int64_t *classes)
 {
-    char ours[96], theirs[96];
+    char ours[DN_SHAPE_TEXT], theirs[DN_SHAPE_TEXT];
     const dn_named_tensor expected = named(t, NULL);
     const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
     const size_t body = sizeof *found->shape * (size_t)(t->rank - is_head);
@@ -61,21 +62,28 @@ static dn_status check_shape(const char *path, const char *model, const dn_named
                  memcmp(found->shape + is_head, expected.shape + is_head, body) == 0 &&
                  (!is_head || *classes == 0 || *classes == found->shape[0]),
              DN_ESHAPE, "%s: %s: found shape %s, expected %s (model %s)", path, t->name,
-             shape_as_text(theirs, found->rank, found->shape),
-             shape_as_text(ours, t->rank, expected.shape), model);
+             dn_shape_text(theirs, found->rank, found->shape),
+             dn_shape_text(ours, t->rank, expected.shape), model);
     if (is_head)
         *classes = found->shape[0];
+    return DN_OK;
+}
+
+dn_status dn_check_values(const char *path, const char *name, const dn_tensor *t, int is_squares,
+                          const float *values)
+{
+    const float least = is_squares || t->kind == DN_RUNNING_VAR ? 0 : -FLT_MAX;
+    for (size_t i = 0; i < t->count; i++)
+        DN_CHECK(values[i] >= least && values[i] <= FLT_MAX, DN_ECORRUPT,
+                 "%s: %s: found %g at %zu, expected a finite number%s", path, name, values[i], i,
+                 least == 0 ? " of 0 or more" : "");
     return DN_OK;
 }
 
 static dn_status take_values(const dn_view *net, const char *path, const dn_named_tensor *found,
                              const dn_tensor *t)
 {
-    const float least = t->kind == DN_RUNNING_VAR ? 0 : -FLT_MAX;
-    for (size_t i = 0; i < t->count; i++)
-        DN_CHECK(found->values[i] >= least && found->values[i] <= FLT_MAX, DN_ECORRUPT,
-                 "%s: %s: found %g at %zu, expected a finite number%s", path, t->name,
-                 found->values[i], i, least == 0 ? " of 0 or more" : "");
+    DN_TRY(dn_check_values(path, t->name, t, 0, found->values));
     memcpy((dn_is_parameter(t) ? net->parameters : net->running) + t->offset, found->values,
            t->count * sizeof(float));
     return DN_OK;

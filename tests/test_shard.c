@@ -62,11 +62,11 @@ static const dn_raw_set made_up = {
     .form = {{.name = "made-up", .subfolder = ".", .probe = "exe"}}, /* needs no files */
     .load = load_made_up};
 
-static dn_status load_made_up(const char *source, const dn_records_options *o, dn_split_id split,
-                              dn_raw_split *images)
+static dn_status load_made_up(const dn_raw_set *set, const char *source,
+                              const dn_records_options *o, dn_split_id split, dn_raw_split *images)
 {
     (void)source, (void)o;
-    DN_TRY(dn_raw_split_create(images, &made_up, split == DN_TRAIN ? TRAIN : TEST));
+    DN_TRY(dn_raw_split_create(images, set, split == DN_TRAIN ? TRAIN : TEST));
     uint8_t *pixels = images->pixels;
     for (int64_t image = 0; image < images->count; image++) {
         for (int i = 0; i < IMAGE; i++)
@@ -253,18 +253,20 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-static dn_status load_other_label(const char *source, const dn_records_options *o,
-                                  dn_split_id split, dn_raw_split *images)
+static dn_status load_other_label(const dn_raw_set *set, const char *source,
+                                  const dn_records_options *o, dn_split_id split,
+                                  dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, o, split, images));
+    DN_TRY(load_made_up(set, source, o, split, images));
     images->labels[0] ^= split == DN_TEST;
     return DN_OK;
 }
 
-static dn_status load_other_pixel(const char *source, const dn_records_options *o,
-                                  dn_split_id split, dn_raw_split *images)
+static dn_status load_other_pixel(const dn_raw_set *set, const char *source,
+                                  const dn_records_options *o, dn_split_id split,
+                                  dn_raw_split *images)
 {
-    DN_TRY(load_made_up(source, o, split, images));
+    DN_TRY(load_made_up(set, source, o, split, images));
     images->pixels[0] ^= 1;
     return DN_OK;
 }

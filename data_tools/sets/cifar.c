@@ -10,12 +10,12 @@
 
 enum { PIXELS = 3 * 32 * 32, FILES = 5 };
 
-/* What differs. */
-typedef struct layout {
-    const dn_raw_set *set;
-    const char *file[DN_SPLITS][FILES];
-    int files[DN_SPLITS], records[DN_SPLITS]; /* of each file */
-} layout;
+/* Each of a split has as many records. */
+static const char *const files_10[DN_SPLITS][FILES + 1] = {{"data_batch_1.bin", "data_batch_2.bin",
+                                                            "data_batch_3.bin", "data_batch_4.bin",
+                                                            "data_batch_5.bin"},
+                                                           {"test_batch.bin"}};
+static const char *const files_100[DN_SPLITS][FILES + 1] = {{"train.bin"}, {"test.bin"}};
 
 static dn_status check_label(const char *path, int record, int at, int found, int classes)
 {
@@ -44,19 +44,25 @@ static dn_status load_file(const dn_raw_set *set, const char *path, int count, u
     return DN_OK;
 }
 
-static dn_status load_cifar(const layout *l, const char *folder, dn_split_id split,
+static dn_status load_cifar(const dn_raw_set *set, const char *folder,
+                            const dn_records_options *options, dn_split_id split,
                             dn_raw_split *images)
 {
+    const char *const *const file = (set->coarse_classes ? files_100 : files_10)[split];
     char path[PATH_MAX];
-    const int count = l->records[split];
-    DN_TRY(dn_raw_split_create(images, l->set, (int64_t)l->files[split] * count));
+    int files = 0;
+    (void)options;
+    while (file[files])
+        files++;
+    const int count = (int)set->count[split] / files;
+    DN_TRY(dn_raw_split_create(images, set, set->count[split]));
     uint8_t *const records = malloc((size_t)count * (2 + PIXELS));
     DN_CHECK(records, DN_ENOMEM, "%s: out of memory", folder);
     dn_status status = DN_OK;
-    for (int i = 0; i < l->files[split] && status == DN_OK; i++) {
-        status = dn_raw_file_find(path, folder, l->file[split][i]);
+    for (int i = 0; i < files && status == DN_OK; i++) {
+        status = dn_raw_file_find(path, folder, file[i]);
         if (status == DN_OK)
-            status = load_file(l->set, path, count, records, (size_t)i * (size_t)count, images);
+            status = load_file(set, path, count, records, (size_t)i * (size_t)count, images);
     }
     free(records);
     return status;
@@ -66,20 +72,6 @@ static dn_status load_cifar(const layout *l, const char *folder, dn_split_id spl
 
 static const char *const class_names_10[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                              "dog",      "frog",       "horse", "ship", "truck"};
-
-static dn_status load_cifar10(const char *folder, const dn_records_options *options,
-                              dn_split_id split, dn_raw_split *images)
-{
-    static const layout files = {
-        .set = &dn_raw_cifar10,
-        .file = {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
-                  "data_batch_5.bin"},
-                 {"test_batch.bin"}},
-        .files = {5, 1},
-        .records = {10000, 10000}};
-    (void)options;
-    return load_cifar(&files, folder, split, images);
-}
 
 const dn_raw_set dn_raw_cifar10 = {
     .info = {.dataset = "CIFAR10", .channels = 3, .height = 32, .width = 32, .classes = 10},
@@ -97,7 +89,7 @@ const dn_raw_set dn_raw_cifar10 = {
     .mirror = {"https://www.cs.toronto.edu/~kriz/"},
     .archive = {{"cifar-10-binary.tar.gz", 170052171,
                  "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", 184380000, 0}},
-    .load = load_cifar10,
+    .load = load_cifar,
 };
 
 /* ---- CIFAR-100 ---- */
@@ -146,17 +138,6 @@ _Static_assert(sizeof class_names_100 == 100 * sizeof *class_names_100 &&
                    sizeof coarse_names_100 == 20 * sizeof *coarse_names_100,
                "CIFAR-100 has 100 fine classes and 20 coarse ones");
 
-static dn_status load_cifar100(const char *folder, const dn_records_options *options,
-                               dn_split_id split, dn_raw_split *images)
-{
-    static const layout files = {.set = &dn_raw_cifar100,
-                                 .file = {{"train.bin"}, {"test.bin"}},
-                                 .files = {1, 1},
-                                 .records = {50000, 10000}};
-    (void)options;
-    return load_cifar(&files, folder, split, images);
-}
-
 const dn_raw_set dn_raw_cifar100 = {
     .info = {.dataset = "CIFAR100", .channels = 3, .height = 32, .width = 32, .classes = 100},
     .use = DN_FOR_PIXELS,
@@ -175,5 +156,5 @@ const dn_raw_set dn_raw_cifar100 = {
     .mirror = {"https://www.cs.toronto.edu/~kriz/"},
     .archive = {{"cifar-100-binary.tar.gz", 168513733,
                  "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", 184440000, 0}},
-    .load = load_cifar100,
+    .load = load_cifar,
 };

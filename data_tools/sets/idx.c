@@ -11,8 +11,6 @@
 enum { SIDE = 28, TRAIN = 60000, TEST = 10000, CLASSES = 10 };
 enum { IMAGE_WORDS = 4, LABEL_WORDS = 2 }; /* of the headers */
 
-static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
-
 static const char *const garments[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 
@@ -44,10 +42,12 @@ static dn_status count_idx_images(const char *path, uint32_t *count)
     return dn_raw_file_check_count(path, word[1], SIDE * SIDE);
 }
 
-static dn_status load_idx(const dn_raw_set *set, const char *folder, dn_split_id split,
+static dn_status load_idx(const dn_raw_set *set, const char *folder,
+                          const dn_records_options *options, dn_split_id split,
                           dn_raw_split *images)
 {
     const int train = split == DN_TRAIN;
+    (void)options;
     uint32_t header[IMAGE_WORDS] = {0x803, 0, SIDE, SIDE};
     char path[PATH_MAX], labels[PATH_MAX];
     DN_TRY(dn_raw_file_find(path, folder,
@@ -61,26 +61,12 @@ static dn_status load_idx(const dn_raw_set *set, const char *folder, dn_split_id
     return load_idx_labels(labels, images);
 }
 
-static dn_status load_mnist(const char *folder, const dn_records_options *options,
-                            dn_split_id split, dn_raw_split *images)
-{
-    (void)options;
-    return load_idx(&dn_raw_mnist, folder, split, images);
-}
-
-static dn_status load_fashion_mnist(const char *folder, const dn_records_options *options,
-                                    dn_split_id split, dn_raw_split *images)
-{
-    (void)options;
-    return load_idx(&dn_raw_fashion_mnist, folder, split, images);
-}
-
 const dn_raw_set dn_raw_mnist = {
     .info = {.dataset = "MNIST", .channels = 1, .height = SIDE, .width = SIDE, .classes = CLASSES},
     .use = DN_FOR_PIXELS,
     .prefix = "mnist",
     .folder = "data/mnist",
-    .class_names = digits,
+    .class_names = dn_raw_digits,
     .count = {TRAIN, TEST},
     .form = {{.name = "IDX", .subfolder = "MNIST/raw", .probe = "train-images-idx3-ubyte"}},
     .hint = "get its four files with --download, or name their folder with --source",
@@ -94,7 +80,7 @@ const dn_raw_set dn_raw_mnist = {
                  "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 0, 0},
                 {"t10k-labels-idx1-ubyte.gz", 4542,
                  "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 0, 0}},
-    .load = load_mnist,
+    .load = load_idx,
 };
 
 const dn_raw_set dn_raw_fashion_mnist = {
@@ -122,5 +108,5 @@ const dn_raw_set dn_raw_fashion_mnist = {
                  "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073", 0, 0},
                 {"t10k-labels-idx1-ubyte.gz", 5148,
                  "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5", 0, 0}},
-    .load = load_fashion_mnist,
+    .load = load_idx,
 };

@@ -90,27 +90,26 @@ static dn_status check_elements(struct mat *m)
     return DN_OK;
 }
 
-dn_status dn_mat_check(const char *path)
+static dn_status check_file(const char *path, dn_status (*check)(struct mat *m))
 {
     struct mat m = {.path = path};
     dn_status status = dn_file_open(path, &m.file, &m.bytes);
     if (status == DN_OK)
-        status = check_elements(&m);
+        status = check(&m);
     if (m.file >= 0)
         close(m.file);
     return status;
 }
 
+dn_status dn_mat_check(const char *path)
+{
+    return check_file(path, check_elements);
+}
+
 dn_status dn_mat_open(mat_t **mat, const char *path)
 {
-    struct mat m = {.path = path};
     *mat = NULL;
-    dn_status status = dn_file_open(path, &m.file, &m.bytes);
-    if (status == DN_OK)
-        status = check_header(&m);
-    if (m.file >= 0)
-        close(m.file);
-    DN_TRY(status);
+    DN_TRY(check_file(path, check_header));
     *mat = Mat_Open(path, MAT_ACC_RDONLY);
     DN_CHECK(*mat, DN_ECORRUPT, "%s: matio cannot open it", path);
     return DN_OK;

@@ -24,6 +24,8 @@ const dn_raw_set *const dn_raw_sets[] = {
     &dn_raw_svhn,    &dn_raw_tiny_imagenet, &dn_raw_imagenet, NULL,
 };
 
+const char *const dn_raw_digits[10] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+
 /* ---- finding the files ---- */
 
 dn_status dn_raw_file_find(char path[PATH_MAX], const char *folder, const char *name)
@@ -248,7 +250,7 @@ dn_status dn_raw_set_load(const dn_raw_set *set, const char *source,
                           const dn_records_options *options, dn_raw_split split[DN_SPLITS])
 {
     for (int s = 0; s < DN_SPLITS; s++) {
-        const dn_status status = set->load(source, options, (dn_split_id)s, &split[s]);
+        const dn_status status = set->load(set, source, options, (dn_split_id)s, &split[s]);
         if (status == DN_ENOENT)
             return dn_fail(status, "%s; %s", dn_message(), set->hint);
         DN_TRY(status);

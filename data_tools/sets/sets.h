@@ -39,15 +39,17 @@ typedef struct dn_raw_split {
 } dn_raw_split;
 
 struct dn_folder; /* folder/folder.h */
+typedef struct dn_raw_set dn_raw_set;
 
 /* Makes a split of the files in `folder`, in their order, by dn_raw_split_create. DN_ENOENT names
  * the file that is missing, DN_ECORRUPT the file and record that is not valid. */
-typedef dn_status dn_raw_load(const char *folder, const dn_records_options *options,
-                              dn_split_id split, dn_raw_split *images);
+typedef dn_status dn_raw_load(const dn_raw_set *set, const char *folder,
+                              const dn_records_options *options, dn_split_id split,
+                              dn_raw_split *images);
 
 /* The adapter to one: a file of this folder with its dn_raw_set, and a row in the table of sets.c.
  */
-typedef struct dn_raw_set {
+struct dn_raw_set {
     dn_shard_info info; /* without mean and std; the name is as on the command line. Without height
                            and width: encoded images, and `classes` says how many they are of */
     int use;            /* bits of options that it takes */
@@ -66,10 +68,13 @@ typedef struct dn_raw_set {
 
     dn_raw_load *load;                      /* of sets of pixels; of encoded images: */
     dn_status (*scan)(struct dn_folder *f); /* as dn_folder_scan */
-} dn_raw_set;
+};
 
 extern const dn_raw_set dn_raw_cifar10, dn_raw_cifar100, dn_raw_mnist, dn_raw_fashion_mnist,
     dn_raw_svhn, dn_raw_tiny_imagenet, dn_raw_imagenet;
+
+/* Class names of two of them. */
+extern const char *const dn_raw_digits[10];
 
 /* All of them, NULL after the last. */
 extern const dn_raw_set *const dn_raw_sets[];

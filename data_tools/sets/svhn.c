@@ -39,22 +39,6 @@ static dn_status find_pixels(mat_t *mat, const char *path, matvar_t **x)
     return DN_OK;
 }
 
-static dn_status count_images(void *user)
-{
-    struct part *const p = user;
-    matvar_t *x = NULL;
-    mat_t *mat;
-    dn_status status = dn_mat_open(&mat, p->path);
-    if (status == DN_OK)
-        status = find_pixels(mat, p->path, &x);
-    if (status == DN_OK)
-        p->count = x->dims[3] <= INT_MAX ? (int64_t)x->dims[3] : INT_MAX;
-    Mat_VarFree(x);
-    if (mat)
-        Mat_Close(mat);
-    return status;
-}
-
 /* Rows first, in place. */
 static void turn_image(uint8_t *pixels)
 {
@@ -97,22 +81,29 @@ static dn_status turn_labels(const struct part *p)
     return DN_OK;
 }
 
-static dn_status read_images(void *user)
+static dn_status read_images(mat_t *mat, matvar_t *x, const struct part *p)
 {
-    const struct part *const p = user;
+    DN_CHECK(x->dims[3] == (size_t)p->count &&
+                 Mat_VarReadDataLinear(mat, x, p->pixels, 0, 1, (int)(p->count * PIXELS)) == 0,
+             DN_ECORRUPT, "%s: the pixels of X are damaged or cut off", p->path);
+    for (int64_t i = 0; i < p->count; i++)
+        turn_image(p->pixels + i * PIXELS);
+    return read_labels(mat, p);
+}
+
+/* In a child process: how many images there are, or where there is room for them, these. */
+static dn_status read_file(void *user)
+{
+    struct part *const p = user;
     matvar_t *x = NULL;
     mat_t *mat;
     dn_status status = dn_mat_open(&mat, p->path);
     if (status == DN_OK)
         status = find_pixels(mat, p->path, &x);
-    if (status == DN_OK &&
-        (x->dims[3] != (size_t)p->count ||
-         Mat_VarReadDataLinear(mat, x, p->pixels, 0, 1, (int)(p->count * PIXELS)) != 0))
-        status = dn_fail(DN_ECORRUPT, "%s: the pixels of X are damaged or cut off", p->path);
-    for (int64_t i = 0; status == DN_OK && i < p->count; i++)
-        turn_image(p->pixels + i * PIXELS);
-    if (status == DN_OK)
-        status = read_labels(mat, p);
+    if (status == DN_OK && !p->pixels)
+        p->count = x->dims[3] <= INT_MAX ? (int64_t)x->dims[3] : INT_MAX;
+    else if (status == DN_OK)
+        status = read_images(mat, x, p);
     Mat_VarFree(x);
     if (mat)
         Mat_Close(mat);
@@ -120,29 +111,30 @@ static dn_status read_images(void *user)
 }
 
 /* The file is the authors', or, with a warning, another that is whole. */
-static dn_status check_file(const struct part *p, int archive)
+static dn_status check_file(const struct part *p, const char *digest)
 {
-    if (dn_digest_check(p->path, dn_raw_svhn.archive[archive].digest) == DN_OK)
+    if (dn_digest_check(p->path, digest) == DN_OK)
         return DN_OK;
     dn_warn("%s; not the authors' file", dn_message());
     return dn_mat_check(p->path);
 }
 
-static dn_status load_parts(struct part *part, int parts, dn_raw_split *images)
+static dn_status load_parts(const dn_raw_set *set, struct part *part, int parts,
+                            dn_raw_split *images)
 {
     int64_t count = 0;
     for (int i = 0; i < parts; i++) {
-        DN_TRY(dn_child_run(part[i].path, count_images, &part[i]));
+        DN_TRY(dn_child_run(part[i].path, read_file, &part[i]));
         DN_TRY(dn_raw_file_check_count(part[i].path, part[i].count, PIXELS));
         count += part[i].count;
     }
-    DN_TRY(dn_raw_split_create(images, &dn_raw_svhn, count));
+    DN_TRY(dn_raw_split_create(images, set, count));
     uint8_t *pixels = images->pixels;
     uint16_t *labels = images->labels;
     for (int i = 0; i < parts; i++) {
         part[i].pixels = pixels;
         part[i].labels = labels;
-        DN_TRY(dn_child_run(part[i].path, read_images, &part[i]));
+        DN_TRY(dn_child_run(part[i].path, read_file, &part[i]));
         DN_TRY(turn_labels(&part[i]));
         pixels += part[i].count * PIXELS;
         labels += part[i].count;
@@ -150,7 +142,8 @@ static dn_status load_parts(struct part *part, int parts, dn_raw_split *images)
     return DN_OK;
 }
 
-static dn_status load_svhn(const char *folder, const dn_records_options *options, dn_split_id split,
+static dn_status load_svhn(const dn_raw_set *set, const char *folder,
+                           const dn_records_options *options, dn_split_id split,
                            dn_raw_split *images)
 {
     enum { PARTS = 2 };
@@ -160,18 +153,16 @@ static dn_status load_svhn(const char *folder, const dn_records_options *options
     DN_CHECK(part, DN_ENOMEM, "%s: out of memory", folder);
     dn_status status = DN_OK;
     for (int i = 0; i < parts && status == DN_OK; i++) {
-        const int archive = archives[split][i];
-        status = dn_raw_file_find(part[i].path, folder, dn_raw_svhn.archive[archive].name);
+        const dn_raw_archive *const archive = &set->archive[archives[split][i]];
+        status = dn_raw_file_find(part[i].path, folder, archive->name);
         if (status == DN_OK)
-            status = check_file(&part[i], archive);
+            status = check_file(&part[i], archive->digest);
     }
     if (status == DN_OK)
-        status = load_parts(part, parts, images);
+        status = load_parts(set, part, parts, images);
     dn_child_pages_free(part, PARTS * sizeof *part);
     return status;
 }
-
-static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 
 const dn_raw_set dn_raw_svhn = {
     .info = {.dataset = "SVHN",
@@ -182,7 +173,7 @@ const dn_raw_set dn_raw_svhn = {
     .use = DN_FOR_PIXELS | DN_FOR_EXTRA,
     .prefix = "svhn",
     .folder = "data/svhn",
-    .class_names = digits,
+    .class_names = dn_raw_digits,
     .count = {73257, 26032},
     .form = {{.name = "cropped", .subfolder = "svhn", .probe = "train_32x32.mat"}},
     .hint = "get its files with --download, or name the folder of train_32x32.mat and "

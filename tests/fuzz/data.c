@@ -36,12 +36,13 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                    .form = {{.name = "files", .subfolder = ".", .probe = "exe"}},
                                    .load = load_raw};
 
-static dn_status load_raw(const char *source, const dn_records_options *options, dn_split_id split,
+static dn_status load_raw(const dn_raw_set *set, const char *source,
+                          const dn_records_options *options, dn_split_id split,
                           dn_raw_split *images)
 {
     const int count = split == DN_TRAIN ? TRAIN : TEST;
     (void)source, (void)options;
-    DN_TRY(dn_raw_split_create(images, &raw_set, count));
+    DN_TRY(dn_raw_split_create(images, set, count));
     for (int i = 0; i < count * IMAGE; i++)
         images->pixels[i] = (uint8_t)(i * i / 7 + (int)split);
     for (int i = 0; i < count; i++)

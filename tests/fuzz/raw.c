@@ -15,7 +15,7 @@ static dn_status load_raw_split(const dn_raw_set *set, const char *folder, uint6
 {
     const dn_records_options options = {0};
     dn_raw_split split = {0};
-    const dn_status status = set->load(folder, &options, DN_TEST, &split);
+    const dn_status status = set->load(set, folder, &options, DN_TEST, &split);
     if (status == DN_OK) {
         const size_t count = (size_t)split.count, size = count * dn_image_values(&set->info);
         for (size_t i = 0; i < count; i++)

@@ -10,8 +10,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "dn/child.h"
 #include "dn/file.h"
@@ -131,124 +129,55 @@ static void note_files(struct verify *v)
     }
 }
 
-/* ---- pixels ---- */
+/* ---- TFRecords ---- */
 
-/* The TFRecord file of a shard, while it is read. */
-struct examples {
-    dn_tfrecord file;
-    char path[PATH_MAX];
-    int is_open; /* 0: there is none, or no further record can be read */
-    uint8_t *image;
+struct comparison {
+    struct verify *verify;
+    const dn_manifest_shard *shard;
 };
 
-static void close_examples(struct examples *e)
+/* A dn_record_fault. */
+static void note_record(void *user, int64_t number, dn_status status)
 {
-    if (e->is_open)
-        close(e->file.file);
-    dn_buffer_free(&e->file.buffer);
-    free(e->image);
-    *e = (struct examples){0};
+    const struct comparison *const c = user;
+    note_fault(c->verify, c->shard, TFRECORD, number, status);
 }
 
-static dn_status open_examples(struct examples *e, const struct verify *v,
-                               const dn_manifest_shard *shard)
+static void compare_tfrecord(struct verify *v, const dn_manifest_shard *shard)
 {
-    DN_TRY(dn_join_path(e->path, v->folder, shard->tfrecord.name));
-    e->file.path = e->path;
-    e->image = malloc(dn_image_values(&v->manifest->info));
-    DN_CHECK(e->image, DN_ENOMEM, "%s: out of memory for an image", e->path);
-    DN_TRY(dn_file_open(e->path, &e->file.file, &e->file.size));
-    e->is_open = 1;
-    return DN_OK;
+    if (shard->tfrecord.name[0])
+        dn_tfrecord_compare(v->folder, v->manifest, shard, v->shards[shard->split], note_record,
+                            &(struct comparison){v, shard});
 }
 
-/* The next record, or none where `is_end`. */
-static dn_status next_example(struct examples *e, int64_t count, int is_end, const uint8_t **record,
-                              size_t *size)
-{
-    DN_TRY(dn_tfrecord_next(&e->file, record, size));
-    DN_CHECK((*record == NULL) == is_end, DN_ECORRUPT,
-             "%s: found %s than the expected %" PRId64 " records", e->path,
-             is_end ? "more" : "fewer", count);
-    return DN_OK;
-}
+/* ---- pixels ---- */
 
-/* The record is image `number` of the shard, which HDF5 has as `pixels`, or NULL: not at all. */
-static dn_status compare_example(const struct examples *e, const dn_shard_info *info,
-                                 const uint8_t *record, size_t size, int64_t number,
-                                 const uint8_t *pixels, uint16_t expected)
+/* The pixels of the chunk, in the buffer. */
+static dn_status read_chunk(const struct verify *v, const dn_manifest_shard *shard,
+                            const dn_shard_place *chunk, dn_buffer *buffer)
 {
-    uint16_t label;
-    const dn_status status = dn_example_decode(info, record, size, e->image, &label);
-    DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", e->path, number, dn_message());
-    DN_CHECK(label == expected, DN_ECORRUPT,
-             "%s: record %" PRId64 ": found label %d, expected %d as in HDF5", e->path, number,
-             label, expected);
-    DN_CHECK(!pixels || memcmp(e->image, pixels, dn_image_values(info)) == 0, DN_ECORRUPT,
-             "%s: record %" PRId64 ": found pixels that differ from those in HDF5", e->path,
-             number);
-    return DN_OK;
-}
-
-/* Reads as many records as the chunk has images. */
-static void compare_chunk(struct verify *v, const dn_manifest_shard *shard,
-                          const dn_shard_place *chunk, const uint8_t *pixels, struct examples *e)
-{
-    const dn_shard_info *const info = &v->manifest->info;
-    const uint16_t *const labels = dn_shards_source(v->shards[shard->split], NULL).labels;
-    for (int64_t i = 0; i < chunk->count && e->is_open; i++) {
-        const int64_t number = chunk->first + i;
-        const uint8_t *record;
-        size_t size;
-        dn_status status = next_example(e, shard->count, 0, &record, &size);
-        const int is_read = status == DN_OK;
-        if (is_read)
-            status = compare_example(e, info, record, size, number,
-                                     pixels ? pixels + (size_t)i * dn_image_values(info) : NULL,
-                                     labels[shard->first + number]);
-        note_fault(v, shard, TFRECORD, number, status);
-        if (!is_read)
-            close_examples(e);
-    }
-}
-
-/* The pixels of the chunk, or NULL after a fault. */
-static const uint8_t *read_chunk(struct verify *v, const dn_manifest_shard *shard,
-                                 const dn_shard_place *chunk, dn_buffer *buffer)
-{
-    dn_status status =
-        dn_buffer_grow(buffer, (size_t)chunk->count * dn_image_values(&v->manifest->info));
-    if (status == DN_OK)
-        status = dn_shards_read(v->shards[shard->split], shard->first + chunk->first, chunk->count,
-                                buffer->bytes);
+    DN_TRY(dn_buffer_grow(buffer, (size_t)chunk->count * dn_image_values(&v->manifest->info)));
+    const dn_status status = dn_shards_read(v->shards[shard->split], shard->first + chunk->first,
+                                            chunk->count, buffer->bytes);
     if (status == DN_ECORRUPT)
         dn_fail(status, "%s (images %" PRId64 " to %" PRId64 ")", dn_message(), chunk->first,
                 chunk->first + chunk->count - 1);
-    note_fault(v, shard, HDF5, chunk->first, status);
-    return status == DN_OK ? buffer->bytes : NULL;
+    return status;
 }
 
 static void verify_pixels(struct verify *v, const dn_manifest_shard *shard)
 {
-    struct examples examples = {0};
     dn_buffer buffer = {0};
     dn_shard_place chunk = {0};
-    const uint8_t *record;
-    size_t size;
-    if (shard->tfrecord.name[0])
-        note_fault(v, shard, TFRECORD, -1, open_examples(&examples, v, shard));
     for (int64_t i = 0; i < shard->count; i = chunk.first + chunk.count) {
         dn_shards_find(v->shards[shard->split], shard->first + i, &chunk);
-        const uint8_t *const pixels = read_chunk(v, shard, &chunk, &buffer);
-        if (pixels && shard->split == DN_TRAIN)
-            dn_pixel_sums_add(&v->sums, &v->manifest->info, pixels, chunk.count);
-        compare_chunk(v, shard, &chunk, pixels, &examples);
+        const dn_status status = read_chunk(v, shard, &chunk, &buffer);
+        note_fault(v, shard, HDF5, chunk.first, status);
+        if (status == DN_OK && shard->split == DN_TRAIN)
+            dn_pixel_sums_add(&v->sums, &v->manifest->info, buffer.bytes, chunk.count);
     }
-    if (examples.is_open)
-        note_fault(v, shard, TFRECORD, shard->count,
-                   next_example(&examples, shard->count, 1, &record, &size));
-    close_examples(&examples);
     dn_buffer_free(&buffer);
+    compare_tfrecord(v, shard);
 }
 
 static void verify_all_pixels(struct verify *v)
@@ -299,9 +228,7 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
         dn_buffer_free(&bytes);
         dn_buffer_free(&pixels.rgb);
     }
-    if (shard->tfrecord.name[0])
-        note_fault(v, shard, TFRECORD, -1,
-                   dn_tfrecord_compare(v->folder, v->manifest, shard, shards));
+    compare_tfrecord(v, shard);
 }
 
 static void verify_all_encoded(struct verify *v)
@@ -331,10 +258,10 @@ static dn_status verify_records(struct verify *v)
 {
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY(dn_shards_load(&v->shards[s], v->folder, (dn_split_id)s, INT_MAX, 1));
-    DN_CHECK(dn_shards_hash(v->shards[DN_TRAIN]) == dn_shards_hash(v->shards[DN_TEST]), DN_EIO,
+    v->manifest = dn_shards_manifest(v->shards[DN_TRAIN]);
+    DN_CHECK(v->manifest->hash == dn_shards_manifest(v->shards[DN_TEST])->hash, DN_EIO,
              "%s/dataset.json: found other bytes than at first: it was changed meanwhile",
              v->folder);
-    v->manifest = dn_shards_manifest(v->shards[DN_TRAIN]);
     v->file = calloc((size_t)v->manifest->shards, sizeof *v->file);
     DN_CHECK(v->file, DN_ENOMEM, "%s: out of memory", v->folder);
     check_files(v);

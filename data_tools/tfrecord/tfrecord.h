@@ -81,11 +81,15 @@ dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shar
 dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
                                    const dn_shards *hdf5, char **bytes, size_t *size);
 
-/* The shard's file in `folder` has the same images and labels as its HDF5 file, one of those that
- * are open, and its bytes are those that the manifest says. One record is in memory at a time.
- * DN_ECORRUPT. */
-dn_status dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
-                              const dn_manifest_shard *shard, const dn_shards *hdf5);
+/* Told how record `number` of a file, or what is beyond its last, compares; -1: all of it.
+ * DN_ECORRUPT where it is not sound, or has another image or label than HDF5. */
+typedef void dn_record_fault(void *user, int64_t number, dn_status status);
+
+/* Compares the shard's file in `folder` with its HDF5 file, one of those that are open; where that
+ * has no sound image, the labels alone. One record is in memory at a time. */
+void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
+                         const dn_manifest_shard *shard, const dn_shards *hdf5,
+                         dn_record_fault *tell, void *user);
 
 /* ---- the commands ---- */
 

@@ -7,53 +7,48 @@
 #include "dn/image.h"
 #include "tfrecord/tfrecord.h"
 
-enum { BLOCK_BYTES = 1 << 20 };
-
 /* The images of a shard, one after another. */
 struct images {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
-    const dn_shards *hdf5;
     const uint16_t *labels; /* (shard->count) */
-    dn_buffer bytes;        /* an encoded image, or a block of pixels: */
-    int64_t first, count;   /* which images it has */
+    const uint8_t *pixels;  /* of all of them; NULL: they are read from */
+    const dn_shards *hdf5;
+    dn_buffer bytes;      /* an encoded image, or a chunk of pixels: */
+    int64_t first, count; /* which images it has */
+    dn_status status;     /* of reading them */
 };
 
-static void open_images(struct images *s, const dn_manifest *manifest,
-                        const dn_manifest_shard *shard, const dn_shards *hdf5)
+static struct images stored_images(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                                   const dn_shards *hdf5)
 {
-    *s = (struct images){.manifest = manifest, .shard = shard, .hdf5 = hdf5};
-    s->labels = dn_shards_source(hdf5, NULL).labels + shard->first;
-}
-
-/* Blocks are of a power of two of images, as chunks are, so that few chunks are read twice. */
-static int64_t block_images(size_t image)
-{
-    int64_t images = 1;
-    while (2 * (size_t)images * image <= BLOCK_BYTES)
-        images *= 2;
-    return images;
+    return (struct images){.manifest = manifest,
+                           .shard = shard,
+                           .labels = dn_shards_source(hdf5, NULL).labels + shard->first,
+                           .hdf5 = hdf5};
 }
 
 /* *bytes(size) = image i of the shard, as its file has it. */
 static dn_status read_stored(struct images *s, int64_t i, const uint8_t **bytes, size_t *size)
 {
-    const int64_t at = s->shard->first + i;
+    const int64_t first = s->shard->first;
     if (dn_is_encoded(&s->manifest->info)) {
-        DN_TRY(dn_shards_read_encoded(s->hdf5, at, &s->bytes, size));
+        DN_TRY(dn_shards_read_encoded(s->hdf5, first + i, &s->bytes, size));
         *bytes = s->bytes.bytes;
         return DN_OK;
     }
     const size_t image = *size = dn_image_values(&s->manifest->info);
-    if (i >= s->first + s->count) {
-        const int64_t block = block_images(image), left = s->shard->count - i;
-        DN_TRY(dn_buffer_grow(&s->bytes, (size_t)block * image));
-        s->first = i;
-        s->count = left < block ? left : block;
-        DN_TRY(dn_shards_read(s->hdf5, at, s->count, s->bytes.bytes));
+    if (!s->pixels && i >= s->first + s->count) {
+        dn_shard_place chunk;
+        dn_shards_find(s->hdf5, first + i, &chunk);
+        DN_TRY(dn_buffer_grow(&s->bytes, (size_t)chunk.count * image));
+        s->first = chunk.first;
+        s->count = chunk.count;
+        s->status = dn_shards_read(s->hdf5, first + s->first, s->count, s->bytes.bytes);
     }
-    *bytes = s->bytes.bytes + (size_t)(i - s->first) * image;
-    return DN_OK;
+    *bytes =
+        s->pixels ? s->pixels + (size_t)i * image : s->bytes.bytes + (size_t)(i - s->first) * image;
+    return s->status;
 }
 
 /* ---- writing ---- */
@@ -109,40 +104,36 @@ static dn_status append_images(FILE *stream, struct images *s)
     return DN_OK;
 }
 
+static dn_status encode_images(struct images *s, char **bytes, size_t *size)
+{
+    FILE *const stream = open_memstream(bytes, size);
+    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", s->shard->tfrecord.name);
+    dn_status status = append_images(stream, s);
+    if (fclose(stream) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", s->shard->tfrecord.name);
+    dn_buffer_free(&s->bytes);
+    return status;
+}
+
 dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
                              const uint8_t *images, const uint16_t *labels, char **bytes,
                              size_t *size)
 {
-    const size_t image = dn_image_values(&manifest->info);
-    FILE *const stream = open_memstream(bytes, size);
-    dn_status status = DN_OK;
-    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    for (int64_t i = 0; i < shard->count && status == DN_OK; i++, images += image)
-        status = append_pixels(stream, manifest, images, labels[i],
-                               shard->coarse ? shard->coarse[i] : -1);
-    if (fclose(stream) != 0 && status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    return status;
+    struct images s = {.manifest = manifest, .shard = shard, .labels = labels, .pixels = images};
+    return encode_images(&s, bytes, size);
 }
 
 dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
                                    const dn_shards *hdf5, char **bytes, size_t *size)
 {
-    struct images s;
-    open_images(&s, manifest, shard, hdf5);
-    FILE *const stream = open_memstream(bytes, size);
-    DN_CHECK(stream, DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    dn_status status = append_images(stream, &s);
-    if (fclose(stream) != 0 && status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
-    dn_buffer_free(&s.bytes);
-    return status;
+    struct images s = stored_images(manifest, shard, hdf5);
+    return encode_images(&s, bytes, size);
 }
 
 /* ---- comparing ---- */
 
 /* The record has image(size), by its pixels or encoded; *label is the record's. `own` has room for
- * an image's pixels. */
+ * an image's pixels. Where `image` is NULL, only the label is looked for. */
 static dn_status compare_image(const struct images *s, const uint8_t *image, size_t size,
                                const uint8_t *record, size_t record_size, uint8_t *own,
                                uint16_t *label)
@@ -150,72 +141,73 @@ static dn_status compare_image(const struct images *s, const uint8_t *image, siz
     const dn_shard_info *const info = &s->manifest->info;
     if (!dn_is_encoded(info)) {
         DN_TRY(dn_example_decode(info, record, record_size, own, label));
-        DN_CHECK(memcmp(own, image, size) == 0, DN_ECORRUPT,
+        DN_CHECK(!image || memcmp(own, image, size) == 0, DN_ECORRUPT,
                  "found pixels that differ from those in HDF5");
         return DN_OK;
     }
     dn_example e;
     dn_status status = dn_example_unpack(&e, record, record_size);
-    if (status == DN_OK && (e.size != size || memcmp(e.image, image, size) != 0))
+    if (status == DN_OK && image && (e.size != size || memcmp(e.image, image, size) != 0))
         status = dn_fail(DN_ECORRUPT, "found an image that differs from the one in HDF5");
     *label = (uint16_t)e.label;
     dn_example_free(&e);
     return status;
 }
 
+/* An image that the HDF5 file does not give is that file's fault. */
 static dn_status compare_record(struct images *s, int64_t i, const uint8_t *record,
                                 size_t record_size, uint8_t *own)
 {
     const uint8_t *image;
     size_t size;
     uint16_t label;
-    DN_TRY(read_stored(s, i, &image, &size));
-    DN_TRY(compare_image(s, image, size, record, record_size, own, &label));
+    const dn_status status = read_stored(s, i, &image, &size);
+    if (status == DN_ENOMEM)
+        return status;
+    DN_TRY(
+        compare_image(s, status == DN_OK ? image : NULL, size, record, record_size, own, &label));
     DN_CHECK(label == s->labels[i], DN_ECORRUPT, "found label %d, expected %d as in HDF5", label,
              s->labels[i]);
     return DN_OK;
 }
 
-static dn_status compare_records(dn_tfrecord *file, struct images *s, uint8_t *own)
+/* Up to the file's end, or where no further record can be read. */
+static void compare_records(dn_tfrecord *file, struct images *s, uint8_t *own,
+                            dn_record_fault *tell, void *user)
 {
-    for (int64_t i = 0;; i++) {
+    for (int64_t i = 0, is_read = 1; is_read; i++) {
         const uint8_t *record;
         size_t size;
-        DN_TRY(dn_tfrecord_next(file, &record, &size));
-        DN_CHECK((record != NULL) == (i < s->shard->count), DN_ECORRUPT,
-                 "%s: found %s than the expected %" PRId64 " records", file->path,
-                 record ? "more" : "fewer", s->shard->count);
-        if (!record)
-            return DN_OK;
-        const dn_status status = compare_record(s, i, record, size, own);
-        DN_CHECK(status == DN_OK, status, "%s: record %" PRId64 ": %s", file->path, i,
-                 dn_message());
+        dn_status status = dn_tfrecord_next(file, &record, &size);
+        if (status == DN_OK && (record != NULL) != (i < s->shard->count))
+            status = dn_fail(DN_ECORRUPT, "%s: found %s than the expected %" PRId64 " records",
+                             file->path, record ? "more" : "fewer", s->shard->count);
+        is_read = status == DN_OK && record;
+        if (is_read && (status = compare_record(s, i, record, size, own)) != DN_OK)
+            dn_fail(status, "%s: record %" PRId64 ": %s", file->path, i, dn_message());
+        tell(user, i, status);
     }
 }
 
-dn_status dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
-                              const dn_manifest_shard *shard, const dn_shards *hdf5)
+void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
+                         const dn_manifest_shard *shard, const dn_shards *hdf5,
+                         dn_record_fault *tell, void *user)
 {
-    struct images s;
+    struct images s = stored_images(manifest, shard, hdf5);
     char path[PATH_MAX];
     dn_tfrecord file = {.path = path, .file = -1};
-    uint8_t *own = NULL;
-    dn_status status;
-    open_images(&s, manifest, shard, hdf5);
-    DN_TRY(dn_join_path(path, folder, shard->tfrecord.name));
-    DN_TRY(dn_manifest_check_size(path, &shard->tfrecord));
-    DN_TRY_OR_DONE(dn_file_open(path, &file.file, &file.size));
-    own = malloc(dn_image_values(&manifest->info) + 1);
-    if (!own)
-        DN_TRY_OR_DONE(dn_fail(DN_ENOMEM, "%s: out of memory for an image", path));
-    DN_TRY_OR_DONE(compare_records(&file, &s, own));
-    /* last: what is compared says where a fault is */
-    DN_TRY_OR_DONE(dn_manifest_check(path, &shard->tfrecord));
-done:
+    uint8_t *const own = malloc(dn_image_values(&manifest->info) + 1);
+    dn_status status = own ? dn_join_path(path, folder, shard->tfrecord.name)
+                           : dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
+    if (status == DN_OK)
+        status = dn_file_open(path, &file.file, &file.size);
+    if (status == DN_OK)
+        compare_records(&file, &s, own, tell, user);
+    else
+        tell(user, -1, status);
     if (file.file >= 0)
         close(file.file);
     free(own);
     dn_buffer_free(&file.buffer);
     dn_buffer_free(&s.bytes);
-    return status;
 }

@@ -141,14 +141,11 @@ typedef struct dn_shards dn_shards;
 /* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
  * the file, what was found and what was expected. Every byte of pixels is compared with
  * dataset.json's checksums; of encoded shards, which may be large, what is read now: the rest when
- * it is read, or by dn_shards_check. No file stays open, and HDF5 is used in a child process. */
+ * it is read. No file stays open, and HDF5 is used in a child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* Every byte of the files is what dataset.json says. */
-dn_status dn_shards_check(const dn_shards *shards);
-
 /* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
- * dn_shards_hash they have in common, and looks at every parts-th file, from file `part` on. Then
+ * checksum they have in common, and looks at every parts-th file, from file `part` on. Then
  * all use one index, dn_shards_index_bytes of zeroed memory that outlives the shards and that child
  * processes share; and one process fills it, once all files are known to be right: whole, or, where
  * some are not, the part of one shard after the other. Where `part` is no shard's number none is
@@ -156,7 +153,6 @@ dn_status dn_shards_check(const dn_shards *shards);
  */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
-uint64_t dn_shards_hash(const dn_shards *shards);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);

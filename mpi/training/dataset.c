@@ -37,7 +37,7 @@ static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *f
     DN_TRY(dn_comm_agree(
         comm, dn_shards_load(&split->shards, folder, id, comm->node_rank, comm->node_size)));
     dn_shards *const shards = split->shards;
-    DN_TRY(dn_comm_same_hash(comm, dn_shards_hash(shards), "dataset.json: its bytes"));
+    DN_TRY(dn_comm_same_hash(comm, dn_shards_manifest(shards)->hash, "dataset.json: its bytes"));
     DN_TRY(dn_comm_shared_alloc(comm, dn_shards_index_bytes(shards), &split->index));
     dn_shards_use_index(shards, split->index.data);
     return dn_comm_agree(comm, comm->node_rank == 0 ? dn_shards_make_index(shards) : DN_OK);

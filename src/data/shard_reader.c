@@ -22,22 +22,18 @@
 
 /* ---- opening ---- */
 
-typedef dn_status check_file_fn(const char *path, const dn_manifest_file *expected);
-
-/* Every parts-th file, from file `part` on. */
-static dn_status check_files(const dn_shards *shards, int part, int parts, check_file_fn *check)
+/* Every parts-th file, from file `part` on. Encoded images have checksums of their own, which each
+ * reading looks at. */
+static dn_status check_files(const dn_shards *shards, int part, int parts)
 {
+    const int is_encoded = dn_is_encoded(&shards->manifest->info);
     for (int i = part; i < shards->split->shards; i += parts) {
         char path[PATH_MAX];
         DN_TRY(dn_join_path(path, shards->folder, shards->split->shard[i].hdf5.name));
-        DN_TRY(check(path, &shards->split->shard[i].hdf5));
+        DN_TRY((is_encoded ? dn_manifest_check_size
+                           : dn_manifest_check)(path, &shards->split->shard[i].hdf5));
     }
     return DN_OK;
-}
-
-dn_status dn_shards_check(const dn_shards *shards)
-{
-    return check_files(shards, 0, 1, dn_manifest_check);
 }
 
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id, int part,
@@ -51,9 +47,7 @@ dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id,
     s->split = &s->manifest->split[id];
     for (int i = 0; i < s->split->shards; i++)
         s->most_chunks += dn_shards_most_chunks(s, &s->split->shard[i]);
-    const int has_own_hashes = dn_is_encoded(&s->manifest->info); /* which each reading checks */
-    status =
-        check_files(s, part, parts, has_own_hashes ? dn_manifest_check_size : dn_manifest_check);
+    status = check_files(s, part, parts);
 done:
     if (status != DN_OK)
         dn_shards_close(shards);
@@ -90,11 +84,6 @@ void dn_shards_close(dn_shards **shards)
 const dn_manifest *dn_shards_manifest(const dn_shards *shards)
 {
     return shards->manifest;
-}
-
-uint64_t dn_shards_hash(const dn_shards *shards)
-{
-    return shards->manifest->hash;
 }
 
 dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)

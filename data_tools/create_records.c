@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <omp.h>
@@ -47,48 +46,40 @@ static dn_status print_summary(const char *folder, const char *what)
 
 /* ---- commands ---- */
 
-static dn_status verify(int words, char **word, const dn_records_options *options)
+static dn_status verify(char **word, const dn_records_options *options)
 {
-    (void)words;
     (void)options;
     DN_TRY(dn_records_verify(word[0]));
     return print_summary(word[0], "everything verified");
 }
 
-static dn_status list(int words, char **word, const dn_records_options *options)
+static dn_status list(char **word, const dn_records_options *options)
 {
-    (void)words;
     (void)word;
     (void)options;
     dn_records_list();
     return DN_OK;
 }
 
-static dn_status info(int words, char **word, const dn_records_options *options)
+static dn_status info(char **word, const dn_records_options *options)
 {
-    (void)words;
     return dn_records_info(word[0], options->json);
 }
 
-static dn_status inspect(int words, char **word, const dn_records_options *options)
+static dn_status inspect(char **word, const dn_records_options *options)
 {
-    (void)words;
     return dn_records_inspect(word[0], options);
 }
 
-static int names_folder(const char *path)
-{
-    struct stat entry;
-    return stat(path, &entry) == 0 && S_ISDIR(entry.st_mode);
-}
-
 /* Of a folder those files that are called so. */
-static dn_status from_tfrecord(int words, char **word, const dn_records_options *options)
+static dn_status from_tfrecord(char **word, const dn_records_options *options)
 {
     char out[PATH_MAX], pattern[PATH_MAX];
-    int made;
+    int made, words = 0;
     glob_t inside = {0};
-    if (words == 1 && names_folder(word[0])) {
+    while (word[words])
+        words++;
+    if (words == 1 && dn_is_folder(word[0])) {
         DN_TRY(dn_join_path(pattern, word[0], "*tfrecord*"));
         DN_CHECK(glob(pattern, 0, NULL, &inside) == 0, DN_ENOENT,
                  "%s: found no file with \"tfrecord\" in its name, expected TFRecords", word[0]);
@@ -100,10 +91,9 @@ static dn_status from_tfrecord(int words, char **word, const dn_records_options 
     return status != DN_OK ? status : print_summary(out, made ? "written" : "already complete");
 }
 
-static dn_status to_tfrecord(int words, char **word, const dn_records_options *options)
+static dn_status to_tfrecord(char **word, const dn_records_options *options)
 {
     int made;
-    (void)words;
     DN_TRY(dn_to_tfrecord(word[0], options->out, &made));
     return print_summary(word[0], made ? "TFRecords written" : "TFRecords already complete");
 }
@@ -114,7 +104,7 @@ static const struct command {
     const char *words; /* after it, "DIR": one, which is a folder; NULL: none */
     int use;           /* of options */
     const char *help;
-    dn_status (*run)(int words, char **word, const dn_records_options *options);
+    dn_status (*run)(char **word, const dn_records_options *options);
 } commands[] = {
     {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
     {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
@@ -180,7 +170,7 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
     if (strcasecmp(name, folder_name) == 0)
         return DN_OK;
     DN_CHECK(
-        !names_folder(name), DN_EINVAL,
+        !dn_is_folder(name), DN_EINVAL,
         "%s: found a folder, expected the name of a data set; records of a folder of pictures: "
         "create_records FOLDER --source %s",
         name, name);
@@ -256,7 +246,7 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
                  most == 1   ? "no further word"
                  : most == 2 ? "one folder"
                              : "files");
-        return command->run(words - 1, word + 1, options);
+        return command->run(word + 1, options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
     return set ? make_set(set, options) : make_folder(NULL, options);

@@ -18,8 +18,9 @@ static dn_status print_model(const char *name)
     return DN_OK;
 }
 
-static dn_status print_models(void)
+dn_status dn_models_command(const dn_comm *comm, dn_options *options)
 {
+    (void)comm, (void)options;
     printf("%-22s %10s  %-9s %8s  %s\n", "model", "parameters", "images", "classes",
            "written form");
     for (int i = 0; dn_spec_name(i) != NULL; i++)
@@ -27,16 +28,8 @@ static dn_status print_models(void)
     return DN_OK;
 }
 
-dn_status dn_models_command(const dn_comm *comm, dn_options *options)
-{
-    (void)comm;
-    (void)options;
-    return print_models();
-}
-
 dn_status dn_recipes_command(const dn_comm *comm, dn_options *options)
 {
-    (void)comm;
-    (void)options;
+    (void)comm, (void)options;
     return dn_recipes_print(stdout);
 }

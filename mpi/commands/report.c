@@ -28,8 +28,10 @@ static dn_status add_evaluation(json_t *run, const char *folder)
     return DN_OK;
 }
 
-static dn_status write_report(const dn_options *options)
+dn_status dn_report_command(const dn_comm *comm, dn_options *options)
 {
+    (void)comm;
+    DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
     json_t *const runs = json_array();
     dn_status status = DN_OK;
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {
@@ -54,11 +56,4 @@ static dn_status write_report(const dn_options *options)
         printf("%s: runs: %zu\n", options->page, json_array_size(runs));
     json_decref(runs);
     return status;
-}
-
-dn_status dn_report_command(const dn_comm *comm, dn_options *options)
-{
-    (void)comm;
-    DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
-    return write_report(options);
 }

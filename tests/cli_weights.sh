@@ -153,6 +153,9 @@ on_ranks 2 "$dn_dist" predict five rgb/test broken.png nowhere.jpg --csv 2>err |
 cmp -s one.csv two.csv || fail "predict: expected the same on 1 and 2 ranks" two.csv
 works predict five rgb/test/bee --top 1
 [[ $(grep -cE '^rgb/test/bee/[0-3].png: .* [0-9.]+ %$' out) == 4 ]] || fail "predict" out
+cp rgb/test/bee/0.png $'b\xe9.png' # no UTF-8, which JSON's texts are
+works predict five $'b\xe9.png' --json
+grep -qF '"file":"b\\xE9.png"' out || fail "predict --json" out
 
 # --- frozen parameters ----------------------------------------------------------------------------
 

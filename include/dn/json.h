@@ -1,23 +1,16 @@
-/* Numbers as JSON, by jansson. */
+/* Numbers and paths as JSON, by jansson; the caller owns what is made. */
 #ifndef DN_JSON_H
 #define DN_JSON_H
-
-#include <math.h>
 
 #include <jansson.h>
 
 /* null where x is not finite: JSON has no such numbers. */
-static inline json_t *dn_json_number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
+json_t *dn_json_number(double x);
 
-static inline json_t *dn_json_numbers(const double *x, int count)
-{
-    json_t *const list = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(list, json_real(x[i]));
-    return list;
-}
+json_t *dn_json_numbers(const double *x, int count);
+
+/* A path may be of any bytes, a JSON text of UTF-8 alone: where it is not, \xHH stands for each
+ * byte above 0x7f. NULL for NULL. */
+json_t *dn_json_path(const char *path);
 
 #endif

@@ -9,11 +9,11 @@
 #include "commands/settings.h"
 #include "commands/trained.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/json.h"
 #include "training/dataset.h"
 #include "training/evaluate.h"
 
@@ -80,29 +80,17 @@ static void print_text(const char *path, const double *row, int top, const char 
     printf("\n");
 }
 
-/* The path as JSON's text; bytes that are no UTF-8 as '?'. */
-static json_t *path_as_json(const char *path)
-{
-    json_t *text = json_string(path);
-    char *const copy = text ? NULL : strdup(path);
-    for (char *c = copy; c && *c; c++)
-        *c = *c & 0x80 ? '?' : *c;
-    text = text ? text : json_string(copy ? copy : "?");
-    free(copy);
-    return text;
-}
-
 /* One object of the list; `fault` in place of classes where it is no image. */
 static void print_json(const char *path, const double *row, int top, const char *const *names,
                        const char *fault)
 {
-    json_t *const object = json_pack("{s:o}", "file", path_as_json(path));
+    json_t *const object = json_pack("{s:o}", "file", dn_json_path(path));
     json_t *const list = json_array();
     for (int k = 0; k < top && !fault; k++)
         json_array_append_new(list,
                               json_pack("{s:i,s:s,s:f}", "class", (int)row[1 + 2 * k], "name",
                                         names[(int)row[1 + 2 * k]], "probability", row[2 + 2 * k]));
-    json_object_set_new(object, fault ? "error" : "top", fault ? path_as_json(fault) : list);
+    json_object_set_new(object, fault ? "error" : "top", fault ? dn_json_path(fault) : list);
     char *const text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("%s", text ? text : "null");
     free(text);

@@ -102,20 +102,6 @@ static int is_done(const dn_metrics *m, const char *line, size_t length)
     return good;
 }
 
-/* A path may be of any bytes, a JSON text of UTF-8 alone. */
-static json_t *json_path(const char *path)
-{
-    char text[4 * PATH_MAX];
-    size_t used = 0;
-    json_t *const string = json_string(path);
-    if (string || !path)
-        return string;
-    for (; *path && used + 5 < sizeof text; path++)
-        used += (size_t)snprintf(text + used, sizeof text - used,
-                                 (unsigned char)*path < 0x80 ? "%c" : "\\x%02hhX", *path);
-    return json_string(text);
-}
-
 /* The "run" object as a line, NULL where there is no memory; lines "key = value" become members. */
 static char *run_line(const dn_metrics *m)
 {
@@ -137,8 +123,9 @@ static char *run_line(const dn_metrics *m)
         "{s:s,s:I,s:I,s:I,s:I,s:i,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "epochs",
         (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch, "last_step",
         (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks, "config",
-        config, "data", "name", d->name, "path", json_path(d->path), "classes", d->classes, "train",
-        (json_int_t)d->train, "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
+        config, "data", "name", d->name, "path", dn_json_path(d->path), "classes", d->classes,
+        "train", (json_int_t)d->train, "validation", (json_int_t)d->validation, "test",
+        (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;
@@ -401,7 +388,7 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
     return write_object(m, "end",
                         json_pack("{s:o, s:o, s:o?, s:s}", "weights_hash",
                                   json_sprintf(HASH, weights_hash), "seconds",
-                                  dn_json_number(seconds), "checkpoint", json_path(checkpoint),
+                                  dn_json_number(seconds), "checkpoint", dn_json_path(checkpoint),
                                   "reason", reason));
 }
 

@@ -54,6 +54,8 @@ INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, int fir
     vec m[DN_LANES] = {{0}};
     for (int k = skipped; k < STEP && first + k < from->inputs; k += 2) {
         const float *const pair = w + k * from->in_step;
+        __builtin_prefetch(pair + DN_PACK_OUTPUTS);
+        __builtin_prefetch(pair + from->in_step + DN_PACK_OUTPUTS);
         const vec second =
             first + k + 1 < from->inputs ? load_some(pair + from->in_step, left) : (vec){0};
         m[k / 2] = (vec)paired(load_some(pair, left), second);

@@ -29,17 +29,44 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return (size_t)rows * (size_t)inputs * (size_t)taps;
 }
 
+/* `mr` outputs of all inputs, of one tap. Where the outputs are neighbours, as they are backward, a
+ * row of them is short and the next one far: those of the next block are asked for. */
+INLINE float *pack_tile(float *to, const int mr, const float *w, int inputs,
+                        const ptrdiff_t out_step, const ptrdiff_t in_step)
+{
+    for (int c = 0; c < inputs; c++, w += in_step) {
+        if (out_step == 1)
+            __builtin_prefetch(w + DN_PACK_OUTPUTS);
+        UNROLL
+        for (int o = 0; o < mr; o++)
+            *to++ = w[o * out_step];
+    }
+    return to;
+}
+
+INLINE float *pack_some(float *to, int rows, const float *w, int outputs, const dn_weights *weights)
+{
+    for (int c = 0; c < weights->inputs; c++)
+        for (int o = 0; o < rows; o++)
+            *to++ = o < outputs ? w[o * weights->out_step + c * weights->in_step] : 0;
+    return to;
+}
+
 /* Packed form: (taps, inputs, tile rows) a tile of outputs; rows past the last output are 0. */
 static void ISA(pack)(float *packed, const dn_weights *weights)
 {
+    const ptrdiff_t out_step = weights->out_step, in_step = weights->in_step;
     for (int first = 0; first < weights->outputs; first += MR) {
-        const int rows = tile_rows(weights->outputs, first);
-        for (int t = 0; t < weights->taps; t++)
-            for (int c = 0; c < weights->inputs; c++)
-                for (int o = first; o < first + rows; o++)
-                    *packed++ = o < weights->outputs
-                                    ? weights->w[o * weights->out_step + c * weights->in_step + t]
-                                    : 0;
+        const int left = weights->outputs - first, inputs = weights->inputs;
+        for (int t = 0; t < weights->taps; t++) {
+            const float *w = weights->w + first * out_step + t;
+            if (left < MR)
+                packed = pack_some(packed, tile_rows(weights->outputs, first), w, left, weights);
+            else if (out_step == 1)
+                packed = pack_tile(packed, MR, w, inputs, 1, in_step);
+            else
+                packed = pack_tile(packed, MR, w, inputs, out_step, in_step);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #include "commands/trained.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "dn/program.h"
 #include "dn/weights.h"

@@ -35,6 +35,9 @@ done
 shows "one rank" "1 ranks x" "$dn_dist" "${small[@]}"
 is_part=0 # a container may have some of the machine's processors, or of their time
 (($(nproc) == $(nproc --all))) && ! grep -q "a CPU quota grants" "$tmp/output" || is_part=1
+! grep -q "a CPU quota grants" "$tmp/output" ||
+    find /sys/fs/cgroup \( -name cpu.max -o -name cpu.cfs_quota_us \) -exec cat {} + 2>/dev/null |
+    grep -qE '^[0-9]' || fail "found a CPU quota where no cgroup has one" "$tmp/output"
 each=$((cores > 1 ? cores / 2 : 1))
 for value in '' 0 many; do
     ((!is_part)) || break

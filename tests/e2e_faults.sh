@@ -216,8 +216,9 @@ limited "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "
     head -n 1 >"$out.first"
 [[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"
 out=$tmp/nohup
-env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" \
-    --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --checkpoint-every 10 >"$out.log" 2>&1 &
+timeout --foreground 600 env --ignore-signal=HUP "$build/dn_dist" train --model fashion-mnist-tiny \
+    --data "$data" --out "$out" --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 \
+    --checkpoint-every 10 >"$out.log" 2>&1 &
 job=$!
 until from=$(last_step "$out" 2>/dev/null) || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
 kill -HUP $job

@@ -333,12 +333,12 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
                 r.done == r.last ? "" : "s");
         goto done;
     }
+    DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;
     if (is_first)
         dn_rescue_start(&r.step.settings.rescue, r.saver, &r.state);
-    DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r.state.path, r.folder);
 done:

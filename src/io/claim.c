@@ -153,7 +153,7 @@ void dn_claim_release(dn_claim *claim)
 void dn_claim_abandon(dn_claim *claim)
 {
     char path[PATH_MAX];
-    if (claim->is_new && dn_join_path(path, claim->folder, "lock") == DN_OK) {
+    if (claim->is_new && dn_join_path(path, claim->folder, DN_LOCK_NAME) == DN_OK) {
         unlink(path);
         rmdir(claim->folder);
     }

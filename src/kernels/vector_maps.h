@@ -201,7 +201,7 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
     float *to = a->sum + (size_t)first * a->sum_ld + p;
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < nv * DN_VL; v += DN_LANES)
-            __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 1, 2);
+            __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 0, 2);
     tile sums;
     open_tile(sums, mr, nv, 0, NULL, 0, 0);
     gemm_products(sums, mr, nv, w, inputs, dy + p, dy_ld);

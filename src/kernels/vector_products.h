@@ -30,7 +30,7 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 }
 
 /* `mr` outputs of all inputs, of one tap. Where the outputs are neighbours, as they are backward, a
- * row of them is short and the next one far: those of the next block are asked for. */
+ * row of them is short and the next one far: those of two blocks further on are asked for. */
 INLINE float *pack_tile(float *to, const int mr, const float *w, int inputs,
                         const ptrdiff_t out_step, const ptrdiff_t in_step)
 {

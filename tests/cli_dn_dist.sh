@@ -272,6 +272,13 @@ scores() { # of the images, with options or as recorded
 recorded=$(scores)
 [[ $recorded == "$(scores --normalize 0.25/0.5)" ]] || fail "eval: not as --normalize is recorded"
 [[ $recorded != "$(scores --normalize none)" ]] || fail "eval --normalize none: changed nothing"
+limited "$dn_dist" export "$tmp/normalised" "$tmp/normalised.safetensors" >"$tmp/output" 2>&1 ||
+    fail "export" "$tmp/output"
+limited "$dn_dist" eval "$tmp/normalised.safetensors" --data "$data" --json >"$tmp/json" 2>"$tmp/error" ||
+    fail "eval of safetensors" "$tmp/error"
+loss='"loss": *[0-9.]+'
+[[ $(grep -oE "$loss" "$tmp/json") == "$(grep -oE "$loss" <<<"$recorded")" ]] ||
+    fail "eval of safetensors: not as --normalize is recorded" "$tmp/json"
 
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --batch-size 4 --threads 1)
 refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"

@@ -139,6 +139,10 @@ refused "five.safetensors: found safetensors that do not tell their model, expec
     predict five.safetensors rgb/test
 refused "five.safetensors: found neither --data nor --normalize, expected one" \
     predict five.safetensors rgb/test --model $small
+header='{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+printf "\\x$(printf %02x ${#header})\0\0\0\0\0\0\0%s\0\0\0\0" "$header" >other.safetensors
+refused "other.safetensors: found no features.conv0.weight and classifier.weight" \
+    predict other.safetensors rgb/test --model $small --normalize imagenet
 works predict five.safetensors rgb/test/bee --model $small --size 32 --normalize imagenet --top 5
 said "^rgb/test/bee/0.png: [0-4] [0-9.]+ %, [0-4] "
 refused "a.pth: found a zip file.*pth_to_safetensors" predict a.pth rgb/test

@@ -57,6 +57,8 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
         o->size = t->told.size;
     if (!dn_options_given(o, "eval-transform") && t->told.eval_transform[0])
         strcpy(o->eval_transform, t->told.eval_transform);
+    if (!dn_options_given(o, "normalize") && t->told.data)
+        dn_normalize_describe(&t->told.data->info, o->normalize, sizeof o->normalize);
     t->state.step = t->told.step;
     return DN_OK;
 }
@@ -68,6 +70,10 @@ static dn_status number_classes(dn_trained *t, const dn_options *o)
     DN_CHECK(dn_options_given(o, "normalize"), DN_EINVAL,
              "%s: found neither --data nor --normalize, expected one, such as --normalize imagenet",
              o->checkpoint);
+    DN_CHECK(
+        info.channels > 0 && info.classes > 0, DN_ESHAPE,
+        "%s: found no features.conv0.weight and classifier.weight, expected those of a DenseNet",
+        o->checkpoint);
     json_t *const names = json_array();
     for (int i = 0; i < info.classes; i++)
         json_array_append_new(names, json_sprintf("%d", i));
@@ -112,8 +118,10 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",
              t->state.path);
-    return strcmp(o->normalize, "auto") == 0 ? DN_OK
-                                             : dn_normalize_parse(&t->data->info, o->normalize);
+    if (strcmp(o->normalize, "auto") == 0 ||
+        dn_normalize_parse(&t->data->info, o->normalize) == DN_OK)
+        return DN_OK;
+    return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
 }
 
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,

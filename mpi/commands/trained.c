@@ -111,9 +111,10 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
         DN_TRY(dn_manifest_load(&t->data, o->data));
     else if (t->file)
         DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
-    else if (!(t->data = t->told.data))
+    else if (t->told.data == NULL)
         DN_TRY(number_classes(t, o));
-    t->told.data = t->data == t->told.data ? NULL : t->told.data;
+    else
+        t->data = t->told.data, t->told.data = NULL;
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",

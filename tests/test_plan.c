@@ -2,6 +2,7 @@
  * The memory plan: regions that live at the same time do not overlap, the arena is no larger than
  * it must be, maps live where the layers that use them run; and the parameters of the known nets.
  */
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -405,6 +406,40 @@ static void test_one_value(void **state)
     }
 }
 
+/* Where small maps have few pieces, all of many threads have a task nonetheless. */
+static void test_threads(void **state)
+{
+    enum { THREADS = 16 };
+    static const struct {
+        const char *model;
+        int size, batch;
+    } cases[] = {{"densenet264", 224, 16}, {"densenet121", 32, 256}};
+    (void)state;
+    if (dn_kernels_get(1) == NULL)
+        skip(); /* a BLAS's sums may follow from the cut */
+    omp_set_num_threads(THREADS);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dn_net *net;
+        dn_spec spec;
+        const dn_net_options options = {.batch = cases[i].batch, .train = 1, .plan_only = 1};
+        assert_int_equal(dn_spec_parse(&spec, cases[i].model), DN_OK);
+        spec.height = spec.width = cases[i].size;
+        assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(1), &options), DN_OK);
+        for (int t = 0; t < 2 * net->layer_count; t++) {
+            const dn_visit *v = &net->visits[t];
+            const int pieces = v->out != NULL ? v->out->layout.pieces : THREADS;
+            const int backward = v->slices * v->ranges + v->split * pieces * v->ranges;
+            const int tasks = v->backward ? backward : pieces * v->parts;
+            if (v->backward && v->slices == 0) /* loops of its own */
+                continue;
+            if (tasks < THREADS)
+                fail_msg("%s, %s, %s: %d tasks", cases[i].model, v->layer->name,
+                         v->backward ? "backward" : "forward", tasks);
+        }
+        dn_net_destroy(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,7 +447,7 @@ int main(void)
         cmocka_unit_test(test_random_plans), cmocka_unit_test(test_nets),
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_work),         cmocka_unit_test(test_recomputed),
-        cmocka_unit_test(test_one_value),
+        cmocka_unit_test(test_one_value),    cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  * process of its own, which the sanitizer must then end; where no shape reaches the last vector of
  * a part, the part is too large.
  */
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,7 +161,7 @@ static void test_whole_parts(void **state)
 
 int main(void)
 {
-    setenv("OMP_NUM_THREADS", "1", 1);
+    omp_set_num_threads(1);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole_parts),
                                        cmocka_unit_test(test_short_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);

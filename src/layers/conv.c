@@ -87,6 +87,7 @@ const dn_layer_kind dn_layer_conv1x1 = {
     .forward_block = 192,
     .backward_block = 24,
     .part = dn_gemm_part,
+    .cuts_pixels = 1,
     .fuses_dgrad = 1,
     .fills_forms = 1,
     .fill = fill_normalised,

@@ -1,78 +1,15 @@
 /*
- * How the work of a layer is cut and driven by the threads: forward in pieces, backward in tasks;
- * and the memory that they share.
- *
- * Slices follow from the shape alone; the ranges of channel blocks, which change no sum's order,
- * from the number of threads as well. Tasks of one slice need the same of the output's gradient:
- * where there are several, and it fits, it is prepared first.
+ * How the threads drive a layer: forward pieces or parts of them, backward tasks; and the memory
+ * that they share. How the work is cut stands in cut.c.
  */
 #include <assert.h>
-#include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "layers/norm.h"
 #include "layers/gemm.h"
 
-enum {
-    SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
-    MAX_SLICES = 64,
-    SLICES_A_THREAD = 4,      /* below which channels are cut as well */
-    TASKS_A_THREAD = 8,       /* into so many tasks */
-    PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
-};
-
-static int divide_up(int x, int by)
-{
-    return (x + by - 1) / by;
-}
-
-/* None where there are no weights or no output map. */
-static int slice_count(const dn_visit *v)
-{
-    if (v->out == NULL || v->layer->weights_in == 0)
-        return 0;
-    const int pieces = v->out->layout.pieces;
-    const double wanted = ceil(dn_map_pixels(v->out) / SLICE_PIXELS);
-    const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
-    /* As many pieces in each, so that no thread waits for another's longer one. */
-    return divide_up(pieces, divide_up(pieces, most));
-}
-
-/* Ranges that a slice's channel blocks are cut into. */
-static int range_count(const dn_visit *v)
-{
-    const int slices = slice_count(v);
-    const int blocks = divide_up(v->layer->weights_in, dn_visit_block(v));
-    const int wanted = divide_up(TASKS_A_THREAD * v->threads, slices);
-    if (slices >= SLICES_A_THREAD * v->threads)
-        return 1;
-    return wanted < blocks ? wanted : blocks;
-}
-
-/* Parts of the first piece, which no other has more of. */
-static int parts_of_piece(const dn_visit *v)
-{
-    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
-    dn_piece part;
-    int count = 0;
-    while (dn_piece_part(v, &piece, count, &part))
-        count++;
-    return count;
-}
-
 /* ---- memory ---- */
-
-/* Floats that a part of a piece has in v->prepared; none is larger than the first. */
-static size_t prepared_floats(const dn_visit *v)
-{
-    const dn_piece piece = dn_layout_piece(&v->out->layout, 0);
-    dn_piece part;
-    dn_carver c = {.inner = 1};
-    dn_piece_part(v, &piece, 0, &part);
-    v->layer->kind->carve_dy(v, &part, &c);
-    return c.bytes / sizeof(float);
-}
 
 void dn_workspace_carve(dn_visit *v, dn_carver *c)
 {
@@ -83,15 +20,12 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
     v->partial = dn_carve_doubles(c, sums ? dn_partial_size(v) : 0);
     if (!v->backward)
         return;
-    v->wgrad = dn_carve_floats(c, (size_t)slice_count(v) * dn_wgrad_size(v, l->weights_in));
-    if (l->kind->carve_dy == NULL || range_count(v) == 1)
+    v->wgrad = dn_carve_floats(c, (size_t)v->slices * dn_wgrad_size(v, l->weights_in));
+    if (v->prepared_floats == 0)
         return;
-    v->parts = parts_of_piece(v);
-    v->prepared_floats = prepared_floats(v);
-    const size_t all = (size_t)(v->out->layout.pieces * v->parts) * v->prepared_floats;
     assert(takes_weights); /* whose packing ends what prepares */
-    if (all <= PREPARED_FLOATS)
-        v->prepared = dn_carve_floats(c, all);
+    v->prepared =
+        dn_carve_floats(c, (size_t)(v->out->layout.pieces * v->parts) * v->prepared_floats);
 }
 
 dn_carver dn_thread_scratch(const dn_visit *v)
@@ -103,30 +37,51 @@ dn_carver dn_thread_scratch(const dn_visit *v)
 
 /* ---- forward ---- */
 
-int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
+/* A piece and its moments, from this thread's cache. */
+static void run_piece(const dn_visit *v, const dn_pass *pass, int index)
 {
-    if (v->layer->kind->part != NULL)
-        return v->layer->kind->part(v, piece, index, part);
-    *part = *piece;
-    return index == 0;
+    const dn_piece piece = dn_layout_piece(&v->out->layout, index);
+    dn_piece part;
+    for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
+        v->layer->kind->forward_piece(v, pass, &part);
+    for (int c = 0; pass != NULL && c < v->layer->outputs; c++)
+        dn_moments_of_row(v, index, c);
+}
+
+/* Parts of pieces, then the pieces' moments. Inside a parallel region. */
+static void run_parts(const dn_visit *v, const dn_pass *pass)
+{
+    const int pieces = v->out->layout.pieces, outputs = pass != NULL ? v->layer->outputs : 0;
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < pieces * v->parts; i++) {
+        const dn_piece piece = dn_layout_piece(&v->out->layout, i / v->parts);
+        dn_piece part;
+        if (dn_piece_part(v, &piece, i % v->parts, &part))
+            v->layer->kind->forward_piece(v, pass, &part);
+    }
+#pragma omp for schedule(static) collapse(2)
+    for (int p = 0; p < pieces; p++)
+        for (int c = 0; c < outputs; c++)
+            dn_moments_of_row(v, p, c);
 }
 
 static void drive_pieces(const dn_visit *v, const dn_pass *pass)
 {
-    if (v->layer->gamma != NULL)
-        dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
+        if (v->layer->gamma != NULL)
+            dn_norm_prepare(v, pass);
         if (v->packed)
             dn_pack_weights(v);
+        else {
+#pragma omp barrier
+        }
+        if (v->parts > 1) {
+            run_parts(v, pass);
+        } else {
 #pragma omp for schedule(dynamic)
-        for (int p = 0; p < v->out->layout.pieces; p++) {
-            const dn_piece piece = dn_layout_piece(&v->out->layout, p);
-            dn_piece part;
-            for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
-                v->layer->kind->forward_piece(v, pass, &part);
-            if (pass)
-                dn_moments_of_piece(v, &piece);
+            for (int p = 0; p < v->out->layout.pieces; p++)
+                run_piece(v, pass, p);
         }
         if (pass)
             dn_moments_merge(v);
@@ -161,34 +116,58 @@ static void prepare_parts(const dn_visit *v, const dn_pass *pass)
     }
 }
 
-/* Range `range` of `ranges` of the channel blocks, slice `slice` of `slices` of the pieces. */
-static void run_task(const dn_visit *v, const dn_pass *pass, int slice, int slices, int range,
-                     int ranges)
+/* A task's piece. */
+static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task, int index)
 {
-    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
-    const int blocks = divide_up(inputs, block), end = blocks * (range + 1) / ranges * block;
-    dn_task task = {.slice = slice,
-                    .first = blocks * range / ranges * block,
-                    .end = end < inputs ? end : inputs};
-    const int channels = task.end - task.first, pieces = v->out->layout.pieces;
-    memset(dn_wgrad_at(v, slice, task.first), 0, dn_wgrad_size(v, channels) * sizeof(float));
-    for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++) {
-        const dn_piece piece = dn_layout_piece(&v->out->layout, p);
-        if (v->layer->gamma != NULL)
-            memset(dn_partial(v, p, task.first), 0, 2 * (size_t)channels * sizeof(double));
-        dn_piece part;
-        for (int i = 0; dn_piece_part(v, &piece, i, &part); i++) {
-            task.prepared = prepared_at(v, p, i);
-            v->layer->kind->backward_piece(v, pass, &task, &part);
-        }
+    const dn_piece piece = dn_layout_piece(&v->out->layout, index);
+    const size_t channels = (size_t)(task->end - task->first);
+    dn_piece part;
+    if (task->dgrad)
+        memset(dn_partial(v, index, task->first), 0, 2 * channels * sizeof(double));
+    for (int i = 0; dn_piece_part(v, &piece, i, &part); i++) {
+        task->prepared = prepared_at(v, index, i);
+        v->layer->kind->backward_piece(v, pass, task, &part);
     }
+}
+
+/* A range of the channel blocks. */
+static dn_task task_of_range(const dn_visit *v, int range)
+{
+    const int block = v->block, inputs = v->layer->weights_in;
+    const int blocks = (inputs + block - 1) / block, end = blocks * (range + 1) / v->ranges * block;
+    return (dn_task){.first = blocks * range / v->ranges * block,
+                     .end = end < inputs ? end : inputs};
+}
+
+/* Slice `slice` of the pieces and a range: the weights' gradient, and unless it is done apart the
+ * input's. */
+static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int range, int with_dgrad)
+{
+    const int pieces = v->out->layout.pieces, slices = v->slices;
+    dn_task task = task_of_range(v, range);
+    task.slice = slice;
+    task.wgrad = !v->layer->weight->frozen; /* else it stays 0 */
+    task.dgrad = with_dgrad && v->layer->gamma != NULL;
+    memset(dn_wgrad_at(v, slice, task.first), 0,
+           dn_wgrad_size(v, task.end - task.first) * sizeof(float));
+    for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++)
+        run_task_piece(v, pass, &task, p);
     if (slices == 1)
         dn_wgrad_move(v, task.first, task.end);
 }
 
+/* The input's gradient alone, of a piece and a range. */
+static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int range)
+{
+    dn_task task = task_of_range(v, range);
+    task.dgrad = 1;
+    run_task_piece(v, pass, &task, piece);
+}
+
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
-    const int slices = slice_count(v), ranges = range_count(v);
+    const int slices = v->slices, ranges = v->ranges, tasks = slices * ranges;
+    const int apart = v->split ? v->out->layout.pieces * ranges : 0;
 #pragma omp parallel
     {
         if (v->prepared)
@@ -196,8 +175,11 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
         if (v->packed)
             dn_pack_weights(v);
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < slices * ranges; i++)
-            run_task(v, pass, i / ranges, slices, i % ranges, ranges);
+        for (int i = 0; i < tasks + apart; i++)
+            if (i < tasks)
+                run_slice(v, pass, i / ranges, i % ranges, !v->split);
+            else
+                run_dgrad(v, pass, (i - tasks) / ranges, (i - tasks) % ranges);
         if (slices > 1)
             dn_wgrad_merge(v, slices);
         if (v->layer->gamma != NULL)

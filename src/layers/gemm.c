@@ -81,19 +81,21 @@ static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
     return view;
 }
 
-/* Pixels of a part. */
-static size_t part_pixels(const dn_visit *v, const dn_piece *piece)
+/* Pixels of a part, forward no more than all threads have work with. */
+static size_t part_pixels(const dn_visit *v)
 {
     const int rows = v->backward ? v->layer->outputs : (v->layer->weights_in + 1) / 2;
     const size_t fitting = (size_t)(v->backward ? DY_FLOATS : OPERAND_FLOATS) / (size_t)rows;
-    if (!v->backward && v->products->operands == NULL)
-        return piece->pixels;
-    return larger(fitting / PART_STEP * PART_STEP, PART_STEP);
+    const size_t part = larger(fitting / PART_STEP * PART_STEP, PART_STEP);
+    const size_t units = (size_t)v->part_units * DN_LANES;
+    if (v->backward)
+        return part;
+    return v->products->operands == NULL ? units : smaller(part, units);
 }
 
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
-    const size_t step = part_pixels(v, piece), at = (size_t)index * step;
+    const size_t step = part_pixels(v), at = (size_t)index * step;
     if (at >= piece->pixels)
         return 0;
     *part = *piece;
@@ -112,10 +114,12 @@ static dn_padded output_padded(const dn_gemm_view *view)
     return padded;
 }
 
-/* 1: sums go straight into the map, which needs no store. */
+/* 1: sums go straight into the map, which needs no store. A gemm writes whole vectors, so that
+ * parts of any length may not do so. */
 static int is_direct(const dn_visit *v)
 {
-    return v->layer->taps == 1 && v->options->dtype == DN_FP32;
+    const int spills = v->parts > 1 && !v->layer->kind->cuts_pixels;
+    return v->layer->taps == 1 && v->options->dtype == DN_FP32 && !spills;
 }
 
 /* 1: one kernel makes the input's gradient and carries it into the map: there is no dx. */
@@ -195,7 +199,7 @@ static float *carve_rows_of_dy(const dn_visit *v, const dn_gemm_view *view, cons
 static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    const size_t block = smaller((size_t)dn_visit_block(v), (size_t)l->weights_in);
+    const size_t block = smaller((size_t)v->block, (size_t)l->weights_in);
     carve_operands(v, view, block, s, c);
     s->plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
     if (!v->backward && !is_direct(v))
@@ -254,7 +258,7 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
     void *to = dn_map_at(v->out, v->y, dn_map_index(v->out, piece, l->first, 0));
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
-    for (int first = 0; first < l->weights_in; first += dn_visit_block(v)) {
+    for (int first = 0; first < l->weights_in; first += v->block) {
         const dn_gemm_block b = {.view = &view,
                                  .first = first,
                                  .rows = dn_block_rows(v, first),
@@ -337,7 +341,7 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
         load_dy(v, pass, &view, &s, &passing);
     }
     carve_rest(v, &view, &s, &c);
-    for (int first = task->first; first < task->end; first += dn_visit_block(v)) {
+    for (int first = task->first; first < task->end; first += v->block) {
         dn_gemm_block b = {.view = &view,
                            .first = first,
                            .rows = dn_block_rows(v, first),
@@ -347,12 +351,12 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                            .dx = s.dx,
                            .pixels = s.pixels,
                            .dx_ld = dx_stride(v, &view)};
-        if (!l->weight->frozen) { /* else it stays 0 */
+        if (task->wgrad) {
             l->kind->fill(v, &b, DN_PLANAR, s.operand);
             v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed, s.operand,
                                b.operand_ld, dn_wgrad_at(v, task->slice, first));
         }
-        if (l->kind->dgrad == NULL)
+        if (!task->dgrad)
             continue;
         b.sums = dn_partial(v, view.piece.index, first);
         l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));

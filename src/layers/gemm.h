@@ -24,9 +24,7 @@
 
 enum { DN_WINOGRAD = 16 }; /* elements of Winograd's transformed window, matrices of such weights */
 
-/* Input channels of a channel block of the visit's direction, and of the one that begins at input
- * `first`. */
-int dn_visit_block(const dn_visit *v);
+/* Input channels of the channel block that begins at input `first`. */
 int dn_block_rows(const dn_visit *v, int first);
 
 /* Packs the layer's weights into v->packed(dn_packed_size floats), a channel block after another:

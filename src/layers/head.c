@@ -159,10 +159,10 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
     const float *bias = v->parameters + l->bias->offset;
-    if (l->gamma != NULL)
-        dn_norm_prepare(v, pass);
 #pragma omp parallel
     {
+        if (l->gamma != NULL)
+            dn_norm_prepare(v, pass);
         dn_pack_weights(v);
 #pragma omp for schedule(static)
         for (int c = 0; c < l->inputs; c++)
@@ -366,7 +366,7 @@ static void spread_gradient(const dn_visit *v, int index, int first, int rows)
 static void head_backward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const int block = dn_visit_block(v);
+    const int block = v->block;
 #pragma omp parallel
     {
         logit_gradient(v, pass);

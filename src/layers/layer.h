@@ -70,6 +70,15 @@ typedef struct dn_visit {
     const dn_product_kernels *products; /* the same, but for the head: fp32 */
     int threads;
 
+    /* How the work is cut (cut.c). */
+    int block;      /* input channels of a channel block */
+    int part_units; /* forward: of a part, so that all threads have work: of DN_LANES pixels
+                       (kind->cuts_pixels), or of dn_piece_units */
+    int parts; /* of a piece at most; forward 1 unless they are done apart, and the moments then */
+    int slices, ranges; /* backward: weight gradients of their own, cuts of the channel blocks */
+    int split;          /* backward, 1: the input's gradient is done apart from the weights' */
+    size_t prepared_floats; /* backward: of a part, where dy is prepared; or 0 */
+
     const dn_feature_map *in, *out; /* NULL: the images, the logits */
     void *x, *y;                    /* the maps' data at this time */
     float *dx, *dy;                 /* and gradients */
@@ -89,8 +98,6 @@ typedef struct dn_visit {
                         norm's of the inputs */
     float *wgrad;    /* weight gradients of slices */
     float *prepared; /* (pieces, parts, prepared_floats) backward: of dy, or NULL */
-    size_t prepared_floats;
-    int parts; /* of a piece, at most */
     float *scratch;
     size_t scratch_floats;
     int short_part; /* for tests: the part that is carved a vector too short: of a thread's scratch,
@@ -101,6 +108,7 @@ typedef struct dn_visit {
  * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks. */
 typedef struct dn_task {
     int slice, first, end; /* input channels [first, end) */
+    int wgrad, dgrad;      /* what is wanted: the weights' gradient, the input's, or both */
     float *prepared;       /* of the part that is to be done, or NULL: nothing was prepared */
 } dn_task;
 
@@ -119,12 +127,13 @@ typedef struct dn_layer_kind {
     /* One piece forward, into the output map; one piece of a task backward, added to the task's
      * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
      * into parts that are run by themselves, so that what a thread works in stays in its caches:
-     * sets number `index`, 0 where there are no more; the first is the largest. NULL: it is whole.
-     */
+     * sets number `index`, 0 where there are no more; the first is the largest. NULL: forward of
+     * v->part_units images or pairs of rows, backward whole. */
     void (*forward_piece)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
     void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                            const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+    int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units */
 
     /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
      * and made once for the tasks that share it, where channels are cut into ranges and it fits.
@@ -192,7 +201,10 @@ extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, l
 void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
 void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
 
-/* drive.c: kind->part, or the whole piece. */
+/* cut.c: sets how the visit's work is cut, from all but memory. */
+void dn_visit_cut(dn_visit *v);
+
+/* cut.c: kind->part, or what stands for it. */
 int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
 /* drive.c: sets the visit's packed, partial, wgrad and prepared to what its threads share. */

@@ -62,6 +62,31 @@ dn_piece dn_layout_piece(const dn_layout *layout, int index)
     return piece;
 }
 
+int dn_piece_units(const dn_layout *layout, const dn_piece *piece)
+{
+    return layout->block_images > 1 ? piece->images : (piece->rows + 1) / 2;
+}
+
+int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int units, int index,
+                 dn_piece *part)
+{
+    const int cuts_rows = layout->block_images == 1, length = cuts_rows ? 2 * units : units;
+    const int first = index * length, left = (cuts_rows ? piece->rows : piece->images) - first;
+    const int count = left < length ? left : length;
+    *part = *piece;
+    if (cuts_rows) {
+        part->row += first;
+        part->rows = count;
+        part->offset += (size_t)first * (size_t)layout->width;
+    } else {
+        part->image += first;
+        part->images = count;
+        part->offset += (size_t)first * dn_layout_pixels(layout);
+    }
+    part->pixels = (size_t)part->images * (size_t)part->rows * (size_t)layout->width;
+    return count > 0;
+}
+
 dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source)
 {
     const int above = piece->row > 0;

@@ -13,6 +13,7 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
     const float *beta = v->parameters + l->beta->offset;
     const float *mean = v->running + l->running_mean->offset;
     const float *variance = v->running + l->running_var->offset;
+#pragma omp for schedule(static) nowait
     for (int c = 0; c < l->inputs; c++) {
         const double m = pass ? v->in->mean[c] : mean[c];
         const double inverse = pass ? v->in->inverse[c] : 1 / sqrt(variance[c] + DN_NORM_EPSILON);
@@ -43,17 +44,15 @@ double *dn_partial(const dn_visit *v, int piece, int channel)
     return v->partial + 2 * ((size_t)piece * (size_t)channels + (size_t)channel);
 }
 
-void dn_moments_of_piece(const dn_visit *v, const dn_piece *piece)
+void dn_moments_of_row(const dn_visit *v, int piece, int channel)
 {
-    const dn_layer *l = v->layer;
-    for (int c = 0; c < l->outputs; c++) {
-        float moments[2];
-        const size_t at = dn_map_index(v->out, piece, l->first + c, 0);
-        v->on_maps->moments(1, piece->pixels, dn_map_at(v->out, v->y, at), v->out->layout.stride,
-                            moments);
-        dn_partial(v, piece->index, c)[0] = moments[0];
-        dn_partial(v, piece->index, c)[1] = moments[1];
-    }
+    const dn_piece p = dn_layout_piece(&v->out->layout, piece);
+    const size_t at = dn_map_index(v->out, &p, v->layer->first + channel, 0);
+    double *partial = dn_partial(v, piece, channel);
+    float moments[2];
+    v->on_maps->moments(1, p.pixels, dn_map_at(v->out, v->y, at), 0, moments);
+    partial[0] = moments[0];
+    partial[1] = moments[1];
 }
 
 /* Merges two sets' count, mean and sum of squares about the mean (Chan, Golub, LeVeque 1979). */

@@ -10,7 +10,7 @@
 #include "layers/layer.h"
 
 /* Fills the layer's scale and shift from its input map's batch statistics (pass given) or from its
- * running statistics. Outside a parallel region. */
+ * running statistics. Inside a parallel region, without a barrier. */
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 
 /* Doubles of v->partial; and the two of one piece and channel: forward, mean and sum of squares of
@@ -19,8 +19,9 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 size_t dn_partial_size(const dn_visit *v);
 double *dn_partial(const dn_visit *v, int piece, int channel);
 
-/* Fills the piece's part of it forward, and merges all pieces' into the output map's sums. */
-void dn_moments_of_piece(const dn_visit *v, const dn_piece *piece);
+/* Fills what a piece and an output have of it forward; and merges all of them into the output map's
+ * sums. */
+void dn_moments_of_row(const dn_visit *v, int piece, int channel);
 void dn_moments_merge(const dn_visit *v);
 
 /* Merges all pieces' backward: writes the leaf's gradients of gamma and beta, and writes

@@ -31,7 +31,7 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, dn_form form,
     const dn_gemm_view *view = b->view;
     const size_t plane = dn_layout_pixels(&v->out->layout);
     const float *x = v->images + (size_t)view->piece.image * (size_t)b->rows * plane +
-                     (ptrdiff_t)view->piece.offset + view->source;
+                     (ptrdiff_t)view->piece.row * view->padded.width + view->source;
     dn_padded padded = view->padded;
     padded.source_image = (size_t)b->rows * plane;
     v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity,

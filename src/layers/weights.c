@@ -4,19 +4,9 @@
 #include <assert.h>
 #include <string.h>
 
-int dn_visit_block(const dn_visit *v)
-{
-    const dn_layer_kind *kind = v->layer->kind;
-    const int own = v->backward ? kind->backward_block : kind->forward_block;
-    const int all = v->layer->weights_in;
-    if (v->products->operands != NULL && kind->fills_forms)
-        return v->backward ? v->products->operands->backward_block : all;
-    return own > 0 ? own : all;
-}
-
 int dn_block_rows(const dn_visit *v, int first)
 {
-    const int block = dn_visit_block(v), left = v->layer->weights_in - first;
+    const int block = v->block, left = v->layer->weights_in - first;
     return left < block ? left : block;
 }
 
@@ -40,7 +30,7 @@ static size_t packed_block(const dn_visit *v, int channels)
 
 size_t dn_packed_size(const dn_visit *v)
 {
-    const int block = dn_visit_block(v), inputs = v->layer->weights_in;
+    const int block = v->block, inputs = v->layer->weights_in;
     if (inputs == 0)
         return 0;
     const int last = (inputs - 1) / block * block;
@@ -49,7 +39,7 @@ size_t dn_packed_size(const dn_visit *v)
 
 float *dn_packed_at(const dn_visit *v, int first)
 {
-    const int block = dn_visit_block(v);
+    const int block = v->block;
     return v->packed + (size_t)(first / block) * packed_block(v, block);
 }
 
@@ -108,7 +98,7 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     const int rows = v->backward || outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
-    dn_carve_floats(c, (size_t)(rows * dn_visit_block(v)) * DN_WINOGRAD);
+    dn_carve_floats(c, (size_t)(rows * v->block) * DN_WINOGRAD);
 }
 
 /* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
@@ -147,7 +137,7 @@ static void pack_rows(const dn_visit *v, int first, int o)
 /* In parts of a block's rows, as there may be few blocks. */
 void dn_pack_weights(const dn_visit *v)
 {
-    const int block = dn_visit_block(v), rows = v->backward ? block : v->layer->outputs;
+    const int block = v->block, rows = v->backward ? block : v->layer->outputs;
     assert(!v->backward || block <= DN_PACK_OUTPUTS); /* else the last block may have fewer parts */
 #pragma omp for schedule(static) collapse(2)
     for (int first = 0; first < v->layer->weights_in; first += block)
@@ -228,13 +218,13 @@ static void merge_block(const dn_visit *v, int slices, int first, int o)
 void dn_wgrad_move(const dn_visit *v, int first, int end)
 {
     for (int o = 0; o < v->layer->outputs; o += DN_LANES)
-        for (int c = first; c < end; c += dn_visit_block(v))
+        for (int c = first; c < end; c += v->block)
             merge_block(v, 1, c, o);
 }
 
 void dn_wgrad_merge(const dn_visit *v, int slices)
 {
-    const int block = dn_visit_block(v);
+    const int block = v->block;
 #pragma omp for schedule(static) collapse(2)
     for (int first = 0; first < v->layer->weights_in; first += block)
         for (int o = 0; o < v->layer->outputs; o += DN_LANES)

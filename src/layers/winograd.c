@@ -32,28 +32,15 @@ enum {
 
 static const dn_taps one_tap = {.count = 1};
 
-/* Some images of the piece, or image rows where it is (part of) one image. */
+/* As many as fit, forward no more than all threads have work with. */
 static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
-    const int cuts_rows = piece->images == 1, columns = (layout->width + 1) / 2;
-    const int tiles = columns * (cuts_rows ? 1 : (piece->rows + 1) / 2);
+    const int rows = layout->block_images > 1 ? piece->rows : 2;
+    const int tiles = (layout->width + 1) / 2 * ((rows + 1) / 2); /* of a unit */
     const int fitting = tiles < TILES ? TILES / tiles : 1;
-    const int length = cuts_rows ? 2 * fitting : fitting, first = index * length;
-    const int left = (cuts_rows ? piece->rows : piece->images) - first;
-    const int count = left < length ? left : length;
-    *part = *piece;
-    if (cuts_rows) {
-        part->row += first;
-        part->rows = count;
-        part->offset += (size_t)first * (size_t)layout->width;
-    } else {
-        part->image += first;
-        part->images = count;
-        part->offset += (size_t)first * dn_layout_pixels(layout);
-    }
-    part->pixels = (size_t)part->images * (size_t)part->rows * (size_t)layout->width;
-    return count > 0;
+    const int is_cut = !v->backward && v->part_units < fitting;
+    return dn_piece_cut(layout, piece, is_cut ? v->part_units : fitting, index, part);
 }
 
 /* A tile block: its pixels, and this thread's scratch for it. */
@@ -180,7 +167,7 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
     const dn_layer *l = v->layer;
     dn_carver carver = dn_thread_scratch(v);
     const tile_block block = tile_block_create(v, part, NULL, &carver), *t = &block;
-    for (int first = 0; first < l->inputs; first += FORWARD_CHANNELS) {
+    for (int first = 0; first < l->inputs; first += v->block) {
         const int rows = dn_block_rows(v, first);
         transform_inputs(v, t, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), l->outputs, rows, t->u, t->m, first > 0);
@@ -266,14 +253,17 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     const tile_block block = tile_block_create(v, part, task->prepared, &carver), *t = &block;
     if (task->prepared == NULL)
         transform_dy(v, pass, t);
-    for (int first = task->first; first < task->end; first += BACKWARD_CHANNELS) {
+    for (int first = task->first; first < task->end; first += v->block) {
         const int rows = dn_block_rows(v, first);
-        clear_row(t);
-        transform_inputs(v, t, first, rows);
-        if (!v->layer->weight->frozen) /* else it stays 0 */
+        if (task->wgrad) {
+            clear_row(t);
+            transform_inputs(v, t, first, rows);
             multiply_wgrad(v, t, task->slice, first, rows);
-        multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
-        store_dx(v, t, first, rows);
+        }
+        if (task->dgrad) {
+            multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
+            store_dx(v, t, first, rows);
+        }
     }
 }
 

@@ -240,6 +240,7 @@ static dn_visit make_visit(const dn_net *net, int layer, int time)
         v.y = is_late ? v.out->backward_data : v.out->data;
         v.dy = v.out->gradient;
     }
+    dn_visit_cut(&v);
     return v;
 }
 

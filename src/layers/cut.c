@@ -1,0 +1,169 @@
+/*
+ * How the work of a layer is cut: forward into pieces or parts of them, backward into tasks.
+ *
+ * Pieces and slices follow from the shape alone, and with them the order of every sum. What changes
+ * no sum's order follows from the number of threads as well: parts forward, ranges of channel
+ * blocks, and whether a task makes both gradients. Tasks of one slice need the same of the output's
+ * gradient: where there are several, and it fits, it is prepared first.
+ */
+#include <math.h>
+
+#include "layers/gemm.h"
+
+enum {
+    SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
+    MAX_SLICES = 64,
+    SLICES_A_THREAD = 4,      /* below which channels are cut as well */
+    TASKS_A_THREAD = 8,       /* into so many tasks */
+    PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
+};
+
+static const double WORTH_CUTTING = 0.9; /* of the time without: what is read twice costs some */
+
+static int divide_up(int x, int by)
+{
+    return (x + by - 1) / by;
+}
+
+/* The first piece, and its first part: none is larger. */
+static dn_piece first_piece(const dn_visit *v)
+{
+    return dn_layout_piece(&v->out->layout, 0);
+}
+
+static int part_count(const dn_visit *v)
+{
+    const dn_piece piece = first_piece(v);
+    dn_piece part;
+    int count = 0;
+    while (dn_piece_part(v, &piece, count, &part))
+        count++;
+    return count;
+}
+
+static int channel_block(const dn_visit *v)
+{
+    const dn_layer_kind *kind = v->layer->kind;
+    const int own = v->backward ? kind->backward_block : kind->forward_block;
+    const int all = v->layer->weights_in;
+    if (v->products->operands != NULL && kind->fills_forms)
+        return v->backward ? v->products->operands->backward_block : all;
+    return own > 0 ? own : all;
+}
+
+/* ---- forward ---- */
+
+static int piece_units(const dn_visit *v)
+{
+    const dn_piece piece = first_piece(v);
+    return v->layer->kind->cuts_pixels ? divide_up((int)piece.pixels, DN_LANES)
+                                       : dn_piece_units(&v->out->layout, &piece);
+}
+
+/* The largest part with which the busiest thread has least to do. */
+static int part_units(const dn_visit *v)
+{
+    const int pieces = v->out->layout.pieces, units = piece_units(v);
+    int best = units, longest = divide_up(pieces, v->threads) * units;
+    for (int parts = 2; parts <= units && longest > 1 && !v->products->order_by_n; parts++) {
+        const int part = divide_up(units, parts), count = pieces * divide_up(units, part);
+        const int busiest = divide_up(count, v->threads) * part;
+        if (busiest < WORTH_CUTTING * longest) {
+            longest = busiest;
+            best = part;
+        }
+    }
+    return best;
+}
+
+/* ---- backward ---- */
+
+static int slice_count(const dn_visit *v)
+{
+    const int pieces = v->out->layout.pieces;
+    const double wanted = ceil(dn_map_pixels(v->out) / SLICE_PIXELS);
+    const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
+    /* As many pieces in each, so that no thread waits for another's longer one. */
+    return divide_up(pieces, divide_up(pieces, most));
+}
+
+/* Half a block, of which kernels make a little less, where there are too few for the threads. */
+static int backward_block(const dn_visit *v)
+{
+    const int tasks = v->slices * divide_up(v->layer->weights_in, v->block);
+    const int is_halved = tasks < v->threads && !v->products->order_by_n;
+    return is_halved && v->block % 2 == 0 ? v->block / 2 : v->block;
+}
+
+/* Ranges that a slice's channel blocks are cut into. */
+static int range_count(const dn_visit *v)
+{
+    const int blocks = divide_up(v->layer->weights_in, v->block);
+    const int wanted = divide_up(TASKS_A_THREAD * v->threads, v->slices);
+    if (v->slices >= SLICES_A_THREAD * v->threads)
+        return 1;
+    return wanted < blocks ? wanted : blocks;
+}
+
+/* Whether the input's gradient had better be tasks of its own, one for each piece and range: where
+ * there are too few tasks, as of small maps. Counted in shares of the layer's work, of which either
+ * gradient is about a half. */
+static int is_better_split(const dn_visit *v)
+{
+    const double tasks = v->slices * v->ranges, rounds = ceil(tasks / v->threads);
+    const double small = 0.5 / (v->out->layout.pieces * v->ranges);
+    const double split = fmax(rounds * 0.5 / tasks, 1.0 / v->threads + small);
+    return v->layer->gamma != NULL && split < WORTH_CUTTING * rounds / tasks;
+}
+
+static size_t prepared_floats(const dn_visit *v)
+{
+    const dn_piece piece = first_piece(v);
+    dn_piece part;
+    dn_carver c = {.inner = 1};
+    dn_piece_part(v, &piece, 0, &part);
+    v->layer->kind->carve_dy(v, &part, &c);
+    return c.bytes / sizeof(float);
+}
+
+static void cut_backward(dn_visit *v)
+{
+    v->parts = part_count(v);
+    v->slices = slice_count(v);
+    v->block = backward_block(v);
+    v->ranges = range_count(v);
+    const int is_shared = v->ranges > 1 || is_better_split(v);
+    if (v->layer->kind->carve_dy == NULL || !is_shared)
+        return;
+    const size_t floats = prepared_floats(v);
+    if ((size_t)(v->out->layout.pieces * v->parts) * floats > PREPARED_FLOATS)
+        return;
+    v->prepared_floats = floats;
+    v->split = is_better_split(v);
+}
+
+/* ---- both ---- */
+
+void dn_visit_cut(dn_visit *v)
+{
+    v->block = channel_block(v);
+    v->parts = 1;
+    if (v->out == NULL)
+        return;
+    if (!v->backward) {
+        v->part_units = part_units(v);
+        v->parts = v->part_units < piece_units(v) ? part_count(v) : 1;
+    } else if (v->layer->weights_in > 0) {
+        cut_backward(v);
+    }
+}
+
+int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
+{
+    if (v->layer->kind->part != NULL)
+        return v->layer->kind->part(v, piece, index, part);
+    if (!v->backward)
+        return dn_piece_cut(&v->out->layout, piece, v->part_units, index, part);
+    *part = *piece;
+    return index == 0;
+}

@@ -5,4 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 install "${build_packages[@]}" "${test_packages[@]}"
 build build -DCMAKE_BUILD_TYPE=Release "$@"
 mpi_settings
-ctest --test-dir build --output-on-failure
+ctest --test-dir build --output-on-failure -L unit -j "$(nproc)"
+ctest --test-dir build --output-on-failure -LE unit

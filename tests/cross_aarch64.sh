@@ -13,13 +13,16 @@ qemu=$(command -v qemu-aarch64 || command -v qemu-aarch64-static) ||
 root=/usr/aarch64-linux-gnu
 [[ -e $root/include/stdlib.h ]] || skip "$root has no C library (package libc6-dev-arm64-cross)"
 
-# compile OBJECT SOURCE OPTION...
+# compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors.
 compile() {
+    (($(jobs -rp | wc -l) < $(nproc))) || wait -n || true
+    compile_one "$@" &
+}
+compile_one() {
     limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \
         -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
-        -o "$tmp/$1.o" 2>"$tmp/error" || {
-        fail "compiling $2 for aarch64" "$tmp/error"
-        finish
+        -o "$tmp/$1.o" 2>"$tmp/$1.error" || {
+        fail "compiling $2 for aarch64" "$tmp/$1.error"
     }
 }
 compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow
@@ -38,6 +41,7 @@ for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done
+wait
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
 
 unset DN_ISA # it would choose among tables that are not there

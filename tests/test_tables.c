@@ -66,13 +66,22 @@ int dn_test_rounds(const dn_kernels *kernels)
     return kernels->products[DN_BF16].gemm != kernels->products[DN_FP32].gemm;
 }
 
+/* Whether the table is there in the place of one that runs here. */
+static int needless(const char *name)
+{
+    static const char *const twins[][2] = {{"dot_twin", "avx512_bf16"}, {"amx_twin", "amx_bf16"}};
+    for (size_t i = 0; i < sizeof twins / sizeof *twins; i++)
+        if (strcmp(name, twins[i][0]) == 0)
+            return dn_test_table(twins[i][1]) != NULL;
+    return strcmp(name, "wide") == 0;
+}
+
 const dn_kernels *dn_test_kernels(int index, dn_dtype dtype)
 {
     const char *name;
     for (int i = 0; (name = dn_test_table_name(i)) != NULL; i++) {
         const dn_kernels *table = dn_test_table(name);
-        if (table == NULL || strcmp(name, "wide") == 0 ||
-            (dtype == DN_FP32 && dn_test_rounds(table)))
+        if (table == NULL || needless(name) || (dtype == DN_FP32 && dn_test_rounds(table)))
             continue;
         if (index-- == 0)
             return table;

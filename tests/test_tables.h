@@ -15,7 +15,8 @@ const char *dn_test_table_name(int index);
 const dn_kernels *dn_test_table(const char *name);
 
 /* Table `index` of those that run here and differ in what they compute for that type: tables that
- * only round products' operands count for DN_BF16 alone, `wide` never. NULL past the last. */
+ * only round products' operands count for DN_BF16 alone, twins where their original does not run,
+ * and `wide` never. NULL past the last. */
 const dn_kernels *dn_test_kernels(int index, dn_dtype dtype);
 
 /* Whether its products for DN_BF16 round their operands. */

@@ -64,19 +64,6 @@ dn_optimizer_state trial_vectors(const dn_net *net, const char *name, int64_t se
     return state;
 }
 
-void trial_folder(char folder[64])
-{
-    snprintf(folder, 64, "/tmp/dn-checkpoint-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-}
-
-void trial_folder_remove(const char *folder)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    assert_int_equal(system(command), 0);
-}
-
 dn_status trial_save_net(const char *folder, const dn_net *net, const dn_checkpoint *state,
                          const char *optimizer, int keep)
 {
@@ -92,21 +79,20 @@ dn_status trial_save_net(const char *folder, const dn_net *net, const dn_checkpo
     return status;
 }
 
-void trial_save_with(const char *optimizer, const char *folder, const char *model, uint64_t seed,
-                     int64_t step, int keep, char path[128])
+void trial_save_with(const char *optimizer, const char *model, uint64_t seed, int64_t step,
+                     int keep, char path[128])
 {
     dn_net *net = trial_net(model, seed);
     const dn_checkpoint state = trial_state(net, step);
-    if (trial_save_net(folder, net, &state, optimizer, keep) != DN_OK)
+    if (trial_save_net(RUN, net, &state, optimizer, keep) != DN_OK)
         fail_msg("%s", dn_message());
-    dn_checkpoint_path(path, 128, folder, step);
+    dn_checkpoint_path(path, 128, RUN, step);
     dn_net_destroy(&net);
 }
 
-void trial_save(const char *folder, const char *model, uint64_t seed, int64_t step, int keep,
-                char path[128])
+void trial_save(const char *model, uint64_t seed, int64_t step, int keep, char path[128])
 {
-    trial_save_with("sgd", folder, model, seed, step, keep, path);
+    trial_save_with("sgd", model, seed, step, keep, path);
 }
 
 dn_status trial_load(const char *path, dn_net *net, dn_optimizer_state *vectors)

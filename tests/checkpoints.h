@@ -11,6 +11,8 @@
 #define OTHER  "blocks=2,1:growth=4:bottleneck=3:compression=0.5:stem=cifar:stem-channels=6"
 #define DEEPER "blocks=2,1:growth=4:bottleneck=2:compression=0.5:stem=imagenet:stem-channels=6"
 
+#define RUN "run" /* in the current folder */
+
 enum { BATCH = 2, SIZE = 16 };
 
 /* A net of `model` for evaluation; the caller owns it. */
@@ -23,19 +25,15 @@ dn_checkpoint trial_state(const dn_net *net, int64_t step);
  * The caller destroys them. */
 dn_optimizer_state trial_vectors(const dn_net *net, const char *name, int64_t seed);
 
-/* Makes a folder under /tmp and says where; removes one with all in it. */
-void trial_folder(char folder[64]);
-void trial_folder_remove(const char *folder);
-
 /* Saves at once, with vectors drawn with the step as seed. As dn_saver_create and dn_saver_wait. */
 dn_status trial_save_net(const char *folder, const dn_net *net, const dn_checkpoint *state,
                          const char *optimizer, int keep);
 
-/* Saves a net of seed `seed` at `step`; path = the file. Without an optimizer's name: of sgd. */
-void trial_save_with(const char *optimizer, const char *folder, const char *model, uint64_t seed,
-                     int64_t step, int keep, char path[128]);
-void trial_save(const char *folder, const char *model, uint64_t seed, int64_t step, int keep,
-                char path[128]);
+/* Saves a net of seed `seed` at `step` in RUN; path = the file. Without an optimizer's name: of
+ * sgd. */
+void trial_save_with(const char *optimizer, const char *model, uint64_t seed, int64_t step,
+                     int keep, char path[128]);
+void trial_save(const char *model, uint64_t seed, int64_t step, int keep, char path[128]);
 
 /* Opens the file and fills the net and, unless they are NULL, the vectors. As dn_checkpoint_open
  * and dn_checkpoint_load. */

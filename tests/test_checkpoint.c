@@ -5,24 +5,20 @@
  * an evaluation, for tests/load_checkpoint.py to compare with PyTorch's.
  */
 #include <dirent.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <hdf5.h>
 
 #include "checkpoints.h"
 #include "dn/file.h"
 #include "dn/rng.h"
+#include "trial_files.h"
 
 static int files_in(const char *folder)
 {
@@ -38,9 +34,8 @@ static int files_in(const char *folder)
 /* What step 42 of a net of seed 3 saved with `optimizer` comes back. */
 static void check_round_trip(const char *optimizer)
 {
-    char folder[64], path[128];
-    trial_folder(folder);
-    trial_save_with(optimizer, folder, SMALL, 3, 42, 0, path);
+    char path[128];
+    trial_save_with(optimizer, SMALL, 3, 42, 0, path);
     dn_net *saved = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_optimizer_state expected = trial_vectors(saved, optimizer, 42);
     dn_optimizer_state found = trial_vectors(loaded, optimizer, 7);
@@ -54,7 +49,6 @@ static void check_round_trip(const char *optimizer)
     dn_optimizer_state_destroy(&found);
     dn_net_destroy(&saved);
     dn_net_destroy(&loaded);
-    trial_folder_remove(folder);
 }
 
 static void test_round_trip(void **state)
@@ -67,45 +61,39 @@ static void test_round_trip(void **state)
 static void test_position(void **state)
 {
     (void)state;
-    char folder[64];
-    trial_folder(folder);
     dn_net *net = trial_net(SMALL, 3);
     dn_checkpoint saved = trial_state(net, 42);
     strcpy(saved.schedule, "plateau");
     for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
         ((double *)&saved.schedule_state)[i] = 1 / (i + 3.0);
-    assert_int_equal(trial_save_net(folder, net, &saved, "sgd", 0), DN_OK);
-    const dn_checkpoint found = trial_newest(folder);
+    assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
+    const dn_checkpoint found = trial_newest(RUN);
     assert_int_equal(found.step, 42);
     assert_string_equal(found.config, saved.config);
     assert_string_equal(found.data, saved.data);
     assert_string_equal(found.schedule, "plateau");
     assert_memory_equal(&found.schedule_state, &saved.schedule_state, sizeof found.schedule_state);
     dn_net_destroy(&net);
-    trial_folder_remove(folder);
 }
 
 static void test_other_optimizer(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
-    trial_save_with("adamw", folder, SMALL, 3, 5, 0, path);
+    char path[128];
+    trial_save_with("adamw", SMALL, 3, 5, 0, path);
     trial_load_expect(path, SMALL, DN_EINVAL,
-                      "--optimizer sgd: found the state of adamw in /tmp/dn-checkpoint-");
+                      "--optimizer sgd: found the state of adamw in " RUN "/");
     dn_net *net = trial_net(SMALL, 4);
     assert_int_equal(trial_load(path, net, NULL), DN_OK); /* the weights alone */
     dn_net_destroy(&net);
-    trial_folder_remove(folder);
 }
 
 /* The first files of this format told of no optimizer, which was sgd, and of no schedule. */
 static void test_first_files(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
-    trial_save(folder, SMALL, 3, 42, 0, path);
+    char path[128];
+    trial_save(SMALL, 3, 42, 0, path);
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     assert_true(H5Adelete(file, "optimizer") >= 0 && H5Adelete(file, "schedule") >= 0 &&
                 H5Adelete(file, "data") >= 0);
@@ -113,7 +101,7 @@ static void test_first_files(void **state)
     H5Fclose(file);
     trial_seal(path);
     trial_load_expect(path, SMALL, DN_OK, NULL);
-    const dn_checkpoint found = trial_newest(folder);
+    const dn_checkpoint found = trial_newest(RUN);
     assert_int_equal(found.step, 42);
     assert_true(found.data[0] == '\0' && found.schedule[0] == '\0');
     dn_net *net = trial_net(SMALL, 4);
@@ -128,90 +116,78 @@ static void test_first_files(void **state)
     trial_seal(path);
     trial_load_expect(path, SMALL, DN_ESHAPE,
                       "found no tensor optimizer/momentum/features.conv0.weight");
-    trial_folder_remove(folder);
 }
 
 static void test_keep(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
+    char path[128];
     for (int step = 10; step <= 50; step += 10)
-        trial_save(folder, SMALL, 1, step, 2, path);
-    assert_int_equal(files_in(folder), 2);
-    assert_string_equal(trial_newest(folder).path, path);
-    trial_save(folder, SMALL, 1, 15, 1, path); /* an older step never costs itself its place */
+        trial_save(SMALL, 1, step, 2, path);
+    assert_int_equal(files_in(RUN), 2);
+    assert_string_equal(trial_newest(RUN).path, path);
+    trial_save(SMALL, 1, 15, 1, path); /* an older step never costs itself its place */
     assert_int_equal(access(path, F_OK), 0);
-    assert_int_equal(files_in(folder), 3);
-    trial_folder_remove(folder);
+    assert_int_equal(files_in(RUN), 3);
 }
 
 static void test_leftovers(void **state)
 {
     (void)state;
-    char folder[64], path[128], partial[128];
-    trial_folder(folder);
-    snprintf(partial, sizeof partial, "%s/checkpoint-00000003.h5.partial", folder);
-    fclose(fopen(partial, "w"));
-    assert_string_equal(trial_newest(folder).path, "");
-    trial_save(folder, SMALL, 1, 4, 0, path);
-    assert_int_equal(files_in(folder), 1);
-    trial_folder_remove(folder);
-    assert_string_equal(trial_newest(folder).path, ""); /* the folder is absent */
+    char path[128];
+    assert_int_equal(mkdir(RUN, 0777), 0);
+    fclose(fopen(RUN "/checkpoint-00000003.h5.partial", "w"));
+    assert_string_equal(trial_newest(RUN).path, "");
+    trial_save(SMALL, 1, 4, 0, path);
+    assert_int_equal(files_in(RUN), 1);
+    assert_int_equal(unlink(path) + rmdir(RUN), 0);
+    assert_string_equal(trial_newest(RUN).path, "");
 }
 
 /* What a run leaves is kept, however often a new one starts. */
 static void test_set_aside(void **state)
 {
     (void)state;
-    char folder[64], path[128], old[128];
-    trial_folder(folder);
+    char path[128], old[128];
     dn_log_set_level(DN_QUIET);
-    assert_int_equal(dn_checkpoint_set_aside(folder, -1), DN_OK);
-    assert_int_equal(files_in(folder), 0);
+    assert_int_equal(mkdir(RUN, 0777), 0);
+    assert_int_equal(dn_checkpoint_set_aside(RUN, -1), DN_OK);
+    assert_int_equal(files_in(RUN), 0);
     for (int run = 1; run <= 2; run++) {
-        trial_save(folder, SMALL, 1, 4, 0, path);
-        trial_save(folder, SMALL, 1, 5, 0, path);
-        snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+        trial_save(SMALL, 1, 4, 0, path);
+        trial_save(SMALL, 1, 5, 0, path);
+        strcpy(path, RUN "/metrics.jsonl");
         assert_int_equal(dn_file_write(path, "{}\n", 3), DN_OK);
-        snprintf(path, sizeof path, "%s/events.out.tfevents.1.a", folder);
+        strcpy(path, RUN "/events.out.tfevents.1.a");
         assert_int_equal(dn_file_write(path, "", 0), DN_OK);
-        assert_int_equal(dn_checkpoint_set_aside(folder, -1), DN_OK);
-        assert_int_equal(files_in(folder), run);
-        snprintf(old, sizeof old, "%s/old-%d", folder, run);
+        assert_int_equal(dn_checkpoint_set_aside(RUN, -1), DN_OK);
+        assert_int_equal(files_in(RUN), run);
+        snprintf(old, sizeof old, RUN "/old-%d", run);
         assert_int_equal(files_in(old), 4);
         assert_int_equal(trial_newest(old).step, 5);
     }
-    trial_save(folder, SMALL, 1, 4, 0, path);
-    trial_save(folder, SMALL, 1, 5, 0, path);
-    assert_int_equal(dn_checkpoint_set_aside(folder, 4), DN_OK);
-    assert_int_equal(trial_newest(folder).step, 4);
-    snprintf(old, sizeof old, "%s/old-3", folder);
+    trial_save(SMALL, 1, 4, 0, path);
+    trial_save(SMALL, 1, 5, 0, path);
+    assert_int_equal(dn_checkpoint_set_aside(RUN, 4), DN_OK);
+    assert_int_equal(trial_newest(RUN).step, 4);
+    strcpy(old, RUN "/old-3");
     assert_int_equal(trial_newest(old).step, 5);
     dn_log_set_level(DN_INFO);
-    trial_folder_remove(folder);
 }
 
 /* A limit on the size of files refuses bytes as a full disk does. */
 static void test_full_disk(void **state)
 {
     (void)state;
-    char folder[64];
-    struct rlimit old, small;
-    trial_folder(folder);
     dn_net *net = trial_net(SMALL, 1);
     dn_checkpoint position = trial_state(net, 4);
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    const dn_status status = trial_save_net(folder, net, &position, "sgd", 0);
-    setrlimit(RLIMIT_FSIZE, &old);
+    const rlim_t before = trial_limit(1000);
+    const dn_status status = trial_save_net(RUN, net, &position, "sgd", 0);
+    trial_limit(before);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: cannot write: File too large"));
-    assert_int_equal(files_in(folder), 0);
+    assert_int_equal(files_in(RUN), 0);
     dn_net_destroy(&net);
-    trial_folder_remove(folder);
 }
 
 static void test_refused_folder(void **state)
@@ -242,8 +218,7 @@ static dn_saver *make_saver(const dn_net *net, const dn_optimizer_state *vectors
 static void test_background(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
+    char path[128];
     dn_net *net = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_checkpoint position = trial_state(net, 1);
     dn_optimizer_state vectors = trial_vectors(net, "adam", 1),
@@ -252,7 +227,7 @@ static void test_background(void **state)
     const size_t running = dn_net_view(net).running_count * sizeof(float);
     float *expected = malloc(4 * bytes);
     assert_true(expected && running <= bytes);
-    dn_saver *saver = make_saver(net, &vectors, folder, 2);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 2);
     for (position.step = 1; position.step <= 5; position.step++) {
         memcpy(expected, dn_net_view(net).parameters, bytes);
         memcpy(expected + count, vectors.vectors, 2 * bytes);
@@ -268,9 +243,9 @@ static void test_background(void **state)
     assert_true(dn_saver_longest(saver) > 0);
     dn_saver_destroy(&saver);
     assert_null(saver);
-    assert_int_equal(files_in(folder), 2);
-    snprintf(path, sizeof path, "%s/checkpoint-00000005.h5", folder);
-    assert_string_equal(trial_newest(folder).path, path);
+    assert_int_equal(files_in(RUN), 2);
+    strcpy(path, RUN "/checkpoint-00000005.h5");
+    assert_string_equal(trial_newest(RUN).path, path);
     assert_int_equal(trial_load(path, loaded, &found), DN_OK);
     assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
     assert_memory_equal(found.vectors, expected + count, 2 * bytes);
@@ -280,7 +255,6 @@ static void test_background(void **state)
     dn_optimizer_state_destroy(&found);
     dn_net_destroy(&net);
     dn_net_destroy(&loaded);
-    trial_folder_remove(folder);
 }
 
 /* A child saves what the vectors were when it was made, while this process goes on and saves; what
@@ -288,8 +262,7 @@ static void test_background(void **state)
 static void test_rescue(void **state)
 {
     (void)state;
-    char folder[64], path[128], command[160];
-    trial_folder(folder);
+    char path[128];
     dn_net *net = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_checkpoint position = trial_state(net, 1);
     dn_optimizer_state vectors = trial_vectors(net, "sgd", 1), found = trial_vectors(net, "sgd", 7);
@@ -297,7 +270,7 @@ static void test_rescue(void **state)
     float *expected = malloc(bytes);
     int ending;
     assert_non_null(expected);
-    dn_saver *saver = make_saver(net, &vectors, folder, 0);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 0);
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
 #ifdef __SANITIZE_ADDRESS__ /* whose allocator a child finds locked where a thread was in it */
     assert_int_equal(dn_saver_wait(saver), DN_OK);
@@ -312,8 +285,8 @@ static void test_rescue(void **state)
     assert_int_equal(dn_saver_wait(saver), DN_OK);
     assert_true(wait(&ending) > 0);
     assert_int_equal(ending, 0);
-    assert_int_equal(files_in(folder), 3);
-    snprintf(path, sizeof path, "%s/checkpoint-00000002.h5", folder);
+    assert_int_equal(files_in(RUN), 3);
+    strcpy(path, RUN "/checkpoint-00000002.h5");
     assert_int_equal(trial_load(path, loaded, &found), DN_OK);
     assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
     assert_memory_equal(found.vectors, vectors.vectors, vectors.floats * sizeof(float));
@@ -324,8 +297,7 @@ static void test_rescue(void **state)
     dn_saver_rescue(saver, &position);
     assert_int_equal(wait(&ending), -1);
 
-    snprintf(command, sizeof command, "rm -r '%s' && touch '%s'", folder, folder);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(system("rm -r " RUN " && touch " RUN), 0);
     position.path[0] = '\0';
     dn_saver_rescue(saver, &position); /* cannot, and says so */
     assert_true(wait(&ending) > 0 && WIFEXITED(ending));
@@ -336,45 +308,40 @@ static void test_rescue(void **state)
     dn_optimizer_state_destroy(&found);
     dn_net_destroy(&net);
     dn_net_destroy(&loaded);
-    trial_folder_remove(folder);
 }
 
 /* A failure in the background is told once, by the next call; the one after goes on. */
 static void test_background_failure(void **state)
 {
     (void)state;
-    char parent[64], folder[80];
-    trial_folder(parent);
-    snprintf(folder, sizeof folder, "%s/run", parent);
-    fclose(fopen(folder, "w")); /* a file, where a folder is to be */
+    fclose(fopen(RUN, "w")); /* a file, where a folder is to be */
     dn_net *net = trial_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4};
     dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
-    dn_saver *saver = make_saver(net, &vectors, folder, 0);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 0);
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
     assert_int_equal(dn_saver_start(saver, &position), DN_EIO);
     assert_non_null(strstr(dn_message(), "run: found a file, expected a folder"));
     assert_int_equal(dn_saver_wait(saver), DN_OK);
-    assert_int_equal(unlink(folder), 0);
+    assert_int_equal(unlink(RUN), 0);
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
     assert_int_equal(dn_saver_wait(saver), DN_OK);
-    assert_int_equal(files_in(folder), 1);
+    assert_int_equal(files_in(RUN), 1);
     dn_saver_destroy(&saver);
     dn_optimizer_state_destroy(&vectors);
     dn_net_destroy(&net);
-    trial_folder_remove(parent);
     assert_int_equal(dn_saver_start(NULL, &position), DN_OK);
     assert_int_equal(dn_saver_wait(NULL), DN_OK);
     dn_saver_destroy(&saver);
 }
 
 /* Saves step after step and never ends: what test_killed kills. */
-static int save_forever(const char *folder)
+static int save_forever(void)
 {
     dn_net *net = trial_net("densenet-bc-100-12", 1);
-    dn_checkpoint position = trial_state(net, trial_newest(folder).step + 1);
+    dn_checkpoint position = trial_state(net, trial_newest(RUN).step + 1);
     const dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
-    dn_saver *saver = make_saver(net, &vectors, folder, 0);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 0);
     while (dn_saver_start(saver, &position) == DN_OK)
         position.step++;
     return 1;
@@ -384,29 +351,27 @@ static int save_forever(const char *folder)
 static void test_killed(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
+    char path[128];
     for (int i = 0, step = 0; i < 10; i++) {
         const pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            execl("/proc/self/exe", "test_checkpoint", "--save-forever", folder, NULL);
+            execl("/proc/self/exe", "test_checkpoint", "--save-forever", NULL);
             _exit(127);
         }
         do { /* until it saves, and then some part of a save more */
             usleep(1000);
-            snprintf(path, sizeof path, "%s/checkpoint-%08d.h5", folder, step + 1);
+            snprintf(path, sizeof path, RUN "/checkpoint-%08d.h5", step + 1);
         } while (access(path, F_OK) != 0 && waitpid(child, NULL, WNOHANG) == 0);
         usleep(7919 * (useconds_t)i % 20000);
         assert_int_equal(kill(child, SIGKILL), 0);
         assert_int_equal(waitpid(child, NULL, 0), child);
         for (int newer = step + 1; access(path, F_OK) == 0; newer++) {
             step = newer;
-            snprintf(path, sizeof path, "%s/checkpoint-%08d.h5", folder, step + 1);
+            snprintf(path, sizeof path, RUN "/checkpoint-%08d.h5", step + 1);
         }
-        assert_int_equal(trial_newest(folder).step, step);
+        assert_int_equal(trial_newest(RUN).step, step);
     }
-    trial_folder_remove(folder);
 }
 
 /* What tests/load_checkpoint.py reads. */
@@ -433,22 +398,22 @@ static int leave_checkpoint(const char *folder)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--save-forever") == 0)
-        return save_forever(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
+        return save_forever();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_position),
-        cmocka_unit_test(test_other_optimizer),
-        cmocka_unit_test(test_first_files),
-        cmocka_unit_test(test_keep),
-        cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_set_aside),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_refused_folder),
-        cmocka_unit_test(test_background),
-        cmocka_unit_test(test_rescue),
-        cmocka_unit_test(test_background_failure),
-        cmocka_unit_test(test_killed),
+        TRIAL_TEST(test_round_trip),
+        TRIAL_TEST(test_position),
+        TRIAL_TEST(test_other_optimizer),
+        TRIAL_TEST(test_first_files),
+        TRIAL_TEST(test_keep),
+        TRIAL_TEST(test_leftovers),
+        TRIAL_TEST(test_set_aside),
+        TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder),
+        TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),
+        TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

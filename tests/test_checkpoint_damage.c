@@ -3,109 +3,72 @@
  * that says what was found and what was expected.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <hdf5.h>
 
 #include "checkpoints.h"
 #include "dn/hdf5.h"
-
-static void flip(const char *path, long at)
-{
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    fseek(file, at, SEEK_SET);
-    const int byte = fgetc(file);
-    fseek(file, at, SEEK_SET);
-    fputc(byte ^ 0x10, file);
-    assert_int_equal(fclose(file), 0);
-}
+#include "trial_files.h"
 
 static void test_flipped_byte(void **state)
 {
     (void)state;
-    char folder[64], path[128];
+    char path[128];
     struct stat info;
-    trial_folder(folder);
-    trial_save(folder, SMALL, 1, 4, 0, path);
+    trial_save(SMALL, 1, 4, 0, path);
     assert_int_equal(stat(path, &info), 0);
     for (long at = 0; at < info.st_size; at += 97) {
-        flip(path, at);
+        trial_flip(path, at);
         trial_load_expect(path, SMALL, DN_ECORRUPT, path);
-        flip(path, at);
+        trial_flip(path, at);
     }
-    flip(path, info.st_size - 1);
+    trial_flip(path, info.st_size - 1);
     trial_load_expect(path, SMALL, DN_ECORRUPT, "found bytes of checksum ");
-    flip(path, info.st_size - 1);
+    trial_flip(path, info.st_size - 1);
     trial_load_expect(path, SMALL, DN_OK, NULL);
-    trial_folder_remove(folder);
 }
 
 static void test_truncated(void **state)
 {
     (void)state;
-    char folder[64], path[128], good[128];
+    char path[128], good[128];
     struct stat info;
-    trial_folder(folder);
-    trial_save(folder, SMALL, 1, 3, 0, good);
-    trial_save(folder, SMALL, 1, 4, 0, path);
+    trial_save(SMALL, 1, 3, 0, good);
+    trial_save(SMALL, 1, 4, 0, path);
     assert_int_equal(stat(path, &info), 0);
     const off_t sizes[] = {info.st_size - 1, info.st_size / 2, 100, 0};
     dn_log_set_level(DN_QUIET);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         assert_int_equal(truncate(path, sizes[i]), 0);
         trial_load_expect(path, SMALL, DN_ECORRUPT, "found no checksum at the end");
-        assert_string_equal(trial_newest(folder).path, good);
+        assert_string_equal(trial_newest(RUN).path, good);
     }
     dn_log_set_level(DN_INFO);
     dn_checkpoint position;
     dn_checkpoint_file *file;
     assert_int_equal(truncate(good, 5), 0);
-    assert_int_equal(dn_checkpoint_open_newest(&file, folder, &position), DN_ECORRUPT);
+    assert_int_equal(dn_checkpoint_open_newest(&file, RUN, &position), DN_ECORRUPT);
     assert_null(file);
     assert_non_null(strstr(dn_message(),
                            ": found 2 checkpoints, none readable (--resume none starts "
                            "anew): "));
     assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: found no checksum"));
-    trial_folder_remove(folder);
 }
 
 static void test_other_model(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
-    trial_save(folder, SMALL, 1, 4, 0, path);
+    char path[128];
+    trial_save(SMALL, 1, 4, 0, path);
     trial_load_expect(
         path, OTHER, DN_ESHAPE,
         "features.denseblock1.denselayer1.conv1.weight: found shape (8, 6, 1, 1) (model "
         "blocks=2,1:growth=4:bottleneck=2");
     trial_load_expect(path, DEEPER, DN_ESHAPE, "features.conv0.weight: found shape (6, 3, 3, 3)");
-    trial_folder_remove(folder);
-}
-
-static void test_future_version(void **state)
-{
-    (void)state;
-    char folder[64], path[128];
-    const int64_t version = 2;
-    trial_folder(folder);
-    trial_save(folder, SMALL, 1, 4, 0, path);
-    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
-    const hid_t attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
-    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &version) >= 0);
-    H5Aclose(attribute);
-    H5Fclose(file);
-    trial_seal(path);
-    trial_load_expect(path, SMALL, DN_ECORRUPT, "found format version 2, expected 1");
-    trial_folder_remove(folder);
 }
 
 /* ---- files with a right checksum that dn_dist did not write ---- */
@@ -125,12 +88,23 @@ static hid_t open_to_forge(const char *path)
     return file;
 }
 
+static void seal_forged(hid_t file, const char *path)
+{
+    assert_true(H5Fclose(file) >= 0);
+    trial_seal(path);
+}
+
 static void put_attribute(hid_t file, const char *name, hid_t type, const void *value)
 {
     assert_true(H5Adelete(file, name) >= 0);
     const hid_t attribute =
         H5Acreate2(file, name, type, H5Screate(H5S_SCALAR), H5P_DEFAULT, H5P_DEFAULT);
     assert_true(H5Awrite(attribute, type, value) >= 0);
+}
+
+static void version_2(hid_t file)
+{
+    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){2});
 }
 
 static void step_negative(hid_t file)
@@ -282,6 +256,7 @@ static void test_forged(void **state)
         void (*forge)(hid_t file);
         const char *message;
     } cases[] = {
+        {version_2, "found format version 2, expected 1"},
         {step_negative, "found step -1, expected 0 to 1000000000000000000"},
         {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
         {step_nan, "attribute step is missing or not as specified"},
@@ -302,37 +277,31 @@ static void test_forged(void **state)
         {schedule_nan, "schedule_state: found nan"},
         {hash_missing, "attribute weights_hash is missing"},
     };
-    char folder[64], path[128];
-    trial_folder(folder);
+    char path[128];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        trial_save(folder, SMALL, 3, 42, 0, path);
+        trial_save(SMALL, 3, 42, 0, path);
         const hid_t file = open_to_forge(path);
         cases[i].forge(file);
-        H5Fclose(file);
-        trial_seal(path);
+        seal_forged(file, path);
         trial_load_expect(path, SMALL, DN_ECORRUPT, cases[i].message);
     }
-    trial_folder_remove(folder);
 }
 
 static void test_negative_squares(void **state)
 {
     (void)state;
-    char folder[64], path[128];
-    trial_folder(folder);
-    trial_save_with("adamw", folder, SMALL, 3, 42, 0, path);
+    char path[128];
+    trial_save_with("adamw", SMALL, 3, 42, 0, path);
     const hid_t file = open_to_forge(path);
     change(file, "optimizer/exp_avg/features.conv0.weight", -1);
     change(file, "optimizer/exp_avg_sq/features.conv0.weight", -1);
-    H5Fclose(file);
-    trial_seal(path);
+    seal_forged(file, path);
     dn_net *net = trial_net(SMALL, 4);
     dn_optimizer_state vectors = trial_vectors(net, "adamw", 1);
     assert_int_equal(trial_load(path, net, &vectors), DN_ECORRUPT);
     assert_non_null(strstr(dn_message(), "exp_avg_sq/features.conv0.weight: found -1 at 0"));
     dn_optimizer_state_destroy(&vectors);
     dn_net_destroy(&net);
-    trial_folder_remove(folder);
 }
 
 static void test_missing(void **state)
@@ -342,13 +311,13 @@ static void test_missing(void **state)
                       "/nonexistent/x.h5: cannot read: No such");
     trial_load_expect("/tmp", SMALL, DN_EIO, "/tmp: cannot read: Is a directory");
 }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flipped_byte), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_other_model),  cmocka_unit_test(test_future_version),
-        cmocka_unit_test(test_forged),       cmocka_unit_test(test_negative_squares),
-        cmocka_unit_test(test_missing),
+        TRIAL_TEST(test_flipped_byte),     TRIAL_TEST(test_truncated),
+        TRIAL_TEST(test_other_model),      TRIAL_TEST(test_forged),
+        TRIAL_TEST(test_negative_squares), TRIAL_TEST(test_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,33 +1,20 @@
 /* Files of raw data sets: their names, and bytes that are not what their authors published. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <arpa/inet.h>
 #include <zlib.h>
 
 #include "dn/file.h"
 #include "sets/sets.h"
+#include "trial_files.h"
 
 enum { COUNT = 50, SIDE = 4, BODY = COUNT * SIDE * SIDE, WORDS = 4, HEAD = WORDS * 4 };
 
 static const uint32_t header[WORDS] = {0x803, COUNT, SIDE, SIDE};
-static char folder[] = "/tmp/dn_raw_XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[PATH_MAX];
-    assert_int_equal(dn_join_path(path, folder, name), DN_OK);
-    return path;
-}
 
 /* file(HEAD + BODY): an IDX file. */
 static void make_idx(uint8_t *file)
@@ -53,7 +40,7 @@ static size_t pack(const void *bytes, size_t size, uint8_t *file, size_t room)
 
 static const char *write_bytes(const void *bytes, size_t size)
 {
-    const char *const path = in_folder("file");
+    const char *const path = "file";
     FILE *const file = fopen(path, "wb");
     assert_true(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
     return path;
@@ -147,16 +134,16 @@ static void test_bomb(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"t-idx3-ubyte.gz", "t-idx3-ubyte", "t.idx3-ubyte.gz",
-                                        "t.idx3-ubyte"};
+    static const char *const names[] = {"./t-idx3-ubyte.gz", "./t-idx3-ubyte", "./t.idx3-ubyte.gz",
+                                        "./t.idx3-ubyte"};
     char path[PATH_MAX];
-    assert_int_equal(mkdir(in_folder("t-idx3-ubyte"), 0777), 0); /* as some archives unpack */
-    assert_int_equal(dn_raw_file_find(path, folder, "t-idx3-ubyte"), DN_ENOENT);
+    assert_int_equal(mkdir("t-idx3-ubyte", 0777), 0); /* as some archives unpack */
+    assert_int_equal(dn_raw_file_find(path, ".", "t-idx3-ubyte"), DN_ENOENT);
     for (int i = 3; i >= 0; i--) {
-        rmdir(in_folder(names[i]));
-        fclose(fopen(in_folder(names[i]), "w"));
-        assert_int_equal(dn_raw_file_find(path, folder, "t-idx3-ubyte"), DN_OK);
-        assert_string_equal(path, in_folder(names[i]));
+        rmdir(names[i]);
+        fclose(fopen(names[i], "w"));
+        assert_int_equal(dn_raw_file_find(path, ".", "t-idx3-ubyte"), DN_OK);
+        assert_string_equal(path, names[i]);
     }
 }
 
@@ -165,12 +152,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_size), cmocka_unit_test(test_end),
                                        cmocka_unit_test(test_flipped_bit),
                                        cmocka_unit_test(test_bomb), cmocka_unit_test(test_names)};
-    if (!mkdtemp(folder)) {
-        perror(folder);
-        return 1;
-    }
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) != 0 || failed;
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

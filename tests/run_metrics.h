@@ -1,0 +1,31 @@
+/*
+ * Metrics of a made-up run in the current folder, for the tests of what it writes. Any failure
+ * fails the test.
+ */
+#ifndef DN_TESTS_RUN_METRICS_H
+#define DN_TESTS_RUN_METRICS_H
+
+#include <stdio.h>
+
+#include "dn/metrics.h"
+
+#define RUN     "a/b"
+#define METRICS RUN "/metrics.jsonl"
+
+/* Of three epochs of two steps. */
+dn_metrics_settings metrics_settings(void);
+
+/* Two epochs of two steps; the second is cut after one, saved to `checkpoint`, or to
+ * runs/x/checkpoint-00000003.h5. With event files. */
+void metrics_run_to(FILE *progress, double interval, const char *checkpoint);
+void metrics_run(FILE *progress, double interval);
+
+/* The run goes on after `done` steps, and ends at once after `step`; without event files. */
+void metrics_go_on(int64_t done, int64_t step);
+
+/* `key` of the object on line `index` of the file, which is of the kind, is the JSON `expected`. */
+void metrics_check(int index, const char *kind, const char *key, const char *expected);
+
+int metrics_lines(void);
+
+#endif

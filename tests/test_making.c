@@ -1,0 +1,149 @@
+/* Making records: again from the same source, with other options, and over what is there already.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <omp.h>
+
+#include "looking/looking.h"
+#include "made_up.h"
+#include "tfrecord/tfrecord.h"
+#include "trial_files.h"
+
+/* The same source gives the same bytes, on any number of threads. */
+static void test_reproducible(void **state)
+{
+    dn_manifest *before, *after;
+    const int threads = omp_get_max_threads();
+    assert_int_equal(dn_manifest_load(&before, "."), DN_OK);
+    omp_set_num_threads(threads == 1 ? 2 : 1);
+    assert_int_equal(made_up_build(state), 0);
+    omp_set_num_threads(threads);
+    assert_int_equal(dn_manifest_load(&after, "."), DN_OK);
+    for (int i = 0; i < SHARDS; i++) {
+        const dn_manifest_shard *const a = &before->split[DN_TRAIN].shard[i];
+        const dn_manifest_shard *const b = &after->split[DN_TRAIN].shard[i];
+        assert_true(a->hdf5.hash == b->hdf5.hash && a->tfrecord.hash == b->tfrecord.hash);
+    }
+    free(before);
+    free(after);
+}
+
+/* Whether records of these options had to be made. */
+static int made_by(const dn_records_options *o)
+{
+    int made;
+    assert_int_equal(dn_records_make(&made_up, o, &made), DN_OK);
+    return made;
+}
+
+static void test_complete(void **state)
+{
+    (void)state;
+    int made;
+    dn_records_options o = made_up_options();
+    assert_false(made_by(&o));
+    o.zstd_level = 4;
+    assert_true(made_by(&o));
+    assert_false(made_by(&o));
+    assert_int_equal(truncate("made_up-train.tfrecord-00001-of-00003", 100), 0);
+    assert_true(made_by(&o));
+    made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, ".", "CIFAR10");
+    assert_false(made);
+}
+
+static dn_status load_other_label(const dn_raw_set *set, const char *source,
+                                  const dn_records_options *o, dn_split_id split,
+                                  dn_raw_split *images)
+{
+    DN_TRY(made_up.load(set, source, o, split, images));
+    images->labels[0] ^= split == DN_TEST;
+    return DN_OK;
+}
+
+static dn_status load_other_pixel(const dn_raw_set *set, const char *source,
+                                  const dn_records_options *o, dn_split_id split,
+                                  dn_raw_split *images)
+{
+    DN_TRY(made_up.load(set, source, o, split, images));
+    images->pixels[0] ^= 1;
+    return DN_OK;
+}
+
+/* Records of another source are not replaced; those that do not name theirs are known by mean and
+ * std. */
+static void test_other_source(void **state)
+{
+    (void)state;
+    int made;
+    dn_manifest *m;
+    dn_raw_set other = made_up;
+    const dn_records_options o = made_up_options();
+    other.load = load_other_label;
+    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".", "other images or labels");
+    assert_false(made);
+    assert_false(made_by(&o));
+    assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
+    m->class_names = made_up.class_names;
+    m->source = 0;
+    assert_int_equal(dn_manifest_save(m, "."), DN_OK);
+    free(m);
+    assert_false(made_by(&o));
+    other.load = load_other_pixel;
+    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".", "other images or labels");
+}
+
+/* Fewer shards: the files of the replaced records are gone. */
+static void test_replaced_removed(void **state)
+{
+    (void)state;
+    dn_records_options o = made_up_options();
+    o.shards = 1;
+    assert_true(made_by(&o));
+    assert_int_not_equal(access("made_up-train-00000-of-00003.h5", F_OK), 0);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+}
+
+/* Records without TFRecords, or with those of one shard alone: only version 3 can say it. */
+static void test_without_tfrecords(void **state)
+{
+    (void)state;
+    dn_manifest *m;
+    dn_records_options o = made_up_options();
+    o.tfrecords = DN_TFRECORDS_DROP;
+    assert_true(made_by(&o));
+    assert_false(made_by(&o));
+    assert_int_not_equal(access("made_up-train.tfrecord-00001-of-00003", F_OK), 0);
+    made_up_check(DN_TRAIN);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    o.tfrecords = DN_TFRECORDS_KEEP;
+    assert_false(made_by(&o)); /* to-tfrecord adds them */
+    int made;
+    assert_int_equal(dn_to_tfrecord(".", NULL, &made), DN_OK);
+    assert_true(made);
+    assert_int_equal(access("made_up-train.tfrecord-00001-of-00003", F_OK), 0);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    assert_int_equal(system("grep -q '\"format_version\": 2' " MANIFEST), 0);
+
+    assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
+    m->shard[1].tfrecord.name[0] = '\0';
+    assert_int_equal(dn_manifest_save(m, "."), DN_OK);
+    free(m);
+    assert_int_equal(system("grep -q '\"format_version\": 3' " MANIFEST), 0);
+    made_up_check(DN_TRAIN);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    made_up_edit("s/\"format_version\": 3/\"format_version\": 2/");
+    made_up_seal();
+    made_up_expect(made_up_read(), DN_ECORRUPT, MANIFEST, "found no tfrecord in format_version 2");
+    o.tfrecords = DN_TFRECORDS_DROP;
+    assert_true(made_by(&o));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible), MADE_UP_TEST(test_complete),
+                                       MADE_UP_TEST(test_other_source),
+                                       MADE_UP_TEST(test_replaced_removed),
+                                       MADE_UP_TEST(test_without_tfrecords)};
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
+}

@@ -1,0 +1,31 @@
+/*
+ * cmocka with the headers that it asks for, and what tests do with files: a folder to work in, a
+ * changed bit, a disk that is full. Any failure fails the test.
+ */
+#ifndef DN_TESTS_TRIAL_FILES_H
+#define DN_TESTS_TRIAL_FILES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+/* Fixtures of cmocka, for a test or a group: a new folder under /tmp becomes the current one, and
+ * goes with all in it. */
+int trial_folder_make(void **state);
+int trial_folder_remove(void **state);
+
+#define TRIAL_TEST(test)                                                                           \
+    cmocka_unit_test_setup_teardown(test, trial_folder_make, trial_folder_remove)
+
+/* Inverts a bit of byte `at`. */
+void trial_flip(const char *path, long at);
+
+/* From here on a file may have so many bytes, as on a disk that is full; returns the limit before.
+ */
+rlim_t trial_limit(rlim_t bytes);
+
+#endif

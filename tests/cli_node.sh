@@ -6,7 +6,7 @@ records
 dn_dist=$build/dn_dist
 small=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0)
 cores=$(lscpu -p=SOCKET,CORE | grep -v '^#' | sort -u | wc -l)
-unset OMPI_MCA_btl_vader_single_copy_mechanism # as users have it
+unset OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_ess_singleton_isolated # as users have it
 
 # shows WHAT PATTERN COMMAND...: a line of its output has the pattern.
 shows() {

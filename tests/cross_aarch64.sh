@@ -16,14 +16,9 @@ root=/usr/aarch64-linux-gnu
 # compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors.
 compile() {
     (($(jobs -rp | wc -l) < $(nproc))) || wait -n || true
-    compile_one "$@" &
-}
-compile_one() {
-    limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \
+    { limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \
         -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
-        -o "$tmp/$1.o" 2>"$tmp/$1.error" || {
-        fail "compiling $2 for aarch64" "$tmp/$1.error"
-    }
+        -o "$tmp/$1.o" 2>"$tmp/$1.error" || fail "compiling $2 for aarch64" "$tmp/$1.error"; } &
 }
 compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide
@@ -42,7 +37,10 @@ for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done
 wait
-limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels"
+limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels" || {
+    fail "linking for aarch64"
+    finish
+}
 
 unset DN_ISA # it would choose among tables that are not there
 timeout --kill-after=10 600 "$qemu" -L "$root" "$tmp/check_kernels" >"$tmp/out" 2>&1 ||

@@ -37,8 +37,8 @@ static int remove_root(void **state)
     return rmdir(root);
 }
 
-/* Forks a process that takes the folder, and forks one of its own where `forks`, and waits for
- * both to be killed; returns when it has the folder. */
+/* Forks a process that takes the folder, and forks one of its own where `forks`, which soon gives
+ * it up, and waits to be killed; returns when it has the folder. */
 static pid_t start_holder(int forks)
 {
     int ready[2];
@@ -52,6 +52,7 @@ static pid_t start_holder(int forks)
         if (write(ready[1], "", 1) == 1 && (!forks || own > 0))
             pause();
         usleep(300000); /* the grandchild's end */
+        dn_claim_abandon(&claim);
         _exit(0);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -82,16 +83,23 @@ static void test_taken(void **state)
     dn_claim_release(&claim);
 }
 
-/* What a killed run forked, to save, still has its folder: the next run waits for that. */
+/* What a killed run forked, to save, still has its folder: the next run waits for that, and makes
+ * the folder again where it went meanwhile. */
 static void test_forked(void **state)
 {
     (void)state;
     dn_claim claim = {.folder = ""};
-    kill_holder(start_holder(1));
-    dn_log_set_level(DN_QUIET);
-    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
-    dn_log_set_level(DN_INFO);
-    dn_claim_release(&claim);
+    for (int is_new = 0; is_new < 2; is_new++) {
+        if (is_new)
+            unlink(lock), rmdir(folder);
+        kill_holder(start_holder(1));
+        dn_log_set_level(DN_QUIET);
+        assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+        dn_log_set_level(DN_INFO);
+        assert_int_equal(claim.made, is_new);
+        assert_int_equal(access(lock, F_OK), 0);
+        dn_claim_release(&claim);
+    }
 }
 
 /* A folder that was made for a run that does not begin goes with it; one that was there stays, and
@@ -112,6 +120,32 @@ static void test_abandoned(void **state)
     assert_int_equal(access(lock, F_OK), 0);
 }
 
+/* Folders above it that were made with it go, too, up to one that was there or is not empty. */
+static void test_abandoned_deep(void **state)
+{
+    (void)state;
+    char deep[128], other[128], name[400];
+    dn_claim claim = {.folder = ""}, beside = {.folder = ""};
+    snprintf(deep, sizeof deep, "%s//a/b/c/", root);
+    snprintf(other, sizeof other, "%s/a/d", root);
+    assert_int_equal(dn_claim_take(&claim, deep), DN_OK);
+    assert_int_equal(dn_claim_take(&beside, other), DN_OK);
+    dn_claim_abandon(&claim);
+    assert_int_equal(access(other, F_OK), 0);
+    snprintf(deep, sizeof deep, "%s/a/b", root);
+    assert_int_equal(access(deep, F_OK), -1);
+    assert_int_equal(mkdir(deep, 0777), 0);
+    dn_claim_abandon(&beside);
+    assert_int_equal(access(other, F_OK), -1);
+    assert_int_equal(rmdir(deep), 0);
+    snprintf(deep, sizeof deep, "%s/a", root);
+    assert_int_equal(rmdir(deep), 0);
+    snprintf(name, sizeof name, "%s/a/b/%0300d", root, 1);
+    assert_int_equal(dn_claim_take(&claim, name), DN_EIO);
+    assert_int_equal(access(deep, F_OK), -1);
+    assert_int_equal(access(root, F_OK), 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -123,9 +157,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),
-        cmocka_unit_test(test_forked),
-        cmocka_unit_test(test_abandoned),
+        cmocka_unit_test(test_taken),     cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_abandoned), cmocka_unit_test(test_abandoned_deep),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

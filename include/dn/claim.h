@@ -21,7 +21,7 @@
 typedef struct dn_claim {
     char folder[PATH_MAX];
     int file;
-    int is_new; /* dn_claim_take made the folder */
+    int made; /* dn_claim_take made the folder, 1, and so many with those above it */
 } dn_claim;
 
 /* Takes the folder, making it where it is missing, and lets go of another one. DN_EINVAL names the
@@ -31,7 +31,7 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder);
 
 void dn_claim_release(dn_claim *claim);
 
-/* The same before anything was written: a folder that was made for it goes as well. */
+/* The same before anything was written: folders that were made for it go as well. */
 void dn_claim_abandon(dn_claim *claim);
 
 /* What has become of the process that took a folder last. */

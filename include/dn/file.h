@@ -27,8 +27,16 @@ dn_status dn_temporary_path(char path[PATH_MAX], const char *program);
 /* 1 where `path` is a folder, or a link to one. */
 int dn_is_folder(const char *path);
 
-/* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO. */
+/* Makes the folder `path` and the missing ones above it; one that exists is no failure. DN_EIO:
+ * then none is left that it made. */
 dn_status dn_make_folders(const char *path);
+
+/* The same; *made = how many of the last folders of `path` it made, 0 where that was there. */
+dn_status dn_make_folders_counted(const char *path, int *made);
+
+/* Removes the folder `path` and those above it, `count` in all, up to the first that is not empty.
+ */
+void dn_remove_folders(const char *path, int count);
 
 /* Makes the file `path` of bytes(size), in place of one of that name. On DN_EIO nothing partial is
  * left; unless it was the folder that could not be flushed, `path` is as it was. */

@@ -31,14 +31,18 @@ int dn_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static dn_status make_folder(const char *path)
+/* *made: folders that were made without one between them that was there. */
+static dn_status make_folder(const char *path, int *made)
 {
-    if (mkdir(path, 0777) == 0)
+    if (mkdir(path, 0777) == 0) {
+        ++*made;
         return DN_OK;
+    }
     const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
     DN_CHECK(access(path, F_OK) == 0, DN_EIO, "%s: cannot make the folder: %s", path,
              strerror(error));
     DN_CHECK(dn_is_folder(path), DN_EIO, "%s: found a file, expected a folder", path);
+    *made = 0;
     return DN_OK;
 }
 
@@ -52,17 +56,35 @@ dn_status dn_temporary_path(char path[PATH_MAX], const char *program)
 
 dn_status dn_make_folders(const char *path)
 {
+    int made;
+    return dn_make_folders_counted(path, &made);
+}
+
+dn_status dn_make_folders_counted(const char *path, int *made)
+{
     char part[PATH_MAX];
     const size_t length = strlen(path);
+    dn_status status = DN_OK;
+    *made = 0;
     DN_CHECK(length > 0 && length < sizeof part, DN_EINVAL,
              "a folder's path: found %zu characters, expected 1 to %zu", length, sizeof part - 1);
-    memcpy(part, path, length + 1);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        DN_TRY(make_folder(part));
-        *slash = '/';
+    for (size_t end = 1; end <= length && status == DN_OK; end++) {
+        if (path[end - 1] == '/' || (path[end] != '/' && path[end] != '\0'))
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)end, path);
+        status = make_folder(part, made);
     }
-    return make_folder(part);
+    if (status != DN_OK)
+        dn_remove_folders(dirname(part), *made);
+    return status;
+}
+
+void dn_remove_folders(const char *path, int count)
+{
+    char part[PATH_MAX]; /* dirname writes in it */
+    snprintf(part, sizeof part, "%s", path);
+    for (const char *at = part; count > 0 && rmdir(at) == 0; count--)
+        at = dirname(part);
 }
 
 /* Writes bytes(size) and flushes them to the disk. Returns 0, or an errno. */

@@ -14,7 +14,8 @@
 
 enum {
     HOST_BYTES = 65,
-    PATIENCE = 100 /* seconds: an NFS server keeps the locks of a dead host for 90 */
+    ATTEMPTS = 100, /* each but the last ends with another process's, which fails at its start */
+    PATIENCE = 100  /* seconds: an NFS server keeps the locks of a dead host for 90 */
 };
 
 typedef struct holder {
@@ -94,27 +95,38 @@ static dn_status refuse(int file, const char *folder)
                    folder, found.process, found.host[0] ? found.host : "(not known)");
 }
 
-/* Whether dn_claim_abandon removed the file between open and lock. */
-static int is_removed(int file)
+/* Opens the file of the lock; another user's, who may be at work, to read alone: then *denied is
+ * the errno of writing, else 0. -1 where neither can be. */
+static int open_lock(const char *path, int *denied)
+{
+    const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    *denied = file < 0 ? errno : 0;
+    return *denied ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : file;
+}
+
+/* Whether dn_claim_abandon of another process removed the file, or its folder before there was
+ * one. */
+static int is_removed(int file, int denied)
 {
     struct stat info;
-    return fstat(file, &info) == 0 && info.st_nlink == 0;
+    return file < 0 ? denied == ENOENT : fstat(file, &info) == 0 && info.st_nlink == 0;
 }
 
 dn_status dn_claim_take(dn_claim *claim, const char *folder)
 {
     char path[PATH_MAX];
+    int file = -1, denied = 0, error = 0, made = 0;
     if (strcmp(claim->folder, folder) == 0)
         return DN_OK;
     dn_claim_release(claim);
-    const int is_new = access(folder, F_OK) != 0;
-    DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_join_path(path, folder, DN_LOCK_NAME));
-    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    const int denied = file < 0 ? errno : 0;
-    if (denied) /* another user's, who may be at work */
-        file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    const int error = file < 0 ? 0 : lock_file(file, folder);
+    for (int i = 0; i == 0 || (i < ATTEMPTS && is_removed(file, denied)); i++) {
+        if (file >= 0)
+            close(file);
+        DN_TRY(dn_make_folders_counted(folder, &made));
+        file = open_lock(path, &denied);
+        error = file < 0 ? 0 : lock_file(file, folder);
+    }
     if (error == EWOULDBLOCK) {
         const dn_status status = refuse(file, folder);
         close(file);
@@ -125,11 +137,6 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
             close(file);
         return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
     }
-    if (is_removed(file)) {
-        close(file);
-        return dn_fail(DN_EINVAL, "%s: found another run that just failed in it; try again",
-                       folder);
-    }
     if (error)
         dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,
                 strerror(error));
@@ -137,7 +144,7 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     if (ftruncate(file, 0) == 0)
         dprintf(file, "%s %d\n", own.host, own.process);
     claim->file = file;
-    claim->is_new = is_new;
+    claim->made = made;
     snprintf(claim->folder, sizeof claim->folder, "%s", folder);
     return DN_OK;
 }
@@ -153,9 +160,9 @@ void dn_claim_release(dn_claim *claim)
 void dn_claim_abandon(dn_claim *claim)
 {
     char path[PATH_MAX];
-    if (claim->is_new && dn_join_path(path, claim->folder, DN_LOCK_NAME) == DN_OK) {
+    if (claim->made > 0 && dn_join_path(path, claim->folder, DN_LOCK_NAME) == DN_OK) {
         unlink(path);
-        rmdir(claim->folder);
+        dn_remove_folders(claim->folder, claim->made);
     }
     dn_claim_release(claim);
 }

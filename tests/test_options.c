@@ -305,7 +305,7 @@ static void test_truth(void **state)
 static void test_config(void **state)
 {
     (void)state;
-    char path[64], line[400];
+    char path[64], line[9000];
     assert_int_equal(parse_config("# comment\n[train]\nlr = 0.2\n  epochs = 7\nnesterov = off\n"
                                   "model = blocks=2,2:growth=8\n",
                                   path),
@@ -332,8 +332,22 @@ static void test_config(void **state)
                                                "or false|no|off|0");
     expect_config_failure("epochs = 2\nnesterov\n",
                           ":2: found no value, expected a line of key = value");
+    assert_int_equal(
+        parse_config("\xef\xbb\xbf[x]\r\n;lr = 3\nepochs:8 ;nine\r\n\nfreeze = a;b\t; c ; d\n"
+                     "data=  two words",
+                     path),
+        DN_OK);
+    assert_true(options.epochs == 8);
+    assert_string_equal(options.freeze, "a;b");
+    assert_string_equal(options.data, "two words");
+    expect_config_failure("epochs ; = 2\n", ":1: found no value, expected a line of key = value");
+    expect_config_failure("= 2\n", ":1: found the key '', expected an option of 'dn_dist train'");
     memset(line, 'x', sizeof line);
     memcpy(line, "data = ", 7);
+    line[7 + DN_PATH_SIZE - 1] = '\0';
+    assert_int_equal(parse_config(line, path), DN_OK);
+    assert_true(strlen(options.data) == DN_PATH_SIZE - 1);
+    line[7 + DN_PATH_SIZE - 1] = 'x';
     line[sizeof line - 1] = '\0';
     assert_int_equal(parse_config(line, path), DN_EINVAL);
     assert_non_null(strstr(dn_message(), ":1: found a longer line, expected at most "));
@@ -363,6 +377,14 @@ static void test_ini_round_trip(void **state)
     assert_string_equal(first, second);
     assert_false(dn_options_given(&options, "lr"));
     assert_int_equal(dn_options_to_ini(&options, tiny, sizeof tiny), DN_EINVAL);
+    char weights[sizeof options.class_weights] = "1";
+    while (strlen(weights) + 3 <= sizeof weights - 1)
+        strcat(weights, ",.5");
+    PARSE_WELL("train", "--class-weights", weights);
+    assert_int_equal(dn_options_to_ini(&options, first, sizeof first), DN_OK);
+    PARSE_WELL("train");
+    assert_int_equal(dn_options_resume_from_ini(&options, first), DN_OK);
+    assert_string_equal(options.class_weights, weights);
     assert_int_equal(dn_options_resume_from_ini(&options, ""), DN_OK);
 }
 

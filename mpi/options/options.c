@@ -226,6 +226,23 @@ static void option_text(const dn_options *options, const dn_option *o, char text
 
 /* ---- INI text ---- */
 
+/* As long as all of a checkpoint's text, and longer than any value may be. Debian's inih takes what
+ * it is told, others the lines that they were built for. */
+#if DN_INI_LINES
+enum { INI_LINE_SIZE = 8192 };
+#else
+enum { INI_LINE_SIZE = INI_MAX_LINE };
+#endif
+
+static void allow_long_lines(void)
+{
+#if DN_INI_LINES
+    ini_use_stack = 0;
+    ini_allow_realloc = 1;
+    ini_max_line = INI_LINE_SIZE;
+#endif
+}
+
 /* Where a line of INI text goes on its way through inih. */
 typedef struct ini_target {
     dn_options *options;
@@ -254,9 +271,10 @@ static int take_ini_value(void *user, const char *section, const char *name, con
  * does not continue another. */
 static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
 {
-    char line[INI_MAX_LINE];
+    char line[INI_LINE_SIZE];
     ini_target to = {.options = options, .keep = keep};
     int number = 0;
+    allow_long_lines();
     while (to.status == DN_OK && fgets(line, sizeof line, file) != NULL) {
         number++;
         if (strlen(line) + 1 == sizeof line && !strchr(line, '\n'))

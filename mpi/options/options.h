@@ -77,7 +77,7 @@ typedef struct dn_options {
     dn_schedule_settings falls; /* milestones are not known yet */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
-    char class_weights[176]; /* none, balanced or numbers with commas between; a line of INI text */
+    char class_weights[4096]; /* none, balanced or numbers with commas between */
 
     char data[DN_PATH_SIZE];
     dn_reading reading; /* how: io_threads 0: dn_split_open decides */

@@ -184,13 +184,13 @@ def run_torch(model, state, images):
 # ---- commands ---------------------------------------------------------------------------------
 
 
-def pictures(folder, mode="RGB"):
+def pictures(folder, mode="RGB", height=40):
     from PIL import Image
     draw = np.random.default_rng(2)
     for c, name in enumerate(["ant", "bee", "cow, brown"]):
         (pathlib.Path(folder) / name).mkdir(parents=True)
         for i in range(4):
-            x = draw.integers(0, 256, (40, 40, 3)).astype(np.uint8) // 2 + 40 * c
+            x = draw.integers(0, 256, (int(height), 40, 3)).astype(np.uint8) // 2 + 40 * c
             Image.fromarray(x.astype(np.uint8)).convert(mode).save(f"{folder}/{name}/{i}.png")
 
 

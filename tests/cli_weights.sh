@@ -147,6 +147,24 @@ works predict five.safetensors rgb/test/bee --model $small --size 32 --normalize
 said "^rgb/test/bee/0.png: [0-4] [0-9.]+ %, [0-4] "
 refused "a.pth: found a zip file.*pth_to_safetensors" predict a.pth rgb/test
 
+# Images that are no squares.
+check pictures oblong RGB 24
+for words in "FOLDER --source oblong --out files" "to-tfrecord files --out examples" \
+    "from-tfrecord examples --out oblong.records"; do
+    limited "$build/create_records" $words >out 2>&1 || fail "$words" out
+done
+works train --model blocks=1,1:growth=4:stem=cifar --data oblong.records --out oblong.run \
+    --batch-size 4 --max-steps 1 --eval-every 0 --threads 1
+works eval oblong.run --json
+mv out one.json
+works export oblong.run oblong.safetensors
+grep -aqF '"image":"3x24x40"' oblong.safetensors || fail "the size of images that are no squares"
+works eval oblong.safetensors --data oblong.records --json
+cmp -s out one.json || fail "eval: expected the same of a run and of its safetensors" out one.json
+works export oblong.run run.onnx
+works export oblong.safetensors net.onnx
+cmp -s run.onnx net.onnx || fail "export: expected the same ONNX file"
+
 echo "no image" >broken.png
 refused "found 2 of 14 images that cannot be read" predict five rgb/test broken.png nowhere.jpg --csv
 grep -q 'warning: broken.png: ' err && grep -q 'warning: nowhere.jpg: ' err || fail "names of bad images" err

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "commands/settings.h"
 #include "dn/program.h"
 #include "dn/weights.h"
 
@@ -35,9 +36,15 @@ static dn_status export(dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open(&trained, o));
     DN_TRY_OR_DONE(dn_trained_data(&trained, o));
     o->batch_size = 1;
-    DN_TRY_OR_DONE(dn_trained_net(&trained, o, &trained.data->info, NULL, &net));
-    const dn_view view = dn_net_view(net);
     const int is_known = strcmp(o->eval_transform, "auto") != 0;
+    const dn_shard_info *const data = &trained.data->info;
+    dn_transform transform, *input = NULL;
+    if (o->size == 0 && is_known) { /* no square: of the size that images of the records get */
+        DN_TRY_OR_DONE(dn_options_transform(o, DN_TEST, data, &transform));
+        input = &transform;
+    }
+    DN_TRY_OR_DONE(dn_trained_net(&trained, o, data, input, &net));
+    const dn_view view = dn_net_view(net);
     const dn_weights_about about = {.step = trained.state.step,
                                     .data = trained.data,
                                     .eval_transform = is_known ? o->eval_transform : NULL};

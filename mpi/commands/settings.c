@@ -130,6 +130,13 @@ static void resolve(char *list, size_t size, const dn_options *o, dn_split_id sp
         snprintf(list, size, "%s", *flips ? flips : "none");
 }
 
+dn_status dn_options_normalize(const dn_options *o, dn_shard_info *info)
+{
+    if (strcmp(o->normalize, "auto") == 0 || dn_normalize_parse(info, o->normalize) == DN_OK)
+        return DN_OK;
+    return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
+}
+
 dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_info *data,
                                dn_transform *transform)
 {
@@ -137,8 +144,7 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
     dn_shard_info normalised = *data;
     if (strcmp(o->normalize, "auto") == 0)
         dn_normalize_describe(data, o->normalize, sizeof o->normalize);
-    if (dn_normalize_parse(&normalised, o->normalize) != DN_OK)
-        return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
+    DN_TRY(dn_options_normalize(o, &normalised));
     resolve(list, sizeof o->augment, o, split, data);
     const dn_status status = dn_transform_parse(transform, &normalised, list, o->step.seed);
     return status == DN_OK

@@ -23,6 +23,9 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
 /* *window = what --shuffle says: the images of a window, 0: the whole split. DN_EINVAL. */
 dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
 
+/* The mean and std of `info` become those of --normalize, unless it is automatic. DN_EINVAL. */
+dn_status dn_options_normalize(const dn_options *options, dn_shard_info *info);
+
 /* *transform = what makes a split's images the net's input. --augment, --eval-transform and
  * --normalize that are automatic become what they stand for. DN_EINVAL. */
 dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,

@@ -119,10 +119,7 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",
              t->state.path);
-    if (strcmp(o->normalize, "auto") == 0 ||
-        dn_normalize_parse(&t->data->info, o->normalize) == DN_OK)
-        return DN_OK;
-    return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
+    return dn_options_normalize(o, &t->data->info);
 }
 
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,

@@ -78,6 +78,7 @@ refused "top: found 0 words, expected the folder of one run" top
 refused "top: found 2 words" top run empty
 refused "nowhere: found no such folder, expected the folder of a run" top nowhere
 refused "empty: found no metrics.jsonl there, expected the folder of a run" top empty
+refused "expected the folder of a run; runs there: ./run" top .
 printf '{"kind": "run"}\n7\n{"kind": "interval"}\n' >run/metrics.jsonl
 refused "run/metrics.jsonl:2: found no JSON object" top run
 for commands in "top --once run" "models" "recipes"; do

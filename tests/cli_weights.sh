@@ -121,6 +121,9 @@ fi
 mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
 works eval best
 said "from best/best.h5"
+mkdir -p runs/{a,b,c,d,e}
+touch runs/{b,c,d,e}/metrics.jsonl
+refused "runs//: .*expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//
 mv colour elsewhere
 refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
 works eval five --data elsewhere

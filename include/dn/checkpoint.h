@@ -87,6 +87,11 @@ void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t ste
  * DN_OK also when there are none. */
 dn_status dn_checkpoint_set_aside(const char *folder, int64_t step);
 
+/* text = "; runs there: FOLDER/A, FOLDER/B and 3 more" of those in a folder that is none itself, or
+ * "": for a message. */
+enum { DN_RUNS_TEXT = 512 };
+const char *dn_runs_there(const char *folder, char text[DN_RUNS_TEXT]);
+
 /* ---- reading ---- */
 
 /* A whole checkpoint, open to be read. */

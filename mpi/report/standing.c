@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "dn/checkpoint.h"
 #include "dn/claim.h"
 #include "dn/file.h"
 #include "dn/metrics.h"
@@ -282,7 +284,7 @@ static double quiet_time(const char *folder)
 /* The run's records, none where the run's process has not written any yet. */
 static dn_status load_run(json_t **run, const char *folder)
 {
-    struct stat info;
+    char runs[DN_RUNS_TEXT];
     const dn_status status = dn_report_load(run, folder);
     if (status != DN_ENOENT)
         return status;
@@ -290,8 +292,9 @@ static dn_status load_run(json_t **run, const char *folder)
         *run = json_pack("{s:[]}", "records");
         return *run ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
     }
-    return dn_fail(DN_ENOENT, "%s: found no %s, expected the folder of a run", folder,
-                   stat(folder, &info) == 0 ? DN_METRICS_NAME " there" : "such folder");
+    return dn_fail(DN_ENOENT, "%s: found no %s, expected the folder of a run%s", folder,
+                   access(folder, F_OK) == 0 ? DN_METRICS_NAME " there" : "such folder",
+                   dn_runs_there(folder, runs));
 }
 
 dn_status dn_standing_read(dn_standing *standing, const char *folder)

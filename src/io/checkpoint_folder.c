@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,4 +153,30 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
     if (passed > 0)
         dn_warn("checkpoints that are newer are passed over, %d: %s", passed, newest.message);
     return DN_OK;
+}
+
+const char *dn_runs_there(const char *folder, char text[DN_RUNS_TEXT])
+{
+    enum { SHOWN = 3 };
+    char path[PATH_MAX];
+    struct dirent **entries;
+    int count = 0, used = 0, length = (int)strlen(folder);
+    const int found = scandir(folder, &entries, NULL, alphasort);
+    text[0] = '\0';
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    for (int i = 0; i < found; i++) {
+        const char *const name = entries[i]->d_name;
+        const int size = snprintf(path, sizeof path, "%s/%s/" DN_METRICS_NAME, folder, name);
+        const int is_run = name[0] != '.' && size < PATH_MAX && access(path, F_OK) == 0;
+        if (is_run && count++ < SHOWN && used < DN_RUNS_TEXT)
+            used += snprintf(text + used, (size_t)(DN_RUNS_TEXT - used), "%s%.*s/%s",
+                             count > 1 ? ", " : "; runs there: ", length, folder, name);
+        free(entries[i]);
+    }
+    if (count > SHOWN && used < DN_RUNS_TEXT)
+        snprintf(text + used, (size_t)(DN_RUNS_TEXT - used), " and %d more", count - SHOWN);
+    if (found >= 0)
+        free(entries);
+    return text;
 }

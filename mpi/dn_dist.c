@@ -47,8 +47,11 @@ static dn_status show_help(const dn_command *command)
     }
     printf("Usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
-        printf("  %-8s%s\n", commands[i].name, commands[i].help);
-    printf("\n'dn_dist COMMAND --help' lists the options of a command.\n");
+        printf("  %-9s%s\n", commands[i].name, commands[i].help);
+    printf("\n'dn_dist COMMAND --help' lists the options of a command. To begin with:\n\n"
+           "  $ create_records FASHION_MNIST\n"
+           "  $ dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 5\n"
+           "  $ dn_dist eval runs/fashion-mnist-tiny\n");
     return DN_OK;
 }
 

@@ -50,7 +50,7 @@ for program in "$dn_dist" "$dn_dist train" "$build/create_records"; do
         fail "$program --version: expected a version, found" "$tmp/version"
 done
 limited "$dn_dist" >"$tmp/help" 2>"$tmp/error" || fail "dn_dist alone" "$tmp/error"
-grep -q "^  bench   time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
+grep -q "^  bench    time training steps" "$tmp/help" || fail "dn_dist alone: expected bench" "$tmp/help"
 for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
     '\[no-\]nesterov' beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
     init seed threads eval-every checkpoint-every keep resume classes size config init-from; do

@@ -94,7 +94,7 @@ static void expect_same(const outcome *a, const outcome *b, const net_case *c, c
 
 static const net_case cases[] = {
     {BOTTLENECK, 3, 28, 28, 10, 5, 0, 0, DN_FP32}, {BOTTLENECK, 3, 30, 34, 10, 3, 0, 0, DN_FP32},
-    {BOTTLENECK, 3, 33, 33, 10, 1, 0, 0, DN_FP32}, {PLAIN, 1, 28, 28, 10, 1, 0, 0, DN_FP32},
+    {BOTTLENECK, 4, 33, 33, 10, 1, 0, 0, DN_FP32}, {PLAIN, 1, 28, 28, 10, 1, 0, 0, DN_FP32},
     {PLAIN, 3, 30, 34, 10, 5, 0.2F, 0, DN_FP32},   {PLAIN, 3, 33, 33, 10, 3, 0, 0, DN_FP32},
     {IMAGENET, 3, 28, 28, 50, 3, 0, 0, DN_FP32},   {IMAGENET, 3, 30, 34, 50, 1, 0, 0, DN_FP32},
     {IMAGENET, 3, 33, 33, 50, 5, 0, 0, DN_FP32},   {TINY, 1, 28, 28, 10, 5, 0, 0, DN_FP32},

@@ -157,6 +157,11 @@ static void test_whole_parts(void **state)
     for (int i = 0; i < CASES; i++)
         for (int k = 0; dn_kernels_get(k) != NULL; k++)
             assert_int_equal(run_short(&cases[i], dn_kernels_get(k), NULL, 0, 0), 0);
+    omp_set_num_threads(17); /* which cut further */
+    for (int i = 0; i < CASES; i++)
+        for (int k = 0; dn_kernels_get(k) != NULL; k++)
+            assert_int_equal(run_short(&cases[i], dn_kernels_get(k), NULL, 0, 0), 0);
+    omp_set_num_threads(1);
 }
 
 int main(void)

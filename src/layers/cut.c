@@ -60,14 +60,14 @@ static int piece_units(const dn_visit *v)
                                        : dn_piece_units(&v->out->layout, &piece);
 }
 
-/* The largest part with which the busiest thread has least to do. */
+/* The largest part with which the busiest thread has least to do, each part costing a unit more. */
 static int part_units(const dn_visit *v)
 {
     const int pieces = v->out->layout.pieces, units = piece_units(v);
-    int best = units, longest = divide_up(pieces, v->threads) * units;
-    for (int parts = 2; parts <= units && longest > 1 && !v->products->order_by_n; parts++) {
+    int best = units, longest = divide_up(pieces, v->threads) * (units + 1);
+    for (int parts = 2; parts <= units && longest > 1 && !v->products->by_blas; parts++) {
         const int part = divide_up(units, parts), count = pieces * divide_up(units, part);
-        const int busiest = divide_up(count, v->threads) * part;
+        const int busiest = divide_up(count, v->threads) * (part + 1);
         if (busiest < WORTH_CUTTING * longest) {
             longest = busiest;
             best = part;
@@ -87,12 +87,12 @@ static int slice_count(const dn_visit *v)
     return divide_up(pieces, divide_up(pieces, most));
 }
 
-/* Half a block, of which kernels make a little less, where there are too few for the threads. */
-static int backward_block(const dn_visit *v)
+/* 1: there are too few blocks for the threads, so that halves are better, of which kernels make a
+ * little less. */
+static int is_better_halved(const dn_visit *v)
 {
     const int tasks = v->slices * divide_up(v->layer->weights_in, v->block);
-    const int is_halved = tasks < v->threads && !v->products->order_by_n;
-    return is_halved && v->block % 2 == 0 ? v->block / 2 : v->block;
+    return tasks < v->threads && v->block % 2 == 0 && !v->products->by_blas;
 }
 
 /* Ranges that a slice's channel blocks are cut into. */
@@ -105,41 +105,51 @@ static int range_count(const dn_visit *v)
     return wanted < blocks ? wanted : blocks;
 }
 
-/* Whether the input's gradient had better be tasks of its own, one for each piece and range: where
- * there are too few tasks, as of small maps. Counted in shares of the layer's work, of which either
- * gradient is about a half. */
+/* 1: the input's gradient had better be tasks of its own, one for each piece and range, as there
+ * are too few tasks. Counted in shares of the layer's work, of which either gradient is about a
+ * half. */
 static int is_better_split(const dn_visit *v)
 {
     const double tasks = v->slices * v->ranges, rounds = ceil(tasks / v->threads);
     const double small = 0.5 / (v->out->layout.pieces * v->ranges);
     const double split = fmax(rounds * 0.5 / tasks, 1.0 / v->threads + small);
-    return v->layer->gamma != NULL && split < WORTH_CUTTING * rounds / tasks;
+    return split < WORTH_CUTTING * rounds / tasks;
 }
 
+/* Of a part; 0 where nothing can be prepared, or all of it is too much. */
 static size_t prepared_floats(const dn_visit *v)
 {
     const dn_piece piece = first_piece(v);
     dn_piece part;
     dn_carver c = {.inner = 1};
+    if (v->layer->kind->carve_dy == NULL)
+        return 0;
     dn_piece_part(v, &piece, 0, &part);
     v->layer->kind->carve_dy(v, &part, &c);
-    return c.bytes / sizeof(float);
+    const size_t floats = c.bytes / sizeof(float), parts = (size_t)v->parts;
+    return (size_t)v->out->layout.pieces * parts * floats <= PREPARED_FLOATS ? floats : 0;
+}
+
+/* Of a part at a time: all, or where there are few parts for the threads, what makes a panel. */
+static int prepared_outputs(const dn_visit *v)
+{
+    const int is_cut = v->out->layout.pieces * v->parts < 2 * v->threads && !v->products->by_blas;
+    return is_cut ? DN_LANES : v->layer->outputs;
 }
 
 static void cut_backward(dn_visit *v)
 {
     v->parts = part_count(v);
     v->slices = slice_count(v);
-    v->block = backward_block(v);
-    v->ranges = range_count(v);
-    const int is_shared = v->ranges > 1 || is_better_split(v);
-    if (v->layer->kind->carve_dy == NULL || !is_shared)
-        return;
     const size_t floats = prepared_floats(v);
-    if ((size_t)(v->out->layout.pieces * v->parts) * floats > PREPARED_FLOATS)
+    if (floats > 0 && is_better_halved(v))
+        v->block /= 2;
+    v->ranges = range_count(v);
+    v->split = floats > 0 && is_better_split(v);
+    if (v->ranges == 1 && !v->split)
         return;
     v->prepared_floats = floats;
-    v->split = is_better_split(v);
+    v->prepared_outputs = prepared_outputs(v);
 }
 
 /* ---- both ---- */

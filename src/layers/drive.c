@@ -106,14 +106,17 @@ static float *prepared_at(const dn_visit *v, int piece, int part)
 /* Inside a parallel region; packing of weights ends it. */
 static void prepare_parts(const dn_visit *v, const dn_pass *pass)
 {
-    const int parts = v->parts;
-#pragma omp for schedule(dynamic) nowait
-    for (int i = 0; i < v->out->layout.pieces * parts; i++) {
-        const dn_piece piece = dn_layout_piece(&v->out->layout, i / parts);
-        dn_piece part;
-        if (dn_piece_part(v, &piece, i % parts, &part))
-            v->layer->kind->prepare_dy(v, pass, &part, prepared_at(v, i / parts, i % parts));
-    }
+    const int parts = v->parts, outputs = v->layer->outputs, step = v->prepared_outputs;
+#pragma omp for schedule(dynamic) collapse(2) nowait
+    for (int i = 0; i < v->out->layout.pieces * parts; i++)
+        for (int o = 0; o < outputs; o += step) {
+            const dn_piece piece = dn_layout_piece(&v->out->layout, i / parts);
+            const int end = o + step < outputs ? o + step : outputs;
+            dn_piece part;
+            if (dn_piece_part(v, &piece, i % parts, &part))
+                v->layer->kind->prepare_dy(v, pass, &part, o, end,
+                                           prepared_at(v, i / parts, i % parts));
+        }
 }
 
 /* A task's piece. */

@@ -278,24 +278,26 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
 
 /* ---- backward ---- */
 
-/* dy, packed = the output's gradient in the padded layout, deferred correction applied, as gemm and
- * wgrad read it. */
-static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view,
-                    const gemm_scratch *s, dn_carver *c)
+/* dy, packed = the gradient of outputs [first, end) in the padded layout, deferred correction
+ * applied, as gemm and wgrad read it. */
+static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view, int first,
+                    int end, const gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    float *const dy = carve_rows_of_dy(v, view, s, c);
-    const size_t at = dn_map_index(v->out, &view->piece, l->first, view->source);
+    const int outputs = end - first;
+    float *const dy = carve_rows_of_dy(v, view, s, c) + (size_t)first * view->ld;
+    float *const packed = s->packed + v->products->packed_dy_floats(first, view->positions);
+    const size_t at = dn_map_index(v->out, &view->piece, l->first + first, view->source);
     const size_t stride = v->out->layout.stride;
-    v->on_maps->affine(l->outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
-                       stride, v->correction, dy, view->ld);
-    for (int o = 0; o < l->outputs && dn_drops(l); o++)
-        dn_dropout(v, pass, &view->padded, &view->piece, view->source, o,
+    v->on_maps->affine(outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
+                       stride, v->correction + 3 * first, dy, view->ld);
+    for (int o = 0; o < outputs && dn_drops(l); o++)
+        dn_dropout(v, pass, &view->padded, &view->piece, view->source, first + o,
                    dy + (size_t)o * view->ld);
-    v->products->pack_dy(s->packed, l->outputs, view->positions, dy + view->first, view->ld);
+    v->products->pack_dy(packed, outputs, view->positions, dy + view->first, view->ld);
     if (v->products->operands != NULL && s->dy != NULL)
-        v->products->operands->round(DN_PAIRED, l->outputs, dn_padded_floats(&view->padded), dy,
-                                     view->ld, s->dy, view->ld);
+        v->products->operands->round(DN_PAIRED, outputs, dn_padded_floats(&view->padded), dy,
+                                     view->ld, s->dy + (size_t)(first / 2) * view->ld, view->ld);
 }
 
 void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
@@ -305,14 +307,14 @@ void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
     carve_forms_of_dy(v, &view, &s, c);
 }
 
-void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
-                        float *prepared)
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
+                        int end, float *prepared)
 {
     const dn_gemm_view view = view_of_piece(v, part);
     dn_carver c = dn_thread_scratch(v);
     gemm_scratch s = {0};
     carve_forms_of_dy(v, &view, &s, &(dn_carver){.memory = (char *)prepared, .inner = 1});
-    load_dy(v, pass, &view, &s, &c);
+    load_dy(v, pass, &view, first, end, &s, &c);
 }
 
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
@@ -338,7 +340,7 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
     } else {
         carve_forms_of_dy(v, &view, &s, &c);
         dn_carver passing = c; /* the rest stands where dy's rows did */
-        load_dy(v, pass, &view, &s, &passing);
+        load_dy(v, pass, &view, 0, l->outputs, &s, &passing);
     }
     carve_rest(v, &view, &s, &c);
     for (int first = task->first; first < task->end; first += v->block) {

@@ -45,7 +45,8 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c);
 size_t dn_wgrad_size(const dn_visit *v, int channels);
 float *dn_wgrad_at(const dn_visit *v, int slice, int first);
 
-/* The leaf's gradient = the slices' sums, added in order. Inside a parallel region. */
+/* The leaf's gradient = the slices' sums, added in order. A work-sharing loop without a barrier at
+ * its end. */
 void dn_wgrad_merge(const dn_visit *v, int slices);
 
 /* The same of input channels [first, end) where there is one slice: by the thread that made it. */
@@ -87,8 +88,8 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                             const dn_piece *piece);
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
-void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
-                        float *prepared);
+void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
+                        int end, float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
 /* b->dx = the transposed weights times dy, of n positions from position `at` on. */

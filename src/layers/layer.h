@@ -26,7 +26,7 @@
  *
  * The order of every sum follows from the shape alone: a piece's sums are kept apart and combined
  * in the order of the pieces, statistics and the norm's in double, weight gradients in float. Who
- * computes a piece, and into how many ranges its channels are cut, may follow from the threads.
+ * computes a piece, and what it is cut into further, may follow from the threads (cut.c).
  */
 #ifndef DN_LAYER_H
 #define DN_LAYER_H
@@ -74,10 +74,11 @@ typedef struct dn_visit {
     int block;      /* input channels of a channel block */
     int part_units; /* forward: of a part, so that all threads have work: of DN_LANES pixels
                        (kind->cuts_pixels), or of dn_piece_units */
-    int parts; /* of a piece at most; forward 1 unless they are done apart, and the moments then */
+    int parts; /* of a piece at most; forward those that threads share, 1: one thread does it all */
     int slices, ranges; /* backward: weight gradients of their own, cuts of the channel blocks */
     int split;          /* backward, 1: the input's gradient is done apart from the weights' */
     size_t prepared_floats; /* backward: of a part, where dy is prepared; or 0 */
+    int prepared_outputs;   /* of which this many at a time */
 
     const dn_feature_map *in, *out; /* NULL: the images, the logits */
     void *x, *y;                    /* the maps' data at this time */
@@ -105,7 +106,8 @@ typedef struct dn_visit {
 } dn_visit;
 
 /* What is done at once backward: a slice, which is a number of consecutive pieces with a weight
- * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks. */
+ * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks; or
+ * for the input's gradient alone a piece of no slice, and a range. */
 typedef struct dn_task {
     int slice, first, end; /* input channels [first, end) */
     int wgrad, dgrad;      /* what is wanted: the weights' gradient, the input's, or both */
@@ -136,11 +138,11 @@ typedef struct dn_layer_kind {
     int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units */
 
     /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
-     * and made once for the tasks that share it, where channels are cut into ranges and it fits.
+     * and made of outputs [first, end) once for the tasks that share it, where it fits.
      * NULL: none. */
     void (*carve_dy)(const dn_visit *v, const dn_piece *part, dn_carver *c);
-    void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
-                       float *prepared);
+    void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
+                       int end, float *prepared);
 
     /* Of kinds with loops of their own. Called outside a parallel region. */
     void (*forward)(const dn_visit *v, const dn_pass *pass);

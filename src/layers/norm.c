@@ -69,7 +69,7 @@ void dn_moments_merge(const dn_visit *v)
 {
     const dn_layout *layout = &v->out->layout;
     double *sums = v->out->sums + 2 * v->layer->first;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (int c = 0; c < v->layer->outputs; c++) {
         double pixels = 0, mean = 0, squares = 0;
         for (int p = 0; p < layout->pieces; p++) {
@@ -120,7 +120,7 @@ void dn_norm_sums_merge(const dn_visit *v)
     const dn_layer *l = v->layer;
     const dn_feature_map *map = v->in;
     const int count = partial_count(v);
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (int c = 0; c < l->inputs; c++) {
         double sum = 0, moment = 0;
         for (int p = 0; p < count; p++) {
@@ -175,7 +175,7 @@ void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, const float
 
 void dn_plain_sums(const dn_visit *v)
 {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (int i = 0; i < 2 * v->layer->inputs; i++)
         v->in->sums[i] = 0;
 }

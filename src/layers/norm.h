@@ -1,8 +1,8 @@
 /*
  * Batch norm: coefficients, the moments of what a layer writes, and the sums of its backward pass.
  *
- * Functions of one piece run inside a parallel region; those that merge are work-sharing loops of
- * one.
+ * Functions of one piece run inside a parallel region; those that prepare or merge are work-sharing
+ * loops of one, which have no barrier at their end.
  */
 #ifndef DN_NORM_H
 #define DN_NORM_H
@@ -10,7 +10,7 @@
 #include "layers/layer.h"
 
 /* Fills the layer's scale and shift from its input map's batch statistics (pass given) or from its
- * running statistics. Inside a parallel region, without a barrier. */
+ * running statistics. */
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 
 /* Doubles of v->partial; and the two of one piece and channel: forward, mean and sum of squares of

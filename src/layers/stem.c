@@ -5,6 +5,8 @@
  * into rows (im2col), one image channel a panel, and is a gemm over them: that of a 1x1 with 49
  * inputs an image channel.
  */
+#include <assert.h>
+
 #include "layers/gemm.h"
 
 enum { TAPS_7X7 = 49 };
@@ -30,6 +32,7 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, dn_form form,
     static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
     const dn_gemm_view *view = b->view;
     const size_t plane = dn_layout_pixels(&v->out->layout);
+    assert(b->rows == v->spec->channels);
     const float *x = v->images + (size_t)view->piece.image * (size_t)b->rows * plane +
                      (ptrdiff_t)view->piece.row * view->padded.width + view->source;
     dn_padded padded = view->padded;

@@ -185,14 +185,17 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
 
 /* ---- backward ---- */
 
-/* v = windows of dy, and m = A dy A' packed, of all outputs; deferred correction applied. */
-static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_block *t)
+/* v = windows of dy, and m = A dy A' packed, of outputs [first, end); deferred correction applied.
+ */
+static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_block *t, int first,
+                         int end)
 {
     const dn_layer *l = v->layer;
     const dn_winograd_kernels *winograd = v->products->winograd;
     const size_t matrix = (size_t)l->outputs * t->ld;
     const size_t packed = v->products->packed_dy_floats(l->outputs, t->tiles);
-    for (int o = 0; o < l->outputs; o++) {
+    const size_t before = v->products->packed_dy_floats(first, t->tiles);
+    for (int o = first; o < end; o++) {
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, t->source);
         v->on_maps->affine(1, &t->input, v->dy + at, 0, dn_map_at(v->out, v->y, at), 0,
                            v->correction + 3 * o, t->row, 0);
@@ -202,7 +205,8 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
         winograd->output_grad(&t->output, t->row, t->u + (size_t)o * t->ld, matrix);
     }
     for (size_t e = 0; e < DN_WINOGRAD; e++)
-        v->products->pack_dy(t->m + e * packed, l->outputs, t->tiles, t->u + e * matrix, t->ld);
+        v->products->pack_dy(t->m + e * packed + before, end - first, t->tiles,
+                             t->u + e * matrix + (size_t)first * t->ld, t->ld);
 }
 
 /* u(16, rows, tiles) = the products of v with the turned weights: through the output transform,
@@ -237,13 +241,13 @@ static void carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
     carve_transformed(v, &t, c);
 }
 
-static void prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part,
-                       float *prepared)
+static void prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
+                       int end, float *prepared)
 {
     dn_carver carver = dn_thread_scratch(v);
     tile_block t = tile_block_create(v, part, NULL, &carver);
     carve_transformed(v, &t, &(dn_carver){.memory = (char *)prepared, .inner = 1});
-    transform_dy(v, pass, &t);
+    transform_dy(v, pass, &t, first, end);
 }
 
 static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_task *task,
@@ -252,7 +256,7 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     dn_carver carver = dn_thread_scratch(v);
     const tile_block block = tile_block_create(v, part, task->prepared, &carver), *t = &block;
     if (task->prepared == NULL)
-        transform_dy(v, pass, t);
+        transform_dy(v, pass, t, 0, v->layer->outputs);
     for (int first = task->first; first < task->end; first += v->block) {
         const int rows = dn_block_rows(v, first);
         if (task->wgrad) {

@@ -1,4 +1,6 @@
 /* A file is written whole, in place of a former one; where that fails nothing partial is left. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,10 +35,50 @@ static void test_file_write(void **state)
     rmdir(PATH);
 }
 
+/* Where another process, which had made a/b, removes it, and what the system then says. */
+static struct {
+    const char *path;
+    int error;
+} lost;
+
+/* In place of the system's. */
+int mkdir(const char *path, mode_t mode)
+{
+    if (!lost.path || strcmp(path, lost.path) != 0)
+        return mkdirat(AT_FDCWD, path, mode);
+    lost.path = NULL;
+    assert_int_equal(rmdir("a/b"), 0);
+    errno = lost.error;
+    return -1;
+}
+
+/* A folder that goes while those in it are made is made again, and counts as made. */
+static void test_folder_lost(void **state)
+{
+    (void)state;
+    int made;
+    assert_int_equal(dn_make_folders("a/b"), DN_OK);
+    lost.path = "a/b"; /* it was there, and is not any more */
+    lost.error = EEXIST;
+    assert_int_equal(dn_make_folders_counted("a/b/c", &made), DN_OK);
+    assert_null(lost.path);
+    assert_int_equal(made, 2);
+    assert_int_equal(rmdir("a/b/c"), 0);
+    lost.path = "a/b/c";
+    lost.error = ENOENT;
+    assert_int_equal(dn_make_folders_counted("a/b/c", &made), DN_OK);
+    assert_null(lost.path);
+    assert_int_equal(made, 2);
+    assert_int_equal(symlink("nowhere", "link"), 0);
+    assert_int_equal(dn_make_folders("link/a"), DN_EIO);
+    assert_string_equal(dn_message(), "link: cannot make the folder: File exists");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TRIAL_TEST(test_file_write),
+        TRIAL_TEST(test_folder_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,11 +31,12 @@ int dn_is_folder(const char *path);
  * then none is left that it made. */
 dn_status dn_make_folders(const char *path);
 
-/* The same; *made = how many of the last folders of `path` it made, 0 where that was there. */
+/* The same; *made = how many of the last parts of `path` it made, 0 where that was there; "." and
+ * ".." behind one that it made count as made. */
 dn_status dn_make_folders_counted(const char *path, int *made);
 
-/* Removes the folder `path` and those above it, `count` in all, up to the first that is not empty.
- */
+/* Removes the folder `path` and those above it, `count` in all with "." and "..", up to the first
+ * that is not empty. */
 void dn_remove_folders(const char *path, int count);
 
 /* Makes the file `path` of bytes(size), in place of one of that name. On DN_EIO nothing partial is

@@ -18,6 +18,8 @@
 
 #include <xxhash.h>
 
+enum { WALKS = 100 }; /* each but the last ends where another process removed what it had made */
+
 dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
 {
     const int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
@@ -31,19 +33,29 @@ int dn_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* *made: folders that were made without one between them that was there. */
-static dn_status make_folder(const char *path, int *made)
+/* Whether the path ends in "." or "..", which nobody makes. Slashes at its end are cut off. */
+static int is_dots(char *path)
 {
-    if (mkdir(path, 0777) == 0) {
+    const char *const name = basename(path);
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* *made: parts of a path that were made, and dots behind them, without one between that was there.
+ * DN_ENOENT: it, or what it is in, is not there any more. */
+static dn_status make_folder(char *path, int *made)
+{
+    if ((*made > 0 && is_dots(path)) || mkdir(path, 0777) == 0) {
         ++*made;
         return DN_OK;
     }
     const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
-    DN_CHECK(access(path, F_OK) == 0, DN_EIO, "%s: cannot make the folder: %s", path,
-             strerror(error));
-    DN_CHECK(dn_is_folder(path), DN_EIO, "%s: found a file, expected a folder", path);
-    *made = 0;
-    return DN_OK;
+    if (dn_is_folder(path)) {
+        *made = 0;
+        return DN_OK;
+    }
+    DN_CHECK(access(path, F_OK) != 0, DN_EIO, "%s: found a file, expected a folder", path);
+    return dn_fail(error == ENOENT || error == EEXIST ? DN_ENOENT : DN_EIO,
+                   "%s: cannot make the folder: %s", path, strerror(error));
 }
 
 dn_status dn_temporary_path(char path[PATH_MAX], const char *program)
@@ -60,15 +72,13 @@ dn_status dn_make_folders(const char *path)
     return dn_make_folders_counted(path, &made);
 }
 
-dn_status dn_make_folders_counted(const char *path, int *made)
+/* Makes the parts of the path from the first on. After a failure none is left that it made. */
+static dn_status make_parts(const char *path, int *made)
 {
     char part[PATH_MAX];
-    const size_t length = strlen(path);
     dn_status status = DN_OK;
     *made = 0;
-    DN_CHECK(length > 0 && length < sizeof part, DN_EINVAL,
-             "a folder's path: found %zu characters, expected 1 to %zu", length, sizeof part - 1);
-    for (size_t end = 1; end <= length && status == DN_OK; end++) {
+    for (size_t end = 1; path[end - 1] != '\0' && status == DN_OK; end++) {
         if (path[end - 1] == '/' || (path[end] != '/' && path[end] != '\0'))
             continue;
         snprintf(part, sizeof part, "%.*s", (int)end, path);
@@ -79,11 +89,23 @@ dn_status dn_make_folders_counted(const char *path, int *made)
     return status;
 }
 
+dn_status dn_make_folders_counted(const char *path, int *made)
+{
+    const size_t length = strlen(path);
+    dn_status status = DN_ENOENT;
+    *made = 0;
+    DN_CHECK(length > 0 && length < PATH_MAX, DN_EINVAL,
+             "a folder's path: found %zu characters, expected 1 to %d", length, PATH_MAX - 1);
+    for (int i = 0; i < WALKS && status == DN_ENOENT; i++)
+        status = make_parts(path, made);
+    return status == DN_ENOENT ? DN_EIO : status;
+}
+
 void dn_remove_folders(const char *path, int count)
 {
     char part[PATH_MAX]; /* dirname writes in it */
     snprintf(part, sizeof part, "%s", path);
-    for (const char *at = part; count > 0 && rmdir(at) == 0; count--)
+    for (char *at = part; count > 0 && (is_dots(at) || rmdir(at) == 0); count--)
         at = dirname(part);
 }
 

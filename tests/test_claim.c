@@ -1,4 +1,5 @@
 /* A run's folder is one process's at a time, and nobody's once that has ended. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -8,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,8 +41,25 @@ static int remove_root(void **state)
     return rmdir(root);
 }
 
-/* Forks a process that takes the folder, and forks one of its own where `forks`, which soon gives
- * it up, and waits to be killed; returns when it has the folder. */
+static int waiting[2] = {-1, -1}; /* a pipe: a byte each time that the lock is found taken */
+static int removals;              /* so many times the file that was locked is removed */
+
+/* In place of the system's. */
+int flock(int file, int operation)
+{
+    const int result = (int)syscall(SYS_flock, file, operation), error = errno;
+    if (result != 0 && error == EWOULDBLOCK && waiting[1] >= 0)
+        assert_int_equal(write(waiting[1], "", 1), 1);
+    if (removals > 0) {
+        removals--;
+        assert_int_equal(unlink(lock), 0);
+    }
+    errno = error;
+    return result;
+}
+
+/* Forks a process that takes the folder, and forks one of its own where `forks`, which gives it up
+ * when somebody waits for it, and waits to be killed; returns when it has the folder. */
 static pid_t start_holder(int forks)
 {
     int ready[2];
@@ -51,8 +72,9 @@ static pid_t start_holder(int forks)
         const pid_t own = dn_claim_take(&claim, folder) == DN_OK && forks ? fork() : 0;
         if (write(ready[1], "", 1) == 1 && (!forks || own > 0))
             pause();
-        usleep(300000); /* the grandchild's end */
-        dn_claim_abandon(&claim);
+        close(waiting[1]);
+        if (read(waiting[0], &byte, 1) == 1) /* the grandchild's end */
+            dn_claim_abandon(&claim);
         _exit(0);
     }
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -92,6 +114,7 @@ static void test_forked(void **state)
     for (int is_new = 0; is_new < 2; is_new++) {
         if (is_new)
             unlink(lock), rmdir(folder);
+        assert_int_equal(pipe(waiting), 0);
         kill_holder(start_holder(1));
         dn_log_set_level(DN_QUIET);
         assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
@@ -99,6 +122,9 @@ static void test_forked(void **state)
         assert_int_equal(claim.made, is_new);
         assert_int_equal(access(lock, F_OK), 0);
         dn_claim_release(&claim);
+        close(waiting[0]);
+        close(waiting[1]);
+        waiting[0] = waiting[1] = -1;
     }
 }
 
@@ -146,19 +172,63 @@ static void test_abandoned_deep(void **state)
     assert_int_equal(access(root, F_OK), 0);
 }
 
-static void test_refused(void **state)
+/* "." and ".." in a path keep no folder from being removed. */
+static void test_abandoned_dots(void **state)
+{
+    (void)state;
+    char deep[128];
+    dn_claim claim = {.folder = ""};
+    snprintf(deep, sizeof deep, "%s/./a/b/.././c/./", root);
+    assert_int_equal(dn_claim_take(&claim, deep), DN_OK);
+    dn_claim_abandon(&claim);
+    snprintf(deep, sizeof deep, "%s/a", root);
+    assert_int_equal(access(deep, F_OK), -1);
+    assert_int_equal(access(root, F_OK), 0);
+}
+
+/* A lock that is removed each time that it is taken is none. */
+static void test_removed(void **state)
 {
     (void)state;
     dn_claim claim = {.folder = ""};
-    assert_int_equal(dn_claim_take(&claim, "/dev/null/x"), DN_EIO);
+    removals = 3;
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    assert_int_equal(removals, 0);
+    assert_int_equal(access(lock, F_OK), 0);
     dn_claim_release(&claim);
+    removals = 1000;
+    assert_int_equal(dn_claim_take(&claim, folder), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), "/run/lock: found it removed by other starts 100 times"));
+    assert_string_equal(claim.folder, "");
+    removals = 0;
+}
+
+/* No file may be opened: the folders that were made meanwhile go. */
+static void test_refused(void **state)
+{
+    (void)state;
+    char deep[128];
+    dn_claim claim = {.folder = ""};
+    struct rlimit files;
+    assert_int_equal(dn_claim_take(&claim, "/dev/null/x"), DN_EIO);
+    snprintf(deep, sizeof deep, "%s/a/b", root);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = files.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const dn_status status = dn_claim_take(&claim, deep);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_int_equal(status, DN_EIO);
+    assert_non_null(strstr(dn_message(), "/a/b/lock: cannot write: Too many open files"));
+    snprintf(deep, sizeof deep, "%s/a", root);
+    assert_int_equal(access(deep, F_OK), -1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),     cmocka_unit_test(test_forked),
-        cmocka_unit_test(test_abandoned), cmocka_unit_test(test_abandoned_deep),
+        cmocka_unit_test(test_taken),          cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_abandoned),      cmocka_unit_test(test_abandoned_deep),
+        cmocka_unit_test(test_abandoned_dots), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

@@ -127,15 +127,19 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
         file = open_lock(path, &denied);
         error = file < 0 ? 0 : lock_file(file, folder);
     }
-    if (error == EWOULDBLOCK) {
-        const dn_status status = refuse(file, folder);
-        close(file);
-        return status;
-    }
-    if (denied) {
+    dn_status status = DN_OK;
+    if (error == EWOULDBLOCK)
+        status = refuse(file, folder);
+    else if (denied)
+        status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
+    else if (is_removed(file, denied))
+        status = dn_fail(DN_EINVAL, "%s: found it removed by other starts %d times, expected none",
+                         path, ATTEMPTS);
+    if (status != DN_OK) {
         if (file >= 0)
             close(file);
-        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
+        dn_remove_folders(folder, made);
+        return status;
     }
     if (error)
         dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,

@@ -5,5 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 install "${build_packages[@]}" "${test_packages[@]}"
 build build -DCMAKE_BUILD_TYPE=Release "$@"
 mpi_settings
-ctest --test-dir build --output-on-failure -L unit -j "$(nproc)"
-ctest --test-dir build --output-on-failure -LE unit
+status=0
+ctest --test-dir build --output-on-failure -L unit -j "$(nproc)" || status=$?
+ctest --test-dir build --output-on-failure -LE unit || status=$?
+exit $status

@@ -30,7 +30,7 @@ dn_status made_up_read(void);
 /* Opens a split and checks all that it tells and holds. */
 void made_up_check(dn_split_id split);
 
-/* status is `expected` and the one line names the file and holds `text`. */
+/* status is `expected` and the one line begins with the file, or "./" and it, and holds `text`. */
 void made_up_expect(dn_status status, dn_status expected, const char *file, const char *text);
 
 /* Edits dataset.json by commands of sed; gives it the seal of what it holds, by the specification.

@@ -48,7 +48,7 @@ static void test_complete(void **state)
     assert_false(made_by(&o));
     assert_int_equal(truncate("made_up-train.tfrecord-00001-of-00003", 100), 0);
     assert_true(made_by(&o));
-    made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, ".", "CIFAR10");
+    made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, MANIFEST, "CIFAR10");
     assert_false(made);
 }
 
@@ -80,7 +80,7 @@ static void test_other_source(void **state)
     dn_raw_set other = made_up;
     const dn_records_options o = made_up_options();
     other.load = load_other_label;
-    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".", "other images or labels");
+    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".: ", "other images or labels");
     assert_false(made);
     assert_false(made_by(&o));
     assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
@@ -90,7 +90,7 @@ static void test_other_source(void **state)
     free(m);
     assert_false(made_by(&o));
     other.load = load_other_pixel;
-    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".", "other images or labels");
+    made_up_expect(dn_records_make(&other, &o, &made), DN_EINVAL, ".: ", "other images or labels");
 }
 
 /* Fewer shards: the files of the replaced records are gone. */

@@ -293,12 +293,16 @@ static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
 {
     char value[DN_PATH_SIZE];
-    size_t used = (size_t)snprintf(text, size, "[train]\n");
+    size_t used = (size_t)snprintf(text, size, "[train]\n"), line;
     for (const dn_option *o = dn_option_table; o->name && used < size; o++) {
         if (o->bearing == DN_FREE)
             continue;
         option_text(options, o, value);
-        used += (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
+        line = (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
+        DN_CHECK(line < INI_LINE_SIZE, DN_EINVAL,
+                 "--%s: found a value of %zu bytes, expected at most %zu, which can be read back",
+                 o->name, strlen(value), INI_LINE_SIZE - 1 - (line - strlen(value)));
+        used += line;
     }
     DN_CHECK(used < size, DN_EINVAL, "the configuration text: expected at most %zu bytes",
              size - 1);

@@ -140,7 +140,7 @@ int dn_options_given(const dn_options *options, const char *name);
 
 /* text(size) = the options that decide the trained weights, as INI text in a stable order that
  * reads back to the same bits. Those that stand for "automatic" must have been resolved before.
- * DN_EINVAL where the text does not fit. */
+ * DN_EINVAL where the text does not fit, or a line is longer than inih can read back. */
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
 
 /* Takes from a checkpoint's text what the user did not give. Where the user gave another value, it

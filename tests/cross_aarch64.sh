@@ -13,12 +13,13 @@ qemu=$(command -v qemu-aarch64 || command -v qemu-aarch64-static) ||
 root=/usr/aarch64-linux-gnu
 [[ -e $root/include/stdlib.h ]] || skip "$root has no C library (package libc6-dev-arm64-cross)"
 
-# compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors.
+# compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors. Such
+# a job cannot count: what it failed at is left in OBJECT.failed.
 compile() {
     (($(jobs -rp | wc -l) < $(nproc))) || wait -n || true
     { limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \
         -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
-        -o "$tmp/$1.o" 2>"$tmp/$1.error" || fail "compiling $2 for aarch64" "$tmp/$1.error"; } &
+        -o "$tmp/$1.o" 2>"$tmp/$1.error" || echo "$2" >"$tmp/$1.failed"; } &
 }
 compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide
@@ -37,6 +38,9 @@ for source in src/base/{status,program,peaks,math} src/kernels/{dispatch,generic
     compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
 done
 wait
+for failed in "$tmp"/*.failed; do
+    [[ ! -e $failed ]] || fail "compiling $(<"$failed") for aarch64" "${failed%.failed}.error"
+done
 limited "$compiler" "$tmp"/*.o -fopenmp -lm -o "$tmp/check_kernels" || {
     fail "linking for aarch64"
     finish

@@ -49,11 +49,13 @@ static dn_status make_folder(char *path, int *made)
         return DN_OK;
     }
     const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
-    if (dn_is_folder(path)) {
+    struct stat info;        /* of one moment: another process may remove it and make it again */
+    const int found = stat(path, &info) == 0;
+    if (found && S_ISDIR(info.st_mode)) {
         *made = 0;
         return DN_OK;
     }
-    DN_CHECK(access(path, F_OK) != 0, DN_EIO, "%s: found a file, expected a folder", path);
+    DN_CHECK(!found, DN_EIO, "%s: found a file, expected a folder", path);
     return dn_fail(error == ENOENT || error == EEXIST ? DN_ENOENT : DN_EIO,
                    "%s: cannot make the folder: %s", path, strerror(error));
 }

@@ -206,8 +206,8 @@ typedef struct dn_product_kernels {
      * (that of a DN_PLANAR x is DN_FORM_PAD wide and finite). */
     void (*gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                  const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate);
-    int by_blas; /* 1: the order of a gemm's sums may follow from n, and packed dy is in one, not in
-                    panels of DN_LANES outputs */
+    int by_blas; /* 1: the order of a gemm's sums may follow from n, and packed dy is one matrix; 0:
+                    packed dy is panels of DN_LANES outputs, which may be packed apart */
 
     /* dgrad of a 1x1, fused with what follows it backward: gemm over grad->n pixels of dy(inputs,
      * n), then norm_relu_grad of what it would have written, in one pass over grad->sum whose

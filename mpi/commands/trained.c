@@ -113,8 +113,10 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
         DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
     else if (t->told.data == NULL)
         DN_TRY(number_classes(t, o));
-    else
-        t->data = t->told.data, t->told.data = NULL;
+    else {
+        t->data = t->told.data;
+        t->told.data = NULL;
+    }
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",

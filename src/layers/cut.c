@@ -2,9 +2,9 @@
  * How the work of a layer is cut: forward into pieces or parts of them, backward into tasks.
  *
  * Pieces and slices follow from the shape alone, and with them the order of every sum. What changes
- * no sum's order follows from the number of threads as well: parts forward, ranges of channel
- * blocks, and whether a task makes both gradients. Tasks of one slice need the same of the output's
- * gradient: where there are several, and it fits, it is prepared first.
+ * no sum's order follows from the number of threads as well: parts forward; blocks of channels and
+ * ranges of them backward, and whether a task makes both gradients. Tasks of one slice need the
+ * same of the output's gradient: where there are several, and it fits, it is prepared first.
  */
 #include <math.h>
 

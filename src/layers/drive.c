@@ -71,9 +71,9 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
     {
         if (v->layer->gamma != NULL)
             dn_norm_prepare(v, pass);
-        if (v->packed)
+        if (v->packed) {
             dn_pack_weights(v);
-        else {
+        } else { /* packing ends with one */
 #pragma omp barrier
         }
         if (v->parts > 1) {
@@ -144,13 +144,13 @@ static dn_task task_of_range(const dn_visit *v, int range)
 
 /* Slice `slice` of the pieces and a range: the weights' gradient, and unless it is done apart the
  * input's. */
-static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int range, int with_dgrad)
+static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int range)
 {
     const int pieces = v->out->layout.pieces, slices = v->slices;
     dn_task task = task_of_range(v, range);
     task.slice = slice;
     task.wgrad = !v->layer->weight->frozen; /* else it stays 0 */
-    task.dgrad = with_dgrad && v->layer->gamma != NULL;
+    task.dgrad = !v->split && v->layer->gamma != NULL;
     memset(dn_wgrad_at(v, slice, task.first), 0,
            dn_wgrad_size(v, task.end - task.first) * sizeof(float));
     for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++)
@@ -169,7 +169,7 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
 
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
-    const int slices = v->slices, ranges = v->ranges, tasks = slices * ranges;
+    const int ranges = v->ranges, tasks = v->slices * ranges;
     const int apart = v->split ? v->out->layout.pieces * ranges : 0;
 #pragma omp parallel
     {
@@ -180,11 +180,11 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < tasks + apart; i++)
             if (i < tasks)
-                run_slice(v, pass, i / ranges, i % ranges, !v->split);
+                run_slice(v, pass, i / ranges, i % ranges);
             else
                 run_dgrad(v, pass, (i - tasks) / ranges, (i - tasks) % ranges);
-        if (slices > 1)
-            dn_wgrad_merge(v, slices);
+        if (v->slices > 1)
+            dn_wgrad_merge(v);
         if (v->layer->gamma != NULL)
             dn_norm_sums_merge(v);
     }

@@ -47,7 +47,7 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first);
 
 /* The leaf's gradient = the slices' sums, added in order. A work-sharing loop without a barrier at
  * its end. */
-void dn_wgrad_merge(const dn_visit *v, int slices);
+void dn_wgrad_merge(const dn_visit *v);
 
 /* The same of input channels [first, end) where there is one slice: by the thread that made it. */
 void dn_wgrad_move(const dn_visit *v, int first, int end);

@@ -222,11 +222,11 @@ void dn_wgrad_move(const dn_visit *v, int first, int end)
             merge_block(v, 1, c, o);
 }
 
-void dn_wgrad_merge(const dn_visit *v, int slices)
+void dn_wgrad_merge(const dn_visit *v)
 {
     const int block = v->block;
 #pragma omp for schedule(static) collapse(2) nowait
     for (int first = 0; first < v->layer->weights_in; first += block)
         for (int o = 0; o < v->layer->outputs; o += DN_LANES)
-            merge_block(v, slices, first, o);
+            merge_block(v, v->slices, first, o);
 }

@@ -14,7 +14,7 @@ enum {
     SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
     MAX_SLICES = 64,
     SLICES_A_THREAD = 4,      /* below which channels are cut as well */
-    TASKS_A_THREAD = 8,       /* into so many tasks */
+    TASKS_A_THREAD = 3,       /* into so many tasks: each of them reads dy again */
     PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
 };
 

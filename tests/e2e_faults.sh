@@ -202,11 +202,13 @@ hash=$(last_hash "$out") || hash=none
 
 # ---- nobody reads the output ----
 
+# SIGPIPE may end mpirun itself when it passes on the last lines, and its files stay behind: only what
+# the ranks leave counts.
 left_alone $steps
 out=$tmp/unread
-on_ranks 2 "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 \
-    --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps 2>"$out.log" |
-    head -n 1 >"$out.first"
+OMPI_MCA_orte_tmpdir_base=$tmp on_ranks 2 "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
+    --out "$out" --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps \
+    2>"$out.log" | head -n 1 >"$out.first" || true
 grep -q "^fashion-mnist-tiny on the data in $data, ranks: " "$out.first" ||
     fail "$out: expected what is trained on what" "$out.first"
 [[ $(last_hash "$out") == "$expected_hash" ]] || fail "$out: expected $expected_hash" "$out.log"

@@ -11,9 +11,9 @@
 #include "layers/gemm.h"
 
 enum {
-    SLICE_PIXELS = 2048, /* fewer, and adding up a slice's gradient costs more than it spreads */
+    SLICE_PIXELS = 2048, /* below half, adding up a slice's gradient costs more than it spreads */
     MAX_SLICES = 64,
-    SLICES_A_THREAD = 4,      /* below which channels are cut as well */
+    SLICES_A_THREAD = 2,      /* below which channels are cut as well */
     TASKS_A_THREAD = 3,       /* into so many tasks: each of them reads dy again */
     PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
 };
@@ -78,13 +78,15 @@ static int part_units(const dn_visit *v)
 
 /* ---- backward ---- */
 
+/* As few pieces in each as make more than half of SLICE_PIXELS, a power of two: like most batches
+ * and numbers of threads, so that no slice is longer and no thread has more of them. */
 static int slice_count(const dn_visit *v)
 {
-    const int pieces = v->out->layout.pieces;
-    const double wanted = ceil(dn_map_pixels(v->out) / SLICE_PIXELS);
-    const int most = wanted < MAX_SLICES ? (int)wanted : MAX_SLICES;
-    /* As many pieces in each, so that no thread waits for another's longer one. */
-    return divide_up(pieces, divide_up(pieces, most));
+    const double most = fmax(dn_map_pixels(v->out) / SLICE_PIXELS, 1);
+    int slices = v->out->layout.pieces;
+    for (int pieces = 2; slices >= 2 * most || slices > MAX_SLICES; pieces *= 2)
+        slices = divide_up(v->out->layout.pieces, pieces);
+    return slices;
 }
 
 /* 1: there are too few blocks for the threads, so that halves are better, of which kernels make a
@@ -95,12 +97,19 @@ static int is_better_halved(const dn_visit *v)
     return tasks < v->threads && v->block % 2 == 0 && !v->products->by_blas;
 }
 
+/* 1: the slices alone keep all threads busy. */
+static int are_enough_slices(const dn_visit *v)
+{
+    const int rounds = divide_up(v->slices, v->threads);
+    return rounds >= SLICES_A_THREAD && v->slices >= WORTH_CUTTING * rounds * v->threads;
+}
+
 /* Ranges that a slice's channel blocks are cut into. */
 static int range_count(const dn_visit *v)
 {
     const int blocks = divide_up(v->layer->weights_in, v->block);
     const int wanted = divide_up(TASKS_A_THREAD * v->threads, v->slices);
-    if (v->slices >= SLICES_A_THREAD * v->threads)
+    if (v->threads == 1 || are_enough_slices(v))
         return 1;
     return wanted < blocks ? wanted : blocks;
 }

@@ -2,9 +2,8 @@
 #include "layers/layout.h"
 
 enum {
-    ROW_PIXELS = 512,    /* images are put side by side up to about so many pixels */
-    PIECE_PIXELS = 1024, /* and larger ones cut into pieces of about so many */
-    MIN_BLOCKS = 4       /* but a batch makes no fewer image blocks than this */
+    ROW_PIXELS = 512,   /* images are put side by side up to about so many pixels */
+    PIECE_PIXELS = 1024 /* and larger ones cut into pieces of about so many */
 };
 
 size_t dn_row_stride(size_t floats)
@@ -17,7 +16,7 @@ size_t dn_row_stride(size_t floats)
 static int images_of_block(int images, size_t pixels)
 {
     int count = 1;
-    while (2 * count * MIN_BLOCKS <= images && (size_t)(2 * count) * pixels <= ROW_PIXELS)
+    while (2 * count <= images && (size_t)(2 * count) * pixels <= ROW_PIXELS)
         count *= 2;
     return count;
 }

@@ -54,9 +54,10 @@ typedef struct dn_net_options {
     dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
                        gradients are fp32 */
     int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
-    int recompute;  /* 1: no bottleneck map is kept, all are recomputed in the backward pass: the
-                       same bits, in less memory, for one more 1x1 convolution a layer; 0: only the
-                       cheapest, where weights, momentum and gradients outweigh the maps */
+    int recompute;  /* 1: no bottleneck map is kept, nor one that the stem pools, all are recomputed
+                       in the backward pass: the same bits, in less memory, for one more 1x1
+                       convolution a layer; 0: only the cheapest, where weights, momentum and
+                       gradients outweigh the maps */
     /* Probabilities of dropout (Srivastava et al. 2014): */
     float dropout;            /* of a value, after each dense layer's last convolution */
     float channel_dropout;    /* of a whole channel of an image, there */

@@ -242,7 +242,7 @@ const dn_option dn_option_table[] = {
      "of the stored maps, and of products where the processor has such; weights, sums and "
      "statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
-     "least memory: all bottleneck maps are recomputed in the backward pass"},
+     "least memory: bottleneck and stem maps are recomputed in the backward pass"},
     {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},

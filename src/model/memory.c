@@ -17,7 +17,7 @@
 #include "model/model.h"
 
 enum {
-    RECOMPUTED_PART = 24,    /* of a step's products may go into recomputed bottleneck maps */
+    RECOMPUTED_PART = 28,    /* of a step's products may go into recomputed maps */
     IMAGE_PAD = 3 * DN_LANES /* floats that kernels read behind the images */
 };
 
@@ -29,11 +29,11 @@ static int last_time(const dn_net *net)
 
 /* ---- what is recomputed ---- */
 
-/* Layers whose output is cheap to compute again, that is of few inputs, first. */
-static int by_inputs(const void *a, const void *b)
+/* Layers whose output is cheap to compute again, that is of few weights a channel, first. */
+static int by_weights(const void *a, const void *b)
 {
     const dn_layer *x = *(const dn_layer *const *)a, *y = *(const dn_layer *const *)b;
-    return x->inputs != y->inputs ? x->inputs - y->inputs : x->index - y->index;
+    return x->weights_in != y->weights_in ? x->weights_in - y->weights_in : x->index - y->index;
 }
 
 static double forward_flops(const dn_net *net, int layer)
@@ -52,8 +52,8 @@ static int weights_outweigh_maps(const dn_net *net)
     return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
 }
 
-/* All bottleneck maps are recomputed where asked for. Elsewhere those of the first layers may be:
- * few products for large maps, a bargain in deep nets with small batches. */
+/* All single maps are recomputed where asked for. Elsewhere those of the first layers may be: few
+ * products for large maps, a bargain in deep nets with small batches. */
 static dn_status mark_recomputed(dn_net *net)
 {
     const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
@@ -64,10 +64,10 @@ static dn_status mark_recomputed(dn_net *net)
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
         left += share * forward_flops(net, i);
-        if (l->out >= 0 && net->maps[l->out].bottleneck)
+        if (l->out >= 0 && net->maps[l->out].is_single)
             layers[count++] = l;
     }
-    qsort(layers, (size_t)count, sizeof *layers, by_inputs);
+    qsort(layers, (size_t)count, sizeof *layers, by_weights);
     for (int i = 0; i < count; i++) {
         left -= forward_flops(net, layers[i]->index);
         if (left < 0 && !net->options.recompute)

@@ -82,9 +82,9 @@ static int part_units(const dn_visit *v)
  * and numbers of threads, so that no slice is longer and no thread has more of them. */
 static int slice_count(const dn_visit *v)
 {
-    const double most = fmax(dn_map_pixels(v->out) / SLICE_PIXELS, 1);
+    const double wanted = fmax(dn_map_pixels(v->out) / SLICE_PIXELS, 1);
     int slices = v->out->layout.pieces;
-    for (int pieces = 2; slices >= 2 * most || slices > MAX_SLICES; pieces *= 2)
+    for (int pieces = 2; slices >= 2 * wanted || slices > MAX_SLICES; pieces *= 2)
         slices = divide_up(v->out->layout.pieces, pieces);
     return slices;
 }

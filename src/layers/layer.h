@@ -46,7 +46,7 @@ typedef struct dn_feature_map {
     double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
     size_t statistics;          /* offset in the leaf: means, then unbiased variances */
     int written, read;          /* first layer that writes it, last layer that reads it */
-    int is_single;              /* 1: one convolution writes all of it, and one layer reads it */
+    int recomputable;           /* 1: one convolution writes all of it, and one layer reads it */
     int recomputed;             /* 1: not kept for the backward pass but computed again there */
     void *data, *backward_data; /* (image blocks, channels, stride) elements; the same unless
                                    recomputed */

@@ -106,7 +106,7 @@ static int build_stem(dn_net *net)
     if (!is_pooled)
         return out;
     const int block = add_map(net, "block 1", after_stride(rows), after_stride(columns));
-    net->maps[out].is_single = 1;
+    net->maps[out].recomputable = 1;
     add_layer(net, &dn_layer_max_pool, out, block, spec->stem_channels, "features.norm0", NULL);
     return block;
 }
@@ -131,7 +131,7 @@ static void build_dense_layer(dn_net *net, int b, int l, int map)
         char name[48];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
         in = add_map(net, name, layout.height, layout.width);
-        net->maps[in].is_single = 1;
+        net->maps[in].recomputable = 1;
         add_half(net, b, l, 1, &dn_layer_conv1x1, map, in, wide);
     }
     dn_layer *last =

@@ -52,8 +52,8 @@ static int weights_outweigh_maps(const dn_net *net)
     return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
 }
 
-/* All single maps are recomputed where asked for. Elsewhere those of the first layers may be: few
- * products for large maps, a bargain in deep nets with small batches. */
+/* All recomputable maps are recomputed where asked for. Elsewhere those of the first layers may be:
+ * few products for large maps, a bargain in deep nets with small batches. */
 static dn_status mark_recomputed(dn_net *net)
 {
     const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
@@ -64,7 +64,7 @@ static dn_status mark_recomputed(dn_net *net)
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
         left += share * forward_flops(net, i);
-        if (l->out >= 0 && net->maps[l->out].is_single)
+        if (l->out >= 0 && net->maps[l->out].recomputable)
             layers[count++] = l;
     }
     qsort(layers, (size_t)count, sizeof *layers, by_weights);

@@ -140,16 +140,23 @@ INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16
     }
 }
 
+/* Asks for 32 pixels from p on of a row that follows soon. */
+INLINE void prefetch_step(const dn_form form, const source_row *s, size_t p)
+{
+    const size_t ahead = ROWS_AHEAD * (form == DN_PAIRED ? 2 : 1) * s->x_ld;
+    __builtin_prefetch(s->x[0] + ahead + p);
+    if (form == DN_PAIRED)
+        __builtin_prefetch(s->x[1] + ahead + p);
+}
+
 /* A row without border, n pixels. */
 INLINE void put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
 {
     const size_t width = form == DN_PAIRED ? 2 : 1;
-    const size_t ahead = ROWS_AHEAD * width * s->x_ld;
     size_t p = 0;
     for (; p + STEP <= n; p += STEP) {
-        __builtin_prefetch(s->x[0] + ahead + p);
+        prefetch_step(form, s, p);
         if (form == DN_PAIRED) {
-            __builtin_prefetch(s->x[1] + ahead + p);
             put_pixels(form, s, p, to + 2 * p);
             put_pixels(form, s, p + DN_LANES, to + 2 * p + STEP);
         } else {
@@ -184,6 +191,8 @@ INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *pa
         zero_pixels(form, row, (size_t)padded->skip * pitch);
         row += e * (size_t)padded->skip * pitch;
         for (int r = 0; r < padded->rows; r++, from += width, row += e * pitch) {
+            for (size_t p = 0; p < width; p += STEP)
+                prefetch_step(form, s, from + p);
             for (size_t p = 0; p < width; p += DN_LANES)
                 put_pixels(form, s, from + p, row + e * p);
             zero_pixels(form, row + e * width, 1);

@@ -191,6 +191,10 @@ static void ISA(round)(dn_form form, int rows, size_t n, const float *x, size_t 
 }
 
 static const dn_operand_kernels operands = {
-    .norm_relu = ISA(norm_relu), .round = ISA(round), .backward_block = 32};
+    .norm_relu = ISA(norm_relu),
+    .round = ISA(round),
+    .forward_block = 192,
+    .backward_block = 32,
+};
 
 const dn_product_kernels ISA(dn_products) = PRODUCTS(.operands = &operands);

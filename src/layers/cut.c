@@ -41,14 +41,21 @@ static int part_count(const dn_visit *v)
     return count;
 }
 
+/* Products with operands of their own want other blocks than those of kinds, but of a 7x7's rows.
+ */
 static int channel_block(const dn_visit *v)
 {
     const dn_layer_kind *kind = v->layer->kind;
+    const dn_operand_kernels *operands = v->products->operands;
     const int own = v->backward ? kind->backward_block : kind->forward_block;
     const int all = v->layer->weights_in;
-    if (v->products->operands != NULL && kind->fills_forms)
-        return v->backward ? v->products->operands->backward_block : all;
-    return own > 0 ? own : all;
+    if (own == 0)
+        return all;
+    if (operands == NULL || kind->im2col)
+        return own;
+    if (v->backward)
+        return operands->backward_block;
+    return kind->fills_forms ? all : operands->forward_block;
 }
 
 /* ---- forward ---- */

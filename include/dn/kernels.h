@@ -183,9 +183,9 @@ typedef struct dn_operand_kernels {
     void (*round)(dn_form form, int rows, size_t n, const float *x, size_t x_ld, float *to,
                   size_t to_ld);
 
-    /* Input channels of a block: forward, unless one has them all, so many that their products
-     * outweigh putting sums down and taking them up again; backward, what fills the tiles of wgrad
-     * and of the input's gradient. */
+    /* Input channels of a block. Forward, where they are rounded from a panel: so many that their
+     * products outweigh putting sums down and taking them up again. Backward: what fills the tiles
+     * of wgrad and of the input's gradient. */
     int forward_block, backward_block;
 } dn_operand_kernels;
 

@@ -41,8 +41,8 @@ static int part_count(const dn_visit *v)
     return count;
 }
 
-/* Products with operands of their own want other blocks than those of kinds, but of a 7x7's rows.
- */
+/* The kind's, or what products with operands of their own do best with; a 7x7 is always gathered an
+ * image channel at a time. */
 static int channel_block(const dn_visit *v)
 {
     const dn_layer_kind *kind = v->layer->kind;

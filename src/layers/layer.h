@@ -153,7 +153,8 @@ typedef struct dn_layer_kind {
     int kernel; /* pixels of its side */
 
     /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels of a channel block, 0: all */
+    int forward_block, backward_block; /* input channels of a channel block, 0: all; of products
+                                          with operands of their own see cut.c */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
 
@@ -161,7 +162,7 @@ typedef struct dn_layer_kind {
     int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over
                         DN_DX_PIXELS at a time */
     int fills_forms; /* 1: fill writes operands in every form, of any number of channels, without a
-                        panel: channel blocks are then as those products want them */
+                        panel: forward, one block then has all of them */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
     void (*fill)(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);

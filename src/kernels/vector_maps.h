@@ -19,15 +19,6 @@ INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const float *g, c
     return affine ? k[0] * load(g + p) + value : relu(value);
 }
 
-/* Asks for pixels from p on of a row that follows soon. */
-INLINE void NAMED(prefetch_sources)(const int affine, const float *g, size_t g_ld, const ELEMENT *x,
-                                    size_t x_ld, size_t p)
-{
-    if (affine)
-        __builtin_prefetch(g + PREFETCH_ROWS * g_ld + p);
-    __builtin_prefetch(x + PREFETCH_ROWS * x_ld + p);
-}
-
 /* Fills one channel's row as `padded` lays it out, from its source g and x. */
 INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const vec k[3],
                                const float *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
@@ -37,7 +28,9 @@ INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const 
     const size_t n = dn_padded_floats(padded), total = dn_round_lanes(n);
     if (!dn_padded_bordered(padded)) {
         for (size_t p = 0; p < n; p += DN_VL) {
-            NAMED(prefetch_sources)(affine, g, g_ld, x, x_ld, p);
+            if (affine)
+                __builtin_prefetch(g + PREFETCH_ROWS * g_ld + p);
+            __builtin_prefetch(x + PREFETCH_ROWS * x_ld + p);
             store(to + p, NAMED(fill_value)(affine, k, g, x, p));
         }
         memset(to + n, 0, (total - n) * sizeof *to);
@@ -49,8 +42,6 @@ INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const 
         size_t from = (size_t)i * padded->source_image;
         row = clear(row, (size_t)padded->skip * pitch);
         for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {
-            for (size_t p = 0; p < width; p += DN_LANES)
-                NAMED(prefetch_sources)(affine, g, g_ld, x, x_ld, from + p);
             for (size_t p = 0; p < width; p += DN_VL)
                 store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
             row[width] = 0;

@@ -45,19 +45,24 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return tiles * tile_pairs(inputs, taps);
 }
 
-/* A step of weights whose outputs stand side by side, as those of the input's gradient of a 1x1 do:
- * pairs of inputs, turned. */
-INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, int first, int skipped)
+/* A step of a tile: its first input, how many of its inputs another step has, and where those of
+ * the layer end. */
+typedef struct pack_step {
+    int first, skipped, end;
+} pack_step;
+
+/* One whose outputs stand side by side, as those of the input's gradient of a 1x1 do: pairs of
+ * inputs, turned. */
+INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, const pack_step *s)
 {
     const size_t left = (size_t)(from->outputs - o);
-    const float *w = from->w + first * from->in_step + o;
+    const float *w = from->w + s->first * from->in_step + o;
     vec m[DN_LANES] = {{0}};
-    for (int k = skipped; k < STEP && first + k < from->inputs; k += 2) {
+    for (int k = s->skipped; k < s->end; k += 2) {
         const float *const pair = w + k * from->in_step;
         __builtin_prefetch(pair + DN_PACK_OUTPUTS);
         __builtin_prefetch(pair + from->in_step + DN_PACK_OUTPUTS);
-        const vec second =
-            first + k + 1 < from->inputs ? load_some(pair + from->in_step, left) : (vec){0};
+        const vec second = k + 1 < s->end ? load_some(pair + from->in_step, left) : (vec){0};
         m[k / 2] = (vec)paired(load_some(pair, left), second);
     }
     transpose_words(m);
@@ -66,26 +71,40 @@ INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, int fir
         store((float *)(packed + i * STEP), m[i]);
 }
 
+/* One whose inputs stand side by side, as those of a 1x1 do. */
+INLINE void pack_straight(uint16_t *packed, const dn_weights *from, int o, const pack_step *s)
+{
+    const float *w = from->w + o * from->out_step + s->first;
+    for (int i = 0; i < PACK_ROWS; i++, packed += STEP, w += from->out_step)
+        store_words(packed, o + i < from->outputs ? planar_step(w, (size_t)s->end) : (words){0});
+}
+
+/* Any, of one tap. */
+static void ISA(pack_any)(uint16_t *packed, const dn_weights *from, int o, const pack_step *s,
+                          int tap)
+{
+    const float *w = from->w + o * from->out_step + s->first * from->in_step + tap;
+    float rows[PACK_ROWS][STEP];
+    for (int i = 0; i < PACK_ROWS; i++, w += from->out_step)
+        for (int k = 0; k < STEP; k++)
+            rows[i][k] =
+                o + i < from->outputs && k >= s->skipped && k < s->end ? w[k * from->in_step] : 0;
+    for (int i = 0; i < PACK_ROWS; i++, packed += STEP)
+        store_words(packed, planar_step(rows[i], STEP));
+}
+
 /* One step of the weights of PACK_ROWS outputs from `o` on. */
 static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int step, int tap)
 {
     const int first = 2 * first_pair(count_pairs(from->inputs), step);
-    const int skipped = step * STEP - first;
-    const int end = from->inputs - first < STEP ? from->inputs - first : STEP;
-    if (from->out_step == 1) {
-        pack_turned(packed, from, o, first, skipped);
-        return;
-    }
-    const int dense = from->in_step == 1 && skipped == 0; /* as those of a 1x1 are */
-    for (int i = 0; i < PACK_ROWS; i++, packed += STEP) {
-        const float *w = from->w + (o + i) * from->out_step + first * from->in_step + tap;
-        const int is_output = o + i < from->outputs;
-        float row[STEP] = {0};
-        for (int k = skipped; k < end && is_output && !dense; k++)
-            row[k] = w[k * from->in_step];
-        store_words(packed,
-                    is_output && dense ? planar_step(w, (size_t)end) : planar_step(row, STEP));
-    }
+    const int left = from->inputs - first;
+    const pack_step s = {first, step * STEP - first, left < STEP ? left : STEP};
+    if (from->out_step == 1)
+        pack_turned(packed, from, o, &s);
+    else if (from->in_step == 1 && s.skipped == 0)
+        pack_straight(packed, from, o, &s);
+    else
+        ISA(pack_any)(packed, from, o, &s, tap);
 }
 
 static void ISA(pack)(float *packed, const dn_weights *weights)

@@ -42,7 +42,7 @@ typedef struct bench {
     dn_padded padded, out;
     dn_taps taps;
     size_t first, n; /* what products go over: n pixels from `first` on */
-    dn_guarded x[DN_DTYPES], padded_x, y, packed, packed_dy, weights, dw, rows;
+    dn_guarded x[DN_DTYPES], gradient[DN_DTYPES], padded_x, y, packed, packed_dy, weights, dw, rows;
     dn_trial_operand operand[DN_FORMS];
     dn_winograd_bench winograd;
 } bench;
@@ -84,7 +84,7 @@ static void call_kernel(const void *of)
     const bench *b = w->b;
     const dn_dtype dtype = w->dtype;
     const dn_map_kernels *on_maps = &k->on_maps[dtype];
-    const dn_guarded *gradient = &b->x[DN_FP32], *map = &b->x[dtype];
+    const dn_guarded *gradient = &b->gradient[dtype], *map = &b->x[dtype];
     const int outputs = b->shape->outputs, inputs = b->shape->inputs;
     const float *row[4];
     for (int i = 0; i < 4; i++)
@@ -97,10 +97,10 @@ static void call_kernel(const void *of)
                                 b->y.ld, 0);
         break;
     case DGRAD_NORM_RELU:
-        k->products[dtype].dgrad_norm_relu(b->packed.data, inputs, x, b->padded_x.ld,
-                                           &(dn_norm_grad){outputs, b->n, NULL, map->data,
-                                                           b->y.data, 0, map->ld, b->y.ld, row[0],
-                                                           row[1], row[2], row[3], 1, b->dw.data});
+        k->products[dtype].dgrad_norm_relu(
+            b->packed.data, inputs, x, b->padded_x.ld,
+            &(dn_norm_grad){outputs, b->n, NULL, map->data, gradient->data, 0, map->ld,
+                            gradient->ld, row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
     case PACK_DY:
         k->products[dtype].pack_dy(b->packed_dy.data, outputs, b->n, b->y.data, b->y.ld);
@@ -132,8 +132,8 @@ static void call_kernel(const void *of)
         break;
     case NORM_RELU_GRAD:
         on_maps->norm_relu_grad(&(dn_norm_grad){
-            inputs, b->piece.pixels, b->padded_x.data, map->data, b->padded_x.data, b->padded_x.ld,
-            map->ld, b->padded_x.ld, row[0], row[1], row[2], row[3], 1, b->dw.data});
+            inputs, b->piece.pixels, b->padded_x.data, map->data, gradient->data, b->padded_x.ld,
+            map->ld, gradient->ld, row[0], row[1], row[2], row[3], 1, b->dw.data});
         break;
     default:
         dn_winograd_bench_call(&b->winograd, (dn_winograd_part)(w->kernel - WINOGRAD));
@@ -156,16 +156,16 @@ static void work_of(bench_kernel kernel, dn_dtype dtype, const bench *b, double 
         products[0],    products[0],    0, products[0],    2 * inputs * n, 2 * inputs * n,
         2 * inputs * n, 4 * inputs * n, 0, 4 * inputs * n, 7 * inputs * n};
     const double bytes_of[WINOGRAD] = {products[1],
-                                       products[1] + (4 + element) * outputs * n,
+                                       products[1] + (3 * element - 4) * outputs * n,
                                        8 * outputs * n,
                                        products[1],
                                        (2 + element) * inputs * n,
                                        (2 + element) * inputs * n,
                                        (4 + element) * inputs * n,
-                                       (8 + element) * inputs * n,
+                                       (4 + 2 * element) * inputs * n,
                                        (4 + element) * outputs * n,
                                        element * inputs * n,
-                                       (12 + element) * inputs * n};
+                                       (4 + 3 * element) * inputs * n};
     *flops = flops_of[kernel];
     *bytes = bytes_of[kernel];
 }
@@ -223,8 +223,10 @@ static bench bench_create(const bench_shape *s)
     const size_t extent = dn_padded_floats(&b.padded) + 2 * DN_LANES;
     const size_t cells = (size_t)(s->outputs * s->inputs * s->taps);
     const int most = s->outputs > s->inputs ? s->outputs : s->inputs;
-    for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
+    for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
         b.x[dtype] = dn_trial_filled_map((dn_dtype)dtype, most, extent, extent);
+        b.gradient[dtype] = dn_trial_filled_map((dn_dtype)dtype, most, extent, extent);
+    }
     b.padded_x = dn_trial_filled(s->inputs, 1, extent, extent);
     b.y = dn_trial_filled(s->outputs, 0, extent, extent);
     b.weights = dn_trial_filled(1, 0, cells, cells);
@@ -236,8 +238,8 @@ static bench bench_create(const bench_shape *s)
 
 static void bench_destroy(bench *b)
 {
-    DN_GUARDED_DESTROY(&b->x[DN_FP32], &b->x[DN_BF16], &b->padded_x, &b->y, &b->weights, &b->dw,
-                       &b->rows);
+    DN_GUARDED_DESTROY(&b->x[DN_FP32], &b->x[DN_BF16], &b->gradient[DN_FP32], &b->gradient[DN_BF16],
+                       &b->padded_x, &b->y, &b->weights, &b->dw, &b->rows);
 }
 
 static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, bench *b,

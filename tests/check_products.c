@@ -137,7 +137,7 @@ void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n)
     dn_guarded w, x = dn_trial_filled(inputs, 0, n, padded);
     dn_guarded map = dn_trial_filled_map(dtype, rows, n, padded);
     dn_guarded v = dn_trial_filled(4, 0, count, count), y = dn_trial_matrix(rows, 0, padded);
-    dn_guarded to[2] = {dn_trial_matrix(rows, 0, padded), dn_trial_matrix(rows, 0, padded)};
+    dn_guarded to[2] = {dn_trial_map(dtype, rows, padded), dn_trial_map(dtype, rows, padded)};
     dn_guarded sums[2] = {dn_trial_matrix(1, 0, 2 * count), dn_trial_matrix(1, 0, 2 * count)};
     const dn_weights weights = make_weights(&w, rows, inputs, 1, 0);
     dn_norm_grad args[2];
@@ -173,8 +173,8 @@ void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n)
         k->on_maps[dtype].norm_relu_grad(&args[0]);
         products->dgrad_norm_relu(packed.data, inputs, x.data, x.ld, &args[1]);
         for (int r = 0; r < rows; r++)
-            if (memcmp(dn_guarded_row(&to[0], r), dn_guarded_row(&to[1], r), n * sizeof(float)) !=
-                0)
+            if (memcmp(dn_guarded_at(&to[0], r, 0), dn_guarded_at(&to[1], r, 0),
+                       n * dn_dtype_size(dtype)) != 0)
                 dn_trial_fail("dgrad_norm_relu, row %d: other bits than in two steps", r);
         if (memcmp(sums[0].data, sums[1].data, 2 * count * sizeof(float)) != 0)
             dn_trial_fail("dgrad_norm_relu: other sums than in two steps");
@@ -238,7 +238,7 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int 
  * these may round to bf16, their operands are bf16 values already. */
 typedef struct layer {
     const dn_layout *layout;
-    dn_dtype dtype; /* of the maps x and y; gradients are floats */
+    dn_dtype dtype; /* of the maps x and y, and of dy */
     dn_piece piece;
     dn_padded padded, out; /* with the halo rows of a band, and without */
     ptrdiff_t source;      /* where the padded layout's source begins in a channel's row */
@@ -379,7 +379,7 @@ static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
         on_maps->norm_relu(1, &l->padded, dn_guarded_at(&l->x, c, l->source), 0, &identity[0],
                            &identity[1], x.data + (size_t)c * x.ld, 0);
     for (int o = 0; o < l->outputs; o++)
-        on_maps->affine(1, &l->padded, dn_guarded_row(&l->dy, o) + l->source, 0,
+        on_maps->affine(1, &l->padded, dn_guarded_at(&l->dy, o, l->source), 0,
                         dn_guarded_at(&l->x, 0, l->source), 0, identity,
                         dy.data + (size_t)o * dy.ld, 0);
     compute_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
@@ -410,7 +410,7 @@ void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outp
     const size_t width = (size_t)layout->width;
     const size_t n = (size_t)l.piece.images * dn_layout_pixels(layout);
     l.x = dn_trial_filled_map(dtype, inputs, n, n - width + dn_round_lanes(width));
-    l.dy = dn_trial_filled(outputs, 0, n, n - width + dn_round_lanes(width));
+    l.dy = dn_trial_filled_map(dtype, outputs, n, n - width + dn_round_lanes(width));
     l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
     if (dtype == DN_BF16) {
         round_rows(&l.dy, n);

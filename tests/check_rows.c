@@ -43,7 +43,7 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
 {
     const int rows = dn_trial_draw(1, 4);
     const size_t n = (size_t)rows, lead = (size_t)dn_padded_bordered(f);
-    dn_guarded x = source_matrix(dtype, f, rows), g = source_matrix(DN_FP32, f, rows);
+    dn_guarded x = source_matrix(dtype, f, rows), g = source_matrix(dtype, f, rows);
     dn_guarded to = padded_matrix(f, rows);
     dn_guarded scale = dn_trial_filled(1, 0, n, n), shift = dn_trial_filled(1, 0, n, n);
     dn_guarded c = dn_trial_filled(1, 0, 3 * n, 3 * n);
@@ -58,7 +58,7 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
             for (int r = 0; r < f->rows; r++)
                 for (int p = 0; p < f->width; p++) {
                     const double v = dn_guarded_get(&x, k, (ptrdiff_t)source_at(f, i, r, p));
-                    const double u = dn_guarded_row(&g, k)[source_at(f, i, r, p)];
+                    const double u = dn_guarded_get(&g, k, (ptrdiff_t)source_at(f, i, r, p));
                     const double a = (double)scale.data[k] * v, b = shift.data[k];
                     const double c0 = c.data[3 * k] * u, c1 = c.data[3 * k + 1] * v;
                     const double c2 = c.data[3 * k + 2];
@@ -167,9 +167,10 @@ void dn_check_moments(dn_dtype dtype, int rows, size_t n)
     DN_GUARDED_DESTROY(&x, &result);
 }
 
-/* Expects `sum` and `sums` of one channel; x is moved off the kink of the ReLU. */
-static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, dn_expect *sum,
-                                  dn_expect *sums)
+/* Expects `sum`, which is `to` now, and `sums` of one channel; x is moved off the kink of the ReLU.
+ */
+static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, const dn_guarded *to,
+                                  dn_expect *sum, dn_expect *sums)
 {
     double total = 0, moment = 0, total_size = 0, moment_size = 0;
     for (size_t p = 0; p < a.n; p++) {
@@ -180,7 +181,7 @@ static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, dn_expec
         v = dn_guarded_get(x, k, at);
         const double open = (double)a.scale[k] * v + a.shift[k] > 0;
         const double g = open * a.gradient[(size_t)k * a.gradient_ld + p];
-        const double old = a.accumulate ? a.sum[(size_t)k * a.sum_ld + p] : 0;
+        const double old = a.accumulate ? dn_guarded_get(to, k, at) : 0;
         const double product = g * ((double)v - a.mean[k]);
         dn_expect_point(sum, k, p, old + a.gamma[k] * g, fabs(old) + fabs(a.gamma[k] * g));
         total += g;
@@ -199,7 +200,7 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
     const int accumulate = dn_trial_draw(0, 1);
     dn_guarded x = dn_trial_filled_map(dtype, rows, n, padded);
     dn_guarded g = dn_trial_filled(rows, 0, n, padded);
-    dn_guarded to = dn_trial_matrix(rows, 0, padded), sums = dn_trial_matrix(1, 0, 2 * count);
+    dn_guarded to = dn_trial_map(dtype, rows, padded), sums = dn_trial_matrix(1, 0, 2 * count);
     dn_guarded v = dn_trial_filled(4, 0, count, count);
     dn_expect sum_is = dn_expect_create("norm_relu_grad: sum", rows, 0, n);
     dn_expect sums_are = dn_expect_create("norm_relu_grad: sums", 1, 0, sums.extent);
@@ -225,7 +226,7 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
                       accumulate ? "added" : "written");
     dn_guarded_fill(&to, n, seed);
     for (int k = 0; k < rows; k++)
-        expect_norm_relu_grad(args, k, &x, &sum_is, &sums_are);
+        expect_norm_relu_grad(args, k, &x, &to, &sum_is, &sums_are);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_fill(&to, n, seed);

@@ -195,7 +195,7 @@ static void check_map(const dn_net *net, const dn_visit *v, const dn_feature_map
     if (!v->backward)
         return;
     region = find_region(net, gradient, v->time);
-    assert_true(region && region->bytes >= elements * sizeof(float));
+    assert_true(region && region->bytes >= elements * map->element);
 }
 
 /* What a visit is handed lives when it runs. */
@@ -343,11 +343,10 @@ static void test_work(void **state)
             assert_true(first.flops == 2 * weights * pixels && backward.flops == 2 * first.flops);
             assert_true(first.bytes == (24 + 48) * pixels * element + 4 * weights);
             /* Its input has later readers, which wrote the gradient that it adds to. */
-            assert_true(backward.bytes ==
-                        pixels * (48 * (element + 4) + 24 * (element + 8)) + 12 * weights);
+            assert_true(backward.bytes == pixels * (48 * 2 + 24 * 3) * element + 12 * weights);
             /* The only reader of its input; recomputed, that is the first layer's work too. */
             assert_true(second.flops == 4 * 9 * 48 * 12 * pixels + recompute * first.flops);
-            assert_true(second.bytes == pixels * (12 + 48) * (element + 4) + 12 * 9 * 48 * 12 +
+            assert_true(second.bytes == pixels * (12 + 48) * 2 * element + 12 * 9 * 48 * 12 +
                                             recompute * first.bytes);
             dn_net_destroy(&net);
         }

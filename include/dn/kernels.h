@@ -81,8 +81,9 @@ static inline size_t dn_padded_floats(const dn_padded *padded)
     return (rows + (size_t)dn_padded_bordered(padded)) * padded->pitch;
 }
 
-/* How the elements of maps are stored. All else is fp32 (padded rows, sums, gradients), except what
- * products packed or rounded to bf16 (dn_product_kernels). */
+/* How the elements of maps and of their gradients are stored. All else is fp32 (padded rows, sums,
+ * weights and their gradients), except what products packed or rounded to bf16
+ * (dn_product_kernels). */
 typedef enum dn_dtype { DN_FP32, DN_BF16, DN_DTYPES } dn_dtype;
 
 static inline size_t dn_dtype_size(dn_dtype dtype)
@@ -96,8 +97,8 @@ typedef struct dn_norm_grad {
     size_t n;
     const float *gradient; /* of the ReLU's output, ld gradient_ld */
     const void *x;         /* the map that was normalised, ld x_ld elements */
-    float *sum; /* the map's gradient, ld sum_ld: = or += gamma * masked gradient; its pad may be
-                   read, but is not written */
+    void *sum; /* the map's gradient, elements like the map's, ld sum_ld: = or += gamma * masked
+                  gradient, added up in fp32 and rounded; its pad may be read, but is not written */
     size_t gradient_ld, x_ld, sum_ld;
     const float *scale, *shift; /* (rows) the ReLU was open where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
@@ -105,15 +106,16 @@ typedef struct dn_norm_grad {
     float *sums; /* (rows, 2), written: sums of the masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
 
-/* The kernels that read or write maps, one set for each element type. Pointers to maps are void. */
+/* The kernels that read or write maps or their gradients, one set for each element type. Pointers
+ * to either are void. */
 typedef struct dn_map_kernels {
     /* to(rows, padded layout) = max(0, scale * x + shift); borders and pad are set to 0. */
     void (*norm_relu)(int rows, const dn_padded *padded, const void *x, size_t x_ld,
                       const float *scale, const float *shift, float *to, size_t to_ld);
 
     /* to(rows, padded layout) = c0 * g + c1 * x + c2 with c(rows, 3); borders and pad are set to 0.
-     */
-    void (*affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld, const void *x,
+     * g is the map's gradient. */
+    void (*affine)(int rows, const dn_padded *padded, const void *g, size_t g_ld, const void *x,
                    size_t x_ld, const float *c, float *to, size_t to_ld);
 
     /* Map rows to(rows, compact pixels) = the pixels of what gemm wrote over a padded layout,

@@ -51,8 +51,8 @@ enum { DN_MAX_BATCH = 65536 };
 typedef struct dn_net_options {
     int batch;      /* images of one forward pass, 1 to DN_MAX_BATCH */
     int train;      /* 0: forward only, in less memory */
-    dn_dtype dtype; /* of maps, and chooses the set of products; weights, sums, statistics and
-                       gradients are fp32 */
+    dn_dtype dtype; /* of maps and their gradients, and chooses the set of products; weights and
+                       their gradients, sums and statistics are fp32 */
     int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
     int recompute;  /* 1: no bottleneck map is kept, nor one that the stem pools, all are recomputed
                        in the backward pass: the same bits, in less memory, for one more 1x1

@@ -239,8 +239,8 @@ const dn_option dn_option_table[] = {
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",
      DN_FREE, "gradients that travel together, MiB; at most an eighth of all"},
     {"dtype", "Machine", ALL, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
-     "of the stored maps, and of products where the processor has such; weights, sums and "
-     "statistics are fp32"},
+     "of the stored maps and their gradients, and of products where the processor has such; "
+     "weights, sums and statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
      "least memory: bottleneck and stem maps are recomputed in the backward pass"},
     {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,

@@ -21,10 +21,10 @@ static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map,
     }
 }
 
-static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld,
+static void NAMED(affine)(int rows, const dn_padded *padded, const void *gradient, size_t g_ld,
                           const void *map, size_t x_ld, const float *c, float *to, size_t to_ld)
 {
-    const ELEMENT *x = map;
+    const ELEMENT *g = gradient, *x = map;
     for (int k = 0; k < rows; k++, x += x_ld, g += g_ld, to += to_ld, c += 3) {
         clear_padded(to, padded);
         for (int i = 0; i < padded->images; i++)
@@ -32,7 +32,7 @@ static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, siz
                 for (int p = 0; p < padded->width; p++) {
                     const size_t from = source_index(padded, i, r) + (size_t)p;
                     to[padded_index(padded, i, r) + (size_t)p] =
-                        c[0] * g[from] + (c[1] * TO_FLOAT(x[from]) + c[2]);
+                        c[0] * TO_FLOAT(g[from]) + (c[1] * TO_FLOAT(x[from]) + c[2]);
                 }
     }
 }
@@ -71,14 +71,14 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
     for (int c = 0; c < a->rows; c++) {
         const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
         const float *g = a->gradient + (size_t)c * a->gradient_ld;
-        float *to = a->sum + (size_t)c * a->sum_ld;
+        ELEMENT *to = (ELEMENT *)a->sum + (size_t)c * a->sum_ld;
         double sum = 0, moment = 0;
         for (size_t p = 0; p < a->n; p++) {
             const float v = TO_FLOAT(x[p]);
             const float masked = a->scale[c] * v + a->shift[c] <= 0 ? 0 : g[p];
             sum += masked;
             moment += masked * (double)(v - a->mean[c]);
-            to[p] = (a->accumulate ? to[p] : 0) + a->gamma[c] * masked;
+            to[p] = TO_ELEMENT((a->accumulate ? TO_FLOAT(to[p]) : 0) + a->gamma[c] * masked);
         }
         a->sums[2 * c] = (float)sum;
         a->sums[2 * c + 1] = (float)moment;

@@ -12,16 +12,16 @@
 
 /* Source pixels from p on as a register: of affine k[0] * g + (k[1] * x + k[2]), else of norm_relu,
  * which is max(0, k[1] * x + k[2]) and has no g. */
-INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const float *g, const ELEMENT *x,
+INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const ELEMENT *g, const ELEMENT *x,
                              size_t p)
 {
     const vec value = k[1] * LOAD(x + p) + k[2];
-    return affine ? k[0] * load(g + p) + value : relu(value);
+    return affine ? k[0] * LOAD(g + p) + value : relu(value);
 }
 
 /* Fills one channel's row as `padded` lays it out, from its source g and x. */
 INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const vec k[3],
-                               const float *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
+                               const ELEMENT *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
                                float *to)
 {
     const size_t width = (size_t)padded->width, pitch = padded->pitch;
@@ -60,14 +60,22 @@ static void NAMED(norm_relu)(int rows, const dn_padded *padded, const void *map,
     }
 }
 
-static void NAMED(affine)(int rows, const dn_padded *padded, const float *g, size_t g_ld,
+static void NAMED(affine)(int rows, const dn_padded *padded, const void *gradient, size_t g_ld,
                           const void *map, size_t x_ld, const float *c, float *to, size_t to_ld)
 {
-    const ELEMENT *x = map;
+    const ELEMENT *g = gradient, *x = map;
     for (int row = 0; row < rows; row++, g += g_ld, x += x_ld, to += to_ld, c += 3) {
         const vec k[3] = {splat(c[0]), splat(c[1]), splat(c[2])};
         NAMED(fill_padded)(padded, 1, k, g, g_ld, x, x_ld, to);
     }
+}
+
+/* The first `count` elements of a register. */
+INLINE void NAMED(store_some)(ELEMENT *to, vec v, size_t count)
+{
+    ELEMENT all[DN_VL];
+    STORE(all, v);
+    memcpy(to, all, count * sizeof *to);
 }
 
 static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, size_t y_ld,
@@ -86,11 +94,8 @@ static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, 
                 size_t q = 0;
                 for (; q < width && q < room; q += DN_VL)
                     STORE(to + p + q, load(from + q));
-                if (q < width) {
-                    ELEMENT last[DN_VL];
-                    STORE(last, load(from + q));
-                    memcpy(to + p + q, last, (width - q) * sizeof *to);
-                }
+                if (q < width)
+                    NAMED(store_some)(to + p + q, load(from + q), width - q);
             }
         }
     }
@@ -129,7 +134,7 @@ static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, flo
 
 /* One register of norm_relu_grad: g is the gradient, x and `to` are where its pixels are. Unless
  * `whole`, only the first `count` of them are used. */
-INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, float *to,
+INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, ELEMENT *to,
                                   const int whole, int count, vec *sum, vec *moment)
 {
     const vec v = LOAD(x);
@@ -138,13 +143,12 @@ INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, fl
     const vec masked = (vec)((mask)g & open);
     *sum += masked;
     *moment += masked * (vec)((mask)(v - r->mean) & used);  /* a pad may hold anything */
-    const vec before = r->accumulate ? load(to) : (vec){0}; /* one expression, one contraction */
+    const vec before = r->accumulate ? LOAD(to) : (vec){0}; /* one expression, one contraction */
     const vec result = r->gamma * masked + before;
     if (whole || count >= DN_VL)
-        store(to, result);
+        STORE(to, result);
     else
-        for (int l = 0; l < DN_VL && l < count; l++)
-            to[l] = result[l];
+        NAMED(store_some)(to, result, count > 0 ? (size_t)count : 0);
 }
 
 static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
@@ -152,7 +156,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
     for (int c = 0; c < a->rows; c++) {
         const float *g = a->gradient + (size_t)c * a->gradient_ld;
         const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
-        float *to = a->sum + (size_t)c * a->sum_ld;
+        ELEMENT *to = (ELEMENT *)a->sum + (size_t)c * a->sum_ld;
         const norm_row row = norm_row_of(a, c);
         lane_sums l = {0};
         size_t p = 0;
@@ -176,7 +180,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
 
 /* One row of a gemm tile; `left` pixels to the end of the channel's row. */
 INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VECTORS],
-                             const dn_norm_grad *a, int c, const ELEMENT *x, float *to, int left,
+                             const dn_norm_grad *a, int c, const ELEMENT *x, ELEMENT *to, int left,
                              lane_sums *lanes)
 {
     const norm_row row = norm_row_of(a, c);
@@ -198,9 +202,9 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
 {
     const int rows = a->rows - first < mr ? a->rows - first : mr;
     const ELEMENT *x = (const ELEMENT *)a->x + (size_t)first * a->x_ld + p;
-    float *to = a->sum + (size_t)first * a->sum_ld + p;
+    ELEMENT *to = (ELEMENT *)a->sum + (size_t)first * a->sum_ld + p;
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < nv * DN_VL; v += DN_LANES)
+        for (int v = 0; v < nv * DN_VL; v += LINE_BYTES / (int)sizeof *to)
             __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 0, 2);
     tile sums;
     open_tile(sums, mr, nv, 0, NULL, 0, 0);

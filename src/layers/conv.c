@@ -33,11 +33,12 @@ static void drop_border(const dn_visit *v, const dn_gemm_block *b)
 }
 
 /* Asks for the map's gradient, which the products' time covers. */
-static void prefetch_sums(const dn_norm_grad *a)
+static void prefetch_sums(const dn_visit *v, const dn_norm_grad *a)
 {
+    const size_t element = v->in->element, row = a->sum_ld * element, bytes = a->n * element;
     for (int r = 0; r < a->rows; r++)
-        for (size_t p = 0; p < a->n; p += DN_LANES)
-            __builtin_prefetch(a->sum + (size_t)r * a->sum_ld + p, 1);
+        for (size_t b = 0; b < bytes; b += DN_LINE_BYTES)
+            __builtin_prefetch((const char *)a->sum + (size_t)r * row + b, 1);
 }
 
 /* The gradient of n of the piece's pixels from pixel `at` on. */
@@ -54,7 +55,7 @@ static void dgrad_pixels(const dn_visit *v, const dn_gemm_block *b, const float 
         v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);
     } else {
         if (view->taps.count == 1)
-            prefetch_sums(&args);
+            prefetch_sums(v, &args);
         dn_gemm_dgrad(v, b, dy, packed, at, view->taps.count > 1 ? view->positions : n);
         if (view->taps.count > 1)
             drop_border(v, b);

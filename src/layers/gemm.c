@@ -289,8 +289,9 @@ static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *
     float *const packed = s->packed + v->products->packed_dy_floats(first, view->positions);
     const size_t at = dn_map_index(v->out, &view->piece, l->first + first, view->source);
     const size_t stride = v->out->layout.stride;
-    v->on_maps->affine(outputs, &view->padded, v->dy + at, stride, dn_map_at(v->out, v->y, at),
-                       stride, v->correction + 3 * first, dy, view->ld);
+    v->on_maps->affine(outputs, &view->padded, dn_map_at(v->out, v->dy, at), stride,
+                       dn_map_at(v->out, v->y, at), stride, v->correction + 3 * first, dy,
+                       view->ld);
     for (int o = 0; o < outputs && dn_drops(l); o++)
         dn_dropout(v, pass, &view->padded, &view->piece, view->source, first + o,
                    dy + (size_t)o * view->ld);

@@ -20,6 +20,8 @@
  *
  *     dx = (D - A/M - xhat * B/M) / sqrt(variance + eps),  xhat = (x - mean) / sqrt(variance + eps)
  *
+ * D is kept in the map's type: in bf16 it is rounded after each addition.
+ *
  * Norm groups. Nets whose batches are normalised together walk side by side. After each layer
  * forward, and before it backward, they learn the sums of all their batches; mean, variance, A, B
  * and M are then those of the group, added up along the tree. An ordinary net is a group of one.
@@ -50,7 +52,7 @@ typedef struct dn_feature_map {
     int recomputed;             /* 1: not kept for the backward pass but computed again there */
     void *data, *backward_data; /* (image blocks, channels, stride) elements; the same unless
                                    recomputed */
-    float *gradient;            /* of the same shape, before the deferred correction */
+    void *gradient;             /* of the same shape and type, before the deferred correction */
 } dn_feature_map;
 
 typedef struct dn_layer dn_layer;
@@ -82,7 +84,7 @@ typedef struct dn_visit {
 
     const dn_feature_map *in, *out; /* NULL: the images, the logits */
     void *x, *y;                    /* the maps' data at this time */
-    float *dx, *dy;                 /* and gradients */
+    void *dx, *dy;                  /* and gradients */
     float *images;                  /* (batch, channels, height, width) */
     const int32_t *labels;          /* (batch) */
     float *logits;                  /* (batch, classes) */

@@ -86,7 +86,7 @@ static void unpool_plane(const dn_visit *v, int image, int c)
     const pool_scratch s = carve_pool(v, &window, dn_layout_pixels(out), &carver);
     double *sums = dn_partial(v, image, c);
     load_window(v, &window, x, c, s.x);
-    v->on_maps->affine(1, &compact, v->dy + y, 0, dn_map_at(v->out, v->y, y), 0,
+    v->on_maps->affine(1, &compact, dn_map_at(v->out, v->dy, y), 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
     v->kernels->stride.max_pool_grad(&window, s.x, s.y, s.dx);
     sums[0] = sums[1] = 0;

@@ -144,7 +144,7 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
     return (dn_norm_grad){.rows = rows,
                           .n = n,
                           .x = dn_map_at(v->in, v->x, index),
-                          .sum = v->dx + index,
+                          .sum = dn_map_at(v->in, v->dx, index),
                           .x_ld = v->in->layout.stride,
                           .sum_ld = v->in->layout.stride,
                           .scale = l->scale + c,
@@ -166,11 +166,13 @@ void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const f
     sums[1] += added[1];
 }
 
-void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient)
+void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, float *gradient)
 {
     const float deviation = 1 / v->in->inverse[c];
+    const dn_padded compact = dn_padded_none(n);
     for (size_t p = 0; p < n; p++)
-        v->dx[index + p] = gradient[p] * deviation;
+        gradient[p] *= deviation;
+    v->on_maps->store(1, &compact, gradient, 0, dn_map_at(v->in, v->dx, index), 0);
 }
 
 void dn_plain_sums(const dn_visit *v)

@@ -38,10 +38,10 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
 void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient,
                        double *sums);
 
-/* Writes gradient(n) of channel `c` into the input map's, for its last reader, which has no norm:
- * what the deferred correction will divide by is multiplied in. And the sums of such a layer's
- * input, zeros. */
-void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, const float *gradient);
+/* Writes gradient(n), which it may change, of channel `c` into the input map's, for its last
+ * reader, which has no norm: what the deferred correction will divide by is multiplied in. And the
+ * sums of such a layer's input, zeros. */
+void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, float *gradient);
 void dn_plain_sums(const dn_visit *v);
 
 /* A norm group of so many batches, of which this rank's have rows(size, 2 * outputs) to add up;

@@ -52,7 +52,7 @@ static void spread_plane(const dn_visit *v, int image, int c)
     const size_t y = dn_map_plane_index(v->out, image, c, 0);
     dn_carver carver = dn_thread_scratch(v);
     const plane_scratch s = carve_planes(v, in->height, &carver);
-    v->on_maps->affine(1, &compact, v->dy + y, 0, dn_map_at(v->out, v->y, y), 0,
+    v->on_maps->affine(1, &compact, dn_map_at(v->out, v->dy, y), 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
     v->kernels->stride.average_pool_grad(in->height, in->width, s.y, s.x);
     dn_plain_grad(v, c, dn_map_plane_index(v->in, image, c, 0), dn_layout_pixels(in), s.x);

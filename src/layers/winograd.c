@@ -197,8 +197,8 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
     const size_t before = v->products->packed_dy_floats(first, t->tiles);
     for (int o = first; o < end; o++) {
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, t->source);
-        v->on_maps->affine(1, &t->input, v->dy + at, 0, dn_map_at(v->out, v->y, at), 0,
-                           v->correction + 3 * o, t->row, 0);
+        v->on_maps->affine(1, &t->input, dn_map_at(v->out, v->dy, at), 0,
+                           dn_map_at(v->out, v->y, at), 0, v->correction + 3 * o, t->row, 0);
         if (dn_drops(l))
             dn_dropout(v, pass, &t->input, &t->piece, t->source, o, t->row);
         winograd->input(&t->output, t->row, t->v + (size_t)o * t->ld, matrix);

@@ -78,12 +78,11 @@ static dn_layer_work forward_work(const dn_net *net, const dn_layer *l)
 static dn_layer_work backward_work(const dn_net *net, const dn_layer *l)
 {
     const layer_size s = size_of(net, l);
-    const double gradient = sizeof(float);
     const int products = l->in >= 0 ? 2 : 1; /* nobody wants the images' gradient */
     const int accesses = l->in < 0 ? 0 : l->accumulate ? 2 : 1; /* of the input's gradient */
     dn_layer_work work = {.flops = products * s.flops,
-                          .bytes = s.in * (s.in_bytes + accesses * gradient) +
-                                   s.out * (s.element + gradient) +
+                          .bytes = s.in * (s.in_bytes + accesses * s.element) +
+                                   2 * s.out * s.element +
                                    (products + 1) * s.weights * sizeof(float),
                           .seconds = l->backward_seconds};
     if (l->in >= 0 && net->maps[l->in].recomputed) {

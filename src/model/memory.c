@@ -189,7 +189,7 @@ static void walk_map(dn_net *net, dn_feature_map *map)
     }
     if (train) {
         snprintf(name, sizeof name, "%s gradient", map->name);
-        map->gradient = next_region(net, name, elements * sizeof(float), from, to);
+        map->gradient = next_region(net, name, bytes, from, to);
     }
 }
 

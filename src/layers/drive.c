@@ -133,13 +133,18 @@ static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task
     }
 }
 
-/* A range of the channel blocks. */
+/* The first input channel of a range of the channel blocks, or of the last one the end. The first
+ * ranges are the longer ones, so that the last tasks are short. */
+static int range_begin(const dn_visit *v, int range)
+{
+    const int inputs = v->layer->weights_in, blocks = (inputs + v->block - 1) / v->block;
+    const int begin = (blocks * range + v->ranges - 1) / v->ranges * v->block;
+    return begin < inputs ? begin : inputs;
+}
+
 static dn_task task_of_range(const dn_visit *v, int range)
 {
-    const int block = v->block, inputs = v->layer->weights_in;
-    const int blocks = (inputs + block - 1) / block, end = blocks * (range + 1) / v->ranges * block;
-    return (dn_task){.first = blocks * range / v->ranges * block,
-                     .end = end < inputs ? end : inputs};
+    return (dn_task){.first = range_begin(v, range), .end = range_begin(v, range + 1)};
 }
 
 /* Slice `slice` of the pieces and a range: the weights' gradient, and unless it is done apart the
@@ -167,10 +172,11 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
     run_task_piece(v, pass, &task, piece);
 }
 
+/* Tasks of one range follow one another: threads that end together began with the same work. */
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
-    const int ranges = v->ranges, tasks = v->slices * ranges;
-    const int apart = v->split ? v->out->layout.pieces * ranges : 0;
+    const int slices = v->slices, pieces = v->out->layout.pieces;
+    const int tasks = slices * v->ranges, apart = v->split ? pieces * v->ranges : 0;
 #pragma omp parallel
     {
         if (v->prepared)
@@ -180,9 +186,9 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < tasks + apart; i++)
             if (i < tasks)
-                run_slice(v, pass, i / ranges, i % ranges);
+                run_slice(v, pass, i % slices, i / slices);
             else
-                run_dgrad(v, pass, (i - tasks) / ranges, (i - tasks) % ranges);
+                run_dgrad(v, pass, (i - tasks) % pieces, (i - tasks) / pieces);
         if (v->slices > 1)
             dn_wgrad_merge(v);
         if (v->layer->gamma != NULL)

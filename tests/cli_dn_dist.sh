@@ -284,7 +284,7 @@ other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --
 refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"
 refused "start from another model" "checkpoint-00000003.h5" "${other[@]}" --init-from "$checkpoint"
 refused "no checkpoint" "none.h5" train "${small[@]}" --out "$out" --resume "$tmp/none.h5"
-refused "no checkpoint to evaluate" "none.h5" eval --checkpoint "$tmp/none.h5" --data "$data"
+refused "no checkpoint to evaluate" "none.h5: .*; expected the folder of a run" eval --checkpoint "$tmp/none.h5" --data "$data"
 
 head -c 20000 "$checkpoint" >"$tmp/half.h5"
 refused "checkpoint cut short" "half.h5" train "${small[@]}" --out "$out" --resume "$tmp/half.h5"

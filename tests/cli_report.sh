@@ -87,10 +87,11 @@ train c --optimizer adam --val-fraction 0.25 --max-steps 10
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
 
 refused "report: found no run" report
-refused "nowhere/metrics.jsonl: cannot read" report nowhere
+refused "nowhere: found no such folder, expected the folder of a run" report nowhere
 mkdir empty
+refused "empty: found no metrics.jsonl there, expected the folder of a run" report empty
 limited "$dn_dist" report empty c --out page.html >out 2>&1 || fail "report of a folder that is no run" out
-grep -q "warning: empty/metrics.jsonl: .*; left out" out || fail "a folder that is no run" out
+grep -q "warning: empty: found no metrics.jsonl there, .*; left out" out || fail "a folder that is no run" out
 refused "report: found no run in any" report empty empty
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" report c

@@ -1,6 +1,5 @@
 /* `dn_dist report`: runs as one HTML page. */
 #include "commands/commands.h"
-#include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "report/page.h"
 
@@ -33,7 +32,6 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
 {
     (void)comm;
     DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
-    char runs_there[DN_RUNS_TEXT];
     json_t *const runs = json_array();
     dn_status status = DN_OK;
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {
@@ -44,9 +42,6 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
             status = DN_OK;
             continue;
         }
-        if (status == DN_ENOENT)
-            status = dn_fail(status, "%s; expected folders of runs%s", dn_message(),
-                             dn_runs_there(options->words[i], runs_there));
         if (status == DN_OK)
             status = add_evaluation(run, options->words[i]);
         json_array_append_new(runs, run);

@@ -86,7 +86,9 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
     int is_hdf5;
     *t = (dn_trained){0};
-    DN_TRY(is_checkpoint(o->checkpoint, &is_hdf5));
+    const dn_status status = is_checkpoint(o->checkpoint, &is_hdf5);
+    DN_CHECK(status == DN_OK, status,
+             "%s; expected the folder of a run, a checkpoint or safetensors", dn_message());
     if (!is_hdf5)
         return open_safetensors(t, o);
     DN_TRY(open_file(t, o->checkpoint));

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/metrics.h"
 #include "dn/program.h"
@@ -35,13 +37,17 @@ static dn_status add_line(json_t *run, const char *path, int number, const char 
 
 dn_status dn_report_load(json_t **run, const char *folder)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], runs[DN_RUNS_TEXT];
     uint8_t *bytes;
     size_t size;
     int number = 1;
     *run = NULL;
     DN_TRY(dn_join_path(path, folder, DN_METRICS_NAME));
-    DN_TRY(dn_file_load(path, &bytes, &size));
+    const dn_status loaded = dn_file_load(path, &bytes, &size);
+    DN_CHECK(loaded != DN_ENOENT, DN_ENOENT, "%s: found no %s, expected the folder of a run%s",
+             folder, access(folder, F_OK) == 0 ? DN_METRICS_NAME " there" : "such folder",
+             dn_runs_there(folder, runs));
+    DN_TRY(loaded);
     const char *line = (const char *)bytes, *const last = line + size, *end;
     dn_status status = DN_OK;
     *run = json_pack("{s:s+, s:{}, s:[]}", "name", "", folder, "config", "records");

@@ -112,7 +112,7 @@ void net_spoil(dn_net *net, int time)
     for (int i = 0; i < count; i++)
         if (time < 0 ? strcmp(regions[i].name, "parameters") != 0 : regions[i].last == time) {
             dn_memory_open(arena + regions[i].offset, regions[i].bytes);
-            memset(arena + regions[i].offset, 0xff, regions[i].bytes);
+            dn_memory_spoil(arena + regions[i].offset, regions[i].bytes);
         }
 }
 

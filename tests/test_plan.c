@@ -16,7 +16,7 @@
 #include "dn/rng.h"
 #include "model/model.h"
 
-enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40 };
+enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40, MANY_THREADS = 24 };
 
 static size_t aligned(size_t bytes)
 {
@@ -441,6 +441,54 @@ static void test_threads(void **state)
     }
 }
 
+/* Blocks that the busiest thread has where each takes a task as it becomes free; and of all. */
+static int busiest_thread(const dn_visit *v, int *all)
+{
+    const int blocks = (v->layer->weights_in + v->block - 1) / v->block;
+    int busy[MANY_THREADS] = {0}, busiest = 0;
+    for (int task = 0; task < v->slices * v->ranges; task++) {
+        int next = 0;
+        for (int t = 1; t < v->threads; t++)
+            next = busy[t] < busy[next] ? t : next;
+        busy[next] += blocks / v->ranges + (task / v->slices < blocks % v->ranges);
+        busiest = busy[next] > busiest ? busy[next] : busiest;
+    }
+    *all = v->slices * blocks;
+    return busiest;
+}
+
+/* Backward tasks share out among threads of numbers that are no power of two. */
+static void test_balance(void **state)
+{
+    static const struct {
+        const char *model;
+        int size, batch;
+    } cases[] = {{"densenet121", 224, 16}, {"densenet-bc-100-12", 32, 256}};
+    static const int threads[] = {3, 6, 12, 20, MANY_THREADS};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof threads / sizeof threads[0]; i++) {
+        const dn_net_options options = {.batch = cases[i % 2].batch, .train = 1, .plan_only = 1};
+        double done = 0, taken = 0;
+        omp_set_num_threads(threads[i / 2]);
+        dn_net *net = create(cases[i % 2].model, 3, cases[i % 2].size, 10, &options);
+        for (int t = net->layer_count; t < 2 * net->layer_count; t++) {
+            const dn_visit *v = &net->visits[t];
+            dn_layer_info info;
+            int all;
+            if (v->slices == 0 || v->split)
+                continue;
+            const double busiest = busiest_thread(v, &all);
+            dn_net_layer_info(net, v->layer->index, &info);
+            done += info.backward.flops;
+            taken += info.backward.flops * busiest * v->threads / all;
+        }
+        if (done < 0.9 * taken)
+            fail_msg("%s, %d threads: found %.2f of their time used, expected 0.9",
+                     cases[i % 2].model, threads[i / 2], done / taken);
+        dn_net_destroy(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_parameters),   cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_work),         cmocka_unit_test(test_recomputed),
         cmocka_unit_test(test_one_value),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@ enum {
     SLICE_PIXELS = 2048, /* below half, adding up a slice's gradient costs more than it spreads */
     MAX_SLICES = 64,
     SLICES_A_THREAD = 2,      /* below which channels are cut as well */
-    TASKS_A_THREAD = 3,       /* into so many tasks: each of them reads dy again */
+    TASKS_A_THREAD = 3,       /* into at least so many tasks */
+    TASKS_IN_BLOCK = 6,       /* cost as much as a block does, for each of them reads dy again */
     PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
 };
 
@@ -111,14 +112,39 @@ static int are_enough_slices(const dn_visit *v)
     return rounds >= SLICES_A_THREAD && v->slices >= WORTH_CUTTING * rounds * v->threads;
 }
 
-/* Ranges that a slice's channel blocks are cut into. */
+/* When all threads are done with so many ranges, in sixths of a block: those of a block more come
+ * first, and each thread takes a task as it becomes free. */
+static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
+{
+    const int shorter = blocks / ranges * TASKS_IN_BLOCK + 1, longer = shorter + TASKS_IN_BLOCK;
+    const int longers = v->slices * (blocks % ranges), shorters = v->slices * ranges - longers;
+    const int rounds = longers / v->threads, late = longers % v->threads;
+    const int begun = rounds * longer; /* when the first begin with the shorter ones */
+    int end = begun + (late > 0 ? longer : 0);
+    while (late * ((end - begun - longer) / shorter) +
+               (v->threads - late) * ((end - begun) / shorter) <
+           shorters)
+        end++;
+    return end;
+}
+
+/* Ranges that a slice's channel blocks are cut into: as few as there are tasks enough, or up to
+ * twice as many if these share out better. */
 static int range_count(const dn_visit *v)
 {
     const int blocks = divide_up(v->layer->weights_in, v->block);
     const int wanted = divide_up(TASKS_A_THREAD * v->threads, v->slices);
     if (v->threads == 1 || are_enough_slices(v))
         return 1;
-    return wanted < blocks ? wanted : blocks;
+    int best = wanted < blocks ? wanted : blocks, shortest = longest_of_ranges(v, blocks, best);
+    for (int ranges = best + 1; ranges <= 2 * wanted && ranges <= blocks; ranges++) {
+        const int longest = longest_of_ranges(v, blocks, ranges);
+        if (longest < shortest) {
+            shortest = longest;
+            best = ranges;
+        }
+    }
+    return best;
 }
 
 /* 1: the input's gradient had better be tasks of its own, one for each piece and range, as there

@@ -133,12 +133,13 @@ static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task
     }
 }
 
-/* The first input channel of a range of the channel blocks, or of the last one the end. The first
- * ranges are the longer ones, so that the last tasks are short. */
+/* The first input channel of a range of the channel blocks, or of the last one the end. Those of a
+ * block more come first. */
 static int range_begin(const dn_visit *v, int range)
 {
     const int inputs = v->layer->weights_in, blocks = (inputs + v->block - 1) / v->block;
-    const int begin = (blocks * range + v->ranges - 1) / v->ranges * v->block;
+    const int longer = blocks % v->ranges, before = range < longer ? range : longer;
+    const int begin = (blocks / v->ranges * range + before) * v->block;
     return begin < inputs ? begin : inputs;
 }
 
@@ -172,7 +173,7 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
     run_task_piece(v, pass, &task, piece);
 }
 
-/* Tasks of one range follow one another: threads that end together began with the same work. */
+/* Range by range, as tasks of one range take about the same time. */
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
     const int slices = v->slices, pieces = v->out->layout.pieces;

@@ -47,7 +47,7 @@ void dn_carve_anew(dn_carver *c);
 void dn_memory_open(void *bytes, size_t count);
 void dn_memory_close(void *bytes, size_t count);
 
-/* Fills bytes with NaN, of floats and doubles. */
+/* Fills bytes, an even number, with NaN of any type. */
 void dn_memory_spoil(void *bytes, size_t count);
 
 #endif

@@ -20,6 +20,7 @@ enum {
 };
 
 static const double WORTH_CUTTING = 0.9; /* of the time without: what is read twice costs some */
+static const double PART_UNITS = 0.33;   /* what a part costs more, forward */
 
 static int divide_up(int x, int by)
 {
@@ -68,15 +69,17 @@ static int piece_units(const dn_visit *v)
                                        : dn_piece_units(&v->out->layout, &piece);
 }
 
-/* The largest part with which the busiest thread has least to do, each part costing a unit more. */
+/* The largest part with which the busiest thread has least to do: whole pieces, whose moments are
+ * taken from the cache, unless it has a tenth less. */
 static int part_units(const dn_visit *v)
 {
     const int pieces = v->out->layout.pieces, units = piece_units(v);
-    int best = units, longest = divide_up(pieces, v->threads) * (units + 1);
-    for (int parts = 2; parts <= units && longest > 1 && !v->products->by_blas; parts++) {
+    int best = units;
+    double longest = WORTH_CUTTING * divide_up(pieces, v->threads) * (units + PART_UNITS);
+    for (int parts = 2; parts <= units && !v->products->by_blas; parts++) {
         const int part = divide_up(units, parts), count = pieces * divide_up(units, part);
-        const int busiest = divide_up(count, v->threads) * (part + 1);
-        if (busiest < WORTH_CUTTING * longest) {
+        const double busiest = divide_up(count, v->threads) * (part + PART_UNITS);
+        if (busiest < longest) {
             longest = busiest;
             best = part;
         }

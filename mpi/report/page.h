@@ -10,8 +10,8 @@
 #include "dn/status.h"
 
 /* *run = {"name", "config", "records"} of a run's folder, as its metrics.jsonl has them, to be
- * released by the caller. A last line that is not whole yet is left out. DN_ENOENT: that is no run,
- * and there are others in it; DN_EIO; DN_ECORRUPT names the line; DN_ENOMEM. */
+ * released by the caller. A last line that is not whole yet is left out. DN_ENOENT: the folder is
+ * no run, and names the runs inside it; DN_EIO; DN_ECORRUPT names the line; DN_ENOMEM. */
 dn_status dn_report_load(json_t **run, const char *folder);
 
 /* What `dn_dist eval` writes in a run's folder: what it prints with --json, the class names, and

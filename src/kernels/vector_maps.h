@@ -193,9 +193,20 @@ INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VEC
     lanes[c] = l;
 }
 
+/* Asks for what a tile will be added to, into the first-level cache; and for the next pixels' of
+ * it, which may come from memory, into the second. */
+INLINE void NAMED(prefetch_tile)(const int nv, const dn_norm_grad *a, int rows, const ELEMENT *to)
+{
+    const int step = LINE_BYTES / (int)sizeof *to;
+    for (int i = 0; i < rows; i++, to += a->sum_ld)
+        for (int v = 0; v < nv * DN_VL; v += step) {
+            __builtin_prefetch(to + v, 0, 3);
+            __builtin_prefetch(to + nv * DN_VL + v, 0, 2);
+        }
+}
+
 /* A gemm tile of rows from `first` on and pixels from `p` on, whose sums go on as the gradient of
- * norm_relu_grad. What the next pixels will touch is prefetched before the products, whose time
- * covers memory's. */
+ * norm_relu_grad. The products' time covers that of the prefetches. */
 INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const float *w,
                               int inputs, const float *dy, size_t dy_ld, const dn_norm_grad *a,
                               int first, size_t p, lane_sums *lanes)
@@ -203,9 +214,7 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
     const int rows = a->rows - first < mr ? a->rows - first : mr;
     const ELEMENT *x = (const ELEMENT *)a->x + (size_t)first * a->x_ld + p;
     ELEMENT *to = (ELEMENT *)a->sum + (size_t)first * a->sum_ld + p;
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < nv * DN_VL; v += LINE_BYTES / (int)sizeof *to)
-            __builtin_prefetch(to + (size_t)i * a->sum_ld + nv * DN_VL + v, 0, 2);
+    NAMED(prefetch_tile)(nv, a, rows, to);
     tile sums;
     open_tile(sums, mr, nv, 0, NULL, 0, 0);
     gemm_products(sums, mr, nv, w, inputs, dy + p, dy_ld);
@@ -222,8 +231,8 @@ INLINE void NAMED(dgrad_strip)(const int nv, const int whole, const float *w, in
                                const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
                                lane_sums *lanes)
 {
-    for (int first = 0; first < a->rows; first += MR) {
-        const int mr = tile_rows(a->rows, first);
+    for (int first = 0, mr; first < a->rows; first += mr) {
+        mr = tile_rows(a->rows, first);
         if (mr == MR)
             NAMED(dgrad_tile)(MR, nv, whole, w, inputs, dy, dy_ld, a, first, p, lanes);
         else if (mr == 2 * MR_STEP)

@@ -24,8 +24,9 @@ INLINE vec multiply_add(vec sums, float a, vec b)
 
 static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
-    const int full = outputs / MR * MR;
-    const int rows = full < outputs ? full + tile_rows(outputs, full) : full;
+    int rows = 0;
+    while (rows < outputs)
+        rows += tile_rows(outputs, rows);
     return (size_t)rows * (size_t)inputs * (size_t)taps;
 }
 
@@ -56,12 +57,13 @@ INLINE float *pack_some(float *to, int rows, const float *w, int outputs, const 
 static void ISA(pack)(float *packed, const dn_weights *weights)
 {
     const ptrdiff_t out_step = weights->out_step, in_step = weights->in_step;
-    for (int first = 0; first < weights->outputs; first += MR) {
+    for (int first = 0, mr; first < weights->outputs; first += mr) {
+        mr = tile_rows(weights->outputs, first);
         const int left = weights->outputs - first, inputs = weights->inputs;
         for (int t = 0; t < weights->taps; t++) {
             const float *w = weights->w + first * out_step + t;
-            if (left < MR)
-                packed = pack_some(packed, tile_rows(weights->outputs, first), w, left, weights);
+            if (mr < MR || left < MR)
+                packed = pack_some(packed, mr, w, left, weights);
             else if (out_step == 1)
                 packed = pack_tile(packed, MR, w, inputs, 1, in_step);
             else
@@ -96,7 +98,6 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
                   .rows = inputs,
                   .taps = taps->count,
                   .packed = packed,
-                  .tile_stride = (size_t)MR * (size_t)inputs * (size_t)taps->count,
                   .x = x,
                   .shift = taps->shift,
                   .x_ld = x_ld,

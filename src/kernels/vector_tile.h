@@ -30,7 +30,13 @@ enum { MR = 12, MR_STEP = 4, NV = 2, WGRAD_WIDE = 8, WGRAD_MIDDLE = 12 };
 #else
 enum { MR = 6, MR_STEP = 2, NV = 2, WGRAD_WIDE = 4, WGRAD_MIDDLE = 6 };
 #endif
-enum { WGRAD_NARROW = 12, WGRAD_FEW = 4, TILE_ROWS = 12, TILE_VECTORS = 3 };
+enum {
+    WGRAD_NARROW = 12,
+    WGRAD_FEW = 4,
+    TILE_ROWS = 12,
+    TILE_VECTORS = 3,
+    CHAINS = 8 /* multiply-adds under way: two ports, four cycles */
+};
 
 /* Accumulators, of which the constants `mr` and `nv` below say how many are used. */
 typedef vec tile[TILE_ROWS][TILE_VECTORS];
@@ -85,39 +91,45 @@ INLINE void add_products(tile sums, const int mr, const int nv, size_t count,
 INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x);
 
-/* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. */
+/* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. Where
+ * that many rows would wait for their own sums, the last two tiles are alike instead, unless
+ * DN_PACK_OUTPUTS parts them. */
 INLINE int tile_rows(int outputs, int first)
 {
-    const int left = outputs - first;
+    const int left = outputs - first, is_last_step = left > MR && left <= MR + MR_STEP;
+    if (MR_STEP * NV < CHAINS && is_last_step && first % DN_PACK_OUTPUTS + left <= DN_PACK_OUTPUTS)
+        return 2 * MR_STEP;
     return left >= MR ? MR : (left + MR_STEP - 1) / MR_STEP * MR_STEP;
 }
 
-INLINE void gemm_tile(const int mr, const int nv, const gemm_args *a, const factor *w, int rows,
-                      size_t pixel, float *y)
+/* Returns where the next tile's weights begin. */
+INLINE const factor *gemm_tile(const int mr, const int nv, const gemm_args *a, const factor *w,
+                               int rows, size_t pixel, float *y)
 {
     tile sums;
     open_tile(sums, mr, nv, rows, y, a->y_ld, a->accumulate);
     for (int t = 0; t < a->taps; t++)
         w = gemm_tap(sums, mr, nv, a, w, a->x + a->shift[t] + pixel);
     close_tile(sums, mr, nv, rows, y, a->y_ld);
+    return w;
 }
 
 /* All outputs over one tile's width of pixels, whose inputs stay in the first-level cache. */
 INLINE void gemm_strip(const int nv, const gemm_args *a, size_t pixel)
 {
     const factor *w = a->packed;
-    for (int first = 0; first < a->outputs; first += MR, w += a->tile_stride) {
-        const int rows = a->outputs - first < MR ? a->outputs - first : MR;
-        const int mr = tile_rows(a->outputs, first);
+    for (int first = 0, mr; first < a->outputs; first += mr) {
+        mr = tile_rows(a->outputs, first);
+        const int rows = a->outputs - first < mr ? a->outputs - first : mr;
         float *y = a->y + (size_t)first * a->y_ld + pixel;
         if (rows == MR)
-            gemm_tile(MR, nv, a, w, MR, pixel, y);
+            w = gemm_tile(MR, nv, a, w, MR, pixel, y);
         else if (mr == MR)
-            gemm_tile(MR, nv, a, w, rows, pixel, y);
+            w = gemm_tile(MR, nv, a, w, rows, pixel, y);
         else if (mr == 2 * MR_STEP)
-            gemm_tile(2 * MR_STEP, nv, a, w, rows, pixel, y);
+            w = gemm_tile(2 * MR_STEP, nv, a, w, rows, pixel, y);
         else
-            gemm_tile(MR_STEP, nv, a, w, rows, pixel, y);
+            w = gemm_tile(MR_STEP, nv, a, w, rows, pixel, y);
     }
 }
 

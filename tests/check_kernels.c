@@ -62,7 +62,7 @@ static void check_spans(dn_dtype dtype)
         .images = 3, .rows = 5, .width = 7, .image_rows = 5, .pitch = 7, .source_image = 35};
     for (int n = 1; n <= MOST_PIXELS; n++) {
         const dn_padded span = dn_padded_none((size_t)n);
-        dn_check_moments(dtype, dn_trial_draw(1, 4), (size_t)n);
+        dn_check_moments(dtype, dn_trial_draw(1, 9), (size_t)n);
         dn_check_norm_relu_grad(dtype, dn_trial_draw(1, 4), (size_t)n);
         dn_check_dgrad_norm_relu(dtype, dn_trial_draw(1, DN_PACK_OUTPUTS), dn_trial_draw(1, 9),
                                  (size_t)n);

@@ -101,34 +101,42 @@ static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, 
     }
 }
 
-/* The sum over n pixels of x, or with `squares` of (x - mean)^2. */
-INLINE float NAMED(sum_pixels)(const ELEMENT *x, size_t n, const int squares, float mean)
+/* The sums over n pixels of four rows, or with `squares` of (x - mean)^2: side by side, as each
+ * addition to a row's sum waits for the one before. */
+INLINE vec4 NAMED(sum_rows)(const ELEMENT *const x[4], size_t n, const int squares, vec4 mean)
 {
     const size_t whole = n / DN_LANES * DN_LANES;
-    const vec zero[HALVES] = {{0}};
-    vec sum[HALVES] = {{0}};
+    vec sum[4][HALVES] = {{{0}}};
     for (size_t p = 0; p < whole; p += DN_LANES) {
         UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            const vec v = LOAD(x + p + h * DN_VL), d = v - mean;
-            sum[h] = squares ? sum[h] + d * d : sum[h] + v;
+        for (int i = 0; i < 4 * HALVES; i++) {
+            const int r = i / HALVES, h = i % HALVES;
+            const vec v = LOAD(x[r] + p + h * DN_VL), d = v - mean[r];
+            sum[r][h] = squares ? sum[r][h] + d * d : sum[r][h] + v;
         }
     }
     UNROLL
-    for (int h = 0; h < HALVES && whole < n; h++) {
-        const vec v = LOAD(x + whole + h * DN_VL), d = v - mean;
-        sum[h] += (vec)((mask)(squares ? d * d : v) & lanes_below(h, (int)(n - whole)));
+    for (int i = 0; i < 4 * HALVES && whole < n; i++) {
+        const int r = i / HALVES, h = i % HALVES;
+        const vec v = LOAD(x[r] + whole + h * DN_VL), d = v - mean[r];
+        sum[r][h] += (vec)((mask)(squares ? d * d : v) & lanes_below(h, (int)(n - whole)));
     }
-    return sum4(sum, zero, zero, zero)[0];
+    return sum4(sum[0], sum[1], sum[2], sum[3]);
 }
 
 static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, float *result)
 {
-    const ELEMENT *x = map;
-    for (int c = 0; c < rows; c++, x += x_ld) {
-        const float mean = NAMED(sum_pixels)(x, n, 0, 0) / (float)n;
-        result[2 * c] = mean;
-        result[2 * c + 1] = NAMED(sum_pixels)(x, n, 1, mean);
+    for (int first = 0; first < rows; first += 4) {
+        const ELEMENT *x[4];
+        const int count = rows - first < 4 ? rows - first : 4;
+        for (int r = 0; r < 4; r++)
+            x[r] = (const ELEMENT *)map + (size_t)(first + (r < count ? r : count - 1)) * x_ld;
+        const vec4 mean = NAMED(sum_rows)(x, n, 0, (vec4){0}) / (float)n;
+        const vec4 squares = NAMED(sum_rows)(x, n, 1, mean);
+        for (int r = 0; r < count; r++) {
+            *result++ = mean[r];
+            *result++ = squares[r];
+        }
     }
 }
 

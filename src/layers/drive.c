@@ -44,8 +44,8 @@ static void run_piece(const dn_visit *v, const dn_pass *pass, int index)
     dn_piece part;
     for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
         v->layer->kind->forward_piece(v, pass, &part);
-    for (int c = 0; pass != NULL && c < v->layer->outputs; c++)
-        dn_moments_of_row(v, index, c);
+    for (int c = 0; pass != NULL && c < v->layer->outputs; c += DN_MOMENT_ROWS)
+        dn_moments_of_rows(v, index, c);
 }
 
 /* Parts of pieces, then the pieces' moments. Inside a parallel region. */
@@ -61,8 +61,8 @@ static void run_parts(const dn_visit *v, const dn_pass *pass)
     }
 #pragma omp for schedule(static) collapse(2)
     for (int p = 0; p < pieces; p++)
-        for (int c = 0; c < outputs; c++)
-            dn_moments_of_row(v, p, c);
+        for (int c = 0; c < outputs; c += DN_MOMENT_ROWS)
+            dn_moments_of_rows(v, p, c);
 }
 
 static void drive_pieces(const dn_visit *v, const dn_pass *pass)

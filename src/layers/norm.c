@@ -44,15 +44,18 @@ double *dn_partial(const dn_visit *v, int piece, int channel)
     return v->partial + 2 * ((size_t)piece * (size_t)channels + (size_t)channel);
 }
 
-void dn_moments_of_row(const dn_visit *v, int piece, int channel)
+void dn_moments_of_rows(const dn_visit *v, int piece, int first)
 {
+    const int left = v->layer->outputs - first,
+              rows = left < DN_MOMENT_ROWS ? left : DN_MOMENT_ROWS;
     const dn_piece p = dn_layout_piece(&v->out->layout, piece);
-    const size_t at = dn_map_index(v->out, &p, v->layer->first + channel, 0);
-    double *partial = dn_partial(v, piece, channel);
-    float moments[2];
-    v->on_maps->moments(1, p.pixels, dn_map_at(v->out, v->y, at), 0, moments);
-    partial[0] = moments[0];
-    partial[1] = moments[1];
+    const size_t at = dn_map_index(v->out, &p, v->layer->first + first, 0);
+    double *partial = dn_partial(v, piece, first);
+    float moments[2 * DN_MOMENT_ROWS];
+    v->on_maps->moments(rows, p.pixels, dn_map_at(v->out, v->y, at), v->out->layout.stride,
+                        moments);
+    for (int i = 0; i < 2 * rows; i++)
+        partial[i] = moments[i];
 }
 
 /* Merges two sets' count, mean and sum of squares about the mean (Chan, Golub, LeVeque 1979). */

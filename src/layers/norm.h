@@ -19,9 +19,10 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 size_t dn_partial_size(const dn_visit *v);
 double *dn_partial(const dn_visit *v, int piece, int channel);
 
-/* Fills what a piece and an output have of it forward; and merges all of them into the output map's
- * sums. */
-void dn_moments_of_row(const dn_visit *v, int piece, int channel);
+/* Fills what a piece and outputs [first, first + DN_MOMENT_ROWS) have of it forward; and merges all
+ * of them into the output map's sums. */
+enum { DN_MOMENT_ROWS = 8 };
+void dn_moments_of_rows(const dn_visit *v, int piece, int first);
 void dn_moments_merge(const dn_visit *v);
 
 /* Merges all pieces' backward: writes the leaf's gradients of gamma and beta, and writes

@@ -25,7 +25,6 @@ static inline size_t round_step(size_t n)
     return (n + STEP - 1) / STEP * STEP;
 }
 
-typedef uint16_t halves __attribute__((vector_size(64)));
 typedef uint32_t words_in_memory __attribute__((vector_size(64), aligned(2), may_alias));
 typedef uint32_t factor __attribute__((aligned(2), may_alias)); /* a pair */
 
@@ -62,12 +61,12 @@ INLINE vec relu(vec v)
 INLINE words round_words(vec v)
 {
     const words bits = (words)v, nan = (words)(v != v);
-    return (((bits + 0x7fff + (bits >> 16 & 1)) & ~nan) | ((bits | 0x400000) & nan)) >> 16;
+    return (round_up_halves(bits) & ~nan) | ((bits | 0x400000) & nan);
 }
 
 INLINE halves round_pairs(vec low, vec high)
 {
-    const half_words a = narrow(round_words(low)), b = narrow(round_words(high));
+    const half_words a = upper_of(round_words(low)), b = upper_of(round_words(high));
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
                                    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
 }

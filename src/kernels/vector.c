@@ -25,8 +25,7 @@ typedef float vec8 __attribute__((vector_size(32)));
 /* Rounds to nearest, ties to even. */
 INLINE void store_bf16(uint16_t *p, vec v)
 {
-    const mask bits = (mask)v, odd = (bits >> 16) & 1;
-    *(half_words_in_memory *)p = narrow((bits + 0x7fff + odd) >> 16);
+    *(half_words_in_memory *)p = upper_of(round_up_halves((words)v));
 }
 
 INLINE vec splat(float x)

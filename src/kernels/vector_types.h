@@ -6,7 +6,7 @@
 #define DN_KERNELS_VECTOR_TYPES_H
 
 #include <stdint.h>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -58,37 +58,72 @@ INLINE void store(float *p, vec v)
     *(vec_in_memory *)p = v;
 }
 
+typedef uint16_t halves __attribute__((vector_size(4 * DN_VL)));
 typedef uint16_t half_words __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_words_in_memory
     __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 
-/* Words of halves, and back; gcc 12 makes four shuffles of the first and three of the second. */
-#if DN_VL == 16 && defined(__AVX512F__)
-INLINE words widen(half_words h)
+/* Words whose upper halves are h, and zeros; the upper halves of words; and w + a bit of `from`.
+ * gcc 12 makes four shuffles of the first and three of the second. */
+#if DN_VL == 16 && defined(__AVX512BW__)
+INLINE words from_upper(half_words h)
 {
-    return (words)_mm512_cvtepu16_epi32((__m256i)h);
+    const halves half_of = {0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
+                            8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
+    const __m512i all = _mm512_castsi256_si512((__m256i)h);
+    return (words)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)half_of, all);
 }
 
-INLINE half_words narrow(words w)
+INLINE half_words upper_of(words w)
 {
-    return (half_words)_mm512_cvtepi32_epi16((__m512i)w);
+    const halves odd = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
+    const __m512i upper = _mm512_permutexvar_epi16((__m512i)odd, (__m512i)w);
+    return (half_words)_mm512_castsi512_si256(upper);
+}
+
+INLINE words add_bit(words w, words from, int bit)
+{
+    const words one = (words){0} + 1;
+    const __mmask16 set = _mm512_test_epi32_mask((__m512i)from, (__m512i)(one << bit));
+    return (words)_mm512_mask_add_epi32((__m512i)w, set, (__m512i)w, (__m512i)one);
 }
 #else
-INLINE words widen(half_words h)
+INLINE words from_upper(half_words h)
 {
-    return __builtin_convertvector(h, words);
+#if DN_VL == 8 && defined(__AVX2__)
+    return (words)_mm256_cvtepu16_epi32((__m128i)h) << 16;
+#else
+    return __builtin_convertvector(h, words) << 16;
+#endif
 }
 
-INLINE half_words narrow(words w)
+INLINE half_words upper_of(words w)
 {
-    return __builtin_convertvector(w, half_words);
+#if DN_VL == 8 && defined(__AVX2__)
+    const __m256i upper = (__m256i)(w >> 16);
+    return (half_words)_mm_packus_epi32(_mm256_castsi256_si128(upper),
+                                        _mm256_extracti128_si256(upper, 1));
+#else
+    return __builtin_convertvector(w >> 16, half_words);
+#endif
+}
+
+INLINE words add_bit(words w, words from, int bit)
+{
+    return w + (from >> bit & 1);
 }
 #endif
 
 /* bf16 is the upper half of fp32. */
 INLINE vec load_bf16(const uint16_t *p)
 {
-    return (vec)(widen(*(const half_words_in_memory *)p) << 16);
+    return (vec)from_upper(*(const half_words_in_memory *)p);
+}
+
+/* What the upper halves of are `bits` rounded to bf16, to nearest, ties to even. */
+INLINE words round_up_halves(words bits)
+{
+    return add_bit(bits + 0x7fff, bits, 16);
 }
 
 /* Word j of register i becomes word i of register j: each round interleaves the words of registers

@@ -444,16 +444,18 @@ static void test_threads(void **state)
 /* Blocks that the busiest thread has where each takes a task as it becomes free; and of all. */
 static int busiest_thread(const dn_visit *v, int *all)
 {
-    const int blocks = (v->layer->weights_in + v->block - 1) / v->block;
     int busy[MANY_THREADS] = {0}, busiest = 0;
-    for (int task = 0; task < v->slices * v->ranges; task++) {
+    *all = 0;
+    for (int i = 0; i < v->slices * v->ranges; i++) {
+        const dn_task task = dn_task_of_range(v, i / v->slices);
+        const int blocks = (task.end - task.first + v->block - 1) / v->block;
         int next = 0;
         for (int t = 1; t < v->threads; t++)
             next = busy[t] < busy[next] ? t : next;
-        busy[next] += blocks / v->ranges + (task / v->slices < blocks % v->ranges);
+        busy[next] += blocks;
         busiest = busy[next] > busiest ? busy[next] : busiest;
+        *all += blocks;
     }
-    *all = v->slices * blocks;
     return busiest;
 }
 

@@ -79,10 +79,7 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
 
 /* ---- kernels on maps ---- */
 
-enum {
-    PREFETCH_ROWS = 2, /* how many rows ahead: one is too short to arrive in time */
-    LINE_BYTES = 64
-};
+enum { PREFETCH_ROWS = 2 }; /* how many rows ahead: one is too short to arrive in time */
 
 /* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
 INLINE float *clear(float *p, size_t count)

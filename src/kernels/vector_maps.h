@@ -205,7 +205,7 @@ INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VEC
  * it, which may come from memory, into the second. */
 INLINE void NAMED(prefetch_tile)(const int nv, const dn_norm_grad *a, int rows, const ELEMENT *to)
 {
-    const int step = LINE_BYTES / (int)sizeof *to;
+    const int step = DN_LINE_BYTES / (int)sizeof *to;
     for (int i = 0; i < rows; i++, to += a->sum_ld)
         for (int v = 0; v < nv * DN_VL; v += step) {
             __builtin_prefetch(to + v, 0, 3);

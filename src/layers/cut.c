@@ -115,8 +115,23 @@ static int are_enough_slices(const dn_visit *v)
     return rounds >= SLICES_A_THREAD && v->slices >= WORTH_CUTTING * rounds * v->threads;
 }
 
-/* When all threads are done with so many ranges, in sixths of a block: those of a block more come
- * first, and each thread takes a task as it becomes free. */
+/* The first input channel of a range, or of the last one the end. Those of a block more come first.
+ */
+static int range_begin(const dn_visit *v, int range)
+{
+    const int inputs = v->layer->weights_in, blocks = divide_up(inputs, v->block);
+    const int longer = blocks % v->ranges, before = range < longer ? range : longer;
+    const int begin = (blocks / v->ranges * range + before) * v->block;
+    return begin < inputs ? begin : inputs;
+}
+
+dn_task dn_task_of_range(const dn_visit *v, int range)
+{
+    return (dn_task){.first = range_begin(v, range), .end = range_begin(v, range + 1)};
+}
+
+/* When all threads are done with so many ranges, in sixths of a block: the longer ones come first,
+ * and each thread takes a task as it becomes free. */
 static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
 {
     const int shorter = blocks / ranges * TASKS_IN_BLOCK + 1, longer = shorter + TASKS_IN_BLOCK;

@@ -133,27 +133,12 @@ static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task
     }
 }
 
-/* The first input channel of a range of the channel blocks, or of the last one the end. Those of a
- * block more come first. */
-static int range_begin(const dn_visit *v, int range)
-{
-    const int inputs = v->layer->weights_in, blocks = (inputs + v->block - 1) / v->block;
-    const int longer = blocks % v->ranges, before = range < longer ? range : longer;
-    const int begin = (blocks / v->ranges * range + before) * v->block;
-    return begin < inputs ? begin : inputs;
-}
-
-static dn_task task_of_range(const dn_visit *v, int range)
-{
-    return (dn_task){.first = range_begin(v, range), .end = range_begin(v, range + 1)};
-}
-
 /* Slice `slice` of the pieces and a range: the weights' gradient, and unless it is done apart the
  * input's. */
 static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int range)
 {
     const int pieces = v->out->layout.pieces, slices = v->slices;
-    dn_task task = task_of_range(v, range);
+    dn_task task = dn_task_of_range(v, range);
     task.slice = slice;
     task.wgrad = !v->layer->weight->frozen; /* else it stays 0 */
     task.dgrad = !v->split && v->layer->gamma != NULL;
@@ -168,7 +153,7 @@ static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int ran
 /* The input's gradient alone, of a piece and a range. */
 static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int range)
 {
-    dn_task task = task_of_range(v, range);
+    dn_task task = dn_task_of_range(v, range);
     task.dgrad = 1;
     run_task_piece(v, pass, &task, piece);
 }

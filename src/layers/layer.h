@@ -209,6 +209,9 @@ void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
 /* cut.c: sets how the visit's work is cut, from all but memory. */
 void dn_visit_cut(dn_visit *v);
 
+/* cut.c: the channels of a range, in a task that is else empty. */
+dn_task dn_task_of_range(const dn_visit *v, int range);
+
 /* cut.c: kind->part, or what stands for it. */
 int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 

@@ -14,12 +14,13 @@
 
 #include <stddef.h>
 
+#include "dn/kernels.h"
+
 #ifndef DN_RED_ZONES
 #define DN_RED_ZONES 0
 #endif
 
 enum {
-    DN_LINE_BYTES = 64,
     DN_RED_ZONE_BYTES = DN_RED_ZONES ? 2 * DN_LINE_BYTES : 0,
     DN_PADDED_LEAD = 16 /* floats before a padded row: the last of them is a zero */
 };

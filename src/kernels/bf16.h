@@ -61,7 +61,7 @@ INLINE vec relu(vec v)
 INLINE words round_words(vec v)
 {
     const words bits = (words)v, nan = (words)(v != v);
-    return (round_up_halves(bits) & ~nan) | ((bits | 0x400000) & nan);
+    return (round_to_upper(bits) & ~nan) | ((bits | 0x400000) & nan);
 }
 
 INLINE halves round_pairs(vec low, vec high)

@@ -22,10 +22,9 @@ typedef int32_t int_mask __attribute__((vector_size(4 * DN_VL)));
 typedef float vec4 __attribute__((vector_size(16)));
 typedef float vec8 __attribute__((vector_size(32)));
 
-/* Rounds to nearest, ties to even. */
 INLINE void store_bf16(uint16_t *p, vec v)
 {
-    *(half_words_in_memory *)p = upper_of(round_up_halves((words)v));
+    *(half_words_in_memory *)p = upper_of(round_to_upper((words)v));
 }
 
 INLINE vec splat(float x)

@@ -62,7 +62,7 @@ static void ISA(pack)(float *packed, const dn_weights *weights)
         const int left = weights->outputs - first, inputs = weights->inputs;
         for (int t = 0; t < weights->taps; t++) {
             const float *w = weights->w + first * out_step + t;
-            if (mr < MR || left < MR)
+            if (mr < MR || left < mr)
                 packed = pack_some(packed, mr, w, left, weights);
             else if (out_step == 1)
                 packed = pack_tile(packed, MR, w, inputs, 1, in_step);

@@ -63,8 +63,8 @@ typedef uint16_t half_words __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_words_in_memory
     __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 
-/* Words whose upper halves are h, and zeros; the upper halves of words; and w + a bit of `from`.
- * gcc 12 makes four shuffles of the first and three of the second. */
+/* Words with h as their upper halves, the lower ones 0; the upper halves of words; and w + bit
+ * `bit` of `from`. Of the first two in vector types gcc 12 makes four shuffles and three. */
 #if DN_VL == 16 && defined(__AVX512BW__)
 INLINE words from_upper(half_words h)
 {
@@ -120,8 +120,8 @@ INLINE vec load_bf16(const uint16_t *p)
     return (vec)from_upper(*(const half_words_in_memory *)p);
 }
 
-/* What the upper halves of are `bits` rounded to bf16, to nearest, ties to even. */
-INLINE words round_up_halves(words bits)
+/* Words whose upper halves are `bits` rounded to bf16, to nearest, ties to even. */
+INLINE words round_to_upper(words bits)
 {
     return add_bit(bits + 0x7fff, bits, 16);
 }

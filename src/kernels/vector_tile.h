@@ -96,8 +96,8 @@ INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_
  * DN_PACK_OUTPUTS parts them. */
 INLINE int tile_rows(int outputs, int first)
 {
-    const int left = outputs - first, is_last_step = left > MR && left <= MR + MR_STEP;
-    if (MR_STEP * NV < CHAINS && is_last_step && first % DN_PACK_OUTPUTS + left <= DN_PACK_OUTPUTS)
+    const int left = outputs - first, leaves_step = left > MR && left <= MR + MR_STEP;
+    if (MR_STEP * NV < CHAINS && leaves_step && first % DN_PACK_OUTPUTS + left <= DN_PACK_OUTPUTS)
         return 2 * MR_STEP;
     return left >= MR ? MR : (left + MR_STEP - 1) / MR_STEP * MR_STEP;
 }

@@ -63,8 +63,8 @@ typedef uint16_t half_words __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_words_in_memory
     __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 
-/* Words with h as their upper halves, the lower ones 0; the upper halves of words; and w + bit
- * `bit` of `from`. Of the first two in vector types gcc 12 makes four shuffles and three. */
+/* Words with h as their upper halves, the lower ones 0; and the upper halves of words. Of these in
+ * vector types gcc 12 makes four shuffles and three. */
 #if DN_VL == 16 && defined(__AVX512BW__)
 INLINE words from_upper(half_words h)
 {
@@ -80,37 +80,27 @@ INLINE half_words upper_of(words w)
     const __m512i upper = _mm512_permutexvar_epi16((__m512i)odd, (__m512i)w);
     return (half_words)_mm512_castsi512_si256(upper);
 }
-
-INLINE words add_bit(words w, words from, int bit)
-{
-    const words one = (words){0} + 1;
-    const __mmask16 set = _mm512_test_epi32_mask((__m512i)from, (__m512i)(one << bit));
-    return (words)_mm512_mask_add_epi32((__m512i)w, set, (__m512i)w, (__m512i)one);
-}
-#else
+#elif DN_VL == 8 && defined(__AVX2__)
 INLINE words from_upper(half_words h)
 {
-#if DN_VL == 8 && defined(__AVX2__)
     return (words)_mm256_cvtepu16_epi32((__m128i)h) << 16;
-#else
-    return __builtin_convertvector(h, words) << 16;
-#endif
 }
 
 INLINE half_words upper_of(words w)
 {
-#if DN_VL == 8 && defined(__AVX2__)
     const __m256i upper = (__m256i)(w >> 16);
     return (half_words)_mm_packus_epi32(_mm256_castsi256_si128(upper),
                                         _mm256_extracti128_si256(upper, 1));
+}
 #else
-    return __builtin_convertvector(w >> 16, half_words);
-#endif
+INLINE words from_upper(half_words h)
+{
+    return __builtin_convertvector(h, words) << 16;
 }
 
-INLINE words add_bit(words w, words from, int bit)
+INLINE half_words upper_of(words w)
 {
-    return w + (from >> bit & 1);
+    return __builtin_convertvector(w >> 16, half_words);
 }
 #endif
 
@@ -123,7 +113,14 @@ INLINE vec load_bf16(const uint16_t *p)
 /* Words whose upper halves are `bits` rounded to bf16, to nearest, ties to even. */
 INLINE words round_to_upper(words bits)
 {
-    return add_bit(bits + 0x7fff, bits, 16);
+    const words up = bits + 0x7fff;
+#if DN_VL == 16 && defined(__AVX512BW__)
+    const words one = (words){0} + 1; /* one instruction less than below */
+    const __mmask16 odd = _mm512_test_epi32_mask((__m512i)bits, (__m512i)(one << 16));
+    return (words)_mm512_mask_add_epi32((__m512i)up, odd, (__m512i)up, (__m512i)one);
+#else
+    return up + (bits >> 16 & 1);
+#endif
 }
 
 /* Word j of register i becomes word i of register j: each round interleaves the words of registers

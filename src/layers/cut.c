@@ -115,8 +115,7 @@ static int are_enough_slices(const dn_visit *v)
     return rounds >= SLICES_A_THREAD && v->slices >= WORTH_CUTTING * rounds * v->threads;
 }
 
-/* The first input channel of a range, or of the last one the end. Those of a block more come first.
- */
+/* The first input channel of a range, or for the one past the last the end; longer ranges first. */
 static int range_begin(const dn_visit *v, int range)
 {
     const int inputs = v->layer->weights_in, blocks = divide_up(inputs, v->block);

@@ -46,8 +46,8 @@ double *dn_partial(const dn_visit *v, int piece, int channel)
 
 void dn_moments_of_rows(const dn_visit *v, int piece, int first)
 {
-    const int left = v->layer->outputs - first,
-              rows = left < DN_MOMENT_ROWS ? left : DN_MOMENT_ROWS;
+    const int left = v->layer->outputs - first;
+    const int rows = left < DN_MOMENT_ROWS ? left : DN_MOMENT_ROWS;
     const dn_piece p = dn_layout_piece(&v->out->layout, piece);
     const size_t at = dn_map_index(v->out, &p, v->layer->first + first, 0);
     double *partial = dn_partial(v, piece, first);

@@ -21,7 +21,7 @@ double *dn_partial(const dn_visit *v, int piece, int channel);
 
 /* Fills what a piece and outputs [first, first + DN_MOMENT_ROWS) have of it forward; and merges all
  * of them into the output map's sums. */
-enum { DN_MOMENT_ROWS = 8 };
+enum { DN_MOMENT_ROWS = 4 }; /* as many as kernels sum side by side */
 void dn_moments_of_rows(const dn_visit *v, int piece, int first);
 void dn_moments_merge(const dn_visit *v);
 

@@ -1,10 +1,10 @@
 /* Winograd's transforms and convolutions to be timed; see bench_winograd.h. Matrices are laid out
- * as in winograd.c: (16, channels, tiles), channels an odd number of cache lines apart. */
+ * as in winograd.c: (36, channels, tiles), channels an odd number of cache lines apart. */
 #include "bench_winograd.h"
 #include "expect.h"
 #include "layers/gemm.h"
 
-enum { TILES_AT_ONCE = 256 }; /* as in src/layers/winograd.c */
+enum { TILES_AT_ONCE = 128 }; /* as in src/layers/winograd.c */
 
 static int at_most(int value, int limit)
 {
@@ -13,34 +13,34 @@ static int at_most(int value, int limit)
 
 static dn_guarded matrices(int channels, size_t ld)
 {
-    const size_t floats = (size_t)(DN_WINOGRAD * channels) * ld;
+    const size_t floats = DN_WINOGRAD * dn_row_stride((size_t)channels * ld);
     return dn_trial_filled(1, 0, floats, floats);
 }
 
 dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
                                            const dn_padded *piece, int outputs, int inputs)
 {
-    const int columns = (piece->width + 1) / 2, tile_rows = (piece->rows + 1) / 2;
+    const int columns = dn_tile_columns(piece->width), tile_rows = dn_tiles(piece->rows);
     const int most = outputs > inputs ? outputs : inputs;
     dn_winograd_bench b = {
         .products = products, .padded = *piece, .outputs = outputs, .inputs = inputs};
     if (piece->images == 1) {
-        b.padded.rows = at_most(piece->rows, TILES_AT_ONCE / columns * 2);
-        b.padded.image_rows = b.padded.rows + 1;
+        b.padded.rows = at_most(piece->rows, TILES_AT_ONCE / columns * DN_TILE);
     } else {
         b.padded.images = at_most(piece->images, TILES_AT_ONCE / (columns * tile_rows));
     }
-    const int rows = b.padded.images * ((b.padded.rows + 1) / 2);
+    b.padded = dn_padded_tiled(b.padded, b.padded.rows);
+    const int rows = b.padded.images * dn_tiles(b.padded.rows);
     b.tiles = (size_t)(rows * columns);
     b.ld = dn_row_stride(b.tiles);
-    const size_t floats = dn_padded_floats(&b.padded) + (size_t)piece->width + DN_LANES;
+    const size_t floats = dn_padded_floats(&b.padded) + DN_LANES;
     const size_t packed = DN_WINOGRAD * products->packed_floats(outputs, inputs, 1);
     const size_t pairs = (size_t)(DN_WINOGRAD * inputs) * dn_round_lanes((size_t)outputs);
     const size_t packed_dy = DN_WINOGRAD * products->packed_dy_floats(outputs, b.tiles);
     b.x = dn_trial_filled(most, 1, floats, floats);
     b.u = matrices(inputs, b.ld);
     b.m = matrices(outputs, b.ld);
-    b.y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(2 * (size_t)columns));
+    b.y = dn_trial_matrix(DN_TILE * rows, 0, dn_round_lanes((size_t)(DN_TILE * columns)));
     b.packed = dn_trial_filled(1, 0, packed, packed);
     b.weight = dn_trial_filled(1, 0, pairs, pairs);
     b.packed_dy = dn_trial_filled(1, 0, packed_dy, packed_dy);
@@ -58,14 +58,15 @@ static void call_transform(const dn_winograd_bench *b, transform *kernel, int ch
 {
     for (int c = 0; c < channels; c++)
         kernel(&b->padded, dn_guarded_row(&b->x, c), u + (size_t)c * b->ld,
-               (size_t)channels * b->ld);
+               dn_row_stride((size_t)channels * b->ld));
 }
 
 static void call_output(const dn_winograd_bench *b)
 {
     for (int o = 0; o < b->outputs; o++)
         b->products->winograd->output(&b->padded, b->m.data + (size_t)o * b->ld,
-                                      (size_t)b->outputs * b->ld, b->y.data, b->y.ld);
+                                      dn_row_stride((size_t)b->outputs * b->ld), b->y.data,
+                                      b->y.ld);
 }
 
 static void call_products(const dn_winograd_bench *b, int gradient)
@@ -85,8 +86,8 @@ static void call_products(const dn_winograd_bench *b, int gradient)
         else
             b->products->gemm(b->packed.data + e * packed, b->outputs, b->inputs, &one, b->tiles, u,
                               b->ld, m, b->ld, 0);
-        u += (size_t)b->inputs * b->ld;
-        m += (size_t)b->outputs * b->ld;
+        u += dn_row_stride((size_t)b->inputs * b->ld);
+        m += dn_row_stride((size_t)b->outputs * b->ld);
     }
 }
 
@@ -106,13 +107,13 @@ void dn_winograd_bench_call(const dn_winograd_bench *b, dn_winograd_part part)
 void dn_winograd_bench_work(const dn_winograd_bench *b, dn_winograd_part part, double *flops,
                             double *bytes)
 {
-    /* additions of a tile: 4 a row and column of a window; 4 a column and row of A' m; 2 and 4 */
-    static const double additions[] = {32, 24, 12};
+    /* Of a tile: of a row or column, in all rows and columns both ways. */
+    static const double operations[] = {12 * 24, 10 * 19, 10 * 16};
     const double inputs = b->inputs, outputs = b->outputs, tiles = (double)b->tiles;
     const double pixels = (double)b->padded.images * b->padded.rows * b->padded.width;
     const double channels = part == DN_WINOGRAD_INPUT ? inputs : outputs;
     if (part < DN_WINOGRAD_GEMM) {
-        *flops = additions[part] * channels * tiles;
+        *flops = operations[part] * channels * tiles;
         *bytes = 4 * channels * (pixels + DN_WINOGRAD * tiles);
     } else {
         *flops = 2 * 9 * inputs * outputs * pixels;

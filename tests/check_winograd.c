@@ -1,29 +1,62 @@
 /*
  * Winograd's transforms against products of matrices in double, tile by tile. Behind a padded
- * layout stand NaNs, which may reach only the elements that no valid output uses.
+ * layout stand NaNs, which may reach no tile.
  */
 #include "check_winograd.h"
 #include "check_kernels.h"
 
-/* The most that magnitudes grow by: two from row to row of B' x B, so four; three of A' m A, and
- * two of A dy A' likewise. */
-static const double input_growth = 4, output_growth = 9, gradient_growth = 4;
+/* The most that magnitudes grow by: the square of the largest sum of a row's magnitudes in B', in
+ * A' and in A. */
+static const double input_growth = 5.6875 * 5.6875, output_growth = 8.59375 * 8.59375;
+static const double gradient_growth = 8.125 * 8.125;
 
-static const double to_window[4 * 4] = {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1};
-static const double to_output[2 * 4] = {1, 1, 1, 0, 0, 1, -1, -1};
-static const double from_output[4 * 2] = {1, 0, 1, 1, 1, -1, 0, -1};
+const double dn_winograd_window[DN_WINDOW * DN_WINDOW] = {
+    81.0 / 64, 0,          -45.0 / 16, 0,          1, 0, /* (x^2 - 9/16) (x^2 - 9/4) */
+    0,         -27.0 / 16, -9.0 / 4,   3.0 / 4,    1, 0, /* x (x + 3/4) (x^2 - 9/4) */
+    0,         27.0 / 16,  -9.0 / 4,   -3.0 / 4,   1, 0, /* x (x - 3/4) (x^2 - 9/4) */
+    0,         -27.0 / 32, -9.0 / 16,  3.0 / 2,    1, 0, /* x (x + 3/2) (x^2 - 9/16) */
+    0,         27.0 / 32,  -9.0 / 16,  -3.0 / 2,   1, 0, /* x (x - 3/2) (x^2 - 9/16) */
+    0,         81.0 / 64,  0,          -45.0 / 16, 0, 1, /* x (x^2 - 9/16) (x^2 - 9/4) */
+};
 
-void dn_sandwich(double *out, const double *left, int rows, int columns, const double *in)
+const double dn_winograd_output[DN_TILE * DN_WINDOW] = {
+    1, 1,         1,          1,        1,         0, /* powers of the points */
+    0, 3.0 / 4,   -3.0 / 4,   3.0 / 2,  -3.0 / 2,  0, /**/
+    0, 9.0 / 16,  9.0 / 16,   9.0 / 4,  9.0 / 4,   0, /**/
+    0, 27.0 / 64, -27.0 / 64, 27.0 / 8, -27.0 / 8, 1,
+};
+
+const double dn_winograd_weight[DN_WINDOW * 3] = {
+    64.0 / 81,
+    0,
+    0, /* powers of a point over its distances from the others */
+    -128.0 / 243,
+    -32.0 / 81,
+    -8.0 / 27, /**/
+    -128.0 / 243,
+    32.0 / 81,
+    -8.0 / 27, /**/
+    32.0 / 243,
+    16.0 / 81,
+    8.0 / 27, /**/
+    32.0 / 243,
+    -16.0 / 81,
+    8.0 / 27, /**/
+    0,
+    0,
+    1,
+};
+
+void dn_sandwich(double *out, const double *left, int transposed, int rows, int columns,
+                 const double *in)
 {
+    const int row = transposed ? 1 : columns, column = transposed ? rows : 1;
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < rows; j++) {
             double sum = 0;
-            for (int k = 0; k < columns * columns; k++) {
-                const double factor =
-                    left[i * columns + k / columns] * left[j * columns + k % columns];
-                if (factor != 0)
-                    sum += factor * in[k];
-            }
+            for (int k = 0; k < columns * columns; k++)
+                sum += left[i * row + k / columns * column] * left[j * row + k % columns * column] *
+                       in[k];
             out[i * rows + j] = sum;
         }
 }
@@ -31,24 +64,26 @@ void dn_sandwich(double *out, const double *left, int rows, int columns, const d
 /* Index in a padded layout of the tile's first pixel. */
 static ptrdiff_t tile_at(const dn_padded *f, size_t tile)
 {
-    const int columns = (f->width + 1) / 2, rows = (f->rows + 1) / 2, t = (int)tile;
-    return padded_at(f, t / columns / rows, t / columns % rows * 2, t % columns * 2);
+    const int columns = dn_tile_columns(f->width), rows = dn_tiles(f->rows), t = (int)tile;
+    return padded_at(f, t / columns / rows, t / columns % rows * DN_TILE, t % columns * DN_TILE);
 }
 
 /* u = B' x B, or m = A dy A'. */
 static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
 {
-    const int size = gradient ? 2 : 4, offset = gradient ? 0 : -1, pitch = f->width + 1;
+    const int size = gradient ? DN_TILE : DN_WINDOW, offset = gradient ? 0 : -1;
+    const ptrdiff_t pitch = (ptrdiff_t)f->pitch;
     const size_t tiles = tiles_of(f);
     dn_guarded x = dn_trial_filled(1, 1, dn_padded_floats(f), readable(f));
-    dn_guarded u = dn_trial_matrix(ELEMENTS, 0, tiles + SPILL);
-    dn_expect e = dn_expect_create(gradient ? "A dy A'" : "B' x B", ELEMENTS, 0, tiles);
+    dn_guarded u = dn_trial_matrix(DN_WINOGRAD, 0, dn_round_lanes(tiles));
+    dn_expect e = dn_expect_create(gradient ? "A dy A'" : "B' x B", DN_WINOGRAD, 0, tiles);
     for (size_t t = 0; t < tiles; t++) {
-        double in[ELEMENTS], out[ELEMENTS];
+        double in[DN_WINOGRAD], out[DN_WINOGRAD];
         for (int k = 0; k < size * size; k++)
             in[k] = x.data[tile_at(f, t) + (k / size + offset) * pitch + k % size + offset];
-        dn_sandwich(out, gradient ? from_output : to_window, 4, size, in);
-        for (int k = 0; k < ELEMENTS; k++)
+        dn_sandwich(out, gradient ? dn_winograd_output : dn_winograd_window, gradient, DN_WINDOW,
+                    size, in);
+        for (int k = 0; k < DN_WINOGRAD; k++)
             dn_expect_point(&e, k, t, out[k], gradient ? gradient_growth : input_growth);
     }
     const dn_kernels *k;
@@ -64,22 +99,22 @@ static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
     DN_GUARDED_DESTROY(&x, &u);
 }
 
-/* y = A' m A, its odd last row and column included. */
+/* y = A' m A, with what is behind the last row and column of an image. */
 static void check_output(dn_dtype dtype, const dn_padded *f)
 {
-    const int columns = (f->width + 1) / 2, rows = f->images * ((f->rows + 1) / 2);
-    const size_t tiles = tiles_of(f), width = 2 * (size_t)columns;
-    dn_guarded m = dn_trial_filled(ELEMENTS, 0, tiles, tiles + SPILL);
-    dn_guarded y = dn_trial_matrix(2 * rows, 0, dn_round_lanes(width));
-    dn_expect e = dn_expect_create("A' m A", 2 * rows, 0, width);
+    const int columns = dn_tile_columns(f->width), rows = f->images * dn_tiles(f->rows);
+    const size_t tiles = tiles_of(f), width = (size_t)(DN_TILE * columns);
+    dn_guarded m = dn_trial_filled(DN_WINOGRAD, 0, tiles, dn_round_lanes(tiles));
+    dn_guarded y = dn_trial_matrix(DN_TILE * rows, 0, dn_round_lanes(width));
+    dn_expect e = dn_expect_create("A' m A", DN_TILE * rows, 0, width);
     for (int t = 0; t < rows * columns; t++) {
-        double in[ELEMENTS], out[4];
-        for (int k = 0; k < ELEMENTS; k++)
+        double in[DN_WINOGRAD], out[DN_TILE * DN_TILE];
+        for (int k = 0; k < DN_WINOGRAD; k++)
             in[k] = dn_guarded_row(&m, k)[t];
-        dn_sandwich(out, to_output, 2, 4, in);
-        for (int k = 0; k < 4; k++)
-            dn_expect_point(&e, t / columns * 2 + k / 2, (size_t)(t % columns * 2 + k % 2), out[k],
-                            output_growth);
+        dn_sandwich(out, dn_winograd_output, 0, DN_TILE, DN_WINDOW, in);
+        for (int k = 0; k < DN_TILE * DN_TILE; k++)
+            dn_expect_point(&e, t / columns * DN_TILE + k / DN_TILE,
+                            (size_t)(t % columns * DN_TILE + k % DN_TILE), out[k], output_growth);
     }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
@@ -97,7 +132,7 @@ void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int index, int o
 {
     const dn_piece piece = dn_layout_piece(layout, index);
     ptrdiff_t source;
-    const dn_padded padded = dn_piece_padded(layout, &piece, &source);
+    const dn_padded padded = dn_padded_tiled(dn_piece_padded(layout, &piece, &source), piece.rows);
     dn_padded out = padded;
     out.rows = piece.rows;
     out.skip = 0;

@@ -26,12 +26,26 @@ enum {
     DN_LANES = 16,
     DN_LINE_BYTES = 64, /* of a cache */
     DN_MAX_TAPS = 9,
-    DN_PACK_OUTPUTS = 48 /* packed weights of a multiple of it are a prefix of those of more */
+    DN_PACK_OUTPUTS = 48,    /* packed weights of a multiple of it are a prefix of those of more */
+    DN_TILE = 4,             /* output rows and columns of a tile of Winograd's */
+    DN_WINDOW = DN_TILE + 2, /* those of its window */
+    DN_WINOGRAD = DN_WINDOW * DN_WINDOW /* elements of a transformed window */
 };
 
 static inline size_t dn_round_lanes(size_t n)
 {
     return (n + DN_LANES - 1) / DN_LANES * DN_LANES;
+}
+
+/* Rows of tiles of so many rows of pixels; and tiles of a row, in pairs. */
+static inline int dn_tiles(int rows)
+{
+    return (rows + DN_TILE - 1) / DN_TILE;
+}
+
+static inline int dn_tile_columns(int width)
+{
+    return (width + 2 * DN_TILE - 1) / (2 * DN_TILE) * 2;
 }
 
 /* The taps of a convolution over rows of pixels: tap t of pixel p is pixel p + shift[t]. A 1x1 has
@@ -54,7 +68,7 @@ typedef struct dn_weights {
  *
  *      0 0 0 0 0        padded row 0 (and, shared, between two images)
  *      x x x x 0        `skip` padded rows stand above the first source row
- *      x x x x 0        each row ends in one zero, the left border of the next row
+ *      x x x x 0        each row ends in zeros, the last of them the left border of the next row
  *      0 0 0 0 0        image_rows padded rows an image, one more after the last
  *
  * The float before the first is a zero as well, and kernels that fill the layout may write the
@@ -66,7 +80,8 @@ typedef struct dn_weights {
 typedef struct dn_padded {
     int images, rows, width;
     int skip, image_rows;
-    size_t pitch; /* floats from row to row: width + 1, or `width` without border */
+    size_t pitch; /* floats from row to row: width + 1 up to width + 2 * DN_TILE, or `width` without
+                     border */
     size_t source_image;
 } dn_padded;
 
@@ -134,28 +149,28 @@ typedef struct dn_map_kernels {
 } dn_map_kernels;
 
 /*
- * The transforms of Winograd's F(2x2, 3x3) (Lavin and Gray 2016): a 3x3 convolution's output is cut
- * into tiles of 2x2, each from a window of 4x4 that overlaps its neighbours, and the products of a
- * tile become 16 instead of 36:
+ * The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray 2016): a 3x3 convolution's output is cut
+ * into tiles of 4x4, each from a window of 6x6 that overlaps its neighbours, and the products of a
+ * tile become 36 instead of 144:
  *
  *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
  *
- * Element (i, j) of a transformed window is number 4 i + j. Each kernel goes over one channel's row
- * in the padded layout (padded->rows: those of the output, without halo rows), tile by tile:
- * images, in each (rows + 1) / 2 tile rows, in each (width + 1) / 2 tiles. Element e of tile t
- * stands at e * matrix + t; up to DN_LANES / 2 - 1 floats behind the last tile of each element may
- * be read and written. The float before the padded layout, and a padded row and DN_LANES - 1 floats
- * behind it, may be read; what is read there has no effect on the tiles' valid outputs, but must be
- * finite where it meets the zeros of dy. Where `rows` is odd, zeros must stand below dy's last row.
+ * The polynomials behind it are evaluated at 0, +-3/4, +-3/2 and infinity. With the usual 0, +-1,
+ * +-2 a result of 128 channels is off by 2.4 times as much; here by 2.2 times what the direct sum
+ * of products is.
+ *
+ * Element (i, j) of a transformed window is number 6 i + j. Each kernel goes over one channel's row
+ * in a padded layout with zeros up to whole tiles (dn_padded_tiled; padded->rows: those of the
+ * output, without halo rows), tile by tile: images, tile rows, tiles. Element e of tile t stands at
+ * e * matrix + t, and its pad may be read and written. The float before the padded layout and
+ * DN_LANES - 1 floats behind it may be read, with no effect on the tiles.
  */
 typedef struct dn_winograd_kernels {
     /* u = B' x B of the windows of x, which points at the padded layout's first float. */
     void (*input)(const dn_padded *padded, const float *x, float *u, size_t matrix);
 
-    /* y = A' m A; row r of image i begins at (i * 2 * tile rows + r) * y_pitch, y_pitch being at
-     * least twice the tiles of a row, rounded up to DN_LANES; floats behind the width are
-     * undefined.
-     */
+    /* y = A' m A; row r of image i begins at (i * DN_TILE * tile rows + r) * y_pitch, y_pitch being
+     * at least DN_TILE times the tiles of a row; floats behind the width are undefined. */
     void (*output)(const dn_padded *padded, const float *m, size_t matrix, float *y,
                    size_t y_pitch);
 

@@ -184,6 +184,7 @@ INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *pa
         zero_pixels(form, to + e * n, DN_FORM_PAD);
         return;
     }
+    const int below = padded->image_rows - padded->skip - padded->rows;
     uint16_t *row = to;
     for (int i = 0; i < padded->images; i++) {
         size_t from = (size_t)i * padded->source_image;
@@ -194,7 +195,11 @@ INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *pa
                 prefetch_step(form, s, from + p);
             for (size_t p = 0; p < width; p += DN_LANES)
                 put_pixels(form, s, from + p, row + e * p);
-            zero_pixels(form, row + e * width, 1);
+            zero_pixels(form, row + e * width, 2 * DN_TILE);
+        }
+        if (below > 0) {
+            zero_pixels(form, row, (size_t)below * pitch);
+            row += e * (size_t)below * pitch;
         }
     }
     zero_pixels(form, row, n + DN_FORM_PAD - (size_t)(row - to) / e);

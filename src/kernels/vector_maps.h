@@ -7,7 +7,8 @@
  *     LOAD, STORE     a register of elements, widened from or rounded to that type
  *
  * Rows are written in ascending order, whole registers at a time: what a register spills past the
- * end of a row of pixels is overwritten by the border and the next row.
+ * end of a row of pixels is overwritten by the border and the next row, and what the border's zeros
+ * spill by the next row.
  */
 
 /* Source pixels from p on as a register: of affine k[0] * g + (k[1] * x + k[2]), else of norm_relu,
@@ -36,6 +37,7 @@ INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const 
         memset(to + n, 0, (total - n) * sizeof *to);
         return;
     }
+    const int below = padded->image_rows - padded->skip - padded->rows;
     float *row = to;
     row[-1] = 0;
     for (int i = 0; i < padded->images; i++) {
@@ -44,8 +46,10 @@ INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const 
         for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {
             for (size_t p = 0; p < width; p += DN_VL)
                 store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
-            row[width] = 0;
+            *(vec8_in_memory *)(row + width) = (vec8){0};
         }
+        if (below > 0)
+            row = clear(row, (size_t)below * pitch);
     }
     memset(row, 0, (size_t)(to + total - row) * sizeof *to);
 }

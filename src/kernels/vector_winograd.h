@@ -1,135 +1,243 @@
 /*
  * Winograd's transforms in the vector types of vector.c; see dn_winograd_kernels.
  *
- * A register is two slots of DN_VL / 2 neighbouring tiles; the second slot may lie on another tile
- * row or image, so that narrow maps fill registers too. Windows of one slot begin two columns
- * apart: one load of DN_VL floats has all their columns 0 and 1, a load two floats on columns 2 and
- * 3, and a shuffle separates the even from the odd.
+ * A register is DN_VL / 2 pairs of neighbouring tiles; each pair may lie on another tile row or
+ * image, so that narrow maps fill registers too. Windows begin four columns apart, so shuffles
+ * bring column c of all of them together:
  *
- *     load      c0 c1 c0 c1 c0 c1 ..      even  c0 c0 c0 .. (slot 0) c0 c0 c0 .. (slot 1)
- *     load + 2  c2 c3 c2 c3 c2 c3 ..      odd   c1 c1 c1 .. (slot 0) c1 c1 c1 .. (slot 1)
+ *     load      c0 c1 c2 c3 c0 c1 c2 c3 (pair 0) ..      c0 c0 (pair 0) c0 c0 (pair 1) ..
+ *     load + 4  c4 c5 .. .. c4 c5 .. .. (pair 0) ..      c4 c4 (pair 0) c4 c4 (pair 1) ..
  *
- * Only sums and differences occur, each in one order, so all tables agree to the bit. Slots are
- * stored in ascending order: what a slot spills past the end of a tile row the next one overwrites.
+ * Each result has one order of operations and one way to contract them, so all tables agree to the
+ * bit.
  */
 
-enum { SLOT = DN_VL / 2 };
+enum { PAIRS = DN_VL / 2, PAIR = 2 * DN_TILE /* floats of a row of it */ };
 
-/* A walk over the slots of a padded layout, whose planes are image_rows x pitch pixels. */
-typedef struct slots {
-    int images, rows, columns; /* rows x columns tiles an image */
-    int image_rows;
-    size_t pitch;
-    int image, row, column; /* of the next slot's first tile */
-    size_t tile;            /* its number */
-} slots;
+/* A walk over the pairs of a padded layout, whose planes are image_rows x pitch floats. */
+typedef struct pairs {
+    int columns, rows, images; /* columns x rows pairs an image */
+    size_t pitch, between;     /* from row to row, and more from image to image */
+    int column, row, image;    /* of the next pair */
+    size_t row_at, at;         /* where its row begins, and where it does */
+} pairs;
 
-/* Two neighbouring slots: the number of the first one's first tile, from there to the second's, and
- * where each begins in its plane. After the last slot the second is the first once more. */
-typedef struct pair {
-    size_t tile, second, at[2];
-} pair;
-
-INLINE slots slots_of(const dn_padded *padded, int image_rows, size_t pitch)
+INLINE pairs pairs_of(const dn_padded *padded, int image_rows, size_t pitch)
 {
-    return (slots){.images = padded->images,
-                   .rows = (padded->rows + 1) / 2,
-                   .columns = (padded->width + 1) / 2,
-                   .image_rows = image_rows,
-                   .pitch = pitch};
+    const int rows = dn_tiles(padded->rows);
+    return (pairs){.columns = dn_tile_columns(padded->width) / 2,
+                   .rows = rows,
+                   .images = padded->images,
+                   .pitch = pitch,
+                   .between = (size_t)(image_rows - DN_TILE * rows) * pitch};
 }
 
-INLINE size_t slot_at(const slots *s)
+INLINE void next_pair(pairs *p)
 {
-    return (size_t)(s->image * s->image_rows + 2 * s->row) * s->pitch + 2 * (size_t)s->column;
-}
-
-INLINE void next_slot(slots *s)
-{
-    const int left = s->columns - s->column;
-    s->tile += (size_t)(left < SLOT ? left : SLOT);
-    s->column += SLOT;
-    if (s->column >= s->columns) {
-        s->column = 0;
-        if (++s->row == s->rows) {
-            s->row = 0;
-            s->image++;
-        }
-    }
-}
-
-INLINE pair next_pair(slots *s)
-{
-    pair p = {.tile = s->tile, .at = {slot_at(s), slot_at(s)}};
-    next_slot(s);
-    if (s->image < s->images) {
-        p.second = s->tile - p.tile;
-        p.at[1] = slot_at(s);
-        next_slot(s);
-    }
-    return p;
-}
-
-/* Where no register holds a vec, two loads are as good as one, and from a choice between them GCC
- * 14 makes code for aarch64 that gets lanes wrong. */
-INLINE vec load_pair(const float *u, const pair *p)
-{
-#ifdef __AVX__
-    if (p->second == SLOT)
-        return load(u);
-#endif
-    const half_vec a = *(const half_in_memory *)u, b = *(const half_in_memory *)(u + p->second);
-    return JOIN(a, b);
-}
-
-/* Slot 1 after slot 0, whose spill it overwrites. */
-INLINE void store_pair(float *u, const pair *p, vec v)
-{
-    if (p->second == SLOT) {
-        store(u, v);
+    p->at += PAIR;
+    if (++p->column < p->columns)
         return;
+    p->column = 0;
+    p->row_at += DN_TILE * p->pitch;
+    if (++p->row == p->rows) {
+        p->row = 0;
+        p->row_at += p->between;
+        p->image++;
     }
-    *(half_in_memory *)u = LOW(v);
-    *(half_in_memory *)(u + p->second) = HIGH(v);
+    p->at = p->row_at;
 }
 
-/* Element i of B' d, of A d and of A' d. */
-INLINE vec times_b(const int i, vec d0, vec d1, vec d2, vec d3)
+/* Where a register of pairs lies. The last one stands for those that there are not. */
+INLINE void next_pairs(pairs *p, size_t at[PAIRS])
 {
-    return i == 0 ? d0 - d2 : i == 1 ? d1 + d2 : i == 2 ? d2 - d1 : d1 - d3;
+    for (int i = 0; i < PAIRS; i++) {
+        at[i] = p->image < p->images ? p->at : at[i - 1];
+        if (p->image < p->images)
+            next_pair(p);
+    }
 }
 
-INLINE vec times_a(const int i, vec d0, vec d1)
+INLINE vec8 load8(const float *p)
 {
-    return i == 0 ? d0 : i == 1 ? d0 + d1 : i == 2 ? d0 - d1 : -d1;
+    return *(const vec8_in_memory *)p;
 }
 
-INLINE vec times_a_transposed(const int i, const vec d[4])
+INLINE void store8(float *p, vec8 v)
 {
-    return i == 0 ? (d[0] + d[1]) + d[2] : (d[1] - d[2]) - d[3];
+    *(vec8_in_memory *)p = v;
+}
+
+/* Columns [0, count), 4 or 6, of the tiles or windows of pairs that begin at x + at[pair], a lane
+ * each; and the four columns of tiles stored, from the last pair to the first. */
+#if DN_VL == 16
+#define FIRST_TWO(a, b)                                                                            \
+    __builtin_shufflevector(a, b, 0, 4, 8, 12, 1, 5, 9, 13, 16, 20, 24, 28, 17, 21, 25, 29)
+#define LAST_TWO(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 2, 6, 10, 14, 3, 7, 11, 15, 18, 22, 26, 30, 19, 23, 27, 31)
+#define FIRST_OF_TWO(a, b)                                                                         \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define SECOND_OF_TWO(a, b)                                                                        \
+    __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#define LOW_OF_BOTH(a, b)                                                                          \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define HIGH_OF_BOTH(a, b)                                                                         \
+    __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#define FIRST_TILES(a, b)                                                                          \
+    __builtin_shufflevector(a, b, 0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27)
+#define LAST_TILES(a, b)                                                                           \
+    __builtin_shufflevector(a, b, 4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23, 31)
+
+INLINE vec load_two(const float *x, const size_t *at)
+{
+    return JOIN(load8(x + at[0]), load8(x + at[1]));
+}
+
+INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
+{
+    const vec s[4] = {load_two(x, at), load_two(x, at + 2), load_two(x, at + 4),
+                      load_two(x, at + 6)};
+    const vec a = FIRST_TWO(s[0], s[1]), b = FIRST_TWO(s[2], s[3]);
+    const vec d = LAST_TWO(s[0], s[1]), e = LAST_TWO(s[2], s[3]);
+    c[0] = FIRST_OF_TWO(a, b);
+    c[1] = SECOND_OF_TWO(a, b);
+    c[2] = FIRST_OF_TWO(d, e);
+    c[3] = SECOND_OF_TWO(d, e);
+    if (count > DN_TILE) {
+        const float *y = x + DN_TILE;
+        const vec f = FIRST_TWO(load_two(y, at), load_two(y, at + 2));
+        const vec g = FIRST_TWO(load_two(y, at + 4), load_two(y, at + 6));
+        c[4] = FIRST_OF_TWO(f, g);
+        c[5] = SECOND_OF_TWO(f, g);
+    }
+}
+
+INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE])
+{
+    const vec a = LOW_OF_BOTH(c[0], c[1]), b = LOW_OF_BOTH(c[2], c[3]);
+    const vec d = HIGH_OF_BOTH(c[0], c[1]), e = HIGH_OF_BOTH(c[2], c[3]);
+    const vec two[4] = {FIRST_TILES(a, b), LAST_TILES(a, b), FIRST_TILES(d, e), LAST_TILES(d, e)};
+    UNROLL
+    for (int i = 3; i >= 0; i--) {
+        store8(y + at[2 * i + 1], HIGH(two[i]));
+        store8(y + at[2 * i], LOW(two[i]));
+    }
+}
+#else
+/* In each half: lanes 0 and 1, or 2 and 3, interleaved; both lower or both upper pairs. */
+#define ZIP_FIRST(a, b)    __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define ZIP_LAST(a, b)     __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOWER_PAIRS(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGHER_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+
+/* Four floats of a tile of pair 0 or 1, and of the one four tiles on. */
+INLINE vec load_two(const float *x, const size_t *at)
+{
+    return JOIN(*(const vec4_in_memory *)(x + at[0]), *(const vec4_in_memory *)(x + at[2]));
+}
+
+INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
+{
+    const float *next = x + DN_TILE, *behind = x + PAIR;
+    const vec t[4] = {load_two(x, at), load_two(next, at), load_two(x, at + 1),
+                      load_two(next, at + 1)};
+    const vec a = ZIP_FIRST(t[0], t[1]), b = ZIP_FIRST(t[2], t[3]);
+    const vec d = ZIP_LAST(t[0], t[1]), e = ZIP_LAST(t[2], t[3]);
+    c[0] = LOWER_PAIRS(a, b);
+    c[1] = HIGHER_PAIRS(a, b);
+    c[2] = LOWER_PAIRS(d, e);
+    c[3] = HIGHER_PAIRS(d, e);
+    if (count > DN_TILE) {
+        const vec f = ZIP_FIRST(t[1], load_two(behind, at));
+        const vec g = ZIP_FIRST(t[3], load_two(behind, at + 1));
+        c[4] = LOWER_PAIRS(f, g);
+        c[5] = HIGHER_PAIRS(f, g);
+    }
+}
+
+INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE])
+{
+    const vec a = ZIP_FIRST(c[0], c[1]), b = ZIP_FIRST(c[2], c[3]);
+    const vec d = ZIP_LAST(c[0], c[1]), e = ZIP_LAST(c[2], c[3]);
+    const vec t[4] = {LOWER_PAIRS(a, b), HIGHER_PAIRS(a, b), LOWER_PAIRS(d, e), HIGHER_PAIRS(d, e)};
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        *(vec4_in_memory *)(y + at[2 + i / 2] + DN_TILE * (i % 2)) = HIGH(t[i]);
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        *(vec4_in_memory *)(y + at[i / 2] + DN_TILE * (i % 2)) = LOW(t[i]);
+}
+#endif
+
+/* The points that polynomials are evaluated at, but for 0 and infinity: +-NEAR, +-FAR. */
+#define NEAR  0.75f
+#define FAR   1.5f
+#define NEAR2 (NEAR * NEAR)
+#define FAR2  (FAR * FAR)
+
+/* to = B' d. */
+INLINE void times_b_transposed(const vec d[DN_WINDOW], vec to[DN_WINDOW])
+{
+    const vec even_near = d[4] - FAR2 * d[2], odd_near = d[3] - FAR2 * d[1];
+    const vec even_far = d[4] - NEAR2 * d[2], odd_far = d[3] - NEAR2 * d[1];
+    to[0] = NEAR2 * FAR2 * d[0] + (d[4] - (NEAR2 + FAR2) * d[2]);
+    to[1] = even_near + NEAR * odd_near;
+    to[2] = even_near - NEAR * odd_near;
+    to[3] = even_far + FAR * odd_far;
+    to[4] = even_far - FAR * odd_far;
+    to[5] = NEAR2 * FAR2 * d[1] + (d[5] - (NEAR2 + FAR2) * d[3]);
+}
+
+/* to = A d. */
+INLINE void times_a(const vec d[DN_TILE], vec to[DN_WINDOW])
+{
+    const vec even_near = d[0] + NEAR2 * d[2], odd_near = d[1] + NEAR2 * d[3];
+    const vec even_far = d[0] + FAR2 * d[2], odd_far = d[1] + FAR2 * d[3];
+    to[0] = d[0];
+    to[1] = even_near + NEAR * odd_near;
+    to[2] = even_near - NEAR * odd_near;
+    to[3] = even_far + FAR * odd_far;
+    to[4] = even_far - FAR * odd_far;
+    to[5] = d[3];
+}
+
+/* to = A' d. FAR is twice NEAR: sums of both are taken over powers of FAR, which are then
+ * multiplied by exact products and a sum, so that no product is left for the next pass to contract.
+ */
+INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
+{
+    const vec near_sum = d[1] + d[2], near_difference = d[1] - d[2];
+    const vec far_sum = d[3] + d[4], far_difference = d[3] - d[4];
+    const vec odd = far_difference + 0.5f * near_difference;
+    const vec even = far_sum + 0.25f * near_sum;
+    const vec cubic = far_difference + 0.125f * near_difference;
+    to[0] = (d[0] + near_sum) + far_sum;
+    to[1] = odd + 0.5f * odd;           /* FAR * odd */
+    to[2] = 2.0f * even + 0.25f * even; /* FAR2 * even */
+    to[3] = FAR2 * FAR * cubic + d[5];
 }
 
 static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)
 {
-    slots s = slots_of(padded, padded->image_rows, padded->pitch);
-    while (s.image < s.images) {
-        const pair p = next_pair(&s);
-        vec d[4][4];
-        UNROLL
-        for (int i = 0; i < 4; i++) { /* a window begins a column before its tile */
-            const float *a = x - 1 + p.at[0] + (size_t)i * s.pitch;
-            const float *b = x - 1 + p.at[1] + (size_t)i * s.pitch;
-            const vec left[2] = {load(a), load(b)}, right[2] = {load(a + 2), load(b + 2)};
-            const vec d0 = EVEN(left[0], left[1]), d1 = ODD(left[0], left[1]);
-            const vec d2 = EVEN(right[0], right[1]), d3 = ODD(right[0], right[1]);
+    pairs p = pairs_of(padded, padded->image_rows, padded->pitch);
+    for (; p.image < p.images; u += DN_VL) {
+        size_t at[PAIRS];
+        next_pairs(&p, at);
+        vec d[DN_WINDOW][DN_WINDOW]; /* columns, then rows */
+        for (int i = 0; i < DN_WINDOW; i++) {
+            vec row[DN_WINDOW], to[DN_WINDOW]; /* a window begins a column before its tile */
+            load_columns(x - 1 + (size_t)i * p.pitch, at, DN_WINDOW, row);
+            times_b_transposed(row, to);
             UNROLL
-            for (int j = 0; j < 4; j++)
-                d[i][j] = times_b(j, d0, d1, d2, d3);
+            for (int j = 0; j < DN_WINDOW; j++)
+                d[j][i] = to[j];
         }
-        float *to = u + p.tile;
-        UNROLL
-        for (int e = 0; e < 16; e++, to += matrix)
-            store_pair(to, &p, times_b(e / 4, d[0][e % 4], d[1][e % 4], d[2][e % 4], d[3][e % 4]));
+        for (int j = 0; j < DN_WINDOW; j++) {
+            vec to[DN_WINDOW];
+            times_b_transposed(d[j], to);
+            UNROLL
+            for (int i = 0; i < DN_WINDOW; i++)
+                store(u + (size_t)(DN_WINDOW * i + j) * matrix, to[i]);
+        }
     }
 }
 
@@ -137,47 +245,51 @@ static void ISA(winograd_output_grad)(const dn_padded *padded, const float *dy, 
                                       size_t matrix)
 {
     const float *first = dy + padded->pitch; /* below padded row 0 */
-    slots s = slots_of(padded, padded->image_rows, padded->pitch);
-    while (s.image < s.images) {
-        const pair p = next_pair(&s);
-        vec d[2][4];
-        UNROLL
-        for (int i = 0; i < 2; i++) {
-            const vec a = load(first + p.at[0] + (size_t)i * s.pitch);
-            const vec b = load(first + p.at[1] + (size_t)i * s.pitch);
+    pairs p = pairs_of(padded, padded->image_rows, padded->pitch);
+    for (; p.image < p.images; m += DN_VL) {
+        size_t at[PAIRS];
+        next_pairs(&p, at);
+        vec d[DN_WINDOW][DN_TILE]; /* columns, then rows */
+        for (int i = 0; i < DN_TILE; i++) {
+            vec row[DN_TILE], to[DN_WINDOW];
+            load_columns(first + (size_t)i * p.pitch, at, DN_TILE, row);
+            times_a(row, to);
             UNROLL
-            for (int j = 0; j < 4; j++)
-                d[i][j] = times_a(j, EVEN(a, b), ODD(a, b));
+            for (int j = 0; j < DN_WINDOW; j++)
+                d[j][i] = to[j];
         }
-        float *to = m + p.tile;
-        UNROLL
-        for (int e = 0; e < 16; e++, to += matrix)
-            store_pair(to, &p, times_a(e / 4, d[0][e % 4], d[1][e % 4]));
+        for (int j = 0; j < DN_WINDOW; j++) {
+            vec to[DN_WINDOW];
+            times_a(d[j], to);
+            UNROLL
+            for (int i = 0; i < DN_WINDOW; i++)
+                store(m + (size_t)(DN_WINDOW * i + j) * matrix, to[i]);
+        }
     }
 }
 
 static void ISA(winograd_output)(const dn_padded *padded, const float *m, size_t matrix, float *y,
                                  size_t y_pitch)
 {
-    slots s = slots_of(padded, (padded->rows + 1) / 2 * 2, y_pitch);
-    while (s.image < s.images) {
-        const pair p = next_pair(&s);
-        const float *from = m + p.tile;
-        vec d[2][4];
-        UNROLL
-        for (int j = 0; j < 4; j++, from += matrix) {
-            vec column[4];
+    pairs p = pairs_of(padded, DN_TILE * dn_tiles(padded->rows), y_pitch);
+    for (; p.image < p.images; m += DN_VL) {
+        size_t at[PAIRS];
+        next_pairs(&p, at);
+        vec d[DN_TILE][DN_WINDOW]; /* rows, then columns */
+        for (int j = 0; j < DN_WINDOW; j++) {
+            vec column[DN_WINDOW], to[DN_TILE];
             UNROLL
-            for (int i = 0; i < 4; i++)
-                column[i] = load_pair(from + (size_t)(4 * i) * matrix, &p);
-            d[0][j] = times_a_transposed(0, column);
-            d[1][j] = times_a_transposed(1, column);
+            for (int i = 0; i < DN_WINDOW; i++)
+                column[i] = load(m + (size_t)(DN_WINDOW * i + j) * matrix);
+            times_a_transposed(column, to);
+            UNROLL
+            for (int i = 0; i < DN_TILE; i++)
+                d[i][j] = to[i];
         }
-        UNROLL
-        for (int i = 0; i < 2; i++) {
-            const vec c0 = times_a_transposed(0, d[i]), c1 = times_a_transposed(1, d[i]);
-            store(y + p.at[0] + (size_t)i * s.pitch, ZIP_LOW(c0, c1));
-            store(y + p.at[1] + (size_t)i * s.pitch, ZIP_HIGH(c0, c1));
+        for (int i = 0; i < DN_TILE; i++) {
+            vec to[DN_TILE];
+            times_a_transposed(d[i], to);
+            store_columns(y + (size_t)i * y_pitch, at, to);
         }
     }
 }

@@ -62,11 +62,17 @@ static int channel_block(const dn_visit *v)
 
 /* ---- forward ---- */
 
+/* Image rows that are not cut: of a tile, or what a pool takes. */
+static int unit_rows(const dn_visit *v)
+{
+    return v->layer->kind->winograd ? DN_TILE : 2;
+}
+
 static int piece_units(const dn_visit *v)
 {
     const dn_piece piece = first_piece(v);
     return v->layer->kind->cuts_pixels ? divide_up((int)piece.pixels, DN_LANES)
-                                       : dn_piece_units(&v->out->layout, &piece);
+                                       : dn_piece_units(&v->out->layout, &piece, unit_rows(v));
 }
 
 /* The largest part with which the busiest thread has least to do: whole pieces, whose moments are
@@ -232,7 +238,7 @@ int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece 
     if (v->layer->kind->part != NULL)
         return v->layer->kind->part(v, piece, index, part);
     if (!v->backward)
-        return dn_piece_cut(&v->out->layout, piece, v->part_units, index, part);
+        return dn_piece_cut(&v->out->layout, piece, unit_rows(v), v->part_units, index, part);
     *part = *piece;
     return index == 0;
 }

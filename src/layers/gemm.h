@@ -22,8 +22,6 @@
 
 /* ---- weights (weights.c) ---- */
 
-enum { DN_WINOGRAD = 16 }; /* elements of Winograd's transformed window, matrices of such weights */
-
 /* Input channels of the channel block that begins at input `first`. */
 int dn_block_rows(const dn_visit *v, int first);
 

@@ -132,7 +132,7 @@ typedef struct dn_layer_kind {
      * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
      * into parts that are run by themselves, so that what a thread works in stays in its caches:
      * sets number `index`, 0 where there are no more; the first is the largest. NULL: forward of
-     * v->part_units images or pairs of rows, backward whole. */
+     * v->part_units images or units of rows, backward whole. */
     void (*forward_piece)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
     void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                            const dn_piece *piece);

@@ -21,13 +21,13 @@ static int images_of_block(int images, size_t pixels)
     return count;
 }
 
-/* Image rows of a piece: all, or an even number that makes about PIECE_PIXELS, in whole cache
+/* Image rows of a piece: all, or of whole tiles what makes about PIECE_PIXELS, in whole cache
  * lines. */
 static int rows_of_piece(int height, int width)
 {
-    int step = 2;
+    int step = DN_TILE;
     while (step * width % DN_LANES != 0)
-        step += 2;
+        step += DN_TILE;
     const int parts = (height * width + PIECE_PIXELS - 1) / PIECE_PIXELS;
     const int rows = (height + parts - 1) / parts;
     const int rounded = (rows + step - 1) / step * step;
@@ -61,15 +61,15 @@ dn_piece dn_layout_piece(const dn_layout *layout, int index)
     return piece;
 }
 
-int dn_piece_units(const dn_layout *layout, const dn_piece *piece)
+int dn_piece_units(const dn_layout *layout, const dn_piece *piece, int unit)
 {
-    return layout->block_images > 1 ? piece->images : (piece->rows + 1) / 2;
+    return layout->block_images > 1 ? piece->images : (piece->rows + unit - 1) / unit;
 }
 
-int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int units, int index,
+int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int unit, int units, int index,
                  dn_piece *part)
 {
-    const int cuts_rows = layout->block_images == 1, length = cuts_rows ? 2 * units : units;
+    const int cuts_rows = layout->block_images == 1, length = cuts_rows ? unit * units : units;
     const int first = index * length, left = (cuts_rows ? piece->rows : piece->images) - first;
     const int count = left < length ? left : length;
     *part = *piece;
@@ -98,6 +98,13 @@ dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdif
                        .image_rows = piece->rows + 1,
                        .pitch = (size_t)layout->width + 1,
                        .source_image = dn_layout_pixels(layout)};
+}
+
+dn_padded dn_padded_tiled(dn_padded padded, int rows)
+{
+    padded.image_rows = DN_TILE * dn_tiles(rows) + 1;
+    padded.pitch = (size_t)(DN_TILE * dn_tile_columns(padded.width)) + 1;
+    return padded;
 }
 
 dn_padded dn_padded_none(size_t pixels)

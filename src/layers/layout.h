@@ -45,16 +45,20 @@ static inline size_t dn_layout_pixels(const dn_layout *layout)
     return (size_t)layout->height * (size_t)layout->width;
 }
 
-/* What a piece can be cut into: its images, or where a row holds one image, pairs of image rows. */
-int dn_piece_units(const dn_layout *layout, const dn_piece *piece);
+/* What a piece can be cut into: its images, or where a row holds one image, `unit` image rows at a
+ * time. */
+int dn_piece_units(const dn_layout *layout, const dn_piece *piece, int unit);
 
 /* Part number `index` of a piece that is cut into `units` of those at a time; 0: there is none. */
-int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int units, int index,
+int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int unit, int units, int index,
                  dn_piece *part);
 
 /* The padded layout of a piece with a border of one pixel, and where its source begins relative to
  * the piece's first pixel (part of an image reads the rows above and below it). */
 dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source);
+
+/* The same with zeros to the right of and below `rows` rows of an image, up to whole tiles. */
+dn_padded dn_padded_tiled(dn_padded padded, int rows);
 
 /* So many pixels without border. */
 dn_padded dn_padded_none(size_t pixels);

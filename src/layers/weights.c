@@ -56,42 +56,61 @@ static dn_weights block_weights(const dn_visit *v, int first)
     return (dn_weights){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
-/* u(4, 4) = G w G' of a 3x3 kernel, or of the kernel turned by half a circle. */
-static void transform_weights(const float *w, int turned, float *u)
+/* Winograd's transforms of weights go over DN_LANES kernels side by side. G has a row for each
+ * point p of dn_winograd_kernels, (1, p, p^2) over the product of its distances from the others. */
+typedef float lanes[DN_LANES];
+
+static const float at_zero = 64.0f / 81, at_near = -128.0f / 243, at_far = 32.0f / 243;
+static const float near = 0.75f, far = 1.5f;
+
+/* u(6) = G w(3): elements lie w_step and u_step apart. */
+static void times_g(const lanes *w, int w_step, lanes *u, int u_step)
 {
-    float half[4][3]; /* G w */
-    for (int c = 0; c < 3; c++) {
-        const float a = w[turned ? 8 - c : c], b = w[turned ? 5 - c : 3 + c];
-        const float d = w[turned ? 2 - c : 6 + c];
-        half[0][c] = a;
-        half[1][c] = 0.5f * (a + b + d);
-        half[2][c] = 0.5f * (a - b + d);
-        half[3][c] = d;
-    }
-    for (int r = 0; r < 4; r++, u += 4) {
-        u[0] = half[r][0];
-        u[1] = 0.5f * (half[r][0] + half[r][1] + half[r][2]);
-        u[2] = 0.5f * (half[r][0] - half[r][1] + half[r][2]);
-        u[3] = half[r][2];
+    for (int i = 0; i < DN_LANES; i++) {
+        const float a = w[0][i], b = w[w_step][i], c = w[2 * w_step][i];
+        const float even_near = a + near * near * c, odd_near = near * b;
+        const float even_far = a + far * far * c, odd_far = far * b;
+        u[0][i] = at_zero * a;
+        u[u_step][i] = at_near * (even_near + odd_near);
+        u[2 * u_step][i] = at_near * (even_near - odd_near);
+        u[3 * u_step][i] = at_far * (even_far + odd_far);
+        u[4 * u_step][i] = at_far * (even_far - odd_far);
+        u[5 * u_step][i] = c;
     }
 }
 
-/* dw(3, 3) = G' m G of a gradient in the transformed domain. */
-static void transform_weight_gradient(const float *m, float *dw)
+/* w(3) = G' u(6). */
+static void times_g_transposed(const lanes *u, int u_step, lanes *w, int w_step)
 {
-    float half[3][4]; /* G' m */
-    for (int c = 0; c < 4; c++) {
-        const float sum = m[4 + c] + m[8 + c], difference = m[4 + c] - m[8 + c];
-        half[0][c] = m[c] + 0.5f * sum;
-        half[1][c] = 0.5f * difference;
-        half[2][c] = 0.5f * sum + m[12 + c];
+    for (int i = 0; i < DN_LANES; i++) {
+        const float near_sum = at_near * (u[u_step][i] + u[2 * u_step][i]);
+        const float near_difference = at_near * (u[u_step][i] - u[2 * u_step][i]);
+        const float far_sum = at_far * (u[3 * u_step][i] + u[4 * u_step][i]);
+        const float far_difference = at_far * (u[3 * u_step][i] - u[4 * u_step][i]);
+        w[0][i] = at_zero * u[0][i] + near_sum + far_sum;
+        w[w_step][i] = near * near_difference + far * far_difference;
+        w[2 * w_step][i] = near * near * near_sum + far * far * far_sum + u[5 * u_step][i];
     }
-    for (int r = 0; r < 3; r++, dw += 3) {
-        const float sum = half[r][1] + half[r][2], difference = half[r][1] - half[r][2];
-        dw[0] = half[r][0] + 0.5f * sum;
-        dw[1] = 0.5f * difference;
-        dw[2] = 0.5f * sum + half[r][3];
-    }
+}
+
+/* u(6, 6) = G w G' of 3x3 kernels. */
+static void transform_weights(const lanes w[DN_MAX_TAPS], lanes u[DN_WINOGRAD])
+{
+    lanes half[DN_WINDOW * 3]; /* G w */
+    for (int c = 0; c < 3; c++)
+        times_g(w + c, 3, half + c, 3);
+    for (int r = 0; r < DN_WINDOW; r++)
+        times_g(half + 3 * r, 1, u + DN_WINDOW * r, 1);
+}
+
+/* dw(3, 3) = G' u G of gradients in the transformed domain. */
+static void transform_weight_gradients(const lanes u[DN_WINOGRAD], lanes dw[DN_MAX_TAPS])
+{
+    lanes half[3 * DN_WINDOW]; /* G' u */
+    for (int c = 0; c < DN_WINDOW; c++)
+        times_g_transposed(u + c, DN_WINDOW, half + c, DN_WINDOW);
+    for (int r = 0; r < 3; r++)
+        times_g_transposed(half + DN_WINDOW * r, 1, dw + 3 * r, 1);
 }
 
 void dn_pack_scratch(const dn_visit *v, dn_carver *c)
@@ -101,23 +120,38 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c)
     dn_carve_floats(c, (size_t)(rows * v->block) * DN_WINOGRAD);
 }
 
-/* Packs weights(outputs, inputs) as 16 matrices, `step` floats apart. */
+/* u(36, outputs, inputs) = the transformed kernels of output o and of inputs from c on, at most
+ * DN_LANES; backward turned by half a circle. */
+static void transform_inputs_of(const dn_weights *weights, int turned, int o, int c, float *u)
+{
+    const int left = weights->inputs - c, count = left < DN_LANES ? left : DN_LANES;
+    const float *w = weights->w + o * weights->out_step + c * weights->in_step;
+    lanes kernels[DN_MAX_TAPS] = {{0}}, transformed[DN_WINOGRAD];
+    for (int i = 0; i < count; i++, w += weights->in_step)
+        for (int t = 0; t < DN_MAX_TAPS; t++)
+            kernels[t][i] = w[turned ? DN_MAX_TAPS - 1 - t : t];
+    transform_weights(kernels, transformed);
+    u += o * weights->inputs + c;
+    for (int e = 0; e < DN_WINOGRAD; e++, u += weights->outputs * weights->inputs)
+        memcpy(u, transformed[e], (size_t)count * sizeof *u);
+}
+
+/* Packs weights(outputs, inputs) as 36 matrices, `step` floats apart. */
 static void pack_transformed(const dn_visit *v, float *to, size_t step, const dn_weights *weights)
 {
-    const ptrdiff_t row = (ptrdiff_t)weights->inputs * DN_WINOGRAD;
+    const size_t matrix = (size_t)(weights->outputs * weights->inputs);
     dn_carver scratch = dn_thread_scratch(v);
-    float *u = dn_carve_floats(&scratch, (size_t)(weights->outputs * row));
+    float *u = dn_carve_floats(&scratch, DN_WINOGRAD * matrix);
     for (int o = 0; o < weights->outputs; o++)
-        for (int c = 0; c < weights->inputs; c++)
-            transform_weights(weights->w + o * weights->out_step + c * weights->in_step,
-                              v->backward, u + o * row + c * DN_WINOGRAD);
+        for (int c = 0; c < weights->inputs; c += DN_LANES)
+            transform_inputs_of(weights, v->backward, o, c, u);
     for (int e = 0; e < DN_WINOGRAD; e++)
-        v->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + e,
+        v->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + (size_t)e * matrix,
                                                                .outputs = weights->outputs,
                                                                .inputs = weights->inputs,
                                                                .taps = 1,
-                                                               .out_step = row,
-                                                               .in_step = DN_WINOGRAD});
+                                                               .out_step = weights->inputs,
+                                                               .in_step = 1});
 }
 
 /* Packs rows [o, o + DN_PACK_OUTPUTS) of the block that begins at input `first`. */
@@ -165,10 +199,10 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first)
            dn_wgrad_size(v, first);
 }
 
-/* sums(matrices * rows, DN_LANES) = the slices' partial gradients of so many outputs, added in
- * order; `ld` floats lie between rows and `slice_floats` between slices. */
+/* sums(rows, DN_LANES) = the slices' partial gradients of so many outputs, added in order; `ld`
+ * floats lie between rows and `slice_floats` between slices. */
 static void sum_slices(const float *partial, int rows, size_t ld, int slices, size_t slice_floats,
-                       float (*sums)[DN_LANES])
+                       lanes *sums)
 {
     for (int r = 0; r < rows; r++)
         memcpy(sums[r], partial + (size_t)r * ld, sizeof sums[r]);
@@ -180,39 +214,61 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
         }
 }
 
-/* The gradient of one output's weights of `rows` inputs, from column `o` of its sums. */
-static void turn_sums(const dn_layer *l, float (*sums)[DN_LANES], int o, int rows, float *to)
+/* The gradient of one output's weights of `rows` inputs, from column `o` of its sums(taps, rows,
+ * DN_LANES). */
+static void turn_sums(const lanes *sums, int taps, int o, int rows, float *to)
 {
-    if (l->taps == 1) { /* most weights: as fast as they can be moved */
+    if (taps == 1) { /* most weights: as fast as they can be moved */
         for (int c = 0; c < rows; c++)
             to[c] = sums[c][o];
         return;
     }
-    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
-    for (int c = 0; c < rows; c++, to += l->taps) {
-        float turned[DN_WINOGRAD];
-        float *const row = l->kind->winograd ? turned : to;
-        for (int m = 0; m < matrices; m++)
-            row[m] = sums[m * rows + c][o];
-        if (l->kind->winograd)
-            transform_weight_gradient(turned, to);
+    for (int c = 0; c < rows; c++)
+        for (int t = 0; t < taps; t++)
+            *to++ = sums[t * rows + c][o];
+}
+
+/* sums(taps, rows, DN_LANES) from sums(36, rows, DN_LANES), in their place. */
+static void transform_sums(lanes *sums, int rows)
+{
+    for (int c = 0; c < rows; c++) {
+        lanes u[DN_WINOGRAD], dw[DN_MAX_TAPS];
+        for (int e = 0; e < DN_WINOGRAD; e++)
+            memcpy(u[e], sums[e * rows + c], sizeof u[e]);
+        transform_weight_gradients(u, dw);
+        for (int t = 0; t < DN_MAX_TAPS; t++)
+            memcpy(sums[t * rows + c], dw[t], sizeof dw[t]);
     }
 }
 
-/* Outputs [o, o + DN_LANES) of the block that begins at input `first`. */
-static void merge_block(const dn_visit *v, int slices, int first, int o)
+/* Outputs [o, o + DN_LANES) of inputs [first, first + rows) of the block of so many that begins at
+ * input `block`. */
+static void merge_inputs(const dn_visit *v, int slices, int o, int block, int block_rows, int first,
+                         int rows, lanes *sums)
 {
-    enum { MOST = 384 }; /* matrices * rows */
     const dn_layer *l = v->layer;
-    const int rows = dn_block_rows(v, first);
-    const size_t ld = dn_round_lanes((size_t)l->outputs), count = dn_wgrad_size(v, rows) / ld;
-    float sums[MOST][DN_LANES];
-    assert(count <= MOST);
-    sum_slices(dn_wgrad_at(v, 0, first) + o, (int)count, ld, slices,
-               dn_wgrad_size(v, l->weights_in), sums);
-    float *to = v->leaf + l->weight->offset + (size_t)(first * l->taps);
-    for (int i = o; i < o + DN_LANES && i < l->outputs; i++)
-        turn_sums(l, sums, i - o, rows, to + (size_t)i * (size_t)(l->weights_in * l->taps));
+    const size_t ld = dn_round_lanes((size_t)l->outputs), row = (size_t)l->weights_in;
+    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    const float *partial = dn_wgrad_at(v, 0, block) + (size_t)(first - block) * ld + o;
+    for (int m = 0; m < matrices; m++, partial += (size_t)block_rows * ld)
+        sum_slices(partial, rows, ld, slices, dn_wgrad_size(v, l->weights_in), sums + m * rows);
+    if (l->kind->winograd)
+        transform_sums(sums, rows);
+    float *to = v->leaf + l->weight->offset + ((size_t)o * row + (size_t)first) * (size_t)l->taps;
+    for (int i = 0; i < DN_LANES && o + i < l->outputs; i++, to += row * (size_t)l->taps)
+        turn_sums(sums, l->taps, i, rows, to);
+}
+
+/* Outputs [o, o + DN_LANES) of the block that begins at input `block`. */
+static void merge_block(const dn_visit *v, int slices, int block, int o)
+{
+    enum { MOST = 384 }; /* rows of sums */
+    const dn_layer *l = v->layer;
+    const int rows = dn_block_rows(v, block);
+    const int step = MOST / (l->kind->winograd ? DN_WINOGRAD : l->taps);
+    lanes sums[MOST];
+    for (int c = 0; c < rows; c += step)
+        merge_inputs(v, slices, o, block, rows, block + c, rows - c < step ? rows - c : step, sums);
 }
 
 void dn_wgrad_move(const dn_visit *v, int first, int end)

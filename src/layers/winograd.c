@@ -1,17 +1,17 @@
 /*
- * The 3x3 convolutions by Winograd's F(2x2, 3x3) (Lavin and Gray 2016): 16 products where the taps
- * take 36, forward, for the input's gradient and for the weights'. The kind of a dense layer's 3x3
+ * The 3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin and Gray 2016): 36 products where the taps
+ * take 144, forward, for the input's gradient and for the weights'. The kind of a dense layer's 3x3
  * where the kernel table has the transforms (dn/kernels.h).
  *
  * A piece is walked in blocks of some TILES tiles, so that their transforms stay in the
- * second-level cache. Each of the 16 elements of the transformed windows is a matrix (channels,
+ * second-level cache. Each of the 36 elements of the transformed windows is a matrix (channels,
  * tiles) of its own, and the products are gemms of one tap:
  *
- *     forward    x rows -> norm, ReLU -> u(16, channels, tiles)
- *                m(16, outputs, tiles) += w(16) u, over the channel blocks -> y rows -> map
- *     backward   dy rows -> v(16, outputs, tiles) = B' dy B, m(16, outputs, tiles) = A dy A'
- *                by channel block: x rows -> u(16, channels, tiles); dw(16) += m u';
- *                                  u = w'(16) v -> dx rows -> ReLU, norm -> map's gradient
+ *     forward    x rows -> norm, ReLU -> u(36, channels, tiles)
+ *                m(36, outputs, tiles) += w(36) u, over the channel blocks -> y rows -> map
+ *     backward   dy rows -> v(36, outputs, tiles) = B' dy B, m(36, outputs, tiles) = A dy A'
+ *                by channel block: x rows -> u(36, channels, tiles); dw(36) += m u';
+ *                                  u = w'(36) v -> dx rows -> ReLU, norm -> map's gradient
  *
  * The input's gradient is a forward product once more: of dy with the kernel turned by half a
  * circle (w', weights.c). u is used twice, for the windows of x and then for the products of dx.
@@ -21,10 +21,8 @@
 #include "layers/gemm.h"
 #include "layers/norm.h"
 
-#include <string.h>
-
 enum {
-    TILES = 256,    /* about so many of a channel are transformed at once */
+    TILES = 128,    /* about so many of a channel are transformed at once */
     ROWS_AHEAD = 2, /* channels ahead that are prefetched */
     FORWARD_CHANNELS = 48,
     BACKWARD_CHANNELS = 24
@@ -36,11 +34,11 @@ static const dn_taps one_tap = {.count = 1};
 static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
-    const int rows = layout->block_images > 1 ? piece->rows : 2;
-    const int tiles = (layout->width + 1) / 2 * ((rows + 1) / 2); /* of a unit */
+    const int rows = layout->block_images > 1 ? piece->rows : DN_TILE;
+    const int tiles = dn_tile_columns(layout->width) * dn_tiles(rows); /* of a unit */
     const int fitting = tiles < TILES ? TILES / tiles : 1;
     const int is_cut = !v->backward && v->part_units < fitting;
-    return dn_piece_cut(layout, piece, is_cut ? v->part_units : fitting, index, part);
+    return dn_piece_cut(layout, piece, DN_TILE, is_cut ? v->part_units : fitting, index, part);
 }
 
 /* A tile block: its pixels, and this thread's scratch for it. */
@@ -52,16 +50,21 @@ typedef struct tile_block {
     size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
     size_t row_reach, written_floats; /* floats of `row`, behind its lead, and of `y_row` */
     float *row, *y_row;               /* a padded channel, and one as the transform writes it */
-    float *u, *m; /* (16, channels, tiles); (16, outputs, tiles), backward packed */
-    float *v;     /* backward: (16, outputs, tiles) */
+    float *u, *m; /* (36, channels, tiles); (36, outputs, tiles), backward packed */
+    float *v;     /* backward: (36, outputs, tiles) */
 } tile_block;
 
-/* Floats of 16 matrices of so many rows. Gemms touch the pad of the last one, transforms half a
- * vector behind its tiles. */
+/* Floats from one of 36 matrices to the next: an odd number of cache lines, as transforms go from
+ * matrix to matrix. */
+static size_t matrix_stride(const tile_block *t, int rows)
+{
+    return dn_row_stride((size_t)rows * t->ld);
+}
+
 static size_t matrices_floats(const tile_block *t, int rows)
 {
-    const size_t pad = dn_round_lanes(t->tiles), behind = t->tiles + DN_LANES / 2 - 1;
-    return (DN_WINOGRAD * (size_t)rows - 1) * t->ld + (pad > behind ? pad : behind);
+    return (DN_WINOGRAD - 1) * matrix_stride(t, rows) + (size_t)(rows - 1) * t->ld +
+           dn_round_lanes(t->tiles);
 }
 
 /* What follows from dy. */
@@ -91,26 +94,21 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, 
         carve_transformed(v, t, c);
 }
 
-static void clear_row(const tile_block *t)
-{
-    memset(t->row - DN_PADDED_LEAD, 0, (DN_PADDED_LEAD + t->row_reach) * sizeof(float));
-}
-
 /* All but the memory. */
 static tile_block tile_block_of(const dn_visit *v, const dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
-    const size_t columns = ((size_t)layout->width + 1) / 2;
+    const int columns = dn_tile_columns(layout->width), tile_rows = dn_tiles(part->rows);
     tile_block t = {.piece = *part};
-    t.input = dn_piece_padded(layout, &t.piece, &t.source);
+    t.input = dn_padded_tiled(dn_piece_padded(layout, &t.piece, &t.source), part->rows);
     t.output = t.written = t.input;
     t.output.rows = t.written.rows = t.piece.rows;
     t.output.skip = t.written.skip = 0;
-    t.written.image_rows = (t.piece.rows + 1) / 2 * 2;
-    t.written.pitch = dn_round_lanes((size_t)layout->width + 1);
-    t.tiles = (size_t)t.piece.images * (size_t)(t.written.image_rows / 2) * columns;
+    t.written.image_rows = DN_TILE * tile_rows;
+    t.written.pitch = dn_round_lanes((size_t)(DN_TILE * columns));
+    t.tiles = (size_t)(t.piece.images * tile_rows * columns);
     t.ld = dn_row_stride(t.tiles);
-    t.row_reach = dn_padded_floats(&t.input) + t.input.pitch + DN_LANES - 1;
+    t.row_reach = dn_padded_floats(&t.input) + DN_LANES - 1;
     t.written_floats = (size_t)(t.piece.images * t.written.image_rows) * t.written.pitch;
     return t;
 }
@@ -120,8 +118,6 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, flo
 {
     tile_block t = tile_block_of(v, part);
     carve_tile_block(v, &t, prepared, c);
-    if (t.row != NULL)
-        clear_row(&t);
     return t;
 }
 
@@ -137,7 +133,7 @@ static void prefetch_channel(const dn_visit *v, const tile_block *t, int channel
 /* Norm, ReLU and input transform of input channels [first, first + rows). */
 static void transform_inputs(const dn_visit *v, const tile_block *t, int first, int rows)
 {
-    const size_t matrix = (size_t)rows * t->ld;
+    const size_t matrix = matrix_stride(t, rows);
     for (int r = 0; r < rows; r++) {
         const int c = first + r;
         const size_t at = dn_map_index(v->in, &t->piece, c, t->source);
@@ -149,15 +145,15 @@ static void transform_inputs(const dn_visit *v, const tile_block *t, int first, 
     }
 }
 
-/* The 16 products of matrices that stand in from[16](inputs, tiles) and to[16](outputs, tiles). */
+/* The 36 products of matrices that stand in from[36](inputs, tiles) and to[36](outputs, tiles). */
 static void multiply_matrices(const dn_visit *v, const tile_block *t, const float *packed,
                               int outputs, int inputs, const float *from, float *to, int accumulate)
 {
     const size_t weights = v->products->packed_floats(outputs, inputs, 1);
     for (int e = 0; e < DN_WINOGRAD; e++)
         v->products->gemm(packed + (size_t)e * weights, outputs, inputs, &one_tap, t->tiles,
-                          from + (size_t)e * (size_t)inputs * t->ld, t->ld,
-                          to + (size_t)e * (size_t)outputs * t->ld, t->ld, accumulate);
+                          from + (size_t)e * matrix_stride(t, inputs), t->ld,
+                          to + (size_t)e * matrix_stride(t, outputs), t->ld, accumulate);
 }
 
 /* ---- forward ---- */
@@ -172,7 +168,7 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
         transform_inputs(v, t, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), l->outputs, rows, t->u, t->m, first > 0);
     }
-    const size_t matrix = (size_t)l->outputs * t->ld;
+    const size_t matrix = matrix_stride(t, l->outputs);
     for (int o = 0; o < l->outputs; o++) {
         v->products->winograd->output(&t->output, t->m + (size_t)o * t->ld, matrix, t->y_row,
                                       t->written.pitch);
@@ -192,7 +188,7 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
 {
     const dn_layer *l = v->layer;
     const dn_winograd_kernels *winograd = v->products->winograd;
-    const size_t matrix = (size_t)l->outputs * t->ld;
+    const size_t matrix = matrix_stride(t, l->outputs);
     const size_t packed = v->products->packed_dy_floats(l->outputs, t->tiles);
     const size_t before = v->products->packed_dy_floats(first, t->tiles);
     for (int o = first; o < end; o++) {
@@ -209,12 +205,12 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
                              t->u + e * matrix + (size_t)first * t->ld, t->ld);
 }
 
-/* u(16, rows, tiles) = the products of v with the turned weights: through the output transform,
+/* u(36, rows, tiles) = the products of v with the turned weights: through the output transform,
  * which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums are added to
  * those of the piece. */
 static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows)
 {
-    const size_t matrix = (size_t)rows * t->ld;
+    const size_t matrix = matrix_stride(t, rows);
     for (int r = 0; r < rows; r++) {
         v->products->winograd->output(&t->output, t->u + (size_t)r * t->ld, matrix, t->y_row,
                                       t->written.pitch);
@@ -232,7 +228,7 @@ static void multiply_wgrad(const dn_visit *v, const tile_block *t, int slice, in
     float *dw = dn_wgrad_at(v, slice, first);
     for (size_t e = 0; e < DN_WINOGRAD; e++)
         v->products->wgrad(outputs, rows, &one_tap, t->tiles, t->m + e * packed,
-                           t->u + e * (size_t)rows * t->ld, t->ld, dw + e * matrix);
+                           t->u + e * matrix_stride(t, rows), t->ld, dw + e * matrix);
 }
 
 static void carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c)
@@ -260,7 +256,6 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     for (int first = task->first; first < task->end; first += v->block) {
         const int rows = dn_block_rows(v, first);
         if (task->wgrad) {
-            clear_row(t);
             transform_inputs(v, t, first, rows);
             multiply_wgrad(v, t, task->slice, first, rows);
         }

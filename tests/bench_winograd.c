@@ -29,7 +29,8 @@ dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
     } else {
         b.padded.images = at_most(piece->images, TILES_AT_ONCE / (columns * tile_rows));
     }
-    b.padded = dn_padded_tiled(b.padded, b.padded.rows);
+    b.padded.image_rows = b.padded.rows + 1;
+    b.padded = dn_padded_tiled(b.padded);
     const int rows = b.padded.images * dn_tiles(b.padded.rows);
     b.tiles = (size_t)(rows * columns);
     b.ld = dn_row_stride(b.tiles);

@@ -86,7 +86,7 @@ static void check_layout(dn_dtype dtype, int images, int height, int width)
         const dn_piece p = dn_layout_piece(&layout, piece);
         ptrdiff_t source;
         dn_padded padded = dn_piece_padded(&layout, &p, &source);
-        const dn_padded tiled = dn_padded_tiled(padded, p.rows);
+        const dn_padded tiled = dn_padded_tiled(padded);
         dn_check_fill(dtype, &padded);
         dn_check_fill(dtype, &tiled);
         padded.rows = p.rows; /* as a layer hands it to store */

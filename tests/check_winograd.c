@@ -132,7 +132,7 @@ void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int index, int o
 {
     const dn_piece piece = dn_layout_piece(layout, index);
     ptrdiff_t source;
-    const dn_padded padded = dn_padded_tiled(dn_piece_padded(layout, &piece, &source), piece.rows);
+    const dn_padded padded = dn_padded_tiled(dn_piece_padded(layout, &piece, &source));
     dn_padded out = padded;
     out.rows = piece.rows;
     out.skip = 0;

@@ -37,7 +37,7 @@ static inline size_t dn_round_lanes(size_t n)
     return (n + DN_LANES - 1) / DN_LANES * DN_LANES;
 }
 
-/* Rows of tiles of so many rows of pixels; and tiles of a row, in pairs. */
+/* Rows of tiles of so many rows of pixels; and the tiles of a row, an even number. */
 static inline int dn_tiles(int rows)
 {
     return (rows + DN_TILE - 1) / DN_TILE;
@@ -69,7 +69,8 @@ typedef struct dn_weights {
  *      0 0 0 0 0        padded row 0 (and, shared, between two images)
  *      x x x x 0        `skip` padded rows stand above the first source row
  *      x x x x 0        each row ends in zeros, the last of them the left border of the next row
- *      0 0 0 0 0        image_rows padded rows an image, one more after the last
+ *      0 0 0 0 0        image_rows padded rows an image, the last ones zeros; one more after the
+ * last
  *
  * The float before the first is a zero as well, and kernels that fill the layout may write the
  * DN_LANES - 1 floats behind its last. The source is compact: rows of `width` pixels, source_image
@@ -155,16 +156,21 @@ typedef struct dn_map_kernels {
  *
  *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
  *
- * The polynomials behind it are evaluated at 0, +-3/4, +-3/2 and infinity. With the usual 0, +-1,
- * +-2 a result of 128 channels is off by 2.4 times as much; here by 2.2 times what the direct sum
- * of products is.
+ * The polynomials behind it are evaluated at 0, +-DN_NEAR, +-DN_FAR and infinity. At the usual 0,
+ * +-1, +-2 a result would be off by 2.4 times as much (docs/performance.md).
  *
  * Element (i, j) of a transformed window is number 6 i + j. Each kernel goes over one channel's row
- * in a padded layout with zeros up to whole tiles (dn_padded_tiled; padded->rows: those of the
- * output, without halo rows), tile by tile: images, tile rows, tiles. Element e of tile t stands at
- * e * matrix + t, and its pad may be read and written. The float before the padded layout and
- * DN_LANES - 1 floats behind it may be read, with no effect on the tiles.
+ * in a padded layout with zeros up to whole tiles (dn_padded_tiled of src/layers/layout.h;
+ * padded->rows: those of the output, without halo rows), tile by tile: images, tile rows, tiles.
+ * Element e of tile t stands at e * matrix + t, and its pad may be read and written. The float
+ * before the padded layout is the border of its first row; DN_LANES - 1 floats behind it may be
+ * read, with no effect on the tiles.
  */
+#define DN_NEAR  0.75f
+#define DN_FAR   1.5f
+#define DN_NEAR2 (DN_NEAR * DN_NEAR)
+#define DN_FAR2  (DN_FAR * DN_FAR)
+
 typedef struct dn_winograd_kernels {
     /* u = B' x B of the windows of x, which points at the padded layout's first float. */
     void (*input)(const dn_padded *padded, const float *x, float *u, size_t matrix);

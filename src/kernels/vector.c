@@ -20,9 +20,7 @@ enum { HALVES = DN_LANES / DN_VL }; /* registers of DN_LANES logical lanes */
 typedef words mask; /* all bits of a lane, or none */
 typedef int32_t int_mask __attribute__((vector_size(4 * DN_VL)));
 typedef float vec4 __attribute__((vector_size(16)));
-typedef float vec4_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float vec8 __attribute__((vector_size(32)));
-typedef float vec8_in_memory __attribute__((vector_size(32), aligned(4), may_alias));
 
 INLINE void store_bf16(uint16_t *p, vec v)
 {

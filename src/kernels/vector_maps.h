@@ -46,7 +46,7 @@ INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const 
         for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {
             for (size_t p = 0; p < width; p += DN_VL)
                 store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
-            *(vec8_in_memory *)(row + width) = (vec8){0};
+            store(row + width, (vec){0});
         }
         if (below > 0)
             row = clear(row, (size_t)below * pitch);

@@ -57,18 +57,19 @@ INLINE void next_pairs(pairs *p, size_t at[PAIRS])
     }
 }
 
-INLINE vec8 load8(const float *p)
+INLINE vec load_halves(const float *low, const float *high)
 {
-    return *(const vec8_in_memory *)p;
+    return JOIN(*(const half_in_memory *)low, *(const half_in_memory *)high);
 }
 
-INLINE void store8(float *p, vec8 v)
+INLINE void store_half(float *p, half_vec v)
 {
-    *(vec8_in_memory *)p = v;
+    *(half_in_memory *)p = v;
 }
 
 /* Columns [0, count), 4 or 6, of the tiles or windows of pairs that begin at x + at[pair], a lane
- * each; and the four columns of tiles stored, from the last pair to the first. */
+ * each; and the four columns of tiles stored: from the last pair to the first, which is the real
+ * one of those that stand at the same place. */
 #if DN_VL == 16
 #define FIRST_TWO(a, b)                                                                            \
     __builtin_shufflevector(a, b, 0, 4, 8, 12, 1, 5, 9, 13, 16, 20, 24, 28, 17, 21, 25, 29)
@@ -89,7 +90,7 @@ INLINE void store8(float *p, vec8 v)
 
 INLINE vec load_two(const float *x, const size_t *at)
 {
-    return JOIN(load8(x + at[0]), load8(x + at[1]));
+    return load_halves(x + at[0], x + at[1]);
 }
 
 INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
@@ -118,8 +119,8 @@ INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE]
     const vec two[4] = {FIRST_TILES(a, b), LAST_TILES(a, b), FIRST_TILES(d, e), LAST_TILES(d, e)};
     UNROLL
     for (int i = 3; i >= 0; i--) {
-        store8(y + at[2 * i + 1], HIGH(two[i]));
-        store8(y + at[2 * i], LOW(two[i]));
+        store_half(y + at[2 * i + 1], HIGH(two[i]));
+        store_half(y + at[2 * i], LOW(two[i]));
     }
 }
 #else
@@ -132,7 +133,7 @@ INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE]
 /* Four floats of a tile of pair 0 or 1, and of the one four tiles on. */
 INLINE vec load_two(const float *x, const size_t *at)
 {
-    return JOIN(*(const vec4_in_memory *)(x + at[0]), *(const vec4_in_memory *)(x + at[2]));
+    return load_halves(x + at[0], x + at[2]);
 }
 
 INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
@@ -161,59 +162,54 @@ INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE]
     const vec t[4] = {LOWER_PAIRS(a, b), HIGHER_PAIRS(a, b), LOWER_PAIRS(d, e), HIGHER_PAIRS(d, e)};
     UNROLL
     for (int i = 3; i >= 0; i--)
-        *(vec4_in_memory *)(y + at[2 + i / 2] + DN_TILE * (i % 2)) = HIGH(t[i]);
+        store_half(y + at[2 + i / 2] + DN_TILE * (i % 2), HIGH(t[i]));
     UNROLL
     for (int i = 3; i >= 0; i--)
-        *(vec4_in_memory *)(y + at[i / 2] + DN_TILE * (i % 2)) = LOW(t[i]);
+        store_half(y + at[i / 2] + DN_TILE * (i % 2), LOW(t[i]));
 }
 #endif
-
-/* The points that polynomials are evaluated at, but for 0 and infinity: +-NEAR, +-FAR. */
-#define NEAR  0.75f
-#define FAR   1.5f
-#define NEAR2 (NEAR * NEAR)
-#define FAR2  (FAR * FAR)
 
 /* to = B' d. */
 INLINE void times_b_transposed(const vec d[DN_WINDOW], vec to[DN_WINDOW])
 {
-    const vec even_near = d[4] - FAR2 * d[2], odd_near = d[3] - FAR2 * d[1];
-    const vec even_far = d[4] - NEAR2 * d[2], odd_far = d[3] - NEAR2 * d[1];
-    to[0] = NEAR2 * FAR2 * d[0] + (d[4] - (NEAR2 + FAR2) * d[2]);
-    to[1] = even_near + NEAR * odd_near;
-    to[2] = even_near - NEAR * odd_near;
-    to[3] = even_far + FAR * odd_far;
-    to[4] = even_far - FAR * odd_far;
-    to[5] = NEAR2 * FAR2 * d[1] + (d[5] - (NEAR2 + FAR2) * d[3]);
+    const vec even_near = d[4] - DN_FAR2 * d[2], odd_near = d[3] - DN_FAR2 * d[1];
+    const vec even_far = d[4] - DN_NEAR2 * d[2], odd_far = d[3] - DN_NEAR2 * d[1];
+    to[0] = DN_NEAR2 * DN_FAR2 * d[0] + (d[4] - (DN_NEAR2 + DN_FAR2) * d[2]);
+    to[1] = even_near + DN_NEAR * odd_near;
+    to[2] = even_near - DN_NEAR * odd_near;
+    to[3] = even_far + DN_FAR * odd_far;
+    to[4] = even_far - DN_FAR * odd_far;
+    to[5] = DN_NEAR2 * DN_FAR2 * d[1] + (d[5] - (DN_NEAR2 + DN_FAR2) * d[3]);
 }
 
 /* to = A d. */
 INLINE void times_a(const vec d[DN_TILE], vec to[DN_WINDOW])
 {
-    const vec even_near = d[0] + NEAR2 * d[2], odd_near = d[1] + NEAR2 * d[3];
-    const vec even_far = d[0] + FAR2 * d[2], odd_far = d[1] + FAR2 * d[3];
+    const vec even_near = d[0] + DN_NEAR2 * d[2], odd_near = d[1] + DN_NEAR2 * d[3];
+    const vec even_far = d[0] + DN_FAR2 * d[2], odd_far = d[1] + DN_FAR2 * d[3];
     to[0] = d[0];
-    to[1] = even_near + NEAR * odd_near;
-    to[2] = even_near - NEAR * odd_near;
-    to[3] = even_far + FAR * odd_far;
-    to[4] = even_far - FAR * odd_far;
+    to[1] = even_near + DN_NEAR * odd_near;
+    to[2] = even_near - DN_NEAR * odd_near;
+    to[3] = even_far + DN_FAR * odd_far;
+    to[4] = even_far - DN_FAR * odd_far;
     to[5] = d[3];
 }
 
-/* to = A' d. FAR is twice NEAR: sums of both are taken over powers of FAR, which are then
- * multiplied by exact products and a sum, so that no product is left for the next pass to contract.
- */
+/* to = A' d. Terms of both points are added up with powers of DN_NEAR / DN_FAR, a half, before they
+ * are multiplied by a power of DN_FAR: by a sum with one product, as a bare product is what the
+ * next pass might contract. */
 INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
 {
+    const float ratio = DN_NEAR / DN_FAR;
     const vec near_sum = d[1] + d[2], near_difference = d[1] - d[2];
     const vec far_sum = d[3] + d[4], far_difference = d[3] - d[4];
-    const vec odd = far_difference + 0.5f * near_difference;
-    const vec even = far_sum + 0.25f * near_sum;
-    const vec cubic = far_difference + 0.125f * near_difference;
+    const vec odd = far_difference + ratio * near_difference;
+    const vec even = far_sum + ratio * ratio * near_sum;
+    const vec cubic = far_difference + ratio * ratio * ratio * near_difference;
     to[0] = (d[0] + near_sum) + far_sum;
-    to[1] = odd + 0.5f * odd;           /* FAR * odd */
-    to[2] = 2.0f * even + 0.25f * even; /* FAR2 * even */
-    to[3] = FAR2 * FAR * cubic + d[5];
+    to[1] = odd + (DN_FAR - 1) * odd;
+    to[2] = (even + even) + (DN_FAR2 - 2) * even;
+    to[3] = DN_FAR2 * DN_FAR * cubic + d[5];
 }
 
 static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)

@@ -158,7 +158,7 @@ typedef struct dn_layer_kind {
     int forward_block, backward_block; /* input channels of a channel block, 0: all; of products
                                           with operands of their own see cut.c */
     int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
-    int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices (gemm.h) */
+    int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
     int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over

@@ -21,8 +21,8 @@ static int images_of_block(int images, size_t pixels)
     return count;
 }
 
-/* Image rows of a piece: all, or of whole tiles what makes about PIECE_PIXELS, in whole cache
- * lines. */
+/* Image rows of a piece: all, or a multiple of DN_TILE that makes about PIECE_PIXELS, in whole
+ * cache lines. */
 static int rows_of_piece(int height, int width)
 {
     int step = DN_TILE;
@@ -100,9 +100,9 @@ dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdif
                        .source_image = dn_layout_pixels(layout)};
 }
 
-dn_padded dn_padded_tiled(dn_padded padded, int rows)
+dn_padded dn_padded_tiled(dn_padded padded)
 {
-    padded.image_rows = DN_TILE * dn_tiles(rows) + 1;
+    padded.image_rows = DN_TILE * dn_tiles(padded.image_rows - 1) + 1;
     padded.pitch = (size_t)(DN_TILE * dn_tile_columns(padded.width)) + 1;
     return padded;
 }

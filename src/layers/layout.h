@@ -57,13 +57,13 @@ int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int unit, int u
  * the piece's first pixel (part of an image reads the rows above and below it). */
 dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source);
 
-/* The same with zeros to the right of and below `rows` rows of an image, up to whole tiles. */
-dn_padded dn_padded_tiled(dn_padded padded, int rows);
+/* That with zeros to the right of and below an image, up to whole tiles of Winograd's. */
+dn_padded dn_padded_tiled(dn_padded padded);
 
 /* So many pixels without border. */
 dn_padded dn_padded_none(size_t pixels);
 
-/* The nine taps of a 3x3 convolution over padded pixels. */
+/* The nine taps of a 3x3 convolution over padded pixels whose rows are width + 1 apart. */
 dn_taps dn_taps_3x3(int width);
 
 /* The first output pixel in a padded layout, and the positions that a convolution goes over. */

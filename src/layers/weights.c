@@ -60,16 +60,17 @@ static dn_weights block_weights(const dn_visit *v, int first)
  * point p of dn_winograd_kernels, (1, p, p^2) over the product of its distances from the others. */
 typedef float lanes[DN_LANES];
 
-static const float at_zero = 64.0f / 81, at_near = -128.0f / 243, at_far = 32.0f / 243;
-static const float near = 0.75f, far = 1.5f;
+static const float at_zero = 1 / (DN_NEAR2 * DN_FAR2);
+static const float at_near = 1 / (2 * DN_NEAR2 * (DN_NEAR2 - DN_FAR2));
+static const float at_far = 1 / (2 * DN_FAR2 * (DN_FAR2 - DN_NEAR2));
 
 /* u(6) = G w(3): elements lie w_step and u_step apart. */
 static void times_g(const lanes *w, int w_step, lanes *u, int u_step)
 {
     for (int i = 0; i < DN_LANES; i++) {
         const float a = w[0][i], b = w[w_step][i], c = w[2 * w_step][i];
-        const float even_near = a + near * near * c, odd_near = near * b;
-        const float even_far = a + far * far * c, odd_far = far * b;
+        const float even_near = a + DN_NEAR2 * c, odd_near = DN_NEAR * b;
+        const float even_far = a + DN_FAR2 * c, odd_far = DN_FAR * b;
         u[0][i] = at_zero * a;
         u[u_step][i] = at_near * (even_near + odd_near);
         u[2 * u_step][i] = at_near * (even_near - odd_near);
@@ -88,8 +89,8 @@ static void times_g_transposed(const lanes *u, int u_step, lanes *w, int w_step)
         const float far_sum = at_far * (u[3 * u_step][i] + u[4 * u_step][i]);
         const float far_difference = at_far * (u[3 * u_step][i] - u[4 * u_step][i]);
         w[0][i] = at_zero * u[0][i] + near_sum + far_sum;
-        w[w_step][i] = near * near_difference + far * far_difference;
-        w[2 * w_step][i] = near * near * near_sum + far * far * far_sum + u[5 * u_step][i];
+        w[w_step][i] = DN_NEAR * near_difference + DN_FAR * far_difference;
+        w[2 * w_step][i] = DN_NEAR2 * near_sum + DN_FAR2 * far_sum + u[5 * u_step][i];
     }
 }
 

@@ -100,7 +100,7 @@ static tile_block tile_block_of(const dn_visit *v, const dn_piece *part)
     const dn_layout *layout = &v->out->layout;
     const int columns = dn_tile_columns(layout->width), tile_rows = dn_tiles(part->rows);
     tile_block t = {.piece = *part};
-    t.input = dn_padded_tiled(dn_piece_padded(layout, &t.piece, &t.source), part->rows);
+    t.input = dn_padded_tiled(dn_piece_padded(layout, &t.piece, &t.source));
     t.output = t.written = t.input;
     t.output.rows = t.written.rows = t.piece.rows;
     t.output.skip = t.written.skip = 0;

@@ -121,11 +121,19 @@ static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_
     return add_layer(net, kind, in, out, outputs, norm, conv);
 }
 
+/* Whether a 3x3 goes by Winograd's transforms, whose tiles are mostly empty on the smallest maps.
+ */
+static int is_transformed(const dn_net *net, const dn_layout *layout)
+{
+    enum { SMALLEST = 3 };
+    return net->kernels->products[net->options.dtype].winograd != NULL &&
+           layout->width >= SMALLEST && layout->height >= SMALLEST;
+}
+
 static void build_dense_layer(dn_net *net, int b, int l, int map)
 {
     const dn_layout layout = net->maps[map].layout;
     const int growth = net->spec.growth[b], wide = net->spec.bottleneck * growth;
-    const int has_transforms = net->kernels->products[net->options.dtype].winograd != NULL;
     int in = map;
     if (wide > 0) {
         char name[48];
@@ -134,9 +142,9 @@ static void build_dense_layer(dn_net *net, int b, int l, int map)
         net->maps[in].recomputable = 1;
         add_half(net, b, l, 1, &dn_layer_conv1x1, map, in, wide);
     }
-    dn_layer *last =
-        add_half(net, b, l, wide > 0 ? 2 : 1,
-                 has_transforms ? &dn_layer_winograd : &dn_layer_conv3x3, in, map, growth);
+    dn_layer *last = add_half(net, b, l, wide > 0 ? 2 : 1,
+                              is_transformed(net, &layout) ? &dn_layer_winograd : &dn_layer_conv3x3,
+                              in, map, growth);
     last->dropout = net->options.dropout;
     last->channel_dropout = net->options.channel_dropout;
 }

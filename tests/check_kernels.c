@@ -92,7 +92,8 @@ static void check_layout(dn_dtype dtype, int images, int height, int width)
         padded.rows = p.rows; /* as a layer hands it to store */
         dn_check_store(dtype, &padded);
         dn_check_piece(dtype, &layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
-        dn_check_winograd(dtype, &layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
+        if (dtype == DN_FP32)
+            dn_check_winograd(&layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
     }
 }
 

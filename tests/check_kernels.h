@@ -20,8 +20,8 @@ void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n);
 void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs);
 
 /* check_winograd.c. The same by way of Winograd's transforms, and each of these, where a table has
- * them among its products for maps of that type. */
-void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs);
+ * them. */
+void dn_check_winograd(const dn_layout *layout, int piece, int outputs, int inputs);
 
 /* check_operands.c. What products of the table read of a map's rows x: those that norm_relu left in
  * `want`. */

@@ -69,7 +69,7 @@ static ptrdiff_t tile_at(const dn_padded *f, size_t tile)
 }
 
 /* u = B' x B, or m = A dy A'. */
-static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
+static void check_windows(const dn_padded *f, int gradient)
 {
     const int size = gradient ? DN_TILE : DN_WINDOW, offset = gradient ? 0 : -1;
     const ptrdiff_t pitch = (ptrdiff_t)f->pitch;
@@ -88,7 +88,7 @@ static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
     }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        const dn_winograd_kernels *winograd = k->products[dtype].winograd;
+        const dn_winograd_kernels *winograd = k->products[DN_FP32].winograd;
         if (winograd == NULL)
             continue;
         dn_guarded_blank(&u);
@@ -100,7 +100,7 @@ static void check_windows(dn_dtype dtype, const dn_padded *f, int gradient)
 }
 
 /* y = A' m A, with what is behind the last row and column of an image. */
-static void check_output(dn_dtype dtype, const dn_padded *f)
+static void check_output(const dn_padded *f)
 {
     const int columns = dn_tile_columns(f->width), rows = f->images * dn_tiles(f->rows);
     const size_t tiles = tiles_of(f), width = (size_t)(DN_TILE * columns);
@@ -118,17 +118,17 @@ static void check_output(dn_dtype dtype, const dn_padded *f)
     }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        if (k->products[dtype].winograd == NULL)
+        if (k->products[DN_FP32].winograd == NULL)
             continue;
         dn_guarded_blank(&y);
-        k->products[dtype].winograd->output(f, m.data, m.ld, y.data, y.ld);
+        k->products[DN_FP32].winograd->output(f, m.data, m.ld, y.data, y.ld);
         dn_expect_verify(&e, k, &y);
     }
     dn_expect_destroy(&e);
     DN_GUARDED_DESTROY(&m, &y);
 }
 
-void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int index, int outputs, int inputs)
+void dn_check_winograd(const dn_layout *layout, int index, int outputs, int inputs)
 {
     const dn_piece piece = dn_layout_piece(layout, index);
     ptrdiff_t source;
@@ -136,11 +136,10 @@ void dn_check_winograd(dn_dtype dtype, const dn_layout *layout, int index, int o
     dn_padded out = padded;
     out.rows = piece.rows;
     out.skip = 0;
-    dn_trial_describe("Winograd, %s, piece %d of %d images, %d x %d, %d from %d channels",
-                      dn_trial_type(dtype), index, layout->images, layout->height, layout->width,
-                      outputs, inputs);
-    check_windows(dtype, &out, 0);
-    check_windows(dtype, &out, 1);
-    check_output(dtype, &out);
-    dn_check_winograd_conv(dtype, &padded, &out, outputs, inputs);
+    dn_trial_describe("Winograd, piece %d of %d images, %d x %d, %d from %d channels", index,
+                      layout->images, layout->height, layout->width, outputs, inputs);
+    check_windows(&out, 0);
+    check_windows(&out, 1);
+    check_output(&out);
+    dn_check_winograd_conv(&padded, &out, outputs, inputs);
 }

@@ -35,7 +35,6 @@ void dn_sandwich(double *out, const double *left, int transposed, int rows, int 
 
 /* The convolution over `padded` (a piece's, with its halo rows) and its two gradients; `out` is the
  * padded layout without them. In check_winograd_conv.c. */
-void dn_check_winograd_conv(dn_dtype dtype, const dn_padded *padded, const dn_padded *out,
-                            int outputs, int inputs);
+void dn_check_winograd_conv(const dn_padded *padded, const dn_padded *out, int outputs, int inputs);
 
 #endif

@@ -21,7 +21,6 @@ enum { ROUNDINGS = 13 }; /* of an element of both operands (4 + 1, or 4 + 4) and
 static const double conv_growth = 27.42 * 27.42, weight_growth = 33.11 * 33.11;
 
 typedef struct layer {
-    dn_dtype dtype;
     dn_padded padded, out; /* with the halo rows of a band, and without */
     size_t tiles, pixels;
     int outputs, inputs;
@@ -135,7 +134,7 @@ static dn_guarded transformed_weights(const layer *l, int turned)
 static void compute_conv(const layer *l, const dn_kernels *k, int turned, const dn_guarded *from,
                          dn_expect *e)
 {
-    const dn_product_kernels *products = &k->products[l->dtype];
+    const dn_product_kernels *products = &k->products[DN_FP32];
     const dn_taps one = {.count = 1};
     const int outputs = turned ? l->inputs : l->outputs, inputs = from->rows;
     const int rows = DN_TILE * dn_tiles(l->out.rows),
@@ -167,7 +166,7 @@ static void compute_conv(const layer *l, const dn_kernels *k, int turned, const 
 
 static void compute_wgrad(const layer *l, const dn_kernels *k, dn_expect *e)
 {
-    const dn_product_kernels *products = &k->products[l->dtype];
+    const dn_product_kernels *products = &k->products[DN_FP32];
     const dn_taps one = {.count = 1};
     const size_t ld = dn_round_lanes((size_t)l->outputs);
     dn_guarded m = transformed(l, products->winograd->output_grad, &l->dy);
@@ -195,12 +194,10 @@ static void compute_wgrad(const layer *l, const dn_kernels *k, dn_expect *e)
     DN_GUARDED_DESTROY(&m, &u, &sums, &dw);
 }
 
-void dn_check_winograd_conv(dn_dtype dtype, const dn_padded *padded, const dn_padded *out,
-                            int outputs, int inputs)
+void dn_check_winograd_conv(const dn_padded *padded, const dn_padded *out, int outputs, int inputs)
 {
     const size_t weights = (size_t)(9 * inputs);
-    layer l = {.dtype = dtype,
-               .padded = *padded,
+    layer l = {.padded = *padded,
                .out = *out,
                .tiles = tiles_of(out),
                .pixels = (size_t)(out->images * out->rows * out->width),
@@ -212,7 +209,7 @@ void dn_check_winograd_conv(dn_dtype dtype, const dn_padded *padded, const dn_pa
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        if (k->products[l.dtype].winograd == NULL)
+        if (k->products[DN_FP32].winograd == NULL)
             continue;
         compute_conv(&l, k, 0, &l.x, &e.y);
         compute_conv(&l, k, 1, &l.dy, &e.dx);

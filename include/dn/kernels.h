@@ -256,7 +256,8 @@ typedef struct dn_product_kernels {
      * registers. Returns the number of operations, two a multiply-add. */
     double (*peak)(size_t rounds);
 
-    const dn_winograd_kernels *winograd; /* NULL where they do not make a 3x3 faster */
+    /* Transforms of a 3x3, for products of DN_FP32; NULL where its own taps are faster. */
+    const dn_winograd_kernels *winograd;
 } dn_product_kernels;
 
 /*

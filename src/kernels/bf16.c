@@ -9,8 +9,8 @@
  * the tile, 16 pairs, 2). Which pairs a step has is the backend's (first_pair); what is past the
  * last output or input, and what another step has too, is 0.
  *
- * The order of every sum follows from the shape; each backend has its own. There are no Winograd
- * transforms: a 3x3 goes tap by tap.
+ * The order of every sum follows from the shape; each backend has its own. A 3x3 goes tap by
+ * tap, unless the table has Winograd's transforms for fp32 beside these products (tables.h).
  */
 #include "tables.h"
 #include "bf16.h"

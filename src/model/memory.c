@@ -209,8 +209,8 @@ static dn_visit make_visit(const dn_net *net, int layer, int time)
 {
     const dn_layer *l = &net->layers[layer];
     const int is_late = time >= net->layer_count;
-    const dn_dtype products =
-        l->out < 0 ? DN_FP32 : net->options.dtype; /* the classifier's are few */
+    const int is_fp32 = l->out < 0 || l->kind->winograd; /* the classifier's products are few */
+    const dn_dtype products = is_fp32 ? DN_FP32 : net->options.dtype;
     dn_visit v = {.layer = l,
                   .time = time,
                   .backward = time == 2 * net->layer_count - 1 - layer,

@@ -69,8 +69,7 @@ typedef struct dn_weights {
  *      0 0 0 0 0        padded row 0 (and, shared, between two images)
  *      x x x x 0        `skip` padded rows stand above the first source row
  *      x x x x 0        each row ends in zeros, the last of them the left border of the next row
- *      0 0 0 0 0        image_rows padded rows an image, the last ones zeros; one more after the
- * last
+ *      0 0 0 0 0        image_rows padded rows an image, zeros at its end; one more in all
  *
  * The float before the first is a zero as well, and kernels that fill the layout may write the
  * DN_LANES - 1 floats behind its last. The source is compact: rows of `width` pixels, source_image

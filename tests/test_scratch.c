@@ -124,20 +124,21 @@ static int has_kind(const dn_kernels *kernels, const dn_layer_kind *kind)
     return 0;
 }
 
-/* Every kind with operands of floats and of bf16, as far as the tables have it: there is no
- * Winograd for bf16. Registers of DN_LANES floats reach as far as any may; without AVX-512 they are
- * pairs. */
+/* Every kind with operands of floats and of bf16, as far as the tables have it: a 3x3 goes by
+ * Winograd or, beside AMX tiles, tap by tap. Registers of DN_LANES floats reach as far as any may;
+ * without AVX-512 they are pairs. */
 static void test_short_parts(void **state)
 {
     (void)state;
-    static const char *const names[] = {"wide", "dot_twin"};
+    static const char *const names[] = {"wide", "dot_twin", "amx_twin"};
+    enum { NAMES = sizeof names / sizeof *names };
     int failures = 0;
     if (dn_test_table("wide") == NULL)
         skip();
     for (int k = 0; dn_layer_kind_get(k) != NULL; k++) {
         const dn_layer_kind *kind = dn_layer_kind_get(k);
         int tables = 0;
-        for (int t = 0; t < 2; t++) {
+        for (int t = 0; t < NAMES; t++) {
             const dn_kernels *kernels = dn_test_table(names[t]);
             if (!has_kind(kernels, kind))
                 continue;

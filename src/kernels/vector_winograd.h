@@ -67,107 +67,106 @@ INLINE void store_half(float *p, half_vec v)
     *(half_in_memory *)p = v;
 }
 
-/* Columns [0, count), 4 or 6, of the tiles or windows of pairs that begin at x + at[pair], a lane
- * each; and the four columns of tiles stored: from the last pair to the first, which is the real
- * one of those that stand at the same place. */
+/*
+ * Four registers, the parts, hold a row of the tiles, four floats of each; shuffles make columns of
+ * them and parts of columns:
+ *
+ *     COLUMNS_01(a, b), COLUMNS_23(a, b)    columns 0 and 1, or 2 and 3, of two parts
+ *     FIRST_OF(a, b), SECOND_OF(a, b)       the first, or the second, column of both
+ *     LOW_TILES(a, b), HIGH_TILES(a, b)     of two columns the lanes that go into parts 0, 1 or 2,
+ * 3 FIRST_PART(a, b), SECOND_PART(a, b)   the first, or the second, part of these
+ */
 #if DN_VL == 16
-#define FIRST_TWO(a, b)                                                                            \
+#define COLUMNS_01(a, b)                                                                           \
     __builtin_shufflevector(a, b, 0, 4, 8, 12, 1, 5, 9, 13, 16, 20, 24, 28, 17, 21, 25, 29)
-#define LAST_TWO(a, b)                                                                             \
+#define COLUMNS_23(a, b)                                                                           \
     __builtin_shufflevector(a, b, 2, 6, 10, 14, 3, 7, 11, 15, 18, 22, 26, 30, 19, 23, 27, 31)
-#define FIRST_OF_TWO(a, b)                                                                         \
+#define FIRST_OF(a, b)                                                                             \
     __builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
-#define SECOND_OF_TWO(a, b)                                                                        \
+#define SECOND_OF(a, b)                                                                            \
     __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
-#define LOW_OF_BOTH(a, b)                                                                          \
+#define LOW_TILES(a, b)                                                                            \
     __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
-#define HIGH_OF_BOTH(a, b)                                                                         \
+#define HIGH_TILES(a, b)                                                                           \
     __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
-#define FIRST_TILES(a, b)                                                                          \
+#define FIRST_PART(a, b)                                                                           \
     __builtin_shufflevector(a, b, 0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27)
-#define LAST_TILES(a, b)                                                                           \
+#define SECOND_PART(a, b)                                                                          \
     __builtin_shufflevector(a, b, 4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23, 31)
 
-INLINE vec load_two(const float *x, const size_t *at)
+/* Part i is pairs 2 i and 2 i + 1. */
+INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
 {
-    return load_halves(x + at[0], x + at[1]);
+    return load_halves(x + at[2 * i], x + at[2 * i + 1]);
 }
 
-INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
+/* From the last pair to the first, which is the real one of those that stand at the same place. */
+INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 {
-    const vec s[4] = {load_two(x, at), load_two(x, at + 2), load_two(x, at + 4),
-                      load_two(x, at + 6)};
-    const vec a = FIRST_TWO(s[0], s[1]), b = FIRST_TWO(s[2], s[3]);
-    const vec d = LAST_TWO(s[0], s[1]), e = LAST_TWO(s[2], s[3]);
-    c[0] = FIRST_OF_TWO(a, b);
-    c[1] = SECOND_OF_TWO(a, b);
-    c[2] = FIRST_OF_TWO(d, e);
-    c[3] = SECOND_OF_TWO(d, e);
-    if (count > DN_TILE) {
-        const float *y = x + DN_TILE;
-        const vec f = FIRST_TWO(load_two(y, at), load_two(y, at + 2));
-        const vec g = FIRST_TWO(load_two(y, at + 4), load_two(y, at + 6));
-        c[4] = FIRST_OF_TWO(f, g);
-        c[5] = SECOND_OF_TWO(f, g);
-    }
-}
-
-INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE])
-{
-    const vec a = LOW_OF_BOTH(c[0], c[1]), b = LOW_OF_BOTH(c[2], c[3]);
-    const vec d = HIGH_OF_BOTH(c[0], c[1]), e = HIGH_OF_BOTH(c[2], c[3]);
-    const vec two[4] = {FIRST_TILES(a, b), LAST_TILES(a, b), FIRST_TILES(d, e), LAST_TILES(d, e)};
     UNROLL
     for (int i = 3; i >= 0; i--) {
-        store_half(y + at[2 * i + 1], HIGH(two[i]));
-        store_half(y + at[2 * i], LOW(two[i]));
+        store_half(y + at[2 * i + 1], HIGH(part[i]));
+        store_half(y + at[2 * i], LOW(part[i]));
     }
 }
 #else
-/* In each half: lanes 0 and 1, or 2 and 3, interleaved; both lower or both upper pairs. */
-#define ZIP_FIRST(a, b)    __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define ZIP_LAST(a, b)     __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define LOWER_PAIRS(a, b)  __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define HIGHER_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define COLUMNS_01(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define COLUMNS_23(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define FIRST_OF(a, b)   __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define SECOND_OF(a, b)  __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define LOW_TILES        COLUMNS_01 /* a transposition of 4 x 4 is its own inverse */
+#define HIGH_TILES       COLUMNS_23
+#define FIRST_PART       FIRST_OF
+#define SECOND_PART      SECOND_OF
 
-/* Four floats of a tile of pair 0 or 1, and of the one four tiles on. */
-INLINE vec load_two(const float *x, const size_t *at)
+/* Part i is tile i, of pair 0 or 1, and tile i + 4. */
+INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
 {
-    return load_halves(x + at[0], x + at[2]);
+    const float *from = x + DN_TILE * (i % 2);
+    return load_halves(from + at[i / 2], from + at[2 + i / 2]);
 }
 
+/* From the last pair to the first, which is the real one of those that stand at the same place. */
+INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
+{
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        store_half(y + at[2 + i / 2] + DN_TILE * (i % 2), HIGH(part[i]));
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        store_half(y + at[i / 2] + DN_TILE * (i % 2), LOW(part[i]));
+}
+#endif
+
+/* Columns [0, count), 4 or 6, of the tiles or windows of pairs that begin at x + at[pair], a lane
+ * each. */
 INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
 {
-    const float *next = x + DN_TILE, *behind = x + PAIR;
-    const vec t[4] = {load_two(x, at), load_two(next, at), load_two(x, at + 1),
-                      load_two(next, at + 1)};
-    const vec a = ZIP_FIRST(t[0], t[1]), b = ZIP_FIRST(t[2], t[3]);
-    const vec d = ZIP_LAST(t[0], t[1]), e = ZIP_LAST(t[2], t[3]);
-    c[0] = LOWER_PAIRS(a, b);
-    c[1] = HIGHER_PAIRS(a, b);
-    c[2] = LOWER_PAIRS(d, e);
-    c[3] = HIGHER_PAIRS(d, e);
+    const vec p[4] = {load_part(x, at, 0), load_part(x, at, 1), load_part(x, at, 2),
+                      load_part(x, at, 3)};
+    const vec a = COLUMNS_01(p[0], p[1]), b = COLUMNS_01(p[2], p[3]);
+    const vec d = COLUMNS_23(p[0], p[1]), e = COLUMNS_23(p[2], p[3]);
+    c[0] = FIRST_OF(a, b);
+    c[1] = SECOND_OF(a, b);
+    c[2] = FIRST_OF(d, e);
+    c[3] = SECOND_OF(d, e);
     if (count > DN_TILE) {
-        const vec f = ZIP_FIRST(t[1], load_two(behind, at));
-        const vec g = ZIP_FIRST(t[3], load_two(behind, at + 1));
-        c[4] = LOWER_PAIRS(f, g);
-        c[5] = HIGHER_PAIRS(f, g);
+        const float *y = x + DN_TILE;
+        const vec f = COLUMNS_01(load_part(y, at, 0), load_part(y, at, 1));
+        const vec g = COLUMNS_01(load_part(y, at, 2), load_part(y, at, 3));
+        c[4] = FIRST_OF(f, g);
+        c[5] = SECOND_OF(f, g);
     }
 }
 
+/* The four columns of tiles stored. */
 INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE])
 {
-    const vec a = ZIP_FIRST(c[0], c[1]), b = ZIP_FIRST(c[2], c[3]);
-    const vec d = ZIP_LAST(c[0], c[1]), e = ZIP_LAST(c[2], c[3]);
-    const vec t[4] = {LOWER_PAIRS(a, b), HIGHER_PAIRS(a, b), LOWER_PAIRS(d, e), HIGHER_PAIRS(d, e)};
-    UNROLL
-    for (int i = 3; i >= 0; i--)
-        store_half(y + at[2 + i / 2] + DN_TILE * (i % 2), HIGH(t[i]));
-    UNROLL
-    for (int i = 3; i >= 0; i--)
-        store_half(y + at[i / 2] + DN_TILE * (i % 2), LOW(t[i]));
+    const vec a = LOW_TILES(c[0], c[1]), b = LOW_TILES(c[2], c[3]);
+    const vec d = HIGH_TILES(c[0], c[1]), e = HIGH_TILES(c[2], c[3]);
+    const vec part[4] = {FIRST_PART(a, b), SECOND_PART(a, b), FIRST_PART(d, e), SECOND_PART(d, e)};
+    store_parts(y, at, part);
 }
-#endif
 
 /* to = B' d. */
 INLINE void times_b_transposed(const vec d[DN_WINDOW], vec to[DN_WINDOW])

@@ -56,7 +56,9 @@ static dn_weights block_weights(const dn_visit *v, int first)
     return (dn_weights){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
-/* Winograd's transforms of weights go over DN_LANES kernels side by side. G has a row for each
+/* ---- Winograd's transforms of weights ---- */
+
+/* They go over DN_LANES kernels side by side. G has a row for each
  * point p of dn_winograd_kernels, (1, p, p^2) over the product of its distances from the others. */
 typedef float lanes[DN_LANES];
 
@@ -113,6 +115,8 @@ static void transform_weight_gradients(const lanes u[DN_WINOGRAD], lanes dw[DN_M
     for (int r = 0; r < 3; r++)
         times_g_transposed(half + DN_WINDOW * r, 1, dw + 3 * r, 1);
 }
+
+/* ---- packing of transformed weights ---- */
 
 void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 {
@@ -182,11 +186,16 @@ void dn_pack_weights(const dn_visit *v)
 
 /* ---- weight gradients ---- */
 
+/* Matrices (inputs, outputs and pad) of a partial gradient. */
+static int wgrad_matrices(const dn_layer *l)
+{
+    return l->kind->winograd ? DN_WINOGRAD : l->taps;
+}
+
 /* Floats of a partial gradient that belong to one input channel. */
 static size_t wgrad_column(const dn_layer *l)
 {
-    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
-    return dn_round_lanes((size_t)l->outputs) * (size_t)matrices;
+    return dn_round_lanes((size_t)l->outputs) * (size_t)wgrad_matrices(l);
 }
 
 size_t dn_wgrad_size(const dn_visit *v, int channels)
@@ -249,7 +258,7 @@ static void merge_inputs(const dn_visit *v, int slices, int o, int block, int bl
 {
     const dn_layer *l = v->layer;
     const size_t ld = dn_round_lanes((size_t)l->outputs), row = (size_t)l->weights_in;
-    const int matrices = l->kind->winograd ? DN_WINOGRAD : l->taps;
+    const int matrices = wgrad_matrices(l);
     const float *partial = dn_wgrad_at(v, 0, block) + (size_t)(first - block) * ld + o;
     for (int m = 0; m < matrices; m++, partial += (size_t)block_rows * ld)
         sum_slices(partial, rows, ld, slices, dn_wgrad_size(v, l->weights_in), sums + m * rows);
@@ -264,9 +273,8 @@ static void merge_inputs(const dn_visit *v, int slices, int o, int block, int bl
 static void merge_block(const dn_visit *v, int slices, int block, int o)
 {
     enum { MOST = 384 }; /* rows of sums */
-    const dn_layer *l = v->layer;
     const int rows = dn_block_rows(v, block);
-    const int step = MOST / (l->kind->winograd ? DN_WINOGRAD : l->taps);
+    const int step = MOST / wgrad_matrices(v->layer);
     lanes sums[MOST];
     for (int c = 0; c < rows; c += step)
         merge_inputs(v, slices, o, block, rows, block + c, rows - c < step ? rows - c : step, sums);

@@ -267,7 +267,7 @@ static int has_kernel(const dn_kernels *k, int kernel, int dtype, const bench *b
         return b->shape->taps == 1 && b->shape->outputs <= DN_PACK_OUTPUTS &&
                k->products[dtype].dgrad_norm_relu != NULL;
     if (kernel >= WINOGRAD)
-        return dtype == DN_FP32 && b->shape->taps == 9 && k->products[dtype].winograd != NULL;
+        return dtype == DN_FP32 && b->shape->taps == 9 && k->winograd != NULL;
     if (kernel == PAIRED || kernel == PLANAR)
         return k->products[dtype].operands != NULL;
     return dtype == DN_FP32 || kernel >= NORM_RELU || dn_test_rounds(k);
@@ -297,7 +297,7 @@ static void bench_table(const dn_kernels *k, bench *b)
         for (int form = 0; form < DN_FORMS; form++)
             b->operand[form] = operand_of(products, (dn_form)form, b);
         if (has_kernel(k, WINOGRAD, dtype, b))
-            b->winograd = dn_winograd_bench_create(products, &b->out, s->outputs, s->inputs);
+            b->winograd = dn_winograd_bench_create(k, &b->out, s->outputs, s->inputs);
         for (int kernel = 0; kernel < KERNELS; kernel++)
             if (has_kernel(k, kernel, dtype, b))
                 bench_one(k, (bench_kernel)kernel, (dn_dtype)dtype, b, &peaks);

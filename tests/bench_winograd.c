@@ -17,13 +17,17 @@ static dn_guarded matrices(int channels, size_t ld)
     return dn_trial_filled(1, 0, floats, floats);
 }
 
-dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
-                                           const dn_padded *piece, int outputs, int inputs)
+dn_winograd_bench dn_winograd_bench_create(const dn_kernels *kernels, const dn_padded *piece,
+                                           int outputs, int inputs)
 {
+    const dn_product_kernels *products = &kernels->products[DN_FP32];
     const int columns = dn_tile_columns(piece->width), tile_rows = dn_tiles(piece->rows);
     const int most = outputs > inputs ? outputs : inputs;
-    dn_winograd_bench b = {
-        .products = products, .padded = *piece, .outputs = outputs, .inputs = inputs};
+    dn_winograd_bench b = {.products = products,
+                           .winograd = kernels->winograd,
+                           .padded = *piece,
+                           .outputs = outputs,
+                           .inputs = inputs};
     if (piece->images == 1) {
         b.padded.rows = at_most(piece->rows, TILES_AT_ONCE / columns * DN_TILE);
     } else {
@@ -65,9 +69,8 @@ static void call_transform(const dn_winograd_bench *b, transform *kernel, int ch
 static void call_output(const dn_winograd_bench *b)
 {
     for (int o = 0; o < b->outputs; o++)
-        b->products->winograd->output(&b->padded, b->m.data + (size_t)o * b->ld,
-                                      dn_row_stride((size_t)b->outputs * b->ld), b->y.data,
-                                      b->y.ld);
+        b->winograd->output(&b->padded, b->m.data + (size_t)o * b->ld,
+                            dn_row_stride((size_t)b->outputs * b->ld), b->y.data, b->y.ld);
 }
 
 static void call_products(const dn_winograd_bench *b, int gradient)
@@ -94,7 +97,7 @@ static void call_products(const dn_winograd_bench *b, int gradient)
 
 void dn_winograd_bench_call(const dn_winograd_bench *b, dn_winograd_part part)
 {
-    const dn_winograd_kernels *winograd = b->products->winograd;
+    const dn_winograd_kernels *winograd = b->winograd;
     if (part != DN_WINOGRAD_OUTPUT && part != DN_WINOGRAD_OUTPUT_GRAD)
         call_transform(b, winograd->input, b->inputs, b->u.data);
     if (part == DN_WINOGRAD_OUTPUT_GRAD || part == DN_WINOGRAD_WGRAD)

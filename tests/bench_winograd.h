@@ -10,6 +10,7 @@
 
 typedef struct dn_winograd_bench {
     const dn_product_kernels *products;
+    const dn_winograd_kernels *winograd;
     dn_padded padded; /* of the outputs */
     int outputs, inputs;
     size_t tiles, ld;                      /* ld: floats from channel to channel */
@@ -27,8 +28,8 @@ typedef enum dn_winograd_part {
 } dn_winograd_part;
 
 /* The first tile block, as large as those of winograd.c, of a piece with that layout of outputs. */
-dn_winograd_bench dn_winograd_bench_create(const dn_product_kernels *products,
-                                           const dn_padded *piece, int outputs, int inputs);
+dn_winograd_bench dn_winograd_bench_create(const dn_kernels *kernels, const dn_padded *piece,
+                                           int outputs, int inputs);
 void dn_winograd_bench_destroy(dn_winograd_bench *bench);
 
 void dn_winograd_bench_call(const dn_winograd_bench *bench, dn_winograd_part part);

@@ -88,7 +88,7 @@ static void check_windows(const dn_padded *f, int gradient)
     }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        const dn_winograd_kernels *winograd = k->products[DN_FP32].winograd;
+        const dn_winograd_kernels *winograd = k->winograd;
         if (winograd == NULL)
             continue;
         dn_guarded_blank(&u);
@@ -118,10 +118,10 @@ static void check_output(const dn_padded *f)
     }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        if (k->products[DN_FP32].winograd == NULL)
+        if (k->winograd == NULL)
             continue;
         dn_guarded_blank(&y);
-        k->products[DN_FP32].winograd->output(f, m.data, m.ld, y.data, y.ld);
+        k->winograd->output(f, m.data, m.ld, y.data, y.ld);
         dn_expect_verify(&e, k, &y);
     }
     dn_expect_destroy(&e);

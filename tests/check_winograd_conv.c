@@ -140,7 +140,7 @@ static void compute_conv(const layer *l, const dn_kernels *k, int turned, const 
     const int rows = DN_TILE * dn_tiles(l->out.rows),
               width = DN_TILE * dn_tile_columns(l->out.width);
     dn_guarded w = transformed_weights(l, turned);
-    dn_guarded u = transformed(l, products->winograd->input, from);
+    dn_guarded u = transformed(l, k->winograd->input, from);
     dn_guarded m = dn_trial_matrix(DN_WINOGRAD * outputs, 0, dn_round_lanes(l->tiles));
     dn_guarded y = dn_trial_matrix(l->out.images * rows, 0, dn_round_lanes((size_t)width));
     dn_guarded to = dn_trial_matrix(outputs, 0, l->pixels);
@@ -154,8 +154,7 @@ static void compute_conv(const layer *l, const dn_kernels *k, int turned, const 
                        u.ld, m.data + (size_t)(i * outputs) * m.ld, m.ld, 0);
     }
     for (int o = 0; o < outputs; o++) {
-        products->winograd->output(&l->out, dn_guarded_row(&m, o), (size_t)outputs * m.ld, y.data,
-                                   y.ld);
+        k->winograd->output(&l->out, dn_guarded_row(&m, o), (size_t)outputs * m.ld, y.data, y.ld);
         k->on_maps[DN_FP32].store(1, &compact, y.data, 0, to.data + (size_t)o * to.ld, 0);
     }
     if (!dn_guarded_intact(&u) || !dn_guarded_intact(&m) || !dn_guarded_intact(&y))
@@ -169,8 +168,8 @@ static void compute_wgrad(const layer *l, const dn_kernels *k, dn_expect *e)
     const dn_product_kernels *products = &k->products[DN_FP32];
     const dn_taps one = {.count = 1};
     const size_t ld = dn_round_lanes((size_t)l->outputs);
-    dn_guarded m = transformed(l, products->winograd->output_grad, &l->dy);
-    dn_guarded u = transformed(l, products->winograd->input, &l->x);
+    dn_guarded m = transformed(l, k->winograd->output_grad, &l->dy);
+    dn_guarded u = transformed(l, k->winograd->input, &l->x);
     dn_guarded sums = dn_trial_matrix(DN_WINOGRAD, 0, (size_t)l->inputs * ld);
     dn_guarded dw = dn_trial_matrix(l->outputs, 0, (size_t)(9 * l->inputs));
     for (int i = 0; i < DN_WINOGRAD; i++) {
@@ -209,7 +208,7 @@ void dn_check_winograd_conv(const dn_padded *padded, const dn_padded *out, int o
     layer_expect e = expect_layer(&l);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
-        if (k->products[DN_FP32].winograd == NULL)
+        if (k->winograd == NULL)
             continue;
         compute_conv(&l, k, 0, &l.x, &e.y);
         compute_conv(&l, k, 1, &l.dy, &e.dx);

@@ -29,12 +29,11 @@ static const dn_kernels *own_table(const char *name)
     if (strcmp(name, "wide") == 0)
         return &dn_kernels_wide;
     if (strcmp(name, "dot_twin") == 0) {
-        dot = dn_kernels_overlay(&dn_kernels_wide, "dot_twin", &dn_products_dot_twin,
-                                 dn_kernels_wide.products[DN_FP32].winograd);
+        dot = dn_kernels_overlay(&dn_kernels_wide, "dot_twin", &dn_products_dot_twin);
         return &dot;
     }
     if (strcmp(name, "amx_twin") == 0) {
-        amx = dn_kernels_overlay(&dn_kernels_wide, "amx_twin", &dn_products_amx_twin, NULL);
+        amx = dn_kernels_overlay(&dn_kernels_wide, "amx_twin", &dn_products_amx_twin);
         return &amx;
     }
 #ifdef DN_NARROW

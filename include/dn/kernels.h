@@ -255,8 +255,8 @@ typedef struct dn_product_kernels {
      * registers. Returns the number of operations, two a multiply-add. */
     double (*peak)(size_t rounds);
 
-    /* Transforms of a 3x3, for products of DN_FP32; NULL where its own taps are faster. */
-    const dn_winograd_kernels *winograd;
+    int by_taps; /* 1: their own taps of a 3x3 are faster than Winograd's transforms and the
+                    products of DN_FP32 between them */
 } dn_product_kernels;
 
 /*
@@ -300,6 +300,7 @@ typedef struct dn_stream_kernels {
 typedef struct dn_kernels {
     const char *name;
     dn_product_kernels products[DN_DTYPES];
+    const dn_winograd_kernels *winograd; /* or NULL */
     dn_map_kernels on_maps[DN_DTYPES];
     dn_stride_kernels stride;
     dn_stream_kernels stream;

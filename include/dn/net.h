@@ -151,15 +151,12 @@ typedef struct dn_result {
     int correct5; /* images whose label is among the five largest */
 } dn_result;
 
-/* Batch statistics normalise, and are left in the leaf. */
+/* Batch statistics normalise, and are left in the leaf: those of this batch alone, also where the
+ * net is made for a norm group. */
 void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 
 /* Fills the leaf's gradients from the last dn_net_forward_train. */
 void dn_net_backward(dn_net *net, const dn_pass *pass);
-
-/* A training pass forward whose statistics, in the leaf, are those of its own batch, also in a norm
- * group. */
-void dn_net_forward_statistics(dn_net *net, const dn_pass *pass);
 
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
  * dn/tree.h. May overwrite the others. */

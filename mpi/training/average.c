@@ -59,10 +59,11 @@ static dn_status measure_batches(const dn_run *r, double *sums, int batches, siz
             .depth = DN_READ_AHEAD,
             .threads = r->train.io_threads});
     for (int b = first; b < last && status == DN_OK; b++) {
+        dn_result result;
         const dn_pass pass = {.seed = r->step.settings.seed, .virtual_rank = (uint64_t)b};
         dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
-        dn_net_forward_statistics(r->net, &pass);
+        dn_net_forward_train(r->net, &pass, &result);
         for (size_t i = 0; i < width; i++)
             sums[(size_t)b * width + i] = view.leaf[view.gradient_count + i];
         if (dn_preempt_reason(&r->preempt) != 0)

@@ -9,8 +9,7 @@
  * the tile, 16 pairs, 2). Which pairs a step has is the backend's (first_pair); what is past the
  * last output or input, and what another step has too, is 0.
  *
- * The order of every sum follows from the shape; each backend has its own. A 3x3 goes tap by
- * tap, unless the table has Winograd's transforms for fp32 beside these products (tables.h).
+ * The order of every sum follows from the shape; each backend has its own.
  */
 #include "tables.h"
 #include "bf16.h"
@@ -216,4 +215,4 @@ static const dn_operand_kernels operands = {
     .backward_block = 32,
 };
 
-const dn_product_kernels ISA(dn_products) = PRODUCTS(.operands = &operands);
+const dn_product_kernels ISA(dn_products) = PRODUCTS(.operands = &operands, .by_taps = DN_AMX);

@@ -70,12 +70,11 @@ static void find_x86_tables(void)
     add_table(&dn_kernels_avx512);
     if (!has_bf16_products())
         return;
-    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot,
-                                           dn_kernels_avx512.products[DN_FP32].winograd);
+    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot);
     add_table(&found.avx512_bf16);
     if (!has_amx_bf16() || !tiles_permitted())
         return;
-    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx, NULL);
+    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx);
     add_table(&found.amx_bf16);
 }
 #endif

@@ -17,17 +17,14 @@ extern const dn_kernels dn_kernels_avx512;
 extern const dn_product_kernels dn_products_dot;
 extern const dn_product_kernels dn_products_amx;
 
-/* The table `base` under another name, with other products for DN_BF16; beside them Winograd's
- * transforms of the base, or NULL. */
+/* The table `base` under another name, with other products for DN_BF16. */
 static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *name,
-                                            const dn_product_kernels *bf16,
-                                            const dn_winograd_kernels *winograd)
+                                            const dn_product_kernels *bf16)
 {
     dn_kernels table = *base;
     table.name = name;
     table.products[DN_BF16] = *bf16;
     table.products[DN_BF16].name = name;
-    table.products[DN_BF16].winograd = winograd;
     return table;
 }
 

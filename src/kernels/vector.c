@@ -149,10 +149,9 @@ static void ISA(stream_scale)(float *x, size_t n, float by)
 
 const dn_kernels ISA(dn_kernels) = {
     .name = ISA_NAME,
-    .products = {[DN_FP32] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_fp32),
-                                      .winograd = &winograd),
-                 [DN_BF16] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_bf16),
-                                      .winograd = &winograd)},
+    .products = {[DN_FP32] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_fp32)),
+                 [DN_BF16] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_bf16))},
+    .winograd = &winograd,
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},

@@ -9,7 +9,7 @@
 
 #include <assert.h>
 
-static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+static void fill_normalised(const dn_visit *v, const dn_gemm_block *b)
 {
     const dn_gemm_view *view = b->view;
     const size_t at = dn_map_index(v->in, &view->piece, b->first, view->source);
@@ -17,19 +17,33 @@ static void fill_normalised(const dn_visit *v, const dn_gemm_block *b, dn_form f
     const float *scale = v->layer->scale + b->first, *shift = v->layer->shift + b->first;
     if (v->products->operands == NULL)
         v->on_maps->norm_relu(b->rows, &view->padded, x, v->in->layout.stride, scale, shift,
-                              operand, view->ld);
+                              b->operand, view->ld);
     else
-        v->products->operands->norm_relu(form, b->rows, &view->padded, x, v->in->layout.stride,
-                                         scale, shift, operand, b->operand_ld);
+        v->products->operands->norm_relu(dn_gemm_form(v), b->rows, &view->padded, x,
+                                         v->in->layout.stride, scale, shift, b->operand,
+                                         b->operand_ld);
 }
 
-/* The pixels of dx without their border. */
-static void drop_border(const dn_visit *v, const dn_gemm_block *b)
+/* ---- the input's gradient ---- */
+
+enum { MOST_ROWS = 32 }; /* of a block */
+
+/* Of n of the piece's pixels from pixel `at` on; what it leaves in `sums` goes to add_sums. */
+static dn_norm_grad grad_args(const dn_visit *v, const dn_gemm_block *b, size_t at, size_t n,
+                              float sums[2 * MOST_ROWS])
 {
-    dn_padded padded = b->view->padded;
-    padded.skip = 0;
-    padded.rows = b->view->piece.rows;
-    v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
+    const size_t index = dn_map_index(v->in, &b->view->piece, b->first, (ptrdiff_t)at);
+    assert(b->rows <= MOST_ROWS);
+    dn_norm_grad args = dn_norm_grad_args(v, b->first, b->rows, index, n, sums);
+    args.gradient = b->dx;
+    args.gradient_ld = b->dx_ld;
+    return args;
+}
+
+static void add_sums(const dn_gemm_block *b, const float sums[2 * MOST_ROWS])
+{
+    for (int i = 0; i < 2 * b->rows; i++)
+        b->sums[i] += sums[i];
 }
 
 /* Asks for the map's gradient, which the products' time covers. */
@@ -41,39 +55,39 @@ static void prefetch_sums(const dn_visit *v, const dn_norm_grad *a)
             __builtin_prefetch((const char *)a->sum + (size_t)r * row + b, 1);
 }
 
-/* The gradient of n of the piece's pixels from pixel `at` on. */
-static void dgrad_pixels(const dn_visit *v, const dn_gemm_block *b, const float *dy,
-                         const float *packed, size_t at, size_t n)
+/* A 1x1 by the one kernel, where there is no dx; else so few pixels at a time that their dx stays
+ * in the first-level cache. */
+static void dgrad_1x1(const dn_visit *v, const dn_gemm_block *b, const float *dy,
+                      const float *packed)
 {
-    enum { MOST_ROWS = 32 };
-    const dn_gemm_view *view = b->view;
-    const size_t index = dn_map_index(v->in, &view->piece, b->first, (ptrdiff_t)at);
+    const size_t pixels = b->view->piece.pixels, most = b->dx == NULL ? pixels : DN_DX_PIXELS;
     float sums[2 * MOST_ROWS];
-    assert(b->rows <= MOST_ROWS);
-    dn_norm_grad args = dn_norm_grad_args(v, b->first, b->rows, index, n, sums);
-    if (b->dx == NULL) {
-        v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, view->ld, &args);
-    } else {
-        if (view->taps.count == 1)
+    for (size_t p = 0; p < pixels; p += most) {
+        const size_t n = pixels - p < most ? pixels - p : most;
+        const dn_norm_grad args = grad_args(v, b, p, n, sums);
+        if (b->dx == NULL) {
+            v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, b->view->ld, &args);
+        } else {
             prefetch_sums(v, &args);
-        dn_gemm_dgrad(v, b, dy, packed, at, view->taps.count > 1 ? view->positions : n);
-        if (view->taps.count > 1)
-            drop_border(v, b);
-        args.gradient = view->taps.count > 1 ? b->pixels : b->dx;
-        args.gradient_ld = b->dx_ld;
-        v->on_maps->norm_relu_grad(&args);
+            dn_gemm_dgrad(v, b, dy, packed, p, n);
+            v->on_maps->norm_relu_grad(&args);
+        }
+        add_sums(b, sums);
     }
-    for (int i = 0; i < 2 * b->rows; i++)
-        b->sums[i] += sums[i];
 }
 
-static void dgrad_into_map(const dn_visit *v, const dn_gemm_block *b, const float *dy,
-                           const float *packed)
+/* A 3x3 over the padded layout, whose border is then left out. */
+static void dgrad_3x3(const dn_visit *v, const dn_gemm_block *b, const float *dy,
+                      const float *packed)
 {
-    const size_t pixels = b->view->piece.pixels;
-    const size_t most = b->view->taps.count == 1 && b->dx != NULL ? DN_DX_PIXELS : pixels;
-    for (size_t p = 0; p < pixels; p += most)
-        dgrad_pixels(v, b, dy, packed, p, pixels - p < most ? pixels - p : most);
+    const dn_padded padded = dn_gemm_output_padded(b->view);
+    float sums[2 * MOST_ROWS];
+    dn_norm_grad args = grad_args(v, b, 0, b->view->piece.pixels, sums);
+    dn_gemm_dgrad(v, b, dy, packed, 0, b->view->positions);
+    v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
+    args.gradient = b->pixels;
+    v->on_maps->norm_relu_grad(&args);
+    add_sums(b, sums);
 }
 
 const dn_layer_kind dn_layer_conv1x1 = {
@@ -89,10 +103,9 @@ const dn_layer_kind dn_layer_conv1x1 = {
     .backward_block = 24,
     .part = dn_gemm_part,
     .cuts_pixels = 1,
-    .fuses_dgrad = 1,
     .fills_forms = 1,
     .fill = fill_normalised,
-    .dgrad = dgrad_into_map,
+    .dgrad = dgrad_1x1,
 };
 
 const dn_layer_kind dn_layer_conv3x3 = {
@@ -108,5 +121,5 @@ const dn_layer_kind dn_layer_conv3x3 = {
     .backward_block = 24,
     .fills_forms = 1,
     .fill = fill_normalised,
-    .dgrad = dgrad_into_map,
+    .dgrad = dgrad_3x3,
 };

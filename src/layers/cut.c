@@ -27,10 +27,18 @@ static int divide_up(int x, int by)
     return (x + by - 1) / by;
 }
 
-/* The first piece, and its first part: none is larger. */
+/* None is larger. */
 static dn_piece first_piece(const dn_visit *v)
 {
     return dn_layout_piece(&v->out->layout, 0);
+}
+
+dn_piece dn_largest_part(const dn_visit *v)
+{
+    const dn_piece piece = first_piece(v);
+    dn_piece part;
+    dn_piece_part(v, &piece, 0, &part);
+    return part;
 }
 
 static int part_count(const dn_visit *v)
@@ -62,7 +70,7 @@ static int channel_block(const dn_visit *v)
 
 /* ---- forward ---- */
 
-/* Image rows that are not cut: of a tile, or what a pool takes. */
+/* Image rows that are not cut: of a tile, or the grain of all else. */
 static int unit_rows(const dn_visit *v)
 {
     return v->layer->kind->winograd ? DN_TILE : 2;
@@ -83,8 +91,9 @@ static int part_units(const dn_visit *v)
     int best = units;
     double longest = WORTH_CUTTING * divide_up(pieces, v->threads) * (units + PART_UNITS);
     for (int parts = 2; parts <= units && !v->products->by_blas; parts++) {
-        const int part = divide_up(units, parts), count = pieces * divide_up(units, part);
-        const double busiest = divide_up(count, v->threads) * (part + PART_UNITS);
+        const int part = divide_up(units, parts), whole = divide_up(units, part);
+        const int64_t count = (int64_t)pieces * whole, most = (count + v->threads - 1) / v->threads;
+        const double busiest = (double)most * (part + PART_UNITS);
         if (busiest < longest) {
             longest = busiest;
             best = part;
@@ -184,12 +193,10 @@ static int is_better_split(const dn_visit *v)
 /* Of a part; 0 where nothing can be prepared, or all of it is too much. */
 static size_t prepared_floats(const dn_visit *v)
 {
-    const dn_piece piece = first_piece(v);
-    dn_piece part;
     dn_carver c = {.inner = 1};
     if (v->layer->kind->carve_dy == NULL)
         return 0;
-    dn_piece_part(v, &piece, 0, &part);
+    const dn_piece part = dn_largest_part(v);
     v->layer->kind->carve_dy(v, &part, &c);
     const size_t floats = c.bytes / sizeof(float), parts = (size_t)v->parts;
     return (size_t)v->out->layout.pieces * parts * floats <= PREPARED_FLOATS ? floats : 0;
@@ -198,7 +205,8 @@ static size_t prepared_floats(const dn_visit *v)
 /* Of a part at a time: all, or where there are few parts for the threads, what makes a panel. */
 static int prepared_outputs(const dn_visit *v)
 {
-    const int is_cut = v->out->layout.pieces * v->parts < 2 * v->threads && !v->products->by_blas;
+    const int64_t parts = (int64_t)v->out->layout.pieces * v->parts;
+    const int is_cut = parts < 2 * v->threads && !v->products->by_blas;
     return is_cut ? DN_LANES : v->layer->outputs;
 }
 

@@ -44,14 +44,14 @@ static void run_piece(const dn_visit *v, const dn_pass *pass, int index)
     dn_piece part;
     for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
         v->layer->kind->forward_piece(v, pass, &part);
-    for (int c = 0; pass != NULL && c < v->layer->outputs; c += DN_MOMENT_ROWS)
+    for (int c = 0; c < dn_moment_outputs(v, pass); c += DN_MOMENT_ROWS)
         dn_moments_of_rows(v, index, c);
 }
 
 /* Parts of pieces, then the pieces' moments. Inside a parallel region. */
 static void run_parts(const dn_visit *v, const dn_pass *pass)
 {
-    const int pieces = v->out->layout.pieces, outputs = pass != NULL ? v->layer->outputs : 0;
+    const int pieces = v->out->layout.pieces, outputs = dn_moment_outputs(v, pass);
 #pragma omp for schedule(dynamic)
     for (int i = 0; i < pieces * v->parts; i++) {
         const dn_piece piece = dn_layout_piece(&v->out->layout, i / v->parts);
@@ -83,7 +83,7 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
             for (int p = 0; p < v->out->layout.pieces; p++)
                 run_piece(v, pass, p);
         }
-        if (pass)
+        if (dn_moment_outputs(v, pass) > 0)
             dn_moments_merge(v);
     }
 }

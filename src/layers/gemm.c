@@ -104,8 +104,7 @@ int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *
     return 1;
 }
 
-/* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
-static dn_padded output_padded(const dn_gemm_view *view)
+dn_padded dn_gemm_output_padded(const dn_gemm_view *view)
 {
     dn_padded padded = view->padded;
     padded.skip = 0;
@@ -125,13 +124,13 @@ static int is_direct(const dn_visit *v)
 /* 1: one kernel makes the input's gradient and carries it into the map: there is no dx. */
 static int is_fused(const dn_visit *v)
 {
-    return v->layer->kind->fuses_dgrad && v->products->dgrad_norm_relu != NULL;
+    return v->layer->kind->cuts_pixels && v->products->dgrad_norm_relu != NULL;
 }
 
 /* Floats of a row of a gemm's output that it writes, or `store` reads. */
 static size_t output_reach(const dn_gemm_view *view)
 {
-    const dn_padded out = output_padded(view);
+    const dn_padded out = dn_gemm_output_padded(view);
     const size_t rows = (size_t)((out.images - 1) * out.image_rows + out.rows - 1);
     return larger(dn_round_lanes(view->positions),
                   rows * out.pitch + dn_round_lanes((size_t)out.width));
@@ -140,12 +139,12 @@ static size_t output_reach(const dn_gemm_view *view)
 /* Floats from row to row of dx, and of one of them. */
 static size_t dx_stride(const dn_visit *v, const dn_gemm_view *view)
 {
-    return v->layer->kind->fuses_dgrad ? dn_row_stride(DN_DX_PIXELS) : view->ld;
+    return v->layer->kind->cuts_pixels ? dn_row_stride(DN_DX_PIXELS) : view->ld;
 }
 
 static size_t dx_reach(const dn_visit *v, const dn_gemm_view *view)
 {
-    return v->layer->kind->fuses_dgrad ? DN_DX_PIXELS : output_reach(view);
+    return v->layer->kind->cuts_pixels ? DN_DX_PIXELS : output_reach(view);
 }
 
 /* Floats from row to row of an operand: a DN_PLANAR one has two elements a float. */
@@ -216,11 +215,9 @@ static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch
 
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
 {
-    const dn_piece piece = dn_layout_piece(&v->out->layout, 0); /* none is larger than the first */
-    dn_piece part;
-    gemm_scratch s = {0};
-    dn_piece_part(v, &piece, 0, &part);
+    const dn_piece part = dn_largest_part(v);
     const dn_gemm_view view = view_of_piece(v, &part);
+    gemm_scratch s = {0};
     if (v->backward) {
         carve_forms_of_dy(v, &view, &s, c);
         dn_carver passing = *c;
@@ -232,17 +229,12 @@ void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
 
 /* ---- operands ---- */
 
-float *dn_gemm_rows(const dn_visit *v, const dn_gemm_block *b, float *operand)
-{
-    return v->products->operands != NULL ? b->panel : operand;
-}
-
-void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b)
 {
     const dn_gemm_view *view = b->view;
     if (v->products->operands != NULL)
-        v->products->operands->round(form, b->rows, dn_padded_floats(&view->padded), b->panel,
-                                     view->ld, operand, b->operand_ld);
+        v->products->operands->round(dn_gemm_form(v), b->rows, dn_padded_floats(&view->padded),
+                                     b->panel, view->ld, b->operand, b->operand_ld);
 }
 
 /* ---- forward ---- */
@@ -263,13 +255,14 @@ void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piec
                                  .first = first,
                                  .rows = dn_block_rows(v, first),
                                  .operand_ld = operand_stride(v, &view),
+                                 .operand = s.operand,
                                  .panel = s.panel,
                                  .plane = s.plane};
-        l->kind->fill(v, &b, DN_PAIRED, s.operand);
+        l->kind->fill(v, &b);
         v->products->gemm(dn_packed_at(v, first), l->outputs, b.rows, &view.taps, view.positions,
                           s.operand, view.ld, y, y_ld, first > 0);
     }
-    const dn_padded padded = output_padded(&view);
+    const dn_padded padded = dn_gemm_output_padded(&view);
     for (int o = 0; o < l->outputs && pass && dn_drops(l); o++)
         dn_dropout(v, pass, &padded, piece, 0, o, y + (size_t)o * y_ld);
     if (!is_direct(v))
@@ -349,13 +342,14 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                            .first = first,
                            .rows = dn_block_rows(v, first),
                            .operand_ld = operand_stride(v, &view),
+                           .operand = s.operand,
                            .panel = s.panel,
                            .plane = s.plane,
                            .dx = s.dx,
                            .pixels = s.pixels,
                            .dx_ld = dx_stride(v, &view)};
         if (task->wgrad) {
-            l->kind->fill(v, &b, DN_PLANAR, s.operand);
+            l->kind->fill(v, &b);
             v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed, s.operand,
                                b.operand_ld, dn_wgrad_at(v, task->slice, first));
         }

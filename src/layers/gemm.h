@@ -66,18 +66,24 @@ typedef struct dn_gemm_view {
 
 struct dn_gemm_block {
     const dn_gemm_view *view;
-    int first, rows;    /* input channels [first, first + rows) */
-    size_t operand_ld;  /* floats from row to row of the operand */
-    float *panel;       /* scratch(rows, ld) for dn_gemm_rows */
-    float *plane;       /* scratch of the kind */
+    int first, rows;   /* input channels [first, first + rows) */
+    size_t operand_ld; /* floats from row to row of the operand */
+    float *operand; /* what fill makes: scratch(rows, operand_ld) in the form that is read next */
+    float *panel;   /* scratch(rows, ld) of floats: the operand, or what it is rounded from */
+    float *plane;   /* scratch of the kind */
     float *dx, *pixels; /* backward: scratch(rows, dx_ld), of a 3x3 the latter without border */
     size_t dx_ld;
     double *sums; /* backward: the norm's, of the piece, of channel `first` */
 };
 
-/* For kinds that fill rows of floats: where they stand, and what makes the operand of them. */
-float *dn_gemm_rows(const dn_visit *v, const dn_gemm_block *b, float *operand);
-void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
+/* The form that products read of an operand, where they have forms. */
+static inline dn_form dn_gemm_form(const dn_visit *v)
+{
+    return v->backward ? DN_PLANAR : DN_PAIRED;
+}
+
+/* For kinds that fill the panel: makes the operand of it. */
+void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 
 /* The functions of a kind with `fill`; the parts are pixels whose dy, or forward whose
  * DN_PAIRED operand, stays in the cache. */
@@ -89,6 +95,9 @@ void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
 void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
                         int end, float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
+
+/* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
+dn_padded dn_gemm_output_padded(const dn_gemm_view *view);
 
 /* b->dx = the transposed weights times dy, of n positions from position `at` on. */
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,

@@ -137,7 +137,9 @@ typedef struct dn_layer_kind {
     void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                            const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
-    int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units */
+    int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units; dgrad and
+                        what follows are one kernel, where there is such, else go over DN_DX_PIXELS
+                        at a time */
 
     /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
      * and made of outputs [first, end) once for the tasks that share it, where it fits.
@@ -161,12 +163,10 @@ typedef struct dn_layer_kind {
     int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices */
 
     /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int fuses_dgrad; /* 1: dgrad and what follows are one kernel, where there is such, else go over
-                        DN_DX_PIXELS at a time */
     int fills_forms; /* 1: fill writes operands in every form, of any number of channels, without a
                         panel: forward, one block then has all of them */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
-    void (*fill)(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand);
+    void (*fill)(const dn_visit *v, const dn_gemm_block *b);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
 } dn_layer_kind;
 
@@ -214,6 +214,9 @@ dn_task dn_task_of_range(const dn_visit *v, int range);
 
 /* cut.c: kind->part, or what stands for it. */
 int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+
+/* cut.c: the first part of the first piece; none is larger. */
+dn_piece dn_largest_part(const dn_visit *v);
 
 /* drive.c: sets the visit's packed, partial, wgrad and prepared to what its threads share. */
 void dn_workspace_carve(dn_visit *v, dn_carver *c);

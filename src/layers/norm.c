@@ -44,6 +44,12 @@ double *dn_partial(const dn_visit *v, int piece, int channel)
     return v->partial + 2 * ((size_t)piece * (size_t)channels + (size_t)channel);
 }
 
+/* A map that is computed again has its statistics. */
+int dn_moment_outputs(const dn_visit *v, const dn_pass *pass)
+{
+    return pass != NULL && v->time == v->layer->index ? v->layer->outputs : 0;
+}
+
 void dn_moments_of_rows(const dn_visit *v, int piece, int first)
 {
     const int left = v->layer->outputs - first;
@@ -87,11 +93,11 @@ void dn_moments_merge(const dn_visit *v)
 
 /* ---- the norm group ---- */
 
-void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group)
+void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group, int batches)
 {
     const dn_feature_map *map = v->out;
     const int first = v->layer->first;
-    const double pixels = dn_map_pixels(map) * group->size;
+    const double pixels = dn_map_pixels(map) * batches;
     float *means = v->leaf + map->statistics + first, *variances = means + map->channels;
     for (int c = 0; c < v->layer->outputs; c++) {
         const double mean = group->means[c], squares = group->rows[c];
@@ -102,11 +108,12 @@ void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group)
     }
 }
 
-void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, float *correction)
+void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, int batches,
+                        float *correction)
 {
     const dn_feature_map *map = v->out;
     const int first = v->layer->first;
-    const double pixels = dn_map_pixels(map) * group->size;
+    const double pixels = dn_map_pixels(map) * batches;
     for (int c = 0; c < v->layer->outputs; c++, correction += 3) {
         const double s = map->inverse[first + c], mean = map->mean[first + c];
         const double a = group->rows[2 * c] / pixels, b = group->rows[2 * c + 1] / pixels;

@@ -19,9 +19,11 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass);
 size_t dn_partial_size(const dn_visit *v);
 double *dn_partial(const dn_visit *v, int piece, int channel);
 
-/* Fills what a piece and outputs [first, first + DN_MOMENT_ROWS) have of it forward; and merges all
- * of them into the output map's sums. */
+/* Forward: the output channels whose moments are taken, all or none; fills what a piece and outputs
+ * [first, first + DN_MOMENT_ROWS) have of them; and merges all pieces' into the output map's sums.
+ */
 enum { DN_MOMENT_ROWS = 4 }; /* as many as kernels sum side by side */
+int dn_moment_outputs(const dn_visit *v, const dn_pass *pass);
 void dn_moments_of_rows(const dn_visit *v, int piece, int first);
 void dn_moments_merge(const dn_visit *v);
 
@@ -45,17 +47,17 @@ void dn_norm_relu_grad(const dn_visit *v, int c, size_t index, size_t n, const f
 void dn_plain_grad(const dn_visit *v, int c, size_t index, size_t n, float *gradient);
 void dn_plain_sums(const dn_visit *v);
 
-/* A norm group of so many batches, of which this rank's have rows(size, 2 * outputs) to add up;
- * then the first row is the group's. Statistics: mean and variance of the layer's output channels,
- * in its map and in the leaf, from means(outputs) and the sums of squares about them, the first
- * row. Correction: correction(outputs, 3) of those channels' gradient, from the first row's A and
- * B. */
+/* A norm group: its batches have rows(batches, 2 * outputs) to add up; then the first row is the
+ * group's. */
 typedef struct dn_norm_group {
-    int size;
     double *rows, *means;
 } dn_norm_group;
 
-void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group);
-void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, float *correction);
+/* Of a group of so many batches: mean and variance of the layer's output channels, in its map and
+ * in the leaf, from means(outputs) and the sums of squares about them, the first row; and
+ * correction(outputs, 3) of those channels' gradient, from the first row's A and B. */
+void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group, int batches);
+void dn_norm_correction(const dn_visit *v, const dn_norm_group *group, int batches,
+                        float *correction);
 
 #endif

@@ -11,9 +11,8 @@
 
 enum { TAPS_7X7 = 49 };
 
-static void fill_im2col(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+static void fill_im2col(const dn_visit *v, const dn_gemm_block *b)
 {
-    float *const panel = dn_gemm_rows(v, b, operand);
     const dn_piece *piece = &b->view->piece;
     const int height = v->spec->height, width = v->spec->width, channels = v->spec->channels;
     const size_t plane = (size_t)height * (size_t)width;
@@ -22,12 +21,12 @@ static void fill_im2col(const dn_visit *v, const dn_gemm_block *b, dn_form form,
     const float *x = v->images + (size_t)(piece->image * channels + channel) * plane;
     for (int i = 0; i < piece->images; i++, x += (size_t)channels * plane)
         v->kernels->stride.im2col(height, width, x, piece->row, piece->rows,
-                                  panel + (size_t)i * pixels, b->view->ld);
-    dn_gemm_round(v, b, form, operand);
+                                  b->panel + (size_t)i * pixels, b->view->ld);
+    dn_gemm_round(v, b);
 }
 
 /* All image channels, as they are. */
-static void fill_padded(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+static void fill_padded(const dn_visit *v, const dn_gemm_block *b)
 {
     static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
     const dn_gemm_view *view = b->view;
@@ -37,9 +36,9 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b, dn_form form,
                      (ptrdiff_t)view->piece.row * view->padded.width + view->source;
     dn_padded padded = view->padded;
     padded.source_image = (size_t)b->rows * plane;
-    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity,
-                                        dn_gemm_rows(v, b, operand), view->ld);
-    dn_gemm_round(v, b, form, operand);
+    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity, b->panel,
+                                        view->ld);
+    dn_gemm_round(v, b);
 }
 
 const dn_layer_kind dn_layer_stem3x3 = {

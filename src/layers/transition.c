@@ -34,9 +34,9 @@ static size_t plane_floats(const dn_visit *v, const dn_piece *piece)
 }
 
 /* The pooled activations of the block's channels. */
-static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, dn_form form, float *operand)
+static void fill_pooled(const dn_visit *v, const dn_gemm_block *b)
 {
-    float *panel = dn_gemm_rows(v, b, operand);
+    float *panel = b->panel;
     const dn_piece *piece = &b->view->piece;
     const pooled_rows from = rows_under(v, piece);
     const dn_padded padded = dn_padded_none(from.pixels);
@@ -49,7 +49,7 @@ static void fill_pooled(const dn_visit *v, const dn_gemm_block *b, dn_form form,
             v->kernels->stride.average_pool(from.rows, from.width, b->plane,
                                             panel + (size_t)i * pixels);
         }
-    dn_gemm_round(v, b, form, operand);
+    dn_gemm_round(v, b);
 }
 
 /* Carries the pooled gradient through the ReLU into the input's. */

@@ -126,7 +126,7 @@ static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_
 static int is_transformed(const dn_net *net, const dn_layout *layout)
 {
     enum { SMALLEST = 3 };
-    return net->kernels->products[net->options.dtype].winograd != NULL &&
+    return net->kernels->winograd != NULL && !net->kernels->products[net->options.dtype].by_taps &&
            layout->width >= SMALLEST && layout->height >= SMALLEST;
 }
 

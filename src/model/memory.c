@@ -137,7 +137,7 @@ static void walk_leaf(dn_net *net)
 static void walk_shared(dn_net *net)
 {
     const size_t channels = net->statistics_count + net->running_count;
-    const size_t group = (size_t)net->group.size, outputs = (size_t)net->most_outputs;
+    const size_t group = (size_t)net->options.norm_group, outputs = (size_t)net->most_outputs;
     const size_t scratch = (size_t)net->threads * net->scratch_floats;
     net->parameters = lasting_region(net, "parameters", net->parameter_count, sizeof(float));
     net->running = lasting_region(net, "running statistics", net->running_count, sizeof(float));
@@ -350,7 +350,6 @@ dn_status dn_memory_create(dn_net *net)
              "memory: found none to plan %s", net->spec.name);
     if (net->options.train)
         DN_TRY(mark_recomputed(net));
-    net->group.size = net->options.norm_group;
     net->scratch_floats = scratch_floats(net);
     walk_memory(net);
     DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->region_count, &net->arena_bytes));

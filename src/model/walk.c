@@ -24,6 +24,12 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
     dn_layer_backward(v, pass);
 }
 
+/* Batches whose statistics are shared: without an exchange the team's are all. */
+static int group_size(const dn_team *team)
+{
+    return team->exchange != NULL ? team->nets[0]->options.norm_group : team->count;
+}
+
 /* What member `m` has of the layer's output: (outputs, 2). */
 static const double *sums_of(const dn_team *team, const dn_layer *layer, int m)
 {
@@ -53,7 +59,7 @@ static void group_statistics(const dn_team *team, const dn_visit *v)
             group->rows[(size_t)m * outputs + c] = sums_of(team, v->layer, m)[2 * c];
     sum_over_group(team, outputs);
     for (size_t c = 0; c < outputs; c++)
-        group->means[c] = group->rows[c] / group->size;
+        group->means[c] = group->rows[c] / group_size(team);
     for (int m = 0; m < team->count; m++)
         for (size_t c = 0; c < outputs; c++) {
             const double *moments = sums_of(team, v->layer, m) + 2 * c;
@@ -61,7 +67,7 @@ static void group_statistics(const dn_team *team, const dn_visit *v)
             group->rows[(size_t)m * outputs + c] = moments[1] + pixels * delta * delta;
         }
     sum_over_group(team, outputs);
-    dn_norm_statistics(v, group);
+    dn_norm_statistics(v, group, group_size(team));
 }
 
 static void group_correction(const dn_team *team, const dn_visit *v)
@@ -72,7 +78,7 @@ static void group_correction(const dn_team *team, const dn_visit *v)
     for (int m = 0; m < team->count; m++)
         memcpy(rows + (size_t)m * width, sums_of(team, v->layer, m), width * sizeof *rows);
     sum_over_group(team, width);
-    dn_norm_correction(v, &lead->group, lead->correction);
+    dn_norm_correction(v, &lead->group, group_size(team), lead->correction);
 }
 
 static dn_pass pass_of(const dn_pass *pass, int member)
@@ -99,7 +105,7 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
 {
     const dn_net *lead = team->nets[0];
-    assert(team->first + team->count <= lead->options.norm_group);
+    assert(team->first + team->count <= group_size(team));
     for (int i = 0; i < lead->layer_count; i++) {
         dn_layer *layer = &lead->layers[i];
         const double start = omp_get_wtime();
@@ -136,15 +142,6 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
 void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
 {
     dn_team_forward(&(dn_team){.nets = &net, .count = 1}, pass, result);
-}
-
-void dn_net_forward_statistics(dn_net *net, const dn_pass *pass)
-{
-    const int size = net->group.size;
-    dn_result result;
-    net->group.size = 1;
-    dn_net_forward_train(net, pass, &result);
-    net->group.size = size;
 }
 
 void dn_net_backward(dn_net *net, const dn_pass *pass)

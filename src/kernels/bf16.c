@@ -14,34 +14,33 @@
 #include "tables.h"
 #include "bf16.h"
 
+static int count_pairs(int inputs)
+{
+    return (inputs + 1) / 2;
+}
+
+static int count_steps(int pairs)
+{
+    return (pairs + DN_LANES - 1) / DN_LANES;
+}
+
+/* Pairs of a packed tile of so many outputs, of all taps. */
+static size_t tile_pairs(int outputs, int pairs, int taps)
+{
+    return (size_t)count_steps(pairs) * (size_t)taps * (size_t)outputs * DN_LANES;
+}
+
+/* A backend defines PACK_ROWS, first_pair, gemm_block, wgrad_taps and peak. */
 #if DN_AMX
 #include "bf16_amx.h"
 #else
 #include "bf16_dot.h"
 #endif
 
-enum { TILE = PACK_ROWS * DN_LANES }; /* pairs of a packed tile */
-
-static int count_pairs(int inputs)
-{
-    return (inputs + 1) / 2;
-}
-
-static int count_steps(int inputs)
-{
-    return (count_pairs(inputs) + DN_LANES - 1) / DN_LANES;
-}
-
-/* Pairs of a packed tile of outputs, of all taps. */
-static size_t tile_pairs(int inputs, int taps)
-{
-    return (size_t)count_steps(inputs) * (size_t)taps * TILE;
-}
-
 static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     const size_t tiles = (size_t)(outputs + PACK_ROWS - 1) / PACK_ROWS;
-    return tiles * tile_pairs(inputs, taps);
+    return tiles * tile_pairs(PACK_ROWS, count_pairs(inputs), taps);
 }
 
 /* A step of a tile: its first input, how many of its inputs another step has, and where those of
@@ -108,10 +107,11 @@ static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int 
 
 static void ISA(pack)(float *packed, const dn_weights *weights)
 {
+    const int steps = count_steps(count_pairs(weights->inputs));
     uint16_t *to = (uint16_t *)packed;
     for (int o = 0; o < weights->outputs; o += PACK_ROWS)
         for (int t = 0; t < weights->taps; t++)
-            for (int s = 0; s < count_steps(weights->inputs); s++, to += 2 * TILE)
+            for (int s = 0; s < steps; s++, to += PACK_ROWS * STEP)
                 ISA(pack_step)(to, weights, o, s, t);
 }
 
@@ -123,7 +123,6 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
                   .rows = count_pairs(inputs),
                   .taps = taps->count,
                   .packed = (const factor *)packed,
-                  .tile_stride = tile_pairs(inputs, taps->count),
                   .x = (const factor *)x,
                   .shift = taps->shift,
                   .x_ld = x_ld,

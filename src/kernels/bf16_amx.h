@@ -29,15 +29,15 @@ static int first_pair(int pairs, int step)
     return at_most(step * DN_LANES, pairs > DN_LANES ? pairs - DN_LANES : 0);
 }
 
-/* Loads or stores, as `move` does one of them, the tiles of C that there are: 2 x 2, or `count` in
- * a row. */
-#define MOVE_BLOCK(move, t, c, ld, right)                                                          \
+/* Loads or stores, as `move` does one of them, the tiles of C that there are: 2 x 2, the right ones
+ * unless that is NULL, or `count` in a row. */
+#define MOVE_BLOCK(move, t, left, right, ld)                                                       \
     do {                                                                                           \
-        move(t, 0, c, 4 * (ld));                                                                   \
-        move(t, 2, (c) + AMX_ROWS * (ld), 4 * (ld));                                               \
+        move(t, 0, left, 4 * (ld));                                                                \
+        move(t, 2, (left) + AMX_ROWS * (ld), 4 * (ld));                                            \
         if (right) {                                                                               \
-            move(t, 1, (c) + DN_LANES, 4 * (ld));                                                  \
-            move(t, 3, (c) + AMX_ROWS * (ld) + DN_LANES, 4 * (ld));                                \
+            move(t, 1, right, 4 * (ld));                                                           \
+            move(t, 3, (right) + AMX_ROWS * (ld), 4 * (ld));                                       \
         }                                                                                          \
     } while (0)
 #define MOVE_ROW(move, t, c, ld, count)                                                            \
@@ -67,13 +67,14 @@ INLINE const factor *pairs_at(const gemm_args *a, int tap, int step, size_t pixe
     return a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
 }
 
-/* Up to 32 outputs, more than 16, of up to 32 pixels. */
-INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float *y, size_t pixel)
+/* Up to 32 outputs, more than 16, of up to 32 pixels; `tile`: pairs of a packed tile of outputs. */
+INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, size_t tile, float *y,
+                       size_t pixel)
 {
-    const int right = a->pixels - pixel > DN_LANES;
+    float *const right = a->pixels - pixel > DN_LANES ? y + pixel + DN_LANES : NULL;
     y += pixel;
     if (a->accumulate)
-        MOVE_BLOCK(amx_load, t, y, a->y_ld, right);
+        MOVE_BLOCK(amx_load, t, y, right, a->y_ld);
     else
         zero_block(t);
     for (int tap = 0; tap < a->taps; tap++)
@@ -82,7 +83,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float 
             amx_load(t, 6, x, 4 * a->x_ld);
             amx_load(t, 4, w, AMX_BYTES);
             amx_dot(t, 0, 4, 6);
-            amx_load(t, 5, w + a->tile_stride, AMX_BYTES);
+            amx_load(t, 5, w + tile, AMX_BYTES);
             amx_dot(t, 2, 5, 6);
             if (right) {
                 amx_load(t, 7, x + DN_LANES, 4 * a->x_ld);
@@ -90,7 +91,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, float 
                 amx_dot(t, 3, 5, 7);
             }
         }
-    MOVE_BLOCK(amx_store, t, y, a->y_ld, right);
+    MOVE_BLOCK(amx_store, t, y, right, a->y_ld);
 }
 
 /* Up to 16 outputs of up to 64 pixels. */
@@ -129,14 +130,15 @@ static void ISA(gemm_block)(const gemm_args *a)
 {
     amx_tiles t = {0};
     const int pairs = at_most(a->rows, DN_LANES);
+    const size_t tile = tile_pairs(PACK_ROWS, a->rows, a->taps);
     for (int first = 0; first < a->outputs; first += BLOCK) {
         const int rows = at_most(a->outputs - first, BLOCK);
-        const factor *w = a->packed + (size_t)(first / AMX_ROWS) * a->tile_stride;
+        const factor *w = a->packed + (size_t)(first / AMX_ROWS) * tile;
         float *y = a->y + (size_t)first * a->y_ld;
         if (rows > AMX_ROWS) {
             amx_use(&t, (amx_shape){AMX_ROWS, rows - AMX_ROWS, pairs});
             for (size_t p = 0; p < a->pixels; p += BLOCK)
-                gemm_tiles(&t, a, w, y, p);
+                gemm_tiles(&t, a, w, tile, y, p);
         } else {
             amx_use(&t, (amx_shape){rows, 0, pairs});
             for (size_t p = 0; p < a->pixels; p += WIDE)
@@ -152,7 +154,8 @@ static void ISA(gemm_block)(const gemm_args *a)
 INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, const uint16_t *x, const factor *dy,
                         float *dw)
 {
-    MOVE_BLOCK(amx_load, t, dw, g->dw_ld, 1);
+    float *const right = dw + DN_LANES;
+    MOVE_BLOCK(amx_load, t, dw, right, g->dw_ld);
     for (size_t p = 0; p < g->pixels; p += DN_LANES, x += STEP, dy += DN_LANES * DN_LANES) {
         amx_load(t, 6, dy, AMX_BYTES);
         amx_load(t, 4, x, 4 * g->x_ld);
@@ -163,7 +166,7 @@ INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, const uint16_t *x, co
         amx_dot(t, 1, 4, 7);
         amx_dot(t, 3, 5, 7);
     }
-    MOVE_BLOCK(amx_store, t, dw, g->dw_ld, 1);
+    MOVE_BLOCK(amx_store, t, dw, right, g->dw_ld);
 }
 
 /* Up to 16 inputs x up to 64 outputs. */
@@ -192,62 +195,62 @@ INLINE void wgrad_row(amx_tiles *t, const wgrad_args *g, const uint16_t *x, cons
     MOVE_ROW(amx_store, t, to, g->dw_ld, count);
 }
 
-/* One column of up to 16 outputs, so that a tap has a tile or, of more than 16 inputs, two: that of
- * up to four taps, or two. `x` and `dw` are those of the taps. */
+/* One column of up to 16 outputs: up to 16 inputs, a tile a tap, of up to four taps, whose are `x`
+ * and `dw`. */
 INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *const x[4],
-                         const factor *dy, float *const dw[4], const int lower, int count)
+                         const factor *dy, float *const dw[4], int count)
 {
-    const size_t down = AMX_ROWS * g->dw_ld, x_down = 2 * AMX_ROWS * g->x_ld;
-    float *const to[4] = {dw[0], dw[1], lower ? dw[0] + down : dw[2], lower ? dw[1] + down : dw[3]};
-    const int has_2 = lower || count > 2, has_3 = lower ? count > 1 : count > 3;
-    amx_load(t, 0, to[0], 4 * g->dw_ld);
-    if (count > 1)
-        amx_load(t, 1, to[1], 4 * g->dw_ld);
-    if (has_2)
-        amx_load(t, 2, to[2], 4 * g->dw_ld);
-    if (has_3)
-        amx_load(t, 3, to[3], 4 * g->dw_ld);
+    MOVE_ROW(amx_load, t, dw, g->dw_ld, count);
     for (size_t p = 0; p < g->pixels; p += DN_LANES, dy += DN_LANES * DN_LANES) {
-        const size_t at = 2 * p;
         amx_load(t, 6, dy, AMX_BYTES);
-        amx_load(t, 4, x[0] + at, 4 * g->x_ld);
+        amx_load(t, 4, x[0] + 2 * p, 4 * g->x_ld);
         amx_dot(t, 0, 4, 6);
-        if (lower) {
-            amx_load(t, 5, x[0] + x_down + at, 4 * g->x_ld);
-            amx_dot(t, 2, 5, 6);
-        }
         if (count > 1) {
-            amx_load(t, 4, x[1] + at, 4 * g->x_ld);
+            amx_load(t, 4, x[1] + 2 * p, 4 * g->x_ld);
             amx_dot(t, 1, 4, 6);
         }
-        if (count > 1 && lower) {
-            amx_load(t, 5, x[1] + x_down + at, 4 * g->x_ld);
-            amx_dot(t, 3, 5, 6);
-        }
-        if (count > 2 && !lower) {
-            amx_load(t, 4, x[2] + at, 4 * g->x_ld);
+        if (count > 2) {
+            amx_load(t, 4, x[2] + 2 * p, 4 * g->x_ld);
             amx_dot(t, 2, 4, 6);
         }
-        if (count > 3 && !lower) {
-            amx_load(t, 4, x[3] + at, 4 * g->x_ld);
+        if (count > 3) {
+            amx_load(t, 4, x[3] + 2 * p, 4 * g->x_ld);
             amx_dot(t, 3, 4, 6);
         }
     }
-    amx_store(t, 0, to[0], 4 * g->dw_ld);
-    if (count > 1)
-        amx_store(t, 1, to[1], 4 * g->dw_ld);
-    if (has_2)
-        amx_store(t, 2, to[2], 4 * g->dw_ld);
-    if (has_3)
-        amx_store(t, 3, to[3], 4 * g->dw_ld);
+    MOVE_ROW(amx_store, t, dw, g->dw_ld, count);
+}
+
+/* The same of 17 to 32 inputs, two tiles a tap, of up to two taps. */
+INLINE void wgrad_high_column(amx_tiles *t, const wgrad_args *g, const uint16_t *const x[2],
+                              const factor *dy, float *const dw[2], int count)
+{
+    const size_t down = 2 * AMX_ROWS * g->x_ld;
+    float *const right = count > 1 ? dw[1] : NULL;
+    MOVE_BLOCK(amx_load, t, dw[0], right, g->dw_ld);
+    for (size_t p = 0; p < g->pixels; p += DN_LANES, dy += DN_LANES * DN_LANES) {
+        amx_load(t, 6, dy, AMX_BYTES);
+        amx_load(t, 4, x[0] + 2 * p, 4 * g->x_ld);
+        amx_dot(t, 0, 4, 6);
+        amx_load(t, 5, x[0] + down + 2 * p, 4 * g->x_ld);
+        amx_dot(t, 2, 5, 6);
+        if (right) {
+            amx_load(t, 4, x[1] + 2 * p, 4 * g->x_ld);
+            amx_dot(t, 1, 4, 6);
+            amx_load(t, 5, x[1] + down + 2 * p, 4 * g->x_ld);
+            amx_dot(t, 3, 5, 6);
+        }
+    }
+    MOVE_BLOCK(amx_store, t, dw[0], right, g->dw_ld);
 }
 
 /* The last column of outputs, from `o` on, of all taps. */
-INLINE void wgrad_last(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c, size_t o,
-                       const int lower)
+static void ISA(wgrad_last)(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c, size_t o,
+                            int lower)
 {
     const size_t matrix = (size_t)g->inputs * g->dw_ld;
     const uint16_t *row = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
+    const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
     for (int tap = 0, count; tap < taps->count; tap += count) {
         const uint16_t *x[4] = {row, row, row, row};
         float *dw[4] = {g->dw, g->dw, g->dw, g->dw};
@@ -256,7 +259,10 @@ INLINE void wgrad_last(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, i
             x[i] = row + taps->shift[tap + i];
             dw[i] = g->dw + (size_t)(tap + i) * matrix + (size_t)c * g->dw_ld + o;
         }
-        wgrad_column(t, g, x, g->dy + o / DN_LANES * g->panel_stride, dw, lower, count);
+        if (lower)
+            wgrad_high_column(t, g, x, dy, dw, count);
+        else
+            wgrad_column(t, g, x, dy, dw, count);
     }
 }
 
@@ -281,10 +287,8 @@ static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
                 else
                     wgrad_row(&t, g, x + taps->shift[tap], dy, dw, at_most(tiles, 4));
             }
-        if (last > 0 && lower)
-            wgrad_last(&t, g, taps, c, g->dw_ld - last, 1);
-        else if (last > 0)
-            wgrad_last(&t, g, taps, c, g->dw_ld - last, 0);
+        if (last > 0)
+            ISA(wgrad_last)(&t, g, taps, c, g->dw_ld - last, lower);
     }
     amx_release(&t);
 }

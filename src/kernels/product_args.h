@@ -9,7 +9,6 @@
 typedef struct gemm_args {
     int outputs, rows, taps;
     const factor *packed;
-    size_t tile_stride;     /* from one tile of packed outputs to the next; of AMX only */
     const factor *x;        /* (rows, pixels), rows x_ld apart */
     const ptrdiff_t *shift; /* (taps) where pixel 0 is, relative to x */
     size_t x_ld, pixels;

@@ -73,8 +73,8 @@ INLINE void store_half(float *p, half_vec v)
  *
  *     COLUMNS_01(a, b), COLUMNS_23(a, b)    columns 0 and 1, or 2 and 3, of two parts
  *     FIRST_OF(a, b), SECOND_OF(a, b)       the first, or the second, column of both
- *     LOW_TILES(a, b), HIGH_TILES(a, b)     of two columns the lanes that go into parts 0, 1 or 2,
- * 3 FIRST_PART(a, b), SECOND_PART(a, b)   the first, or the second, part of these
+ *     LOW_TILES(a, b), HIGH_TILES(a, b)     of two columns the lanes of part 0, 1 or 2, 3
+ *     FIRST_PART(a, b), SECOND_PART(a, b)   the first, or the second, part of these
  */
 #if DN_VL == 16
 #define COLUMNS_01(a, b)                                                                           \

@@ -73,11 +73,11 @@ static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
     }
     dn_gemm_view view = {.piece = *piece, .taps = dn_taps_3x3(width)};
     view.padded = dn_piece_padded(&v->out->layout, piece, &view.source);
-    view.first = dn_padded_first(&view.padded);
+    view.origin = dn_padded_first(&view.padded);
     view.positions = dn_padded_positions(&view.padded);
     view.ld = row_floats(&view.padded);
     for (int t = 0; t < view.taps.count; t++)
-        view.taps.shift[t] += (ptrdiff_t)view.first;
+        view.taps.shift[t] += (ptrdiff_t)view.origin;
     return view;
 }
 
@@ -288,7 +288,7 @@ static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *
     for (int o = 0; o < outputs && dn_drops(l); o++)
         dn_dropout(v, pass, &view->padded, &view->piece, view->source, first + o,
                    dy + (size_t)o * view->ld);
-    v->products->pack_dy(packed, outputs, view->positions, dy + view->first, view->ld);
+    v->products->pack_dy(packed, outputs, view->positions, dy + view->origin, view->ld);
     if (v->products->operands != NULL && s->dy != NULL)
         v->products->operands->round(DN_PAIRED, outputs, dn_padded_floats(&view->padded), dy,
                                      view->ld, s->dy + (size_t)(first / 2) * view->ld, view->ld);
@@ -317,7 +317,7 @@ void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, c
     const dn_gemm_view *view = b->view;
     dn_taps back = view->taps;
     for (int t = 0; t < back.count; t++)
-        back.shift[t] = (ptrdiff_t)(2 * view->first + at) - back.shift[t];
+        back.shift[t] = (ptrdiff_t)(2 * view->origin + at) - back.shift[t];
     v->products->gemm(packed, b->rows, v->layer->outputs, &back, n, dy, view->ld, b->dx, b->dx_ld,
                       0);
 }

@@ -8,10 +8,10 @@
  * image of 2 x 4:
  *
  *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0
- *                 ^ first           ^ last of the positions
+ *                 ^ origin          ^ last of the positions
  *
- * Its source begins where the piece's x does, or with the row above. Output position first + p has
- * tap t at first + p + shift[t], shift = (dr) * 5 + (dc), so each tap is the same gemm over the
+ * Its source begins where the piece's x does, or with the row above. Output position origin + p has
+ * tap t at origin + p + shift[t], shift = (dr) * 5 + (dc), so each tap is the same gemm over the
  * positions from the first pixel to the last. What is computed on border positions is dropped by
  * `store`, or meets a zero of dy.
  */
@@ -57,11 +57,11 @@ enum { DN_DX_PIXELS = 256 }; /* whose dx of a block stays in the first-level cac
 /* How a gemm goes over a piece, or over some pixels of one. */
 typedef struct dn_gemm_view {
     dn_piece piece;
-    dn_padded padded;        /* of a panel's rows: bordered for a 3x3 */
-    ptrdiff_t source;        /* where its source begins, from the piece's first pixel */
-    size_t first, positions; /* in the padded layout: what the gemm goes over */
-    dn_taps taps;            /* from the layout's first pixel */
-    size_t ld;               /* floats from row to row of a panel, or of DN_PAIRED */
+    dn_padded padded;         /* of a panel's rows: bordered for a 3x3 */
+    ptrdiff_t source;         /* where its source begins, from the piece's first pixel */
+    size_t origin, positions; /* in the padded layout: what the gemm goes over */
+    dn_taps taps;             /* from the layout's first pixel */
+    size_t ld;                /* floats from row to row of a panel, or of DN_PAIRED */
 } dn_gemm_view;
 
 struct dn_gemm_block {

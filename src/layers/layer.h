@@ -171,7 +171,7 @@ typedef struct dn_layer_kind {
 } dn_layer_kind;
 
 struct dn_layer {
-    char name[64]; /* of its convolution, torchvision's */
+    char name[64]; /* of what it does, torchvision's */
     const dn_layer_kind *kind;
     int index;   /* in the net */
     int in, out; /* maps; in = -1: the images, out = -1: the logits */

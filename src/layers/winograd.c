@@ -9,9 +9,9 @@
  *
  *     forward    x rows -> norm, ReLU -> u(36, channels, tiles)
  *                m(36, outputs, tiles) += w(36) u, over the channel blocks -> y rows -> map
- *     backward   dy rows -> v(36, outputs, tiles) = B' dy B, m(36, outputs, tiles) = A dy A'
+ *     backward   dy rows -> windows(36, outputs, tiles) = B' dy B, m(36, outputs, tiles) = A dy A'
  *                by channel block: x rows -> u(36, channels, tiles); dw(36) += m u';
- *                                  u = w'(36) v -> dx rows -> ReLU, norm -> map's gradient
+ *                                  u = w'(36) windows -> dx rows -> ReLU, norm -> map's gradient
  *
  * The input's gradient is a forward product once more: of dy with the kernel turned by half a
  * circle (w', weights.c). u is used twice, for the windows of x and then for the products of dx.
@@ -50,8 +50,8 @@ typedef struct tile_block {
     size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
     size_t row_reach, written_floats; /* floats of `row`, behind its lead, and of `y_row` */
     float *row, *y_row;               /* a padded channel, and one as the transform writes it */
-    float *u, *m; /* (36, channels, tiles); (36, outputs, tiles), backward packed */
-    float *v;     /* backward: (36, outputs, tiles) */
+    float *u, *m;   /* (36, channels, tiles); (36, outputs, tiles), backward packed */
+    float *windows; /* backward: of dy (36, outputs, tiles) */
 } tile_block;
 
 /* Floats from one of 36 matrices to the next: an odd number of cache lines, as transforms go from
@@ -72,7 +72,7 @@ static void carve_transformed(const dn_visit *v, tile_block *t, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     t->m = dn_carve_floats(c, DN_WINOGRAD * v->products->packed_dy_floats(outputs, t->tiles));
-    t->v = dn_carve_floats(c, matrices_floats(t, outputs));
+    t->windows = dn_carve_floats(c, matrices_floats(t, outputs));
 }
 
 static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, dn_carver *c)
@@ -181,7 +181,7 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
 
 /* ---- backward ---- */
 
-/* v = windows of dy, and m = A dy A' packed, of outputs [first, end); deferred correction applied.
+/* The windows of dy, and m = A dy A' packed, of outputs [first, end); deferred correction applied.
  */
 static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_block *t, int first,
                          int end)
@@ -197,7 +197,7 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
                            dn_map_at(v->out, v->y, at), 0, v->correction + 3 * o, t->row, 0);
         if (dn_drops(l))
             dn_dropout(v, pass, &t->input, &t->piece, t->source, o, t->row);
-        winograd->input(&t->output, t->row, t->v + (size_t)o * t->ld, matrix);
+        winograd->input(&t->output, t->row, t->windows + (size_t)o * t->ld, matrix);
         winograd->output_grad(&t->output, t->row, t->u + (size_t)o * t->ld, matrix);
     }
     for (size_t e = 0; e < DN_WINOGRAD; e++)
@@ -205,9 +205,9 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
                              t->u + e * matrix + (size_t)first * t->ld, t->ld);
 }
 
-/* u(36, rows, tiles) = the products of v with the turned weights: through the output transform,
- * which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums are added to
- * those of the piece. */
+/* u(36, rows, tiles) = the products of the windows with the turned weights: through the output
+ * transform, which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums
+ * are added to those of the piece. */
 static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows)
 {
     const size_t matrix = matrix_stride(t, rows);
@@ -259,7 +259,8 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
             multiply_wgrad(v, t, task->slice, first, rows);
         }
         if (task->dgrad) {
-            multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->v, t->u, 0);
+            multiply_matrices(v, t, dn_packed_at(v, first), rows, v->layer->outputs, t->windows,
+                              t->u, 0);
             store_dx(v, t, first, rows);
         }
     }

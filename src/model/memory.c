@@ -1,6 +1,6 @@
 /*
- * A net's memory: which maps are recomputed, what regions there are and when each of them lives
- * (plan.c places them), and the visits, which hand every layer its operands.
+ * A net's memory: what regions there are, when each of them lives (plan.c places them), and who is
+ * handed them.
  *
  * The regions are described once, in a walk over the net that is made twice: to plan them, and over
  * the arena to hand them out.
@@ -13,70 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "dn/layer_info.h"
 #include "model/model.h"
 
-enum {
-    RECOMPUTED_PART = 28,    /* of a step's products may go into recomputed maps */
-    IMAGE_PAD = 3 * DN_LANES /* floats that kernels read behind the images */
-};
-
-/* Evaluation goes forward only. */
-static int last_time(const dn_net *net)
-{
-    return (net->options.train ? 2 : 1) * net->layer_count - 1;
-}
-
-/* ---- what is recomputed ---- */
-
-/* Layers whose output is cheap to compute again, that is of few weights a channel, first. */
-static int by_weights(const void *a, const void *b)
-{
-    const dn_layer *x = *(const dn_layer *const *)a, *y = *(const dn_layer *const *)b;
-    return x->weights_in != y->weights_in ? x->weights_in - y->weights_in : x->index - y->index;
-}
-
-static double forward_flops(const dn_net *net, int layer)
-{
-    dn_layer_info info;
-    dn_net_layer_info(net, layer, &info);
-    return info.forward.flops;
-}
-
-/* 1: parameters, momentum and gradients take more memory than the maps. */
-static int weights_outweigh_maps(const dn_net *net)
-{
-    double maps = 0;
-    for (int i = 0; i < net->map_count; i++)
-        maps += net->maps[i].channels * dn_map_pixels(&net->maps[i]) * (double)net->maps[i].element;
-    return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
-}
-
-/* All recomputable maps are recomputed where asked for. Elsewhere those of the first layers may be:
- * few products for large maps, a bargain in deep nets with small batches. */
-static dn_status mark_recomputed(dn_net *net)
-{
-    const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
-    const dn_layer **layers = malloc((size_t)net->layer_count * sizeof *layers);
-    int count = 0;
-    double left = 0;
-    DN_CHECK(layers != NULL, DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
-    for (int i = 0; i < net->layer_count; i++) {
-        const dn_layer *l = &net->layers[i];
-        left += share * forward_flops(net, i);
-        if (l->out >= 0 && net->maps[l->out].recomputable)
-            layers[count++] = l;
-    }
-    qsort(layers, (size_t)count, sizeof *layers, by_weights);
-    for (int i = 0; i < count; i++) {
-        left -= forward_flops(net, layers[i]->index);
-        if (left < 0 && !net->options.recompute)
-            break;
-        net->maps[layers[i]->out].recomputed = 1;
-    }
-    free(layers);
-    return DN_OK;
-}
+enum { IMAGE_PAD = 3 * DN_LANES }; /* floats that kernels read behind the images */
 
 /* ---- regions ---- */
 
@@ -95,7 +34,7 @@ static void *next_region(dn_net *net, const char *name, size_t bytes, int first,
 /* One that always lives. */
 static void *lasting_region(dn_net *net, const char *name, size_t count, size_t size)
 {
-    return next_region(net, name, count * size, 0, last_time(net));
+    return next_region(net, name, count * size, 0, dn_net_last_time(net));
 }
 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
@@ -118,7 +57,7 @@ static int leaf_regions(const dn_net *net)
  * them the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
 {
-    const int end = last_time(net);
+    const int end = dn_net_last_time(net);
     size_t offset = 0;
     net->leaf = net->arena;
     for (int i = net->layer_count - 1; i >= net->first_learnt; i--) {
@@ -176,7 +115,7 @@ static void walk_own(dn_net *net)
 static void walk_map(dn_net *net, dn_feature_map *map)
 {
     const int train = net->options.train, again = map->recomputed;
-    const int from = last_time(net) - map->read, to = last_time(net) - map->written;
+    const int from = dn_net_last_time(net) - map->read, to = dn_net_last_time(net) - map->written;
     const size_t elements =
         (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
     const size_t bytes = elements * map->element;
@@ -195,7 +134,7 @@ static void walk_map(dn_net *net, dn_feature_map *map)
 
 static void walk_kept(dn_net *net, dn_layer *l)
 {
-    const int end = last_time(net), last = net->options.train ? end - l->index : end;
+    const int end = dn_net_last_time(net), last = net->options.train ? end - l->index : end;
     if (l->kind->kept == NULL)
         return;
     const size_t bytes = l->kind->kept(l, net->options.batch) * sizeof(float);
@@ -204,75 +143,17 @@ static void walk_kept(dn_net *net, dn_layer *l)
 
 /* ---- visits ---- */
 
-/* All but the workspace. In the walk that plans, what it follows from. */
-static dn_visit make_visit(const dn_net *net, int layer, int time)
-{
-    const dn_layer *l = &net->layers[layer];
-    const int is_late = time >= net->layer_count;
-    const int is_fp32 = l->out < 0 || l->kind->winograd; /* the classifier's products are few */
-    const dn_dtype products = is_fp32 ? DN_FP32 : net->options.dtype;
-    dn_visit v = {.layer = l,
-                  .time = time,
-                  .backward = time == 2 * net->layer_count - 1 - layer,
-                  .spec = &net->spec,
-                  .options = &net->options,
-                  .kernels = net->kernels,
-                  .products = &net->kernels->products[products],
-                  .on_maps = &net->kernels->on_maps[net->options.dtype],
-                  .threads = net->threads,
-                  .images = net->images,
-                  .labels = net->labels,
-                  .logits = net->logits,
-                  .losses = net->losses,
-                  .parameters = net->parameters,
-                  .running = net->running,
-                  .leaf = net->leaf,
-                  .correction = net->correction,
-                  .scratch = net->scratch,
-                  .scratch_floats = net->scratch_floats};
-    if (l->in >= 0) {
-        v.in = &net->maps[l->in];
-        v.x = is_late ? v.in->backward_data : v.in->data;
-        v.dx = v.in->gradient;
-    }
-    if (l->out >= 0) {
-        v.out = &net->maps[l->out];
-        v.y = is_late ? v.out->backward_data : v.out->data;
-        v.dy = v.out->gradient;
-    }
-    dn_visit_cut(&v);
-    return v;
-}
-
-static dn_visit visit_at(const dn_net *net, int time)
-{
-    const int end = 2 * net->layer_count - 1;
-    return make_visit(net, time < net->layer_count ? time : end - time, time);
-}
-
-/* Floats of what a thread works in at most. */
-static size_t scratch_floats(const dn_net *net)
-{
-    dn_carver c = {0};
-    for (int t = 0; t <= last_time(net); t++) {
-        const dn_visit v = visit_at(net, t);
-        dn_carve_anew(&c);
-        v.layer->kind->scratch(&v, &c);
-    }
-    return dn_row_stride(c.most / sizeof(float));
-}
-
 /* The visit of a time and that which computes its input again; both have one workspace, and those
  * of a team's further nets that of the first. */
 static void walk_visit(dn_net *net, int time)
 {
     dn_visit *v = &net->visits[time], *before = NULL;
     dn_carver workspace = {0};
-    *v = visit_at(net, time);
+    *v = dn_visit_at(net, time);
     dn_workspace_carve(v, &workspace);
     if (v->backward && v->in != NULL && v->in->recomputed) {
         v->before = before = &net->recomputing[v->in->written];
-        *before = make_visit(net, v->in->written, time);
+        *before = dn_visit_of(net, v->in->written, time);
         dn_carve_anew(&workspace);
         dn_workspace_carve(before, &workspace);
     }
@@ -301,7 +182,7 @@ static void walk_memory(dn_net *net)
         walk_kept(net, &net->layers[i]);
     for (int i = 0; i < net->map_count; i++)
         walk_map(net, &net->maps[i]);
-    for (int t = 0; t <= last_time(net); t++)
+    for (int t = 0; t <= dn_net_last_time(net); t++)
         walk_visit(net, t);
 }
 
@@ -349,8 +230,8 @@ dn_status dn_memory_create(dn_net *net)
     DN_CHECK(net->regions && net->visits && net->recomputing, DN_ENOMEM,
              "memory: found none to plan %s", net->spec.name);
     if (net->options.train)
-        DN_TRY(mark_recomputed(net));
-    net->scratch_floats = scratch_floats(net);
+        DN_TRY(dn_recompute_mark(net));
+    net->scratch_floats = dn_visits_scratch(net);
     walk_memory(net);
     DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->region_count, &net->arena_bytes));
     if (net->options.plan_only)
@@ -376,7 +257,7 @@ void dn_memory_destroy(dn_net *net)
 
 void dn_memory_enter(const dn_net *net, const dn_visit *v)
 {
-    const int fixed = leaf_regions(net), end = last_time(net);
+    const int fixed = leaf_regions(net), end = dn_net_last_time(net);
     if (!DN_RED_ZONES)
         return;
     dn_memory_close(net->arena, net->arena_bytes);

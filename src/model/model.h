@@ -50,6 +50,23 @@ struct dn_net {
  */
 dn_status dn_build(dn_net *net);
 
+/* Evaluation goes forward only. */
+static inline int dn_net_last_time(const dn_net *net)
+{
+    return (net->options.train ? 2 : 1) * net->layer_count - 1;
+}
+
+/* recompute.c: marks the maps that are recomputed. DN_ENOMEM. */
+dn_status dn_recompute_mark(dn_net *net);
+
+/* visit.c: the visit of a layer at a time, which for a recomputed map is not the layer's own; and
+ * that of a time. All but the workspace; before there is memory, no more than that follows from. */
+dn_visit dn_visit_of(const dn_net *net, int layer, int time);
+dn_visit dn_visit_at(const dn_net *net, int time);
+
+/* visit.c: floats of what a thread works in at most. */
+size_t dn_visits_scratch(const dn_net *net);
+
 /* plan.c: places each region (bytes, first, last given; offset filled) and returns the arena's
  * bytes. The first `fixed` ones, in ascending order, have their offsets already; then largest
  * first, each at the lowest address that is free during its whole life. Offsets are multiples of

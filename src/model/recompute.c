@@ -1,0 +1,58 @@
+/*
+ * Which maps are not kept for the backward pass but computed again there: all that may be, where
+ * asked for. Elsewhere those of the first layers, for a small part of a step's products: few
+ * products for large maps, a bargain in deep nets with small batches.
+ */
+#include <stdlib.h>
+
+#include "dn/layer_info.h"
+#include "model/model.h"
+
+enum { RECOMPUTED_PART = 28 }; /* of a step's products may go into recomputed maps */
+
+/* Layers whose output is cheap to compute again, that is of few weights a channel, first. */
+static int by_weights(const void *a, const void *b)
+{
+    const dn_layer *x = *(const dn_layer *const *)a, *y = *(const dn_layer *const *)b;
+    return x->weights_in != y->weights_in ? x->weights_in - y->weights_in : x->index - y->index;
+}
+
+static double forward_flops(const dn_net *net, int layer)
+{
+    dn_layer_info info;
+    dn_net_layer_info(net, layer, &info);
+    return info.forward.flops;
+}
+
+/* 1: parameters, momentum and gradients take more memory than the maps. */
+static int weights_outweigh_maps(const dn_net *net)
+{
+    double maps = 0;
+    for (int i = 0; i < net->map_count; i++)
+        maps += net->maps[i].channels * dn_map_pixels(&net->maps[i]) * (double)net->maps[i].element;
+    return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
+}
+
+dn_status dn_recompute_mark(dn_net *net)
+{
+    const double share = weights_outweigh_maps(net) ? 3.0 / RECOMPUTED_PART : 0;
+    const dn_layer **layers = malloc((size_t)net->layer_count * sizeof *layers);
+    int count = 0;
+    double left = 0;
+    DN_CHECK(layers != NULL, DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+    for (int i = 0; i < net->layer_count; i++) {
+        const dn_layer *l = &net->layers[i];
+        left += share * forward_flops(net, i);
+        if (l->out >= 0 && net->maps[l->out].recomputable)
+            layers[count++] = l;
+    }
+    qsort(layers, (size_t)count, sizeof *layers, by_weights);
+    for (int i = 0; i < count; i++) {
+        left -= forward_flops(net, layers[i]->index);
+        if (left < 0 && !net->options.recompute)
+            break;
+        net->maps[layers[i]->out].recomputed = 1;
+    }
+    free(layers);
+    return DN_OK;
+}

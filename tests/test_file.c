@@ -9,7 +9,6 @@
 #include "dn/file.h"
 #include "trial_files.h"
 
-/* A file is written whole, in place of a former one; where that fails nothing partial is left. */
 #define PATH "a/b/file"
 
 static void test_file_write(void **state)

@@ -40,7 +40,7 @@ typedef struct dn_update {
     size_t count;             /* of all parameters */
     float *parameters;        /* (count) */
     float *states;            /* (states of the optimizer, count), zero before the first step */
-    const float *gradients;   /* (count) */
+    const float *gradients;   /* in the places of the parameters, up to the last of `tensors` */
     float gradient_scale;     /* 1 / V where they are a sum over V virtual ranks */
     const dn_tensor *tensors; /* (tensor_count) names and places in the vectors; those that are no
                                  parameters are passed over */

@@ -3,7 +3,7 @@
  *
  * Classes of failure (docs/errors.md): an assert is a bug of ours; a dn_status is bad input,
  * a full disk or too little memory and travels up to the command, which prints one line and ends
- * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/comm.h).
+ * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/job/comm.h).
  *
  * The message is kept per thread, as errno is. A parallel region or thread that can fail hands its
  * first failure to the calling thread, in a dn_failure.

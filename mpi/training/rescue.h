@@ -3,7 +3,7 @@
  *
  * A launcher that was told to stop kills its ranks a second later, and a step may take longer.
  * Weights and optimizer change only in a step's update: at any other time rank 0 holds the state
- * after the last step. Where such a signal came and the run is still there a quarter of a second
+ * after the last step. Where such a signal came and the run is still there a tenth of a second
  * later, rank 0's thread forks a child that saves this state, whatever becomes of the ranks. The
  * run itself goes on, and saves as ever if it is let.
  *

@@ -126,12 +126,11 @@ static void test_average(void **state)
 
 /* ---- bits ---- */
 
-/* Parameters as a net has them: not in the order of their places, running statistics between. */
+/* Parameters as a net has them: not in the order of their places. */
 enum { COUNT = 100 + 12 + 5000 + 17, STATES = 2 };
 static const dn_tensor tensors[] = {
     {.kind = DN_CONV_WEIGHT, .offset = 5029, .count = 100},
     {.kind = DN_NORM_WEIGHT, .offset = 5017, .count = 12},
-    {.kind = DN_RUNNING_MEAN, .offset = 0, .count = 12},
     {.kind = DN_LINEAR_WEIGHT, .offset = 17, .count = 5000},
     {.kind = DN_LINEAR_BIAS, .offset = 0, .count = 17},
 };

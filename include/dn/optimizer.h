@@ -42,8 +42,8 @@ typedef struct dn_update {
     float *states;            /* (states of the optimizer, count), zero before the first step */
     const float *gradients;   /* in the places of the parameters, up to the last of `tensors` */
     float gradient_scale;     /* 1 / V where they are a sum over V virtual ranks */
-    const dn_tensor *tensors; /* (tensor_count) names and places in the vectors; those that are no
-                                 parameters are passed over */
+    const dn_tensor *tensors; /* (tensor_count) the parameters to update, with their places in the
+                                 vectors; no running statistics: theirs are other vectors */
     int tensor_count;
 } dn_update;
 

@@ -18,7 +18,7 @@
 typedef void dn_rule(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
                      const void *terms);
 
-/* Updates all parameters: each thread an equal part of the vectors, tensor by tensor. */
+/* Updates all tensors: each thread an equal part of the vectors, tensor by tensor. */
 static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *terms)
 {
 #pragma omp parallel
@@ -30,7 +30,7 @@ static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *
             const dn_tensor *t = &u->tensors[i];
             const size_t begin = t->offset > first ? t->offset : first;
             const size_t end = t->offset + t->count < last ? t->offset + t->count : last;
-            if (dn_is_parameter(t) && begin < end)
+            if (begin < end)
                 rule(u, t, begin, end, terms);
         }
     }
@@ -42,8 +42,7 @@ static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const vo
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < u->tensor_count; i++) {
         const dn_tensor *t = &u->tensors[i];
-        if (dn_is_parameter(t))
-            rule(u, t, t->offset, t->offset + t->count, terms);
+        rule(u, t, t->offset, t->offset + t->count, terms);
     }
 }
 

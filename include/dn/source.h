@@ -15,7 +15,7 @@
 #include "dn/transform.h"
 
 /* A split whose images can be read, wherever they are kept: the first member of a structure that
- * knows where, such as dn_split (mpi/training/dataset.h). Owned by whoever filled it. */
+ * knows where, such as dn_split (mpi/training/split.h). Owned by whoever filled it. */
 typedef struct dn_source dn_source;
 
 /* image(channels, height, width) = the transformed image. Several threads call it at once, each

@@ -10,7 +10,7 @@
 #include "commands/settings.h"
 #include "dn/loader.h"
 #include "job/placement.h"
-#include "training/dataset.h"
+#include "training/split.h"
 
 enum { SEED = 1 };
 

@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "dn/json.h"
-#include "training/dataset.h"
 #include "training/evaluate.h"
+#include "training/split.h"
 
 /* ---- what the net makes of them ---- */
 

@@ -17,8 +17,8 @@
 #include "dn/monitor.h"
 #include "dn/schedule.h"
 #include "dn/subset.h"
-#include "training/dataset.h"
 #include "training/evaluate.h"
+#include "training/split.h"
 #include "training/step.h"
 
 typedef struct dn_run_settings {

@@ -1,7 +1,7 @@
 /* A split as a source: images of one size are decoded into memory, once a node; encoded ones are
  * read, and decoded, from their shards whenever they are asked for. */
-#ifndef DN_DATASET_H
-#define DN_DATASET_H
+#ifndef DN_SPLIT_H
+#define DN_SPLIT_H
 
 #include <limits.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
-/* A split that is decoded into node-shared memory, or streamed from its shards; see dataset.h. */
-#include "training/dataset.h"
+/* A split that is decoded into node-shared memory, or streamed from its shards; see split.h. */
+#include "training/split.h"
 
 #include "job/placement.h"
 

@@ -20,11 +20,11 @@
 
 #include <stddef.h>
 
+#include "dn/line.h"
 #include "dn/status.h"
 
 enum {
     DN_LANES = 16,
-    DN_LINE_BYTES = 64, /* of a cache */
     DN_MAX_TAPS = 9,
     DN_PACK_OUTPUTS = 48,    /* packed weights of a multiple of it are a prefix of those of more */
     DN_TILE = 4,             /* output rows and columns of a tile of Winograd's */

@@ -23,9 +23,9 @@
 
 #include "allreduce/comm_schedule.h"
 #include "allreduce/inflight.h"
+#include "dn/line.h"
 
 enum {
-    LINE = 16,         /* floats: buckets and segments start on cache lines */
     LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
     PARTS = 8,         /* buckets of the gradients, at least */
     MOST_BUCKETS = 30000,
@@ -162,18 +162,13 @@ void dn_allreduce_rows(dn_allreduce *a, double *rows, size_t width, dn_add_fn *a
 
 /* ---- creation ---- */
 
-static size_t whole_lines(size_t floats)
-{
-    return (floats + LINE - 1) / LINE * LINE;
-}
-
 /* Cuts [begin, end) into buckets of `size` floats, the last ones of half of what is left, down to
- * `least`: nothing hides the last one, so it is to be short. Returns where the next one goes.
- */
+ * `least`: nothing hides the last one, so it is to be short. They are whole cache lines, as their
+ * segments are. Returns where the next one goes. */
 static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, size_t least)
 {
     for (; begin < end; begin += (size_t)bucket++->count) {
-        const size_t left = end - begin, half = whole_lines((left + 1) / 2);
+        const size_t left = end - begin, half = dn_whole_line_floats((left + 1) / 2);
         size_t count = half < least || half > left ? left : half;
         count = count < size ? count : size;
         *bucket = (dn_bucket){.begin = begin, .count = (int)count};
@@ -184,9 +179,9 @@ static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, 
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count)
 {
-    const size_t most = whole_lines(settings->split / PARTS + 1);
-    const size_t least = whole_lines(settings->count / MOST_BUCKETS + 1);
-    size_t size = whole_lines(settings->bucket);
+    const size_t most = dn_whole_line_floats(settings->split / PARTS + 1);
+    const size_t least = dn_whole_line_floats(settings->count / MOST_BUCKETS + 1);
+    size_t size = dn_whole_line_floats(settings->bucket);
     if (size > most)
         size = most > LEAST ? most : LEAST;
     size = size > least ? size : least;
@@ -204,7 +199,7 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
         b->segments = settings->segments > 0 ? settings->segments
                                              : dn_comm_schedule_segments((size_t)b->count, ranks);
         const size_t segments = (size_t)b->segments;
-        b->segment_length = whole_lines(((size_t)b->count + segments - 1) / segments);
+        b->segment_length = dn_whole_line_floats(((size_t)b->count + segments - 1) / segments);
     }
     return DN_OK;
 }

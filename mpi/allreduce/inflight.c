@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64 };
+#include "dn/line.h"
 
 /* ---- elements ---- */
 
@@ -236,7 +236,7 @@ dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_
         measure_rounds(flight, &buckets[i], &bytes, &parts);
     flight->part = malloc(parts * sizeof *flight->part);
     flight->request = malloc(parts * sizeof *flight->request);
-    flight->landing = aligned_alloc(LINE, bytes / LINE * LINE + LINE);
+    flight->landing = aligned_alloc(DN_LINE_BYTES, dn_whole_lines(bytes + 1));
     DN_CHECK(flight->part != NULL && flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;

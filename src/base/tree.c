@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/line.h"
+
 enum { GRAIN = 1 << 15 };
 
 struct dn_tree {
@@ -130,12 +132,12 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int las
     tree->count = count;
     tree->rounded = rounded;
 
-    tree->stride = (count + 15) / 16 * 16; /* vectors start on cache lines */
-    int slots = 0;                         /* held at a time before the last leaf */
+    tree->stride = dn_whole_line_floats(count);
+    int slots = 0; /* held at a time before the last leaf */
     for (; tree->next < last; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
-    tree->bytes = (slots * tree->stride + 16) * sizeof(float);
-    tree->memory = aligned_alloc(64, tree->bytes);
+    tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */
+    tree->memory = aligned_alloc(DN_LINE_BYTES, tree->bytes);
     if (tree->memory == NULL) {
         dn_tree_destroy(&tree);
         return dn_fail(DN_ENOMEM, "summation tree: out of memory for %d vectors of %zu floats",

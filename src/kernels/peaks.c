@@ -42,7 +42,7 @@ static float *array_create(size_t bytes)
 {
     void *x = NULL;
     const size_t page = (size_t)1 << 21;
-    if (posix_memalign(&x, bytes < page ? 64 : page, bytes) != 0)
+    if (posix_memalign(&x, bytes < page ? DN_LINE_BYTES : page, bytes) != 0)
         return NULL;
     if (bytes >= page)
         madvise(x, bytes, MADV_HUGEPAGE);

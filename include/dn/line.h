@@ -1,0 +1,20 @@
+/* The lines of a cache: what is shared between threads, or read in vectors, begins on one. */
+#ifndef DN_LINE_H
+#define DN_LINE_H
+
+#include <stddef.h>
+
+enum { DN_LINE_BYTES = 64 };
+
+/* Rounded up to whole lines: bytes, and floats. */
+static inline size_t dn_whole_lines(size_t bytes)
+{
+    return (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
+}
+
+static inline size_t dn_whole_line_floats(size_t floats)
+{
+    return dn_whole_lines(floats * sizeof(float)) / sizeof(float);
+}
+
+#endif

@@ -64,7 +64,7 @@ const dn_elements dn_elements_bf16 = {.type = MPI_UINT16_T,
 /* ---- rounds ---- */
 
 /* A transfer as a bucket on this rank sees it. */
-typedef struct part {
+typedef struct dn_inflight_part {
     int count, peer; /* elements; the other rank */
     int adds;
     char *from, *to; /* NULL: on the other rank */

@@ -28,7 +28,7 @@ typedef struct dn_inflight {
     dn_bucket *bucket;               /* NULL: free */
     const dn_transfer *next;         /* where the next round begins */
     int parts, requests;             /* of this round */
-    struct part *part;               /* (transfers of the largest round) */
+    struct dn_inflight_part *part;   /* (transfers of the largest round) */
     MPI_Request *request;            /* the same */
     char *landing; /* for messages that do not come from or go to their place directly */
 } dn_inflight;

@@ -267,6 +267,14 @@ done:
     return status;
 }
 
+size_t dn_allreduce_bytes(const dn_allreduce *a)
+{
+    size_t bytes = a->rows.landing_bytes;
+    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
+        bytes += a->flight[i].landing_bytes;
+    return bytes;
+}
+
 void dn_allreduce_destroy(dn_allreduce **allreduce)
 {
     dn_allreduce *a = *allreduce;

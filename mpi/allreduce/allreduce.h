@@ -65,6 +65,9 @@ dn_status dn_allreduce_create(dn_allreduce **allreduce, const dn_comm *comm, con
 /* Ends its thread, frees, and sets *allreduce to NULL; accepts NULL inside. Not collective. */
 void dn_allreduce_destroy(dn_allreduce **allreduce);
 
+/* Bytes that messages land in, which the first sum touches. Not collective. */
+size_t dn_allreduce_bytes(const dn_allreduce *allreduce);
+
 /* Floats [0, end) of this rank's subtrees are final. Starts their buckets, and looks after those
  * in flight. Ranks may tell of other ends on the way; all must come to the vector's. Does not wait.
  * Not collective. */

@@ -236,7 +236,8 @@ dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_
         measure_rounds(flight, &buckets[i], &bytes, &parts);
     flight->part = malloc(parts * sizeof *flight->part);
     flight->request = malloc(parts * sizeof *flight->request);
-    flight->landing = aligned_alloc(DN_LINE_BYTES, dn_whole_lines(bytes + 1));
+    flight->landing_bytes = dn_whole_lines(bytes + 1); /* never 0 */
+    flight->landing = aligned_alloc(DN_LINE_BYTES, flight->landing_bytes);
     DN_CHECK(flight->part != NULL && flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;

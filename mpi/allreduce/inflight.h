@@ -30,7 +30,9 @@ typedef struct dn_inflight {
     int parts, requests;             /* of this round */
     struct dn_inflight_part *part;   /* (transfers of the largest round) */
     MPI_Request *request;            /* the same */
-    char *landing; /* for messages that do not come from or go to their place directly */
+    char *landing; /* (landing_bytes) for messages that do not come from or go to their place
+                      directly */
+    size_t landing_bytes;
 } dn_inflight;
 
 /* Allocates what the largest round of any of buckets(count) takes; the caller sets the vectors.

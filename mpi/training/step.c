@@ -157,12 +157,9 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
 
 dn_bytes dn_step_bytes(const dn_step *step)
 {
-    const double leaf = (double)dn_net_view(step->net).leaf_count * sizeof(float);
-    const double bucket = fmin(step->settings.bucket_mb * 0x1p20, leaf / 8);
     dn_bytes bytes = {.fixed = (double)step->optimizer.floats * sizeof(float) +
-                               (double)dn_tree_bytes(step->tree)};
-    if (step->comm->size > 1)
-        bytes.fixed += DN_BUCKETS_IN_FLIGHT * bucket;
+                               (double)dn_tree_bytes(step->tree) +
+                               (double)dn_allreduce_bytes(step->allreduce)};
     for (int m = 1; m < step->team.count; m++)
         bytes.by_batch += (double)dn_net_view(step->nets[m]).arena_bytes;
     return bytes;

@@ -158,8 +158,8 @@ static void say_rates(const dn_run *r, const dn_options *before)
 {
     dn_rate rate;
     const int64_t step = r->state.step;
-    if (r->state.path[0] == '\0' ||
-        dn_options_rate(before, r->step.virtual_ranks, r->rate.steps_per_epoch, &rate) != DN_OK)
+    if (r->state.path[0] == '\0' || dn_options_rate(before, r->step.settings.virtual_ranks,
+                                                    r->rate.steps_per_epoch, &rate) != DN_OK)
         return;
     if (rate.schedule == r->rate.schedule)
         rate.state = r->rate.state;

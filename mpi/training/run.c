@@ -19,7 +19,7 @@ static dn_status open_loader(dn_run *r)
     const int own = r->step.last - r->step.first;
     r->sequence = (dn_sequence){.first = r->step.first,
                                 .last = r->step.last,
-                                .virtual_ranks = r->step.virtual_ranks,
+                                .virtual_ranks = r->step.settings.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
     return dn_loader_create(&r->loader,

@@ -70,18 +70,19 @@ static dn_status make_team(dn_step *step)
 {
     const int is_group = dn_net_view(step->net).norm_group > 1;
     const int count = is_group ? step->last - step->first : 1;
-    step->nets = calloc((size_t)count, sizeof *step->nets);
+    dn_net **const nets = calloc((size_t)count, sizeof *nets);
+    step->team = (dn_team){.nets = nets, .user = step};
     step->results = calloc((size_t)count, sizeof *step->results);
-    if (step->nets == NULL || step->results == NULL)
-        return dn_fail(DN_ENOMEM, "memory: found none for %d virtual ranks", count);
-    step->nets[0] = step->net;
-    step->team = (dn_team){.nets = step->nets, .count = 1, .user = step};
+    DN_CHECK(nets != NULL && step->results != NULL, DN_ENOMEM,
+             "memory: found none for %d virtual ranks", count);
+    nets[0] = step->net;
+    step->team.count = 1;
     if (is_group) {
         step->team.first = step->first;
         step->team.exchange = sum_statistics;
     }
     for (; step->team.count < count; step->team.count++)
-        DN_TRY(dn_net_create_sharing(&step->nets[step->team.count], step->net));
+        DN_TRY(dn_net_create_sharing(&nets[step->team.count], step->net));
     return DN_OK;
 }
 
@@ -123,7 +124,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
-    *step = (dn_step){.comm = comm, .net = net, .settings = *settings, .virtual_ranks = v};
+    *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
     if (settings->head_rate == 0)
         step->settings.head_rate = 1;
     step->first = dn_tree_first(v, comm->size, comm->rank);
@@ -161,7 +162,7 @@ dn_bytes dn_step_bytes(const dn_step *step)
                                (double)dn_tree_bytes(step->tree) +
                                (double)dn_allreduce_bytes(step->allreduce)};
     for (int m = 1; m < step->team.count; m++)
-        bytes.by_batch += (double)dn_net_view(step->nets[m]).arena_bytes;
+        bytes.by_batch += (double)dn_net_view(step->team.nets[m]).arena_bytes;
     return bytes;
 }
 
@@ -169,9 +170,10 @@ void dn_step_destroy(dn_step *step)
 {
     dn_allreduce_destroy(&step->allreduce);
     dn_tree_destroy(&step->tree);
+    dn_net **const nets = (dn_net **)step->team.nets; /* those of make_team, which made them */
     for (int m = step->team.count; --m > 0;)
-        dn_net_destroy(&step->nets[m]);
-    free(step->nets);
+        dn_net_destroy(&nets[m]);
+    free(nets);
     free(step->results);
     dn_optimizer_state_destroy(&step->optimizer);
     free(step->learnt);
@@ -196,7 +198,7 @@ static void add_leaf(dn_step *step, int m, int v)
     const dn_view lead = dn_net_view(step->net);
     const size_t count = lead.leaf_count;
     if (m > 0)
-        memcpy(lead.leaf, dn_net_view(step->nets[m]).leaf, count * sizeof(float));
+        memcpy(lead.leaf, dn_net_view(step->team.nets[m]).leaf, count * sizeof(float));
     if (v < step->last - 1)
         dn_tree_push(step->tree, 0, count);
     else if (step->pushed < count)
@@ -274,22 +276,22 @@ static int is_leaf_finite(const dn_net *net)
     return !bad;
 }
 
-/* The lowest of the virtual ranks that the ranks give, -1 where all give step->virtual_ranks. */
+/* The lowest of the virtual ranks that the ranks give, -1 where all give the number of them. */
 static int lowest(const dn_step *step, int v)
 {
-    const int none = step->virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
+    const int none = step->settings.virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
     return least < none ? least : -1;
 }
 
 /* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
 static int find_loss(const dn_step *step, double *loss)
 {
-    int own = step->virtual_ranks, root = 0;
+    int own = step->settings.virtual_ranks, root = 0;
     for (int v = step->last; v-- > step->first;)
         if (!isfinite(step->losses[v - step->first]))
             own = v;
     const int found = lowest(step, own);
-    while (dn_tree_first(step->virtual_ranks, step->comm->size, root + 1) <= found)
+    while (dn_tree_first(step->settings.virtual_ranks, step->comm->size, root + 1) <= found)
         root++;
     *loss = found == own ? step->losses[own - step->first] : 0;
     dn_comm_broadcast(step->comm, loss, sizeof *loss, root);
@@ -301,7 +303,7 @@ static int find_loss(const dn_step *step, double *loss)
 static int find_gradient(dn_step *step, int64_t number)
 {
     const dn_team *team = &step->team;
-    int own = step->virtual_ranks;
+    int own = step->settings.virtual_ranks;
     for (int v = step->first; v < step->last; v += team->count) {
         compute(step, number, v, NULL);
         for (int m = team->count; m-- > 0;)
@@ -332,7 +334,7 @@ static dn_status check_numbers(dn_step *step, int64_t number, int *culprit)
 /* What the mean gradient of sum(count) is multiplied by for the update. */
 static float gradient_scale(const dn_step *step, const float *sum, size_t count)
 {
-    const float share = 1 / (float)step->virtual_ranks;
+    const float share = 1 / (float)step->settings.virtual_ranks;
     const double most = step->settings.clip_norm;
     const double norm = most > 0 ? (double)share * dn_gradient_norm(sum, count) : 0;
     return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
@@ -350,7 +352,7 @@ static void clear_frozen(const dn_view *net, float *gradients)
 static void update(dn_step *step, int64_t number, double rate)
 {
     const dn_view net = dn_net_view(step->net);
-    const float share = 1 / (float)step->virtual_ranks;
+    const float share = 1 / (float)step->settings.virtual_ranks;
     /* The last leaf became the sum of all: tree and allreduce add in place (dn/tree.h). */
     float *const sum = net.leaf;
     clear_frozen(&net, sum);
@@ -443,7 +445,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     update(step, number, rate);
     dn_rescue_release(step->settings.rescue, number + 1);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
-    result->loss = step->scores[LOSS] / step->virtual_ranks;
+    result->loss = step->scores[LOSS] / step->settings.virtual_ranks;
     result->correct = (int64_t)step->scores[CORRECT];
     result->data_wait = step->scores[DATA_WAIT];
     result->sum_wait = step->scores[WAIT];

@@ -64,9 +64,9 @@ typedef struct dn_step {
     const dn_comm *comm;
     dn_net *net; /* not owned */
     dn_step_settings settings;
-    int virtual_ranks, first, last; /* of the job; this rank's range */
-    dn_team team;       /* what computes at once: one virtual rank, or all of a norm group */
-    dn_net **nets;      /* (team.count) the first is `net`, the others are owned */
+    int first, last;    /* this rank's virtual ranks */
+    dn_team team;       /* what computes at once: one virtual rank, or all of a norm group; of its
+                           nets, an array of the step's, the first is `net`, the others are owned */
     dn_result *results; /* (team.count) */
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that the tree has */

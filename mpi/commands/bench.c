@@ -171,6 +171,7 @@ static dn_status create_bench(bench *b)
     dn_step_settings settings = b->options->step;
     settings.virtual_ranks = b->comm->size;
     settings.load = load_nothing;
+    settings.head_rate = 1;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
     DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);

@@ -125,8 +125,6 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
     *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
-    if (settings->head_rate == 0)
-        step->settings.head_rate = 1;
     step->first = dn_tree_first(v, comm->size, comm->rank);
     step->last = dn_tree_first(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);

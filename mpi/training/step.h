@@ -39,7 +39,7 @@ typedef struct dn_step_settings {
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
-    double head_rate;           /* of the linear layer: its rate over the others'; 0 means 1 */
+    double head_rate;           /* of the linear layer: its rate over the others' */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales
                          it; 0: any */
     double average_decay; /* of averaged weights; 0: none are kept */

@@ -76,7 +76,8 @@ static dn_status test_step(const dn_comm *comm)
     dn_net *net;
     dn_step step;
     const dn_net_options options = {.batch = 4, .train = 1, .norm_group = 1};
-    dn_step_settings settings = {.virtual_ranks = comm->size, .load = load, .bucket_mb = 1};
+    dn_step_settings settings = {
+        .virtual_ranks = comm->size, .load = load, .head_rate = 1, .bucket_mb = 1};
     DN_TRY(dn_spec_parse(&spec, "blocks=1,1:growth=4:stem=cifar"));
     spec.height = spec.width = 8;
     spec.classes = 2;

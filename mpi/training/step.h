@@ -76,7 +76,7 @@ typedef struct dn_step {
                           linear layer's, first */
     int learnt_tensors, head_tensors;
     double *losses;     /* (last - first) of this rank's virtual ranks */
-    double *scores;     /* (last - first, 8); after the sum the first row is the step's */
+    double *scores;     /* (last - first, DN_SCORES); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
     double data_wait;   /* for these, seconds */
     dn_step_times times;

@@ -1,0 +1,72 @@
+/*
+ * Divergence: whether a step's losses and its summed gradient are finite, and if not, which virtual
+ * rank's were the first that are not. All ranks come to the same answer.
+ */
+#include "training/step_parts.h"
+
+#include <float.h>
+#include <math.h>
+
+int dn_leaf_is_finite(const dn_net *net)
+{
+    const float *leaf = dn_net_view(net).leaf;
+    const size_t count = dn_net_view(net).leaf_count;
+    int bad = 0;
+#pragma omp parallel for simd reduction(| : bad)
+    for (size_t i = 0; i < count; i++)
+        bad |= !(fabsf(leaf[i]) <= FLT_MAX);
+    return !bad;
+}
+
+/* The lowest of the virtual ranks that the ranks give, -1 where all give the number of them. */
+static int lowest(const dn_step *step, int v)
+{
+    const int none = step->settings.virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
+    return least < none ? least : -1;
+}
+
+/* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
+static int find_loss(const dn_step *step, double *loss)
+{
+    int own = step->settings.virtual_ranks, root = 0;
+    for (int v = step->last; v-- > step->first;)
+        if (!isfinite(step->losses[v - step->first]))
+            own = v;
+    const int found = lowest(step, own);
+    while (dn_tree_first(step->settings.virtual_ranks, step->comm->size, root + 1) <= found)
+        root++;
+    *loss = found == own ? step->losses[own - step->first] : 0;
+    dn_comm_broadcast(step->comm, loss, sizeof *loss, root);
+    return found;
+}
+
+/* The virtual rank whose gradient made the sum non-finite, -1 where each is finite: nothing was
+ * updated yet, so computing them once more gives the same. */
+static int find_gradient(dn_step *step, int64_t number)
+{
+    const dn_team *team = &step->team;
+    int own = step->settings.virtual_ranks;
+    for (int v = step->first; v < step->last; v += team->count) {
+        dn_step_compute(step, number, v, NULL);
+        for (int m = team->count; m-- > 0;)
+            if (v + m < own && !dn_leaf_is_finite(team->nets[m]))
+                own = v + m;
+    }
+    return lowest(step, own);
+}
+
+dn_status dn_step_check(dn_step *step, int64_t number, int *culprit)
+{
+    if (!isfinite(step->scores[DN_SCORE_LOSS])) { /* also where a rank could not load its batch */
+        double loss;
+        DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
+        *culprit = find_loss(step, &loss);
+        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
+    }
+    if (step->scores[DN_SCORE_BAD_SUM] == 0)
+        return DN_OK;
+    *culprit = find_gradient(step, number);
+    DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
+    DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
+    return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
+}

@@ -1,0 +1,118 @@
+/* What the steps take: made before the first, freed after the last; see step.h. */
+#include "training/step_parts.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+#include "job/placement.h"
+#include "job/timeline.h"
+
+static void add_doubles(void *sum, const void *other, size_t count)
+{
+    double *x = sum;
+    const double *y = other;
+    for (size_t i = 0; i < count; i++)
+        x[i] = x[i] + y[i];
+}
+
+/* Adds up the statistics of a norm group's batches. */
+static void sum_statistics(void *user, double *rows, size_t width)
+{
+    const dn_step *step = user;
+    const double start = omp_get_wtime();
+    dn_allreduce_rows(step->allreduce, rows, width, add_doubles);
+    dn_timeline_add(step->comm->timeline, DN_SPAN_STATISTICS, (int64_t)width, 0, start,
+                    omp_get_wtime());
+}
+
+/* The nets that compute at once: all of a norm group's on this rank, else one in turn for each. */
+static dn_status make_team(dn_step *step)
+{
+    const int is_group = dn_net_view(step->net).norm_group > 1;
+    const int count = is_group ? step->last - step->first : 1;
+    dn_net **const nets = calloc((size_t)count, sizeof *nets);
+    step->team = (dn_team){.nets = nets, .user = step};
+    step->results = calloc((size_t)count, sizeof *step->results);
+    DN_CHECK(nets != NULL && step->results != NULL, DN_ENOMEM,
+             "memory: found none for %d virtual ranks", count);
+    nets[0] = step->net;
+    step->team.count = 1;
+    if (is_group) {
+        step->team.first = step->first;
+        step->team.exchange = sum_statistics;
+    }
+    for (; step->team.count < count; step->team.count++)
+        DN_TRY(dn_net_create_sharing(&nets[step->team.count], step->net));
+    return DN_OK;
+}
+
+/* 1 where a thread is to look after the gradients, and may. */
+static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
+{
+    const dn_place *place = comm->place;
+    const int has_spare_core =
+        place->cores >= place->sharers * (place->threads + 1) &&
+        (place->quota == 0 || place->quota >= 100 * place->quota_ranks * (place->threads + 1));
+    return comm->threads_may_call &&
+           (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
+}
+
+dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
+                         const dn_step_settings *settings)
+{
+    const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
+    *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
+    step->first = dn_tree_first(v, comm->size, comm->rank);
+    step->last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const dn_view view = dn_net_view(net);
+    const size_t count = view.leaf_count, gradients = view.gradient_count;
+    DN_TRY(dn_optimizer_state_create(
+        &step->optimizer, view.kernels->optimizers[settings->optimizer], view.parameter_count,
+        settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
+    DN_TRY(dn_step_find_learnt(step));
+    const int own = step->last - step->first;
+    step->losses = calloc((size_t)own, sizeof *step->losses);
+    step->scores = calloc((size_t)own * DN_SCORES, sizeof *step->scores);
+    DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
+             "memory: found none for the scores of %d virtual ranks", own);
+    DN_TRY(make_team(step));
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
+                          bf16 ? gradients : 0));
+    const size_t statistics = count - gradients; /* of all maps, two a channel */
+    return dn_allreduce_create(
+        &step->allreduce, comm, step->tree,
+        &(dn_allreduce_settings){.virtual_ranks = v,
+                                 .count = count,
+                                 .split = gradients,
+                                 .bucket =
+                                     (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
+                                 .bf16 = bf16,
+                                 .comm_thread = wants_thread(comm, settings->comm_thread),
+                                 .widest = statistics > DN_SCORES ? statistics : DN_SCORES});
+}
+
+dn_bytes dn_step_bytes(const dn_step *step)
+{
+    dn_bytes bytes = {.fixed = (double)step->optimizer.floats * sizeof(float) +
+                               (double)dn_tree_bytes(step->tree) +
+                               (double)dn_allreduce_bytes(step->allreduce)};
+    for (int m = 1; m < step->team.count; m++)
+        bytes.by_batch += (double)dn_net_view(step->team.nets[m]).arena_bytes;
+    return bytes;
+}
+
+void dn_step_destroy(dn_step *step)
+{
+    dn_allreduce_destroy(&step->allreduce);
+    dn_tree_destroy(&step->tree);
+    dn_net **const nets = (dn_net **)step->team.nets; /* those of make_team, which made them */
+    for (int m = step->team.count; --m > 0;)
+        dn_net_destroy(&nets[m]);
+    free(nets);
+    free(step->results);
+    dn_optimizer_state_destroy(&step->optimizer);
+    free(step->learnt);
+    free(step->losses);
+    free(step->scores);
+    *step = (dn_step){0};
+}

@@ -1,0 +1,89 @@
+/*
+ * The update: the summed leaf of a step changes parameters, optimizer, averaged weights and running
+ * statistics. Each rank has the whole sum and does all of it, so none sends the others weights.
+ */
+#include "training/step_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* to = the parameters that are learnt, those of the head or the others; returns how many. */
+static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
+{
+    int count = 0;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        if (dn_is_parameter(t) && !t->frozen && is_head == head)
+            to[count++] = *t;
+    }
+    return count;
+}
+
+dn_status dn_step_find_learnt(dn_step *step)
+{
+    const dn_view net = dn_net_view(step->net);
+    step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
+    DN_CHECK(step->learnt, DN_ENOMEM, "memory: found none for %d tensors", net.tensor_count);
+    step->head_tensors = copy_learnt(&net, 1, step->learnt);
+    step->learnt_tensors =
+        step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);
+    return DN_OK;
+}
+
+/* What the mean gradient of sum(count) is multiplied by for the update. */
+static float gradient_scale(const dn_step *step, const float *sum, size_t count)
+{
+    const float share = 1 / (float)step->settings.virtual_ranks;
+    const double most = step->settings.clip_norm;
+    const double norm = most > 0 ? (double)share * dn_gradient_norm(sum, count) : 0;
+    return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
+}
+
+/* Those of frozen parameters that the backward pass has by the way. */
+static void clear_frozen(const dn_view *net, float *gradients)
+{
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (t->frozen && t->offset < net->gradient_count)
+            memset(gradients + t->offset, 0, t->count * sizeof *gradients);
+}
+
+/* Learnt tensors [first, last) at learning rate `rate`. */
+static void update_tensors(const dn_step *step, dn_update *u, int first, int last, double rate)
+{
+    u->settings.rate = rate;
+    u->tensors = step->learnt + first;
+    u->tensor_count = last - first;
+    step->optimizer.optimizer->update(u);
+}
+
+static void update_parameters(dn_step *step, const dn_view *net, const float *sum, int64_t number,
+                              double rate)
+{
+    const double head_rate = step->settings.head_rate;
+    const int heads = head_rate == 1 ? 0 : step->head_tensors;
+    dn_update u = {.settings = step->settings.rule,
+                   .step = number + 1,
+                   .count = net->parameter_count,
+                   .parameters = net->parameters,
+                   .states = step->optimizer.vectors,
+                   .gradients = sum,
+                   .gradient_scale = gradient_scale(step, sum, net->gradient_count)};
+    if (heads > 0)
+        update_tensors(step, &u, 0, heads, rate * head_rate);
+    update_tensors(step, &u, heads, step->learnt_tensors, rate);
+    if (step->optimizer.average != NULL)
+        dn_optimizer_average(&step->optimizer, net->parameters, step->settings.average_decay);
+}
+
+void dn_step_update(dn_step *step, int64_t number, double rate)
+{
+    const dn_view net = dn_net_view(step->net);
+    const float share = 1 / (float)step->settings.virtual_ranks;
+    /* The last leaf became the sum of all: tree and allreduce add in place (dn/tree.h). */
+    float *const sum = net.leaf;
+    clear_frozen(&net, sum);
+    update_parameters(step, &net, sum, number, rate);
+    for (size_t i = net.gradient_count; i < net.leaf_count; i++)
+        sum[i] *= share;
+    dn_net_update_running(step->net, sum);
+}

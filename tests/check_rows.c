@@ -1,5 +1,6 @@
 /* The kernels on maps against index formulas. */
 #include "check_kernels.h"
+#include "dn/bf16.h"
 #include "expect.h"
 
 #include <math.h>
@@ -89,11 +90,12 @@ static size_t stored_from(const dn_padded *f, int i, int r, int p)
     return (size_t)(i * f->image_rows + r) * f->pitch + (size_t)p;
 }
 
-/* Values of all magnitudes, infinities, and one NaN; half of them are halfway between two of bf16
- * or next to that. */
+/* Values of all magnitudes, infinities, and NaN, some at the edges of what rounding loses; half of
+ * the others are halfway between two of bf16 or next to that. */
 static void fill_extremes(dn_guarded *y, size_t n)
 {
     static const uint32_t tails[] = {0, 0x7fff, 0x8000, 0x8001};
+    static const uint32_t nans[] = {0x7f808000, 0xff808001, 0x7fff7fff, 0xffff8000};
     for (int r = 0; r < y->rows; r++)
         for (size_t p = 0; p < n; p++) {
             uint32_t bits = (uint32_t)dn_trial_seed();
@@ -101,9 +103,19 @@ static void fill_extremes(dn_guarded *y, size_t n)
                 bits = (bits & 0xffff0000) | tails[dn_trial_draw(0, 3)];
             if ((bits & 0x7f800000) == 0x7f800000)
                 bits &= 0xff800000;
+            if (dn_trial_draw(0, 15) == 0)
+                bits = nans[dn_trial_draw(0, 3)];
             memcpy(dn_guarded_at(y, r, (ptrdiff_t)p), &bits, sizeof bits);
         }
     dn_guarded_set(y, 0, 0, NAN);
+}
+
+/* What a map keeps of v. */
+static float stored(dn_dtype dtype, float v)
+{
+    if (dtype == DN_FP32)
+        return v;
+    return isnan(v) ? dn_bf16_to_float(dn_float_to_bf16(v)) : dn_nearest_bf16(v);
 }
 
 void dn_check_store(dn_dtype dtype, const dn_padded *f)
@@ -123,7 +135,7 @@ void dn_check_store(dn_dtype dtype, const dn_padded *f)
                 for (int p = 0; p < f->width; p++) {
                     const float v = dn_guarded_row(&y, k)[stored_from(f, i, r, p)];
                     dn_expect_point(&e, k, (size_t)((i * f->rows + r) * f->width + p),
-                                    dtype == DN_FP32 ? v : dn_nearest_bf16(v), 0);
+                                    stored(dtype, v), 0);
                 }
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {

@@ -135,9 +135,9 @@ typedef struct dn_map_kernels {
                    size_t x_ld, const float *c, float *to, size_t to_ld);
 
     /* Map rows to(rows, compact pixels) = the pixels of what gemm wrote over a padded layout,
-     * rounded to the map's type (to nearest even). Source row 0 of image 0 begins at y; `pitch` may
-     * be any from `width` on. Reads each row of pixels up to `width` rounded up to DN_LANES, and
-     * writes exactly the pixels: no pad. */
+     * rounded to the map's type (to nearest even; of NaN see dn/bf16.h). Source row 0 of image 0
+     * begins at y; `pitch` may be any from `width` on. Reads each row of pixels up to `width`
+     * rounded up to DN_LANES, and writes exactly the pixels: no pad. */
     void (*store)(int rows, const dn_padded *padded, const float *y, size_t y_ld, void *to,
                   size_t to_ld);
 

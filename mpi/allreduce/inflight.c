@@ -2,10 +2,10 @@
 #include "allreduce/inflight.h"
 
 #include <omp.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/bf16.h"
 #include "dn/line.h"
 
 /* ---- elements ---- */
@@ -19,19 +19,8 @@ static void pack_bf16(void *message, const void *from, size_t count)
 {
     uint16_t *to = message;
     const float *values = from;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        to[i] = (uint16_t)(bits >> 16);
-    }
-}
-
-static float widen_bf16(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    for (size_t i = 0; i < count; i++)
+        to[i] = dn_float_to_bf16(values[i]);
 }
 
 static void unpack_bf16(void *to, const void *message, size_t count)
@@ -39,7 +28,7 @@ static void unpack_bf16(void *to, const void *message, size_t count)
     float *values = to;
     const uint16_t *from = message;
     for (size_t i = 0; i < count; i++)
-        values[i] = widen_bf16(from[i]);
+        values[i] = dn_bf16_to_float(from[i]);
 }
 
 static void add_bf16(void *sum, const void *message, size_t count)
@@ -47,7 +36,7 @@ static void add_bf16(void *sum, const void *message, size_t count)
     float *values = sum;
     const uint16_t *from = message;
     for (size_t i = 0; i < count; i++)
-        values[i] = values[i] + widen_bf16(from[i]);
+        values[i] = values[i] + dn_bf16_to_float(from[i]);
     dn_tree_round(values, count);
 }
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/bf16.h"
 #include "dn/line.h"
 
 enum { GRAIN = 1 << 15 };
@@ -64,13 +65,8 @@ void dn_tree_add(float *sum, const float *other, size_t count)
 void dn_tree_round(float *x, size_t count)
 {
 #pragma omp parallel for schedule(static) if (count > GRAIN)
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        const uint32_t odd = bits >> 16 & 1, is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-        bits = (is_nan ? bits | 0x400000u : bits + 0x7fffu + odd) & 0xffff0000u;
-        memcpy(x + i, &bits, sizeof bits);
-    }
+    for (size_t i = 0; i < count; i++)
+        x[i] = dn_round_to_bf16(x[i]);
 }
 
 /* Are [lo, middle), a node, and [middle, hi) the children of one? */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/bf16.h"
 #include "dn/file.h"
 #include "dn/program.h"
 #include "weights_file.h"
@@ -38,7 +39,7 @@ static float from_f32(const uint8_t *bytes)
 
 static float from_bf16(const uint8_t *bytes)
 {
-    return float_of_bits((uint32_t)bytes[1] << 24 | (uint32_t)bytes[0] << 16);
+    return dn_bf16_to_float((uint16_t)(bytes[1] << 8 | bytes[0]));
 }
 
 static float from_f16(const uint8_t *bytes)

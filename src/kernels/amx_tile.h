@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "dn/bf16.h"
+
 enum { AMX_ROWS = 16, AMX_BYTES = 64, AMX_TILES = 8 };
 
 /* What LDTILECFG reads: palette 1, bytes of a row and rows of each tile. */
@@ -90,14 +92,6 @@ static inline void amx_store(const amx_tiles *t, int n, void *to, size_t stride)
         memcpy((char *)to + (size_t)r * stride, t->tile[n][r], t->config.row_bytes[n]);
 }
 
-static inline float amx_float(uint16_t bf16)
-{
-    const uint32_t bits = (uint32_t)bf16 << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 {
     enum { COLUMNS = AMX_BYTES / 4 };
@@ -109,8 +103,8 @@ static inline void amx_dot(amx_tiles *t, int c, int a, int b)
         for (int k = 0; k < t->config.rows[b]; k++) {
             memcpy(x, t->tile[b][k], sizeof x);
             for (int j = 0; j < COLUMNS; j++) {
-                sum[j] += amx_float(w[2 * k]) * amx_float(x[2 * j]);
-                sum[j] += amx_float(w[2 * k + 1]) * amx_float(x[2 * j + 1]);
+                sum[j] += dn_bf16_to_float(w[2 * k]) * dn_bf16_to_float(x[2 * j]);
+                sum[j] += dn_bf16_to_float(w[2 * k + 1]) * dn_bf16_to_float(x[2 * j + 1]);
             }
         }
         memcpy(t->tile[c][r], sum, sizeof sum);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "dn/bf16.h"
+
 static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 {
     return (size_t)outputs * (size_t)inputs * (size_t)taps;
@@ -77,22 +79,6 @@ static void clear_padded(float *to, const dn_padded *padded)
     memset(to - before, 0, (before + dn_round_lanes(dn_padded_floats(padded))) * sizeof *to);
 }
 
-static float bf16_to_float(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Rounds to nearest, ties to even. */
-static uint16_t bf16_from_float(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 #define ELEMENT           float
 #define NAMED(name)       ISA(name##_fp32)
 #define TO_FLOAT(element) (element)
@@ -101,8 +87,8 @@ static uint16_t bf16_from_float(float value)
 
 #define ELEMENT           uint16_t
 #define NAMED(name)       ISA(name##_bf16)
-#define TO_FLOAT(element) bf16_to_float(element)
-#define TO_ELEMENT(value) bf16_from_float(value)
+#define TO_FLOAT(element) dn_bf16_to_float(element)
+#define TO_ELEMENT(value) dn_float_to_bf16(value)
 #include "generic_maps.h"
 
 /* The peak of plain C; OpenBLAS, which computes the products, may do better. */

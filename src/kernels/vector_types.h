@@ -110,7 +110,7 @@ INLINE vec load_bf16(const uint16_t *p)
     return (vec)from_upper(*(const half_words_in_memory *)p);
 }
 
-/* Words whose upper halves are `bits` rounded to bf16, to nearest, ties to even. */
+/* Words whose upper halves are `bits` rounded to bf16, as dn_round_upper does it. */
 INLINE words round_to_upper(words bits)
 {
     const words up = bits + 0x7fff;

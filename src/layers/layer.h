@@ -33,6 +33,7 @@
 #ifndef DN_LAYER_H
 #define DN_LAYER_H
 
+#include "dn/bf16.h"
 #include "dn/net.h"
 #include "layers/layout.h"
 #include "layers/scratch.h"
@@ -260,13 +261,8 @@ static inline void dn_map_load(const dn_feature_map *map, const void *data, size
 {
     for (size_t i = 0; i < n && map->element == sizeof(float); i++)
         to[i] = ((const float *)data)[index + i];
-    for (size_t i = 0; i < n && map->element == sizeof(uint16_t); i++) { /* bf16 */
-        const union {
-            uint32_t bits;
-            float value;
-        } x = {.bits = (uint32_t)((const uint16_t *)data)[index + i] << 16};
-        to[i] = x.value;
-    }
+    for (size_t i = 0; i < n && map->element == sizeof(uint16_t); i++)
+        to[i] = dn_bf16_to_float(((const uint16_t *)data)[index + i]);
 }
 
 /* Pixels of all images: what a channel's statistics run over. */

@@ -41,27 +41,16 @@ say() { echo "supervise: $*" 2>/dev/null || true; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 
-# The value of an option: the last one in `command`, else in its --config; empty where it is in
-# neither.
-value() { # OPTION
-    local i found= line="^[[:space:]]*$1[[:space:]]*[=:][[:space:]]*\([^[:space:];]*\).*"
-    for i in "${!command[@]}"; do
-        [[ ${command[i]} != "--$1" ]] || found=${command[i + 1]:-}
-        [[ ${command[i]} != "--$1="* ]] || found=${command[i]#*=}
-    done
-    [[ -n $found || $1 == config ]] ||
-        found=$(sed -n "s/$line/\1/p" "$(value config)" 2>/dev/null | tail -n 1) || true
-    echo "$found"
-}
-
-# Whether the command leaves open how many virtual ranks there are, and no checkpoint knows.
-leaves_virtual_ranks_open() {
-    [[ $(value virtual-ranks) =~ ^0*$ ]] || return 1
-    case $(value resume) in
-    none) ;;
-    '' | auto) [[ -z $(newest) ]] ;;
-    *) return 1 ;;
-    esac
+# The number of virtual ranks decides the weights: restarts keep that of the first start, also those
+# that come before the first checkpoint. It may be the command's, a file's, or the number of ranks;
+# metrics.jsonl, unless it is of an earlier run, begins with what it came out as.
+metrics() { stat --format=%i:%z "$out/metrics.jsonl" 2>/dev/null || true; }
+earlier=$(metrics)
+keep_virtual_ranks() {
+    local count
+    [[ $(metrics) != "$earlier" ]] || return 0
+    count=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
+    [[ -z $count ]] || kept=(--virtual-ranks "$count")
 }
 
 # ---- a step: the program, started once ----
@@ -110,7 +99,7 @@ is_lost() { [[ -n $(loss) && $(loss) != "$known" ]]; }
 # finished has nothing to do when it is run again.
 run_step() {
     local deadline=0 polls=0
-    "${launcher[@]}" "${place[@]}" "${command[@]}" "${resume[@]}" &
+    "${launcher[@]}" "${place[@]}" "${command[@]}" "${kept[@]}" "${resume[@]}" &
     step=$!
     while kill -0 "$step" 2>/dev/null; do
         sleep 0.2 &
@@ -166,11 +155,7 @@ may_pass() {
     ((status == 76 || status >= 128 || ${#hosts[@]} < had)) || [[ $(newest) != "$before" ]]
 }
 
-# The number of virtual ranks decides the weights: restarts keep that of the first start, also those
-# that come before the first checkpoint.
-find_place
-! leaves_virtual_ranks_open || command+=(--virtual-ranks "$ranks")
-
+kept=()
 resume=()
 failures=0
 while [[ $asked == no ]]; do
@@ -189,6 +174,7 @@ while [[ $asked == no ]]; do
         say "gives up after $failures failures, with ${#hosts[@]} hosts left"
         exit $status
     fi
+    keep_virtual_ranks
     # A run that was started with --resume none or FILE goes on from its own checkpoints now.
     [[ $(newest) == "$before" ]] || resume=(--resume auto)
     sleep $((status == 1 ? 10 : 2)) &

@@ -32,7 +32,9 @@ stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no tim
 stand_in squeue <<<'echo 7.0; echo 7.batch'
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
-# error: status 1 after a checkpoint; saved: status 75 after one. Node `dead` does not answer.
+# error: status 1 after a checkpoint; saved: status 75 after one; early: a loss before metrics.jsonl
+# is written, which else has as many virtual ranks as are asked for by name, or ranks. Node `dead`
+# does not answer.
 stand_in srun <<'EOF'
 if [[ ${*: -1} == true ]]; then
     [[ $* != *"--nodelist=${dead:-none}"* ]]
@@ -49,9 +51,13 @@ echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
 read -ra course <<<"${course:-0}"
 turn=${course[$(grep -c ^cpus= "$calls") - 1]:-0}
-[[ $turn != loss && $turn != hang ]] || echo '{"rank": 1}' >"$out/lost.json"
+[[ $turn != loss && $turn != early && $turn != hang ]] || echo '{"rank": 1}' >"$out/lost.json"
+[[ $all =~ (ntasks=|-np )([0-9]+) ]] && ranks=${BASH_REMATCH[2]}
+[[ ! $all =~ .*--virtual[-_]ranks[=\ ]([0-9]+) ]] || ranks=${BASH_REMATCH[1]}
+[[ $turn == early ]] ||
+    echo '{"kind": "run", "config": {"lr": "0.1", "virtual-ranks": "'$ranks'"}}' >"$out/metrics.jsonl"
 case $turn in
-loss) exit 76 ;;
+loss | early) exit 76 ;;
 hang) exec /bin/sleep 60 ;;
 error) save && exit 1 ;;
 saved) save && exit 75 ;;
@@ -96,6 +102,10 @@ signalled() {
 
 called() { # DESCRIPTION TEXT
     grep -qF -e "$2" "$calls" || fail "$1: expected a call with '$2', found:" "$calls" "$tmp/out"
+}
+called_with() { # DESCRIPTION TEXT TIMES
+    [[ $(grep -cF -e "$2" "$calls") == "$3" ]] ||
+        fail "$1: expected $3 calls with '$2', found:" "$calls" "$tmp/out"
 }
 not_called() { # DESCRIPTION TEXT
     ! grep -qF -e "$2" "$calls" || fail "$1: expected no call with '$2', found:" "$calls"
@@ -157,7 +167,11 @@ after "a lost rank" 0 3 course='loss loss 0'
 not_called "a lost rank" '--resume'
 after "a lost node" 0 2 course='loss 0' dead=n1
 called "a lost node" '[--nodelist=n2][--nodes=1][--ntasks=2]'
-called "a lost node" '[--virtual-ranks][4]'
+called_with "a lost node" '[--virtual-ranks][4]' 1
+after "nodes lost one by one" 0 3 course='loss loss 0' dead=n1
+called_with "nodes lost one by one" '[--virtual-ranks][4]' 2
+after "a node lost before the run began" 0 2 course='early 0' dead=n1
+not_called "a node lost before the run began" virtual-ranks
 after "all nodes lost" 76 1 course='loss 0' dead='n'
 after "a step that does not end" 0 2 course='hang 0' DN_GRACE=1
 called "a step that does not end" 'scancel --signal=KILL 7.0'
@@ -174,9 +188,6 @@ called "no step before its end" 'scontrol requeue 7'
 after "again no step before its end" 1 1 course='75' SLURM_RESTART_COUNT=1
 not_called "again no step before its end" requeue
 grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"
-after "virtual ranks of one's own" 0 1 DN_ARGS='--virtual-ranks 16'
-not_called "virtual ranks of one's own" '[--virtual-ranks][4]'
-
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
 not_called "queued again, no checkpoint" auto
 touch "$tmp/run/checkpoint-00000001.h5"
@@ -188,34 +199,22 @@ not_called "queued again" virtual-ranks
 supervised() {
     : >"$calls"
     rm -f "$tmp/run/lost.json"
-    limited env course='loss 0' DN_CHECK='test b !=' "$repo/scripts/supervise.sh" "$tmp/run" \
+    limited env course="${course:-loss 0}" DN_CHECK='test b !=' "$repo/scripts/supervise.sh" "$tmp/run" \
         a:1,b:2 mpirun -- dn_dist train "$@" --out "$tmp/run" >"$tmp/out" 2>&1 ||
         fail "supervised $*" "$tmp/out"
     called "supervised $*" '[--host][a:1][-np][1]'
 }
 keeps_3="[$tmp/run][--virtual-ranks][3]"
+supervised
+called_with "a new run" "$keeps_3" 1
 supervised --resume none
-[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "--resume none: expected 3 virtual ranks" "$calls"
-supervised
-not_called "going on" virtual-ranks
-rm "$tmp"/run/checkpoint-*
-supervised
-[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "a new run: expected 3 virtual ranks" "$calls"
-supervised --virtual-ranks=8
-not_called "virtual ranks of one's own, with mpirun" "$keeps_3"
-supervised --resume x.h5
-not_called "a checkpoint elsewhere" "$keeps_3"
-echo 'virtual-ranks = 8' >"$tmp/my config"
-supervised --config "$tmp/my config"
-not_called "virtual ranks in a file" "$keeps_3"
-echo ' resume: none ; and what is there is set aside' >"$tmp/my config"
-touch "$tmp/run/checkpoint-00000001.h5"
-supervised --config="$tmp/my config"
-[[ $(grep -cF "$keeps_3" "$calls") == 2 ]] || fail "no resume, in a file: expected 3" "$calls"
-rm "$tmp"/run/checkpoint-*
-echo 'resume = x.h5' >"$tmp/my config"
-supervised --config "$tmp/my config"
-not_called "a checkpoint elsewhere, in a file" "$keeps_3"
+called_with "what an earlier run wrote" "$keeps_3" 1
+for own in --virtual-ranks=8 --virtual_ranks=8 '--virtual_ranks 8'; do
+    supervised $own
+    called_with "$own" "[$tmp/run][--virtual-ranks][8]" 1
+done
+course='early 0' supervised
+not_called "what an earlier run wrote, before the run began" virtual-ranks
 
 if limited env -u SLURM_JOB_ID DN_HOME="$repo" bash "$repo/slurm/densenet121.sh" >"$tmp/out" 2>&1; then
     fail "outside of Slurm: expected a failure"

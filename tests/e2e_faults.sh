@@ -12,7 +12,7 @@ steps=400 lost=76 again=75
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$tmp"' EXIT
 
 # started RANKS OUT OPTION...: starts a run without end in the background, as $job, and waits for its
-# first steps: a checkpoint, or that it ended.
+# first steps: a checkpoint, or that it ended. Its ranks' errors go to `errors`, where that is set.
 started() {
     local ranks=$1 out=$2
     shift 2
@@ -20,7 +20,7 @@ started() {
     mkdir -p "$out.ranks"
     : >"$out.log"
     timeout --foreground --kill-after=10 600 "${launcher[@]}" "$ranks" "$here/rank.sh" "$out.ranks" \
-        "$out.log" "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" \
+        "${errors:-$out.log}" "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" \
         --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --checkpoint-every 10 "$@" \
         >>"$out.log" 2>&1 &
     job=$!
@@ -87,6 +87,13 @@ for victim in 0 1 3; do
         fail "$out: expected lost.json" "$out.log"
     goes_on "$out" "rank $victim killed"
 done
+
+out=$tmp/unheard
+errors=/dev/full started 4 "$out"
+kill -KILL "$(<"$out.ranks/pid.1")"
+ended 4 "$out" $lost 1 137
+wait $job || true
+grep -q '^{"rank": 1, ' "$out/lost.json" || fail "errors that nobody takes: expected lost.json" "$out.log"
 
 out=$tmp/killed-both
 started 4 "$out"

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <omp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,10 @@
 #include <unistd.h>
 
 /* What a handler can reach is global: why to end, by the last signal caught, 0 before; whether one
- * was urgent; the eventfd that tells of it; and mpirun's process. */
-static volatile sig_atomic_t caught, is_urgent;
+ * was urgent; the eventfd that tells of it; and mpirun's process. Other threads read the first two,
+ * and a handler may write what takes no lock. */
+static _Atomic int caught, is_urgent;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers store integers");
 static int bell = -1;
 static pid_t mpirun = -1;
 

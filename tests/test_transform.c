@@ -240,6 +240,7 @@ static void test_lists(void **state)
         {"pad-crop:2,center-crop:12,gaussian-blur:3:1,perspective:1:1", NULL, 30, 40},
         {"center-crop:12,color-jitter:0.4:0.3-2:0:-0.1-0.2,grayscale:1,trivial-augment", NULL, 30,
          40},
+        {"center-crop:12,gaussian-blur:3:1e-1", NULL, 30, 40},
         {"center-crop:12,random-erasing,random-erasing:value=-1.5", NULL, 30, 40},
         {"", "several sizes", 0, 0},
         {"resize:14", "several sizes", 0, 0},
@@ -254,6 +255,10 @@ static void test_lists(void **state)
         {"resize:", "resize, size: found '', expected a whole number from 1 to 4096", 30, 40},
         {"resize:0", "expected a whole number from 1 to 4096", 30, 40},
         {"resize:12.5", "expected a whole number from 1 to 4096", 30, 40},
+        {"resize:0x10", "size: found '0x10', expected a whole number", 30, 40},
+        {"resize:1e2", "size: found '1e2', expected a whole number", 30, 40},
+        {"rotate:0x1p3", "degrees: found '0x1p3', expected X for -X to X", 30, 40},
+        {"random-resized-crop:12:ratio=3/0x4", "ratio: found '3/0x4'", 30, 40},
         {"resize:nan", "expected a whole number from 1 to 4096", 30, 40},
         {"resize:12:12", "expected 1 to 1 values", 30, 40},
         {"resize:12:size=12", "resize: found size twice", 30, 40},
@@ -374,6 +379,9 @@ static void test_normalize(void **state)
         {"1,/2", 1, 0, 0},
         {"", 3, 0, 0},
         {"nan/1", 1, 0, 0},
+        {"0x1/1", 1, 0, 0},
+        {"0/0x1p-3", 1, 0, 0},
+        {"1e-3/1e+1", 1, 1e-3, 10},
         {"imagenet", 2, 0, 0},
         {"1/2 ", 1, 0, 0},
         {"/", 1, 0, 0},
@@ -395,6 +403,31 @@ static void test_normalize(void **state)
             assert_true((float)again.mean[c] == (float)info.mean[c] &&
                         (float)again.std[c] == (float)info.std[c]);
     }
+}
+
+/* An image so long that, resized, its other side would be more than an int. */
+static void test_long_image(void **state)
+{
+    enum { LENGTH = 1 << 20, SIDE = 8, GREY = 50 };
+    (void)state;
+    const dn_shard_info info = {.channels = 1, .std = {1}};
+    dn_transform t;
+    dn_workspace workspace = {0};
+    uint8_t *const pixels = malloc(LENGTH);
+    assert_non_null(pixels);
+    memset(pixels, GREY, LENGTH);
+    assert_int_equal(dn_transform_parse(&t, &info, "resize:4096,center-crop:8", 1), DN_OK);
+    for (int upright = 0; upright < 2; upright++) {
+        float x[SIDE * SIDE];
+        assert_int_equal(dn_transform_pixels(&t, &(dn_request){.index = 0}, pixels,
+                                             upright ? LENGTH : 1, upright ? 1 : LENGTH, &workspace,
+                                             x),
+                         DN_OK);
+        for (int i = 0; i < SIDE * SIDE; i++)
+            assert_true(x[i] == t.value[0][GREY]);
+    }
+    free(pixels);
+    dn_workspace_free(&workspace);
 }
 
 /* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
@@ -433,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_resize),     cmocka_unit_test(test_lists),
         cmocka_unit_test(test_usage),      cmocka_unit_test(test_made_up_lists),
         cmocka_unit_test(test_normalize),  cmocka_unit_test(test_random_resized_crop),
+        cmocka_unit_test(test_long_image),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,6 +1,7 @@
 /* The steps that only move the view: crops, resizes and flips. */
 #include "transforms/step.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "dn/math.h"
@@ -79,12 +80,13 @@ const dn_step_row dn_step_random_resized_crop = {
 
 /* ---- resize ---- */
 
-/* The shorter side becomes `side`, the other in proportion. */
+/* The shorter side becomes `side`, the other in proportion; of a very long image, as far as an int
+ * goes. */
 static void resize_side(int *height, int *width, int side)
 {
     const int h = *height, w = *width;
-    *height = h < w ? side : (int)((double)side * h / w);
-    *width = w <= h ? side : (int)((double)side * w / h);
+    *height = h < w ? side : (int)fmin((double)side * h / w, INT_MAX);
+    *width = w <= h ? side : (int)fmin((double)side * w / h, INT_MAX);
 }
 
 static dn_status apply_resize(const dn_transform_step *s, const double drawn[DN_DRAWN],

@@ -36,9 +36,11 @@ static double number(const char *at, char **behind)
     return x / strtod(*behind + 1, behind);
 }
 
-/* How many numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
+/* How many decimal numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
 static int read_numbers(const char *text, double x[DN_STEP_VALUES])
 {
+    if (text[strspn(text, "0123456789.eE+-/")] != '\0') /* strtod takes hexadecimal ones, too */
+        return 0;
     for (int count = 1; count <= DN_STEP_VALUES; count++) {
         char *behind;
         if (!isdigit((unsigned char)text[text[0] == '-']))
@@ -51,6 +53,15 @@ static int read_numbers(const char *text, double x[DN_STEP_VALUES])
         text = behind + 1;
     }
     return 0;
+}
+
+/* 1, and the value, where the text is the parameter's whole number. */
+static int read_whole(const dn_parameter *p, const char *text, double *x)
+{
+    int64_t value;
+    const int is_good = dn_parse_whole(text, (int64_t)p->least, (int64_t)p->most, &value);
+    *x = (double)value;
+    return is_good;
 }
 
 /* Kinds of parameters: what a refusal calls them, most numbers, and whether these are whole, and
@@ -102,14 +113,13 @@ static int read_values(const dn_parameter *p, const char *text, double value[DN_
             value[0] = names[i].value;
             return 1;
         }
-    const int count = read_numbers(text, x);
+    const int count = kinds[p->kind].is_whole ? read_whole(p, text, x) : read_numbers(text, x);
     if (count == 0 || count == 3 || count > kinds[p->kind].most)
         return 0;
     if (count == 1)
         expand(p, x, value[1]);
     for (int i = 0; i < (count > 2 ? count : kinds[p->kind].most > 1 ? 2 : 1); i++)
-        if (!(x[i] >= p->least && x[i] <= p->most) ||
-            (kinds[p->kind].is_whole && x[i] != floor(x[i])))
+        if (!(x[i] >= p->least && x[i] <= p->most))
             return 0;
     if (kinds[p->kind].ascends && !(x[0] <= x[1] && x[2] <= x[3]))
         return 0;

@@ -43,7 +43,8 @@ dn_status dn_normalize_parse(dn_shard_info *info, const char *text)
         return DN_OK;
     }
     const char *at = text;
-    int is_good = read_channels(&at, '/', channels, -1000, 1000, info->mean);
+    int is_good = text[strspn(text, "0123456789.eE+-,/")] == '\0' && /* strtod takes 0x10, too */
+                  read_channels(&at, '/', channels, -1000, 1000, info->mean);
     at += is_good;
     is_good = is_good && read_channels(&at, '\0', channels, 1e-6, 1000, info->std);
     DN_CHECK(is_good, DN_EINVAL,

@@ -81,4 +81,4 @@ const dn_step_row dn_step_gaussian_blur = {
      {"sigma", DN_PARAMETER_FIXED, 0.01, 1000, "0.1-2"}},
     NULL,
     draw_blur,
-    apply_blur};
+    .apply = apply_blur};

@@ -108,7 +108,7 @@ const dn_step_row dn_step_color_jitter = {
      {"hue", DN_PARAMETER_AROUND_0, -0.5, 0.5, "0"}},
     NULL,
     draw_jitter,
-    apply_jitter};
+    .apply = apply_jitter};
 
 /* ---- grayscale (torchvision's RandomGrayscale) ---- */
 
@@ -128,4 +128,4 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
 
 const dn_step_row dn_step_grayscale = {
     "grayscale", "grayscale:p=0.1",   {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-    NULL,        dn_step_draw_chance, apply_grayscale};
+    NULL,        dn_step_draw_chance, .apply = apply_grayscale};

@@ -76,7 +76,7 @@ const dn_step_row dn_step_random_resized_crop = {
      {"ratio", DN_PARAMETER_FIXED, 1e-3, 1e3, "3/4-4/3"}},
     square,
     draw_resized_crop,
-    apply_resized_crop};
+    .apply = apply_resized_crop};
 
 /* ---- resize ---- */
 
@@ -109,7 +109,7 @@ const dn_step_row dn_step_resize = {"resize",
                                     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
                                     resized,
                                     NULL,
-                                    apply_resize};
+                                    .apply = apply_resize};
 
 /* ---- center-crop ---- */
 
@@ -127,7 +127,8 @@ const dn_step_row dn_step_center_crop = {"center-crop",
                                          {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
                                          square,
                                          NULL,
-                                         apply_center_crop};
+                                         .apply = apply_center_crop,
+                                         .is_crop = 1};
 
 /* ---- ten-crop: one of ten (Krizhevsky, Sutskever, Hinton 2012): the corners, the centre, then the
  * same mirrored ---- */
@@ -151,7 +152,8 @@ const dn_step_row dn_step_ten_crop = {
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
     square,
     NULL,
-    apply_ten_crop};
+    .apply = apply_ten_crop,
+    .is_crop = 1};
 
 /* ---- pad-crop: of the image's size, from one with a border (He et al. 2016); torchvision's
  * RandomCrop ---- */
@@ -178,7 +180,7 @@ const dn_step_row dn_step_pad_crop = {
     {{"padding", DN_PARAMETER_WHOLE, 1, 1024, "4"}, {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
     NULL,
     draw_shift,
-    apply_shift};
+    .apply = apply_shift};
 
 /* ---- flips ---- */
 
@@ -198,8 +200,8 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
 
 const dn_step_row dn_step_hflip = {
     "hflip", "hflip:p=0.5",       {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-    NULL,    dn_step_draw_chance, apply_hflip};
+    NULL,    dn_step_draw_chance, .apply = apply_hflip};
 
 const dn_step_row dn_step_vflip = {
     "vflip", "vflip:p=0.5",       {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-    NULL,    dn_step_draw_chance, apply_vflip};
+    NULL,    dn_step_draw_chance, .apply = apply_vflip};

@@ -42,4 +42,5 @@ const dn_step_row dn_step_random_erasing = {
      {"value", DN_PARAMETER_REAL, -1000, 1000, "0"}},
     NULL,
     draw_erasing,
-    apply_erasing};
+    .apply = apply_erasing,
+    .is_last = 1};

@@ -238,19 +238,19 @@ static dn_status parse_step(dn_transform *t, const char **at)
 /* The order of the steps makes sense; finds the size of what they result in. */
 static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
 {
-    int height = info->height, width = info->width, is_erased = 0;
+    const dn_step_row *last = NULL; /* the latest that only such may follow */
+    int height = info->height, width = info->width;
     int least = height < width ? height : width; /* the shorter side has at least so many */
     for (int i = 0; i < t->steps; i++) {
         const dn_transform_step *const step = &t->step[i];
         const dn_step_row *const row = dn_step_row_get(step->row);
-        DN_CHECK(!is_erased || row == &dn_step_random_erasing, DN_EINVAL,
-                 "found %s behind random-erasing, expected it before", row->name);
-        const int is_crop = row == &dn_step_center_crop || row == &dn_step_ten_crop;
-        DN_CHECK(!is_crop || step->value[0][0] <= least, DN_EINVAL,
+        DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s behind %s, expected it before",
+                 row->name, last->name);
+        DN_CHECK(!row->is_crop || step->value[0][0] <= least, DN_EINVAL,
                  "%s:%g: found images of %d or more pixels a side, expected at least %g; resize "
                  "them before",
                  row->name, step->value[0][0], least, step->value[0][0]);
-        is_erased |= row == &dn_step_random_erasing;
+        last = row->is_last ? row : last;
         if (row->size) {
             row->size(step, &height, &width);
             least = (int)step->value[0][0];

@@ -2,8 +2,8 @@
  * What the steps of a transform are made of (include/dn/transform.h).
  *
  * A step is a row in a file of this folder, and a line in the table of transform.c. First its
- * `draw` draws numbers, of which nothing else depends than on the step's parameters and the size of
- * the image; then its `apply` changes the image, as these numbers say. It moves the canvas's view,
+ * `draw` draws numbers, which depend on nothing else than the step's parameters and the size of the
+ * image; then its `apply` changes the image, as these numbers say. It moves the canvas's view,
  * which costs nothing until the pixels are asked for; or asks for them, and computes; or notes what
  * is to be erased of the normalised image.
  */
@@ -120,6 +120,8 @@ typedef struct dn_step_row {
                  double drawn[DN_DRAWN]);
     dn_status (*apply)(const dn_transform_step *step, const double drawn[DN_DRAWN],
                        dn_canvas *canvas);
+    int is_crop; /* of a square within the image, its side the first parameter */
+    int is_last; /* changes what the net gets: only such steps stand behind it */
 } dn_step_row;
 
 extern const dn_step_row dn_step_random_resized_crop, dn_step_resize, dn_step_center_crop,

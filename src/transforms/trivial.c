@@ -223,4 +223,4 @@ const dn_step_row dn_step_trivial_augment = {
      {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
     NULL,
     draw_trivial,
-    apply_trivial};
+    .apply = apply_trivial};

@@ -124,7 +124,7 @@ const dn_step_row dn_step_rotate = {"rotate",
                                      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
                                     NULL,
                                     draw_angle,
-                                    apply_rotate};
+                                    .apply = apply_rotate};
 
 static void draw_affine(const dn_transform_step *s, dn_draws *d, int height, int width,
                         double drawn[DN_DRAWN])
@@ -163,7 +163,7 @@ const dn_step_row dn_step_affine = {
      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
     NULL,
     draw_affine,
-    apply_affine};
+    .apply = apply_affine};
 
 /* ---- perspective (torchvision's RandomPerspective) ---- */
 
@@ -247,4 +247,4 @@ const dn_step_row dn_step_perspective = {
      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
     NULL,
     draw_perspective,
-    apply_perspective};
+    .apply = apply_perspective};

@@ -479,6 +479,18 @@ static void test_milestones(void **state)
 }
 
 /* What the user does not say is the optimizer's; what he says is his. */
+static void test_balanced(void **state)
+{
+    (void)state;
+    static const uint16_t labels[] = {0, 2, 0, 0, 2, 3};
+    static const float expected[] = {0.5F, 0, 0.75F, 1.5F}; /* 6 / (4 x images of the class) */
+    const dn_source images = {.count = 6, .labels = labels, .info = {.classes = 4}};
+    float weights[4];
+    PARSE_WELL("train", "--class-weights", "balanced");
+    assert_int_equal(dn_options_class_weights(&options, &images, weights), DN_OK);
+    assert_memory_equal(weights, expected, sizeof expected);
+}
+
 static void test_optimizer_defaults(void **state)
 {
     (void)state;
@@ -521,19 +533,13 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_truth),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones),
-        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_words),          cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_truth),          cmocka_unit_test(test_config),
+        cmocka_unit_test(test_ini_round_trip), cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),           cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_balanced),       cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#define DN_PI 3.14159265358979323846
+
 double dn_exp(double x);
 double dn_log(double x); /* x > 0, normal */
 double dn_sin(double x); /* |x| up to a few thousand */

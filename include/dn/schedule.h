@@ -50,6 +50,7 @@ struct dn_schedule {
     /* Takes an epoch's loss or accuracy on the test set into the state; NULL for a schedule without
      * one. */
     void (*observe)(dn_rate *rate, double metric);
+    int takes_milestones; /* it needs at least one */
 };
 
 /* Row `index` of the table and its name, NULL past the end. */

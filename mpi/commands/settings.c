@@ -68,8 +68,9 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
         .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
     };
     DN_TRY(parse_milestones(options->milestones, &rate->settings));
-    DN_CHECK(strcmp(rate->schedule->name, "multi-step") != 0 || rate->settings.milestones > 0,
-             DN_EINVAL, "--schedule multi-step: found no --milestones, expected such as 150,225");
+    DN_CHECK(!rate->schedule->takes_milestones || rate->settings.milestones > 0, DN_EINVAL,
+             "--schedule %s: found no --milestones, expected such as 150,225",
+             rate->schedule->name);
     return DN_OK;
 }
 
@@ -155,16 +156,19 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
 
 /* images / (classes x images of the class): scikit-learn's "balanced". Of a class without any,
  * which no label names, 0. */
-static void balance(const dn_source *images, float *weights)
+static dn_status balance(const dn_source *images, float *weights)
 {
-    const int classes = images->info.classes;
-    for (int c = 0; c < classes; c++) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < images->count; i++)
-            count += images->labels[i] == c;
-        weights[c] =
-            count > 0 ? (float)((double)images->count / ((double)classes * (double)count)) : 0;
-    }
+    const size_t classes = (size_t)images->info.classes;
+    int64_t *const count = calloc(classes, sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "memory: found none for the images of %zu classes", classes);
+    for (int64_t i = 0; i < images->count; i++)
+        count[images->labels[i]]++;
+    for (size_t c = 0; c < classes; c++)
+        weights[c] = count[c] > 0
+                         ? (float)((double)images->count / ((double)classes * (double)count[c]))
+                         : 0;
+    free(count);
+    return DN_OK;
 }
 
 dn_status dn_options_class_weights(const dn_options *o, const dn_source *images, float *weights)
@@ -172,10 +176,8 @@ dn_status dn_options_class_weights(const dn_options *o, const dn_source *images,
     const int classes = images->info.classes;
     const char *at = o->class_weights;
     int count = 0;
-    if (strcmp(at, "balanced") == 0) {
-        balance(images, weights);
-        return DN_OK;
-    }
+    if (strcmp(at, "balanced") == 0)
+        return balance(images, weights);
     for (char word[32]; *at != '\0'; count++) {
         const size_t length = strcspn(at, ",");
         double weight;

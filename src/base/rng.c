@@ -33,7 +33,7 @@ void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, d
         const uint64_t high = (uint64_t)r.word[0] << 21 | r.word[1] >> 11;
         const double u = ((double)high + 1) * 0x1p-53; /* in (0, 1]: the logarithm is finite */
         const double radius = deviation * sqrt(-2 * dn_log(u));
-        const double angle = 2 * 3.14159265358979323846 * r.word[2] * 0x1p-32;
+        const double angle = 2 * DN_PI * r.word[2] * 0x1p-32;
         x[i] = (float)(radius * dn_cos(angle));
         if (i + 1 < count)
             x[i + 1] = (float)(radius * dn_sin(angle));

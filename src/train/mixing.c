@@ -32,7 +32,7 @@ static double log_gamma_draw(draws *d, double shape)
     for (;;) {
         const dn_random4 r = next_draw(d);
         const double radius = sqrt(-2 * dn_log(open_unit(r.word[0])));
-        const double normal = radius * dn_cos(2 * 3.14159265358979323846 * r.word[1] * 0x1p-32);
+        const double normal = radius * dn_cos(2 * DN_PI * r.word[1] * 0x1p-32);
         const double root = 1 + normal / sqrt(9 * least), cube = root * root * root;
         if (root > 0 &&
             dn_log(open_unit(r.word[2])) < normal * normal / 2 + least * (1 - cube + dn_log(cube)))

@@ -9,8 +9,6 @@
 
 #include "dn/math.h"
 
-static const double pi = 3.14159265358979323846;
-
 static double steps_of(const dn_rate *r)
 {
     return (double)r->steps_per_epoch * (double)r->epochs;
@@ -31,7 +29,7 @@ static double after_falls(const dn_rate *r, int64_t falls)
 /* Half a cosine from `from` to `to`. */
 static double anneal(double from, double to, double part)
 {
-    return to + (from - to) * 0.5 * (1 + dn_cos(pi * part));
+    return to + (from - to) * 0.5 * (1 + dn_cos(DN_PI * part));
 }
 
 /* A fall every so many epochs, or as in the DenseNet paper. */
@@ -112,13 +110,16 @@ static void plateau_observe(dn_rate *r, double metric)
 
 /* In the order of --schedule's choices: the first is the default. */
 static const dn_schedule schedules[] = {
-    {"step", step_rate, NULL},
-    {"cosine", cosine_rate, NULL}, /* half a cosine (Loshchilov and Hutter, ICLR 2017) */
-    {"constant", constant_rate, NULL},
-    {"multi-step", multi_step_rate, NULL},
-    {"polynomial", polynomial_rate, NULL},
-    {"one-cycle", one_cycle_rate, NULL},        /* Smith and Topin, "Super-Convergence", 2018 */
-    {"plateau", plateau_rate, plateau_observe}, /* PyTorch's ReduceLROnPlateau */
+    {.name = "step", .rate = step_rate},
+    /* Half a cosine (Loshchilov and Hutter, ICLR 2017). */
+    {.name = "cosine", .rate = cosine_rate},
+    {.name = "constant", .rate = constant_rate},
+    {.name = "multi-step", .rate = multi_step_rate, .takes_milestones = 1},
+    {.name = "polynomial", .rate = polynomial_rate},
+    /* Smith and Topin, "Super-Convergence", 2018. */
+    {.name = "one-cycle", .rate = one_cycle_rate},
+    /* PyTorch's ReduceLROnPlateau. */
+    {.name = "plateau", .rate = plateau_rate, .observe = plateau_observe},
 };
 
 const dn_schedule *dn_schedule_get(int index)

@@ -73,7 +73,7 @@ dn_status dn_canvas_warp(dn_canvas *c, const dn_warp *warp)
 
 static double radians(double degrees)
 {
-    return degrees * (3.14159265358979323846 / 180);
+    return degrees * (DN_PI / 180);
 }
 
 /* The inverse of rotation x scale x shears, then the shift. */

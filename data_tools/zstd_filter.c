@@ -10,8 +10,9 @@
 #include <H5PLextern.h>
 #include <zstd.h>
 
-enum { FILTER = 32015, DEFAULT_LEVEL = 3 };
-enum { EXPANSION_BITS = 15 }; /* at most: a block of 2^17 bytes in one of 4 */
+#include "dn/shard.h"
+
+enum { DEFAULT_LEVEL = 3 };
 
 /* Where to begin: the content of a frame that says how large it is, with a byte to spare. */
 static unsigned long long first_room(const void *frame, size_t size)
@@ -25,7 +26,7 @@ static unsigned long long first_room(const void *frame, size_t size)
 /* Grows the output as long as a frame of `size` bytes may have more. */
 static int grow_output(ZSTD_outBuffer *out, unsigned long long room, size_t size)
 {
-    const unsigned long long most = ((unsigned long long)size << EXPANSION_BITS) + 1;
+    const unsigned long long most = ((unsigned long long)size << DN_SHARD_EXPANSION_BITS) + 1;
     void *const larger = room <= most ? realloc(out->dst, room) : NULL;
     if (!larger)
         return 0;
@@ -96,7 +97,7 @@ H5PL_type_t H5PLget_plugin_type(void)
 
 const void *H5PLget_plugin_info(void)
 {
-    static const H5Z_class2_t filter = {H5Z_CLASS_T_VERS, FILTER, 1,    1,
-                                        "zstd",           NULL,   NULL, run_filter};
+    static const H5Z_class2_t filter = {
+        H5Z_CLASS_T_VERS, DN_SHARD_ZSTD_FILTER, 1, 1, "zstd", NULL, NULL, run_filter};
     return &filter;
 }

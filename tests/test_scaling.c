@@ -214,7 +214,7 @@ static void test_predict(void **state)
         .network = network, .nodes = 1, .ranks_per_node = 1, .bucket_floats = BUCKET};
     dn_prediction p = predict(job);
     assert_close(p.step, compute);
-    assert_true(p.exposed == 0 && p.communication == 0 && p.passes == 1);
+    assert_true(p.exposed == 0 && p.communication == 0);
     assert_string_equal(p.limit, "compute");
     assert_close(p.images_per_second, 16 / compute);
 
@@ -278,7 +278,6 @@ static void test_strong(void **state)
                           .virtual_ranks = 8,
                           .bucket_floats = BUCKET};
     const dn_prediction p = predict(job);
-    assert_int_equal(p.passes, 3);
     assert_close(p.compute, 3 * 1.5 + 0.01);
     assert_close(p.images_per_second, 8 * 16 / p.step);
     dn_prediction none;

@@ -355,12 +355,12 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
     const dn_profile *profile = job->profile;
     const int ranks = job->nodes * job->ranks_per_node;
     const int virtual_ranks = job->virtual_ranks > 0 ? job->virtual_ranks : ranks;
-    const int passes = (virtual_ranks + ranks - 1) / ranks;
+    const int passes = (virtual_ranks + ranks - 1) / ranks; /* of the busiest rank */
     step s = {0};
     DN_CHECK(ranks <= virtual_ranks, DN_EINVAL,
              "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank",
              virtual_ranks, ranks);
-    *prediction = (dn_prediction){.ranks = ranks, .passes = passes};
+    *prediction = (dn_prediction){.ranks = ranks};
     dn_status status;
     DN_TRY_OR_DONE(plan_step(job, virtual_ranks,
                              passes * profile->forward + (passes - 1) * profile->backward, &s));

@@ -74,7 +74,7 @@ typedef struct dn_scaling_job {
 } dn_scaling_job;
 
 typedef struct dn_prediction {
-    int ranks, passes;    /* passes: virtual ranks of the busiest rank */
+    int ranks;
     double step, compute; /* seconds; compute: forward, backward and update */
     double communication; /* were it to start only after the backward pass */
     double exposed;       /* that of it that the step waits for */

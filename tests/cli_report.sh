@@ -95,4 +95,8 @@ grep -q "warning: empty: found no metrics.jsonl there, .*; left out" out || fail
 refused "report: found no run in any" report empty empty
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" report c
+printf '{"kind": "interval"}\n[]\n' >c/metrics.jsonl
+refused "c/metrics.jsonl:2: found no JSON object: another value" report c
+echo '[]' >"a<b/evaluation.json"
+refused "a<b/evaluation.json: found no JSON object: another value" report "a<b"
 finish

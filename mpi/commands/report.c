@@ -22,8 +22,11 @@ static dn_status add_evaluation(json_t *run, const char *folder)
     DN_TRY(status);
     json_t *const evaluation = json_loadb((const char *)bytes, size, 0, &error);
     free(bytes);
-    DN_CHECK(json_is_object(evaluation), DN_ECORRUPT, "%s: found no JSON object: %s", path,
-             evaluation ? "another value" : error.text);
+    if (!json_is_object(evaluation)) {
+        const char *const found = evaluation ? "another value" : error.text;
+        json_decref(evaluation);
+        return dn_fail(DN_ECORRUPT, "%s: found no JSON object: %s", path, found);
+    }
     json_object_set_new(run, "evaluation", evaluation);
     return DN_OK;
 }

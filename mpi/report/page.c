@@ -24,8 +24,11 @@ static dn_status add_line(json_t *run, const char *path, int number, const char 
 {
     json_error_t error;
     json_t *const record = json_loadb(line, size, 0, &error);
-    DN_CHECK(json_is_object(record), DN_ECORRUPT, "%s:%d: found no JSON object: %s", path, number,
-             record ? "another value" : error.text);
+    if (!json_is_object(record)) {
+        const char *const found = record ? "another value" : error.text;
+        json_decref(record);
+        return dn_fail(DN_ECORRUPT, "%s:%d: found no JSON object: %s", path, number, found);
+    }
     const char *const kind = json_string_value(json_object_get(record, "kind"));
     static const char *const parts[] = {"config", "data"};
     for (int i = 0; i < 2 && kind && strcmp(kind, "run") == 0; i++)

@@ -111,12 +111,37 @@ static void test_fit_line(void **state)
     }
 }
 
+/* Parts of a whole that is 0, or was passed, and the time left at no speed. */
+static void test_beyond(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *bar, *duration;
+    } cases[] = {{0, "[.....]", "0:00"},
+                 {0.5, "[##...]", "0:01"},
+                 {1, "[#####]", "0:01"},
+                 {7200, "[#####]", "2:00:00"},
+                 {-0.2, "[.....]", "?"},
+                 {-INFINITY, "[.....]", "?"},
+                 {INFINITY, "[#####]", "?"},
+                 {(double)NAN, "[.....]", "?"},
+                 {1e12, "[#####]", "277777777:46:40"}};
+    char bar[DN_BAR_MOST + 3], duration[32];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dn_bar_text(cases[i].value, DN_BAR_LEAST, bar);
+        dn_duration_text(cases[i].value, duration);
+        assert_string_equal(bar, cases[i].bar);
+        assert_string_equal(duration, cases[i].duration);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TRIAL_TEST(test_plain_progress),      TRIAL_TEST(test_terminal_progress),
         TRIAL_TEST(test_epoch_without_steps), TRIAL_TEST(test_narrow_terminal),
-        cmocka_unit_test(test_fit_line),
+        cmocka_unit_test(test_fit_line),      cmocka_unit_test(test_beyond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ void dn_streams_open(void);
 /* To be called last: all that was printed is on standard output. DN_EIO. */
 dn_status dn_output_flush(void);
 
-/* text = "1:02:03" or "2:03", rounded to seconds. */
+/* text = "1:02:03" or "2:03", rounded to seconds; "?" of less than 0, more than 1e12 or NaN. */
 void dn_duration_text(double seconds, char text[32]);
 
 /* A part of a line, such as "0:12 left"; "": there is none. */
@@ -32,7 +32,8 @@ typedef struct dn_part {
  * is room for all. */
 void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int count);
 
-/* text = "[###...]" with `width` characters inside, at most DN_BAR_MOST; `done`: of it, 0 to 1. */
+/* text = "[###...]" with `width` characters inside, at most DN_BAR_MOST; `done`: of it, 0 to 1:
+ * what is beyond counts as the nearer of them, NaN as 0. */
 enum { DN_BAR_LEAST = 5, DN_BAR_MOST = 30 };
 void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3]);
 

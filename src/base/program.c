@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,11 @@ dn_status dn_output_flush(void)
 
 void dn_duration_text(double seconds, char text[32])
 {
-    const long long s = (long long)(seconds + 0.5);
-    if (s >= 3600)
+    const int is_known = seconds >= 0 && seconds <= 1e12;
+    const long long s = is_known ? (long long)(seconds + 0.5) : 0;
+    if (!is_known)
+        snprintf(text, 32, "?");
+    else if (s >= 3600)
         snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
     else
         snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
@@ -115,7 +119,8 @@ void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int
 
 void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3])
 {
-    const int bar = width < DN_BAR_MOST ? width : DN_BAR_MOST, ended = (int)(bar * done);
+    const double part = done > 0 ? fmin(done, 1) : 0;
+    const int bar = width < DN_BAR_MOST ? width : DN_BAR_MOST, ended = (int)(bar * part);
     text[0] = '[';
     memset(text + 1, '#', (size_t)ended);
     memset(text + 1 + ended, '.', (size_t)(bar - ended));

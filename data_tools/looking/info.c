@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dn/json.h"
+#include "dn/program.h"
 #include "looking/looking.h"
 
 struct range {
@@ -97,12 +98,8 @@ static dn_status look_at_split(struct info *v, const char *folder, dn_split_id i
 /* As wide as its characters, of which `width` are shown. */
 static void print_padded(const char *text, int width)
 {
-    int shown = 0;
-    for (; *text && (shown < width || (*text & 0xC0) == 0x80); text++) {
-        shown += (*text & 0xC0) != 0x80;
-        putchar(*text);
-    }
-    printf("%*s", width - shown, "");
+    const int columns = dn_text_columns(text);
+    printf("%.*s%*s", dn_text_bytes(text, width), text, columns < width ? width - columns : 0, "");
 }
 
 enum { NAMES = 30, COLUMN = 20 };

@@ -40,11 +40,15 @@ void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3]);
 /* 1 where the text ends in `end`. */
 int dn_ends_in(const char *text, const char *end);
 
-/* The columns of the terminal; 80 where it does not tell. */
+/* The columns and rows of the terminal; 80 and 24 where it does not tell. */
 int dn_terminal_columns(int terminal);
+int dn_terminal_rows(int terminal);
 
 /* The characters that a terminal shows of a text in UTF-8, its wide ones counted as one. */
 int dn_text_columns(const char *text);
+
+/* The bytes of the first so many of them, of all where there are fewer. */
+int dn_text_bytes(const char *text, int columns);
 
 /* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
  * spaces or '+', exact. */

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,13 +169,11 @@ static int is_drawn_on(void)
 
 static window current_window(void)
 {
-    struct winsize size;
     window w = {.is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0};
     if (!isatty(STDOUT_FILENO))
         return w;
-    const int is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    w.columns = is_known ? size.ws_col : PLAIN_COLUMNS;
-    w.rows = is_known && size.ws_row > 0 ? size.ws_row : 24;
+    w.columns = dn_terminal_columns(STDOUT_FILENO);
+    w.rows = dn_terminal_rows(STDOUT_FILENO);
     return w;
 }
 

@@ -71,6 +71,12 @@ int dn_terminal_columns(int terminal)
     return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+int dn_terminal_rows(int terminal)
+{
+    struct winsize size;
+    return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : 24;
+}
+
 int dn_text_columns(const char *text)
 {
     int columns = 0;
@@ -79,11 +85,12 @@ int dn_text_columns(const char *text)
     return columns;
 }
 
-static void cut_to_columns(char *text, int columns)
+int dn_text_bytes(const char *text, int columns)
 {
-    while (*text && (!begins_character(*text) || columns-- > 0))
-        text++;
-    *text = '\0';
+    const char *end = text;
+    while (*end && (!begins_character(*end) || columns-- > 0))
+        end++;
+    return (int)(end - text);
 }
 
 /* The columns of the parts whose bits are set, and of the spaces between. */
@@ -114,7 +121,7 @@ void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int
             used += (size_t)snprintf(line + used, size - used, "%s%s", used > 0 ? " " : "",
                                      parts[i].text);
     if (columns > 0)
-        cut_to_columns(line, columns);
+        line[dn_text_bytes(line, columns)] = '\0';
 }
 
 void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3])

@@ -24,6 +24,7 @@ typedef struct image_set {
     int most_size; /* of the images that are taken for this set's */
 } image_set;
 
+/* Where no --data says it, by the size of the images. */
 static const image_set known_sets[] = {{"MNIST", {60000, 10000}, 28},
                                        {"CIFAR", {50000, 10000}, 32},
                                        {"Tiny ImageNet", {100000, 10000}, 64},

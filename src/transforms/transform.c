@@ -1,5 +1,5 @@
 /* The table of steps, and the way of an image through them; see include/dn/transform.h. A new step
- * is a file of this folder and a line in this table. */
+ * is a row in a file of this folder, named in step.h, and a line in this table. */
 #include "dn/transform.h"
 
 #include <string.h>

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <jpeglib.h>
+#include <jerror.h>
 #include <xxhash.h>
 
 #include "dn/resize.h"
@@ -32,25 +33,52 @@ void dn_conversion_describe(const dn_records_options *options, char *text, size_
 
 /* ---- JPEG ---- */
 
-/* An encoder, where its failures go, and what it has made. */
+/* An encoder, where its failures go, and whose bytes it makes. */
 struct jpeg_writer {
     struct jpeg_compress_struct encoder;
     struct jpeg_error_mgr errors;
     jmp_buf failed;
-    unsigned char *bytes;
-    unsigned long size;
+    struct jpeg_destination_mgr destination;
+    dn_stored_image *image;
 };
+
+enum { FIRST_BYTES = 1 << 14 }; /* room for the JPEG at first */
 
 static void jpeg_fail(j_common_ptr encoder)
 {
     longjmp(((struct jpeg_writer *)encoder)->failed, 1);
 }
 
+static void jpeg_begin(j_compress_ptr encoder)
+{
+    (void)encoder;
+}
+
+/* The buffer is full: twice the room. */
+static boolean jpeg_widen(j_compress_ptr encoder)
+{
+    struct jpeg_writer *const w = (struct jpeg_writer *)encoder;
+    dn_buffer *const b = &w->image->bytes;
+    uint8_t *const more = realloc(b->bytes, 2 * b->size);
+    if (!more)
+        ERREXIT1(encoder, JERR_OUT_OF_MEMORY, 0);
+    w->destination.next_output_byte = more + b->size;
+    w->destination.free_in_buffer = b->size;
+    *b = (dn_buffer){more, 2 * b->size};
+    return TRUE;
+}
+
+static void jpeg_end(j_compress_ptr encoder)
+{
+    struct jpeg_writer *const w = (struct jpeg_writer *)encoder;
+    w->image->size = w->image->bytes.size - w->destination.free_in_buffer;
+}
+
 static void jpeg_write(struct jpeg_writer *w, const dn_pixels *pixels, int quality)
 {
     struct jpeg_compress_struct *const e = &w->encoder;
     jpeg_create_compress(e);
-    jpeg_mem_dest(e, &w->bytes, &w->size);
+    e->dest = &w->destination;
     e->image_width = (JDIMENSION)pixels->width;
     e->image_height = (JDIMENSION)pixels->height;
     e->input_components = 3;
@@ -69,7 +97,15 @@ static void jpeg_write(struct jpeg_writer *w, const dn_pixels *pixels, int quali
 static dn_status encode_jpeg(const dn_pixels *pixels, int quality, const char *name,
                              dn_stored_image *image)
 {
-    struct jpeg_writer w = {.size = 0};
+    dn_buffer *const b = &image->bytes;
+    dn_buffer_free(b); /* whose room is perhaps that of a far larger file */
+    DN_TRY(dn_buffer_grow(b, FIRST_BYTES));
+    struct jpeg_writer w = {.image = image,
+                            .destination = {.next_output_byte = b->bytes,
+                                            .free_in_buffer = b->size,
+                                            .init_destination = jpeg_begin,
+                                            .empty_output_buffer = jpeg_widen,
+                                            .term_destination = jpeg_end}};
     char reason[JMSG_LENGTH_MAX] = "";
     w.encoder.err = jpeg_std_error(&w.errors);
     w.errors.error_exit = jpeg_fail;
@@ -78,11 +114,9 @@ static dn_status encode_jpeg(const dn_pixels *pixels, int quality, const char *n
     else
         w.errors.format_message((j_common_ptr)&w.encoder, reason);
     jpeg_destroy_compress(&w.encoder);
-    dn_buffer_free(&image->bytes);
-    image->bytes = (dn_buffer){w.bytes, w.size};
-    image->size = w.size;
-    DN_CHECK(!reason[0], DN_EINVAL, "%s: cannot make a JPEG of its %d x %d pixels: %s", name,
-             pixels->width, pixels->height, reason);
+    DN_CHECK(!reason[0], w.errors.msg_code == JERR_OUT_OF_MEMORY ? DN_ENOMEM : DN_EINVAL,
+             "%s: cannot make a JPEG of its %d x %d pixels: %s", name, pixels->width,
+             pixels->height, reason);
     return DN_OK;
 }
 

@@ -36,7 +36,8 @@ typedef struct dn_image_info {
     int width, height;
 } dn_image_info;
 
-/* Reads the header. DN_EINVAL: no image, or one of a kind that is refused; DN_ECORRUPT. */
+/* Reads the header. DN_EINVAL: no image, or one of a kind that is refused; DN_ECORRUPT;
+ * DN_ENOMEM. */
 dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info);
 
 /* A rectangle of pixels; its edges may lie within pixels. */
@@ -68,7 +69,7 @@ dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channe
                         size_t *size);
 
 /* pixels(height, width, channels) = those of a PNG of that size, as of so many channels.
- * DN_ECORRUPT says what was found and expected; the caller adds the file's name. */
+ * DN_ECORRUPT says what was found and expected; the caller adds the file's name. DN_ENOMEM. */
 dn_status dn_png_decode(const dn_encoded *file, int height, int width, int channels,
                         uint8_t *pixels);
 

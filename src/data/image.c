@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -172,6 +173,7 @@ static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
     DN_CHECK(r->errors.msg_code != JERR_BAD_PRECISION, DN_EINVAL,
              "%s: found a JPEG of %d bits a sample, expected 8", name, r->errors.msg_parm.i[0]);
     r->errors.format_message((j_common_ptr)&r->decoder, reason);
+    DN_CHECK(r->errors.msg_code != JERR_OUT_OF_MEMORY, DN_ENOMEM, "%s: out of memory", name);
     return dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", name, reason);
 }
 
@@ -191,9 +193,9 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
     if (status == DN_OK)
         *info =
             (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
-    dn_box whole = {0, 0, info->width, info->height};
+    dn_box whole = {0, 0, r.decoder.image_width, r.decoder.image_height};
     if (status == DN_OK && pixels)
-        status = check_part(file->name, part, info->width, info->height);
+        status = check_part(file->name, part, whole.width, whole.height);
     if (status == DN_OK && pixels)
         status = jpeg_pixels(&r, part ? part : &whole, shrink, pixels);
     if (status == DN_OK && r.is_short)
@@ -207,6 +209,7 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
 typedef struct png_reader {
     const dn_encoded *file;
     size_t at;
+    int is_starved; /* there was no memory for it: the file may be sound */
     char reason[128];
 } png_reader;
 
@@ -220,6 +223,20 @@ static void png_refuse(png_structp png, png_const_charp reason)
 static void png_ignore(png_structp png, png_const_charp warning)
 {
     (void)png, (void)warning;
+}
+
+static png_voidp png_allocate(png_structp png, png_alloc_size_t size)
+{
+    png_reader *r = png_get_mem_ptr(png);
+    void *const memory = malloc(size);
+    r->is_starved |= !memory;
+    return memory;
+}
+
+static void png_release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
 }
 
 static void png_take(png_structp png, png_bytep to, size_t size)
@@ -261,7 +278,8 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
                           dn_pixels *pixels)
 {
     png_reader r = {.file = file};
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, png_refuse, png_ignore);
+    png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &r, png_refuse, png_ignore,
+                                               &r, png_allocate, png_release);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     dn_status status;
     if (!info) {
@@ -270,6 +288,7 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
     }
     if (setjmp(png_jmpbuf(png)) != 0) {
         png_destroy_read_struct(&png, &info, NULL);
+        DN_CHECK(!r.is_starved, DN_ENOMEM, "%s: out of memory", file->name);
         return dn_fail(DN_ECORRUPT, "%s: not a sound PNG: %s", file->name, r.reason);
     }
     png_set_read_fn(png, &r, png_take);

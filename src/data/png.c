@@ -2,6 +2,7 @@
 #include "dn/image.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <png.h>
 
@@ -32,11 +33,17 @@ dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channe
                    *shape.message ? shape.message : "out of memory");
 }
 
+/* libpng tells a lack of memory, which says nothing of the file, in words alone. */
+static dn_status png_fault(const png_image *png)
+{
+    return strcasestr(png->message, " memory") ? DN_ENOMEM : DN_ECORRUPT;
+}
+
 dn_status dn_png_decode(const dn_encoded *file, int height, int width, int channels,
                         uint8_t *pixels)
 {
     png_image png = {.version = PNG_IMAGE_VERSION};
-    DN_CHECK(png_image_begin_read_from_memory(&png, file->bytes, file->size), DN_ECORRUPT,
+    DN_CHECK(png_image_begin_read_from_memory(&png, file->bytes, file->size), png_fault(&png),
              "not a PNG: %s", png.message);
     if ((int)png.width != width || (int)png.height != height) {
         png_image_free(&png);
@@ -44,7 +51,7 @@ dn_status dn_png_decode(const dn_encoded *file, int height, int width, int chann
                        png.height, width, height);
     }
     png.format = png_shape(height, width, channels).format;
-    DN_CHECK(png_image_finish_read(&png, NULL, pixels, 0, NULL), DN_ECORRUPT, "damaged PNG: %s",
+    DN_CHECK(png_image_finish_read(&png, NULL, pixels, 0, NULL), png_fault(&png), "damaged PNG: %s",
              png.message);
     return DN_OK;
 }

@@ -1,0 +1,142 @@
+/* Where memory is short a sound image is not called a bad one, and nothing is freed twice: wherever
+ * it ends, decoding and encoding say DN_ENOMEM. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <png.h>
+
+#include "dn/rng.h"
+#include "folder/conversion.h"
+
+enum { WIDTH = 320, HEIGHT = 240, SIDE = 200, ENDLESS = 1 << 30, SKIPPED = 77 };
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define HAS_OWN_MEMORY 1 /* sanitizers bring their own malloc */
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAS_OWN_MEMORY 1
+#endif
+#endif
+
+static int left = ENDLESS; /* the pieces of memory that can be had yet */
+
+#ifndef HAS_OWN_MEMORY
+void *__libc_malloc(size_t size);
+void *__libc_realloc(void *old, size_t size);
+
+static int is_given(void)
+{
+    return left == ENDLESS || (left > 0 && left-- > 0);
+}
+
+/* In place of the system's, in libjpeg and libpng, too. */
+void *malloc(size_t size)
+{
+    return is_given() ? __libc_malloc(size) : NULL;
+}
+
+void *realloc(void *old, size_t size)
+{
+    return is_given() ? __libc_realloc(old, size) : NULL;
+}
+#endif
+
+static uint8_t png_bytes[3 * WIDTH * HEIGHT + 10000];
+static dn_encoded png = {.bytes = png_bytes, .name = "image.png"};
+
+/* Noise, whose JPEG is long. */
+static void make_png(void)
+{
+    static uint8_t pixels[3 * WIDTH * HEIGHT];
+    png_image image = {
+        .version = PNG_IMAGE_VERSION, .width = WIDTH, .height = HEIGHT, .format = PNG_FORMAT_RGB};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)dn_random(1, DN_STREAM_SYNTHETIC, 0, i).word[0];
+    png.size = sizeof png_bytes;
+    assert_true(png_image_write_to_memory(&image, png_bytes, &png.size, 0, pixels, 0, NULL));
+}
+
+/* The PNG as a JPEG. */
+static dn_status convert(dn_stored_image *image)
+{
+    const dn_records_options options = {.short_side = SIDE, .quality = 100};
+    dn_converter converter = {0};
+    int is_turned;
+    dn_status status = dn_buffer_grow(&image->bytes, png.size);
+    if (status == DN_OK) {
+        const dn_encoded file = {image->bytes.bytes, png.size, png.name};
+        memcpy(image->bytes.bytes, png.bytes, png.size);
+        status = dn_convert(&converter, &options, &file, image, &is_turned);
+    }
+    dn_converter_free(&converter);
+    return status;
+}
+
+static dn_status decode(const dn_encoded *file)
+{
+    dn_pixels pixels = {0};
+    const dn_status status = dn_image_decode(file, NULL, 1, &pixels);
+    dn_buffer_free(&pixels.rgb);
+    return status;
+}
+
+/* One piece after the other is refused, until there is enough. */
+static void starve_decoding(const dn_encoded *file)
+{
+    int failures = 0;
+    for (dn_status status = DN_ENOMEM; status != DN_OK; failures++) {
+        left = failures;
+        status = decode(file);
+        left = ENDLESS;
+        if (status != DN_OK)
+            assert_int_equal(status, DN_ENOMEM);
+    }
+    assert_true(failures > 3);
+}
+
+static void test_decoding(void **state)
+{
+    (void)state;
+    dn_stored_image jpeg = {0};
+    assert_int_equal(convert(&jpeg), DN_OK);
+    assert_int_equal(dn_image_format_of(jpeg.bytes.bytes, jpeg.size), DN_IMAGE_JPEG);
+    starve_decoding(&png);
+    starve_decoding(&(dn_encoded){jpeg.bytes.bytes, jpeg.size, "image.jpg"});
+    dn_buffer_free(&jpeg.bytes);
+}
+
+static void test_encoding(void **state)
+{
+    (void)state;
+    dn_stored_image whole = {0}, image = {0};
+    assert_int_equal(convert(&whole), DN_OK);
+    assert_true(whole.size > 1 << 16);
+    int failures = 0;
+    for (dn_status status = DN_ENOMEM; status != DN_OK; failures++) {
+        left = failures;
+        status = convert(&image);
+        left = ENDLESS;
+        if (status != DN_OK)
+            assert_int_equal(status, DN_ENOMEM);
+    }
+    assert_true(failures > 10);
+    assert_true(image.size == whole.size && image.hash == whole.hash);
+    dn_buffer_free(&image.bytes);
+    dn_buffer_free(&whole.bytes);
+}
+
+int main(void)
+{
+#ifdef HAS_OWN_MEMORY
+    return SKIPPED;
+#endif
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_decoding),
+                                       cmocka_unit_test(test_encoding)};
+    make_png();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

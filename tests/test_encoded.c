@@ -330,6 +330,46 @@ static void test_leftovers(void **state)
     assert_true(is_clean());
 }
 
+/* Neither what a link leads to is changed nor what is in another user's folder. */
+static void test_links(void **state)
+{
+    (void)state;
+    node n;
+    char folder[PATH / 2], command[4 * PATH];
+    open_shards(&n);
+    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64,
+             dn_shards_manifest(n.shards)->hash);
+    snprintf(command, sizeof command,
+             "mkdir -p %s kept && echo >kept/mine && touch kept/x.h5 kept/lock && "
+             "ln -s ../kept stage/dn_dist-0123456789abcdef && "
+             "ln -s ../../kept/mine %s/images-train-00000-of-00003.h5.partial",
+             folder, folder);
+    run(command);
+    dn_stage_start(&n.stage, n.shards);
+    usleep(20 * 1000);
+    check_now(n.shards);
+    assert_int_equal(copies(&n), 0);
+    close_node(&n);
+    run("test -s kept/mine && test -e kept/x.h5 && test -e kept/lock");
+    run("rm stage/dn_dist-0123456789abcdef");
+    assert_true(is_clean());
+    snprintf(command, sizeof command, "mkdir stage && ln -s ../kept %s", folder);
+    run(command);
+    open_node(&n);
+    assert_null(n.stage);
+    close_node(&n);
+    run("test -e kept/x.h5 && rm -r stage");
+    if (geteuid() != 0)
+        return;
+    snprintf(command, sizeof command, "mkdir -p %s && chown 1 %s", folder, folder);
+    run(command);
+    open_node(&n);
+    assert_null(n.stage);
+    check_now(n.shards);
+    close_node(&n);
+    run("rm -r stage");
+}
+
 /* No room for a copy, and no folder to be made: the source is read. */
 static void test_no_room(void **state)
 {
@@ -361,9 +401,10 @@ static void test_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),     cmocka_unit_test(test_stage),
-        cmocka_unit_test(test_two_runs), cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_no_room),  cmocka_unit_test(test_changed_bytes), /* the last */
+        cmocka_unit_test(test_read),          cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_two_runs),      cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_links),         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_changed_bytes), /* the last */
     };
     char work[] = "/tmp/dn_encoded_XXXXXX", command[64];
     if (!mkdtemp(work) || chdir(work) != 0) {

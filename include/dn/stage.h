@@ -25,8 +25,8 @@ size_t dn_stage_bytes(const dn_shards *shards);
 dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied);
 
 /* Starts the thread that copies, in one process of a node, after dn_stage_use. *stage is NULL where
- * the folder cannot be made or locked, which is a warning. The caller stops it before he closes the
- * shards. */
+ * the folder cannot be made or locked, or is another user's, which is a warning. The caller stops
+ * it before he closes the shards. */
 void dn_stage_start(dn_stage **stage, dn_shards *shards);
 
 /* Ends the thread and, where nobody else uses the copies, removes them. Sets *stage to NULL and

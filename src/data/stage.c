@@ -50,13 +50,20 @@ dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied)
 
 /* ---- files that are locked ---- */
 
+/* Whether it is a link, or another user's folder, whose links may lead to files of this user. */
+static int is_foreign(const char *folder)
+{
+    struct stat info;
+    return lstat(folder, &info) == 0 && (!S_ISDIR(info.st_mode) || info.st_uid != geteuid());
+}
+
 /* Opens the file, made where it is missing, with a lock of the kind; -1: that failed, with EAGAIN
  * where others have it. Another may remove the file between the two. */
 static int open_locked(const char *path, int kind)
 {
     struct stat ours, there;
     for (;;) {
-        const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        const int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (file < 0)
             return -1;
         const int is_locked = flock(file, kind | LOCK_NB) == 0;
@@ -98,7 +105,8 @@ static void remove_leftovers(const dn_shards *shards)
     for (const struct dirent *entry; list && (entry = readdir(list));) {
         if (strncmp(entry->d_name, FOLDER_PREFIX, strlen(FOLDER_PREFIX)) != 0 ||
             dn_join_path(folder, stage, entry->d_name) != DN_OK ||
-            strcmp(folder, shards->stage) == 0 || dn_join_path(path, folder, LOCK_NAME) != DN_OK)
+            strcmp(folder, shards->stage) == 0 || is_foreign(folder) ||
+            dn_join_path(path, folder, LOCK_NAME) != DN_OK)
             continue;
         const int lock = open_locked(path, LOCK_EX);
         if (lock < 0)
@@ -181,15 +189,14 @@ static dn_status copy_shard(dn_stage *s, const dn_manifest_shard *shard, int *is
     if (*is_busy)
         return DN_OK;
     DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", partial, strerror(errno));
-    dn_status status = pass_file(s, f, copy, -1, NULL); /* there may be one already */
-    if (status == DN_OK || status == DN_STOPPED)
-        unlink(partial);
-    else
+    dn_status status = pass_file(s, f, copy, -1, NULL);
+    const int is_there = status == DN_OK;
+    if (!is_there && status != DN_STOPPED)
         status = fill_copy(s, f, file, partial, copy);
+    if (is_there || status != DN_OK)
+        unlink(partial); /* once: the next of that name may be another run's */
     if (status == DN_OK)
         atomic_store(&s->shards->copied[shard->index], 1);
-    else
-        unlink(partial);
     close(file);
     return status;
 }
@@ -224,19 +231,32 @@ static void *run_stage(void *user)
 
 /* ---- its life ---- */
 
-/* Another run may be removing the folder, so the file may find none to be in. */
-static int lock_folder(const dn_shards *shards)
+/* DN_ENOENT: another run is removing the folder or the lock. One that was made here just now is not
+ * asked whose it is: a file system may give it to another user. */
+static dn_status try_lock(dn_stage *s, const char *path)
+{
+    const char *const folder = s->shards->stage;
+    int made;
+    DN_TRY(dn_make_folders_counted(folder, &made));
+    DN_CHECK(made > 0 || !is_foreign(folder), DN_EIO,
+             "%s: found a link or another user's folder, expected one of this user", folder);
+    s->lock = open_locked(path, LOCK_SH);
+    DN_CHECK(s->lock >= 0, errno == ENOENT || errno == EAGAIN ? DN_ENOENT : DN_EIO,
+             "%s: cannot lock: %s", path, strerror(errno));
+    return DN_OK;
+}
+
+static dn_status lock_folder(dn_stage *s)
 {
     char path[PATH_MAX];
-    int lock = -1;
-    for (int tries = 0; tries < 10 && lock < 0; tries++) {
-        if (tries > 0)
-            usleep(PAUSE_US);
-        if (dn_make_folders(shards->stage) == DN_OK &&
-            dn_join_path(path, shards->stage, LOCK_NAME) == DN_OK)
-            lock = open_locked(path, LOCK_SH);
+    dn_status status = dn_join_path(path, s->shards->stage, LOCK_NAME);
+    if (status == DN_OK)
+        status = try_lock(s, path);
+    for (int tries = 1; tries < 10 && status == DN_ENOENT; tries++) {
+        usleep(PAUSE_US);
+        status = try_lock(s, path);
     }
-    return lock;
+    return status;
 }
 
 static void destroy_stage(dn_stage **stage)
@@ -250,22 +270,28 @@ static void destroy_stage(dn_stage **stage)
     *stage = NULL;
 }
 
+static dn_status start_stage(dn_stage *s)
+{
+    s->piece = malloc(PIECE);
+    s->hash = XXH3_createState();
+    DN_CHECK(s->piece && s->hash, DN_ENOMEM, "out of memory");
+    DN_TRY(lock_folder(s));
+    remove_leftovers(s->shards);
+    const int error = pthread_create(&s->thread, NULL, run_stage, s);
+    DN_CHECK(!error, DN_ENOMEM, "cannot start a thread: %s", strerror(error));
+    return DN_OK;
+}
+
 void dn_stage_start(dn_stage **stage, dn_shards *shards)
 {
     dn_stage *const s = *stage = calloc(1, sizeof *s);
     if (!s)
         return;
     s->shards = shards;
-    s->piece = malloc(PIECE);
-    s->hash = XXH3_createState();
-    s->lock = lock_folder(shards);
-    if (s->piece && s->hash && s->lock >= 0) {
-        remove_leftovers(shards);
-        if (pthread_create(&s->thread, NULL, run_stage, s) == 0)
-            return;
-    }
-    dn_warn("--stage: %s: cannot be made, locked or filled; the shards are read from their source",
-            shards->stage);
+    s->lock = -1;
+    if (start_stage(s) == DN_OK)
+        return;
+    dn_warn("--stage: %s; the shards are read from their source", dn_message());
     destroy_stage(stage);
 }
 

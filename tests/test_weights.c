@@ -129,6 +129,35 @@ static void test_other_shapes_are_refused_by_name(void **state)
     dn_net_destroy(&to);
 }
 
+/* Neither part of the head may be of no class, as the other would then stand alone. */
+static void test_a_head_of_no_class_is_refused(void **state)
+{
+    (void)state;
+    dn_net *from = make_net(4, 1), *to = make_net(4, 2);
+    const dn_view view = dn_net_view(from);
+    for (int head = view.tensor_count - 2; head < view.tensor_count; head++) {
+        dn_named_tensor *const tensors = calloc((size_t)view.tensor_count, sizeof *tensors);
+        int classes;
+        assert_non_null(tensors);
+        for (int i = 0; i < view.tensor_count; i++) {
+            const dn_tensor *const t = &view.tensors[i];
+            snprintf(tensors[i].name, sizeof tensors[i].name, "%s", t->name);
+            tensors[i].rank = t->rank;
+            tensors[i].values = values(from, t);
+            for (int side = 0; side < t->rank; side++)
+                tensors[i].shape[side] = t->shape[side];
+        }
+        assert_non_null(strstr(tensors[head].name, "classifier."));
+        tensors[head].shape[0] = 0;
+        assert_int_equal(dn_weights_take(to, "file", tensors, view.tensor_count, &classes),
+                         DN_ESHAPE);
+        assert_non_null(strstr(dn_message(), "found shape (0"));
+        free(tensors);
+    }
+    dn_net_destroy(&from);
+    dn_net_destroy(&to);
+}
+
 /* ---- files that nobody sound wrote ---- */
 
 typedef struct forgery {
@@ -274,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_other_words_tell_nothing),
         cmocka_unit_test(test_another_number_of_classes_keeps_the_head),
         cmocka_unit_test(test_other_shapes_are_refused_by_name),
+        cmocka_unit_test(test_a_head_of_no_class_is_refused),
         cmocka_unit_test(test_unsound_files_are_refused),
         cmocka_unit_test(test_lengths_beyond_the_file_are_refused),
         cmocka_unit_test(test_unsound_numbers_are_refused),

@@ -1,4 +1,5 @@
 /* A child's results, failures and ends reach its caller. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,10 +106,28 @@ static void test_files_are_left(void **state)
     unlink(name);
 }
 
+static dn_status overwrite_name(void *user)
+{
+    memset(user, 'x', PATH_MAX);
+    _exit(0);
+}
+
+/* A name that the child wrote over has no end, and the bytes behind it are nobody's. */
+static void test_name_without_end(void **state)
+{
+    (void)state;
+    char *const pages = dn_child_pages(2 * PATH_MAX);
+    assert_non_null(pages);
+    assert_int_equal(mprotect(pages + PATH_MAX, PATH_MAX, PROT_NONE), 0);
+    assert_int_equal(dn_child_run(pages, overwrite_name, pages), DN_ECORRUPT);
+    dn_child_pages_free(pages, 2 * PATH_MAX);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pages), cmocka_unit_test(test_failure),
-                                       cmocka_unit_test(test_crash), cmocka_unit_test(test_memory),
-                                       cmocka_unit_test(test_files_are_left)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pages),          cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_crash),          cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_files_are_left), cmocka_unit_test(test_name_without_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

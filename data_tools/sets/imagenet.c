@@ -128,6 +128,7 @@ static dn_status translate_ids(struct scan *s, struct meta *m)
 {
     DN_TRY(dn_mat_check(m->path));
     DN_TRY(dn_child_run(m->path, read_synsets, m));
+    m->path[sizeof m->path - 1] = '\0';
     for (size_t i = 0; i < s->count; i++) {
         int64_t id;
         char *const name = s->list[i].class_name;

@@ -18,12 +18,13 @@
 
 enum { SIDE = 32, CHANNELS = 3, PLANE = SIDE * SIDE, PIXELS = CHANNELS * PLANE, CLASSES = 10 };
 
-/* A file, and what a child process finds in it. */
+/* A file, and where a child process leaves what it finds in it. */
 struct part {
     char path[PATH_MAX];
+    int64_t *found; /* in pages: how many images */
     int64_t count;
-    uint8_t *pixels;  /* (count, CHANNELS, SIDE, SIDE) */
-    uint16_t *labels; /* (count) */
+    uint8_t *pixels;  /* (count, CHANNELS, SIDE, SIDE) in pages */
+    uint16_t *labels; /* (count), too */
 };
 
 /* Information about X, without its values, which the caller frees. */
@@ -94,14 +95,14 @@ static dn_status read_images(mat_t *mat, matvar_t *x, const struct part *p)
 /* In a child process: how many images there are, or where there is room for them, these. */
 static dn_status read_file(void *user)
 {
-    struct part *const p = user;
+    const struct part *const p = user;
     matvar_t *x = NULL;
     mat_t *mat;
     dn_status status = dn_mat_open(&mat, p->path);
     if (status == DN_OK)
         status = find_pixels(mat, p->path, &x);
     if (status == DN_OK && !p->pixels)
-        p->count = x->dims[3] <= INT_MAX ? (int64_t)x->dims[3] : INT_MAX;
+        *p->found = x->dims[3] <= INT_MAX ? (int64_t)x->dims[3] : INT_MAX;
     else if (status == DN_OK)
         status = read_images(mat, x, p);
     Mat_VarFree(x);
@@ -125,6 +126,7 @@ static dn_status load_parts(const dn_raw_set *set, struct part *part, int parts,
     int64_t count = 0;
     for (int i = 0; i < parts; i++) {
         DN_TRY(dn_child_run(part[i].path, read_file, &part[i]));
+        part[i].count = *part[i].found;
         DN_TRY(dn_raw_file_check_count(part[i].path, part[i].count, PIXELS));
         count += part[i].count;
     }
@@ -149,18 +151,20 @@ static dn_status load_svhn(const dn_raw_set *set, const char *folder,
     enum { PARTS = 2 };
     static const int archives[DN_SPLITS][PARTS] = {{0, 2}, {1}};
     const int parts = split == DN_TRAIN && options->extra ? PARTS : 1;
-    struct part *const part = dn_child_pages(PARTS * sizeof *part);
-    DN_CHECK(part, DN_ENOMEM, "%s: out of memory", folder);
+    struct part part[PARTS] = {0};
+    int64_t *const found = dn_child_pages(sizeof *found);
+    DN_CHECK(found, DN_ENOMEM, "%s: out of memory", folder);
     dn_status status = DN_OK;
     for (int i = 0; i < parts && status == DN_OK; i++) {
         const dn_raw_archive *const archive = &set->archive[archives[split][i]];
+        part[i].found = found;
         status = dn_raw_file_find(part[i].path, folder, archive->name);
         if (status == DN_OK)
             status = check_file(&part[i], archive->digest);
     }
     if (status == DN_OK)
         status = load_parts(set, part, parts, images);
-    dn_child_pages_free(part, PARTS * sizeof *part);
+    dn_child_pages_free(found, sizeof *found);
     return status;
 }
 

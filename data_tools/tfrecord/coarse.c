@@ -104,9 +104,10 @@ dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *
         return DN_OK;
     dn_coarse *const c = *coarse = dn_child_pages(bytes);
     DN_CHECK(c, DN_ENOMEM, "%s: out of memory for coarse labels", folder);
-    c->bytes = bytes;
-    DN_TRY(dn_child_run(folder, read_all_coarse, &(struct coarse_work){manifest, folder, c}));
-    return use_coarse(c, manifest, folder);
+    const dn_status status =
+        dn_child_run(folder, read_all_coarse, &(struct coarse_work){manifest, folder, c});
+    c->bytes = bytes; /* where the child went astray, anything may stand there */
+    return status == DN_OK ? use_coarse(c, manifest, folder) : status;
 }
 
 void dn_coarse_free(dn_coarse **coarse)

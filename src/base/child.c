@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,9 +115,9 @@ static dn_status read_report(const char *what, report *r, int ending)
     r->message[sizeof r->message - 1] = '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
         return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
-    return dn_fail(DN_ECORRUPT,
-                   "%s: the library that reads it fails on it (%s), expected a sound file", what,
-                   WIFSIGNALED(ending) ? strsignal(WTERMSIG(ending)) : "it ended early");
+    return dn_fail(
+        DN_ECORRUPT, "%.*s: the library that reads it fails on it (%s), expected a sound file",
+        PATH_MAX - 1, what, WIFSIGNALED(ending) ? strsignal(WTERMSIG(ending)) : "it ended early");
 }
 
 dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)

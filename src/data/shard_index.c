@@ -194,7 +194,7 @@ static dn_status find_encoded(hid_t file, const char *path, int64_t *address, in
     *bytes = H5Sget_simple_extent_npoints(space);
     *address = (int64_t)found;
     const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
-                     found != HADDR_UNDEF && *bytes > 0;
+                     found <= INT64_MAX && *bytes > 0 && *bytes <= INT64_MAX - *address;
     H5Tclose(type);
     H5Sclose(space);
     H5Dclose(set);
@@ -391,9 +391,13 @@ static dn_status make_index(dn_shards *shards, int first, int end)
         shards->place[i].chunk = chunk;
         chunk += dn_shards_most_chunks(shards, &split->shard[i]);
     }
-    p->next = first;
-    while (p->next < end && status == DN_OK)
+    for (int next = first; next < end && status == DN_OK;) {
+        const int begin = p->next = next;
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p, end});
+        next = p->next;
+        if (status == DN_OK && (next <= begin || next > end))
+            status = dn_fail(DN_ECORRUPT, "%s: HDF5 went astray in its shards", shards->folder);
+    }
     chunk = 0;
     for (int i = 0; i < end && status == DN_OK; i++) {
         if (i >= first)

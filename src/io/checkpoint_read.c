@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 
 static const int64_t most_steps = 1000000000000000000; /* as of --max-steps */
 
-struct dn_checkpoint_file { /* in pages that a child fills */
+struct dn_checkpoint_file { /* as a child leaves it in pages */
     char path[PATH_MAX], model[160], optimizer[32], hash[17];
     dn_checkpoint state;
 };
@@ -285,14 +286,17 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
 {
     *file = NULL;
     DN_TRY(check_whole(path));
-    dn_checkpoint_file *const f = *file = dn_child_pages(sizeof *f);
-    DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
-    snprintf(f->path, sizeof f->path, "%s", path);
-    const dn_status status = dn_child_run(path, read_state, f);
-    if (status != DN_OK) {
-        dn_checkpoint_close(file);
-        return status;
-    }
+    dn_checkpoint_file *const pages = dn_child_pages(sizeof *pages);
+    DN_CHECK(pages, DN_ENOMEM, "%s: out of memory", path);
+    snprintf(pages->path, sizeof pages->path, "%s", path);
+    dn_status status = dn_child_run(path, read_state, pages);
+    dn_checkpoint_file *const f = *file = status == DN_OK ? malloc(sizeof *f) : NULL;
+    if (f)
+        *f = *pages; /* which a later child cannot change */
+    else if (status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    dn_child_pages_free(pages, sizeof *pages);
+    DN_TRY(status);
     /* Where a file got the better of HDF5, anything may stand there. */
     END_TEXT(f->model);
     END_TEXT(f->optimizer);
@@ -310,7 +314,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
 
 void dn_checkpoint_close(dn_checkpoint_file **file)
 {
-    dn_child_pages_free(*file, sizeof **file);
+    free(*file);
     *file = NULL;
 }
 

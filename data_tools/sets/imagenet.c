@@ -421,11 +421,12 @@ static dn_status add_listed(struct scan *s)
     return DN_OK;
 }
 
-/* The devkit's archive is unpacked to a folder that is removed again. */
+/* The devkit's archive is unpacked to a folder that is removed again: below the temporary one,
+ * which is this user's alone, as dn_unpack makes its folder anew. */
 static dn_status load_truth(struct scan *s)
 {
     const dn_folder *const f = s->folder;
-    char devkit[PATH_MAX], folder[PATH_MAX];
+    char devkit[PATH_MAX], folder[PATH_MAX], unpacked[PATH_MAX];
     if (is_below(f, s->layout->truth, s->list_path))
         return load_list(s);
     DN_CHECK(is_below(f, s->layout->devkit, devkit), DN_ENOENT,
@@ -433,9 +434,11 @@ static dn_status load_truth(struct scan *s)
              f->source, s->layout->devkit ? s->layout->devkit : s->layout->list);
     DN_TRY(dn_temporary_path(folder, "create_records"));
     DN_CHECK(mkdtemp(folder), DN_EIO, "%s: cannot make it: %s", folder, strerror(errno));
-    dn_status status = dn_unpack(devkit, folder, DEVKIT_BYTES);
+    dn_status status = dn_join_path(unpacked, folder, "devkit");
     if (status == DN_OK)
-        status = dn_join_path(s->list_path, folder, s->layout->truth);
+        status = dn_unpack(devkit, unpacked, DEVKIT_BYTES);
+    if (status == DN_OK)
+        status = dn_join_path(s->list_path, unpacked, s->layout->truth);
     if (status == DN_OK)
         status = load_list(s);
     dn_remove_folder(folder);

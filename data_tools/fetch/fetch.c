@@ -306,9 +306,8 @@ static dn_status open_partial(struct transfer *t)
 /* Whole and checked: under its name from now on. */
 static dn_status name_file(const struct transfer *t)
 {
-    DN_CHECK(fsync(t->file) == 0 && rename(t->partial, t->wanted->path) == 0, DN_EIO,
-             "%s: cannot write: %s", t->wanted->path, strerror(errno));
-    return DN_OK;
+    DN_CHECK(fsync(t->file) == 0, DN_EIO, "%s: cannot write: %s", t->partial, strerror(errno));
+    return dn_file_rename(t->partial, t->wanted->path);
 }
 
 dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count)

@@ -132,16 +132,17 @@ dn_status dn_move_entries(const char *from, const char *folder)
     char old[PATH_MAX], new[PATH_MAX];
     DIR *const list = opendir(from);
     DN_CHECK(list, DN_EIO, "%s: cannot read: %s", from, strerror(errno));
-    dn_status status = DN_OK;
-    syncfs(dirfd(list));
+    dn_status status = syncfs(dirfd(list)) == 0
+                           ? DN_OK
+                           : dn_fail(DN_EIO, "%s: cannot write: %s", from, strerror(errno));
     for (struct dirent *entry; status == DN_OK && (entry = readdir(list));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         status = dn_join_path(old, from, entry->d_name);
         if (status == DN_OK)
             status = dn_join_path(new, folder, entry->d_name);
-        if (status == DN_OK && rename(old, new) != 0)
-            status = dn_fail(DN_EIO, "%s: cannot be put in place: %s", new, strerror(errno));
+        if (status == DN_OK)
+            status = dn_file_rename(old, new);
     }
     closedir(list);
     return status;

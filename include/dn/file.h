@@ -46,6 +46,10 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
 
+/* Gives what is on the disk as `old` the name `path`, which is then on the disk, too, in place of a
+ * file of that name. DN_EIO. */
+dn_status dn_file_rename(const char *old, const char *path);
+
 /* Writes bytes(size) to the open file `path`, from where it stands. DN_EIO. */
 dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size);
 

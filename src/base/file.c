@@ -136,6 +136,14 @@ static int flush_folder(const char *path)
     return error;
 }
 
+dn_status dn_file_rename(const char *old, const char *path)
+{
+    DN_CHECK(rename(old, path) == 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
+    const int error = flush_folder(path);
+    DN_CHECK(!error, DN_EIO, "%s: cannot flush its folder: %s", path, strerror(error));
+    return DN_OK;
+}
+
 dn_status dn_file_write(const char *path, const void *bytes, size_t size)
 {
     return dn_file_write_as(path, DN_PARTIAL, bytes, size);
@@ -146,16 +154,12 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
     char partial[PATH_MAX];
     const int length = snprintf(partial, sizeof partial, "%s%s", path, suffix);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", path);
-    int error = write_bytes(partial, bytes, size);
-    if (!error && rename(partial, path) != 0)
-        error = errno;
-    if (error) {
+    const int error = write_bytes(partial, bytes, size);
+    const dn_status status = error ? dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error))
+                                   : dn_file_rename(partial, path);
+    if (status != DN_OK)
         unlink(partial);
-        return dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
-    }
-    error = flush_folder(path);
-    DN_CHECK(!error, DN_EIO, "%s: cannot flush its folder: %s", path, strerror(error));
-    return DN_OK;
+    return status;
 }
 
 dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size)

@@ -161,7 +161,7 @@ static dn_status name_best(const dn_saver *s, const char *path, const char *byte
     DN_TRY(dn_join_path(best, s->folder, DN_CHECKPOINT_BEST));
     DN_TRY(dn_join_path(link_path, s->folder, DN_CHECKPOINT_BEST DN_PARTIAL));
     unlink(link_path);
-    const int is_linked = link(path, link_path) == 0 && rename(link_path, best) == 0;
+    const int is_linked = link(path, link_path) == 0 && dn_file_rename(link_path, best) == DN_OK;
     unlink(link_path); /* rename leaves it where both are the same file */
     return is_linked ? DN_OK : dn_file_write(best, bytes, count);
 }

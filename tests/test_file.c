@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/json.h"
 #include "trial_files.h"
 
 #define PATH "a/b/file"
@@ -32,6 +33,37 @@ static void test_file_write(void **state)
     assert_non_null(strstr(dn_message(), PATH));
     assert_int_not_equal(access(PATH DN_PARTIAL, F_OK), 0);
     rmdir(PATH);
+    assert_int_equal(mkfifo(PATH, 0666), 0); /* as devices, which root could replace */
+    assert_int_equal(dn_file_write(PATH, "four", 4), DN_EIO);
+    assert_int_equal(unlink(PATH), 0);
+}
+
+static void test_load_most(void **state)
+{
+    (void)state;
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(dn_file_write("file", "four", 4), DN_OK);
+    assert_int_equal(dn_file_load_most("file", 4, &bytes, &size), DN_OK);
+    free(bytes);
+    assert_int_equal(dn_file_load_most("file", 3, &bytes, &size), DN_ECORRUPT);
+    assert_null(bytes);
+    assert_string_equal(dn_message(), "file: found 4 bytes, expected at most 3");
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    json_t *json;
+    assert_int_equal(dn_json_save(json_pack("{s:i}", "a", 7), "json", 0), DN_OK);
+    assert_int_equal(dn_json_load(&json, "json"), DN_OK);
+    assert_int_equal(json_integer_value(json_object_get(json, "a")), 7);
+    json_decref(json);
+    assert_int_equal(dn_json_save(NULL, "json", 0), DN_ENOMEM);
+    assert_int_equal(dn_file_write("json", "{\"a\":1,\n\"a\":2}", 15), DN_OK);
+    assert_int_equal(dn_json_load(&json, "json"), DN_ECORRUPT);
+    assert_null(json);
+    assert_non_null(strstr(dn_message(), "json:2: not valid JSON: duplicate"));
 }
 
 /* Where another process, which had made a/b, removes it, and what the system then says. */
@@ -77,6 +109,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TRIAL_TEST(test_file_write),
+        TRIAL_TEST(test_load_most),
+        TRIAL_TEST(test_json),
         TRIAL_TEST(test_folder_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

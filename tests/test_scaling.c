@@ -358,7 +358,8 @@ static void test_bad_files(void **state)
                    "2^32");
     assert_int_equal(dn_profile_read(&refused, "no such file"), DN_ENOENT);
     assert_int_equal(dn_json_write(json_object(), "no such folder/file"), DN_EIO);
-    assert_string_equal(dn_message(), "no such folder/file: No such file or directory");
+    assert_string_equal(dn_message(),
+                        "no such folder/file: cannot write: No such file or directory");
 }
 
 int main(void)

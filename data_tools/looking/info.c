@@ -211,17 +211,6 @@ static json_t *to_json(const struct info *v)
         split_to_json(v, &v->split[DN_TRAIN]), "test", split_to_json(v, &v->split[DN_TEST]));
 }
 
-static dn_status print_json(const struct info *v, const char *folder)
-{
-    json_t *const root = to_json(v);
-    char *const text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    json_decref(root);
-    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", folder);
-    puts(text);
-    free(text);
-    return DN_OK;
-}
-
 dn_status dn_records_info(const char *folder, int json)
 {
     struct info v = {0};
@@ -229,7 +218,7 @@ dn_status dn_records_info(const char *folder, int json)
     for (int s = 0; s < DN_SPLITS; s++)
         DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
     if (json)
-        status = print_json(&v, folder);
+        status = dn_json_save(to_json(&v), NULL, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     else
         print_text(&v, folder);
 done:

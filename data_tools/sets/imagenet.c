@@ -231,13 +231,7 @@ static dn_status load_list(struct scan *s)
 {
     uint8_t *bytes;
     size_t size;
-    int64_t all;
-    DN_TRY(dn_file_size(s->list_path, &all));
-    DN_CHECK(all <= LIST_BYTES, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes, expected a list of at "
-             "most %d",
-             s->list_path, all, LIST_BYTES);
-    DN_TRY(dn_file_load(s->list_path, &bytes, &size));
+    DN_TRY(dn_file_load_most(s->list_path, LIST_BYTES, &bytes, &size));
     const dn_status status = parse_list(s, (char *)bytes, size);
     free(bytes);
     return status;

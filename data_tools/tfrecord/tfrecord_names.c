@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
+#include "dn/json.h"
 
 enum { MOST_BYTES = 64 << 20, MOST_NAME = 255 };
 
@@ -36,14 +36,10 @@ static int find_beside(char path[PATH_MAX], const char *file, const char *name)
 static dn_status load_lines(const char *path, char **text)
 {
     uint8_t *bytes;
-    int64_t size;
-    size_t loaded;
-    DN_TRY(dn_file_size(path, &size));
-    DN_CHECK(size <= MOST_BYTES, DN_EINVAL, "%s: found %" PRId64 " bytes, expected at most %d",
-             path, size, MOST_BYTES);
-    DN_TRY(dn_file_load(path, &bytes, &loaded));
+    size_t size;
+    DN_TRY(dn_file_load_most(path, MOST_BYTES, &bytes, &size));
     *text = (char *)bytes;
-    DN_CHECK(strlen(*text) == loaded, DN_EINVAL, "%s: found a zero byte, expected lines of text",
+    DN_CHECK(strlen(*text) == size, DN_EINVAL, "%s: found a zero byte, expected lines of text",
              path);
     return DN_OK;
 }
@@ -100,10 +96,9 @@ static dn_status load_names(struct names *n)
 static dn_status load_features(struct names *n)
 {
     static const char *const keys[] = {"label", "image/class/label"};
-    json_error_t error;
-    json_t *const root = json_load_file(n->path, 0, &error);
+    json_t *root;
     const char *text = NULL;
-    DN_CHECK(root, DN_EINVAL, "%s: line %d is not valid JSON: %s", n->path, error.line, error.text);
+    DN_TRY(dn_json_load(&root, n->path));
     for (int i = 0; i < 2 && !text; i++)
         json_unpack(root, "{s:{s:{s:{s:{s:s}}}}}", "featuresDict", "features", keys[i],
                     "classLabel", "numClasses", &text);

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
+#include "dn/json.h"
 #include "making/making.h"
 #include "tfrecord/tfrecord.h"
 
@@ -161,22 +160,14 @@ static json_t *describe_set(const struct export_job *x)
                      "image/encoded", "featureKey", "image/class/label");
 }
 
-static dn_status save_text(const struct export_job *x, const char *name, const char *text,
-                           size_t size)
-{
-    char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, x->options.out, name));
-    return dn_file_write(path, text, size);
-}
-
 /* Takes the JSON. */
 static dn_status save_json(const struct export_job *x, const char *name, json_t *json)
 {
-    char *const text = json_dumps(json, JSON_INDENT(2));
+    char path[PATH_MAX];
+    const dn_status status = dn_join_path(path, x->options.out, name);
+    if (status == DN_OK)
+        return dn_json_save(json, path, JSON_INDENT(2));
     json_decref(json);
-    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", name);
-    const dn_status status = save_text(x, name, text, strlen(text));
-    free(text);
     return status;
 }
 
@@ -184,8 +175,9 @@ static dn_status save_json(const struct export_job *x, const char *name, json_t 
 static dn_status save_names(const struct export_job *x, const char *name, int with_label,
                             const char *const *names, int count)
 {
-    char *text = NULL;
+    char path[PATH_MAX], *text = NULL;
     size_t size = 0;
+    DN_TRY(dn_join_path(path, x->options.out, name));
     FILE *const stream = open_memstream(&text, &size);
     for (int i = 0; stream && i < count; i++) {
         if (with_label)
@@ -194,7 +186,7 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
     }
     const int good = stream && fclose(stream) == 0;
     const dn_status status =
-        good ? save_text(x, name, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", name);
+        good ? dn_file_write(path, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", name);
     free(text);
     return status;
 }

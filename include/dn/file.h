@@ -72,4 +72,7 @@ dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash)
  * failure. As dn_file_open and dn_file_read; DN_ENOMEM. */
 dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size);
 
+/* The same of a file of at most so many bytes; DN_ECORRUPT where it has more. */
+dn_status dn_file_load_most(const char *path, int64_t most, uint8_t **bytes, size_t *size);
+
 #endif

@@ -90,38 +90,24 @@ static json_t *to_json(const results *r, int crops)
                      dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
 }
 
-static dn_status print_json(const results *r, int crops)
-{
-    json_t *const all = to_json(r, crops);
-    char *const text = json_dumps(all, JSON_REAL_PRECISION(9));
-    json_decref(all);
-    DN_CHECK(text, DN_ENOMEM, "memory: found none to print %d classes", r->classes);
-    printf("%s\n", text);
-    free(text);
-    return DN_OK;
-}
-
 /* For reports of the run. */
 static dn_status write_evaluation(const results *r, const dn_options *o,
                                   const dn_transform *transform, int crops)
 {
-    char path[PATH_MAX], *text = NULL;
+    char path[PATH_MAX];
     json_t *const all = to_json(r, crops), *const names = json_array(), *worst = NULL;
     for (int c = 0; c < r->classes; c++)
         json_array_append_new(names, json_string(r->names[c]));
     json_object_set_new(all, "class_names", names);
-    json_object_set_new(all, "checkpoint", json_string(o->checkpoint));
+    json_object_set_new(all, "checkpoint", dn_json_path(o->checkpoint));
     json_object_set_new(all, "weights", json_string(o->weights ? "average" : "trained"));
-    json_object_set_new(all, "data", json_string(o->data));
+    json_object_set_new(all, "data", dn_json_path(o->data));
     dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
     json_object_set_new(all, "worst", worst);
     if (status == DN_OK)
         status = dn_join_path(path, r->folder, DN_EVALUATION_NAME);
-    if (status == DN_OK && !(text = json_dumps(all, JSON_REAL_PRECISION(9))))
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
     if (status == DN_OK)
-        status = dn_file_write(path, text, strlen(text));
-    free(text);
+        return dn_json_save(all, path, JSON_REAL_PRECISION(9));
     json_decref(all);
     return status;
 }
@@ -149,7 +135,7 @@ static void print_classes(const results *r)
 static dn_status print_results(const results *r, const dn_options *o, int crops)
 {
     if (o->json)
-        return print_json(r, crops);
+        return dn_json_save(to_json(r, crops), NULL, JSON_REAL_PRECISION(9));
     printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", r->images->count,
            r->scores.top1, r->scores.top5, r->scores.loss);
     printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, BINS,
@@ -178,9 +164,6 @@ static dn_status write_samples(const results *r, const char *path)
 /* What is told of the results, by one rank. */
 static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
-    dn_manifest *data;
-    DN_TRY(dn_manifest_load(&data, o->data));
-    r->names = data->class_names;
     r->confusion = calloc((size_t)r->classes * (size_t)r->classes, sizeof *r->confusion);
     dn_status status =
         r->confusion ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d classes", r->classes);
@@ -196,7 +179,6 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
     if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
         dn_warn("%s", dn_message());
     free(r->confusion);
-    free(data);
     return status;
 }
 
@@ -258,7 +240,10 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_split *test
 {
     const dn_source *const images = &test->images;
     const int crops = o->crops ? TEN_CROPS : 1;
-    results r = {.images = images, .folder = folder, .classes = dn_net_view(net).spec->classes};
+    results r = {.images = images,
+                 .folder = folder,
+                 .names = dn_shards_manifest(test->shards)->class_names,
+                 .classes = dn_net_view(net).spec->classes};
     r.samples = calloc((size_t)images->count, sizeof *r.samples);
     dn_status status =
         r.samples ? DN_OK

@@ -2,15 +2,13 @@
  * and products of them do not overflow. */
 #include "planning/profile.h"
 
-#include <errno.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "dn/json.h"
 #include "dn/layer_info.h"
 
 enum { VERSION = 1, MOST_STAGES = 1 << 20 };
@@ -123,11 +121,9 @@ dn_status dn_profile_decode(dn_profile *p, json_t *json, const char *name)
 
 dn_status dn_profile_read(dn_profile *profile, const char *path)
 {
-    json_error_t error;
+    json_t *json;
     *profile = (dn_profile){0};
-    DN_CHECK(access(path, R_OK) == 0, DN_ENOENT, "%s: %s", path, strerror(errno));
-    json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    DN_CHECK(json != NULL, DN_ECORRUPT, "%s:%d: %s", path, error.line, error.text);
+    DN_TRY(dn_json_load(&json, path));
     return dn_profile_decode(profile, json, path);
 }
 
@@ -140,13 +136,6 @@ void dn_profile_destroy(dn_profile *profile)
 
 dn_status dn_json_write(json_t *object, const char *path)
 {
-    const char *name = path ? path : "standard output";
-    DN_CHECK(object != NULL, DN_ENOMEM, "%s: out of memory for the results", name);
-    errno = 0;
-    const int failed =
-        path ? json_dump_file(object, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9))
-             : json_dumpf(object, stdout, JSON_REAL_PRECISION(6)) || puts("") < 0 || fflush(stdout);
-    json_decref(object);
-    DN_CHECK(!failed, DN_EIO, "%s: %s", name, errno ? strerror(errno) : "not written");
-    return DN_OK;
+    return dn_json_save(object, path,
+                        path ? JSON_INDENT(1) | JSON_REAL_PRECISION(9) : JSON_REAL_PRECISION(6));
 }

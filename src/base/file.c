@@ -153,7 +153,10 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
 {
     char partial[PATH_MAX];
     const int length = snprintf(partial, sizeof partial, "%s%s", path, suffix);
+    struct stat info;
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", path);
+    DN_CHECK(stat(path, &info) != 0 || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode), DN_EIO,
+             "%s: found a device or pipe, expected a file or none", path);
     const int error = write_bytes(partial, bytes, size);
     const dn_status status = error ? dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error))
                                    : dn_file_rename(partial, path);
@@ -231,9 +234,17 @@ dn_status dn_file_hash(int file, const char *path, int64_t size, uint64_t *hash)
 
 dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
 {
+    return dn_file_load_most(path, INT64_MAX, bytes, size);
+}
+
+dn_status dn_file_load_most(const char *path, int64_t most, uint8_t **bytes, size_t *size)
+{
     int file;
     int64_t found = 0;
     dn_status status = dn_file_open(path, &file, &found);
+    if (status == DN_OK && found > most)
+        status = dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %" PRId64,
+                         path, found, most);
     *size = (size_t)found;
     *bytes = status == DN_OK ? malloc(*size + 1) : NULL;
     if (*bytes)

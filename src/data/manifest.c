@@ -418,16 +418,10 @@ static dn_status tell_missing(dn_status status, const char *folder)
 dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
 {
     char path[PATH_MAX];
-    int64_t bytes;
     *text = NULL;
     DN_TRY(dn_join_path(path, folder, file_name));
-    const dn_status status = dn_file_size(path, &bytes);
-    if (status == DN_ENOENT)
-        return tell_missing(status, folder);
-    DN_TRY(status);
-    DN_CHECK(bytes <= DN_MANIFEST_BYTES, DN_ECORRUPT,
-             "%s: found %" PRId64 " bytes, expected at most %d", path, bytes, DN_MANIFEST_BYTES);
-    return dn_file_load(path, text, size);
+    const dn_status status = dn_file_load_most(path, DN_MANIFEST_BYTES, text, size);
+    return status == DN_ENOENT ? tell_missing(status, folder) : status;
 }
 
 dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,

@@ -51,6 +51,7 @@ typedef struct dn_optimizer {
     const char *name;
     dn_optimizer_settings defaults;              /* of what it reads, where none was chosen */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names, as PyTorch's; NULL behind the last */
+    unsigned squares; /* bits: which of them are averages of squares, so 0 or more */
     void (*update)(const dn_update *update);
 } dn_optimizer;
 

@@ -179,11 +179,11 @@ static dn_status check_batches_tracked(const dn_checkpoint_file *f, hid_t file, 
     return DN_OK;
 }
 
-/* A group's tensors into `parameters` and, unless it is NULL, into `running`. */
+/* A group's tensors, 0 or more where they are of squares, into `parameters` and, unless it is NULL,
+ * into `running`. */
 static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char *group,
-                            const dn_view *net, float *parameters, float *running)
+                            int is_squares, const dn_view *net, float *parameters, float *running)
 {
-    const int is_squares = strstr(group, "sq") != NULL; /* exp_avg_sq, square_avg */
     char name[DN_TENSOR_PATH];
     for (int i = 0; i < net->tensor_count; i++) {
         const dn_tensor *t = &net->tensors[i];
@@ -209,7 +209,7 @@ static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const char 
     int expected = net->tensor_count;
     for (int i = 0; i < net->tensor_count; i++)
         expected += net->tensors[i].kind == DN_RUNNING_VAR; /* its num_batches_tracked */
-    DN_TRY(read_group(f, file, group, net, parameters, running));
+    DN_TRY(read_group(f, file, group, 0, net, parameters, running));
     H5Gget_info_by_name(file, group, &info, H5P_DEFAULT);
     DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
              "%s: found %d tensors (model %s), expected %d (model %s)", f->path, (int)info.nlinks,
@@ -249,8 +249,8 @@ static dn_status read_vectors(void *user)
                       l->net.parameters, l->net.running));
     for (int i = 0; optimizer && optimizer->states[i]; i++) {
         snprintf(group, sizeof group, "optimizer/%s", optimizer->states[i]);
-        DN_TRY(read_group(l->f, file, group, &l->net, l->state.vectors + (size_t)i * l->state.count,
-                          NULL));
+        DN_TRY(read_group(l->f, file, group, optimizer->squares >> i & 1, &l->net,
+                          l->state.vectors + (size_t)i * l->state.count, NULL));
     }
     return l->state.average != NULL ? read_average(l, file) : DN_OK;
 }

@@ -79,4 +79,5 @@ const dn_optimizer ISA(dn_lamb) = {
     .name = "lamb",
     .defaults = {.rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6},
     .states = {"exp_avg", "exp_avg_sq"},
+    .squares = 1 << 1,
     .update = ISA(update_lamb)};

@@ -84,7 +84,7 @@ extern const dn_raw_set *const dn_raw_sets[];
 int dn_raw_set_search(const dn_raw_set *set, const char *folder, char source[PATH_MAX]);
 
 /* The same, after getting the files where --download asks for it. DN_ENOENT says where to get them;
- * otherwise as dn_fetch and dn_unpack. */
+ * otherwise as dn_fetch_file and dn_unpack. */
 dn_status dn_raw_set_find(const dn_raw_set *set, const dn_records_options *options,
                           char source[PATH_MAX]);
 

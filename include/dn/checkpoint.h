@@ -46,7 +46,7 @@ typedef struct dn_checkpoint {
  * A saver writes checkpoints while training goes on: training stops for as long as it takes to copy
  * the vectors. One thread at a time uses it. The HDF5 library is not thread-safe: from
  * dn_saver_start to the end of dn_saver_wait no other thread may call it. All but dn_saver_create
- * accept NULL and then do nothing, for ranks that do not save.
+ * and dn_saver_rescue accept NULL and then do nothing, for ranks that do not save.
  */
 typedef struct dn_saver dn_saver;
 
@@ -83,8 +83,7 @@ void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t ste
 
 /* Moves the folder's checkpoints of later steps than `step`, below 0 all of them, the metrics and
  * TensorBoard's events, to a new folder old-N in it, with one line that says so: a run is to go
- * another way from there.
- * DN_OK also when there are none. */
+ * another way from there. DN_OK also when there are none. */
 dn_status dn_checkpoint_set_aside(const char *folder, int64_t step);
 
 /* text = "; runs there: FOLDER/A, FOLDER/B and 3 more" of those in a folder that is none itself, or
@@ -119,6 +118,7 @@ dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
 
 /* The same for averaged weights alone: DN_ESHAPE where there are none. */
 dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
+
 /* *manifest = the data set that the run learnt from, without its files, to be freed by the caller;
  * NULL where the file has none, as those of earlier versions. As dn_manifest_parse. */
 dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);

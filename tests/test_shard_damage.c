@@ -21,8 +21,8 @@ static void test_missing(void **state)
 {
     (void)state;
     dn_shards *shards;
-    made_up_expect(dn_shards_open(&shards, "/nonexistent", DN_TRAIN), DN_ENOENT,
-                   "/nonexistent/dataset.json", "create_records");
+    made_up_expect(dn_shards_open(&shards, "nowhere", DN_TRAIN), DN_ENOENT, "nowhere/dataset.json",
+                   "create_records");
     assert_int_equal(unlink(SECOND), 0);
     made_up_expect(made_up_read(), DN_ENOENT, SECOND, "No such file");
 }

@@ -215,6 +215,7 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
 /* Memory for a message: a few bytes on the wire may ask for many times as much. */
 struct budget {
     size_t left;
+    int is_starved; /* the system had none for it: the record may be sound */
 };
 
 static void *allocate_within(void *user, size_t size)
@@ -223,7 +224,9 @@ static void *allocate_within(void *user, size_t size)
     if (size > budget->left)
         return NULL;
     budget->left -= size;
-    return malloc(size);
+    void *const memory = malloc(size);
+    budget->is_starved |= !memory;
+    return memory;
 }
 
 static void free_within(void *user, void *pointer)
@@ -234,10 +237,11 @@ static void free_within(void *user, void *pointer)
 
 dn_status dn_example_unpack(dn_example *e, const uint8_t *record, size_t size)
 {
-    struct budget budget = {16 * size + (1 << 20)};
+    struct budget budget = {.left = 16 * size + (1 << 20)};
     ProtobufCAllocator allocator = {allocate_within, free_within, &budget};
     Tensorflow__Example *const message = tensorflow__example__unpack(&allocator, size, record);
     *e = (dn_example){.message = message};
+    DN_CHECK(message || !budget.is_starved, DN_ENOMEM, "out of memory");
     DN_CHECK(message, DN_ECORRUPT, "found %zu bytes that are no tf.train.Example", size);
     return read_features(e, message);
 }

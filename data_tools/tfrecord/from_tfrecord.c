@@ -83,8 +83,8 @@ static dn_status read_record(const dn_record_set *set, const dn_record *r, struc
     d->buffer = t.buffer;
     DN_TRY(status);
     dn_example_free(&d->example);
-    DN_CHECK(dn_example_unpack(&d->example, data ? data : d->buffer.bytes, size) == DN_OK,
-             DN_ECORRUPT, "%s: %s", d->name, dn_message());
+    const dn_status unpacked = dn_example_unpack(&d->example, data ? data : d->buffer.bytes, size);
+    DN_CHECK(unpacked == DN_OK, unpacked, "%s: %s", d->name, dn_message());
     return DN_OK;
 }
 

@@ -165,7 +165,11 @@ static dn_status scan_record(dn_record_set *set, int file, const dn_record *plac
         record.fault = strdup(dn_message());
         status = DN_OK;
     }
-    return status == DN_OK ? add_record(f, record) : status;
+    if (status == DN_OK)
+        status = add_record(f, record);
+    if (status != DN_OK)
+        free(record.fault);
+    return status;
 }
 
 /* All records that are whole before the file's end; `ends` says that no more bytes will come. */

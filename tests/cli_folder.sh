@@ -156,6 +156,10 @@ cut() {
     return "$status"
 }
 many whole >out 2>&1 || fail "many" out
+# What a shell runs in the background ignores SIGINT, and goes on doing so.
+"$records" FOLDER --source many --out deaf --shards 50 --short-side 100 >out 2>&1 &
+until [[ -e deaf/making.journal ]] || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
+kill -INT $! && wait $! || fail "SIGINT in the background" out
 [[ ! -e whole/making.journal ]] || fail "the journal stays"
 status=0
 cut KILL parts 00003 || status=$?

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,27 +225,33 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
 
 /* ---- signals ---- */
 
-/* What a handler can reach is global: the signal that was caught. */
-static volatile sig_atomic_t caught;
+/* What a handler can reach is global: the signal that was caught. All threads read it. */
+static atomic_int caught;
 
 static void keep_signal(int signal)
 {
     caught = signal;
 }
 
-/* The second signal of a kind has its usual effect. */
+/* The second signal of a kind has its usual effect. One that was ignored at the start, as shells
+ * have it of what runs in the background, still is. */
 static void set_handlers(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    static const int signals[] = {SIGINT, SIGTERM};
+    const struct sigaction action = {.sa_handler = handler,
+                                     .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction old;
     caught = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
 }
 
 dn_status dn_making_check_stop(const dn_making *m)
 {
-    DN_CHECK(!caught, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", m->options->out,
-             sigabbrev_np(caught));
+    const int signal = caught;
+    DN_CHECK(!signal, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", m->options->out,
+             sigabbrev_np(signal));
     return DN_OK;
 }
 

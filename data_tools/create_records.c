@@ -71,22 +71,38 @@ static dn_status inspect(char **word, const dn_records_options *options)
     return dn_records_inspect(word[0], options);
 }
 
-/* Of a folder those files that are called so. */
+/* The files of the folder that are called so, whatever characters its own name has. */
+static dn_status find_tfrecords(const char *folder, glob_t *found)
+{
+    char literal[PATH_MAX], pattern[PATH_MAX];
+    size_t used = 0;
+    for (const char *c = folder; *c && used + 2 < sizeof literal; c++) {
+        if (strchr("*?[\\", *c))
+            literal[used++] = '\\';
+        literal[used++] = *c;
+    }
+    literal[used] = '\0';
+    DN_TRY(dn_join_path(pattern, literal, "*tfrecord*"));
+    DN_CHECK(glob(pattern, 0, NULL, found) == 0, DN_ENOENT,
+             "%s: found no file with \"tfrecord\" in its name, expected TFRecords", folder);
+    return DN_OK;
+}
+
 static dn_status from_tfrecord(char **word, const dn_records_options *options)
 {
-    char out[PATH_MAX], pattern[PATH_MAX];
+    char out[PATH_MAX];
     int made, words = 0;
     glob_t inside = {0};
+    dn_status status = DN_OK;
     while (word[words])
         words++;
     if (words == 1 && dn_is_folder(word[0])) {
-        DN_TRY(dn_join_path(pattern, word[0], "*tfrecord*"));
-        DN_CHECK(glob(pattern, 0, NULL, &inside) == 0, DN_ENOENT,
-                 "%s: found no file with \"tfrecord\" in its name, expected TFRecords", word[0]);
+        status = find_tfrecords(word[0], &inside);
         words = (int)inside.gl_pathc;
         word = inside.gl_pathv;
     }
-    const dn_status status = dn_from_tfrecord(words, word, options, out, &made);
+    if (status == DN_OK)
+        status = dn_from_tfrecord(words, word, options, out, &made);
     globfree(&inside);
     return status != DN_OK ? status : print_summary(out, made ? "written" : "already complete");
 }

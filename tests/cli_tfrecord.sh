@@ -46,6 +46,8 @@ converted large "large.records, 3 classes, encoded images" large/train* large/te
 
 # Options
 accepted "train 27 in 1 shards, test 3 in 1" from-tfrecord drawn/all.tfrecord --out drawn.records
+mkdir 'drawn[1]*' && cp drawn/all.tfrecord 'drawn[1]*'
+accepted "train 27 in 1 shards, test 3 in 1" from-tfrecord 'drawn[1]*' --out odd.records
 accepted "train 15 in 1 shards, test 15 in 1" from-tfrecord drawn/all.tfrecord --out half \
     --val-fraction 0.5 --seed 2
 refused "nothing is to be drawn" from-tfrecord slim/*.tfrecord --val-fraction 0.5

@@ -216,25 +216,36 @@ static dn_status check_out(struct export_job *x)
     return DN_OK;
 }
 
+/* *lacks: there are files to be made, for which the shards are opened. */
+static dn_status load_records(struct export_job *x, int *lacks)
+{
+    DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
+    find_prefix(x);
+    *lacks = lacks_file(x);
+    for (int s = 0; *lacks && s < DN_SPLITS; s++)
+        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
+    return dn_coarse_load(&x->coarse, x->making.manifest, x->folder);
+}
+
 static dn_status export_records(struct export_job *x)
 {
-    int lock = -1;
+    int lock = -1, made = 0, lacks;
     dn_status status;
-    DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
+    dn_manifest *there; /* as they are before the lock, when others may still make them anew */
+    DN_TRY(dn_manifest_load(&there, x->folder));
+    free(there);
     DN_TRY(check_out(x));
-    find_prefix(x);
-    const int lacks = lacks_file(x);
-    for (int s = 0; lacks && s < DN_SPLITS; s++)
-        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
-    DN_TRY(dn_coarse_load(&x->coarse, x->making.manifest, x->folder));
-    DN_TRY(dn_make_folders(x->options.out));
+    DN_TRY(dn_make_folders_counted(x->options.out, &made));
     DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
+    DN_TRY_OR_DONE(load_records(x, &lacks));
     if (lacks)
         DN_TRY_OR_DONE(export_shards(x));
     DN_TRY_OR_DONE(save_side_files(x));
 done:
     if (lock >= 0)
         close(lock);
+    if (status != DN_OK)
+        dn_remove_folders(x->options.out, made);
     return status;
 }
 

@@ -81,7 +81,7 @@ refused "a longer command" "did you mean 'eval'" evaluate
 refused "unknown option for a command" "did you mean '--version'" --versoin
 refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" train --epoch 3
 refused "an option by its help" "--learning_rate: .*did you mean '--lr'" train --learning_rate=1
-refused "one dash" "'-lr', .*did you mean '--lr'" train -lr 1
+refused "one dash" "-lr: .*did you mean '--lr'" train -lr 1
 refused "help of no command" "did you mean 'train'" help trian
 refused "a folder to resume from" "--resume: found no file '$tmp'" train "${small[@]}" --resume "$tmp"
 refused "no value" "--epochs.*found.*expected" train --epochs

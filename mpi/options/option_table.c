@@ -7,7 +7,6 @@
  */
 #include "options/options.h"
 
-#include "dn/program.h"
 #include "dn/schedule.h"
 #include "dn/spec.h"
 #include "dn/weights.h"
@@ -27,18 +26,34 @@ enum {
     ALONE = DN_COMMAND_ALONE
 };
 
+/* A model and kernels are looked for, for their faults alone: these come before the data's. */
+static dn_status check_model(const char *text)
+{
+    dn_spec spec;
+    return dn_spec_parse(&spec, text);
+}
+
+static dn_status check_isa(const char *text)
+{
+    const dn_kernels *kernels;
+    return dn_kernels_select(&kernels, text);
+}
+
 /* clang-format off */
 #define FIELD(name) offsetof(dn_options, name), sizeof((dn_options *)NULL)->name
-#define TEXT(field, argument) DN_TEXT, FIELD(field), 0, 0, argument, NULL, NULL
-#define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), min, max, argument, NULL, NULL
-#define REAL(field, min, max, argument) DN_REAL, FIELD(field), min, max, argument, NULL, NULL
+#define CHECKED(field, argument, check) DN_TEXT, FIELD(field), 0, 0, argument, NULL, NULL, NULL, check
+#define TEXT(field, argument) CHECKED(field, argument, NULL)
+#define NUMBER(min, max, argument) min, max, argument, NULL, NULL, NULL, NULL
+#define WHOLE(field, min, max, argument) DN_WHOLE, FIELD(field), NUMBER(min, max, argument)
+#define REAL(field, min, max, argument) DN_REAL, FIELD(field), NUMBER(min, max, argument)
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, DN_TRUTH_WORDS, NULL, NULL
-#define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NAMES(__VA_ARGS__), NULL
-#define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, name
+#define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
+#define REQUEST(field) DN_REQUEST, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
+#define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
+#define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
 const dn_option dn_option_table[] = {
-    {"model", "Model", STEP | TRAINED, TEXT(model, "NAME"), "densenet-bc-100-12", DN_FIXED,
+    {"model", "Model", STEP | TRAINED, CHECKED(model, "NAME", check_model), "densenet-bc-100-12", DN_FIXED,
      "a model's name or written form, see below; checkpoints know their own"},
     {"size", "Model", STEP | TRAINED, WHOLE(size, 0, DN_MAX_SIDE, "N"), "0", DN_FIXED,
      "image height and width; 0: from the data, or the model's own"},
@@ -243,13 +258,13 @@ const dn_option dn_option_table[] = {
      "weights, sums and statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
      "least memory: bottleneck and stem maps are recomputed in the backward pass"},
-    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, TEXT(isa, "NAME"), "", DN_FREE,
+    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | PLAN, CHECKED(isa, "NAME", check_isa), "", DN_FREE,
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "a rank silent for so long is lost and ends the job; 0: wait for ever"},
-    {"help", "Machine", ALL | ALONE, SWITCH(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL | ALONE, SWITCH(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | ALONE, REQUEST(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | ALONE, REQUEST(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

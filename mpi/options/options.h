@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "dn/option.h"
 #include "training/run.h"
 
 /* The commands, as bits: a row of the table names those that have the option. */
@@ -42,9 +43,6 @@ typedef enum dn_rate_scaling {
 typedef enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_SAFETENSORS, DN_FORMAT_ONNX } dn_format;
 
 enum { DN_PATH_SIZE = PATH_MAX };
-
-/* Bit i: option i of the table. */
-typedef unsigned __int128 dn_option_set;
 
 /* Every option of every command; those of other commands hold their defaults. A choice is the index
  * of its name; the enum that names it stands beside it. */
@@ -127,7 +125,7 @@ typedef struct dn_command {
 
 /* Sets the defaults, then what `argv` (argc strings, those behind the command's name), the --config
  * file and the --recipe say; the former win, and of an option given twice the last. DN_EINVAL names
- * the option (or file:line), what was found and what was expected.. The caller frees the words. Of
+ * the option (or file:line), what was found and what was expected. The caller frees the words. Of
  * commands that use a trained net the first word is --checkpoint where that is not given. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
@@ -150,33 +148,14 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
 /* ---- the table ---- */
 
-typedef enum dn_option_kind { DN_TEXT, DN_WHOLE, DN_REAL, DN_SWITCH, DN_CHOICE } dn_option_kind;
-
-/* How an option bears on a checkpoint. */
+/* How an option bears on a checkpoint: its row's tag. */
 typedef enum dn_bearing {
     DN_FREE,    /* not on the weights: not recorded */
     DN_DECIDES, /* on the weights: recorded, may be changed when a run resumes */
     DN_FIXED    /* on the net or the position in the data: recorded, may not be changed */
 } dn_bearing;
 
-/* The name at `index` of another module's table; NULL past its end. */
-typedef const char *dn_name_fn(int index);
-
-typedef struct dn_option {
-    const char *name, *group;
-    int commands; /* their bits */
-    dn_option_kind kind;
-    size_t offset, size;      /* of the field in dn_options */
-    double min, max;          /* of a number */
-    const char *argument;     /* of text or a number, as --help shows it; a switch's words */
-    const char *const *names; /* of a choice, up to a NULL ... */
-    dn_name_fn *choice;       /* ... or where a choice's come from */
-    const char *initial;      /* default */
-    dn_bearing bearing;
-    const char *help;
-} dn_option;
-
-/* The table; a row without a name ends it. */
+/* The table; a row without a name ends it. Its takers are dn_command_bits. */
 extern const dn_option dn_option_table[];
 
 #endif

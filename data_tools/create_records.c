@@ -145,11 +145,12 @@ static void print_help(void)
            "NAME             default DIR of --out\n");
     for (const dn_raw_set *const *set = dn_raw_sets; *set; set++)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
-    printf("  %-14s data/ and the name of --source: any tree of class folders\n"
-           "\n"
-           "options; 'create_records NAME --help' lists those of one alone\n",
-           folder_name);
-    dn_records_options_print(DN_FOR_ALL);
+    printf(
+        "  %-14s data/ and the name of --source: any tree of class folders\n"
+        "\n"
+        "options; 'create_records NAME --help' lists those of one alone; defaults in [brackets]\n",
+        folder_name);
+    dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
     printf(
         "\n"
         "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
@@ -242,8 +243,8 @@ static dn_status print_help_of(const char *name)
                set ? set->info.dataset : folder_name,
                set ? "this data set" : "any tree of class folders",
                set ? set->folder : "data/ and the name of --source");
-    printf("\noptions\n");
-    dn_records_options_print(use_of(command, set));
+    printf("\noptions; defaults in [brackets]\n");
+    dn_option_print(stdout, dn_records_option_table, use_of(command, set));
     return DN_OK;
 }
 
@@ -273,18 +274,19 @@ static dn_status run_arguments(int argc, char **argv)
     dn_records_options options;
     DN_TRY(dn_records_options_parse(argc, argv, &options));
     omp_set_num_threads(options.jobs);
-    if (optind < argc && strcmp(argv[optind], "help") == 0) { /* "create_records help verify" */
+    char **word = options.word;
+    if (*word && strcmp(*word, "help") == 0) { /* "create_records help verify" */
         options.help = 1;
-        optind++;
+        word++;
     }
-    if (options.help && optind < argc)
-        return print_help_of(argv[optind]);
+    if (options.help && *word)
+        return print_help_of(*word);
     if (options.help)
         print_help();
     else if (options.version)
         printf("create_records %s\n", dn_version());
     else
-        return run_words(argc - optind, argv + optind, &options);
+        return run_words(options.words, word, &options);
     return DN_OK;
 }
 

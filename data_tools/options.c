@@ -1,280 +1,143 @@
 /* The options of create_records; see options.h. */
 #include "options.h"
 
-#include <ctype.h>
-#include <getopt.h>
-#include <inttypes.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
 #include <omp.h>
 
 #include "dn/limits.h"
-#include "dn/program.h"
 
-typedef enum kind {
-    FLAG,     /* int, 1, or as a word of dn_parse_truth says */
-    TEXT,     /* const char * */
-    INTEGER,  /* int from `min` to `max` */
-    OPTIONAL, /* int from 1 to `max`, or where no number follows, `min` */
-    WHOLE,    /* int64_t from `min` to `max` */
-    FRACTION, /* double between 0 and 1 */
-    CHOICE    /* int, the number of a word of `argument`, which has '|' between them */
-} kind;
+#define FOR(use) .takers = use
+#define FIELD(member)                                                                              \
+    .offset = offsetof(dn_records_options, member),                                                \
+    .size = sizeof(((dn_records_options *)NULL)->member)
+#define WORD(member, word) .kind = DN_WORD, FIELD(member), .argument = word
+#define WHOLE(member, least, most, word)                                                           \
+    .kind = DN_WHOLE, FIELD(member), .min = least, .max = most, .argument = word
+#define FRACTION(member, word) .kind = DN_BETWEEN, FIELD(member), .max = 1, .argument = word
+/* clang-format off */
+#define CHOICE(member, ...)                                                                        \
+    .kind = DN_CHOICE, FIELD(member), .names = (const char *const[]){__VA_ARGS__, NULL}
+/* clang-format on */
+#define SWITCH(member)  .kind = DN_SWITCH, FIELD(member), .bare = "1"
+#define REQUEST(member) .kind = DN_REQUEST, FIELD(member), .bare = "1"
 
-typedef struct row {
-    const char *name;
-    const char *argument; /* in --help */
-    int use;              /* who takes it */
-    kind kind;
-    size_t place; /* in dn_records_options */
-    int64_t min, max;
-    const char *help; /* lines */
-} row;
-
-#define PLACE(member) offsetof(dn_records_options, member)
-
-static const row rows[] = {
-    {"source", "DIR", DN_FOR_SETS, TEXT, PLACE(source), 0, 0,
-     "folder of the raw data set, or the one above it (default: the\n"
-     "current folder, $DN_SOURCE_DIR, a Debian package's, then that\n"
-     "of --download);\n"
-     "of FOLDER, class folders with JPEG and PNG files, or train and\n"
-     "val, or train and test, that hold class folders"},
-    {"out", "DIR", DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD, TEXT, PLACE(out), 0, 0,
-     "folder of the records, or of to-tfrecord's files, made where it is\n"
-     "missing"},
-    {"shards", "N", DN_FOR_SETS | DN_FROM_TFRECORD, INTEGER, PLACE(shards), 1, 99999,
-     "shards of the train split, 1 to 99999 (default 4, of encoded\n"
-     "images one for each 64 MB); the test split gets a number in\n"
-     "proportion"},
-    {"level", "Z", DN_FOR_SETS | DN_FROM_TFRECORD, INTEGER, PLACE(zstd_level), 1, 22,
-     "zstd level of pixels, 1 to 22 (default 6)"},
-    {"classes", "A,B", DN_FOR_SETS, TEXT, PLACE(classes), 0, 0, "only these classes"},
-    {"limit", "N", DN_FOR_SETS, WHOLE, PLACE(limit), 1, UINT32_MAX,
-     "at most N images a class and split, the first by name or in\n"
-     "the authors' files"},
-    {"val-fraction", "F", DN_FOR_SETS | DN_FROM_TFRECORD, FRACTION, PLACE(val_fraction), 0, 0,
-     "of each class of the train split is drawn for the test split,\n"
-     "and the set's own test split left out; of FOLDER where it has no\n"
-     "folder for it, of TFRecords where no file is one (default 0.1)"},
-    {"seed", "S", DN_FOR_SETS | DN_FROM_TFRECORD | DN_FOR_INSPECT, WHOLE, PLACE(seed), 0, INT64_MAX,
-     "of what is drawn (default 1)"},
-    {"on-bad-image", "stop|skip", DN_FOR_IMAGES | DN_FROM_TFRECORD, CHOICE, PLACE(on_bad_image), 0,
-     0, "at one that cannot be decoded: stop (default), or leave it out"},
-    {"short-side", "[S]", DN_FOR_IMAGES, OPTIONAL, PLACE(short_side), 256, 65500,
-     "images whose short side is longer than S (default 256) become\n"
-     "JPEG of that size; without it all are kept as they are"},
-    {"quality", "Q", DN_FOR_IMAGES, INTEGER, PLACE(quality), 1, 100,
-     "of JPEG that is made, 1 to 100 (default 90; without\n"
-     "--short-side 95)"},
-    {"exif", "ignore|apply", DN_FOR_IMAGES, CHOICE, PLACE(exif), 0, 0,
-     "where EXIF says that an image is to be seen turned: ignore it,\n"
-     "as torchvision (default), or turn it, which makes it a JPEG"},
-    {"tfrecords", "keep|drop", DN_FOR_SETS, CHOICE, PLACE(tfrecords), 0, 0,
-     "TFRecord shards beside those for dn_dist, or none (default: of\n"
-     "pixels keep, of encoded images drop)"},
-    {"label-base", "0|1", DN_FROM_TFRECORD, CHOICE, PLACE(label_base), 0, 0,
-     "the first class's label (default: found out)"},
-    {"class-names", "FILE", DN_FROM_TFRECORD, TEXT, PLACE(class_names), 0, 0,
-     "a class name a line, by label (default: found beside the\n"
-     "TFRecords or in them, else numbers)"},
-    {"extra", NULL, DN_FOR_EXTRA, FLAG, PLACE(extra), 0, 0,
-     "train on SVHN's 531131 further images, too"},
-    {"val-labels", "FILE", DN_FOR_VAL_LABELS, TEXT, PLACE(val_labels), 0, 0,
-     "the classes of IMAGENET's validation images, where they are not in\n"
-     "class folders: lines NAME WNID or NAME LABEL, or the devkit's\n"
-     "ground truth (default: in the devkit beside them)"},
-    {"download", NULL, DN_FOR_DOWNLOAD, FLAG, PLACE(download), 0, 0,
-     "get the authors' files, where they are missing, into --source\n"
-     "(default data/downloads/ and the set's name); one that broke off\n"
-     "is taken up again"},
-    {"url", "URL", DN_FOR_DOWNLOAD, TEXT, PLACE(url), 0, 0,
-     "get them from there, without a known checksum: the file's URL, or\n"
-     "its folder's, with '/' at the end"},
-    {"sha256", "HEX", DN_FOR_DOWNLOAD, TEXT, PLACE(sha256), 0, 0,
-     "that the file of --url must have"},
-    {"timeout", "S", DN_FOR_DOWNLOAD, INTEGER, PLACE(timeout), 1, 3600,
-     "seconds after which a silent server is given up (default 60)"},
-    {"json", NULL, DN_FOR_INFO, FLAG, PLACE(json), 0, 0, "as JSON"},
-    {"png", "FILE", DN_FOR_INSPECT, TEXT, PLACE(png), 0, 0,
-     "picture to make: many images, each with its class and number; with\n"
-     "--sample one, in its own size"},
-    {"split", "train|test", DN_FOR_INSPECT, CHOICE, PLACE(split), 0, 0,
-     "whose images (default train)"},
-    {"class", "NAME", DN_FOR_INSPECT, TEXT, PLACE(class), 0, 0, "images of this class only"},
-    {"count", "N", DN_FOR_INSPECT, INTEGER, PLACE(count), 1, 10000,
-     "how many, 1 to 10000 (default 64)"},
-    {"sample", "N", DN_FOR_INSPECT, WHOLE, PLACE(sample), 0, UINT32_MAX,
-     "image N of the split, from 0: prints what it is and where it stands"},
-    {"augment", "LIST", DN_FOR_INSPECT, TEXT, PLACE(augment), 0, 0,
-     "the images as training sees them with this --augment: the first\n"
-     "ones of the epoch"},
-    {"epoch", "E", DN_FOR_INSPECT, WHOLE, PLACE(epoch), 0, INT32_MAX,
-     "of what is drawn for --augment, from 0 (default 0)"},
-    {"size", "S", DN_FOR_INSPECT, INTEGER, PLACE(size), 16, 2048,
-     "pixels a side for an image in the picture, 16 to 2048 (default\n"
-     "128, or what --augment results in)"},
-    {"jobs", "J", DN_FOR_ALL, INTEGER, PLACE(jobs), 1, 1024,
-     "threads, 1 to 1024 (default: one per processor that may run)"},
-    {"help", NULL, DN_FOR_ALL, FLAG, PLACE(help), 0, 0, "this text"},
-    {"version", NULL, DN_FOR_ALL, FLAG, PLACE(version), 0, 0, "of the program"},
+const dn_option dn_records_option_table[] = {
+    {"source", FOR(DN_FOR_SETS), WORD(source, "DIR"),
+     .help =
+         "folder of the raw data set, or the one above it (default: the current folder, "
+         "$DN_SOURCE_DIR, a Debian package's, then that of --download); of FOLDER, class folders "
+         "with JPEG and PNG files, or train and val, or train and test, that hold class folders"},
+    {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
+     .help = "folder of the records, or of to-tfrecord's files, made where it is missing"},
+    {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),
+     .help = "shards of the train split, 1 to 99999 (default 4, of encoded images one for each 64 "
+             "MB); the test split gets a number in proportion"},
+    {"level", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(zstd_level, 1, 22, "Z"), .initial = "6",
+     .help = "zstd level of pixels, 1 to 22"},
+    {"classes", FOR(DN_FOR_SETS), WORD(classes, "A,B"), .help = "only these classes"},
+    {"limit", FOR(DN_FOR_SETS), WHOLE(limit, 1, UINT32_MAX, "N"),
+     .help = "at most N images a class and split, the first by name or in the authors' files"},
+    {"val-fraction", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), FRACTION(val_fraction, "F"),
+     .help = "of each class of the train split is drawn for the test split, and the set's own test "
+             "split left out; of FOLDER where it has no folder for it, of TFRecords where no file "
+             "is one (default 0.1)"},
+    {"seed", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_FOR_INSPECT),
+     WHOLE(seed, 0, (double)INT64_MAX, "S"), .initial = "1", .help = "of what is drawn"},
+    {"on-bad-image", FOR(DN_FOR_IMAGES | DN_FROM_TFRECORD), CHOICE(on_bad_image, "stop", "skip"),
+     .initial = "stop", .help = "at one that cannot be decoded: stop, or leave it out"},
+    {"short-side", FOR(DN_FOR_IMAGES), WHOLE(short_side, 1, 65500, "[S]"), .bare = "256",
+     .help = "images whose short side is longer than S (default 256) become JPEG of that size; "
+             "without it all are kept as they are"},
+    {"quality", FOR(DN_FOR_IMAGES), WHOLE(quality, 1, 100, "Q"),
+     .help = "of JPEG that is made, 1 to 100 (default 90; without --short-side 95)"},
+    {"exif", FOR(DN_FOR_IMAGES), CHOICE(exif, "ignore", "apply"), .initial = "ignore",
+     .help = "where EXIF says that an image is to be seen turned: ignore it, as torchvision, or "
+             "turn it, which makes it a JPEG"},
+    {"tfrecords", FOR(DN_FOR_SETS), CHOICE(tfrecords, "keep", "drop"),
+     .help = "TFRecord shards beside those for dn_dist, or none (default: of pixels keep, of "
+             "encoded images drop)"},
+    {"label-base", FOR(DN_FROM_TFRECORD), CHOICE(label_base, "0", "1"),
+     .help = "the first class's label (default: found out)"},
+    {"class-names", FOR(DN_FROM_TFRECORD), WORD(class_names, "FILE"),
+     .help = "a class name a line, by label (default: found beside the TFRecords or in them, else "
+             "numbers)"},
+    {"extra", FOR(DN_FOR_EXTRA), SWITCH(extra),
+     .help = "train on SVHN's 531131 further images, too"},
+    {"val-labels", FOR(DN_FOR_VAL_LABELS), WORD(val_labels, "FILE"),
+     .help = "the classes of IMAGENET's validation images, where they are not in class folders: "
+             "lines NAME WNID or NAME LABEL, or the devkit's ground truth (default: in the devkit "
+             "beside them)"},
+    {"download", FOR(DN_FOR_DOWNLOAD), SWITCH(download),
+     .help = "get the authors' files, where they are missing, into --source (default "
+             "data/downloads/ and the set's name); one that broke off is taken up again"},
+    {"url", FOR(DN_FOR_DOWNLOAD), WORD(url, "URL"),
+     .help = "get them from there, without a known checksum: the file's URL, or its folder's, with "
+             "'/' at the end"},
+    {"sha256", FOR(DN_FOR_DOWNLOAD), WORD(sha256, "HEX"),
+     .help = "that the file of --url must have"},
+    {"timeout", FOR(DN_FOR_DOWNLOAD), WHOLE(timeout, 1, 3600, "S"), .initial = "60",
+     .help = "seconds after which a silent server is given up"},
+    {"json", FOR(DN_FOR_INFO), SWITCH(json), .help = "as JSON"},
+    {"png", FOR(DN_FOR_INSPECT), WORD(png, "FILE"),
+     .help = "picture to make: many images, each with its class and number; with --sample one, in "
+             "its own size"},
+    {"split", FOR(DN_FOR_INSPECT), CHOICE(split, "train", "test"), .initial = "train",
+     .help = "whose images"},
+    {"class", FOR(DN_FOR_INSPECT), WORD(class, "NAME"), .help = "images of this class only"},
+    {"count", FOR(DN_FOR_INSPECT), WHOLE(count, 1, 10000, "N"),
+     .help = "how many, 1 to 10000 (default 64)"},
+    {"sample", FOR(DN_FOR_INSPECT), WHOLE(sample, 0, UINT32_MAX, "N"),
+     .help = "image N of the split, from 0: prints what it is and where it stands"},
+    {"augment", FOR(DN_FOR_INSPECT), WORD(augment, "LIST"),
+     .help = "the images as training sees them with this --augment: the first ones of the epoch"},
+    {"epoch", FOR(DN_FOR_INSPECT), WHOLE(epoch, 0, INT32_MAX, "E"), .initial = "0",
+     .help = "of what is drawn for --augment, from 0"},
+    {"size", FOR(DN_FOR_INSPECT), WHOLE(size, 16, 2048, "S"),
+     .help = "pixels a side for an image in the picture, 16 to 2048 (default 128, or what "
+             "--augment results in)"},
+    {"jobs", FOR(DN_FOR_ALL), WHOLE(jobs, 1, 1024, "J"),
+     .help = "threads, 1 to 1024 (default: one per processor that may run)"},
+    {"help", FOR(DN_FOR_ALL), REQUEST(help), .help = "this text"},
+    {"version", FOR(DN_FOR_ALL), REQUEST(version), .help = "of the program"},
+    {0},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows };
-_Static_assert(ROWS <= 64, "dn_records_options.given has a bit for each");
+_Static_assert(sizeof dn_records_option_table / sizeof *dn_records_option_table <=
+                   8 * sizeof(dn_option_set) + 1,
+               "dn_records_options.given has a bit for each");
 
-/* The number of `text` among the words of the row's argument, or -1. */
-static int find_choice(const row *r, const char *text)
+/* Words take the places of those that are read. */
+static dn_status take_word(const dn_option_reader *reader, const char *word)
 {
-    const size_t length = strlen(text);
-    int number = 0;
-    for (const char *word = r->argument; word; number++) {
-        const char *const end = strchr(word, '|');
-        const size_t size = end ? (size_t)(end - word) : strlen(word);
-        if (size == length && strncmp(word, text, size) == 0)
-            return number;
-        word = end ? end + 1 : NULL;
-    }
-    return -1;
-}
-
-static dn_status parse_value(const row *r, const char *text, dn_records_options *options)
-{
-    void *const place = (char *)options + r->place;
-    int64_t number;
-    double real;
-    switch (r->kind) {
-    case FLAG:
-        *(int *)place = text ? dn_parse_truth(text) : 1;
-        DN_CHECK(*(int *)place >= 0, DN_EINVAL, "--%s: found \"%s\", expected " DN_TRUTH_WORDS,
-                 r->name, text);
-        break;
-    case TEXT:
-        *(const char **)place = text;
-        break;
-    case OPTIONAL:
-        *(int *)place = (int)r->min;
-        if (!text)
-            break;
-        DN_CHECK(dn_parse_whole(text, 1, r->max, &number), DN_EINVAL,
-                 "--%s: found \"%s\", expected 1 to %" PRId64, r->name, text, r->max);
-        *(int *)place = (int)number;
-        break;
-    case INTEGER:
-    case WHOLE:
-        DN_CHECK(dn_parse_whole(text, r->min, r->max, &number), DN_EINVAL,
-                 "--%s: found \"%s\", expected %" PRId64 " to %" PRId64, r->name, text, r->min,
-                 r->max);
-        if (r->kind == INTEGER)
-            *(int *)place = (int)number;
-        else
-            *(int64_t *)place = number;
-        break;
-    case FRACTION:
-        DN_CHECK(dn_parse_real(text, 0, 1, &real) && real > 0 && real < 1, DN_EINVAL,
-                 "--%s: found \"%s\", expected a number between 0 and 1", r->name, text);
-        *(double *)place = real;
-        break;
-    case CHOICE:
-        *(int *)place = find_choice(r, text);
-        DN_CHECK(*(int *)place >= 0, DN_EINVAL, "--%s: found \"%s\", expected %s", r->name, text,
-                 r->argument);
-        break;
-    }
+    dn_records_options *const options = reader->fields;
+    options->word[options->words++] = (char *)word;
     return DN_OK;
-}
-
-/* getopt_long found no option, or no value after it, in the word "--NAME" or "--NAME=VALUE". */
-static dn_status refuse_option(const char *word, int is_bare)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
-    dn_nearest nearest = {.word = name + strspn(name, "-")};
-    for (int i = 0; i < ROWS; i++)
-        dn_nearest_try(&nearest, rows[i].name);
-    return dn_fail(DN_EINVAL, "%s: %s; see --help%s", word,
-                   is_bare ? "found no value after it" : "unknown option",
-                   is_bare ? "" : dn_nearest_hint(&nearest, "--"));
-}
-
-/* Whether the word after an option that needs none is its value. */
-static int is_value(const row *r, const char *word)
-{
-    return r->kind == FLAG ? dn_parse_truth(word) >= 0
-                           : r->kind == OPTIONAL && isdigit((unsigned char)*word);
-}
-
-/* In the names of options '_' stands for '-'. */
-static void use_dashes(int argc, char **argv)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        for (char *c = argv[i]; strncmp(argv[i], "--", 2) == 0 && *c && *c != '='; c++)
-            *c = *c == '_' ? '-' : *c;
 }
 
 dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options)
 {
-    struct option names[ROWS + 1] = {0};
-    for (int i = 0; i < ROWS; i++)
-        names[i] =
-            (struct option){rows[i].name,
-                            rows[i].kind == OPTIONAL || rows[i].kind == FLAG ? optional_argument
-                                                                             : required_argument,
-                            NULL, 0};
+    const dn_option_reader reader = {
+        dn_records_option_table, DN_FOR_ALL, "create_records", 1, options,
+        &options->given,         take_word};
     *options = (dn_records_options){
-        .zstd_level = 6,
-        .seed = 1,
-        .timeout = 60,
         .sample = -1,
         .tfrecords = -1,
         .label_base = -1,
         .jobs = dn_limit_threads(dn_limit_processors("").amount, 1, omp_get_num_procs()),
-        .help = argc == 1};
-    use_dashes(argc, argv);
-    opterr = 0;
-    for (int c, at = 0; (c = getopt_long(argc, argv, ":h", names, &at)) != -1;) {
-        if (c == '?' || c == ':')
-            return refuse_option(argv[optind - 1], c == ':');
-        if (c == 'h') {
-            options->help = 1;
-            continue;
-        }
-        DN_CHECK(optarg == NULL || *optarg != '\0', DN_EINVAL,
-                 "--%s: found \"\", expected a value; see --help", names[at].name);
-        if (!optarg && argv[optind] && is_value(&rows[at], argv[optind]))
-            optarg = argv[optind++];
-        DN_TRY(parse_value(&rows[at], optarg, options));
-        options->given |= UINT64_C(1) << at;
-    }
+        .help = argc == 1,
+        .word = argv};
+    DN_TRY(dn_option_set_defaults(dn_records_option_table, options));
+    for (int i = 1; i < argc;)
+        DN_TRY(dn_option_take(&reader, argc, (const char *const *)argv, &i));
+    argv[options->words] = NULL;
     return DN_OK;
 }
 
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command)
 {
-    for (int i = 0; i < ROWS; i++)
-        DN_CHECK(!(options->given >> i & 1) || (rows[i].use & use), DN_EINVAL,
-                 "--%s: found it with %s, which does not take it; see --help", rows[i].name,
-                 command);
+    dn_option_reader reader = {.table = dn_records_option_table, .takers = use};
+    snprintf(reader.usage, sizeof reader.usage, "create_records %s", command);
+    for (const dn_option *o = dn_records_option_table; o->name; o++)
+        if ((options->given >> (o - dn_records_option_table) & 1) && !(o->takers & use))
+            return dn_option_refuse(&reader, "--", o->name);
     return DN_OK;
-}
-
-void dn_records_options_print(int use)
-{
-    enum { COLUMN = 17 };
-    for (const row *r = rows; r < rows + ROWS; r++) {
-        if (!(r->use & use))
-            continue;
-        const int used =
-            printf("  --%s%s%s", r->name, r->argument ? " " : "", r->argument ? r->argument : "");
-        printf(used < COLUMN ? "%*s" : "\n%*s", used < COLUMN ? COLUMN - used : COLUMN, "");
-        for (const char *line = r->help; line;) {
-            const size_t size = strcspn(line, "\n");
-            printf("%.*s\n", (int)size, line);
-            line = line[size] ? line + size + 1 : NULL;
-            if (line)
-                printf("%*s", COLUMN, "");
-        }
-    }
 }

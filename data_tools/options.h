@@ -1,12 +1,12 @@
 /*
- * The options of create_records: one table, from which words are read and --help is written.
+ * The options of create_records: the table (dn/option.h) that they are read by.
  */
 #ifndef DN_RECORDS_OPTIONS_H
 #define DN_RECORDS_OPTIONS_H
 
 #include <stdint.h>
 
-#include "dn/status.h"
+#include "dn/option.h"
 
 /* What the words say; zeros and NULL where they say nothing. */
 typedef struct dn_records_options {
@@ -41,7 +41,9 @@ typedef struct dn_records_options {
     int64_t epoch;
     int size; /* pixels a side of an image; 0: the default */
     int help, version;
-    uint64_t given; /* bit i: row i of the table is among the words */
+    char **word; /* (words) those that are no options, and NULL after them */
+    int words;
+    dn_option_set given; /* the options that are among the arguments */
 } dn_records_options;
 
 typedef enum dn_on_bad_image { DN_BAD_STOP, DN_BAD_SKIP } dn_on_bad_image;
@@ -64,15 +66,14 @@ enum {
     DN_FOR_ALL = -1
 };
 
-/* Sets the defaults and reads the words; those that are no options stand in argv[optind] and after
- * it. DN_EINVAL. */
+/* Sets the defaults and reads the arguments, which become options.word. DN_EINVAL. */
 dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options);
 
 /* What was given is for the command: `use` is its bit, `command` its name. DN_EINVAL names an
  * option that is not. */
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command);
 
-/* The lines of --help about the options for `use`. */
-void dn_records_options_print(int use);
+/* The table; a row without a name ends it. Its takers are those bits. */
+extern const dn_option dn_records_option_table[];
 
 #endif

@@ -33,7 +33,7 @@ accepted "--shards N" -h
 accepted "Usage: create_records NAME"
 options_of() { # WORD...: what its --help lists
     limited "$records" "$@" >out 2>&1 || fail "create_records $*: found status $?" out
-    grep -oE '^  --[a-z-]+' out | xargs
+    sed -nE 's/^  --(\[no-\])?([a-z-]+).*/--\2/p' out | xargs
 }
 [[ $(options_of info --help) == "--json --jobs --help --version" ]] || fail "info --help" out
 [[ $(options_of --help list) == "--jobs --help --version" ]] || fail "--help list" out
@@ -48,20 +48,23 @@ accepted "create_records from-tfrecord FILES...|DIR  make records" help
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
 refused 'found the data set "STL", expected one of CIFAR10, CIFAR100, MNIST, FASHION_MNIST, SVHN,' STL
-refused "--frobnicate: unknown option" CIFAR10 --frobnicate
-refused "--sorce=x: unknown option; see --help; did you mean '--source'?" CIFAR10 --sorce=x
+refused "--frobnicate: found an unknown option, expected one of 'create_records --help'" CIFAR10 --frobnicate
+refused "--sorce: found an unknown option, expected one of 'create_records --help'; did you mean '--source'?" CIFAR10 --sorce=x
+refused "--val: found an unknown option, expected one of 'create_records --help'; did you mean '--val-" CIFAR10 --val 0.1
+refused "-level: found an unknown option, expected one of 'create_records --help'; did you mean '--level'?" CIFAR10 -level 3
 refused "TINY_IMAGENET, IMAGENET, FOLDER; did you mean 'CIFAR10'?" CIFAR-10
 refused "did you mean 'verify'?" verfy data
-refused '--out: found ""' CIFAR10 --out ''
+refused "--out: found '', expected DIR" CIFAR10 --out ''
 refused "takes one folder" verify ''
-refused "--level: found no value" CIFAR10 --level
-refused '--val-fraction: found "a_b", expected a number' CIFAR10 --val_fraction=a_b
-refused '--level: found "0", expected 1 to 22' CIFAR10 --level 0
-refused '--shards: found "4x", expected 1 to 99999' CIFAR10 --shards 4x
-refused '--jobs: found "-1", expected 1 to 1024' CIFAR10 --jobs -1
-refused '--jobs: found " 5", expected 1 to 1024' CIFAR10 --jobs ' 5'
-refused '--jobs: found "18446744073709551617", expected 1 to 1024' CIFAR10 --jobs 18446744073709551617
-refused '--json: found "maybe", expected true|yes|on|1 or false|no|off|0' info data --json=maybe
+refused "--level: found no value, expected a whole number from 1 to 22" CIFAR10 --level
+refused "--level: found no value, expected a whole number from 1 to 22" CIFAR10 --level --jobs 1
+refused "--val-fraction: found 'a_b', expected a number between 0 and 1" CIFAR10 --val_fraction=a_b
+refused "--level: found '0', expected a whole number from 1 to 22" CIFAR10 --level 0
+refused "--shards: found '4x', expected a whole number from 1 to 99999" CIFAR10 --shards 4x
+refused "--jobs: found '-1', expected a whole number from 1 to 1024" CIFAR10 --jobs -1
+refused "--jobs: found ' 5', expected a whole number from 1 to 1024" CIFAR10 --jobs ' 5'
+refused "--jobs: found '18446744073709551617', expected a whole number from 1 to 1024" CIFAR10 --jobs 18446744073709551617
+refused "--json: found 'maybe', expected true|yes|on|1 or false|no|off|0" info data --json=maybe
 refused "takes one folder" verify
 refused "found more words" CIFAR10 extra
 refused "list takes no further word" list data

@@ -119,7 +119,7 @@ get 1 "connect" --url "http://127.0.0.1:1/$zip"
 get 1 "not used" --url "$url/wrong/$zip" --sha256 "$sum"
 get 1 "not a sound archive" --url "$url/wrong/$zip"
 get 1 "found no tiny-imagenet-200/wnids.txt in it" --url "$url/plain/other.zip"
-get 1 '--sha256: found "abc", expected 64 hex digits' --url "$url/plain/$zip" --sha256 abc
+get 1 "--sha256: found 'abc', expected 64 hex digits" --url "$url/plain/$zip" --sha256 abc
 get 1 "--sha256: found it without --url" --sha256 "$sum"
 [[ -z $(find data -type f) ]] || fail "files of a failure are left: $(find data -type f)"
 exec 8>"$partial"
@@ -132,7 +132,7 @@ limited "$records" IMAGENET --download >out 2>&1 && fail "IMAGENET --download: a
 grep -q "IMAGENET: its authors give the files to registered users only; get ILSVRC2012_img_train.tar" out ||
     fail "IMAGENET --download" out
 limited "$records" FOLDER --download >out 2>&1 && fail "FOLDER --download: accepted" out
-grep -q -- "--download: found it with FOLDER, which does not take it" out || fail "FOLDER --download" out
+grep -q -- "--download: found an option of other commands, expected one of 'create_records FOLDER --help'" out || fail "FOLDER --download" out
 
 # A set of several files: the URL of their folder; a source of one's own; those that are there stay
 mkdir own

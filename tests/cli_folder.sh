@@ -19,12 +19,12 @@ print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["cou
 # Options
 refused "found no --source" FOLDER
 refused "nowhere: cannot read: No such file" FOLDER --source nowhere
-refused '--val-fraction: found "1"' FOLDER --source mixed --val-fraction 1
-refused '--limit: found "0"' FOLDER --source mixed --limit 0
-refused '--on-bad-image: found "go"' FOLDER --source mixed --on-bad-image go
+refused "--val-fraction: found '1'" FOLDER --source mixed --val-fraction 1
+refused "--limit: found '0'" FOLDER --source mixed --limit 0
+refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go
 refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 "$records" CIFAR10 --on-bad-image skip >out 2>&1 && fail "CIFAR10 --on-bad-image: accepted"
-grep -q -- "--on-bad-image: found it with CIFAR10, which does not take it" out ||
+grep -q -- "--on-bad-image: found an option of other commands, expected one of 'create_records CIFAR10 --help'" out ||
     fail "CIFAR10 --on-bad-image" out
 
 # A file that cannot be read is no bad image; root reads any, unless it gives that up
@@ -118,7 +118,7 @@ converted() {
         fail "converted $out $*" out
 }
 refused "--quality: found it without --short-side or --exif apply" FOLDER --source sizes --quality 90
-refused '--short-side: found "0", expected 1 to 65500' FOLDER --source sizes --short-side 0
+refused "--short-side: found '0', expected a whole number from 1 to 65500" FOLDER --source sizes --short-side 0
 accepted "sizes: 22 images, 0 other files passed over, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
     --source sizes --out s0
 converted s0 0 0 ignore

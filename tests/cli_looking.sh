@@ -34,7 +34,7 @@ grep -qE "^  Ankle boot +6000 +1000$" out || fail "info of pixels" out
 limited "$tool" info pixels --json >pixels.json || fail "info --json"
 check info pixels
 refused "takes one folder" info
-refused "--png: found it with info" info one --png x.png
+refused "--png: found an option of other commands, expected one of 'create_records info --help'" info one --png x.png
 refused "nowhere" info nowhere
 
 # Pictures of them

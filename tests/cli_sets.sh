@@ -38,7 +38,7 @@ check pixels s svhn/test.npz test
 accepted "train 90 in 4 shards" SVHN --source svhn --out x --extra
 check pixels x svhn/both.npz train
 refused "found records of other images or labels" SVHN --source svhn --out s --extra
-refused "--extra: found it with MNIST, which does not take it" MNIST --extra
+refused "--extra: found an option of other commands, expected one of 'create_records MNIST --help'" MNIST --extra
 mkdir odd
 cp svhn/test_32x32.mat odd
 odd() { # NAME TEXT: odd_NAME.mat in place of the train split

@@ -71,7 +71,7 @@ refused "odd.txt: class name 0: found" from-tfrecord drawn/all.tfrecord --class-
 refused "nowhere: cannot read" from-tfrecord drawn/all.tfrecord --class-names nowhere
 refused "expected files to train on" from-tfrecord imagenet/validation*
 refused "from-tfrecord takes files" from-tfrecord
-refused "--classes: found it with from-tfrecord" from-tfrecord drawn/all.tfrecord --classes a
+refused "--classes: found an option of other commands, expected one of 'create_records from-tfrecord" from-tfrecord drawn/all.tfrecord --classes a
 TMPDIR=/nowhere refused "/nowhere/create_records." from-tfrecord raw/*
 
 # Damage

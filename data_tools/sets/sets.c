@@ -126,7 +126,7 @@ static dn_status check_download(const dn_raw_set *set, const dn_records_options 
     const int archives = count_archives(set, options);
     const char *const url = options->url, *const name = set->info.dataset;
     DN_CHECK(!url || archives == 1 || url[strlen(url) - 1] == '/', DN_EINVAL,
-             "--url: found \"%s\", expected the URL of a folder, with '/' at its end: %s has %d "
+             "--url: found '%s', expected the URL of a folder, with '/' at its end: %s has %d "
              "files",
              url, name, archives);
     DN_CHECK(!options->sha256 || (url && archives == 1), DN_EINVAL,
@@ -134,7 +134,7 @@ static dn_status check_download(const dn_raw_set *set, const dn_records_options 
              url ? "with several files" : "without --url");
     DN_CHECK(!options->sha256 || (strlen(options->sha256) == 64 &&
                                   strspn(options->sha256, "0123456789abcdefABCDEF") == 64),
-             DN_EINVAL, "--sha256: found \"%s\", expected 64 hex digits", options->sha256);
+             DN_EINVAL, "--sha256: found '%s', expected 64 hex digits", options->sha256);
     DN_CHECK(url || set->mirror[0], DN_EINVAL,
              "%s: its authors give the files to registered users only; %s", name, set->hint);
     return DN_OK;

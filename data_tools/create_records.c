@@ -145,11 +145,10 @@ static void print_help(void)
            "NAME             default DIR of --out\n");
     for (const dn_raw_set *const *set = dn_raw_sets; *set; set++)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
-    printf(
-        "  %-14s data/ and the name of --source: any tree of class folders\n"
-        "\n"
-        "options; 'create_records NAME --help' lists those of one alone; defaults in [brackets]\n",
-        folder_name);
+    printf("  %-14s data/ and the name of --source: any tree of class folders\n"
+           "\n"
+           "options; 'create_records NAME --help' lists those of one; defaults in [brackets]\n",
+           folder_name);
     dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
     printf(
         "\n"

@@ -151,6 +151,25 @@ accepted "already complete" to-tfrecord slim.kept
 cp slim.copy slim.kept/cifar-test.tfrecord-00000-of-00001
 accepted "everything verified" verify slim.kept
 
+# TFRecords that stand where the records are to be, or are named as theirs, stay
+mkdir data
+cp -r slim.tfrecords data/cifar
+cp -r data/cifar kept
+for files in data/cifar data/cifar/cifar-train.tfrecord-0000{0,1,2,3}-of-00004; do
+    refused "found it in data/cifar, where the records are to be; name another --out" \
+        from-tfrecord "$files"
+done
+refused "found it in kept/../data/cifar/" from-tfrecord data/cifar --out kept/../data/cifar/
+ln -s "$tmp/data/cifar" links
+refused "found it in data/cifar" from-tfrecord links --out data/cifar
+refused "data/cifar: found cifar-t" from-tfrecord slim --out data/cifar
+grep -q "which create_records did not note; move it away, or name another --out" out ||
+    fail "TFRecords of such names" out
+diff -r kept data/cifar || fail "TFRecords of such names are not as they were"
+refused "slim.kept, where the records are to be" from-tfrecord slim.kept --out slim.kept
+accepted "everything verified" verify slim.kept
+rm -r data
+
 # --tfrecords of a folder
 accepted "written" FOLDER --source source --out f
 [[ -z $(compgen -G "f/*tfrecord*") ]] || fail "TFRecords of encoded images without being asked for"

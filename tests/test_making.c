@@ -1,5 +1,6 @@
 /* Making records: again from the same source, with other options, and over what is there already.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -104,6 +105,92 @@ static void test_replaced_removed(void **state)
     assert_int_equal(dn_records_verify("."), DN_OK);
 }
 
+#define FOREIGN "made_up-test.tfrecord-00001-of-00009"
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *const file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A file with a name of the set's is removed only where dataset.json or a journal accounts for it.
+ */
+static void test_foreign_file(void **state)
+{
+    (void)state;
+    int made;
+    dn_records_options o = made_up_options();
+    o.zstd_level = 4;
+    write_text("made_up-train-00007-of-00009.h5.partial", "of a process that was killed");
+    write_text(FOREIGN, "somebody's");
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL,
+                   ".: ", "found " FOREIGN ", which create_records did not note");
+    assert_false(made);
+    assert_int_equal(access(FOREIGN, F_OK), 0);
+    assert_int_not_equal(access("making.journal", F_OK), 0);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+
+    assert_int_equal(unlink(MANIFEST), 0);
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL, ".: ", "did not note");
+    write_text("making.journal", "");
+    assert_true(made_by(&o));
+    assert_int_not_equal(access(FOREIGN, F_OK), 0);
+    assert_int_not_equal(access("made_up-train-00007-of-00009.h5.partial", F_OK), 0);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+}
+
+/* A dataset.json that create_records did not write, or that was changed, stays. */
+static void test_foreign_manifest(void **state)
+{
+    (void)state;
+    int made;
+    const dn_records_options o = made_up_options();
+    made_up_edit("s/MADE_UP/MADE_IT/");
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
+                   "move it away, or name another --out");
+    assert_int_equal(system("grep -q MADE_IT " MANIFEST), 0);
+    write_text(MANIFEST, "{\"my\": \"annotations\"}");
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
+                   "move it away, or name another --out");
+    assert_int_equal(system("grep -q annotations " MANIFEST), 0);
+    assert_false(made);
+}
+
+/* While the source is read, another process makes records of another one there. */
+static dn_status load_while_another(const dn_raw_set *set, const char *source,
+                                    const dn_records_options *o, dn_split_id split,
+                                    dn_raw_split *images)
+{
+    int made;
+    dn_raw_set other = made_up;
+    other.load = load_other_pixel;
+    DN_TRY(made_up.load(set, source, o, split, images));
+    return split == DN_TRAIN ? dn_records_make(&other, o, &made) : DN_OK;
+}
+
+static void test_meanwhile(void **state)
+{
+    (void)state;
+    int made;
+    dn_manifest *first, *after;
+    dn_raw_set slow = made_up;
+    const dn_records_options o = made_up_options();
+    assert_int_equal(system("rm " MANIFEST " made_up-*"), 0);
+    slow.load = load_while_another;
+    made_up_expect(dn_records_make(&slow, &o, &made), DN_EINVAL,
+                   ".: ", "made meanwhile by another create_records; run the command again");
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    assert_int_equal(dn_manifest_load(&first, "."), DN_OK);
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL,
+                   ".: ", "other images or labels");
+    assert_int_equal(dn_manifest_load(&after, "."), DN_OK);
+    assert_true(first->hash == after->hash);
+    free(first);
+    free(after);
+}
+
 /* Records without TFRecords, or with those of one shard alone: only version 3 can say it. */
 static void test_without_tfrecords(void **state)
 {
@@ -126,24 +213,26 @@ static void test_without_tfrecords(void **state)
     assert_int_equal(system("grep -q '\"format_version\": 2' " MANIFEST), 0);
 
     assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
+    assert_int_equal(unlink(m->shard[1].tfrecord.name), 0);
     m->shard[1].tfrecord.name[0] = '\0';
     assert_int_equal(dn_manifest_save(m, "."), DN_OK);
     free(m);
     assert_int_equal(system("grep -q '\"format_version\": 3' " MANIFEST), 0);
     made_up_check(DN_TRAIN);
     assert_int_equal(dn_records_verify("."), DN_OK);
+    o.tfrecords = DN_TFRECORDS_DROP;
+    assert_true(made_by(&o));
     made_up_edit("s/\"format_version\": 3/\"format_version\": 2/");
     made_up_seal();
     made_up_expect(made_up_read(), DN_ECORRUPT, MANIFEST, "found no tfrecord in format_version 2");
-    o.tfrecords = DN_TFRECORDS_DROP;
-    assert_true(made_by(&o));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible), MADE_UP_TEST(test_complete),
-                                       MADE_UP_TEST(test_other_source),
-                                       MADE_UP_TEST(test_replaced_removed),
-                                       MADE_UP_TEST(test_without_tfrecords)};
+    const struct CMUnitTest tests[] = {
+        MADE_UP_TEST(test_reproducible), MADE_UP_TEST(test_complete),
+        MADE_UP_TEST(test_other_source), MADE_UP_TEST(test_replaced_removed),
+        MADE_UP_TEST(test_foreign_file), MADE_UP_TEST(test_foreign_manifest),
+        MADE_UP_TEST(test_meanwhile),    MADE_UP_TEST(test_without_tfrecords)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -2,14 +2,13 @@
  * Making a folder of records; see making.h.
  *
  * dataset.json is removed first and written last, and the folder is locked in between: a folder
- * that has it is whole. Until then the journal says which shards are.
+ * that has it is whole. Until then the journal, which is there before dataset.json goes, says which
+ * shards are.
  */
 #include "making/making.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -24,6 +23,7 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
+#include "making/leftovers.h"
 
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
 {
@@ -44,8 +44,12 @@ dn_status dn_making_begin(dn_making *m, const char *dataset)
 {
     const char *const folder = m->options->out;
     const dn_status status = dn_manifest_load(&m->existing, folder);
-    if (!m->existing)
-        return status == DN_ENOENT || status == DN_ECORRUPT ? DN_OK : status;
+    if (status == DN_ENOENT)
+        return DN_OK;
+    /* no making leaves one that is damaged: it may be somebody's notes */
+    DN_CHECK(status != DN_ECORRUPT, status, "%s; move it away, or name another --out",
+             dn_message());
+    DN_TRY(status);
     DN_CHECK(strcmp(m->existing->info.dataset, dataset) == 0, DN_EINVAL,
              "%s/dataset.json: found %s, expected %s; name another --out", folder,
              m->existing->info.dataset, dataset);
@@ -161,46 +165,6 @@ dn_status dn_making_check(const dn_making *m, const char *source)
     return dn_making_check_source(m, source);
 }
 
-static dn_status remove_file(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, folder, name));
-    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
-             strerror(errno));
-    return DN_OK;
-}
-
-/* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
-static int is_whole_file(const dn_making *m, const char *name)
-{
-    const dn_split_id split = strncmp(name + strlen(m->prefix), "-train", 6) ? DN_TEST : DN_TRAIN;
-    const dn_manifest_split *const shards = &m->manifest->split[split];
-    const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
-    size_t size;
-    if (index < 0 || index >= shards->shards)
-        return 0;
-    const dn_manifest_shard *const shard = &shards->shard[index];
-    return dn_journal_find(&m->journal, shard, &size) &&
-           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
-}
-
-/* All that is named as a file of the set, of any number of shards, but whole shards. */
-static dn_status remove_files(const dn_making *m)
-{
-    const char *const folder = m->options->out;
-    char pattern[256];
-    snprintf(pattern, sizeof pattern,
-             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", m->prefix);
-    DIR *const list = opendir(folder);
-    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
-    dn_status status = DN_OK;
-    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
-        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0 && !is_whole_file(m, entry->d_name))
-            status = remove_file(folder, entry->d_name);
-    closedir(list);
-    return status;
-}
-
 dn_status dn_making_lock(const char *folder, int *lock)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -291,6 +255,21 @@ static int64_t images_left(const dn_making *m)
     return images;
 }
 
+/* The records are those that dn_making_begin saw, before the folder was locked. */
+static dn_status check_unchanged(const dn_making *m)
+{
+    const char *const folder = m->options->out;
+    dn_manifest *now;
+    const dn_status status = dn_manifest_load(&now, folder);
+    const int same = now && m->existing ? now->hash == m->existing->hash : !now && !m->existing;
+    free(now);
+    DN_CHECK(status == DN_OK || status == DN_ENOENT, status, "%s", dn_message());
+    DN_CHECK(same, DN_EINVAL,
+             "%s: its records were made meanwhile by another create_records; run the command again",
+             folder);
+    return DN_OK;
+}
+
 dn_status dn_making_open(dn_making *m, uint64_t source)
 {
     const char *const folder = m->options->out;
@@ -299,9 +278,10 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_making_lock(folder, &m->lock));
     set_handlers(keep_signal);
-    DN_TRY(remove_file(folder, "dataset.json"));
+    DN_TRY(check_unchanged(m));
+    DN_TRY(dn_leftovers_check(m));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
-    DN_TRY(remove_files(m));
+    DN_TRY(dn_leftovers_remove(m));
     const int whole = dn_journal_count(&m->journal);
     if (whole > 0)
         dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
@@ -323,7 +303,7 @@ dn_status dn_making_close(dn_making *m, dn_status status)
     dn_failure_keep(&failure, status);
     const int whole = m->is_open ? dn_journal_count(&m->journal) : 0;
     if (status != DN_OK && m->is_open)
-        remove_files(m);
+        dn_leftovers_remove(m);
     if (status != DN_OK && whole > 0)
         dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
                 m->manifest->shards);

@@ -26,7 +26,8 @@ typedef struct dn_making {
     dn_progress progress; /* in images */
 } dn_making;
 
-/* Reads the existing records. DN_EINVAL where they are of another data set. */
+/* Reads the existing records. DN_EINVAL where they are of another data set, DN_ECORRUPT where
+ * dataset.json is damaged or somebody else's. */
 dn_status dn_making_begin(dn_making *m, const char *dataset);
 
 /* The existing records have these options and files, and so many train shards. */
@@ -57,7 +58,9 @@ dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context);
 
 /* The parts of dn_making_write, for who makes shards in another way. open locks the folder and
  * removes what is in it but the whole shards of a conversion that was cut off: the same planned
- * manifest and `source`, which tells what shards are made from. close writes dataset.json, after a
+ * manifest and `source`, which tells what shards are made from. DN_EINVAL, with nothing removed,
+ * where other records stand there than at first, or files of such names that create_records did not
+ * note (leftovers.h). close writes dataset.json, after a
  * failure removes what is of no use to the next attempt; it returns `status` or its own failure,
  * and is called after a failed open, too. In between SIGINT and SIGTERM are notes. */
 dn_status dn_making_open(dn_making *m, uint64_t source);

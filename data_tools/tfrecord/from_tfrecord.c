@@ -7,6 +7,7 @@
 #include "tfrecord/from_tfrecord.h"
 
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -486,6 +487,7 @@ static dn_status make_whole(struct make_set *k, int *made)
 {
     dn_record_set *const set = &k->set;
     dn_shard_info info = {0};
+    DN_TRY(dn_record_scan(set));
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
     k->making.prefix = set->name;
     DN_TRY(dn_making_begin(&k->making, info.dataset));
@@ -507,6 +509,28 @@ static dn_status make_whole(struct make_set *k, int *made)
     return DN_OK;
 }
 
+/* The folder that the file is in, or its link is, is `out`. */
+static int is_in(const char *path, const char *out)
+{
+    char file[PATH_MAX], folder[PATH_MAX], copy[PATH_MAX]; /* dirname writes in them */
+    snprintf(copy, sizeof copy, "%s", path);
+    return (realpath(dirname(copy), folder) && strcmp(folder, out) == 0) ||
+           (realpath(path, file) && strcmp(dirname(file), out) == 0);
+}
+
+/* The files are not among those that making records removes. */
+static dn_status check_out(const dn_record_set *set, const char *out)
+{
+    char real[PATH_MAX];
+    if (!realpath(out, real))
+        return DN_OK;
+    for (int i = 0; i < set->files; i++)
+        DN_CHECK(!is_in(set->file[i].path, real), DN_EINVAL,
+                 "%s: found it in %s, where the records are to be; name another --out",
+                 set->file[i].path, out);
+    return DN_OK;
+}
+
 dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *options,
                            char out[PATH_MAX], int *made)
 {
@@ -515,11 +539,13 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     asked.out = out;
     struct make_set k = {.making = {.options = &asked}, .set = {.options = options}};
     *made = 0;
-    dn_status status = dn_record_scan(&k.set, files, file);
+    dn_status status = dn_record_list(&k.set, files, file);
     const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
                                     : snprintf(out, PATH_MAX, "data/%s", k.set.name);
     if (status == DN_OK && length >= PATH_MAX)
         status = dn_fail(DN_EINVAL, "--out: the path is too long");
+    if (status == DN_OK)
+        status = check_out(&k.set, out);
     if (status == DN_OK)
         status = make_whole(&k, made);
     dn_record_free(&k.set);

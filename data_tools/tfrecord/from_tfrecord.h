@@ -46,7 +46,7 @@ typedef struct dn_class_text {
     int file;
 } dn_class_text;
 
-/* Zeroed but for the options before the scan; freed after it, after a failure too. */
+/* Zeroed but for the options before it is listed; freed after that, after a failure too. */
 typedef struct dn_record_set {
     const dn_records_options *options;
     char name[64];        /* of the set: what the first file's name has before "train" */
@@ -65,9 +65,12 @@ typedef struct dn_record_set {
     int coarse_classes; /* ... 0 */
 } dn_record_set;
 
+/* Lists the files with their splits, and names the set by them. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_record_list(dn_record_set *set, int files, char **file);
+
 /* Reads all files. The labels are the files'. DN_EINVAL, DN_ENOENT, DN_EIO, DN_ENOMEM; DN_ECORRUPT
  * names file, record and byte. */
-dn_status dn_record_scan(dn_record_set *set, int files, char **file);
+dn_status dn_record_scan(dn_record_set *set);
 
 /* Names the classes; afterwards labels begin with 0. DN_EINVAL names a label that has no class, or
  * a file of names that is none. */

@@ -315,12 +315,17 @@ static dn_status join_records(dn_record_set *set)
     return DN_OK;
 }
 
-dn_status dn_record_scan(dn_record_set *set, int files, char **file)
+dn_status dn_record_list(dn_record_set *set, int files, char **file)
 {
-    atomic_int last = INT_MAX; /* files after it are of no use */
     set->unpacked = -1;
     DN_TRY(list_files(set, files, file));
     name_by_files(set, file[0]);
+    return DN_OK;
+}
+
+dn_status dn_record_scan(dn_record_set *set)
+{
+    atomic_int last = INT_MAX; /* files after it are of no use */
     set->text = calloc(LABELS, sizeof *set->text);
     DN_CHECK(set->text, DN_ENOMEM, "out of memory for class names");
 #pragma omp parallel for schedule(monotonic : dynamic)

@@ -1,0 +1,99 @@
+/* What a folder holds before records are made in it; see leftovers.h. */
+#include "making/leftovers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dn/file.h"
+
+typedef dn_status file_job(const dn_making *m, const char *name);
+
+/* Runs the job for each file that is named as one of the set's, of any number of shards. */
+static dn_status each_file(const dn_making *m, file_job *job)
+{
+    const char *const folder = m->options->out;
+    char pattern[256];
+    snprintf(pattern, sizeof pattern,
+             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", m->prefix);
+    DIR *const list = opendir(folder);
+    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
+    dn_status status = DN_OK;
+    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
+            status = job(m, entry->d_name);
+    closedir(list);
+    return status;
+}
+
+/* ---- whose it is ---- */
+
+/* dataset.json names the file; what bears a temporary name beside it, an export left. */
+static int is_noted(const dn_manifest *m, const char *name)
+{
+    const size_t length = strlen(name), partial = strlen(DN_PARTIAL);
+    if (!m)
+        return 0;
+    if (length > partial && strcmp(name + length - partial, DN_PARTIAL) == 0)
+        return 1;
+    for (int i = 0; i < m->shards; i++)
+        if (strcmp(name, m->shard[i].hdf5.name) == 0 ||
+            strcmp(name, m->shard[i].tfrecord.name) == 0)
+            return 1;
+    return 0;
+}
+
+static dn_status check_noted(const dn_making *m, const char *name)
+{
+    DN_CHECK(is_noted(m->existing, name), DN_EINVAL,
+             "%s: found %s, which create_records did not note; move it away, or name another --out",
+             m->options->out, name);
+    return DN_OK;
+}
+
+dn_status dn_leftovers_check(const dn_making *m)
+{
+    char journal[PATH_MAX];
+    DN_TRY(dn_join_path(journal, m->options->out, DN_JOURNAL_NAME));
+    return access(journal, F_OK) == 0 ? DN_OK : each_file(m, check_noted);
+}
+
+/* ---- removing it ---- */
+
+static dn_status remove_file(const dn_making *m, const char *name)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, m->options->out, name));
+    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
+static int is_whole(const dn_making *m, const char *name)
+{
+    const dn_split_id split = strncmp(name + strlen(m->prefix), "-train", 6) ? DN_TEST : DN_TRAIN;
+    const dn_manifest_split *const shards = &m->manifest->split[split];
+    const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
+    size_t size;
+    if (index < 0 || index >= shards->shards)
+        return 0;
+    const dn_manifest_shard *const shard = &shards->shard[index];
+    return dn_journal_find(&m->journal, shard, &size) &&
+           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
+}
+
+static dn_status remove_if_not_whole(const dn_making *m, const char *name)
+{
+    return is_whole(m, name) ? DN_OK : remove_file(m, name);
+}
+
+dn_status dn_leftovers_remove(const dn_making *m)
+{
+    DN_TRY(remove_file(m, "dataset.json"));
+    return each_file(m, remove_if_not_whole);
+}

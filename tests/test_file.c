@@ -33,9 +33,6 @@ static void test_file_write(void **state)
     assert_non_null(strstr(dn_message(), PATH));
     assert_int_not_equal(access(PATH DN_PARTIAL, F_OK), 0);
     rmdir(PATH);
-    assert_int_equal(mkfifo(PATH, 0666), 0); /* as devices, which root could replace */
-    assert_int_equal(dn_file_write(PATH, "four", 4), DN_EIO);
-    assert_int_equal(unlink(PATH), 0);
 }
 
 static void test_load_most(void **state)
@@ -64,6 +61,38 @@ static void test_json(void **state)
     assert_int_equal(dn_json_load(&json, "json"), DN_ECORRUPT);
     assert_null(json);
     assert_non_null(strstr(dn_message(), "json:2: not valid JSON: duplicate"));
+}
+
+/* What is no plain file stays what it is. */
+static void test_file_write_special(void **state)
+{
+    (void)state;
+    struct stat info;
+    char text[5] = "";
+    assert_int_equal(dn_make_folders("there"), DN_OK);
+    assert_int_equal(dn_file_write("there/file", "former", 6), DN_OK);
+    assert_int_equal(symlink("there/file", "link"), 0);
+    assert_int_equal(dn_file_write("link", "four", 4), DN_OK);
+    assert_true(lstat("link", &info) == 0 && S_ISLNK(info.st_mode));
+    assert_true(stat("there/file", &info) == 0 && info.st_size == 4);
+    assert_int_equal(symlink("nowhere", "dangling"), 0);
+    assert_int_equal(dn_file_write("dangling", "four", 4), DN_EIO);
+    assert_string_equal(dn_message(), "dangling: cannot write: a link to nothing");
+    assert_int_equal(access("dangling" DN_PARTIAL, F_OK), -1);
+
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    const int end = open("pipe", O_RDWR | O_CLOEXEC);
+    assert_int_equal(dn_file_write("pipe", "four", 4), DN_OK);
+    assert_int_equal(read(end, text, 4), 4);
+    assert_string_equal(text, "four");
+    close(end);
+    assert_true(lstat("pipe", &info) == 0 && S_ISFIFO(info.st_mode));
+    assert_int_equal(symlink("/dev/full", "full"), 0); /* root may write beside it */
+    assert_int_equal(dn_file_write("full", "four", 4), DN_EIO);
+    assert_non_null(strstr(dn_message(), "full: cannot write: No space left"));
+    assert_true(lstat("/dev/full", &info) == 0 && S_ISCHR(info.st_mode));
+    assert_int_equal(dn_file_write("/dev/null", "four", 4), DN_OK);
+    assert_true(lstat("/dev/null", &info) == 0 && S_ISCHR(info.st_mode));
 }
 
 /* Where another process, which had made a/b, removes it, and what the system then says. */
@@ -111,6 +140,7 @@ int main(void)
         TRIAL_TEST(test_file_write),
         TRIAL_TEST(test_load_most),
         TRIAL_TEST(test_json),
+        TRIAL_TEST(test_file_write_special),
         TRIAL_TEST(test_folder_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,8 +39,9 @@ dn_status dn_make_folders_counted(const char *path, int *made);
  * that is not empty. */
 void dn_remove_folders(const char *path, int count);
 
-/* Makes the file `path` of bytes(size), in place of one of that name. On DN_EIO nothing partial is
- * left; unless it was the folder that could not be flushed, `path` is as it was. */
+/* Makes the file `path` of bytes(size), in place of one of that name or that it is a link to. On
+ * DN_EIO nothing partial is left; unless it was the folder that could not be flushed, `path` is as
+ * it was. A device or a pipe is written into. */
 dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */

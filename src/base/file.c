@@ -117,8 +117,8 @@ static int write_bytes(const char *path, const void *bytes, size_t size)
     FILE *const file = fopen(path, "we");
     if (!file)
         return errno;
-    const int good =
-        fwrite(bytes, 1, size, file) == size && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    const int good = fwrite(bytes, 1, size, file) == size && fflush(file) == 0 &&
+                     (fsync(fileno(file)) == 0 || errno == EINVAL); /* a pipe has no disk */
     const int error = good ? 0 : errno;
     return fclose(file) == 0 || error ? error : errno;
 }
@@ -149,18 +149,26 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size)
     return dn_file_write_as(path, DN_PARTIAL, bytes, size);
 }
 
+/* A rename would put a file in place of a link, a device or a pipe: these are written into. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size)
 {
-    char partial[PATH_MAX];
-    const int length = snprintf(partial, sizeof partial, "%s%s", path, suffix);
+    char target[PATH_MAX], partial[PATH_MAX];
     struct stat info;
-    DN_CHECK(length < PATH_MAX, DN_EINVAL, "%s: the path is too long", path);
-    DN_CHECK(stat(path, &info) != 0 || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode), DN_EIO,
-             "%s: found a device or pipe, expected a file or none", path);
-    const int error = write_bytes(partial, bytes, size);
-    const dn_status status = error ? dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error))
-                                   : dn_file_rename(partial, path);
-    if (status != DN_OK)
+    const int found = stat(path, &info) == 0;
+    const int is_plain = !found || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode);
+    DN_CHECK(found || lstat(path, &info) != 0, DN_EIO, "%s: cannot write: a link to nothing", path);
+    if (!found || !realpath(path, target))
+        snprintf(target, sizeof target, "%s", path);
+    const int length = snprintf(partial, sizeof partial, "%s%s", target, suffix);
+    DN_CHECK(strlen(path) < PATH_MAX && length < PATH_MAX, DN_EINVAL, "%s: the path is too long",
+             path);
+    const int error = write_bytes(is_plain ? partial : path, bytes, size);
+    dn_status status = DN_OK;
+    if (error)
+        status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));
+    else if (is_plain)
+        status = dn_file_rename(partial, target);
+    if (status != DN_OK && is_plain)
         unlink(partial);
     return status;
 }

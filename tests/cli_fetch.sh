@@ -114,6 +114,10 @@ get 1 "redirect" --url "$url/loop/$zip"
 get 1 "Protocol \"file\"" --url "$url/local/$zip"
 get 1 "Protocol \"ftp\"" --url "$url/other/$zip"
 get 1 "Protocol \"file\"" --url "file://$tmp/web/$zip"
+get 1 "found the answer 302, expected 200 or 206" --url "$url/lost/$zip"
+get 1 "found the answer 204, expected 200 or 206" --url "$url/nothing/$zip"
+get 1 "found an empty file" --url "$url/empty/$zip"
+get 1 "not a sound archive" --url "$url/page/$zip"
 get 1 "resolve" --url "http://nowhere.invalid/$zip"
 get 1 "connect" --url "http://127.0.0.1:1/$zip"
 get 1 "not used" --url "$url/wrong/$zip" --sha256 "$sum"
@@ -146,4 +150,32 @@ limited "$records" MNIST --download --url "$url/plain/" --source own --out m >ou
 [[ $(cat log) == "/plain/t10k-images-idx3-ubyte.gz -" ]] || fail "one file of MNIST is missing" log
 limited "$records" MNIST --download --url "$url/plain" --out m2 >out 2>&1 && fail "MNIST's URL: accepted"
 grep -q "expected the URL of a folder, with '/' at its end: MNIST has 4 files" out || fail "MNIST's URL" out
+limited "$records" MNIST --download --url "$url/page/" --source pages --out m2 >out 2>&1 &&
+    fail "pages in place of MNIST: accepted"
+grep -q "^create_records: pages/train-images-idx3-ubyte.gz: .*; remove the file, and run --download again" out ||
+    fail "pages in place of MNIST" out
+
+# Two at once: the second waits, and finds what the first got
+fresh
+: >log
+for i in 1 2; do
+    limited "$records" TINY_IMAGENET --download --url "$url/slow/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 &
+    pids[i]=$!
+done
+for i in 1 2; do
+    wait "${pids[i]}" || fail "two at once: command $i" "out$i"
+done
+[[ $(requests) == 1 ]] || fail "two at once: the archive was got twice" log
+cat out1 out2 | grep -q "waiting for another create_records" || fail "two at once: no line of it" out1 out2
+
+# A half set is no set to be got, and its message says what to do
+half=half/cifar-10-batches-bin
+mkdir -p $half
+truncate -s 30730000 $half/data_batch_1.bin
+for way in "--source half" "--source half --download"; do
+    # shellcheck disable=SC2086
+    limited "$records" CIFAR10 $way --out c >out 2>&1 && fail "half a set: accepted"
+    grep -q "^create_records: half/.*; remove what is in $half, then get it with --download" out ||
+        fail "half a set: $way" out
+done
 finish

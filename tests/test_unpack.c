@@ -126,9 +126,12 @@ static void test_refused(void **state)
         {{"set/a.bin/c", AE_IFREG, 1, NULL, NULL}, ""},
         {{"set/b.bin", AE_IFREG, 701, NULL, NULL}, "more bytes than there should be"},
     };
-    for (size_t i = 0; i + 2 < sizeof rows / sizeof *rows; i++)
+    for (size_t i = 0; i + 3 < sizeof rows / sizeof *rows; i++)
         expect_refused(make_archive(&rows[i].last, 0), rows[i].text);
-    const char *const path = make_archive(&rows[9].last, 0); /* a folder where a file is */
+    const char *path = make_archive(&rows[8].last, 0); /* whose file it is, is not known */
+    assert_int_equal(dn_unpack(path, in_folder("new"), MOST), DN_EIO);
+    assert_non_null(strstr(dn_message(), rows[8].text));
+    path = make_archive(&rows[9].last, 0); /* a folder where a file is */
     assert_int_not_equal(dn_unpack(path, in_folder("new"), MOST), DN_OK);
     assert_int_not_equal(access(in_folder("new"), F_OK), 0);
     expect_refused(make_archive(&rows[10].last, 0), rows[10].text);

@@ -11,6 +11,8 @@ The first word of a path says how, the rest is the file:
     slow      in halves, a second apart
     moved     redirects to plain                loop      to itself
     local     to a file: URL                    other     to ftp:
+    lost      to nowhere, with a page           nothing   204, no content
+    empty     no bytes                          page      HTML
 Anything else is not found.
 """
 import http.server
@@ -41,6 +43,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                    "local": "file://" + os.path.abspath(path)}
         if how in targets:
             return self.redirect(targets[how])
+        if how in ("lost", "nothing", "empty", "page"):
+            return self.send_no_file(how)
         known = "plain norange break once nolength stall silent slow wrong endless busy".split()
         if how not in known or not os.path.exists(path):
             return self.send_error(404)
@@ -48,6 +52,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(503)
         with open(path, "rb") as file:
             self.send(how, file.read())
+
+    def send_no_file(self, how):
+        page = b"<html>not here</html>" if how in ("lost", "page") else b""
+        self.send_response({"lost": 302, "nothing": 204}.get(how, 200))
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
 
     def send(self, how, content):
         if how == "wrong":

@@ -77,6 +77,7 @@ dn_status dn_digest_check(const char *path, const char *digest)
 
 struct transfer {
     const dn_fetch *wanted;
+    CURL *curl;
     char partial[PATH_MAX];
     int file;             /* that has the bytes so far */
     int64_t got;          /* so many */
@@ -86,11 +87,25 @@ struct transfer {
     dn_progress progress; /* of this request; zeroed before it brings something */
 };
 
+/* The answer is the file, or a part of it, and no page about why it does not come. */
+static dn_status check_answer(const struct transfer *t)
+{
+    enum { WHOLE_FILE = 200, PART = 206 };
+    long http = 0;
+    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &http);
+    return http == WHOLE_FILE || http == PART
+               ? DN_OK
+               : dn_fail(DN_EIO, "found the answer %ld, expected %d or %d", http, WHOLE_FILE, PART);
+}
+
 static size_t keep_bytes(char *bytes, size_t one, size_t size, void *user)
 {
     struct transfer *const t = user;
     const int64_t wanted = t->wanted->bytes;
     (void)one;
+    t->fault = check_answer(t);
+    if (t->fault != DN_OK)
+        return 0;
     if (wanted && t->got + (int64_t)size > wanted) {
         t->fault =
             dn_fail(DN_ECORRUPT, "found more than %" PRId64 " bytes, expected these", wanted);
@@ -127,8 +142,9 @@ static dn_status start_over(struct transfer *t)
     return DN_OK;
 }
 
-static void set_options(CURL *curl, struct transfer *t, const char *url, char *message)
+static void set_options(struct transfer *t, const char *url, char *message)
 {
+    CURL *const curl = t->curl;
     char agent[64];
     snprintf(agent, sizeof agent, "create_records/%s", dn_version());
     curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -175,13 +191,14 @@ static outcome judge(const struct transfer *t, CURLcode code, long http)
 }
 
 /* One request, from what is there on. The message tells why it is not WHOLE. */
-static outcome try_once(CURL *curl, struct transfer *t, const char *url)
+static outcome try_once(struct transfer *t, const char *url)
 {
+    CURL *const curl = t->curl;
     char message[CURL_ERROR_SIZE] = "";
     curl_off_t length = -1;
     long http = 0;
     t->fault = DN_OK;
-    set_options(curl, t, url, message);
+    set_options(t, url, message);
     const CURLcode code = curl_easy_perform(curl);
     dn_progress_end(&t->progress);
     t->progress = (dn_progress){0};
@@ -191,9 +208,13 @@ static outcome try_once(CURL *curl, struct transfer *t, const char *url)
     /* the server has no ranges, or not this one: the whole file again */
     if (t->got > 0 && (code == CURLE_RANGE_ERROR || http == 416)) {
         if (start_over(t) == DN_OK)
-            return try_once(curl, t, url);
+            return try_once(t, url);
         return USELESS;
     }
+    if (code == CURLE_OK && t->fault == DN_OK) /* no byte may have come */
+        t->fault = check_answer(t);
+    if (code == CURLE_OK && t->fault == DN_OK && t->got == 0 && !t->wanted->bytes)
+        t->fault = dn_fail(DN_EIO, "found an empty file");
     if (t->fault != DN_OK) {
         dn_fail(t->fault, "%s: %s", url, dn_message());
         return USELESS;
@@ -207,11 +228,11 @@ static outcome try_once(CURL *curl, struct transfer *t, const char *url)
 }
 
 /* Requests until it is whole, or so many in a row brought nothing. */
-static dn_status transfer_file(CURL *curl, struct transfer *t, const char *url)
+static dn_status transfer_file(struct transfer *t, const char *url)
 {
     for (int tries = 0; tries < TRIES;) {
         const int64_t before = t->most;
-        const outcome end = try_once(curl, t, url);
+        const outcome end = try_once(t, url);
         if (end == WHOLE)
             return DN_OK;
         if (end == USELESS)
@@ -245,12 +266,12 @@ static dn_status check_file(const struct transfer *t, const char *url)
 
 /* Where the checksum is wrong, there may be more to come, or the bytes of an earlier run are of
  * another file, which is then got once more. */
-static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
+static dn_status get_checked(struct transfer *t, const char *url)
 {
     for (int is_resumed = t->got > 0;;) {
         const int64_t before = t->got;
         if (!t->wanted->bytes || t->got < t->wanted->bytes)
-            DN_TRY(transfer_file(curl, t, url));
+            DN_TRY(transfer_file(t, url));
         const dn_status status = check_file(t, url);
         if (status != DN_ECORRUPT)
             return status;
@@ -267,8 +288,8 @@ static dn_status get_checked(CURL *curl, struct transfer *t, const char *url)
 static dn_status get_from_all(struct transfer *t, const char *const *urls, int count)
 {
     dn_status status = DN_EIO;
-    CURL *const curl = curl_easy_init();
-    DN_CHECK(curl, DN_ENOMEM, "%s: no memory for libcurl", t->wanted->name);
+    t->curl = curl_easy_init();
+    DN_CHECK(t->curl, DN_ENOMEM, "%s: no memory for libcurl", t->wanted->name);
     for (int i = 0; i < count && urls[i]; i++) {
         char url[2048];
         const char *const base = urls[i], *const end = strchr(base, '\0');
@@ -278,12 +299,12 @@ static dn_status get_from_all(struct transfer *t, const char *const *urls, int c
             dn_warn("%s; trying the next server", dn_message());
         dn_info("%s: getting %s%s", t->wanted->name, url,
                 t->got > 0 ? ", from where it broke off" : "");
-        status = length < (int)sizeof url ? get_checked(curl, t, url)
+        status = length < (int)sizeof url ? get_checked(t, url)
                                           : dn_fail(DN_EINVAL, "--url: the URL is too long");
         if (status == DN_OK)
             break;
     }
-    curl_easy_cleanup(curl);
+    curl_easy_cleanup(t->curl);
     return status;
 }
 

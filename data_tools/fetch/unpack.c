@@ -87,8 +87,7 @@ static dn_status unpack_entry(struct unpacking *u, struct archive_entry *entry)
     DN_TRY(dn_make_folders(path));
     *slash = '/';
     const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    DN_CHECK(file >= 0, errno == EEXIST ? DN_ECORRUPT : DN_EIO, "%s: cannot write %s: %s", u->path,
-             path, strerror(errno));
+    DN_CHECK(file >= 0, DN_EIO, "%s: cannot write %s: %s", u->path, path, strerror(errno));
     dn_status status = write_entry(u, path, file);
     if (close(file) != 0 && status == DN_OK)
         status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(errno));
@@ -127,6 +126,14 @@ void dn_remove_folder(const char *folder)
     nftw(folder, remove_entry, OPEN, FTW_DEPTH | FTW_PHYS);
 }
 
+static dn_status put_in_place(const char *old, const char *new)
+{
+    DN_CHECK(!dn_is_folder(new) || rmdir(new) == 0, DN_EIO,
+             "%s: cannot be put in place: %s; remove it, and run the command again", new,
+             strerror(errno));
+    return dn_file_rename(old, new);
+}
+
 dn_status dn_move_entries(const char *from, const char *folder)
 {
     char old[PATH_MAX], new[PATH_MAX];
@@ -142,7 +149,7 @@ dn_status dn_move_entries(const char *from, const char *folder)
         if (status == DN_OK)
             status = dn_join_path(new, folder, entry->d_name);
         if (status == DN_OK)
-            status = dn_file_rename(old, new);
+            status = put_in_place(old, new);
     }
     closedir(list);
     return status;

@@ -7,11 +7,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <zlib.h>
 
@@ -179,12 +182,10 @@ static dn_status get_archive(const dn_raw_set *set, const dn_raw_archive *archiv
     return status;
 }
 
-static dn_status get_files(const dn_raw_set *set, const dn_records_options *options,
-                           const char *folder)
+static dn_status get_missing(const dn_raw_set *set, const dn_records_options *options,
+                             const char *folder)
 {
     char found[PATH_MAX];
-    DN_TRY(check_download(set, options));
-    DN_TRY(dn_make_folders(folder));
     for (int i = 0; i < count_archives(set, options); i++) {
         const dn_raw_archive *const archive = &set->archive[i];
         const int is_there = archive->unpacked
@@ -196,6 +197,32 @@ static dn_status get_files(const dn_raw_set *set, const dn_records_options *opti
             DN_TRY(get_archive(set, archive, options, folder));
     }
     return DN_OK;
+}
+
+/* Holds the folder until *lock is closed; who comes second waits, and finds the files. One that its
+ * file system cannot lock is as good as held. */
+static dn_status lock_folder(const char *folder, int *lock)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return DN_OK;
+    dn_info("%s: waiting for another create_records, which is at work there", folder);
+    while (flock(*lock, LOCK_EX) != 0 && errno == EINTR)
+        ;
+    return DN_OK;
+}
+
+static dn_status get_files(const dn_raw_set *set, const dn_records_options *options,
+                           const char *folder)
+{
+    int lock;
+    DN_TRY(check_download(set, options));
+    DN_TRY(dn_make_folders(folder));
+    DN_TRY(lock_folder(folder, &lock));
+    const dn_status status = get_missing(set, options, folder);
+    close(lock);
+    return status;
 }
 
 dn_status dn_raw_set_find(const dn_raw_set *set, const dn_records_options *options,
@@ -246,14 +273,28 @@ void dn_raw_split_free(dn_raw_split *split)
     *split = (dn_raw_split){0};
 }
 
+/* What to do about files that are missing, or are none of the set's: --download gets an archive
+ * where nothing of it is there, and another server than the authors' may send anything. */
+static dn_status advise(const dn_raw_set *set, const char *source,
+                        const dn_records_options *options, dn_status status)
+{
+    if (status == DN_ENOENT && set->archive[0].unpacked)
+        return dn_fail(status, "%s; remove what is in %s, then %s", dn_message(), source,
+                       set->hint);
+    if (status == DN_ENOENT)
+        return dn_fail(status, "%s; %s", dn_message(), set->hint);
+    if (status == DN_ECORRUPT && options->url && !options->sha256)
+        return dn_fail(status, "%s; remove the file, and run --download again", dn_message());
+    return status;
+}
+
 dn_status dn_raw_set_load(const dn_raw_set *set, const char *source,
                           const dn_records_options *options, dn_raw_split split[DN_SPLITS])
 {
     for (int s = 0; s < DN_SPLITS; s++) {
         const dn_status status = set->load(set, source, options, (dn_split_id)s, &split[s]);
-        if (status == DN_ENOENT)
-            return dn_fail(status, "%s; %s", dn_message(), set->hint);
-        DN_TRY(status);
+        if (status != DN_OK)
+            return advise(set, source, options, status);
         if (split[s].count != set->count[s] && !options->extra)
             dn_warn("%s: found %" PRId64 " images for the %s split, the authors' files have "
                     "%" PRId64,

@@ -42,10 +42,25 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
             fail "an unreadable file with --on-bad-image $how" out
     done
     grep -q "skip leaves out bad images, no unreadable files" out || fail "an unreadable file" out
+    # nor is a class, or a split, that cannot be reached none
+    mkdir -p behind/there/b splits-behind/train locked/b
+    chmod 644 "$first"
+    cp locked/a/* locked/b
+    cp -r locked/a splits-behind/train
+    ln -s "$PWD/behind/there/b" locked/c
+    ln -s "$PWD/behind/there/b" splits-behind/val
+    chmod 000 behind
+    for path in locked/c splits-behind/val; do
+        limited "${plainly[@]}" "$records" FOLDER --source "${path%/*}" >out 2>&1 &&
+            fail "$path, which cannot be reached: accepted"
+        grep -q "^create_records: $path: cannot read: Permission denied" out ||
+            fail "$path, which cannot be reached" out
+    done
+    chmod 755 behind
 else
     echo "not tried: a file that cannot be read: this user reads any"
 fi
-rm -rf locked data
+rm -rf locked behind splits-behind data
 
 # Odd files and names; a drawn test split; the same bytes on any number of threads
 accepted "mixed: 66 images, 7 other files passed over, 0 bad images left out" FOLDER --source mixed --jobs 2
@@ -90,8 +105,21 @@ accepted "already complete" FOLDER --source elsewhere/mixed
 accepted "3 classes, encoded images, train 15 in 1 shards, test 10 in 1" FOLDER --source splits --out s
 check s splits/train splits/val
 refused "--val-fraction: found the folder splits/val" FOLDER --source splits --val-fraction 0.2
-mv splits/val splits/test
+for name in valid validation test; do
+    mv splits/val* splits/$name
+    accepted "already complete" FOLDER --source splits --out s
+done
+cp -r splits/test splits/val
+ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
+grep -q "^warning: splits/test: passed over, as it stands beside train" out || fail "a sibling of train" out
+[[ $(grep -c "^warning: splits/x: a link to nothing; passed over" out) == 1 ]] || fail "a link to nothing" out
+rm -r splits/val splits/x
+ln -s nowhere splits/train/nothing
+accepted "already complete" FOLDER --source splits --out s
+[[ $(grep -c "^warning: splits/train/nothing: a link to nothing; passed over" out) == 1 ]] ||
+    fail "a class that is a link to nothing" out
+rm splits/train/nothing
 mkdir splits/train/train
 refused "splits/train/train: found no image" FOLDER --source splits --out t
 rmdir splits/train/train

@@ -54,7 +54,8 @@ dn_status dn_folder_scan(dn_folder *f);
 /* ---- for scans; as dn_folder_scan ---- */
 
 /* names(*count) = the folders in `path`, by code point, to be freed, after a failure too; *others
- * grows by what else is there. */
+ * grows by what else is there, of which links to nothing are named; NULL: nothing is said of it.
+ * DN_EIO where one may be a folder, and cannot be reached. */
 dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
 

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -25,10 +26,23 @@
 
 /* ---- folders ---- */
 
-static int holds_folder(const char *folder, const char *name)
+/* *is = the name in `folder` is that of a folder. What cannot be reached may be one; a link to
+ * nothing is none, and is named where `warns`. */
+static dn_status look(const char *folder, const char *name, int warns, int *is)
 {
     char path[PATH_MAX];
-    return dn_join_path(path, folder, name) == DN_OK && dn_is_folder(path);
+    struct stat info;
+    *is = 0;
+    DN_TRY(dn_join_path(path, folder, name));
+    if (stat(path, &info) == 0) {
+        *is = S_ISDIR(info.st_mode);
+        return DN_OK;
+    }
+    DN_CHECK(errno == ENOENT || errno == ELOOP, DN_EIO, "%s: cannot read: %s", path,
+             strerror(errno));
+    if (warns)
+        dn_warn("%s: a link to nothing; passed over", path);
+    return DN_OK;
 }
 
 static int is_name(const struct dirent *entry)
@@ -56,18 +70,21 @@ dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *
     const int entries = scandir(path, &list, is_name, by_code_point);
     DN_CHECK(entries >= 0, errno == ENOENT || errno == ENOTDIR ? DN_ENOENT : DN_EIO,
              "%s: cannot read: %s", path, strerror(errno));
-    int good = (*names = calloc((size_t)entries + 1, sizeof **names)) != NULL;
+    *names = calloc((size_t)entries + 1, sizeof **names);
+    dn_status status = *names ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", path);
     for (int i = 0; i < entries; i++) {
         const char *const name = list[i]->d_name;
-        if (name[0] == '.' || list[i]->d_type == DT_REG || !holds_folder(path, name))
+        int is_folder = 0;
+        if (status == DN_OK && name[0] != '.' && list[i]->d_type != DT_REG)
+            status = look(path, name, others != NULL, &is_folder);
+        if (is_folder && !((*names)[(*count)++] = strdup(name)))
+            status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
+        if (!is_folder && others)
             ++*others;
-        else if (good)
-            good = ((*names)[(*count)++] = strdup(name)) != NULL;
         free(list[i]);
     }
     free(list);
-    DN_CHECK(good, DN_ENOMEM, "%s: out of memory", path);
-    return DN_OK;
+    return status;
 }
 
 /* Where the splits are, below the source. */
@@ -75,25 +92,48 @@ struct roots {
     const char *split[DN_SPLITS]; /* "" is the source itself, NULL: there is none */
 };
 
-/* A folder `train` is a split where `val` or `test` is beside it, or nothing but folders in it. */
+static int is_among(const char *name, char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return 1;
+    return 0;
+}
+
+/* A folder `train` is a split where one for a test is beside it, or nothing but folders in it. */
 static dn_status find_roots(const char *source, struct roots *roots)
 {
+    static const char *const tests[] = {"val", "valid", "validation", "test"};
     char **names, **inner = NULL;
     char train[PATH_MAX];
     int count, classes = 0;
-    int64_t others = 0;
-    dn_status status = dn_folder_names(source, &names, &count, &others);
+    dn_status status = dn_folder_names(source, &names, &count, NULL);
     *roots = (struct roots){{"", NULL}};
-    if (status == DN_OK && holds_folder(source, "train")) {
-        roots->split[DN_TEST] = holds_folder(source, "val")    ? "val"
-                                : holds_folder(source, "test") ? "test"
-                                                               : NULL;
+    if (status == DN_OK && is_among("train", names, count)) {
+        for (size_t i = 0; !roots->split[DN_TEST] && i < sizeof tests / sizeof *tests; i++)
+            roots->split[DN_TEST] = is_among(tests[i], names, count) ? tests[i] : NULL;
         if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
-            status = dn_folder_names(train, &inner, &classes, &others);
+            status = dn_folder_names(train, &inner, &classes, NULL);
         if (roots->split[DN_TEST] || classes > 0)
             roots->split[DN_TRAIN] = "train";
     }
     dn_folder_free_names(inner, classes);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+/* Names the folders beside the splits. */
+static dn_status name_siblings(const char *source, const struct roots *roots)
+{
+    char **names;
+    int count;
+    int64_t others = 0;
+    const dn_status status = dn_folder_names(source, &names, &count, &others);
+    for (int i = 0; status == DN_OK && i < count; i++)
+        if (strcmp(names[i], roots->split[DN_TRAIN]) != 0 &&
+            (!roots->split[DN_TEST] || strcmp(names[i], roots->split[DN_TEST]) != 0))
+            dn_warn("%s/%s: passed over, as it stands beside %s", source, names[i],
+                    roots->split[DN_TRAIN]);
     dn_folder_free_names(names, count);
     return status;
 }
@@ -341,8 +381,10 @@ dn_status dn_folder_scan(dn_folder *f)
     const char *const train = roots.split[DN_TRAIN], *const test = roots.split[DN_TEST];
     DN_CHECK(!test || f->options->val_fraction <= 0, DN_EINVAL,
              "--val-fraction: found the folder %s/%s, so nothing is to be drawn", f->source, test);
-    if (*train)
+    if (*train) {
+        DN_TRY(name_siblings(f->source, &roots));
         DN_TRY(dn_join_path(folder, f->source, train));
+    }
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     if (!test)
         return dn_folder_draw(f);

@@ -127,6 +127,34 @@ for set in slim imagenet; do
 done
 refused "--out: found records in slim.kept" to-tfrecord imagenet.records --out slim.kept
 refused "nowhere/dataset.json: cannot read" to-tfrecord nowhere
+
+# What is there is not replaced: TFRecords of other records, and side files of others
+stay() { # FILE: with other bytes it ends to-tfrecord, and stays
+    cp -r slim.tfrecords there
+    echo mine >"there/$1"
+    refused "there/$1: found " to-tfrecord slim.records --out there
+    grep -q "move it away, or name another --out" out || fail "to-tfrecord over $1" out
+    [[ $(cat "there/$1") == mine ]] || fail "to-tfrecord: $1 was replaced"
+    rm "there/$1"
+    accepted "TFRecords written" to-tfrecord slim.records --out there
+    diff -r slim.tfrecords there || fail "to-tfrecord beside what is there"
+    rm -r there
+}
+for file in labels.txt features.json dataset_info.json cifar-test.tfrecord-00000-of-00001; do
+    stay $file
+done
+mkdir there
+touch there/making.journal
+refused "--out: found records that are being made in there" to-tfrecord slim.records --out there
+rm -r there
+touch -d 2001-01-01 slim.kept/labels.txt
+accepted "TFRecords already complete" to-tfrecord slim.kept
+[[ $(date -r slim.kept/labels.txt +%Y) == 2001 ]] || fail "to-tfrecord: an equal side file is written again"
+cp -r slim.records mine
+echo mine >mine/labels.txt
+refused "mine/labels.txt: found other bytes" to-tfrecord mine
+[[ -z $(compgen -G "mine/*.tfrecord-*") ]] || fail "to-tfrecord: TFRecords beside another's labels.txt"
+rm -r mine
 cp -r slim.records damaged
 printf 'x' | dd of=damaged/cifar-train-00000-of-00004.h5 bs=1 seek=300 conv=notrunc status=none
 refused "damaged/cifar-train-00000-of-00004.h5: found bytes of checksum" \
@@ -177,6 +205,8 @@ accepted "already complete" FOLDER --source source --out f --tfrecords keep
 python read f f
 accepted "everything verified" verify f
 accepted "already complete" FOLDER --source source --out f
+accepted "written" FOLDER --source source --out f --tfrecords keep --shards 2
+python read f f
 accepted "written" FOLDER --source source --out f --tfrecords drop
 [[ -z $(compgen -G "f/*.tfrecord-*") ]] || fail "--tfrecords drop: they are still there"
 finish

@@ -255,13 +255,11 @@ static int64_t images_left(const dn_making *m)
     return images;
 }
 
-/* The records are those that dn_making_begin saw, before the folder was locked. */
-static dn_status check_unchanged(const dn_making *m)
+dn_status dn_making_check_unchanged(const char *folder, const dn_manifest *seen)
 {
-    const char *const folder = m->options->out;
     dn_manifest *now;
     const dn_status status = dn_manifest_load(&now, folder);
-    const int same = now && m->existing ? now->hash == m->existing->hash : !now && !m->existing;
+    const int same = now && seen ? now->hash == seen->hash : !now && !seen;
     free(now);
     DN_CHECK(status == DN_OK || status == DN_ENOENT, status, "%s", dn_message());
     DN_CHECK(same, DN_EINVAL,
@@ -278,7 +276,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_making_lock(folder, &m->lock));
     set_handlers(keep_signal);
-    DN_TRY(check_unchanged(m));
+    DN_TRY(dn_making_check_unchanged(folder, m->existing));
     DN_TRY(dn_leftovers_check(m));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
     DN_TRY(dn_leftovers_remove(m));

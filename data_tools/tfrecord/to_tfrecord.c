@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
+#include "dn/file.h"
 #include "dn/json.h"
 #include "making/making.h"
 #include "tfrecord/tfrecord.h"
@@ -19,6 +22,8 @@ struct export_job {
     dn_shards *shards[DN_SPLITS];
     dn_coarse *coarse; /* the manifest's */
     char prefix[64];   /* of the files' names */
+    int is_trial;      /* side files are compared, and not written */
+    int owns_side;     /* those that are there are of an earlier export of these records */
     int made;
 };
 
@@ -46,7 +51,43 @@ static int has_file(const struct export_job *x, const dn_manifest_shard *shard)
            dn_manifest_check_size(path, &shard->tfrecord) == DN_OK;
 }
 
+/* *same = the file of that name has these bytes. DN_EINVAL where it has others. */
+static dn_status compare_file(const struct export_job *x, const char *name, const void *bytes,
+                              size_t size, int may_differ, int *same)
+{
+    char path[PATH_MAX];
+    uint8_t *found;
+    size_t found_size;
+    *same = 0;
+    DN_TRY(dn_join_path(path, x->options.out, name));
+    const dn_status status = dn_file_load(path, &found, &found_size);
+    if (status == DN_ENOENT)
+        return DN_OK;
+    DN_TRY(status);
+    *same = found_size == size && memcmp(found, bytes, size) == 0;
+    free(found);
+    DN_CHECK(
+        *same || may_differ, DN_EINVAL,
+        "%s: found other bytes than those of this command; move it away, or name another --out",
+        path);
+    return DN_OK;
+}
+
 /* ---- the shards ---- */
+
+/* Writes it, unless it is there; what dataset.json names is replaced. */
+static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard, int is_noted,
+                            const char *bytes, size_t size)
+{
+    dn_manifest_file *const file = &shard->tfrecord;
+    int same;
+    DN_TRY(compare_file(x, file->name, bytes, size, is_noted, &same));
+    if (!same)
+        return dn_making_save(&x->making, file, shard->count, bytes, size);
+    file->bytes = (int64_t)size;
+    file->hash = XXH3_64bits(bytes, size);
+    return DN_OK;
+}
 
 static dn_status export_shard(void *context, dn_manifest_shard *shard)
 {
@@ -56,11 +97,12 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
     size_t size;
     if (has_file(x, shard))
         return DN_OK;
+    const int is_noted = x->in_place && shard->tfrecord.name[0];
     snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
              x->prefix, dn_split_name(shard->split), shard->index, m->split[shard->split].shards);
     dn_status status = dn_tfrecord_encode_shard(m, shard, x->shards[shard->split], &bytes, &size);
     if (status == DN_OK)
-        status = dn_making_save(&x->making, &shard->tfrecord, shard->count, bytes, size);
+        status = save_shard(x, shard, is_noted, bytes, size);
     free(bytes);
     return status;
 }
@@ -82,6 +124,8 @@ static dn_status export_shards(struct export_job *x)
 }
 
 /* ---- files beside them ---- */
+
+static const char info_name[] = "dataset_info.json";
 
 /* `class` of tensorflow_datasets, and its own members. */
 static json_t *describe_feature(const char *class, const char *name, json_t *members)
@@ -160,14 +204,24 @@ static json_t *describe_set(const struct export_job *x)
                      "image/encoded", "featureKey", "image/class/label");
 }
 
+static dn_status save_text(const struct export_job *x, const char *name, const char *text,
+                           size_t size)
+{
+    char path[PATH_MAX];
+    int same;
+    DN_TRY(dn_join_path(path, x->options.out, name));
+    DN_TRY(compare_file(x, name, text, size, x->owns_side, &same));
+    return same || x->is_trial ? DN_OK : dn_file_write(path, text, size);
+}
+
 /* Takes the JSON. */
 static dn_status save_json(const struct export_job *x, const char *name, json_t *json)
 {
-    char path[PATH_MAX];
-    const dn_status status = dn_join_path(path, x->options.out, name);
-    if (status == DN_OK)
-        return dn_json_save(json, path, JSON_INDENT(2));
+    char *const text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
+    DN_CHECK(text, DN_ENOMEM, "%s: out of memory", name);
+    const dn_status status = save_text(x, name, text, strlen(text));
+    free(text);
     return status;
 }
 
@@ -175,9 +229,8 @@ static dn_status save_json(const struct export_job *x, const char *name, json_t 
 static dn_status save_names(const struct export_job *x, const char *name, int with_label,
                             const char *const *names, int count)
 {
-    char path[PATH_MAX], *text = NULL;
+    char *text = NULL;
     size_t size = 0;
-    DN_TRY(dn_join_path(path, x->options.out, name));
     FILE *const stream = open_memstream(&text, &size);
     for (int i = 0; stream && i < count; i++) {
         if (with_label)
@@ -186,7 +239,7 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
     }
     const int good = stream && fclose(stream) == 0;
     const dn_status status =
-        good ? dn_file_write(path, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", name);
+        good ? save_text(x, name, text, size) : dn_fail(DN_ENOMEM, "%s: out of memory", name);
     free(text);
     return status;
 }
@@ -195,11 +248,47 @@ static dn_status save_side_files(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
     DN_TRY(save_json(x, "features.json", describe_features(m)));
-    DN_TRY(save_json(x, "dataset_info.json", describe_set(x)));
+    if (!x->is_trial) /* it tells the sizes of the TFRecords */
+        DN_TRY(save_json(x, info_name, describe_set(x)));
     if (m->coarse_classes > 0)
         DN_TRY(save_names(x, DN_COARSE_NAMES, 0, m->coarse_names, m->coarse_classes));
     DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
     return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
+}
+
+/* Leaves what two exports of the same records have in common: in place they may have other
+ * shards, as records are made anew. */
+static void drop_sizes(json_t *info, int in_place)
+{
+    json_t *split;
+    size_t i;
+    if (in_place)
+        json_object_del(info, "splits");
+    json_array_foreach(json_object_get(info, "splits"), i, split)
+        json_object_del(split, "numBytes");
+}
+
+/* Before any TFRecord is made: DN_EINVAL where a side file is somebody else's. */
+static dn_status check_side_files(struct export_job *x)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, x->options.out, info_name));
+    if (access(path, F_OK) == 0) {
+        json_t *found = NULL, *const info = describe_set(x);
+        dn_json_load(&found, path); /* what is no JSON is not ours */
+        drop_sizes(found, x->in_place);
+        drop_sizes(info, x->in_place);
+        const int is_ours = json_equal(found, info);
+        json_decref(found);
+        json_decref(info);
+        DN_CHECK(is_ours, DN_EINVAL,
+                 "%s: found that of other TFRecords; move it away, or name another --out", path);
+        x->owns_side = x->in_place;
+    }
+    x->is_trial = 1;
+    const dn_status status = save_side_files(x);
+    x->is_trial = 0;
+    return status;
 }
 
 /* ---- all of it ---- */
@@ -213,6 +302,10 @@ static dn_status check_out(struct export_job *x)
     DN_TRY(dn_join_path(path, out, "dataset.json"));
     DN_CHECK(x->in_place || access(path, F_OK) != 0, DN_EINVAL,
              "--out: found records in %s, expected a folder without dataset.json", out);
+    DN_TRY(dn_join_path(path, out, DN_JOURNAL_NAME));
+    DN_CHECK(x->in_place || access(path, F_OK) != 0, DN_EINVAL,
+             "--out: found records that are being made in %s, expected a folder without %s", out,
+             DN_JOURNAL_NAME);
     return DN_OK;
 }
 
@@ -238,6 +331,7 @@ static dn_status export_records(struct export_job *x)
     DN_TRY(dn_make_folders_counted(x->options.out, &made));
     DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
     DN_TRY_OR_DONE(load_records(x, &lacks));
+    DN_TRY_OR_DONE(check_side_files(x));
     if (lacks)
         DN_TRY_OR_DONE(export_shards(x));
     DN_TRY_OR_DONE(save_side_files(x));

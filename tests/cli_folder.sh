@@ -228,6 +228,15 @@ refused "named/a?b: found a class name that is no UTF-8 or has control character
 mkdir empty
 refused "empty: found 0 class folders" FOLDER --source empty
 
+# A limit of files' sizes holds for a shard in memory, too; HDF5 ends in peace
+for limit in 1 8 20; do
+    status=0
+    (ulimit -f $limit && limited "$records" FOLDER --source alone/train --out limited --jobs 1) >limited-out 2>&1 || status=$?
+    ((status == 1)) || fail "ulimit -f $limit: status $status" limited-out
+    [[ $(tail -n 1 limited-out) == "create_records: "*": File too large" ]] || fail "ulimit -f $limit" limited-out
+    [[ ! -e limited ]] || fail "ulimit -f $limit: something is left"
+done
+
 # Bad images: the first stops, or each is named and left out
 refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman codes; --on-bad-image skip" FOLDER \
     --source bad --out bad-records

@@ -3,6 +3,7 @@
  *
  * HDF5 writes all but the images' bytes, for which it only sets a place aside.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -105,12 +106,12 @@ dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manife
         }
     }
     good = good && map_file(s, file.memory);
+    const int error = errno;
     if (good)
         move_images(s->bytes + at, image, shard->count);
     free(lists.offsets);
     close(file.memory);
-    DN_CHECK(good, DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
-    return DN_OK;
+    return good ? DN_OK : dn_shard_file_refuse(&file, error);
 }
 
 void dn_encoded_shard_free(dn_encoded_shard *s)

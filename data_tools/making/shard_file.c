@@ -85,6 +85,11 @@ dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
 
 int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels)
 {
+    static int is_told;
+    if (!is_told) /* at its exit HDF5 would try again to write what it could not, and crash */
+        H5dont_atexit();
+    is_told = 1;
+    errno = 0;
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
@@ -103,4 +108,11 @@ int dn_shard_file_finish(dn_shard_file *f)
      * peace while the error stack of a thread holds anything */
     H5Eclear2(H5E_DEFAULT);
     return good;
+}
+
+dn_status dn_shard_file_refuse(const dn_shard_file *f, int error)
+{
+    return dn_fail(error && error != ENOMEM ? DN_EIO : DN_ENOMEM,
+                   "%s: cannot make it in memory: %s", f->shard->hdf5.name,
+                   strerror(error ? error : ENOMEM));
 }

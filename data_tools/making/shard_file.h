@@ -26,9 +26,12 @@ dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
 
 /* Begins the HDF5 file with what all shards have: attributes, class names and labels(count). Like
  * all calls of HDF5 here, in the critical section; 0 when HDF5 fails, which in memory only its lack
- * can cause. Afterwards finish is called in any case. */
+ * and `ulimit -f` can cause; errno says which. Afterwards finish is called in any case. */
 int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels);
 int dn_shard_file_finish(dn_shard_file *f);
+
+/* What to return then, with errno as that was. DN_ENOMEM, DN_EIO. */
+dn_status dn_shard_file_refuse(const dn_shard_file *f, int error);
 
 /* The shape of a list. */
 hid_t dn_list_space(int64_t count);

@@ -4,6 +4,7 @@
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in, and several shards are compressed at once.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,8 +97,8 @@ dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *
         good = H5Dclose(w.images) >= 0 && good;
         good = dn_shard_file_finish(&w.shard) && good;
     }
-    const dn_status status = good ? dn_file_load(w.shard.path, bytes, size)
-                                  : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
+    const dn_status status =
+        good ? dn_file_load(w.shard.path, bytes, size) : dn_shard_file_refuse(&w.shard, errno);
     close(w.shard.memory);
     return status;
 }

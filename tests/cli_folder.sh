@@ -225,6 +225,12 @@ refused "found a class name that is no UTF-8" FOLDER --source named
 rm -r named/*
 cp -r alone/train/x "named/$(printf 'a\nb')"
 refused "named/a?b: found a class name that is no UTF-8 or has control characters" FOLDER --source named
+rm -r named/*
+cp -r alone/train/x "named/$(printf 'a\xc2\x9b2J')"
+refused "has control characters" FOLDER --source named
+LC_ALL=C grep -q $'\xc2\x9b' out && fail "a control character reaches the terminal" out
+accepted "lo??ok: alone" FOLDER --source alone --out "$(printf 'lo\xc2\x9bok')"
+accepted "lo??ok: alone" info "$(printf 'lo\xc2\x9bok')"
 mkdir empty
 refused "empty: found 0 class folders" FOLDER --source empty
 

@@ -7,7 +7,6 @@
  */
 #include "folder/folder.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -144,11 +143,9 @@ static dn_status name_siblings(const char *source, const struct roots *roots)
 static dn_status check_class_name(const char *folder, const char *name)
 {
     json_t *const text = json_string(name);
-    int good = text != NULL;
+    const int is_utf8 = text != NULL;
     json_decref(text);
-    for (const char *c = name; *c; c++)
-        good = good && !iscntrl((unsigned char)*c);
-    DN_CHECK(good, DN_EINVAL,
+    DN_CHECK(is_utf8 && dn_is_one_line(name), DN_EINVAL,
              "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
              "that can be printed",
              folder, name);

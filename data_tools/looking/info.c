@@ -4,6 +4,7 @@
  * All of it is proved first, as training does: every byte by its checksum. Nothing is decoded.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +142,9 @@ static void print_text(const struct info *v, const char *folder)
     const dn_manifest *const m = v->manifest;
     const dn_shard_info *const info = &m->info;
     const struct split_info *const train = &v->split[DN_TRAIN], *const test = &v->split[DN_TEST];
-    printf("%s: %s, %d classes, ", folder, info->dataset, info->classes);
+    char shown[PATH_MAX];
+    printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
+           info->classes);
     if (dn_is_encoded(info))
         printf("encoded images\n");
     else

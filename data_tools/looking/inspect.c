@@ -217,7 +217,9 @@ static dn_status print_facts(struct inspect *v, const dn_request *request)
         printf("size     %dx%d, %d channels\n", info->width, info->height, info->channels);
     printf("bytes    %zu\n", file.size);
     printf("xxh3     %016" PRIx64 "\n", (uint64_t)XXH3_64bits(file.bytes, file.size));
-    printf("shard    %s/%s, image %" PRId64 "\n", v->folder, at.shard->hdf5.name, at.number);
+    char shown[PATH_MAX];
+    printf("shard    %s/%s, image %" PRId64 "\n", dn_one_line_copy(shown, sizeof shown, v->folder),
+           at.shard->hdf5.name, at.number);
     if (dn_is_encoded(info))
         printf("offset   %" PRId64 "\n", at.address);
     else

@@ -11,6 +11,8 @@
 #ifndef DN_STATUS_H
 #define DN_STATUS_H
 
+#include <stddef.h>
+
 typedef enum dn_status {
     DN_OK = 0,
     DN_EINVAL = 1,    /* an option or argument out of range: nothing was changed */
@@ -26,8 +28,11 @@ typedef enum dn_status {
 /* 1 where the text has no control character: a terminal shows it on one line. */
 int dn_is_one_line(const char *text);
 
-/* Puts a '?' in place of each control character. Messages and log lines go through it. */
+/* Puts a '?' in place of each byte of a control character. Messages and log lines go through it. */
 void dn_one_line(char *text);
+
+/* The same of a copy(size), which it returns: a path, for output. */
+char *dn_one_line_copy(char *copy, size_t size, const char *text);
 
 /* Records the message of a failure ("what, where: found, expected") and returns `status`. A caller
  * that knows more puts it around dn_message(). */

@@ -9,10 +9,18 @@
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
 
+/* Bytes of the control character that the text begins with, 0 where it begins with none. U+0080 to
+ * U+009F in UTF-8 are some, too: to a terminal U+009B is ESC [. */
+static size_t control_bytes(const char *text)
+{
+    const unsigned char *const c = (const unsigned char *)text;
+    return iscntrl(c[0]) && c[0] ? 1 : c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F ? 2 : 0;
+}
+
 /* The first control character, or the end. */
 static const char *find_control(const char *text)
 {
-    while (*text && !iscntrl((unsigned char)*text))
+    while (*text && !control_bytes(text))
         text++;
     return text;
 }
@@ -25,8 +33,18 @@ int dn_is_one_line(const char *text)
 /* Paths and files that the text quotes may hold what would end the line, or move the cursor. */
 void dn_one_line(char *text)
 {
-    while (*(text += find_control(text) - text))
-        *text = '?';
+    while (*(text += find_control(text) - text)) {
+        const size_t bytes = control_bytes(text);
+        memset(text, '?', bytes);
+        text += bytes;
+    }
+}
+
+char *dn_one_line_copy(char *copy, size_t size, const char *text)
+{
+    snprintf(copy, size, "%s", text);
+    dn_one_line(copy);
+    return copy;
 }
 
 dn_status dn_fail(dn_status status, const char *format, ...)

@@ -69,6 +69,10 @@ grep -q "mixed/b/looks.jpg: by its content no JPEG and no PNG; passed over" out 
     fail "a name that promises an image" out
 check data/mixed mixed
 accepted "already complete" FOLDER --source mixed
+accepted "already complete" FOLDER --source mixed --level 9
+for out in mixed/records ./mixed//b/../records/more; do
+    refused "--out: found $out in mixed, whose folders are classes; name one outside" FOLDER --source mixed --out $out
+done
 accepted "5 classes, encoded images, train 59 in 4 shards, test 7 in 1" FOLDER \
     --source mixed --out one --shards 4 --jobs 1
 accepted "written" FOLDER --source mixed --out two --shards 4 --jobs 2

@@ -30,6 +30,16 @@ refused "train-images-idx3-ubyte: found 2130706552 images in a file of 94096 byt
 head -c 7 /dev/zero >$raw/train-images-idx3-ubyte
 refused "train-images-idx3-ubyte: found 7 bytes, expected 8 or more" MNIST --source mnist
 
+mkdir closed closed/MNIST
+chmod 000 closed
+plainly=()
+((EUID != 0)) || plainly=(setpriv --bounding-set=-dac_override,-dac_read_search)
+if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" ls closed >/dev/null 2>&1; then
+    limited "${plainly[@]}" "$build/$program" MNIST --source closed >out 2>&1 && fail "an unreadable source: accepted"
+    grep -q "^create_records: closed: cannot read: Permission denied" out || fail "an unreadable source" out
+fi
+chmod 755 closed
+
 # SVHN
 accepted "train 60 in 4 shards, test 20 in 2" SVHN --source svhn --out s
 grep -q "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" out || fail "SVHN: a digest" out

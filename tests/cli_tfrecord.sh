@@ -75,11 +75,12 @@ refused "--classes: found an option of other commands, expected one of 'create_r
 TMPDIR=/nowhere refused "/nowhere/create_records." from-tfrecord raw/*
 
 # Damage
+echo "no TFRecord at all" >bad/text
 at=$(stat -c %s bad/good)
 for case in "labels|record 1 at byte $at: label: found 2 values, expected one of int64" \
     "negative|record 1 at byte $at: found label -1, expected 0 to 65535" \
     "no-label|record 1 at byte $at: found neither image/class/label nor label" \
-    "float|record 1 at byte $at: label: found 0 values, expected one of int64" \
+    "float|record 1 at byte $at: label: found float, expected one value of int64" \
     "beyond|record 1 at byte $at: found label 70000, expected 0 to 65535" \
     "no-image|record 0 at byte 0: found neither image/encoded nor image" \
     "no-pixels|record 0 at byte 0: found 47 bytes that are no JPEG and no PNG, and not the pixels of 4x4" \
@@ -94,6 +95,7 @@ for case in "labels|record 1 at byte $at: label: found 2 values, expected one of
     "absurd|cut short in record 1 at byte $at: found 0 bytes of data, expected 1099511627776" \
     "cut.gz|bad/cut.gz: unexpected end of file, after" \
     "bomb.gz|record 0 at byte 0: the length has masked CRC32C" \
+    "text|; no TFRecord file, or packed other than by gzip" \
     "large.gz|record 0 at byte 0: found 1073741824 bytes of data, expected at most 68157440"; do
     refused "${case#*|}" from-tfrecord "bad/${case%%|*}"
     grep -q "^create_records: bad/${case%%|*}: " out || [[ $case == empty* ]] ||

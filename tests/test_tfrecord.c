@@ -272,8 +272,8 @@ static void test_no_label(void **state)
         {several, sizeof several, "image/class/label: found 2 values, expected one of int64"},
         {valueless, sizeof valueless,
          "found neither image/class/label nor label, expected one of the two"},
-        {floats, sizeof floats, "image/class/label: found 0 values, expected one of int64"},
-        {bytes, sizeof bytes, "image/class/label: found 0 values, expected one of int64"},
+        {floats, sizeof floats, "image/class/label: found float, expected one value of int64"},
+        {bytes, sizeof bytes, "image/class/label: found bytes, expected one value of int64"},
         {negative, sizeof negative, "found label -1, expected 0 to 65535"},
         {above, sizeof above, "found label 300, expected 0 to 299"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -370,6 +370,41 @@ dn_status dn_folder_draw(dn_folder *f)
 
 /* ---- all of it ---- */
 
+/* real = the path without links, of which the last parts may be missing. */
+static int resolve(const char *path, char real[PATH_MAX])
+{
+    char part[PATH_MAX];
+    size_t end = strlen(path);
+    for (; end > 0; end--) {
+        if (path[end] != '/' && path[end] != '\0')
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)end, path);
+        if (realpath(part, real))
+            break;
+    }
+    if (end == 0 && !realpath(path[0] == '/' ? "/" : ".", real))
+        return 0;
+    const size_t length = strlen(real);
+    return snprintf(real + length, PATH_MAX - length, "%s%s", path[end] == '/' ? "" : "/",
+                    path + end) < (int)(PATH_MAX - length);
+}
+
+/* Records below a folder of classes would be one the next time. */
+static dn_status check_out(const dn_folder *f, const char *folder)
+{
+    char in[PATH_MAX], out[PATH_MAX];
+    if (!realpath(folder, in) || !resolve(f->options->out, out))
+        return DN_OK;
+    const size_t length = strlen(in);
+    const char *below = strncmp(in, out, length) == 0 && out[length] == '/' ? out + length : "";
+    while (*below == '/')
+        below++;
+    DN_CHECK(*below == '\0' || *below == '.', DN_EINVAL,
+             "--out: found %s in %s, whose folders are classes; name one outside", f->options->out,
+             folder);
+    return DN_OK;
+}
+
 dn_status dn_folder_scan(dn_folder *f)
 {
     char folder[PATH_MAX];
@@ -382,10 +417,12 @@ dn_status dn_folder_scan(dn_folder *f)
         DN_TRY(name_siblings(f->source, &roots));
         DN_TRY(dn_join_path(folder, f->source, train));
     }
+    DN_TRY(check_out(f, test ? folder : f->source)); /* beside train alone it would be a class */
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     if (!test)
         return dn_folder_draw(f);
     DN_TRY(dn_join_path(folder, f->source, test));
+    DN_TRY(check_out(f, folder));
     return dn_folder_scan_test(f, folder);
 }
 

@@ -72,7 +72,9 @@ static int has_files(const char *folder, const dn_manifest_shard *shard)
 int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
-    int complete = existing && existing->zstd_level == m->options->zstd_level &&
+    int complete = existing &&
+                   (dn_is_encoded(&existing->info) || /* nothing of them is compressed */
+                    existing->zstd_level == m->options->zstd_level) &&
                    strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[DN_TRAIN].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
@@ -231,7 +233,8 @@ static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;
     const dn_shard_info *const info = &m->info;
-    const int64_t numbers[] = {info->channels, info->height, info->width, m->zstd_level};
+    const int64_t numbers[] = {info->channels, info->height, info->width,
+                               dn_is_encoded(info) ? 0 : m->zstd_level};
     uint64_t key = XXH3_64bits_withSeed(numbers, sizeof numbers, source);
     key = XXH3_64bits_withSeed(info->mean, sizeof info->mean, key);
     key = XXH3_64bits_withSeed(info->std, sizeof info->std, key);

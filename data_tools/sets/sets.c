@@ -101,6 +101,8 @@ static dn_status refuse_search(const dn_raw_set *set, const char *folder)
     const char *const name = set->info.dataset;
     const dn_raw_form *const form = set->form;
     char found[PATH_MAX];
+    DN_CHECK(!folder || access(folder, X_OK) == 0 || errno == ENOENT || errno == ENOTDIR, DN_EIO,
+             "%s: cannot read: %s", folder, strerror(errno));
     for (int i = 1; i < DN_RAW_FORMS && form[i].name; i++)
         DN_CHECK(!form[i].is_other || !search_form(set, &form[i], folder, found), DN_ENOENT,
                  "%s: found the %s version of %s, expected the %s one, %s; %s", found, form[i].name,

@@ -127,6 +127,14 @@ static size_t count_values(const Tensorflow__Feature *f, Tensorflow__Feature__Ki
                                                         : f->bytes_list->n_value;
 }
 
+static const char *name_kind(Tensorflow__Feature__KindCase kind)
+{
+    return kind == TENSORFLOW__FEATURE__KIND_INT64_LIST   ? "int64"
+           : kind == TENSORFLOW__FEATURE__KIND_BYTES_LIST ? "bytes"
+           : kind == TENSORFLOW__FEATURE__KIND_FLOAT_LIST ? "float"
+                                                          : "nothing";
+}
+
 /* A feature that must have one value. */
 static dn_status need_value(const Tensorflow__Example *example, const char *const keys[KEYS],
                             Tensorflow__Feature__KindCase kind, const Tensorflow__Feature **found)
@@ -136,8 +144,10 @@ static dn_status need_value(const Tensorflow__Example *example, const char *cons
     const size_t count = count_values(*found, kind);
     DN_CHECK(*found, DN_ECORRUPT, "found neither %s nor %s, expected one of the two", keys[0],
              keys[1]);
+    DN_CHECK((*found)->kind_case == kind, DN_ECORRUPT, "%s: found %s, expected one value of %s",
+             key, name_kind((*found)->kind_case), name_kind(kind));
     DN_CHECK(count == 1, DN_ECORRUPT, "%s: found %zu values, expected one of %s", key, count,
-             kind == TENSORFLOW__FEATURE__KIND_INT64_LIST ? "int64" : "bytes");
+             name_kind(kind));
     return DN_OK;
 }
 

@@ -281,6 +281,8 @@ static dn_status scan_file(dn_record_set *set, int file)
         status = scan_packed(set, file, &t);
     } else if (status == DN_OK)
         status = scan_records(set, file, &t, 1);
+    if (status == DN_ECORRUPT && t.record == 0 && strstr(dn_message(), ": the length has "))
+        dn_fail(status, "%s; no TFRecord file, or packed other than by gzip", dn_message());
     if (opened >= 0)
         close(opened);
     dn_buffer_free(&t.buffer);

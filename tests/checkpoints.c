@@ -109,7 +109,7 @@ dn_checkpoint trial_newest(const char *folder)
 {
     dn_checkpoint state;
     dn_checkpoint_file *file;
-    if (dn_checkpoint_open_newest(&file, folder, &state) != DN_OK)
+    if (dn_checkpoint_open_newest(&file, folder, INT64_MAX, &state) != DN_OK)
         fail_msg("%s", dn_message());
     assert_true((file != NULL) == (state.path[0] != '\0'));
     dn_checkpoint_close(&file);

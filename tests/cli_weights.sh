@@ -117,6 +117,17 @@ if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
     works eval older.h5 --data colour
     works predict older.h5 rgb/test/bee --data colour
     refused "--data: found none, and none in older.h5, which an earlier dn_dist wrote" export older.h5 a.onnx
+    cp -r five unread
+    check spoilt five/checkpoint-00000002.h5 unread/checkpoint-00000002.h5
+    refused "unread/checkpoint-0+2.h5: optimizer/momentum/classifier.bias: found inf" "${run[@]}" \
+        --out other --resume unread/checkpoint-00000002.h5
+    works "${run[@]}" --out unread --max-steps 2
+    said "^warning: the newest checkpoint is passed over: .*classifier.bias: found inf"
+    said "^resumed from unread/checkpoint-0+1.h5 at step 1$"
+    [[ $(last_hash unread) == "$(last_hash five)" ]] || fail "from an older checkpoint: other weights"
+    rm unread/checkpoint-00000001.h5
+    check spoilt five/checkpoint-00000002.h5 unread/checkpoint-00000002.h5
+    refused "unread: found no checkpoint before step 2, whose is not readable" "${run[@]}" --out unread
 fi
 mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
 works eval best

@@ -5,6 +5,7 @@
  * an evaluation, for tests/load_checkpoint.py to compare with PyTorch's.
  */
 #include <dirent.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -335,6 +336,45 @@ static void test_background_failure(void **state)
     dn_saver_destroy(&saver);
 }
 
+/* A file that could not be read again is not begun, and what is there stays, though one is kept. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    dn_net *net = trial_net(SMALL, 3);
+    const dn_view view = dn_net_view(net);
+    dn_optimizer_state vectors = trial_vectors(net, "adam", 1);
+    dn_checkpoint position = trial_state(net, 1);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 1);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    const struct {
+        float *number;
+        const char *name;
+    } cases[] = {{view.parameters + view.parameter_count - 1, ": model/"},
+                 {view.running, ".running_mean "},
+                 {vectors.vectors, ": optimizer/exp_avg/"},
+                 {vectors.vectors + vectors.count, ": optimizer/exp_avg_sq/"},
+                 {vectors.vectors + vectors.floats - 1, ": average/"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const float before = *cases[i].number;
+        int ending;
+        *cases[i].number = i % 2 ? NAN : -INFINITY;
+        position.step = 2 + (int64_t)i;
+        assert_int_equal(dn_saver_start(saver, &position), DN_EDIVERGED);
+        assert_non_null(strstr(dn_message(), cases[i].name));
+        assert_non_null(strstr(dn_message(), "became non-finite in an update; not saved"));
+        dn_saver_rescue(saver, &position);
+        assert_true(wait(&ending) > 0 && WIFEXITED(ending) && WEXITSTATUS(ending) == 1);
+        assert_int_equal(files_in(RUN), 1);
+        *cases[i].number = before;
+    }
+    assert_int_equal(trial_newest(RUN).step, 1);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    dn_saver_destroy(&saver);
+    assert_int_equal(trial_newest(RUN).step, position.step);
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+}
+
 /* Saves step after step and never ends: what test_killed kills. */
 static int save_forever(void)
 {
@@ -413,6 +453,7 @@ int main(int argc, char **argv)
         TRIAL_TEST(test_background),
         TRIAL_TEST(test_rescue),
         TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_not_finite),
         TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static void test_truncated(void **state)
     dn_checkpoint position;
     dn_checkpoint_file *file;
     assert_int_equal(truncate(good, 5), 0);
-    assert_int_equal(dn_checkpoint_open_newest(&file, RUN, &position), DN_ECORRUPT);
+    assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_ECORRUPT);
     assert_null(file);
     assert_non_null(strstr(dn_message(),
                            ": found 2 checkpoints, none readable (--resume none starts "

@@ -59,7 +59,8 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
  * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
  * killed processes left under temporary names. Takes twice the file's size in memory while it
  * works. Waits first for the write before; where that failed, starts none and returns its failure:
- * DN_EIO names the file and what the system said; nothing is left behind. */
+ * DN_EIO names the file and what the system said; nothing is left behind. Starts none either where a
+ * number is not finite, as that file could not be read: DN_EDIVERGED names the tensor. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
 /* Waits until the last write has ended and returns its failure, once. */
@@ -102,10 +103,11 @@ typedef struct dn_checkpoint_file dn_checkpoint_file;
  * after a failure. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
-/* The same for the newest whole checkpoint of the folder; where there is none at all, or no folder,
- * *file is NULL and state->path empty. Damaged ones are passed over with a warning, but where all
- * are, that is a failure that tells their number: a run from its start would write over them. */
-dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder,
+/* The same for the newest whole checkpoint of the folder of a step below `limit`; where there is
+ * none at all, or no folder, *file is NULL and state->path empty. Damaged ones are passed over with
+ * a warning, but where all are, that is a failure that tells their number: a run from its start
+ * would write over them. */
+dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state);
 
 /* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL

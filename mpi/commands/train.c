@@ -23,8 +23,8 @@
 static const double slow_disk = 20e6; /* bytes/s */
 
 /* Finds the checkpoint to go on from and reads its configuration; takes the folder before it looks
- * there. Rank 0. */
-static dn_status find_checkpoint(dn_run *r, const char *resume)
+ * there, for one of a step below `limit`. Rank 0. */
+static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
 {
     const int is_auto = strcmp(resume, "auto") == 0;
     if (!is_auto && strcmp(resume, "none") != 0) {
@@ -33,15 +33,24 @@ static dn_status find_checkpoint(dn_run *r, const char *resume)
         return dn_checkpoint_open(&r->from, resume, &r->state);
     }
     DN_TRY(dn_claim_take(&r->claim, r->folder));
-    return is_auto ? dn_checkpoint_open_newest(&r->from, r->folder, &r->state) : DN_OK;
+    if (!is_auto)
+        return DN_OK;
+    DN_TRY(dn_checkpoint_open_newest(&r->from, r->folder, limit, &r->state));
+    DN_CHECK(r->from || limit == INT64_MAX, DN_ECORRUPT,
+             "%s: found no checkpoint before step %" PRId64
+             ", whose is not readable (--resume none "
+             "starts anew)",
+             r->folder, limit);
+    return DN_OK;
 }
 
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint, and
  * *before = what all were there. */
-static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, dn_options *before)
+static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, int64_t limit, dn_options *before)
 {
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
-    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume) : DN_OK));
+    DN_TRY(
+        dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume, limit) : DN_OK));
     if (access(r->state.folder, F_OK) != 0) /* moved, or not this machine's */
         r->state.folder[0] = '\0';
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
@@ -235,6 +244,19 @@ static dn_status read_weights(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+/* The same for all ranks. Where the folder's newest checkpoint was whole, but cannot be loaded,
+ * *limit = its step: the run is to be set up from an older one. */
+static dn_status load_weights(dn_run *r, const dn_options *o, int64_t *limit)
+{
+    const dn_status status =
+        dn_comm_agree(r->comm, r->comm->rank == 0 ? read_weights(r, o) : DN_OK);
+    if (status == DN_ECORRUPT && r->state.path[0] && strcmp(o->resume, "auto") == 0) {
+        dn_warn("the newest checkpoint is passed over: %s", dn_message());
+        *limit = r->state.step;
+    }
+    return status;
+}
+
 /* What the run touches beside its net: the steps, the batches that are read ahead, and on rank 0
  * the saver, whose copy becomes HDF5's and then the file's. */
 static dn_bytes beside_net(const dn_run *r)
@@ -305,14 +327,15 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
-dn_status dn_train(const dn_comm *comm, dn_options *options)
+/* Trains, from a checkpoint of a step below *limit. */
+static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {
     const int is_first = comm->rank == 0;
     dn_run r = {.comm = comm, .saved = -1};
     dn_options before = *options;
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
-    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options, &before));
+    DN_TRY_OR_DONE(agree_on_checkpoint(&r, options, *limit, &before));
     dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
@@ -323,7 +346,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? read_weights(&r, options) : DN_OK));
+    DN_TRY_OR_DONE(load_weights(&r, options, limit));
     share_weights(&r);
     if ((r.done == r.last || dn_monitor_is_over(&r.monitor)) && !dn_run_awaits_evaluation(&r)) {
         dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
@@ -357,5 +380,18 @@ done:
     dn_split_close(&r.test);
     dn_claim_release(&r.claim);
     free(r.data_set);
+    return status;
+}
+
+dn_status dn_train(const dn_comm *comm, dn_options *options)
+{
+    const dn_options given = *options;
+    int64_t limit = INT64_MAX, before;
+    dn_status status;
+    do {
+        before = limit;
+        *options = given;
+        status = train(comm, options, &limit);
+    } while (limit < before);
     return status;
 }

@@ -28,4 +28,12 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
  * what a resumption passed over as damaged, and will be replaced. */
 void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, int keep);
 
+int dn_are_finite(const float *x, size_t count);
+
+/* Those vectors of net and optimizer, which a file of that step is to hold, have finite numbers.
+ * DN_EDIVERGED names the first tensor that has others. */
+dn_status dn_checkpoint_check_finite(const dn_net *net, const dn_optimizer_state *state,
+                                     int64_t step, const float *parameters, const float *running,
+                                     const float *vectors);
+
 #endif

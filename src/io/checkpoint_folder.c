@@ -128,11 +128,11 @@ dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
     return DN_OK;
 }
 
-dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder,
+dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state)
 {
     char path[PATH_MAX];
-    int64_t step = INT64_MAX;
+    int64_t step = limit;
     int passed = 0;
     dn_failure newest = {0};
     *file = NULL;

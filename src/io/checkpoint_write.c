@@ -218,6 +218,21 @@ static float *copy_floats(float *to, const float *from, size_t count)
     return to + count;
 }
 
+static int is_copy_finite(const dn_saver *s, size_t count)
+{
+    int bad = 0;
+#pragma omp parallel for schedule(static) reduction(| : bad)
+    for (size_t begin = 0; begin < count; begin += PIECE)
+        bad |= !dn_are_finite(s->copy + begin, count - begin < PIECE ? count - begin : PIECE);
+    return !bad;
+}
+
+static dn_status check_finite(const dn_saver *s)
+{
+    return dn_checkpoint_check_finite(s->net, s->optimizer, s->state.step, s->parameters,
+                                      s->running, s->vectors);
+}
+
 static void *save_copy(void *user)
 {
     dn_saver *s = user;
@@ -235,8 +250,10 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     const dn_view net = dn_net_view(s->net);
     float *to = copy_floats(s->copy, net.parameters, net.parameter_count);
     to = copy_floats(to, net.running, net.running_count);
-    copy_floats(to, s->optimizer->vectors, s->optimizer->floats);
+    to = copy_floats(to, s->optimizer->vectors, s->optimizer->floats);
     s->state = *state;
+    if (!is_copy_finite(s, (size_t)(to - s->copy)))
+        return check_finite(s);
     s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
     if (!s->is_writing) /* the system is short of threads, not of disks */
         save_copy(s);
@@ -282,6 +299,7 @@ static dn_status write_rescued(dn_saver *s, const char *path)
     s->running = dn_net_view(s->net).running;
     s->vectors = s->optimizer->vectors;
     s->state.hash = dn_net_hash(s->net);
+    DN_TRY(check_finite(s));
     DN_TRY(build_file(s, &bytes, &count));
     DN_TRY(dn_file_write_as(path, DN_RESCUED, bytes, count));
     if (s->keep > 0)

@@ -1,0 +1,48 @@
+/* Looks for numbers that no checkpoint may hold, as its reader refuses them: the loss and the
+ * gradient of a step are finite, what an update makes of them need not be. Without OpenMP's
+ * threads, which a child has not. */
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "checkpoint_file.h"
+
+int dn_are_finite(const float *x, size_t count)
+{
+    int bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (size_t i = 0; i < count; i++)
+        bad |= !(fabsf(x[i]) <= FLT_MAX);
+    return !bad;
+}
+
+/* The tensors of `parameters` and, unless it is NULL, of `running`. */
+static dn_status check_group(const dn_view *net, int64_t step, const char *group,
+                             const float *parameters, const float *running)
+{
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        const float *const values = dn_is_parameter(t) ? parameters : running;
+        DN_CHECK(!values || dn_are_finite(values + t->offset, t->count), DN_EDIVERGED,
+                 "step %" PRId64 ": %s/%s became non-finite in an update; not saved", step, group,
+                 t->name);
+    }
+    return DN_OK;
+}
+
+dn_status dn_checkpoint_check_finite(const dn_net *net, const dn_optimizer_state *state,
+                                     int64_t step, const float *parameters, const float *running,
+                                     const float *vectors)
+{
+    const dn_view view = dn_net_view(net);
+    const char *const *states = state->optimizer->states;
+    char group[64];
+    DN_TRY(check_group(&view, step, "model", parameters, running));
+    for (int i = 0; states[i]; i++, vectors += view.parameter_count) {
+        snprintf(group, sizeof group, "optimizer/%s", states[i]);
+        DN_TRY(check_group(&view, step, group, vectors, NULL));
+    }
+    if (state->average == NULL)
+        return DN_OK;
+    return check_group(&view, step, DN_AVERAGE_GROUP, vectors, vectors + view.parameter_count);
+}

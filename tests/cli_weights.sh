@@ -202,6 +202,11 @@ frozen 3 ranks --max-steps 3 && frozen 2 ranks --max-steps 6 || fail "a frozen r
 [[ $(last_hash frozen) == "$(last_hash ranks)" ]] || fail "--freeze: other weights on other ranks"
 [[ $(last_hash frozen) != "$(last_hash plain)" ]] || fail "--freeze: without effect"
 train 1 start --max-steps 1 --lr 0 --threads 1 || fail "a run" start.log
+for rate in 0 1e-307; do
+    refused "--lr-head 1000: found --lr $rate, expected a greater one; --freeze features --lr 1000 trains" \
+        "${run[@]}" --out bad --lr $rate --lr-head 1000
+done
+[[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"
 for name in start frozen; do works export $name $name.safetensors; done
 check frozen start.safetensors frozen.safetensors features.conv0 features.denseblock1
 finish

@@ -5,6 +5,7 @@
 #include "commands/commands.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,6 +193,18 @@ static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_shard_info *
     return DN_OK;
 }
 
+/* *rate = the linear layer's over the others': it has no schedule of its own. */
+static dn_status rate_head(const dn_options *o, double *rate)
+{
+    *rate = o->lr_head > 0 ? o->lr_head / o->lr : 1;
+    DN_CHECK(
+        isfinite(*rate), DN_EINVAL,
+        "--lr-head %g: found --lr %g, expected a greater one; --freeze features --lr %g trains "
+        "the linear layer alone",
+        o->lr_head, o->lr, o->lr_head);
+    return DN_OK;
+}
+
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
 static dn_status build_run(dn_run *r, dn_options *o)
 {
@@ -207,7 +220,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;
-    o->step.head_rate = o->lr_head > 0 && o->lr > 0 ? o->lr_head / o->lr : 1;
+    DN_TRY(rate_head(o, &o->step.head_rate));
     o->step.load = dn_run_load;
     o->step.user = r;
     o->step.preempt = &r->preempt;

@@ -1,6 +1,7 @@
 /* A child's results, failures and ends reach its caller. */
 #include <limits.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,13 @@ static dn_status give_up(void *user)
     abort();
 }
 
+static dn_status compute_too_long(void *user)
+{
+    (void)user;
+    raise(SIGXCPU);
+    return DN_OK;
+}
+
 static dn_status leave(void *user)
 {
     (void)user;
@@ -67,11 +75,27 @@ static dn_status leave(void *user)
 static void test_crash(void **state)
 {
     (void)state;
-    dn_child_fn *const ends[] = {crash, give_up, leave};
+    dn_child_fn *const ends[] = {crash, give_up, compute_too_long, leave};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         assert_int_equal(dn_child_run("shard-7", ends[i], NULL), DN_ECORRUPT);
         assert_non_null(strstr(dn_message(), "shard-7: "));
     }
+}
+
+static dn_status be_killed(void *user)
+{
+    (void)user;
+    raise(SIGKILL);
+    return DN_OK;
+}
+
+/* As by the kernel when memory is short: that says nothing of the file. */
+static void test_killed(void **state)
+{
+    (void)state;
+    assert_int_equal(dn_child_run("shard-7", be_killed, NULL), DN_ENOMEM);
+    assert_string_equal(dn_message(),
+                        "shard-7: the process that reads it was killed; out of memory?");
 }
 
 static dn_status take_much(void *user)
@@ -126,8 +150,9 @@ static void test_name_without_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),          cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_crash),          cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_files_are_left), cmocka_unit_test(test_name_without_end)};
+        cmocka_unit_test(test_pages),           cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_crash),           cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_memory),          cmocka_unit_test(test_files_are_left),
+        cmocka_unit_test(test_name_without_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,8 @@ typedef dn_status dn_child_fn(void *user);
 /* Calls work(user) in a child and returns its status and message. DN_ECORRUPT where the child
  * crashed or computed for longer than DN_CHILD_SECONDS: `what` names what it read, in pages
  * perhaps, where no more than PATH_MAX bytes of it are read. DN_ENOMEM where the system gives no
- * process. Only what work wrote to dn_child_pages is the caller's to read. */
+ * process, or it was killed (SIGKILL), as when memory is short. Only what work wrote to
+ * dn_child_pages is the caller's to read. */
 dn_status dn_child_run(const char *what, dn_child_fn *work, void *user);
 
 enum {

@@ -63,7 +63,8 @@ static void point_to_nowhere(int file)
 static void end_quietly(void)
 {
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU};
-    const struct rlimit seconds = {DN_CHILD_SECONDS, DN_CHILD_SECONDS}, no_core = {0, 0};
+    /* At the hard limit comes SIGKILL, which means something else. */
+    const struct rlimit seconds = {DN_CHILD_SECONDS, DN_CHILD_SECONDS + 1}, no_core = {0, 0};
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
         signal(crashes[i], SIG_DFL);
     setrlimit(RLIMIT_CPU, &seconds);
@@ -115,6 +116,8 @@ static dn_status read_report(const char *what, report *r, int ending)
     r->message[sizeof r->message - 1] = '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
         return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
+    DN_CHECK(!WIFSIGNALED(ending) || WTERMSIG(ending) != SIGKILL, DN_ENOMEM,
+             "%.*s: the process that reads it was killed; out of memory?", PATH_MAX - 1, what);
     return dn_fail(
         DN_ECORRUPT, "%.*s: the library that reads it fails on it (%s), expected a sound file",
         PATH_MAX - 1, what, WIFSIGNALED(ending) ? strsignal(WTERMSIG(ending)) : "it ended early");

@@ -126,6 +126,17 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
     return dn_options_normalize(o, &t->data->info);
 }
 
+dn_status dn_trained_input(const dn_options *options, const dn_shard_info *data,
+                           dn_transform *transform, const dn_transform **input)
+{
+    dn_options o = *options;
+    *input = NULL;
+    if (o.size > 0 || strcmp(o.eval_transform, "auto") == 0)
+        return DN_OK;
+    *input = transform;
+    return dn_options_transform(&o, DN_TEST, data, transform);
+}
+
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,
                          const dn_transform *input, dn_net **net)
 {
@@ -157,6 +168,8 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, const c
 {
     dn_options own = *options;
     dn_trained from;
+    dn_transform transform;
+    const dn_transform *input = NULL;
     dn_net *loaded = NULL;
     const dn_shard_info images = {.channels = dn_net_view(net).spec->channels};
     dn_status status;
@@ -165,7 +178,10 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, const c
     snprintf(own.checkpoint, sizeof own.checkpoint, "%s", path);
     DN_TRY_OR_DONE(dn_trained_open(&from, &own));
     own.batch_size = 1;
-    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, NULL, &loaded));
+    DN_TRY_OR_DONE(dn_checkpoint_data_set(from.file, &from.data));
+    if (from.data)
+        DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
+    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
     DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, classes));
 done:
     dn_net_destroy(&loaded);

@@ -26,6 +26,11 @@ dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_optio
  * be given: DN_EINVAL. DN_ENOENT. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
+/* *input = transform, that of the data set's test images, where the options tell no size as these
+ * are no squares; else NULL. For dn_trained_net. */
+dn_status dn_trained_input(const dn_options *options, const dn_shard_info *data,
+                           dn_transform *transform, const dn_transform **input);
+
 /* *net = the checkpoint's net with its weights, as dn_options_net makes it. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
                          const dn_shard_info *data, const dn_transform *input, dn_net **net);

@@ -178,6 +178,26 @@ cmp -s out one.json || fail "eval: expected the same of a run and of its safeten
 works export oblong.run run.onnx
 works export oblong.safetensors net.onnx
 cmp -s run.onnx net.onnx || fail "export: expected the same ONNX file"
+oblong=(train --data oblong.records --batch-size 4 --eval-every 0 --threads 1
+    --model blocks=1,1:growth=4:stem=cifar:head-pool=4)
+works "${oblong[@]}" --out pooled --max-steps 1
+works export pooled pooled.safetensors
+for from in pooled pooled/checkpoint-00000001.h5 pooled.safetensors; do
+    works "${oblong[@]}" --out "from-${from##*.}" --max-steps 1 --init-from $from
+    said "^weights of $from$"
+done
+works predict pooled oblong --json
+mv out one.json
+works predict pooled.safetensors oblong --json
+cmp -s out one.json || fail "predict: expected the same of a run and of its safetensors, no squares" out
+# A square of 40 x 40 is what is 24 x 40 in its middle.
+mkdir cropped
+"$python" -c 'from PIL import Image; Image.open("rgb/test/bee/1.png").crop((0, 8, 40, 32)).save("cropped/1.png")'
+cd cropped && works predict ../pooled 1.png --csv && cd ..
+mv cropped/out one.csv
+cd rgb/test/bee && works predict ../../../pooled 1.png --csv && cd ../../..
+cmp -s one.csv rgb/test/bee/out || fail "predict: expected the centre of a square" rgb/test/bee/out
+rm rgb/test/bee/{out,err}
 
 echo "no image" >broken.png
 refused "found 2 of 14 images that cannot be read" predict five rgb/test broken.png nowhere.jpg --csv

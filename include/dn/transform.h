@@ -48,6 +48,7 @@ typedef struct dn_transform_step {
 
 typedef struct dn_transform {
     int channels, height, width; /* of the net's input */
+    int fit_height, fit_width;   /* images are brought to this size before the steps; 0: are not */
     int steps;
     dn_transform_step step[DN_TRANSFORM_STEPS];
     uint64_t seed;

@@ -131,22 +131,19 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
 
 /* The run's --eval-transform for images of any size: those of a run that had one size are brought
  * to that first, where its steps do not. */
-static dn_status make_transform(dn_options *o, dn_shard_info info, dn_transform *transform)
+static dn_status make_transform(dn_options *o, const dn_shard_info *info, dn_transform *transform)
 {
-    char list[2 * sizeof o->eval_transform];
-    const int side = info.height, is_square = side > 0 && side == info.width;
-    DN_TRY(dn_options_transform(o, DN_TEST, &info, transform)); /* decides what auto stands for */
-    info.height = info.width = 0;
-    const dn_status status = dn_options_transform(o, DN_TEST, &info, transform);
-    if (status == DN_OK || !is_square)
-        return status;
-    const int has_steps = strcmp(o->eval_transform, "none") != 0;
-    const int length = snprintf(list, sizeof list, "resize:%d,center-crop:%d%s%s", side, side,
-                                has_steps ? "," : "", has_steps ? o->eval_transform : "");
-    if (length >= (int)sizeof o->eval_transform)
-        return status;
-    strcpy(o->eval_transform, list);
-    return dn_options_transform(o, DN_TEST, &info, transform);
+    dn_shard_info any = *info;
+    dn_transform of_any;
+    any.height = any.width = 0;
+    DN_TRY(dn_options_transform(o, DN_TEST, info, transform)); /* decides what auto stands for */
+    if (dn_options_transform(o, DN_TEST, &any, &of_any) == DN_OK) {
+        *transform = of_any;
+    } else {
+        transform->fit_height = info->height;
+        transform->fit_width = info->width;
+    }
+    return DN_OK;
 }
 
 /* Not collective. */
@@ -161,7 +158,7 @@ static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
              p->images.info.channels);
     if (o->batch_size > p->images.count)
         o->batch_size = (int)p->images.count;
-    DN_TRY(make_transform(o, p->images.info, transform));
+    DN_TRY(make_transform(o, &p->images.info, transform));
     return dn_trained_net(trained, o, &p->images.info, transform, net);
 }
 

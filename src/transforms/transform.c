@@ -2,6 +2,7 @@
  * is a row in a file of this folder, named in step.h, and a line in this table. */
 #include "dn/transform.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "dn/rng.h"
@@ -87,10 +88,26 @@ dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[
     return row->apply(step, drawn, c);
 }
 
+/* As resize and center-crop do for a square: what covers the size, and the centre of it. */
+static dn_status fit(dn_canvas *c, int height, int width)
+{
+    const int h = c->view.height, w = c->view.width;
+    const int is_wider = (int64_t)w * height > (int64_t)width * h;
+    const int covering_height = is_wider ? height : (int)((double)width * h / w);
+    const int covering_width = is_wider ? (int)((double)height * w / h) : width;
+    if (h == height && w == width)
+        return DN_OK;
+    DN_TRY(dn_canvas_resize(c, covering_height, covering_width));
+    return dn_canvas_crop(c, (int)lrint((covering_height - height) / 2.0),
+                          (int)lrint((covering_width - width) / 2.0), height, width);
+}
+
 static dn_status run(dn_canvas *c, const dn_request *request, float *to)
 {
     dn_draws draws = dn_draws_of(c->transform, request);
     double drawn[DN_DRAWN];
+    if (c->transform->fit_height > 0)
+        DN_TRY(fit(c, c->transform->fit_height, c->transform->fit_width));
     for (int i = 0; i < c->transform->steps; i++)
         DN_TRY(dn_canvas_step(c, i, &draws, drawn));
     return dn_canvas_finish(c, to);

@@ -258,7 +258,8 @@ static int64_t images_left(const dn_making *m)
     return images;
 }
 
-dn_status dn_making_check_unchanged(const char *folder, const dn_manifest *seen)
+/* In the locked folder: its records are those that were seen before, NULL: none. DN_EINVAL. */
+static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
 {
     dn_manifest *now;
     const dn_status status = dn_manifest_load(&now, folder);
@@ -279,7 +280,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_making_lock(folder, &m->lock));
     set_handlers(keep_signal);
-    DN_TRY(dn_making_check_unchanged(folder, m->existing));
+    DN_TRY(check_unchanged(folder, m->existing));
     DN_TRY(dn_leftovers_check(m));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
     DN_TRY(dn_leftovers_remove(m));

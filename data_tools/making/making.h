@@ -73,9 +73,6 @@ dn_status dn_making_check_stop(const dn_making *m);
  * is as good as held. DN_EINVAL where another process holds it, DN_EIO. */
 dn_status dn_making_lock(const char *folder, int *lock);
 
-/* In the locked folder: its records are those that were seen before, NULL: none. DN_EINVAL. */
-dn_status dn_making_check_unchanged(const char *folder, const dn_manifest *seen);
-
 /* For jobs: writes a file of a shard of so many images, and notes its size and checksum. */
 dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
                          const void *bytes, size_t size);

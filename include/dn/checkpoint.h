@@ -59,8 +59,8 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
  * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
  * killed processes left under temporary names. Takes twice the file's size in memory while it
  * works. Waits first for the write before; where that failed, starts none and returns its failure:
- * DN_EIO names the file and what the system said; nothing is left behind. Starts none either where a
- * number is not finite, as that file could not be read: DN_EDIVERGED names the tensor. */
+ * DN_EIO names the file and what the system said; nothing is left behind. Starts none either where
+ * a number is not finite, as that file could not be read: DN_EDIVERGED names the tensor. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
 /* Waits until the last write has ended and returns its failure, once. */

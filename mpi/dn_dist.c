@@ -177,6 +177,8 @@ int main(int argc, char **argv)
         return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
+    if (options.command == DN_COMMAND_TRAIN) /* a request may come while MPI starts */
+        dn_preempt_catch();
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);

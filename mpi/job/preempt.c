@@ -76,7 +76,7 @@ static dn_status parse_time(const char *text, double *seconds)
     return DN_OK;
 }
 
-static void catch_signals(void)
+void dn_preempt_catch(void)
 {
     const struct sigaction again = {.sa_sigaction = note_signal,
                                     .sa_flags = SA_RESTART | SA_SIGINFO};
@@ -84,10 +84,12 @@ static void catch_signals(void)
                                    .sa_flags = SA_RESTART | SA_SIGINFO | SA_RESETHAND};
     if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
         mpirun = getppid();
-    bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell < 0)
+        bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
-    sigaction(SIGINT, &once, NULL);
+    if (caught != SIGINT)
+        sigaction(SIGINT, &once, NULL);
     if (!ignores_hangup)
         sigaction(SIGHUP, &again, NULL);
     dn_preempt_keep_hangup();
@@ -105,7 +107,7 @@ dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
     } else if (job_end != NULL && atof(job_end) > 0) {
         preempt->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
     }
-    catch_signals();
+    dn_preempt_catch();
     return DN_OK;
 }
 

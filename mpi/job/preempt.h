@@ -25,7 +25,11 @@ typedef struct dn_preempt {
 } dn_preempt;
 
 /* Catches the signals, but SIGHUP where it is ignored, as nohup does; ignores SIGPIPE, as the end
- * of who reads the output is not the end of the run. The limit is `text` after `start`
+ * of who reads the output is not the end of the run. Before MPI starts, and once more, as it may
+ * have handlers of its own, by dn_preempt_open. */
+void dn_preempt_catch(void);
+
+/* Catches the signals. The limit is `text` after `start`
  * (omp_get_wtime's seconds); where the text is empty, the end of the Slurm job that this process
  * runs in, if any. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);

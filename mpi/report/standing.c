@@ -179,7 +179,8 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
         }
         s->epoch = whole_of(record, "epoch");
         s->step = whole_of(record, "step");
-        if (!is_kind(record, "interval") && !is_kind(record, "epoch"))
+        const int is_timed = is_kind(record, "interval") || is_kind(record, "epoch");
+        if (!is_timed || !(real_of(record, "images_per_s") > 0)) /* an evaluation made up for */
             continue;
         const json_t *const late = json_object_get(record, "late_rank");
         s->speed = real_of(record, "images_per_s");

@@ -79,8 +79,8 @@ static summary summarize(const dn_metrics *m, const tally *t)
 {
     const double steps = (double)t->steps, images = steps * (double)m->settings.images;
     const double seconds = m->last_step_end - t->start;
-    return (summary){t->loss / steps, 100 * (double)t->correct / images,
-                     images / fmax(seconds, 1e-9), seconds};
+    const double speed = t->steps > 0 ? images / fmax(seconds, 1e-9) : (double)NAN;
+    return (summary){t->loss / steps, 100 * (double)t->correct / images, speed, seconds};
 }
 
 /* ---- the file ---- */

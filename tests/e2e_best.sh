@@ -91,6 +91,9 @@ newest=$(find whole -name 'checkpoint-*.h5' | sort | head -n 1)
 small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$newest" | sed 's/^0*//; s/.h5//') + 1))" ||
     fail "another way" whole.log
 [[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
+small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
+[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: the best epoch is looked for anew" elsewhere.log ||
+    fail "another folder: expected a best.h5 there" elsewhere.log
 
 status=0
 small 1 none --early-stop 2 --eval-every 0 || status=$?

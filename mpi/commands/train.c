@@ -330,6 +330,21 @@ static dn_status open_output(dn_run *r, const dn_options *o)
                                .tensorboard = o->tensorboard});
 }
 
+/* A best epoch whose best.h5 is not in this folder, as after --resume FILE from another one, would
+ * leave the run without: the next that is evaluated is the best so far. */
+static void forget_best(dn_run *r)
+{
+    char best[PATH_MAX];
+    const int is_there = r->comm->rank == 0 &&
+                         dn_join_path(best, r->folder, DN_CHECKPOINT_BEST) == DN_OK &&
+                         access(best, F_OK) == 0;
+    if (dn_comm_max(r->comm, is_there) || r->monitor.state.best_epoch == 0)
+        return;
+    dn_info("no " DN_CHECKPOINT_BEST " in %s: the best epoch is looked for anew, after epoch %g",
+            r->folder, r->monitor.state.epochs);
+    r->monitor.state.best_epoch = 0;
+}
+
 /* A time limit that counts from the run's start and leaves no time for a step would end each
  * attempt alike. */
 static dn_status check_time(const dn_run *r, const char *limit)
@@ -371,6 +386,7 @@ static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
     }
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
+    forget_best(&r);
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;
     if (is_first)

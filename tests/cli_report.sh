@@ -95,6 +95,13 @@ grep -q "warning: empty: found no metrics.jsonl there, .*; left out" out || fail
 refused "report: found no run in any" report empty empty
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" report c
+limited "$dn_dist" report "a<b" c --out page.html >out 2>&1 || fail "report of a damaged run and another" out
+grep -q "warning: c/metrics.jsonl:2: found no JSON object.*; left out" out || fail "a damaged run" out
+cp -r "a<b" $'b\xe9'
+cp -r "a<b" d && echo '{' >d/evaluation.json
+limited "$dn_dist" report "a<b" d $'b\xe9' --out page.html >out 2>&1 || fail "report of damaged runs" out
+[[ $(grep -ac '; left out$' out) == 2 ]] && grep -q "page.html: runs: 1$" out ||
+    fail "a damaged evaluation, a name that is no UTF-8" out
 printf '{"kind": "interval"}\n[]\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object: another value" report c
 echo '[]' >"a<b/evaluation.json"

@@ -31,6 +31,12 @@ static dn_status add_evaluation(json_t *run, const char *folder)
     return DN_OK;
 }
 
+/* A folder without a run, or with one that is damaged: no fault of the others. */
+static int is_unreadable(dn_status status)
+{
+    return status == DN_ENOENT || status == DN_ECORRUPT || status == DN_EINVAL;
+}
+
 dn_status dn_report_command(const dn_comm *comm, dn_options *options)
 {
     (void)comm;
@@ -38,15 +44,16 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
     json_t *const runs = json_array();
     dn_status status = DN_OK;
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {
-        json_t *run;
+        json_t *run = NULL;
         status = dn_report_load(&run, options->words[i]);
-        if (status == DN_ENOENT && options->word_count > 1) { /* of "runs/" and a star */
-            dn_warn("%s; left out", dn_message());
-            status = DN_OK;
-            continue;
-        }
         if (status == DN_OK)
             status = add_evaluation(run, options->words[i]);
+        if (is_unreadable(status) && options->word_count > 1) { /* of "runs/" and a star */
+            dn_warn("%s; left out", dn_message());
+            status = DN_OK;
+            json_decref(run);
+            continue;
+        }
         json_array_append_new(runs, run);
     }
     if (status == DN_OK && json_array_size(runs) == 0)

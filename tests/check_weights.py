@@ -3,7 +3,8 @@
     check_weights.py pictures FOLDER [MODE]      class folders of PNG files, 40x40, RGB or grey (L)
     check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]
         random weights for a model's written form, with torchvision's names, as safetensors;
-        options: old (norm.1), F16, BF16, untracked; spoilt: hole, tail, twice, dtype, more, less
+        options: old (norm.1), F16, BF16, untracked, huge (infinite logits); spoilt: hole, tail, twice,
+        dtype, more, less, uneven (the head's tensors)
     check_weights.py logits MODEL FILE DATA PREDICTIONS LOGITS
         the net of FILE in PyTorch on the images of `predict --json`, which must have the same
         probabilities; LOGITS.npz keeps images and logits
@@ -140,6 +141,11 @@ def random_state(model, channels, classes, options):
         if "old" in options:
             name = re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
         state[name] = x
+    if "huge" in options:
+        state["classifier.weight"] *= np.float32(1e38)
+        state.update({k: 1000 * x for k, x in state.items() if re.match(r"features.norm\d.weight", k)})
+    if "uneven" in options:
+        state["classifier.bias"] = np.zeros(classes + 3, np.float32)
     if "more" in options:
         state["features.extra.weight"] = np.zeros(3, np.float32)
     if "less" in options:

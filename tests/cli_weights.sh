@@ -209,6 +209,16 @@ on_ranks 2 "$dn_dist" predict five rgb/test broken.png nowhere.jpg --csv 2>err |
 cmp -s one.csv two.csv || fail "predict: expected the same on 1 and 2 ranks" two.csv
 works predict five rgb/test/bee --top 1
 [[ $(grep -cE '^rgb/test/bee/[0-3].png: .* [0-9.]+ %$' out) == 4 ]] || fail "predict" out
+cp rgb/test/bee/0.png $'two\nlines\e.png'
+works predict five $'two\nlines\e.png'
+[[ $(wc -l <out) == 1 ]] && said '^two\?lines\?\.png: ' || fail "predict: control characters of a name" out
+refused "found an empty name, expected files" predict five ""
+check state $small 3 3 huge.safetensors huge
+refused "found 4 of 4 images that the net gives no finite number for" predict huge.safetensors \
+    rgb/test/bee --model $small --size 32 --normalize imagenet
+said "warning: rgb/test/bee/3.png: the net gives no finite number for it"
+refused "image 0 of [0-9]+, counted from 0: the net gives no finite loss for it" eval huge.safetensors \
+    --model $small --size 32 --data colour
 cp rgb/test/bee/0.png $'b\xe9.png' # no UTF-8, which JSON's texts are
 works predict five $'b\xe9.png' --json
 grep -qF '"file":"b\\xE9.png"' out || fail "predict --json" out

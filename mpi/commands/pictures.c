@@ -129,8 +129,11 @@ static dn_status add_word(dn_pictures *p, const char *word)
 dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
 {
     DN_CHECK(count > 0, DN_EINVAL, "found no image, expected files or folders of them");
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        DN_CHECK(words[i][0], DN_EINVAL,
+                 "found an empty name, expected files or folders of images");
         DN_TRY(add_word(p, words[i]));
+    }
     const size_t images = (size_t)p->images.count;
     DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);

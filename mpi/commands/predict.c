@@ -9,6 +9,8 @@
 #include "commands/settings.h"
 #include "commands/trained.h"
 
+#include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +21,12 @@
 
 /* ---- what the net makes of them ---- */
 
+enum { UNREADABLE = 1, NOT_FINITE };
+
 typedef struct predictions {
     const dn_pictures *pictures;
     int classes, top;
-    double *row;         /* (images, 1 + 2 top): 1 where it is bad; class and probability */
+    double *row;         /* (images, 1 + 2 top): its fault or 0; class and probability */
     double *probability; /* (classes) of one image */
 } predictions;
 
@@ -31,14 +35,25 @@ static size_t row_size(const predictions *p)
     return 1 + 2 * (size_t)p->top;
 }
 
+static int are_finite(const float *logits, int classes)
+{
+    int finite = 1;
+    for (int o = 0; o < classes; o++)
+        finite &= isfinite(logits[o]) != 0;
+    return finite;
+}
+
 /* The `top` likeliest, of equal ones the lower number first. */
 static void keep_top(void *user, const dn_scored *b)
 {
     const predictions *p = user;
     for (int i = 0; i < b->count; i++) {
         double *const row = p->row + (size_t)(b->first + i) * row_size(p);
-        dn_softmax(b->logits + (size_t)i * (size_t)p->classes, p->classes, p->probability);
-        row[0] = p->pictures->bad[b->first + i];
+        const float *const logits = b->logits + (size_t)i * (size_t)p->classes;
+        row[0] = p->pictures->bad[b->first + i]    ? UNREADABLE
+                 : !are_finite(logits, p->classes) ? NOT_FINITE
+                                                   : 0;
+        dn_softmax(logits, p->classes, p->probability);
         for (int k = 0; k < p->top; k++) {
             int best = 0;
             for (int o = 1; o < p->classes; o++)
@@ -72,11 +87,21 @@ static void print_csv(const char *path, const double *row, int top, const char *
     }
 }
 
+/* As messages are: a name may hold what would end the line, or move the cursor. */
+static void print_plain(const char *text)
+{
+    for (; *text; text++)
+        putchar(iscntrl((unsigned char)*text) ? '?' : *text);
+}
+
 static void print_text(const char *path, const double *row, int top, const char *const *names)
 {
-    printf("%s:", path);
-    for (int k = 0; k < top; k++)
-        printf("%s %s %.2f %%", k ? "," : "", names[(int)row[1 + 2 * k]], 100 * row[2 + 2 * k]);
+    print_plain(path);
+    for (int k = 0; k < top; k++) {
+        printf("%s ", k ? "," : ":");
+        print_plain(names[(int)row[1 + 2 * k]]);
+        printf(" %.2f %%", 100 * row[2 + 2 * k]);
+    }
     printf("\n");
 }
 
@@ -98,19 +123,32 @@ static void print_json(const char *path, const double *row, int top, const char 
     json_decref(object);
 }
 
+/* What is wrong with image i, NULL: nothing. */
+static const char *find_fault(const predictions *p, int64_t i, const dn_transform *transform)
+{
+    const double fault = p->row[(size_t)i * row_size(p)];
+    if (fault == UNREADABLE)
+        return dn_pictures_fault(p->pictures, i, transform);
+    if (fault != NOT_FINITE)
+        return NULL;
+    dn_fail(DN_EDIVERGED, "%s: the net gives no finite number for it", p->pictures->path[i]);
+    return dn_message();
+}
+
 /* Prints all; DN_ECORRUPT where images are bad, each named. */
 static dn_status print_all(const predictions *p, const dn_options *o, const dn_transform *transform,
                            const char *const *names)
 {
     const int64_t count = p->pictures->images.count;
-    int64_t bad = 0;
+    int64_t bad = 0, not_finite = 0;
     if (o->csv && !o->json)
         printf("file,rank,class,name,probability\n");
     for (int64_t i = 0; i < count; i++) {
         const double *const row = p->row + (size_t)i * row_size(p);
         const char *const path = p->pictures->path[i];
-        const char *const fault = row[0] != 0 ? dn_pictures_fault(p->pictures, i, transform) : NULL;
+        const char *const fault = find_fault(p, i, transform);
         bad += fault != NULL;
+        not_finite += row[0] == NOT_FINITE;
         if (fault)
             dn_warn("%s", fault);
         if (o->json) {
@@ -122,8 +160,11 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
     }
     if (o->json)
         printf("]\n");
-    DN_CHECK(bad == 0, DN_ECORRUPT, "found %lld of %lld images that cannot be read", (long long)bad,
-             (long long)count);
+    DN_CHECK(bad == 0, DN_ECORRUPT, "found %lld of %lld images that %s", (long long)bad,
+             (long long)count,
+             not_finite == 0     ? "cannot be read"
+             : not_finite == bad ? "the net gives no finite number for"
+                                 : "cannot be read, or that the net gives no finite number for");
     return DN_OK;
 }
 

@@ -49,7 +49,8 @@ typedef struct dn_sample {
 } dn_sample;
 
 /* samples(images->count), on all ranks, from logits that are the mean over `crops` transforms of
- * each image. *scores = the same as dn_evaluate's where there is one. DN_ENOMEM. Collective. */
+ * each image. *scores = the same as dn_evaluate's where there is one. DN_EDIVERGED where the loss
+ * of an image is not finite, DN_ENOMEM. Collective. */
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transforms, int crops,
                               dn_sample *samples, dn_scores *scores);

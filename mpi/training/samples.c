@@ -62,6 +62,16 @@ static void make_samples(const logit_sums *s, const dn_source *images, int crops
     }
 }
 
+/* A net whose numbers are too great gives logits that no class can be told by. */
+static dn_status check_samples(const dn_sample *samples, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        DN_CHECK(isfinite(samples[i].loss), DN_EDIVERGED,
+                 "image %lld of %lld, counted from 0: the net gives no finite loss for it",
+                 (long long)i, (long long)count);
+    return DN_OK;
+}
+
 /* In the order of dn_evaluate: within a batch one after another, then along the tree. */
 static dn_status sum_scores(const dn_sample *samples, int64_t count, int batch, int batches,
                             dn_scores *scores)
@@ -104,6 +114,7 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     make_samples(&s, images, crops, first, last, samples);
     dn_comm_gather_doubles(comm, &samples->loss, (int)images->count * SAMPLE);
+    DN_TRY_OR_DONE(dn_comm_agree(comm, check_samples(samples, images->count)));
     DN_TRY_OR_DONE(
         dn_comm_agree(comm, sum_scores(samples, images->count, view.batch, own.count, scores)));
 done:

@@ -119,6 +119,9 @@ printf 'epochs = 3\nepoch = 4\n' >"$tmp/bad.ini"
 refused "unknown key" "bad.ini:2.*epoch.*expected" train --config "$tmp/bad.ini" --out "$out"
 printf 'lr = high\n' >"$tmp/bad.ini"
 refused "bad value of a key" "bad.ini:1.*lr.*high.*expected" train --config "$tmp/bad.ini" --out "$out"
+printf 'epochs = 3\nlr = 1\0 and more\n' >"$tmp/bad.ini"
+refused "a zero byte" "bad.ini:2: found a zero byte" train --config "$tmp/bad.ini" --out "$out"
+refused "a file without end" "/dev/zero:1: found a zero byte" train --config /dev/zero --out "$out"
 refused "no configuration file" "none.ini" train --config "$tmp/none.ini" --out "$out"
 
 # --- models, recipes and the rate ---------------------------------------------------------------
@@ -136,6 +139,8 @@ for file in "$recipes"/*.ini; do
     limited "$dn_dist" info --recipe "$name" >"$tmp/recipe" 2>"$tmp/error" &&
         grep -q "^learning rate, [a-z-]* schedule" "$tmp/recipe" || fail "--recipe $name" "$tmp/error"
 done
+limited "$dn_dist" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000 \
+    >"$tmp/output" && grep -q "^  later epochs are not shown$" "$tmp/output" || fail "info of many epochs" "$tmp/output"
 limited "$dn_dist" info --model densenet121 --schedule plateau --plateau-patience 3 >"$tmp/output" ||
     fail "info --plateau-patience"
 [[ $(grep -c . "$tmp/output") == 10 ]] && grep -q "^parameters 7978856, multiply-adds .* 2602950656$" "$tmp/output" ||
@@ -313,6 +318,9 @@ grep -q "checkpoint-00000004.h5" "$tmp/error" ||
 
 tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads 1 --steps 2)
 profile=$tmp/profile.json
+refused "a profile in no folder" "--profile: cannot write $tmp/none/a.json" bench "${tiny[@]}" --profile "$tmp/none/a.json"
+[[ ! -s $tmp/output ]] || fail "a profile in no folder: expected that nothing is measured" "$tmp/output"
+refused "no profile" "--profile: cannot read $tmp/none" plan --profile "$tmp/none"
 on_ranks 2 "$dn_dist" bench "${tiny[@]}" --profile "$profile" >"$tmp/output" 2>"$tmp/error" ||
     fail "bench --profile" "$tmp/error"
 limited "$dn_dist" plan --profile "$profile" --nodes 6 --latency 100000 >"$tmp/output" 2>"$tmp/error" ||

@@ -71,6 +71,7 @@ run=(train --model $small --data colour --batch-size 4 --threads 1 --eval-every 
 for spoilt in "hole:expected [0-9]+, where the tensor before ends" "tail:bytes behind the header" \
     "twice:duplicate" "dtype:features.conv0.weight: found dtype F8_E4M3" \
     "more:found the tensor features.extra.weight, which model" \
+    "uneven:classifier.bias: found shape .6., expected .3." \
     "less:found no tensor features.conv0.weight"; do
     check state $small 3 3 bad.safetensors "${spoilt%%:*}"
     refused "bad.safetensors: .*${spoilt#*:}" "${run[@]}" --out bad --init-from bad.safetensors

@@ -239,6 +239,9 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options)
         DN_CHECK(!dn_options_given(options, of_reader[i]), DN_EINVAL,
                  "--%s: found it without --reader: steps are timed on synthetic images",
                  of_reader[i]);
+    if (options->profile[0])
+        DN_TRY(
+            dn_comm_agree(comm, comm->rank == 0 ? dn_profile_check_path(options->profile) : DN_OK));
     bench b = {.comm = comm, .options = options};
     dn_status status = run_bench(&b);
     if (status == DN_OK)

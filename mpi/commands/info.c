@@ -62,7 +62,10 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
     printf("sums over virtual ranks, %zu bytes a vector\n", view.leaf_count * sizeof(float));
 }
 
-enum { STEPS_PER_EPOCH = 1000 }; /* which only the rates of a warm-up depend on */
+enum {
+    STEPS_PER_EPOCH = 1000, /* which only the rates of a warm-up depend on */
+    MOST_EPOCHS = 100000    /* that are looked at, so that a slip of the keyboard ends */
+};
 
 static int has_schedule(const dn_options *o)
 {
@@ -81,16 +84,19 @@ static dn_status print_schedule(const dn_options *o)
     DN_TRY(dn_options_rate(o, virtual_ranks, STEPS_PER_EPOCH, &rate));
     printf("\nlearning rate, %s schedule, global batch %d, at the first step of epochs\n",
            rate.schedule->name, o->batch_size * virtual_ranks);
-    for (int64_t first = 0, end; first < o->epochs; first = end) {
+    const int64_t epochs = o->epochs < MOST_EPOCHS ? o->epochs : MOST_EPOCHS;
+    for (int64_t first = 0, end; first < epochs; first = end) {
         const double now = dn_learning_rate(&rate, first * STEPS_PER_EPOCH);
         for (end = first + 1;
-             end < o->epochs && dn_learning_rate(&rate, end * STEPS_PER_EPOCH) == now;)
+             end < epochs && dn_learning_rate(&rate, end * STEPS_PER_EPOCH) == now;)
             end++;
         char last[32] = "";
         if (end - first > 1)
             snprintf(last, sizeof last, "to %" PRId64, end);
         printf("  %6" PRId64 " %-10s %.6g\n", first + 1, last, now);
     }
+    if (epochs < o->epochs)
+        printf("  later epochs are not shown\n");
     if (rate.schedule->observe != NULL)
         printf("  until --plateau-patience epochs have been no better: then times %g\n",
                rate.settings.gamma);

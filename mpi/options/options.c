@@ -70,17 +70,29 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     return to->status == DN_OK;
 }
 
+/* Reads a line as fgets does; *has_nul = it has a zero byte, behind which nothing would be seen. */
+static int read_line(FILE *file, char line[INI_LINE_SIZE], int *has_nul)
+{
+    memset(line, 1, INI_LINE_SIZE);
+    if (fgets(line, INI_LINE_SIZE, file) == NULL)
+        return 0;
+    *has_nul = memrchr(line, '\0', INI_LINE_SIZE) != line + strlen(line);
+    return 1;
+}
+
 /* Reads and closes `file`. Takes one line at a time: so its number is known, and an indented one
  * does not continue another. */
 static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
 {
     char line[INI_LINE_SIZE];
     ini_target to = {.options = options, .keep = keep};
-    int number = 0;
+    int number = 0, has_nul;
     allow_long_lines();
-    while (to.status == DN_OK && fgets(line, sizeof line, file) != NULL) {
+    while (to.status == DN_OK && read_line(file, line, &has_nul)) {
         number++;
-        if (strlen(line) + 1 == sizeof line && !strchr(line, '\n'))
+        if (has_nul)
+            to.status = dn_fail(DN_EINVAL, "found a zero byte, expected text");
+        else if (strlen(line) + 1 == sizeof line && !strchr(line, '\n'))
             to.status = dn_fail(DN_EINVAL, "found a longer line, expected at most %zu bytes",
                                 sizeof line - 2);
         else if (ini_parse_string(line, take_ini_value, &to) != 0 && to.status == DN_OK)

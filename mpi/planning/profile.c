@@ -2,11 +2,14 @@
  * and products of them do not overflow. */
 #include "planning/profile.h"
 
+#include <errno.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dn/json.h"
 #include "dn/layer_info.h"
@@ -123,6 +126,8 @@ dn_status dn_profile_read(dn_profile *profile, const char *path)
 {
     json_t *json;
     *profile = (dn_profile){0};
+    DN_CHECK(access(path, R_OK) == 0, DN_ENOENT, "--profile: cannot read %s: %s", path,
+             strerror(errno));
     DN_TRY(dn_json_load(&json, path));
     return dn_profile_decode(profile, json, path);
 }
@@ -132,6 +137,14 @@ void dn_profile_destroy(dn_profile *profile)
     json_decref(profile->json);
     free(profile->stage);
     *profile = (dn_profile){0};
+}
+
+dn_status dn_profile_check_path(const char *path)
+{
+    FILE *const file = fopen(path, "a");
+    DN_CHECK(file, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));
+    fclose(file);
+    return DN_OK;
 }
 
 dn_status dn_json_write(json_t *object, const char *path)

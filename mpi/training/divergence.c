@@ -61,7 +61,8 @@ dn_status dn_step_check(dn_step *step, int64_t number, int *culprit)
         double loss;
         DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         *culprit = find_loss(step, &loss);
-        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit, loss);
+        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit,
+                       isnan(loss) ? (double)NAN : loss); /* without a sign */
     }
     if (step->scores[DN_SCORE_BAD_SUM] == 0)
         return DN_OK;

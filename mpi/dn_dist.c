@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "commands/alike.h"
 #include "commands/commands.h"
 #include "dn/program.h"
 #include "job/heartbeat.h"
@@ -110,6 +111,19 @@ static dn_status run_command(const dn_command *command, dn_comm *comm, dn_option
     return status != DN_OK ? status : closed;
 }
 
+/* The command on all ranks, where they are alike. Kernels that are not there are found first: else
+ * the message would be one of whoever asks for them first. */
+static dn_status run_on_ranks(const dn_command *command, dn_comm *comm, dn_options *options)
+{
+    const dn_kernels *kernels;
+    DN_TRY(dn_comm_agree(comm, dn_kernels_select(&kernels, options->isa)));
+    DN_TRY(dn_same_options(comm, command, options));
+    const dn_status status = run_command(command, comm, options);
+    if (command->bit == DN_COMMAND_TRAIN) /* whose results are in files */
+        return status;
+    return dn_comm_agree(comm, status == DN_OK ? dn_output_flush() : status);
+}
+
 static void end_as_stopped(int signal)
 {
     (void)signal;
@@ -184,9 +198,7 @@ int main(int argc, char **argv)
         dn_log_set_level(DN_QUIET);
     status = dn_comm_agree(&comm, status);
     if (status == DN_OK)
-        status = run_command(command, &comm, &options);
-    if (options.command != DN_COMMAND_TRAIN) /* whose results are in files */
-        status = dn_comm_agree(&comm, status == DN_OK ? dn_output_flush() : status);
+        status = run_on_ranks(command, &comm, &options);
     if (comm.rank == 0)
         fflush(stdout); /* what was said before comes first where both go to one file */
     if (status != DN_OK && comm.rank == 0)

@@ -249,6 +249,55 @@ status=0
 on_ranks 3 "$dn_dist" $(train_on "$tmp/short") >"$tmp/output" 2>"$tmp/error" || status=$?
 check_refusal "shard cut short, on 3 ranks" $status "$(basename "$shard")"
 
+# unlike WHAT PATTERN COMMAND... : COMMAND...: rank 0 runs the former, rank 1 the latter.
+unlike() {
+    local what=$1 pattern=$2 status=0 first=()
+    shift 2
+    while [[ $1 != : ]]; do
+        first+=("$1")
+        shift
+    done
+    on_ranks 1 "${first[@]}" : -np 1 "${@:2}" >"$tmp/output" 2>"$tmp/error" || status=$?
+    check_refusal "$what" $status "$pattern"
+    leaves_nothing "$what" "$out"
+}
+alike=("$dn_dist" train "${small[@]}" --max-steps 2 --out "$out")
+other="as on rank 0, host [^ ]+: all ranks take the same options"
+unlike "virtual ranks" "rank 1 .*'--virtual-ranks 6', expected '--virtual-ranks 4' $other" \
+    "${alike[@]}" --virtual-ranks 4 : "${alike[@]}" --virtual-ranks 6
+unlike "a default that is given" "'--lr 0.1', expected '--lr 0.1 .not given.' $other" \
+    "${alike[@]}" : "${alike[@]}" --lr 0.1
+unlike "commands" "command eval', expected 'dn_dist .*, command train' $other" \
+    "${alike[@]}" : "$dn_dist" eval "$tmp/none"
+unlike "a command that is none" "rank 1 .*found the command 'trian'" "${alike[@]}" : "$dn_dist" trian
+printf 'seed = 1\n' >"$tmp/seed-1.ini"
+printf 'seed = 2\n' >"$tmp/seed-2.ini"
+unlike "configuration files" "'--seed 2', expected '--seed 1' $other" \
+    "${alike[@]}" --config "$tmp/seed-1.ini" : "${alike[@]}" --config "$tmp/seed-2.ini"
+has_kernels() { limited "$dn_dist" info --model fashion-mnist-tiny; } >"$tmp/output" 2>&1
+if DN_ISA=avx2 has_kernels; then
+    unlike "kernels" "rank 1 .*: found kernels avx2, expected those of rank 0 .*, generic, or .* --isa [a-z]" \
+        "${alike[@]}" --isa generic : "${alike[@]}" --isa avx2
+    unlike "kernels of bench" "found kernels avx2, expected those of rank 0" \
+        "$dn_dist" bench --threads 1 --isa generic : env DN_ISA=avx2 "$dn_dist" bench --threads 1
+fi
+if DN_ISA=avx512 has_kernels; then # which comes to the same bits as avx2
+    hashes=
+    for isa in avx2 avx512; do
+        both=("${alike[@]:0:${#alike[@]}-1}" "$tmp/beside-$isa")
+        on_ranks 1 "${both[@]}" --isa $isa --threads 2 : -np 1 "${both[@]}" --isa avx512 \
+            >"$tmp/output" 2>"$tmp/error" || fail "$isa beside avx512" "$tmp/error"
+        hashes+=" $(last_hash "$tmp/beside-$isa")"
+    done
+    [[ $hashes =~ ^\ ([0-9a-f]+)\ ([0-9a-f]+)$ && ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]] ||
+        fail "avx2 beside avx512: expected one hash, found$hashes"
+fi
+if DN_ISA=avx512_bf16 has_kernels; then
+    unlike "products in bf16" "found kernels avx512_bf16, expected those of rank 0 .*, avx512, or" \
+        "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
+fi
+DN_ISA=nonsense refused "kernels that are none" '^dn_dist: isa .or DN_ISA.: found nonsense' "${alike[@]:1}"
+
 # --- checkpoints --------------------------------------------------------------------------------
 
 printf '[run]\nmodel = fashion-mnist-tiny\nmax-steps = 3\nbatch-size = 9\n' >"$tmp/good.ini"

@@ -137,11 +137,8 @@ static void test_folder_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_file_write),
-        TRIAL_TEST(test_load_most),
-        TRIAL_TEST(test_json),
-        TRIAL_TEST(test_file_write_special),
-        TRIAL_TEST(test_folder_lost),
+        TRIAL_TEST(test_file_write),         TRIAL_TEST(test_load_most),   TRIAL_TEST(test_json),
+        TRIAL_TEST(test_file_write_special), TRIAL_TEST(test_folder_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

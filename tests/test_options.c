@@ -46,6 +46,29 @@ static void expect_failure(dn_status status, const char *message)
     assert_string_equal(dn_message(), message);
 }
 
+/* What ranks have to have in common. */
+static void test_print(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    PARSE_WELL("train", "--seed", "3", "--threads", "2", "--config", "/dev/null", "--pin", "off");
+    FILE *const file = open_memstream(&text, &size);
+    dn_options_print(file, &options);
+    fclose(file);
+    assert_non_null(strstr(text, "\n--seed 3\n"));
+    assert_non_null(strstr(text, "\n--epochs 300 (not given)\n"));
+    assert_null(strstr(text, "--steps ")); /* of other commands */
+    static const char *const own[] = {"config", "data",  "io-threads", "isa",
+                                      "pin",    "stage", "threads"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "\n--%s ", own[i]);
+        assert_null(strstr(text, line));
+    }
+    free(text);
+}
+
 /* Words stand anywhere between options; the first is the checkpoint that was not given. */
 static void test_words(void **state)
 {
@@ -618,21 +641,14 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_truth),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones),
-        cmocka_unit_test(test_balanced),
-        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_table),          cmocka_unit_test(test_print),
+        cmocka_unit_test(test_words),          cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_truth),          cmocka_unit_test(test_config),
+        cmocka_unit_test(test_ini_round_trip), cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),           cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_balanced),       cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,10 +22,10 @@
  * last step", "early stop", or what the run stopped on. Besides test_* there are val_* of a
  * validation split, and ema_val_*, ema_test_* of averaged weights, where such were evaluated.
  * test_* are null where they were not, and so is a non-finite number. An evaluation that a stopped
- * run left out and the next start made up for is a second "epoch" of that step, without steps of its
- * own: train_* and images_per_s are null. A text is a path as it is, or where that is no UTF-8 with
- * \xHH for each byte above 0x7f. A run that goes on cuts back what it will do again, so the file
- * always reads as one run.
+ * run left out and the next start made up for is a second "epoch" of that step, without steps of
+ * its own: train_* and images_per_s are null. A text is a path as it is, or where that is no UTF-8
+ * with \xHH for each byte above 0x7f. A run that goes on cuts back what it will do again, so the
+ * file always reads as one run.
  *
  * With `tensorboard` there is an event file beside it for each start of the run: docs/report.md.
  *

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands/alike.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "dn/file.h"
@@ -273,6 +274,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
     DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST, &o->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, &test.images)));
+    DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
     DN_TRY_OR_DONE(evaluate(comm, net, &test, transforms, o, run));
 done:

@@ -4,6 +4,7 @@
  * The files are a source like any other: read ahead, in batches, each computed by one rank. Those
  * that are no images are told of at the end.
  */
+#include "commands/alike.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
 #include "commands/settings.h"
@@ -239,6 +240,7 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
     DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
+    DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
     DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
 done:

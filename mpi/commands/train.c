@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands/alike.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "commands/trained.h"
@@ -372,6 +373,7 @@ static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     say_rates(&r, &before);
+    DN_TRY_OR_DONE(dn_same_kernels(comm, r.net, options->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(load_weights(&r, options, limit));

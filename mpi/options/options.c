@@ -284,3 +284,30 @@ void dn_options_help(FILE *file, const dn_command *command)
             "7x7:\n     stem-channels=64:last-transition=0:head-norm=1:head-pool=0:dropout=0:\n"
             "     transition-dropout=0\n");
 }
+
+/* How ranks may differ, and come to the same result all the same. Of --data what it holds is
+ * compared, and of --config what it says; kernels are compared with the net. */
+static int may_differ(const dn_option *o)
+{
+    static const char *const names[] = {"config", "data",  "io-threads", "isa",
+                                        "pin",    "stage", "threads"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(o->name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* An option that was not given may be another's, a checkpoint's, later. */
+void dn_options_print(FILE *file, const dn_options *options)
+{
+    char value[DN_PATH_SIZE];
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (!(o->takers & (int)options->command) || may_differ(o))
+            continue;
+        dn_option_text(o, options, value, sizeof value);
+        fprintf(file, "--%s %s%s\n", o->name, value,
+                options->given & given_bit(o) ? "" : " (not given)");
+    }
+    for (int i = 0; i < options->word_count; i++)
+        fprintf(file, "%s\n", options->words[i]);
+}

@@ -133,6 +133,10 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
 /* Prints what the command does, and its options with their defaults. */
 void dn_options_help(FILE *file, const dn_command *command);
 
+/* Prints the command's options and words, one a line, but options that ranks of a job may differ
+ * in: where a node has its own files, and what is of no effect beside time. */
+void dn_options_print(FILE *file, const dn_options *options);
+
 /* 1 where the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);
 

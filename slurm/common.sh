@@ -104,6 +104,8 @@ if [[ $status == 75 && $requeue == yes ]]; then
         exit 1
     fi
     echo "$model: saved before its end; queued again"
-    exec scontrol requeue "$SLURM_JOB_ID"
+    # One task of an array has the array's id, which stands for all.
+    job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+    exec scontrol requeue "${job:-$SLURM_JOB_ID}"
 fi
 exit $status

@@ -3,7 +3,9 @@
 #SBATCH --job-name=densenet-bc-100-12 --nodes=1 --exclusive --mem=0 --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
-# sbatch runs a copy of this file elsewhere; Slurm remembers where it stood.
+# sbatch runs a copy of this file elsewhere; Slurm remembers what it was submitted as.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its first task has the array's id
+stood=$(scontrol show job "${job:-$SLURM_JOB_ID}" | sed -n 's|^ *Command=\(.*\)/[^/]*\.sh\( .*\)*$|\1|p')
+[[ $stood == /* ]] || stood=$SLURM_SUBMIT_DIR/${stood:-slurm}
 folder=${DN_HOME:+$DN_HOME/slurm}
-folder=${folder:-$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(/.*\)/[^/]*\.sh\( .*\)*$|\1|p')}
-source "${folder:-$SLURM_SUBMIT_DIR/slurm}/common.sh" densenet-bc-100-12
+source "${folder:-$stood}/common.sh" densenet-bc-100-12

@@ -22,7 +22,7 @@ esac
 EOF
 stand_in scontrol <<'EOF'
 case $* in
-"show job "*) echo "   Command=$repo/slurm/script.sh with an argument" ;;
+"show job "*) echo "   Command=${submitted:-$repo/slurm/script.sh with an argument}"; echo "scontrol $*" >>"$calls" ;;
 "show hostnames "*) printf '%s\n' ${3} ;;
 "show config") echo "TaskPlugin              = ${task_plugin:-task/affinity}" ;;
 *) echo "scontrol $*" >>"$calls" ;;
@@ -138,6 +138,14 @@ for deadline in '--deadline 5 --deadline 090' '--deadline=90.5'; do
     called "$deadline" '[--wait=150]'
 done
 
+for submitted in ../slurm/script.sh ./script.sh; do
+    folder=$repo/slurm
+    [[ $submitted != ../* ]] || folder=$repo/tests
+    submit densenet121 submitted="$submitted" SLURM_SUBMIT_DIR="$folder" ||
+        fail "submitted as $submitted" "$tmp/out"
+    called "submitted as $submitted" '[train]'
+done
+
 submit densenet121 task_plugin=task/none || fail "without binding" "$tmp/out"
 not_called "without binding" 'cpu-bind'
 
@@ -190,6 +198,9 @@ after "saved at --time-limit" 0 1 course='saved'
 called "saved at --time-limit" 'scontrol requeue 7'
 after "no step before its end" 0 1 course='75'
 called "no step before its end" 'scontrol requeue 7'
+after "a task of an array" 0 1 course='75' SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3
+called "a task of an array" 'scontrol show job 7_3'
+called "a task of an array" 'scontrol requeue 7_3'
 after "again no step before its end" 1 1 course='75' SLURM_RESTART_COUNT=1
 not_called "again no step before its end" requeue
 grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"

@@ -112,6 +112,24 @@ for victim in 0 2; do
 done
 goes_on "$out" "rank $victim stopped"
 
+# Where nothing catches SIGTERM, which mpirun sends at the first end.
+for attempt in 1 2 3 4 5; do
+    out=$tmp/stopped-bench-$attempt
+    mkdir "$out.ranks"
+    timeout --foreground --kill-after=10 600 "${launcher[@]}" 4 "$here/rank.sh" "$out.ranks" "$out.log" \
+        "$build/dn_dist" bench --model fashion-mnist-tiny --batch-size 4 --threads 1 --steps 1000000 \
+        --deadline 2 --timeline "$out.trace" >"$out.out" 2>&1 &
+    job=$!
+    # The trace is opened once the heartbeat stands.
+    until [[ -e $out.trace ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    kill -STOP "$(<"$out.ranks/pid.0")"
+    wait $job && fail "$out: mpirun ended with 0" "$out.log"
+    kill -KILL "$(<"$out.ranks/pid.0")" 2>/dev/null || true
+    ended 4 "$out" $lost 0 '[0-9]*'
+    says "$out" "rank 0 on host .*no sign of life for [0-9]+ s, its host answers"
+    says "$out" "was lost"
+done
+
 # ---- preempted ----
 
 for signal in USR1 TERM INT HUP; do

@@ -100,10 +100,11 @@ static void send_to_all(dn_heartbeat *hb, message_kind kind)
 
 /* ---- the end of a job that lost a rank ---- */
 
-/* A handler: stops the thread for good, or the process when lost.json takes too long. */
+/* A handler: stops the thread for good, or the process when lost.json takes too long or the
+ * launcher wants it to end. */
 static void park(int signal)
 {
-    if (signal == SIGALRM)
+    if (signal != PARK)
         _exit(DN_EXIT_LOST);
     for (;;)
         pause();
@@ -165,13 +166,27 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
         close(file);
 }
 
+/* Of who does not report. At the first end mpirun tells the others to end, which it kills a second
+ * later, and wakes who was stopped: the reporter, who may find the loss a period later, has to be
+ * first, unless mpirun knows already. */
+static _Noreturn void end_quietly(const dn_heartbeat *hb)
+{
+    signal(SIGTERM, park);
+    park_others();
+    if (!dn_preempt_is_urgent())
+        usleep((useconds_t)(3e6 * hb->period));
+    _exit(DN_EXIT_LOST);
+}
+
 static _Noreturn void end_as_lost(dn_heartbeat *hb, int rank, const char *reason)
 {
-    park_others();
+    const int reports = is_reporter(hb);
     if (hb->rank == 0)
         send_to_all(hb, LOST);
-    if (is_reporter(hb))
-        report_loss(hb, rank, reason);
+    if (!reports)
+        end_quietly(hb);
+    park_others();
+    report_loss(hb, rank, reason);
     _exit(DN_EXIT_LOST);
 }
 
@@ -227,10 +242,8 @@ static _Noreturn void end_as_stopped(void)
 static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
 {
     hb->peer[rank].heard = now;
-    if (m->kind == LOST) {
-        park_others();
-        _exit(DN_EXIT_LOST);
-    }
+    if (m->kind == LOST)
+        end_quietly(hb);
     if (m->kind == GOODBYE) {
         close(hb->line[rank].fd);
         hb->line[rank].fd = -1;
@@ -294,7 +307,7 @@ static void *keep_beating(void *heartbeat)
         const double start = omp_get_wtime();
         poll(hb->line, (nfds_t)hb->size + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
         const double now = omp_get_wtime();
-        if (now - start > hb->deadline / 2) /* this process was stopped itself */
+        if (now - beat > hb->deadline / 2 - hb->period) /* this process was stopped itself */
             hb->woke = now;
         for (int r = 0; r < hb->size; r++) {
             if (hb->woke == now)

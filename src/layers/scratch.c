@@ -33,7 +33,7 @@ static void *carve(dn_carver *c, size_t bytes)
     if (bytes == 0)
         return NULL;
     char *const part = c->memory != NULL ? c->memory + c->bytes : NULL;
-    const size_t room = (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;
+    const size_t room = dn_whole_lines(bytes);
     c->bytes += room + (c->inner ? 0 : DN_RED_ZONE_BYTES);
     c->most = c->bytes > c->most ? c->bytes : c->most;
     if (++c->part == c->short_part)

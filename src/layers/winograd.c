@@ -126,7 +126,7 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, flo
 static void prefetch_channel(const dn_visit *v, const tile_block *t, int channel)
 {
     const char *from = dn_map_at(v->in, v->x, dn_map_index(v->in, &t->piece, channel, 0));
-    for (size_t byte = 0; byte < t->piece.pixels * v->in->element; byte += 64)
+    for (size_t byte = 0; byte < t->piece.pixels * v->in->element; byte += DN_LINE_BYTES)
         __builtin_prefetch(from + byte);
 }
 

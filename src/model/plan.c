@@ -4,13 +4,6 @@
 
 #include "model/model.h"
 
-enum { ALIGNMENT = 64 };
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
 static int by_size(const void *a, const void *b)
 {
     const dn_region_info *x = *(dn_region_info *const *)a, *y = *(dn_region_info *const *)b;
@@ -105,7 +98,7 @@ static dn_status add_run(run_list *list, run r)
 
 static dn_status occupy(occupancy *o, const dn_region_info *region)
 {
-    const run r = {region->offset, region->offset + aligned(region->bytes)};
+    const run r = {region->offset, region->offset + dn_whole_lines(region->bytes)};
     int inside[MOST_NODES], above[MOST_NODES];
     const int insides = nodes_inside(o->times, region, inside);
     const int aboves = nodes_above(o->times, region, above);
@@ -131,7 +124,7 @@ static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
     for (int i = 0, clear = 0; clear < count;) { /* in so many lists in a row */
         const run_list *list = lists[i];
         const int next = first_behind(list, offset);
-        if (next < list->count && list->runs[next].begin < offset + aligned(region->bytes)) {
+        if (next < list->count && list->runs[next].begin < offset + dn_whole_lines(region->bytes)) {
             offset = list->runs[next].end;
             clear = 0;
         } else {
@@ -152,8 +145,8 @@ static dn_status place_regions(occupancy *o, dn_region_info *const *order, int f
         if (i >= fixed)
             order[i]->offset = lowest_gap(o, order[i]);
         DN_TRY(occupy(o, order[i]));
-        if (order[i]->offset + aligned(order[i]->bytes) > *arena_bytes)
-            *arena_bytes = order[i]->offset + aligned(order[i]->bytes);
+        if (order[i]->offset + dn_whole_lines(order[i]->bytes) > *arena_bytes)
+            *arena_bytes = order[i]->offset + dn_whole_lines(order[i]->bytes);
     }
     return DN_OK;
 }

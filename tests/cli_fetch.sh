@@ -166,7 +166,7 @@ for i in 1 2; do
     wait "${pids[i]}" || fail "two at once: command $i" "out$i"
 done
 [[ $(requests) == 1 ]] || fail "two at once: the archive was got twice" log
-cat out1 out2 | grep -q "waiting for another create_records" || fail "two at once: no line of it" out1 out2
+grep -q "waiting for another create_records" out1 out2 || fail "two at once: no line of it" out1 out2
 
 # A half set is no set to be got, and its message says what to do
 half=half/cifar-10-batches-bin

@@ -43,12 +43,16 @@ newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | 
 
 # The number of virtual ranks decides the weights: restarts keep that of the first start, also those
 # that come before the first checkpoint. It may be the command's, a file's, or the number of ranks;
-# metrics.jsonl, unless it is of an earlier run, begins with what it came out as.
+# metrics.jsonl, unless it is of an earlier run, begins with what it came out as. Before the data are
+# read there is none: then nothing was trained that it should fit.
 metrics() { stat --format=%i:%z "$out/metrics.jsonl" 2>/dev/null || true; }
 earlier=$(metrics)
 keep_virtual_ranks() {
     local count
-    [[ $(metrics) != "$earlier" ]] || return 0
+    if [[ $(metrics) == "$earlier" ]]; then
+        say "no step yet: unless --virtual-ranks is given, it is the number of ranks of the next start"
+        return 0
+    fi
     count=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
     [[ -z $count ]] || kept=(--virtual-ranks "$count")
 }

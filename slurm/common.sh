@@ -75,14 +75,15 @@ done
 
 # Seconds from the first task's end to that of the last, or Slurm ends it: a rank that could not
 # start, for want of a library or of the program on its node, leaves the others in MPI_Init for ever.
-# Ranks that run end together, or within --deadline of a lost one.
+# Ranks that run end together, or within --deadline of a lost one; four minutes more for one that a
+# file says.
 deadline=60
 [[ " ${further[*]}" =~ .*\ --deadline[=\ ]([0-9]+) ]] && deadline=$((10#${BASH_REMATCH[1]}))
 
 echo "$model on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS;" \
     "$data -> $out"
 "$supervise" "$out" "$hosts" \
-    srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 60)) "${bind[@]}" -- \
+    srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
     dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
 supervisor=$!
 

@@ -132,10 +132,10 @@ called "--ntasks alone" '[ntasks-per-node not set]'
 submit densenet121 DN_DATA='my data' DN_OUT='my run' DN_ARGS='--epochs 3  --lr 0.2' ||
     fail "variables" "$tmp/out"
 called "variables" '[--data][my data][--out][my run][--epochs][3][--lr][0.2]['
-called "variables" '[--kill-on-bad-exit=0][--wait=120]'
+called "variables" '[--kill-on-bad-exit=0][--wait=300]'
 for deadline in '--deadline 5 --deadline 090' '--deadline=90.5'; do
     submit densenet121 DN_ARGS="$deadline" || fail "$deadline" "$tmp/out"
-    called "$deadline" '[--wait=150]'
+    called "$deadline" '[--wait=330]'
 done
 
 for submitted in ../slurm/script.sh ./script.sh; do

@@ -193,7 +193,7 @@ refused "found it in kept/../data/cifar/" from-tfrecord data/cifar --out kept/..
 ln -s "$tmp/data/cifar" links
 refused "found it in data/cifar" from-tfrecord links --out data/cifar
 refused "data/cifar: found cifar-t" from-tfrecord slim --out data/cifar
-grep -q "which create_records did not note; move it away, or name another --out" out ||
+grep -q "which create_records did not note; move all of such names away, or name another --out" out ||
     fail "TFRecords of such names" out
 diff -r kept data/cifar || fail "TFRecords of such names are not as they were"
 refused "slim.kept, where the records are to be" from-tfrecord slim.kept --out slim.kept

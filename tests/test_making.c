@@ -149,11 +149,11 @@ static void test_foreign_manifest(void **state)
     const dn_records_options o = made_up_options();
     made_up_edit("s/MADE_UP/MADE_IT/");
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
-                   "move it away, or name another --out");
+                   "move it and the shards beside it away, or name another --out");
     assert_int_equal(system("grep -q MADE_IT " MANIFEST), 0);
     write_text(MANIFEST, "{\"my\": \"annotations\"}");
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
-                   "move it away, or name another --out");
+                   "move it and the shards beside it away, or name another --out");
     assert_int_equal(system("grep -q annotations " MANIFEST), 0);
     assert_false(made);
 }

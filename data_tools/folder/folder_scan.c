@@ -37,8 +37,8 @@ static dn_status look(const char *folder, const char *name, int warns, int *is)
         *is = S_ISDIR(info.st_mode);
         return DN_OK;
     }
-    DN_CHECK(errno == ENOENT || errno == ELOOP, DN_EIO, "%s: cannot read: %s", path,
-             strerror(errno));
+    DN_CHECK(errno == ENOENT || errno == ENOTDIR || errno == ELOOP, DN_EIO, "%s: cannot read: %s",
+             path, strerror(errno));
     if (warns)
         dn_warn("%s: a link to nothing; passed over", path);
     return DN_OK;
@@ -102,7 +102,7 @@ static int is_among(const char *name, char **names, int count)
 /* A folder `train` is a split where one for a test is beside it, or nothing but folders in it. */
 static dn_status find_roots(const char *source, struct roots *roots)
 {
-    static const char *const tests[] = {"val", "valid", "validation", "test"};
+    static const char *const tests[] = {"val", "test", "valid", "validation"};
     char **names, **inner = NULL;
     char train[PATH_MAX];
     int count, classes = 0;

@@ -50,7 +50,8 @@ static int is_noted(const dn_manifest *m, const char *name)
 static dn_status check_noted(const dn_making *m, const char *name)
 {
     DN_CHECK(is_noted(m->existing, name), DN_EINVAL,
-             "%s: found %s, which create_records did not note; move it away, or name another --out",
+             "%s: found %s, which create_records did not note; move all of such names away, "
+             "or name another --out",
              m->options->out, name);
     return DN_OK;
 }

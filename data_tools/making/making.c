@@ -12,7 +12,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +46,8 @@ dn_status dn_making_begin(dn_making *m, const char *dataset)
     if (status == DN_ENOENT)
         return DN_OK;
     /* no making leaves one that is damaged: it may be somebody's notes */
-    DN_CHECK(status != DN_ECORRUPT, status, "%s; move it away, or name another --out",
-             dn_message());
+    DN_CHECK(status != DN_ECORRUPT, status,
+             "%s; move it and the shards beside it away, or name another --out", dn_message());
     DN_TRY(status);
     DN_CHECK(strcmp(m->existing->info.dataset, dataset) == 0, DN_EINVAL,
              "%s/dataset.json: found %s, expected %s; name another --out", folder,

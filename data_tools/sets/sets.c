@@ -280,7 +280,7 @@ void dn_raw_split_free(dn_raw_split *split)
 static dn_status advise(const dn_raw_set *set, const char *source,
                         const dn_records_options *options, dn_status status)
 {
-    if (status == DN_ENOENT && set->archive[0].unpacked)
+    if (status == DN_ENOENT && set->archive[0].unpacked && options->download)
         return dn_fail(status, "%s; remove what is in %s, then %s", dn_message(), source,
                        set->hint);
     if (status == DN_ENOENT)

@@ -274,8 +274,11 @@ static dn_status check_side_files(struct export_job *x)
     char path[PATH_MAX];
     DN_TRY(dn_join_path(path, x->options.out, info_name));
     if (access(path, F_OK) == 0) {
-        json_t *found = NULL, *const info = describe_set(x);
-        dn_json_load(&found, path); /* what is no JSON is not ours */
+        json_t *found = NULL;
+        const dn_status status = dn_json_load(&found, path);
+        if (status != DN_ECORRUPT) /* what is no JSON is not ours */
+            DN_TRY(status);
+        json_t *const info = describe_set(x);
         drop_sizes(found, x->in_place);
         drop_sizes(info, x->in_place);
         const int is_ours = json_equal(found, info);

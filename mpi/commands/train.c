@@ -300,11 +300,11 @@ static void share_weights(dn_run *r)
     r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 
-/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder.
- */
-static dn_status open_output(dn_run *r, const dn_options *o)
+/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder,
+ * and one that passed over a checkpoint is without that. */
+static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
 {
-    if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0')
+    if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0' || limit < INT64_MAX)
         DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
     DN_TRY(dn_manifest_read(&r->data_set, &r->state.data_set_bytes, o->data));
     r->state.data_set = r->data_set;
@@ -387,7 +387,7 @@ static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
         goto done;
     }
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options) : DN_OK));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options, *limit) : DN_OK));
     forget_best(&r);
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;

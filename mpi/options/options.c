@@ -286,11 +286,11 @@ void dn_options_help(FILE *file, const dn_command *command)
 }
 
 /* How ranks may differ, and come to the same result all the same. Of --data what it holds is
- * compared, and of --config what it says; kernels are compared with the net. */
+ * compared, of --config and --recipe what they say; kernels are compared with the net. */
 static int may_differ(const dn_option *o)
 {
-    static const char *const names[] = {"config", "data",  "io-threads", "isa",
-                                        "pin",    "stage", "threads"};
+    static const char *const names[] = {"comm-thread", "config", "data",  "io-threads", "isa",
+                                        "pin",         "recipe", "stage", "threads"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(o->name, names[i]) == 0)
             return 1;

@@ -149,15 +149,23 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size)
     return dn_file_write_as(path, DN_PARTIAL, bytes, size);
 }
 
+/* An open file, by a name that leads to it: /dev/stdout. */
+static int is_descriptor(const char *path)
+{
+    return strncmp(path, "/dev/std", 8) == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+           strncmp(path, "/proc/", 6) == 0;
+}
+
 /* A rename would put a file in place of a link, a device or a pipe: these are written into. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size)
 {
     char target[PATH_MAX], partial[PATH_MAX];
     struct stat info;
     const int found = stat(path, &info) == 0;
-    const int is_plain = !found || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode);
+    const int is_plain =
+        !is_descriptor(path) && (!found || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
     DN_CHECK(found || lstat(path, &info) != 0, DN_EIO, "%s: cannot write: a link to nothing", path);
-    if (!found || !realpath(path, target))
+    if (!found || !is_plain || !realpath(path, target))
         snprintf(target, sizeof target, "%s", path);
     const int length = snprintf(partial, sizeof partial, "%s%s", target, suffix);
     DN_CHECK(strlen(path) < PATH_MAX && length < PATH_MAX, DN_EINVAL, "%s: the path is too long",

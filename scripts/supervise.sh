@@ -50,7 +50,7 @@ earlier=$(metrics)
 keep_virtual_ranks() {
     local count
     if [[ $(metrics) == "$earlier" ]]; then
-        say "no step yet: unless --virtual-ranks is given, it is the number of ranks of the next start"
+        [[ $(newest) ]] || say "nothing trained: unless --virtual-ranks is given, it is the next start's ranks"
         return 0
     fi
     count=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true

@@ -166,28 +166,25 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
         close(file);
 }
 
-/* Of who does not report. At the first end mpirun tells the others to end, which it kills a second
- * later, and wakes who was stopped: the reporter, who may find the loss a period later, has to be
- * first, unless mpirun knows already. */
-static _Noreturn void end_quietly(const dn_heartbeat *hb)
-{
-    signal(SIGTERM, park);
-    park_others();
-    if (!dn_preempt_is_urgent())
-        usleep((useconds_t)(3e6 * hb->period));
-    _exit(DN_EXIT_LOST);
-}
-
 static _Noreturn void end_as_lost(dn_heartbeat *hb, int rank, const char *reason)
 {
     const int reports = is_reporter(hb);
+    park_others();
     if (hb->rank == 0)
         send_to_all(hb, LOST);
-    if (!reports)
-        end_quietly(hb);
-    park_others();
-    report_loss(hb, rank, reason);
+    if (reports)
+        report_loss(hb, rank, reason);
     _exit(DN_EXIT_LOST);
+}
+
+/* Of who finds silence and does not report it: no process has ended yet. At the first end mpirun
+ * tells all others to end, and wakes who was stopped; the reporter, who may find the silence a
+ * period later, has to be first. */
+static void let_report(const dn_heartbeat *hb)
+{
+    signal(SIGTERM, park);
+    park_others();
+    usleep((useconds_t)(3e6 * hb->period));
 }
 
 static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
@@ -203,6 +200,8 @@ static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
         ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(message));
     snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
              now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer", more);
+    if (!is_reporter(hb))
+        let_report(hb);
     end_as_lost(hb, silent, reason);
 }
 
@@ -242,8 +241,10 @@ static _Noreturn void end_as_stopped(void)
 static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
 {
     hb->peer[rank].heard = now;
-    if (m->kind == LOST)
-        end_quietly(hb);
+    if (m->kind == LOST) {
+        park_others();
+        _exit(DN_EXIT_LOST);
+    }
     if (m->kind == GOODBYE) {
         close(hb->line[rank].fd);
         hb->line[rank].fd = -1;

@@ -78,9 +78,10 @@ find_place() {
 
 # Kills what is left of the step; a launcher may wait for a host that has gone for ever.
 kill_step() {
+    local task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} # of an array
     say "the step does not end by itself, it is killed"
     if [[ $kind == srun ]]; then
-        squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format=%i | grep -E '\.[0-9]+$' |
+        squeue --noheader --steps --jobs="${task:-$SLURM_JOB_ID}" --format=%i | grep -E '\.[0-9]+$' |
             timeout 20 xargs -r scancel --signal=KILL || true
     else
         kill -TERM "$step" || true

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "commands/alike.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "dn/layer_info.h"
@@ -191,7 +190,6 @@ static dn_status run_bench(bench *b)
 {
     const dn_options *o = b->options;
     DN_TRY(dn_comm_agree(b->comm, create_bench(b)));
-    DN_TRY(dn_same_kernels(b->comm, b->net, o->dtype));
     DN_TRY(dn_check_memory(b->comm, b->net, dn_step_bytes(&b->step)));
     const dn_view net = dn_net_view(b->net);
     if (!o->json)

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "allreduce/allreduce.h"
+#include "dn/json.h"
 #include "planning/scaling.h"
 
 static const double rounding = 1e-12; /* relative, of sums of a few dozen doubles */
@@ -357,7 +358,7 @@ static void test_bad_files(void **state)
                    "\"batch\":1,\"backward\":[" LAYER(1, 4294967295) "," LAYER(1, 4294967295) "]}",
                    "2^32");
     assert_int_equal(dn_profile_read(&refused, "no such file"), DN_ENOENT);
-    assert_int_equal(dn_json_write(json_object(), "no such folder/file"), DN_EIO);
+    assert_int_equal(dn_json_save(json_object(), "no such folder/file", 0), DN_EIO);
     assert_string_equal(dn_message(),
                         "no such folder/file: cannot write: No such file or directory");
 }

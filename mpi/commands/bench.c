@@ -14,6 +14,7 @@
 
 #include "commands/memory.h"
 #include "commands/settings.h"
+#include "dn/json.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "job/placement.h"
@@ -224,10 +225,12 @@ static dn_status report_bench(const bench *b)
     if (o->roofline)
         status = dn_roofline_report(b->net, &b->peaks, o->steps, o->json ? report : NULL);
     if (status == DN_OK && o->json)
-        status = dn_json_write(json_incref(report), NULL);
+        status = dn_json_save(json_incref(report), NULL, JSON_REAL_PRECISION(6));
     json_decref(report);
     DN_TRY(status);
-    return o->profile[0] ? dn_json_write(encode_own_profile(b), o->profile) : DN_OK;
+    return o->profile[0] ? dn_json_save(encode_own_profile(b), o->profile,
+                                        JSON_INDENT(1) | JSON_REAL_PRECISION(9))
+                         : DN_OK;
 }
 
 dn_status dn_bench(const dn_comm *comm, dn_options *options)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "commands/settings.h"
+#include "dn/json.h"
 #include "dn/loader.h"
 #include "job/placement.h"
 #include "training/split.h"
@@ -104,14 +105,14 @@ static dn_status report(const reader *r, const dn_comm *comm, const dn_options *
                comm->size, threads, all.seconds);
         return DN_OK;
     }
-    return dn_json_write(
+    return dn_json_save(
         json_pack("{s:s, s:s, s:s, s:s, s:[i,i], s:i, s:i, s:i, s:I, s:I, s:f, s:f}", "peer",
                   "dn_dist", "data_set", r->train.images.info.dataset, "augment", o->augment,
                   "shuffle", o->shuffle, "size", r->transform.height, r->transform.width, "batch",
                   o->batch_size, "ranks", comm->size, "threads", threads, "images",
                   (json_int_t)all.images, "bytes", (json_int_t)all.bytes, "seconds", all.seconds,
                   "images_per_s", rate),
-        NULL);
+        NULL, JSON_REAL_PRECISION(6));
 }
 
 dn_status dn_bench_reader(const dn_comm *comm, dn_options *o)

@@ -163,12 +163,12 @@ static dn_status print_predictions(const dn_options *o, const dn_profile *profil
             print_plan_row(&p, nodes, efficiency, epoch, run);
     }
     if (o->json)
-        status = dn_json_write(
+        status = dn_json_save(
             json_pack("{s:s,s:i,s:i,s:s,s:I,s:I,s:i,s:O}", "model", profile->model, "size",
                       profile->size, "batch_per_virtual_rank", profile->batch, "data_set",
                       set->name, "train_images", (json_int_t)set->images[DN_TRAIN], "test_images",
                       (json_int_t)set->images[DN_TEST], "epochs", o->epochs, "plan", rows),
-            NULL);
+            NULL, JSON_REAL_PRECISION(6));
 done:
     json_decref(rows);
     return status;

@@ -150,9 +150,3 @@ dn_status dn_profile_check_path(const char *path)
     fclose(file);
     return DN_OK;
 }
-
-dn_status dn_json_write(json_t *object, const char *path)
-{
-    return dn_json_save(object, path,
-                        path ? JSON_INDENT(1) | JSON_REAL_PRECISION(9) : JSON_REAL_PRECISION(6));
-}

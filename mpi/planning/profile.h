@@ -44,10 +44,6 @@ dn_status dn_profile_read(dn_profile *profile, const char *path);
 /* Accepts an empty one. */
 void dn_profile_destroy(dn_profile *profile);
 
-/* Writes the object, or NULL where memory was short, to the file of --profile, or on one line to
- * standard output where `path` is NULL; takes it. DN_ENOMEM, DN_EIO. */
-dn_status dn_json_write(json_t *object, const char *path);
-
 /* DN_EIO where no file can be written there, which is left empty: before what takes long. */
 dn_status dn_profile_check_path(const char *path);
 

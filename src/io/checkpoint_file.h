@@ -28,6 +28,7 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
  * what a resumption passed over as damaged, and will be replaced. */
 void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, int keep);
 
+/* 1 where all of x(count) is finite. */
 int dn_are_finite(const float *x, size_t count);
 
 /* Those vectors of net and optimizer, which a file of that step is to hold, have finite numbers.

@@ -20,7 +20,7 @@ started() {
     mkdir -p "$out.ranks"
     : >"$out.log"
     timeout --foreground --kill-after=10 600 "${launcher[@]}" "$ranks" "$here/rank.sh" "$out.ranks" \
-        "${errors:-$out.log}" "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" \
+        "${errors:-$out.log}" "${program:-$build/dn_dist}" train --model fashion-mnist-tiny --data "$data" --out "$out" \
         --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --checkpoint-every 10 "$@" \
         >>"$out.log" 2>&1 &
     job=$!
@@ -111,6 +111,13 @@ for victim in 0 2; do
     says "$out" "rank $victim on host .*no sign of life for [0-9]+ s, its host answers"
 done
 goes_on "$out" "rank $victim stopped"
+
+out=$tmp/link
+program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2
+ended 4 "$out" $lost
+wait $job && fail "$out: mpirun ended with 0" "$out.log"
+says "$out" "rank 3 on host [^ ]+ was lost .*it waits for rank 1 on host .*the link between them may be cut"
+goes_on "$out" "the link between ranks 1 and 3 cut"
 
 # Where nothing catches SIGTERM, which mpirun sends at the first end.
 for attempt in 1 2 3 4 5; do

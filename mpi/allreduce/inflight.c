@@ -7,6 +7,7 @@
 
 #include "dn/bf16.h"
 #include "dn/line.h"
+#include "job/heartbeat.h"
 
 /* ---- elements ---- */
 
@@ -125,6 +126,7 @@ static void post_round(dn_inflight *flight)
     const int tag = flight->bucket->tag;
     const part *end = flight->part + flight->parts;
     flight->requests = 0;
+    dn_heartbeat_moved(flight->comm->heartbeat, flight->parts > 0 ? flight->part->peer : -1);
     for (const part *p = flight->part; p < end; p++)
         if (p->from == NULL)
             DN_MPI(MPI_Irecv(p->message, p->count, elements->type, p->peer, tag, world,

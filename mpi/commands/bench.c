@@ -17,6 +17,7 @@
 #include "dn/json.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"
+#include "job/heartbeat.h"
 #include "job/placement.h"
 #include "planning/profile.h"
 #include "planning/roofline.h"
@@ -68,7 +69,7 @@ static dn_status time_steps(bench *b)
             dn_net_phase_reset(b->net);
             b->step.times = (dn_step_times){0};
         }
-        DN_MPI(MPI_Barrier(b->comm->world));
+        DN_COLLECTIVE(b->comm, MPI_Barrier(b->comm->world));
         const double start = MPI_Wtime();
         dn_step_result result;
         DN_TRY(dn_step_run(&b->step, i, 0.01, &result));
@@ -203,7 +204,7 @@ static dn_status run_bench(bench *b)
     DN_TRY(time_steps(b));
     if (!o->roofline)
         return DN_OK;
-    DN_MPI(MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
+    DN_COLLECTIVE(b->comm, MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
     return dn_comm_agree(b->comm,
                          dn_peaks_measure(&b->peaks, net.kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }

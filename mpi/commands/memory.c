@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "dn/limits.h"
+#include "job/heartbeat.h"
 
 /* Of what is left, the part that may be taken: not all that a run touches is counted. */
 static const double usable_part = 0.95;
@@ -70,7 +71,8 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more)
     need *needs = calloc((size_t)comm->node_size, sizeof *needs);
     dn_status status = needs != NULL ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none");
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_MPI(MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));
+    DN_COLLECTIVE(
+        comm, MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));
     if (own.limit.group != 0)
         status = check_needs(needs, comm->node_size, own.limit.group, own.limit.amount, net);
     if (status == DN_OK)

@@ -21,10 +21,14 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "job/heartbeat.h"
 #include "job/share.h"
 #include "job/transports.h"
 
-enum { MESSAGE_BYTES = 1024 };
+enum {
+    MESSAGE_BYTES = 1024,
+    BROADCAST_BYTES = 1 << 24 /* at a time, so that a slow network is seen to move */
+};
 
 static void own_host(char host[DN_HOST_BYTES])
 {
@@ -114,7 +118,7 @@ void dn_comm_finalize(dn_comm *comm)
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
 {
     int rank = status == DN_OK ? comm->size : comm->rank; /* the lowest that failed */
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &rank, 1, MPI_INT, MPI_MIN, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &rank, 1, MPI_INT, MPI_MIN, comm->world));
     if (rank == comm->size)
         return DN_OK;
 
@@ -123,10 +127,10 @@ dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
         char message[MESSAGE_BYTES];
     } report = {.status = status};
     snprintf(report.message, sizeof report.message, "%s", dn_message());
-    DN_MPI(MPI_Bcast(&report, sizeof report, MPI_BYTE, rank, comm->world));
+    DN_COLLECTIVE(comm, MPI_Bcast(&report, sizeof report, MPI_BYTE, rank, comm->world));
 
     int is_common = status != DN_OK && strcmp(report.message, dn_message()) == 0;
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &is_common, 1, MPI_INT, MPI_LAND, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &is_common, 1, MPI_INT, MPI_LAND, comm->world));
     if (is_common)
         return dn_fail(report.status, "%s", report.message);
     return dn_fail(report.status, "rank %d on host %s: %s", rank, comm->host[rank], report.message);
@@ -134,7 +138,7 @@ dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
 
 int dn_comm_max(const dn_comm *comm, int value)
 {
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MAX, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT, MPI_MAX, comm->world));
     return value;
 }
 
@@ -143,14 +147,14 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
     uint64_t *all = malloc((size_t)comm->size * sizeof *all);
     if (all == NULL)
         abort_job("out of memory while comparing the hashes of the ranks");
-    DN_MPI(MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
     /* Expected is what most ranks have; of equally frequent hashes the lowest rank's. */
     struct {
         int votes, rank;
     } best = {.rank = comm->rank};
     for (int r = 0; r < comm->size; r++)
         best.votes += all[r] == hash;
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &best, 1, MPI_2INT, MPI_MAXLOC, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &best, 1, MPI_2INT, MPI_MAXLOC, comm->world));
     const uint64_t expected = all[best.rank];
     free(all);
     dn_status status = DN_OK;
@@ -164,15 +168,16 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
 
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
 {
-    for (size_t begin = 0; begin < bytes; begin += INT_MAX) {
-        const size_t part = bytes - begin < INT_MAX ? bytes - begin : INT_MAX;
-        DN_MPI(MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, root, comm->world));
+    for (size_t begin = 0; begin < bytes; begin += BROADCAST_BYTES) {
+        const size_t part = bytes - begin < BROADCAST_BYTES ? bytes - begin : BROADCAST_BYTES;
+        DN_COLLECTIVE(comm,
+                      MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, root, comm->world));
     }
 }
 
 void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
 {
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
 }
 
 /* Makes the nameless file; only memory that this process may have now is promised. */

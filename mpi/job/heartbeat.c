@@ -1,13 +1,12 @@
 /*
- * The heartbeat's thread: sends signs of life, checks those of the peers, ends a job that lost a
- * rank. And the main thread's side: start, end, and what it notes for the thread (heartbeat.h).
+ * The heartbeat's thread: sends signs of life and checks those of the peers. And the main thread's
+ * side: start, end, and what it notes for the thread (heartbeat.h).
  *
  * The thread reads everything that has arrived before it checks, so a process that was itself
  * stopped does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
- * second. The thread calls nothing of MPI; once it has parked the other threads, which may hold
- * locks, it allocates nothing.
+ * second. The thread calls nothing of MPI.
  */
-#include "job/heartbeat.h"
+#include "job/heartbeat_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,207 +32,26 @@
 #include "dn/limits.h"
 #include "job/preempt.h"
 
-enum {
-    RECORD_SECONDS = 2, /* for lost.json: its file system may be what was lost */
-    PARK = SIGURG /* the signal that parks a thread; ignored by default, used by nobody here */
-};
-
 static const double longest_period = 0.25; /* seconds between two signs of life */
-static const double stop_seconds = 2; /* from a peer's end in a job that stops to this process's */
-
-static const char *const operation_names[] = {"the start",  "reading of data",      "forward",
-                                              "backward",   "the sum of gradients", "update",
-                                              "evaluation", "checkpoint",           "the end"};
-
-typedef enum message_kind { ALIVE = 1, GOODBYE, LOST } message_kind;
-
-typedef struct message {
-    int32_t kind, operation;
-    int64_t step;
-    double seconds; /* at the operation */
-} message;
-
-/* What is known of a rank at the other end of a connection. */
-typedef struct peer {
-    char host[DN_HOST_BYTES];
-    int is_full;         /* its buffer: nothing more is sent */
-    double heard, since; /* when, on this process's clock: it last spoke; its operation began */
-    message last;        /* ALIVE */
-    message incoming;
-    size_t have; /* bytes of `incoming` */
-} peer;
-
-struct dn_heartbeat {
-    int rank, size;
-    double deadline, period; /* seconds */
-    double warned, woke; /* when: last warned of a stall; found that it had been stopped itself */
-    double end;          /* when this process ends, its job having stopped; infinite before */
-    double oom_kills;    /* of this process's cgroup, at the start */
-    int has_thread;
-    pthread_t thread;
-    _Atomic int64_t step;
-    _Atomic int operation;
-    _Atomic double since;   /* of the operation */
-    _Atomic(char *) record; /* the path of lost.json; NULL: none yet */
-    struct pollfd *line;    /* (size + 1) connections by rank, fd -1: none, or it said goodbye. The
-                               last is an eventfd that ends the thread */
-    peer peer[];            /* (size) */
-};
 
 static message own_state(dn_heartbeat *hb, message_kind kind, double now)
 {
     return (message){.kind = kind,
                      .operation = atomic_load(&hb->operation),
                      .step = atomic_load(&hb->step),
-                     .seconds = now - atomic_load(&hb->since)};
+                     .seconds = now - atomic_load(&hb->since),
+                     .waited = atomic_load(&hb->waits) ? now - atomic_load(&hb->moved) : -1,
+                     .partner = atomic_load(&hb->partner)};
 }
 
-static void send_to_all(dn_heartbeat *hb, message_kind kind)
+void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now)
 {
-    const message m = own_state(hb, kind, omp_get_wtime());
+    const message m = own_state(hb, kind, now);
     for (int r = 0; r < hb->size; r++) {
         const int line = hb->line[r].fd;
         if (line >= 0 && !hb->peer[r].is_full)
             hb->peer[r].is_full = send(line, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
     }
-}
-
-/* ---- the end of a job that lost a rank ---- */
-
-/* A handler: stops the thread for good, or the process when lost.json takes too long or the
- * launcher wants it to end. */
-static void park(int signal)
-{
-    if (signal != PARK)
-        _exit(DN_EXIT_LOST);
-    for (;;)
-        pause();
-}
-
-/* Stops all threads but the caller: when MPI sees connections close, it would end the process with
- * a status of its own. */
-static void park_others(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    const pid_t own = (pid_t)syscall(SYS_gettid);
-    for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
-        const int thread = atoi(entry->d_name);
-        if (thread > 0 && thread != own)
-            syscall(SYS_tgkill, getpid(), thread, PARK);
-    }
-}
-
-/* Of the survivors: rank 0, or when that is lost the lowest rank on another host, since ranks of
- * one host often end together. Who was stopped itself finds that others have given it up. */
-static int is_reporter(const dn_heartbeat *hb)
-{
-    if (omp_get_wtime() - hb->woke < 2 * hb->period)
-        return 0;
-    int reporter = hb->rank == 0 ? 0 : 1;
-    while (reporter > 0 && reporter < hb->size - 1 &&
-           strcmp(hb->peer[reporter].host, hb->peer[0].host) == 0)
-        reporter++;
-    return hb->rank == reporter;
-}
-
-/* One line on standard error, and lost.json where the run's folder is known. */
-static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
-{
-    const peer *lost = &hb->peer[rank];
-    const char *operation = operation_names[lost->last.operation];
-    const char *path = atomic_load(&hb->record);
-    const int64_t own = atomic_load(&hb->step); /* ranks keep step; the peer's may be older */
-    const int64_t step = own > lost->last.step ? own : lost->last.step;
-    char text[1024];
-    int size = snprintf(text, sizeof text,
-                        "dn_dist: rank %d on host %s was lost in step %" PRId64
-                        ", last heard of during %s: %s\n",
-                        rank, lost->host, step, operation, reason);
-    /* Where nobody takes it (a full disk, a launcher that ended), lost.json still says it. */
-    const ssize_t said = write(STDERR_FILENO, text, (size_t)size);
-    (void)said;
-    if (!path)
-        return;
-    size = snprintf(text, sizeof text,
-                    "{\"rank\": %d, \"host\": \"%s\", \"step\": %" PRId64
-                    ", \"operation\": \"%s\", \"reason\": \"%s\"}\n",
-                    rank, lost->host, step, operation, reason);
-    /* Where hosts were cut apart, each side reports: rank 0's word counts. */
-    const int how = hb->rank == 0 ? O_TRUNC : O_EXCL;
-    alarm(RECORD_SECONDS);
-    const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
-    if (file >= 0 && write(file, text, (size_t)size) == size)
-        close(file);
-}
-
-static _Noreturn void end_as_lost(dn_heartbeat *hb, int rank, const char *reason)
-{
-    const int reports = is_reporter(hb);
-    park_others();
-    if (hb->rank == 0)
-        send_to_all(hb, LOST);
-    if (reports)
-        report_loss(hb, rank, reason);
-    _exit(DN_EXIT_LOST);
-}
-
-/* Of who finds silence and does not report it: no process has ended yet. At the first end mpirun
- * tells all others to end, and wakes who was stopped; the reporter, who may find the silence a
- * period later, has to be first. */
-static void let_report(const dn_heartbeat *hb)
-{
-    signal(SIGTERM, park);
-    park_others();
-    usleep((useconds_t)(3e6 * hb->period));
-}
-
-static _Noreturn void end_as_silent(dn_heartbeat *hb, int silent, double now)
-{
-    char reason[256], more[64] = "";
-    int others = 0, unread = 0;
-    for (int r = 0; r < hb->size; r++)
-        others += hb->line[r].fd >= 0 && r != silent && now - hb->peer[r].heard > hb->deadline / 2;
-    if (others > 0)
-        snprintf(more, sizeof more, "; %d more ranks are as silent", others);
-    /* A host whose kernel takes in what was sent is there, though the process may be stopped. */
-    const int host_answers =
-        ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(message));
-    snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
-             now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer", more);
-    if (!is_reporter(hb))
-        let_report(hb);
-    end_as_lost(hb, silent, reason);
-}
-
-/* Why a process ended is for its parent to know. But the kernel counts what it kills for memory in
- * a cgroup, and ranks of a host commonly share theirs. */
-static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t size)
-{
-    const int is_here = strcmp(hb->peer[rank].host, hb->peer[hb->rank].host) == 0;
-    const int is_killed = is_here && dn_limit_kills("") > hb->oom_kills;
-    snprintf(text, size, "its process ended%s",
-             is_killed
-                 ? ", probably killed (signal 9) for want of memory: the kernel has killed for "
-                   "that in this cgroup since the start"
-                 : "");
-}
-
-/* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
- * the launcher kills the ranks; unless memory ran out, since the launcher then tells the others to
- * stop, too. But this one's main thread may wait for the peer for ever. */
-static void end_peer(dn_heartbeat *hb, int rank, const char *reason, double now)
-{
-    if (!dn_preempt_is_urgent() || dn_limit_kills("") > hb->oom_kills)
-        end_as_lost(hb, rank, reason);
-    close(hb->line[rank].fd);
-    hb->line[rank].fd = -1;
-    hb->end = fmin(hb->end, now + stop_seconds);
-}
-
-static _Noreturn void end_as_stopped(void)
-{
-    park_others();
-    _exit(DN_EXIT_AGAIN);
 }
 
 /* ---- messages, and checks ---- */
@@ -242,13 +60,12 @@ static void handle_message(dn_heartbeat *hb, int rank, const message *m, double 
 {
     hb->peer[rank].heard = now;
     if (m->kind == LOST) {
-        park_others();
-        _exit(DN_EXIT_LOST);
+        dn_heartbeat_end_with(DN_EXIT_LOST);
     }
     if (m->kind == GOODBYE) {
         close(hb->line[rank].fd);
         hb->line[rank].fd = -1;
-    } else if (m->operation >= 0 && m->operation <= DN_ENDING) {
+    } else if (m->operation >= 0 && m->operation <= DN_ENDING && m->partner < hb->size) {
         hb->peer[rank].last = *m;
         hb->peer[rank].since = now - m->seconds;
     }
@@ -263,12 +80,8 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (got <= 0) {
-            char reason[256];
-            if (got == 0 || errno == ECONNRESET)
-                explain_end(hb, rank, reason, sizeof reason);
-            else
-                snprintf(reason, sizeof reason, "%s", strerror(errno));
-            end_peer(hb, rank, reason, now);
+            const int is_over = got == 0 || errno == ECONNRESET;
+            dn_heartbeat_end_of_peer(hb, rank, is_over ? NULL : strerror(errno), now);
             return;
         }
         p->have += (size_t)got;
@@ -279,22 +92,12 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
     }
 }
 
-/* Warns of the main thread that has been at one thing for longest, when that is past the deadline:
- * the others wait for it. Rank 0's affair, which hears itself too. */
-static void warn_of_stall(dn_heartbeat *hb, double now)
+/* Rank 0's, which hears itself too. */
+static void look_at_all(dn_heartbeat *hb, double now)
 {
     const message own = own_state(hb, ALIVE, now);
-    const peer *slowest = &hb->peer[0];
     handle_message(hb, 0, &own, now);
-    for (int r = 1; r < hb->size; r++)
-        if (hb->line[r].fd >= 0 && hb->peer[r].since < slowest->since)
-            slowest = &hb->peer[r];
-    if (now - slowest->since < hb->deadline || now - hb->warned < hb->deadline)
-        return;
-    hb->warned = now;
-    dn_warn("rank %d on host %s has been at %s, step %" PRId64 ", for %.0f s",
-            (int)(slowest - hb->peer), slowest->host, operation_names[slowest->last.operation],
-            slowest->last.step, now - slowest->since);
+    dn_heartbeat_check_stall(hb, now);
 }
 
 /* The thread; ends the process when a rank is lost. */
@@ -308,8 +111,10 @@ static void *keep_beating(void *heartbeat)
         const double start = omp_get_wtime();
         poll(hb->line, (nfds_t)hb->size + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
         const double now = omp_get_wtime();
-        if (now - beat > hb->deadline / 2 - hb->period) /* this process was stopped itself */
+        if (now - beat > hb->deadline / 2 - hb->period) { /* this process was stopped itself */
             hb->woke = now;
+            atomic_store(&hb->moved, now);
+        }
         for (int r = 0; r < hb->size; r++) {
             if (hb->woke == now)
                 hb->peer[r].heard = now;
@@ -319,16 +124,16 @@ static void *keep_beating(void *heartbeat)
         if (now < beat)
             continue;
         if (now >= hb->end)
-            end_as_stopped();
+            dn_heartbeat_end_with(DN_EXIT_AGAIN);
         for (int r = 0; r < hb->size; r++)
             if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
-                end_as_silent(hb, r, now);
+                dn_heartbeat_end_as_silent(hb, r, now);
         if (hb->rank == 0)
-            warn_of_stall(hb, now);
-        send_to_all(hb, ALIVE);
+            look_at_all(hb, now);
+        dn_heartbeat_send(hb, ALIVE, now);
         beat = now + hb->period;
     }
-    send_to_all(hb, GOODBYE);
+    dn_heartbeat_send(hb, GOODBYE, omp_get_wtime());
     return NULL;
 }
 
@@ -344,6 +149,7 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->deadline = deadline;
     hb->period = fmin(deadline / 10, longest_period);
     hb->end = INFINITY;
+    hb->partner = -1;
     hb->oom_kills = dn_limit_kills("");
     hb->since = omp_get_wtime();
     hb->line = calloc(size + 1, sizeof *hb->line);
@@ -361,8 +167,8 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
 static dn_status start_beating(dn_heartbeat *hb)
 {
     sigset_t all, old;
-    signal(PARK, park);
-    signal(SIGALRM, park);
+    signal(PARK, dn_heartbeat_park);
+    signal(SIGALRM, dn_heartbeat_park);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     hb->has_thread = pthread_create(&hb->thread, NULL, keep_beating, hb) == 0;
@@ -419,6 +225,22 @@ void dn_heartbeat_doing(dn_heartbeat *hb, dn_operation operation)
         return;
     atomic_store(&hb->operation, (int)operation);
     atomic_store(&hb->since, omp_get_wtime());
+}
+
+void dn_heartbeat_waits(dn_heartbeat *hb, int waits)
+{
+    if (!hb)
+        return;
+    atomic_store(&hb->moved, omp_get_wtime());
+    atomic_store(&hb->waits, waits);
+}
+
+void dn_heartbeat_moved(dn_heartbeat *hb, int partner)
+{
+    if (!hb)
+        return;
+    atomic_store(&hb->partner, partner);
+    atomic_store(&hb->moved, omp_get_wtime());
 }
 
 void dn_heartbeat_record(const dn_comm *comm, const char *folder)

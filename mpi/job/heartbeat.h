@@ -11,7 +11,9 @@
  * run's folder, and all survivors end with DN_EXIT_LOST, whatever their main threads are waiting
  * for. Where an urgent signal came before (preempt.h), a peer's end is a part of the stop:
  * survivors end two seconds later, with DN_EXIT_AGAIN. A main thread that gets nowhere while its
- * process is alive is named in a warning, no more: slow work is legitimate.
+ * process is alive is named in a warning, no more: slow work is legitimate. But where all ranks
+ * wait for messages of MPI's and for the deadline none has come on any, the job ends in the same
+ * way: two of them cannot reach each other.
  */
 #ifndef DN_HEARTBEAT_H
 #define DN_HEARTBEAT_H
@@ -47,6 +49,23 @@ void dn_heartbeat_stop(dn_heartbeat **heartbeat);
  * Not collective. */
 void dn_heartbeat_step(dn_heartbeat *heartbeat, int64_t step);
 void dn_heartbeat_doing(dn_heartbeat *heartbeat, dn_operation operation);
+
+/* The main thread begins to wait for other ranks, with nothing else to do, or has ended that. Not
+ * collective. */
+void dn_heartbeat_waits(dn_heartbeat *heartbeat, int waits);
+
+/* In any thread: a message has come; the next is from or to rank `partner`, -1: not known. Not
+ * collective. */
+void dn_heartbeat_moved(dn_heartbeat *heartbeat, int partner);
+
+/* DN_MPI of a call in which the main thread waits for other ranks. */
+#define DN_COLLECTIVE(comm, call)                                                                  \
+    do {                                                                                           \
+        dn_heartbeat_moved((comm)->heartbeat, -1);                                                 \
+        dn_heartbeat_waits((comm)->heartbeat, 1);                                                  \
+        DN_MPI(call);                                                                              \
+        dn_heartbeat_waits((comm)->heartbeat, 0);                                                  \
+    } while (0)
 
 /* Names the folder for lost.json, once; rank 0 removes one of an earlier loss. Not collective. */
 void dn_heartbeat_record(const dn_comm *comm, const char *folder);

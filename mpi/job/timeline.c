@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job/heartbeat.h"
+
 enum { SPANS_TAG = 0 };
 
 typedef struct span {
@@ -78,7 +80,7 @@ dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const 
     t->comm = comm;
     t->path = path;
     t->file = file;
-    DN_MPI(MPI_Barrier(comm->world));
+    DN_COLLECTIVE(comm, MPI_Barrier(comm->world));
     t->zero = omp_get_wtime();
     *timeline = t;
     return DN_OK;

@@ -1,6 +1,7 @@
 /* A split that is decoded into node-shared memory, or streamed from its shards; see split.h. */
 #include "training/split.h"
 
+#include "job/heartbeat.h"
 #include "job/placement.h"
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,
@@ -61,7 +62,7 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
     split->images.read = read_decoded;
     DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
     DN_TRY(dn_comm_agree(comm, decode(split, comm)));
-    DN_MPI(MPI_Barrier(comm->node));
+    DN_COLLECTIVE(comm, MPI_Barrier(comm->node));
     return DN_OK;
 }
 

@@ -1,0 +1,80 @@
+/* What the files of the heartbeat share: heartbeat.c has its thread and the main thread's side,
+ * heartbeat_link.c makes the connections, heartbeat_stall.c looks for who gets nowhere, and
+ * heartbeat_end.c ends a job that lost a rank. */
+#ifndef DN_HEARTBEAT_PARTS_H
+#define DN_HEARTBEAT_PARTS_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "job/heartbeat.h"
+
+enum {
+    PARK = SIGURG /* the signal that parks a thread; ignored by default, used by nobody here */
+};
+
+typedef enum message_kind { ALIVE = 1, GOODBYE, LOST } message_kind;
+
+typedef struct message {
+    int32_t kind, operation;
+    int64_t step;
+    double seconds;  /* at the operation */
+    double waited;   /* seconds since the last message of MPI's; negative: it waits for none */
+    int64_t partner; /* from or to which rank the next one is; -1: not known */
+} message;
+
+/* What is known of a rank at the other end of a connection. */
+typedef struct peer {
+    char host[DN_HOST_BYTES];
+    int is_full;         /* its buffer: nothing more is sent */
+    double heard, since; /* when, on this process's clock: it last spoke; its operation began */
+    message last;        /* ALIVE */
+    message incoming;
+    size_t have; /* bytes of `incoming` */
+} peer;
+
+struct dn_heartbeat {
+    int rank, size;
+    double deadline, period; /* seconds */
+    double warned, woke; /* when: last warned of a stall; found that it had been stopped itself */
+    double end;          /* when this process ends, its job having stopped; infinite before */
+    double oom_kills;    /* of this process's cgroup, at the start */
+    int has_thread;
+    pthread_t thread;
+    _Atomic int64_t step;
+    _Atomic int operation;
+    _Atomic double since;   /* of the operation */
+    _Atomic int waits;      /* 1: the main thread, for messages of MPI's */
+    _Atomic int partner;    /* message.partner */
+    _Atomic double moved;   /* when the last message came, or the wait began */
+    _Atomic(char *) record; /* the path of lost.json; NULL: none yet */
+    struct pollfd *line;    /* (size + 1) connections by rank, fd -1: none, or it said goodbye. The
+                               last is an eventfd that ends the thread */
+    peer peer[];            /* (size) */
+};
+
+/* Sends this process's state to all that are connected. */
+void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now);
+
+/* The ends of the process, all in the thread. A rank was lost: one survivor reports it, with the
+ * reason; one has fallen silent, at `now`; a connection has closed, `error` of the system where it
+ * was none of the peer's making, or NULL. The last returns where the job was told to stop. */
+_Noreturn void dn_heartbeat_end_as_lost(dn_heartbeat *hb, int rank, const char *reason);
+_Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double now);
+void dn_heartbeat_end_of_peer(dn_heartbeat *hb, int rank, const char *error, double now);
+_Noreturn void dn_heartbeat_end_with(int status); /* and nothing said */
+
+/* The handler of the heartbeat's two signals. */
+void dn_heartbeat_park(int signal);
+
+/* Rank 0's look at the ranks that are alive: ends the job where all wait for each other, warns of
+ * who gets nowhere at something else. */
+void dn_heartbeat_check_stall(dn_heartbeat *hb, double now);
+
+/* What an operation is called in messages. */
+const char *dn_operation_name(int operation);
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * Ranks that are alive and get nowhere; see heartbeat.h. Who waits for messages of MPI's is not to
+ * blame while somebody else is at work: slow work is legitimate, and named in a warning. But where
+ * all wait and nothing comes on any rank, nothing ever will: a link between two hosts is cut, or
+ * the network that MPI uses has failed while the heartbeat's stands.
+ */
+#include "job/heartbeat_parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const operation_names[] = {"the start",  "reading of data",      "forward",
+                                              "backward",   "the sum of gradients", "update",
+                                              "evaluation", "checkpoint",           "the end"};
+
+const char *dn_operation_name(int operation)
+{
+    return operation_names[operation];
+}
+
+static int is_connected(const dn_heartbeat *hb, int rank)
+{
+    return rank == 0 || hb->line[rank].fd >= 0;
+}
+
+/* Whether `rank` and its partner wait for each other. */
+static int is_mutual(const dn_heartbeat *hb, int rank)
+{
+    const int64_t partner = hb->peer[rank].last.partner;
+    return partner >= 0 && hb->peer[partner].last.partner == rank;
+}
+
+/* Of ranks that all wait: the higher of two that wait for each other, else who has waited longest,
+ * since the others then wait for those. */
+static int find_stuck(const dn_heartbeat *hb)
+{
+    int stuck = 0;
+    for (int r = 1; r < hb->size; r++)
+        if (is_connected(hb, r) &&
+            (is_mutual(hb, r) > is_mutual(hb, stuck) ||
+             (is_mutual(hb, r) == is_mutual(hb, stuck) &&
+              (is_mutual(hb, r) || hb->peer[r].last.waited > hb->peer[stuck].last.waited))))
+            stuck = r;
+    return stuck;
+}
+
+static _Noreturn void end_as_stuck(dn_heartbeat *hb)
+{
+    const int stuck = find_stuck(hb);
+    const message *m = &hb->peer[stuck].last;
+    char partner[DN_HOST_BYTES + 32] = "the others", reason[320];
+    if (m->partner >= 0)
+        snprintf(partner, sizeof partner, "rank %" PRId64 " on host %s", m->partner,
+                 hb->peer[m->partner].host);
+    snprintf(reason, sizeof reason,
+             "it waits for %s, and for %.0f s nothing has come on any rank, though all are alive: "
+             "the link between them may be cut",
+             partner, m->waited);
+    dn_heartbeat_end_as_lost(hb, stuck, reason);
+}
+
+static void warn_of(dn_heartbeat *hb, const peer *slow, double now)
+{
+    hb->warned = now;
+    dn_warn("rank %d on host %s has been at %s, step %" PRId64 ", for %.0f s",
+            (int)(slow - hb->peer), slow->host, operation_names[slow->last.operation],
+            slow->last.step, now - slow->since);
+}
+
+void dn_heartbeat_check_stall(dn_heartbeat *hb, double now)
+{
+    const peer *slowest = NULL; /* at something else than waiting */
+    double least = INFINITY;    /* that all have waited */
+    int connected = 0;
+    for (int r = 0; r < hb->size; r++) {
+        const peer *p = &hb->peer[r];
+        if (!is_connected(hb, r))
+            continue;
+        connected++;
+        least = fmin(least, p->last.waited);
+        if (p->last.waited < 0 && (!slowest || p->since < slowest->since))
+            slowest = p;
+    }
+    if (connected > 1 && least > hb->deadline && now - hb->woke > hb->deadline)
+        end_as_stuck(hb);
+    if (slowest && now - slowest->since > hb->deadline && now - hb->warned > hb->deadline)
+        warn_of(hb, slowest, now);
+}

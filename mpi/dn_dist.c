@@ -1,6 +1,6 @@
 /* dn_dist: parses the command line and runs one command. Where that needs MPI it begins again with
- * another environment if too many ranks would spin or mpirun bound them to a core each, starts MPI,
- * finds the rank's cores, and starts the heartbeat and the timeline first. */
+ * another environment if too many ranks would spin or mpirun bound them to a core each, starts MPI
+ * and the heartbeat, finds the rank's cores, and opens the timeline first. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,10 @@
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/preempt.h"
+#include "job/start_watch.h"
 #include "job/timeline.h"
+
+enum { START_DEADLINES = 5 }; /* that the start of all ranks may take */
 
 static const dn_command commands[] = {
     {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train, NULL},
@@ -102,7 +105,6 @@ static dn_status run_command(const dn_command *command, dn_comm *comm, dn_option
     dn_place place;
     DN_TRY(dn_place_create(&place, comm, options->threads, (dn_pin)options->pin));
     comm->place = &place;
-    dn_heartbeat_start(&comm->heartbeat, comm, options->deadline);
     dn_status status = dn_timeline_create(&comm->timeline, comm, options->timeline);
     if (status == DN_OK)
         status = command->run(comm, options);
@@ -143,24 +145,24 @@ static void end_mpi(dn_comm *comm, dn_status status)
     dn_comm_finalize(comm);
 }
 
-/* 1 where a launcher started this process as its first, or none did. */
-static int is_first_process(void)
+/* This process's number where a launcher started it, else "0". */
+static const char *launched_rank(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
                                         "SLURM_PROCID"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *const rank = getenv(names[i]);
         if (rank)
-            return strcmp(rank, "0") == 0;
+            return rank;
     }
-    return 1;
+    return "0";
 }
 
 /* Help, version and some commands need no MPI, so they work where it does not start. `status`: of
  * the command line. */
 static int run_alone(const dn_command *command, dn_options *options, dn_status status)
 {
-    if (!is_first_process())
+    if (strcmp(launched_rank(), "0") != 0)
         return DN_EXIT_DONE;
     if (status == DN_OK)
         status = options->version ? show_version()
@@ -177,6 +179,7 @@ static int run_alone(const dn_command *command, dn_options *options, dn_status s
 int main(int argc, char **argv)
 {
     dn_comm comm;
+    dn_start_watch watch;
     dn_options options = {0};
     const dn_command *command;
     dn_streams_open();
@@ -193,9 +196,12 @@ int main(int argc, char **argv)
     dn_place_restart(argv, options.threads);
     if (options.command == DN_COMMAND_TRAIN) /* a request may come while MPI starts */
         dn_preempt_catch();
+    dn_start_watch_begin(&watch, launched_rank(), START_DEADLINES * options.deadline);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);
+    dn_heartbeat_start(&comm.heartbeat, &comm, options.deadline);
+    dn_start_watch_end(&watch);
     status = dn_comm_agree(&comm, status);
     if (status == DN_OK)
         status = run_on_ranks(command, &comm, &options);

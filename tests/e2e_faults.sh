@@ -119,6 +119,23 @@ wait $job && fail "$out: mpirun ended with 0" "$out.log"
 says "$out" "rank 3 on host [^ ]+ was lost .*it waits for rank 1 on host .*the link between them may be cut"
 goes_on "$out" "the link between ranks 1 and 3 cut"
 
+# Of rank 0 and others: one that is stopped before it has come to MPI.
+for victim in 0 2; do
+    out=$tmp/stopped-early-$victim
+    cat >"$tmp/stops" <<EOF
+#!/usr/bin/env bash
+[[ \$OMPI_COMM_WORLD_RANK != $victim ]] || kill -STOP \$\$
+exec "$build/dn_dist" "\$@"
+EOF
+    chmod +x "$tmp/stops"
+    status=0
+    program=$tmp/stops started 4 "$out" --deadline 1
+    wait $job || status=$?
+    ((status == lost)) || fail "$out: mpirun ended with $status" "$out.log"
+    kill -KILL "$(<"$out.ranks/pid.$victim")" 2>/dev/null || true
+    says "$out" "rank $((victim == 0)) on host .*not all ranks have come for 5 s since the start"
+done
+
 # Where nothing catches SIGTERM, which mpirun sends at the first end.
 for attempt in 1 2 3 4 5; do
     out=$tmp/stopped-bench-$attempt

@@ -30,7 +30,7 @@ enum {
     BROADCAST_BYTES = 1 << 24 /* at a time, so that a slow network is seen to move */
 };
 
-static void own_host(char host[DN_HOST_BYTES])
+void dn_own_host(char host[DN_HOST_BYTES])
 {
     memset(host, 0, DN_HOST_BYTES);
     if (gethostname(host, DN_HOST_BYTES - 1) != 0)
@@ -44,7 +44,7 @@ static _Noreturn void abort_job(const char *message)
 {
     char host[DN_HOST_BYTES];
     int rank = -1;
-    own_host(host);
+    dn_own_host(host);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
@@ -103,7 +103,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->host = calloc(comm->size, sizeof *comm->host);
     if (comm->host == NULL)
         abort_job("out of memory at the start");
-    own_host(comm->host[comm->rank]);
+    dn_own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
                          comm->world));
 }

@@ -40,6 +40,9 @@ typedef struct dn_comm {
     double start;                   /* when the process began, in omp_get_wtime's seconds */
 } dn_comm;
 
+/* This host's name, as in dn_comm.host. Not collective. */
+void dn_own_host(char host[DN_HOST_BYTES]);
+
 /* Evaluates an MPI call and ends the job with one line when it fails. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)
 void dn_comm_check(int code, const char *call, const char *function);

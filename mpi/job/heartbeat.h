@@ -36,9 +36,9 @@ typedef enum dn_operation {
 
 typedef struct dn_heartbeat dn_heartbeat;
 
-/* Starts it, with `deadline` seconds of silence after which a rank is lost. *heartbeat is NULL
- * where none is needed (one rank, deadline 0) or, with a warning, where ranks cannot reach rank 0;
- * the functions below accept that. Takes two signals: SIGURG and SIGALRM. Collective. */
+/* Starts it, with rank 0's `deadline`: seconds of silence after which a rank is lost. *heartbeat is
+ * NULL where none is needed (one rank, deadline 0) or, with a warning, where ranks cannot reach
+ * rank 0; the functions below accept that. Takes two signals: SIGURG and SIGALRM. Collective. */
 void dn_heartbeat_start(dn_heartbeat **heartbeat, const dn_comm *comm, double deadline);
 
 /* Says goodbye, so that nobody takes this rank's end for a loss. After MPI's end, which waits for

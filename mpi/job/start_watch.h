@@ -1,0 +1,22 @@
+/*
+ * The watch over a job's start: until the heartbeat stands nobody would notice a rank that is
+ * stopped, or that could not start, and all others wait for it in MPI_Init.
+ */
+#ifndef DN_START_WATCH_H
+#define DN_START_WATCH_H
+
+#include <pthread.h>
+
+typedef struct dn_start_watch {
+    double seconds;   /* that a start may take; 0: any time, and there is no thread */
+    const char *rank; /* as the launcher calls this one; "0" without one. Not owned */
+    int has_ended;    /* an eventfd */
+    pthread_t thread;
+} dn_start_watch;
+
+/* Starts a thread that ends the process with DN_EXIT_LOST, and one rank with a line, unless
+ * dn_start_watch_end is called in time. Not collective. */
+void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double seconds);
+void dn_start_watch_end(dn_start_watch *watch);
+
+#endif

@@ -1,6 +1,6 @@
 /*
  * The ends of a process whose job lost a rank, and the line about it; see heartbeat.h. The thread
- * parks the others first, which may hold locks: from there on it allocates nothing.
+ * parks the others first, once, as they may hold locks: from there on it allocates nothing.
  */
 #include "job/heartbeat_parts.h"
 
@@ -91,25 +91,32 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
         close(file);
 }
 
+/* The others are parked. */
+static _Noreturn void end_parked(dn_heartbeat *hb, int rank, const char *reason)
+{
+    if (hb->rank == 0)
+        dn_heartbeat_send(hb, LOST, omp_get_wtime());
+    if (reason)
+        report_loss(hb, rank, reason);
+    _exit(DN_EXIT_LOST);
+}
+
 _Noreturn void dn_heartbeat_end_as_lost(dn_heartbeat *hb, int rank, const char *reason)
 {
     const int reports = is_reporter(hb);
     park_others();
-    if (hb->rank == 0)
-        dn_heartbeat_send(hb, LOST, omp_get_wtime());
-    if (reports)
-        report_loss(hb, rank, reason);
-    _exit(DN_EXIT_LOST);
+    end_parked(hb, rank, reports ? reason : NULL);
 }
 
 /* Of who finds silence and does not report it: no process has ended yet. At the first end mpirun
  * tells all others to end, and wakes who was stopped; the reporter, who may find the silence a
  * period later, has to be first. */
-static void let_report(const dn_heartbeat *hb)
+static _Noreturn void end_after_report(dn_heartbeat *hb)
 {
     signal(SIGTERM, dn_heartbeat_park);
     park_others();
     usleep((useconds_t)(3e6 * hb->period));
+    end_parked(hb, 0, NULL);
 }
 
 _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double now)
@@ -126,7 +133,7 @@ _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double n
     snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
              now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer", more);
     if (!is_reporter(hb))
-        let_report(hb);
+        end_after_report(hb);
     dn_heartbeat_end_as_lost(hb, silent, reason);
 }
 

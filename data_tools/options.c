@@ -1,6 +1,8 @@
 /* The options of create_records; see options.h. */
 #include "options.h"
 
+#include <string.h>
+
 #include <omp.h>
 
 #include "dn/limits.h"
@@ -132,12 +134,23 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
     return DN_OK;
 }
 
+static int is_given(const dn_records_options *options, const dn_option *o)
+{
+    return options->given >> (o - dn_records_option_table) & 1;
+}
+
+int dn_records_options_given(const dn_records_options *options, const char *name)
+{
+    return is_given(options,
+                    dn_option_find(dn_records_option_table, DN_FOR_ALL, name, strlen(name)));
+}
+
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command)
 {
     dn_option_reader reader = {.table = dn_records_option_table, .takers = use};
     snprintf(reader.usage, sizeof reader.usage, "create_records %s", command);
     for (const dn_option *o = dn_records_option_table; o->name; o++)
-        if ((options->given >> (o - dn_records_option_table) & 1) && !(o->takers & use))
+        if (is_given(options, o) && !(o->takers & use))
             return dn_option_refuse(&reader, "--", o->name);
     return DN_OK;
 }

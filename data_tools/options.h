@@ -73,6 +73,9 @@ dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *op
  * option that is not. */
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command);
 
+/* 1 where the option, named without its dashes, is among the arguments. */
+int dn_records_options_given(const dn_records_options *options, const char *name);
+
 /* The table; a row without a name ends it. Its takers are those bits. */
 extern const dn_option dn_records_option_table[];
 

@@ -61,8 +61,10 @@ refused "--sample: found 59, expected 0 to 58" inspect one --sample 59
 refused "--sample: found it with --class" inspect one --sample 5 --class b
 refused "--augment hflip: found images of several sizes" inspect one --png x.png --augment hflip
 refused "cannot write" inspect one --png nowhere/x.png
-refused "--epoch: found it without --augment" inspect one --png x.png --epoch 1
-refused "--seed: found it without --augment" inspect one --png x.png --seed 2
+for value in 0 1 2; do
+    refused "--epoch: found it without --augment" inspect one --png x.png --epoch $value
+    refused "--seed: found it without --augment" inspect one --png x.png --seed $value
+done
 refused "--size: found it with --sample" inspect one --sample 1 --size 64
 refused "smaller or fewer images" inspect pixels --png x.png --count 10000 --size 2048
 

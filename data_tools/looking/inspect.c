@@ -352,8 +352,10 @@ static dn_status show_sheet(struct inspect *v)
 static dn_status inspect_records(struct inspect *v)
 {
     const dn_records_options *const o = v->options;
-    DN_CHECK(o->augment || (o->epoch == 0 && o->seed <= 1), DN_EINVAL,
-             "--%s: found it without --augment, so nothing is drawn", o->epoch ? "epoch" : "seed");
+    static const char *const of_augment[] = {"epoch", "seed"};
+    for (int i = 0; i < 2; i++)
+        DN_CHECK(o->augment || !dn_records_options_given(o, of_augment[i]), DN_EINVAL,
+                 "--%s: found it without --augment, so nothing is drawn", of_augment[i]);
     DN_CHECK(o->sample < 0 || o->size == 0, DN_EINVAL,
              "--size: found it with --sample, whose picture has its own size");
     DN_TRY(dn_shards_open(&v->shards, v->folder, v->split));

@@ -3,6 +3,7 @@
 #include "planning/profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
@@ -143,10 +144,13 @@ void dn_profile_destroy(dn_profile *profile)
 dn_status dn_profile_check_path(const char *path)
 {
     struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+    const int found = stat(path, &info) == 0;
+    if (found && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
         return DN_OK; /* a reader of a pipe would see its end */
-    FILE *const file = fopen(path, "a");
-    DN_CHECK(file, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));
-    fclose(file);
+    const int file = open(path, O_WRONLY | O_CLOEXEC | (found ? 0 : O_CREAT | O_EXCL), 0666);
+    DN_CHECK(file >= 0, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));
+    close(file);
+    if (!found)
+        unlink(path);
     return DN_OK;
 }

@@ -44,7 +44,7 @@ dn_status dn_profile_read(dn_profile *profile, const char *path);
 /* Accepts an empty one. */
 void dn_profile_destroy(dn_profile *profile);
 
-/* DN_EIO where no file can be written there, which is left empty: before what takes long. */
+/* DN_EIO where no file can be written there, before what takes long. Leaves all as it is. */
 dn_status dn_profile_check_path(const char *path);
 
 #endif

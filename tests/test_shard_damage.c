@@ -9,6 +9,7 @@
 #include <hdf5.h>
 #include <xxhash.h>
 
+#include "dn/child.h"
 #include "dn/file.h"
 #include "looking/looking.h"
 #include "made_up.h"
@@ -255,6 +256,35 @@ static void test_bad_manifest(void **state)
     made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 4, expected 1 to 3");
 }
 
+static dn_status scribble(void *labels)
+{
+    memset(labels, 0xff, TRAIN * sizeof(uint16_t));
+    return DN_OK;
+}
+
+/* A child that goes astray in what another left is found out, where that is not out of its reach.
+ */
+static void test_scribbled(void **state)
+{
+    (void)state;
+    dn_shards *shards;
+    assert_int_equal(dn_shards_load(&shards, ".", DN_TRAIN, 0, 1), DN_OK);
+    void *const index = dn_child_pages(dn_shards_index_bytes(shards));
+    assert_non_null(index);
+    dn_shards_use_index(shards, index);
+    uint16_t *const labels = (uint16_t *)dn_shards_source(shards, NULL).labels;
+    assert_int_equal(dn_shards_read_index(shards, 0), DN_OK);
+    assert_int_equal(dn_shards_check_index(shards, 0), DN_OK);
+    assert_int_equal(dn_child_run("astray", scribble, labels), DN_OK);
+    made_up_expect(dn_shards_check_index(shards, 0), DN_ECORRUPT, FIRST, "image 0 has label 65535");
+
+    assert_int_equal(dn_shards_make_index(shards), DN_OK);
+    assert_int_equal(dn_child_run("astray", scribble, labels), DN_ECORRUPT);
+    assert_int_equal(dn_shards_check_index(shards, 0), DN_OK);
+    dn_child_pages_free(index, dn_shards_index_bytes(shards));
+    dn_shards_close(&shards);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +292,6 @@ int main(void)
         MADE_UP_TEST(test_cut_short),         MADE_UP_TEST(test_flipped_byte),
         MADE_UP_TEST(test_wrong_attributes),  MADE_UP_TEST(test_wrong_label),
         MADE_UP_TEST(test_wrong_class_names), MADE_UP_TEST(test_elsewhere),
-        MADE_UP_TEST(test_bad_manifest)};
+        MADE_UP_TEST(test_bad_manifest),      MADE_UP_TEST(test_scribbled)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

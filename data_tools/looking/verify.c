@@ -101,20 +101,33 @@ static void check_files(struct verify *v)
     }
 }
 
-/* Finds labels and images in every shard of the split where that is possible. */
-static dn_status open_shards(struct verify *v, dn_split_id split)
+static dn_status make_indexes(struct verify *v)
 {
-    dn_shards *const shards = v->shards[split];
-    v->index[split] = dn_child_pages(dn_shards_index_bytes(shards));
-    DN_CHECK(v->index[split], DN_ENOMEM, "%s: out of memory", v->folder);
-    dn_shards_use_index(shards, v->index[split]);
-    for (int i = 0; i < v->manifest->split[split].shards; i++) {
-        const dn_manifest_shard *const shard = &v->manifest->split[split].shard[i];
-        struct file *const file = &v->file[shard - v->manifest->shard][HDF5];
-        const dn_status status = dn_shards_index_shard(shards, i);
-        file->is_open = status == DN_OK;
-        dn_failure_keep(&file->failure, status);
+    for (int s = 0; s < DN_SPLITS; s++) {
+        v->index[s] = dn_child_pages(dn_shards_index_bytes(v->shards[s]));
+        DN_CHECK(v->index[s], DN_ENOMEM, "%s: out of memory", v->folder);
+        dn_shards_use_index(v->shards[s], v->index[s]);
     }
+    return DN_OK;
+}
+
+/* Finds labels and images in every shard where that is possible. What a child left is checked after
+ * the last one: each could write into all of it. */
+static dn_status open_shards(struct verify *v)
+{
+    DN_TRY(make_indexes(v));
+    for (int checks = 0; checks < 2; checks++)
+        for (int i = 0; i < v->manifest->shards; i++) {
+            const dn_manifest_shard *const shard = &v->manifest->shard[i];
+            dn_shards *const shards = v->shards[shard->split];
+            struct file *const file = &v->file[i][HDF5];
+            if (checks && !file->is_open)
+                continue;
+            const dn_status status = checks ? dn_shards_check_index(shards, shard->index)
+                                            : dn_shards_read_index(shards, shard->index);
+            file->is_open = status == DN_OK;
+            dn_failure_keep(&file->failure, status);
+        }
     return DN_OK;
 }
 
@@ -265,8 +278,7 @@ static dn_status verify_records(struct verify *v)
     v->file = calloc((size_t)v->manifest->shards, sizeof *v->file);
     DN_CHECK(v->file, DN_ENOMEM, "%s: out of memory", v->folder);
     check_files(v);
-    for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY(open_shards(v, (dn_split_id)s));
+    DN_TRY(open_shards(v));
     if (dn_is_encoded(&v->manifest->info))
         verify_all_encoded(v);
     else

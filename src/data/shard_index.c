@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <xxhash.h>
 
@@ -378,8 +379,8 @@ void dn_shards_use_index(dn_shards *shards, void *index)
     shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
 }
 
-/* The index of the shards [first, end). */
-static dn_status make_index(dn_shards *shards, int first, int end)
+/* Has children enter the shards [first, end). */
+static dn_status read_index(dn_shards *shards, int first, int end)
 {
     const dn_manifest_split *const split = shards->split;
     struct progress *const p = dn_child_pages(sizeof *p);
@@ -398,22 +399,33 @@ static dn_status make_index(dn_shards *shards, int first, int end)
         if (status == DN_OK && (next <= begin || next > end))
             status = dn_fail(DN_ECORRUPT, "%s: HDF5 went astray in its shards", shards->folder);
     }
-    chunk = 0;
-    for (int i = 0; i < end && status == DN_OK; i++) {
-        if (i >= first)
-            status = check_shard(shards, &split->shard[i], chunk);
-        chunk += dn_shards_most_chunks(shards, &split->shard[i]);
-    }
     dn_child_pages_free(p, sizeof *p);
     return status;
 }
 
 dn_status dn_shards_make_index(dn_shards *shards)
 {
-    return make_index(shards, 0, shards->split->shards);
+    const dn_manifest_split *const split = shards->split;
+    int64_t chunk = 0;
+    DN_TRY(read_index(shards, 0, split->shards));
+    for (int i = 0; i < split->shards; i++) {
+        DN_TRY(check_shard(shards, &split->shard[i], chunk));
+        chunk += dn_shards_most_chunks(shards, &split->shard[i]);
+    }
+    /* children that read another split do not have what is checked */
+    madvise(shards->place, dn_shards_index_bytes(shards), MADV_DONTFORK);
+    return DN_OK;
 }
 
-dn_status dn_shards_index_shard(dn_shards *shards, int shard)
+dn_status dn_shards_read_index(dn_shards *shards, int shard)
 {
-    return make_index(shards, shard, shard + 1);
+    return read_index(shards, shard, shard + 1);
+}
+
+dn_status dn_shards_check_index(const dn_shards *shards, int shard)
+{
+    int64_t chunk = 0;
+    for (int i = 0; i < shard; i++)
+        chunk += dn_shards_most_chunks(shards, &shards->split->shard[i]);
+    return check_shard(shards, &shards->split->shard[shard], chunk);
 }

@@ -2,6 +2,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <omp.h>
@@ -130,6 +131,9 @@ static void test_foreign_file(void **state)
     assert_false(made);
     assert_int_equal(access(FOREIGN, F_OK), 0);
     assert_int_not_equal(access("making.journal", F_OK), 0);
+    write_text("making.journal", ""); /* as a kill behind dataset.json leaves it */
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL, ".: ", "did not note");
+    assert_int_equal(unlink("making.journal"), 0);
     assert_int_equal(dn_records_verify("."), DN_OK);
 
     assert_int_equal(unlink(MANIFEST), 0);
@@ -139,6 +143,19 @@ static void test_foreign_file(void **state)
     assert_int_not_equal(access(FOREIGN, F_OK), 0);
     assert_int_not_equal(access("made_up-train-00007-of-00009.h5.partial", F_OK), 0);
     assert_int_equal(dn_records_verify("."), DN_OK);
+}
+
+/* A making that does not begin leaves no journal where it has nothing to account for. */
+static void test_failed_open(void **state)
+{
+    (void)state;
+    int made;
+    const dn_records_options o = made_up_options();
+    assert_int_equal(system("rm " MANIFEST " made_up-*"), 0);
+    assert_int_equal(symlink("/dev/null", "making.journal"), 0);
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EIO, "./making.journal", "cannot read");
+    struct stat info;
+    assert_int_not_equal(lstat("making.journal", &info), 0);
 }
 
 /* A dataset.json that create_records did not write, or that was changed, stays. */
@@ -230,9 +247,10 @@ static void test_without_tfrecords(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MADE_UP_TEST(test_reproducible), MADE_UP_TEST(test_complete),
-        MADE_UP_TEST(test_other_source), MADE_UP_TEST(test_replaced_removed),
-        MADE_UP_TEST(test_foreign_file), MADE_UP_TEST(test_foreign_manifest),
-        MADE_UP_TEST(test_meanwhile),    MADE_UP_TEST(test_without_tfrecords)};
+        MADE_UP_TEST(test_reproducible),     MADE_UP_TEST(test_complete),
+        MADE_UP_TEST(test_other_source),     MADE_UP_TEST(test_replaced_removed),
+        MADE_UP_TEST(test_foreign_file),     MADE_UP_TEST(test_failed_open),
+        MADE_UP_TEST(test_foreign_manifest), MADE_UP_TEST(test_meanwhile),
+        MADE_UP_TEST(test_without_tfrecords)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

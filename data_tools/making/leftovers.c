@@ -56,11 +56,22 @@ static dn_status check_noted(const dn_making *m, const char *name)
     return DN_OK;
 }
 
+/* Beside dataset.json, which names all files, a journal tells of a kill after it was written. */
 dn_status dn_leftovers_check(const dn_making *m)
 {
     char journal[PATH_MAX];
     DN_TRY(dn_join_path(journal, m->options->out, DN_JOURNAL_NAME));
-    return access(journal, F_OK) == 0 ? DN_OK : each_file(m, check_noted);
+    return !m->existing && access(journal, F_OK) == 0 ? DN_OK : each_file(m, check_noted);
+}
+
+static dn_status name_file(const dn_making *m, const char *name)
+{
+    return dn_fail(DN_EINVAL, "%s: found %s", m->options->out, name);
+}
+
+int dn_leftovers_are_there(const dn_making *m)
+{
+    return each_file(m, name_file) != DN_OK;
 }
 
 /* ---- removing it ---- */

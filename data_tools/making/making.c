@@ -308,7 +308,9 @@ dn_status dn_making_close(dn_making *m, dn_status status)
     if (status != DN_OK && whole > 0)
         dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
                 m->manifest->shards);
-    dn_journal_close(&m->journal, status != DN_OK && (whole > 0 || !m->is_open));
+    /* a journal without files to account for would account for what comes later */
+    dn_journal_close(&m->journal,
+                     status != DN_OK && (m->is_open ? whole > 0 : dn_leftovers_are_there(m)));
     if (status != DN_OK && m->made_folder)
         rmdir(folder); /* where it is empty */
     set_handlers(SIG_DFL);

@@ -98,6 +98,7 @@ for case in "labels|record 1 at byte $at: label: found 2 values, expected one of
     "text|; no TFRecord file, or packed other than by gzip" \
     "large.gz|record 0 at byte 0: found 1073741824 bytes of data, expected at most 68157440"; do
     refused "${case#*|}" from-tfrecord "bad/${case%%|*}"
+    [[ $case =~ ^(length|data|cut.gz) ]] && grep -q "no TFRecord file" out && fail "${case%%|*} is one" out
     grep -q "^create_records: bad/${case%%|*}: " out || [[ $case == empty* ]] ||
         fail "${case%%|*} is not named" out
 done

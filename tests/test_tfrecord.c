@@ -148,6 +148,7 @@ static void test_golden_read(void **state)
         assert_memory_equal(data, golden + HEAD, size);
         assert_int_equal(dn_tfrecord_peek(&file, &length), DN_OK);
         assert_int_equal(length, -1);
+        assert_false(dn_tfrecord_is_none(&file));
         assert_int_equal(dn_tfrecord_next(&file, &data, &size), DN_OK);
         assert_null(data);
         close_file(&file);
@@ -176,6 +177,9 @@ static void test_one_bit_changed(void **state)
         memcpy(bytes, golden, sizeof golden);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
         assert_int_equal(read_all(bytes, sizeof bytes, &records), DN_ECORRUPT);
+        dn_tfrecord file = open_file(bytes, sizeof bytes, 0);
+        assert_int_equal(dn_tfrecord_is_none(&file), bit < 8 * HEAD);
+        close_file(&file);
     }
     assert_non_null(strstr(dn_message(), "a file"));
 }

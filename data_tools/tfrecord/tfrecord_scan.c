@@ -262,9 +262,8 @@ static dn_status scan_packed(dn_record_set *set, int file, dn_tfrecord *t)
 static int is_packed(const dn_tfrecord *t)
 {
     uint8_t head[2];
-    int64_t length;
     return t->size >= 2 && dn_file_read(t->file, t->path, head, 2, 0) == DN_OK && head[0] == 0x1f &&
-           head[1] == 0x8b && dn_tfrecord_peek(t, &length) != DN_OK;
+           head[1] == 0x8b && dn_tfrecord_is_none(t);
 }
 
 static dn_status scan_file(dn_record_set *set, int file)
@@ -281,7 +280,7 @@ static dn_status scan_file(dn_record_set *set, int file)
         status = scan_packed(set, file, &t);
     } else if (status == DN_OK)
         status = scan_records(set, file, &t, 1);
-    if (status == DN_ECORRUPT && t.record == 0 && strstr(dn_message(), ": the length has "))
+    if (status == DN_ECORRUPT && t.record == 0 && dn_tfrecord_is_none(&t))
         dn_fail(status, "%s; no TFRecord file, or packed other than by gzip", dn_message());
     if (opened >= 0)
         close(opened);

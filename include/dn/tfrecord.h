@@ -42,6 +42,10 @@ typedef struct dn_tfrecord {
  * its byte offset. */
 dn_status dn_tfrecord_peek(const dn_tfrecord *file, int64_t *size);
 
+/* 1 where what stands in the next record's place is none: its length has not its CRC. Leaves the
+ * thread's message as it is, but where the system refuses the read. */
+int dn_tfrecord_is_none(const dn_tfrecord *file);
+
 /* Reads the next record; *data is in the buffer, and NULL after the last record. As
  * dn_tfrecord_peek; DN_EIO, DN_ENOMEM. */
 dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size);

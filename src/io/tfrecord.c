@@ -43,14 +43,18 @@ dn_status dn_tfrecord_append(FILE *stream, const void *data, size_t size)
     return DN_OK;
 }
 
-/* The masked CRC of the bytes stands after them. */
+/* The masked CRC that stands after the bytes. */
+static uint32_t stored_crc(const uint8_t *bytes, size_t size)
+{
+    uint32_t crc;
+    memcpy(&crc, bytes + size, sizeof crc);
+    return le32toh(crc);
+}
+
 static dn_status check_crc(const dn_tfrecord *f, const char *what, const uint8_t *bytes,
                            size_t size)
 {
-    const uint32_t found = masked_crc(bytes, size);
-    uint32_t expected;
-    memcpy(&expected, bytes + size, sizeof expected);
-    expected = le32toh(expected);
+    const uint32_t found = masked_crc(bytes, size), expected = stored_crc(bytes, size);
     DN_CHECK(found == expected, DN_ECORRUPT,
              "%s: record %" PRId64 " at byte %" PRId64 ": the %s has masked CRC32C %08" PRIx32
              ", expected %08" PRIx32,
@@ -84,6 +88,16 @@ dn_status dn_tfrecord_peek(const dn_tfrecord *file, int64_t *size)
              file->path, file->record, file->offset, length, DN_TFRECORD_MOST);
     *size = (int64_t)length;
     return DN_OK;
+}
+
+int dn_tfrecord_is_none(const dn_tfrecord *file)
+{
+    const size_t length = sizeof(uint64_t);
+    uint8_t head[DN_TFRECORD_HEAD];
+    return file->size - file->offset >= DN_TFRECORD_HEAD &&
+           dn_file_read(file->file, file->path, head, sizeof head, file->base + file->offset) ==
+               DN_OK &&
+           masked_crc(head, length) != stored_crc(head, length);
 }
 
 dn_status dn_tfrecord_next(dn_tfrecord *file, const uint8_t **data, size_t *size)

@@ -163,6 +163,10 @@ accepted "3 classes, encoded images, train 24 in 1 shards, test 9 in 1" \
 check classes i n01 n03 n04
 # shellcheck disable=SC2046
 check encoded i train $(printf '%s\n' imagenet/folders/train/*/*.JPEG | LC_ALL=C sort)
+for split in train val; do
+    refused "--out: found imagenet/folders/$split/records in imagenet/folders/$split, whose folders are classes" \
+        IMAGENET --source imagenet/folders --out imagenet/folders/$split/records
+done
 accepted "already complete" IMAGENET --source imagenet/tars --out i
 accepted "written" IMAGENET --source imagenet/tars --out tars
 diff -r i tars || fail "other bytes from tar files"

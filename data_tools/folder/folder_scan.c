@@ -302,8 +302,46 @@ static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split,
     return DN_OK;
 }
 
+/* ---- splits ---- */
+
+/* real = the path without links, of which the last parts may be missing. */
+static int resolve(const char *path, char real[PATH_MAX])
+{
+    char part[PATH_MAX];
+    size_t end = strlen(path);
+    for (; end > 0; end--) {
+        if (path[end] != '/' && path[end] != '\0')
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)end, path);
+        if (realpath(part, real))
+            break;
+    }
+    if (end == 0 && !realpath(path[0] == '/' ? "/" : ".", real))
+        return 0;
+    const size_t length = strlen(real);
+    return snprintf(real + length, PATH_MAX - length, "%s%s", path[end] == '/' ? "" : "/",
+                    path + end) < (int)(PATH_MAX - length);
+}
+
+/* Records below a folder of classes would be one the next time. */
+static dn_status check_out(const dn_folder *f, const char *folder)
+{
+    char in[PATH_MAX], out[PATH_MAX];
+    if (!realpath(folder, in) || !resolve(f->options->out, out))
+        return DN_OK;
+    const size_t length = strlen(in);
+    const char *below = strncmp(in, out, length) == 0 && out[length] == '/' ? out + length : "";
+    while (*below == '/')
+        below++;
+    DN_CHECK(*below == '\0' || *below == '.', DN_EINVAL,
+             "--out: found %s in %s, whose folders are classes; name one outside", f->options->out,
+             folder);
+    return DN_OK;
+}
+
 dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
 {
+    DN_TRY(check_out(f, folder));
     DN_TRY(find_classes(f, folder));
     for (int c = 0; c < f->classes; c++)
         DN_TRY(scan_class(f, folder, DN_TRAIN, c));
@@ -315,6 +353,7 @@ dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
 {
     char **names;
     int count;
+    DN_TRY(check_out(f, folder));
     dn_status status = dn_folder_names(folder, &names, &count, &f->passed_over);
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_class(f, names[i]);
@@ -370,41 +409,6 @@ dn_status dn_folder_draw(dn_folder *f)
 
 /* ---- all of it ---- */
 
-/* real = the path without links, of which the last parts may be missing. */
-static int resolve(const char *path, char real[PATH_MAX])
-{
-    char part[PATH_MAX];
-    size_t end = strlen(path);
-    for (; end > 0; end--) {
-        if (path[end] != '/' && path[end] != '\0')
-            continue;
-        snprintf(part, sizeof part, "%.*s", (int)end, path);
-        if (realpath(part, real))
-            break;
-    }
-    if (end == 0 && !realpath(path[0] == '/' ? "/" : ".", real))
-        return 0;
-    const size_t length = strlen(real);
-    return snprintf(real + length, PATH_MAX - length, "%s%s", path[end] == '/' ? "" : "/",
-                    path + end) < (int)(PATH_MAX - length);
-}
-
-/* Records below a folder of classes would be one the next time. */
-static dn_status check_out(const dn_folder *f, const char *folder)
-{
-    char in[PATH_MAX], out[PATH_MAX];
-    if (!realpath(folder, in) || !resolve(f->options->out, out))
-        return DN_OK;
-    const size_t length = strlen(in);
-    const char *below = strncmp(in, out, length) == 0 && out[length] == '/' ? out + length : "";
-    while (*below == '/')
-        below++;
-    DN_CHECK(*below == '\0' || *below == '.', DN_EINVAL,
-             "--out: found %s in %s, whose folders are classes; name one outside", f->options->out,
-             folder);
-    return DN_OK;
-}
-
 dn_status dn_folder_scan(dn_folder *f)
 {
     char folder[PATH_MAX];
@@ -417,12 +421,12 @@ dn_status dn_folder_scan(dn_folder *f)
         DN_TRY(name_siblings(f->source, &roots));
         DN_TRY(dn_join_path(folder, f->source, train));
     }
-    DN_TRY(check_out(f, test ? folder : f->source)); /* beside train alone it would be a class */
+    if (!test) /* beside train alone it would be a class */
+        DN_TRY(check_out(f, f->source));
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     if (!test)
         return dn_folder_draw(f);
     DN_TRY(dn_join_path(folder, f->source, test));
-    DN_TRY(check_out(f, folder));
     return dn_folder_scan_test(f, folder);
 }
 

@@ -166,6 +166,22 @@ for signal in USR1 TERM INT HUP; do
     goes_on "$out" "SIG$signal at step $(last_step "$out")"
 done
 
+# A rank that never starts MPI keeps the other in MPI_Init for ever.
+out=$tmp/no-start
+mkdir "$out.ranks"
+timeout --foreground --kill-after=10 600 "${launcher[@]}" 1 "$here/rank.sh" "$out.ranks" "$out.log" \
+    "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" : \
+    -np 1 sleep 600 >>"$out.log" 2>&1 &
+job=$!
+until [[ -s $out.ranks/pid.0 ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+victim=$(<"$out.ranks/pid.0")
+until (($(sed -n 's/^SigCgt:\s*/0x/p' "/proc/$victim/status") >> 14 & 1)); do sleep 0.02; done # SIGTERM
+kill -TERM "$victim"
+ended 1 "$out" $again
+wait $job || true
+says "$out" "stopped on a request while MPI started; run again"
+[[ ! -e $out ]] || fail "$out: a folder of a run that did not start" "$out.log"
+
 out=$tmp/limit
 for limit in 6 12 24 48; do # until it leaves time for a step
     rm -rf "$out"

@@ -14,8 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "job/comm.h"
-
 /* What a handler can reach is global: why to end, by the last signal caught, 0 before; whether one
  * was urgent; the eventfd that tells of it; and mpirun's process. Other threads read the first two,
  * and a handler may write what takes no lock. */
@@ -24,10 +22,6 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers store integers");
 static int bell = -1;
 static pid_t mpirun = -1;
 
-/* From the start until dn_preempt_open. */
-static _Atomic int awaits_mpi = 1;
-
-enum { START_SECONDS = 5 };            /* that MPI has to start after an urgent signal */
 static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
 
 /* Libraries may catch SIGHUP as they are loaded, as UCX does, which Open MPI 5 is linked to: what
@@ -49,25 +43,12 @@ void dn_preempt_keep_hangup(void)
         signal(SIGHUP, SIG_IGN);
 }
 
-static void end_start(int signal)
-{
-    static const char line[] = "dn_dist: stopped on a request while MPI started; run again\n";
-    (void)signal;
-    if (!awaits_mpi)
-        return;
-    const ssize_t said = write(STDERR_FILENO, line, sizeof line - 1);
-    (void)said;
-    _exit(DN_EXIT_AGAIN);
-}
-
 static void note_signal(int signal, siginfo_t *info, void *context)
 {
     const int error = errno;
     (void)context;
     caught = signal == SIGTERM && info->si_pid == mpirun ? DN_PREEMPT_MPIRUN : signal;
     if (signal != SIGUSR1) {
-        if (awaits_mpi && !is_urgent)
-            alarm(START_SECONDS);
         is_urgent = 1;
         eventfd_write(bell, 1);
     }
@@ -113,14 +94,12 @@ void dn_preempt_catch(void)
         sigaction(SIGHUP, &again, NULL);
     dn_preempt_keep_hangup();
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGALRM, end_start);
 }
 
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
     const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
     double seconds = 0;
-    awaits_mpi = 0;
     *preempt = (dn_preempt){.limit = INFINITY};
     if (text[0] != '\0') {
         DN_TRY(parse_time(text, &seconds));

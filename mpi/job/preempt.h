@@ -2,14 +2,13 @@
  * Preemption: the job is asked to end early, by SIGTERM, SIGHUP, SIGINT, SIGUSR1 or a time limit.
  *
  * A signal is only noted; the ranks tell each other in every step whether one is preempted, save
- * after it and end with DN_STOPPED. A second SIGINT ends the process at once, a second SIGTERM does
- * not, as Slurm sends two. The time limit counts from the process's start and acts as a signal
- * does, early enough for one more step and one checkpoint.
+ * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
+ * from the process's start and acts as a signal does, early enough for one more step and one
+ * checkpoint.
  *
  * SIGUSR1 announces an end, the other signals may begin it: mpirun kills its ranks a second after
  * SIGTERM, that of Open MPI 5 a quarter of one. They are urgent; a bell, a descriptor that becomes
- * readable, wakes who must act before the step has ended (training/rescue.h). Where MPI has not
- * started some seconds after one, which it may never, the process ends. Not collective.
+ * readable, wakes who must act before the step has ended (training/rescue.h). Not collective.
  */
 #ifndef DN_PREEMPT_H
 #define DN_PREEMPT_H

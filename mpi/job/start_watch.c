@@ -1,4 +1,4 @@
-/* The thread that waits for the end of a job's start (start_watch.h). */
+/* The thread that waits for the end of a job's start; see start_watch.h. */
 #include "job/start_watch.h"
 
 #include <poll.h>
@@ -11,59 +11,73 @@
 #include "job/comm.h"
 #include "job/preempt.h"
 
-enum { LATER = 400 }; /* milliseconds after rank 0 that rank 1 speaks, and after it another */
+enum {
+    LATER = 400,     /* milliseconds after rank 0 that rank 1 speaks, and after it another */
+    REQUESTED = 5000 /* milliseconds that MPI has to start after an urgent signal */
+};
 
-static int is_over(const dn_start_watch *watch, double milliseconds)
-{
-    struct pollfd end = {.fd = watch->has_ended, .events = POLLIN};
-    return poll(&end, 1, (int)milliseconds) != 0;
-}
-
-static void say_why(const dn_start_watch *watch)
+static void say(const dn_start_watch *watch, const char *what)
 {
     char host[DN_HOST_BYTES], text[256];
     dn_own_host(host);
-    const int size = snprintf(text, sizeof text,
-                              "dn_dist: rank %s on host %s: not all ranks have come for %.0f s "
-                              "since the start: one is stopped, could not start, or cannot be "
-                              "reached\n",
-                              watch->rank, host, watch->seconds);
+    const int size =
+        snprintf(text, sizeof text, "dn_dist: rank %s on host %s: %s\n", watch->rank, host, what);
     const ssize_t said = write(STDERR_FILENO, text, (size_t)size);
     (void)said;
 }
 
+static _Noreturn void end_on_request(const dn_start_watch *watch)
+{
+    say(watch, "stopped on a request while MPI started; run again");
+    _exit(DN_EXIT_AGAIN);
+}
+
 /* The first that ends says why: the launcher then tells the others to stop. */
+static _Noreturn void end_as_lost(const dn_start_watch *watch)
+{
+    char why[128];
+    snprintf(why, sizeof why,
+             "not all ranks have come for %.0f s since the start: one is stopped, could not start, "
+             "or cannot be reached",
+             watch->seconds);
+    if (!dn_preempt_is_urgent())
+        say(watch, why);
+    _exit(DN_EXIT_LOST);
+}
+
 static void *wait_for_start(void *start_watch)
 {
     const dn_start_watch *watch = start_watch;
-    const int rank = atoi(watch->rank);
-    if (is_over(watch, 1000 * watch->seconds) || is_over(watch, LATER * (rank < 2 ? rank : 2)))
-        return NULL;
-    if (!dn_preempt_is_urgent())
-        say_why(watch);
-    _exit(DN_EXIT_LOST);
+    const int rank = atoi(watch->rank), later = LATER * (rank < 2 ? rank : 2);
+    struct pollfd ended_or_bell[] = {{.fd = watch->has_ended, .events = POLLIN},
+                                     {.fd = dn_preempt_bell(), .events = POLLIN}};
+    const int limit = watch->seconds > 0 ? (int)(1000 * watch->seconds) : -1;
+    if (poll(ended_or_bell, 2, limit) > 0) {
+        if (poll(ended_or_bell, 1, REQUESTED) == 0)
+            end_on_request(watch);
+    } else if (poll(ended_or_bell, 1, later) == 0) {
+        end_as_lost(watch);
+    }
+    return NULL;
 }
 
 void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double seconds)
 {
     sigset_t all, old;
-    *watch = (dn_start_watch){.rank = rank};
-    if (seconds <= 0)
-        return;
-    watch->has_ended = eventfd(0, EFD_CLOEXEC);
-    watch->seconds = watch->has_ended >= 0 ? seconds : 0;
+    *watch =
+        (dn_start_watch){.rank = rank, .seconds = seconds, .has_ended = eventfd(0, EFD_CLOEXEC)};
     sigfillset(&all); /* signals are the main thread's */
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (watch->seconds > 0 && pthread_create(&watch->thread, NULL, wait_for_start, watch) != 0)
-        watch->seconds = 0;
+    watch->has_thread =
+        watch->has_ended >= 0 && pthread_create(&watch->thread, NULL, wait_for_start, watch) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 void dn_start_watch_end(dn_start_watch *watch)
 {
-    if (watch->seconds <= 0)
-        return;
-    eventfd_write(watch->has_ended, 1);
-    pthread_join(watch->thread, NULL);
+    if (watch->has_thread) {
+        eventfd_write(watch->has_ended, 1);
+        pthread_join(watch->thread, NULL);
+    }
     close(watch->has_ended);
 }

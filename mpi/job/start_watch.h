@@ -1,6 +1,7 @@
 /*
  * The watch over a job's start: until the heartbeat stands nobody would notice a rank that is
- * stopped, or that could not start, and all others wait for it in MPI_Init.
+ * stopped, or that could not start, and all others wait for it in MPI_Init, where no signal is
+ * acted on either.
  */
 #ifndef DN_START_WATCH_H
 #define DN_START_WATCH_H
@@ -8,14 +9,16 @@
 #include <pthread.h>
 
 typedef struct dn_start_watch {
-    double seconds;   /* that a start may take; 0: any time, and there is no thread */
+    double seconds;   /* that a start may take; 0: any time */
     const char *rank; /* as the launcher calls this one; "0" without one. Not owned */
     int has_ended;    /* an eventfd */
+    int has_thread;
     pthread_t thread;
 } dn_start_watch;
 
-/* Starts a thread that ends the process with DN_EXIT_LOST, and one rank with a line, unless
- * dn_start_watch_end is called in time. Not collective. */
+/* Starts a thread that ends the process, one rank with a line, unless dn_start_watch_end is called
+ * in time: with DN_EXIT_LOST, or some seconds after an urgent signal (preempt.h), with
+ * DN_EXIT_AGAIN. Not collective. */
 void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double seconds);
 void dn_start_watch_end(dn_start_watch *watch);
 

@@ -367,7 +367,7 @@ tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads
 profile=$tmp/profile.json
 refused "a profile in no folder" "--profile: cannot write $tmp/none/a.json" bench "${tiny[@]}" --profile "$tmp/none/a.json"
 [[ ! -s $tmp/output ]] || fail "a profile in no folder: expected that nothing is measured" "$tmp/output"
-refused "a bench that fails" "memory" bench "${tiny[@]}" --batch-size 65536 --model densenet264 --size 1024 --profile "$profile"
+refused "a bench that fails" "--batch-size 65536: .*found" bench "${tiny[@]}" --batch-size 65536 --model densenet264 --size 1024 --profile "$profile"
 [[ ! -e $profile ]] || fail "a bench that fails leaves a profile" "$profile"
 refused "no profile" "--profile: cannot read $tmp/none" plan --profile "$tmp/none"
 on_ranks 2 "$dn_dist" bench "${tiny[@]}" --profile "$profile" >"$tmp/output" 2>"$tmp/error" ||

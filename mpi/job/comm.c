@@ -27,7 +27,7 @@
 
 enum {
     MESSAGE_BYTES = 1024,
-    BROADCAST_BYTES = 1 << 24 /* at a time, so that a slow network is seen to move */
+    BROADCAST_BYTES = 1 << 20 /* at a time, so that a slow network is seen to move */
 };
 
 void dn_own_host(char host[DN_HOST_BYTES])

@@ -8,10 +8,7 @@
  */
 #include "job/heartbeat_parts.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <math.h>
 #include <omp.h>
 #include <pthread.h>
@@ -21,16 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/sockios.h>
 
 #include "dn/claim.h"
 #include "dn/limits.h"
-#include "job/preempt.h"
 
 static const double longest_period = 0.25; /* seconds between two signs of life */
 
@@ -59,9 +51,8 @@ void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now)
 static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
 {
     hb->peer[rank].heard = now;
-    if (m->kind == LOST) {
+    if (m->kind == LOST)
         dn_heartbeat_end_with(DN_EXIT_LOST);
-    }
     if (m->kind == GOODBYE) {
         close(hb->line[rank].fd);
         hb->line[rank].fd = -1;

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 static const char *const operation_names[] = {"the start",  "reading of data",      "forward",
                                               "backward",   "the sum of gradients", "update",
@@ -36,14 +35,14 @@ static int is_mutual(const dn_heartbeat *hb, int rank)
  * since the others then wait for those. */
 static int find_stuck(const dn_heartbeat *hb)
 {
-    int stuck = 0;
+    int longest = 0;
+    for (int r = hb->size - 1; r > 0; r--)
+        if (is_connected(hb, r) && is_mutual(hb, r))
+            return r;
     for (int r = 1; r < hb->size; r++)
-        if (is_connected(hb, r) &&
-            (is_mutual(hb, r) > is_mutual(hb, stuck) ||
-             (is_mutual(hb, r) == is_mutual(hb, stuck) &&
-              (is_mutual(hb, r) || hb->peer[r].last.waited > hb->peer[stuck].last.waited))))
-            stuck = r;
-    return stuck;
+        if (is_connected(hb, r) && hb->peer[r].last.waited > hb->peer[longest].last.waited)
+            longest = r;
+    return longest;
 }
 
 static _Noreturn void end_as_stuck(dn_heartbeat *hb)

@@ -65,6 +65,14 @@ for value in 0 1 2; do
     refused "--epoch: found it without --augment" inspect one --png x.png --epoch $value
     refused "--seed: found it without --augment" inspect one --png x.png --seed $value
 done
+for file in one/dataset.json one/mixed-train-00000-of-00003.h5 mixed/b/0.jpg; do
+    cp $file kept
+    refused "$file: found a file that is no PNG" inspect one --png $file --count 2
+    refused "$file: found a file that is no PNG" inspect one --png $file --sample 5
+    cmp -s $file kept || fail "inspect --png: $file is another"
+done
+: >empty.png
+accepted inspect one --png empty.png --count 2
 refused "--size: found it with --sample" inspect one --sample 1 --size 64
 refused "smaller or fewer images" inspect pixels --png x.png --count 10000 --size 2048
 

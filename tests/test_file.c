@@ -48,6 +48,22 @@ static void test_load_most(void **state)
     assert_string_equal(dn_message(), "file: found 4 bytes, expected at most 3");
 }
 
+/* What an output may replace: nothing, an empty file, one that starts as its kind does. */
+static void test_check_kind(void **state)
+{
+    (void)state;
+    assert_int_equal(dn_file_check_kind("nothing", "X", 2, "four"), DN_OK);
+    assert_int_equal(dn_file_check_kind("/dev/null", "X", 2, "four"), DN_OK);
+    assert_int_equal(dn_file_write("kind", "", 0), DN_OK);
+    assert_int_equal(dn_file_check_kind("kind", "X", 2, "four"), DN_OK);
+    assert_int_equal(dn_file_write("kind", "..four.", 7), DN_OK);
+    assert_int_equal(dn_file_check_kind("kind", "X", 2, "four"), DN_OK);
+    assert_int_equal(dn_file_check_kind("kind", "X", 4, "four"), DN_EINVAL);
+    assert_int_equal(dn_file_check_kind("kind", "X", 0, "four"), DN_EINVAL);
+    assert_string_equal(dn_message(),
+                        "kind: found a file that is no X, which is not replaced; name another");
+}
+
 static void test_json(void **state)
 {
     (void)state;
@@ -137,8 +153,9 @@ static void test_folder_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_file_write),         TRIAL_TEST(test_load_most),   TRIAL_TEST(test_json),
-        TRIAL_TEST(test_file_write_special), TRIAL_TEST(test_folder_lost),
+        TRIAL_TEST(test_file_write),  TRIAL_TEST(test_load_most),
+        TRIAL_TEST(test_json),        TRIAL_TEST(test_file_write_special),
+        TRIAL_TEST(test_folder_lost), TRIAL_TEST(test_check_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,6 +83,7 @@ dn_status dn_sheet_save(const dn_pixels *sheet, const char *path)
 {
     uint8_t *png;
     size_t size;
+    DN_TRY(dn_file_check_kind(path, "PNG", 0, "\x89PNG\r\n\x1a\n"));
     dn_status status = dn_png_encode(sheet->rgb.bytes, sheet->height, sheet->width, 3, &png, &size);
     if (status == DN_OK)
         status = dn_file_write(path, png, size);

@@ -18,7 +18,8 @@ void dn_sheet_draw(dn_pixels *sheet, const dn_pixels *image, int left, int top);
  * it lies within the sheet. Those that are not ASCII become '?'. */
 void dn_sheet_write(dn_pixels *sheet, const char *text, int most, int scale, int left, int top);
 
-/* Makes the PNG file `path` of it. DN_ENOMEM, DN_EIO. */
+/* Makes the PNG file `path` of it. DN_EINVAL where another kind of file stands there; DN_ENOMEM,
+ * DN_EIO. */
 dn_status dn_sheet_save(const dn_pixels *sheet, const char *path);
 
 #endif

@@ -47,6 +47,10 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
 
+/* DN_EINVAL where a regular file that is not empty stands there and has no `start` at byte `at`, as
+ * files of the kind do: no output replaces records, a checkpoint or a photograph by a slip. */
+dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, const char *start);
+
 /* Gives what is on the disk as `old` the name `path`, which is then on the disk, too, in place of a
  * file of that name. DN_EIO. */
 dn_status dn_file_rename(const char *old, const char *path);

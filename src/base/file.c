@@ -181,6 +181,27 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
     return status;
 }
 
+dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, const char *start)
+{
+    const size_t length = strlen(start);
+    char found[32] = "";
+    struct stat info;
+    int64_t size;
+    int file;
+    if (is_descriptor(path) || stat(path, &info) != 0 || !S_ISREG(info.st_mode) ||
+        info.st_size == 0)
+        return DN_OK;
+    dn_status status = dn_file_open(path, &file, &size);
+    if (status == DN_OK && size >= at + (int64_t)length)
+        status = dn_file_read(file, path, found, length, at);
+    if (file >= 0)
+        close(file);
+    DN_TRY(status);
+    DN_CHECK(memcmp(found, start, length) == 0, DN_EINVAL,
+             "%s: found a file that is no %s, which is not replaced; name another", path, kind);
+    return DN_OK;
+}
+
 dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size)
 {
     for (const char *at = bytes; size > 0;) {

@@ -369,6 +369,9 @@ refused "a profile in no folder" "--profile: cannot write $tmp/none/a.json" benc
 [[ ! -s $tmp/output ]] || fail "a profile in no folder: expected that nothing is measured" "$tmp/output"
 refused "a bench that fails" "--batch-size 65536: .*found" bench "${tiny[@]}" --batch-size 65536 --model densenet264 --size 1024 --profile "$profile"
 [[ ! -e $profile ]] || fail "a bench that fails leaves a profile" "$profile"
+echo '{"a": 1}' >"$tmp/other.json"
+refused "another file" "other.json: found a file that is no profile" bench "${tiny[@]}" --profile "$tmp/other.json"
+refused "another file" "other.json: found a file that is no timeline" bench "${tiny[@]}" --timeline "$tmp/other.json"
 refused "no profile" "--profile: cannot read $tmp/none" plan --profile "$tmp/none"
 on_ranks 2 "$dn_dist" bench "${tiny[@]}" --profile "$profile" >"$tmp/output" 2>"$tmp/error" ||
     fail "bench --profile" "$tmp/error"

@@ -62,6 +62,11 @@ exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
 for out in nowhere/net.onnx nowhere/net.safetensors; do
     refused "$out: cannot write: No such file" export in.safetensors --model densenet121 --data colour $out
 done
+for format in onnx safetensors; do
+    printf '\211HDF\r\n\032\n\0\0\0' >run.h5
+    refused "run.h5: found a file that is no .* file, which is not replaced" \
+        export in.safetensors --model densenet121 --data colour --format $format run.h5
+done
 refused "net.bin: found no .safetensors or .onnx at its end" export in.safetensors --model densenet121 net.bin
 
 # --- weights to start from ------------------------------------------------------------------------
@@ -108,6 +113,7 @@ check crops $small now.safetensors colour rgb/test 32 samples.csv one.json
 on_ranks 3 "$dn_dist" eval --checkpoint five --crops 10 --json --per-sample three.csv \
     --batch-size 4 >three.json 2>err || fail "eval on 3 ranks" err
 cmp -s samples.csv three.csv || fail "eval --per-sample: expected the same on 1 and 3 ranks" three.csv
+refused "now.safetensors: found a file that is no such CSV" eval five --per-sample now.safetensors
 works eval five --per-class
 said "confusion matrix"
 said "cow, brown +4 images: top-1"

@@ -270,6 +270,10 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
              o->words[0]);
     if (dn_is_folder(o->checkpoint))
         strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
+    DN_TRY_OR_DONE(dn_comm_agree(
+        comm, comm->rank == 0
+                  ? dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")
+                  : DN_OK));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
     DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST, &o->reading));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "commands/settings.h"
+#include "dn/file.h"
 #include "dn/program.h"
 #include "dn/weights.h"
 
@@ -23,6 +24,13 @@ static dn_status find_format(const dn_options *o, const char *out, dn_format *fo
     return DN_OK;
 }
 
+/* safetensors have their JSON behind eight bytes, ONNX begins with the tag of its version. */
+static dn_status check_out(const char *out, dn_format format)
+{
+    return format == DN_FORMAT_ONNX ? dn_file_check_kind(out, "ONNX file", 0, "\x08")
+                                    : dn_file_check_kind(out, "safetensors file", 8, "{");
+}
+
 static dn_status export(dn_options *o)
 {
     const char *const out = o->word_count == 1 ? o->words[0] : "";
@@ -33,6 +41,7 @@ static dn_status export(dn_options *o)
     DN_CHECK(out[0], DN_EINVAL,
              "found %d files to write, expected one, such as weights.safetensors", o->word_count);
     DN_TRY(find_format(o, out, &format));
+    DN_TRY(check_out(out, format));
     DN_TRY_OR_DONE(dn_trained_open(&trained, o));
     DN_TRY_OR_DONE(dn_trained_data(&trained, o));
     o->batch_size = 1;

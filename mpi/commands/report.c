@@ -41,6 +41,7 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
 {
     (void)comm;
     DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
+    DN_TRY(dn_file_check_kind(options->page, "HTML page", 0, "<"));
     json_t *const runs = json_array();
     dn_status status = DN_OK;
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {

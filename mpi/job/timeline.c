@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/file.h"
 #include "job/heartbeat.h"
 
 enum { SPANS_TAG = 0 };
@@ -64,8 +65,10 @@ dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const 
     *timeline = NULL;
     if (path[0] == '\0')
         return DN_OK;
-    FILE *file = comm->rank == 0 ? fopen(path, "w") : NULL;
-    if (comm->rank == 0 && file == NULL)
+    if (comm->rank == 0)
+        status = dn_file_check_kind(path, "timeline", 0, "{\"displayTimeUnit\"");
+    FILE *file = comm->rank == 0 && status == DN_OK ? fopen(path, "w") : NULL;
+    if (comm->rank == 0 && status == DN_OK && file == NULL)
         status = dn_fail(DN_EIO, "--timeline: cannot write %s: %s", path, strerror(errno));
     dn_timeline *t = calloc(1, sizeof *t);
     if (t == NULL)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dn/file.h"
 #include "dn/json.h"
 #include "dn/layer_info.h"
 
@@ -147,6 +148,7 @@ dn_status dn_profile_check_path(const char *path)
     const int found = stat(path, &info) == 0;
     if (found && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
         return DN_OK; /* a reader of a pipe would see its end */
+    DN_TRY(dn_file_check_kind(path, "profile", 0, "{\n \"format\": \"dn_dist profile"));
     const int file = open(path, O_WRONLY | O_CLOEXEC | (found ? 0 : O_CREAT | O_EXCL), 0666);
     DN_CHECK(file >= 0, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));
     close(file);

@@ -15,7 +15,7 @@ typedef struct dn_records_options {
     int shards;              /* of the train split, the test split gets a number in proportion */
     int zstd_level;          /* 1 to 22 */
     int jobs;                /* threads */
-    const char *classes;     /* names with commas between them, NULL: all */
+    const char *classes;     /* commas between the names, "\," one in a name; NULL: all */
     int64_t limit;           /* images a class and split, the first by name; 0: all */
     double val_fraction;     /* that is drawn for the test split; 0: the default */
     int64_t seed;            /* of the draw */

@@ -92,6 +92,9 @@ cmp -s data/mixed/mixed-test-00000-of-00001.h5 seed/mixed-test-00000-of-00001.h5
     fail "--seed 2 draws as seed 1"
 accepted "written" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
 [[ $(images half train) == 20 && $(images half test) == 21 ]] || fail "--val-fraction 0.5" out
+accepted "2 classes" FOLDER --source mixed --out comma --classes 'b,a\, b'
+grep -q '"a, b"' comma/dataset.json || fail "--classes: a name with a comma"
+refused 'found no class "a" in mixed' FOLDER --source mixed --out comma2 --classes 'b,a, b'
 accepted "3 classes" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
 [[ $(($(images few train) + $(images few test))) == 9 ]] || fail "--limit 3" out
 

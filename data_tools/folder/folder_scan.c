@@ -168,29 +168,35 @@ int dn_folder_find_class(const dn_folder *f, const char *name)
 }
 
 /* Leaves the classes that were asked for, with their places among all. */
-static dn_status keep_asked(dn_folder *f)
+static dn_status keep_asked(dn_folder *f, const char *where)
 {
     int kept = 0;
+    uint8_t *const asked = malloc((size_t)f->classes + 1);
     f->all_classes = f->classes;
     f->place = malloc((size_t)f->classes * sizeof *f->place + 1);
-    DN_CHECK(f->place, DN_ENOMEM, "%s: out of memory", f->source);
-    for (int i = 0; i < f->classes; i++) {
+    dn_status status =
+        asked && f->place ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", f->source);
+    if (status == DN_OK)
+        status = dn_find_asked(f->options, where, (const char *const *)f->class_names, f->classes,
+                               asked);
+    for (int i = 0; i < f->classes && status == DN_OK; i++) {
         f->place[kept] = i;
-        if (dn_is_asked(f->options, f->class_names[i]))
+        if (asked[i])
             f->class_names[kept++] = f->class_names[i];
         else
             free(f->class_names[i]);
     }
-    f->classes = kept;
-    return DN_OK;
+    if (status == DN_OK)
+        f->classes = kept;
+    free(asked);
+    return status;
 }
 
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes)
 {
     f->class_names = names;
     f->classes = classes;
-    DN_TRY(dn_check_asked(f->options, where, (const char *const *)names, classes));
-    DN_TRY(keep_asked(f));
+    DN_TRY(keep_asked(f, where));
     DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
              "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
              "them",

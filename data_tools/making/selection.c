@@ -10,33 +10,57 @@
 
 /* ---- classes ---- */
 
-int dn_is_asked(const dn_records_options *options, const char *name)
+/* Cuts the next name off what is left of --classes; "\," is a comma in it. */
+static char *next_word(char **rest)
 {
-    const size_t length = strlen(name);
-    for (const char *word = options->classes; word; word = strchr(word, ','), word += word != NULL)
-        if (strcspn(word, ",") == length && memcmp(word, name, length) == 0)
-            return 1;
-    return !options->classes;
+    char *const word = *rest, *to = word, *from = word;
+    for (; *from && *from != ','; *to++ = *from++)
+        if (from[0] == '\\' && from[1] == ',')
+            from++;
+    *rest = *from ? from + 1 : NULL;
+    *to = '\0';
+    return word;
 }
 
-dn_status dn_check_asked(const dn_records_options *options, const char *where,
-                         const char *const *names, int classes)
+static int by_name(const void *a, const void *b)
 {
+    return strcmp(**(const char *const *const *)a, **(const char *const *const *)b);
+}
+
+static dn_status refuse_class(const char *word, const char *where, const char *const *names,
+                              int classes)
+{
+    dn_nearest nearest = {.word = word};
+    for (int i = 0; i < classes; i++)
+        dn_nearest_try(&nearest, names[i]);
+    return dn_fail(DN_EINVAL, "--classes: found no class \"%s\" in %s%s", word, where,
+                   dn_nearest_hint(&nearest, ""));
+}
+
+dn_status dn_find_asked(const dn_records_options *options, const char *where,
+                        const char *const *names, int classes, uint8_t *asked)
+{
+    memset(asked, options->classes == NULL, (size_t)classes);
     if (!options->classes)
         return DN_OK;
-    char *const words = strdup(options->classes), *rest = words, *word;
-    DN_CHECK(words, DN_ENOMEM, "%s: out of memory", where);
-    dn_status status = DN_OK;
-    while (status == DN_OK && (word = strsep(&rest, ","))) {
-        dn_nearest nearest = {.word = word};
-        int found = 0;
-        for (int i = 0; i < classes; i++)
-            found |= dn_nearest_try(&nearest, names[i]);
-        if (!found)
-            status = dn_fail(DN_EINVAL, "--classes: found no class \"%s\" in %s%s", word, where,
-                             dn_nearest_hint(&nearest, ""));
+    const char *const **const sorted = malloc((size_t)classes * sizeof *sorted + 1);
+    char *const words = strdup(options->classes), *rest = words;
+    dn_status status = words && sorted ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", where);
+    for (int i = 0; sorted && i < classes; i++)
+        sorted[i] = &names[i];
+    if (status == DN_OK)
+        qsort(sorted, (size_t)classes, sizeof *sorted, by_name);
+    while (status == DN_OK && rest) {
+        const char *const word = next_word(&rest), *const *const key = &word;
+        const char *const **const found =
+            bsearch(&key, sorted, (size_t)classes, sizeof *sorted, by_name);
+        if (found)
+            asked[*found - names] = 1;
+        else
+            status = refuse_class(word, where, names, classes);
     }
     free(words);
+    free(sorted);
     return status;
 }
 
@@ -100,19 +124,22 @@ static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *opt
 {
     const int all = set->info.classes;
     const size_t size = dn_image_values(&set->info);
-    int64_t *const counts = calloc((size_t)all, DN_SPLITS * sizeof *counts + sizeof(int));
+    int64_t *const counts = calloc((size_t)all, DN_SPLITS * sizeof *counts + sizeof(int) + 1);
     int *const label = (int *)(counts + DN_SPLITS * all);
+    uint8_t *const asked = (uint8_t *)(label + all);
     DN_CHECK(counts, DN_ENOMEM, "%s: out of memory", source);
+    const dn_status status =
+        dn_find_asked(options, set->info.dataset, set->class_names, all, asked);
     *classes = 0;
-    for (int c = 0; c < all; c++) {
-        label[c] = dn_is_asked(options, set->class_names[c]) ? *classes : -1;
+    for (int c = 0; c < all && status == DN_OK; c++) {
+        label[c] = asked[c] ? *classes : -1;
         if (label[c] >= 0)
             names[(*classes)++] = set->class_names[c];
     }
-    for (int s = 0; s < DN_SPLITS; s++)
+    for (int s = 0; s < DN_SPLITS && status == DN_OK; s++)
         keep_images(&split[s], size, label, options->limit, counts + s * all);
     free(counts);
-    return DN_OK;
+    return status;
 }
 
 /* In place of the test split what is drawn from the train split. */
@@ -150,7 +177,6 @@ dn_status dn_select_images(const dn_raw_set *set, const dn_records_options *opti
                            const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                            int *classes)
 {
-    DN_TRY(dn_check_asked(options, set->info.dataset, set->class_names, set->info.classes));
     DN_TRY(keep_asked(set, options, source, split, names, classes));
     if (options->val_fraction > 0)
         DN_TRY(draw_split(set, options, source, split, *classes));

@@ -4,12 +4,10 @@
 
 #include "making/records.h"
 
-/* The class is among --classes, or there is no such option. */
-int dn_is_asked(const dn_records_options *options, const char *name);
-
-/* Every word of --classes is one of the names(classes), which are those in `where`. DN_EINVAL. */
-dn_status dn_check_asked(const dn_records_options *options, const char *where,
-                         const char *const *names, int classes);
+/* asked(classes) = 1 for the names(classes), which are those in `where`, that are among --classes,
+ * or for all without it. DN_EINVAL where a word of it is none of them; DN_ENOMEM. */
+dn_status dn_find_asked(const dn_records_options *options, const char *where,
+                        const char *const *names, int classes, uint8_t *asked);
 
 /* drawn(count) = 1 for the images of a train split, by their labels(count), that are drawn for the
  * test split: --val-fraction of each class, what rounding takes from one going to later ones. They

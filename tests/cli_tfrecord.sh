@@ -71,6 +71,12 @@ refused "odd.txt: class name 0: found" from-tfrecord drawn/all.tfrecord --class-
 refused "nowhere: cannot read" from-tfrecord drawn/all.tfrecord --class-names nowhere
 refused "expected files to train on" from-tfrecord imagenet/validation*
 refused "from-tfrecord takes files" from-tfrecord
+ln drawn/all.tfrecord drawn/train.tfrecord
+ln -s all.tfrecord drawn/test.tfrecord
+refused "all.tfrecord: found it a second time, as drawn/all.tfrecord, expected each file once" \
+    from-tfrecord drawn/all.tfrecord drawn/all.tfrecord
+refused "expected each file once" from-tfrecord drawn/train.tfrecord drawn/test.tfrecord
+rm drawn/train.tfrecord drawn/test.tfrecord
 refused "--classes: found an option of other commands, expected one of 'create_records from-tfrecord" from-tfrecord drawn/all.tfrecord --classes a
 TMPDIR=/nowhere refused "/nowhere/create_records." from-tfrecord raw/*
 

@@ -65,7 +65,8 @@ typedef struct dn_record_set {
     int coarse_classes; /* ... 0 */
 } dn_record_set;
 
-/* Lists the files with their splits, and names the set by them. DN_EINVAL, DN_ENOMEM. */
+/* Lists the files with their splits, and names the set by them. DN_EINVAL, as where two are one;
+ * DN_ENOMEM. */
 dn_status dn_record_list(dn_record_set *set, int files, char **file);
 
 /* Reads all files. The labels are the files'. DN_EINVAL, DN_ENOENT, DN_EIO, DN_ENOMEM; DN_ECORRUPT

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <zlib.h>
@@ -75,6 +76,41 @@ static void name_by_files(dn_record_set *set, const char *path)
     for (char *c = set->name; *c; c++)
         if (!isascii(*c) || (!isalnum((unsigned char)*c) && !strchr("-_.", *c)))
             *c = '_';
+}
+
+/* What a file is, under whatever name. */
+struct identity {
+    struct stat info;
+    const char *path;
+};
+
+static int by_identity(const void *a, const void *b)
+{
+    const struct stat *const x = &((const struct identity *)a)->info;
+    const struct stat *const y = &((const struct identity *)b)->info;
+    return x->st_dev != y->st_dev ? (x->st_dev > y->st_dev) - (x->st_dev < y->st_dev)
+                                  : (x->st_ino > y->st_ino) - (x->st_ino < y->st_ino);
+}
+
+/* The images of one that is given twice could stand in both splits. */
+static dn_status check_twice(const dn_record_set *set)
+{
+    struct identity *const list = calloc((size_t)set->files, sizeof *list);
+    int known = 0;
+    dn_status status = DN_OK;
+    DN_CHECK(list, DN_ENOMEM, "out of memory for %d files", set->files);
+    for (int i = 0; i < set->files; i++) {
+        list[known].path = set->file[i].path;
+        known += stat(set->file[i].path, &list[known].info) == 0;
+    }
+    qsort(list, (size_t)known, sizeof *list, by_identity);
+    for (int i = 1; i < known && status == DN_OK; i++)
+        if (by_identity(&list[i - 1], &list[i]) == 0)
+            status =
+                dn_fail(DN_EINVAL, "%s: found it a second time, as %s, expected each file once",
+                        list[i - 1].path, list[i].path);
+    free(list);
+    return status;
 }
 
 /* Validation is the test split where there is any, as of FOLDER; test files then are left out. */
@@ -321,7 +357,7 @@ dn_status dn_record_list(dn_record_set *set, int files, char **file)
     set->unpacked = -1;
     DN_TRY(list_files(set, files, file));
     name_by_files(set, file[0]);
-    return DN_OK;
+    return check_twice(set);
 }
 
 dn_status dn_record_scan(dn_record_set *set)

@@ -27,6 +27,18 @@ refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 grep -q -- "--on-bad-image: found an option of other commands, expected one of 'create_records CIFAR10 --help'" out ||
     fail "CIFAR10 --on-bad-image" out
 
+# Splits by other names
+mkdir -p called/Train called/Val
+cp mixed/b/0.jpg mixed/b/1.jpg called/Train
+cp mixed/b/2.jpg mixed/b/3.jpg called/Val
+accepted "warning: called: its folders Train and Val become classes; for splits name them train and val" \
+    FOLDER --source called --val-fraction 0.5 --out called.records
+mv called/Train called/test
+mv called/Val called/val
+accepted "warning: called: its folders test and val become classes" FOLDER --source called --val-fraction 0.5 --out tested.records
+mv called/test called/bird
+accepted "2 classes" FOLDER --source called --val-fraction 0.5 --out bird.records
+grep -q "become classes" out && fail "one class that is called as a split" out
 # A file that cannot be read is no bad image; root reads any, unless it gives that up
 mkdir locked locked/a
 cp mixed/b/{0,1,2,3,4,5,6,8,9}.jpg locked/a

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,6 +118,29 @@ static dn_status find_roots(const char *source, struct roots *roots)
             roots->split[DN_TRAIN] = "train";
     }
     dn_folder_free_names(inner, classes);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+/* Two folders that are called as splits are, but stand without `train` or in capitals, are hardly
+ * classes. */
+static dn_status warn_of_splits(const char *source)
+{
+    static const char *const words[] = {"train", "training", "val", "valid", "validation", "test"};
+    char **names;
+    const char *first = NULL;
+    int count;
+    const dn_status status = dn_folder_names(source, &names, &count, NULL);
+    for (int i = 0; status == DN_OK && i < count; i++)
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            if (strcasecmp(names[i], words[w]) != 0)
+                continue;
+            if (first)
+                dn_warn("%s: its folders %s and %s become classes; for splits name them train and "
+                        "val, in small letters",
+                        source, first, names[i]);
+            first = names[i];
+        }
     dn_folder_free_names(names, count);
     return status;
 }
@@ -426,6 +450,8 @@ dn_status dn_folder_scan(dn_folder *f)
     if (*train) {
         DN_TRY(name_siblings(f->source, &roots));
         DN_TRY(dn_join_path(folder, f->source, train));
+    } else if (!f->options->classes) {
+        DN_TRY(warn_of_splits(f->source));
     }
     if (!test) /* beside train alone it would be a class */
         DN_TRY(check_out(f, f->source));

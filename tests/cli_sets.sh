@@ -30,6 +30,11 @@ refused "train-images-idx3-ubyte: found 2130706552 images in a file of 94096 byt
 head -c 7 /dev/zero >$raw/train-images-idx3-ubyte
 refused "train-images-idx3-ubyte: found 7 bytes, expected 8 or more" MNIST --source mnist
 
+mkdir -p cifar/data_batch_2.bin
+head -c 30730000 /dev/zero >cifar/data_batch_1.bin
+refused "cifar/data_batch_2.bin: found a folder or a device, expected a file" CIFAR10 --source cifar
+rm -r cifar
+
 mkdir closed closed/MNIST
 chmod 000 closed
 plainly=()

@@ -68,6 +68,13 @@ refused "expected 0 to 1 by drawn/features.json" from-tfrecord drawn/all.tfrecor
 rm drawn/features.json
 printf 'a\xff\nb\nc\n' >odd.txt
 refused "odd.txt: class name 0: found" from-tfrecord drawn/all.tfrecord --class-names odd.txt
+printf 'a\tb\nb\nc\n' >odd.txt
+refused "expected a UTF-8 text of 1 to 255 bytes without control characters" \
+    from-tfrecord drawn/all.tfrecord --class-names odd.txt
+: >drawn/f1-train
+ln drawn/all.tfrecord drawn/f1-test
+refused "drawn/f1-train: found 0 sound records for the train split" from-tfrecord drawn/f1-test drawn/f1-train
+rm drawn/f1-train drawn/f1-test
 refused "nowhere: cannot read" from-tfrecord drawn/all.tfrecord --class-names nowhere
 refused "expected files to train on" from-tfrecord imagenet/validation*
 refused "from-tfrecord takes files" from-tfrecord

@@ -33,19 +33,23 @@ const char *const dn_raw_digits[10] = {"0", "1", "2", "3", "4", "5", "6", "7", "
 
 dn_status dn_raw_file_find(char path[PATH_MAX], const char *folder, const char *name)
 {
-    char dotted[64];
+    char dotted[64], odd[PATH_MAX] = "";
     snprintf(dotted, sizeof dotted, "%s", name);
     char *const idx = strstr(dotted, "-idx");
     if (idx)
         *idx = '.';
     for (int i = 0; i < 4; i++) {
         struct stat info;
-        errno = ENOENT; /* what a folder of that name amounts to */
-        if (snprintf(path, PATH_MAX, "%s/%s%s", folder, i < 2 ? name : dotted, i % 2 ? "" : ".gz") <
-                PATH_MAX &&
-            stat(path, &info) == 0 && S_ISREG(info.st_mode))
+        errno = ENOENT; /* where the path is too long */
+        if (snprintf(path, PATH_MAX, "%s/%s%s", folder, i < 2 ? name : dotted,
+                     i % 2 ? "" : ".gz") >= PATH_MAX ||
+            stat(path, &info) != 0)
+            continue;
+        if (S_ISREG(info.st_mode))
             return DN_OK;
+        strcpy(odd, path);
     }
+    DN_CHECK(!odd[0], DN_ENOENT, "%s: found a folder or a device, expected a file", odd);
     return dn_fail(DN_ENOENT, "%s/%s: cannot read: %s", folder, name, strerror(errno));
 }
 

@@ -355,6 +355,15 @@ static dn_status use_coarse_labels(struct make_set *k)
     return DN_OK;
 }
 
+/* The first file of that split, or of all. */
+static const char *split_file(const dn_record_set *set, int split)
+{
+    for (int i = 0; i < set->files; i++)
+        if ((int)set->file[i].split == split)
+            return set->file[i].path;
+    return set->file[0].path;
+}
+
 static dn_status plan_set(struct make_set *k, dn_shard_info *info)
 {
     dn_record_set *const set = &k->set;
@@ -364,7 +373,7 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
     for (int s = 0; s < DN_SPLITS; s++)
         DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
                  "%s: found %" PRId64 " sound records for the %s split, expected 1 to %u",
-                 set->file[0].path, count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+                 split_file(set, s), count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
     choose_kind(set, info);
     info->classes = set->classes;
     if (dn_is_encoded(info))

@@ -165,8 +165,8 @@ static dn_status check_name(const struct names *n, int class, const char *name)
     const int good = text && dn_is_one_line(name) && length >= 1 && length <= MOST_NAME;
     json_decref(text);
     DN_CHECK(good, DN_EINVAL,
-             "%s: class name %d: found \"%s\", expected a UTF-8 text of 1 to %d bytes; "
-             "--class-names FILE names them",
+             "%s: class name %d: found \"%s\", expected a UTF-8 text of 1 to %d bytes "
+             "without control characters; --class-names FILE names them",
              n->line ? n->path : "image/class/text", class, name, MOST_NAME);
     return DN_OK;
 }

@@ -76,6 +76,24 @@ static void test_size(void **state)
         assert_int_equal(read_bytes(packed, size, body), DN_ECORRUPT);
 }
 
+/* Behind a gzipped file another may stand, as gzip itself has it, and nothing else. */
+static void test_behind(void **state)
+{
+    (void)state;
+    uint8_t file[HEAD + BODY], packed[4 * sizeof file] = {0}, body[BODY];
+    make_idx(file);
+    size_t bytes = pack(file, 100, packed, sizeof packed);
+    bytes += pack(file + 100, sizeof file - 100, packed + bytes, sizeof packed - bytes);
+    assert_int_equal(read_bytes(packed, bytes, body), DN_OK);
+    assert_memory_equal(body, file + HEAD, BODY);
+    for (size_t more = 1; more < 40; more++)
+        assert_int_equal(read_bytes(packed, bytes + more, body), DN_ECORRUPT);
+    strcpy((char *)packed + bytes, "garbage");
+    assert_int_equal(read_bytes(packed, bytes + 7, body), DN_ECORRUPT);
+    assert_string_equal(dn_message(),
+                        "file: incorrect header check: bytes behind what gzip packed");
+}
+
 /* The CRC at the end of a gzipped file counts, also where zlib unpacks to the caller's memory. */
 static void test_end(void **state)
 {
@@ -149,8 +167,9 @@ static void test_names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_size), cmocka_unit_test(test_end),
-                                       cmocka_unit_test(test_flipped_bit),
-                                       cmocka_unit_test(test_bomb), cmocka_unit_test(test_names)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_size), cmocka_unit_test(test_behind),
+        cmocka_unit_test(test_end),  cmocka_unit_test(test_flipped_bit),
+        cmocka_unit_test(test_bomb), cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

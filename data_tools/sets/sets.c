@@ -1,7 +1,5 @@
 /*
  * The table of raw data sets, the search for their files, and reading them; see sets.h.
- *
- * zlib reads files that are not gzipped as they are, and checks the CRC of those that are.
  */
 #include "sets/sets.h"
 
@@ -16,11 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <zlib.h>
-
 #include "dn/child.h"
 #include "dn/file.h"
 #include "fetch/fetch.h"
+#include "sets/packed.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
     &dn_raw_cifar10, &dn_raw_cifar100,      &dn_raw_mnist,    &dn_raw_fashion_mnist,
@@ -309,25 +306,6 @@ dn_status dn_raw_set_load(const dn_raw_set *set, const char *source,
     return DN_OK;
 }
 
-/* Reads bytes(size), fewer only at the end of the file. zlib's message names the file. */
-static dn_status unpack_bytes(gzFile file, void *bytes, size_t size, size_t *found)
-{
-    int code;
-    *found = (size_t)gzread(file, bytes, (unsigned)size);
-    const char *const message = gzerror(file, &code);
-    DN_CHECK(code == Z_OK, code == Z_ERRNO ? DN_EIO : DN_ECORRUPT, "%s", message);
-    return DN_OK;
-}
-
-static gzFile open_packed(const char *path)
-{
-    errno = ENOMEM; /* where gzopen fails without an error of the system */
-    const gzFile file = gzopen(path, "rb");
-    if (!file)
-        dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
-    return file;
-}
-
 dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image)
 {
     enum { EXPANSION = 1032 }; /* of deflate, at most */
@@ -343,11 +321,11 @@ dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image
 dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words)
 {
     size_t found;
-    const gzFile file = open_packed(path);
-    if (!file)
-        return DN_EIO;
-    dn_status status = unpack_bytes(file, word, words * sizeof *word, &found);
-    gzclose(file);
+    dn_packed *file;
+    dn_status status = dn_packed_open(&file, path);
+    if (status == DN_OK)
+        status = dn_packed_read(file, word, words * sizeof *word, &found);
+    dn_packed_close(&file);
     DN_TRY(status);
     DN_CHECK(found == words * sizeof *word, DN_ECORRUPT,
              "%s: found %zu bytes, expected %zu or more", path, found, words * sizeof *word);
@@ -356,25 +334,24 @@ dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words)
     return DN_OK;
 }
 
-static dn_status unpack_file(gzFile file, const char *path, const uint32_t *header, size_t words,
-                             uint8_t *bytes, size_t size)
+static dn_status read_whole(dn_packed *file, const char *path, const uint32_t *header, size_t words,
+                            uint8_t *bytes, size_t size)
 {
     const size_t head = words * sizeof *header;
     size_t found, more;
     uint8_t last[2] = {0};
     for (size_t i = 0; i < words; i++) {
         uint32_t word = 0;
-        DN_TRY(unpack_bytes(file, &word, sizeof word, &found));
+        DN_TRY(dn_packed_read(file, &word, sizeof word, &found));
         DN_CHECK(found == sizeof word, DN_ECORRUPT, "%s: found %zu bytes, expected %zu", path,
                  i * sizeof word + found, head + size);
         DN_CHECK(ntohl(word) == header[i], DN_ECORRUPT,
                  "%s: found %" PRIu32 " in word %zu of the header, expected %" PRIu32, path,
                  ntohl(word), i, header[i]);
     }
-    /* The last byte with room for one more: without it zlib does not ask for the CRC behind it, and
-     * takes a file that lacks it for whole. */
-    DN_TRY(unpack_bytes(file, bytes, size - 1, &found));
-    DN_TRY(unpack_bytes(file, last, sizeof last, &more));
+    /* The last byte with room for one more, and so with what stands behind it. */
+    DN_TRY(dn_packed_read(file, bytes, size - 1, &found));
+    DN_TRY(dn_packed_read(file, last, sizeof last, &more));
     bytes[size - 1] = last[0];
     found += more;
     DN_CHECK(found == size, DN_ECORRUPT, "%s: found %zu%s bytes, expected %zu", path, head + found,
@@ -385,10 +362,10 @@ static dn_status unpack_file(gzFile file, const char *path, const uint32_t *head
 dn_status dn_raw_file_read(const char *path, const uint32_t *header, size_t words, uint8_t *bytes,
                            size_t size)
 {
-    const gzFile file = open_packed(path);
-    if (!file)
-        return DN_EIO;
-    const dn_status status = unpack_file(file, path, header, words, bytes, size);
-    gzclose(file);
+    dn_packed *file;
+    dn_status status = dn_packed_open(&file, path);
+    if (status == DN_OK)
+        status = read_whole(file, path, header, words, bytes, size);
+    dn_packed_close(&file);
     return status;
 }

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <zlib.h>
+#include "sets/packed.h"
 
 enum { LABELS = UINT16_MAX + 1, BLOCK = 1 << 18 };
 
@@ -260,20 +260,19 @@ static dn_status append_unpacked(dn_record_set *set, const dn_record_file *f, co
     return DN_OK;
 }
 
-static dn_status unpack_records(dn_record_set *set, int file, gzFile packed, dn_tfrecord *t,
+static dn_status unpack_records(dn_record_set *set, int file, dn_packed *packed, dn_tfrecord *t,
                                 uint8_t *block)
 {
     dn_record_file *const f = &set->file[file];
     DN_TRY(open_unpacked(set));
     t->file = set->unpacked;
     t->base = f->base = set->unpacked_bytes;
-    for (int size = 1, code; size > 0;) {
-        size = gzread(packed, block, BLOCK);
-        const char *const message = gzerror(packed, &code);
-        DN_CHECK(code == Z_OK || code == Z_STREAM_END, code == Z_ERRNO ? DN_EIO : DN_ECORRUPT,
-                 "%s, after %" PRId64 " unpacked bytes", message, t->size);
-        DN_TRY(append_unpacked(set, f, block, (size_t)size));
-        t->size += size;
+    for (size_t size = 1; size > 0;) {
+        const dn_status status = dn_packed_read(packed, block, BLOCK, &size);
+        DN_CHECK(status == DN_OK, status, "%s, after %" PRId64 " unpacked bytes", dn_message(),
+                 t->size);
+        DN_TRY(append_unpacked(set, f, block, size));
+        t->size += (int64_t)size;
         DN_TRY(scan_records(set, file, t, size == 0));
     }
     return DN_OK;
@@ -283,13 +282,12 @@ static dn_status scan_packed(dn_record_set *set, int file, dn_tfrecord *t)
 {
     const char *const path = set->file[file].path;
     uint8_t *const block = malloc(BLOCK);
-    errno = ENOMEM; /* where gzopen fails without an error of the system */
-    const gzFile packed = gzopen(path, "rb");
-    dn_status status = block && packed
-                           ? unpack_records(set, file, packed, t, block)
-                           : dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
-    if (packed)
-        gzclose(packed);
+    dn_packed *packed;
+    dn_status status = dn_packed_open(&packed, path);
+    if (status == DN_OK)
+        status = block ? unpack_records(set, file, packed, t, block)
+                       : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    dn_packed_close(&packed);
     free(block);
     return status;
 }

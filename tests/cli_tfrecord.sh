@@ -141,6 +141,10 @@ for set in slim imagenet; do
         cmp "$shard" "$set.back/${shard#*/}" || fail "$shard is not what comes back"
     done
 done
+cp -r slim.kept anew
+accepted "written" from-tfrecord slim/*.tfrecord --out anew --level 7
+[[ -z $(find anew -type f ! -name '*.h5' ! -name dataset.json) ]] ||
+    fail "files of TFRecords that are gone: $(ls anew)"
 refused "--out: found records in slim.kept" to-tfrecord imagenet.records --out slim.kept
 refused "nowhere/dataset.json: cannot read" to-tfrecord nowhere
 

@@ -98,6 +98,10 @@ void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
  * done where it does already; *made = whether anything was. */
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made);
 
+/* Removes from the folder of records what to-tfrecord wrote beside their TFRecords; a file with
+ * other bytes than it would write now is somebody's, and stays. DN_EIO, DN_ENOMEM. */
+dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifest);
+
 /* from-tfrecord: makes records of the files; as dn_folder_make. */
 dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *options,
                            char out[PATH_MAX], int *made);

@@ -2,6 +2,7 @@
  * create_records to-tfrecord: records as TFRecord files, with what other programs look for beside
  * them; see tfrecord.h and docs/tfrecords.md.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct export_job {
     char prefix[64];   /* of the files' names */
     int is_trial;      /* side files are compared, and not written */
     int owns_side;     /* those that are there are of an earlier export of these records */
+    int removes;       /* side files with just these bytes are removed */
     int made;
 };
 
@@ -204,13 +206,19 @@ static json_t *describe_set(const struct export_job *x)
                      "image/encoded", "featureKey", "image/class/label");
 }
 
+/* Writes a side file, or does what else the job is to do with it. */
 static dn_status save_text(const struct export_job *x, const char *name, const char *text,
                            size_t size)
 {
     char path[PATH_MAX];
     int same;
     DN_TRY(dn_join_path(path, x->options.out, name));
-    DN_TRY(compare_file(x, name, text, size, x->owns_side, &same));
+    DN_TRY(compare_file(x, name, text, size, x->owns_side || x->removes, &same));
+    if (x->removes) {
+        DN_CHECK(!same || unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s",
+                 path, strerror(errno));
+        return DN_OK;
+    }
     return same || x->is_trial ? DN_OK : dn_file_write(path, text, size);
 }
 
@@ -254,6 +262,28 @@ static dn_status save_side_files(const struct export_job *x)
         DN_TRY(save_names(x, DN_COARSE_NAMES, 0, m->coarse_names, m->coarse_classes));
     DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
     return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
+}
+
+dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifest)
+{
+    struct export_job x = {.making.manifest = manifest,
+                           .options.out = folder,
+                           .folder = folder,
+                           .in_place = 1,
+                           .removes = 1};
+    char path[PATH_MAX];
+    int files = 0;
+    for (int i = 0; i < manifest->shards; i++)
+        files += manifest->shard[i].tfrecord.name[0] != '\0';
+    if (files < manifest->shards)
+        return DN_OK;
+    DN_TRY(dn_join_path(path, folder, DN_COARSE_NAMES));
+    if (access(path, F_OK) == 0) /* of shards that cannot be read they stay */
+        dn_coarse_load(&x.coarse, manifest, folder);
+    find_prefix(&x);
+    const dn_status status = save_side_files(&x);
+    dn_coarse_free(&x.coarse);
+    return status;
 }
 
 /* Leaves what two exports of the same records have in common: in place they may have other

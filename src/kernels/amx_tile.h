@@ -112,8 +112,8 @@ static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 }
 #endif
 
-/* Configures the tiles where they have another shape; they become undefined. `tiles` begins as
- * zeros and ends with amx_release. */
+/* Configures the tiles where they have another shape; they become 0. `tiles` begins as zeros
+ * and ends with amx_release. */
 static inline void amx_use(amx_tiles *tiles, amx_shape s)
 {
     const amx_shape now = tiles->shape;

@@ -138,6 +138,45 @@ wait $job || true
 from=$(last_step "$out") || from=0 # a fast machine has ended an epoch meanwhile
 train 2 "$out" --max-steps $((from + 20)) || fail "a run after one that was killed" "$out.log"
 
+# ---- a folder that goes away under its run ----
+
+# begin NAME: sets `out` and `job` to those of a run that has saved.
+begin() {
+    out=$tmp/$1
+    train 2 "$out" --threads 1 --max-steps 1000000 --checkpoint-every 50 &
+    job=$!
+    until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
+}
+# ends STATUS WHAT: so the job ends.
+ends() {
+    local status=0
+    wait $job || status=$?
+    [[ $status == "$1" ]] || fail "$2: expected status $1, found $status" "$out.log"
+}
+ln -s "$tmp/deleted" "$tmp/link/deleted"
+begin deleted
+mv "$out" "$out-away" && rm -r "$out-away"
+until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
+refused "a second run into a folder made anew" "at work in it" 2 "$tmp/link/deleted" --max-steps 20
+read -r _ process <"$out/lock"
+kill -USR1 "$process"
+ends 75 "a run whose folder was deleted"
+begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
+[[ $begun == 1 && $(tail -n 1 "$out/metrics.jsonl") == *'"end"'* ]] ||
+    fail "a run whose folder was deleted: expected all of its metrics" "$out/metrics.jsonl" "$out.log"
+[[ $(grep -c "deleted or moved away; it is made anew" "$out.log") == 1 ]] ||
+    fail "a run whose folder was deleted: expected a line that says so" "$out.log"
+train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "going on in a folder made anew" "$out.log"
+
+begin moved
+read -r _ process <"$out/lock"
+kill -STOP "$process" # or it may be first to make the folder again
+mv "$out" "$out-away" && mkdir "$out" && echo "another 1" >"$out/lock"
+kill -CONT "$process"
+ends 1 "a run in whose folder another one began"
+[[ $(ls "$out") == lock && $(grep -c "moved: found another run's lock" "$out.log") == 1 ]] ||
+    fail "expected nothing but the other run's lock, and a line, found $(ls "$out" | xargs)" "$out.log"
+
 out=$tmp/$'caf\xe9 "\n'
 train 2 "$out" --max-steps 5 || fail "a path of any bytes" "$out.log"
 if find_python json; then

@@ -203,6 +203,39 @@ static void test_removed(void **state)
     removals = 0;
 }
 
+/* Who loses folder or lock takes them anew, unless another process has been there meanwhile. */
+static void test_kept(void **state)
+{
+    (void)state;
+    char moved[128];
+    int is_anew = 1;
+    dn_claim claim = {.folder = ""}, other = {.folder = ""};
+    snprintf(moved, sizeof moved, "%s/moved", root);
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
+    assert_int_equal(is_anew, 0);
+    dn_log_set_level(DN_QUIET);
+    for (int is_folder = 0; is_folder < 2; is_folder++) {
+        assert_int_equal(unlink(lock), 0);
+        assert_int_equal(is_folder ? rmdir(folder) : 0, 0);
+        assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
+        assert_int_equal(is_anew, 1);
+        assert_int_equal(dn_claim_take(&other, folder), DN_EINVAL);
+    }
+    dn_log_set_level(DN_INFO);
+    assert_int_equal(rename(folder, moved), 0);
+    assert_int_equal(dn_claim_take(&other, folder), DN_OK);
+    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), "/run: found another run's lock"));
+    dn_claim_release(&other);
+    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    dn_claim_release(&claim);
+    snprintf(moved, sizeof moved, "%s/moved/lock", root);
+    assert_int_equal(unlink(moved), 0);
+    snprintf(moved, sizeof moved, "%s/moved", root);
+    assert_int_equal(rmdir(moved), 0);
+}
+
 /* No file may be opened: the folders that were made meanwhile go. */
 static void test_refused(void **state)
 {
@@ -229,7 +262,7 @@ int main(void)
         cmocka_unit_test(test_taken),          cmocka_unit_test(test_forked),
         cmocka_unit_test(test_abandoned),      cmocka_unit_test(test_abandoned_deep),
         cmocka_unit_test(test_abandoned_dots), cmocka_unit_test(test_removed),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kept),           cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -128,6 +128,27 @@ static void test_failures(void **state)
     dn_metrics_destroy(&metrics);
 }
 
+/* A folder that is moved away takes the file along: all lines are in the new one, too. */
+static void test_kept(void **state)
+{
+    (void)state;
+    dn_metrics *metrics;
+    const dn_metrics_settings settings = metrics_settings();
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 1, 0, NULL, "one"), DN_OK);
+    assert_int_equal(dn_metrics_keep(metrics), DN_OK);
+    assert_int_equal(rename(RUN, "moved"), 0);
+    assert_int_equal(dn_metrics_keep(metrics), DN_EIO);
+    assert_non_null(strstr(dn_message(), METRICS));
+    assert_int_equal(dn_make_folders(RUN), DN_OK);
+    assert_int_equal(dn_metrics_keep(metrics), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 2, 0, NULL, "two"), DN_OK);
+    dn_metrics_destroy(&metrics);
+    assert_int_equal(metrics_lines(), 2);
+    metrics_check(0, "end", "reason", "\"one\"");
+    metrics_check(1, "end", "reason", "\"two\"");
+}
+
 static void test_null(void **state)
 {
     (void)state;
@@ -141,8 +162,9 @@ static void test_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_file),     TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
-        TRIAL_TEST(test_any_path), TRIAL_TEST(test_failures), cmocka_unit_test(test_null),
+        TRIAL_TEST(test_file),       TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
+        TRIAL_TEST(test_any_path),   TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
+        cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,8 +50,9 @@ typedef struct dn_checkpoint {
  */
 typedef struct dn_saver dn_saver;
 
-/* A saver of `net` and `optimizer` into `folder` that keeps the `keep` newest checkpoints
- * (0: all), with room for a copy. The caller owns it; the three must outlive it. DN_ENOMEM. */
+/* A saver of `net` and `optimizer` into `folder`, made where it is missing, that keeps the `keep`
+ * newest checkpoints (0: all), with room for a copy. The caller owns it; the three must outlive it.
+ * DN_ENOMEM, DN_EIO. */
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimizer_state *optimizer,
                           const char *folder, int keep);
 

@@ -29,6 +29,11 @@ typedef struct dn_claim {
  * lock outlasts it for longer than systems need to notice. DN_EIO. */
 dn_status dn_claim_take(dn_claim *claim, const char *folder);
 
+/* Before the process writes there again: where folder or lock were deleted, or moved away, makes
+ * and takes them anew, with a warning, and *is_anew = 1, else 0. DN_EINVAL: another process has
+ * taken the folder meanwhile, and may have ended; the claim stays as it was. DN_EIO. */
+dn_status dn_claim_keep(dn_claim *claim, int *is_anew);
+
 void dn_claim_release(dn_claim *claim);
 
 /* The same before anything was written: folders that were made for it go as well. */

@@ -74,6 +74,10 @@ typedef struct dn_scores {
  * the result. DN_EIO names the folder or file and the reason, as do the functions below. */
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings);
 
+/* Where folder/metrics.jsonl is no longer the file that was opened, as the folder was deleted or
+ * moved away: writes it there again, with all its lines, and goes on in that. */
+dn_status dn_metrics_keep(dn_metrics *metrics);
+
 /* Closes the file and sets *metrics to NULL; accepts NULL inside. */
 void dn_metrics_destroy(dn_metrics **metrics);
 

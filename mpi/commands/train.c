@@ -392,7 +392,7 @@ static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;
     if (is_first)
-        dn_rescue_start(&r.step.settings.rescue, r.saver, &r.state);
+        dn_rescue_start(&r.step.settings.rescue, r.saver, &r.claim, &r.state);
     DN_TRY_OR_DONE(dn_run_to_end(&r));
     dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r.state.path, r.folder);
 done:

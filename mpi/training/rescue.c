@@ -18,12 +18,14 @@ struct dn_rescue {
     int has_thread, end; /* an eventfd that ends it */
     pthread_mutex_t changing;
     dn_saver *saver;
+    dn_claim *claim;     /* under `changing` */
     dn_checkpoint state; /* under `changing` */
 };
 
 static void *await_bell(void *user)
 {
     dn_rescue *r = user;
+    int is_anew;
     struct pollfd line[] = {{.fd = r->end, .events = POLLIN},
                             {.fd = dn_preempt_bell(), .events = POLLIN}};
     while (poll(line, 2, -1) < 0 && errno == EINTR)
@@ -32,17 +34,22 @@ static void *await_bell(void *user)
     if (line[0].revents || poll(line, 1, GRACE_MILLISECONDS) != 0)
         return NULL;
     pthread_mutex_lock(&r->changing);
-    dn_saver_rescue(r->saver, &r->state);
+    if (dn_claim_keep(r->claim, &is_anew) == DN_OK)
+        dn_saver_rescue(r->saver, &r->state);
+    else
+        dn_warn("%s", dn_message());
     pthread_mutex_unlock(&r->changing);
     return NULL;
 }
 
-void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, const dn_checkpoint *state)
+void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, dn_claim *claim,
+                     const dn_checkpoint *state)
 {
     sigset_t all, old;
     dn_rescue *const r = *rescue = calloc(1, sizeof *r);
     if (r) {
         r->saver = saver;
+        r->claim = claim;
         r->state = *state;
         r->end = eventfd(0, EFD_CLOEXEC);
         pthread_mutex_init(&r->changing, NULL);

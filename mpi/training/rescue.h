@@ -13,17 +13,20 @@
 #define DN_RESCUE_H
 
 #include "dn/checkpoint.h"
+#include "dn/claim.h"
 
 typedef struct dn_rescue dn_rescue;
 
-/* Starts the thread; *rescue is NULL, with a warning, where there is none to be had. `state` is
- * what the saver's net and optimizer hold now. After dn_preempt_open. The caller stops it. */
-void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, const dn_checkpoint *state);
+/* Starts the thread; *rescue is NULL, with a warning, where there is none to be had. `claim` is of
+ * the saver's folder, and used only while the rescue is held; `state` is what the saver's net and
+ * optimizer hold now. After dn_preempt_open. The caller stops it. */
+void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, dn_claim *claim,
+                     const dn_checkpoint *state);
 
 /* Waits until the thread has ended; a child may go on. Sets *rescue to NULL. */
 void dn_rescue_stop(dn_rescue **rescue);
 
-/* Around what changes the vectors; `step` is how many steps are done then. */
+/* Around what changes the vectors or the claim; `step` is how many steps are done then. */
 void dn_rescue_hold(dn_rescue *rescue);
 void dn_rescue_release(dn_rescue *rescue, int64_t step);
 

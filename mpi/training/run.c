@@ -73,6 +73,21 @@ static dn_status common_hash(const dn_run *r, uint64_t *hash)
     return dn_comm_same_hash(r->comm, *hash, "weights");
 }
 
+/* Rank 0, before it saves: the folder may have been deleted, moved, or taken by another run. */
+static dn_status keep_folder(dn_run *r)
+{
+    dn_rescue *const rescue = r->step.settings.rescue;
+    dn_failure last = {0};
+    int is_anew;
+    dn_failure_keep(&last, dn_saver_wait(r->saver));
+    dn_rescue_hold(rescue);
+    const dn_status status = dn_claim_keep(&r->claim, &is_anew);
+    dn_rescue_release(rescue, r->done);
+    DN_TRY(status);
+    dn_failure_keep(&r->failure, dn_metrics_keep(r->metrics));
+    return is_anew ? DN_OK : dn_failure_report(&last); /* what it met was the folder's going */
+}
+
 /* Starts a checkpoint; how its writing went is known when the next one starts. */
 static dn_status save(dn_run *r)
 {
@@ -83,11 +98,14 @@ static dn_status save(dn_run *r)
     r->state.schedule_state = r->rate.state;
     r->state.monitor = r->monitor.state;
     DN_TRY(common_hash(r, &r->state.hash));
-    dn_failure_keep(&r->failure, dn_saver_start(r->saver, &r->state));
+    dn_status status = r->comm->rank == 0 ? keep_folder(r) : DN_OK;
+    if (status == DN_OK)
+        status = dn_saver_start(r->saver, &r->state);
+    dn_failure_keep(&r->failure, status);
     r->state.is_best = 0;
     const double seconds = fmax(omp_get_wtime() - start, dn_saver_longest(r->saver));
     r->preempt.longest_saving = fmax(r->preempt.longest_saving, seconds);
-    const dn_status status = dn_comm_agree(r->comm, dn_failure_report(&r->failure));
+    status = dn_comm_agree(r->comm, dn_failure_report(&r->failure));
     dn_timeline_add(r->comm->timeline, DN_SPAN_SAVE, r->done, 0, start, omp_get_wtime());
     return status;
 }

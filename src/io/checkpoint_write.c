@@ -171,7 +171,6 @@ static dn_status write_checkpoint(dn_saver *s)
     char path[PATH_MAX], *bytes;
     size_t count = 0;
     dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
-    DN_TRY(dn_make_folders(s->folder));
     dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX, 0);
     pthread_mutex_lock(&s->library);
     dn_status status = build_file(s, &bytes, &count);
@@ -195,6 +194,7 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
 {
     const dn_view view = dn_net_view(net);
     const size_t floats = view.parameter_count + view.running_count + optimizer->floats;
+    DN_TRY(dn_make_folders(folder));
     dn_saver *s = malloc(sizeof *s + floats * sizeof *s->copy);
     DN_CHECK(s, DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
     *s = (dn_saver){.net = net, .optimizer = optimizer, .folder = folder, .keep = keep};

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dn/file.h"
@@ -407,13 +408,45 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     m->terminal = open_terminal(settings->progress);
     dn_status status = cut_back(m);
-    if (status == DN_OK && !(m->file = fopen(m->path, "ae")))
+    if (status == DN_OK && !(m->file = fopen(m->path, "a+e")))
         status = metrics_failure(m);
     if (status == DN_OK && settings->tensorboard)
         status = dn_events_create(&m->events, settings->folder, settings->done);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;
+}
+
+/* Copies the open file, which the folder may have lost, to its path. */
+static dn_status write_again(const dn_metrics *m, size_t size)
+{
+    char *const bytes = malloc(size + 1);
+    DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", m->path);
+    dn_status status = dn_file_read(fileno(m->file), m->path, bytes, size, 0);
+    if (status == DN_OK)
+        status = dn_file_write(m->path, bytes, size);
+    free(bytes);
+    return status;
+}
+
+dn_status dn_metrics_keep(dn_metrics *m)
+{
+    struct stat own, there;
+    if (!m)
+        return DN_OK;
+    if (fstat(fileno(m->file), &own) != 0)
+        return metrics_failure(m);
+    if (stat(m->path, &there) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino)
+        return DN_OK;
+    DN_TRY(write_again(m, (size_t)own.st_size));
+    FILE *const file = fopen(m->path, "a+e");
+    if (!file)
+        return metrics_failure(m);
+    fclose(m->file);
+    m->file = file;
+    dn_events_destroy(&m->events);
+    return m->settings.tensorboard ? dn_events_create(&m->events, m->settings.folder, m->step)
+                                   : DN_OK;
 }
 
 void dn_metrics_destroy(dn_metrics **metrics)

@@ -7,6 +7,17 @@
 # checkpoint, as any job does that finds one in the run's folder.
 set -euo pipefail
 
+# USR1 comes from Slurm before the time limit (--signal in the scripts) or from a user, TERM from
+# scancel, or from Slurm itself, which then knows whether to queue the job again. Before there is a
+# supervisor they are remembered; the script that sources this has done so for USR1.
+asked=${asked:-no} requeue=yes supervisor=
+stop() {
+    asked=yes
+    [[ -z $supervisor ]] || kill -USR1 "$supervisor" 2>/dev/null || true
+}
+trap stop USR1
+trap 'requeue=no; stop' TERM
+
 model=$1
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${DN_DATA:-data/cifar10}
@@ -82,22 +93,22 @@ deadline=60
 
 echo "$model on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS;" \
     "$data -> $out"
-"$supervise" "$out" "$hosts" \
-    srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
-    dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
-supervisor=$!
-
-# The signal ends `wait` early, so it is taken up again. USR1 comes from Slurm before the time limit
-# (--signal in the scripts) or from a user, TERM from scancel, or from Slurm itself, which then
-# knows whether to queue the job again.
-requeue=yes
-trap 'kill -USR1 $supervisor' USR1
-trap 'requeue=no; kill -USR1 $supervisor' TERM
-while kill -0 $supervisor 2>/dev/null; do
-    wait $supervisor || true
-done
-status=0
-wait $supervisor || status=$?
+status=75
+if [[ $asked == no ]]; then
+    "$supervise" "$out" "$hosts" \
+        srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
+        dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
+    supervisor=$!
+    [[ $asked == no ]] || stop # it came while the supervisor started
+    # A signal ends `wait` early, so it is taken up again.
+    while kill -0 $supervisor 2>/dev/null; do
+        wait $supervisor || true
+    done
+    status=0
+    wait $supervisor || status=$?
+    # USR1 (10) before the supervisor could take it: nothing was started.
+    [[ $status != 138 || $asked == no ]] || status=75
+fi
 
 if [[ $status == 75 && $requeue == yes ]]; then
     if [[ $(newest) == "$before" && ${SLURM_RESTART_COUNT:-0} -gt 0 ]]; then

@@ -2,6 +2,7 @@
 # Trains DenseNet-201; common.sh says how, docs/slurm.md shows examples.
 #SBATCH --job-name=densenet201 --nodes=1 --exclusive --mem=0 --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
+asked=no; trap asked=yes USR1 # before anything that takes time; common.sh acts on it
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
 # sbatch runs a copy of this file elsewhere; Slurm remembers what it was submitted as.
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its first task has the array's id

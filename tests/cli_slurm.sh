@@ -22,7 +22,8 @@ esac
 EOF
 stand_in scontrol <<'EOF'
 case $* in
-"show job "*) echo "   Command=${submitted:-$repo/slurm/script.sh with an argument}"; echo "scontrol $*" >>"$calls" ;;
+"show job "*) echo "   Command=${submitted:-$repo/slurm/script.sh with an argument}"; echo "scontrol $*" >>"$calls"
+    [[ -z ${early:-} ]] || kill -USR1 $(ps -o ppid= $PPID) ;;
 "show hostnames "*) printf '%s\n' ${3} ;;
 "show config") echo "TaskPlugin              = ${task_plugin:-task/affinity}" ;;
 *) echo "scontrol $*" >>"$calls" ;;
@@ -152,6 +153,10 @@ not_called "without binding" 'cpu-bind'
 signalled USR1
 called "USR1" 'srun got USR1'
 called "USR1" 'scontrol requeue 7'
+
+early=yes submit densenet121 || fail "USR1 at the script's start: status $?" "$tmp/out"
+called "USR1 at the script's start" 'scontrol requeue 7'
+not_called "USR1 at the script's start" ntasks
 
 signalled USR1 signal_status=0
 called "USR1, but the run had ended" 'srun got USR1'

@@ -57,6 +57,10 @@ keep_virtual_ranks() {
     [[ -z $count ]] || kept=(--virtual-ranks "$count")
 }
 
+# A run writes the lock's file when it takes the folder. One that was refused did not, and the
+# checkpoints there are of another run at work.
+claim() { stat --format=%i:%z "$out/lock" 2>/dev/null || true; }
+
 # ---- a step: the program, started once ----
 
 # Sets `place`, the launcher's options for `hosts`, and `ranks`. Slurm may think that a step that
@@ -154,10 +158,11 @@ leave_out() {
     hosts=("${left[@]}")
 }
 
-# Whether another attempt makes sense after `status`; `before` is the newest checkpoint then, `had`
-# the number of hosts.
+# Whether another attempt makes sense after `status`; at the start `before` was the newest checkpoint,
+# `taken` the lock, `had` the number of hosts.
 may_pass() {
-    ((status == 76 || status >= 128 || ${#hosts[@]} < had)) || [[ $(newest) != "$before" ]]
+    ((status == 76 || status >= 128 || ${#hosts[@]} < had)) ||
+        [[ $(newest) != "$before" && $(claim) != "$taken" ]]
 }
 
 kept=()
@@ -166,6 +171,7 @@ failures=0
 while [[ $asked == no ]]; do
     find_place
     before=$(newest)
+    taken=$(claim)
     known=$(loss)
     say "$ranks ranks on ${hosts[*]}"
     run_step

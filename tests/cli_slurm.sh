@@ -33,8 +33,8 @@ stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no tim
 stand_in squeue <<<'echo 7.0; echo 7.batch'
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
-# error: status 1 after a checkpoint; saved: status 75 after one; early: a loss before metrics.jsonl
-# is written, which else has as many virtual ranks as are asked for by name, or ranks. Node `dead`
+# error: status 1 after a checkpoint; refused: the same, but the checkpoint is another run's; saved:
+# status 75 after one; early: a loss before metrics.jsonl is written, which else has as many virtual ranks as are asked for by name, or ranks. Node `dead`
 # does not answer.
 stand_in srun <<'EOF'
 if [[ ${*: -1} == true ]]; then
@@ -44,6 +44,7 @@ fi
 echo $$ >"$tmp/srun.pid"
 all=$* && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
+[[ ${course:-} == refused* ]] || echo "n1 $$" >"$out/lock"
 trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
 save() { touch "$out/checkpoint-1$RANDOM.h5"; }
 echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS fence=$SLURM_PMIX_FENCE" >>"$calls"
@@ -60,7 +61,7 @@ turn=${course[$(grep -c ^cpus= "$calls") - 1]:-0}
 case $turn in
 loss | early) exit 76 ;;
 hang) exec /bin/sleep 60 ;;
-error) save && exit 1 ;;
+error | refused) save && exit 1 ;;
 saved) save && exit 75 ;;
 *) exit "$turn" ;;
 esac
@@ -198,6 +199,7 @@ after "no loss is borne" 76 1 course='loss loss' DN_MAX_FAILURES=0
 after "an error at the start" 1 1 course='1 0'
 after "an error on the way" 0 2 course='error 0' DN_ARGS='--resume none'
 called "an error on the way" '[--resume][none][--virtual-ranks][4][--resume][auto]'
+after "another run at work in the folder" 1 1 course='refused 0'
 after "an error that stays" 1 2 course='error 1'
 after "saved at --time-limit" 0 1 course='saved'
 called "saved at --time-limit" 'scontrol requeue 7'

@@ -21,7 +21,7 @@ trap 'requeue=no; stop' TERM
 model=$1
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${DN_DATA:-data/cifar10}
-out=${DN_OUT:-runs/$model}
+out=${DN_OUT:-runs/$model${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}}
 read -ra further <<<"${DN_ARGS:-}"
 
 # The project's folder, what is installed, or a copy of this folder beside an installation.

@@ -127,6 +127,9 @@ submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 \
 called "overrides" '[--nodes=2][--ntasks=2]'
 called "overrides" 'cpus=1 threads=1'
 
+submit densenet121 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3 || fail "a task's folder" "$tmp/out"
+called "a task's folder" '[--out][runs/densenet121-3]'
+
 submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=3 || fail "--ntasks alone" "$tmp/out"
 called "--ntasks alone" '[--nodes=2][--ntasks=3]'
 called "--ntasks alone" '[ntasks-per-node not set]'

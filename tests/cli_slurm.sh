@@ -34,8 +34,8 @@ stand_in squeue <<<'echo 7.0; echo 7.batch'
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
 # error: status 1 after a checkpoint; refused: the same, but the checkpoint is another run's; saved:
-# status 75 after one; early: a loss before metrics.jsonl is written, which else has as many virtual ranks as are asked for by name, or ranks. Node `dead`
-# does not answer.
+# status 75 after one; early: a loss before metrics.jsonl is written, which else has as many virtual
+# ranks as are asked for by name, or ranks. Node `dead` does not answer.
 stand_in srun <<'EOF'
 if [[ ${*: -1} == true ]]; then
     [[ $* != *"--nodelist=${dead:-none}"* ]]

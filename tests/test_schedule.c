@@ -122,6 +122,14 @@ static void test_state(void **state)
         assert_true(dn_learning_rate(&resumed, 10 * epoch) == 0.1 * factors[epoch - 1]);
         rate = resumed;
     }
+    rate.state = (dn_schedule_state){.epochs = 3}; /* of another schedule before */
+    for (int epoch = 4; epoch <= 8; epoch++) {
+        assert_true(dn_learning_rate(&rate, 10 * epoch - 10) == 0.1);
+        dn_rate_observe(&rate, epoch, losses[epoch - 4], 0);
+    }
+    assert_true(dn_learning_rate(&rate, 80) == 0.1);
+    dn_rate_observe(&rate, 9, 3, 0);
+    assert_true(dn_learning_rate(&rate, 90) == 0.1 * 0.5);
     rate.schedule = dn_schedule_get(0); /* one without a state awaits nothing, and keeps nothing */
     rate.state = (dn_schedule_state){0};
     assert_false(dn_rate_awaits(&rate, 1));

@@ -82,10 +82,16 @@ static double one_cycle_rate(const dn_rate *r, int64_t step)
  * the cooldown, falls of the rate as a factor. */
 enum { BEST, BAD, COOLDOWN, FACTOR };
 
+/* Its first epoch may be a later one of the run, begun with another schedule. */
+static int is_told(const dn_rate *r)
+{
+    return r->state.value[FACTOR] > 0;
+}
+
 static double plateau_rate(const dn_rate *r, int64_t step)
 {
     (void)step;
-    return fmax(r->state.epochs > 0 ? r->base * r->state.value[FACTOR] : r->base, r->least);
+    return fmax(is_told(r) ? r->base * r->state.value[FACTOR] : r->base, r->least);
 }
 
 static void plateau_observe(dn_rate *r, double metric)
@@ -93,7 +99,7 @@ static void plateau_observe(dn_rate *r, double metric)
     const dn_schedule_settings *s = &r->settings;
     double *value = r->state.value;
     const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* of what is better */
-    const int is_first = r->state.epochs == 0;
+    const int is_first = !is_told(r);
     metric = isfinite(metric) ? metric : -sign * DBL_MAX; /* worse than any */
     const int is_better = sign * metric > sign * value[BEST] * (1 + sign * s->threshold);
     if (is_first || is_better)
@@ -102,7 +108,7 @@ static void plateau_observe(dn_rate *r, double metric)
     value[BAD] = is_first || is_better || value[COOLDOWN] > 0 ? 0 : value[BAD] + 1;
     value[COOLDOWN] = fmax(value[COOLDOWN] - 1, 0);
     if (value[BAD] > s->patience) {
-        value[FACTOR] *= s->gamma;
+        value[FACTOR] = fmax(value[FACTOR] * s->gamma, DBL_MIN);
         value[BAD] = 0;
         value[COOLDOWN] = s->cooldown;
     }

@@ -279,7 +279,7 @@ static void test_rescue(void **state)
     dn_net_view(net).parameters[0] += 1;
     memcpy(expected, dn_net_view(net).parameters, bytes);
     position.step = 2;
-    dn_saver_rescue(saver, &position);
+    dn_saver_rescue(saver, &position, 0);
     memset(dn_net_view(net).parameters, 3, bytes);
     position.step = 3;
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
@@ -292,15 +292,28 @@ static void test_rescue(void **state)
     assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
     assert_memory_equal(found.vectors, vectors.vectors, vectors.floats * sizeof(float));
 
-    dn_saver_rescue(saver, &position);
+    dn_saver_rescue(saver, &position, 0);
     position.step = 2;
     strcpy(position.path, path); /* the run went on from it */
-    dn_saver_rescue(saver, &position);
+    dn_saver_rescue(saver, &position, 0);
     assert_int_equal(wait(&ending), -1);
 
-    assert_int_equal(system("rm -r " RUN " && touch " RUN), 0);
+    memcpy(dn_net_view(net).parameters, expected, bytes);
     position.path[0] = '\0';
-    dn_saver_rescue(saver, &position); /* cannot, and says so */
+    position.step = 4;
+    dn_optimizer_swap_average(&vectors, net, 2);
+    dn_saver_rescue(saver, &position, 1);
+    dn_optimizer_swap_average(&vectors, net, 2);
+    assert_true(wait(&ending) > 0);
+    assert_int_equal(ending, 0);
+    strcpy(path, RUN "/checkpoint-00000004.h5");
+    assert_int_equal(trial_load(path, loaded, &found), DN_OK);
+    assert_memory_equal(dn_net_view(loaded).parameters, expected, bytes);
+    assert_memory_equal(found.vectors, vectors.vectors, vectors.floats * sizeof(float));
+
+    assert_int_equal(system("rm -r " RUN " && touch " RUN), 0);
+    position.step = 2;
+    dn_saver_rescue(saver, &position, 0); /* cannot, and says so */
     assert_true(wait(&ending) > 0 && WIFEXITED(ending));
     assert_int_equal(WEXITSTATUS(ending), 1);
     dn_saver_destroy(&saver);
@@ -362,7 +375,7 @@ static void test_not_finite(void **state)
         assert_int_equal(dn_saver_start(saver, &position), DN_EDIVERGED);
         assert_non_null(strstr(dn_message(), cases[i].name));
         assert_non_null(strstr(dn_message(), "became non-finite in an update; not saved"));
-        dn_saver_rescue(saver, &position);
+        dn_saver_rescue(saver, &position, 0);
         assert_true(wait(&ending) > 0 && WIFEXITED(ending) && WEXITSTATUS(ending) == 1);
         assert_int_equal(files_in(RUN), 1);
         *cases[i].number = before;

@@ -73,9 +73,10 @@ double dn_saver_longest(const dn_saver *saver);
 /* Has a child (dn_child_detach) save what net and optimizer hold now, and `state`, for a process
  * that may be killed any moment: unless that step is on the disk, written by this saver or as the
  * file state->path. The child says on standard error what it saved, or why not; it replaces and
- * deletes nothing newer. Waits while a thread builds a file. Another thread than the saver's may
- * call it; nobody may change the vectors meanwhile. */
-void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state);
+ * deletes nothing newer. `is_swapped`: the net has the averaged weights, and the optimizer the
+ * net's, which the child puts right. Waits while a thread builds a file. Another thread than the
+ * saver's may call it; nobody may change the vectors meanwhile. */
+void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
 /* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL. */
 void dn_saver_destroy(dn_saver **saver);

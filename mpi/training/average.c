@@ -1,4 +1,5 @@
 /* Averaged weights: their statistics, and their scores; see run.h. */
+#include <omp.h>
 #include <stdlib.h>
 
 #include "dn/loader.h"
@@ -10,25 +11,6 @@
 /* Of so many images at least do the statistics come, as thousands are enough (Wu and Johnson,
  * "Rethinking 'Batch' in BatchNorm", 2021), in at most so many batches. */
 enum { STATISTICS_IMAGES = 4096, STATISTICS_BATCHES = 128 };
-
-static void swap_floats(float *a, float *b, size_t count)
-{
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < count; i++) {
-        const float x = a[i];
-        a[i] = b[i];
-        b[i] = x;
-    }
-}
-
-/* The averages are the net's weights, and the other way round. */
-static void swap_weights(const dn_run *r)
-{
-    const dn_view net = dn_net_view(r->net);
-    float *const average = r->step.optimizer.average;
-    swap_floats(net.parameters, average, net.parameter_count);
-    swap_floats(net.running, average + net.parameter_count, net.running_count);
-}
 
 static int batches_of(const dn_run *r)
 {
@@ -93,21 +75,29 @@ static dn_status measure_statistics(const dn_run *r)
     for (size_t i = 0; i < width; i++)
         view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(sums + i, batches, (int)width) / batches);
+    dn_rescue_hold(r->step.settings.rescue);
     dn_net_set_running(r->net, view.leaf);
+    dn_rescue_release(r->step.settings.rescue, r->done);
 done:
     free(sums);
     return status;
 }
 
-dn_status dn_average_begin(dn_run *r)
+static void swap_weights(dn_run *r, int is_swapped)
 {
     dn_rescue_hold(r->step.settings.rescue);
-    swap_weights(r);
+    dn_optimizer_swap_average(&r->step.optimizer, r->net, omp_get_max_threads());
+    dn_rescue_swapped(r->step.settings.rescue, is_swapped);
+    dn_rescue_release(r->step.settings.rescue, r->done);
+}
+
+dn_status dn_average_begin(dn_run *r)
+{
+    swap_weights(r, 1);
     return measure_statistics(r);
 }
 
 void dn_average_end(dn_run *r)
 {
-    swap_weights(r);
-    dn_rescue_release(r->step.settings.rescue, r->done);
+    swap_weights(r, 0);
 }

@@ -20,6 +20,7 @@ struct dn_rescue {
     dn_saver *saver;
     dn_claim *claim;     /* under `changing` */
     dn_checkpoint state; /* under `changing` */
+    int is_swapped;      /* the same: dn_rescue_swapped */
 };
 
 static void *await_bell(void *user)
@@ -35,7 +36,7 @@ static void *await_bell(void *user)
         return NULL;
     pthread_mutex_lock(&r->changing);
     if (dn_claim_keep(r->claim, &is_anew) == DN_OK)
-        dn_saver_rescue(r->saver, &r->state);
+        dn_saver_rescue(r->saver, &r->state, r->is_swapped);
     else
         dn_warn("%s", dn_message());
     pthread_mutex_unlock(&r->changing);
@@ -93,6 +94,12 @@ void dn_rescue_release(dn_rescue *r, int64_t step)
         return;
     r->state.step = step;
     pthread_mutex_unlock(&r->changing);
+}
+
+void dn_rescue_swapped(dn_rescue *r, int is_swapped)
+{
+    if (r)
+        r->is_swapped = is_swapped;
 }
 
 void dn_rescue_observed(dn_rescue *r, const dn_schedule_state *schedule,

@@ -30,6 +30,9 @@ void dn_rescue_stop(dn_rescue **rescue);
 void dn_rescue_hold(dn_rescue *rescue);
 void dn_rescue_release(dn_rescue *rescue, int64_t step);
 
+/* Between these: the net has the averaged weights, 1, and the optimizer its own, or no more, 0. */
+void dn_rescue_swapped(dn_rescue *rescue, int is_swapped);
+
 /* The new state of the schedule and of what watches for the best epoch. */
 void dn_rescue_observed(dn_rescue *rescue, const dn_schedule_state *schedule,
                         const dn_monitor_state *monitor);

@@ -315,12 +315,15 @@ static void say_rescued(const char *line, int launcher)
         dprintf(launcher, "%s", line);
 }
 
-static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, const char *path,
-                                    int launcher)
+static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, int is_swapped,
+                                    const char *path, int launcher)
 {
     char line[PATH_MAX + 256];
+    dn_optimizer_state optimizer = *s->optimizer;
     alarm(CHILD_SECONDS);
     s->state = *state;
+    if (is_swapped)
+        dn_optimizer_swap_average(&optimizer, s->net, 1);
     const dn_status status = write_rescued(s, path);
     snprintf(line, sizeof line,
              "dn_dist: the running step may be cut off: the state after step %" PRId64
@@ -331,7 +334,7 @@ static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, con
     _exit(status != DN_OK);
 }
 
-void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state)
+void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state, int is_swapped)
 {
     char path[PATH_MAX], launcher[64];
     dn_checkpoint_path(path, sizeof path, s->folder, state->step);
@@ -341,7 +344,8 @@ void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state)
     pthread_mutex_lock(&s->library);
     const pid_t child = dn_child_detach();
     if (child == 0)
-        save_as_child(s, state, path, open(launcher, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
+        save_as_child(s, state, is_swapped, path,
+                      open(launcher, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
     pthread_mutex_unlock(&s->library);
     if (child < 0)
         dn_warn("the running step may be cut off, and no process can start that saves the state "

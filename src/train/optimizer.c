@@ -61,3 +61,20 @@ double dn_gradient_norm(const float *x, size_t count)
         sum += norm[part] * norm[part];
     return sqrt(sum);
 }
+
+static void swap(float *a, float *b, size_t count, int threads)
+{
+#pragma omp parallel for simd schedule(static) num_threads(threads)
+    for (size_t i = 0; i < count; i++) {
+        const float x = a[i];
+        a[i] = b[i];
+        b[i] = x;
+    }
+}
+
+void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_net *net, int threads)
+{
+    const dn_view view = dn_net_view(net);
+    swap(view.parameters, state->average, view.parameter_count, threads);
+    swap(view.running, state->average + view.parameter_count, view.running_count, threads);
+}

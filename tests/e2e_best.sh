@@ -88,9 +88,11 @@ small 3 early --early-stop 3 || fail "a longer patience" early.log
 
 # Another way from an earlier step: a best that is later is set aside.
 newest=$(find whole -name 'checkpoint-*.h5' | sort | head -n 1)
+echo '{}' >whole/evaluation.json
 small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$newest" | sed 's/^0*//; s/.h5//') + 1))" ||
     fail "another way" whole.log
 [[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
+[[ -e whole/old-1/evaluation.json && ! -e whole/evaluation.json ]] || fail "an evaluation of what was set aside" whole.log
 small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
 [[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: the best epoch is looked for anew" elsewhere.log ||
     fail "another folder: expected a best.h5 there" elsewhere.log

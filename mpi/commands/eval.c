@@ -12,6 +12,7 @@
 #include "commands/alike.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
+#include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/json.h"
 #include "report/page.h"

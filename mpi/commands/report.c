@@ -1,5 +1,6 @@
 /* `dn_dist report`: runs as one HTML page. */
 #include "commands/commands.h"
+#include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "report/page.h"
 

@@ -14,12 +14,8 @@
  * no run, and names the runs inside it; DN_EIO; DN_ECORRUPT names the line; DN_ENOMEM. */
 dn_status dn_report_load(json_t **run, const char *folder);
 
-/* What `dn_dist eval` writes in a run's folder: what it prints with --json, the class names, and
- * the worst samples. */
-#define DN_EVALUATION_NAME "evaluation.json"
-
-/* Writes the page of the array `runs`; each may have an "evaluation", as that file has it. DN_EIO,
- * DN_ENOMEM. */
+/* Writes the page of the array `runs`; each may have an "evaluation", as DN_EVALUATION_NAME has it.
+ * DN_EIO, DN_ENOMEM. */
 dn_status dn_report_write(const char *path, json_t *runs);
 
 #endif

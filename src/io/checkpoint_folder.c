@@ -122,6 +122,9 @@ dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
     if (step < 0)
         DN_TRY(move_events(folder, old));
+    DN_TRY(dn_join_path(name, folder, DN_EVALUATION_NAME));
+    if (old[0] != '\0' && access(name, F_OK) == 0) /* of what is moved, as likely as not */
+        DN_TRY(move_aside(folder, DN_EVALUATION_NAME, old));
     if (old[0] != '\0')
         dn_warn("%s: what an earlier run left there, %d checkpoints among it, is now in %s", folder,
                 count, old);

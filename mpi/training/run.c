@@ -219,7 +219,9 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
-static dn_status end_epoch(dn_run *r)
+/* `is_made_up`: an earlier start ended the epoch, and has its line, but was stopped as it was
+ * evaluated. */
+static dn_status end_epoch(dn_run *r, int is_made_up)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     const int is_due = is_evaluated(r, epoch);
@@ -238,6 +240,8 @@ static dn_status end_epoch(dn_run *r)
         else
             e.count = 0;
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
+        if (status == DN_STOPPED && is_made_up)
+            return DN_OK;
     }
     DN_TRY(common_hash(r, &hash));
     dn_failure_keep(&r->failure, dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
@@ -282,7 +286,7 @@ static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->settings.checkpoint_every;
     if (dn_run_awaits_evaluation(r)) {
-        DN_TRY(end_epoch(r));
+        DN_TRY(end_epoch(r, 1));
         DN_TRY(save(r));
     }
     dn_step_result result = {.preempted = agree_on_preemption(r)};
@@ -292,7 +296,7 @@ static dn_status run_steps(dn_run *r)
             return keep_failed(r, status, result.culprit);
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
-            DN_TRY(end_epoch(r));
+            DN_TRY(end_epoch(r, 0));
         if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
             DN_TRY(save(r));
         if (epoch_ends)

@@ -2,7 +2,7 @@
  * dn_dist over a network that loses the link between ranks 1 and 3 a moment after the start: what
  * they send each other goes nowhere. For e2e_faults.sh; overrides a function of MPI's.
  */
-#include <mpi.h>
+#include "job/comm.h"
 
 enum { ONE_END = 1, OTHER_END = 3, SENT_BEFORE = 200 }; /* messages */
 

@@ -301,9 +301,9 @@ static void test_rescue(void **state)
     memcpy(dn_net_view(net).parameters, expected, bytes);
     position.path[0] = '\0';
     position.step = 4;
-    dn_optimizer_swap_average(&vectors, net, 2);
+    dn_optimizer_swap_average(&vectors, net, 1);
     dn_saver_rescue(saver, &position, 1);
-    dn_optimizer_swap_average(&vectors, net, 2);
+    dn_optimizer_swap_average(&vectors, net, 1);
     assert_true(wait(&ending) > 0);
     assert_int_equal(ending, 0);
     strcpy(path, RUN "/checkpoint-00000004.h5");

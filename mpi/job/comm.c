@@ -27,7 +27,7 @@
 
 enum {
     MESSAGE_BYTES = 1024,
-    BROADCAST_BYTES = 1 << 20 /* at a time, so that a slow network is seen to move */
+    PIECE_BYTES = 1 << 20 /* at a time, so that a slow network is seen to move */
 };
 
 void dn_own_host(char host[DN_HOST_BYTES])
@@ -168,8 +168,8 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
 
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
 {
-    for (size_t begin = 0; begin < bytes; begin += BROADCAST_BYTES) {
-        const size_t part = bytes - begin < BROADCAST_BYTES ? bytes - begin : BROADCAST_BYTES;
+    for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
+        const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
         DN_COLLECTIVE(comm,
                       MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, root, comm->world));
     }
@@ -177,7 +177,12 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
 
 void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
 {
-    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_UINT64_T, MPI_BOR, comm->world));
+    const int most = PIECE_BYTES / (int)sizeof *x;
+    for (int begin = 0; begin < count; begin += most) {
+        const int part = count - begin < most ? count - begin : most;
+        DN_COLLECTIVE(
+            comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, part, MPI_UINT64_T, MPI_BOR, comm->world));
+    }
 }
 
 /* Makes the nameless file; only memory that this process may have now is promised. */

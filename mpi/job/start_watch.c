@@ -52,12 +52,11 @@ static void *wait_for_start(void *start_watch)
     struct pollfd ended_or_bell[] = {{.fd = watch->has_ended, .events = POLLIN},
                                      {.fd = dn_preempt_bell(), .events = POLLIN}};
     const int limit = watch->seconds > 0 ? (int)(1000 * watch->seconds) : -1;
-    if (poll(ended_or_bell, 2, limit) > 0) {
-        if (poll(ended_or_bell, 1, REQUESTED) == 0)
-            end_on_request(watch);
-    } else if (poll(ended_or_bell, 1, later) == 0) {
+    const int found = poll(ended_or_bell, 2, limit);
+    if (found > 0 && poll(ended_or_bell, 1, REQUESTED) == 0)
+        end_on_request(watch);
+    if (found == 0 && poll(ended_or_bell, 1, later) == 0)
         end_as_lost(watch);
-    }
     return NULL;
 }
 

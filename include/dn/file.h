@@ -51,6 +51,10 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
  * files of the kind do: no output replaces records, a checkpoint or a photograph by a slip. */
 dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, const char *start);
 
+/* 1 where `path` is still the open file, which may have been deleted, moved or replaced; errno =
+ * ENOENT where nothing stands there. */
+int dn_file_is_at(int file, const char *path);
+
 /* Gives what is on the disk as `old` the name `path`, which is then on the disk, too, in place of a
  * file of that name. DN_EIO. */
 dn_status dn_file_rename(const char *old, const char *path);

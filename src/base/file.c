@@ -202,6 +202,14 @@ dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, con
     return DN_OK;
 }
 
+int dn_file_is_at(int file, const char *path)
+{
+    struct stat own, there;
+    errno = 0;
+    return stat(path, &there) == 0 && fstat(file, &own) == 0 && own.st_dev == there.st_dev &&
+           own.st_ino == there.st_ino;
+}
+
 dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size)
 {
     for (const char *at = bytes; size > 0;) {

@@ -153,26 +153,15 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     return DN_OK;
 }
 
-/* Whether `path` is the lock's file. Where that cannot be seen, writing there will tell. */
-static int is_same_file(int file, const char *path, int *is_there)
-{
-    struct stat own, there;
-    *is_there = stat(path, &there) == 0;
-    if (!*is_there)
-        return errno != ENOENT;
-    return fstat(file, &own) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino;
-}
-
 dn_status dn_claim_keep(dn_claim *claim, int *is_anew)
 {
     char path[PATH_MAX];
-    int is_there;
     dn_claim anew = {.folder = ""};
     *is_anew = 0;
     DN_TRY(dn_join_path(path, claim->folder, DN_LOCK_NAME));
-    if (is_same_file(claim->file, path, &is_there))
-        return DN_OK;
-    DN_CHECK(!is_there, DN_EINVAL,
+    if (dn_file_is_at(claim->file, path) || (errno && errno != ENOENT))
+        return DN_OK; /* where it cannot be seen, writing there will tell */
+    DN_CHECK(errno == ENOENT, DN_EINVAL,
              "%s: found another run's lock, expected this run's: the folder was deleted or moved "
              "away, and that run began in its place; nothing more is saved there",
              claim->folder);

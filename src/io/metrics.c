@@ -431,13 +431,11 @@ static dn_status write_again(const dn_metrics *m, size_t size)
 
 dn_status dn_metrics_keep(dn_metrics *m)
 {
-    struct stat own, there;
-    if (!m)
+    struct stat own;
+    if (!m || dn_file_is_at(fileno(m->file), m->path))
         return DN_OK;
     if (fstat(fileno(m->file), &own) != 0)
         return metrics_failure(m);
-    if (stat(m->path, &there) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino)
-        return DN_OK;
     DN_TRY(write_again(m, (size_t)own.st_size));
     FILE *const file = fopen(m->path, "a+e");
     if (!file)

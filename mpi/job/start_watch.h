@@ -16,9 +16,9 @@ typedef struct dn_start_watch {
     pthread_t thread;
 } dn_start_watch;
 
-/* Starts a thread that ends the process, one rank with a line, unless dn_start_watch_end is called
- * in time: with DN_EXIT_LOST, or some seconds after an urgent signal (preempt.h), with
- * DN_EXIT_AGAIN. Not collective. */
+/* Starts a thread that ends the process with a line, unless dn_start_watch_end is called in time:
+ * with DN_EXIT_LOST, where the first rank's line does for all, or some seconds after an urgent
+ * signal (preempt.h), with DN_EXIT_AGAIN. Not collective. */
 void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double seconds);
 void dn_start_watch_end(dn_start_watch *watch);
 

@@ -262,7 +262,8 @@ const dn_option dn_option_table[] = {
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
-     "a rank silent for so long is lost and ends the job; 0: wait for ever"},
+     "a rank silent for so long is lost and ends the job, as does a wait of all ranks, or a start "
+     "of five times that; 0: wait for ever"},
     {"help", "Machine", ALL | ALONE, REQUEST(help), "0", DN_FREE, "this text"},
     {"version", "Machine", ALL | ALONE, REQUEST(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},

@@ -267,7 +267,8 @@ static void test_rescue(void **state)
     dn_net *net = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_checkpoint position = trial_state(net, 1);
     dn_optimizer_state vectors = trial_vectors(net, "sgd", 1), found = trial_vectors(net, "sgd", 7);
-    const size_t bytes = dn_net_view(net).parameter_count * sizeof(float);
+    const dn_view view = dn_net_view(net);
+    const size_t bytes = view.parameter_count * sizeof(float);
     float *expected = malloc(bytes);
     int ending;
     assert_non_null(expected);
@@ -276,11 +277,11 @@ static void test_rescue(void **state)
 #ifdef __SANITIZE_ADDRESS__ /* whose allocator a child finds locked where a thread was in it */
     assert_int_equal(dn_saver_wait(saver), DN_OK);
 #endif
-    dn_net_view(net).parameters[0] += 1;
-    memcpy(expected, dn_net_view(net).parameters, bytes);
+    view.parameters[0] += 1;
+    memcpy(expected, view.parameters, bytes);
     position.step = 2;
     dn_saver_rescue(saver, &position, 0);
-    memset(dn_net_view(net).parameters, 3, bytes);
+    memset(view.parameters, 3, bytes);
     position.step = 3;
     assert_int_equal(dn_saver_start(saver, &position), DN_OK);
     assert_int_equal(dn_saver_wait(saver), DN_OK);
@@ -298,12 +299,12 @@ static void test_rescue(void **state)
     dn_saver_rescue(saver, &position, 0);
     assert_int_equal(wait(&ending), -1);
 
-    memcpy(dn_net_view(net).parameters, expected, bytes);
+    memcpy(view.parameters, expected, bytes);
     position.path[0] = '\0';
     position.step = 4;
-    dn_optimizer_swap_average(&vectors, net, 1);
+    dn_optimizer_swap_average(&vectors, &view, 1);
     dn_saver_rescue(saver, &position, 1);
-    dn_optimizer_swap_average(&vectors, net, 1);
+    dn_optimizer_swap_average(&vectors, &view, 1);
     assert_true(wait(&ending) > 0);
     assert_int_equal(ending, 0);
     strcpy(path, RUN "/checkpoint-00000004.h5");

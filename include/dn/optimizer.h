@@ -99,7 +99,7 @@ dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimize
 void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay);
 
 /* The averages become the net's weights, and the other way round, with so many threads. */
-void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_net *net, int threads);
+void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_view *net, int threads);
 
 /* Accepts a zeroed state. */
 void dn_optimizer_state_destroy(dn_optimizer_state *state);

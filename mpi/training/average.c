@@ -85,8 +85,9 @@ done:
 
 static void swap_weights(dn_run *r, int is_swapped)
 {
+    const dn_view net = dn_net_view(r->net);
     dn_rescue_hold(r->step.settings.rescue);
-    dn_optimizer_swap_average(&r->step.optimizer, r->net, omp_get_max_threads());
+    dn_optimizer_swap_average(&r->step.optimizer, &net, omp_get_max_threads());
     dn_rescue_swapped(r->step.settings.rescue, is_swapped);
     dn_rescue_release(r->step.settings.rescue, r->done);
 }

@@ -319,11 +319,12 @@ static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, int
                                     const char *path, int launcher)
 {
     char line[PATH_MAX + 256];
+    const dn_view net = dn_net_view(s->net);
     dn_optimizer_state optimizer = *s->optimizer;
     alarm(CHILD_SECONDS);
     s->state = *state;
     if (is_swapped)
-        dn_optimizer_swap_average(&optimizer, s->net, 1);
+        dn_optimizer_swap_average(&optimizer, &net, 1);
     const dn_status status = write_rescued(s, path);
     snprintf(line, sizeof line,
              "dn_dist: the running step may be cut off: the state after step %" PRId64

@@ -72,9 +72,8 @@ static void swap(float *a, float *b, size_t count, int threads)
     }
 }
 
-void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_net *net, int threads)
+void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_view *net, int threads)
 {
-    const dn_view view = dn_net_view(net);
-    swap(view.parameters, state->average, view.parameter_count, threads);
-    swap(view.running, state->average + view.parameter_count, view.running_count, threads);
+    swap(net->parameters, state->average, net->parameter_count, threads);
+    swap(net->running, state->average + net->parameter_count, net->running_count, threads);
 }

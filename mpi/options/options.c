@@ -105,12 +105,17 @@ static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_
     return DN_OK;
 }
 
+static int is_recorded(const dn_option *o)
+{
+    return o->tag == DN_DECIDES || o->tag == DN_FIXED;
+}
+
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
 {
     char value[DN_PATH_SIZE];
     size_t used = (size_t)snprintf(text, size, "[train]\n"), line;
     for (const dn_option *o = dn_option_table; o->name && used < size; o++) {
-        if (o->tag == DN_FREE)
+        if (!is_recorded(o))
             continue;
         dn_option_text(o, options, value, sizeof value);
         line = (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
@@ -148,7 +153,7 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (o->tag == DN_FREE || !(saved.given & given_bit(o)))
+        if (!is_recorded(o) || !(saved.given & given_bit(o)))
             continue;
         if (!(options->given & given_bit(o)))
             memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
@@ -285,24 +290,12 @@ void dn_options_help(FILE *file, const dn_command *command)
             "     transition-dropout=0\n");
 }
 
-/* How ranks may differ, and come to the same result all the same. Of --data what it holds is
- * compared, of --config and --recipe what they say; kernels are compared with the net. */
-static int may_differ(const dn_option *o)
-{
-    static const char *const names[] = {"comm-thread", "config", "data",  "io-threads", "isa",
-                                        "pin",         "recipe", "stage", "threads"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(o->name, names[i]) == 0)
-            return 1;
-    return 0;
-}
-
 /* An option that was not given may be another's, a checkpoint's, later. */
 void dn_options_print(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (!(o->takers & (int)options->command) || may_differ(o))
+        if (!(o->takers & (int)options->command) || o->tag == DN_LOCAL)
             continue;
         dn_option_text(o, options, value, sizeof value);
         fprintf(file, "--%s %s%s\n", o->name, value,

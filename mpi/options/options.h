@@ -152,8 +152,11 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
 /* ---- the table ---- */
 
-/* How an option bears on a checkpoint: its row's tag. */
+/* How an option bears on ranks and a checkpoint: its row's tag. All but the first kind are the same
+ * on all ranks. */
 typedef enum dn_bearing {
+    DN_LOCAL,   /* not on the weights, and ranks may differ; of --data what it holds is compared, of
+                   --config and --recipe what they say, kernels are compared with the net */
     DN_FREE,    /* not on the weights: not recorded */
     DN_DECIDES, /* on the weights: recorded, may be changed when a run resumes */
     DN_FIXED    /* on the net or the position in the data: recorded, may not be changed */

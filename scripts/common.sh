@@ -15,8 +15,8 @@ test_packages=(python3-numpy python3-scipy python3-h5py python3-pil python3-torc
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
-# install PACKAGE...: asks apt for those that are missing, and only if some are.
-install() {
+# packages NAME...: asks apt for those that are missing, and only if some are.
+packages() {
     if [[ ! -r /etc/debian_version ]]; then
         echo "expected Debian or Ubuntu; install what these packages of Debian hold, then build" \
             "with cmake as in CONTRIBUTING.md: $*" >&2

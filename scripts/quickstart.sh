@@ -8,7 +8,7 @@ out=runs/fashion-mnist-tiny
 threads=$(($(nproc) > 1 ? $(nproc) / 2 : 1))
 mpirun=(mpirun --oversubscribe --bind-to none -np 2)
 
-install "${build_packages[@]}"
+packages "${build_packages[@]}"
 
 say "Building into build/"
 build build -DCMAKE_BUILD_TYPE=Release

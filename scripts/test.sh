@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and runs every test: scripts/test.sh [CMAKE-OPTION...].
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-install "${build_packages[@]}" "${test_packages[@]}"
+packages "${build_packages[@]}" "${test_packages[@]}"
 build build -DCMAKE_BUILD_TYPE=Release "$@"
 mpi_settings
 status=0

@@ -337,7 +337,7 @@ def forged(path, out, forge):
 
 def older(path, out):
     def forge(file):
-        del file["data_set"], file.attrs["data_folder"]
+        del file["data_set"], file.attrs["data_folder"], file.attrs["kernels"]
     forged(path, out, forge)
 
 

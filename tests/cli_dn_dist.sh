@@ -294,6 +294,33 @@ if DN_ISA=avx512_bf16 has_kernels; then
     unlike "products in bf16" "found kernels avx512_bf16, expected those of rank 0 .*, avx512, or" \
         "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
 fi
+
+# goes_on ISA STEPS OPTION...: a run on 2 ranks, of which the next begins where it ended.
+goes_on() {
+    on_ranks 2 "$dn_dist" train "${small[@]}" --eval-every 0 --out "$tmp/kernels" --isa "$1" --max-steps "$2" \
+        "${@:3}" >"$tmp/output" 2>"$tmp/error" || fail "going on with kernels $1" "$tmp/error"
+    warned=$(grep "was trained with kernels" "$tmp/error") || warned=
+}
+if DN_ISA=avx2 has_kernels; then
+    goes_on generic 1
+    goes_on avx2 2
+    [[ $warned == "warning: $tmp/kernels/checkpoint-00000001.h5 was trained with kernels generic, the run goes on \
+with vectors: its weights will not be those of a run left alone; --isa generic keeps them" ]] ||
+        fail "other kernels: found '$warned', expected a warning" "$tmp/error"
+    goes_on avx2 3
+    [[ -z $warned ]] || fail "the same kernels: found '$warned'"
+fi
+if DN_ISA=avx512 has_kernels; then
+    goes_on avx512 4
+    [[ -z $warned ]] || fail "kernels of the same bits: found '$warned'"
+fi
+if DN_ISA=avx512_bf16 has_kernels; then
+    goes_on avx512_bf16 5 --dtype bf16
+    [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
+    goes_on avx512 6 --dtype bf16
+    [[ $warned == *" kernels avx512_bf16, the run goes on with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
+        fail "products in bf16: found '$warned', expected a warning" "$tmp/error"
+fi
 DN_ISA=nonsense refused "kernels that are none" '^dn_dist: isa .or DN_ISA.: found nonsense' "${alike[@]:1}"
 
 # --- checkpoints --------------------------------------------------------------------------------

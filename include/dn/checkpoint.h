@@ -27,6 +27,8 @@ typedef struct dn_checkpoint {
     char data[256];      /* what tells the data set from others; empty where it is not known */
     char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
     char config[8192];     /* INI text of the options that decide the result */
+    char kernels[32];      /* "generic", "vectors" or a bf16 product's: the class of bits that they
+                              come to; empty where it is not known */
     char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
     dn_monitor_state monitor; /* of the best epoch; told of -1 epochs where the file has none */

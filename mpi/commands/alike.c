@@ -87,3 +87,28 @@ dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype)
                     products->name, comm->host[0], first.name, dn_kernels_get(common - 1)->name);
     return dn_comm_agree(comm, status);
 }
+
+/* The --isa of this host whose kernels are of the class, or NULL. */
+static const char *isa_of(const char *class, int dtype)
+{
+    const dn_kernels *kernels;
+    const char *isa = NULL;
+    for (int i = 0; (kernels = dn_kernels_get(i)) != NULL; i++)
+        if (strcmp(class_of(kernels, &kernels->products[dtype]), class) == 0)
+            isa = kernels->products[dtype].name;
+    return isa;
+}
+
+void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype)
+{
+    const dn_kernels *const kernels = dn_net_view(net).kernels;
+    const char *const class = class_of(kernels, &kernels->products[dtype]);
+    const char *const isa = isa_of(state->kernels, dtype);
+    if (state->kernels[0] != '\0' && strcmp(state->kernels, class) != 0)
+        dn_warn("%s was trained with kernels %s, the run goes on with %s: its weights will not be "
+                "those of a run left alone; %s%s%s",
+                state->path, state->kernels, class,
+                isa ? "--isa " : "this host has no such kernels", isa ? isa : "",
+                isa ? " keeps them" : "");
+    snprintf(state->kernels, sizeof state->kernels, "%s", class);
+}

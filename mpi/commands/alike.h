@@ -6,6 +6,7 @@
 #ifndef DN_COMMAND_ALIKE_H
 #define DN_COMMAND_ALIKE_H
 
+#include "dn/checkpoint.h"
 #include "dn/net.h"
 #include "job/comm.h"
 #include "options/options.h"
@@ -19,5 +20,10 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
 /* DN_EINVAL on all ranks where the nets' kernels come to other bits on one than on rank 0, with the
  * --isa that cures it. Collective. */
 dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype);
+
+/* state->kernels = the class of bits that the net's kernels come to, for the next checkpoints.
+ * Warns where those of the checkpoint that `state` is of, if it tells them, came to others, with
+ * the --isa that keeps them. */
+void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype);
 
 #endif

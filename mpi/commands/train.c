@@ -386,6 +386,9 @@ static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
                 r.done == r.last ? "" : "s");
         goto done;
     }
+    if (before.dtype != options->dtype) /* of which there is word already */
+        r.state.kernels[0] = '\0';
+    dn_note_kernels(&r.state, r.net, options->dtype);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options, *limit) : DN_OK));
     forget_best(&r);

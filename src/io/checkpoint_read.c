@@ -128,6 +128,7 @@ static dn_status read_state(void *user)
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
     DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
     DN_TRY(get_newer_text(f, file, "data_folder", state->folder, sizeof state->folder));
+    DN_TRY(get_newer_text(f, file, "kernels", state->kernels, sizeof state->kernels));
     strcpy(f->optimizer, "sgd");
     DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
     DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
@@ -304,6 +305,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     END_TEXT(f->state.data);
     END_TEXT(f->state.folder);
     END_TEXT(f->state.config);
+    END_TEXT(f->state.kernels);
     END_TEXT(f->state.schedule);
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);

@@ -107,6 +107,7 @@ static int write_state(const dn_saver *s, hid_t file)
                    dn_hdf5_put_text(file, "data", state->data) &&
                    dn_hdf5_put_text(file, "data_folder", state->folder) &&
                    write_data_set(state, file) &&
+                   dn_hdf5_put_text(file, "kernels", state->kernels) &&
                    dn_hdf5_put_text(file, "optimizer", s->optimizer->optimizer->name) &&
                    dn_hdf5_put_text(file, "schedule", state->schedule);
     H5Tclose(text);

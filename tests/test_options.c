@@ -503,6 +503,24 @@ static void test_milestones(void **state)
     assert_int_equal(dn_options_rate(&options, 1, 100, &rate), DN_EINVAL);
 }
 
+/* A schedule does not fall to more than it begins with. */
+static void test_least_rate(void **state)
+{
+    (void)state;
+    static const char *const takers[] = {"cosine", "polynomial", "plateau"};
+    dn_rate rate;
+    for (int i = 0; i < 3; i++) {
+        PARSE_WELL("train", "--schedule", takers[i], "--optimizer", "adam", "--lr-min", "0.0011");
+        assert_int_equal(dn_options_rate(&options, 8, 100, &rate), DN_EINVAL);
+        assert_non_null(
+            strstr(dn_message(), "--lr-min: found 0.0011, expected at most --lr, 0.001"));
+        PARSE_WELL("train", "--schedule", takers[i], "--optimizer", "adam", "--lr-min", "0.001");
+        assert_true(rate_on(8).least == rate_on(8).base);
+    }
+    PARSE_WELL("train", "--schedule", "step", "--lr-min", "1");
+    assert_true(rate_on(1).least > rate_on(1).base);
+}
+
 /* What the user does not say is the optimizer's; what he says is his. */
 static void test_balanced(void **state)
 {
@@ -558,21 +576,14 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_print),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_truth),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones),
-        cmocka_unit_test(test_balanced),
-        cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_print),      cmocka_unit_test(test_words),
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),     cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_hints),      cmocka_unit_test(test_truth),
+        cmocka_unit_test(test_config),     cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones), cmocka_unit_test(test_least_rate),
+        cmocka_unit_test(test_balanced),   cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

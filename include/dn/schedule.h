@@ -36,7 +36,7 @@ typedef struct dn_rate {
     const dn_schedule *schedule;
     dn_schedule_settings settings;
     double base;             /* the rate after the warm-up */
-    double least;            /* what cosine, polynomial and plateau fall to */
+    double least;            /* what schedules that take it fall to, <= base */
     int64_t steps_per_epoch; /* >= 1 */
     int64_t epochs;          /* of the whole run, >= 1 */
     double warmup_epochs;    /* 0: none */
@@ -51,6 +51,7 @@ struct dn_schedule {
      * one. */
     void (*observe)(dn_rate *rate, double metric);
     int takes_milestones; /* it needs at least one */
+    int takes_least;      /* it falls to dn_rate.least */
 };
 
 /* Row `index` of the table and its name, NULL past the end. */

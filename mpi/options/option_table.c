@@ -122,7 +122,7 @@ const dn_option dn_option_table[] = {
     {"lr-scaling", "Optimisation", TRAIN | INFO, CHOICE(lr_scaling, "none", "linear", "sqrt"),
      "linear", DN_DECIDES, "linear: lr x global batch / 64; sqrt: lr x the root of that"},
     {"lr-min", "Optimisation", TRAIN | INFO, REAL(lr_min, 0, 1000, "X"), "0", DN_DECIDES,
-     "what cosine, polynomial and plateau fall to; scaled as lr"},
+     "what cosine, polynomial and plateau fall to, at most lr; scaled as lr"},
     {"schedule", "Optimisation", TRAIN | INFO, CHOICE_OF(schedule, dn_schedule_name), "step",
      DN_DECIDES, "of the learning rate, over --epochs"},
     {"gamma", "Optimisation", TRAIN | INFO, REAL(falls.gamma, 1e-6, 1, "X"), "0.1", DN_DECIDES,

@@ -118,14 +118,14 @@ static void plateau_observe(dn_rate *r, double metric)
 static const dn_schedule schedules[] = {
     {.name = "step", .rate = step_rate},
     /* Half a cosine (Loshchilov and Hutter, ICLR 2017). */
-    {.name = "cosine", .rate = cosine_rate},
+    {.name = "cosine", .rate = cosine_rate, .takes_least = 1},
     {.name = "constant", .rate = constant_rate},
     {.name = "multi-step", .rate = multi_step_rate, .takes_milestones = 1},
-    {.name = "polynomial", .rate = polynomial_rate},
+    {.name = "polynomial", .rate = polynomial_rate, .takes_least = 1},
     /* Smith and Topin, "Super-Convergence", 2018. */
     {.name = "one-cycle", .rate = one_cycle_rate},
     /* PyTorch's ReduceLROnPlateau. */
-    {.name = "plateau", .rate = plateau_rate, .observe = plateau_observe},
+    {.name = "plateau", .rate = plateau_rate, .observe = plateau_observe, .takes_least = 1},
 };
 
 const dn_schedule *dn_schedule_get(int index)

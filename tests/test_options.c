@@ -434,6 +434,9 @@ static void test_resume(void **state)
     PARSE_WELL("train", "--virtual-ranks=8", "--epochs", "9");
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
     assert_true(options.epochs == 9 && options.lr == 0.3);
+    PARSE_WELL("train", "--init", "xavier"); /* that the run began with another stays true */
+    assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
+    assert_int_equal(options.init, DN_INIT_KAIMING);
     PARSE_WELL("train", "--virtual-ranks=4");
     expect_failure(dn_options_resume_from_ini(&options, text),
                    "--virtual-ranks: found 4, expected 8 as in the checkpoint (or another --out, "

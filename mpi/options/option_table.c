@@ -71,7 +71,7 @@ const dn_option dn_option_table[] = {
      "that a pooled feature is, before the classifier"},
     {"sync-bn", "Model", TRAIN | BENCH, SWITCH(sync_bn), "0", DN_DECIDES,
      "batch statistics of the global batch, not of each virtual rank"},
-    {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_DECIDES,
+    {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_BEGINS,
      "initial weights"},
     {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
      "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "

@@ -141,7 +141,12 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
         o->tag != DN_FIXED, DN_EINVAL,
         "--%s: found %s, expected %s as in the checkpoint (or another --out, or --resume none)",
         o->name, ours, theirs);
-    dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
+    if (o->tag == DN_BEGINS)
+        dn_warn("--%s %s: not read, as the run goes on from a checkpoint that began with %s "
+                "(--resume none starts anew)",
+                o->name, ours, theirs);
+    else
+        dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
     return DN_OK;
 }
 
@@ -155,10 +160,11 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
     for (const dn_option *o = dn_option_table; o->name; o++) {
         if (!is_recorded(o) || !(saved.given & given_bit(o)))
             continue;
-        if (!(options->given & given_bit(o)))
-            memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
-        else if (options->command == DN_COMMAND_TRAIN)
+        const int is_given = (options->given & given_bit(o)) != 0;
+        if (is_given && options->command == DN_COMMAND_TRAIN)
             DN_TRY(reconcile(options, &saved, o));
+        if (!is_given || o->tag == DN_BEGINS)
+            memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
     }
     *options = merged;
     return DN_OK;

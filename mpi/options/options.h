@@ -146,8 +146,9 @@ int dn_options_given(const dn_options *options, const char *name);
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
 
 /* Takes from a checkpoint's text what the user did not give. Where the user gave another value, it
- * holds: for a training run with a warning, but with DN_EINVAL naming both values where the net or
- * the position in the data would not fit. On failure the options are as they were. */
+ * holds: for a training run with a warning, which also says of what only begins a run that it does
+ * not, but with DN_EINVAL naming both values where the net or the position in the data would not
+ * fit. On failure the options are as they were. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
 /* ---- the table ---- */
@@ -159,6 +160,7 @@ typedef enum dn_bearing {
                    --config and --recipe what they say, kernels are compared with the net */
     DN_FREE,    /* not on the weights: not recorded */
     DN_DECIDES, /* on the weights: recorded, may be changed when a run resumes */
+    DN_BEGINS,  /* on the weights that a run begins with: recorded, not read when it resumes */
     DN_FIXED    /* on the net or the position in the data: recorded, may not be changed */
 } dn_bearing;
 

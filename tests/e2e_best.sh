@@ -25,9 +25,9 @@ small() {
         --out "$out" --batch-size 4 --virtual-ranks 4 "$@" >>"$out.log" 2>&1
 }
 
-# scores OUT: the epochs' lines without times, and without what is only of this process's steps.
+# scores OUT: the epochs' lines without what is only of this process's steps.
 scores() {
-    sed -nE '/"epoch", /{s/"(images_per_s|seconds|data_wait|sum_wait|late_rank|late_wait|train_[a-z0-9]+)": [^,]*, //g;p}' "$1/metrics.jsonl"
+    sed -nE '/"epoch", /{s/"(images_per_s|seconds|data_wait|sum_wait|late_rank|late_wait)": [^,]*, //g;p}' "$1/metrics.jsonl"
 }
 
 options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)

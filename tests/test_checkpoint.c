@@ -66,6 +66,7 @@ static void test_position(void **state)
     dn_checkpoint saved = trial_state(net, 42);
     strcpy(saved.schedule, "plateau");
     strcpy(saved.kernels, "vectors");
+    saved.scores = (dn_epoch_scores){7, 1 / 3.0, 99};
     for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
         ((double *)&saved.schedule_state)[i] = 1 / (i + 3.0);
     assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
@@ -75,6 +76,7 @@ static void test_position(void **state)
     assert_string_equal(found.data, saved.data);
     assert_string_equal(found.schedule, "plateau");
     assert_string_equal(found.kernels, "vectors");
+    assert_memory_equal(&found.scores, &saved.scores, sizeof found.scores);
     assert_memory_equal(&found.schedule_state, &saved.schedule_state, sizeof found.schedule_state);
     dn_net_destroy(&net);
 }
@@ -100,13 +102,15 @@ static void test_first_files(void **state)
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     assert_true(H5Adelete(file, "optimizer") >= 0 && H5Adelete(file, "schedule") >= 0 &&
                 H5Adelete(file, "data") >= 0 && H5Adelete(file, "kernels") >= 0);
-    assert_true(H5Ldelete(file, "schedule_state", H5P_DEFAULT) >= 0);
+    assert_true(H5Ldelete(file, "schedule_state", H5P_DEFAULT) >= 0 &&
+                H5Ldelete(file, "epoch_scores", H5P_DEFAULT) >= 0);
     H5Fclose(file);
     trial_seal(path);
     trial_load_expect(path, SMALL, DN_OK, NULL);
     const dn_checkpoint found = trial_newest(RUN);
     assert_int_equal(found.step, 42);
     assert_true(found.data[0] == '\0' && found.schedule[0] == '\0' && found.kernels[0] == '\0');
+    assert_true(found.scores.steps == 0);
     dn_net *net = trial_net(SMALL, 4);
     dn_optimizer_state vectors = trial_vectors(net, "adam", 1);
     assert_int_equal(trial_load(path, net, &vectors), DN_EINVAL);

@@ -244,6 +244,13 @@ static void schedule_nan(hid_t file)
     put_attribute(file, "schedule", dn_hdf5_text_type(5), "step");
 }
 
+static void scores_infinite(hid_t file)
+{
+    double values[DN_EPOCH_DOUBLES] = {1, (double)INFINITY};
+    const hid_t set = H5Dopen2(file, "epoch_scores", H5P_DEFAULT);
+    assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+}
+
 static void hash_missing(hid_t file)
 {
     assert_true(H5Adelete(file, "weights_hash") >= 0);
@@ -275,6 +282,7 @@ static void test_forged(void **state)
         {config_unended, "config: found no zero byte"},
         {config_long, "config: found another type"},
         {schedule_nan, "schedule_state: found nan"},
+        {scores_infinite, "epoch_scores: found inf"},
         {hash_missing, "attribute weights_hash is missing"},
     };
     char path[128];

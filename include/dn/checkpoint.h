@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdint.h>
 
+#include "dn/metrics.h"
 #include "dn/monitor.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
@@ -31,6 +32,7 @@ typedef struct dn_checkpoint {
                               come to; empty where it is not known */
     char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
+    dn_epoch_scores scores;   /* of the steps since the last epoch's end; of none: not known */
     dn_monitor_state monitor; /* of the best epoch; told of -1 epochs where the file has none */
     int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
     /* The data set's dataset.json, for the writer; not owned. NULL: none, and after reading, where

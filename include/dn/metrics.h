@@ -14,8 +14,9 @@
  * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
  * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
  * steps from 1 over the whole run; top1 and top5 are percent; losses are means over images; an
- * interval's values are of its own images, an epoch's of those seen in this process. `seconds` is
- * the time of the interval, of the epoch's training without evaluation, and of this process;
+ * interval's values are of its own images, an epoch's of all of its images, but where
+ * dn_metrics_settings.scores lack, of those seen in this process. `seconds` is the time of the
+ * interval, of the epoch's training in this process without evaluation, and of this process;
  * `data_wait` is the part of it in which the steps waited for images, `sum_wait` for the sum over
  * ranks, in each the rank that waited longest; `late_rank` is the rank that the others waited for
  * longest, `late_wait` how long, both null where there is one rank, or no step. `reason` is "the
@@ -50,6 +51,14 @@ typedef struct dn_metrics_data {
     int64_t train, validation, test; /* images; validation: those held out of the train split */
 } dn_metrics_data;
 
+/* Of the steps that an epoch has had so far: a state that goes with the run's checkpoints. Doubles
+ * alone. */
+typedef struct dn_epoch_scores {
+    double steps, loss, correct; /* loss and correct: sums of dn_metrics_values' */
+} dn_epoch_scores;
+
+enum { DN_EPOCH_DOUBLES = sizeof(dn_epoch_scores) / sizeof(double) };
+
 typedef struct dn_metrics_settings {
     const char *folder;        /* made where it is missing */
     FILE *progress;            /* stdout; NULL: no progress is shown */
@@ -58,6 +67,7 @@ typedef struct dn_metrics_settings {
     int64_t images;            /* of a global batch */
     double interval;           /* least seconds between interval objects */
     int64_t done;              /* steps of the run before this process */
+    dn_epoch_scores scores;    /* at that step; those of any other are left out */
     const char *config;        /* INI text, or NULL: no "run" object */
     dn_metrics_data data;      /* its data set */
     int ranks;                 /* >= 1 */
@@ -97,6 +107,9 @@ const char *dn_metrics_title(const char *name);
 
 /* To be called after step `step` (1 is the first). */
 dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);
+
+/* What a run that goes on after the last step is to be given. */
+dn_epoch_scores dn_metrics_scores(const dn_metrics *metrics);
 
 /* Scores by what they are of: "test", "val", or the same of averaged weights, "ema_test". */
 typedef struct dn_named_scores {

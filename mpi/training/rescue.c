@@ -103,12 +103,13 @@ void dn_rescue_swapped(dn_rescue *r, int is_swapped)
 }
 
 void dn_rescue_observed(dn_rescue *r, const dn_schedule_state *schedule,
-                        const dn_monitor_state *monitor)
+                        const dn_monitor_state *monitor, const dn_epoch_scores *scores)
 {
     if (!r)
         return;
     pthread_mutex_lock(&r->changing);
     r->state.schedule_state = *schedule;
     r->state.monitor = *monitor;
+    r->state.scores = *scores;
     pthread_mutex_unlock(&r->changing);
 }

@@ -46,6 +46,13 @@ dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labe
     return status;
 }
 
+/* What the rescue does not see in net and optimizer. */
+static void tell_rescue(const dn_run *r)
+{
+    const dn_epoch_scores scores = dn_metrics_scores(r->metrics);
+    dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &scores);
+}
+
 /* The next step; the training step itself is dn_step_run (step.c). */
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
@@ -61,6 +68,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                                          .sum_wait = result->sum_wait,
                                                          .late_rank = result->late_rank,
                                                          .late_wait = result->late_wait}));
+    tell_rescue(r);
     return DN_OK;
 }
 
@@ -97,6 +105,7 @@ static dn_status save(dn_run *r)
     r->state.step = r->saved = r->done;
     r->state.schedule_state = r->rate.state;
     r->state.monitor = r->monitor.state;
+    r->state.scores = dn_metrics_scores(r->metrics);
     DN_TRY(common_hash(r, &r->state.hash));
     dn_status status = r->comm->rank == 0 ? keep_folder(r) : DN_OK;
     if (status == DN_OK)
@@ -210,7 +219,7 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
     const dn_scores *const judged = &e->scores[average].scores;
     if (is_due && dn_monitor_observe(&r->monitor, epoch, judged->loss, judged->top1))
         r->state.is_best = 1;
-    dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state);
+    tell_rescue(r);
 }
 
 /* 1 where --eval-every asks for the scores of an epoch. */

@@ -94,6 +94,19 @@ static dn_status read_monitor(dn_checkpoint_file *f, hid_t file)
     return DN_OK;
 }
 
+static dn_status read_scores(dn_checkpoint_file *f, hid_t file)
+{
+    const double *value = (const double *)&f->state.scores;
+    if (H5Lexists(file, "epoch_scores", H5P_DEFAULT) <= 0) /* the first files of this version */
+        return DN_OK;
+    DN_TRY(dn_hdf5_read(file, f->path, "epoch_scores", H5T_NATIVE_DOUBLE, DN_EPOCH_DOUBLES,
+                        &f->state.scores));
+    for (int i = 0; i < DN_EPOCH_DOUBLES; i++)
+        DN_CHECK(isfinite(value[i]), DN_ECORRUPT,
+                 "%s: epoch_scores: found %g, expected finite numbers", f->path, value[i]);
+    return DN_OK;
+}
+
 static dn_status read_config(dn_checkpoint_file *f, hid_t file)
 {
     char *const config = f->state.config;
@@ -135,6 +148,7 @@ static dn_status read_state(void *user)
     if (state->schedule[0])
         DN_TRY(read_schedule(f, file));
     DN_TRY(read_monitor(f, file));
+    DN_TRY(read_scores(f, file));
     return read_config(f, file);
 }
 

@@ -90,7 +90,8 @@ static int write_data_set(const dn_checkpoint *state, hid_t file)
 static int write_state(const dn_saver *s, hid_t file)
 {
     const dn_checkpoint *state = &s->state;
-    const hsize_t doubles = DN_SCHEDULE_DOUBLES, monitor = DN_MONITOR_DOUBLES;
+    const hsize_t doubles = DN_SCHEDULE_DOUBLES, monitor = DN_MONITOR_DOUBLES,
+                  scores = DN_EPOCH_DOUBLES;
     const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
@@ -99,6 +100,8 @@ static int write_state(const dn_saver *s, hid_t file)
                                  H5Screate_simple(1, &doubles, NULL), &state->schedule_state) &&
                    dn_hdf5_write(file, "monitor", H5T_IEEE_F64LE,
                                  H5Screate_simple(1, &monitor, NULL), &state->monitor) &&
+                   dn_hdf5_write(file, "epoch_scores", H5T_IEEE_F64LE,
+                                 H5Screate_simple(1, &scores, NULL), &state->scores) &&
                    dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
                    dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
                    dn_hdf5_put_text(file, "model", dn_net_view(s->net).spec->name) &&

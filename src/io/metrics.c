@@ -30,7 +30,8 @@ typedef struct tally {
     double start;                     /* seconds of omp_get_wtime */
     double loss, data_wait, sum_wait; /* summed over steps */
     int64_t correct, steps;
-    double *late; /* (ranks) seconds that others waited for each */
+    int64_t before; /* steps of earlier processes, of which there are loss and correct alone */
+    double *late;   /* (ranks) seconds that others waited for each */
 } tally;
 
 struct dn_metrics {
@@ -78,10 +79,11 @@ typedef struct summary {
 
 static summary summarize(const dn_metrics *m, const tally *t)
 {
-    const double steps = (double)t->steps, images = steps * (double)m->settings.images;
+    const double batch = (double)m->settings.images, images = (double)t->steps * batch;
+    const double scored = (double)(t->before + t->steps);
     const double seconds = m->last_step_end - t->start;
     const double speed = t->steps > 0 ? images / fmax(seconds, 1e-9) : (double)NAN;
-    return (summary){t->loss / steps, 100 * (double)t->correct / images, speed, seconds};
+    return (summary){t->loss / scored, 100 * (double)t->correct / (scored * batch), speed, seconds};
 }
 
 /* ---- the file ---- */
@@ -315,6 +317,14 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     return end_interval(m, m->terminal < 0);
 }
 
+dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
+{
+    if (!m)
+        return (dn_epoch_scores){0};
+    const tally *t = &m->epoch;
+    return (dn_epoch_scores){(double)(t->before + t->steps), t->loss, (double)t->correct};
+}
+
 /* Adds NAME_loss, NAME_top1 and NAME_top5 to the object. */
 static void add_scores(json_t *object, const char *name, const dn_scores *scores)
 {
@@ -393,6 +403,20 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
                                   "reason", reason));
 }
 
+/* What a checkpoint tells of its epoch, if it does: one that was saved as the run was killed may be
+ * a step ahead of its scores. */
+static void resume_epoch(dn_metrics *m)
+{
+    const dn_epoch_scores *s = &m->settings.scores;
+    const int64_t steps = m->settings.done % m->settings.steps_per_epoch;
+    if (s->steps != (double)steps || !isfinite(s->loss) ||
+        !(s->correct >= 0 && s->correct <= (double)(steps * m->settings.images)))
+        return;
+    m->epoch.before = steps;
+    m->epoch.loss = s->loss;
+    m->epoch.correct = (int64_t)s->correct;
+}
+
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
 {
     *metrics = NULL;
@@ -406,6 +430,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     m->interval.late = m->late;
     m->epoch.late = m->late + ranks;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
+    resume_epoch(m);
     m->terminal = open_terminal(settings->progress);
     dn_status status = cut_back(m);
     if (status == DN_OK && !(m->file = fopen(m->path, "a+e")))

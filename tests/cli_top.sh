@@ -73,6 +73,11 @@ truncate -s -1 run/metrics.jsonl
 says "a?[2J??J" "epoch 7" "late ranks: not known"
 ! LC_ALL=C.UTF-8 limited "$dn_dist" top run | grep -qP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]' ||
     fail "a control character"
+# Without the first line: what is left
+interval 1 10 1.0 >run/metrics.jsonl
+says "run  (metrics.jsonl lacks its first line: model and length are not known)" running "epoch 1 step 10 400"
+record end 1 20 '"reason": "the last step"' >>run/metrics.jsonl
+says finished "epoch 1 step 20"
 mkdir empty
 refused "top: found 0 words, expected the folder of one run" top
 refused "top: found 2 words" top run empty

@@ -150,6 +150,9 @@ static void print_standing(FILE *to, const char *folder, const dn_standing *s, c
     const int height = w->rows == 0 ? PLAIN_HEIGHT : room < MOST_HEIGHT ? room : MOST_HEIGHT;
     if (s->ranks > 0)
         snprintf(ranks, sizeof ranks, " %" PRId64 " rank%s", s->ranks, s->ranks > 1 ? "s" : "");
+    else if (s->is_headless)
+        snprintf(ranks, sizeof ranks,
+                 " (" DN_METRICS_NAME " lacks its first line: model and length are not known)");
     const dn_part head[] = {{folder, 3}, {s->model, 2}, {ranks, 1}};
     print_parts(to, w, head, COUNT(head));
     print_parts(to, w, &(dn_part){s->state, 0}, 1);

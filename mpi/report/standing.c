@@ -225,7 +225,8 @@ static void describe_end(dn_standing *s, const json_t *end)
 {
     const char *const reason = text_of(end, "reason");
     const int is_early = strcmp(reason, DN_METRICS_EARLY_STOP) == 0;
-    s->is_finished = is_early || (s->last_step > 0 && s->step >= s->last_step);
+    s->is_finished = is_early || (s->last_step > 0 ? s->step >= s->last_step
+                                                   : strcmp(reason, DN_METRICS_COMPLETE) == 0);
     if (s->is_finished)
         snprintf(s->state, sizeof s->state, "finished%s%s", is_early ? ": " : "",
                  is_early ? reason : "");
@@ -305,6 +306,7 @@ dn_status dn_standing_read(dn_standing *standing, const char *folder)
     json_t *const records = json_object_get(run, "records");
     drop_repeated(records);
     take_newest(standing, records, &longest);
+    standing->is_headless = count_kind(records, "run") == 0 && json_array_size(records) > 0;
     standing->held_out = find_judge(records);
     const dn_status status = take_measures(standing, records);
     describe_state(standing, folder, records, quiet_time(folder), longest);

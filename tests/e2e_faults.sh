@@ -113,11 +113,22 @@ done
 goes_on "$out" "rank $victim stopped"
 
 out=$tmp/link
-program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2
+CUT_LINK=sum program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2
 ended 4 "$out" $lost
 wait $job && fail "$out: mpirun ended with 0" "$out.log"
 says "$out" "rank 3 on host [^ ]+ was lost .*it waits for rank 1 on host .*the link between them may be cut"
 goes_on "$out" "the link between ranks 1 and 3 cut"
+
+# Apart from the steps.
+for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .* it waits for rank 0 on host" \
+    "end [0-9]+ on .*the end: it waits for the others"; do
+    out=$tmp/link-${cut%% *}
+    CUT_LINK=${cut%% *} program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2 --max-steps 20 \
+        --timeline "$out.trace"
+    ended 4 "$out" $lost
+    wait $job && fail "$out: mpirun ended with 0" "$out.log"
+    says "$out" "rank ${cut#* }.*the link between them may be cut"
+done
 
 # Of rank 0 and others: one that is stopped before it has come to MPI.
 for victim in 0 2; do

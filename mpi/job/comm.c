@@ -72,7 +72,8 @@ static void find_node(dn_comm *comm)
                                &machine));
     DN_MPI(MPI_Comm_rank(machine, &rank));
     DN_MPI(MPI_Comm_size(machine, &size));
-    const int file = dn_share_file(machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
+    const int file =
+        dn_share_file(comm, machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
     DN_MPI(MPI_Comm_split(machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
     if (file >= 0)
         close(file);
@@ -111,8 +112,8 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 void dn_comm_finalize(dn_comm *comm)
 {
     free(comm->host);
-    DN_MPI(MPI_Comm_free(&comm->node));
-    DN_MPI(MPI_Finalize());
+    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
+    DN_COLLECTIVE(comm, MPI_Finalize());
 }
 
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
@@ -216,7 +217,7 @@ dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *sha
     *shared = (dn_shared){.bytes = bytes > 0 ? bytes : 1};
     if (comm->node_rank == 0)
         status = make_shared_file(shared->bytes, &made);
-    const int file = dn_share_file(comm->node, status == DN_OK ? made : -1);
+    const int file = dn_share_file(comm, comm->node, status == DN_OK ? made : -1);
     if (status == DN_OK)
         status = map_shared_file(file, shared);
     status = dn_comm_agree(comm, status);

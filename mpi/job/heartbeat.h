@@ -58,10 +58,11 @@ void dn_heartbeat_waits(dn_heartbeat *heartbeat, int waits);
  * collective. */
 void dn_heartbeat_moved(dn_heartbeat *heartbeat, int partner);
 
-/* DN_MPI of a call in which the main thread waits for other ranks. */
-#define DN_COLLECTIVE(comm, call)                                                                  \
+/* DN_MPI of a call in which the main thread waits for rank `partner`, or for several. */
+#define DN_COLLECTIVE(comm, call) DN_WAIT_FOR(comm, -1, call)
+#define DN_WAIT_FOR(comm, partner, call)                                                           \
     do {                                                                                           \
-        dn_heartbeat_moved((comm)->heartbeat, -1);                                                 \
+        dn_heartbeat_moved((comm)->heartbeat, partner);                                            \
         dn_heartbeat_waits((comm)->heartbeat, 1);                                                  \
         DN_MPI(call);                                                                              \
         dn_heartbeat_waits((comm)->heartbeat, 0);                                                  \

@@ -16,6 +16,7 @@
 #include "dn/limits.h"
 #include "dn/tree.h"
 #include "job/cores.h"
+#include "job/heartbeat.h"
 
 /* ---- what the environment says ---- */
 
@@ -149,6 +150,7 @@ void dn_place_restart(char **argv, int threads)
 
 /* What a rank is given. */
 typedef struct finder {
+    const dn_comm *comm;
     MPI_Comm node; /* the ranks of this machine, whether they share memory or not */
     int node_rank, node_size;
     hwloc_topology_t topology;
@@ -199,8 +201,8 @@ static dn_status find_cores(finder *f)
 /* Collective over the node. */
 static void divide_cores(finder *f, dn_place *place)
 {
-    DN_MPI(MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed, sizeof f->share,
-                         MPI_BYTE, f->node));
+    DN_COLLECTIVE(f->comm, MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed,
+                                         sizeof f->share, MPI_BYTE, f->node));
     dn_cores used = f->share;
     for (int r = 0; r < f->node_size; r++)
         CPU_OR(&used, &used, &f->allowed[r]);
@@ -228,7 +230,7 @@ static void find_quota(const finder *f, dn_place *place)
     const dn_limit own = dn_limit_processors("");
     for (int r = 0; r < f->node_size; r++) {
         uint64_t group = own.group;
-        DN_MPI(MPI_Bcast(&group, 1, MPI_UINT64_T, r, f->node));
+        DN_COLLECTIVE(f->comm, MPI_Bcast(&group, 1, MPI_UINT64_T, r, f->node));
         place->quota_ranks += group == own.group;
     }
     place->quota = own.amount < place->node_processors ? (int)(own.amount * 100) : 0;
@@ -286,11 +288,11 @@ static int pin_threads(const finder *f, const dn_place *place)
 
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin)
 {
-    finder f = {0};
+    finder f = {.comm = comm};
     *place = (dn_place){0};
     memcpy(place->host, comm->host[comm->rank], sizeof place->host);
-    DN_MPI(
-        MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &f.node));
+    DN_COLLECTIVE(comm, MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank,
+                                            MPI_INFO_NULL, &f.node));
     DN_MPI(MPI_Comm_rank(f.node, &f.node_rank));
     DN_MPI(MPI_Comm_size(f.node, &f.node_size));
     dn_status status = dn_comm_agree(comm, find_cores(&f));
@@ -307,7 +309,7 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
         hwloc_topology_destroy(f.topology);
     hwloc_bitmap_free(f.processors);
     free(f.allowed);
-    DN_MPI(MPI_Comm_free(&f.node));
+    DN_COLLECTIVE(comm, MPI_Comm_free(&f.node));
     return status;
 }
 
@@ -320,7 +322,8 @@ dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
     if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
         status = dn_fail(DN_ENOMEM, "memory: found none for a table of %d ranks", comm->size);
     DN_TRY(dn_comm_agree(comm, status));
-    DN_MPI(MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
+    DN_COLLECTIVE(
+        comm, MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
     if (all == NULL)
         return DN_OK;
     if (table)

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "job/comm.h"
+#include "job/heartbeat.h"
 
 enum { WAIT_SECONDS = 10 };
 
@@ -116,17 +116,17 @@ static int receive(int line)
     return file;
 }
 
-int dn_share_file(MPI_Comm node, int file)
+int dn_share_file(const dn_comm *comm, MPI_Comm node, int file)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int rank;
     DN_MPI(MPI_Comm_rank(node, &rank));
     int line = rank == 0 ? listen_at(&name) : -1;
-    DN_MPI(MPI_Bcast(&name, sizeof name, MPI_BYTE, 0, node));
+    DN_COLLECTIVE(comm, MPI_Bcast(&name, sizeof name, MPI_BYTE, 0, node));
     if (rank > 0)
         line = connect_to(&name);
     int peers = rank > 0 && line >= 0;
-    DN_MPI(MPI_Allreduce(MPI_IN_PLACE, &peers, 1, MPI_INT, MPI_SUM, node));
+    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &peers, 1, MPI_INT, MPI_SUM, node));
     if (rank == 0)
         serve(line, file, peers);
     if (rank == 0 || line < 0)

@@ -134,7 +134,8 @@ static dn_status write_trace(dn_timeline *t)
     fprintf(t->file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
     for (int rank = 0; rank < comm->size; rank++) {
         if (rank > 0)
-            DN_MPI(
+            DN_WAIT_FOR(
+                comm, rank,
                 MPI_Recv(r, sizeof *r, MPI_BYTE, rank, SPANS_TAG, comm->world, MPI_STATUS_IGNORE));
         print_rank(t->file, comm, rank, r);
         dropped += r->dropped;
@@ -159,7 +160,8 @@ dn_status dn_timeline_close(dn_timeline **timeline)
     if (t->comm->rank == 0)
         status = write_trace(t);
     else
-        DN_MPI(MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, SPANS_TAG, t->comm->world));
+        DN_WAIT_FOR(t->comm, 0,
+                    MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, SPANS_TAG, t->comm->world));
     status = dn_comm_agree(t->comm, status);
     free(t);
     *timeline = NULL;

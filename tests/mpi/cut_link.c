@@ -1,20 +1,66 @@
 /*
- * dn_dist over a network that loses the link between ranks 1 and 3 a moment after the start: what
- * they send each other goes nowhere. For e2e_faults.sh; overrides a function of MPI's.
+ * dn_dist over a network that loses messages, for e2e_faults.sh; overrides functions of MPI's.
+ * CUT_LINK says which: "sum": those of ranks 1 and 3 to each other, a moment after the start;
+ * "cores": all, when the cores are found; "trace": what rank 3 sends of the trace; "end": all, as
+ * MPI ends.
  */
 #include "job/comm.h"
 
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 enum { ONE_END = 1, OTHER_END = 3, SENT_BEFORE = 200 }; /* messages */
+
+static int loses(const char *which)
+{
+    const char *const lost = getenv("CUT_LINK");
+    return lost != NULL && strcmp(lost, which) == 0;
+}
+
+static int own_rank(void)
+{
+    int rank;
+    PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return rank;
+}
+
+static void wait_for_ever(void)
+{
+    for (;;)
+        pause();
+}
 
 int MPI_Isend(const void *buffer, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
               MPI_Request *request)
 {
     static int sent;
-    int rank;
-    PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    const int rank = own_rank();
     const int is_on_link =
         (rank == ONE_END && to == OTHER_END) || (rank == OTHER_END && to == ONE_END);
-    if (is_on_link && sent++ >= SENT_BEFORE)
+    if (loses("sum") && is_on_link && sent++ >= SENT_BEFORE)
         to = MPI_PROC_NULL;
     return PMPI_Isend(buffer, count, type, to, tag, comm, request);
+}
+
+int MPI_Send(const void *buffer, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm)
+{
+    if (loses("trace") && own_rank() == OTHER_END)
+        wait_for_ever();
+    return PMPI_Send(buffer, count, type, to, tag, comm);
+}
+
+int MPI_Allgather(const void *own, int count, MPI_Datatype type, void *all, int each,
+                  MPI_Datatype of, MPI_Comm comm)
+{
+    if (loses("cores") && comm != MPI_COMM_WORLD)
+        wait_for_ever();
+    return PMPI_Allgather(own, count, type, all, each, of, comm);
+}
+
+int MPI_Finalize(void)
+{
+    if (loses("end"))
+        wait_for_ever();
+    return PMPI_Finalize();
 }

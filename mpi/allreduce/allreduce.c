@@ -55,7 +55,7 @@ struct dn_allreduce {
 static int look_after(dn_allreduce *a)
 {
     const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
-    int in_flight = 0;
+    const dn_inflight *oldest = NULL; /* the bucket that the others wait for, if only for room */
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
         dn_inflight *flight = &a->flight[i];
         if (flight->bucket == NULL && a->started < ready) {
@@ -63,9 +63,12 @@ static int look_after(dn_allreduce *a)
             dn_inflight_start(flight, &a->bucket[a->started++]);
         }
         dn_inflight_advance(flight);
-        in_flight += flight->bucket != NULL;
+        if (flight->bucket != NULL && (oldest == NULL || flight->bucket < oldest->bucket))
+            oldest = flight;
     }
-    return a->started == a->buckets && in_flight == 0;
+    dn_heartbeat_partner(a->rows.comm->heartbeat,
+                         oldest != NULL ? dn_inflight_partner(oldest) : -1);
+    return a->started == a->buckets && oldest == NULL;
 }
 
 static void wait_for(sem_t *semaphore)

@@ -118,6 +118,12 @@ static void open_round(dn_inflight *flight)
     flight->next = t;
 }
 
+static MPI_Request *next_request(dn_inflight *flight, int peer)
+{
+    flight->peer[flight->requests] = peer;
+    return &flight->request[flight->requests++];
+}
+
 /* Posts the round's messages, the receives first. */
 static void post_round(dn_inflight *flight)
 {
@@ -125,19 +131,24 @@ static void post_round(dn_inflight *flight)
     const MPI_Comm world = flight->comm->world;
     const int tag = flight->bucket->tag;
     const part *end = flight->part + flight->parts;
-    flight->requests = 0;
-    dn_heartbeat_moved(flight->comm->heartbeat, flight->parts > 0 ? flight->part->peer : -1);
+    flight->requests = flight->complete = 0;
     for (const part *p = flight->part; p < end; p++)
         if (p->from == NULL)
             DN_MPI(MPI_Irecv(p->message, p->count, elements->type, p->peer, tag, world,
-                             &flight->request[flight->requests++]));
+                             next_request(flight, p->peer)));
     for (const part *p = flight->part; p < end; p++) {
         if (p->from != NULL && elements->pack != NULL)
             elements->pack(p->message, p->from, (size_t)p->count);
         if (p->to == NULL)
             DN_MPI(MPI_Isend(p->message, p->count, elements->type, p->peer, tag, world,
-                             &flight->request[flight->requests++]));
+                             next_request(flight, p->peer)));
     }
+}
+
+static void complete_request(dn_inflight *flight)
+{
+    flight->complete++;
+    dn_heartbeat_moved(flight->comm->heartbeat);
 }
 
 /* Adds or copies what the round brought; all that it sends has left. */
@@ -173,7 +184,7 @@ void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket)
 {
     flight->bucket = bucket;
     flight->next = bucket->schedule->transfer;
-    flight->parts = flight->requests = 0;
+    flight->parts = flight->requests = flight->complete = 0;
     bucket->start = omp_get_wtime();
     go_on(flight);
 }
@@ -181,19 +192,31 @@ void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket)
 void dn_inflight_advance(dn_inflight *flight)
 {
     while (flight->bucket != NULL) {
-        int is_done;
-        DN_MPI(MPI_Testall(flight->requests, flight->request, &is_done, MPI_STATUSES_IGNORE));
-        if (!is_done)
-            return;
+        while (flight->complete < flight->requests) {
+            int is_done;
+            DN_MPI(MPI_Test(&flight->request[flight->complete], &is_done, MPI_STATUS_IGNORE));
+            if (!is_done)
+                return;
+            complete_request(flight);
+        }
         apply_round(flight);
         go_on(flight);
     }
 }
 
+int dn_inflight_partner(const dn_inflight *flight)
+{
+    return flight->peer[flight->complete];
+}
+
 void dn_inflight_finish(dn_inflight *flight)
 {
     while (flight->bucket != NULL) {
-        DN_MPI(MPI_Waitall(flight->requests, flight->request, MPI_STATUSES_IGNORE));
+        while (flight->complete < flight->requests) {
+            dn_heartbeat_partner(flight->comm->heartbeat, dn_inflight_partner(flight));
+            DN_MPI(MPI_Wait(&flight->request[flight->complete], MPI_STATUS_IGNORE));
+            complete_request(flight);
+        }
         apply_round(flight);
         go_on(flight);
     }
@@ -227,9 +250,10 @@ dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_
         measure_rounds(flight, &buckets[i], &bytes, &parts);
     flight->part = malloc(parts * sizeof *flight->part);
     flight->request = malloc(parts * sizeof *flight->request);
+    flight->peer = malloc(parts * sizeof *flight->peer);
     flight->landing_bytes = dn_whole_lines(bytes + 1); /* never 0 */
     flight->landing = aligned_alloc(DN_LINE_BYTES, flight->landing_bytes);
-    DN_CHECK(flight->part != NULL && flight->request != NULL && flight->landing != NULL, DN_ENOMEM,
+    DN_CHECK(flight->part && flight->request && flight->peer && flight->landing, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;
 }
@@ -238,6 +262,7 @@ void dn_inflight_destroy(dn_inflight *flight)
 {
     free(flight->part);
     free(flight->request);
+    free(flight->peer);
     free(flight->landing);
     *flight = (dn_inflight){0};
 }

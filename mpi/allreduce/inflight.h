@@ -28,8 +28,10 @@ typedef struct dn_inflight {
     dn_bucket *bucket;               /* NULL: free */
     const dn_transfer *next;         /* where the next round begins */
     int parts, requests;             /* of this round */
+    int complete;                    /* requests, from the first on */
     struct dn_inflight_part *part;   /* (transfers of the largest round) */
     MPI_Request *request;            /* the same */
+    int *peer;                       /* the same: the other rank of each request */
     char *landing; /* (landing_bytes) for messages that do not come from or go to their place
                       directly */
     size_t landing_bytes;
@@ -48,6 +50,9 @@ void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket);
 /* Takes the bucket as far as it goes without waiting; the flight is free again when it has arrived.
  * Not collective. */
 void dn_inflight_advance(dn_inflight *flight);
+
+/* The other rank of a message that the bucket waits for. Not collective. */
+int dn_inflight_partner(const dn_inflight *flight);
 
 /* Waits until the bucket has arrived. The flights of a bucket on all ranks wait for each other. */
 void dn_inflight_finish(dn_inflight *flight);

@@ -227,12 +227,16 @@ void dn_heartbeat_waits(dn_heartbeat *hb, int waits)
     atomic_store(&hb->waits, waits);
 }
 
-void dn_heartbeat_moved(dn_heartbeat *hb, int partner)
+void dn_heartbeat_moved(dn_heartbeat *hb)
 {
-    if (!hb)
-        return;
-    atomic_store(&hb->partner, partner);
-    atomic_store(&hb->moved, omp_get_wtime());
+    if (hb)
+        atomic_store(&hb->moved, omp_get_wtime());
+}
+
+void dn_heartbeat_partner(dn_heartbeat *hb, int partner)
+{
+    if (hb)
+        atomic_store(&hb->partner, partner);
 }
 
 void dn_heartbeat_record(const dn_comm *comm, const char *folder)

@@ -54,15 +54,16 @@ void dn_heartbeat_doing(dn_heartbeat *heartbeat, dn_operation operation);
  * collective. */
 void dn_heartbeat_waits(dn_heartbeat *heartbeat, int waits);
 
-/* In any thread: a message has come; the next is from or to rank `partner`, -1: not known. Not
- * collective. */
-void dn_heartbeat_moved(dn_heartbeat *heartbeat, int partner);
+/* In any thread: a message has come; the one that is waited for is from or to rank `partner`, -1:
+ * not known. Not collective. */
+void dn_heartbeat_moved(dn_heartbeat *heartbeat);
+void dn_heartbeat_partner(dn_heartbeat *heartbeat, int partner);
 
 /* DN_MPI of a call in which the main thread waits for rank `partner`, or for several. */
 #define DN_COLLECTIVE(comm, call) DN_WAIT_FOR(comm, -1, call)
 #define DN_WAIT_FOR(comm, partner, call)                                                           \
     do {                                                                                           \
-        dn_heartbeat_moved((comm)->heartbeat, partner);                                            \
+        dn_heartbeat_partner((comm)->heartbeat, partner);                                          \
         dn_heartbeat_waits((comm)->heartbeat, 1);                                                  \
         DN_MPI(call);                                                                              \
         dn_heartbeat_waits((comm)->heartbeat, 0);                                                  \

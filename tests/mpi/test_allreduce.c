@@ -5,12 +5,15 @@
  * number of ranks up to 64. Prints one line; its status is 1 on failure.
  */
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "allreduce/allreduce.h"
+#include "allreduce/comm_schedule.h"
+#include "allreduce/inflight.h"
 #include "job/comm.h"
 
 /* Values of mixed magnitude, so that another order of additions shows in the last bits. */
@@ -200,6 +203,58 @@ static dn_status check_small_sums(const dn_comm *comm, int *sums)
     return DN_OK;
 }
 
+/* ---- whom a bucket waits for ---- */
+
+enum { BUCKET_TAG = 1, GO_TAG, PATIENCE = 60 };
+
+/* In one round ranks 1 and 2 send rank 0 a float each, rank `late` when rank 0 has found that the
+ * bucket waits for it. */
+static dn_status check_partner(const dn_comm *comm, int late)
+{
+    dn_transfer transfer[] = {{.from = {.rank = 1}, .to = {.rank = 0}, .last = 1},
+                              {.from = {.rank = 2}, .to = {.rank = 0, .slot = 1}, .last = 1}};
+    dn_transfer *const own = &transfer[comm->rank == 2];
+    const dn_comm_schedule schedule = {
+        .segments = 1, .count = comm->rank == 0 ? 2 : 1, .transfer = own};
+    dn_bucket bucket = {.count = 1,
+                        .tag = BUCKET_TAG,
+                        .segments = 1,
+                        .segment_length = 1,
+                        .elements = &dn_elements_fp32,
+                        .schedule = &schedule};
+    float x[] = {(float)comm->rank, 0};
+    dn_inflight flight;
+    dn_status status = dn_inflight_create(&flight, comm, &bucket, 1);
+    flight.vectors[0] = &x[0];
+    flight.vectors[1] = &x[1];
+    if (comm->rank == late)
+        MPI_Recv(NULL, 0, MPI_BYTE, 0, GO_TAG, comm->world, MPI_STATUS_IGNORE);
+    dn_inflight_start(&flight, &bucket);
+    if (comm->rank == 0) {
+        const double end = omp_get_wtime() + PATIENCE;
+        while (dn_inflight_partner(&flight) != late && omp_get_wtime() < end)
+            dn_inflight_advance(&flight);
+        if (dn_inflight_partner(&flight) != late)
+            status = dn_fail(DN_EINVAL, "found a bucket that waits for rank %d, expected %d",
+                             dn_inflight_partner(&flight), late);
+        MPI_Send(NULL, 0, MPI_BYTE, late, GO_TAG, comm->world);
+    }
+    dn_inflight_finish(&flight);
+    dn_inflight_destroy(&flight);
+    if (comm->rank == 0 && (x[0] != 1 || x[1] != 2))
+        status =
+            dn_fail(DN_EINVAL, "found %g and %g, expected 1 and 2", (double)x[0], (double)x[1]);
+    return status;
+}
+
+static dn_status check_partners(const dn_comm *comm)
+{
+    dn_status status = DN_OK;
+    for (int late = 1; late <= 2 && comm->size > 2 && status == DN_OK; late++)
+        status = dn_comm_agree(comm, comm->rank <= 2 ? check_partner(comm, late) : DN_OK);
+    return status;
+}
+
 static dn_status check_errors(const dn_comm *comm)
 {
     dn_allreduce *none = NULL;
@@ -222,6 +277,8 @@ int main(int argc, char **argv)
         status = check_all(&comm, &sums);
     if (status == DN_OK)
         status = check_small_sums(&comm, &sums);
+    if (status == DN_OK)
+        status = check_partners(&comm);
     if (comm.rank == 0 && status == DN_OK)
         printf("sum across %d ranks: %d cases agree bit by bit\n", comm.size, sums);
     if (comm.rank == 0 && status != DN_OK)

@@ -70,6 +70,18 @@ goes_on() {
     [[ ! -e $1/lost.json ]] || fail "$2: lost.json is still there" "$1.log"
 }
 
+# at_start OUT: waits until rank 0, as $victim, has caught SIGTERM and is about to start MPI.
+at_start() {
+    local caught
+    for ((i = 0; i < 3000; i++)); do
+        victim=$(cat "$1.ranks/pid.0" 2>/dev/null) || victim=none
+        caught=$(sed -n 's/^SigCgt:\s*/0x/p' "/proc/$victim/status" 2>/dev/null) || caught=0
+        ((caught >> 14 & 1)) && return
+        sleep 0.02
+    done
+    fail "$1: rank 0 does not start" "$1.log"
+}
+
 # Open MPI's files of these runs, in folders of their own.
 mkdir "$tmp/shm" "$tmp/session"
 export OMPI_MCA_btl_vader_backing_directory=$tmp/shm OMPI_MCA_orte_tmpdir_base=$tmp/session
@@ -148,6 +160,25 @@ EOF
     says "$out" "rank $speaker on host .*not all ranks have come for 5 s since the start"
 done
 
+# A start during which rank 0 was suspended for longer than it may take.
+out=$tmp/suspended
+cat >"$tmp/held" <<EOF
+#!/usr/bin/env bash
+until ((OMPI_COMM_WORLD_RANK == 0)) || [[ -e $tmp/woken ]]; do sleep 0.02; done
+exec "$build/dn_dist" "\$@"
+EOF
+chmod +x "$tmp/held"
+{
+    at_start "$out"
+    sleep 0.5
+    kill -STOP "$victim"
+    sleep 10
+    : >"$tmp/woken"
+    kill -CONT "$victim"
+} &
+program=$tmp/held started 2 "$out" --deadline 2 --max-steps 20
+wait $job || fail "$out: suspended while it started" "$out.log"
+
 # Where nothing catches SIGTERM, which mpirun sends at the first end.
 for attempt in 1 2 3 4 5; do
     out=$tmp/stopped-bench-$attempt
@@ -185,9 +216,7 @@ timeout --foreground --kill-after=10 600 "${launcher[@]}" 1 "$here/rank.sh" "$ou
     "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --out "$out" : \
     -np 1 sleep 600 >>"$out.log" 2>&1 &
 job=$!
-until [[ -s $out.ranks/pid.0 ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
-victim=$(<"$out.ranks/pid.0")
-until (($(sed -n 's/^SigCgt:\s*/0x/p' "/proc/$victim/status") >> 14 & 1)); do sleep 0.02; done # SIGTERM
+at_start "$out"
 kill -TERM "$victim"
 ended 1 "$out" $again
 wait $job || true

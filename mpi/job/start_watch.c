@@ -12,6 +12,7 @@
 #include "job/preempt.h"
 
 enum {
+    SLICE = 1000,    /* milliseconds; a stop of this process in one of them counts as no more */
     LATER = 400,     /* milliseconds after rank 0 that rank 1 speaks, and after it another */
     REQUESTED = 5000 /* milliseconds that MPI has to start after an urgent signal */
 };
@@ -45,14 +46,24 @@ static _Noreturn void end_as_lost(const dn_start_watch *watch)
     _exit(DN_EXIT_LOST);
 }
 
+/* Polls what ends the watch, or else its limit: what poll returned, 0 at the limit. */
+static int poll_in_slices(const dn_start_watch *watch, struct pollfd *fds, nfds_t count)
+{
+    if (watch->seconds <= 0)
+        return poll(fds, count, -1);
+    int found = 0;
+    for (double left = 1000 * watch->seconds; found == 0 && left > 0; left -= SLICE)
+        found = poll(fds, count, left < SLICE ? (int)left : SLICE);
+    return found;
+}
+
 static void *wait_for_start(void *start_watch)
 {
     const dn_start_watch *watch = start_watch;
     const int rank = atoi(watch->rank), later = LATER * (rank < 2 ? rank : 2);
     struct pollfd ended_or_bell[] = {{.fd = watch->has_ended, .events = POLLIN},
                                      {.fd = dn_preempt_bell(), .events = POLLIN}};
-    const int limit = watch->seconds > 0 ? (int)(1000 * watch->seconds) : -1;
-    const int found = poll(ended_or_bell, 2, limit);
+    const int found = poll_in_slices(watch, ended_or_bell, 2);
     if (found > 0 && poll(ended_or_bell, 1, REQUESTED) == 0)
         end_on_request(watch);
     if (found == 0 && poll(ended_or_bell, 1, later) == 0)

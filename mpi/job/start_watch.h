@@ -9,7 +9,8 @@
 #include <pthread.h>
 
 typedef struct dn_start_watch {
-    double seconds;   /* that a start may take; 0: any time */
+    double seconds;   /* that a start may take, those not counted in which this process was stopped;
+                         0: any time */
     const char *rank; /* as the launcher calls this one; "0" without one. Not owned */
     int has_ended;    /* an eventfd */
     int has_thread;

@@ -132,7 +132,7 @@ for resume in auto none; do
     refused "a second run" "found process [0-9]+ on host [^ ]+ at work in it" \
         2 "$tmp/link/busy" --max-steps 20 --resume $resume
 done
-read -r _ process <"$out/lock"
+read -r _ process _ <"$out/lock"
 kill -KILL "$process" || fail "the first run has ended" "$out.log"
 wait $job || true
 from=$(last_step "$out") || from=0 # a fast machine has ended an epoch meanwhile
@@ -158,7 +158,7 @@ begin deleted
 mv "$out" "$out-away" && rm -r "$out-away"
 until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
 refused "a second run into a folder made anew" "at work in it" 2 "$tmp/link/deleted" --max-steps 20
-read -r _ process <"$out/lock"
+read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
 begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
@@ -168,8 +168,22 @@ begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
     fail "a run whose folder was deleted: expected a line that says so" "$out.log"
 train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "going on in a folder made anew" "$out.log"
 
+begin copied
+read -r _ process _ <"$out/lock"
+kill -STOP "$process" # or it may be first to make the folder again
+mv "$out" "$out-away" && cp -a "$out-away" "$out"
+kill -CONT "$process"
+until (($(last_step "$out") > $(last_step "$out-away"))) || ! kill -0 $job; do sleep 0.02; done
+kill -USR1 "$process"
+ends 75 "a run whose folder is a copy"
+begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
+[[ $begun == 1 && $(tail -n 1 "$out/metrics.jsonl") == *'"end"'* ]] ||
+    fail "a run whose folder is a copy: expected all of its metrics" "$out/metrics.jsonl" "$out.log"
+[[ $(grep -c "copied: found a copy of it in its place" "$out.log") == 1 ]] ||
+    fail "a run whose folder is a copy: expected a line that says so" "$out.log"
+
 begin moved
-read -r _ process <"$out/lock"
+read -r _ process _ <"$out/lock"
 kill -STOP "$process" # or it may be first to make the folder again
 mv "$out" "$out-away" && mkdir "$out" && echo "another 1" >"$out/lock"
 kill -CONT "$process"

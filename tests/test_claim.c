@@ -236,6 +236,50 @@ static void test_kept(void **state)
     assert_int_equal(rmdir(moved), 0);
 }
 
+/* As `cp -a` and `rsync` do: puts a copy of the lock in its place. */
+static void copy_lock(void)
+{
+    char text[128] = "", copy[128];
+    FILE *file = fopen(lock, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    fclose(file);
+    snprintf(copy, sizeof copy, "%s/copy", folder);
+    file = fopen(copy, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(copy, lock), 0);
+}
+
+/* A copy of the folder counts as it while no other process has taken that: also none of the same
+ * name, as in another container. */
+static void test_copied(void **state)
+{
+    (void)state;
+    int is_anew = 0;
+    dn_claim claim = {.folder = ""}, other = {.folder = ""};
+    assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
+    dn_log_set_level(DN_QUIET);
+    for (int i = 0; i < 2; i++) {
+        copy_lock();
+        assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
+        assert_int_equal(is_anew, 1);
+        assert_int_equal(dn_claim_take(&other, folder), DN_EINVAL);
+    }
+    dn_log_set_level(DN_INFO);
+    copy_lock();
+    const int busy = open(lock, O_RDONLY);
+    assert_int_equal(flock(busy, LOCK_EX), 0); /* by who has not written yet */
+    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    close(busy);
+    assert_int_equal(dn_claim_take(&other, folder), DN_OK); /* by the same host and process */
+    dn_claim_release(&other);
+    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), "/run: found another run's lock"));
+    dn_claim_release(&claim);
+}
+
 /* No file may be opened: the folders that were made meanwhile go. */
 static void test_refused(void **state)
 {
@@ -262,7 +306,8 @@ int main(void)
         cmocka_unit_test(test_taken),          cmocka_unit_test(test_forked),
         cmocka_unit_test(test_abandoned),      cmocka_unit_test(test_abandoned_deep),
         cmocka_unit_test(test_abandoned_dots), cmocka_unit_test(test_removed),
-        cmocka_unit_test(test_kept),           cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kept),           cmocka_unit_test(test_copied),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -9,6 +9,7 @@
 #define DN_CLAIM_H
 
 #include <limits.h>
+#include <stdint.h>
 
 #include "dn/status.h"
 
@@ -21,7 +22,8 @@
 typedef struct dn_claim {
     char folder[PATH_MAX];
     int file;
-    int made; /* dn_claim_take made the folder, 1, and so many with those above it */
+    uint64_t token; /* random, in the lock beside the process; 0: the system gave none */
+    int made;       /* dn_claim_take made the folder, 1, and so many with those above it */
 } dn_claim;
 
 /* Takes the folder, making it where it is missing, and lets go of another one. DN_EINVAL names the
@@ -29,9 +31,10 @@ typedef struct dn_claim {
  * lock outlasts it for longer than systems need to notice. DN_EIO. */
 dn_status dn_claim_take(dn_claim *claim, const char *folder);
 
-/* Before the process writes there again: where folder or lock were deleted, or moved away, makes
- * and takes them anew, with a warning, and *is_anew = 1, else 0. DN_EINVAL: another process has
- * taken the folder meanwhile, and may have ended; the claim stays as it was. DN_EIO. */
+/* Before the process writes there again: where folder or lock were deleted, or moved away, or are a
+ * copy of this process's, makes and takes them anew, with a warning, and *is_anew = 1, else 0.
+ * DN_EINVAL: another process has taken the folder meanwhile, and may have ended; the claim stays as
+ * it was. DN_EIO. */
 dn_status dn_claim_keep(dn_claim *claim, int *is_anew);
 
 void dn_claim_release(dn_claim *claim);

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,13 +22,16 @@ enum {
 
 typedef struct holder {
     char host[HOST_BYTES];
-    int process; /* 0: not known */
+    int process;    /* 0: not known */
+    uint64_t token; /* 0: none */
 } holder;
 
 static holder own_name(void)
 {
     holder own = {.process = (int)getpid()};
     gethostname(own.host, sizeof own.host - 1);
+    if (getrandom(&own.token, sizeof own.token, 0) != sizeof own.token)
+        own.token = 0;
     return own;
 }
 
@@ -35,7 +40,7 @@ static holder read_holder(int file)
     holder found = {.process = 0};
     char text[128] = "";
     if (pread(file, text, sizeof text - 1, 0) > 0)
-        sscanf(text, "%64s %d", found.host, &found.process);
+        sscanf(text, "%64s %d %" SCNx64, found.host, &found.process, &found.token);
     return found;
 }
 
@@ -46,16 +51,22 @@ static dn_holder_life life_of(const holder *found)
     return kill(found->process, 0) != 0 && errno == ESRCH ? DN_HOLDER_ENDED : DN_HOLDER_LIVES;
 }
 
+/* Of the lock at `path`; not known where it cannot be read. */
+static holder look_at(const char *path)
+{
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const holder found = read_holder(file);
+    if (file >= 0)
+        close(file);
+    return found;
+}
+
 dn_holder_life dn_claim_look(const char *folder)
 {
     char path[PATH_MAX];
     if (dn_join_path(path, folder, DN_LOCK_NAME) != DN_OK)
         return DN_HOLDER_NOT_KNOWN;
-    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return DN_HOLDER_NOT_KNOWN;
-    const holder found = read_holder(file);
-    close(file);
+    const holder found = look_at(path);
     return life_of(&found);
 }
 
@@ -146,11 +157,20 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
                 strerror(error));
     const holder own = own_name();
     if (ftruncate(file, 0) == 0)
-        dprintf(file, "%s %d\n", own.host, own.process);
+        dprintf(file, "%s %d %016" PRIx64 "\n", own.host, own.process, own.token);
     claim->file = file;
+    claim->token = own.token;
     claim->made = made;
     snprintf(claim->folder, sizeof claim->folder, "%s", folder);
     return DN_OK;
+}
+
+/* Whether nobody has taken the folder whose lock is at `path` since this claim did, though it is
+ * another file: a copy of the folder, as from a backup. Another process would have written its own
+ * token; host and process alone may be alike in two containers. */
+static int is_copy(const dn_claim *claim, const char *path)
+{
+    return claim->token != 0 && look_at(path).token == claim->token;
 }
 
 dn_status dn_claim_keep(dn_claim *claim, int *is_anew)
@@ -161,18 +181,19 @@ dn_status dn_claim_keep(dn_claim *claim, int *is_anew)
     DN_TRY(dn_join_path(path, claim->folder, DN_LOCK_NAME));
     if (dn_file_is_at(claim->file, path) || (errno && errno != ENOENT))
         return DN_OK; /* where it cannot be seen, writing there will tell */
-    DN_CHECK(errno == ENOENT, DN_EINVAL,
+    const int is_gone = errno == ENOENT;
+    DN_CHECK(is_gone || is_copy(claim, path), DN_EINVAL,
              "%s: found another run's lock, expected this run's: the folder was deleted or moved "
              "away, and that run began in its place; nothing more is saved there",
              claim->folder);
     DN_TRY(dn_claim_take(&anew, claim->folder));
     close(claim->file);
     claim->file = anew.file;
+    claim->token = anew.token;
     *is_anew = 1;
-    dn_warn(
-        "%s: found it without this run's lock, deleted or moved away; it is made anew, and what "
-        "the run saves from now on is there",
-        claim->folder);
+    dn_warn("%s: found %s, and what the run saves from now on is there", claim->folder,
+            is_gone ? "it without this run's lock, deleted or moved away; it is made anew"
+                    : "a copy of it in its place; that is taken");
     return DN_OK;
 }
 

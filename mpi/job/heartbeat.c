@@ -26,9 +26,9 @@
 
 static const double longest_period = 0.25; /* seconds between two signs of life */
 
-static message own_state(dn_heartbeat *hb, message_kind kind, double now)
+static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
-    return (message){.kind = kind,
+    return (dn_beat){.kind = kind,
                      .operation = atomic_load(&hb->operation),
                      .step = atomic_load(&hb->step),
                      .seconds = now - atomic_load(&hb->since),
@@ -36,9 +36,9 @@ static message own_state(dn_heartbeat *hb, message_kind kind, double now)
                      .partner = atomic_load(&hb->partner)};
 }
 
-void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now)
+void dn_heartbeat_send(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
-    const message m = own_state(hb, kind, now);
+    const dn_beat m = own_state(hb, kind, now);
     for (int r = 0; r < hb->size; r++) {
         const int line = hb->line[r].fd;
         if (line >= 0 && !hb->peer[r].is_full)
@@ -48,12 +48,12 @@ void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now)
 
 /* ---- messages, and checks ---- */
 
-static void handle_message(dn_heartbeat *hb, int rank, const message *m, double now)
+static void handle_message(dn_heartbeat *hb, int rank, const dn_beat *m, double now)
 {
     hb->peer[rank].heard = now;
-    if (m->kind == LOST)
+    if (m->kind == DN_BEAT_LOST)
         dn_heartbeat_end_with(DN_EXIT_LOST);
-    if (m->kind == GOODBYE) {
+    if (m->kind == DN_BEAT_GOODBYE) {
         close(hb->line[rank].fd);
         hb->line[rank].fd = -1;
     } else if (m->operation >= 0 && m->operation <= DN_ENDING && m->partner < hb->size) {
@@ -64,7 +64,7 @@ static void handle_message(dn_heartbeat *hb, int rank, const message *m, double 
 
 static void read_peer(dn_heartbeat *hb, int rank, double now)
 {
-    peer *p = &hb->peer[rank];
+    dn_peer *p = &hb->peer[rank];
     while (hb->line[rank].fd >= 0) {
         const ssize_t got = recv(hb->line[rank].fd, (char *)&p->incoming + p->have,
                                  sizeof p->incoming - p->have, MSG_DONTWAIT);
@@ -86,7 +86,7 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
 /* Rank 0's, which hears itself too. */
 static void look_at_all(dn_heartbeat *hb, double now)
 {
-    const message own = own_state(hb, ALIVE, now);
+    const dn_beat own = own_state(hb, DN_BEAT_ALIVE, now);
     handle_message(hb, 0, &own, now);
     dn_heartbeat_check_stall(hb, now);
 }
@@ -121,10 +121,10 @@ static void *keep_beating(void *heartbeat)
                 dn_heartbeat_end_as_silent(hb, r, now);
         if (hb->rank == 0)
             look_at_all(hb, now);
-        dn_heartbeat_send(hb, ALIVE, now);
+        dn_heartbeat_send(hb, DN_BEAT_ALIVE, now);
         beat = now + hb->period;
     }
-    dn_heartbeat_send(hb, GOODBYE, omp_get_wtime());
+    dn_heartbeat_send(hb, DN_BEAT_GOODBYE, omp_get_wtime());
     return NULL;
 }
 
@@ -158,7 +158,7 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
 static dn_status start_beating(dn_heartbeat *hb)
 {
     sigset_t all, old;
-    signal(PARK, dn_heartbeat_park);
+    signal(DN_PARK_SIGNAL, dn_heartbeat_park);
     signal(SIGALRM, dn_heartbeat_park);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

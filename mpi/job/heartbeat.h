@@ -18,8 +18,6 @@
 #ifndef DN_HEARTBEAT_H
 #define DN_HEARTBEAT_H
 
-#include <poll.h>
-
 #include "job/comm.h"
 
 typedef enum dn_operation {
@@ -71,10 +69,5 @@ void dn_heartbeat_partner(dn_heartbeat *heartbeat, int partner);
 
 /* Names the folder for lost.json, once; rank 0 removes one of an earlier loss. Not collective. */
 void dn_heartbeat_record(const dn_comm *comm, const char *folder);
-
-/* The connections (heartbeat_link.c): line[r].fd, all -1 before, = rank 0's to each other rank r,
- * and on the others line[0].fd = the one to rank 0. The caller closes what is not -1, also after a
- * failure. DN_EIO on all ranks where one finds no way to rank 0. Collective. */
-dn_status dn_heartbeat_connect(const dn_comm *comm, struct pollfd *line);
 
 #endif

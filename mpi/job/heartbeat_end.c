@@ -29,7 +29,7 @@ static const double stop_seconds = 2; /* from a peer's end in a job that stops t
  * launcher wants it to end. */
 void dn_heartbeat_park(int signal)
 {
-    if (signal != PARK)
+    if (signal != DN_PARK_SIGNAL)
         _exit(DN_EXIT_LOST);
     for (;;)
         pause();
@@ -44,7 +44,7 @@ static void park_others(void)
     for (const struct dirent *entry; tasks && (entry = readdir(tasks));) {
         const int thread = atoi(entry->d_name);
         if (thread > 0 && thread != own)
-            syscall(SYS_tgkill, getpid(), thread, PARK);
+            syscall(SYS_tgkill, getpid(), thread, DN_PARK_SIGNAL);
     }
 }
 
@@ -64,7 +64,7 @@ static int is_reporter(const dn_heartbeat *hb)
 /* One line on standard error, and lost.json where the run's folder is known. */
 static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
 {
-    const peer *lost = &hb->peer[rank];
+    const dn_peer *lost = &hb->peer[rank];
     const char *operation = dn_operation_name(lost->last.operation);
     const char *path = atomic_load(&hb->record);
     const int64_t own = atomic_load(&hb->step); /* ranks keep step; the peer's may be older */
@@ -95,7 +95,7 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
 static _Noreturn void end_parked(dn_heartbeat *hb, int rank, const char *reason)
 {
     if (hb->rank == 0)
-        dn_heartbeat_send(hb, LOST, omp_get_wtime());
+        dn_heartbeat_send(hb, DN_BEAT_LOST, omp_get_wtime());
     if (reason)
         report_loss(hb, rank, reason);
     _exit(DN_EXIT_LOST);
@@ -129,7 +129,7 @@ _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double n
         snprintf(more, sizeof more, "; %d more ranks are as silent", others);
     /* A host whose kernel takes in what was sent is there, though the process may be stopped. */
     const int host_answers =
-        ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(message));
+        ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(dn_beat));
     snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
              now - hb->peer[silent].heard, host_answers ? "answers" : "does not answer", more);
     if (!is_reporter(hb))

@@ -5,7 +5,7 @@
  * connects to the first that leads there. A greeting with a random token, which rank 0 sends back,
  * tells the job's own processes from others. The sockets block, with a timeout, in this file only.
  */
-#include "job/heartbeat.h"
+#include "job/heartbeat_parts.h"
 
 #include <errno.h>
 #include <ifaddrs.h>

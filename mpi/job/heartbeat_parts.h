@@ -4,6 +4,7 @@
 #ifndef DN_HEARTBEAT_PARTS_H
 #define DN_HEARTBEAT_PARTS_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,29 +13,28 @@
 
 #include "job/heartbeat.h"
 
-enum {
-    PARK = SIGURG /* the signal that parks a thread; ignored by default, used by nobody here */
-};
+enum { DN_PARK_SIGNAL = SIGURG }; /* parks a thread; ignored by default, used by nobody here */
 
-typedef enum message_kind { ALIVE = 1, GOODBYE, LOST } message_kind;
+/* A sign of life, or the last one. */
+typedef enum dn_beat_kind { DN_BEAT_ALIVE = 1, DN_BEAT_GOODBYE, DN_BEAT_LOST } dn_beat_kind;
 
-typedef struct message {
+typedef struct dn_beat {
     int32_t kind, operation;
     int64_t step;
     double seconds;  /* at the operation */
     double waited;   /* seconds since the last message of MPI's; negative: it waits for none */
     int64_t partner; /* from or to which rank the next one is; -1: not known */
-} message;
+} dn_beat;
 
 /* What is known of a rank at the other end of a connection. */
-typedef struct peer {
+typedef struct dn_peer {
     char host[DN_HOST_BYTES];
     int is_full;         /* its buffer: nothing more is sent */
     double heard, since; /* when, on this process's clock: it last spoke; its operation began */
-    message last;        /* ALIVE */
-    message incoming;
+    dn_beat last;        /* DN_BEAT_ALIVE */
+    dn_beat incoming;
     size_t have; /* bytes of `incoming` */
-} peer;
+} dn_peer;
 
 struct dn_heartbeat {
     int rank, size;
@@ -48,16 +48,21 @@ struct dn_heartbeat {
     _Atomic int operation;
     _Atomic double since;   /* of the operation */
     _Atomic int waits;      /* 1: the main thread, for messages of MPI's */
-    _Atomic int partner;    /* message.partner */
+    _Atomic int partner;    /* dn_beat.partner */
     _Atomic double moved;   /* when the last message came, or the wait began */
     _Atomic(char *) record; /* the path of lost.json; NULL: none yet */
     struct pollfd *line;    /* (size + 1) connections by rank, fd -1: none, or it said goodbye. The
                                last is an eventfd that ends the thread */
-    peer peer[];            /* (size) */
+    dn_peer peer[];         /* (size) */
 };
 
+/* The connections: line[r].fd, all -1 before, = rank 0's to each other rank r, and on the others
+ * line[0].fd = the one to rank 0. The caller closes what is not -1, also after a failure. DN_EIO on
+ * all ranks where one finds no way to rank 0. Collective. */
+dn_status dn_heartbeat_connect(const dn_comm *comm, struct pollfd *line);
+
 /* Sends this process's state to all that are connected. */
-void dn_heartbeat_send(dn_heartbeat *hb, message_kind kind, double now);
+void dn_heartbeat_send(dn_heartbeat *hb, dn_beat_kind kind, double now);
 
 /* The ends of the process, all in the thread. A rank was lost: one survivor reports it, with the
  * reason; one has fallen silent, at `now`; a connection has closed, `error` of the system where it

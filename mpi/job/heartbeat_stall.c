@@ -48,7 +48,7 @@ static int find_stuck(const dn_heartbeat *hb)
 static _Noreturn void end_as_stuck(dn_heartbeat *hb)
 {
     const int stuck = find_stuck(hb);
-    const message *m = &hb->peer[stuck].last;
+    const dn_beat *m = &hb->peer[stuck].last;
     char partner[DN_HOST_BYTES + 32] = "the others", reason[320];
     if (m->partner >= 0)
         snprintf(partner, sizeof partner, "rank %" PRId64 " on host %s", m->partner,
@@ -60,7 +60,7 @@ static _Noreturn void end_as_stuck(dn_heartbeat *hb)
     dn_heartbeat_end_as_lost(hb, stuck, reason);
 }
 
-static void warn_of(dn_heartbeat *hb, const peer *slow, double now)
+static void warn_of(dn_heartbeat *hb, const dn_peer *slow, double now)
 {
     hb->warned = now;
     dn_warn("rank %d on host %s has been at %s, step %" PRId64 ", for %.0f s",
@@ -70,11 +70,11 @@ static void warn_of(dn_heartbeat *hb, const peer *slow, double now)
 
 void dn_heartbeat_check_stall(dn_heartbeat *hb, double now)
 {
-    const peer *slowest = NULL; /* at something else than waiting */
-    double least = INFINITY;    /* that all have waited */
+    const dn_peer *slowest = NULL; /* at something else than waiting */
+    double least = INFINITY;       /* that all have waited */
     int connected = 0;
     for (int r = 0; r < hb->size; r++) {
-        const peer *p = &hb->peer[r];
+        const dn_peer *p = &hb->peer[r];
         if (!is_connected(hb, r))
             continue;
         connected++;

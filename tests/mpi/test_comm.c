@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "job/comm.h"
-#include "job/heartbeat.h"
+#include "job/heartbeat_parts.h"
 #include "dn/tree.h"
 
 static int failures, is_apart;

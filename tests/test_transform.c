@@ -430,6 +430,42 @@ static void test_long_image(void **state)
     dn_workspace_free(&workspace);
 }
 
+/* A short file of which a step would get gigabytes: refused by name, however often it was sampled
+ * before; but a crop of it costs no more than that. */
+static void test_long_file(void **state)
+{
+    enum { LENGTH = 60000, SIDE = 224 };
+    static const char *const refused[] = {
+        "resize:256,color-jitter:brightness=0.4,center-crop:224",
+        "grayscale:1,resize:256,grayscale:1,center-crop:224",
+    };
+    (void)state;
+    const dn_shard_info info = {.channels = 3, .std = {1, 1, 1}};
+    static uint8_t pixels[LENGTH];
+    dn_encoded file = {.name = "long.png"};
+    dn_transform t;
+    dn_workspace workspace = {0};
+    uint8_t *png;
+    float *const x = malloc(3 * SIDE * SIDE * sizeof *x);
+    assert_non_null(x);
+    assert_int_equal(dn_png_encode(pixels, 1, LENGTH, 1, &png, &file.size), DN_OK);
+    file.bytes = png;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        assert_int_equal(dn_transform_parse(&t, &info, refused[i], 1), DN_OK);
+        assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x),
+                         DN_EINVAL);
+        assert_string_equal(dn_message(),
+                            "long.png: found 15360000 x 256 pixels once it is resized, expected at "
+                            "most 268435456; crop right after the resize");
+    }
+    assert_int_equal(
+        dn_transform_parse(&t, &info, "resize:256,center-crop:224,color-jitter:0.4", 1), DN_OK);
+    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x), DN_OK);
+    dn_workspace_free(&workspace);
+    free(png);
+    free(x);
+}
+
 /* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
 static void test_random_resized_crop(void **state)
 {
@@ -466,7 +502,7 @@ int main(void)
         cmocka_unit_test(test_resize),     cmocka_unit_test(test_lists),
         cmocka_unit_test(test_usage),      cmocka_unit_test(test_made_up_lists),
         cmocka_unit_test(test_normalize),  cmocka_unit_test(test_random_resized_crop),
-        cmocka_unit_test(test_long_image),
+        cmocka_unit_test(test_long_image), cmocka_unit_test(test_long_file),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -14,7 +14,7 @@ typedef enum dn_image_format { DN_IMAGE_NONE, DN_IMAGE_JPEG, DN_IMAGE_PNG } dn_i
 
 enum {
     DN_IMAGE_SIDE = 65535,       /* greatest width and height */
-    DN_IMAGE_PIXELS = 1 << 28,   /* of a whole image */
+    DN_IMAGE_PIXELS = 1 << 28,   /* of a whole image, resized too */
     DN_IMAGE_EXPANSION = 1 << 14 /* pixels a byte of the file: PNG has up to 8 * 1032 */
 };
 

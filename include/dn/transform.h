@@ -75,7 +75,8 @@ dn_status dn_transform_parse(dn_transform *transform, const dn_shard_info *info,
                              uint64_t seed);
 
 /* to(channels, height, width) from pixels(channels, height, width) as stored, or from an encoded
- * file. DN_ENOMEM, and what dn_image_decode returns. */
+ * file. DN_ENOMEM, what dn_image_decode returns, and DN_EINVAL for an image so long that a step
+ * gets more than DN_IMAGE_PIXELS of it, resized. */
 dn_status dn_transform_pixels(const dn_transform *transform, const dn_request *request,
                               const uint8_t *pixels, int height, int width, dn_workspace *workspace,
                               float *to);

@@ -39,6 +39,7 @@ dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixe
 {
     dn_canvas c = canvas_of(transform, height, width, workspace);
     c.planes = pixels;
+    c.name = "pixels";
     return c;
 }
 
@@ -49,6 +50,7 @@ dn_status dn_canvas_of_file(dn_canvas *c, const dn_transform *transform, const d
     DN_TRY(dn_image_probe(file, &info));
     *c = canvas_of(transform, info.height, info.width, workspace);
     c->file = file;
+    c->name = file->name;
     return DN_OK;
 }
 
@@ -163,6 +165,10 @@ static dn_status sample(dn_canvas *c)
     if (!c->file && v->box.width == c->width && v->box.height == c->height &&
         v->width == c->width && v->height == c->height)
         return DN_OK;
+    DN_CHECK(dn_canvas_plane(c) <= DN_IMAGE_PIXELS, DN_EINVAL,
+             "%s: found %d x %d pixels once it is resized, expected at most %d; crop right after "
+             "the resize",
+             c->name, v->width, v->height, DN_IMAGE_PIXELS);
     DN_TRY(dn_canvas_room(c, (size_t)c->transform->channels * dn_canvas_plane(c), &to));
     DN_TRY(c->file ? sample_file(c, to) : sample_planes(c, to));
     dn_canvas_swap(c);

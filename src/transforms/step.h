@@ -51,6 +51,7 @@ typedef struct dn_canvas {
     const dn_pixel_kernels *kernels;
     const dn_encoded *file; /* the source: a file, or where that is NULL ... */
     const uint8_t *planes;  /* ... planes(channels, height, width) */
+    const char *name;       /* of the image, for messages */
     int height, width;      /* of the source */
     dn_pixel_view view;
     dn_erasure erased[DN_TRANSFORM_STEPS];
@@ -68,7 +69,8 @@ dn_status dn_canvas_crop(dn_canvas *canvas, int top, int left, int height, int w
 dn_status dn_canvas_resize(dn_canvas *canvas, int height, int width);
 dn_status dn_canvas_shift(dn_canvas *canvas, int top, int left, int fill);
 
-/* planes(channels, view.height, view.width) = the view's pixels, to be changed in place. */
+/* planes(channels, view.height, view.width) = the view's pixels, to be changed in place. DN_EINVAL
+ * where these are more than DN_IMAGE_PIXELS, as a resize makes them of a very long image. */
 dn_status dn_canvas_pixels(dn_canvas *canvas, uint8_t **planes);
 
 /* Room for so many bytes; what dn_canvas_swap makes the canvas's pixels. Behind dn_canvas_pixels.

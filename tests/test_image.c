@@ -133,10 +133,34 @@ static void test_encoding(void **state)
     dn_buffer_free(&whole.bytes);
 }
 
+/* Pixels of another kind are refused, where libpng would mix what is transparent with what the
+ * memory held before. */
+static void test_png_of_another_kind(void **state)
+{
+    enum { H = 2, W = 3, MOST = 4 };
+    (void)state;
+    static const uint8_t pixels[H * W * MOST] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    for (int stored = 1; stored <= MOST; stored++)
+        for (int asked = 1; asked <= MOST; asked++) {
+            uint8_t found[H * W * MOST], *bytes;
+            dn_encoded file = {.name = "image.png"};
+            assert_int_equal(dn_png_encode(pixels, H, W, stored, &bytes, &file.size), DN_OK);
+            file.bytes = bytes;
+            assert_int_equal(dn_png_decode(&file, H, W, asked, found),
+                             stored == asked ? DN_OK : DN_ECORRUPT);
+            if (stored == asked)
+                assert_memory_equal(found, pixels, (size_t)(H * W * asked));
+            else
+                assert_non_null(strstr(dn_message(), "channels, expected"));
+            free(bytes);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_decoding),
-                                       cmocka_unit_test(test_encoding)};
+                                       cmocka_unit_test(test_encoding),
+                                       cmocka_unit_test(test_png_of_another_kind)};
     make_png();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

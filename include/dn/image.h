@@ -68,8 +68,9 @@ dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, d
 dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channels, uint8_t **png,
                         size_t *size);
 
-/* pixels(height, width, channels) = those of a PNG of that size, as of so many channels.
- * DN_ECORRUPT says what was found and expected; the caller adds the file's name. DN_ENOMEM. */
+/* pixels(height, width, channels) = those of a PNG of that size and so many channels of 8 bits:
+ * none is converted, as dn_image_decode does. DN_ECORRUPT says what was found and expected; the
+ * caller adds the file's name. DN_ENOMEM. */
 dn_status dn_png_decode(const dn_encoded *file, int height, int width, int channels,
                         uint8_t *pixels);
 

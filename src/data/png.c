@@ -50,7 +50,14 @@ dn_status dn_png_decode(const dn_encoded *file, int height, int width, int chann
         return dn_fail(DN_ECORRUPT, "found a PNG of %ux%u pixels, expected %dx%d", png.width,
                        png.height, width, height);
     }
-    png.format = png_shape(height, width, channels).format;
+    const png_uint_32 format = png_shape(height, width, channels).format;
+    if (png.format != format) {
+        png_image_free(&png);
+        return dn_fail(DN_ECORRUPT, "found a PNG of %u channels%s%s, expected %d of 8 bits",
+                       PNG_IMAGE_SAMPLE_CHANNELS(png.format),
+                       png.format & PNG_FORMAT_FLAG_LINEAR ? " of 16 bits" : "",
+                       png.format & PNG_FORMAT_FLAG_COLORMAP ? " in a palette" : "", channels);
+    }
     DN_CHECK(png_image_finish_read(&png, NULL, pixels, 0, NULL), png_fault(&png), "damaged PNG: %s",
              png.message);
     return DN_OK;

@@ -322,6 +322,9 @@ if DN_ISA=avx512_bf16 has_kernels; then
         fail "products in bf16: found '$warned', expected a warning" "$tmp/error"
 fi
 DN_ISA=nonsense refused "kernels that are none" '^dn_dist: isa .or DN_ISA.: found nonsense' "${alike[@]:1}"
+DN_ISA=nonsense limited "${alike[@]:0:${#alike[@]}-1}" "$tmp/chosen" --isa generic \
+    --augment resize:28,pad-crop:2 >"$tmp/output" 2>"$tmp/error" ||
+    fail "--isa before DN_ISA, for images, too" "$tmp/error"
 
 # --- checkpoints --------------------------------------------------------------------------------
 

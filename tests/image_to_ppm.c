@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dn/file.h"
+#include "dn/kernels.h"
 #include "dn/resize.h"
 
 static dn_status write_ppm(int argc, char **argv)
@@ -12,6 +13,8 @@ static dn_status write_ppm(int argc, char **argv)
     dn_pixels pixels = {0};
     dn_buffer resizing = {0};
     uint8_t *bytes;
+    const dn_kernels *kernels;
+    DN_TRY(dn_kernels_select(&kernels, ""));
     DN_TRY(dn_file_load(argv[1], &bytes, &file.size));
     file.bytes = bytes;
     if (argc < 9) {
@@ -25,8 +28,9 @@ static dn_status write_ppm(int argc, char **argv)
         uint8_t *const planes = malloc(3 * plane);
         DN_CHECK(planes, DN_ENOMEM, "out of memory");
         DN_TRY(dn_image_decode(&file, &box, atof(argv[8]), &pixels));
-        DN_TRY(dn_resize(&resizing, &(dn_raster){pixels.rgb.bytes, pixels.height, pixels.width, 3},
-                         &box, &box, height, width, planes));
+        DN_TRY(dn_resize(kernels->pixels, &resizing,
+                         &(dn_raster){pixels.rgb.bytes, pixels.height, pixels.width, 3}, &box, &box,
+                         height, width, planes));
         printf("P6\n%d %d\n255\n", width, height);
         for (size_t i = 0; i < plane; i++)
             for (size_t c = 0; c < 3; c++)

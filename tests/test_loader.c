@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "dn/kernels.h"
 #include "dn/loader.h"
 #include "dn/rng.h"
 
@@ -75,7 +76,8 @@ static void make_up(made_up *m)
 static dn_transform augmented(const made_up *m)
 {
     dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, &m->source.info, "pad-crop:4,hflip", SEED),
+    assert_int_equal(dn_transform_parse(&transform, dn_kernels_get(0)->pixels, &m->source.info,
+                                        "pad-crop:4,hflip", SEED),
                      DN_OK);
     return transform;
 }

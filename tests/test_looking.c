@@ -4,6 +4,7 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
+#include "dn/kernels.h"
 #include "dn/loader.h"
 #include "dn/rng.h"
 #include "looking/looking.h"
@@ -61,7 +62,9 @@ static void test_inspect(void **state)
                                    .seed = SEED,
                                    .depth = 1,
                                    .threads = 1};
-    assert_int_equal(dn_transform_parse(&settings.transform, &source.info, o.augment, SEED), DN_OK);
+    assert_int_equal(dn_transform_parse(&settings.transform, dn_kernels_get(0)->pixels,
+                                        &source.info, o.augment, SEED),
+                     DN_OK);
     assert_int_equal(dn_loader_create(&loader, &settings), DN_OK);
     assert_int_equal(dn_loader_load(loader, settings.begin, images, labels), DN_OK);
     dn_random_permutation(order, TRAIN, SEED, EPOCH);

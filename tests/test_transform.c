@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "dn/kernels.h"
 #include "dn/rng.h"
 #include "transforms/step.h"
 
@@ -25,11 +26,15 @@ typedef struct fixture {
     uint8_t pixels[COUNT * FLOATS];
 } fixture;
 
+static const dn_pixel_kernels *pixel_kernels; /* the environment's */
+
 static int set_up(void **state)
 {
+    const dn_kernels *kernels;
     fixture *f = calloc(1, sizeof *f);
-    if (!f)
+    if (!f || dn_kernels_select(&kernels, "") != DN_OK)
         return -1;
+    pixel_kernels = kernels->pixels;
     for (size_t i = 0; i < sizeof f->pixels; i++)
         f->pixels[i] = (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, 0, i).word[0];
     f->info = (dn_shard_info){.dataset = "TEST",
@@ -78,7 +83,7 @@ static void transform_all(const fixture *f, const char *list, uint64_t seed, int
                           float *x)
 {
     dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, &f->info, list, seed), DN_OK);
+    assert_int_equal(dn_transform_parse(&transform, pixel_kernels, &f->info, list, seed), DN_OK);
     assert_true(transform.height == HEIGHT && transform.width == WIDTH);
     for (int64_t i = 0; i < COUNT; i++)
         assert_int_equal(
@@ -134,7 +139,8 @@ static void test_narrow(void **state)
     info.width = PAD - 1;
     dn_transform transform;
     int seen = 0;
-    assert_int_equal(dn_transform_parse(&transform, &info, "pad-crop:4,hflip", 4), DN_OK);
+    assert_int_equal(dn_transform_parse(&transform, pixel_kernels, &info, "pad-crop:4,hflip", 4),
+                     DN_OK);
     for (int64_t i = 0; i < COUNT; i++) {
         float x[PAD + 1] = {[PAD - 1] = 7, [PAD] = 7};
         assert_int_equal(dn_transform_pixels(&transform, &(dn_request){.position = i}, f->pixels, 1,
@@ -208,7 +214,8 @@ static void test_resize(void **state)
         const int rows[2] = {(int)box->top, (int)ceil(box->top + box->height)};
         const int columns[2] = {(int)box->left, (int)ceil(box->left + box->width)};
         const dn_raster from = {f->pixels, H, W, 1};
-        assert_int_equal(dn_resize(&resizing, &from, box, box, SIDE, SIDE, to), DN_OK);
+        assert_int_equal(dn_resize(pixel_kernels, &resizing, &from, box, box, SIDE, SIDE, to),
+                         DN_OK);
         for (int r = 0; r < SIDE; r++)
             for (int c = 0; c < SIDE; c++) {
                 const double expected = resized(f->pixels, W, box, rows, columns, r, c, SIDE);
@@ -288,7 +295,7 @@ static void test_lists(void **state)
         const dn_shard_info info = {
             .channels = 3, .height = cases[i].height, .width = cases[i].width, .std = {1, 1, 1}};
         dn_transform t;
-        const dn_status status = dn_transform_parse(&t, &info, cases[i].list, 1);
+        const dn_status status = dn_transform_parse(&t, pixel_kernels, &info, cases[i].list, 1);
         if (cases[i].reason && (status != DN_EINVAL || !strstr(dn_message(), cases[i].reason)))
             fail_msg("%s: found '%s', expected '%s'", cases[i].list,
                      status == DN_OK ? "" : dn_message(), cases[i].reason);
@@ -333,7 +340,7 @@ static void test_made_up_lists(void **state)
                                  : words[drawn.word[0] % WORDS]);
         }
         dn_transform t;
-        if (dn_transform_parse(&t, &f->info, list, i) != DN_OK) {
+        if (dn_transform_parse(&t, pixel_kernels, &f->info, list, i) != DN_OK) {
             assert_true(dn_message()[0] != '\0' && !strchr(dn_message(), '\n'));
             continue;
         }
@@ -416,7 +423,8 @@ static void test_long_image(void **state)
     uint8_t *const pixels = malloc(LENGTH);
     assert_non_null(pixels);
     memset(pixels, GREY, LENGTH);
-    assert_int_equal(dn_transform_parse(&t, &info, "resize:4096,center-crop:8", 1), DN_OK);
+    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, "resize:4096,center-crop:8", 1),
+                     DN_OK);
     for (int upright = 0; upright < 2; upright++) {
         float x[SIDE * SIDE];
         assert_int_equal(dn_transform_pixels(&t, &(dn_request){.index = 0}, pixels,
@@ -451,19 +459,56 @@ static void test_long_file(void **state)
     assert_int_equal(dn_png_encode(pixels, 1, LENGTH, 1, &png, &file.size), DN_OK);
     file.bytes = png;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        assert_int_equal(dn_transform_parse(&t, &info, refused[i], 1), DN_OK);
+        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, refused[i], 1), DN_OK);
         assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x),
                          DN_EINVAL);
         assert_string_equal(dn_message(),
                             "long.png: found 15360000 x 256 pixels once it is resized, expected at "
                             "most 268435456; crop right after the resize");
     }
-    assert_int_equal(
-        dn_transform_parse(&t, &info, "resize:256,center-crop:224,color-jitter:0.4", 1), DN_OK);
+    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info,
+                                        "resize:256,center-crop:224,color-jitter:0.4", 1),
+                     DN_OK);
     assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x), DN_OK);
     dn_workspace_free(&workspace);
     free(png);
     free(x);
+}
+
+static int sums; /* that the test's kernels were asked for */
+
+static void count_sum(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
+                      uint8_t *to, size_t count)
+{
+    sums++;
+    pixel_kernels->sum_rows(from, stride, weight, taps, to, count);
+}
+
+/* The kernels that a transform was given compute it, whatever the environment asks for. */
+static void test_kernels(void **state)
+{
+    enum { SIDE = 5 };
+    const fixture *f = *state;
+    dn_pixel_kernels counted = *pixel_kernels;
+    const char *const isa = getenv("DN_ISA");
+    char *const kept = isa ? strdup(isa) : NULL;
+    dn_transform t;
+    dn_workspace workspace = {0};
+    float x[CHANNELS * SIDE * SIDE];
+    counted.sum_rows = count_sum;
+    setenv("DN_ISA", "nonsense", 1);
+    const dn_status parsed =
+        dn_transform_parse(&t, &counted, &f->info, "resize:5,center-crop:5", 1);
+    const dn_status status =
+        dn_transform_pixels(&t, &(dn_request){0}, f->pixels, HEIGHT, WIDTH, &workspace, x);
+    if (kept)
+        setenv("DN_ISA", kept, 1);
+    else
+        unsetenv("DN_ISA");
+    assert_true(parsed == DN_OK && status == DN_OK);
+    assert_int_equal(sums, CHANNELS * (SIDE + SIDE)); /* rows, then columns */
+    free(kept);
+    dn_workspace_free(&workspace);
 }
 
 /* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
@@ -475,7 +520,8 @@ static void test_random_resized_crop(void **state)
     dn_workspace workspace = {0};
     float first[3 * SIDE * SIDE], other[3 * SIDE * SIDE];
     int same = 0;
-    assert_int_equal(dn_transform_parse(&t, &f->info, "random-resized-crop:5,hflip", 4), DN_OK);
+    assert_int_equal(
+        dn_transform_parse(&t, pixel_kernels, &f->info, "random-resized-crop:5,hflip", 4), DN_OK);
     for (int i = 0; i < COUNT; i++) {
         const dn_request request = {.index = i, .epoch = 1, .position = i};
         const dn_request later = {.index = i, .epoch = 2, .position = i};
@@ -503,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_usage),      cmocka_unit_test(test_made_up_lists),
         cmocka_unit_test(test_normalize),  cmocka_unit_test(test_random_resized_crop),
         cmocka_unit_test(test_long_image), cmocka_unit_test(test_long_file),
+        cmocka_unit_test(test_kernels),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

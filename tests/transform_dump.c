@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "dn/file.h"
+#include "dn/kernels.h"
 #include "transforms/step.h"
 
 static dn_status transform(const dn_transform *t, const dn_request *request, dn_canvas *c)
@@ -26,6 +27,7 @@ static dn_status dump(int argc, char **argv)
 {
     dn_shard_info info = {.channels = 3};
     const dn_request request = {.position = atoi(argv[3])};
+    const dn_kernels *kernels;
     dn_transform t;
     dn_workspace workspace = {0};
     dn_canvas canvas;
@@ -35,7 +37,8 @@ static dn_status dump(int argc, char **argv)
         info = (dn_shard_info){
             .channels = atoi(argv[5]), .height = atoi(argv[6]), .width = atoi(argv[7])};
     DN_TRY(dn_normalize_parse(&info, "none"));
-    DN_TRY(dn_transform_parse(&t, &info, argv[1], (uint64_t)atoi(argv[2])));
+    DN_TRY(dn_kernels_select(&kernels, ""));
+    DN_TRY(dn_transform_parse(&t, kernels->pixels, &info, argv[1], (uint64_t)atoi(argv[2])));
     DN_TRY(dn_file_load(argv[4], &bytes, &file.size));
     file.bytes = bytes;
     DN_CHECK(argc <= 7 || file.size == dn_image_values(&info), DN_EINVAL,

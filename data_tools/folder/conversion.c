@@ -9,6 +9,7 @@
 #include <jerror.h>
 #include <xxhash.h>
 
+#include "dn/kernels.h"
 #include "dn/resize.h"
 #include "folder/exif.h"
 
@@ -129,8 +130,11 @@ static dn_status shrink_pixels(dn_converter *c, int width, int height)
     const size_t plane = (size_t)width * (size_t)height;
     const dn_raster from = {p->rgb.bytes, p->height, p->width, 3};
     const dn_box whole = {0, 0, p->width, p->height};
+    const dn_kernels *kernels;
+    DN_TRY(dn_kernels_select(&kernels, ""));
     DN_TRY(dn_buffer_grow(&c->planes, 3 * plane));
-    DN_TRY(dn_resize(&c->work, &from, &whole, &whole, height, width, c->planes.bytes));
+    DN_TRY(dn_resize(kernels->pixels, &c->work, &from, &whole, &whole, height, width,
+                     c->planes.bytes));
     p->width = width;
     p->height = height;
     for (size_t i = 0; i < plane; i++) /* there is room: it has become smaller */

@@ -14,6 +14,7 @@
 
 #include <xxhash.h>
 
+#include "dn/kernels.h"
 #include "dn/program.h"
 #include "dn/rng.h"
 #include "looking/looking.h"
@@ -28,6 +29,7 @@ struct inspect {
     dn_shards *shards;
     const dn_manifest *manifest; /* the shards', as is: */
     dn_source source;
+    const dn_kernels *kernels;
     dn_transform augment; /* where the options have one */
     dn_request *request;  /* (count): the images that are shown */
     int64_t count;
@@ -297,8 +299,8 @@ static dn_status reduce(struct inspect *v, const dn_pixels *image, int side, dn_
     const dn_box whole = {0, 0, image->width, image->height};
     const dn_raster from = {image->rgb.bytes, image->height, image->width, 3};
     DN_TRY(dn_buffer_grow(&v->workspace.planes, 3 * (size_t)width * (size_t)height));
-    DN_TRY(dn_resize(&v->workspace.resizing, &from, &whole, &whole, height, width,
-                     v->workspace.planes.bytes));
+    DN_TRY(dn_resize(v->kernels->pixels, &v->workspace.resizing, &from, &whole, &whole, height,
+                     width, v->workspace.planes.bytes));
     return interleave(to, 3, height, width, v->workspace.planes.bytes);
 }
 
@@ -358,12 +360,13 @@ static dn_status inspect_records(struct inspect *v)
                  "--%s: found it without --augment, so nothing is drawn", of_augment[i]);
     DN_CHECK(o->sample < 0 || o->size == 0, DN_EINVAL,
              "--size: found it with --sample, whose picture has its own size");
+    DN_TRY(dn_kernels_select(&v->kernels, ""));
     DN_TRY(dn_shards_open(&v->shards, v->folder, v->split));
     v->manifest = dn_shards_manifest(v->shards);
     v->source = dn_shards_source(v->shards, NULL);
     if (o->augment) {
-        const dn_status status =
-            dn_transform_parse(&v->augment, &v->source.info, o->augment, (uint64_t)o->seed);
+        const dn_status status = dn_transform_parse(&v->augment, v->kernels->pixels,
+                                                    &v->source.info, o->augment, (uint64_t)o->seed);
         DN_CHECK(status == DN_OK, status, "--augment %s: %s", o->augment, dn_message());
     }
     DN_TRY(choose_images(v));

@@ -8,6 +8,8 @@
 
 #include "dn/image.h"
 
+struct dn_pixel_kernels;
+
 /* An image(height, width, channels) of bytes. */
 typedef struct dn_raster {
     const uint8_t *bytes;
@@ -15,8 +17,10 @@ typedef struct dn_raster {
 } dn_raster;
 
 /* to(channels, height, width) = the box of `from`, resized; only what `bounds` touches of the image
- * counts. Both lie within it. Works in the buffer. DN_ENOMEM. */
-dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
-                    const dn_box *bounds, int height, int width, uint8_t *to);
+ * counts. Both lie within it. Works in the buffer, by the kernels of a table (dn/kernels.h), which
+ * have the same bits in all. DN_ENOMEM. */
+dn_status dn_resize(const struct dn_pixel_kernels *kernels, dn_buffer *buffer,
+                    const dn_raster *from, const dn_box *box, const dn_box *bounds, int height,
+                    int width, uint8_t *to);
 
 #endif

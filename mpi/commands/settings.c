@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/kernels.h"
 #include "dn/program.h"
 #include "dn/rng.h"
 
@@ -146,11 +147,14 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_
 {
     char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
     dn_shard_info normalised = *data;
+    const dn_kernels *kernels;
+    DN_TRY(dn_kernels_select(&kernels, o->isa));
     if (strcmp(o->normalize, "auto") == 0)
         dn_normalize_describe(data, o->normalize, sizeof o->normalize);
     DN_TRY(dn_options_normalize(o, &normalised));
     resolve(list, sizeof o->augment, o, split, data);
-    const dn_status status = dn_transform_parse(transform, &normalised, list, o->step.seed);
+    const dn_status status =
+        dn_transform_parse(transform, kernels->pixels, &normalised, list, o->step.seed);
     return status == DN_OK
                ? DN_OK
                : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",

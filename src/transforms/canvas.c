@@ -143,7 +143,7 @@ static dn_status sample_file(dn_canvas *c, uint8_t *to)
                         got.top + (v->box.top - asked.top) * down, v->box.width * across,
                         v->box.height * down};
     const dn_raster from = {w->pixels.rgb.bytes, w->pixels.height, w->pixels.width, 3};
-    return dn_resize(&w->resizing, &from, &box, &got, v->height, v->width, to);
+    return dn_resize(c->kernels, &w->resizing, &from, &box, &got, v->height, v->width, to);
 }
 
 static dn_status sample_planes(dn_canvas *c, uint8_t *to)
@@ -151,7 +151,7 @@ static dn_status sample_planes(dn_canvas *c, uint8_t *to)
     const dn_pixel_view *const v = &c->view;
     const size_t stored = (size_t)c->height * (size_t)c->width;
     for (size_t k = 0; k < (size_t)c->transform->channels; k++)
-        DN_TRY(dn_resize(&c->workspace->resizing,
+        DN_TRY(dn_resize(c->kernels, &c->workspace->resizing,
                          &(dn_raster){c->planes + k * stored, c->height, c->width, 1}, &v->box,
                          &v->bounds, v->height, v->width, to + k * dn_canvas_plane(c)));
     return DN_OK;

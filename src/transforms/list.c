@@ -267,12 +267,10 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
     return DN_OK;
 }
 
-dn_status dn_transform_parse(dn_transform *t, const dn_shard_info *info, const char *list,
-                             uint64_t seed)
+dn_status dn_transform_parse(dn_transform *t, const dn_pixel_kernels *kernels,
+                             const dn_shard_info *info, const char *list, uint64_t seed)
 {
-    const dn_kernels *table;
-    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
-    *t = (dn_transform){.channels = info->channels, .seed = seed, .kernels = table->pixels};
+    *t = (dn_transform){.channels = info->channels, .seed = seed, .kernels = kernels};
     for (int c = 0; c < info->channels; c++) {
         t->middle[c] = (uint8_t)lrint(fmin(fmax(info->mean[c], 0), 1) * 255);
         for (int v = 0; v < 256; v++)

@@ -7,7 +7,6 @@
 
 #include <math.h>
 
-#include "dn/kernels.h"
 #include "transforms/pixel_kernels.h"
 
 /* One dimension: output i is the sum over t < taps of weight(i, t) x input first(i) + t. */
@@ -64,8 +63,8 @@ static axis make_axis(int32_t *words, int taps, int outputs)
     return (axis){.taps = taps, .first = words, .weight = words + 2 * (ptrdiff_t)outputs};
 }
 
-dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
-                    const dn_box *bounds, int height, int width, uint8_t *to)
+dn_status dn_resize(const dn_pixel_kernels *kernels, dn_buffer *buffer, const dn_raster *from,
+                    const dn_box *box, const dn_box *bounds, int height, int width, uint8_t *to)
 {
     const span rows = span_of(box->top, box->height, bounds->top, bounds->height, from->height);
     const span columns = span_of(box->left, box->width, bounds->left, bounds->width, from->width);
@@ -75,11 +74,8 @@ dn_status dn_resize(dn_buffer *buffer, const dn_raster *from, const dn_box *box,
     const int down_taps = taps_of(rows.size, height), across_taps = taps_of(columns.size, width);
     const size_t down_words = axis_words(down_taps, height);
     const size_t words = down_words + axis_words(across_taps, width);
-    const dn_kernels *table;
-    DN_TRY(dn_kernels_select(&table, NULL)); /* all have the same bits */
     DN_TRY(dn_buffer_grow(buffer, words * sizeof(int32_t) + 2 * low_row * high +
                                       (size_t)width * small_row));
-    const dn_pixel_kernels *const kernels = table->pixels;
     axis down = make_axis((int32_t *)buffer->bytes, down_taps, height);
     axis across = make_axis((int32_t *)buffer->bytes + down_words, across_taps, width);
     uint8_t *const low = buffer->bytes + words * sizeof(int32_t); /* (height, low_row) */

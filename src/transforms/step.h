@@ -10,7 +10,6 @@
 #ifndef DN_TRANSFORMS_STEP_H
 #define DN_TRANSFORMS_STEP_H
 
-#include "dn/kernels.h"
 #include "dn/transform.h"
 #include "transforms/pixel_kernels.h"
 

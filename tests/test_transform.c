@@ -13,7 +13,7 @@
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
-#include "transforms/step.h"
+#include "transforms/op.h"
 
 /* fp32: a division, a subtraction and a division round a value of at most 2. */
 #define PIXEL_TOLERANCE 1e-6
@@ -308,8 +308,8 @@ static void test_lists(void **state)
 static void test_usage(void **state)
 {
     (void)state;
-    const dn_step_row *row;
-    for (int i = 0; (row = dn_step_row_get(i)) != NULL; i++)
+    const dn_op_row *row;
+    for (int i = 0; (row = dn_op_row_get(i)) != NULL; i++)
         for (const dn_parameter *p = row->parameters; p->name; p++) {
             char expected[64];
             snprintf(expected, sizeof expected, ":%s=%s", p->name, p->initial ? p->initial : "");
@@ -336,7 +336,7 @@ static void test_made_up_lists(void **state)
         for (int w = 0; w < count; w++) {
             const dn_random4 drawn = dn_random(1, DN_STREAM_SYNTHETIC, i, 1 + (uint64_t)w);
             const int is_name = w == 0 || list[strlen(list) - 1] == ',';
-            strcat(list, is_name ? dn_step_row_get((int)(drawn.word[1] % ROWS))->name
+            strcat(list, is_name ? dn_op_row_get((int)(drawn.word[1] % ROWS))->name
                                  : words[drawn.word[0] % WORDS]);
         }
         dn_transform t;

@@ -1,6 +1,6 @@
 /* An image between the steps: a view that moves over its source, and is sampled when pixels are
- * asked for; see step.h. */
-#include "transforms/step.h"
+ * asked for; see op.h. */
+#include "transforms/op.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* color-jitter and grayscale, by torchvision's functions on tensors. */
-#include "transforms/step.h"
+#include "transforms/op.h"
 
 #include <string.h>
 
@@ -98,7 +98,7 @@ static dn_status apply_jitter(const dn_transform_step *s, const double drawn[DN_
     return DN_OK;
 }
 
-const dn_step_row dn_step_color_jitter = {
+const dn_op_row dn_op_color_jitter = {
     "color-jitter",
     "color-jitter:brightness=0:contrast=0:saturation=0:hue=0\n"
     "      X: factors from 1 - X to 1 + X; or LEAST-MOST; hue: a part of the circle",
@@ -126,6 +126,6 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
     return DN_OK;
 }
 
-const dn_step_row dn_step_grayscale = {
-    "grayscale", "grayscale:p=0.1",   {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-    NULL,        dn_step_draw_chance, .apply = apply_grayscale};
+const dn_op_row dn_op_grayscale = {
+    "grayscale", "grayscale:p=0.1", {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
+    NULL,        dn_op_draw_chance, .apply = apply_grayscale};

@@ -1,5 +1,5 @@
 /* random-erasing (Zhong et al. 2020, torchvision's RandomErasing), of the normalised image. */
-#include "transforms/step.h"
+#include "transforms/op.h"
 
 enum { CHANCE, SCALE, RATIO, VALUE };
 enum { TOP, LEFT, HEIGHT, WIDTH, IS_ERASED };
@@ -32,7 +32,7 @@ static dn_status apply_erasing(const dn_transform_step *s, const double drawn[DN
     return DN_OK;
 }
 
-const dn_step_row dn_step_random_erasing = {
+const dn_op_row dn_op_random_erasing = {
     "random-erasing",
     "random-erasing:p=0.5:scale=0.02-0.33:ratio=0.3-3.3:value=0\n"
     "      at the end of the list; ratio: height / width; value: after normalisation",

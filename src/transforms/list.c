@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "dn/program.h"
-#include "transforms/step.h"
+#include "transforms/op.h"
 
 enum { WORD = 64 };
 
@@ -37,11 +37,11 @@ static double number(const char *at, char **behind)
 }
 
 /* How many decimal numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
-static int read_numbers(const char *text, double x[DN_STEP_VALUES])
+static int read_numbers(const char *text, double x[DN_OP_VALUES])
 {
     if (text[strspn(text, "0123456789.eE+-/")] != '\0') /* strtod takes hexadecimal ones, too */
         return 0;
-    for (int count = 1; count <= DN_STEP_VALUES; count++) {
+    for (int count = 1; count <= DN_OP_VALUES; count++) {
         char *behind;
         if (!isdigit((unsigned char)text[text[0] == '-']))
             return 0;
@@ -92,7 +92,7 @@ static const struct {
              {DN_PARAMETER_METHOD, "bilinear", 1}};
 
 /* What X alone stands for; of LEAST-MOST, MOST stays as it was. */
-static void expand(const dn_parameter *p, double x[DN_STEP_VALUES], double most)
+static void expand(const dn_parameter *p, double x[DN_OP_VALUES], double most)
 {
     const double lone = x[0];
     x[1] = p->kind == DN_PARAMETER_LEAST      ? most
@@ -105,9 +105,9 @@ static void expand(const dn_parameter *p, double x[DN_STEP_VALUES], double most)
 }
 
 /* 1, and value = what the text says, where that is of the parameter's kind. */
-static int read_values(const dn_parameter *p, const char *text, double value[DN_STEP_VALUES])
+static int read_values(const dn_parameter *p, const char *text, double value[DN_OP_VALUES])
 {
-    double x[DN_STEP_VALUES] = {0};
+    double x[DN_OP_VALUES] = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].kind == p->kind && strcmp(text, names[i].text) == 0) {
             value[0] = names[i].value;
@@ -130,7 +130,7 @@ static int read_values(const dn_parameter *p, const char *text, double value[DN_
 }
 
 /* The first so many parameters have to be given. */
-static int required(const dn_step_row *row)
+static int required(const dn_op_row *row)
 {
     int count = 0;
     while (row->parameters[count].name && !row->parameters[count].initial)
@@ -140,7 +140,7 @@ static int required(const dn_step_row *row)
 
 static dn_status set_parameter(dn_transform_step *step, int index, const char *text)
 {
-    const dn_step_row *const row = dn_step_row_get(step->row);
+    const dn_op_row *const row = dn_op_row_get(step->row);
     const dn_parameter *const p = &row->parameters[index];
     DN_CHECK(!(step->given & 1U << index), DN_EINVAL, "%s: found %s twice", row->name, p->name);
     DN_CHECK(read_values(p, text, step->value[index]), DN_EINVAL,
@@ -154,8 +154,8 @@ static dn_status set_parameter(dn_transform_step *step, int index, const char *t
 /* "NAME=TEXT" */
 static dn_status set_named(dn_transform_step *step, const char *text, size_t length)
 {
-    const dn_step_row *const row = dn_step_row_get(step->row);
-    char name[WORD], known[WORD * DN_STEP_PARAMETERS] = "";
+    const dn_op_row *const row = dn_op_row_get(step->row);
+    char name[WORD], known[WORD * DN_OP_PARAMETERS] = "";
     snprintf(name, sizeof name, "%.*s", (int)length, text);
     dn_nearest nearest = {.word = name};
     for (int i = 0; row->parameters[i].name; i++) {
@@ -171,7 +171,7 @@ static dn_status set_named(dn_transform_step *step, const char *text, size_t len
 /* "TEXT", the next parameter in order; of LEAST-MOST also "LEAST:MOST". */
 static dn_status set_next(dn_transform_step *step, int index, const word *w, const char **at)
 {
-    const dn_step_row *const row = dn_step_row_get(step->row);
+    const dn_op_row *const row = dn_op_row_get(step->row);
     DN_CHECK(row->parameters[index].name, DN_EINVAL, "%s: found '%s', expected %d to %d values",
              row->name, w->text, required(row), index);
     if (row->parameters[index].kind == DN_PARAMETER_LEAST && !strchr(w->text, '-') && **at == ':' &&
@@ -187,7 +187,7 @@ static dn_status set_next(dn_transform_step *step, int index, const word *w, con
 
 static dn_status set_defaults(dn_transform_step *step)
 {
-    const dn_step_row *const row = dn_step_row_get(step->row);
+    const dn_op_row *const row = dn_op_row_get(step->row);
     for (int i = 0; row->parameters[i].name; i++)
         if (row->parameters[i].initial)
             DN_TRY(set_parameter(step, i, row->parameters[i].initial));
@@ -199,8 +199,8 @@ static dn_status find_row(const char *name, int *row)
 {
     char known[512] = "";
     dn_nearest nearest = {.word = name};
-    const dn_step_row *r;
-    for (*row = 0; (r = dn_step_row_get(*row)) != NULL; ++*row) {
+    const dn_op_row *r;
+    for (*row = 0; (r = dn_op_row_get(*row)) != NULL; ++*row) {
         const size_t used = strlen(known);
         if (dn_nearest_try(&nearest, r->name))
             return DN_OK;
@@ -227,7 +227,7 @@ static dn_status parse_step(dn_transform *t, const char **at)
         DN_TRY(w.text[name] == '=' ? set_named(step, w.text, name)
                                    : set_next(step, next++, &w, at));
     }
-    const dn_step_row *const row = dn_step_row_get(step->row);
+    const dn_op_row *const row = dn_op_row_get(step->row);
     for (int i = 0; i < required(row); i++)
         DN_CHECK(step->given & 1U << i, DN_EINVAL, "%s: found no %s, expected %.*s", row->name,
                  row->parameters[i].name, (int)strcspn(row->usage, "\n"), row->usage);
@@ -238,12 +238,12 @@ static dn_status parse_step(dn_transform *t, const char **at)
 /* The order of the steps makes sense; finds the size of what they result in. */
 static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
 {
-    const dn_step_row *last = NULL; /* the latest that only such may follow */
+    const dn_op_row *last = NULL; /* the latest that only such may follow */
     int height = info->height, width = info->width;
     int least = height < width ? height : width; /* the shorter side has at least so many */
     for (int i = 0; i < t->steps; i++) {
         const dn_transform_step *const step = &t->step[i];
-        const dn_step_row *const row = dn_step_row_get(step->row);
+        const dn_op_row *const row = dn_op_row_get(step->row);
         DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s behind %s, expected it before",
                  row->name, last->name);
         DN_CHECK(!row->is_crop || step->value[0][0] <= least, DN_EINVAL,

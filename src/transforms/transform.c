@@ -1,34 +1,34 @@
 /* The table of steps, and the way of an image through them; see include/dn/transform.h. A new step
- * is a row in a file of this folder, named in step.h, and a line in this table. */
+ * is a row in a file of this folder, named in op.h, and a line in this table. */
 #include "dn/transform.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "dn/rng.h"
-#include "transforms/step.h"
+#include "transforms/op.h"
 
-static const dn_step_row *const rows[] = {
-    &dn_step_random_resized_crop,
-    &dn_step_resize,
-    &dn_step_center_crop,
-    &dn_step_ten_crop,
-    &dn_step_pad_crop,
-    &dn_step_hflip,
-    &dn_step_vflip,
-    &dn_step_rotate,
-    &dn_step_affine,
-    &dn_step_perspective,
-    &dn_step_gaussian_blur,
-    &dn_step_color_jitter,
-    &dn_step_grayscale,
-    &dn_step_random_erasing,
-    &dn_step_trivial_augment,
+static const dn_op_row *const rows[] = {
+    &dn_op_random_resized_crop,
+    &dn_op_resize,
+    &dn_op_center_crop,
+    &dn_op_ten_crop,
+    &dn_op_pad_crop,
+    &dn_op_hflip,
+    &dn_op_vflip,
+    &dn_op_rotate,
+    &dn_op_affine,
+    &dn_op_perspective,
+    &dn_op_gaussian_blur,
+    &dn_op_color_jitter,
+    &dn_op_grayscale,
+    &dn_op_random_erasing,
+    &dn_op_trivial_augment,
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
 
-const dn_step_row *dn_step_row_get(int index)
+const dn_op_row *dn_op_row_get(int index)
 {
     return index < ROWS ? rows[index] : NULL;
 }
@@ -62,8 +62,8 @@ int dn_draw_chance(dn_draws *d, double p)
     return (double)draw_word(d) * 0x1p-32 >= 1 - p;
 }
 
-void dn_step_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
-                         double drawn[DN_DRAWN])
+void dn_op_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
+                       double drawn[DN_DRAWN])
 {
     (void)height, (void)width;
     drawn[0] = dn_draw_chance(d, s->value[0][0]);
@@ -81,7 +81,7 @@ dn_draws dn_draws_of(const dn_transform *t, const dn_request *request)
 dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[DN_DRAWN])
 {
     const dn_transform_step *const step = &c->transform->step[index];
-    const dn_step_row *const row = rows[step->row];
+    const dn_op_row *const row = rows[step->row];
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
     if (row->draw)
         row->draw(step, draws, c->view.height, c->view.width, drawn);

@@ -1,6 +1,6 @@
 /* trivial-augment (Mueller and Hutter 2021, "TrivialAugment: tuning-free yet state-of-the-art data
  * augmentation"; torchvision's TrivialAugmentWide): one operation of fourteen, at one magnitude. */
-#include "transforms/step.h"
+#include "transforms/op.h"
 
 #include <math.h>
 #include <string.h>
@@ -214,7 +214,7 @@ static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN
                        : DN_OK;
 }
 
-const dn_step_row dn_step_trivial_augment = {
+const dn_op_row dn_op_trivial_augment = {
     "trivial-augment",
     "trivial-augment:num_magnitude_bins=31:interpolation=nearest:fill=none\n"
     "      one of 14 operations",

@@ -1,14 +1,14 @@
 /*
- * What the steps of a transform are made of (include/dn/transform.h).
+ * The operations of which a transform's steps are made (include/dn/transform.h).
  *
- * A step is a row in a file of this folder, and a line in the table of transform.c. First its
- * `draw` draws numbers, which depend on nothing else than the step's parameters and the size of the
- * image; then its `apply` changes the image, as these numbers say. It moves the canvas's view,
- * which costs nothing until the pixels are asked for; or asks for them, and computes; or notes what
- * is to be erased of the normalised image.
+ * An op is a row in a file of this folder, and a line in the table of transform.c; a step is an op
+ * with its parameters. First its `draw` draws numbers, which depend on nothing else than the
+ * parameters and the size of the image; then its `apply` changes the image, as these numbers say.
+ * It moves the canvas's view, which costs nothing until the pixels are asked for; or asks for them,
+ * and computes; or notes what is to be erased of the normalised image.
  */
-#ifndef DN_TRANSFORMS_STEP_H
-#define DN_TRANSFORMS_STEP_H
+#ifndef DN_TRANSFORMS_OP_H
+#define DN_TRANSFORMS_OP_H
 
 #include "dn/transform.h"
 #include "transforms/pixel_kernels.h"
@@ -111,9 +111,9 @@ typedef struct dn_parameter {
 
 enum { DN_DRAWN = 12 }; /* most numbers that a step draws */
 
-typedef struct dn_step_row {
+typedef struct dn_op_row {
     const char *name, *usage; /* usage: name:parameter=initial..., perhaps lines about it */
-    dn_parameter parameters[DN_STEP_PARAMETERS + 1]; /* in order; value[i] of the step is i's */
+    dn_parameter parameters[DN_OP_PARAMETERS + 1]; /* in order; value[i] of the step is i's */
     /* The size after the step; NULL: as before. 0 where it differs from image to image. */
     void (*size)(const dn_transform_step *step, int *height, int *width);
     /* NULL: nothing is drawn. */
@@ -123,15 +123,15 @@ typedef struct dn_step_row {
                        dn_canvas *canvas);
     int is_crop; /* of a square within the image, its side the first parameter */
     int is_last; /* changes what the net gets: only such steps stand behind it */
-} dn_step_row;
+} dn_op_row;
 
-extern const dn_step_row dn_step_random_resized_crop, dn_step_resize, dn_step_center_crop,
-    dn_step_ten_crop, dn_step_pad_crop, dn_step_hflip, dn_step_vflip, dn_step_rotate,
-    dn_step_affine, dn_step_perspective, dn_step_gaussian_blur, dn_step_color_jitter,
-    dn_step_grayscale, dn_step_random_erasing, dn_step_trivial_augment;
+extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_crop, dn_op_ten_crop,
+    dn_op_pad_crop, dn_op_hflip, dn_op_vflip, dn_op_rotate, dn_op_affine, dn_op_perspective,
+    dn_op_gaussian_blur, dn_op_color_jitter, dn_op_grayscale, dn_op_random_erasing,
+    dn_op_trivial_augment;
 
 /* The row of that number; NULL past the last. */
-const dn_step_row *dn_step_row_get(int index);
+const dn_op_row *dn_op_row_get(int index);
 
 dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
 
@@ -146,8 +146,8 @@ void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const do
 /* ---- what several steps do ---- */
 
 /* A `draw`: drawn[0] = 1 with the first parameter's probability. */
-void dn_step_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
-                         double drawn[DN_DRAWN]);
+void dn_op_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
+                       double drawn[DN_DRAWN]);
 
 /* color.c; the factors as torchvision's adjust_*. Saturation and hue leave images without colours
  * as they are. */

@@ -115,6 +115,8 @@ static void test_container(void **state)
     check_processors(2.5);
     put("proc/self/cgroup", "1:cpu:/../../elsewhere\n");
     check_processors(2.5);
+    put("proc/self/cgroup", "1:cpu:/docker/123\n");
+    check_processors(2.5);
 }
 
 /* Of the group and, as Slurm gives each rank one, of its siblings. */

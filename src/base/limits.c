@@ -156,7 +156,8 @@ static void follow(const char *root, const char *controller, const char *path, i
             continue;
         /* What is mounted may be a group itself. */
         const size_t inside = strcmp(inner, "/") == 0 ? 0 : strlen(inner);
-        const int is_below = strncmp(path, inner, inside) == 0 && strstr(path, "/..") == NULL;
+        const int is_below = strncmp(path, inner, inside) == 0 &&
+                             strchr("/", path[inside]) != NULL && strstr(path, "/..") == NULL;
         snprintf(top, sizeof top, "%s%s", root, outer);
         const char *below = is_below ? path + inside : "";
         climb(top, strcmp(below, "/") == 0 ? "" : below, version, visit, found);

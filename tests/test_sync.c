@@ -132,8 +132,8 @@ static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
     dn_net_update_running(team->nets[0], o->leaf);
 }
 
-/* The team on the batches that `whole` holds, drawn with the same seeds. */
-static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
+/* The team on the batches that `whole` holds from number `place` on, drawn with the same seeds. */
+static outcome run_team(const dn_team *team, int place, dn_net *whole, uint64_t seed)
 {
     const dn_net *first = team->nets[0];
     const size_t logits = BATCH * (size_t)dn_net_view(first).spec->classes;
@@ -144,7 +144,7 @@ static outcome run_team(const dn_team *team, dn_net *whole, uint64_t seed)
         if (s > 0)
             net_draw_batch(whole, seed + 1000);
         for (int m = 0; m < team->count; m++)
-            take_batch(team->nets[m], whole, team->first + m);
+            take_batch(team->nets[m], whole, place + m);
         step_team(team, &passes[s], &o);
     }
     for (int m = 0; m < team->count; m++)
@@ -196,7 +196,7 @@ static void test_one_batch(void **state)
         double least = INFINITY;
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
             outcome a = run_whole(whole, seed);
-            outcome b = run_team(&(dn_team){.nets = nets, .count = MEMBERS}, whole, seed);
+            outcome b = run_team(&(dn_team){.nets = nets, .count = MEMBERS}, 0, whole, seed);
             least = fmin(least, compare(c, whole, &a, &b));
             free(a.leaf);
             free(b.leaf);
@@ -251,8 +251,8 @@ static float *run_part(dn_net *whole, const net_case *c, record *r, int first, i
     const size_t floats = dn_net_view(nets[0]).leaf_count;
     float *leaves = calloc((size_t)count * floats, sizeof *leaves);
     assert_non_null(leaves);
-    const dn_team team = {nets, count, first, record_or_replay, r};
-    outcome o = run_team(&team, whole, 1);
+    const dn_team team = {nets, count, record_or_replay, r};
+    outcome o = run_team(&team, first, whole, 1);
     for (int m = 0; m < count; m++)
         memcpy(leaves + (size_t)m * floats, dn_net_view(nets[m]).leaf, floats * sizeof *leaves);
     free(o.leaf);

@@ -169,8 +169,8 @@ typedef void dn_exchange_fn(void *user, double *rows, size_t width);
  * time.
  */
 typedef struct dn_team {
-    dn_net *const *nets;      /* (count) those behind the first share its memory */
-    int count, first;         /* place of the first net's batch in the group */
+    dn_net *const *nets; /* (count) those behind the first share its memory */
+    int count;
     dn_exchange_fn *exchange; /* NULL: the team is the whole group */
     void *user;
 } dn_team;

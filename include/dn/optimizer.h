@@ -58,9 +58,6 @@ typedef struct dn_optimizer {
 /* The name of row `index` of every kernel table's `optimizers`, NULL past the end. */
 const char *dn_optimizer_name(int index);
 
-/* How many state vectors it keeps. */
-int dn_optimizer_states(const dn_optimizer *optimizer);
-
 static inline int dn_is_undecayed(const dn_optimizer_settings *settings, const dn_tensor *tensor)
 {
     static const int groups[] = {[DN_NORM_WEIGHT] = DN_UNDECAYED_NORM,

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a draw is for; each purpose is a stream of its own. */
+/* What a draw is for; each purpose is a stream of its own. Results depend on the numbers, so they
+ * stay; 7 to 15 are free. */
 typedef enum dn_stream {
     DN_STREAM_INIT = 1,      /* initial weights: a = parameter tensor, b = element */
     DN_STREAM_SHUFFLE = 2,   /* epoch permutation: a = epoch, b = position */
@@ -19,10 +20,9 @@ typedef enum dn_stream {
     DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = element */
     DN_STREAM_SYNTHETIC = 5, /* made-up images: a = tensor, b = element */
     DN_STREAM_SPLIT = 6,     /* test images of a folder: a = class, b = image in it */
-    DN_STREAM_CHANNELS =
-        16,                 /* dropout of channels: a = step and virtual rank, b = channel, image */
-    DN_STREAM_MIXING = 17,  /* mixup, CutMix: a = step and virtual rank, b = draw */
-    DN_STREAM_HELD_OUT = 18 /* --val-fraction: a = class, b = image in it */
+    DN_STREAM_CHANNELS = 16, /* channels dropped: a = step and virtual rank, b = channel, image */
+    DN_STREAM_MIXING = 17,   /* mixup, CutMix: a = step and virtual rank, b = draw */
+    DN_STREAM_HELD_OUT = 18  /* --val-fraction: a = class, b = image in it */
 } dn_stream;
 
 typedef struct dn_random4 {

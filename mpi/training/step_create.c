@@ -37,10 +37,7 @@ static dn_status make_team(dn_step *step)
              "memory: found none for %d virtual ranks", count);
     nets[0] = step->net;
     step->team.count = 1;
-    if (is_group) {
-        step->team.first = step->first;
-        step->team.exchange = sum_statistics;
-    }
+    step->team.exchange = is_group ? sum_statistics : NULL;
     for (; step->team.count < count; step->team.count++)
         DN_TRY(dn_net_create_sharing(&nets[step->team.count], step->net));
     return DN_OK;

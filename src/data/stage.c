@@ -61,15 +61,13 @@ static int is_foreign(const char *folder)
  * where others have it. Another may remove the file between the two. */
 static int open_locked(const char *path, int kind)
 {
-    struct stat ours, there;
     for (;;) {
         const int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (file < 0)
             return -1;
         const int is_locked = flock(file, kind | LOCK_NB) == 0;
         const int error = errno;
-        if (is_locked && fstat(file, &ours) == 0 && stat(path, &there) == 0 &&
-            ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        if (is_locked && dn_file_is_at(file, path))
             return file;
         close(file);
         errno = error;

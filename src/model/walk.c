@@ -105,7 +105,7 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
 {
     const dn_net *lead = team->nets[0];
-    assert(team->first + team->count <= group_size(team));
+    assert(team->count <= group_size(team));
     for (int i = 0; i < lead->layer_count; i++) {
         dn_layer *layer = &lead->layers[i];
         const double start = omp_get_wtime();

@@ -13,7 +13,8 @@ const char *dn_optimizer_name(int index)
     return optimizer ? optimizer->name : NULL;
 }
 
-int dn_optimizer_states(const dn_optimizer *optimizer)
+/* How many state vectors it keeps. */
+static int count_states(const dn_optimizer *optimizer)
 {
     int count = 0;
     while (optimizer->states[count] != NULL)
@@ -24,7 +25,7 @@ int dn_optimizer_states(const dn_optimizer *optimizer)
 dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
                                     size_t count, size_t average)
 {
-    const size_t states = (size_t)dn_optimizer_states(optimizer) * count;
+    const size_t states = (size_t)count_states(optimizer) * count;
     const size_t floats = states + average;
     *state = (dn_optimizer_state){.optimizer = optimizer, .count = count, .floats = floats};
     state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never of size 0 */

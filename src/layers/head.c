@@ -1,15 +1,13 @@
 /*
- * Norm and ReLU, or neither; average pool, dropout, linear, softmax cross-entropy.
+ * Norm and ReLU, or neither; average pool, dropout, linear. The loss is another file's: loss.c.
  *
  * The pool is global, or has windows, cells, whose means are features of their own in PyTorch's
  * order, (channels, cells). Features are kept as rows of images, (features, batch), and so are the
  * logits: the linear layer is then a 1x1 convolution whose pixels are images, with the same
  * kernels.
  */
-#include <math.h>
 #include <string.h>
 
-#include "dn/math.h"
 #include "layers/norm.h"
 #include "layers/gemm.h"
 
@@ -150,11 +148,6 @@ static void multiply_features(const dn_visit *v, int o)
                     logit_row(v, o));
 }
 
-static float *image_logits(const dn_visit *v, int image)
-{
-    return v->logits + (size_t)image * (size_t)v->layer->outputs;
-}
-
 static void head_forward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
@@ -173,121 +166,12 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
 #pragma omp for schedule(static)
         for (int i = 0; i < v->options->batch; i++)
             for (int o = 0; o < l->outputs; o++)
-                image_logits(v, i)[o] = logit_row(v, o)[i] + bias[o];
+                v->logits[(size_t)i * (size_t)l->outputs + (size_t)o] =
+                    logit_row(v, o)[i] + bias[o];
     }
-}
-
-/* ---- loss ---- */
-
-/* What an image should be: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
- * classes. */
-typedef struct target {
-    int label, other;
-    double share, smoothing;
-} target;
-
-static dn_mix draw_mix(const dn_visit *v, const dn_pass *pass)
-{
-    return dn_mix_draw(&pass->mixing, pass->seed, pass->step, pass->virtual_rank, v->spec->height,
-                       v->spec->width);
-}
-
-static target target_of(const dn_visit *v, const dn_pass *pass, const dn_mix *mix, int image)
-{
-    return (target){.label = v->labels[image],
-                    .other = v->labels[dn_mix_partner(image, v->options->batch)],
-                    .share = (double)mix->share,
-                    .smoothing = (double)pass->label_smoothing};
-}
-
-static double class_weight(const dn_pass *pass, int class)
-{
-    return pass->class_weights != NULL ? (double)pass->class_weights[class] : 1;
-}
-
-/* Weighted cross-entropy. */
-static double image_loss(const float *logits, int classes, const target *t, const dn_pass *pass)
-{
-    double largest, mean = 0;
-    const double normal = dn_log_sum_exp(logits, classes, &largest);
-    for (int o = 0; o < classes && t->smoothing > 0; o++)
-        mean += class_weight(pass, o) * (logits[o] - largest - normal);
-    double hard = t->share * class_weight(pass, t->label) * (logits[t->label] - largest - normal);
-    if (t->share < 1)
-        hard +=
-            (1 - t->share) * class_weight(pass, t->other) * (logits[t->other] - largest - normal);
-    return -(1 - t->smoothing) * hard - t->smoothing * mean / classes;
-}
-
-/* What the sum of the losses is divided by: PyTorch divides by the weights of labels, but by the
- * number of images where targets are probabilities. */
-static double loss_divisor(const dn_visit *v, const dn_pass *pass)
-{
-    const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
-    double sum = 0;
-    if (pass->class_weights == NULL || is_mixed)
-        return v->options->batch;
-    for (int i = 0; i < v->options->batch; i++)
-        sum += class_weight(pass, v->labels[i]);
-    return sum;
-}
-
-void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result)
-{
-    const int classes = v->layer->outputs;
-    const dn_pass plain = {0}, *own = pass != NULL ? pass : &plain;
-    const dn_mix mix = draw_mix(v, own);
-#pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i++) {
-        const target t = target_of(v, own, &mix, i);
-        v->losses[i] = image_loss(image_logits(v, i), classes, &t, own);
-    }
-    *result = (dn_result){0};
-    for (int i = 0; i < count; i++) {
-        const target t = target_of(v, own, &mix, i);
-        const int label = t.share < 0.5 ? t.other : t.label;
-        const int rank = dn_label_rank(image_logits(v, i), classes, label);
-        result->loss += v->losses[i];
-        result->correct1 += rank < 1;
-        result->correct5 += rank < 5;
-    }
-    if (pass != NULL)
-        result->loss /= loss_divisor(v, pass);
 }
 
 /* ---- backward ---- */
-
-/* What class `o` has of the target. */
-static double target_part(const target *t, int o, int classes)
-{
-    const double hard = (o == t->label ? t->share : 0) + (o == t->other ? 1 - t->share : 0);
-    return (1 - t->smoothing) * hard + t->smoothing / classes;
-}
-
-/* The logits' rows become the gradient of the mean loss; pad 0. Inside a parallel region. */
-static void logit_gradient(const dn_visit *v, const dn_pass *pass)
-{
-    const int classes = v->layer->outputs, images = v->options->batch;
-    const double divisor = loss_divisor(v, pass);
-    const dn_mix mix = draw_mix(v, pass);
-#pragma omp for schedule(static)
-    for (int i = 0; i < images; i++) {
-        const target t = target_of(v, pass, &mix, i);
-        const float *logits = image_logits(v, i);
-        double largest, all = pass->class_weights != NULL ? 0 : 1; /* of the weighted target */
-        const double normal = dn_log_sum_exp(logits, classes, &largest);
-        for (int o = 0; o < classes && pass->class_weights != NULL; o++)
-            all += class_weight(pass, o) * target_part(&t, o, classes);
-        for (int o = 0; o < classes; o++) {
-            const double part = class_weight(pass, o) * target_part(&t, o, classes);
-            logit_row(v, o)[i] =
-                (float)((dn_exp(logits[o] - largest - normal) * all - part) / divisor);
-        }
-    }
-#pragma omp for schedule(static)
-    for (int o = 0; o < classes; o++)
-        memset(logit_row(v, o) + images, 0, (image_stride(v) - (size_t)images) * sizeof(float));
-}
 
 typedef struct linear_scratch {
     float *dw, *features; /* rows of the weight's gradient, and the features packed */
@@ -369,7 +253,7 @@ static void head_backward(const dn_visit *v, const dn_pass *pass)
     const int block = v->block;
 #pragma omp parallel
     {
-        logit_gradient(v, pass);
+        dn_loss_gradient(v, pass, logit_row(v, 0), image_stride(v));
         dn_pack_weights(v);
 #pragma omp for schedule(static)
         for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)

@@ -201,7 +201,7 @@ extern const dn_layer_kind dn_layer_conv3x3;    /* conv.c: the same */
 extern const dn_layer_kind dn_layer_winograd;   /* winograd.c: the same for a 3x3 */
 extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, average pool, 1x1 */
 extern const dn_layer_kind dn_layer_pool;       /* pool.c: average pool */
-extern const dn_layer_kind dn_layer_head; /* head.c: norm, ReLU, average pool, linear, softmax */
+extern const dn_layer_kind dn_layer_head;       /* head.c: norm, ReLU, average pool, linear */
 
 /* drive.c: the visit's layer runs; outside a parallel region, it opens its own. */
 void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
@@ -225,9 +225,13 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c);
 /* drive.c: this thread's scratch. Inside a parallel region. */
 dn_carver dn_thread_scratch(const dn_visit *v);
 
-/* Top-k and loss of the first `count` images from the logits that the head's forward visit `v`
- * left: the pass's mean loss, or of evaluation (NULL) the sum. */
-void dn_head_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
+/* loss.c: top-k and loss of the first `count` images from the logits that the head's forward visit
+ * `v` left: the pass's mean loss, or of evaluation (NULL) the sum. */
+void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
+
+/* loss.c: rows(classes, stride) = the mean loss's gradient in these logits, a column an image, and
+ * 0 behind the last. Inside a parallel region, whose threads share it. */
+void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_t stride);
 
 /* ---- small geometry ---- */
 

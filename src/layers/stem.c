@@ -28,7 +28,8 @@ static void fill_im2col(const dn_visit *v, const dn_gemm_block *b)
 /* All image channels, as they are. */
 static void fill_padded(const dn_visit *v, const dn_gemm_block *b)
 {
-    static const float identity[3 * DN_MAX_IMAGE_CHANNELS] = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0};
+    static const float identity[][3] = {{1}, {1}, {1}, {1}};
+    _Static_assert(sizeof identity == DN_MAX_IMAGE_CHANNELS * sizeof *identity, "one a channel");
     const dn_gemm_view *view = b->view;
     const size_t plane = dn_layout_pixels(&v->out->layout);
     assert(b->rows == v->spec->channels);
@@ -36,7 +37,7 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b)
                      (ptrdiff_t)view->piece.row * view->padded.width + view->source;
     dn_padded padded = view->padded;
     padded.source_image = (size_t)b->rows * plane;
-    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity, b->panel,
+    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity[0], b->panel,
                                         view->ld);
     dn_gemm_round(v, b);
 }

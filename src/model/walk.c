@@ -98,7 +98,7 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
             memcpy(net->leaf + net->gradient_count, lead->leaf + lead->gradient_count,
                    net->statistics_count * sizeof *net->leaf);
         const dn_pass own = pass_of(pass, m);
-        dn_head_score(&net->visits[net->layer_count - 1], net->options.batch, &own, &results[m]);
+        dn_loss_score(&net->visits[net->layer_count - 1], net->options.batch, &own, &results[m]);
     }
 }
 
@@ -156,5 +156,5 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
         run_forward(net, &net->visits[i], NULL);
         net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    dn_head_score(&net->visits[net->layer_count - 1], count, NULL, result);
+    dn_loss_score(&net->visits[net->layer_count - 1], count, NULL, result);
 }

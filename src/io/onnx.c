@@ -5,6 +5,7 @@
  * holds its input map so far, and what it adds to a dense block's map is concatenated to that. All
  * operators are the same from opset 13 to 17.
  */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -327,57 +328,85 @@ static dn_status write_model(const char *path, const Onnx__ModelProto *model)
     return status;
 }
 
+enum { TEXTS = 16 };
+
+/* The file's message, with room for what it points to. */
+typedef struct model {
+    Onnx__ModelProto proto;
+    Onnx__GraphProto graph;
+    Onnx__OperatorSetIdProto set, *sets[1];
+    Onnx__StringStringEntryProto text[TEXTS], *texts[TEXTS];
+    value in, out;
+} model;
+
+/* `nodes` and `tensors` become the addresses of the graph's. */
+static void set_graph(model *m, graph *g, Onnx__NodeProto **nodes, Onnx__TensorProto **tensors)
+{
+    const dn_spec *spec = &g->net->spec;
+    onnx__graph_proto__init(&m->graph);
+    make_value(&m->in, "images", 3, (int[]){spec->channels, spec->height, spec->width});
+    make_value(&m->out, "logits", 1, &spec->classes);
+    for (int i = 0; i < g->node_count; i++)
+        nodes[i] = &g->nodes[i].proto;
+    for (int i = 0; i < g->tensor_count; i++)
+        tensors[i] = &g->tensors[i].proto;
+    m->graph.name = "densenet";
+    m->graph.n_node = (size_t)g->node_count;
+    m->graph.node = nodes;
+    m->graph.n_initializer = (size_t)g->tensor_count;
+    m->graph.initializer = tensors;
+    m->graph.n_input = m->graph.n_output = 1;
+    m->graph.input = m->in.list;
+    m->graph.output = m->out.list;
+}
+
+static void set_operators(model *m, int opset)
+{
+    onnx__operator_set_id_proto__init(&m->set);
+    m->sets[0] = &m->set;
+    m->set.domain = "";
+    m->set.has_version = m->proto.has_ir_version = 1;
+    m->set.version = opset;
+    m->proto.ir_version = opset < 15 ? 7 : 8; /* those that came with the opsets */
+    m->proto.n_opset_import = 1;
+    m->proto.opset_import = m->sets;
+}
+
+/* Points to the members of `texts`. */
+static void set_texts(model *m, json_t *texts)
+{
+    const char *key;
+    json_t *member;
+    assert(json_object_size(texts) <= TEXTS);
+    m->proto.metadata_props = m->texts;
+    json_object_foreach(texts, key, member)
+    {
+        const size_t i = m->proto.n_metadata_props++;
+        m->texts[i] = &m->text[i];
+        onnx__string_string_entry_proto__init(&m->text[i]);
+        m->text[i].key = (char *)key;
+        m->text[i].value = (char *)json_string_value(member);
+    }
+}
+
 /* The graph as a model. `texts` go with it, one a member. */
 static dn_status save_graph(const char *path, graph *g, json_t *texts, int opset)
 {
-    enum { TEXTS = 16 };
-    const dn_spec *spec = &g->net->spec;
-    Onnx__ModelProto model = ONNX__MODEL_PROTO__INIT;
-    Onnx__GraphProto main = ONNX__GRAPH_PROTO__INIT;
-    Onnx__OperatorSetIdProto set = ONNX__OPERATOR_SET_ID_PROTO__INIT, *sets[] = {&set};
-    Onnx__StringStringEntryProto text[TEXTS], *list[TEXTS];
-    value in, out;
-    const char *key;
-    json_t *member;
-    make_value(&in, "images", 3, (int[]){spec->channels, spec->height, spec->width});
-    make_value(&out, "logits", 1, &spec->classes);
+    model m = {.proto = ONNX__MODEL_PROTO__INIT};
     Onnx__NodeProto **const nodes = calloc((size_t)g->node_count + 1, sizeof *nodes);
     Onnx__TensorProto **const tensors = calloc((size_t)g->tensor_count + 1, sizeof *tensors);
-    for (int i = 0; nodes && i < g->node_count; i++)
-        nodes[i] = &g->nodes[i].proto;
-    for (int i = 0; tensors && i < g->tensor_count; i++)
-        tensors[i] = &g->tensors[i].proto;
-    main.name = "densenet";
-    main.n_node = (size_t)g->node_count;
-    main.node = nodes;
-    main.n_initializer = (size_t)g->tensor_count;
-    main.initializer = tensors;
-    main.n_input = main.n_output = 1;
-    main.input = in.list;
-    main.output = out.list;
-    set.domain = "";
-    set.has_version = model.has_ir_version = 1;
-    set.version = opset;
-    model.ir_version = opset < 15 ? 7 : 8; /* those that came with the opsets */
-    model.producer_name = "dn_dist";
-    model.producer_version = (char *)dn_version();
-    model.graph = &main;
-    model.n_opset_import = 1;
-    model.opset_import = sets;
-    model.metadata_props = list;
-    json_object_foreach(texts, key, member)
-    {
-        const size_t i = model.n_metadata_props;
-        if (i == TEXTS)
-            break;
-        onnx__string_string_entry_proto__init(&text[i]);
-        text[i].key = (char *)key;
-        text[i].value = (char *)json_string_value(member);
-        list[model.n_metadata_props++] = &text[i];
+    dn_status status = DN_ENOMEM;
+    if (nodes && tensors && texts) {
+        set_graph(&m, g, nodes, tensors);
+        set_operators(&m, opset);
+        set_texts(&m, texts);
+        m.proto.producer_name = "dn_dist";
+        m.proto.producer_version = (char *)dn_version();
+        m.proto.graph = &m.graph;
+        status = write_model(path, &m.proto);
+    } else {
+        dn_fail(status, "out of memory for an ONNX graph");
     }
-    const dn_status status = nodes && tensors && texts
-                                 ? write_model(path, &model)
-                                 : dn_fail(DN_ENOMEM, "out of memory for an ONNX graph");
     free(nodes);
     free(tensors);
     return status;

@@ -357,8 +357,9 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
-/* Trains, from a checkpoint of a step below *limit. */
-static dn_status train(const dn_comm *comm, dn_options *options, int64_t *limit)
+/* Trains, from a checkpoint of a step below *limit; lowers it where that one is damaged, and an
+ * older one is to be tried. */
+static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {
     const int is_first = comm->rank == 0;
     dn_run r = {.comm = comm, .saved = -1};
@@ -426,7 +427,7 @@ dn_status dn_train(const dn_comm *comm, dn_options *options)
     do {
         before = limit;
         *options = given;
-        status = train(comm, options, &limit);
+        status = try_train(comm, options, &limit);
     } while (limit < before);
     return status;
 }

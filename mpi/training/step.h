@@ -31,7 +31,7 @@ typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_
 /* What all steps have in common. */
 typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, at least its ranks; 1 or this many form a norm group */
-    dn_load_fn *load;  /* called for each of this rank's virtual ranks */
+    dn_load_fn *load;  /* called for each of this rank's virtual ranks; of runs dn_run_load */
     void *user;        /* of `load` */
     uint64_t seed;     /* of dropout and mixing */
     double label_smoothing;

@@ -1,5 +1,7 @@
 /*
- * The matrix products of fp32 operands, in the tiles of vector_tile.h; included by vector.c.
+ * The matrix products of fp32 operands, included by vector.c. Their loops over tiles are those of
+ * vector_tile.h, which bf16_dot.h shares: ISA(gemm) calls its ISA(gemm_block), and that gemm_tap
+ * here for each tile.
  */
 
 typedef float factor;

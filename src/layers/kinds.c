@@ -1,4 +1,5 @@
-/* The table of layer kinds. A new kind is a file with its row, and a line here. */
+/* All kinds, for what goes through them: the names of phases, and tests. A new kind is a file with
+ * its row, and a line here; which layer is of which kind src/model/build.c says. */
 #include "layers/layer.h"
 
 static const dn_layer_kind *const kinds[] = {

@@ -70,7 +70,8 @@ typedef struct dn_visit {
     const dn_net_options *options;
     const dn_kernels *kernels;
     const dn_map_kernels *on_maps;      /* those of the net's element type */
-    const dn_product_kernels *products; /* the same, but for the head: fp32 */
+    const dn_product_kernels *products; /* the same, but of the head and of Winograd's 3x3 those
+                                           of fp32; which source has them, says dispatch.c */
     int threads;
 
     /* How the work is cut (cut.c). */

@@ -255,7 +255,7 @@ void dn_memory_destroy(dn_net *net)
 
 /* ---- red zones ---- */
 
-void dn_memory_enter(const dn_net *net, const dn_visit *v)
+void dn_memory_guard(const dn_net *net, const dn_visit *v)
 {
     const int fixed = leaf_regions(net), end = dn_net_last_time(net);
     if (!DN_RED_ZONES)

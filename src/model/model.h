@@ -80,7 +80,7 @@ void dn_memory_destroy(dn_net *net);
 
 /* With red zones (layers/scratch.h): what does not live at the visit's time is closed, what begins
  * then is spoilt, and so is the visit's workspace. Else nothing. */
-void dn_memory_enter(const dn_net *net, const dn_visit *v);
+void dn_memory_guard(const dn_net *net, const dn_visit *v);
 
 /* The end of the part of the leaf that is final after the layer's backward: the end of its gamma's
  * gradient, which stands last among its parameters, or its weight's; of a layer without parameters

@@ -11,7 +11,7 @@
 
 static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
-    dn_memory_enter(net, v);
+    dn_memory_guard(net, v);
     dn_layer_forward(v, pass);
 }
 
@@ -20,7 +20,7 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
 {
     if (v->before != NULL)
         run_forward(net, v->before, pass);
-    dn_memory_enter(net, v);
+    dn_memory_guard(net, v);
     dn_layer_backward(v, pass);
 }
 

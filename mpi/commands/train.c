@@ -37,7 +37,9 @@ static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
     DN_TRY(dn_claim_take(&r->claim, r->folder));
     if (!is_auto)
         return DN_OK;
-    DN_TRY(dn_checkpoint_open_newest(&r->from, r->folder, limit, &r->state));
+    const dn_status status = dn_checkpoint_open_newest(&r->from, r->folder, limit, &r->state);
+    DN_CHECK(status == DN_OK, status, "%s%s", dn_message(),
+             status == DN_ECORRUPT ? " (--resume none starts anew)" : "");
     DN_CHECK(r->from || limit == INT64_MAX, DN_ECORRUPT,
              "%s: found no checkpoint before step %" PRId64
              ", whose is not readable (--resume none "

@@ -89,19 +89,20 @@ static dn_status move_events(const char *folder, char old[PATH_MAX])
     return status;
 }
 
-/* 1 where the folder's best is of a later step, or cannot be read. */
-static int has_later_best(const char *path, int64_t step)
+/* *is_later where the folder's best is of a later step, or damaged. */
+static dn_status check_best(const char *path, int64_t step, int *is_later)
 {
     struct stat best;
     dn_checkpoint_file *file;
     dn_checkpoint state;
-    if (stat(path, &best) != 0)
-        return 0;
-    const int is_later =
-        step < 0 || dn_checkpoint_open(&file, path, &state) != DN_OK || state.step > step;
-    if (step >= 0)
-        dn_checkpoint_close(&file);
-    return is_later;
+    *is_later = stat(path, &best) == 0;
+    if (!*is_later || step < 0)
+        return DN_OK;
+    const dn_status status = dn_checkpoint_open(&file, path, &state);
+    DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* no fault of the file's */
+    *is_later = status != DN_OK || state.step > step;
+    dn_checkpoint_close(&file);
+    return DN_OK;
 }
 
 dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
@@ -109,13 +110,14 @@ dn_status dn_checkpoint_set_aside(const char *folder, int64_t step)
     char old[PATH_MAX] = "", name[PATH_MAX];
     struct stat metrics;
     int64_t later = INT64_MAX;
-    int count = 0;
+    int count = 0, is_later;
     for (; (later = step_below(folder, "", later)) >= 0 && later > step; count++) {
         snprintf(name, sizeof name, CHECKPOINT_NAME, later, "");
         DN_TRY(move_aside(folder, name, old));
     }
     DN_TRY(dn_join_path(name, folder, DN_CHECKPOINT_BEST));
-    if (has_later_best(name, step))
+    DN_TRY(check_best(name, step, &is_later));
+    if (is_later)
         DN_TRY(move_aside(folder, DN_CHECKPOINT_BEST, old));
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
     if (step < 0 && stat(name, &metrics) == 0 && metrics.st_size > 0)
@@ -150,9 +152,8 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
     }
     DN_CHECK(step != UNREADABLE || errno == ENOENT, DN_EIO, "%s: cannot read the folder: %s",
              folder, strerror(errno));
-    DN_CHECK(*file || passed == 0, newest.status,
-             "%s: found %d checkpoints, none readable (--resume none starts anew): %s", folder,
-             passed, newest.message);
+    DN_CHECK(*file || passed == 0, newest.status, "%s: found %d checkpoints, none readable: %s",
+             folder, passed, newest.message);
     if (passed > 0)
         dn_warn("checkpoints that are newer are passed over, %d: %s", passed, newest.message);
     return DN_OK;

@@ -67,44 +67,13 @@ static dn_status get_newer_text(const dn_checkpoint_file *f, hid_t file, const c
     return H5Aexists(file, name) > 0 ? dn_hdf5_get_text(file, f->path, name, text, size) : DN_OK;
 }
 
-static dn_status read_schedule(dn_checkpoint_file *f, hid_t file)
+/* Doubles that the first files of this version do not have: then `to` stays as it is. */
+static dn_status read_newer(const dn_checkpoint_file *f, hid_t file, const char *name, int count,
+                            void *to)
 {
-    const double *value = (const double *)&f->state.schedule_state;
-    DN_TRY(dn_hdf5_read(file, f->path, "schedule_state", H5T_NATIVE_DOUBLE, DN_SCHEDULE_DOUBLES,
-                        &f->state.schedule_state));
-    for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
-        DN_CHECK(isfinite(value[i]), DN_ECORRUPT,
-                 "%s: schedule_state: found %g, expected finite numbers", f->path, value[i]);
-    DN_CHECK(value[0] >= 0, DN_ECORRUPT, "%s: schedule_state: found %g epochs, expected 0 or more",
-             f->path, value[0]);
-    return DN_OK;
-}
-
-static dn_status read_monitor(dn_checkpoint_file *f, hid_t file)
-{
-    const double *value = (const double *)&f->state.monitor;
-    f->state.monitor.epochs = -1;
-    if (H5Lexists(file, "monitor", H5P_DEFAULT) <= 0) /* the first files of this version */
-        return DN_OK;
-    DN_TRY(dn_hdf5_read(file, f->path, "monitor", H5T_NATIVE_DOUBLE, DN_MONITOR_DOUBLES,
-                        &f->state.monitor));
-    for (int i = 0; i < DN_MONITOR_DOUBLES; i++)
-        DN_CHECK(isfinite(value[i]), DN_ECORRUPT, "%s: monitor: found %g, expected finite numbers",
-                 f->path, value[i]);
-    return DN_OK;
-}
-
-static dn_status read_scores(dn_checkpoint_file *f, hid_t file)
-{
-    const double *value = (const double *)&f->state.scores;
-    if (H5Lexists(file, "epoch_scores", H5P_DEFAULT) <= 0) /* the first files of this version */
-        return DN_OK;
-    DN_TRY(dn_hdf5_read(file, f->path, "epoch_scores", H5T_NATIVE_DOUBLE, DN_EPOCH_DOUBLES,
-                        &f->state.scores));
-    for (int i = 0; i < DN_EPOCH_DOUBLES; i++)
-        DN_CHECK(isfinite(value[i]), DN_ECORRUPT,
-                 "%s: epoch_scores: found %g, expected finite numbers", f->path, value[i]);
-    return DN_OK;
+    return H5Lexists(file, name, H5P_DEFAULT) > 0
+               ? dn_hdf5_read(file, f->path, name, H5T_NATIVE_DOUBLE, count, to)
+               : DN_OK;
 }
 
 static dn_status read_config(dn_checkpoint_file *f, hid_t file)
@@ -135,9 +104,6 @@ static dn_status read_state(void *user)
              version, DN_CHECKPOINT_VERSION);
     DN_TRY(dn_hdf5_get_text(file, f->path, "model", f->model, sizeof f->model));
     DN_TRY(dn_hdf5_get(file, f->path, "step", H5T_NATIVE_INT64, &state->step));
-    DN_CHECK(state->step >= 0 && state->step <= most_steps, DN_ECORRUPT,
-             "%s: found step %" PRId64 ", expected 0 to %" PRId64, f->path, state->step,
-             most_steps);
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
     DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
     DN_TRY(get_newer_text(f, file, "data_folder", state->folder, sizeof state->folder));
@@ -146,9 +112,11 @@ static dn_status read_state(void *user)
     DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
     DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
     if (state->schedule[0])
-        DN_TRY(read_schedule(f, file));
-    DN_TRY(read_monitor(f, file));
-    DN_TRY(read_scores(f, file));
+        DN_TRY(dn_hdf5_read(file, f->path, "schedule_state", H5T_NATIVE_DOUBLE, DN_SCHEDULE_DOUBLES,
+                            &state->schedule_state));
+    state->monitor.epochs = -1;
+    DN_TRY(read_newer(f, file, "monitor", DN_MONITOR_DOUBLES, &state->monitor));
+    DN_TRY(read_newer(f, file, "epoch_scores", DN_EPOCH_DOUBLES, &state->scores));
     return read_config(f, file);
 }
 
@@ -297,6 +265,42 @@ static dn_status read_data_set(void *user)
 
 /* ---- in the caller's process ---- */
 
+static dn_status check_finite(const dn_checkpoint_file *f, const char *name, const void *doubles,
+                              int count)
+{
+    const double *value = doubles;
+    for (int i = 0; i < count; i++)
+        DN_CHECK(isfinite(value[i]), DN_ECORRUPT, "%s: %s: found %g, expected finite numbers",
+                 f->path, name, value[i]);
+    return DN_OK;
+}
+
+/* The values are checked where no child can change them any more: where a file got the better of
+ * HDF5, anything may stand there. */
+static dn_status check_state(dn_checkpoint_file *f)
+{
+    dn_checkpoint *const s = &f->state;
+    END_TEXT(f->model);
+    END_TEXT(f->optimizer);
+    END_TEXT(f->hash);
+    END_TEXT(s->data);
+    END_TEXT(s->folder);
+    END_TEXT(s->config);
+    END_TEXT(s->kernels);
+    END_TEXT(s->schedule);
+    s->is_best = 0;
+    s->data_set = NULL;
+    s->data_set_bytes = 0;
+    DN_CHECK(s->step >= 0 && s->step <= most_steps, DN_ECORRUPT,
+             "%s: found step %" PRId64 ", expected 0 to %" PRId64, f->path, s->step, most_steps);
+    DN_TRY(check_finite(f, "schedule_state", &s->schedule_state, DN_SCHEDULE_DOUBLES));
+    DN_CHECK(s->schedule_state.epochs >= 0, DN_ECORRUPT,
+             "%s: schedule_state: found %g epochs, expected 0 or more", f->path,
+             s->schedule_state.epochs);
+    DN_TRY(check_finite(f, "monitor", &s->monitor, DN_MONITOR_DOUBLES));
+    return check_finite(f, "epoch_scores", &s->scores, DN_EPOCH_DOUBLES);
+}
+
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
 {
     *file = NULL;
@@ -311,21 +315,16 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     else if (status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
     dn_child_pages_free(pages, sizeof *pages);
-    DN_TRY(status);
-    /* Where a file got the better of HDF5, anything may stand there. */
-    END_TEXT(f->model);
-    END_TEXT(f->optimizer);
-    END_TEXT(f->hash);
-    END_TEXT(f->state.data);
-    END_TEXT(f->state.folder);
-    END_TEXT(f->state.config);
-    END_TEXT(f->state.kernels);
-    END_TEXT(f->state.schedule);
+    if (f == NULL)
+        return status;
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);
-    f->state.data_set = NULL;
-    *state = f->state;
-    return DN_OK;
+    status = check_state(f);
+    if (status == DN_OK)
+        *state = f->state;
+    else
+        dn_checkpoint_close(file);
+    return status;
 }
 
 void dn_checkpoint_close(dn_checkpoint_file **file)

@@ -244,22 +244,25 @@ static void test_without_tfrecords(void **state)
     made_up_expect(made_up_read(), DN_ECORRUPT, MANIFEST, "found no tfrecord in format_version 2");
 }
 
-/* What to-tfrecord wrote beside TFRecords goes with them; what somebody changed stays. */
+/* What to-tfrecord wrote beside TFRecords goes with them; what somebody changed stays, readable or
+ * not. */
 static void test_side_files(void **state)
 {
     (void)state;
-    static const char *const names[] = {"dataset_info.json", "features.json",
-                                        "image.class.label.labels.txt"};
+    static const char *const names[] = {"dataset_info.json", "image.class.label.labels.txt"};
     int made;
     dn_records_options o = made_up_options();
     assert_int_equal(dn_to_tfrecord(".", NULL, &made), DN_OK);
     assert_int_equal(access("labels.txt", F_OK), 0);
     write_text("labels.txt", "mine");
+    assert_int_equal(unlink("features.json"), 0);
+    assert_int_equal(mkdir("features.json", 0777), 0); /* cannot be read, by root neither */
     o.tfrecords = DN_TFRECORDS_DROP;
     assert_true(made_by(&o));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert_int_not_equal(access(names[i], F_OK), 0);
     assert_int_equal(access("labels.txt", F_OK), 0);
+    assert_int_equal(rmdir("features.json"), 0);
     write_text("features.json", "mine");
     o.zstd_level = 7;
     assert_true(made_by(&o));

@@ -98,8 +98,9 @@ void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
  * done where it does already; *made = whether anything was. */
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made);
 
-/* Removes from the folder of records what to-tfrecord wrote beside their TFRecords; a file with
- * other bytes than it would write now is somebody's, and stays. DN_EIO, DN_ENOMEM. */
+/* Removes from the folder of records what to-tfrecord wrote beside their TFRecords. What has other
+ * bytes than it would write now, or cannot be read, is somebody's or an older version's: it stays,
+ * with a warning. DN_EIO, DN_ENOMEM. */
 dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifest);
 
 /* from-tfrecord: makes records of the files; as dn_folder_make. */

@@ -76,18 +76,25 @@ static void test_size(void **state)
         assert_int_equal(read_bytes(packed, size, body), DN_ECORRUPT);
 }
 
-/* Behind a gzipped file another may stand, as gzip itself has it, and nothing else. */
+/* Behind a gzipped file another may stand, or zeros up to the end, as gzip itself has it, and
+ * nothing else. */
 static void test_behind(void **state)
 {
     (void)state;
-    uint8_t file[HEAD + BODY], packed[4 * sizeof file] = {0}, body[BODY];
+    enum { TAPE = 100000 }; /* more than is read at once */
+    static uint8_t packed[TAPE];
+    uint8_t file[HEAD + BODY], body[BODY];
     make_idx(file);
     size_t bytes = pack(file, 100, packed, sizeof packed);
     bytes += pack(file + 100, sizeof file - 100, packed + bytes, sizeof packed - bytes);
     assert_int_equal(read_bytes(packed, bytes, body), DN_OK);
     assert_memory_equal(body, file + HEAD, BODY);
     for (size_t more = 1; more < 40; more++)
-        assert_int_equal(read_bytes(packed, bytes + more, body), DN_ECORRUPT);
+        assert_int_equal(read_bytes(packed, bytes + more, body), DN_OK);
+    assert_int_equal(read_bytes(packed, TAPE, body), DN_OK);
+    pack(file, 100, packed + TAPE - 4096, 4096);
+    assert_int_equal(read_bytes(packed, TAPE, body), DN_ECORRUPT);
+    assert_string_equal(dn_message(), "file: found other bytes than zeros behind what gzip packed");
     strcpy((char *)packed + bytes, "garbage");
     assert_int_equal(read_bytes(packed, bytes + 7, body), DN_ECORRUPT);
     assert_string_equal(dn_message(),

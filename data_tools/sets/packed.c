@@ -17,6 +17,7 @@ struct dn_packed {
     int file;
     int64_t size, at;         /* of the file, and what was read of it */
     int is_packed, is_inside; /* a member */
+    int is_behind;            /* the last one: a zero stood there */
     z_stream z;
     uint8_t block[BLOCK];
 };
@@ -46,6 +47,16 @@ static dn_status fill_block(dn_packed *p, void *bytes, size_t size, size_t *foun
     return DN_OK;
 }
 
+/* Passes over zeros behind the last member. */
+static dn_status pass_zeros(dn_packed *p)
+{
+    p->is_behind = 1;
+    for (; p->z.avail_in > 0; p->z.next_in++, p->z.avail_in--)
+        DN_CHECK(*p->z.next_in == 0, DN_ECORRUPT,
+                 "%s: found other bytes than zeros behind what gzip packed", p->path);
+    return DN_OK;
+}
+
 /* Unpacks what there is room for; *ends: the file's last member has ended. */
 static dn_status unpack_some(dn_packed *p, int *ends)
 {
@@ -59,6 +70,8 @@ static dn_status unpack_some(dn_packed *p, int *ends)
         if (*ends)
             return DN_OK;
     }
+    if (p->is_behind || (!p->is_inside && *p->z.next_in == 0))
+        return pass_zeros(p);
     const int is_first = p->at - p->z.avail_in == 0;
     const int code = inflate(&p->z, Z_NO_FLUSH);
     DN_CHECK(code != Z_MEM_ERROR, DN_ENOMEM, "%s: out of memory", p->path);

@@ -1,7 +1,7 @@
 /*
  * Reading a file from its beginning, gzipped or not: its first bytes say. Of a gzipped one each
- * member's CRC is checked, and nothing but members may stand in it. Where all is to be checked, ask
- * for a byte more than is expected.
+ * member's CRC is checked, and nothing may stand behind the last but zeros, as tapes leave them.
+ * Where all is to be checked, ask for a byte more than is expected.
  */
 #ifndef DN_PACKED_H
 #define DN_PACKED_H

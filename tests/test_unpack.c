@@ -15,8 +15,8 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "archives/unpack.h"
 #include "dn/file.h"
-#include "fetch/fetch.h"
 
 enum { MOST = 1000 };
 

@@ -20,13 +20,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "archives/tar_walk.h"
+#include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
 #include "dn/program.h"
-#include "fetch/fetch.h"
 #include "folder/folder.h"
 #include "sets/mat_file.h"
-#include "sets/tar_walk.h"
 
 enum {
     IDS = 1000,

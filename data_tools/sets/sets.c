@@ -14,10 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "archives/packed.h"
+#include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "fetch/fetch.h"
-#include "sets/packed.h"
+#include "sets/fetch.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
     &dn_raw_cifar10, &dn_raw_cifar100,      &dn_raw_mnist,    &dn_raw_fashion_mnist,

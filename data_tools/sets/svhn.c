@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "dn/child.h"
-#include "fetch/fetch.h"
+#include "sets/fetch.h"
 #include "sets/mat_file.h"
 
 enum { SIDE = 32, CHANNELS = 3, PLANE = SIDE * SIDE, PIXELS = CHANNELS * PLANE, CLASSES = 10 };

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sets/packed.h"
+#include "archives/packed.h"
 
 enum { LABELS = UINT16_MAX + 1, BLOCK = 1 << 18 };
 

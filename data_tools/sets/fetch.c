@@ -1,5 +1,5 @@
 /* Files from the web; see fetch.h. */
-#include "fetch/fetch.h"
+#include "sets/fetch.h"
 
 #include <errno.h>
 #include <fcntl.h>

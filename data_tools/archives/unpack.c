@@ -1,10 +1,10 @@
 /*
- * What is in archives; see fetch.h.
+ * What is in archives; see unpack.h.
  *
  * It goes into a new folder, in which nothing but what the archive brings can be: no link in
  * particular.
  */
-#include "fetch/fetch.h"
+#include "archives/unpack.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,5 @@
 /*
- * Files from the web, by libcurl, and what is in archives, by libarchive. Nobody vouches for
- * either.
+ * Files from the web, by libcurl. Nobody vouches for them.
  */
 #ifndef DN_FETCH_H
 #define DN_FETCH_H
@@ -30,17 +29,5 @@ dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count
 /* The file has this MD5 or SHA-256. DN_ECORRUPT tells the one it has; DN_EIO, DN_EINVAL: not so
  * many hex digits. */
 dn_status dn_digest_check(const char *path, const char *digest);
-
-/* Unpacks a tar archive, packed or not, or a zip archive: all of it or nothing. Only files and
- * folders below it, of at most so many bytes in all, to a new folder, in place of one of that name.
- * DN_ECORRUPT names the entry that is something else; DN_EIO. */
-dn_status dn_unpack(const char *archive, const char *folder, int64_t most);
-
-/* Moves all that is in a folder to another one, once it is on the disk. DN_EIO: something of such a
- * name is there. */
-dn_status dn_move_entries(const char *from, const char *folder);
-
-/* Removes the folder with all that is in it, as far as it can be. */
-void dn_remove_folder(const char *folder);
 
 #endif

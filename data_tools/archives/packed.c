@@ -1,6 +1,6 @@
 /* Files that are gzipped or not; see packed.h. zlib's own reader passes over what stands behind the
  * last member. */
-#include "sets/packed.h"
+#include "archives/packed.h"
 
 #include <stdlib.h>
 #include <string.h>

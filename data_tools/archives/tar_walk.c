@@ -4,7 +4,7 @@
  * libarchive tells where headers begin. A file's bytes fill the 512-byte blocks before the next
  * header, however many headers of its own the file has.
  */
-#include "sets/tar_walk.h"
+#include "archives/tar_walk.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -96,6 +96,21 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
 
 /* ---- reading ---- */
 
+/* The shard that image `index` of the split is in. */
+static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
+{
+    const dn_manifest_shard *const shard = shards->split->shard;
+    int low = 0, high = shards->split->shards - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (shard[middle].first <= index)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return &shard[low];
+}
+
 /* An open shard and the images [first, last) of the split that are wanted from it. */
 struct part {
     const dn_manifest_shard *shard;
@@ -165,46 +180,31 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, 
 {
     const int64_t last = first + count;
     dn_status status = DN_OK;
-    for (int i = 0; i < shards->split->shards && status == DN_OK; i++) {
-        const dn_manifest_shard *const shard = &shards->split->shard[i];
+    for (int64_t at = first; at < last && status == DN_OK;) {
+        const dn_manifest_shard *const shard = shard_of(shards, at);
+        const struct place *const place = &shards->place[shard->index];
         const int64_t end = shard->first + shard->count;
         char path[PATH_MAX];
         int64_t bytes;
         struct part part = {.shard = shard,
                             .path = path,
                             .image = dn_image_values(&shards->manifest->info),
-                            .chunk_images = shards->place[i].images,
-                            .first = shard->first > first ? shard->first : first,
+                            .chunk_images = place->images,
+                            .first = at,
                             .last = end < last ? end : last};
-        if (part.first >= part.last)
-            continue;
         DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
         status = dn_file_open(path, &part.file, &bytes);
         if (status == DN_OK)
-            status = read_part(&part, &shards->chunk[shards->place[i].chunk],
-                               pixels + (size_t)(part.first - first) * part.image);
+            status = read_part(&part, &shards->chunk[place->chunk],
+                               pixels + (size_t)(at - first) * part.image);
         if (part.file >= 0)
             close(part.file);
+        at = part.last;
     }
     return status;
 }
 
 /* ---- encoded images ---- */
-
-/* The shard that image `index` of the split is in. */
-static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
-{
-    const dn_manifest_shard *const shard = shards->split->shard;
-    int low = 0, high = shards->split->shards - 1;
-    while (low < high) {
-        const int middle = (low + high + 1) / 2;
-        if (shard[middle].first <= index)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return &shard[low];
-}
 
 void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size)
 {

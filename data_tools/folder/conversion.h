@@ -9,16 +9,7 @@
 #define DN_CONVERSION_H
 
 #include "dn/image.h"
-#include "options.h"
-
-/* As it stands in a shard. */
-typedef struct dn_stored_image {
-    dn_buffer bytes; /* owned */
-    size_t size;
-    uint64_t hash; /* XXH3-64 of bytes(size) */
-    int32_t width, height;
-    uint16_t label;
-} dn_stored_image;
+#include "making/records.h"
 
 /* What one thread works with; zeroed at first. */
 typedef struct dn_converter {

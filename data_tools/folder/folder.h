@@ -3,8 +3,8 @@
  *
  * folder_scan.c finds the files, the classes and the splits (for known sets sets/imagenet.c does),
  * folder_files.c reads them, folder.c makes the records, folder_shards.c the shards, conversion.c
- * an image, encoded_writer.c a shard's file. What is kept of an image is its path and a few
- * numbers; its bytes only until its shard is written.
+ * an image. What is kept of an image is its path and a few numbers; its bytes only until its shard
+ * is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -90,19 +90,5 @@ dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char 
 
 /* What `status` says of an image is a fault of the image, not of the machine. */
 int dn_folder_is_bad(dn_status status);
-
-/* ---- a shard's file; thread-safe ---- */
-
-/* An encoded shard in memory. */
-typedef struct dn_encoded_shard {
-    uint8_t *bytes; /* the file */
-    size_t size;
-} dn_encoded_shard;
-
-/* Makes it of image(shard->count), whose bytes it takes; to be freed, after a failure too.
- * DN_ENOMEM. */
-dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
-                                  const dn_manifest_shard *shard, dn_stored_image *image);
-void dn_encoded_shard_free(dn_encoded_shard *s);
 
 #endif

@@ -73,7 +73,6 @@ static dn_status write_shard(dn_folder_making *k, int index)
 {
     dn_folder_shard *const s = &k->shard[index];
     dn_manifest_shard *const shard = &k->making.manifest->shard[index];
-    dn_encoded_shard file = {0};
     shard->count = 0;
     for (int64_t i = 0; i < s->planned; i++)
         if (!k->folder.image[s->begin + i].is_bad)
@@ -83,11 +82,8 @@ static dn_status write_shard(dn_folder_making *k, int index)
     DN_CHECK(shard->count > 0, DN_EINVAL,
              "%s: found no sound image among the %" PRId64 " of %s, expected at least one",
              k->folder.source, s->planned, shard->hdf5.name);
-    dn_status status = dn_encoded_shard_create(&file, k->making.manifest, shard, s->image);
-    if (status == DN_OK)
-        status = dn_making_save(&k->making, &shard->hdf5, shard->count, file.bytes, file.size);
-    dn_encoded_shard_free(&file);
-    return status == DN_OK ? note_shard(k, index) : status;
+    DN_TRY(dn_making_save_encoded(&k->making, shard, s->image));
+    return note_shard(k, index);
 }
 
 static void free_images(dn_folder_shard *s)

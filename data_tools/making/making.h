@@ -77,6 +77,15 @@ dn_status dn_making_lock(const char *folder, int *lock);
 dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
                          const void *bytes, size_t size);
 
+/* Likewise make a shard's HDF5 file in memory, and write it: of images(shard->count, channels,
+ * height, width) and labels(shard->count), or of image(shard->count), whose bytes it takes. What
+ * else stands in it (class names, mean and std, zstd level) is the manifest's. DN_ENOMEM, DN_EIO.
+ */
+dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, const uint8_t *images,
+                                const uint16_t *labels);
+dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
+                                 dn_stored_image *image);
+
 /* Frees both manifests. */
 void dn_making_end(dn_making *m);
 

@@ -68,20 +68,14 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     const uint8_t *const raw = split->pixels + (size_t)shard->first * image;
     const uint16_t *const raw_labels = split->labels + shard->first;
     char *tfrecord = NULL;
-    uint8_t *hdf5 = NULL;
     size_t size;
     dn_status status = DN_OK;
     if (shard->tfrecord.name[0])
         status = dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size);
     if (status == DN_OK && tfrecord)
         status = dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size);
-    DN_TRY_OR_DONE(status);
-    DN_TRY_OR_DONE(dn_shard_encode(m, shard, raw, raw_labels, &hdf5, &size));
-    DN_TRY_OR_DONE(dn_making_save(&k->making, &shard->hdf5, shard->count, hdf5, size));
-done:
     free(tfrecord);
-    free(hdf5);
-    return status;
+    return status == DN_OK ? dn_making_save_pixels(&k->making, shard, raw, raw_labels) : status;
 }
 
 /* The existing records have as many images as the authors' files, and no options ask for others. */

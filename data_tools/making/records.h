@@ -7,6 +7,7 @@
 #ifndef DN_RECORDS_H
 #define DN_RECORDS_H
 
+#include "dn/image.h"
 #include "dn/shard.h"
 #include "options.h"
 #include "sets/sets.h"
@@ -19,12 +20,13 @@
  * records there. Complete ones need no source; one that is found is compared with theirs. */
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
 
-/* ---- the HDF5 file of a shard; thread-safe ---- */
-
-/* As dn_tfrecord_encode, of pixels; *bytes is NULL after a failure. What else stands in it (class
- * names, mean and std, zstd level) is the manifest's too. */
-dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                          const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
-                          size_t *size);
+/* An encoded image as it stands in a shard. */
+typedef struct dn_stored_image {
+    dn_buffer bytes; /* owned */
+    size_t size;
+    uint64_t hash; /* XXH3-64 of bytes(size) */
+    int32_t width, height;
+    uint16_t label;
+} dn_stored_image;
 
 #endif

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -108,6 +110,27 @@ int dn_shard_file_finish(dn_shard_file *f)
      * peace while the error stack of a thread holds anything */
     H5Eclear2(H5E_DEFAULT);
     return good;
+}
+
+int dn_shard_file_map(dn_shard_file *f)
+{
+    struct stat info;
+    if (fstat(f->memory, &info) != 0)
+        return 0;
+    void *const bytes =
+        mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, f->memory, 0);
+    if (bytes == MAP_FAILED)
+        return 0;
+    f->bytes = bytes;
+    f->size = (size_t)info.st_size;
+    return 1;
+}
+
+void dn_shard_file_close(dn_shard_file *f)
+{
+    if (f->bytes)
+        munmap(f->bytes, f->size);
+    close(f->memory);
 }
 
 dn_status dn_shard_file_refuse(const dn_shard_file *f, int error)

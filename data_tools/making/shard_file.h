@@ -17,10 +17,12 @@ typedef struct dn_shard_file {
     const dn_manifest_shard *shard;
     int memory; /* the file's descriptor */
     char path[32];
-    hid_t file; /* between create and finish */
+    hid_t file;     /* between create and finish */
+    uint8_t *bytes; /* (size) once it is mapped */
+    size_t size;
 } dn_shard_file;
 
-/* An empty file in memory, whose descriptor the caller closes where it is not -1. DN_ENOMEM. */
+/* An empty file in memory, which the caller closes, unless this fails. DN_ENOMEM. */
 dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
                              const dn_manifest_shard *shard);
 
@@ -29,6 +31,10 @@ dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
  * and `ulimit -f` can cause; errno says which. Afterwards finish is called in any case. */
 int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels);
 int dn_shard_file_finish(dn_shard_file *f);
+
+/* The finished file's bytes as memory, until it is closed; 0 where the system refuses. */
+int dn_shard_file_map(dn_shard_file *f);
+void dn_shard_file_close(dn_shard_file *f);
 
 /* What to return then, with errno as that was. DN_ENOMEM, DN_EIO. */
 dn_status dn_shard_file_refuse(const dn_shard_file *f, int error);

@@ -1,5 +1,5 @@
 /*
- * Writer of HDF5 shards of pixels; see records.h and docs/shard-format.md.
+ * Writer of HDF5 shards of pixels; see making.h and docs/shard-format.md.
  *
  * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
  * needs no filter plug-in, and several shards are compressed at once.
@@ -7,12 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <zstd.h>
 
-#include "dn/file.h"
-#include "making/records.h"
+#include "making/making.h"
 #include "making/shard_file.h"
 
 struct writer {
@@ -76,14 +74,12 @@ static int write_chunks(const struct writer *w, const uint8_t *images)
     return good;
 }
 
-dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                          const uint8_t *images, const uint16_t *labels, uint8_t **bytes,
-                          size_t *size)
+dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, const uint8_t *images,
+                                const uint16_t *labels)
 {
     struct writer w = {.images = H5I_INVALID_HID};
-    w.chunk_images = choose_chunk_images(dn_image_values(&manifest->info), shard->count);
-    *bytes = NULL;
-    DN_TRY(dn_shard_file_open(&w.shard, manifest, shard));
+    w.chunk_images = choose_chunk_images(dn_image_values(&m->manifest->info), shard->count);
+    DN_TRY(dn_shard_file_open(&w.shard, m->manifest, shard));
     int good;
 #pragma omp critical(dn_hdf5)
     {
@@ -97,8 +93,10 @@ dn_status dn_shard_encode(const dn_manifest *manifest, const dn_manifest_shard *
         good = H5Dclose(w.images) >= 0 && good;
         good = dn_shard_file_finish(&w.shard) && good;
     }
+    good = good && dn_shard_file_map(&w.shard);
     const dn_status status =
-        good ? dn_file_load(w.shard.path, bytes, size) : dn_shard_file_refuse(&w.shard, errno);
-    close(w.shard.memory);
+        good ? dn_making_save(m, &shard->hdf5, shard->count, w.shard.bytes, w.shard.size)
+             : dn_shard_file_refuse(&w.shard, errno);
+    dn_shard_file_close(&w.shard);
     return status;
 }

@@ -16,7 +16,6 @@
 #include <xxhash.h>
 
 #include "dn/image.h"
-#include "folder/folder.h"
 #include "making/making.h"
 #include "making/pixel_sums.h"
 #include "making/progress.h"
@@ -424,18 +423,14 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
 {
     const dn_record *const r = first_record(k, shard);
     dn_stored_image *const image = calloc((size_t)shard->count, sizeof *image);
-    dn_encoded_shard file = {0};
     DN_CHECK(image, DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
     dn_status status = DN_OK;
     for (int64_t i = 0; status == DN_OK && i < shard->count; i++)
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
-        status = dn_encoded_shard_create(&file, k->making.manifest, shard, image);
-    if (status == DN_OK)
-        status = dn_making_save(&k->making, &shard->hdf5, shard->count, file.bytes, file.size);
+        status = dn_making_save_encoded(&k->making, shard, image);
     for (int64_t i = 0; i < shard->count; i++)
         dn_buffer_free(&image[i].bytes);
-    dn_encoded_shard_free(&file);
     free(image);
     return status;
 }
@@ -461,9 +456,8 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
     const dn_manifest *const m = k->making.manifest;
     const dn_record *const r = first_record(k, shard);
     const size_t image = dn_image_values(&m->info), count = (size_t)shard->count;
-    uint8_t *const pixels = malloc(count * image), *bytes = NULL;
+    uint8_t *const pixels = malloc(count * image);
     uint16_t *const labels = malloc(count * sizeof *labels);
-    size_t size;
     dn_status status =
         pixels && labels ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", shard->hdf5.name);
     for (size_t i = 0; status == DN_OK && i < count; i++) {
@@ -471,10 +465,7 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
         status = copy_pixels(k, &r[i], d, pixels + i * image);
     }
     if (status == DN_OK)
-        status = dn_shard_encode(m, shard, pixels, labels, &bytes, &size);
-    if (status == DN_OK)
-        status = dn_making_save(&k->making, &shard->hdf5, shard->count, bytes, size);
-    free(bytes);
+        status = dn_making_save_pixels(&k->making, shard, pixels, labels);
     free(labels);
     free(pixels);
     return status;

@@ -1,16 +1,13 @@
 /*
- * Writer of HDF5 shards of encoded images; see folder.h and docs/shard-format.md.
+ * Writer of HDF5 shards of encoded images; see making.h and docs/shard-format.md.
  *
  * HDF5 writes all but the images' bytes, for which it only sets a place aside.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "folder/folder.h"
+#include "making/making.h"
 #include "making/shard_file.h"
 
 /* The data sets of a shard, in one block of memory. */
@@ -66,20 +63,6 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
            reserve_bytes(f->file, l->offsets[count], at);
 }
 
-/* The file as memory. */
-static int map_file(dn_encoded_shard *s, int file)
-{
-    struct stat info;
-    if (fstat(file, &info) != 0)
-        return 0;
-    void *const bytes =
-        mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (bytes == MAP_FAILED)
-        return 0;
-    *s = (dn_encoded_shard){bytes, (size_t)info.st_size};
-    return 1;
-}
-
 /* What has been copied is freed, so that the shard stands in memory but once. */
 static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
 {
@@ -89,14 +72,13 @@ static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
     }
 }
 
-dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manifest,
-                                  const dn_manifest_shard *shard, dn_stored_image *image)
+dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
+                                 dn_stored_image *image)
 {
     dn_shard_file file;
     struct lists lists;
     haddr_t at = 0;
-    *s = (dn_encoded_shard){0};
-    DN_TRY(dn_shard_file_open(&file, manifest, shard));
+    DN_TRY(dn_shard_file_open(&file, m->manifest, shard));
     int good = fill_lists(&lists, image, (size_t)shard->count);
     if (good) {
 #pragma omp critical(dn_hdf5)
@@ -105,18 +87,14 @@ dn_status dn_encoded_shard_create(dn_encoded_shard *s, const dn_manifest *manife
             good = dn_shard_file_finish(&file) && good;
         }
     }
-    good = good && map_file(s, file.memory);
+    good = good && dn_shard_file_map(&file);
     const int error = errno;
-    if (good)
-        move_images(s->bytes + at, image, shard->count);
     free(lists.offsets);
-    close(file.memory);
-    return good ? DN_OK : dn_shard_file_refuse(&file, error);
-}
-
-void dn_encoded_shard_free(dn_encoded_shard *s)
-{
-    if (s->bytes)
-        munmap(s->bytes, s->size);
-    *s = (dn_encoded_shard){0};
+    if (good)
+        move_images(file.bytes + at, image, shard->count);
+    const dn_status status =
+        good ? dn_making_save(m, &shard->hdf5, shard->count, file.bytes, file.size)
+             : dn_shard_file_refuse(&file, error);
+    dn_shard_file_close(&file);
+    return status;
 }

@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <libgen.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +17,6 @@
 #include "dn/image.h"
 #include "making/making.h"
 #include "making/pixel_sums.h"
-#include "making/progress.h"
 #include "making/selection.h"
 
 enum { MOST_PIXEL_BYTES = 1 << 16 };
@@ -30,83 +28,7 @@ struct make_set {
     int64_t bad;        /* records left out */
 };
 
-/* ---- one record ---- */
-
-/* What one thread uses. */
-struct reader {
-    int opened, file; /* which file that is, and its descriptor where it is not packed */
-    int64_t size;
-    dn_buffer buffer;
-    dn_example example; /* the record's */
-    dn_pixels pixels;   /* its image's */
-    char name[PATH_MAX + 64];
-    dn_pixel_sums sums;
-};
-
-static const struct reader new_reader = {.opened = -1, .file = -1};
-
-static void close_file(struct reader *d)
-{
-    if (d->file >= 0)
-        close(d->file);
-    d->file = d->opened = -1;
-}
-
-static void free_reader(struct reader *d)
-{
-    close_file(d);
-    dn_example_free(&d->example);
-    dn_buffer_free(&d->buffer);
-    dn_buffer_free(&d->pixels.rgb);
-}
-
-/* Reads the record's example. */
-static dn_status read_record(const dn_record_set *set, const dn_record *r, struct reader *d)
-{
-    const dn_record_file *const f = &set->file[r->file];
-    const uint8_t *data;
-    size_t size;
-    if (!f->is_packed && d->opened != r->file) {
-        close_file(d);
-        DN_TRY(dn_file_open(f->path, &d->file, &d->size));
-        d->opened = r->file;
-    }
-    dn_tfrecord t = {.path = f->path,
-                     .file = f->is_packed ? set->unpacked : d->file,
-                     .base = f->base,
-                     .size = f->is_packed ? f->size : d->size,
-                     .offset = r->offset,
-                     .record = r->number,
-                     .buffer = d->buffer};
-    dn_record_describe(set, r, d->name, sizeof d->name);
-    const dn_status status = dn_tfrecord_next(&t, &data, &size);
-    d->buffer = t.buffer;
-    DN_TRY(status);
-    dn_example_free(&d->example);
-    const dn_status unpacked = dn_example_unpack(&d->example, data ? data : d->buffer.bytes, size);
-    DN_CHECK(unpacked == DN_OK, unpacked, "%s: %s", d->name, dn_message());
-    return DN_OK;
-}
-
-/* Raw pixels as RGB. */
-static dn_status widen_pixels(const dn_example *e, dn_pixels *pixels)
-{
-    const size_t count = (size_t)(e->height * e->width);
-    DN_TRY(dn_buffer_grow(&pixels->rgb, 3 * count));
-    pixels->width = (int)e->width;
-    pixels->height = (int)e->height;
-    for (size_t i = 0; i < 3 * count; i++)
-        pixels->rgb.bytes[i] = e->image[e->channels == 3 ? i : i / 3];
-    return DN_OK;
-}
-
-/* The pixels of the example that was read. */
-static dn_status decode_example(struct reader *d)
-{
-    const dn_example *const e = &d->example;
-    const dn_encoded file = {.bytes = e->image, .size = e->size, .name = d->name};
-    return e->is_raw ? widen_pixels(e, &d->pixels) : dn_image_decode(&file, NULL, 1, &d->pixels);
-}
+/* ---- decoding ---- */
 
 /* PNG says at byte 25 what its pixels are: 0 is gray, 4 gray with alpha. */
 static int is_colour(const dn_example *e, int is_jpeg)
@@ -115,11 +37,11 @@ static int is_colour(const dn_example *e, int is_jpeg)
 }
 
 /* Decodes the record's image, and notes what it is. */
-static dn_status decode_record(const dn_record_set *set, dn_record *r, struct reader *d)
+static dn_status decode_record(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const dn_example *const e = &d->example;
-    DN_TRY(read_record(set, r, d));
-    DN_TRY(decode_example(d));
+    DN_TRY(dn_record_read(set, r, d));
+    DN_TRY(dn_record_pixels(d));
     r->is_raw = (uint8_t)e->is_raw;
     r->is_jpeg = !e->is_raw && dn_image_format_of(e->image, e->size) == DN_IMAGE_JPEG;
     r->is_colour = (uint8_t)is_colour(e, r->is_jpeg);
@@ -130,48 +52,6 @@ static dn_status decode_record(const dn_record_set *set, dn_record *r, struct re
     if (r->split == DN_TRAIN)
         dn_pixel_sums_add_image(&d->sums, &d->pixels);
     return DN_OK;
-}
-
-/* ---- all records ---- */
-
-typedef dn_status record_job(const dn_record_set *set, dn_record *record, struct reader *reader);
-
-/* Runs the job for all, by all threads, and returns the first failure in their order, which is the
- * same on any number of threads; but a fault of an image, where these are to be skipped, is noted
- * in its record. */
-static dn_status each_record(struct make_set *k, const char *what, record_job *job)
-{
-    dn_progress progress;
-    dn_record_set *const set = &k->set;
-    const int skips = set->options->on_bad_image == DN_BAD_SKIP;
-    _Atomic int64_t last = INT64_MAX;
-    dn_progress_begin(&progress, what, "records", set->records);
-#pragma omp parallel
-    {
-        struct reader d = new_reader;
-#pragma omp for schedule(monotonic : dynamic)
-        for (int64_t i = 0; i < set->records; i++) {
-            dn_record *const r = &set->record[i];
-            const dn_status status = i > last ? DN_OK : job(set, r, &d);
-            dn_progress_add(&progress, 1);
-            if (status == DN_OK)
-                continue;
-            r->status = (int8_t)status;
-            r->fault = strdup(dn_message());
-            if (skips && (status == DN_EINVAL || status == DN_ECORRUPT))
-                continue;
-            for (int64_t old = last; i < old && !atomic_compare_exchange_weak(&last, &old, i);)
-                ;
-        }
-        dn_pixel_sums_merge(&k->sums, &d.sums);
-        free_reader(&d);
-    }
-    dn_progress_end(&progress);
-    if (last == INT64_MAX)
-        return DN_OK;
-    const dn_record *const r = &set->record[last];
-    return dn_fail((dn_status)r->status, "%s%s", r->fault ? r->fault : "out of memory",
-                   r->status == DN_EIO || r->status == DN_ENOMEM ? "" : DN_SKIP_HINT);
 }
 
 /* Names the bad records and leaves them out. */
@@ -271,31 +151,16 @@ static void choose_kind(const dn_record_set *set, dn_shard_info *info)
     info->width = first->width;
 }
 
-/* *bytes(size) = the image as an encoded shard has it; *png, to be freed by the caller, or NULL. */
-static dn_status encode_example(const struct reader *d, const uint8_t **bytes, size_t *size,
-                                uint8_t **png)
-{
-    const dn_example *const e = &d->example;
-    *png = NULL;
-    *bytes = e->image;
-    *size = e->size;
-    if (!e->is_raw)
-        return DN_OK;
-    DN_TRY(dn_png_encode(e->image, (int)e->height, (int)e->width, (int)e->channels, png, size));
-    *bytes = *png;
-    return DN_OK;
-}
-
 /* Notes the bytes of raw pixels as PNG. */
-static dn_status measure_png(const dn_record_set *set, dn_record *r, struct reader *d)
+static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const uint8_t *bytes;
     uint8_t *png;
     size_t size;
     if (!r->is_raw)
         return DN_OK;
-    DN_TRY(read_record(set, r, d));
-    DN_TRY(encode_example(d, &bytes, &size, &png));
+    DN_TRY(dn_record_read(set, r, d));
+    DN_TRY(dn_record_encode(d, &bytes, &size, &png));
     r->bytes = (int64_t)size;
     r->hash = XXH3_64bits(bytes, size);
     free(png);
@@ -376,7 +241,7 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
     choose_kind(set, info);
     info->classes = set->classes;
     if (dn_is_encoded(info))
-        DN_TRY(each_record(k, "packing:", measure_png));
+        DN_TRY(dn_each_record(set, "packing:", measure_png, &k->sums));
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
@@ -389,7 +254,7 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
 /* ---- shards ---- */
 
 /* The bytes are those that were decoded. */
-static dn_status check_again(const struct reader *d, const dn_record *r, const uint8_t *bytes,
+static dn_status check_again(const dn_record_reader *d, const dn_record *r, const uint8_t *bytes,
                              size_t size)
 {
     DN_CHECK((int64_t)size == r->bytes && XXH3_64bits(bytes, size) == r->hash, DN_EIO,
@@ -397,14 +262,14 @@ static dn_status check_again(const struct reader *d, const dn_record *r, const u
     return DN_OK;
 }
 
-static dn_status take_encoded(const dn_record_set *set, const dn_record *r, struct reader *d,
+static dn_status take_encoded(const dn_record_set *set, const dn_record *r, dn_record_reader *d,
                               dn_stored_image *image)
 {
     const uint8_t *bytes;
     uint8_t *png;
     size_t size;
-    DN_TRY(read_record(set, r, d));
-    DN_TRY(encode_example(d, &bytes, &size, &png));
+    DN_TRY(dn_record_read(set, r, d));
+    DN_TRY(dn_record_encode(d, &bytes, &size, &png));
     dn_status status = check_again(d, r, bytes, size);
     if (status == DN_OK)
         status = dn_buffer_grow(&image->bytes, size);
@@ -419,7 +284,8 @@ static dn_status take_encoded(const dn_record_set *set, const dn_record *r, stru
     return status;
 }
 
-static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard, struct reader *d)
+static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard,
+                              dn_record_reader *d)
 {
     const dn_record *const r = first_record(k, shard);
     dn_stored_image *const image = calloc((size_t)shard->count, sizeof *image);
@@ -436,14 +302,14 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
 }
 
 /* to(channels, height, width); gray is any channel of RGB. */
-static dn_status copy_pixels(const struct make_set *k, const dn_record *r, struct reader *d,
+static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_record_reader *d,
                              uint8_t *to)
 {
     const dn_shard_info *const info = &k->making.manifest->info;
     const size_t plane = (size_t)info->height * (size_t)info->width;
-    DN_TRY(read_record(&k->set, r, d));
+    DN_TRY(dn_record_read(&k->set, r, d));
     DN_TRY(check_again(d, r, d->example.image, d->example.size));
-    DN_TRY(decode_example(d));
+    DN_TRY(dn_record_pixels(d));
     if (info->channels == 3)
         dn_transpose_bytes(d->pixels.rgb.bytes, to, plane, 3);
     for (size_t i = 0; info->channels == 1 && i < plane; i++)
@@ -451,7 +317,8 @@ static dn_status copy_pixels(const struct make_set *k, const dn_record *r, struc
     return DN_OK;
 }
 
-static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard, struct reader *d)
+static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
+                             dn_record_reader *d)
 {
     const dn_manifest *const m = k->making.manifest;
     const dn_record *const r = first_record(k, shard);
@@ -474,10 +341,10 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
 static dn_status make_one(void *context, dn_manifest_shard *shard)
 {
     const struct make_set *const k = context;
-    struct reader d = new_reader;
+    dn_record_reader d = DN_RECORD_READER;
     const dn_status status = dn_is_encoded(&k->making.manifest->info) ? make_encoded(k, shard, &d)
                                                                       : make_pixels(k, shard, &d);
-    free_reader(&d);
+    dn_record_reader_free(&d);
     return status;
 }
 
@@ -495,7 +362,7 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
         DN_TRY(draw_test(set));
-    DN_TRY(each_record(k, "decoding:", decode_record));
+    DN_TRY(dn_each_record(set, "decoding:", decode_record, &k->sums));
     DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));

@@ -1,13 +1,15 @@
 /*
  * Records of TFRecord files that others wrote.
  *
- * tfrecord_scan.c reads every file once, for what the examples say but their images;
- * tfrecord_names.c names the classes; from_tfrecord.c proves every image sound and makes the
- * records. What is kept of a record is its place and a few numbers.
+ * tfrecord_files.c tells by their names which split they are of; tfrecord_scan.c reads each once,
+ * for what the examples say but their images; tfrecord_names.c names the classes; from_tfrecord.c
+ * proves every image sound and makes the records, which record_reader.c reads again. What is kept
+ * of a record is its place and a few numbers.
  */
 #ifndef DN_FROM_TFRECORD_H
 #define DN_FROM_TFRECORD_H
 
+#include "making/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 
 /* What to do about a bad record; after its fault. */
@@ -85,5 +87,38 @@ void dn_record_free(dn_record_set *set);
 
 /* text(size) = "FILE: record N at byte B", for messages. */
 void dn_record_describe(const dn_record_set *set, const dn_record *record, char *text, size_t size);
+
+/* ---- reading them again ---- */
+
+/* What one thread uses, DN_RECORD_READER at first; freed in the end. */
+typedef struct dn_record_reader {
+    int opened, file; /* which file that is, and its descriptor where it is not packed */
+    int64_t size;
+    dn_buffer buffer;
+    dn_example example; /* the record's */
+    dn_pixels pixels;   /* its image's */
+    char name[PATH_MAX + 64];
+    dn_pixel_sums sums;
+} dn_record_reader;
+
+#define DN_RECORD_READER ((dn_record_reader){.opened = -1, .file = -1})
+
+void dn_record_reader_free(dn_record_reader *d);
+
+/* Reads the record's example; then of that its pixels, or *bytes(size) = the image as an encoded
+ * shard has it; *png, to be freed by the caller, or NULL. DN_ECORRUPT, DN_EINVAL, DN_EIO,
+ * DN_ENOMEM. */
+dn_status dn_record_read(const dn_record_set *set, const dn_record *record, dn_record_reader *d);
+dn_status dn_record_pixels(dn_record_reader *d);
+dn_status dn_record_encode(const dn_record_reader *d, const uint8_t **bytes, size_t *size,
+                           uint8_t **png);
+
+typedef dn_status dn_record_job(const dn_record_set *set, dn_record *record, dn_record_reader *d);
+
+/* Runs the job for all, by all threads, and returns the first failure in their order, which is the
+ * same on any number of threads; but a fault of an image, where these are to be skipped, is noted
+ * in its record. The readers' sums are added to `sums`; `what` is for the progress line. */
+dn_status dn_each_record(dn_record_set *set, const char *what, dn_record_job *job,
+                         dn_pixel_sums *sums);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_scan.c finds the files, the classes and the splits (for known sets sets/imagenet.c does),
- * folder_files.c reads them, folder.c makes the records, folder_shards.c the shards, conversion.c
- * an image. What is kept of an image is its path and a few numbers; its bytes only until its shard
- * is written.
+ * folder_classes.c finds the classes, folder_scan.c the files and the splits (for known sets
+ * sets/imagenet.c does), folder_files.c reads the files, folder.c makes the records,
+ * folder_shards.c the shards, conversion.c an image. What is kept of an image is its path and a few
+ * numbers; its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H

@@ -1,13 +1,12 @@
 /*
  * The images of a tree of class folders; see folder.h.
  *
- * As torchvision's ImageFolder has it: classes by code point, in a class the files of a folder by
- * code point before those of the folders in it; links are followed. What a file is, its first bytes
- * say. Any bytes may stand in names, but for those of classes, which dataset.json holds.
+ * As torchvision's ImageFolder has it: in a class the files of a folder by code point before those
+ * of the folders in it; links are followed. What a file is, its first bytes say. Any bytes may
+ * stand in names, but for those of classes (folder_classes.c).
  */
 #include "folder/folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -15,79 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include <jansson.h>
 
 #include "dn/file.h"
 #include "dn/image.h"
 #include "making/selection.h"
 
-/* ---- folders ---- */
+/* ---- where the splits are ---- */
 
-/* *is = the name in `folder` is that of a folder. What cannot be reached may be one; a link to
- * nothing is none, and is named where `warns`. */
-static dn_status look(const char *folder, const char *name, int warns, int *is)
-{
-    char path[PATH_MAX];
-    struct stat info;
-    *is = 0;
-    DN_TRY(dn_join_path(path, folder, name));
-    if (stat(path, &info) == 0) {
-        *is = S_ISDIR(info.st_mode);
-        return DN_OK;
-    }
-    DN_CHECK(errno == ENOENT || errno == ENOTDIR || errno == ELOOP, DN_EIO, "%s: cannot read: %s",
-             path, strerror(errno));
-    if (warns)
-        dn_warn("%s: a link to nothing; passed over", path);
-    return DN_OK;
-}
-
-static int is_name(const struct dirent *entry)
-{
-    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
-static int by_code_point(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-void dn_folder_free_names(char **names, int count)
-{
-    for (int i = 0; i < count; i++)
-        free(names[i]);
-    free(names);
-}
-
-dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others)
-{
-    struct dirent **list;
-    *names = NULL;
-    *count = 0;
-    const int entries = scandir(path, &list, is_name, by_code_point);
-    DN_CHECK(entries >= 0, errno == ENOENT || errno == ENOTDIR ? DN_ENOENT : DN_EIO,
-             "%s: cannot read: %s", path, strerror(errno));
-    *names = calloc((size_t)entries + 1, sizeof **names);
-    dn_status status = *names ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", path);
-    for (int i = 0; i < entries; i++) {
-        const char *const name = list[i]->d_name;
-        int is_folder = 0;
-        if (status == DN_OK && name[0] != '.' && list[i]->d_type != DT_REG)
-            status = look(path, name, others != NULL, &is_folder);
-        if (is_folder && !((*names)[(*count)++] = strdup(name)))
-            status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
-        if (!is_folder && others)
-            ++*others;
-        free(list[i]);
-    }
-    free(list);
-    return status;
-}
-
-/* Where the splits are, below the source. */
+/* Below the source. */
 struct roots {
     const char *split[DN_SPLITS]; /* "" is the source itself, NULL: there is none */
 };
@@ -161,74 +96,7 @@ static dn_status name_siblings(const char *source, const struct roots *roots)
     return status;
 }
 
-/* ---- classes ---- */
-
-/* What dataset.json takes: a UTF-8 text that a line of output can show. */
-static dn_status check_class_name(const char *folder, const char *name)
-{
-    json_t *const text = json_string(name);
-    const int is_utf8 = text != NULL;
-    json_decref(text);
-    DN_CHECK(is_utf8 && dn_is_one_line(name), DN_EINVAL,
-             "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
-             "that can be printed",
-             folder, name);
-    return DN_OK;
-}
-
-int dn_folder_find_class(const dn_folder *f, const char *name)
-{
-    int low = 0, high = f->classes;
-    while (low < high) {
-        const int middle = (low + high) / 2, order = strcmp(f->class_names[middle], name);
-        if (order == 0)
-            return middle;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return -1;
-}
-
-/* Leaves the classes that were asked for, with their places among all. */
-static dn_status keep_asked(dn_folder *f, const char *where)
-{
-    int kept = 0;
-    uint8_t *const asked = malloc((size_t)f->classes + 1);
-    f->all_classes = f->classes;
-    f->place = malloc((size_t)f->classes * sizeof *f->place + 1);
-    dn_status status =
-        asked && f->place ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", f->source);
-    if (status == DN_OK)
-        status = dn_find_asked(f->options, where, (const char *const *)f->class_names, f->classes,
-                               asked);
-    for (int i = 0; i < f->classes && status == DN_OK; i++) {
-        f->place[kept] = i;
-        if (asked[i])
-            f->class_names[kept++] = f->class_names[i];
-        else
-            free(f->class_names[i]);
-    }
-    if (status == DN_OK)
-        f->classes = kept;
-    free(asked);
-    return status;
-}
-
-dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes)
-{
-    f->class_names = names;
-    f->classes = classes;
-    DN_TRY(keep_asked(f, where));
-    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
-             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
-             "them",
-             where, f->classes, UINT16_MAX);
-    for (int i = 0; i < f->classes; i++)
-        DN_TRY(check_class_name(where, f->class_names[i]));
-    return DN_OK;
-}
+/* ---- images ---- */
 
 static dn_status find_classes(dn_folder *f, const char *folder)
 {
@@ -240,8 +108,6 @@ static dn_status find_classes(dn_folder *f, const char *folder)
     dn_folder_free_names(names, classes);
     return status;
 }
-
-/* ---- images ---- */
 
 /* A file that cannot be read, or is empty, may be one: it is named where images are decoded. */
 static int may_be_image(const char *path)

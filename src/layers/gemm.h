@@ -96,6 +96,12 @@ void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *
                         int end, float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
+/* winograd_weights.c: DN_LANES kernels side by side. u(6, 6) = G w G' of 3x3 kernels, and
+ * dw(3, 3) = G' u G of gradients in the transformed domain. */
+typedef float dn_lanes[DN_LANES];
+void dn_winograd_weights(const dn_lanes w[DN_MAX_TAPS], dn_lanes u[DN_WINOGRAD]);
+void dn_winograd_weight_gradients(const dn_lanes u[DN_WINOGRAD], dn_lanes dw[DN_MAX_TAPS]);
+
 /* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
 dn_padded dn_gemm_output_padded(const dn_gemm_view *view);
 

@@ -56,66 +56,6 @@ static dn_weights block_weights(const dn_visit *v, int first)
     return (dn_weights){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
-/* ---- Winograd's transforms of weights ---- */
-
-/* They go over DN_LANES kernels side by side. G has a row for each
- * point p of dn_winograd_kernels, (1, p, p^2) over the product of its distances from the others. */
-typedef float lanes[DN_LANES];
-
-static const float at_zero = 1 / (DN_NEAR2 * DN_FAR2);
-static const float at_near = 1 / (2 * DN_NEAR2 * (DN_NEAR2 - DN_FAR2));
-static const float at_far = 1 / (2 * DN_FAR2 * (DN_FAR2 - DN_NEAR2));
-
-/* u(6) = G w(3): elements lie w_step and u_step apart. */
-static void times_g(const lanes *w, int w_step, lanes *u, int u_step)
-{
-    for (int i = 0; i < DN_LANES; i++) {
-        const float a = w[0][i], b = w[w_step][i], c = w[2 * w_step][i];
-        const float even_near = a + DN_NEAR2 * c, odd_near = DN_NEAR * b;
-        const float even_far = a + DN_FAR2 * c, odd_far = DN_FAR * b;
-        u[0][i] = at_zero * a;
-        u[u_step][i] = at_near * (even_near + odd_near);
-        u[2 * u_step][i] = at_near * (even_near - odd_near);
-        u[3 * u_step][i] = at_far * (even_far + odd_far);
-        u[4 * u_step][i] = at_far * (even_far - odd_far);
-        u[5 * u_step][i] = c;
-    }
-}
-
-/* w(3) = G' u(6). */
-static void times_g_transposed(const lanes *u, int u_step, lanes *w, int w_step)
-{
-    for (int i = 0; i < DN_LANES; i++) {
-        const float near_sum = at_near * (u[u_step][i] + u[2 * u_step][i]);
-        const float near_difference = at_near * (u[u_step][i] - u[2 * u_step][i]);
-        const float far_sum = at_far * (u[3 * u_step][i] + u[4 * u_step][i]);
-        const float far_difference = at_far * (u[3 * u_step][i] - u[4 * u_step][i]);
-        w[0][i] = at_zero * u[0][i] + near_sum + far_sum;
-        w[w_step][i] = DN_NEAR * near_difference + DN_FAR * far_difference;
-        w[2 * w_step][i] = DN_NEAR2 * near_sum + DN_FAR2 * far_sum + u[5 * u_step][i];
-    }
-}
-
-/* u(6, 6) = G w G' of 3x3 kernels. */
-static void transform_weights(const lanes w[DN_MAX_TAPS], lanes u[DN_WINOGRAD])
-{
-    lanes half[DN_WINDOW * 3]; /* G w */
-    for (int c = 0; c < 3; c++)
-        times_g(w + c, 3, half + c, 3);
-    for (int r = 0; r < DN_WINDOW; r++)
-        times_g(half + 3 * r, 1, u + DN_WINDOW * r, 1);
-}
-
-/* dw(3, 3) = G' u G of gradients in the transformed domain. */
-static void transform_weight_gradients(const lanes u[DN_WINOGRAD], lanes dw[DN_MAX_TAPS])
-{
-    lanes half[3 * DN_WINDOW]; /* G' u */
-    for (int c = 0; c < DN_WINDOW; c++)
-        times_g_transposed(u + c, DN_WINDOW, half + c, DN_WINDOW);
-    for (int r = 0; r < 3; r++)
-        times_g_transposed(half + DN_WINDOW * r, 1, dw + 3 * r, 1);
-}
-
 /* ---- packing of transformed weights ---- */
 
 void dn_pack_scratch(const dn_visit *v, dn_carver *c)
@@ -131,11 +71,11 @@ static void transform_inputs_of(const dn_weights *weights, int turned, int o, in
 {
     const int left = weights->inputs - c, count = left < DN_LANES ? left : DN_LANES;
     const float *w = weights->w + o * weights->out_step + c * weights->in_step;
-    lanes kernels[DN_MAX_TAPS] = {{0}}, transformed[DN_WINOGRAD];
+    dn_lanes kernels[DN_MAX_TAPS] = {{0}}, transformed[DN_WINOGRAD];
     for (int i = 0; i < count; i++, w += weights->in_step)
         for (int t = 0; t < DN_MAX_TAPS; t++)
             kernels[t][i] = w[turned ? DN_MAX_TAPS - 1 - t : t];
-    transform_weights(kernels, transformed);
+    dn_winograd_weights(kernels, transformed);
     u += o * weights->inputs + c;
     for (int e = 0; e < DN_WINOGRAD; e++, u += weights->outputs * weights->inputs)
         memcpy(u, transformed[e], (size_t)count * sizeof *u);
@@ -212,7 +152,7 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first)
 /* sums(rows, DN_LANES) = the slices' partial gradients of so many outputs, added in order; `ld`
  * floats lie between rows and `slice_floats` between slices. */
 static void sum_slices(const float *partial, int rows, size_t ld, int slices, size_t slice_floats,
-                       lanes *sums)
+                       dn_lanes *sums)
 {
     for (int r = 0; r < rows; r++)
         memcpy(sums[r], partial + (size_t)r * ld, sizeof sums[r]);
@@ -226,7 +166,7 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
 
 /* The gradient of one output's weights of `rows` inputs, from column `o` of its sums(taps, rows,
  * DN_LANES). */
-static void turn_sums(const lanes *sums, int taps, int o, int rows, float *to)
+static void turn_sums(const dn_lanes *sums, int taps, int o, int rows, float *to)
 {
     if (taps == 1) { /* most weights: as fast as they can be moved */
         for (int c = 0; c < rows; c++)
@@ -239,13 +179,13 @@ static void turn_sums(const lanes *sums, int taps, int o, int rows, float *to)
 }
 
 /* sums(taps, rows, DN_LANES) from sums(36, rows, DN_LANES), in their place. */
-static void transform_sums(lanes *sums, int rows)
+static void transform_sums(dn_lanes *sums, int rows)
 {
     for (int c = 0; c < rows; c++) {
-        lanes u[DN_WINOGRAD], dw[DN_MAX_TAPS];
+        dn_lanes u[DN_WINOGRAD], dw[DN_MAX_TAPS];
         for (int e = 0; e < DN_WINOGRAD; e++)
             memcpy(u[e], sums[e * rows + c], sizeof u[e]);
-        transform_weight_gradients(u, dw);
+        dn_winograd_weight_gradients(u, dw);
         for (int t = 0; t < DN_MAX_TAPS; t++)
             memcpy(sums[t * rows + c], dw[t], sizeof dw[t]);
     }
@@ -254,7 +194,7 @@ static void transform_sums(lanes *sums, int rows)
 /* Outputs [o, o + DN_LANES) of inputs [first, first + rows) of the block of so many that begins at
  * input `block`. */
 static void merge_inputs(const dn_visit *v, int slices, int o, int block, int block_rows, int first,
-                         int rows, lanes *sums)
+                         int rows, dn_lanes *sums)
 {
     const dn_layer *l = v->layer;
     const size_t ld = dn_round_lanes((size_t)l->outputs), row = (size_t)l->weights_in;
@@ -275,7 +215,7 @@ static void merge_block(const dn_visit *v, int slices, int block, int o)
     enum { MOST = 384 }; /* rows of sums */
     const int rows = dn_block_rows(v, block);
     const int step = MOST / wgrad_matrices(v->layer);
-    lanes sums[MOST];
+    dn_lanes sums[MOST];
     for (int c = 0; c < rows; c += step)
         merge_inputs(v, slices, o, block, rows, block + c, rows - c < step ? rows - c : step, sums);
 }

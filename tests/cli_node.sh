@@ -30,6 +30,31 @@ for namespaces in '--user --map-root-user' '--user --map-root-user --pid --fork 
         fail "unshare $namespaces: expected the same weights" "$out.log"
 done
 
+# --- shared memory between ranks ------------------------------------------------------------------
+
+# opens WHAT COUNT MPIRUN-OPTION...: so many of 4 ranks have Open MPI's transport through it.
+opens() {
+    local count status=0
+    limited mpirun --mca btl_base_verbose 20 --bind-to none --oversubscribe -np 4 "${@:3}" \
+        "$dn_dist" "${small[@]}" >"$tmp/output" 2>&1 || status=$?
+    count=$(grep -cE 'init of component (vader|sm) returned success' "$tmp/output") || true
+    [[ $status == 0 && $count == "$2" ]] ||
+        fail "$1: expected $2 ranks with shared memory, found $count, status $status" "$tmp/output"
+}
+opens "one host" 4
+printf '%s\n' '#!/usr/bin/env bash' 'exec unshare --uts bash -c "hostname $1 && ${*:2}"' >"$tmp/agent"
+chmod +x "$tmp/agent"
+if unshare --uts hostname other 2>/dev/null; then
+    opens "two hosts" 4 --mca plm_rsh_agent "$tmp/agent" -H "$(hostname):2,other:2"
+else
+    echo "skipped: two hosts, as names of hosts are not this user's to give"
+fi
+apart=(unshare --user --map-root-user --pid --fork --mount-proc)
+if "${apart[@]}" true 2>/dev/null; then
+    opens "a container each" 0 "${apart[@]}"
+    opens "a container each, with an init" 0 "${apart[@]}" sh -c '"$@"; exit $?' init
+fi
+
 # --- threads --------------------------------------------------------------------------------------
 
 shows "one rank" "1 ranks x" "$dn_dist" "${small[@]}"

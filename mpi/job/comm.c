@@ -74,6 +74,7 @@ static void find_node(dn_comm *comm)
     DN_MPI(MPI_Comm_size(machine, &size));
     const int file =
         dn_share_file(comm, machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
+    const int reason = file < 0 ? errno : 0;
     DN_MPI(MPI_Comm_split(machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
     if (file >= 0)
         close(file);
@@ -81,10 +82,11 @@ static void find_node(dn_comm *comm)
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
     DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
     const int most = dn_comm_max(comm, comm->node_size < size ? size : 0);
+    const int why = most > 0 ? dn_comm_max(comm, rank > 0 ? reason : 0) : 0;
     if (most > 0 && comm->rank == 0)
-        dn_warn("ranks of one machine share no memory, as containers of several users do not: of "
-                "%d on a machine, some keep a copy of the data set each",
-                most);
+        dn_warn("ranks of one machine share no memory, as containers of several users do not (%s): "
+                "of %d on a machine, some keep a copy of the data set each",
+                strerror(why), most);
 }
 
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
@@ -202,7 +204,7 @@ static dn_status make_shared_file(size_t bytes, int *file)
 /* A maker that failed has handed over no file: its failure counts, as that of the lowest rank. */
 static dn_status map_shared_file(int file, dn_shared *shared)
 {
-    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: not received");
+    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: not received: %s", strerror(errno));
     void *data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     DN_CHECK(data != MAP_FAILED, DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
              shared->bytes >> 20, strerror(errno));

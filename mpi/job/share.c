@@ -1,32 +1,31 @@
 /*
- * Handing over a file; see share.h. Rank 0 listens on a Unix socket without a file (an abstract
- * name); the others connect, which takes no accept, and rank 0 then serves as many as connected.
- * The name is random and told by MPI alone, so who listens there is rank 0; and rank 0 serves its
- * own user alone.
+ * Handing over a file; see share.h. Each rank but the first has a Unix socket for messages, without
+ * a file (an abstract name); the first sends each a message with the descriptor, which needs no
+ * connection, and then tells by MPI that it lies there or why not: nobody waits. The names are
+ * random, so that one of another network namespace is nobody's here; and a rank takes a file from
+ * its own user alone.
  */
 #include "job/share.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "job/heartbeat.h"
 
-enum { WAIT_SECONDS = 10 };
-
-/* A message with room for a descriptor. */
+/* A message with room for a descriptor and for who sent it. */
 typedef struct parcel {
     char byte;
     struct iovec part;
     struct msghdr message;
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     } control;
 } parcel;
 
@@ -40,100 +39,107 @@ static void make_parcel(parcel *p)
                                  .msg_controllen = sizeof p->control};
 }
 
-static int open_line(void)
-{
-    const struct timeval wait = {.tv_sec = WAIT_SECONDS};
-    const int line = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (line >= 0) {
-        setsockopt(line, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-        setsockopt(line, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    }
-    return line;
-}
-
-/* The abstract name begins with a zero byte; the rest of the array is part of it. */
-static int listen_at(struct sockaddr_un *name)
+/* The socket, or -1. The abstract name begins with a zero byte; the rest of the array is part of
+ * it. */
+static int open_box(struct sockaddr_un *name)
 {
     uint64_t random[2];
-    const int line = open_line();
+    const int box = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), yes = 1;
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (getrandom(random, sizeof random, 0) == sizeof random)
         snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "dn_dist.%016" PRIx64 "%016" PRIx64,
                  random[0], random[1]);
-    if (line >= 0 && bind(line, (const struct sockaddr *)name, sizeof *name) == 0 &&
-        listen(line, SOMAXCONN) == 0)
-        return line;
-    close(line);
+    if (box >= 0 && setsockopt(box, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) == 0 &&
+        bind(box, (const struct sockaddr *)name, sizeof *name) == 0)
+        return box;
+    const int reason = errno;
+    close(box);
+    errno = reason;
     return -1;
 }
 
-static int connect_to(const struct sockaddr_un *name)
+/* 0, or the reason. */
+static int send_file(int file, struct sockaddr_un *name)
 {
-    const int line = open_line();
-    if (line >= 0 && connect(line, (const struct sockaddr *)name, sizeof *name) == 0)
-        return line;
+    parcel p;
+    const int line = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    make_parcel(&p);
+    p.message.msg_name = name;
+    p.message.msg_namelen = sizeof *name;
+    p.message.msg_controllen = CMSG_SPACE(sizeof file);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&p.message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof file);
+    memcpy(CMSG_DATA(header), &file, sizeof file);
+    const int reason =
+        line >= 0 && sendmsg(line, &p.message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : errno;
     close(line);
-    return -1;
+    return reason;
 }
 
-static int is_own_user(int line)
+/* The descriptor of a message, or -1; `sender` becomes its user, or stays. */
+static int unpack(parcel *p, uid_t *sender)
 {
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    return getsockopt(line, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+    struct ucred who;
+    int file = -1;
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(&p->message); h; h = CMSG_NXTHDR(&p->message, h)) {
+        if (h->cmsg_type == SCM_RIGHTS)
+            memcpy(&file, CMSG_DATA(h), sizeof file);
+        if (h->cmsg_type == SCM_CREDENTIALS) {
+            memcpy(&who, CMSG_DATA(h), sizeof who);
+            *sender = who.uid;
+        }
+    }
+    return file;
 }
 
-/* Without a file, those who wait see the connection end. */
-static void serve(int listener, int file, int peers)
+/* The file that a process of this user sent; -1 with errno where none came. */
+static int receive(int box)
 {
-    while (file >= 0 && peers > 0) {
+    for (int reason = 0;; reason = EACCES) {
         parcel p;
-        const int line = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (line < 0)
-            return;
+        uid_t sender = (uid_t)-1;
         make_parcel(&p);
-        struct cmsghdr *header = CMSG_FIRSTHDR(&p.message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof file);
-        memcpy(CMSG_DATA(header), &file, sizeof file);
-        if (is_own_user(line))
-            sendmsg(line, &p.message, MSG_NOSIGNAL);
-        close(line);
-        peers--;
+        if (recvmsg(box, &p.message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) < 0) {
+            errno = reason ? reason : errno;
+            return -1;
+        }
+        const int file = unpack(&p, &sender);
+        if (file >= 0 && sender == geteuid())
+            return file;
+        close(file);
     }
 }
 
-static int receive(int line)
+/* Rank 0 serves one after the other, so that few descriptors are under way at a time. */
+static void serve(const dn_comm *comm, MPI_Comm node, int file)
 {
-    parcel p;
-    int file = -1;
-    make_parcel(&p);
-    if (line < 0 || recvmsg(line, &p.message, MSG_CMSG_CLOEXEC) != 1)
-        return -1;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&p.message);
-    if (header != NULL && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&file, CMSG_DATA(header), sizeof file);
-    return file;
+    struct sockaddr_un name;
+    int ranks;
+    DN_MPI(MPI_Comm_size(node, &ranks));
+    for (int r = 1; r < ranks; r++) {
+        DN_COLLECTIVE(comm, MPI_Recv(&name, sizeof name, MPI_BYTE, r, 0, node, MPI_STATUS_IGNORE));
+        const int reason = file >= 0 ? send_file(file, &name) : EBADF;
+        DN_COLLECTIVE(comm, MPI_Send(&reason, 1, MPI_INT, r, 0, node));
+    }
 }
 
 int dn_share_file(const dn_comm *comm, MPI_Comm node, int file)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int rank;
+    struct sockaddr_un name;
+    int rank, reason;
     DN_MPI(MPI_Comm_rank(node, &rank));
-    int line = rank == 0 ? listen_at(&name) : -1;
-    DN_COLLECTIVE(comm, MPI_Bcast(&name, sizeof name, MPI_BYTE, 0, node));
-    if (rank > 0)
-        line = connect_to(&name);
-    int peers = rank > 0 && line >= 0;
-    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &peers, 1, MPI_INT, MPI_SUM, node));
-    if (rank == 0)
-        serve(line, file, peers);
-    if (rank == 0 || line < 0)
-        close(line);
-    if (rank == 0)
+    if (rank == 0) {
+        serve(comm, node, file);
         return file;
-    file = receive(line);
-    close(line);
+    }
+    const int box = open_box(&name), unopened = box < 0 ? errno : 0;
+    DN_COLLECTIVE(comm, MPI_Send(&name, sizeof name, MPI_BYTE, 0, 0, node));
+    DN_COLLECTIVE(comm, MPI_Recv(&reason, 1, MPI_INT, 0, 0, node, MPI_STATUS_IGNORE));
+    file = box >= 0 && reason == 0 ? receive(box) : -1;
+    reason = unopened ? unopened : reason ? reason : errno;
+    close(box);
+    errno = reason;
     return file;
 }

@@ -37,6 +37,9 @@ done
 command=("${@:2}")
 kind=${launcher[0]##*/}
 
+# Its steps' name: others of the same job are not this run's.
+name=supervise-$(hostname)-$$
+
 say() { echo "supervise: $*" 2>/dev/null || true; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
@@ -74,7 +77,7 @@ find_place() {
     done
     local IFS=,
     if [[ $kind == srun ]]; then
-        place=(--overlap --nodelist="${names[*]}" --nodes=${#hosts[@]} --ntasks=$ranks)
+        place=(--job-name="$name" --overlap --nodelist="${names[*]}" --nodes=${#hosts[@]} --ntasks=$ranks)
     else
         place=(--host "${hosts[*]}" -np $ranks)
     fi
@@ -85,8 +88,8 @@ kill_step() {
     local task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} # of an array
     say "the step does not end by itself, it is killed"
     if [[ $kind == srun ]]; then
-        squeue --noheader --steps --jobs="${task:-$SLURM_JOB_ID}" --format=%i | grep -E '\.[0-9]+$' |
-            timeout 20 xargs -r scancel --signal=KILL || true
+        squeue --noheader --steps --jobs="${task:-$SLURM_JOB_ID}" --format='%i %j' |
+            sed -n "s/ $name\$//p" | timeout 20 xargs -r scancel --signal=KILL || true
     else
         kill -TERM "$step" || true
     fi 2>/dev/null

@@ -30,7 +30,7 @@ case $* in
 esac
 EOF
 stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no time
-stand_in squeue <<<'echo 7.0; echo 7.batch'
+stand_in squeue <<<'echo 7.0 bash; echo "7.1 $(cat "$tmp/step")"; echo 7.batch batch'
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
 # error: status 1 after a checkpoint; refused: the same, but the checkpoint is another run's; saved:
@@ -42,6 +42,7 @@ if [[ ${*: -1} == true ]]; then
     exit
 fi
 echo $$ >"$tmp/srun.pid"
+[[ $* != *--job-name=* ]] || echo "$*" | sed 's/.*--job-name=\([^ ]*\).*/\1/' >"$tmp/step"
 all=$* && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
 [[ ${course:-} == refused* ]] || echo "n1 $$" >"$out/lock"
@@ -196,7 +197,8 @@ after "a node lost before the run began" 0 2 course='early 0' dead=n1
 not_called "a node lost before the run began" virtual-ranks
 after "all nodes lost" 76 1 course='loss 0' dead='n'
 after "a step that does not end" 0 2 course='hang 0' DN_GRACE=1
-called "a step that does not end" 'scancel --signal=KILL 7.0'
+called "a step that does not end" 'scancel --signal=KILL 7.1'
+not_called "a step that does not end" 'KILL 7.0'
 after "too many losses" 76 4 course='loss loss loss loss loss'
 after "no loss is borne" 76 1 course='loss loss' DN_MAX_FAILURES=0
 after "an error at the start" 1 1 course='1 0'

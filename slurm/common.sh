@@ -1,7 +1,8 @@
-# What the Slurm scripts of this folder share; they source it with the model's name as $1.
+# What the Slurm scripts of this folder share; they source it with options of dn_dist train.
 #
 # One MPI rank per NUMA domain and one OpenMP thread per core, unless sbatch was told otherwise.
-# DN_DATA, DN_OUT and DN_ARGS name the data folder, the run's folder and further dn_dist options.
+# DN_DATA, DN_OUT and DN_ARGS name the data folder, the run's folder and further dn_dist options, of
+# which the script's own win over the first two, and DN_ARGS over all.
 # A job that is about to reach its time limit is asked to save and is queued again; one that loses a
 # rank goes on with the nodes that remain (scripts/supervise.sh). Either goes on from its newest
 # checkpoint, as any job does that finds one in the run's folder.
@@ -18,11 +19,34 @@ stop() {
 trap stop USR1
 trap 'requeue=no; stop' TERM
 
-model=$1
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-data=${DN_DATA:-data/cifar10}
-out=${DN_OUT:-runs/$model${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}}
+options=(${DN_DATA:+--data "$DN_DATA"} ${DN_OUT:+--out "$DN_OUT"} "$@")
 read -ra further <<<"${DN_ARGS:-}"
+options+=("${further[@]}")
+
+# value_of OPTION: what it is set to; the last counts.
+value_of() {
+    local i value=
+    for ((i = 0; i < ${#options[@]}; i++)); do
+        case ${options[i]} in
+        "--$1") value=${options[i + 1]:-} ;;
+        "--$1="*) value=${options[i]#*=} ;;
+        esac
+    done
+    echo "$value"
+}
+
+# The run's folder is told to dn_dist and to the supervisor, which watches it.
+label=$(value_of recipe)
+label=$(basename "${label:-$(value_of model)}" .ini)
+label=${label//[!a-zA-Z0-9._-]/_} # as dn_dist names a folder
+out=$(value_of out)
+if [[ -z $out ]]; then
+    : "${label:?is empty: name --recipe, --model or --out}"
+    out=runs/$label${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}
+    options+=(--out "$out")
+fi
+label=${label:-$out}
 
 # The project's folder, what is installed, or a copy of this folder beside an installation.
 PATH=$home/build:$PATH:$home/../../bin
@@ -69,7 +93,7 @@ fi
 
 # A job that was queued again goes on from its checkpoints, however it was started.
 if ((${SLURM_RESTART_COUNT:-0} > 0)) && compgen -G "$out/checkpoint-*.h5" >/dev/null; then
-    further+=(--resume auto)
+    options+=(--resume auto)
 fi
 
 # The newest checkpoint but that of a run's start.
@@ -89,15 +113,14 @@ done
 # Ranks that run end together, or within --deadline of a lost one; four minutes more for one that a
 # file says.
 deadline=60
-[[ " ${further[*]}" =~ .*\ --deadline[=\ ]([0-9]+) ]] && deadline=$((10#${BASH_REMATCH[1]}))
+[[ " ${options[*]}" =~ .*\ --deadline[=\ ]([0-9]+) ]] && deadline=$((10#${BASH_REMATCH[1]}))
 
-echo "$model on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS;" \
-    "$data -> $out"
+echo "$label on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS -> $out"
 status=75
 if [[ $asked == no ]]; then
     "$supervise" "$out" "$hosts" \
         srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
-        dn_dist train --model "$model" --data "$data" --out "$out" "${further[@]}" &
+        dn_dist train "${options[@]}" &
     supervisor=$!
     [[ $asked == no ]] || stop # it came while the supervisor started
     # A signal ends `wait` early, so it is taken up again.
@@ -112,10 +135,10 @@ fi
 
 if [[ $status == 75 && $requeue == yes ]]; then
     if [[ $(newest) == "$before" && ${SLURM_RESTART_COUNT:-0} -gt 0 ]]; then
-        echo "$model: again no step since the job began, not queued again: is its time too short?" >&2
+        echo "$label: again no step since the job began, not queued again: is its time too short?" >&2
         exit 1
     fi
-    echo "$model: saved before its end; queued again"
+    echo "$label: saved before its end; queued again"
     # One task of an array has the array's id, which stands for all.
     job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
     exec scontrol requeue "${job:-$SLURM_JOB_ID}"

@@ -9,4 +9,4 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its firs
 stood=$(scontrol show job "${job:-$SLURM_JOB_ID}" | sed -n 's|^ *Command=\(.*\)/[^/]*\.sh\( .*\)*$|\1|p')
 [[ $stood == /* ]] || stood=$SLURM_SUBMIT_DIR/${stood:-slurm}
 folder=${DN_HOME:+$DN_HOME/slurm}
-source "${folder:-$stood}/common.sh" densenet121
+source "${folder:-$stood}/common.sh" --model densenet121 "$@"

@@ -43,7 +43,7 @@ if [[ ${*: -1} == true ]]; then
 fi
 echo $$ >"$tmp/srun.pid"
 [[ $* != *--job-name=* ]] || echo "$*" | sed 's/.*--job-name=\([^ ]*\).*/\1/' >"$tmp/step"
-all=$* && out=${all##*--out } out=${out%% --*}
+all=${*//--out=/--out } && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
 [[ ${course:-} == refused* ]] || echo "n1 $$" >"$out/lock"
 trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
@@ -72,14 +72,15 @@ ln -s srun "$tmp/bin/mpirun"
 job=(SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=n1 SLURM_CPUS_ON_NODE=16)
 two_nodes=(SLURM_JOB_NUM_NODES=2 'SLURM_JOB_NODELIST=n1 n2')
 
-# submit SCRIPT VARIABLE=VALUE...: runs a copy of it, as sbatch does.
+# submit SCRIPT VARIABLE=VALUE...: runs a copy of it with `arguments`, as sbatch does.
+arguments=()
 submit() {
     local script=$1
     shift
     : >"$calls"
     cp "$repo/slurm/$script.sh" "$tmp/spool folder/slurm_script"
     limited env "${job[@]}" "$@" \
-        bash "$tmp/spool folder/slurm_script" >"$tmp/out" 2>&1
+        bash "$tmp/spool folder/slurm_script" "${arguments[@]}" >"$tmp/out" 2>&1
 }
 
 # catches_term PROCESS: it has a trap for SIGTERM, which the scripts set last.
@@ -114,14 +115,30 @@ not_called() { # DESCRIPTION TEXT
     ! grep -qF -e "$2" "$calls" || fail "$1: expected no call with '$2', found:" "$calls"
 }
 
-for script in densenet121 densenet169 densenet201 densenet264 densenet-bc-100-12; do
-    submit $script || fail "$script" "$tmp/out"
-    called "$script: one rank per NUMA domain" '[--nodes=1][--ntasks=2]'
-    called "$script: options" "[train][--model][$script][--data][data/cifar10][--out][runs/$script]["
-    called "$script: a thread per core" 'cpus=8 threads=4 fence=ring'
-    called "$script: bound" '[--cpu-bind=cores]'
-    called "$script: ranks per node" '[ntasks-per-node 2]'
+submit densenet121 || fail "densenet121" "$tmp/out"
+called "one rank per NUMA domain" '[--nodes=1][--ntasks=2]'
+called "a model's options" "[train][--model][densenet121][--out][runs/densenet121]["
+called "a thread per core" 'cpus=8 threads=4 fence=ring'
+called "bound" '[--cpu-bind=cores]'
+called "ranks per node" '[ntasks-per-node 2]'
+
+arguments=(--recipe 'my own.ini' --lr 0.3)
+submit train || fail "a recipe" "$tmp/out"
+called "a recipe" '[train][--recipe][my own.ini][--lr][0.3][--out][runs/my_own]['
+not_called "a recipe" '[--model]'
+# The supervisor watches the folder that dn_dist uses: a loss is seen there.
+for option in '--out other' '--out=other'; do
+    arguments=(--model densenet169 --out=mine)
+    submit train DN_OUT=theirs DN_ARGS="$option" course='loss 0' DN_MAX_FAILURES=0 ||
+        [[ $? == 76 ]] || fail "$option: expected status 76" "$tmp/out"
+    grep -q -- '-> other$' "$tmp/out" && grep -q '"rank": 1' "$tmp/out" ||
+        fail "$option: expected a loss in the folder other" "$tmp/out"
 done
+submit train DN_OUT=theirs || fail "the script's own --out" "$tmp/out"
+grep -q -- '-> mine$' "$tmp/out" || fail "the script's own --out: expected mine" "$tmp/out"
+arguments=()
+! submit train || fail "no name: expected a failure" "$tmp/out"
+grep -q 'name --recipe, --model or --out' "$tmp/out" || fail "no name: expected a line" "$tmp/out"
 
 submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 \
     SLURM_CPUS_PER_TASK=1 || fail "overrides" "$tmp/out"
@@ -137,7 +154,7 @@ called "--ntasks alone" '[ntasks-per-node not set]'
 
 submit densenet121 DN_DATA='my data' DN_OUT='my run' DN_ARGS='--epochs 3  --lr 0.2' ||
     fail "variables" "$tmp/out"
-called "variables" '[--data][my data][--out][my run][--epochs][3][--lr][0.2]['
+called "variables" '[--data][my data][--out][my run][--model][densenet121][--epochs][3][--lr][0.2]['
 called "variables" '[--kill-on-bad-exit=0][--wait=300]'
 for deadline in '--deadline 5 --deadline 090' '--deadline=90.5'; do
     submit densenet121 DN_ARGS="$deadline" || fail "$deadline" "$tmp/out"

@@ -66,7 +66,7 @@ set_up() {
     mkdir "$DN_OUT"
     ln -s "$repo/slurm" "$repo/scripts" "$tmp/home"
     ln -s "$build" "$tmp/home/build"
-    printf '%s\n' '#!/usr/bin/env bash' "source '$tmp/home/slurm/common.sh' fashion-mnist-tiny" \
+    printf '%s\n' '#!/usr/bin/env bash' "source '$tmp/home/slurm/common.sh' --model fashion-mnist-tiny" \
         >"$tmp/job"
     # A host answers where it refuses a connection.
     DN_CHECK=$tmp/answers

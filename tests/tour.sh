@@ -400,7 +400,7 @@ END
     typed 'dn_dist plan --profile step.json'
 
     moment "Slurm" <<'END'
-A script for each model; `DN_DATA`, `DN_OUT` and `DN_ARGS` say the rest.
+`slurm/train.sh` takes the options of `dn_dist train`; `densenet121.sh` is one with a model.
 END
     typed 'bash slurm/densenet121.sh'
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains DenseNet-264; common.sh says how, docs/slurm.md shows examples.
-#SBATCH --job-name=densenet264 --nodes=1 --exclusive --mem=0 --time=24:00:00
+# sbatch slurm/train.sh OPTION...: a job of dn_dist train with its options; common.sh says how.
+#SBATCH --job-name=dn_dist --nodes=1 --exclusive --mem=0 --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
 asked=no; trap asked=yes USR1 # before anything that takes time; common.sh acts on it
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
@@ -9,4 +9,4 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its firs
 stood=$(scontrol show job "${job:-$SLURM_JOB_ID}" | sed -n 's|^ *Command=\(.*\)/[^/]*\.sh\( .*\)*$|\1|p')
 [[ $stood == /* ]] || stood=$SLURM_SUBMIT_DIR/${stood:-slurm}
 folder=${DN_HOME:+$DN_HOME/slurm}
-source "${folder:-$stood}/common.sh" densenet264
+source "${folder:-$stood}/common.sh" "$@"

@@ -76,6 +76,15 @@ if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
     export SLURM_NTASKS_PER_NODE
 fi
 ranks=${SLURM_NTASKS:-$((nodes * SLURM_NTASKS_PER_NODE))}
+# A run has a fixed number of virtual ranks and at most as many ranks: its first start's, else asked for.
+most=
+! compgen -G "$out/checkpoint-*.h5" >/dev/null ||
+    most=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
+most=${most:-$(value_of virtual-ranks)}
+if [[ $most =~ ^[1-9][0-9]{0,8}$ ]] && ((ranks > most)); then
+    echo "$label: $ranks ranks are more than its $most virtual ranks, it gets $most"
+    ranks=$most
+fi
 per_node=$(((ranks + nodes - 1) / nodes))
 cpus_per_rank=${SLURM_CPUS_PER_TASK:-$(at_least_1 $((cpus / per_node)))}
 cores_per_rank=$(at_least_1 $(($(distinct SOCKET,CORE) / per_node)))

@@ -239,6 +239,11 @@ touch "$tmp/run/checkpoint-00000001.h5"
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
 called "queued again" '[--resume][none][--resume][auto]'
 not_called "queued again" virtual-ranks
+echo '{"kind": "run", "config": {"virtual-ranks": "1"}}' >"$tmp/run/metrics.jsonl"
+submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" || fail "more nodes than virtual ranks" "$tmp/out"
+called "more nodes than virtual ranks" '[--nodelist=n1][--nodes=1][--ntasks=1]'
+submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS='--virtual-ranks 3' || fail "3 virtual ranks" "$tmp/out"
+called "3 virtual ranks" '[--nodes=2][--ntasks=3]'
 
 # supervised OPTION...: with mpirun, 1 rank on host a and 2 on b, which dies; then 1.
 supervised() {

@@ -144,19 +144,23 @@ answers() { # HOST
     fi </dev/null &>/dev/null
 }
 
-# Takes the hosts that do not answer out of `hosts`.
+# Takes the hosts that do not answer, asked twice, out of `hosts`. A few at a time: hundreds at once
+# would keep Slurm so busy that healthy ones did not answer in time.
 leave_out() {
-    local host i checks=() left=()
-    for host in "${hosts[@]}"; do
-        answers "${host%:*}" &
-        checks+=($!)
-    done
-    for i in "${!hosts[@]}"; do
-        if wait "${checks[i]}"; then
-            left+=("${hosts[i]}")
-        else
-            say "host ${hosts[i]%:*} does not answer, it is left out"
-        fi
+    local host i from checks some left=()
+    for ((from = 0; from < ${#hosts[@]}; from += 32)); do
+        some=("${hosts[@]:from:32}") checks=()
+        for host in "${some[@]}"; do
+            { answers "${host%:*}" || answers "${host%:*}"; } &
+            checks+=($!)
+        done
+        for i in "${!some[@]}"; do
+            if wait "${checks[i]}"; then
+                left+=("${some[i]}")
+            else
+                say "host ${some[i]%:*} does not answer, it is left out"
+            fi
+        done
     done
     hosts=("${left[@]}")
 }

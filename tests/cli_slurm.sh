@@ -35,9 +35,10 @@ stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.p
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
 # error: status 1 after a checkpoint; refused: the same, but the checkpoint is another run's; saved:
 # status 75 after one; early: a loss before metrics.jsonl is written, which else has as many virtual
-# ranks as are asked for by name, or ranks. Node `dead` does not answer.
+# ranks as are asked for by name, or ranks. Node `dead` does not answer, `busy` not the first time.
 stand_in srun <<'EOF'
 if [[ ${*: -1} == true ]]; then
+    [[ $* != *"--nodelist=${busy:-none} "* ]] || ! mkdir "$tmp/was-busy" || exit 1
     [[ $* != *"--nodelist=${dead:-none}"* ]]
     exit
 fi
@@ -208,6 +209,8 @@ not_called "a lost rank" '--resume'
 after "a lost node" 0 2 course='loss 0' dead=n1
 called "a lost node" '[--nodelist=n2][--nodes=1][--ntasks=2]'
 called_with "a lost node" '[--virtual-ranks][4]' 1
+after "a busy node" 0 2 course='loss 0' busy=n1
+called_with "a busy node" '[--nodelist=n1,n2][--nodes=2][--ntasks=4]' 2
 after "nodes lost one by one" 0 3 course='loss loss 0' dead=n1
 called_with "nodes lost one by one" '[--virtual-ranks][4]' 2
 after "a node lost before the run began" 0 2 course='early 0' dead=n1

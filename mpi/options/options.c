@@ -107,7 +107,7 @@ static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_
 
 static int is_recorded(const dn_option *o)
 {
-    return o->tag == DN_DECIDES || o->tag == DN_FIXED;
+    return o->tag != DN_LOCAL && o->tag != DN_FREE;
 }
 
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)

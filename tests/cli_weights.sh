@@ -147,7 +147,14 @@ touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: .*expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//
 mv colour elsewhere
 refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
+rm five/evaluation.json
 works eval five --data elsewhere
+[[ -s five/evaluation.json ]] || fail "eval of the run's own data, which was moved: no evaluation.json"
+limited "$build/create_records" FOLDER --source rgb --limit 3 --out fewer >out 2>&1 || fail "records" out
+cp five/evaluation.json kept.json
+works eval five --data fewer
+said "^fewer is not what five learnt from: no evaluation.json for its report$"
+cmp -s five/evaluation.json kept.json || fail "eval of other data: the run's evaluation.json was replaced"
 mv elsewhere colour
 
 # A file that was exported tells what the checkpoint knew; another's only what its tensors are.

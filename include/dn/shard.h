@@ -88,6 +88,10 @@ dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info
  * specification says or has another checksum; DN_EIO, DN_ENOMEM. */
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
 
+/* 1 where both hold the same images under the same labels, however these are cut and compressed, as
+ * far as dataset.json tells: by counts, statistics, class names and the source's checksum. */
+int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b);
+
 /* The file `path` has as many bytes as `expected` says. DN_ECORRUPT, or as dn_file_size. */
 dn_status dn_manifest_check_size(const char *path, const dn_manifest_file *expected);
 

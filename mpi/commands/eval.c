@@ -23,7 +23,7 @@ enum { TEN_CROPS = 10, BINS = 15, SHOWN_MATRIX = 20 /* the most classes that a t
 
 typedef struct results {
     const dn_source *images;
-    const char *folder;       /* of the run, or empty */
+    const char *folder;       /* of the run, on its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
     dn_sample *samples; /* (images->count) */
@@ -220,6 +220,23 @@ static dn_status check_folder(const dn_trained *trained, const dn_options *o)
     return DN_OK;
 }
 
+/* run = "" where the images are not the run's own: its report has the evaluation of those. Rank 0.
+ */
+static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_manifest *data,
+                            char *run)
+{
+    if (!dn_options_given(o, "data"))
+        return DN_OK;
+    DN_TRY(dn_trained_learnt(trained));
+    if (run[0] == '\0' || (trained->data && dn_manifest_is_same(trained->data, data)))
+        return DN_OK;
+    if (!o->json)
+        dn_info("%s is not what %s learnt from: no " DN_EVALUATION_NAME " for its report", o->data,
+                run);
+    run[0] = '\0';
+    return DN_OK;
+}
+
 /* The net that the checkpoint holds, with its weights, and what makes its input of images. A batch
  * is of no more than all images. Not collective. */
 static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
@@ -278,6 +295,9 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
     DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST, &o->reading));
+    DN_TRY_OR_DONE(dn_comm_agree(
+        comm,
+        comm->rank == 0 ? check_data(&trained, o, dn_shards_manifest(test.shards), run) : DN_OK));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, &test.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));

@@ -107,18 +107,23 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
     return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
 }
 
+dn_status dn_trained_learnt(dn_trained *t)
+{
+    if (t->file)
+        return dn_checkpoint_data_set(t->file, &t->data);
+    t->data = t->told.data;
+    t->told.data = NULL;
+    return DN_OK;
+}
+
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
     if (dn_options_given(o, "data"))
         DN_TRY(dn_manifest_load(&t->data, o->data));
-    else if (t->file)
-        DN_TRY(dn_checkpoint_data_set(t->file, &t->data));
-    else if (t->told.data == NULL)
+    else
+        DN_TRY(dn_trained_learnt(t));
+    if (!t->file && !t->data)
         DN_TRY(number_classes(t, o));
-    else {
-        t->data = t->told.data;
-        t->told.data = NULL;
-    }
     DN_CHECK(t->data, DN_ENOENT,
              "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
              "folder that the run learnt from",

@@ -21,6 +21,10 @@ dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 /* The same on all ranks, of one file. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
+/* Sets trained->data: the data set that the net learnt from, without its files, or NULL where
+ * neither checkpoint nor safetensors tell. To be called once. */
+dn_status dn_trained_learnt(dn_trained *trained);
+
 /* Sets trained->data: the data set of --data where that was given, else what the checkpoint or the
  * safetensors file has. Where the latter has none the classes are numbers, and --normalize has to
  * be given: DN_EINVAL. DN_ENOENT. */

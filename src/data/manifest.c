@@ -330,6 +330,21 @@ dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info
     return create_loaded(manifest, info, (const int[DN_SPLITS]){0}, names);
 }
 
+int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
+{
+    const dn_shard_info *const x = &a->info, *const y = &b->info;
+    const size_t numbers = (size_t)x->channels * sizeof *x->mean;
+    int is_same = strcmp(x->dataset, y->dataset) == 0 && x->channels == y->channels &&
+                  x->height == y->height && x->width == y->width && x->classes == y->classes &&
+                  memcmp(x->mean, y->mean, numbers) == 0 && memcmp(x->std, y->std, numbers) == 0 &&
+                  a->source == b->source;
+    for (int s = 0; s < DN_SPLITS; s++)
+        is_same = is_same && a->split[s].count == b->split[s].count;
+    for (int c = 0; is_same && c < x->classes; c++)
+        is_same = strcmp(a->class_names[c], b->class_names[c]) == 0;
+    return is_same;
+}
+
 /* Only encoded images may have been converted. */
 static dn_status parse_conversion(dn_manifest *manifest, const char *text)
 {

@@ -147,6 +147,11 @@ touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: .*expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//
 mv colour elsewhere
 refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
+cp -r rgb/test others && mv others/bee others/bug
+limited "$build/create_records" FOLDER --source others --out bugs >out 2>&1 || fail "records" out
+for from in five now.safetensors; do
+    refused "bugs: found \"bug\" as class 1, expected \"bee\" as in $from" eval $from --data bugs
+done
 rm five/evaluation.json
 works eval five --data elsewhere
 [[ -s five/evaluation.json ]] || fail "eval of the run's own data, which was moved: no evaluation.json"

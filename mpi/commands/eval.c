@@ -220,15 +220,31 @@ static dn_status check_folder(const dn_trained *trained, const dn_options *o)
     return DN_OK;
 }
 
+/* Labels are numbers, which mean what the net learnt only where the classes have its names. Another
+ * number of classes is refused with the net. */
+static dn_status check_classes(const dn_manifest *learnt, const dn_manifest *data,
+                               const dn_options *o)
+{
+    if (learnt->info.classes != data->info.classes)
+        return DN_OK;
+    for (int c = 0; c < data->info.classes; c++)
+        DN_CHECK(strcmp(learnt->class_names[c], data->class_names[c]) == 0, DN_EINVAL,
+                 "%s: found \"%s\" as class %d, expected \"%s\" as in %s", o->data,
+                 data->class_names[c], c, learnt->class_names[c], o->checkpoint);
+    return DN_OK;
+}
+
 /* run = "" where the images are not the run's own: its report has the evaluation of those. Rank 0.
  */
 static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_manifest *data,
                             char *run)
 {
-    if (!dn_options_given(o, "data"))
-        return DN_OK;
     DN_TRY(dn_trained_learnt(trained));
-    if (run[0] == '\0' || (trained->data && dn_manifest_is_same(trained->data, data)))
+    const dn_manifest *const learnt = trained->data; /* NULL: an earlier version's checkpoint */
+    if (learnt)
+        DN_TRY(check_classes(learnt, data, o));
+    const int is_own = learnt ? dn_manifest_is_same(learnt, data) : !dn_options_given(o, "data");
+    if (is_own || run[0] == '\0')
         return DN_OK;
     if (!o->json)
         dn_info("%s is not what %s learnt from: no " DN_EVALUATION_NAME " for its report", o->data,

@@ -36,6 +36,8 @@ expected=$(scores whole)
 [[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top1"'*'"ema_test_top5"'* ]] ||
     fail "expected five epochs with scores of validation and averages" whole/metrics.jsonl
 grep -q "^held out for validation: 18 of 90 training images" whole.log || fail "--val-fraction" whole.log
+grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each leaves out others$" whole.log ||
+    fail "images that fill no batch" whole.log
 for ranks in 2 3; do
     small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
     small $((5 - ranks)) on-$ranks --threads 2 || fail "going on" on-$ranks.log

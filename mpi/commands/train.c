@@ -137,6 +137,10 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
              "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
              " images, expected at most the %" PRId64 " of %s",
              o->batch_size, o->step.virtual_ranks, global, images, o->data);
+    if (images > per_epoch * global)
+        dn_info("an epoch takes %" PRId64 " of the %" PRId64 " training images, whole batches of "
+                "%" PRId64 "; each leaves out others",
+                per_epoch * global, images, global);
     r->settings = o->run;
     r->data = o->data;
     r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;

@@ -267,7 +267,16 @@ def crops(model, path, data, folder, size, csv, result):
     assert said["confusion"] == confusion.tolist()
     for c, row in enumerate(said["classes"]):
         assert row["name"] == about["class_names"][c] and row["correct"] == confusion[c, c]
-        assert row["images"] == confusion[c].sum()
+        predicted = confusion[:, c].sum()
+        assert row["images"] == confusion[c].sum() and row["predicted"] == predicted
+        for key, below in ("recall", row["images"]), ("precision", predicted), \
+                ("f1", (row["images"] + predicted) / 2):
+            wanted = 100 * confusion[c, c] / below if below else None
+            assert row[key] == wanted or abs(row[key] - wanted) < 1e-6, (row, wanted)
+    recalls = [row["recall"] for row in said["classes"] if row["images"]]
+    f1 = [row["f1"] for row in said["classes"] if row["f1"] is not None]
+    assert abs(said["balanced"] - np.mean(recalls)) < 1e-6
+    assert abs(said["macro_f1"] - np.mean(f1)) < 1e-6
     print(f"{csv}: {len(found)} images of 10 crops differ by at most {error:.1e}")
 
 

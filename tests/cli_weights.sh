@@ -117,7 +117,7 @@ cmp -s samples.csv three.csv || fail "eval --per-sample: expected the same on 1 
 refused "now.safetensors: found a file that is no such CSV" eval five --per-sample now.safetensors
 works eval five --per-class
 said "confusion matrix"
-said "cow, brown +4 images: top-1"
+said "cow, brown +4 images: recall"
 refused "found --eval-transform random-resized-crop:32" eval five --crops 10 --eval-transform random-resized-crop:32
 refused "found no checkpoint" eval rgb
 if "$python" -c 'import h5py, xxhash' 2>/dev/null; then

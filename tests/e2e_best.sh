@@ -99,6 +99,38 @@ small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
 [[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: the best epoch is looked for anew" elsewhere.log ||
     fail "another folder: expected a best.h5 there" elsewhere.log
 
+# Classes of unequal sizes are judged by the mean of their accuracies, the same on any number of ranks.
+mkdir -p uneven/test
+cp -r pictures uneven/train
+for label in 0 1 2; do
+    mkdir "uneven/test/$label"
+    for ((i = 0; i < 20 - 8 * label; i++)); do cp "pictures/$label/$i.png" "uneven/test/$label"; done
+done
+limited "$build/create_records" FOLDER --source uneven --out uneven.records >records.log 2>&1 ||
+    fail "create_records FOLDER" records.log
+for ranks in 1 3; do
+    small $ranks uneven-$ranks --data uneven.records --best balanced --epochs 6 || fail "--best balanced" uneven-$ranks.log
+    on_ranks "$ranks" "$build/dn_dist" eval uneven-$ranks --json >eval-$ranks.json 2>eval.log || fail "eval" eval.log
+    sed -i "s/uneven-$ranks//g" eval-$ranks.json
+done
+[[ $(scores uneven-1) == "$(scores uneven-3)" ]] || fail "other scores" uneven-{1,3}/metrics.jsonl
+cmp -s eval-1.json eval-3.json || fail "eval: other scores on 3 ranks" eval-{1,3}.json
+grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  [0-9.]+ images/s" uneven-1.log ||
+    fail "expected the balanced accuracy, and no top-5 of 4 classes" uneven-1.log
+"$python" - uneven-1/metrics.jsonl eval-1.json >out 2>&1 <<'END' || fail "the best by balanced accuracy" out
+import json, sys
+epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
+found = json.load(open(sys.argv[2]))
+recalls = [c["recall"] for c in found["classes"]]
+assert recalls.pop() is None
+assert abs(found["balanced"] - sum(recalls) / 3) < 1e-9, found
+best = max(epochs, key=lambda e: (e["test_balanced"], -e["epoch"]))
+assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1"] - best["test_top1"]) < 1e-6
+assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs
+END
+limited "$build/dn_dist" eval uneven-1 --per-class >eval.log 2>&1 || fail "eval --per-class" eval.log
+grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ " eval.log || fail "a class without images" eval.log
+
 status=0
 small 1 none --early-stop 2 --eval-every 0 || status=$?
 [[ $status == 1 ]] && grep -q "^dn_dist: --early-stop 2: found no evaluations to judge by" none.log ||

@@ -104,19 +104,19 @@ static void test_monitor(void **state)
     for (int i = 0; i < 6; i++) {
         assert_int_equal(dn_monitor_is_over(&m), 0);
         assert_int_equal(dn_monitor_awaits(&m, i + 1), 1);
-        assert_int_equal(dn_monitor_observe(&m, i + 1, losses[i], 50), best[i]);
+        assert_int_equal(dn_monitor_observe(&m, i + 1, losses[i]), best[i]);
         assert_int_equal(dn_monitor_awaits(&m, i + 1), 0);
     }
     assert_int_equal(dn_monitor_is_over(&m), 1);
     assert_true(m.state.best == 2 && m.state.best_epoch == 3);
     /* Told again, it changes nothing; by another metric it begins anew. */
-    assert_int_equal(dn_monitor_observe(&m, 6, 0, 100), 0);
+    assert_int_equal(dn_monitor_observe(&m, 6, 0), 0);
     dn_monitor other = {.metric = DN_BEST_ACCURACY, .patience = 3};
     dn_monitor_resume(&other, &m.state);
     assert_int_equal(dn_monitor_is_over(&other), 0);
-    assert_int_equal(dn_monitor_observe(&other, 6, 9, 20), 0);
-    assert_int_equal(dn_monitor_observe(&other, 7, 9, 20), 1);
-    assert_int_equal(dn_monitor_observe(&other, 8, 9, 21), 1);
+    assert_int_equal(dn_monitor_observe(&other, 6, 20), 0);
+    assert_int_equal(dn_monitor_observe(&other, 7, 20), 1);
+    assert_int_equal(dn_monitor_observe(&other, 8, 21), 1);
     dn_monitor none = {.metric = DN_BEST_NONE, .patience = 1};
     assert_int_equal(dn_monitor_awaits(&none, 1), 0);
 }
@@ -125,8 +125,8 @@ static void test_first_not_finite(void **state)
 {
     (void)state;
     dn_monitor m = {.metric = DN_BEST_LOSS};
-    assert_int_equal(dn_monitor_observe(&m, 1, (double)NAN, 0), 0);
-    assert_int_equal(dn_monitor_observe(&m, 2, 5, 0), 1);
+    assert_int_equal(dn_monitor_observe(&m, 1, (double)NAN), 0);
+    assert_int_equal(dn_monitor_observe(&m, 2, 5), 1);
     assert_true(isfinite(m.state.best));
 }
 

@@ -7,13 +7,14 @@
  *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
  *      "data_wait", "sum_wait", "late_rank", "late_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "images_per_s", "lr", "seconds", "data_wait", "sum_wait", "late_rank",
- *      "late_wait", "weights_hash"}
+ *      "test_top5", "test_balanced", "images_per_s", "lr", "seconds", "data_wait", "sum_wait",
+ * "late_rank", "late_wait", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint", "reason"}
  *
  * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
  * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
- * steps from 1 over the whole run; top1 and top5 are percent; losses are means over images; an
+ * steps from 1 over the whole run; top1, top5 and balanced (the
+ * mean of the classes' accuracies) are percent; losses are means over images; an
  * interval's values are of its own images, an epoch's of all of its images, but where
  * dn_metrics_settings.scores lack, of those seen in this process. `seconds` is the time of the
  * interval, of the epoch's training in this process without evaluation, and of this process;
@@ -77,6 +78,8 @@ typedef struct dn_metrics_settings {
 /* Of a net on a split. */
 typedef struct dn_scores {
     double loss, top1, top5; /* mean, percent, percent */
+    double balanced; /* mean of the classes' accuracies, percent, of those that have images */
+    int is_uneven;   /* classes have different numbers of images: balanced is not top1 */
 } dn_scores;
 
 /* Opens folder/metrics.jsonl to append. First all lines but those of the steps that are done are
@@ -101,6 +104,12 @@ typedef struct dn_metrics_values {
     int late_rank;    /* the last to have its gradients */
     double late_wait; /* seconds that another waited for it */
 } dn_metrics_values;
+
+/* text = the accuracies with `between` between them: balanced where it is not top-1, top-5 of more
+ * than 5 classes. */
+enum { DN_SCORES_TEXT = 96 };
+void dn_scores_text(const dn_scores *scores, int classes, const char *between,
+                    char text[DN_SCORES_TEXT]);
 
 /* What a reader calls scores of that name: "val" is "validation". */
 const char *dn_metrics_title(const char *name);

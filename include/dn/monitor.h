@@ -7,7 +7,13 @@
 
 #include <stdint.h>
 
-typedef enum dn_monitored { DN_BEST_ACCURACY, DN_BEST_LOSS, DN_BEST_NONE } dn_monitored;
+/* Checkpoints have the numbers. */
+typedef enum dn_monitored {
+    DN_BEST_ACCURACY,
+    DN_BEST_LOSS,
+    DN_BEST_NONE,
+    DN_BEST_BALANCED
+} dn_monitored;
 
 /* Zero before the first epoch. Doubles alone. */
 typedef struct dn_monitor_state {
@@ -32,9 +38,9 @@ void dn_monitor_resume(dn_monitor *monitor, const dn_monitor_state *state);
 /* 1 where it has to be told of epoch `epoch` (1 is the first). */
 int dn_monitor_awaits(const dn_monitor *monitor, int64_t epoch);
 
-/* Tells it the scores of an epoch that it awaits; 1 where that is the best so far. A loss that is
- * not finite is worse than any. */
-int dn_monitor_observe(dn_monitor *monitor, int64_t epoch, double loss, double accuracy);
+/* Tells it the metric's value in an epoch that it awaits; 1 where that is the best so far. One that
+ * is not finite is worse than any. */
+int dn_monitor_observe(dn_monitor *monitor, int64_t epoch, double value);
 
 /* 1 where the run is over: it was told of `patience` epochs in a row that were no better. */
 int dn_monitor_is_over(const dn_monitor *monitor);

@@ -62,12 +62,36 @@ static const int64_t *confusion_row(const results *r, int label)
     return r->confusion + (size_t)label * (size_t)r->classes;
 }
 
-static int64_t class_images(const results *r, int label)
+/* Of one class, in percent; NaN where there is nothing to divide by. */
+typedef struct class_scores {
+    int64_t images, predicted, correct; /* of the class, as the class, both */
+    double recall, precision, f1;
+} class_scores;
+
+static class_scores score_class(const results *r, int class)
 {
-    int64_t images = 0;
-    for (int c = 0; c < r->classes; c++)
-        images += confusion_row(r, label)[c];
-    return images;
+    class_scores s = {.correct = confusion_row(r, class)[class]};
+    for (int c = 0; c < r->classes; c++) {
+        s.images += confusion_row(r, class)[c];
+        s.predicted += confusion_row(r, c)[class];
+    }
+    s.recall = 100 * (double)s.correct / (double)s.images;
+    s.precision = 100 * (double)s.correct / (double)s.predicted;
+    s.f1 = 200 * (double)s.correct / (double)(s.images + s.predicted);
+    return s;
+}
+
+/* The mean of F1 over the classes that have one. */
+static double macro_f1(const results *r)
+{
+    double sum = 0;
+    int count = 0;
+    for (int c = 0; c < r->classes; c++) {
+        const double f1 = score_class(r, c).f1;
+        sum += isnan(f1) ? 0 : f1;
+        count += !isnan(f1);
+    }
+    return sum / count;
 }
 
 /* ---- printing ---- */
@@ -76,19 +100,23 @@ static json_t *to_json(const results *r, int crops)
 {
     json_t *const classes = json_array(), *const confusion = json_array();
     for (int c = 0; c < r->classes; c++) {
-        const int64_t images = class_images(r, c), correct = confusion_row(r, c)[c];
+        const class_scores s = score_class(r, c);
         json_array_append_new(classes,
-                              json_pack("{s:s,s:I,s:I,s:o}", "name", r->names[c], "images",
-                                        (json_int_t)images, "correct", (json_int_t)correct, "top1",
-                                        dn_json_number(100 * (double)correct / (double)images)));
+                              json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "name", r->names[c],
+                                        "images", (json_int_t)s.images, "predicted",
+                                        (json_int_t)s.predicted, "correct", (json_int_t)s.correct,
+                                        "recall", dn_json_number(s.recall), "precision",
+                                        dn_json_number(s.precision), "f1", dn_json_number(s.f1)));
         json_t *const row = json_array();
         for (int p = 0; p < r->classes; p++)
             json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
         json_array_append_new(confusion, row);
     }
-    return json_pack("{s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1", dn_json_number(r->scores.top1),
-                     "top5", dn_json_number(r->scores.top5), "loss", dn_json_number(r->scores.loss),
-                     "images", (json_int_t)r->images->count, "crops", crops, "calibration_error",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1",
+                     dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5),
+                     "balanced", dn_json_number(r->scores.balanced), "macro_f1",
+                     dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
+                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
                      dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
 }
 
@@ -114,13 +142,25 @@ static dn_status write_evaluation(const results *r, const dn_options *o,
     return status;
 }
 
+static void print_percent(const char *name, double percent)
+{
+    if (isnan(percent))
+        printf("%s      -  ", name);
+    else
+        printf("%s %6.2f %%", name, percent);
+}
+
 static void print_classes(const results *r)
 {
     for (int c = 0; c < r->classes; c++) {
-        const int64_t images = class_images(r, c), correct = confusion_row(r, c)[c];
-        printf("%5d %-24s %7" PRId64 " images: top-1 %6.2f %%\n", c, r->names[c], images,
-               images ? 100 * (double)correct / (double)images : 0);
+        const class_scores s = score_class(r, c);
+        printf("%5d %-24s %7" PRId64 " images:", c, r->names[c], s.images);
+        print_percent(" recall", s.recall);
+        print_percent("  precision", s.precision);
+        print_percent("  F1", s.f1);
+        printf("\n");
     }
+    printf("mean of the classes: recall %.2f %%, F1 %.2f %%\n", r->scores.balanced, macro_f1(r));
     if (r->classes > SHOWN_MATRIX) {
         printf("confusion matrix of %d classes: --json\n", r->classes);
         return;
@@ -138,8 +178,9 @@ static dn_status print_results(const results *r, const dn_options *o, int crops)
 {
     if (o->json)
         return dn_json_save(to_json(r, crops), NULL, JSON_REAL_PRECISION(9));
-    printf("%" PRId64 " images: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", r->images->count,
-           r->scores.top1, r->scores.top5, r->scores.loss);
+    char text[DN_SCORES_TEXT];
+    dn_scores_text(&r->scores, r->classes, ", ", text);
+    printf("%" PRId64 " images: %s, loss %.4f\n", r->images->count, text, r->scores.loss);
     printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, BINS,
            crops > 1 ? ", mean logits of 10 crops" : "");
     if (o->per_class)

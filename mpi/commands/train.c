@@ -98,8 +98,8 @@ static dn_status watch_best(dn_run *r, int64_t per_epoch)
     DN_CHECK(r->monitor.patience == 0 ||
                  (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
              DN_EINVAL,
-             "--early-stop %d: found no evaluations to judge by, expected --best accuracy "
-             "or loss and --eval-every above 0",
+             "--early-stop %d: found no evaluations to judge by, expected another --best "
+             "than none and --eval-every above 0",
              r->monitor.patience);
     DN_CHECK(r->monitor.state.epochs <= epochs, DN_ECORRUPT,
              "%s: found a best epoch told after epoch %g, expected none after step %" PRId64,

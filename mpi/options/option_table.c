@@ -182,8 +182,9 @@ const dn_option dn_option_table[] = {
      "print how the run stands now, and end; so it does where the output is no terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
-    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none"), "accuracy", DN_DECIDES,
-     "of which epoch best.h5 is the checkpoint, by held-out images, else test images"},
+    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced"), "accuracy", DN_DECIDES,
+     "of which epoch best.h5 is the checkpoint, by held-out images, else test images; balanced: the "
+     "mean of the classes' accuracies"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
      "end after N evaluations without a better one; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,
@@ -211,7 +212,7 @@ const dn_option dn_option_table[] = {
      "10: the mean logits of four corners and the centre, each mirrored too, in place of "
      "center-crop"},
     {"per-class", "Run", EVAL, SWITCH(per_class), "0", DN_FREE,
-     "print each class and the confusion matrix (--json has them always)"},
+     "print each class's recall, precision and F1, and the confusion matrix (--json has them always)"},
     {"per-sample", "Run", EVAL, TEXT(per_sample, "FILE"), "", DN_FREE,
      "CSV of each image's label, prediction, probability and loss"},
     {"top", "Run", PREDICT, WHOLE(top, 1, 1000, "K"), "5", DN_FREE, "classes an image"},

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 
 #include "dn/loader.h"
+#include "dn/math.h"
 #include "dn/tree.h"
 #include "job/heartbeat.h"
-
-enum { SCORES = sizeof(dn_scores) / sizeof(double) };
 
 dn_batches dn_batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
 {
@@ -51,29 +50,71 @@ done:
     return status;
 }
 
-/* The sums of a batch. */
+typedef struct batch_sums {
+    double loss, correct1, correct5;
+} batch_sums;
+
+enum { SUMS = sizeof(batch_sums) / sizeof(double) };
+
+typedef struct tally {
+    const dn_source *images;
+    batch_sums *sums; /* of each batch */
+    int64_t *correct; /* (classes) */
+} tally;
+
 static void keep_scores(void *user, const dn_scored *b)
 {
-    ((dn_scores *)user)[b->batch] =
-        (dn_scores){b->result->loss, b->result->correct1, b->result->correct5};
+    const tally *const t = user;
+    const int classes = t->images->info.classes;
+    t->sums[b->batch] = (batch_sums){b->result->loss, b->result->correct1, b->result->correct5};
+    for (int i = 0; i < b->count; i++) {
+        const int label = t->images->labels[b->first + i];
+        const float *const logits = b->logits + (size_t)i * (size_t)classes;
+        t->correct[label] += dn_label_rank(logits, classes, label) < 1;
+    }
+}
+
+dn_status dn_score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores)
+{
+    const int classes = images->info.classes;
+    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    int present = 0;
+    double sum = 0;
+    DN_CHECK(count, DN_ENOMEM, "memory: found none for the images of %d classes", classes);
+    for (int64_t i = 0; i < images->count; i++)
+        count[images->labels[i]]++;
+    scores->is_uneven = 0;
+    for (int c = 0; c < classes; c++) {
+        present += count[c] > 0;
+        sum += count[c] > 0 ? 100 * (double)correct[c] / (double)count[c] : 0;
+        scores->is_uneven |= count[c] != count[0];
+    }
+    scores->balanced = sum / present;
+    free(count);
+    return DN_OK;
 }
 
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores)
 {
     const double count = (double)images->count;
-    const int batches = dn_batches_of(comm, net, images).count;
-    dn_scores *sums = calloc((size_t)batches, sizeof *sums);
+    const int batches = dn_batches_of(comm, net, images).count, classes = images->info.classes;
+    batch_sums *const sums = calloc((size_t)batches, sizeof *sums);
+    int64_t *const correct = calloc((size_t)classes, sizeof *correct);
+    tally t = {images, sums, correct};
     dn_status status =
-        sums ? dn_evaluate_batches(comm, net, images, io_threads, transform, preempt, keep_scores,
-                                   sums)
-             : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
+        sums && correct ? dn_evaluate_batches(comm, net, images, io_threads, transform, preempt,
+                                              keep_scores, &t)
+                        : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, &sums->loss, batches * SCORES);
-    scores->loss = dn_tree_sum(&sums->loss, batches, SCORES) / count;
-    scores->top1 = 100 * dn_tree_sum(&sums->top1, batches, SCORES) / count;
-    scores->top5 = 100 * dn_tree_sum(&sums->top5, batches, SCORES) / count;
+    dn_comm_gather_doubles(comm, &sums->loss, batches * SUMS);
+    dn_comm_sum_counts(comm, correct, classes);
+    scores->loss = dn_tree_sum(&sums->loss, batches, SUMS) / count;
+    scores->top1 = 100 * dn_tree_sum(&sums->correct1, batches, SUMS) / count;
+    scores->top5 = 100 * dn_tree_sum(&sums->correct5, batches, SUMS) / count;
+    status = dn_comm_agree(comm, dn_score_classes(images, correct, scores));
 done:
     free(sums);
+    free(correct);
     return status;
 }

@@ -40,6 +40,10 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
 
+/* Sets scores->balanced and is_uneven, from how many of each class's images, correct(classes), are
+ * right. DN_ENOMEM. */
+dn_status dn_score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores);
+
 /* What the net makes of one image. */
 typedef struct dn_sample {
     double loss;

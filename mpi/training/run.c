@@ -217,7 +217,11 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
     dn_rate_observe(&r->rate, epoch, scores->loss, scores->top1);
     const int average = r->step.optimizer.average != NULL ? e->count / 2 : 0;
     const dn_scores *const judged = &e->scores[average].scores;
-    if (is_due && dn_monitor_observe(&r->monitor, epoch, judged->loss, judged->top1))
+    const int metric = r->monitor.metric;
+    const double value = metric == DN_BEST_LOSS       ? judged->loss
+                         : metric == DN_BEST_BALANCED ? judged->balanced
+                                                      : judged->top1;
+    if (is_due && dn_monitor_observe(&r->monitor, epoch, value))
         r->state.is_best = 1;
     tell_rescue(r);
 }
@@ -317,7 +321,9 @@ static dn_status run_steps(dn_run *r)
     DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
-                r->monitor.metric == DN_BEST_LOSS ? "loss" : "accuracy",
+                r->monitor.metric == DN_BEST_LOSS       ? "loss"
+                : r->monitor.metric == DN_BEST_BALANCED ? "balanced accuracy"
+                                                        : "accuracy",
                 r->monitor.state.best_epoch);
     return DN_OK;
 }

@@ -73,22 +73,32 @@ static dn_status check_samples(const dn_sample *samples, int64_t count)
 }
 
 /* In the order of dn_evaluate: within a batch one after another, then along the tree. */
-static dn_status sum_scores(const dn_sample *samples, int64_t count, int batch, int batches,
-                            dn_scores *scores)
+static dn_status sum_scores(const dn_sample *samples, const dn_source *images, int batch,
+                            int batches, dn_scores *scores)
 {
+    const int64_t count = images->count;
     double *const losses = calloc((size_t)batches, sizeof *losses);
+    int64_t *const correct = calloc((size_t)images->info.classes, sizeof *correct);
     int64_t top1 = 0, top5 = 0;
-    DN_CHECK(losses, DN_ENOMEM, "memory: found none to sum the losses of %d batches", batches);
+    dn_status status = DN_OK;
+    if (!losses || !correct) {
+        status = dn_fail(DN_ENOMEM, "memory: found none to sum the losses of %d batches", batches);
+        goto done;
+    }
     for (int64_t i = 0; i < count; i++) {
         losses[i / batch] += samples[i].loss;
         top1 += samples[i].rank < 1;
+        correct[images->labels[i]] += samples[i].rank < 1;
         top5 += samples[i].rank < 5;
     }
     scores->loss = dn_tree_sum(losses, batches, 1) / (double)count;
     scores->top1 = 100 * (double)top1 / (double)count;
     scores->top5 = 100 * (double)top5 / (double)count;
+    status = dn_score_classes(images, correct, scores);
+done:
     free(losses);
-    return DN_OK;
+    free(correct);
+    return status;
 }
 
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
@@ -115,8 +125,7 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
     make_samples(&s, images, crops, first, last, samples);
     dn_comm_gather_doubles(comm, &samples->loss, (int)images->count * SAMPLE);
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_samples(samples, images->count)));
-    DN_TRY_OR_DONE(
-        dn_comm_agree(comm, sum_scores(samples, images->count, view.batch, own.count, scores)));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, sum_scores(samples, images, view.batch, own.count, scores)));
 done:
     free(s.sum);
     return status;

@@ -56,7 +56,7 @@ static dn_status append_scalar(dn_events *e, int64_t step, char *tag, double num
 /* TensorBoard shows together what has the same word before the slash. */
 static void name_scalar(char *tag, size_t size, const char *kind, const char *key)
 {
-    static const char *const scores[] = {"_loss", "_top1", "_top5"};
+    static const char *const scores[] = {"_loss", "_top1", "_top5", "_balanced"};
     const char *const part = strrchr(key, '_');
     snprintf(tag, size, "%s/%s", kind, key);
     if (strcmp(key, "lr") == 0)

@@ -325,13 +325,16 @@ dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
     return (dn_epoch_scores){(double)(t->before + t->steps), t->loss, (double)t->correct};
 }
 
-/* Adds NAME_loss, NAME_top1 and NAME_top5 to the object. */
+/* Adds NAME_loss, NAME_top1, NAME_top5 and NAME_balanced to the object. */
 static void add_scores(json_t *object, const char *name, const dn_scores *scores)
 {
     const struct {
         const char *key;
         double value;
-    } parts[] = {{"loss", scores->loss}, {"top1", scores->top1}, {"top5", scores->top5}};
+    } parts[] = {{"loss", scores->loss},
+                 {"top1", scores->top1},
+                 {"top5", scores->top5},
+                 {"balanced", scores->balanced}};
     char key[64];
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         snprintf(key, sizeof key, "%s_%s", name, parts[i].key);
@@ -350,12 +353,22 @@ const char *dn_metrics_title(const char *name)
     return name;
 }
 
+void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
+{
+    char balanced[32] = "", top5[32] = "";
+    if (s->is_uneven)
+        snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
+    if (classes > 5)
+        snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
+    snprintf(text, DN_SCORES_TEXT, "top-1 %.2f %%%s%s", s->top1, balanced, top5);
+}
+
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
                            const dn_named_scores *scores, int count)
 {
     if (!m)
         return DN_OK;
-    char train[64] = "", test[LINE_SIZE] = "", speed[32] = "";
+    char train[64] = "", test[LINE_SIZE] = "", speed[32] = "", text[DN_SCORES_TEXT];
     int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
@@ -365,13 +378,12 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     }
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
-    add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN});
+    add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN, (double)NAN, 0});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
-        used += snprintf(test + used, sizeof test - (size_t)used,
-                         "  %s loss %.4f  top-1 %.2f %%  top-5 %.2f %%",
-                         dn_metrics_title(scores[i].name), scores[i].scores.loss,
-                         scores[i].scores.top1, scores[i].scores.top5);
+        dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);
+        used += snprintf(test + used, sizeof test - (size_t)used, "  %s loss %.4f  %s",
+                         dn_metrics_title(scores[i].name), scores[i].scores.loss, text);
     }
     print_line(m, "epoch %" PRId64 "/%" PRId64 "%s%s%s  weights " HASH, last_epoch(m),
                m->settings.epochs, train, test, speed, weights_hash);

@@ -15,12 +15,11 @@ int dn_monitor_awaits(const dn_monitor *m, int64_t epoch)
     return m->metric != DN_BEST_NONE && m->state.epochs < (double)epoch;
 }
 
-int dn_monitor_observe(dn_monitor *m, int64_t epoch, double loss, double accuracy)
+int dn_monitor_observe(dn_monitor *m, int64_t epoch, double value)
 {
     dn_monitor_state *const s = &m->state;
     if (!dn_monitor_awaits(m, epoch))
         return 0;
-    const double value = m->metric == DN_BEST_LOSS ? loss : accuracy;
     const int is_better = m->metric == DN_BEST_LOSS ? value < s->best : value > s->best;
     const int is_best = isfinite(value) && (s->best_epoch == 0 || is_better);
     s->metric = m->metric;

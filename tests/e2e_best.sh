@@ -73,6 +73,11 @@ small 2 late --eval-every 1 || fail "the evaluation that is left" late.log
 small 1 late && grep -q "the run is complete, late/checkpoint-00000005.h5 " late.log ||
     fail "a complete run" late.log
 
+status=0
+small 2 late --lr 0.02 --seed 1 || status=$?
+[[ $status == 1 ]] && grep -q "^dn_dist: --lr: found another value than late/checkpoint-00000005.h5 was trained with, and nothing was trained" late.log ||
+    fail "a complete run with other options: found status $status, expected 1" late.log
+
 # Another length of the run, another rate.
 small 2 plain --epochs 8 --max-steps 6 || fail "another --epochs" plain.log
 grep -q "^learning rate at step 6: 0.00025 by the checkpoint's options, 0.025 by these$" plain.log ||

@@ -363,6 +363,24 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
+/* Nothing is left to train: what was asked for is there, or, with other options, is not and never
+ * will be. */
+static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
+{
+    const char *const other = dn_options_other(o, before);
+    const int is_last = r->done == r->last;
+    DN_CHECK(other == NULL, DN_EINVAL,
+             "--%s: found another value than %s was trained with, and nothing was trained, as that "
+             "run is complete (another --out, or --resume none, starts anew; %s make%s it longer)",
+             other, r->state.path, is_last ? "--epochs or --max-steps" : "another --early-stop",
+             is_last ? "" : "s");
+    dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
+            " (%s make%s it longer)",
+            r->state.path, r->done, is_last ? "--epochs or --max-steps" : "another --early-stop",
+            is_last ? "" : "s");
+    return DN_OK;
+}
+
 /* Trains, from a checkpoint of a step below *limit; lowers it where that one is damaged, and an
  * older one is to be tried. */
 static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
@@ -387,11 +405,7 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     DN_TRY_OR_DONE(load_weights(&r, options, limit));
     share_weights(&r);
     if ((r.done == r.last || dn_monitor_is_over(&r.monitor)) && !dn_run_awaits_evaluation(&r)) {
-        dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
-                " (%s make%s it longer)",
-                r.state.path, r.done,
-                r.done == r.last ? "--epochs or --max-steps" : "another --early-stop",
-                r.done == r.last ? "" : "s");
+        status = dn_comm_agree(comm, tell_complete(&r, options, &before));
         goto done;
     }
     if (before.dtype != options->dtype) /* of which there is word already */

@@ -170,6 +170,20 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
     return DN_OK;
 }
 
+const char *dn_options_other(const dn_options *options, const dn_options *before)
+{
+    char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (o->tag == DN_FREE || !(options->given & given_bit(o)))
+            continue;
+        dn_option_text(o, options, ours, sizeof ours);
+        dn_option_text(o, before, theirs, sizeof theirs);
+        if (strcmp(ours, theirs) != 0)
+            return o->name;
+    }
+    return NULL;
+}
+
 /* ---- the command line ---- */
 
 /* What stands where an option should, and may be a model's name. */

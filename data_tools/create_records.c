@@ -28,13 +28,16 @@ static dn_status print_summary(const char *folder, const char *what)
     dn_manifest *m;
     DN_TRY(dn_manifest_load(&m, folder));
     const dn_shard_info *const info = &m->info;
-    const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST];
+    const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST],
+                                   *const val = &m->split[DN_VAL];
     char size[48] = "encoded images", shown[PATH_MAX];
     if (info->height > 0)
         snprintf(size, sizeof size, "%dx%dx%d", info->channels, info->height, info->width);
     printf("%s: %s, %d classes, %s, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
            dn_one_line_copy(shown, sizeof shown, folder), info->dataset, info->classes, size,
            train->count, train->shards, test->count, test->shards);
+    if (val->shards > 0)
+        printf(", val %" PRId64 " in %d", val->count, val->shards);
     for (int c = 0; c < info->channels; c++)
         printf("%s %.4f", c == 0 ? "; mean" : "", info->mean[c]);
     for (int c = 0; c < info->channels; c++)

@@ -27,7 +27,8 @@ const dn_option dn_records_option_table[] = {
      .help =
          "folder of the raw data set, or the one above it (default: the current folder, "
          "$DN_SOURCE_DIR, a Debian package's, then that of --download); of FOLDER, class folders "
-         "with JPEG and PNG files, or train and val, or train and test, that hold class folders"},
+         "with JPEG and PNG files, or train, test and val, or train and one of these, that hold "
+         "class folders"},
     {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
      .help = "folder of the records, or of to-tfrecord's files, made where it is missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),
@@ -83,7 +84,7 @@ const dn_option dn_records_option_table[] = {
     {"png", FOR(DN_FOR_INSPECT), WORD(png, "FILE"),
      .help = "picture to make: many images, each with its class and number; with --sample one, in "
              "its own size"},
-    {"split", FOR(DN_FOR_INSPECT), CHOICE(split, "train", "test"), .initial = "train",
+    {"split", FOR(DN_FOR_INSPECT), CHOICE(split, "train", "test", "val"), .initial = "train",
      .help = "whose images"},
     {"class", FOR(DN_FOR_INSPECT), WORD(class, "NAME"), .help = "images of this class only"},
     {"count", FOR(DN_FOR_INSPECT), WHOLE(count, 1, 10000, "N"),

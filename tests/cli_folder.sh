@@ -128,12 +128,36 @@ for name in valid validation test; do
     mv splits/val* splits/$name
     accepted "already complete" FOLDER --source splits --out s
 done
-cp -r splits/test splits/val
+mv splits/test splits/val
+cp -r splits/val splits/valid
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
-grep -q "^warning: splits/test: passed over, as it stands beside train" out || fail "a sibling of train" out
+grep -q "^warning: splits/valid: passed over, as it stands beside train" out || fail "a sibling of train" out
 [[ $(grep -c "^warning: splits/x: a link to nothing; passed over" out) == 1 ]] || fail "a link to nothing" out
-rm -r splits/val splits/x
+rm -r splits/valid splits/x
+# both: val judges runs, and is a split of its own
+cp -r splits/val splits/test
+cp -r splits/val saved
+rm -r splits/val/x splits/test/z/[1-4].jpg
+accepted "train 15 in 1 shards, test 6 in 1, val 5 in 1; mean " FOLDER --source splits --out v
+accepted "already complete" FOLDER --source splits --out v
+[[ $(images v test) == 6 && $(images v val) == 5 ]] || fail "the counts of test and val" v/dataset.json
+grep -q '"format_version": 4' v/dataset.json || fail "the format version of three splits" v/dataset.json
+limited "$records" verify v >out 2>&1 || fail "verify of three splits" out
+limited "$records" info v >out 2>&1 && grep -qE "^images +15 +6 +5$" out &&
+    grep -qE "^  z +5 +1 +5$" out || fail "info of three splits" out
+limited "$records" inspect v --split val --sample 4 >out 2>&1 && grep -q "^sample   val 4 of 5" out ||
+    fail "inspect of the val split" out
+limited "$records" inspect s --split val --sample 0 >out 2>&1 && fail "a val split of two" out
+grep -q "s: found no val split, expected one" out || fail "no val split" out
+touch v/splits-val-00000-of-00002.h5
+refused "splits-val-00000-of-00002.h5" FOLDER --source splits --out v --exif apply
+rm v/splits-val-00000-of-00002.h5
+accepted "val 5 in 1; mean " FOLDER --source splits --out v --exif apply --tfrecords keep
+[[ -e v/splits-val.tfrecord-00000-of-00001 ]] || fail "TFRecords of the val split" out
+limited "$records" verify v >out 2>&1 || fail "verify of three splits' TFRecords" out
+rm -r splits/test splits/val
+mv saved splits/test
 ln -s nowhere splits/train/nothing
 accepted "already complete" FOLDER --source splits --out s
 [[ $(grep -c "^warning: splits/train/nothing: a link to nothing; passed over" out) == 1 ]] ||

@@ -60,7 +60,55 @@ for weights in average trained; do
     limited "$build/dn_dist" eval --data records --checkpoint whole/best.h5 --weights $weights >eval.log 2>&1
     grep -q "top-1 ${!weights} %" eval.log || fail "best.h5, $weights: expected top-1 ${!weights}" eval.log
 done
+
+# eval --split: the images that were held out, of the run's own data alone; and those it trained on.
+# scored RUN SCORES EVAL-OPTION...: eval prints the top-1 that the run's last epoch has of that name.
+scored() {
+    local run=$1 name=$2
+    shift 2
+    local top1=$("$python" -c 'import json, sys
+epochs = [json.loads(line) for line in open(sys.argv[1]) if "\"epoch\", " in line]
+print("%.2f" % epochs[-1][sys.argv[2]])' "$run/metrics.jsonl" "$name")
+    on_ranks 2 "$build/dn_dist" eval "$(newest "$run")" "$@" >eval.log 2>&1
+    grep -q "top-1 $top1 %" eval.log || fail "eval $run $*: expected top-1 $top1" eval.log
+}
+newest() { ls "$1"/checkpoint-*.h5 | tail -1; }
+scored whole val_top1 --split val
+grep -q "^18 images" eval.log || fail "the images that were held out" eval.log
+scored whole test_top1 --split test
+"$build/dn_dist" eval whole --split train >eval.log 2>&1 && grep -q "^90 images" eval.log ||
+    fail "eval --split train" eval.log
+[[ ! -e whole/evaluation.json ]] || fail "eval --split train: expected no evaluation for reports" eval.log
+"$build/create_records" FOLDER --source pictures --out other --seed 2 --limit 9 >records.log 2>&1
+"$build/dn_dist" eval whole --split val --data other >eval.log 2>&1 && fail "held out of other data"
+grep -q "^dn_dist: --split val: found .* in other, expected .*, of which the run held" eval.log ||
+    fail "--split val of other data" eval.log
+
+# A val split of the data judges the run; test images are scored beside it.
+mkdir three
+cp -r pictures three/train
+for split in val test; do
+    for label in 0 1 2 3; do
+        mkdir -p three/$split/$label && mv three/train/$label/*$((${#split} + 1)).png three/$split/$label
+    done
+done
+limited "$build/create_records" FOLDER --source three --out val >records.log 2>&1 ||
+    fail "create_records FOLDER of three splits" records.log
+three() { on_ranks "$1" "$build/dn_dist" train --model fashion-mnist-tiny --data val --size 28 --out "$2" \
+    --batch-size 4 --virtual-ranks 4 --optimizer adam --lr 0.01 --epochs 3 "${@:3}" >>"$2.log" 2>&1; }
+three 1 judged || fail "training with a val split" judged.log
+three 2 judged-2 --max-steps 5 && three 2 judged-2 || fail "training with a val split" judged-2.log
+[[ $(scores judged) == *'"val_top1"'*'"test_top1"'* && $(scores judged) == "$(scores judged-2)" ]] ||
+    fail "a val split: other scores" {judged,judged-2}/metrics.jsonl
+scored judged val_top1 --split val
+scored judged test_top1
+three 1 both --val-fraction 0.2 && fail "--val-fraction beside a val split"
+grep -q "^dn_dist: --val-fraction 0.2: found a val split in val, which judges the run" both.log ||
+    fail "--val-fraction beside a val split" both.log
 small 1 plain --epochs 1 || fail "training without --ema" plain.log
+limited "$build/dn_dist" eval plain --split val >eval.log 2>&1 && fail "a val split that is not there"
+grep -q "^dn_dist: --split val: found none in .*records, and plain/.* learnt without --val-fraction" eval.log ||
+    fail "no val split" eval.log
 limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weights average >eval.log 2>&1 &&
     fail "averaged weights that are not there"
 grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log

@@ -21,6 +21,8 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
     *hash = 0;
     for (int s = 0; s < DN_SPLITS; s++) {
         const dn_folder_image *const first = image;
+        if (s == DN_VAL && image == end) /* there is none */
+            break;
         XXH3_64bits_reset_withSeed(state, *hash);
         for (; image < end && image->split == s; image++)
             XXH3_64bits_update(state, &image->hash, sizeof image->hash);
@@ -49,7 +51,7 @@ static dn_status plan_folder(dn_folder_making *k, const dn_shard_info *info)
     for (int64_t i = 0; i < f->images; i++)
         count[f->image[i].split]++;
     for (int s = 0; s < DN_SPLITS; s++)
-        DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
+        DN_CHECK(count[s] >= (s != DN_VAL) && count[s] <= UINT32_MAX, DN_EINVAL,
                  "%s: found %" PRId64 " images for the %s split, expected 1 to %u", f->source,
                  count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
     dn_shard_info with_classes = *info;
@@ -90,7 +92,8 @@ static dn_status describe_records(dn_folder_making *k)
 {
     dn_manifest *const m = k->making.manifest;
     dn_pixel_sums sums = {0};
-    m->split[DN_TRAIN].count = m->split[DN_TEST].count = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        m->split[s].count = 0;
     for (int i = 0; i < m->shards; i++) {
         m->split[m->shard[i].split].count += m->shard[i].count;
         dn_pixel_sums_merge(&sums, &k->shard[i].sums);
@@ -106,7 +109,9 @@ static void report(const dn_folder_making *k)
 {
     const dn_folder *const f = &k->folder;
     const dn_manifest *const m = k->making.manifest;
-    const int64_t kept = m->split[DN_TRAIN].count + m->split[DN_TEST].count;
+    int64_t kept = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        kept += m->split[s].count;
     char turned[96] = "";
     if (k->turned > 0)
         snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->turned,

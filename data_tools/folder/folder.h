@@ -67,9 +67,10 @@ int dn_folder_find_class(const dn_folder *f, const char *name); /* its label, or
 /* Adds f->image[f->images - 1], a file below the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);
 
-/* Add the images of the class folders in `folder`; that of the train split tells the classes. */
+/* Add the images of the class folders in `folder`; that of the train split tells the classes, and
+ * those of the others may lack some. */
 dn_status dn_folder_scan_train(dn_folder *f, const char *folder);
-dn_status dn_folder_scan_test(dn_folder *f, const char *folder);
+dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split);
 
 /* Moves a fraction of each class of the train split to the test split, which is empty
  * (selection.h). */

@@ -35,18 +35,29 @@ static int is_among(const char *name, char **names, int count)
     return 0;
 }
 
-/* A folder `train` is a split where one for a test is beside it, or nothing but folders in it. */
+/* The first of the words that is a name, or NULL. */
+static const char *find_word(const char *const *word, char **names, int count)
+{
+    while (*word && !is_among(*word, names, count))
+        word++;
+    return *word;
+}
+
+/* A folder `train` is a split where one for a test is beside it, or nothing but folders in it.
+ * Where there is `test`, that for validation is a split of its own. */
 static dn_status find_roots(const char *source, struct roots *roots)
 {
-    static const char *const tests[] = {"val", "test", "valid", "validation"};
+    static const char *const held_out[] = {"val", "valid", "validation", NULL};
     char **names, **inner = NULL;
     char train[PATH_MAX];
     int count, classes = 0;
     dn_status status = dn_folder_names(source, &names, &count, NULL);
-    *roots = (struct roots){{"", NULL}};
+    *roots = (struct roots){{""}};
     if (status == DN_OK && is_among("train", names, count)) {
-        for (size_t i = 0; !roots->split[DN_TEST] && i < sizeof tests / sizeof *tests; i++)
-            roots->split[DN_TEST] = is_among(tests[i], names, count) ? tests[i] : NULL;
+        const char *const val = find_word(held_out, names, count);
+        const int has_test = is_among("test", names, count);
+        roots->split[DN_TEST] = has_test ? "test" : val;
+        roots->split[DN_VAL] = has_test ? val : NULL;
         if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
             status = dn_folder_names(train, &inner, &classes, NULL);
         if (roots->split[DN_TEST] || classes > 0)
@@ -80,6 +91,14 @@ static dn_status warn_of_splits(const char *source)
     return status;
 }
 
+static int is_root(const struct roots *roots, const char *name)
+{
+    int is = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        is |= roots->split[s] && strcmp(name, roots->split[s]) == 0;
+    return is;
+}
+
 /* Names the folders beside the splits. */
 static dn_status name_siblings(const char *source, const struct roots *roots)
 {
@@ -88,8 +107,7 @@ static dn_status name_siblings(const char *source, const struct roots *roots)
     int64_t others = 0;
     const dn_status status = dn_folder_names(source, &names, &count, &others);
     for (int i = 0; status == DN_OK && i < count; i++)
-        if (strcmp(names[i], roots->split[DN_TRAIN]) != 0 &&
-            (!roots->split[DN_TEST] || strcmp(names[i], roots->split[DN_TEST]) != 0))
+        if (!is_root(roots, names[i]))
             dn_warn("%s/%s: passed over, as it stands beside %s", source, names[i],
                     roots->split[DN_TRAIN]);
     dn_folder_free_names(names, count);
@@ -191,7 +209,7 @@ static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split,
         status = dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
     fts_close(tree);
     DN_TRY(status);
-    DN_CHECK(f->images > first || split == DN_TEST, DN_EINVAL,
+    DN_CHECK(f->images > first || split != DN_TRAIN, DN_EINVAL,
              "%s: found no image, expected at least one a class; name the classes to take with "
              "--classes",
              path);
@@ -245,7 +263,7 @@ dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
 }
 
 /* A class may be missing here, but none may be new. */
-dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
+dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split)
 {
     char **names;
     int count;
@@ -254,7 +272,7 @@ dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_class(f, names[i]);
         if (label >= 0)
-            status = scan_class(f, folder, DN_TEST, label);
+            status = scan_class(f, folder, split, label);
         else if (!f->options->classes)
             status = dn_fail(DN_EINVAL,
                              "%s/%s: found a class that is not among those of the train split",
@@ -262,7 +280,7 @@ dn_status dn_folder_scan_test(dn_folder *f, const char *folder)
     }
     dn_folder_free_names(names, count);
     DN_TRY(status);
-    DN_CHECK(f->image[f->images - 1].split == DN_TEST, DN_EINVAL,
+    DN_CHECK(f->image[f->images - 1].split == split, DN_EINVAL,
              "%s: found no image in class folders, expected at least one", folder);
     return DN_OK;
 }
@@ -324,8 +342,11 @@ dn_status dn_folder_scan(dn_folder *f)
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     if (!test)
         return dn_folder_draw(f);
-    DN_TRY(dn_join_path(folder, f->source, test));
-    return dn_folder_scan_test(f, folder);
+    for (int s = DN_TEST; s < DN_SPLITS && roots.split[s]; s++) {
+        DN_TRY(dn_join_path(folder, f->source, roots.split[s]));
+        DN_TRY(dn_folder_scan_other(f, folder, (dn_split_id)s));
+    }
+    return DN_OK;
 }
 
 void dn_folder_free(dn_folder *f)

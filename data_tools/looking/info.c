@@ -105,28 +105,57 @@ static void print_padded(const char *text, int width)
 
 enum { NAMES = 30, COLUMN = 20 };
 
-static void print_row(const char *name, const char *train, const char *test)
+/* A column for each split that there is, by a function that makes the column's text. */
+typedef void column_text(const struct split_info *s, int item, char *text, size_t size);
+
+static void print_columns(const struct info *v, column_text *print, int item)
+{
+    char text[64];
+    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++) {
+        print(&v->split[s], item, text, sizeof text);
+        printf(" %*s", COLUMN, text);
+    }
+    printf("\n");
+}
+
+static void print_row(const struct info *v, const char *name, column_text *print, int item)
 {
     print_padded(name, NAMES);
-    printf(" %*s %*s\n", COLUMN, train, COLUMN, test);
+    print_columns(v, print, item);
 }
 
-static void print_counts(const char *name, int64_t train, int64_t test)
+enum { IMAGES, SHARDS, HDF5_BYTES, TFRECORD_BYTES };
+
+static void count_text(const struct split_info *s, int item, char *text, size_t size)
 {
-    char text[DN_SPLITS][24];
-    snprintf(text[DN_TRAIN], sizeof text[0], "%" PRId64, train);
-    snprintf(text[DN_TEST], sizeof text[0], "%" PRId64, test);
-    print_row(name, text[DN_TRAIN], text[DN_TEST]);
+    const int64_t counts[] = {s->split->count, s->split->shards, s->hdf5, s->tfrecord};
+    snprintf(text, size, "%" PRId64, counts[item]);
 }
 
-static void print_ranges(const char *name, const struct range *train, const struct range *test)
+static void class_text(const struct split_info *s, int item, char *text, size_t size)
 {
-    const struct range *const range[DN_SPLITS] = {train, test};
-    char text[DN_SPLITS][64];
-    for (int s = 0; s < DN_SPLITS; s++)
-        snprintf(text[s], sizeof text[s], "%" PRId64 "/%" PRId64 "/%" PRId64, range[s]->least,
-                 range[s]->median, range[s]->greatest);
-    print_row(name, text[DN_TRAIN], text[DN_TEST]);
+    snprintf(text, size, "%" PRId64, s->class[item]);
+}
+
+enum { WIDTH, HEIGHT, IMAGE_BYTES };
+
+static void range_text(const struct split_info *s, int item, char *text, size_t size)
+{
+    const struct range *const ranges[] = {&s->width, &s->height, &s->bytes}, *const r =
+                                                                                 ranges[item];
+    snprintf(text, size, "%" PRId64 "/%" PRId64 "/%" PRId64, r->least, r->median, r->greatest);
+}
+
+static void name_text(const struct split_info *s, int item, char *text, size_t size)
+{
+    (void)item;
+    snprintf(text, size, "%s", dn_split_name(s->split->shard->split));
+}
+
+static void order_text(const struct split_info *s, int item, char *text, size_t size)
+{
+    (void)item;
+    snprintf(text, size, "%s", s->by_class ? "by class" : "mixed");
 }
 
 static void print_channels(const char *name, const double *values, int channels)
@@ -141,7 +170,6 @@ static void print_text(const struct info *v, const char *folder)
 {
     const dn_manifest *const m = v->manifest;
     const dn_shard_info *const info = &m->info;
-    const struct split_info *const train = &v->split[DN_TRAIN], *const test = &v->split[DN_TEST];
     char shown[PATH_MAX];
     printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
            info->classes);
@@ -152,25 +180,24 @@ static void print_text(const struct info *v, const char *folder)
     printf("%-9s %016" PRIx64 "\n", "source", m->source);
     print_channels("mean", info->mean, info->channels);
     print_channels("std", info->std, info->channels);
-    print_row("", dn_split_name(DN_TRAIN), dn_split_name(DN_TEST));
-    print_counts("images", train->split->count, test->split->count);
-    print_counts("shards", train->split->shards, test->split->shards);
-    print_counts("bytes of shards", train->hdf5, test->hdf5);
-    if (train->tfrecord + test->tfrecord > 0)
-        print_counts("bytes of TFRecords", train->tfrecord, test->tfrecord);
-    print_row("order", train->by_class ? "by class" : "mixed",
-              test->by_class ? "by class" : "mixed");
+    print_row(v, "", name_text, 0);
+    print_row(v, "images", count_text, IMAGES);
+    print_row(v, "shards", count_text, SHARDS);
+    print_row(v, "bytes of shards", count_text, HDF5_BYTES);
+    if (m->shard[0].tfrecord.name[0])
+        print_row(v, "bytes of TFRecords", count_text, TFRECORD_BYTES);
+    print_row(v, "order", order_text, 0);
     if (dn_is_encoded(info)) {
         puts("least/median/greatest");
-        print_ranges("  width", &train->width, &test->width);
-        print_ranges("  height", &train->height, &test->height);
-        print_ranges("  bytes of an image", &train->bytes, &test->bytes);
+        print_row(v, "  width", range_text, WIDTH);
+        print_row(v, "  height", range_text, HEIGHT);
+        print_row(v, "  bytes of an image", range_text, IMAGE_BYTES);
     }
     puts("classes");
     for (int i = 0; i < info->classes; i++) {
         printf("  ");
         print_padded(m->class_names[i], NAMES - 2);
-        printf(" %*" PRId64 " %*" PRId64 "\n", COLUMN, train->class[i], COLUMN, test -> class[i]);
+        print_columns(v, class_text, i);
     }
 }
 
@@ -196,30 +223,40 @@ static json_t *split_to_json(const struct info *v, const struct split_info *s)
     return json;
 }
 
+static json_t *class_to_json(const struct info *v, int class)
+{
+    json_t *const json = json_pack("{s:s}", "name", v->manifest->class_names[class]);
+    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++)
+        json_object_set_new(json, dn_split_name((dn_split_id)s),
+                            json_integer(v->split[s].class[class]));
+    return json;
+}
+
 static json_t *to_json(const struct info *v)
 {
     const dn_manifest *const m = v->manifest;
     const dn_shard_info *const info = &m->info;
-    json_t *const classes = json_array();
+    json_t *const classes = json_array(), *const splits = json_object();
     for (int i = 0; i < info->classes; i++)
-        json_array_append_new(classes, json_pack("{s:s,s:I,s:I}", "name", m->class_names[i],
-                                                 "train", (json_int_t)v->split[DN_TRAIN].class[i],
-                                                 "test", (json_int_t)v->split[DN_TEST].class[i]));
+        json_array_append_new(classes, class_to_json(v, i));
+    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++)
+        json_object_set_new(splits, dn_split_name((dn_split_id)s), split_to_json(v, &v->split[s]));
     return json_pack(
-        "{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "dataset", info->dataset, "images",
+        "{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:o}", "dataset", info->dataset, "images",
         dn_is_encoded(info) ? "encoded" : "pixels", "source",
         json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height", info->height,
         "width", info->width, "mean", dn_json_numbers(info->mean, info->channels), "std",
-        dn_json_numbers(info->std, info->channels), "classes", classes, "splits", "train",
-        split_to_json(v, &v->split[DN_TRAIN]), "test", split_to_json(v, &v->split[DN_TEST]));
+        dn_json_numbers(info->std, info->channels), "classes", classes, "splits", splits);
 }
 
 dn_status dn_records_info(const char *folder, int json)
 {
     struct info v = {0};
-    dn_status status = DN_OK;
-    for (int s = 0; s < DN_SPLITS; s++)
-        DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
+    dn_status status;
+    DN_TRY_OR_DONE(look_at_split(&v, folder, DN_TRAIN));
+    for (int s = DN_TEST; s < DN_SPLITS; s++)
+        if (v.manifest->split[s].shards > 0)
+            DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
     if (json)
         status = dn_json_save(to_json(&v), NULL, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     else

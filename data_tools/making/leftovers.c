@@ -19,7 +19,8 @@ static dn_status each_file(const dn_making *m, file_job *job)
     const char *const folder = m->options->out;
     char pattern[256];
     snprintf(pattern, sizeof pattern,
-             "%s-@(train|test)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")", m->prefix);
+             "%s-@(train|test|val)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")",
+             m->prefix);
     DIR *const list = opendir(folder);
     DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
     dn_status status = DN_OK;
@@ -88,7 +89,10 @@ static dn_status remove_file(const dn_making *m, const char *name)
 /* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
 static int is_whole(const dn_making *m, const char *name)
 {
-    const dn_split_id split = strncmp(name + strlen(m->prefix), "-train", 6) ? DN_TEST : DN_TRAIN;
+    const char *const of = name + strlen(m->prefix) + 1;
+    const dn_split_id split = strncmp(of, "train", 5) == 0 ? DN_TRAIN
+                              : strncmp(of, "val", 3) == 0 ? DN_VAL
+                                                           : DN_TEST;
     const dn_manifest_split *const shards = &m->manifest->split[split];
     const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
     size_t size;

@@ -113,11 +113,13 @@ int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
 dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
                          const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
 {
-    const int64_t train = count[DN_TRAIN], test = count[DN_TEST];
+    const int64_t train = count[DN_TRAIN];
     DN_CHECK(asked <= train, DN_EINVAL,
              "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
              train);
-    const int shards[DN_SPLITS] = {asked, (int)((asked * test + train - 1) / train)};
+    int shards[DN_SPLITS] = {asked};
+    for (int s = DN_TEST; s < DN_SPLITS; s++)
+        shards[s] = (int)((asked * count[s] + train - 1) / train);
     DN_TRY(dn_manifest_create(&making->manifest, info, shards));
     dn_manifest *const m = making->manifest;
     m->class_names = class_names;

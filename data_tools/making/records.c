@@ -25,7 +25,7 @@ struct make {
 static uint64_t hash_source(const struct make *k)
 {
     uint64_t hash = 0;
-    for (const dn_raw_split *s = k->split; s < k->split + DN_SPLITS; s++) {
+    for (const dn_raw_split *s = k->split; s <= k->split + DN_TEST; s++) {
         const size_t count = (size_t)s->count;
         hash = XXH3_64bits_withSeed(s->pixels, count * dn_image_values(&k->set->info), hash);
         hash = XXH3_64bits_withSeed(s->labels, count * sizeof *s->labels, hash);

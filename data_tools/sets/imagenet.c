@@ -462,7 +462,7 @@ static dn_status scan_val(struct scan *s)
              "%s: found no validation images in val%s%s; --val-fraction takes them from train",
              f->source, l->val_tar ? " nor in " : "", l->val_tar ? l->val_tar : "");
     if (!is_tar && !is_listed && !asked && is_below(f, "val", path) && has_folders(path))
-        return dn_folder_scan_test(f, path);
+        return dn_folder_scan_other(f, path, DN_TEST);
     if (asked)
         DN_CHECK(snprintf(s->list_path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,
                  "--val-labels: the path is too long");

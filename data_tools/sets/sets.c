@@ -295,7 +295,7 @@ static dn_status advise(const dn_raw_set *set, const char *source,
 dn_status dn_raw_set_load(const dn_raw_set *set, const char *source,
                           const dn_records_options *options, dn_raw_split split[DN_SPLITS])
 {
-    for (int s = 0; s < DN_SPLITS; s++) {
+    for (int s = 0; s <= DN_TEST; s++) {
         const dn_status status = set->load(set, source, options, (dn_split_id)s, &split[s]);
         if (status != DN_OK)
             return advise(set, source, options, status);

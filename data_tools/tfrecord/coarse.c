@@ -97,7 +97,9 @@ static dn_status use_coarse(dn_coarse *c, dn_manifest *manifest, const char *fol
 
 dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *folder)
 {
-    const int64_t images = manifest->split[DN_TRAIN].count + manifest->split[DN_TEST].count;
+    int64_t images = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        images += manifest->split[s].count;
     const size_t bytes = sizeof(dn_coarse) + (size_t)images * sizeof(uint16_t);
     *coarse = NULL;
     if (dn_is_encoded(&manifest->info))

@@ -175,7 +175,7 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     DN_CHECK(state, DN_ENOMEM, "%s: out of memory", set->name);
     const dn_record *r = set->record;
     *hash = 0;
-    for (int s = 0; s < DN_SPLITS; r += count[s++]) {
+    for (int s = 0; s <= DN_TEST; r += count[s++]) {
         XXH3_64bits_reset_withSeed(state, *hash);
         for (int64_t i = 0; i < count[s]; i++)
             XXH3_64bits_update(state, &r[i].hash, sizeof r[i].hash);
@@ -234,7 +234,7 @@ static dn_status plan_set(struct make_set *k, dn_shard_info *info)
     int64_t count[DN_SPLITS] = {0};
     for (int64_t i = 0; i < set->records; i++)
         count[set->record[i].split]++;
-    for (int s = 0; s < DN_SPLITS; s++)
+    for (int s = 0; s <= DN_TEST; s++)
         DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
                  "%s: found %" PRId64 " sound records for the %s split, expected 1 to %u",
                  split_file(set, s), count[s], dn_split_name((dn_split_id)s), UINT32_MAX);

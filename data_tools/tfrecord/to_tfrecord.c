@@ -203,10 +203,13 @@ static json_t *describe_split(const dn_manifest *m, dn_split_id split)
 static json_t *describe_set(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
-    return json_pack("{s:s,s:s,s:s,s:[o,o],s:{s:{s:[{s:s},{s:s}]}}}", "name", x->prefix, "version",
-                     "1.0.0", "fileFormat", "tfrecord", "splits", describe_split(m, DN_TRAIN),
-                     describe_split(m, DN_TEST), "supervisedKeys", "tuple", "items", "featureKey",
-                     "image/encoded", "featureKey", "image/class/label");
+    json_t *const splits = json_array();
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (m->split[s].shards > 0)
+            json_array_append_new(splits, describe_split(m, (dn_split_id)s));
+    return json_pack("{s:s,s:s,s:s,s:o,s:{s:{s:[{s:s},{s:s}]}}}", "name", x->prefix, "version",
+                     "1.0.0", "fileFormat", "tfrecord", "splits", splits, "supervisedKeys", "tuple",
+                     "items", "featureKey", "image/encoded", "featureKey", "image/class/label");
 }
 
 /* Writes a side file, or does what else the job is to do with it. */
@@ -356,7 +359,8 @@ static dn_status load_records(struct export_job *x, int *lacks)
     find_prefix(x);
     *lacks = lacks_file(x);
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
-        DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
+        if (x->making.manifest->split[s].shards > 0)
+            DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
     return dn_coarse_load(&x->coarse, x->making.manifest, x->folder);
 }
 

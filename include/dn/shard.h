@@ -17,9 +17,11 @@
 #include "dn/source.h"
 #include "dn/status.h"
 
-typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_SPLITS } dn_split_id;
+/* Every data set has the first two; the third, to judge runs by while they train, may have no
+ * shard. */
+typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_VAL, DN_SPLITS } dn_split_id;
 
-/* "train" or "test". */
+/* "train", "test" or "val". */
 const char *dn_split_name(dn_split_id split);
 
 /* ---- dataset.json ---- */
@@ -58,7 +60,7 @@ typedef struct dn_manifest {
     uint64_t hash;       /* of a loaded manifest: XXH3-64 of dataset.json */
     dn_manifest_split split[DN_SPLITS];
     int shards;
-    dn_manifest_shard shard[]; /* (shards): the train split's, then the test split's */
+    dn_manifest_shard shard[]; /* (shards): by split, in the order of dn_split_id */
 } dn_manifest;
 
 /* A manifest with room for the shards, whose split and index are set. The caller frees it; the
@@ -142,10 +144,11 @@ int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *sh
 
 typedef struct dn_shards dn_shards;
 
-/* Opens the shards of a split in `folder`; the caller owns the result. One failure message names
- * the file, what was found and what was expected. Every byte of pixels is compared with
- * dataset.json's checksums; of encoded shards, which may be large, what is read now: the rest when
- * it is read. No file stays open, and HDF5 is used in a child process. */
+/* Opens the shards of a split in `folder`; the caller owns the result. DN_EINVAL where the data set
+ * has no such split. One failure message names the file, what was found and what was expected.
+ * Every byte of pixels is compared with dataset.json's checksums; of encoded shards, which may be
+ * large, what is read now: the rest when it is read. No file stays open, and HDF5 is used in a
+ * child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
 /* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose

@@ -1,5 +1,4 @@
-/* `dn_dist eval`: the scores of a checkpoint on the test set, of all, of each class, of each image.
- */
+/* `dn_dist eval`: the scores of a checkpoint on a split, of all, of each class, of each image. */
 #include "commands/trained.h"
 
 #include <inttypes.h>
@@ -15,6 +14,7 @@
 #include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/json.h"
+#include "dn/subset.h"
 #include "report/page.h"
 #include "report/worst.h"
 #include "training/evaluate.h"
@@ -311,21 +311,75 @@ static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_train
     return DN_OK;
 }
 
-static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_split *test,
+/* What --split names. */
+typedef struct chosen {
+    dn_split split;           /* that the images are in */
+    dn_subset kept, held_out; /* of the train split, by --val-fraction */
+    const dn_source *images;
+} chosen;
+
+/* The val split, or where there is none, the part of the train split that the run held out. */
+static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn_split_id *id)
+{
+    dn_manifest *manifest;
+    *id = (dn_split_id)o->split;
+    if (*id != DN_VAL)
+        return DN_OK;
+    DN_TRY(dn_manifest_load(&manifest, o->data));
+    if (manifest->split[DN_VAL].shards == 0)
+        *id = DN_TRAIN;
+    free(manifest);
+    DN_CHECK(*id == DN_VAL || (trained->file && o->run.val_fraction > 0), DN_EINVAL,
+             "--split val: found none in %s, and %s learnt without --val-fraction, expected one",
+             o->data, o->checkpoint);
+    return DN_OK;
+}
+
+static dn_status hold_out(chosen *c, const dn_trained *trained, const dn_options *o)
+{
+    char data[sizeof trained->state.data];
+    dn_source_describe(&c->split.images, data, sizeof data);
+    DN_CHECK(strcmp(trained->state.data, data) == 0, DN_EINVAL,
+             "--split val: found %s in %s, expected %s, of which the run held images out", data,
+             o->data, trained->state.data);
+    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction,
+                           o->step.seed));
+    c->images = &c->held_out.images;
+    return DN_OK;
+}
+
+static dn_status open_images(chosen *c, const dn_comm *comm, const dn_trained *trained,
+                             const dn_options *o)
+{
+    dn_split_id id;
+    DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
+    DN_TRY(dn_split_open(&c->split, comm, o->data, id, &o->reading));
+    c->images = &c->split.images;
+    return dn_comm_agree(comm, (int)id == o->split ? DN_OK : hold_out(c, trained, o));
+}
+
+static void close_images(chosen *c)
+{
+    dn_subset_destroy(&c->kept);
+    dn_subset_destroy(&c->held_out);
+    dn_split_close(&c->split);
+}
+
+static dn_status evaluate(const dn_comm *comm, dn_net *net, const chosen *c,
                           const dn_transform *transforms, const dn_options *o, const char *folder)
 {
-    const dn_source *const images = &test->images;
+    const dn_source *const images = c->images;
     const int crops = o->crops ? TEN_CROPS : 1;
     results r = {.images = images,
                  .folder = folder,
-                 .names = dn_shards_manifest(test->shards)->class_names,
+                 .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
     r.samples = calloc((size_t)images->count, sizeof *r.samples);
     dn_status status =
         r.samples ? DN_OK
                   : dn_fail(DN_ENOMEM, "memory: found none for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, test->io_threads, transforms, crops,
+    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
                                        r.samples, &r.scores));
     DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? tell(&r, o, transforms, crops) : DN_OK));
 done:
@@ -336,14 +390,14 @@ done:
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
 {
     dn_net *net = NULL;
-    dn_split test = {0};
+    chosen images = {0};
     dn_trained trained = {0};
     dn_transform transforms[TEN_CROPS];
     char run[DN_PATH_SIZE] = "";
     dn_status status;
     DN_CHECK(o->word_count == 0, DN_EINVAL, "found '%s', expected one checkpoint or run",
              o->words[0]);
-    if (dn_is_folder(o->checkpoint))
+    if (dn_is_folder(o->checkpoint) && o->split == DN_TEST) /* which reports show */
         strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
     DN_TRY_OR_DONE(dn_comm_agree(
         comm, comm->rank == 0
@@ -351,17 +405,18 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
                   : DN_OK));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
-    DN_TRY_OR_DONE(dn_split_open(&test, comm, o->data, DN_TEST, &o->reading));
+    DN_TRY_OR_DONE(open_images(&images, comm, &trained, o));
     DN_TRY_OR_DONE(dn_comm_agree(
-        comm,
-        comm->rank == 0 ? check_data(&trained, o, dn_shards_manifest(test.shards), run) : DN_OK));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, &test.images)));
+        comm, comm->rank == 0
+                  ? check_data(&trained, o, dn_shards_manifest(images.split.shards), run)
+                  : DN_OK));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
-    DN_TRY_OR_DONE(evaluate(comm, net, &test, transforms, o, run));
+    DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);
-    dn_split_close(&test);
+    close_images(&images);
     dn_trained_close(&trained);
     return status;
 }

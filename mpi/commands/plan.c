@@ -51,7 +51,8 @@ static dn_status read_set(dn_options *o, image_set *set)
     dn_manifest *manifest;
     DN_TRY(dn_manifest_load(&manifest, o->data));
     const dn_shard_info *const info = &manifest->info;
-    *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count}};
+    *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count,
+                                  manifest->split[DN_VAL].count}};
     snprintf(set->name, sizeof set->name, "%s", info->dataset);
     o->channels = dn_options_given(o, "channels") ? o->channels : info->channels;
     o->classes = dn_options_given(o, "classes") ? o->classes : info->classes;
@@ -69,14 +70,16 @@ static void guess_set(int size, image_set *set)
     *set = known_sets[known];
 }
 
-/* Seconds of an epoch: its steps, and the evaluation on the test images that ranks share as batches
- * (the forward pass of training is taken for theirs). NaN where a batch is more than an epoch. */
+/* Seconds of an epoch: its steps, and the evaluation on the test and val images that ranks share as
+ * batches (the forward pass of training is taken for theirs). NaN where a batch is more than an
+ * epoch. */
 static double epoch_seconds(const dn_scaling_job *job, const image_set *set, const dn_prediction *p)
 {
     const int64_t batch = job->profile->batch;
     const int64_t steps =
         set->images[DN_TRAIN] / (batch * (job->virtual_ranks > 0 ? job->virtual_ranks : p->ranks));
-    const double batches = ceil((double)set->images[DN_TEST] / (double)batch);
+    const double batches = ceil((double)set->images[DN_TEST] / (double)batch) +
+                           ceil((double)set->images[DN_VAL] / (double)batch);
     const double evaluation = ceil(batches / p->ranks) * job->profile->forward;
     return steps > 0 ? (double)steps * p->step + evaluation : (double)NAN;
 }

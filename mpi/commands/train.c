@@ -107,13 +107,22 @@ static dn_status watch_best(dn_run *r, int64_t per_epoch)
     return DN_OK;
 }
 
+/* 1 where the data set has a split to judge runs by. */
+static int has_val(const dn_run *r)
+{
+    return dn_shards_manifest(r->train.shards)->split[DN_VAL].shards > 0;
+}
+
 /* What is trained on, and judged by. */
 static dn_status hold_out(dn_run *r, const dn_options *o)
 {
     r->training = &r->train.images;
-    r->validation = &r->test.images;
+    r->validation = has_val(r) ? &r->val.images : &r->test.images;
     if (o->run.val_fraction == 0)
         return DN_OK;
+    DN_CHECK(!has_val(r), DN_EINVAL,
+             "--val-fraction %g: found a val split in %s, which judges the run, expected 0",
+             o->run.val_fraction, o->data);
     DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction,
                            o->step.seed));
     r->training = &r->kept.images;
@@ -318,7 +327,8 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                   .path = r->state.folder[0] ? r->state.folder : o->data,
                                   .classes = r->train.images.info.classes,
                                   .train = r->training->count,
-                                  .validation = r->held_out.images.count,
+                                  .validation =
+                                      r->validation == &r->test.images ? 0 : r->validation->count,
                                   .test = r->test.images.count};
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
@@ -397,6 +407,8 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN, &options->reading));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
+    if (has_val(&r))
+        DN_TRY_OR_DONE(dn_split_open(&r.val, comm, options->data, DN_VAL, &options->reading));
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_same_kernels(comm, r.net, options->dtype));
@@ -434,6 +446,7 @@ done:
     dn_subset_destroy(&r.held_out);
     dn_split_close(&r.train);
     dn_split_close(&r.test);
+    dn_split_close(&r.val);
     dn_claim_release(&r.claim);
     free(r.data_set);
     return status;

@@ -208,6 +208,8 @@ const dn_option dn_option_table[] = {
     {"reader", "Run", BENCH, SWITCH(reader), "0", DN_FREE,
      "time reading, by --threads, of the training images of --data"},
     {"seconds", "Run", BENCH, REAL(seconds, 0.01, 1e6, "X"), "10", DN_FREE, "of --reader"},
+    {"split", "Run", EVAL, CHOICE(split, "train", "test", "val"), "test", DN_FREE,
+     "whose images; val: of the data set, or that --val-fraction held out"},
     {"crops", "Run", EVAL, CHOICE(crops, "1", "10"), "1", DN_FREE,
      "10: the mean logits of four corners and the centre, each mirrored too, in place of "
      "center-crop"},

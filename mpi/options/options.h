@@ -98,7 +98,8 @@ typedef struct dn_options {
     int layers;                    /* of info: list them */
     int reader;                    /* time reading, not steps, */
     double seconds;                /* for so long */
-    int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */
+    int split;                     /* of eval, a dn_split_id, */
+    int crops, per_class;          /* too; crops: 0 is one, 1 is ten */
     char per_sample[DN_PATH_SIZE]; /* or empty */
     int top, csv;                  /* of predict */
     int format, opset, fold;       /* of export; dn_format */

@@ -37,11 +37,11 @@ typedef struct dn_run {
     uint8_t *data_set;     /* rank 0: its dataset.json, for checkpoints */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
-    dn_split train, test;
+    dn_split train, test, val;
     int64_t window;                         /* of the order of an epoch; 0: the whole split */
     dn_subset kept, held_out;               /* of the train split, where images are held out */
     const dn_source *training;              /* what is trained on: `train` or `kept` */
-    const dn_source *validation;            /* what the run is judged by: `test` or `held_out` */
+    const dn_source *validation;            /* the run is judged by: test, val or held_out */
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
     float *class_weights;     /* (classes) of the loss, or NULL */

@@ -29,6 +29,7 @@ static const char seal_format[] = "  \"xxh3\": \"%016" PRIx64 "\"\n}\n";
 enum {
     SEALED_VERSION = 2,    /* version 1 has no seal, and no "source" */
     CHOICE_VERSION = 3,    /* until then pixel shards alone, and all of them, had TFRecords */
+    VAL_VERSION = 4,       /* has a val split */
     SEAL_BYTES = 31,       /* of seal_format */
     MOST_NAME_BYTES = 255, /* of a class name */
     ENCODED_BYTES = 27,    /* the least of an image: one, its place, size, checksum and label */
@@ -36,7 +37,8 @@ enum {
 
 const char *dn_split_name(dn_split_id split)
 {
-    return split == DN_TRAIN ? "train" : "test";
+    static const char *const names[DN_SPLITS] = {"train", "test", "val"};
+    return names[split];
 }
 
 int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
@@ -62,7 +64,9 @@ int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *sh
 static dn_status allocate(dn_manifest **manifest, const dn_shard_info *info,
                           const int shards[DN_SPLITS], size_t more)
 {
-    const size_t count = (size_t)shards[DN_TRAIN] + (size_t)shards[DN_TEST];
+    size_t count = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        count += (size_t)shards[s];
     dn_manifest *const m = *manifest =
         calloc(1, sizeof *m + count * sizeof(dn_manifest_shard) + more);
     DN_CHECK(m, DN_ENOMEM, "out of memory for a data set's description");
@@ -202,11 +206,11 @@ static dn_status check_version(json_t *root, int *version)
     json_unpack(root, "{s?s,s?I}", "format", &format, "format_version", &found);
     DN_CHECK(strcmp(format, format_name) == 0, DN_ECORRUPT,
              "found the format \"%s\", expected \"%s\"", format, format_name);
-    DN_CHECK(found >= 1 && found <= CHOICE_VERSION, DN_EINVAL,
+    DN_CHECK(found >= 1 && found <= VAL_VERSION, DN_EINVAL,
              "found format_version %" JSON_INTEGER_FORMAT
              ", expected 1 to %d; delete the folder and make it again with this version's "
              "create_records",
-             found, CHOICE_VERSION);
+             found, VAL_VERSION);
     *version = (int)found;
     return DN_OK;
 }
@@ -237,21 +241,25 @@ static dn_status unpack_members(struct members *m, json_t *root)
 {
     json_error_t error;
     *m = (struct members){0};
-    DN_CHECK(json_unpack_ex(
-                 root, &error, JSON_STRICT,
-                 "{s:s,s:I,s:s,s?s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
-                 "s:{s:{s:I,s:o},s:{s:I,s:o}},s?s}",
-                 "format", &m->format, "format_version", &m->version, "dataset", &m->name, "source",
-                 &m->source, "conversion", &m->conversion, "channels", &m->channels, "height",
-                 &m->height, "width", &m->width, "classes", &m->classes, "zstd_level", &m->level,
-                 "class_names", &m->names, "mean", &m->mean, "std", &m->std, "splits", "train",
-                 "count", &m->count[DN_TRAIN], "shards", &m->shards[DN_TRAIN], "test", "count",
-                 &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "xxh3", &m->seal) == 0,
+    DN_CHECK(json_unpack_ex(root, &error, JSON_STRICT,
+                            "{s:s,s:I,s:s,s?s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
+                            "s:{s:{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s?s}",
+                            "format", &m->format, "format_version", &m->version, "dataset",
+                            &m->name, "source", &m->source, "conversion", &m->conversion,
+                            "channels", &m->channels, "height", &m->height, "width", &m->width,
+                            "classes", &m->classes, "zstd_level", &m->level, "class_names",
+                            &m->names, "mean", &m->mean, "std", &m->std, "splits", "train", "count",
+                            &m->count[DN_TRAIN], "shards", &m->shards[DN_TRAIN], "test", "count",
+                            &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "val", "count",
+                            &m->count[DN_VAL], "shards", &m->shards[DN_VAL], "xxh3", &m->seal) == 0,
              DN_ECORRUPT, "not valid: %s", error.text);
     const int sealed = m->version >= SEALED_VERSION;
     DN_CHECK((m->source != NULL) == sealed && (m->seal != NULL) == sealed, DN_ECORRUPT,
              "found format_version %d %s \"source\" or \"xxh3\", expected both from version %d on",
              (int)m->version, sealed ? "without" : "with", SEALED_VERSION);
+    DN_CHECK((m->shards[DN_VAL] != NULL) == (m->version >= VAL_VERSION), DN_ECORRUPT,
+             "found format_version %d %s a val split, expected one from version %d on",
+             (int)m->version, m->shards[DN_VAL] ? "with" : "without", VAL_VERSION);
     return DN_OK;
 }
 
@@ -365,15 +373,15 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
     DN_TRY(parse_info(&info, &m));
     for (int s = 0; s < DN_SPLITS; s++) {
         shards[s] = (int)json_array_size(m.shards[s]);
-        DN_CHECK(shards[s] >= 1, DN_ECORRUPT, "found no %s shards, expected at least 1",
-                 dn_split_name((dn_split_id)s));
+        DN_CHECK(shards[s] >= 1 || !m.shards[s], DN_ECORRUPT,
+                 "found no %s shards, expected at least 1", dn_split_name((dn_split_id)s));
     }
     DN_TRY(create_loaded(manifest, &info, shards, m.names));
     DN_TRY(parse_conversion(*manifest, m.conversion ? m.conversion : ""));
     (*manifest)->zstd_level = (int)m.level;
     if (m.source)
         DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
-    for (int s = 0; s < DN_SPLITS; s++)
+    for (int s = 0; s < DN_SPLITS && m.shards[s]; s++)
         DN_TRY(parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info),
                            (int)m.version));
     return DN_OK;
@@ -486,6 +494,8 @@ static json_t *split_to_json(const dn_manifest_split *split)
 /* The oldest that can say it. */
 static int choose_version(const dn_manifest *m)
 {
+    if (m->split[DN_VAL].shards > 0)
+        return VAL_VERSION;
     for (int i = 0; i < m->shards; i++)
         if ((m->shard[i].tfrecord.name[0] != '\0') == dn_is_encoded(&m->info))
             return CHOICE_VERSION;
@@ -497,15 +507,16 @@ static json_t *to_json(const dn_manifest *m)
     json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
-    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o}}", "format",
-                     format_name, "format_version", choose_version(m), "dataset", m->info.dataset,
-                     "source", json_sprintf("%016" PRIx64, m->source), "conversion",
-                     m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels,
-                     "height", m->info.height, "width", m->info.width, "classes", m->info.classes,
-                     "zstd_level", m->zstd_level, "class_names", names, "mean",
+    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o*}}",
+                     "format", format_name, "format_version", choose_version(m), "dataset",
+                     m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source),
+                     "conversion", m->conversion[0] ? m->conversion : NULL, "channels",
+                     m->info.channels, "height", m->info.height, "width", m->info.width, "classes",
+                     m->info.classes, "zstd_level", m->zstd_level, "class_names", names, "mean",
                      dn_json_numbers(m->info.mean, m->info.channels), "std",
                      dn_json_numbers(m->info.std, m->info.channels), "splits", "train",
-                     split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]));
+                     split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]),
+                     "val", m->split[DN_VAL].shards > 0 ? split_to_json(&m->split[DN_VAL]) : NULL);
 }
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)

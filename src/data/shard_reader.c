@@ -45,6 +45,11 @@ dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id,
     DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
     strcpy(s->folder, folder);
     s->split = &s->manifest->split[id];
+    if (s->split->shards == 0) {
+        status =
+            dn_fail(DN_EINVAL, "%s: found no %s split, expected one", folder, dn_split_name(id));
+        goto done;
+    }
     for (int i = 0; i < s->split->shards; i++)
         s->most_chunks += dn_shards_most_chunks(s, &s->split->shard[i]);
     status = check_files(s, part, parts);

@@ -164,7 +164,7 @@ static dn_status load_records(fuzz *f, uint64_t *digest)
 {
     dn_status status = DN_OK;
     *digest = 0;
-    for (int s = 0; s < DN_SPLITS && status == DN_OK; s++)
+    for (int s = 0; s <= DN_TEST && status == DN_OK; s++)
         status = load_split(f->folder, (dn_split_id)s, digest);
     if (status == DN_OK)
         (void)dn_records_verify(f->folder);

@@ -66,10 +66,10 @@ static const dn_shard_info info = {.dataset = "A",
 static void make_data_set(fuzz *f, small_run *r)
 {
     dn_manifest *m;
-    fuzz_require(dn_manifest_create(&m, &info, (int[]){1, 1}) == DN_OK, "a manifest");
+    fuzz_require(dn_manifest_create(&m, &info, (int[DN_SPLITS]){1, 1}) == DN_OK, "a manifest");
     m->class_names = class_names;
     m->zstd_level = 3;
-    for (int s = 0; s < DN_SPLITS; s++) {
+    for (int s = 0; s < m->shards; s++) {
         m->split[s].count = m->shard[s].count = 2;
         m->shard[s].hdf5 = (dn_manifest_file){.name = "a.h5", .bytes = 1000};
         m->shard[s].tfrecord = (dn_manifest_file){.name = "a.tfrecord", .bytes = 1000};

@@ -140,6 +140,9 @@ cp -r splits/val splits/test
 cp -r splits/val saved
 rm -r splits/val/x splits/test/z/[1-4].jpg
 accepted "train 15 in 1 shards, test 6 in 1, val 5 in 1; mean " FOLDER --source splits --out v
+grep -q "^warning: splits: 1 of 3 classes have no image in the test split, and so no score there; the first is y$" out &&
+    grep -q "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" out ||
+    fail "classes that no split judges" out
 accepted "already complete" FOLDER --source splits --out v
 [[ $(images v test) == 6 && $(images v val) == 5 ]] || fail "the counts of test and val" v/dataset.json
 grep -q '"format_version": 4' v/dataset.json || fail "the format version of three splits" v/dataset.json

@@ -88,6 +88,28 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
+/* A class without an image in a split to judge by is never scored. */
+static dn_status warn_of_unseen(const dn_folder *f, const dn_manifest *m, dn_split_id split)
+{
+    int unseen = f->classes;
+    const char *first = NULL;
+    char *const seen = calloc((size_t)f->classes, 1);
+    DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
+    for (int64_t i = 0; i < f->images; i++)
+        if (!f->image[i].is_bad && f->image[i].split == split) {
+            unseen -= !seen[f->image[i].label];
+            seen[f->image[i].label] = 1;
+        }
+    for (int c = f->classes - 1; c >= 0; c--)
+        first = seen[c] ? first : f->class_names[c];
+    free(seen);
+    if (unseen > 0 && m->split[split].shards > 0)
+        dn_warn("%s: %d of %d classes have no image in the %s split, and so no score there; the "
+                "first is %s",
+                f->source, unseen, f->classes, dn_split_name(split), first);
+    return DN_OK;
+}
+
 static dn_status describe_records(dn_folder_making *k)
 {
     dn_manifest *const m = k->making.manifest;
@@ -101,6 +123,8 @@ static dn_status describe_records(dn_folder_making *k)
     }
     dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
+    for (int s = DN_TEST; s < DN_SPLITS; s++)
+        DN_TRY(warn_of_unseen(&k->folder, m, (dn_split_id)s));
     DN_TRY(dn_making_check_channels(&k->making, k->folder.source));
     return hash_source(&k->folder, &m->source);
 }

@@ -59,7 +59,7 @@ refused "found no --png" inspect one
 refused 'no class of one; did you mean '"'a, b'" inspect one --png x.png --class 'a, c'
 refused "--sample: found 59, expected 0 to 58" inspect one --sample 59
 refused "--sample: found it with --class" inspect one --sample 5 --class b
-refused "--augment hflip: found images of several sizes" inspect one --png x.png --augment hflip
+refused "--augment hflip: found encoded images, each of a size of its own" inspect one --png x.png --augment hflip
 refused "cannot write" inspect one --png nowhere/x.png
 for value in 0 1 2; do
     refused "--epoch: found it without --augment" inspect one --png x.png --epoch $value

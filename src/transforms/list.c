@@ -259,9 +259,10 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
                  "%s: found %d x %d pixels, expected at most %d a side", row->name, height, width,
                  DN_MAX_SIDE);
     }
-    DN_CHECK(height > 0 && width > 0, DN_EINVAL,
-             "found images of several sizes, expected steps that make one of them, such as "
-             "random-resized-crop:224");
+    DN_CHECK(
+        height > 0 && width > 0, DN_EINVAL,
+        "found encoded images, each of a size of its own, expected steps that end in one size, "
+        "such as random-resized-crop:224 or resize:256,center-crop:224");
     t->height = height;
     t->width = width;
     return DN_OK;

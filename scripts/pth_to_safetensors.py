@@ -7,6 +7,9 @@ import json
 import struct
 import sys
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__.split("\n\n")[1].strip())
+
 import torch
 
 DTYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}

@@ -67,7 +67,7 @@ for format in onnx safetensors; do
     refused "run.h5: found a file that is no .* file, which is not replaced" \
         export in.safetensors --model densenet121 --data colour --format $format run.h5
 done
-refused "net.bin: found no .safetensors or .onnx at its end" export in.safetensors --model densenet121 net.bin
+refused "net.bin: found no .safetensors or .onnx at its end, expected one, or --format; PyTorch loads safetensors" export in.safetensors --model densenet121 net.bin
 
 # --- weights to start from ------------------------------------------------------------------------
 
@@ -84,6 +84,9 @@ done
 check state ${small/=8/=6} 3 3 bad.safetensors
 refused "conv0.weight: found shape \(6, 3, 7, 7\), expected \(8, 3, 7, 7\)" "${run[@]}" --out bad \
     --init-from bad.safetensors
+"$python" "$here/../scripts/pth_to_safetensors.py" a.pth 2>err &&
+    fail "pth_to_safetensors.py of one word"
+grep -qx "pth_to_safetensors.py IN.pth OUT.safetensors  *needs torch" err || fail "its usage" err
 "$python" -c 'import torch; torch.save({"a": torch.ones(2)}, "a.pth")'
 refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth
 refused "--init-from: none.safetensors: cannot read: No such file.*pth_to_safetensors" \
@@ -95,6 +98,10 @@ check state $small 3 5 five.safetensors
 works "${run[@]}" --out three --init-from three.safetensors --max-steps 1
 said "^weights of three.safetensors$"
 works "${run[@]}" --out five --init-from five.safetensors --max-steps 1
+said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
+# the recipe for pictures of one's own
+works train --recipe finetune --model $small --data colour --init-from five.safetensors --batch-size 4 \
+    --max-steps 1 --out tuned
 said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
 works "${run[@]}" --out five --init-from three.safetensors --init xavier --max-steps 2
 said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"

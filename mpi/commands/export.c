@@ -17,8 +17,11 @@ static dn_status find_format(const dn_options *o, const char *out, dn_format *fo
         *format = DN_FORMAT_ONNX;
     if (*format == DN_FORMAT_AUTO && dn_ends_in(out, ".safetensors"))
         *format = DN_FORMAT_SAFETENSORS;
-    DN_CHECK(*format != DN_FORMAT_AUTO, DN_EINVAL,
-             "%s: found no .safetensors or .onnx at its end, expected one, or --format", out);
+    DN_CHECK(
+        *format != DN_FORMAT_AUTO, DN_EINVAL,
+        "%s: found no .safetensors or .onnx at its end, expected one, or --format; PyTorch loads "
+        "safetensors",
+        out);
     DN_CHECK(*format == DN_FORMAT_ONNX || !o->fold, DN_EINVAL,
              "--fold-batch-norm: found --format safetensors, expected onnx");
     return DN_OK;

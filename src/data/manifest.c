@@ -433,8 +433,8 @@ static dn_status tell_missing(dn_status status, const char *folder)
         return dn_fail(status, "%s: found no %s, but one in %s, expected that folder", folder,
                        file_name, below);
     return dn_fail(status,
-                   "%s: found a folder without %s, expected records; of a raw data set or class "
-                   "folders make them with create_records NAME --source %s --out DIR",
+                   "%s: found a folder without %s, expected records; make them with create_records "
+                   "FOLDER --source %s --out DIR, or of a known data set with its name for FOLDER",
                    folder, file_name, folder);
 }
 

@@ -135,7 +135,7 @@ goes_on "$out" "the link between ranks 1 and 3 cut"
 for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .* it waits for rank 0 on host" \
     "end [0-9]+ on .*the end: it waits for the others"; do
     out=$tmp/link-${cut%% *}
-    CUT_LINK=${cut%% *} program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2 --max-steps 20 \
+    CUT_LINK=${cut%% *} program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 4 --max-steps 20 \
         --timeline "$out.trace"
     ended 4 "$out" $lost
     wait $job && fail "$out: mpirun ended with 0" "$out.log"
@@ -172,11 +172,11 @@ chmod +x "$tmp/held"
     at_start "$out"
     sleep 0.5
     kill -STOP "$victim"
-    sleep 10
+    sleep 20
     : >"$tmp/woken"
     kill -CONT "$victim"
 } &
-program=$tmp/held started 2 "$out" --deadline 2 --max-steps 20
+program=$tmp/held started 2 "$out" --deadline 4 --max-steps 20
 wait $job || fail "$out: suspended while it started" "$out.log"
 
 # Where nothing catches SIGTERM, which mpirun sends at the first end.

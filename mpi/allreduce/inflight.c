@@ -1,6 +1,7 @@
 /* One bucket's rounds: messages, then sums; see inflight.h. */
 #include "allreduce/inflight.h"
 
+#include <assert.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,7 @@ void dn_inflight_advance(dn_inflight *flight)
 
 int dn_inflight_partner(const dn_inflight *flight)
 {
+    assert(flight->complete < flight->requests);
     return flight->peer[flight->complete];
 }
 

@@ -51,7 +51,7 @@ void dn_inflight_start(dn_inflight *flight, dn_bucket *bucket);
  * Not collective. */
 void dn_inflight_advance(dn_inflight *flight);
 
-/* The other rank of a message that the bucket waits for. Not collective. */
+/* The other rank of a message that the bucket, which has not arrived, waits for. Not collective. */
 int dn_inflight_partner(const dn_inflight *flight);
 
 /* Waits until the bucket has arrived. The flights of a bucket on all ranks wait for each other. */

@@ -8,6 +8,7 @@
  */
 #include "data/shard_reader.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,7 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, 
 {
     const int64_t last = first + count;
     dn_status status = DN_OK;
+    assert(first >= 0 && last <= shards->split->count);
     for (int64_t at = first; at < last && status == DN_OK;) {
         const dn_manifest_shard *const shard = shard_of(shards, at);
         const struct place *const place = &shards->place[shard->index];

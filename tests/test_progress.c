@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dn/program.h"
+#include "dn/terminal.h"
 #include "run_metrics.h"
 #include "trial_files.h"
 

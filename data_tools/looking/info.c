@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "dn/json.h"
-#include "dn/program.h"
+#include "dn/terminal.h"
 #include "looking/looking.h"
 
 struct range {

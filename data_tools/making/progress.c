@@ -4,11 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <omp.h>
 
-#include "dn/program.h"
 #include "dn/status.h"
 
 static const double redraw_seconds = 0.2, line_seconds = 10;
@@ -33,34 +31,19 @@ static void write_line(const dn_progress *p, double now, int columns, char line[
     dn_fit_line(line, LINE_SIZE, columns, parts, count);
 }
 
-static void clear_line(dn_progress *p)
-{
-    if (p->has_line)
-        fputs("\r\033[K", stdout);
-    fflush(stdout);
-    p->has_line = 0;
-}
-
 static void draw_line(dn_progress *p, double now)
 {
     char line[LINE_SIZE];
-    const int columns = dn_terminal_columns(STDOUT_FILENO);
-    write_line(p, now, columns > 1 ? columns - 1 : 1, line);
-    printf("\r%s\033[K", line);
-    fflush(stdout);
-    p->has_line = 1;
+    write_line(p, now, dn_live_columns(&p->live), line);
+    dn_live_draw(&p->live, line);
 }
 
 void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64_t total)
 {
     const double now = omp_get_wtime();
-    const int is_terminal = isatty(STDOUT_FILENO);
-    *p = (dn_progress){.what = what,
-                       .unit = unit,
-                       .total = total,
-                       .start = now,
-                       .next = now + (is_terminal ? redraw_seconds : line_seconds),
-                       .is_terminal = is_terminal};
+    *p = (dn_progress){.what = what, .unit = unit, .total = total, .start = now};
+    dn_live_open(&p->live, stdout);
+    p->next = now + (p->live.terminal >= 0 ? redraw_seconds : line_seconds);
 }
 
 void dn_progress_add(dn_progress *p, int64_t more)
@@ -69,7 +52,7 @@ void dn_progress_add(dn_progress *p, int64_t more)
 #pragma omp critical(dn_progress)
     {
         p->done += more;
-        if (now >= p->next && p->is_terminal) {
+        if (now >= p->next && p->live.terminal >= 0) {
             draw_line(p, now);
             p->next = now + redraw_seconds;
         } else if (now >= p->next) {
@@ -85,12 +68,13 @@ void dn_progress_warn(dn_progress *p, const char *text)
 {
 #pragma omp critical(dn_progress)
     {
-        clear_line(p);
+        dn_live_clear(&p->live);
         dn_warn("%s", text);
     }
 }
 
 void dn_progress_end(dn_progress *p)
 {
-    clear_line(p);
+    dn_live_clear(&p->live);
+    dn_live_close(&p->live);
 }

@@ -9,11 +9,13 @@
 
 #include <stdint.h>
 
+#include "dn/terminal.h"
+
 typedef struct dn_progress {
     const char *what, *unit; /* "making records:", "images" */
     int64_t total, done;
     double start, next; /* when a line is due */
-    int is_terminal, has_line;
+    dn_live live;
 } dn_progress;
 
 void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64_t total);

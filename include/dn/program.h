@@ -18,37 +18,8 @@ void dn_streams_open(void);
 /* To be called last: all that was printed is on standard output. DN_EIO. */
 dn_status dn_output_flush(void);
 
-/* text = "1:02:03" or "2:03", rounded to seconds; "?" of less than 0, more than 1e12 or NaN. */
-void dn_duration_text(double seconds, char text[32]);
-
-/* A part of a line, such as "0:12 left"; "": there is none. */
-typedef struct dn_part {
-    const char *text;
-    int weight;
-} dn_part;
-
-/* line(size) = the parts(count), at most 32, in order with spaces between. Where they take more
- * than `columns` those of the least weight are left out, and the last of all is cut short; 0: there
- * is room for all. */
-void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int count);
-
-/* text = "[###...]" with `width` characters inside, at most DN_BAR_MOST; `done`: of it, 0 to 1:
- * what is beyond counts as the nearer of them, NaN as 0. */
-enum { DN_BAR_LEAST = 5, DN_BAR_MOST = 30 };
-void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3]);
-
 /* 1 where the text ends in `end`. */
 int dn_ends_in(const char *text, const char *end);
-
-/* The columns and rows of the terminal; 80 and 24 where it does not tell. */
-int dn_terminal_columns(int terminal);
-int dn_terminal_rows(int terminal);
-
-/* The characters that a terminal shows of a text in UTF-8, its wide ones counted as one. */
-int dn_text_columns(const char *text);
-
-/* The bytes of the first so many of them, of all where there are fewer. */
-int dn_text_bytes(const char *text, int columns);
 
 /* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
  * spaces or '+', exact. */

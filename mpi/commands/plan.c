@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #include "dn/json.h"
-#include "dn/program.h"
+#include "dn/terminal.h"
 #include "planning/scaling.h"
 
 /* What epochs are made of. */

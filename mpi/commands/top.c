@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "dn/metrics.h"
-#include "dn/program.h"
+#include "dn/terminal.h"
 #include "report/standing.h"
 
 enum {

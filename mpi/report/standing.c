@@ -12,7 +12,7 @@
 #include "dn/claim.h"
 #include "dn/file.h"
 #include "dn/metrics.h"
-#include "dn/program.h"
+#include "dn/terminal.h"
 #include "report/page.h"
 
 static const double quiet_seconds = 60; /* beyond two of the longest intervals */

@@ -5,13 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 const char *dn_version(void)
@@ -41,97 +39,10 @@ dn_status dn_output_flush(void)
 
 /* ---- words ---- */
 
-void dn_duration_text(double seconds, char text[32])
-{
-    const int is_known = seconds >= 0 && seconds <= 1e12;
-    const long long s = is_known ? (long long)(seconds + 0.5) : 0;
-    if (!is_known)
-        snprintf(text, 32, "?");
-    else if (s >= 3600)
-        snprintf(text, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
-}
-
-/* Whether a character begins with this byte. */
-static int begins_character(char byte)
-{
-    return ((unsigned char)byte & 0xc0) != 0x80;
-}
-
 int dn_ends_in(const char *text, const char *end)
 {
     const size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
-int dn_terminal_columns(int terminal)
-{
-    struct winsize size;
-    return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
-int dn_terminal_rows(int terminal)
-{
-    struct winsize size;
-    return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : 24;
-}
-
-int dn_text_columns(const char *text)
-{
-    int columns = 0;
-    for (; *text; text++)
-        columns += begins_character(*text);
-    return columns;
-}
-
-int dn_text_bytes(const char *text, int columns)
-{
-    const char *end = text;
-    while (*end && (!begins_character(*end) || columns-- > 0))
-        end++;
-    return (int)(end - text);
-}
-
-/* The columns of the parts whose bits are set, and of the spaces between. */
-static int parts_columns(const dn_part *parts, int count, uint32_t set)
-{
-    int columns = -1;
-    for (int i = 0; i < count; i++)
-        columns += set >> i & 1 ? dn_text_columns(parts[i].text) + 1 : 0;
-    return columns;
-}
-
-void dn_fit_line(char *line, size_t size, int columns, const dn_part *parts, int count)
-{
-    uint32_t set = 0;
-    for (int i = 0; i < count; i++)
-        set |= (uint32_t)(parts[i].text[0] != '\0') << i;
-    while (columns > 0 && (set & (set - 1)) != 0 && parts_columns(parts, count, set) > columns) {
-        int least = -1;
-        for (int i = 0; i < count; i++)
-            if ((set >> i & 1) && (least < 0 || parts[i].weight < parts[least].weight))
-                least = i;
-        set &= ~((uint32_t)1 << least);
-    }
-    size_t used = 0;
-    line[0] = '\0';
-    for (int i = 0; i < count && used < size; i++)
-        if (set >> i & 1)
-            used += (size_t)snprintf(line + used, size - used, "%s%s", used > 0 ? " " : "",
-                                     parts[i].text);
-    if (columns > 0)
-        line[dn_text_bytes(line, columns)] = '\0';
-}
-
-void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3])
-{
-    const double part = done > 0 ? fmin(done, 1) : 0;
-    const int bar = width < DN_BAR_MOST ? width : DN_BAR_MOST, ended = (int)(bar * part);
-    text[0] = '[';
-    memset(text + 1, '#', (size_t)ended);
-    memset(text + 1 + ended, '.', (size_t)(bar - ended));
-    strcpy(text + 1 + bar, "]");
 }
 
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value)

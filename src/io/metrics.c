@@ -1,12 +1,10 @@
 /*
- * metrics.jsonl (encoded by jansson) and progress on standard output; see include/dn/metrics.h.
+ * What metrics.jsonl and standard output tell of a run; see include/dn/metrics.h.
  *
  * Two tallies run along: one since the last interval object, one since the last epoch object.
  */
 #include "dn/metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -14,13 +12,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "dn/file.h"
 #include "dn/json.h"
-#include "dn/program.h"
-#include "io/events.h"
+#include "dn/terminal.h"
+#include "io/metrics_file.h"
 
 #define HASH "%016" PRIx64
 
@@ -36,11 +31,8 @@ typedef struct tally {
 
 struct dn_metrics {
     dn_metrics_settings settings;
-    char path[PATH_MAX];
-    FILE *file;
-    dn_events *events; /* or NULL */
-    int terminal;      /* that progress ends at, a descriptor; -1: there is none */
-    int has_line;      /* the cursor stands behind a line that will be rewritten */
+    dn_metrics_file file;
+    dn_live progress;
     double start, last_draw, last_step_end;
     int64_t steps; /* of this process */
     int64_t step;  /* of the run: the last one */
@@ -86,25 +78,6 @@ static summary summarize(const dn_metrics *m, const tally *t)
     return (summary){t->loss / scored, 100 * (double)t->correct / (scored * batch), speed, seconds};
 }
 
-/* ---- the file ---- */
-
-static dn_status metrics_failure(const dn_metrics *m)
-{
-    return dn_fail(DN_EIO, "%s: cannot write: %s", m->path, strerror(errno));
-}
-
-/* Whether the line is an object of a step that is done; the configuration is written anew. */
-static int is_done(const dn_metrics *m, const char *line, size_t length)
-{
-    json_t *object = json_loadb(line, length, 0, NULL);
-    const json_t *step = json_object_get(object, "step");
-    const char *const kind = json_string_value(json_object_get(object, "kind"));
-    const int good = json_is_integer(step) && json_integer_value(step) <= m->settings.done &&
-                     !(kind && strcmp(kind, "run") == 0);
-    json_decref(object);
-    return good;
-}
-
 /* The "run" object as a line, NULL where there is no memory; lines "key = value" become members. */
 static char *run_line(const dn_metrics *m)
 {
@@ -134,70 +107,7 @@ static char *run_line(const dn_metrics *m)
     return text;
 }
 
-/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
-static dn_status cut_back(const dn_metrics *m)
-{
-    uint8_t *bytes = NULL;
-    size_t size = 0, kept_size;
-    char *kept = NULL, *const run = m->settings.config ? run_line(m) : NULL;
-    dn_status status = dn_file_load(m->path, &bytes, &size);
-    FILE *const to = open_memstream(&kept, &kept_size);
-    if (status == DN_ENOENT)
-        status = DN_OK;
-    if (!to || (m->settings.config && !run))
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", m->path);
-    if (to && run)
-        fprintf(to, "%s\n", run);
-    const uint8_t *end, *line = bytes;
-    for (; to && line && (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1)
-        if (is_done(m, (const char *)line, (size_t)(end - line)))
-            fwrite(line, 1, (size_t)(end - line) + 1, to);
-    if (to && fclose(to) != 0 && status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", m->path);
-    if (status == DN_OK && (kept_size != size || (size > 0 && memcmp(kept, bytes, size) != 0)))
-        status = dn_file_write(m->path, kept, kept_size);
-    free(kept);
-    free(run);
-    free(bytes);
-    return status;
-}
-
-/* Appends an object, the last step's, as one line, and the numbers of all kinds but the "end" to
- * TensorBoard's file; takes `values`. */
-static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
-{
-    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)last_epoch(m),
-                               "step", (json_int_t)m->step);
-    json_object_update(object, values);
-    const int failed = json_dumpf(object, m->file, JSON_REAL_PRECISION(9)) ||
-                       fputc('\n', m->file) == EOF || fflush(m->file) != 0;
-    dn_status status = failed ? metrics_failure(m) : DN_OK;
-    if (status == DN_OK && m->events && strcmp(kind, "end") != 0)
-        status = dn_events_add(m->events, m->step, kind, values);
-    json_decref(values);
-    json_decref(object);
-    return status;
-}
-
 /* ---- progress ---- */
-
-/* The terminal that `stream` ends at. Open MPI gives each rank a terminal of its own, wherever the
- * output goes in the end: there the launcher's standard output is the one to ask. */
-static int open_terminal(FILE *stream)
-{
-    char path[64];
-    if (!stream || !isatty(fileno(stream)))
-        return -1;
-    if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
-        snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
-    else
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(stream));
-    const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (terminal < 0 || isatty(terminal))
-        return terminal;
-    close(terminal);
-    return -1;
-}
 
 enum { LINE_SIZE = 512 };
 
@@ -235,32 +145,27 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
     dn_fit_line(line, LINE_SIZE, columns, parts, count);
 }
 
-/* Rewrites the terminal's line. */
 static void draw_line(dn_metrics *m)
 {
     char line[LINE_SIZE];
-    const int columns = dn_terminal_columns(m->terminal);
-    progress_line(m, &m->epoch, columns > 1 ? columns - 1 : 1, line);
-    fprintf(m->settings.progress, "\r%s\033[K", line);
-    fflush(m->settings.progress);
-    m->has_line = 1;
+    progress_line(m, &m->epoch, dn_live_columns(&m->progress), line);
+    dn_live_draw(&m->progress, line);
 }
 
-/* A line that stays; on a terminal it takes the place of the rewritten one. */
 __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, const char *format, ...)
 {
-    FILE *to = m->settings.progress;
     char line[LINE_SIZE + PATH_MAX];
-    if (!to)
-        return;
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    dn_one_line(line);
-    fprintf(to, "%s%s\n", m->has_line ? "\r\033[K" : "", line);
-    fflush(to);
-    m->has_line = 0;
+    dn_live_print(&m->progress, line);
+}
+
+/* Of the last step; takes `values`. */
+static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
+{
+    return dn_metrics_file_add(&m->file, kind, last_epoch(m), m->step, values);
 }
 
 /* ---- the three kinds ---- */
@@ -308,13 +213,13 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     m->steps++;
     tally_add(&m->interval, v);
     tally_add(&m->epoch, v);
-    if (m->terminal >= 0 && time - m->last_draw >= redraw_seconds) {
+    if (m->progress.terminal >= 0 && time - m->last_draw >= redraw_seconds) {
         draw_line(m);
         m->last_draw = time;
     }
     if (time - m->interval.start < m->settings.interval)
         return DN_OK;
-    return end_interval(m, m->terminal < 0);
+    return end_interval(m, m->progress.terminal < 0);
 }
 
 dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
@@ -432,56 +337,30 @@ static void resume_epoch(dn_metrics *m)
 dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *settings)
 {
     *metrics = NULL;
-    DN_TRY(dn_make_folders(settings->folder));
     const size_t ranks = (size_t)settings->ranks;
     dn_metrics *const m = *metrics = calloc(1, sizeof *m + 2 * ranks * sizeof m->late[0]);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
-    snprintf(m->path, sizeof m->path, "%s/" DN_METRICS_NAME, settings->folder);
     m->settings = *settings;
     m->rate = (double)NAN;
     m->interval.late = m->late;
     m->epoch.late = m->late + ranks;
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     resume_epoch(m);
-    m->terminal = open_terminal(settings->progress);
-    dn_status status = cut_back(m);
-    if (status == DN_OK && !(m->file = fopen(m->path, "a+e")))
-        status = metrics_failure(m);
-    if (status == DN_OK && settings->tensorboard)
-        status = dn_events_create(&m->events, settings->folder, settings->done);
+    dn_live_open(&m->progress, settings->progress);
+    char *const run = settings->config ? run_line(m) : NULL;
+    const dn_status status = settings->config && !run
+                                 ? dn_fail(DN_ENOMEM, "metrics: out of memory")
+                                 : dn_metrics_file_open(&m->file, settings->folder, settings->done,
+                                                        run, settings->tensorboard);
+    free(run);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;
 }
 
-/* Copies the open file, which the folder may have lost, to its path. */
-static dn_status write_again(const dn_metrics *m, size_t size)
-{
-    char *const bytes = malloc(size + 1);
-    DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", m->path);
-    dn_status status = dn_file_read(fileno(m->file), m->path, bytes, size, 0);
-    if (status == DN_OK)
-        status = dn_file_write(m->path, bytes, size);
-    free(bytes);
-    return status;
-}
-
 dn_status dn_metrics_keep(dn_metrics *m)
 {
-    struct stat own;
-    if (!m || dn_file_is_at(fileno(m->file), m->path))
-        return DN_OK;
-    if (fstat(fileno(m->file), &own) != 0)
-        return metrics_failure(m);
-    DN_TRY(write_again(m, (size_t)own.st_size));
-    FILE *const file = fopen(m->path, "a+e");
-    if (!file)
-        return metrics_failure(m);
-    fclose(m->file);
-    m->file = file;
-    dn_events_destroy(&m->events);
-    return m->settings.tensorboard ? dn_events_create(&m->events, m->settings.folder, m->step)
-                                   : DN_OK;
+    return m ? dn_metrics_file_keep(&m->file) : DN_OK;
 }
 
 void dn_metrics_destroy(dn_metrics **metrics)
@@ -490,12 +369,7 @@ void dn_metrics_destroy(dn_metrics **metrics)
     *metrics = NULL;
     if (!m)
         return;
-    if (m->has_line)
-        fputc('\n', m->settings.progress);
-    if (m->terminal >= 0)
-        close(m->terminal);
-    if (m->file)
-        fclose(m->file);
-    dn_events_destroy(&m->events);
+    dn_live_close(&m->progress);
+    dn_metrics_file_close(&m->file);
     free(m);
 }

@@ -1,0 +1,122 @@
+/* metrics.jsonl, encoded by jansson; see metrics_file.h. */
+#include "io/metrics_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dn/file.h"
+#include "dn/metrics.h"
+
+static dn_status cannot_write(const dn_metrics_file *f)
+{
+    return dn_fail(DN_EIO, "%s: cannot write: %s", f->path, strerror(errno));
+}
+
+/* Whether the line is an object of a step that is done; the configuration is written anew. */
+static int is_done(const char *line, size_t length, int64_t done)
+{
+    json_t *object = json_loadb(line, length, 0, NULL);
+    const json_t *step = json_object_get(object, "step");
+    const char *const kind = json_string_value(json_object_get(object, "kind"));
+    const int good = json_is_integer(step) && json_integer_value(step) <= done &&
+                     !(kind && strcmp(kind, "run") == 0);
+    json_decref(object);
+    return good;
+}
+
+/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
+static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *run)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0, kept_size;
+    char *kept = NULL;
+    dn_status status = dn_file_load(f->path, &bytes, &size);
+    FILE *const to = open_memstream(&kept, &kept_size);
+    if (status == DN_ENOENT)
+        status = DN_OK;
+    if (!to)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
+    if (to && run)
+        fprintf(to, "%s\n", run);
+    const uint8_t *end, *line = bytes;
+    for (; to && line && (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1)
+        if (is_done((const char *)line, (size_t)(end - line), done))
+            fwrite(line, 1, (size_t)(end - line) + 1, to);
+    if (to && fclose(to) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
+    if (status == DN_OK && (kept_size != size || (size > 0 && memcmp(kept, bytes, size) != 0)))
+        status = dn_file_write(f->path, kept, kept_size);
+    free(kept);
+    free(bytes);
+    return status;
+}
+
+dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
+                               const char *run, int has_events)
+{
+    *f = (dn_metrics_file){.has_events = has_events, .step = done};
+    DN_TRY(dn_make_folders(folder));
+    snprintf(f->folder, sizeof f->folder, "%s", folder);
+    DN_TRY(dn_join_path(f->path, folder, DN_METRICS_NAME));
+    DN_TRY(cut_back(f, done, run));
+    f->file = fopen(f->path, "a+e");
+    if (!f->file)
+        return cannot_write(f);
+    return has_events ? dn_events_create(&f->events, folder, done) : DN_OK;
+}
+
+dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
+                              json_t *values)
+{
+    f->step = step;
+    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)epoch, "step",
+                               (json_int_t)step);
+    json_object_update(object, values);
+    const int failed = json_dumpf(object, f->file, JSON_REAL_PRECISION(9)) ||
+                       fputc('\n', f->file) == EOF || fflush(f->file) != 0;
+    dn_status status = failed ? cannot_write(f) : DN_OK;
+    if (status == DN_OK && f->events && strcmp(kind, "end") != 0)
+        status = dn_events_add(f->events, step, kind, values);
+    json_decref(values);
+    json_decref(object);
+    return status;
+}
+
+/* Copies the open file, which the folder may have lost, to its path. */
+static dn_status write_again(const dn_metrics_file *f, size_t size)
+{
+    char *const bytes = malloc(size + 1);
+    DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", f->path);
+    dn_status status = dn_file_read(fileno(f->file), f->path, bytes, size, 0);
+    if (status == DN_OK)
+        status = dn_file_write(f->path, bytes, size);
+    free(bytes);
+    return status;
+}
+
+dn_status dn_metrics_file_keep(dn_metrics_file *f)
+{
+    struct stat own;
+    if (dn_file_is_at(fileno(f->file), f->path))
+        return DN_OK;
+    if (fstat(fileno(f->file), &own) != 0)
+        return cannot_write(f);
+    DN_TRY(write_again(f, (size_t)own.st_size));
+    FILE *const file = fopen(f->path, "a+e");
+    if (!file)
+        return cannot_write(f);
+    fclose(f->file);
+    f->file = file;
+    dn_events_destroy(&f->events);
+    return f->has_events ? dn_events_create(&f->events, f->folder, f->step) : DN_OK;
+}
+
+void dn_metrics_file_close(dn_metrics_file *f)
+{
+    if (f->file)
+        fclose(f->file);
+    dn_events_destroy(&f->events);
+    *f = (dn_metrics_file){0};
+}

@@ -1,0 +1,42 @@
+/*
+ * metrics.jsonl of a run's folder, an object a line, and TensorBoard's file of the same numbers
+ * (io/events.h), where there is to be one. include/dn/metrics.h has what the objects hold. Not
+ * collective. Failures are DN_EIO with the file's name and the system's reason, or DN_ENOMEM.
+ */
+#ifndef DN_IO_METRICS_FILE_H
+#define DN_IO_METRICS_FILE_H
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dn/status.h"
+#include "io/events.h"
+
+typedef struct dn_metrics_file {
+    char folder[PATH_MAX], path[PATH_MAX];
+    FILE *file;
+    int has_events;
+    dn_events *events;
+    int64_t step; /* of the last object */
+} dn_metrics_file;
+
+/* Makes the folder and opens its file behind what is left of it: the line `run` (NULL: none), then
+ * the objects of steps up to `done`. To be closed also after a failure. */
+dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
+                               const char *run, int has_events);
+
+/* Appends an object of that kind, through to the system, and the numbers of all kinds but the "end"
+ * to TensorBoard's file; takes `values`. */
+dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
+                              json_t *values);
+
+/* Where the file is no longer at its path, as the folder was moved or deleted, writes it there
+ * again. */
+dn_status dn_metrics_file_keep(dn_metrics_file *f);
+
+/* Accepts one that is zeroed. */
+void dn_metrics_file_close(dn_metrics_file *f);
+
+#endif

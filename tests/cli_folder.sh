@@ -159,6 +159,15 @@ rm v/splits-val-00000-of-00002.h5
 accepted "val 5 in 1; mean " FOLDER --source splits --out v --exif apply --tfrecords keep
 [[ -e v/splits-val.tfrecord-00000-of-00001 ]] || fail "TFRecords of the val split" out
 limited "$records" verify v >out 2>&1 || fail "verify of three splits' TFRecords" out
+# pictures without labels, and a folder of such, are no split
+for unlabelled in splits/test splits/test/pictures; do
+    rm -r splits/test
+    mkdir -p "$unlabelled"
+    cp splits/val/z/5.jpg "$unlabelled"
+    accepted "test 5 in 1" FOLDER --source splits --out unlabelled
+    grep -q "^warning: splits/test: passed over, as it stands beside train" out || fail "$unlabelled" out
+done
+rm -r unlabelled
 rm -r splits/test splits/val
 mv saved splits/test
 ln -s nowhere splits/train/nothing

@@ -43,8 +43,29 @@ static const char *find_word(const char *const *word, char **names, int count)
     return *word;
 }
 
+/* *shares = 1 where a class folder of `a` has its name in `b`, both folders of the source. */
+static dn_status share_class(const char *source, const char *a, const char *b, int *shares)
+{
+    char **names = NULL, **other = NULL;
+    char path[PATH_MAX];
+    int count = 0, others = 0;
+    *shares = 0;
+    DN_TRY(dn_join_path(path, source, a));
+    dn_status status = dn_folder_names(path, &names, &count, NULL);
+    if (status == DN_OK)
+        status = dn_join_path(path, source, b);
+    if (status == DN_OK)
+        status = dn_folder_names(path, &other, &others, NULL);
+    for (int i = 0; status == DN_OK && i < count && !*shares; i++)
+        *shares = is_among(names[i], other, others);
+    dn_folder_free_names(other, others);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
 /* A folder `train` is a split where one for a test is beside it, or nothing but folders in it.
- * Where there is `test`, that for validation is a split of its own. */
+ * Where there is `test` with classes of its, that for validation is a split of its own: pictures
+ * for a contest's entry have no labels. */
 static dn_status find_roots(const char *source, struct roots *roots)
 {
     static const char *const held_out[] = {"val", "valid", "validation", NULL};
@@ -55,10 +76,13 @@ static dn_status find_roots(const char *source, struct roots *roots)
     *roots = (struct roots){{""}};
     if (status == DN_OK && is_among("train", names, count)) {
         const char *const val = find_word(held_out, names, count);
-        const int has_test = is_among("test", names, count);
+        int has_test = is_among("test", names, count);
+        if (has_test && val)
+            status = share_class(source, "test", "train", &has_test);
         roots->split[DN_TEST] = has_test ? "test" : val;
         roots->split[DN_VAL] = has_test ? val : NULL;
-        if (!roots->split[DN_TEST] && count == 1 && dn_join_path(train, source, "train") == DN_OK)
+        if (status == DN_OK && !roots->split[DN_TEST] && count == 1 &&
+            dn_join_path(train, source, "train") == DN_OK)
             status = dn_folder_names(train, &inner, &classes, NULL);
         if (roots->split[DN_TEST] || classes > 0)
             roots->split[DN_TRAIN] = "train";

@@ -99,7 +99,7 @@ static dn_status check_twice(const dn_record_set *set)
     return status;
 }
 
-/* Validation is the test split where there is any, as of FOLDER; test files then are left out. */
+/* Validation is the test split where there is any; test files then are left out. */
 static dn_status list_files(dn_record_set *set, int files, char **file)
 {
     int count[PARTS] = {0};

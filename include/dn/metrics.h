@@ -8,15 +8,14 @@
  *      "data_wait", "sum_wait", "late_rank", "late_wait"}
  *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
  *      "test_top5", "test_balanced", "images_per_s", "lr", "seconds", "data_wait", "sum_wait",
- * "late_rank", "late_wait", "weights_hash"}
+ *      "late_rank", "late_wait", "weights_hash"}
  *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint", "reason"}
  *
  * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
  * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
- * steps from 1 over the whole run; top1, top5 and balanced (the
- * mean of the classes' accuracies) are percent; losses are means over images; an
- * interval's values are of its own images, an epoch's of all of its images, but where
- * dn_metrics_settings.scores lack, of those seen in this process. `seconds` is the time of the
+ * steps from 1 over the whole run; top1, top5 and balanced (the mean of the classes' accuracies) are
+ * percent; losses are means over images; an interval's values are of its own images, an epoch's of
+ * all of its images, but where dn_metrics_settings.scores lack, of those seen in this process. `seconds` is the time of the
  * interval, of the epoch's training in this process without evaluation, and of this process;
  * `data_wait` is the part of it in which the steps waited for images, `sum_wait` for the sum over
  * ranks, in each the rank that waited longest; `late_rank` is the rank that the others waited for
@@ -49,7 +48,7 @@ typedef struct dn_metrics dn_metrics;
 typedef struct dn_metrics_data {
     const char *name, *path;
     int classes;
-    int64_t train, validation, test; /* images; validation: those held out of the train split */
+    int64_t train, validation, test; /* images; validation: those that judge the run, 0: the test images */
 } dn_metrics_data;
 
 /* Of the steps that an epoch has had so far: a state that goes with the run's checkpoints. Doubles

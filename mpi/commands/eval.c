@@ -23,6 +23,7 @@ enum { TEN_CROPS = 10, BINS = 15, SHOWN_MATRIX = 20 /* the most classes that a t
 
 typedef struct results {
     const dn_source *images;
+    dn_split_id split;        /* that the images are of, as --split says */
     const char *folder;       /* of the run, on its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
@@ -112,12 +113,13 @@ static json_t *to_json(const results *r, int crops)
             json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
         json_array_append_new(confusion, row);
     }
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "top1",
-                     dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5),
-                     "balanced", dn_json_number(r->scores.balanced), "macro_f1",
-                     dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
-                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
-                     dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
+                     dn_split_name(r->split), "top1", dn_json_number(r->scores.top1), "top5",
+                     dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced),
+                     "macro_f1", dn_json_number(macro_f1(r)), "loss",
+                     dn_json_number(r->scores.loss), "images", (json_int_t)r->images->count,
+                     "crops", crops, "calibration_error", dn_json_number(r->calibration), "classes",
+                     classes, "confusion", confusion);
 }
 
 /* For reports of the run. */
@@ -329,7 +331,12 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
     if (manifest->split[DN_VAL].shards == 0)
         *id = DN_TRAIN;
     free(manifest);
-    DN_CHECK(*id == DN_VAL || (trained->file && o->run.val_fraction > 0), DN_EINVAL,
+    DN_CHECK(
+        *id == DN_VAL || (trained->file && trained->state.data[0]), DN_EINVAL,
+        "--split val: found none in %s, and %s does not tell what its run held out, expected a "
+        "val split or a checkpoint",
+        o->data, o->checkpoint);
+    DN_CHECK(*id == DN_VAL || o->run.val_fraction > 0, DN_EINVAL,
              "--split val: found none in %s, and %s learnt without --val-fraction, expected one",
              o->data, o->checkpoint);
     return DN_OK;
@@ -371,6 +378,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const chosen *c,
     const dn_source *const images = c->images;
     const int crops = o->crops ? TEN_CROPS : 1;
     results r = {.images = images,
+                 .split = (dn_split_id)o->split,
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
@@ -385,6 +393,14 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const chosen *c,
 done:
     free(r.samples);
     return status;
+}
+
+/* What a rank keeps of all images: its own logits, and each one's result. */
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const chosen *c)
+{
+    const double images = (double)c->images->count;
+    const double logits = images / comm->size * dn_net_view(net).spec->classes;
+    return logits * sizeof(float) + images * sizeof(dn_sample);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
@@ -412,7 +428,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
                   : DN_OK));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)}));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);

@@ -120,9 +120,11 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     r->validation = has_val(r) ? &r->val.images : &r->test.images;
     if (o->run.val_fraction == 0)
         return DN_OK;
-    DN_CHECK(!has_val(r), DN_EINVAL,
-             "--val-fraction %g: found a val split in %s, which judges the run, expected 0",
-             o->run.val_fraction, o->data);
+    DN_CHECK(
+        !has_val(r), DN_EINVAL,
+        "--val-fraction %g: found a val split in %s, which judges the run, expected 0 (a run that "
+        "held images out: another --out, or --resume none)",
+        o->run.val_fraction, o->data);
     DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction,
                            o->step.seed));
     r->training = &r->kept.images;
@@ -373,15 +375,18 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
-/* Nothing is left to train: what was asked for is there, or, with other options, is not and never
- * will be. */
+/* Nothing is left to train: what was asked for is there, or, with other options, is not. An
+ * --early-stop by which the run is over is what it asked for. */
 static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
 {
-    const char *const other = dn_options_other(o, before);
     const int is_last = r->done == r->last;
+    dn_options then = *before;
+    if (!is_last)
+        then.run.early_stop = o->run.early_stop;
+    const char *const other = dn_options_other(o, &then);
     DN_CHECK(other == NULL, DN_EINVAL,
-             "--%s: found another value than %s was trained with, and nothing was trained, as that "
-             "run is complete (another --out, or --resume none, starts anew; %s make%s it longer)",
+             "--%s: found another value than %s was trained with, and nothing was trained, as it "
+             "has no step left (another --out, or --resume none, starts anew; %s make%s it longer)",
              other, r->state.path, is_last ? "--epochs or --max-steps" : "another --early-stop",
              is_last ? "" : "s");
     dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64

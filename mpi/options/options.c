@@ -174,7 +174,7 @@ const char *dn_options_other(const dn_options *options, const dn_options *before
 {
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (o->tag == DN_FREE || !(options->given & given_bit(o)))
+        if (!is_recorded(o) || !(options->given & given_bit(o)))
             continue;
         dn_option_text(o, options, ours, sizeof ours);
         dn_option_text(o, before, theirs, sizeof theirs);

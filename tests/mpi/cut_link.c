@@ -45,7 +45,7 @@ int MPI_Isend(const void *buffer, int count, MPI_Datatype type, int to, int tag,
 
 int MPI_Send(const void *buffer, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm)
 {
-    if (loses("trace") && own_rank() == OTHER_END)
+    if (loses("trace") && comm == MPI_COMM_WORLD && own_rank() == OTHER_END)
         wait_for_ever();
     return PMPI_Send(buffer, count, type, to, tag, comm);
 }

@@ -186,7 +186,7 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
     DN_TRY(dn_file_write(path, bytes, size));
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
-    if (m->progress.live.terminal < 0)
+    if (!dn_live_is_terminal(&m->progress.live))
         dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
     return DN_OK;
 }

@@ -43,7 +43,7 @@ void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64
     const double now = omp_get_wtime();
     *p = (dn_progress){.what = what, .unit = unit, .total = total, .start = now};
     dn_live_open(&p->live, stdout);
-    p->next = now + (p->live.terminal >= 0 ? redraw_seconds : line_seconds);
+    p->next = now + (dn_live_is_terminal(&p->live) ? redraw_seconds : line_seconds);
 }
 
 void dn_progress_add(dn_progress *p, int64_t more)
@@ -52,7 +52,7 @@ void dn_progress_add(dn_progress *p, int64_t more)
 #pragma omp critical(dn_progress)
     {
         p->done += more;
-        if (now >= p->next && p->live.terminal >= 0) {
+        if (now >= p->next && dn_live_is_terminal(&p->live)) {
             draw_line(p, now);
             p->next = now + redraw_seconds;
         } else if (now >= p->next) {

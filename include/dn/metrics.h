@@ -13,20 +13,20 @@
  *
  * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
  * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
- * steps from 1 over the whole run; top1, top5 and balanced (the mean of the classes' accuracies) are
- * percent; losses are means over images; an interval's values are of its own images, an epoch's of
- * all of its images, but where dn_metrics_settings.scores lack, of those seen in this process. `seconds` is the time of the
- * interval, of the epoch's training in this process without evaluation, and of this process;
- * `data_wait` is the part of it in which the steps waited for images, `sum_wait` for the sum over
- * ranks, in each the rank that waited longest; `late_rank` is the rank that the others waited for
- * longest, `late_wait` how long, both null where there is one rank, or no step. `reason` is "the
- * last step", "early stop", or what the run stopped on. Besides test_* there are val_* of a
- * validation split, and ema_val_*, ema_test_* of averaged weights, where such were evaluated.
- * test_* are null where they were not, and so is a non-finite number. An evaluation that a stopped
- * run left out and the next start made up for is a second "epoch" of that step, without steps of
- * its own: train_* and images_per_s are null. A text is a path as it is, or where that is no UTF-8
- * with \xHH for each byte above 0x7f. A run that goes on cuts back what it will do again, so the
- * file always reads as one run.
+ * steps from 1 over the whole run; top1, top5 and balanced (the mean of the classes' accuracies)
+ * are percent; losses are means over images; an interval's values are of its own images, an epoch's
+ * of all of its images, but where dn_metrics_settings.scores lack, of those seen in this process.
+ * `seconds` is the time of the interval, of the epoch's training in this process without
+ * evaluation, and of this process; `data_wait` is the part of it in which the steps waited for
+ * images, `sum_wait` for the sum over ranks, in each the rank that waited longest; `late_rank` is
+ * the rank that the others waited for longest, `late_wait` how long, both null where there is one
+ * rank, or no step. `reason` is "the last step", "early stop", or what the run stopped on. Besides
+ * test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged weights,
+ * where such were evaluated. test_* are null where they were not, and so is a non-finite number. An
+ * evaluation that a stopped run left out and the next start made up for is a second "epoch" of that
+ * step, without steps of its own: train_* and images_per_s are null. A text is a path as it is, or
+ * where that is no UTF-8 with \xHH for each byte above 0x7f. A run that goes on cuts back what it
+ * will do again, so the file always reads as one run.
  *
  * With `tensorboard` there is an event file beside it for each start of the run: docs/report.md.
  *
@@ -48,7 +48,8 @@ typedef struct dn_metrics dn_metrics;
 typedef struct dn_metrics_data {
     const char *name, *path;
     int classes;
-    int64_t train, validation, test; /* images; validation: those that judge the run, 0: the test images */
+    int64_t train, validation,
+        test; /* images; validation: those that judge the run, 0: the test images */
 } dn_metrics_data;
 
 /* Of the steps that an epoch has had so far: a state that goes with the run's checkpoints. Doubles

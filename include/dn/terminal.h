@@ -45,6 +45,9 @@ typedef struct dn_live {
 /* `to` or NULL stays the caller's. */
 void dn_live_open(dn_live *live, FILE *to);
 
+/* 1 where a line may be rewritten. Accepts a zeroed one. */
+int dn_live_is_terminal(const dn_live *live);
+
 /* Of the terminal, less the one that the cursor takes. */
 int dn_live_columns(const dn_live *live);
 

@@ -152,8 +152,8 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
  * fit. On failure the options are as they were. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
-/* The name of the first option that was given, is recorded in checkpoints, and has another value than in
- * `before`; or NULL. */
+/* The name of the first option that was given, is recorded in checkpoints, and has another value
+ * than in `before`; or NULL. */
 const char *dn_options_other(const dn_options *options, const dn_options *before);
 
 /* ---- the table ---- */

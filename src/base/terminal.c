@@ -125,6 +125,11 @@ void dn_live_open(dn_live *live, FILE *to)
     *live = (dn_live){.to = to, .terminal = open_terminal(to)};
 }
 
+int dn_live_is_terminal(const dn_live *live)
+{
+    return live->to && live->terminal >= 0;
+}
+
 int dn_live_columns(const dn_live *live)
 {
     const int columns = dn_terminal_columns(live->terminal);
@@ -161,7 +166,7 @@ void dn_live_close(dn_live *live)
 {
     if (live->has_line)
         fputc('\n', live->to);
-    if (live->to && live->terminal >= 0)
+    if (dn_live_is_terminal(live))
         close(live->terminal);
     *live = (dn_live){.terminal = -1};
 }

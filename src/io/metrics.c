@@ -213,13 +213,13 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     m->steps++;
     tally_add(&m->interval, v);
     tally_add(&m->epoch, v);
-    if (m->progress.terminal >= 0 && time - m->last_draw >= redraw_seconds) {
+    if (dn_live_is_terminal(&m->progress) && time - m->last_draw >= redraw_seconds) {
         draw_line(m);
         m->last_draw = time;
     }
     if (time - m->interval.start < m->settings.interval)
         return DN_OK;
-    return end_interval(m, m->progress.terminal < 0);
+    return end_interval(m, !dn_live_is_terminal(&m->progress));
 }
 
 dn_epoch_scores dn_metrics_scores(const dn_metrics *m)

@@ -21,8 +21,8 @@ enum { START_DEADLINES = 5 }; /* that the start of all ranks may take */
 
 static const dn_command commands[] = {
     {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train, NULL},
-    {"eval", "accuracy, loss and calibration of a checkpoint on a test set", DN_COMMAND_EVAL,
-     dn_eval, "[RUN]"},
+    {"eval", "accuracy, loss and calibration of a checkpoint on images with labels",
+     DN_COMMAND_EVAL, dn_eval, "[RUN]"},
     {"predict", "the likeliest classes of images", DN_COMMAND_PREDICT, dn_predict,
      "[RUN] IMAGE|FOLDER..."},
     {"export", "a checkpoint's weights for other programs", DN_COMMAND_EXPORT, dn_export,

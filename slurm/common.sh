@@ -26,12 +26,12 @@ options+=("${further[@]}")
 
 # value_of OPTION: what it is set to; the last counts.
 value_of() {
-    local i value=
+    local i name value=
     for ((i = 0; i < ${#options[@]}; i++)); do
-        case ${options[i]} in
-        "--$1") value=${options[i + 1]:-} ;;
-        "--$1="*) value=${options[i]#*=} ;;
-        esac
+        name=${options[i]%%=*}
+        [[ ${name//_/-} == "--$1" ]] || continue
+        value=${options[i + 1]:-}
+        [[ ${options[i]} != *=* ]] || value=${options[i]#*=}
     done
     echo "$value"
 }
@@ -55,7 +55,8 @@ program=$(command -v dn_dist) || {
     exit 1
 }
 supervise=$home/scripts/supervise.sh
-installed=$(dirname "$(readlink -f "$program")")/../share/dn_dist/scripts/supervise.sh
+share=$(dirname "$(readlink -f "$program")")/../share/dn_dist
+installed=$share/scripts/supervise.sh
 [[ -r $supervise ]] || supervise=$installed
 [[ -r $supervise ]] || {
     echo "supervise.sh: expected in $home/scripts or at $installed, found in neither;" \
@@ -76,11 +77,17 @@ if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
     export SLURM_NTASKS_PER_NODE
 fi
 ranks=${SLURM_NTASKS:-$((nodes * SLURM_NTASKS_PER_NODE))}
-# A run has a fixed number of virtual ranks and at most as many ranks: its first start's, else asked for.
+# A run has a fixed number of virtual ranks and at most as many ranks: its first start's, else what
+# was asked for, by options or a file of them.
 most=
 ! compgen -G "$out/checkpoint-*.h5" >/dev/null ||
     most=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
 most=${most:-$(value_of virtual-ranks)}
+recipe=$(value_of recipe)
+for file in "$(value_of config)" "$recipe" "$home/recipes/$recipe.ini" "$share/recipes/$recipe.ini"; do
+    [[ -z $most && -f $file ]] || continue
+    most=$(sed -n 's/^ *virtual[-_]ranks *= *\([0-9]*\).*/\1/p' "$file" | tail -n 1)
+done
 if [[ $most =~ ^[1-9][0-9]{0,8}$ ]] && ((ranks > most)); then
     echo "$label: $ranks ranks are more than its $most virtual ranks, it gets $most"
     ranks=$most

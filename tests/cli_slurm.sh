@@ -247,6 +247,12 @@ submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" || fail "more nodes than 
 called "more nodes than virtual ranks" '[--nodelist=n1][--nodes=1][--ntasks=1]'
 submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS='--virtual-ranks 3' || fail "3 virtual ranks" "$tmp/out"
 called "3 virtual ranks" '[--nodes=2][--ntasks=3]'
+printf '[train]\nlr = 0.1\nvirtual-ranks = 1 ; as one device\n' >"$tmp/small.ini"
+submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS="--recipe $tmp/small.ini" || fail "a recipe of one" "$tmp/out"
+called "a recipe of one virtual rank" '[--nodelist=n1][--nodes=1][--ntasks=1]'
+submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS="--virtual_ranks 3 --recipe $tmp/small.ini" ||
+    fail "3 for a recipe of one" "$tmp/out"
+called "an option before the recipe's" '[--nodes=2][--ntasks=3]'
 
 # supervised OPTION...: with mpirun, 1 rank on host a and 2 on b, which dies; then 1.
 supervised() {

@@ -334,7 +334,7 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
     DN_CHECK(
         *id == DN_VAL || (trained->file && trained->state.data[0]), DN_EINVAL,
         "--split val: found none in %s, and %s does not tell what its run held out, expected a "
-        "val split or a checkpoint",
+        "val split or a checkpoint that tells its data",
         o->data, o->checkpoint);
     DN_CHECK(*id == DN_VAL || o->run.val_fraction > 0, DN_EINVAL,
              "--split val: found none in %s, and %s learnt without --val-fraction, expected one",

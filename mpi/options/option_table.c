@@ -95,7 +95,7 @@ const dn_option dn_option_table[] = {
      "of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
      "random-resized-crop and hflip where sizes differ"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
-     "of the test images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
+     "of all but the training images; auto: none, or resize by 8/7 and center-crop where sizes differ"},
     {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
      "images'"},
@@ -134,7 +134,7 @@ const dn_option dn_option_table[] = {
     {"power", "Optimisation", TRAIN | INFO, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
      "of polynomial"},
     {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(falls.metric, "loss", "accuracy"), "loss",
-     DN_DECIDES, "of plateau: what has to get better on the test set"},
+     DN_DECIDES, "of plateau: what has to get better on the images that judge the run"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(falls.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "of plateau: epochs without that before a fall"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(falls.threshold, 0, 0.5, "X"), "0.0001",

@@ -109,10 +109,9 @@ static int open_terminal(FILE *stream)
     char path[64];
     if (!stream || !isatty(fileno(stream)))
         return -1;
-    if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
-        snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
-    else
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(stream));
+    if (getenv("OMPI_COMM_WORLD_SIZE") == NULL)
+        return fcntl(fileno(stream), F_DUPFD_CLOEXEC, 0);
+    snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
     const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (terminal < 0 || isatty(terminal))
         return terminal;

@@ -16,6 +16,7 @@
 #include "job/preempt.h"
 #include "job/start_watch.h"
 #include "job/timeline.h"
+#include "job/transports.h"
 
 enum { START_DEADLINES = 5 }; /* that the start of all ranks may take */
 
@@ -145,24 +146,11 @@ static void end_mpi(dn_comm *comm, dn_status status)
     dn_comm_finalize(comm);
 }
 
-/* This process's number where a launcher started it, else "0". */
-static const char *launched_rank(void)
-{
-    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
-                                        "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *const rank = getenv(names[i]);
-        if (rank)
-            return rank;
-    }
-    return "0";
-}
-
 /* Help, version and some commands need no MPI, so they work where it does not start. `status`: of
  * the command line. */
 static int run_alone(const dn_command *command, dn_options *options, dn_status status)
 {
-    if (strcmp(launched_rank(), "0") != 0)
+    if (strcmp(dn_launched_rank(), "0") != 0)
         return DN_EXIT_DONE;
     if (status == DN_OK)
         status = options->version ? show_version()
@@ -196,7 +184,7 @@ int main(int argc, char **argv)
     dn_place_restart(argv, options.threads);
     if (options.command == DN_COMMAND_TRAIN) /* a request may come while MPI starts */
         dn_preempt_catch();
-    dn_start_watch_begin(&watch, launched_rank(), START_DEADLINES * options.deadline);
+    dn_start_watch_begin(&watch, dn_launched_rank(), START_DEADLINES * options.deadline);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
         dn_log_set_level(DN_QUIET);

@@ -153,6 +153,14 @@ ends() {
     wait $job || status=$?
     [[ $status == "$1" ]] || fail "$2: expected status $1, found $status" "$out.log"
 }
+# kept_all WHAT LINE: the folder has all of the job's metrics, and its log says so once.
+kept_all() {
+    local begun
+    begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
+    [[ $begun == 1 && $(tail -n 1 "$out/metrics.jsonl") == *'"end"'* ]] ||
+        fail "$1: expected all of its metrics" "$out/metrics.jsonl" "$out.log"
+    [[ $(grep -c "$2" "$out.log") == 1 ]] || fail "$1: expected a line that says so" "$out.log"
+}
 ln -s "$tmp/deleted" "$tmp/link/deleted"
 begin deleted
 mv "$out" "$out-away" && rm -r "$out-away"
@@ -161,11 +169,7 @@ refused "a second run into a folder made anew" "at work in it" 2 "$tmp/link/dele
 read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
-begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
-[[ $begun == 1 && $(tail -n 1 "$out/metrics.jsonl") == *'"end"'* ]] ||
-    fail "a run whose folder was deleted: expected all of its metrics" "$out/metrics.jsonl" "$out.log"
-[[ $(grep -c "deleted or moved away; it is made anew" "$out.log") == 1 ]] ||
-    fail "a run whose folder was deleted: expected a line that says so" "$out.log"
+kept_all "a run whose folder was deleted" "deleted or moved away; it is made anew"
 train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "going on in a folder made anew" "$out.log"
 
 begin copied
@@ -176,11 +180,7 @@ kill -CONT "$process"
 until (($(last_step "$out") > $(last_step "$out-away"))) || ! kill -0 $job; do sleep 0.02; done
 kill -USR1 "$process"
 ends 75 "a run whose folder is a copy"
-begun=$(grep -c '"kind": "run"' "$out/metrics.jsonl") || begun=0
-[[ $begun == 1 && $(tail -n 1 "$out/metrics.jsonl") == *'"end"'* ]] ||
-    fail "a run whose folder is a copy: expected all of its metrics" "$out/metrics.jsonl" "$out.log"
-[[ $(grep -c "copied: found a copy of it in its place" "$out.log") == 1 ]] ||
-    fail "a run whose folder is a copy: expected a line that says so" "$out.log"
+kept_all "a run whose folder is a copy" "copied: found a copy of it in its place"
 
 begin moved
 read -r _ process _ <"$out/lock"

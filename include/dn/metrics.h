@@ -48,8 +48,9 @@ typedef struct dn_metrics dn_metrics;
 typedef struct dn_metrics_data {
     const char *name, *path;
     int classes;
-    int64_t train, validation,
-        test; /* images; validation: those that judge the run, 0: the test images */
+    int64_t train;      /* images */
+    int64_t validation; /* that judge the run; 0: the test images do */
+    int64_t test;
 } dn_metrics_data;
 
 /* Of the steps that an epoch has had so far: a state that goes with the run's checkpoints. Doubles

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "commands/alike.h"
+#include "commands/chosen.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/json.h"
-#include "dn/subset.h"
 #include "report/page.h"
 #include "report/worst.h"
 #include "training/evaluate.h"
@@ -313,66 +313,7 @@ static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_train
     return DN_OK;
 }
 
-/* What --split names. */
-typedef struct chosen {
-    dn_split split;           /* that the images are in */
-    dn_subset kept, held_out; /* of the train split, by --val-fraction */
-    const dn_source *images;
-} chosen;
-
-/* The val split, or where there is none, the part of the train split that the run held out. */
-static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn_split_id *id)
-{
-    dn_manifest *manifest;
-    *id = (dn_split_id)o->split;
-    if (*id != DN_VAL)
-        return DN_OK;
-    DN_TRY(dn_manifest_load(&manifest, o->data));
-    if (manifest->split[DN_VAL].shards == 0)
-        *id = DN_TRAIN;
-    free(manifest);
-    DN_CHECK(
-        *id == DN_VAL || (trained->file && trained->state.data[0]), DN_EINVAL,
-        "--split val: found none in %s, and %s does not tell what its run held out, expected a "
-        "val split or a checkpoint that tells its data",
-        o->data, o->checkpoint);
-    DN_CHECK(*id == DN_VAL || o->run.val_fraction > 0, DN_EINVAL,
-             "--split val: found none in %s, and %s learnt without --val-fraction, expected one",
-             o->data, o->checkpoint);
-    return DN_OK;
-}
-
-static dn_status hold_out(chosen *c, const dn_trained *trained, const dn_options *o)
-{
-    char data[sizeof trained->state.data];
-    dn_source_describe(&c->split.images, data, sizeof data);
-    DN_CHECK(strcmp(trained->state.data, data) == 0, DN_EINVAL,
-             "--split val: found %s in %s, expected %s, of which the run held images out", data,
-             o->data, trained->state.data);
-    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction,
-                           o->step.seed));
-    c->images = &c->held_out.images;
-    return DN_OK;
-}
-
-static dn_status open_images(chosen *c, const dn_comm *comm, const dn_trained *trained,
-                             const dn_options *o)
-{
-    dn_split_id id;
-    DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
-    DN_TRY(dn_split_open(&c->split, comm, o->data, id, &o->reading));
-    c->images = &c->split.images;
-    return dn_comm_agree(comm, (int)id == o->split ? DN_OK : hold_out(c, trained, o));
-}
-
-static void close_images(chosen *c)
-{
-    dn_subset_destroy(&c->kept);
-    dn_subset_destroy(&c->held_out);
-    dn_split_close(&c->split);
-}
-
-static dn_status evaluate(const dn_comm *comm, dn_net *net, const chosen *c,
+static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
                           const dn_transform *transforms, const dn_options *o, const char *folder)
 {
     const dn_source *const images = c->images;
@@ -396,7 +337,7 @@ done:
 }
 
 /* What a rank keeps of all images: its own logits, and each one's result. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const chosen *c)
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
 {
     const double images = (double)c->images->count;
     const double logits = images / comm->size * dn_net_view(net).spec->classes;
@@ -406,7 +347,7 @@ static double kept_bytes(const dn_comm *comm, const dn_net *net, const chosen *c
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
 {
     dn_net *net = NULL;
-    chosen images = {0};
+    dn_chosen images = {0};
     dn_trained trained = {0};
     dn_transform transforms[TEN_CROPS];
     char run[DN_PATH_SIZE] = "";
@@ -421,7 +362,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
                   : DN_OK));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
-    DN_TRY_OR_DONE(open_images(&images, comm, &trained, o));
+    DN_TRY_OR_DONE(dn_chosen_open(&images, comm, &trained, o));
     DN_TRY_OR_DONE(dn_comm_agree(
         comm, comm->rank == 0
                   ? check_data(&trained, o, dn_shards_manifest(images.split.shards), run)
@@ -432,7 +373,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);
-    close_images(&images);
+    dn_chosen_close(&images);
     dn_trained_close(&trained);
     return status;
 }

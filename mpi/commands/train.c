@@ -380,19 +380,19 @@ static dn_status check_time(const dn_run *r, const char *limit)
 static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
 {
     const int is_last = r->done == r->last;
+    const char *const longer =
+        is_last ? "--epochs or --max-steps make" : "another --early-stop makes";
     dn_options then = *before;
     if (!is_last)
         then.run.early_stop = o->run.early_stop;
     const char *const other = dn_options_other(o, &then);
     DN_CHECK(other == NULL, DN_EINVAL,
              "--%s: found another value than %s was trained with, and nothing was trained, as it "
-             "has no step left (another --out, or --resume none, starts anew; %s make%s it longer)",
-             other, r->state.path, is_last ? "--epochs or --max-steps" : "another --early-stop",
-             is_last ? "" : "s");
+             "has no step left (another --out, or --resume none, starts anew; %s it longer)",
+             other, r->state.path, longer);
     dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
-            " (%s make%s it longer)",
-            r->state.path, r->done, is_last ? "--epochs or --max-steps" : "another --early-stop",
-            is_last ? "" : "s");
+            " (%s it longer)",
+            r->state.path, r->done, longer);
     return DN_OK;
 }
 

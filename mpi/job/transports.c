@@ -20,6 +20,17 @@ static int is_launched(void)
     return 0;
 }
 
+/* Slurm sets its own also where it launched nothing, in a job's script: then it is "0". */
+const char *dn_launched_rank(void)
+{
+    const char *rank = NULL;
+    for (int i = 0; i < RANK_NAMES && rank == NULL; i++)
+        rank = getenv(rank_names[i]);
+    if (rank == NULL)
+        rank = getenv("SLURM_PROCID");
+    return rank != NULL ? rank : "0";
+}
+
 static int is_rank_variable(const char *entry)
 {
     for (int i = 0; i < RANK_NAMES; i++) {

@@ -35,6 +35,12 @@ static dn_status open_loader(dn_run *r)
                                                   .threads = r->train.io_threads});
 }
 
+/* As dn_monitored; a run that is judged by none is never over early. */
+static const char *const judged_by[] = {[DN_BEST_ACCURACY] = "accuracy",
+                                        [DN_BEST_LOSS] = "loss",
+                                        [DN_BEST_NONE] = "none",
+                                        [DN_BEST_BALANCED] = "balanced accuracy"};
+
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_run *r = user;
@@ -217,11 +223,11 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
     dn_rate_observe(&r->rate, epoch, scores->loss, scores->top1);
     const int average = r->step.optimizer.average != NULL ? e->count / 2 : 0;
     const dn_scores *const judged = &e->scores[average].scores;
-    const int metric = r->monitor.metric;
-    const double value = metric == DN_BEST_LOSS       ? judged->loss
-                         : metric == DN_BEST_BALANCED ? judged->balanced
-                                                      : judged->top1;
-    if (is_due && dn_monitor_observe(&r->monitor, epoch, value))
+    const double value[] = {[DN_BEST_ACCURACY] = judged->top1,
+                            [DN_BEST_LOSS] = judged->loss,
+                            [DN_BEST_NONE] = 0,
+                            [DN_BEST_BALANCED] = judged->balanced};
+    if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric]))
         r->state.is_best = 1;
     tell_rescue(r);
 }
@@ -321,10 +327,7 @@ static dn_status run_steps(dn_run *r)
     DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
-                r->monitor.metric == DN_BEST_LOSS       ? "loss"
-                : r->monitor.metric == DN_BEST_BALANCED ? "balanced accuracy"
-                                                        : "accuracy",
-                r->monitor.state.best_epoch);
+                judged_by[r->monitor.metric], r->monitor.state.best_epoch);
     return DN_OK;
 }
 

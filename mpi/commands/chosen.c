@@ -1,0 +1,57 @@
+/* A split, or a part of one; see chosen.h. */
+#include "commands/chosen.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The val split, or where there is none, the part of the train split that the run held out. */
+static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn_split_id *id)
+{
+    dn_manifest *manifest;
+    *id = (dn_split_id)o->split;
+    if (*id != DN_VAL)
+        return DN_OK;
+    DN_TRY(dn_manifest_load(&manifest, o->data));
+    if (manifest->split[DN_VAL].shards == 0)
+        *id = DN_TRAIN;
+    free(manifest);
+    DN_CHECK(
+        *id == DN_VAL || (trained->file && trained->state.data[0]), DN_EINVAL,
+        "--split val: found none in %s, and %s does not tell what its run held out, expected a "
+        "val split or a checkpoint that tells its data",
+        o->data, o->checkpoint);
+    DN_CHECK(*id == DN_VAL || o->run.val_fraction > 0, DN_EINVAL,
+             "--split val: found none in %s, and %s learnt without --val-fraction, expected one",
+             o->data, o->checkpoint);
+    return DN_OK;
+}
+
+static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_options *o)
+{
+    char data[sizeof trained->state.data];
+    dn_source_describe(&c->split.images, data, sizeof data);
+    DN_CHECK(strcmp(trained->state.data, data) == 0, DN_EINVAL,
+             "--split val: found %s in %s, expected %s, of which the run held images out", data,
+             o->data, trained->state.data);
+    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction,
+                           o->step.seed));
+    c->images = &c->held_out.images;
+    return DN_OK;
+}
+
+dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
+                         const dn_options *o)
+{
+    dn_split_id id;
+    DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
+    DN_TRY(dn_split_open(&c->split, comm, o->data, id, &o->reading));
+    c->images = &c->split.images;
+    return dn_comm_agree(comm, (int)id == o->split ? DN_OK : hold_out(c, trained, o));
+}
+
+void dn_chosen_close(dn_chosen *c)
+{
+    dn_subset_destroy(&c->kept);
+    dn_subset_destroy(&c->held_out);
+    dn_split_close(&c->split);
+}

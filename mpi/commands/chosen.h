@@ -1,0 +1,24 @@
+/* The images that eval --split names. */
+#ifndef DN_COMMANDS_CHOSEN_H
+#define DN_COMMANDS_CHOSEN_H
+
+#include "commands/trained.h"
+#include "dn/subset.h"
+#include "training/split.h"
+
+typedef struct dn_chosen {
+    dn_split split;           /* that the images are in */
+    dn_subset kept, held_out; /* of the train split, by --val-fraction */
+    const dn_source *images;
+} dn_chosen;
+
+/* Opens the split, for "val" the part of the train split that the run held out where the records
+ * have no such split. DN_EINVAL: there is neither. To be closed also after a failure. Collective.
+ */
+dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
+                         const dn_options *o);
+
+/* Accepts a zeroed one. */
+void dn_chosen_close(dn_chosen *c);
+
+#endif

@@ -27,7 +27,7 @@ static dn_status print_summary(const char *folder, const char *what)
 {
     dn_manifest *m;
     DN_TRY(dn_manifest_load(&m, folder));
-    const dn_shard_info *const info = &m->info;
+    const dn_data_info *const info = &m->info;
     const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST],
                                    *const val = &m->split[DN_VAL];
     char size[48] = "encoded images", shown[PATH_MAX];

@@ -15,7 +15,6 @@
     check_weights.py frozen FILE OTHER PREFIX... all parameters differ but those
     check_weights.py onnx FILE LOGITS            onnxruntime comes to the same logits
     check_weights.py turned FILE SCRIPT          SCRIPT makes FILE's tensors of .pth files of them
-    check_weights.py older FILE OUT              a checkpoint without the data set's description
     check_weights.py spoilt FILE OUT             one with an infinite momentum
     check_weights.py loads FILE                  the safetensors package reads it
 """
@@ -334,26 +333,14 @@ def onnx(path, kept):
           f"logits differ by at most {error:.1e}")
 
 
-def forged(path, out, forge):
+def spoilt(path, out):
     import h5py
     import xxhash
     pathlib.Path(out).write_bytes(pathlib.Path(path).read_bytes()[:-32])
     with h5py.File(out, "r+") as file:
-        forge(file)
+        file["optimizer/momentum/classifier.bias"][0] = np.inf
     data = pathlib.Path(out).read_bytes()
     pathlib.Path(out).write_bytes(data + b"dn_dist XXH3-64 " + xxhash.xxh3_64_hexdigest(data).encode())
-
-
-def older(path, out):
-    def forge(file):
-        del file["data_set"], file.attrs["data_folder"], file.attrs["kernels"]
-    forged(path, out, forge)
-
-
-def spoilt(path, out):
-    def forge(file):
-        file["optimizer/momentum/classifier.bias"][0] = np.inf
-    forged(path, out, forge)
 
 
 def loads(path):

@@ -128,12 +128,6 @@ said "cow, brown +4 images: recall"
 refused "found --eval-transform random-resized-crop:32" eval five --crops 10 --eval-transform random-resized-crop:32
 refused "found no checkpoint" eval rgb
 if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
-    check older five/checkpoint-00000002.h5 older.h5
-    works eval older.h5 --data colour
-    works predict older.h5 rgb/test/bee --data colour
-    works "${run[@]}" --out older --resume older.h5 --isa generic --max-steps 3
-    ! grep "trained with kernels" err || fail "a checkpoint that tells of no kernels: a warning"
-    refused "--data: found none, and none in older.h5, which an earlier dn_dist wrote" export older.h5 a.onnx
     cp -r five unread
     check spoilt five/checkpoint-00000002.h5 unread/checkpoint-00000002.h5
     refused "unread/checkpoint-0+2.h5: optimizer/momentum/classifier.bias: found inf" "${run[@]}" \

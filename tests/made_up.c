@@ -110,7 +110,7 @@ void made_up_check(dn_split_id split)
     dn_shards *shards;
     assert_int_equal(dn_shards_open(&shards, ".", split), DN_OK);
     const dn_source images = dn_shards_source(shards, NULL);
-    const dn_shard_info *const info = &images.info;
+    const dn_data_info *const info = &images.info;
     assert_string_equal(info->dataset, "MADE_UP");
     assert_true(images.count == count && info->channels == CHANNELS && info->height == HEIGHT &&
                 info->width == WIDTH && info->classes == CLASSES);

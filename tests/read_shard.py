@@ -101,7 +101,7 @@ def read_about(folder):
     with open(os.path.join(folder, "dataset.json"), "rb") as file:
         text = file.read()
     about = json.loads(text)
-    assert about["format_version"] == 2
+    assert about["format_version"] == 4
     seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
     assert len(seal) == 31 and text.endswith(seal), text[-31:]
     try:

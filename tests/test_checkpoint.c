@@ -93,38 +93,6 @@ static void test_other_optimizer(void **state)
     dn_net_destroy(&net);
 }
 
-/* The first files of this format told of no optimizer, which was sgd, and of no schedule. */
-static void test_first_files(void **state)
-{
-    (void)state;
-    char path[128];
-    trial_save(SMALL, 3, 42, 0, path);
-    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
-    assert_true(H5Adelete(file, "optimizer") >= 0 && H5Adelete(file, "schedule") >= 0 &&
-                H5Adelete(file, "data") >= 0 && H5Adelete(file, "kernels") >= 0);
-    assert_true(H5Ldelete(file, "schedule_state", H5P_DEFAULT) >= 0 &&
-                H5Ldelete(file, "epoch_scores", H5P_DEFAULT) >= 0);
-    H5Fclose(file);
-    trial_seal(path);
-    trial_load_expect(path, SMALL, DN_OK, NULL);
-    const dn_checkpoint found = trial_newest(RUN);
-    assert_int_equal(found.step, 42);
-    assert_true(found.data[0] == '\0' && found.schedule[0] == '\0' && found.kernels[0] == '\0');
-    assert_true(found.scores.steps == 0);
-    dn_net *net = trial_net(SMALL, 4);
-    dn_optimizer_state vectors = trial_vectors(net, "adam", 1);
-    assert_int_equal(trial_load(path, net, &vectors), DN_EINVAL);
-    assert_non_null(strstr(dn_message(), "--optimizer adam: found the state of sgd in "));
-    dn_optimizer_state_destroy(&vectors);
-    dn_net_destroy(&net);
-    file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
-    assert_true(H5Ldelete(file, "optimizer", H5P_DEFAULT) >= 0);
-    H5Fclose(file);
-    trial_seal(path);
-    trial_load_expect(path, SMALL, DN_ESHAPE,
-                      "found no tensor optimizer/momentum/features.conv0.weight");
-}
-
 static void test_keep(void **state)
 {
     (void)state;
@@ -464,7 +432,6 @@ int main(int argc, char **argv)
         TRIAL_TEST(test_round_trip),
         TRIAL_TEST(test_position),
         TRIAL_TEST(test_other_optimizer),
-        TRIAL_TEST(test_first_files),
         TRIAL_TEST(test_keep),
         TRIAL_TEST(test_leftovers),
         TRIAL_TEST(test_set_aside),

@@ -249,11 +249,6 @@ static void scores_infinite(hid_t file)
     assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
 }
 
-static void hash_missing(hid_t file)
-{
-    assert_true(H5Adelete(file, "weights_hash") >= 0);
-}
-
 static void test_forged(void **state)
 {
     (void)state;
@@ -281,7 +276,6 @@ static void test_forged(void **state)
         {config_long, "config: found another type"},
         {schedule_nan, "schedule_state: found nan"},
         {scores_infinite, "epoch_scores: found inf"},
-        {hash_missing, "attribute weights_hash is missing"},
     };
     char path[128];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -291,6 +285,28 @@ static void test_forged(void **state)
         seal_forged(file, path);
         trial_load_expect(path, SMALL, DN_ECORRUPT, cases[i].message);
     }
+}
+
+static void test_missing_state(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "format", "format_version", "model",       "step",    "weights_hash",
+        "data",   "optimizer",      "data_folder", "kernels", "schedule"};
+    char path[128], message[96];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        trial_save(SMALL, 3, 42, 0, path);
+        const hid_t file = open_to_forge(path);
+        assert_true(H5Adelete(file, names[i]) >= 0);
+        seal_forged(file, path);
+        snprintf(message, sizeof message, "attribute %s is missing", names[i]);
+        trial_load_expect(path, SMALL, DN_ECORRUPT, message);
+    }
+    trial_save(SMALL, 3, 42, 0, path);
+    const hid_t file = open_to_forge(path);
+    assert_true(H5Ldelete(file, "epoch_scores", H5P_DEFAULT) >= 0);
+    seal_forged(file, path);
+    trial_load_expect(path, SMALL, DN_ENOENT, "epoch_scores is missing");
 }
 
 static void test_negative_squares(void **state)
@@ -321,9 +337,10 @@ static void test_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_flipped_byte),     TRIAL_TEST(test_truncated),
-        TRIAL_TEST(test_other_model),      TRIAL_TEST(test_forged),
-        TRIAL_TEST(test_negative_squares), TRIAL_TEST(test_missing),
+        TRIAL_TEST(test_flipped_byte),  TRIAL_TEST(test_truncated),
+        TRIAL_TEST(test_other_model),   TRIAL_TEST(test_forged),
+        TRIAL_TEST(test_missing_state), TRIAL_TEST(test_negative_squares),
+        TRIAL_TEST(test_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

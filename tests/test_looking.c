@@ -22,7 +22,7 @@ static dn_status read_shard_image(const dn_source *source, const dn_request *req
     return dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image);
 }
 
-static void check_picture(const char *path, const dn_shard_info *info, const float *expected)
+static void check_picture(const char *path, const dn_data_info *info, const float *expected)
 {
     dn_encoded file = {.name = path};
     uint8_t *bytes;

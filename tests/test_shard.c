@@ -65,18 +65,6 @@ static void test_statistics(void **state)
     free(m);
 }
 
-/* What an older create_records wrote has no seal; it is read as strictly. */
-static void test_first_version(void **state)
-{
-    (void)state;
-    made_up_edit("/\"source\"/d; /^  \"xxh3\"/d; s/^  },$/  }/; "
-                 "s/\"format_version\": 2/\"format_version\": 1/");
-    made_up_check(DN_TRAIN);
-    assert_int_equal(dn_records_verify("."), DN_OK);
-    made_up_edit("s/\"zstd_level\"/\"more\": 1, &/");
-    made_up_expect(made_up_read(), DN_ECORRUPT, MANIFEST, "left unpacked: more");
-}
-
 static rlim_t set_files(rlim_t files)
 {
     struct rlimit limit;
@@ -114,7 +102,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MADE_UP_TEST(test_round_trip), cmocka_unit_test(test_class_names),
-        cmocka_unit_test(test_statistics), MADE_UP_TEST(test_first_version),
-        MADE_UP_TEST(test_few_files)};
+        cmocka_unit_test(test_statistics), MADE_UP_TEST(test_few_files)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -22,7 +22,7 @@ enum { COUNT = 150, CHANNELS = 3, HEIGHT = 7, WIDTH = 10, PLANE = HEIGHT * WIDTH
 enum { FLOATS = CHANNELS * PLANE, CROPS = 2 * PAD + 1 };
 
 typedef struct fixture {
-    dn_shard_info info;
+    dn_data_info info;
     uint8_t pixels[COUNT * FLOATS];
 } fixture;
 
@@ -37,13 +37,13 @@ static int set_up(void **state)
     pixel_kernels = kernels->pixels;
     for (size_t i = 0; i < sizeof f->pixels; i++)
         f->pixels[i] = (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, 0, i).word[0];
-    f->info = (dn_shard_info){.dataset = "TEST",
-                              .channels = CHANNELS,
-                              .height = HEIGHT,
-                              .width = WIDTH,
-                              .classes = 2000,
-                              .mean = {0.4, 0.5, 0.6},
-                              .std = {0.2, 0.25, 0.3}};
+    f->info = (dn_data_info){.dataset = "TEST",
+                             .channels = CHANNELS,
+                             .height = HEIGHT,
+                             .width = WIDTH,
+                             .classes = 2000,
+                             .mean = {0.4, 0.5, 0.6},
+                             .std = {0.2, 0.25, 0.3}};
     *state = f;
     return 0;
 }
@@ -59,7 +59,7 @@ static double stored(const fixture *f, size_t image, int channel, int r, int c)
 {
     if (r < 0 || r >= HEIGHT || c < 0 || c >= WIDTH)
         return 0;
-    const dn_shard_info *info = &f->info;
+    const dn_data_info *info = &f->info;
     const uint8_t value = f->pixels[image * FLOATS + (size_t)(channel * PLANE + r * WIDTH + c)];
     return (value / 255.0 - info->mean[channel]) / info->std[channel];
 }
@@ -134,7 +134,7 @@ static void test_augmentation(void **state)
 static void test_narrow(void **state)
 {
     const fixture *f = *state;
-    dn_shard_info info = f->info;
+    dn_data_info info = f->info;
     info.channels = info.height = 1;
     info.width = PAD - 1;
     dn_transform transform;
@@ -292,7 +292,7 @@ static void test_lists(void **state)
          "more than 16", 30, 40},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const dn_shard_info info = {
+        const dn_data_info info = {
             .channels = 3, .height = cases[i].height, .width = cases[i].width, .std = {1, 1, 1}};
         dn_transform t;
         const dn_status status = dn_transform_parse(&t, pixel_kernels, &info, cases[i].list, 1);
@@ -395,7 +395,7 @@ static void test_normalize(void **state)
         {"1/-1", 1, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        dn_shard_info info = {.channels = cases[i].channels}, again = info;
+        dn_data_info info = {.channels = cases[i].channels}, again = info;
         const dn_status status = dn_normalize_parse(&info, cases[i].text);
         if (status != (cases[i].std > 0 ? DN_OK : DN_EINVAL))
             fail_msg("'%s': found %s", cases[i].text, status == DN_OK ? "" : dn_message());
@@ -417,7 +417,7 @@ static void test_long_image(void **state)
 {
     enum { LENGTH = 1 << 20, SIDE = 8, GREY = 50 };
     (void)state;
-    const dn_shard_info info = {.channels = 1, .std = {1}};
+    const dn_data_info info = {.channels = 1, .std = {1}};
     dn_transform t;
     dn_workspace workspace = {0};
     uint8_t *const pixels = malloc(LENGTH);
@@ -448,7 +448,7 @@ static void test_long_file(void **state)
         "grayscale:1,resize:256,grayscale:1,center-crop:224",
     };
     (void)state;
-    const dn_shard_info info = {.channels = 3, .std = {1, 1, 1}};
+    const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
     static uint8_t pixels[LENGTH];
     dn_encoded file = {.name = "long.png"};
     dn_transform t;

@@ -79,7 +79,7 @@ static void test_what_was_said_beside_comes_back(void **state)
     assert_string_equal(told.eval_transform, "resize:16");
     assert_true(told.size == 16 && told.step == 7 && told.channels == 3 && told.classes == 4);
     assert_non_null(told.data);
-    const dn_shard_info *const info = &told.data->info;
+    const dn_data_info *const info = &told.data->info;
     assert_string_equal(info->dataset, "SET");
     assert_true(info->height == 20 && info->width == 30 && info->classes == 4);
     assert_true(info->mean[1] == -0.1 && info->std[2] == 1);

@@ -25,7 +25,7 @@ static dn_status transform(const dn_transform *t, const dn_request *request, dn_
 
 static dn_status dump(int argc, char **argv)
 {
-    dn_shard_info info = {.channels = 3};
+    dn_data_info info = {.channels = 3};
     const dn_request request = {.position = atoi(argv[3])};
     const dn_kernels *kernels;
     dn_transform t;
@@ -34,7 +34,7 @@ static dn_status dump(int argc, char **argv)
     dn_encoded file = {.name = argv[4]};
     uint8_t *bytes;
     if (argc > 7)
-        info = (dn_shard_info){
+        info = (dn_data_info){
             .channels = atoi(argv[5]), .height = atoi(argv[6]), .width = atoi(argv[7])};
     DN_TRY(dn_normalize_parse(&info, "none"));
     DN_TRY(dn_kernels_select(&kernels, ""));

@@ -44,7 +44,7 @@ static int choose_shards(const dn_folder *f, int64_t train)
     return dn_making_shards(1, bytes, train);
 }
 
-static dn_status plan_folder(dn_folder_making *k, const dn_shard_info *info)
+static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
 {
     const dn_folder *const f = &k->folder;
     int64_t count[DN_SPLITS] = {0}, begin = 0;
@@ -54,7 +54,7 @@ static dn_status plan_folder(dn_folder_making *k, const dn_shard_info *info)
         DN_CHECK(count[s] >= (s != DN_VAL) && count[s] <= UINT32_MAX, DN_EINVAL,
                  "%s: found %" PRId64 " images for the %s split, expected 1 to %u", f->source,
                  count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
-    dn_shard_info with_classes = *info;
+    dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, &with_classes, (const char *const *)f->class_names, count,
@@ -175,7 +175,7 @@ static dn_status compare_existing(dn_folder_making *k, int *complete)
     return DN_OK;
 }
 
-static dn_status make_records(dn_folder_making *k, const dn_shard_info *info, int *made)
+static dn_status make_records(dn_folder_making *k, const dn_data_info *info, int *made)
 {
     uint64_t listing;
     int complete;
@@ -201,7 +201,7 @@ dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *option
                          char out[PATH_MAX], int *made)
 {
     dn_records_options asked = *options;
-    dn_shard_info info = {.channels = 3};
+    dn_data_info info = {.channels = 3};
     char source[PATH_MAX];
     *made = 0;
     DN_CHECK(set || options->source, DN_EINVAL,

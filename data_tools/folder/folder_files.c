@@ -18,9 +18,9 @@ dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char 
     dn_status status = dn_file_open(image->archive ? image->archive : path, &file, &found);
     if (image->archive)
         found = image->size;
-    if (status == DN_OK && (found < 1 || found > DN_SHARD_CHUNK_BYTES))
+    if (status == DN_OK && (found < 1 || found > DN_MAX_IMAGE_BYTES))
         status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
-                         path, found, DN_SHARD_CHUNK_BYTES);
+                         path, found, DN_MAX_IMAGE_BYTES);
     if (status == DN_OK)
         status = dn_buffer_grow(bytes, (size_t)found);
     if (status == DN_OK)

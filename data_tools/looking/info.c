@@ -68,7 +68,7 @@ static dn_status measure_images(struct split_info *s, const dn_shards *shards)
 
 static dn_status measure_split(struct split_info *s, const dn_shards *shards)
 {
-    const dn_shard_info *const info = &dn_shards_manifest(shards)->info;
+    const dn_data_info *const info = &dn_shards_manifest(shards)->info;
     const uint16_t *const labels = dn_shards_source(shards, NULL).labels;
     s->class = calloc((size_t)info->classes, sizeof *s->class);
     DN_CHECK(s->class, DN_ENOMEM, "out of memory for the classes");
@@ -169,7 +169,7 @@ static void print_channels(const char *name, const double *values, int channels)
 static void print_text(const struct info *v, const char *folder)
 {
     const dn_manifest *const m = v->manifest;
-    const dn_shard_info *const info = &m->info;
+    const dn_data_info *const info = &m->info;
     char shown[PATH_MAX];
     printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
            info->classes);
@@ -235,7 +235,7 @@ static json_t *class_to_json(const struct info *v, int class)
 static json_t *to_json(const struct info *v)
 {
     const dn_manifest *const m = v->manifest;
-    const dn_shard_info *const info = &m->info;
+    const dn_data_info *const info = &m->info;
     json_t *const classes = json_array(), *const splits = json_object();
     for (int i = 0; i < info->classes; i++)
         json_array_append_new(classes, class_to_json(v, i));

@@ -153,7 +153,7 @@ static dn_status read_stored(struct inspect *v, int64_t index, dn_encoded *file)
 }
 
 /* The float that the net would get, as the pixel that it stands for. */
-static uint8_t denormalise(const dn_shard_info *info, int channel, float value)
+static uint8_t denormalise(const dn_data_info *info, int channel, float value)
 {
     const double pixel = 255 * ((double)value * info->std[channel] + info->mean[channel]);
     return (uint8_t)lrint(fmin(fmax(pixel, 0), 255));
@@ -163,7 +163,7 @@ static dn_status augment_image(struct inspect *v, const dn_request *request, con
                                dn_pixels *image)
 {
     const dn_transform *const t = &v->augment;
-    const dn_shard_info *const info = &v->source.info;
+    const dn_data_info *const info = &v->source.info;
     const size_t plane = (size_t)t->height * (size_t)t->width, values = (size_t)t->channels * plane;
     float *const floats = malloc(values * (sizeof *floats + 1));
     DN_CHECK(floats, DN_ENOMEM, "%s: out of memory for an image", v->folder);
@@ -183,7 +183,7 @@ static dn_status augment_image(struct inspect *v, const dn_request *request, con
 /* As it is stored, or as training sees it. */
 static dn_status read_image(struct inspect *v, const dn_request *request, dn_pixels *image)
 {
-    const dn_shard_info *const info = &v->source.info;
+    const dn_data_info *const info = &v->source.info;
     char name[PATH_MAX + 64];
     dn_encoded file = {.name = name};
     dn_shards_name_image(v->shards, request->index, name, sizeof name);
@@ -204,7 +204,7 @@ static const char *format_of(const dn_encoded *file)
 
 static dn_status print_facts(struct inspect *v, const dn_request *request)
 {
-    const dn_shard_info *const info = &v->source.info;
+    const dn_data_info *const info = &v->source.info;
     const int label = v->source.labels[request->index];
     dn_shard_place at;
     dn_encoded file;

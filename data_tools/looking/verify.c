@@ -255,8 +255,8 @@ static void verify_all_encoded(struct verify *v)
 
 static dn_status check_statistics(const struct verify *v)
 {
-    const dn_shard_info *const found = &v->manifest->info;
-    dn_shard_info expected = *found;
+    const dn_data_info *const found = &v->manifest->info;
+    dn_data_info expected = *found;
     dn_pixel_statistics(&v->sums, &expected);
     for (int c = 0; c < found->channels; c++)
         DN_CHECK(found->mean[c] == expected.mean[c] && found->std[c] == expected.std[c],

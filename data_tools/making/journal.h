@@ -10,7 +10,7 @@
 
 #include <limits.h>
 
-#include "dn/shard.h"
+#include "dn/manifest.h"
 
 #define DN_JOURNAL_NAME "making.journal"
 

@@ -110,7 +110,7 @@ int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
     return shards < 1 ? 1 : shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
 }
 
-dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
+dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
                          const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
 {
     const int64_t train = count[DN_TRAIN];
@@ -135,7 +135,7 @@ dn_status dn_making_plan(dn_making *making, const dn_shard_info *info,
 /* Training divides by std. */
 dn_status dn_making_check_channels(const dn_making *m, const char *source)
 {
-    const dn_shard_info *const info = &m->manifest->info;
+    const dn_data_info *const info = &m->manifest->info;
     for (int c = 0; c < info->channels; c++)
         DN_CHECK(info->std[c] > 0, DN_EINVAL,
                  "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
@@ -234,7 +234,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;
-    const dn_shard_info *const info = &m->info;
+    const dn_data_info *const info = &m->info;
     const int64_t numbers[] = {info->channels, info->height, info->width,
                                dn_is_encoded(info) ? 0 : m->zstd_level};
     uint64_t key = XXH3_64bits_withSeed(numbers, sizeof numbers, source);

@@ -40,7 +40,7 @@ int dn_making_shards(int is_encoded, int64_t bytes, int64_t images);
 /* Makes the manifest of count[] images in so many train shards, and test shards in proportion;
  * without mean, std and source, and the files' sizes and checksums. The class names stay the
  * caller's. DN_EINVAL, DN_ENOMEM. */
-dn_status dn_making_plan(dn_making *m, const dn_shard_info *info, const char *const *class_names,
+dn_status dn_making_plan(dn_making *m, const dn_data_info *info, const char *const *class_names,
                          const int64_t count[DN_SPLITS], int shards);
 
 /* Every channel has a std above 0, and existing records were made from the same images and labels:

@@ -15,7 +15,7 @@ void dn_pixel_sums_merge(dn_pixel_sums *sums, const dn_pixel_sums *more)
     }
 }
 
-void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
+void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_data_info *info, const uint8_t *pixels,
                        int64_t count)
 {
     const size_t image = dn_image_values(info), plane = image / (size_t)info->channels;
@@ -69,7 +69,7 @@ void dn_pixel_sums_add_image(dn_pixel_sums *sums, const dn_pixels *image)
     sums->pixels += (int64_t)pixels;
 }
 
-void dn_pixel_statistics(const dn_pixel_sums *sums, dn_shard_info *info)
+void dn_pixel_statistics(const dn_pixel_sums *sums, dn_data_info *info)
 {
     const int64_t n = sums->pixels;
     for (int c = 0; c < info->channels; c++) {

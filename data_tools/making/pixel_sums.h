@@ -15,7 +15,7 @@ typedef struct dn_pixel_sums {
 } dn_pixel_sums;
 
 /* Adds pixels(count, channels, height, width), by all threads. Thread-safe. */
-void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_shard_info *info, const uint8_t *pixels,
+void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_data_info *info, const uint8_t *pixels,
                        int64_t count);
 
 /* Adds an image. */
@@ -26,6 +26,6 @@ void dn_pixel_sums_merge(dn_pixel_sums *sums, const dn_pixel_sums *more);
 
 /* mean and std of the info, on [0, 1]; each is rounded once, and std divides by the number of
  * pixels. */
-void dn_pixel_statistics(const dn_pixel_sums *sums, dn_shard_info *info);
+void dn_pixel_statistics(const dn_pixel_sums *sums, dn_data_info *info);
 
 #endif

@@ -42,7 +42,7 @@ static int count_pixel_shards(const struct make *k, int64_t images)
 
 static dn_status plan_records(struct make *k, int classes)
 {
-    dn_shard_info info = k->set->info;
+    dn_data_info info = k->set->info;
     const int64_t count[DN_SPLITS] = {k->split[DN_TRAIN].count, k->split[DN_TEST].count};
     dn_pixel_sums sums = {0};
     info.classes = classes;

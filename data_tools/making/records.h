@@ -8,7 +8,7 @@
 #define DN_RECORDS_H
 
 #include "dn/image.h"
-#include "dn/shard.h"
+#include "dn/manifest.h"
 #include "options.h"
 #include "sets/sets.h"
 

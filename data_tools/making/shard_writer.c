@@ -32,7 +32,7 @@ static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 
 static hid_t create_images(const struct writer *w)
 {
-    const dn_shard_info *const info = &w->shard.manifest->info;
+    const dn_data_info *const info = &w->shard.manifest->info;
     const hsize_t size[4] = {(hsize_t)w->shard.shard->count, (hsize_t)info->channels,
                              (hsize_t)info->height, (hsize_t)info->width};
     const hsize_t part[4] = {(hsize_t)w->chunk_images, size[1], size[2], size[3]};

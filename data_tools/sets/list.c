@@ -37,7 +37,7 @@ static void print_found(const dn_raw_set *set)
 void dn_records_list(void)
 {
     for (const dn_raw_set *const *s = dn_raw_sets; *s; s++) {
-        const dn_shard_info *const info = &(*s)->info;
+        const dn_data_info *const info = &(*s)->info;
         printf("%-14s %d classes, train %" PRId64 ", test %" PRId64, info->dataset, info->classes,
                (*s)->count[DN_TRAIN], (*s)->count[DN_TEST]);
         if (info->height > 0)

@@ -6,7 +6,7 @@
 #define DN_SETS_H
 
 #include "dn/file.h"
-#include "dn/shard.h"
+#include "dn/manifest.h"
 #include "options.h"
 
 /* A form in which a raw data set is published. */
@@ -50,8 +50,8 @@ typedef dn_status dn_raw_load(const dn_raw_set *set, const char *folder,
 /* The adapter to one: a file of this folder with its dn_raw_set, and a row in the table of sets.c.
  */
 struct dn_raw_set {
-    dn_shard_info info; /* without mean and std; the name is as on the command line. Without height
-                           and width: encoded images, and `classes` says how many they are of */
+    dn_data_info info;  /* without mean and std; the name is as on the command line. Without height
+                            and width: encoded images, and `classes` says how many they are of */
     int use;            /* bits of options that it takes */
     const char *prefix; /* of the shards' names: "cifar10" */
     const char *folder; /* default output */

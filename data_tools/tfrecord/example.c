@@ -209,8 +209,8 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
     e->label = label->int64_list->value[0];
     DN_CHECK(e->label >= 0 && e->label <= UINT16_MAX, DN_ECORRUPT,
              "found label %" PRId64 ", expected 0 to %d", e->label, UINT16_MAX);
-    DN_CHECK(bytes.len >= 1 && bytes.len <= DN_SHARD_CHUNK_BYTES, DN_ECORRUPT,
-             "found an image of %zu bytes, expected 1 to %d", bytes.len, DN_SHARD_CHUNK_BYTES);
+    DN_CHECK(bytes.len >= 1 && bytes.len <= DN_MAX_IMAGE_BYTES, DN_ECORRUPT,
+             "found an image of %zu bytes, expected 1 to %d", bytes.len, DN_MAX_IMAGE_BYTES);
     e->image = bytes.data;
     e->size = bytes.len;
     e->height = find_integer(message, height_keys, 0);
@@ -275,7 +275,7 @@ void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t co
 dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
                             int coarse, uint8_t **record, size_t *size)
 {
-    const dn_shard_info *const info = &manifest->info;
+    const dn_data_info *const info = &manifest->info;
     const size_t values = dn_image_values(info), channels = (size_t)info->channels;
     const char *const text = manifest->class_names[label];
     dn_example e = {.height = info->height,
@@ -298,7 +298,7 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
     return status;
 }
 
-dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
+dn_status dn_example_decode(const dn_data_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label)
 {
     const size_t values = dn_image_values(info), channels = (size_t)info->channels;

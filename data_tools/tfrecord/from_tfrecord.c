@@ -132,7 +132,7 @@ static dn_status count_empty(const dn_record_set *set)
 /* ---- the plan ---- */
 
 /* PNG and raw pixels of one small size are kept as pixels: then height and width are theirs. */
-static void choose_kind(const dn_record_set *set, dn_shard_info *info)
+static void choose_kind(const dn_record_set *set, dn_data_info *info)
 {
     const dn_record *const first = set->record;
     int is_colour = 0;
@@ -189,7 +189,7 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     return DN_OK;
 }
 
-static int count_shards(const dn_record_set *set, const dn_shard_info *info, int64_t train)
+static int count_shards(const dn_record_set *set, const dn_data_info *info, int64_t train)
 {
     const int is_encoded = dn_is_encoded(info);
     int64_t bytes = 0;
@@ -228,7 +228,7 @@ static const char *split_file(const dn_record_set *set, int split)
     return set->file[0].path;
 }
 
-static dn_status plan_set(struct make_set *k, dn_shard_info *info)
+static dn_status plan_set(struct make_set *k, dn_data_info *info)
 {
     dn_record_set *const set = &k->set;
     int64_t count[DN_SPLITS] = {0};
@@ -305,7 +305,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
 static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_record_reader *d,
                              uint8_t *to)
 {
-    const dn_shard_info *const info = &k->making.manifest->info;
+    const dn_data_info *const info = &k->making.manifest->info;
     const size_t plane = (size_t)info->height * (size_t)info->width;
     DN_TRY(dn_record_read(&k->set, r, d));
     DN_TRY(check_again(d, r, d->example.image, d->example.size));
@@ -353,7 +353,7 @@ static dn_status make_one(void *context, dn_manifest_shard *shard)
 static dn_status make_whole(struct make_set *k, int *made)
 {
     dn_record_set *const set = &k->set;
-    dn_shard_info info = {0};
+    dn_data_info info = {0};
     DN_TRY(dn_record_scan(set));
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
     k->making.prefix = set->name;

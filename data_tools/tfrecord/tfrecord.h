@@ -50,7 +50,7 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
 
 /* image(channels, height, width) and *label from an Example with a PNG inside; as
  * dn_example_unpack. */
-dn_status dn_example_decode(const dn_shard_info *info, const uint8_t *record, size_t size,
+dn_status dn_example_decode(const dn_data_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label);
 
 /* ---- coarse labels ---- */

@@ -138,7 +138,7 @@ static dn_status compare_image(const struct images *s, const uint8_t *image, siz
                                const uint8_t *record, size_t record_size, uint8_t *own,
                                uint16_t *label)
 {
-    const dn_shard_info *const info = &s->manifest->info;
+    const dn_data_info *const info = &s->manifest->info;
     if (!dn_is_encoded(info)) {
         DN_TRY(dn_example_decode(info, record, record_size, own, label));
         DN_CHECK(!image || memcmp(own, image, size) == 0, DN_ECORRUPT,

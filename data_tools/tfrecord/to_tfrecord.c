@@ -152,7 +152,7 @@ static json_t *describe_text(void)
 }
 
 /* Sizes of their own are -1. */
-static json_t *describe_image(const dn_shard_info *info)
+static json_t *describe_image(const dn_data_info *info)
 {
     const int is_encoded = dn_is_encoded(info);
     json_t *const image = json_pack("{s:s,s:{s:[o,o,o]}}", "dtype", "uint8", "shape", "dimensions",

@@ -18,24 +18,24 @@
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "dn/schedule.h"
-#include "dn/shard.h"
+#include "dn/manifest.h"
 
 /* Position and configuration of a run, beside the vectors of its net and optimizer. */
 typedef struct dn_checkpoint {
     int64_t step;        /* optimizer steps done; the position in the data follows from it */
     uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
     char path[PATH_MAX]; /* of the file it was read from, or empty */
-    char data[256];      /* what tells the data set from others; empty where it is not known */
+    char data[256];      /* what tells the data set from others */
     char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
     char config[8192];     /* INI text of the options that decide the result */
     char kernels[32];      /* "generic", "vectors" or a bf16 product's: the class of bits that they
-                              come to; empty where it is not known */
+                              come to */
     char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
     dn_schedule_state schedule_state;
-    dn_epoch_scores scores;   /* of the steps since the last epoch's end; of none: not known */
-    dn_monitor_state monitor; /* of the best epoch; told of -1 epochs where the file has none */
+    dn_epoch_scores scores;   /* of the steps since the last epoch's end */
+    dn_monitor_state monitor; /* of the best epoch */
     int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
-    /* The data set's dataset.json, for the writer; not owned. NULL: none, and after reading, where
+    /* The data set's dataset.json, for the writer; not owned. NULL after reading:
      * dn_checkpoint_data_set has it. */
     const uint8_t *data_set;
     size_t data_set_bytes;
@@ -131,8 +131,8 @@ dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
 /* The same for averaged weights alone: DN_ESHAPE where there are none. */
 dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
 
-/* *manifest = the data set that the run learnt from, without its files, to be freed by the caller;
- * NULL where the file has none, as those of earlier versions. As dn_manifest_parse. */
+/* *manifest = the data set that the run learnt from, without its files, to be freed by the caller.
+ * As dn_manifest_parse. */
 dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);
 
 /* Sets *file to NULL; accepts NULL inside. */

@@ -1,117 +1,25 @@
 /*
- * A folder of records: dataset.json, which says what it holds, and the reader of its HDF5 image
- * shards; docs/shard-format.md specifies both. dataset.json is written last, so a folder that has
- * one is complete.
+ * The HDF5 image shards of a folder of records (docs/shard-format.md): what their writer and their
+ * reader share, and the reader.
  *
- * Nobody vouches for such a folder. dataset.json is believed by its own checksum, a shard of pixels
- * by the one that dataset.json has of it, an encoded image by its own. HDF5 is asked once for
- * labels and the chunks' addresses. Afterwards chunks are read with pread and decompressed without
- * the HDF5 library, by all threads.
+ * Nobody vouches for such a file. A shard of pixels is believed by the checksum that dataset.json
+ * has of it, an encoded image by its own. HDF5 is asked once for labels and the chunks' addresses.
+ * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
 
-#include <stddef.h>
-#include <stdint.h>
-
+#include "dn/manifest.h"
 #include "dn/source.h"
-#include "dn/status.h"
-
-/* Every data set has the first two; the third, to judge runs by while they train, may have no
- * shard. */
-typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_VAL, DN_SPLITS } dn_split_id;
-
-/* "train", "test" or "val". */
-const char *dn_split_name(dn_split_id split);
-
-/* ---- dataset.json ---- */
-
-/* One file of the folder. */
-typedef struct dn_manifest_file {
-    char name[128]; /* without a folder */
-    int64_t bytes;
-    uint64_t hash; /* XXH3-64 of the whole file, seed 0 */
-} dn_manifest_file;
-
-/* A shard: the same images as HDF5 and, where it has such a file, as TFRecords. */
-typedef struct dn_manifest_shard {
-    dn_split_id split;
-    int index;                       /* in its split */
-    int64_t first, count;            /* it holds the images [first, first + count) of its split */
-    dn_manifest_file hdf5, tfrecord; /* without a name: none */
-    const uint16_t
-        *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
-} dn_manifest_shard;
-
-typedef struct dn_manifest_split {
-    int64_t count; /* images: the sum over the shards */
-    int shards;
-    dn_manifest_shard *shard; /* (shards), a part of the manifest's */
-} dn_manifest_split;
-
-typedef struct dn_manifest {
-    dn_shard_info info;
-    const char *const *class_names;  /* UTF-8, (classes); not owned but by a loaded manifest */
-    const char *const *coarse_names; /* (coarse_classes), for writers; not owned */
-    int coarse_classes;
-    int zstd_level;
-    char conversion[64]; /* of the images from their source's; "": they are as they came */
-    uint64_t source;     /* checksum of what the records were made from; 0: not known */
-    uint64_t hash;       /* of a loaded manifest: XXH3-64 of dataset.json */
-    dn_manifest_split split[DN_SPLITS];
-    int shards;
-    dn_manifest_shard shard[]; /* (shards): by split, in the order of dn_split_id */
-} dn_manifest;
-
-/* A manifest with room for the shards, whose split and index are set. The caller frees it; the
- * class names that he sets stay his. DN_ENOMEM. */
-dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
-                             const int shards[DN_SPLITS]);
-
-enum { DN_MANIFEST_BYTES = 64 << 20 /* the most of dataset.json */ };
-
-/* *text(*size) = folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT
- * where there is none, DN_ECORRUPT where it is too large; DN_EIO, DN_ENOMEM. */
-dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder);
-
-/* The manifest that text(size) is; `what` names it in messages. As dn_manifest_load. */
-dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint8_t *text,
-                            size_t size);
-
-/* A manifest without files, to be freed by the caller, of classes with these names: a list of as
- * many as info->classes. NULL after a failure. DN_ECORRUPT where they are not what the
- * specification says; DN_ENOMEM. */
-struct json_t;
-dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info,
-                               const struct json_t *names);
-
-/* Reads folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT where there
- * is none, DN_EINVAL when it is of another format version, DN_ECORRUPT when it is not what the
- * specification says or has another checksum; DN_EIO, DN_ENOMEM. */
-dn_status dn_manifest_load(dn_manifest **manifest, const char *folder);
-
-/* 1 where both hold the same images under the same labels, however these are cut and compressed, as
- * far as dataset.json tells: by counts, statistics, class names and the source's checksum. */
-int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b);
-
-/* The file `path` has as many bytes as `expected` says. DN_ECORRUPT, or as dn_file_size. */
-dn_status dn_manifest_check_size(const char *path, const dn_manifest_file *expected);
-
-/* The file `path` has the bytes that `expected` says, by their number and checksum. DN_ECORRUPT,
- * or as dn_file_hash. */
-dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected);
-
-/* Writes folder/dataset.json, whole or not at all. DN_EIO, DN_ENOMEM. */
-dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder);
 
 /* ---- what the writer and the reader of a shard share ---- */
 
 enum {
-    DN_SHARD_FORMAT_VERSION = 1,     /* of the shards */
-    DN_SHARD_ZSTD_FILTER = 32015,    /* registered number of the zstd filter */
-    DN_SHARD_CHUNK_BYTES = 64 << 20, /* the most that the images of a chunk may have */
-    DN_SHARD_CHUNKS = 16384,         /* the most of a shard: HDF5 goes through all to find one */
-    DN_SHARD_EXPANSION_BITS = 15     /* of zstd, at most: a block of 2^17 bytes in one of 4 */
+    DN_SHARD_FORMAT_VERSION = 1,               /* of the shards */
+    DN_SHARD_ZSTD_FILTER = 32015,              /* registered number of the zstd filter */
+    DN_SHARD_CHUNK_BYTES = DN_MAX_IMAGE_BYTES, /* the most that the images of a chunk may have */
+    DN_SHARD_CHUNKS = 16384,     /* the most of a shard: HDF5 goes through all to find one */
+    DN_SHARD_EXPANSION_BITS = 15 /* of zstd, at most: a block of 2^17 bytes in one of 4 */
 };
 
 /* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */

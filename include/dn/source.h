@@ -24,7 +24,7 @@ typedef dn_status dn_read_fn(const dn_source *source, const dn_request *request,
                              const dn_transform *transform, dn_workspace *workspace, float *image);
 
 struct dn_source {
-    dn_shard_info info;
+    dn_data_info info;
     int64_t count;
     const uint16_t *labels; /* (count) */
     dn_read_fn *read;

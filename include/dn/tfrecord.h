@@ -10,14 +10,14 @@
 #include <stdio.h>
 
 #include "dn/buffer.h"
-#include "dn/shard.h"
+#include "dn/data_info.h"
 #include "dn/status.h"
 
 enum {
     DN_TFRECORD_HEAD = 8 + 4, /* bytes before the data */
     DN_TFRECORD_TAIL = 4,     /* and after them */
     /* The most that the data may have: an image, and a MiB of what else is said of it. */
-    DN_TFRECORD_MOST = DN_SHARD_CHUNK_BYTES + (1 << 20)
+    DN_TFRECORD_MOST = DN_MAX_IMAGE_BYTES + (1 << 20)
 };
 
 /* CRC32C (Castagnoli) of the bytes. */

@@ -10,27 +10,8 @@
 #ifndef DN_TRANSFORM_H
 #define DN_TRANSFORM_H
 
+#include "dn/data_info.h"
 #include "dn/resize.h"
-#include "dn/spec.h"
-
-/* What all images of a data set share, as dataset.json says. */
-typedef struct dn_shard_info {
-    char dataset[64];                     /* "CIFAR10" */
-    int channels, height, width, classes; /* height and width 0: the images' own */
-    double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
-} dn_shard_info;
-
-/* 1: images are stored as files of sizes of their own, not as pixels of one size. */
-static inline int dn_is_encoded(const dn_shard_info *info)
-{
-    return info->height == 0;
-}
-
-/* Values of one stored image, all of one size. */
-static inline size_t dn_image_values(const dn_shard_info *info)
-{
-    return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
-}
 
 /* One image of an epoch; its augmentation is drawn from (seed, epoch, position). */
 typedef struct dn_request {
@@ -73,7 +54,7 @@ const char *dn_transform_usage(int index);
  * table (dn/kernels.h), which have the same bits in all. DN_EINVAL names the step, or says that
  * images of several sizes have to be brought to one. */
 dn_status dn_transform_parse(dn_transform *transform, const struct dn_pixel_kernels *kernels,
-                             const dn_shard_info *info, const char *list, uint64_t seed);
+                             const dn_data_info *info, const char *list, uint64_t seed);
 
 /* to(channels, height, width) from pixels(channels, height, width) as stored, or from an encoded
  * file. DN_ENOMEM, what dn_image_decode returns, and DN_EINVAL for an image so long that a step
@@ -86,9 +67,9 @@ dn_status dn_transform_encoded(const dn_transform *transform, const dn_request *
 
 /* The mean and std that `text` says instead of the shards': "imagenet"; "none", pixels from 0 to 1;
  * or "m,m,m/s,s,s", one for each channel, or one for all. DN_EINVAL. */
-dn_status dn_normalize_parse(dn_shard_info *info, const char *text);
+dn_status dn_normalize_parse(dn_data_info *info, const char *text);
 
 /* text = what dn_normalize_parse reads to the same bits of a transform. */
-void dn_normalize_describe(const dn_shard_info *info, char *text, size_t size);
+void dn_normalize_describe(const dn_data_info *info, char *text, size_t size);
 
 #endif

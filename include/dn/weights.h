@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "dn/net.h"
-#include "dn/shard.h"
+#include "dn/manifest.h"
 
 /* A tensor on its way into a net. */
 typedef struct dn_named_tensor {

@@ -230,7 +230,7 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
 /* ---- the command ---- */
 
 /* transforms(TEN_CROPS) = --eval-transform with crop 0 to 9 in place of its center-crop. */
-static dn_status make_crops(const dn_options *options, const dn_shard_info *data,
+static dn_status make_crops(const dn_options *options, const dn_data_info *data,
                             dn_transform *transforms)
 {
     static const char name[] = "center-crop:";
@@ -283,11 +283,10 @@ static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_m
                             char *run)
 {
     DN_TRY(dn_trained_learnt(trained));
-    const dn_manifest *const learnt = trained->data; /* NULL: an earlier version's checkpoint */
+    const dn_manifest *const learnt = trained->data; /* NULL: safetensors of another program's */
     if (learnt)
         DN_TRY(check_classes(learnt, data, o));
-    const int is_own = learnt ? dn_manifest_is_same(learnt, data) : !dn_options_given(o, "data");
-    if (is_own || run[0] == '\0')
+    if ((learnt && dn_manifest_is_same(learnt, data)) || run[0] == '\0')
         return DN_OK;
     if (!o->json)
         dn_info("%s is not what %s learnt from: no " DN_EVALUATION_NAME " for its report", o->data,

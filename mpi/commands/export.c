@@ -49,7 +49,7 @@ static dn_status export(dn_options *o)
     DN_TRY_OR_DONE(dn_trained_data(&trained, o));
     o->batch_size = 1;
     const int is_known = strcmp(o->eval_transform, "auto") != 0;
-    const dn_shard_info *const data = &trained.data->info;
+    const dn_data_info *const data = &trained.data->info;
     dn_transform transform;
     const dn_transform *input;
     DN_TRY_OR_DONE(dn_trained_input(o, data, &transform, &input));

@@ -50,7 +50,7 @@ static dn_status read_set(dn_options *o, image_set *set)
 {
     dn_manifest *manifest;
     DN_TRY(dn_manifest_load(&manifest, o->data));
-    const dn_shard_info *const info = &manifest->info;
+    const dn_data_info *const info = &manifest->info;
     *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count,
                                   manifest->split[DN_VAL].count}};
     snprintf(set->name, sizeof set->name, "%s", info->dataset);

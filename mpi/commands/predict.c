@@ -173,9 +173,9 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
 
 /* The run's --eval-transform for images of any size: those of a run that had one size are brought
  * to that first, where its steps do not. */
-static dn_status make_transform(dn_options *o, const dn_shard_info *info, dn_transform *transform)
+static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_transform *transform)
 {
-    dn_shard_info any = *info;
+    dn_data_info any = *info;
     dn_transform of_any;
     any.height = any.width = 0;
     DN_TRY(dn_options_transform(o, DN_TEST, info, transform)); /* decides what auto stands for */

@@ -116,13 +116,11 @@ static int automatic_side(const dn_options *o)
 
 /* What --augment or --eval-transform stand for where they are automatic. */
 static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
-                    const dn_shard_info *data)
+                    const dn_data_info *data)
 {
     const int is_one_size = data->height > 0, side = automatic_side(o);
     const int is_resized = o->size > 0 && (o->size != data->height || o->size != data->width);
     const char *flips = split == DN_TRAIN && data->channels > 1 ? "pad-crop:4,hflip" : "";
-    if (strcmp(list, "pad-crop-flip") == 0) /* as checkpoints of earlier versions say it */
-        snprintf(list, size, "pad-crop:4,hflip");
     if (strcmp(list, "auto") != 0)
         return;
     if (!is_one_size && split == DN_TRAIN)
@@ -135,18 +133,18 @@ static void resolve(char *list, size_t size, const dn_options *o, dn_split_id sp
         snprintf(list, size, "%s", *flips ? flips : "none");
 }
 
-dn_status dn_options_normalize(const dn_options *o, dn_shard_info *info)
+dn_status dn_options_normalize(const dn_options *o, dn_data_info *info)
 {
     if (strcmp(o->normalize, "auto") == 0 || dn_normalize_parse(info, o->normalize) == DN_OK)
         return DN_OK;
     return dn_fail(DN_EINVAL, "--normalize: %s", dn_message());
 }
 
-dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_shard_info *data,
+dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_info *data,
                                dn_transform *transform)
 {
     char *const list = split == DN_TRAIN ? o->augment : o->eval_transform;
-    dn_shard_info normalised = *data;
+    dn_data_info normalised = *data;
     const dn_kernels *kernels;
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     if (strcmp(o->normalize, "auto") == 0)
@@ -203,12 +201,12 @@ dn_status dn_options_class_weights(const dn_options *o, const dn_source *images,
     return DN_OK;
 }
 
-static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_shard_info *data,
+static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_data_info *data,
                            const dn_transform *input)
 {
     DN_TRY(dn_spec_parse(spec, o->model));
     spec->channels = data != NULL ? data->channels : o->channels;
-    data = data != NULL ? data : &(dn_shard_info){0};
+    data = data != NULL ? data : &(dn_data_info){0};
     const int height = input ? input->height : 0, width = input ? input->width : 0;
     DN_TRY(given_or_data("--size", o->size, height, data->dataset, &spec->height));
     DN_TRY(given_or_data("--size", o->size, width, data->dataset, &spec->width));
@@ -221,7 +219,7 @@ static float own_dropout(double chosen, double model)
     return (float)(chosen < 0 ? model : chosen);
 }
 
-dn_status dn_options_net(const dn_options *o, const dn_shard_info *data, const dn_transform *input,
+dn_status dn_options_net(const dn_options *o, const dn_data_info *data, const dn_transform *input,
                          int virtual_ranks, dn_net **net)
 {
     dn_spec spec;

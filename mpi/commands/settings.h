@@ -4,7 +4,7 @@
 
 #include "dn/net.h"
 #include "dn/schedule.h"
-#include "dn/shard.h"
+#include "dn/manifest.h"
 #include "options/options.h"
 
 /* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all but letters,
@@ -24,11 +24,11 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
 dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
 
 /* The mean and std of `info` become those of --normalize, unless it is automatic. DN_EINVAL. */
-dn_status dn_options_normalize(const dn_options *options, dn_shard_info *info);
+dn_status dn_options_normalize(const dn_options *options, dn_data_info *info);
 
 /* *transform = what makes a split's images the net's input. --augment, --eval-transform and
  * --normalize that are automatic become what they stand for. DN_EINVAL. */
-dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_shard_info *data,
+dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_data_info *data,
                                dn_transform *transform);
 
 /* weights(classes) = those of the loss for training on `images`, unless --class-weights is none.
@@ -39,7 +39,7 @@ dn_status dn_options_class_weights(const dn_options *options, const dn_source *i
 /* *net = the net for their command, which the caller owns. What they leave open of its images and
  * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both
  * are given and differ. DN_EINVAL, DN_ENOMEM. */
-dn_status dn_options_net(const dn_options *options, const dn_shard_info *data,
+dn_status dn_options_net(const dn_options *options, const dn_data_info *data,
                          const dn_transform *input, int virtual_ranks, dn_net **net);
 
 #endif

@@ -87,14 +87,12 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
-/* The monitor in the state that the checkpoint has of it, or as of now where it has none. */
+/* The monitor in the state that the checkpoint has of it. */
 static dn_status watch_best(dn_run *r, int64_t per_epoch)
 {
     const double epochs = (double)(r->state.step / per_epoch);
     r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
     dn_monitor_resume(&r->monitor, &r->state.monitor);
-    if (r->state.monitor.epochs < 0)
-        r->monitor.state.epochs = epochs;
     DN_CHECK(r->monitor.patience == 0 ||
                  (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
              DN_EINVAL,
@@ -198,7 +196,7 @@ static void say_rates(const dn_run *r, const dn_options *before)
 }
 
 /* Both give images of the net's size, which --augment may be the only one to say. */
-static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_shard_info *data)
+static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *data)
 {
     dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
     DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
@@ -226,7 +224,7 @@ static dn_status rate_head(const dn_options *o, double *rate)
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
 static dn_status build_run(dn_run *r, dn_options *o)
 {
-    const dn_shard_info *data = &r->train.images.info;
+    const dn_data_info *data = &r->train.images.info;
     if (o->step.virtual_ranks == 0)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));

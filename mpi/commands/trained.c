@@ -66,7 +66,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
 /* A data set of which only the tensors' shapes are known. */
 static dn_status number_classes(dn_trained *t, const dn_options *o)
 {
-    const dn_shard_info info = {.channels = t->told.channels, .classes = t->told.classes};
+    const dn_data_info info = {.channels = t->told.channels, .classes = t->told.classes};
     DN_CHECK(dn_options_given(o, "normalize"), DN_EINVAL,
              "%s: found neither --data nor --normalize, expected one, such as --normalize imagenet",
              o->checkpoint);
@@ -124,14 +124,10 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
         DN_TRY(dn_trained_learnt(t));
     if (!t->file && !t->data)
         DN_TRY(number_classes(t, o));
-    DN_CHECK(t->data, DN_ENOENT,
-             "--data: found none, and none in %s, which an earlier dn_dist wrote; expected the "
-             "folder that the run learnt from",
-             t->state.path);
     return dn_options_normalize(o, &t->data->info);
 }
 
-dn_status dn_trained_input(const dn_options *options, const dn_shard_info *data,
+dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
                            dn_transform *transform, const dn_transform **input)
 {
     dn_options o = *options;
@@ -142,7 +138,7 @@ dn_status dn_trained_input(const dn_options *options, const dn_shard_info *data,
     return dn_options_transform(&o, DN_TEST, data, transform);
 }
 
-dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_shard_info *data,
+dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data_info *data,
                          const dn_transform *input, dn_net **net)
 {
     int classes;
@@ -176,7 +172,7 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, const c
     dn_transform transform;
     const dn_transform *input = NULL;
     dn_net *loaded = NULL;
-    const dn_shard_info images = {.channels = dn_net_view(net).spec->channels};
+    const dn_data_info images = {.channels = dn_net_view(net).spec->channels};
     dn_status status;
     own.command = DN_COMMAND_EVAL;
     own.given = 0;
@@ -184,8 +180,7 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, const c
     DN_TRY_OR_DONE(dn_trained_open(&from, &own));
     own.batch_size = 1;
     DN_TRY_OR_DONE(dn_checkpoint_data_set(from.file, &from.data));
-    if (from.data)
-        DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
+    DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
     DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
     DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, classes));
 done:

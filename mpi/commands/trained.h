@@ -22,22 +22,22 @@ dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
 /* Sets trained->data: the data set that the net learnt from, without its files, or NULL where
- * neither checkpoint nor safetensors tell. To be called once. */
+ * it is another program's safetensors. To be called once. */
 dn_status dn_trained_learnt(dn_trained *trained);
 
 /* Sets trained->data: the data set of --data where that was given, else what the checkpoint or the
  * safetensors file has. Where the latter has none the classes are numbers, and --normalize has to
- * be given: DN_EINVAL. DN_ENOENT. */
+ * be given: DN_EINVAL. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
 /* *input = transform, that of the data set's test images, where the options tell no size as these
  * are no squares; else NULL. For dn_trained_net. */
-dn_status dn_trained_input(const dn_options *options, const dn_shard_info *data,
+dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
                            dn_transform *transform, const dn_transform **input);
 
 /* *net = the checkpoint's net with its weights, as dn_options_net makes it. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
-                         const dn_shard_info *data, const dn_transform *input, dn_net **net);
+                         const dn_data_info *data, const dn_transform *input, dn_net **net);
 
 void dn_trained_close(dn_trained *trained);
 

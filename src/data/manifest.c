@@ -1,4 +1,4 @@
-/* dataset.json in a folder of records, and the files that it names; see include/dn/shard.h. */
+/* dataset.json in a folder of records, and the files that it names; see include/dn/manifest.h. */
 #include "data/manifest_text.h"
 
 #include <dirent.h>
@@ -14,32 +14,14 @@
 #include "dn/json.h"
 
 static const char file_name[] = "dataset.json";
+
 const char *dn_split_name(dn_split_id split)
 {
     static const char *const names[DN_SPLITS] = {"train", "test", "val"};
     return names[split];
 }
 
-int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                        dn_shard_attribute list[DN_SHARD_ATTRIBUTES])
-{
-    const dn_shard_attribute attributes[DN_SHARD_ATTRIBUTES] = {
-        {.name = "format",
-         .text = dn_is_encoded(&manifest->info) ? "dn_dist encoded image shard"
-                                                : "dn_dist image shard"},
-        {.name = "format_version", .integer = DN_SHARD_FORMAT_VERSION},
-        {.name = "dataset", .text = manifest->info.dataset},
-        {.name = "split", .text = dn_split_name(shard->split)},
-        {.name = "shard_index", .integer = shard->index},
-        {.name = "shard_count", .integer = manifest->split[shard->split].shards},
-        {.name = "count", .integer = shard->count},
-        {.name = "mean", .channels = manifest->info.mean},
-        {.name = "std", .channels = manifest->info.std}};
-    memcpy(list, attributes, sizeof attributes);
-    return DN_SHARD_ATTRIBUTES - (dn_is_encoded(&manifest->info) ? 2 : 0);
-}
-
-dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_shard_info *info,
+dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_data_info *info,
                                const int shards[DN_SPLITS], size_t more)
 {
     size_t count = 0;
@@ -59,7 +41,7 @@ dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_shard_info *info
     return DN_OK;
 }
 
-dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
                              const int shards[DN_SPLITS])
 {
     return dn_manifest_allocate(manifest, info, shards, 0);
@@ -67,7 +49,7 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_shard_info *info,
 
 int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
 {
-    const dn_shard_info *const x = &a->info, *const y = &b->info;
+    const dn_data_info *const x = &a->info, *const y = &b->info;
     const size_t numbers = (size_t)x->channels * sizeof *x->mean;
     int is_same = strcmp(x->dataset, y->dataset) == 0 && x->channels == y->channels &&
                   x->height == y->height && x->width == y->width && x->classes == y->classes &&
@@ -155,24 +137,13 @@ static json_t *split_to_json(const dn_manifest_split *split)
     return json_pack("{s:I,s:o}", "count", (json_int_t)split->count, "shards", shards);
 }
 
-/* The oldest that can say it. */
-static int choose_version(const dn_manifest *m)
-{
-    if (m->split[DN_VAL].shards > 0)
-        return DN_VAL_VERSION;
-    for (int i = 0; i < m->shards; i++)
-        if ((m->shard[i].tfrecord.name[0] != '\0') == dn_is_encoded(&m->info))
-            return DN_CHOICE_VERSION;
-    return DN_SEALED_VERSION;
-}
-
 static json_t *to_json(const dn_manifest *m)
 {
     json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
     return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o*}}",
-                     "format", DN_MANIFEST_FORMAT, "format_version", choose_version(m), "dataset",
+                     "format", DN_MANIFEST_FORMAT, "format_version", DN_MANIFEST_VERSION, "dataset",
                      m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source),
                      "conversion", m->conversion[0] ? m->conversion : NULL, "channels",
                      m->info.channels, "height", m->info.height, "width", m->info.width, "classes",

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "dn/json.h"
+#include "dn/shard.h"
 
 enum {
     MOST_NAME_BYTES = 255, /* of a class name */
@@ -65,7 +66,7 @@ static dn_status check_count(const dn_manifest_shard *shard, json_int_t count, s
     return DN_OK;
 }
 
-static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t image, int version)
+static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t image)
 {
     const char *name[2] = {NULL}, *hash[2];
     json_int_t bytes[2], count;
@@ -76,10 +77,6 @@ static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t ima
                             &hash[1]) == 0,
              DN_ECORRUPT, "a shard's entry is not valid: %s", error.text);
     DN_TRY(parse_file(&shard->hdf5, name[0], bytes[0], hash[0]));
-    DN_CHECK(version >= DN_CHOICE_VERSION || (name[1] != NULL) == (image > 0), DN_ECORRUPT,
-             "%s: found %s tfrecord in format_version %d, expected one where images have one size "
-             "only",
-             shard->hdf5.name, name[1] ? "a" : "no", version);
     if (name[1])
         DN_TRY(parse_file(&shard->tfrecord, name[1], bytes[1], hash[1]));
     DN_TRY(check_count(shard, count, image));
@@ -88,11 +85,11 @@ static dn_status parse_shard(dn_manifest_shard *shard, json_t *entry, size_t ima
 }
 
 static dn_status parse_split(dn_manifest_split *split, const json_t *shards, json_int_t count,
-                             size_t image, int version)
+                             size_t image)
 {
     for (int i = 0; i < split->shards; i++) {
         dn_manifest_shard *const shard = &split->shard[i];
-        DN_TRY(parse_shard(shard, json_array_get(shards, (size_t)i), image, version));
+        DN_TRY(parse_shard(shard, json_array_get(shards, (size_t)i), image));
         shard->first = split->count;
         split->count += shard->count; /* of 2^23 shards at most */
     }
@@ -118,7 +115,7 @@ static dn_status parse_channels(double *x, const char *what, int channels, const
 }
 
 /* Pixels are between 0 and 1, and are divided by std as a float. */
-static dn_status check_statistics(const dn_shard_info *info)
+static dn_status check_statistics(const dn_data_info *info)
 {
     for (int c = 0; c < info->channels; c++) {
         DN_CHECK(info->mean[c] >= 0 && info->mean[c] <= 1, DN_ECORRUPT,
@@ -131,19 +128,18 @@ static dn_status check_statistics(const dn_shard_info *info)
 }
 
 /* Only the first two keys keep their meaning in every version. */
-static dn_status check_version(json_t *root, int *version)
+static dn_status check_version(json_t *root)
 {
     const char *format = "";
     json_int_t found = 0;
     json_unpack(root, "{s?s,s?I}", "format", &format, "format_version", &found);
     DN_CHECK(strcmp(format, DN_MANIFEST_FORMAT) == 0, DN_ECORRUPT,
              "found the format \"%s\", expected \"%s\"", format, DN_MANIFEST_FORMAT);
-    DN_CHECK(found >= 1 && found <= DN_VAL_VERSION, DN_EINVAL,
+    DN_CHECK(found == DN_MANIFEST_VERSION, DN_EINVAL,
              "found format_version %" JSON_INTEGER_FORMAT
-             ", expected 1 to %d; delete the folder and make it again with this version's "
+             ", expected %d; delete the folder and make it again with this version's "
              "create_records",
-             found, DN_VAL_VERSION);
-    *version = (int)found;
+             found, DN_MANIFEST_VERSION);
     return DN_OK;
 }
 
@@ -174,8 +170,8 @@ static dn_status unpack_members(struct members *m, json_t *root)
     json_error_t error;
     *m = (struct members){0};
     DN_CHECK(json_unpack_ex(root, &error, JSON_STRICT,
-                            "{s:s,s:I,s:s,s?s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
-                            "s:{s:{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s?s}",
+                            "{s:s,s:I,s:s,s:s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
+                            "s:{s:{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s:s}",
                             "format", &m->format, "format_version", &m->version, "dataset",
                             &m->name, "source", &m->source, "conversion", &m->conversion,
                             "channels", &m->channels, "height", &m->height, "width", &m->width,
@@ -185,36 +181,28 @@ static dn_status unpack_members(struct members *m, json_t *root)
                             &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "val", "count",
                             &m->count[DN_VAL], "shards", &m->shards[DN_VAL], "xxh3", &m->seal) == 0,
              DN_ECORRUPT, "not valid: %s", error.text);
-    const int sealed = m->version >= DN_SEALED_VERSION;
-    DN_CHECK((m->source != NULL) == sealed && (m->seal != NULL) == sealed, DN_ECORRUPT,
-             "found format_version %d %s \"source\" or \"xxh3\", expected both from version %d on",
-             (int)m->version, sealed ? "without" : "with", DN_SEALED_VERSION);
-    DN_CHECK((m->shards[DN_VAL] != NULL) == (m->version >= DN_VAL_VERSION), DN_ECORRUPT,
-             "found format_version %d %s a val split, expected one from version %d on",
-             (int)m->version, m->shards[DN_VAL] ? "with" : "without", DN_VAL_VERSION);
     return DN_OK;
 }
 
-static dn_status parse_info(dn_shard_info *info, const struct members *m)
+static dn_status parse_info(dn_data_info *info, const struct members *m)
 {
     DN_CHECK(strlen(m->name) < sizeof info->dataset && dn_is_one_line(m->name), DN_ECORRUPT,
              "found the data set \"%s\", expected a name of at most %zu bytes", m->name,
              sizeof info->dataset - 1);
     strcpy(info->dataset, m->name);
     DN_TRY(check_integer("channels", m->channels, 1, DN_MAX_IMAGE_CHANNELS));
-    const int is_encoded =
-        m->version >= DN_SEALED_VERSION && m->height == 0 && m->width == 0 && m->channels == 3;
-    DN_TRY(check_integer("height", m->height, !is_encoded, DN_SHARD_CHUNK_BYTES));
-    DN_TRY(check_integer("width", m->width, !is_encoded, DN_SHARD_CHUNK_BYTES));
+    const int is_encoded = m->height == 0 && m->width == 0 && m->channels == 3;
+    DN_TRY(check_integer("height", m->height, !is_encoded, DN_MAX_IMAGE_BYTES));
+    DN_TRY(check_integer("width", m->width, !is_encoded, DN_MAX_IMAGE_BYTES));
     DN_TRY(check_integer("classes", m->classes, 1, DN_MAX_CLASSES));
     DN_TRY(check_integer("zstd_level", m->level, 1, 22));
     info->channels = (int)m->channels;
     info->height = (int)m->height;
     info->width = (int)m->width;
     info->classes = (int)m->classes;
-    DN_CHECK(dn_image_values(info) <= DN_SHARD_CHUNK_BYTES, DN_ECORRUPT,
+    DN_CHECK(dn_image_values(info) <= DN_MAX_IMAGE_BYTES, DN_ECORRUPT,
              "found %dx%dx%d images, expected at most %d bytes", info->channels, info->height,
-             info->width, DN_SHARD_CHUNK_BYTES);
+             info->width, DN_MAX_IMAGE_BYTES);
     DN_TRY(parse_channels(info->mean, "mean", info->channels, m->mean));
     DN_TRY(parse_channels(info->std, "std", info->channels, m->std));
     return check_statistics(info);
@@ -247,7 +235,7 @@ static dn_status check_names(const json_t *names, int classes, size_t *bytes)
 }
 
 /* The manifest with its class names behind the shards, in the one block. */
-static dn_status create_loaded(dn_manifest **manifest, const dn_shard_info *info,
+static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
                                const int shards[DN_SPLITS], const json_t *names)
 {
     size_t bytes;
@@ -264,7 +252,7 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_shard_info *info
     return DN_OK;
 }
 
-dn_status dn_manifest_describe(dn_manifest **manifest, const dn_shard_info *info,
+dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
                                const json_t *names)
 {
     *manifest = NULL;
@@ -285,7 +273,7 @@ static dn_status parse_conversion(dn_manifest *manifest, const char *text)
 static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
 {
     struct members m;
-    dn_shard_info info = {0};
+    dn_data_info info = {0};
     int shards[DN_SPLITS];
     DN_TRY(unpack_members(&m, root));
     DN_TRY(parse_info(&info, &m));
@@ -297,22 +285,20 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
     DN_TRY(create_loaded(manifest, &info, shards, m.names));
     DN_TRY(parse_conversion(*manifest, m.conversion ? m.conversion : ""));
     (*manifest)->zstd_level = (int)m.level;
-    if (m.source)
-        DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
+    DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
     for (int s = 0; s < DN_SPLITS && m.shards[s]; s++)
-        DN_TRY(parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info),
-                           (int)m.version));
+        DN_TRY(
+            parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info)));
     return DN_OK;
 }
 
 static dn_status parse_text(dn_manifest **manifest, const char *text, size_t size)
 {
     json_error_t error;
-    int version = 0;
     json_t *const root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     DN_CHECK(root, DN_ECORRUPT, "line %d is not valid JSON: %s", error.line, error.text);
-    dn_status status = check_version(root, &version);
-    if (status == DN_OK && version >= DN_SEALED_VERSION)
+    dn_status status = check_version(root);
+    if (status == DN_OK)
         status = check_seal(text, size);
     if (status == DN_OK)
         status = parse_manifest(manifest, root);

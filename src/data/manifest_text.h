@@ -4,23 +4,18 @@
 
 #include <inttypes.h>
 
-#include "dn/shard.h"
+#include "dn/manifest.h"
 
 #define DN_MANIFEST_FORMAT "dn_dist data set"
 
 /* The file's last line but the brace, and that: after it nothing, before it what it vouches for. */
 #define DN_MANIFEST_SEAL "  \"xxh3\": \"%016" PRIx64 "\"\n}\n"
 
-enum {
-    DN_SEALED_VERSION = 2, /* version 1 has no seal, and no "source" */
-    DN_CHOICE_VERSION = 3, /* until then pixel shards alone, and all of them, had TFRecords */
-    DN_VAL_VERSION = 4,    /* has a val split */
-    DN_MANIFEST_SEAL_BYTES = 31
-};
+enum { DN_MANIFEST_VERSION = 4, DN_MANIFEST_SEAL_BYTES = 31 };
 
 /* A manifest with room for the shards of each split and, behind them, `more` bytes. The caller
  * frees it. DN_ENOMEM. */
-dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_shard_info *info,
+dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_data_info *info,
                                const int shards[DN_SPLITS], size_t more);
 
 #endif

@@ -154,7 +154,7 @@ static dn_status find_chunk(hid_t images, const char *path, int64_t first, struc
 static dn_status list_chunks(hid_t images, const char *path, const dn_shards *shards,
                              const dn_manifest_shard *shard)
 {
-    const dn_shard_info *const info = &shards->manifest->info;
+    const dn_data_info *const info = &shards->manifest->info;
     const hsize_t shape[4] = {(hsize_t)shard->count, (hsize_t)info->channels, (hsize_t)info->height,
                               (hsize_t)info->width};
     struct place *const place = &shards->place[shard->index];

@@ -8,7 +8,7 @@
 
 void dn_source_describe(const dn_source *source, char *text, size_t size)
 {
-    const dn_shard_info *info = &source->info;
+    const dn_data_info *info = &source->info;
     const uint64_t labels =
         XXH3_64bits(source->labels, (size_t)source->count * sizeof *source->labels);
     snprintf(text, size,

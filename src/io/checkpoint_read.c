@@ -60,20 +60,10 @@ static dn_status check_whole(const char *path)
 
 /* ---- in the child ---- */
 
-/* A text attribute that the first files of this version do not have: then `text` stays as it is. */
-static dn_status get_newer_text(const dn_checkpoint_file *f, hid_t file, const char *name,
-                                char *text, size_t size)
+static dn_status read_doubles(const dn_checkpoint_file *f, hid_t file, const char *name, int count,
+                              void *to)
 {
-    return H5Aexists(file, name) > 0 ? dn_hdf5_get_text(file, f->path, name, text, size) : DN_OK;
-}
-
-/* Doubles that the first files of this version do not have: then `to` stays as it is. */
-static dn_status read_newer(const dn_checkpoint_file *f, hid_t file, const char *name, int count,
-                            void *to)
-{
-    return H5Lexists(file, name, H5P_DEFAULT) > 0
-               ? dn_hdf5_read(file, f->path, name, H5T_NATIVE_DOUBLE, count, to)
-               : DN_OK;
+    return dn_hdf5_read(file, f->path, name, H5T_NATIVE_DOUBLE, count, to);
 }
 
 static dn_status read_config(dn_checkpoint_file *f, hid_t file)
@@ -105,18 +95,14 @@ static dn_status read_state(void *user)
     DN_TRY(dn_hdf5_get_text(file, f->path, "model", f->model, sizeof f->model));
     DN_TRY(dn_hdf5_get(file, f->path, "step", H5T_NATIVE_INT64, &state->step));
     DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
-    DN_TRY(get_newer_text(f, file, "data", state->data, sizeof state->data));
-    DN_TRY(get_newer_text(f, file, "data_folder", state->folder, sizeof state->folder));
-    DN_TRY(get_newer_text(f, file, "kernels", state->kernels, sizeof state->kernels));
-    strcpy(f->optimizer, "sgd");
-    DN_TRY(get_newer_text(f, file, "optimizer", f->optimizer, sizeof f->optimizer));
-    DN_TRY(get_newer_text(f, file, "schedule", state->schedule, sizeof state->schedule));
-    if (state->schedule[0])
-        DN_TRY(dn_hdf5_read(file, f->path, "schedule_state", H5T_NATIVE_DOUBLE, DN_SCHEDULE_DOUBLES,
-                            &state->schedule_state));
-    state->monitor.epochs = -1;
-    DN_TRY(read_newer(f, file, "monitor", DN_MONITOR_DOUBLES, &state->monitor));
-    DN_TRY(read_newer(f, file, "epoch_scores", DN_EPOCH_DOUBLES, &state->scores));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "data", state->data, sizeof state->data));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "data_folder", state->folder, sizeof state->folder));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "kernels", state->kernels, sizeof state->kernels));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "optimizer", f->optimizer, sizeof f->optimizer));
+    DN_TRY(dn_hdf5_get_text(file, f->path, "schedule", state->schedule, sizeof state->schedule));
+    DN_TRY(read_doubles(f, file, "schedule_state", DN_SCHEDULE_DOUBLES, &state->schedule_state));
+    DN_TRY(read_doubles(f, file, "monitor", DN_MONITOR_DOUBLES, &state->monitor));
+    DN_TRY(read_doubles(f, file, "epoch_scores", DN_EPOCH_DOUBLES, &state->scores));
     return read_config(f, file);
 }
 
@@ -244,15 +230,13 @@ typedef struct data_set { /* in pages that a child fills */
     uint8_t text[DN_MANIFEST_BYTES];
 } data_set;
 
-/* A dn_child_fn; the size stays 0 where the file has none. */
+/* A dn_child_fn. */
 static dn_status read_data_set(void *user)
 {
     data_set *d = user;
     const char *path = d->f->path;
     const hid_t file = dn_hdf5_open(path);
     hid_t set;
-    if (H5Lexists(file, "data_set", H5P_DEFAULT) <= 0)
-        return DN_OK;
     DN_TRY(dn_hdf5_open_set(file, path, "data_set", H5D_CONTIGUOUS, &set));
     const hssize_t count = H5Sget_simple_extent_npoints(H5Dget_space(set));
     DN_CHECK(count > 0 && count <= DN_MANIFEST_BYTES, DN_ECORRUPT,
@@ -345,7 +329,7 @@ dn_status dn_checkpoint_data_set(const dn_checkpoint_file *f, dn_manifest **mani
     snprintf(what, sizeof what, "%s: data_set", f->path);
     if (status == DN_OK && size > DN_MANIFEST_BYTES)
         status = dn_fail(DN_ECORRUPT, "%s: found %zu bytes", what, size);
-    if (status == DN_OK && size > 0)
+    if (status == DN_OK)
         status = dn_manifest_parse(manifest, what, d->text, size);
     dn_child_pages_free(d, sizeof *d);
     return status;

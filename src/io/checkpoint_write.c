@@ -82,8 +82,7 @@ static int write_group(const dn_saver *s, hid_t file, const char *group, const f
 static int write_data_set(const dn_checkpoint *state, hid_t file)
 {
     const hsize_t bytes = state->data_set_bytes;
-    return state->data_set == NULL ||
-           dn_hdf5_write(file, "data_set", H5T_STD_U8LE, H5Screate_simple(1, &bytes, NULL),
+    return dn_hdf5_write(file, "data_set", H5T_STD_U8LE, H5Screate_simple(1, &bytes, NULL),
                          state->data_set);
 }
 

@@ -162,7 +162,7 @@ static void put_list(json_t *object, const char *key, json_t *list)
 json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
 {
     const dn_spec *spec = dn_net_view(net).spec;
-    const dn_shard_info *info = &about->data->info;
+    const dn_data_info *info = &about->data->info;
     json_t *const object =
         json_pack("{s:s,s:o,s:s,s:s,s:s*,s:o,s:o,s:o,s:o}", "format", "pt", "producer",
                   json_sprintf("dn_dist %s", dn_version()), "model", spec->name, "dataset",

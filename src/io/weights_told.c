@@ -51,7 +51,7 @@ static int told_image(const json_t *metadata, const char *key, int size[3])
 /* The data set, or NULL where a part of it is not told as it should be. */
 static dn_manifest *told_data(const json_t *metadata)
 {
-    dn_shard_info info = {.dataset = ""};
+    dn_data_info info = {.dataset = ""};
     dn_manifest *data = NULL;
     int size[3];
     json_t *const names = told_list(metadata, "classes");

@@ -236,7 +236,7 @@ static dn_status parse_step(dn_transform *t, const char **at)
 }
 
 /* The order of the steps makes sense; finds the size of what they result in. */
-static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
+static dn_status check_steps(dn_transform *t, const dn_data_info *info)
 {
     const dn_op_row *last = NULL; /* the latest that only such may follow */
     int height = info->height, width = info->width;
@@ -269,7 +269,7 @@ static dn_status check_steps(dn_transform *t, const dn_shard_info *info)
 }
 
 dn_status dn_transform_parse(dn_transform *t, const dn_pixel_kernels *kernels,
-                             const dn_shard_info *info, const char *list, uint64_t seed)
+                             const dn_data_info *info, const char *list, uint64_t seed)
 {
     *t = (dn_transform){.channels = info->channels, .seed = seed, .kernels = kernels};
     for (int c = 0; c < info->channels; c++) {

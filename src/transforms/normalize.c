@@ -31,7 +31,7 @@ static int read_channels(const char **at, char end, int channels, double least, 
     return **at == end && (count == 1 || count == channels);
 }
 
-dn_status dn_normalize_parse(dn_shard_info *info, const char *text)
+dn_status dn_normalize_parse(dn_data_info *info, const char *text)
 {
     const int channels = info->channels;
     const int is_none = strcmp(text, "none") == 0, is_imagenet = strcmp(text, "imagenet") == 0;
@@ -62,7 +62,7 @@ static void describe(const double *value, int channels, char *text, size_t size)
     }
 }
 
-void dn_normalize_describe(const dn_shard_info *info, char *text, size_t size)
+void dn_normalize_describe(const dn_data_info *info, char *text, size_t size)
 {
     text[0] = '\0';
     describe(info->mean, info->channels, text, size);

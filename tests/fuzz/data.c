@@ -80,7 +80,7 @@ static void clear_records(fuzz *f)
     free(((data_set *)f->own)->manifest);
 }
 
-static void check_info(const dn_shard_info *info)
+static void check_info(const dn_data_info *info)
 {
     for (int c = 0; c < info->channels; c++)
         fuzz_require(info->mean[c] >= 0 && info->mean[c] <= 1 && info->std[c] > 0 &&

@@ -54,13 +54,13 @@ static void clear_checkpoint(fuzz *f)
 }
 
 static const char *const class_names[CLASSES] = {"a", "b"};
-static const dn_shard_info info = {.dataset = "A",
-                                   .channels = 3,
-                                   .height = SIZE,
-                                   .width = SIZE,
-                                   .classes = CLASSES,
-                                   .mean = {0.5, 0.5, 0.5},
-                                   .std = {0.25, 0.25, 0.25}};
+static const dn_data_info info = {.dataset = "A",
+                                  .channels = 3,
+                                  .height = SIZE,
+                                  .width = SIZE,
+                                  .classes = CLASSES,
+                                  .mean = {0.5, 0.5, 0.5},
+                                  .std = {0.25, 0.25, 0.25}};
 
 /* A dataset.json, of shards that are nowhere. */
 static void make_data_set(fuzz *f, small_run *r)

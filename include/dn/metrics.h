@@ -2,33 +2,8 @@
  * What a run reports: metrics.jsonl in its folder, one JSON object a line, and progress on
  * standard output (one line rewritten in place on a terminal, plain lines at intervals elsewhere).
  *
- *     {"kind": "run", "epochs", "steps_per_epoch", "last_step", "images", "ranks", "config",
- *      "data": {"name", "path", "classes", "train", "validation", "test"}}
- *     {"kind": "interval", "epoch", "step", "loss", "top1", "images_per_s", "lr", "seconds",
- *      "data_wait", "sum_wait", "late_rank", "late_wait"}
- *     {"kind": "epoch", "epoch", "step", "train_loss", "train_top1", "test_loss", "test_top1",
- *      "test_top5", "test_balanced", "images_per_s", "lr", "seconds", "data_wait", "sum_wait",
- *      "late_rank", "late_wait", "weights_hash"}
- *     {"kind": "end", "epoch", "step", "weights_hash", "seconds", "checkpoint", "reason"}
- *
- * The first line is a "run" object: what dn_metrics_settings says, the options that decide the
- * weights, by name, as texts, and the data set with the images of each part. Epochs count from 1,
- * steps from 1 over the whole run; top1, top5 and balanced (the mean of the classes' accuracies)
- * are percent; losses are means over images; an interval's values are of its own images, an epoch's
- * of all of its images, but where dn_metrics_settings.scores lack, of those seen in this process.
- * `seconds` is the time of the interval, of the epoch's training in this process without
- * evaluation, and of this process; `data_wait` is the part of it in which the steps waited for
- * images, `sum_wait` for the sum over ranks, in each the rank that waited longest; `late_rank` is
- * the rank that the others waited for longest, `late_wait` how long, both null where there is one
- * rank, or no step. `reason` is "the last step", "early stop", or what the run stopped on. Besides
- * test_* there are val_* of a validation split, and ema_val_*, ema_test_* of averaged weights,
- * where such were evaluated. test_* are null where they were not, and so is a non-finite number. An
- * evaluation that a stopped run left out and the next start made up for is a second "epoch" of that
- * step, without steps of its own: train_* and images_per_s are null. A text is a path as it is, or
- * where that is no UTF-8 with \xHH for each byte above 0x7f. A run that goes on cuts back what it
- * will do again, so the file always reads as one run.
- *
- * With `tensorboard` there is an event file beside it for each start of the run: docs/report.md.
+ * docs/report.md specifies the objects, and the event files of `tensorboard`, one for each start of
+ * the run.
  *
  * Not collective: rank 0 has one; on other ranks it is NULL, which every function accepts.
  */

@@ -18,8 +18,8 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 # packages NAME...: asks apt for those that are missing, and only if some are.
 packages() {
     if [[ ! -r /etc/debian_version ]]; then
-        echo "expected Debian or Ubuntu; install what these packages of Debian hold, then build" \
-            "with cmake as in CONTRIBUTING.md: $*" >&2
+        echo "expected Debian or Ubuntu; install what these packages of Debian hold, and build" \
+            "as docs/cluster.md says: $*" >&2
         exit 1
     fi
     local package state missing=()

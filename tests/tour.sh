@@ -93,8 +93,10 @@ tour() {
 Moments of a new user, with the mistakes. `tests/tour.sh` types them and writes this page
 (`tests/tour.sh build --write`); as a test it compares what comes back with what stands here. In the
 place of what differs from machine to machine stand names, such as N for a speed; the table of ranks
-and cores that begins a run is left out, and so are the lines that tell of progress. `...` stands for
-lines that are cut.
+and cores that begins a run is left out, and so are the lines that tell of progress, warnings about
+shared cores and `mpirun`'s own lines. `...` stands for lines that are cut. Open MPI is told to start
+more ranks than there are cores: by `export OMPI_MCA_rmaps_base_oversubscribe=1`, Open MPI 5 by
+`export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe`.
 
 The data are 200 images of each class of Fashion-MNIST, so that the whole tour takes seconds.
 END

@@ -20,8 +20,17 @@ diff <(cd root && find . -type f | sort) <(cd unpacked && find . -type f | sort)
 # Programs
 [[ $(PKG_CONFIG_PATH=unpacked/usr/share/pkgconfig pkg-config --variable=slurmdir dn_dist) -ef \
     unpacked/usr/share/dn_dist/slurm ]] || fail "pkg-config: the folder of Slurm scripts"
-for path in $(grep -o "(docs/[a-z-]*[.][a-z]*" unpacked/usr/share/doc/dn_dist/README.md | tr -d '('); do
-    [[ -e unpacked/usr/share/doc/dn_dist/$path ]] || fail "README: found no $path beside it"
+
+# Documents: each link of one leads to another, and the list of pages has all
+documents=unpacked/usr/share/doc/dn_dist
+for document in $documents/*.md $documents/docs/*.md; do
+    for path in $(grep -o "](\([^)#:]*\)[)#]" "$document" | tr -d '](#)'); do
+        [[ -e $(dirname "$document")/$path ]] || fail "$document: found no $path"
+    done
+done
+for document in $documents/docs/*.md; do
+    grep -q "($(basename "$document"))" $documents/docs/README.md || [[ $document == */README.md ]] ||
+        fail "docs/README.md does not list $document"
 done
 for program in dn_dist create_records; do
     PATH=/bin limited "unpacked/usr/bin/$program" --version >out 2>&1 || fail "$program --version" out
@@ -47,7 +56,16 @@ for page in "$pages"/*.1; do
     name=$(basename "$page" .1)
     grep -q "^$name(1) .* $name(1)$" out || fail "$page: expected $name(1) at its top" out
 done
-grep -q -- "--virtual" <(man -l "$pages/dn_dist-train.1" | col -b) || fail "dn_dist-train.1: an option"
+MANWIDTH=80 man -l "$pages/dn_dist-train.1" | col -b -x >page
+grep -q -- "--virtual" page || fail "dn_dist-train.1: an option" page
+for line in hflip:p=0.5 "rotate:degrees=D:interpolation=nearest:fill=0" densenet121; do
+    grep -q "^ *$line$" page || fail "dn_dist-train.1: expected a line $line" page
+done
+for program in dn_dist create_records; do
+    MANWIDTH=80 man -l "$pages/$program.1" | col -b -x | sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' >page
+    diff <(sed '1d;$d;/^$/d;s/^ *//' page) <(limited "$build/$program" --help |
+        awk 'NR > 1 && !/^ / { exit } { sub(/^(Usage:)? */, ""); print }') >out || fail "$program.1: usage" out
+done
 
 # Completion
 mkdir -p runs/one
@@ -85,6 +103,11 @@ completes "--out --on-bad-image" create_records FOLDER --o
 completes --out create_records CIFAR10 --o
 completes "--out --on-bad-image" create_records --o
 completes skip create_records FOLDER --on-bad-image sk
+
+# Where zsh looks: below /usr Debian's folder, elsewhere the one of all
+cmake --install "$build" --prefix "$tmp/local" >out 2>&1 || fail "cmake --install elsewhere" out
+[[ -s root/usr/share/zsh/vendor-completions/_dn_dist && -s local/share/zsh/site-functions/_dn_dist ]] ||
+    fail "completion of zsh: where it was installed"
 
 # The same in zsh, typed into one: its line after a tab
 zsh_line() { # TYPED: the line that becomes of it

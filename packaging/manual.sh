@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Writes a manual page from what --help says, by help2man, and mends what that takes for running text:
+# the lines of the usage, and lists of words that are to be copied.
+#
+#   manual.sh HELP2MAN VERSION TITLE NAME PROGRAM [COMMAND]
+set -euo pipefail
+help2man=$1 version=$2 title=$3 name=$4
+shift 4
+
+# The lines of the usage, as roff takes them.
+usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
+    !over { sub(/^(Usage: |       )/, ""); print }' | sed 's/\\/\\e/g; s/-/\\-/g')
+
+"$help2man" --no-info --no-discard-stderr --name="$title" --version-string="$version" "$*" |
+    USAGE=$usage awk -v name="$name" '
+    function literal(on) {
+        if (on != is_literal) print on ? ".RS\n.nf" : ".fi\n.RE"
+        is_literal = on
+    }
+    BEGIN { is_long = ENVIRON["USAGE"] ~ /\n/ }
+    # It shouts the name, keeps its space, and justifies and hyphenates.
+    sub(/^\.TH [^ ]+/, ".TH " name) { print $0 "\n.ad l\n.nh"; next }
+    section == "NAME" && sub(/^.* \\- /, name " \\- ") { }
+    /^\.SH / {
+        section = $2; is_skipped = 0
+        print
+        if (section == "SYNOPSIS") { print ".nf\n" ENVIRON["USAGE"] "\n.fi"; is_skipped = 1 }
+        if (section == "DESCRIPTION") is_skipped = is_long # the further lines of the usage
+        next
+    }
+    is_skipped && /^\.(PP|SS)/ { is_skipped = 0 }
+    is_skipped { next }
+    # The steps of --augment, and models, up to the next heading; what a step is has blanks in it.
+    /^\.(PP|SS)/ { literal(0); in_list = 0 }
+    /^(steps of .*|models)$/ { in_list = 1; print; next }
+    in_list && /^\.IP/ { literal(1); next }
+    is_literal && / / && !/^or / { print "    " $0; next }
+    # An option that fills its column has but one blank before its text.
+    before == ".TP" { $0 = parted($0) }
+    { print; before = $0 }
+    END { literal(0) }
+
+    function parted(line) {
+        if (match(line, /^\\fB[^ ]*\\fR [^ ]+ /))
+            return substr(line, 1, RLENGTH - 1) "\n" substr(line, RLENGTH + 1)
+        return line
+    }'

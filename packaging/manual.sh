@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Writes a manual page from what --help says, by help2man, and mends what that takes for running text:
-# the lines of the usage, and lists of words that are to be copied.
+# the lines of the usage, and lists of words that are to be copied. PROGRAM.h2m has what --help lacks.
 #
 #   manual.sh HELP2MAN VERSION TITLE NAME PROGRAM [COMMAND]
 set -euo pipefail
 help2man=$1 version=$2 title=$3 name=$4
 shift 4
+further=$(dirname "${BASH_SOURCE[0]}")/$(basename "$1").h2m
 
 # The lines of the usage, as roff takes them.
 usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
     !over { sub(/^(Usage: |       )/, ""); print }' | sed 's/\\/\\e/g; s/-/\\-/g')
 
-"$help2man" --no-info --no-discard-stderr --name="$title" --version-string="$version" "$*" |
+"$help2man" --no-info --no-discard-stderr --name="$title" --version-string="$version" \
+    --include="$further" "$*" |
     USAGE=$usage awk -v name="$name" '
     function literal(on) {
         if (on != is_literal) print on ? ".RS\n.nf" : ".fi\n.RE"
@@ -22,6 +24,7 @@ usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
     sub(/^\.TH [^ ]+/, ".TH " name) { print $0 "\n.ad l\n.nh"; next }
     section == "NAME" && sub(/^.* \\- /, name " \\- ") { }
     /^\.SH / {
+        literal(0); in_list = 0
         section = $2; is_skipped = 0
         print
         if (section == "SYNOPSIS") { print ".nf\n" ENVIRON["USAGE"] "\n.fi"; is_skipped = 1 }

@@ -23,6 +23,7 @@ usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
     # It shouts the name, keeps its space, and justifies and hyphenates.
     sub(/^\.TH [^ ]+/, ".TH " name) { print $0 "\n.ad l\n.nh"; next }
     section == "NAME" && sub(/^.* \\- /, name " \\- ") { }
+    sub(/^\.SS .Exit status:.$/, ".SH EXIT STATUS") { } # it knows Environment
     /^\.SH / {
         literal(0); in_list = 0
         section = $2; is_skipped = 0

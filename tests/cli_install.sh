@@ -61,9 +61,7 @@ grep -q -- "--virtual" page || fail "dn_dist-train.1: an option" page
 for line in hflip:p=0.5 "rotate:degrees=D:interpolation=nearest:fill=0" densenet121; do
     grep -q "^ *$line$" page || fail "dn_dist-train.1: expected a line $line" page
 done
-for line in "EXIT STATUS" ENVIRONMENT "SEE ALSO"; do
-    grep -qx "$line" page || fail "dn_dist-train.1: expected a section $line" page
-done
+grep -qx "SEE ALSO" page || fail "dn_dist-train.1: expected a section SEE ALSO" page
 for program in dn_dist create_records; do
     MANWIDTH=80 man -l "$pages/$program.1" | col -b -x | sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' >page
     diff <(sed '1d;$d;/^$/d;s/^ *//' page) <(limited "$build/$program" --help |

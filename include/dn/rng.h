@@ -17,7 +17,7 @@ typedef enum dn_stream {
     DN_STREAM_INIT = 1,      /* initial weights: a = parameter tensor, b = element */
     DN_STREAM_SHUFFLE = 2,   /* epoch permutation: a = epoch, b = position */
     DN_STREAM_AUGMENT = 3,   /* transforms: a = epoch and draw, b = position in the epoch */
-    DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = element */
+    DN_STREAM_DROPOUT = 4,   /* dropout masks: a = step and virtual rank, b = channel, 4 elements */
     DN_STREAM_SYNTHETIC = 5, /* made-up images: a = tensor, b = element */
     DN_STREAM_SPLIT = 6,     /* test images of a folder: a = class, b = image in it */
     DN_STREAM_CHANNELS = 16, /* channels dropped: a = step and virtual rank, b = channel, image */
@@ -29,8 +29,28 @@ typedef struct dn_random4 {
     uint32_t word[4];
 } dn_random4;
 
-/* Four independent uniform 32-bit words for the draw (seed, stream, a, b). */
-dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b);
+/* Four independent uniform 32-bit words for the draw (seed, stream, a, b). Inline, so that draws of
+ * neighbouring b are made in vectors. */
+static inline dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b)
+{
+    /* Key: seed. Counter: b (64 bits), a (48 bits), stream (16 bits). */
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    uint32_t c0 = (uint32_t)b, c1 = (uint32_t)(b >> 32);
+    uint32_t c2 = (uint32_t)a, c3 = ((uint32_t)(a >> 32) & 0xffffu) | (uint32_t)stream << 16;
+    _Pragma("GCC unroll 10") for (int round = 0; round < 10; round++)
+    {
+        const uint64_t p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
+        const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ key0;
+        const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3 ^ key1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        c0 = n0;
+        c2 = n2;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return (dn_random4){{c0, c1, c2, c3}};
+}
 
 /* A uniform integer in [0, bound); the bias is below bound / 2^32. */
 static inline uint32_t dn_random_below(uint32_t word, uint32_t bound)

@@ -1,33 +1,14 @@
-/* Philox4x32-10 and what is drawn from it; see include/dn/rng.h. */
+/* What is drawn from Philox4x32-10; see include/dn/rng.h. */
 #include "dn/rng.h"
 
 #include <math.h>
 
 #include "dn/math.h"
 
-dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b)
-{
-    /* Key: seed. Counter: b (64 bits), a (48 bits), stream (16 bits). */
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    uint32_t c0 = (uint32_t)b, c1 = (uint32_t)(b >> 32);
-    uint32_t c2 = (uint32_t)a, c3 = ((uint32_t)(a >> 32) & 0xffffu) | (uint32_t)stream << 16;
-    for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
-        const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ key0;
-        const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3 ^ key1;
-        c1 = (uint32_t)p1;
-        c3 = (uint32_t)p0;
-        c0 = n0;
-        c2 = n2;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
-    return (dn_random4){{c0, c1, c2, c3}};
-}
-
 void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, dn_stream stream,
                       uint64_t a)
 {
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < count; i += 2) {
         const dn_random4 r = dn_random(seed, stream, a, i / 2);
         const uint64_t high = (uint64_t)r.word[0] << 21 | r.word[1] >> 11;
@@ -43,6 +24,7 @@ void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, d
 void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_stream stream,
                        uint64_t a)
 {
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < count; i++) {
         const uint32_t word = dn_random(seed, stream, a, i).word[0];
         x[i] = (float)((2 * (word * 0x1p-32) - 1) * bound);

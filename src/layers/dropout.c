@@ -35,23 +35,54 @@ static void drop_channel(const dn_visit *v, const dn_pass *pass, const dn_padded
     }
 }
 
+enum { WORDS = 4 /* of a draw, each for a value */, FACTORS = 512 /* multiplied by at a time */ };
+
+/* factor(count) = those of the channel's values `first`, first + 1, ... Returns where they begin,
+ * as a draw is for the values 4 i to 4 i + 3. */
+static const float *draw_factors(const dn_visit *v, const dn_pass *pass, int channel,
+                                 uint64_t first, size_t count, float factor[FACTORS + 2 * WORDS])
+{
+    const float rate = v->layer->dropout, keep = 1 / (1 - rate);
+    const uint64_t seed = pass->seed, a = pass_number(pass), b = channel_number(v, channel);
+    const uint32_t draw = (uint32_t)(first / WORDS), begin = (uint32_t)(first % WORDS);
+    const uint32_t draws = (begin + (uint32_t)count + WORDS - 1) / WORDS;
+#pragma omp simd
+    for (uint32_t i = 0; i < draws; i++) {
+        const dn_random4 r = dn_random(seed, DN_STREAM_DROPOUT, a, b | (draw + i));
+        for (int w = 0; w < WORDS; w++)
+            factor[WORDS * i + (uint32_t)w] = dn_random_unit(r.word[w]) < rate ? 0 : keep;
+    }
+    return factor + begin;
+}
+
+/* row[at ... end) *= factor, of the values of image `image` in the padded layout. */
+static void multiply(const dn_padded *padded, int image, size_t at, size_t end, const float *factor,
+                     float *row)
+{
+    const size_t width = (size_t)padded->width;
+    while (at < end) {
+        const size_t r = at / width, c = at % width, left = width - c;
+        const size_t count = left < end - at ? left : end - at;
+        float *p = row + (size_t)(image * padded->image_rows + padded->skip) * padded->pitch +
+                   r * padded->pitch + c;
+        for (size_t k = 0; k < count; k++)
+            p[k] *= factor[k];
+        factor += count;
+        at += count;
+    }
+}
+
 /* `first` is the row's first pixel, counted over all images. */
 static void drop_values(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
                         uint64_t first, int channel, float *row)
 {
-    const float rate = v->layer->dropout, keep = 1 / (1 - rate);
-    const uint64_t pixels = dn_layout_pixels(&v->out->layout);
-    for (int i = 0; i < padded->images; i++)
-        for (int r = 0; r < padded->rows; r++) {
-            float *p = row + (size_t)(i * padded->image_rows + padded->skip + r) * padded->pitch;
-            for (int c = 0; c < padded->width; c++) {
-                const uint64_t at = first + (uint64_t)i * pixels +
-                                    (uint64_t)r * (uint64_t)padded->width + (uint64_t)c;
-                const uint32_t word = dn_random(pass->seed, DN_STREAM_DROPOUT, pass_number(pass),
-                                                channel_number(v, channel) | at)
-                                          .word[0];
-                p[c] *= dn_random_unit(word) < rate ? 0 : keep;
-            }
+    float factor[FACTORS + 2 * WORDS];
+    const size_t n = (size_t)padded->rows * (size_t)padded->width;
+    for (int i = 0; i < padded->images; i++, first += dn_layout_pixels(&v->out->layout))
+        for (size_t at = 0; at < n; at += FACTORS) {
+            const size_t end = at + FACTORS < n ? at + FACTORS : n;
+            multiply(padded, i, at, end,
+                     draw_factors(v, pass, channel, first + at, end - at, factor), row);
         }
 }
 

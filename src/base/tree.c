@@ -62,6 +62,13 @@ void dn_tree_add(float *sum, const float *other, size_t count)
         sum[i] = sum[i] + other[i];
 }
 
+static void copy(float *to, const float *from, size_t count)
+{
+#pragma omp parallel for simd schedule(static) if (parallel : count > GRAIN)
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
 void dn_tree_round(float *x, size_t count)
 {
 #pragma omp parallel for schedule(static) if (count > GRAIN)
@@ -183,7 +190,7 @@ void dn_tree_push(dn_tree *tree, size_t begin, size_t end)
     }
     if (tree->next == tree->last - 1)
         return;
-    memcpy(sum_of(tree, place) + begin, tree->leaf + begin, (end - begin) * sizeof(float));
+    copy(sum_of(tree, place) + begin, tree->leaf + begin, end - begin);
     hold_next(tree);
 }
 

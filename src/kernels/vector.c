@@ -32,10 +32,21 @@ INLINE vec splat(float x)
     return x - (vec){0};
 }
 
+/* g where v is above 0 or NaN, else 0. */
+INLINE vec where_open(vec v, vec g)
+{
+#if DN_VL == 16 && defined(__AVX512F__) /* gcc 12 makes a register of a comparison's mask first */
+    const __mmask16 open = _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NLE_UQ);
+    return (vec)_mm512_maskz_mov_ps(open, (__m512)g);
+#else
+    return (vec)((mask)g & ~(mask)(v <= (vec){0}));
+#endif
+}
+
 /* max(0, v) that keeps NaN, so that divergence shows in the loss. */
 INLINE vec relu(vec v)
 {
-    return (vec)((mask)v & ~(mask)(v <= (vec){0}));
+    return where_open(v, v);
 }
 
 /* All bits set in those lanes of the half-th register of DN_LANES that are below `count`. */

@@ -151,8 +151,7 @@ INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, EL
 {
     const vec v = LOAD(x);
     const mask used = whole ? ~(mask){0} : lanes_below(0, count);
-    const mask open = ~(mask)(r->scale * v + r->shift <= (vec){0}) & used;
-    const vec masked = (vec)((mask)g & open);
+    const vec masked = (vec)((mask)where_open(r->scale * v + r->shift, g) & used);
     *sum += masked;
     *moment += masked * (vec)((mask)(v - r->mean) & used);  /* a pad may hold anything */
     const vec before = r->accumulate ? LOAD(to) : (vec){0}; /* one expression, one contraction */

@@ -6,8 +6,8 @@
  * Operands are made once, in the forms that are read here (bf16.h). A tap is an offset in a row.
  *
  * Packed weights: (tiles of PACK_ROWS outputs, taps, steps of up to 16 pairs of inputs, outputs of
- * the tile, 16 pairs, 2). Which pairs a step has is the backend's (first_pair); what is past the
- * last output or input, and what another step has too, is 0.
+ * the tile, 16 pairs, 2). Which pairs a step has is the backend's (step_pairs, first_pair); what is
+ * past the last output or input, and what another step has too, is 0.
  *
  * The order of every sum follows from the shape; each backend has its own.
  */
@@ -30,7 +30,7 @@ static size_t tile_pairs(int outputs, int pairs, int taps)
     return (size_t)count_steps(pairs) * (size_t)taps * (size_t)outputs * DN_LANES;
 }
 
-/* A backend defines PACK_ROWS, first_pair, gemm_block, wgrad_taps and peak. */
+/* A backend defines PACK_ROWS, step_pairs, first_pair, gemm_block, wgrad_taps and peak. */
 #if DN_AMX
 #include "bf16_amx.h"
 #else
@@ -94,9 +94,10 @@ static void ISA(pack_any)(uint16_t *packed, const dn_weights *from, int o, const
 /* One step of the weights of PACK_ROWS outputs from `o` on. */
 static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int step, int tap)
 {
-    const int first = 2 * first_pair(count_pairs(from->inputs), step);
-    const int left = from->inputs - first;
-    const pack_step s = {first, step * STEP - first, left < STEP ? left : STEP};
+    const int pairs = count_pairs(from->inputs), length = step_pairs(pairs);
+    const int first = first_pair(pairs, length, step), left = from->inputs - 2 * first;
+    const pack_step s = {2 * first, 2 * (step * length - first),
+                         left < 2 * length ? left : 2 * length};
     if (from->out_step == 1)
         pack_turned(packed, from, o, &s);
     else if (from->in_step == 1 && s.skipped == 0)

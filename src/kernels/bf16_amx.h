@@ -22,11 +22,18 @@ INLINE int at_most(int n, int most)
     return n < most ? n : most;
 }
 
-/* Every step is as long: where the last one would be shorter it begins among the pairs of the one
- * before, for which its weights are 0. */
-static int first_pair(int pairs, int step)
+/* Every step is as long, and as short as their number allows: 24 pairs are 12 and 12. */
+static int step_pairs(int pairs)
 {
-    return at_most(step * DN_LANES, pairs > DN_LANES ? pairs - DN_LANES : 0);
+    const int steps = count_steps(pairs);
+    return (pairs + steps - 1) / steps;
+}
+
+/* Where the last step would be shorter it begins among the pairs of the one before, for which its
+ * weights are 0. */
+INLINE int first_pair(int pairs, int length, int step)
+{
+    return at_most(step * length, pairs - length);
 }
 
 /* Loads or stores, as `move` does one of them, the tiles of C that there are: 2 x 2, the right ones
@@ -62,9 +69,11 @@ INLINE void zero_block(amx_tiles *t)
 /* ---- gemm ---- */
 
 /* Where a step's pairs of inputs are, of one tap of a pixel. */
-INLINE const factor *pairs_at(const gemm_args *a, int tap, int step, size_t pixel)
+INLINE const factor *pairs_at(const amx_tiles *t, const gemm_args *a, int tap, int step,
+                              size_t pixel)
 {
-    return a->x + a->shift[tap] + pixel + (size_t)first_pair(a->rows, step) * a->x_ld;
+    const int first = first_pair(a->rows, t->shape.pairs, step);
+    return a->x + a->shift[tap] + pixel + (size_t)first * a->x_ld;
 }
 
 /* Up to 32 outputs, more than 16, of up to 32 pixels; `tile`: pairs of a packed tile of outputs. */
@@ -79,7 +88,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, size_t
         zero_block(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
-            const factor *x = pairs_at(a, tap, step, pixel);
+            const factor *x = pairs_at(t, a, tap, step, pixel);
             amx_load(t, 6, x, 4 * a->x_ld);
             amx_load(t, 4, w, AMX_BYTES);
             amx_dot(t, 0, 4, 6);
@@ -106,7 +115,7 @@ INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y
         zero_block(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
-            const factor *x = pairs_at(a, tap, step, pixel);
+            const factor *x = pairs_at(t, a, tap, step, pixel);
             amx_load(t, 4, w, AMX_BYTES);
             amx_load(t, 5, x, 4 * a->x_ld);
             amx_dot(t, 0, 4, 5);
@@ -129,7 +138,7 @@ INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y
 static void ISA(gemm_block)(const gemm_args *a)
 {
     amx_tiles t = {0};
-    const int pairs = at_most(a->rows, DN_LANES);
+    const int pairs = step_pairs(a->rows);
     const size_t tile = tile_pairs(PACK_ROWS, a->rows, a->taps);
     for (int first = 0; first < a->outputs; first += BLOCK) {
         const int rows = at_most(a->outputs - first, BLOCK);

@@ -25,10 +25,16 @@ enum {
 };
 
 /* Steps follow one another; the last one is as long as what is left. */
-static int first_pair(int pairs, int step)
+static int step_pairs(int pairs)
 {
     (void)pairs;
-    return step * DN_LANES;
+    return DN_LANES;
+}
+
+static int first_pair(int pairs, int length, int step)
+{
+    (void)pairs;
+    return step * length;
 }
 
 INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,

@@ -13,7 +13,13 @@ if len(sys.argv) != 3:
 import torch
 
 DTYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+try:
+    state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
+except OSError as error:
+    sys.exit(f"pth_to_safetensors.py: {error}")
+except Exception:  # whose kind is another of each torch, of what is damaged
+    sys.exit(f"pth_to_safetensors.py: {sys.argv[1]}: found no plain tensors but a pickled model or a damaged file, "
+             "expected what torch.save(model.state_dict(), FILE) writes")
 state = state.get("state_dict", state.get("model", state))  # as training scripts save it
 state = {name.removeprefix("_orig_mod.").removeprefix("module."):
          tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in state.items()}

@@ -89,6 +89,11 @@ refused "conv0.weight: found shape \(6, 3, 7, 7\), expected \(8, 3, 7, 7\)" "${r
 grep -qx "pth_to_safetensors.py IN.pth OUT.safetensors  *needs torch" err || fail "its usage" err
 "$python" -c 'import torch; torch.save({"a": torch.ones(2)}, "a.pth")'
 refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth
+"$python" -c 'import torch; torch.save(torch.nn.Linear(2, 2), "model.pth")'
+"$python" "$here/../scripts/pth_to_safetensors.py" model.pth model.safetensors 2>err &&
+    fail "pth_to_safetensors.py of a pickled model"
+grep -qx "pth_to_safetensors.py: model.pth: found no plain tensors but a pickled model .*expected what torch.save(model.state_dict(), FILE) writes" err &&
+    [[ $(wc -l <err) == 1 ]] || fail "a pickled model" err
 refused "--init-from: none.safetensors: cannot read: No such file.*pth_to_safetensors" \
     "${run[@]}" --out bad --init-from none.safetensors
 [[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"

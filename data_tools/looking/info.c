@@ -88,7 +88,7 @@ static dn_status look_at_split(struct info *v, const char *folder, dn_split_id i
 {
     DN_TRY(dn_shards_open(&v->shards[id], folder, id));
     v->manifest = dn_shards_manifest(v->shards[id]);
-    DN_CHECK(v->manifest->hash == dn_shards_manifest(v->shards[DN_TRAIN])->hash, DN_EIO,
+    DN_CHECK(v->manifest->hash == dn_shards_manifest(v->shards[DN_TEST])->hash, DN_EIO,
              "%s/dataset.json: found other bytes than at first: it was changed meanwhile", folder);
     v->split[id].split = &v->manifest->split[id];
     return measure_split(&v->split[id], v->shards[id]);
@@ -111,7 +111,9 @@ typedef void column_text(const struct split_info *s, int item, char *text, size_
 static void print_columns(const struct info *v, column_text *print, int item)
 {
     char text[64];
-    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++) {
+    for (int s = 0; s < DN_SPLITS; s++) {
+        if (!v->shards[s])
+            continue;
         print(&v->split[s], item, text, sizeof text);
         printf(" %*s", COLUMN, text);
     }
@@ -226,9 +228,10 @@ static json_t *split_to_json(const struct info *v, const struct split_info *s)
 static json_t *class_to_json(const struct info *v, int class)
 {
     json_t *const json = json_pack("{s:s}", "name", v->manifest->class_names[class]);
-    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++)
-        json_object_set_new(json, dn_split_name((dn_split_id)s),
-                            json_integer(v->split[s].class[class]));
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (v->shards[s])
+            json_object_set_new(json, dn_split_name((dn_split_id)s),
+                                json_integer(v->split[s].class[class]));
     return json;
 }
 
@@ -239,8 +242,10 @@ static json_t *to_json(const struct info *v)
     json_t *const classes = json_array(), *const splits = json_object();
     for (int i = 0; i < info->classes; i++)
         json_array_append_new(classes, class_to_json(v, i));
-    for (int s = 0; s < DN_SPLITS && v->shards[s]; s++)
-        json_object_set_new(splits, dn_split_name((dn_split_id)s), split_to_json(v, &v->split[s]));
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (v->shards[s])
+            json_object_set_new(splits, dn_split_name((dn_split_id)s),
+                                split_to_json(v, &v->split[s]));
     return json_pack(
         "{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:o}", "dataset", info->dataset, "images",
         dn_is_encoded(info) ? "encoded" : "pixels", "source",
@@ -253,9 +258,9 @@ dn_status dn_records_info(const char *folder, int json)
 {
     struct info v = {0};
     dn_status status;
-    DN_TRY_OR_DONE(look_at_split(&v, folder, DN_TRAIN));
-    for (int s = DN_TEST; s < DN_SPLITS; s++)
-        if (v.manifest->split[s].shards > 0)
+    DN_TRY_OR_DONE(look_at_split(&v, folder, DN_TEST)); /* which all records have */
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (!v.shards[s] && v.manifest->split[s].shards > 0)
             DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
     if (json)
         status = dn_json_save(to_json(&v), NULL, JSON_INDENT(2) | JSON_REAL_PRECISION(17));

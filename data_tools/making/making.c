@@ -72,11 +72,13 @@ static int has_files(const char *folder, const dn_manifest_shard *shard)
 int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
+    const dn_split_id first =
+        existing && existing->split[DN_TRAIN].shards == 0 ? DN_TEST : DN_TRAIN;
     int complete = existing &&
                    (dn_is_encoded(&existing->info) || /* nothing of them is compressed */
                     existing->zstd_level == m->options->zstd_level) &&
                    strcmp(existing->conversion, m->conversion) == 0 &&
-                   existing->split[DN_TRAIN].shards == shards;
+                   existing->split[first].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
         complete =
             has_files(m->options->out, &existing->shard[i]) &&
@@ -113,13 +115,14 @@ int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
 dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
                          const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
 {
-    const int64_t train = count[DN_TRAIN];
-    DN_CHECK(asked <= train, DN_EINVAL,
-             "--shards: found %d, expected 1 to the %" PRId64 " images of the train split", asked,
-             train);
-    int shards[DN_SPLITS] = {asked};
-    for (int s = DN_TEST; s < DN_SPLITS; s++)
-        shards[s] = (int)((asked * count[s] + train - 1) / train);
+    const dn_split_id first = count[DN_TRAIN] > 0 ? DN_TRAIN : DN_TEST;
+    const int64_t images = count[first];
+    DN_CHECK(asked <= images, DN_EINVAL,
+             "--shards: found %d, expected 1 to the %" PRId64 " images of the %s split", asked,
+             images, dn_split_name(first));
+    int shards[DN_SPLITS];
+    for (int s = 0; s < DN_SPLITS; s++)
+        shards[s] = (int)((asked * count[s] + images - 1) / images);
     DN_TRY(dn_manifest_create(&making->manifest, info, shards));
     dn_manifest *const m = making->manifest;
     m->class_names = class_names;

@@ -31,12 +31,14 @@ struct export_job {
 
 /* ---- names ---- */
 
-/* What stands before "-train-00000-of-00004.h5", where it is one word. */
+/* What stands before "-train-00000-of-00004.h5", of the first split, where it is one word. */
 static void find_prefix(struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
-    const char *const name = m->shard[0].hdf5.name, *end = strstr(name, "-train-");
-    for (const char *next = end; next; next = strstr(next + 1, "-train-"))
+    char mark[16];
+    snprintf(mark, sizeof mark, "-%s-", dn_split_name(m->shard[0].split));
+    const char *const name = m->shard[0].hdf5.name, *end = strstr(name, mark);
+    for (const char *next = end; next; next = strstr(next + 1, mark))
         end = next;
     if (!end || end == name || (size_t)(end - name) >= sizeof x->prefix)
         snprintf(x->prefix, sizeof x->prefix, "records");

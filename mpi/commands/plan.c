@@ -59,6 +59,8 @@ static dn_status read_set(dn_options *o, image_set *set)
     if (!dn_options_given(o, "size") && info->height == info->width)
         o->size = info->height;
     free(manifest);
+    DN_CHECK(set->images[DN_TRAIN] > 0, DN_EINVAL,
+             "--data: found no train split in %s, expected one to plan epochs of", o->data);
     return DN_OK;
 }
 

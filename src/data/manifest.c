@@ -124,8 +124,11 @@ static json_t *file_to_json(const dn_manifest_file *file)
                      json_sprintf("%016" PRIx64, file->hash));
 }
 
+/* NULL: there is none. */
 static json_t *split_to_json(const dn_manifest_split *split)
 {
+    if (split->shards == 0)
+        return NULL;
     json_t *const shards = json_array();
     for (int i = 0; i < split->shards; i++) {
         json_t *const shard = file_to_json(&split->shard[i].hdf5);
@@ -142,7 +145,7 @@ static json_t *to_json(const dn_manifest *m)
     json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
-    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o*}}",
+    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o*,s:o,s:o*}}",
                      "format", DN_MANIFEST_FORMAT, "format_version", DN_MANIFEST_VERSION, "dataset",
                      m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source),
                      "conversion", m->conversion[0] ? m->conversion : NULL, "channels",
@@ -151,7 +154,7 @@ static json_t *to_json(const dn_manifest *m)
                      dn_json_numbers(m->info.mean, m->info.channels), "std",
                      dn_json_numbers(m->info.std, m->info.channels), "splits", "train",
                      split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]),
-                     "val", m->split[DN_VAL].shards > 0 ? split_to_json(&m->split[DN_VAL]) : NULL);
+                     "val", split_to_json(&m->split[DN_VAL]));
 }
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)

@@ -171,7 +171,7 @@ static dn_status unpack_members(struct members *m, json_t *root)
     *m = (struct members){0};
     DN_CHECK(json_unpack_ex(root, &error, JSON_STRICT,
                             "{s:s,s:I,s:s,s:s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
-                            "s:{s:{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s:s}",
+                            "s:{s?{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s:s}",
                             "format", &m->format, "format_version", &m->version, "dataset",
                             &m->name, "source", &m->source, "conversion", &m->conversion,
                             "channels", &m->channels, "height", &m->height, "width", &m->width,
@@ -286,9 +286,10 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
     DN_TRY(parse_conversion(*manifest, m.conversion ? m.conversion : ""));
     (*manifest)->zstd_level = (int)m.level;
     DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));
-    for (int s = 0; s < DN_SPLITS && m.shards[s]; s++)
-        DN_TRY(
-            parse_split(&(*manifest)->split[s], m.shards[s], m.count[s], dn_image_values(&info)));
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (m.shards[s])
+            DN_TRY(parse_split(&(*manifest)->split[s], m.shards[s], m.count[s],
+                               dn_image_values(&info)));
     return DN_OK;
 }
 

@@ -28,16 +28,19 @@ static dn_status print_summary(const char *folder, const char *what)
     dn_manifest *m;
     DN_TRY(dn_manifest_load(&m, folder));
     const dn_data_info *const info = &m->info;
-    const dn_manifest_split *const train = &m->split[DN_TRAIN], *const test = &m->split[DN_TEST],
-                                   *const val = &m->split[DN_VAL];
     char size[48] = "encoded images", shown[PATH_MAX];
     if (info->height > 0)
         snprintf(size, sizeof size, "%dx%dx%d", info->channels, info->height, info->width);
-    printf("%s: %s, %d classes, %s, train %" PRId64 " in %d shards, test %" PRId64 " in %d",
-           dn_one_line_copy(shown, sizeof shown, folder), info->dataset, info->classes, size,
-           train->count, train->shards, test->count, test->shards);
-    if (val->shards > 0)
-        printf(", val %" PRId64 " in %d", val->count, val->shards);
+    printf("%s: %s, %d classes, %s", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
+           info->classes, size);
+    for (int s = 0, first = 1; s < DN_SPLITS; s++) {
+        const dn_manifest_split *const split = &m->split[s];
+        if (split->shards == 0)
+            continue;
+        printf(", %s %" PRId64 " in %d%s", dn_split_name((dn_split_id)s), split->count,
+               split->shards, first ? " shards" : "");
+        first = 0;
+    }
     for (int c = 0; c < info->channels; c++)
         printf("%s %.4f", c == 0 ? "; mean" : "", info->mean[c]);
     for (int c = 0; c < info->channels; c++)
@@ -228,7 +231,9 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 /* Who takes options: the command, the set, or where both are NULL, FOLDER. */
 static int use_of(const struct command *command, const dn_raw_set *set)
 {
-    return command ? command->use : set ? set->use | DN_FOR_DOWNLOAD : DN_FOR_IMAGES;
+    return command ? command->use
+           : set   ? set->use | DN_FOR_DOWNLOAD
+                   : DN_FOR_IMAGES | DN_FOR_FOLDER;
 }
 
 /* What --help says with a command's or a set's name. */

@@ -29,6 +29,9 @@ const dn_option dn_records_option_table[] = {
          "$DN_SOURCE_DIR, a Debian package's, then that of --download); of FOLDER, class folders "
          "with JPEG and PNG files, or train, test and val, or train and one of these, that hold "
          "class folders"},
+    {"like", FOR(DN_FOR_FOLDER), WORD(like, "DIR"),
+     .help = "records whose classes, in their order, and mean and std are taken; all images become "
+             "the test split, which 'dn_dist eval --data' scores; some classes may have none"},
     {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
      .help = "folder of the records, or of to-tfrecord's files, made where it is missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),

@@ -11,6 +11,7 @@
 /* What the words say; zeros and NULL where they say nothing. */
 typedef struct dn_records_options {
     const char *source;      /* folder of the raw data set, NULL: search */
+    const char *like;        /* folder of records whose classes are taken, or NULL */
     const char *out;         /* folder of the records, made where it is missing */
     int shards;              /* of the train split, the test split gets a number in proportion */
     int zstd_level;          /* 1 to 22 */
@@ -62,6 +63,7 @@ enum {
     DN_FOR_EXTRA = 256,      /* SVHN */
     DN_FOR_VAL_LABELS = 512, /* IMAGENET */
     DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */
+    DN_FOR_FOLDER = 2048,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

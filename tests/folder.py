@@ -95,6 +95,7 @@ def make(root):
     for name, content in {"arithmetic": whole.replace(b"\xff\xc0", b"\xff\xc9", 1), "empty": b"",
                           "short": whole[:len(whole) // 2], "undecodable": whole[:20] * 20}.items():
         (root / "bad" / "x" / f"{name}.jpg").write_bytes(content)
+    save(root / "bad" / "y" / "0.jpg", 650)
     (root / "bad" / "x" / "to_nothing.jpg").symlink_to(root / "nothing")
     (root / "bad" / "x" / "to_itself").symlink_to("to_itself")
 

@@ -12,6 +12,12 @@
 
 /* ---- the plan ---- */
 
+/* The split that has images in any case, and comes first. */
+static dn_split_id first_split(const dn_folder *f)
+{
+    return f->like ? DN_TEST : DN_TRAIN;
+}
+
 /* As for the known sets, of the files' checksums in place of pixels. */
 static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 {
@@ -36,12 +42,13 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
     return DN_OK;
 }
 
-static int choose_shards(const dn_folder *f, int64_t train)
+/* Of the first split, which has so many images. */
+static int choose_shards(const dn_folder *f, int64_t images)
 {
     int64_t bytes = 0;
-    for (int64_t i = 0; i < train; i++)
+    for (int64_t i = 0; i < images; i++)
         bytes += f->image[i].size;
-    return dn_making_shards(1, bytes, train);
+    return dn_making_shards(1, bytes, images);
 }
 
 static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
@@ -51,14 +58,14 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
     for (int64_t i = 0; i < f->images; i++)
         count[f->image[i].split]++;
     for (int s = 0; s < DN_SPLITS; s++)
-        DN_CHECK(count[s] >= (s != DN_VAL) && count[s] <= UINT32_MAX, DN_EINVAL,
-                 "%s: found %" PRId64 " images for the %s split, expected 1 to %u", f->source,
-                 count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+        DN_CHECK(count[s] >= (s == DN_TEST || s == (int)first_split(f)) && count[s] <= UINT32_MAX,
+                 DN_EINVAL, "%s: found %" PRId64 " images for the %s split, expected 1 to %u",
+                 f->source, count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
     const int asked = k->making.options->shards;
     DN_TRY(dn_making_plan(&k->making, &with_classes, (const char *const *)f->class_names, count,
-                          asked ? asked : choose_shards(f, count[DN_TRAIN])));
+                          asked ? asked : choose_shards(f, count[first_split(f)])));
     const dn_manifest *const m = k->making.manifest;
     k->shard = calloc((size_t)m->shards, sizeof *k->shard);
     DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);
@@ -75,6 +82,8 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
 /* Each class has an image to train on, or, of a test split that is drawn, an image. */
 static dn_status check_classes(const dn_folder *f)
 {
+    if (f->like)
+        return DN_OK;
     char *const seen = calloc((size_t)f->classes, 1);
     DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
     for (int64_t i = 0; i < f->images; i++)
@@ -121,8 +130,10 @@ static dn_status describe_records(dn_folder_making *k)
         dn_pixel_sums_merge(&sums, &k->shard[i].sums);
         k->turned += k->shard[i].turned;
     }
-    dn_pixel_statistics(&sums, &m->info);
+    if (!k->folder.like) /* whose they are */
+        dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
+    DN_TRY(dn_folder_warn_of_doubles(&k->folder));
     for (int s = DN_TEST; s < DN_SPLITS; s++)
         DN_TRY(warn_of_unseen(&k->folder, m, (dn_split_id)s));
     DN_TRY(dn_making_check_channels(&k->making, k->folder.source));
@@ -136,14 +147,16 @@ static void report(const dn_folder_making *k)
     int64_t kept = 0;
     for (int s = 0; s < DN_SPLITS; s++)
         kept += m->split[s].count;
-    char turned[96] = "";
+    char turned[96] = "", other[PATH_MAX + 16] = "";
+    if (f->other)
+        snprintf(other, sizeof other, ", such as %s", f->other);
     if (k->turned > 0)
         snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->turned,
                  f->options->exif == DN_EXIF_APPLY ? "turned as EXIF says"
                                                    : "not turned as EXIF says (--exif apply does)");
-    dn_info("%s: %" PRId64 " images, %" PRId64 " other files passed over, %" PRId64
+    dn_info("%s: %" PRId64 " images, %" PRId64 " other files passed over%s, %" PRId64
             " bad images left out%s",
-            f->source, kept, f->passed_over, f->images - kept, turned);
+            f->source, kept, f->passed_over, other, f->images - kept, turned);
 }
 
 /* ---- all of it ---- */
@@ -160,6 +173,19 @@ static void name_set(const char *source, char *name, size_t size)
             *c = '_';
 }
 
+/* What the checksum of images and labels does not tell. */
+static int has_same_classes(const dn_folder_making *k)
+{
+    const dn_manifest *const old = k->making.existing, *const m = k->making.manifest;
+    const size_t numbers = (size_t)m->info.channels * sizeof *m->info.mean;
+    int same = old->info.classes == m->info.classes &&
+               (!k->folder.like || (memcmp(old->info.mean, m->info.mean, numbers) == 0 &&
+                                    memcmp(old->info.std, m->info.std, numbers) == 0));
+    for (int c = 0; same && c < m->info.classes; c++)
+        same = strcmp(old->class_names[c], m->class_names[c]) == 0;
+    return same;
+}
+
 /* *complete = the records that exist are those that would be made; DN_EINVAL where they are of
  * other images. */
 static dn_status compare_existing(dn_folder_making *k, int *complete)
@@ -171,7 +197,8 @@ static dn_status compare_existing(dn_folder_making *k, int *complete)
     DN_TRY(dn_folder_hash(&k->folder));
     DN_TRY(hash_source(&k->folder, &m->source));
     DN_TRY(dn_making_check_source(&k->making, k->folder.source));
-    *complete = dn_making_is_complete(&k->making, m->split[DN_TRAIN].shards);
+    *complete = has_same_classes(k) &&
+                dn_making_is_complete(&k->making, m->split[first_split(&k->folder)].shards);
     return DN_OK;
 }
 
@@ -197,17 +224,53 @@ done:
     return DN_OK;
 }
 
+/* Options that need others, or forbid them. */
+static dn_status check_options(const dn_raw_set *set, const dn_records_options *o)
+{
+    DN_CHECK(set || o->source, DN_EINVAL,
+             "FOLDER: found no --source, expected the folder of images");
+    DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
+             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
+    DN_CHECK(!o->like || !o->classes, DN_EINVAL,
+             "--classes: found it with --like, whose classes are taken");
+    DN_CHECK(!o->like || o->val_fraction <= 0, DN_EINVAL,
+             "--val-fraction: found it with --like, where all images are the test split");
+    return DN_OK;
+}
+
+/* The records of --like: images are scored as those that the net learnt from, by their mean and
+ * std. */
+static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info *info)
+{
+    const char *const folder = k->folder.options->like;
+    if (!folder)
+        return DN_OK;
+    DN_TRY(dn_manifest_load(like, folder));
+    const dn_manifest *const m = k->folder.like = *like;
+    DN_CHECK(m->info.channels == info->channels, DN_EINVAL,
+             "--like %s: found images of %d channels, expected those of %d, as JPEG and PNG files "
+             "become",
+             folder, m->info.channels, info->channels);
+    DN_CHECK(m->info.classes > 1, DN_EINVAL, "--like %s: found one class, expected 2 or more",
+             folder);
+    memcpy(info->mean, m->info.mean, sizeof info->mean);
+    memcpy(info->std, m->info.std, sizeof info->std);
+    if (dn_is_encoded(&m->info) && strcmp(m->conversion, k->making.conversion) != 0)
+        dn_warn("--like %s: its images were made otherwise (%s) than these (%s)", folder,
+                m->conversion[0] ? m->conversion : "as they came",
+                k->making.conversion[0] ? k->making.conversion : "as they came");
+    return DN_OK;
+}
+
 dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made)
 {
     dn_records_options asked = *options;
     dn_data_info info = {.channels = 3};
+    dn_manifest *like = NULL;
     char source[PATH_MAX];
     *made = 0;
-    DN_CHECK(set || options->source, DN_EINVAL,
-             "FOLDER: found no --source, expected the folder of images");
-    DN_CHECK(!options->quality || options->short_side || options->exif == DN_EXIF_APPLY, DN_EINVAL,
-             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
+    DN_TRY(check_options(set, options));
     if (set) {
         DN_TRY(dn_raw_set_find(set, options, source));
         info = set->info;
@@ -225,7 +288,10 @@ dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *option
                           .folder = {.source = set ? source : options->source, .options = &asked},
                           .scan = set ? set->scan : dn_folder_scan};
     dn_conversion_describe(&asked, k.making.conversion, sizeof k.making.conversion);
-    const dn_status status = make_records(&k, &info, made);
+    dn_status status = load_like(&like, &k, &info);
+    if (status == DN_OK)
+        status = make_records(&k, &info, made);
+    free(like);
     free(k.shard);
     dn_folder_free(&k.folder);
     dn_making_end(&k.making);

@@ -1,10 +1,10 @@
 /*
  * Any tree of class folders with JPEG and PNG files, as records of encoded images.
  *
- * folder_classes.c finds the classes, folder_scan.c the files and the splits (for known sets
- * sets/imagenet.c does), folder_files.c reads the files, folder.c makes the records,
- * folder_shards.c the shards, conversion.c an image. What is kept of an image is its path and a few
- * numbers; its bytes only until its shard is written.
+ * folder_splits.c finds the splits, folder_classes.c the classes, folder_scan.c the files (for
+ * known sets sets/imagenet.c does), folder_files.c reads the files, folder.c makes the records,
+ * folder_shards.c the shards, conversion.c an image, folder_doubles.c compares splits. What is kept
+ * of an image is its path and a few numbers; its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -37,7 +37,8 @@ typedef struct dn_folder_image {
 typedef struct dn_folder {
     const char *source;
     const dn_records_options *options;
-    char **class_names; /* (classes), by code point */
+    const dn_manifest *like; /* records whose classes these are, by their order; NULL: none */
+    char **class_names;      /* (classes), by code point */
     int classes;
     int *place; /* (classes), of each among all that the source has */
     int all_classes;
@@ -46,10 +47,32 @@ typedef struct dn_folder {
     dn_folder_image *image; /* (images), by split, class and name */
     int64_t images, room;
     int64_t passed_over; /* files that are hidden or no images */
+    char *other;         /* the first of them that is not hidden, in a class folder, or NULL */
 } dn_folder;
 
-/* Finds classes and images. DN_ENOENT, DN_EINVAL, DN_EIO, DN_ENOMEM. */
+/* Finds classes and images; where f->like is, of a test split alone. DN_ENOENT, DN_EINVAL, DN_EIO,
+ * DN_ENOMEM. */
 dn_status dn_folder_scan(dn_folder *f);
+
+/* ---- splits ---- */
+
+/* Folders below the source, "" where there is none; all "": the source has class folders itself. */
+typedef struct dn_folder_splits {
+    char name[DN_SPLITS][NAME_MAX + 1];
+} dn_folder_splits;
+
+/* DN_EINVAL where names are those of splits, and do not make any. */
+dn_status dn_folder_find_splits(const dn_folder *f, dn_folder_splits *splits);
+
+/* Names the folders beside the splits. */
+dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *splits);
+
+/* Warns where all images that were found, below the folder `train` of the source, or "", stand in
+ * folders of the class folders, and those of a class in several: these may be the classes. */
+void dn_folder_warn_of_depth(const dn_folder *f, const char *train);
+
+/* Warns of images that stand, with the same bytes, in the train split and in another. DN_ENOMEM. */
+dn_status dn_folder_warn_of_doubles(const dn_folder *f);
 
 /* ---- for scans; as dn_folder_scan ---- */
 
@@ -58,9 +81,10 @@ dn_status dn_folder_scan(dn_folder *f);
  * DN_EIO where one may be a folder, and cannot be reached. */
 dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
+int dn_folder_is_among(const char *name, char **names, int count);
 
 /* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
- * --classes. */
+ * --classes. DN_EINVAL where fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
 int dn_folder_find_class(const dn_folder *f, const char *name); /* its label, or -1 */
 

@@ -5,6 +5,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -132,16 +134,55 @@ static dn_status keep_asked(dn_folder *f, const char *where)
     return status;
 }
 
+/* text(size) = the first of the names, in parentheses. */
+static void list_names(char **names, int count, char *text, size_t size)
+{
+    enum { SHOWN = 3 };
+    size_t used = 0;
+    for (int i = 0; i < count && i <= SHOWN && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "(" : ", ",
+                                 i < SHOWN ? names[i] : "...");
+    if (used < size)
+        snprintf(text + used, size - used, ")");
+}
+
+/* A tree of another kind than that of class folders, often one folder too high. */
+static dn_status refuse_one_class(const dn_folder *f, const char *where)
+{
+    const char *const name = f->class_names[0];
+    char path[PATH_MAX], list[512];
+    char **inner;
+    int count;
+    DN_CHECK(!f->options->classes, DN_EINVAL, "--classes: found one class, expected 2 or more");
+    DN_TRY(dn_join_path(path, where, name));
+    const dn_status status = dn_folder_names(path, &inner, &count, NULL);
+    list_names(inner, count, list, sizeof list);
+    dn_folder_free_names(inner, count);
+    DN_TRY(status);
+    DN_CHECK(count > 0, DN_EINVAL,
+             "%s: found one class folder, %s, which has no folders, expected 2 to %d, or train and "
+             "test that have them; how to sort images into folders by a table: docs/folders.md",
+             where, name, UINT16_MAX);
+    const int is_source = strcmp(where, f->source) == 0;
+    return dn_fail(DN_EINVAL,
+                   "%s: found one class folder, %s, expected 2 to %d; it has folders %s: if they "
+                   "are the classes, or splits, %s%s",
+                   where, name, UINT16_MAX, list, is_source ? "take --source " : "move them to ",
+                   is_source ? path : where);
+}
+
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes)
 {
     f->class_names = names;
     f->classes = classes;
     DN_TRY(keep_asked(f, where));
-    DN_CHECK(f->classes >= 1 && f->classes <= UINT16_MAX, DN_EINVAL,
-             "%s: found %d class folders, expected 1 to %d, or train and val or test that have "
-             "them",
-             where, f->classes, UINT16_MAX);
     for (int i = 0; i < f->classes; i++)
         DN_TRY(check_class_name(where, f->class_names[i]));
+    if (f->classes == 1 && dn_is_folder(where))
+        return refuse_one_class(f, where);
+    DN_CHECK(f->classes > 1 && f->classes <= UINT16_MAX, DN_EINVAL,
+             "%s: found %d class folders, expected 2 to %d, or train and val or test that have "
+             "them",
+             where, f->classes, UINT16_MAX);
     return DN_OK;
 }

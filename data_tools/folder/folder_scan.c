@@ -1,5 +1,5 @@
 /*
- * The images of a tree of class folders; see folder.h.
+ * The images of a tree of class folders, and a drawn test split; see folder.h.
  *
  * As torchvision's ImageFolder has it: in a class the files of a folder by code point before those
  * of the folders in it; links are followed. What a file is, its first bytes say. Any bytes may
@@ -11,132 +11,14 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "dn/file.h"
 #include "dn/image.h"
 #include "making/selection.h"
-
-/* ---- where the splits are ---- */
-
-/* Below the source. */
-struct roots {
-    const char *split[DN_SPLITS]; /* "" is the source itself, NULL: there is none */
-};
-
-static int is_among(const char *name, char **names, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
-            return 1;
-    return 0;
-}
-
-/* The first of the words that is a name, or NULL. */
-static const char *find_word(const char *const *word, char **names, int count)
-{
-    while (*word && !is_among(*word, names, count))
-        word++;
-    return *word;
-}
-
-/* *shares = 1 where a class folder of `a` has its name in `b`, both folders of the source. */
-static dn_status share_class(const char *source, const char *a, const char *b, int *shares)
-{
-    char **names = NULL, **other = NULL;
-    char path[PATH_MAX];
-    int count = 0, others = 0;
-    *shares = 0;
-    DN_TRY(dn_join_path(path, source, a));
-    dn_status status = dn_folder_names(path, &names, &count, NULL);
-    if (status == DN_OK)
-        status = dn_join_path(path, source, b);
-    if (status == DN_OK)
-        status = dn_folder_names(path, &other, &others, NULL);
-    for (int i = 0; status == DN_OK && i < count && !*shares; i++)
-        *shares = is_among(names[i], other, others);
-    dn_folder_free_names(other, others);
-    dn_folder_free_names(names, count);
-    return status;
-}
-
-/* A folder `train` is a split where one for a test is beside it, or nothing but folders in it.
- * Where there is `test` with classes of its, that for validation is a split of its own: pictures
- * for a contest's entry have no labels. */
-static dn_status find_roots(const char *source, struct roots *roots)
-{
-    static const char *const held_out[] = {"val", "valid", "validation", NULL};
-    char **names, **inner = NULL;
-    char train[PATH_MAX];
-    int count, classes = 0;
-    dn_status status = dn_folder_names(source, &names, &count, NULL);
-    *roots = (struct roots){{""}};
-    if (status == DN_OK && is_among("train", names, count)) {
-        const char *const val = find_word(held_out, names, count);
-        int has_test = is_among("test", names, count);
-        if (has_test && val)
-            status = share_class(source, "test", "train", &has_test);
-        roots->split[DN_TEST] = has_test ? "test" : val;
-        roots->split[DN_VAL] = has_test ? val : NULL;
-        if (status == DN_OK && !roots->split[DN_TEST] && count == 1 &&
-            dn_join_path(train, source, "train") == DN_OK)
-            status = dn_folder_names(train, &inner, &classes, NULL);
-        if (roots->split[DN_TEST] || classes > 0)
-            roots->split[DN_TRAIN] = "train";
-    }
-    dn_folder_free_names(inner, classes);
-    dn_folder_free_names(names, count);
-    return status;
-}
-
-/* Two folders that are called as splits are, but stand without `train` or in capitals, are hardly
- * classes. */
-static dn_status warn_of_splits(const char *source)
-{
-    static const char *const words[] = {"train", "training", "val", "valid", "validation", "test"};
-    char **names;
-    const char *first = NULL;
-    int count;
-    const dn_status status = dn_folder_names(source, &names, &count, NULL);
-    for (int i = 0; status == DN_OK && i < count; i++)
-        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
-            if (strcasecmp(names[i], words[w]) != 0)
-                continue;
-            if (first)
-                dn_warn("%s: its folders %s and %s become classes; for splits name them train and "
-                        "val, in small letters",
-                        source, first, names[i]);
-            first = names[i];
-        }
-    dn_folder_free_names(names, count);
-    return status;
-}
-
-static int is_root(const struct roots *roots, const char *name)
-{
-    int is = 0;
-    for (int s = 0; s < DN_SPLITS; s++)
-        is |= roots->split[s] && strcmp(name, roots->split[s]) == 0;
-    return is;
-}
-
-/* Names the folders beside the splits. */
-static dn_status name_siblings(const char *source, const struct roots *roots)
-{
-    char **names;
-    int count;
-    int64_t others = 0;
-    const dn_status status = dn_folder_names(source, &names, &count, &others);
-    for (int i = 0; status == DN_OK && i < count; i++)
-        if (!is_root(roots, names[i]))
-            dn_warn("%s/%s: passed over, as it stands beside %s", source, names[i],
-                    roots->split[DN_TRAIN]);
-    dn_folder_free_names(names, count);
-    return status;
-}
 
 /* ---- images ---- */
 
@@ -185,15 +67,35 @@ static int by_kind_and_name(const FTSENT **a, const FTSENT **b)
     return a_folder != b_folder ? a_folder - b_folder : strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* One entry of a class folder's tree. */
-static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id split, int label)
+/* A class folder of a split. */
+struct class_folder {
+    dn_folder *f;
+    FTS *tree;
+    dn_split_id split;
+    int label;
+    char *other; /* the first file that is passed over and not hidden, or NULL */
+};
+
+/* A file that is no image. */
+static dn_status keep_other(struct class_folder *c, const char *path)
 {
+    if (dn_image_is_name(path))
+        dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
+    if (!c->other && !(c->other = strdup(path)))
+        return dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    return DN_OK;
+}
+
+/* One entry of a class folder's tree. */
+static dn_status visit_entry(struct class_folder *c, FTSENT *entry)
+{
+    dn_folder *const f = c->f;
     const char *const path = entry->fts_path;
     const int is_hidden = entry->fts_level > 0 && entry->fts_name[0] == '.';
     switch (entry->fts_info) {
     case FTS_D:
         if (is_hidden)
-            fts_set(tree, entry, FTS_SKIP);
+            fts_set(c->tree, entry, FTS_SKIP);
         return DN_OK;
     case FTS_DP:
         return DN_OK;
@@ -204,9 +106,9 @@ static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id
     case FTS_F:
     case FTS_SLNONE: /* a link to nothing cannot be read */
         if (!is_hidden && may_be_image(path))
-            return dn_folder_add(f, path + strlen(f->source) + 1, split, label);
-        if (!is_hidden && dn_image_is_name(path))
-            dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
+            return dn_folder_add(f, path + strlen(f->source) + 1, c->split, c->label);
+        if (!is_hidden)
+            DN_TRY(keep_other(c, path));
         break;
     default: /* pipes, devices, folders that contain themselves */
         break;
@@ -215,29 +117,53 @@ static dn_status visit_entry(dn_folder *f, FTS *tree, FTSENT *entry, dn_split_id
     return DN_OK;
 }
 
-static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split, int label)
+static dn_status walk_class(struct class_folder *c, char *path)
 {
-    char path[PATH_MAX];
+    dn_folder *const f = c->f;
     const int64_t first = f->images, limit = f->options->limit;
-    DN_TRY(dn_join_path(path, folder, f->class_names[label]));
-    FTS *const tree = fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_kind_and_name);
-    DN_CHECK(tree, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
+    c->tree = fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_kind_and_name);
+    DN_CHECK(c->tree, DN_EIO, "%s: cannot read: %s", path, strerror(errno));
     dn_status status = DN_OK;
     errno = 0;
-    for (FTSENT *entry; status == DN_OK && (entry = fts_read(tree)); errno = 0) {
-        status = visit_entry(f, tree, entry, split, label);
+    for (FTSENT *entry; status == DN_OK && (entry = fts_read(c->tree)); errno = 0) {
+        status = visit_entry(c, entry);
         if (limit && f->images - first == limit)
             break;
     }
     if (status == DN_OK && errno != 0)
         status = dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(errno));
-    fts_close(tree);
-    DN_TRY(status);
-    DN_CHECK(f->images > first || split != DN_TRAIN, DN_EINVAL,
-             "%s: found no image, expected at least one a class; name the classes to take with "
-             "--classes",
-             path);
+    fts_close(c->tree);
+    return status;
+}
+
+/* Only what is scored may lack images of a class. */
+static dn_status check_found(const struct class_folder *c, const char *path, int64_t images,
+                             int64_t others)
+{
+    char text[PATH_MAX + 48] = "";
+    if (c->other)
+        snprintf(text, sizeof text, " but %" PRId64 " files, such as %s", others, c->other);
+    DN_CHECK(images > 0 || c->split != DN_TRAIN, DN_EINVAL,
+             "%s: found no image%s, expected at least one JPEG or PNG a class; name the classes to "
+             "take with --classes",
+             path, text);
     return DN_OK;
+}
+
+static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split, int label)
+{
+    char path[PATH_MAX];
+    struct class_folder c = {.f = f, .split = split, .label = label};
+    const int64_t images = f->images, others = f->passed_over;
+    DN_TRY(dn_join_path(path, folder, f->class_names[label]));
+    dn_status status = walk_class(&c, path);
+    if (status == DN_OK)
+        status = check_found(&c, path, f->images - images, f->passed_over - others);
+    if (!f->other)
+        f->other = c.other;
+    else
+        free(c.other);
+    return status;
 }
 
 /* ---- splits ---- */
@@ -345,29 +271,66 @@ dn_status dn_folder_draw(dn_folder *f)
     return status;
 }
 
+/* ---- images to score by the classes of other records ---- */
+
+/* The classes of f->like, in their order. */
+static dn_status copy_classes(dn_folder *f)
+{
+    const dn_manifest *const like = f->like;
+    const int classes = like->info.classes;
+    char **const names = calloc((size_t)classes, sizeof *names);
+    int copied = 0;
+    while (names && copied < classes && (names[copied] = strdup(like->class_names[copied])))
+        copied++;
+    if (copied == classes)
+        return dn_folder_set_classes(f, f->options->like, names, classes);
+    dn_folder_free_names(names, copied);
+    return dn_fail(DN_ENOMEM, "%s: out of memory for %d class names", f->source, classes);
+}
+
+static dn_status scan_like(dn_folder *f)
+{
+    char **names;
+    int count;
+    DN_TRY(check_out(f, f->source));
+    DN_TRY(copy_classes(f));
+    dn_status status = dn_folder_names(f->source, &names, &count, &f->passed_over);
+    for (int i = 0; status == DN_OK && i < count; i++)
+        if (!dn_folder_is_among(names[i], f->class_names, f->classes))
+            status = dn_fail(DN_EINVAL, "%s/%s: found a class that is not among the %d of %s",
+                             f->source, names[i], f->classes, f->options->like);
+    for (int c = 0; status == DN_OK && c < f->classes; c++)
+        if (dn_folder_is_among(f->class_names[c], names, count))
+            status = scan_class(f, f->source, DN_TEST, c);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
 /* ---- all of it ---- */
 
+/* Of the folders that are called as splits, or of the source, of which the test split is drawn. */
 dn_status dn_folder_scan(dn_folder *f)
 {
     char folder[PATH_MAX];
-    struct roots roots;
-    DN_TRY(find_roots(f->source, &roots));
-    const char *const train = roots.split[DN_TRAIN], *const test = roots.split[DN_TEST];
-    DN_CHECK(!test || f->options->val_fraction <= 0, DN_EINVAL,
+    dn_folder_splits splits;
+    if (f->like)
+        return scan_like(f);
+    DN_TRY(dn_folder_find_splits(f, &splits));
+    const char *const train = splits.name[DN_TRAIN], *const test = splits.name[DN_TEST];
+    DN_CHECK(!*test || f->options->val_fraction <= 0, DN_EINVAL,
              "--val-fraction: found the folder %s/%s, so nothing is to be drawn", f->source, test);
     if (*train) {
-        DN_TRY(name_siblings(f->source, &roots));
+        DN_TRY(dn_folder_name_siblings(f, &splits));
         DN_TRY(dn_join_path(folder, f->source, train));
-    } else if (!f->options->classes) {
-        DN_TRY(warn_of_splits(f->source));
     }
-    if (!test) /* beside train alone it would be a class */
+    if (!*test) /* beside train alone it would be a class */
         DN_TRY(check_out(f, f->source));
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
-    if (!test)
+    dn_folder_warn_of_depth(f, train);
+    if (!*test)
         return dn_folder_draw(f);
-    for (int s = DN_TEST; s < DN_SPLITS && roots.split[s]; s++) {
-        DN_TRY(dn_join_path(folder, f->source, roots.split[s]));
+    for (int s = DN_TEST; s < DN_SPLITS && splits.name[s][0]; s++) {
+        DN_TRY(dn_join_path(folder, f->source, splits.name[s]));
         DN_TRY(dn_folder_scan_other(f, folder, (dn_split_id)s));
     }
     return DN_OK;
@@ -378,6 +341,7 @@ void dn_folder_free(dn_folder *f)
     for (int64_t i = 0; i < f->images; i++)
         free(f->image[i].path);
     free(f->image);
+    free(f->other);
     free(f->place);
     for (int s = 0; s < DN_SPLITS; s++)
         free(f->archive[s]);

@@ -1,0 +1,186 @@
+/*
+ * Which folders of a tree are splits, by their names; see folder.h.
+ *
+ * One rule: a folder is called as a split by one of the words below, in letters of any case, alone
+ * or before "set" (training_set, TestSet). Those that are called so and are not taken for splits
+ * are hardly classes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dn/file.h"
+#include "folder/folder.h"
+
+/* The first that names a folder counts. */
+static const char *const words[DN_SPLITS][5] = {
+    [DN_TRAIN] = {"train", "training"},
+    [DN_TEST] = {"test", "testing"},
+    [DN_VAL] = {"val", "valid", "validation", "dev"},
+};
+
+static int is_called(const char *name, const char *word)
+{
+    const size_t length = strlen(word);
+    if (strncasecmp(name, word, length) != 0)
+        return 0;
+    const char *const rest = name + length;
+    return !*rest || strcasecmp(rest + strspn(rest, "_- "), "set") == 0;
+}
+
+/* The folder of the split among the names, or NULL. */
+static const char *find_split(dn_split_id split, char **names, int count)
+{
+    for (const char *const *word = words[split]; *word; word++)
+        for (int i = 0; i < count; i++)
+            if (is_called(names[i], *word))
+                return names[i];
+    return NULL;
+}
+
+int dn_folder_is_among(const char *name, char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return 1;
+    return 0;
+}
+
+/* *shares = 1 where a class folder of `a` has its name in `b`, both folders of the source. */
+static dn_status share_class(const char *source, const char *a, const char *b, int *shares)
+{
+    char **names = NULL, **other = NULL;
+    char path[PATH_MAX];
+    int count = 0, others = 0;
+    *shares = 0;
+    DN_TRY(dn_join_path(path, source, a));
+    dn_status status = dn_folder_names(path, &names, &count, NULL);
+    if (status == DN_OK)
+        status = dn_join_path(path, source, b);
+    if (status == DN_OK)
+        status = dn_folder_names(path, &other, &others, NULL);
+    for (int i = 0; status == DN_OK && i < count && !*shares; i++)
+        *shares = dn_folder_is_among(names[i], other, others);
+    dn_folder_free_names(other, others);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+/* *has = there are folders in this one of the source. */
+static dn_status has_folders(const char *source, const char *name, int *has)
+{
+    char path[PATH_MAX];
+    char **inner;
+    int count;
+    DN_TRY(dn_join_path(path, source, name));
+    const dn_status status = dn_folder_names(path, &inner, &count, NULL);
+    *has = count > 0;
+    dn_folder_free_names(inner, count);
+    return status;
+}
+
+/* Two names of splits that are not taken for such. */
+static dn_status refuse_halves(const char *source, char **names, int count)
+{
+    const char *first = NULL;
+    for (int i = 0; i < count; i++) {
+        int is = 0;
+        for (int s = 0; s < DN_SPLITS; s++)
+            is |= find_split((dn_split_id)s, &names[i], 1) != NULL;
+        DN_CHECK(
+            !is || !first, DN_EINVAL,
+            "%s: found the folders %s and %s, expected one of train or training to learn from, "
+            "and one of test, testing, val, valid, validation or dev beside it; if they are "
+            "classes, name all classes with --classes",
+            source, first, names[i]);
+        first = is ? names[i] : first;
+    }
+    return DN_OK;
+}
+
+/* A folder to train on is a split where one for a test is beside it, or it is alone and has
+ * folders. Where there is `test` with classes of its, that for validation is a split of its own:
+ * pictures for a contest's entry have no labels. */
+static dn_status choose(const char *source, char **names, int count, dn_folder_splits *splits)
+{
+    const char *const train = find_split(DN_TRAIN, names, count);
+    const char *const val = find_split(DN_VAL, names, count);
+    const char *const test = find_split(DN_TEST, names, count);
+    int has_test = test != NULL, is_split = train && (val || test);
+    if (train && test && val)
+        DN_TRY(share_class(source, test, train, &has_test));
+    if (train && count == 1)
+        DN_TRY(has_folders(source, train, &is_split));
+    if (!is_split)
+        return DN_OK;
+    const char *const chosen[DN_SPLITS] = {train, has_test ? test : val, has_test ? val : NULL};
+    for (int s = 0; s < DN_SPLITS; s++)
+        snprintf(splits->name[s], sizeof splits->name[s], "%s", chosen[s] ? chosen[s] : "");
+    return DN_OK;
+}
+
+dn_status dn_folder_find_splits(const dn_folder *f, dn_folder_splits *splits)
+{
+    char **names;
+    int count;
+    *splits = (dn_folder_splits){0};
+    dn_status status = dn_folder_names(f->source, &names, &count, NULL);
+    if (status == DN_OK)
+        status = choose(f->source, names, count, splits);
+    if (status == DN_OK && !splits->name[DN_TRAIN][0] && !f->options->classes)
+        status = refuse_halves(f->source, names, count);
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *splits)
+{
+    char **names;
+    int count;
+    int64_t others = 0;
+    const dn_status status = dn_folder_names(f->source, &names, &count, &others);
+    for (int i = 0; status == DN_OK && i < count; i++) {
+        int is = 0;
+        for (int s = 0; s < DN_SPLITS; s++)
+            is |= strcmp(names[i], splits->name[s]) == 0;
+        if (!is)
+            dn_warn("%s/%s: passed over, as it stands beside %s", f->source, names[i],
+                    splits->name[DN_TRAIN]);
+    }
+    dn_folder_free_names(names, count);
+    return status;
+}
+
+/* ---- splits that are not called so ---- */
+
+/* The bytes of a path up to the folder that the file is in, and of that up to its class folder,
+ * which is `depth` folders below the source. */
+static int folder_bytes(const char *path, int depth, int *class_bytes)
+{
+    const char *end = path;
+    for (int i = 0; i <= depth; i++)
+        end = strchr(end, '/') + 1;
+    *class_bytes = (int)(end - path) - 1;
+    return (int)(strrchr(path, '/') - path);
+}
+
+void dn_folder_warn_of_depth(const dn_folder *f, const char *train)
+{
+    const char *other = NULL; /* an image in another folder of the class than the one before */
+    int class_bytes, last = 0;
+    for (int64_t i = 0; i < f->images; i++) {
+        const dn_folder_image *const image = &f->image[i], *const before = image - 1;
+        const int bytes = folder_bytes(image->path, *train ? 1 : 0, &class_bytes);
+        if (bytes == class_bytes)
+            return;
+        if (!other && i > 0 && before->label == image->label &&
+            (bytes != last || strncmp(before->path, image->path, (size_t)bytes) != 0))
+            other = image->path;
+        last = bytes;
+    }
+    if (other)
+        dn_warn("%s: the class folders hold no image themselves, but folders of images, as %.*s; "
+                "if these are the classes, call the folders above them train and test",
+                f->source, folder_bytes(other, 0, &class_bytes), other);
+}

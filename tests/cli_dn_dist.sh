@@ -56,6 +56,10 @@ for option in model data out epochs max-steps batch-size virtual-ranks lr optimi
     init seed threads eval-every checkpoint-every keep resume classes size config init-from; do
     grep -qE -e "--$option\b" "$tmp/help-train" || fail "train --help: expected --$option"
 done
+for command in eval predict export plan; do
+    ! grep -qF data/cifar10 "$tmp/help-$command" || fail "$command --help: expected no default of --data" "$tmp/help-$command"
+done
+! grep -qE -e '--(threads|pin|dtype) ' "$tmp/help-export" || fail "export --help: options without effect" "$tmp/help-export"
 
 # --- more ranks x threads than processors ---------------------------------------------------------
 

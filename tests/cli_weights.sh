@@ -114,7 +114,41 @@ said "^warning: --init xavier: not read, as the run goes on from a checkpoint th
 works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors
+said "^now.safetensors: .* of step 2 from five/checkpoint-00000002.h5, [0-9]+ parameters$"
 check same now.safetensors now.safetensors
+
+# The net of a run that says no --model is the file's; one that is said wins.
+bare=(train "${run[@]:3}")
+for from in five now.safetensors; do
+    works "${bare[@]}" --out "bare-${from##*.}" --init-from $from --max-steps 1
+    said "^weights of $from$"
+    said "^$small on the data in colour"
+    cp -r $from kept && rm -r $from
+    works "${bare[@]}" --out "bare-${from##*.}" --init-from $from --max-steps 2
+    said "^warning: --init-from $from: not read, as the run goes on from bare-"
+    mv kept $from
+done
+on_ranks 2 "$dn_dist" "${bare[@]}" --init-from five --max-steps 1 >out 2>err || fail "--init-from on 2 ranks" out err
+said "^weights of five$"
+[[ -d runs/${small//[=:,]/_} ]] || fail "--init-from without --model: the folder of that model" out
+refused "conv0.weight: found shape .*, expected .*model densenet-bc-100-12" "${bare[@]}" --out bad --init-from five \
+    --model densenet-bc-100-12
+refused "conv0.weight: found shape .*, expected .*model densenet-bc-100-12" "${bare[@]}" --out bad \
+    --init-from five.safetensors
+refused "--init-from: nowhere: cannot read: No such file" "${bare[@]}" --out bad --init-from nowhere
+[[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"
+rm -r runs
+
+# A head of other classes, as many of them, is not taken.
+cp -r rgb/test others && mv others/bee others/bug
+limited "$build/create_records" FOLDER --source others --out bugs >out 2>&1 || fail "records" out
+for from in "" five now.safetensors; do
+    works "${run[@]}" --data bugs --out "head-$from" --lr 0 --max-steps 1 ${from:+--init-from $from}
+    [[ -z $from ]] ||
+        said "^weights of $from, but for its head, whose class 1 is \"bee\", not \"bug\": that for these classes starts anew$"
+    works export "head-$from" "head-$from.safetensors"
+    [[ -z $from ]] || check frozen head-.safetensors "head-$from.safetensors" classifier
+done
 
 check turned now.safetensors "$here/../scripts/pth_to_safetensors.py"
 
@@ -153,11 +187,27 @@ touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: .*expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//
 mv colour elsewhere
 refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from" eval five
-cp -r rgb/test others && mv others/bee others/bug
-limited "$build/create_records" FOLDER --source others --out bugs >out 2>&1 || fail "records" out
+refused "--data: found none, and .*/colour, which five/checkpoint-0+2.h5 learnt from, is no longer there$" \
+    train --out five --max-steps 3
+limited "$build/create_records" FOLDER --source rgb --classes ant,bee --out two >out 2>&1 || fail "records" out
+mkdir -p more && cp -r rgb/test/* more && cp -r rgb/test/bee more/dog
+limited "$build/create_records" FOLDER --source more --out four >out 2>&1 || fail "records" out
 for from in five now.safetensors; do
-    refused "bugs: found \"bug\" as class 1, expected \"bee\" as in $from" eval $from --data bugs
+    for command in "eval $from" "predict $from rgb/test" "export $from other.onnx"; do
+        refused "bugs: found \"bug\" as class 1, expected \"bee\" as in $from" $command --data bugs
+        refused "two: found 2 classes, expected the 3 of $from.*; \"cow, brown\" is not among them$" $command --data two
+        refused "four: found 4 classes, expected the 3 of $from.*, which lacks \"dog\"$" $command --data four
+    done
 done
+refused "two: found 2 classes, expected the 3 of three.safetensors$" eval three.safetensors --model $small --data two
+[[ ! -e other.onnx ]] || fail "export: a refused one left other.onnx"
+cp -r rgb/test accents && mv accents/bee "accents/chien, été"
+limited "$build/create_records" FOLDER --source accents --val-fraction 0.5 --out chiens >out 2>&1 || fail "records" out
+works eval three.safetensors --model $small --size 32 --data chiens --per-class
+said "^    1 chien, été {20} +[0-9]+ images: recall"
+[[ $(sed -n 's/ images: recall.*//p' out | "$python" -c 'import sys
+print(len({len(line) for line in sys.stdin.buffer.read().decode().split("\n") if line}))') == 1 ]] ||
+    fail "eval --per-class: expected names of one width" out
 rm five/evaluation.json
 works eval five --data elsewhere
 [[ -s five/evaluation.json ]] || fail "eval of the run's own data, which was moved: no evaluation.json"
@@ -265,6 +315,8 @@ for rate in 0 1e-307; do
         "${run[@]}" --out bad --lr $rate --lr-head 1000
 done
 [[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"
+refused "colour: found 3 classes, expected the 10 of start/checkpoint-0+1.h5; \"T-shirt/top\" is not among them$" \
+    eval start --data colour
 for name in start frozen; do works export $name $name.safetensors; done
 check frozen start.safetensors frozen.safetensors features.conv0 features.denseblock1
 finish

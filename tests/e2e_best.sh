@@ -73,16 +73,38 @@ print("%.2f" % epochs[-1][sys.argv[2]])' "$run/metrics.jsonl" "$name")
     grep -q "top-1 $top1 %" eval.log || fail "eval $run $*: expected top-1 $top1" eval.log
 }
 newest() { ls "$1"/checkpoint-*.h5 | tail -1; }
-scored whole val_top1 --split val
+scored whole val_top1 --split val --weights trained
 grep -q "^18 images" eval.log || fail "the images that were held out" eval.log
-scored whole test_top1 --split test
-"$build/dn_dist" eval whole --split train >eval.log 2>&1 && grep -q "^90 images" eval.log ||
+scored whole ema_val_top1 --split val --per-sample val.csv
+scored whole test_top1 --split test --weights trained
+grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged ones, kernels " eval.log ||
+    fail "eval --weights trained: expected word of it" eval.log
+"$build/dn_dist" eval whole --split train --per-sample train.csv >eval.log 2>&1 && grep -q "^72 images" eval.log ||
     fail "eval --split train" eval.log
+[[ $(cat train.csv val.csv | grep '^[0-9]' | cut -d, -f1 | sort -n) == "$(seq 0 89)" ]] ||
+    fail "eval --split train and val: expected each of 90 training images once" train.csv val.csv
+
+# Without --weights the averaged ones, by which the run was judged.
+scored whole ema_test_top1
+grep -q "^fashion-mnist-tiny from whole/.*, averaged weights, kernels " eval.log || fail "eval: averaged weights" eval.log
+"$build/dn_dist" eval whole/best.h5 --json >average.json 2>eval.log && grep -q '"weights": *"average"' average.json ||
+    fail "eval --json: averaged weights" average.json
+"$build/dn_dist" export whole whole.safetensors >eval.log 2>&1 && grep -q "best.h5, averaged weights, " eval.log &&
+    grep -aq '"weights":"average"' whole.safetensors || fail "export: averaged weights" eval.log
+"$build/dn_dist" eval whole.safetensors --data records --json 2>eval.log | cmp - average.json ||
+    fail "eval: expected the same of averaged weights and their safetensors" eval.log
+"$build/dn_dist" eval whole.safetensors --data records --weights trained >eval.log 2>&1 && fail "trained weights that are not there"
+grep -q "^dn_dist: --weights trained: found safetensors of averaged weights, expected a checkpoint" eval.log ||
+    fail "no trained weights" eval.log
+small 1 from-average --init-from whole --max-steps 1 && grep -q "^averaged weights of whole$" from-average.log ||
+    fail "--init-from averaged weights" from-average.log
 [[ ! -e whole/evaluation.json ]] || fail "eval --split train: expected no evaluation for reports" eval.log
 "$build/create_records" FOLDER --source pictures --out other --seed 2 --limit 9 >records.log 2>&1
 "$build/dn_dist" eval whole --split val --data other >eval.log 2>&1 && fail "held out of other data"
 grep -q "^dn_dist: --split val: found .* in other, expected .*, of which the run held" eval.log ||
     fail "--split val of other data" eval.log
+"$build/dn_dist" eval whole --split train --data other >eval.log 2>&1 && grep -q "^32 images" eval.log ||
+    fail "--split train of other data: all of it" eval.log
 
 # A val split of the data judges the run; test images are scored beside it.
 mkdir three

@@ -40,11 +40,12 @@ static void save(const dn_net *net)
                                        .mean = {0.5, -0.1, 0},
                                        .std = {1, 1, 1}},
                               .class_names = names};
-    assert_int_equal(
-        dn_safetensors_save(
-            path, net,
-            &(dn_weights_about){.step = 7, .data = &data, .eval_transform = "resize:16"}),
-        DN_OK);
+    assert_int_equal(dn_safetensors_save(path, net,
+                                         &(dn_weights_about){.step = 7,
+                                                             .data = &data,
+                                                             .eval_transform = "resize:16",
+                                                             .weights = "average"}),
+                     DN_OK);
 }
 
 static const float *values(const dn_net *net, const dn_tensor *t)
@@ -77,6 +78,7 @@ static void test_what_was_said_beside_comes_back(void **state)
     assert_int_equal(dn_safetensors_tell(path, &told), DN_OK);
     assert_string_equal(told.model, MODEL);
     assert_string_equal(told.eval_transform, "resize:16");
+    assert_string_equal(told.weights, "average");
     assert_true(told.size == 16 && told.step == 7 && told.channels == 3 && told.classes == 4);
     assert_non_null(told.data);
     const dn_data_info *const info = &told.data->info;

@@ -35,6 +35,7 @@ typedef struct dn_checkpoint {
     dn_epoch_scores scores;   /* of the steps since the last epoch's end */
     dn_monitor_state monitor; /* of the best epoch */
     int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
+    int has_average;          /* read: the file has averaged weights, too */
     /* The data set's dataset.json, for the writer; not owned. NULL after reading:
      * dn_checkpoint_data_set has it. */
     const uint8_t *data_set;

@@ -42,6 +42,7 @@ typedef struct dn_weights_about {
     int64_t step;               /* that the weights were trained */
     const dn_manifest *data;    /* whose classes, mean, std and size of images are recorded */
     const char *eval_transform; /* of the images that the net was evaluated on; NULL: not known */
+    const char *weights;        /* "trained" or "average"; NULL: not known */
 } dn_weights_about;
 
 /* Writes the net's weights to the file `path`, whole or not at all. DN_EIO, DN_ENOMEM. */
@@ -51,7 +52,7 @@ dn_status dn_safetensors_save(const char *path, const dn_net *net, const dn_weig
 typedef struct dn_weights_told {
     int channels, classes; /* by the shapes of the first and the last layer; 0: of no DenseNet */
     /* What dn_safetensors_save wrote; of others' files empty, 0 and NULL: */
-    char model[160], eval_transform[512];
+    char model[160], eval_transform[512], weights[16];
     int size; /* of the net's input; 0 where that is no square */
     int64_t step;
     dn_manifest *data; /* without files; to be freed by the caller */

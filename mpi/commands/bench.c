@@ -192,7 +192,8 @@ static dn_status run_bench(bench *b)
 {
     const dn_options *o = b->options;
     DN_TRY(dn_comm_agree(b->comm, create_bench(b)));
-    DN_TRY(dn_check_memory(b->comm, b->net, dn_step_bytes(&b->step)));
+    DN_TRY(dn_check_memory(b->comm, b->net, dn_step_bytes(&b->step),
+                           "the optimizer's, which fewer ranks here would need less of"));
     const dn_view net = dn_net_view(b->net);
     if (!o->json)
         dn_info("%s: %d ranks x %d threads, batch %d a rank, kernels %s", net.spec->name,

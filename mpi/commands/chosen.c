@@ -26,16 +26,22 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
     return DN_OK;
 }
 
+/* The run's own training images as it cut them; all images of others, which are no val. */
 static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_options *o)
 {
     char data[sizeof trained->state.data];
+    const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->kept;
     dn_source_describe(&c->split.images, data, sizeof data);
-    DN_CHECK(strcmp(trained->state.data, data) == 0, DN_EINVAL,
+    const int is_own = strcmp(trained->state.data, data) == 0;
+    DN_CHECK(is_own || o->split == DN_TRAIN, DN_EINVAL,
              "--split val: found %s in %s, expected %s, of which the run held images out", data,
              o->data, trained->state.data);
+    if (!is_own)
+        return DN_OK;
     DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction,
                            o->step.seed));
-    c->images = &c->held_out.images;
+    c->images = &part->images;
+    c->index = part->index;
     return DN_OK;
 }
 
@@ -46,7 +52,8 @@ dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *tr
     DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
     DN_TRY(dn_split_open(&c->split, comm, o->data, id, &o->reading));
     c->images = &c->split.images;
-    return dn_comm_agree(comm, (int)id == o->split ? DN_OK : hold_out(c, trained, o));
+    const int is_cut = id == DN_TRAIN && o->run.val_fraction > 0;
+    return dn_comm_agree(comm, is_cut ? hold_out(c, trained, o) : DN_OK);
 }
 
 void dn_chosen_close(dn_chosen *c)

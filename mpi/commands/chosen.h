@@ -10,11 +10,12 @@ typedef struct dn_chosen {
     dn_split split;           /* that the images are in */
     dn_subset kept, held_out; /* of the train split, by --val-fraction */
     const dn_source *images;
+    const int64_t *index; /* (images->count) in the split; NULL: these are all of it */
 } dn_chosen;
 
 /* Opens the split, for "val" the part of the train split that the run held out where the records
- * have no such split. DN_EINVAL: there is neither. To be closed also after a failure. Collective.
- */
+ * have no such split, for "train" then the rest, if these are the run's own records. DN_EINVAL:
+ * there is neither. To be closed also after a failure. Collective. */
 dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
                          const dn_options *o);
 

@@ -15,15 +15,23 @@
 #include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/json.h"
+#include "dn/terminal.h"
 #include "report/page.h"
 #include "report/worst.h"
 #include "training/evaluate.h"
 
-enum { TEN_CROPS = 10, BINS = 15, SHOWN_MATRIX = 20 /* the most classes that a terminal shows */ };
+enum {
+    TEN_CROPS = 10,
+    BINS = 15,
+    SHOWN_MATRIX = 20, /* the most classes that a terminal shows */
+    CLASS_COLUMNS = 24 /* of a class's name */
+};
 
 typedef struct results {
     const dn_source *images;
+    const int64_t *index;     /* (images->count) in their split; or NULL */
     dn_split_id split;        /* that the images are of, as --split says */
+    const char *weights;      /* "trained" or "average" */
     const char *folder;       /* of the run, on its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
@@ -113,13 +121,13 @@ static json_t *to_json(const results *r, int crops)
             json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
         json_array_append_new(confusion, row);
     }
-    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
-                     dn_split_name(r->split), "top1", dn_json_number(r->scores.top1), "top5",
-                     dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced),
-                     "macro_f1", dn_json_number(macro_f1(r)), "loss",
-                     dn_json_number(r->scores.loss), "images", (json_int_t)r->images->count,
-                     "crops", crops, "calibration_error", dn_json_number(r->calibration), "classes",
-                     classes, "confusion", confusion);
+    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
+                     dn_split_name(r->split), "weights", r->weights, "top1",
+                     dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5),
+                     "balanced", dn_json_number(r->scores.balanced), "macro_f1",
+                     dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
+                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
+                     dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
 }
 
 /* For reports of the run. */
@@ -132,7 +140,6 @@ static dn_status write_evaluation(const results *r, const dn_options *o,
         json_array_append_new(names, json_string(r->names[c]));
     json_object_set_new(all, "class_names", names);
     json_object_set_new(all, "checkpoint", dn_json_path(o->checkpoint));
-    json_object_set_new(all, "weights", json_string(o->weights ? "average" : "trained"));
     json_object_set_new(all, "data", dn_json_path(o->data));
     dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
     json_object_set_new(all, "worst", worst);
@@ -156,7 +163,8 @@ static void print_classes(const results *r)
 {
     for (int c = 0; c < r->classes; c++) {
         const class_scores s = score_class(r, c);
-        printf("%5d %-24s %7" PRId64 " images:", c, r->names[c], s.images);
+        const int rest = CLASS_COLUMNS - dn_text_columns(r->names[c]);
+        printf("%5d %s%*s %7" PRId64 " images:", c, r->names[c], rest > 0 ? rest : 0, "", s.images);
         print_percent(" recall", s.recall);
         print_percent("  precision", s.precision);
         print_percent("  F1", s.f1);
@@ -198,8 +206,9 @@ static dn_status write_samples(const results *r, const char *path)
     DN_CHECK(file, DN_ENOMEM, "%s: out of memory", path);
     fprintf(file, "index,label,predicted,probability,loss\n");
     for (int64_t i = 0; i < r->images->count; i++)
-        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g\n", i, r->images->labels[i],
-                (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
+        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g\n", r->index ? r->index[i] : i,
+                r->images->labels[i], (int)r->samples[i].predicted, r->samples[i].probability,
+                r->samples[i].loss);
     const dn_status status = fclose(file) == 0 ? dn_file_write(path, text, size)
                                                : dn_fail(DN_ENOMEM, "%s: out of memory", path);
     free(text);
@@ -254,27 +263,11 @@ static dn_status make_crops(const dn_options *options, const dn_data_info *data,
 /* The folder that the checkpoint remembers may have moved since. */
 static dn_status check_folder(const dn_trained *trained, const dn_options *o)
 {
-    DN_CHECK(trained->file || dn_options_given(o, "data"), DN_EINVAL,
-             "--data: found none, expected records to evaluate %s on", o->checkpoint);
-    DN_CHECK(trained->state.folder[0] == '\0' || dn_options_given(o, "data") ||
-                 access(o->data, F_OK) == 0,
-             DN_ENOENT, "--data: found none, and %s, which %s learnt from, is no longer there",
-             o->data, o->checkpoint);
-    return DN_OK;
-}
-
-/* Labels are numbers, which mean what the net learnt only where the classes have its names. Another
- * number of classes is refused with the net. */
-static dn_status check_classes(const dn_manifest *learnt, const dn_manifest *data,
-                               const dn_options *o)
-{
-    if (learnt->info.classes != data->info.classes)
+    if (dn_options_given(o, "data"))
         return DN_OK;
-    for (int c = 0; c < data->info.classes; c++)
-        DN_CHECK(strcmp(learnt->class_names[c], data->class_names[c]) == 0, DN_EINVAL,
-                 "%s: found \"%s\" as class %d, expected \"%s\" as in %s", o->data,
-                 data->class_names[c], c, learnt->class_names[c], o->checkpoint);
-    return DN_OK;
+    DN_CHECK(trained->state.folder[0], DN_EINVAL,
+             "--data: found none, expected records to evaluate %s on", o->checkpoint);
+    return dn_learnt_folder(&trained->state);
 }
 
 /* run = "" where the images are not the run's own: its report has the evaluation of those. Rank 0.
@@ -283,9 +276,8 @@ static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_m
                             char *run)
 {
     DN_TRY(dn_trained_learnt(trained));
+    DN_TRY(dn_trained_check(trained, data, o));
     const dn_manifest *const learnt = trained->data; /* NULL: safetensors of another program's */
-    if (learnt)
-        DN_TRY(check_classes(learnt, data, o));
     if ((learnt && dn_manifest_is_same(learnt, data)) || run[0] == '\0')
         return DN_OK;
     if (!o->json)
@@ -307,8 +299,8 @@ static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_train
         DN_TRY(make_crops(o, &images->info, transforms));
     DN_TRY(dn_trained_net(trained, o, &images->info, &transforms[0], net));
     if (!o->json)
-        dn_info("%s from %s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
-                dn_net_view(*net).kernels->products[o->dtype].name);
+        dn_info("%s from %s%s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
+                dn_trained_weights(trained, o), dn_net_view(*net).kernels->products[o->dtype].name);
     return DN_OK;
 }
 
@@ -318,6 +310,8 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
     const dn_source *const images = c->images;
     const int crops = o->crops ? TEN_CROPS : 1;
     results r = {.images = images,
+                 .index = c->index,
+                 .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
                  .split = (dn_split_id)o->split,
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
@@ -368,7 +362,8 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
                   : DN_OK));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)}));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+                                   "the logits of all images, which more machines would share"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);

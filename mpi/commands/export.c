@@ -57,11 +57,14 @@ static dn_status export(dn_options *o)
     const dn_view view = dn_net_view(net);
     const dn_weights_about about = {.step = trained.state.step,
                                     .data = trained.data,
-                                    .eval_transform = is_known ? o->eval_transform : NULL};
+                                    .eval_transform = is_known ? o->eval_transform : NULL,
+                                    .weights =
+                                        o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained"};
     DN_TRY_OR_DONE(format == DN_FORMAT_ONNX ? dn_onnx_save(out, net, &about, o->opset, o->fold)
                                             : dn_safetensors_save(out, net, &about));
-    dn_info("%s: %s of step %lld from %s, %zu parameters", out, view.spec->name,
-            (long long)trained.state.step, o->checkpoint, view.parameter_count);
+    dn_info("%s: %s of step %lld from %s%s, %zu parameters", out, view.spec->name,
+            (long long)trained.state.step, o->checkpoint, dn_trained_weights(&trained, o),
+            view.parameter_count);
 done:
     dn_net_destroy(&net);
     dn_trained_close(&trained);

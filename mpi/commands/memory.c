@@ -2,6 +2,7 @@
 #include "commands/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "dn/limits.h"
@@ -34,9 +35,24 @@ static int largest_batch(const dn_net *net, dn_bytes more, int ranks, double mos
     return fits;
 }
 
+/* Which batch fits; where none does but would without what is fixed, what that is. */
+static void say_largest(char text[256], const dn_net *net, dn_bytes more, int ranks, double most,
+                        const char *fixed_is)
+{
+    const int fits = largest_batch(net, more, ranks, most);
+    const dn_bytes unfixed = {.by_batch = more.by_batch};
+    if (fits > 0)
+        snprintf(text, 256, "the largest that fits is %d", fits);
+    else if (fixed_is && largest_batch(net, unfixed, ranks, most) > 0)
+        snprintf(text, 256, "no batch fits, as %.1f GiB of it are %s", ranks * more.fixed / 0x1p30,
+                 fixed_is);
+    else
+        snprintf(text, 256, "no batch fits");
+}
+
 /* Of needs(count) those with `group`, or all where it is 0, against what is left for them. */
 static dn_status check_needs(const need *needs, int count, uint64_t group, double left,
-                             const dn_net *net)
+                             const dn_net *net, const char *fixed_is)
 {
     const dn_view view = dn_net_view(net);
     const double arena = (double)view.arena_bytes;
@@ -52,16 +68,18 @@ static dn_status check_needs(const need *needs, int count, uint64_t group, doubl
     if (all <= usable_part * left)
         return DN_OK;
     const dn_bytes more = {wanted.fixed / ranks, wanted.by_batch / ranks};
+    char advice[256];
+    say_largest(advice, net, more, ranks, usable_part * left, fixed_is);
     return dn_fail(
         DN_ENOMEM,
         "--batch-size %d: %d ranks here need %.0f bytes (%.1f GiB), found %.0f (%.1f GiB) "
-        "left %s, of which they may take 95 %%; the largest that fits is %d",
+        "left %s, of which they may take 95 %%; %s",
         view.batch, ranks, all, all / 0x1p30, left, left / 0x1p30,
-        group == 0 ? "of this machine's" : "to their cgroup",
-        largest_batch(net, more, ranks, usable_part * left));
+        group == 0 ? "of this machine's" : "to their cgroup", advice);
 }
 
-dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more)
+dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more,
+                          const char *fixed_is)
 {
     const dn_view view = dn_net_view(net);
     const double touched = (double)((view.parameter_count + view.running_count) * sizeof(float));
@@ -74,9 +92,10 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more)
     DN_COLLECTIVE(
         comm, MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));
     if (own.limit.group != 0)
-        status = check_needs(needs, comm->node_size, own.limit.group, own.limit.amount, net);
+        status =
+            check_needs(needs, comm->node_size, own.limit.group, own.limit.amount, net, fixed_is);
     if (status == DN_OK)
-        status = check_needs(needs, comm->node_size, 0, machine, net);
+        status = check_needs(needs, comm->node_size, 0, machine, net, fixed_is);
     status = dn_comm_agree(comm, status);
 done:
     free(needs);

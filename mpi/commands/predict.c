@@ -241,7 +241,7 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
     DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}, NULL));
     DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
 done:
     dn_net_destroy(&net);

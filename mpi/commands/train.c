@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "commands/alike.h"
+#include "commands/init_from.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "commands/trained.h"
@@ -48,26 +49,45 @@ static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
     return DN_OK;
 }
 
+/* The model of a run that starts is that of --init-from unless one was given. */
+static dn_status take_model(const dn_run *r, dn_options *o)
+{
+    if (o->init_from[0] == '\0' || dn_options_given(o, "model"))
+        return DN_OK;
+    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_init_model(o) : DN_OK));
+    dn_comm_broadcast(r->comm, o->model, sizeof o->model, 0);
+    return DN_OK;
+}
+
+/* The data of a run that goes on are those that it learnt from unless others were given. */
+static dn_status take_folder(const dn_run *r, dn_options *o)
+{
+    if (r->state.folder[0] == '\0' || dn_options_given(o, "data"))
+        return DN_OK;
+    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_learnt_folder(&r->state) : DN_OK));
+    strcpy(o->data, r->state.folder);
+    return DN_OK;
+}
+
 /* Settles run folder and checkpoint; options that were not given are taken from the checkpoint, and
  * *before = what all were there. */
 static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, int64_t limit, dn_options *before)
 {
+    const int is_named = o->out[0] || o->recipe[0]; /* the folder, whatever the model */
+    DN_TRY(is_named ? DN_OK : take_model(r, o));
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(
         dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume, limit) : DN_OK));
-    if (access(r->state.folder, F_OK) != 0) /* moved, or not this machine's */
-        r->state.folder[0] = '\0';
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
     if (r->state.path[0] == '\0')
-        return DN_OK;
+        return is_named ? take_model(r, o) : DN_OK;
     if (o->init_from[0] != '\0')
         dn_warn("--init-from %s: not read, as the run goes on from %s (--resume none starts anew)",
                 o->init_from, r->state.path);
     before->given = 0;
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
-    if (r->state.folder[0] != '\0' && !dn_options_given(o, "data"))
-        snprintf(o->data, sizeof o->data, "%s", r->state.folder);
+    DN_TRY(take_folder(r, o));
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
     return dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_claim_take(&r->claim, r->folder) : DN_OK);
@@ -265,7 +285,7 @@ static dn_status read_weights(dn_run *r, const dn_options *o)
         DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
         dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
     } else if (o->init_from[0] != '\0') {
-        DN_TRY(dn_init_from(r->net, o, o->init_from));
+        DN_TRY(dn_init_from(r->net, o, dn_shards_manifest(r->train.shards)));
     }
     if (r->step.optimizer.average != NULL && r->state.path[0] == '\0')
         begin_average(r);
@@ -415,7 +435,9 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_same_kernels(comm, r.net, options->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, r.net, beside_net(&r)));
+    DN_TRY_OR_DONE(dn_check_memory(
+        comm, r.net, beside_net(&r),
+        "the optimizer's and checkpoints', which fewer ranks here would need less of"));
     DN_TRY_OR_DONE(dn_place_report(comm, options->step.virtual_ranks, 1));
     DN_TRY_OR_DONE(load_weights(&r, options, limit));
     share_weights(&r);

@@ -11,8 +11,7 @@
 #include "dn/file.h"
 #include "dn/weights.h"
 
-/* The file is a folder of checkpoints, or begins as HDF5 does. */
-static dn_status is_checkpoint(const char *path, int *is)
+dn_status dn_is_checkpoint(const char *path, int *is)
 {
     static const char signature[] = "\211HDF";
     char begin[sizeof signature - 1] = "";
@@ -43,6 +42,17 @@ static dn_status open_file(dn_trained *t, const char *path)
     return DN_OK;
 }
 
+/* What a safetensors file has are weights of one kind. */
+static dn_status choose_told(const dn_trained *t, dn_options *o)
+{
+    const int is_average = strcmp(t->told.weights, "average") == 0;
+    DN_CHECK(o->weights == DN_WEIGHTS_AUTO || (o->weights == DN_WEIGHTS_AVERAGE) == is_average,
+             DN_EINVAL, "--weights %s: found safetensors of %s weights, expected a checkpoint",
+             is_average ? "trained" : "average", is_average ? "averaged" : "trained");
+    o->weights = is_average ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
+    return DN_OK;
+}
+
 /* Takes what the file tells and was not given. */
 static dn_status open_safetensors(dn_trained *t, dn_options *o)
 {
@@ -50,7 +60,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
     DN_CHECK(t->told.model[0] || dn_options_given(o, "model"), DN_EINVAL,
              "%s: found safetensors that do not tell their model, expected --model NAME",
              o->checkpoint);
-    DN_CHECK(!o->weights, DN_EINVAL, "--weights average: found safetensors, expected a checkpoint");
+    DN_TRY(choose_told(t, o));
     if (!dn_options_given(o, "model"))
         strcpy(o->model, t->told.model);
     if (!dn_options_given(o, "size"))
@@ -86,7 +96,7 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
     int is_hdf5;
     *t = (dn_trained){0};
-    const dn_status status = is_checkpoint(o->checkpoint, &is_hdf5);
+    const dn_status status = dn_is_checkpoint(o->checkpoint, &is_hdf5);
     DN_CHECK(status == DN_OK, status,
              "%s; expected the folder of a run, a checkpoint or safetensors", dn_message());
     if (!is_hdf5)
@@ -96,6 +106,16 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
     DN_TRY(dn_options_resume(o, &t->state));
     if (t->state.folder[0] && !dn_options_given(o, "data"))
         strcpy(o->data, t->state.folder);
+    if (o->weights == DN_WEIGHTS_AUTO)
+        o->weights = t->state.has_average ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
+    return DN_OK;
+}
+
+dn_status dn_learnt_folder(const dn_checkpoint *state)
+{
+    DN_CHECK(access(state->folder, F_OK) == 0, DN_ENOENT,
+             "--data: found none, and %s, which %s learnt from, is no longer there", state->folder,
+             state->path);
     return DN_OK;
 }
 
@@ -107,6 +127,70 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
     return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
 }
 
+const char *dn_trained_weights(const dn_trained *t, const dn_options *o)
+{
+    return o->weights == DN_WEIGHTS_AVERAGE ? ", averaged weights"
+           : t->state.has_average           ? ", trained weights, not the averaged ones"
+                                            : "";
+}
+
+/* ---- the classes ---- */
+
+int dn_first_other_class(const dn_manifest *a, const dn_manifest *b)
+{
+    const int most = a->info.classes < b->info.classes ? a->info.classes : b->info.classes;
+    int c = 0;
+    while (c < most && strcmp(a->class_names[c], b->class_names[c]) == 0)
+        c++;
+    return c;
+}
+
+/* The first class of `a`, from `first` on, that `b` does not have; or NULL. */
+static const char *missing_class(const dn_manifest *a, const dn_manifest *b, int first)
+{
+    for (int c = first; c < a->info.classes; c++) {
+        int other = first;
+        while (other < b->info.classes && strcmp(a->class_names[c], b->class_names[other]) != 0)
+            other++;
+        if (other == b->info.classes)
+            return a->class_names[c];
+    }
+    return NULL;
+}
+
+/* `learnt` is NULL where only the number of classes is known. */
+static dn_status refuse_number(const dn_manifest *learnt, int classes, const dn_manifest *data,
+                               const dn_options *o)
+{
+    const int found = data->info.classes, is_less = found < classes;
+    const char *name = NULL;
+    if (learnt)
+        name = is_less ? missing_class(learnt, data, dn_first_other_class(learnt, data))
+                       : missing_class(data, learnt, dn_first_other_class(learnt, data));
+    return dn_fail(DN_EINVAL, "%s: found %d classes, expected the %d of %s%s%s%s", o->data, found,
+                   classes, o->checkpoint, name ? (is_less ? "; \"" : ", which lacks \"") : "",
+                   name ? name : "", name ? (is_less ? "\" is not among them" : "\"") : "");
+}
+
+dn_status dn_trained_check(const dn_trained *t, const dn_manifest *data, const dn_options *o)
+{
+    const dn_manifest *const learnt = t->data;
+    const int classes = learnt ? learnt->info.classes : t->told.classes;
+    const int channels = learnt ? learnt->info.channels : t->told.channels;
+    if (classes > 0 && classes != data->info.classes)
+        return refuse_number(learnt, classes, data, o);
+    const int other = learnt ? dn_first_other_class(learnt, data) : data->info.classes;
+    DN_CHECK(other == data->info.classes, DN_EINVAL,
+             "%s: found \"%s\" as class %d, expected \"%s\" as in %s", o->data,
+             data->class_names[other], other, learnt->class_names[other], o->checkpoint);
+    DN_CHECK(channels == 0 || channels == data->info.channels, DN_ESHAPE,
+             "%s: found images of %d channels, expected %d as in %s", o->data, data->info.channels,
+             channels, o->checkpoint);
+    return DN_OK;
+}
+
+/* ---- the data and the net ---- */
+
 dn_status dn_trained_learnt(dn_trained *t)
 {
     if (t->file)
@@ -116,13 +200,23 @@ dn_status dn_trained_learnt(dn_trained *t)
     return DN_OK;
 }
 
+/* Those of --data in place of what was learnt, where the net can be theirs. */
+static dn_status take_given(dn_trained *t, const dn_options *o)
+{
+    dn_manifest *given;
+    DN_TRY(dn_manifest_load(&given, o->data));
+    const dn_status status = dn_trained_check(t, given, o);
+    free(t->data);
+    t->data = given;
+    return status;
+}
+
 dn_status dn_trained_data(dn_trained *t, const dn_options *o)
 {
+    DN_TRY(dn_trained_learnt(t));
     if (dn_options_given(o, "data"))
-        DN_TRY(dn_manifest_load(&t->data, o->data));
-    else
-        DN_TRY(dn_trained_learnt(t));
-    if (!t->file && !t->data)
+        DN_TRY(take_given(t, o));
+    else if (!t->data)
         DN_TRY(number_classes(t, o));
     return dn_options_normalize(o, &t->data->info);
 }
@@ -144,8 +238,8 @@ dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data
     int classes;
     DN_TRY(dn_options_net(o, data, input, 1, net));
     if (t->file)
-        return o->weights ? dn_checkpoint_load_average(t->file, *net)
-                          : dn_checkpoint_load(t->file, *net, NULL);
+        return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, *net)
+                                                : dn_checkpoint_load(t->file, *net, NULL);
     DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
     DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
              dn_net_view(*net).spec->classes);
@@ -158,51 +252,4 @@ void dn_trained_close(dn_trained *t)
     free(t->told.data);
     free(t->data);
     t->told.data = t->data = NULL;
-}
-
-/* ---- weights to start from ---- */
-
-/* The checkpoint is loaded into a net of its own, all of it: so it is checked in full, and only
- * then taken in part. */
-static dn_status copy_checkpoint(dn_net *net, const dn_options *options, const char *path,
-                                 int *classes)
-{
-    dn_options own = *options;
-    dn_trained from;
-    dn_transform transform;
-    const dn_transform *input = NULL;
-    dn_net *loaded = NULL;
-    const dn_data_info images = {.channels = dn_net_view(net).spec->channels};
-    dn_status status;
-    own.command = DN_COMMAND_EVAL;
-    own.given = 0;
-    snprintf(own.checkpoint, sizeof own.checkpoint, "%s", path);
-    DN_TRY_OR_DONE(dn_trained_open(&from, &own));
-    own.batch_size = 1;
-    DN_TRY_OR_DONE(dn_checkpoint_data_set(from.file, &from.data));
-    DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
-    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
-    DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, classes));
-done:
-    dn_net_destroy(&loaded);
-    dn_trained_close(&from);
-    return status;
-}
-
-dn_status dn_init_from(dn_net *net, const dn_options *options, const char *path)
-{
-    const dn_spec *spec = dn_net_view(net).spec;
-    int is_hdf5, classes;
-    const dn_status status = is_checkpoint(path, &is_hdf5);
-    DN_CHECK(status == DN_OK, status,
-             "--init-from: %s; of PyTorch's weights scripts/pth_to_safetensors.py makes one",
-             dn_message());
-    DN_TRY(is_hdf5 ? copy_checkpoint(net, options, path, &classes)
-                   : dn_safetensors_load(net, path, &classes));
-    if (classes > 0)
-        dn_info("weights of %s, but for its head of %d classes: that for %d starts anew", path,
-                classes, spec->classes);
-    else
-        dn_info("weights of %s", path);
-    return DN_OK;
 }

@@ -13,21 +13,40 @@ typedef struct dn_trained {
     dn_manifest *data; /* what the run learnt from, or what --data says; for dn_trained_data */
 } dn_trained;
 
+/* *is: the path is a folder, as of checkpoints, or a file that begins as HDF5 does. */
+dn_status dn_is_checkpoint(const char *path, int *is);
+
 /* Opens options->checkpoint, a file or the folder of a run, whose best or newest it then becomes;
  * the options take what the checkpoint recorded, the folder of its data among it unless --data was
- * given. The caller closes it, also after a failure. Not collective. */
+ * given, and tell which of its weights are meant. The caller closes it, also after a failure. Not
+ * collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
 /* The same on all ranks, of one file. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
+/* The folder that the checkpoint learnt from may have moved since, or be another machine's:
+ * DN_ENOENT. Not to be asked where --data says another. Not collective. */
+dn_status dn_learnt_folder(const dn_checkpoint *state);
+
 /* Sets trained->data: the data set that the net learnt from, without its files, or NULL where
  * it is another program's safetensors. To be called once. */
 dn_status dn_trained_learnt(dn_trained *trained);
 
-/* Sets trained->data: the data set of --data where that was given, else what the checkpoint or the
- * safetensors file has. Where the latter has none the classes are numbers, and --normalize has to
- * be given: DN_EINVAL. */
+/* The first class, below the lesser number of them, whose names are not the same; that number where
+ * all are. */
+int dn_first_other_class(const dn_manifest *a, const dn_manifest *b);
+
+/* The net can be that of records whose labels these are: labels are numbers, which mean what the
+ * net learnt only where the classes have its names, in its order. DN_EINVAL where the records have
+ * other classes than trained->data, or where that is NULL, another number than the file's head, or
+ * images of other channels. */
+dn_status dn_trained_check(const dn_trained *trained, const dn_manifest *records,
+                           const dn_options *options);
+
+/* Sets trained->data: the data set of --data where that was given, which the net has to fit
+ * (dn_trained_check), else what the checkpoint or the safetensors file has. Where the latter has
+ * none the classes are numbers, and --normalize has to be given: DN_EINVAL. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
 /* *input = transform, that of the data set's test images, where the options tell no size as these
@@ -35,14 +54,13 @@ dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
                            dn_transform *transform, const dn_transform **input);
 
+/* ", averaged weights", as a line goes on that names the file; "" where it has no such. */
+const char *dn_trained_weights(const dn_trained *trained, const dn_options *options);
+
 /* *net = the checkpoint's net with its weights, as dn_options_net makes it. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
                          const dn_data_info *data, const dn_transform *input, dn_net **net);
 
 void dn_trained_close(dn_trained *trained);
-
-/* Fills the net with the weights of `path`: a checkpoint, a run's folder or a safetensors file.
- * Says so where the head of another number of classes stays fresh. Not collective. */
-dn_status dn_init_from(dn_net *net, const dn_options *options, const char *path);
 
 #endif

@@ -23,6 +23,7 @@ enum {
     TRAINED = DN_COMMAND_TRAINED,
     STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
     ALL = TRAINED | STEP,
+    COMPUTING = ALL & ~DN_COMMAND_EXPORT, /* which runs no net */
     ALONE = DN_COMMAND_ALONE
 };
 
@@ -74,17 +75,24 @@ const dn_option dn_option_table[] = {
     {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_BEGINS,
      "initial weights"},
     {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
-     "start from the weights of a checkpoint, a run's folder or a safetensors file; of another "
-     "number of classes, with a fresh head"},
+     "start from the weights of a checkpoint, a run's folder or a safetensors file, and with its "
+     "model where none is given; of other classes, with a fresh head"},
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
      "a checkpoint, a run's folder (its best.h5, else the newest), or safetensors; "
      "default: the first word"},
-    {"weights", "Model", TRAINED, CHOICE(weights, "trained", "average"), "trained", DN_FREE,
-     "of the checkpoint; average: those of --ema"},
+    {"weights", "Model", TRAINED, CHOICE(weights, "auto", "trained", "average"), "auto", DN_FREE,
+     "of the checkpoint; average: those of --ema; auto: these where it has them, as runs are judged "
+     "by them"},
 
-    {"data", "Data", TRAIN | TRAINED | BENCH | PLAN, TEXT(data, "DIR"), "data/cifar10", DN_LOCAL,
-     "folder made by create_records; with a checkpoint the default is the one it learnt from; plan: "
-     "its number of images"},
+    {"data", "Data", TRAIN, TEXT(data, "DIR"), "data/cifar10", DN_LOCAL,
+     "folder made by create_records; of a run that goes on, the one that it learnt from"},
+    {"data", "Data", TRAINED, TEXT(data, "DIR"), NULL, DN_LOCAL,
+     "folder made by create_records, of the classes that the net learnt; default: the one that it "
+     "learnt from"},
+    {"data", "Data", BENCH, TEXT(data, "DIR"), "data/cifar10", DN_LOCAL,
+     "of --reader: folder made by create_records"},
+    {"data", "Data", PLAN, TEXT(data, "DIR"), NULL, DN_LOCAL,
+     "folder made by create_records, for its number of images"},
     {"batch-size", "Data", EVAL | PREDICT | STEP, WHOLE(batch_size, 1, DN_MAX_BATCH, "N"), "32", DN_FIXED,
      "images per virtual rank, or in one pass"},
     {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
@@ -200,7 +208,7 @@ const dn_option dn_option_table[] = {
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_LOCAL,
      "INI file of these keys; the command line wins"},
     {"recipe", "Run", TRAIN | INFO, TEXT(recipe, "NAME"), "", DN_LOCAL,
-     "one of 'dn_dist recipes', or such a file; --config and the command line win"},
+     "one of 'dn_dist recipes', or such a file; options that are given otherwise win"},
     {"layers", "Run", INFO, SWITCH(layers), "0", DN_FREE,
      "list the layers, and the regions of the memory plan"},
     {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
@@ -209,7 +217,7 @@ const dn_option dn_option_table[] = {
      "time reading, by --threads, of the training images of --data"},
     {"seconds", "Run", BENCH, REAL(seconds, 0.01, 1e6, "X"), "10", DN_FREE, "of --reader"},
     {"split", "Run", EVAL, CHOICE(split, "train", "test", "val"), "test", DN_FREE,
-     "whose images; val: of the data set, or that --val-fraction held out"},
+     "whose images; val: of the data set, or that --val-fraction held out, which train then lacks"},
     {"crops", "Run", EVAL, CHOICE(crops, "1", "10"), "1", DN_FREE,
      "10: the mean logits of four corners and the centre, each mirrored too, in place of "
      "center-crop"},
@@ -244,19 +252,19 @@ const dn_option dn_option_table[] = {
     {"node-bandwidth", "Cluster", PLAN, REAL(inside_bandwidth, 1e-6, 1e6, "GB/S"), "8", DN_FREE,
      "between two ranks of a node, each way"},
 
-    {"threads", "Machine", ALL, WHOLE(threads, 0, 4096, "N"), "0", DN_LOCAL,
+    {"threads", "Machine", COMPUTING, WHOLE(threads, 0, 4096, "N"), "0", DN_LOCAL,
      "per rank; 0: automatic"},
     {"wire", "Machine", TRAIN | BENCH, CHOICE(step.wire, "fp32", "bf16"), "fp32", DN_DECIDES,
      "gradients between ranks; bf16: sums of virtual ranks are rounded to it"},
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "what every rank does when, as a Chrome trace (JSON)"},
-    {"pin", "Machine", ALL, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
+    {"pin", "Machine", COMPUTING, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
      "threads to cores; auto: unless OMP_PLACES or too few cores forbid"},
     {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.comm_thread, "auto", "on", "off"),
      "auto", DN_LOCAL, "a thread a rank that only communicates; auto: on a spare core"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",
      DN_FREE, "gradients that travel together, MiB; at most an eighth of all"},
-    {"dtype", "Machine", ALL, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
+    {"dtype", "Machine", COMPUTING, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
      "of the stored maps and their gradients, and of products where the processor has such; "
      "weights, sums and statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,

@@ -39,6 +39,13 @@ typedef enum dn_rate_scaling {
     DN_RATE_SCALING_SQRT
 } dn_rate_scaling;
 
+/* Which of a checkpoint's weights; automatic: the averaged ones where it has such. */
+typedef enum dn_weights_choice {
+    DN_WEIGHTS_AUTO,
+    DN_WEIGHTS_TRAINED,
+    DN_WEIGHTS_AVERAGE
+} dn_weights_choice;
+
 /* Of weights; automatic: by the file's name. */
 typedef enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_SAFETENSORS, DN_FORMAT_ONNX } dn_format;
 
@@ -54,7 +61,7 @@ typedef struct dn_options {
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
-    int weights;                 /* 1: averaged ones are evaluated */
+    int weights;                 /* dn_weights_choice; of an open dn_trained not automatic */
     double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */

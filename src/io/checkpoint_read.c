@@ -103,6 +103,7 @@ static dn_status read_state(void *user)
     DN_TRY(read_doubles(f, file, "schedule_state", DN_SCHEDULE_DOUBLES, &state->schedule_state));
     DN_TRY(read_doubles(f, file, "monitor", DN_MONITOR_DOUBLES, &state->monitor));
     DN_TRY(read_doubles(f, file, "epoch_scores", DN_EPOCH_DOUBLES, &state->scores));
+    state->has_average = H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0;
     return read_config(f, file);
 }
 

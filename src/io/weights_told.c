@@ -93,6 +93,7 @@ dn_status dn_safetensors_tell(const char *path, dn_weights_told *told)
     snprintf(told->model, sizeof told->model, "%s", told_text(metadata, "model"));
     snprintf(told->eval_transform, sizeof told->eval_transform, "%s",
              told_text(metadata, "eval_transform"));
+    snprintf(told->weights, sizeof told->weights, "%s", told_text(metadata, "weights"));
     if (told_image(metadata, "image", image) && image[1] == image[2])
         told->size = image[1];
     const long long step = strtoll(told_text(metadata, "step"), NULL, 10);

@@ -1,0 +1,158 @@
+/* The weights that a run starts from; see init_from.h. */
+#include "commands/init_from.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/trained.h"
+#include "dn/weights.h"
+
+/* What is told of them. */
+typedef struct origin {
+    int classes;         /* of a head of another number of them, which was not taken; or 0 */
+    int is_average;      /* averaged weights */
+    dn_manifest *learnt; /* NULL: not told */
+} origin;
+
+static dn_status start_kind(const char *path, int *is_hdf5)
+{
+    const dn_status status = dn_is_checkpoint(path, is_hdf5);
+    DN_CHECK(status == DN_OK, status,
+             "--init-from: %s; of PyTorch's weights scripts/pth_to_safetensors.py makes one",
+             dn_message());
+    return DN_OK;
+}
+
+/* The checkpoint of --init-from; `own` gets the options of its run. The caller closes it, also
+ * after a failure. */
+static dn_status open_start(dn_trained *from, const dn_options *options, dn_options *own)
+{
+    *own = *options;
+    own->command = DN_COMMAND_EVAL;
+    own->given = 0;
+    strcpy(own->checkpoint, options->init_from);
+    return dn_trained_open(from, own);
+}
+
+/* The checkpoint is loaded into a net of its own, all of it: so it is checked in full, and only
+ * then taken in part. */
+static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin *told)
+{
+    dn_options own;
+    dn_trained from;
+    dn_transform transform;
+    const dn_transform *input = NULL;
+    dn_net *loaded = NULL;
+    const dn_data_info images = {.channels = dn_net_view(net).spec->channels};
+    dn_status status;
+    DN_TRY_OR_DONE(open_start(&from, options, &own));
+    own.batch_size = 1;
+    DN_TRY_OR_DONE(dn_trained_learnt(&from));
+    DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
+    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
+    DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, &told->classes));
+    told->is_average = own.weights == DN_WEIGHTS_AVERAGE;
+    told->learnt = from.data;
+    from.data = NULL;
+done:
+    dn_net_destroy(&loaded);
+    dn_trained_close(&from);
+    return status;
+}
+
+static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
+{
+    dn_weights_told told;
+    DN_TRY(dn_safetensors_tell(path, &told));
+    from->learnt = told.data;
+    from->is_average = strcmp(told.weights, "average") == 0;
+    return dn_safetensors_load(net, path, &from->classes);
+}
+
+/* kept = the head's tensors, or with `back` these as they were kept; all one after another. */
+static size_t keep_head(const dn_view *net, float *kept, int back)
+{
+    size_t count = 0;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        if (t->kind != DN_LINEAR_WEIGHT && t->kind != DN_LINEAR_BIAS)
+            continue;
+        float *const own = net->parameters + t->offset;
+        if (kept)
+            memcpy(back ? own : kept + count, back ? kept + count : own, t->count * sizeof *own);
+        count += t->count;
+    }
+    return count;
+}
+
+/* A head of other classes, in name or order, would begin with answers to other questions: the one
+ * that was kept takes its place. */
+static void settle_head(const dn_view *net, const char *path, const origin *from,
+                        const dn_manifest *data, float *kept)
+{
+    const char *const kind = from->is_average ? "averaged weights" : "weights";
+    const int classes = net->spec->classes;
+    const int other =
+        from->learnt && from->classes == 0 ? dn_first_other_class(from->learnt, data) : classes;
+    if (from->classes > 0) {
+        dn_info("%s of %s, but for its head of %d classes: that for %d starts anew", kind, path,
+                from->classes, classes);
+    } else if (other < classes) {
+        keep_head(net, kept, 1);
+        dn_info("%s of %s, but for its head, whose class %d is \"%s\", not \"%s\": that for these "
+                "classes starts anew",
+                kind, path, other, from->learnt->class_names[other], data->class_names[other]);
+    } else {
+        dn_info("%s of %s", kind, path);
+    }
+}
+
+dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest *data)
+{
+    const dn_view view = dn_net_view(net);
+    origin from = {0};
+    int is_hdf5;
+    DN_TRY(start_kind(options->init_from, &is_hdf5));
+    float *const kept = malloc(keep_head(&view, NULL, 0) * sizeof *kept);
+    DN_CHECK(kept, DN_ENOMEM, "memory: found none for a head of %d classes", view.spec->classes);
+    keep_head(&view, kept, 0);
+    const dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
+                                     : copy_safetensors(net, options->init_from, &from);
+    if (status == DN_OK)
+        settle_head(&view, options->init_from, &from, data, kept);
+    free(from.learnt);
+    free(kept);
+    return status;
+}
+
+/* *told = "" where the file does not say. */
+static dn_status told_model(const dn_options *options, char told[sizeof options->model])
+{
+    int is_hdf5;
+    dn_options own;
+    dn_trained from;
+    dn_weights_told tensors;
+    DN_TRY(start_kind(options->init_from, &is_hdf5));
+    if (is_hdf5) {
+        const dn_status status = open_start(&from, options, &own);
+        strcpy(told, own.model);
+        dn_trained_close(&from);
+        return status;
+    }
+    DN_TRY(dn_safetensors_tell(options->init_from, &tensors));
+    free(tensors.data);
+    strcpy(told, tensors.model);
+    return DN_OK;
+}
+
+dn_status dn_init_model(dn_options *o)
+{
+    char told[sizeof o->model] = "";
+    dn_spec spec;
+    DN_TRY(told_model(o, told));
+    DN_CHECK(told[0] == '\0' || dn_spec_parse(&spec, told) == DN_OK, DN_EINVAL,
+             "--init-from %s: %s; expected --model NAME", o->init_from, dn_message());
+    if (told[0])
+        strcpy(o->model, told);
+    return DN_OK;
+}

@@ -140,6 +140,25 @@ if mkdir "$narrow" 2>/dev/null &&
         --out "$tmp/narrow" --batch-size 2 --max-steps 2 --eval-every 0 --threads 1) >"$tmp/output" 2>&1 || status=$?
     [[ $status == 1 ]] && grep -qE '^dn_dist: .*left to their cgroup' "$tmp/output" ||
         fail "a narrow cgroup: expected one line and status 1, found $status" "$tmp/output"
+    # 15000 x 15000 logits, which no smaller batch makes fewer of.
+    if find_python PIL; then
+        cd "$tmp"
+        "$python" -c 'import os
+from PIL import Image
+for shade in (0, 1):
+    Image.new("L", (8, 8), 200 * shade).save(f"{shade}.png")
+for i in range(30000):
+    os.makedirs(folder := "many/%s/%05d" % (("train", "test")[i % 2], i // 2))
+    os.link(f"{i // 2 % 2}.png", folder + "/a.png")' 2>"$tmp/output" &&
+            limited "$build/create_records" FOLDER --source many --out many.records >"$tmp/output" 2>&1 &&
+            limited "$dn_dist" train --model blocks=1,1:growth=4:stem=cifar --size 8 --data many.records --out many.run \
+                --batch-size 2 --max-steps 1 --eval-every 0 --threads 1 >"$tmp/output" 2>&1 || fail "many classes" "$tmp/output"
+        status=0
+        (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" eval many.run) >"$tmp/output" 2>&1 || status=$?
+        [[ $status == 1 ]] &&
+            grep -qE '^dn_dist: .*no batch fits, as 0.8 GiB of it are the logits of all images' "$tmp/output" ||
+            fail "logits beyond the memory: expected a line with them, found status $status" "$tmp/output"
+    fi
 else
     echo "skipped: a memory limit, which this user or machine cannot set"
 fi

@@ -304,10 +304,12 @@ END
     typed 'dn_dist predict photos/4.png'
 
     moment "Averaged weights" <<'END'
-`--ema` keeps an average beside the weights, and scores both.
+`--ema` keeps an average beside the weights, and scores both. The run is judged by the average, and
+`eval` takes it, unless told otherwise.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --ema 0.95 --epochs 1 --out runs/average' last 3
-    typed 'dn_dist eval runs/average --weights average' last 2
+    typed 'dn_dist eval runs/average'
+    typed 'dn_dist eval runs/average --weights trained'
 
     moment "Curves" <<'END'
 One page with loss, accuracy, speed, configurations; with `eval` before, the confusion matrix and the
@@ -373,7 +375,7 @@ END
     typed 'create_records fashion_mnist --limit 100 --classes "Sandal,Sneaker,Ankle boot" --out data/shoes'
     typed 'dn_dist train --data data/shoes --model fashion-mnist-tiny --init-from net.safetensor \
   --out runs/shoes'
-    typed 'dn_dist train --data data/shoes --model fashion-mnist-tiny --init-from net.safetensors \
+    typed 'dn_dist train --data data/shoes --init-from net.safetensors \
   --freeze features.conv0 --epochs 1 --out runs/shoes'
 
     typed 'dn_dist train --data data/shoes --model densenet-bc-100-12 --init-from net.safetensors --out runs/other' grep dn_dist:

@@ -200,6 +200,8 @@ for from in five now.safetensors; do
     done
 done
 refused "two: found 2 classes, expected the 3 of three.safetensors$" eval three.safetensors --model $small --data two
+limited "$build/create_records" fashion_mnist --limit 5 --classes Sandal,Sneaker,Bag --out shoes >out 2>&1 || fail "records" out
+refused "shoes: found images of 1 channels, expected 3 as in three.safetensors$" eval three.safetensors --model $small --data shoes
 [[ ! -e other.onnx ]] || fail "export: a refused one left other.onnx"
 cp -r rgb/test accents && mv accents/bee "accents/chien, été"
 limited "$build/create_records" FOLDER --source accents --val-fraction 0.5 --out chiens >out 2>&1 || fail "records" out

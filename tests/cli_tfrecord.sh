@@ -43,6 +43,13 @@ grep -q "found no image to train on of 1 classes, as of cat" <("$records" from-t
     tfds/*.tfrecord-* --out tfds.records 2>&1) || fail "a class without images"
 converted raw "raw.records, 3 classes, 3x5x7, train 20 in 4 shards" raw/train* raw/test*
 converted large "large.records, 3 classes, encoded images" large/train* large/test*
+converted three "set, 3 classes, 3x4x4, train 12 in 4 shards, test 6 in 2, val 5 in 2" three/*
+accepted "already complete" from-tfrecord three/*-train* three/*-v* three/*-test* --out three.records
+refused "found records of other images or labels" from-tfrecord three/*-t* --out three.records
+accepted "train 12 in 4 shards, test 5 in 2;" from-tfrecord three/*-{train,val}* --out three.two
+: >three/set-val.tfrecord
+refused "three/set-val.tfrecord: found 0 sound records for the val split" from-tfrecord \
+    three/set-{t*,val.*} --out three.none
 
 # Options
 accepted "train 27 in 1 shards, test 3 in 1" from-tfrecord drawn/all.tfrecord --out drawn.records
@@ -128,7 +135,7 @@ refused "found no sound record" from-tfrecord bad/no-image --on-bad-image skip -
 [[ ! -e x && ! -e data ]] || fail "a folder after a failure"
 
 # What create_records writes: pixels and encoded, beside the records and elsewhere; and back
-for set in slim imagenet; do
+for set in slim imagenet three; do
     accepted "TFRecords written" to-tfrecord $set.records --out $set.tfrecords
     python read $set.records $set.tfrecords
     cp -r $set.records $set.kept

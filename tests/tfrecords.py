@@ -105,6 +105,11 @@ def tfds():
     return [[(i % 2, pixels(i + 50 * s, 6, 6, 1)) for i in range(n)] for s, n in enumerate((20, 5))]
 
 
+def three():
+    """PNG of train, test and val."""
+    return [[(i % 3, pixels(i + 50 * s, 4, 4)) for i in range(n)] for s, n in enumerate((12, 6, 5))]
+
+
 def raw(height, width):
     return [[(i % 3, pixels(i + 70 * s, height, width)) for i in range(n)] for s, n in enumerate((20, 4))]
 
@@ -130,6 +135,9 @@ def make():
               [example(id=f"{split}_{i}", image=encode(x, "PNG"), label=y)
                for i, (y, x) in enumerate(data)], pack=True)
     lines("tfds/label.labels.txt", names)
+
+    for word, data in zip(("train", "test", "validation"), three()):
+        write(f"three/set-{word}.tfrecord", [example(image=encode(x, "PNG"), label=y) for y, x in data])
 
     for name, (height, width) in (("raw", (5, 7)), ("large", (200, 210))):
         for split, data in zip(("train", "test"), raw(height, width)):
@@ -213,12 +221,12 @@ def same(stored, expected):
 
 
 def check(name, folder):
-    sets = {"slim": slim, "imagenet": imagenet, "tfds": tfds, "raw": lambda: raw(5, 7),
+    sets = {"slim": slim, "imagenet": imagenet, "tfds": tfds, "three": three, "raw": lambda: raw(5, 7),
             "large": lambda: raw(200, 210)}
     data = sets[name]()
     if name == "imagenet":  # two files
         data = [d[0::2] + d[1::2] for d in data]
-    for split, expected in zip(("train", "test"), data):
+    for split, expected in zip(("train", "test", "val"), data):
         found = shards(folder, split)
         assert [y for y, _ in found] == [y for y, _ in expected], (split, "labels")
         assert all(same(x, e) for (_, x), (_, e) in zip(found, expected)), (split, "images")

@@ -76,7 +76,7 @@ static dn_status drop_records(struct make_set *k)
 
 /* ---- a test split that is drawn ---- */
 
-/* Train records first; either split keeps its order. */
+/* In the order of the splits; each keeps its own. */
 static dn_status order_by_split(dn_record_set *set)
 {
     dn_record *const ordered = malloc((size_t)set->records * sizeof *ordered), *next = ordered;
@@ -175,7 +175,7 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     DN_CHECK(state, DN_ENOMEM, "%s: out of memory", set->name);
     const dn_record *r = set->record;
     *hash = 0;
-    for (int s = 0; s <= DN_TEST; r += count[s++]) {
+    for (int s = 0; s < DN_SPLITS && count[s] > 0; r += count[s++]) {
         XXH3_64bits_reset_withSeed(state, *hash);
         for (int64_t i = 0; i < count[s]; i++)
             XXH3_64bits_update(state, &r[i].hash, sizeof r[i].hash);
@@ -200,8 +200,10 @@ static int count_shards(const dn_record_set *set, const dn_data_info *info, int6
 
 static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
 {
-    const int64_t train = k->making.manifest->split[DN_TRAIN].count;
-    return k->set.record + (shard->split == DN_TRAIN ? 0 : train) + shard->first;
+    int64_t before = 0;
+    for (int s = 0; s < (int)shard->split; s++)
+        before += k->making.manifest->split[s].count;
+    return k->set.record + before + shard->first;
 }
 
 /* Shards of pixels take coarse labels. */
@@ -219,13 +221,26 @@ static dn_status use_coarse_labels(struct make_set *k)
     return DN_OK;
 }
 
-/* The first file of that split, or of all. */
+/* The first file of that split, or NULL. */
 static const char *split_file(const dn_record_set *set, int split)
 {
     for (int i = 0; i < set->files; i++)
         if ((int)set->file[i].split == split)
             return set->file[i].path;
-    return set->file[0].path;
+    return NULL;
+}
+
+/* Each split has an image, but for one of validation without files. */
+static dn_status check_counts(const dn_record_set *set, const int64_t count[DN_SPLITS])
+{
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const char *const file = split_file(set, s);
+        DN_CHECK(count[s] >= (s != DN_VAL || file) && count[s] <= UINT32_MAX, DN_EINVAL,
+                 "%s: found %" PRId64 " sound records for the %s split, expected 1 to %u",
+                 file ? file : set->file[0].path, count[s], dn_split_name((dn_split_id)s),
+                 UINT32_MAX);
+    }
+    return DN_OK;
 }
 
 static dn_status plan_set(struct make_set *k, dn_data_info *info)
@@ -234,10 +249,7 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
     int64_t count[DN_SPLITS] = {0};
     for (int64_t i = 0; i < set->records; i++)
         count[set->record[i].split]++;
-    for (int s = 0; s <= DN_TEST; s++)
-        DN_CHECK(count[s] >= 1 && count[s] <= UINT32_MAX, DN_EINVAL,
-                 "%s: found %" PRId64 " sound records for the %s split, expected 1 to %u",
-                 split_file(set, s), count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+    DN_TRY(check_counts(set, count));
     choose_kind(set, info);
     info->classes = set->classes;
     if (dn_is_encoded(info))

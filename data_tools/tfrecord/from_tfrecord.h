@@ -57,7 +57,7 @@ typedef struct dn_record_set {
     int unpacked; /* file without a name, -1: none */
     int64_t unpacked_bytes;
     int is_drawn;      /* the test split is a part of the records */
-    dn_record *record; /* (records), those of the train files first; of either split in order */
+    dn_record *record; /* (records), by split; in each in the order of the files */
     int64_t records;
     dn_class_text *text; /* (65536), by the files' labels */
     char **class_names;  /* (classes) */

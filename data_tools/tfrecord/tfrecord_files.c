@@ -9,20 +9,18 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum part { TRAIN, VALIDATION, TEST, PARTS };
-
 static const struct {
     const char *word;
-    enum part part;
-} words[] = {{"train", TRAIN},      {"training", TRAIN},        {"val", VALIDATION},
-             {"valid", VALIDATION}, {"validation", VALIDATION}, {"eval", VALIDATION},
-             {"test", TEST},        {"testing", TEST}};
+    dn_split_id split;
+} words[] = {{"train", DN_TRAIN}, {"training", DN_TRAIN}, {"val", DN_VAL},
+             {"valid", DN_VAL},   {"validation", DN_VAL}, {"eval", DN_VAL},
+             {"test", DN_TEST},   {"testing", DN_TEST}};
 
-/* The last run of letters in the file's name that names a part of a set; *at = where it begins, or
- * NULL: none does. */
-static enum part find_part(const char *path, const char **at)
+/* The last run of letters in the file's name that names a split; *at = where it begins, or NULL:
+ * none does. */
+static dn_split_id find_split(const char *path, const char **at)
 {
-    enum part part = TRAIN;
+    dn_split_id split = DN_TRAIN;
     *at = NULL;
     for (const char *c = basename(path); *c;) {
         size_t length = 0;
@@ -30,20 +28,20 @@ static enum part find_part(const char *path, const char **at)
             length++;
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
             if (strlen(words[i].word) == length && strncasecmp(words[i].word, c, length) == 0) {
-                part = words[i].part;
+                split = words[i].split;
                 *at = c;
             }
         c += length > 0 ? length : 1;
     }
-    return part;
+    return split;
 }
 
-/* The set's name, of characters that may stand anywhere: what stands before the part in the first
+/* The set's name, of characters that may stand anywhere: what stands before the split in the first
  * file's name, else the last word of --out. */
 static void name_by_files(dn_record_set *set, const char *path)
 {
     const char *at, *name = basename(path);
-    find_part(path, &at);
+    find_split(path, &at);
     size_t length = at ? (size_t)(at - name) : 0;
     while (length > 0 && strchr("-_.", name[length - 1]))
         length--;
@@ -99,32 +97,29 @@ static dn_status check_twice(const dn_record_set *set)
     return status;
 }
 
-/* Validation is the test split where there is any; test files then are left out. */
+/* Without test files those of validation are the test split, as of a folder. */
 static dn_status list_files(dn_record_set *set, int files, char **file)
 {
-    int count[PARTS] = {0};
+    int count[DN_SPLITS] = {0};
     const char *at;
     set->file = calloc((size_t)files, sizeof *set->file);
     DN_CHECK(set->file, DN_ENOMEM, "out of memory for %d files", files);
-    for (int i = 0; i < files; i++)
-        count[find_part(file[i], &at)]++;
-    const enum part test = count[VALIDATION] > 0 ? VALIDATION : TEST;
     for (int i = 0; i < files; i++) {
-        const enum part part = find_part(file[i], &at);
-        if (part == TRAIN || part == test)
-            set->file[set->files++] =
-                (dn_record_file){.path = file[i], .split = part == TRAIN ? DN_TRAIN : DN_TEST};
-        else
-            dn_warn("%s: left out, as there are validation files", file[i]);
+        const dn_split_id split = find_split(file[i], &at);
+        set->file[set->files++] = (dn_record_file){.path = file[i], .split = split};
+        count[split]++;
     }
-    set->is_drawn = count[test] == 0;
-    DN_CHECK(count[TRAIN] > 0, DN_EINVAL,
+    for (int i = 0; i < files; i++)
+        if (set->file[i].split == DN_VAL && count[DN_TEST] == 0)
+            set->file[i].split = DN_TEST;
+    set->is_drawn = count[DN_TRAIN] == files;
+    DN_CHECK(count[DN_TRAIN] > 0, DN_EINVAL,
              "%s: found by its name, as all files, validation or test, expected files to train on",
              file[0]);
     DN_CHECK(set->is_drawn || set->options->val_fraction <= 0, DN_EINVAL,
              "--val-fraction: found %d files that are named as validation or test, so nothing is "
              "to be drawn",
-             count[test]);
+             files - count[DN_TRAIN]);
     return DN_OK;
 }
 

@@ -203,7 +203,7 @@ static dn_status scan_file(dn_record_set *set, int file)
 
 /* ---- all of them ---- */
 
-/* One list of the records, those of train files first. */
+/* One list of the records, by split. */
 static dn_status join_records(dn_record_set *set)
 {
     for (int i = 0; i < set->files; i++)

@@ -53,6 +53,12 @@ accepted inspect one --sample 5 --png sample.png
 grep -q "^shard    one/mixed-train-00000-of-00003.h5, image 5$" out || fail "where sample 5 stands" out
 cp out facts
 check sample one 5
+for ((i = 0; i < 59; i++)); do
+    limited "$tool" inspect one --sample $i || fail "sample $i" facts.all
+done >facts.all
+for name in 'Été/line?break.jpg' $'b/\xff\xfe.jpg'; do
+    LC_ALL=C grep -qxF "file     $name" facts.all || fail "inspect: the file $name" facts.all
+done
 accepted inspect one --sample 5 --augment resize:16,center-crop:16 --png small.png
 grep -q "^epoch    0, position" out || fail "the position of a sample" out
 refused "found no --png" inspect one
@@ -89,11 +95,29 @@ grep -q "^warning: hurt/mixed-train-00002-of-00003.h5: cannot read: No such file
     fail "a file that is missing" out
 if "$python" -c 'import xxhash' 2>/dev/null; then
     cp -r one hurt-size
-    check forge hurt-size
+    check forge hurt-size size
     refused "h5, image 3: found" verify hurt-size
     grep -q "pixels, expected 1x1 as sizes says" out || fail "a size that is not the image's" out
+    for case in "more|found more file names than the expected 19" \
+        "fewer|file name 18: found 0 bytes and the end, expected at most 4095 and a zero" \
+        "endless|file name 18: found" "long|file name 0: found 41" \
+        "one|found 1 bytes of file names, expected 19 to 77824" \
+        "floats|file_names is not a list of uint8" \
+        "damaged|file_names is damaged: found bytes of checksum"; do
+        rm -rf hurt-names
+        cp -r one hurt-names
+        check forge hurt-names "${case%%|*}"
+        refused "hurt-names/mixed-train-00000-of-00003.h5: ${case#*|}" inspect hurt-names --sample 5
+        refused "hurt-names/mixed-train-00000-of-00003.h5: ${case#*|}" verify hurt-names
+        accepted inspect hurt-names --sample 25 # of another shard
+    done
+    cp -r one nameless
+    check forge nameless none
+    accepted inspect nameless --sample 5
+    grep -q "^file" out && fail "a name in records without any" out
+    accepted verify nameless
 else
-    echo "not tried: a size that is not the image's, for lack of python3-xxhash"
+    echo "not tried: forged sizes and names, for lack of python3-xxhash"
 fi
 
 cp -rL pixels hurt-pixels

@@ -175,6 +175,8 @@ done
 accepted "already complete" IMAGENET --source imagenet/tars --out i
 accepted "written" IMAGENET --source imagenet/tars --out tars
 diff -r i tars || fail "other bytes from tar files"
+limited "$build/$program" inspect tars --sample 0 >out 2>&1
+grep -q "^file     train/n01/" out || fail "the name of a file in a tar file" out
 for list in by_name.txt by_label.txt ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt; do
     accepted "already complete" IMAGENET --source imagenet/flat --val-labels imagenet/$list --out i
     accepted "already complete" IMAGENET --source imagenet/tars --val-labels imagenet/$list --out i

@@ -99,6 +99,19 @@ grep -q "^dn_dist: --weights trained: found safetensors of averaged weights, exp
 small 1 from-average --init-from whole --max-steps 1 && grep -q "^averaged weights of whole$" from-average.log ||
     fail "--init-from averaged weights" from-average.log
 [[ ! -e whole/evaluation.json ]] || fail "eval --split train: expected no evaluation for reports" eval.log
+for split in train test val; do
+    "$build/dn_dist" eval whole --split $split --per-sample $split.csv >eval.log 2>&1 ||
+        fail "eval --per-sample" eval.log
+done
+"$python" - pictures {train,test,val}.csv >eval.log 2>&1 <<'END' || fail "the files of eval --per-sample" eval.log
+import csv, os, sys
+train, test, held_out = ([(row["label"], row["file"]) for row in csv.DictReader(open(f))] for f in sys.argv[2:])
+assert sorted(file for _, file in train + test) == sorted(
+    f"{label}/{name}" for label in os.listdir(sys.argv[1]) for name in os.listdir(f"{sys.argv[1]}/{label}"))
+assert all(file.startswith(label + "/") for label, file in train + test + held_out)
+assert held_out == [row for row in train if row in held_out] and len(set(held_out)) == 18
+END
+rm -f whole/evaluation.json
 "$build/create_records" FOLDER --source pictures --out other --seed 2 --limit 9 >records.log 2>&1
 "$build/dn_dist" eval whole --split val --data other >eval.log 2>&1 && fail "held out of other data"
 grep -q "^dn_dist: --split val: found .* in other, expected .*, of which the run held" eval.log ||
@@ -124,6 +137,11 @@ three 2 judged-2 --max-steps 5 && three 2 judged-2 || fail "training with a val 
     fail "a val split: other scores" {judged,judged-2}/metrics.jsonl
 scored judged val_top1 --split val
 scored judged test_top1
+"$build/dn_dist" eval judged >eval.log 2>&1 && "$python" - >eval.log 2>&1 <<'END' || fail "the worst samples' files" eval.log
+import json
+worst = json.load(open("judged/evaluation.json"))["worst"]
+assert worst and all(s["file"].startswith(f"test/{s['label']}/") for s in worst), worst
+END
 three 1 both --val-fraction 0.2 && fail "--val-fraction beside a val split"
 grep -q "^dn_dist: --val-fraction 0.2: found a val split in val, which judges the run" both.log ||
     fail "--val-fraction beside a val split" both.log

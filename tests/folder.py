@@ -134,6 +134,8 @@ def read_shard(folder, about, split, index):
         assert [text(name) for name in shard["class_names"]] == about["class_names"]
         types = {name: (shard[name].dtype.str, shard[name].shape) for name in shard}
         types.pop("class_names")
+        names, size = types.pop("file_names")
+        assert names == "|u1" and len(size) == 1
         n, offsets, encoded = entry["count"], shard["offsets"][:], shard["encoded"]
         assert types == {"encoded": ("|u1", (offsets[-1],)), "offsets": ("<u8", (n + 1,)),
                          "sizes": ("<i4", (n, 2)), "xxh3": ("<u8", (n,)), "labels": ("<u2", (n,))}
@@ -150,12 +152,31 @@ def read_shard(folder, about, split, index):
             assert xxhash.xxh3_64_hexdigest(labels.tobytes()) == text(attributes["labels_xxh3"])
 
 
+def read_names(folder, about, split):
+    """The names of its images' files."""
+    for entry in about["splits"][split]["shards"]:
+        with h5py.File(os.path.join(folder, entry["file"]), "r") as shard:
+            names = shard["file_names"][:].tobytes()
+            found = names.split(b"\0")
+            assert len(found) == entry["count"] + 1 and found.pop() == b""
+            if xxhash:
+                assert xxhash.xxh3_64_hexdigest(names) == text(shard.attrs["file_names_xxh3"])
+            yield from found
+
+
 def check(folder, source, test_source=None):
     about = json.loads(pathlib.Path(folder, "dataset.json").read_text())
     assert (about["height"], about["width"], about["channels"]) == (0, 0, 3)
     images = {split: [image for i in range(len(content["shards"]))
                       for image in read_shard(folder, about, split, i)]
               for split, content in about["splits"].items()}
+    root = os.fsencode(os.path.dirname(source) if test_source else source)
+    for split in images:
+        names = list(read_names(folder, about, split))
+        assert len(set(names)) == len(names) == len(images[split])
+        for name, (content, label) in zip(names, images[split]):
+            assert pathlib.Path(os.fsdecode(os.path.join(root, name))).read_bytes() == content, name
+            assert os.fsencode(about["class_names"][label]) in name.split(b"/")[:-1], name
     classes = dict(expected(source))
     assert list(classes) == about["class_names"], list(classes)
     if test_source:

@@ -3,7 +3,7 @@
     looking.py info RECORDS                    RECORDS.json is info's
     looking.py sheet RECORDS COUNT SIDE [CLASS]    sheet.png or class.png is inspect's
     looking.py sample RECORDS INDEX            sample.png and facts are inspect's
-    looking.py forge RECORDS                   changes a size in a shard, and the checksums
+    looking.py forge RECORDS WHAT              changes something in a shard, and the checksums
 """
 import io
 import json
@@ -108,18 +108,39 @@ def sample(folder, index):
     picture = Image.open(io.BytesIO(content))
     assert facts["class"] == f"{label} {about(folder)['class_names'][label]}"
     assert facts["size"] == f"{picture.size[0]}x{picture.size[1]}, {picture.format}"
+    names = b"".join(file["file_names"][:].tobytes() for _, file in shards(folder, "train"))
+    name = names.split(b"\0")[int(index)]
+    assert facts["file"].encode() == name and name.startswith(facts["class"].split()[1].encode() + b"/")
     assert facts["bytes"] == str(len(content)) and facts["offset"] == str(at)
     assert abs(numpy.asarray(Image.open("sample.png")).astype(int) - pixels(content)).mean() < 1
 
 
-def forge(folder):
+def forge_names(records, what):
+    """Other file names, with the checksum of what stands there then."""
+    import xxhash
+    names = records["file_names"][:].tobytes()
+    forged = {"more": names + b"x\0", "fewer": names[:names[:-1].rindex(b"\0") + 1],
+              "endless": names[:-1] + b"x", "long": names.replace(b"\0", 4096 * b"x" + b"\0", 1),
+              "one": names[:1], "floats": names, "damaged": names[::-1]}.get(what)
+    del records["file_names"]
+    if forged:
+        values = numpy.frombuffer(forged, numpy.uint8)
+        records["file_names"] = values.astype(float) if what == "floats" else values
+    if forged and what != "damaged":
+        records.attrs["file_names_xxh3"] = numpy.array(
+            xxhash.xxh3_64_hexdigest(forged).encode(), h5py.string_dtype("utf-8", 17))
+
+
+def forge(folder, what):
     import xxhash
     path = os.path.join(folder, "dataset.json")
     shard = about(folder)["splits"]["train"]["shards"][0]
     file = os.path.join(folder, shard["file"])
     with h5py.File(file, "r+") as records:
-        sizes = records["sizes"]
-        sizes[3] = (1, 1)
+        if what == "size":
+            records["sizes"][3] = (1, 1)
+        else:
+            forge_names(records, what)
     with open(file, "rb") as records:
         content = records.read()
     with open(path) as records:

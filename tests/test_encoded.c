@@ -154,14 +154,86 @@ static void test_read(void **state)
     assert_int_equal(images, TRAIN);
 }
 
+/* ---- names of files ---- */
+
+/* Those of the train split, one after another. */
+static dn_status read_names(content *c)
+{
+    dn_shards *shards;
+    dn_file_names names = {0};
+    DN_TRY(dn_shards_open(&shards, records, DN_TRAIN));
+    dn_status status = DN_OK;
+    c->size = 0;
+    for (int64_t i = 0; i < TRAIN && status == DN_OK; i++) {
+        const char *name = NULL;
+        status = dn_shards_file_name(shards, i, &names, &name);
+        if (status == DN_OK)
+            c->size += (size_t)sprintf((char *)c->bytes + c->size, "%s\n", name);
+    }
+    dn_file_names_free(&names);
+    dn_shards_close(&shards);
+    return status;
+}
+
+/* In whatever order they are asked for, each is that of the file whose bytes the image has. */
+static void test_names(void **state)
+{
+    (void)state;
+    dn_shards *shards;
+    dn_file_names names = {0};
+    dn_buffer buffer = {0};
+    assert_int_equal(dn_shards_open(&shards, records, DN_TRAIN), DN_OK);
+    for (int64_t i = 0; i < TRAIN; i++) {
+        const int64_t image = i * 5 % TRAIN;
+        const char *name;
+        char path[PATH];
+        uint8_t *bytes;
+        size_t size, image_size;
+        assert_int_equal(dn_shards_file_name(shards, image, &names, &name), DN_OK);
+        snprintf(path, sizeof path, "images/%s", name);
+        assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
+        assert_int_equal(dn_shards_read_encoded(shards, image, &buffer, &image_size), DN_OK);
+        assert_int_equal(image_size, size);
+        assert_memory_equal(buffer.bytes, bytes, size);
+        free(bytes);
+    }
+    dn_buffer_free(&buffer);
+    dn_file_names_free(&names);
+    dn_shards_close(&shards);
+}
+
+/* Training has no use for them; who asks for them is told. */
+static void test_changed_names(void **state)
+{
+    (void)state;
+    char path[PATH];
+    uint8_t *bytes;
+    size_t size;
+    shard_path(path, records, 1);
+    assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
+    const uint8_t *const found = memmem(bytes, size, ".png", 4);
+    assert_non_null(found);
+    for (int i = 0; i < 5; i++) { /* the zero after the name, too */
+        put_byte(path, (size_t)(found - bytes + i), found[i] ^ 1);
+        assert_int_equal(read_train(&now), DN_OK);
+        assert_int_equal(read_names(&now), DN_ECORRUPT);
+        assert_non_null(strstr(dn_message(), "file_names is damaged: found bytes of checksum"));
+        put_byte(path, (size_t)(found - bytes + i), found[i]);
+    }
+    assert_int_equal(read_names(&now), DN_OK);
+    free(bytes);
+}
+
 /* A byte is changed: that is told, or nothing that is read has changed. */
 static void test_changed_bytes(void **state)
 {
     (void)state;
     enum { EVERY = 31 };
+    static content names;
     char path[PATH];
     uint8_t *bytes;
     size_t size, told = 0;
+    assert_int_equal(read_names(&names), DN_OK);
     shard_path(path, records, 1);
     assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
     for (size_t at = 0; at < size; at += EVERY) {
@@ -170,6 +242,8 @@ static void test_changed_bytes(void **state)
         if (status == DN_OK && (now.size != whole.size || memcmp(now.bytes, whole.bytes, now.size)))
             fail_msg("byte %zu: other images or labels are accepted", at);
         told += status != DN_OK;
+        if (read_names(&now) == DN_OK && memcmp(now.bytes, names.bytes, names.size) != 0)
+            fail_msg("byte %zu: other names are accepted", at);
         put_byte(path, at, bytes[at]);
     }
     assert_true(told * EVERY > size / 4); /* much is of images */
@@ -404,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_read),          cmocka_unit_test(test_stage),
         cmocka_unit_test(test_two_runs),      cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_links),         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_changed_names),
         cmocka_unit_test(test_changed_bytes), /* the last */
     };
     char work[] = "/tmp/dn_encoded_XXXXXX", command[64];

@@ -87,6 +87,7 @@ def lines(path, text):
 # ---- what others write: (train, test), each a list of (label from 0, image array or bytes) ----
 
 names = ["ant", "bee", "cat"]
+FILES = {4: b"no\0name", 6: b"x" * 4096}  # what no shard takes
 
 
 def slim():
@@ -126,9 +127,10 @@ def make():
             write(f"imagenet/{split}-{shard:05d}-of-00002",
                   [example(image__height=1, image__width=1, image__colorspace="RGB", image__channels=3,
                            image__class__label=y + 1, image__class__synset=f"n{y}",
-                           image__class__text=names[y], image__format="JPEG", image__filename="x.JPEG",
+                           image__class__text=names[y], image__format="JPEG",
+                           image__filename=FILES.get(i, f"\xff {i}.JPEG".encode("latin-1")),
                            image__object__bbox__xmin=[0.5, 0.25], image__encoded=x)
-                   for y, x in data[shard::2]])
+                   for i, (y, x) in list(enumerate(data))[shard::2]])
 
     for split, data in zip(("train", "test"), tfds()):
         write(f"tfds/digits-{split}.tfrecord-00000-of-00001",
@@ -198,6 +200,16 @@ def shards(folder, split):
     return found
 
 
+def file_names(folder, split):
+    """Of every image, b"" where it is not known."""
+    for entry in json.load(open(f"{folder}/dataset.json"))["splits"][split]["shards"]:
+        with h5py.File(f"{folder}/{entry['file']}") as shard:
+            if "file_names" in shard:
+                yield from shard["file_names"][:].tobytes().split(b"\0")[:-1]
+            else:
+                yield from [b""] * entry["count"]
+
+
 def unpack(shard):
     """Pixels without the zstd filter's plug-in."""
     import subprocess
@@ -225,6 +237,8 @@ def check(name, folder):
             "large": lambda: raw(200, 210)}
     data = sets[name]()
     if name == "imagenet":  # two files
+        for split in "train", "test":
+            assert list(file_names(folder, split))[:3] == [b"\xff 0.JPEG", b"\xff 2.JPEG", b""]
         data = [d[0::2] + d[1::2] for d in data]
     for split, expected in zip(("train", "test", "val"), data):
         found = shards(folder, split)
@@ -243,6 +257,7 @@ def read(folder, tfrecords):
     for split in info["splits"]:
         files = sorted(glob.glob(f"{tfrecords}/{info['name']}-{split['name']}.tfrecord-*"))
         expected = iter(shards(folder, split["name"]))
+        own = file_names(folder, split["name"])
         assert int(split["numBytes"]) == sum(os.path.getsize(f) for f in files)
         assert len(files) == len(split["shardLengths"])
         for path, length in zip(files, split["shardLengths"]):
@@ -253,6 +268,7 @@ def read(folder, tfrecords):
                 y, x = next(expected)
                 image = f["image/encoded"].bytes_list.value[0]
                 assert f["image/class/label"].int64_list.value[:] == [y]
+                assert f["image/filename"].bytes_list.value[:] == list(filter(None, [next(own)]))
                 assert f["image/class/text"].bytes_list.value[0].decode() == manifest["class_names"][y]
                 assert same(image if isinstance(x, bytes) else decode(image), x)
                 picture = Image.open(io.BytesIO(image))

@@ -113,6 +113,11 @@ dn_status dn_folder_hash(dn_folder *f);
 dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
                          dn_buffer *bytes, size_t *size);
 
+/* *name = that of the image's file in a shard: below the source, and of one in an archive as it
+ * would be in folders of classes, "train/n01440764/n01440764_10026.JPEG". To be freed. DN_ENOMEM.
+ */
+dn_status dn_folder_image_name(const dn_folder *f, const dn_folder_image *image, char **name);
+
 /* What `status` says of an image is a fault of the image, not of the machine. */
 int dn_folder_is_bad(dn_status status);
 

@@ -1,5 +1,6 @@
 /* Reading the files of a folder of images; see folder.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,19 @@ dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char 
         close(file);
     *size = (size_t)found;
     return status;
+}
+
+dn_status dn_folder_image_name(const dn_folder *f, const dn_folder_image *image, char **name)
+{
+    const int length =
+        !image->archive
+            ? asprintf(name, "%s", image->path)
+            : asprintf(name, "%s/%s/%s", image->archive == f->archive[DN_TRAIN] ? "train" : "val",
+                       f->class_names[image->label], basename(image->path));
+    if (length < 0)
+        *name = NULL;
+    DN_CHECK(*name, DN_ENOMEM, "%s: out of memory", image->path);
+    return DN_OK;
 }
 
 int dn_folder_is_bad(dn_status status)

@@ -86,10 +86,17 @@ static dn_status write_shard(dn_folder_making *k, int index)
     return note_shard(k, index);
 }
 
+static void free_image(dn_stored_image *image)
+{
+    dn_buffer_free(&image->bytes);
+    free(image->name);
+    image->name = NULL;
+}
+
 static void free_images(dn_folder_shard *s)
 {
     for (int64_t i = 0; s->image && i < s->planned; i++)
-        dn_buffer_free(&s->image[i].bytes);
+        free_image(&s->image[i]);
     free(s->image);
     s->image = NULL;
 }
@@ -119,6 +126,7 @@ static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
     dn_pixel_sums sums = {0};
     image->hash = 0;
     stored->label = image->label;
+    DN_TRY(dn_folder_image_name(&k->folder, image, &stored->name));
     DN_TRY(dn_folder_read(&k->folder, image, path, &stored->bytes, &file.size));
     file.bytes = stored->bytes.bytes;
     stored->size = file.size;
@@ -163,7 +171,7 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         char text[PATH_MAX + 256];
         snprintf(text, sizeof text, "%s; left out", dn_message());
         dn_progress_warn(&k->making.progress, text);
-        dn_buffer_free(&s->image[i - s->begin].bytes);
+        free_image(&s->image[i - s->begin]);
         k->folder.image[i].is_bad = 1;
     } else if (status != DN_OK) {
         if (is_bad)

@@ -202,17 +202,33 @@ static const char *format_of(const dn_encoded *file)
     return dn_image_format_of(file->bytes, file->size) == DN_IMAGE_JPEG ? "JPEG" : "PNG";
 }
 
+/* name = that of the image's file as a line can show it, "" where it is not known. */
+static dn_status read_name(const struct inspect *v, int64_t index,
+                           char name[DN_SHARD_FILE_NAME + 1])
+{
+    dn_file_names names = {0};
+    const char *found;
+    const dn_status status = dn_shards_file_name(v->shards, index, &names, &found);
+    dn_one_line_copy(name, DN_SHARD_FILE_NAME + 1, status == DN_OK && found ? found : "");
+    dn_file_names_free(&names);
+    return status;
+}
+
 static dn_status print_facts(struct inspect *v, const dn_request *request)
 {
     const dn_data_info *const info = &v->source.info;
     const int label = v->source.labels[request->index];
     dn_shard_place at;
     dn_encoded file;
+    char name[DN_SHARD_FILE_NAME + 1];
     DN_TRY(read_stored(v, request->index, &file));
+    DN_TRY(read_name(v, request->index, name));
     dn_shards_find(v->shards, request->index, &at);
     printf("sample   %s %" PRId64 " of %" PRId64 "\n", dn_split_name(v->split), request->index,
            v->source.count);
     printf("class    %d %s\n", label, v->manifest->class_names[label]);
+    if (name[0])
+        printf("file     %s\n", name);
     if (dn_is_encoded(info))
         printf("size     %dx%d, %s\n", at.width, at.height, format_of(&file));
     else

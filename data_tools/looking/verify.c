@@ -221,9 +221,19 @@ static dn_status verify_image(const dn_shards *shards, int64_t index, const dn_s
     return DN_OK;
 }
 
+static void verify_names(struct verify *v, const dn_manifest_shard *shard)
+{
+    dn_file_names names = {0};
+    const char *name;
+    note_fault(v, shard, HDF5, -1,
+               dn_shards_file_name(v->shards[shard->split], shard->first, &names, &name));
+    dn_file_names_free(&names);
+}
+
 static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
 {
     const dn_shards *const shards = v->shards[shard->split];
+    verify_names(v, shard);
 #pragma omp parallel
     {
         dn_buffer bytes = {0};

@@ -4,8 +4,12 @@
  * HDF5 writes all but the images' bytes, for which it only sets a place aside.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <xxhash.h>
 
 #include "making/making.h"
 #include "making/shard_file.h"
@@ -15,7 +19,23 @@ struct lists {
     uint64_t *offsets, *hashes; /* (N + 1), (N) */
     int32_t *sizes;             /* (N, 2) */
     uint16_t *labels;           /* (N) */
+    char *names;                /* (names_size), in a block of their own; NULL: none is known */
+    size_t names_size;
 };
+
+/* Names of files one after another, each with a zero after it. */
+static int fill_names(struct lists *l, const dn_stored_image *image, size_t count)
+{
+    int known = 0;
+    for (size_t i = 0; i < count; i++)
+        known += image[i].name != NULL;
+    if (known == 0)
+        return 1;
+    FILE *const stream = open_memstream(&l->names, &l->names_size);
+    for (size_t i = 0; stream && i < count; i++)
+        fprintf(stream, "%s%c", image[i].name ? image[i].name : "", '\0');
+    return stream && fclose(stream) == 0;
+}
 
 static int fill_lists(struct lists *l, const dn_stored_image *image, size_t count)
 {
@@ -34,7 +54,7 @@ static int fill_lists(struct lists *l, const dn_stored_image *image, size_t coun
         l->sizes[2 * i + 1] = image[i].height;
         l->labels[i] = image[i].label;
     }
-    return 1;
+    return fill_names(l, image, count);
 }
 
 /* *at = the place in the file for so many bytes. */
@@ -49,6 +69,17 @@ static int reserve_bytes(hid_t file, uint64_t bytes, haddr_t *at)
     return H5Dclose(set) >= 0 && *at != HADDR_UNDEF;
 }
 
+static int write_names(hid_t file, const struct lists *l)
+{
+    char hash[17];
+    if (!l->names)
+        return 1;
+    snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(l->names, l->names_size));
+    return dn_hdf5_write(file, DN_SHARD_FILE_NAMES, H5T_STD_U8LE,
+                         dn_list_space((int64_t)l->names_size), l->names) &&
+           dn_hdf5_put_text(file, DN_SHARD_FILES_HASH, hash);
+}
+
 static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
 {
     const int64_t count = f->shard->count;
@@ -60,7 +91,7 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
                          l->sizes) &&
            dn_hdf5_write(f->file, DN_SHARD_HASHES, H5T_STD_U64LE, dn_list_space(count),
                          l->hashes) &&
-           reserve_bytes(f->file, l->offsets[count], at);
+           write_names(f->file, l) && reserve_bytes(f->file, l->offsets[count], at);
 }
 
 /* What has been copied is freed, so that the shard stands in memory but once. */
@@ -76,7 +107,7 @@ dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
                                  dn_stored_image *image)
 {
     dn_shard_file file;
-    struct lists lists;
+    struct lists lists = {0};
     haddr_t at = 0;
     DN_TRY(dn_shard_file_open(&file, m->manifest, shard));
     int good = fill_lists(&lists, image, (size_t)shard->count);
@@ -90,6 +121,7 @@ dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
     good = good && dn_shard_file_map(&file);
     const int error = errno;
     free(lists.offsets);
+    free(lists.names);
     if (good)
         move_images(file.bytes + at, image, shard->count);
     const dn_status status =

@@ -27,6 +27,7 @@ typedef struct dn_stored_image {
     uint64_t hash; /* XXH3-64 of bytes(size) */
     int32_t width, height;
     uint16_t label;
+    char *name; /* of the file that it was, owned; NULL: not known */
 } dn_stored_image;
 
 #endif

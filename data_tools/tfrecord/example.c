@@ -25,6 +25,7 @@ static const char *const channels_keys[KEYS] = {"image/channels", "image/depth",
                                                 "channels"};
 static const char *const format_keys[KEYS] = {"image/format", "format"};
 static const char *const text_keys[KEYS] = {"image/class/text"};
+static const char *const name_keys[KEYS] = {"image/filename", "file_name", "filename"};
 
 /* ---- packing ---- */
 
@@ -64,24 +65,26 @@ static void set_feature(struct feature *f, const char *key, const void *bytes, s
 
 dn_status dn_example_pack(const dn_example *e, uint8_t **record, size_t *size)
 {
-    enum { FEATURES = 7 };
-    const size_t first = e->coarse_label < 0; /* few sets have the key that stands first */
+    enum { FEATURES = 8 };
     const int is_png = dn_image_format_of(e->image, e->size) == DN_IMAGE_PNG;
     const char *const format = is_png ? "png" : "jpeg";
-    struct feature f[FEATURES];
+    struct feature f[FEATURES], *next = f;
     Tensorflow__Features__FeatureEntry *entries[FEATURES];
-    set_feature(&f[0], coarse_keys[0], NULL, 0, e->coarse_label);
-    set_feature(&f[1], label_keys[0], NULL, 0, e->label);
-    set_feature(&f[2], text_keys[0], e->text, e->text_size, 0);
-    set_feature(&f[3], image_keys[0], e->image, e->size, 0);
-    set_feature(&f[4], format_keys[0], format, strlen(format), 0);
-    set_feature(&f[5], height_keys[0], NULL, 0, e->height);
-    set_feature(&f[6], width_keys[0], NULL, 0, e->width);
-    for (int i = 0; i < FEATURES; i++)
-        entries[i] = &f[i].entry;
+    if (e->coarse_label >= 0)
+        set_feature(next++, coarse_keys[0], NULL, 0, e->coarse_label);
+    set_feature(next++, label_keys[0], NULL, 0, e->label);
+    set_feature(next++, text_keys[0], e->text, e->text_size, 0);
+    set_feature(next++, image_keys[0], e->image, e->size, 0);
+    if (e->name)
+        set_feature(next++, name_keys[0], e->name, e->name_size, 0);
+    set_feature(next++, format_keys[0], format, strlen(format), 0);
+    set_feature(next++, height_keys[0], NULL, 0, e->height);
+    set_feature(next++, width_keys[0], NULL, 0, e->width);
+    for (struct feature *i = f; i < next; i++)
+        entries[i - f] = &i->entry;
     Tensorflow__Features features = TENSORFLOW__FEATURES__INIT;
-    features.feature = entries + first;
-    features.n_feature = FEATURES - first;
+    features.feature = entries;
+    features.n_feature = (size_t)(next - f);
     Tensorflow__Example example = TENSORFLOW__EXAMPLE__INIT;
     example.features = &features;
     *size = tensorflow__example__get_packed_size(&example);
@@ -206,6 +209,7 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
     DN_TRY(need_value(message, image_keys, TENSORFLOW__FEATURE__KIND_BYTES_LIST, &image));
     const ProtobufCBinaryData bytes = image->bytes_list->value[0];
     const ProtobufCBinaryData text = find_bytes(message, text_keys);
+    const ProtobufCBinaryData name = find_bytes(message, name_keys);
     e->label = label->int64_list->value[0];
     DN_CHECK(e->label >= 0 && e->label <= UINT16_MAX, DN_ECORRUPT,
              "found label %" PRId64 ", expected 0 to %d", e->label, UINT16_MAX);
@@ -219,6 +223,8 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
     e->coarse_label = find_integer(message, coarse_keys, -1);
     e->text = text.len > 0 ? (const char *)text.data : NULL;
     e->text_size = text.len;
+    e->name = name.len > 0 ? (const char *)name.data : NULL;
+    e->name_size = name.len;
     return find_kind(e, find_bytes(message, format_keys));
 }
 

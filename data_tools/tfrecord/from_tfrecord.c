@@ -274,6 +274,18 @@ static dn_status check_again(const dn_record_reader *d, const dn_record *r, cons
     return DN_OK;
 }
 
+/* The name of the record's file, to be freed by the caller; NULL: there is none that a shard takes.
+ */
+static dn_status take_name(const dn_example *e, char **name)
+{
+    *name = NULL;
+    if (!e->name || e->name_size > DN_SHARD_FILE_NAME || memchr(e->name, 0, e->name_size))
+        return DN_OK;
+    *name = strndup(e->name, e->name_size);
+    DN_CHECK(*name, DN_ENOMEM, "out of memory for names of files");
+    return DN_OK;
+}
+
 static dn_status take_encoded(const dn_record_set *set, const dn_record *r, dn_record_reader *d,
                               dn_stored_image *image)
 {
@@ -285,6 +297,8 @@ static dn_status take_encoded(const dn_record_set *set, const dn_record *r, dn_r
     dn_status status = check_again(d, r, bytes, size);
     if (status == DN_OK)
         status = dn_buffer_grow(&image->bytes, size);
+    if (status == DN_OK)
+        status = take_name(&d->example, &image->name);
     if (status == DN_OK)
         memcpy(image->bytes.bytes, bytes, size);
     image->size = size;
@@ -307,8 +321,10 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
         status = dn_making_save_encoded(&k->making, shard, image);
-    for (int64_t i = 0; i < shard->count; i++)
+    for (int64_t i = 0; i < shard->count; i++) {
         dn_buffer_free(&image[i].bytes);
+        free(image[i].name);
+    }
     free(image);
     return status;
 }

@@ -25,6 +25,8 @@ typedef struct dn_example {
     int64_t coarse_label; /* as CIFAR-100 has one beside it, -1: none */
     const char *text;     /* (text_size) the class name, UTF-8; NULL: not said */
     size_t text_size;
+    const char *name; /* (name_size) of the file that the image was, no text; NULL: not said */
+    size_t name_size;
     void *message; /* what an unpacked one points into */
 } dn_example;
 

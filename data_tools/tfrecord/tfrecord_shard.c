@@ -17,6 +17,7 @@ struct images {
     dn_buffer bytes;      /* an encoded image, or a chunk of pixels: */
     int64_t first, count; /* which images it has */
     dn_status status;     /* of reading them */
+    dn_file_names names;  /* of encoded ones */
 };
 
 static struct images stored_images(const dn_manifest *manifest, const dn_manifest_shard *shard,
@@ -64,10 +65,10 @@ static dn_status append_pixels(FILE *stream, const dn_manifest *manifest, const 
     return status;
 }
 
-static dn_status append_encoded(FILE *stream, const struct images *s, int64_t i,
-                                const uint8_t *bytes, size_t size)
+static dn_status append_encoded(FILE *stream, struct images *s, int64_t i, const uint8_t *bytes,
+                                size_t size)
 {
-    const char *const text = s->manifest->class_names[s->labels[i]];
+    const char *const text = s->manifest->class_names[s->labels[i]], *own;
     char name[PATH_MAX + 64];
     const dn_encoded file = {.bytes = bytes, .size = size, .name = name};
     dn_image_info info;
@@ -75,6 +76,7 @@ static dn_status append_encoded(FILE *stream, const struct images *s, int64_t i,
     size_t record_size;
     dn_shards_name_image(s->hdf5, s->shard->first + i, name, sizeof name);
     DN_TRY(dn_image_probe(&file, &info));
+    DN_TRY(dn_shards_file_name(s->hdf5, s->shard->first + i, &s->names, &own));
     const dn_example e = {.image = bytes,
                           .size = size,
                           .height = info.height,
@@ -82,7 +84,9 @@ static dn_status append_encoded(FILE *stream, const struct images *s, int64_t i,
                           .label = s->labels[i],
                           .coarse_label = -1,
                           .text = text,
-                          .text_size = strlen(text)};
+                          .text_size = strlen(text),
+                          .name = own,
+                          .name_size = own ? strlen(own) : 0};
     DN_TRY(dn_example_pack(&e, &record, &record_size));
     const dn_status status = dn_tfrecord_append(stream, record, record_size);
     free(record);
@@ -112,6 +116,7 @@ static dn_status encode_images(struct images *s, char **bytes, size_t *size)
     if (fclose(stream) != 0 && status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", s->shard->tfrecord.name);
     dn_buffer_free(&s->bytes);
+    dn_file_names_free(&s->names);
     return status;
 }
 

@@ -50,4 +50,9 @@ dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, H5D_l
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values);
 
+/* Where the bytes of a contiguous list of uint8 stand in the file: *bytes of them, at least one; as
+ * dn_hdf5_open_set. Whether the file is so long, the caller checks. */
+dn_status dn_hdf5_find_bytes(hid_t file, const char *path, const char *name, int64_t *address,
+                             int64_t *bytes);
+
 #endif

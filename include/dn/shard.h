@@ -19,6 +19,7 @@ enum {
     DN_SHARD_ZSTD_FILTER = 32015,              /* registered number of the zstd filter */
     DN_SHARD_CHUNK_BYTES = DN_MAX_IMAGE_BYTES, /* the most that the images of a chunk may have */
     DN_SHARD_CHUNKS = 16384,     /* the most of a shard: HDF5 goes through all to find one */
+    DN_SHARD_FILE_NAME = 4095,   /* bytes of a file's name, at most, as of a path */
     DN_SHARD_EXPANSION_BITS = 15 /* of zstd, at most: a block of 2^17 bytes in one of 4 */
 };
 
@@ -31,7 +32,9 @@ enum {
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
-#define DN_SHARD_COARSE      "coarse_" /* before labels and class_names */
+#define DN_SHARD_COARSE      "coarse_"    /* before labels and class_names */
+#define DN_SHARD_FILE_NAMES  "file_names" /* of encoded images, where they are known */
+#define DN_SHARD_FILES_HASH  "file_names_xxh3"
 
 /* An attribute that a shard's writer sets and its reader expects. */
 typedef struct dn_shard_attribute {
@@ -104,6 +107,19 @@ void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *plac
 
 /* text(size) = where image `index` stands, for messages. */
 void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size);
+
+/* The names of one shard's files at a time. Zeroed at first; freed in the end. */
+typedef struct dn_file_names {
+    const dn_manifest_shard *shard; /* whose; NULL: no one's */
+    char **name; /* (shard->count), in one block with the bytes; NULL: the shard tells none */
+} dn_file_names;
+
+/* *name = that of the file that image `index` was, below the folder that the records were made of,
+ * of any bytes but zero, in `names`; NULL: the shard does not tell. Names of another shard are read
+ * first, by HDF5 in a child process and pread. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
+dn_status dn_shards_file_name(const dn_shards *shards, int64_t index, dn_file_names *names,
+                              const char **name);
+void dn_file_names_free(dn_file_names *names);
 
 /* pixels(count, channels, height, width) = the images [first, first + count) of the split, by all
  * threads. Thread-safe. DN_ECORRUPT when a chunk's size or checksum is not right, naming the file

@@ -19,6 +19,16 @@ typedef struct dn_chosen {
 dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
                          const dn_options *o);
 
+/* The number in the split of image `index` of those. */
+static inline int64_t dn_chosen_place(const dn_chosen *c, int64_t index)
+{
+    return c->index ? c->index[index] : index;
+}
+
+/* As dn_shards_file_name, of image `index` of those. Not collective. */
+dn_status dn_chosen_file_name(const dn_chosen *c, int64_t index, dn_file_names *names,
+                              const char **name);
+
 /* Accepts a zeroed one. */
 void dn_chosen_close(dn_chosen *c);
 

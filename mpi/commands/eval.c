@@ -10,6 +10,7 @@
 
 #include "commands/alike.h"
 #include "commands/chosen.h"
+#include "commands/csv.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
 #include "dn/checkpoint.h"
@@ -28,8 +29,8 @@ enum {
 };
 
 typedef struct results {
-    const dn_source *images;
-    const int64_t *index;     /* (images->count) in their split; or NULL */
+    const dn_chosen *chosen;
+    const dn_source *images;  /* of these */
     dn_split_id split;        /* that the images are of, as --split says */
     const char *weights;      /* "trained" or "average" */
     const char *folder;       /* of the run, on its own data; or empty */
@@ -130,6 +131,26 @@ static json_t *to_json(const results *r, int crops)
                      dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
 }
 
+/* Adds to each of the samples its file, where the records tell it. */
+static dn_status name_files(const results *r, json_t *samples)
+{
+    dn_file_names names = {0};
+    dn_status status = DN_OK;
+    json_t *sample;
+    size_t i;
+    json_array_foreach(samples, i, sample)
+    {
+        const char *name = NULL;
+        if (status == DN_OK)
+            status = dn_chosen_file_name(
+                r->chosen, json_integer_value(json_object_get(sample, "index")), &names, &name);
+        if (name)
+            json_object_set_new(sample, "file", dn_json_path(name));
+    }
+    dn_file_names_free(&names);
+    return status;
+}
+
 /* For reports of the run. */
 static dn_status write_evaluation(const results *r, const dn_options *o,
                                   const dn_transform *transform, int crops)
@@ -142,6 +163,8 @@ static dn_status write_evaluation(const results *r, const dn_options *o,
     json_object_set_new(all, "checkpoint", dn_json_path(o->checkpoint));
     json_object_set_new(all, "data", dn_json_path(o->data));
     dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
+    if (status == DN_OK)
+        status = name_files(r, worst);
     json_object_set_new(all, "worst", worst);
     if (status == DN_OK)
         status = dn_join_path(path, r->folder, DN_EVALUATION_NAME);
@@ -198,19 +221,36 @@ static dn_status print_results(const results *r, const dn_options *o, int crops)
     return DN_OK;
 }
 
+static dn_status print_samples(const results *r, FILE *file)
+{
+    dn_file_names names = {0};
+    dn_status status = DN_OK;
+    fprintf(file, "index,label,predicted,probability,loss,file\n");
+    for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
+        const char *name;
+        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", dn_chosen_place(r->chosen, i),
+                r->images->labels[i], (int)r->samples[i].predicted, r->samples[i].probability,
+                r->samples[i].loss);
+        status = dn_chosen_file_name(r->chosen, i, &names, &name);
+        if (status == DN_OK && name)
+            dn_csv_field(file, name);
+        fprintf(file, "\n");
+    }
+    dn_file_names_free(&names);
+    return status;
+}
+
 static dn_status write_samples(const results *r, const char *path)
 {
     char *text = NULL;
     size_t size;
     FILE *const file = open_memstream(&text, &size);
     DN_CHECK(file, DN_ENOMEM, "%s: out of memory", path);
-    fprintf(file, "index,label,predicted,probability,loss\n");
-    for (int64_t i = 0; i < r->images->count; i++)
-        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g\n", r->index ? r->index[i] : i,
-                r->images->labels[i], (int)r->samples[i].predicted, r->samples[i].probability,
-                r->samples[i].loss);
-    const dn_status status = fclose(file) == 0 ? dn_file_write(path, text, size)
-                                               : dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    dn_status status = print_samples(r, file);
+    if (fclose(file) != 0 && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
+    if (status == DN_OK)
+        status = dn_file_write(path, text, size);
     free(text);
     return status;
 }
@@ -310,7 +350,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
     const dn_source *const images = c->images;
     const int crops = o->crops ? TEN_CROPS : 1;
     results r = {.images = images,
-                 .index = c->index,
+                 .chosen = c,
                  .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
                  .split = (dn_split_id)o->split,
                  .folder = folder,

@@ -5,6 +5,7 @@
  * that are no images are told of at the end.
  */
 #include "commands/alike.h"
+#include "commands/csv.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
 #include "commands/settings.h"
@@ -68,22 +69,12 @@ static void keep_top(void *user, const dn_scored *b)
 
 /* ---- results ---- */
 
-/* A text field of CSV (RFC 4180). */
-static void print_field(const char *text)
-{
-    const int is_quoted = strpbrk(text, ",\"\r\n") != NULL;
-    printf("%s", is_quoted ? "\"" : "");
-    for (; *text; text++)
-        printf("%s%c", *text == '"' ? "\"" : "", *text);
-    printf("%s", is_quoted ? "\"" : "");
-}
-
 static void print_csv(const char *path, const double *row, int top, const char *const *names)
 {
     for (int k = 0; k < top; k++) {
-        print_field(path);
+        dn_csv_field(stdout, path);
         printf(",%d,%d,", k + 1, (int)row[1 + 2 * k]);
-        print_field(names[(int)row[1 + 2 * k]]);
+        dn_csv_field(stdout, names[(int)row[1 + 2 * k]]);
         printf(",%.9g\n", row[2 + 2 * k]);
     }
 }

@@ -224,7 +224,7 @@ const dn_option dn_option_table[] = {
     {"per-class", "Run", EVAL, SWITCH(per_class), "0", DN_FREE,
      "print each class's recall, precision and F1, and the confusion matrix (--json has them always)"},
     {"per-sample", "Run", EVAL, TEXT(per_sample, "FILE"), "", DN_FREE,
-     "CSV of each image's label, prediction, probability and loss"},
+     "CSV of each image's label, prediction, probability, loss and file"},
     {"top", "Run", PREDICT, WHOLE(top, 1, 1000, "K"), "5", DN_FREE, "classes an image"},
     {"csv", "Run", PREDICT, SWITCH(csv), "0", DN_FREE, "print lines of file,rank,class,name,probability"},
     {"format", "Run", EXPORT, CHOICE(format, "auto", "safetensors", "onnx"), "auto", DN_FREE,

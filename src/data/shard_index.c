@@ -185,25 +185,6 @@ static dn_status read_images(hid_t file, const char *path, const dn_shards *shar
     return status;
 }
 
-/* Where the bytes of all encoded images stand in the file: one after another. */
-static dn_status find_encoded(hid_t file, const char *path, int64_t *address, int64_t *bytes)
-{
-    hid_t set;
-    const dn_status status = dn_hdf5_open_set(file, path, DN_SHARD_ENCODED, H5D_CONTIGUOUS, &set);
-    const hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-    const haddr_t found = H5Dget_offset(set);
-    *bytes = H5Sget_simple_extent_npoints(space);
-    *address = (int64_t)found;
-    const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
-                     found <= INT64_MAX && *bytes > 0 && *bytes <= INT64_MAX - *address;
-    H5Tclose(type);
-    H5Sclose(space);
-    H5Dclose(set);
-    DN_TRY(status);
-    DN_CHECK(good, DN_ECORRUPT, "%s: " DN_SHARD_ENCODED " is not a list of uint8", path);
-    return DN_OK;
-}
-
 /* Enters the shard's encoded images. */
 static dn_status list_encoded(hid_t file, const char *path, const dn_shards *shards,
                               const dn_manifest_shard *shard)
@@ -217,7 +198,7 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
     int64_t address, bytes;
     dn_status status;
     DN_CHECK(offset, DN_ENOMEM, "%s: out of memory for %" PRId64 " images", path, count);
-    DN_TRY_OR_DONE(find_encoded(file, path, &address, &bytes));
+    DN_TRY_OR_DONE(dn_hdf5_find_bytes(file, path, DN_SHARD_ENCODED, &address, &bytes));
     DN_TRY_OR_DONE(
         dn_hdf5_read(file, path, DN_SHARD_OFFSETS, H5T_NATIVE_UINT64, count + 1, offset));
     DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_HASHES, H5T_NATIVE_UINT64, count, hash));

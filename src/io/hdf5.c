@@ -157,3 +157,22 @@ dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t typ
     H5Dclose(set);
     return status;
 }
+
+dn_status dn_hdf5_find_bytes(hid_t file, const char *path, const char *name, int64_t *address,
+                             int64_t *bytes)
+{
+    hid_t set;
+    const dn_status status = dn_hdf5_open_set(file, path, name, H5D_CONTIGUOUS, &set);
+    const hid_t space = H5Dget_space(set), type = H5Dget_type(set);
+    const haddr_t found = H5Dget_offset(set);
+    *bytes = H5Sget_simple_extent_npoints(space);
+    *address = (int64_t)found;
+    const int good = H5Tequal(type, H5T_STD_U8LE) > 0 && H5Sget_simple_extent_ndims(space) == 1 &&
+                     found <= INT64_MAX && *bytes > 0 && *bytes <= INT64_MAX - *address;
+    H5Tclose(type);
+    H5Sclose(space);
+    H5Dclose(set);
+    DN_TRY(status);
+    DN_CHECK(good, DN_ECORRUPT, "%s: %s is not a list of uint8", path, name);
+    return DN_OK;
+}

@@ -62,7 +62,8 @@ typedef struct data_set {
     dn_manifest *manifest;
     checked part[64];
     int parts;
-    size_t encoded, offsets, hashes; /* where these lists of encoded images begin */
+    size_t encoded, offsets, hashes;      /* where these lists of encoded images begin */
+    size_t names, names_size, names_hash; /* ... and the names of their files */
 } data_set;
 
 static void make_records(fuzz *f)
@@ -96,6 +97,21 @@ static dn_status load_pixels(const dn_shards *shards, const dn_source *source, u
     if (status == DN_OK)
         *digest = fuzz_digest(*digest, pixels, size);
     free(pixels);
+    return status;
+}
+
+/* What `eval` and `inspect` show beside them. */
+static dn_status load_names(const dn_shards *shards, int64_t count, uint64_t *digest)
+{
+    dn_file_names names = {0};
+    dn_status status = DN_OK;
+    for (int64_t i = 0; i < count && status == DN_OK; i++) {
+        const char *name;
+        status = dn_shards_file_name(shards, i, &names, &name);
+        if (status == DN_OK && name)
+            *digest = fuzz_digest(*digest, name, strlen(name));
+    }
+    dn_file_names_free(&names);
     return status;
 }
 
@@ -137,8 +153,10 @@ static dn_status load_split(const char *folder, dn_split_id split, uint64_t *dig
         fuzz_require(source.labels[i] < source.info.classes, "labels of classes that are there");
     *digest = fuzz_digest(*digest, &source.info, sizeof source.info);
     *digest = fuzz_digest(*digest, source.labels, (size_t)source.count * sizeof(uint16_t));
-    const dn_status status = dn_is_encoded(&source.info) ? load_images(shards, &source, digest)
-                                                         : load_pixels(shards, &source, digest);
+    dn_status status = dn_is_encoded(&source.info) ? load_images(shards, &source, digest)
+                                                   : load_pixels(shards, &source, digest);
+    if (status == DN_OK)
+        status = load_names(shards, source.count, digest);
     dn_shards_close(&shards);
     return status;
 }
@@ -254,6 +272,17 @@ static void repair_hashes(const data_set *d, fuzz_file *file)
     }
 }
 
+static void repair_names(const data_set *d, fuzz_file *file)
+{
+    char hash[17];
+    if (d->names_size == 0 || d->names + d->names_size > file->size ||
+        d->names_hash + sizeof hash > file->size)
+        return;
+    snprintf(hash, sizeof hash, "%016llx",
+             (unsigned long long)XXH3_64bits(file->bytes + d->names, d->names_size));
+    memcpy(file->bytes + d->names_hash, hash, sizeof hash);
+}
+
 static int seal_shard(fuzz *f, fuzz_file *file, int renew)
 {
     const data_set *const d = f->own;
@@ -261,6 +290,7 @@ static int seal_shard(fuzz *f, fuzz_file *file, int renew)
     const dn_manifest_file original = *entry;
     if (renew) {
         repair_hashes(d, file);
+        repair_names(d, file);
         repair_parts(d, file);
     }
     const dn_manifest_file forged = {.bytes = (int64_t)file->size,
@@ -306,6 +336,21 @@ static size_t place_of(hid_t file, const char *name)
     return (size_t)place;
 }
 
+/* Where the names of files stand, and in an attribute their checksum. */
+static void find_names(const fuzz_file *file, hid_t shard, data_set *d)
+{
+    char hash[17];
+    const hid_t set = H5Dopen2(shard, DN_SHARD_FILE_NAMES, H5P_DEFAULT);
+    d->names_size = (size_t)H5Dget_storage_size(set);
+    H5Dclose(set);
+    d->names = place_of(shard, DN_SHARD_FILE_NAMES);
+    fuzz_require(dn_hdf5_get_text(shard, "", DN_SHARD_FILES_HASH, hash, sizeof hash) == DN_OK,
+                 DN_SHARD_FILES_HASH);
+    const uint8_t *const found = memmem(file->bytes, file->size, hash, sizeof hash);
+    fuzz_require(found != NULL, "the checksum of names");
+    d->names_hash = (size_t)(found - file->bytes);
+}
+
 static void make_encoded(fuzz *f)
 {
     char source[80], out[PATH_MAX];
@@ -327,6 +372,7 @@ static void make_encoded(fuzz *f)
     d->encoded = place_of(file, DN_SHARD_ENCODED);
     d->offsets = place_of(file, DN_SHARD_OFFSETS);
     d->hashes = place_of(file, DN_SHARD_HASHES);
+    find_names(&f->original, file, d);
     H5Fclose(file);
 }
 

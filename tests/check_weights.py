@@ -234,10 +234,11 @@ def normalised(pixels, about):
     return (pixels.astype(np.float32) / 255 - mean) / std
 
 
-def crops(model, path, data, folder, size, csv, result):
+def crops(model, path, data, folder, size, samples, result):
+    import csv
     from PIL import Image
     about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
-    tensors, n, expected = read(path)[0], int(size), []
+    tensors, n, expected = read(path)[0], int(size), {}
     for label, name in enumerate(about["class_names"]):
         for file in sorted(pathlib.Path(folder, name).glob("*.png")):
             x = normalised(np.asarray(Image.open(file)).transpose(2, 0, 1), about)
@@ -247,12 +248,14 @@ def crops(model, path, data, folder, size, csv, result):
             ten = np.concatenate([ten, ten[..., ::-1]])
             z = run_torch(model, tensors, np.ascontiguousarray(ten)).mean(0, dtype=np.float64)
             p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-            expected.append((label, p.argmax(), p.max(), -np.log(p[label])))
-    table = np.loadtxt(csv, delimiter=",", skiprows=1)
-    expected = np.array(sorted(expected, key=lambda row: (row[0], row[3])))
-    found = np.array(sorted(table[:, 1:].tolist(), key=lambda row: (row[0], row[3])))
-    error = np.abs(found - expected).max()
-    assert found.shape == expected.shape and error < TOLERANCE, f"{csv}: differs by {error:.2g}"
+            expected[f"test/{name}/{file.name}"] = label, p.argmax(), p.max(), -np.log(p[label])
+    with open(samples, newline="") as file:
+        rows = list(csv.DictReader(file))
+    keys = "label", "predicted", "probability", "loss"
+    assert sorted(row["file"] for row in rows) == sorted(expected), rows
+    found = np.array([[float(row[key]) for key in keys] for row in rows])
+    error = np.abs(found - np.array([expected[row["file"]] for row in rows])).max()
+    assert error < TOLERANCE, f"{samples}: differs by {error:.2g}"
     said, classes = json.loads(pathlib.Path(result).read_text()), len(about["class_names"])
     right, p = found[:, 0] == found[:, 1], found[:, 2]
     bins = np.minimum((p * 15).astype(int), 14)

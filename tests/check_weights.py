@@ -1,6 +1,6 @@
 """Files of weights by readers that share nothing with dn_dist (cli_weights.sh).
 
-    check_weights.py pictures FOLDER [MODE]      class folders of PNG files, 40x40, RGB or grey (L)
+    check_weights.py pictures FOLDER [MODE [HEIGHT [WIDTH]]]   class folders of PNG files, RGB or grey (L)
     check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]
         random weights for a model's written form, with torchvision's names, as safetensors;
         options: old (norm.1), F16, BF16, untracked, huge (infinite logits); spoilt: hole, tail, twice,
@@ -26,6 +26,7 @@ import sys
 
 import numpy as np
 
+SIDE = {1: 28, 3: 40}  # of the test's images, by channels
 TOLERANCE = 1e-4  # of logits, as the exchange of weights is judged
 
 
@@ -114,9 +115,9 @@ def shapes(model, channels, classes):
             width = halved
     if spec["head-norm"] == "1":
         norm(f"features.norm{len(blocks) + 1}", width)
-    if spec["head-pool"] != "0":  # of the test's images, 40x40, by a stem and transitions that halve
+    if spec["head-pool"] != "0":  # of images of SIDE x SIDE, by a stem and transitions that halve
         halvings = {"cifar": 0, "7x7": 1, "imagenet": 2}[spec["stem"]] + len(blocks) - 1
-        width *= ((40 >> halvings + int(spec["last-transition"])) // int(spec["head-pool"])) ** 2
+        width *= ((SIDE[channels] >> halvings + int(spec["last-transition"])) // int(spec["head-pool"])) ** 2
     out["classifier.weight"], out["classifier.bias"] = (classes, width), (classes,)
     return out
 
@@ -190,13 +191,13 @@ def run_torch(model, state, images):
 # ---- commands ---------------------------------------------------------------------------------
 
 
-def pictures(folder, mode="RGB", height=40):
+def pictures(folder, mode="RGB", height=40, width=40):
     from PIL import Image
     draw = np.random.default_rng(2)
     for c, name in enumerate(["ant", "bee", "cow, brown"]):
         (pathlib.Path(folder) / name).mkdir(parents=True)
         for i in range(4):
-            x = draw.integers(0, 256, (int(height), 40, 3)).astype(np.uint8) // 2 + 40 * c
+            x = draw.integers(0, 256, (int(height), int(width), 3)).astype(np.uint8) // 2 + 40 * c
             Image.fromarray(x.astype(np.uint8)).convert(mode).save(f"{folder}/{name}/{i}.png")
 
 
@@ -209,9 +210,9 @@ def logits(model, path, data, predictions, out):
     tensors = read(path)[0]
     about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
     found = json.loads(pathlib.Path(predictions).read_text())
-    grey = about["channels"] == 1
-    images = np.stack([np.asarray(Image.open(f["file"]).convert("L" if grey else "RGB"))
-                       .reshape(40, 40, -1).transpose(2, 0, 1) for f in found])
+    mode, side = "L" if about["channels"] == 1 else "RGB", SIDE[about["channels"]]
+    images = np.stack([np.asarray(Image.open(f["file"]).convert(mode))
+                       .reshape(side, side, -1).transpose(2, 0, 1) for f in found])
     images = normalised(images, about)
     expected = run_torch(model, tensors, images)
     np.savez(out, images=images, logits=expected)

@@ -26,19 +26,19 @@ refused() {
 
 check pictures rgb/train
 check pictures rgb/test
-check pictures grey L
+check pictures grey L 28 28
 limited "$build/create_records" FOLDER --source rgb --out colour >out 2>&1 || fail "records" out
 
 # --- files of weights -----------------------------------------------------------------------------
 
 # exchange MODEL CHANNELS OPTION...: in, and out again, with the same logits everywhere.
 exchange() {
-    local model=$1 channels=$2 set=colour classes=3 images=rgb/test
-    ((channels == 3)) || { set=$data classes=10 images=grey; }
-    local net=(--model "$model" --data "$set" --size 40)
+    local model=$1 channels=$2 set=colour classes=3 images=rgb/test side=40
+    ((channels == 3)) || { set=$data classes=10 images=grey side=28; }
+    local net=(--model "$model" --data "$set" --size $side)
     shift 2
     check state "$model" "$channels" $classes in.safetensors "$@"
-    works predict --checkpoint in.safetensors "${net[@]}" --eval-transform resize:40,center-crop:40 \
+    works predict --checkpoint in.safetensors "${net[@]}" --eval-transform resize:$side,center-crop:$side \
         --top 100 --json $images
     mv out predictions.json
     works export in.safetensors "${net[@]}" out.safetensors
@@ -277,6 +277,12 @@ cd cropped && works predict ../pooled 1.png --csv && cd ..
 mv cropped/out one.csv
 cd rgb/test/bee && works predict ../../../pooled 1.png --csv && cd ../../..
 cmp -s one.csv rgb/test/bee/out || fail "predict: expected the centre of a square" rgb/test/bee/out
+# Also where the net was shown what a resize made of that.
+larger=(predict "$PWD/oblong.run" 1.png --eval-transform resize:32,center-crop:32 --csv)
+cd cropped && works "${larger[@]}" && cd ..
+mv cropped/out one.csv
+cd rgb/test/bee && works "${larger[@]}" && cd ../../..
+cmp -s one.csv rgb/test/bee/out || fail "predict: expected the centre of a square, resized" rgb/test/bee/out
 rm rgb/test/bee/{out,err}
 
 echo "no image" >broken.png

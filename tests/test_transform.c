@@ -227,6 +227,68 @@ static void test_resize(void **state)
     dn_buffer_free(&resizing);
 }
 
+/* A second resize is of the first one's pixels, wherever the crops between have their edges. */
+static void test_two_resizes(void **state)
+{
+    enum { FIRST = 42, CROP = 40, SIDE = 29, FILE_SIDE = 18 };
+    const fixture *f = *state;
+    const dn_raster from = {f->pixels, FILE_SIDE, FILE_SIDE, 3};
+    const dn_box whole = {0, 0, FILE_SIDE, FILE_SIDE}, middle = {1, 1, CROP, CROP};
+    const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
+    dn_encoded file = {.name = "small.png"};
+    dn_transform t;
+    dn_workspace workspace = {0};
+    dn_buffer resizing = {0};
+    uint8_t *png, first[3 * FIRST * FIRST], second[3 * SIDE * SIDE];
+    float x[3 * SIDE * SIDE];
+    assert_int_equal(dn_png_encode(f->pixels, FILE_SIDE, FILE_SIDE, 3, &png, &file.size), DN_OK);
+    file.bytes = png;
+    assert_int_equal(
+        dn_resize(pixel_kernels, &resizing, &from, &whole, &whole, FIRST, FIRST, first), DN_OK);
+    for (size_t k = 0; k < 3; k++) {
+        const dn_raster plane = {first + k * FIRST * FIRST, FIRST, FIRST, 1};
+        assert_int_equal(dn_resize(pixel_kernels, &resizing, &plane, &middle, &middle, SIDE, SIDE,
+                                   second + k * SIDE * SIDE),
+                         DN_OK);
+    }
+    assert_int_equal(
+        dn_transform_parse(&t, pixel_kernels, &info, "resize:42,center-crop:40,resize:29", 1),
+        DN_OK);
+    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x), DN_OK);
+    for (size_t i = 0; i < 3 * SIDE * SIDE; i++)
+        assert_true(x[i] == t.value[i / (SIDE * SIDE)][second[i]]);
+    dn_buffer_free(&resizing);
+    dn_workspace_free(&workspace);
+    free(png);
+}
+
+/* Edges that are no whole pixels are none of a file's. */
+static void test_edges(void **state)
+{
+    enum { SIDE = 64, FILE_HEIGHT = 48, FILE_WIDTH = 64, DRAWS = 2000 };
+    static const char *const lists[] = {"resize:300,center-crop:300,resize:64",
+                                        "resize:23,random-resized-crop:64",
+                                        "random-resized-crop:31,random-resized-crop:64"};
+    const fixture *f = *state;
+    const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
+    dn_encoded file = {.name = "small.png"};
+    dn_transform t;
+    dn_workspace workspace = {0};
+    uint8_t *png;
+    static float x[3 * SIDE * SIDE];
+    assert_int_equal(dn_png_encode(f->pixels, FILE_HEIGHT, FILE_WIDTH, 3, &png, &file.size), DN_OK);
+    file.bytes = png;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, lists[i], 1), DN_OK);
+        for (int64_t p = 0; p < DRAWS; p++)
+            if (dn_transform_encoded(&t, &(dn_request){.position = p}, &file, &workspace, x) !=
+                DN_OK)
+                fail_msg("%s: found '%s'", lists[i], dn_message());
+    }
+    dn_workspace_free(&workspace);
+    free(png);
+}
+
 /* ---- lists of steps ---- */
 
 static void test_lists(void **state)
@@ -438,6 +500,27 @@ static void test_long_image(void **state)
     dn_workspace_free(&workspace);
 }
 
+/* What a crop behind a resize leaves out of pixels that a resize before made many takes no room. */
+static void test_long_pixels(void **state)
+{
+    enum { LENGTH = 1 << 16, SIDE = 64, MOST_BYTES = 1 << 23 };
+    (void)state;
+    const dn_data_info info = {.channels = 1, .std = {1}};
+    dn_transform t;
+    dn_workspace workspace = {0};
+    static float x[SIDE * SIDE];
+    uint8_t *const pixels = calloc(LENGTH, 1);
+    assert_non_null(pixels);
+    assert_int_equal(
+        dn_transform_parse(&t, pixel_kernels, &info, "resize:2,resize:64,center-crop:64", 1),
+        DN_OK);
+    assert_int_equal(dn_transform_pixels(&t, &(dn_request){0}, pixels, 1, LENGTH, &workspace, x),
+                     DN_OK);
+    assert_true(workspace.resizing.size < MOST_BYTES);
+    free(pixels);
+    dn_workspace_free(&workspace);
+}
+
 /* A short file of which a step would get gigabytes: refused by name, however often it was sampled
  * before; but a crop of it costs no more than that. */
 static void test_long_file(void **state)
@@ -446,6 +529,7 @@ static void test_long_file(void **state)
     static const char *const refused[] = {
         "resize:256,color-jitter:brightness=0.4,center-crop:224",
         "grayscale:1,resize:256,grayscale:1,center-crop:224",
+        "resize:256,resize:224,center-crop:224",
     };
     (void)state;
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
@@ -549,7 +633,8 @@ int main(void)
         cmocka_unit_test(test_usage),      cmocka_unit_test(test_made_up_lists),
         cmocka_unit_test(test_normalize),  cmocka_unit_test(test_random_resized_crop),
         cmocka_unit_test(test_long_image), cmocka_unit_test(test_long_file),
-        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_kernels),    cmocka_unit_test(test_two_resizes),
+        cmocka_unit_test(test_edges),      cmocka_unit_test(test_long_pixels),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

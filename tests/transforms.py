@@ -152,6 +152,8 @@ lists = [
     "random-erasing:p=1", "hflip,random-erasing:p=1:scale=0.1-0.2:ratio=0.5-2:value=0.7",
     "random-resized-crop:40,color-jitter:0.4:0.4:0.4:0.1,hflip,grayscale:p=0.5,gaussian-blur:3,random-erasing",
     "color-jitter:0.3,resize:50,rotate:20,center-crop:40,vflip",
+    "resize:28,center-crop:28,resize:56", "resize:32,resize:128,center-crop:96", "resize:80,random-resized-crop:48",
+    "hflip:p=1,random-resized-crop:64,resize:96", "resize:70,center-crop:66,vflip,resize:40,center-crop:33,resize:50",
 ]
 lists += [f"trivial-augment:interpolation={method}" for method in ("nearest", "bilinear")] + \
     ["trivial-augment:fill=99"]

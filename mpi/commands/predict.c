@@ -162,20 +162,13 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
 
 /* ---- the command ---- */
 
-/* The run's --eval-transform for images of any size: those of a run that had one size are brought
- * to that first, where its steps do not. */
+/* The run's --eval-transform for images of any size: where the records have one size, images are
+ * brought to it first, as the net learnt what its steps make of such. */
 static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_transform *transform)
 {
-    dn_data_info any = *info;
-    dn_transform of_any;
-    any.height = any.width = 0;
-    DN_TRY(dn_options_transform(o, DN_TEST, info, transform)); /* decides what auto stands for */
-    if (dn_options_transform(o, DN_TEST, &any, &of_any) == DN_OK) {
-        *transform = of_any;
-    } else {
-        transform->fit_height = info->height;
-        transform->fit_width = info->width;
-    }
+    DN_TRY(dn_options_transform(o, DN_TEST, info, transform));
+    transform->fit_height = info->height;
+    transform->fit_width = info->width;
     return DN_OK;
 }
 

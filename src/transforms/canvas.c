@@ -80,9 +80,23 @@ dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
     return DN_OK;
 }
 
+static int is_resized(const dn_pixel_view *v)
+{
+    return v->height != v->box.height || v->width != v->box.width;
+}
+
+/* A second resize is of the first one's pixels: what that blurred stays so, and edges within pixels
+ * are no bounds. */
+static dn_status settle_resize(dn_canvas *c)
+{
+    uint8_t *pixels;
+    return is_resized(&c->view) ? dn_canvas_pixels(c, &pixels) : DN_OK;
+}
+
 dn_status dn_canvas_resize(dn_canvas *c, int height, int width)
 {
     DN_TRY(settle_shift(c));
+    DN_TRY(settle_resize(c));
     c->view.bounds = c->view.box;
     c->view.height = height;
     c->view.width = width;
@@ -149,11 +163,12 @@ static dn_status sample_file(dn_canvas *c, uint8_t *to)
 static dn_status sample_planes(dn_canvas *c, uint8_t *to)
 {
     const dn_pixel_view *const v = &c->view;
+    const dn_box read = reach(v); /* of a long image with a crop behind the resize, little */
     const size_t stored = (size_t)c->height * (size_t)c->width;
     for (size_t k = 0; k < (size_t)c->transform->channels; k++)
         DN_TRY(dn_resize(c->kernels, &c->workspace->resizing,
                          &(dn_raster){c->planes + k * stored, c->height, c->width, 1}, &v->box,
-                         &v->bounds, v->height, v->width, to + k * dn_canvas_plane(c)));
+                         &read, v->height, v->width, to + k * dn_canvas_plane(c)));
     return DN_OK;
 }
 

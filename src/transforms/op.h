@@ -30,7 +30,7 @@ int dn_draw_chance(dn_draws *draws, double p);                  /* 1 with probab
 /* What the steps so far show of the canvas's source. */
 typedef struct dn_pixel_view {
     dn_box box;    /* of the source: what becomes height x width pixels */
-    dn_box bounds; /* what may count for them: the image that was resized last */
+    dn_box bounds; /* what may count for them: the image that was resized, in whole pixels */
     int height, width;
     int top, left;    /* pixel (r, c) comes from (r + top, c + left) of that, `fill` outside */
     int fill;         /* a pixel's value; -1: what is 0 after normalisation */
@@ -63,7 +63,8 @@ dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,
                             const dn_encoded *file, dn_workspace *workspace);
 
 /* Move the view: its pixels from (top, left) on; all of it at another size; shifted, with `fill`
- * around. */
+ * around. A resize or a shift before is settled first where it has to be: so these fail as
+ * dn_canvas_pixels does. */
 dn_status dn_canvas_crop(dn_canvas *canvas, int top, int left, int height, int width);
 dn_status dn_canvas_resize(dn_canvas *canvas, int height, int width);
 dn_status dn_canvas_shift(dn_canvas *canvas, int top, int left, int fill);

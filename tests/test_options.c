@@ -253,6 +253,8 @@ static void test_hints(void **state)
         {{"--model", "DenseNet121"}, "; did you mean 'densenet121'?"},
         {{"--model", "blocks=3:grwoth=4"}, "; did you mean 'growth'?"},
         {{"--model", "blocks=3:stem=cifar10"}, "; did you mean 'cifar'?"},
+        {{"--model", "blocks=3:growth=12:growth=24"},
+         "model: found growth twice, expected it once"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(PARSE("train", cases[i].words[0], cases[i].words[1]), DN_EINVAL);

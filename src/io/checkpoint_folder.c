@@ -51,7 +51,7 @@ void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, 
         if (keep > 0)
             continue;
         snprintf(path, sizeof path, CHECKPOINT_PATH, folder, step, suffix);
-        if (unlink(path) != 0)
+        if (unlink(path) != 0 && errno != ENOENT) /* a rescue prunes beside the run */
             dn_warn("%s: cannot delete: %s", path, strerror(errno));
     }
 }

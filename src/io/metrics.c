@@ -274,7 +274,6 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     if (!m)
         return DN_OK;
     char train[64] = "", test[LINE_SIZE] = "", speed[32] = "", text[DN_SCORES_TEXT];
-    int used = 0;
     m->step = step;
     const summary s = summarize(m, &m->epoch);
     if (m->epoch.steps > 0) { /* none where the run was stopped before this evaluation */
@@ -287,8 +286,9 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);
-        used += snprintf(test + used, sizeof test - (size_t)used, "  %s loss %.4f  %s",
-                         dn_metrics_title(scores[i].name), scores[i].scores.loss, text);
+        const size_t used = strlen(test);
+        snprintf(test + used, sizeof test - used, "  %s loss %.4f  %s",
+                 dn_metrics_title(scores[i].name), scores[i].scores.loss, text);
     }
     print_line(m, "epoch %" PRId64 "/%" PRId64 "%s%s%s  weights " HASH, last_epoch(m),
                m->settings.epochs, train, test, speed, weights_hash);

@@ -153,6 +153,15 @@ static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
                    name, dn_nearest_hint(&nearest, ""));
 }
 
+static int times_given(const char *form, const char *name)
+{
+    const size_t length = strlen(name);
+    int times = 0;
+    for (const char *part = form; part; part = strchr(part, ':'), part += part != NULL)
+        times += strncmp(part, name, length) == 0 && part[length] == '=';
+    return times;
+}
+
 static dn_status parse_form(dn_spec *spec, const char *form)
 {
     char text[sizeof spec->name];
@@ -162,6 +171,8 @@ static dn_status parse_form(dn_spec *spec, const char *form)
         DN_CHECK(value != NULL, DN_EINVAL, "model: found %s, expected key=value", part);
         *value++ = '\0';
         DN_TRY(parse_key(spec, part, value));
+        DN_CHECK(times_given(form, part) == 1, DN_EINVAL, "model: found %s twice, expected it once",
+                 part);
     }
     const int rates = list_length(spec->growth);
     spec->blocks = list_length(spec->layers);

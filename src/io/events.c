@@ -13,6 +13,7 @@
 #include "dn/file.h"
 #include "dn/tfrecord.h"
 #include "event.pb-c.h"
+#include "io/metrics_file.h"
 
 struct dn_events {
     char path[PATH_MAX];
@@ -56,13 +57,13 @@ static dn_status append_scalar(dn_events *e, int64_t step, char *tag, double num
 /* TensorBoard shows together what has the same word before the slash. */
 static void name_scalar(char *tag, size_t size, const char *kind, const char *key)
 {
-    static const char *const scores[] = {"_loss", "_top1", "_top5", "_balanced"};
     const char *const part = strrchr(key, '_');
+    const dn_score_row *row;
     snprintf(tag, size, "%s/%s", kind, key);
     if (strcmp(key, "lr") == 0)
         snprintf(tag, size, "%s", key);
-    for (size_t i = 0; part && i < sizeof scores / sizeof *scores; i++)
-        if (strcmp(part, scores[i]) == 0)
+    for (int i = 0; part && (row = dn_score_row_get(i)) != NULL; i++)
+        if (strcmp(part + 1, row->suffix) == 0)
             snprintf(tag, size, "%.*s/%s", (int)(part - key), key, part + 1);
 }
 

@@ -230,20 +230,23 @@ dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
     return (dn_epoch_scores){(double)(t->before + t->steps), t->loss, (double)t->correct};
 }
 
-/* Adds NAME_loss, NAME_top1, NAME_top5 and NAME_balanced to the object. */
+const dn_score_row *dn_score_row_get(int index)
+{
+    static const dn_score_row rows[] = {{"loss", offsetof(dn_scores, loss)},
+                                        {"top1", offsetof(dn_scores, top1)},
+                                        {"top5", offsetof(dn_scores, top5)},
+                                        {"balanced", offsetof(dn_scores, balanced)}};
+    return index < (int)(sizeof rows / sizeof *rows) ? &rows[index] : NULL;
+}
+
 static void add_scores(json_t *object, const char *name, const dn_scores *scores)
 {
-    const struct {
-        const char *key;
-        double value;
-    } parts[] = {{"loss", scores->loss},
-                 {"top1", scores->top1},
-                 {"top5", scores->top5},
-                 {"balanced", scores->balanced}};
+    const dn_score_row *row;
     char key[64];
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        snprintf(key, sizeof key, "%s_%s", name, parts[i].key);
-        json_object_set_new(object, key, dn_json_number(parts[i].value));
+    for (int i = 0; (row = dn_score_row_get(i)) != NULL; i++) {
+        const double *const value = (const void *)((const char *)scores + row->offset);
+        snprintf(key, sizeof key, "%s_%s", name, row->suffix);
+        json_object_set_new(object, key, dn_json_number(*value));
     }
 }
 

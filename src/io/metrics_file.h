@@ -11,8 +11,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "dn/status.h"
+#include "dn/metrics.h"
 #include "io/events.h"
+
+/* An evaluation's numbers, under the keys NAME_SUFFIX of an object, as in "test_top1". */
+typedef struct dn_score_row {
+    const char *suffix;
+    size_t offset; /* in dn_scores, of a double */
+} dn_score_row;
+
+/* The row of that number; NULL past the last. */
+const dn_score_row *dn_score_row_get(int index);
 
 typedef struct dn_metrics_file {
     char folder[PATH_MAX], path[PATH_MAX];

@@ -187,7 +187,7 @@ int main(int argc, char **argv)
     dn_start_watch_begin(&watch, dn_launched_rank(), START_DEADLINES * options.deadline);
     dn_comm_init(&comm, &argc, &argv);
     if (comm.rank != 0)
-        dn_log_set_level(DN_QUIET);
+        dn_log_set_level(DN_WARN_HERE);
     dn_heartbeat_start(&comm.heartbeat, &comm, options.deadline);
     dn_start_watch_end(&watch);
     status = dn_comm_agree(&comm, status);

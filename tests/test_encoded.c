@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <inttypes.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -445,6 +446,17 @@ static void test_links(void **state)
     run("rm -r stage");
 }
 
+/* Standard error goes to the file, at the level of other ranks than 0. Where it went before. */
+static int log_to(const char *file)
+{
+    const int before = dup(STDERR_FILENO), said = open(file, O_CREAT | O_WRONLY | O_TRUNC, 0666);
+    assert_true(before >= 0 && said >= 0);
+    assert_int_equal(dup2(said, STDERR_FILENO), STDERR_FILENO);
+    close(said);
+    dn_log_set_level(DN_WARN_HERE);
+    return before;
+}
+
 /* No room for a copy, and no folder to be made: the source is read. */
 static void test_no_room(void **state)
 {
@@ -466,7 +478,14 @@ static void test_no_room(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_true(is_clean());
     run("touch stage");
+    const int errors = log_to("said");
     open_node(&n);
+    dn_warn("what all ranks say");
+    dup2(errors, STDERR_FILENO);
+    close(errors);
+    dn_log_set_level(DN_QUIET);
+    run("grep -q '^warning: host [^ ]*: --stage: .*; the shards are read from' said && "
+        "! grep -q 'what all ranks say' said");
     assert_null(n.stage);
     check_now(n.shards);
     close_node(&n);

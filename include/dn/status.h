@@ -76,14 +76,22 @@ dn_status dn_failure_report(const dn_failure *failure);
             return dn_fail((status), __VA_ARGS__);                                                 \
     } while (0)
 
-typedef enum dn_log_level { DN_QUIET = 0, DN_WARN = 1, DN_INFO = 2 } dn_log_level;
+typedef enum dn_log_level {
+    DN_QUIET,
+    DN_WARN_HERE, /* of what this process alone may have met with, as its node's disk */
+    DN_WARN,
+    DN_INFO
+} dn_log_level;
 
 /* Messages at or below the level, one line each: warnings go to standard error, information to
- * standard output. Ranks other than 0 are set to DN_QUIET by the commands, so that a line appears
- * once. */
+ * standard output. Ranks other than 0 are set to DN_WARN_HERE by the commands, so that a line of
+ * what all know appears once. */
 void dn_log_set_level(dn_log_level level);
 void dn_log_line(dn_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define dn_warn(...) dn_log_line(DN_WARN, __VA_ARGS__)
 #define dn_info(...) dn_log_line(DN_INFO, __VA_ARGS__)
+
+/* A DN_WARN_HERE that begins with the host's name. */
+void dn_warn_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -2,9 +2,11 @@
 #include "dn/status.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
@@ -95,4 +97,15 @@ void dn_log_line(dn_log_level level, const char *format, ...)
     FILE *file = level == DN_INFO ? stdout : stderr;
     fprintf(file, "%s%s\n", level == DN_INFO ? "" : "warning: ", line);
     fflush(file);
+}
+
+void dn_warn_here(const char *format, ...)
+{
+    char text[1024], host[HOST_NAME_MAX + 1] = "unknown";
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    gethostname(host, sizeof host - 1);
+    dn_log_line(DN_WARN_HERE, "host %s: %s", host, text);
 }

@@ -274,7 +274,7 @@ dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buff
         if (read_image(shards->stage, shard, number, image, buffer->bytes) == DN_OK)
             return DN_OK;
         if (atomic_exchange(copied, 0))
-            dn_warn("--stage: %s; the shard is read from its source", dn_message());
+            dn_warn_here("--stage: %s; the shard is read from its source", dn_message());
     }
     return read_image(shards->folder, shard, number, image, buffer->bytes);
 }

@@ -223,7 +223,7 @@ static void *run_stage(void *user)
 {
     const dn_status status = copy_all(user);
     if (status != DN_OK && status != DN_STOPPED)
-        dn_warn("--stage: %s; what is not copied yet is read from its source", dn_message());
+        dn_warn_here("--stage: %s; what is not copied yet is read from its source", dn_message());
     return NULL;
 }
 
@@ -289,7 +289,7 @@ void dn_stage_start(dn_stage **stage, dn_shards *shards)
     s->lock = -1;
     if (start_stage(s) == DN_OK)
         return;
-    dn_warn("--stage: %s; the shards are read from their source", dn_message());
+    dn_warn_here("--stage: %s; the shards are read from their source", dn_message());
     destroy_stage(stage);
 }
 

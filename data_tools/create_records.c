@@ -17,6 +17,7 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
+#include "dn/words.h"
 #include "folder/folder.h"
 #include "looking/looking.h"
 #include "tfrecord/tfrecord.h"

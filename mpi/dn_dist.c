@@ -11,6 +11,7 @@
 #include "commands/alike.h"
 #include "commands/commands.h"
 #include "dn/program.h"
+#include "dn/words.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "job/preempt.h"

@@ -15,8 +15,8 @@
 #include <xxhash.h>
 
 #include "dn/kernels.h"
-#include "dn/program.h"
 #include "dn/rng.h"
+#include "dn/words.h"
 #include "looking/looking.h"
 #include "looking/sheet.h"
 

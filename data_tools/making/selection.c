@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/program.h"
 #include "dn/subset.h"
+#include "dn/words.h"
 
 /* ---- classes ---- */
 

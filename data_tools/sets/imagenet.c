@@ -24,7 +24,7 @@
 #include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "dn/program.h"
+#include "dn/words.h"
 #include "folder/folder.h"
 #include "sets/mat_file.h"
 

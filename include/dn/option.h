@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "dn/program.h"
 #include "dn/status.h"
+#include "dn/words.h"
 
 typedef enum dn_option_kind {
     DN_TEXT,    /* char[size] */

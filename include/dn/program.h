@@ -1,9 +1,6 @@
-/* What programs do alike at their beginning and end, and with the words that users type. */
+/* What programs do alike at their beginning and end. */
 #ifndef DN_PROGRAM_H
 #define DN_PROGRAM_H
-
-#include <stddef.h>
-#include <stdint.h>
 
 #include "dn/status.h"
 
@@ -17,36 +14,5 @@ void dn_streams_open(void);
 
 /* To be called last: all that was printed is on standard output. DN_EIO. */
 dn_status dn_output_flush(void);
-
-/* 1 where the text ends in `end`. */
-int dn_ends_in(const char *text, const char *end);
-
-/* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
- * spaces or '+', exact. */
-int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value);
-
-/* The same for a decimal number as "-0.5" or "1e-3"; no NaN, no infinity. */
-int dn_parse_real(const char *text, double min, double max, double *value);
-
-/* What a switch's value may be, in any letter case. */
-#define DN_TRUTH_WORDS "true|yes|on|1 or false|no|off|0"
-
-/* 1 or 0 as such a word says; -1 where it is none. */
-int dn_parse_truth(const char *text);
-
-/* The name that a mistyped word was most likely meant to be: {.word = WORD}, then all names. */
-typedef struct dn_nearest {
-    const char *word;
-    const char *name; /* the nearest so far, NULL where none is near; as it was given */
-    int distance;
-    char hint[128];
-} dn_nearest;
-
-/* 1 where the name is the word itself. */
-int dn_nearest_try(dn_nearest *nearest, const char *name);
-
-/* "; did you mean 'NAME'?", the name with `prefix` before it; "" where none is near. Valid as long
- * as `nearest`. */
-const char *dn_nearest_hint(dn_nearest *nearest, const char *prefix);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "commands/settings.h"
 #include "dn/file.h"
-#include "dn/program.h"
 #include "dn/weights.h"
+#include "dn/words.h"
 
 /* The format that was asked for, or that the name ends in. */
 static dn_status find_format(const dn_options *o, const char *out, dn_format *format)

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "dn/kernels.h"
-#include "dn/program.h"
 #include "dn/rng.h"
+#include "dn/words.h"
 
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size)
 {

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/program.h"
 #include "dn/spec.h"
+#include "dn/words.h"
 #include "options/recipes.h"
 
 /* The row of a command's option, or NULL. */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
-#include "dn/program.h"
+#include "dn/words.h"
 
 #define SUFFIX ".ini"
 

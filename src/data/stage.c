@@ -17,7 +17,7 @@
 
 #include "data/shard_reader.h"
 #include "dn/file.h"
-#include "dn/program.h"
+#include "dn/words.h"
 
 #define FOLDER_PREFIX "dn_dist-"
 #define LOCK_NAME     "lock"

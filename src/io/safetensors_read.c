@@ -12,7 +12,7 @@
 
 #include "dn/bf16.h"
 #include "dn/file.h"
-#include "dn/program.h"
+#include "dn/words.h"
 #include "weights_file.h"
 
 enum {

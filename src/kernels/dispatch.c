@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "dn/program.h"
+#include "dn/words.h"
 
 /* Written once, by find_tables. */
 static struct {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/program.h"
+#include "dn/words.h"
 
 /* One table of names: each stands for a written form. */
 static const struct {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/program.h"
+#include "dn/words.h"
 #include "transforms/op.h"
 
 enum { WORD = 64 };

@@ -138,7 +138,7 @@ typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
     const float *class_weights; /* (classes) of the loss, or NULL: all 1 */
-    dn_mixing mixing;           /* that the images were mixed by (dn_mix_draw of this pass) */
+    dn_mixing mixing;           /* of the images, in place, and of what they should be */
     dn_ready_fn *ready;         /* or NULL */
     void *user;                 /* of `ready` */
 } dn_pass;
@@ -152,7 +152,8 @@ typedef struct dn_result {
 } dn_result;
 
 /* Batch statistics normalise, and are left in the leaf: those of this batch alone, also where the
- * net is made for a norm group. */
+ * net is made for a norm group. Where the pass mixes images they are others afterwards: a second
+ * pass wants them anew. */
 void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
 
 /* Fills the leaf's gradients from the last dn_net_forward_train. */

@@ -53,10 +53,9 @@ static void add_leaf(dn_step *step, int m, int v)
         send_gradients(step, count);
 }
 
-/* Batches of the team's virtual ranks from `v` on, in step `number`. Other ranks wait for this
- * one's sums, so where one cannot be loaded the pass goes on with what images there are, and has no
- * loss. */
-static void load_team(dn_step *step, int64_t number, int v)
+/* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
+ * one cannot be loaded the pass goes on with what images there are, and has no loss. */
+static void load_team(dn_step *step, int v)
 {
     const dn_step_settings *s = &step->settings;
     const double start = omp_get_wtime();
@@ -66,10 +65,6 @@ static void load_team(dn_step *step, int64_t number, int v)
         dn_failure_keep(&step->loading, status);
         if (status != DN_OK)
             memset(net.labels, 0, (size_t)net.batch * sizeof *net.labels);
-        const dn_spec *spec = net.spec;
-        const dn_mix mix = dn_mix_draw(&s->mixing, s->seed, (uint64_t)number, (uint64_t)(v + m),
-                                       spec->height, spec->width);
-        dn_mix_images(&mix, net.images, net.batch, spec->channels, spec->height, spec->width);
     }
     mark(step, DN_SPAN_LOAD, v, start);
 }
@@ -86,7 +81,7 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .ready = ready,
                           .user = step};
     dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
-    load_team(step, number, v);
+    load_team(step, v);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);

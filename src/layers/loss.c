@@ -20,10 +20,10 @@ typedef struct target {
     double share, smoothing;
 } target;
 
-static dn_mix draw_mix(const dn_visit *v, const dn_pass *pass)
+dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec)
 {
-    return dn_mix_draw(&pass->mixing, pass->seed, pass->step, pass->virtual_rank, v->spec->height,
-                       v->spec->width);
+    return dn_mix_draw(&pass->mixing, pass->seed, pass->step, pass->virtual_rank, spec->height,
+                       spec->width);
 }
 
 static target target_of(const dn_visit *v, const dn_pass *pass, const dn_mix *mix, int image)
@@ -70,7 +70,7 @@ void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result 
 {
     const int classes = v->layer->outputs;
     const dn_pass plain = {0}, *own = pass != NULL ? pass : &plain;
-    const dn_mix mix = draw_mix(v, own);
+    const dn_mix mix = dn_pass_mix(own, v->spec);
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < count; i++) {
         const target t = target_of(v, own, &mix, i);
@@ -100,7 +100,7 @@ void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_
 {
     const int classes = v->layer->outputs, images = v->options->batch;
     const double divisor = loss_divisor(v, pass);
-    const dn_mix mix = draw_mix(v, pass);
+    const dn_mix mix = dn_pass_mix(pass, v->spec);
 #pragma omp for schedule(static)
     for (int i = 0; i < images; i++) {
         const target t = target_of(v, pass, &mix, i);

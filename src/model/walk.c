@@ -88,6 +88,17 @@ static dn_pass pass_of(const dn_pass *pass, int member)
     return own;
 }
 
+static void mix_images(const dn_team *team, const dn_pass *pass)
+{
+    const dn_spec *const spec = &team->nets[0]->spec;
+    for (int m = 0; m < team->count; m++) {
+        const dn_pass own = pass_of(pass, m);
+        const dn_mix mix = dn_pass_mix(&own, spec);
+        dn_mix_images(&mix, team->nets[m]->images, team->nets[m]->options.batch, spec->channels,
+                      spec->height, spec->width);
+    }
+}
+
 /* All members share the group's statistics, and each has a loss of its own. */
 static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
 {
@@ -106,6 +117,7 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
 {
     const dn_net *lead = team->nets[0];
     assert(team->count <= group_size(team));
+    mix_images(team, pass);
     for (int i = 0; i < lead->layer_count; i++) {
         dn_layer *layer = &lead->layers[i];
         const double start = omp_get_wtime();

@@ -198,7 +198,8 @@ def make_nets(model, seed):
     net.double()
     inputs = draw_inputs(net, size, batch, classes, seed)
     single.load_state_dict({k: v.float() for k, v in net.state_dict().items()})
-    return net, single, inputs
+    share = LOSSES.get(model, {}).get("share", 1.0)
+    return net, single, (rolled(inputs[0], share), *inputs[1:])
 
 
 def kink_margin(net, single, images):
@@ -216,11 +217,15 @@ def kink_margin(net, single, images):
     return min(ratios)
 
 
+def rolled(x, share):
+    """Mixup as torchvision's: with the batch rolled by one."""
+    return share * x + (1 - share) * x.roll(1, 0)
+
+
 def training_loss(logits, labels, label_smoothing=0.0, class_weights=None, mixup=0.0, share=1.0):
     weight = None if class_weights is None else torch.tensor(class_weights, dtype=logits.dtype)
-    if mixup:  # as torchvision's: the batch rolled by one
-        one = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-        labels = share * one + (1 - share) * one.roll(1, 0)
+    if mixup:
+        labels = rolled(F.one_hot(labels, logits.shape[1]).to(logits.dtype), share)
     return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)
 
 

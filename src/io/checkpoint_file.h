@@ -14,6 +14,22 @@ enum { DN_CHECKPOINT_VERSION = 1, DN_TENSOR_PATH = 192 /* most bytes of a tensor
 #define DN_SEAL "dn_dist XXH3-64 "
 enum { DN_SEAL_BYTES = sizeof DN_SEAL - 1 + 16 };
 
+/* A file with what its state tells, as a child leaves it in pages. */
+struct dn_checkpoint_file {
+    char path[PATH_MAX], model[sizeof(((dn_spec *)NULL)->name)], optimizer[32], hash[17];
+    dn_checkpoint state;
+};
+
+/* checkpoint_state.c. Writes model, optimizer, hash and state; 0 when HDF5 fails. */
+int dn_checkpoint_write_state(const dn_checkpoint_file *f, hid_t file);
+
+/* Reads the same; in a child. DN_ECORRUPT. */
+dn_status dn_checkpoint_read_state(dn_checkpoint_file *f, hid_t file);
+
+/* The values are such as a writer may have written: to be checked where no child can change them
+ * any more, as where a file got the better of HDF5, anything may stand there. DN_ECORRUPT. */
+dn_status dn_checkpoint_check_state(dn_checkpoint_file *f);
+
 /* The shape of a tensor; the caller closes it. */
 static inline hid_t dn_tensor_space(const dn_tensor *tensor)
 {

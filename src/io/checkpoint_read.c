@@ -8,7 +8,6 @@
  * in their turn, so only the last of a chain of calls is tested.
  */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +17,6 @@
 #include "dn/child.h"
 #include "dn/file.h"
 #include "weights_file.h"
-
-static const int64_t most_steps = 1000000000000000000; /* as of --max-steps */
-
-struct dn_checkpoint_file { /* as a child leaves it in pages */
-    char path[PATH_MAX], model[160], optimizer[32], hash[17];
-    dn_checkpoint state;
-};
-
-#define END_TEXT(text) ((text)[sizeof(text) - 1] = '\0')
 
 /* The bytes of the open file are those that were sealed. */
 static dn_status check_seal(int file, int64_t size, const char *path)
@@ -60,51 +50,14 @@ static dn_status check_whole(const char *path)
 
 /* ---- in the child ---- */
 
-static dn_status read_doubles(const dn_checkpoint_file *f, hid_t file, const char *name, int count,
-                              void *to)
-{
-    return dn_hdf5_read(file, f->path, name, H5T_NATIVE_DOUBLE, count, to);
-}
-
-static dn_status read_config(dn_checkpoint_file *f, hid_t file)
-{
-    char *const config = f->state.config;
-    const hid_t text = dn_hdf5_text_type(sizeof f->state.config);
-    DN_TRY(dn_hdf5_read(file, f->path, "config", text, 1, config));
-    DN_CHECK(memchr(config, '\0', sizeof f->state.config), DN_ECORRUPT,
-             "%s: config: found no zero byte at its end", f->path);
-    return DN_OK;
-}
-
 /* A dn_child_fn. */
 static dn_status read_state(void *user)
 {
-    dn_checkpoint_file *f = user;
-    dn_checkpoint *state = &f->state;
-    char format[64];
-    int64_t version;
+    dn_checkpoint_file *const f = user;
     const hid_t file = dn_hdf5_open(f->path);
     DN_CHECK(file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", f->path);
-    DN_TRY(dn_hdf5_get_text(file, f->path, "format", format, sizeof format));
-    DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
-             "%s: found format \"%s\", expected \"%s\"", f->path, format, DN_CHECKPOINT_FORMAT);
-    DN_TRY(dn_hdf5_get(file, f->path, "format_version", H5T_NATIVE_INT64, &version));
-    DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
-             "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", f->path,
-             version, DN_CHECKPOINT_VERSION);
-    DN_TRY(dn_hdf5_get_text(file, f->path, "model", f->model, sizeof f->model));
-    DN_TRY(dn_hdf5_get(file, f->path, "step", H5T_NATIVE_INT64, &state->step));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "weights_hash", f->hash, sizeof f->hash));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "data", state->data, sizeof state->data));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "data_folder", state->folder, sizeof state->folder));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "kernels", state->kernels, sizeof state->kernels));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "optimizer", f->optimizer, sizeof f->optimizer));
-    DN_TRY(dn_hdf5_get_text(file, f->path, "schedule", state->schedule, sizeof state->schedule));
-    DN_TRY(read_doubles(f, file, "schedule_state", DN_SCHEDULE_DOUBLES, &state->schedule_state));
-    DN_TRY(read_doubles(f, file, "monitor", DN_MONITOR_DOUBLES, &state->monitor));
-    DN_TRY(read_doubles(f, file, "epoch_scores", DN_EPOCH_DOUBLES, &state->scores));
-    state->has_average = H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0;
-    return read_config(f, file);
+    f->state.has_average = H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0;
+    return dn_checkpoint_read_state(f, file);
 }
 
 static void space_text(char text[DN_SHAPE_TEXT], hid_t space)
@@ -250,42 +203,6 @@ static dn_status read_data_set(void *user)
 
 /* ---- in the caller's process ---- */
 
-static dn_status check_finite(const dn_checkpoint_file *f, const char *name, const void *doubles,
-                              int count)
-{
-    const double *value = doubles;
-    for (int i = 0; i < count; i++)
-        DN_CHECK(isfinite(value[i]), DN_ECORRUPT, "%s: %s: found %g, expected finite numbers",
-                 f->path, name, value[i]);
-    return DN_OK;
-}
-
-/* The values are checked where no child can change them any more: where a file got the better of
- * HDF5, anything may stand there. */
-static dn_status check_state(dn_checkpoint_file *f)
-{
-    dn_checkpoint *const s = &f->state;
-    END_TEXT(f->model);
-    END_TEXT(f->optimizer);
-    END_TEXT(f->hash);
-    END_TEXT(s->data);
-    END_TEXT(s->folder);
-    END_TEXT(s->config);
-    END_TEXT(s->kernels);
-    END_TEXT(s->schedule);
-    s->is_best = 0;
-    s->data_set = NULL;
-    s->data_set_bytes = 0;
-    DN_CHECK(s->step >= 0 && s->step <= most_steps, DN_ECORRUPT,
-             "%s: found step %" PRId64 ", expected 0 to %" PRId64, f->path, s->step, most_steps);
-    DN_TRY(check_finite(f, "schedule_state", &s->schedule_state, DN_SCHEDULE_DOUBLES));
-    DN_CHECK(s->schedule_state.epochs >= 0, DN_ECORRUPT,
-             "%s: schedule_state: found %g epochs, expected 0 or more", f->path,
-             s->schedule_state.epochs);
-    DN_TRY(check_finite(f, "monitor", &s->monitor, DN_MONITOR_DOUBLES));
-    return check_finite(f, "epoch_scores", &s->scores, DN_EPOCH_DOUBLES);
-}
-
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
 {
     *file = NULL;
@@ -304,7 +221,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
         return status;
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);
-    status = check_state(f);
+    status = dn_checkpoint_check_state(f);
     if (status == DN_OK)
         *state = f->state;
     else

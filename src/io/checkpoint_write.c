@@ -88,32 +88,11 @@ static int write_data_set(const dn_checkpoint *state, hid_t file)
 
 static int write_state(const dn_saver *s, hid_t file)
 {
-    const dn_checkpoint *state = &s->state;
-    const hsize_t doubles = DN_SCHEDULE_DOUBLES, monitor = DN_MONITOR_DOUBLES,
-                  scores = DN_EPOCH_DOUBLES;
-    const hid_t text = dn_hdf5_text_type(strlen(state->config) + 1);
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, state->hash);
-    const int ok = dn_hdf5_write(file, "config", text, H5Screate(H5S_SCALAR), state->config) &&
-                   dn_hdf5_write(file, "schedule_state", H5T_IEEE_F64LE,
-                                 H5Screate_simple(1, &doubles, NULL), &state->schedule_state) &&
-                   dn_hdf5_write(file, "monitor", H5T_IEEE_F64LE,
-                                 H5Screate_simple(1, &monitor, NULL), &state->monitor) &&
-                   dn_hdf5_write(file, "epoch_scores", H5T_IEEE_F64LE,
-                                 H5Screate_simple(1, &scores, NULL), &state->scores) &&
-                   dn_hdf5_put_text(file, "format", DN_CHECKPOINT_FORMAT) &&
-                   dn_hdf5_put_integer(file, "format_version", DN_CHECKPOINT_VERSION) &&
-                   dn_hdf5_put_text(file, "model", dn_net_view(s->net).spec->name) &&
-                   dn_hdf5_put_integer(file, "step", state->step) &&
-                   dn_hdf5_put_text(file, "weights_hash", hash) &&
-                   dn_hdf5_put_text(file, "data", state->data) &&
-                   dn_hdf5_put_text(file, "data_folder", state->folder) &&
-                   write_data_set(state, file) &&
-                   dn_hdf5_put_text(file, "kernels", state->kernels) &&
-                   dn_hdf5_put_text(file, "optimizer", s->optimizer->optimizer->name) &&
-                   dn_hdf5_put_text(file, "schedule", state->schedule);
-    H5Tclose(text);
-    return ok;
+    dn_checkpoint_file f = {.state = s->state};
+    snprintf(f.model, sizeof f.model, "%s", dn_net_view(s->net).spec->name);
+    snprintf(f.optimizer, sizeof f.optimizer, "%s", s->optimizer->optimizer->name);
+    snprintf(f.hash, sizeof f.hash, "%016" PRIx64, s->state.hash);
+    return dn_checkpoint_write_state(&f, file) && write_data_set(&s->state, file);
 }
 
 static int write_content(const dn_saver *s, hid_t file)

@@ -69,13 +69,13 @@ dn_status dn_find_asked(const dn_records_options *options, const char *where,
 dn_status dn_draw_test(const dn_records_options *options, const char *source,
                        const uint16_t *labels, int64_t count, int classes, uint8_t *drawn)
 {
-    dn_draw draw = {.labels = labels,
-                    .count = count,
-                    .classes = classes,
-                    .fraction = options->val_fraction > 0 ? options->val_fraction : 0.1,
-                    .keep = 1,
-                    .seed = (uint64_t)options->seed,
-                    .stream = DN_STREAM_SPLIT};
+    dn_selection draw = {.labels = labels,
+                         .count = count,
+                         .classes = classes,
+                         .fraction = options->val_fraction > 0 ? options->val_fraction : 0.1,
+                         .keep = 1,
+                         .seed = (uint64_t)options->seed,
+                         .stream = DN_STREAM_SPLIT};
     DN_TRY(dn_draw_images(&draw, drawn));
     if (draw.drawn == 0 && draw.largest == 1) {
         draw.keep = 0;

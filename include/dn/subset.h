@@ -8,7 +8,7 @@
 #include "dn/source.h"
 
 /* Images that are drawn of a split. */
-typedef struct dn_draw {
+typedef struct dn_selection {
     const uint16_t *labels; /* (count), below `classes` */
     int64_t count;
     int classes;
@@ -17,11 +17,11 @@ typedef struct dn_draw {
     uint64_t seed;
     dn_stream stream;
     int64_t drawn, largest; /* set: images that are drawn, and of the largest class */
-} dn_draw;
+} dn_selection;
 
 /* drawn(count) = 1 for those that are drawn. What rounding takes from one class it gives to later
  * ones. A function of the labels, fraction, seed and stream. DN_ENOMEM. */
-dn_status dn_draw_images(dn_draw *draw, uint8_t *drawn);
+dn_status dn_draw_images(dn_selection *selection, uint8_t *drawn);
 
 /* Some images of a split, in its order. */
 typedef struct dn_subset {

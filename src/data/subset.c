@@ -38,7 +38,7 @@ static void add_image(dn_subset *s, int64_t image)
 }
 
 /* How many images of each class are drawn. */
-static void plan_classes(dn_draw *d, class_left *left)
+static void plan_classes(dn_selection *d, class_left *left)
 {
     int64_t images = 0;
     for (int c = 0; c < d->classes; c++) {
@@ -52,7 +52,7 @@ static void plan_classes(dn_draw *d, class_left *left)
 }
 
 /* Whether the next image of the class is one of those wanted: all choices are equally likely. */
-static uint8_t is_drawn(const dn_draw *d, class_left *left, int class)
+static uint8_t is_drawn(const dn_selection *d, class_left *left, int class)
 {
     class_left *const c = &left[class];
     const dn_random4 word = dn_random(d->seed, d->stream, (uint64_t) class, (uint64_t)c->seen++);
@@ -62,7 +62,7 @@ static uint8_t is_drawn(const dn_draw *d, class_left *left, int class)
     return (uint8_t)is_taken;
 }
 
-dn_status dn_draw_images(dn_draw *d, uint8_t *drawn)
+dn_status dn_draw_images(dn_selection *d, uint8_t *drawn)
 {
     class_left *const left = calloc((size_t)d->classes, sizeof *left);
     DN_CHECK(left, DN_ENOMEM, "memory: found none to count %d classes", d->classes);
@@ -77,7 +77,7 @@ dn_status dn_draw_images(dn_draw *d, uint8_t *drawn)
     return DN_OK;
 }
 
-static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_draw *d, uint8_t *drawn)
+static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_selection *d, uint8_t *drawn)
 {
     DN_TRY(dn_draw_images(d, drawn));
     DN_CHECK(d->drawn > 0, DN_EINVAL,
@@ -92,13 +92,13 @@ static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_draw *d, 
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
                           double fraction, uint64_t seed)
 {
-    dn_draw draw = {.labels = whole->labels,
-                    .count = whole->count,
-                    .classes = whole->info.classes,
-                    .fraction = fraction,
-                    .keep = 1,
-                    .seed = seed,
-                    .stream = DN_STREAM_HELD_OUT};
+    dn_selection draw = {.labels = whole->labels,
+                         .count = whole->count,
+                         .classes = whole->info.classes,
+                         .fraction = fraction,
+                         .keep = 1,
+                         .seed = seed,
+                         .stream = DN_STREAM_HELD_OUT};
     dn_status status = make_subset(kept, whole, whole->count);
     if (status == DN_OK)
         status = make_subset(held_out, whole, whole->count);

@@ -19,6 +19,7 @@
 #include "checkpoints.h"
 #include "dn/file.h"
 #include "dn/rng.h"
+#include "dn/run_folder.h"
 #include "trial_files.h"
 
 static int files_in(const char *folder)
@@ -126,7 +127,7 @@ static void test_set_aside(void **state)
     char path[128], old[128];
     dn_log_set_level(DN_QUIET);
     assert_int_equal(mkdir(RUN, 0777), 0);
-    assert_int_equal(dn_checkpoint_set_aside(RUN, -1), DN_OK);
+    assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
     assert_int_equal(files_in(RUN), 0);
     for (int run = 1; run <= 2; run++) {
         trial_save(SMALL, 1, 4, 0, path);
@@ -135,7 +136,7 @@ static void test_set_aside(void **state)
         assert_int_equal(dn_file_write(path, "{}\n", 3), DN_OK);
         strcpy(path, RUN "/events.out.tfevents.1.a");
         assert_int_equal(dn_file_write(path, "", 0), DN_OK);
-        assert_int_equal(dn_checkpoint_set_aside(RUN, -1), DN_OK);
+        assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
         assert_int_equal(files_in(RUN), run);
         snprintf(old, sizeof old, RUN "/old-%d", run);
         assert_int_equal(files_in(old), 4);
@@ -143,7 +144,7 @@ static void test_set_aside(void **state)
     }
     trial_save(SMALL, 1, 4, 0, path);
     trial_save(SMALL, 1, 5, 0, path);
-    assert_int_equal(dn_checkpoint_set_aside(RUN, 4), DN_OK);
+    assert_int_equal(dn_run_set_aside(RUN, 4), DN_OK);
     assert_int_equal(trial_newest(RUN).step, 4);
     strcpy(old, RUN "/old-3");
     assert_int_equal(trial_newest(old).step, 5);

@@ -45,10 +45,6 @@ typedef struct dn_checkpoint {
 /* The name that the best epoch's checkpoint has beside its own, which may be deleted. */
 #define DN_CHECKPOINT_BEST "best.h5"
 
-/* What `dn_dist eval` writes in a run's folder: what it prints with --json, the class names, and
- * the worst samples. */
-#define DN_EVALUATION_NAME "evaluation.json"
-
 /* ---- writing ---- */
 
 /*
@@ -92,16 +88,6 @@ void dn_saver_destroy(dn_saver **saver);
 
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */
 void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t step);
-
-/* Moves the folder's checkpoints of later steps than `step`, below 0 all of them, the metrics and
- * TensorBoard's events, and an evaluation with whatever is moved, to a new folder old-N in it, with
- * one line that says so: a run is to go another way from there. DN_OK also when there are none. */
-dn_status dn_checkpoint_set_aside(const char *folder, int64_t step);
-
-/* text = "; runs there: FOLDER/A, FOLDER/B and 3 more" of those in a folder that is none itself, or
- * "": for a message. */
-enum { DN_RUNS_TEXT = 512 };
-const char *dn_runs_there(const char *folder, char text[DN_RUNS_TEXT]);
 
 /* ---- reading ---- */
 

@@ -1,7 +1,7 @@
 /* `dn_dist report`: runs as one HTML page. */
 #include "commands/commands.h"
-#include "dn/checkpoint.h"
 #include "dn/file.h"
+#include "dn/run_folder.h"
 #include "report/page.h"
 
 #include <string.h>

@@ -18,6 +18,7 @@
 #include "commands/settings.h"
 #include "commands/trained.h"
 #include "dn/file.h"
+#include "dn/run_folder.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
 #include "training/rescue.h"
@@ -340,7 +341,7 @@ static void share_weights(dn_run *r)
 static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
 {
     if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0' || limit < INT64_MAX)
-        DN_TRY(dn_checkpoint_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
+        DN_TRY(dn_run_set_aside(r->folder, r->state.path[0] ? r->state.step : -1));
     DN_TRY(dn_manifest_read(&r->data_set, &r->state.data_set_bytes, o->data));
     r->state.data_set = r->data_set;
     const dn_metrics_data data = {.name = r->train.images.info.dataset,

@@ -9,6 +9,7 @@
 
 #include "commands/settings.h"
 #include "dn/file.h"
+#include "dn/run_folder.h"
 #include "dn/weights.h"
 
 dn_status dn_is_checkpoint(const char *path, int *is)

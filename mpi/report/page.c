@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dn/checkpoint.h"
 #include "dn/file.h"
 #include "dn/metrics.h"
 #include "dn/program.h"
+#include "dn/run_folder.h"
 
 /* The bytes of a file of the build, with a zero byte after them. */
 #define FILE_OF_BUILD(name, path)                                                                  \

@@ -3,6 +3,8 @@
 #ifndef DN_CHECKPOINT_FILE_H
 #define DN_CHECKPOINT_FILE_H
 
+#include <inttypes.h>
+
 #include "dn/checkpoint.h"
 #include "dn/hdf5.h"
 
@@ -38,6 +40,13 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
         shape[i] = (hsize_t)tensor->shape[i];
     return H5Screate_simple(tensor->rank, shape, NULL);
 }
+
+#define DN_CHECKPOINT_NAME "checkpoint-%08" PRId64 ".h5%s" /* step, suffix */
+
+/* The greatest step below `limit` of which the folder has a file of that name and `suffix`; or one
+ * of these, the second with its errno. */
+enum { DN_NO_STEP = -1, DN_NO_FOLDER = -2 };
+int64_t dn_checkpoint_below(const char *folder, const char *suffix, int64_t limit);
 
 /* Deletes the folder's files of steps below `limit` under a checkpoint's name and `suffix`
  * (DN_PARTIAL: what killed processes left) but the `keep` newest of them. Those from `limit` on are

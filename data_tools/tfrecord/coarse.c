@@ -69,8 +69,8 @@ static dn_status read_all_coarse(void *user)
 
 /* ---- what it leaves ---- */
 
-/* The manifest's from now on. */
-static dn_status use_coarse(dn_coarse *c, dn_manifest *manifest, const char *folder)
+static dn_status use_coarse(dn_coarse *c, dn_coarse_labels *use, const dn_manifest *manifest,
+                            const char *folder)
 {
     const uint16_t *labels = c->labels;
     DN_CHECK(c->classes >= 0 && c->classes <= MOST_CLASSES, DN_ECORRUPT,
@@ -82,20 +82,22 @@ static dn_status use_coarse(dn_coarse *c, dn_manifest *manifest, const char *fol
                  folder, i);
     }
     for (int i = 0; i < manifest->shards && c->classes > 0; i++) {
-        dn_manifest_shard *const shard = &manifest->shard[i];
+        const dn_manifest_shard *const shard = &manifest->shard[i];
         for (int64_t k = 0; k < shard->count; k++)
             DN_CHECK(labels[k] < c->classes, DN_ECORRUPT,
                      "%s/%s: found coarse label %d, expected 0 to %d", folder, shard->hdf5.name,
                      labels[k], (int)c->classes - 1);
-        shard->coarse = labels;
+        if (shard->first == 0)
+            use->labels[shard->split] = labels;
         labels += shard->count;
     }
-    manifest->coarse_names = c->names;
-    manifest->coarse_classes = (int)c->classes;
+    use->names = c->names;
+    use->classes = (int)c->classes;
     return DN_OK;
 }
 
-dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *folder)
+dn_status dn_coarse_load(dn_coarse **coarse, dn_coarse_labels *labels, const dn_manifest *manifest,
+                         const char *folder)
 {
     int64_t images = 0;
     for (int s = 0; s < DN_SPLITS; s++)
@@ -109,7 +111,7 @@ dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *
     const dn_status status =
         dn_child_run(folder, read_all_coarse, &(struct coarse_work){manifest, folder, c});
     c->bytes = bytes; /* where the child went astray, anything may stand there */
-    return status == DN_OK ? use_coarse(c, manifest, folder) : status;
+    return status == DN_OK ? use_coarse(c, labels, manifest, folder) : status;
 }
 
 void dn_coarse_free(dn_coarse **coarse)

@@ -209,15 +209,14 @@ static const dn_record *first_record(const struct make_set *k, const dn_manifest
 /* Shards of pixels take coarse labels. */
 static dn_status use_coarse_labels(struct make_set *k)
 {
-    dn_manifest *const m = k->making.manifest;
+    dn_coarse_labels *const coarse = &k->making.coarse;
     dn_record_set *const set = &k->set;
     DN_TRY(dn_record_list_coarse(set));
-    m->coarse_names = (const char *const *)set->coarse_names;
-    m->coarse_classes = set->coarse_classes;
-    for (int i = 0; i < m->shards && set->coarse; i++) {
-        const dn_manifest_shard *const shard = &m->shard[i];
-        m->shard[i].coarse = set->coarse + (first_record(k, shard) - set->record);
-    }
+    const uint16_t *labels = set->coarse;
+    coarse->names = (const char *const *)set->coarse_names;
+    coarse->classes = set->coarse_classes;
+    for (int s = 0; s < DN_SPLITS && labels; labels += k->making.manifest->split[s++].count)
+        coarse->labels[s] = labels;
     return DN_OK;
 }
 

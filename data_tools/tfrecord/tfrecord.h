@@ -12,6 +12,7 @@
 #include "dn/image.h"
 #include "dn/shard.h"
 #include "dn/tfrecord.h"
+#include "making/coarse_labels.h"
 #include "options.h"
 
 /* ---- examples: labelled images as messages ---- */
@@ -62,10 +63,11 @@ dn_status dn_example_decode(const dn_data_info *info, const uint8_t *record, siz
 
 typedef struct dn_coarse dn_coarse;
 
-/* Coarse labels that the folder's shards of pixels have, and the classes' names, become the
- * manifest's until they are freed; without such it is as it was. The caller frees *coarse, after a
- * failure too. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
-dn_status dn_coarse_load(dn_coarse **coarse, dn_manifest *manifest, const char *folder);
+/* *labels = those that the manifest's shards of pixels in the folder have, with the classes' names,
+ * until they are freed; without such it is as it was. The caller frees *coarse, after a failure
+ * too. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
+dn_status dn_coarse_load(dn_coarse **coarse, dn_coarse_labels *labels, const dn_manifest *manifest,
+                         const char *folder);
 
 /* Sets *coarse to NULL; accepts NULL inside. */
 void dn_coarse_free(dn_coarse **coarse);
@@ -74,14 +76,15 @@ void dn_coarse_free(dn_coarse **coarse);
 
 /* *bytes(size) = the file of one of the manifest's shards, with its images(count, channels, height,
  * width) and labels(count), to be freed by the caller, after a failure too. DN_ENOMEM. */
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                             const uint8_t *images, const uint16_t *labels, char **bytes,
-                             size_t *size);
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_coarse_labels *coarse,
+                             const dn_manifest_shard *shard, const uint8_t *images,
+                             const uint16_t *labels, char **bytes, size_t *size);
 
 /* The same from the shard's HDF5 file, one of those that are open; of encoded images, too. Of these
  * one is in memory at a time, beside the result. As dn_shards_read. */
-dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                                   const dn_shards *hdf5, char **bytes, size_t *size);
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_coarse_labels *coarse,
+                                   const dn_manifest_shard *shard, const dn_shards *hdf5,
+                                   char **bytes, size_t *size);
 
 /* Told how record `number` of a file, or what is beyond its last, compares; -1: all of it.
  * DN_ECORRUPT where it is not sound, or has another image or label than HDF5. */

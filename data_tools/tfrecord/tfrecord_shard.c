@@ -12,6 +12,7 @@ struct images {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
     const uint16_t *labels; /* (shard->count) */
+    const uint16_t *coarse; /* the same, or NULL */
     const uint8_t *pixels;  /* of all of them; NULL: they are read from */
     const dn_shards *hdf5;
     dn_buffer bytes;      /* an encoded image, or a chunk of pixels: */
@@ -103,7 +104,7 @@ static dn_status append_images(FILE *stream, struct images *s)
             DN_TRY(append_encoded(stream, s, i, bytes, size));
         else
             DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i],
-                                 s->shard->coarse ? s->shard->coarse[i] : -1));
+                                 s->coarse ? s->coarse[i] : -1));
     }
     return DN_OK;
 }
@@ -120,18 +121,24 @@ static dn_status encode_images(struct images *s, char **bytes, size_t *size)
     return status;
 }
 
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                             const uint8_t *images, const uint16_t *labels, char **bytes,
-                             size_t *size)
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_coarse_labels *coarse,
+                             const dn_manifest_shard *shard, const uint8_t *images,
+                             const uint16_t *labels, char **bytes, size_t *size)
 {
-    struct images s = {.manifest = manifest, .shard = shard, .labels = labels, .pixels = images};
+    struct images s = {.manifest = manifest,
+                       .shard = shard,
+                       .labels = labels,
+                       .coarse = dn_coarse_of(coarse, shard),
+                       .pixels = images};
     return encode_images(&s, bytes, size);
 }
 
-dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
-                                   const dn_shards *hdf5, char **bytes, size_t *size)
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_coarse_labels *coarse,
+                                   const dn_manifest_shard *shard, const dn_shards *hdf5,
+                                   char **bytes, size_t *size)
 {
     struct images s = stored_images(manifest, shard, hdf5);
+    s.coarse = dn_coarse_of(coarse, shard);
     return encode_images(&s, bytes, size);
 }
 

@@ -21,7 +21,7 @@ struct export_job {
     const char *folder; /* of the records; options.out is that of the TFRecords */
     int in_place;       /* they are the same */
     dn_shards *shards[DN_SPLITS];
-    dn_coarse *coarse; /* the manifest's */
+    dn_coarse *coarse; /* what making.coarse has */
     char prefix[64];   /* of the files' names */
     int is_trial;      /* side files are compared, and not written */
     int owns_side;     /* those that are there are of an earlier export of these records */
@@ -107,7 +107,8 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
     const int is_noted = x->in_place && shard->tfrecord.name[0];
     snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
              x->prefix, dn_split_name(shard->split), shard->index, m->split[shard->split].shards);
-    dn_status status = dn_tfrecord_encode_shard(m, shard, x->shards[shard->split], &bytes, &size);
+    dn_status status = dn_tfrecord_encode_shard(m, &x->making.coarse, shard,
+                                                x->shards[shard->split], &bytes, &size);
     if (status == DN_OK)
         status = save_shard(x, shard, is_noted, bytes, size);
     free(bytes);
@@ -173,16 +174,15 @@ static json_t *describe_label(int classes)
 }
 
 /* features.json: the keys of the examples. */
-static json_t *describe_features(const dn_manifest *m)
+static json_t *describe_features(const dn_manifest *m, int coarse_classes)
 {
     json_t *const features =
         json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "image/class/label", describe_label(m->info.classes),
                   "image/class/text", describe_text(), "image/encoded", describe_image(&m->info),
                   "image/format", describe_text(), "image/height", describe_integer(),
                   "image/width", describe_integer());
-    if (m->coarse_classes > 0)
-        json_object_set_new(features, "image/class/coarse_label",
-                            describe_label(m->coarse_classes));
+    if (coarse_classes > 0)
+        json_object_set_new(features, "image/class/coarse_label", describe_label(coarse_classes));
     return describe_feature("features_dict.FeaturesDict", "featuresDict",
                             json_pack("{s:o}", "features", features));
 }
@@ -265,11 +265,12 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
 static dn_status save_side_files(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
-    DN_TRY(save_json(x, "features.json", describe_features(m)));
+    const dn_coarse_labels *const coarse = &x->making.coarse;
+    DN_TRY(save_json(x, "features.json", describe_features(m, coarse->classes)));
     if (!x->is_trial) /* it tells the sizes of the TFRecords */
         DN_TRY(save_json(x, info_name, describe_set(x)));
-    if (m->coarse_classes > 0)
-        DN_TRY(save_names(x, DN_COARSE_NAMES, 0, m->coarse_names, m->coarse_classes));
+    if (coarse->classes > 0)
+        DN_TRY(save_names(x, DN_COARSE_NAMES, 0, coarse->names, coarse->classes));
     DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
     return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
 }
@@ -290,7 +291,7 @@ dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifes
     DN_TRY(dn_join_path(path, folder, DN_COARSE_NAMES));
     dn_status status = DN_OK;
     if (access(path, F_OK) == 0) /* of shards that cannot be read they stay */
-        status = dn_coarse_load(&x.coarse, manifest, folder);
+        status = dn_coarse_load(&x.coarse, &x.making.coarse, manifest, folder);
     find_prefix(&x);
     if (status != DN_ENOMEM)
         status = save_side_files(&x);
@@ -363,7 +364,7 @@ static dn_status load_records(struct export_job *x, int *lacks)
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
         if (x->making.manifest->split[s].shards > 0)
             DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
-    return dn_coarse_load(&x->coarse, x->making.manifest, x->folder);
+    return dn_coarse_load(&x->coarse, &x->making.coarse, x->making.manifest, x->folder);
 }
 
 static dn_status export_records(struct export_job *x)

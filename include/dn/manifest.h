@@ -31,8 +31,6 @@ typedef struct dn_manifest_shard {
     int index;                       /* in its split */
     int64_t first, count;            /* it holds the images [first, first + count) of its split */
     dn_manifest_file hdf5, tfrecord; /* without a name: none */
-    const uint16_t
-        *coarse; /* (count) coarse labels, for writers of sets that have such; not owned */
 } dn_manifest_shard;
 
 typedef struct dn_manifest_split {
@@ -43,9 +41,7 @@ typedef struct dn_manifest_split {
 
 typedef struct dn_manifest {
     dn_data_info info;
-    const char *const *class_names;  /* UTF-8, (classes); not owned but by a loaded manifest */
-    const char *const *coarse_names; /* (coarse_classes), for writers; not owned */
-    int coarse_classes;
+    const char *const *class_names; /* UTF-8, (classes); not owned but by a loaded manifest */
     int zstd_level;
     char conversion[64]; /* of the images from their source's; "": they are as they came */
     uint64_t source;     /* checksum of what the records were made from; 0: not known */

@@ -165,13 +165,15 @@ static dn_status load_split(const char *folder, dn_split_id split, uint64_t *dig
 static dn_status load_coarse(const char *folder)
 {
     dn_coarse *coarse = NULL;
+    dn_coarse_labels labels = {0};
     dn_manifest *m;
     dn_status status = dn_manifest_load(&m, folder);
     if (status == DN_OK)
-        status = dn_coarse_load(&coarse, m, folder);
-    for (int i = 0; status == DN_OK && i < m->shards && m->coarse_classes > 0; i++)
+        status = dn_coarse_load(&coarse, &labels, m, folder);
+    for (int i = 0; status == DN_OK && i < m->shards && labels.classes > 0; i++)
         for (int64_t k = 0; k < m->shard[i].count; k++)
-            fuzz_require(m->shard[i].coarse[k] < m->coarse_classes, "coarse labels of classes");
+            fuzz_require(dn_coarse_of(&labels, &m->shard[i])[k] < labels.classes,
+                         "coarse labels of classes");
     dn_coarse_free(&coarse);
     free(m);
     return status;

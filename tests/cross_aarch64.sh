@@ -32,10 +32,10 @@ for table in generic narrow wide; do
     compile pixels_$table src/transforms/pixel_kernels.c -ffp-contract=off -fno-math-errno \
         -DDN_ISA=$table
 done
-for source in src/base/{status,program,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/layers/layout \
+for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/layers/layout \
     tests/check_{kernels,products,operands,winograd,winograd_conv,rows,stride,update,pixels} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
-    compile "${source##*/}" "$source.c" -ffp-contract=off -DDN_VERSION='"aarch64"'
+    compile "${source##*/}" "$source.c" -ffp-contract=off
 done
 wait
 for failed in "$tmp"/*.failed; do

@@ -12,74 +12,106 @@
  * "Rethinking 'Batch' in BatchNorm", 2021), in at most so many batches. */
 enum { STATISTICS_IMAGES = 4096, STATISTICS_BATCHES = 128 };
 
-static int batches_of(const dn_run *r)
-{
-    const int64_t batch = dn_net_view(r->net).batch, all = r->training->count / batch;
-    const int64_t wanted = (STATISTICS_IMAGES + batch - 1) / batch;
-    const int64_t most = wanted < STATISTICS_BATCHES ? wanted : STATISTICS_BATCHES;
-    return (int)(all < most ? all : most);
-}
+/* Which batches this rank measures: those that the step's team computes at once. A norm group's are
+ * global ones, which all ranks walk together, so that each has the statistics of all; others are
+ * one virtual rank's, cut between the ranks. */
+typedef struct measuring {
+    dn_sequence sequence;
+    int is_group;
+    int batches, first, last; /* in all, and of this rank */
+    size_t width;             /* of a batch's statistics */
+    double *sums;             /* (batches, width) */
+    dn_loader *loader;
+} measuring;
 
-/* Fills this rank's rows of sums(batches, width) with the batches' statistics. */
-static dn_status measure_batches(const dn_run *r, double *sums, int batches, size_t width)
+static measuring plan_batches(const dn_run *r)
 {
     const dn_view view = dn_net_view(r->net);
-    const dn_comm *comm = r->comm;
-    const int first = dn_tree_first(batches, comm->size, comm->rank);
-    const int last = dn_tree_first(batches, comm->size, comm->rank + 1);
-    dn_loader *loader;
-    dn_status status = dn_loader_create(
-        &loader,
-        &(dn_loader_settings){
-            .source = r->training,
-            .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = batches},
-            .begin = first,
-            .end = last,
-            .shuffle = 1,
-            .transform = r->transform,
-            .seed = r->step.settings.seed,
-            .depth = DN_READ_AHEAD,
-            .threads = r->train.io_threads});
-    for (int b = first; b < last && status == DN_OK; b++) {
-        dn_result result;
-        const dn_pass pass = {.seed = r->step.settings.seed, .virtual_rank = (uint64_t)b};
-        dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
-        DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
-        dn_net_forward_train(r->net, &pass, &result);
-        for (size_t i = 0; i < width; i++)
-            sums[(size_t)b * width + i] = view.leaf[view.gradient_count + i];
-        if (dn_preempt_reason(&r->preempt) != 0)
-            status = dn_fail(DN_STOPPED, "the evaluation was stopped");
+    measuring m = {.sequence = r->sequence,
+                   .is_group = r->step.team.exchange != NULL,
+                   .width = view.leaf_count - view.gradient_count};
+    if (!m.is_group) {
+        m.sequence.first = 0;
+        m.sequence.last = m.sequence.virtual_ranks = 1;
     }
-done:
-    dn_loader_destroy(&loader);
-    return status;
+    const int64_t batch = (int64_t)view.batch * m.sequence.virtual_ranks;
+    const int64_t all = r->training->count / batch;
+    const int64_t wanted = (STATISTICS_IMAGES + batch - 1) / batch;
+    const int64_t most = wanted < STATISTICS_BATCHES ? wanted : STATISTICS_BATCHES;
+    m.sequence.steps = m.batches = (int)(all < most ? all : most);
+    m.first = m.is_group ? 0 : dn_tree_first(m.batches, r->comm->size, r->comm->rank);
+    m.last = m.is_group ? m.batches : dn_tree_first(m.batches, r->comm->size, r->comm->rank + 1);
+    return m;
+}
+
+static dn_status open_batches(const dn_run *r, measuring *m)
+{
+    const int own = m->sequence.last - m->sequence.first;
+    m->sums = calloc((size_t)m->batches * m->width, sizeof *m->sums);
+    DN_CHECK(m->sums, DN_ENOMEM, "memory: found none for the statistics of %d batches", m->batches);
+    return dn_loader_create(&m->loader, &(dn_loader_settings){.source = r->training,
+                                                              .sequence = m->sequence,
+                                                              .begin = (int64_t)m->first * own,
+                                                              .end = (int64_t)m->last * own,
+                                                              .shuffle = 1,
+                                                              .transform = r->transform,
+                                                              .seed = r->step.settings.seed,
+                                                              .depth = DN_READ_AHEAD * own,
+                                                              .threads = r->train.io_threads});
+}
+
+/* The team's images of batch `b`. A norm group goes on or ends together: its passes are collective.
+ */
+static dn_status load_team(const dn_run *r, const measuring *m, int b)
+{
+    const dn_team *const team = &r->step.team;
+    dn_status status = dn_preempt_reason(&r->preempt) == 0
+                           ? DN_OK
+                           : dn_fail(DN_STOPPED, "the evaluation was stopped");
+    for (int n = 0; n < team->count && status == DN_OK; n++) {
+        const dn_view view = dn_net_view(team->nets[n]);
+        status = dn_loader_load(m->loader, (int64_t)b * team->count + n, view.images, view.labels);
+    }
+    return m->is_group ? dn_comm_agree(r->comm, status) : status;
+}
+
+/* Fills this rank's rows of the sums with the batches' statistics. */
+static dn_status measure_batches(const dn_run *r, const measuring *m)
+{
+    const dn_view view = dn_net_view(r->net);
+    for (int b = m->first; b < m->last; b++) {
+        const dn_pass pass = {.seed = r->step.settings.seed,
+                              .step = (uint64_t)b,
+                              .virtual_rank = (uint64_t)m->sequence.first};
+        dn_heartbeat_doing(r->comm->heartbeat, DN_EVALUATING);
+        DN_TRY(load_team(r, m, b));
+        dn_team_forward(&r->step.team, &pass, r->step.results);
+        for (size_t i = 0; i < m->width; i++)
+            m->sums[(size_t)b * m->width + i] = view.leaf[view.gradient_count + i];
+    }
+    return DN_OK;
 }
 
 /* The net's running statistics = the means of batches of the training images, the same ones every
  * time, with the weights that it has now. */
-static dn_status measure_statistics(const dn_run *r)
+static dn_status measure_statistics(dn_run *r)
 {
     const dn_view view = dn_net_view(r->net);
-    const size_t width = view.leaf_count - view.gradient_count;
-    const int batches = batches_of(r);
-    double *sums = calloc((size_t)batches * width, sizeof *sums);
-    dn_status status = sums ? measure_batches(r, sums, batches, width)
-                            : dn_fail(DN_ENOMEM,
-                                      "memory: found none for the statistics of %d "
-                                      "batches",
-                                      batches);
-    DN_TRY_OR_DONE(dn_comm_agree(r->comm, status));
-    for (int b = 0; b < batches; b++) /* a row at a time: MPI counts in int */
-        dn_comm_gather_doubles(r->comm, sums + (size_t)b * width, (int)width);
-    for (size_t i = 0; i < width; i++)
+    measuring m = plan_batches(r);
+    dn_status status;
+    DN_TRY_OR_DONE(dn_comm_agree(r->comm, open_batches(r, &m)));
+    DN_TRY_OR_DONE(dn_comm_agree(r->comm, measure_batches(r, &m)));
+    for (int b = 0; b < m.batches && !m.is_group; b++) /* a row at a time: MPI counts in int */
+        dn_comm_gather_doubles(r->comm, m.sums + (size_t)b * m.width, (int)m.width);
+    for (size_t i = 0; i < m.width; i++)
         view.leaf[view.gradient_count + i] =
-            (float)(dn_tree_sum(sums + i, batches, (int)width) / batches);
+            (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);
     dn_rescue_hold(r->step.settings.rescue);
     dn_net_set_running(r->net, view.leaf);
     dn_rescue_release(r->step.settings.rescue, r->done);
 done:
-    free(sums);
+    dn_loader_destroy(&m.loader);
+    free(m.sums);
     return status;
 }
 

@@ -138,6 +138,8 @@ typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
     const float *class_weights; /* (classes) of the loss, or NULL: all 1 */
+    double label_weights;       /* what labels that are not mixed are taken to weigh in all, as
+                                   where this batch is part of a greater one; 0: what they do */
     dn_mixing mixing;           /* of the images, in place, and of what they should be */
     dn_ready_fn *ready;         /* or NULL */
     void *user;                 /* of `ready` */

@@ -192,11 +192,15 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
 
 static dn_status weigh_classes(dn_run *r, dn_options *o)
 {
+    const size_t images = (size_t)r->training->count;
     if (strcmp(o->class_weights, "none") == 0)
         return DN_OK;
     o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
-    DN_CHECK(r->class_weights, DN_ENOMEM, "memory: found none for the weights of %d classes",
-             o->classes);
+    r->order = malloc(images * sizeof *r->order);
+    r->ordered = -1;
+    DN_CHECK(r->class_weights && r->order, DN_ENOMEM,
+             "memory: found none for the weights of %d classes and the order of %zu images",
+             o->classes, images);
     return dn_options_class_weights(o, r->training, r->class_weights);
 }
 
@@ -468,6 +472,7 @@ done:
     dn_step_destroy(&r.step);
     dn_net_destroy(&r.net);
     free(r.class_weights);
+    free(r.order);
     dn_subset_destroy(&r.kept);
     dn_subset_destroy(&r.held_out);
     dn_split_close(&r.train);

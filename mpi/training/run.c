@@ -59,10 +59,35 @@ static void tell_rescue(const dn_run *r)
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &scores);
 }
 
+/* order(images) = that of the next step's epoch. */
+static void draw_order(const dn_run *r, uint32_t *order)
+{
+    dn_random_order(order, (size_t)r->training->count, (size_t)r->window, r->step.settings.seed,
+                    (uint64_t)(r->done / r->sequence.steps));
+}
+
+/* What the labels of a virtual rank weigh in the next step, in the mean over all: the loss divides
+ * by that of the global batch. Every rank knows all labels and the order. */
+static double mean_label_weights(dn_run *r)
+{
+    const dn_sequence *const s = &r->sequence;
+    const int64_t images = (int64_t)s->virtual_ranks * s->batch, epoch = r->done / s->steps;
+    if (r->ordered != epoch)
+        draw_order(r, r->order);
+    r->ordered = epoch;
+    const uint32_t *const image = r->order + dn_sequence_position(s, r->done, 0);
+    double sum = 0;
+    for (int64_t i = 0; i < images; i++)
+        sum += (double)r->class_weights[r->training->labels[image[i]]];
+    return sum / s->virtual_ranks;
+}
+
 /* The next step; the training step itself is dn_step_run (step.c). */
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
     const double rate = dn_learning_rate(&r->rate, r->done);
+    if (r->order != NULL)
+        r->step.settings.label_weights = mean_label_weights(r);
     DN_TRY(dn_step_run(&r->step, r->done, rate, result));
     r->done++;
     dn_failure_keep(&r->failure,
@@ -145,8 +170,7 @@ static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t 
                                    order ? "" : none);
     if (order == NULL)
         return;
-    dn_random_order(order, images, (size_t)r->window, r->step.settings.seed,
-                    (uint64_t)(r->done / r->sequence.steps));
+    draw_order(r, order);
     const uint32_t *example = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
     for (int i = 0; i < listed && used < size; i++) {
         const int is_last = listed < batch && i >= 8; /* of those that are listed, the last two */

@@ -45,6 +45,8 @@ typedef struct dn_run {
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
     float *class_weights;     /* (classes) of the loss, or NULL */
+    uint32_t *order;          /* of epoch `ordered`, where the loss is weighed; or NULL */
+    int64_t ordered;          /* -1: none yet */
     dn_step step;             /* whose batches come from dn_run_load */
     dn_metrics *metrics;      /* rank 0 */
     dn_saver *saver;          /* rank 0 */

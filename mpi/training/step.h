@@ -37,6 +37,8 @@ typedef struct dn_step_settings {
     double label_smoothing;
     dn_mixing mixing;           /* of each virtual rank's batch */
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */
+    double label_weights;       /* of the next step: what a virtual rank's labels weigh, in the mean
+                                   over all; 0: each divides by its own labels' */
     int optimizer;              /* row of the kernel table's optimizers */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
     double head_rate;           /* of the linear layer: its rate over the others' */

@@ -54,13 +54,16 @@ static double image_loss(const float *logits, int classes, const target *t, cons
 }
 
 /* What the sum of the losses is divided by: PyTorch divides by the weights of labels, but by the
- * number of images where targets are probabilities. */
+ * number of images where targets are probabilities. A pass that is part of a greater batch says its
+ * share of that batch's. */
 static double loss_divisor(const dn_visit *v, const dn_pass *pass)
 {
     const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
     double sum = 0;
     if (pass->class_weights == NULL || is_mixed)
         return v->options->batch;
+    if (pass->label_weights > 0)
+        return pass->label_weights;
     for (int i = 0; i < v->options->batch; i++)
         sum += class_weight(pass, v->labels[i]);
     return sum;

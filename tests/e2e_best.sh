@@ -153,6 +153,42 @@ limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weight
     fail "averaged weights that are not there"
 grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
 
+# Averages have statistics of their own: at the run's last step evaluated or not, and also where it was
+# stopped before. Elsewhere a warning tells whose they are, and without any they are refused.
+averages=(--ema 0.8 --epochs 2 --checkpoint-every 1 --keep 0)
+small 2 judged-averages "${averages[@]}" && small 1 unjudged "${averages[@]}" --eval-every 0 ||
+    fail "averages" judged-averages.log unjudged.log
+of_averages() {
+    limited "$build/dn_dist" eval "$1" --data records --weights average >eval.log 2>&1
+}
+of_averages judged-averages/checkpoint-00000010.h5 || fail "averages of the last step" eval.log
+expected=$(grep "^10 images" eval.log)
+of_averages unjudged/checkpoint-00000010.h5 && [[ $(grep "^10 images" eval.log) == "$expected" ]] ||
+    fail "averages of a run without evaluations: expected $expected" eval.log
+of_averages unjudged/checkpoint-00000007.h5 && fail "averages without statistics"
+grep -q "^dn_dist: unjudged/.*07.h5: found averaged weights whose batch statistics were never measured" eval.log ||
+    fail "averages without statistics" eval.log
+of_averages judged-averages/checkpoint-00000007.h5 && grep -q "^warning: judged-averages/.*07.h5: the averaged weights are those of step 7, their batch statistics were measured at step 5$" eval.log ||
+    fail "averages with the statistics of an epoch before" eval.log
+small 2 awaited --resume unjudged/checkpoint-00000007.h5 --max-steps 7 || fail "statistics that are left" awaited.log
+of_averages awaited/checkpoint-00000007.h5 && ! grep -q "^warning" eval.log || fail "statistics that are left" eval.log
+small 1 awaited --max-steps 7 && grep -q "the run is complete, awaited/" awaited.log || fail "complete" awaited.log
+
+# A norm group of single images comes to what one virtual rank with all of them does, with the loss
+# weighed over the global batch, and with averaged weights' statistics.
+group=(--sync-bn --ema 0.5 --class-weights 0.5,2,1,0.25 --epochs 2 --lr 0.01)
+small 1 one "${group[@]}" --virtual-ranks 1 --batch-size 16 || fail "one virtual rank" one.log
+small 3 singles "${group[@]}" --virtual-ranks 16 --batch-size 1 || fail "a norm group of single images" singles.log
+"$python" - one/metrics.jsonl singles/metrics.jsonl >out 2>&1 <<'END' || fail "a norm group of single images: other losses" out
+import json, sys
+ORDER_TOLERANCE = 1e-4  # of a loss: sums in another order, measured 6e-8; a ReLU may decide otherwise
+one, singles = ([json.loads(line) for line in open(path) if '"epoch", ' in line] for path in sys.argv[1:])
+assert len(one) == len(singles) == 2
+for a, b in zip(one, singles):
+    for name in ("train_loss", "test_loss", "ema_test_loss"):
+        assert abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
+END
+
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.
 small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log
 [[ ! -e late/best.h5 ]] || fail "a best epoch without evaluations" late.log

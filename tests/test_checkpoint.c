@@ -68,17 +68,47 @@ static void test_position(void **state)
     strcpy(saved.schedule, "plateau");
     strcpy(saved.kernels, "vectors");
     saved.scores = (dn_epoch_scores){7, 1 / 3.0, 99};
+    saved.average_step = 40;
     for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
         ((double *)&saved.schedule_state)[i] = 1 / (i + 3.0);
     assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
     const dn_checkpoint found = trial_newest(RUN);
     assert_int_equal(found.step, 42);
+    assert_int_equal(found.average_step, 40);
     assert_string_equal(found.config, saved.config);
     assert_string_equal(found.data, saved.data);
     assert_string_equal(found.schedule, "plateau");
     assert_string_equal(found.kernels, "vectors");
     assert_memory_equal(&found.scores, &saved.scores, sizeof found.scores);
     assert_memory_equal(&found.schedule_state, &saved.schedule_state, sizeof found.schedule_state);
+    dn_net_destroy(&net);
+}
+
+static dn_status load_average(const char *path, dn_net *net)
+{
+    dn_checkpoint state;
+    dn_checkpoint_file *file;
+    DN_TRY(dn_checkpoint_open(&file, path, &state));
+    const dn_status status = dn_checkpoint_load_average(file, net);
+    dn_checkpoint_close(&file);
+    return status;
+}
+
+/* Averages whose statistics were never measured are no weights to use. */
+static void test_average(void **state)
+{
+    (void)state;
+    char path[128];
+    dn_net *net = trial_net(SMALL, 3);
+    dn_checkpoint saved = trial_state(net, 42);
+    dn_checkpoint_path(path, sizeof path, RUN, saved.step);
+    assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
+    assert_int_equal(load_average(path, net), DN_EINVAL);
+    assert_non_null(strstr(dn_message(), "whose batch statistics were never measured"));
+    for (saved.average_step = 41; saved.average_step <= 42; saved.average_step++) {
+        assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
+        assert_int_equal(load_average(path, net), DN_OK);
+    }
     dn_net_destroy(&net);
 }
 
@@ -430,19 +460,13 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip),
-        TRIAL_TEST(test_position),
-        TRIAL_TEST(test_other_optimizer),
-        TRIAL_TEST(test_keep),
-        TRIAL_TEST(test_leftovers),
-        TRIAL_TEST(test_set_aside),
-        TRIAL_TEST(test_full_disk),
-        TRIAL_TEST(test_refused_folder),
-        TRIAL_TEST(test_background),
-        TRIAL_TEST(test_rescue),
-        TRIAL_TEST(test_background_failure),
-        TRIAL_TEST(test_not_finite),
-        TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_round_trip),     TRIAL_TEST(test_position),
+        TRIAL_TEST(test_average),        TRIAL_TEST(test_other_optimizer),
+        TRIAL_TEST(test_keep),           TRIAL_TEST(test_leftovers),
+        TRIAL_TEST(test_set_aside),      TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder), TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),         TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_not_finite),     TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

@@ -115,6 +115,11 @@ static void step_huge(hid_t file)
     put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){INT64_MAX});
 }
 
+static void average_step_later(hid_t file)
+{
+    put_attribute(file, "average_step", H5T_STD_I64LE, &(int64_t){43});
+}
+
 static void step_nan(hid_t file)
 {
     put_attribute(file, "step", H5T_IEEE_F64LE, &(double){(double)NAN});
@@ -260,6 +265,7 @@ static void test_forged(void **state)
         {step_negative, "found step -1, expected 0 to 1000000000000000000"},
         {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
         {step_nan, "attribute step is missing or not as specified"},
+        {average_step_later, "found statistics of averages of step 43, expected -1 to 42"},
         {step_other, "num_batches_tracked: found 42, expected the step, 41"},
         {weight_changed, "found weights of hash "},
         {weight_nan, WEIGHT ": found nan at 0, expected a finite number"},
@@ -290,9 +296,9 @@ static void test_forged(void **state)
 static void test_missing_state(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "format", "format_version", "model",       "step",    "weights_hash",
-        "data",   "optimizer",      "data_folder", "kernels", "schedule"};
+    static const char *const names[] = {"format",       "format_version", "model",   "step",
+                                        "weights_hash", "average_step",   "data",    "optimizer",
+                                        "data_folder",  "kernels",        "schedule"};
     char path[128], message[96];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         trial_save(SMALL, 3, 42, 0, path);

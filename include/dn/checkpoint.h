@@ -34,8 +34,9 @@ typedef struct dn_checkpoint {
     dn_schedule_state schedule_state;
     dn_epoch_scores scores;   /* of the steps since the last epoch's end */
     dn_monitor_state monitor; /* of the best epoch */
+    int64_t average_step;     /* the step whose averaged weights' statistics were measured last; 0:
+                                 none yet, -1: no weights are averaged */
     int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
-    int has_average;          /* read: the file has averaged weights, too */
     /* The data set's dataset.json, for the writer; not owned. NULL after reading:
      * dn_checkpoint_data_set has it. */
     const uint8_t *data_set;
@@ -115,7 +116,8 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
 dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
                              dn_optimizer_state *optimizer);
 
-/* The same for averaged weights alone: DN_ESHAPE where there are none. */
+/* The same for averaged weights alone: DN_ESHAPE where there are none, DN_EINVAL where their batch
+ * statistics were never measured; of those of an earlier step it warns. */
 dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
 
 /* *manifest = the data set that the run learnt from, without its files, to be freed by the caller.

@@ -458,6 +458,10 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     forget_best(&r);
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;
+    if (r.step.optimizer.average == NULL)
+        r.state.average_step = -1;
+    else if (r.state.average_step < 0)
+        r.state.average_step = 0;
     if (is_first)
         dn_rescue_start(&r.step.settings.rescue, r.saver, &r.claim, &r.state);
     DN_TRY_OR_DONE(dn_run_to_end(&r));

@@ -108,7 +108,7 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
     if (t->state.folder[0] && !dn_options_given(o, "data"))
         strcpy(o->data, t->state.folder);
     if (o->weights == DN_WEIGHTS_AUTO)
-        o->weights = t->state.has_average ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
+        o->weights = t->state.average_step > 0 ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
     return DN_OK;
 }
 
@@ -131,7 +131,7 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 const char *dn_trained_weights(const dn_trained *t, const dn_options *o)
 {
     return o->weights == DN_WEIGHTS_AVERAGE ? ", averaged weights"
-           : t->state.has_average           ? ", trained weights, not the averaged ones"
+           : t->state.average_step >= 0     ? ", trained weights, not the averaged ones"
                                             : "";
 }
 

@@ -181,7 +181,7 @@ const dn_option dn_option_table[] = {
     {"cutmix", "Optimisation", TRAIN, REAL(step.mixing.cutmix, 0, 1000, "ALPHA"), "0", DN_DECIDES,
      "put a box of one image into another; with --mixup: either, batch by batch"},
     {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
-     "of the loss, one a class; balanced: the inverse of their parts of the data; none: all 1"},
+     "of the loss, one a class; balanced: images / (classes x images of each); none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "checkpoints and metrics; default runs/<recipe>, else runs/<model>"},

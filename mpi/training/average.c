@@ -56,7 +56,7 @@ static dn_status open_batches(const dn_run *r, measuring *m)
                                                               .shuffle = 1,
                                                               .transform = r->transform,
                                                               .seed = r->step.settings.seed,
-                                                              .depth = DN_READ_AHEAD * own,
+                                                              .depth = DN_READ_AHEAD,
                                                               .threads = r->train.io_threads});
 }
 
@@ -108,6 +108,8 @@ static dn_status measure_statistics(dn_run *r)
             (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);
     dn_rescue_hold(r->step.settings.rescue);
     dn_net_set_running(r->net, view.leaf);
+    r->state.average_step = r->done;
+    dn_rescue_measured(r->step.settings.rescue, r->done);
     dn_rescue_release(r->step.settings.rescue, r->done);
 done:
     dn_loader_destroy(&m.loader);

@@ -102,6 +102,12 @@ void dn_rescue_swapped(dn_rescue *r, int is_swapped)
         r->is_swapped = is_swapped;
 }
 
+void dn_rescue_measured(dn_rescue *r, int64_t step)
+{
+    if (r)
+        r->state.average_step = step;
+}
+
 void dn_rescue_observed(dn_rescue *r, const dn_schedule_state *schedule,
                         const dn_monitor_state *monitor, const dn_epoch_scores *scores)
 {

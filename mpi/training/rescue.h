@@ -33,6 +33,9 @@ void dn_rescue_release(dn_rescue *rescue, int64_t step);
 /* Between these: the net has the averaged weights, 1, and the optimizer its own, or no more, 0. */
 void dn_rescue_swapped(dn_rescue *rescue, int is_swapped);
 
+/* The same: the averaged weights' statistics are those of step `step`. */
+void dn_rescue_measured(dn_rescue *rescue, int64_t step);
+
 /* The new state of the schedule, of what watches for the best epoch, and the epoch's scores. */
 void dn_rescue_observed(dn_rescue *rescue, const dn_schedule_state *schedule,
                         const dn_monitor_state *monitor, const dn_epoch_scores *scores);

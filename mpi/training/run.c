@@ -291,12 +291,37 @@ static dn_status end_epoch(dn_run *r, int is_made_up)
     return DN_OK;
 }
 
-int dn_run_awaits_evaluation(const dn_run *r)
+static int awaits_scores(const dn_run *r)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     return dn_rate_awaits(&r->rate, epoch) ||
            (r->done > 0 && r->done % r->rate.steps_per_epoch == 0 && is_evaluated(r, epoch) &&
             dn_monitor_awaits(&r->monitor, epoch));
+}
+
+/* Of a run that goes on without averages, or begins them, nothing is left to measure. */
+static int awaits_statistics(const dn_run *r)
+{
+    const int64_t measured = r->state.average_step;
+    return r->step.optimizer.average != NULL && r->done == r->last && measured >= 0 &&
+           measured < r->done;
+}
+
+int dn_run_awaits_evaluation(const dn_run *r)
+{
+    return awaits_scores(r) || awaits_statistics(r);
+}
+
+/* Saves; the averages of the run's last step with statistics of their own, whether it was evaluated
+ * or not. Stopped meanwhile, the run awaits them. */
+static dn_status save_measured(dn_run *r)
+{
+    if (awaits_statistics(r)) {
+        const dn_status status = dn_average_begin(r);
+        dn_average_end(r);
+        dn_failure_keep(&r->failure, status == DN_STOPPED ? DN_OK : status);
+    }
+    return save(r);
 }
 
 /* ---- the end ---- */
@@ -329,8 +354,9 @@ static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->settings.checkpoint_every;
     if (dn_run_awaits_evaluation(r)) {
-        DN_TRY(end_epoch(r, 1));
-        DN_TRY(save(r));
+        if (awaits_scores(r))
+            DN_TRY(end_epoch(r, 1));
+        DN_TRY(save_measured(r));
     }
     dn_step_result result = {.preempted = agree_on_preemption(r)};
     while (r->done < r->last && result.preempted == 0 && !dn_monitor_is_over(&r->monitor)) {
@@ -341,8 +367,8 @@ static dn_status run_steps(dn_run *r)
         if (epoch_ends)
             DN_TRY(end_epoch(r, 0));
         if (epoch_ends || r->done == r->last || (every > 0 && r->done % every == 0))
-            DN_TRY(save(r));
-        if (epoch_ends)
+            DN_TRY(save_measured(r));
+        if (epoch_ends || r->done == r->last)
             result.preempted = agree_on_preemption(r);
     }
     const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);

@@ -73,7 +73,8 @@ dn_load_fn dn_run_load;
  */
 dn_status dn_run_to_end(dn_run *run);
 
-/* 1 where the run was stopped in the evaluation at the end of its last epoch. */
+/* 1 where the run was stopped in the evaluation at the end of its last epoch, or before the
+ * averages of its last step had their statistics. */
 int dn_run_awaits_evaluation(const dn_run *run);
 
 /* Puts the averaged weights into the net's place, with statistics of the training images that are

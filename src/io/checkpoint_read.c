@@ -56,7 +56,6 @@ static dn_status read_state(void *user)
     dn_checkpoint_file *const f = user;
     const hid_t file = dn_hdf5_open(f->path);
     DN_CHECK(file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", f->path);
-    f->state.has_average = H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0;
     return dn_checkpoint_read_state(f, file);
 }
 
@@ -302,5 +301,16 @@ dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimi
 
 dn_status dn_checkpoint_load_average(const dn_checkpoint_file *f, dn_net *net)
 {
-    return load(f, net, NULL, 1);
+    const int64_t measured = f->state.average_step;
+    DN_TRY(load(f, net, NULL, 1));
+    DN_CHECK(
+        measured > 0, DN_EINVAL,
+        "%s: found averaged weights whose batch statistics were never measured, expected those "
+        "of an evaluated epoch or of a run's last step (or --weights trained)",
+        f->path);
+    if (measured < f->state.step)
+        dn_warn("%s: the averaged weights are those of step %" PRId64
+                ", their batch statistics were measured at step %" PRId64,
+                f->path, f->state.step, measured);
+    return DN_OK;
 }

@@ -33,6 +33,7 @@ typedef struct field {
 static const field fields[] = {
     FIELD("model", TEXT, model),
     FIELD("step", INTEGER, state.step),
+    FIELD("average_step", INTEGER, state.average_step),
     FIELD("weights_hash", TEXT, hash),
     FIELD("data", TEXT, state.data),
     FIELD("data_folder", TEXT, state.folder),
@@ -148,6 +149,9 @@ dn_status dn_checkpoint_check_state(dn_checkpoint_file *f)
         DN_TRY(check_field(f, &fields[i], (char *)f + fields[i].offset));
     DN_CHECK(s->step >= 0 && s->step <= most_steps, DN_ECORRUPT,
              "%s: found step %" PRId64 ", expected 0 to %" PRId64, f->path, s->step, most_steps);
+    DN_CHECK(s->average_step >= -1 && s->average_step <= s->step, DN_ECORRUPT,
+             "%s: found statistics of averages of step %" PRId64 ", expected -1 to %" PRId64,
+             f->path, s->average_step, s->step);
     DN_CHECK(s->schedule_state.epochs >= 0, DN_ECORRUPT,
              "%s: schedule_state: found %g epochs, expected 0 or more", f->path,
              s->schedule_state.epochs);

@@ -67,6 +67,9 @@ runs held accuracy ',"data":{"name":"birds","path":"/x","classes":3,"train":8,"v
 runs least loss '' '"test_top1":50,"test_loss":0.25' '"test_top1":60,"test_loss":0.5'
 runs rare balanced '' '"test_top1":70,"test_loss":0.25,"test_balanced":40' '"test_top1":60,"test_loss":0.5,"test_balanced":55'
 runs short accuracy '' '"test_top1":null,"test_loss":null'
+failed='{"kind":"end","epoch":1,"step":1,"reason":"failed","error":"step 2: gone"}'
+echo "$failed" >>short/metrics.jsonl
+sed -i "2a $failed" held/metrics.jsonl # and went on
 limited "$dn_dist" report held least rare short --out tables.html >out 2>&1 || fail "report of tables" out
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
@@ -75,9 +78,10 @@ if command -v node >/dev/null; then
     for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|–|3 s|2 (17 %)|–" \
         "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|–|2 s|–|–" \
         "rare|m|–|2|test images|60.00 % (epoch 2, balanced 55.00 %)|60.00 %" "short|m|–|1|–|–|–|–|–|–|" "data set|birds|–|–|–" "data set: path|/x|–|–|–" \
-        "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–"; do
+        "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–" "short failed: step 2: gone"; do
         grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
     done
+    ! grep -q "held failed" out || fail "a run that went on has failed" out
 else
     echo "not tried: the page's tables: found no node (Debian: nodejs)"
 fi

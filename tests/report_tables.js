@@ -1,5 +1,5 @@
 // node report_tables.js PAGE: the tables that a report's script draws, one line a row, cells between
-// bars; run against as much of a document as the script asks for.
+// bars, and how runs failed; run against as much of a document as the script asks for.
 const page = require('fs').readFileSync(process.argv[2], 'utf8');
 const make = name => ({ name, style: {}, children: [], textContent: '',
   append(...more) { this.children.push(...more); }, get firstChild() { return this.children[0]; },
@@ -15,3 +15,4 @@ globalThis.Chart = class { destroy() {} };
 (0, eval)(page.slice(page.lastIndexOf('<script>') + 8, page.lastIndexOf('</script>')));
 for (const id of ['summary', 'configuration'])
   for (const row of rows(elements[id])) console.log(row.children.map(text).join('|'));
+for (const failure of elements.failures ? elements.failures.children : []) console.log(text(failure));

@@ -182,6 +182,21 @@ static void test_kept(void **state)
     metrics_check(1, "end", "reason", "\"two\"");
 }
 
+static void test_failed(void **state)
+{
+    (void)state;
+    dn_metrics *metrics;
+    const dn_metrics_settings settings = metrics_settings();
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){.loss = 2}), DN_OK);
+    assert_int_equal(dn_metrics_fail(metrics, 1, "a \"file\" \xff"), DN_OK);
+    dn_metrics_destroy(&metrics);
+    metrics_check(0, "interval", "loss", "2.0");
+    metrics_check(1, "end", "reason", "\"failed\"");
+    metrics_check(1, "end", "error", "\"a \\\"file\\\" \\\\xFF\"");
+    metrics_check(1, "end", "weights_hash", "null");
+}
+
 static void test_null(void **state)
 {
     (void)state;
@@ -189,15 +204,16 @@ static void test_null(void **state)
     assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
     assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);
     assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL, ""), DN_OK);
+    assert_int_equal(dn_metrics_fail(NULL, 1, ""), DN_OK);
     dn_metrics_destroy(&metrics);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back),   TRIAL_TEST(test_configuration),
-        TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures),   TRIAL_TEST(test_kept),
-        TRIAL_TEST(test_scores_before), cmocka_unit_test(test_null),
+        TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
+        TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
+        TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),   cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,9 +246,12 @@ END
     typed 'dn_dist train --out runs/fashion-mnist-tiny --epochs 3' last 3
 
     moment "A rate that is too high" <<'END'
-The step that diverges changes nothing; the state before it is saved.
+The step that diverges changes nothing, and its state, with which any rate would diverge, is not saved.
+The run goes on with a smaller rate from the checkpoint before.
 END
-    typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --lr 900 --out runs/high' last 1
+    typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --lr 900 --checkpoint-every 3 --out runs/high' last 1
+    typed 'dn_dist top runs/high' first 2
+    typed 'dn_dist train --lr 0.05 --max-steps 62 --out runs/high' last 3
 
     moment "A batch that is too large" <<'END'
 A global batch is made of the images of one epoch.

@@ -112,8 +112,12 @@ dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_h
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                          const char *checkpoint, const char *reason);
 
-/* The reason of a run that is complete. */
+/* To be called in place of that where the run failed: `message` says how. Shows nothing. */
+dn_status dn_metrics_fail(dn_metrics *metrics, int64_t step, const char *message);
+
+/* The reason of a run that is complete, and of one that failed. */
 #define DN_METRICS_COMPLETE   "the last step"
 #define DN_METRICS_EARLY_STOP "early stop"
+#define DN_METRICS_FAILED     "failed"
 
 #endif

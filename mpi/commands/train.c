@@ -172,7 +172,6 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
                 "%" PRId64 "; each leaves out others",
                 per_epoch * global, images, global);
     r->settings = o->run;
-    r->data = o->data;
     r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
     DN_CHECK(r->state.step <= r->last, DN_EINVAL,
              "%s: found step %" PRId64 ", expected at most the run's last, %" PRId64

@@ -227,7 +227,10 @@ static void describe_end(dn_standing *s, const json_t *end)
     const int is_early = strcmp(reason, DN_METRICS_EARLY_STOP) == 0;
     s->is_finished = is_early || (s->last_step > 0 ? s->step >= s->last_step
                                                    : strcmp(reason, DN_METRICS_COMPLETE) == 0);
-    if (s->is_finished)
+    if (strcmp(reason, DN_METRICS_FAILED) == 0) {
+        s->is_finished = 0;
+        snprintf(s->state, sizeof s->state, "%s: %s", reason, text_of(end, "error"));
+    } else if (s->is_finished)
         snprintf(s->state, sizeof s->state, "finished%s%s", is_early ? ": " : "",
                  is_early ? reason : "");
     else

@@ -55,19 +55,19 @@ static int find_gradient(dn_step *step, int64_t number)
     return lowest(step, own);
 }
 
-dn_status dn_step_check(dn_step *step, int64_t number, int *culprit)
+dn_status dn_step_check(dn_step *step, int64_t number)
 {
     if (!isfinite(step->scores[DN_SCORE_LOSS])) { /* also where a rank could not load its batch */
         double loss;
         DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
-        *culprit = find_loss(step, &loss);
-        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", *culprit,
+        const int culprit = find_loss(step, &loss);
+        return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", culprit,
                        isnan(loss) ? (double)NAN : loss); /* without a sign */
     }
     if (step->scores[DN_SCORE_BAD_SUM] == 0)
         return DN_OK;
-    *culprit = find_gradient(step, number);
+    const int culprit = find_gradient(step, number);
     DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
-    DN_CHECK(*culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
-    return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", *culprit);
+    DN_CHECK(culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' gradients is not finite");
+    return dn_fail(DN_EDIVERGED, "the gradient of virtual rank %d is not finite", culprit);
 }

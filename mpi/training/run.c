@@ -5,9 +5,8 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "dn/rng.h"
+#include "dn/run_folder.h"
 #include "job/heartbeat.h"
 #include "job/timeline.h"
 #include "training/rescue.h"
@@ -157,47 +156,50 @@ static dn_status finish_saving(dn_run *r)
     return dn_comm_agree(r->comm, dn_failure_report(&r->failure));
 }
 
-/* text(size) = which images the virtual rank (or -1) has in the next step: all, or the first and
- * the last. */
-static void name_examples(const dn_run *r, int virtual_rank, char *text, size_t size)
+/* After a step that failed, and updated nothing: saves the state before it, from which it may be
+ * tried again, and says what is known. */
+static dn_status keep_failed(dn_run *r, dn_status status)
 {
-    const size_t images = (size_t)r->training->count;
-    const int64_t *const whole = r->kept.index; /* NULL: all are trained on */
-    const int batch = r->sequence.batch, listed = batch > 12 ? 10 : batch;
-    uint32_t *order = virtual_rank < 0 ? NULL : malloc(images * sizeof *order);
-    const char *none = virtual_rank < 0 ? " none by itself" : " (no memory to order them)";
-    size_t used = (size_t)snprintf(text, size, "; its images of %s, counted from 0:%s", r->data,
-                                   order ? "" : none);
-    if (order == NULL)
-        return;
-    draw_order(r, order);
-    const uint32_t *example = order + dn_sequence_position(&r->sequence, r->done, virtual_rank);
-    for (int i = 0; i < listed && used < size; i++) {
-        const int is_last = listed < batch && i >= 8; /* of those that are listed, the last two */
-        const uint32_t image = example[is_last ? batch - listed + i : i];
-        used += (size_t)snprintf(text + used, size - used, "%s %" PRId64,
-                                 is_last && i == 8 ? " ..." : "",
-                                 whole ? whole[image] : (int64_t)image);
-    }
-    free(order);
-}
-
-/* After a step that failed, and updated nothing: saves the state before it and says what is known;
- * of one that diverged, the images of the virtual rank where it did. */
-static dn_status keep_failed(dn_run *r, dn_status status, int virtual_rank)
-{
-    char examples[1024] = "";
     dn_failure failure = {0};
     dn_failure_keep(&failure, status);
-    if (status == DN_EDIVERGED)
-        name_examples(r, virtual_rank, examples, sizeof examples);
     dn_status saved = save(r);
     if (saved == DN_OK)
         saved = finish_saving(r);
     return dn_fail(
-        status, "step %" PRId64 ": %s%s; nothing was updated, the state before the step is %s %s",
-        r->done + 1, failure.message, examples,
+        status, "step %" PRId64 ": %s; nothing was updated, the state before the step is %s %s",
+        r->done + 1, failure.message,
         saved == DN_OK ? "in" : "not saved:", saved == DN_OK ? r->state.path : dn_message());
+}
+
+enum { WAY_SIZE = PATH_MAX + 32 };
+
+/* Rank 0: way = how the run goes on without the checkpoints of this step, which are set aside. */
+static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
+{
+    dn_checkpoint_file *file;
+    dn_checkpoint state;
+    DN_TRY(keep_folder(r));
+    if (r->done > 0)
+        DN_TRY(dn_run_set_aside(r->folder, r->done - 1));
+    DN_TRY(dn_checkpoint_open_newest(&file, r->folder, r->done, &state));
+    dn_checkpoint_close(&file);
+    snprintf(way, WAY_SIZE, "%s%s", state.path[0] ? "goes on from " : "starts anew", state.path);
+    return DN_OK;
+}
+
+/* After numbers that are not finite. The state would come to the same again at any rate: so it is
+ * not saved, and the run is left to go on from an earlier one. */
+static dn_status tell_diverged(dn_run *r)
+{
+    char way[WAY_SIZE] = "may go on";
+    dn_failure failure = {0};
+    dn_failure_keep(&failure, DN_EDIVERGED);
+    if (r->comm->rank == 0 && find_way_back(r, way) != DN_OK)
+        dn_warn("%s", dn_message());
+    return dn_fail(
+        DN_EDIVERGED,
+        "%s; nothing was saved; the learning rate was %g: with a smaller --lr the run %s",
+        failure.message, dn_learning_rate(&r->rate, r->done), way);
 }
 
 /* ---- evaluation ---- */
@@ -361,8 +363,10 @@ static dn_status run_steps(dn_run *r)
     dn_step_result result = {.preempted = agree_on_preemption(r)};
     while (r->done < r->last && result.preempted == 0 && !dn_monitor_is_over(&r->monitor)) {
         const dn_status status = train_step(r, &result);
+        if (status == DN_EDIVERGED)
+            return dn_fail(status, "step %" PRId64 ": %s", r->done + 1, dn_message());
         if (status != DN_OK)
-            return keep_failed(r, status, result.culprit);
+            return keep_failed(r, status);
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r, 0));
@@ -381,10 +385,21 @@ static dn_status run_steps(dn_run *r)
     return DN_OK;
 }
 
+/* The run's end in metrics.jsonl, as far as it can be written. */
+static dn_status note_failure(const dn_run *r, dn_status status)
+{
+    dn_failure failure = {0};
+    dn_failure_keep(&failure, status);
+    (void)dn_metrics_fail(r->metrics, r->done, failure.message);
+    return dn_failure_report(&failure);
+}
+
 dn_status dn_run_to_end(dn_run *r)
 {
     DN_TRY(dn_comm_agree(r->comm, open_loader(r)));
-    const dn_status status = run_steps(r);
+    dn_status status = run_steps(r);
+    if (status == DN_EDIVERGED)
+        status = tell_diverged(r);
     dn_loader_destroy(&r->loader);
-    return status;
+    return status == DN_OK || status == DN_STOPPED ? status : note_failure(r, status);
 }

@@ -33,7 +33,6 @@ typedef struct dn_run_settings {
 typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;
-    const char *data;      /* the folder of the data set, for messages */
     uint8_t *data_set;     /* rank 0: its dataset.json, for checkpoints */
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
@@ -68,8 +67,9 @@ dn_load_fn dn_run_load;
 
 /*
  * Trains, evaluates and saves until the last step, or until a rank is preempted: then saves and
- * returns DN_STOPPED. On DN_EDIVERGED the state before the step is saved. Rank 0 writes checkpoints
- * and metrics; all ranks compare the hash of their weights whenever one is reported. Collective.
+ * returns DN_STOPPED. On DN_EDIVERGED nothing is saved, and checkpoints of that step are set aside
+ * (dn_run_set_aside). Rank 0 writes checkpoints and metrics; all ranks compare the hash of
+ * their weights whenever one is reported. Collective.
  */
 dn_status dn_run_to_end(dn_run *run);
 

@@ -176,7 +176,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     result->preempted = share_scores(step, start, computed, reduced);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
-    DN_TRY(dn_step_check(step, number, &result->culprit));
+    DN_TRY(dn_step_check(step, number));
     dn_rescue_hold(step->settings.rescue);
     dn_step_update(step, number, rate);
     dn_rescue_release(step->settings.rescue, number + 1);

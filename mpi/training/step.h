@@ -103,7 +103,6 @@ dn_bytes dn_step_bytes(const dn_step *step);
 typedef struct dn_step_result {
     double loss;      /* mean over the images */
     int64_t correct;  /* top-1 */
-    int culprit;      /* on DN_EDIVERGED: the virtual rank, -1 where only the sum is non-finite */
     double data_wait; /* of the rank that waited longest for its batches, seconds */
     double sum_wait;  /* and for the sum over ranks, after its last backward pass */
     int late_rank;    /* the rank that waited least for that sum, ... */

@@ -33,9 +33,9 @@ int dn_leaf_is_finite(const dn_net *net);
 
 /* Looks at the losses and the summed gradient, of which the step's scores tell: all ranks come to
  * the same result, also where one has other sums than the rest, as by a fault of its memory.
- * DN_EDIVERGED with the virtual rank that it comes from, -1 where each gradient is finite and only
- * their sum is not; or what `load` returned on a rank. Collective. */
-dn_status dn_step_check(dn_step *step, int64_t number, int *culprit);
+ * DN_EDIVERGED names the virtual rank that it comes from, none where each gradient is finite and
+ * only their sum is not; or what `load` returned on a rank. Collective. */
+dn_status dn_step_check(dn_step *step, int64_t number);
 
 /* Parameters, optimizer, averaged weights and running statistics from the summed leaf. Not
  * collective. */

@@ -323,6 +323,19 @@ dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, con
                                   "reason", reason));
 }
 
+dn_status dn_metrics_fail(dn_metrics *m, int64_t step, const char *message)
+{
+    if (!m)
+        return DN_OK;
+    m->step = step;
+    if (m->interval.steps > 0)
+        DN_TRY(end_interval(m, 0));
+    return write_object(m, "end",
+                        json_pack("{s:n, s:o, s:n, s:s, s:o}", "weights_hash", "seconds",
+                                  dn_json_number(omp_get_wtime() - m->start), "checkpoint",
+                                  "reason", DN_METRICS_FAILED, "error", dn_json_path(message)));
+}
+
 /* What a checkpoint tells of its epoch, if it does: one that was saved as the run was killed may be
  * a step ahead of its scores. */
 static void resume_epoch(dn_metrics *m)

@@ -88,8 +88,9 @@ dn_status dn_run_set_aside(const char *folder, int64_t step)
     if (old[0] != '\0' && access(name, F_OK) == 0) /* of what is moved, as likely as not */
         DN_TRY(move_aside(folder, DN_EVALUATION_NAME, old));
     if (old[0] != '\0')
-        dn_warn("%s: what an earlier run left there, %d checkpoints among it, is now in %s", folder,
-                count, old);
+        dn_warn("%s: what %s there%s, %d checkpoints among it, is now in %s", folder,
+                step < 0 ? "an earlier run left" : "was", step < 0 ? "" : " of later steps", count,
+                old);
     return DN_OK;
 }
 

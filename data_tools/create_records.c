@@ -129,7 +129,7 @@ static const struct command {
     const char *help;
     dn_status (*run)(char **word, const dn_records_options *options);
 } commands[] = {
-    {"list", NULL, DN_FOR_VERIFY, "show the data sets, and where to get them", list},
+    {"list", NULL, DN_FOR_LIST, "show the data sets, and where to get them", list},
     {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
     {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
     {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},

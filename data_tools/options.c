@@ -101,7 +101,7 @@ const dn_option dn_records_option_table[] = {
     {"size", FOR(DN_FOR_INSPECT), WHOLE(size, 16, 2048, "S"),
      .help = "pixels a side for an image in the picture, 16 to 2048 (default 128, or what "
              "--augment results in)"},
-    {"jobs", FOR(DN_FOR_ALL), WHOLE(jobs, 1, 1024, "J"),
+    {"jobs", FOR(DN_FOR_ALL & ~DN_FOR_LIST), WHOLE(jobs, 1, 1024, "J"),
      .help = "threads, 1 to 1024 (default: one per processor that may run)"},
     {"help", FOR(DN_FOR_ALL), REQUEST(help), .help = "this text"},
     {"version", FOR(DN_FOR_ALL), REQUEST(version), .help = "of the program"},

@@ -64,6 +64,7 @@ enum {
     DN_FOR_VAL_LABELS = 512, /* IMAGENET */
     DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */
     DN_FOR_FOLDER = 2048,
+    DN_FOR_LIST = 4096,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

@@ -384,6 +384,74 @@ static void test_config(void **state)
     assert_int_equal(PARSE("train", "--config", "/tmp"), DN_EIO);
 }
 
+/* Of a command line alone: a recipe's may be those of another optimizer than a user's. */
+static void test_unread(void **state)
+{
+    (void)state;
+    char path[64], ini[CONFIG_SIZE];
+    PARSE_WELL("train", "--milestones", "30,60");
+    expect_failure(
+        dn_options_check_reads(&options),
+        "--milestones: found --schedule step, which does not read it, expected multi-step");
+    PARSE_WELL("train", "--optimizer", "lars", "--beta2", "0.9");
+    expect_failure(
+        dn_options_check_reads(&options),
+        "--beta2: found --optimizer lars, which does not read it, expected adam or adamw "
+        "or rmsprop or lamb");
+    expect_failure(PARSE("info", "--schedule", "cosine", "--gamma", "0.5"),
+                   "--gamma: found --schedule cosine, which does not read it, expected step or "
+                   "multi-step or plateau");
+    PARSE_WELL("train", "--schedule", "plateau", "--lr-min", "0", "--gamma", "0.5", "--trust", "1",
+               "--optimizer", "lars");
+    assert_int_equal(dn_options_check_reads(&options), DN_OK);
+    assert_int_equal(parse_config("optimizer = adam\nmomentum = 0.8\ngamma = 1\n", path), DN_OK);
+    assert_int_equal(dn_options_check_reads(&options), DN_OK);
+    assert_int_equal(dn_options_to_ini(&options, ini, sizeof ini), DN_OK);
+    PARSE_WELL("train", "--beta1", "0.8"); /* what the checkpoint's optimizer reads */
+    assert_int_equal(dn_options_resume_from_ini(&options, ini), DN_OK);
+    assert_int_equal(dn_options_check_reads(&options), DN_OK);
+    PARSE_WELL("train", "--momentum", "0.7");
+    assert_int_equal(dn_options_resume_from_ini(&options, ini), DN_OK);
+    expect_failure(dn_options_check_reads(&options),
+                   "--momentum: found --optimizer adam, which does "
+                   "not read it, expected sgd or rmsprop or lars");
+}
+
+static void expect_help(const char *const *options_read, const char *reader)
+{
+    for (; *options_read; options_read++) {
+        const dn_option *const o =
+            dn_option_find(dn_option_table, DN_COMMAND_TRAIN, *options_read, strlen(*options_read));
+        assert_non_null(o);
+        assert_non_null(strstr(o->help, reader));
+    }
+}
+
+/* The help of an option names all that read it. */
+static void test_readers_help(void **state)
+{
+    (void)state;
+    for (int i = 0; dn_schedule_get(i); i++)
+        expect_help(dn_schedule_get(i)->reads, dn_schedule_name(i));
+    for (int i = 0; dn_optimizer_name(i); i++)
+        expect_help(dn_kernels_get(0)->optimizers[i]->reads, dn_optimizer_name(i));
+}
+
+static void test_together(void **state)
+{
+    (void)state;
+    char path[64];
+    expect_failure(PARSE("train", "--init", "xavier", "--init-from", "run"),
+                   "--init: found --init-from run, whose weights take the place of initial ones, "
+                   "expected one of them");
+    assert_int_equal(parse_config("init = xavier\ninit-from = run\n", path), DN_OK);
+    expect_failure(PARSE("predict", "--csv", "run", "x.png", "--json"),
+                   "--csv: found --json, expected one of them");
+    free(options.words);
+    PARSE_WELL("predict", "--csv", "run", "x.png", "--no-json");
+    free(options.words);
+}
+
 static void test_ini_round_trip(void **state)
 {
     (void)state;
@@ -581,14 +649,25 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_print),      cmocka_unit_test(test_words),
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),     cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),      cmocka_unit_test(test_truth),
-        cmocka_unit_test(test_config),     cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones), cmocka_unit_test(test_least_rate),
-        cmocka_unit_test(test_balanced),   cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_truth),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_readers_help),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_least_rate),
+        cmocka_unit_test(test_balanced),
+        cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "dn/net.h"
 
 enum { DN_OPTIMIZER_STATES = 4 }; /* the most state vectors of an optimizer */
+enum { DN_OPTIMIZER_READS = 3 };  /* the most settings that it reads beside those of all */
 
 /* Gamma and beta of batch norms; biases, those betas too. */
 typedef enum dn_undecayed { DN_UNDECAYED_NORM = 1, DN_UNDECAYED_BIAS = 2 } dn_undecayed;
@@ -51,6 +52,9 @@ typedef struct dn_optimizer {
     const char *name;
     dn_optimizer_settings defaults;              /* of what it reads, where none was chosen */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names, as PyTorch's; NULL behind the last */
+    /* Which settings it reads, by the names of their options, but those that all do: rate, weight
+     * decay and what has none. NULL behind the last. */
+    const char *reads[DN_OPTIMIZER_READS + 1];
     unsigned squares; /* bits: which of them are averages of squares, so 0 or more */
     void (*update)(const dn_update *update);
 } dn_optimizer;

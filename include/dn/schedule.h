@@ -15,6 +15,7 @@ typedef struct dn_schedule_state {
 } dn_schedule_state;
 
 enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double), DN_MILESTONES = 16 };
+enum { DN_SCHEDULE_READS = 6 }; /* the most that a schedule reads */
 
 typedef enum dn_schedule_metric { DN_METRIC_LOSS, DN_METRIC_ACCURACY } dn_schedule_metric;
 
@@ -50,8 +51,9 @@ struct dn_schedule {
     /* Takes an epoch's loss or accuracy on the test set into the state; NULL for a schedule without
      * one. */
     void (*observe)(dn_rate *rate, double metric);
-    int takes_milestones; /* it needs at least one */
-    int takes_least;      /* it falls to dn_rate.least */
+    /* What it reads of settings and dn_rate.least, by the names of their options; NULL behind the
+     * last. */
+    const char *reads[DN_SCHEDULE_READS + 1];
 };
 
 /* Row `index` of the table and its name, NULL past the end. */

@@ -69,10 +69,10 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
         .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
     };
     DN_TRY(parse_milestones(options->milestones, &rate->settings));
-    DN_CHECK(!rate->schedule->takes_milestones || rate->settings.milestones > 0, DN_EINVAL,
+    DN_CHECK(!dn_options_reads(options, "milestones") || rate->settings.milestones > 0, DN_EINVAL,
              "--schedule %s: found no --milestones, expected such as 150,225",
              rate->schedule->name);
-    DN_CHECK(!rate->schedule->takes_least || rate->least <= rate->base, DN_EINVAL,
+    DN_CHECK(!dn_options_reads(options, "lr-min") || rate->least <= rate->base, DN_EINVAL,
              "--lr-min: found %g, expected at most --lr, %g, from which --schedule %s falls",
              options->lr_min, options->lr, rate->schedule->name);
     return DN_OK;

@@ -468,6 +468,7 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
 done:
     if (!r.metrics) /* nothing stands in the folder */
         dn_claim_abandon(&r.claim);
+    DN_TRY_OR_DONE(dn_options_check_reads(options));
     dn_rescue_stop(&r.step.settings.rescue);
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);

@@ -157,15 +157,13 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
     FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
-    for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (!is_recorded(o) || !(saved.given & given_bit(o)))
-            continue;
-        const int is_given = (options->given & given_bit(o)) != 0;
-        if (is_given && options->command == DN_COMMAND_TRAIN)
-            DN_TRY(reconcile(options, &saved, o));
-        if (!is_given || o->tag == DN_BEGINS)
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if (is_recorded(o) && (saved.given & ~options->given & given_bit(o) || o->tag == DN_BEGINS))
             memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
-    }
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if (is_recorded(o) && (saved.given & options->given & given_bit(o)) &&
+            options->command == DN_COMMAND_TRAIN && dn_options_reads(&merged, o->name))
+            DN_TRY(reconcile(options, &saved, o));
     *options = merged;
     return DN_OK;
 }
@@ -174,7 +172,8 @@ const char *dn_options_other(const dn_options *options, const dn_options *before
 {
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (!is_recorded(o) || !(options->given & given_bit(o)))
+        if (!is_recorded(o) || !(options->given & given_bit(o)) ||
+            !dn_options_reads(options, o->name))
             continue;
         dn_option_text(o, options, ours, sizeof ours);
         dn_option_text(o, before, theirs, sizeof theirs);
@@ -263,6 +262,19 @@ static void take_defaults(dn_options *options)
             *fields[i].value = fields[i].initial;
 }
 
+/* Options of which one takes the other's place; a recipe may have both. */
+static dn_status check_together(const dn_options *options)
+{
+    const dn_option *const init = find_option(options->command, "init");
+    DN_CHECK(!init || !(options->typed & given_bit(init)) || !options->init_from[0], DN_EINVAL,
+             "--init: found --init-from %s, whose weights take the place of initial ones, expected "
+             "one of them",
+             options->init_from);
+    DN_CHECK(!options->csv || !options->json, DN_EINVAL,
+             "--csv: found --json, expected one of them");
+    return DN_OK;
+}
+
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv)
 {
@@ -275,11 +287,15 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
         DN_TRY(dn_option_take(&reader, argc, argv, &i));
     if (options->help || options->version)
         return DN_OK;
+    options->typed = options->given;
     if (options->config[0])
         DN_TRY(read_config(options));
     if (options->recipe[0])
         DN_TRY(read_recipe(options));
     take_defaults(options);
+    DN_TRY(check_together(options));
+    if (options->command != DN_COMMAND_TRAIN)
+        DN_TRY(dn_options_check_reads(options));
     return options->command & DN_COMMAND_TRAINED ? find_checkpoint_word(options) : DN_OK;
 }
 

@@ -118,7 +118,8 @@ typedef struct dn_options {
     const char **words; /* (word_count) those of the command line that are no options */
     int word_count;
 
-    dn_option_set given; /* those that were given, by command line or --config */
+    dn_option_set given; /* those that were given, by command line, --config or --recipe */
+    dn_option_set typed; /* by command line */
 } dn_options;
 
 struct dn_comm;
@@ -137,6 +138,14 @@ typedef struct dn_command {
  * commands that use a trained net the first word is --checkpoint where that is not given. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
+
+/* 0 where the chosen schedule or optimizer does not read the option of that name. */
+int dn_options_reads(const dn_options *options, const char *name);
+
+/* DN_EINVAL: the command line has an option that the chosen schedule or optimizer does not read.
+ * dn_options_parse has asked, but of training, where a checkpoint may have chosen them. Those of
+ * files are no fault: the command line may have chosen others than a recipe. */
+dn_status dn_options_check_reads(const dn_options *options);
 
 /* Prints what the command does, and its options with their defaults. */
 void dn_options_help(FILE *file, const dn_command *command);

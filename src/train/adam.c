@@ -64,10 +64,12 @@ static void ISA(update_adamw)(const dn_update *u)
 const dn_optimizer ISA(dn_adam) = {.name = "adam",
                                    .defaults = ADAM_DEFAULTS,
                                    .states = {"exp_avg", "exp_avg_sq"},
+                                   .reads = {"beta1", "beta2", "eps"},
                                    .squares = 1 << 1,
                                    .update = ISA(update_adam)};
 const dn_optimizer ISA(dn_adamw) = {.name = "adamw",
                                     .defaults = ADAM_DEFAULTS,
                                     .states = {"exp_avg", "exp_avg_sq"},
+                                    .reads = {"beta1", "beta2", "eps"},
                                     .squares = 1 << 1,
                                     .update = ISA(update_adamw)};

@@ -79,5 +79,6 @@ const dn_optimizer ISA(dn_lamb) = {
     .name = "lamb",
     .defaults = {.rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6},
     .states = {"exp_avg", "exp_avg_sq"},
+    .reads = {"beta1", "beta2", "eps"},
     .squares = 1 << 1,
     .update = ISA(update_lamb)};

@@ -46,4 +46,5 @@ static void ISA(update_lars)(const dn_update *u)
 const dn_optimizer ISA(dn_lars) = {.name = "lars",
                                    .defaults = {.rate = 1, .momentum = 0.9, .trust = 0.001},
                                    .states = {"momentum"},
+                                   .reads = {"momentum", "trust"},
                                    .update = ISA(update_lars)};

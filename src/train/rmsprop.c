@@ -35,5 +35,6 @@ static void ISA(update_rmsprop)(const dn_update *u)
 const dn_optimizer ISA(dn_rmsprop) = {.name = "rmsprop",
                                       .defaults = {.rate = 0.01, .beta2 = 0.99, .eps = 1e-8},
                                       .states = {"square_avg", "momentum_buffer"},
+                                      .reads = {"momentum", "beta2", "eps"},
                                       .squares = 1 << 0,
                                       .update = ISA(update_rmsprop)};

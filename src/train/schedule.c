@@ -116,16 +116,20 @@ static void plateau_observe(dn_rate *r, double metric)
 
 /* In the order of --schedule's choices: the first is the default. */
 static const dn_schedule schedules[] = {
-    {.name = "step", .rate = step_rate},
+    {.name = "step", .rate = step_rate, .reads = {"gamma", "step-epochs"}},
     /* Half a cosine (Loshchilov and Hutter, ICLR 2017). */
-    {.name = "cosine", .rate = cosine_rate, .takes_least = 1},
+    {.name = "cosine", .rate = cosine_rate, .reads = {"lr-min"}},
     {.name = "constant", .rate = constant_rate},
-    {.name = "multi-step", .rate = multi_step_rate, .takes_milestones = 1},
-    {.name = "polynomial", .rate = polynomial_rate, .takes_least = 1},
+    {.name = "multi-step", .rate = multi_step_rate, .reads = {"gamma", "milestones"}},
+    {.name = "polynomial", .rate = polynomial_rate, .reads = {"lr-min", "power"}},
     /* Smith and Topin, "Super-Convergence", 2018. */
     {.name = "one-cycle", .rate = one_cycle_rate},
     /* PyTorch's ReduceLROnPlateau. */
-    {.name = "plateau", .rate = plateau_rate, .observe = plateau_observe, .takes_least = 1},
+    {.name = "plateau",
+     .rate = plateau_rate,
+     .observe = plateau_observe,
+     .reads = {"gamma", "lr-min", "plateau-metric", "plateau-patience", "plateau-threshold",
+               "plateau-cooldown"}},
 };
 
 const dn_schedule *dn_schedule_get(int index)

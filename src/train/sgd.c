@@ -40,4 +40,5 @@ static void ISA(update_sgd)(const dn_update *u)
 const dn_optimizer ISA(dn_sgd) = {.name = "sgd",
                                   .defaults = {.rate = 0.1, .momentum = 0.9},
                                   .states = {"momentum"},
+                                  .reads = {"momentum", "nesterov"},
                                   .update = ISA(update_sgd)};

@@ -68,6 +68,9 @@ for program in dn_dist create_records; do
         awk 'NR > 1 && !/^ / { exit } { sub(/^(Usage:)? */, ""); print }') >out || fail "$program.1: usage" out
 done
 
+sections=$(man -l "$pages/dn_dist.1" | col -b | grep '^[A-Z]' | xargs)
+[[ $sections == *"DESCRIPTION EXIT STATUS ENVIRONMENT"* ]] || fail "dn_dist.1: found $sections"
+
 # Completion
 mkdir -p runs/one
 touch runs.ini "a file"

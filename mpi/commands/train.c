@@ -153,16 +153,33 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+/* There is work for every rank; else the message says how the same global batch has some. */
+static dn_status check_ranks(const dn_run *r, const dn_options *o)
+{
+    char cure[PATH_MAX + 32] = "";
+    const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
+    int64_t parts = r->comm->size;
+    while (parts < global && global % parts != 0)
+        parts++;
+    if (r->state.path[0])
+        snprintf(cure, sizeof cure, "; so it is in %s", r->state.path);
+    else if (parts <= global)
+        snprintf(cure, sizeof cure,
+                 "; for %d: --virtual-ranks %" PRId64 " --batch-size %" PRId64 "%s", r->comm->size,
+                 parts, global / parts, o->sync_bn ? "" : " --sync-bn");
+    DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
+             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank%s",
+             o->step.virtual_ranks, r->comm->size, cure);
+    return DN_OK;
+}
+
 /* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
     const int64_t images = r->training->count;
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
-    DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
-             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank%s%s",
-             o->step.virtual_ranks, r->comm->size, r->state.path[0] ? "; so it is in " : "",
-             r->state.path);
+    DN_TRY(check_ranks(r, o));
     DN_CHECK(per_epoch > 0, DN_ESHAPE,
              "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
              " images, expected at most the %" PRId64 " of %s",
@@ -245,6 +262,22 @@ static dn_status rate_head(const dn_options *o, double *rate)
     return DN_OK;
 }
 
+/* What a step learns from, and at which rate. */
+static void say_batches(const dn_run *r, const dn_options *o)
+{
+    static const char *const scaled[] = {
+        [DN_RATE_SCALING_LINEAR] = "linearly", [DN_RATE_SCALING_SQRT] = "by the root"};
+    const dn_spec *const spec = dn_net_view(r->net).spec;
+    char scaling[64] = "", warmup[48] = "";
+    if (r->rate.base != o->lr)
+        snprintf(scaling, sizeof scaling, " (%g scaled %s)", o->lr, scaled[o->lr_scaling]);
+    if (r->rate.warmup_epochs > 0)
+        snprintf(warmup, sizeof warmup, ", warm-up %g epochs", r->rate.warmup_epochs);
+    dn_info("images %dx%dx%d, --augment %s; global batch %" PRId64 ", lr %g%s%s", spec->channels,
+            spec->height, spec->width, o->augment, (int64_t)o->batch_size * o->step.virtual_ranks,
+            r->rate.base, scaling, warmup);
+}
+
 /* Net, step and the configuration that checkpoints record, in which nothing is automatic. */
 static dn_status build_run(dn_run *r, dn_options *o)
 {
@@ -270,6 +303,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
             net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(),
             o->step.virtual_ranks, o->batch_size, net.kernels->products[o->dtype].name);
+    say_batches(r, o);
     return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
 }
 
@@ -428,6 +462,7 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_status status;
     DN_TRY_OR_DONE(dn_preempt_open(&r.preempt, options->time_limit, comm->start));
     DN_TRY_OR_DONE(agree_on_checkpoint(&r, options, *limit, &before));
+    DN_TRY_OR_DONE(dn_options_check_reads(options));
     dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
@@ -468,7 +503,6 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
 done:
     if (!r.metrics) /* nothing stands in the folder */
         dn_claim_abandon(&r.claim);
-    DN_TRY_OR_DONE(dn_options_check_reads(options));
     dn_rescue_stop(&r.step.settings.rescue);
     dn_saver_destroy(&r.saver);
     dn_checkpoint_close(&r.from);

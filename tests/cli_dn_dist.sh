@@ -116,6 +116,10 @@ refused "a folder above records" "one in $tmp/raw/records, expected that" train 
 rm "$tmp/raw/records"
 refused "a raw folder" "create_records FOLDER --source $tmp/raw --out DIR, or of a known data set with its name" train --data "$tmp/raw" --out "$out"
 refused "no folder" "create_records NAME --out $tmp/none" train --data "$tmp/none" --out "$out"
+refused "an option of another schedule" "--milestones: found --schedule step, which .*expected multi-step$" \
+    train "${small[@]}" --out "$out" --milestones 30,60
+refused "an option of another optimizer" "--momentum: found --optimizer adam, .*expected sgd or rmsprop or lars$" \
+    train --recipe fashion-mnist-tiny --data "$data" --out "$out" --momentum 0.9
 [[ ! -e $out ]] || fail "refused starts left $(ls -d "$out"/*)"
 refused "eval without a checkpoint" "--checkpoint.*found.*expected" eval --data "$data"
 
@@ -246,7 +250,8 @@ limited "$dn_dist" info --layers --size 4096 --model \
 status=0
 on_ranks 3 "$dn_dist" train "${small[@]}" --out "$out" --virtual-ranks 2 \
     >"$tmp/output" 2>"$tmp/error" || status=$?
-check_refusal "more ranks than virtual ranks" $status 'virtual.ranks.*(found|expected)'
+check_refusal "more ranks than virtual ranks" $status \
+    'found 3 ranks, expected .*; for 3: --virtual-ranks 4 --batch-size 2 --sync-bn$'
 leaves_nothing "more ranks than virtual ranks" "$out"
 
 status=0
@@ -329,6 +334,26 @@ DN_ISA=nonsense refused "kernels that are none" '^dn_dist: isa .or DN_ISA.: foun
 DN_ISA=nonsense limited "${alike[@]:0:${#alike[@]}-1}" "$tmp/chosen" --isa generic \
     --augment resize:28,pad-crop:2 >"$tmp/output" 2>"$tmp/error" ||
     fail "--isa before DN_ISA, for images, too" "$tmp/error"
+
+# --- what a start says ----------------------------------------------------------------------------
+
+# starts_with LINE OPTION...: a run's start has the line; the run has `steps` steps.
+steps=0
+starts_with() {
+    steps=$((steps + 1))
+    limited "$dn_dist" train --model fashion-mnist-tiny --data "$data" --threads 1 --eval-every 0 \
+        --out "$tmp/said" --max-steps $steps "${@:2}" >"$tmp/output" 2>"$tmp/error" || fail "${*:2}" "$tmp/error"
+    grep -qxF -- "$1" "$tmp/output" || fail "a start: expected '$1'" "$tmp/output"
+}
+starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.2 (0.1 scaled linearly), warm-up 5 epochs" \
+    --augment hflip --batch-size 32 --virtual-ranks 4
+starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --lr-scaling none --lr 0.05
+grep -q "^warning: --lr: the checkpoint has 0.1, the run goes on with 0.05" "$tmp/error" || fail "--lr" "$tmp/error"
+printf 'beta1 = 0.5\n' >"$tmp/beta1.ini" # of no effect, so no word of it
+starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --config "$tmp/beta1.ini"
+! grep -q beta1 "$tmp/error" || fail "an option that is not read" "$tmp/error"
+refused "an option that the checkpoint's optimizer does not read" "--beta1: found --optimizer sgd, which" \
+    train --model fashion-mnist-tiny --data "$data" --out "$tmp/said" --beta1 0.5
 
 # --- checkpoints --------------------------------------------------------------------------------
 

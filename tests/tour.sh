@@ -249,9 +249,10 @@ END
 The step that diverges changes nothing, and its state, with which any rate would diverge, is not saved.
 The run goes on with a smaller rate from the checkpoint before.
 END
-    typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --lr 900 --checkpoint-every 3 --out runs/high' last 1
+    typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 1 --out runs/high' last 2
+    typed 'dn_dist train --epochs 2 --lr 900 --out runs/high' last 1
     typed 'dn_dist top runs/high' first 2
-    typed 'dn_dist train --lr 0.05 --max-steps 62 --out runs/high' last 3
+    typed 'dn_dist train --epochs 2 --lr 0.05 --out runs/high' last 3
 
     moment "A batch that is too large" <<'END'
 A global batch is made of the images of one epoch.

@@ -54,22 +54,21 @@ static dn_status show_help(const dn_command *command)
     printf("Usage: dn_dist COMMAND [OPTIONS]\n       dn_dist --version\n\ncommands:\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-9s%s\n", commands[i].name, commands[i].help);
-    printf(
-        "\n'dn_dist COMMAND --help' lists the options of a command. To begin with:\n\n"
-        "  $ create_records FASHION_MNIST --download\n"
-        "  $ dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 5\n"
-        "  $ dn_dist eval runs/fashion-mnist-tiny\n"
-        "\nExit status:\n"
-        "  0   finished\n"
-        "  1   an error, named in one line\n"
-        "  75  saved on a signal or by the time limit: the same command goes on\n"
-        "  76  a rank was lost: the same command goes on, perhaps without its host\n"
-        "\nEnvironment:\n"
-        "  DN_ISA              default of --isa\n"
-        "  DN_RECIPES          folder of recipes that come before the program's own\n"
-        "  OMP_NUM_THREADS     threads per rank, where --threads does not say\n"
-        "  OMP_PLACES          cores of the threads, which are then not pinned otherwise\n"
-        "  SLURM_JOB_END_TIME  when to save and stop, where --time-limit does not say\n");
+    printf("\n'dn_dist COMMAND --help' lists the options of a command. To begin with:\n\n"
+           "  $ create_records FASHION_MNIST --download\n"
+           "  $ dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 5\n"
+           "  $ dn_dist eval runs/fashion-mnist-tiny\n"
+           "\nExit status:\n"
+           "  0   finished\n"
+           "  1   an error, named in one line\n"
+           "  75  saved on a signal or by the time limit: the same command goes on\n"
+           "  76  a rank was lost: the same command goes on, perhaps without its host\n"
+           "\nEnvironment:\n"
+           "  DN_ISA              default of --isa\n"
+           "  DN_RECIPES          folder of recipes that come before the program's own\n"
+           "  OMP_NUM_THREADS     threads per rank, where --threads does not say\n"
+           "  OMP_PLACES          cores of the threads, which are then not pinned otherwise\n"
+           "  SLURM_JOB_END_TIME  when to save and stop, where --time-limit does not say\n");
     return DN_OK;
 }
 

@@ -108,9 +108,10 @@ said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
 works train --recipe finetune --model $small --data colour --init-from five.safetensors --batch-size 4 \
     --max-steps 1 --out tuned
 said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
-works "${run[@]}" --out five --init-from three.safetensors --init xavier --max-steps 2
-said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"
+works "${run[@]}" --out five --init xavier --max-steps 2
 said "^warning: --init xavier: not read, as the run goes on from a checkpoint that began with kaiming"
+works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
+said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"
 works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors

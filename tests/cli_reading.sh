@@ -123,4 +123,20 @@ printf 'xxxxxxxx' | dd of=records/images-train-00001-of-00003.h5 bs=1 seek=20000
 run 2 damaged && fail "a damaged image is trained on" damaged.log
 grep -q "images-train-00001-of-00003.h5: image [0-9]* at byte [0-9]* is damaged: found bytes of" damaged.log ||
     fail "a damaged image" damaged.log
+
+# ... and where it is evaluated on, after the epoch was saved; mended, the next start makes up for it.
+rm -rf records
+"$build/create_records" FOLDER --source images --out records --shards 3 >out 2>&1 || fail "create_records, again" out
+cp records/images-test-00000-of-*.h5 whole.h5
+test=$(echo records/images-test-00000-of-*.h5)
+printf 'xxxxxxxx' | dd of="$test" bs=1 seek=$(($(stat -c %s "$test") / 2)) conv=notrunc status=none
+run 2 evaluated --eval-every 1 && fail "a damaged image is evaluated on" evaluated.log
+grep -q "^dn_dist: evaluation after step 5: .*$test: image .* is damaged.*; the state after the step is in evaluated/checkpoint-00000005.h5$" evaluated.log ||
+    fail "a damaged image that is evaluated on" evaluated.log
+cp whole.h5 "$test"
+run 1 evaluated --eval-every 1 || fail "an evaluation that is made up for" evaluated.log
+run 1 unharmed --eval-every 1 || fail "the run left alone" unharmed.log
+expected=
+same unharmed
+same evaluated
 finish

@@ -364,6 +364,28 @@ says "$out" "step [0-9]+: $diverged: with a smaller --lr the run goes on from .*
 grep -q "1 checkpoints among it, is now in $out/old-1" "$out.log" || fail "found none set aside" "$out.log"
 [[ ! -e $out/$(basename "$(compgen -G "$out/old-1/checkpoint-*")") ]] || fail "it is still there" "$out.log"
 
+# ---- a checkpoint cannot be written ----
+
+out=$tmp/passing
+mkdir -p "$out/checkpoint-00000010.h5.partial" # no file can be written there
+started 2 "$out"
+kill -USR1 "$(<"$out.ranks/pid.1")" || fail "$out ended early" "$out.log"
+ended 2 "$out" $again
+wait $job || true
+[[ $(grep -c "^warning: $out/checkpoint-00000010.h5: cannot write.*tried all the same$" "$out.log") == 1 ]] ||
+    fail "$out: expected one warning of the checkpoint of step 10" "$out.log"
+says "$out" "stopped on a request .SIGUSR1."
+goes_on "$out" "a checkpoint that could not be written"
+
+out=$tmp/lasting
+mkdir -p "$out/checkpoint-00000010.h5.partial" "$out/checkpoint-00000020.h5.partial"
+started 2 "$out"
+ended 2 "$out" 1
+wait $job || true
+says "$out" "$out/checkpoint-00000020.h5: cannot write"
+[[ $(grep -c "^warning: $out/checkpoint-00000010.h5: cannot write" "$out.log") == 1 ]] ||
+    fail "$out: expected one warning of the checkpoint of step 10" "$out.log"
+
 # ---- a host is cut off ----
 
 if hosts=$(command -v local-hosts) && ((EUID == 0)); then

@@ -65,12 +65,16 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
 /* Copies vectors and `state`, then writes dn_checkpoint_path of the folder and step in the
  * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
  * killed processes left under temporary names. Takes twice the file's size in memory while it
- * works. Waits first for the write before; where that failed, starts none and returns its failure:
- * DN_EIO names the file and what the system said; nothing is left behind. Starts none either where
- * a number is not finite, as that file could not be read: DN_EDIVERGED names the tensor. */
+ * works. Waits first for the write before; where that failed, warns of it, then waits for this one,
+ * too, and returns its failure, as dn_saver_wait. Starts none where a number is not finite, as that
+ * file could not be read: DN_EDIVERGED names the tensor. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
-/* Waits until the last write has ended and returns its failure, once. */
+/* Warns of a write that has failed, once, as soon as that is known; waits for none. */
+void dn_saver_warn(dn_saver *saver);
+
+/* Waits until the last write has ended and returns its failure, once: DN_EIO names the file and
+ * what the system said; nothing is left behind. */
 dn_status dn_saver_wait(dn_saver *saver);
 
 /* The seconds of the longest write whose end was waited for. */

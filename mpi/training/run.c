@@ -98,6 +98,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                                          .sum_wait = result->sum_wait,
                                                          .late_rank = result->late_rank,
                                                          .late_wait = result->late_wait}));
+    dn_saver_warn(r->saver);
     tell_rescue(r);
     return DN_OK;
 }
@@ -115,18 +116,17 @@ static dn_status common_hash(const dn_run *r, uint64_t *hash)
 static dn_status keep_folder(dn_run *r)
 {
     dn_rescue *const rescue = r->step.settings.rescue;
-    dn_failure last = {0};
     int is_anew;
-    dn_failure_keep(&last, dn_saver_wait(r->saver));
     dn_rescue_hold(rescue);
     const dn_status status = dn_claim_keep(&r->claim, &is_anew);
     dn_rescue_release(rescue, r->done);
     DN_TRY(status);
     dn_failure_keep(&r->failure, dn_metrics_keep(r->metrics));
-    return is_anew ? DN_OK : dn_failure_report(&last); /* what it met was the folder's going */
+    return DN_OK;
 }
 
-/* Starts a checkpoint; how its writing went is known when the next one starts. */
+/* Starts a checkpoint; how its writing went is known later (dn_saver_warn). Where the one before
+ * failed it is waited for, and ends the run only if it fails, too. */
 static dn_status save(dn_run *r)
 {
     const double start = omp_get_wtime();
@@ -156,15 +156,21 @@ static dn_status finish_saving(dn_run *r)
     return dn_comm_agree(r->comm, dn_failure_report(&r->failure));
 }
 
+/* Before the end of a run that failed; what befell metrics.jsonl before is not what ends it. */
+static dn_status save_last(dn_run *r)
+{
+    r->failure.status = DN_OK;
+    DN_TRY(save(r));
+    return finish_saving(r);
+}
+
 /* After a step that failed, and updated nothing: saves the state before it, from which it may be
  * tried again, and says what is known. */
 static dn_status keep_failed(dn_run *r, dn_status status)
 {
     dn_failure failure = {0};
     dn_failure_keep(&failure, status);
-    dn_status saved = save(r);
-    if (saved == DN_OK)
-        saved = finish_saving(r);
+    const dn_status saved = save_last(r);
     return dn_fail(
         status, "step %" PRId64 ": %s; nothing was updated, the state before the step is %s %s",
         r->done + 1, failure.message,
@@ -264,6 +270,16 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
+/* After an evaluation that failed: the epoch is saved, and what is known is said. */
+static dn_status keep_epoch(dn_run *r, const dn_failure *failure)
+{
+    const dn_status saved = save_last(r);
+    return dn_fail(
+        failure->status, "evaluation after step %" PRId64 ": %s; the state after the step is %s %s",
+        r->done, failure->message,
+        saved == DN_OK ? "in" : "not saved:", saved == DN_OK ? r->state.path : dn_message());
+}
+
 /* `is_made_up`: an earlier start ended the epoch, and has its line, but was stopped as it was
  * evaluated. */
 static dn_status end_epoch(dn_run *r, int is_made_up)
@@ -273,24 +289,25 @@ static dn_status end_epoch(dn_run *r, int is_made_up)
     const int is_last = r->settings.eval_every > 0 && r->done == r->last;
     uint64_t hash;
     evaluation e = {.count = 0};
+    dn_failure failure = {0};
     if (is_due || is_last || dn_rate_awaits(&r->rate, epoch)) {
         const double start = omp_get_wtime();
         dn_status status = evaluate_weights(r, is_due || is_last, 0, &e);
         if (status == DN_OK && r->step.optimizer.average != NULL)
             status = evaluate_average(r, is_due || is_last, &e);
-        if (status != DN_OK && status != DN_STOPPED)
-            return status;
         if (status == DN_OK)
             observe(r, epoch, is_due, &e);
         else
             e.count = 0;
         dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
-        if (status == DN_STOPPED && is_made_up)
-            return DN_OK;
+        if (status != DN_OK && is_made_up)
+            return status == DN_STOPPED ? DN_OK : status;
+        if (status != DN_STOPPED)
+            dn_failure_keep(&failure, status);
     }
     DN_TRY(common_hash(r, &hash));
     dn_failure_keep(&r->failure, dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
-    return DN_OK;
+    return failure.status == DN_OK ? DN_OK : keep_epoch(r, &failure);
 }
 
 static int awaits_scores(const dn_run *r)
@@ -396,10 +413,11 @@ static dn_status note_failure(const dn_run *r, dn_status status)
 
 dn_status dn_run_to_end(dn_run *r)
 {
-    DN_TRY(dn_comm_agree(r->comm, open_loader(r)));
-    dn_status status = run_steps(r);
+    dn_status status = dn_comm_agree(r->comm, open_loader(r));
+    if (status == DN_OK)
+        status = run_steps(r);
     if (status == DN_EDIVERGED)
         status = tell_diverged(r);
-    dn_loader_destroy(&r->loader);
+    dn_loader_destroy(&r->loader); /* of a rank that has one: another may have failed to */
     return status == DN_OK || status == DN_STOPPED ? status : note_failure(r, status);
 }

@@ -46,6 +46,8 @@ struct dn_saver {
     int is_writing;          /* the thread has to be joined */
     double seconds, longest; /* of the last write; of those that were joined */
     dn_failure failure;      /* of the last write, until it was reported */
+    _Atomic int has_failed;  /* the failure is there: the thread has ended, or will at once */
+    int has_warned;          /* of that failure */
     _Atomic int64_t written; /* the step of the last file that is on the disk, -1 before */
     pthread_mutex_t library; /* HDF5's: no child is forked while a thread is inside */
     const float *parameters, *running, *vectors; /* what is written: in `copy`, but in a child */
@@ -215,20 +217,33 @@ static dn_status check_finite(const dn_saver *s)
                                       s->running, s->vectors);
 }
 
+static void join(dn_saver *s)
+{
+    if (s->is_writing)
+        pthread_join(s->thread, NULL);
+    s->is_writing = 0;
+    s->longest = s->seconds > s->longest ? s->seconds : s->longest;
+}
+
 static void *save_copy(void *user)
 {
     dn_saver *s = user;
     const double start = omp_get_wtime();
     dn_failure_keep(&s->failure, write_checkpoint(s));
+    s->has_failed = s->failure.status != DN_OK;
     s->seconds = omp_get_wtime() - start;
     return NULL;
 }
 
+/* Warns of a failure that was met before, and waits for what is written after it: what lasts is
+ * told at the second save, and what passed cost only the first. */
 dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
 {
     if (s == NULL)
         return DN_OK;
-    DN_TRY(dn_saver_wait(s));
+    join(s);
+    dn_saver_warn(s);
+    const int is_second = dn_saver_wait(s) != DN_OK;
     const dn_view net = dn_net_view(s->net);
     float *to = copy_floats(s->copy, net.parameters, net.parameter_count);
     to = copy_floats(to, net.running, net.running_count);
@@ -239,19 +254,25 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
     if (!s->is_writing) /* the system is short of threads, not of disks */
         save_copy(s);
-    return DN_OK;
+    return is_second ? dn_saver_wait(s) : DN_OK;
+}
+
+void dn_saver_warn(dn_saver *s)
+{
+    if (s == NULL || !s->has_failed || s->has_warned)
+        return;
+    dn_warn("%s; training goes on, the next checkpoint is tried all the same", s->failure.message);
+    s->has_warned = 1;
 }
 
 dn_status dn_saver_wait(dn_saver *s)
 {
     if (s == NULL)
         return DN_OK;
-    if (s->is_writing)
-        pthread_join(s->thread, NULL);
-    s->is_writing = 0;
-    s->longest = s->seconds > s->longest ? s->seconds : s->longest;
+    join(s);
     const dn_status status = dn_failure_report(&s->failure);
     s->failure.status = DN_OK;
+    s->has_failed = s->has_warned = 0;
     return status;
 }
 
@@ -262,7 +283,8 @@ double dn_saver_longest(const dn_saver *s)
 
 void dn_saver_destroy(dn_saver **saver)
 {
-    if (dn_saver_wait(*saver) != DN_OK)
+    const int is_known = *saver != NULL && (*saver)->has_warned;
+    if (dn_saver_wait(*saver) != DN_OK && !is_known)
         dn_warn("%s", dn_message());
     if (*saver != NULL)
         pthread_mutex_destroy(&(*saver)->library);

@@ -79,8 +79,8 @@ static dn_status show_version(void)
     int length;
     DN_TRY(dn_kernels_select(&kernels, ""));
     DN_MPI(MPI_Get_library_version(mpi, &length));
-    printf("dn_dist %s\nkernels %s, %.*s\n", dn_version(), kernels->name, (int)strcspn(mpi, ",\n"),
-           mpi);
+    printf("dn_dist %s\nkernels %s, %.*s\nsources %s\n", dn_version(), kernels->name,
+           (int)strcspn(mpi, ",\n"), mpi, dn_sources);
     return DN_OK;
 }
 

@@ -258,6 +258,19 @@ status=0
 on_ranks 3 "$dn_dist" $(train_on "$tmp/short") >"$tmp/output" 2>"$tmp/error" || status=$?
 check_refusal "shard cut short, on 3 ranks" $status "$(basename "$shard")"
 
+# A thread that one rank cannot start: of the heartbeat, whose lack is borne, and of the reader.
+few=("$build/tests/dn_dist_few_threads" train "${small[@]}" --max-steps 2 --virtual-ranks 2)
+FEW_THREADS=2 on_ranks 2 "${few[@]}" --out "$tmp/few" >"$tmp/output" 2>"$tmp/error" ||
+    fail "no thread for the heartbeat" "$tmp/error"
+grep -q "^warning: .*the heartbeat cannot start: rank 1 .*cannot start its thread" "$tmp/error" ||
+    fail "no thread for the heartbeat: expected a warning" "$tmp/error"
+for ((i = 0; i < 3; i++)); do
+    status=0
+    FEW_THREADS=3 on_ranks 2 "${few[@]}" --batch-size 4096 --io-threads 1 --out "$out" >"$tmp/output" 2>"$tmp/error" || status=$?
+    check_refusal "no thread for a reader" $status "rank 1 .*threads: found 0"
+    rm -rf "$out"
+done
+
 # unlike WHAT PATTERN COMMAND... : COMMAND...: rank 0 runs the former, rank 1 the latter.
 unlike() {
     local what=$1 pattern=$2 status=0 first=()
@@ -278,6 +291,11 @@ unlike "a default that is given" "'--lr 0.1', expected '--lr 0.1 .not given.' $o
     "${alike[@]}" : "${alike[@]}" --lr 0.1
 unlike "commands" "command eval', expected 'dn_dist .*, command train' $other" \
     "${alike[@]}" : "$dn_dist" eval "$tmp/none"
+sources=$("$dn_dist" --version | sed -n 's/^sources //p')
+sed "s/$sources/0123456789abcdef/" "$dn_dist" >"$tmp/patched"
+chmod +x "$tmp/patched"
+unlike "other sources" "sources 0123456789abcdef, command .*, expected 'dn_dist .*, sources $sources, .* $other" \
+    "${alike[@]}" : "$tmp/patched" "${alike[@]:1}"
 unlike "a command that is none" "rank 1 .*found the command 'trian'" "${alike[@]}" : "$dn_dist" trian
 printf 'seed = 1\n' >"$tmp/seed-1.ini"
 printf 'seed = 2\n' >"$tmp/seed-2.ini"

@@ -38,6 +38,7 @@ normalise() {
         -e 's/, ([0-9]+:)*[0-9]+:[0-9]{2}  weights/, M:SS  weights/' \
         -e 's/([0-9]+:)*[0-9]+:[0-9]{2} left/M:SS left/' \
         -e 's/kernels [a-z0-9_]+/kernels NAME/; s/Open MPI v[0-9.]+.*/Open MPI vN/' \
+        -e 's/^sources [0-9a-f]{16}$/sources HASH/' \
         -e 's/x [0-9]+ threads/x N threads/' \
         -e 's/[0-9.]+ MB/N MB/g' \
         -e 's/process [0-9]+ on host [^ ]+/process PID on host NAME/' \

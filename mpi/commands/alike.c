@@ -13,7 +13,7 @@ static dn_status describe(char **text, const dn_command *command, const dn_optio
     size_t size;
     FILE *const file = open_memstream(text, &size);
     DN_CHECK(file, DN_ENOMEM, "memory: found none to compare the options");
-    fprintf(file, "dn_dist %s, command %s\n", dn_version(), command->name);
+    fprintf(file, "dn_dist %s, sources %s, command %s\n", dn_version(), dn_sources, command->name);
     dn_options_print(file, options);
     const int failed = ferror(file);
     DN_CHECK(fclose(file) == 0 && !failed, DN_ENOMEM, "memory: found none to compare the options");

@@ -11,9 +11,12 @@
 #include "job/comm.h"
 #include "options/options.h"
 
-/* DN_EINVAL on all ranks where one has another version of dn_dist, command, word or option than
- * rank 0, but for options that ranks may differ in (dn_options_print); names it, with the rank.
- * Collective. */
+/* A checksum of the sources that this program was built of, 16 hexadecimal digits. */
+extern const char dn_sources[17];
+
+/* DN_EINVAL on all ranks where one has another version or other sources of dn_dist, command, word
+ * or option than rank 0, but for options that ranks may differ in (dn_options_print); names it,
+ * with the rank. Collective. */
 dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
                           const dn_options *options);
 

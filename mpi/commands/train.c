@@ -447,8 +447,8 @@ static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_op
              "has no step left (another --out, or --resume none, starts anew; %s it longer)",
              other, r->state.path, longer);
     dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
-            " (%s it longer)",
-            r->state.path, r->done, longer);
+            ", weights %016" PRIx64 " (%s it longer)",
+            r->state.path, r->done, dn_net_hash(r->net), longer);
     return DN_OK;
 }
 
@@ -471,6 +471,7 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
     if (has_val(&r))
         DN_TRY_OR_DONE(dn_split_open(&r.val, comm, options->data, DN_VAL, &options->reading));
+    dn_heartbeat_doing(comm->heartbeat, DN_STARTING);
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_same_kernels(comm, r.net, options->dtype));
@@ -488,7 +489,9 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
         r.state.kernels[0] = '\0';
     dn_note_kernels(&r.state, r.net, options->dtype);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
+    dn_heartbeat_doing(comm->heartbeat, DN_SAVING);
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options, *limit) : DN_OK));
+    dn_heartbeat_doing(comm->heartbeat, DN_STARTING);
     forget_best(&r);
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;

@@ -168,6 +168,15 @@ static dn_status start_beating(dn_heartbeat *hb)
     return DN_OK;
 }
 
+static void end_thread(dn_heartbeat *hb)
+{
+    if (hb->has_thread) {
+        eventfd_write(hb->line[hb->size].fd, 1);
+        pthread_join(hb->thread, NULL);
+        hb->has_thread = 0;
+    }
+}
+
 void dn_heartbeat_start(dn_heartbeat **result, const dn_comm *comm, double deadline)
 {
     *result = NULL;
@@ -183,6 +192,9 @@ void dn_heartbeat_start(dn_heartbeat **result, const dn_comm *comm, double deadl
     if (status != DN_OK) {
         dn_warn("ranks that fall silent will not be noticed, the heartbeat cannot start: %s",
                 dn_message());
+        if (*result)
+            end_thread(*result);
+        dn_comm_agree(comm, DN_OK); /* no thread is left that would take this end for a loss */
         dn_heartbeat_stop(result);
     }
 }
@@ -192,10 +204,7 @@ void dn_heartbeat_stop(dn_heartbeat **heartbeat)
     dn_heartbeat *hb = *heartbeat;
     if (!hb)
         return;
-    if (hb->has_thread) {
-        eventfd_write(hb->line[hb->size].fd, 1);
-        pthread_join(hb->thread, NULL);
-    }
+    end_thread(hb);
     for (int i = 0; hb->line && i <= hb->size; i++)
         if (hb->line[i].fd >= 0)
             close(hb->line[i].fd);
@@ -246,7 +255,7 @@ void dn_heartbeat_record(const dn_comm *comm, const char *folder)
         return;
     if (comm->rank == 0)
         unlink(path);
-    if (comm->heartbeat)
+    if (comm->heartbeat && !atomic_load(&comm->heartbeat->record))
         atomic_store(&comm->heartbeat->record, path);
     else
         free(path);

@@ -67,7 +67,8 @@ void dn_heartbeat_partner(dn_heartbeat *heartbeat, int partner);
         dn_heartbeat_waits((comm)->heartbeat, 0);                                                  \
     } while (0)
 
-/* Names the folder for lost.json, once; rank 0 removes one of an earlier loss. Not collective. */
+/* Names the folder for lost.json, of which the first is kept; rank 0 removes one of an earlier
+ * loss. Not collective. */
 void dn_heartbeat_record(const dn_comm *comm, const char *folder);
 
 #endif

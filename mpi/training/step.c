@@ -81,8 +81,9 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
-    dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
+    dn_heartbeat_doing(step->comm->heartbeat, DN_READING_DATA);
     load_team(step, v);
+    dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);

@@ -245,6 +245,12 @@ limited "$dn_dist" info --layers --size 4096 --model \
     blocks=4096,4096,4096,4096,4096,4096,4096,4096:growth=1:stem=imagenet >"$tmp/output" 2>"$tmp/error" ||
     fail "info of 65,000 layers" "$tmp/error"
 
+for limit in v d; do
+    status=0
+    (ulimit -$limit 200000 && limited "$dn_dist" models) >"$tmp/output" 2>"$tmp/error" || status=$?
+    check_refusal "ulimit -$limit" $status "ulimit -$limit: found 200000 KiB of memory, expected 524288"
+done
+
 # --- ranks --------------------------------------------------------------------------------------
 
 status=0

@@ -4,14 +4,47 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 const char *dn_version(void)
 {
     return DN_VERSION;
 }
+
+/* ---- before the libraries ---- */
+
+enum { LEAST_MEMORY = 512 }; /* MiB */
+
+/* OpenBLAS asks for its first memory as it is loaded, for ever where a limit of the user's refuses
+ * it. So too narrow ones are refused before that. */
+static void check_limits(int argc, char **argv)
+{
+    static const struct {
+        const char *option;
+        int resource;
+    } limits[] = {{"-v", RLIMIT_AS}, {"-d", RLIMIT_DATA}};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit limit;
+        char text[256];
+        if (getrlimit(limits[i].resource, &limit) != 0 || limit.rlim_cur >> 20 >= LEAST_MEMORY)
+            continue;
+        const char *const name = argc > 0 ? argv[0] : "", *const end = strrchr(name, '/');
+        const int size = snprintf(
+            text, sizeof text, "%.99s: ulimit %s: found %ju KiB of memory, expected %d or more\n",
+            end ? end + 1 : name, limits[i].option, (uintmax_t)limit.rlim_cur >> 10,
+            LEAST_MEMORY << 10);
+        _exit(write(STDERR_FILENO, text, (size_t)size) == size ? 1 : 2);
+    }
+}
+
+static void (*const before_libraries)(int, char **)
+    __attribute__((section(".preinit_array"), used)) = check_limits;
+
+/* ---- standard streams ---- */
 
 /* The lowest free number is the closed stream's. Output to what is open to read only fails. */
 void dn_streams_open(void)

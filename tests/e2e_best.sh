@@ -212,7 +212,7 @@ small 2 early --lr 0 --early-stop 2 --best loss --eval-every 2 || fail "--early-
 grep -qE "^stopped after epoch [0-9]+: no better loss since epoch [0-9]+$" early.log ||
     fail "expected word of an early end" early.log
 last=$(last_step early)
-small 3 early && grep -q "the run is complete, early/checkpoint-.* of its last step, $last " early.log ||
+small 3 early && grep -q "the run is complete, early/checkpoint-.* of its last step, $last, weights " early.log ||
     fail "an early end, again" early.log
 small 3 early --early-stop 3 || fail "a longer patience" early.log
 [[ $(last_step early) -gt $last ]] || fail "a longer patience: no step" early.log

@@ -1,4 +1,4 @@
-/* Version and standard streams; see include/dn/program.h. */
+/* Version, limits and standard streams; see include/dn/program.h. */
 #include "dn/program.h"
 
 #include <errno.h>

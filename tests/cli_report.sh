@@ -41,8 +41,10 @@ for run, train, validation in (one, 60000, 0), (two, 45000, 15000):
 ends = [r for r in two["records"] if r["kind"] in ("interval", "epoch")]
 assert all(0 <= r[k] <= r["seconds"] for r in ends for k in ("data_wait", "sum_wait")) and ends
 e = one["evaluation"]
-assert sum(map(sum, e["confusion"])) == 10000 and len(e["class_names"]) == 10
-assert abs(sum(e["confusion"][c][c] for c in range(10)) / 100 - e["top1"]) < 1e-6
+cells = e["confusion"]
+assert sum(n for _, _, n in cells) == 10000 and len(e["class_names"]) == 10
+assert cells == sorted(cells) and all(n > 0 and 0 <= p < 10 for _, p, n in cells)
+assert abs(sum(n for c, p, n in cells if c == p) / 100 - e["top1"]) < 1e-6
 losses = [s["loss"] for s in e["worst"]]
 assert len(losses) == 24 and losses == sorted(losses, reverse=True)
 for s in e["worst"]:
@@ -84,6 +86,38 @@ if command -v node >/dev/null; then
     ! grep -q "held failed" out || fail "a run that went on has failed" out
 else
     echo "not tried: the page's tables: found no node (Debian: nodejs)"
+fi
+
+# Of thousands of classes what is kept and shown grows with the images, not with the classes' square
+"$python" - <<'END' || fail "the images of many classes" out
+import os
+from PIL import Image
+for split in "train", "test":
+    for c in range(3000):
+        os.makedirs(f"many/{split}/c{c}")
+        Image.new("L", (8, 8), c % 251).save(f"many/{split}/c{c}/0.png")
+END
+limited "$build/create_records" FOLDER --source many --out many.records >out 2>&1 || fail "create_records of many classes" out
+limited "$dn_dist" train --model blocks=1:growth=4:stem=cifar --size 8 --data many.records --max-steps 1 --epochs 1 \
+    --eval-every 0 --threads 1 --out many.run >out 2>&1 || fail "train of many classes" out
+limited "$dn_dist" eval many.run --per-class >out 2>&1 || fail "eval of many classes" out
+grep -q "^confusion matrix of 3000 classes: --json" out || fail "eval --per-class of many classes" out
+"$python" - many.run/evaluation.json >out 2>&1 <<'END' || fail "an evaluation of many classes" out
+import json, os, sys
+e = json.load(open(sys.argv[1]))
+cells, classes = e["confusion"], e["classes"]
+assert os.path.getsize(sys.argv[1]) < 1 << 20, os.path.getsize(sys.argv[1])
+assert len(cells) == 3000 == sum(n for _, _, n in cells) and len(classes) == 3000
+assert sum(n for c, p, n in cells if c == p) == sum(c["correct"] for c in classes)
+for p in {p for _, p, _ in cells}:
+    assert sum(n for _, q, n in cells if q == p) == classes[p]["predicted"]
+END
+limited "$dn_dist" report many.run --out many.html >out 2>&1 || fail "report of many classes" out
+if command -v node >/dev/null; then
+    limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
+    [[ $(grep -c '^Ankle boot|' out) == 1 && $(grep -c ' taken for ' out) == 0 ]] || fail "the confusion matrix" out
+    limited node "$here/report_tables.js" many.html >out 2>&1 || fail "the page's script" out
+    [[ $(grep -c '^c[0-9]* taken for c[0-9]*: 1$' out) == 60 ]] || fail "the list of confusions" out
 fi
 
 # A run that goes on has one configuration, in front

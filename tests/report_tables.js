@@ -1,5 +1,6 @@
 // node report_tables.js PAGE: the tables that a report's script draws, one line a row, cells between
-// bars, and how runs failed; run against as much of a document as the script asks for.
+// bars, how runs failed, and the lines of an evaluation; run against as much of a document as the
+// script asks for.
 const page = require('fs').readFileSync(process.argv[2], 'utf8');
 const make = name => ({ name, style: {}, children: [], textContent: '',
   append(...more) { this.children.push(...more); }, get firstChild() { return this.children[0]; },
@@ -16,3 +17,6 @@ globalThis.Chart = class { destroy() {} };
 for (const id of ['summary', 'configuration'])
   for (const row of rows(elements[id])) console.log(row.children.map(text).join('|'));
 for (const failure of elements.failures ? elements.failures.children : []) console.log(text(failure));
+for (const e of elements.evaluations.children)
+  if (e.name === 'div' && e.textContent) console.log(e.textContent);
+  else for (const row of rows(e)) console.log(row.children.map(text).join('|'));

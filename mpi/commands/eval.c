@@ -38,7 +38,9 @@ typedef struct results {
     int classes;
     dn_sample *samples; /* (images->count) */
     dn_scores scores;
-    int64_t *confusion; /* (classes, classes): label, prediction */
+    struct class_scores *counted; /* (classes), without what is in percent */
+    struct cell *cell; /* (cells): those of the confusion matrix that are not 0, row by row */
+    int64_t cells;
     double calibration; /* expected calibration error, percent */
 } results;
 
@@ -60,31 +62,46 @@ static double calibration_error(const results *r)
     return 100 * error / (double)r->images->count;
 }
 
-static void count_confusion(results *r)
-{
-    for (int64_t i = 0; i < r->images->count; i++)
-        r->confusion[(size_t)r->images->labels[i] * (size_t)r->classes +
-                     (size_t)r->samples[i].predicted]++;
-}
-
-static const int64_t *confusion_row(const results *r, int label)
-{
-    return r->confusion + (size_t)label * (size_t)r->classes;
-}
-
 /* Of one class, in percent; NaN where there is nothing to divide by. */
 typedef struct class_scores {
     int64_t images, predicted, correct; /* of the class, as the class, both */
     double recall, precision, f1;
 } class_scores;
 
+typedef struct cell {
+    int label, predicted;
+    int64_t count;
+} cell;
+
+static int by_place(const void *a, const void *b)
+{
+    const cell *const x = a, *const y = b;
+    return x->label != y->label ? (x->label > y->label) - (x->label < y->label)
+                                : (x->predicted > y->predicted) - (x->predicted < y->predicted);
+}
+
+/* Sets r->counted and r->cell, which are zeroed, of one cell for each image. The whole matrix would
+ * be of classes^2, which grows beyond any memory where an image is of thousands of classes. */
+static void count_classes(results *r)
+{
+    for (int64_t i = 0; i < r->images->count; i++) {
+        const cell c = {r->images->labels[i], (int)r->samples[i].predicted, 1};
+        r->counted[c.label].images++;
+        r->counted[c.predicted].predicted++;
+        r->counted[c.label].correct += c.label == c.predicted;
+        r->cell[i] = c;
+    }
+    qsort(r->cell, (size_t)r->images->count, sizeof *r->cell, by_place);
+    for (int64_t i = 0; i < r->images->count; i++)
+        if (r->cells > 0 && by_place(&r->cell[r->cells - 1], &r->cell[i]) == 0)
+            r->cell[r->cells - 1].count++;
+        else
+            r->cell[r->cells++] = r->cell[i];
+}
+
 static class_scores score_class(const results *r, int class)
 {
-    class_scores s = {.correct = confusion_row(r, class)[class]};
-    for (int c = 0; c < r->classes; c++) {
-        s.images += confusion_row(r, class)[c];
-        s.predicted += confusion_row(r, c)[class];
-    }
+    class_scores s = r->counted[class];
     s.recall = 100 * (double)s.correct / (double)s.images;
     s.precision = 100 * (double)s.correct / (double)s.predicted;
     s.f1 = 200 * (double)s.correct / (double)(s.images + s.predicted);
@@ -117,11 +134,11 @@ static json_t *to_json(const results *r, int crops)
                                         (json_int_t)s.predicted, "correct", (json_int_t)s.correct,
                                         "recall", dn_json_number(s.recall), "precision",
                                         dn_json_number(s.precision), "f1", dn_json_number(s.f1)));
-        json_t *const row = json_array();
-        for (int p = 0; p < r->classes; p++)
-            json_array_append_new(row, json_integer(confusion_row(r, c)[p]));
-        json_array_append_new(confusion, row);
     }
+    for (int64_t i = 0; i < r->cells; i++)
+        json_array_append_new(confusion,
+                              json_pack("[i,i,I]", r->cell[i].label, r->cell[i].predicted,
+                                        (json_int_t)r->cell[i].count));
     return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
                      dn_split_name(r->split), "weights", r->weights, "top1",
                      dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5),
@@ -182,6 +199,22 @@ static void print_percent(const char *name, double percent)
         printf("%s %6.2f %%", name, percent);
 }
 
+static void print_matrix(const results *r)
+{
+    int64_t next = 0;
+    printf("confusion matrix, a row a class, a column a prediction\n");
+    for (int c = 0; c < r->classes; c++) {
+        printf("%5d", c);
+        for (int p = 0; p < r->classes; p++) {
+            const int is_next =
+                next < r->cells && r->cell[next].label == c && r->cell[next].predicted == p;
+            printf(" %6" PRId64, is_next ? r->cell[next].count : 0);
+            next += is_next;
+        }
+        printf("\n");
+    }
+}
+
 static void print_classes(const results *r)
 {
     for (int c = 0; c < r->classes; c++) {
@@ -198,13 +231,7 @@ static void print_classes(const results *r)
         printf("confusion matrix of %d classes: --json\n", r->classes);
         return;
     }
-    printf("confusion matrix, a row a class, a column a prediction\n");
-    for (int c = 0; c < r->classes; c++) {
-        printf("%5d", c);
-        for (int p = 0; p < r->classes; p++)
-            printf(" %6" PRId64, confusion_row(r, c)[p]);
-        printf("\n");
-    }
+    print_matrix(r);
 }
 
 static dn_status print_results(const results *r, const dn_options *o, int crops)
@@ -258,11 +285,13 @@ static dn_status write_samples(const results *r, const char *path)
 /* What is told of the results, by one rank. */
 static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
-    r->confusion = calloc((size_t)r->classes * (size_t)r->classes, sizeof *r->confusion);
-    dn_status status =
-        r->confusion ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d classes", r->classes);
+    r->counted = calloc((size_t)r->classes, sizeof *r->counted);
+    r->cell = calloc((size_t)r->images->count, sizeof *r->cell);
+    dn_status status = r->counted && r->cell
+                           ? DN_OK
+                           : dn_fail(DN_ENOMEM, "memory: found none for %d classes", r->classes);
     if (status == DN_OK) {
-        count_confusion(r);
+        count_classes(r);
         r->calibration = calibration_error(r);
         status = print_results(r, o, crops);
     }
@@ -272,7 +301,8 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
         printf("%s: a line for each image\n", o->per_sample);
     if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
         dn_warn("%s", dn_message());
-    free(r->confusion);
+    free(r->counted);
+    free(r->cell);
     return status;
 }
 
@@ -369,12 +399,16 @@ done:
     return status;
 }
 
-/* What a rank keeps of all images: its own logits, and each one's result. */
+/* What a rank keeps of all images: its own logits, and each one's result; rank 0 the confusion
+ * matrix, too, as numbers and as JSON. */
 static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
 {
-    const double images = (double)c->images->count;
-    const double logits = images / comm->size * dn_net_view(net).spec->classes;
-    return logits * sizeof(float) + images * sizeof(dn_sample);
+    enum { JSON_CELL_BYTES = 256 };
+    const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
+    const double logits = images / comm->size * classes;
+    const double cells = fmin(images, classes * classes);
+    const double told = images * sizeof(cell) + cells * JSON_CELL_BYTES;
+    return logits * sizeof(float) + images * sizeof(dn_sample) + (comm->rank == 0 ? told : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)

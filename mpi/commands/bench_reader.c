@@ -126,7 +126,7 @@ dn_status dn_bench_reader(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(
         comm, f ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d ranks", comm->size)));
     DN_TRY_OR_DONE(time_reading(&r, comm, o, &f[comm->rank]));
-    dn_comm_gather_doubles(comm, &f->images, comm->size * (int)(sizeof *f / sizeof(double)));
+    dn_comm_gather_doubles(comm, &f->images, (size_t)comm->size * sizeof *f / sizeof(double));
     status = dn_comm_agree(comm, comm->rank == 0 ? report(&r, comm, o, f) : DN_OK);
 done:
     free(f);

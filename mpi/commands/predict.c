@@ -188,23 +188,35 @@ static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
     return dn_trained_net(trained, o, &p->images.info, transform, net);
 }
 
+static predictions plan_predictions(const dn_net *net, const dn_options *o, const dn_pictures *p)
+{
+    const int classes = dn_net_view(net).spec->classes;
+    return (predictions){
+        .pictures = p, .classes = classes, .top = o->top < classes ? o->top : classes};
+}
+
+/* What a rank keeps of all images. */
+static double kept_bytes(const dn_net *net, const dn_options *o, const dn_pictures *p)
+{
+    const predictions all = plan_predictions(net, o, p);
+    return (double)p->images.count * (double)row_size(&all) * sizeof *all.row;
+}
+
 static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
                          const dn_pictures *p, const dn_transform *transform,
                          const char *const *names)
 {
-    const int classes = dn_net_view(net).spec->classes;
-    predictions all = {
-        .pictures = p, .classes = classes, .top = o->top < classes ? o->top : classes};
+    predictions all = plan_predictions(net, o, p);
     const size_t values = (size_t)p->images.count * row_size(&all);
     all.row = calloc(values, sizeof *all.row);
-    all.probability = calloc((size_t)classes, sizeof *all.probability);
+    all.probability = calloc((size_t)all.classes, sizeof *all.probability);
     dn_status status =
-        all.row && all.probability && values <= INT32_MAX
+        all.row && all.probability
             ? dn_evaluate_batches(comm, net, &p->images, dn_io_threads(comm, &o->reading, 1),
                                   transform, NULL, keep_top, &all)
             : dn_fail(DN_ENOMEM, "memory: found none for %zu classes of images", values / 2);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, all.row, (int)values);
+    dn_comm_gather_doubles(comm, all.row, values);
     if (comm->rank == 0)
         status = print_all(&all, o, transform, names);
     status = dn_comm_agree(comm, status);
@@ -225,7 +237,8 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
     DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){0}, NULL));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(net, o, &p)},
+                                   "the results of all images"));
     DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
 done:
     dn_net_destroy(&net);

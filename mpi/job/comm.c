@@ -178,13 +178,13 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
     }
 }
 
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count)
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
 {
-    const int most = PIECE_BYTES / (int)sizeof *x;
-    for (int begin = 0; begin < count; begin += most) {
-        const int part = count - begin < most ? count - begin : most;
-        DN_COLLECTIVE(
-            comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, part, MPI_UINT64_T, MPI_BOR, comm->world));
+    const size_t most = PIECE_BYTES / sizeof *x;
+    for (size_t begin = 0; begin < count; begin += most) {
+        const size_t part = count - begin < most ? count - begin : most;
+        DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, (int)part, MPI_UINT64_T, MPI_BOR,
+                                          comm->world));
     }
 }
 

@@ -72,7 +72,7 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
 
 /* Completes x(count) on every rank: each element is set on one rank, all bits 0 on the others.
  * Collective. */
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, int count);
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count);
 
 /* x(count) = its sum over the ranks, on every rank. Collective. */
 void dn_comm_sum_counts(const dn_comm *comm, int64_t *x, int count);

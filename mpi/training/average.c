@@ -101,8 +101,8 @@ static dn_status measure_statistics(dn_run *r)
     dn_status status;
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, open_batches(r, &m)));
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, measure_batches(r, &m)));
-    for (int b = 0; b < m.batches && !m.is_group; b++) /* a row at a time: MPI counts in int */
-        dn_comm_gather_doubles(r->comm, m.sums + (size_t)b * m.width, (int)m.width);
+    if (!m.is_group)
+        dn_comm_gather_doubles(r->comm, m.sums, (size_t)m.batches * m.width);
     for (size_t i = 0; i < m.width; i++)
         view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);

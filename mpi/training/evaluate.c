@@ -107,7 +107,7 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
                                               keep_scores, &t)
                         : dn_fail(DN_ENOMEM, "memory: found none to evaluate %d batches", batches);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, &sums->loss, batches * SUMS);
+    dn_comm_gather_doubles(comm, &sums->loss, (size_t)batches * SUMS);
     dn_comm_sum_counts(comm, correct, classes);
     scores->loss = dn_tree_sum(&sums->loss, batches, SUMS) / count;
     scores->top1 = 100 * dn_tree_sum(&sums->correct1, batches, SUMS) / count;

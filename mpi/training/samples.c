@@ -1,5 +1,4 @@
 /* What a net makes of each image of a split, from one or several crops of it; see evaluate.h. */
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -115,15 +114,12 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
                            ? DN_OK
                            : dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
                                      (long long)(last - first));
-    if (images->count > INT_MAX / SAMPLE)
-        status = dn_fail(DN_ESHAPE, "found %lld images, expected at most %d",
-                         (long long)images->count, INT_MAX / SAMPLE);
     for (int c = 0; c < crops && status == DN_OK; c++)
         status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], NULL,
                                      add_logits, &s);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     make_samples(&s, images, crops, first, last, samples);
-    dn_comm_gather_doubles(comm, &samples->loss, (int)images->count * SAMPLE);
+    dn_comm_gather_doubles(comm, &samples->loss, (size_t)images->count * SAMPLE);
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_samples(samples, images->count)));
     DN_TRY_OR_DONE(dn_comm_agree(comm, sum_scores(samples, images, view.batch, own.count, scores)));
 done:

@@ -121,9 +121,9 @@ static dn_status run_command(const dn_command *command, dn_comm *comm, dn_option
     dn_status status = dn_timeline_create(&comm->timeline, comm, options->timeline);
     if (status == DN_OK)
         status = command->run(comm, options);
-    const dn_status closed = dn_timeline_close(&comm->timeline);
+    status = dn_timeline_close(&comm->timeline, status);
     comm->place = NULL;
-    return status != DN_OK ? status : closed;
+    return status;
 }
 
 /* The command on all ranks, where they are alike. Kernels that are not there are found first: else

@@ -188,7 +188,7 @@ for attempt in 1 2 3 4 5; do
         --deadline 2 --timeline "$out.trace" >"$out.out" 2>&1 &
     job=$!
     # The trace is opened once the heartbeat stands.
-    until [[ -e $out.trace ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    until [[ -e $out.trace.partial ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
     kill -STOP "$(<"$out.ranks/pid.0")"
     wait $job && fail "$out: mpirun ended with 0" "$out.log"
     kill -KILL "$(<"$out.ranks/pid.0")" 2>/dev/null || true

@@ -53,6 +53,18 @@ for batch in 2 8 32; do # later and later, whatever else delays the ranks
 done
 is_imbalance "$tmp/1.json" "$tmp/0.json" || fail "the bench's imbalance" "$tmp/1.json" "$tmp/0.json"
 
+# A trace appears when its command has ended; where that fails, an earlier one stays
+cp "$tmp/timeline.json" "$tmp/kept.json"
+if train 2 "$tmp/failed" --max-steps 1 --data "$tmp/nowhere" --timeline "$tmp/timeline.json"; then
+    fail "training on nothing was accepted"
+fi
+cmp -s "$tmp/timeline.json" "$tmp/kept.json" || fail "a failed run: expected the earlier trace" "$tmp/failed.log"
+[[ ! -e $tmp/timeline.json.partial ]] || fail "a failed run: left a part of its trace"
+if train 2 "$tmp/failed" --max-steps 1 --data "$tmp/nowhere" --timeline "$tmp/none.json"; then
+    fail "training on nothing was accepted"
+fi
+[[ ! -e $tmp/none.json ]] || fail "a failed run: found a trace, expected none"
+
 if train 2 "$tmp/refused" --max-steps 1 --timeline "$tmp/no/such/folder.json"; then
     fail "a timeline in no folder was accepted"
 fi

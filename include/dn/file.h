@@ -44,6 +44,12 @@ void dn_remove_folders(const char *path, int count);
  * it was. A device or a pipe is written into. */
 dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 
+/* Where `path` is written until it is whole, and what that then gets the name of: the file that a
+ * link leads to. Both are `path` where that is a device or a pipe, which is written into. DN_EIO
+ * for a link to nothing, DN_EINVAL. */
+dn_status dn_file_places(const char *path, const char *suffix, char partial[PATH_MAX],
+                         char target[PATH_MAX]);
+
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dn/file.h"
 #include "job/heartbeat.h"
@@ -34,7 +35,8 @@ typedef struct record {
 struct dn_timeline {
     const dn_comm *comm;
     const char *path;
-    FILE *file; /* rank 0 */
+    FILE *file; /* rank 0; until all is written its name is: */
+    char partial[PATH_MAX], target[PATH_MAX];
     double zero;
     record own;
 };
@@ -59,30 +61,55 @@ static const struct {
     [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
 };
 
+/* A trace that stands there already is replaced when the new one is whole. */
+static dn_status open_file(dn_timeline *t, const char *path)
+{
+    t->path = path;
+    DN_TRY(dn_file_check_kind(path, "timeline", 0, "{\"displayTimeUnit\""));
+    DN_TRY(dn_file_places(path, DN_PARTIAL, t->partial, t->target));
+    t->file = fopen(t->partial, "we");
+    DN_CHECK(t->file != NULL, DN_EIO, "--timeline: cannot write %s: %s", path, strerror(errno));
+    return DN_OK;
+}
+
+static void drop_file(dn_timeline *t)
+{
+    if (t == NULL || t->file == NULL)
+        return;
+    fclose(t->file);
+    if (strcmp(t->partial, t->target) != 0)
+        unlink(t->partial);
+}
+
+static dn_status close_file(dn_timeline *t)
+{
+    const int good = fflush(t->file) == 0 && !ferror(t->file) &&
+                     (fsync(fileno(t->file)) == 0 || errno == EINVAL); /* a pipe has no disk */
+    if (!good) {
+        const int error = errno;
+        drop_file(t);
+        return dn_fail(DN_EIO, "--timeline: cannot write %s: %s", t->path, strerror(error));
+    }
+    fclose(t->file);
+    return strcmp(t->partial, t->target) != 0 ? dn_file_rename(t->partial, t->target) : DN_OK;
+}
+
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)
 {
-    dn_status status = DN_OK;
     *timeline = NULL;
     if (path[0] == '\0')
         return DN_OK;
-    if (comm->rank == 0)
-        status = dn_file_check_kind(path, "timeline", 0, "{\"displayTimeUnit\"");
-    FILE *file = comm->rank == 0 && status == DN_OK ? fopen(path, "w") : NULL;
-    if (comm->rank == 0 && status == DN_OK && file == NULL)
-        status = dn_fail(DN_EIO, "--timeline: cannot write %s: %s", path, strerror(errno));
     dn_timeline *t = calloc(1, sizeof *t);
-    if (t == NULL)
-        status = dn_fail(DN_ENOMEM, "--timeline: found no memory for %d spans", DN_TIMELINE_SPANS);
+    dn_status status = t != NULL ? comm->rank == 0 ? open_file(t, path) : DN_OK
+                                 : dn_fail(DN_ENOMEM, "--timeline: found no memory for %d spans",
+                                           DN_TIMELINE_SPANS);
     status = dn_comm_agree(comm, status);
     if (status != DN_OK) {
-        if (file != NULL)
-            fclose(file);
+        drop_file(t);
         free(t);
         return status;
     }
     t->comm = comm;
-    t->path = path;
-    t->file = file;
     DN_COLLECTIVE(comm, MPI_Barrier(comm->world));
     t->zero = omp_get_wtime();
     *timeline = t;
@@ -125,7 +152,7 @@ static void print_rank(FILE *file, const dn_comm *comm, int rank, const record *
                 rank, row, row_names[row < ROW_COMMUNICATE ? row : ROW_COMMUNICATE]);
 }
 
-/* Rank 0: all ranks' records, one after another; closes the file. */
+/* Rank 0: all ranks' records, one after another; ends with the file closed. */
 static dn_status write_trace(dn_timeline *t)
 {
     const dn_comm *comm = t->comm;
@@ -144,17 +171,12 @@ static dn_status write_trace(dn_timeline *t)
     if (dropped > 0)
         dn_warn("--timeline: kept the first %d spans of each rank, %" PRId64 " came later",
                 DN_TIMELINE_SPANS, dropped);
-    const int failed = ferror(t->file);
-    DN_CHECK(fclose(t->file) == 0 && !failed, DN_EIO, "--timeline: cannot write %s: %s", t->path,
-             strerror(errno));
-    return DN_OK;
+    return close_file(t);
 }
 
-dn_status dn_timeline_close(dn_timeline **timeline)
+/* Collective. */
+static dn_status hand_in(dn_timeline *t)
 {
-    dn_timeline *t = *timeline;
-    if (t == NULL)
-        return DN_OK;
     dn_status status = DN_OK;
     const size_t bytes = offsetof(record, spans) + (size_t)t->own.count * sizeof(span);
     if (t->comm->rank == 0)
@@ -162,7 +184,21 @@ dn_status dn_timeline_close(dn_timeline **timeline)
     else
         DN_WAIT_FOR(t->comm, 0,
                     MPI_Send(&t->own, (int)bytes, MPI_BYTE, 0, SPANS_TAG, t->comm->world));
-    status = dn_comm_agree(t->comm, status);
+    return dn_comm_agree(t->comm, status);
+}
+
+dn_status dn_timeline_close(dn_timeline **timeline, dn_status status)
+{
+    dn_timeline *t = *timeline;
+    if (t == NULL)
+        return status;
+    const int has_failed = status != DN_OK && status != DN_STOPPED;
+    if (dn_comm_max(t->comm, has_failed)) {
+        drop_file(t);
+    } else {
+        const dn_status written = hand_in(t);
+        status = status != DN_OK ? status : written;
+    }
     free(t);
     *timeline = NULL;
     return status;

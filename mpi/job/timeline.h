@@ -38,8 +38,9 @@ dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const 
 void dn_timeline_add(dn_timeline *timeline, dn_span span, int64_t number, int slot, double start,
                      double end);
 
-/* Writes the file, frees the timeline and sets it to NULL, also after a failure; accepts NULL
- * inside. DN_EIO. Collective. */
-dn_status dn_timeline_close(dn_timeline **timeline);
+/* Writes the file, unless the command ended with a failure, `status`: an earlier trace stays then;
+ * one of a run that was stopped is written. Frees the timeline and sets it to NULL, also after a
+ * failure; accepts NULL inside. Returns `status`, or DN_EIO where that is DN_OK. Collective. */
+dn_status dn_timeline_close(dn_timeline **timeline, dn_status status);
 
 #endif

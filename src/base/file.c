@@ -156,21 +156,28 @@ static int is_descriptor(const char *path)
            strncmp(path, "/proc/", 6) == 0;
 }
 
-/* A rename would put a file in place of a link, a device or a pipe: these are written into. */
-dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size)
+dn_status dn_file_places(const char *path, const char *suffix, char partial[PATH_MAX],
+                         char target[PATH_MAX])
 {
-    char target[PATH_MAX], partial[PATH_MAX];
     struct stat info;
     const int found = stat(path, &info) == 0;
     const int is_plain =
         !is_descriptor(path) && (!found || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
     DN_CHECK(found || lstat(path, &info) != 0, DN_EIO, "%s: cannot write: a link to nothing", path);
     if (!found || !is_plain || !realpath(path, target))
-        snprintf(target, sizeof target, "%s", path);
-    const int length = snprintf(partial, sizeof partial, "%s%s", target, suffix);
+        snprintf(target, PATH_MAX, "%s", path);
+    const int length = snprintf(partial, PATH_MAX, "%s%s", target, is_plain ? suffix : "");
     DN_CHECK(strlen(path) < PATH_MAX && length < PATH_MAX, DN_EINVAL, "%s: the path is too long",
              path);
-    const int error = write_bytes(is_plain ? partial : path, bytes, size);
+    return DN_OK;
+}
+
+dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size)
+{
+    char target[PATH_MAX], partial[PATH_MAX];
+    DN_TRY(dn_file_places(path, suffix, partial, target));
+    const int is_plain = strcmp(partial, target) != 0;
+    const int error = write_bytes(partial, bytes, size);
     dn_status status = DN_OK;
     if (error)
         status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(error));

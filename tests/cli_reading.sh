@@ -106,6 +106,13 @@ assert min(sizes) <= bench["bytes"] / bench["images"] <= max(sizes), bench
 END
 
 refused "--data: found it without --reader" bench --data records
+for option in "--model densenet121" "--steps 3" "--profile p.json" "--roofline" "--sync-bn" "--dtype bf16" \
+    "--timeline t.json"; do
+    # shellcheck disable=SC2086
+    refused "${option%% *}: found it with --reader: reading alone is timed, and no step" \
+        bench --reader --data records --seconds 0.1 $option
+done
+[[ ! -e p.json && ! -e t.json ]] || fail "bench --reader: wrote what it refused"
 refused '--shuffle: found "window:63", expected full, or window:N of 64 or more' \
     bench --reader --data records --shuffle window:63
 refused '--shuffle: found "blocks"' train --data records --out refused --shuffle blocks --size 32

@@ -236,15 +236,29 @@ static dn_status report_bench(const bench *b)
                          : DN_OK;
 }
 
-dn_status dn_bench(const dn_comm *comm, dn_options *options)
+/* What the other kind of bench has no use for. */
+static dn_status check_given(const dn_options *o)
 {
     static const char *const of_reader[] = {"data", "augment", "shuffle", "seconds", "stage"};
-    if (options->reader)
-        return dn_bench_reader(comm, options);
+    static const char *const of_steps[] = {"model",       "classes",   "channels", "optimizer",
+                                           "sync-bn",     "steps",     "warmup",   "profile",
+                                           "roofline",    "recompute", "dtype",    "wire",
+                                           "comm-thread", "bucket-mb", "timeline"};
     for (size_t i = 0; i < sizeof of_reader / sizeof *of_reader; i++)
-        DN_CHECK(!dn_options_given(options, of_reader[i]), DN_EINVAL,
+        DN_CHECK(o->reader || !dn_options_given(o, of_reader[i]), DN_EINVAL,
                  "--%s: found it without --reader: steps are timed on synthetic images",
                  of_reader[i]);
+    for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++)
+        DN_CHECK(!o->reader || !dn_options_given(o, of_steps[i]), DN_EINVAL,
+                 "--%s: found it with --reader: reading alone is timed, and no step", of_steps[i]);
+    return DN_OK;
+}
+
+dn_status dn_bench(const dn_comm *comm, dn_options *options)
+{
+    DN_TRY(check_given(options));
+    if (options->reader)
+        return dn_bench_reader(comm, options);
     if (options->profile[0])
         DN_TRY(
             dn_comm_agree(comm, comm->rank == 0 ? dn_profile_check_path(options->profile) : DN_OK));

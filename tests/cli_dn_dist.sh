@@ -149,6 +149,8 @@ for file in "$recipes"/*.ini; do
 done
 limited "$dn_dist" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000 \
     >"$tmp/output" && grep -q "^  later epochs are not shown$" "$tmp/output" || fail "info of many epochs" "$tmp/output"
+limited "$dn_dist" info --model fashion-mnist-tiny --batch-size 65536 --virtual-ranks 65536 --epochs 1 >"$tmp/output" &&
+    grep -q "global batch 4294967296, " "$tmp/output" || fail "info of the largest global batch" "$tmp/output"
 limited "$dn_dist" info --model densenet121 --schedule plateau --plateau-patience 3 >"$tmp/output" ||
     fail "info --plateau-patience"
 [[ $(grep -c . "$tmp/output") == 10 ]] && grep -q "^parameters 7978856, multiply-adds .* 2602950656$" "$tmp/output" ||

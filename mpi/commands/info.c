@@ -82,8 +82,8 @@ static dn_status print_schedule(const dn_options *o)
     const int virtual_ranks = o->step.virtual_ranks > 0 ? o->step.virtual_ranks : 1;
     dn_rate rate;
     DN_TRY(dn_options_rate(o, virtual_ranks, STEPS_PER_EPOCH, &rate));
-    printf("\nlearning rate, %s schedule, global batch %d, at the first step of epochs\n",
-           rate.schedule->name, o->batch_size * virtual_ranks);
+    printf("\nlearning rate, %s schedule, global batch %" PRId64 ", at the first step of epochs\n",
+           rate.schedule->name, (int64_t)o->batch_size * virtual_ranks);
     const int64_t epochs = o->epochs < MOST_EPOCHS ? o->epochs : MOST_EPOCHS;
     for (int64_t first = 0, end; first < epochs; first = end) {
         const double now = dn_learning_rate(&rate, first * STEPS_PER_EPOCH);

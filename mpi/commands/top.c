@@ -1,6 +1,6 @@
 /*
  * `dn_dist top`: how a run stands, drawn anew each second on a terminal until the run is finished
- * or the user has seen enough.
+ * or the user has seen enough; less often where all that the run has written takes long to read.
  *
  * The terminal's second screen is used, so that the first is as before in the end. The signals that
  * matter are blocked and waited for; there are no handlers.
@@ -11,6 +11,7 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,11 +234,17 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
     return status;
 }
 
+/* A look reads the whole of metrics.jsonl: that takes no more than a tenth of the time. */
+static struct timespec wait_after(double look_seconds)
+{
+    const double wait = fmax(1, 10 * look_seconds);
+    return (struct timespec){.tv_sec = (time_t)wait, .tv_nsec = (long)(1e9 * fmod(wait, 1))};
+}
+
 /* Until the run is finished, or a signal asks for the end. */
 static dn_status follow_run(const char *folder)
 {
     static const int awaited[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
-    const struct timespec second = {.tv_sec = 1};
     sigset_t signals, before;
     int is_over = 0;
     sigemptyset(&signals);
@@ -246,8 +253,11 @@ static dn_status follow_run(const char *folder)
     sigprocmask(SIG_BLOCK, &signals, &before);
     enter_screen();
     dn_status status;
+    double start = omp_get_wtime();
     while ((status = show(folder, 1, &is_over)) == DN_OK && !is_over && !ferror(stdout)) {
-        const int signal = sigtimedwait(&signals, NULL, &second);
+        const struct timespec wait = wait_after(omp_get_wtime() - start);
+        const int signal = sigtimedwait(&signals, NULL, &wait);
+        start = omp_get_wtime();
         if (signal == SIGTSTP) {
             leave_screen();
             raise(SIGSTOP);

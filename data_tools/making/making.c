@@ -281,9 +281,10 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
 {
     const char *const folder = m->options->out;
     m->lock = -1;
-    m->made_folder = access(folder, F_OK) != 0;
+    const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_making_lock(folder, &m->lock));
+    m->made_folder = is_new; /* else it is of whoever holds it */
     set_handlers(keep_signal);
     DN_TRY(check_unchanged(folder, m->existing));
     DN_TRY(dn_leftovers_check(m));

@@ -1,7 +1,8 @@
 /*
  * Recipes: files NAME.ini of options of `dn_dist train`, whose first line is a comment that says
  * what they are. They are looked for in $DN_RECIPES, then where they are installed with the
- * program, then in the source tree; the first of a name counts. Not collective.
+ * program, or in the source tree where none are installed; the first of a name counts. Not
+ * collective.
  */
 #ifndef DN_RECIPES_H
 #define DN_RECIPES_H

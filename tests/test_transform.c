@@ -474,6 +474,25 @@ static void test_normalize(void **state)
     }
 }
 
+/* Of every mean and std the bytes come back. */
+static void test_byte(void **state)
+{
+    static const char *const texts[] = {"none", "0.485/0.229", "1000/1e-6", "-1000/1000",
+                                        "0.1/1000"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        dn_data_info info = {.channels = 1, .height = 1, .width = 1};
+        dn_transform t;
+        assert_int_equal(dn_normalize_parse(&info, texts[i]), DN_OK);
+        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, "none", 1), DN_OK);
+        for (int byte = 0; byte < 256; byte++)
+            if (dn_transform_byte(&t, 0, t.value[0][byte]) != byte)
+                fail_msg("%s: found %d, expected %d", texts[i],
+                         dn_transform_byte(&t, 0, t.value[0][byte]), byte);
+        assert_int_equal(dn_transform_byte(&t, 0, 2 * t.value[0][255] - t.value[0][0]), 255);
+    }
+}
+
 /* An image so long that, resized, its other side would be more than an int. */
 static void test_long_image(void **state)
 {
@@ -635,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_long_image), cmocka_unit_test(test_long_file),
         cmocka_unit_test(test_kernels),    cmocka_unit_test(test_two_resizes),
         cmocka_unit_test(test_edges),      cmocka_unit_test(test_long_pixels),
+        cmocka_unit_test(test_byte),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <xxhash.h>
-
 #include "folder/folder_shards.h"
 
 /* ---- the plan ---- */
@@ -21,24 +19,17 @@ static dn_split_id first_split(const dn_folder *f)
 /* As for the known sets, of the files' checksums in place of pixels. */
 static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 {
-    XXH3_state_t *const state = XXH3_createState();
-    DN_CHECK(state, DN_ENOMEM, "%s: out of memory", f->source);
     const dn_folder_image *image = f->image, *const end = f->image + f->images;
     *hash = 0;
     for (int s = 0; s < DN_SPLITS; s++) {
         const dn_folder_image *const first = image;
         if (s == DN_VAL && image == end) /* there is none */
             break;
-        XXH3_64bits_reset_withSeed(state, *hash);
-        for (; image < end && image->split == s; image++)
-            XXH3_64bits_update(state, &image->hash, sizeof image->hash);
-        *hash = XXH3_64bits_digest(state);
-        XXH3_64bits_reset_withSeed(state, *hash);
-        for (const dn_folder_image *i = first; i < image; i++)
-            XXH3_64bits_update(state, &i->label, sizeof i->label);
-        *hash = XXH3_64bits_digest(state);
+        while (image < end && image->split == s)
+            image++;
+        DN_TRY(
+            dn_making_hash_split(hash, &first->hash, &first->label, sizeof *image, image - first));
     }
-    XXH3_freeState(state);
     return DN_OK;
 }
 

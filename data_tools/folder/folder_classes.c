@@ -11,9 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <jansson.h>
-
 #include "dn/file.h"
+#include "making/making.h"
 #include "making/selection.h"
 
 /* ---- folders ---- */
@@ -81,13 +80,9 @@ dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *
 
 /* ---- classes ---- */
 
-/* What dataset.json takes: a UTF-8 text that a line of output can show. */
 static dn_status check_class_name(const char *folder, const char *name)
 {
-    json_t *const text = json_string(name);
-    const int is_utf8 = text != NULL;
-    json_decref(text);
-    DN_CHECK(is_utf8 && dn_is_one_line(name), DN_EINVAL,
+    DN_CHECK(dn_making_takes_name(name), DN_EINVAL,
              "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
              "that can be printed",
              folder, name);

@@ -152,13 +152,6 @@ static dn_status read_stored(struct inspect *v, int64_t index, dn_encoded *file)
     return status;
 }
 
-/* The float that the net would get, as the pixel that it stands for. */
-static uint8_t denormalise(const dn_data_info *info, int channel, float value)
-{
-    const double pixel = 255 * ((double)value * info->std[channel] + info->mean[channel]);
-    return (uint8_t)lrint(fmin(fmax(pixel, 0), 255));
-}
-
 static dn_status augment_image(struct inspect *v, const dn_request *request, const dn_encoded *file,
                                dn_pixels *image)
 {
@@ -173,7 +166,7 @@ static dn_status augment_image(struct inspect *v, const dn_request *request, con
                                                  &v->workspace, floats);
     uint8_t *const planes = (uint8_t *)(floats + values);
     for (size_t i = 0; i < values && status == DN_OK; i++)
-        planes[i] = denormalise(info, (int)(i / plane), floats[i]);
+        planes[i] = dn_transform_byte(t, (int)(i / plane), floats[i]);
     if (status == DN_OK)
         status = interleave(image, t->channels, t->height, t->width, planes);
     free(floats);

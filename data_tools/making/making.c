@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <jansson.h>
 #include <xxhash.h>
 
 #include "dn/file.h"
@@ -84,6 +85,31 @@ int dn_making_is_complete(const dn_making *m, int shards)
             has_files(m->options->out, &existing->shard[i]) &&
             (m->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
     return complete;
+}
+
+int dn_making_takes_name(const char *name)
+{
+    json_t *const text = json_string(name);
+    const int is_utf8 = text != NULL;
+    json_decref(text);
+    return is_utf8 && dn_is_one_line(name);
+}
+
+dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint16_t *label,
+                               size_t stride, int64_t count)
+{
+    XXH3_state_t *const state = XXH3_createState();
+    DN_CHECK(state, DN_ENOMEM, "out of memory for a checksum");
+    XXH3_64bits_reset_withSeed(state, *hash);
+    for (int64_t i = 0; i < count; i++)
+        XXH3_64bits_update(state, (const char *)image + (size_t)i * stride, sizeof *image);
+    *hash = XXH3_64bits_digest(state);
+    XXH3_64bits_reset_withSeed(state, *hash);
+    for (int64_t i = 0; i < count; i++)
+        XXH3_64bits_update(state, (const char *)label + (size_t)i * stride, sizeof *label);
+    *hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return DN_OK;
 }
 
 /* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards

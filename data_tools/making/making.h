@@ -39,6 +39,15 @@ int dn_making_is_complete(const dn_making *m, int shards);
  * but of pixels at least as many as a known set has, and no more than images. */
 int dn_making_shards(int is_encoded, int64_t bytes, int64_t images);
 
+/* dataset.json takes the class name: a UTF-8 text that a line of output can show. */
+int dn_making_takes_name(const char *name);
+
+/* Takes `count` images of a split into *hash, the manifest's checksum of encoded images, which
+ * begins as 0: their checksums, then their labels, the first of which are given and the others
+ * follow every `stride` bytes. DN_ENOMEM. */
+dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint16_t *label,
+                               size_t stride, int64_t count);
+
 /* Makes the manifest of count[] images in so many train shards, and test shards in proportion;
  * without mean, std and source, and the files' sizes and checksums. The class names stay the
  * caller's. DN_EINVAL, DN_ENOMEM. */

@@ -37,7 +37,7 @@ static uint64_t hash_source(const struct make *k)
 static int count_pixel_shards(const struct make *k, int64_t images)
 {
     const int asked = k->making.options->shards;
-    return asked ? asked : images >= 4 ? 4 : images > 1 ? (int)images : 1;
+    return asked ? asked : dn_making_shards(0, 0, images);
 }
 
 static dn_status plan_records(struct make *k, int classes)

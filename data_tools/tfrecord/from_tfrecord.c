@@ -171,21 +171,10 @@ static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_r
 static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_SPLITS],
                               uint64_t *hash)
 {
-    XXH3_state_t *const state = XXH3_createState();
-    DN_CHECK(state, DN_ENOMEM, "%s: out of memory", set->name);
     const dn_record *r = set->record;
     *hash = 0;
-    for (int s = 0; s < DN_SPLITS && count[s] > 0; r += count[s++]) {
-        XXH3_64bits_reset_withSeed(state, *hash);
-        for (int64_t i = 0; i < count[s]; i++)
-            XXH3_64bits_update(state, &r[i].hash, sizeof r[i].hash);
-        *hash = XXH3_64bits_digest(state);
-        XXH3_64bits_reset_withSeed(state, *hash);
-        for (int64_t i = 0; i < count[s]; i++)
-            XXH3_64bits_update(state, &r[i].label, sizeof r[i].label);
-        *hash = XXH3_64bits_digest(state);
-    }
-    XXH3_freeState(state);
+    for (int s = 0; s < DN_SPLITS && count[s] > 0; r += count[s++])
+        DN_TRY(dn_making_hash_split(hash, &r->hash, &r->label, sizeof *r, count[s]));
     return DN_OK;
 }
 

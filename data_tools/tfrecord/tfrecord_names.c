@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dn/json.h"
+#include "making/making.h"
 
 enum { MOST_BYTES = 64 << 20, MOST_NAME = 255 };
 
@@ -157,14 +158,10 @@ static dn_status shift_labels(dn_record_set *set, const struct names *n, int bas
 
 /* ---- names ---- */
 
-/* What dataset.json takes: a UTF-8 text that a line of output can show. */
 static dn_status check_name(const struct names *n, int class, const char *name)
 {
-    json_t *const text = json_string(name);
     const size_t length = strlen(name);
-    const int good = text && dn_is_one_line(name) && length >= 1 && length <= MOST_NAME;
-    json_decref(text);
-    DN_CHECK(good, DN_EINVAL,
+    DN_CHECK(dn_making_takes_name(name) && length >= 1 && length <= MOST_NAME, DN_EINVAL,
              "%s: class name %d: found \"%s\", expected a UTF-8 text of 1 to %d bytes "
              "without control characters; --class-names FILE names them",
              n->line ? n->path : "image/class/text", class, name, MOST_NAME);

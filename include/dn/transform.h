@@ -65,6 +65,9 @@ dn_status dn_transform_pixels(const dn_transform *transform, const dn_request *r
 dn_status dn_transform_encoded(const dn_transform *transform, const dn_request *request,
                                const dn_encoded *file, dn_workspace *workspace, float *to);
 
+/* The byte, as it would have been stored, that the transform makes x of, or one near it of. */
+uint8_t dn_transform_byte(const dn_transform *transform, int channel, float x);
+
 /* The mean and std that `text` says instead of the shards': "imagenet"; "none", pixels from 0 to 1;
  * or "m,m,m/s,s,s", one for each channel, or one for all. DN_EINVAL. */
 dn_status dn_normalize_parse(dn_data_info *info, const char *text);

@@ -9,14 +9,6 @@
 
 /* ---- the picture of an image ---- */
 
-/* The byte that became x, where the table of normalisation is linear. */
-static uint8_t denormalise(const dn_transform *t, int channel, float x)
-{
-    const float *const value = t->value[channel];
-    const float byte = (x - value[0]) / (value[1] - value[0]);
-    return (uint8_t)lrintf(fminf(fmaxf(byte, 0), 255));
-}
-
 static json_t *base64(const uint8_t *bytes, size_t size)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -47,7 +39,7 @@ static json_t *draw_input(const dn_transform *t, const float *input)
     for (int c = 0; pixels && c < channels; c++)
         for (size_t i = 0; i < plane; i++)
             pixels[i * (size_t)channels + (size_t)c] =
-                denormalise(t, c, input[(size_t)c * plane + i]);
+                dn_transform_byte(t, c, input[(size_t)c * plane + i]);
     if (pixels && dn_png_encode(pixels, t->height, t->width, channels, &png, &size) == DN_OK)
         picture = base64(png, size);
     free(png);

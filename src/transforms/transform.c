@@ -121,6 +121,13 @@ dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
     return run(&c, request, to);
 }
 
+uint8_t dn_transform_byte(const dn_transform *t, int channel, float x)
+{
+    const float *const value = t->value[channel]; /* linear */
+    const float byte = 255 * (x - value[0]) / (value[255] - value[0]);
+    return (uint8_t)lrintf(fminf(fmaxf(byte, 0), 255));
+}
+
 dn_status dn_transform_encoded(const dn_transform *t, const dn_request *request,
                                const dn_encoded *file, dn_workspace *w, float *to)
 {

@@ -2,6 +2,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "looking/looking.h"
 #include "made_up.h"
+#include "making/progress.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
 
@@ -264,13 +266,41 @@ static void test_side_files(void **state)
     assert_int_equal(access("features.json", F_OK), 0);
 }
 
+/* How much of what nobody knows the whole of is done. */
+static void test_progress_without_total(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size;
+    dn_progress progress;
+    FILE *const before = stdout;
+    stdout = open_memstream(&text, &size);
+    dn_log_set_level(DN_INFO);
+    dn_progress_begin(&progress, "looking for images:", "images", 0);
+    dn_progress_add(&progress, 1);
+    progress.next = 0; /* a line is due */
+    dn_progress_add(&progress, 41);
+    dn_progress_end(&progress);
+    dn_log_set_level(DN_QUIET);
+    fclose(stdout);
+    stdout = before;
+    assert_memory_equal(text, "looking for images: 42 images, ", 31);
+    assert_string_equal(text + strlen(text) - 10, " images/s\n");
+    free(text);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        MADE_UP_TEST(test_reproducible),      MADE_UP_TEST(test_complete),
-        MADE_UP_TEST(test_other_source),      MADE_UP_TEST(test_replaced_removed),
-        MADE_UP_TEST(test_foreign_file),      MADE_UP_TEST(test_failed_open),
-        MADE_UP_TEST(test_foreign_manifest),  MADE_UP_TEST(test_meanwhile),
-        MADE_UP_TEST(test_without_tfrecords), MADE_UP_TEST(test_side_files)};
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
+                                       MADE_UP_TEST(test_complete),
+                                       MADE_UP_TEST(test_other_source),
+                                       MADE_UP_TEST(test_replaced_removed),
+                                       MADE_UP_TEST(test_foreign_file),
+                                       MADE_UP_TEST(test_failed_open),
+                                       MADE_UP_TEST(test_foreign_manifest),
+                                       MADE_UP_TEST(test_meanwhile),
+                                       MADE_UP_TEST(test_without_tfrecords),
+                                       MADE_UP_TEST(test_side_files),
+                                       cmocka_unit_test(test_progress_without_total)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -193,13 +193,22 @@ static dn_status compare_existing(dn_folder_making *k, int *complete)
     return DN_OK;
 }
 
+static dn_status find_images(dn_folder_making *k)
+{
+    dn_folder *const f = &k->folder;
+    dn_progress_begin(&f->finding, "looking for images:", "images", 0);
+    const dn_status status = k->scan(f);
+    dn_progress_end(&f->finding);
+    return status;
+}
+
 static dn_status make_records(dn_folder_making *k, const dn_data_info *info, int *made)
 {
     uint64_t listing;
     int complete;
     dn_status status;
     DN_TRY(dn_making_begin(&k->making, info->dataset));
-    DN_TRY(k->scan(&k->folder));
+    DN_TRY(find_images(k));
     DN_TRY(dn_folder_list(&k->folder, &listing));
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));

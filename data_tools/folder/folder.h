@@ -10,6 +10,7 @@
 #define DN_FOLDER_H
 
 #include "folder/conversion.h"
+#include "making/progress.h"
 #include "making/records.h"
 
 /* As dn_records_make, of a set of encoded images, or NULL: of the class folders in
@@ -48,6 +49,7 @@ typedef struct dn_folder {
     int64_t images, room;
     int64_t passed_over; /* files that are hidden or no images */
     char *other;         /* the first of them that is not hidden, in a class folder, or NULL */
+    dn_progress finding; /* of images, during the scan */
 } dn_folder;
 
 /* Finds classes and images; where f->like is, of a test split alone. DN_ENOENT, DN_EINVAL, DN_EIO,

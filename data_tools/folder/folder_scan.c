@@ -57,6 +57,7 @@ dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int 
     DN_CHECK(path, DN_ENOMEM, "%s: out of memory", below);
     f->image[f->images++] =
         (dn_folder_image){.path = path, .label = (uint16_t)label, .split = (uint8_t)split};
+    dn_progress_add(&f->finding, 1);
     return DN_OK;
 }
 

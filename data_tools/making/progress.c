@@ -18,6 +18,11 @@ static void write_line(const dn_progress *p, double now, int columns, char line[
 {
     char place[96], rate[64], left[32], end[48], bar[DN_BAR_MOST + 3] = "";
     const double speed = (double)p->done / (now - p->start);
+    if (p->total == 0) {
+        snprintf(line, LINE_SIZE, "%s %" PRId64 " %s, %.*f %s/s", p->what, p->done, p->unit,
+                 speed < 100 ? 1 : 0, speed, p->unit);
+        return;
+    }
     snprintf(place, sizeof place, "%" PRId64 "/%" PRId64 " %s,", p->done, p->total, p->unit);
     snprintf(rate, sizeof rate, "%.*f %s/s,", speed < 100 ? 1 : 0, speed, p->unit);
     dn_duration_text((double)(p->total - p->done) / speed, left);
@@ -42,7 +47,7 @@ void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64
 {
     const double now = omp_get_wtime();
     *p = (dn_progress){.what = what, .unit = unit, .total = total, .start = now};
-    dn_live_open(&p->live, stdout);
+    dn_live_open(&p->live, total > 0 ? stdout : NULL);
     p->next = now + (dn_live_is_terminal(&p->live) ? redraw_seconds : line_seconds);
 }
 

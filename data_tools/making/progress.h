@@ -18,6 +18,7 @@ typedef struct dn_progress {
     dn_live live;
 } dn_progress;
 
+/* `total` 0: nobody knows it; then there are lines alone. */
 void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64_t total);
 
 /* So many more are done. Thread-safe. */

@@ -36,7 +36,7 @@ typedef struct results {
     const char *folder;       /* of the run, on its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
-    dn_sample *samples; /* (images->count) */
+    dn_sample *samples; /* (images->count) on rank 0, which tells of them */
     dn_scores scores;
     struct class_scores *counted; /* (classes), without what is in percent */
     struct cell *cell; /* (cells): those of the confusion matrix that are not 0, row by row */
@@ -386,7 +386,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
-    r.samples = calloc((size_t)images->count, sizeof *r.samples);
+    r.samples = calloc(dn_images_of(comm, net, images).kept + 1, sizeof *r.samples);
     dn_status status =
         r.samples ? DN_OK
                   : dn_fail(DN_ENOMEM, "memory: found none for %" PRId64 " images", images->count);
@@ -399,16 +399,17 @@ done:
     return status;
 }
 
-/* What a rank keeps of all images: its own logits, and each one's result; rank 0 the confusion
- * matrix, too, as numbers and as JSON. */
+/* What a rank keeps: its images' logits and results; rank 0 all images' results, and the confusion
+ * matrix, as numbers and as JSON. */
 static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
-    const double logits = images / comm->size * classes;
+    const double own = images / comm->size;
     const double cells = fmin(images, classes * classes);
     const double told = images * sizeof(cell) + cells * JSON_CELL_BYTES;
-    return logits * sizeof(float) + images * sizeof(dn_sample) + (comm->rank == 0 ? told : 0);
+    const double kept = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
+    return own * classes * sizeof(float) + kept + (comm->rank == 0 ? told : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)

@@ -28,7 +28,8 @@ enum { UNREADABLE = 1, NOT_FINITE };
 typedef struct predictions {
     const dn_pictures *pictures;
     int classes, top;
-    double *row;         /* (images, 1 + 2 top): its fault or 0; class and probability */
+    dn_part_of_images own;
+    double *row;         /* (own.kept, 1 + 2 top): its fault or 0; class and probability */
     double *probability; /* (classes) of one image */
 } predictions;
 
@@ -50,7 +51,7 @@ static void keep_top(void *user, const dn_scored *b)
 {
     const predictions *p = user;
     for (int i = 0; i < b->count; i++) {
-        double *const row = p->row + (size_t)(b->first + i) * row_size(p);
+        double *const row = p->row + (size_t)(b->first + i - p->own.first) * row_size(p);
         const float *const logits = b->logits + (size_t)i * (size_t)p->classes;
         row[0] = p->pictures->bad[b->first + i]    ? UNREADABLE
                  : !are_finite(logits, p->classes) ? NOT_FINITE
@@ -188,35 +189,38 @@ static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
     return dn_trained_net(trained, o, &p->images.info, transform, net);
 }
 
-static predictions plan_predictions(const dn_net *net, const dn_options *o, const dn_pictures *p)
+static predictions plan_predictions(const dn_comm *comm, const dn_net *net, const dn_options *o,
+                                    const dn_pictures *p)
 {
     const int classes = dn_net_view(net).spec->classes;
-    return (predictions){
-        .pictures = p, .classes = classes, .top = o->top < classes ? o->top : classes};
+    return (predictions){.pictures = p,
+                         .classes = classes,
+                         .top = o->top < classes ? o->top : classes,
+                         .own = dn_images_of(comm, net, &p->images)};
 }
 
-/* What a rank keeps of all images. */
-static double kept_bytes(const dn_net *net, const dn_options *o, const dn_pictures *p)
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_options *o,
+                         const dn_pictures *p)
 {
-    const predictions all = plan_predictions(net, o, p);
-    return (double)p->images.count * (double)row_size(&all) * sizeof *all.row;
+    const predictions all = plan_predictions(comm, net, o, p);
+    return (double)all.own.kept * (double)row_size(&all) * sizeof *all.row;
 }
 
 static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
                          const dn_pictures *p, const dn_transform *transform,
                          const char *const *names)
 {
-    predictions all = plan_predictions(net, o, p);
-    const size_t values = (size_t)p->images.count * row_size(&all);
-    all.row = calloc(values, sizeof *all.row);
+    predictions all = plan_predictions(comm, net, o, p);
+    const size_t values = (size_t)(all.own.last - all.own.first) * row_size(&all);
+    all.row = calloc(all.own.kept * row_size(&all) + 1, sizeof *all.row);
     all.probability = calloc((size_t)all.classes, sizeof *all.probability);
     dn_status status =
         all.row && all.probability
             ? dn_evaluate_batches(comm, net, &p->images, dn_io_threads(comm, &o->reading, 1),
                                   transform, NULL, keep_top, &all)
-            : dn_fail(DN_ENOMEM, "memory: found none for %zu classes of images", values / 2);
+            : dn_fail(DN_ENOMEM, "memory: found none for the classes of %zu images", all.own.kept);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, all.row, values);
+    dn_comm_collect_doubles(comm, all.row, values);
     if (comm->rank == 0)
         status = print_all(&all, o, transform, names);
     status = dn_comm_agree(comm, status);
@@ -237,7 +241,7 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
     DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(net, o, &p)},
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, o, &p)},
                                    "the results of all images"));
     DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
 done:

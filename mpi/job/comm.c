@@ -27,6 +27,7 @@
 
 enum {
     MESSAGE_BYTES = 1024,
+    COLLECT_TAG = 1,
     PIECE_BYTES = 1 << 20 /* at a time, so that a slow network is seen to move */
 };
 
@@ -185,6 +186,36 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
         const size_t part = count - begin < most ? count - begin : most;
         DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, (int)part, MPI_UINT64_T, MPI_BOR,
                                           comm->world));
+    }
+}
+
+/* data(bytes) to rank 0, or there from the partner. */
+static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes)
+{
+    for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
+        const int part = (int)(bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES);
+        char *const at = (char *)data + begin;
+        if (comm->rank == 0)
+            DN_WAIT_FOR(
+                comm, partner,
+                MPI_Recv(at, part, MPI_BYTE, partner, COLLECT_TAG, comm->world, MPI_STATUS_IGNORE));
+        else
+            DN_WAIT_FOR(comm, partner,
+                        MPI_Send(at, part, MPI_BYTE, partner, COLLECT_TAG, comm->world));
+    }
+}
+
+void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count)
+{
+    uint64_t handed = count;
+    double *end = x + count;
+    if (comm->rank > 0) {
+        hand_over(comm, 0, &handed, sizeof handed);
+        hand_over(comm, 0, x, count * sizeof *x);
+    }
+    for (int r = 1; r < comm->size && comm->rank == 0; r++, end += handed) {
+        hand_over(comm, r, &handed, sizeof handed);
+        hand_over(comm, r, end, handed * sizeof *x);
     }
 }
 

@@ -74,6 +74,10 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
  * Collective. */
 void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count);
 
+/* Rank 0: x(count) is followed by that of each other rank, in their order, for which there is room.
+ * Collective. */
+void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count);
+
 /* x(count) = its sum over the ranks, on every rank. Collective. */
 void dn_comm_sum_counts(const dn_comm *comm, int64_t *x, int count);
 

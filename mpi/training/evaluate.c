@@ -16,6 +16,16 @@ dn_batches dn_batches_of(const dn_comm *comm, const dn_net *net, const dn_source
                         .last = dn_tree_first(count, comm->size, comm->rank + 1)};
 }
 
+dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
+{
+    const dn_batches own = dn_batches_of(comm, net, images);
+    const int64_t batch = dn_net_view(net).batch, end = own.last * batch;
+    dn_part_of_images part = {.first = own.first * batch,
+                              .last = end < images->count ? end : images->count};
+    part.kept = (size_t)(comm->rank == 0 ? images->count : part.last - part.first);
+    return part;
+}
+
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transform,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user)

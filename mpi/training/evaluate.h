@@ -29,6 +29,14 @@ typedef struct dn_batches {
 
 dn_batches dn_batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
+/* The images [first, last) of these, which follow those of the rank before. */
+typedef struct dn_part_of_images {
+    int64_t first, last;
+    size_t kept; /* of how many images a rank keeps results: rank 0, which tells them, of all */
+} dn_part_of_images;
+
+dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
+
 /* Runs the net over this rank's batches, transformed, and tells of each. DN_STOPPED when the rank
  * is preempted (`preempt` may be NULL); what the images' reader returns. Not collective. */
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
@@ -52,9 +60,9 @@ typedef struct dn_sample {
     double probability; /* of that */
 } dn_sample;
 
-/* samples(images->count), on all ranks, from logits that are the mean over `crops` transforms of
- * each image. *scores = the same as dn_evaluate's where there is one. DN_EDIVERGED where the loss
- * of an image is not finite, DN_ENOMEM. Collective. */
+/* samples(`kept` of dn_images_of), of all images on rank 0 alone, from logits that are the mean
+ * over `crops` transforms of each image. *scores, there, = the same as dn_evaluate's where there is
+ * one. DN_EDIVERGED where the loss of an image is not finite, DN_ENOMEM. Collective. */
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transforms, int crops,
                               dn_sample *samples, dn_scores *scores);

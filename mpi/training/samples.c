@@ -47,17 +47,17 @@ static dn_sample make_sample(const float *logits, int classes, int label)
     return s;
 }
 
-/* From the sums, which become means, of this rank's images [first, last). */
-static void make_samples(const logit_sums *s, const dn_source *images, int crops, int64_t first,
-                         int64_t last, dn_sample *samples)
+/* From the sums, which become means, of this rank's images. */
+static void make_samples(const logit_sums *s, const dn_source *images, int crops, int64_t count,
+                         dn_sample *samples)
 {
     const size_t classes = (size_t)s->classes;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = first; i < last; i++) {
-        float *const logits = s->sum + (size_t)(i - first) * classes;
+    for (int64_t i = 0; i < count; i++) {
+        float *const logits = s->sum + (size_t)i * classes;
         for (size_t o = 0; o < classes; o++)
             logits[o] /= (float)crops;
-        samples[i] = make_sample(logits, s->classes, images->labels[i]);
+        samples[i] = make_sample(logits, s->classes, images->labels[s->first + i]);
     }
 }
 
@@ -73,9 +73,10 @@ static dn_status check_samples(const dn_sample *samples, int64_t count)
 
 /* In the order of dn_evaluate: within a batch one after another, then along the tree. */
 static dn_status sum_scores(const dn_sample *samples, const dn_source *images, int batch,
-                            int batches, dn_scores *scores)
+                            dn_scores *scores)
 {
     const int64_t count = images->count;
+    const int batches = (int)((count + batch - 1) / batch);
     double *const losses = calloc((size_t)batches, sizeof *losses);
     int64_t *const correct = calloc((size_t)images->info.classes, sizeof *correct);
     int64_t top1 = 0, top5 = 0;
@@ -105,23 +106,25 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
                               dn_sample *samples, dn_scores *scores)
 {
     const dn_view view = dn_net_view(net);
-    const dn_batches own = dn_batches_of(comm, net, images);
-    const int64_t first = (int64_t)own.first * view.batch, end = (int64_t)own.last * view.batch;
-    const int64_t last = end < images->count ? end : images->count;
-    const size_t floats = (size_t)(last - first) * (size_t)view.spec->classes;
-    logit_sums s = {view.spec->classes, first, calloc(floats + 1, sizeof *s.sum)};
+    const dn_part_of_images own = dn_images_of(comm, net, images);
+    const int64_t count = own.last - own.first;
+    const size_t floats = (size_t)count * (size_t)view.spec->classes;
+    logit_sums s = {view.spec->classes, own.first, calloc(floats + 1, sizeof *s.sum)};
     dn_status status = s.sum
                            ? DN_OK
                            : dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
-                                     (long long)(last - first));
+                                     (long long)count);
     for (int c = 0; c < crops && status == DN_OK; c++)
         status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], NULL,
                                      add_logits, &s);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    make_samples(&s, images, crops, first, last, samples);
-    dn_comm_gather_doubles(comm, &samples->loss, (size_t)images->count * SAMPLE);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, check_samples(samples, images->count)));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, sum_scores(samples, images, view.batch, own.count, scores)));
+    make_samples(&s, images, crops, count, samples);
+    dn_comm_collect_doubles(comm, &samples->loss, (size_t)count * SAMPLE);
+    if (comm->rank == 0)
+        status = check_samples(samples, images->count);
+    if (comm->rank == 0 && status == DN_OK)
+        status = sum_scores(samples, images, view.batch, scores);
+    status = dn_comm_agree(comm, status);
 done:
     free(s.sum);
     return status;

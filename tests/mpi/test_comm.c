@@ -92,6 +92,22 @@ static void test_gather(const dn_comm *comm)
     }
 }
 
+static void test_collect(const dn_comm *comm)
+{
+    for (int count = 1; count < 400000; count = 5 * count + 1) { /* more than a message takes */
+        const int first = dn_tree_first(count, comm->size, comm->rank);
+        const int own = dn_tree_first(count, comm->size, comm->rank + 1) - first;
+        double *const x = calloc((size_t)(comm->rank == 0 ? count : own) + 1, sizeof *x);
+        for (int i = 0; x && i < own; i++)
+            x[i] = first + i + 1;
+        dn_comm_collect_doubles(comm, x, (size_t)own);
+        for (int i = 0; x && i < count && comm->rank == 0; i++)
+            if (x[i] != i + 1)
+                expect(comm, 0, "collected values");
+        free(x);
+    }
+}
+
 static void test_broadcast(const dn_comm *comm)
 {
     char text[32] = "nothing";
@@ -170,6 +186,7 @@ int main(int argc, char **argv)
     test_agree(&comm);
     test_same_hash(&comm);
     test_gather(&comm);
+    test_collect(&comm);
     test_broadcast(&comm);
     test_shared(&comm);
     test_heartbeat_without_ipv4(&comm);

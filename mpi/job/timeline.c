@@ -91,7 +91,12 @@ static dn_status close_file(dn_timeline *t)
         return dn_fail(DN_EIO, "--timeline: cannot write %s: %s", t->path, strerror(error));
     }
     fclose(t->file);
-    return strcmp(t->partial, t->target) != 0 ? dn_file_rename(t->partial, t->target) : DN_OK;
+    if (strcmp(t->partial, t->target) == 0)
+        return DN_OK;
+    const dn_status status = dn_file_rename(t->partial, t->target);
+    if (status != DN_OK)
+        unlink(t->partial);
+    return status;
 }
 
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path)

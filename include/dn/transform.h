@@ -3,9 +3,9 @@
  *
  * A transform is a list of steps, each a row in a file of src/transforms, with torchvision's
  * semantics (docs/transforms.md). What they draw is a pure function of (seed, epoch, position), so
- * an image becomes the same on any rank, thread or resumption. Crops, a resize and flips only move a
- * view over the stored image, which is sampled when a step needs pixels, as a second resize does, or
- * at the end: no pixel is computed, or decoded, that no later step needs.
+ * an image becomes the same on any rank, thread or resumption. Crops, a resize and flips only move
+ * a view over the stored image, which is sampled when a step needs pixels, as a second resize does,
+ * or at the end: no pixel is computed, or decoded, that no later step needs.
  */
 #ifndef DN_TRANSFORM_H
 #define DN_TRANSFORM_H

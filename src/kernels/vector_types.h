@@ -36,9 +36,8 @@ typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), 
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #define LOW(v) __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
 #ifdef __AVX512DQ__ /* with memory as an operand, where gcc 12 loads and shuffles */
-#define HIGH(v) ((half_vec)_mm512_extractf32x8_ps((__m512)(v), 1))
-#define JOIN(a, b)                                                                                 \
-    ((vec)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)(a)), (__m256)(b), 1))
+#define HIGH(v)    ((half_vec)_mm512_extractf32x8_ps((__m512)(v), 1))
+#define JOIN(a, b) ((vec)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)(a)), (__m256)(b), 1))
 #else
 #define HIGH(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)
 #define JOIN(a, b)                                                                                 \

@@ -41,7 +41,7 @@ for run, train, validation in (one, 60000, 0), (two, 45000, 15000):
 ends = [r for r in two["records"] if r["kind"] in ("interval", "epoch")]
 assert all(0 <= r[k] <= r["seconds"] for r in ends for k in ("data_wait", "sum_wait")) and ends
 e = one["evaluation"]
-cells = e["confusion"]
+cells = e["confusion_cells"]
 assert sum(n for _, _, n in cells) == 10000 and len(e["class_names"]) == 10
 assert cells == sorted(cells) and all(n > 0 and 0 <= p < 10 for _, p, n in cells)
 assert abs(sum(n for c, p, n in cells if c == p) / 100 - e["top1"]) < 1e-6
@@ -105,7 +105,7 @@ grep -q "^confusion matrix of 3000 classes: --json" out || fail "eval --per-clas
 "$python" - many.run/evaluation.json >out 2>&1 <<'END' || fail "an evaluation of many classes" out
 import json, os, sys
 e = json.load(open(sys.argv[1]))
-cells, classes = e["confusion"], e["classes"]
+cells, classes = e["confusion_cells"], e["classes"]
 assert os.path.getsize(sys.argv[1]) < 1 << 20, os.path.getsize(sys.argv[1])
 assert len(cells) == 3000 == sum(n for _, _, n in cells) and len(classes) == 3000
 assert sum(n for c, p, n in cells if c == p) == sum(c["correct"] for c in classes)

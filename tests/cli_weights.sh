@@ -116,7 +116,13 @@ works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors
 said "^now.safetensors: .* of step 2 from five/checkpoint-00000002.h5, [0-9]+ parameters$"
+! grep "averaged" out || fail "word of averages that there are none of" out
+works eval now.safetensors --data colour
+! grep "averaged" out || fail "word of averages that there are none of" out
 check same now.safetensors now.safetensors
+check fewer now.safetensors bad.safetensors
+refused "bad.safetensors: found 2 class names, expected 3 as its head has classes" "${run[@]}" --out bad \
+    --init-from bad.safetensors
 
 # The net of a run that says no --model is the file's; one that is said wins.
 bare=(train "${run[@]:3}")

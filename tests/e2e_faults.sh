@@ -344,7 +344,7 @@ started 2 "$out" --lr 1000
 ended 2 "$out" 1
 wait $job || true
 diverged="the (loss|gradient) of virtual rank [0-7] is .*; nothing was saved; the learning rate was [0-9]+"
-says "$out" "step [0-9]+: $diverged: with a smaller --lr the run starts anew"
+says "$out" "step [0-9]+: $diverged: try a smaller --lr, from the start"
 [[ $(find "$out" -name 'checkpoint-*') == "" ]] || fail "a state that diverges was saved" "$out.log"
 "$build/dn_dist" top --once "$out" >"$out.top" 2>&1 || fail "top of a run that diverged" "$out.top"
 grep -qE "^failed: step [0-9]+: $diverged" "$out.top" || fail "top: why it failed" "$out.top"
@@ -355,12 +355,12 @@ out=$tmp/diverged-later
 rates=(--threads 1 --warmup-epochs 0)
 train 2 "$out" "${rates[@]}" --max-steps 2 || fail "two steps" "$out.log"
 ! train 2 "$out" "${rates[@]}" --lr 1000 --max-steps 400 || fail "found no divergence" "$out.log"
-says "$out" "step [0-9]+: $diverged: with a smaller --lr the run goes on from $out/checkpoint-00000002.h5"
+says "$out" "step [0-9]+: $diverged: try a smaller --lr, from $out/checkpoint-00000002.h5"
 train 2 "$out" "${rates[@]}" --lr 0.01 --max-steps 20 || fail "a smaller rate" "$out.log"
 [[ $(last_step "$out") == 20 ]] || fail "a smaller rate: expected step 20" "$out.log"
 out=$tmp/diverged-saved
 ! train 2 "$out" "${rates[@]}" --lr 1000 --checkpoint-every 1 || fail "found no divergence" "$out.log"
-says "$out" "step [0-9]+: $diverged: with a smaller --lr the run goes on from .*/checkpoint-[0-9]+.h5"
+says "$out" "step [0-9]+: $diverged: try a smaller --lr, from .*/checkpoint-[0-9]+.h5"
 grep -q "1 checkpoints among it, is now in $out/old-1" "$out.log" || fail "found none set aside" "$out.log"
 [[ ! -e $out/$(basename "$(compgen -G "$out/old-1/checkpoint-*")") ]] || fail "it is still there" "$out.log"
 

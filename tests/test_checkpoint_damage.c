@@ -100,9 +100,9 @@ static void put_attribute(hid_t file, const char *name, hid_t type, const void *
     assert_true(H5Awrite(attribute, type, value) >= 0);
 }
 
-static void version_2(hid_t file)
+static void version_1(hid_t file)
 {
-    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){2});
+    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){1});
 }
 
 static void step_negative(hid_t file)
@@ -261,7 +261,7 @@ static void test_forged(void **state)
         void (*forge)(hid_t file);
         const char *message;
     } cases[] = {
-        {version_2, "found format version 2, expected 1"},
+        {version_1, "found format version 1, expected 2"},
         {step_negative, "found step -1, expected 0 to 1000000000000000000"},
         {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
         {step_nan, "attribute step is missing or not as specified"},

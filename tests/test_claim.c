@@ -208,27 +208,26 @@ static void test_kept(void **state)
 {
     (void)state;
     char moved[128];
-    int is_anew = 1;
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
     snprintf(moved, sizeof moved, "%s/moved", root);
     assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
-    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
-    assert_int_equal(is_anew, 0);
+    const int first = claim.file;
+    assert_int_equal(dn_claim_keep(&claim), DN_OK);
+    assert_int_equal(claim.file, first);
     dn_log_set_level(DN_QUIET);
     for (int is_folder = 0; is_folder < 2; is_folder++) {
         assert_int_equal(unlink(lock), 0);
         assert_int_equal(is_folder ? rmdir(folder) : 0, 0);
-        assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
-        assert_int_equal(is_anew, 1);
+        assert_int_equal(dn_claim_keep(&claim), DN_OK);
         assert_int_equal(dn_claim_take(&other, folder), DN_EINVAL);
     }
     dn_log_set_level(DN_INFO);
     assert_int_equal(rename(folder, moved), 0);
     assert_int_equal(dn_claim_take(&other, folder), DN_OK);
-    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_int_equal(dn_claim_keep(&claim), DN_EINVAL);
     assert_non_null(strstr(dn_message(), "/run: found another run's lock"));
     dn_claim_release(&other);
-    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_int_equal(dn_claim_keep(&claim), DN_EINVAL);
     dn_claim_release(&claim);
     snprintf(moved, sizeof moved, "%s/moved/lock", root);
     assert_int_equal(unlink(moved), 0);
@@ -257,25 +256,23 @@ static void copy_lock(void)
 static void test_copied(void **state)
 {
     (void)state;
-    int is_anew = 0;
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
     assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
     dn_log_set_level(DN_QUIET);
     for (int i = 0; i < 2; i++) {
         copy_lock();
-        assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_OK);
-        assert_int_equal(is_anew, 1);
+        assert_int_equal(dn_claim_keep(&claim), DN_OK);
         assert_int_equal(dn_claim_take(&other, folder), DN_EINVAL);
     }
     dn_log_set_level(DN_INFO);
     copy_lock();
     const int busy = open(lock, O_RDONLY);
     assert_int_equal(flock(busy, LOCK_EX), 0); /* by who has not written yet */
-    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_int_equal(dn_claim_keep(&claim), DN_EINVAL);
     close(busy);
     assert_int_equal(dn_claim_take(&other, folder), DN_OK); /* by the same host and process */
     dn_claim_release(&other);
-    assert_int_equal(dn_claim_keep(&claim, &is_anew), DN_EINVAL);
+    assert_int_equal(dn_claim_keep(&claim), DN_EINVAL);
     assert_non_null(strstr(dn_message(), "/run: found another run's lock"));
     dn_claim_release(&claim);
 }

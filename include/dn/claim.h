@@ -32,10 +32,10 @@ typedef struct dn_claim {
 dn_status dn_claim_take(dn_claim *claim, const char *folder);
 
 /* Before the process writes there again: where folder or lock were deleted, or moved away, or are a
- * copy of this process's, makes and takes them anew, with a warning, and *is_anew = 1, else 0.
+ * copy of this process's, makes and takes them anew, with a warning.
  * DN_EINVAL: another process has taken the folder meanwhile, and may have ended; the claim stays as
  * it was. DN_EIO. */
-dn_status dn_claim_keep(dn_claim *claim, int *is_anew);
+dn_status dn_claim_keep(dn_claim *claim);
 
 void dn_claim_release(dn_claim *claim);
 

@@ -139,13 +139,13 @@ static json_t *to_json(const results *r, int crops)
         json_array_append_new(confusion,
                               json_pack("[i,i,I]", r->cell[i].label, r->cell[i].predicted,
                                         (json_int_t)r->cell[i].count));
-    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
-                     dn_split_name(r->split), "weights", r->weights, "top1",
-                     dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5),
-                     "balanced", dn_json_number(r->scores.balanced), "macro_f1",
-                     dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
-                     (json_int_t)r->images->count, "crops", crops, "calibration_error",
-                     dn_json_number(r->calibration), "classes", classes, "confusion", confusion);
+    return json_pack(
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split", dn_split_name(r->split),
+        "weights", r->weights, "top1", dn_json_number(r->scores.top1), "top5",
+        dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced), "macro_f1",
+        dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
+        (json_int_t)r->images->count, "crops", crops, "calibration_error",
+        dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
 /* Adds to each of the samples its file, where the records tell it. */

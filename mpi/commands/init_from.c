@@ -107,6 +107,15 @@ static void settle_head(const dn_view *net, const char *path, const origin *from
     }
 }
 
+/* The file has as many class names as its head, which is the net's, has classes. */
+static dn_status check_learnt(const dn_view *net, const char *path, const dn_manifest *learnt)
+{
+    DN_CHECK(learnt->info.classes == net->spec->classes, DN_ECORRUPT,
+             "%s: found %d class names, expected %d as its head has classes", path,
+             learnt->info.classes, net->spec->classes);
+    return DN_OK;
+}
+
 dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest *data)
 {
     const dn_view view = dn_net_view(net);
@@ -116,8 +125,10 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     float *const kept = malloc(keep_head(&view, NULL, 0) * sizeof *kept);
     DN_CHECK(kept, DN_ENOMEM, "memory: found none for a head of %d classes", view.spec->classes);
     keep_head(&view, kept, 0);
-    const dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
-                                     : copy_safetensors(net, options->init_from, &from);
+    dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
+                               : copy_safetensors(net, options->init_from, &from);
+    if (status == DN_OK && from.learnt && from.classes == 0)
+        status = check_learnt(&view, options->init_from, from.learnt);
     if (status == DN_OK)
         settle_head(&view, options->init_from, &from, data, kept);
     free(from.learnt);

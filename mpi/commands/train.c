@@ -211,10 +211,11 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     const size_t images = (size_t)r->training->count;
     if (strcmp(o->class_weights, "none") == 0)
         return DN_OK;
+    const int is_mixed = o->step.mixing.mixup > 0 || o->step.mixing.cutmix > 0;
     o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
-    r->order = malloc(images * sizeof *r->order);
+    r->order = is_mixed ? NULL : malloc(images * sizeof *r->order);
     r->ordered = -1;
-    DN_CHECK(r->class_weights && r->order, DN_ENOMEM,
+    DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
              "memory: found none for the weights of %d classes and the order of %zu images",
              o->classes, images);
     return dn_options_class_weights(o, r->training, r->class_weights);

@@ -71,6 +71,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
     if (!dn_options_given(o, "normalize") && t->told.data)
         dn_normalize_describe(&t->told.data->info, o->normalize, sizeof o->normalize);
     t->state.step = t->told.step;
+    t->state.average_step = -1;
     return DN_OK;
 }
 

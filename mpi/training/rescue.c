@@ -26,7 +26,6 @@ struct dn_rescue {
 static void *await_bell(void *user)
 {
     dn_rescue *r = user;
-    int is_anew;
     struct pollfd line[] = {{.fd = r->end, .events = POLLIN},
                             {.fd = dn_preempt_bell(), .events = POLLIN}};
     while (poll(line, 2, -1) < 0 && errno == EINTR)
@@ -35,7 +34,7 @@ static void *await_bell(void *user)
     if (line[0].revents || poll(line, 1, GRACE_MILLISECONDS) != 0)
         return NULL;
     pthread_mutex_lock(&r->changing);
-    if (dn_claim_keep(r->claim, &is_anew) == DN_OK)
+    if (dn_claim_keep(r->claim) == DN_OK)
         dn_saver_rescue(r->saver, &r->state, r->is_swapped);
     else
         dn_warn("%s", dn_message());

@@ -116,9 +116,8 @@ static dn_status common_hash(const dn_run *r, uint64_t *hash)
 static dn_status keep_folder(dn_run *r)
 {
     dn_rescue *const rescue = r->step.settings.rescue;
-    int is_anew;
     dn_rescue_hold(rescue);
-    const dn_status status = dn_claim_keep(&r->claim, &is_anew);
+    const dn_status status = dn_claim_keep(&r->claim);
     dn_rescue_release(rescue, r->done);
     DN_TRY(status);
     dn_failure_keep(&r->failure, dn_metrics_keep(r->metrics));
@@ -179,17 +178,19 @@ static dn_status keep_failed(dn_run *r, dn_status status)
 
 enum { WAY_SIZE = PATH_MAX + 32 };
 
-/* Rank 0: way = how the run goes on without the checkpoints of this step, which are set aside. */
+/* Rank 0: way = from where another rate can be tried: checkpoints of this step are set aside. */
 static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
 {
     dn_checkpoint_file *file;
     dn_checkpoint state;
+    if (dn_saver_wait(r->saver) != DN_OK) /* a checkpoint of this step may be about to come */
+        dn_warn("%s", dn_message());
     DN_TRY(keep_folder(r));
     if (r->done > 0)
         DN_TRY(dn_run_set_aside(r->folder, r->done - 1));
     DN_TRY(dn_checkpoint_open_newest(&file, r->folder, r->done, &state));
     dn_checkpoint_close(&file);
-    snprintf(way, WAY_SIZE, "%s%s", state.path[0] ? "goes on from " : "starts anew", state.path);
+    snprintf(way, WAY_SIZE, ", from %s", state.path[0] ? state.path : "the start");
     return DN_OK;
 }
 
@@ -197,15 +198,14 @@ static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
  * not saved, and the run is left to go on from an earlier one. */
 static dn_status tell_diverged(dn_run *r)
 {
-    char way[WAY_SIZE] = "may go on";
+    char way[WAY_SIZE] = "";
     dn_failure failure = {0};
     dn_failure_keep(&failure, DN_EDIVERGED);
     if (r->comm->rank == 0 && find_way_back(r, way) != DN_OK)
         dn_warn("%s", dn_message());
-    return dn_fail(
-        DN_EDIVERGED,
-        "%s; nothing was saved; the learning rate was %g: with a smaller --lr the run %s",
-        failure.message, dn_learning_rate(&r->rate, r->done), way);
+    return dn_fail(DN_EDIVERGED,
+                   "%s; nothing was saved; the learning rate was %g: try a smaller --lr%s",
+                   failure.message, dn_learning_rate(&r->rate, r->done), way);
 }
 
 /* ---- evaluation ---- */

@@ -10,7 +10,7 @@
 
 #define DN_CHECKPOINT_FORMAT "dn_dist checkpoint"
 #define DN_AVERAGE_GROUP     "average"
-enum { DN_CHECKPOINT_VERSION = 1, DN_TENSOR_PATH = 192 /* most bytes of a tensor's */ };
+enum { DN_CHECKPOINT_VERSION = 2, DN_TENSOR_PATH = 192 /* most bytes of a tensor's */ };
 
 /* The last bytes of a file: this text, then XXH3-64 of all bytes before it as 16 hex digits. */
 #define DN_SEAL "dn_dist XXH3-64 "

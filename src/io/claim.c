@@ -173,11 +173,10 @@ static int is_copy(const dn_claim *claim, const char *path)
     return claim->token != 0 && look_at(path).token == claim->token;
 }
 
-dn_status dn_claim_keep(dn_claim *claim, int *is_anew)
+dn_status dn_claim_keep(dn_claim *claim)
 {
     char path[PATH_MAX];
     dn_claim anew = {.folder = ""};
-    *is_anew = 0;
     DN_TRY(dn_join_path(path, claim->folder, DN_LOCK_NAME));
     if (dn_file_is_at(claim->file, path) || (errno && errno != ENOENT))
         return DN_OK; /* where it cannot be seen, writing there will tell */
@@ -190,7 +189,6 @@ dn_status dn_claim_keep(dn_claim *claim, int *is_anew)
     close(claim->file);
     claim->file = anew.file;
     claim->token = anew.token;
-    *is_anew = 1;
     dn_warn("%s: found %s, and what the run saves from now on is there", claim->folder,
             is_gone ? "it without this run's lock, deleted or moved away; it is made anew"
                     : "a copy of it in its place; that is taken");

@@ -44,6 +44,14 @@ for arguments in "" "--limit 3"; do
         FOLDER --source halves $arguments
 done
 accepted "2 classes" FOLDER --source halves --classes Val,test_set --out halves.records
+pictures both b B
+mkdir both/train both/Train both/test
+for class in b B; do
+    cp -r both/$class both/test/$class
+    cp -r both/$class both/train/$class
+    mv both/$class both/Train/$class
+done
+accepted "warning: both/Train: passed over" FOLDER --source both --out both.records
 pictures vehicles b B
 mv vehicles/b vehicles/Train
 accepted "2 classes" FOLDER --source vehicles --out vehicles.records

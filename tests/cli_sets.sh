@@ -109,6 +109,7 @@ accepted "coarse labels: found them in 4000 of 4080 records; left out" \
 sys.exit("coarse_labels" in h5py.File("mixed/cifar100-train-00000-of-00004.h5"))' ||
     fail "coarse labels of some records"
 accepted "2 classes" CIFAR100 --classes worm,apple --out c2 --level 1
+refused "CIFAR100: found one class, expected 2 or more" CIFAR100 --classes worm --out c1
 check classes c2 apple worm
 for state in written "already complete"; do # as many shards as images, where these are few
     accepted "train 2 in 2 shards, test 2 in 2" CIFAR100 --classes worm,apple --limit 1 --out c3

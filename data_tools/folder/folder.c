@@ -164,17 +164,13 @@ static void name_set(const char *source, char *name, size_t size)
             *c = '_';
 }
 
-/* What the checksum of images and labels does not tell. */
-static int has_same_classes(const dn_folder_making *k)
+/* Whether the records that exist have the statistics that are planned, which --like decides. */
+static int has_statistics(const dn_folder_making *k)
 {
-    const dn_manifest *const old = k->making.existing, *const m = k->making.manifest;
-    const size_t numbers = (size_t)m->info.channels * sizeof *m->info.mean;
-    int same = old->info.classes == m->info.classes &&
-               (!k->folder.like || (memcmp(old->info.mean, m->info.mean, numbers) == 0 &&
-                                    memcmp(old->info.std, m->info.std, numbers) == 0));
-    for (int c = 0; same && c < m->info.classes; c++)
-        same = strcmp(old->class_names[c], m->class_names[c]) == 0;
-    return same;
+    const dn_data_info *const old = &k->making.existing->info, *const i = &k->making.manifest->info;
+    const size_t numbers = (size_t)i->channels * sizeof *i->mean;
+    return !k->folder.like ||
+           (memcmp(old->mean, i->mean, numbers) == 0 && memcmp(old->std, i->std, numbers) == 0);
 }
 
 /* *complete = the records that exist are those that would be made; DN_EINVAL where they are of
@@ -188,7 +184,7 @@ static dn_status compare_existing(dn_folder_making *k, int *complete)
     DN_TRY(dn_folder_hash(&k->folder));
     DN_TRY(hash_source(&k->folder, &m->source));
     DN_TRY(dn_making_check_source(&k->making, k->folder.source));
-    *complete = has_same_classes(k) &&
+    *complete = dn_making_has_classes(&k->making) && has_statistics(k) &&
                 dn_making_is_complete(&k->making, m->split[first_split(&k->folder)].shards);
     return DN_OK;
 }

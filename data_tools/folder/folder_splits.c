@@ -29,9 +29,12 @@ static int is_called(const char *name, const char *word)
     return !*rest || strcasecmp(rest + strspn(rest, "_- "), "set") == 0;
 }
 
-/* The folder of the split among the names, or NULL. */
+/* The folder of the split among the names, best one that is called so to the letter, or NULL. */
 static const char *find_split(dn_split_id split, char **names, int count)
 {
+    for (const char *const *word = words[split]; *word; word++)
+        if (dn_folder_is_among(*word, names, count))
+            return *word;
     for (const char *const *word = words[split]; *word; word++)
         for (int i = 0; i < count; i++)
             if (is_called(names[i], *word))

@@ -70,6 +70,14 @@ static int has_files(const char *folder, const dn_manifest_shard *shard)
     return 1;
 }
 
+int dn_making_has_classes(const dn_making *m)
+{
+    int same = m->existing && m->existing->info.classes == m->manifest->info.classes;
+    for (int c = 0; same && c < m->manifest->info.classes; c++)
+        same = strcmp(m->existing->class_names[c], m->manifest->class_names[c]) == 0;
+    return same;
+}
+
 int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
@@ -143,6 +151,8 @@ dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
 {
     const dn_split_id first = count[DN_TRAIN] > 0 ? DN_TRAIN : DN_TEST;
     const int64_t images = count[first];
+    DN_CHECK(info->classes > 1, DN_EINVAL, "%s: found one class, expected 2 or more",
+             info->dataset);
     DN_CHECK(asked <= images, DN_EINVAL,
              "--shards: found %d, expected 1 to the %" PRId64 " images of the %s split", asked,
              images, dn_split_name(first));
@@ -259,7 +269,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
 }
 
-/* Of all that a shard's bytes follow from. */
+/* Of all that a shard's bytes follow from, but for the names of files. */
 static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;

@@ -32,6 +32,9 @@ typedef struct dn_making {
  * dataset.json is damaged or somebody else's. */
 dn_status dn_making_begin(dn_making *m, const char *dataset);
 
+/* The existing records have the class names of those that are planned. */
+int dn_making_has_classes(const dn_making *m);
+
 /* The existing records have these options and files, and so many train shards. */
 int dn_making_is_complete(const dn_making *m, int shards);
 

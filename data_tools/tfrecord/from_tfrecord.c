@@ -383,7 +383,8 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));
     DN_TRY(dn_making_check(&k->making, set->name));
-    if (!dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
+    if (!dn_making_has_classes(&k->making) ||
+        !dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
         DN_TRY(dn_making_write(&k->making, make_one, k));
         *made = 1;
     }

@@ -86,7 +86,9 @@ static dn_status split_names(const char *path, char *bytes, int64_t size, int64_
 static dn_status load_names(const char *path, const struct found *p, dn_file_names *names)
 {
     const int64_t count = names->shard->count;
-    DN_CHECK(p->bytes >= count && p->bytes <= (DN_SHARD_FILE_NAME + 1) * count, DN_ECORRUPT,
+    DN_CHECK(p->bytes >= count && p->bytes <= (DN_SHARD_FILE_NAME + 1) * count &&
+                 p->bytes <= names->shard->hdf5.bytes,
+             DN_ECORRUPT,
              "%s: found %" PRId64 " bytes of file names, expected %" PRId64 " to %" PRId64, path,
              p->bytes, count, (DN_SHARD_FILE_NAME + 1) * count);
     names->name = malloc((size_t)count * sizeof *names->name + (size_t)p->bytes);

@@ -121,8 +121,7 @@ static dn_status check_statistics(const dn_data_info *info)
         DN_CHECK(info->mean[c] >= 0 && info->mean[c] <= 1, DN_ECORRUPT,
                  "channel %d: found a mean of %g, expected 0 to 1", c, info->mean[c]);
         DN_CHECK(info->std[c] >= 1e-12 && info->std[c] <= 1, DN_ECORRUPT,
-                 "channel %d: found a std of %g, expected one above 0 and up to 1", c,
-                 info->std[c]);
+                 "channel %d: found a std of %g, expected 1e-12 to 1", c, info->std[c]);
     }
     return DN_OK;
 }

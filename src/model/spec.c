@@ -157,8 +157,10 @@ static int times_given(const char *form, const char *name)
 {
     const size_t length = strlen(name);
     int times = 0;
-    for (const char *part = form; part; part = strchr(part, ':'), part += part != NULL)
+    for (const char *part = form, *end; part; part = end ? end + 1 : NULL) {
         times += strncmp(part, name, length) == 0 && part[length] == '=';
+        end = strchr(part, ':');
+    }
     return times;
 }
 

@@ -166,7 +166,7 @@ static dn_status plan_step(writer *w, size_t bucket_floats)
 {
     const size_t floats = w->profile.floats;
     const dn_allreduce_settings settings = {
-        .count = floats, .split = floats - w->profile.statistics, .bucket = bucket_floats};
+        .count = floats, .gradients = floats - w->profile.statistics, .bucket = bucket_floats};
     DN_TRY(dn_allreduce_cut(&settings, w->ranks, &w->bucket, &w->buckets));
     for (int b = 0; b < w->buckets; b++)
         DN_TRY(plan_bucket(w, &w->bucket[b]));

@@ -429,7 +429,7 @@ static void test_threads(void **state)
         for (int t = 0; t < 2 * net->layer_count; t++) {
             const dn_visit *v = &net->visits[t];
             const int pieces = v->out != NULL ? v->out->layout.pieces : THREADS;
-            const int backward = v->slices * v->ranges + v->split * pieces * v->ranges;
+            const int backward = v->slices * v->ranges + v->apart * pieces * v->ranges;
             const int tasks = v->backward ? backward : pieces * v->parts;
             if (v->backward && v->slices == 0) /* loops of its own */
                 continue;
@@ -477,7 +477,7 @@ static void test_balance(void **state)
             const dn_visit *v = &net->visits[t];
             dn_layer_info info;
             int all;
-            if (v->slices == 0 || v->split)
+            if (v->slices == 0 || v->apart)
                 continue;
             const double busiest = busiest_thread(v, &all);
             dn_net_layer_info(net, v->layer->index, &info);

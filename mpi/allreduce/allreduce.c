@@ -187,7 +187,7 @@ static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, 
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count)
 {
-    const size_t most = dn_whole_line_floats(settings->split / PARTS + 1);
+    const size_t most = dn_whole_line_floats(settings->gradients / PARTS + 1);
     const size_t least = dn_whole_line_floats(settings->count / MOST_BUCKETS + 1);
     size_t size = dn_whole_line_floats(settings->bucket);
     if (size > most)
@@ -196,14 +196,14 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
     const size_t room = settings->count / size + 2 + CHAR_BIT * sizeof size;
     *buckets = calloc(room, sizeof **buckets);
     DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets", room);
-    dn_bucket *end = cut(*buckets, 0, settings->split, size, size < LEAST ? size : LEAST);
-    end = cut(end, settings->split, settings->count, size, size);
+    dn_bucket *end = cut(*buckets, 0, settings->gradients, size, size < LEAST ? size : LEAST);
+    end = cut(end, settings->gradients, settings->count, size, size);
     *count = (int)(end - *buckets);
     for (int i = 0; i < *count; i++) {
         dn_bucket *b = &(*buckets)[i];
         b->tag = FIRST_TAG + i;
-        b->elements =
-            settings->bf16 && b->begin < settings->split ? &dn_elements_bf16 : &dn_elements_fp32;
+        b->elements = settings->bf16 && b->begin < settings->gradients ? &dn_elements_bf16
+                                                                       : &dn_elements_fp32;
         b->segments = settings->segments > 0 ? settings->segments
                                              : dn_comm_schedule_segments((size_t)b->count, ranks);
         const size_t segments = (size_t)b->segments;

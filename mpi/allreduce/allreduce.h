@@ -41,7 +41,7 @@ typedef struct dn_bucket {
 typedef struct dn_allreduce_settings {
     int virtual_ranks; /* >= comm->size; rank r has the leaves [dn_tree_first(V, R, r), ...) */
     size_t count;      /* floats of the vector */
-    size_t split;      /* a bucket ends here: [0, split) are gradients, the rest statistics */
+    size_t gradients;  /* a bucket ends here: [0, gradients) are such, the rest statistics */
     size_t bucket;     /* floats of a bucket, > 0; at most an eighth of the gradients are taken */
     int segments;      /* of every bucket, a power of two; 0: as suits its length and the ranks */
     int bf16;          /* 1: gradients travel as bf16; the tree must round them too */
@@ -52,8 +52,8 @@ typedef struct dn_allreduce_settings {
 enum { DN_BUCKETS_IN_FLIGHT = 4 };
 
 /* The buckets of a vector over `ranks` ranks, in order and without their schedules: of the
- * settings, count, split, bucket and segments matter. *buckets is the caller's to free. DN_ENOMEM.
- * Not collective. */
+ * settings, count, gradients, bucket and segments matter. *buckets is the caller's to free.
+ * DN_ENOMEM. Not collective. */
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count);
 

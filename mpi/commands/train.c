@@ -528,12 +528,12 @@ done:
 dn_status dn_train(const dn_comm *comm, dn_options *options)
 {
     const dn_options given = *options;
-    int64_t limit = INT64_MAX, before;
+    int64_t limit = INT64_MAX, tried;
     dn_status status;
     do {
-        before = limit;
+        tried = limit;
         *options = given;
         status = try_train(comm, options, &limit);
-    } while (limit < before);
+    } while (limit < tried);
     return status;
 }

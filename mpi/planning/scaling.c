@@ -298,7 +298,7 @@ static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, 
     const dn_profile *profile = job->profile;
     const size_t floats = profile->floats;
     const dn_allreduce_settings settings = {
-        .count = floats, .split = floats - profile->statistics, .bucket = job->bucket_floats};
+        .count = floats, .gradients = floats - profile->statistics, .bucket = job->bucket_floats};
     dn_bucket *buckets = NULL;
     const dn_rounds *rounds;
     size_t final = 0; /* floats, after so many layers */

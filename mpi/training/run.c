@@ -1,4 +1,5 @@
-/* The steps of a run, its epochs, checkpoints and end; see run.h. */
+/* A run from the step it begins with to its end: its steps, and between them evaluations and
+ * checkpoints, and how it ends; see run.h. What a step is made of: step.c. */
 #include "training/run.h"
 
 #include <inttypes.h>
@@ -33,12 +34,6 @@ static dn_status open_loader(dn_run *r)
                                                   .depth = DN_READ_AHEAD * r->step.team.count,
                                                   .threads = r->train.io_threads});
 }
-
-/* As dn_monitored; a run that is judged by none is never over early. */
-static const char *const judged_by[] = {[DN_BEST_ACCURACY] = "accuracy",
-                                        [DN_BEST_LOSS] = "loss",
-                                        [DN_BEST_NONE] = "none",
-                                        [DN_BEST_BALANCED] = "balanced accuracy"};
 
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
@@ -363,11 +358,19 @@ static dn_status end_early(dn_run *r, int reason)
                    dn_preempt_name(reason), r->done);
 }
 
-/* Agreed on in every step, and after what takes long between steps. */
+/* Agreed on in every step (agree_on_step of step.c), and after what takes long between steps. */
 static int agree_on_preemption(const dn_run *r)
 {
     return dn_comm_max(r->comm, dn_preempt_reason(&r->preempt));
 }
+
+/* ---- the loop ---- */
+
+/* As dn_monitored; a run that is judged by none is never over early. */
+static const char *const judged_by[] = {[DN_BEST_ACCURACY] = "accuracy",
+                                        [DN_BEST_LOSS] = "loss",
+                                        [DN_BEST_NONE] = "none",
+                                        [DN_BEST_BALANCED] = "balanced accuracy"};
 
 static dn_status run_steps(dn_run *r)
 {

@@ -128,7 +128,7 @@ static double record_buckets(dn_step *step)
 /* Shares the scores of a step that began at `start`, computed until `computed` and has had the sum
  * since `reduced`; returns why a rank should stop. What even the latest rank waits for the sum is
  * communication; what the others wait beyond that, they wait for the latest. */
-static int share_scores(dn_step *step, double start, double computed, double reduced)
+static int agree_on_step(dn_step *step, double start, double computed, double reduced)
 {
     const int is_bad = !dn_leaf_is_finite(step->net);
     dn_preempt *stop = step->settings.preempt;
@@ -175,7 +175,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
     dn_allreduce_finish(step->allreduce);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
-    result->preempted = share_scores(step, start, computed, reduced);
+    result->preempted = agree_on_step(step, start, computed, reduced);
     dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
     DN_TRY(dn_step_check(step, number));
     dn_rescue_hold(step->settings.rescue);

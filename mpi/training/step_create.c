@@ -80,7 +80,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
         &step->allreduce, comm, step->tree,
         &(dn_allreduce_settings){.virtual_ranks = v,
                                  .count = count,
-                                 .split = gradients,
+                                 .gradients = gradients,
                                  .bucket =
                                      (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
                                  .bf16 = bf16,

@@ -243,7 +243,7 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
         return DN_OK;
     join(s);
     dn_saver_warn(s);
-    const int is_second = dn_saver_wait(s) != DN_OK;
+    const int had_failed = dn_saver_wait(s) != DN_OK;
     const dn_view net = dn_net_view(s->net);
     float *to = copy_floats(s->copy, net.parameters, net.parameter_count);
     to = copy_floats(to, net.running, net.running_count);
@@ -254,7 +254,7 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
     if (!s->is_writing) /* the system is short of threads, not of disks */
         save_copy(s);
-    return is_second ? dn_saver_wait(s) : DN_OK;
+    return had_failed ? dn_saver_wait(s) : DN_OK;
 }
 
 void dn_saver_warn(dn_saver *s)

@@ -182,7 +182,7 @@ static int range_count(const dn_visit *v)
 /* 1: the input's gradient had better be tasks of its own, one for each piece and range, as there
  * are too few tasks. Counted in shares of the layer's work, of which either gradient is about a
  * half. */
-static int is_better_split(const dn_visit *v)
+static int is_better_apart(const dn_visit *v)
 {
     const double tasks = v->slices * v->ranges, rounds = ceil(tasks / v->threads);
     const double small = 0.5 / (v->out->layout.pieces * v->ranges);
@@ -218,8 +218,8 @@ static void cut_backward(dn_visit *v)
     if (floats > 0 && is_better_halved(v))
         v->block /= 2;
     v->ranges = range_count(v);
-    v->split = floats > 0 && is_better_split(v);
-    if (v->ranges == 1 && !v->split)
+    v->apart = floats > 0 && is_better_apart(v);
+    if (v->ranges == 1 && !v->apart)
         return;
     v->prepared_floats = floats;
     v->prepared_outputs = prepared_outputs(v);

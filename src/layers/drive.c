@@ -43,7 +43,7 @@ static void run_piece(const dn_visit *v, const dn_pass *pass, int index)
     const dn_piece piece = dn_layout_piece(&v->out->layout, index);
     dn_piece part;
     for (int i = 0; dn_piece_part(v, &piece, i, &part); i++)
-        v->layer->kind->forward_piece(v, pass, &part);
+        v->layer->kind->forward_part(v, pass, &part);
     for (int c = 0; c < dn_moment_outputs(v, pass); c += DN_MOMENT_ROWS)
         dn_moments_of_rows(v, index, c);
 }
@@ -57,7 +57,7 @@ static void run_parts(const dn_visit *v, const dn_pass *pass)
         const dn_piece piece = dn_layout_piece(&v->out->layout, i / v->parts);
         dn_piece part;
         if (dn_piece_part(v, &piece, i % v->parts, &part))
-            v->layer->kind->forward_piece(v, pass, &part);
+            v->layer->kind->forward_part(v, pass, &part);
     }
 #pragma omp for schedule(static) collapse(2)
     for (int p = 0; p < pieces; p++)
@@ -129,7 +129,7 @@ static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task
         memset(dn_partial(v, index, task->first), 0, 2 * channels * sizeof(double));
     for (int i = 0; dn_piece_part(v, &piece, i, &part); i++) {
         task->prepared = prepared_at(v, index, i);
-        v->layer->kind->backward_piece(v, pass, task, &part);
+        v->layer->kind->backward_part(v, pass, task, &part);
     }
 }
 
@@ -141,7 +141,7 @@ static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int ran
     dn_task task = dn_task_of_range(v, range);
     task.slice = slice;
     task.wgrad = !v->layer->weight->frozen; /* else it stays 0 */
-    task.dgrad = !v->split && v->layer->gamma != NULL;
+    task.dgrad = !v->apart && v->layer->gamma != NULL;
     memset(dn_wgrad_at(v, slice, task.first), 0,
            dn_wgrad_size(v, task.end - task.first) * sizeof(float));
     for (int p = pieces * slice / slices; p < pieces * (slice + 1) / slices; p++)
@@ -162,7 +162,7 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
 static void drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
     const int slices = v->slices, pieces = v->out->layout.pieces;
-    const int tasks = slices * v->ranges, apart = v->split ? pieces * v->ranges : 0;
+    const int tasks = slices * v->ranges, apart = v->apart ? pieces * v->ranges : 0;
 #pragma omp parallel
     {
         if (v->prepared)

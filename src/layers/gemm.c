@@ -25,8 +25,8 @@ enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 typedef struct gemm_scratch {
     float *operand; /* what products read */
     float *panel, *plane;
-    float *y;           /* forward, unless sums go straight into the map */
-    float *dy, *packed; /* backward: dy as gemm reads it, and as wgrad does */
+    float *y;              /* forward, unless sums go straight into the map */
+    float *dy, *packed_dy; /* backward: dy as gemm reads it, and as wgrad does */
     float *dx, *pixels;
 } gemm_scratch;
 
@@ -181,7 +181,7 @@ static void carve_forms_of_dy(const dn_visit *v, const dn_gemm_view *view, gemm_
         s->dy = dn_carve_padded(c, outputs, view->ld, reach);
     else if (v->layer->kind->dgrad != NULL)
         s->dy = dn_carve_padded(c, (outputs + 1) / 2, view->ld, formed);
-    s->packed =
+    s->packed_dy =
         dn_carve_floats(c, v->products->packed_dy_floats(v->layer->outputs, view->positions));
 }
 
@@ -239,7 +239,7 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b)
 
 /* ---- forward ---- */
 
-void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
+void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
     const dn_gemm_view view = view_of_piece(v, piece);
@@ -279,7 +279,7 @@ static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *
     const dn_layer *l = v->layer;
     const int outputs = end - first;
     float *const dy = carve_rows_of_dy(v, view, s, c) + (size_t)first * view->ld;
-    float *const packed = s->packed + v->products->packed_dy_floats(first, view->positions);
+    float *const packed = s->packed_dy + v->products->packed_dy_floats(first, view->positions);
     const size_t at = dn_map_index(v->out, &view->piece, l->first + first, view->source);
     const size_t stride = v->out->layout.stride;
     v->on_maps->affine(outputs, &view->padded, dn_map_at(v->out, v->dy, at), stride,
@@ -322,8 +322,8 @@ void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, c
                       0);
 }
 
-void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                            const dn_piece *piece)
+void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                           const dn_piece *piece)
 {
     const dn_layer *l = v->layer;
     const dn_gemm_view view = view_of_piece(v, piece);
@@ -350,8 +350,8 @@ void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_tas
                            .dx_ld = dx_stride(v, &view)};
         if (task->wgrad) {
             l->kind->fill(v, &b);
-            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed, s.operand,
-                               b.operand_ld, dn_wgrad_at(v, task->slice, first));
+            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed_dy,
+                               s.operand, b.operand_ld, dn_wgrad_at(v, task->slice, first));
         }
         if (!task->dgrad)
             continue;

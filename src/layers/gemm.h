@@ -87,9 +87,9 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 
 /* The functions of a kind with `fill`; the parts are pixels whose dy, or forward whose
  * DN_PAIRED operand, stays in the cache. */
-void dn_gemm_forward_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
-void dn_gemm_backward_piece(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                            const dn_piece *piece);
+void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
+void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                           const dn_piece *piece);
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
 void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,

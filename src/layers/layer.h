@@ -80,7 +80,7 @@ typedef struct dn_visit {
                        (kind->cuts_pixels), or of dn_piece_units */
     int parts; /* of a piece at most; forward those that threads share, 1: one thread does it all */
     int slices, ranges; /* backward: weight gradients of their own, cuts of the channel blocks */
-    int split;          /* backward, 1: the input's gradient is done apart from the weights' */
+    int apart;          /* backward, 1: the input's gradient is done apart from the weights' */
     size_t prepared_floats; /* backward: of a part, where dy is prepared; or 0 */
     int prepared_outputs;   /* of which this many at a time */
 
@@ -135,9 +135,9 @@ typedef struct dn_layer_kind {
      * into parts that are run by themselves, so that what a thread works in stays in its caches:
      * sets number `index`, 0 where there are no more; the first is the largest. NULL: forward of
      * v->part_units images or units of rows, backward whole. */
-    void (*forward_piece)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
-    void (*backward_piece)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
-                           const dn_piece *piece);
+    void (*forward_part)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
+    void (*backward_part)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
+                          const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
     int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units; dgrad and
                         what follows are one kernel, where there is such, else go over DN_DX_PIXELS

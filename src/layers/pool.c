@@ -75,7 +75,7 @@ const dn_layer_kind dn_layer_pool = {
     .name = "pool",
     .phase = "transition",
     .kernel = 2,
-    .forward_piece = pool_piece,
+    .forward_part = pool_piece,
     .backward = pool_backward,
     .scratch = plane_scratch_carve,
 };

@@ -100,7 +100,7 @@ static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
     const int v = settings.virtual_ranks;
     const int first = dn_tree_first(v, comm->size, comm->rank);
     const int last = dn_tree_first(v, comm->size, comm->rank + 1);
-    const size_t count = settings.count, rounded = settings.bf16 ? settings.split : 0;
+    const size_t count = settings.count, rounded = settings.bf16 ? settings.gradients : 0;
     float *leaf = malloc(count * sizeof *leaf), *expected = malloc(count * sizeof *expected);
     dn_tree *tree = NULL;
     dn_allreduce *allreduce = NULL;
@@ -130,7 +130,7 @@ static dn_status check_all(const dn_comm *comm, int *sums)
                 continue; /* the check by definition would take too long */
             const dn_allreduce_settings settings = {.virtual_ranks = v[i],
                                                     .count = count[j],
-                                                    .split = count[j] - count[j] / 7,
+                                                    .gradients = count[j] - count[j] / 7,
                                                     .bucket = bucket[(i + j) % 3],
                                                     .segments = segments[(2 * i + j) % 5],
                                                     .bf16 = (i + j) / 2 % 2 == 1,
@@ -173,7 +173,7 @@ static dn_status check_small_sum(const dn_comm *comm, int v)
     dn_tree *tree = NULL;
     dn_allreduce *allreduce = NULL;
     const dn_allreduce_settings settings = {
-        .virtual_ranks = v, .count = 1, .split = 1, .bucket = 1, .widest = WIDTH};
+        .virtual_ranks = v, .count = 1, .gradients = 1, .bucket = 1, .widest = WIDTH};
     dn_status status;
     fill_rows(all, 0, v);
     for (int i = 0; i < WIDTH; i++) {

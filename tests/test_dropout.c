@@ -67,7 +67,7 @@ static void test_masks(void **state)
     }
 }
 
-/* As many values are dropped as the rate says; 6 standard errors. */
+/* Of those factors as many are 0 as the rate says; 6 standard errors. */
 static void test_rate(void **state)
 {
     (void)state;

@@ -185,7 +185,7 @@ static dn_status compare_existing(dn_folder_making *k, int *complete)
     DN_TRY(hash_source(&k->folder, &m->source));
     DN_TRY(dn_making_check_source(&k->making, k->folder.source));
     *complete = dn_making_has_classes(&k->making) && has_statistics(k) &&
-                dn_making_is_complete(&k->making, m->split[first_split(&k->folder)].shards);
+                dn_making_is_complete(&k->making, m->split[m->shard[0].split].shards);
     return DN_OK;
 }
 

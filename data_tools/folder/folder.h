@@ -39,7 +39,7 @@ typedef struct dn_folder {
     const char *source;
     const dn_records_options *options;
     const dn_manifest *like; /* records whose classes these are, by their order; NULL: none */
-    char **class_names;      /* (classes), by code point */
+    char **class_names;      /* (classes), by code point, or as `like` has them */
     int classes;
     int *place; /* (classes), of each among all that the source has */
     int all_classes;
@@ -88,7 +88,9 @@ int dn_folder_is_among(const char *name, char **names, int count);
 /* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
  * --classes. DN_EINVAL where fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
-int dn_folder_find_class(const dn_folder *f, const char *name); /* its label, or -1 */
+int dn_folder_find_class(
+    const dn_folder *f,
+    const char *name); /* its label, or -1; not with `like`, whose classes are not sorted */
 
 /* Adds f->image[f->images - 1], a file below the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);

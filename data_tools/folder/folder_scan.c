@@ -1,5 +1,6 @@
 /*
- * The images of a tree of class folders, and a drawn test split; see folder.h.
+ * The images of a tree of class folders, and a drawn test split, or those to score by the
+ * classes of other records; see folder.h.
  *
  * As torchvision's ImageFolder has it: in a class the files of a folder by code point before those
  * of the folders in it; links are followed. What a file is, its first bytes say. Any bytes may

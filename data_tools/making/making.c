@@ -81,13 +81,11 @@ int dn_making_has_classes(const dn_making *m)
 int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
-    const dn_split_id first =
-        existing && existing->split[DN_TRAIN].shards == 0 ? DN_TEST : DN_TRAIN;
     int complete = existing &&
                    (dn_is_encoded(&existing->info) || /* nothing of them is compressed */
                     existing->zstd_level == m->options->zstd_level) &&
                    strcmp(existing->conversion, m->conversion) == 0 &&
-                   existing->split[first].shards == shards;
+                   existing->split[existing->shard[0].split].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
         complete =
             has_files(m->options->out, &existing->shard[i]) &&

@@ -35,11 +35,11 @@ dn_status dn_making_begin(dn_making *m, const char *dataset);
 /* The existing records have the class names of those that are planned. */
 int dn_making_has_classes(const dn_making *m);
 
-/* The existing records have these options and files, and so many train shards. */
+/* The existing records have these options and files, and so many shards of the first split. */
 int dn_making_is_complete(const dn_making *m, int shards);
 
-/* The train shards where nobody said how many, of images with so many bytes: one for each 64 MB,
- * but of pixels at least as many as a known set has, and no more than images. */
+/* The first split's shards where nobody said how many, of images with so many bytes: one for each
+ * 64 MB, but of pixels at least as many as a known set has, and no more than images. */
 int dn_making_shards(int is_encoded, int64_t bytes, int64_t images);
 
 /* dataset.json takes the class name: a UTF-8 text that a line of output can show. */

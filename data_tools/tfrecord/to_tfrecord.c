@@ -173,7 +173,7 @@ static json_t *describe_label(int classes)
                             json_pack("{s:o}", "numClasses", json_sprintf("%d", classes)));
 }
 
-/* features.json: the keys of the examples. */
+/* features.json: the keys of the examples, but for image/filename, which not all have. */
 static json_t *describe_features(const dn_manifest *m, int coarse_classes)
 {
     json_t *const features =

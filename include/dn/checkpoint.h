@@ -88,7 +88,8 @@ double dn_saver_longest(const dn_saver *saver);
  * saver's may call it; nobody may change the vectors meanwhile. */
 void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
-/* Waits, warns of a failure that nobody has asked for, frees, and sets *saver to NULL. */
+/* Waits, warns of a failure that nobody has asked for or was warned of, frees, and sets *saver to
+ * NULL. */
 void dn_saver_destroy(dn_saver **saver);
 
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */

@@ -11,8 +11,8 @@
 #include "dn/data_info.h"
 #include "dn/status.h"
 
-/* Every data set has the second. The first may have no shard, where images are but to be scored,
- * nor may the third, to judge runs by while they train. */
+/* Every data set has the second. The first may have no shard, where images are but to be scored; so
+ * may the third, to judge runs by while they train. */
 typedef enum dn_split_id { DN_TRAIN, DN_TEST, DN_VAL, DN_SPLITS } dn_split_id;
 
 /* "train", "test" or "val". */

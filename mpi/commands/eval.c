@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands/alike.h"
 #include "commands/chosen.h"
@@ -148,7 +147,7 @@ static json_t *to_json(const results *r, int crops)
         dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
-/* Adds to each of the samples its file, where the records tell it. */
+/* Gives each of the samples its number in the split, and its file where the records tell it. */
 static dn_status name_files(const results *r, json_t *samples)
 {
     dn_file_names names = {0};
@@ -158,9 +157,10 @@ static dn_status name_files(const results *r, json_t *samples)
     json_array_foreach(samples, i, sample)
     {
         const char *name = NULL;
+        const int64_t index = json_integer_value(json_object_get(sample, "index"));
         if (status == DN_OK)
-            status = dn_chosen_file_name(
-                r->chosen, json_integer_value(json_object_get(sample, "index")), &names, &name);
+            status = dn_chosen_file_name(r->chosen, index, &names, &name);
+        json_object_set_new(sample, "index", json_integer(dn_chosen_place(r->chosen, index)));
         if (name)
             json_object_set_new(sample, "file", dn_json_path(name));
     }

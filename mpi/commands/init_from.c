@@ -1,7 +1,6 @@
 /* The weights that a run starts from; see init_from.h. */
 #include "commands/init_from.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +69,8 @@ static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
     return dn_safetensors_load(net, path, &from->classes);
 }
 
-/* kept = the head's tensors, or with `back` these as they were kept; all one after another. */
+/* kept = the head's tensors, or with `back` these as they were kept; all one after another. Returns
+ * their floats, with NULL only that. */
 static size_t keep_head(const dn_view *net, float *kept, int back)
 {
     size_t count = 0;
@@ -78,8 +78,10 @@ static size_t keep_head(const dn_view *net, float *kept, int back)
         if (t->kind != DN_LINEAR_WEIGHT && t->kind != DN_LINEAR_BIAS)
             continue;
         float *const own = net->parameters + t->offset;
-        if (kept)
-            memcpy(back ? own : kept + count, back ? kept + count : own, t->count * sizeof *own);
+        if (kept && back)
+            memcpy(own, kept + count, t->count * sizeof *own);
+        else if (kept)
+            memcpy(kept + count, own, t->count * sizeof *own);
         count += t->count;
     }
     return count;

@@ -43,7 +43,7 @@ static void say_largest(char text[256], const dn_net *net, dn_bytes more, int ra
     const dn_bytes unfixed = {.by_batch = more.by_batch};
     if (fits > 0)
         snprintf(text, 256, "the largest that fits is %d", fits);
-    else if (fixed_is && largest_batch(net, unfixed, ranks, most) > 0)
+    else if (largest_batch(net, unfixed, ranks, most) > 0)
         snprintf(text, 256, "no batch fits, as %.1f GiB of it are %s", ranks * more.fixed / 0x1p30,
                  fixed_is);
     else

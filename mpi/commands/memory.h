@@ -9,7 +9,7 @@
 /* Before a net's memory is touched: DN_ENOMEM on all ranks where those of a machine, each with
  * `more` beside its net, take more than 95 % of what the machine or their cgroup has left: not all
  * that a run touches is counted. The message names the largest batch that fits; where none does for
- * more.fixed, it says what that is, `fixed_is`, or nothing for NULL. Collective. */
+ * more.fixed, it says what that is, `fixed_is`. Collective. */
 dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more,
                           const char *fixed_is);
 

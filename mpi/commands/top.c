@@ -257,7 +257,6 @@ static dn_status follow_run(const char *folder)
     while ((status = show(folder, 1, &is_over)) == DN_OK && !is_over && !ferror(stdout)) {
         const struct timespec wait = wait_after(omp_get_wtime() - start);
         const int signal = sigtimedwait(&signals, NULL, &wait);
-        start = omp_get_wtime();
         if (signal == SIGTSTP) {
             leave_screen();
             raise(SIGSTOP);
@@ -265,6 +264,7 @@ static dn_status follow_run(const char *folder)
         } else if (signal > 0 && signal != SIGWINCH) {
             break;
         }
+        start = omp_get_wtime(); /* not of the time that it was suspended */
     }
     leave_screen();
     sigprocmask(SIG_SETMASK, &before, NULL);

@@ -1,4 +1,5 @@
-/* What the environment tells MPI; see transports.h. setenv leaves what the user chose. */
+/* What the environment tells of the launcher, and MPI; see transports.h. setenv leaves what the
+ * user chose. */
 #include "job/transports.h"
 
 #include <stdio.h>
@@ -12,20 +13,19 @@ enum { PATH_BYTES = 64 };
 static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
 enum { RANK_NAMES = sizeof rank_names / sizeof *rank_names };
 
-static int is_launched(void)
+/* NULL without a launcher. */
+static const char *given_rank(void)
 {
-    for (int i = 0; i < RANK_NAMES; i++)
-        if (getenv(rank_names[i]) != NULL)
-            return 1;
-    return 0;
+    const char *rank = NULL;
+    for (int i = 0; i < RANK_NAMES && rank == NULL; i++)
+        rank = getenv(rank_names[i]);
+    return rank;
 }
 
 /* Slurm sets its own also where it launched nothing, in a job's script: then it is "0". */
 const char *dn_launched_rank(void)
 {
-    const char *rank = NULL;
-    for (int i = 0; i < RANK_NAMES && rank == NULL; i++)
-        rank = getenv(rank_names[i]);
+    const char *rank = given_rank();
     if (rank == NULL)
         rank = getenv("SLURM_PROCID");
     return rank != NULL ? rank : "0";
@@ -127,7 +127,7 @@ void dn_choose_transports(void)
 {
     const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
     const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    if (!is_launched()) {
+    if (given_rank() == NULL) {
         setenv("OMPI_MCA_btl", "self", 0);
         return;
     }

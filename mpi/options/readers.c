@@ -1,6 +1,6 @@
 /*
  * Which options the chosen schedule and optimizer read, as their rows tell (dn_schedule.reads,
- * dn_optimizer.reads), and which options take each other's place.
+ * dn_optimizer.reads).
  */
 #include "options/options.h"
 

@@ -53,13 +53,6 @@ static void tell_rescue(const dn_run *r)
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &scores);
 }
 
-/* order(images) = that of the next step's epoch. */
-static void draw_order(const dn_run *r, uint32_t *order)
-{
-    dn_random_order(order, (size_t)r->training->count, (size_t)r->window, r->step.settings.seed,
-                    (uint64_t)(r->done / r->sequence.steps));
-}
-
 /* What the labels of a virtual rank weigh in the next step, in the mean over all: the loss divides
  * by that of the global batch. Every rank knows all labels and the order. */
 static double mean_label_weights(dn_run *r)
@@ -67,7 +60,8 @@ static double mean_label_weights(dn_run *r)
     const dn_sequence *const s = &r->sequence;
     const int64_t images = (int64_t)s->virtual_ranks * s->batch, epoch = r->done / s->steps;
     if (r->ordered != epoch)
-        draw_order(r, r->order);
+        dn_random_order(r->order, (size_t)r->training->count, (size_t)r->window,
+                        r->step.settings.seed, (uint64_t)epoch);
     r->ordered = epoch;
     const uint32_t *const image = r->order + dn_sequence_position(s, r->done, 0);
     double sum = 0;
@@ -158,16 +152,15 @@ static dn_status save_last(dn_run *r)
     return finish_saving(r);
 }
 
-/* After a step that failed, and updated nothing: saves the state before it, from which it may be
- * tried again, and says what is known. */
-static dn_status keep_failed(dn_run *r, dn_status status)
+/* After `what` of a step failed: saves the state, `kept`, and says what is known. */
+static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status status,
+                            const char *kept)
 {
     dn_failure failure = {0};
     dn_failure_keep(&failure, status);
     const dn_status saved = save_last(r);
     return dn_fail(
-        status, "step %" PRId64 ": %s; nothing was updated, the state before the step is %s %s",
-        r->done + 1, failure.message,
+        status, "%s %" PRId64 ": %s; %s is %s %s", what, step, failure.message, kept,
         saved == DN_OK ? "in" : "not saved:", saved == DN_OK ? r->state.path : dn_message());
 }
 
@@ -265,16 +258,6 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
-/* After an evaluation that failed: the epoch is saved, and what is known is said. */
-static dn_status keep_epoch(dn_run *r, const dn_failure *failure)
-{
-    const dn_status saved = save_last(r);
-    return dn_fail(
-        failure->status, "evaluation after step %" PRId64 ": %s; the state after the step is %s %s",
-        r->done, failure->message,
-        saved == DN_OK ? "in" : "not saved:", saved == DN_OK ? r->state.path : dn_message());
-}
-
 /* `is_made_up`: an earlier start ended the epoch, and has its line, but was stopped as it was
  * evaluated. */
 static dn_status end_epoch(dn_run *r, int is_made_up)
@@ -302,7 +285,10 @@ static dn_status end_epoch(dn_run *r, int is_made_up)
     }
     DN_TRY(common_hash(r, &hash));
     dn_failure_keep(&r->failure, dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
-    return failure.status == DN_OK ? DN_OK : keep_epoch(r, &failure);
+    const dn_status status = dn_failure_report(&failure);
+    return status == DN_OK ? DN_OK
+                           : keep_state(r, "evaluation after step", r->done, status,
+                                        "the state after the step");
 }
 
 static int awaits_scores(const dn_run *r)
@@ -386,7 +372,8 @@ static dn_status run_steps(dn_run *r)
         if (status == DN_EDIVERGED)
             return dn_fail(status, "step %" PRId64 ": %s", r->done + 1, dn_message());
         if (status != DN_OK)
-            return keep_failed(r, status);
+            return keep_state(r, "step", r->done + 1, status,
+                              "nothing was updated, the state before the step");
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r, 0));

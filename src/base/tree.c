@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "dn/bf16.h"
 #include "dn/line.h"

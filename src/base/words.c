@@ -1,4 +1,4 @@
-/* Numbers and mistyped words; see include/dn/words.h. */
+/* Numbers, switches and mistyped words; see include/dn/words.h. */
 #include "dn/words.h"
 
 #include <ctype.h>

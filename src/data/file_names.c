@@ -19,7 +19,7 @@
 
 /* What a child finds. */
 struct found {
-    char path[PATH_MAX];    /* of the shard */
+    const char *path;       /* of the shard */
     int64_t address, bytes; /* of the names; 0: there are none */
     char hash[17];
 };
@@ -109,7 +109,7 @@ static dn_status open_names(const char *folder, const dn_manifest_shard *shard,
     names->shard = shard;
     dn_status status = dn_join_path(path, folder, shard->hdf5.name);
     if (status == DN_OK) {
-        strcpy(p->path, path);
+        p->path = path;
         status = dn_child_run(path, find_names, p);
     }
     if (status == DN_OK && p->bytes != 0)

@@ -1,5 +1,5 @@
-/* What the reader of shards (shard_reader.c), the maker of its index (shard_index.c) and the one of
- * copies (stage.c) share. */
+/* What the reader of shards (shard_reader.c), the maker of its index (shard_index.c), the one of
+ * copies (stage.c) and the reader of files' names (file_names.c) share. */
 #ifndef DN_SHARD_READER_H
 #define DN_SHARD_READER_H
 

@@ -16,7 +16,7 @@ enum { DN_CHECKPOINT_VERSION = 2, DN_TENSOR_PATH = 192 /* most bytes of a tensor
 #define DN_SEAL "dn_dist XXH3-64 "
 enum { DN_SEAL_BYTES = sizeof DN_SEAL - 1 + 16 };
 
-/* A file with what its state tells, as a child leaves it in pages. */
+/* A file's names and state: what is written, and what a reading child leaves in pages. */
 struct dn_checkpoint_file {
     char path[PATH_MAX], model[sizeof(((dn_spec *)NULL)->name)], optimizer[32], hash[17];
     dn_checkpoint state;

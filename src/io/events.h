@@ -21,7 +21,7 @@ typedef struct dn_events dn_events;
  * as dn_events_add does. */
 dn_status dn_events_create(dn_events **events, const char *folder, int64_t done);
 
-/* Writes the numbers among the members of an object of the kind, as include/dn/metrics.h has them,
+/* Writes the numbers among the members of an object of the kind, as docs/report.md has them,
  * through to the system. The scalar of an epoch's "test_top1" is "test/top1", of "lr" "lr", and of
  * others "KIND/MEMBER". */
 dn_status dn_events_add(dn_events *events, int64_t step, const char *kind, json_t *object);

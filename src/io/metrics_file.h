@@ -1,6 +1,6 @@
 /*
  * metrics.jsonl of a run's folder, an object a line, and TensorBoard's file of the same numbers
- * (io/events.h), where there is to be one. include/dn/metrics.h has what the objects hold. Not
+ * (io/events.h), where there is to be one. docs/report.md has what the objects hold. Not
  * collective. Failures are DN_EIO with the file's name and the system's reason, or DN_ENOMEM.
  */
 #ifndef DN_IO_METRICS_FILE_H

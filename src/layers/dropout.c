@@ -2,7 +2,7 @@
 #include "dn/rng.h"
 #include "layers/gemm.h"
 
-/* The draw belongs to (step, virtual rank, layer and channel, image and pixel). */
+/* A draw belongs to (step, virtual rank, layer and channel) and an image, or four of its values. */
 static uint64_t pass_number(const dn_pass *pass)
 {
     return pass->step * 65536 + pass->virtual_rank;
@@ -40,7 +40,7 @@ enum { WORDS = 4 /* of a draw, each for a value */, FACTORS = 512 /* multiplied 
 /* factor(count) = those of the channel's values `first`, first + 1, ... Returns where they begin,
  * as a draw is for the values 4 i to 4 i + 3. */
 static const float *draw_factors(const dn_visit *v, const dn_pass *pass, int channel,
-                                 uint64_t first, size_t count, float factor[FACTORS + 2 * WORDS])
+                                 uint64_t first, size_t count, float factor[FACTORS + WORDS])
 {
     const float rate = v->layer->dropout, keep = 1 / (1 - rate);
     const uint64_t seed = pass->seed, a = pass_number(pass), b = channel_number(v, channel);
@@ -72,11 +72,11 @@ static void multiply(const dn_padded *padded, int image, size_t at, size_t end, 
     }
 }
 
-/* `first` is the row's first pixel, counted over all images. */
+/* `first`: the row's first pixel, counted over all images; then each image's. */
 static void drop_values(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
                         uint64_t first, int channel, float *row)
 {
-    float factor[FACTORS + 2 * WORDS];
+    float factor[FACTORS + WORDS];
     const size_t n = (size_t)padded->rows * (size_t)padded->width;
     for (int i = 0; i < padded->images; i++, first += dn_layout_pixels(&v->out->layout))
         for (size_t at = 0; at < n; at += FACTORS) {

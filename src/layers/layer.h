@@ -130,7 +130,7 @@ typedef struct dn_layer_kind {
     const char *phase;                                /* layers whose times are summed: "conv1x1" */
     void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
 
-    /* One piece forward, into the output map; one piece of a task backward, added to the task's
+    /* A part of a piece forward, into the output map; one of a task backward, added to the task's
      * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
      * into parts that are run by themselves, so that what a thread works in stays in its caches:
      * sets number `index`, 0 where there are no more; the first is the largest. NULL: forward of

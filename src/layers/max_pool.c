@@ -55,7 +55,7 @@ static void load_window(const dn_visit *v, const dn_padded *window, size_t plane
                           v->layer->shift + c, x, 0);
 }
 
-static void pool_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
+static void pool_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
     (void)pass;
     const dn_padded compact = dn_padded_none(piece->pixels);
@@ -110,7 +110,7 @@ const dn_layer_kind dn_layer_max_pool = {
     .name = "max pool",
     .phase = "stem",
     .kernel = 3,
-    .forward_part = pool_piece,
+    .forward_part = pool_part,
     .backward = max_pool_backward,
     .scratch = max_pool_scratch,
     .sums_of_images = 1,

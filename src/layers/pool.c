@@ -24,8 +24,8 @@ static void plane_scratch_carve(const dn_visit *v, dn_carver *c)
     carve_planes(v, v->backward ? v->in->layout.height : 2 * piece.rows, c);
 }
 
-/* The output's piece, and the rows of the input under it. */
-static void pool_piece(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
+/* The output's part, and the rows of the input under it. */
+static void pool_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
     const dn_layout *in = &v->in->layout, *out = &v->out->layout;
     const size_t pixels = (size_t)piece->rows * (size_t)out->width;
@@ -75,7 +75,7 @@ const dn_layer_kind dn_layer_pool = {
     .name = "pool",
     .phase = "transition",
     .kernel = 2,
-    .forward_part = pool_piece,
+    .forward_part = pool_part,
     .backward = pool_backward,
     .scratch = plane_scratch_carve,
 };

@@ -3,18 +3,15 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
 #include <xxhash.h>
 
 #include "dn/rng.h"
+#include "unit.h"
 
 dn_net *trial_net(const char *model, uint64_t seed)
 {

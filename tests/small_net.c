@@ -2,15 +2,11 @@
 #include "small_net.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "dn/rng.h"
 #include "layers/scratch.h"
+#include "unit.h"
 
 enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 

@@ -7,17 +7,13 @@
  */
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "small_net.h"
 #include "test_tables.h"
+#include "unit.h"
 
 /* Of a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured
  * up to 1e-5, for norm0, to whose scale the later norms make the loss nearly indifferent. */
@@ -145,7 +141,6 @@ static double compare_with_generic(const net_case *c, const outcome *expected, c
 
 static void test_generic(void **state)
 {
-    (void)state;
     if (!dn_test_kernels(1, DN_FP32)) {
         print_message("skipped: `generic` is this processor's only table\n");
         skip();

@@ -55,14 +55,12 @@ static void check_round_trip(const char *optimizer)
 
 static void test_round_trip(void **state)
 {
-    (void)state;
     for (int i = 0; dn_optimizer_name(i); i++)
         check_round_trip(dn_optimizer_name(i));
 }
 
 static void test_position(void **state)
 {
-    (void)state;
     dn_net *net = trial_net(SMALL, 3);
     dn_checkpoint saved = trial_state(net, 42);
     strcpy(saved.schedule, "plateau");
@@ -97,7 +95,6 @@ static dn_status load_average(const char *path, dn_net *net)
 /* Averages whose statistics were never measured are no weights to use. */
 static void test_average(void **state)
 {
-    (void)state;
     char path[128];
     dn_net *net = trial_net(SMALL, 3);
     dn_checkpoint saved = trial_state(net, 42);
@@ -114,7 +111,6 @@ static void test_average(void **state)
 
 static void test_other_optimizer(void **state)
 {
-    (void)state;
     char path[128];
     trial_save_with("adamw", SMALL, 3, 5, 0, path);
     trial_load_expect(path, SMALL, DN_EINVAL,
@@ -126,7 +122,6 @@ static void test_other_optimizer(void **state)
 
 static void test_keep(void **state)
 {
-    (void)state;
     char path[128];
     for (int step = 10; step <= 50; step += 10)
         trial_save(SMALL, 1, step, 2, path);
@@ -139,7 +134,6 @@ static void test_keep(void **state)
 
 static void test_leftovers(void **state)
 {
-    (void)state;
     char path[128];
     assert_int_equal(mkdir(RUN, 0777), 0);
     fclose(fopen(RUN "/checkpoint-00000003.h5.partial", "w"));
@@ -153,7 +147,6 @@ static void test_leftovers(void **state)
 /* What a run leaves is kept, however often a new one starts. */
 static void test_set_aside(void **state)
 {
-    (void)state;
     char path[128], old[128];
     dn_log_set_level(DN_QUIET);
     assert_int_equal(mkdir(RUN, 0777), 0);
@@ -184,7 +177,6 @@ static void test_set_aside(void **state)
 /* A limit on the size of files refuses bytes as a full disk does. */
 static void test_full_disk(void **state)
 {
-    (void)state;
     dn_net *net = trial_net(SMALL, 1);
     dn_checkpoint position = trial_state(net, 4);
     const rlim_t before = trial_limit(1000);
@@ -198,7 +190,6 @@ static void test_full_disk(void **state)
 
 static void test_refused_folder(void **state)
 {
-    (void)state;
     dn_net *net = trial_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4};
     assert_int_equal(trial_save_net("/proc/none", net, &position, "sgd", 0), DN_EIO);
@@ -223,7 +214,6 @@ static dn_saver *make_saver(const dn_net *net, const dn_optimizer_state *vectors
 /* The file holds what the vectors were when the save was started, whatever they became since. */
 static void test_background(void **state)
 {
-    (void)state;
     char path[128];
     dn_net *net = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_checkpoint position = trial_state(net, 1);
@@ -267,7 +257,6 @@ static void test_background(void **state)
  * is on the disk is not saved again. */
 static void test_rescue(void **state)
 {
-    (void)state;
     char path[128];
     dn_net *net = trial_net(SMALL, 3), *loaded = trial_net(SMALL, 4);
     dn_checkpoint position = trial_state(net, 1);
@@ -333,7 +322,6 @@ static void test_rescue(void **state)
 /* A failure in the background costs that save alone: the next is waited for, and tells its own. */
 static void test_background_failure(void **state)
 {
-    (void)state;
     dn_net *net = trial_net(SMALL, 1);
     const dn_checkpoint position = {.step = 4}, later = {.step = 5};
     dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
@@ -363,7 +351,6 @@ static void test_background_failure(void **state)
 /* A file that could not be read again is not begun, and what is there stays, though one is kept. */
 static void test_not_finite(void **state)
 {
-    (void)state;
     dn_net *net = trial_net(SMALL, 3);
     const dn_view view = dn_net_view(net);
     dn_optimizer_state vectors = trial_vectors(net, "adam", 1);
@@ -414,7 +401,6 @@ static int save_forever(void)
 /* Wherever a process is killed while it writes, the newest name is of a whole file. */
 static void test_killed(void **state)
 {
-    (void)state;
     char path[128];
     for (int i = 0, step = 0; i < 10; i++) {
         const pid_t child = fork();

@@ -16,7 +16,6 @@
 
 static void test_flipped_byte(void **state)
 {
-    (void)state;
     char path[128];
     struct stat info;
     trial_save(SMALL, 1, 4, 0, path);
@@ -34,7 +33,6 @@ static void test_flipped_byte(void **state)
 
 static void test_truncated(void **state)
 {
-    (void)state;
     char path[128], good[128];
     struct stat info;
     trial_save(SMALL, 1, 3, 0, good);
@@ -59,7 +57,6 @@ static void test_truncated(void **state)
 
 static void test_other_model(void **state)
 {
-    (void)state;
     char path[128];
     trial_save(SMALL, 1, 4, 0, path);
     trial_load_expect(
@@ -256,7 +253,6 @@ static void scores_infinite(hid_t file)
 
 static void test_forged(void **state)
 {
-    (void)state;
     static const struct {
         void (*forge)(hid_t file);
         const char *message;
@@ -295,7 +291,6 @@ static void test_forged(void **state)
 
 static void test_missing_state(void **state)
 {
-    (void)state;
     static const char *const names[] = {"format",       "format_version", "model",   "step",
                                         "weights_hash", "average_step",   "data",    "optimizer",
                                         "data_folder",  "kernels",        "schedule"};
@@ -317,7 +312,6 @@ static void test_missing_state(void **state)
 
 static void test_negative_squares(void **state)
 {
-    (void)state;
     char path[128];
     trial_save_with("adamw", SMALL, 3, 42, 0, path);
     const hid_t file = open_to_forge(path);
@@ -334,7 +328,6 @@ static void test_negative_squares(void **state)
 
 static void test_missing(void **state)
 {
-    (void)state;
     trial_load_expect("/nonexistent/x.h5", SMALL, DN_ENOENT,
                       "/nonexistent/x.h5: cannot read: No such");
     trial_load_expect("/tmp", SMALL, DN_EIO, "/tmp: cannot read: Is a directory");

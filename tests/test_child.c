@@ -1,18 +1,13 @@
 /* A child's results, failures and ends reach its caller. */
 #include <limits.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "dn/child.h"
+#include "unit.h"
 
 static dn_status count_to_a_million(void *user)
 {
@@ -24,7 +19,6 @@ static dn_status count_to_a_million(void *user)
 
 static void test_pages(void **state)
 {
-    (void)state;
     const size_t bytes = 1000000 * sizeof(int);
     int *const numbers = dn_child_pages(bytes);
     assert_non_null(numbers);
@@ -42,7 +36,6 @@ static dn_status refuse(void *user)
 
 static void test_failure(void **state)
 {
-    (void)state;
     assert_int_equal(dn_child_run("file", refuse, "file"), DN_ESHAPE);
     assert_string_equal(dn_message(), "file: found 1, expected 2");
 }
@@ -74,7 +67,6 @@ static dn_status leave(void *user)
 
 static void test_crash(void **state)
 {
-    (void)state;
     dn_child_fn *const ends[] = {crash, give_up, compute_too_long, leave};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         assert_int_equal(dn_child_run("shard-7", ends[i], NULL), DN_ECORRUPT);
@@ -92,7 +84,6 @@ static dn_status be_killed(void *user)
 /* As by the kernel when memory is short: that says nothing of the file. */
 static void test_killed(void **state)
 {
-    (void)state;
     assert_int_equal(dn_child_run("shard-7", be_killed, NULL), DN_ENOMEM);
     assert_string_equal(dn_message(),
                         "shard-7: the process that reads it was killed; out of memory?");
@@ -108,7 +99,6 @@ static dn_status take_much(void *user)
 
 static void test_memory(void **state)
 {
-    (void)state;
     assert_int_equal(dn_child_run("file", take_much, NULL), DN_OK);
 }
 
@@ -120,7 +110,6 @@ static dn_status look_for_files(void *user)
 
 static void test_files_are_left(void **state)
 {
-    (void)state;
     char name[] = "/tmp/dn_child_XXXXXX";
     const int file = mkstemp(name);
     assert_true(file >= 0);
@@ -139,7 +128,6 @@ static dn_status overwrite_name(void *user)
 /* A name that the child wrote over has no end, and the bytes behind it are nobody's. */
 static void test_name_without_end(void **state)
 {
-    (void)state;
     char *const pages = dn_child_pages(2 * PATH_MAX);
     assert_non_null(pages);
     assert_int_equal(mprotect(pages + PATH_MAX, PATH_MAX, PROT_NONE), 0);

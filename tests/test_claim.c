@@ -1,11 +1,7 @@
 /* A run's folder is one process's at a time, and nobody's once that has ended. */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "dn/claim.h"
+#include "unit.h"
 
 static char root[64], folder[96], lock[128];
 
 static int make_root(void **state)
 {
-    (void)state;
     strcpy(root, "/tmp/dn-claim-XXXXXX");
     if (mkdtemp(root) == NULL)
         return -1;
@@ -35,7 +29,6 @@ static int make_root(void **state)
 
 static int remove_root(void **state)
 {
-    (void)state;
     unlink(lock);
     rmdir(folder);
     return rmdir(root);
@@ -91,7 +84,6 @@ static void kill_holder(pid_t holder)
 
 static void test_taken(void **state)
 {
-    (void)state;
     char expected[96];
     dn_claim claim = {.folder = ""};
     const pid_t holder = start_holder(0);
@@ -109,7 +101,6 @@ static void test_taken(void **state)
  * the folder again where it went meanwhile. */
 static void test_forked(void **state)
 {
-    (void)state;
     dn_claim claim = {.folder = ""};
     for (int is_new = 0; is_new < 2; is_new++) {
         if (is_new)
@@ -132,7 +123,6 @@ static void test_forked(void **state)
  * so does what stands in it. */
 static void test_abandoned(void **state)
 {
-    (void)state;
     dn_claim claim = {.folder = ""};
     unlink(lock);
     rmdir(folder);
@@ -149,7 +139,6 @@ static void test_abandoned(void **state)
 /* Folders above it that were made with it go, too, up to one that was there or is not empty. */
 static void test_abandoned_deep(void **state)
 {
-    (void)state;
     char deep[128], other[128], name[400];
     dn_claim claim = {.folder = ""}, beside = {.folder = ""};
     snprintf(deep, sizeof deep, "%s//a/b/c/", root);
@@ -175,7 +164,6 @@ static void test_abandoned_deep(void **state)
 /* "." and ".." in a path keep no folder from being removed. */
 static void test_abandoned_dots(void **state)
 {
-    (void)state;
     char deep[128];
     dn_claim claim = {.folder = ""};
     snprintf(deep, sizeof deep, "%s/./a/b/.././c/./", root);
@@ -189,7 +177,6 @@ static void test_abandoned_dots(void **state)
 /* A lock that is removed each time that it is taken is none. */
 static void test_removed(void **state)
 {
-    (void)state;
     dn_claim claim = {.folder = ""};
     removals = 3;
     assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
@@ -206,7 +193,6 @@ static void test_removed(void **state)
 /* Who loses folder or lock takes them anew, unless another process has been there meanwhile. */
 static void test_kept(void **state)
 {
-    (void)state;
     char moved[128];
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
     snprintf(moved, sizeof moved, "%s/moved", root);
@@ -255,7 +241,6 @@ static void copy_lock(void)
  * name, as in another container. */
 static void test_copied(void **state)
 {
-    (void)state;
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
     assert_int_equal(dn_claim_take(&claim, folder), DN_OK);
     dn_log_set_level(DN_QUIET);
@@ -280,7 +265,6 @@ static void test_copied(void **state)
 /* No file may be opened: the folders that were made meanwhile go. */
 static void test_refused(void **state)
 {
-    (void)state;
     char deep[128];
     dn_claim claim = {.folder = ""};
     struct rlimit files;

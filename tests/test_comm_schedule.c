@@ -3,17 +3,12 @@
  * every leaf in every segment exactly once, whatever the number of segments; transfers of a round
  * are independent; and rounds and volume are the fewest where they can be.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "allreduce/comm_schedule.h"
 #include "dn/tree.h"
+#include "unit.h"
 
 enum { MAX_SLOTS = 16 };
 

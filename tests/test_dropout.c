@@ -1,14 +1,10 @@
 /* Dropout's masks: what is drawn for which value, however the row is laid out. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "dn/rng.h"
 #include "layers/gemm.h"
+#include "unit.h"
 
 enum { IMAGES = 5, HEIGHT = 23, WIDTH = 31, LAYER = 3, CHANNEL = 7, SEED = 11, STEP = 9, RANK = 2 };
 #define RATE 0.3f
@@ -54,7 +50,6 @@ static void check_layout(const dn_padded *padded, const dn_piece *piece, ptrdiff
 
 static void test_masks(void **state)
 {
-    (void)state;
     const dn_layout layout = dn_layout_create(IMAGES, HEIGHT, WIDTH);
     for (int i = 0; i < layout.pieces; i++) {
         const dn_piece piece = dn_layout_piece(&layout, i);
@@ -70,7 +65,6 @@ static void test_masks(void **state)
 /* Of those factors as many are 0 as the rate says; 6 standard errors. */
 static void test_rate(void **state)
 {
-    (void)state;
     enum { VALUES = 100000 };
     int dropped = 0;
     for (size_t value = 0; value < VALUES; value++)

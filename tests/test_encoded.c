@@ -3,10 +3,7 @@
  * accepted, though no file is hashed at the start; and copies on another disk (dn/stage.h), which
  * may be damaged, removed, shared by two runs, left over, or not fit.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <inttypes.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <png.h>
 
 #include "dn/file.h"
@@ -26,6 +22,7 @@
 #include "dn/shard.h"
 #include "dn/stage.h"
 #include "folder/folder.h"
+#include "unit.h"
 
 enum { CLASSES = 2, IMAGES = 9, SIDE = 12, TRAIN = CLASSES * IMAGES - 2, SHARDS = 3 };
 
@@ -57,7 +54,6 @@ static int make_records(void **state)
 {
     char out[PATH_MAX];
     int made;
-    (void)state;
     dn_log_set_level(DN_QUIET);
     run("mkdir -p images/0 images/1");
     for (int i = 0; i < CLASSES * IMAGES; i++)
@@ -140,7 +136,6 @@ static void damage(const char *path)
 /* The files' own bytes, in the order of the folders. */
 static void test_read(void **state)
 {
-    (void)state;
     uint8_t *bytes;
     size_t size, images = 0;
     char path[PATH];
@@ -179,7 +174,6 @@ static dn_status read_names(content *c)
 /* In whatever order they are asked for, each is that of the file whose bytes the image has. */
 static void test_names(void **state)
 {
-    (void)state;
     dn_shards *shards;
     dn_file_names names = {0};
     dn_buffer buffer = {0};
@@ -206,7 +200,6 @@ static void test_names(void **state)
 /* Training has no use for them; who asks for them is told. */
 static void test_changed_names(void **state)
 {
-    (void)state;
     char path[PATH];
     uint8_t *bytes;
     size_t size;
@@ -228,7 +221,6 @@ static void test_changed_names(void **state)
 /* A byte is changed: that is told, or nothing that is read has changed. */
 static void test_changed_bytes(void **state)
 {
-    (void)state;
     enum { EVERY = 31 };
     static content names;
     char path[PATH];
@@ -320,7 +312,6 @@ static int is_clean(void)
  * damaged or removed; nothing is left. */
 static void test_stage(void **state)
 {
-    (void)state;
     node n;
     char path[PATH];
     open_node(&n);
@@ -346,7 +337,6 @@ static void test_stage(void **state)
 /* The second run uses the first's copies, and outlives it; the last one cleans up. */
 static void test_two_runs(void **state)
 {
-    (void)state;
     node a, b;
     struct stat first, second;
     char path[PATH];
@@ -369,7 +359,6 @@ static void test_two_runs(void **state)
  * nobody uses; one that is used stays. */
 static void test_leftovers(void **state)
 {
-    (void)state;
     node n;
     struct stat before, after;
     char path[PATH], kept[PATH], command[4 * PATH];
@@ -409,7 +398,6 @@ static void test_leftovers(void **state)
 /* Neither what a link leads to is changed nor what is in another user's folder. */
 static void test_links(void **state)
 {
-    (void)state;
     node n;
     char folder[PATH / 2], command[4 * PATH];
     open_shards(&n);
@@ -460,7 +448,6 @@ static int log_to(const char *file)
 /* No room for a copy, and no folder to be made: the source is read. */
 static void test_no_room(void **state)
 {
-    (void)state;
     node n;
     struct rlimit limit;
     char path[PATH];

@@ -19,7 +19,6 @@ static const uint8_t loss_bytes[] = "\x09\0\0\0\0\0\0\xf0\x3f\x10\x07\x2a\x0d\x0
 
 static void test_event_bytes(void **state)
 {
-    (void)state;
     uint8_t packed[sizeof loss_bytes];
     Tensorflow__Event *e = tensorflow__event__unpack(NULL, sizeof version_bytes - 1, version_bytes);
     assert_non_null(e);
@@ -117,7 +116,6 @@ static void test_events(void **state)
                     {3, "interval/sum_wait", 0},
                     {3, "interval/late_rank", 0},
                     {3, "interval/late_wait", 0}};
-    (void)state;
     metrics_run(NULL, 1000);
     glob_t found = find_events();
     assert_int_equal(found.gl_pathc, 1);
@@ -140,7 +138,6 @@ static void test_events(void **state)
  */
 static void test_event_files(void **state)
 {
-    (void)state;
     for (int64_t done = 0; done < 3; done++) {
         dn_metrics *metrics;
         dn_metrics_settings settings = metrics_settings();
@@ -164,7 +161,6 @@ static void test_event_files(void **state)
  * bytes. */
 static void test_event_failures(void **state)
 {
-    (void)state;
     dn_metrics *metrics = NULL;
     dn_metrics_settings settings = metrics_settings();
     settings.interval = 0;

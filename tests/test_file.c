@@ -14,7 +14,6 @@
 
 static void test_file_write(void **state)
 {
-    (void)state;
     uint8_t *bytes;
     size_t size;
     assert_int_equal(dn_make_folders("a/b"), DN_OK);
@@ -37,7 +36,6 @@ static void test_file_write(void **state)
 
 static void test_load_most(void **state)
 {
-    (void)state;
     uint8_t *bytes;
     size_t size;
     assert_int_equal(dn_file_write("file", "four", 4), DN_OK);
@@ -51,7 +49,6 @@ static void test_load_most(void **state)
 /* What an output may replace: nothing, an empty file, one that starts as its kind does. */
 static void test_check_kind(void **state)
 {
-    (void)state;
     assert_int_equal(dn_file_check_kind("nothing", "X", 2, "four"), DN_OK);
     assert_int_equal(dn_file_check_kind("/dev/null", "X", 2, "four"), DN_OK);
     assert_int_equal(dn_file_write("kind", "", 0), DN_OK);
@@ -66,7 +63,6 @@ static void test_check_kind(void **state)
 
 static void test_json(void **state)
 {
-    (void)state;
     json_t *json;
     assert_int_equal(dn_json_save(json_pack("{s:i}", "a", 7), "json", 0), DN_OK);
     assert_int_equal(dn_json_load(&json, "json"), DN_OK);
@@ -82,7 +78,6 @@ static void test_json(void **state)
 /* What is no plain file stays what it is. */
 static void test_file_write_special(void **state)
 {
-    (void)state;
     struct stat info;
     char text[5] = "";
     assert_int_equal(dn_make_folders("there"), DN_OK);
@@ -131,7 +126,6 @@ int mkdir(const char *path, mode_t mode)
 /* A folder that goes while those in it are made is made again, and counts as made. */
 static void test_folder_lost(void **state)
 {
-    (void)state;
     int made;
     assert_int_equal(dn_make_folders("a/b"), DN_OK);
     lost.path = "a/b"; /* it was there, and is not any more */

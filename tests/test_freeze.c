@@ -1,14 +1,10 @@
 /* Frozen parameters: what is left of a leaf has the same bits as without; weights, and whole
  * layers, are left out. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/net.h"
+#include "unit.h"
 
 enum { BATCH = 3 };
 
@@ -91,7 +87,6 @@ static void compare(const char *model, const char *freeze)
 
 static void test_gradients_that_are_left_are_the_same(void **state)
 {
-    (void)state;
     for (size_t m = 0; m < sizeof models / sizeof *models; m++)
         for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
             compare(models[m], lists[l]);
@@ -99,7 +94,6 @@ static void test_gradients_that_are_left_are_the_same(void **state)
 
 static void test_frozen_layers_have_no_gradients(void **state)
 {
-    (void)state;
     dn_net *net = make_net(models[0], "features");
     const dn_view view = dn_net_view(net);
     size_t expected = 0;
@@ -116,7 +110,6 @@ static void test_frozen_layers_have_no_gradients(void **state)
 
 static void test_lists_that_make_no_sense(void **state)
 {
-    (void)state;
     assert_null(make_net(models[0], "feature"));
     assert_non_null(strstr(dn_message(), "--freeze: found 'feature', which no parameter"));
     assert_null(make_net(models[0], "features,head"));
@@ -128,7 +121,6 @@ static void test_lists_that_make_no_sense(void **state)
 /* The plain kernels, and the fastest: with Winograd's products, where there are such. */
 static int choose_kernels(void **state)
 {
-    (void)state;
     return dn_kernels_select(&kernels, kernels ? "" : "generic") == DN_OK ? 0 : -1;
 }
 

@@ -6,17 +6,14 @@
  */
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/net.h"
 #include "dn/rng.h"
 #include "test_tables.h"
+#include "unit.h"
 
 /* Largest relative errors of logits, losses, gradients and running statistics. */
 typedef struct tolerances {

@@ -11,17 +11,13 @@
  */
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "dn/rng.h"
 #include "model/model.h"
 #include "small_net.h"
+#include "unit.h"
 
 /*
  * Errors relative to the derivative (an element's: to its tensor's largest), LOSS_NOISE taken off.
@@ -262,7 +258,6 @@ static void settle_running(dn_net *net)
 
 static void test_evaluation(void **state)
 {
-    (void)state;
     for (size_t k = 0; k < sizeof small_nets / sizeof small_nets[0]; k++) {
         const net_case *c = &small_nets[k];
         const int logits = c->batch * c->classes;

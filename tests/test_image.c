@@ -1,17 +1,13 @@
 /* Where memory is short a sound image is not called a bad one, and nothing is freed twice: wherever
  * it ends, decoding and encoding say DN_ENOMEM. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <png.h>
 
 #include "dn/rng.h"
 #include "folder/conversion.h"
+#include "unit.h"
 
 enum { WIDTH = 320, HEIGHT = 240, SIDE = 200, ENDLESS = 1 << 30 };
 
@@ -104,7 +100,6 @@ static void starve_decoding(const dn_encoded *file)
 
 static void test_decoding(void **state)
 {
-    (void)state;
     dn_stored_image jpeg = {0};
     assert_int_equal(convert(&jpeg), DN_OK);
     assert_int_equal(dn_image_format_of(jpeg.bytes.bytes, jpeg.size), DN_IMAGE_JPEG);
@@ -115,7 +110,6 @@ static void test_decoding(void **state)
 
 static void test_encoding(void **state)
 {
-    (void)state;
     dn_stored_image whole = {0}, image = {0};
     assert_int_equal(convert(&whole), DN_OK);
     assert_true(whole.size > 1 << 16);
@@ -138,7 +132,6 @@ static void test_encoding(void **state)
 static void test_png_of_another_kind(void **state)
 {
     enum { H = 2, W = 3, MOST = 4 };
-    (void)state;
     static const uint8_t pixels[H * W * MOST] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
     for (int stored = 1; stored <= MOST; stored++)
         for (int asked = 1; asked <= MOST; asked++) {

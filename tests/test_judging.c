@@ -1,15 +1,11 @@
 /* Held-out images, and the best epoch. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/monitor.h"
 #include "dn/subset.h"
+#include "unit.h"
 
 enum { IMAGES = 1000, CLASSES = 7 };
 
@@ -61,7 +57,6 @@ static void check_split(const dn_subset *kept, const dn_subset *held, const dn_s
 
 static void test_split(void **state)
 {
-    (void)state;
     static const double fractions[] = {0.1, 0.25, 0.5};
     uint16_t labels[IMAGES];
     const dn_source whole = make_source(labels);
@@ -85,7 +80,6 @@ static void test_split(void **state)
 
 static void test_nothing_to_hold_out(void **state)
 {
-    (void)state;
     static const uint16_t labels[] = {0, 1, 2};
     const dn_source whole = {.info = {.classes = 4}, .count = 3, .labels = labels};
     dn_subset kept, held;
@@ -97,7 +91,6 @@ static void test_nothing_to_hold_out(void **state)
 
 static void test_monitor(void **state)
 {
-    (void)state;
     const double losses[] = {3, (double)NAN, 2, 2, 2.5, (double)INFINITY};
     const int best[] = {1, 0, 1, 0, 0, 0};
     dn_monitor m = {.metric = DN_BEST_LOSS, .patience = 3};
@@ -123,7 +116,6 @@ static void test_monitor(void **state)
 
 static void test_first_not_finite(void **state)
 {
-    (void)state;
     dn_monitor m = {.metric = DN_BEST_LOSS};
     assert_int_equal(dn_monitor_observe(&m, 1, (double)NAN), 0);
     assert_int_equal(dn_monitor_observe(&m, 2, 5), 1);

@@ -1,16 +1,12 @@
 /* Limits of cgroups, in made-up files: both versions, groups above, containers, no files at all. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/file.h"
 #include "dn/limits.h"
+#include "unit.h"
 
 static char root[] = "/tmp/dn_limits.XXXXXX";
 static int fakes;
@@ -48,7 +44,6 @@ static void check_processors(double expected)
 
 static void test_nothing(void **state)
 {
-    (void)state;
     fakes++;
     check_processors(INFINITY);
     assert_true(isinf(dn_limit_memory(fake()).amount));
@@ -57,7 +52,6 @@ static void test_nothing(void **state)
 
 static void test_version_2(void **state)
 {
-    (void)state;
     fakes++;
     put("proc/self/cgroup", "0::/job/step\n");
     put("proc/self/mountinfo", "31 23 0:28 / /sys rw - tmpfs tmpfs rw\n"
@@ -83,7 +77,6 @@ static void test_version_2(void **state)
 
 static void test_version_1(void **state)
 {
-    (void)state;
     fakes++;
     put("proc/self/cgroup", "4:memory:/\n2:cpuacct:/other\n1:cpu,cpuset:/job\n0::/\n");
     put("proc/self/mountinfo", "32 31 0:29 / /c/cpuacct rw - cgroup cgroup rw,cpuacct\n"
@@ -106,7 +99,6 @@ static void test_version_1(void **state)
 /* What is mounted is the group itself, and its path is that of the host. */
 static void test_container(void **state)
 {
-    (void)state;
     fakes++;
     put("proc/self/cgroup", "1:cpu:/docker/12\n");
     put("proc/self/mountinfo", "33 31 0:29 /docker/12 /c/cpu rw - cgroup cgroup rw,cpu\n");
@@ -122,7 +114,6 @@ static void test_container(void **state)
 /* Of the group and, as Slurm gives each rank one, of its siblings. */
 static void test_kills(void **state)
 {
-    (void)state;
     fakes++;
     assert_true(dn_limit_kills(fake()) == 0);
     put("proc/self/mountinfo", "32 31 0:29 / /c rw shared:4 - cgroup2 cgroup2 rw\n"
@@ -145,7 +136,6 @@ static void test_kills(void **state)
 
 static void test_machine(void **state)
 {
-    (void)state;
     fakes++;
     put("proc/meminfo",
         "MemTotal: 100 kB\nMemAvailable:   64 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
@@ -154,7 +144,6 @@ static void test_machine(void **state)
 
 static void test_threads(void **state)
 {
-    (void)state;
     assert_int_equal(dn_limit_threads(INFINITY, 1, 8), 8);
     assert_int_equal(dn_limit_threads(1.5, 1, 8), 2);
     assert_int_equal(dn_limit_threads(1.5, 2, 8), 1);
@@ -165,14 +154,12 @@ static void test_threads(void **state)
 
 static int make_root(void **state)
 {
-    (void)state;
     return mkdtemp(root) == NULL;
 }
 
 static int remove_root(void **state)
 {
     char command[64];
-    (void)state;
     snprintf(command, sizeof command, "rm -r '%s'", root);
     return system(command) != 0;
 }

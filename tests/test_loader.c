@@ -5,20 +5,16 @@
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "dn/kernels.h"
 #include "dn/loader.h"
 #include "dn/rng.h"
+#include "unit.h"
 
 enum { COUNT = 53, CHANNELS = 2, HEIGHT = 3, WIDTH = 5, FLOATS = CHANNELS * HEIGHT * WIDTH };
 enum { RANKS = 3, BATCH = 4, STEPS = COUNT / (RANKS * BATCH), OWN = 2, EPOCHS = 3 };
@@ -137,7 +133,6 @@ static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
 /* Whole runs, from their first batch and from one in the middle of the second epoch. */
 static void test_in_order(void **state)
 {
-    (void)state;
     static const struct {
         int depth, begin, threads;
     } cases[] = {
@@ -162,7 +157,6 @@ static void test_in_order(void **state)
 /* A step's batches again, one batch twice, back to the start, ahead, and to the last. */
 static void test_any_order(void **state)
 {
-    (void)state;
     static const int asked[] = {0, 1, 2, 3,  2, 3,           3,           3,
                                 0, 1, 9, 10, 8, BATCHES - 1, BATCHES - 1, 4};
     made_up m;
@@ -209,7 +203,6 @@ static void end_on(int threads)
 
 static void test_end(void **state)
 {
-    (void)state;
     dn_loader *none = NULL;
     end_on(1);
     end_on(4);
@@ -219,7 +212,6 @@ static void test_end(void **state)
 /* Loading waits for what is slow, and says so. */
 static void test_waited(void **state)
 {
-    (void)state;
     made_up m;
     make_up(&m);
     const dn_loader_settings s = settings(&m, 0, 2, 2);
@@ -261,7 +253,6 @@ static void fail_on(int threads)
 
 static void test_failure(void **state)
 {
-    (void)state;
     for (int threads = 1; threads <= 4; threads++)
         fail_on(threads);
 }
@@ -269,7 +260,6 @@ static void test_failure(void **state)
 /* Evaluation: stored order, as stored, and a last batch of what is left. */
 static void test_stored_order(void **state)
 {
-    (void)state;
     enum { ALL = (COUNT + BATCH - 1) / BATCH, LAST = COUNT - (ALL - 1) * BATCH };
     made_up m;
     make_up(&m);

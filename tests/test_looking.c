@@ -44,7 +44,6 @@ static void check_picture(const char *path, const dn_data_info *info, const floa
 static void test_inspect(void **state)
 {
     enum { SEED = 5, EPOCH = 2, BATCH = 8, STEPS = TRAIN / BATCH };
-    (void)state;
     dn_shards *shards;
     dn_loader *loader;
     uint32_t order[TRAIN];

@@ -43,7 +43,6 @@ static int made_by(const dn_records_options *o)
 
 static void test_complete(void **state)
 {
-    (void)state;
     int made;
     dn_records_options o = made_up_options();
     assert_false(made_by(&o));
@@ -78,7 +77,6 @@ static dn_status load_other_pixel(const dn_raw_set *set, const char *source,
  * std. */
 static void test_other_source(void **state)
 {
-    (void)state;
     int made;
     dn_manifest *m;
     dn_raw_set other = made_up;
@@ -100,7 +98,6 @@ static void test_other_source(void **state)
 /* Fewer shards: the files of the replaced records are gone. */
 static void test_replaced_removed(void **state)
 {
-    (void)state;
     dn_records_options o = made_up_options();
     o.shards = 1;
     assert_true(made_by(&o));
@@ -122,7 +119,6 @@ static void write_text(const char *path, const char *text)
  */
 static void test_foreign_file(void **state)
 {
-    (void)state;
     int made;
     dn_records_options o = made_up_options();
     o.zstd_level = 4;
@@ -150,7 +146,6 @@ static void test_foreign_file(void **state)
 /* A making that does not begin leaves no journal where it has nothing to account for. */
 static void test_failed_open(void **state)
 {
-    (void)state;
     int made;
     const dn_records_options o = made_up_options();
     assert_int_equal(system("rm " MANIFEST " made_up-*"), 0);
@@ -163,7 +158,6 @@ static void test_failed_open(void **state)
 /* A dataset.json that create_records did not write, or that was changed, stays. */
 static void test_foreign_manifest(void **state)
 {
-    (void)state;
     int made;
     const dn_records_options o = made_up_options();
     made_up_edit("s/MADE_UP/MADE_IT/");
@@ -191,7 +185,6 @@ static dn_status load_while_another(const dn_raw_set *set, const char *source,
 
 static void test_meanwhile(void **state)
 {
-    (void)state;
     int made;
     dn_manifest *first, *after;
     dn_raw_set slow = made_up;
@@ -213,7 +206,6 @@ static void test_meanwhile(void **state)
 /* Records without TFRecords, or with those of one shard alone. */
 static void test_without_tfrecords(void **state)
 {
-    (void)state;
     dn_manifest *m;
     dn_records_options o = made_up_options();
     o.tfrecords = DN_TFRECORDS_DROP;
@@ -245,7 +237,6 @@ static void test_without_tfrecords(void **state)
  * not. */
 static void test_side_files(void **state)
 {
-    (void)state;
     static const char *const names[] = {"dataset_info.json", "image.class.label.labels.txt"};
     int made;
     dn_records_options o = made_up_options();
@@ -269,7 +260,6 @@ static void test_side_files(void **state)
 /* How much of what nobody knows the whole of is done. */
 static void test_progress_without_total(void **state)
 {
-    (void)state;
     char *text = NULL;
     size_t size;
     dn_progress progress;

@@ -11,7 +11,6 @@
 
 static void test_file(void **state)
 {
-    (void)state;
     metrics_run(NULL, 1000);
     metrics_check(0, "epoch", "epoch", "1");
     metrics_check(0, "epoch", "step", "2");
@@ -38,7 +37,6 @@ static void test_file(void **state)
 /* Each step stands there once, however often the run went back. */
 static void test_cut_back(void **state)
 {
-    (void)state;
     metrics_run(NULL,
                 0); /* intervals of steps 1 and 2, an epoch, an interval and an end of step 3 */
     assert_int_equal(metrics_lines(), 5);
@@ -77,7 +75,6 @@ static void go_on_behind(dn_epoch_scores scores, double losses)
 /* An epoch has the scores of all its steps; those of another step, or of more images, are none. */
 static void test_scores_before(void **state)
 {
-    (void)state;
     go_on_behind((dn_epoch_scores){1, 4, 9}, 5);
     metrics_check(0, "epoch", "train_loss", "2.5");
     metrics_check(0, "epoch", "train_top1", "60.0");
@@ -93,7 +90,6 @@ static void test_scores_before(void **state)
 /* A path of any bytes makes a line of JSON, and one of progress. */
 static void test_any_path(void **state)
 {
-    (void)state;
     char text[1024] = "";
     FILE *stream = tmpfile();
     metrics_run_to(stream, 1000, "a\n\"\\\xc3\xa4/x");
@@ -110,7 +106,6 @@ static void test_any_path(void **state)
 /* The configuration and the data set stand in front, once, however often the run goes on. */
 static void test_configuration(void **state)
 {
-    (void)state;
     for (int64_t done = 0; done < 3; done++) {
         dn_metrics *metrics;
         const dn_metrics_settings settings = {.folder = RUN,
@@ -140,7 +135,6 @@ static void test_configuration(void **state)
 
 static void test_failures(void **state)
 {
-    (void)state;
     dn_metrics *metrics = NULL;
     dn_metrics_settings settings = metrics_settings();
     settings.folder = "/dev/null/x";
@@ -164,7 +158,6 @@ static void test_failures(void **state)
 /* A folder that is moved away takes the file along: all lines are in the new one, too. */
 static void test_kept(void **state)
 {
-    (void)state;
     dn_metrics *metrics;
     const dn_metrics_settings settings = metrics_settings();
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
@@ -184,7 +177,6 @@ static void test_kept(void **state)
 
 static void test_failed(void **state)
 {
-    (void)state;
     dn_metrics *metrics;
     const dn_metrics_settings settings = metrics_settings();
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
@@ -199,7 +191,6 @@ static void test_failed(void **state)
 
 static void test_null(void **state)
 {
-    (void)state;
     dn_metrics *metrics = NULL;
     assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
     assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);

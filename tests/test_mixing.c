@@ -1,14 +1,10 @@
 /* Mixup and CutMix: what they draw, and what becomes of images. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "dn/mixing.h"
 #include "dn/rng.h"
+#include "unit.h"
 
 enum { DRAWS = 20000, BATCH = 5, CHANNELS = 2, HEIGHT = 6, WIDTH = 9 };
 
@@ -16,7 +12,6 @@ enum { DRAWS = 20000, BATCH = 5, CHANNELS = 2, HEIGHT = 6, WIDTH = 9 };
  * the variance come from a fourth moment of at most 1/16. */
 static void test_ratios(void **state)
 {
-    (void)state;
     static const double alphas[] = {0.01, 0.2, 1, 4};
     for (size_t k = 0; k < sizeof alphas / sizeof *alphas; k++) {
         const dn_mixing mixing = {.mixup = alphas[k]};
@@ -68,7 +63,6 @@ static int check_images(const dn_mix *mix)
 
 static void test_mixup(void **state)
 {
-    (void)state;
     const dn_mixing mixing = {.mixup = 1};
     for (uint64_t step = 0; step < 20; step++) {
         const dn_mix mix = dn_mix_draw(&mixing, 1, step, 0, HEIGHT, WIDTH);
@@ -79,7 +73,6 @@ static void test_mixup(void **state)
 /* The share is what the box leaves; all of the image is hit by some box. */
 static void test_cutmix(void **state)
 {
-    (void)state;
     const dn_mixing mixing = {.cutmix = 1};
     int least_top = HEIGHT, most_bottom = 0, empty = 0;
     for (uint64_t step = 0; step < 200; step++) {
@@ -98,7 +91,6 @@ static void test_cutmix(void **state)
 
 static void test_choice(void **state)
 {
-    (void)state;
     const dn_mixing both = {.mixup = 1, .cutmix = 1}, none = {0};
     int cuts = 0;
     for (uint64_t step = 0; step < 1000; step++) {

@@ -3,16 +3,12 @@
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "dn/optimizer.h"
 #include "dn/rng.h"
 #include "test_tables.h"
+#include "unit.h"
 
 /* Both compute in fp32 but may contract or order the few operations differently: some roundings
  * of 2^-24 of values near 1, over five or fifty steps. */
@@ -86,7 +82,6 @@ static void check_case(const json_t *golden, const dn_kernels *kernels)
 
 static void test_pytorch(void **state)
 {
-    (void)state;
     json_error_t error;
     json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
     assert_non_null(golden);
@@ -99,7 +94,6 @@ static void test_pytorch(void **state)
 
 static void test_average(void **state)
 {
-    (void)state;
     json_error_t error;
     json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
     const json_t *c = json_object_get(golden, "average");
@@ -164,7 +158,6 @@ static void step_thrice(const dn_optimizer *row, float *result)
 
 static void test_bits(void **state)
 {
-    (void)state;
     static float expected[(1 + STATES) * COUNT], found[(1 + STATES) * COUNT];
     const int before = omp_get_max_threads();
     for (int r = 0; dn_optimizer_name(r); r++) {
@@ -192,7 +185,6 @@ static void test_bits(void **state)
 /* Tensors of undecayed kinds end as without weight decay, all others otherwise. */
 static void test_groups(void **state)
 {
-    (void)state;
     for (int r = 0; dn_optimizer_name(r) != NULL; r++) {
         float parameters[2][3] = {{1, 1, 1}, {1, 1, 1}}, states[STATES * 3] = {0};
         const float gradients[3] = {0.5F, -0.5F, 0.5F};
@@ -224,7 +216,6 @@ static void test_groups(void **state)
 
 static void test_norm(void **state)
 {
-    (void)state;
     static float x[100003];
     const int before = omp_get_max_threads();
     double expected = 0;

@@ -1,14 +1,10 @@
 /* The parser of options (dn/option.h) by a table of its own: words behind "--" and anywhere, and
  * the kinds that dn_dist does not use. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/option.h"
+#include "unit.h"
 
 typedef struct dishes {
     const char *name, *words[4];
@@ -59,7 +55,6 @@ static void expect_failure(dn_status status, const char *message)
 
 static void test_table(void **state)
 {
-    (void)state;
     dishes d;
     assert_int_equal(READ(&d, 3, "one", "--dish_name=x", "--side", "two", "--hot", "--", "--part"),
                      DN_OK);

@@ -1,14 +1,10 @@
 /* The command line: defaults, values, precedence, errors, help, and the checkpoints' INI text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "commands/settings.h"
+#include "unit.h"
 
 enum { CONFIG_SIZE = 8192 };
 
@@ -49,7 +45,6 @@ static void expect_failure(dn_status status, const char *message)
 /* What ranks have to have in common. */
 static void test_print(void **state)
 {
-    (void)state;
     char *text;
     size_t size;
     PARSE_WELL("train", "--seed", "3", "--threads", "2", "--config", "/dev/null", "--pin", "off");
@@ -72,7 +67,6 @@ static void test_print(void **state)
 /* Words stand anywhere between options; the first is the checkpoint that was not given. */
 static void test_words(void **state)
 {
-    (void)state;
     PARSE_WELL("predict", "run", "--top", "3", "a.png", "--json", "b.png");
     assert_string_equal(options.checkpoint, "run");
     assert_int_equal(options.top, 3);
@@ -89,7 +83,6 @@ static void test_words(void **state)
 
 static void test_defaults(void **state)
 {
-    (void)state;
     char out[DN_PATH_SIZE];
     PARSE_WELL("train");
     assert_int_equal(options.command, DN_COMMAND_TRAIN);
@@ -113,7 +106,6 @@ static void test_defaults(void **state)
 
 static void test_values(void **state)
 {
-    (void)state;
     char out[DN_PATH_SIZE];
     PARSE_WELL("train", "--lr=0.05", "--seed", "77", "--schedule", "cosine", "--no-nesterov",
                "--init=xavier", "--model", "blocks=2,2:growth=8");
@@ -151,7 +143,6 @@ static void test_values(void **state)
 
 static void test_errors(void **state)
 {
-    (void)state;
     expect_failure(PARSE("train", "--frob", "1"),
                    "--frob: found an unknown option, expected one of 'dn_dist train --help'");
     expect_failure(
@@ -190,7 +181,6 @@ static void test_errors(void **state)
 /* Whole numbers are compared as such; numbers are decimal. */
 static void test_numbers(void **state)
 {
-    (void)state;
     static const char *const bad_seeds[] = {"1000000000000000001",
                                             "9223372036854775807",
                                             "9223372036854775808",
@@ -234,7 +224,6 @@ static void test_numbers(void **state)
 
 static void test_hints(void **state)
 {
-    (void)state;
     static const struct {
         const char *const words[2];
         const char *hint;
@@ -297,7 +286,6 @@ static void test_truth(void **state)
     static const char *const words[] = {"false", "TRUE", "No", "yes", "OFF", "On", "0", "1"};
     char argument[64], text[96], path[64];
     int switches = 0;
-    (void)state;
     for (int bit = 1; bit <= DN_COMMAND_REPORT; bit *= 2)
         for (const dn_option *o = dn_option_table; o->name; o++) {
             if (o->kind != DN_SWITCH || !(o->takers & bit))
@@ -331,7 +319,6 @@ static void test_truth(void **state)
 
 static void test_config(void **state)
 {
-    (void)state;
     char path[64], line[9000];
     assert_int_equal(parse_config("# comment\n[train]\nlr = 0.2\n  epochs = 7\nnesterov = off\n"
                                   "model = blocks=2,2:growth=8\n",
@@ -387,7 +374,6 @@ static void test_config(void **state)
 /* Of a command line alone: a recipe's may be those of another optimizer than a user's. */
 static void test_unread(void **state)
 {
-    (void)state;
     char path[64], ini[CONFIG_SIZE];
     PARSE_WELL("train", "--milestones", "30,60");
     expect_failure(
@@ -442,7 +428,6 @@ static void expect_help(const char *const *options_read, const char *reader)
 /* The help of an option names all that read it. */
 static void test_readers_help(void **state)
 {
-    (void)state;
     for (int i = 0; dn_schedule_get(i); i++)
         expect_help(dn_schedule_get(i)->reads, dn_schedule_name(i));
     for (int i = 0; dn_optimizer_name(i); i++)
@@ -451,7 +436,6 @@ static void test_readers_help(void **state)
 
 static void test_together(void **state)
 {
-    (void)state;
     char path[64];
     expect_failure(PARSE("train", "--init", "xavier", "--init-from", "run"),
                    "--init: found --init-from run, whose weights take the place of initial ones, "
@@ -466,7 +450,6 @@ static void test_together(void **state)
 
 static void test_ini_round_trip(void **state)
 {
-    (void)state;
     char first[CONFIG_SIZE], second[CONFIG_SIZE], tiny[20];
     PARSE_WELL("train", "--lr", "0.1234567890123456789", "--weight-decay", "3e-5", "--no-nesterov",
                "--augment", "none", "--virtual-ranks", "8", "--model", "blocks=2,2:growth=8",
@@ -508,7 +491,6 @@ static void test_ini_round_trip(void **state)
 
 static void test_resume(void **state)
 {
-    (void)state;
     char text[CONFIG_SIZE];
     dn_log_set_level(DN_QUIET);
     PARSE_WELL("train", "--virtual-ranks", "8", "--lr", "0.3", "--epochs", "5");
@@ -550,7 +532,6 @@ static dn_rate rate_on(int virtual_ranks)
 
 static void test_rate(void **state)
 {
-    (void)state;
     PARSE_WELL("train");
     dn_rate rate = rate_on(8);
     assert_true(rate.base == 0.1 * 4 && rate.warmup_epochs == 5 && rate.epochs == 300);
@@ -570,7 +551,6 @@ static void test_rate(void **state)
 
 static void test_milestones(void **state)
 {
-    (void)state;
     static const char *const bad[] = {
         ",",  "1,", "2,1", "2,2",  "0",
         "-1", "a",  "1 2", "1,,2", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
@@ -591,7 +571,6 @@ static void test_milestones(void **state)
 /* A schedule does not fall to more than it begins with. */
 static void test_least_rate(void **state)
 {
-    (void)state;
     static const char *const takers[] = {"cosine", "polynomial", "plateau"};
     dn_rate rate;
     for (int i = 0; i < 3; i++) {
@@ -609,7 +588,6 @@ static void test_least_rate(void **state)
 /* What the user does not say is the optimizer's; what he says is his. */
 static void test_balanced(void **state)
 {
-    (void)state;
     static const uint16_t labels[] = {0, 2, 0, 0, 2, 3};
     static const float expected[] = {0.5F, 0, 0.75F, 1.5F}; /* 6 / (4 x images of the class) */
     const dn_source images = {.count = 6, .labels = labels, .info = {.classes = 4}};
@@ -621,7 +599,6 @@ static void test_balanced(void **state)
 
 static void test_optimizer_defaults(void **state)
 {
-    (void)state;
     PARSE_WELL("train");
     assert_true(options.lr == 0.1 && options.step.rule.momentum == 0.9);
     PARSE_WELL("train", "--optimizer", "rmsprop");
@@ -635,7 +612,6 @@ static void test_optimizer_defaults(void **state)
 
 static void test_help(void **state)
 {
-    (void)state;
     PARSE_WELL("train", "--lr", "0.1", "--help", "rubbish");
     assert_true(options.help);
     PARSE_WELL("eval", "-h");

@@ -3,17 +3,13 @@
  * nodes, 64 cores of two processors) or reads from a file (the same with 16 cores, of which a
  * cgroup grants the upper 14); the table; the warnings, word for word.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "job/cores.h"
 #include "job/placement.h"
+#include "unit.h"
 
 enum { MOST_RANKS = 65 };
 
@@ -35,21 +31,18 @@ static void load(const char *synthetic)
 
 static int made_up(void **state)
 {
-    (void)state;
     load("pack:2 numa:4 core:8 pu:2");
     return 0;
 }
 
 static int from_file(void **state)
 {
-    (void)state;
     load(NULL);
     return 0;
 }
 
 static int unload(void **state)
 {
-    (void)state;
     hwloc_topology_destroy(topology);
     return 0;
 }
@@ -91,7 +84,6 @@ static void check_share(int ranks, int rank, const char *processors, int numa_no
 
 static void test_sets(void **state)
 {
-    (void)state;
     const dn_cores all = cores_between(0, 127), one = cores_between(17, 17);
     assert_int_equal(CPU_COUNT(&all), 64);
     assert_int_equal(dn_cores_numa_nodes(topology, &all), 8);
@@ -105,7 +97,6 @@ static void test_sets(void **state)
 
 static void test_unbound_ranks_divide(void **state)
 {
-    (void)state;
     bind_ranks(0, MOST_RANKS, 0, 127);
     check_share(1, 0, "0-127", 8);
     check_share(2, 1, "64-127", 4);
@@ -120,7 +111,6 @@ static void test_unbound_ranks_divide(void **state)
 
 static void test_too_few_cores(void **state)
 {
-    (void)state;
     dn_cores share;
     bind_ranks(0, MOST_RANKS, 0, 127);
     assert_int_equal(dn_cores_divide(allowed, MOST_RANKS, 0, &share), MOST_RANKS);
@@ -130,7 +120,6 @@ static void test_too_few_cores(void **state)
 
 static void test_bound_ranks(void **state)
 {
-    (void)state;
     dn_cores share;
     bind_ranks(0, 2, 0, 63); /* two to each socket */
     bind_ranks(2, 4, 64, 127);
@@ -152,7 +141,6 @@ static void test_bound_ranks(void **state)
 
 static void test_cgroup(void **state)
 {
-    (void)state;
     bind_ranks(0, 7, 0, 31);
     assert_int_equal(CPU_COUNT(&allowed[0]), 14);
     check_share(1, 0, "4-31", 7);
@@ -177,7 +165,6 @@ static const dn_place usual = {.host = "n01",
 
 static void test_table(void **state)
 {
-    (void)state;
     dn_place places[17];
     char *text = NULL;
     size_t size = 0;
@@ -217,7 +204,6 @@ static void check_warnings(const dn_place *places, int ranks, const char *expect
 
 static void test_warnings(void **state)
 {
-    (void)state;
     dn_place places[8];
     for (int r = 0; r < 8; r++)
         places[r] = usual;

@@ -3,18 +3,14 @@
  * it must be, maps live where the layers that use them run; and the parameters of the known nets.
  */
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "model/model.h"
+#include "unit.h"
 
 enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40, MANY_THREADS = 24 };
 
@@ -95,7 +91,6 @@ static void rank_regions(const dn_region_info *regions, int count, int *ranks)
 
 static void test_random_plans(void **state)
 {
-    (void)state;
     for (uint64_t p = 0; p < RANDOM_PLANS; p++) {
         dn_region_info regions[MOST_REGIONS] = {0};
         const int count = 1 + (int)(p % MOST_REGIONS);
@@ -119,7 +114,6 @@ static void test_random_plans(void **state)
 
 static void test_known_plan(void **state)
 {
-    (void)state;
     dn_region_info regions[] = {
         {.name = "a", .bytes = 100, .first = 0, .last = 3},
         {.name = "b", .bytes = 1000, .first = 2, .last = 5},
@@ -138,7 +132,6 @@ static void test_known_plan(void **state)
 /* What has its place stays there, and others go around it. */
 static void test_fixed(void **state)
 {
-    (void)state;
     dn_region_info regions[] = {
         {.name = "a", .bytes = 64, .first = 7, .last = 9},
         {.name = "b", .offset = 64, .bytes = 64, .first = 4, .last = 9},
@@ -238,7 +231,6 @@ static void check_net(const char *model, int size, const dn_net_options *options
 
 static void test_nets(void **state)
 {
-    (void)state;
     static const struct {
         const char *model;
         int size;
@@ -261,7 +253,6 @@ static void test_nets(void **state)
 
 static void test_parameters(void **state)
 {
-    (void)state;
     static const struct {
         const char *model;
         int channels, size, classes;
@@ -290,7 +281,6 @@ static void test_parameters(void **state)
 /* The tensors tile the flat arrays, and the layers' parameters add up to the net's. */
 static void test_tensors(void **state)
 {
-    (void)state;
     const dn_net_options options = {.batch = 1, .train = 1};
     for (int m = 0; dn_spec_name(m); m++) {
         dn_net *net = create(dn_spec_name(m), 3, 64, 10, &options);
@@ -323,7 +313,6 @@ static void test_tensors(void **state)
 /* By hand: 16 images of 32x32, DenseNet-BC's first layers in fp32 and bf16. */
 static void test_work(void **state)
 {
-    (void)state;
     const double pixels = 16 * 1024, weights = 24 * 48;
     for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++)
         for (int recompute = 0; recompute < 2; recompute++) {
@@ -369,7 +358,6 @@ static int count_recomputed(int batch, int recompute)
  * asked. */
 static void test_recomputed(void **state)
 {
-    (void)state;
     const int cheap = count_recomputed(8, 0);
     assert_in_range(cheap, 1 + 6, 1 + 6 + 12 + 6);
     assert_int_equal(count_recomputed(8, 1), 1 + 6 + 12 + 64 + 48);
@@ -379,7 +367,6 @@ static void test_recomputed(void **state)
 /* A net whose last block has maps of one pixel trains on more than one value a channel only. */
 static void test_one_value(void **state)
 {
-    (void)state;
     static const struct {
         dn_net_options options;
         dn_status status;
@@ -415,7 +402,6 @@ static void test_threads(void **state)
         const char *model;
         int size, batch;
     } cases[] = {{"densenet264", 224, 16}, {"densenet121", 32, 256}};
-    (void)state;
     if (dn_kernels_get(1) == NULL)
         skip(); /* a BLAS's sums may follow from the cut */
     omp_set_num_threads(THREADS);
@@ -467,7 +453,6 @@ static void test_balance(void **state)
         int size, batch;
     } cases[] = {{"densenet121", 224, 16}, {"densenet-bc-100-12", 32, 256}};
     static const int threads[] = {3, 6, 12, 20, MANY_THREADS};
-    (void)state;
     for (size_t i = 0; i < 2 * sizeof threads / sizeof threads[0]; i++) {
         const dn_net_options options = {.batch = cases[i % 2].batch, .train = 1, .plan_only = 1};
         double done = 0, taken = 0;

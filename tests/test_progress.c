@@ -11,7 +11,6 @@
 
 static void test_plain_progress(void **state)
 {
-    (void)state;
     char *text = NULL;
     size_t size = 0;
     FILE *stream = tmpfile();
@@ -30,7 +29,6 @@ static void test_plain_progress(void **state)
 /* A run that was stopped between an epoch's last step and its evaluation goes on with that. */
 static void test_epoch_without_steps(void **state)
 {
-    (void)state;
     dn_metrics *metrics = NULL;
     char text[1024] = "";
     FILE *stream = tmpfile();
@@ -73,7 +71,6 @@ static void run_on_terminal(int columns, char text[4096])
 
 static void test_terminal_progress(void **state)
 {
-    (void)state;
     char text[4096];
     run_on_terminal(120, text);
     assert_non_null(strstr(text, "\repoch 1/3 [###############...............] 1/2 loss 2.0"));
@@ -83,7 +80,6 @@ static void test_terminal_progress(void **state)
 /* The rate and the time left are the last to go. */
 static void test_narrow_terminal(void **state)
 {
-    (void)state;
     char text[4096];
     for (int columns = 120; columns >= 36; columns -= 7) {
         run_on_terminal(columns, text);
@@ -99,7 +95,6 @@ static void test_narrow_terminal(void **state)
 
 static void test_fit_line(void **state)
 {
-    (void)state;
     const dn_part parts[] = {{"\xc3\xa9", 2}, {"", 9}, {"bar", 1}, {"rate", 3}, {"left", 4}};
     static const char *const fits[] = {
         "\xc3\xa9 bar rate left", /* 15 columns */
@@ -115,7 +110,6 @@ static void test_fit_line(void **state)
 /* Parts of a whole that is 0, or was passed, and the time left at no speed. */
 static void test_beyond(void **state)
 {
-    (void)state;
     static const struct {
         double value;
         const char *bar, *duration;

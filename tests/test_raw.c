@@ -60,7 +60,6 @@ static dn_status read_bytes(const void *bytes, size_t size, uint8_t body[BODY])
 /* Cut short or longer by any number of bytes, plain and gzipped. */
 static void test_size(void **state)
 {
-    (void)state;
     uint8_t file[HEAD + BODY + 1] = {0}, packed[2 * sizeof file], body[BODY];
     make_idx(file);
     for (size_t size = 0; size <= sizeof file; size++) {
@@ -80,7 +79,6 @@ static void test_size(void **state)
  * nothing else. */
 static void test_behind(void **state)
 {
-    (void)state;
     enum { TAPE = 100000 }; /* more than is read at once */
     static uint8_t packed[TAPE];
     uint8_t file[HEAD + BODY], body[BODY];
@@ -104,7 +102,6 @@ static void test_behind(void **state)
 /* The CRC at the end of a gzipped file counts, also where zlib unpacks to the caller's memory. */
 static void test_end(void **state)
 {
-    (void)state;
     enum { LARGE = 100000 };
     uint8_t *const bytes = calloc(3, LARGE), *const packed = bytes + 2 * LARGE;
     assert_non_null(bytes);
@@ -121,7 +118,6 @@ static void test_end(void **state)
 /* A changed bit of a gzipped file is found, or changed nothing that is read. */
 static void test_flipped_bit(void **state)
 {
-    (void)state;
     uint8_t file[HEAD + BODY], packed[2 * sizeof file], body[BODY];
     make_idx(file);
     const size_t bytes = pack(file, sizeof file, packed, sizeof packed);
@@ -145,7 +141,6 @@ static void test_flipped_bit(void **state)
 /* No more than what is expected, and a byte, is unpacked. */
 static void test_bomb(void **state)
 {
-    (void)state;
     enum { ZEROS = 64 << 20 };
     uint8_t *const zeros = calloc(1, ZEROS), *const packed = malloc(1 << 20), body[BODY];
     assert_true(zeros && packed);
@@ -158,7 +153,6 @@ static void test_bomb(void **state)
 
 static void test_names(void **state)
 {
-    (void)state;
     static const char *const names[] = {"./t-idx3-ubyte.gz", "./t-idx3-ubyte", "./t.idx3-ubyte.gz",
                                         "./t.idx3-ubyte"};
     char path[PATH_MAX];

@@ -1,18 +1,14 @@
 /* The prediction of steps on a cluster against closed forms, and profiles through files. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "allreduce/allreduce.h"
 #include "dn/json.h"
 #include "planning/scaling.h"
+#include "unit.h"
 
 static const double rounding = 1e-12; /* relative, of sums of a few dozen doubles */
 
@@ -43,7 +39,6 @@ static void check_rounds(int ranks, int per_node, int segments, const dn_round *
  * A single segment is exchanged whole, one way. */
 static void test_rounds(void **state)
 {
-    (void)state;
     check_rounds(1, 1, 4, NULL, 0);
     check_rounds(
         8, 1, 32,
@@ -61,7 +56,6 @@ static void test_rounds(void **state)
 /* Three ranks: the third hands over about two thirds, and is sent as much on the way back. */
 static void test_three_ranks(void **state)
 {
-    (void)state;
     dn_rounds rounds;
     assert_int_equal(dn_scaling_rounds(&rounds, 3, 1, 3, 16), DN_OK);
     assert_int_equal(rounds.count, 4);
@@ -95,7 +89,6 @@ static double run(dn_sim_bucket *buckets, int count, const dn_rounds *rounds,
 /* One bucket: its rounds one after the other. */
 static void test_one_bucket(void **state)
 {
-    (void)state;
     dn_sim_bucket b = {.bytes = 4e6, .ready = 0.25};
     const double expected = 0.25 + 4 * 30e-6 + 1.5 * 4e6 / 1e9;
     assert_close(run(&b, 1, &halves, &network), expected);
@@ -105,7 +98,6 @@ static void test_one_bucket(void **state)
 /* Without latency, buckets that are ready together share the link: it never rests. */
 static void test_bandwidth(void **state)
 {
-    (void)state;
     const dn_network wire = {.between = {0, 1e9}};
     dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
@@ -116,7 +108,6 @@ static void test_bandwidth(void **state)
 /* Without limit of bandwidth, all travel at once. */
 static void test_latency(void **state)
 {
-    (void)state;
     const dn_network wire = {.between = {1e-3, INFINITY}};
     dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
@@ -127,7 +118,6 @@ static void test_latency(void **state)
 /* One round: the link takes the buckets in turn, and the last arrives a latency later. */
 static void test_queue(void **state)
 {
-    (void)state;
     const dn_rounds whole = {.count = 1, .round = (dn_round[]){{0, 1}}};
     dn_sim_bucket b[BUCKETS];
     for (int i = 0; i < BUCKETS; i++)
@@ -140,7 +130,6 @@ static void test_queue(void **state)
 /* A round that is in part inside nodes and in part between them takes the longer of both. */
 static void test_both_links(void **state)
 {
-    (void)state;
     const dn_rounds both = {.count = 1, .round = (dn_round[]){{.5, .125}}};
     dn_sim_bucket b = {.bytes = 8e6};
     assert_close(run(&b, 1, &both, &network), 30e-6 + 1e-3);
@@ -152,7 +141,6 @@ static void test_both_links(void **state)
 /* One more than may be in flight starts when the first is done. */
 static void test_in_flight(void **state)
 {
-    (void)state;
     const dn_network wire = {.between = {1e-3, INFINITY}};
     dn_sim_bucket b[BUCKETS + 1];
     for (int i = 0; i <= BUCKETS; i++)
@@ -166,7 +154,6 @@ static void test_in_flight(void **state)
 /* A round that ends between two looks waits for the second; behind the last it does not wait. */
 static void test_polls(void **state)
 {
-    (void)state;
     static const double polls[] = {0.0, 0.010, 0.020, 0.030};
     const dn_transport transport = {
         .network = {.between = {4e-3, INFINITY}}, .polls = polls, .poll_count = 4};
@@ -209,7 +196,6 @@ static dn_prediction predict(dn_scaling_job job)
 /* What follows the backward pass: the last bucket, then the losses, one latency a round one way. */
 static void test_predict(void **state)
 {
-    (void)state;
     const double compute = 0.5 + 1 + 0.01;
     dn_scaling_job job = {
         .network = network, .nodes = 1, .ranks_per_node = 1, .bucket_floats = BUCKET};
@@ -232,7 +218,6 @@ static void test_predict(void **state)
 /* After the backward pass: the link never rests; nor do the places for buckets. */
 static void test_communication(void **state)
 {
-    (void)state;
     dn_scaling_job job = {
         .network.between = {0, 1e9}, .nodes = 4, .ranks_per_node = 1, .bucket_floats = BUCKET};
     assert_close(predict(job).communication, 1.5 * 4 * FLOATS / 1e9);
@@ -244,7 +229,6 @@ static void test_communication(void **state)
 /* A narrow link is still busy with the first buckets when the last becomes ready. */
 static void test_limits(void **state)
 {
-    (void)state;
     dn_network narrow = {.inside = {1e-6, 8e9}, .between = {1e-9, 1e3}};
     dn_scaling_job job = {.network = narrow, .nodes = 2, .ranks_per_node = 2, .bucket_floats = 100};
     dn_prediction p = predict(job);
@@ -272,7 +256,6 @@ static void test_limits(void **state)
  * backward pass has communication beside it. */
 static void test_strong(void **state)
 {
-    (void)state;
     dn_scaling_job job = {.network = network,
                           .nodes = 3,
                           .ranks_per_node = 1,
@@ -309,7 +292,6 @@ static void write_text(const char *text)
 
 static void test_good_file(void **state)
 {
-    (void)state;
     dn_profile p;
     write_text(HEAD "\"batch\":16,\"backward\":[" LAYER(0.25, 80) "," LAYER(1, 60) "]}");
     assert_int_equal(dn_profile_read(&p, path), DN_OK);
@@ -338,7 +320,6 @@ static void expect_refusal(const char *text, const char *part)
 
 static void test_bad_files(void **state)
 {
-    (void)state;
     dn_profile refused;
     expect_refusal("", "1:");
     expect_refusal("{\"peer\":\"dn_dist\"}", "bench --profile");

@@ -1,14 +1,10 @@
 /* Learning rates against PyTorch's schedulers (golden/make_optimizer.py), and at the ends. */
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/schedule.h"
+#include "unit.h"
 
 /* PyTorch's schedulers multiply the last rate by a ratio, so their rounding grows over the steps;
  * its cosine ends at a ratio of zero, hence the absolute part. */
@@ -70,7 +66,6 @@ static void check_case(const json_t *golden)
 
 static void test_pytorch(void **state)
 {
-    (void)state;
     json_error_t error;
     json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
     assert_non_null(golden);
@@ -83,7 +78,6 @@ static void test_pytorch(void **state)
 
 static void test_ends(void **state)
 {
-    (void)state;
     dn_rate rate = {
         .schedule = dn_schedule_get(1), .base = 0.1, .steps_per_epoch = 10, .epochs = 2};
     assert_string_equal(rate.schedule->name, "cosine");
@@ -102,7 +96,6 @@ static void test_ends(void **state)
 
 static void test_state(void **state)
 {
-    (void)state;
     static const double losses[] = {3, 2, 2.5, 1, 1, 2, 1.5, 0.5};
     static const double factors[] = {1, 1, 1, 1, 1, 0.5, 0.5, 0.5}; /* of the base rate */
     dn_rate rate = {

@@ -5,20 +5,16 @@
  * a part, the part is too large.
  */
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "model/model.h"
 #include "small_net.h"
 #include "test_tables.h"
+#include "unit.h"
 
 #if DN_RED_ZONES && defined(__SANITIZE_ADDRESS__)
 
@@ -129,7 +125,6 @@ static int has_kind(const dn_kernels *kernels, const dn_layer_kind *kind)
  * without AVX-512 they are pairs. */
 static void test_short_parts(void **state)
 {
-    (void)state;
     static const char *const names[] = {"wide", "dot_twin", "amx_twin"};
     enum { NAMES = sizeof names / sizeof *names };
     int failures = 0;
@@ -154,7 +149,6 @@ static void test_short_parts(void **state)
 
 static void test_whole_parts(void **state)
 {
-    (void)state;
     for (int threads = 17; threads > 0; threads -= 16) { /* many cut further */
         omp_set_num_threads(threads);
         for (int i = 0; i < CASES; i++)
@@ -176,7 +170,6 @@ int main(void)
 /* Without the sanitizer: parts stand in order, on cache lines, and measuring equals handing out. */
 static void test_carving(void **state)
 {
-    (void)state;
     static _Alignas(64) char room[1024];
     dn_carver measure = {0}, hand_out = {.memory = room};
     static const size_t floats[] = {1, 16, 0, 17, 40};

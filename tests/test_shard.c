@@ -14,7 +14,6 @@
 
 static void test_round_trip(void **state)
 {
-    (void)state;
     made_up_check(DN_TRAIN);
     made_up_check(DN_TEST);
     assert_int_equal(dn_records_verify("."), DN_OK);
@@ -23,7 +22,6 @@ static void test_round_trip(void **state)
 /* Names of any length and in UTF-8 stand in dataset.json and in every shard. */
 static void test_class_names(void **state)
 {
-    (void)state;
     char found[CLASSES][8];
     json_t *const root = json_load_file(MANIFEST, 0, NULL);
     json_t *const listed = json_object_get(root, "class_names");
@@ -46,7 +44,6 @@ static void test_class_names(void **state)
 /* Integer sums rounded once against a plain two-pass computation; 1e-12: its rounding errors. */
 static void test_statistics(void **state)
 {
-    (void)state;
     const int pixels = HEIGHT * WIDTH;
     dn_manifest *m;
     assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
@@ -79,7 +76,6 @@ static rlim_t set_files(rlim_t files)
  */
 static void test_few_files(void **state)
 {
-    (void)state;
     enum { FILES = 32 };
     dn_shards *shards;
     dn_records_options o = made_up_options();

@@ -20,7 +20,6 @@
 
 static void test_missing(void **state)
 {
-    (void)state;
     dn_shards *shards;
     made_up_expect(dn_shards_open(&shards, "nowhere", DN_TRAIN), DN_ENOENT, "nowhere/dataset.json",
                    "create_records");
@@ -30,7 +29,6 @@ static void test_missing(void **state)
 
 static void test_no_file(void **state)
 {
-    (void)state;
     assert_int_equal(unlink(FIRST), 0);
     assert_int_equal(mkdir(FIRST, 0777), 0);
     made_up_expect(made_up_read(), DN_EIO, FIRST, "Is a directory");
@@ -42,7 +40,6 @@ static void test_no_file(void **state)
 
 static void test_cut_short(void **state)
 {
-    (void)state;
     assert_int_equal(truncate("made_up-train-00002-of-00003.h5", 4000), 0);
     made_up_expect(made_up_read(), DN_ECORRUPT, "made_up-train-00002-of-00003.h5", "4000 bytes");
 }
@@ -50,7 +47,6 @@ static void test_cut_short(void **state)
 /* One changed byte anywhere in a shard, or in dataset.json, is found before anything is read. */
 static void test_flipped_byte(void **state)
 {
-    (void)state;
     dn_manifest *m;
     struct stat info;
     assert_int_equal(stat(SECOND, &info), 0);
@@ -142,7 +138,6 @@ static void test_wrong_attributes(void **state)
 
 static void test_wrong_label(void **state)
 {
-    (void)state;
     uint16_t labels[TRAIN];
     const hid_t file = H5Fopen(FIRST, H5F_ACC_RDWR, H5P_DEFAULT);
     const hid_t set = H5Dopen2(file, "labels", H5P_DEFAULT);
@@ -155,7 +150,6 @@ static void test_wrong_label(void **state)
 
 static void test_wrong_class_names(void **state)
 {
-    (void)state;
     static const char reversed[CLASSES][7] = {"dd", {'S', 't', 'r', 'a', '\xc3', '\x9f', 'e'}, "b"};
     const hid_t file = H5Fopen(FIRST, H5F_ACC_RDWR, H5P_DEFAULT);
     const hid_t set = H5Dopen2(file, "class_names", H5P_DEFAULT), type = H5Dget_type(set);
@@ -210,7 +204,6 @@ static void test_elsewhere(void **state)
 /* An edit of dataset.json is refused, sealed or not. */
 static void test_bad_manifest(void **state)
 {
-    (void)state;
     static const char *const edits[][2] = {
         {"s/^{/[/", "not valid JSON"},
         {"s/dn_dist data set/another thing/", "another thing"},
@@ -266,7 +259,6 @@ static dn_status scribble(void *labels)
  */
 static void test_scribbled(void **state)
 {
-    (void)state;
     dn_shards *shards;
     assert_int_equal(dn_shards_load(&shards, ".", DN_TRAIN, 0, 1), DN_OK);
     void *const index = dn_child_pages(dn_shards_index_bytes(shards));

@@ -5,16 +5,12 @@
  * A run is two steps over different images, so that the second meets the memory of the first.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/tree.h"
 #include "small_net.h"
+#include "unit.h"
 
 enum { MEMBERS = 4, BATCH = 2, SEEDS = 3 };
 
@@ -208,7 +204,6 @@ static net_case whole_case(const net_case *c)
 
 static void test_one_batch(void **state)
 {
-    (void)state;
     for (int k = 0; k < CASES; k++) {
         const net_case *c = &cases[k], all = whole_case(c);
         dn_net *nets[MEMBERS], *whole = net_make(&all, best_kernels());
@@ -282,7 +277,6 @@ static float *run_part(dn_net *whole, const net_case *c, record *r, int first, i
 
 static void test_parts(void **state)
 {
-    (void)state;
     for (int k = 0; k < CASES; k++) {
         const net_case *c = &cases[k], all = whole_case(c);
         dn_net *whole = net_make(&all, best_kernels());

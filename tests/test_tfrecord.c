@@ -2,21 +2,16 @@
  * TFRecord framing, CRC32C and tf.train.Example against published vectors and protoc's bytes, and
  * against files that were cut short or changed in any one bit.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "example.pb-c.h"
 #include "making/records.h"
 #include "tfrecord/tfrecord.h"
+#include "unit.h"
 
 /* {"image/class/label": 3, "image/format": "raw"} as one record; protoc 3.21 decodes it so. */
 static const uint8_t golden[71] = {
@@ -63,7 +58,6 @@ static dn_status read_all(const uint8_t *bytes, size_t size, int *records)
 
 static void test_crc_vectors(void **state)
 {
-    (void)state;
     uint8_t bytes[32] = {0};
     assert_int_equal(dn_crc32c("", 0), 0);
     assert_int_equal(dn_crc32c("123456789", 9), 0xE3069283);
@@ -82,7 +76,6 @@ static void test_crc_vectors(void **state)
 /* The table of half bytes against a bit at a time. */
 static void test_crc_table(void **state)
 {
-    (void)state;
     for (int byte = 0; byte < 256; byte++) {
         uint32_t value = ~(uint32_t)byte;
         for (int bit = 0; bit < 8; bit++)
@@ -94,7 +87,6 @@ static void test_crc_table(void **state)
 /* The messages of example.proto, by protobuf-c, are TensorFlow's on the wire. */
 static void test_golden_example(void **state)
 {
-    (void)state;
     const size_t size = sizeof golden - HEAD - TAIL;
     uint8_t packed[sizeof golden];
     Tensorflow__Example *const e = tensorflow__example__unpack(NULL, size, golden + HEAD);
@@ -116,7 +108,6 @@ static void test_golden_example(void **state)
 
 static void test_golden_write(void **state)
 {
-    (void)state;
     char *bytes;
     size_t size;
     FILE *const stream = open_memstream(&bytes, &size);
@@ -132,7 +123,6 @@ static void test_golden_write(void **state)
 /* From a place in the middle of a file, too. */
 static void test_golden_read(void **state)
 {
-    (void)state;
     for (size_t base = 0; base <= sizeof golden; base += sizeof golden) {
         uint8_t twice[2 * sizeof golden];
         memcpy(twice, golden, sizeof golden);
@@ -157,7 +147,6 @@ static void test_golden_read(void **state)
 
 static void test_cut_short(void **state)
 {
-    (void)state;
     int records;
     for (size_t size = 0; size < sizeof golden; size++) {
         uint8_t *const copy = malloc(size + !size);
@@ -170,7 +159,6 @@ static void test_cut_short(void **state)
 
 static void test_one_bit_changed(void **state)
 {
-    (void)state;
     uint8_t bytes[sizeof golden];
     int records;
     for (size_t bit = 0; bit < 8 * sizeof golden; bit++) {
@@ -187,7 +175,6 @@ static void test_one_bit_changed(void **state)
 /* A full disk, once what stdio holds back is written. */
 static void test_refused_write(void **state)
 {
-    (void)state;
     FILE *const stream = fopen("/dev/full", "w");
     assert_non_null(stream);
     setvbuf(stream, NULL, _IONBF, 0);
@@ -228,7 +215,6 @@ static int decode_with(int label, const uint8_t *wire, size_t wire_size)
 
 static void test_labels(void **state)
 {
-    (void)state;
     static const int labels[] = {0, 1, 127, 128, 299};
     for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
         assert_int_equal(decode_with(labels[i], image, 0), labels[i]);
@@ -242,7 +228,6 @@ static void test_labels(void **state)
 /* What other writers may do; the last entry of a key counts. */
 static void test_tolerance(void **state)
 {
-    (void)state;
     static const uint8_t unpacked[] = {ENTRY(27), LABEL, 0x12, 4, 0x1a, 2, 8, 7};
     /* value before key, packed */
     static const uint8_t swapped[] = {ENTRY(28), 0x12, 5, 0x1a, 3, 0x0a, 1, 7, LABEL};
@@ -258,7 +243,6 @@ static void test_tolerance(void **state)
 /* The entry that counts has no label of ours. */
 static void test_no_label(void **state)
 {
-    (void)state;
     static const uint8_t empty[] = {ENTRY(25), LABEL, 0x12, 2, 0x1a, 0};
     static const uint8_t several[] = {ENTRY(29), LABEL, 0x12, 6, 0x1a, 4, 0x0a, 2, 7, 8};
     static const uint8_t valueless[] = {ENTRY(21), LABEL};
@@ -316,7 +300,6 @@ static size_t put(uint8_t *wire, size_t at, const char *key, const void *bytes, 
 /* What says that an image is pixels, and how they lie. */
 static void test_raw(void **state)
 {
-    (void)state;
     static const uint8_t pixels[12] = {0xff, 0xd8, 0xff, 1, 2, 3, 4, 5, 6, 7, 8, 9}; /* as a JPEG */
     static const uint8_t one[] = {1}, two[] = {2}, three[] = {3};
     static const struct {
@@ -360,7 +343,6 @@ static void test_raw(void **state)
 /* A coarse label is there or is not. */
 static void test_coarse(void **state)
 {
-    (void)state;
     for (int coarse = -1; coarse < 2; coarse++) {
         uint8_t *record;
         size_t size;
@@ -378,7 +360,6 @@ static void test_coarse(void **state)
 /* Two bytes of an empty entry take a message's memory: no more than a few times the record's. */
 static void test_amplified(void **state)
 {
-    (void)state;
     enum { ENTRIES = 1 << 20 };
     uint8_t *const wire = malloc(2 * ENTRIES + 5), *next = wire + 5;
     dn_example e;
@@ -394,7 +375,6 @@ static void test_amplified(void **state)
 /* No byte sequence may lead outside the record; the sanitizers watch. */
 static void test_malformed(void **state)
 {
-    (void)state;
     uint8_t *record, found[IMAGE];
     size_t size;
     uint16_t label;

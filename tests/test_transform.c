@@ -2,18 +2,14 @@
  * Transforms of stored images: normalisation, crops and flips, and what they are drawn from.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "dn/kernels.h"
 #include "dn/rng.h"
 #include "transforms/op.h"
+#include "unit.h"
 
 /* fp32: a division, a subtraction and a division round a value of at most 2. */
 #define PIXEL_TOLERANCE 1e-6
@@ -293,7 +289,6 @@ static void test_edges(void **state)
 
 static void test_lists(void **state)
 {
-    (void)state;
     static const struct {
         const char *list, *reason;
         int height, width; /* stored, and where there is no reason expected: SIDE */
@@ -369,7 +364,6 @@ static void test_lists(void **state)
 /* What --help says of a step's parameters is so. */
 static void test_usage(void **state)
 {
-    (void)state;
     const dn_op_row *row;
     for (int i = 0; (row = dn_op_row_get(i)) != NULL; i++)
         for (const dn_parameter *p = row->parameters; p->name; p++) {
@@ -428,7 +422,6 @@ static void test_made_up_lists(void **state)
 
 static void test_normalize(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         int channels;
@@ -479,7 +472,6 @@ static void test_byte(void **state)
 {
     static const char *const texts[] = {"none", "0.485/0.229", "1000/1e-6", "-1000/1000",
                                         "0.1/1000"};
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         dn_data_info info = {.channels = 1, .height = 1, .width = 1};
         dn_transform t;
@@ -497,7 +489,6 @@ static void test_byte(void **state)
 static void test_long_image(void **state)
 {
     enum { LENGTH = 1 << 20, SIDE = 8, GREY = 50 };
-    (void)state;
     const dn_data_info info = {.channels = 1, .std = {1}};
     dn_transform t;
     dn_workspace workspace = {0};
@@ -523,7 +514,6 @@ static void test_long_image(void **state)
 static void test_long_pixels(void **state)
 {
     enum { LENGTH = 1 << 16, SIDE = 64, MOST_BYTES = 1 << 23 };
-    (void)state;
     const dn_data_info info = {.channels = 1, .std = {1}};
     dn_transform t;
     dn_workspace workspace = {0};
@@ -550,7 +540,6 @@ static void test_long_file(void **state)
         "grayscale:1,resize:256,grayscale:1,center-crop:224",
         "resize:256,resize:224,center-crop:224",
     };
-    (void)state;
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
     static uint8_t pixels[LENGTH];
     dn_encoded file = {.name = "long.png"};

@@ -2,17 +2,12 @@
  * The summation tree: its shape, and that a rank's subtrees complete to the same bits as the
  * tree evaluated by its definition, for every number of ranks.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dn/tree.h"
+#include "unit.h"
 
 enum { MAX_V = 40, COUNT = 37 };
 
@@ -64,7 +59,6 @@ static int is_node(int a, int b, int lo, int hi)
 
 static void test_split(void **state)
 {
-    (void)state;
     const int expected[][3] = {{0, 2, 1}, {0, 3, 2}, {0, 4, 2}, {0, 6, 4},
                                {4, 6, 5}, {0, 8, 4}, {0, 9, 8}, {3, 16, 11}};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
@@ -74,7 +68,6 @@ static void test_split(void **state)
 
 static void test_ranges(void **state)
 {
-    (void)state;
     for (int v = 1; v <= MAX_V; v++) {
         for (int ranks = 1; ranks <= v; ranks++) {
             assert_int_equal(dn_tree_first(v, ranks, 0), 0);
@@ -88,7 +81,6 @@ static void test_ranges(void **state)
 
 static void test_sum(void **state)
 {
-    (void)state;
     const double x[] = {0x1p60, 1, -0x1p60, 1, 3}, y[] = {1, 7, 2, 7, 3, 7};
     assert_true(dn_tree_sum(x, 0, 1) == 0);
     assert_true(dn_tree_sum(x, 1, 1) == 0x1p60);
@@ -138,7 +130,6 @@ static void check_part(int v, int first, int last, size_t round)
 
 static void test_subtrees(void **state)
 {
-    (void)state;
     for (int v = 1; v <= MAX_V; v++)
         for (int first = 0; first < v; first++)
             for (int last = first + 1; last <= v; last++)
@@ -147,7 +138,6 @@ static void test_subtrees(void **state)
 
 static void test_rounding(void **state)
 {
-    (void)state;
     check_part(13, 0, 13, COUNT);
     check_part(16, 3, 15, 20);
     float x[] = {NAN, INFINITY, -INFINITY, 3.4e38f, -0.0f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 0x1p-140f};
@@ -162,7 +152,6 @@ static void test_rounding(void **state)
 
 static void test_long_vectors(void **state)
 {
-    (void)state;
     const size_t count = 200003;
     float *a = malloc(count * sizeof *a), *b = malloc(count * sizeof *b);
     assert_true(a != NULL && b != NULL);
@@ -179,7 +168,6 @@ static void test_long_vectors(void **state)
 
 static void test_errors(void **state)
 {
-    (void)state;
     dn_tree *tree = NULL;
     assert_int_equal(dn_tree_create(&tree, 4, 2, 2, NULL, 8, 0), DN_EINVAL);
     assert_int_equal(dn_tree_create(&tree, 4, 2, 5, NULL, 8, 0), DN_EINVAL);

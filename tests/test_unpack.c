@@ -1,22 +1,17 @@
 /* Archives that nobody vouches for: what they must not bring, and that they bring all or nothing.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <archive.h>
 #include <archive_entry.h>
 
 #include "archives/unpack.h"
 #include "dn/file.h"
+#include "unit.h"
 
 enum { MOST = 1000 };
 
@@ -85,7 +80,6 @@ static void expect_refused(const char *path, const char *text)
 
 static void test_good(void **state)
 {
-    (void)state;
     const entry last = {"set/below/b.bin", AE_IFREG, 700, NULL, NULL};
     struct stat info;
     for (int zip = 0; zip < 2; zip++) {
@@ -109,7 +103,6 @@ static void test_good(void **state)
 
 static void test_refused(void **state)
 {
-    (void)state;
     static const struct {
         entry last;
         const char *text;
@@ -142,7 +135,6 @@ static void test_refused(void **state)
 /* Cut off anywhere: refused, but for the blocks of zeros at the end. */
 static void test_cut(void **state)
 {
-    (void)state;
     const entry last = {"set/b.bin", AE_IFREG, 700, NULL, NULL};
     struct stat info;
     for (int zip = 0; zip < 2; zip++) {

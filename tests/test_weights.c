@@ -1,16 +1,12 @@
 /* Weights in safetensors: what was written comes back, a fresh head, and what is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "dn/file.h"
 #include "dn/weights.h"
+#include "unit.h"
 
 #define MODEL "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:stem-channels=3"
 
@@ -56,7 +52,6 @@ static const float *values(const dn_net *net, const dn_tensor *t)
 
 static void test_what_was_saved_comes_back(void **state)
 {
-    (void)state;
     dn_net *from = make_net(4, 1), *to = make_net(4, 2);
     int classes = -1;
     save(from);
@@ -70,7 +65,6 @@ static void test_what_was_saved_comes_back(void **state)
 
 static void test_what_was_said_beside_comes_back(void **state)
 {
-    (void)state;
     dn_net *net = make_net(4, 1);
     dn_weights_told told;
     save(net);
@@ -91,7 +85,6 @@ static void test_what_was_said_beside_comes_back(void **state)
 
 static void test_another_number_of_classes_keeps_the_head(void **state)
 {
-    (void)state;
     dn_net *from = make_net(4, 1), *to = make_net(6, 2), *fresh = make_net(6, 2);
     const dn_view view = dn_net_view(to);
     int classes;
@@ -112,7 +105,6 @@ static void test_another_number_of_classes_keeps_the_head(void **state)
 
 static void test_other_shapes_are_refused_by_name(void **state)
 {
-    (void)state;
     const dn_net_options options = {.batch = 1};
     dn_net *from = make_net(4, 1), *to;
     dn_spec spec;
@@ -134,7 +126,6 @@ static void test_other_shapes_are_refused_by_name(void **state)
 /* Neither part of the head may be of no class, as the other would then stand alone. */
 static void test_a_head_of_no_class_is_refused(void **state)
 {
-    (void)state;
     dn_net *from = make_net(4, 1), *to = make_net(4, 2);
     const dn_view view = dn_net_view(from);
     for (int head = view.tensor_count - 2; head < view.tensor_count; head++) {
@@ -216,7 +207,6 @@ static void write_forgery(const forgery *f)
 /* Files of others say other things, or nothing. */
 static void test_other_words_tell_nothing(void **state)
 {
-    (void)state;
     static const char good[] = "\"classes\":\"[\\\"a\\\"]\",\"mean\":\"[0]\",";
     static const char *const others[] = {
         "",
@@ -243,7 +233,6 @@ static void test_other_words_tell_nothing(void **state)
 
 static void test_unsound_files_are_refused(void **state)
 {
-    (void)state;
     dn_net *net = make_net(4, 1);
     int classes;
     for (size_t i = 0; i < sizeof forgeries / sizeof *forgeries; i++) {
@@ -259,7 +248,6 @@ static void test_unsound_files_are_refused(void **state)
 /* A header may say that it is longer than the file, by any of its 8 bytes. */
 static void test_lengths_beyond_the_file_are_refused(void **state)
 {
-    (void)state;
     dn_net *net = make_net(4, 1);
     int classes;
     for (int byte = 0; byte < 8; byte++) {
@@ -278,7 +266,6 @@ static void test_lengths_beyond_the_file_are_refused(void **state)
 /* Numbers that are none, and variances below 0. */
 static void test_unsound_numbers_are_refused(void **state)
 {
-    (void)state;
     dn_net *from = make_net(4, 1), *to = make_net(4, 2);
     const dn_view view = dn_net_view(from);
     int classes;

@@ -1,17 +1,11 @@
-/*
- * cmocka with the headers that it asks for, and what tests do with files: a folder to work in, a
- * changed bit, a disk that is full. Any failure fails the test.
- */
+/* What tests do with files: a folder to work in, a changed bit, a disk that is full. Any failure
+ * fails the test. */
 #ifndef DN_TESTS_TRIAL_FILES_H
 #define DN_TESTS_TRIAL_FILES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/resource.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 /* Fixtures of cmocka, for a test or a group: a new folder under /tmp becomes the current one, and
  * goes with all in it. */

@@ -364,12 +364,9 @@ static dn_status scan_tar(struct scan *s, dn_split_id split, const char *name)
     DN_CHECK(f->archive[split], DN_ENOMEM, "%s: out of memory", path);
     s->tar = name;
     s->split = split;
-    dn_status status = dn_file_open(path, &file, &size);
-    if (status == DN_OK)
-        status =
-            split == DN_TRAIN ? walk_train(s, file, path, size) : walk_val(s, file, path, size);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &size));
+    const dn_status status = (split == DN_TRAIN ? walk_train : walk_val)(s, file, path, size);
+    close(file);
     return status;
 }
 

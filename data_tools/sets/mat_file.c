@@ -93,11 +93,9 @@ static dn_status check_elements(struct mat *m)
 static dn_status check_file(const char *path, dn_status (*check)(struct mat *m))
 {
     struct mat m = {.path = path};
-    dn_status status = dn_file_open(path, &m.file, &m.bytes);
-    if (status == DN_OK)
-        status = check(&m);
-    if (m.file >= 0)
-        close(m.file);
+    DN_TRY(dn_file_open(path, &m.file, &m.bytes));
+    const dn_status status = check(&m);
+    close(m.file);
     return status;
 }
 

@@ -28,17 +28,17 @@ static void make_grey(uint8_t *rgb, size_t pixels)
 static dn_status load_file(const char *path, dn_buffer *buffer, size_t *size)
 {
     int file;
-    int64_t bytes = 0;
-    dn_status status = dn_file_open(path, &file, &bytes);
-    if (status == DN_OK && bytes > MOST_FILE)
+    int64_t bytes;
+    dn_status status = DN_OK;
+    DN_TRY(dn_file_open(path, &file, &bytes));
+    if (bytes > MOST_FILE)
         status = dn_fail(DN_EINVAL, "%s: found %lld bytes, expected at most %d", path,
                          (long long)bytes, MOST_FILE);
     if (status == DN_OK)
         status = dn_buffer_grow(buffer, (size_t)bytes + 1);
     if (status == DN_OK)
         status = dn_file_read(file, path, buffer->bytes, (size_t)bytes, 0);
-    if (file >= 0)
-        close(file);
+    close(file);
     *size = (size_t)bytes;
     return status;
 }

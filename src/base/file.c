@@ -198,11 +198,11 @@ dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, con
     if (is_descriptor(path) || stat(path, &info) != 0 || !S_ISREG(info.st_mode) ||
         info.st_size == 0)
         return DN_OK;
-    dn_status status = dn_file_open(path, &file, &size);
-    if (status == DN_OK && size >= at + (int64_t)length)
-        status = dn_file_read(file, path, found, length, at);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &size));
+    const dn_status status = size >= at + (int64_t)length
+                                 ? dn_file_read(file, path, found, length, at)
+                                 : DN_OK;
+    close(file);
     DN_TRY(status);
     DN_CHECK(memcmp(found, start, length) == 0, DN_EINVAL,
              "%s: found a file that is no %s, which is not replaced; name another", path, kind);
@@ -233,22 +233,26 @@ dn_status dn_file_open(const char *path, int *file, int64_t *size)
 {
     struct stat info;
     *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe */
-    DN_CHECK(*file >= 0 && fstat(*file, &info) == 0,
-             errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? DN_ENOENT : DN_EIO,
-             "%s: cannot read: %s", path, strerror(errno));
-    DN_CHECK(S_ISREG(info.st_mode), DN_EIO, "%s: cannot read: %s", path,
-             S_ISDIR(info.st_mode) ? strerror(EISDIR) : "no regular file");
-    *size = info.st_size;
-    return DN_OK;
+    const int found = *file >= 0 && fstat(*file, &info) == 0, error = errno;
+    if (found && S_ISREG(info.st_mode)) {
+        *size = info.st_size;
+        return DN_OK;
+    }
+    if (*file >= 0)
+        close(*file);
+    *file = -1;
+    DN_CHECK(found, error == ENOENT || error == ENOTDIR || error == ELOOP ? DN_ENOENT : DN_EIO,
+             "%s: cannot read: %s", path, strerror(error));
+    return dn_fail(DN_EIO, "%s: cannot read: %s", path,
+                   S_ISDIR(info.st_mode) ? strerror(EISDIR) : "no regular file");
 }
 
 dn_status dn_file_size(const char *path, int64_t *size)
 {
     int file;
-    const dn_status status = dn_file_open(path, &file, size);
-    if (file >= 0)
-        close(file);
-    return status;
+    DN_TRY(dn_file_open(path, &file, size));
+    close(file);
+    return DN_OK;
 }
 
 dn_status dn_file_read(int file, const char *path, void *bytes, size_t size, int64_t at)
@@ -292,23 +296,22 @@ dn_status dn_file_load(const char *path, uint8_t **bytes, size_t *size)
 dn_status dn_file_load_most(const char *path, int64_t most, uint8_t **bytes, size_t *size)
 {
     int file;
-    int64_t found = 0;
-    dn_status status = dn_file_open(path, &file, &found);
-    if (status == DN_OK && found > most)
-        status = dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %" PRId64,
-                         path, found, most);
+    int64_t found;
+    *bytes = NULL;
+    DN_TRY(dn_file_open(path, &file, &found));
     *size = (size_t)found;
-    *bytes = status == DN_OK ? malloc(*size + 1) : NULL;
-    if (*bytes)
-        (*bytes)[*size] = 0;
-    if (status == DN_OK)
-        status = *bytes ? dn_file_read(file, path, *bytes, *size, 0)
-                        : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
-    if (file >= 0)
-        close(file);
+    uint8_t *const room = found > most ? NULL : malloc(*size + 1);
+    const dn_status status =
+        found > most ? dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %" PRId64,
+                               path, found, most)
+        : room       ? dn_file_read(file, path, room, *size, 0)
+                     : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
+    close(file);
     if (status != DN_OK) {
-        free(*bytes);
-        *bytes = NULL;
+        free(room);
+        return status;
     }
-    return status;
+    room[*size] = 0;
+    *bytes = room;
+    return DN_OK;
 }

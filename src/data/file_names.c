@@ -48,15 +48,13 @@ static dn_status read_bytes(const char *path, const struct found *p, char *bytes
     int file;
     int64_t file_bytes;
     char hash[17];
-    dn_status status = dn_file_open(path, &file, &file_bytes);
-    if (status == DN_OK && (p->address < 0 || p->bytes > file_bytes - p->address))
-        status =
-            dn_fail(DN_ECORRUPT, "%s: " DN_SHARD_FILE_NAMES " is not within the %" PRId64 " bytes",
-                    path, file_bytes);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, bytes, size, p->address);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &file_bytes));
+    const dn_status status =
+        p->address < 0 || p->bytes > file_bytes - p->address
+            ? dn_fail(DN_ECORRUPT, "%s: " DN_SHARD_FILE_NAMES " is not within the %" PRId64 " bytes",
+                      path, file_bytes)
+            : dn_file_read(file, path, bytes, size, p->address);
+    close(file);
     DN_TRY(status);
     snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(bytes, size));
     DN_CHECK(strncmp(hash, p->hash, sizeof hash) == 0, DN_ECORRUPT,

@@ -191,12 +191,10 @@ dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected)
     int file;
     int64_t bytes;
     uint64_t hash = 0;
-    dn_status status = dn_file_open(path, &file, &bytes);
-    const int is_as_long = status == DN_OK && bytes == expected->bytes;
-    if (is_as_long)
-        status = dn_file_hash(file, path, bytes, &hash);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &bytes));
+    const int is_as_long = bytes == expected->bytes;
+    const dn_status status = is_as_long ? dn_file_hash(file, path, bytes, &hash) : DN_OK;
+    close(file);
     DN_TRY(status);
     DN_CHECK(is_as_long, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64 " (damaged)",
              path, bytes, expected->bytes);

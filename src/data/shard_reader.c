@@ -200,12 +200,10 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, 
                             .first = at,
                             .last = end < last ? end : last};
         DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
-        status = dn_file_open(path, &part.file, &bytes);
-        if (status == DN_OK)
-            status = read_part(&part, &shards->chunk[place->chunk],
-                               pixels + (size_t)(at - first) * part.image);
-        if (part.file >= 0)
-            close(part.file);
+        DN_TRY(dn_file_open(path, &part.file, &bytes));
+        status = read_part(&part, &shards->chunk[place->chunk],
+                           pixels + (size_t)(at - first) * part.image);
+        close(part.file);
         at = part.last;
     }
     return status;
@@ -247,11 +245,9 @@ static dn_status read_image(const char *folder, const dn_manifest_shard *shard, 
     int file;
     int64_t file_bytes;
     DN_TRY(dn_join_path(path, folder, shard->hdf5.name));
-    dn_status status = dn_file_open(path, &file, &file_bytes);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, bytes, size, image->address);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &file_bytes));
+    const dn_status status = dn_file_read(file, path, bytes, size, image->address);
+    close(file);
     DN_TRY(status);
     const uint64_t found = XXH3_64bits(bytes, size);
     DN_CHECK(found == image->hash, DN_ECORRUPT,

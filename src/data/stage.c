@@ -147,14 +147,13 @@ static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const cha
 {
     int from;
     int64_t bytes;
-    dn_status status = dn_file_open(from_path, &from, &bytes);
-    if (status == DN_OK && bytes != shard->bytes)
-        status = dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64, from_path,
-                         bytes, shard->bytes);
-    if (status == DN_OK)
-        status = pass_bytes(s, shard, from, from_path, to, to_path);
-    if (from >= 0)
-        close(from);
+    DN_TRY(dn_file_open(from_path, &from, &bytes));
+    const dn_status status =
+        bytes == shard->bytes
+            ? pass_bytes(s, shard, from, from_path, to, to_path)
+            : dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64, from_path,
+                      bytes, shard->bytes);
+    close(from);
     return status;
 }
 

@@ -40,11 +40,9 @@ static dn_status check_whole(const char *path)
 {
     int file;
     int64_t size;
-    dn_status status = dn_file_open(path, &file, &size);
-    if (status == DN_OK)
-        status = check_seal(file, size, path);
-    if (file >= 0)
-        close(file);
+    DN_TRY(dn_file_open(path, &file, &size));
+    const dn_status status = check_seal(file, size, path);
+    close(file);
     return status;
 }
 

@@ -23,11 +23,9 @@ enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 
 /* What a thread works in. */
 typedef struct gemm_scratch {
-    float *operand; /* what products read */
-    float *panel, *plane;
+    dn_gemm_block block;   /* the operand, and what is made with it */
     float *y;              /* forward, unless sums go straight into the map */
     float *dy, *packed_dy; /* backward: dy as gemm reads it, and as wgrad does */
-    float *dx, *pixels;
 } gemm_scratch;
 
 static size_t larger(size_t a, size_t b)
@@ -157,18 +155,18 @@ static size_t operand_stride(const dn_visit *v, const dn_gemm_view *view)
 /* An operand in a form of its own, and the panel that it is rounded from, unless the kind needs
  * none; or the panel alone. */
 static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t block,
-                           gemm_scratch *s, dn_carver *c)
+                           dn_gemm_block *b, dn_carver *c)
 {
-    const size_t reach = padded_reach(&view->padded), ld = operand_stride(v, view);
+    const size_t reach = padded_reach(&view->padded);
     const size_t formed = dn_padded_floats(&view->padded) + DN_FORM_PAD;
     if (v->products->operands == NULL) {
-        s->operand = s->panel = dn_carve_padded(c, block, view->ld, reach);
+        b->operand = b->panel = dn_carve_padded(c, block, view->ld, reach);
         return;
     }
-    s->operand = v->backward ? dn_carve_padded(c, block, ld, (formed + 1) / 2)
-                             : dn_carve_padded(c, (block + 1) / 2, ld, formed);
+    b->operand = v->backward ? dn_carve_padded(c, block, b->operand_ld, (formed + 1) / 2)
+                             : dn_carve_padded(c, (block + 1) / 2, b->operand_ld, formed);
     if (!v->layer->kind->fills_forms)
-        s->panel = dn_carve_padded(c, block, view->ld, reach);
+        b->panel = dn_carve_padded(c, block, view->ld, reach);
 }
 
 /* What gemm and wgrad read of dy. */
@@ -199,18 +197,20 @@ static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch
 {
     const dn_layer *l = v->layer;
     const size_t block = smaller((size_t)v->block, (size_t)l->weights_in);
-    carve_operands(v, view, block, s, c);
-    s->plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
+    dn_gemm_block *const b = &s->block;
+    *b = (dn_gemm_block){
+        .view = view, .operand_ld = operand_stride(v, view), .dx_ld = dx_stride(v, view)};
+    carve_operands(v, view, block, b, c);
+    b->plane = dn_carve_floats(c, l->kind->plane != NULL ? l->kind->plane(v, &view->piece) : 0);
     if (!v->backward && !is_direct(v))
         s->y = dn_carve_floats(c, ((size_t)l->outputs - 1) * view->ld + output_reach(view));
     if (!v->backward || l->kind->dgrad == NULL || is_fused(v))
         return;
     /* Kernels that unpool dx read up to a vector behind its pixels. */
     const size_t behind = l->kind->plane != NULL ? view->positions + DN_LANES - 1 : 0;
-    s->dx =
-        dn_carve_floats(c, (block - 1) * dx_stride(v, view) + larger(dx_reach(v, view), behind));
+    b->dx = dn_carve_floats(c, (block - 1) * b->dx_ld + larger(dx_reach(v, view), behind));
     if (l->taps > 1)
-        s->pixels = dn_carve_floats(c, (block - 1) * view->ld + dn_round_lanes(view->piece.pixels));
+        b->pixels = dn_carve_floats(c, (block - 1) * view->ld + dn_round_lanes(view->piece.pixels));
 }
 
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c)
@@ -250,17 +250,12 @@ void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece
     void *to = dn_map_at(v->out, v->y, dn_map_index(v->out, piece, l->first, 0));
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
-    for (int first = 0; first < l->weights_in; first += v->block) {
-        const dn_gemm_block b = {.view = &view,
-                                 .first = first,
-                                 .rows = dn_block_rows(v, first),
-                                 .operand_ld = operand_stride(v, &view),
-                                 .operand = s.operand,
-                                 .panel = s.panel,
-                                 .plane = s.plane};
-        l->kind->fill(v, &b);
-        v->products->gemm(dn_packed_at(v, first), l->outputs, b.rows, &view.taps, view.positions,
-                          s.operand, view.ld, y, y_ld, first > 0);
+    dn_gemm_block *const b = &s.block;
+    for (b->first = 0; b->first < l->weights_in; b->first += v->block) {
+        b->rows = dn_block_rows(v, b->first);
+        l->kind->fill(v, b);
+        v->products->gemm(dn_packed_at(v, b->first), l->outputs, b->rows, &view.taps,
+                          view.positions, b->operand, view.ld, y, y_ld, b->first > 0);
     }
     const dn_padded padded = dn_gemm_output_padded(&view);
     for (int o = 0; o < l->outputs && pass && dn_drops(l); o++)
@@ -337,25 +332,17 @@ void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task
         load_dy(v, pass, &view, 0, l->outputs, &s, &passing);
     }
     carve_rest(v, &view, &s, &c);
-    for (int first = task->first; first < task->end; first += v->block) {
-        dn_gemm_block b = {.view = &view,
-                           .first = first,
-                           .rows = dn_block_rows(v, first),
-                           .operand_ld = operand_stride(v, &view),
-                           .operand = s.operand,
-                           .panel = s.panel,
-                           .plane = s.plane,
-                           .dx = s.dx,
-                           .pixels = s.pixels,
-                           .dx_ld = dx_stride(v, &view)};
+    dn_gemm_block *const b = &s.block;
+    for (b->first = task->first; b->first < task->end; b->first += v->block) {
+        b->rows = dn_block_rows(v, b->first);
         if (task->wgrad) {
-            l->kind->fill(v, &b);
-            v->products->wgrad(l->outputs, b.rows, &view.taps, view.positions, s.packed_dy,
-                               s.operand, b.operand_ld, dn_wgrad_at(v, task->slice, first));
+            l->kind->fill(v, b);
+            v->products->wgrad(l->outputs, b->rows, &view.taps, view.positions, s.packed_dy,
+                               b->operand, b->operand_ld, dn_wgrad_at(v, task->slice, b->first));
         }
         if (!task->dgrad)
             continue;
-        b.sums = dn_partial(v, view.piece.index, first);
-        l->kind->dgrad(v, &b, s.dy, dn_packed_at(v, first));
+        b->sums = dn_partial(v, view.piece.index, b->first);
+        l->kind->dgrad(v, b, s.dy, dn_packed_at(v, b->first));
     }
 }

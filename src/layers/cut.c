@@ -194,7 +194,7 @@ static int is_better_apart(const dn_visit *v)
 static size_t prepared_floats(const dn_visit *v)
 {
     dn_carver c = {.inner = 1};
-    if (v->layer->kind->carve_dy == NULL)
+    if (v->layer->in < 0) /* one product needs dy, not two */
         return 0;
     const dn_piece part = dn_largest_part(v);
     v->layer->kind->carve_dy(v, &part, &c);

@@ -46,9 +46,7 @@ const dn_layer_kind dn_layer_stem3x3 = {
     .name = "conv",
     .phase = "stem",
     .kernel = 3,
-    .forward_part = dn_gemm_forward_part,
-    .backward_part = dn_gemm_backward_part,
-    .scratch = dn_gemm_scratch,
+    DN_GEMM_KIND,
     .fill = fill_padded,
 };
 
@@ -56,9 +54,7 @@ const dn_layer_kind dn_layer_stem7x7 = {
     .name = "conv",
     .phase = "stem",
     .kernel = 7,
-    .forward_part = dn_gemm_forward_part,
-    .backward_part = dn_gemm_backward_part,
-    .scratch = dn_gemm_scratch,
+    DN_GEMM_KIND,
     .forward_block = TAPS_7X7,
     .backward_block = TAPS_7X7,
     .im2col = 1,

@@ -79,6 +79,5 @@ const dn_op_row dn_op_gaussian_blur = {
     "gaussian-blur:kernel_size=N:sigma=0.1-2\n      N odd; sigma in pixels",
     {{"kernel_size", DN_PARAMETER_ODD, 1, MOST_TAPS, NULL},
      {"sigma", DN_PARAMETER_FIXED, 0.01, 1000, "0.1-2"}},
-    NULL,
-    draw_blur,
+    .draw = draw_blur,
     .apply = apply_blur};

@@ -106,8 +106,7 @@ const dn_op_row dn_op_color_jitter = {
      {"contrast", DN_PARAMETER_AROUND_1, 0, 100, "0"},
      {"saturation", DN_PARAMETER_AROUND_1, 0, 100, "0"},
      {"hue", DN_PARAMETER_AROUND_0, -0.5, 0.5, "0"}},
-    NULL,
-    draw_jitter,
+    .draw = draw_jitter,
     .apply = apply_jitter};
 
 /* ---- grayscale (torchvision's RandomGrayscale) ---- */
@@ -128,4 +127,4 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
 
 const dn_op_row dn_op_grayscale = {
     "grayscale", "grayscale:p=0.1", {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-    NULL,        dn_op_draw_chance, .apply = apply_grayscale};
+    .draw = dn_op_draw_chance, .apply = apply_grayscale};

@@ -74,8 +74,8 @@ const dn_op_row dn_op_random_resized_crop = {
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL},
      {"scale", DN_PARAMETER_LEAST, 1e-6, 1, "0.08-1"},
      {"ratio", DN_PARAMETER_FIXED, 1e-3, 1e3, "3/4-4/3"}},
-    square,
-    draw_resized_crop,
+    .size = square,
+    .draw = draw_resized_crop,
     .apply = apply_resized_crop};
 
 /* ---- resize ---- */
@@ -107,8 +107,7 @@ static void resized(const dn_transform_step *s, int *height, int *width)
 const dn_op_row dn_op_resize = {"resize",
                                 "resize:size=N\n      the shorter side",
                                 {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                resized,
-                                NULL,
+                                .size = resized,
                                 .apply = apply_resize};
 
 /* ---- center-crop ---- */
@@ -125,8 +124,7 @@ static dn_status apply_center_crop(const dn_transform_step *s, const double draw
 const dn_op_row dn_op_center_crop = {"center-crop",
                                      "center-crop:size=N",
                                      {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                     square,
-                                     NULL,
+                                     .size = square,
                                      .apply = apply_center_crop,
                                      .is_crop = 1};
 
@@ -150,8 +148,7 @@ const dn_op_row dn_op_ten_crop = {
     "ten-crop",
     "ten-crop:size=N:crop=0\n      0 to 9, of eval's --crops 10",
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
-    square,
-    NULL,
+    .size = square,
     .apply = apply_ten_crop,
     .is_crop = 1};
 
@@ -178,8 +175,7 @@ const dn_op_row dn_op_pad_crop = {
     "pad-crop",
     "pad-crop:padding=4:fill=none\n      a crop of the same size; none: 0 after normalisation",
     {{"padding", DN_PARAMETER_WHOLE, 1, 1024, "4"}, {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
-    NULL,
-    draw_shift,
+    .draw = draw_shift,
     .apply = apply_shift};
 
 /* ---- flips ---- */
@@ -199,7 +195,7 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
 }
 
 const dn_op_row dn_op_hflip = {"hflip", "hflip:p=0.5",     {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               NULL,    dn_op_draw_chance, .apply = apply_hflip};
+                               .draw = dn_op_draw_chance, .apply = apply_hflip};
 
 const dn_op_row dn_op_vflip = {"vflip", "vflip:p=0.5",     {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               NULL,    dn_op_draw_chance, .apply = apply_vflip};
+                               .draw = dn_op_draw_chance, .apply = apply_vflip};

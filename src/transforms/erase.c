@@ -40,7 +40,6 @@ const dn_op_row dn_op_random_erasing = {
      {"scale", DN_PARAMETER_FIXED, 1e-6, 1, "0.02-0.33"},
      {"ratio", DN_PARAMETER_FIXED, 1e-3, 1e3, "0.3-3.3"},
      {"value", DN_PARAMETER_REAL, -1000, 1000, "0"}},
-    NULL,
-    draw_erasing,
+    .draw = draw_erasing,
     .apply = apply_erasing,
     .is_last = 1};

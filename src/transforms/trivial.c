@@ -221,6 +221,5 @@ const dn_op_row dn_op_trivial_augment = {
     {{"num_magnitude_bins", DN_PARAMETER_WHOLE, 2, 1000, "31"},
      {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
      {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
-    NULL,
-    draw_trivial,
+    .draw = draw_trivial,
     .apply = apply_trivial};

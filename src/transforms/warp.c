@@ -122,8 +122,7 @@ const dn_op_row dn_op_rotate = {"rotate",
                                 {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
                                  {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
                                  {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
-                                NULL,
-                                draw_angle,
+                                .draw = draw_angle,
                                 .apply = apply_rotate};
 
 static void draw_affine(const dn_transform_step *s, dn_draws *d, int height, int width,
@@ -161,8 +160,7 @@ const dn_op_row dn_op_affine = {
      {"shear", DN_PARAMETER_AXES, -89, 89, "0-0-0-0"},
      {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
-    NULL,
-    draw_affine,
+    .draw = draw_affine,
     .apply = apply_affine};
 
 /* ---- perspective (torchvision's RandomPerspective) ---- */
@@ -245,6 +243,5 @@ const dn_op_row dn_op_perspective = {
      {"p", DN_PARAMETER_REAL, 0, 1, "0.5"},
      {"interpolation", DN_PARAMETER_METHOD, 0, 1, "bilinear"},
      {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
-    NULL,
-    draw_perspective,
+    .draw = draw_perspective,
     .apply = apply_perspective};

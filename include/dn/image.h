@@ -32,7 +32,6 @@ dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size);
 int dn_image_is_name(const char *name);
 
 typedef struct dn_image_info {
-    dn_image_format format;
     int width, height;
 } dn_image_info;
 

@@ -34,8 +34,6 @@ typedef struct dn_epoch_scores {
     double steps, loss, correct; /* loss and correct: sums of dn_metrics_values' */
 } dn_epoch_scores;
 
-enum { DN_EPOCH_DOUBLES = sizeof(dn_epoch_scores) / sizeof(double) };
-
 typedef struct dn_metrics_settings {
     const char *folder;        /* made where it is missing */
     FILE *progress;            /* stdout; NULL: no progress is shown */

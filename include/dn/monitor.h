@@ -24,8 +24,6 @@ typedef struct dn_monitor_state {
     double metric;     /* dn_monitored that these are of */
 } dn_monitor_state;
 
-enum { DN_MONITOR_DOUBLES = sizeof(dn_monitor_state) / sizeof(double) };
-
 typedef struct dn_monitor {
     int metric;   /* dn_monitored */
     int patience; /* epochs without a better one before the end, 0: any */

@@ -18,8 +18,7 @@
 
 typedef struct report {
     int is_complete;
-    dn_status status;
-    char message[1024];
+    dn_failure failure;
 } report;
 
 void *dn_child_pages(size_t bytes)
@@ -95,8 +94,7 @@ static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, rep
     point_to_nowhere(STDERR_FILENO);
     end_quietly();
     limit_memory();
-    r->status = work(user);
-    snprintf(r->message, sizeof r->message, "%s", dn_message());
+    dn_failure_keep(&r->failure, work(user));
     r->is_complete = 1;
     _exit(0);
 }
@@ -113,9 +111,9 @@ static void forget(pid_t child)
 /* What the report says, or why there is none. */
 static dn_status read_report(const char *what, report *r, int ending)
 {
-    r->message[sizeof r->message - 1] = '\0'; /* a child that went astray may have written there */
+    r->failure.message[sizeof r->failure.message - 1] = '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
-        return r->status == DN_OK ? DN_OK : dn_fail(r->status, "%s", r->message);
+        return dn_failure_report(&r->failure);
     DN_CHECK(!WIFSIGNALED(ending) || WTERMSIG(ending) != SIGKILL, DN_ENOMEM,
              "%.*s: the process that reads it was killed; out of memory?", PATH_MAX - 1, what);
     return dn_fail(

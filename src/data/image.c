@@ -191,8 +191,7 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
     jpeg_open(&r, file);
     status = jpeg_check(&r, file);
     if (status == DN_OK)
-        *info =
-            (dn_image_info){DN_IMAGE_JPEG, (int)r.decoder.image_width, (int)r.decoder.image_height};
+        *info = (dn_image_info){(int)r.decoder.image_width, (int)r.decoder.image_height};
     dn_box whole = {0, 0, r.decoder.image_width, r.decoder.image_height};
     if (status == DN_OK && pixels)
         status = check_part(file->name, part, whole.width, whole.height);
@@ -298,7 +297,7 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
     const png_uint_32 height = png_get_image_height(png, info);
     status = check_size(file, width, height);
     if (status == DN_OK)
-        *found = (dn_image_info){DN_IMAGE_PNG, (int)width, (int)height};
+        *found = (dn_image_info){(int)width, (int)height};
     if (status == DN_OK && pixels)
         status = check_part(file->name, part, width, height);
     if (status == DN_OK && pixels)

@@ -19,8 +19,9 @@ static dn_status read_subset(const dn_source *source, const dn_request *request,
     return s->whole->read(s->whole, &r, transform, workspace, image);
 }
 
-static dn_status make_subset(dn_subset *s, const dn_source *whole, int64_t count)
+static dn_status make_subset(dn_subset *s, const dn_source *whole)
 {
+    const int64_t count = whole->count;
     *s = (dn_subset){.images = *whole, .whole = whole};
     s->index = malloc((size_t)count * sizeof *s->index);
     s->images.labels = s->labels = malloc((size_t)count * sizeof *s->labels);
@@ -99,9 +100,9 @@ dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source 
                          .keep = 1,
                          .seed = seed,
                          .stream = DN_STREAM_HELD_OUT};
-    dn_status status = make_subset(kept, whole, whole->count);
+    dn_status status = make_subset(kept, whole);
     if (status == DN_OK)
-        status = make_subset(held_out, whole, whole->count);
+        status = make_subset(held_out, whole);
     DN_TRY(status);
     uint8_t *const drawn = malloc((size_t)whole->count);
     DN_CHECK(drawn, DN_ENOMEM, "memory: found none to draw from %" PRId64 " images", whole->count);

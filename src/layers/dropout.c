@@ -13,9 +13,9 @@ static uint64_t channel_number(const dn_visit *v, int channel)
     return ((uint64_t)v->layer->index << 16 | (uint64_t)channel) << 32;
 }
 
-float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel,
-                         float rate)
+float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel)
 {
+    const float rate = v->layer->channel_dropout;
     const uint64_t b = channel_number(v, channel) | (uint64_t)image;
     const uint32_t word = dn_random(pass->seed, DN_STREAM_CHANNELS, pass_number(pass), b).word[0];
     return dn_random_unit(word) < rate ? 0 : 1 / (1 - rate);
@@ -25,8 +25,7 @@ static void drop_channel(const dn_visit *v, const dn_pass *pass, const dn_padded
                          int channel, float *row)
 {
     for (int i = 0; i < padded->images; i++) {
-        const float factor =
-            dn_dropout_channel(v, pass, image + i, channel, v->layer->channel_dropout);
+        const float factor = dn_dropout_channel(v, pass, image + i, channel);
         for (int r = 0; r < padded->rows; r++) {
             float *p = row + (size_t)(i * padded->image_rows + padded->skip + r) * padded->pitch;
             for (int c = 0; c < padded->width; c++)

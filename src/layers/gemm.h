@@ -124,7 +124,6 @@ void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
                 const dn_piece *piece, ptrdiff_t source, int channel, float *row);
 
 /* The factor of a channel of an image where whole channels are dropped. */
-float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel,
-                         float rate);
+float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel);
 
 #endif

@@ -15,10 +15,10 @@ typedef struct word {
     char text[WORD];
 } word;
 
-/* The text from `at` up to one of the characters `ends`, which *behind points to. */
-static dn_status take_word(const char *at, const char *ends, word *w, const char **behind)
+/* The text from `at` up to a colon or a comma, which *behind points to. */
+static dn_status take_word(const char *at, word *w, const char **behind)
 {
-    const size_t length = strcspn(at, ends);
+    const size_t length = strcspn(at, ":,");
     DN_CHECK(length < WORD, DN_EINVAL, "found '%.20s...', expected at most %d characters", at,
              WORD - 1);
     memcpy(w->text, at, length);
@@ -178,7 +178,7 @@ static dn_status set_next(dn_transform_step *step, int index, const word *w, con
         isdigit((unsigned char)(*at)[1])) {
         word most;
         char range[2 * WORD];
-        DN_TRY(take_word(*at + 1, ":,", &most, at));
+        DN_TRY(take_word(*at + 1, &most, at));
         snprintf(range, sizeof range, "%s-%s", w->text, most.text);
         return set_parameter(step, index, range);
     }
@@ -218,11 +218,11 @@ static dn_status parse_step(dn_transform *t, const char **at)
     int next = 0;
     DN_CHECK(t->steps < DN_TRANSFORM_STEPS, DN_EINVAL, "found more than %d steps",
              DN_TRANSFORM_STEPS);
-    DN_TRY(take_word(*at, ":,", &w, at));
+    DN_TRY(take_word(*at, &w, at));
     DN_TRY(find_row(w.text, &step->row));
     DN_TRY(set_defaults(step));
     while (**at == ':') {
-        DN_TRY(take_word(*at + 1, ":,", &w, at));
+        DN_TRY(take_word(*at + 1, &w, at));
         const size_t name = strcspn(w.text, "=");
         DN_TRY(w.text[name] == '=' ? set_named(step, w.text, name)
                                    : set_next(step, next++, &w, at));

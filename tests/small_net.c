@@ -117,7 +117,7 @@ dn_result net_step(dn_net *net, const dn_pass *pass)
     dn_result result;
     dn_net_forward_train(net, pass, &result);
     dn_net_backward(net, pass);
-    dn_net_update_running(net, dn_net_view(net).leaf);
+    dn_net_update_running(net, dn_net_view(net).leaf, DN_NORM_MOMENTUM);
     return result;
 }
 

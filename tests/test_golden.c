@@ -290,7 +290,7 @@ static void run_step(golden *g)
     compare_outputs(g, "logits", "loss", result.loss);
     dn_net_backward(g->net, &pass);
     compare_tensors(g, "gradients", 0, dn_net_view(g->net).leaf, g->allowed->gradient);
-    dn_net_update_running(g->net, dn_net_view(g->net).leaf);
+    dn_net_update_running(g->net, dn_net_view(g->net).leaf, DN_NORM_MOMENTUM);
     compare_tensors(g, "running", 1, dn_net_view(g->net).running, g->allowed->running);
     dn_net_forward_eval(g->net, g->batch, &result);
     compare_outputs(g, "eval_logits", "eval_loss", result.loss);

@@ -253,7 +253,7 @@ static void settle_running(dn_net *net)
             variance[c] = (float)(variance[c] * ((pixels - 1) / pixels));
     }
     for (int i = 0; i < 400; i++) /* what was there before is left by a factor of 0.9^400 = 5e-19 */
-        dn_net_update_running(net, leaf);
+        dn_net_update_running(net, leaf, DN_NORM_MOMENTUM);
 }
 
 static void test_evaluation(void **state)

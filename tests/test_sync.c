@@ -143,7 +143,7 @@ static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
             o->leaf[i] += leaf[i] / (float)team->count;
         o->loss += results[m].loss / team->count;
     }
-    dn_net_update_running(team->nets[0], o->leaf);
+    dn_net_update_running(team->nets[0], o->leaf, DN_NORM_MOMENTUM);
 }
 
 /* The team on the batches that `whole` holds from number `place` on, drawn with the same seeds. */

@@ -107,7 +107,7 @@ static dn_status measure_statistics(dn_run *r)
         view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);
     dn_rescue_hold(r->step.settings.rescue);
-    dn_net_set_running(r->net, view.leaf);
+    dn_net_update_running(r->net, view.leaf, 1);
     r->state.average_step = r->done;
     dn_rescue_measured(r->step.settings.rescue, r->done);
     dn_rescue_release(r->step.settings.rescue, r->done);

@@ -85,5 +85,5 @@ void dn_step_update(dn_step *step, int64_t number, double rate)
     update_parameters(step, &net, sum, number, rate);
     for (size_t i = net.gradient_count; i < net.leaf_count; i++)
         sum[i] *= share;
-    dn_net_update_running(step->net, sum);
+    dn_net_update_running(step->net, sum, DN_NORM_MOMENTUM);
 }

@@ -92,7 +92,7 @@ void dn_net_destroy(dn_net **net)
 
 /* ---- running statistics and weights ---- */
 
-static void update_running(dn_net *net, const float *leaf, float momentum)
+void dn_net_update_running(dn_net *net, const float *leaf, float momentum)
 {
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
@@ -108,16 +108,6 @@ static void update_running(dn_net *net, const float *leaf, float momentum)
             running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
         }
     }
-}
-
-void dn_net_update_running(dn_net *net, const float *leaf)
-{
-    update_running(net, leaf, 0.1f);
-}
-
-void dn_net_set_running(dn_net *net, const float *leaf)
-{
-    update_running(net, leaf, 1);
 }
 
 static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn_init init,

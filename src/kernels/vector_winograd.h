@@ -211,56 +211,43 @@ INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
     to[3] = DN_FAR2 * DN_FAR * cubic + d[5];
 }
 
-static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)
+/* to = the windows or tiles of pairs whose first of `count` rows begin at `first`, multiplied by one
+ * matrix from the left and its transpose from the right, as `times` does the one. */
+INLINE void transform(const dn_padded *padded, const float *first, const int count,
+                      void (*const times)(const vec *, vec *), float *to, size_t matrix)
 {
     pairs p = pairs_of(padded, padded->image_rows, padded->pitch);
-    for (; p.image < p.images; u += DN_VL) {
+    for (; p.image < p.images; to += DN_VL) {
         size_t at[PAIRS];
         next_pairs(&p, at);
         vec d[DN_WINDOW][DN_WINDOW]; /* columns, then rows */
-        for (int i = 0; i < DN_WINDOW; i++) {
-            vec row[DN_WINDOW], to[DN_WINDOW]; /* a window begins a column before its tile */
-            load_columns(x - 1 + (size_t)i * p.pitch, at, DN_WINDOW, row);
-            times_b_transposed(row, to);
+        for (int i = 0; i < count; i++) {
+            vec row[DN_WINDOW], turned[DN_WINDOW];
+            load_columns(first + (size_t)i * p.pitch, at, count, row);
+            times(row, turned);
             UNROLL
             for (int j = 0; j < DN_WINDOW; j++)
-                d[j][i] = to[j];
+                d[j][i] = turned[j];
         }
         for (int j = 0; j < DN_WINDOW; j++) {
-            vec to[DN_WINDOW];
-            times_b_transposed(d[j], to);
+            vec column[DN_WINDOW];
+            times(d[j], column);
             UNROLL
             for (int i = 0; i < DN_WINDOW; i++)
-                store(u + (size_t)(DN_WINDOW * i + j) * matrix, to[i]);
+                store(to + (size_t)(DN_WINDOW * i + j) * matrix, column[i]);
         }
     }
+}
+
+static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)
+{
+    transform(padded, x - 1, DN_WINDOW, times_b_transposed, u, matrix); /* a column before the tile */
 }
 
 static void ISA(winograd_output_grad)(const dn_padded *padded, const float *dy, float *m,
                                       size_t matrix)
 {
-    const float *first = dy + padded->pitch; /* below padded row 0 */
-    pairs p = pairs_of(padded, padded->image_rows, padded->pitch);
-    for (; p.image < p.images; m += DN_VL) {
-        size_t at[PAIRS];
-        next_pairs(&p, at);
-        vec d[DN_WINDOW][DN_TILE]; /* columns, then rows */
-        for (int i = 0; i < DN_TILE; i++) {
-            vec row[DN_TILE], to[DN_WINDOW];
-            load_columns(first + (size_t)i * p.pitch, at, DN_TILE, row);
-            times_a(row, to);
-            UNROLL
-            for (int j = 0; j < DN_WINDOW; j++)
-                d[j][i] = to[j];
-        }
-        for (int j = 0; j < DN_WINDOW; j++) {
-            vec to[DN_WINDOW];
-            times_a(d[j], to);
-            UNROLL
-            for (int i = 0; i < DN_WINDOW; i++)
-                store(m + (size_t)(DN_WINDOW * i + j) * matrix, to[i]);
-        }
-    }
+    transform(padded, dy + padded->pitch, DN_TILE, times_a, m, matrix); /* below padded row 0 */
 }
 
 static void ISA(winograd_output)(const dn_padded *padded, const float *m, size_t matrix, float *y,

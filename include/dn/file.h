@@ -68,8 +68,8 @@ dn_status dn_file_rename(const char *old, const char *path);
 /* Writes bytes(size) to the open file `path`, from where it stands. DN_EIO. */
 dn_status dn_file_append(int file, const char *path, const void *bytes, size_t size);
 
-/* Opens a file to read, which the caller closes; *size = its bytes. On DN_ENOENT and DN_EIO *file is
- * -1. */
+/* Opens a file to read, which the caller closes; *size = its bytes. On DN_ENOENT and DN_EIO *file
+ * is -1. */
 dn_status dn_file_open(const char *path, int *file, int64_t *size);
 
 /* *size = the bytes of a file that can be read; as dn_file_open. */

@@ -8,7 +8,6 @@
 #ifndef DN_MIXING_H
 #define DN_MIXING_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* The alphas; 0: off. Where both are on, each batch takes either with probability 1/2. */

@@ -189,8 +189,8 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass);
  * loss is their sum, not their mean. */
 void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
 
-/* running = (1 - momentum) * running + momentum * statistics, from the statistics part of a leaf that
- * was averaged over the virtual ranks. In training DN_NORM_MOMENTUM, PyTorch's. */
+/* running = (1 - momentum) * running + momentum * statistics, from the statistics part of a leaf
+ * that was averaged over the virtual ranks. In training DN_NORM_MOMENTUM, PyTorch's. */
 #define DN_NORM_MOMENTUM 0.1f
 void dn_net_update_running(dn_net *net, const float *leaf, float momentum);
 

@@ -111,7 +111,8 @@ static void forget(pid_t child)
 /* What the report says, or why there is none. */
 static dn_status read_report(const char *what, report *r, int ending)
 {
-    r->failure.message[sizeof r->failure.message - 1] = '\0'; /* a child that went astray may have written there */
+    r->failure.message[sizeof r->failure.message - 1] =
+        '\0'; /* a child that went astray may have written there */
     if (r->is_complete)
         return dn_failure_report(&r->failure);
     DN_CHECK(!WIFSIGNALED(ending) || WTERMSIG(ending) != SIGKILL, DN_ENOMEM,

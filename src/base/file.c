@@ -199,9 +199,8 @@ dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, con
         info.st_size == 0)
         return DN_OK;
     DN_TRY(dn_file_open(path, &file, &size));
-    const dn_status status = size >= at + (int64_t)length
-                                 ? dn_file_read(file, path, found, length, at)
-                                 : DN_OK;
+    const dn_status status =
+        size >= at + (int64_t)length ? dn_file_read(file, path, found, length, at) : DN_OK;
     close(file);
     DN_TRY(status);
     DN_CHECK(memcmp(found, start, length) == 0, DN_EINVAL,
@@ -302,10 +301,11 @@ dn_status dn_file_load_most(const char *path, int64_t most, uint8_t **bytes, siz
     *size = (size_t)found;
     uint8_t *const room = found > most ? NULL : malloc(*size + 1);
     const dn_status status =
-        found > most ? dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %" PRId64,
-                               path, found, most)
-        : room       ? dn_file_read(file, path, room, *size, 0)
-                     : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
+        found > most
+            ? dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected at most %" PRId64, path,
+                      found, most)
+        : room ? dn_file_read(file, path, room, *size, 0)
+               : dn_fail(DN_ENOMEM, "%s: out of memory for %zu bytes", path, *size);
     close(file);
     if (status != DN_OK) {
         free(room);

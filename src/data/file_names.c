@@ -51,8 +51,9 @@ static dn_status read_bytes(const char *path, const struct found *p, char *bytes
     DN_TRY(dn_file_open(path, &file, &file_bytes));
     const dn_status status =
         p->address < 0 || p->bytes > file_bytes - p->address
-            ? dn_fail(DN_ECORRUPT, "%s: " DN_SHARD_FILE_NAMES " is not within the %" PRId64 " bytes",
-                      path, file_bytes)
+            ? dn_fail(DN_ECORRUPT,
+                      "%s: " DN_SHARD_FILE_NAMES " is not within the %" PRId64 " bytes", path,
+                      file_bytes)
             : dn_file_read(file, path, bytes, size, p->address);
     close(file);
     DN_TRY(status);

@@ -4,8 +4,7 @@
  * The checksum proves that a file is as it was written, not that dn_dist wrote it. So the HDF5
  * library, which crashes on metadata that nobody honest wrote, sees a file in a child process only
  * (dn/child.h), and storage, types, shapes and tensors are checked there; the state in the parent.
- * The child's end closes what it has opened. HDF5 calls on an object that could not be opened fail
- * in their turn, so only the last of a chain of calls is tested.
+ * The child's end closes what it has opened.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,8 +6,7 @@
  * before.
  *
  * The HDF5 library crashes when the disk is full, so it writes into memory, from which
- * dn_file_write takes the bytes to the disk. HDF5 calls on an object that could not be opened fail
- * in their turn, so only the last of a chain of calls is tested.
+ * dn_file_write takes the bytes to the disk.
  */
 #include <errno.h>
 #include <fcntl.h>

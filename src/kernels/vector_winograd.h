@@ -211,8 +211,8 @@ INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
     to[3] = DN_FAR2 * DN_FAR * cubic + d[5];
 }
 
-/* to = the windows or tiles of pairs whose first of `count` rows begin at `first`, multiplied by one
- * matrix from the left and its transpose from the right, as `times` does the one. */
+/* to = the windows or tiles of pairs whose first of `count` rows begin at `first`, multiplied by
+ * one matrix from the left and its transpose from the right, as `times` does the one. */
 INLINE void transform(const dn_padded *padded, const float *first, const int count,
                       void (*const times)(const vec *, vec *), float *to, size_t matrix)
 {
@@ -241,7 +241,8 @@ INLINE void transform(const dn_padded *padded, const float *first, const int cou
 
 static void ISA(winograd_input)(const dn_padded *padded, const float *x, float *u, size_t matrix)
 {
-    transform(padded, x - 1, DN_WINDOW, times_b_transposed, u, matrix); /* a column before the tile */
+    transform(padded, x - 1, DN_WINDOW, times_b_transposed, u,
+              matrix); /* a column before the tile */
 }
 
 static void ISA(winograd_output_grad)(const dn_padded *padded, const float *dy, float *m,

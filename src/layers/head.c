@@ -99,7 +99,8 @@ static void drop_feature(const dn_visit *v, const dn_pass *pass, int feature, fl
     const pool_cells shape = cells_of(v);
     const int cells = cell_count(&shape);
     for (int i = 0; i < v->options->batch && v->layer->channel_dropout > 0; i++)
-        row[i] *= dn_dropout_channel(v, pass, (int64_t)i * cells + feature % cells, feature / cells);
+        row[i] *=
+            dn_dropout_channel(v, pass, (int64_t)i * cells + feature % cells, feature / cells);
 }
 
 static void pool_channel(const dn_visit *v, const dn_pass *pass, int c)

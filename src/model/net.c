@@ -2,7 +2,6 @@
  * callers may look at. */
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

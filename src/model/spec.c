@@ -55,38 +55,38 @@ static const struct {
              [DN_STEM_IMAGENET] = {"imagenet", 2},
              [DN_STEM_7X7] = {"7x7", 1}};
 
-/* A key of whole numbers: how many it takes, and the least of each. */
+/* A key of whole numbers: how many it takes, and the limits of each. */
 typedef struct spec_key {
     const char *name;
     size_t offset; /* in dn_spec */
-    int most, least;
+    int count, least, most;
 } spec_key;
 
 static const spec_key keys[] = {
-    {"blocks", offsetof(dn_spec, layers), DN_MAX_BLOCKS, 1},
-    {"growth", offsetof(dn_spec, growth), DN_MAX_BLOCKS, 1},
-    {"bottleneck", offsetof(dn_spec, bottleneck), 1, 0},
-    {"stem-channels", offsetof(dn_spec, stem_channels), 1, 1},
-    {"last-transition", offsetof(dn_spec, last_transition), 1, 0},
-    {"head-norm", offsetof(dn_spec, head_norm), 1, 0},
-    {"head-pool", offsetof(dn_spec, head_pool), 1, 0},
+    {"blocks", offsetof(dn_spec, layers), DN_MAX_BLOCKS, 1, 4096},
+    {"growth", offsetof(dn_spec, growth), DN_MAX_BLOCKS, 1, 4096},
+    {"bottleneck", offsetof(dn_spec, bottleneck), 1, 0, 4096},
+    {"stem-channels", offsetof(dn_spec, stem_channels), 1, 1, 4096},
+    {"last-transition", offsetof(dn_spec, last_transition), 1, 0, 1},
+    {"head-norm", offsetof(dn_spec, head_norm), 1, 0, 1},
+    {"head-pool", offsetof(dn_spec, head_pool), 1, 0, 4096},
 };
 
 /* A list as "6,12,24"; zeros follow it. */
 static dn_status parse_numbers(dn_spec *spec, const spec_key *key, const char *text)
 {
     int *values = (int *)((char *)spec + key->offset);
-    memset(values, 0, (size_t)key->most * sizeof *values);
+    memset(values, 0, (size_t)key->count * sizeof *values);
     const char *p = text;
     for (int i = 0; p != NULL; i++) {
         char *end;
         const long value = strtol(p, &end, 10);
-        DN_CHECK(isdigit((unsigned char)*p) && value >= key->least && value <= 4096 &&
+        DN_CHECK(isdigit((unsigned char)*p) && value >= key->least && value <= key->most &&
                      (*end == ',' || *end == '\0'),
-                 DN_EINVAL, "model: %s=%s: expected whole numbers from %d to 4096", key->name, text,
-                 key->least);
-        DN_CHECK(i < key->most, DN_EINVAL, "model: %s=%s: expected at most %d number%s", key->name,
-                 text, key->most, key->most == 1 ? "" : "s");
+                 DN_EINVAL, "model: %s=%s: expected whole numbers from %d to %d", key->name, text,
+                 key->least, key->most);
+        DN_CHECK(i < key->count, DN_EINVAL, "model: %s=%s: expected at most %d number%s", key->name,
+                 text, key->count, key->count == 1 ? "" : "s");
         values[i] = (int)value;
         p = *end == ',' ? end + 1 : NULL;
     }
@@ -250,10 +250,6 @@ dn_status dn_spec_check(const dn_spec *spec)
                  spec->width <= DN_MAX_SIDE,
              DN_ESHAPE, "model %s: found %dx%d images, expected 1 to %d pixels a side", spec->name,
              spec->height, spec->width, DN_MAX_SIDE);
-    DN_CHECK(spec->last_transition <= 1, DN_EINVAL, "model: last-transition=%d: expected 0 or 1",
-             spec->last_transition);
-    DN_CHECK(spec->head_norm <= 1, DN_EINVAL, "model: head-norm=%d: expected 0 or 1",
-             spec->head_norm);
     const int in_stem = stems[spec->stem].halvings, odd = (1 << in_stem) - 1; /* rounded up */
     const int height = (spec->height + odd) >> in_stem, width = (spec->width + odd) >> in_stem;
     const int halvings = spec->blocks - 1 + spec->last_transition; /* rounded down */

@@ -125,6 +125,8 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
     return DN_OK;
 }
 
-const dn_op_row dn_op_grayscale = {
-    "grayscale", "grayscale:p=0.1", {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-    .draw = dn_op_draw_chance, .apply = apply_grayscale};
+const dn_op_row dn_op_grayscale = {"grayscale",
+                                   "grayscale:p=0.1",
+                                   {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
+                                   .draw = dn_op_draw_chance,
+                                   .apply = apply_grayscale};

@@ -194,8 +194,14 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
     return DN_OK;
 }
 
-const dn_op_row dn_op_hflip = {"hflip", "hflip:p=0.5",     {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance, .apply = apply_hflip};
+const dn_op_row dn_op_hflip = {"hflip",
+                               "hflip:p=0.5",
+                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                               .draw = dn_op_draw_chance,
+                               .apply = apply_hflip};
 
-const dn_op_row dn_op_vflip = {"vflip", "vflip:p=0.5",     {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance, .apply = apply_vflip};
+const dn_op_row dn_op_vflip = {"vflip",
+                               "vflip:p=0.5",
+                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                               .draw = dn_op_draw_chance,
+                               .apply = apply_vflip};

@@ -2,7 +2,6 @@
  * there are, and plain loops that it makes vectors of. */
 #include "transforms/pixel_kernels.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "tables.h"

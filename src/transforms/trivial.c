@@ -5,8 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "dn/math.h"
-
 enum { BINS, INTERPOLATION, FILL };
 
 /* ---- operations; the magnitude is as torchvision passes it on ---- */

@@ -5,10 +5,10 @@
         random weights for a model's written form, with torchvision's names, as safetensors;
         options: old (norm.1), F16, BF16, untracked, huge (infinite logits); spoilt: hole, tail, twice,
         dtype, more, less, uneven (the head's tensors)
-    check_weights.py logits MODEL FILE DATA PREDICTIONS LOGITS
+    check_weights.py logits FILE DATA PREDICTIONS LOGITS
         the net of FILE in PyTorch on the images of `predict --json`, which must have the same
         probabilities; LOGITS.npz keeps images and logits
-    check_weights.py crops MODEL FILE DATA FOLDER SIZE CSV JSON
+    check_weights.py crops FILE DATA FOLDER SIZE CSV JSON
         eval's files, of ten crops of SIZE of FOLDER's images, are what PyTorch's logits amount to
     check_weights.py same FILE OTHER             FILE has OTHER's tensors, and is laid out as
                                                  safetensors' own writer does it
@@ -154,39 +154,13 @@ def random_state(model, channels, classes, options):
     return state
 
 
-def run_torch(model, state, images):
-    """The net by PyTorch's functions, from the paper's definition."""
+def run_torch(path, images):
+    """The net of a file of dn_dist's, in PyTorch."""
     import torch
-    import torch.nn.functional as F
-    t = {k: torch.from_numpy(v.copy()) for k, v in state.items()}
-    spec, blocks, _ = parse(model)
-
-    def norm_relu(x, name):
-        return F.relu(F.batch_norm(x, t[name + ".running_mean"], t[name + ".running_var"],
-                                   t[name + ".weight"], t[name + ".bias"], eps=1e-5))
-
-    x = torch.from_numpy(images)
-    stem = t["features.conv0.weight"]
-    x = F.conv2d(x, stem, stride=1 if spec["stem"] == "cifar" else 2, padding=stem.shape[2] // 2)
-    if spec["stem"] == "imagenet":
-        x = F.max_pool2d(norm_relu(x, "features.norm0"), 3, 2, 1)
-    for b, layers in enumerate(blocks, 1):
-        for l in range(1, layers + 1):
-            name = f"features.denseblock{b}.denselayer{l}."
-            y = x
-            for half in "12":
-                if f"{name}conv{half}.weight" in t:
-                    w = t[f"{name}conv{half}.weight"]
-                    y = F.conv2d(norm_relu(y, name + "norm" + half), w, padding=w.shape[2] // 2)
-            x = torch.cat([x, y], 1)
-        name = f"features.transition{b}."
-        if name + "conv.weight" in t:
-            x = F.avg_pool2d(F.conv2d(norm_relu(x, name + "norm"), t[name + "conv.weight"]), 2)
-    if spec["head-norm"] == "1":
-        x = norm_relu(x, f"features.norm{len(blocks) + 1}")
-    side = int(spec["head-pool"])
-    x = F.avg_pool2d(x, side).flatten(1) if side else x.mean((2, 3))
-    return F.linear(x, t["classifier.weight"], t["classifier.bias"]).numpy()
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+    from densenet import load
+    with torch.no_grad():
+        return load(path)[0](torch.from_numpy(images)).numpy()
 
 
 # ---- commands ---------------------------------------------------------------------------------
@@ -206,16 +180,15 @@ def state(model, channels, classes, path, *options):
     write(path, random_state(model, int(channels), int(classes), options), options)
 
 
-def logits(model, path, data, predictions, out):
+def logits(path, data, predictions, out):
     from PIL import Image
-    tensors = read(path)[0]
     about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
     found = json.loads(pathlib.Path(predictions).read_text())
     mode, side = "L" if about["channels"] == 1 else "RGB", SIDE[about["channels"]]
     images = np.stack([np.asarray(Image.open(f["file"]).convert(mode))
                        .reshape(side, side, -1).transpose(2, 0, 1) for f in found])
     images = normalised(images, about)
-    expected = run_torch(model, tensors, images)
+    expected = run_torch(path, images)
     np.savez(out, images=images, logits=expected)
     p = np.zeros_like(expected, np.float64)
     for i, f in enumerate(found):
@@ -236,11 +209,11 @@ def normalised(pixels, about):
     return (pixels.astype(np.float32) / 255 - mean) / std
 
 
-def crops(model, path, data, folder, size, samples, result):
+def crops(path, data, folder, size, samples, result):
     import csv
     from PIL import Image
     about = json.loads((pathlib.Path(data) / "dataset.json").read_text())
-    tensors, n, expected = read(path)[0], int(size), {}
+    n, expected = int(size), {}
     for label, name in enumerate(about["class_names"]):
         for file in sorted(pathlib.Path(folder, name).glob("*.png")):
             x = normalised(np.asarray(Image.open(file)).transpose(2, 0, 1), about)
@@ -248,7 +221,7 @@ def crops(model, path, data, folder, size, samples, result):
             places = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]
             ten = np.stack([x[:, r:r + n, c:c + n] for r, c in places])
             ten = np.concatenate([ten, ten[..., ::-1]])
-            z = run_torch(model, tensors, np.ascontiguousarray(ten)).mean(0, dtype=np.float64)
+            z = run_torch(path, np.ascontiguousarray(ten)).mean(0, dtype=np.float64)
             p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
             expected[f"test/{name}/{file.name}"] = label, p.argmax(), p.max(), -np.log(p[label])
     with open(samples, newline="") as file:

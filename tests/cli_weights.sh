@@ -42,7 +42,7 @@ exchange() {
         --top 100 --json $images
     mv out predictions.json
     works export in.safetensors "${net[@]}" out.safetensors
-    check logits "$model" out.safetensors "$set" predictions.json kept.npz
+    check logits out.safetensors "$set" predictions.json kept.npz
     [[ $* == *F16* ]] || check same out.safetensors in.safetensors
     read_by_others loads out.safetensors
     for options in '--opset 13' '--opset 17 --fold-batch-norm'; do
@@ -163,7 +163,7 @@ check turned now.safetensors "$here/../scripts/pth_to_safetensors.py"
 
 works eval five --crops 10 --json --per-sample samples.csv
 mv out one.json
-check crops $small now.safetensors colour rgb/test 32 samples.csv one.json
+check crops now.safetensors colour rgb/test 32 samples.csv one.json
 on_ranks 3 "$dn_dist" eval --checkpoint five --crops 10 --json --per-sample three.csv \
     --batch-size 4 >three.json 2>err || fail "eval on 3 ranks" err
 cmp -s samples.csv three.csv || fail "eval --per-sample: expected the same on 1 and 3 ranks" three.csv

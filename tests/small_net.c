@@ -112,11 +112,21 @@ void net_spoil(dn_net *net, int time)
         }
 }
 
+void net_forward(dn_net *net, const dn_pass *pass, dn_result *result)
+{
+    dn_team_forward(&(dn_team){.nets = &net, .count = 1}, pass, result);
+}
+
+void net_backward(dn_net *net, const dn_pass *pass)
+{
+    dn_team_backward(&(dn_team){.nets = &net, .count = 1}, pass);
+}
+
 dn_result net_step(dn_net *net, const dn_pass *pass)
 {
     dn_result result;
-    dn_net_forward_train(net, pass, &result);
-    dn_net_backward(net, pass);
+    net_forward(net, pass, &result);
+    net_backward(net, pass);
     dn_net_update_running(net, dn_net_view(net).leaf, DN_NORM_MOMENTUM);
     return result;
 }

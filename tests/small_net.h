@@ -46,6 +46,10 @@ void net_draw_batch(dn_net *net, uint64_t seed);
  * on, or, of a running pass, what ends its life with the visit `time` (not -1). */
 void net_spoil(dn_net *net, int time);
 
+/* The passes of a team of one, whatever norm group the net is made for. */
+void net_forward(dn_net *net, const dn_pass *pass, dn_result *result);
+void net_backward(dn_net *net, const dn_pass *pass);
+
 /* Forward and backward, then the running statistics' update. */
 dn_result net_step(dn_net *net, const dn_pass *pass);
 

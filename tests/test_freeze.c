@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/net.h"
+#include "small_net.h"
 #include "unit.h"
 
 enum { BATCH = 3 };
@@ -55,8 +55,8 @@ static void backward(dn_net *net)
     size_t end = 0;
     dn_pass pass = {.ready = note_end, .user = &end};
     dn_result result;
-    dn_net_forward_train(net, &pass, &result);
-    dn_net_backward(net, &pass);
+    net_forward(net, &pass, &result);
+    net_backward(net, &pass);
     assert_int_equal(end, dn_net_view(net).leaf_count);
 }
 

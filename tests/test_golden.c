@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dn/net.h"
 #include "dn/rng.h"
+#include "small_net.h"
 #include "test_tables.h"
 #include "unit.h"
 
@@ -286,9 +286,9 @@ static void run_step(golden *g)
         const dn_mix mix = dn_mix_draw(&pass.mixing, 1, 0, 0, 1, 1);
         assert_true(fabs((double)mix.share - setting(g, "share")) < 1e-7);
     }
-    dn_net_forward_train(g->net, &pass, &result);
+    net_forward(g->net, &pass, &result);
     compare_outputs(g, "logits", "loss", result.loss);
-    dn_net_backward(g->net, &pass);
+    net_backward(g->net, &pass);
     compare_tensors(g, "gradients", 0, dn_net_view(g->net).leaf, g->allowed->gradient);
     dn_net_update_running(g->net, dn_net_view(g->net).leaf, DN_NORM_MOMENTUM);
     compare_tensors(g, "running", 1, dn_net_view(g->net).running, g->allowed->running);

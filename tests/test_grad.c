@@ -104,7 +104,7 @@ static double loss_at(differences *d, size_t first, size_t end, double h)
     dn_result result;
     for (size_t i = first; i < end; i++)
         w[i] = (float)(d->weights[i] + h * d->direction[i]);
-    dn_net_forward_train(d->net, &the_pass, &result);
+    net_forward(d->net, &the_pass, &result);
     return result.loss;
 }
 
@@ -269,7 +269,7 @@ static void test_evaluation(void **state)
         const dn_pass pass = {0};
         assert_true(logits <= MOST_LOGITS);
         net_draw_all(net, DRAW_PLAIN, 2);
-        dn_net_forward_train(net, &pass, &train);
+        net_forward(net, &pass, &train);
         memcpy(trained, dn_net_view(net).logits, (size_t)logits * sizeof(float));
         settle_running(net);
         dn_net_forward_eval(net, c->batch, &eval);

@@ -154,23 +154,15 @@ typedef struct dn_result {
     int correct5; /* images whose label is among the five largest */
 } dn_result;
 
-/* Batch statistics normalise, and are left in the leaf: those of this batch alone, also where the
- * net is made for a norm group. Where the pass mixes images they are others afterwards: a second
- * pass wants them anew. */
-void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result);
-
-/* Fills the leaf's gradients from the last dn_net_forward_train. */
-void dn_net_backward(dn_net *net, const dn_pass *pass);
-
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
  * dn/tree.h. May overwrite the others. */
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
 
 /*
- * The nets of one rank that belong to one norm group. They walk side by side: all run a layer, one
- * after another, before any runs the next, and batch statistics are exchanged between them: twice
- * a double a channel forward, 2 at once backward. Other teams of the group do the same at the same
- * time.
+ * The nets of one rank that belong to one norm group, or one net alone. They walk side by side: all
+ * run a layer, one after another, before any runs the next, and batch statistics are exchanged
+ * between them: twice a double a channel forward, 2 at once backward. Other teams of the group do
+ * the same at the same time.
  */
 typedef struct dn_team {
     dn_net *const *nets; /* (count) those behind the first share its memory */
@@ -179,9 +171,10 @@ typedef struct dn_team {
     void *user;
 } dn_team;
 
-/* The two functions above for all nets of a team: `pass` names the first one's virtual rank, the
- * others' follow. Leaves hold the gradients of each batch's own mean loss, and the statistics of
- * the group. */
+/* Forward, with results(count), and backward from what the last one left. `pass` names the first
+ * net's virtual rank, the others' follow. The group's batch statistics normalise, and are left in
+ * the leaves, beside the gradients of each batch's own mean loss. Where the pass mixes images they
+ * are others afterwards: a second pass wants them anew. */
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results);
 void dn_team_backward(const dn_team *team, const dn_pass *pass);
 

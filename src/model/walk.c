@@ -151,16 +151,6 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
     }
 }
 
-void dn_net_forward_train(dn_net *net, const dn_pass *pass, dn_result *result)
-{
-    dn_team_forward(&(dn_team){.nets = &net, .count = 1}, pass, result);
-}
-
-void dn_net_backward(dn_net *net, const dn_pass *pass)
-{
-    dn_team_backward(&(dn_team){.nets = &net, .count = 1}, pass);
-}
-
 void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
 {
     for (int i = 0; i < net->layer_count; i++) {

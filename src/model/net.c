@@ -1,5 +1,6 @@
 /* A net from its creation to its end: its first weights, its running statistics, its hash, and what
  * callers may look at. */
+#include <assert.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -30,10 +31,9 @@ static dn_status check_norms(const dn_net *net)
 static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options, const dn_net *from)
 {
+    assert(options->batch >= 1 && options->batch <= DN_MAX_BATCH);
     *out = NULL;
     DN_TRY(dn_spec_check(spec));
-    DN_CHECK(options->batch >= 1 && options->batch <= DN_MAX_BATCH, DN_EINVAL,
-             "--batch-size: found %d, expected 1 to %d", options->batch, DN_MAX_BATCH);
     dn_net *net = calloc(1, sizeof *net);
     DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
     net->spec = *spec;

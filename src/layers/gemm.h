@@ -50,6 +50,14 @@ void dn_wgrad_merge(const dn_visit *v);
 /* The same of input channels [first, end) where there is one slice: by the thread that made it. */
 void dn_wgrad_move(const dn_visit *v, int first, int end);
 
+/* ---- Winograd's transforms of weights (winograd_weights.c) ---- */
+
+/* DN_LANES kernels side by side: u(6, 6) = G w G' of 3x3 kernels, and dw(3, 3) = G' u G of
+ * gradients in the transformed domain. */
+typedef float dn_lanes[DN_LANES];
+void dn_winograd_weights(const dn_lanes w[DN_MAX_TAPS], dn_lanes u[DN_WINOGRAD]);
+void dn_winograd_weight_gradients(const dn_lanes u[DN_WINOGRAD], dn_lanes dw[DN_MAX_TAPS]);
+
 /* ---- layers that are a gemm (gemm.c) ---- */
 
 enum { DN_DX_PIXELS = 256 }; /* whose dx of a block stays in the first-level cache */
@@ -99,18 +107,14 @@ void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *
                         int end, float *prepared);
 void dn_gemm_scratch(const dn_visit *v, dn_carver *c);
 
-/* winograd_weights.c: DN_LANES kernels side by side. u(6, 6) = G w G' of 3x3 kernels, and
- * dw(3, 3) = G' u G of gradients in the transformed domain. */
-typedef float dn_lanes[DN_LANES];
-void dn_winograd_weights(const dn_lanes w[DN_MAX_TAPS], dn_lanes u[DN_WINOGRAD]);
-void dn_winograd_weight_gradients(const dn_lanes u[DN_WINOGRAD], dn_lanes dw[DN_MAX_TAPS]);
-
 /* A gemm's output over the padded layout: its first row holds pixels, no border stands above. */
 dn_padded dn_gemm_output_padded(const dn_gemm_view *view);
 
 /* b->dx = the transposed weights times dy, of n positions from position `at` on. */
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
                    size_t at, size_t n);
+
+/* ---- dropout (dropout.c) ---- */
 
 /* Whether the layer drops outputs; and multiplies by 0 or 1 / (1 - p) one channel of the piece,
  * laid out as `padded`, whose source begins `source` pixels from the piece's first. Channels are

@@ -1,5 +1,5 @@
-/* See pixel_kernels.h. Vector types of 64 bytes, which the compiler cuts into the registers that
- * there are, and plain loops that it makes vectors of. */
+/* See pixel_kernels.h. A vector type of 16 bytes, and plain loops that the compiler makes vectors
+ * of. */
 #include "transforms/pixel_kernels.h"
 
 #include <string.h>

@@ -45,16 +45,17 @@ typedef struct work {
 static void update(const work *w, size_t count)
 {
     const dn_tensor tensor = {.kind = DN_CONV_WEIGHT, .count = count};
-    w->k->optimizers[w->kernel - SGD]->update(&(dn_update){
-        .settings = {.rate = 1e-3, .momentum = 0.9, .nesterov = 1, .beta1 = 0.9, .beta2 = 0.99},
-        .step = 1000,
-        .count = count,
-        .parameters = w->x.data,
-        .states = w->y.data,
-        .gradients = w->z.data,
-        .gradient_scale = 1,
-        .tensors = &tensor,
-        .tensor_count = 1});
+    dn_optimizer_get(w->k, w->kernel - SGD)
+        ->update(&(dn_update){
+            .settings = {.rate = 1e-3, .momentum = 0.9, .nesterov = 1, .beta1 = 0.9, .beta2 = 0.99},
+            .step = 1000,
+            .count = count,
+            .parameters = w->x.data,
+            .states = w->y.data,
+            .gradients = w->z.data,
+            .gradient_scale = 1,
+            .tensors = &tensor,
+            .tensor_count = 1});
 }
 
 static void call_stride(const void *of)

@@ -1,6 +1,7 @@
 /* Kernels on pixels: the same bytes from every table. What they mean is checked against torchvision
  * by transforms.py. */
 #include "check_kernels.h"
+#include "dn/resize.h"
 #include "expect.h"
 #include "transforms/pixel_kernels.h"
 
@@ -111,10 +112,10 @@ void dn_check_pixels(size_t n)
     pixel_case c = draw_case(n);
     dn_guarded to = dn_trial_matrix(OUTPUTS, 0, n), first = dn_trial_matrix(OUTPUTS, 0, n);
     dn_trial_describe("pixel kernels, %zu", n);
-    run_all(dn_kernels_get(0)->pixels, &c, &first);
+    run_all(dn_pixel_kernels_of(dn_kernels_get(0)), &c, &first);
     const dn_kernels *table;
     for (int i = 0; (table = dn_trial_table(i)) != NULL; i++) {
-        run_all(table->pixels, &c, &to);
+        run_all(dn_pixel_kernels_of(table), &c, &to);
         for (int row = 0; row < OUTPUTS; row++)
             if (memcmp(bytes_of(&to, row), bytes_of(&first, row), c.count) != 0)
                 dn_trial_fail("pixel kernel %d: other bytes than generic", row);

@@ -19,7 +19,7 @@ static void fill(dn_guarded *to, size_t n, uint64_t seed)
 static void check_row(int index, size_t n)
 {
     const uint64_t seed = dn_trial_seed();
-    const dn_optimizer *row = dn_kernels_get(0)->optimizers[index];
+    const dn_optimizer *row = dn_optimizer_get(dn_kernels_get(0), index);
     dn_guarded to = dn_trial_matrix(1 + DN_OPTIMIZER_STATES, 0, n);
     dn_guarded gradients = dn_trial_filled(1, 0, n, n);
     dn_expect e = dn_expect_create(row->name, to.rows, 0, n);
@@ -48,7 +48,7 @@ static void check_row(int index, size_t n)
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         fill(&to, n, seed);
-        k->optimizers[index]->update(&u);
+        dn_optimizer_get(k, index)->update(&u);
         dn_expect_verify(&e, k, &to);
     }
     DN_GUARDED_DESTROY(&to, &gradients);

@@ -45,7 +45,7 @@ static const dn_optimizer *find_row(const char *name)
     int i = 0;
     while (strcmp(dn_optimizer_name(i), name) != 0)
         i++;
-    return dn_kernels_get(0)->optimizers[i];
+    return dn_optimizer_get(dn_kernels_get(0), i);
 }
 
 dn_optimizer_state trial_vectors(const dn_net *net, const char *name, int64_t seed)

@@ -21,18 +21,15 @@ compile() {
         -Itests/plain_blas -fopenmp -DDN_X86_TABLES=0 -DDN_WIDE=1 -DDN_NARROW=1 "${@:3}" -c "$2" \
         -o "$tmp/$1.o" 2>"$tmp/$1.error" || echo "$2" >"$tmp/$1.failed"; } &
 }
-compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 -DDN_ISA=narrow
-compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 -DDN_ISA=wide
+level=-DDN_LEVEL=DN_LEVEL_GENERIC
+compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 $level -DDN_ISA=narrow
+compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 $level -DDN_ISA=wide
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_ISA=dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_ISA=amx_twin
-for table in generic narrow wide; do
-    for source in optimizer_table sgd adam rmsprop lars lamb; do
-        compile ${source}_$table src/train/$source.c -ffp-contract=off -fno-math-errno -DDN_ISA=$table
-    done
-    compile pixels_$table src/transforms/pixel_kernels.c -ffp-contract=off -fno-math-errno \
-        -DDN_ISA=$table
+for source in train/{optimizer_table,sgd,adam,rmsprop,lars,lamb} transforms/pixel_kernels; do
+    compile "${source##*/}" "src/$source.c" -ffp-contract=off -fno-math-errno -DDN_ISA=generic
 done
-for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/layers/layout \
+for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/transforms/pixel_table src/layers/layout \
     tests/check_{kernels,products,operands,winograd,winograd_conv,rows,stride,update,pixels} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off

@@ -28,7 +28,7 @@ static dn_status write_ppm(int argc, char **argv)
         uint8_t *const planes = malloc(3 * plane);
         DN_CHECK(planes, DN_ENOMEM, "out of memory");
         DN_TRY(dn_image_decode(&file, &box, atof(argv[8]), &pixels));
-        DN_TRY(dn_resize(kernels->pixels, &resizing,
+        DN_TRY(dn_resize(dn_pixel_kernels_of(kernels), &resizing,
                          &(dn_raster){pixels.rgb.bytes, pixels.height, pixels.width, 3}, &box, &box,
                          height, width, planes));
         printf("P6\n%d %d\n255\n", width, height);

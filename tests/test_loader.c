@@ -72,8 +72,8 @@ static void make_up(made_up *m)
 static dn_transform augmented(const made_up *m)
 {
     dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, dn_kernels_get(0)->pixels, &m->source.info,
-                                        "pad-crop:4,hflip", SEED),
+    assert_int_equal(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
+                                        &m->source.info, "pad-crop:4,hflip", SEED),
                      DN_OK);
     return transform;
 }

@@ -61,7 +61,7 @@ static void test_inspect(void **state)
                                    .seed = SEED,
                                    .depth = 1,
                                    .threads = 1};
-    assert_int_equal(dn_transform_parse(&settings.transform, dn_kernels_get(0)->pixels,
+    assert_int_equal(dn_transform_parse(&settings.transform, dn_pixel_kernels_of(dn_kernels_get(0)),
                                         &source.info, o.augment, SEED),
                      DN_OK);
     assert_int_equal(dn_loader_create(&loader, &settings), DN_OK);

@@ -21,7 +21,7 @@ static const dn_optimizer *find_row(const dn_kernels *kernels, const char *name)
 {
     for (int i = 0; dn_optimizer_name(i); i++)
         if (strcmp(dn_optimizer_name(i), name) == 0)
-            return kernels->optimizers[i];
+            return dn_optimizer_get(kernels, i);
     fail_msg("no optimizer %s", name);
     return NULL;
 }
@@ -161,7 +161,7 @@ static void test_bits(void **state)
     static float expected[(1 + STATES) * COUNT], found[(1 + STATES) * COUNT];
     const int before = omp_get_max_threads();
     for (int r = 0; dn_optimizer_name(r); r++) {
-        const dn_optimizer *row = dn_kernels_get(0)->optimizers[r];
+        const dn_optimizer *row = dn_optimizer_get(dn_kernels_get(0), r);
         for (int i = 0; row->states[i]; i++) { /* by PyTorch's names */
             assert_true(i < STATES);
             assert_int_equal(row->squares >> i & 1, strstr(row->states[i], "sq") != NULL);
@@ -172,7 +172,7 @@ static void test_bits(void **state)
             const dn_kernels *kernels = dn_test_table(dn_test_table_name(i));
             for (int threads = 1; kernels && threads <= 5; threads++) {
                 omp_set_num_threads(threads);
-                step_thrice(kernels->optimizers[r], found);
+                step_thrice(dn_optimizer_get(kernels, r), found);
                 if (memcmp(found, expected, sizeof found) != 0)
                     fail_msg("%s: other bits on %d threads with %s", row->name, threads,
                              kernels->name);
@@ -192,22 +192,22 @@ static void test_groups(void **state)
                                   {.kind = DN_NORM_BIAS, .offset = 2, .count = 1}};
         for (int decay = 0; decay < 2; decay++) {
             memset(states, 0, sizeof states);
-            dn_kernels_get(0)->optimizers[r]->update(
-                &(dn_update){.settings = {.rate = 0.1,
-                                          .weight_decay = decay,
-                                          .undecayed = DN_UNDECAYED_BIAS,
-                                          .beta1 = 0.9,
-                                          .beta2 = 0.99,
-                                          .eps = 1,
-                                          .trust = 0.1},
-                             .step = 1,
-                             .count = 3,
-                             .parameters = parameters[decay],
-                             .states = states,
-                             .gradients = gradients,
-                             .gradient_scale = 1,
-                             .tensors = pair,
-                             .tensor_count = 2});
+            dn_optimizer_get(dn_kernels_get(0), r)
+                ->update(&(dn_update){.settings = {.rate = 0.1,
+                                                   .weight_decay = decay,
+                                                   .undecayed = DN_UNDECAYED_BIAS,
+                                                   .beta1 = 0.9,
+                                                   .beta2 = 0.99,
+                                                   .eps = 1,
+                                                   .trust = 0.1},
+                                      .step = 1,
+                                      .count = 3,
+                                      .parameters = parameters[decay],
+                                      .states = states,
+                                      .gradients = gradients,
+                                      .gradient_scale = 1,
+                                      .tensors = pair,
+                                      .tensor_count = 2});
         }
         assert_true(parameters[0][0] + parameters[0][1] > parameters[1][0] + parameters[1][1]);
         assert_true(parameters[0][2] == parameters[1][2]);

@@ -431,7 +431,7 @@ static void test_readers_help(void **state)
     for (int i = 0; dn_schedule_get(i); i++)
         expect_help(dn_schedule_get(i)->reads, dn_schedule_name(i));
     for (int i = 0; dn_optimizer_name(i); i++)
-        expect_help(dn_kernels_get(0)->optimizers[i]->reads, dn_optimizer_name(i));
+        expect_help(dn_optimizer_get(dn_kernels_get(0), i)->reads, dn_optimizer_name(i));
 }
 
 static void test_together(void **state)

@@ -30,7 +30,7 @@ static int set_up(void **state)
     fixture *f = calloc(1, sizeof *f);
     if (!f || dn_kernels_select(&kernels, "") != DN_OK)
         return -1;
-    pixel_kernels = kernels->pixels;
+    pixel_kernels = dn_pixel_kernels_of(kernels);
     for (size_t i = 0; i < sizeof f->pixels; i++)
         f->pixels[i] = (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, 0, i).word[0];
     f->info = (dn_data_info){.dataset = "TEST",

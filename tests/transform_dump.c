@@ -38,7 +38,8 @@ static dn_status dump(int argc, char **argv)
             .channels = atoi(argv[5]), .height = atoi(argv[6]), .width = atoi(argv[7])};
     DN_TRY(dn_normalize_parse(&info, "none"));
     DN_TRY(dn_kernels_select(&kernels, ""));
-    DN_TRY(dn_transform_parse(&t, kernels->pixels, &info, argv[1], (uint64_t)atoi(argv[2])));
+    DN_TRY(dn_transform_parse(&t, dn_pixel_kernels_of(kernels), &info, argv[1],
+                              (uint64_t)atoi(argv[2])));
     DN_TRY(dn_file_load(argv[4], &bytes, &file.size));
     file.bytes = bytes;
     DN_CHECK(argc <= 7 || file.size == dn_image_values(&info), DN_EINVAL,

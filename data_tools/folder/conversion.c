@@ -133,7 +133,7 @@ static dn_status shrink_pixels(dn_converter *c, int width, int height)
     const dn_kernels *kernels;
     DN_TRY(dn_kernels_select(&kernels, ""));
     DN_TRY(dn_buffer_grow(&c->planes, 3 * plane));
-    DN_TRY(dn_resize(kernels->pixels, &c->work, &from, &whole, &whole, height, width,
+    DN_TRY(dn_resize(dn_pixel_kernels_of(kernels), &c->work, &from, &whole, &whole, height, width,
                      c->planes.bytes));
     p->width = width;
     p->height = height;

@@ -308,8 +308,8 @@ static dn_status reduce(struct inspect *v, const dn_pixels *image, int side, dn_
     const dn_box whole = {0, 0, image->width, image->height};
     const dn_raster from = {image->rgb.bytes, image->height, image->width, 3};
     DN_TRY(dn_buffer_grow(&v->workspace.planes, 3 * (size_t)width * (size_t)height));
-    DN_TRY(dn_resize(v->kernels->pixels, &v->workspace.resizing, &from, &whole, &whole, height,
-                     width, v->workspace.planes.bytes));
+    DN_TRY(dn_resize(dn_pixel_kernels_of(v->kernels), &v->workspace.resizing, &from, &whole, &whole,
+                     height, width, v->workspace.planes.bytes));
     return interleave(to, 3, height, width, v->workspace.planes.bytes);
 }
 
@@ -374,7 +374,7 @@ static dn_status inspect_records(struct inspect *v)
     v->manifest = dn_shards_manifest(v->shards);
     v->source = dn_shards_source(v->shards, NULL);
     if (o->augment) {
-        const dn_status status = dn_transform_parse(&v->augment, v->kernels->pixels,
+        const dn_status status = dn_transform_parse(&v->augment, dn_pixel_kernels_of(v->kernels),
                                                     &v->source.info, o->augment, (uint64_t)o->seed);
         DN_CHECK(status == DN_OK, status, "--augment %s: %s", o->augment, dn_message());
     }

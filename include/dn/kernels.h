@@ -297,16 +297,18 @@ typedef struct dn_stream_kernels {
     void (*scale)(float *x, size_t n, float factor); /* x = factor * x */
 } dn_stream_kernels;
 
+/* What a table's instructions are of. Other folders compile sources of their own once a level
+ * (optimizers, loops over pixels), and find by it which of them goes with a table. */
+typedef enum dn_level { DN_LEVEL_GENERIC, DN_LEVEL_AVX2, DN_LEVEL_AVX512 } dn_level;
+
 typedef struct dn_kernels {
     const char *name;
+    dn_level level;
     dn_product_kernels products[DN_DTYPES];
     const dn_winograd_kernels *winograd; /* or NULL */
     dn_map_kernels on_maps[DN_DTYPES];
     dn_stride_kernels stride;
     dn_stream_kernels stream;
-
-    const struct dn_optimizer *const *optimizers; /* dn/optimizer.h; NULL behind the last */
-    const struct dn_pixel_kernels *pixels;        /* src/transforms/pixel_kernels.h */
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

@@ -59,7 +59,9 @@ typedef struct dn_optimizer {
     void (*update)(const dn_update *update);
 } dn_optimizer;
 
-/* The name of row `index` of every kernel table's `optimizers`, NULL past the end. */
+/* Optimizer `index` in the order of --optimizer's choices, compiled for the table's instructions,
+ * and its name; NULL past the end. */
+const dn_optimizer *dn_optimizer_get(const dn_kernels *kernels, int index);
 const char *dn_optimizer_name(int index);
 
 static inline int dn_is_undecayed(const dn_optimizer_settings *settings, const dn_tensor *tensor)

@@ -50,9 +50,8 @@ void dn_workspace_free(dn_workspace *workspace);
 const char *dn_transform_usage(int index);
 
 /* The transform of a data set's images that `list` describes, such as
- * "random-resized-crop:224,hflip:p=0.3"; "none" or "": none. It is computed by the kernels of a
- * table (dn/kernels.h), which have the same bits in all. DN_EINVAL names the step, or says that
- * images of several sizes have to be brought to one. */
+ * "random-resized-crop:224,hflip:p=0.3"; "none" or "": none. It is computed by these kernels.
+ * DN_EINVAL names the step, or says that images of several sizes have to be brought to one. */
 dn_status dn_transform_parse(dn_transform *transform, const struct dn_pixel_kernels *kernels,
                              const dn_data_info *info, const char *list, uint64_t seed);
 

@@ -55,7 +55,7 @@ static void print_memory_plan(const dn_net *net, int is_listed)
 static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
-    const dn_optimizer *optimizer = view.kernels->optimizers[options->step.optimizer];
+    const dn_optimizer *optimizer = dn_optimizer_get(view.kernels, options->step.optimizer);
     printf("beside the plan: ");
     for (int i = 0; optimizer->states[i]; i++)
         printf("%s, %zu bytes; ", optimizer->states[i], view.parameter_count * sizeof(float));

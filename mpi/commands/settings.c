@@ -151,8 +151,8 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_i
         dn_normalize_describe(data, o->normalize, sizeof o->normalize);
     DN_TRY(dn_options_normalize(o, &normalised));
     resolve(list, sizeof o->augment, o, split, data);
-    const dn_status status =
-        dn_transform_parse(transform, kernels->pixels, &normalised, list, o->step.seed);
+    const dn_status status = dn_transform_parse(transform, dn_pixel_kernels_of(kernels),
+                                                &normalised, list, o->step.seed);
     return status == DN_OK
                ? DN_OK
                : dn_fail(status, "--%s %s: %s", split == DN_TRAIN ? "augment" : "eval-transform",

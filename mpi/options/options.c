@@ -250,7 +250,7 @@ static dn_status read_recipe(dn_options *options)
 static void take_defaults(dn_options *options)
 {
     const dn_optimizer_settings *row =
-        &dn_kernels_get(0)->optimizers[options->step.optimizer]->defaults;
+        &dn_optimizer_get(dn_kernels_get(0), options->step.optimizer)->defaults;
     dn_optimizer_settings *rule = &options->step.rule;
     const struct {
         const char *option;

@@ -16,7 +16,7 @@ static const char *const *schedule_reads(int index)
 
 static const char *const *optimizer_reads(int index)
 {
-    return dn_kernels_get(0)->optimizers[index]->reads;
+    return dn_optimizer_get(dn_kernels_get(0), index)->reads;
 }
 
 /* Options that choose a row of a table. */

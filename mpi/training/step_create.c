@@ -64,7 +64,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, gradients = view.gradient_count;
     DN_TRY(dn_optimizer_state_create(
-        &step->optimizer, view.kernels->optimizers[settings->optimizer], view.parameter_count,
+        &step->optimizer, dn_optimizer_get(view.kernels, settings->optimizer), view.parameter_count,
         settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
     DN_TRY(dn_step_find_learnt(step));
     const int own = step->last - step->first;

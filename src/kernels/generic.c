@@ -192,10 +192,9 @@ static void ISA(stream_scale)(float *x, size_t n, float factor)
 
 const dn_kernels ISA(dn_kernels) = {
     .name = ISA_NAME,
+    .level = DN_LEVEL_GENERIC,
     .products = {[DN_FP32] = PRODUCTS(.by_blas = 1), [DN_BF16] = PRODUCTS(.by_blas = 1)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
-    .optimizers = ISA(dn_optimizers),
-    .pixels = &ISA(dn_pixels),
 };

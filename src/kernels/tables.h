@@ -37,11 +37,6 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
 #define ISA_STRING(isa)         ISA_QUOTED(isa)
 #define ISA_QUOTED(isa)         #isa
 
-#ifdef DN_ISA /* this instance's optimizers, src/train/optimizer_table.c, and its pixel kernels */
-extern const struct dn_optimizer *const ISA(dn_optimizers)[];
-extern const struct dn_pixel_kernels ISA(dn_pixels);
-#endif
-
 /* Parts of this instance's table: products, whose arguments are members that only some have;
  * kernels on maps of `type`, fp32 or bf16; those with a stride of 2. */
 #define PRODUCTS(...)                                                                              \

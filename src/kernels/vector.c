@@ -3,6 +3,7 @@
  *
  *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
+ *     DN_LEVEL  the table's dn_level
  *
  * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds (gcc:
  * -ffp-contract=fast, clang: =on). A product stands in the expression that adds it, as far as clang
@@ -160,12 +161,11 @@ static void ISA(stream_scale)(float *x, size_t n, float by)
 
 const dn_kernels ISA(dn_kernels) = {
     .name = ISA_NAME,
+    .level = DN_LEVEL,
     .products = {[DN_FP32] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_fp32)),
                  [DN_BF16] = PRODUCTS(.dgrad_norm_relu = ISA(dgrad_norm_relu_bf16))},
     .winograd = &winograd,
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
     .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
-    .optimizers = ISA(dn_optimizers),
-    .pixels = &ISA(dn_pixels),
 };

@@ -5,11 +5,28 @@
 
 #include "rule.h"
 
+/* optimizer_table.c, by dn_level; NULL behind a table's last. */
+extern const dn_optimizer *const dn_optimizers_generic[], *const dn_optimizers_avx2[],
+                                                              *const dn_optimizers_avx512[];
+
+static const dn_optimizer *const *const tables[] = {
+    dn_optimizers_generic,
+#if DN_X86_TABLES
+    dn_optimizers_avx2,
+    dn_optimizers_avx512,
+#endif
+};
+
 enum { PARTS = 64 }; /* that a norm is summed in, whatever the number of threads */
+
+const dn_optimizer *dn_optimizer_get(const dn_kernels *kernels, int index)
+{
+    return tables[kernels->level][index];
+}
 
 const char *dn_optimizer_name(int index)
 {
-    const dn_optimizer *optimizer = dn_kernels_get(0)->optimizers[index];
+    const dn_optimizer *optimizer = tables[DN_LEVEL_GENERIC][index];
     return optimizer ? optimizer->name : NULL;
 }
 

@@ -1,7 +1,7 @@
 /*
- * What the optimizers' files share. Each is compiled once for every kernel table (DN_ISA), where
- * the compiler makes vectors of its loops; without contraction, so that a fused multiply-add stands
- * where fmaf does and nowhere else, and all tables give the same bits.
+ * What the optimizers' files share. Each is compiled once a dn_level (DN_ISA), where the compiler
+ * makes vectors of its loops; without contraction, so that a fused multiply-add stands where fmaf
+ * does and nowhere else, and all give the same bits.
  */
 #ifndef DN_TRAIN_RULE_H
 #define DN_TRAIN_RULE_H

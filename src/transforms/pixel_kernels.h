@@ -1,6 +1,6 @@
 /*
- * The loops over pixels, compiled once for each kernel table from one source without contraction:
- * all have the same bits.
+ * The loops over pixels, compiled once a dn_level from one source without contraction: all have the
+ * same bits.
  */
 #ifndef DN_TRANSFORMS_PIXEL_KERNELS_H
 #define DN_TRANSFORMS_PIXEL_KERNELS_H

@@ -125,8 +125,8 @@ static dn_status load_images(const dn_shards *shards, const dn_source *source, u
     dn_workspace workspace = {0};
     float image[3 * SIDE * SIDE];
     dn_status status = DN_OK;
-    fuzz_require(dn_transform_parse(&transform, dn_kernels_get(0)->pixels, &source->info,
-                                    "random-resized-crop:8", 1) == DN_OK,
+    fuzz_require(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
+                                    &source->info, "random-resized-crop:8", 1) == DN_OK,
                  "a transform");
     for (int64_t i = 0; i < source->count && status == DN_OK; i++) {
         const dn_request request = {.index = i, .position = i};

@@ -36,7 +36,7 @@ static void make_run(small_run *r)
     spec.classes = CLASSES;
     fuzz_require(dn_net_create(&r->net, &spec, dn_kernels_get(0), &options) == DN_OK, "a net");
     dn_net_init(r->net, DN_INIT_KAIMING, 1);
-    fuzz_require(dn_optimizer_state_create(&r->vectors, dn_kernels_get(0)->optimizers[0],
+    fuzz_require(dn_optimizer_state_create(&r->vectors, dn_optimizer_get(dn_kernels_get(0), 0),
                                            dn_net_view(r->net).parameter_count, 0) == DN_OK,
                  "vectors");
 }

@@ -285,7 +285,7 @@ static dn_trial_operand operand_of(const dn_product_kernels *products, dn_form f
 static void bench_table(const dn_kernels *k, bench *b)
 {
     const bench_shape *s = b->shape;
-    const dn_weights weights = {
+    const dn_weight_view weights = {
         b->weights.data, s->outputs, s->inputs, s->taps, (ptrdiff_t)s->inputs * s->taps, s->taps};
     for (int dtype = DN_FP32; dtype < DN_DTYPES; dtype++) {
         dn_peaks peaks;

@@ -27,12 +27,12 @@ static dn_taps make_taps(int count, int width, size_t *reach)
 }
 
 /* Random weights (outputs, inputs, taps), or the transposed view of (inputs, outputs, taps). */
-static dn_weights make_weights(dn_guarded *m, int outputs, int inputs, int taps, int transposed)
+static dn_weight_view make_weights(dn_guarded *m, int outputs, int inputs, int taps, int transposed)
 {
     const size_t columns = (size_t)((transposed ? outputs : inputs) * taps);
     *m = dn_trial_filled(transposed ? inputs : outputs, 0, columns, columns);
     const ptrdiff_t ld = (ptrdiff_t)m->ld;
-    return (dn_weights){
+    return (dn_weight_view){
         m->data, outputs, inputs, taps, transposed ? taps : ld, transposed ? ld : taps};
 }
 
@@ -48,12 +48,12 @@ static dn_guarded seen_by(dn_dtype dtype, const dn_guarded *m, size_t n)
     return seen;
 }
 
-static double weight(const dn_weights *w, int o, int c, int t)
+static double weight(const dn_weight_view *w, int o, int c, int t)
 {
     return w->w[o * w->out_step + c * w->in_step + t];
 }
 
-static dn_guarded pack(const dn_product_kernels *products, const dn_weights *weights)
+static dn_guarded pack(const dn_product_kernels *products, const dn_weight_view *weights)
 {
     dn_guarded packed = dn_trial_matrix(
         1, 0, products->packed_floats(weights->outputs, weights->inputs, weights->taps));
@@ -64,7 +64,7 @@ static dn_guarded pack(const dn_product_kernels *products, const dn_weights *wei
 }
 
 /* Packed weights of a multiple of DN_PACK_OUTPUTS are a prefix of those of more. */
-static void check_prefix(const dn_product_kernels *products, dn_weights weights,
+static void check_prefix(const dn_product_kernels *products, dn_weight_view weights,
                          const dn_guarded *packed)
 {
     for (weights.outputs -= 1; weights.outputs > 0; weights.outputs--)
@@ -85,9 +85,9 @@ void dn_check_gemm(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
     const dn_taps taps = make_taps(tap_count, width, &reach);
     dn_guarded w, x = dn_trial_filled(inputs, reach, n + reach, padded + reach);
     dn_guarded y = dn_trial_matrix(outputs, 0, padded);
-    const dn_weights weights = make_weights(&w, outputs, inputs, tap_count, transposed);
+    const dn_weight_view weights = make_weights(&w, outputs, inputs, tap_count, transposed);
     dn_guarded seen = seen_by(dtype, &x, n + reach), seen_w = seen_by(dtype, &w, w.extent);
-    dn_weights seen_weights = weights;
+    dn_weight_view seen_weights = weights;
     seen_weights.w = seen_w.data;
     dn_expect e = dn_expect_create("gemm", outputs, 0, n);
     e.products = dtype;
@@ -139,7 +139,7 @@ void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n)
     dn_guarded v = dn_trial_filled(4, 0, count, count), y = dn_trial_matrix(rows, 0, padded);
     dn_guarded to[2] = {dn_trial_map(dtype, rows, padded), dn_trial_map(dtype, rows, padded)};
     dn_guarded sums[2] = {dn_trial_matrix(1, 0, 2 * count), dn_trial_matrix(1, 0, 2 * count)};
-    const dn_weights weights = make_weights(&w, rows, inputs, 1, 0);
+    const dn_weight_view weights = make_weights(&w, rows, inputs, 1, 0);
     dn_norm_grad args[2];
     for (int i = 0; i < 2; i++)
         args[i] = (dn_norm_grad){rows,
@@ -244,7 +244,7 @@ typedef struct layer {
     ptrdiff_t source;      /* where the padded layout's source begins in a channel's row */
     int outputs, inputs;
     dn_guarded x, dy, w;
-    dn_weights weights;
+    dn_weight_view weights;
 } layer;
 
 /* Pixel (r + dr, c + dc) of an image; 0 outside. */
@@ -343,7 +343,8 @@ static dn_trial_operand padded_operand(const layer *l, const dn_product_kernels 
 
 /* gemm over the padded layout in `from`, stored without its border and compared. */
 static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
-                         const dn_weights *weights, int sign, const dn_guarded *from, dn_expect *e)
+                         const dn_weight_view *weights, int sign, const dn_guarded *from,
+                         dn_expect *e)
 {
     const size_t n = dn_padded_positions(&l->padded);
     const dn_taps taps = signed_taps(l->layout->width, sign);
@@ -366,7 +367,7 @@ static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
     const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
     const size_t first = dn_padded_first(&l->padded), n = dn_padded_positions(&l->padded);
     const dn_taps taps = dn_taps_3x3(l->layout->width);
-    dn_weights transposed = l->weights;
+    dn_weight_view transposed = l->weights;
     transposed.outputs = l->inputs, transposed.inputs = l->outputs;
     transposed.out_step = l->weights.in_step, transposed.in_step = l->weights.out_step;
     dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);

@@ -149,7 +149,7 @@ static void compute_conv(const layer *l, const dn_kernels *k, int turned, const 
     compact.pitch = y.ld, compact.image_rows = rows;
     for (int i = 0; i < DN_WINOGRAD; i++) {
         products->pack(packed.data,
-                       &(dn_weights){dn_guarded_row(&w, i), outputs, inputs, 1, inputs, 1});
+                       &(dn_weight_view){dn_guarded_row(&w, i), outputs, inputs, 1, inputs, 1});
         products->gemm(packed.data, outputs, inputs, &one, l->tiles, dn_guarded_row(&u, i * inputs),
                        u.ld, m.data + (size_t)(i * outputs) * m.ld, m.ld, 0);
     }

@@ -56,11 +56,11 @@ typedef struct dn_taps {
 } dn_taps;
 
 /* Element (out, in, tap) of a weight tensor is w[out * out_step + in * in_step + tap]. */
-typedef struct dn_weights {
+typedef struct dn_weight_view {
     const float *w;
     int outputs, inputs, taps;
     ptrdiff_t out_step, in_step;
-} dn_weights;
+} dn_weight_view;
 
 /*
  * A padded layout: how `images` planes of rows x width pixels lie, with borders of zeros, in a
@@ -224,7 +224,7 @@ typedef struct dn_product_kernels {
 
     /* Weights packed into the form that gemm reads, and the floats of it. */
     size_t (*packed_floats)(int outputs, int inputs, int taps);
-    void (*pack)(float *packed, const dn_weights *weights);
+    void (*pack)(float *packed, const dn_weight_view *weights);
 
     /* y(outputs, n) = or += sum over taps t and inputs c of w(o, c, t) * x(c, p + shift[t]). Here
      * and in wgrad, p goes through the pad of the row as well, so each tap reads a pad of its own

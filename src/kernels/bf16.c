@@ -51,7 +51,7 @@ typedef struct pack_step {
 
 /* One whose outputs stand side by side, as those of the input's gradient of a 1x1 do: pairs of
  * inputs, turned. */
-INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, const pack_step *s)
+INLINE void pack_turned(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s)
 {
     const size_t left = (size_t)(from->outputs - o);
     const float *w = from->w + s->first * from->in_step + o;
@@ -70,7 +70,7 @@ INLINE void pack_turned(uint16_t *packed, const dn_weights *from, int o, const p
 }
 
 /* One whose inputs stand side by side, as those of a 1x1 do. */
-INLINE void pack_straight(uint16_t *packed, const dn_weights *from, int o, const pack_step *s)
+INLINE void pack_straight(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s)
 {
     const float *w = from->w + o * from->out_step + s->first;
     for (int i = 0; i < PACK_ROWS; i++, packed += STEP, w += from->out_step)
@@ -78,7 +78,7 @@ INLINE void pack_straight(uint16_t *packed, const dn_weights *from, int o, const
 }
 
 /* Any, of one tap. */
-static void ISA(pack_any)(uint16_t *packed, const dn_weights *from, int o, const pack_step *s,
+static void ISA(pack_any)(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s,
                           int tap)
 {
     const float *w = from->w + o * from->out_step + s->first * from->in_step + tap;
@@ -92,7 +92,7 @@ static void ISA(pack_any)(uint16_t *packed, const dn_weights *from, int o, const
 }
 
 /* One step of the weights of PACK_ROWS outputs from `o` on. */
-static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int step, int tap)
+static void ISA(pack_step)(uint16_t *packed, const dn_weight_view *from, int o, int step, int tap)
 {
     const int pairs = count_pairs(from->inputs), length = step_pairs(pairs);
     const int first = first_pair(pairs, length, step), left = from->inputs - 2 * first;
@@ -106,7 +106,7 @@ static void ISA(pack_step)(uint16_t *packed, const dn_weights *from, int o, int 
         ISA(pack_any)(packed, from, o, &s, tap);
 }
 
-static void ISA(pack)(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weight_view *weights)
 {
     const int steps = count_steps(count_pairs(weights->inputs));
     uint16_t *to = (uint16_t *)packed;

@@ -21,7 +21,7 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
 }
 
 /* Packed form: (outputs, taps, inputs). */
-static void ISA(pack)(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weight_view *weights)
 {
     for (int o = 0; o < weights->outputs; o++)
         for (int t = 0; t < weights->taps; t++)

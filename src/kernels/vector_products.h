@@ -47,7 +47,8 @@ INLINE float *pack_tile(float *to, const int mr, const float *w, int inputs,
     return to;
 }
 
-INLINE float *pack_some(float *to, int rows, const float *w, int outputs, const dn_weights *weights)
+INLINE float *pack_some(float *to, int rows, const float *w, int outputs,
+                        const dn_weight_view *weights)
 {
     for (int c = 0; c < weights->inputs; c++)
         for (int o = 0; o < rows; o++)
@@ -56,7 +57,7 @@ INLINE float *pack_some(float *to, int rows, const float *w, int outputs, const 
 }
 
 /* Packed form: (taps, inputs, tile rows) a tile of outputs; rows past the last output are 0. */
-static void ISA(pack)(float *packed, const dn_weights *weights)
+static void ISA(pack)(float *packed, const dn_weight_view *weights)
 {
     const ptrdiff_t out_step = weights->out_step, in_step = weights->in_step;
     for (int first = 0, mr; first < weights->outputs; first += mr) {

@@ -45,15 +45,15 @@ float *dn_packed_at(const dn_visit *v, int first)
 
 /* The weights of the channel block that begins at input `first`, as the visit's gemm takes them:
  * (outputs, rows), or backward (rows, outputs). */
-static dn_weights block_weights(const dn_visit *v, int first)
+static dn_weight_view block_weights(const dn_visit *v, int first)
 {
     const dn_layer *l = v->layer;
     const float *w = v->parameters + l->weight->offset + (size_t)first * (size_t)l->taps;
     const int rows = dn_block_rows(v, first);
     const ptrdiff_t output_step = (ptrdiff_t)l->weights_in * l->taps, input_step = l->taps;
     if (v->backward)
-        return (dn_weights){w, rows, l->outputs, l->taps, input_step, output_step};
-    return (dn_weights){w, l->outputs, rows, l->taps, output_step, input_step};
+        return (dn_weight_view){w, rows, l->outputs, l->taps, input_step, output_step};
+    return (dn_weight_view){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
 /* ---- packing of transformed weights ---- */
@@ -67,7 +67,7 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 
 /* u(36, outputs, inputs) = the transformed kernels of output o and of inputs from c on, at most
  * DN_LANES; backward turned by half a circle. */
-static void transform_inputs_of(const dn_weights *weights, int turned, int o, int c, float *u)
+static void transform_inputs_of(const dn_weight_view *weights, int turned, int o, int c, float *u)
 {
     const int left = weights->inputs - c, count = left < DN_LANES ? left : DN_LANES;
     const float *w = weights->w + o * weights->out_step + c * weights->in_step;
@@ -82,7 +82,8 @@ static void transform_inputs_of(const dn_weights *weights, int turned, int o, in
 }
 
 /* Packs weights(outputs, inputs) as 36 matrices, `step` floats apart. */
-static void pack_transformed(const dn_visit *v, float *to, size_t step, const dn_weights *weights)
+static void pack_transformed(const dn_visit *v, float *to, size_t step,
+                             const dn_weight_view *weights)
 {
     const size_t matrix = (size_t)(weights->outputs * weights->inputs);
     dn_carver scratch = dn_thread_scratch(v);
@@ -91,18 +92,18 @@ static void pack_transformed(const dn_visit *v, float *to, size_t step, const dn
         for (int c = 0; c < weights->inputs; c += DN_LANES)
             transform_inputs_of(weights, v->backward, o, c, u);
     for (int e = 0; e < DN_WINOGRAD; e++)
-        v->products->pack(to + (size_t)e * step, &(dn_weights){.w = u + (size_t)e * matrix,
-                                                               .outputs = weights->outputs,
-                                                               .inputs = weights->inputs,
-                                                               .taps = 1,
-                                                               .out_step = weights->inputs,
-                                                               .in_step = 1});
+        v->products->pack(to + (size_t)e * step, &(dn_weight_view){.w = u + (size_t)e * matrix,
+                                                                   .outputs = weights->outputs,
+                                                                   .inputs = weights->inputs,
+                                                                   .taps = 1,
+                                                                   .out_step = weights->inputs,
+                                                                   .in_step = 1});
 }
 
 /* Packs rows [o, o + DN_PACK_OUTPUTS) of the block that begins at input `first`. */
 static void pack_rows(const dn_visit *v, int first, int o)
 {
-    dn_weights w = block_weights(v, first);
+    dn_weight_view w = block_weights(v, first);
     const int rows = w.outputs, left = rows - o;
     float *to = dn_packed_at(v, first) + (o > 0 ? packed_matrix(v, o, w.inputs) : 0);
     w.w += o * w.out_step;

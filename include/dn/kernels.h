@@ -292,10 +292,10 @@ typedef struct dn_stride_kernels {
 /* Passes over an array of n floats that measure bandwidth; may leave out up to 63 floats at the
  * end.
  */
-typedef struct dn_stream_kernels {
+typedef struct dn_bandwidth_kernels {
     void (*read)(const float *x, size_t n);
     void (*scale)(float *x, size_t n, float factor); /* x = factor * x */
-} dn_stream_kernels;
+} dn_bandwidth_kernels;
 
 /* What a table's instructions are of. Other folders compile sources of their own once a level
  * (optimizers, loops over pixels), and find by it which of them goes with a table. */
@@ -308,7 +308,7 @@ typedef struct dn_kernels {
     const dn_winograd_kernels *winograd; /* or NULL */
     dn_map_kernels on_maps[DN_DTYPES];
     dn_stride_kernels stride;
-    dn_stream_kernels stream;
+    dn_bandwidth_kernels bandwidth;
 } dn_kernels;
 
 /* Tables from the most portable to the fastest that this build and processor have; NULL past the

@@ -173,7 +173,7 @@ static void ISA(average_pool_grad)(int rows, int width, const float *dy, float *
                 r / 2 < rows / 2 && c / 2 < width / 2 ? 0.25f * dy[r / 2 * (width / 2) + c / 2] : 0;
 }
 
-static void ISA(stream_read)(const float *x, size_t n)
+static void ISA(bandwidth_read)(const float *x, size_t n)
 {
     enum { CHAINS = 16 };
     float acc[CHAINS] = {0};
@@ -184,7 +184,7 @@ static void ISA(stream_read)(const float *x, size_t n)
     (void)sink;
 }
 
-static void ISA(stream_scale)(float *x, size_t n, float factor)
+static void ISA(bandwidth_scale)(float *x, size_t n, float factor)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= factor;
@@ -196,5 +196,5 @@ const dn_kernels ISA(dn_kernels) = {
     .products = {[DN_FP32] = PRODUCTS(.by_blas = 1), [DN_BF16] = PRODUCTS(.by_blas = 1)},
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
-    .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
+    .bandwidth = {.read = ISA(bandwidth_read), .scale = ISA(bandwidth_scale)},
 };

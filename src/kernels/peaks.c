@@ -20,9 +20,9 @@ static double work(const dn_kernels *kernels, dn_dtype dtype, roof which, float 
     if (which == FLOPS)
         return kernels->products[dtype].peak(ROUNDS);
     if (which == READ)
-        kernels->stream.read(x, n);
+        kernels->bandwidth.read(x, n);
     else
-        kernels->stream.scale(x, n, 1);
+        kernels->bandwidth.scale(x, n, 1);
     return which == READ ? bytes : 2 * bytes;
 }
 

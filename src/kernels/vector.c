@@ -141,7 +141,7 @@ INLINE void store_lane_sums(const dn_norm_grad *a, int c, const lane_sums *lanes
 
 #include "vector_winograd.h"
 
-static void ISA(stream_read)(const float *x, size_t n)
+static void ISA(bandwidth_read)(const float *x, size_t n)
 {
     vec sum[4] = {{0}};
     for (size_t i = 0; i + 4 * DN_VL <= n; i += 4 * DN_VL) {
@@ -153,7 +153,7 @@ static void ISA(stream_read)(const float *x, size_t n)
     (void)sink;
 }
 
-static void ISA(stream_scale)(float *x, size_t n, float by)
+static void ISA(bandwidth_scale)(float *x, size_t n, float by)
 {
     for (size_t i = 0; i + DN_VL <= n; i += DN_VL)
         store(x + i, load(x + i) * by);
@@ -167,5 +167,5 @@ const dn_kernels ISA(dn_kernels) = {
     .winograd = &winograd,
     .on_maps = {[DN_FP32] = ON_MAPS(fp32), [DN_BF16] = ON_MAPS(bf16)},
     .stride = STRIDE,
-    .stream = {.read = ISA(stream_read), .scale = ISA(stream_scale)},
+    .bandwidth = {.read = ISA(bandwidth_read), .scale = ISA(bandwidth_scale)},
 };

@@ -55,7 +55,7 @@ static void test_masks(void **state)
         const dn_piece piece = dn_layout_piece(&layout, i);
         ptrdiff_t source;
         const dn_padded padded = dn_piece_padded(&layout, &piece, &source);
-        const size_t before = (size_t)(piece.block * layout.block_images) * HEIGHT * WIDTH;
+        const size_t before = (size_t)(piece.strip * layout.strip_images) * HEIGHT * WIDTH;
         const dn_padded none = dn_padded_none(piece.pixels);
         check_layout(&padded, &piece, source, before + piece.offset + (size_t)source);
         check_layout(&none, &piece, 0, before + piece.offset);

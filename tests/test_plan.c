@@ -182,7 +182,7 @@ static void check_map(const dn_net *net, const dn_visit *v, const dn_feature_map
 {
     if (map == NULL)
         return;
-    const size_t elements = (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride;
+    const size_t elements = (size_t)map->layout.strips * (size_t)map->channels * map->layout.stride;
     const dn_region_info *region = find_region(net, data, v->time);
     assert_true(region && region->bytes >= elements * map->element);
     if (!v->backward)
@@ -434,7 +434,7 @@ static int busiest_thread(const dn_visit *v, int *all)
     *all = 0;
     for (int i = 0; i < v->slices * v->ranges; i++) {
         const dn_task task = dn_task_of_range(v, i / v->slices);
-        const int blocks = (task.end - task.first + v->block - 1) / v->block;
+        const int blocks = (task.end - task.first + v->channel_block - 1) / v->channel_block;
         int next = 0;
         for (int t = 1; t < v->threads; t++)
             next = busy[t] < busy[next] ? t : next;

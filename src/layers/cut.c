@@ -119,8 +119,8 @@ static int slice_count(const dn_visit *v)
  * little less. */
 static int is_better_halved(const dn_visit *v)
 {
-    const int tasks = v->slices * divide_up(v->layer->weights_in, v->block);
-    return tasks < v->threads && v->block % 2 == 0 && !v->products->by_blas;
+    const int tasks = v->slices * divide_up(v->layer->weights_in, v->channel_block);
+    return tasks < v->threads && v->channel_block % 2 == 0 && !v->products->by_blas;
 }
 
 /* 1: the slices alone keep all threads busy. */
@@ -133,9 +133,9 @@ static int are_enough_slices(const dn_visit *v)
 /* The first input channel of a range, or for the one past the last the end; longer ranges first. */
 static int range_begin(const dn_visit *v, int range)
 {
-    const int inputs = v->layer->weights_in, blocks = divide_up(inputs, v->block);
+    const int inputs = v->layer->weights_in, blocks = divide_up(inputs, v->channel_block);
     const int longer = blocks % v->ranges, before = range < longer ? range : longer;
-    const int begin = (blocks / v->ranges * range + before) * v->block;
+    const int begin = (blocks / v->ranges * range + before) * v->channel_block;
     return begin < inputs ? begin : inputs;
 }
 
@@ -164,7 +164,7 @@ static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
  * twice as many if these share out better. */
 static int range_count(const dn_visit *v)
 {
-    const int blocks = divide_up(v->layer->weights_in, v->block);
+    const int blocks = divide_up(v->layer->weights_in, v->channel_block);
     const int wanted = divide_up(TASKS_A_THREAD * v->threads, v->slices);
     if (v->threads == 1 || are_enough_slices(v))
         return 1;
@@ -216,7 +216,7 @@ static void cut_backward(dn_visit *v)
     v->slices = slice_count(v);
     const size_t floats = prepared_floats(v);
     if (floats > 0 && is_better_halved(v))
-        v->block /= 2;
+        v->channel_block /= 2;
     v->ranges = range_count(v);
     v->apart = floats > 0 && is_better_apart(v);
     if (v->ranges == 1 && !v->apart)
@@ -229,7 +229,7 @@ static void cut_backward(dn_visit *v)
 
 void dn_visit_cut(dn_visit *v)
 {
-    v->block = channel_block(v);
+    v->channel_block = channel_block(v);
     v->parts = 1;
     if (v->out == NULL)
         return;

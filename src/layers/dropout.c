@@ -89,7 +89,7 @@ void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
                 const dn_piece *piece, ptrdiff_t source, int channel, float *row)
 {
     const dn_layout *layout = &v->out->layout;
-    const uint64_t before = (uint64_t)piece->block * (uint64_t)layout->block_images; /* images */
+    const uint64_t before = (uint64_t)piece->strip * (uint64_t)layout->strip_images; /* images */
     const uint64_t first =
         before * dn_layout_pixels(layout) + piece->offset + (uint64_t)(int64_t)source;
     if (v->layer->dropout > 0)

@@ -196,7 +196,7 @@ static float *carve_rows_of_dy(const dn_visit *v, const dn_gemm_view *view, cons
 static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    const size_t block = smaller((size_t)v->block, (size_t)l->weights_in);
+    const size_t block = smaller((size_t)v->channel_block, (size_t)l->weights_in);
     dn_gemm_block *const b = &s->block;
     *b = (dn_gemm_block){
         .view = view, .operand_ld = operand_stride(v, view), .dx_ld = dx_stride(v, view)};
@@ -251,7 +251,7 @@ void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece
     float *y = is_direct(v) ? to : s.y;
     const size_t y_ld = is_direct(v) ? stride : view.ld;
     dn_gemm_block *const b = &s.block;
-    for (b->first = 0; b->first < l->weights_in; b->first += v->block) {
+    for (b->first = 0; b->first < l->weights_in; b->first += v->channel_block) {
         b->rows = dn_block_rows(v, b->first);
         l->kind->fill(v, b);
         v->products->gemm(dn_packed_at(v, b->first), l->outputs, b->rows, &view.taps,
@@ -333,7 +333,7 @@ void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task
     }
     carve_rest(v, &view, &s, &c);
     dn_gemm_block *const b = &s.block;
-    for (b->first = task->first; b->first < task->end; b->first += v->block) {
+    for (b->first = task->first; b->first < task->end; b->first += v->channel_block) {
         b->rows = dn_block_rows(v, b->first);
         if (task->wgrad) {
             l->kind->fill(v, b);

@@ -250,7 +250,7 @@ static void spread_gradient(const dn_visit *v, int index, int first, int rows)
 static void head_backward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const int block = v->block;
+    const int block = v->channel_block;
 #pragma omp parallel
     {
         dn_loss_gradient(v, pass, logit_row(v, 0), image_stride(v));

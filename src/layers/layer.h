@@ -51,7 +51,7 @@ typedef struct dn_feature_map {
     int written, read;          /* first layer that writes it, last layer that reads it */
     int recomputable;           /* 1: one convolution writes all of it, and one layer reads it */
     int recomputed;             /* 1: not kept for the backward pass but computed again there */
-    void *data, *backward_data; /* (image blocks, channels, stride) elements; the same unless
+    void *data, *backward_data; /* (strips, channels, stride) elements; the same unless
                                    recomputed */
     void *gradient;             /* of the same shape and type, before the deferred correction */
 } dn_feature_map;
@@ -75,9 +75,9 @@ typedef struct dn_visit {
     int threads;
 
     /* How the work is cut (cut.c). */
-    int block;      /* input channels of a channel block */
-    int part_units; /* forward: of a part, so that all threads have work: of DN_LANES pixels
-                       (kind->cuts_pixels), or of dn_piece_units */
+    int channel_block; /* input channels that are filled and multiplied at once */
+    int part_units;    /* forward: of a part, so that all threads have work: of DN_LANES pixels
+                          (kind->cuts_pixels), or of dn_piece_units */
     int parts; /* of a piece at most; forward those that threads share, 1: one thread does it all */
     int slices, ranges; /* backward: weight gradients of their own, cuts of the channel blocks */
     int apart;          /* backward, 1: the input's gradient is done apart from the weights' */
@@ -243,7 +243,7 @@ void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_
 static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *piece, int channel,
                                   ptrdiff_t shift)
 {
-    const size_t row = (size_t)piece->block * (size_t)map->channels + (size_t)channel;
+    const size_t row = (size_t)piece->strip * (size_t)map->channels + (size_t)channel;
     return row * map->layout.stride + piece->offset + (size_t)shift;
 }
 
@@ -252,9 +252,9 @@ static inline size_t dn_map_plane_index(const dn_feature_map *map, int image, in
                                         size_t shift)
 {
     const dn_layout *layout = &map->layout;
-    const size_t row = (size_t)(image / layout->block_images) * (size_t)map->channels;
+    const size_t row = (size_t)(image / layout->strip_images) * (size_t)map->channels;
     return (row + (size_t)channel) * layout->stride +
-           (size_t)(image % layout->block_images) * dn_layout_pixels(layout) + shift;
+           (size_t)(image % layout->strip_images) * dn_layout_pixels(layout) + shift;
 }
 
 /* Address of element `index` of a map's data. */

@@ -1,4 +1,4 @@
-/* The cut of a resolution into image blocks and pieces; see layout.h. */
+/* The cut of a resolution into strips and pieces; see layout.h. */
 #include "layers/layout.h"
 
 enum {
@@ -12,8 +12,8 @@ size_t dn_row_stride(size_t floats)
     return (lines | 1) * DN_LANES;
 }
 
-/* A power of two: images of one block are then in one block at every smaller resolution too. */
-static int images_of_block(int images, size_t pixels)
+/* A power of two: images of one strip are then in one strip at every smaller resolution too. */
+static int images_of_strip(int images, size_t pixels)
 {
     int count = 1;
     while (2 * count <= images && (size_t)(2 * count) * pixels <= ROW_PIXELS)
@@ -38,21 +38,21 @@ dn_layout dn_layout_create(int images, int height, int width)
 {
     dn_layout layout = {.images = images, .height = height, .width = width};
     const size_t pixels = (size_t)height * (size_t)width;
-    layout.block_images = images_of_block(images, pixels);
-    layout.blocks = (images + layout.block_images - 1) / layout.block_images;
+    layout.strip_images = images_of_strip(images, pixels);
+    layout.strips = (images + layout.strip_images - 1) / layout.strip_images;
     layout.piece_rows = rows_of_piece(height, width);
     layout.row_parts = (height + layout.piece_rows - 1) / layout.piece_rows;
-    layout.pieces = layout.blocks * layout.row_parts;
-    layout.stride = dn_row_stride((size_t)layout.block_images * pixels);
+    layout.pieces = layout.strips * layout.row_parts;
+    layout.stride = dn_row_stride((size_t)layout.strip_images * pixels);
     return layout;
 }
 
 dn_piece dn_layout_piece(const dn_layout *layout, int index)
 {
-    dn_piece piece = {.index = index, .block = index / layout->row_parts};
-    piece.image = piece.block * layout->block_images;
+    dn_piece piece = {.index = index, .strip = index / layout->row_parts};
+    piece.image = piece.strip * layout->strip_images;
     const int left = layout->images - piece.image;
-    piece.images = left < layout->block_images ? left : layout->block_images;
+    piece.images = left < layout->strip_images ? left : layout->strip_images;
     piece.row = index % layout->row_parts * layout->piece_rows;
     const int rows = layout->height - piece.row;
     piece.rows = rows < layout->piece_rows ? rows : layout->piece_rows;
@@ -63,13 +63,13 @@ dn_piece dn_layout_piece(const dn_layout *layout, int index)
 
 int dn_piece_units(const dn_layout *layout, const dn_piece *piece, int unit)
 {
-    return layout->block_images > 1 ? piece->images : (piece->rows + unit - 1) / unit;
+    return layout->strip_images > 1 ? piece->images : (piece->rows + unit - 1) / unit;
 }
 
 int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int unit, int units, int index,
                  dn_piece *part)
 {
-    const int cuts_rows = layout->block_images == 1, length = cuts_rows ? unit * units : units;
+    const int cuts_rows = layout->strip_images == 1, length = cuts_rows ? unit * units : units;
     const int first = index * length, left = (cuts_rows ? piece->rows : piece->images) - first;
     const int count = left < length ? left : length;
     *part = *piece;

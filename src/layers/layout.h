@@ -1,11 +1,11 @@
 /*
  * How the pixels of one resolution are stored, and the pieces that work on them is cut into.
  *
- * Small maps: the images of a block stand side by side in a row, so that vectors and gemms run over
+ * Small maps: the images of a strip stand side by side in a row, so that vectors and gemms run over
  * enough pixels. Large maps: a row holds one image, and some image rows at a time are pieces of
  * their own. Both follow from the shape alone, never from the number of threads.
  *
- *     block_images = 2, row_parts = 1           block_images = 1, row_parts = 2
+ *     strip_images = 2, row_parts = 1           strip_images = 1, row_parts = 2
  *     row of a channel: [image 0][image 1]pad   row of a channel: [rows 0..][rows r..]pad
  *     piece:            <------ 0 ------>       pieces:           <-- 0 -->  <-- 1 -->
  */
@@ -18,17 +18,17 @@
 
 typedef struct dn_layout {
     int images, height, width;
-    int block_images, blocks;  /* images side by side in a row of a channel; such blocks */
-    int piece_rows, row_parts; /* image rows of a piece; pieces of a block */
+    int strip_images, strips;  /* images side by side in a row of a channel; such strips */
+    int piece_rows, row_parts; /* image rows of a piece; pieces of a strip */
     int pieces;
     size_t stride; /* elements from channel to channel: of floats, an odd number of cache lines */
 } dn_layout;
 
 typedef struct dn_piece {
-    int index, block;  /* in the layout; the image block that it is of */
+    int index, strip;  /* in the layout; the strip that it is of */
     int image, images; /* first image, and how many */
     int row, rows;     /* first image row, and how many (of each image) */
-    size_t offset;     /* elements from the start of the block's row */
+    size_t offset;     /* elements from the start of the strip's row */
     size_t pixels;
 } dn_piece;
 

@@ -6,7 +6,7 @@
 
 int dn_block_rows(const dn_visit *v, int first)
 {
-    const int block = v->block, left = v->layer->weights_in - first;
+    const int block = v->channel_block, left = v->layer->weights_in - first;
     return left < block ? left : block;
 }
 
@@ -30,7 +30,7 @@ static size_t packed_block(const dn_visit *v, int channels)
 
 size_t dn_packed_size(const dn_visit *v)
 {
-    const int block = v->block, inputs = v->layer->weights_in;
+    const int block = v->channel_block, inputs = v->layer->weights_in;
     if (inputs == 0)
         return 0;
     const int last = (inputs - 1) / block * block;
@@ -39,7 +39,7 @@ size_t dn_packed_size(const dn_visit *v)
 
 float *dn_packed_at(const dn_visit *v, int first)
 {
-    const int block = v->block;
+    const int block = v->channel_block;
     return v->packed + (size_t)(first / block) * packed_block(v, block);
 }
 
@@ -62,7 +62,7 @@ void dn_pack_scratch(const dn_visit *v, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
     const int rows = v->backward || outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
-    dn_carve_floats(c, (size_t)(rows * v->block) * DN_WINOGRAD);
+    dn_carve_floats(c, (size_t)(rows * v->channel_block) * DN_WINOGRAD);
 }
 
 /* u(36, outputs, inputs) = the transformed kernels of output o and of inputs from c on, at most
@@ -117,7 +117,7 @@ static void pack_rows(const dn_visit *v, int first, int o)
 /* In parts of a block's rows, as there may be few blocks. */
 void dn_pack_weights(const dn_visit *v)
 {
-    const int block = v->block, rows = v->backward ? block : v->layer->outputs;
+    const int block = v->channel_block, rows = v->backward ? block : v->layer->outputs;
     assert(!v->backward || block <= DN_PACK_OUTPUTS); /* else the last block may have fewer parts */
 #pragma omp for schedule(static) collapse(2)
     for (int first = 0; first < v->layer->weights_in; first += block)
@@ -224,13 +224,13 @@ static void merge_block(const dn_visit *v, int slices, int block, int o)
 void dn_wgrad_move(const dn_visit *v, int first, int end)
 {
     for (int o = 0; o < v->layer->outputs; o += DN_LANES)
-        for (int c = first; c < end; c += v->block)
+        for (int c = first; c < end; c += v->channel_block)
             merge_block(v, 1, c, o);
 }
 
 void dn_wgrad_merge(const dn_visit *v)
 {
-    const int block = v->block;
+    const int block = v->channel_block;
 #pragma omp for schedule(static) collapse(2) nowait
     for (int first = 0; first < v->layer->weights_in; first += block)
         for (int o = 0; o < v->layer->outputs; o += DN_LANES)

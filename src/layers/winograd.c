@@ -34,7 +34,7 @@ static const dn_taps one_tap = {.count = 1};
 static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
-    const int rows = layout->block_images > 1 ? piece->rows : DN_TILE;
+    const int rows = layout->strip_images > 1 ? piece->rows : DN_TILE;
     const int tiles = dn_tile_columns(layout->width) * dn_tiles(rows); /* of a unit */
     const int fitting = tiles < TILES ? TILES / tiles : 1;
     const int is_cut = !v->backward && v->part_units < fitting;
@@ -163,7 +163,7 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
     const dn_layer *l = v->layer;
     dn_carver carver = dn_thread_scratch(v);
     const tile_block block = tile_block_create(v, part, NULL, &carver), *t = &block;
-    for (int first = 0; first < l->inputs; first += v->block) {
+    for (int first = 0; first < l->inputs; first += v->channel_block) {
         const int rows = dn_block_rows(v, first);
         transform_inputs(v, t, first, rows);
         multiply_matrices(v, t, dn_packed_at(v, first), l->outputs, rows, t->u, t->m, first > 0);
@@ -252,7 +252,7 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
     const tile_block block = tile_block_create(v, part, task->prepared, &carver), *t = &block;
     if (task->prepared == NULL)
         transform_dy(v, pass, t, 0, v->layer->outputs);
-    for (int first = task->first; first < task->end; first += v->block) {
+    for (int first = task->first; first < task->end; first += v->channel_block) {
         const int rows = dn_block_rows(v, first);
         if (task->wgrad) {
             transform_inputs(v, t, first, rows);

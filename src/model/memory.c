@@ -117,7 +117,7 @@ static void walk_map(dn_net *net, dn_feature_map *map)
     const int train = net->options.train, again = map->recomputed;
     const int from = dn_net_last_time(net) - map->read, to = dn_net_last_time(net) - map->written;
     const size_t elements =
-        (size_t)map->layout.blocks * (size_t)map->channels * map->layout.stride + DN_LANES;
+        (size_t)map->layout.strips * (size_t)map->channels * map->layout.stride + DN_LANES;
     const size_t bytes = elements * map->element;
     char name[96];
     map->data = map->backward_data =

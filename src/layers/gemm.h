@@ -34,9 +34,6 @@ size_t dn_packed_size(const dn_visit *v);
 /* The packed weights of the block that begins at input `first`. */
 float *dn_packed_at(const dn_visit *v, int first);
 
-/* Carves what packing transformed weights takes of a thread's scratch. */
-void dn_pack_scratch(const dn_visit *v, dn_carver *c);
-
 /* Floats of a slice's weight gradient of `channels` input channels; and where the slice's gradient
  * of the channels from `first` on begins: (matrices or taps, rows of the block, outputs and pad)
  * for each block. */
@@ -50,13 +47,16 @@ void dn_wgrad_merge(const dn_visit *v);
 /* The same of input channels [first, end) where there is one slice: by the thread that made it. */
 void dn_wgrad_move(const dn_visit *v, int first, int end);
 
-/* ---- Winograd's transforms of weights (winograd_weights.c) ---- */
+/* ---- Winograd's transformed weights (winograd_weights.c) ---- */
 
-/* DN_LANES kernels side by side: u(6, 6) = G w G' of 3x3 kernels, and dw(3, 3) = G' u G of
- * gradients in the transformed domain. */
-typedef float dn_lanes[DN_LANES];
-void dn_winograd_weights(const dn_lanes w[DN_MAX_TAPS], dn_lanes u[DN_WINOGRAD]);
-void dn_winograd_weight_gradients(const dn_lanes u[DN_WINOGRAD], dn_lanes dw[DN_MAX_TAPS]);
+typedef float dn_lanes[DN_LANES]; /* of outputs, or of kernels side by side */
+
+/* Packs weights as 36 matrices, `step` floats apart, in what is carved of the thread's scratch. */
+void dn_winograd_pack_scratch(const dn_visit *v, dn_carver *c);
+void dn_winograd_pack(const dn_visit *v, const dn_weight_view *weights, float *to, size_t step);
+
+/* sums(9, rows) = the gradient from sums(36, rows) of the transformed ones, in their place. */
+void dn_winograd_merge(dn_lanes *sums, int rows);
 
 /* ---- layers that are a gemm (gemm.c) ---- */
 

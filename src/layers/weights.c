@@ -56,50 +56,6 @@ static dn_weight_view block_weights(const dn_visit *v, int first)
     return (dn_weight_view){w, l->outputs, rows, l->taps, output_step, input_step};
 }
 
-/* ---- packing of transformed weights ---- */
-
-void dn_pack_scratch(const dn_visit *v, dn_carver *c)
-{
-    const int outputs = v->layer->outputs;
-    const int rows = v->backward || outputs < DN_PACK_OUTPUTS ? outputs : DN_PACK_OUTPUTS;
-    dn_carve_floats(c, (size_t)(rows * v->channel_block) * DN_WINOGRAD);
-}
-
-/* u(36, outputs, inputs) = the transformed kernels of output o and of inputs from c on, at most
- * DN_LANES; backward turned by half a circle. */
-static void transform_inputs_of(const dn_weight_view *weights, int turned, int o, int c, float *u)
-{
-    const int left = weights->inputs - c, count = left < DN_LANES ? left : DN_LANES;
-    const float *w = weights->w + o * weights->out_step + c * weights->in_step;
-    dn_lanes kernels[DN_MAX_TAPS] = {{0}}, transformed[DN_WINOGRAD];
-    for (int i = 0; i < count; i++, w += weights->in_step)
-        for (int t = 0; t < DN_MAX_TAPS; t++)
-            kernels[t][i] = w[turned ? DN_MAX_TAPS - 1 - t : t];
-    dn_winograd_weights(kernels, transformed);
-    u += o * weights->inputs + c;
-    for (int e = 0; e < DN_WINOGRAD; e++, u += weights->outputs * weights->inputs)
-        memcpy(u, transformed[e], (size_t)count * sizeof *u);
-}
-
-/* Packs weights(outputs, inputs) as 36 matrices, `step` floats apart. */
-static void pack_transformed(const dn_visit *v, float *to, size_t step,
-                             const dn_weight_view *weights)
-{
-    const size_t matrix = (size_t)(weights->outputs * weights->inputs);
-    dn_carver scratch = dn_thread_scratch(v);
-    float *u = dn_carve_floats(&scratch, DN_WINOGRAD * matrix);
-    for (int o = 0; o < weights->outputs; o++)
-        for (int c = 0; c < weights->inputs; c += DN_LANES)
-            transform_inputs_of(weights, v->backward, o, c, u);
-    for (int e = 0; e < DN_WINOGRAD; e++)
-        v->products->pack(to + (size_t)e * step, &(dn_weight_view){.w = u + (size_t)e * matrix,
-                                                                   .outputs = weights->outputs,
-                                                                   .inputs = weights->inputs,
-                                                                   .taps = 1,
-                                                                   .out_step = weights->inputs,
-                                                                   .in_step = 1});
-}
-
 /* Packs rows [o, o + DN_PACK_OUTPUTS) of the block that begins at input `first`. */
 static void pack_rows(const dn_visit *v, int first, int o)
 {
@@ -109,7 +65,7 @@ static void pack_rows(const dn_visit *v, int first, int o)
     w.w += o * w.out_step;
     w.outputs = left < DN_PACK_OUTPUTS ? left : DN_PACK_OUTPUTS;
     if (v->layer->kind->winograd)
-        pack_transformed(v, to, packed_matrix(v, rows, w.inputs), &w);
+        dn_winograd_pack(v, &w, to, packed_matrix(v, rows, w.inputs));
     else
         v->products->pack(to, &w);
 }
@@ -179,19 +135,6 @@ static void turn_sums(const dn_lanes *sums, int taps, int o, int rows, float *to
             *to++ = sums[t * rows + c][o];
 }
 
-/* sums(taps, rows, DN_LANES) from sums(36, rows, DN_LANES), in their place. */
-static void transform_sums(dn_lanes *sums, int rows)
-{
-    for (int c = 0; c < rows; c++) {
-        dn_lanes u[DN_WINOGRAD], dw[DN_MAX_TAPS];
-        for (int e = 0; e < DN_WINOGRAD; e++)
-            memcpy(u[e], sums[e * rows + c], sizeof u[e]);
-        dn_winograd_weight_gradients(u, dw);
-        for (int t = 0; t < DN_MAX_TAPS; t++)
-            memcpy(sums[t * rows + c], dw[t], sizeof dw[t]);
-    }
-}
-
 /* Outputs [o, o + DN_LANES) of inputs [first, first + rows) of the block of so many that begins at
  * input `block`. */
 static void merge_inputs(const dn_visit *v, int slices, int o, int block, int block_rows, int first,
@@ -204,7 +147,7 @@ static void merge_inputs(const dn_visit *v, int slices, int o, int block, int bl
     for (int m = 0; m < matrices; m++, partial += (size_t)block_rows * ld)
         sum_slices(partial, rows, ld, slices, dn_wgrad_size(v, l->weights_in), sums + m * rows);
     if (l->kind->winograd)
-        transform_sums(sums, rows);
+        dn_winograd_merge(sums, rows);
     float *to = v->leaf + l->weight->offset + ((size_t)o * row + (size_t)first) * (size_t)l->taps;
     for (int i = 0; i < DN_LANES && o + i < l->outputs; i++, to += row * (size_t)l->taps)
         turn_sums(sums, l->taps, i, rows, to);

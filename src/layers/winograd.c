@@ -14,7 +14,8 @@
  *                                  u = w'(36) windows -> dx rows -> ReLU, norm -> map's gradient
  *
  * The input's gradient is a forward product once more: of dy with the kernel turned by half a
- * circle (w', weights.c). u is used twice, for the windows of x and then for the products of dx.
+ * circle (w', winograd_weights.c). u is used twice, for the windows of x and then for the products
+ * of dx.
  *
  * Transforms run a channel at a time: a padded row of it lies in the first-level cache.
  */
@@ -271,7 +272,7 @@ static void backward_tile_block(const dn_visit *v, const dn_pass *pass, const dn
 static void winograd_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_piece part = dn_largest_part(v);
-    dn_pack_scratch(v, c);
+    dn_winograd_pack_scratch(v, c);
     dn_carve_anew(c);
     tile_block_create(v, &part, NULL, c);
 }

@@ -242,6 +242,7 @@ static void test_hints(void **state)
         {{"--model", "DenseNet121"}, "; did you mean 'densenet121'?"},
         {{"--model", "blocks=3:grwoth=4"}, "; did you mean 'growth'?"},
         {{"--model", "blocks=3:stem=cifar10"}, "; did you mean 'cifar'?"},
+        {{"--model", "blocks=3:width=4"}, ", compression, dropout, transition-dropout, stem"},
         {{"--model", "blocks=3:growth=12:growth=24"},
          "model: found growth twice, expected it once"},
     };

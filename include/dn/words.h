@@ -25,6 +25,7 @@ typedef struct dn_nearest {
     const char *word;
     const char *name; /* the nearest so far, NULL where none is near; as it was given */
     int distance;
+    char known[512]; /* those that it is not, commas between */
     char hint[128];
 } dn_nearest;
 

@@ -81,6 +81,9 @@ int dn_nearest_try(dn_nearest *nearest, const char *name)
     const size_t letters = strlen(nearest->word);
     if (strcmp(nearest->word, name) == 0)
         return 1;
+    const size_t used = strlen(nearest->known);
+    snprintf(nearest->known + used, sizeof nearest->known - used, "%s%s", used > 0 ? ", " : "",
+             name);
     if (letters == 0 || letters > MOST_LETTERS || strlen(name) > MOST_LETTERS)
         return 0;
     const size_t shorter = strlen(name) < letters ? strlen(name) : letters;

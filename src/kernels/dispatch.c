@@ -13,7 +13,6 @@
 #include <cpuid.h>
 #endif
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -98,7 +97,6 @@ dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
     if (name == NULL || name[0] == '\0')
         name = getenv("DN_ISA");
     const int any = name == NULL || name[0] == '\0';
-    char known[128] = "";
     dn_nearest nearest = {.word = any ? "" : name};
     const dn_kernels *table;
     *kernels = NULL;
@@ -106,10 +104,8 @@ dn_status dn_kernels_select(const dn_kernels **kernels, const char *name)
         if (any || strcmp(name, table->name) == 0)
             *kernels = table;
         dn_nearest_try(&nearest, table->name);
-        const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", table->name);
     }
     DN_CHECK(*kernels != NULL, DN_EINVAL, "isa (or DN_ISA): found %s, expected one of %s%s", name,
-             known, dn_nearest_hint(&nearest, ""));
+             nearest.known, dn_nearest_hint(&nearest, ""));
     return DN_OK;
 }

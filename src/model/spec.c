@@ -110,7 +110,7 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
             spec->stem = (dn_stem)i;
             return DN_OK;
         }
-    return dn_fail(DN_EINVAL, "model: stem=%s: expected cifar, imagenet or 7x7%s", text,
+    return dn_fail(DN_EINVAL, "model: stem=%s: expected one of %s%s", text, nearest.known,
                    dn_nearest_hint(&nearest, ""));
 }
 
@@ -146,11 +146,8 @@ static dn_status parse_key(dn_spec *spec, const char *name, const char *value)
             return parse_real(spec, &real_keys[i], value);
     if (dn_nearest_try(&nearest, "stem"))
         return parse_stem(spec, value);
-    return dn_fail(DN_EINVAL,
-                   "model: found key %s, expected blocks, growth, bottleneck, compression, stem, "
-                   "stem-channels, last-transition, head-norm, head-pool, dropout or "
-                   "transition-dropout%s",
-                   name, dn_nearest_hint(&nearest, ""));
+    return dn_fail(DN_EINVAL, "model: found key %s, expected one of %s%s", name, nearest.known,
+                   dn_nearest_hint(&nearest, ""));
 }
 
 static int times_given(const char *form, const char *name)

@@ -155,17 +155,14 @@ static dn_status set_parameter(dn_transform_step *step, int index, const char *t
 static dn_status set_named(dn_transform_step *step, const char *text, size_t length)
 {
     const dn_op_row *const row = dn_op_row_get(step->row);
-    char name[WORD], known[WORD * DN_OP_PARAMETERS] = "";
+    char name[WORD];
     snprintf(name, sizeof name, "%.*s", (int)length, text);
     dn_nearest nearest = {.word = name};
-    for (int i = 0; row->parameters[i].name; i++) {
-        const size_t used = strlen(known);
+    for (int i = 0; row->parameters[i].name; i++)
         if (dn_nearest_try(&nearest, row->parameters[i].name))
             return set_parameter(step, i, text + length + 1);
-        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", row->parameters[i].name);
-    }
     return dn_fail(DN_EINVAL, "%s: found the parameter '%s', expected one of %s%s", row->name, name,
-                   known, dn_nearest_hint(&nearest, ""));
+                   nearest.known, dn_nearest_hint(&nearest, ""));
 }
 
 /* "TEXT", the next parameter in order; of LEAST-MOST also "LEAST:MOST". */
@@ -197,16 +194,12 @@ static dn_status set_defaults(dn_transform_step *step)
 
 static dn_status find_row(const char *name, int *row)
 {
-    char known[512] = "";
     dn_nearest nearest = {.word = name};
     const dn_op_row *r;
-    for (*row = 0; (r = dn_op_row_get(*row)) != NULL; ++*row) {
-        const size_t used = strlen(known);
+    for (*row = 0; (r = dn_op_row_get(*row)) != NULL; ++*row)
         if (dn_nearest_try(&nearest, r->name))
             return DN_OK;
-        snprintf(known + used, sizeof known - used, "%s%s", *row ? ", " : "", r->name);
-    }
-    return dn_fail(DN_EINVAL, "found the step '%s', expected one of %s%s", name, known,
+    return dn_fail(DN_EINVAL, "found the step '%s', expected one of %s%s", name, nearest.known,
                    dn_nearest_hint(&nearest, ""));
 }
 

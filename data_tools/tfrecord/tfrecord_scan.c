@@ -181,19 +181,19 @@ static dn_status scan_file(dn_record_set *set, int file)
     dn_record_file *const f = &set->file[file];
     dn_tfrecord t = {.path = f->path};
     int opened;
-    dn_status status = dn_file_open(f->path, &opened, &t.size);
+    dn_status status;
+    DN_TRY(dn_file_open(f->path, &opened, &t.size));
     t.file = opened;
-    f->is_packed = status == DN_OK && is_packed(&t);
+    f->is_packed = is_packed(&t);
     if (f->is_packed) {
         t.size = 0;
 #pragma omp critical(dn_unpack)
         status = scan_packed(set, file, &t);
-    } else if (status == DN_OK)
+    } else
         status = scan_records(set, file, &t, 1);
     if (status == DN_ECORRUPT && t.record == 0 && dn_tfrecord_is_none(&t))
         dn_fail(status, "%s; no TFRecord file, or packed other than by gzip", dn_message());
-    if (opened >= 0)
-        close(opened);
+    close(opened);
     dn_buffer_free(&t.buffer);
     f->size = t.size;
     if (status == DN_OK && f->records == 0)

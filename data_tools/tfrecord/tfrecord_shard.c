@@ -207,18 +207,17 @@ void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
 {
     struct images s = stored_images(manifest, shard, hdf5);
     char path[PATH_MAX];
-    dn_tfrecord file = {.path = path, .file = -1};
+    dn_tfrecord file = {.path = path};
     uint8_t *const own = malloc(dn_image_values(&manifest->info) + 1);
     dn_status status = own ? dn_join_path(path, folder, shard->tfrecord.name)
                            : dn_fail(DN_ENOMEM, "%s: out of memory", shard->tfrecord.name);
     if (status == DN_OK)
         status = dn_file_open(path, &file.file, &file.size);
-    if (status == DN_OK)
+    if (status == DN_OK) {
         compare_records(&file, &s, own, tell, user);
-    else
-        tell(user, -1, status);
-    if (file.file >= 0)
         close(file.file);
+    } else
+        tell(user, -1, status);
     free(own);
     dn_buffer_free(&file.buffer);
     dn_buffer_free(&s.bytes);

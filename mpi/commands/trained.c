@@ -16,15 +16,16 @@ dn_status dn_is_checkpoint(const char *path, int *is)
 {
     static const char signature[] = "\211HDF";
     char begin[sizeof signature - 1] = "";
-    int file = -1;
+    int file;
     int64_t size;
     *is = dn_is_folder(path);
-    dn_status status = *is ? DN_OK : dn_file_open(path, &file, &size);
-    if (!*is && status == DN_OK && size >= (int64_t)sizeof begin)
-        status = dn_file_read(file, path, begin, sizeof begin, 0);
-    if (file >= 0)
-        close(file);
-    *is |= memcmp(begin, signature, sizeof begin) == 0;
+    if (*is)
+        return DN_OK;
+    DN_TRY(dn_file_open(path, &file, &size));
+    const dn_status status =
+        size >= (int64_t)sizeof begin ? dn_file_read(file, path, begin, sizeof begin, 0) : DN_OK;
+    close(file);
+    *is = memcmp(begin, signature, sizeof begin) == 0;
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dn/status.h"
@@ -102,8 +103,15 @@ void dn_bar_text(double done, int width, char text[DN_BAR_MOST + 3])
 
 /* ---- a line that is rewritten ---- */
 
+static int is_same_terminal(int a, int b)
+{
+    struct stat of_a, of_b;
+    return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_rdev == of_b.st_rdev;
+}
+
 /* The terminal that `stream` ends at. Open MPI gives each rank a terminal of its own, wherever the
- * output goes in the end: there the launcher's standard output is the one to ask. */
+ * output goes in the end: there the launcher's standard output is the one to ask. A parent that
+ * writes to the rank's own terminal is a wrapper, which does not know where that ends. */
 static int open_terminal(FILE *stream)
 {
     char path[64];
@@ -113,7 +121,7 @@ static int open_terminal(FILE *stream)
         return fcntl(fileno(stream), F_DUPFD_CLOEXEC, 0);
     snprintf(path, sizeof path, "/proc/%d/fd/1", (int)getppid());
     const int terminal = open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (terminal < 0 || isatty(terminal))
+    if (terminal < 0 || (isatty(terminal) && !is_same_terminal(terminal, fileno(stream))))
         return terminal;
     close(terminal);
     return -1;

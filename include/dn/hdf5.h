@@ -40,8 +40,8 @@ dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
 /* Opens a data set, which the caller closes, after a failure too. DN_ENOENT where it is missing,
- * DN_ECORRUPT where it has another layout, or its name or values lead out of the file: a file that
- * is read makes nobody read another. */
+ * DN_EINVAL where its name is too long, DN_ECORRUPT where it has another layout, or its name or
+ * values lead out of the file: a file that is read makes nobody read another. */
 dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, H5D_layout_t layout,
                            hid_t *set);
 

@@ -31,6 +31,12 @@ struct unpacking {
     int64_t left; /* bytes that may come yet */
 };
 
+dn_status dn_temporary_path(char path[PATH_MAX])
+{
+    const char *const folder = getenv("TMPDIR");
+    return dn_join_path(path, folder && *folder ? folder : "/var/tmp", "create_records.XXXXXX");
+}
+
 /* A relative path that does not lead upwards. */
 static int stays_below(const char *name)
 {

@@ -4,9 +4,14 @@
 #ifndef DN_UNPACK_H
 #define DN_UNPACK_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "dn/status.h"
+
+/* path = a name for mkstemp or mkdtemp in $TMPDIR, or in /var/tmp: what is unpacked may be large,
+ * and belongs in no memory. As dn_join_path. */
+dn_status dn_temporary_path(char path[PATH_MAX]);
 
 /* Unpacks a tar archive, packed or not, or a zip archive: all of it or nothing. Only files and
  * folders below it, of at most so many bytes in all, to a new folder, in place of one of that name.

@@ -423,7 +423,7 @@ static dn_status load_truth(struct scan *s)
     DN_CHECK(is_below(f, s->layout->devkit, devkit), DN_ENOENT,
              "%s: found no classes of the validation images: no folders, no %s, no --val-labels",
              f->source, s->layout->devkit ? s->layout->devkit : s->layout->list);
-    DN_TRY(dn_temporary_path(folder, "create_records"));
+    DN_TRY(dn_temporary_path(folder));
     DN_CHECK(mkdtemp(folder), DN_EIO, "%s: cannot make it: %s", folder, strerror(errno));
     dn_status status = dn_join_path(unpacked, folder, "devkit");
     if (status == DN_OK)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "archives/packed.h"
+#include "archives/unpack.h"
 
 enum { LABELS = UINT16_MAX + 1, BLOCK = 1 << 18 };
 
@@ -118,7 +119,7 @@ static dn_status open_unpacked(dn_record_set *set)
     char path[PATH_MAX];
     if (set->unpacked >= 0)
         return DN_OK;
-    DN_TRY(dn_temporary_path(path, "create_records"));
+    DN_TRY(dn_temporary_path(path));
     set->unpacked = mkstemp(path);
     DN_CHECK(set->unpacked >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
     unlink(path);

@@ -20,10 +20,6 @@
 /* path = folder/name, or DN_EINVAL where that is too long. */
 dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name);
 
-/* path = a name for mkstemp or mkdtemp in $TMPDIR, or in /var/tmp: what is large belongs in no
- * memory. As dn_join_path. */
-dn_status dn_temporary_path(char path[PATH_MAX], const char *program);
-
 /* 1 where `path` is a folder, or a link to one. */
 int dn_is_folder(const char *path);
 

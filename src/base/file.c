@@ -60,14 +60,6 @@ static dn_status make_folder(char *path, int *made)
                    "%s: cannot make the folder: %s", path, strerror(error));
 }
 
-dn_status dn_temporary_path(char path[PATH_MAX], const char *program)
-{
-    const char *const folder = getenv("TMPDIR");
-    char name[64];
-    snprintf(name, sizeof name, "%s.XXXXXX", program);
-    return dn_join_path(path, folder && *folder ? folder : "/var/tmp", name);
-}
-
 dn_status dn_make_folders(const char *path)
 {
     int made;

@@ -19,8 +19,8 @@
 #define CHOICE(member, ...)                                                                        \
     .kind = DN_CHOICE, FIELD(member), .names = (const char *const[]){__VA_ARGS__, NULL}
 /* clang-format on */
-#define SWITCH(member)  .kind = DN_SWITCH, FIELD(member), .bare = "1"
-#define REQUEST(member) .kind = DN_REQUEST, FIELD(member), .bare = "1"
+#define SWITCH(member) .kind = DN_SWITCH, FIELD(member), .bare = "1"
+#define FLAG(member)   .kind = DN_FLAG, FIELD(member), .bare = "1"
 
 const dn_option dn_records_option_table[] = {
     {"source", FOR(DN_FOR_SETS), WORD(source, "DIR"),
@@ -104,8 +104,8 @@ const dn_option dn_records_option_table[] = {
              "--augment results in)"},
     {"jobs", FOR(DN_FOR_ALL & ~DN_FOR_LIST), WHOLE(jobs, 1, 1024, "J"),
      .help = "threads, 1 to 1024 (default: one per processor that may run)"},
-    {"help", FOR(DN_FOR_ALL), REQUEST(help), .help = "this text"},
-    {"version", FOR(DN_FOR_ALL), REQUEST(version), .help = "of the program"},
+    {"help", FOR(DN_FOR_ALL), FLAG(help), .help = "this text"},
+    {"version", FOR(DN_FOR_ALL), FLAG(version), .help = "of the program"},
     {0},
 };
 

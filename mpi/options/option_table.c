@@ -49,7 +49,7 @@ static dn_status check_isa(const char *text)
 #define REAL(field, min, max, argument) DN_REAL, FIELD(field), NUMBER(min, max, argument)
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
-#define REQUEST(field) DN_REQUEST, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
+#define FLAG(field) DN_FLAG, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
@@ -276,8 +276,8 @@ const dn_option dn_option_table[] = {
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "of silence after which a rank counts as lost and the job ends; so does a wait of all ranks for "
      "that long, or a start of five times that; 0: never"},
-    {"help", "Machine", ALL | ALONE, REQUEST(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL | ALONE, REQUEST(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"help", "Machine", ALL | ALONE, FLAG(help), "0", DN_FREE, "this text"},
+    {"version", "Machine", ALL | ALONE, FLAG(version), "0", DN_FREE, "of the program, its kernels and MPI"},
     {0},
 };
 /* clang-format on */

@@ -59,7 +59,7 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name);
     dn_nearest nearest = {.word = name};
-    if (!o || o->kind == DN_REQUEST || strcmp(o->name, "config") == 0 ||
+    if (!o || o->kind == DN_FLAG || strcmp(o->name, "config") == 0 ||
         strcmp(o->name, "recipe") == 0)
         to->status =
             dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'%s", name,

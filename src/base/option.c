@@ -215,7 +215,7 @@ static int is_value(const dn_option_reader *reader, const dn_option *o, const ch
 {
     const int fits =
         o->kind == DN_SWITCH ? dn_parse_truth(word) >= 0 : isdigit((unsigned char)*word);
-    return o->kind != DN_REQUEST && (fits || (!reader->has_words && word[0] != '-'));
+    return o->kind != DN_FLAG && (fits || (!reader->has_words && word[0] != '-'));
 }
 
 /* The value of the option behind argv[*at], which it moves to where that is a word of its own. */

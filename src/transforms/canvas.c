@@ -59,17 +59,22 @@ static int is_shifted(const dn_pixel_view *v)
     return v->top != 0 || v->left != 0;
 }
 
-/* What is outside is a pixel like others to what follows. */
-static dn_status settle_shift(dn_canvas *c)
+static int is_resized(const dn_pixel_view *v)
 {
-    uint8_t *pixels;
-    return is_shifted(&c->view) ? dn_canvas_pixels(c, &pixels) : DN_OK;
+    return v->height != v->box.height || v->width != v->box.width;
 }
 
+static dn_status settle(dn_canvas *c, int is_needed)
+{
+    uint8_t *pixels;
+    return is_needed ? dn_canvas_pixels(c, &pixels) : DN_OK;
+}
+
+/* What a shift shows outside is a pixel like others to what follows. */
 dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
 {
     dn_pixel_view *const v = &c->view;
-    DN_TRY(settle_shift(c));
+    DN_TRY(settle(c, is_shifted(v)));
     const double down = v->box.height / v->height, across = v->box.width / v->width;
     const int from_top = v->vflip ? v->height - top - height : top;
     const int from_left = v->hflip ? v->width - left - width : left;
@@ -80,23 +85,11 @@ dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
     return DN_OK;
 }
 
-static int is_resized(const dn_pixel_view *v)
-{
-    return v->height != v->box.height || v->width != v->box.width;
-}
-
 /* A second resize is of the first one's pixels: what that blurred stays so, and edges within pixels
  * are no bounds. */
-static dn_status settle_resize(dn_canvas *c)
-{
-    uint8_t *pixels;
-    return is_resized(&c->view) ? dn_canvas_pixels(c, &pixels) : DN_OK;
-}
-
 dn_status dn_canvas_resize(dn_canvas *c, int height, int width)
 {
-    DN_TRY(settle_shift(c));
-    DN_TRY(settle_resize(c));
+    DN_TRY(settle(c, is_shifted(&c->view) || is_resized(&c->view)));
     c->view.bounds = c->view.box;
     c->view.height = height;
     c->view.width = width;
@@ -106,7 +99,7 @@ dn_status dn_canvas_resize(dn_canvas *c, int height, int width)
 dn_status dn_canvas_shift(dn_canvas *c, int top, int left, int fill)
 {
     dn_pixel_view *const v = &c->view;
-    DN_TRY(settle_shift(c));
+    DN_TRY(settle(c, is_shifted(v)));
     v->top = v->vflip ? -top : top;
     v->left = v->hflip ? -left : left;
     v->fill = fill;

@@ -11,7 +11,11 @@ int dn_ends_in(const char *text, const char *end);
  * spaces or '+', exact. */
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value);
 
-/* The same for a decimal number as "-0.5" or "1e-3"; no NaN, no infinity. */
+/* 1, *value and *behind, where the text begins with a decimal number as "-0.5" or "1e-3": without
+ * spaces or '+', no NaN. One that a double cannot hold sets errno, and may be infinite. */
+int dn_take_real(const char *text, const char **behind, double *value);
+
+/* As dn_parse_whole for a decimal number; no infinity. */
 int dn_parse_real(const char *text, double min, double max, double *value);
 
 /* What a switch's value may be, in any letter case. */

@@ -25,13 +25,23 @@ int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value)
 }
 
 /* strtod alone takes hexadecimal numbers, spaces and words, too. */
+int dn_take_real(const char *text, const char **behind, double *value)
+{
+    const char *const digits = text + (*text == '-');
+    char *end;
+    if (!(isdigit((unsigned char)*digits) || *digits == '.') || strncasecmp(digits, "0x", 2) == 0)
+        return 0;
+    *value = strtod(text, &end);
+    *behind = end;
+    return end != text;
+}
+
 int dn_parse_real(const char *text, double min, double max, double *value)
 {
-    char *end;
+    const char *end;
     errno = 0;
-    *value = strtod(text, &end);
-    return text[0] != '+' && text[strspn(text, "0123456789.eE+-")] == '\0' && end != text &&
-           *end == '\0' && errno == 0 && *value >= min && *value <= max;
+    return dn_take_real(text, &end, value) && *end == '\0' && errno == 0 && *value >= min &&
+           *value <= max;
 }
 
 int dn_parse_truth(const char *text)

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dn/words.h"
@@ -27,30 +26,27 @@ static dn_status take_word(const char *at, word *w, const char **behind)
     return DN_OK;
 }
 
-/* "3", "-0.5", "3/4" */
-static double number(const char *at, char **behind)
+/* "3", "-0.5", "3/4"; as dn_take_real. */
+static int take_ratio(const char *text, const char **behind, double *x)
 {
-    const double x = strtod(at, behind);
-    if (**behind != '/' || !isdigit((unsigned char)(*behind)[1]))
-        return x;
-    return x / strtod(*behind + 1, behind);
+    double below = 1;
+    if (!dn_take_real(text, behind, x) ||
+        (**behind == '/' && !dn_take_real(*behind + 1, behind, &below)))
+        return 0;
+    *x /= below;
+    return 1;
 }
 
 /* How many decimal numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
 static int read_numbers(const char *text, double x[DN_OP_VALUES])
 {
-    if (text[strspn(text, "0123456789.eE+-/")] != '\0') /* strtod takes hexadecimal ones, too */
-        return 0;
     for (int count = 1; count <= DN_OP_VALUES; count++) {
-        char *behind;
-        if (!isdigit((unsigned char)text[text[0] == '-']))
+        if (!take_ratio(text, &text, &x[count - 1]))
             return 0;
-        x[count - 1] = number(text, &behind);
-        if (*behind == '\0')
+        if (*text == '\0')
             return count;
-        if (*behind != '-')
+        if (*text++ != '-')
             return 0;
-        text = behind + 1;
     }
     return 0;
 }

@@ -1,10 +1,10 @@
 /* Mean and std other than the shards'; see include/dn/transform.h. */
 #include "dn/transform.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "dn/words.h"
 
 /* ImageNet's, of red, green and blue; for one channel their averages. */
 static const double imagenet_mean[] = {0.485, 0.456, 0.406};
@@ -17,14 +17,11 @@ static int read_channels(const char **at, char end, int channels, double least, 
 {
     int count = 0;
     do {
-        char *behind;
-        if (count == channels || !isdigit((unsigned char)(*at)[**at == '-']))
-            return 0;
-        value[count] = strtod(*at, &behind);
-        if (!(value[count] >= least && value[count] <= most))
+        if (count == channels || !dn_take_real(*at, at, &value[count]) ||
+            !(value[count] >= least && value[count] <= most))
             return 0;
         count++;
-        *at = behind + (*behind == ',');
+        *at += **at == ',';
     } while ((*at)[-1] == ',');
     for (int c = count; c < channels && count == 1; c++)
         value[c] = value[0];
@@ -43,8 +40,7 @@ dn_status dn_normalize_parse(dn_data_info *info, const char *text)
         return DN_OK;
     }
     const char *at = text;
-    int is_good = text[strspn(text, "0123456789.eE+-,/")] == '\0' && /* strtod takes 0x10, too */
-                  read_channels(&at, '/', channels, -1000, 1000, info->mean);
+    int is_good = read_channels(&at, '/', channels, -1000, 1000, info->mean);
     at += is_good;
     is_good = is_good && read_channels(&at, '\0', channels, 1e-6, 1000, info->std);
     DN_CHECK(is_good, DN_EINVAL,

@@ -309,7 +309,7 @@ static void test_lists(void **state)
         {"", "each of a size of its own", 0, 0},
         {"resize:14", "each of a size of its own", 0, 0},
         {"resize:4096", "resize: found 4096 x 5461 pixels", 30, 40},
-        {"center-crop:12", "expected at least 12", 0, 0},
+        {"center-crop:12", "each of a size of its own, expected resize:12 or more", 0, 0},
         {"center-crop:31", "expected at least 31", 30, 40},
         {"mixup", "expected one of random-resized-crop,", 30, 40},
         {"color-jiter:0.1", "did you mean 'color-jitter'?", 30, 40},

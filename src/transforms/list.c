@@ -235,6 +235,10 @@ static dn_status check_steps(dn_transform *t, const dn_data_info *info)
         const dn_op_row *const row = dn_op_row_get(step->row);
         DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s behind %s, expected it before",
                  row->name, last->name);
+        DN_CHECK(!row->is_crop || least > 0, DN_EINVAL,
+                 "%s:%g: found encoded images, each of a size of its own, expected resize:%g or "
+                 "more before",
+                 row->name, step->value[0][0], step->value[0][0]);
         DN_CHECK(!row->is_crop || step->value[0][0] <= least, DN_EINVAL,
                  "%s:%g: found images of %d or more pixels a side, expected at least %g; resize "
                  "them before",

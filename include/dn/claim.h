@@ -37,6 +37,7 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder);
  * it was. DN_EIO. */
 dn_status dn_claim_keep(dn_claim *claim);
 
+/* Lets go of the folder; of none: does nothing. */
 void dn_claim_release(dn_claim *claim);
 
 /* The same before anything was written: folders that were made for it go as well. */

@@ -30,6 +30,7 @@ typedef struct dn_layer_info {
     dn_layer_work forward, backward;
 } dn_layer_info;
 
+/* *info = layer `index`, from 0 on, of dn_view.layers. */
 void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info);
 
 /* Sets all layers' seconds to 0. */

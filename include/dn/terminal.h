@@ -55,7 +55,7 @@ int dn_live_columns(const dn_live *live);
 void dn_live_draw(dn_live *live, const char *line);
 
 /* A line that stays, in place of the one that is rewritten; control characters in it become
- * spaces or '?' (dn_one_line). */
+ * '?' (dn_one_line). */
 void dn_live_print(dn_live *live, char *line);
 
 /* Takes the line that is rewritten away. Accepts a zeroed one. */

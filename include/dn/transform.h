@@ -44,6 +44,7 @@ typedef struct dn_workspace {
     dn_pixels pixels;
 } dn_workspace;
 
+/* Accepts a zeroed one. */
 void dn_workspace_free(dn_workspace *workspace);
 
 /* How step `index` is written, with its defaults, and what it does; NULL past the last. */

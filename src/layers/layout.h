@@ -32,6 +32,8 @@ typedef struct dn_piece {
     size_t pixels;
 } dn_piece;
 
+/* That of so many images; and piece `index` of it, from 0 on, in the order in which they are
+ * stored. */
 dn_layout dn_layout_create(int images, int height, int width);
 dn_piece dn_layout_piece(const dn_layout *layout, int index);
 

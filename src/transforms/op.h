@@ -57,6 +57,8 @@ typedef struct dn_canvas {
     int erasures;
 } dn_canvas;
 
+/* All of pixels(channels, height, width) as stored; or of a file, as dn_image_probe. These, the
+ * workspace and the transform must outlive the canvas, which owns nothing. */
 dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
                               int width, dn_workspace *workspace);
 dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,

@@ -97,15 +97,6 @@ static int lock_file(int file, const char *folder)
     return 0;
 }
 
-static dn_status refuse(int file, const char *folder)
-{
-    const holder found = read_holder(file);
-    return dn_fail(DN_EINVAL,
-                   "%s: found process %d on host %s at work in it, expected no other run (another "
-                   "--out?)",
-                   folder, found.process, found.host[0] ? found.host : "(not known)");
-}
-
 /* Opens the file of the lock; another user's, who may be at work, to read alone: then *denied is
  * the errno of writing, else 0. -1 where neither can be. */
 static int open_lock(const char *path, int *denied)
@@ -123,44 +114,71 @@ static int is_removed(int file, int denied)
     return file < 0 ? denied == ENOENT : fstat(file, &info) == 0 && info.st_nlink == 0;
 }
 
-dn_status dn_claim_take(dn_claim *claim, const char *folder)
-{
+/* The file of a lock, as it was opened last. */
+struct attempt {
     char path[PATH_MAX];
-    int file = -1, denied = 0, error = 0, made = 0;
-    if (strcmp(claim->folder, folder) == 0)
-        return DN_OK;
-    dn_claim_release(claim);
-    DN_TRY(dn_join_path(path, folder, DN_LOCK_NAME));
-    for (int i = 0; i == 0 || (i < ATTEMPTS && is_removed(file, denied)); i++) {
-        if (file >= 0)
-            close(file);
-        DN_TRY(dn_make_folders_counted(folder, &made));
-        file = open_lock(path, &denied);
-        error = file < 0 ? 0 : lock_file(file, folder);
+    int file;          /* -1: not even to read */
+    int denied, error; /* errno of opening it to write, and of locking it; 0 */
+    int made;          /* folders */
+};
+
+/* Until it is not removed meanwhile. */
+static dn_status lock_folder(struct attempt *a, const char *folder)
+{
+    for (int i = 0; i == 0 || (i < ATTEMPTS && is_removed(a->file, a->denied)); i++) {
+        if (a->file >= 0)
+            close(a->file);
+        DN_TRY(dn_make_folders_counted(folder, &a->made));
+        a->file = open_lock(a->path, &a->denied);
+        a->error = a->file < 0 ? 0 : lock_file(a->file, folder);
     }
-    dn_status status = DN_OK;
-    if (error == EWOULDBLOCK)
-        status = refuse(file, folder);
-    else if (denied)
-        status = dn_fail(DN_EIO, "%s: cannot write: %s", path, strerror(denied));
-    else if (is_removed(file, denied))
-        status = dn_fail(DN_EINVAL, "%s: found it removed by other starts %d times, expected none",
-                         path, ATTEMPTS);
-    if (status != DN_OK) {
-        if (file >= 0)
-            close(file);
-        dn_remove_folders(folder, made);
-        return status;
+    return DN_OK;
+}
+
+/* It is this process's, as far as the file system knows of locks. */
+static dn_status check_lock(const struct attempt *a, const char *folder)
+{
+    if (a->error == EWOULDBLOCK) {
+        const holder found = read_holder(a->file);
+        return dn_fail(DN_EINVAL,
+                       "%s: found process %d on host %s at work in it, expected no other run "
+                       "(another --out?)",
+                       folder, found.process, found.host[0] ? found.host : "(not known)");
     }
-    if (error)
-        dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", path,
-                strerror(error));
+    DN_CHECK(!a->denied, DN_EIO, "%s: cannot write: %s", a->path, strerror(a->denied));
+    DN_CHECK(!is_removed(a->file, a->denied), DN_EINVAL,
+             "%s: found it removed by other starts %d times, expected none", a->path, ATTEMPTS);
+    if (a->error)
+        dn_warn("%s: cannot lock: %s; a second run into the folder would not be noticed", a->path,
+                strerror(a->error));
+    return DN_OK;
+}
+
+/* Returns the token that it wrote. */
+static uint64_t write_holder(int file)
+{
     const holder own = own_name();
     if (ftruncate(file, 0) == 0)
         dprintf(file, "%s %d %016" PRIx64 "\n", own.host, own.process, own.token);
-    claim->file = file;
-    claim->token = own.token;
-    claim->made = made;
+    return own.token;
+}
+
+dn_status dn_claim_take(dn_claim *claim, const char *folder)
+{
+    struct attempt a = {.file = -1};
+    if (strcmp(claim->folder, folder) == 0)
+        return DN_OK;
+    dn_claim_release(claim);
+    DN_TRY(dn_join_path(a.path, folder, DN_LOCK_NAME));
+    DN_TRY(lock_folder(&a, folder));
+    const dn_status status = check_lock(&a, folder);
+    if (status != DN_OK) {
+        if (a.file >= 0)
+            close(a.file);
+        dn_remove_folders(folder, a.made);
+        return status;
+    }
+    *claim = (dn_claim){.file = a.file, .token = write_holder(a.file), .made = a.made};
     snprintf(claim->folder, sizeof claim->folder, "%s", folder);
     return DN_OK;
 }

@@ -184,41 +184,41 @@ static dn_status parse_entries(entry *list, int *count, json_t *header, int64_t 
 
 /* ---- the tensors ---- */
 
-/* The tensors as floats, into the net; `data` is what follows the header. */
+/* *t = the tensor with its values as floats(e->count); `data` is what follows the header. */
+static dn_status take_entry(dn_named_tensor *t, const char *path, const entry *e,
+                            const uint8_t *data, float *values)
+{
+    DN_CHECK(e->dtype->value, DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
+             e->name, e->dtype->name);
+    DN_CHECK(e->rank <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
+             "%s: %s: found a tensor of rank %d, expected 1 to 4 and a shorter name", path, e->name,
+             e->rank);
+    strcpy(t->name, e->name);
+    t->rank = e->rank;
+    memcpy(t->shape, e->shape, sizeof t->shape);
+    t->values = values;
+    for (int64_t n = 0; n < e->count; n++)
+        values[n] = e->dtype->value(data + e->begin + n * e->dtype->bytes);
+    return DN_OK;
+}
+
+/* All that are learnt or measured, into the net. */
 static dn_status take_entries(dn_net *net, const char *path, const entry *list, int count,
                               const uint8_t *data, int *classes)
 {
-    size_t floats = 0;
+    size_t floats = 0, at = 0;
     int taken = 0;
     for (int i = 0; i < count; i++)
         floats += list[i].dtype->value ? (size_t)list[i].count : 0;
     dn_named_tensor *const tensors = calloc((size_t)count + 1, sizeof *tensors);
-    float *const values = malloc((floats + 1) * sizeof *values), *at = values;
+    float *const values = malloc((floats + 1) * sizeof *values);
     dn_status status =
         tensors && values ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for %zu floats", floats);
-    for (int i = 0; i < count && status == DN_OK; i++) {
-        const entry *const e = &list[i];
-        dn_named_tensor *const t = &tensors[taken];
-        if (dn_ends_in(e->name, DN_BATCHES_TRACKED))
-            continue;
-        if (e->dtype->value == NULL)
-            status = dn_fail(DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
-                             e->name, e->dtype->name);
-        else if (e->rank > 4 || strlen(e->name) >= sizeof t->name)
-            status = dn_fail(DN_ESHAPE,
-                             "%s: %s: found a tensor of rank %d, expected 1 to 4 and a "
-                             "shorter name",
-                             path, e->name, e->rank);
-        if (status != DN_OK)
-            break;
-        strcpy(t->name, e->name);
-        t->rank = e->rank;
-        memcpy(t->shape, e->shape, sizeof t->shape);
-        t->values = at;
-        for (int64_t n = 0; n < e->count; n++)
-            *at++ = e->dtype->value(data + e->begin + n * e->dtype->bytes);
-        taken++;
-    }
+    for (int i = 0; i < count && status == DN_OK; i++)
+        if (!dn_ends_in(list[i].name, DN_BATCHES_TRACKED)) {
+            status = take_entry(&tensors[taken++], path, &list[i], data, values + at);
+            at += (size_t)list[i].count;
+        }
     if (status == DN_OK)
         status = dn_weights_take(net, path, tensors, taken, classes);
     free(values);

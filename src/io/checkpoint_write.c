@@ -1,5 +1,6 @@
 /*
- * Writes checkpoints in the background; see include/dn/checkpoint.h.
+ * Writes checkpoints in the background; see include/dn/checkpoint.h. What saves for a process that
+ * is about to be killed is in checkpoint_rescue.c.
  *
  * The calling thread copies the vectors; a thread of its own for each file builds and writes it
  * from there. The copy is written only while no such thread runs: dn_saver_start joins the one
@@ -8,12 +9,10 @@
  * The HDF5 library crashes when the disk is full, so it writes into memory, from which
  * dn_file_write takes the bytes to the disk.
  */
-#include <errno.h>
-#include <fcntl.h>
+#include "checkpoint_saver.h"
+
 #include <inttypes.h>
-#include <limits.h>
 #include <omp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,35 +21,12 @@
 #include <xxhash.h>
 
 #include "checkpoint_file.h"
-#include "dn/child.h"
 #include "dn/file.h"
 #include "weights_file.h"
 
 enum {
-    GROWTH = 4 << 20,   /* bytes by which the file in memory grows */
-    PIECE = 1 << 18,    /* floats that one OpenMP thread copies at a time */
-    CHILD_SECONDS = 600 /* after which a child that saves gives up */
-};
-
-/* What a child's file ends in until it is whole: the parent may be writing, too. */
-#define DN_RESCUED ".rescued"
-
-struct dn_saver {
-    const dn_net *net;
-    const dn_optimizer_state *optimizer;
-    const char *folder;
-    int keep;
-    dn_checkpoint state;
-    pthread_t thread;
-    int is_writing;          /* the thread has to be joined */
-    double seconds, longest; /* of the last write; of those that were joined */
-    dn_failure failure;      /* of the last write, until it was reported */
-    _Atomic int has_failed;  /* the failure is there: the thread has ended, or will at once */
-    int has_warned;          /* of that failure */
-    _Atomic int64_t written; /* the step of the last file that is on the disk, -1 before */
-    pthread_mutex_t library; /* HDF5's: no child is forked while a thread is inside */
-    const float *parameters, *running, *vectors; /* what is written: in `copy`, but in a child */
-    float copy[]; /* of parameters, running statistics, the optimizer's vectors */
+    GROWTH = 4 << 20, /* bytes by which the file in memory grows */
+    PIECE = 1 << 18   /* floats that one OpenMP thread copies at a time */
 };
 
 /* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
@@ -112,8 +88,7 @@ static int write_content(const dn_saver *s, hid_t file)
     return ok && write_state(s, file);
 }
 
-/* bytes(count) = the checkpoint's file, sealed; the caller frees it. */
-static dn_status build_file(const dn_saver *s, char **bytes, size_t *count)
+dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -156,7 +131,7 @@ static dn_status write_checkpoint(dn_saver *s)
     dn_checkpoint_path(path, sizeof path, s->folder, s->state.step);
     dn_checkpoint_prune(s->folder, DN_PARTIAL, INT64_MAX, 0);
     pthread_mutex_lock(&s->library);
-    dn_status status = build_file(s, &bytes, &count);
+    dn_status status = dn_saver_build(s, &bytes, &count);
     pthread_mutex_unlock(&s->library);
     DN_TRY(status);
     status = dn_file_write(path, bytes, count);
@@ -210,7 +185,7 @@ static int is_copy_finite(const dn_saver *s, size_t count)
     return !bad;
 }
 
-static dn_status check_finite(const dn_saver *s)
+dn_status dn_saver_check_finite(const dn_saver *s)
 {
     return dn_checkpoint_check_finite(s->net, s->optimizer, s->state.step, s->parameters,
                                       s->running, s->vectors);
@@ -229,7 +204,7 @@ static void *save_copy(void *user)
     dn_saver *s = user;
     const double start = omp_get_wtime();
     dn_failure_keep(&s->failure, write_checkpoint(s));
-    s->has_failed = s->failure.status != DN_OK;
+    s->told = s->failure.status == DN_OK ? DN_NO_FAILURE : DN_UNTOLD;
     s->seconds = omp_get_wtime() - start;
     return NULL;
 }
@@ -249,7 +224,7 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     to = copy_floats(to, s->optimizer->vectors, s->optimizer->floats);
     s->state = *state;
     if (!is_copy_finite(s, (size_t)(to - s->copy)))
-        return check_finite(s);
+        return dn_saver_check_finite(s);
     s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
     if (!s->is_writing) /* the system is short of threads, not of disks */
         save_copy(s);
@@ -258,10 +233,10 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
 
 void dn_saver_warn(dn_saver *s)
 {
-    if (s == NULL || !s->has_failed || s->has_warned)
+    if (s == NULL || s->told != DN_UNTOLD)
         return;
     dn_warn("%s; training goes on, the next checkpoint is tried all the same", s->failure.message);
-    s->has_warned = 1;
+    s->told = DN_WARNED_OF;
 }
 
 dn_status dn_saver_wait(dn_saver *s)
@@ -271,7 +246,7 @@ dn_status dn_saver_wait(dn_saver *s)
     join(s);
     const dn_status status = dn_failure_report(&s->failure);
     s->failure.status = DN_OK;
-    s->has_failed = s->has_warned = 0;
+    s->told = DN_NO_FAILURE;
     return status;
 }
 
@@ -282,77 +257,11 @@ double dn_saver_longest(const dn_saver *s)
 
 void dn_saver_destroy(dn_saver **saver)
 {
-    const int is_known = *saver != NULL && (*saver)->has_warned;
+    const int is_known = *saver != NULL && (*saver)->told == DN_WARNED_OF;
     if (dn_saver_wait(*saver) != DN_OK && !is_known)
         dn_warn("%s", dn_message());
     if (*saver != NULL)
         pthread_mutex_destroy(&(*saver)->library);
     free(*saver);
     *saver = NULL;
-}
-
-/* ---- a child that saves ---- */
-
-/* The net's state itself, which in a child nobody changes. */
-static dn_status write_rescued(dn_saver *s, const char *path)
-{
-    char *bytes;
-    size_t count = 0;
-    s->parameters = dn_net_view(s->net).parameters;
-    s->running = dn_net_view(s->net).running;
-    s->vectors = s->optimizer->vectors;
-    s->state.hash = dn_net_hash(s->net);
-    DN_TRY(check_finite(s));
-    DN_TRY(build_file(s, &bytes, &count));
-    DN_TRY(dn_file_write_as(path, DN_RESCUED, bytes, count));
-    if (s->keep > 0)
-        dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
-    return DN_OK;
-}
-
-/* Says what was saved. mpirun may have ended, and what this process had for standard error with it:
- * then mpirun's own is where its user looks. */
-static void say_rescued(const char *line, int launcher)
-{
-    if (dprintf(STDERR_FILENO, "%s", line) < 0 && launcher >= 0)
-        dprintf(launcher, "%s", line);
-}
-
-static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, int is_swapped,
-                                    const char *path, int launcher)
-{
-    char line[PATH_MAX + 256];
-    const dn_view net = dn_net_view(s->net);
-    dn_optimizer_state optimizer = *s->optimizer;
-    alarm(CHILD_SECONDS);
-    s->state = *state;
-    if (is_swapped)
-        dn_optimizer_swap_average(&optimizer, &net, 1);
-    const dn_status status = write_rescued(s, path);
-    snprintf(line, sizeof line,
-             "dn_dist: the running step may be cut off: the state after step %" PRId64
-             " is %s %s\n",
-             state->step,
-             status == DN_OK ? "saved in" : "not saved:", status == DN_OK ? path : dn_message());
-    say_rescued(line, launcher);
-    _exit(status != DN_OK);
-}
-
-void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state, int is_swapped)
-{
-    char path[PATH_MAX], launcher[64];
-    dn_checkpoint_path(path, sizeof path, s->folder, state->step);
-    if (s->written == state->step || strcmp(path, state->path) == 0)
-        return;
-    snprintf(launcher, sizeof launcher, "/proc/%d/fd/2", (int)getppid());
-    pthread_mutex_lock(&s->library);
-    const pid_t child = dn_child_detach();
-    if (child == 0)
-        save_as_child(s, state, is_swapped, path,
-                      open(launcher, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
-    pthread_mutex_unlock(&s->library);
-    if (child < 0)
-        dn_warn("the running step may be cut off, and no process can start that saves the state "
-                "after step %" PRId64 ": %s",
-                state->step, strerror(errno));
 }

@@ -9,6 +9,7 @@
 #include <hdf5.h>
 #include <xxhash.h>
 
+#include "data/shard_reader.h"
 #include "dn/child.h"
 #include "dn/file.h"
 #include "looking/looking.h"
@@ -265,14 +266,15 @@ static void test_scribbled(void **state)
     assert_non_null(index);
     dn_shards_use_index(shards, index);
     uint16_t *const labels = (uint16_t *)dn_shards_source(shards, NULL).labels;
-    assert_int_equal(dn_shards_read_index(shards, 0), DN_OK);
-    assert_int_equal(dn_shards_check_index(shards, 0), DN_OK);
+    assert_int_equal(dn_shards_read_index(shards, 0, 1), DN_OK);
+    assert_int_equal(dn_shards_check_index(shards, 0, 1), DN_OK);
     assert_int_equal(dn_child_run("astray", scribble, labels), DN_OK);
-    made_up_expect(dn_shards_check_index(shards, 0), DN_ECORRUPT, FIRST, "image 0 has label 65535");
+    made_up_expect(dn_shards_check_index(shards, 0, 1), DN_ECORRUPT, FIRST,
+                   "image 0 has label 65535");
 
     assert_int_equal(dn_shards_make_index(shards), DN_OK);
     assert_int_equal(dn_child_run("astray", scribble, labels), DN_ECORRUPT);
-    assert_int_equal(dn_shards_check_index(shards, 0), DN_OK);
+    assert_int_equal(dn_shards_check_index(shards, 0, 1), DN_OK);
     dn_child_pages_free(index, dn_shards_index_bytes(shards));
     dn_shards_close(&shards);
 }

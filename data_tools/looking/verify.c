@@ -11,7 +11,6 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "dn/child.h"
 #include "dn/file.h"
 #include "dn/image.h"
 #include "making/pixel_sums.h"
@@ -36,8 +35,7 @@ struct verify {
     const char *folder;
     dn_shards *shards[DN_SPLITS];
     const dn_manifest *manifest; /* the shards' */
-    void *index[DN_SPLITS];
-    struct file (*file)[FORMS]; /* (manifest->shards) */
+    struct file (*file)[FORMS];  /* (manifest->shards) */
     struct fault fault[MOST_FAULTS + 1];
     int64_t faults;
     dn_failure stopped; /* by what is no fault of the records */
@@ -101,36 +99,16 @@ static void check_files(struct verify *v)
     }
 }
 
-static dn_status make_indexes(struct verify *v)
+/* Whose images can be read. */
+static void note_indexes(struct verify *v)
 {
-    for (int s = 0; s < DN_SPLITS; s++) {
-        if (!v->shards[s])
-            continue;
-        v->index[s] = dn_child_pages(dn_shards_index_bytes(v->shards[s]));
-        DN_CHECK(v->index[s], DN_ENOMEM, "%s: out of memory", v->folder);
-        dn_shards_use_index(v->shards[s], v->index[s]);
+    for (int i = 0; i < v->manifest->shards; i++) {
+        const dn_manifest_shard *const shard = &v->manifest->shard[i];
+        struct file *const file = &v->file[i][HDF5];
+        const dn_status status = dn_shards_failure(v->shards[shard->split], shard->index);
+        file->is_open = status == DN_OK;
+        dn_failure_keep(&file->failure, status);
     }
-    return DN_OK;
-}
-
-/* Finds labels and images in every shard where that is possible. What a child left is checked after
- * the last one: each could write into all of it. */
-static dn_status open_shards(struct verify *v)
-{
-    DN_TRY(make_indexes(v));
-    for (int checks = 0; checks < 2; checks++)
-        for (int i = 0; i < v->manifest->shards; i++) {
-            const dn_manifest_shard *const shard = &v->manifest->shard[i];
-            dn_shards *const shards = v->shards[shard->split];
-            struct file *const file = &v->file[i][HDF5];
-            if (checks && !file->is_open)
-                continue;
-            const dn_status status = checks ? dn_shards_check_index(shards, shard->index)
-                                            : dn_shards_read_index(shards, shard->index);
-            file->is_open = status == DN_OK;
-            dn_failure_keep(&file->failure, status);
-        }
-    return DN_OK;
 }
 
 /* Where no image explains what is wrong with a file, the file itself is named. */
@@ -281,9 +259,9 @@ static dn_status check_statistics(const struct verify *v)
     return DN_OK;
 }
 
-static dn_status load_split(struct verify *v, dn_split_id id)
+static dn_status open_split(struct verify *v, dn_split_id id)
 {
-    DN_TRY(dn_shards_load(&v->shards[id], v->folder, id, INT_MAX, 1));
+    DN_TRY(dn_shards_open_damaged(&v->shards[id], v->folder, id));
     DN_CHECK(dn_shards_manifest(v->shards[id])->hash ==
                  dn_shards_manifest(v->shards[DN_TEST])->hash,
              DN_EIO, "%s/dataset.json: found other bytes than at first: it was changed meanwhile",
@@ -293,15 +271,15 @@ static dn_status load_split(struct verify *v, dn_split_id id)
 
 static dn_status verify_records(struct verify *v)
 {
-    DN_TRY(load_split(v, DN_TEST)); /* which all records have */
+    DN_TRY(open_split(v, DN_TEST)); /* which all records have */
     v->manifest = dn_shards_manifest(v->shards[DN_TEST]);
     for (int s = 0; s < DN_SPLITS; s++)
         if (!v->shards[s] && v->manifest->split[s].shards > 0)
-            DN_TRY(load_split(v, (dn_split_id)s));
+            DN_TRY(open_split(v, (dn_split_id)s));
     v->file = calloc((size_t)v->manifest->shards, sizeof *v->file);
     DN_CHECK(v->file, DN_ENOMEM, "%s: out of memory", v->folder);
     check_files(v);
-    DN_TRY(open_shards(v));
+    note_indexes(v);
     if (dn_is_encoded(&v->manifest->info))
         verify_all_encoded(v);
     else
@@ -315,11 +293,8 @@ dn_status dn_records_verify(const char *folder)
 {
     struct verify v = {.folder = folder};
     const dn_status status = verify_records(&v);
-    for (int s = 0; s < DN_SPLITS; s++) {
-        if (v.index[s])
-            dn_child_pages_free(v.index[s], dn_shards_index_bytes(v.shards[s]));
+    for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&v.shards[s]);
-    }
     free(v.file);
     return status;
 }

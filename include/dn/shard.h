@@ -62,21 +62,23 @@ typedef struct dn_shards dn_shards;
  * child process. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
+/* Opens what there is of shards that may be damaged: compares no checksum, and where a shard has no
+ * sound index dn_shards_failure tells why, and nothing else may be asked about its images. As
+ * dn_manifest_load; DN_EINVAL, DN_ENOMEM. */
+dn_status dn_shards_open_damaged(dn_shards **shards, const char *folder, dn_split_id split);
+
+/* Makes the failure of shard `index` of the split the thread's. */
+dn_status dn_shards_failure(const dn_shards *shards, int index);
+
 /* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
- * checksum they have in common, and looks at every parts-th file, from file `part` on. Then
- * all use one index, dn_shards_index_bytes of zeroed pages that outlive the shards and that child
- * processes share; and one process fills it, once all files are known to be right: whole, or, where
- * some are not, the part of one shard after the other, each by a child, and when the last child has
- * ended, as one may have written anywhere in it, checks the parts. Where `part` is no shard's
- * number none is compared.
- */
+ * checksum they have in common, and compares every parts-th file, from file `part` on. Then all use
+ * one index, dn_shards_index_bytes of zeroed pages that outlive the shards and that child processes
+ * share; and one process makes it, once all files are known to be right. */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);
-dn_status dn_shards_read_index(dn_shards *shards, int shard);
-dn_status dn_shards_check_index(const dn_shards *shards, int shard);
 
 /* dataset.json, as it was when they were opened. */
 const dn_manifest *dn_shards_manifest(const dn_shards *shards);

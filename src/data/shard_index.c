@@ -157,20 +157,20 @@ static dn_status list_chunks(hid_t images, const char *path, const dn_shards *sh
     const dn_data_info *const info = &shards->manifest->info;
     const hsize_t shape[4] = {(hsize_t)shard->count, (hsize_t)info->channels, (hsize_t)info->height,
                               (hsize_t)info->width};
-    struct place *const place = &shards->place[shard->index];
+    struct chunk *const chunk = &shards->chunk[shards->first_chunk[shard->index]];
     hsize_t step;
     DN_CHECK(is_as_specified(images, shape, &step), DN_ECORRUPT,
              "%s: " DN_SHARD_IMAGES " is not uint8 (%" PRId64
              ", %d, %d, %d) in chunks of whole images with filter %d",
              path, shard->count, info->channels, info->height, info->width, DN_SHARD_ZSTD_FILTER);
-    place->images = (int64_t)step;
-    const int64_t count = chunks_of(shard, place->images);
+    const int64_t images_of_chunk = shards->chunk_images[shard->index] = (int64_t)step;
+    const int64_t count = chunks_of(shard, images_of_chunk);
     DN_CHECK(count <= dn_shards_most_chunks(shards, shard), DN_ECORRUPT,
              "%s: found %" PRId64 " chunks, expected at most %" PRId64 " in a file of %" PRId64
              " bytes",
              path, count, dn_shards_most_chunks(shards, shard), shard->hdf5.bytes);
     for (int64_t i = 0; i < count; i++)
-        DN_TRY(find_chunk(images, path, i * place->images, &shards->chunk[place->chunk + i]));
+        DN_TRY(find_chunk(images, path, i * images_of_chunk, &chunk[i]));
     return DN_OK;
 }
 
@@ -190,8 +190,7 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
                               const dn_manifest_shard *shard)
 {
     const int64_t count = shard->count;
-    struct place *const place = &shards->place[shard->index];
-    struct chunk *const image = &shards->chunk[place->chunk];
+    struct chunk *const image = &shards->chunk[shards->first_chunk[shard->index]];
     uint64_t *const offset = malloc((3 * (size_t)count + 1) * sizeof *offset);
     uint64_t *const hash = offset + count + 1;
     int32_t *const size = (int32_t *)(hash + count);
@@ -203,7 +202,7 @@ static dn_status list_encoded(hid_t file, const char *path, const dn_shards *sha
         dn_hdf5_read(file, path, DN_SHARD_OFFSETS, H5T_NATIVE_UINT64, count + 1, offset));
     DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_HASHES, H5T_NATIVE_UINT64, count, hash));
     DN_TRY_OR_DONE(dn_hdf5_read(file, path, DN_SHARD_SIZES, H5T_NATIVE_INT32, 2 * count, size));
-    place->images = 1;
+    shards->chunk_images[shard->index] = 1;
     for (int64_t i = 0; i < count && status == DN_OK; i++) {
         if (offset[i] >= offset[i + 1] || offset[i + 1] > (uint64_t)bytes)
             status = dn_fail(DN_ECORRUPT,
@@ -288,7 +287,7 @@ static dn_status read_some(void *user)
         DN_TRY(dn_join_path(p->path, work->shards->folder, shard->hdf5.name));
         errno = 0;
         DN_TRY(explain(read_shard(p->path, work->shards, shard), p->path));
-        const int64_t chunks = chunks_of(shard, work->shards->place[p->next].images);
+        const int64_t chunks = chunks_of(shard, work->shards->chunk_images[p->next]);
         visits += is_encoded(work->shards) ? chunks : chunks * chunks;
     }
     return DN_OK;
@@ -321,24 +320,23 @@ static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_
     return DN_OK;
 }
 
-/* What the index says of the shard, whose chunks begin with number `chunk`, is possible for the
- * file as it is now. */
-static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard, int64_t chunk)
+/* What the index says of the shard is possible for the file as it is now. */
+static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard)
 {
-    const struct place *const place = &shards->place[shard->index];
+    const struct chunk *const chunk = &shards->chunk[shards->first_chunk[shard->index]];
+    const int64_t images = shards->chunk_images[shard->index];
     const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
     const uint16_t *const labels = shards->labels + shard->first;
     char path[PATH_MAX];
     int64_t bytes;
     DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
     DN_TRY(dn_file_size(path, &bytes));
-    DN_CHECK(place->chunk == chunk && place->images >= 1 && place->images <= shard->count &&
-                 place->images * image <= DN_SHARD_CHUNK_BYTES &&
-                 chunks_of(shard, place->images) <= dn_shards_most_chunks(shards, shard),
+    DN_CHECK(images >= 1 && images <= shard->count && images * image <= DN_SHARD_CHUNK_BYTES &&
+                 chunks_of(shard, images) <= dn_shards_most_chunks(shards, shard),
              DN_ECORRUPT, "%s: found chunks of %" PRId64 " images, expected at most %d bytes", path,
-             place->images, DN_SHARD_CHUNK_BYTES);
-    for (int64_t i = 0; i < chunks_of(shard, place->images); i++)
-        DN_TRY(check_chunk(path, &shards->chunk[chunk + i], i, bytes, place->images * image));
+             images, DN_SHARD_CHUNK_BYTES);
+    for (int64_t i = 0; i < chunks_of(shard, images); i++)
+        DN_TRY(check_chunk(path, &chunk[i], i, bytes, images * image));
     for (int64_t i = 0; i < shard->count; i++)
         DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", path, i, labels[i],
@@ -348,31 +346,26 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
 
 size_t dn_shards_index_bytes(const dn_shards *shards)
 {
-    return (size_t)shards->split->shards * sizeof(struct place) +
-           (size_t)shards->most_chunks * sizeof(struct chunk) +
-           (size_t)shards->split->count * sizeof(uint16_t);
+    const int count = shards->split->shards;
+    return (size_t)count * sizeof *shards->chunk_images +
+           (size_t)shards->first_chunk[count] * sizeof *shards->chunk +
+           (size_t)shards->split->count * sizeof *shards->labels;
 }
 
 void dn_shards_use_index(dn_shards *shards, void *index)
 {
-    shards->place = index;
-    shards->chunk = (struct chunk *)(shards->place + shards->split->shards);
-    shards->labels = (uint16_t *)(shards->chunk + shards->most_chunks);
+    const int count = shards->split->shards;
+    shards->chunk_images = index;
+    shards->chunk = (struct chunk *)(shards->chunk_images + count);
+    shards->labels = (uint16_t *)(shards->chunk + shards->first_chunk[count]);
 }
 
-/* Has children enter the shards [first, end). */
-static dn_status read_index(dn_shards *shards, int first, int end)
+dn_status dn_shards_read_index(const dn_shards *shards, int first, int end)
 {
-    const dn_manifest_split *const split = shards->split;
     struct progress *const p = dn_child_pages(sizeof *p);
-    int64_t chunk = 0;
     dn_status status = DN_OK;
     DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
     strcpy(p->path, shards->folder);
-    for (int i = 0; i < end; i++) {
-        shards->place[i].chunk = chunk;
-        chunk += dn_shards_most_chunks(shards, &split->shard[i]);
-    }
     for (int next = first; next < end && status == DN_OK;) {
         const int begin = p->next = next;
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p, end});
@@ -384,29 +377,38 @@ static dn_status read_index(dn_shards *shards, int first, int end)
     return status;
 }
 
-dn_status dn_shards_make_index(dn_shards *shards)
+dn_status dn_shards_check_index(const dn_shards *shards, int first, int end)
 {
-    const dn_manifest_split *const split = shards->split;
-    int64_t chunk = 0;
-    DN_TRY(read_index(shards, 0, split->shards));
-    for (int i = 0; i < split->shards; i++) {
-        DN_TRY(check_shard(shards, &split->shard[i], chunk));
-        chunk += dn_shards_most_chunks(shards, &split->shard[i]);
-    }
-    /* children that read another split do not have what is checked */
-    madvise(shards->place, dn_shards_index_bytes(shards), MADV_DONTFORK);
+    for (int i = first; i < end; i++)
+        DN_TRY(check_shard(shards, &shards->split->shard[i]));
     return DN_OK;
 }
 
-dn_status dn_shards_read_index(dn_shards *shards, int shard)
+/* Children that read another split do not have what is checked. */
+static void keep_from_children(const dn_shards *shards)
 {
-    return read_index(shards, shard, shard + 1);
+    madvise(shards->chunk_images, dn_shards_index_bytes(shards), MADV_DONTFORK);
 }
 
-dn_status dn_shards_check_index(const dn_shards *shards, int shard)
+dn_status dn_shards_make_index(dn_shards *shards)
 {
-    int64_t chunk = 0;
-    for (int i = 0; i < shard; i++)
-        chunk += dn_shards_most_chunks(shards, &shards->split->shard[i]);
-    return check_shard(shards, &shards->split->shard[shard], chunk);
+    const int count = shards->split->shards;
+    DN_TRY(dn_shards_read_index(shards, 0, count));
+    DN_TRY(dn_shards_check_index(shards, 0, count));
+    keep_from_children(shards);
+    return DN_OK;
+}
+
+dn_status dn_shards_try_index(dn_shards *shards)
+{
+    const int count = shards->split->shards;
+    dn_failure *const failure = shards->failure = calloc((size_t)count, sizeof *failure);
+    DN_CHECK(failure, DN_ENOMEM, "%s: out of memory", shards->folder);
+    for (int i = 0; i < count; i++)
+        dn_failure_keep(&failure[i], dn_shards_read_index(shards, i, i + 1));
+    for (int i = 0; i < count; i++)
+        if (failure[i].status == DN_OK)
+            dn_failure_keep(&failure[i], dn_shards_check_index(shards, i, i + 1));
+    keep_from_children(shards);
+    return DN_OK;
 }

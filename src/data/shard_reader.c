@@ -37,53 +37,83 @@ static dn_status check_files(const dn_shards *shards, int part, int parts)
     return DN_OK;
 }
 
-dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id, int part,
-                         int parts)
+/* Reads dataset.json. */
+static dn_status load(dn_shards **shards, const char *folder, dn_split_id id)
 {
-    dn_status status;
     dn_shards *const s = *shards = calloc(1, sizeof *s);
     DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
-    DN_TRY_OR_DONE(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
+    DN_TRY(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
     strcpy(s->folder, folder);
-    s->split = &s->manifest->split[id];
-    if (s->split->shards == 0) {
-        status =
-            dn_fail(DN_EINVAL, "%s: found no %s split, expected one", folder, dn_split_name(id));
-        goto done;
-    }
-    for (int i = 0; i < s->split->shards; i++)
-        s->most_chunks += dn_shards_most_chunks(s, &s->split->shard[i]);
-    status = check_files(s, part, parts);
-done:
+    const dn_manifest_split *const split = s->split = &s->manifest->split[id];
+    DN_CHECK(split->shards > 0, DN_EINVAL, "%s: found no %s split, expected one", folder,
+             dn_split_name(id));
+    s->first_chunk = calloc((size_t)split->shards + 1, sizeof *s->first_chunk);
+    DN_CHECK(s->first_chunk, DN_ENOMEM, "%s: out of memory", folder);
+    for (int i = 0; i < split->shards; i++)
+        s->first_chunk[i + 1] = s->first_chunk[i] + dn_shards_most_chunks(s, &split->shard[i]);
+    return DN_OK;
+}
+
+static dn_status make_pages(dn_shards *s)
+{
+    s->own_index = dn_child_pages(dn_shards_index_bytes(s));
+    DN_CHECK(s->own_index, DN_ENOMEM, "%s: out of memory for %" PRId64 " labels", s->folder,
+             s->split->count);
+    dn_shards_use_index(s, s->own_index);
+    return DN_OK;
+}
+
+static dn_status close_unless(dn_shards **shards, dn_status status)
+{
     if (status != DN_OK)
         dn_shards_close(shards);
     return status;
+}
+
+dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id id, int part,
+                         int parts)
+{
+    dn_status status = load(shards, folder, id);
+    if (status == DN_OK)
+        status = check_files(*shards, part, parts);
+    return close_unless(shards, status);
 }
 
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
 {
     DN_TRY(dn_shards_load(shards, folder, id, 0, 1));
-    dn_shards *const s = *shards;
-    s->own_index = dn_child_pages(dn_shards_index_bytes(s));
-    if (s->own_index)
-        dn_shards_use_index(s, s->own_index);
-    const dn_status status = s->own_index
-                                 ? dn_shards_make_index(s)
-                                 : dn_fail(DN_ENOMEM, "%s: out of memory for %" PRId64 " labels",
-                                           folder, s->split->count);
-    if (status != DN_OK)
-        dn_shards_close(shards);
-    return status;
+    dn_status status = make_pages(*shards);
+    if (status == DN_OK)
+        status = dn_shards_make_index(*shards);
+    return close_unless(shards, status);
+}
+
+dn_status dn_shards_open_damaged(dn_shards **shards, const char *folder, dn_split_id id)
+{
+    dn_status status = load(shards, folder, id);
+    if (status == DN_OK)
+        status = make_pages(*shards);
+    if (status == DN_OK)
+        status = dn_shards_try_index(*shards);
+    return close_unless(shards, status);
+}
+
+dn_status dn_shards_failure(const dn_shards *shards, int index)
+{
+    return dn_failure_report(&shards->failure[index]);
 }
 
 void dn_shards_close(dn_shards **shards)
 {
-    if (!*shards)
+    dn_shards *const s = *shards;
+    if (!s)
         return;
-    if ((*shards)->own_index)
-        dn_child_pages_free((*shards)->own_index, dn_shards_index_bytes(*shards));
-    free((*shards)->manifest);
-    free(*shards);
+    if (s->own_index)
+        dn_child_pages_free(s->own_index, dn_shards_index_bytes(s));
+    free(s->failure);
+    free(s->first_chunk);
+    free(s->manifest);
+    free(s);
     *shards = NULL;
 }
 
@@ -189,19 +219,18 @@ dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, 
     assert(first >= 0 && last <= shards->split->count);
     for (int64_t at = first; at < last && status == DN_OK;) {
         const dn_manifest_shard *const shard = shard_of(shards, at);
-        const struct place *const place = &shards->place[shard->index];
         const int64_t end = shard->first + shard->count;
         char path[PATH_MAX];
         int64_t bytes;
         struct part part = {.shard = shard,
                             .path = path,
                             .image = dn_image_values(&shards->manifest->info),
-                            .chunk_images = place->images,
+                            .chunk_images = shards->chunk_images[shard->index],
                             .first = at,
                             .last = end < last ? end : last};
         DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
         DN_TRY(dn_file_open(path, &part.file, &bytes));
-        status = read_part(&part, &shards->chunk[place->chunk],
+        status = read_part(&part, &shards->chunk[shards->first_chunk[shard->index]],
                            pixels + (size_t)(at - first) * part.image);
         close(part.file);
         at = part.last;
@@ -221,16 +250,16 @@ void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, si
 void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *found)
 {
     const dn_manifest_shard *const shard = shard_of(shards, index);
-    const struct place *const place = &shards->place[shard->index];
-    const int64_t number = index - shard->first, chunk = number / place->images;
-    const struct chunk *const c = &shards->chunk[place->chunk + chunk];
-    const int64_t first = chunk * place->images, left = shard->count - first;
+    const int64_t images = shards->chunk_images[shard->index];
+    const int64_t number = index - shard->first, chunk = number / images;
+    const struct chunk *const c = &shards->chunk[shards->first_chunk[shard->index] + chunk];
+    const int64_t first = chunk * images, left = shard->count - first;
     *found = (dn_shard_place){.shard = shard,
                               .number = number,
                               .address = c->address,
                               .bytes = c->bytes,
                               .first = first,
-                              .count = left < place->images ? left : place->images,
+                              .count = left < images ? left : images,
                               .hash = c->hash,
                               .width = c->width,
                               .height = c->height};
@@ -262,7 +291,7 @@ dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buff
 {
     const dn_manifest_shard *const shard = shard_of(shards, index);
     const int64_t number = index - shard->first;
-    const struct chunk *const image = &shards->chunk[shards->place[shard->index].chunk + number];
+    const struct chunk *const image = &shards->chunk[shards->first_chunk[shard->index] + number];
     atomic_uchar *const copied = shards->copied ? &shards->copied[shard->index] : NULL;
     *size = (size_t)image->bytes;
     DN_TRY(dn_buffer_grow(buffer, *size));

@@ -67,19 +67,17 @@ void dn_comm_check(int code, const char *call, const char *function)
 /* comm->node = the ranks of this machine that a file of its rank 0 reaches; each other is alone. */
 static void find_node(dn_comm *comm)
 {
-    MPI_Comm machine;
-    int rank, size;
     DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
-                               &machine));
-    DN_MPI(MPI_Comm_rank(machine, &rank));
-    DN_MPI(MPI_Comm_size(machine, &size));
+                               &comm->machine));
+    DN_MPI(MPI_Comm_rank(comm->machine, &comm->machine_rank));
+    DN_MPI(MPI_Comm_size(comm->machine, &comm->machine_size));
+    const int rank = comm->machine_rank, size = comm->machine_size;
     const int file =
-        dn_share_file(comm, machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
+        dn_share_file(comm, comm->machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
     const int reason = file < 0 ? errno : 0;
-    DN_MPI(MPI_Comm_split(machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
+    DN_MPI(MPI_Comm_split(comm->machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
     if (file >= 0)
         close(file);
-    DN_MPI(MPI_Comm_free(&machine));
     DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
     DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
     const int most = dn_comm_max(comm, comm->node_size < size ? size : 0);
@@ -116,6 +114,7 @@ void dn_comm_finalize(dn_comm *comm)
 {
     free(comm->host);
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
+    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->machine));
     DN_COLLECTIVE(comm, MPI_Finalize());
 }
 

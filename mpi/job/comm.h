@@ -29,9 +29,10 @@ struct dn_heartbeat;
 struct dn_timeline;
 
 typedef struct dn_comm {
-    int rank, size;           /* in the job */
-    int node_rank, node_size; /* among those that share this node's memory */
-    MPI_Comm world, node;
+    int rank, size;                 /* in the job */
+    int node_rank, node_size;       /* among those that share this node's memory */
+    int machine_rank, machine_size; /* among those of this machine, whether they share it or not */
+    MPI_Comm world, node, machine;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     char (*host)[DN_HOST_BYTES];    /* (size) names, all but letters, digits, '.', '-' made '_' */
     const struct dn_place *place;   /* where this rank runs (placement.h), once that is known */

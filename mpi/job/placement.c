@@ -151,11 +151,9 @@ void dn_place_restart(char **argv, int threads)
 /* What a rank is given. */
 typedef struct finder {
     const dn_comm *comm;
-    MPI_Comm node; /* the ranks of this machine, whether they share memory or not */
-    int node_rank, node_size;
     hwloc_topology_t topology;
     hwloc_bitmap_t processors; /* that the rank may use */
-    dn_cores *allowed;         /* (node_size) cores of the node's ranks */
+    dn_cores *allowed;         /* (machine_size) cores of the node's ranks */
     dn_cores share;            /* those this rank takes */
     int openmp_binds;
 } finder;
@@ -177,9 +175,9 @@ static void add_openmp_places(hwloc_bitmap_t processors)
 static dn_status find_cores(finder *f)
 {
     f->processors = hwloc_bitmap_alloc();
-    f->allowed = calloc((size_t)f->node_size, sizeof *f->allowed);
+    f->allowed = calloc((size_t)f->comm->machine_size, sizeof *f->allowed);
     DN_CHECK(f->processors != NULL && f->allowed != NULL, DN_ENOMEM,
-             "memory: found none to place %d ranks", f->node_size);
+             "memory: found none to place %d ranks", f->comm->machine_size);
     /* With the disallowed cores, a core has the same index for all ranks of a node. */
     DN_CHECK(hwloc_topology_init(&f->topology) == 0 &&
                  hwloc_topology_set_flags(f->topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) ==
@@ -201,20 +199,22 @@ static dn_status find_cores(finder *f)
 /* Collective over the node. */
 static void divide_cores(finder *f, dn_place *place)
 {
-    DN_COLLECTIVE(f->comm, MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed,
-                                         sizeof f->share, MPI_BYTE, f->node));
+    const dn_comm *const comm = f->comm;
+    DN_COLLECTIVE(comm, MPI_Allgather(&f->share, sizeof f->share, MPI_BYTE, f->allowed,
+                                      sizeof f->share, MPI_BYTE, comm->machine));
     dn_cores used = f->share;
-    for (int r = 0; r < f->node_size; r++)
+    for (int r = 0; r < comm->machine_size; r++)
         CPU_OR(&used, &used, &f->allowed[r]);
-    place->sharers = f->openmp_binds
-                         ? dn_cores_sharers(f->allowed, f->node_size, f->node_rank)
-                         : dn_cores_divide(f->allowed, f->node_size, f->node_rank, &f->share);
+    place->sharers =
+        f->openmp_binds
+            ? dn_cores_sharers(f->allowed, comm->machine_size, comm->machine_rank)
+            : dn_cores_divide(f->allowed, comm->machine_size, comm->machine_rank, &f->share);
     place->cores = CPU_COUNT(&f->share);
     place->numa_nodes = dn_cores_numa_nodes(f->topology, &f->share);
     /* The node as far as this rank may know it. */
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
     const dn_cores cores = dn_cores_of(f->topology, all);
-    place->node_ranks = f->node_size;
+    place->node_ranks = comm->machine_size;
     place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
@@ -227,10 +227,11 @@ static void divide_cores(finder *f, dn_place *place)
 /* The CPU quota, and the ranks that it holds for. Collective over the node. */
 static void find_quota(const finder *f, dn_place *place)
 {
+    const dn_comm *const comm = f->comm;
     const dn_limit own = dn_limit_processors("");
-    for (int r = 0; r < f->node_size; r++) {
+    for (int r = 0; r < comm->machine_size; r++) {
         uint64_t group = own.group;
-        DN_COLLECTIVE(f->comm, MPI_Bcast(&group, 1, MPI_UINT64_T, r, f->node));
+        DN_COLLECTIVE(comm, MPI_Bcast(&group, 1, MPI_UINT64_T, r, comm->machine));
         place->quota_ranks += group == own.group;
     }
     place->quota = own.amount < place->node_processors ? (int)(own.amount * 100) : 0;
@@ -291,10 +292,6 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     finder f = {.comm = comm};
     *place = (dn_place){0};
     memcpy(place->host, comm->host[comm->rank], sizeof place->host);
-    DN_COLLECTIVE(comm, MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank,
-                                            MPI_INFO_NULL, &f.node));
-    DN_MPI(MPI_Comm_rank(f.node, &f.node_rank));
-    DN_MPI(MPI_Comm_size(f.node, &f.node_size));
     dn_status status = dn_comm_agree(comm, find_cores(&f));
     if (status == DN_OK) {
         divide_cores(&f, place);
@@ -309,7 +306,6 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
         hwloc_topology_destroy(f.topology);
     hwloc_bitmap_free(f.processors);
     free(f.allowed);
-    DN_COLLECTIVE(comm, MPI_Comm_free(&f.node));
     return status;
 }
 

@@ -48,7 +48,7 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command, const 
     if (status == DN_OK) {
         if (comm->rank == 0)
             strcpy(theirs, ours);
-        dn_comm_broadcast(comm, theirs, most, 0);
+        dn_comm_broadcast(comm, theirs, most);
         status = dn_comm_agree(comm, compare(ours, theirs, comm->host[0]));
     }
     free(theirs);
@@ -77,7 +77,7 @@ dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype)
     const int common = -dn_comm_max(comm, -tables); /* each table implies those before it */
     snprintf(first.class, sizeof first.class, "%s", class);
     snprintf(first.name, sizeof first.name, "%s", products->name);
-    dn_comm_broadcast(comm, &first, sizeof first, 0);
+    dn_comm_broadcast(comm, &first, sizeof first);
     dn_status status = DN_OK;
     if (strcmp(first.class, class) != 0)
         status =

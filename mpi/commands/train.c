@@ -56,7 +56,7 @@ static dn_status take_model(const dn_run *r, dn_options *o)
     if (o->init_from[0] == '\0' || dn_options_given(o, "model"))
         return DN_OK;
     DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_init_model(o) : DN_OK));
-    dn_comm_broadcast(r->comm, o->model, sizeof o->model, 0);
+    dn_comm_broadcast(r->comm, o->model, sizeof o->model);
     return DN_OK;
 }
 
@@ -79,7 +79,7 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, int64_t limit, dn
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(
         dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume, limit) : DN_OK));
-    dn_comm_broadcast(r->comm, &r->state, sizeof r->state, 0);
+    dn_comm_broadcast(r->comm, &r->state, sizeof r->state);
     if (r->state.path[0] == '\0')
         return is_named ? take_model(r, o) : DN_OK;
     if (o->init_from[0] != '\0')
@@ -366,9 +366,9 @@ static void share_weights(dn_run *r)
     const dn_view net = dn_net_view(r->net);
     const size_t parameters = net.parameter_count * sizeof(float);
     const size_t states = r->step.optimizer.floats * sizeof(float);
-    dn_comm_broadcast(r->comm, net.parameters, parameters, 0);
-    dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float), 0);
-    dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states, 0);
+    dn_comm_broadcast(r->comm, net.parameters, parameters);
+    dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float));
+    dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states);
     r->done = r->state.step;
     /* Until a checkpoint has been timed: */
     r->preempt.longest_saving = (double)(parameters + states) / slow_disk;

@@ -126,7 +126,7 @@ dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 {
     *t = (dn_trained){0};
     DN_TRY(dn_comm_agree(comm, comm->rank == 0 ? dn_trained_open(t, o) : DN_OK));
-    dn_comm_broadcast(comm, o->checkpoint, sizeof o->checkpoint, 0);
+    dn_comm_broadcast(comm, o->checkpoint, sizeof o->checkpoint);
     return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
 }
 

@@ -169,12 +169,11 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
     return dn_comm_agree(comm, status);
 }
 
-void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root)
+void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
         const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
-        DN_COLLECTIVE(comm,
-                      MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, root, comm->world));
+        DN_COLLECTIVE(comm, MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, 0, comm->world));
     }
 }
 

@@ -68,8 +68,8 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
 /* The largest value that a rank gives, on all ranks. Collective. */
 int dn_comm_max(const dn_comm *comm, int value);
 
-/* data(bytes) on every rank = data of rank `root`. Collective. */
-void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes, int root);
+/* data(bytes) on every rank = that of rank 0. Collective. */
+void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes);
 
 /* Completes x(count) on every rank: each element is set on one rank, all bits 0 on the others.
  * Collective. */

@@ -180,7 +180,7 @@ static void end_thread(dn_heartbeat *hb)
 void dn_heartbeat_start(dn_heartbeat **result, const dn_comm *comm, double deadline)
 {
     *result = NULL;
-    dn_comm_broadcast(comm, &deadline, sizeof deadline, 0);
+    dn_comm_broadcast(comm, &deadline, sizeof deadline);
     if (comm->size == 1 || deadline <= 0)
         return;
     /* All ranks come by each call of MPI here, whatever failed before. */

@@ -193,7 +193,7 @@ dn_status dn_heartbeat_connect(const dn_comm *comm, struct pollfd *line)
     dn_status status = DN_OK;
     if (comm->rank == 0)
         status = listen_for_ranks(&listener, &rank_0);
-    dn_comm_broadcast(comm, &rank_0, sizeof rank_0, 0);
+    dn_comm_broadcast(comm, &rank_0, sizeof rank_0);
     if (comm->rank > 0)
         status = connect_to_rank_0(&line[0].fd, &rank_0, comm->rank);
     else if (status == DN_OK)

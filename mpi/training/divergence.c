@@ -28,15 +28,13 @@ static int lowest(const dn_step *step, int v)
 /* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
 static int find_loss(const dn_step *step, double *loss)
 {
-    int own = step->settings.virtual_ranks, root = 0;
+    int own = step->settings.virtual_ranks;
     for (int v = step->last; v-- > step->first;)
         if (!isfinite(step->losses[v - step->first]))
             own = v;
     const int found = lowest(step, own);
-    while (dn_tree_first(step->settings.virtual_ranks, step->comm->size, root + 1) <= found)
-        root++;
     *loss = found == own ? step->losses[own - step->first] : 0;
-    dn_comm_broadcast(step->comm, loss, sizeof *loss, root);
+    dn_comm_gather_doubles(step->comm, loss, 1);
     return found;
 }
 

@@ -95,14 +95,10 @@ dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
     const char *const text = options->shuffle;
     const char *const digits = text + strlen(prefix);
     *window = 0;
-    if (strcmp(text, "full") == 0)
-        return DN_OK;
-    if (strncmp(text, prefix, strlen(prefix)) == 0 && strlen(digits) <= 10 &&
-        digits[strspn(digits, "0123456789")] == '\0')
-        *window = atoll(digits);
-    DN_CHECK(*window >= DN_RUN && *window <= UINT32_MAX, DN_EINVAL,
-             "--shuffle: found \"%s\", expected full, or window:N of %d or more images", text,
-             DN_RUN);
+    DN_CHECK(strcmp(text, "full") == 0 || (strncmp(text, prefix, strlen(prefix)) == 0 &&
+                                           dn_parse_whole(digits, DN_RUN, UINT32_MAX, window)),
+             DN_EINVAL, "--shuffle: found \"%s\", expected full, or window:N of %d or more images",
+             text, DN_RUN);
     return DN_OK;
 }
 

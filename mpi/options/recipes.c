@@ -37,10 +37,14 @@ static int recipe_folder(int index, char path[PATH_MAX])
     return index <= 1;
 }
 
+static int names_file(const char *name)
+{
+    return strcmp(name, SUFFIX) != 0 && dn_ends_in(name, SUFFIX);
+}
+
 static int is_recipe(const struct dirent *entry)
 {
-    const char *const suffix = strrchr(entry->d_name, '.');
-    return suffix != NULL && suffix != entry->d_name && strcmp(suffix, SUFFIX) == 0;
+    return names_file(entry->d_name);
 }
 
 /* path = the file of that name. *file is NULL where no folder has it. */
@@ -79,9 +83,7 @@ enum { MOST_NAMES = 256 };
 
 dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX])
 {
-    const size_t length = strlen(name);
-    const int is_file =
-        strchr(name, '/') != NULL || (length > 4 && strcmp(name + length - 4, SUFFIX) == 0);
+    const int is_file = strchr(name, '/') != NULL || names_file(name);
     dn_nearest nearest = {.word = name};
     char names[MOST_NAMES][64];
     if (is_file) {

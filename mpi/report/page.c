@@ -68,57 +68,36 @@ dn_status dn_report_load(json_t **run, const char *folder)
 
 /* ---- writing ---- */
 
-typedef struct page {
-    char *bytes;
-    size_t size, room;
-    int failed;
-} page;
-
-static void append(page *p, const char *text, size_t size)
-{
-    if (p->size + size > p->room) {
-        const size_t room = 2 * (p->size + size);
-        char *const bytes = realloc(p->bytes, room);
-        p->failed |= !bytes;
-        if (!bytes)
-            return;
-        p->bytes = bytes;
-        p->room = room;
-    }
-    memcpy(p->bytes + p->size, text, size);
-    p->size += size;
-}
-
 /* As a part of a script: no text may end that. */
 static int append_json(const char *text, size_t size, void *to)
 {
-    page *const p = to;
-    for (const char *const end = text + size; text < end;) {
-        const char *const mark = memchr(text, '<', (size_t)(end - text));
-        append(p, text, (size_t)((mark ? mark : end) - text));
-        if (mark)
-            append(p, "\\u003c", 6);
-        text = mark ? mark + 1 : end;
-    }
-    return p->failed ? -1 : 0;
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '<')
+            fputs("\\u003c", to);
+        else
+            fputc(text[i], to);
+    return ferror(to) ? -1 : 0;
 }
 
 dn_status dn_report_write(const char *path, json_t *runs)
 {
     static const char chart_mark[] = "/*CHART*/", report_mark[] = "/*REPORT*/";
     const char *const chart = strstr(dn_report_page, chart_mark);
-    const char *const report = strstr(dn_report_page, report_mark);
+    const char *const rest = chart + strlen(chart_mark), *const report = strstr(rest, report_mark);
+    char *page = NULL;
+    size_t size;
+    FILE *const to = open_memstream(&page, &size);
+    DN_CHECK(to, DN_ENOMEM, "%s: out of memory", path);
     json_t *const all = json_pack("{s:s, s:O}", "version", dn_version(), "runs", runs);
-    page p = {0};
-    append(&p, dn_report_page, (size_t)(chart - dn_report_page));
-    append(&p, dn_report_chart, strlen(dn_report_chart));
-    const char *const rest = chart + strlen(chart_mark);
-    append(&p, rest, (size_t)(report - rest));
-    p.failed |= !all || json_dump_callback(all, append_json, &p, JSON_COMPACT) != 0;
-    append(&p, report + strlen(report_mark), strlen(report) - strlen(report_mark));
+    fprintf(to, "%.*s%s%.*s", (int)(chart - dn_report_page), dn_report_page, dn_report_chart,
+            (int)(report - rest), rest);
+    int failed = !all || json_dump_callback(all, append_json, to, JSON_COMPACT) != 0;
+    fputs(report + strlen(report_mark), to);
+    failed |= ferror(to);
+    failed |= fclose(to) != 0;
     json_decref(all);
-    const dn_status status = p.failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path)
-                                      : dn_file_write(path, p.bytes, p.size);
-    free(p.bytes);
+    const dn_status status =
+        failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path) : dn_file_write(path, page, size);
+    free(page);
     return status;
 }

@@ -147,11 +147,10 @@ typedef struct dn_pass {
 
 /* Results of one forward pass over the batch. */
 typedef struct dn_result {
-    double loss;  /* mean cross-entropy over the batch, natural logarithm; with class weights as
-                     PyTorch's: over the labels' weights, or the pass's label_weights; of mixed
-                     images  over their number */
-    int correct1; /* images whose label, of two that with the larger share, has the largest logit */
-    int correct5; /* images whose label is among the five largest */
+    double loss; /* mean cross-entropy over the batch, natural logarithm; with class weights as
+                    PyTorch's: over the labels' weights, or the pass's label_weights; of mixed
+                    images over their number */
+    int correct; /* images whose label, of two that with the larger share, has the largest logit */
 } dn_result;
 
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of

@@ -282,9 +282,21 @@ static dn_status write_samples(const results *r, const char *path)
     return status;
 }
 
+/* A net whose numbers are too great gives logits that no class can be told by. */
+static dn_status check_samples(const results *r)
+{
+    for (int64_t i = 0; i < r->images->count; i++)
+        DN_CHECK(isfinite(r->samples[i].loss), DN_EDIVERGED,
+                 "image %" PRId64 " of %" PRId64 ", counted from 0: the net gives no finite loss "
+                 "for it",
+                 i, r->images->count);
+    return DN_OK;
+}
+
 /* What is told of the results, by one rank. */
 static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
+    DN_TRY(check_samples(r));
     r->counted = calloc((size_t)r->classes, sizeof *r->counted);
     r->cell = calloc((size_t)r->images->count, sizeof *r->cell);
     dn_status status = r->counted && r->cell
@@ -392,7 +404,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
                   : dn_fail(DN_ENOMEM, "memory: found none for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
-                                       r.samples, &r.scores));
+                                       NULL, r.samples, &r.scores));
     DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? tell(&r, o, transforms, crops) : DN_OK));
 done:
     free(r.samples);

@@ -217,11 +217,6 @@ void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count)
     }
 }
 
-void dn_comm_sum_counts(const dn_comm *comm, int64_t *x, int count)
-{
-    DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x, count, MPI_INT64_T, MPI_SUM, comm->world));
-}
-
 /* Makes the nameless file; only memory that this process may have now is promised. */
 static dn_status make_shared_file(size_t bytes, int *file)
 {

@@ -79,9 +79,6 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count);
  * Collective. */
 void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count);
 
-/* x(count) = its sum over the ranks, on every rank. Collective. */
-void dn_comm_sum_counts(const dn_comm *comm, int64_t *x, int count);
-
 /* Memory that all ranks of a node see. */
 typedef struct dn_shared {
     void *data;

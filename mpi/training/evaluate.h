@@ -13,23 +13,14 @@
 
 /* A batch that the net has run on: the images [first, first + count) of the split. */
 typedef struct dn_scored {
-    int batch;
     int64_t first;
     int count;
-    const float *logits;     /* (count, classes) */
-    const dn_result *result; /* the loss as a sum */
+    const float *logits; /* (count, classes) */
 } dn_scored;
 
 typedef void dn_scored_fn(void *user, const dn_scored *batch);
 
-/* Of how many images a batch is, and which batches [first, last) are this rank's. */
-typedef struct dn_batches {
-    int count, first, last;
-} dn_batches;
-
-dn_batches dn_batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
-
-/* The images [first, last) of these, which follow those of the rank before. */
+/* The images [first, last) of this rank's batches, which follow those of the rank before. */
 typedef struct dn_part_of_images {
     int64_t first, last;
     size_t kept; /* of how many images a rank keeps results: rank 0, which tells them, of all */
@@ -43,15 +34,6 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
                               int io_threads, const dn_transform *transform,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user);
 
-/* *scores = loss and accuracy over all images. DN_STOPPED when a rank is preempted, DN_ENOMEM.
- * Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
-                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
-
-/* Sets scores->balanced and is_uneven, from how many of each class's images, correct(classes), are
- * right. DN_ENOMEM. */
-dn_status dn_score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores);
-
 /* What the net makes of one image. */
 typedef struct dn_sample {
     double loss;
@@ -61,11 +43,16 @@ typedef struct dn_sample {
 } dn_sample;
 
 /* samples(`kept` of dn_images_of), of all images on rank 0 alone, from logits that are the mean
- * over `crops` transforms of each image. *scores, there, = the same as dn_evaluate's where there is
- * one. DN_EDIVERGED where the loss of an image is not finite, DN_ENOMEM. Collective. */
+ * over `crops` transforms of each image. *scores, there, = those of all. DN_STOPPED when a rank is
+ * preempted (`preempt` may be NULL), DN_ENOMEM. Collective. */
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transforms, int crops,
-                              dn_sample *samples, dn_scores *scores);
+                              const dn_preempt *preempt, dn_sample *samples, dn_scores *scores);
+
+/* *scores = loss and accuracy over all images, on all ranks. DN_STOPPED when a rank is preempted,
+ * DN_ENOMEM. Collective. */
+dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
+                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
 
 /* p(classes) = the softmax of the logits. */
 void dn_softmax(const float *logits, int classes, double *p);

@@ -8,21 +8,6 @@
 
 enum { SAMPLE = sizeof(dn_sample) / sizeof(double) };
 
-typedef struct logit_sums {
-    int classes;
-    int64_t first; /* of this rank's images */
-    float *sum;    /* (images of this rank, classes) */
-} logit_sums;
-
-static void add_logits(void *user, const dn_scored *b)
-{
-    const logit_sums *s = user;
-    const size_t count = (size_t)b->count * (size_t)s->classes;
-    float *const sum = s->sum + (size_t)(b->first - s->first) * (size_t)s->classes;
-    for (size_t i = 0; i < count; i++)
-        sum[i] += b->logits[i];
-}
-
 void dn_softmax(const float *logits, int classes, double *p)
 {
     double largest;
@@ -31,7 +16,7 @@ void dn_softmax(const float *logits, int classes, double *p)
         p[o] = dn_exp(logits[o] - largest - normal);
 }
 
-/* By the same arithmetic as the training's loss (src/layers/head.c). */
+/* By the same arithmetic as the training's loss (src/layers/loss.c). */
 static dn_sample make_sample(const float *logits, int classes, int label)
 {
     dn_sample s = {0};
@@ -47,31 +32,69 @@ static dn_sample make_sample(const float *logits, int classes, int label)
     return s;
 }
 
-/* From the sums, which become means, of this rank's images. */
-static void make_samples(const logit_sums *s, const dn_source *images, int crops, int64_t count,
-                         dn_sample *samples)
+typedef struct sampling {
+    const dn_source *images;
+    size_t classes;
+    int64_t first;      /* of this rank's images */
+    dn_sample *samples; /* of these */
+    float *sum;         /* (these, classes) logits over several crops; NULL: there is one */
+} sampling;
+
+/* Of the images [first, first + count). */
+static void make_samples(const sampling *s, const float *logits, int64_t first, int64_t count)
 {
-    const size_t classes = (size_t)s->classes;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        float *const logits = s->sum + (size_t)i * classes;
-        for (size_t o = 0; o < classes; o++)
-            logits[o] /= (float)crops;
-        samples[i] = make_sample(logits, s->classes, images->labels[s->first + i]);
-    }
+    for (int64_t i = 0; i < count; i++)
+        s->samples[first - s->first + i] = make_sample(
+            logits + (size_t)i * s->classes, (int)s->classes, s->images->labels[first + i]);
 }
 
-/* A net whose numbers are too great gives logits that no class can be told by. */
-static dn_status check_samples(const dn_sample *samples, int64_t count)
+static void sample_batch(void *user, const dn_scored *b)
 {
-    for (int64_t i = 0; i < count; i++)
-        DN_CHECK(isfinite(samples[i].loss), DN_EDIVERGED,
-                 "image %lld of %lld, counted from 0: the net gives no finite loss for it",
-                 (long long)i, (long long)count);
+    make_samples(user, b->logits, b->first, b->count);
+}
+
+static void add_logits(void *user, const dn_scored *b)
+{
+    const sampling *const s = user;
+    const size_t count = (size_t)b->count * s->classes;
+    float *const sum = s->sum + (size_t)(b->first - s->first) * s->classes;
+    for (size_t i = 0; i < count; i++)
+        sum[i] += b->logits[i];
+}
+
+/* From the sums over `crops`, which become means. */
+static void sample_means(const sampling *s, int crops, int64_t count)
+{
+    const size_t floats = (size_t)count * s->classes;
+    for (size_t i = 0; i < floats; i++)
+        s->sum[i] /= (float)crops;
+    make_samples(s, s->sum, s->first, count);
+}
+
+/* Sets scores->balanced and is_uneven, from how many of each class's images, correct(classes), are
+ * right. */
+static dn_status score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores)
+{
+    const int classes = images->info.classes;
+    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    int present = 0;
+    double sum = 0;
+    DN_CHECK(count, DN_ENOMEM, "memory: found none for the images of %d classes", classes);
+    for (int64_t i = 0; i < images->count; i++)
+        count[images->labels[i]]++;
+    scores->is_uneven = 0;
+    for (int c = 0; c < classes; c++) {
+        present += count[c] > 0;
+        sum += count[c] > 0 ? 100 * (double)correct[c] / (double)count[c] : 0;
+        scores->is_uneven |= count[c] != count[0];
+    }
+    scores->balanced = sum / present;
+    free(count);
     return DN_OK;
 }
 
-/* In the order of dn_evaluate: within a batch one after another, then along the tree. */
+/* In one order on any number of ranks: within a batch one after another, then along the tree. */
 static dn_status sum_scores(const dn_sample *samples, const dn_source *images, int batch,
                             dn_scores *scores)
 {
@@ -94,7 +117,7 @@ static dn_status sum_scores(const dn_sample *samples, const dn_source *images, i
     scores->loss = dn_tree_sum(losses, batches, 1) / (double)count;
     scores->top1 = 100 * (double)top1 / (double)count;
     scores->top5 = 100 * (double)top5 / (double)count;
-    status = dn_score_classes(images, correct, scores);
+    status = score_classes(images, correct, scores);
 done:
     free(losses);
     free(correct);
@@ -103,26 +126,24 @@ done:
 
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transforms, int crops,
-                              dn_sample *samples, dn_scores *scores)
+                              const dn_preempt *preempt, dn_sample *samples, dn_scores *scores)
 {
     const dn_view view = dn_net_view(net);
     const dn_part_of_images own = dn_images_of(comm, net, images);
     const int64_t count = own.last - own.first;
-    const size_t floats = (size_t)count * (size_t)view.spec->classes;
-    logit_sums s = {view.spec->classes, own.first, calloc(floats + 1, sizeof *s.sum)};
-    dn_status status = s.sum
-                           ? DN_OK
-                           : dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
-                                     (long long)count);
+    sampling s = {images, (size_t)view.spec->classes, own.first, samples, NULL};
+    dn_status status = DN_OK;
+    if (crops > 1 && !(s.sum = calloc((size_t)count * s.classes + 1, sizeof *s.sum)))
+        status = dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
+                         (long long)count);
     for (int c = 0; c < crops && status == DN_OK; c++)
-        status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], NULL,
-                                     add_logits, &s);
+        status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], preempt,
+                                     s.sum ? add_logits : sample_batch, &s);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    make_samples(&s, images, crops, count, samples);
+    if (s.sum)
+        sample_means(&s, crops, count);
     dn_comm_collect_doubles(comm, &samples->loss, (size_t)count * SAMPLE);
     if (comm->rank == 0)
-        status = check_samples(samples, images->count);
-    if (comm->rank == 0 && status == DN_OK)
         status = sum_scores(samples, images, view.batch, scores);
     status = dn_comm_agree(comm, status);
 done:

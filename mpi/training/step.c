@@ -104,7 +104,7 @@ static void run_team(dn_step *step, int64_t number, int v)
         const int row = v + m - step->first;
         step->losses[row] = step->loading.status == DN_OK ? step->results[m].loss : NAN;
         step->scores[row * DN_SCORES + DN_SCORE_LOSS] = step->losses[row];
-        step->scores[row * DN_SCORES + DN_SCORE_CORRECT] = step->results[m].correct1;
+        step->scores[row * DN_SCORES + DN_SCORE_CORRECT] = step->results[m].correct;
     }
 }
 

@@ -1,6 +1,6 @@
 /*
  * The loss: softmax cross-entropy of smoothed labels, of mixed images' two, with weights of
- * classes; and how many labels are among the largest logits. In double, an image at a time: the sum
+ * classes; and how many labels have the largest logit. In double, an image at a time: the sum
  * over the batch goes in the order of its images.
  */
 #include <string.h>
@@ -83,10 +83,8 @@ void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result 
     for (int i = 0; i < count; i++) {
         const target t = target_of(v, own, &mix, i);
         const int label = t.share < 0.5 ? t.other : t.label;
-        const int rank = dn_label_rank(image_logits(v, i), classes, label);
         result->loss += v->losses[i];
-        result->correct1 += rank < 1;
-        result->correct5 += rank < 5;
+        result->correct += dn_label_rank(image_logits(v, i), classes, label) < 1;
     }
     if (pass != NULL)
         result->loss /= loss_divisor(v, pass);

@@ -260,12 +260,11 @@ dn_status dn_bench(const dn_comm *comm, dn_options *options)
     if (options->reader)
         return dn_bench_reader(comm, options);
     if (options->profile[0])
-        DN_TRY(
-            dn_comm_agree(comm, comm->rank == 0 ? dn_profile_check_path(options->profile) : DN_OK));
+        DN_TRY(DN_ON_RANK_0(comm, dn_profile_check_path(options->profile)));
     bench b = {.comm = comm, .options = options};
     dn_status status = run_bench(&b);
     if (status == DN_OK)
-        status = dn_comm_agree(comm, comm->rank == 0 ? report_bench(&b) : DN_OK);
+        status = DN_ON_RANK_0(comm, report_bench(&b));
     destroy_bench(&b);
     return status;
 }

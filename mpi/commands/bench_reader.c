@@ -127,7 +127,7 @@ dn_status dn_bench_reader(const dn_comm *comm, dn_options *o)
         comm, f ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d ranks", comm->size)));
     DN_TRY_OR_DONE(time_reading(&r, comm, o, &f[comm->rank]));
     dn_comm_gather_doubles(comm, &f->images, (size_t)comm->size * sizeof *f / sizeof(double));
-    status = dn_comm_agree(comm, comm->rank == 0 ? report(&r, comm, o, f) : DN_OK);
+    status = DN_ON_RANK_0(comm, report(&r, comm, o, f));
 done:
     free(f);
     dn_loader_destroy(&r.loader);

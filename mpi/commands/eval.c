@@ -405,7 +405,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
                                        NULL, r.samples, &r.scores));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, comm->rank == 0 ? tell(&r, o, transforms, crops) : DN_OK));
+    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, tell(&r, o, transforms, crops)));
 done:
     free(r.samples);
     return status;

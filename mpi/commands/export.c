@@ -73,5 +73,5 @@ done:
 
 dn_status dn_export(const dn_comm *comm, dn_options *options)
 {
-    return dn_comm_agree(comm, comm->rank == 0 ? export(options) : DN_OK);
+    return DN_ON_RANK_0(comm, export(options));
 }

@@ -130,5 +130,5 @@ done:
 
 dn_status dn_info_command(const dn_comm *comm, dn_options *options)
 {
-    return dn_comm_agree(comm, comm->rank == 0 ? print_info(options) : DN_OK);
+    return DN_ON_RANK_0(comm, print_info(options));
 }

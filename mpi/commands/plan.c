@@ -203,12 +203,10 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
     if (options->profile[0] == '\0')
         DN_TRY_OR_DONE(dn_bench_profile(comm, options, &profile));
     else
-        DN_TRY_OR_DONE(dn_comm_agree(
-            comm, comm->rank == 0 ? dn_profile_read(&profile, options->profile) : DN_OK));
+        DN_TRY_OR_DONE(DN_ON_RANK_0(comm, dn_profile_read(&profile, options->profile)));
     if (set.name[0] == '\0')
         guess_set(profile.size, &set);
-    status =
-        dn_comm_agree(comm, comm->rank == 0 ? print_predictions(options, &profile, &set) : DN_OK);
+    status = DN_ON_RANK_0(comm, print_predictions(options, &profile, &set));
 done:
     dn_profile_destroy(&profile);
     return status;

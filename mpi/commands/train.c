@@ -55,7 +55,7 @@ static dn_status take_model(const dn_run *r, dn_options *o)
 {
     if (o->init_from[0] == '\0' || dn_options_given(o, "model"))
         return DN_OK;
-    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_init_model(o) : DN_OK));
+    DN_TRY(DN_ON_RANK_0(r->comm, dn_init_model(o)));
     dn_comm_broadcast(r->comm, o->model, sizeof o->model);
     return DN_OK;
 }
@@ -65,7 +65,7 @@ static dn_status take_folder(const dn_run *r, dn_options *o)
 {
     if (r->state.folder[0] == '\0' || dn_options_given(o, "data"))
         return DN_OK;
-    DN_TRY(dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_learnt_folder(&r->state) : DN_OK));
+    DN_TRY(DN_ON_RANK_0(r->comm, dn_learnt_folder(&r->state)));
     strcpy(o->data, r->state.folder);
     return DN_OK;
 }
@@ -77,8 +77,7 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, int64_t limit, dn
     const int is_named = o->out[0] || o->recipe[0]; /* the folder, whatever the model */
     DN_TRY(is_named ? DN_OK : take_model(r, o));
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
-    DN_TRY(
-        dn_comm_agree(r->comm, r->comm->rank == 0 ? find_checkpoint(r, o->resume, limit) : DN_OK));
+    DN_TRY(DN_ON_RANK_0(r->comm, find_checkpoint(r, o->resume, limit)));
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state);
     if (r->state.path[0] == '\0')
         return is_named ? take_model(r, o) : DN_OK;
@@ -91,7 +90,7 @@ static dn_status agree_on_checkpoint(dn_run *r, dn_options *o, int64_t limit, dn
     DN_TRY(take_folder(r, o));
     /* The folder may carry the model's name, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
-    return dn_comm_agree(r->comm, r->comm->rank == 0 ? dn_claim_take(&r->claim, r->folder) : DN_OK);
+    return DN_ON_RANK_0(r->comm, dn_claim_take(&r->claim, r->folder));
 }
 
 /* The checkpoint's data set is this one; the next checkpoints record it. */
@@ -336,8 +335,7 @@ static dn_status read_weights(dn_run *r, const dn_options *o)
  * *limit = its step: the run is to be set up from an older one. */
 static dn_status load_weights(dn_run *r, const dn_options *o, int64_t *limit)
 {
-    const dn_status status =
-        dn_comm_agree(r->comm, r->comm->rank == 0 ? read_weights(r, o) : DN_OK);
+    const dn_status status = DN_ON_RANK_0(r->comm, read_weights(r, o));
     if (status == DN_ECORRUPT && r->state.path[0] && strcmp(o->resume, "auto") == 0) {
         dn_warn("the newest checkpoint is passed over: %s", dn_message());
         *limit = r->state.step;

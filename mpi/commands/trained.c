@@ -125,7 +125,7 @@ dn_status dn_learnt_folder(const dn_checkpoint *state)
 dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 {
     *t = (dn_trained){0};
-    DN_TRY(dn_comm_agree(comm, comm->rank == 0 ? dn_trained_open(t, o) : DN_OK));
+    DN_TRY(DN_ON_RANK_0(comm, dn_trained_open(t, o)));
     dn_comm_broadcast(comm, o->checkpoint, sizeof o->checkpoint);
     return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
 }

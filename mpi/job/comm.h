@@ -61,6 +61,9 @@ void dn_comm_finalize(dn_comm *comm);
  */
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
 
+/* The agreed status of what rank 0 alone evaluates. Collective. */
+#define DN_ON_RANK_0(comm, call) dn_comm_agree(comm, (comm)->rank == 0 ? (call) : DN_OK)
+
 /* DN_OK on all ranks when `hash` is the same on all; else DN_ECORRUPT on all, and the message
  * calls the value `what` and names the first rank that differs from most. Collective. */
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what);

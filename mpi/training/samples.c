@@ -143,9 +143,7 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
     if (s.sum)
         sample_means(&s, crops, count);
     dn_comm_collect_doubles(comm, &samples->loss, (size_t)count * SAMPLE);
-    if (comm->rank == 0)
-        status = sum_scores(samples, images, view.batch, scores);
-    status = dn_comm_agree(comm, status);
+    status = DN_ON_RANK_0(comm, sum_scores(samples, images, view.batch, scores));
 done:
     free(s.sum);
     return status;

@@ -211,7 +211,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     else if (comm.rank == 0 && dn_output_flush() != DN_OK)
         dn_warn("%s", dn_message());
-    dn_heartbeat_doing(comm.heartbeat, DN_ENDING);
+    dn_note_operation(comm.activity, DN_ENDING);
     fflush(NULL);
     end_mpi(&comm, status);
     dn_heartbeat_stop(&comm.heartbeat);

@@ -24,7 +24,6 @@
 #include "allreduce/comm_schedule.h"
 #include "allreduce/inflight.h"
 #include "dn/line.h"
-#include "job/heartbeat.h"
 
 enum {
     LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
@@ -66,8 +65,7 @@ static int look_after(dn_allreduce *a)
         if (flight->bucket != NULL && (oldest == NULL || flight->bucket < oldest->bucket))
             oldest = flight;
     }
-    dn_heartbeat_partner(a->rows.comm->heartbeat,
-                         oldest != NULL ? dn_inflight_partner(oldest) : -1);
+    dn_note_partner(a->rows.comm->activity, oldest != NULL ? dn_inflight_partner(oldest) : -1);
     return a->started == a->buckets && oldest == NULL;
 }
 
@@ -108,13 +106,13 @@ void dn_allreduce_ready(dn_allreduce *a, size_t end)
 
 void dn_allreduce_finish(dn_allreduce *a)
 {
-    dn_heartbeat_waits(a->rows.comm->heartbeat, 1);
+    dn_note_wait(a->rows.comm->activity, 1);
     if (a->has_thread)
         wait_for(&a->end);
     else
         while (!look_after(a))
             ;
-    dn_heartbeat_waits(a->rows.comm->heartbeat, 0);
+    dn_note_wait(a->rows.comm->activity, 0);
     a->started = 0;
     atomic_store_explicit(&a->ready, 0, memory_order_relaxed);
 }
@@ -161,10 +159,10 @@ void dn_allreduce_rows(dn_allreduce *a, double *rows, size_t width, dn_add_fn *a
         fold_rows(row, s->hi - s->lo, width, add);
         a->rows.vectors[i] = row;
     }
-    dn_heartbeat_waits(a->rows.comm->heartbeat, 1);
+    dn_note_wait(a->rows.comm->activity, 1);
     dn_inflight_start(&a->rows, &bucket);
     dn_inflight_finish(&a->rows);
-    dn_heartbeat_waits(a->rows.comm->heartbeat, 0);
+    dn_note_wait(a->rows.comm->activity, 0);
     memmove(rows, row, width * sizeof *rows);
 }
 

@@ -8,7 +8,6 @@
 
 #include "dn/bf16.h"
 #include "dn/line.h"
-#include "job/heartbeat.h"
 
 /* ---- elements ---- */
 
@@ -149,7 +148,7 @@ static void post_round(dn_inflight *flight)
 static void complete_request(dn_inflight *flight)
 {
     flight->complete++;
-    dn_heartbeat_moved(flight->comm->heartbeat);
+    dn_note_message(flight->comm->activity);
 }
 
 /* Adds or copies what the round brought; all that it sends has left. */
@@ -215,7 +214,7 @@ void dn_inflight_finish(dn_inflight *flight)
 {
     while (flight->bucket != NULL) {
         while (flight->complete < flight->requests) {
-            dn_heartbeat_partner(flight->comm->heartbeat, dn_inflight_partner(flight));
+            dn_note_partner(flight->comm->activity, dn_inflight_partner(flight));
             DN_MPI(MPI_Wait(&flight->request[flight->complete], MPI_STATUS_IGNORE));
             complete_request(flight);
         }

@@ -17,7 +17,6 @@
 #include "dn/json.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"
-#include "job/heartbeat.h"
 #include "job/placement.h"
 #include "planning/profile.h"
 #include "planning/roofline.h"

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "dn/limits.h"
-#include "job/heartbeat.h"
 
 /* Of what is left, the part that may be taken: not all that a run touches is counted. */
 static const double usable_part = 0.95;

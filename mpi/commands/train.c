@@ -465,12 +465,12 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_info("%s on the data in %s, ranks: %d, output to %s", options->model, options->data,
             comm->size, r.folder);
     dn_heartbeat_record(comm, r.folder);
-    dn_heartbeat_doing(comm->heartbeat, DN_READING_DATA);
+    dn_note_operation(comm->activity, DN_READING_DATA);
     DN_TRY_OR_DONE(dn_split_open(&r.train, comm, options->data, DN_TRAIN, &options->reading));
     DN_TRY_OR_DONE(dn_split_open(&r.test, comm, options->data, DN_TEST, &options->reading));
     if (has_val(&r))
         DN_TRY_OR_DONE(dn_split_open(&r.val, comm, options->data, DN_VAL, &options->reading));
-    dn_heartbeat_doing(comm->heartbeat, DN_STARTING);
+    dn_note_operation(comm->activity, DN_STARTING);
     DN_TRY_OR_DONE(dn_comm_agree(comm, build_run(&r, options)));
     say_rates(&r, &before);
     DN_TRY_OR_DONE(dn_same_kernels(comm, r.net, options->dtype));
@@ -488,9 +488,9 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
         r.state.kernels[0] = '\0';
     dn_note_kernels(&r.state, r.net, options->dtype);
     DN_TRY_OR_DONE(check_time(&r, options->time_limit));
-    dn_heartbeat_doing(comm->heartbeat, DN_SAVING);
+    dn_note_operation(comm->activity, DN_SAVING);
     DN_TRY_OR_DONE(dn_comm_agree(comm, is_first ? open_output(&r, options, *limit) : DN_OK));
-    dn_heartbeat_doing(comm->heartbeat, DN_STARTING);
+    dn_note_operation(comm->activity, DN_STARTING);
     forget_best(&r);
     r.state.schedule_state = r.rate.state;
     r.state.monitor = r.monitor.state;

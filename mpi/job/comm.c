@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
-#include "job/heartbeat.h"
 #include "job/share.h"
 #include "job/transports.h"
 
@@ -88,10 +87,13 @@ static void find_node(dn_comm *comm)
                 strerror(why), most);
 }
 
+/* The process's own: the heartbeat's thread, which ends after MPI, reads it to its end. */
+static dn_activity own_activity = {.partner = -1};
+
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
-    *comm = (dn_comm){.start = omp_get_wtime()};
+    *comm = (dn_comm){.activity = &own_activity, .start = omp_get_wtime()};
     dn_choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
     comm->world = MPI_COMM_WORLD;

@@ -14,6 +14,7 @@
 #include <mpi.h>
 
 #include "dn/status.h"
+#include "job/activity.h"
 
 enum { DN_HOST_BYTES = 64 };
 
@@ -36,6 +37,7 @@ typedef struct dn_comm {
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     char (*host)[DN_HOST_BYTES];    /* (size) names, all but letters, digits, '.', '-' made '_' */
     const struct dn_place *place;   /* where this rank runs (placement.h), once that is known */
+    dn_activity *activity;          /* of this process; never NULL */
     struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none. Not owned, nor is the timeline */
     struct dn_timeline *timeline;   /* timeline.h; NULL: none */
     double start;                   /* when the process began, in omp_get_wtime's seconds */
@@ -47,6 +49,16 @@ void dn_own_host(char host[DN_HOST_BYTES]);
 /* Evaluates an MPI call and ends the job with one line when it fails. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)
 void dn_comm_check(int code, const char *call, const char *function);
+
+/* DN_MPI of a call in which the main thread waits for rank `partner`, or for several. */
+#define DN_COLLECTIVE(comm, call) DN_WAIT_FOR(comm, -1, call)
+#define DN_WAIT_FOR(comm, partner, call)                                                           \
+    do {                                                                                           \
+        dn_note_partner((comm)->activity, partner);                                                \
+        dn_note_wait((comm)->activity, 1);                                                         \
+        DN_MPI(call);                                                                              \
+        dn_note_wait((comm)->activity, 0);                                                         \
+    } while (0)
 
 /* Starts MPI. Collective, the first call of a job; failures end the job. */
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv);

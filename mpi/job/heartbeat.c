@@ -1,6 +1,6 @@
 /*
  * The heartbeat's thread: sends signs of life and checks those of the peers. And the main thread's
- * side: start, end, and what it notes for the thread (heartbeat.h).
+ * side, its start and end (heartbeat.h).
  *
  * The thread reads everything that has arrived before it checks, so a process that was itself
  * stopped does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
@@ -28,12 +28,13 @@ static const double longest_period = 0.25; /* seconds between two signs of life 
 
 static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
+    dn_activity *const own = hb->activity;
     return (dn_beat){.kind = kind,
-                     .operation = atomic_load(&hb->operation),
-                     .step = atomic_load(&hb->step),
-                     .seconds = now - atomic_load(&hb->since),
-                     .waited = atomic_load(&hb->waits) ? now - atomic_load(&hb->moved) : -1,
-                     .partner = atomic_load(&hb->partner)};
+                     .operation = atomic_load(&own->operation),
+                     .step = atomic_load(&own->step),
+                     .seconds = now - atomic_load(&own->since),
+                     .waited = atomic_load(&own->waits) ? now - atomic_load(&own->moved) : -1,
+                     .partner = atomic_load(&own->partner)};
 }
 
 void dn_heartbeat_send(dn_heartbeat *hb, dn_beat_kind kind, double now)
@@ -104,7 +105,7 @@ static void *keep_beating(void *heartbeat)
         const double now = omp_get_wtime();
         if (now - beat > hb->deadline / 2 - hb->period) { /* this process was stopped itself */
             hb->woke = now;
-            atomic_store(&hb->moved, now);
+            dn_note_message(hb->activity);
         }
         for (int r = 0; r < hb->size; r++) {
             if (hb->woke == now)
@@ -140,9 +141,9 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->deadline = deadline;
     hb->period = fmin(deadline / 10, longest_period);
     hb->end = INFINITY;
-    hb->partner = -1;
     hb->oom_kills = dn_limit_kills("");
-    hb->since = omp_get_wtime();
+    hb->activity = comm->activity;
+    dn_note_operation(hb->activity, DN_STARTING);
     hb->line = calloc(size + 1, sizeof *hb->line);
     DN_CHECK(hb->line, DN_ENOMEM, "out of memory");
     for (int r = 0; r < hb->size; r++) {
@@ -212,40 +213,6 @@ void dn_heartbeat_stop(dn_heartbeat **heartbeat)
     free(hb->line);
     free(hb);
     *heartbeat = NULL;
-}
-
-void dn_heartbeat_step(dn_heartbeat *hb, int64_t step)
-{
-    if (hb)
-        atomic_store(&hb->step, step);
-}
-
-void dn_heartbeat_doing(dn_heartbeat *hb, dn_operation operation)
-{
-    if (!hb)
-        return;
-    atomic_store(&hb->operation, (int)operation);
-    atomic_store(&hb->since, omp_get_wtime());
-}
-
-void dn_heartbeat_waits(dn_heartbeat *hb, int waits)
-{
-    if (!hb)
-        return;
-    atomic_store(&hb->moved, omp_get_wtime());
-    atomic_store(&hb->waits, waits);
-}
-
-void dn_heartbeat_moved(dn_heartbeat *hb)
-{
-    if (hb)
-        atomic_store(&hb->moved, omp_get_wtime());
-}
-
-void dn_heartbeat_partner(dn_heartbeat *hb, int partner)
-{
-    if (hb)
-        atomic_store(&hb->partner, partner);
 }
 
 void dn_heartbeat_record(const dn_comm *comm, const char *folder)

@@ -3,9 +3,9 @@
  *
  * Every process has one small thread with a TCP connection of its own, independent of MPI: from
  * each rank to rank 0. Both ends send a sign of life four times a second or oftener, with the step
- * and the operation their main thread is at. A killed process's connection ends at once; a stopped
- * one, or one cut off, falls silent. Rank 0 then tells the others. Who finds rank 0 gone knows by
- * itself.
+ * and the operation their main thread is at (activity.h). A killed process's connection ends at
+ * once; a stopped one, or one cut off, falls silent. Rank 0 then tells the others. Who finds rank 0
+ * gone knows by itself.
  *
  * When a rank is lost, one survivor prints one line that names it and writes it to lost.json in the
  * run's folder, and all survivors end with DN_EXIT_LOST, whatever their main threads are waiting
@@ -20,52 +20,16 @@
 
 #include "job/comm.h"
 
-typedef enum dn_operation {
-    DN_STARTING,
-    DN_READING_DATA,
-    DN_FORWARD,
-    DN_BACKWARD,
-    DN_SUMMING,
-    DN_UPDATING,
-    DN_EVALUATING,
-    DN_SAVING,
-    DN_ENDING
-} dn_operation;
-
 typedef struct dn_heartbeat dn_heartbeat;
 
 /* Starts it, with rank 0's `deadline`: seconds of silence after which a rank is lost. *heartbeat is
  * NULL where none is needed (one rank, deadline 0) or, with a warning, where ranks cannot reach
- * rank 0; the functions below accept that. Takes two signals: SIGURG and SIGALRM. Collective. */
+ * rank 0; dn_heartbeat_stop accepts that. Takes two signals: SIGURG and SIGALRM. Collective. */
 void dn_heartbeat_start(dn_heartbeat **heartbeat, const dn_comm *comm, double deadline);
 
 /* Says goodbye, so that nobody takes this rank's end for a loss. After MPI's end, which waits for
  * all ranks. Not collective. */
 void dn_heartbeat_stop(dn_heartbeat **heartbeat);
-
-/* Where the calling rank is; steps count from 1. Cheap: a look at the clock and a few stores.
- * Not collective. */
-void dn_heartbeat_step(dn_heartbeat *heartbeat, int64_t step);
-void dn_heartbeat_doing(dn_heartbeat *heartbeat, dn_operation operation);
-
-/* The main thread begins to wait for other ranks, with nothing else to do, or has ended that. Not
- * collective. */
-void dn_heartbeat_waits(dn_heartbeat *heartbeat, int waits);
-
-/* In any thread: a message has come; the one that is waited for is from or to rank `partner`, -1:
- * not known. Not collective. */
-void dn_heartbeat_moved(dn_heartbeat *heartbeat);
-void dn_heartbeat_partner(dn_heartbeat *heartbeat, int partner);
-
-/* DN_MPI of a call in which the main thread waits for rank `partner`, or for several. */
-#define DN_COLLECTIVE(comm, call) DN_WAIT_FOR(comm, -1, call)
-#define DN_WAIT_FOR(comm, partner, call)                                                           \
-    do {                                                                                           \
-        dn_heartbeat_partner((comm)->heartbeat, partner);                                          \
-        dn_heartbeat_waits((comm)->heartbeat, 1);                                                  \
-        DN_MPI(call);                                                                              \
-        dn_heartbeat_waits((comm)->heartbeat, 0);                                                  \
-    } while (0)
 
 /* Names the folder for lost.json, of which the first is kept; rank 0 removes one of an earlier
  * loss. Not collective. */

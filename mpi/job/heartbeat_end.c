@@ -67,7 +67,8 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
     const dn_peer *lost = &hb->peer[rank];
     const char *operation = dn_operation_name(lost->last.operation);
     const char *path = atomic_load(&hb->record);
-    const int64_t own = atomic_load(&hb->step); /* ranks keep step; the peer's may be older */
+    /* Ranks keep step; the peer's word of it may be older. */
+    const int64_t own = atomic_load(&hb->activity->step);
     const int64_t step = own > lost->last.step ? own : lost->last.step;
     char text[1024];
     int size = snprintf(text, sizeof text,

@@ -44,12 +44,7 @@ struct dn_heartbeat {
     double oom_kills;    /* of this process's cgroup, at the start */
     int has_thread;
     pthread_t thread;
-    _Atomic int64_t step;
-    _Atomic int operation;
-    _Atomic double since;   /* of the operation */
-    _Atomic int waits;      /* 1: the main thread, for messages of MPI's */
-    _Atomic int partner;    /* dn_beat.partner */
-    _Atomic double moved;   /* when the last message came, or the wait began */
+    dn_activity *activity;  /* the communicator's */
     _Atomic(char *) record; /* the path of lost.json; NULL: none yet */
     struct pollfd *line;    /* (size + 1) connections by rank, fd -1: none, or it said goodbye. The
                                last is an eventfd that ends the thread */

@@ -16,7 +16,6 @@
 #include "dn/limits.h"
 #include "dn/tree.h"
 #include "job/cores.h"
-#include "job/heartbeat.h"
 
 /* ---- what the environment says ---- */
 

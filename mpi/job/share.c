@@ -16,8 +16,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "job/heartbeat.h"
-
 /* A message with room for a descriptor and for who sent it. */
 typedef struct parcel {
     char byte;

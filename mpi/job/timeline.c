@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "dn/file.h"
-#include "job/heartbeat.h"
 
 enum { SPANS_TAG = 0 };
 

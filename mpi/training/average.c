@@ -4,7 +4,6 @@
 
 #include "dn/loader.h"
 #include "dn/tree.h"
-#include "job/heartbeat.h"
 #include "training/rescue.h"
 #include "training/run.h"
 
@@ -83,7 +82,7 @@ static dn_status measure_batches(const dn_run *r, const measuring *m)
         const dn_pass pass = {.seed = r->step.settings.seed,
                               .step = (uint64_t)b,
                               .virtual_rank = (uint64_t)m->sequence.first};
-        dn_heartbeat_doing(r->comm->heartbeat, DN_EVALUATING);
+        dn_note_operation(r->comm->activity, DN_EVALUATING);
         DN_TRY(load_team(r, m, b));
         dn_team_forward(&r->step.team, &pass, r->step.results);
         for (size_t i = 0; i < m->width; i++)

@@ -5,7 +5,6 @@
 
 #include "dn/loader.h"
 #include "dn/tree.h"
-#include "job/heartbeat.h"
 
 typedef struct batches {
     int count, first, last; /* [first, last) are this rank's */
@@ -49,7 +48,7 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
         const int64_t first = (int64_t)b * view.batch, left = images->count - first;
         const int count = left < view.batch ? (int)left : view.batch;
         dn_result result;
-        dn_heartbeat_doing(comm->heartbeat, DN_EVALUATING);
+        dn_note_operation(comm->activity, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
         dn_net_forward_eval(net, count, &result);
         scored(user, &(dn_scored){first, count, view.logits});

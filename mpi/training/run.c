@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "dn/run_folder.h"
-#include "job/heartbeat.h"
 #include "job/timeline.h"
 #include "training/rescue.h"
 
@@ -118,7 +117,7 @@ static dn_status keep_folder(dn_run *r)
 static dn_status save(dn_run *r)
 {
     const double start = omp_get_wtime();
-    dn_heartbeat_doing(r->comm->heartbeat, DN_SAVING);
+    dn_note_operation(r->comm->activity, DN_SAVING);
     dn_checkpoint_path(r->state.path, sizeof r->state.path, r->folder, r->done);
     r->state.step = r->saved = r->done;
     r->state.schedule_state = r->rate.state;

@@ -1,7 +1,6 @@
 /* A split that is decoded into node-shared memory, or streamed from its shards; see split.h. */
 #include "training/split.h"
 
-#include "job/heartbeat.h"
 #include "job/placement.h"
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,

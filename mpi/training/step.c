@@ -5,7 +5,6 @@
 #include <omp.h>
 #include <string.h>
 
-#include "job/heartbeat.h"
 #include "job/timeline.h"
 #include "training/rescue.h"
 
@@ -81,13 +80,13 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
-    dn_heartbeat_doing(step->comm->heartbeat, DN_READING_DATA);
+    dn_note_operation(step->comm->activity, DN_READING_DATA);
     load_team(step, v);
-    dn_heartbeat_doing(step->comm->heartbeat, DN_FORWARD);
+    dn_note_operation(step->comm->activity, DN_FORWARD);
     double time = omp_get_wtime();
     dn_team_forward(team, &pass, step->results);
     time = mark(step, DN_SPAN_FORWARD, v, time);
-    dn_heartbeat_doing(step->comm->heartbeat, DN_BACKWARD);
+    dn_note_operation(step->comm->activity, DN_BACKWARD);
     dn_team_backward(team, &pass);
     mark(step, DN_SPAN_BACKWARD, v, time);
 }
@@ -164,7 +163,7 @@ static void tell_scores(const dn_step *step, dn_step_result *result)
 dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result)
 {
     const double start = omp_get_wtime();
-    dn_heartbeat_step(step->comm->heartbeat, number + 1);
+    dn_note_step(step->comm->activity, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
     step->loading.status = DN_OK;
@@ -172,11 +171,11 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     for (int i = step->first; i < step->last; i += step->team.count)
         run_team(step, number, i);
     const double computed = omp_get_wtime();
-    dn_heartbeat_doing(step->comm->heartbeat, DN_SUMMING);
+    dn_note_operation(step->comm->activity, DN_SUMMING);
     dn_allreduce_finish(step->allreduce);
     const double reduced = mark(step, DN_SPAN_WAIT, number, computed);
     result->preempted = agree_on_step(step, start, computed, reduced);
-    dn_heartbeat_doing(step->comm->heartbeat, DN_UPDATING);
+    dn_note_operation(step->comm->activity, DN_UPDATING);
     DN_TRY(dn_step_check(step, number));
     dn_rescue_hold(step->settings.rescue);
     dn_step_update(step, number, rate);

@@ -13,11 +13,11 @@
 #include "dn/program.h"
 #include "dn/words.h"
 #include "job/heartbeat.h"
+#include "job/launcher.h"
 #include "job/placement.h"
 #include "job/preempt.h"
 #include "job/start_watch.h"
 #include "job/timeline.h"
-#include "job/transports.h"
 
 enum { START_DEADLINES = 5 }; /* that the start of all ranks may take */
 

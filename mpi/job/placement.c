@@ -16,14 +16,9 @@
 #include "dn/limits.h"
 #include "dn/tree.h"
 #include "job/cores.h"
+#include "job/launcher.h"
 
-/* ---- what the environment says ---- */
-
-static int env_number(const char *variable)
-{
-    const char *text = getenv(variable);
-    return text != NULL ? atoi(text) : 0;
-}
+/* ---- beginning again ---- */
 
 /* The first number of OMP_NUM_THREADS; 0 where it is not set, or OpenMP passes over it. */
 static int env_threads(void)
@@ -36,63 +31,6 @@ static int env_threads(void)
     end += strspn(end, " \t");
     return *end == '\0' || *end == ',' ? (int)number : 0;
 }
-
-/* 1 where mpirun of Open MPI 5, this process's parent, was told how to bind; its ranks' environment
- * does not say. */
-static int is_parent_told(void)
-{
-    char path[64], arguments[1 << 15];
-    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)getppid());
-    FILE *const file = fopen(path, "r");
-    const size_t size = file ? fread(arguments, 1, sizeof arguments - 1, file) : 0;
-    if (file)
-        fclose(file);
-    arguments[size] = '\0';
-    if (strstr(arguments, "prted") != NULL)
-        return 1; /* it passes on what it does not tell */
-    for (const char *word = arguments; word < arguments + size; word += strlen(word) + 1)
-        if (strstr(word, "bind-to") || strstr(word, "map-by") || strstr(word, "rankfile") ||
-            strstr(word, "cpu-set") || strstr(word, "cpu-list") || strstr(word, "binding_policy"))
-            return 1;
-    return size == 0;
-}
-
-/* 1 where mpirun bound the ranks by its default: to one core each of at most two. */
-static int is_bound_by_default(void)
-{
-    static const char *const choices[] = {
-        "OMPI_MCA_hwloc_base_binding_policy",    "OMPI_MCA_hwloc_base_cpu_set",
-        "OMPI_MCA_rmaps_rank_file_path",         "OMPI_MCA_orte_rankfile",
-        "PRTE_MCA_hwloc_default_binding_policy", "PRTE_MCA_hwloc_default_cpu_list",
-        "PRTE_MCA_rmaps_default_mapping_policy"};
-    const char *mapping = getenv("OMPI_MCA_rmaps_base_mapping_policy");
-    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-        if (getenv(choices[i]) != NULL)
-            return 0;
-    if (getenv("PRTE_LAUNCHED") != NULL)
-        return !is_parent_told();
-    return getenv("OMPI_MCA_orte_bound_at_launch") != NULL &&
-           (mapping == NULL || strcasestr(mapping, "PE=") == NULL);
-}
-
-/* The ranks of this node; of a step of Slurm, the mean of its nodes. */
-static int launched_ranks(void)
-{
-    const int ranks = env_number("OMPI_COMM_WORLD_LOCAL_SIZE");
-    const int nodes = env_number("SLURM_STEP_NUM_NODES");
-    if (ranks > 0 || nodes <= 0)
-        return ranks;
-    return (env_number("SLURM_STEP_NUM_TASKS") + nodes - 1) / nodes;
-}
-
-/* Slurm's word on the processors of this node, where it grants a part of them; else 0. */
-static int granted_part(int processors)
-{
-    const int granted = env_number("SLURM_CPUS_ON_NODE");
-    return granted < processors ? granted : 0;
-}
-
-/* ---- beginning again ---- */
 
 /* What mpirun itself, this process's parent, may use is the most that its ranks are to have. */
 static void widen(cpu_set_t all)
@@ -114,9 +52,9 @@ static int node_processors(int *is_widened)
         return CPU_COUNT(&all);
     sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
     sched_getaffinity(0, sizeof all, &all);
-    const int part = granted_part(CPU_COUNT(&all));
+    const int part = dn_granted_part(CPU_COUNT(&all));
     sched_setaffinity(0, sizeof own, &own);
-    if (is_bound_by_default() && part == 0)
+    if (dn_is_bound_by_default() && part == 0)
         widen(all);
     *is_widened = sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&own, &now);
     return part > 0 ? part : CPU_COUNT(&all);
@@ -126,7 +64,7 @@ static int node_processors(int *is_widened)
 static int is_crowded(int processors, int threads)
 {
     const double quota = dn_limit_processors("").amount;
-    const int launched = launched_ranks(), ranks = launched > 0 ? launched : 1;
+    const int launched = dn_launched_ranks(), ranks = launched > 0 ? launched : 1;
     const int share = processors > ranks ? processors / ranks : 1;
     if (threads <= 0 && (threads = env_threads()) == 0)
         threads = dn_limit_threads(quota, ranks, share);
@@ -219,7 +157,7 @@ static void divide_cores(finder *f, dn_place *place)
     place->node_processors = hwloc_bitmap_weight(all);
     /* Others' cores are no idle ones, and a run without a launcher may have been put where it is.
      */
-    const int is_part = granted_part(place->node_processors) > 0 || launched_ranks() == 0;
+    const int is_part = dn_granted_part(place->node_processors) > 0 || dn_launched_ranks() == 0;
     place->node_idle = is_part ? 0 : place->node_cores - CPU_COUNT(&used);
 }
 

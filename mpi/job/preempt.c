@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "job/launcher.h"
+
 /* What a handler can reach is global: why to end, by the last signal caught, 0 before; whether one
  * was urgent; the eventfd that tells of it; and mpirun's process. Other threads read the first two,
  * and a handler may write what takes no lock. */
@@ -82,8 +84,7 @@ void dn_preempt_catch(void)
                                     .sa_flags = SA_RESTART | SA_SIGINFO};
     const struct sigaction once = {.sa_sigaction = note_signal,
                                    .sa_flags = SA_RESTART | SA_SIGINFO | SA_RESETHAND};
-    if (getenv("OMPI_COMM_WORLD_SIZE") != NULL)
-        mpirun = getppid();
+    mpirun = dn_mpirun();
     if (bell < 0)
         bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
@@ -131,7 +132,7 @@ int dn_preempt_bell(void)
 
 void dn_preempt_take_streams(void)
 {
-    const int is_cut_off = caught == DN_PREEMPT_MPIRUN && getenv("PRTE_LAUNCHED") != NULL;
+    const int is_cut_off = caught == DN_PREEMPT_MPIRUN && dn_mpirun_is_prrte();
     for (int stream = STDOUT_FILENO; is_cut_off && stream <= STDERR_FILENO; stream++) {
         char path[64];
         snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)mpirun, stream);

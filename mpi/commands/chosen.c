@@ -56,12 +56,6 @@ dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *tr
     return dn_comm_agree(comm, is_cut ? hold_out(c, trained, o) : DN_OK);
 }
 
-dn_status dn_chosen_file_name(const dn_chosen *c, int64_t index, dn_file_names *names,
-                              const char **name)
-{
-    return dn_shards_file_name(c->split.shards, dn_chosen_place(c, index), names, name);
-}
-
 void dn_chosen_close(dn_chosen *c)
 {
     dn_subset_destroy(&c->kept);

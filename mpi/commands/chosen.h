@@ -25,10 +25,6 @@ static inline int64_t dn_chosen_place(const dn_chosen *c, int64_t index)
     return c->index ? c->index[index] : index;
 }
 
-/* As dn_shards_file_name, of image `index` of those. Not collective. */
-dn_status dn_chosen_file_name(const dn_chosen *c, int64_t index, dn_file_names *names,
-                              const char **name);
-
 /* Accepts a zeroed one. */
 void dn_chosen_close(dn_chosen *c);
 

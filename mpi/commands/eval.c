@@ -157,10 +157,11 @@ static dn_status name_files(const results *r, json_t *samples)
     json_array_foreach(samples, i, sample)
     {
         const char *name = NULL;
-        const int64_t index = json_integer_value(json_object_get(sample, "index"));
+        const int64_t index =
+            dn_chosen_place(r->chosen, json_integer_value(json_object_get(sample, "index")));
         if (status == DN_OK)
-            status = dn_chosen_file_name(r->chosen, index, &names, &name);
-        json_object_set_new(sample, "index", json_integer(dn_chosen_place(r->chosen, index)));
+            status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
+        json_object_set_new(sample, "index", json_integer(index));
         if (name)
             json_object_set_new(sample, "file", dn_json_path(name));
     }
@@ -255,10 +256,10 @@ static dn_status print_samples(const results *r, FILE *file)
     fprintf(file, "index,label,predicted,probability,loss,file\n");
     for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
         const char *name;
-        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", dn_chosen_place(r->chosen, i),
-                r->images->labels[i], (int)r->samples[i].predicted, r->samples[i].probability,
-                r->samples[i].loss);
-        status = dn_chosen_file_name(r->chosen, i, &names, &name);
+        const int64_t index = dn_chosen_place(r->chosen, i);
+        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", index, r->images->labels[i],
+                (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
+        status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
         if (status == DN_OK && name)
             dn_csv_field(file, name);
         fprintf(file, "\n");

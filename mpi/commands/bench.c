@@ -168,7 +168,7 @@ static void print_bench(const json_t *report)
 
 static dn_status create_bench(bench *b)
 {
-    DN_TRY(dn_options_net(b->options, NULL, NULL, b->comm->size, &b->net));
+    DN_TRY(dn_options_net(b->options, DN_NET_TRAINS, NULL, NULL, b->comm->size, &b->net));
     dn_step_settings settings = b->options->step;
     settings.virtual_ranks = b->comm->size;
     settings.load = load_nothing;

@@ -107,7 +107,7 @@ static dn_status print_info(const dn_options *options)
 {
     dn_net *net = NULL, *further = NULL;
     dn_status status;
-    DN_TRY_OR_DONE(dn_options_net(options, NULL, NULL, 1, &net));
+    DN_TRY_OR_DONE(dn_options_net(options, DN_NET_IS_PLANNED, NULL, NULL, 1, &net));
     DN_TRY_OR_DONE(dn_net_create_sharing(&further, net));
     const dn_spec *spec = dn_net_view(net).spec;
     printf("%s, %dx%dx%d images, %d classes\n", spec->name, spec->channels, spec->height,

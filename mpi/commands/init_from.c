@@ -28,7 +28,6 @@ static dn_status start_kind(const char *path, int *is_hdf5)
 static dn_status open_start(dn_trained *from, const dn_options *options, dn_options *own)
 {
     *own = *options;
-    own->command = DN_COMMAND_EVAL;
     own->given = 0;
     strcpy(own->checkpoint, options->init_from);
     return dn_trained_open(from, own);

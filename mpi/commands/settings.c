@@ -215,18 +215,18 @@ static float own_dropout(double chosen, double model)
     return (float)(chosen < 0 ? model : chosen);
 }
 
-dn_status dn_options_net(const dn_options *o, const dn_data_info *data, const dn_transform *input,
-                         int virtual_ranks, dn_net **net)
+dn_status dn_options_net(const dn_options *o, dn_net_use use, const dn_data_info *data,
+                         const dn_transform *input, int virtual_ranks, dn_net **net)
 {
     dn_spec spec;
     const dn_kernels *kernels;
-    const int is_trained = (o->command & DN_COMMAND_TRAINED) != 0;
+    const int trains = use != DN_NET_EVALUATES;
     DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
     return dn_net_create(net, &spec, kernels,
                          &(dn_net_options){.batch = o->batch_size,
-                                           .train = !is_trained,
-                                           .plan_only = o->command == DN_COMMAND_INFO,
+                                           .train = trains,
+                                           .plan_only = use == DN_NET_IS_PLANNED,
                                            .dtype = (dn_dtype)o->dtype,
                                            .recompute = o->recompute,
                                            .dropout = own_dropout(o->dropout, spec.dropout),
@@ -234,6 +234,6 @@ dn_status dn_options_net(const dn_options *o, const dn_data_info *data, const dn
                                            .transition_dropout = own_dropout(
                                                o->transition_dropout, spec.transition_dropout),
                                            .head_dropout = (float)o->head_dropout,
-                                           .freeze = is_trained ? "" : o->freeze,
+                                           .freeze = trains ? o->freeze : "",
                                            .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

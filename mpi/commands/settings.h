@@ -36,10 +36,13 @@ dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_
 dn_status dn_options_class_weights(const dn_options *options, const dn_source *images,
                                    float *weights);
 
-/* *net = the net for their command, which the caller owns. What they leave open of its images and
+/* What a net is made for. */
+typedef enum dn_net_use { DN_NET_TRAINS, DN_NET_EVALUATES, DN_NET_IS_PLANNED } dn_net_use;
+
+/* *net = the net for that use, which the caller owns. What the options leave open of its images and
  * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both
  * are given and differ. DN_EINVAL, DN_ENOMEM. */
-dn_status dn_options_net(const dn_options *options, const dn_data_info *data,
+dn_status dn_options_net(const dn_options *options, dn_net_use use, const dn_data_info *data,
                          const dn_transform *input, int virtual_ranks, dn_net **net);
 
 #endif

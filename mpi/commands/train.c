@@ -289,7 +289,7 @@ static dn_status build_run(dn_run *r, dn_options *o)
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_shuffle(o, &r->window));
     DN_TRY(plan_transforms(r, o, data));
-    DN_TRY(dn_options_net(o, data, &r->transform, o->step.virtual_ranks, &r->net));
+    DN_TRY(dn_options_net(o, DN_NET_TRAINS, data, &r->transform, o->step.virtual_ranks, &r->net));
     const dn_view net = dn_net_view(r->net);
     o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
     o->classes = net.spec->classes;

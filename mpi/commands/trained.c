@@ -239,7 +239,7 @@ dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data
                          const dn_transform *input, dn_net **net)
 {
     int classes;
-    DN_TRY(dn_options_net(o, data, input, 1, net));
+    DN_TRY(dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net));
     if (t->file)
         return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, *net)
                                                 : dn_checkpoint_load(t->file, *net, NULL);

@@ -21,7 +21,7 @@
 
 #include "dn/metrics.h"
 #include "dn/terminal.h"
-#include "report/standing.h"
+#include "top/standing.h"
 
 enum {
     LINE_SIZE = 4096,

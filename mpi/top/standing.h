@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "dn/status.h"
-#include "report/curve.h"
+#include "top/curve.h"
 
 /* Loss and accuracy (%) by step, and the best value. */
 enum { DN_STANDING_LOSS, DN_STANDING_ACCURACY, DN_STANDING_MEASURES };

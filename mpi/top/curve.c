@@ -1,5 +1,5 @@
 /* Curves in characters; see curve.h. */
-#include "report/curve.h"
+#include "top/curve.h"
 
 #include <math.h>
 

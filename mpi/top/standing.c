@@ -1,5 +1,5 @@
 /* How a run stands; see standing.h. */
-#include "report/standing.h"
+#include "top/standing.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "dn/json.h"
+#include "dn/manifest.h"
 #include "dn/terminal.h"
 #include "planning/scaling.h"
 

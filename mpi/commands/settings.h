@@ -2,9 +2,12 @@
 #ifndef DN_SETTINGS_H
 #define DN_SETTINGS_H
 
+#include "dn/checkpoint.h"
 #include "dn/manifest.h"
 #include "dn/net.h"
 #include "dn/schedule.h"
+#include "dn/source.h"
+#include "dn/transform.h"
 #include "options/options.h"
 
 /* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all but letters,

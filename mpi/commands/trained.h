@@ -4,6 +4,7 @@
 
 #include "commands/commands.h"
 #include "dn/checkpoint.h"
+#include "dn/transform.h"
 #include "dn/weights.h"
 
 typedef struct dn_trained {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dn/spec.h"
+#include "dn/transform.h"
 #include "dn/words.h"
 #include "options/recipes.h"
 

@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 #include "dn/option.h"
-#include "training/run.h"
+#include "dn/schedule.h"
+#include "training/settings.h"
 
 /* The commands, as bits: a row of the table names those that have the option. */
 typedef enum dn_command_bit {

@@ -21,15 +21,6 @@
 #include "training/split.h"
 #include "training/step.h"
 
-typedef struct dn_run_settings {
-    int64_t max_steps;        /* in all, those before a resumption counted; 0: no limit */
-    int eval_every;           /* epochs between evaluations; 0: none */
-    int best, early_stop;     /* of the monitor: dn_monitored, and its patience */
-    double val_fraction;      /* of the training images, held out; 0: none */
-    int64_t checkpoint_every; /* steps, besides every epoch's and the run's end; 0: none */
-    int keep;                 /* newest checkpoints; 0: all */
-} dn_run_settings;
-
 typedef struct dn_run {
     const dn_comm *comm;
     dn_run_settings settings;

@@ -3,12 +3,12 @@
 #ifndef DN_SPLIT_H
 #define DN_SPLIT_H
 
-#include <limits.h>
 #include <stdatomic.h>
 
 #include "job/comm.h"
 #include "dn/shard.h"
 #include "dn/stage.h"
+#include "training/settings.h"
 
 typedef struct dn_split {
     dn_source images; /* reads from `pixels`, or the shards */
@@ -20,12 +20,6 @@ typedef struct dn_split {
     dn_stage *stage;     /* on the node's first rank, with --stage; or NULL */
     atomic_llong stored; /* bytes of the images that this rank has read, as they are stored */
 } dn_split;
-
-/* How a split is read. */
-typedef struct dn_reading {
-    int io_threads;       /* of each rank; 0: one, or for encoded images a quarter of its threads */
-    char stage[PATH_MAX]; /* a folder on the node's own disk to copy encoded shards to; or empty */
-} dn_reading;
 
 /* As many threads as `reading` asks for, of images that are encoded or not. */
 int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded);

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "job/preempt.h"
 #include "job/timeline.h"
 #include "training/rescue.h"
 

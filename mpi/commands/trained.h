@@ -19,8 +19,9 @@ dn_status dn_is_checkpoint(const char *path, int *is);
 
 /* Opens options->checkpoint, a file or the folder of a run, whose best or newest it then becomes;
  * the options take what the checkpoint recorded, the folder of its data among it unless --data was
- * given, and tell which of its weights are meant. The caller closes it, also after a failure. Not
- * collective. */
+ * given, and tell which of its weights are meant. The caller closes it, also after a failure.
+ * DN_ENOENT, DN_EIO, DN_ECORRUPT; DN_EINVAL: the file is none of these, or lacks its model, or the
+ * weights that are asked for. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
 /* The same on all ranks, of one file. Collective. */
@@ -31,7 +32,8 @@ dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_optio
 dn_status dn_learnt_folder(const dn_checkpoint *state);
 
 /* Sets trained->data: the data set that the net learnt from, without its files, or NULL where
- * it is another program's safetensors. To be called once. */
+ * it is another program's safetensors. To be called once; dn_trained_close frees it. What reading
+ * the checkpoint returns. Not collective. */
 dn_status dn_trained_learnt(dn_trained *trained);
 
 /* The first class, below the lesser number of them, whose names are not the same; that number where
@@ -51,17 +53,19 @@ dn_status dn_trained_check(const dn_trained *trained, const dn_manifest *records
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
 /* *input = transform, that of the data set's test images, where the options tell no size as these
- * are no squares; else NULL. For dn_trained_net. */
+ * are no squares; else NULL. For dn_trained_net. DN_EINVAL. Not collective. */
 dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
                            dn_transform *transform, const dn_transform **input);
 
 /* ", averaged weights", as a line goes on that names the file; "" where it has no such. */
 const char *dn_trained_weights(const dn_trained *trained, const dn_options *options);
 
-/* *net = the checkpoint's net with its weights, as dn_options_net makes it. */
+/* *net = the checkpoint's net with its weights, as dn_options_net makes it, which the caller owns,
+ * also after a failure. What that and reading the weights return. Not collective. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
                          const dn_data_info *data, const dn_transform *input, dn_net **net);
 
+/* Accepts a zeroed one. Not collective. */
 void dn_trained_close(dn_trained *trained);
 
 #endif

@@ -1,8 +1,7 @@
 /*
  * What dn_dist does with its options beside reading them (dn/option.h): the checkpoint, the
  * optimizer's defaults, options that take each other's place, and INI text (read by inih), which
- * the
- * --config file and the configuration in checkpoints are.
+ * the --config file and the configuration in checkpoints are.
  */
 #include "options/options.h"
 

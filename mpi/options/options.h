@@ -26,10 +26,10 @@ typedef enum dn_command_bit {
     DN_COMMAND_PREDICT = 32,
     DN_COMMAND_EXPORT = 64,
     DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT, /* use a net */
-    DN_COMMAND_MODELS = 256,
-    DN_COMMAND_RECIPES = 512,
-    DN_COMMAND_REPORT = 1024,
-    DN_COMMAND_TOP = 2048,
+    DN_COMMAND_MODELS = 128,
+    DN_COMMAND_RECIPES = 256,
+    DN_COMMAND_REPORT = 512,
+    DN_COMMAND_TOP = 1024,
     DN_COMMAND_ALONE = DN_COMMAND_MODELS | DN_COMMAND_RECIPES | DN_COMMAND_REPORT |
                        DN_COMMAND_TOP /* without MPI, in a job's first process: no dn_comm */
 } dn_command_bit;

@@ -1,6 +1,6 @@
 /*
  * Runs as one page to look at: their curves, configurations and evaluations, side by side. The page
- * is one file that asks for no other: Chart.js and all data are in it.
+ * is one file that asks for no other: Chart.js and all data are in it. Not collective.
  */
 #ifndef DN_REPORT_PAGE_H
 #define DN_REPORT_PAGE_H

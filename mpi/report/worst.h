@@ -1,4 +1,4 @@
-/* Pictures of the images that a net is most wrong about. */
+/* Pictures of the images that a net is most wrong about. Not collective. */
 #ifndef DN_REPORT_WORST_H
 #define DN_REPORT_WORST_H
 

@@ -188,7 +188,7 @@ static void test_permutation(void **state)
  * not in the order of these. */
 static void test_windows(void **state)
 {
-    enum { ALL = 10 * DN_RUN + 7, WINDOW = 3 * DN_RUN };
+    enum { ALL = 10 * DN_NEIGHBOURS + 7, WINDOW = 3 * DN_NEIGHBOURS };
     uint32_t order[ALL], again[ALL];
     unsigned char seen[ALL] = {0};
     dn_random_order(order, ALL, WINDOW, 5, 1);
@@ -198,15 +198,15 @@ static void test_windows(void **state)
     assert_memory_not_equal(order, again, sizeof order);
     for (int at = 0; at < ALL; at += WINDOW) {
         const int end = at + WINDOW < ALL ? at + WINDOW : ALL;
-        int of_run[ALL / DN_RUN + 1] = {0}, cut = 0, neighbours = 0;
+        int of_run[ALL / DN_NEIGHBOURS + 1] = {0}, cut = 0, neighbours = 0;
         for (int i = at; i < end; i++) {
             assert_true(order[i] < ALL && !seen[order[i]]);
             seen[order[i]] = 1;
-            of_run[order[i] / DN_RUN]++;
+            of_run[order[i] / DN_NEIGHBOURS]++;
             neighbours += i > at && order[i] == order[i - 1] + 1;
         }
-        for (int r = 0; r <= ALL / DN_RUN; r++) {
-            const int run = r < ALL / DN_RUN ? DN_RUN : ALL % DN_RUN;
+        for (int r = 0; r <= ALL / DN_NEIGHBOURS; r++) {
+            const int run = r < ALL / DN_NEIGHBOURS ? DN_NEIGHBOURS : ALL % DN_NEIGHBOURS;
             cut += of_run[r] != 0 && of_run[r] != run;
         }
         assert_true(cut <= 2 && neighbours < 10);
@@ -214,9 +214,9 @@ static void test_windows(void **state)
     dn_random_order(order, ALL, 0, 5, 1);
     dn_random_permutation(again, ALL, 5, 1);
     assert_memory_equal(order, again, sizeof order);
-    dn_random_order(order, 3, 2 * DN_RUN, 5, 1); /* less than a run */
+    dn_random_order(order, 3, 2 * DN_NEIGHBOURS, 5, 1); /* less than a run */
     assert_int_equal(order[0] + order[1] + order[2], 3);
-    dn_random_order(order, 0, DN_RUN, 5, 1);
+    dn_random_order(order, 0, DN_NEIGHBOURS, 5, 1);
 }
 
 int main(void)

@@ -44,13 +44,13 @@ void dn_claim_release(dn_claim *claim);
 void dn_claim_abandon(dn_claim *claim);
 
 /* What has become of the process that took a folder last. */
-typedef enum dn_holder_life {
-    DN_HOLDER_NOT_KNOWN, /* it was on another host, or there was none */
-    DN_HOLDER_LIVES,
-    DN_HOLDER_ENDED
-} dn_holder_life;
+typedef enum dn_claim_life {
+    DN_CLAIM_NOT_KNOWN, /* it was on another host, or there was none */
+    DN_CLAIM_LIVES,
+    DN_CLAIM_ENDED
+} dn_claim_life;
 
 /* Looks without locking, so that no run that starts is hindered. */
-dn_holder_life dn_claim_look(const char *folder);
+dn_claim_life dn_claim_look(const char *folder);
 
 #endif

@@ -76,11 +76,11 @@ void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_s
 void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch);
 
 /* index(count) = an order of 0..count-1, a function of (seed, epoch): that permutation where
- * `window` is 0. Else runs of DN_RUN neighbours are permuted as it says, and of the sequence that
- * they make each `window` elements among themselves: so these come from runs that are whole, but
- * for the first and the last. */
+ * `window` is 0. Else runs of DN_NEIGHBOURS elements that follow each other are permuted as it
+ * says, and of the sequence that they make each `window` elements among themselves: so these come
+ * from runs that are whole, but for the first and the last. */
 void dn_random_order(uint32_t *index, size_t count, size_t window, uint64_t seed, uint64_t epoch);
 
-enum { DN_RUN = 64 };
+enum { DN_NEIGHBOURS = 64 };
 
 #endif

@@ -95,10 +95,11 @@ dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
     const char *const text = options->shuffle;
     const char *const digits = text + strlen(prefix);
     *window = 0;
-    DN_CHECK(strcmp(text, "full") == 0 || (strncmp(text, prefix, strlen(prefix)) == 0 &&
-                                           dn_parse_whole(digits, DN_RUN, UINT32_MAX, window)),
+    DN_CHECK(strcmp(text, "full") == 0 ||
+                 (strncmp(text, prefix, strlen(prefix)) == 0 &&
+                  dn_parse_whole(digits, DN_NEIGHBOURS, UINT32_MAX, window)),
              DN_EINVAL, "--shuffle: found \"%s\", expected full, or window:N of %d or more images",
-             text, DN_RUN);
+             text, DN_NEIGHBOURS);
     return DN_OK;
 }
 

@@ -253,19 +253,19 @@ static void describe_running(dn_standing *s, int is_known, double quiet, double 
 static void describe_state(dn_standing *s, const char *folder, const json_t *records, double quiet,
                            double longest)
 {
-    const dn_holder_life life = dn_claim_look(folder);
+    const dn_claim_life life = dn_claim_look(folder);
     const size_t count = json_array_size(records);
     const json_t *const last = count > 0 ? json_array_get(records, count - 1) : NULL;
-    if (life != DN_HOLDER_LIVES && read_lost(s, folder))
+    if (life != DN_CLAIM_LIVES && read_lost(s, folder))
         return;
-    if (life != DN_HOLDER_LIVES && last && is_kind(last, "end"))
+    if (life != DN_CLAIM_LIVES && last && is_kind(last, "end"))
         describe_end(s, last);
-    else if (life == DN_HOLDER_ENDED)
+    else if (life == DN_CLAIM_ENDED)
         snprintf(s->state, sizeof s->state,
                  "killed or failed: its process has ended, and did not "
                  "say so here");
     else
-        describe_running(s, life == DN_HOLDER_LIVES, quiet, longest);
+        describe_running(s, life == DN_CLAIM_LIVES, quiet, longest);
 }
 
 /* Seconds since the run last wrote metrics.jsonl, or took its folder. */
@@ -288,7 +288,7 @@ static double quiet_time(const char *folder)
 static dn_status load_run(json_t **run, const char *folder)
 {
     const dn_status status = dn_report_load(run, folder);
-    if (status != DN_ENOENT || dn_claim_look(folder) != DN_HOLDER_LIVES)
+    if (status != DN_ENOENT || dn_claim_look(folder) != DN_CLAIM_LIVES)
         return status;
     *run = json_pack("{s:[]}", "records");
     return *run ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");

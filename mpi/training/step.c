@@ -103,8 +103,8 @@ static void run_team(dn_step *step, int64_t number, int v)
         add_leaf(step, m, v + m);
         const int row = v + m - step->first;
         step->losses[row] = step->loading.status == DN_OK ? step->results[m].loss : NAN;
-        step->scores[row * DN_SCORES + DN_SCORE_LOSS] = step->losses[row];
-        step->scores[row * DN_SCORES + DN_SCORE_CORRECT] = step->results[m].correct;
+        step->scores[row * DN_STEP_SCORES + DN_SCORE_LOSS] = step->losses[row];
+        step->scores[row * DN_STEP_SCORES + DN_SCORE_CORRECT] = step->results[m].correct;
     }
 }
 
@@ -135,7 +135,7 @@ static int agree_on_step(dn_step *step, double start, double computed, double re
     if (stop)
         stop->longest_step = fmax(stop->longest_step, reduced - start);
     for (int row = 0; row < step->last - step->first; row++) {
-        double *scores = step->scores + (ptrdiff_t)row * DN_SCORES;
+        double *scores = step->scores + (ptrdiff_t)row * DN_STEP_SCORES;
         scores[DN_SCORE_WAIT] = reduced - computed;
         scores[DN_SCORE_NEGATIVE_WAIT] = computed - reduced;
         scores[DN_SCORE_DATA_WAIT] = step->data_wait;
@@ -143,7 +143,7 @@ static int agree_on_step(dn_step *step, double start, double computed, double re
         scores[DN_SCORE_STOP] = stop ? dn_preempt_reason(stop) : 0;
         scores[DN_SCORE_LATE_RANK] = step->comm->rank;
     }
-    dn_allreduce_rows(step->allreduce, step->scores, DN_SCORES, merge_scores);
+    dn_allreduce_rows(step->allreduce, step->scores, DN_STEP_SCORES, merge_scores);
     const double most = step->scores[DN_SCORE_WAIT], least = -step->scores[DN_SCORE_NEGATIVE_WAIT];
     step->times.exposed += least;
     step->times.imbalance += most - least;

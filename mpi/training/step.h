@@ -41,15 +41,15 @@ typedef struct dn_step {
     dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen; head_tensors of them, the
                           linear layer's, first */
     int learnt_tensors, head_tensors;
-    double *losses;     /* (last - first) of this rank's virtual ranks */
-    double *scores;     /* (last - first, DN_SCORES); after the sum the first row is the step's */
+    double *losses; /* (last - first) of this rank's virtual ranks */
+    double *scores; /* (last - first, DN_STEP_SCORES); after the sum the first row is the step's */
     dn_failure loading; /* of this rank's batches of the step */
     double data_wait;   /* for these, seconds */
     dn_step_times times;
 } dn_step;
 
 /* Allocates what the steps of `net` take; its norm group is 1, or all virtual ranks. DN_ENOMEM. The
- * caller destroys it, also after a failure. Not collective. */
+ * caller destroys it, also after a failure; a zeroed one may be destroyed, too. Not collective. */
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings);
 void dn_step_destroy(dn_step *step);

@@ -69,7 +69,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     DN_TRY(dn_step_find_learnt(step));
     const int own = step->last - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
-    step->scores = calloc((size_t)own * DN_SCORES, sizeof *step->scores);
+    step->scores = calloc((size_t)own * DN_STEP_SCORES, sizeof *step->scores);
     DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
              "memory: found none for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
@@ -78,14 +78,14 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     const size_t statistics = count - gradients; /* of all maps, two a channel */
     return dn_allreduce_create(
         &step->allreduce, comm, step->tree,
-        &(dn_allreduce_settings){.virtual_ranks = v,
-                                 .count = count,
-                                 .gradients = gradients,
-                                 .bucket =
-                                     (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
-                                 .bf16 = bf16,
-                                 .comm_thread = wants_thread(comm, settings->comm_thread),
-                                 .widest = statistics > DN_SCORES ? statistics : DN_SCORES});
+        &(dn_allreduce_settings){
+            .virtual_ranks = v,
+            .count = count,
+            .gradients = gradients,
+            .bucket = (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
+            .bf16 = bf16,
+            .comm_thread = wants_thread(comm, settings->comm_thread),
+            .widest = statistics > DN_STEP_SCORES ? statistics : DN_STEP_SCORES});
 }
 
 dn_bytes dn_step_bytes(const dn_step *step)

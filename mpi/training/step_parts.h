@@ -18,7 +18,7 @@ enum {
     DN_SCORE_BAD_SUM,
     DN_SCORE_STOP,
     DN_SCORE_LATE_RANK,
-    DN_SCORES
+    DN_STEP_SCORES
 };
 
 /* Sets the step's `learnt` tensors, which the caller frees. DN_ENOMEM. Not collective. */

@@ -54,14 +54,14 @@ void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_
  * as what is written lies behind what is still to be read. */
 static void expand_runs(uint32_t *index, size_t count)
 {
-    const size_t last = (count - 1) / DN_RUN;
+    const size_t last = (count - 1) / DN_NEIGHBOURS;
     size_t end = count;
     for (size_t r = last + 1; r-- > 0;) {
         const size_t run = index[r];
-        const size_t length = run < last ? DN_RUN : count - last * DN_RUN;
+        const size_t length = run < last ? DN_NEIGHBOURS : count - last * DN_NEIGHBOURS;
         end -= length;
         for (size_t i = 0; i < length; i++)
-            index[end + i] = (uint32_t)(run * DN_RUN + i);
+            index[end + i] = (uint32_t)(run * DN_NEIGHBOURS + i);
     }
 }
 
@@ -71,7 +71,7 @@ void dn_random_order(uint32_t *index, size_t count, size_t window, uint64_t seed
         dn_random_permutation(index, count, seed, epoch);
         return;
     }
-    dn_random_permutation(index, (count + DN_RUN - 1) / DN_RUN, seed, epoch);
+    dn_random_permutation(index, (count + DN_NEIGHBOURS - 1) / DN_NEIGHBOURS, seed, epoch);
     expand_runs(index, count);
     for (size_t at = 0; at < count; at += window)
         permute(index + at, window < count - at ? window : count - at, seed, epoch,

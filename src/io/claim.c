@@ -44,11 +44,11 @@ static holder read_holder(int file)
     return found;
 }
 
-static dn_holder_life life_of(const holder *found)
+static dn_claim_life life_of(const holder *found)
 {
     if (found->process <= 0 || strcmp(found->host, own_name().host) != 0)
-        return DN_HOLDER_NOT_KNOWN;
-    return kill(found->process, 0) != 0 && errno == ESRCH ? DN_HOLDER_ENDED : DN_HOLDER_LIVES;
+        return DN_CLAIM_NOT_KNOWN;
+    return kill(found->process, 0) != 0 && errno == ESRCH ? DN_CLAIM_ENDED : DN_CLAIM_LIVES;
 }
 
 /* Of the lock at `path`; not known where it cannot be read. */
@@ -61,11 +61,11 @@ static holder look_at(const char *path)
     return found;
 }
 
-dn_holder_life dn_claim_look(const char *folder)
+dn_claim_life dn_claim_look(const char *folder)
 {
     char path[PATH_MAX];
     if (dn_join_path(path, folder, DN_LOCK_NAME) != DN_OK)
-        return DN_HOLDER_NOT_KNOWN;
+        return DN_CLAIM_NOT_KNOWN;
     const holder found = look_at(path);
     return life_of(&found);
 }
@@ -77,7 +77,7 @@ static int is_ending(const holder *found, const char *folder)
     char record[PATH_MAX];
     if (dn_join_path(record, folder, DN_LOST_NAME) == DN_OK && access(record, F_OK) == 0)
         return 1;
-    return life_of(found) == DN_HOLDER_ENDED;
+    return life_of(found) == DN_CLAIM_ENDED;
 }
 
 /* Locks the open file. Returns 0, or an errno. */

@@ -1,0 +1,240 @@
+/* The run that options and data amount to; see train_parts.h. */
+#include "commands/train_parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/settings.h"
+
+/* ---- the data ---- */
+
+/* 1 where the data set has a split to judge runs by. */
+static int has_val(const dn_run *r)
+{
+    return dn_shards_manifest(r->train.shards)->split[DN_VAL].shards > 0;
+}
+
+dn_status dn_train_open_data(dn_run *r, const dn_options *o)
+{
+    dn_note_operation(r->comm->activity, DN_READING_DATA);
+    DN_TRY(dn_split_open(&r->train, r->comm, o->data, DN_TRAIN, &o->reading));
+    DN_TRY(dn_split_open(&r->test, r->comm, o->data, DN_TEST, &o->reading));
+    if (has_val(r))
+        DN_TRY(dn_split_open(&r->val, r->comm, o->data, DN_VAL, &o->reading));
+    dn_note_operation(r->comm->activity, DN_STARTING);
+    return DN_OK;
+}
+
+/* The checkpoint's data set is this one; the next checkpoints record it. */
+static dn_status same_data(dn_run *r, const char *folder)
+{
+    char data[sizeof r->state.data];
+    dn_source_describe(&r->train.images, data, sizeof data);
+    DN_CHECK(r->state.data[0] == '\0' || strcmp(r->state.data, data) == 0, DN_EINVAL,
+             "--data %s: found %s, expected %s as in %s (or another --out, or --resume none)",
+             folder, data, r->state.data, r->state.path);
+    strcpy(r->state.data, data);
+    if (realpath(folder, r->state.folder) == NULL)
+        r->state.folder[0] = '\0'; /* it is only kept for the comfort of later commands */
+    return DN_OK;
+}
+
+/* What is trained on, and judged by. */
+static dn_status hold_out(dn_run *r, const dn_options *o)
+{
+    r->training = &r->train.images;
+    r->validation = has_val(r) ? &r->val.images : &r->test.images;
+    if (o->run.val_fraction == 0)
+        return DN_OK;
+    DN_CHECK(
+        !has_val(r), DN_EINVAL,
+        "--val-fraction %g: found a val split in %s, which judges the run, expected 0 (a run that "
+        "held images out: another --out, or --resume none)",
+        o->run.val_fraction, o->data);
+    DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction,
+                           o->step.seed));
+    r->training = &r->kept.images;
+    r->validation = &r->held_out.images;
+    dn_info("held out for validation: %" PRId64 " of %" PRId64 " training images",
+            r->held_out.images.count, r->train.images.count);
+    return DN_OK;
+}
+
+/* Both give images of the net's size, which --augment may be the only one to say. */
+static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *data)
+{
+    dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
+    DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
+    if (o->size == 0 && train->height == train->width)
+        o->size = train->height;
+    DN_TRY(dn_options_transform(o, DN_TEST, data, eval));
+    DN_CHECK(eval->height == train->height && eval->width == train->width, DN_EINVAL,
+             "--eval-transform %s: found images of %d x %d, expected %d x %d as by --augment %s",
+             o->eval_transform, eval->height, eval->width, train->height, train->width, o->augment);
+    return DN_OK;
+}
+
+static dn_status weigh_classes(dn_run *r, dn_options *o)
+{
+    const size_t images = (size_t)r->training->count;
+    if (strcmp(o->class_weights, "none") == 0)
+        return DN_OK;
+    const int is_mixed = o->step.mixing.mixup > 0 || o->step.mixing.cutmix > 0;
+    o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
+    r->order = is_mixed ? NULL : malloc(images * sizeof *r->order);
+    r->ordered = -1;
+    DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
+             "memory: found none for the weights of %d classes and the order of %zu images",
+             o->classes, images);
+    return dn_options_class_weights(o, r->training, r->class_weights);
+}
+
+/* ---- steps and rates ---- */
+
+/* There is work for every rank; else the message says how the same global batch has some. */
+static dn_status check_ranks(const dn_run *r, const dn_options *o)
+{
+    char cure[PATH_MAX + 32] = "";
+    const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
+    int64_t parts = r->comm->size;
+    while (parts < global && global % parts != 0)
+        parts++;
+    if (r->state.path[0])
+        snprintf(cure, sizeof cure, "; so it is in %s", r->state.path);
+    else if (parts <= global)
+        snprintf(cure, sizeof cure,
+                 "; for %d: --virtual-ranks %" PRId64 " --batch-size %" PRId64 "%s", r->comm->size,
+                 parts, global / parts, o->sync_bn ? "" : " --sync-bn");
+    DN_CHECK(r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
+             "--virtual-ranks %d: found %d ranks, expected at most one a virtual rank%s",
+             o->step.virtual_ranks, r->comm->size, cure);
+    return DN_OK;
+}
+
+/* The monitor in the state that the checkpoint has of it. */
+static dn_status watch_best(dn_run *r, int64_t per_epoch)
+{
+    const double epochs = (double)(r->state.step / per_epoch);
+    r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
+    dn_monitor_resume(&r->monitor, &r->state.monitor);
+    DN_CHECK(r->monitor.patience == 0 ||
+                 (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
+             DN_EINVAL,
+             "--early-stop %d: found no evaluations to judge by, expected another --best "
+             "than none and --eval-every above 0",
+             r->monitor.patience);
+    DN_CHECK(r->monitor.state.epochs <= epochs, DN_ECORRUPT,
+             "%s: found a best epoch told after epoch %g, expected none after step %" PRId64,
+             r->state.path, r->monitor.state.epochs, r->state.step);
+    return DN_OK;
+}
+
+/* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
+static dn_status plan_run(dn_run *r, const dn_options *o)
+{
+    const int64_t images = r->training->count;
+    const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
+    const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
+    DN_TRY(check_ranks(r, o));
+    DN_CHECK(per_epoch > 0, DN_ESHAPE,
+             "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
+             " images, expected at most the %" PRId64 " of %s",
+             o->batch_size, o->step.virtual_ranks, global, images, o->data);
+    if (images > per_epoch * global)
+        dn_info("an epoch takes %" PRId64 " of the %" PRId64 " training images, whole batches of "
+                "%" PRId64 "; each leaves out others",
+                per_epoch * global, images, global);
+    r->settings = o->run;
+    r->last = o->run.max_steps > 0 && o->run.max_steps < all ? o->run.max_steps : all;
+    DN_CHECK(r->state.step <= r->last, DN_EINVAL,
+             "%s: found step %" PRId64 ", expected at most the run's last, %" PRId64
+             " by --epochs and --max-steps",
+             r->state.path, r->state.step, r->last);
+    DN_TRY(dn_options_rate(o, o->step.virtual_ranks, per_epoch, &r->rate));
+    if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
+        r->rate.state = r->state.schedule_state;
+    else /* a schedule that was not told of the epochs before */
+        r->rate.state.epochs = (double)(r->state.step / per_epoch);
+    DN_CHECK(r->rate.state.epochs <= (double)(r->state.step / per_epoch), DN_ECORRUPT,
+             "%s: found a schedule after epoch %g, expected none after step %" PRId64,
+             r->state.path, r->rate.state.epochs, r->state.step);
+    snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
+    return watch_best(r, per_epoch);
+}
+
+/* *rate = the linear layer's over the others': it has no schedule of its own. */
+static dn_status rate_head(const dn_options *o, double *rate)
+{
+    *rate = o->lr_head > 0 ? o->lr_head / o->lr : 1;
+    DN_CHECK(
+        isfinite(*rate), DN_EINVAL,
+        "--lr-head %g: found --lr %g, expected a greater one; --freeze features --lr %g trains "
+        "the linear layer alone",
+        o->lr_head, o->lr, o->lr_head);
+    return DN_OK;
+}
+
+void dn_train_say_rates(const dn_run *r, const dn_options *before)
+{
+    dn_rate rate;
+    const int64_t step = r->state.step;
+    if (r->state.path[0] == '\0' || dn_options_rate(before, r->step.settings.virtual_ranks,
+                                                    r->rate.steps_per_epoch, &rate) != DN_OK)
+        return;
+    if (rate.schedule == r->rate.schedule)
+        rate.state = r->rate.state;
+    const double old = dn_learning_rate(&rate, step), new = dn_learning_rate(&r->rate, step);
+    if (old != new)
+        dn_info("learning rate at step %" PRId64 ": %g by the checkpoint's options, %g by these",
+                step + 1, old, new);
+}
+
+/* ---- net and step ---- */
+
+/* What a step learns from, and at which rate. */
+static void say_batches(const dn_run *r, const dn_options *o)
+{
+    static const char *const scaled[] = {
+        [DN_RATE_SCALING_LINEAR] = "linearly", [DN_RATE_SCALING_SQRT] = "by the root"};
+    const dn_spec *const spec = dn_net_view(r->net).spec;
+    char scaling[64] = "", warmup[48] = "";
+    if (r->rate.base != o->lr)
+        snprintf(scaling, sizeof scaling, " (%g scaled %s)", o->lr, scaled[o->lr_scaling]);
+    if (r->rate.warmup_epochs > 0)
+        snprintf(warmup, sizeof warmup, ", warm-up %g epochs", r->rate.warmup_epochs);
+    dn_info("images %dx%dx%d, --augment %s; global batch %" PRId64 ", lr %g%s%s", spec->channels,
+            spec->height, spec->width, o->augment, (int64_t)o->batch_size * o->step.virtual_ranks,
+            r->rate.base, scaling, warmup);
+}
+
+dn_status dn_train_build(dn_run *r, dn_options *o)
+{
+    const dn_data_info *data = &r->train.images.info;
+    if (o->step.virtual_ranks == 0)
+        o->step.virtual_ranks = r->comm->size;
+    DN_TRY(same_data(r, o->data));
+    DN_TRY(hold_out(r, o));
+    DN_TRY(plan_run(r, o));
+    DN_TRY(dn_options_shuffle(o, &r->window));
+    DN_TRY(plan_transforms(r, o, data));
+    DN_TRY(dn_options_net(o, DN_NET_TRAINS, data, &r->transform, o->step.virtual_ranks, &r->net));
+    const dn_view net = dn_net_view(r->net);
+    o->size = net.spec->height == net.spec->width ? net.spec->height : 0;
+    o->classes = net.spec->classes;
+    DN_TRY(rate_head(o, &o->step.head_rate));
+    o->step.load = dn_run_load;
+    o->step.user = r;
+    o->step.preempt = &r->preempt;
+    DN_TRY(weigh_classes(r, o));
+    DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));
+    dn_net_init(r->net, (dn_init)o->init, o->step.seed);
+    dn_info("%s on %s: %d ranks x %d threads, %d virtual ranks x %d images, kernels %s",
+            net.spec->name, data->dataset, r->comm->size, omp_get_max_threads(),
+            o->step.virtual_ranks, o->batch_size, net.kernels->products[o->dtype].name);
+    say_batches(r, o);
+    return dn_options_to_ini(o, r->state.config, sizeof r->state.config);
+}

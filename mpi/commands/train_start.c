@@ -1,0 +1,130 @@
+/* What a run goes on from, a checkpoint of its own or the weights of --init-from, and how all ranks
+ * get it; see train_parts.h. */
+#include "commands/train_parts.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands/init_from.h"
+#include "commands/settings.h"
+#include "commands/trained.h"
+#include "dn/file.h"
+
+static const double slow_disk = 20e6; /* bytes/s */
+
+/* Finds the checkpoint to go on from and reads its configuration; takes the folder before it looks
+ * there, for one of a step below `limit`. Rank 0. */
+static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
+{
+    const int is_auto = strcmp(resume, "auto") == 0;
+    if (!is_auto && strcmp(resume, "none") != 0) {
+        DN_CHECK(access(resume, F_OK) == 0 && !dn_is_folder(resume), DN_ENOENT,
+                 "--resume: found no file '%s', expected auto, none or a checkpoint", resume);
+        return dn_checkpoint_open(&r->from, resume, &r->state);
+    }
+    DN_TRY(dn_claim_take(&r->claim, r->folder));
+    if (!is_auto)
+        return DN_OK;
+    const dn_status status = dn_checkpoint_open_newest(&r->from, r->folder, limit, &r->state);
+    DN_CHECK(status == DN_OK, status, "%s%s", dn_message(),
+             status == DN_ECORRUPT ? " (--resume none starts anew)" : "");
+    DN_CHECK(r->from || limit == INT64_MAX, DN_ECORRUPT,
+             "%s: found no checkpoint before step %" PRId64
+             ", whose is not readable (--resume none "
+             "starts anew)",
+             r->folder, limit);
+    return DN_OK;
+}
+
+/* The model of a run that starts is that of --init-from unless one was given. */
+static dn_status take_model(const dn_run *r, dn_options *o)
+{
+    if (o->init_from[0] == '\0' || dn_options_given(o, "model"))
+        return DN_OK;
+    DN_TRY(DN_ON_RANK_0(r->comm, dn_init_model(o)));
+    dn_comm_broadcast(r->comm, o->model, sizeof o->model);
+    return DN_OK;
+}
+
+/* The data of a run that goes on are those that it learnt from unless others were given. */
+static dn_status take_folder(const dn_run *r, dn_options *o)
+{
+    if (r->state.folder[0] == '\0' || dn_options_given(o, "data"))
+        return DN_OK;
+    DN_TRY(DN_ON_RANK_0(r->comm, dn_learnt_folder(&r->state)));
+    strcpy(o->data, r->state.folder);
+    return DN_OK;
+}
+
+dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_options *before)
+{
+    const int is_named = o->out[0] || o->recipe[0]; /* the folder, whatever the model */
+    DN_TRY(is_named ? DN_OK : take_model(r, o));
+    DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
+    DN_TRY(DN_ON_RANK_0(r->comm, find_checkpoint(r, o->resume, limit)));
+    dn_comm_broadcast(r->comm, &r->state, sizeof r->state);
+    if (r->state.path[0] == '\0')
+        return is_named ? take_model(r, o) : DN_OK;
+    if (o->init_from[0] != '\0')
+        dn_warn("--init-from %s: not read, as the run goes on from %s (--resume none starts anew)",
+                o->init_from, r->state.path);
+    before->given = 0;
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
+    DN_TRY(take_folder(r, o));
+    /* The folder may carry the model's name, which is known only now. */
+    DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
+    return DN_ON_RANK_0(r->comm, dn_claim_take(&r->claim, r->folder));
+}
+
+/* The averages begin as the weights. */
+static void begin_average(dn_run *r)
+{
+    const dn_view net = dn_net_view(r->net);
+    float *const average = r->step.optimizer.average;
+    memcpy(average, net.parameters, net.parameter_count * sizeof *average);
+    memcpy(average + net.parameter_count, net.running, net.running_count * sizeof *average);
+}
+
+/* Rank 0 reads the weights to go on from, or to start from, into its net. */
+static dn_status read_weights(dn_run *r, const dn_options *o)
+{
+    if (r->from) {
+        DN_TRY(dn_checkpoint_load(r->from, r->net, &r->step.optimizer));
+        dn_info("resumed from %s at step %" PRId64, r->state.path, r->state.step);
+    } else if (o->init_from[0] != '\0') {
+        DN_TRY(dn_init_from(r->net, o, dn_shards_manifest(r->train.shards)));
+    }
+    if (r->step.optimizer.average != NULL && r->state.path[0] == '\0')
+        begin_average(r);
+    dn_checkpoint_close(&r->from);
+    return DN_OK;
+}
+
+/* Rank 0's weights and the optimizer's state on all ranks. */
+static void share_weights(dn_run *r)
+{
+    const dn_view net = dn_net_view(r->net);
+    const size_t parameters = net.parameter_count * sizeof(float);
+    const size_t states = r->step.optimizer.floats * sizeof(float);
+    dn_comm_broadcast(r->comm, net.parameters, parameters);
+    dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float));
+    dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states);
+    r->done = r->state.step;
+    /* Until a checkpoint has been timed: */
+    r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
+}
+
+dn_status dn_train_load_start(dn_run *r, const dn_options *o, int64_t *limit)
+{
+    const dn_status status = DN_ON_RANK_0(r->comm, read_weights(r, o));
+    if (status == DN_ECORRUPT && r->state.path[0] && strcmp(o->resume, "auto") == 0) {
+        dn_warn("the newest checkpoint is passed over: %s", dn_message());
+        *limit = r->state.step;
+    }
+    DN_TRY(status);
+    share_weights(r);
+    return DN_OK;
+}

@@ -412,17 +412,18 @@ done:
     return status;
 }
 
-/* What a rank keeps: its images' logits and results; rank 0 all images' results, and the confusion
- * matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
+/* What a rank keeps: of several crops its images' logits, and their results; rank 0 all images'
+ * results, and the confusion matrix, as numbers and as JSON. */
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c,
+                         const dn_options *o)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
-    const double own = images / comm->size;
+    const double logits = o->crops ? images / comm->size * classes * sizeof(float) : 0;
     const double cells = fmin(images, classes * classes);
     const double told = images * sizeof(cell) + cells * JSON_CELL_BYTES;
     const double kept = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
-    return own * classes * sizeof(float) + kept + (comm->rank == 0 ? told : 0);
+    return logits + kept + (comm->rank == 0 ? told : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
@@ -437,20 +438,17 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
              o->words[0]);
     if (dn_is_folder(o->checkpoint) && o->split == DN_TEST) /* which reports show */
         strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
-    DN_TRY_OR_DONE(dn_comm_agree(
-        comm, comm->rank == 0
-                  ? dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")
-                  : DN_OK));
+    DN_TRY_OR_DONE(
+        DN_ON_RANK_0(comm, dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
     DN_TRY_OR_DONE(dn_chosen_open(&images, comm, &trained, o));
-    DN_TRY_OR_DONE(dn_comm_agree(
-        comm, comm->rank == 0
-                  ? check_data(&trained, o, dn_shards_manifest(images.split.shards), run)
-                  : DN_OK));
+    DN_TRY_OR_DONE(
+        DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+    DN_TRY_OR_DONE(dn_check_memory(comm, net,
+                                   (dn_bytes){.fixed = kept_bytes(comm, net, &images, o)},
                                    "the logits of all images, which more machines would share"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # create_records FOLDER: which folders are splits and classes in trees as people have them, files of
-# other kinds, images in two splits, and --like.
+# other kinds, images in two splits or classes, PNGs of 16 bits, and --like.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -108,11 +108,30 @@ cp mixed/b/1[5-7].jpg doubles/test/B
 cp mixed/b/18.jpg doubles/test/b
 accepted "warning: doubles: 4 images to judge by have the bytes of one to train on, 3 of them as another class; the first is test/B/15.jpg, which is train/b/15.jpg, too" \
     FOLDER --source doubles --out doubles.records --shards 3 --jobs 2
+silent "no image in two classes of a split" "of one of another class"
+cp mixed/b/1[23].jpg doubles/train/B
+accepted "warning: doubles: 2 images have the bytes of one of another class; the first is train/b/12.jpg, which is train/B/12.jpg, too" \
+    FOLDER --source doubles --out twice.records --shards 3 --jobs 2
+
+# PNGs of 16 bits that use fewer
+mkdir -p bits/{train,test}/{x,y}
+"$python" - <<'PY' || fail "PNGs of 16 bits could not be made"
+import random
+from PIL import Image
+for i, (split, most) in enumerate([("train", 4095), ("train", 16383), ("test", 65535)]):
+    for c in "xy":
+        values = random.Random(f"{i}{c}").choices(range(most + 1), k=64) + [most]
+        pixels = b"".join(v.to_bytes(2, "little") for v in values)
+        Image.frombytes("I;16", (5, 13), pixels).save(f"bits/{split}/{c}/{i}.png")
+PY
+accepted "warning: bits: 4 PNGs of 16 bits use at most 14 of them, and only the high 8 are kept; stretch their values to 0..65535 first; the first is train/x/0.png" \
+    FOLDER --source bits --out bits.records
 
 # Pictures to score by the classes of other records
 mkdir later later/tiff
 cp mixed/b/[0-5].jpg later/tiff
 accepted "3 classes, encoded images, test 6 in 1 shards; mean " FOLDER --source later --like kinds.records --out later.records
+silent "one class" "of one of another class"
 said "warning: later: 2 of 3 classes have no image in the test split, and so no score there; the first is B$"
 accepted "already complete" FOLDER --source later --like kinds.records --out later.records
 "$python" - <<'PY' || fail "--like: the classes, mean or std"
@@ -123,6 +142,10 @@ for key in ("class_names", "mean", "std"):
 assert list(new["splits"]) == ["test"]
 PY
 accepted "everything verified" verify later.records
+mkdir later/b && cp later/tiff/3.jpg later/b
+accepted "warning: later: 1 images have the bytes of one of another class; the first is tiff/3.jpg, which is b/3.jpg, too" \
+    FOLDER --source later --like kinds.records --out later-two.records
+rm -r later/b
 accepted "tiff                                            6" info later.records
 limited "$build/$program" info later.records --json >later.json || fail "info --json"
 "$python" -c 'import json; assert list(json.load(open("later.json"))["splits"]) == ["test"]' || fail "the splits" later.json

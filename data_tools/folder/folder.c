@@ -110,6 +110,20 @@ static dn_status warn_of_unseen(const dn_folder *f, const dn_manifest *m, dn_spl
     return DN_OK;
 }
 
+/* Of 16 bits the high byte is kept. */
+static void warn_of_faint(const dn_folder *f)
+{
+    const char *first = NULL;
+    int64_t count = 0;
+    for (int64_t i = 0; i < f->images; i++)
+        if (f->image[i].is_faint && count++ == 0)
+            first = f->image[i].path;
+    if (count > 0)
+        dn_warn("%s: %" PRId64 " PNGs of 16 bits use at most 14 of them, and only the high 8 are "
+                "kept; stretch their values to 0..65535 first; the first is %s",
+                f->source, count, first);
+}
+
 static dn_status describe_records(dn_folder_making *k)
 {
     dn_manifest *const m = k->making.manifest;
@@ -124,6 +138,7 @@ static dn_status describe_records(dn_folder_making *k)
     if (!k->folder.like) /* whose they are */
         dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
+    warn_of_faint(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
     for (int s = DN_TEST; s < DN_SPLITS; s++)
         DN_TRY(warn_of_unseen(&k->folder, m, (dn_split_id)s));

@@ -31,7 +31,8 @@ typedef struct dn_folder_image {
     uint64_t hash; /* XXH3-64 of its bytes, 0 where they cannot be read */
     uint16_t label;
     uint8_t split; /* dn_split_id */
-    uint8_t is_bad;
+    uint8_t is_bad : 1;
+    uint8_t is_faint : 1; /* a PNG of 16 bits, of which it uses at most 14 */
 } dn_folder_image;
 
 /* Zeroed before the scan; freed after it, after a failure too. */
@@ -73,7 +74,8 @@ dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *sp
  * folders of the class folders, and those of a class in several: these may be the classes. */
 void dn_folder_warn_of_depth(const dn_folder *f, const char *train);
 
-/* Warns of images that stand, with the same bytes, in the train split and in another. DN_ENOMEM. */
+/* Warns of images that stand, with the same bytes, in the train split and in another, or in two
+ * classes of one split. DN_ENOMEM. */
 dn_status dn_folder_warn_of_doubles(const dn_folder *f);
 
 /* ---- for scans; as dn_folder_scan ---- */

@@ -1,5 +1,5 @@
 /*
- * Images that stand in two splits; see folder.h.
+ * Images that stand in two splits or classes; see folder.h.
  *
  * By the checksums of their files, which are known once shards are made: sorted, the same ones are
  * neighbours, the train split's first.
@@ -16,32 +16,41 @@ static int by_hash(const void *a, const void *b)
     return x->hash != y->hash ? (x->hash > y->hash) - (x->hash < y->hash) : (x > y) - (x < y);
 }
 
+/* Pairs of some kind. */
 struct doubles {
-    const dn_folder_image *train, *other; /* the first pair, by the other's place */
+    const dn_folder_image *earlier, *later; /* the first pair, by the later one's place */
     int64_t count, relabelled;
 };
 
-/* The sorted images. */
-static void find_doubles(const dn_folder_image **image, int64_t count, struct doubles *d)
+static void add_pair(struct doubles *d, const dn_folder_image *earlier,
+                     const dn_folder_image *later)
+{
+    d->count++;
+    d->relabelled += earlier->label != later->label;
+    if (!d->later || later < d->later) {
+        d->earlier = earlier;
+        d->later = later;
+    }
+}
+
+/* Of the sorted images: those to judge by that are to train on, too, and others of two classes. */
+static void find_doubles(const dn_folder_image **image, int64_t count, struct doubles *across,
+                         struct doubles *within)
 {
     const dn_folder_image *first = image[0]; /* of the same bytes */
     for (int64_t i = 0; i < count; i++) {
         first = first->hash == image[i]->hash ? first : image[i];
-        if (first->split != DN_TRAIN || image[i]->split == DN_TRAIN)
-            continue;
-        d->count++;
-        d->relabelled += first->label != image[i]->label;
-        if (!d->other || image[i] < d->other) {
-            d->train = first;
-            d->other = image[i];
-        }
+        if (first->split == DN_TRAIN && image[i]->split != DN_TRAIN)
+            add_pair(across, first, image[i]);
+        else if (first->label != image[i]->label)
+            add_pair(within, first, image[i]);
     }
 }
 
 dn_status dn_folder_warn_of_doubles(const dn_folder *f)
 {
     const dn_folder_image **const image = malloc((size_t)f->images * sizeof *image + 1);
-    struct doubles d = {0};
+    struct doubles across = {0}, within = {0};
     int64_t count = 0;
     DN_CHECK(image, DN_ENOMEM, "%s: out of memory", f->source);
     for (int64_t i = 0; i < f->images; i++)
@@ -49,12 +58,17 @@ dn_status dn_folder_warn_of_doubles(const dn_folder *f)
             image[count++] = &f->image[i];
     if (count > 0) {
         qsort(image, (size_t)count, sizeof *image, by_hash);
-        find_doubles(image, count, &d);
+        find_doubles(image, count, &across, &within);
     }
     free(image);
-    if (d.count > 0)
+    if (across.count > 0)
         dn_warn("%s: %" PRId64 " images to judge by have the bytes of one to train on, %" PRId64
                 " of them as another class; the first is %s, which is %s, too",
-                f->source, d.count, d.relabelled, d.other->path, d.train->path);
+                f->source, across.count, across.relabelled, across.later->path,
+                across.earlier->path);
+    if (within.count > 0)
+        dn_warn("%s: %" PRId64 " images have the bytes of one of another class; the first is %s, "
+                "which is %s, too",
+                f->source, within.count, within.later->path, within.earlier->path);
     return DN_OK;
 }

@@ -15,11 +15,13 @@
 
 /* ---- what the journal has of a shard ---- */
 
-/* Before planned checksums of files, and planned bytes: which images are bad. */
+/* Before planned checksums of files, and planned bytes of what images are. */
 struct notes {
     dn_pixel_sums sums;
     int64_t turned;
 };
+
+enum { BAD = 1, FAINT = 2 };
 
 static dn_status note_shard(dn_folder_making *k, int index)
 {
@@ -33,7 +35,7 @@ static dn_status note_shard(dn_folder_making *k, int index)
     for (int64_t i = 0; i < s->planned; i++, next += sizeof image->hash)
         memcpy(next, &image[i].hash, sizeof image->hash);
     for (int64_t i = 0; i < s->planned; i++)
-        *next++ = image[i].is_bad;
+        *next++ = (uint8_t)(image[i].is_bad * BAD | image[i].is_faint * FAINT);
     const dn_status status =
         dn_journal_add(&k->making.journal, &k->making.manifest->shard[index], bytes, size);
     free(bytes);
@@ -56,7 +58,8 @@ static void recall_shard(dn_folder_making *k, int index)
     for (int64_t i = 0; i < s->planned; i++, next += sizeof image->hash)
         memcpy(&image[i].hash, next, sizeof image->hash);
     for (int64_t i = 0; i < s->planned; i++) {
-        image[i].is_bad = *next++;
+        image[i].is_bad = (*next & BAD) != 0;
+        image[i].is_faint = (*next++ & FAINT) != 0;
         if (image[i].is_bad)
             dn_warn("%s/%s: not sound, as an earlier attempt found; left out", k->folder.source,
                     image[i].path);
@@ -114,6 +117,16 @@ static dn_status begin_shard(dn_folder_shard *s)
     return DN_OK;
 }
 
+/* None of the values reaches a quarter of white. */
+static int is_faint(const dn_pixels *pixels)
+{
+    const size_t values = 3 * (size_t)pixels->width * (size_t)pixels->height;
+    uint8_t bits = 0;
+    for (size_t i = 0; i < values; i++)
+        bits |= pixels->rgb.bytes[i];
+    return bits < 64;
+}
+
 /* Reads and converts image i, and adds it to the shard's sums. */
 static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
                             dn_converter *converter)
@@ -131,7 +144,9 @@ static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
     file.bytes = stored->bytes.bytes;
     stored->size = file.size;
     image->hash = XXH3_64bits(file.bytes, file.size);
+    const int is_deep = dn_png_is_deep(&file);
     DN_TRY(dn_convert(converter, k->folder.options, &file, stored, &is_turned));
+    image->is_faint = is_deep && is_faint(&converter->pixels);
     if (image->split == DN_TRAIN)
         dn_pixel_sums_add_image(&sums, &converter->pixels);
     dn_pixel_sums_merge(&s->sums, &sums);

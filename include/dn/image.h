@@ -39,6 +39,9 @@ typedef struct dn_image_info {
  * DN_ENOMEM. */
 dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info);
 
+/* 1 where the header is that of a PNG of 16 bits a value, of which dn_image_decode leaves 8. */
+int dn_png_is_deep(const dn_encoded *file);
+
 /* A rectangle of pixels; its edges may lie within pixels. */
 typedef struct dn_box {
     double left, top, width, height;

@@ -327,6 +327,13 @@ static dn_status image_read(const dn_encoded *file, dn_image_info *info, dn_box 
                    file->size);
 }
 
+int dn_png_is_deep(const dn_encoded *file)
+{
+    enum { DEPTH = 24 }; /* after signature, length, "IHDR", width and height */
+    return dn_image_format_of(file->bytes, file->size) == DN_IMAGE_PNG && file->size > DEPTH &&
+           file->bytes[DEPTH] == 16;
+}
+
 dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info)
 {
     return image_read(file, info, NULL, 1, NULL);

@@ -223,6 +223,7 @@ cut() {
     kill -"$1" $! 2>/dev/null
     wait $! 2>/dev/null || status=$?
     [[ ! -e $2/dataset.json && -s $2/making.journal ]] || fail "$1: the conversion was not cut off" cut-out
+    refused "$2: found records that are not all made yet, expected dataset.json; give create_records the same command again" info "$2"
     return "$status"
 }
 many whole >out 2>&1 || fail "many" out

@@ -12,8 +12,6 @@
 
 #include "dn/manifest.h"
 
-#define DN_JOURNAL_NAME "making.journal"
-
 typedef struct dn_journal {
     char path[PATH_MAX];
     uint64_t key; /* of what the shards are made from, and how */
@@ -23,7 +21,7 @@ typedef struct dn_journal {
     uint8_t **entry; /* (shards), NULL: not whole */
 } dn_journal;
 
-/* Opens folder/making.journal, or makes it. Shards of entries of this key, whose files are there
+/* Opens folder/DN_JOURNAL_NAME, or makes it. Shards of entries of this key, whose files are there
  * to the byte, are whole: size, checksum and count are set in the manifest. All other entries are
  * taken out. Closed after a failure too. DN_EIO, DN_ENOMEM. */
 dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_manifest *manifest);

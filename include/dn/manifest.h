@@ -56,6 +56,10 @@ typedef struct dn_manifest {
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
                              const int shards[DN_SPLITS]);
 
+/* Stands in a folder in place of dataset.json while records are made, and after a making that was
+ * cut off. */
+#define DN_JOURNAL_NAME "making.journal"
+
 enum { DN_MANIFEST_BYTES = 64 << 20 /* the most of dataset.json */ };
 
 /* *text(*size) = folder/dataset.json, to be freed by the caller; NULL after a failure. DN_ENOENT

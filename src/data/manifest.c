@@ -90,6 +90,11 @@ static dn_status tell_missing(dn_status status, const char *folder)
     if (find_below(folder, below))
         return dn_fail(status, "%s: found no %s, but one in %s, expected that folder", folder,
                        file_name, below);
+    DN_CHECK(dn_join_path(below, folder, DN_JOURNAL_NAME) != DN_OK || access(below, F_OK) != 0,
+             status,
+             "%s: found records that are not all made yet, expected %s; give create_records the "
+             "same command again, which goes on",
+             folder, file_name);
     return dn_fail(status,
                    "%s: found a folder without %s, expected records; make them with create_records "
                    "FOLDER --source %s --out DIR, or of a known data set with its name for FOLDER",

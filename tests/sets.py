@@ -2,7 +2,7 @@
 that create_records made of them, as h5py and PIL read them, by docs/shard-format.md alone.
 
     sets.py make FOLDER
-    sets.py pixels RECORDS EXPECTED.npz SPLIT    images, labels and coarse labels, in their order
+    sets.py pixels RECORDS EXPECTED.npz SPLIT    images and labels, in their order
     sets.py encoded RECORDS SPLIT FILE...        these files to the byte, by class folder's order
     sets.py classes RECORDS NAME...
 """
@@ -87,7 +87,7 @@ def make_cifar100(folder):
         records[:few, 0] = records[:few, 0] % 20
         records.tofile(folder / f"{split}.bin")
         numpy.savez(folder.parent / f"cifar100_{split}", images=records[:, 2:].reshape(-1, 3, SIDE, SIDE)[:few],
-                    labels=records[:few, 1], coarse=records[:few, 0])
+                    labels=records[:few, 1])
 
 
 def jpeg(seed, mode="RGB", size=64):
@@ -196,12 +196,6 @@ def check_pixels(records, expected, split):
         first = part.stop
         assert (labels == expected["labels"][part]).all(), path
         assert (images == expected["images"][part]).all(), path
-        if "coarse" in expected:
-            assert (file["coarse_labels"][:] == expected["coarse"][part]).all(), path
-            names = [name.decode() for name in file["coarse_class_names"][:]]
-            assert len(names) == 20 and names[1] == "fish" and names[19] == "vehicles_2", names
-        else:
-            assert "coarse_labels" not in file
     assert first == len(expected["labels"]), (first, len(expected["labels"]))
 
 

@@ -233,30 +233,6 @@ static void test_without_tfrecords(void **state)
     assert_true(made_by(&o));
 }
 
-/* What to-tfrecord wrote beside TFRecords goes with them; what somebody changed stays, readable or
- * not. */
-static void test_side_files(void **state)
-{
-    static const char *const names[] = {"dataset_info.json", "image.class.label.labels.txt"};
-    int made;
-    dn_records_options o = made_up_options();
-    assert_int_equal(dn_to_tfrecord(".", NULL, &made), DN_OK);
-    assert_int_equal(access("labels.txt", F_OK), 0);
-    write_text("labels.txt", "mine");
-    assert_int_equal(unlink("features.json"), 0);
-    assert_int_equal(mkdir("features.json", 0777), 0); /* cannot be read, by root neither */
-    o.tfrecords = DN_TFRECORDS_DROP;
-    assert_true(made_by(&o));
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        assert_int_not_equal(access(names[i], F_OK), 0);
-    assert_int_equal(access("labels.txt", F_OK), 0);
-    assert_int_equal(rmdir("features.json"), 0);
-    write_text("features.json", "mine");
-    o.zstd_level = 7;
-    assert_true(made_by(&o));
-    assert_int_equal(access("features.json", F_OK), 0);
-}
-
 /* How much of what nobody knows the whole of is done. */
 static void test_progress_without_total(void **state)
 {
@@ -281,16 +257,11 @@ static void test_progress_without_total(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
-                                       MADE_UP_TEST(test_complete),
-                                       MADE_UP_TEST(test_other_source),
-                                       MADE_UP_TEST(test_replaced_removed),
-                                       MADE_UP_TEST(test_foreign_file),
-                                       MADE_UP_TEST(test_failed_open),
-                                       MADE_UP_TEST(test_foreign_manifest),
-                                       MADE_UP_TEST(test_meanwhile),
-                                       MADE_UP_TEST(test_without_tfrecords),
-                                       MADE_UP_TEST(test_side_files),
-                                       cmocka_unit_test(test_progress_without_total)};
+    const struct CMUnitTest tests[] = {
+        MADE_UP_TEST(test_reproducible),      MADE_UP_TEST(test_complete),
+        MADE_UP_TEST(test_other_source),      MADE_UP_TEST(test_replaced_removed),
+        MADE_UP_TEST(test_foreign_file),      MADE_UP_TEST(test_failed_open),
+        MADE_UP_TEST(test_foreign_manifest),  MADE_UP_TEST(test_meanwhile),
+        MADE_UP_TEST(test_without_tfrecords), cmocka_unit_test(test_progress_without_total)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

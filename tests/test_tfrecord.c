@@ -194,7 +194,7 @@ static const uint8_t image[IMAGE] = {1, 2, 3, 4, 5, 6, 7, 8, 255, 0, 255};
 static void encode_with(int label, const uint8_t *wire, size_t wire_size, uint8_t **record,
                         size_t *size)
 {
-    assert_int_equal(dn_example_encode(&manifest, image, label, -1, record, size), DN_OK);
+    assert_int_equal(dn_example_encode(&manifest, image, label, record, size), DN_OK);
     *record = realloc(*record, *size + wire_size);
     memcpy(*record + *size, wire, wire_size);
     *size += wire_size;
@@ -340,23 +340,6 @@ static void test_raw(void **state)
     }
 }
 
-/* A coarse label is there or is not. */
-static void test_coarse(void **state)
-{
-    for (int coarse = -1; coarse < 2; coarse++) {
-        uint8_t *record;
-        size_t size;
-        dn_example e;
-        assert_int_equal(dn_example_encode(&manifest, image, 5, coarse, &record, &size), DN_OK);
-        assert_int_equal(memmem(record, size, "coarse", 6) != NULL, coarse >= 0);
-        assert_int_equal(dn_example_unpack(&e, record, size), DN_OK);
-        assert_int_equal(e.coarse_label, coarse);
-        assert_int_equal(e.label, 5);
-        dn_example_free(&e);
-        free(record);
-    }
-}
-
 /* Two bytes of an empty entry take a message's memory: no more than a few times the record's. */
 static void test_amplified(void **state)
 {
@@ -411,8 +394,7 @@ int main(void)
                                        cmocka_unit_test(test_no_label),
                                        cmocka_unit_test(test_malformed),
                                        cmocka_unit_test(test_raw),
-                                       cmocka_unit_test(test_amplified),
-                                       cmocka_unit_test(test_coarse)};
+                                       cmocka_unit_test(test_amplified)};
     for (int i = 0; i < CLASSES; i++)
         names[i] = "a class";
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/words.h"
 
 typedef dn_status file_job(const dn_making *m, const char *name);
 
@@ -36,10 +37,9 @@ static dn_status each_file(const dn_making *m, file_job *job)
 /* dataset.json names the file; what bears a temporary name beside it, an export left. */
 static int is_noted(const dn_manifest *m, const char *name)
 {
-    const size_t length = strlen(name), partial = strlen(DN_PARTIAL);
     if (!m)
         return 0;
-    if (length > partial && strcmp(name + length - partial, DN_PARTIAL) == 0)
+    if (dn_ends_in(name, DN_PARTIAL))
         return 1;
     for (int i = 0; i < m->shards; i++)
         if (strcmp(name, m->shard[i].hdf5.name) == 0 ||

@@ -24,7 +24,6 @@
 #include "dn/file.h"
 #include "dn/program.h"
 #include "making/leftovers.h"
-#include "tfrecord/tfrecord.h"
 
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
 {
@@ -323,8 +322,6 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     DN_TRY(check_unchanged(folder, m->existing));
     DN_TRY(dn_leftovers_check(m));
     DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
-    if (m->existing)
-        DN_TRY(dn_tfrecord_remove_side_files(folder, m->existing));
     DN_TRY(dn_leftovers_remove(m));
     const int whole = dn_journal_count(&m->journal);
     if (whole > 0)

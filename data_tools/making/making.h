@@ -8,7 +8,6 @@
 #ifndef DN_MAKING_H
 #define DN_MAKING_H
 
-#include "making/coarse_labels.h"
 #include "making/journal.h"
 #include "making/progress.h"
 #include "making/records.h"
@@ -20,7 +19,6 @@ typedef struct dn_making {
     char conversion[64];   /* for the manifest */
     dn_manifest *existing; /* of the records in the folder, NULL where there are none of use */
     dn_manifest *manifest; /* of the new ones */
-    dn_coarse_labels coarse;
 
     /* between open and close */
     int lock, made_folder, is_open;

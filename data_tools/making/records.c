@@ -49,10 +49,6 @@ static dn_status plan_records(struct make *k, int classes)
     DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count,
                           count_pixel_shards(k, count[DN_TRAIN])));
     dn_manifest *const m = k->making.manifest;
-    k->making.coarse = (dn_coarse_labels){
-        .names = k->set->coarse_names,
-        .classes = k->set->coarse_classes,
-        .labels = {[DN_TRAIN] = k->split[DN_TRAIN].coarse, [DN_TEST] = k->split[DN_TEST].coarse}};
     dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
     dn_pixel_statistics(&sums, &m->info);
     m->source = hash_source(k);
@@ -71,7 +67,7 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     size_t size;
     dn_status status = DN_OK;
     if (shard->tfrecord.name[0])
-        status = dn_tfrecord_encode(m, &k->making.coarse, shard, raw, raw_labels, &tfrecord, &size);
+        status = dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size);
     if (status == DN_OK && tfrecord)
         status = dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size);
     free(tfrecord);

@@ -98,8 +98,6 @@ static void copy_image(dn_raw_split *to, int64_t at, const dn_raw_split *from, i
 {
     memmove(to->pixels + (size_t)at * size, from->pixels + (size_t)image * size, size);
     to->labels[at] = from->labels[image];
-    if (from->coarse)
-        to->coarse[at] = from->coarse[image];
 }
 
 /* Leaves the images of the classes that have a new label, -1: none; of each the first `limit`. */

@@ -57,22 +57,15 @@ static int put_names(hid_t file, const char *set, const char *const *names, unsi
 static int put_class_names(const dn_shard_file *w)
 {
     const dn_manifest *const m = w->manifest;
-    const dn_coarse_labels *const c = w->coarse;
-    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, (unsigned)m->info.classes) &&
-           (!c || c->classes == 0 ||
-            put_names(w->file, DN_SHARD_COARSE DN_SHARD_CLASS_NAMES, c->names,
-                      (unsigned)c->classes));
+    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, (unsigned)m->info.classes);
 }
 
 static int put_labels(const dn_shard_file *w, const uint16_t *labels)
 {
     const int64_t count = w->shard->count;
-    const uint16_t *const coarse = w->coarse ? dn_coarse_of(w->coarse, w->shard) : NULL;
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, XXH3_64bits(labels, (size_t)count * sizeof *labels));
     return dn_hdf5_write(w->file, DN_SHARD_LABELS, H5T_STD_U16LE, dn_list_space(count), labels) &&
-           (!coarse || dn_hdf5_write(w->file, DN_SHARD_COARSE DN_SHARD_LABELS, H5T_STD_U16LE,
-                                     dn_list_space(count), coarse)) &&
            dn_hdf5_put_text(w->file, DN_SHARD_LABELS_HASH, hash);
 }
 

@@ -11,13 +11,11 @@
 
 #include "dn/hdf5.h"
 #include "dn/shard.h"
-#include "making/coarse_labels.h"
 
 typedef struct dn_shard_file {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
-    const dn_coarse_labels *coarse; /* the caller's to set before create; NULL: none */
-    int memory;                     /* the file's descriptor */
+    int memory; /* the file's descriptor */
     char path[32];
     hid_t file;     /* between create and finish */
     uint8_t *bytes; /* (size) once it is mapped */

@@ -80,7 +80,6 @@ dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, co
     struct writer w = {.images = H5I_INVALID_HID};
     w.chunk_images = choose_chunk_images(dn_image_values(&m->manifest->info), shard->count);
     DN_TRY(dn_shard_file_open(&w.shard, m->manifest, shard));
-    w.shard.coarse = &m->coarse;
     int good;
 #pragma omp critical(dn_hdf5)
     {

@@ -17,28 +17,19 @@ static const char *const files_10[DN_SPLITS][FILES + 1] = {{"data_batch_1.bin", 
                                                            {"test_batch.bin"}};
 static const char *const files_100[DN_SPLITS][FILES + 1] = {{"train.bin"}, {"test.bin"}};
 
-static dn_status check_label(const char *path, int record, int at, int found, int classes)
-{
-    DN_CHECK(found < classes, DN_ECORRUPT,
-             "%s: record %d at byte %d: found label %d, expected 0 to %d", path, record, at, found,
-             classes - 1);
-    return DN_OK;
-}
-
 /* The file's images become those from `first` on. */
 static dn_status load_file(const dn_raw_set *set, const char *path, int count, uint8_t *records,
                            size_t first, dn_raw_split *images)
 {
-    const int head = set->coarse_classes ? 2 : 1, record = head + PIXELS;
+    const int head = set->info.classes == 100 ? 2 : 1, record = head + PIXELS;
     DN_TRY(dn_raw_file_read(path, NULL, 0, records, (size_t)count * (size_t)record));
     for (int i = 0; i < count; i++, records += record) {
         const size_t image = first + (size_t)i;
-        DN_TRY(check_label(path, i, i * record + head - 1, records[head - 1], set->info.classes));
-        if (images->coarse) {
-            DN_TRY(check_label(path, i, i * record, records[0], set->coarse_classes));
-            images->coarse[image] = records[0];
-        }
-        images->labels[image] = records[head - 1];
+        const int label = records[head - 1];
+        DN_CHECK(label < set->info.classes, DN_ECORRUPT,
+                 "%s: record %d at byte %d: found label %d, expected 0 to %d", path, i,
+                 i * record + head - 1, label, set->info.classes - 1);
+        images->labels[image] = (uint16_t)label;
         memcpy(images->pixels + image * PIXELS, records + head, PIXELS);
     }
     return DN_OK;
@@ -48,7 +39,7 @@ static dn_status load_cifar(const dn_raw_set *set, const char *folder,
                             const dn_records_options *options, dn_split_id split,
                             dn_raw_split *images)
 {
-    const char *const *const file = (set->coarse_classes ? files_100 : files_10)[split];
+    const char *const *const file = (set->info.classes == 100 ? files_100 : files_10)[split];
     char path[PATH_MAX];
     int files = 0;
     (void)options;
@@ -113,30 +104,8 @@ static const char *const class_names_100[] = {
     "train",       "trout",         "tulip",     "turtle",     "wardrobe",     "whale",
     "willow_tree", "wolf",          "woman",     "worm"};
 
-static const char *const coarse_names_100[] = {"aquatic_mammals",
-                                               "fish",
-                                               "flowers",
-                                               "food_containers",
-                                               "fruit_and_vegetables",
-                                               "household_electrical_devices",
-                                               "household_furniture",
-                                               "insects",
-                                               "large_carnivores",
-                                               "large_man-made_outdoor_things",
-                                               "large_natural_outdoor_scenes",
-                                               "large_omnivores_and_herbivores",
-                                               "medium_mammals",
-                                               "non-insect_invertebrates",
-                                               "people",
-                                               "reptiles",
-                                               "small_mammals",
-                                               "trees",
-                                               "vehicles_1",
-                                               "vehicles_2"};
-
-_Static_assert(sizeof class_names_100 == 100 * sizeof *class_names_100 &&
-                   sizeof coarse_names_100 == 20 * sizeof *coarse_names_100,
-               "CIFAR-100 has 100 fine classes and 20 coarse ones");
+_Static_assert(sizeof class_names_100 == 100 * sizeof *class_names_100,
+               "CIFAR-100 has 100 classes");
 
 const dn_raw_set dn_raw_cifar100 = {
     .info = {.dataset = "CIFAR100", .channels = 3, .height = 32, .width = 32, .classes = 100},
@@ -144,8 +113,6 @@ const dn_raw_set dn_raw_cifar100 = {
     .prefix = "cifar100",
     .folder = "data/cifar100",
     .class_names = class_names_100,
-    .coarse_names = coarse_names_100,
-    .coarse_classes = 20,
     .count = {50000, 10000},
     .form = {{"binary", "cifar-100-binary", "train.bin", 0},
              {"Python", "cifar-100-python", "train", 1},

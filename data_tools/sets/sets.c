@@ -256,17 +256,14 @@ dn_status dn_raw_set_find(const dn_raw_set *set, const dn_records_options *optio
 dn_status dn_raw_split_create(dn_raw_split *split, const dn_raw_set *set, int64_t count)
 {
     const size_t images = (size_t)count, image = dn_image_values(&set->info);
-    const size_t lists = set->coarse_classes ? 2 : 1;
-    *split =
-        (dn_raw_split){.count = count, .bytes = images * (image + lists * sizeof *split->labels)};
+    *split = (dn_raw_split){.count = count, .bytes = images * (image + sizeof *split->labels)};
     split->labels = dn_child_pages(split->bytes);
     if (!split->labels) {
         *split = (dn_raw_split){0};
         return dn_fail(DN_ENOMEM, "%s: out of memory for %" PRId64 " images", set->info.dataset,
                        count);
     }
-    split->coarse = set->coarse_classes ? split->labels + images : NULL;
-    split->pixels = (uint8_t *)(split->labels + lists * images);
+    split->pixels = (uint8_t *)(split->labels + images);
     return DN_OK;
 }
 

@@ -34,8 +34,7 @@ typedef struct dn_raw_split {
     int64_t count;
     uint8_t *pixels;  /* (count, channels, height, width) */
     uint16_t *labels; /* (count) */
-    uint16_t *coarse; /* (count), NULL where the set has no coarse classes */
-    size_t bytes;     /* of all three */
+    size_t bytes;     /* of both */
 } dn_raw_split;
 
 struct dn_folder; /* folder/folder.h */
@@ -55,10 +54,8 @@ struct dn_raw_set {
     int use;            /* bits of options that it takes */
     const char *prefix; /* of the shards' names: "cifar10" */
     const char *folder; /* default output */
-    const char *const *class_names;  /* (classes), of sets of pixels */
-    const char *const *coarse_names; /* (coarse_classes), where it has such */
-    int coarse_classes;
-    int64_t count[DN_SPLITS]; /* images, as the authors publish it */
+    const char *const *class_names; /* (classes), of sets of pixels */
+    int64_t count[DN_SPLITS];       /* images, as the authors publish it */
 
     dn_raw_form form[DN_RAW_FORMS];
     const char *package_folder;         /* where a distribution's package puts the files, or NULL */

@@ -18,7 +18,6 @@ enum { KEYS = 4 };
 /* What writers call the same: of ours and slim's, of TensorFlow Datasets, and of tutorials. */
 static const char *const image_keys[KEYS] = {"image/encoded", "image", "image_raw"};
 static const char *const label_keys[KEYS] = {"image/class/label", "label"};
-static const char *const coarse_keys[KEYS] = {"image/class/coarse_label", "coarse_label"};
 static const char *const height_keys[KEYS] = {"image/height", "height"};
 static const char *const width_keys[KEYS] = {"image/width", "width"};
 static const char *const channels_keys[KEYS] = {"image/channels", "image/depth", "depth",
@@ -70,8 +69,6 @@ dn_status dn_example_pack(const dn_example *e, uint8_t **record, size_t *size)
     const char *const format = is_png ? "png" : "jpeg";
     struct feature f[FEATURES], *next = f;
     Tensorflow__Features__FeatureEntry *entries[FEATURES];
-    if (e->coarse_label >= 0)
-        set_feature(next++, coarse_keys[0], NULL, 0, e->coarse_label);
     set_feature(next++, label_keys[0], NULL, 0, e->label);
     set_feature(next++, text_keys[0], e->text, e->text_size, 0);
     set_feature(next++, image_keys[0], e->image, e->size, 0);
@@ -154,7 +151,7 @@ static dn_status need_value(const Tensorflow__Example *example, const char *cons
     return DN_OK;
 }
 
-/* One that may be missing, or of another kind: an empty text, `none`. */
+/* One that may be missing, or of another kind: an empty text, 0. */
 static ProtobufCBinaryData find_bytes(const Tensorflow__Example *example,
                                       const char *const keys[KEYS])
 {
@@ -165,13 +162,11 @@ static ProtobufCBinaryData find_bytes(const Tensorflow__Example *example,
                : (ProtobufCBinaryData){0, NULL};
 }
 
-static int64_t find_integer(const Tensorflow__Example *example, const char *const keys[KEYS],
-                            int64_t none)
+static int64_t find_integer(const Tensorflow__Example *example, const char *const keys[KEYS])
 {
     const char *key;
     const Tensorflow__Feature *const f = find_feature(example, keys, &key);
-    return count_values(f, TENSORFLOW__FEATURE__KIND_INT64_LIST) > 0 ? f->int64_list->value[0]
-                                                                     : none;
+    return count_values(f, TENSORFLOW__FEATURE__KIND_INT64_LIST) > 0 ? f->int64_list->value[0] : 0;
 }
 
 /* Whether height, width and channels account for every byte; channels that are not said follow. */
@@ -217,10 +212,9 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
              "found an image of %zu bytes, expected 1 to %d", bytes.len, DN_MAX_IMAGE_BYTES);
     e->image = bytes.data;
     e->size = bytes.len;
-    e->height = find_integer(message, height_keys, 0);
-    e->width = find_integer(message, width_keys, 0);
-    e->channels = find_integer(message, channels_keys, 0);
-    e->coarse_label = find_integer(message, coarse_keys, -1);
+    e->height = find_integer(message, height_keys);
+    e->width = find_integer(message, width_keys);
+    e->channels = find_integer(message, channels_keys);
     e->text = text.len > 0 ? (const char *)text.data : NULL;
     e->text_size = text.len;
     e->name = name.len > 0 ? (const char *)name.data : NULL;
@@ -279,7 +273,7 @@ void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t co
 }
 
 dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
-                            int coarse, uint8_t **record, size_t *size)
+                            uint8_t **record, size_t *size)
 {
     const dn_data_info *const info = &manifest->info;
     const size_t values = dn_image_values(info), channels = (size_t)info->channels;
@@ -287,7 +281,6 @@ dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, i
     dn_example e = {.height = info->height,
                     .width = info->width,
                     .label = label,
-                    .coarse_label = coarse,
                     .text = text,
                     .text_size = strlen(text)};
     uint8_t *const interleaved = malloc(values), *png = NULL;

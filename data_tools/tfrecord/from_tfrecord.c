@@ -195,20 +195,6 @@ static const dn_record *first_record(const struct make_set *k, const dn_manifest
     return k->set.record + before + shard->first;
 }
 
-/* Shards of pixels take coarse labels. */
-static dn_status use_coarse_labels(struct make_set *k)
-{
-    dn_coarse_labels *const coarse = &k->making.coarse;
-    dn_record_set *const set = &k->set;
-    DN_TRY(dn_record_list_coarse(set));
-    const uint16_t *labels = set->coarse;
-    coarse->names = (const char *const *)set->coarse_names;
-    coarse->classes = set->coarse_classes;
-    for (int s = 0; s < DN_SPLITS && labels; labels += k->making.manifest->split[s++].count)
-        coarse->labels[s] = labels;
-    return DN_OK;
-}
-
 /* The first file of that split, or NULL. */
 static const char *split_file(const dn_record_set *set, int split)
 {
@@ -246,8 +232,6 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
     DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
     dn_pixel_statistics(&k->sums, &k->making.manifest->info);
-    if (!dn_is_encoded(info))
-        DN_TRY(use_coarse_labels(k));
     return hash_records(set, count, &k->making.manifest->source);
 }
 

@@ -22,7 +22,6 @@ typedef struct dn_record {
     int32_t width, height;
     int32_t file;
     uint32_t number; /* in its file */
-    int32_t coarse;  /* coarse label, -1: none */
     uint16_t label;
     uint8_t split;     /* dn_split_id */
     uint8_t is_raw;    /* pixels, which encoded shards take as PNG */
@@ -62,9 +61,6 @@ typedef struct dn_record_set {
     dn_class_text *text; /* (65536), by the files' labels */
     char **class_names;  /* (classes) */
     int classes;
-    uint16_t *coarse; /* (records) coarse labels, or NULL: ... */
-    char **coarse_names;
-    int coarse_classes; /* ... 0 */
 } dn_record_set;
 
 /* Lists the files with their splits, and names the set by them. DN_EINVAL, as where two are one;
@@ -78,10 +74,6 @@ dn_status dn_record_scan(dn_record_set *set);
 /* Names the classes; afterwards labels begin with 0. DN_EINVAL names a label that has no class, or
  * a file of names that is none. */
 dn_status dn_record_name(dn_record_set *set);
-
-/* Lists the coarse labels, where all records have one, in their order, and names their classes.
- * DN_EINVAL as dn_record_name; DN_ENOMEM. */
-dn_status dn_record_list_coarse(dn_record_set *set);
 
 void dn_record_free(dn_record_set *set);
 

@@ -1,8 +1,8 @@
 /*
  * TFRecord files of tf.train.Example: docs/tfrecords.md.
  *
- * dn/tfrecord.h has the framing, example.c the messages, coarse.c what HDF5 shards have of
- * CIFAR-100's second labels, to_tfrecord.c writes the files of records, from_tfrecord.c makes
+ * dn/tfrecord.h has the framing, example.c the messages,
+ * to_tfrecord.c writes the files of records, from_tfrecord.c makes
  * records of anybody's. Thread-safe, but for HDF5.
  */
 #ifndef DN_TFRECORD_EXAMPLES_H
@@ -12,7 +12,6 @@
 #include "dn/image.h"
 #include "dn/shard.h"
 #include "dn/tfrecord.h"
-#include "making/coarse_labels.h"
 #include "options.h"
 
 /* ---- examples: labelled images as messages ---- */
@@ -23,8 +22,7 @@ typedef struct dn_example {
     int is_raw;                      /* pixels(height, width, channels), else a PNG or JPEG file */
     int64_t height, width, channels; /* 0: not said */
     int64_t label;
-    int64_t coarse_label; /* as CIFAR-100 has one beside it, -1: none */
-    const char *text;     /* (text_size) the class name, UTF-8; NULL: not said */
+    const char *text; /* (text_size) the class name, UTF-8; NULL: not said */
     size_t text_size;
     const char *name; /* (name_size) of the file that the image was, no text; NULL: not said */
     size_t name_size;
@@ -47,44 +45,27 @@ void dn_example_free(dn_example *example);
 /* to(columns, rows) = from(rows, columns) transposed: files interleave the channels. */
 void dn_transpose_bytes(const uint8_t *from, uint8_t *to, size_t rows, size_t columns);
 
-/* As dn_example_pack, of image(channels, height, width); `coarse` is its coarse label, or -1. */
+/* As dn_example_pack, of image(channels, height, width). */
 dn_status dn_example_encode(const dn_manifest *manifest, const uint8_t *image, int label,
-                            int coarse, uint8_t **record, size_t *size);
+                            uint8_t **record, size_t *size);
 
 /* image(channels, height, width) and *label from an Example with a PNG inside; as
  * dn_example_unpack. */
 dn_status dn_example_decode(const dn_data_info *info, const uint8_t *record, size_t size,
                             uint8_t *image, uint16_t *label);
 
-/* ---- coarse labels ---- */
-
-/* The file with the classes' names, a line each, beside TFRecords that have such labels. */
-#define DN_COARSE_NAMES "image.class.coarse_label.labels.txt"
-
-typedef struct dn_coarse dn_coarse;
-
-/* *labels = those that the manifest's shards of pixels in the folder have, with the classes' names,
- * until they are freed; without such it is as it was. The caller frees *coarse, after a failure
- * too. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
-dn_status dn_coarse_load(dn_coarse **coarse, dn_coarse_labels *labels, const dn_manifest *manifest,
-                         const char *folder);
-
-/* Sets *coarse to NULL; accepts NULL inside. */
-void dn_coarse_free(dn_coarse **coarse);
-
 /* ---- the TFRecord file of a shard ---- */
 
 /* *bytes(size) = the file of one of the manifest's shards, with its images(count, channels, height,
  * width) and labels(count), to be freed by the caller, after a failure too. DN_ENOMEM. */
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_coarse_labels *coarse,
-                             const dn_manifest_shard *shard, const uint8_t *images,
-                             const uint16_t *labels, char **bytes, size_t *size);
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size);
 
 /* The same from the shard's HDF5 file, one of those that are open; of encoded images, too. Of these
  * one is in memory at a time, beside the result. As dn_shards_read. */
-dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_coarse_labels *coarse,
-                                   const dn_manifest_shard *shard, const dn_shards *hdf5,
-                                   char **bytes, size_t *size);
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                                   const dn_shards *hdf5, char **bytes, size_t *size);
 
 /* Told how record `number` of a file, or what is beyond its last, compares; -1: all of it.
  * DN_ECORRUPT where it is not sound, or has another image or label than HDF5. */
@@ -102,11 +83,6 @@ void dn_tfrecord_compare(const char *folder, const dn_manifest *manifest,
  * `out`; where that is the folder itself (or NULL), its dataset.json names them, and nothing is
  * done where it does already; *made = whether anything was. */
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made);
-
-/* Removes from the folder of records what to-tfrecord wrote beside their TFRecords. What has other
- * bytes than it would write now, or cannot be read, is somebody's or an older version's: it stays,
- * with a warning. DN_EIO, DN_ENOMEM. */
-dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifest);
 
 /* from-tfrecord: makes records of the files; as dn_folder_make. */
 dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *options,

@@ -65,7 +65,6 @@ static dn_status scan_record(dn_record_set *set, int file, const dn_record *plac
     dn_status status = dn_example_unpack(&e, data, size);
     if (status == DN_OK) {
         record.label = (uint16_t)e.label;
-        record.coarse = e.coarse_label <= UINT16_MAX ? (int32_t)e.coarse_label : -1;
         note_text(set, file, &e);
     } else {
         char name[PATH_MAX + 64];
@@ -258,14 +257,10 @@ void dn_record_free(dn_record_set *set)
         free(set->text[i].text);
     for (int i = 0; i < set->classes && set->class_names; i++)
         free(set->class_names[i]);
-    for (int i = 0; i < set->coarse_classes && set->coarse_names; i++)
-        free(set->coarse_names[i]);
     if (set->unpacked >= 0)
         close(set->unpacked);
     free(set->file);
     free(set->record);
     free(set->text);
     free(set->class_names);
-    free(set->coarse_names);
-    free(set->coarse);
 }

@@ -12,7 +12,6 @@ struct images {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
     const uint16_t *labels; /* (shard->count) */
-    const uint16_t *coarse; /* the same, or NULL */
     const uint8_t *pixels;  /* of all of them; NULL: they are read from */
     const dn_shards *hdf5;
     dn_buffer bytes;      /* an encoded image, or a chunk of pixels: */
@@ -56,11 +55,11 @@ static dn_status read_stored(struct images *s, int64_t i, const uint8_t **bytes,
 /* ---- writing ---- */
 
 static dn_status append_pixels(FILE *stream, const dn_manifest *manifest, const uint8_t *image,
-                               int label, int coarse)
+                               int label)
 {
     uint8_t *example;
     size_t size;
-    DN_TRY(dn_example_encode(manifest, image, label, coarse, &example, &size));
+    DN_TRY(dn_example_encode(manifest, image, label, &example, &size));
     const dn_status status = dn_tfrecord_append(stream, example, size);
     free(example);
     return status;
@@ -83,7 +82,6 @@ static dn_status append_encoded(FILE *stream, struct images *s, int64_t i, const
                           .height = info.height,
                           .width = info.width,
                           .label = s->labels[i],
-                          .coarse_label = -1,
                           .text = text,
                           .text_size = strlen(text),
                           .name = own,
@@ -103,8 +101,7 @@ static dn_status append_images(FILE *stream, struct images *s)
         if (dn_is_encoded(&s->manifest->info))
             DN_TRY(append_encoded(stream, s, i, bytes, size));
         else
-            DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i],
-                                 s->coarse ? s->coarse[i] : -1));
+            DN_TRY(append_pixels(stream, s->manifest, bytes, s->labels[i]));
     }
     return DN_OK;
 }
@@ -121,24 +118,18 @@ static dn_status encode_images(struct images *s, char **bytes, size_t *size)
     return status;
 }
 
-dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_coarse_labels *coarse,
-                             const dn_manifest_shard *shard, const uint8_t *images,
-                             const uint16_t *labels, char **bytes, size_t *size)
+dn_status dn_tfrecord_encode(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                             const uint8_t *images, const uint16_t *labels, char **bytes,
+                             size_t *size)
 {
-    struct images s = {.manifest = manifest,
-                       .shard = shard,
-                       .labels = labels,
-                       .coarse = dn_coarse_of(coarse, shard),
-                       .pixels = images};
+    struct images s = {.manifest = manifest, .shard = shard, .labels = labels, .pixels = images};
     return encode_images(&s, bytes, size);
 }
 
-dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_coarse_labels *coarse,
-                                   const dn_manifest_shard *shard, const dn_shards *hdf5,
-                                   char **bytes, size_t *size)
+dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifest_shard *shard,
+                                   const dn_shards *hdf5, char **bytes, size_t *size)
 {
     struct images s = stored_images(manifest, shard, hdf5);
-    s.coarse = dn_coarse_of(coarse, shard);
     return encode_images(&s, bytes, size);
 }
 

@@ -21,11 +21,9 @@ struct export_job {
     const char *folder; /* of the records; options.out is that of the TFRecords */
     int in_place;       /* they are the same */
     dn_shards *shards[DN_SPLITS];
-    dn_coarse *coarse; /* what making.coarse has */
-    char prefix[64];   /* of the files' names */
-    int is_trial;      /* side files are compared, and not written */
-    int owns_side;     /* those that are there are of an earlier export of these records */
-    int removes;       /* side files with just these bytes are removed */
+    char prefix[64]; /* of the files' names */
+    int is_trial;    /* side files are compared, and not written */
+    int owns_side;   /* those that are there are of an earlier export of these records */
     int made;
 };
 
@@ -107,8 +105,7 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
     const int is_noted = x->in_place && shard->tfrecord.name[0];
     snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
              x->prefix, dn_split_name(shard->split), shard->index, m->split[shard->split].shards);
-    dn_status status = dn_tfrecord_encode_shard(m, &x->making.coarse, shard,
-                                                x->shards[shard->split], &bytes, &size);
+    dn_status status = dn_tfrecord_encode_shard(m, shard, x->shards[shard->split], &bytes, &size);
     if (status == DN_OK)
         status = save_shard(x, shard, is_noted, bytes, size);
     free(bytes);
@@ -174,15 +171,13 @@ static json_t *describe_label(int classes)
 }
 
 /* features.json: the keys of the examples, but for image/filename, which not all have. */
-static json_t *describe_features(const dn_manifest *m, int coarse_classes)
+static json_t *describe_features(const dn_manifest *m)
 {
     json_t *const features =
         json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "image/class/label", describe_label(m->info.classes),
                   "image/class/text", describe_text(), "image/encoded", describe_image(&m->info),
                   "image/format", describe_text(), "image/height", describe_integer(),
                   "image/width", describe_integer());
-    if (coarse_classes > 0)
-        json_object_set_new(features, "image/class/coarse_label", describe_label(coarse_classes));
     return describe_feature("features_dict.FeaturesDict", "featuresDict",
                             json_pack("{s:o}", "features", features));
 }
@@ -214,21 +209,14 @@ static json_t *describe_set(const struct export_job *x)
                      "items", "featureKey", "image/encoded", "featureKey", "image/class/label");
 }
 
-/* Writes a side file, or does what else the job is to do with it. */
+/* Writes a side file; in a trial it is only compared. */
 static dn_status save_text(const struct export_job *x, const char *name, const char *text,
                            size_t size)
 {
     char path[PATH_MAX];
     int same;
     DN_TRY(dn_join_path(path, x->options.out, name));
-    DN_TRY(compare_file(x, name, text, size, x->owns_side || x->removes, &same));
-    if (x->removes) {
-        if (!same && access(path, F_OK) == 0)
-            dn_warn("%s: stays: found other bytes than to-tfrecord writes", path);
-        DN_CHECK(!same || unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s",
-                 path, strerror(errno));
-        return DN_OK;
-    }
+    DN_TRY(compare_file(x, name, text, size, x->owns_side, &same));
     return same || x->is_trial ? DN_OK : dn_file_write(path, text, size);
 }
 
@@ -265,38 +253,11 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
 static dn_status save_side_files(const struct export_job *x)
 {
     const dn_manifest *const m = x->making.manifest;
-    const dn_coarse_labels *const coarse = &x->making.coarse;
-    DN_TRY(save_json(x, "features.json", describe_features(m, coarse->classes)));
+    DN_TRY(save_json(x, "features.json", describe_features(m)));
     if (!x->is_trial) /* it tells the sizes of the TFRecords */
         DN_TRY(save_json(x, info_name, describe_set(x)));
-    if (coarse->classes > 0)
-        DN_TRY(save_names(x, DN_COARSE_NAMES, 0, coarse->names, coarse->classes));
     DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
     return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
-}
-
-dn_status dn_tfrecord_remove_side_files(const char *folder, dn_manifest *manifest)
-{
-    struct export_job x = {.making.manifest = manifest,
-                           .options.out = folder,
-                           .folder = folder,
-                           .in_place = 1,
-                           .removes = 1};
-    char path[PATH_MAX];
-    int files = 0;
-    for (int i = 0; i < manifest->shards; i++)
-        files += manifest->shard[i].tfrecord.name[0] != '\0';
-    if (files < manifest->shards)
-        return DN_OK;
-    DN_TRY(dn_join_path(path, folder, DN_COARSE_NAMES));
-    dn_status status = DN_OK;
-    if (access(path, F_OK) == 0) /* of shards that cannot be read they stay */
-        status = dn_coarse_load(&x.coarse, &x.making.coarse, manifest, folder);
-    find_prefix(&x);
-    if (status != DN_ENOMEM)
-        status = save_side_files(&x);
-    dn_coarse_free(&x.coarse);
-    return status;
 }
 
 /* Leaves what two exports of the same records have in common: in place they may have other
@@ -364,7 +325,7 @@ static dn_status load_records(struct export_job *x, int *lacks)
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
         if (x->making.manifest->split[s].shards > 0)
             DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
-    return dn_coarse_load(&x->coarse, &x->making.coarse, x->making.manifest, x->folder);
+    return DN_OK;
 }
 
 static dn_status export_records(struct export_job *x)
@@ -399,6 +360,5 @@ dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
     for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&x.shards[s]);
     dn_making_end(&x.making);
-    dn_coarse_free(&x.coarse);
     return status;
 }

@@ -32,7 +32,6 @@ enum {
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
-#define DN_SHARD_COARSE      "coarse_"    /* before labels and class_names */
 #define DN_SHARD_FILE_NAMES  "file_names" /* of encoded images, where they are known */
 #define DN_SHARD_FILES_HASH  "file_names_xxh3"
 

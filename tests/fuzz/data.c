@@ -20,7 +20,6 @@ enum { TRAIN = 40, TEST = 5, SHARDS = 2 };
 uint32_t H5_checksum_lookup3(const void *bytes, size_t size, uint32_t initial);
 
 static const char *const class_names[CLASSES] = {"a", "b c", "d"};
-static const char *const coarse_names[] = {"e", "f"};
 
 static dn_raw_load load_raw;
 
@@ -31,8 +30,6 @@ static const dn_raw_set raw_set = {.info = {.dataset = "FUZZ",
                                             .classes = CLASSES},
                                    .prefix = "fuzz",
                                    .class_names = class_names,
-                                   .coarse_names = coarse_names,
-                                   .coarse_classes = 2,
                                    .count = {TRAIN, TEST},
                                    .form = {{.name = "files", .subfolder = ".", .probe = "exe"}},
                                    .load = load_raw};
@@ -48,8 +45,6 @@ static dn_status load_raw(const dn_raw_set *set, const char *source,
         images->pixels[i] = (uint8_t)(i * i / 7 + (int)split);
     for (int i = 0; i < count; i++)
         images->labels[i] = (uint16_t)(i % CLASSES);
-    for (int i = 0; i < count; i++)
-        images->coarse[i] = (uint16_t)(i % 2);
     return DN_OK;
 }
 
@@ -161,25 +156,7 @@ static dn_status load_split(const char *folder, dn_split_id split, uint64_t *dig
     return status;
 }
 
-/* What `create_records to-tfrecord` reads beside the images. */
-static dn_status load_coarse(const char *folder)
-{
-    dn_coarse *coarse = NULL;
-    dn_coarse_labels labels = {0};
-    dn_manifest *m;
-    dn_status status = dn_manifest_load(&m, folder);
-    if (status == DN_OK)
-        status = dn_coarse_load(&coarse, &labels, m, folder);
-    for (int i = 0; status == DN_OK && i < m->shards && labels.classes > 0; i++)
-        for (int64_t k = 0; k < m->shard[i].count; k++)
-            fuzz_require(dn_coarse_of(&labels, &m->shard[i])[k] < labels.classes,
-                         "coarse labels of classes");
-    dn_coarse_free(&coarse);
-    free(m);
-    return status;
-}
-
-/* As `train` and `to-tfrecord` do; then, whatever it says, as `create_records verify` does. */
+/* As `train` does; then, whatever it says, as `create_records verify` does. */
 static dn_status load_records(fuzz *f, uint64_t *digest)
 {
     dn_status status = DN_OK;
@@ -188,8 +165,6 @@ static dn_status load_records(fuzz *f, uint64_t *digest)
         status = load_split(f->folder, (dn_split_id)s, digest);
     if (status == DN_OK)
         (void)dn_records_verify(f->folder);
-    if (status == DN_OK)
-        status = load_coarse(f->folder);
     return status;
 }
 

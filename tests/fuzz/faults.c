@@ -211,16 +211,6 @@ static void label_changed(hid_t file)
     set_number(file, "labels", 0, 1);
 }
 
-static void coarse_label_high(hid_t file)
-{
-    set_number(file, "coarse_labels", 0, 2);
-}
-
-static void coarse_labels_missing(hid_t file)
-{
-    H5Ldelete(file, "coarse_labels", H5P_DEFAULT);
-}
-
 /* A tensor whose numbers stand in another file. */
 static void tensor_external(hid_t file)
 {
@@ -241,8 +231,6 @@ static const struct tamper {
     const char *format, *name;
     void (*edit)(hid_t file);
 } tampers[] = {
-    {"shard", "coarse-label-high", coarse_label_high},
-    {"shard", "coarse-labels-missing", coarse_labels_missing},
     {"encoded", "offset-falls", offset_falls},
     {"encoded", "offset-far", offset_far},
     {"encoded", "width-0", width_zero},

@@ -14,8 +14,7 @@ static dn_status pack_record(int i, uint8_t **record, size_t *size)
 {
     static const char *const names[] = {"ant", "bee"};
     uint8_t pixels[SIDE * SIDE * 3], *png;
-    dn_example e = {
-        .height = SIDE, .width = SIDE, .label = i % 2, .coarse_label = i, .text = names[i % 2]};
+    dn_example e = {.height = SIDE, .width = SIDE, .label = i % 2, .text = names[i % 2]};
     e.text_size = strlen(e.text);
     for (size_t p = 0; p < sizeof pixels; p++)
         pixels[p] = (uint8_t)(p * p * (size_t)(i + 3));

@@ -3,33 +3,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
+#include "dn/file.h"
 #include "folder/folder.h"
 #include "making/progress.h"
 
 dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
                          dn_buffer *bytes, size_t *size)
 {
-    int file;
-    int64_t found;
     DN_TRY(dn_join_path(path, f->source, image->path));
-    dn_status status = DN_OK;
-    DN_TRY(dn_file_open(image->archive ? image->archive : path, &file, &found));
-    if (image->archive)
-        found = image->size;
-    if (found < 1 || found > DN_MAX_IMAGE_BYTES)
-        status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
-                         path, found, DN_MAX_IMAGE_BYTES);
-    if (status == DN_OK)
-        status = dn_buffer_grow(bytes, (size_t)found);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, bytes->bytes, (size_t)found, image->at);
-    close(file);
-    *size = (size_t)found;
-    return status;
+    *size = (size_t)image->size;
+    return dn_image_load(path, image->archive, image->at, bytes, size);
 }
 
 dn_status dn_folder_image_name(const dn_folder *f, const dn_folder_image *image, char **name)

@@ -31,6 +31,12 @@ dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size);
 /* 1 where a file of that name may be taken for one: .jpg, .jpeg, .png, in any letter case. */
 int dn_image_is_name(const char *name);
 
+/* *size bytes in the buffer: those of the file `path`, or where `archive` is not NULL, of that the
+ * *size bytes from `at` on, which messages call `path`. DN_EINVAL where there are none, or more
+ * than DN_MAX_IMAGE_BYTES; as dn_file_open and dn_file_read; DN_ENOMEM. Thread-safe. */
+dn_status dn_image_load(const char *path, const char *archive, int64_t at, dn_buffer *buffer,
+                        size_t *size);
+
 typedef struct dn_image_info {
     int width, height;
 } dn_image_info;

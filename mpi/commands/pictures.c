@@ -12,7 +12,7 @@
 #include "dn/file.h"
 #include "dn/image.h"
 
-enum { MOST_FILE = 64 << 20, MOST_IMAGES = 1 << 24 };
+enum { MOST_IMAGES = 1 << 24 };
 
 /* ---- reading them ---- */
 
@@ -25,29 +25,11 @@ static void make_grey(uint8_t *rgb, size_t pixels)
                            16);
 }
 
-static dn_status load_file(const char *path, dn_buffer *buffer, size_t *size)
-{
-    int file;
-    int64_t bytes;
-    dn_status status = DN_OK;
-    DN_TRY(dn_file_open(path, &file, &bytes));
-    if (bytes > MOST_FILE)
-        status = dn_fail(DN_EINVAL, "%s: found %lld bytes, expected at most %d", path,
-                         (long long)bytes, MOST_FILE);
-    if (status == DN_OK)
-        status = dn_buffer_grow(buffer, (size_t)bytes + 1);
-    if (status == DN_OK)
-        status = dn_file_read(file, path, buffer->bytes, (size_t)bytes, 0);
-    close(file);
-    *size = (size_t)bytes;
-    return status;
-}
-
 static dn_status read_picture(const dn_source *source, const dn_request *request,
                               const dn_transform *transform, dn_workspace *w, float *image)
 {
     dn_encoded file = {.name = ((const dn_pictures *)source)->path[request->index]};
-    DN_TRY(load_file(file.name, &w->file, &file.size));
+    DN_TRY(dn_image_load(file.name, NULL, 0, &w->file, &file.size));
     file.bytes = w->file.bytes;
     if (transform->channels == 3)
         return dn_transform_encoded(transform, request, &file, w, image);

@@ -1,15 +1,20 @@
 /* Decoding of JPEG and PNG; see include/dn/image.h. */
 #include "dn/image.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <jpeglib.h>
 #include <jerror.h>
 #include <png.h>
+
+#include "dn/data_info.h"
+#include "dn/file.h"
 
 dn_image_format dn_image_format_of(const uint8_t *bytes, size_t size)
 {
@@ -25,6 +30,27 @@ int dn_image_is_name(const char *name)
     const char *const end = strrchr(name, '.');
     return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0 ||
                    strcasecmp(end, ".png") == 0);
+}
+
+dn_status dn_image_load(const char *path, const char *archive, int64_t at, dn_buffer *buffer,
+                        size_t *size)
+{
+    int file;
+    int64_t found;
+    dn_status status = DN_OK;
+    DN_TRY(dn_file_open(archive ? archive : path, &file, &found));
+    if (archive)
+        found = (int64_t)*size;
+    if (found < 1 || found > DN_MAX_IMAGE_BYTES)
+        status = dn_fail(DN_EINVAL, "%s: found %" PRId64 " bytes, expected an image of 1 to %d",
+                         path, found, DN_MAX_IMAGE_BYTES);
+    if (status == DN_OK)
+        status = dn_buffer_grow(buffer, (size_t)found);
+    if (status == DN_OK)
+        status = dn_file_read(file, path, buffer->bytes, (size_t)found, at);
+    close(file);
+    *size = (size_t)found;
+    return status;
 }
 
 static dn_status resize_pixels(dn_pixels *pixels, int width, int height)

@@ -73,6 +73,8 @@ refused "list takes no further word" list data
 refused "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (md5 c32a1d4ab5d03f1284b67883e8d87530)" \
     CIFAR10
 refused "nowhere: found no" CIFAR10 --source nowhere
+: >file.gz
+refused "file.gz: found a file, expected the folder that it is in" CIFAR10 --source file.gz
 black_cifar damaged/cifar-10-batches-bin
 truncate -s 30729999 damaged/cifar-10-batches-bin/data_batch_4.bin
 refused "data_batch_4.bin: found 30729999 bytes, expected 30730000" CIFAR10 --source damaged

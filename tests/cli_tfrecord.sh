@@ -69,7 +69,7 @@ printf 'x\nx\n' >two.txt
 refused "record 2 at byte" from-tfrecord drawn/all.tfrecord --class-names two.txt
 refused "found label 2, expected 0 to 1 by two.txt" from-tfrecord drawn/all.tfrecord \
     --class-names two.txt
-printf 'x\r\nx\r\ny\r\n' >twice.txt
+printf '\xef\xbb\xbfx\r\nx\r\ny\r\n' >twice.txt
 accepted "names: twice.txt" from-tfrecord drawn/all.tfrecord --out twice --class-names twice.txt
 grep -qzP '"x",\s+"x \(1\)",\s+"y"\s' twice/dataset.json || fail "a name twice" twice/dataset.json
 printf '{"featuresDict": {"features": {"label": {"classLabel": {"numClasses": "2"}}}}}' \

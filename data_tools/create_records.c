@@ -19,6 +19,7 @@
 #include "dn/program.h"
 #include "dn/words.h"
 #include "folder/folder.h"
+#include "sets/records.h"
 #include "looking/looking.h"
 #include "tfrecord/tfrecord.h"
 
@@ -160,9 +161,8 @@ static void print_help(void)
     printf(
         "\n"
         "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
-        "them, and dataset.json. Images of one size are kept as pixels, JPEG and PNG files as "
-        "they\n"
-        "came. When DIR holds them already, nothing is done; what an earlier command left\n"
+        "them, and dataset.json. Images of one size are kept as pixels, JPEG and PNG files as\n"
+        "they came. When DIR holds them already, nothing is done; what an earlier command left\n"
         "unfinished is gone on with; records of another source are not replaced.\n");
 }
 
@@ -212,7 +212,8 @@ static dn_status make_folder(const dn_raw_set *set, const dn_records_options *op
 {
     char out[PATH_MAX];
     int made;
-    DN_TRY(dn_folder_make(set, options, out, &made));
+    DN_TRY(set ? dn_records_make_encoded(set, options, out, &made)
+               : dn_folder_make(NULL, options, out, &made));
     DN_TRY(keep_tfrecords(out, options));
     return print_summary(out, made ? "written" : "already complete");
 }

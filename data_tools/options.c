@@ -36,8 +36,7 @@ const dn_option dn_records_option_table[] = {
      .help = "folder of the records, or of to-tfrecord's files, made where it is missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),
      .help = "shards of the train split, of all images with --like, 1 to 99999 (default 4, of "
-             "encoded images one for each 64 "
-             "MB); the others get numbers in proportion"},
+             "encoded images one for each 64 MB); the others get numbers in proportion"},
     {"level", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(zstd_level, 1, 22, "Z"), .initial = "6",
      .help = "zstd level of pixels, 1 to 22"},
     {"classes", FOR(DN_FOR_SETS), WORD(classes, "A,B"),

@@ -60,11 +60,11 @@ enum {
     DN_FOR_INSPECT = 16,
     DN_FROM_TFRECORD = 32,
     DN_TO_TFRECORD = 64,
-    DN_FOR_EXTRA = 256,      /* SVHN */
-    DN_FOR_VAL_LABELS = 512, /* IMAGENET */
-    DN_FOR_DOWNLOAD = 1024,  /* all sets but FOLDER */
-    DN_FOR_FOLDER = 2048,
-    DN_FOR_LIST = 4096,
+    DN_FOR_EXTRA = 128,      /* SVHN */
+    DN_FOR_VAL_LABELS = 256, /* IMAGENET */
+    DN_FOR_DOWNLOAD = 512,   /* all sets but FOLDER */
+    DN_FOR_FOLDER = 1024,
+    DN_FOR_LIST = 2048,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,
     DN_FOR_ALL = -1
 };

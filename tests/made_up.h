@@ -6,7 +6,7 @@
 #define DN_TESTS_MADE_UP_H
 
 #include "dn/shard.h"
-#include "making/records.h"
+#include "sets/records.h"
 
 enum { CHANNELS = 3, HEIGHT = 5, WIDTH = 7, CLASSES = 4, IMAGE = CHANNELS * HEIGHT * WIDTH };
 enum { TRAIN = 203, TEST = 37, SHARDS = 3 };

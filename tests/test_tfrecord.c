@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "example.pb-c.h"
-#include "making/records.h"
+#include "sets/records.h"
 #include "tfrecord/tfrecord.h"
 #include "unit.h"
 

@@ -9,7 +9,7 @@
 #define DN_CONVERSION_H
 
 #include "dn/image.h"
-#include "making/records.h"
+#include "making/making.h"
 
 /* What one thread works with; zeroed at first. */
 typedef struct dn_converter {

@@ -70,40 +70,45 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
 
 /* ---- what follows from all images ---- */
 
-/* Each class has an image to train on, or, of a test split that is drawn, an image. */
-static dn_status check_classes(const dn_folder *f)
+/* How many classes have no sound image in the split, or in any where that is DN_SPLITS, and the
+ * first of them. */
+static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const char **first)
 {
-    if (f->like)
-        return DN_OK;
     char *const seen = calloc((size_t)f->classes, 1);
     DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
     for (int64_t i = 0; i < f->images; i++)
-        if (!f->image[i].is_bad && (f->image[i].split == DN_TRAIN || f->is_drawn))
+        if (!f->image[i].is_bad && (f->image[i].split == split || split == DN_SPLITS))
             seen[f->image[i].label] = 1;
-    const char *const missing = memchr(seen, 0, (size_t)f->classes);
-    const ptrdiff_t at = missing ? missing - seen : 0;
+    *unseen = 0;
+    for (int c = f->classes - 1; c >= 0; c--)
+        if (!seen[c]) {
+            *first = f->class_names[c];
+            ++*unseen;
+        }
     free(seen);
-    DN_CHECK(!missing, DN_EINVAL, "%s: class %s: found no sound image, expected at least one",
-             f->source, f->class_names[at]);
+    return DN_OK;
+}
+
+/* Each class has an image to train on, or, of a test split that is drawn, an image. */
+static dn_status check_classes(const dn_folder *f)
+{
+    int unseen;
+    const char *first;
+    if (f->like)
+        return DN_OK;
+    DN_TRY(count_unseen(f, f->is_drawn ? DN_SPLITS : DN_TRAIN, &unseen, &first));
+    DN_CHECK(unseen == 0, DN_EINVAL, "%s: class %s: found no sound image, expected at least one",
+             f->source, first);
     return DN_OK;
 }
 
 /* A class without an image in a split to judge by is never scored. */
-static dn_status warn_of_unseen(const dn_folder *f, const dn_manifest *m, dn_split_id split)
+static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
-    int unseen = f->classes;
-    const char *first = NULL;
-    char *const seen = calloc((size_t)f->classes, 1);
-    DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
-    for (int64_t i = 0; i < f->images; i++)
-        if (!f->image[i].is_bad && f->image[i].split == split) {
-            unseen -= !seen[f->image[i].label];
-            seen[f->image[i].label] = 1;
-        }
-    for (int c = f->classes - 1; c >= 0; c--)
-        first = seen[c] ? first : f->class_names[c];
-    free(seen);
-    if (unseen > 0 && m->split[split].shards > 0)
+    int unseen;
+    const char *first;
+    DN_TRY(count_unseen(f, split, &unseen, &first));
+    if (unseen > 0)
         dn_warn("%s: %d of %d classes have no image in the %s split, and so no score there; the "
                 "first is %s",
                 f->source, unseen, f->classes, dn_split_name(split), first);
@@ -141,7 +146,8 @@ static dn_status describe_records(dn_folder_making *k)
     warn_of_faint(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
     for (int s = DN_TEST; s < DN_SPLITS; s++)
-        DN_TRY(warn_of_unseen(&k->folder, m, (dn_split_id)s));
+        if (m->split[s].shards > 0)
+            DN_TRY(warn_of_unseen(&k->folder, (dn_split_id)s));
     DN_TRY(dn_making_check_channels(&k->making, k->folder.source));
     return hash_source(&k->folder, &m->source);
 }
@@ -235,11 +241,8 @@ done:
     return DN_OK;
 }
 
-/* Options that need others, or forbid them. */
-static dn_status check_options(const dn_raw_set *set, const dn_records_options *o)
+dn_status dn_folder_check_options(const dn_records_options *o)
 {
-    DN_CHECK(set || o->source, DN_EINVAL,
-             "FOLDER: found no --source, expected the folder of images");
     DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
              "--quality: found it without --short-side or --exif apply, so no JPEG is made");
     DN_CHECK(!o->like || !o->classes, DN_EINVAL,
@@ -273,31 +276,39 @@ static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info
     return DN_OK;
 }
 
-dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+/* What the options say of class folders of one's own. */
+static dn_status describe_own(dn_folder_set *own, const dn_records_options *options)
+{
+    DN_CHECK(options->source, DN_EINVAL,
+             "FOLDER: found no --source, expected the folder of images");
+    *own = (dn_folder_set){.info.channels = 3, .source = options->source, .scan = dn_folder_scan};
+    name_set(options->source, own->info.dataset, sizeof own->info.dataset);
+    own->prefix = own->info.dataset;
+    return DN_OK;
+}
+
+dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made)
 {
     dn_records_options asked = *options;
-    dn_data_info info = {.channels = 3};
+    dn_folder_set own;
     dn_manifest *like = NULL;
-    char source[PATH_MAX];
     *made = 0;
-    DN_TRY(check_options(set, options));
-    if (set) {
-        DN_TRY(dn_raw_set_find(set, options, source));
-        info = set->info;
-    } else {
-        name_set(options->source, info.dataset, sizeof info.dataset);
-    }
-    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
-                       : set        ? snprintf(out, PATH_MAX, "%s", set->folder)
-                                    : snprintf(out, PATH_MAX, "data/%s", info.dataset);
+    if (!set)
+        DN_TRY(describe_own(&own, options));
+    set = set ? set : &own;
+    DN_TRY(dn_folder_check_options(options));
+    dn_data_info info = set->info;
+    const int length = options->out  ? snprintf(out, PATH_MAX, "%s", options->out)
+                       : set->folder ? snprintf(out, PATH_MAX, "%s", set->folder)
+                                     : snprintf(out, PATH_MAX, "data/%s", info.dataset);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
     asked.out = out;
     if (!asked.quality)
         asked.quality = asked.short_side ? 90 : 95;
-    dn_folder_making k = {.making = {.options = &asked, .prefix = set ? set->prefix : info.dataset},
-                          .folder = {.source = set ? source : options->source, .options = &asked},
-                          .scan = set ? set->scan : dn_folder_scan};
+    dn_folder_making k = {.making = {.options = &asked, .prefix = set->prefix},
+                          .folder = {.source = set->source, .options = &asked},
+                          .scan = set->scan};
     dn_conversion_describe(&asked, k.making.conversion, sizeof k.making.conversion);
     dn_status status = load_like(&like, &k, &info);
     if (status == DN_OK)

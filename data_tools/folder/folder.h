@@ -11,13 +11,27 @@
 
 #include "folder/conversion.h"
 #include "making/progress.h"
-#include "making/records.h"
+#include "making/making.h"
 
-/* As dn_records_make, of a set of encoded images, or NULL: of the class folders in
+struct dn_folder;
+
+/* A known set of images, whose files are found. */
+typedef struct dn_folder_set {
+    dn_data_info info;
+    const char *prefix; /* of the shards' names */
+    const char *source;
+    const char *folder;                     /* default of *out */
+    dn_status (*scan)(struct dn_folder *f); /* as dn_folder_scan */
+} dn_folder_set;
+
+/* Options that need others, or forbid them. DN_EINVAL. */
+dn_status dn_folder_check_options(const dn_records_options *options);
+
+/* As dn_records_make (sets/records.h), of that set, or NULL: of the class folders in
  * options->source; options->shards 0: so many that a shard has some 64 MB. *out = the folder of the
  * records, options->out or a default: the set's, or one by the source's name. DN_ECORRUPT or
  * DN_EINVAL names an image that is not sound. */
-dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
+dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made);
 
 /* ---- the files ---- */
@@ -90,9 +104,9 @@ int dn_folder_is_among(const char *name, char **names, int count);
 /* Takes over the names(classes), sorted, of all classes that are in `where`; leaves those of
  * --classes. DN_EINVAL where fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
-int dn_folder_find_class(
-    const dn_folder *f,
-    const char *name); /* its label, or -1; not with `like`, whose classes are not sorted */
+
+/* Its label, or -1; not with `like`, whose classes are not sorted. */
+int dn_folder_find_class(const dn_folder *f, const char *name);
 
 /* Adds f->image[f->images - 1], a file below the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);

@@ -78,6 +78,14 @@ dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *
     return status;
 }
 
+int dn_folder_is_among(const char *name, char **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return 1;
+    return 0;
+}
+
 /* ---- classes ---- */
 
 static dn_status check_class_name(const char *folder, const char *name)

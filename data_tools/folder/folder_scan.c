@@ -239,37 +239,25 @@ dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id spl
 
 /* ---- a drawn test split ---- */
 
-/* The train split's images, then the test split's, each as they were. */
-static dn_status move_drawn(dn_folder *f, const uint8_t *drawn)
-{
-    dn_folder_image *const sorted = malloc((size_t)f->images * sizeof *sorted);
-    DN_CHECK(sorted, DN_ENOMEM, "%s: out of memory", f->source);
-    int64_t next = 0;
-    for (int s = 0; s < DN_SPLITS; s++)
-        for (int64_t i = 0; i < f->images; i++)
-            if (drawn[i] == s) {
-                sorted[next] = f->image[i];
-                sorted[next++].split = (uint8_t)s;
-            }
-    free(f->image);
-    f->image = sorted;
-    f->room = f->images;
-    return DN_OK;
-}
-
 dn_status dn_folder_draw(dn_folder *f)
 {
     const size_t images = (size_t)f->images;
-    uint16_t *const labels = malloc(images * (sizeof *labels + 1));
-    DN_CHECK(labels, DN_ENOMEM, "%s: out of memory", f->source);
-    uint8_t *const drawn = (uint8_t *)(labels + images);
-    for (size_t i = 0; i < images; i++)
-        labels[i] = f->image[i].label;
+    int64_t *const order = malloc(images * sizeof *order), train;
+    dn_folder_image *const sorted = malloc(images * sizeof *sorted);
+    dn_status status = order && sorted ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", f->source);
     f->is_drawn = 1;
-    dn_status status = dn_draw_test(f->options, f->source, labels, f->images, f->classes, drawn);
     if (status == DN_OK)
-        status = move_drawn(f, drawn);
-    free(labels);
+        status = dn_draw_test(f->options, f->source, &f->image->label, sizeof *f->image, f->images,
+                              f->classes, order, &train);
+    if (status == DN_OK) {
+        for (int64_t i = 0; i < f->images; i++) {
+            sorted[i] = f->image[order[i]];
+            sorted[i].split = i < train ? DN_TRAIN : DN_TEST;
+        }
+        memcpy(f->image, sorted, images * sizeof *sorted);
+    }
+    free(sorted);
+    free(order);
     return status;
 }
 

@@ -89,17 +89,10 @@ static dn_status write_shard(dn_folder_making *k, int index)
     return note_shard(k, index);
 }
 
-static void free_image(dn_stored_image *image)
-{
-    dn_buffer_free(&image->bytes);
-    free(image->name);
-    image->name = NULL;
-}
-
 static void free_images(dn_folder_shard *s)
 {
     for (int64_t i = 0; s->image && i < s->planned; i++)
-        free_image(&s->image[i]);
+        dn_stored_image_free(&s->image[i]);
     free(s->image);
     s->image = NULL;
 }
@@ -186,7 +179,7 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         char text[PATH_MAX + 256];
         snprintf(text, sizeof text, "%s; left out", dn_message());
         dn_progress_warn(&k->making.progress, text);
-        free_image(&s->image[i - s->begin]);
+        dn_stored_image_free(&s->image[i - s->begin]);
         k->folder.image[i].is_bad = 1;
     } else if (status != DN_OK) {
         if (is_bad)

@@ -42,14 +42,6 @@ static const char *find_split(dn_split_id split, char **names, int count)
     return NULL;
 }
 
-int dn_folder_is_among(const char *name, char **names, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
-            return 1;
-    return 0;
-}
-
 /* *shares = 1 where a class folder of `a` has its name in `b`, both folders of the source. */
 static dn_status share_class(const char *source, const char *a, const char *b, int *shares)
 {

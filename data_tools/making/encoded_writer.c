@@ -14,6 +14,13 @@
 #include "making/making.h"
 #include "making/shard_file.h"
 
+void dn_stored_image_free(dn_stored_image *image)
+{
+    dn_buffer_free(&image->bytes);
+    free(image->name);
+    *image = (dn_stored_image){0};
+}
+
 /* The data sets of a shard, in one block of memory. */
 struct lists {
     uint64_t *offsets, *hashes; /* (N + 1), (N) */

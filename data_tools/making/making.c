@@ -193,24 +193,21 @@ dn_status dn_making_check_source(const dn_making *making, const char *source)
                                memcmp(old->info.std, m->info.std, bytes) == 0,
              DN_EINVAL,
              "%s: found records of other images or labels than this command makes of %s; name "
-             "another --out, or "
-             "delete the folder",
+             "another --out, or delete the folder",
              making->options->out, source);
     return DN_OK;
 }
 
-dn_status dn_making_check(const dn_making *m, const char *source)
-{
-    DN_TRY(dn_making_check_channels(m, source));
-    return dn_making_check_source(m, source);
-}
-
-dn_status dn_making_lock(const char *folder, int *lock)
+dn_status dn_making_lock(const char *folder, int waits, int *lock)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
-    DN_CHECK(flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, DN_EINVAL,
-             "%s: another create_records is making records there", folder);
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return DN_OK;
+    DN_CHECK(waits, DN_EINVAL, "%s: another create_records is making records there", folder);
+    dn_info("%s: waiting for another create_records, which is at work there", folder);
+    while (flock(*lock, LOCK_EX) != 0 && errno == EINTR)
+        ;
     return DN_OK;
 }
 
@@ -316,7 +313,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     m->lock = -1;
     const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(dn_making_lock(folder, &m->lock));
+    DN_TRY(dn_making_lock(folder, 0, &m->lock));
     m->made_folder = is_new; /* else it is of whoever holds it */
     set_handlers(keep_signal);
     DN_TRY(check_unchanged(folder, m->existing));

@@ -1,16 +1,30 @@
 /*
  * Making a folder of records, of whatever kind: what is the same for the known sets of pixels
- * (records.c), folders of images (folder/folder.c) and TFRecords (tfrecord/from_tfrecord.c).
+ * (sets/records.c), folders of images (folder/folder.c) and TFRecords (tfrecord/from_tfrecord.c).
  *
- * dn_making_begin, dn_making_plan, mean, std and source into the manifest, dn_making_check,
+ * dn_making_begin, dn_making_plan, mean, std and source into the manifest, both dn_making_check_*,
  * dn_making_write, dn_making_end.
  */
 #ifndef DN_MAKING_H
 #define DN_MAKING_H
 
+#include "dn/buffer.h"
 #include "making/journal.h"
 #include "making/progress.h"
-#include "making/records.h"
+#include "options.h"
+
+/* An encoded image as it stands in a shard. */
+typedef struct dn_stored_image {
+    dn_buffer bytes; /* owned */
+    size_t size;
+    uint64_t hash; /* XXH3-64 of bytes(size) */
+    int32_t width, height;
+    uint16_t label;
+    char *name; /* of the file that it was, owned; NULL: not known */
+} dn_stored_image;
+
+/* Leaves it zeroed. */
+void dn_stored_image_free(dn_stored_image *image);
 
 /* Records that are being made; the first member of a structure that knows of what. */
 typedef struct dn_making {
@@ -55,12 +69,11 @@ dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint
 dn_status dn_making_plan(dn_making *m, const dn_data_info *info, const char *const *class_names,
                          const int64_t count[DN_SPLITS], int shards);
 
-/* Every channel has a std above 0, and existing records were made from the same images and labels:
- * their checksum is in the manifest. DN_EINVAL. */
-dn_status dn_making_check(const dn_making *m, const char *source);
-
-/* The two parts of it. */
+/* Every channel has a std above 0. DN_EINVAL. */
 dn_status dn_making_check_channels(const dn_making *m, const char *source);
+
+/* Existing records were made from the same images and labels: their checksum is in the manifest.
+ * DN_EINVAL. */
 dn_status dn_making_check_source(const dn_making *m, const char *source);
 
 /* Makes the shards by the job, then dataset.json, in place of what is in the folder; after a
@@ -72,9 +85,9 @@ dn_status dn_making_write(dn_making *m, dn_shard_job *job, void *context);
  * removes what is in it but the whole shards of a conversion that was cut off: the same planned
  * manifest and `source`, which tells what shards are made from. DN_EINVAL, with nothing removed,
  * where other records stand there than at first, or files of such names that create_records did not
- * note (leftovers.h). close writes dataset.json, after a
- * failure removes what is of no use to the next attempt; it returns `status` or its own failure,
- * and is called after a failed open, too. In between SIGINT and SIGTERM are notes. */
+ * note (leftovers.h). close writes dataset.json, after a failure removes what is of no use to the
+ * next attempt; it returns `status` or its own failure, and is called after a failed open, too. In
+ * between SIGINT and SIGTERM are notes. */
 dn_status dn_making_open(dn_making *m, uint64_t source);
 dn_status dn_making_close(dn_making *m, dn_status status);
 
@@ -82,8 +95,8 @@ dn_status dn_making_close(dn_making *m, dn_status status);
 dn_status dn_making_check_stop(const dn_making *m);
 
 /* Holds the folder until *lock is closed, where it is not -1; one that its file system cannot lock
- * is as good as held. DN_EINVAL where another process holds it, DN_EIO. */
-dn_status dn_making_lock(const char *folder, int *lock);
+ * is as good as held. Where another process holds it, `waits`, or DN_EINVAL. DN_EIO. */
+dn_status dn_making_lock(const char *folder, int waits, int *lock);
 
 /* For jobs: writes a file of a shard of so many images, and notes its size and checksum. */
 dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,

@@ -35,7 +35,7 @@ static dn_status load_idx_labels(const char *path, dn_raw_split *images)
 static dn_status count_idx_images(const char *path, uint32_t *count)
 {
     uint32_t word[LABEL_WORDS];
-    DN_TRY(dn_raw_file_words(path, word, LABEL_WORDS));
+    DN_TRY(dn_raw_file_words(path, word));
     DN_CHECK(word[0] == 0x803, DN_ECORRUPT,
              "%s: found %" PRIu32 " in word 0 of the header, expected %d", path, word[0], 0x803);
     *count = word[1];

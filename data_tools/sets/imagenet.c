@@ -26,6 +26,7 @@
 #include "dn/file.h"
 #include "dn/words.h"
 #include "folder/folder.h"
+#include "sets/sets.h"
 #include "sets/mat_file.h"
 
 enum {

@@ -103,6 +103,8 @@ static dn_status refuse_search(const dn_raw_set *set, const char *folder)
     const char *const name = set->info.dataset;
     const dn_raw_form *const form = set->form;
     char found[PATH_MAX];
+    DN_CHECK(!folder || access(folder, F_OK) != 0 || dn_is_folder(folder), DN_EINVAL,
+             "%s: found a file, expected the folder that it is in", folder);
     DN_CHECK(!folder || access(folder, X_OK) == 0 || errno == ENOENT || errno == ENOTDIR, DN_EIO,
              "%s: cannot read: %s", folder, strerror(errno));
     for (int i = 1; i < DN_RAW_FORMS && form[i].name; i++)
@@ -203,27 +205,13 @@ static dn_status get_missing(const dn_raw_set *set, const dn_records_options *op
     return DN_OK;
 }
 
-/* Holds the folder until *lock is closed; who comes second waits, and finds the files. One that its
- * file system cannot lock is as good as held. */
-static dn_status lock_folder(const char *folder, int *lock)
-{
-    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
-    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return DN_OK;
-    dn_info("%s: waiting for another create_records, which is at work there", folder);
-    while (flock(*lock, LOCK_EX) != 0 && errno == EINTR)
-        ;
-    return DN_OK;
-}
-
 static dn_status get_files(const dn_raw_set *set, const dn_records_options *options,
                            const char *folder)
 {
     int lock;
     DN_TRY(check_download(set, options));
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(lock_folder(folder, &lock));
+    DN_TRY(dn_making_lock(folder, 1, &lock)); /* who comes second finds the files */
     const dn_status status = get_missing(set, options, folder);
     close(lock);
     return status;
@@ -316,18 +304,18 @@ dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image
     return DN_OK;
 }
 
-dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words)
+dn_status dn_raw_file_words(const char *path, uint32_t word[2])
 {
     size_t found;
     dn_packed *file;
     dn_status status = dn_packed_open(&file, path);
     if (status == DN_OK)
-        status = dn_packed_read(file, word, words * sizeof *word, &found);
+        status = dn_packed_read(file, word, 2 * sizeof *word, &found);
     dn_packed_close(&file);
     DN_TRY(status);
-    DN_CHECK(found == words * sizeof *word, DN_ECORRUPT,
-             "%s: found %zu bytes, expected %zu or more", path, found, words * sizeof *word);
-    for (size_t i = 0; i < words; i++)
+    DN_CHECK(found == 2 * sizeof *word, DN_ECORRUPT, "%s: found %zu bytes, expected %zu or more",
+             path, found, 2 * sizeof *word);
+    for (size_t i = 0; i < 2; i++)
         word[i] = ntohl(word[i]);
     return DN_OK;
 }

@@ -110,7 +110,7 @@ dn_status dn_raw_file_read(const char *path, const uint32_t *header, size_t word
  * one block of memory can, too. DN_ECORRUPT. */
 dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image);
 
-/* For adapters: words(count) = the file's first words, big-endian; gzipped or not. */
-dn_status dn_raw_file_words(const char *path, uint32_t *word, size_t words);
+/* For adapters: word = the file's first two, big-endian; gzipped or not. DN_EIO, DN_ECORRUPT. */
+dn_status dn_raw_file_words(const char *path, uint32_t word[2]);
 
 #endif

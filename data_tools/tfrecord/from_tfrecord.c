@@ -76,36 +76,27 @@ static dn_status drop_records(struct make_set *k)
 
 /* ---- a test split that is drawn ---- */
 
-/* In the order of the splits; each keeps its own. */
-static dn_status order_by_split(dn_record_set *set)
-{
-    dn_record *const ordered = malloc((size_t)set->records * sizeof *ordered), *next = ordered;
-    DN_CHECK(ordered, DN_ENOMEM, "out of memory for %" PRId64 " records", set->records);
-    for (int s = 0; s < DN_SPLITS; s++)
-        for (int64_t i = 0; i < set->records; i++)
-            if (set->record[i].split == s)
-                *next++ = set->record[i];
-    free(set->record);
-    set->record = ordered;
-    return DN_OK;
-}
-
 /* As of any set. */
 static dn_status draw_test(dn_record_set *set)
 {
     const size_t records = (size_t)set->records;
-    uint16_t *const labels = malloc(records * sizeof *labels);
-    uint8_t *const drawn = calloc(records, 1);
-    dn_status status = labels && drawn ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for records");
-    for (size_t i = 0; status == DN_OK && i < records; i++)
-        labels[i] = set->record[i].label;
+    int64_t *const order = malloc(records * sizeof *order), train;
+    dn_record *const sorted = malloc(records * sizeof *sorted);
+    dn_status status =
+        order && sorted ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for %zu records", records);
     if (status == DN_OK)
-        status = dn_draw_test(set->options, set->name, labels, set->records, set->classes, drawn);
-    for (size_t i = 0; status == DN_OK && i < records; i++)
-        set->record[i].split = drawn[i] ? DN_TEST : DN_TRAIN;
-    free(labels);
-    free(drawn);
-    return status == DN_OK ? order_by_split(set) : status;
+        status = dn_draw_test(set->options, set->name, &set->record->label, sizeof *sorted,
+                              set->records, set->classes, order, &train);
+    if (status == DN_OK) {
+        for (int64_t i = 0; i < set->records; i++) {
+            sorted[i] = set->record[order[i]];
+            sorted[i].split = i < train ? DN_TRAIN : DN_TEST;
+        }
+        memcpy(set->record, sorted, records * sizeof *sorted);
+    }
+    free(sorted);
+    free(order);
+    return status;
 }
 
 /* Classes without an image are no fault of one who names them all. */
@@ -293,10 +284,8 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
         status = dn_making_save_encoded(&k->making, shard, image);
-    for (int64_t i = 0; i < shard->count; i++) {
-        dn_buffer_free(&image[i].bytes);
-        free(image[i].name);
-    }
+    for (int64_t i = 0; i < shard->count; i++)
+        dn_stored_image_free(&image[i]);
     free(image);
     return status;
 }
@@ -366,7 +355,8 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));
-    DN_TRY(dn_making_check(&k->making, set->name));
+    DN_TRY(dn_making_check_channels(&k->making, set->name));
+    DN_TRY(dn_making_check_source(&k->making, set->name));
     if (!dn_making_has_classes(&k->making) ||
         !dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
         DN_TRY(dn_making_write(&k->making, make_one, k));

@@ -337,7 +337,7 @@ static dn_status export_records(struct export_job *x)
     free(there);
     DN_TRY(check_out(x));
     DN_TRY(dn_make_folders_counted(x->options.out, &made));
-    DN_TRY_OR_DONE(dn_making_lock(x->options.out, &lock));
+    DN_TRY_OR_DONE(dn_making_lock(x->options.out, 0, &lock));
     DN_TRY_OR_DONE(load_records(x, &lacks));
     DN_TRY_OR_DONE(check_side_files(x));
     if (lacks)

@@ -11,6 +11,7 @@
 #include "folder/folder.h"
 #include "fuzz.h"
 #include "looking/looking.h"
+#include "sets/records.h"
 #include "tfrecord/tfrecord.h"
 
 enum { CHANNELS = 2, HEIGHT = 2, WIDTH = 3, CLASSES = 3, IMAGE = CHANNELS * HEIGHT * WIDTH };

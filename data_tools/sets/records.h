@@ -1,15 +1,11 @@
 /*
- * Makes folders of records of the known sets of pixels: the shards, and dataset.json
- * (docs/shard-format.md).
+ * Makes folders of records of the known sets: the shards, and dataset.json (docs/shard-format.md).
  *
- * A shard is the unit of work on threads. The raw data set is held in memory.
+ * Of sets of pixels a shard is the unit of work on threads, and the raw data set is held in memory.
  */
 #ifndef DN_RECORDS_H
 #define DN_RECORDS_H
 
-#include "dn/image.h"
-#include "dn/manifest.h"
-#include "options.h"
 #include "sets/sets.h"
 
 /* Makes the records in place of existing ones, unless `out` holds these very records already:
@@ -20,14 +16,8 @@
  * records there. Complete ones need no source; one that is found is compared with theirs. */
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made);
 
-/* An encoded image as it stands in a shard. */
-typedef struct dn_stored_image {
-    dn_buffer bytes; /* owned */
-    size_t size;
-    uint64_t hash; /* XXH3-64 of bytes(size) */
-    int32_t width, height;
-    uint16_t label;
-    char *name; /* of the file that it was, owned; NULL: not known */
-} dn_stored_image;
+/* The same of a set of encoded images; *out = options->out or the set's. As dn_folder_make. */
+dn_status dn_records_make_encoded(const dn_raw_set *set, const dn_records_options *options,
+                                  char out[PATH_MAX], int *made);
 
 #endif

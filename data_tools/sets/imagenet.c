@@ -3,13 +3,7 @@
  * where they are read in place. Classes are WordNet ids, by code point.
  *
  * The train split has a folder, or an inner tar file, a class. So may the validation split; where
- * it is flat, a list tells the classes:
- *
- *   NAME WNID [..]   as Tiny ImageNet's val_annotations.txt
- *   NAME LABEL       a number from 0, in the order of all classes by code point
- *   WNID             one a line, of ILSVRC2012_val_00000001.JPEG and so on
- *   ID               from 1 to 1000, likewise: the ground truth of the authors' devkit, whose
- *                    meta.mat beside it tells the WordNet ids
+ * it is flat, a list tells the classes (imagenet_list.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,27 +16,13 @@
 
 #include "archives/tar_walk.h"
 #include "archives/unpack.h"
-#include "dn/child.h"
 #include "dn/file.h"
 #include "dn/words.h"
 #include "folder/folder.h"
 #include "sets/sets.h"
-#include "sets/mat_file.h"
+#include "sets/imagenet_list.h"
 
-enum {
-    IDS = 1000,
-    MOST_SYNSETS = 1 << 16,
-    NAME_BYTES = 64,
-    LIST_BYTES = 64 << 20,
-    DEVKIT_BYTES = 64 << 20
-};
-
-/* An image of the validation split. */
-typedef struct truth {
-    char name[NAME_BYTES], class_name[NAME_BYTES];
-    int label; /* -1: of a class that is left out */
-    int is_found;
-} truth;
+enum { DEVKIT_BYTES = 64 << 20 };
 
 /* A class's tar file in that of the train split. */
 typedef struct inner {
@@ -66,177 +46,8 @@ struct scan {
     int label;         /* of the inner one */
     inner *inner;      /* (inners), by name once all are known */
     int inners, room;
-    char list_path[PATH_MAX];
-    truth *list; /* (count), by name */
-    size_t count;
+    dn_listed_images list;
 };
-
-/* ---- the devkit's meta.mat ---- */
-
-/* What a child process reads from it. */
-struct meta {
-    char path[PATH_MAX];
-    char wnid[IDS][16]; /* by id - 1 */
-};
-
-/* A text of ASCII, in bytes or 16-bit words. */
-static int copy_text(const matvar_t *text, char *copy, size_t size)
-{
-    if (!text || text->class_type != MAT_C_CHAR || !text->data ||
-        (text->data_size != 1 && text->data_size != 2))
-        return 0;
-    const size_t length = text->nbytes / (size_t)text->data_size;
-    for (size_t i = 0; i < length && length < size; i++)
-        copy[i] = text->data_size == 1 ? ((const char *)text->data)[i]
-                                       : (char)((const uint16_t *)text->data)[i];
-    return length > 0 && length < size;
-}
-
-/* The WordNet ids of the classes, which are synsets without children. */
-static void copy_synsets(matvar_t *synsets, struct meta *m)
-{
-    const size_t count = synsets->dims[0] * synsets->dims[1];
-    for (size_t i = 0; i < count && i < MOST_SYNSETS; i++) {
-        double id, children;
-        if (dn_mat_number(Mat_VarGetStructFieldByName(synsets, "ILSVRC2012_ID", i), 0, &id) &&
-            dn_mat_number(Mat_VarGetStructFieldByName(synsets, "num_children", i), 0, &children) &&
-            children == 0 && id >= 1 && id <= IDS && id == (int)id)
-            copy_text(Mat_VarGetStructFieldByName(synsets, "WNID", i), m->wnid[(int)id - 1],
-                      sizeof *m->wnid);
-    }
-}
-
-static dn_status read_synsets(void *user)
-{
-    struct meta *const m = user;
-    mat_t *mat;
-    DN_TRY(dn_mat_open(&mat, m->path));
-    matvar_t *const synsets = Mat_VarRead(mat, "synsets");
-    const int good = synsets && synsets->class_type == MAT_C_STRUCT && synsets->rank == 2 &&
-                     synsets->dims[0] <= MOST_SYNSETS && synsets->dims[1] <= MOST_SYNSETS;
-    if (good)
-        copy_synsets(synsets, m);
-    Mat_VarFree(synsets);
-    Mat_Close(mat);
-    DN_CHECK(good, DN_ECORRUPT,
-             "%s: found no synsets, expected those of ILSVRC 2012 as a list of structures",
-             m->path);
-    return DN_OK;
-}
-
-/* The ids in the list become WordNet ids. */
-static dn_status translate_ids(struct scan *s, struct meta *m)
-{
-    DN_TRY(dn_mat_check(m->path));
-    DN_TRY(dn_child_run(m->path, read_synsets, m));
-    m->path[sizeof m->path - 1] = '\0';
-    for (size_t i = 0; i < s->count; i++) {
-        int64_t id;
-        char *const name = s->list[i].class_name;
-        DN_CHECK(dn_parse_whole(name, 1, IDS, &id), DN_ECORRUPT,
-                 "%s: line %zu: found \"%s\", expected 1 to %d", s->list_path, i + 1, name, IDS);
-        char *const wnid = m->wnid[id - 1];
-        wnid[sizeof *m->wnid - 1] = '\0';
-        DN_CHECK(*wnid, DN_ECORRUPT, "%s: found no synset of id %" PRId64 " without children",
-                 m->path, id);
-        snprintf(name, NAME_BYTES, "%s", wnid);
-    }
-    return DN_OK;
-}
-
-static dn_status read_meta(struct scan *s)
-{
-    struct meta *const m = dn_child_pages(sizeof *m);
-    DN_CHECK(m, DN_ENOMEM, "%s: out of memory", s->list_path);
-    const int length = (int)(basename(s->list_path) - s->list_path);
-    dn_status status = snprintf(m->path, PATH_MAX, "%.*smeta.mat", length, s->list_path) < PATH_MAX
-                           ? translate_ids(s, m)
-                           : dn_fail(DN_EINVAL, "%s: the path is too long", s->list_path);
-    dn_child_pages_free(m, sizeof *m);
-    return status;
-}
-
-/* ---- the list ---- */
-
-/* A line of it, of one form or the other; `words` is how many the first line has. */
-static dn_status parse_line(struct scan *s, char *line, int *words)
-{
-    truth *const t = &s->list[s->count];
-    const size_t number = s->count + 1;
-    char *rest = line, *word[2] = {NULL};
-    for (int found = 0; found < 2 && (word[found] = strsep(&rest, " \t,\r"));)
-        found += *word[found] != '\0';
-    const int found = !word[0] || !*word[0] ? 0 : word[1] && *word[1] ? 2 : 1;
-    *words = *words ? *words : found;
-    DN_CHECK(found == *words, DN_ECORRUPT, "%s: line %zu: found %d words, expected %d",
-             s->list_path, number, found, *words);
-    const int name = found == 1 ? snprintf(t->name, NAME_BYTES, "ILSVRC2012_val_%08zu.JPEG", number)
-                                : snprintf(t->name, NAME_BYTES, "%s", basename(word[0]));
-    const int class = snprintf(t->class_name, NAME_BYTES, "%s", word[found - 1]);
-    DN_CHECK(name < NAME_BYTES && class < NAME_BYTES, DN_ECORRUPT,
-             "%s: line %zu: found a word of more than %d bytes", s->list_path, number,
-             NAME_BYTES - 1);
-    s->count++;
-    return DN_OK;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const truth *)a)->name, ((const truth *)b)->name);
-}
-
-/* Class names become labels. */
-static dn_status find_labels(struct scan *s, int words)
-{
-    const dn_folder *const f = s->folder;
-    for (size_t i = 0; i < s->count; i++) {
-        truth *const t = &s->list[i];
-        int64_t number;
-        t->label = -1;
-        if (words == 2 && dn_parse_whole(t->class_name, 0, f->all_classes - 1, &number)) {
-            for (int c = 0; c < f->classes; c++)
-                if (f->place[c] == number)
-                    t->label = c;
-            continue;
-        }
-        t->label = dn_folder_find_class(f, t->class_name);
-        DN_CHECK(t->label >= 0 || f->options->classes, DN_ECORRUPT,
-                 "%s: line %zu: found the class \"%s\", which is not among those of the train "
-                 "split",
-                 s->list_path, i + 1, t->class_name);
-    }
-    return DN_OK;
-}
-
-static dn_status parse_list(struct scan *s, char *text, size_t size)
-{
-    size_t lines = 1;
-    int words = 0;
-    for (size_t i = 0; i < size; i++)
-        lines += text[i] == '\n';
-    s->list = calloc(lines, sizeof *s->list);
-    DN_CHECK(s->list, DN_ENOMEM, "%s: out of memory for %zu lines", s->list_path, lines);
-    char *rest = text, *line;
-    while ((line = strsep(&rest, "\n")))
-        if (*line && *line != '\r')
-            DN_TRY(parse_line(s, line, &words));
-    DN_CHECK(s->count > 0, DN_ECORRUPT, "%s: found no line, expected one an image", s->list_path);
-    if (words == 1 && s->list[0].class_name[0] != 'n')
-        DN_TRY(read_meta(s));
-    DN_TRY(find_labels(s, words));
-    qsort(s->list, s->count, sizeof *s->list, by_name);
-    return DN_OK;
-}
-
-static dn_status load_list(struct scan *s)
-{
-    uint8_t *bytes;
-    size_t size;
-    DN_TRY(dn_file_load_most(s->list_path, LIST_BYTES, &bytes, &size));
-    const dn_status status = parse_list(s, (char *)bytes, size);
-    free(bytes);
-    return status;
-}
 
 /* ---- images in tar files ---- */
 
@@ -271,10 +82,7 @@ static dn_status visit_val_image(void *user, const char *name, int64_t at, int64
 {
     struct scan *const s = user;
     char path[PATH_MAX];
-    truth key = {.label = -1};
-    const int length = snprintf(key.name, NAME_BYTES, "%s", basename(name));
-    truth *const t =
-        length < NAME_BYTES ? bsearch(&key, s->list, s->count, sizeof *s->list, by_name) : NULL;
+    dn_listed_image *const t = dn_listed_images_find(&s->list, basename(name));
     if (!t) {
         s->folder->passed_over++;
         return DN_OK;
@@ -348,9 +156,10 @@ static dn_status walk_train(struct scan *s, int file, const char *path, int64_t 
 static dn_status walk_val(struct scan *s, int file, const char *path, int64_t size)
 {
     DN_TRY(dn_tar_walk(file, path, 0, size, visit_val_image, s));
-    for (size_t i = 0; i < s->count; i++)
-        DN_CHECK(s->list[i].is_found, DN_ENOENT, "%s: found no %s in it, expected it as in %s",
-                 path, s->list[i].name, s->list_path);
+    for (size_t i = 0; i < s->list.count; i++)
+        DN_CHECK(s->list.image[i].is_found, DN_ENOENT,
+                 "%s: found no %s in it, expected it as in %s", path, s->list.image[i].name,
+                 s->list.path);
     return DN_OK;
 }
 
@@ -405,7 +214,7 @@ static int is_below(const dn_folder *f, const char *name, char path[PATH_MAX])
 static dn_status add_listed(struct scan *s)
 {
     char below[PATH_MAX];
-    for (const truth *t = s->list; t < s->list + s->count; t++)
+    for (const dn_listed_image *t = s->list.image; t < s->list.image + s->list.count; t++)
         if (t->label >= 0) {
             DN_TRY(dn_join_path(below, s->layout->val_images, t->name));
             DN_TRY(dn_folder_add(s->folder, below, DN_TEST, t->label));
@@ -419,8 +228,8 @@ static dn_status load_truth(struct scan *s)
 {
     const dn_folder *const f = s->folder;
     char devkit[PATH_MAX], folder[PATH_MAX], unpacked[PATH_MAX];
-    if (is_below(f, s->layout->truth, s->list_path))
-        return load_list(s);
+    if (is_below(f, s->layout->truth, s->list.path))
+        return dn_listed_images_load(&s->list, f);
     DN_CHECK(is_below(f, s->layout->devkit, devkit), DN_ENOENT,
              "%s: found no classes of the validation images: no folders, no %s, no --val-labels",
              f->source, s->layout->devkit ? s->layout->devkit : s->layout->list);
@@ -430,9 +239,9 @@ static dn_status load_truth(struct scan *s)
     if (status == DN_OK)
         status = dn_unpack(devkit, unpacked, DEVKIT_BYTES);
     if (status == DN_OK)
-        status = dn_join_path(s->list_path, unpacked, s->layout->truth);
+        status = dn_join_path(s->list.path, unpacked, s->layout->truth);
     if (status == DN_OK)
-        status = load_list(s);
+        status = dn_listed_images_load(&s->list, f);
     dn_remove_folder(folder);
     return status;
 }
@@ -455,16 +264,16 @@ static dn_status scan_val(struct scan *s)
     char path[PATH_MAX];
     const char *const asked = f->options->val_labels;
     const int is_tar = !is_below(f, "val", path),
-              is_listed = is_below(f, l->list, s->list_path) && is_below(f, l->val_images, path);
+              is_listed = is_below(f, l->list, s->list.path) && is_below(f, l->val_images, path);
     DN_CHECK(!is_tar || is_below(f, l->val_tar, path), DN_ENOENT,
              "%s: found no validation images in val%s%s; --val-fraction takes them from train",
              f->source, l->val_tar ? " nor in " : "", l->val_tar ? l->val_tar : "");
     if (!is_tar && !is_listed && !asked && is_below(f, "val", path) && has_folders(path))
         return dn_folder_scan_other(f, path, DN_TEST);
     if (asked)
-        DN_CHECK(snprintf(s->list_path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,
+        DN_CHECK(snprintf(s->list.path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,
                  "--val-labels: the path is too long");
-    DN_TRY(asked || is_listed ? load_list(s) : load_truth(s));
+    DN_TRY(asked || is_listed ? dn_listed_images_load(&s->list, f) : load_truth(s));
     const int64_t first = f->images;
     DN_TRY(is_tar ? scan_tar(s, DN_TEST, l->val_tar) : add_listed(s));
     sort_images(f, first);
@@ -491,7 +300,7 @@ static dn_status scan_layout(dn_folder *f, const layout *l)
     for (int i = 0; i < s.inners; i++)
         free(s.inner[i].name);
     free(s.inner);
-    free(s.list);
+    free(s.list.image);
     return status;
 }
 
@@ -528,7 +337,7 @@ const dn_raw_set dn_raw_tiny_imagenet = {
 };
 
 const dn_raw_set dn_raw_imagenet = {
-    .info = {.dataset = "IMAGENET", .channels = 3, .classes = IDS},
+    .info = {.dataset = "IMAGENET", .channels = 3, .classes = DN_IMAGENET_CLASSES},
     .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS,
     .prefix = "imagenet",
     .folder = "data/imagenet",

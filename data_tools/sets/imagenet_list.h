@@ -1,0 +1,39 @@
+/*
+ * The validation images of ImageNet and Tiny ImageNet where they stand in one folder or tar file: a
+ * list tells their classes, in one of the forms
+ *
+ *   NAME WNID [..]   as Tiny ImageNet's val_annotations.txt
+ *   NAME LABEL       a number from 0, in the order of all classes by code point
+ *   WNID             one a line, of ILSVRC2012_val_00000001.JPEG and so on
+ *   ID               from 1 to 1000, likewise: the ground truth of the authors' devkit, whose
+ *                    meta.mat beside it tells the WordNet ids
+ */
+#ifndef DN_IMAGENET_LIST_H
+#define DN_IMAGENET_LIST_H
+
+#include <limits.h>
+
+#include "folder/folder.h"
+
+enum { DN_IMAGENET_CLASSES = 1000, DN_LISTED_NAME = 64 };
+
+typedef struct dn_listed_image {
+    char name[DN_LISTED_NAME], class_name[DN_LISTED_NAME];
+    int label; /* -1: of a class that is left out */
+    int is_found;
+} dn_listed_image;
+
+typedef struct dn_listed_images {
+    char path[PATH_MAX];    /* of the list */
+    dn_listed_image *image; /* (count), by name; to be freed, after a failure too */
+    size_t count;
+} dn_listed_images;
+
+/* Reads the list at l->path; of ids also meta.mat beside it, in a child process. The labels are
+ * those of f's classes. DN_ECORRUPT names the line; as dn_file_load_most; DN_EINVAL, DN_ENOMEM. */
+dn_status dn_listed_images_load(dn_listed_images *l, const dn_folder *f);
+
+/* The image of that name, or NULL. */
+dn_listed_image *dn_listed_images_find(const dn_listed_images *l, const char *name);
+
+#endif

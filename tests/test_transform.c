@@ -382,17 +382,19 @@ static void test_made_up_lists(void **state)
     static const char *const words[] = {
         ":",   ":",  ",",  ",", "=",    "-",     "0.5", "1",     "3",        "5",        "1-2",
         "1e9", "/2", "p=", ".", "none", "size=", "x",   "fill=", "degrees=", "bilinear", "scale="};
-    enum { WORDS = sizeof words / sizeof *words, ROWS = 14 };
+    enum { WORDS = sizeof words / sizeof *words };
     const fixture *f = *state;
     dn_workspace workspace = {0};
-    int taken = 0;
+    int taken = 0, rows = 0;
+    while (dn_op_row_get(rows) != NULL)
+        rows++;
     for (uint64_t i = 0; i < LISTS; i++) {
         char list[512] = "";
         const int count = (int)dn_random(1, DN_STREAM_SYNTHETIC, i, 0).word[0] % MOST_WORDS;
         for (int w = 0; w < count; w++) {
             const dn_random4 drawn = dn_random(1, DN_STREAM_SYNTHETIC, i, 1 + (uint64_t)w);
             const int is_name = w == 0 || list[strlen(list) - 1] == ',';
-            strcat(list, is_name ? dn_op_row_get((int)(drawn.word[1] % ROWS))->name
+            strcat(list, is_name ? dn_op_row_get((int)(drawn.word[1] % (uint32_t)rows))->name
                                  : words[drawn.word[0] % WORDS]);
         }
         dn_transform t;
@@ -632,6 +634,45 @@ static void test_random_resized_crop(void **state)
     dn_workspace_free(&workspace);
 }
 
+/* What a list of one step draws for image `i`, of 60 x 100 pixels. */
+static void draw(const fixture *f, const char *list, int64_t i, double drawn[DN_DRAWN])
+{
+    dn_transform t;
+    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &f->info, list, 4), DN_OK);
+    dn_draws draws = dn_draws_of(&t, &(dn_request){.position = i});
+    memset(drawn, 0, DN_DRAWN * sizeof *drawn);
+    dn_op_row_get(t.step[0].row)->draw(&t.step[0], &draws, 60, 100, drawn);
+}
+
+/* The numbers are distributed as torchvision's: ratios about 1 as often as their inverses, shifts
+ * by the side that they are of, colours adjusted in each of 24 orders. */
+static void test_distributions(void **state)
+{
+    enum { DRAWS = 4000 };
+    const fixture *f = *state;
+    double d[DN_DRAWN], wide = 0, most_x = 0, most_y = 0;
+    int orders[256] = {0}, found = 0;
+    for (int64_t i = 0; i < DRAWS; i++) {
+        draw(f, "random-resized-crop:8:scale=0.1-0.2:ratio=1/4-4", i, d);
+        wide += log(d[3] / d[2]) / DRAWS;
+        draw(f, "random-erasing:p=1:scale=0.1-0.2:ratio=1-2", i, d);
+        assert_true(d[4] == 1 && d[2] >= 0.9 * d[3] && d[2] <= 2.2 * d[3]); /* height / width */
+        draw(f, "affine:0:translate=0.3", i, d);
+        most_x = fmax(most_x, fabs(d[1]));
+        most_y = fmax(most_y, fabs(d[2]));
+        draw(f, "perspective:0.5:p=1", i, d); /* clockwise from the upper left */
+        assert_true(d[0] < 50 && d[2] >= 50 && d[4] >= 50 && d[6] < 50);
+        assert_true(d[1] < 30 && d[3] < 30 && d[5] >= 30 && d[7] >= 30);
+        draw(f, "color-jitter:0.4:0.4:0.4:0.1", i, d);
+        found += !orders[(int)(64 * d[4] + 16 * d[5] + 4 * d[6] + d[7])]++;
+        draw(f, "random-resized-crop:8:scale=1-1:ratio=2-4", i, d); /* none fits */
+        assert_true(d[2] == 50 && d[3] == 100 && d[0] == 5 && d[1] == 0);
+    }
+    assert_true(fabs(wide) < 0.06); /* 5 standard errors */
+    assert_true(most_x == 30 && most_y == 18);
+    assert_int_equal(found, 24);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,7 +684,7 @@ int main(void)
         cmocka_unit_test(test_long_image), cmocka_unit_test(test_long_file),
         cmocka_unit_test(test_kernels),    cmocka_unit_test(test_two_resizes),
         cmocka_unit_test(test_edges),      cmocka_unit_test(test_long_pixels),
-        cmocka_unit_test(test_byte),
+        cmocka_unit_test(test_byte),       cmocka_unit_test(test_distributions),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

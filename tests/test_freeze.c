@@ -1,5 +1,6 @@
 /* Frozen parameters: what is left of a leaf has the same bits as without; weights, and whole
  * layers, are left out. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,9 +125,37 @@ static int choose_kernels(void **state)
     return dn_kernels_select(&kernels, kernels ? "" : "generic") == DN_OK ? 0 : -1;
 }
 
+/* Weights begin with the deviation of their kind, no two tensors with the same draws. */
+static void test_init(void **state)
+{
+    dn_net *net = make_net("densenet-bc-100-12", NULL);
+    const dn_view v = dn_net_view(net);
+    for (int is_xavier = 0; is_xavier < 2; is_xavier++) {
+        double last = 0;
+        dn_net_init(net, is_xavier ? DN_INIT_XAVIER : DN_INIT_KAIMING, 1);
+        for (const dn_tensor *t = v.tensors; t < v.tensors + v.tensor_count; t++) {
+            const int is_linear = t->kind == DN_LINEAR_WEIGHT;
+            if (!is_linear && t->kind != DN_CONV_WEIGHT)
+                continue;
+            const double taps = is_linear ? 1 : (double)(t->shape[2] * t->shape[3]);
+            const double in = (double)t->shape[1] * taps, out = (double)t->shape[0] * taps;
+            const double variance = is_linear ? 1 / (3 * in) : is_xavier ? 2 / (in + out) : 2 / in;
+            const float *const x = v.parameters + t->offset;
+            double squares = 0;
+            for (size_t i = 0; i < t->count; i++)
+                squares += (double)x[i] * (double)x[i] / (double)t->count;
+            assert_true(fabs(squares / variance - 1) < 6 * sqrt(2.0 / (double)t->count));
+            assert_true(fabs((double)x[0] / sqrt(variance) - last) > 1e-5);
+            last = (double)x[0] / sqrt(variance);
+        }
+    }
+    dn_net_destroy(&net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_init),
         cmocka_unit_test(test_gradients_that_are_left_are_the_same),
         cmocka_unit_test(test_frozen_layers_have_no_gradients),
         cmocka_unit_test(test_lists_that_make_no_sense),

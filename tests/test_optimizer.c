@@ -186,10 +186,12 @@ static void test_bits(void **state)
 static void test_groups(void **state)
 {
     for (int r = 0; dn_optimizer_name(r) != NULL; r++) {
-        float parameters[2][3] = {{1, 1, 1}, {1, 1, 1}}, states[STATES * 3] = {0};
-        const float gradients[3] = {0.5F, -0.5F, 0.5F};
-        const dn_tensor pair[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 2},
-                                  {.kind = DN_NORM_BIAS, .offset = 2, .count = 1}};
+        float parameters[2][5] = {{1, 1, 1, 1, 0}, {1, 1, 1, 1, 0}}, states[STATES * 5] = {0};
+        const float gradients[5] = {0.5F, -0.5F, 0.5F, 0, 0.5F};
+        const dn_tensor kinds[] = {{.kind = DN_CONV_WEIGHT, .offset = 0, .count = 2},
+                                   {.kind = DN_NORM_BIAS, .offset = 2, .count = 1},
+                                   {.kind = DN_CONV_WEIGHT, .offset = 3, .count = 1},
+                                   {.kind = DN_CONV_WEIGHT, .offset = 4, .count = 1}};
         for (int decay = 0; decay < 2; decay++) {
             memset(states, 0, sizeof states);
             dn_optimizer_get(dn_kernels_get(0), r)
@@ -201,16 +203,19 @@ static void test_groups(void **state)
                                                    .eps = 1,
                                                    .trust = 0.1},
                                       .step = 1,
-                                      .count = 3,
+                                      .count = 5,
                                       .parameters = parameters[decay],
                                       .states = states,
                                       .gradients = gradients,
                                       .gradient_scale = 1,
-                                      .tensors = pair,
-                                      .tensor_count = 2});
+                                      .tensors = kinds,
+                                      .tensor_count = 4});
         }
         assert_true(parameters[0][0] + parameters[0][1] > parameters[1][0] + parameters[1][1]);
         assert_true(parameters[0][2] == parameters[1][2]);
+        assert_true(fabsf(parameters[0][2] - 0.96F) < 0.02F); /* at the rate: no trust ratio */
+        assert_true(parameters[0][3] == 1);                   /* no gradient, no step */
+        assert_true(parameters[0][4] < -0.01F);               /* a tensor of zeros learns */
     }
 }
 

@@ -90,6 +90,14 @@ static void test_ends(void **state)
     rate.schedule = dn_schedule_get(2);
     assert_true(dn_learning_rate(&rate, 0) == 0.1 / 50);
     assert_true(dn_learning_rate(&rate, 49) == 0.1);
+    rate = (dn_rate){.schedule = dn_schedule_get(4),
+                     .settings = {.power = 1},
+                     .base = 0.3,
+                     .least = 0.1,
+                     .steps_per_epoch = 10,
+                     .epochs = 2};
+    assert_string_equal(rate.schedule->name, "polynomial");
+    assert_true(dn_learning_rate(&rate, 20) == 0.1);
 }
 
 /* ---- a schedule with a state ---- */
@@ -123,6 +131,11 @@ static void test_state(void **state)
     assert_true(dn_learning_rate(&rate, 80) == 0.1);
     dn_rate_observe(&rate, 9, 3, 0);
     assert_true(dn_learning_rate(&rate, 90) == 0.1 * 0.5);
+    rate.state = (dn_schedule_state){0};
+    rate.settings.threshold = 0.1;
+    for (int epoch = 1; epoch <= 3; epoch++) /* better, but by less than the threshold */
+        dn_rate_observe(&rate, epoch, epoch == 1 ? 3 : 2.8, 0);
+    assert_true(dn_learning_rate(&rate, 30) == 0.1 * 0.5);
     rate.schedule = dn_schedule_get(0); /* one without a state awaits nothing, and keeps nothing */
     rate.state = (dn_schedule_state){0};
     assert_false(dn_rate_awaits(&rate, 1));

@@ -67,6 +67,7 @@ static void test_mixup(void **state)
     for (uint64_t step = 0; step < 20; step++) {
         const dn_mix mix = dn_mix_draw(&mixing, 1, step, 0, HEIGHT, WIDTH);
         assert_int_equal(check_images(&mix), 0);
+        assert_true(dn_mix_draw(&mixing, 1, step, 1, HEIGHT, WIDTH).share != mix.share);
     }
 }
 
@@ -91,13 +92,14 @@ static void test_cutmix(void **state)
 
 static void test_choice(void **state)
 {
-    const dn_mixing both = {.mixup = 1, .cutmix = 1}, none = {0};
+    const dn_mixing both = {.mixup = 0.01, .cutmix = 50}, none = {0};
     int cuts = 0;
     for (uint64_t step = 0; step < 1000; step++) {
         const dn_mix mix = dn_mix_draw(&both, 1, step, 0, 32, 32);
         const dn_mix again = dn_mix_draw(&both, 1, step, 0, 32, 32);
         assert_memory_equal(&mix, &again, sizeof mix);
         cuts += mix.bottom > 0;
+        assert_true(mix.right - mix.left <= 26); /* its share by cutmix's alpha: about a half */
         assert_true(dn_mix_draw(&none, 1, step, 0, 32, 32).share == 1);
     }
     assert_true(cuts > 400 && cuts < 600); /* 6 standard deviations */

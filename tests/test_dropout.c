@@ -62,15 +62,24 @@ static void test_masks(void **state)
     }
 }
 
-/* Of those factors as many are 0 as the rate says; 6 standard errors. */
+/* Of those factors, and of a channel's over the images, as many are 0 as the rate says; 6 standard
+ * errors. */
 static void test_rate(void **state)
 {
     enum { VALUES = 100000 };
-    int dropped = 0;
+    const double most = 6 * sqrt((double)RATE * (1 - (double)RATE) / VALUES);
+    const dn_layer channel_layer = {.index = LAYER, .channel_dropout = RATE};
+    const dn_visit visit = {.layer = &channel_layer};
+    int dropped = 0, channels = 0;
     for (size_t value = 0; value < VALUES; value++)
         dropped += factor_of(value) == 0;
-    assert_true(fabs((double)dropped / VALUES - (double)RATE) <
-                6 * sqrt((double)RATE * (1 - (double)RATE) / VALUES));
+    for (int64_t image = 0; image < VALUES; image++) {
+        const float factor = dn_dropout_channel(&visit, &pass, image, CHANNEL);
+        assert_true(factor == 0 || factor == 1 / (1 - RATE));
+        channels += factor == 0;
+    }
+    assert_true(fabs((double)dropped / VALUES - (double)RATE) < most);
+    assert_true(fabs((double)channels / VALUES - (double)RATE) < most);
 }
 
 int main(void)

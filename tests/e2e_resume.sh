@@ -60,7 +60,7 @@ goes_on() {
     [[ $(last_hash "$tmp/$name-on") == "$(last_hash "$tmp/$name")" ]] ||
         fail "$*, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp/$name"{,-on}.log
 }
-goes_on sync --sync-bn
+goes_on sync --sync-bn --mixup 1
 goes_on adamw --optimizer adamw
 goes_on rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
 goes_on lars --optimizer lars --no-decay norm,bias

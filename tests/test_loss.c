@@ -1,0 +1,35 @@
+/* What counts as right: a label of rank 0, and of ranks 0 to 4 for the top five. */
+#include "layers/layer.h"
+#include "unit.h"
+
+static void test_ranks(void **state)
+{
+    enum { CLASSES = 8 };
+    const dn_layer layer = {.outputs = CLASSES};
+    const dn_spec spec = {.classes = CLASSES};
+    const dn_net_options options = {.batch = CLASSES};
+    float logits[CLASSES][CLASSES];
+    int32_t labels[CLASSES];
+    double losses[CLASSES];
+    for (int i = 0; i < CLASSES; i++) { /* image i's label has rank i */
+        for (int c = 0; c < CLASSES; c++)
+            logits[i][c] = (float)-c;
+        labels[i] = i;
+    }
+    dn_result result;
+    dn_loss_score(&(dn_visit){.layer = &layer,
+                              .spec = &spec,
+                              .options = &options,
+                              .labels = labels,
+                              .logits = logits[0],
+                              .losses = losses},
+                  CLASSES, NULL, &result);
+    assert_int_equal(result.correct1, 1);
+    assert_int_equal(result.correct5, 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

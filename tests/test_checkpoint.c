@@ -166,9 +166,11 @@ static void test_set_aside(void **state)
         assert_int_equal(trial_newest(old).step, 5);
     }
     trial_save(SMALL, 1, 4, 0, path);
+    assert_int_equal(link(path, RUN "/best.h5"), 0);
     trial_save(SMALL, 1, 5, 0, path);
     assert_int_equal(dn_run_set_aside(RUN, 4), DN_OK);
     assert_int_equal(trial_newest(RUN).step, 4);
+    assert_int_equal(access(RUN "/best.h5", F_OK), 0); /* of step 4, too */
     strcpy(old, RUN "/old-3");
     assert_int_equal(trial_newest(old).step, 5);
     dn_log_set_level(DN_INFO);

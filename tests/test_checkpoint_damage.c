@@ -64,6 +64,7 @@ static void test_other_model(void **state)
         "features.denseblock1.denselayer1.conv1.weight: found shape (8, 6, 1, 1) (model "
         "blocks=2,1:growth=4:bottleneck=2");
     trial_load_expect(path, DEEPER, DN_ESHAPE, "features.conv0.weight: found shape (6, 3, 3, 3)");
+    trial_load_expect(path, SMALL ":head-norm=0", DN_ESHAPE, "found 50 tensors (model blocks=2,1");
 }
 
 /* ---- files with a right checksum that dn_dist did not write ---- */

@@ -10,6 +10,7 @@
 
 #include "looking/looking.h"
 #include "made_up.h"
+#include "making/pixel_sums.h"
 #include "making/progress.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
@@ -53,6 +54,21 @@ static void test_complete(void **state)
     assert_true(made_by(&o));
     made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, MANIFEST, "CIFAR10");
     assert_false(made);
+}
+
+/* Of an image whose squares 32 bits would not hold. */
+static void test_pixel_sums(void **state)
+{
+    enum { SIDE = 1536, PIXELS = SIDE * SIDE };
+    uint8_t *const white = malloc(3 * PIXELS);
+    dn_pixel_sums sums = {0};
+    assert_non_null(white);
+    memset(white, 255, 3 * PIXELS);
+    dn_pixel_sums_add_image(
+        &sums, &(dn_pixels){.width = SIDE, .height = SIDE, .rgb = {white, 3 * PIXELS}});
+    for (int c = 0; c < 3; c++)
+        assert_true(sums.sum[c] == 255LL * PIXELS && sums.squares[c] == 255LL * 255 * PIXELS);
+    free(white);
 }
 
 static dn_status load_other_label(const dn_raw_set *set, const char *source,
@@ -257,11 +273,16 @@ static void test_progress_without_total(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        MADE_UP_TEST(test_reproducible),      MADE_UP_TEST(test_complete),
-        MADE_UP_TEST(test_other_source),      MADE_UP_TEST(test_replaced_removed),
-        MADE_UP_TEST(test_foreign_file),      MADE_UP_TEST(test_failed_open),
-        MADE_UP_TEST(test_foreign_manifest),  MADE_UP_TEST(test_meanwhile),
-        MADE_UP_TEST(test_without_tfrecords), cmocka_unit_test(test_progress_without_total)};
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
+                                       MADE_UP_TEST(test_complete),
+                                       MADE_UP_TEST(test_other_source),
+                                       MADE_UP_TEST(test_replaced_removed),
+                                       MADE_UP_TEST(test_foreign_file),
+                                       MADE_UP_TEST(test_failed_open),
+                                       MADE_UP_TEST(test_foreign_manifest),
+                                       MADE_UP_TEST(test_meanwhile),
+                                       MADE_UP_TEST(test_without_tfrecords),
+                                       cmocka_unit_test(test_pixel_sums),
+                                       cmocka_unit_test(test_progress_without_total)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

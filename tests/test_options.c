@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "commands/settings.h"
+#include "job/preempt.h"
 #include "unit.h"
 
 enum { CONFIG_SIZE = 8192 };
@@ -635,6 +636,24 @@ static void test_help(void **state)
     free(text);
 }
 
+static void test_time_limit(void **state)
+{
+    static const struct {
+        const char *text;
+        double seconds; /* 0: refused */
+    } cases[] = {{"90", 5400},   {"2:03", 123}, {"02:03:04", 7384}, {"1-02:03:04", 93784},
+                 {"1:2:3:4", 0}, {"1-2", 0},    {"-1", 0},          {"1-2-3:4:5", 0},
+                 {" 1", 0},      {"1h", 0},     {"1:", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dn_preempt preempt;
+        const dn_status status = dn_preempt_open(&preempt, cases[i].text, 5);
+        if (cases[i].seconds > 0)
+            assert_true(status == DN_OK && preempt.limit == 5 + cases[i].seconds);
+        else
+            assert_int_equal(status, DN_EINVAL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_balanced),
         cmocka_unit_test(test_optimizer_defaults),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_time_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

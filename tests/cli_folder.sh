@@ -235,6 +235,9 @@ kill -INT $! && wait $! || fail "SIGINT in the background" out
 status=0
 cut KILL parts 00003 || status=$?
 ((status == 137)) || fail "KILL: status $status"
+"$records" FOLDER --source many --out over --shards 3 --short-side 100 >out 2>&1 || fail "many, 3 shards" out
+cut KILL over 00003 || true # whole records, made anew
+rm -r over
 status=0
 cut TERM parts 00012 || status=$?
 ((status == 75)) || fail "TERM: status $status" cut-out
@@ -244,6 +247,7 @@ grep -q "parts: [0-9]* of 56 shards are whole; going on with the others" cut-out
 [[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
 printf 'x' >>parts/making.journal
 truncate -s -1 parts/many-train-00002-of-00050.h5
+printf 'Z' | dd of=parts/many-train-00001-of-00050.h5 bs=1 seek=2000 conv=notrunc status=none
 touch parts/many-train-00049-of-00050.h5.partial
 many parts >out 2>&1 || fail "going on" out
 grep -q "shards are whole; going on" out || fail "all was made anew" out
@@ -254,6 +258,10 @@ touch many/x/1.jpg
 many parts >out 2>&1 || fail "after a change" out
 grep -q "going on" out && fail "shards of a changed source are taken" out
 diff -r whole parts || fail "other bytes of the same images"
+rm -r parts
+cut KILL parts 00003 || true
+limited "$records" FOLDER --source many --out parts --shards 50 --short-side 90 >out 2>&1 || fail "another --short-side" out
+grep -q "going on" out && fail "shards of another --short-side are taken" out
 for delay in 0.05 0.1 0.2 0.4 0.8; do
     (timeout -s KILL "$delay" "$records" FOLDER --source many --out random --shards 50 \
         --short-side 100 || true) >/dev/null 2>&1
@@ -301,4 +309,15 @@ refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" 
 rm bad/x/?.jpg
 cp bad/x/short.jpg bad/y/0.jpg
 refused "bad: found no sound image among the" FOLDER --source bad --on-bad-image skip --out e
+mkdir -p dumb/{train,test}/{x,y}
+cp alone/train/x/*.jpg dumb/train/x
+cp splits/test/z/*.jpg dumb/test/x
+cp splits/test/z/*.jpg dumb/test/y
+cp bad/x/short.jpg dumb/train/x
+cp bad/x/short.jpg dumb/test/x
+cp bad/x/empty.jpg dumb/train/y
+refused "dumb: class y: found no sound image" FOLDER --source dumb --on-bad-image skip --shards 1 --out e
+cp alone/train/z/*.jpg dumb/train/y
+accepted "3 bad images left out" FOLDER --source dumb --on-bad-image skip --out e
+grep -q "images to judge by have" out && fail "bad images that were left out: told as doubles" out
 finish

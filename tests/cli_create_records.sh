@@ -120,12 +120,14 @@ mkdir elsewhere
 refused "found CIFAR10, expected FASHION_MNIST" FASHION_MNIST --out data/cifar10
 (cd elsewhere && limited "$records" CIFAR10 --out ../data/cifar10 >../out 2>&1) ||
     fail "complete records without a source" out
+(cd elsewhere && limited "$records" CIFAR10 --out ../data/cifar10 --limit 5 >../out 2>&1) &&
+    fail "other records than there are, without a source: accepted" out
 accepted "CIFAR10        10 classes, train 50000, test 10000, 3x32x32, 170.1 MB" list
 for line in "get      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz" \
     "found    ./cifar-10-batches-bin" "records  data/cifar10: train 50000, test 10000"; do
     grep -qxF "    $line" out || fail "list: expected \"$line\"" out
 done
-flock data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
+flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
     fail "two at once in one folder: accepted" out
 grep -q "data/cifar10: another create_records is making records there" out ||
     fail "two at once in one folder" out

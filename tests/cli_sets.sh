@@ -173,6 +173,8 @@ ln -s ../ILSVRC2012_devkit_t12 imagenet/flat
 accepted "already complete" IMAGENET --source imagenet/flat --out i
 accepted "2 classes, encoded images, train 4 in 1 shards, test 4 in 1" \
     IMAGENET --source imagenet/tars --classes n01,n04 --limit 2 --out i2
+accepted "already complete" IMAGENET --source imagenet/flat --val-labels imagenet/by_label.txt --classes n01,n04 \
+    --limit 2 --out i2
 accepted "already complete" IMAGENET --source imagenet/folders --classes n01,n04 --limit 2 --out i2
 accepted "train 18 in 1 shards, test 6 in 1" IMAGENET --source imagenet/tars --val-fraction 0.25 --out i3
 accepted "already complete" IMAGENET --source imagenet/folders --val-fraction 0.25 --out i3

@@ -324,6 +324,8 @@ frozen 1 frozen --max-steps 6 || fail "a frozen run" frozen.log
 frozen 3 ranks --max-steps 3 && frozen 2 ranks --max-steps 6 || fail "a frozen run, stopped" ranks.log
 [[ $(last_hash frozen) == "$(last_hash ranks)" ]] || fail "--freeze: other weights on other ranks"
 [[ $(last_hash frozen) != "$(last_hash plain)" ]] || fail "--freeze: without effect"
+train 1 one-rate --max-steps 6 --freeze features.conv0,features.denseblock1 --threads 1 || fail "a frozen run" one-rate.log
+[[ $(last_hash frozen) != "$(last_hash one-rate)" ]] || fail "--lr-head: without effect"
 train 1 start --max-steps 1 --lr 0 --threads 1 || fail "a run" start.log
 for rate in 0 1e-307; do
     refused "--lr-head 1000: found --lr $rate, expected a greater one; --freeze features --lr 1000 trains" \

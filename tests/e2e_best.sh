@@ -176,7 +176,7 @@ small 1 awaited --max-steps 7 && grep -q "the run is complete, awaited/" awaited
 
 # A norm group of single images comes to what one virtual rank with all of them does, with the loss
 # weighed over the global batch, and with averaged weights' statistics.
-group=(--sync-bn --ema 0.5 --class-weights 0.5,2,1,0.25 --epochs 2 --lr 0.01)
+group=(--sync-bn --clip-norm 0.1 --ema 0.5 --class-weights 0.5,2,1,0.25 --epochs 2 --lr 0.01)
 small 1 one "${group[@]}" --virtual-ranks 1 --batch-size 16 || fail "one virtual rank" one.log
 small 3 singles "${group[@]}" --virtual-ranks 16 --batch-size 1 || fail "a norm group of single images" singles.log
 "$python" - one/metrics.jsonl singles/metrics.jsonl >out 2>&1 <<'END' || fail "a norm group of single images: other losses" out
@@ -188,6 +188,14 @@ for a, b in zip(one, singles):
     for name in ("train_loss", "test_loss", "ema_test_loss"):
         assert abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
+
+# What is told of epochs goes on, too: a plateau's falls, and the order of images by whose classes the
+# loss is weighed.
+fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
+    --optimizer adam --lr 0.01 --epochs 6)
+small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
+[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0003125'* ]] ||
+    fail "plateau, stopped: other weights" fall*/metrics.jsonl
 
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.
 small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log

@@ -135,13 +135,20 @@ static void test_keep(void **state)
 static void test_leftovers(void **state)
 {
     char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
     assert_int_equal(mkdir(RUN, 0777), 0);
     fclose(fopen(RUN "/checkpoint-00000003.h5.partial", "w"));
+    fclose(fopen(RUN "/checkpoint-00000003.h5.rescued", "w"));
     assert_string_equal(trial_newest(RUN).path, "");
     trial_save(SMALL, 1, 4, 0, path);
     assert_int_equal(files_in(RUN), 1);
     assert_int_equal(unlink(path) + rmdir(RUN), 0);
     assert_string_equal(trial_newest(RUN).path, "");
+    fclose(fopen(RUN, "w")); /* no folder, but not nothing either */
+    assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
+    assert_non_null(strstr(dn_message(), "cannot read the folder: Not a directory"));
+    assert_int_equal(unlink(RUN), 0);
 }
 
 /* What a run leaves is kept, however often a new one starts. */

@@ -103,6 +103,11 @@ static void version_1(hid_t file)
     put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){1});
 }
 
+static void version_3(hid_t file)
+{
+    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){3});
+}
+
 static void step_negative(hid_t file)
 {
     put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){-1});
@@ -259,6 +264,7 @@ static void test_forged(void **state)
         const char *message;
     } cases[] = {
         {version_1, "found format version 1, expected 2"},
+        {version_3, "found format version 3, expected 2"},
         {step_negative, "found step -1, expected 0 to 1000000000000000000"},
         {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
         {step_nan, "attribute step is missing or not as specified"},

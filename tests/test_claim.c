@@ -281,6 +281,25 @@ static void test_refused(void **state)
     assert_int_equal(access(deep, F_OK), -1);
 }
 
+/* Of another host's processes nothing is known. */
+static void test_looked_at(void **state)
+{
+    static const struct {
+        const char *host;
+        dn_holder_life life;
+    } cases[] = {{NULL, DN_HOLDER_ENDED}, {"elsewhere", DN_HOLDER_NOT_KNOWN}};
+    char own[65] = "";
+    assert_int_equal(gethostname(own, sizeof own - 1), 0);
+    assert_true(mkdir(folder, 0777) == 0 || errno == EEXIST);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *const file = fopen(lock, "w");
+        assert_non_null(file);
+        fprintf(file, "%s 4194305", cases[i].host ? cases[i].host : own); /* above all processes */
+        assert_int_equal(fclose(file), 0);
+        assert_int_equal(dn_claim_look(folder), cases[i].life);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,7 +307,7 @@ int main(void)
         cmocka_unit_test(test_abandoned),      cmocka_unit_test(test_abandoned_deep),
         cmocka_unit_test(test_abandoned_dots), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_kept),           cmocka_unit_test(test_copied),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_looked_at),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

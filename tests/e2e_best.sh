@@ -263,6 +263,7 @@ assert recalls.pop() is None
 assert abs(found["balanced"] - sum(recalls) / 3) < 1e-9, found
 best = max(epochs, key=lambda e: (e["test_balanced"], -e["epoch"]))
 assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1"] - best["test_top1"]) < 1e-6
+assert abs(found["loss"] - best["test_loss"]) < 1e-6
 assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs
 END
 limited "$build/dn_dist" eval uneven-1 --per-class >eval.log 2>&1 || fail "eval --per-class" eval.log

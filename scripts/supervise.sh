@@ -4,11 +4,11 @@
 #
 #   supervise.sh OUT HOST:RANKS,HOST:RANKS... LAUNCHER... -- dn_dist train ... --out OUT
 #
-# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, TERM, INT and HUP ask the
-# run to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be run again;
-# others when it gives up: a failure is taken for one that passes when a rank was lost (status 76,
-# or killed), when a host has gone, or when the run had saved a checkpoint since its start (a disk
-# that was full may be emptied).
+# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, USR2, TERM, INT and HUP
+# ask the run to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be
+# run again; others when it gives up: a failure is taken for one that passes when a rank was lost
+# (status 76, or killed), when a host has gone, or when the run had saved a checkpoint since its start
+# (a disk that was full may be emptied).
 #
 #   DN_MAX_FAILURES  failures that are borne (3)
 #   DN_GRACE         seconds from the loss of a rank until what is left of the step is killed (10)
@@ -17,7 +17,7 @@
 set -euo pipefail
 asked=no
 step=
-trap 'asked=yes; [[ -z $step ]] || kill -USR1 "$step" || true' USR1 TERM INT HUP
+trap 'asked=yes; [[ -z $step ]] || kill -USR1 "$step" || true' USR1 USR2 TERM INT HUP
 trap '' PIPE # who reads the output may end before the run does
 
 usage() {
@@ -140,7 +140,8 @@ answers() { # HOST
         timeout 20 srun --overlap --mpi=none --nodelist="$1" --nodes=1 --ntasks=1 \
             --cpus-per-task=1 true
     else
-        [[ $1 == "$(hostname)" ]] || timeout 20 ssh -o BatchMode=yes "$1" true
+        [[ $1 == localhost || $1 == "$(hostname)" || $1 == "$(hostname -f)" ]] ||
+            timeout 20 ssh -o BatchMode=yes "$1" true
     fi </dev/null &>/dev/null
 }
 

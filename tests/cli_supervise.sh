@@ -37,4 +37,16 @@ goes_on() {
 }
 goes_on closed.ini 8
 goes_on open.ini 3
+
+# Names of this host, which are not asked for over the network
+cat >"$tmp/launch" <<'END'
+#!/usr/bin/env bash
+mkdir "$tmp/again" 2>/dev/null && exit 76 || exit 0
+END
+printf '#!/bin/sh\nexit 1\n' >"$tmp/ssh"
+chmod +x "$tmp/ssh"
+hosts=localhost:1,$(hostname):1,$(hostname -f):1
+PATH=$tmp:$PATH limited "$repo/scripts/supervise.sh" "$tmp/none" "$hosts" "$tmp/launch" -- true >"$tmp/log" 2>&1 &&
+    [[ $(grep -c "^supervise: 3 ranks on ${hosts//,/ }" "$tmp/log") == 2 ]] ||
+    fail "names of this host: expected two starts on all" "$tmp/log"
 finish

@@ -199,7 +199,7 @@ done
 
 # ---- preempted ----
 
-for signal in USR1 TERM INT HUP; do
+for signal in USR1 USR2 XCPU TERM INT HUP; do
     out=$tmp/signal-$signal
     started 3 "$out"
     kill -$signal "$(<"$out.ranks/pid.1")"
@@ -239,9 +239,19 @@ started 3 "$out" --time-limit 0:01
 ended 3 "$out" 1
 wait $job || true
 says "$out" "--time-limit 0:01: found too little for a step"
-SLURM_JOB_END_TIME=$(date +%s) started 3 "$out"
+SLURM_JOB_END_TIME=$(($(date +%s) + 15)) started 3 "$out"
 ended 3 "$out" $again
-[[ $(last_step "$out") == 0 ]] || fail "the end of a job: expected step 0" "$out.log"
+says "$out" "stopped on the time limit at step [0-9]+; run again to go on"
+
+out=$tmp/first
+{
+    at_start "$out"
+    kill -USR1 "$victim"
+} &
+SLURM_JOB_END_TIME=1 started 3 "$out"
+ended 3 "$out" $again
+grep -q "warning: SLURM_JOB_END_TIME: found 1, which is over" "$out.log" || fail "a job that is over" "$out.log"
+[[ $(last_step "$out") == 0 ]] || fail "a request before the first step: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 
 # The launcher is told to stop, and kills its ranks soon; that of Open MPI 5 passes on no more lines.

@@ -50,7 +50,7 @@ static void note_signal(int signal, siginfo_t *info, void *context)
     const int error = errno;
     (void)context;
     caught = signal == SIGTERM && info->si_pid == mpirun ? DN_PREEMPT_MPIRUN : signal;
-    if (signal != SIGUSR1) {
+    if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) {
         is_urgent = 1;
         eventfd_write(bell, 1);
     }
@@ -89,6 +89,8 @@ void dn_preempt_catch(void)
         bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     sigaction(SIGTERM, &again, NULL);
     sigaction(SIGUSR1, &again, NULL);
+    sigaction(SIGUSR2, &again, NULL);
+    sigaction(SIGXCPU, &again, NULL);
     if (caught != SIGINT)
         sigaction(SIGINT, &once, NULL);
     if (!ignores_hangup)
@@ -100,13 +102,15 @@ void dn_preempt_catch(void)
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
     const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
-    double seconds = 0;
+    double seconds = job_end != NULL ? atof(job_end) : 0;
     *preempt = (dn_preempt){.limit = INFINITY};
     if (text[0] != '\0') {
         DN_TRY(parse_time(text, &seconds));
         preempt->limit = start + seconds;
-    } else if (job_end != NULL && atof(job_end) > 0) {
-        preempt->limit = omp_get_wtime() + atof(job_end) - (double)(time(NULL) + 1);
+    } else if (seconds > 0 && seconds <= (double)time(NULL)) {
+        dn_warn("SLURM_JOB_END_TIME: found %s, which is over, so it is not read", job_end);
+    } else if (seconds > 0) {
+        preempt->limit = omp_get_wtime() + seconds - (double)(time(NULL) + 1);
     }
     dn_preempt_catch();
     return DN_OK;
@@ -146,6 +150,8 @@ const char *dn_preempt_name(int reason)
 {
     return reason == SIGTERM             ? "a request (SIGTERM)"
            : reason == SIGUSR1           ? "a request (SIGUSR1)"
+           : reason == SIGUSR2           ? "a request (SIGUSR2)"
+           : reason == SIGXCPU           ? "a request (SIGXCPU)"
            : reason == SIGINT            ? "a request (SIGINT)"
            : reason == SIGHUP            ? "a request (SIGHUP)"
            : reason == DN_PREEMPT_MPIRUN ? "a request (Ctrl-C, SIGTERM or SIGHUP to mpirun)"

@@ -1,14 +1,16 @@
 /*
- * Preemption: the job is asked to end early, by SIGTERM, SIGHUP, SIGINT, SIGUSR1 or a time limit.
+ * Preemption: the job is asked to end early, by SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU
+ * (batch systems' warnings, and `ulimit -t`) or a time limit.
  *
  * A signal is only noted; the ranks tell each other in every step whether one is preempted, save
  * after it and end with DN_STOPPED. A second SIGINT ends the process at once. The time limit counts
  * from the process's start and acts as a signal does, early enough for one more step and one
  * checkpoint.
  *
- * SIGUSR1 announces an end, the other signals may begin it: mpirun kills its ranks a second after
- * SIGTERM, that of Open MPI 5 a quarter of one. They are urgent; a bell, a descriptor that becomes
- * readable, wakes who must act before the step has ended (training/rescue.h). Not collective.
+ * SIGUSR1, SIGUSR2 and SIGXCPU announce an end, the other signals may begin it: mpirun kills its
+ * ranks a second after SIGTERM, that of Open MPI 5 a quarter of one. They are urgent; a bell, a
+ * descriptor that becomes readable, wakes who must act before the step has ended
+ * (training/rescue.h). Not collective.
  */
 #ifndef DN_PREEMPT_H
 #define DN_PREEMPT_H
@@ -30,7 +32,8 @@ typedef struct dn_preempt {
 void dn_preempt_catch(void);
 
 /* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where the text
- * is empty, the end of the Slurm job that this process runs in, if any. DN_EINVAL. */
+ * is empty, the end of the Slurm job that this process runs in, if any, unless it was over before: a
+ * job's that a shell outlived. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
 /* Ignores SIGHUP where the process was started so, whatever a library has made of it; before it

@@ -146,7 +146,7 @@ dn_status dn_child_run(const char *what, dn_child_fn *work, void *user)
 
 pid_t dn_child_detach(void)
 {
-    static const int requests[] = {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGPIPE};
+    static const int requests[] = {SIGTERM, SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU, SIGPIPE};
     const pid_t child = fork();
     if (child != 0)
         return child;

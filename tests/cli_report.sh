@@ -133,7 +133,9 @@ limited "$dn_dist" report empty c --out page.html >out 2>&1 || fail "report of a
 grep -q "warning: empty: found no metrics.jsonl there, .*; left out" out || fail "a folder that is no run" out
 refused "report: found no run in any" report empty empty
 cp c/metrics.jsonl kept
-refused "c/metrics.jsonl: found a file that is no HTML page, which is not replaced; name another" report c --out c/metrics.jsonl
+refused "c/metrics.jsonl: found a file that is no page of 'dn_dist report', which is not replaced; name another" report c --out c/metrics.jsonl
+printf '<!DOCTYPE html>\n<html lang="en">\n<head>\n<title>Mine' >mine.html
+refused "mine.html: found a file that is no page of 'dn_dist report'" report c --out mine.html
 cmp -s c/metrics.jsonl kept || fail "report: a file was replaced"
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" report c

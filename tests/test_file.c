@@ -59,6 +59,13 @@ static void test_check_kind(void **state)
     assert_int_equal(dn_file_check_kind("kind", "X", 0, "four"), DN_EINVAL);
     assert_string_equal(dn_message(),
                         "kind: found a file that is no X, which is not replaced; name another");
+    assert_int_equal(dn_make_folders("folder"), DN_OK);
+    assert_int_equal(dn_file_check_kind("folder", "X", 2, "four"), DN_EINVAL);
+    assert_string_equal(dn_message(), "folder: found a folder, expected a file to write");
+    assert_int_equal(dn_file_check_kind("folder/new", "X", 2, "four"), DN_OK);
+    assert_int_equal(dn_file_check_kind("no/new", "X", 2, "four"), DN_ENOENT);
+    assert_string_equal(dn_message(), "no/new: cannot write: no folder no");
+    assert_int_equal(dn_file_check_kind("no/", "X", 2, "four"), DN_ENOENT);
 }
 
 static void test_json(void **state)

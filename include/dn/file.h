@@ -49,8 +49,10 @@ dn_status dn_file_places(const char *path, const char *suffix, char partial[PATH
 /* The same with another suffix than DN_PARTIAL, where two processes may write the file. */
 dn_status dn_file_write_as(const char *path, const char *suffix, const void *bytes, size_t size);
 
-/* DN_EINVAL where a regular file that is not empty stands there and has no `start` at byte `at`, as
- * files of the kind do: no output replaces records, a checkpoint or a photograph by a slip. */
+/* For an output, before the work. DN_EINVAL where a regular file that is not empty stands there and
+ * has no `start` (at most 64 bytes) at byte `at`, as files of the kind do: none replaces records, a
+ * checkpoint or a photograph by a slip; and where a folder does. DN_ENOENT: not even its folder is
+ * there. */
 dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, const char *start);
 
 /* 1 where `path` is still the open file, which may have been deleted, moved or replaced; errno =

@@ -27,11 +27,12 @@ static dn_status find_format(const dn_options *o, const char *out, dn_format *fo
     return DN_OK;
 }
 
-/* safetensors have their JSON behind eight bytes, ONNX begins with the tag of its version. */
+/* safetensors have their JSON behind eight bytes, ONNX its producer's name behind its version. */
 static dn_status check_out(const char *out, dn_format format)
 {
-    return format == DN_FORMAT_ONNX ? dn_file_check_kind(out, "ONNX file", 0, "\x08")
-                                    : dn_file_check_kind(out, "safetensors file", 8, "{");
+    return format == DN_FORMAT_ONNX
+               ? dn_file_check_kind(out, "ONNX file of dn_dist", 2, "\x12\adn_dist")
+               : dn_file_check_kind(out, "safetensors file", 8, "{");
 }
 
 static dn_status export(dn_options *o)

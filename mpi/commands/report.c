@@ -38,11 +38,15 @@ static int is_unreadable(dn_status status)
     return status == DN_ENOENT || status == DN_ECORRUPT || status == DN_EINVAL;
 }
 
+/* As report/page.html begins. */
+static const char page_start[] =
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>dn_dist report";
+
 dn_status dn_report_command(const dn_comm *comm, dn_options *options)
 {
     (void)comm;
     DN_CHECK(options->word_count > 0, DN_EINVAL, "report: found no run, expected folders of runs");
-    DN_TRY(dn_file_check_kind(options->page, "HTML page", 0, "<"));
+    DN_TRY(dn_file_check_kind(options->page, "page of 'dn_dist report'", 0, page_start));
     json_t *const runs = json_array();
     dn_status status = DN_OK;
     for (int i = 0; i < options->word_count && status == DN_OK; i++) {

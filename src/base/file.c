@@ -6,6 +6,7 @@
  */
 #include "dn/file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -180,13 +181,27 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
     return status;
 }
 
+/* The folder that `path` is to be written in is there. */
+static dn_status check_folder_of(const char *path)
+{
+    const char *const slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 0, path);
+    DN_CHECK(!folder[0] || dn_is_folder(folder), DN_ENOENT, "%s: cannot write: no folder %s", path,
+             folder);
+    return DN_OK;
+}
+
 dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, const char *start)
 {
     const size_t length = strlen(start);
-    char found[32] = "";
+    char found[64] = "";
     struct stat info;
     int64_t size;
     int file;
+    assert(length <= sizeof found);
+    DN_CHECK(!dn_is_folder(path), DN_EINVAL, "%s: found a folder, expected a file to write", path);
+    DN_TRY(check_folder_of(path));
     if (is_descriptor(path) || stat(path, &info) != 0 || !S_ISREG(info.st_mode) ||
         info.st_size == 0)
         return DN_OK;

@@ -168,6 +168,7 @@ limited "$dn_dist" info --recipe "$tmp/recipes/mine.ini" --lr_scaling none --lr 
     fail "info --recipe: expected 0.4 and 0.04" "$tmp/output"
 DN_RECIPES=$tmp/recipes refused "no such recipe" "--recipe: found 'mein'.*did you mean 'mine'" \
     train --recipe mein
+DN_RECIPES=$tmp/recipse refused "no folder of recipes" "DN_RECIPES: found .*/recipse', expected a folder" recipes
 refused "no recipe file" "--recipe: cannot read ./none.ini" train --recipe ./none.ini
 refused "a recipe in a recipe" "found the key 'recipe'" train --config <(echo "recipe = mine")
 for switch in --sync-bn=true --sync_bn=yes "--sync-bn on" --sync-bn=1; do
@@ -450,7 +451,7 @@ grep -q "checkpoint-00000004.h5" "$tmp/error" ||
 
 tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads 1 --steps 2)
 profile=$tmp/profile.json
-refused "a profile in no folder" "--profile: cannot write $tmp/none/a.json" bench "${tiny[@]}" --profile "$tmp/none/a.json"
+refused "a profile in no folder" "none/a.json: cannot write: no folder" bench "${tiny[@]}" --profile "$tmp/none/a.json"
 [[ ! -s $tmp/output ]] || fail "a profile in no folder: expected that nothing is measured" "$tmp/output"
 refused "a bench that fails" "--batch-size 65536: .*found" bench "${tiny[@]}" --batch-size 65536 --model densenet264 --size 1024 --profile "$profile"
 [[ ! -e $profile ]] || fail "a bench that fails leaves a profile" "$profile"

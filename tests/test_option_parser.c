@@ -67,6 +67,11 @@ static void test_table(void **state)
     assert_true(d.side == 7 && d.given == 8);
     expect_failure(READ(&d, 3, "--side=0"),
                    "--side: found '0', expected a whole number from 1 to 9");
+    expect_failure(
+        READ(&d, 3,
+             "--side=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        "--side: found 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', "
+        "expected a whole number from 1 to 9");
     expect_failure(READ(&d, 3, "--part", "1"),
                    "--part: found '1', expected a number between 0 and 1");
     expect_failure(READ(&d, 3, "--dish-name", ""), "--dish-name: found '', expected NAME");

@@ -236,6 +236,7 @@ static void test_hints(void **state)
         {{"--batch=3"}, "; did you mean '--batch-size'?"},
         {{"--Ir", "1"}, "; did you mean '--lr'?"},
         {{"--no-nestrov"}, "; did you mean '--no-nesterov'?"},
+        {{"--no-nesterov=1"}, "; did you mean '--nesterov'?"},
         {{"--optimizer", "SGD"}, "; did you mean 'sgd'?"},
         {{"--optimizer", "adma"}, "; did you mean 'adam'?"},
         {{"--schedule", "cos"}, "; did you mean 'cosine'?"},
@@ -331,6 +332,9 @@ static void test_config(void **state)
     assert_true(dn_options_given(&options, "epochs"));
     expect_config_failure("\nlearning = 1\n", ":2: found the key 'learning', expected an option of "
                                               "'dn_dist train'; did you mean 'lr'?");
+    expect_config_failure("no-nesterov = 1\n",
+                          ":1: found the key 'no-nesterov', expected an option "
+                          "of 'dn_dist train'; did you mean 'nesterov'?");
     expect_config_failure("epoch = 1\n", ":1: found the key 'epoch', expected an option of "
                                          "'dn_dist train'; did you mean 'epochs'?");
     expect_config_failure("model = densenet-121\n",

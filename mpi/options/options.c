@@ -62,8 +62,8 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     if (!o || o->kind == DN_FLAG || strcmp(o->name, "config") == 0 ||
         strcmp(o->name, "recipe") == 0)
         to->status =
-            dn_fail(DN_EINVAL, "found the key '%s', expected an option of 'dn_dist train'%s", name,
-                    o ? "" : dn_option_hint(&nearest, dn_option_table, DN_COMMAND_TRAIN, ""));
+            dn_fail(DN_EINVAL, "found the key '%.64s', expected an option of 'dn_dist train'%s",
+                    name, o ? "" : dn_option_hint(&nearest, dn_option_table, DN_COMMAND_TRAIN, ""));
     else if (!(to->keep & given_bit(o)))
         to->status = dn_option_set_field(o, to->options, value);
     if (to->status == DN_OK)
@@ -193,7 +193,7 @@ static dn_status refuse_word(const dn_option_reader *reader, const char *word)
     dn_nearest nearest = {.word = word};
     const int takes_model = find_option((dn_command_bit)reader->takers, "model") != NULL;
     const int is_model = takes_model && dn_spec_parse(&spec, word) == DN_OK;
-    return dn_fail(DN_EINVAL, "found '%s', expected an option of '%s' such as --%s%s%s%s", word,
+    return dn_fail(DN_EINVAL, "found '%.64s', expected an option of '%s' such as --%s%s%s%s", word,
                    reader->usage, takes_model ? "model" : "help", is_model ? " " : "",
                    is_model ? word : "",
                    dn_option_hint(&nearest, dn_option_table, reader->takers, "--"));

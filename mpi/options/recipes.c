@@ -24,6 +24,15 @@ static void installed_folder(char path[PATH_MAX])
         path[0] = '\0';
 }
 
+/* A recipe of one's own is not to be the program's, of the same name, by a slip. */
+static dn_status check_chosen(void)
+{
+    const char *const chosen = getenv("DN_RECIPES");
+    DN_CHECK(!chosen || !chosen[0] || dn_is_folder(chosen), DN_ENOENT,
+             "DN_RECIPES: found '%s', expected a folder of recipes", chosen);
+    return DN_OK;
+}
+
 /* The folder to look in as number `index`: the user's, then those of the program; 0 past the last,
  * a path of "" for one that is not. */
 static int recipe_folder(int index, char path[PATH_MAX])
@@ -92,12 +101,15 @@ dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX])
         DN_CHECK(*file, DN_ENOENT, "--recipe: cannot read %s: %s", name, strerror(errno));
         return DN_OK;
     }
+    DN_TRY(check_chosen());
     find_recipe(name, file, path);
     if (*file == NULL)
         try_names(&nearest, names, MOST_NAMES);
-    DN_CHECK(*file, DN_ENOENT,
-             "--recipe: found '%s', expected one of 'dn_dist recipes', or a file%s", name,
-             dn_nearest_hint(&nearest, ""));
+    DN_CHECK(
+        *file, DN_ENOENT,
+        "--recipe: found '%.64s', expected one of 'dn_dist recipes', or a file, by a name with / "
+        "or " SUFFIX "%s",
+        name, dn_nearest_hint(&nearest, ""));
     return DN_OK;
 }
 
@@ -121,6 +133,7 @@ dn_status dn_recipes_print(FILE *to)
 {
     char folder[PATH_MAX];
     int count = 0;
+    DN_TRY(check_chosen());
     for (int i = 0; recipe_folder(i, folder); i++) {
         struct dirent **entries;
         const int found = folder[0] ? scandir(folder, &entries, is_recipe, alphasort) : -1;

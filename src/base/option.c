@@ -34,16 +34,18 @@ const char *dn_option_hint(dn_nearest *nearest, const dn_option *table, int take
     const char *const word = nearest->word += no ? 3 : 0;
     const size_t length = strlen(word);
     char prefix[8];
-    snprintf(prefix, sizeof prefix, "%s%s", dashes, no ? "no-" : "");
+    int is_same = 0; /* then "no-" is what was too much */
     for (const dn_option *o = table; o->name; o++)
         if ((o->takers & takers) && (!no || o->kind == DN_SWITCH) &&
             dn_nearest_try(nearest, o->name)) {
             nearest->name = o->name;
+            is_same = 1;
             break;
         }
     for (const dn_option *o = table; o->name && !nearest->name && !no && length > 3; o++)
         if ((o->takers & takers) && begins_with(o->help, word, length))
             nearest->name = o->name;
+    snprintf(prefix, sizeof prefix, "%s%s", dashes, no && !is_same ? "no-" : "");
     return dn_nearest_hint(nearest, prefix);
 }
 
@@ -161,7 +163,7 @@ dn_status dn_option_set_field(const dn_option *o, void *fields, const char *text
         if (is_set)
             *(int *)field = index;
     }
-    DN_CHECK(is_set, DN_EINVAL, "%s: found '%s', expected %s%s", o->name, text,
+    DN_CHECK(is_set, DN_EINVAL, "%s: found '%.64s', expected %s%s", o->name, text,
              expected_text(o, expected), dn_nearest_hint(&nearest, ""));
     return DN_OK;
 }

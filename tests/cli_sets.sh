@@ -35,6 +35,9 @@ head -c 30730000 /dev/zero >cifar/data_batch_1.bin
 refused "cifar/data_batch_2.bin: found a folder or a device, expected a file" CIFAR10 --source cifar
 rm -r cifar
 
+refused "train-images-idx3-ubyte: found a file, expected the folder that it is in" MNIST \
+    --source "$raw/train-images-idx3-ubyte"
+
 mkdir closed closed/MNIST
 chmod 000 closed
 plainly=()

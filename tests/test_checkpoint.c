@@ -180,6 +180,11 @@ static void test_set_aside(void **state)
     assert_int_equal(access(RUN "/best.h5", F_OK), 0); /* of step 4, too */
     strcpy(old, RUN "/old-3");
     assert_int_equal(trial_newest(old).step, 5);
+    assert_int_equal(mkfifo(RUN "/metrics.jsonl", 0600), 0);
+    assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
+    assert_int_equal(symlink("nowhere", RUN "/metrics.jsonl"), 0);
+    assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
+    assert_int_equal(files_in(RUN "/old-4") + files_in(RUN "/old-5"), 2 + 1);
     dn_log_set_level(DN_INFO);
 }
 

@@ -45,19 +45,17 @@ static dn_status load_lines(const char *path, char **text)
     return DN_OK;
 }
 
-static const char bom[] = "\xef\xbb\xbf"; /* as some editors begin UTF-8 */
-
 /* The lines, without what ends them; empty ones at the end are none. */
 static dn_status split_lines(struct names *n)
 {
+    const int bom = strncmp(n->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* of Windows' editors */
     size_t lines = 1;
     for (const char *c = n->text; *c; c++)
         lines += *c == '\n';
     n->line = malloc(lines * sizeof *n->line);
     DN_CHECK(n->line, DN_ENOMEM, "%s: out of memory", n->path);
     lines = 0;
-    char *rest = n->text + (strncmp(n->text, bom, strlen(bom)) == 0 ? strlen(bom) : 0);
-    for (char *line; (line = strsep(&rest, "\n"));) {
+    for (char *rest = n->text + bom, *line; (line = strsep(&rest, "\n"));) {
         const size_t length = strlen(line);
         if (length > 0 && line[length - 1] == '\r')
             line[length - 1] = '\0';

@@ -80,7 +80,8 @@ dn_status dn_run_set_aside(const char *folder, int64_t step)
     if (is_later)
         DN_TRY(move_aside(folder, DN_CHECKPOINT_BEST, old));
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
-    if (step < 0 && stat(name, &metrics) == 0 && metrics.st_size > 0)
+    if (step < 0 && lstat(name, &metrics) == 0 &&
+        (metrics.st_size > 0 || !S_ISREG(metrics.st_mode))) /* one that cannot be read, too */
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
     if (step < 0)
         DN_TRY(move_events(folder, old));

@@ -59,13 +59,14 @@ struct pending {
 static dn_status visit_pending(struct pending *f, const struct part *p, int64_t next_header,
                                dn_tar_visit *visit, void *user)
 {
-    const int64_t blocks = (f->size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
-    const int64_t size = f->size, at = next_header - blocks;
+    const int64_t size = f->size, room = p->end - p->begin; /* the size may be any number */
     f->size = -1;
     if (size < 0)
         return DN_OK;
-    DN_CHECK(at >= TAR_BLOCK && p->begin + at + size <= p->end, DN_ECORRUPT,
-             "%s: found the entry %s cut off", p->path, f->name);
+    const int64_t at =
+        size > room ? 0 : next_header - (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+    DN_CHECK(at >= TAR_BLOCK && at + size <= room, DN_ECORRUPT, "%s: found the entry %s cut off",
+             p->path, f->name);
     return visit(user, f->name, p->begin + at, size);
 }
 

@@ -83,6 +83,9 @@ grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged on
     fail "eval --split train" eval.log
 [[ $(cat train.csv val.csv | grep '^[0-9]' | cut -d, -f1 | sort -n) == "$(seq 0 89)" ]] ||
     fail "eval --split train and val: expected each of 90 training images once" train.csv val.csv
+small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 &&
+    "$build/dn_dist" eval seed-2 --split val --per-sample seed-2.csv >eval.log 2>&1 &&
+    cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
 
 # Without --weights the averaged ones, by which the run was judged.
 scored whole ema_test_top1

@@ -31,10 +31,11 @@ typedef struct dn_subset {
     uint16_t *labels; /* (images.count) */
 } dn_subset;
 
-/* Holds out what dn_draw_images draws; an image of each class stays. The caller destroys both, also
- * after a failure; `whole` must outlive them. DN_EINVAL where no image is held out, DN_ENOMEM. */
+/* Holds out what dn_draw_images draws, a function of the labels and the fraction; an image of each
+ * class stays. The caller destroys both, also after a failure; `whole` must outlive them. DN_EINVAL
+ * where no image is held out, DN_ENOMEM. */
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
-                          double fraction, uint64_t seed);
+                          double fraction);
 
 /* Accepts a zeroed one. */
 void dn_subset_destroy(dn_subset *subset);

@@ -38,8 +38,7 @@ static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_opti
              o->data, trained->state.data);
     if (!is_own)
         return DN_OK;
-    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction,
-                           o->step.seed));
+    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction));
     c->images = &part->images;
     c->index = part->index;
     return DN_OK;

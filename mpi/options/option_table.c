@@ -99,7 +99,8 @@ const dn_option dn_option_table[] = {
     {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "parts of a global batch; 0: number of ranks"},
     {"val-fraction", "Data", TRAIN, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
-     "part of each class's training images that is held out, and judges the run"},
+     "part of each class's training images that is held out, the same for every --seed, and judges the "
+     "run"},
     {"augment", "Data", TRAIN | BENCH, TEXT(augment, "LIST"), "auto", DN_DECIDES,
      "transforms of the training images, see below; auto: pad-crop and hflip, none for grey ones, or "
      "random-resized-crop and hflip where sizes differ"},

@@ -10,6 +10,7 @@
 
 #include "commands/alike.h"
 #include "commands/commands.h"
+#include "commands/settings.h"
 #include "dn/program.h"
 #include "dn/words.h"
 #include "job/heartbeat.h"
@@ -158,6 +159,18 @@ static void end_mpi(dn_comm *comm, dn_status status)
     dn_comm_finalize(comm);
 }
 
+/* What a script asks: also the run's folder, where the options tell it alone. */
+static dn_status print_options(dn_options *o)
+{
+    char folder[sizeof o->out];
+    if (o->out[0] || o->recipe[0] || dn_options_given(o, "model")) {
+        DN_TRY(dn_options_folder(o, folder, sizeof folder));
+        strcpy(o->out, folder);
+    }
+    dn_options_list(stdout, o);
+    return DN_OK;
+}
+
 /* Help, version and some commands need no MPI, so they work where it does not start. `status`: of
  * the command line. */
 static int run_alone(const dn_command *command, dn_options *options, dn_status status)
@@ -167,6 +180,7 @@ static int run_alone(const dn_command *command, dn_options *options, dn_status s
     if (status == DN_OK)
         status = options->version ? show_version()
                  : options->help  ? show_help(command)
+                 : options->print ? print_options(options)
                                   : command->run(NULL, options);
     if (status == DN_OK)
         status = dn_output_flush();
@@ -190,7 +204,7 @@ int main(int argc, char **argv)
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
     const int is_alone = command && command->bit & DN_COMMAND_ALONE;
-    if (is_alone || (status == DN_OK && (options.help || options.version)))
+    if (is_alone || (status == DN_OK && (options.help || options.version || options.print)))
         return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);

@@ -24,29 +24,7 @@ options=(${DN_DATA:+--data "$DN_DATA"} ${DN_OUT:+--out "$DN_OUT"} "$@")
 read -ra further <<<"${DN_ARGS:-}"
 options+=("${further[@]}")
 
-# value_of OPTION: what it is set to; the last counts.
-value_of() {
-    local i name value=
-    for ((i = 0; i < ${#options[@]}; i++)); do
-        name=${options[i]%%=*}
-        [[ ${name//_/-} == "--$1" ]] || continue
-        value=${options[i + 1]:-}
-        [[ ${options[i]} != *=* ]] || value=${options[i]#*=}
-    done
-    echo "$value"
-}
-
-# The run's folder is told to dn_dist and to the supervisor, which watches it.
-label=$(value_of recipe)
-label=$(basename "${label:-$(value_of model)}" .ini)
-label=${label//[!a-zA-Z0-9._-]/_} # as dn_dist names a folder
-out=$(value_of out)
-if [[ -z $out ]]; then
-    : "${label:?is empty: name --recipe, --model or --out}"
-    out=runs/$label${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}
-    options+=(--out "$out")
-fi
-label=${label:-$out}
+options=("${options[@]//%a/${SLURM_ARRAY_TASK_ID:-%a}}") # as Slurm has it in names of files
 
 # The project's folder, what is installed, or a copy of this folder beside an installation.
 PATH=$home/build:$PATH:$home/../../bin
@@ -55,14 +33,27 @@ program=$(command -v dn_dist) || {
     exit 1
 }
 supervise=$home/scripts/supervise.sh
-share=$(dirname "$(readlink -f "$program")")/../share/dn_dist
-installed=$share/scripts/supervise.sh
+installed=$(dirname "$(readlink -f "$program")")/../share/dn_dist/scripts/supervise.sh
 [[ -r $supervise ]] || supervise=$installed
 [[ -r $supervise ]] || {
     echo "supervise.sh: expected in $home/scripts or at $installed, found in neither;" \
         "DN_HOME names the project's folder" >&2
     exit 1
 }
+
+# What dn_dist takes from the options, and the files that they name.
+settings=$("$program" train --print "${options[@]}")
+value_of() { sed -n "s/^$1 = //p" <<<"$settings"; }
+
+# The run's folder is told to dn_dist and to the supervisor, which watches it.
+out=$(value_of out)
+: "${out:?is empty: name --recipe, --model or --out}"
+out+=${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}
+options+=(--out "$out")
+label=$(basename "$out")
+
+# newest PATTERN: the newest checkpoint with a step of that form.
+newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort | tail -n 1 || true; }
 
 distinct() { lscpu -p="$1" | grep -v '^#' | sort -u | wc -l; }
 smaller() { echo $(($1 < $2 ? $1 : $2)); }
@@ -78,17 +69,12 @@ if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
 fi
 ranks=${SLURM_NTASKS:-$((nodes * SLURM_NTASKS_PER_NODE))}
 # A run has a fixed number of virtual ranks and at most as many ranks: its first start's, else what
-# was asked for, by options or a file of them.
+# was asked for, where 0 is any.
 most=
-! compgen -G "$out/checkpoint-*.h5" >/dev/null ||
+[[ -z $(newest '*') ]] ||
     most=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
 most=${most:-$(value_of virtual-ranks)}
-recipe=$(value_of recipe)
-for file in "$(value_of config)" "$recipe" "$home/recipes/$recipe.ini" "$share/recipes/$recipe.ini"; do
-    [[ -z $most && -f $file ]] || continue
-    most=$(sed -n 's/^ *virtual[-_]ranks *= *\([0-9]*\).*/\1/p' "$file" | tail -n 1)
-done
-if [[ $most =~ ^[1-9][0-9]{0,8}$ ]] && ((ranks > most)); then
+if ((most > 0 && ranks > most)); then
     echo "$label: $ranks ranks are more than its $most virtual ranks, it gets $most"
     ranks=$most
 fi
@@ -108,34 +94,30 @@ if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
 fi
 
 # A job that was queued again goes on from its checkpoints, however it was started.
-if ((${SLURM_RESTART_COUNT:-0} > 0)) && compgen -G "$out/checkpoint-*.h5" >/dev/null; then
+if ((${SLURM_RESTART_COUNT:-0} > 0)) && [[ -n $(newest '*') ]]; then
     options+=(--resume auto)
 fi
 
-# The newest checkpoint but that of a run's start.
-newest() { compgen -G "$out/checkpoint-*[1-9]*.h5" | sort | tail -n 1 || true; }
-before=$(newest)
+before=$(newest '*[1-9]*') # but that of a run's start
 
 # hosts = node:ranks,node:ranks...: the ranks in equal parts.
 hosts= left=$ranks
 for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
-    share=$(((left + nodes - 1) / nodes))
-    ((share == 0)) || hosts+=${hosts:+,}$node:$share
-    left=$((left - share)) nodes=$((nodes - 1))
+    part=$(((left + nodes - 1) / nodes))
+    ((part == 0)) || hosts+=${hosts:+,}$node:$part
+    left=$((left - part)) nodes=$((nodes - 1))
 done
 
 # Seconds from the first task's end to that of the last, or Slurm ends it: a rank that could not
 # start, for want of a library or of the program on its node, leaves the others in MPI_Init for ever.
-# Ranks that run end together, or within --deadline of a lost one; four minutes more for one that a
-# file says.
-deadline=60
-[[ " ${options[*]}" =~ .*\ --deadline[=\ ]([0-9]+) ]] && deadline=$((10#${BASH_REMATCH[1]}))
+# Ranks that run end together, or within --deadline of a lost one.
+deadline=$(value_of deadline)
 
 echo "$label on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS -> $out"
 status=75
 if [[ $asked == no ]]; then
     "$supervise" "$out" "$hosts" \
-        srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
+        srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((${deadline%.*} + 240)) "${bind[@]}" -- \
         dn_dist train "${options[@]}" &
     supervisor=$!
     [[ $asked == no ]] || stop # it came while the supervisor started
@@ -149,14 +131,19 @@ if [[ $asked == no ]]; then
     [[ $status != 138 || $asked == no ]] || status=75
 fi
 
+# A job whose time is over without a step would come to nothing again; one that is preempted has time
+# left, beside the five minutes of --signal.
+is_over() { ((${SLURM_JOB_END_TIME:-0} - $(date +%s) < 600)); }
+
 if [[ $status == 75 && $requeue == yes ]]; then
-    if [[ $(newest) == "$before" && ${SLURM_RESTART_COUNT:-0} -gt 0 ]]; then
+    if ((${SLURM_RESTART_COUNT:-0} > 0)) && [[ $(newest '*[1-9]*') == "$before" ]] && is_over; then
         echo "$label: again no step since the job began, not queued again: is its time too short?" >&2
         exit 1
     fi
-    echo "$label: saved before its end; queued again"
+    echo "$label: saved before its end; to be queued again"
     # One task of an array has the array's id, which stands for all.
     job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-    exec scontrol requeue "${job:-$SLURM_JOB_ID}"
+    scontrol requeue "${job:-$SLURM_JOB_ID}" && exit 0
+    echo "$label: not queued again: submit it again to go on" >&2
 fi
 exit $status

@@ -139,6 +139,10 @@ for line in "densenet264-k48 +72686632 +3x224x224 +1000 " "densenet121-plain +10
     "densenet-course +114394 .*:head-pool=2:" "densenet-bc-40-48 +2733130 "; do
     grep -qE "^  $line" "$tmp/output" || fail "models: expected '$line'" "$tmp/output"
 done
+limited "$dn_dist" train --recipe cifar10-paper --print --lr 0.2 >"$tmp/output" 2>"$tmp/error" || fail "--print" "$tmp/error"
+for line in "lr = 0.2" "weight-decay = 0.0001" "out = runs/cifar10-paper"; do
+    grep -qx "$line" "$tmp/output" || fail "--print: expected $line" "$tmp/output"
+done
 limited "$dn_dist" recipes >"$tmp/output" 2>"$tmp/error" || fail "recipes" "$tmp/error"
 recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")/../recipes" && pwd)
 for file in "$recipes"/*.ini; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the Slurm scripts ask of srun, and what they do with signals and lost ranks. Slurm's commands
-# are replaced by stand-ins that write down how they were called; the machine has 2 NUMA domains of
+# What the Slurm scripts ask of srun, and what they do with signals and lost ranks. All commands but
+# dn_dist, which tells what its options come to, are replaced by stand-ins that write down how they were called; the machine has 2 NUMA domains of
 # 4 cores with 2 hardware threads each. soak.sh does it with a real Slurm.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,7 +13,7 @@ stand_in() {
     { echo '#!/usr/bin/env bash'; cat; } >"$tmp/bin/$1"
     chmod +x "$tmp/bin/$1"
 }
-stand_in dn_dist <<<''
+ln -s "$build/dn_dist" "$tmp/bin/dn_dist"
 stand_in lscpu <<'EOF'
 case $1 in
 -p=NODE) printf '%s\n' '# comment' 0 0 0 0 0 0 0 0 1 1 1 1 1 1 1 1 ;;
@@ -26,7 +26,7 @@ case $* in
     [[ -z ${early:-} ]] || kill -USR1 $(ps -o ppid= $PPID) ;;
 "show hostnames "*) printf '%s\n' ${3} ;;
 "show config") echo "TaskPlugin              = ${task_plugin:-task/affinity}" ;;
-*) echo "scontrol $*" >>"$calls" ;;
+*) echo "scontrol $*" >>"$calls"; [[ -z ${no_requeue:-} ]] ;;
 esac
 EOF
 stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no time
@@ -123,6 +123,7 @@ called "a thread per core" 'cpus=8 threads=4 fence=ring'
 called "bound" '[--cpu-bind=cores]'
 called "ranks per node" '[ntasks-per-node 2]'
 
+printf '[train]\nlr = 0.1\n' >'my own.ini'
 arguments=(--recipe 'my own.ini' --lr 0.3)
 submit train || fail "a recipe" "$tmp/out"
 called "a recipe" '[train][--recipe][my own.ini][--lr][0.3][--out][runs/my_own]['
@@ -139,6 +140,7 @@ submit train DN_OUT=theirs || fail "the script's own --out" "$tmp/out"
 grep -q -- '-> mine$' "$tmp/out" || fail "the script's own --out: expected mine" "$tmp/out"
 arguments=()
 ! submit train || fail "no name: expected a failure" "$tmp/out"
+not_called "no name" ntasks
 grep -q 'name --recipe, --model or --out' "$tmp/out" || fail "no name: expected a line" "$tmp/out"
 
 submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 \
@@ -148,6 +150,11 @@ called "overrides" 'cpus=1 threads=1'
 
 submit densenet121 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3 || fail "a task's folder" "$tmp/out"
 called "a task's folder" '[--out][runs/densenet121-3]'
+submit densenet121 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3 DN_ARGS='--out runs/many --seed %a' || fail "a task's seed" "$tmp/out"
+called "a task's seed" '[--seed][3][--out][runs/many-3]'
+submit densenet121 DN_ARGS='--learning-rat 1' && fail "a wrong option: expected a failure" "$tmp/out"
+not_called "a wrong option" ntasks
+grep -q "^dn_dist: --learning-rat: .*did you mean" "$tmp/out" || fail "a wrong option: expected a line" "$tmp/out"
 
 submit densenet121 "${two_nodes[@]}" SLURM_NTASKS=3 || fail "--ntasks alone" "$tmp/out"
 called "--ntasks alone" '[--nodes=2][--ntasks=3]'
@@ -155,7 +162,7 @@ called "--ntasks alone" '[ntasks-per-node not set]'
 
 submit densenet121 DN_DATA='my data' DN_OUT='my run' DN_ARGS='--epochs 3  --lr 0.2' ||
     fail "variables" "$tmp/out"
-called "variables" '[--data][my data][--out][my run][--model][densenet121][--epochs][3][--lr][0.2]['
+called "variables" '[--data][my data][--out][my run][--model][densenet121][--epochs][3][--lr][0.2][--out][my run]['
 called "variables" '[--kill-on-bad-exit=0][--wait=300]'
 for deadline in '--deadline 5 --deadline 090' '--deadline=90.5'; do
     submit densenet121 DN_ARGS="$deadline" || fail "$deadline" "$tmp/out"
@@ -223,7 +230,7 @@ after "too many losses" 76 4 course='loss loss loss loss loss'
 after "no loss is borne" 76 1 course='loss loss' DN_MAX_FAILURES=0
 after "an error at the start" 1 1 course='1 0'
 after "an error on the way" 0 2 course='error 0' DN_ARGS='--resume none'
-called "an error on the way" '[--resume][none][--virtual-ranks][4][--resume][auto]'
+called "an error on the way" "[--resume][none][--out][$tmp/run][--virtual-ranks][4][--resume][auto]"
 after "another run at work in the folder" 1 1 course='refused 0'
 after "an error that stays" 1 2 course='error 1'
 after "saved at --time-limit" 0 1 course='saved'
@@ -233,6 +240,10 @@ called "no step before its end" 'scontrol requeue 7'
 after "a task of an array" 0 1 course='75' SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3
 called "a task of an array" 'scontrol show job 7_3'
 called "a task of an array" 'scontrol requeue 7_3'
+after "again no step, but time was left" 0 1 course='75' SLURM_RESTART_COUNT=1 SLURM_JOB_END_TIME=$(($(date +%s) + 900))
+called "again no step, but time was left" 'scontrol requeue 7'
+after "a job that Slurm does not queue again" 75 1 course='75' no_requeue=yes
+grep -q ': not queued again' "$tmp/out" || fail "a job that Slurm does not queue again: expected a line" "$tmp/out"
 after "again no step before its end" 1 1 course='75' SLURM_RESTART_COUNT=1
 not_called "again no step before its end" requeue
 grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"
@@ -240,7 +251,7 @@ submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' S
 not_called "queued again, no checkpoint" auto
 touch "$tmp/run/checkpoint-00000001.h5"
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
-called "queued again" '[--resume][none][--resume][auto]'
+called "queued again" "[--resume][none][--out][$tmp/run][--resume][auto]"
 not_called "queued again" virtual-ranks
 echo '{"kind": "run", "config": {"virtual-ranks": "1"}}' >"$tmp/run/metrics.jsonl"
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" || fail "more nodes than virtual ranks" "$tmp/out"
@@ -250,6 +261,19 @@ called "3 virtual ranks" '[--nodes=2][--ntasks=3]'
 printf '[train]\nlr = 0.1\nvirtual-ranks = 1 ; as one device\n' >"$tmp/small.ini"
 submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS="--recipe $tmp/small.ini" || fail "a recipe of one" "$tmp/out"
 called "a recipe of one virtual rank" '[--nodelist=n1][--nodes=1][--ntasks=1]'
+# The user's recipes come before the project's, and name folders, too.
+mkdir own
+printf '[train]\nvirtual-ranks = 3\nout = runs/from-recipe\n' >own/cifar10-paper.ini
+arguments=(--recipe cifar10-paper)
+submit train "${two_nodes[@]}" DN_RECIPES="$tmp/own" || fail "a recipe of \$DN_RECIPES" "$tmp/out"
+called "a recipe of \$DN_RECIPES" '[--nodes=2][--ntasks=3]'
+called "a recipe of \$DN_RECIPES" '[--out][runs/from-recipe]'
+arguments=()
+# A folder's name is no pattern.
+mkdir 'lr[0.1]'
+touch 'lr[0.1]/checkpoint-00000001.h5'
+submit densenet121 DN_OUT='lr[0.1]' DN_ARGS='--resume none' SLURM_RESTART_COUNT=1 || fail "lr[0.1]" "$tmp/out"
+called "lr[0.1]" '[--resume][none][--out][lr[0.1]][--resume][auto]'
 submit densenet121 "${two_nodes[@]}" DN_OUT=fresh DN_ARGS="--virtual_ranks 3 --recipe $tmp/small.ini" ||
     fail "3 for a recipe of one" "$tmp/out"
 called "an option before the recipe's" '[--nodes=2][--ntasks=3]'

@@ -341,3 +341,14 @@ void dn_options_print(FILE *file, const dn_options *options)
     for (int i = 0; i < options->word_count; i++)
         fprintf(file, "%s\n", options->words[i]);
 }
+
+void dn_options_list(FILE *file, const dn_options *options)
+{
+    char value[DN_PATH_SIZE];
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        if (!(o->takers & (int)options->command) || o->kind == DN_REQUEST)
+            continue;
+        dn_option_text(o, options, value, sizeof value);
+        fprintf(file, "%s = %s\n", o->name, value);
+    }
+}

@@ -57,6 +57,7 @@ enum { DN_PATH_SIZE = PATH_MAX };
 typedef struct dn_options {
     dn_command_bit command;
     int help, version; /* --help or --version was given: what follows it was not checked */
+    int print;         /* of train: its options, and end */
 
     char model[160];             /* dn/spec.h */
     int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
@@ -154,6 +155,9 @@ void dn_options_help(FILE *file, const dn_command *command);
 /* Prints the command's options and words, one a line, but options that ranks of a job may differ
  * in: where a node has its own files, and what is of no effect beside time. */
 void dn_options_print(FILE *file, const dn_options *options);
+
+/* Prints the command's options as lines "name = value". */
+void dn_options_list(FILE *file, const dn_options *options);
 
 /* 1 where the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);

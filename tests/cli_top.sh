@@ -55,8 +55,11 @@ says "o test 1.5000  best 1.5000 in epoch 2" "step 200/400"
 says "step 100/300" "o test 2.2500  best 2.2500 in epoch 1" "o test 41.00%"
 
 # What judges it: averaged weights, on validation images
+judged_by() { echo "$run_line" | tr -d '\n' | sed "s/\"ranks\"/\"judge\": \"$1\", &/" && echo; }
+judged_by val >>run/metrics.jsonl
 record epoch 2 200 '"test_loss": 1, "val_loss": 1.75' >>run/metrics.jsonl
 says "o validation 1.7500  best 1.7500 in epoch 2"
+judged_by ema_val >>run/metrics.jsonl
 record epoch 3 300 '"test_loss": 1, "ema_test_loss": 1, "val_loss": 1, "ema_val_loss": 1.25' >>run/metrics.jsonl
 says "o validation (averaged weights) 1.2500  best 1.2500 in epoch 3"
 

@@ -53,9 +53,14 @@ small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
 best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["epoch"]))
-print(f'{best["ema_test_top1"]:.2f} {best["test_top1"]:.2f}')
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
+    best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
+print(f'{best["ema_test_top1"]:.2f} {best["test_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
 END
-read -r average trained <best
+read -r average trained epoch judged <best
+grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
+    fail "expected word of the best epoch, $epoch" whole.log
 for weights in average trained; do
     limited "$build/dn_dist" eval --data records --checkpoint whole/best.h5 --weights $weights >eval.log 2>&1
     grep -q "top-1 ${!weights} %" eval.log || fail "best.h5, $weights: expected top-1 ${!weights}" eval.log

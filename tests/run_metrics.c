@@ -37,8 +37,8 @@ void metrics_run_to(FILE *progress, double interval, const char *checkpoint)
     assert_int_equal(
         dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0, 0, 0}),
         DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint, "early stop"),
-                     DN_OK);
+    assert_int_equal(
+        dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint, NULL, "early stop"), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_null(metrics);
 }
@@ -54,7 +54,7 @@ void metrics_go_on(int64_t done, int64_t step)
     dn_metrics_settings settings = metrics_settings();
     settings.done = done;
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, step, 1, NULL, "SIGTERM"), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, step, 1, NULL, NULL, "SIGTERM"), DN_OK);
     dn_metrics_destroy(&metrics);
 }
 

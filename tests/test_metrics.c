@@ -148,7 +148,7 @@ static void test_failures(void **state)
     rmdir(METRICS);
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     const rlim_t before = trial_limit(0);
-    const dn_status status = dn_metrics_end(metrics, 1, 1, NULL, "");
+    const dn_status status = dn_metrics_end(metrics, 1, 1, NULL, NULL, "");
     trial_limit(before);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "File too large"));
@@ -161,14 +161,14 @@ static void test_kept(void **state)
     dn_metrics *metrics;
     const dn_metrics_settings settings = metrics_settings();
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, 1, 0, NULL, "one"), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 1, 0, NULL, NULL, "one"), DN_OK);
     assert_int_equal(dn_metrics_keep(metrics), DN_OK);
     assert_int_equal(rename(RUN, "moved"), 0);
     assert_int_equal(dn_metrics_keep(metrics), DN_EIO);
     assert_non_null(strstr(dn_message(), METRICS));
     assert_int_equal(dn_make_folders(RUN), DN_OK);
     assert_int_equal(dn_metrics_keep(metrics), DN_OK);
-    assert_int_equal(dn_metrics_end(metrics, 2, 0, NULL, "two"), DN_OK);
+    assert_int_equal(dn_metrics_end(metrics, 2, 0, NULL, NULL, "two"), DN_OK);
     dn_metrics_destroy(&metrics);
     assert_int_equal(metrics_lines(), 2);
     metrics_check(0, "end", "reason", "\"one\"");
@@ -194,7 +194,7 @@ static void test_null(void **state)
     dn_metrics *metrics = NULL;
     assert_int_equal(dn_metrics_step(NULL, 1, &(dn_metrics_values){0}), DN_OK);
     assert_int_equal(dn_metrics_epoch(NULL, 1, 1, NULL, 0), DN_OK);
-    assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL, ""), DN_OK);
+    assert_int_equal(dn_metrics_end(NULL, 1, 1, NULL, NULL, ""), DN_OK);
     assert_int_equal(dn_metrics_fail(NULL, 1, ""), DN_OK);
     dn_metrics_destroy(&metrics);
 }

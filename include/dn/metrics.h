@@ -26,6 +26,7 @@ typedef struct dn_metrics_data {
     int64_t train;      /* images */
     int64_t validation; /* that judge the run; 0: the test images do */
     int64_t test;
+    const char *judge; /* the scores that judge the run, as dn_named_scores names them */
 } dn_metrics_data;
 
 /* Of the steps that an epoch has had so far: a state that goes with the run's checkpoints. Doubles
@@ -105,10 +106,16 @@ typedef struct dn_named_scores {
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                            const dn_named_scores *scores, int count);
 
+/* The best epoch so far, by a value of that name in its object. */
+typedef struct dn_metrics_best {
+    double epoch, value;
+    const char *suffix; /* "top1", behind the judge's name */
+} dn_metrics_best;
+
 /* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
- * file that holds the weights, or NULL. */
+ * file that holds the weights, `best` that of best.h5; either may be NULL. */
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
-                         const char *checkpoint, const char *reason);
+                         const char *checkpoint, const dn_metrics_best *best, const char *reason);
 
 /* To be called in place of that where the run failed: `message` says how. Shows nothing. */
 dn_status dn_metrics_fail(dn_metrics *metrics, int64_t step, const char *message);

@@ -69,7 +69,8 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                   .train = r->training->count,
                                   .validation =
                                       r->validation == &r->test.images ? 0 : r->validation->count,
-                                  .test = r->test.images.count};
+                                  .test = r->test.images.count,
+                                  .judge = dn_run_judge(r)};
     DN_TRY(dn_saver_create(&r->saver, r->net, &r->step.optimizer, r->folder, o->run.keep));
     return dn_metrics_create(
         &r->metrics,
@@ -113,6 +114,23 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
+/* Where the weights are: first those that other commands take. */
+static void say_weights(const dn_run *r)
+{
+    dn_metrics_best best;
+    char value[48];
+    if (dn_run_best(r, &best)) {
+        snprintf(value, sizeof value,
+                 r->monitor.metric == DN_BEST_LOSS       ? "loss %.4f"
+                 : r->monitor.metric == DN_BEST_BALANCED ? "balanced %.2f %%"
+                                                         : "top-1 %.2f %%",
+                 best.value);
+        dn_info("best epoch %g, %s %s: %s/" DN_CHECKPOINT_BEST, best.epoch,
+                dn_metrics_title(dn_run_judge(r)), value, r->folder);
+    }
+    dn_info("last weights %s, metrics %s/" DN_METRICS_NAME, r->state.path, r->folder);
+}
+
 /* Trains on from where the run was set up. */
 static dn_status train(dn_run *r, const dn_options *o, const dn_options *before, int64_t limit)
 {
@@ -133,7 +151,7 @@ static dn_status train(dn_run *r, const dn_options *o, const dn_options *before,
     if (r->comm->rank == 0)
         dn_rescue_start(&r->step.settings.rescue, r->saver, &r->claim, &r->state);
     DN_TRY(dn_run_to_end(r));
-    dn_info("weights %s, metrics %s/" DN_METRICS_NAME, r->state.path, r->folder);
+    say_weights(r);
     return DN_OK;
 }
 

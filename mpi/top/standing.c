@@ -120,25 +120,6 @@ static void take_best(dn_standing_measure *m, const json_t *records, const char 
     }
 }
 
-/* The scores that judge the run, as page.html and train's monitor have it. */
-static const char *find_judge(const json_t *records)
-{
-    static const char *const names[] = {"ema_val", "ema_test", "val", "test"};
-    static const int count = sizeof names / sizeof *names;
-    int judge = count - 1;
-    size_t index;
-    const json_t *record;
-    json_array_foreach(records, index, record)
-    {
-        for (int i = 0; i < judge; i++) {
-            char key[16];
-            snprintf(key, sizeof key, "%s_loss", names[i]);
-            judge = isfinite(real_of(record, key)) ? i : judge;
-        }
-    }
-    return names[judge];
-}
-
 /* The training images' values come from intervals, but where epochs are shorter than these. */
 static dn_status take_measures(dn_standing *s, const json_t *records)
 {
@@ -147,7 +128,7 @@ static dn_status take_measures(dn_standing *s, const json_t *records)
     const int is_fine = count_kind(records, "interval") >= count_kind(records, "epoch");
     for (int i = 0; i < DN_STANDING_MEASURES; i++) {
         dn_standing_measure *const m = &s->measure[i];
-        char train[16], held_out[16];
+        char train[16], held_out[32];
         snprintf(train, sizeof train, "%s%s", is_fine ? "" : "train_", names[i]);
         snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, names[i]);
         DN_TRY(take_series(&m->train, records, is_fine ? "interval" : "epoch", train));
@@ -175,6 +156,8 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
             s->last_step = whole_of(record, "last_step");
             s->ranks = whole_of(record, "ranks");
             images = real_of(record, "images");
+            if (*text_of(record, "judge"))
+                snprintf(s->held_out, sizeof s->held_out, "%s", text_of(record, "judge"));
             continue;
         }
         s->epoch = whole_of(record, "epoch");
@@ -302,7 +285,8 @@ dn_status dn_standing_read(dn_standing *standing, const char *folder)
                               .data_wait = (double)NAN,
                               .sum_wait = (double)NAN,
                               .late_wait = (double)NAN,
-                              .late_rank = -1};
+                              .late_rank = -1,
+                              .held_out = "test"};
     json_t *run;
     double longest = 0;
     DN_TRY(load_run(&run, folder));
@@ -310,7 +294,6 @@ dn_status dn_standing_read(dn_standing *standing, const char *folder)
     drop_repeated(records);
     take_newest(standing, records, &longest);
     standing->is_headless = count_kind(records, "run") == 0 && json_array_size(records) > 0;
-    standing->held_out = find_judge(records);
     const dn_status status = take_measures(standing, records);
     describe_state(standing, folder, records, quiet_time(folder), longest);
     json_decref(run);

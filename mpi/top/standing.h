@@ -20,9 +20,9 @@ typedef struct dn_standing_measure {
 } dn_standing_measure;
 
 typedef struct dn_standing {
-    char model[160];      /* or "" */
-    const char *held_out; /* what judges the run: "ema_val", "ema_test", "val" or "test" */
-    int is_headless;      /* metrics.jsonl lacks its first line, but not others */
+    char model[160];   /* or "" */
+    char held_out[16]; /* what judges the run: "ema_val", "ema_test", "val" or "test" */
+    int is_headless;   /* metrics.jsonl lacks its first line, but not others */
     int is_finished;
     char state[512];
     /* 0 where it is not known: */

@@ -325,12 +325,33 @@ static dn_status save_measured(dn_run *r)
 
 /* ---- the end ---- */
 
+const char *dn_run_judge(const dn_run *r)
+{
+    const int is_held_out = r->validation != &r->test.images;
+    if (r->step.optimizer.average != NULL)
+        return is_held_out ? "ema_val" : "ema_test";
+    return is_held_out ? "val" : "test";
+}
+
+int dn_run_best(const dn_run *r, dn_metrics_best *best)
+{
+    static const char *const suffixes[] = {[DN_BEST_ACCURACY] = "top1",
+                                           [DN_BEST_LOSS] = "loss",
+                                           [DN_BEST_NONE] = "",
+                                           [DN_BEST_BALANCED] = "balanced"};
+    const dn_monitor_state *const s = &r->monitor.state;
+    *best = (dn_metrics_best){s->best_epoch, s->best, suffixes[r->monitor.metric]};
+    return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
+    dn_metrics_best best;
     DN_TRY(common_hash(r, &hash));
     DN_TRY(finish_saving(r));
-    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path, reason));
+    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
+                                                 dn_run_best(r, &best) ? &best : NULL, reason));
 }
 
 /* Saves, unless that was just done, and ends the run before its last step. */

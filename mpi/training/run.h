@@ -53,6 +53,13 @@ typedef struct dn_run {
                            next checkpoint, so that no work is lost to it */
 } dn_run;
 
+/* The scores that judge the run, by their name in its epochs: on which images, and of averaged
+ * weights where there are such. */
+const char *dn_run_judge(const dn_run *run);
+
+/* *best = the best epoch so far; 0 where there is none. */
+int dn_run_best(const dn_run *run, dn_metrics_best *best);
+
 /* The dn_load_fn of a run: batches of its next step. */
 dn_load_fn dn_run_load;
 

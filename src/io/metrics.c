@@ -96,12 +96,12 @@ static char *run_line(const dn_metrics *m)
     const dn_metrics_settings *const s = &m->settings;
     const dn_metrics_data *const d = &s->data;
     json_t *const run = json_pack(
-        "{s:s,s:I,s:I,s:I,s:I,s:i,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "epochs",
+        "{s:s,s:I,s:I,s:I,s:I,s:i,s:s*,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "epochs",
         (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch, "last_step",
-        (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks, "config",
-        config, "data", "name", d->name, "path", dn_json_path(d->path), "classes", d->classes,
-        "train", (json_int_t)d->train, "validation", (json_int_t)d->validation, "test",
-        (json_int_t)d->test);
+        (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks, "judge",
+        d->judge, "config", config, "data", "name", d->name, "path", dn_json_path(d->path),
+        "classes", d->classes, "train", (json_int_t)d->train, "validation",
+        (json_int_t)d->validation, "test", (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;
@@ -304,23 +304,27 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint,
-                         const char *reason)
+                         const dn_metrics_best *best, const char *reason)
 {
     if (!m)
         return DN_OK;
-    char duration[32];
+    char duration[32], by[32] = "";
     m->step = step;
     if (m->interval.steps > 0)
         DN_TRY(end_interval(m, 1));
+    if (best)
+        snprintf(by, sizeof by, "%s_%s", m->settings.data.judge, best->suffix);
     const double seconds = omp_get_wtime() - m->start;
     dn_duration_text(seconds, duration);
     print_line(m, "ended after step %" PRId64 ", %s  weights " HASH "  %s", step, duration,
                weights_hash, checkpoint ? checkpoint : "");
-    return write_object(m, "end",
-                        json_pack("{s:o, s:o, s:o?, s:s}", "weights_hash",
-                                  json_sprintf(HASH, weights_hash), "seconds",
-                                  dn_json_number(seconds), "checkpoint", dn_json_path(checkpoint),
-                                  "reason", reason));
+    return write_object(
+        m, "end",
+        json_pack("{s:o, s:o, s:o?, s:s, s:o, s:o, s:s?}", "weights_hash",
+                  json_sprintf(HASH, weights_hash), "seconds", dn_json_number(seconds),
+                  "checkpoint", dn_json_path(checkpoint), "reason", reason, "best_epoch",
+                  best ? json_integer((json_int_t)best->epoch) : json_null(), "best",
+                  dn_json_number(best ? best->value : (double)NAN), "best_by", best ? by : NULL));
 }
 
 dn_status dn_metrics_fail(dn_metrics *m, int64_t step, const char *message)

@@ -125,6 +125,27 @@ train c --optimizer adam --val-fraction 0.25 --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
 
+# What was changed on the way; a change that is undone with its steps is none
+! grep -q '"kind": "change"' c/metrics.jsonl || fail "a change of nothing" c/metrics.jsonl
+train c --lr 0.02 --max-steps 12
+grep -q '"kind": "change", "epoch": 1, "step": 10, "from": {"lr": "0.001"}, "to": {"lr": "0.02"}}$' c/metrics.jsonl ||
+    fail "a change of --lr" c/metrics.jsonl
+train c --max-steps 14
+[[ $(grep -c '"kind": "change"' c/metrics.jsonl) == 1 ]] || fail "expected one change" c/metrics.jsonl
+rm c/checkpoint-0000001[24].h5
+train c --max-steps 11
+[[ $(grep '"kind": "change"' c/metrics.jsonl | tail -n 1) == *'"step": 10, "from": {"lr": "0.02"}, "to": {"lr": "0.001"}}' ]] ||
+    fail "an older checkpoint's --lr" c/metrics.jsonl
+train c --lr 0.03 --max-steps 12
+rm c/checkpoint-0000001[12].h5
+train c --max-steps 11
+[[ $(grep -c '"kind": "change"' c/metrics.jsonl) == 2 ]] || fail "a change that was undone" c/metrics.jsonl
+limited "$dn_dist" report c --out c.html >out 2>&1 || fail "report of a change" out
+if command -v node >/dev/null; then
+    limited node "$here/report_tables.js" c.html >out 2>&1 || fail "the page's script" out
+    grep -qF "lr|0.001 to step 10, 0.02 to step 10, 0.001" out || fail "a change in the page" out
+fi
+
 refused "report: found no run" report
 refused "nowhere: found no such folder, expected the folder of a run" report nowhere
 mkdir empty

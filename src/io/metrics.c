@@ -367,12 +367,17 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     m->start = m->last_step_end = m->interval.start = m->epoch.start = omp_get_wtime();
     resume_epoch(m);
     dn_live_open(&m->progress, settings->progress);
+    m->step = settings->done;
     char *const run = settings->config ? run_line(m) : NULL;
-    const dn_status status = settings->config && !run
-                                 ? dn_fail(DN_ENOMEM, "metrics: out of memory")
-                                 : dn_metrics_file_open(&m->file, settings->folder, settings->done,
-                                                        run, settings->tensorboard);
+    json_t *change = NULL;
+    dn_status status = settings->config && !run
+                           ? dn_fail(DN_ENOMEM, "metrics: out of memory")
+                           : dn_metrics_file_open(&m->file, settings->folder, settings->done, run,
+                                                  settings->tensorboard, &change);
     free(run);
+    if (status == DN_OK && change)
+        status = write_object(m, "change", json_incref(change));
+    json_decref(change);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
     return status;

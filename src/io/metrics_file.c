@@ -14,21 +14,53 @@ static dn_status cannot_write(const dn_metrics_file *f)
     return dn_fail(DN_EIO, "%s: cannot write: %s", f->path, strerror(errno));
 }
 
-/* Whether the line is an object of a step that is done; the configuration is written anew. */
-static int is_done(const char *line, size_t length, int64_t done)
+static int is_kind(const json_t *object, const char *kind)
+{
+    const char *const own = json_string_value(json_object_get(object, "kind"));
+    return own && strcmp(own, kind) == 0;
+}
+
+/* Whether the line is an object of a step that is done; the configuration is written anew. What
+ * others say of it goes into `before`: the options that the run was started with last, and
+ * `undone`: what they were before the changes that are not kept, which come in their order. */
+static int is_done(const char *line, size_t length, int64_t done, json_t *before, json_t *undone)
 {
     json_t *object = json_loadb(line, length, 0, NULL);
     const json_t *step = json_object_get(object, "step");
-    const char *const kind = json_string_value(json_object_get(object, "kind"));
-    const int good = json_is_integer(step) && json_integer_value(step) <= done &&
-                     !(kind && strcmp(kind, "run") == 0);
+    const int is_run = is_kind(object, "run");
+    const int good = json_is_integer(step) && json_integer_value(step) <= done && !is_run;
+    if (is_run)
+        json_object_update(before, json_object_get(object, "config"));
+    else if (!good && is_kind(object, "change"))
+        json_object_update_missing(undone, json_object_get(object, "from"));
     json_decref(object);
     return good;
 }
 
-/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
-static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *run)
+/* {from, to} of the options in which the lines `run` and `before` differ, or NULL. */
+static json_t *find_change(json_t *before, const char *run)
 {
+    json_t *const object = run ? json_loads(run, 0, NULL) : NULL;
+    json_t *const now = json_object_get(object, "config");
+    json_t *change = NULL, *value;
+    const char *key;
+    json_object_foreach(now, key, value)
+    {
+        json_t *const old = json_object_get(before, key);
+        if (!old || json_equal(old, value))
+            continue;
+        change = change ? change : json_pack("{s:{}, s:{}}", "from", "to");
+        json_object_set(json_object_get(change, "from"), key, old);
+        json_object_set(json_object_get(change, "to"), key, value);
+    }
+    json_decref(object);
+    return change;
+}
+
+/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
+static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *run, json_t **change)
+{
+    json_t *const before = json_object(), *const undone = json_object();
     uint8_t *bytes = NULL;
     size_t size = 0, kept_size;
     char *kept = NULL;
@@ -42,25 +74,30 @@ static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *ru
         fprintf(to, "%s\n", run);
     const uint8_t *end, *line = bytes;
     for (; to && line && (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1)
-        if (is_done((const char *)line, (size_t)(end - line), done))
+        if (is_done((const char *)line, (size_t)(end - line), done, before, undone))
             fwrite(line, 1, (size_t)(end - line) + 1, to);
     if (to && fclose(to) != 0 && status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
     if (status == DN_OK && (kept_size != size || (size > 0 && memcmp(kept, bytes, size) != 0)))
         status = dn_file_write(f->path, kept, kept_size);
+    json_object_update(before, undone);
+    *change = find_change(before, run);
+    json_decref(before);
+    json_decref(undone);
     free(kept);
     free(bytes);
     return status;
 }
 
 dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
-                               const char *run, int has_events)
+                               const char *run, int has_events, json_t **change)
 {
+    *change = NULL;
     *f = (dn_metrics_file){.has_events = has_events, .step = done};
     DN_TRY(dn_make_folders(folder));
     snprintf(f->folder, sizeof f->folder, "%s", folder);
     DN_TRY(dn_join_path(f->path, folder, DN_METRICS_NAME));
-    DN_TRY(cut_back(f, done, run));
+    DN_TRY(cut_back(f, done, run, change));
     f->file = fopen(f->path, "a+e");
     if (!f->file)
         return cannot_write(f);
@@ -77,7 +114,7 @@ dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoc
     const int failed = json_dumpf(object, f->file, JSON_REAL_PRECISION(9)) ||
                        fputc('\n', f->file) == EOF || fflush(f->file) != 0;
     dn_status status = failed ? cannot_write(f) : DN_OK;
-    if (status == DN_OK && f->events && strcmp(kind, "end") != 0)
+    if (status == DN_OK && f->events && json_object_get(values, "lr"))
         status = dn_events_add(f->events, step, kind, values);
     json_decref(values);
     json_decref(object);

@@ -32,12 +32,13 @@ typedef struct dn_metrics_file {
 } dn_metrics_file;
 
 /* Makes the folder and opens its file behind what is left of it: the line `run` (NULL: none), then
- * the objects of steps up to `done`. To be closed also after a failure. */
+ * the objects of steps up to `done`. *change = the values of a "change" that is due after them, or
+ * NULL; the caller's, also after a failure. To be closed also after a failure. */
 dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
-                               const char *run, int has_events);
+                               const char *run, int has_events, json_t **change);
 
-/* Appends an object of that kind, through to the system, and the numbers of all kinds but the "end"
- * to TensorBoard's file; takes `values`. */
+/* Appends an object of that kind, through to the system, and the numbers of one with a learning
+ * rate to TensorBoard's file; takes `values`. */
 dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
                               json_t *values);
 

@@ -87,7 +87,8 @@ refused "unknown option" "--epoch:.*found.*expected.*did you mean '--epochs'" tr
 refused "an option by its help" "--learning_rate: .*did you mean '--lr'" train --learning_rate=1
 refused "one dash" "-lr: .*did you mean '--lr'" train -lr 1
 refused "help of no command" "did you mean 'train'" help trian
-refused "a folder to resume from" "--resume: found no file '$tmp'" train "${small[@]}" --resume "$tmp"
+refused "a folder to resume from" "--resume $tmp: found no checkpoint-STEP.h5, expected the folder of a run" \
+    train "${small[@]}" --resume "$tmp"
 refused "no value" "--epochs.*found.*expected" train --epochs
 refused "zero" "--batch-size.*'0'.*expected" train --batch-size 0
 refused "negative" "--lr.*'-1'.*expected" train --lr -1
@@ -228,7 +229,8 @@ refused "too small an image" "densenet121|28" train --model densenet121 --data "
 refused "a bad normalisation" "--normalize: found '0.5', expected .*" train "${small[@]}" --normalize 0.5 --out "$out"
 refused "a bad step" "--augment hflip:2: hflip, p: found '2', expected a number from 0 to 1" \
     train "${small[@]}" --augment hflip:2 --out "$out"
-refused "another image size" "size.*(found|expected)" train "${small[@]}" --size 64 --augment none --out "$out"
+refused "another image size" "--augment none: found images of 28 x 28, expected 64 x 64, the net's" \
+    train "${small[@]}" --size 64 --augment none --out "$out"
 refused "another class count" "classes.*(found|expected)" train "${small[@]}" --classes 5 --out "$out"
 
 # --- batch norms over one value -------------------------------------------------------------------
@@ -424,6 +426,7 @@ loss='"loss": *[0-9.]+'
 
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out "$out" --batch-size 4 --threads 1)
 refused "resume from another model" "checkpoint-00000003.h5|model" "${other[@]}" --resume "$checkpoint"
+refused "resume from another model's folder" "checkpoint-00000003.h5: --model: found" "${other[@]}" --resume "$(dirname "$checkpoint")"
 refused "start from another model" "checkpoint-00000003.h5" "${other[@]}" --init-from "$checkpoint"
 refused "no checkpoint" "none.h5" train "${small[@]}" --out "$out" --resume "$tmp/none.h5"
 refused "no checkpoint to evaluate" "none.h5: .*; expected the folder of a run" eval --checkpoint "$tmp/none.h5" --data "$data"

@@ -154,6 +154,8 @@ three 1 both --val-fraction 0.2 && fail "--val-fraction beside a val split"
 grep -q "^dn_dist: --val-fraction 0.2: found a val split in val, which judges the run" both.log ||
     fail "--val-fraction beside a val split" both.log
 small 1 plain --epochs 1 || fail "training without --ema" plain.log
+grep -q "^no validation images: the test images choose best.h5" plain.log &&
+    ! grep -q "^no validation images" whole.log judged.log || fail "word of what chooses best.h5" plain.log
 limited "$build/dn_dist" eval plain --split val >eval.log 2>&1 && fail "a val split that is not there"
 grep -q "^dn_dist: --split val: found none in .*records, and plain/.* learnt without --val-fraction" eval.log ||
     fail "no val split" eval.log

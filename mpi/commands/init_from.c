@@ -166,5 +166,8 @@ dn_status dn_init_model(dn_options *o)
              "--init-from %s: %s; expected --model NAME", o->init_from, dn_message());
     if (told[0])
         strcpy(o->model, told);
+    else
+        dn_warn("--init-from %s: does not tell its model, taken for that of %s (--model)",
+                o->init_from, o->model);
     return DN_OK;
 }

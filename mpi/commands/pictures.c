@@ -2,6 +2,7 @@
 #include "commands/pictures.h"
 
 #include <fts.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +91,8 @@ static int compare_entries(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* A file whatever its name; of a folder the images, those of folders in it too, by name. What
- * cannot be read is taken: its turn to be told of comes. */
+/* A file whatever its name; of a folder the images, those of folders in it too, by name, but
+ * nothing hidden. What cannot be read is taken: its turn to be told of comes. */
 static dn_status add_word(dn_pictures *p, const char *word)
 {
     char *const roots[] = {(char *)word, NULL};
@@ -101,8 +102,15 @@ static dn_status add_word(dn_pictures *p, const char *word)
     for (FTSENT *e; status == DN_OK && (e = fts_read(tree)) != NULL;) {
         const int is_folder = e->fts_info == FTS_D || e->fts_info == FTS_DP;
         const int is_error = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR;
-        if (!is_folder && (is_error || e->fts_level == 0 || dn_image_is_name(e->fts_name)))
+        const int is_hidden = e->fts_level > 0 && e->fts_name[0] == '.';
+        if (is_hidden)
+            fts_set(tree, e, FTS_SKIP);
+        if (is_folder)
+            continue;
+        if (!is_hidden && (is_error || e->fts_level == 0 || dn_image_is_name(e->fts_name)))
             status = add_path(p, e->fts_path);
+        else
+            p->others++;
     }
     fts_close(tree);
     return status;
@@ -119,6 +127,8 @@ dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
     const size_t images = (size_t)p->images.count;
     DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);
+    if (p->others > 0)
+        dn_info("%" PRId64 " other files passed over", p->others);
     p->bad = calloc(images, sizeof *p->bad);
     p->images.labels = calloc(images, sizeof *p->images.labels);
     p->images.read = read_or_blacken;

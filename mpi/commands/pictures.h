@@ -13,12 +13,13 @@ typedef struct dn_pictures {
     dn_source images; /* all of label 0 */
     char **path;      /* (images.count) */
     int64_t room;     /* of path */
+    int64_t others;   /* files that were passed over: hidden, or with other names */
     uint8_t *bad;     /* (images.count) 1: no image */
 } dn_pictures;
 
 /* Finds the pictures that words(count) name: a file whatever its name, of a folder all files with
- * names of JPEG or PNG, those of folders in it too, by name. The caller frees them, also after a
- * failure. DN_EINVAL, DN_ENOENT: there are none; DN_ENOMEM. */
+ * names of JPEG or PNG, those of folders in it too, by name, but nothing hidden. The caller frees
+ * them, also after a failure. DN_EINVAL, DN_ENOENT: there are none; DN_ENOMEM. */
 dn_status dn_pictures_find(dn_pictures *pictures, int count, const char *const *words);
 void dn_pictures_free(dn_pictures *pictures);
 

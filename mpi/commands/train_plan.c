@@ -48,6 +48,9 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
 {
     r->training = &r->train.images;
     r->validation = has_val(r) ? &r->val.images : &r->test.images;
+    if (o->run.val_fraction == 0 && !has_val(r) && o->run.best != DN_BEST_NONE)
+        dn_info("no validation images: the test images choose " DN_CHECKPOINT_BEST
+                " (--val-fraction holds some out)");
     if (o->run.val_fraction == 0)
         return DN_OK;
     DN_CHECK(
@@ -68,6 +71,9 @@ static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *d
 {
     dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
     DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
+    DN_CHECK(o->size == 0 || (train->height == o->size && train->width == o->size), DN_EINVAL,
+             "--augment %s: found images of %d x %d, expected %d x %d, the net's (--size)",
+             o->augment, train->height, train->width, o->size, o->size);
     if (o->size == 0 && train->height == train->width)
         o->size = train->height;
     DN_TRY(dn_options_transform(o, DN_TEST, data, eval));

@@ -20,9 +20,18 @@ static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
 {
     const int is_auto = strcmp(resume, "auto") == 0;
     if (!is_auto && strcmp(resume, "none") != 0) {
-        DN_CHECK(access(resume, F_OK) == 0 && !dn_is_folder(resume), DN_ENOENT,
-                 "--resume: found no file '%s', expected auto, none or a checkpoint", resume);
-        return dn_checkpoint_open(&r->from, resume, &r->state);
+        char runs[DN_RUNS_TEXT];
+        DN_CHECK(
+            access(resume, F_OK) == 0, DN_ENOENT,
+            "--resume: found no file '%s', expected auto, none, a checkpoint or a run's folder",
+            resume);
+        if (!dn_is_folder(resume))
+            return dn_checkpoint_open(&r->from, resume, &r->state);
+        DN_TRY(dn_checkpoint_open_newest(&r->from, resume, INT64_MAX, &r->state));
+        DN_CHECK(r->from, DN_ENOENT,
+                 "--resume %s: found no checkpoint-STEP.h5, expected the folder of a run%s", resume,
+                 dn_runs_there(resume, runs));
+        return DN_OK;
     }
     DN_TRY(dn_claim_take(&r->claim, r->folder));
     if (!is_auto)

@@ -110,7 +110,7 @@ const dn_option dn_option_table[] = {
      "mean and deviation of the pixels, 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: the training "
      "images'"},
     {"shuffle", "Data", TRAIN | BENCH, TEXT(shuffle, "full|window:N"), "full", DN_FIXED,
-     "order of an epoch: any, or among N images from runs of neighbours; see docs/data.md"},
+     "order of an epoch: any, or among N images from groups of neighbours; see docs/data.md"},
     {"io-threads", "Data", TRAIN | EVAL | PREDICT, WHOLE(reading.io_threads, 0, 1024, "N"), "0", DN_LOCAL,
      "threads per rank that read ahead; 0: 1, or a quarter of --threads where images are decoded"},
     {"stage", "Data", TRAIN | EVAL | BENCH, TEXT(reading.stage, "DIR"), "", DN_LOCAL,
@@ -183,7 +183,8 @@ const dn_option dn_option_table[] = {
     {"cutmix", "Optimisation", TRAIN, REAL(step.mixing.cutmix, 0, 1000, "ALPHA"), "0", DN_DECIDES,
      "put a box of one image into another; with --mixup: either, batch by batch"},
     {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
-     "of the loss, one a class; balanced: images / (classes x images of each); none: all 1"},
+     "of the loss, one a class in the order of 'create_records info'; balanced: images / (classes x "
+     "images of each); none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "checkpoints and metrics; default runs/<recipe>, else runs/<model>"},
@@ -203,8 +204,8 @@ const dn_option dn_option_table[] = {
      "newest checkpoints kept; 0: all"},
     {"tensorboard", "Run", TRAIN, SWITCH(tensorboard), "0", DN_FREE,
      "the numbers of metrics.jsonl as TensorBoard's event files, in --out as well"},
-    {"resume", "Run", TRAIN, TEXT(resume, "auto|FILE|none"), "auto", DN_FREE,
-     "auto: from the newest checkpoint in --out"},
+    {"resume", "Run", TRAIN, TEXT(resume, "auto|FILE|RUN|none"), "auto", DN_FREE,
+     "from a checkpoint, or the newest of a run's folder; auto: of --out; none: start anew"},
     {"time-limit", "Run", TRAIN, TEXT(time_limit, "TIME"), "", DN_FREE,
      "save and stop in time: MINUTES, [[D-]HH:]MM:SS; default: the Slurm job's"},
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_LOCAL,
@@ -237,7 +238,7 @@ const dn_option dn_option_table[] = {
      "of ONNX"},
     {"fold-batch-norm", "Run", EXPORT, SWITCH(fold), "0", DN_FREE,
      "ONNX: a batch norm that alone reads a convolution's output becomes part of it"},
-    {"json", "Run", EVAL | PREDICT | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print one JSON object"},
+    {"json", "Run", EVAL | PREDICT | BENCH | PLAN, SWITCH(json), "0", DN_FREE, "print JSON"},
     {"roofline", "Run", BENCH, SWITCH(roofline), "0", DN_FREE,
      "measure the machine's peaks, and compare phases and layers"},
     {"profile", "Run", BENCH | PLAN, TEXT(profile, "FILE"), "", DN_FREE,
@@ -280,7 +281,7 @@ const dn_option dn_option_table[] = {
      "of silence after which a rank counts as lost and the job ends; so does a wait of all ranks for "
      "that long, or a start of five times that; 0: never"},
     {"help", "Machine", ALL | ALONE, FLAG(help), "0", DN_FREE, "this text"},
-    {"version", "Machine", ALL | ALONE, FLAG(version), "0", DN_FREE, "of the program, its kernels and MPI"},
+    {"version", "Machine", ALL | ALONE, FLAG(version), "0", DN_FREE, "of the program, its kernels, MPI and sources"},
     {0},
 };
 /* clang-format on */

@@ -27,6 +27,20 @@ const dn_option *dn_option_find(const dn_option *table, int takers, const char *
     return NULL;
 }
 
+/* What other programs call an option. */
+static const char *synonym(const char *word, const dn_option *table, int takers)
+{
+    static const char *const pairs[][2] = {
+        {"wd", "weight-decay"},        {"patience", "early-stop"}, {"workers", "io-threads"},
+        {"num-workers", "io-threads"}, {"workers", "jobs"},        {"num-workers", "jobs"},
+        {"pretrained", "init-from"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (strlen(pairs[i][0]) == strlen(word) && begins_with(pairs[i][0], word, strlen(word)) &&
+            dn_option_find(table, takers, pairs[i][1], strlen(pairs[i][1])))
+            return pairs[i][1];
+    return NULL;
+}
+
 const char *dn_option_hint(dn_nearest *nearest, const dn_option *table, int takers,
                            const char *dashes)
 {
@@ -35,6 +49,9 @@ const char *dn_option_hint(dn_nearest *nearest, const dn_option *table, int take
     const size_t length = strlen(word);
     char prefix[8];
     int is_same = 0; /* then "no-" is what was too much */
+    nearest->name = no ? NULL : synonym(word, table, takers);
+    if (nearest->name)
+        return dn_nearest_hint(nearest, dashes);
     for (const dn_option *o = table; o->name; o++)
         if ((o->takers & takers) && (!no || o->kind == DN_SWITCH) &&
             dn_nearest_try(nearest, o->name)) {

@@ -95,7 +95,7 @@ mkdir -p mixed/.hidden
 cp rgb/test/bee/0.png mixed/one.png
 cp mixed/one.png mixed/.hidden
 echo none | tee mixed/._one.png >mixed/notes.txt
-works predict five mixed --csv
+works predict now.safetensors mixed --csv
 said "^2 other files passed over$"
 [[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth

@@ -88,16 +88,6 @@ refused "conv0.weight: found shape \(6, 3, 7, 7\), expected \(8, 3, 7, 7\)" "${r
     fail "pth_to_safetensors.py of one word"
 grep -qx "pth_to_safetensors.py IN.pth OUT.safetensors  *needs torch" err || fail "its usage" err
 "$python" -c 'import torch; torch.save({"a": torch.ones(2)}, "a.pth")'
-refused "features.conv0.weight: found shape" train --data colour --init-from five.safetensors --size 32 --max-steps 1 --out untold
-said "^warning: --init-from five.safetensors: does not tell its model, taken for that of densenet-bc-100-12"
-# Of a folder what is hidden is left out, as create_records does, and what is none is counted.
-mkdir -p mixed/.hidden
-cp rgb/test/bee/0.png mixed/one.png
-cp mixed/one.png mixed/.hidden
-echo none | tee mixed/._one.png >mixed/notes.txt
-works predict now.safetensors mixed --csv
-said "^2 other files passed over$"
-[[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file.*pth_to_safetensors" "${run[@]}" --out bad --init-from a.pth
 "$python" -c 'import torch; torch.save(torch.nn.Linear(2, 2), "model.pth")'
 "$python" "$here/../scripts/pth_to_safetensors.py" model.pth model.safetensors 2>err &&
@@ -256,6 +246,16 @@ refused "other.safetensors: found no features.conv0.weight and classifier.weight
     predict other.safetensors rgb/test --model $small --normalize imagenet
 works predict five.safetensors rgb/test/bee --model $small --size 32 --normalize imagenet --top 5
 said "^rgb/test/bee/0.png: [0-4] [0-9.]+ %, [0-4] "
+refused "features.conv0.weight: found shape" train --data colour --init-from five.safetensors --size 32 --max-steps 1 --out untold
+said "^warning: --init-from five.safetensors: does not tell its model, taken for that of densenet-bc-100-12"
+# Of a folder what is hidden is left out, as create_records does, and what is none is counted.
+mkdir -p mixed/.hidden
+cp rgb/test/bee/0.png mixed/one.png
+cp mixed/one.png mixed/.hidden
+echo none | tee mixed/._one.png >mixed/notes.txt
+works predict now.safetensors mixed --csv
+said "^2 other files passed over$"
+[[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file.*pth_to_safetensors" predict a.pth rgb/test
 
 # Images that are no squares.

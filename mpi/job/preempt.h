@@ -32,8 +32,8 @@ typedef struct dn_preempt {
 void dn_preempt_catch(void);
 
 /* Catches the signals. The limit is `text` after `start` (omp_get_wtime's seconds); where the text
- * is empty, the end of the Slurm job that this process runs in, if any, unless it was over before: a
- * job's that a shell outlived. DN_EINVAL. */
+ * is empty, the end of the Slurm job that this process runs in, if any, unless it was over before:
+ * a job's that a shell outlived. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
 /* Ignores SIGHUP where the process was started so, whatever a library has made of it; before it

@@ -2,18 +2,11 @@
 # create_records end to end: options, sources that are missing or damaged, a full disk, a read-only
 # folder, verify, and an independent reader of what was written. Needs no data set: a CIFAR-10 of
 # nearly black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
-#
-#   cli_create_records.sh BUILD_FOLDER
-here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=tests/lib.sh
-. "$here/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$tmp"
 unset DN_SOURCE_DIR
 program=create_records
 records=$build/$program
-
-# change FILE OFFSET: writes byte 11 there.
-change() { printf '\x0b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 # black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0, but for one a channel.
 black_cifar() {
@@ -23,7 +16,7 @@ black_cifar() {
         truncate -s 30730000 "$1/$name.bin"
     done
     for offset in 1 1025 2049; do
-        change "$1/data_batch_1.bin" "$offset"
+        put "$1/data_batch_1.bin" "$offset" '\x0b'
     done
 }
 
@@ -81,7 +74,7 @@ refused "data_batch_4.bin: found 30729999 bytes, expected 30730000" CIFAR10 --so
 rm damaged/cifar-10-batches-bin/data_batch_4.bin
 refused "data_batch_4.bin: cannot read: No such file" CIFAR10 --source damaged
 black_cifar damaged/cifar-10-batches-bin
-change damaged/cifar-10-batches-bin/data_batch_3.bin $((3073 * 1234))
+put damaged/cifar-10-batches-bin/data_batch_3.bin $((3073 * 1234)) '\x0b'
 refused "data_batch_3.bin: record 1234 at byte 3792082: found label 11, expected 0 to 9" \
     CIFAR10 --source damaged
 rm -r damaged
@@ -135,7 +128,7 @@ grep -q "data/cifar10: another create_records is making records there" out ||
 # Another source: refused, where one byte differs, with nothing changed; after a conversion that was
 # cut off none of its files is left.
 black_cifar other
-change other/test_batch.bin 30729999
+put other/test_batch.bin 30729999 '\x0b'
 cp -r data/cifar10 before
 for option in "" "--shards 7" "--level 3"; do
     # shellcheck disable=SC2086
@@ -157,14 +150,14 @@ rm cut/cifar10-train-notes
 diff -r before cut || fail "records after another conversion that was cut off"
 rm -rf before cut other
 accepted "everything verified" verify data/cifar10
-change data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000
+put data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000 '\x0b'
 refused "cifar10-train.tfrecord-00002-of-00004: record" verify data/cifar10
 rm -rf elsewhere
 
 status=0
 python3 "$here/read_shard.py" data/cifar10 >out 2>&1 || status=$?
 if ((status == 77)); then
-    echo "not tried: an independent reader: $(cat out)"
+    untried "an independent reader: $(cat out)"
 elif ((status != 0)); then
     fail "read_shard.py" out
 fi
@@ -182,7 +175,7 @@ if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     mount -o remount,ro disk
     refused "Read-only file system" CIFAR10 --out disk/a
 else
-    echo "not tried: a full disk and a read-only one: this user cannot mount tmpfs"
+    untried "a full disk and a read-only one: this user cannot mount tmpfs"
 fi
 touch file
 refused "file: " CIFAR10 --out file
@@ -230,6 +223,6 @@ if [[ -d $package ]]; then
     refused "fashion/train-labels-idx1-ubyte: cannot read: No such file" \
         FASHION_MNIST --source fashion
 else
-    echo "not tried: Fashion-MNIST: Debian's package dataset-fashion-mnist is not installed"
+    untried "Fashion-MNIST: Debian's package dataset-fashion-mnist is not installed"
 fi
 finish

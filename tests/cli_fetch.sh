@@ -4,7 +4,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
-here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 unset DN_SOURCE_DIR http_proxy all_proxy
 records=$build/create_records

@@ -3,7 +3,6 @@
 # and PIL read from the shards.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
-here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 program=create_records
 records=$build/$program
@@ -58,7 +57,7 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
     done
     chmod 755 behind
 else
-    echo "not tried: a file that cannot be read: this user reads any"
+    untried "a file that cannot be read: this user reads any"
 fi
 rm -rf locked behind splits-behind data
 
@@ -81,7 +80,7 @@ check one mixed
 verify() { limited "$records" verify "$1" >out 2>&1; }
 verify one || fail "verify one" out
 grep -q "one: mixed, 5 classes, encoded images, .*; everything verified" out || fail "verify's line" out
-printf 'x' | dd of=two/mixed-train-00002-of-00004.h5 bs=1 seek=9000 conv=notrunc status=none
+put two/mixed-train-00002-of-00004.h5 9000 'x'
 verify two && fail "verify: a changed byte is accepted"
 grep -q "create_records: two/mixed-train-00002-of-00004.h5: image [0-9]* at byte [0-9]* is damaged: " out ||
     fail "verify: a changed byte" out

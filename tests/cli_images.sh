@@ -2,4 +2,4 @@
 # Decoding and resizing against PIL.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy || skip "found no python3 with PIL and numpy (Debian: python3-pil)"
-limited "$python" "$(dirname "${BASH_SOURCE[0]}")/images.py" "$build/tests/image_to_ppm" "$tmp"
+limited "$python" "$here/images.py" "$build/tests/image_to_ppm" "$tmp"

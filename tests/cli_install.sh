@@ -151,7 +151,7 @@ if command -v zsh >/dev/null; then
     becomes "create_records info runs/" "create_records info ru"
     becomes "create_records FOLDER --on-bad-image skip" "create_records FOLDER --on-bad-image sk"
 else
-    echo "skipped: completion in zsh, found none"
+    untried "completion in zsh: found no zsh"
 fi
 
 # Slurm scripts beside the programs, and a copy of their folder alone

@@ -3,7 +3,6 @@
 # other kinds, images in two splits or classes, PNGs of 16 bits, and --like.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
-here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 program=create_records
 "$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"

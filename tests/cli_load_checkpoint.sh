@@ -6,4 +6,4 @@ limited "$build/tests/test_checkpoint" "$tmp" >"$tmp/output" 2>&1 || {
     cat "$tmp/output"
     exit 1
 }
-limited "$python" "$(dirname "${BASH_SOURCE[0]}")/load_checkpoint.py" "$tmp"
+limited "$python" "$here/load_checkpoint.py" "$tmp"

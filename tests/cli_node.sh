@@ -19,7 +19,7 @@ shows() {
 train 2 "$tmp/plain" --max-steps 3 --threads 1 || fail "no container" "$tmp/plain.log"
 for namespaces in '--user --map-root-user' '--user --map-root-user --pid --fork --mount-proc'; do
     if ! unshare $namespaces true 2>/dev/null; then
-        echo "skipped: unshare $namespaces is not allowed here"
+        untried "unshare $namespaces is not allowed here"
         continue
     fi
     out="$tmp/apart${namespaces//[- ]/}"
@@ -47,12 +47,14 @@ chmod +x "$tmp/agent"
 if unshare --uts hostname other 2>/dev/null; then
     opens "two hosts" 4 --mca plm_rsh_agent "$tmp/agent" -H "$(hostname):2,other:2"
 else
-    echo "skipped: two hosts, as names of hosts are not this user's to give"
+    untried "two hosts, as names of hosts are not this user's to give"
 fi
 apart=(unshare --user --map-root-user --pid --fork --mount-proc)
 if "${apart[@]}" true 2>/dev/null; then
     opens "a container each" 0 "${apart[@]}"
     opens "a container each, with an init" 0 "${apart[@]}" sh -c '"$@"; exit $?' init
+else
+    untried "a container each: ${apart[*]} is not allowed here"
 fi
 
 # A node may take few connections at a time; the file is handed over without.
@@ -62,7 +64,7 @@ if unshare --net sh -c "${narrow/exec*/true}" 2>/dev/null; then
         mpirun --oversubscribe --bind-to none -np 8 "$dn_dist" "${small[@]}"
     ! grep 'share no memory' "$tmp/output" || fail "8 ranks of one node: expected shared memory" "$tmp/output"
 else
-    echo "skipped: a node that takes few connections, as networks are not this user's to make"
+    untried "a node that takes few connections, as networks are not this user's to make"
 fi
 
 # --- threads --------------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ if ((cores > 1 && !is_part)); then
     shows "a binding that was chosen" "$((cores - 1)) of the node's $cores cores stay idle" \
         mpirun -np 1 --bind-to core "$dn_dist" "${small[@]}"
 else
-    echo "skipped: threads or bindings, for lack of cores"
+    untried "threads or bindings, for lack of cores"
 fi
 
 # --- a CPU quota ----------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ in_group() { (echo $BASHPID >"$group/cgroup.procs" && exec "$@"); }
 export -f in_group
 
 if ((cores < 2 || is_part)) || ! make_group; then
-    echo "skipped: a CPU quota, which this user or machine cannot set"
+    untried "a CPU quota, which this user or machine cannot set"
 else
     export group
     shows "a quota, one rank" "1 ranks x 2 threads" bash -c 'in_group "$@"' - "$dn_dist" "${small[@]}"
@@ -160,9 +162,11 @@ for i in range(30000):
             fail "logits beyond the memory: expected a line with them, found status $status" "$tmp/output"
         (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" eval many.run) >"$tmp/output" 2>&1 ||
             fail "logits of one crop: found status $?, expected 0" "$tmp/output"
+    else
+        untried "logits beyond the memory, for lack of python3-pil"
     fi
 else
-    echo "skipped: a memory limit, which this user or machine cannot set"
+    untried "a memory limit, which this user or machine cannot set"
 fi
 for ((i = 0; i < 20; i++)); do # the kernel may still take pages back
     [[ -d $narrow ]] && ! rmdir "$narrow" 2>/dev/null && sleep 0.2

@@ -7,8 +7,7 @@ find_python h5py numpy PIL || skip "found no python3 with h5py, numpy and PIL (D
 for tool in h5dump h5repack h5diff zstd; do
     command -v "$tool" >/dev/null || skip "found no $tool (Debian: hdf5-tools, zstd)"
 done
-here=$(cd "$(dirname "$0")" && pwd)
-doc=$here/../docs/shard-format.md
+doc=$repo/docs/shard-format.md
 cd "$tmp"
 ln -s "$build" build
 mkdir data

@@ -3,4 +3,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 find_python h5py numpy || skip "found no python3 with h5py and numpy (Debian: python3-h5py)"
-limited "$python" "$(dirname "${BASH_SOURCE[0]}")/read_shard.py" "$data"
+limited "$python" "$here/read_shard.py" "$data"

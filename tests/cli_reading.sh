@@ -126,7 +126,7 @@ limited "$build/dn_dist" "${small[@]}" --out sized --augment random-resized-crop
 grep -q "test loss" out || fail "--augment without --size: no evaluation" out
 
 # Damage is told when it is met, and named
-printf 'xxxxxxxx' | dd of=records/images-train-00001-of-00003.h5 bs=1 seek=20000 conv=notrunc status=none
+put records/images-train-00001-of-00003.h5 20000 'xxxxxxxx'
 run 2 damaged && fail "a damaged image is trained on" damaged.log
 grep -q "images-train-00001-of-00003.h5: image [0-9]* at byte [0-9]* is damaged: found bytes of" damaged.log ||
     fail "a damaged image" damaged.log
@@ -136,7 +136,7 @@ rm -rf records
 "$build/create_records" FOLDER --source images --out records --shards 3 >out 2>&1 || fail "create_records, again" out
 cp records/images-test-00000-of-*.h5 whole.h5
 test=$(echo records/images-test-00000-of-*.h5)
-printf 'xxxxxxxx' | dd of="$test" bs=1 seek=$(($(stat -c %s "$test") / 2)) conv=notrunc status=none
+put "$test" $(($(stat -c %s "$test") / 2)) 'xxxxxxxx'
 run 2 evaluated --eval-every 1 && fail "a damaged image is evaluated on" evaluated.log
 grep -q "^dn_dist: evaluation after step 5: .*$test: image .* is damaged.*; the state after the step is in evaluated/checkpoint-00000005.h5$" evaluated.log ||
     fail "a damaged image that is evaluated on" evaluated.log

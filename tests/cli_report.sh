@@ -3,7 +3,6 @@
 # samples that the runs' folders have; and what is refused.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
-here=$(cd "$(dirname "$0")" && pwd)
 records
 program=dn_dist
 dn_dist=$build/$program
@@ -85,7 +84,7 @@ if command -v node >/dev/null; then
     done
     ! grep -q "held failed" out || fail "a run that went on has failed" out
 else
-    echo "not tried: the page's tables: found no node (Debian: nodejs)"
+    untried "the page's tables: found no node (Debian: nodejs)"
 fi
 
 # Of thousands of classes what is kept and shown grows with the images, not with the classes' square

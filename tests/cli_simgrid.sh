@@ -3,7 +3,7 @@
 # what `dn_dist plan` predicts: once bound by bandwidth, once by latency.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 command -v smpirun >/dev/null || skip "smpirun is not installed (Debian: libsimgrid-dev)"
-simulate=$(dirname "${BASH_SOURCE[0]}")/../scripts/simulate_scaling.sh
+simulate=$repo/scripts/simulate_scaling.sh
 
 # A hundred layers of 1 ms and 20000 floats each.
 {

@@ -3,7 +3,6 @@
 # dn_dist, which tells what its options come to, are replaced by stand-ins that write down how they were called; the machine has 2 NUMA domains of
 # 4 cores with 2 hardware threads each. soak.sh does it with a real Slurm.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 calls=$tmp/calls
 mkdir "$tmp/bin" "$tmp/spool folder"
 cd "$tmp"

@@ -3,7 +3,6 @@
 # weights become those of a run left alone, with the virtual ranks of a recipe, and where there is
 # none with those of the first start. Each host is this one, under a name of its own.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 records
 export tmp
 trained=(train --data "$data" --eval-every 0 --threads 1 --max-steps 300)

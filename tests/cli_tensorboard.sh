@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 readers=${DN_READERS_PYTHON:-} # a python3 with tensorboard, of PyPI
-[[ -n $readers ]] || echo "not tried, for lack of DN_READERS_PYTHON: TensorBoard's reader"
+[[ -n $readers ]] || untried "TensorBoard's reader, for lack of DN_READERS_PYTHON"
 cd "$tmp"
 limited "$build/create_records" FASHION_MNIST --limit 16 --out small >out 2>&1 || fail "records" out
 data=small # epochs of 5 steps

@@ -5,7 +5,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py crc32c google.protobuf && command -v protoc zstd >/dev/null ||
     skip "found no protoc, zstd or python3 with PIL, numpy, h5py, crc32c and protobuf" \
         "(Debian: python3-protobuf protobuf-compiler python3-crc32c)"
-here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp"
 program=create_records
 records=$build/$program
@@ -185,12 +184,12 @@ refused "mine/labels.txt: found other bytes" to-tfrecord mine
 [[ -z $(compgen -G "mine/*.tfrecord-*") ]] || fail "to-tfrecord: TFRecords beside another's labels.txt"
 rm -r mine
 cp -r slim.records damaged
-printf 'x' | dd of=damaged/cifar-train-00000-of-00004.h5 bs=1 seek=300 conv=notrunc status=none
+put damaged/cifar-train-00000-of-00004.h5 300 'x'
 refused "damaged/cifar-train-00000-of-00004.h5: found bytes of checksum" \
     to-tfrecord damaged --out nothing
 [[ ! -e nothing ]] || fail "to-tfrecord: a folder after a failure"
 shard=imagenet.kept/imagenet.records-test.tfrecord-00000-of-00001
-printf 'x' | dd of=$shard bs=1 seek=300 conv=notrunc status=none
+put $shard 300 'x'
 refused "$shard: record 0 at byte 0: the data has masked CRC32C" verify imagenet.kept
 cp slim.kept/cifar-test.tfrecord-00000-of-00001 slim.copy
 "$python" - slim.kept/cifar-test.tfrecord-00000-of-00001 "$here" <<'END'

@@ -4,7 +4,7 @@
 # emulated one. No library but the compiler's own is needed there: plain_blas/ stands in for
 # OpenBLAS.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$repo"
 
 compiler=$(command -v aarch64-linux-gnu-gcc) ||
     skip "aarch64-linux-gnu-gcc is missing (packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)"

@@ -6,7 +6,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 export TERM=dumb
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 launcher=(mpirun --oversubscribe --bind-to none -np)
 steps=400 lost=76 again=75
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$tmp"' EXIT
@@ -412,7 +411,7 @@ if hosts=$(command -v local-hosts) && ((EUID == 0)); then
         fail "$out: expected h2 in lost.json" "$out.log"
     goes_on "$out" "h2 cut off"
 else
-    echo "not tested: cutting off a host (needs root, and local-hosts on the PATH)"
+    echo "not tried: cutting off a host (needs root, and local-hosts on the PATH)"
 fi
 
 for ((i = 0; i < 3000; i++)); do # the daemon of the program without mpirun ends after it

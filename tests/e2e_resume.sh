@@ -80,14 +80,14 @@ done
 
 # ---- the run's folder ----
 
-# refused WHAT PATTERN RANKS OUT OPTION...: the run ends with status 1 and one line with the pattern.
-refused() {
-    local what=$1 pattern=$2 status=0 lines
-    : >"$4.log"
-    train "${@:3}" || status=$?
-    lines=$(grep -aE "^dn_dist: .*$pattern" "$4.log" | wc -l)
+# train_refused PATTERN RANKS OUT OPTION...: the run ends with status 1 and one line with the pattern.
+train_refused() {
+    local status=0 lines
+    : >"$3.log"
+    train "${@:2}" || status=$?
+    lines=$(grep -acE "^dn_dist: .*$1" "$3.log") || true
     [[ $status == 1 && $lines == 1 ]] ||
-        fail "$what: expected status 1 and one line '$pattern', found status $status" "$4.log"
+        fail "train ${*:2}: expected status 1 and one line '$1', found status $status" "$3.log"
 }
 
 # reads_as_one OUT STEP...: its lines' steps only grow, and its "end" lines are of these steps.
@@ -105,7 +105,7 @@ train 2 "$out" --max-steps $steps || fail "a complete run, again" "$out.log"
 grep -q "nothing was trained: the run is complete, $out/checkpoint-00000$steps.h5 .*, weights $(last_hash "$out") (" "$out.log" ||
     fail "expected word of a complete run" "$out.log"
 cmp "$out/metrics.jsonl" "$tmp/complete.jsonl" || fail "a complete run, again: other metrics"
-refused "a run that is longer" "h5: found step $steps, expected at most .* 17 by" 2 "$out" --max-steps 17
+train_refused "h5: found step $steps, expected at most .* 17 by" 2 "$out" --max-steps 17
 reads_as_one "$out" 17 $steps ||
     fail "expected lines of steps 17 and $steps" "$out/metrics.jsonl"
 rm "$out/checkpoint-00000$steps.h5"
@@ -114,7 +114,7 @@ reads_as_one "$out" 17 20 ||
     fail "going back: expected lines of steps 17 and 20" "$out/metrics.jsonl"
 
 truncate -s -1 "$out"/checkpoint-*.h5
-refused "no checkpoint is whole" "$out: found 2 checkpoints, none readable: .*--resume none " 2 "$out"
+train_refused "$out: found 2 checkpoints, none readable: .*--resume none " 2 "$out"
 for run in 1 2; do
     train 2 "$out" --max-steps 17 --resume none || fail "--resume none" "$out.log"
     [[ $(reads_as_one "$out" 17 && echo one) == one && -s $out/old-$run/metrics.jsonl &&
@@ -129,7 +129,7 @@ until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job; do sleep 0.02; done
 mkdir "$tmp/link"
 ln -s "$out" "$tmp/link/busy"
 for resume in auto none; do
-    refused "a second run" "found process [0-9]+ on host [^ ]+ at work in it" \
+    train_refused "found process [0-9]+ on host [^ ]+ at work in it" \
         2 "$tmp/link/busy" --max-steps 20 --resume $resume
 done
 read -r _ process _ <"$out/lock"
@@ -165,7 +165,7 @@ ln -s "$tmp/deleted" "$tmp/link/deleted"
 begin deleted
 mv "$out" "$out-away" && rm -r "$out-away"
 until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
-refused "a second run into a folder made anew" "at work in it" 2 "$tmp/link/deleted" --max-steps 20
+train_refused "at work in it" 2 "$tmp/link/deleted" --max-steps 20
 read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
@@ -193,8 +193,6 @@ ends 1 "a run in whose folder another one began"
 
 out=$tmp/$'caf\xe9 "\n'
 train 2 "$out" --max-steps 5 || fail "a path of any bytes" "$out.log"
-if find_python json; then
-    "$python" -c 'import json, sys; [json.loads(line) for line in open(0, encoding="utf-8")]' \
-        <"$out/metrics.jsonl" || fail "expected JSON" "$out/metrics.jsonl"
-fi
+python3 -c 'import json, sys; [json.loads(line) for line in open(0, encoding="utf-8")]' \
+    <"$out/metrics.jsonl" || fail "expected JSON" "$out/metrics.jsonl"
 finish

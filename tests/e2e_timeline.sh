@@ -4,11 +4,10 @@
 # ranks, one of them late: not communication, but imbalance, whichever is late.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
-find_python json || skip "python3 is not installed"
 
 train 2 "$tmp/run" --max-steps 5 --eval-every 1 --timeline "$tmp/timeline.json" ||
     fail "training with a timeline" "$tmp/run.log"
-"$python" - "$tmp/timeline.json" <<'END' || fail "the timeline"
+python3 - "$tmp/timeline.json" <<'END' || fail "the timeline"
 import collections, json, sys
 
 events = json.load(open(sys.argv[1]))["traceEvents"]
@@ -32,7 +31,7 @@ END
 # Open MPI 5's mpirun dies of two programs in one job, so a shell makes one rank the late one.
 bench=("$build/dn_dist" bench --model densenet-40-12 --threads 1 --steps 3 --json)
 is_imbalance() { # FILE...
-    "$python" - "$@" <<'END'
+    python3 - "$@" <<'END'
 import json, sys
 
 runs = [json.load(open(path)) for path in sys.argv[1:]]

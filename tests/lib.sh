@@ -1,9 +1,11 @@
 # What the end-to-end tests share; they source it with the build folder as $1 and get `build`, a
-# folder `tmp` of their own, and the functions below. A test that cannot run ends with status 77,
-# which ctest reports as skipped.
+# folder `tmp` of their own, this folder as `here`, the project's as `repo`, and the functions below.
+# A test that cannot run ends with status 77, which ctest reports as skipped.
 set -euo pipefail
 
 build=$(cd "${1:?usage: TEST BUILD_FOLDER}" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=${here%/*}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 failures=0
@@ -18,6 +20,12 @@ export OMP_WAIT_POLICY=passive                       # there are more threads th
 skip() {
     echo "skipped: $*"
     exit 77
+}
+
+# untried WHAT: a part that cannot be tried here, as it can where DN_ALL_TESTS is set.
+untried() {
+    echo "not tried: $*"
+    [[ -z ${DN_ALL_TESTS:-} ]] || fail "expected all to be tried, as DN_ALL_TESTS is set"
 }
 
 # fail MESSAGE [FILE...]: counts a failure and shows the ends of the files.
@@ -36,25 +44,43 @@ finish() {
 # limited COMMAND...: no command of a test may hang; a slow or busy machine is given its time.
 limited() { timeout --kill-after=10 600 "$@"; }
 
-# refused TEXT ARGUMENT...: $program fails with one last line that holds TEXT, and leaves no temporary
-# file in the current folder.
-refused() {
-    local text=$1 status=0
-    shift
-    limited "$build/$program" "$@" >out 2>&1 || status=$?
-    ((status == 1)) || fail "$program $*: found status $status, expected 1" out
-    [[ $(tail -n 1 out) == "$program: "*"$text"* ]] ||
-        fail "$program $*: expected a last line with \"$text\"" out
-    [[ -z $(find . -name '*.partial' -o -name "$program.*") ]] || fail "$program $*: left temporary files"
+# refusal PATTERN STATUS WHAT: a command that ended with the status, its standard error in `err`, told
+# why in one line, beside warnings, with bash's pattern; $ stands for the line's end.
+refusal() {
+    local line
+    sed -e '/^-----/,/^-----/d' -e '/^warning: /d' -e '/^$/d' err >line # without mpirun's boxes
+    line=$(<line)
+    (($2 == 1)) || fail "$3: found status $2, expected 1" err
+    # shellcheck disable=SC2053
+    [[ $(wc -l <line) == 1 && $line$ == "$program: "*$1* ]] || fail "$3: expected one line with \"$1\"" err
 }
 
-# accepted TEXT ARGUMENT...: $program says TEXT.
-accepted() {
-    local text=$1
+# refused PATTERN ARGUMENT...: $program fails so, and leaves no temporary file in the current folder.
+# All that it wrote is in `out`.
+refused() {
+    local pattern=$1 status=0
     shift
-    limited "$build/$program" "$@" >out 2>&1 || fail "$program $*: found status $?, expected 0" out
-    grep -qF -- "$text" out || fail "$program $*: expected \"$text\"" out
+    limited "$build/$program" "$@" >out 2>err || status=$?
+    refusal "$pattern" $status "$program $*"
+    [[ -z $(find . -name '*.partial' -o -name "$program.*") ]] || fail "$program $*: left temporary files"
+    cat err >>out
 }
+
+# works ARGUMENT...: $program ends well, its output in `out` and `err`.
+works() { limited "$build/$program" "$@" >out 2>err || fail "$program $*: found status $?, expected 0" out err; }
+
+# accepted TEXT ARGUMENT...: it says TEXT as well; all is in `out`.
+accepted() {
+    works "${@:2}"
+    cat err >>out
+    grep -qF -- "$1" out || fail "$program ${*:2}: expected \"$1\"" out
+}
+
+# put FILE OFFSET BYTES: writes them, as printf takes them, over those that are there.
+put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+# flip FILE OFFSET: another byte there.
+flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 255)))"; }
 
 # on_ranks R COMMAND...
 on_ranks() {

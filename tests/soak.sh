@@ -9,7 +9,6 @@
 #
 # Needs root and the tools local-slurm and local-hosts on the PATH.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 count=${2:-20}
 seed=${3:-$RANDOM}
 RANDOM=$seed

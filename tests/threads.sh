@@ -4,10 +4,8 @@
 # for that sanitizer.
 #
 #   threads.sh BUILD_FOLDER DATA    # of -DDN_SANITIZE=thread; records of Fashion-MNIST
-# shellcheck source=tests/lib.sh
-here=$(cd "$(dirname "$0")" && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 data=$(cd "$2" && pwd)
-. "$here/lib.sh"
 export OMP_NUM_THREADS=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 # such as MPI
 
 # sound NAME COMMAND...

@@ -3,7 +3,6 @@
 #
 #     tests/tour.sh BUILD [--write]
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 raw=/usr/share/datasets/fashion-mnist
 [[ -d $raw ]] || skip "Debian's package dataset-fashion-mnist is not installed"
 find_python torch h5py || skip "found no python3 with torch and h5py"

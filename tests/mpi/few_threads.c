@@ -1,4 +1,4 @@
-/* dn_dist where the system has too few threads, for cli_dn_dist.sh: the FEW_THREADS'th that rank 1
+/* dn_dist where the system has too few threads, for cli_ranks.sh: the FEW_THREADS'th that rank 1
  * starts of its own, counted from 1, is refused. Linked with --wrap. */
 #include <errno.h>
 #include <pthread.h>

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# dn_dist: help, options, configuration files, models, recipes, and memory that is too little.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+cd "$tmp"
+program=dn_dist
+small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+
+# --- help ---------------------------------------------------------------------------------------
+
+for command in train eval predict export report top info bench plan models recipes; do
+    limited "$build/dn_dist" $command --help >"help-$command" 2>err ||
+        fail "$command --help" err
+    [[ ! -s err ]] || fail "$command --help: standard error is not empty" err
+done
+for words in "dn_dist" "dn_dist train" "create_records"; do
+    limited "$build/"$words --version >version 2>err || fail "$words --version" err
+    grep -qE '^(dn_dist|create_records) [0-9]+\.[0-9]+\.[0-9]+$' version ||
+        fail "$words --version: expected a version, found" version
+done
+limited "$build/dn_dist" >help 2>err || fail "dn_dist alone" err
+grep -q "^  bench    time training steps" help || fail "dn_dist alone: expected bench" help
+for option in model data out epochs max-steps batch-size virtual-ranks lr optimizer momentum \
+    '\[no-\]nesterov' beta1 beta2 eps weight-decay schedule warmup-epochs label-smoothing dropout augment \
+    init seed threads eval-every checkpoint-every keep resume classes size config init-from; do
+    grep -qE -e "--$option\b" help-train || fail "train --help: expected --$option"
+done
+for command in eval predict export plan; do
+    ! grep -qF data/cifar10 "help-$command" || fail "$command --help: expected no default of --data" "help-$command"
+done
+! grep -qE -e '--(threads|pin|dtype) ' help-export || fail "export --help: options without effect" help-export
+
+# --- options ------------------------------------------------------------------------------------
+
+refused "'trian', expected train, eval, predict, export, report, top, info, bench, plan, models or recipes; did you mean 'train'" trian
+refused "did you mean 'eval'" evaluate
+refused "did you mean '--version'" --versoin
+refused "did you mean 'train'" help trian
+refused "--resume: found no file '$tmp'" train "${small[@]}" --resume "$tmp"
+refused "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
+    train "${small[@]}" --out run --class-weights 1,2,3
+refused "--class-weights: found '0', expected" \
+    train "${small[@]}" --out run --class-weights 1,0
+refused "--model: found 'densenet122', expected*did you mean 'densenet121'" train --model densenet122 --data "$data" --out run
+refused "'densenet-121'*did you mean 'densenet121'" \
+    train --model densenet-121 --data none --out run
+refused "blocks=?6: expected" info --model $'blocks=\n6:growth=4'
+refused "--isa (or DN_ISA): found sse, expected" train "${small[@]}" --out run --isa sse
+refused "head-pool=9, expected at most the 8x8 pixels" \
+    info --model blocks=1,1,1:growth=12:head-pool=9
+refused "head-pool=1 with * features, expected at most 1048576" \
+    info --model blocks=1:growth=12:head-pool=1 --size 4096
+refused "growth=-1*expected" info --model blocks=6,12:growth=-1
+mkdir raw
+refused "create_records FOLDER --source raw --out DIR, or of a known data set with its name" train --data raw --out run
+refused "--milestones: found --schedule step, which *expected multi-step$" \
+    train "${small[@]}" --out run --milestones 30,60
+refused "--momentum: found --optimizer adam, *expected sgd or rmsprop or lars$" \
+    train --recipe fashion-mnist-tiny --data "$data" --out run --momentum 0.9
+[[ ! -e run ]] || fail "refused starts left $(ls -d run/*)"
+refused "--checkpoint: found none, expected" eval --data "$data"
+
+printf 'epochs = 3\nlr = 1\0 and more\n' >bad.ini
+refused "bad.ini:2: found a zero byte" train --config bad.ini --out run
+refused "/dev/zero:1: found a zero byte" train --config /dev/zero --out run
+
+# --- models, recipes and the rate ---------------------------------------------------------------
+
+limited "$build/dn_dist" models >out 2>err || fail "models" err
+for line in "densenet264-k48 +72686632 +3x224x224 +1000 " "densenet121-plain +10867048 " \
+    "densenet-course +114394 .*:head-pool=2:" "densenet-bc-40-48 +2733130 "; do
+    grep -qE "^  $line" out || fail "models: expected '$line'" out
+done
+limited "$build/dn_dist" recipes >out 2>err || fail "recipes" err
+for file in "$repo"/recipes/*.ini; do
+    name=$(basename "$file" .ini)
+    grep -qE "^  $name  +[A-Z]" out || fail "recipes: expected $name" out
+    limited "$build/dn_dist" info --recipe "$name" >recipe 2>err &&
+        grep -q "^learning rate, [a-z-]* schedule" recipe || fail "--recipe $name" err
+done
+limited "$build/dn_dist" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000 \
+    >out && grep -q "^  later epochs are not shown$" out || fail "info of many epochs" out
+limited "$build/dn_dist" info --model fashion-mnist-tiny --batch-size 65536 --virtual-ranks 65536 --epochs 1 >out &&
+    grep -q "global batch 4294967296, " out || fail "info of the largest global batch" out
+limited "$build/dn_dist" info --model densenet121 --schedule plateau --plateau-patience 3 >out ||
+    fail "info --plateau-patience"
+[[ $(grep -c . out) == 10 ]] && grep -q "^parameters 7978856, multiply-adds .* 2602950656$" out ||
+    fail "info: expected a summary of 10 lines" out
+limited "$build/dn_dist" info --model densenet121 --layers >out &&
+    grep -q "^features.denseblock4.denselayer16.conv2 .* 128x7x7 .* 32x7x7 " out ||
+    fail "info --layers" out
+mkdir recipes
+printf '; Mine\nlr = 0.5\nepochs = 4\nschedule = multi-step\nmilestones = 3\n' >recipes/mine.ini
+DN_RECIPES=recipes limited "$build/dn_dist" recipes >out || fail "recipes of one's own"
+grep -qE '^  mine +Mine$' out || fail "recipes: expected mine" out
+limited "$build/dn_dist" info --recipe recipes/mine.ini --lr_scaling none --lr 0.4 >out ||
+    fail "info --recipe FILE"
+[[ $(grep -A 2 '^learning rate' out | tail -n 2 | xargs) == "1 to 3 0.4 4 0.04" ]] ||
+    fail "info --recipe: expected 0.4 and 0.04" out
+DN_RECIPES=recipes refused "--recipe: found 'mein'*did you mean 'mine'" \
+    train --recipe mein
+refused "--recipe: cannot read ./none.ini" train --recipe ./none.ini
+refused "found the key 'recipe'" train --config <(echo "recipe = mine")
+for switch in --sync-bn=true --sync_bn=yes "--sync-bn on" --sync-bn=1; do
+    limited "$build/dn_dist" train $switch --help >out 2>err || fail "$switch" err
+done
+
+# --- large models ---------------------------------------------------------------------------------
+
+limited "$build/dn_dist" info --layers --size 4096 --model \
+    blocks=4096,4096,4096,4096,4096,4096,4096,4096:growth=1:stem=imagenet >out 2>err ||
+    fail "info of 65,000 layers" err
+
+for limit in v d; do
+    status=0
+    (ulimit -$limit 200000 && limited "$build/dn_dist" models) >out 2>err || status=$?
+    refusal "ulimit -$limit: found 200000 KiB of memory, expected 524288" $status "ulimit -$limit"
+done
+finish

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Ranks of dn_dist: their threads, what all of them have to have alike, the kernels of each.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+records
+cd "$tmp"
+program=dn_dist
+small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+
+# --- more ranks x threads than processors ---------------------------------------------------------
+
+# starts N VARIABLE=VALUE...: OpenMP starts N times on a node whose one processor srun grants: a
+# second time to wait passively. Counted is libgomp, which OpenBLAS loads whatever the compiler.
+starts() {
+    limited env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS OMP_DISPLAY_ENV=true SLURM_CPUS_ON_NODE=1 \
+        SLURM_STEP_NUM_TASKS=2 "${@:2}" >out 2>&1 || fail "${*:2}" out
+    [[ $(grep -c "_OPENMP = '" out) == "$1" ]] ||
+        fail "${*:2}: expected OpenMP to start $1 times" out
+}
+info=("$build/dn_dist" info --model fashion-mnist-tiny)
+starts 1 SLURM_STEP_NUM_NODES=2 "${info[@]}"
+starts 2 SLURM_STEP_NUM_NODES=1 "${info[@]}"
+starts 2 SLURM_STEP_NUM_NODES=2 "${info[@]}" --threads 2
+starts 2 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
+starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
+
+# --- ranks --------------------------------------------------------------------------------------
+
+status=0
+on_ranks 3 "$build/dn_dist" train "${small[@]}" --out run --virtual-ranks 2 \
+    >out 2>err || status=$?
+refusal "found 3 ranks, expected *; for 3: --virtual-ranks 4 --batch-size 2 --sync-bn$" $status \
+    "more ranks than virtual ranks"
+[[ ! -e run ]] || fail "more ranks than virtual ranks: left $(find run | xargs)"
+
+# A thread that one rank cannot start: of the heartbeat, whose lack is borne, and of the reader.
+few=("$build/tests/dn_dist_few_threads" train "${small[@]}" --max-steps 2 --virtual-ranks 2)
+FEW_THREADS=2 on_ranks 2 "${few[@]}" --out few >out 2>err ||
+    fail "no thread for the heartbeat" err
+grep -q "^warning: .*the heartbeat cannot start: rank 1 .*cannot start its thread" err ||
+    fail "no thread for the heartbeat: expected a warning" err
+for ((i = 0; i < 3; i++)); do
+    status=0
+    FEW_THREADS=3 on_ranks 2 "${few[@]}" --batch-size 4096 --io-threads 1 --out run >out 2>err || status=$?
+    refusal "rank 1 *threads: found 0" $status "no thread for a reader"
+    rm -rf run
+done
+
+# unlike WHAT PATTERN COMMAND... : COMMAND...: rank 0 runs the former, rank 1 the latter.
+unlike() {
+    local what=$1 pattern=$2 status=0 first=()
+    shift 2
+    while [[ $1 != : ]]; do
+        first+=("$1")
+        shift
+    done
+    on_ranks 1 "${first[@]}" : -np 1 "${@:2}" >out 2>err || status=$?
+    refusal "$pattern" $status "$what"
+    [[ ! -e run ]] || fail "$what: left $(find run | xargs)"
+}
+alike=("$build/dn_dist" train "${small[@]}" --max-steps 2 --out run)
+other="as on rank 0, host *: all ranks take the same options"
+unlike "virtual ranks" "rank 1 *'--virtual-ranks 6', expected '--virtual-ranks 4' $other" \
+    "${alike[@]}" --virtual-ranks 4 : "${alike[@]}" --virtual-ranks 6
+unlike "a default that is given" "'--lr 0.1', expected '--lr 0.1 (not given)' $other" \
+    "${alike[@]}" : "${alike[@]}" --lr 0.1
+unlike "commands" "command eval', expected 'dn_dist *, command train' $other" \
+    "${alike[@]}" : "$build/dn_dist" eval none
+sources=$("$build/dn_dist" --version | sed -n 's/^sources //p')
+sed "s/$sources/0123456789abcdef/" "$build/dn_dist" >./patched
+chmod +x ./patched
+unlike "other sources" "sources 0123456789abcdef, command *, expected 'dn_dist *, sources $sources, * $other" \
+    "${alike[@]}" : ./patched "${alike[@]:1}"
+unlike "a command that is none" "rank 1 *found the command 'trian'" "${alike[@]}" : "$build/dn_dist" trian
+printf 'seed = 1\n' >seed-1.ini
+printf 'seed = 2\n' >seed-2.ini
+unlike "configuration files" "'--seed 2', expected '--seed 1' $other" \
+    "${alike[@]}" --config seed-1.ini : "${alike[@]}" --config seed-2.ini
+has_kernels() { limited "$build/dn_dist" info --model fashion-mnist-tiny; } >out 2>&1
+if DN_ISA=avx2 has_kernels; then
+    unlike "kernels" "rank 1 *: found kernels avx2, expected those of rank 0 *, generic, or * --isa [a-z]" \
+        "${alike[@]}" --isa generic : "${alike[@]}" --isa avx2
+fi
+if DN_ISA=avx512 has_kernels; then # which comes to the same bits as avx2
+    hashes=
+    for isa in avx2 avx512; do
+        both=("${alike[@]:0:${#alike[@]}-1}" "beside-$isa")
+        on_ranks 1 "${both[@]}" --isa $isa --threads 2 : -np 1 "${both[@]}" --isa avx512 \
+            >out 2>err || fail "$isa beside avx512" err
+        hashes+=" $(last_hash "beside-$isa")"
+    done
+    [[ $hashes =~ ^\ ([0-9a-f]+)\ ([0-9a-f]+)$ && ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]] ||
+        fail "avx2 beside avx512: expected one hash, found$hashes"
+fi
+if DN_ISA=avx512_bf16 has_kernels; then
+    unlike "products in bf16" "found kernels avx512_bf16, expected those of rank 0 *, avx512, or" \
+        "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
+fi
+
+# goes_on ISA STEPS OPTION...: a run on 2 ranks, of which the next begins where it ended.
+goes_on() {
+    on_ranks 2 "$build/dn_dist" train "${small[@]}" --eval-every 0 --out kernels --isa "$1" --max-steps "$2" \
+        "${@:3}" >out 2>err || fail "going on with kernels $1" err
+    warned=$(grep "was trained with kernels" err) || warned=
+}
+if DN_ISA=avx2 has_kernels; then
+    goes_on generic 1
+    goes_on avx2 2
+    [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run goes on \
+with vectors: its weights will not be those of a run left alone; --isa generic keeps them" ]] ||
+        fail "other kernels: found '$warned', expected a warning" err
+    goes_on avx2 3
+    [[ -z $warned ]] || fail "the same kernels: found '$warned'"
+fi
+if DN_ISA=avx512 has_kernels; then
+    goes_on avx512 4
+    [[ -z $warned ]] || fail "kernels of the same bits: found '$warned'"
+fi
+if DN_ISA=avx512_bf16 has_kernels; then
+    goes_on avx512_bf16 5 --dtype bf16
+    [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
+    goes_on avx512 6 --dtype bf16
+    [[ $warned == *" kernels avx512_bf16, the run goes on with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
+        fail "products in bf16: found '$warned', expected a warning" err
+fi
+DN_ISA=nonsense refused "isa (or DN_ISA): found nonsense" "${alike[@]:1}"
+DN_ISA=nonsense limited "${alike[@]:0:${#alike[@]}-1}" chosen --isa generic \
+    --augment resize:28,pad-crop:2 >out 2>err ||
+    fail "--isa before DN_ISA, for images, too" err
+finish

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "dn/option.h"
-#include "unit.h"
+#include "parsed.h"
 
 typedef struct dishes {
     const char *name, *words[4];
@@ -45,12 +45,6 @@ static dn_status read_dishes(dishes *d, int takers, const char *const *argv)
     for (int i = 0; i < argc;)
         DN_TRY(dn_option_take(&reader, argc, argv, &i));
     return DN_OK;
-}
-
-static void expect_failure(dn_status status, const char *message)
-{
-    assert_int_equal(status, DN_EINVAL);
-    assert_string_equal(dn_message(), message);
 }
 
 static void test_table(void **state)

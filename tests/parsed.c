@@ -1,0 +1,41 @@
+#include "parsed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+dn_options options;
+
+dn_command command_of(const char *name)
+{
+    static const char *const names[] = {"train", "eval",    "info",  "bench",
+                                        "plan",  "predict", "export"};
+    int i = 0;
+    while (strcmp(names[i], name) != 0)
+        i++;
+    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL,
+                        i == 1 || i > 4 ? "[RUN] WORD..." : NULL};
+}
+
+dn_status parse_words(const char *command, const char *const *argv)
+{
+    int argc = 0;
+    while (argv[argc])
+        argc++;
+    const dn_command c = command_of(command);
+    return dn_options_parse(&options, &c, argc, argv);
+}
+
+dn_status parse_config(const char *text)
+{
+    FILE *const file = fopen(CONFIG, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    return PARSE("train", "--lr", "0.7", "--config", CONFIG);
+}
+
+void expect_failure(dn_status status, const char *message)
+{
+    assert_int_equal(status, DN_EINVAL);
+    assert_string_equal(dn_message(), message);
+}

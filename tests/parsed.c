@@ -1,7 +1,8 @@
 #include "parsed.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#include "trial_files.h"
 
 dn_options options;
 
@@ -27,10 +28,7 @@ dn_status parse_words(const char *command, const char *const *argv)
 
 dn_status parse_config(const char *text)
 {
-    FILE *const file = fopen(CONFIG, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
+    trial_write(CONFIG, text);
     return PARSE("train", "--lr", "0.7", "--config", CONFIG);
 }
 

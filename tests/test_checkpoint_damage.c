@@ -98,41 +98,6 @@ static void put_attribute(hid_t file, const char *name, hid_t type, const void *
     assert_true(H5Awrite(attribute, type, value) >= 0);
 }
 
-static void version_1(hid_t file)
-{
-    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){1});
-}
-
-static void version_3(hid_t file)
-{
-    put_attribute(file, "format_version", H5T_STD_I64LE, &(int64_t){3});
-}
-
-static void step_negative(hid_t file)
-{
-    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){-1});
-}
-
-static void step_huge(hid_t file)
-{
-    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){INT64_MAX});
-}
-
-static void average_step_later(hid_t file)
-{
-    put_attribute(file, "average_step", H5T_STD_I64LE, &(int64_t){43});
-}
-
-static void step_nan(hid_t file)
-{
-    put_attribute(file, "step", H5T_IEEE_F64LE, &(double){(double)NAN});
-}
-
-static void step_other(hid_t file)
-{
-    put_attribute(file, "step", H5T_STD_I64LE, &(int64_t){41});
-}
-
 /* The first of the data set's floats becomes `value`. */
 static void change(hid_t file, const char *name, float value)
 {
@@ -142,26 +107,6 @@ static void change(hid_t file, const char *name, float value)
     assert_true(H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
     values[0] = value;
     assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
-}
-
-static void weight_changed(hid_t file)
-{
-    change(file, WEIGHT, 0.25f);
-}
-
-static void weight_nan(hid_t file)
-{
-    change(file, WEIGHT, NAN);
-}
-
-static void momentum_infinite(hid_t file)
-{
-    change(file, MOMENTUM, INFINITY);
-}
-
-static void variance_negative(hid_t file)
-{
-    change(file, VARIANCE, -1);
 }
 
 /* Puts another data set in place of the weight; takes the properties. */
@@ -257,40 +202,72 @@ static void scores_infinite(hid_t file)
     assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
 }
 
+static void step_nan(hid_t file)
+{
+    put_attribute(file, "step", H5T_IEEE_F64LE, &(double){(double)NAN});
+}
+
 static void test_forged(void **state)
 {
     static const struct {
-        void (*forge)(hid_t file);
+        void (*forge)(hid_t file); /* or */
+        const char *attribute;     /* becomes `whole`, or */
+        const char *set;           /* whose first number becomes `first` */
+        int64_t whole;
+        float first;
         const char *message;
     } cases[] = {
-        {version_1, "found format version 1, expected 2"},
-        {version_3, "found format version 3, expected 2"},
-        {step_negative, "found step -1, expected 0 to 1000000000000000000"},
-        {step_huge, "found step 9223372036854775807, expected 0 to 1000000000000000000"},
-        {step_nan, "attribute step is missing or not as specified"},
-        {average_step_later, "found statistics of averages of step 43, expected -1 to 42"},
-        {step_other, "num_batches_tracked: found 42, expected the step, 41"},
-        {weight_changed, "found weights of hash "},
-        {weight_nan, WEIGHT ": found nan at 0, expected a finite number"},
-        {momentum_infinite, MOMENTUM ": found inf at 0, expected a finite number"},
-        {variance_negative, VARIANCE ": found -1 at 0, expected a finite number of 0 or more"},
-        {weight_external, WEIGHT ": found no data set or one that is external"},
-        {weight_virtual, WEIGHT ": found no data set or one that is external"},
-        {weight_chunked, WEIGHT ": found no data set or one that is external"},
-        {weight_double, WEIGHT ": found another type"},
-        {weight_group, WEIGHT ": found no data set"},
-        {weight_linked, WEIGHT ": found a link"},
-        {model_elsewhere, ": model: found a link"},
-        {config_unended, "config: found no zero byte"},
-        {config_long, "config: found another type"},
-        {schedule_nan, "schedule_state: found nan"},
-        {scores_infinite, "epoch_scores: found inf"},
+        {.attribute = "format_version",
+         .whole = 1,
+         .message = "found format version 1, expected 2"},
+        {.attribute = "format_version",
+         .whole = 3,
+         .message = "found format version 3, expected 2"},
+        {.attribute = "step",
+         .whole = -1,
+         .message = "found step -1, expected 0 to 1000000000000000000"},
+        {.attribute = "step",
+         .whole = INT64_MAX,
+         .message = "found step 9223372036854775807, expected 0 to 1000000000000000000"},
+        {.attribute = "step",
+         .whole = 41,
+         .message = "num_batches_tracked: found 42, expected the step, 41"},
+        {.attribute = "average_step",
+         .whole = 43,
+         .message = "found statistics of averages of step 43, expected -1 to 42"},
+        {.set = WEIGHT, .first = 0.25F, .message = "found weights of hash "},
+        {.set = WEIGHT,
+         .first = NAN,
+         .message = WEIGHT ": found nan at 0, expected a finite number"},
+        {.set = MOMENTUM,
+         .first = INFINITY,
+         .message = MOMENTUM ": found inf at 0, expected a finite number"},
+        {.set = VARIANCE,
+         .first = -1,
+         .message = VARIANCE ": found -1 at 0, expected a finite number of 0 or more"},
+        {step_nan, .message = "attribute step is missing or not as specified"},
+        {weight_external, .message = WEIGHT ": found no data set or one that is external"},
+        {weight_virtual, .message = WEIGHT ": found no data set or one that is external"},
+        {weight_chunked, .message = WEIGHT ": found no data set or one that is external"},
+        {weight_double, .message = WEIGHT ": found another type"},
+        {weight_group, .message = WEIGHT ": found no data set"},
+        {weight_linked, .message = WEIGHT ": found a link"},
+        {model_elsewhere, .message = ": model: found a link"},
+        {config_unended, .message = "config: found no zero byte"},
+        {config_long, .message = "config: found another type"},
+        {schedule_nan, .message = "schedule_state: found nan"},
+        {scores_infinite, .message = "epoch_scores: found inf"},
     };
     char path[128];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         trial_save(SMALL, 3, 42, 0, path);
         const hid_t file = open_to_forge(path);
-        cases[i].forge(file);
+        if (cases[i].attribute)
+            put_attribute(file, cases[i].attribute, H5T_STD_I64LE, &cases[i].whole);
+        else if (cases[i].set)
+            change(file, cases[i].set, cases[i].first);
+        else
+            cases[i].forge(file);
         seal_forged(file, path);
         trial_load_expect(path, SMALL, DN_ECORRUPT, cases[i].message);
     }

@@ -22,7 +22,7 @@
 #include "dn/shard.h"
 #include "dn/stage.h"
 #include "folder/folder.h"
-#include "unit.h"
+#include "trial_files.h"
 
 enum { CLASSES = 2, IMAGES = 9, SIDE = 12, TRAIN = CLASSES * IMAGES - 2, SHARDS = 3 };
 
@@ -54,6 +54,8 @@ static int make_records(void **state)
 {
     char out[PATH_MAX];
     int made;
+    if (trial_folder_make(state) != 0)
+        return -1;
     dn_log_set_level(DN_QUIET);
     run("mkdir -p images/0 images/1");
     for (int i = 0; i < CLASSES * IMAGES; i++)
@@ -488,12 +490,5 @@ int main(void)
         cmocka_unit_test(test_names),         cmocka_unit_test(test_changed_names),
         cmocka_unit_test(test_changed_bytes), /* the last */
     };
-    char work[] = "/tmp/dn_encoded_XXXXXX", command[64];
-    if (!mkdtemp(work) || chdir(work) != 0) {
-        perror(work);
-        return 1;
-    }
-    const int failed = cmocka_run_group_tests(tests, make_records, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", work);
-    return system(command) != 0 || failed;
+    return cmocka_run_group_tests(tests, make_records, trial_folder_remove);
 }

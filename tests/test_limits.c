@@ -6,16 +6,15 @@
 
 #include "dn/file.h"
 #include "dn/limits.h"
-#include "unit.h"
+#include "trial_files.h"
 
-static char root[] = "/tmp/dn_limits.XXXXXX";
 static int fakes;
 
 /* The root of the machine that is made up now. */
 static const char *fake(void)
 {
     static char path[64];
-    snprintf(path, sizeof path, "%s/%d", root, fakes);
+    snprintf(path, sizeof path, "%d", fakes);
     return path;
 }
 
@@ -152,18 +151,6 @@ static void test_threads(void **state)
     assert_int_equal(dn_limit_threads(12, 1, 8), 8);
 }
 
-static int make_root(void **state)
-{
-    return mkdtemp(root) == NULL;
-}
-
-static int remove_root(void **state)
-{
-    char command[64];
-    snprintf(command, sizeof command, "rm -r '%s'", root);
-    return system(command) != 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,5 +159,5 @@ int main(void)
         cmocka_unit_test(test_kills),     cmocka_unit_test(test_machine),
         cmocka_unit_test(test_threads),
     };
-    return cmocka_run_group_tests_name("limits", tests, make_root, remove_root);
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

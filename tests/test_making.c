@@ -123,14 +123,6 @@ static void test_replaced_removed(void **state)
 
 #define FOREIGN "made_up-test.tfrecord-00001-of-00009"
 
-static void write_text(const char *path, const char *text)
-{
-    FILE *const file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* A file with a name of the set's is removed only where dataset.json or a journal accounts for it.
  */
 static void test_foreign_file(void **state)
@@ -138,21 +130,21 @@ static void test_foreign_file(void **state)
     int made;
     dn_records_options o = made_up_options();
     o.zstd_level = 4;
-    write_text("made_up-train-00007-of-00009.h5.partial", "of a process that was killed");
-    write_text(FOREIGN, "somebody's");
+    trial_write("made_up-train-00007-of-00009.h5.partial", "of a process that was killed");
+    trial_write(FOREIGN, "somebody's");
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL,
                    ".: ", "found " FOREIGN ", which create_records did not note");
     assert_false(made);
     assert_int_equal(access(FOREIGN, F_OK), 0);
     assert_int_not_equal(access("making.journal", F_OK), 0);
-    write_text("making.journal", ""); /* as a kill behind dataset.json leaves it */
+    trial_write("making.journal", ""); /* as a kill behind dataset.json leaves it */
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL, ".: ", "did not note");
     assert_int_equal(unlink("making.journal"), 0);
     assert_int_equal(dn_records_verify("."), DN_OK);
 
     assert_int_equal(unlink(MANIFEST), 0);
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_EINVAL, ".: ", "did not note");
-    write_text("making.journal", "");
+    trial_write("making.journal", "");
     assert_true(made_by(&o));
     assert_int_not_equal(access(FOREIGN, F_OK), 0);
     assert_int_not_equal(access("made_up-train-00007-of-00009.h5.partial", F_OK), 0);
@@ -180,7 +172,7 @@ static void test_foreign_manifest(void **state)
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
                    "move it and the shards beside it away, or name another --out");
     assert_int_equal(system("grep -q MADE_IT " MANIFEST), 0);
-    write_text(MANIFEST, "{\"my\": \"annotations\"}");
+    trial_write(MANIFEST, "{\"my\": \"annotations\"}");
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_ECORRUPT, MANIFEST,
                    "move it and the shards beside it away, or name another --out");
     assert_int_equal(system("grep -q annotations " MANIFEST), 0);

@@ -3,12 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "allreduce/allreduce.h"
 #include "dn/json.h"
 #include "planning/scaling.h"
-#include "unit.h"
+#include "trial_files.h"
 
 static const double rounding = 1e-12; /* relative, of sums of a few dozen doubles */
 
@@ -274,7 +273,7 @@ static void test_strong(void **state)
 
 /* ---- files ---- */
 
-static char path[] = "test_scaling_XXXXXX";
+static const char path[] = "profile.json";
 
 #define HEAD                                                                                       \
     "{\"format\":\"dn_dist profile\",\"format_version\":1,\"model\":\"a \\\"model\\\"\","          \
@@ -282,18 +281,10 @@ static char path[] = "test_scaling_XXXXXX";
     "\"forward_seconds\":0.5,\"update_seconds\":1,"
 #define LAYER(seconds, floats) "{\"seconds\":" #seconds ",\"floats\":" #floats "}"
 
-static void write_text(const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
 static void test_good_file(void **state)
 {
     dn_profile p;
-    write_text(HEAD "\"batch\":16,\"backward\":[" LAYER(0.25, 80) "," LAYER(1, 60) "]}");
+    trial_write(path, HEAD "\"batch\":16,\"backward\":[" LAYER(0.25, 80) "," LAYER(1, 60) "]}");
     assert_int_equal(dn_profile_read(&p, path), DN_OK);
     assert_string_equal(p.model, "a \"model\"");
     assert_string_equal(p.mode, "fp32");
@@ -311,7 +302,7 @@ static void test_good_file(void **state)
 static void expect_refusal(const char *text, const char *part)
 {
     dn_profile refused;
-    write_text(text);
+    trial_write(path, text);
     assert_int_equal(dn_profile_read(&refused, path), DN_ECORRUPT);
     if (strncmp(dn_message(), path, strlen(path)) != 0 || !strstr(dn_message(), part))
         fail_msg("found '%s', expected '%s: ... %s'", dn_message(), path, part);
@@ -356,11 +347,5 @@ int main(void)
         cmocka_unit_test(test_strong),        cmocka_unit_test(test_good_file),
         cmocka_unit_test(test_bad_files),
     };
-    const int file = mkstemp(path);
-    if (file < 0)
-        return 1;
-    close(file);
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(path);
-    return failed;
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

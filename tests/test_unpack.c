@@ -11,20 +11,9 @@
 
 #include "archives/unpack.h"
 #include "dn/file.h"
-#include "unit.h"
+#include "trial_files.h"
 
 enum { MOST = 1000 };
-
-static char folder[] = "/tmp/dn_unpack_XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][PATH_MAX];
-    static int next;
-    char *const to = path[next++ % 4];
-    assert_int_equal(dn_join_path(to, folder, name), DN_OK);
-    return to;
-}
 
 /* An entry of an archive; a file of `size` bytes, or what it links to. */
 typedef struct entry {
@@ -57,7 +46,7 @@ static const char *make_archive(const entry *last, int zip)
 {
     static const entry good[] = {{"set", AE_IFDIR, 0, NULL, NULL},
                                  {"./set/a.bin", AE_IFREG, 300, NULL, NULL}};
-    const char *const path = in_folder("archive");
+    const char *const path = "archive";
     struct archive *const a = archive_write_new();
     assert_int_equal(zip ? archive_write_set_format_zip(a) : archive_write_set_format_pax(a),
                      ARCHIVE_OK);
@@ -72,10 +61,10 @@ static const char *make_archive(const entry *last, int zip)
 
 static void expect_refused(const char *path, const char *text)
 {
-    assert_int_equal(dn_unpack(path, in_folder("new"), MOST), DN_ECORRUPT);
+    assert_int_equal(dn_unpack(path, "new", MOST), DN_ECORRUPT);
     if (!strstr(dn_message(), path) || !strstr(dn_message(), text))
         fail_msg("found \"%s\", expected \"%s\"", dn_message(), text);
-    assert_int_not_equal(access(in_folder("new"), F_OK), 0);
+    assert_int_not_equal(access("new", F_OK), 0);
 }
 
 static void test_good(void **state)
@@ -83,21 +72,21 @@ static void test_good(void **state)
     const entry last = {"set/below/b.bin", AE_IFREG, 700, NULL, NULL};
     struct stat info;
     for (int zip = 0; zip < 2; zip++) {
-        assert_int_equal(mkdir(in_folder("new"), 0777), 0);
-        fclose(fopen(in_folder("new/old"), "w")); /* of a run that was cut off */
-        assert_int_equal(dn_unpack(make_archive(&last, zip), in_folder("new"), MOST), DN_OK);
-        assert_int_not_equal(access(in_folder("new/old"), F_OK), 0);
-        assert_int_equal(stat(in_folder("new/set/a.bin"), &info), 0);
+        assert_int_equal(mkdir("new", 0777), 0);
+        fclose(fopen("new/old", "w")); /* of a run that was cut off */
+        assert_int_equal(dn_unpack(make_archive(&last, zip), "new", MOST), DN_OK);
+        assert_int_not_equal(access("new/old", F_OK), 0);
+        assert_int_equal(stat("new/set/a.bin", &info), 0);
         assert_int_equal(info.st_size, 300);
-        assert_int_equal(stat(in_folder("new/set/below/b.bin"), &info), 0);
+        assert_int_equal(stat("new/set/below/b.bin", &info), 0);
         assert_int_equal(info.st_size, 700);
-        assert_int_equal(dn_make_folders(in_folder("place")), DN_OK);
-        assert_int_equal(dn_move_entries(in_folder("new"), in_folder("place")), DN_OK);
-        assert_int_equal(access(in_folder("place/set/below/b.bin"), F_OK), 0);
-        assert_int_equal(dn_unpack(make_archive(&last, zip), in_folder("new"), MOST), DN_OK);
-        assert_int_equal(dn_move_entries(in_folder("new"), in_folder("place")), DN_EIO);
-        dn_remove_folder(in_folder("new"));
-        dn_remove_folder(in_folder("place"));
+        assert_int_equal(dn_make_folders("place"), DN_OK);
+        assert_int_equal(dn_move_entries("new", "place"), DN_OK);
+        assert_int_equal(access("place/set/below/b.bin", F_OK), 0);
+        assert_int_equal(dn_unpack(make_archive(&last, zip), "new", MOST), DN_OK);
+        assert_int_equal(dn_move_entries("new", "place"), DN_EIO);
+        dn_remove_folder("new");
+        dn_remove_folder("place");
     }
 }
 
@@ -122,14 +111,14 @@ static void test_refused(void **state)
     for (size_t i = 0; i + 3 < sizeof rows / sizeof *rows; i++)
         expect_refused(make_archive(&rows[i].last, 0), rows[i].text);
     const char *path = make_archive(&rows[8].last, 0); /* whose file it is, is not known */
-    assert_int_equal(dn_unpack(path, in_folder("new"), MOST), DN_EIO);
+    assert_int_equal(dn_unpack(path, "new", MOST), DN_EIO);
     assert_non_null(strstr(dn_message(), rows[8].text));
     path = make_archive(&rows[9].last, 0); /* a folder where a file is */
-    assert_int_not_equal(dn_unpack(path, in_folder("new"), MOST), DN_OK);
-    assert_int_not_equal(access(in_folder("new"), F_OK), 0);
+    assert_int_not_equal(dn_unpack(path, "new", MOST), DN_OK);
+    assert_int_not_equal(access("new", F_OK), 0);
     expect_refused(make_archive(&rows[10].last, 0), rows[10].text);
     expect_refused(make_archive(&rows[10].last, 1), rows[10].text);
-    assert_int_not_equal(access(in_folder("up"), F_OK), 0);
+    assert_int_not_equal(access("up", F_OK), 0);
 }
 
 /* Cut off anywhere: refused, but for the blocks of zeros at the end. */
@@ -143,29 +132,23 @@ static void test_cut(void **state)
         for (off_t size = zip ? whole - 22 : 2560; size > 0; size -= step) {
             const char *const path = make_archive(&last, zip);
             assert_int_equal(truncate(path, size - (zip ? 0 : 1)), 0);
-            const dn_status status = dn_unpack(path, in_folder("new"), MOST);
+            const dn_status status = dn_unpack(path, "new", MOST);
             if (status == DN_OK) /* the list at a zip's end is not needed to read it */
-                assert_int_equal(access(in_folder("new/set/b.bin"), F_OK), 0);
+                assert_int_equal(access("new/set/b.bin", F_OK), 0);
             else
                 assert_int_equal(status, DN_ECORRUPT);
             assert_true(status != DN_OK || zip);
-            dn_remove_folder(in_folder("new"));
+            dn_remove_folder("new");
         }
     }
-    FILE *const file = fopen(in_folder("archive"), "w");
+    FILE *const file = fopen("archive", "w");
     assert_true(file && fclose(file) == 0);
-    expect_refused(in_folder("archive"), "not a sound archive");
+    expect_refused("archive", "not a sound archive");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_cut)};
-    if (!mkdtemp(folder)) {
-        perror(folder);
-        return 1;
-    }
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    dn_remove_folder(folder);
-    return failed;
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

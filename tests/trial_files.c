@@ -24,6 +24,14 @@ int trial_folder_remove(void **state)
     return chdir("/") != 0 || system(command) != 0 ? -1 : 0;
 }
 
+void trial_write(const char *path, const char *text)
+{
+    FILE *const file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
 void trial_flip(const char *path, long at)
 {
     FILE *const file = fopen(path, "r+b");

@@ -15,6 +15,9 @@ int trial_folder_remove(void **state);
 #define TRIAL_TEST(test)                                                                           \
     cmocka_unit_test_setup_teardown(test, trial_folder_make, trial_folder_remove)
 
+/* Makes a file of the text, or puts it in the place of one. */
+void trial_write(const char *path, const char *text);
+
 /* Inverts a bit of byte `at`. */
 void trial_flip(const char *path, long at);
 

@@ -11,19 +11,13 @@
 #include <xxhash.h>
 
 #include "dn/rng.h"
+#include "small_net.h"
 #include "unit.h"
 
 dn_net *trial_net(const char *model, uint64_t seed)
 {
-    dn_spec spec;
-    dn_net *net = NULL;
-    const dn_net_options options = {.batch = BATCH, .train = 0};
-    if (dn_spec_parse(&spec, model) != DN_OK)
-        fail_msg("%s", dn_message());
-    spec.height = spec.width = SIZE;
-    spec.classes = 10;
-    if (dn_net_create(&net, &spec, dn_kernels_get(0), &options) != DN_OK)
-        fail_msg("%s", dn_message());
+    dn_net *const net = net_of(model, (net_images){3, SIZE, SIZE, 10}, dn_kernels_get(0),
+                               &(dn_net_options){.batch = BATCH});
     dn_net_init(net, DN_INIT_KAIMING, seed);
     const size_t count = dn_net_view(net).running_count;
     dn_random_uniform(dn_net_view(net).running, count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);

@@ -10,6 +10,22 @@
 
 enum { IMAGES = 1 << 20, LABELS }; /* draws that are no tensor */
 
+dn_net *net_of(const char *model, net_images images, const dn_kernels *kernels,
+               const dn_net_options *options)
+{
+    dn_spec spec;
+    dn_net *net = NULL;
+    if (dn_spec_parse(&spec, model) != DN_OK)
+        fail_msg("%s", dn_message());
+    spec.channels = images.channels;
+    spec.height = images.height;
+    spec.width = images.width;
+    spec.classes = images.classes;
+    if (dn_net_create(&net, &spec, kernels, options) != DN_OK)
+        fail_msg("%s", dn_message());
+    return net;
+}
+
 dn_net *net_make_grouped(const net_case *c, const dn_kernels *kernels, int norm_group)
 {
     const dn_net_options options = {.batch = c->batch,
@@ -21,17 +37,8 @@ dn_net *net_make_grouped(const net_case *c, const dn_kernels *kernels, int norm_
                                     .transition_dropout = c->dropout,
                                     .head_dropout = c->dropout,
                                     .norm_group = norm_group};
-    dn_spec spec;
-    dn_net *net = NULL;
-    if (dn_spec_parse(&spec, c->model) != DN_OK)
-        fail_msg("%s", dn_message());
-    spec.channels = c->channels;
-    spec.height = c->height;
-    spec.width = c->width;
-    spec.classes = c->classes;
-    if (dn_net_create(&net, &spec, kernels, &options) != DN_OK)
-        fail_msg("%s", dn_message());
-    return net;
+    return net_of(c->model, (net_images){c->channels, c->height, c->width, c->classes}, kernels,
+                  &options);
 }
 
 dn_net *net_make(const net_case *c, const dn_kernels *kernels)

@@ -30,6 +30,15 @@ typedef enum net_draw {
     DRAW_SMOOTH /* gamma U[0.1, 0.2), beta 1, or -1 for every eighth: all pixels or none */
 } net_draw;
 
+/* The images that a net is of. */
+typedef struct net_images {
+    int channels, height, width, classes;
+} net_images;
+
+/* A net of `model`; the caller owns it. Any failure fails the test. */
+dn_net *net_of(const char *model, net_images images, const dn_kernels *kernels,
+               const dn_net_options *options);
+
 /* A net for training; the caller owns it. Any failure fails the test. */
 dn_net *net_make(const net_case *c, const dn_kernels *kernels);
 

@@ -299,15 +299,10 @@ static void run_step(golden *g)
 static void make_net(golden *g, const char *model, const dn_kernels *kernels, dn_dtype dtype,
                      float transition_dropout)
 {
-    dn_spec spec;
     const dn_net_options options = {
         .batch = g->batch, .train = 1, .dtype = dtype, .transition_dropout = transition_dropout};
-    if (dn_spec_parse(&spec, model) != DN_OK)
-        fail_msg("%s", dn_message());
-    spec.height = spec.width = (int)number(g->json, "size");
-    spec.classes = g->classes;
-    if (dn_net_create(&g->net, &spec, kernels, &options) != DN_OK)
-        fail_msg("%s", dn_message());
+    const int size = (int)number(g->json, "size");
+    g->net = net_of(model, (net_images){3, size, size, g->classes}, kernels, &options);
     assert_int_equal(dn_net_view(g->net).parameter_count, (int)number(g->json, "parameters"));
 }
 

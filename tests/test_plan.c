@@ -10,6 +10,7 @@
 #include "dn/layer_info.h"
 #include "dn/rng.h"
 #include "model/model.h"
+#include "small_net.h"
 #include "unit.h"
 
 enum { ALIGNMENT = 64, RANDOM_PLANS = 200, MOST_REGIONS = 40, MANY_THREADS = 24 };
@@ -150,16 +151,7 @@ static void test_fixed(void **state)
 static dn_net *create(const char *model, int channels, int size, int classes,
                       const dn_net_options *options)
 {
-    dn_spec spec;
-    dn_net *net = NULL;
-    if (dn_spec_parse(&spec, model) != DN_OK)
-        fail_msg("%s", dn_message());
-    spec.channels = channels;
-    spec.height = spec.width = size;
-    spec.classes = classes;
-    if (dn_net_create(&net, &spec, dn_kernels_get(0), options) != DN_OK)
-        fail_msg("%s", dn_message());
-    return net;
+    return net_of(model, (net_images){channels, size, size, classes}, dn_kernels_get(0), options);
 }
 
 static const dn_region_info *find_region(const dn_net *net, const void *address, int time)
@@ -406,12 +398,9 @@ static void test_threads(void **state)
         skip(); /* a BLAS's sums may follow from the cut */
     omp_set_num_threads(THREADS);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        dn_net *net;
-        dn_spec spec;
-        const dn_net_options options = {.batch = cases[i].batch, .train = 1, .plan_only = 1};
-        assert_int_equal(dn_spec_parse(&spec, cases[i].model), DN_OK);
-        spec.height = spec.width = cases[i].size;
-        assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(1), &options), DN_OK);
+        dn_net *net = net_of(
+            cases[i].model, (net_images){3, cases[i].size, cases[i].size, 10}, dn_kernels_get(1),
+            &(dn_net_options){.batch = cases[i].batch, .train = 1, .plan_only = 1});
         for (int t = 0; t < 2 * net->layer_count; t++) {
             const dn_visit *v = &net->visits[t];
             const int pieces = v->out != NULL ? v->out->layout.pieces : THREADS;

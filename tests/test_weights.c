@@ -6,6 +6,7 @@
 
 #include "dn/file.h"
 #include "dn/weights.h"
+#include "small_net.h"
 #include "unit.h"
 
 #define MODEL "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:stem-channels=3"
@@ -14,13 +15,8 @@ static char path[64];
 
 static dn_net *make_net(int classes, uint64_t seed)
 {
-    const dn_net_options options = {.batch = 1};
-    dn_spec spec;
-    dn_net *net;
-    assert_int_equal(dn_spec_parse(&spec, MODEL), DN_OK);
-    spec.height = spec.width = 16;
-    spec.classes = classes;
-    assert_int_equal(dn_net_create(&net, &spec, dn_kernels_get(0), &options), DN_OK);
+    dn_net *const net = net_of(MODEL, (net_images){3, 16, 16, classes}, dn_kernels_get(0),
+                               &(dn_net_options){.batch = 1});
     dn_net_init(net, DN_INIT_KAIMING, seed);
     return net;
 }
@@ -105,17 +101,12 @@ static void test_another_number_of_classes_keeps_the_head(void **state)
 
 static void test_other_shapes_are_refused_by_name(void **state)
 {
-    const dn_net_options options = {.batch = 1};
-    dn_net *from = make_net(4, 1), *to;
-    dn_spec spec;
+    dn_net *from = make_net(4, 1);
+    dn_net *to =
+        net_of("blocks=1,1:growth=2:bottleneck=2:stem=imagenet:stem-channels=5",
+               (net_images){3, 16, 16, 4}, dn_kernels_get(0), &(dn_net_options){.batch = 1});
     int classes;
     save(from);
-    assert_int_equal(dn_spec_parse(&spec, "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:"
-                                          "stem-channels=5"),
-                     DN_OK);
-    spec.height = spec.width = 16;
-    spec.classes = 4;
-    assert_int_equal(dn_net_create(&to, &spec, dn_kernels_get(0), &options), DN_OK);
     assert_int_equal(dn_safetensors_load(to, path, &classes), DN_ESHAPE);
     assert_non_null(strstr(dn_message(), "features.conv0.weight: found shape (3, 3, 7, 7), "
                                          "expected (5, 3, 7, 7)"));

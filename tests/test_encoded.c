@@ -397,6 +397,35 @@ static void test_leftovers(void **state)
     assert_true(is_clean());
 }
 
+#define SAID "said"
+
+/* Standard error goes to SAID, at the level of other ranks than 0. Where it went before. */
+static int log_to_file(void)
+{
+    const int before = dup(STDERR_FILENO), said = open(SAID, O_CREAT | O_WRONLY | O_TRUNC, 0666);
+    assert_true(before >= 0 && said >= 0);
+    assert_int_equal(dup2(said, STDERR_FILENO), STDERR_FILENO);
+    close(said);
+    dn_log_set_level(DN_WARN_HERE);
+    return before;
+}
+
+static void log_as_before(int before)
+{
+    dup2(before, STDERR_FILENO);
+    close(before);
+    dn_log_set_level(DN_QUIET);
+    unlink(SAID);
+}
+
+/* The stage has given up, which it warns of. */
+static void await_warning(void)
+{
+    struct stat said;
+    while (stat(SAID, &said) != 0 || said.st_size == 0)
+        usleep(1000);
+}
+
 /* Neither what a link leads to is changed nor what is in another user's folder. */
 static void test_links(void **state)
 {
@@ -411,8 +440,10 @@ static void test_links(void **state)
              "ln -s ../../kept/mine %s/images-train-00000-of-00003.h5.partial",
              folder, folder);
     run(command);
+    const int errors = log_to_file();
     dn_stage_start(&n.stage, n.shards);
-    usleep(20 * 1000);
+    await_warning();
+    log_as_before(errors);
     check_now(n.shards);
     assert_int_equal(copies(&n), 0);
     close_node(&n);
@@ -436,17 +467,6 @@ static void test_links(void **state)
     run("rm -r stage");
 }
 
-/* Standard error goes to the file, at the level of other ranks than 0. Where it went before. */
-static int log_to(const char *file)
-{
-    const int before = dup(STDERR_FILENO), said = open(file, O_CREAT | O_WRONLY | O_TRUNC, 0666);
-    assert_true(before >= 0 && said >= 0);
-    assert_int_equal(dup2(said, STDERR_FILENO), STDERR_FILENO);
-    close(said);
-    dn_log_set_level(DN_WARN_HERE);
-    return before;
-}
-
 /* No room for a copy, and no folder to be made: the source is read. */
 static void test_no_room(void **state)
 {
@@ -457,9 +477,11 @@ static void test_no_room(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     open_shards(&n); /* before the limit, which holds for memory that a child shares, too */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, limit.rlim_max}), 0);
+    int errors = log_to_file();
     dn_stage_start(&n.stage, n.shards);
     check_now(n.shards);
-    usleep(20 * 1000);
+    await_warning();
+    log_as_before(errors);
     copy_path(path, n.shards, 0);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(copies(&n), 0);
@@ -467,14 +489,12 @@ static void test_no_room(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_true(is_clean());
     run("touch stage");
-    const int errors = log_to("said");
+    errors = log_to_file();
     open_node(&n);
     dn_warn("what all ranks say");
-    dup2(errors, STDERR_FILENO);
-    close(errors);
-    dn_log_set_level(DN_QUIET);
     run("grep -q '^warning: host [^ ]*: --stage: .*; the shards are read from' said && "
         "! grep -q 'what all ranks say' said");
+    log_as_before(errors);
     assert_null(n.stage);
     check_now(n.shards);
     close_node(&n);

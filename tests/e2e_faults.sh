@@ -202,7 +202,8 @@ for signal in USR1 USR2 XCPU TERM INT HUP; do
     out=$tmp/signal-$signal
     started 3 "$out"
     kill -$signal "$(<"$out.ranks/pid.1")"
-    ended 3 "$out" $again
+    ended 3 "$out" "@($again|137)" # killed by mpirun once another has ended
+    grep -qx $again "$out.ranks"/status.* || fail "$out: expected a rank with status $again" "$out.log"
     wait $job || true
     says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to go on"
     goes_on "$out" "SIG$signal at step $(last_step "$out")"

@@ -16,6 +16,7 @@ log=$tmp/log
 export LOCAL_SLURM_DIR=$tmp/slurm DN_SOAK=$tmp
 export DN_OUT=$tmp/disk/run DN_GRACE=2 DN_CHECK
 
+unset DN_ALL_TESTS # its tools are not published
 ((EUID == 0)) || skip "needs root"
 slurm=$(command -v local-slurm) && hosts=$(command -v local-hosts) ||
     skip "found no local-slurm and local-hosts on the PATH"

@@ -133,7 +133,7 @@ diff -r before data/cifar10 || fail "another source changed the records"
 mkdir cut
 "$records" CIFAR10 --source other --out cut --shards 40 --jobs 1 >out 2>&1 &
 cut=$!
-until [[ -e cut/cifar10-train-00001-of-00040.h5 ]] || ! kill -0 "$cut" 2>/dev/null; do sleep 0.01; done
+await "$cut" test -e cut/cifar10-train-00001-of-00040.h5
 kill -KILL "$cut" || true
 wait "$cut" 2>/dev/null || true
 [[ -e cut/cifar10-train-00001-of-00040.h5 && ! -e cut/dataset.json ]] ||

@@ -26,7 +26,7 @@ EOF
 "$python" "$here/web.py" web log >port 2>server &
 server=$!
 trap 'kill "$server"; rm -rf "$tmp"' EXIT
-until [[ -s port ]] || ! kill -0 $server; do sleep 0.1; done
+await $server test -s port
 url=http://127.0.0.1:$(cat port)
 zip=tiny-imagenet-200.zip
 sum=$(sha256sum "web/$zip" | cut -d ' ' -f 1)

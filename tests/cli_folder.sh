@@ -216,9 +216,7 @@ many() { limited "$records" FOLDER --source many --out "$@" --shards 50 --short-
 cut() {
     local status=0
     "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
-    while [[ ! -e $2/many-train-$3-of-00050.h5 ]] && kill -0 $! 2>/dev/null; do
-        sleep 0.01
-    done
+    await $! test -e "$2/many-train-$3-of-00050.h5"
     kill -"$1" $! 2>/dev/null
     wait $! 2>/dev/null || status=$?
     [[ ! -e $2/dataset.json && -s $2/making.journal ]] || fail "$1: the conversion was not cut off" cut-out
@@ -228,7 +226,7 @@ cut() {
 many whole >out 2>&1 || fail "many" out
 # What a shell runs in the background ignores SIGINT, and goes on doing so.
 "$records" FOLDER --source many --out deaf --shards 50 --short-side 100 >out 2>&1 &
-until [[ -e deaf/making.journal ]] || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
+await $! test -e deaf/making.journal
 kill -INT $! && wait $! || fail "SIGINT in the background" out
 [[ ! -e whole/making.journal ]] || fail "the journal stays"
 status=0

@@ -47,7 +47,7 @@ killed() {
     mpirun --oversubscribe --bind-to none -np 2 "${train[@]}" --out "$out" --stage stage \
         --epochs 1000000 --checkpoint-every 7 --keep 0 >>"$out.log" 2>&1 &
     launcher=$!
-    until [[ -e $out/checkpoint-00000007.h5 ]] || ! kill -0 $launcher 2>/dev/null; do sleep 0.02; done
+    await $launcher test -e "$out/checkpoint-00000007.h5"
     cat /proc/$launcher/task/*/children | xargs -r kill "-$signal" || fail "$out ended early" "$out.log"
     wait $launcher || true
 }

@@ -131,14 +131,14 @@ limited "$dn_dist" train "${options[@]}" --out run --max-steps 8 >out 2>&1 || fa
 says finished "1 rank" "100% step 8/8" "one rank, none is late"
 rm -r run
 "$dn_dist" train "${options[@]}" --out run >train 2>&1 &
-until [[ -s run/metrics.jsonl ]] || ! kill -0 $!; do sleep 0.1; done
+await $! test -s run/metrics.jsonl
 says "/300"
 grep -q "^running\|^starting" out || fail "a run at work" out
 kill -TERM $!
 wait $! || [[ $? == 75 ]] || fail "a stopped run" train
 says "stopped on a request (SIGTERM)"
 "$dn_dist" train "${options[@]}" --out run >train 2>&1 &
-until grep -q "resumed from" train || ! kill -0 $!; do sleep 0.1; done
+await $! grep -q "resumed from" train
 kill -KILL $!
 wait $! 2>/dev/null || true
 rm run/checkpoint-*.h5 && sed -i '/"end"/d' run/metrics.jsonl

@@ -23,7 +23,7 @@ started() {
         --batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --checkpoint-every 10 "$@" \
         >>"$out.log" 2>&1 &
     job=$!
-    until compgen -G "$out/checkpoint-*.h5" >"$tmp/found" || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    await $job compgen -G "$out/checkpoint-*.h5"
 }
 
 # ended RANKS OUT STATUS [VICTIM PATTERN]: waits for the run, and compares every rank's status.
@@ -187,7 +187,7 @@ for attempt in 1 2 3 4 5; do
         --deadline 2 --timeline "$out.trace" >"$out.out" 2>&1 &
     job=$!
     # The trace is opened once the heartbeat stands.
-    until [[ -e $out.trace.partial ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    await $job test -e "$out.trace.partial"
     kill -STOP "$(<"$out.ranks/pid.0")"
     wait $job && fail "$out: mpirun ended with 0" "$out.log"
     kill -KILL "$(<"$out.ranks/pid.0")" 2>/dev/null || true
@@ -277,7 +277,7 @@ saved() {
 for ((i = 0; i < 5; i++)); do
     out=$tmp/launcher-$i
     on_launcher "$out" --model fashion-mnist-tiny --batch-size 4 --virtual-ranks 8 --max-steps 100000
-    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    await $job test -e "$out/metrics.jsonl"
     sleep "0.$i"
     kill -TERM $job
     wait $job || true
@@ -298,7 +298,7 @@ out=$tmp/slow
 for virtual in 2 2 4 8 16 32; do
     rm -rf "$out"
     slow_steps "$out"
-    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job 2>/dev/null; do sleep 0.02; done
+    await $job test -e "$out/metrics.jsonl"
     sleep 0.2
     kill -TERM $job
     wait $job || true

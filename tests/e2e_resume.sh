@@ -14,7 +14,7 @@ killed() {
         --model fashion-mnist-tiny --data "$data" --out "$out" --batch-size 4 --virtual-ranks 8 \
         --eval-every 0 --threads 1 --max-steps $steps --checkpoint-every 25 >>"$out.log" 2>&1 &
     launcher=$!
-    until [[ -e $out/metrics.jsonl ]] || ! kill -0 $launcher; do sleep 0.01; done
+    await $launcher test -e "$out/metrics.jsonl"
     sleep "$seconds"
     cat /proc/$launcher/task/*/children 2>/dev/null | xargs -r kill -KILL 2>/dev/null ||
         echo "the run had ended already"
@@ -125,7 +125,7 @@ done
 out=$tmp/busy
 train 2 "$out" --threads 1 --max-steps 1000000 &
 job=$!
-until [[ -e $out/metrics.jsonl ]] || ! kill -0 $job; do sleep 0.02; done
+await $job test -e "$out/metrics.jsonl"
 mkdir "$tmp/link"
 ln -s "$out" "$tmp/link/busy"
 for resume in auto none; do
@@ -145,7 +145,7 @@ begin() {
     out=$tmp/$1
     train 2 "$out" --threads 1 --max-steps 1000000 --checkpoint-every 50 &
     job=$!
-    until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
+    await $job compgen -G "$out/checkpoint-*.h5"
 }
 # ends STATUS WHAT: so the job ends.
 ends() {
@@ -164,7 +164,7 @@ kept_all() {
 ln -s "$tmp/deleted" "$tmp/link/deleted"
 begin deleted
 mv "$out" "$out-away" && rm -r "$out-away"
-until compgen -G "$out/checkpoint-*.h5" >/dev/null || ! kill -0 $job; do sleep 0.02; done
+await $job compgen -G "$out/checkpoint-*.h5"
 train_refused "at work in it" 2 "$tmp/link/deleted" --max-steps 20
 read -r _ process _ <"$out/lock"
 kill -USR1 "$process"

@@ -83,6 +83,9 @@ put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 # flip FILE OFFSET: another byte there.
 flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 255)))"; }
 
+# await PID TEST...: until the command succeeds or the process has ended.
+await() { until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done; }
+
 # on_ranks R COMMAND...
 on_ranks() {
     local ranks=$1

@@ -128,7 +128,7 @@ dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
     DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);
     if (p->others > 0)
-        dn_info("%" PRId64 " other files passed over", p->others);
+        dn_warn("%" PRId64 " other files passed over", p->others);
     p->bad = calloc(images, sizeof *p->bad);
     p->images.labels = calloc(images, sizeof *p->images.labels);
     p->images.read = read_or_blacken;

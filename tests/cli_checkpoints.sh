@@ -65,9 +65,10 @@ loss='"loss": *[0-9.]+'
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out run --batch-size 4 --threads 1)
 refused "checkpoint-00000003.h5: --model: found blocks=2:growth=4:stem=cifar, expected fashion-mnist-tiny" \
     "${other[@]}" --resume "$checkpoint"
+refused "checkpoint-00000003.h5: --model: found" "${other[@]}" --resume "${checkpoint%/*}"
 refused "checkpoint-00000003.h5: features.conv0.weight: found shape (16, 1, 7, 7), expected (24, 1, 3, 3)" \
     "${other[@]}" --init-from "$checkpoint"
-refused "--resume: found no file 'none.h5', expected auto, none or a checkpoint" train "${small[@]}" --out run --resume none.h5
+refused "--resume: found no file 'none.h5', expected auto, none, a checkpoint or a run's folder" train "${small[@]}" --out run --resume none.h5
 refused "none.h5: *; expected the folder of a run" eval --checkpoint none.h5 --data "$data"
 
 mkdir black # a CIFAR-10 of black images, but for one

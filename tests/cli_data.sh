@@ -40,7 +40,7 @@ refused "model densenet121: found 28x28 images, expected larger" \
 refused "--normalize: found '0.5', expected " train "${small[@]}" --normalize 0.5 --out run
 refused "--augment hflip:2: hflip, p: found '2', expected a number from 0 to 1" \
     train "${small[@]}" --augment hflip:2 --out run
-refused "found images of 64 x 64, expected 28 x 28" train "${small[@]}" --size 64 --augment none --out run
+refused "--augment none: found images of 28 x 28, expected 64 x 64, the net's" train "${small[@]}" --size 64 --augment none --out run
 refused "--classes 5: found 10 in data set FASHION_MNIST" train "${small[@]}" --classes 5 --out run
 
 # --- batch norms over one value -------------------------------------------------------------------

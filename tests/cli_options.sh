@@ -36,7 +36,7 @@ refused "'trian', expected train, eval, predict, export, report, top, info, benc
 refused "did you mean 'eval'" evaluate
 refused "did you mean '--version'" --versoin
 refused "did you mean 'train'" help trian
-refused "--resume: found no file '$tmp'" train "${small[@]}" --resume "$tmp"
+refused "--resume $tmp: found no checkpoint-STEP.h5, expected the folder of a run" train "${small[@]}" --resume "$tmp"
 refused "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
     train "${small[@]}" --out run --class-weights 1,2,3
 refused "--class-weights: found '0', expected" \
@@ -71,6 +71,10 @@ for line in "densenet264-k48 +72686632 +3x224x224 +1000 " "densenet121-plain +10
     "densenet-course +114394 .*:head-pool=2:" "densenet-bc-40-48 +2733130 "; do
     grep -qE "^  $line" out || fail "models: expected '$line'" out
 done
+works train --recipe cifar10-paper --print --lr 0.2
+for line in "lr = 0.2" "weight-decay = 0.0001" "out = runs/cifar10-paper"; do
+    grep -qx "$line" out || fail "--print: expected $line" out
+done
 limited "$build/dn_dist" recipes >out 2>err || fail "recipes" err
 for file in "$repo"/recipes/*.ini; do
     name=$(basename "$file" .ini)
@@ -99,6 +103,7 @@ limited "$build/dn_dist" info --recipe recipes/mine.ini --lr_scaling none --lr 0
     fail "info --recipe: expected 0.4 and 0.04" out
 DN_RECIPES=recipes refused "--recipe: found 'mein'*did you mean 'mine'" \
     train --recipe mein
+DN_RECIPES=recipse refused "DN_RECIPES: found *recipse', expected a folder" recipes
 refused "--recipe: cannot read ./none.ini" train --recipe ./none.ini
 refused "found the key 'recipe'" train --config <(echo "recipe = mine")
 for switch in --sync-bn=true --sync_bn=yes "--sync-bn on" --sync-bn=1; do

@@ -8,11 +8,17 @@ small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --ev
 
 # --- progress -----------------------------------------------------------------------------------
 
-# The rewritten line belongs to a terminal: not to a file, although mpirun gives ranks a terminal.
-on_ranks 2 "$build/dn_dist" train "${small[@]}" --out plain --max-steps 50 >out 2>&1 ||
-    fail "a run with its output in a file" out
-! grep -q $'\r' out || fail "expected plain lines in a file, found" out
-grep -q "^epoch 1/300 step 50/" out || fail "expected a line of progress" out
+# The rewritten line belongs to a terminal: not to a file, although mpirun gives ranks, and scripts
+# that it starts them through, a terminal.
+plain_lines() { # WRAPPER...
+    rm -rf plain
+    on_ranks 2 "$@" "$build/dn_dist" train "${small[@]}" --out plain --max-steps 50 >out 2>&1 ||
+        fail "a run with its output in a file" out
+    ! grep -q $'\r' out || fail "expected plain lines in a file ($*), found" out
+    grep -q "^epoch 1/300 step 50/" out || fail "expected a line of progress" out
+}
+plain_lines bash -c '"$@"; exit $?' wrapper
+plain_lines
 if command -v script >/dev/null; then
     printf -v quoted '%q ' "${small[@]}" --out bar --max-steps 50
     for launch in "" "mpirun --oversubscribe --bind-to none -np 2"; do

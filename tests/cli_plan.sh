@@ -28,7 +28,7 @@ for key in "s", "flops", "bytes":
 # --- plans --------------------------------------------------------------------------------------
 
 tiny=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --threads 1 --steps 2)
-refused "--profile: cannot write none/a.json" bench "${tiny[@]}" --profile none/a.json
+refused "none/a.json: cannot write: no folder" bench "${tiny[@]}" --profile none/a.json
 cmp -s out err || fail "a profile in no folder: expected that nothing is measured" out
 refused "--batch-size 65536: *found" bench "${tiny[@]}" --batch-size 65536 --model densenet264 --size 1024 --profile profile.json
 [[ ! -e profile.json ]] || fail "a bench that fails leaves a profile" profile.json

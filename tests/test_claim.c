@@ -253,17 +253,17 @@ static void test_looked_at(void **state)
 {
     static const struct {
         const char *host;
-        dn_holder_life life;
-    } cases[] = {{NULL, DN_HOLDER_ENDED}, {"elsewhere", DN_HOLDER_NOT_KNOWN}};
+        dn_claim_life life;
+    } cases[] = {{NULL, DN_CLAIM_ENDED}, {"elsewhere", DN_CLAIM_NOT_KNOWN}};
     char own[65] = "";
     assert_int_equal(gethostname(own, sizeof own - 1), 0);
-    assert_true(mkdir(folder, 0777) == 0 || errno == EEXIST);
+    assert_true(mkdir(FOLDER, 0777) == 0 || errno == EEXIST);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        FILE *const file = fopen(lock, "w");
+        FILE *const file = fopen(LOCK, "w");
         assert_non_null(file);
         fprintf(file, "%s 4194305", cases[i].host ? cases[i].host : own); /* above all processes */
         assert_int_equal(fclose(file), 0);
-        assert_int_equal(dn_claim_look(folder), cases[i].life);
+        assert_int_equal(dn_claim_look(FOLDER), cases[i].life);
     }
 }
 

@@ -213,7 +213,7 @@ static void test_windows(void **state)
     }
     int alike = 0; /* places of a run's that two windows have alike */
     for (int i = 0; i < 2 * WINDOW; i++)
-        alike += order[i] % DN_RUN == order[i + WINDOW] % DN_RUN;
+        alike += order[i] % DN_NEIGHBOURS == order[i + WINDOW] % DN_NEIGHBOURS;
     assert_true(alike < WINDOW / 4);
     dn_random_order(order, ALL, 0, 5, 1);
     dn_random_permutation(again, ALL, 5, 1);

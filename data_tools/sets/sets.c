@@ -18,6 +18,7 @@
 #include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
+#include "making/making.h"
 #include "sets/fetch.h"
 
 const dn_raw_set *const dn_raw_sets[] = {

@@ -11,6 +11,7 @@
 #include "commands/settings.h"
 #include "commands/trained.h"
 #include "dn/file.h"
+#include "dn/run_folder.h"
 
 static const double slow_disk = 20e6; /* bytes/s */
 

@@ -346,7 +346,7 @@ void dn_options_list(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (!(o->takers & (int)options->command) || o->kind == DN_REQUEST)
+        if (!(o->takers & (int)options->command) || o->kind == DN_FLAG)
             continue;
         dn_option_text(o, options, value, sizeof value);
         fprintf(file, "%s = %s\n", o->name, value);

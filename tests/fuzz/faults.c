@@ -158,10 +158,8 @@ static const struct tamper {
     const char *format, *name;
     void (*edit)(hid_t file);
 } tampers[] = {
-    {"encoded", "offset-falls", offset_falls},
-    {"encoded", "offset-far", offset_far},
-    {"encoded", "width-0", width_zero},
-    {"encoded", "height-negative", height_negative},
+    {"encoded", "offset-falls", offset_falls},   {"encoded", "offset-far", offset_far},
+    {"encoded", "width-0", width_zero},          {"encoded", "height-negative", height_negative},
     {"encoded", "label-changed", label_changed},
 };
 

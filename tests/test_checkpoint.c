@@ -184,7 +184,7 @@ static void test_set_aside(void **state)
     assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
     assert_int_equal(symlink("nowhere", RUN "/metrics.jsonl"), 0);
     assert_int_equal(dn_run_set_aside(RUN, -1), DN_OK);
-    assert_int_equal(files_in(RUN "/old-4") + files_in(RUN "/old-5"), 2 + 1);
+    assert_int_equal(files_in(RUN "/old-4") + files_in(RUN "/old-5"), 3 + 1);
     dn_log_set_level(DN_INFO);
 }
 

@@ -28,6 +28,8 @@ if command -v script >/dev/null; then
         grep -q $'\repoch 1/300 ' out ||
             fail "expected a rewritten line on a terminal ($launch), found" out
     done
+    limited script -qec "$build/dn_dist eval plain --data $data --threads 1 --batch-size 1" /dev/null >out </dev/null &&
+        grep -q $'\revaluating: .*/10000 images' out || fail "expected how far an evaluation is on a terminal, found" out
 else
     untried "progress on a terminal: found no script (Debian: bsdutils)"
 fi

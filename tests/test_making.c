@@ -8,10 +8,10 @@
 
 #include <omp.h>
 
+#include "dn/progress.h"
 #include "looking/looking.h"
 #include "made_up.h"
 #include "making/pixel_sums.h"
-#include "making/progress.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
 

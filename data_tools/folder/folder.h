@@ -9,8 +9,8 @@
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
 
+#include "dn/progress.h"
 #include "folder/conversion.h"
-#include "making/progress.h"
 #include "making/making.h"
 
 struct dn_folder;

@@ -7,8 +7,8 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/progress.h"
 #include "folder/folder.h"
-#include "making/progress.h"
 
 dn_status dn_folder_read(const dn_folder *f, const dn_folder_image *image, char path[PATH_MAX],
                          dn_buffer *bytes, size_t *size)

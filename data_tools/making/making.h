@@ -9,8 +9,8 @@
 #define DN_MAKING_H
 
 #include "dn/buffer.h"
+#include "dn/progress.h"
 #include "making/journal.h"
-#include "making/progress.h"
 #include "options.h"
 
 /* An encoded image as it stands in a shard. */

@@ -17,7 +17,7 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
-#include "making/progress.h"
+#include "dn/progress.h"
 
 enum {
     TRIES = 4,          /* in a row that bring nothing */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "dn/image.h"
-#include "making/progress.h"
+#include "dn/progress.h"
 #include "tfrecord/from_tfrecord.h"
 
 static void close_file(dn_record_reader *d)

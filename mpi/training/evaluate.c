@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "dn/loader.h"
+#include "dn/progress.h"
 #include "dn/tree.h"
 
 typedef struct batches {
@@ -28,6 +29,16 @@ dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_
     return part;
 }
 
+/* After batch `b` of rank 0's, as if all ranks were as far. Where there is no terminal nothing is
+ * shown, as standard output may be JSON. */
+static void show_progress(dn_progress *progress, const batches *own, int b)
+{
+    if (dn_live_is_terminal(&progress->live))
+        dn_progress_add(progress,
+                        progress->total * (b + 1 - own->first) / (own->last - own->first) -
+                            progress->done);
+}
+
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transform,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user)
@@ -43,6 +54,9 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
         .depth = DN_READ_AHEAD,
         .threads = io_threads};
     dn_loader *loader;
+    dn_progress progress = {0};
+    if (comm->rank == 0)
+        dn_progress_begin(&progress, "evaluating:", "images", images->count);
     dn_status status = dn_loader_create(&loader, &settings);
     for (int b = own.first; b < own.last && status == DN_OK; b++) {
         const int64_t first = (int64_t)b * view.batch, left = images->count - first;
@@ -52,12 +66,14 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
         dn_net_forward_eval(net, count, &result);
         scored(user, &(dn_scored){first, count, view.logits});
+        show_progress(&progress, &own, b);
         const int reason = preempt ? dn_preempt_reason(preempt) : 0;
         if (reason != 0)
             status =
                 dn_fail(DN_STOPPED, "the evaluation was stopped by %s", dn_preempt_name(reason));
     }
 done:
+    dn_progress_end(&progress);
     dn_loader_destroy(&loader);
     return status;
 }

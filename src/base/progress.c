@@ -1,5 +1,5 @@
 /* A bar, or lines; see progress.h. */
-#include "making/progress.h"
+#include "dn/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -156,7 +156,7 @@ for i in range(30000):
             limited "$dn_dist" train --model blocks=1,1:growth=4:stem=cifar --size 8 --data many.records --out many.run \
                 --batch-size 2 --max-steps 1 --eval-every 0 --threads 1 >"$tmp/output" 2>&1 || fail "many classes" "$tmp/output"
         status=0
-        (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" eval many.run --eval-transform center-crop:8 --crops 10) >"$tmp/output" 2>&1 || status=$?
+        (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" eval many.run --eval-transform resize:8,center-crop:8 --crops 10) >"$tmp/output" 2>&1 || status=$?
         [[ $status == 1 ]] &&
             grep -qE '^dn_dist: .*no batch fits, as 0.8 GiB of it are the logits of all images' "$tmp/output" ||
             fail "logits beyond the memory: expected a line with them, found status $status" "$tmp/output"

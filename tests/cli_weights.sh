@@ -50,11 +50,11 @@ exchange blocks=2,2:growth=4:stem-channels=8:head-pool=3:transition-dropout=0.2 
 exchange blocks=6,12,24,16:growth=32:stem=imagenet:stem-channels=64 3 old
 [[ -n $readers ]] || [[ -s net.onnx ]] || fail "an ONNX file"
 for out in nowhere/net.onnx nowhere/net.safetensors; do
-    refused "$out: cannot write: No such file" export in.safetensors --model densenet121 --data colour $out
+    refused "$out: cannot write: no folder nowhere" export in.safetensors --model densenet121 --data colour $out
 done
 for format in onnx safetensors; do
     printf '\211HDF\r\n\032\n\0\0\0' >run.h5
-    refused "run.h5: found a file that is no * file, which is not replaced" \
+    refused "run.h5: found a file that is no *, which is not replaced" \
         export in.safetensors --model densenet121 --data colour --format $format run.h5
 done
 refused "net.bin: found no .safetensors or .onnx at its end, expected one, or --format; PyTorch loads safetensors" export in.safetensors --model densenet121 net.bin

@@ -204,7 +204,7 @@ int main(int argc, char **argv)
     else
         options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
     const int is_alone = command && command->bit & DN_COMMAND_ALONE;
-    if (is_alone || (status == DN_OK && (options.help || options.version || options.print)))
+    if (is_alone || options.print || (status == DN_OK && (options.help || options.version)))
         return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);

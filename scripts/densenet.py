@@ -4,7 +4,8 @@
     net, about = load("mine.safetensors")    # net in evaluation mode; about["classes"], ["mean"], ["std"], ...
     logits = net(images)                     # (N, channels, height, width): (pixel / 255 - mean) / std
 
-Its structure follows from the names and shapes of its tensors, which are torchvision's.
+Its structure follows from the names and shapes of its tensors, which are torchvision's, but for the windows
+of the head's pool, which the metadata's `model` tells.
 """
 import json
 import math
@@ -22,7 +23,7 @@ class DenseLayer(nn.Sequential):
 
 
 def modules(state, prefix, *names):
-    """Convolutions and norms, each with a ReLU, in this order, as far as the state has them."""
+    """Convolutions, and norms with a ReLU each, in this order, as far as the state has them."""
     made = OrderedDict()
     for name in names:
         weight = state.get(f"{prefix}{name}.weight")

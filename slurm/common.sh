@@ -111,13 +111,13 @@ done
 # Seconds from the first task's end to that of the last, or Slurm ends it: a rank that could not
 # start, for want of a library or of the program on its node, leaves the others in MPI_Init for ever.
 # Ranks that run end together, or within --deadline of a lost one.
-deadline=$(value_of deadline)
+printf -v deadline %.0f "$(value_of deadline)"
 
 echo "$label on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS -> $out"
 status=75
 if [[ $asked == no ]]; then
     "$supervise" "$out" "$hosts" \
-        srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((${deadline%.*} + 240)) "${bind[@]}" -- \
+        srun --mpi="${SLURM_MPI_TYPE:-pmix}" --kill-on-bad-exit=0 --wait=$((deadline + 240)) "${bind[@]}" -- \
         dn_dist train "${options[@]}" &
     supervisor=$!
     [[ $asked == no ]] || stop # it came while the supervisor started

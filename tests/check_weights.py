@@ -1,4 +1,4 @@
-"""Files of weights by readers that share nothing with dn_dist (cli_weights.sh).
+"""Files of weights by readers that share no code with the programs (cli_weights.sh).
 
     check_weights.py pictures FOLDER [MODE [HEIGHT [WIDTH]]]   class folders of PNG files, RGB or grey (L)
     check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]

@@ -148,10 +148,10 @@ put data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000 '\x0b'
 refused "cifar10-train.tfrecord-00002-of-00004: record" verify data/cifar10
 rm -rf elsewhere
 
-if find_python h5py numpy; then
+if find_python h5py numpy && command -v zstd >/dev/null; then
     limited "$python" "$here/read_shard.py" data/cifar10 >out 2>&1 || fail "read_shard.py" out
 else
-    untried "an independent reader, for lack of python3-h5py"
+    untried "an independent reader, for lack of python3-h5py or zstd"
 fi
 
 # Disks

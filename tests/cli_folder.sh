@@ -214,13 +214,14 @@ many() { limited "$records" FOLDER --source many --out "$@" --shards 50 --short-
 # cut SIGNAL OUT SHARD: sends it once the shard is there; the status. With many jobs the first shards
 # would end with the last.
 cut() {
-    local status=0
+    local status=0 told=0
     "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
     await $! test -e "$2/many-train-$3-of-00050.h5"
     kill -"$1" $! 2>/dev/null
     wait $! 2>/dev/null || status=$?
     [[ ! -e $2/dataset.json && -s $2/making.journal ]] || fail "$1: the conversion was not cut off" cut-out
-    refused "$2: found records that are not all made yet, expected dataset.json; give create_records the same command again" info "$2"
+    limited "$records" info "$2" >out 2>err || told=$?
+    refusal "$2: found records that are not all made yet, expected dataset.json; give create_records the same command again" $told "info"
     return "$status"
 }
 many whole >out 2>&1 || fail "many" out
@@ -244,7 +245,7 @@ grep -q "parts: [0-9]* of 56 shards are whole; going on with the others" cut-out
 [[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
 printf 'x' >>parts/making.journal
 truncate -s -1 parts/many-train-00002-of-00050.h5
-printf 'Z' | dd of=parts/many-train-00001-of-00050.h5 bs=1 seek=2000 conv=notrunc status=none
+put parts/many-train-00001-of-00050.h5 2000 Z
 touch parts/many-train-00049-of-00050.h5.partial
 many parts >out 2>&1 || fail "going on" out
 grep -q "shards are whole; going on" out || fail "all was made anew" out

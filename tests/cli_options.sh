@@ -52,6 +52,9 @@ refused "head-pool=1 with * features, expected at most 1048576" \
     info --model blocks=1:growth=12:head-pool=1 --size 4096
 refused "growth=-1*expected" info --model blocks=6,12:growth=-1
 mkdir raw
+ln -s "$data" raw/records
+refused "but one in raw/records, expected that folder" train --data raw --out run
+rm raw/records
 refused "create_records FOLDER --source raw --out DIR, or of a known data set with its name" train --data raw --out run
 refused "--milestones: found --schedule step, which *expected multi-step$" \
     train "${small[@]}" --out run --milestones 30,60

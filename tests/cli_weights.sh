@@ -246,7 +246,7 @@ cp rgb/test/bee/0.png mixed/one.png
 cp mixed/one.png mixed/.hidden
 echo none | tee mixed/._one.png >mixed/notes.txt
 works predict now.safetensors mixed --csv
-said "^warning: 2 other files passed over$"
+said "^warning: other files passed over: 2$"
 [[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file*pth_to_safetensors" predict a.pth rgb/test
 

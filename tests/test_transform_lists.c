@@ -24,7 +24,7 @@ static void test_lists(void **state)
 {
     static const struct {
         const char *list, *reason;
-        int height, width; /* stored, and where there is no reason expected: SIDE */
+        int height, width; /* stored, and where there is no reason expected: 12 x 12 */
     } cases[] = {
         {"random-resized-crop:12,hflip", NULL, 0, 0},
         {"random-resized-crop:12:0.5:1", NULL, 30, 40},

@@ -88,8 +88,8 @@ dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *sp
  * folders of the class folders, and those of a class in several: these may be the classes. */
 void dn_folder_warn_of_depth(const dn_folder *f, const char *train);
 
-/* Warns of images that stand, with the same bytes, in the train split and in another, or in two
- * classes of one split. DN_ENOMEM. */
+/* Warns of images that stand, with the same bytes, in the train split and in another, or, apart
+ * from those, in two classes. DN_ENOMEM. */
 dn_status dn_folder_warn_of_doubles(const dn_folder *f);
 
 /* ---- for scans; as dn_folder_scan ---- */

@@ -20,7 +20,7 @@ typedef enum dn_option_kind {
     DN_BETWEEN, /* double, neither `min` nor `max` themselves */
     DN_CHOICE,  /* int, the index of a name */
     DN_SWITCH,  /* int, as a word of dn_parse_truth says */
-    DN_FLAG     /* the same for --help and --version, which no word may follow as a value */
+    DN_FLAG     /* the same for --help and the like, which no word may follow as a value */
 } dn_option_kind;
 
 /* The name at `index` of another module's table; NULL past its end. */

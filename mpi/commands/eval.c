@@ -449,7 +449,9 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net,
                                    (dn_bytes){.fixed = kept_bytes(comm, net, &images, o)},
-                                   "the logits of all images, which more machines would share"));
+                                   o->crops ? "the logits of all images, which more machines would "
+                                              "share"
+                                            : "the results of all images"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);

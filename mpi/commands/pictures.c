@@ -3,14 +3,11 @@
 
 #include <fts.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
-#include "dn/file.h"
 #include "dn/image.h"
 
 enum { MOST_IMAGES = 1 << 24 };
@@ -128,7 +125,7 @@ dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
     DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);
     if (p->others > 0)
-        dn_warn("%" PRId64 " other files passed over", p->others);
+        dn_warn("other files passed over: %" PRId64, p->others);
     p->bad = calloc(images, sizeof *p->bad);
     p->images.labels = calloc(images, sizeof *p->images.labels);
     p->images.read = read_or_blacken;

@@ -8,9 +8,9 @@
 
 /* Settles the run's folder, which rank 0 then holds, and the checkpoint to go on from, in the
  * folder one of a step below `limit`: sets run->state, and on rank 0 run->from. Options that were
- * not given are taken from it, and *before = what all were there; of a run that starts, the model
- * is that of
- * --init-from. DN_EINVAL, and what reading the file returns. Collective. */
+ * not given are taken from it, and *before, a copy of the options, becomes what all were there; of
+ * a run that starts, the model is that of --init-from. DN_EINVAL, and what reading the file
+ * returns. Collective. */
 dn_status dn_train_find_start(dn_run *run, dn_options *options, int64_t limit, dn_options *before);
 
 /* The weights to go on from, or to start from, and the optimizer's state, on all ranks. Where the

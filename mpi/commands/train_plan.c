@@ -48,7 +48,8 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
 {
     r->training = &r->train.images;
     r->validation = has_val(r) ? &r->val.images : &r->test.images;
-    if (o->run.val_fraction == 0 && !has_val(r) && o->run.best != DN_BEST_NONE)
+    if (o->run.val_fraction == 0 && !has_val(r) && o->run.best != DN_BEST_NONE &&
+        o->run.eval_every > 0)
         dn_info("no validation images: the test images choose " DN_CHECKPOINT_BEST
                 " (--val-fraction holds some out)");
     if (o->run.val_fraction == 0)
@@ -121,11 +122,14 @@ static dn_status check_ranks(const dn_run *r, const dn_options *o)
 }
 
 /* The monitor in the state that the checkpoint has of it. */
-static dn_status watch_best(dn_run *r, int64_t per_epoch)
+static dn_status watch_best(dn_run *r, const dn_options *o, int64_t per_epoch)
 {
+    const int had_average = r->state.average_step >= 0, has_average = o->step.average_decay > 0;
     const double epochs = (double)(r->state.step / per_epoch);
     r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
     dn_monitor_resume(&r->monitor, &r->state.monitor);
+    if (r->state.path[0] && had_average != has_average) /* the scores were of other weights */
+        r->monitor.state.best_epoch = 0;
     DN_CHECK(r->monitor.patience == 0 ||
                  (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
              DN_EINVAL,
@@ -168,7 +172,7 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
              "%s: found a schedule after epoch %g, expected none after step %" PRId64,
              r->state.path, r->rate.state.epochs, r->state.step);
     snprintf(r->state.schedule, sizeof r->state.schedule, "%s", r->rate.schedule->name);
-    return watch_best(r, per_epoch);
+    return watch_best(r, o, per_epoch);
 }
 
 /* *rate = the linear layer's over the others': it has no schedule of its own. */

@@ -3,7 +3,6 @@
 #include "commands/train_parts.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

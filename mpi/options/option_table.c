@@ -214,7 +214,7 @@ const dn_option dn_option_table[] = {
      "one of 'dn_dist recipes', or such a file; options that are given otherwise win"},
     {"layers", "Run", INFO, SWITCH(layers), "0", DN_FREE,
      "list the layers, and the regions of the memory plan"},
-    {"print", "Run", TRAIN, SWITCH(print), "0", DN_FREE,
+    {"print", "Run", TRAIN, FLAG(print), "0", DN_FREE,
      "print what all options come to, files of them included, and end"},
     {"steps", "Run", BENCH | PLAN, WHOLE(steps, 1, 1e9, "N"), "7", DN_FREE, "steps timed"},
     {"warmup", "Run", BENCH | PLAN, WHOLE(warmup, 0, 1e9, "N"), "2", DN_FREE, "steps before those"},

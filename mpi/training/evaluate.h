@@ -28,7 +28,8 @@ typedef struct dn_part_of_images {
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
-/* Runs the net over this rank's batches, transformed, and tells of each. DN_STOPPED when the rank
+/* Runs the net over this rank's batches, transformed, and tells of each; rank 0 shows on a terminal
+ * how far it is. DN_STOPPED when the rank
  * is preempted (`preempt` may be NULL); what the images' reader returns. Not collective. */
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transform,

@@ -51,7 +51,7 @@ typedef struct dn_step_settings {
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */
     double label_weights;       /* of the next step: what a virtual rank's labels weigh, in the mean
                                    over all; 0: each divides by its own labels' */
-    int optimizer;              /* row of the kernel table's optimizers */
+    int optimizer;              /* as dn_optimizer_get counts them */
     dn_optimizer_settings rule; /* of the optimizer; each step has its own rate */
     double head_rate;           /* of the linear layer: its rate over the others' */
     double clip_norm; /* the greatest norm of the mean gradient, as PyTorch's clip_grad_norm_ scales

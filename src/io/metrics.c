@@ -168,7 +168,7 @@ static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
     return dn_metrics_file_add(&m->file, kind, last_epoch(m), m->step, values);
 }
 
-/* ---- the three kinds ---- */
+/* ---- the objects ---- */
 
 /* Adds how fast the steps of a tally were, and what they waited for. */
 static void add_times(json_t *object, const dn_metrics *m, const tally *t)
